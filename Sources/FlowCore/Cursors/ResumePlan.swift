@@ -1,0 +1,63 @@
+/// How one flow of a connection begins, decided from the client's cursor alone.
+public enum Beginning: Hashable, Sendable {
+    /// The whole state, then what follows.
+    case snapshot
+    /// Told why its place is lost, then the whole state.
+    case resync(ResyncReason)
+    /// What came after this version.
+    case after(Version)
+    /// No snapshot wanted (`?snapshot=0`): from the head of the flow, wherever it is.
+    case head
+}
+
+/// Why a subscriber cannot go on from where it was.
+public enum ResyncReason: String, Hashable, Sendable, CaseIterable {
+    /// The history that it lacks was pruned.
+    case historyPruned = "history_pruned"
+    /// The store's history is another one than the cursor's.
+    case epoch = "epoch"
+    /// The cursor is beyond the head of the flow.
+    case cursorAhead = "cursor_ahead"
+    /// The cursor cannot be read.
+    case badCursor = "bad_cursor"
+    /// The cursor is of another set of flows.
+    case otherFlows = "other_flows"
+}
+
+/// Where each flow of a connection begins.
+public struct ResumePlan: Hashable, Sendable {
+    /// In the order of the flows.
+    public let beginnings: [Beginning]
+
+    /// - Parameters:
+    ///   - flows: sorted, without doubles.
+    ///   - epoch: the store's.
+    public init(cursor: Cursor, flows: [FlowID], epoch: Epoch, wantsSnapshot: Bool) {
+        let newcomer: Beginning = wantsSnapshot ? .snapshot : .head
+        self.beginnings =
+            switch cursor {
+            case .none: flows.map { _ in newcomer }
+            case .start: flows.map { _ in .after(0) }
+            case .unreadable: flows.map { _ in .resync(.badCursor) }
+            case .flow(let theirs, let version):
+                if flows.count != 1 {
+                    flows.map { _ in .resync(.otherFlows) }
+                } else {
+                    theirs == epoch ? [.after(version)] : [.resync(.epoch)]
+                }
+            case .flows(let theirs, let hash, let versions):
+                if flows.count < 2 || versions.count != flows.count || hash != FlowSetHash(of: flows) {
+                    flows.map { _ in .resync(.otherFlows) }
+                } else if theirs != epoch {
+                    flows.map { _ in .resync(.epoch) }
+                } else {
+                    versions.map { version in version.map { .after($0) } ?? newcomer }
+                }
+            }
+    }
+
+    /// Whether the client keeps its place in every flow, so that its cursor may be told back to it at once.
+    public var keepsEveryPlace: Bool {
+        self.beginnings.allSatisfy { if case .after = $0 { true } else { false } }
+    }
+}

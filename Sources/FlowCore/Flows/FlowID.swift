@@ -1,0 +1,71 @@
+/// The name of a flow: 1 to 128 bytes of `A-Za-z0-9_.:-`, neither `.` nor `..`.
+///
+/// The allow-list is checked once, here, so that an id can be put into a key, a path, a log line or a frame without
+/// another thought.
+public struct FlowID: Hashable, Sendable, Comparable, CustomStringConvertible {
+    public static let maximumLength = 128
+
+    public let rawValue: String
+
+    /// - Returns: `nil` if the text is no valid id.
+    public init?(_ text: some StringProtocol) {
+        guard Identifier.isValid(text.utf8, maximumLength: Self.maximumLength) else { return nil }
+        self.rawValue = String(text)
+    }
+
+    public static func < (left: FlowID, right: FlowID) -> Bool { left.rawValue < right.rawValue }
+
+    public var description: String { self.rawValue }
+}
+
+/// The type of an event: 1 to 64 bytes of `A-Za-z0-9_.:-`.
+public struct EventType: Hashable, Sendable, CustomStringConvertible {
+    public static let maximumLength = 64
+
+    public static let stateUpdate = EventType(reserved: "state_update")
+    public static let flowDeleted = EventType(reserved: "flow_deleted")
+
+    public let rawValue: String
+
+    /// - Returns: `nil` if the text is no valid type. A reserved type is valid: see ``isReserved``.
+    public init?(_ text: some StringProtocol) {
+        guard Identifier.isValid(text.utf8, maximumLength: Self.maximumLength) else { return nil }
+        self.rawValue = String(text)
+    }
+
+    private init(reserved: String) { self.rawValue = reserved }
+
+    /// Whether the hub alone may publish this type. `error`, `open` and `message` are among them because an
+    /// `EventSource` gives these names a meaning of its own.
+    public var isReserved: Bool { Self.reserved.contains(self.rawValue) }
+
+    static let reserved: Set<String> = [
+        "snapshot", "resync", "caught_up", "heartbeat", "closing", "presence", "state_update", "flow_deleted",
+        "flow", "flows", "error", "open", "message",
+    ]
+
+    public var description: String { self.rawValue }
+}
+
+/// The allow-list that all identifiers of the hub share.
+public enum Identifier {
+    /// Whether the bytes are 1 to `maximumLength` of `A-Za-z0-9_.:-` and neither `.` nor `..`.
+    public static func isValid(_ bytes: some Collection<UInt8>, maximumLength: Int) -> Bool {
+        var count = 0
+        var onlyDots = true
+        for byte in bytes {
+            count += 1
+            switch byte {
+            case UInt8(ascii: "."):
+                break
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"), UInt8(ascii: ":"), UInt8(ascii: "-"):
+                onlyDots = false
+            default:
+                return false
+            }
+            if count > maximumLength { return false }
+        }
+        return count > 0 && !(onlyDots && count <= 2)
+    }
+}

@@ -1,0 +1,84 @@
+/// A moment on the wall clock, in milliseconds since 1970-01-01T00:00:00Z.
+///
+/// The core never reads a clock: moments come in as arguments. This type only carries and prints them.
+public struct Timestamp: Hashable, Sendable, Comparable, CustomStringConvertible {
+    public let milliseconds: Int64
+
+    public init(milliseconds: Int64) { self.milliseconds = milliseconds }
+
+    public var seconds: Int64 { self.milliseconds / 1000 }
+
+    public func advanced(bySeconds seconds: Int64) -> Timestamp {
+        Timestamp(milliseconds: self.milliseconds + seconds * 1000)
+    }
+
+    public static func < (left: Timestamp, right: Timestamp) -> Bool { left.milliseconds < right.milliseconds }
+
+    /// RFC 3339 with milliseconds, in UTC: `2026-11-23T19:05:00.123Z`.
+    public var description: String {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(24)
+        self.write(into: &bytes)
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    func write(into bytes: inout [UInt8]) {
+        let days = self.milliseconds.flooredQuotient(by: 86_400_000)
+        let inDay = self.milliseconds - days * 86_400_000
+        let date = CivilDate(daysSince1970: days)
+        bytes.appendDecimal(date.year, width: 4)
+        bytes.append(UInt8(ascii: "-"))
+        bytes.appendDecimal(date.month, width: 2)
+        bytes.append(UInt8(ascii: "-"))
+        bytes.appendDecimal(date.day, width: 2)
+        bytes.append(UInt8(ascii: "T"))
+        bytes.appendDecimal(inDay / 3_600_000, width: 2)
+        bytes.append(UInt8(ascii: ":"))
+        bytes.appendDecimal(inDay / 60_000 % 60, width: 2)
+        bytes.append(UInt8(ascii: ":"))
+        bytes.appendDecimal(inDay / 1000 % 60, width: 2)
+        bytes.append(UInt8(ascii: "."))
+        bytes.appendDecimal(inDay % 1000, width: 3)
+        bytes.append(UInt8(ascii: "Z"))
+    }
+}
+
+/// Days to year, month and day in the proleptic Gregorian calendar (Howard Hinnant, "chrono-Compatible Low-Level Date
+/// Algorithms", `civil_from_days`).
+private struct CivilDate {
+    let year: Int64
+    let month: Int64
+    let day: Int64
+
+    init(daysSince1970: Int64) {
+        let shifted = daysSince1970 + 719_468
+        let era = shifted.flooredQuotient(by: 146_097)
+        let dayOfEra = shifted - era * 146_097
+        let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
+        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
+        let shiftedMonth = (5 * dayOfYear + 2) / 153
+        self.day = dayOfYear - (153 * shiftedMonth + 2) / 5 + 1
+        self.month = shiftedMonth < 10 ? shiftedMonth + 3 : shiftedMonth - 9
+        self.year = yearOfEra + era * 400 + (self.month <= 2 ? 1 : 0)
+    }
+}
+
+extension Int64 {
+    fileprivate func flooredQuotient(by divisor: Int64) -> Int64 {
+        let quotient = self / divisor
+        return self % divisor < 0 ? quotient - 1 : quotient
+    }
+}
+
+extension [UInt8] {
+    fileprivate mutating func appendDecimal(_ value: Int64, width: Int) {
+        var divisor: Int64 = 1
+        for _ in 1..<width { divisor *= 10 }
+        var rest = value
+        while divisor > 0 {
+            self.append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest / divisor % 10))
+            rest %= divisor
+            divisor /= 10
+        }
+    }
+}

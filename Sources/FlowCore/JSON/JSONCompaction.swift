@@ -1,0 +1,33 @@
+/// Takes the white space between tokens out of a document that was validated.
+enum JSONCompaction {
+    /// - Parameter whiteSpace: how many bytes of it there are, so that the result is allocated once and at its size.
+    static func compacted(_ bytes: [UInt8], removing whiteSpace: Int) -> [UInt8] {
+        let input = bytes.span
+        var output = [UInt8](repeating: 0, count: bytes.count - whiteSpace)
+        var mutable = output.mutableSpan
+        var written = 0
+        var isInString = false
+        var index = 0
+        while index < input.count {
+            let byte = input[index]
+            index += 1
+            if isInString {
+                mutable[written] = byte
+                written += 1
+                if byte == JSONByte.quote {
+                    isInString = false
+                } else if byte == JSONByte.backslash {
+                    // The escaped byte may be a quote. A valid string has one after each backslash.
+                    mutable[written] = input[index]
+                    written += 1
+                    index += 1
+                }
+            } else if !JSONByte.isWhiteSpace(byte) {
+                mutable[written] = byte
+                written += 1
+                isInString = byte == JSONByte.quote
+            }
+        }
+        return output
+    }
+}

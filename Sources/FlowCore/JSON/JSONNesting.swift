@@ -1,0 +1,27 @@
+/// Which containers are open, one bit each: set for an object. It needs no heap and is copied cheaply.
+struct JSONNesting: Sendable {
+    private(set) var depth = 0
+
+    /// The innermost containers, the last one lowest. Full words move to `outer`.
+    private var inner: UInt64 = 0
+    private var outer: InlineArray<8, UInt64> = .init(repeating: 0)
+
+    /// Whether the innermost container is an object. Asked only when one is open.
+    @inline(__always)
+    var isObject: Bool { self.inner & 1 == 1 }
+
+    /// The caller sees to it that no more than ``JSONLimits/greatestDepth`` are open.
+    @inline(__always)
+    mutating func open(object: Bool) {
+        if self.depth > 0, self.depth & 63 == 0 { self.outer[self.depth >> 6 - 1] = self.inner }
+        self.inner = self.inner << 1 | (object ? 1 : 0)
+        self.depth += 1
+    }
+
+    @inline(__always)
+    mutating func close() {
+        self.inner >>= 1
+        self.depth -= 1
+        if self.depth > 0, self.depth & 63 == 0 { self.inner = self.outer[self.depth >> 6 - 1] }
+    }
+}

@@ -1,0 +1,45 @@
+/// The members of one object by their decoded names. Of several of one name it has the last.
+struct JSONObjectIndex {
+    struct Entry {
+        /// The name, quotes included, as written.
+        let key: Range<Int>
+        let value: Range<Int>
+        /// The name, decoded.
+        let name: ArraySlice<UInt8>
+    }
+
+    /// In the order in which the (last) members stand.
+    private(set) var entries: [Entry] = []
+
+    /// Up to this many names a look at each is cheaper than hashing.
+    private static let fewNames = 8
+
+    /// The entries' indices, when there are more than a few.
+    private var positions: [ArraySlice<UInt8>: Int] = [:]
+
+    init(in bytes: [UInt8], at start: Int = 0) {
+        var all: [Entry] = []
+        for member in JSONMemberRanges(in: bytes, at: start) {
+            let name = JSONStringDecoding.decoded(bytes, member.key)
+            all.append(Entry(key: member.key, value: member.value, name: name))
+        }
+        if all.count <= Self.fewNames {
+            for (index, entry) in all.enumerated() where !all[(index + 1)...].contains(where: { $0.name == entry.name }) {
+                self.entries.append(entry)
+            }
+        } else {
+            for (index, entry) in all.enumerated() { self.positions[entry.name] = index }
+            if self.positions.count == all.count {
+                self.entries = all
+            } else {
+                self.entries = all.enumerated().filter { self.positions[$1.name] == $0 }.map(\.element)
+                for (index, entry) in self.entries.enumerated() { self.positions[entry.name] = index }
+            }
+        }
+    }
+
+    /// The index in ``entries`` of a decoded name.
+    func position(of name: ArraySlice<UInt8>) -> Int? {
+        self.positions.isEmpty ? self.entries.firstIndex { $0.name == name } : self.positions[name]
+    }
+}

@@ -1,0 +1,43 @@
+/// Writes strings: RFC 8259 section 7, and U+2028 and U+2029 escaped, which end a line in older JavaScript.
+enum JSONStringEncoding {
+    static func append(_ string: String, to output: inout [UInt8]) {
+        let text = string.utf8
+        output.append(JSONByte.quote)
+        if text.allSatisfy(Self.isCopied) {
+            output.append(contentsOf: text)
+        } else {
+            for scalar in string.unicodeScalars { Self.append(scalar, to: &output) }
+        }
+        output.append(JSONByte.quote)
+    }
+
+    /// Whether the byte goes over as it is. 0xE2 is the first byte of the line separators, and of many others.
+    @inline(__always)
+    private static func isCopied(_ byte: UInt8) -> Bool {
+        byte >= 0x20 && byte != JSONByte.quote && byte != JSONByte.backslash && byte != 0xE2
+    }
+
+    private static func append(_ scalar: Unicode.Scalar, to output: inout [UInt8]) {
+        switch scalar {
+        case "\"": output.append(contentsOf: #"\""#.utf8)
+        case "\\": output.append(contentsOf: #"\\"#.utf8)
+        case "\n": output.append(contentsOf: #"\n"#.utf8)
+        case "\r": output.append(contentsOf: #"\r"#.utf8)
+        case "\t": output.append(contentsOf: #"\t"#.utf8)
+        case "\u{8}": output.append(contentsOf: #"\b"#.utf8)
+        case "\u{C}": output.append(contentsOf: #"\f"#.utf8)
+        case "\u{2028}": output.append(contentsOf: #"\u2028"#.utf8)
+        case "\u{2029}": output.append(contentsOf: #"\u2029"#.utf8)
+        case "\u{0}"..<" ":
+            output.append(contentsOf: #"\u00"#.utf8)
+            output.append(Self.digit(scalar.value >> 4))
+            output.append(Self.digit(scalar.value & 0xF))
+        default: output.append(contentsOf: scalar.utf8)
+        }
+    }
+
+    private static func digit(_ value: UInt32) -> UInt8 {
+        let value = UInt8(truncatingIfNeeded: value)
+        return value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + value - 10
+    }
+}

@@ -1,0 +1,102 @@
+extension JSONText {
+    /// The text after a JSON Merge Patch (RFC 7396).
+    ///
+    /// Members that the patch does not name stay byte for byte. A replaced value stands in the place of the old one, a new
+    /// member comes after the old ones in the patch's order, `null` removes, objects are merged into objects. A patch that is
+    /// no object replaces the whole. Of a member that the patch names only the last of several counts, in both texts.
+    ///
+    /// The result is nested no more deeply than the deeper of both, and no longer than both together.
+    public func applying(mergePatch patch: JSONText) -> JSONText {
+        guard patch.isObject else { return patch }
+        var merge = JSONMergePatch(target: self.bytes, patch: patch.bytes)
+        merge.mergeObjects(target: 0, patch: 0)
+        return JSONText(unchecked: merge.output)
+    }
+}
+
+/// One run of RFC 7396's `MergePatch`, on the texts themselves. Recursion goes as deep as the patch, which is limited.
+private struct JSONMergePatch {
+    let target: [UInt8]
+    let patch: [UInt8]
+    var output: [UInt8] = []
+
+    init(target: [UInt8], patch: [UInt8]) {
+        self.target = target
+        self.patch = patch
+        self.output.reserveCapacity(target.count + patch.count)
+    }
+
+    /// Writes the object that comes of merging the patch's object into the target's.
+    ///
+    /// - Parameters:
+    ///   - target: where the target's value starts. A value that is no object, or none, counts as `{}`.
+    mutating func mergeObjects(target targetStart: Int?, patch patchStart: Int) {
+        let patched = JSONObjectIndex(in: self.patch, at: patchStart)
+        let members = self.targetMembers(at: targetStart, patched)
+        self.output.append(UInt8(ascii: "{"))
+        let start = self.output.count
+
+        // The member of the target that each member of the patch changes: the last of its name.
+        var last = [Int?](repeating: nil, count: patched.entries.count)
+        for (index, member) in members.enumerated() {
+            if let position = member.patch { last[position] = index }
+        }
+        for (index, member) in members.enumerated() {
+            guard let position = member.patch else {
+                self.separate(from: start)
+                self.output.append(contentsOf: self.target[member.range])
+                continue
+            }
+            guard last[position] == index else { continue }
+            self.write(patched.entries[position], key: self.target[member.key], replacing: member.value, from: start)
+        }
+        for (position, entry) in patched.entries.enumerated() where last[position] == nil {
+            self.write(entry, key: self.patch[entry.key], replacing: nil, from: start)
+        }
+        self.output.append(UInt8(ascii: "}"))
+    }
+
+    /// A member of the target, or a run of neighbours that the patch does not name and that are copied as one.
+    private struct TargetMembers {
+        var range: Range<Int>
+        let key: Range<Int>
+        let value: Int
+        /// The member of the patch with the same name.
+        let patch: Int?
+    }
+
+    private func targetMembers(at start: Int?, _ patched: JSONObjectIndex) -> [TargetMembers] {
+        guard let start else { return [] }
+        var members: [TargetMembers] = []
+        for member in JSONMemberRanges(in: self.target, at: start) {
+            let range = member.key.lowerBound..<member.value.upperBound
+            let position = patched.position(of: JSONStringDecoding.decoded(self.target, member.key))
+            if position == nil, let previous = members.last, previous.patch == nil {
+                members[members.count - 1].range = previous.range.lowerBound..<range.upperBound
+            } else {
+                let value = member.value.lowerBound
+                members.append(TargetMembers(range: range, key: member.key, value: value, patch: position))
+            }
+        }
+        return members
+    }
+
+    /// Writes what becomes of one member that the patch names: nothing for `null`.
+    private mutating func write(_ entry: JSONObjectIndex.Entry, key: ArraySlice<UInt8>, replacing old: Int?, from start: Int) {
+        let value = entry.value.lowerBound
+        let first = self.patch[value]
+        guard first != UInt8(ascii: "n") else { return }
+        self.separate(from: start)
+        self.output.append(contentsOf: key)
+        self.output.append(UInt8(ascii: ":"))
+        if first == UInt8(ascii: "{") {
+            self.mergeObjects(target: old, patch: value)
+        } else {
+            self.output.append(contentsOf: self.patch[entry.value])
+        }
+    }
+
+    private mutating func separate(from start: Int) {
+        if self.output.count > start { self.output.append(UInt8(ascii: ",")) }
+    }
+}

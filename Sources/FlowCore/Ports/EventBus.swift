@@ -1,0 +1,41 @@
+/// How instances tell each other of events. It may lose, repeat and reorder messages: the sequencer and the version sweep
+/// make up for all of it.
+public protocol EventBus: Sendable {
+    /// Hands messages to every instance that listens to their flows, this one included, in order. Does not wait and
+    /// does not fail: what the bus loses, the sweep finds.
+    func publish(_ messages: [BusMessage])
+    /// Where messages go from now on. Called once, before anything else.
+    func attach(_ sink: any BusSink)
+    /// Asks for a flow's messages. ``BusSink/subscribed(to:)`` follows when they are sure to arrive.
+    func subscribe(to flow: FlowID)
+    func unsubscribe(from flow: FlowID)
+    /// Whether messages get through just now.
+    var isDelivering: Bool { get }
+}
+
+/// What a bus calls, from any thread. It must not block.
+public protocol BusSink: Sendable {
+    func received(_ messages: [BusMessage])
+    func subscribed(to flow: FlowID)
+    func deliveryChanged()
+}
+
+public struct BusMessage: Sendable {
+    public enum Content: Sendable {
+        /// An event with the flow as it was right after it.
+        case durable(FlowEvent, head: FlowHead)
+        case transient(TransientEvent)
+    }
+
+    public var flow: FlowID
+    public var account: String
+    public var epoch: Epoch
+    public var content: Content
+
+    public init(flow: FlowID, account: String, epoch: Epoch, content: Content) {
+        self.flow = flow
+        self.account = account
+        self.epoch = epoch
+        self.content = content
+    }
+}

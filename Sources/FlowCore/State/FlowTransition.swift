@@ -1,0 +1,145 @@
+/// What a change does to a flow, decided from the flow alone.
+///
+/// Every store loads the flow under its lock, asks here, and writes down the answer in the same transaction. So SQLite
+/// and Postgres cannot come to different conclusions.
+public enum FlowTransition: Sendable {
+    case write(FlowRecord, events: [FlowEvent], created: Bool)
+    case unchanged(FlowRecord)
+    case rejected(FlowOutcome.Rejection)
+
+    /// - Parameter current: the flow as it stands, a tombstone included; `nil` if it never existed.
+    public static func decide(
+        _ change: FlowChange, current: FlowRecord?, epoch: Epoch, limits: ChangeLimits
+    ) -> FlowTransition {
+        if let current, current.head.account != change.account { return .rejected(.otherAccount) }
+        let living = current.flatMap { $0.head.isDeleted ? nil : $0 }
+        if let failure = Self.check(change.precondition, living: living, version: current?.version ?? 0, epoch: epoch) {
+            return .rejected(failure)
+        }
+        var fence = current?.fence ?? .emptyObject
+        if let fencing = change.fencing {
+            switch Self.advance(fence, by: fencing, limit: limits.maximumFences) {
+            case .success(let advanced): fence = advanced
+            case .failure(let rejection): return .rejected(rejection.value)
+            }
+        }
+        switch change.body {
+        case .patch(let patch):
+            // A flow that begins anew after its deletion has nothing to patch: its first update stands for the whole state.
+            let base = living?.state ?? .emptyObject
+            let patched = base.applying(mergePatch: patch)
+            if let living, patched.isEquivalent(to: living.state) { return .unchanged(living) }
+            return Self.store(
+                patched, updates: patch, replaces: living == nil && current != nil, change: change, current: current, living: living, fence: fence,
+                limits: limits)
+        case .replace(let state):
+            return Self.store(
+                state, updates: state, replaces: true, change: change, current: current, living: living, fence: fence,
+                limits: limits)
+        case .delete:
+            return Self.bury(change, living: living, fence: fence)
+        case .publish(let events):
+            return Self.append(events, change: change, current: current, living: living, fence: fence)
+        }
+    }
+
+    // MARK: Conditions
+
+    private static func check(
+        _ precondition: FlowChange.Precondition, living: FlowRecord?, version: Version, epoch: Epoch
+    ) -> FlowOutcome.Rejection? {
+        let holds =
+            switch precondition {
+            case .none: true
+            case .version(let theirs, let expected): living != nil && theirs == epoch && expected == version
+            case .exists: living != nil
+            case .absent: living == nil
+            }
+        return holds ? nil : .preconditionFailed(living == nil ? 0 : version)
+    }
+
+    private struct FenceFailure: Error { var value: FlowOutcome.Rejection }
+
+    private static func advance(
+        _ fence: JSONText, by fencing: FlowChange.Fencing, limit: Int
+    ) -> Result<JSONText, FenceFailure> {
+        let highest = fence.member(fencing.resource)?.intValue
+        if let highest, highest > fencing.token {
+            return .failure(FenceFailure(value: .staleFencingToken(resource: fencing.resource, highest: highest)))
+        }
+        if highest == nil, fence.members.count >= limit {
+            return .failure(FenceFailure(value: .tooManyFences(limit: limit)))
+        }
+        let entry = JSONText.object { writer in
+            writer.key(fencing.resource)
+            writer.value(fencing.token)
+        }
+        return .success(fence.applying(mergePatch: entry))
+    }
+
+    // MARK: Effects
+
+    private static func store(
+        _ state: JSONText, updates: JSONText, replaces: Bool, change: FlowChange, current: FlowRecord?, living: FlowRecord?,
+        fence: JSONText, limits: ChangeLimits
+    ) -> FlowTransition {
+        if state.bytes.count > limits.maximumStateBytes {
+            return .rejected(.stateTooLarge(bytes: state.bytes.count, limit: limits.maximumStateBytes))
+        }
+        if state.depth > limits.maximumDepth { return .rejected(.stateTooDeep(limit: limits.maximumDepth)) }
+        let status = FlowStatus(of: state)
+        if status == .deleted { return .rejected(.reservedStatus) }
+        let version = (current?.version ?? 0) + 1
+        let ends = status.isTerminal && living?.head.status.isTerminal != true
+        let payload = JSONText.object { writer in
+            writer.key("updates")
+            writer.raw(replaces ? state : updates)
+            if replaces {
+                writer.key("replace")
+                writer.value(true)
+            }
+        }
+        let head = FlowHead(
+            flow: change.flow, account: change.account, version: version, status: status,
+            resetVersion: ends || replaces ? version : current?.head.resetVersion ?? 0, updatedAt: change.at)
+        let event = FlowEvent(version: version, type: .stateUpdate, payload: payload, createdAt: change.at)
+        return .write(FlowRecord(head: head, state: state, fence: fence), events: [event], created: living == nil)
+    }
+
+    private static func bury(_ change: FlowChange, living: FlowRecord?, fence: JSONText) -> FlowTransition {
+        guard var record = living else { return .rejected(.notFound) }
+        record.head.version += 1
+        record.head.status = .deleted
+        record.head.resetVersion = record.head.version
+        record.head.updatedAt = change.at
+        record.state = .emptyObject
+        record.fence = fence
+        let event = FlowEvent(
+            version: record.version, type: .flowDeleted, payload: .emptyObject, createdAt: change.at)
+        return .write(record, events: [event], created: false)
+    }
+
+    private static func append(
+        _ new: [FlowChange.NewEvent], change: FlowChange, current: FlowRecord?, living: FlowRecord?, fence: JSONText
+    ) -> FlowTransition {
+        var record =
+            living
+            ?? FlowRecord(
+                head: FlowHead(
+                    flow: change.flow, account: change.account, version: current?.version ?? 0, status: .active,
+                    resetVersion: current?.head.resetVersion ?? 0, updatedAt: change.at),
+                state: .emptyObject)
+        var events: [FlowEvent] = []
+        for event in new {
+            record.head.version += 1
+            let payload = JSONText.object { writer in
+                writer.key("data")
+                writer.raw(event.data)
+            }
+            events.append(FlowEvent(version: record.version, type: event.type, payload: payload, createdAt: change.at))
+        }
+        record.head.updatedAt = change.at
+        record.fence = fence
+        return .write(record, events: events, created: living == nil)
+    }
+}

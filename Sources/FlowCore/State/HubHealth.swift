@@ -1,0 +1,41 @@
+import Synchronization
+
+/// How well the hub delivers just now, as far as the store and the bus have shown.
+public final class HubHealth: Sendable {
+    private struct State {
+        var isStoreAway = false
+        var isBusDelivering = true
+        var observer: (@Sendable (DeliveryStatus) -> Void)?
+
+        var delivery: DeliveryStatus {
+            if self.isStoreAway { return .storeAway }
+            return self.isBusDelivering ? .ok : .degraded
+        }
+    }
+
+    private let state = Mutex(State())
+
+    public init() {}
+
+    public var delivery: DeliveryStatus { self.state.withLock { $0.delivery } }
+
+    /// Called once for every change of ``delivery``, from any thread.
+    public func observe(_ observer: @escaping @Sendable (DeliveryStatus) -> Void) {
+        self.state.withLock { $0.observer = observer }
+    }
+
+    public func storeAnswered() { self.change { $0.isStoreAway = false } }
+    public func storeFailed() { self.change { $0.isStoreAway = true } }
+    public func busChanged(isDelivering: Bool) { self.change { $0.isBusDelivering = isDelivering } }
+
+    private func change(_ body: (inout State) -> Void) {
+        let notice: (() -> Void)? = self.state.withLock { state in
+            let before = state.delivery
+            body(&state)
+            let after = state.delivery
+            guard before != after, let observer = state.observer else { return nil }
+            return { observer(after) }
+        }
+        notice?()
+    }
+}

@@ -1,0 +1,146 @@
+/// The one door to the flows: every change goes through the store and out on the bus, every read through the cache.
+///
+/// What a commit made is put into the cache and published in commit order, before its publisher is answered; so a reader
+/// that was told "done" finds it done. Safe to use from any task.
+public final class StateManager: Sendable {
+    public let store: any FlowStore
+    private let cache: any StateCache
+    private let transients: any TransientStore
+    private let bus: any EventBus
+    private let counters: any Counters
+    private let health: HubHealth
+    private let loads = SingleFlight<FlowID, FlowRecord?, StoreError>()
+    private let epochChanged: @Sendable (Epoch) -> Void
+
+    /// - Parameter epochChanged: called after the store was found to have another history and the cache was emptied.
+    public init(
+        store: any FlowStore, cache: any StateCache, transients: any TransientStore, bus: any EventBus,
+        counters: any Counters, health: HubHealth, epochChanged: @escaping @Sendable (Epoch) -> Void
+    ) {
+        self.store = store
+        self.cache = cache
+        self.transients = transients
+        self.bus = bus
+        self.counters = counters
+        self.health = health
+        self.epochChanged = epochChanged
+        cache.removeAll(epoch: store.epoch)
+        store.observeCommits { commits in
+            var messages: [BusMessage] = []
+            messages.reserveCapacity(commits.count)
+            for commit in commits {
+                cache.put(commit.record, epoch: commit.epoch)
+                for event in commit.events {
+                    messages.append(
+                        BusMessage(
+                            flow: commit.record.head.flow, account: commit.record.head.account, epoch: commit.epoch,
+                            content: .durable(event, head: commit.record.head)))
+                }
+            }
+            counters.add(messages.count, to: .eventsDurable)
+            bus.publish(messages)
+        }
+    }
+
+    public var epoch: Epoch { self.store.epoch }
+
+    /// Commits a change. It is published by the time this returns.
+    public func apply(_ change: FlowChange) async throws(StoreError) -> FlowOutcome {
+        try await self.underCurrentEpoch { () async throws(StoreError) in try await self.store.apply(change) }
+    }
+
+    /// The flow, from memory if it is there; tombstones included.
+    /// - Parameter atLeast: a version that is known to exist; anything older counts as a miss.
+    public func record(of flow: FlowID, atLeast version: Version = 0) async throws(StoreError) -> FlowRecord? {
+        if let cached = self.cachedRecord(of: flow, atLeast: version) { return cached }
+        return try await self.freshRecord(of: flow)
+    }
+
+    /// The flow, if it is in memory.
+    public func cachedRecord(of flow: FlowID, atLeast version: Version = 0) -> FlowRecord? {
+        let cached = self.cache.record(of: flow, atLeast: version)
+        self.counters.add(1, to: cached == nil ? .cacheStateMiss : .cacheStateHit)
+        return cached
+    }
+
+    /// The flow as the store has it.
+    public func freshRecord(of flow: FlowID) async throws(StoreError) -> FlowRecord? {
+        try await self.loads.value(for: flow) { [self] () async throws(StoreError) in
+            try await self.underCurrentEpoch { () async throws(StoreError) in
+                let epoch = self.store.epoch
+                let record = try await self.store.load(flow)
+                if let record { self.cache.put(record, epoch: epoch) }
+                return record
+            }
+        }
+    }
+
+    /// Durable events above a version.
+    public func page(of flow: FlowID, after version: Version, limit: PageLimit) async throws(StoreError) -> EventPage {
+        try await self.underCurrentEpoch { () async throws(StoreError) in
+            try await self.store.page(of: flow, after: version, limit: limit)
+        }
+    }
+
+    public func heads(of flows: [FlowID]) async throws(StoreError) -> [FlowHead] {
+        try await self.underCurrentEpoch { () async throws(StoreError) in try await self.store.heads(of: flows) }
+    }
+
+    public func list(_ query: FlowQuery) async throws(StoreError) -> FlowList {
+        try await self.underCurrentEpoch { () async throws(StoreError) in try await self.store.list(query) }
+    }
+
+    // MARK: Transient events
+
+    /// Hands an event to whoever watches now. It is kept only as the latest of its type.
+    /// - Parameter version: the flow's version, as far as the caller knows it.
+    public func publish(_ events: [TransientEvent], of flow: FlowID, account: String, at version: Version) {
+        let epoch = self.store.epoch
+        for event in events { self.transients.record(event, of: flow, at: version) }
+        self.counters.add(events.count, to: .eventsTransient)
+        self.bus.publish(
+            events.map { BusMessage(flow: flow, account: account, epoch: epoch, content: .transient($0)) })
+    }
+
+    /// The latest transient event of each type that still says something about the flow.
+    public func latestTransients(of flow: FlowID, since version: Version) async -> [TransientEvent] {
+        await self.transients.latest(of: flow, since: version)
+    }
+
+    // MARK: Epoch
+
+    /// Works under the store's present epoch and forgets whatever was in memory, if it is another one than before.
+    public func refreshEpoch() async throws(StoreError) {
+        let before = self.store.epoch
+        let now = try await self.store.refreshEpoch()
+        if now != before { self.begin(now) }
+    }
+
+    /// The store went back in time: gives its history a new name, so that no version means two things.
+    public func raiseEpoch(now: Timestamp) async throws(StoreError) {
+        let raised = try await self.store.raiseEpoch(from: self.store.epoch, now: now)
+        self.begin(raised)
+    }
+
+    private func begin(_ epoch: Epoch) {
+        self.cache.removeAll(epoch: epoch)
+        self.transients.removeAll()
+        self.epochChanged(epoch)
+    }
+
+    private func underCurrentEpoch<Value: Sendable>(
+        _ body: () async throws(StoreError) -> Value
+    ) async throws(StoreError) -> Value {
+        do {
+            let value = try await body()
+            self.health.storeAnswered()
+            return value
+        } catch StoreError.epochChanged {
+            try await self.refreshEpoch()
+            return try await body()
+        } catch {
+            if case .unavailable = error { self.health.storeFailed() }
+            throw error
+        }
+    }
+}

@@ -1,0 +1,156 @@
+public import Logging
+import Synchronization
+
+/// What goes on by itself in a running hub: reads that sequencers ask for, the version sweep, pruning, revocations.
+///
+/// All tasks of the core start in ``run()`` and end with it.
+public final class HubLoop: Sendable {
+    public struct Configuration: Sendable {
+        /// Between two sweeps when all is well.
+        public var sweepSeconds = 15
+        /// Flows asked for in one statement.
+        public var sweepSlice = 5_000
+        /// Between two rounds of pruning.
+        public var pruneSeconds = 60
+        public var retention = RetentionPolicy()
+        /// Events and bytes of a page that fills a gap.
+        public var page = PageLimit()
+
+        public init() {}
+    }
+
+    private let manager: StateManager
+    private let table: WatchTable
+    private let cache: any StateCache
+    private let revocations: any RevocationStore
+    private let health: HubHealth
+    private let configuration: Configuration
+    private let now: @Sendable () -> Timestamp
+    private let logger: Logger
+    private let work: AsyncStream<WatchTable.Work>
+    private let knownRevocations = Mutex(RevocationList())
+
+    public init(
+        manager: StateManager, table: WatchTable, cache: any StateCache, revocations: any RevocationStore, health: HubHealth,
+        work: AsyncStream<WatchTable.Work>, configuration: Configuration, now: @escaping @Sendable () -> Timestamp, logger: Logger
+    ) {
+        self.manager = manager
+        self.table = table
+        self.cache = cache
+        self.revocations = revocations
+        self.health = health
+        self.work = work
+        self.configuration = configuration
+        self.now = now
+        self.logger = logger
+    }
+
+    public func run() async throws {
+        await withDiscardingTaskGroup { group in
+            group.addTask { await self.keepTime() }
+            group.addTask { await self.keepHouse() }
+            for await item in self.work {
+                group.addTask { await self.perform(item) }
+            }
+            group.cancelAll()
+        }
+    }
+
+    /// Whether the principal's token was revoked, as far as this instance knows.
+    public func isRevoked(_ principal: Principal) -> Bool {
+        self.knownRevocations.withLock { $0.isRevoked(principal) }
+    }
+
+    /// Reads the revocations anew and tells the streams if there are more of them.
+    public func refreshRevocations() async {
+        guard let stored = try? await self.revocations.revocations() else { return }
+        var list = RevocationList()
+        for revocation in stored { list.insert(revocation) }
+        let isNew = self.knownRevocations.withLock { known in
+            defer { known = list }
+            return known != list
+        }
+        if isNew { self.table.tell(.revoked(list)) }
+    }
+
+    // MARK: Reads
+
+    private func perform(_ work: WatchTable.Work) async {
+        switch work {
+        case .open(let flow):
+            do {
+                let record = try await self.manager.freshRecord(of: flow)
+                let last = await self.manager.latestTransients(of: flow, since: record?.head.resetVersion ?? 0)
+                self.table.opened(flow, record, last: last)
+            } catch {
+                self.table.loadFailed(flow)
+            }
+        case .page(let flow, let after):
+            do {
+                self.table.loaded(flow, try await self.manager.page(of: flow, after: after, limit: self.configuration.page))
+            } catch {
+                self.table.loadFailed(flow)
+            }
+        case .sweep:
+            await self.sweep()
+        }
+    }
+
+    // MARK: The sweep
+
+    private func keepTime() async {
+        var ticks = 0
+        await self.refreshRevocations()
+        while !Task.isCancelled {
+            do { try await Task.sleep(for: .seconds(1)) } catch { return }
+            ticks += 1
+            self.table.tick()
+            if self.health.delivery != .ok || ticks >= self.configuration.sweepSeconds {
+                ticks = 0
+                await self.sweep()
+                await self.refreshRevocations()
+            }
+        }
+    }
+
+    private func sweep() async {
+        let flows = Array(Set(self.table.watchedFlows()).union(self.cache.flows()))
+        do {
+            // Also with nothing to ask for: the epoch may have changed, and a store that was away may be back.
+            if flows.isEmpty { _ = try await self.manager.heads(of: []) }
+            for start in stride(from: 0, to: flows.count, by: self.configuration.sweepSlice) {
+                let slice = Array(flows[start..<min(start + self.configuration.sweepSlice, flows.count)])
+                let heads = try await self.manager.heads(of: slice)
+                if self.table.surveyed(slice, heads: heads) {
+                    self.logger.error("The store is behind what was delivered; raising the epoch")
+                    try await self.manager.raiseEpoch(now: self.now())
+                    return
+                }
+                for head in heads where self.cache.record(of: head.flow, atLeast: 0).map({ $0.version < head.version }) == true {
+                    _ = try await self.manager.freshRecord(of: head.flow)
+                }
+            }
+        } catch {
+            self.logger.warning("The version sweep failed", metadata: ["error": "\(error)"])
+        }
+    }
+
+    // MARK: Pruning
+
+    private func keepHouse() async {
+        while !Task.isCancelled {
+            do { try await Task.sleep(for: .seconds(self.configuration.pruneSeconds)) } catch { return }
+            var removed = 0
+            do {
+                while !Task.isCancelled {
+                    let count = try await self.manager.store.prune(self.configuration.retention, now: self.now())
+                    removed += count
+                    if count == 0 { break }
+                }
+                if removed > 0 { self.logger.debug("Pruned history", metadata: ["rows": "\(removed)"]) }
+            } catch {
+                self.logger.warning("Pruning failed", metadata: ["error": "\(error)"])
+            }
+        }
+    }
+}

@@ -1,0 +1,20 @@
+/// Where the events of watched flows leave the core: one for each event loop. Called from any thread; must not block.
+/// Deliveries of one flow arrive in the order in which they are made.
+public protocol Outlet: Sendable {
+    func deliver(_ delivery: Delivery)
+}
+
+public enum Delivery: Sendable {
+    /// The flow is being followed from this state on: everything above its version will be delivered. `nil`: the flow does
+    /// not exist yet.
+    case opened(FlowID, FlowRecord?, epoch: Epoch, last: [TransientEvent])
+    /// The next durable events. `head` is the flow right after the last of them, where that is known.
+    case events(FlowID, [Frame], head: FlowHead?)
+    case transient(FlowID, account: String, TransientEvent, Frame)
+    /// The store has a new history: whatever subscribers hold means nothing any more.
+    case reset(Epoch)
+    /// Delivery became better or worse; subscribers are told at once.
+    case status(DeliveryStatus)
+    /// Tokens were revoked: look through the streams.
+    case revoked(RevocationList)
+}

@@ -1,0 +1,84 @@
+public import FlowCore
+import Synchronization
+
+/// The connections of a hub that is one process.
+///
+/// Registering and unregistering take constant time; an entry costs some 200 bytes with its share of both tables, since
+/// the flow is kept once and the strings of one connection are shared.
+public final class MemoryConnectionRegistry: ConnectionRegistry {
+    /// What is kept of an entry beside its flow and connection, which are the keys.
+    private struct Detail: Sendable {
+        var account: String
+        var subject: String
+        var remote: String
+        var registeredAt: Timestamp
+    }
+
+    private struct Owner: Sendable {
+        var account: String
+        /// Flows that the connection is registered with.
+        var flows: Int
+    }
+
+    private struct State: Sendable {
+        var flows: [FlowID: [ConnectionID: Detail]] = [:]
+        var owners: [ConnectionID: Owner] = [:]
+        var disconnect: (@Sendable (ConnectionID) -> Void)?
+
+        mutating func insert(_ entry: ConnectionEntry) {
+            let detail = Detail(
+                account: entry.account, subject: entry.subject, remote: entry.remote, registeredAt: entry.registeredAt)
+            let before = self.flows[entry.flow, default: [:]].updateValue(detail, forKey: entry.connection)
+            if before == nil { self.owners[entry.connection, default: Owner(account: entry.account, flows: 0)].flows += 1 }
+        }
+
+        mutating func remove(_ entry: ConnectionEntry) {
+            guard self.flows[entry.flow]?.removeValue(forKey: entry.connection) != nil else { return }
+            if self.flows[entry.flow]?.isEmpty == true { self.flows[entry.flow] = nil }
+            self.owners[entry.connection]?.flows -= 1
+            if self.owners[entry.connection]?.flows == 0 { self.owners[entry.connection] = nil }
+        }
+    }
+
+    private let state = Mutex(State())
+
+    public init() {}
+
+    public func register(_ entries: [ConnectionEntry]) async {
+        self.state.withLock { state in
+            for entry in entries { state.insert(entry) }
+        }
+    }
+
+    public func unregister(_ entries: [ConnectionEntry]) async {
+        self.state.withLock { state in
+            for entry in entries { state.remove(entry) }
+        }
+    }
+
+    /// In the order of the connections' numbers.
+    public func connections(of flow: FlowID) async -> [ConnectionEntry] {
+        let details = self.state.withLock { $0.flows[flow] ?? [:] }
+        return details.sorted { ($0.key.instance, $0.key.number) < ($1.key.instance, $1.key.number) }.map { connection, detail in
+            ConnectionEntry(
+                connection: connection, flow: flow, account: detail.account, subject: detail.subject, remote: detail.remote,
+                registeredAt: detail.registeredAt)
+        }
+    }
+
+    public func count(of flow: FlowID) -> Int { self.state.withLock { $0.flows[flow]?.count ?? 0 } }
+
+    public func disconnect(_ connection: ConnectionID, account: String?) async -> Bool {
+        let (isVisible, disconnect) = self.state.withLock { state in
+            let owner = state.owners[connection]?.account
+            return (owner != nil && (account == nil || account == owner), state.disconnect)
+        }
+        guard isVisible, let disconnect else { return false }
+        disconnect(connection)
+        return true
+    }
+
+    public func attach(_ disconnect: @escaping @Sendable (ConnectionID) -> Void) {
+        self.state.withLock { $0.disconnect = disconnect }
+    }
+}

@@ -1,0 +1,41 @@
+public import FlowCore
+import Synchronization
+
+/// Counters of today, in this process. Adding is one atomic addition and a look at the clock.
+public final class MemoryCounters: Counters {
+    private final class Cell: Sendable {
+        let value = Atomic<Int>(0)
+    }
+
+    private let cells: [Counter: Cell]
+    private let day: Atomic<Int64>
+    private let now: @Sendable () -> Timestamp
+
+    /// - Parameter now: the wall clock; a day begins at midnight UTC.
+    public init(now: @escaping @Sendable () -> Timestamp) {
+        self.cells = Dictionary(uniqueKeysWithValues: Counter.allCases.map { ($0, Cell()) })
+        self.day = Atomic(Self.day(of: now()))
+        self.now = now
+    }
+
+    public func add(_ amount: Int, to counter: Counter) {
+        self.beginDay()
+        self.cells[counter]?.value.add(amount, ordering: .relaxed)
+    }
+
+    public func totals() -> [Counter: Int] {
+        self.beginDay()
+        return self.cells.mapValues { $0.value.load(ordering: .relaxed) }
+    }
+
+    /// An addition that runs at the very moment of midnight may count for either day or for none; nobody is billed by these.
+    private func beginDay() {
+        let today = Self.day(of: self.now())
+        let known = self.day.load(ordering: .relaxed)
+        // Only forward: a clock that is set back does not make today's counts disappear.
+        guard today > known, self.day.compareExchange(expected: known, desired: today, ordering: .relaxed).exchanged else { return }
+        for cell in self.cells.values { cell.value.store(0, ordering: .relaxed) }
+    }
+
+    private static func day(of moment: Timestamp) -> Int64 { moment.seconds / 86_400 }
+}

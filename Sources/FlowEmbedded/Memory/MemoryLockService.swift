@@ -1,0 +1,106 @@
+public import FlowCore
+import Synchronization
+
+/// Locks of a hub that is one process. They do not survive a restart; the fencing tokens do.
+public final class MemoryLockService: LockService {
+    private struct Held: Sendable {
+        var lock: String
+        var account: String
+        /// 0 until the sequence has answered.
+        var fencingToken: Int64
+        var expiresAt: Timestamp
+    }
+
+    /// Locks held at the same time.
+    public static let defaultMaximumLocks = 10_000
+
+    private let fencing: any FencingSequence
+    private let maximumLocks: Int
+    private let held = Mutex<[String: Held]>([:])
+
+    public init(fencing: any FencingSequence, maximumLocks: Int = MemoryLockService.defaultMaximumLocks) {
+        self.fencing = fencing
+        self.maximumLocks = maximumLocks
+    }
+
+    public func acquire(
+        _ resource: String, account: String, seconds: Int, now: Timestamp
+    ) async throws(LockError) -> LockLease {
+        let reservation = Held(
+            lock: RandomText.hex128(), account: account, fencingToken: 0, expiresAt: now.advanced(bySeconds: Int64(seconds)))
+        // The place is taken before the token is asked for: of two holders one after the other the later must have the
+        // higher token, which two requests under way at the same time would not promise.
+        try self.reserve(resource, reservation, now: now)
+        let token: Int64
+        do {
+            token = try await self.fencing.nextFencingToken()
+        } catch {
+            self.remove(resource, lock: reservation.lock)
+            throw .unavailable(Self.reason(of: error))
+        }
+        let other: Held? = self.held.withLock { held in
+            guard held[resource]?.lock == reservation.lock else { return held[resource] ?? reservation }
+            held[resource]?.fencingToken = token
+            return nil
+        }
+        // The token took longer than the lock lasts, and somebody else came.
+        if let other { throw .held(until: other.expiresAt) }
+        return LockLease(
+            resource: resource, lock: reservation.lock, fencingToken: token, expiresAt: reservation.expiresAt)
+    }
+
+    public func renew(
+        _ resource: String, account: String, lock: String, seconds: Int, now: Timestamp
+    ) async throws(LockError) -> LockLease {
+        try self.withHeld(resource, account: account, lock: lock, now: now) { held in
+            held[resource]?.expiresAt = now.advanced(bySeconds: Int64(seconds))
+        }
+    }
+
+    public func release(_ resource: String, account: String, lock: String, now: Timestamp) async throws(LockError) {
+        _ = try self.withHeld(resource, account: account, lock: lock, now: now) { $0[resource] = nil }
+    }
+
+    // MARK: Private
+
+    private func reserve(_ resource: String, _ reservation: Held, now: Timestamp) throws(LockError) {
+        let failure: LockError? = self.held.withLock { held in
+            if let other = held[resource], other.expiresAt > now { return .held(until: other.expiresAt) }
+            if held[resource] == nil, held.count >= self.maximumLocks {
+                held = held.filter { $0.value.expiresAt > now }
+                if held.count >= self.maximumLocks { return .tooMany(limit: self.maximumLocks) }
+            }
+            held[resource] = reservation
+            return nil
+        }
+        if let failure { throw failure }
+    }
+
+    private func remove(_ resource: String, lock: String) {
+        self.held.withLock { held in
+            if held[resource]?.lock == lock { held[resource] = nil }
+        }
+    }
+
+    /// - Returns: the lease as `change` left it, or as it was before if it is gone.
+    private func withHeld(
+        _ resource: String, account: String, lock: String, now: Timestamp, change: (inout [String: Held]) -> Void
+    ) throws(LockError) -> LockLease {
+        let result: Result<LockLease, LockError> = self.held.withLock { held in
+            guard let mine = held[resource], mine.expiresAt > now else { return .failure(.notHeld) }
+            guard mine.lock == lock, mine.account == account, mine.fencingToken > 0 else { return .failure(.otherHolder) }
+            change(&held)
+            let after = held[resource] ?? mine
+            return .success(
+                LockLease(resource: resource, lock: lock, fencingToken: after.fencingToken, expiresAt: after.expiresAt))
+        }
+        return try result.get()
+    }
+
+    private static func reason(of error: StoreError) -> String {
+        switch error {
+        case .unavailable(let reason), .outcomeUnknown(let reason): reason
+        case .epochChanged: "the store's history changed"
+        }
+    }
+}

@@ -1,0 +1,84 @@
+public import FlowCore
+import Synchronization
+
+/// The latest transient events of each flow, in memory: a few types a flow, the flows told most recently.
+public final class MemoryTransientStore: TransientStore {
+    public struct Limits: Hashable, Sendable {
+        /// Flows whose transient events are kept.
+        public var flows = 10_000
+        /// Types kept of one flow; beyond that the one told longest ago goes.
+        public var typesPerFlow = 32
+        /// Bytes of one event's data. A larger one is told and not kept.
+        public var eventBytes = 65_536
+        /// Bytes of all of them together.
+        public var bytes = 67_108_864
+        /// Age, as measured from the flow's latest event, beyond which an event is not shown any more.
+        public var seconds: Int64 = 3_600
+
+        public init() {}
+    }
+
+    private struct Kept: Sendable {
+        var event: TransientEvent
+        var version: Version
+    }
+
+    /// A flow's events in the order of their publication.
+    private struct Latest: Sendable {
+        var events: [Kept] = []
+        var bytes = 0
+
+        mutating func forget(_ position: Int) { self.bytes -= self.events.remove(at: position).event.data.bytes.count }
+    }
+
+    private final class Cell: Sendable {
+        let flows: Mutex<ClockMap<FlowID, Latest>>
+
+        init(_ flows: ClockMap<FlowID, Latest>) { self.flows = Mutex(flows) }
+    }
+
+    private static let shardCount = 16
+    /// Bytes of an event and of a flow beside the data, estimated.
+    private static let eventOverhead = 128
+    private static let flowOverhead = 256
+
+    private let limits: Limits
+    private let cells: [Cell]
+
+    public init(limits: Limits = .init()) {
+        self.limits = limits
+        let flows = max(1, limits.flows / Self.shardCount)
+        let bytes = limits.bytes / Self.shardCount
+        self.cells = (0..<Self.shardCount).map { _ in Cell(ClockMap(maximumEntries: flows, maximumCost: bytes)) }
+    }
+
+    public func record(_ event: TransientEvent, of flow: FlowID, at version: Version) {
+        let limits = self.limits
+        self.cell(of: flow).flows.withLock { flows in
+            flows.update(flow, default: Latest()) { latest in
+                if let known = latest.events.firstIndex(where: { $0.event.type == event.type }) { latest.forget(known) }
+                if event.data.bytes.count <= limits.eventBytes {
+                    if latest.events.count >= limits.typesPerFlow { latest.forget(0) }
+                    latest.events.append(Kept(event: event, version: version))
+                    latest.bytes += event.data.bytes.count
+                }
+                return Self.flowOverhead + latest.bytes + latest.events.count * Self.eventOverhead
+            }
+        }
+    }
+
+    public func latest(of flow: FlowID, since version: Version) async -> [TransientEvent] {
+        let events = self.cell(of: flow).flows.withLock { $0.value(for: flow)?.events ?? [] }
+        guard let newest = events.map(\.event.createdAt).max() else { return [] }
+        let oldest = newest.advanced(bySeconds: -self.limits.seconds)
+        return events.filter { $0.version >= version && $0.event.createdAt >= oldest }.map(\.event)
+    }
+
+    public func removeAll() {
+        for cell in self.cells { cell.flows.withLock { $0.removeAll() } }
+    }
+
+    private func cell(of flow: FlowID) -> Cell {
+        self.cells[Int(truncatingIfNeeded: UInt(bitPattern: flow.hashValue) & UInt(Self.shardCount - 1))]
+    }
+}

@@ -1,0 +1,31 @@
+#if DEBUG
+import FlowCore
+import GRDB
+import Synchronization
+
+extension CommitWriter {
+    /// The planted fault `earlyAcknowledgement`: everybody is answered before the commit, and every fourth commit does not
+    /// come.
+    func writeEarly(_ pending: ArraySlice<PendingChange>, in database: Database) {
+        do {
+            let batch = try self.decide(pending, in: database)
+            self.answer(pending, batch)
+            if self.earlyBatches.add(1, ordering: .relaxed).newValue % 4 == 0 {
+                try? database.rollback()
+                self.forgetRows()
+                return
+            }
+            do {
+                try database.commit()
+                self.publish(batch)
+            } catch {
+                try? database.rollback()
+                self.forgetRows()
+            }
+        } catch {
+            self.forgetRows()
+            self.answer(pending, .failure(error.reason))
+        }
+    }
+}
+#endif

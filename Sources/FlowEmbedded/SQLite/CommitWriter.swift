@@ -1,0 +1,127 @@
+import FlowCore
+import GRDB
+import Logging
+import Synchronization
+
+/// Writes batches of changes, each in one transaction, and answers them.
+///
+/// ``write(_:in:)`` is called on the database's writer queue only, one call at a time; the lock around the cache is never
+/// waited for.
+final class CommitWriter: Sendable {
+    private let limits: ChangeLimits
+    private let epoch: KnownEpoch
+    private let trims: TrimList
+    private let rows: Mutex<RowCache>
+    private let logger: Logger
+    private let observer = Mutex<(@Sendable ([Commit]) -> Void)?>(nil)
+    #if DEBUG
+    /// Batches since the start, for a planted fault.
+    let earlyBatches = Atomic<Int>(0)
+    #endif
+
+    init(limits: ChangeLimits, epoch: KnownEpoch, trims: TrimList, rows: RowCache, logger: Logger) {
+        self.limits = limits
+        self.epoch = epoch
+        self.trims = trims
+        self.rows = Mutex(rows)
+        self.logger = logger
+    }
+
+    func observe(_ observer: @escaping @Sendable ([Commit]) -> Void) { self.observer.withLock { $0 = observer } }
+
+    /// Commits the changes, in one transaction if all goes well, tells the observer and answers each.
+    func write(_ pending: ArraySlice<PendingChange>, in database: Database) {
+        #if DEBUG
+        if PlantedFault.earlyAcknowledgement.isPlanted {
+            self.writeEarly(pending, in: database)
+            return
+        }
+        #endif
+        let batch: FlowBatch
+        do {
+            batch = try self.transact(pending, in: database)
+        } catch {
+            self.forgetRows()
+            guard case .refused(_, mayConcernOne: true) = error, pending.count > 1 else {
+                self.logger.warning(
+                    "Changes were not written",
+                    metadata: ["changes": "\(pending.count)", "reason": "\(error.reason)"])
+                self.answer(pending, .failure(error.reason))
+                return
+            }
+            // One of them is to blame: the halves are tried apart, down to that one, and all the others go through.
+            let middle = pending.startIndex + pending.count / 2
+            self.write(pending[..<middle], in: database)
+            self.write(pending[middle...], in: database)
+            return
+        }
+        self.publish(batch)
+        self.answer(pending, batch)
+    }
+
+    // MARK: Steps
+
+    enum Failure: Error {
+        /// Rolled back before COMMIT.
+        case refused(StoreError, mayConcernOne: Bool)
+        /// COMMIT failed.
+        case commit(StoreError)
+
+        var reason: StoreError {
+            switch self {
+            case .refused(let reason, _), .commit(let reason): reason
+            }
+        }
+    }
+
+    private func transact(_ pending: ArraySlice<PendingChange>, in database: Database) throws(Failure) -> FlowBatch {
+        let batch = try self.decide(pending, in: database)
+        do {
+            try database.commit()
+        } catch {
+            try? database.rollback()
+            throw .commit(StoreError(failedCommit: error))
+        }
+        return batch
+    }
+
+    /// Begins a transaction and does everything but the commit. After a failure there is no transaction.
+    func decide(_ pending: ArraySlice<PendingChange>, in database: Database) throws(Failure) -> FlowBatch {
+        let epoch = self.epoch.value
+        var batch = FlowBatch(epoch: epoch, limits: self.limits)
+        do {
+            try database.beginTransaction(.immediate)
+            try database.check(epoch)
+            let dataVersion = try database.first("PRAGMA data_version", []) { $0[0] as Int64 }
+            try self.rows.withLock { rows in
+                rows.begin(dataVersion: dataVersion)
+                for change in pending { try batch.perform(change.change, in: database, known: &rows) }
+            }
+            try batch.finish(database)
+        } catch {
+            // Fails if SQLite has rolled back by itself, which is as good.
+            try? database.rollback()
+            throw .refused(
+                StoreError(rolledBack: error), mayConcernOne: (error as? DatabaseError)?.mayConcernOneOperation ?? false)
+        }
+        return batch
+    }
+
+    /// What a committed batch means for the rest of the process, before anybody is answered.
+    func publish(_ batch: FlowBatch) {
+        self.rows.withLock { $0.take(batch.rows) }
+        guard !batch.commits.isEmpty else { return }
+        self.trims.add(batch.commits.lazy.map { ($0.record.head.flow, $0.record.version) })
+        self.observer.withLock { $0 }?(batch.commits)
+    }
+
+    func forgetRows() { self.rows.withLock { $0.removeAll() } }
+
+    func answer(_ pending: ArraySlice<PendingChange>, _ batch: FlowBatch) {
+        for (change, outcome) in zip(pending, batch.outcomes) { change.answer.resume(returning: .success(outcome)) }
+    }
+
+    func answer(_ pending: ArraySlice<PendingChange>, _ result: Result<FlowOutcome, StoreError>) {
+        for change in pending { change.answer.resume(returning: result) }
+    }
+}

@@ -1,0 +1,135 @@
+import FlowCore
+import GRDB
+
+/// Flows and events to and from rows. Statements are prepared once a connection and bound by hand, since this is where a
+/// commit spends its time.
+extension Database {
+    func run(_ sql: String, _ arguments: [DatabaseValue]) throws {
+        let statement = try self.cachedStatement(sql: sql)
+        // Unchecked: the number of question marks is a matter of this file, not of the input.
+        statement.setUncheckedArguments(StatementArguments(arguments))
+        try statement.execute()
+    }
+
+    func rows(_ sql: String, _ arguments: [DatabaseValue]) throws -> RowCursor {
+        let statement = try self.cachedStatement(sql: sql)
+        statement.setUncheckedArguments(StatementArguments(arguments))
+        return try Row.fetchCursor(statement)
+    }
+
+    /// The first row, decoded while its cursor lives: without the cursor the row is empty.
+    func first<Value>(_ sql: String, _ arguments: [DatabaseValue], _ decode: (Row) throws -> Value) throws -> Value? {
+        let rows = try self.rows(sql, arguments)
+        return try withExtendedLifetime(rows) { try rows.next().map(decode) }
+    }
+
+    // MARK: Flows
+
+    static let headColumns = "id, client_account_id, status, version, reset_version, updated_at"
+
+    func flow(_ flow: FlowID) throws -> FlowRecord? {
+        try self.first(
+            "SELECT \(Self.headColumns), fence, state FROM flows WHERE id = ?", [flow.rawValue.databaseValue]
+        ) { row in
+            FlowRecord(head: try FlowHead(row), state: JSONText(stored: row[7]), fence: JSONText(stored: row[6]))
+        }
+    }
+
+    func insert(_ record: FlowRecord) throws {
+        let head = record.head
+        try self.run(
+            """
+            INSERT INTO flows (id, client_account_id, status, version, reset_version, created_at, updated_at, deleted_at, fence, state)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            """,
+            [
+                head.flow.rawValue.databaseValue, head.account.databaseValue, head.status.rawValue.databaseValue,
+                head.version.databaseValue, head.resetVersion.databaseValue, head.updatedAt.databaseValue,
+                head.updatedAt.databaseValue, head.isDeleted ? head.updatedAt.databaseValue : .null,
+                record.fence.databaseValue, record.state.databaseValue,
+            ])
+    }
+
+    func update(_ record: FlowRecord, from stored: FlowRecord) throws {
+        let head = record.head
+        if head.status == stored.head.status {
+            // Leaves the columns alone that an index would have to be kept up with.
+            try self.run(
+                "UPDATE flows SET version = ?, reset_version = ?, updated_at = ?, fence = ?, state = ? WHERE id = ?",
+                [
+                    head.version.databaseValue, head.resetVersion.databaseValue, head.updatedAt.databaseValue,
+                    record.fence.databaseValue, record.state.databaseValue, head.flow.rawValue.databaseValue,
+                ])
+            return
+        }
+        let isAnew = stored.head.isDeleted && !head.isDeleted
+        try self.run(
+            """
+            UPDATE flows SET status = ?, version = ?, reset_version = ?, created_at = coalesce(?, created_at), updated_at = ?,
+                deleted_at = ?, fence = ?, state = ? WHERE id = ?
+            """,
+            [
+                head.status.rawValue.databaseValue, head.version.databaseValue, head.resetVersion.databaseValue,
+                isAnew ? head.updatedAt.databaseValue : .null, head.updatedAt.databaseValue,
+                head.isDeleted ? head.updatedAt.databaseValue : .null, record.fence.databaseValue, record.state.databaseValue,
+                head.flow.rawValue.databaseValue,
+            ])
+    }
+
+    // MARK: Events
+
+    func insert(_ event: FlowEvent, of flow: FlowID) throws {
+        try self.run(
+            "INSERT INTO flow_events (flow_id, version, type, created_at, payload) VALUES (?, ?, ?, ?, ?)",
+            [
+                flow.rawValue.databaseValue, event.version.databaseValue, event.type.rawValue.databaseValue,
+                event.createdAt.databaseValue, event.payload.databaseValue,
+            ])
+    }
+
+    func forget(_ flow: FlowID) throws {
+        try self.run("DELETE FROM flow_events WHERE flow_id = ?", [flow.rawValue.databaseValue])
+        try self.run("DELETE FROM flows WHERE id = ?", [flow.rawValue.databaseValue])
+    }
+
+    // MARK: The hub
+
+    func storedEpoch() throws -> Epoch {
+        let stored = try self.first("SELECT epoch FROM hub_meta", []) { Epoch($0[0] as String) }
+        guard let epoch = stored ?? nil else { throw UnreadableRow() }
+        return epoch
+    }
+
+    /// Throws ``StoreError/epochChanged`` if the database's history is another one than the caller works under.
+    func check(_ epoch: Epoch) throws {
+        if try self.storedEpoch() != epoch { throw StoreError.epochChanged }
+    }
+}
+
+extension FlowHead {
+    /// From the columns of `Database.headColumns`.
+    init(_ row: Row) throws {
+        guard let flow = FlowID(row[0] as String) else { throw UnreadableRow() }
+        self.init(
+            flow: flow, account: row[1], version: row[3], status: FlowStatus(stored: row[2]), resetVersion: row[4],
+            updatedAt: Timestamp(milliseconds: row[5]))
+    }
+}
+
+extension FlowEvent {
+    /// From `version, type, created_at, payload`.
+    init(_ row: Row) throws {
+        guard let type = EventType(row[1] as String) else { throw UnreadableRow() }
+        self.init(version: row[0], type: type, payload: JSONText(stored: row[3]), createdAt: Timestamp(milliseconds: row[2]))
+    }
+}
+
+extension JSONText {
+    init(stored text: String) { self.init(trusted: Array(text.utf8)) }
+
+    var databaseValue: DatabaseValue { self.string.databaseValue }
+}
+
+extension Timestamp {
+    var databaseValue: DatabaseValue { self.milliseconds.databaseValue }
+}

@@ -1,0 +1,62 @@
+import FlowCore
+import Synchronization
+
+/// Counts what is under way, up to a bound, and lets one close wait for the last to leave.
+final class Gate: Sendable {
+    private struct State: Sendable {
+        var count = 0
+        var bytes = 0
+        var isClosed = false
+        var waiters: [CheckedContinuation<Void, Never>] = []
+    }
+
+    private let maximumCount: Int
+    private let maximumBytes: Int
+    private let fullMessage: String
+    private let state = Mutex(State())
+
+    /// - Parameters:
+    ///   - maximumCount: of those inside.
+    ///   - maximumBytes: that they hold together; one alone is let in whatever it holds.
+    init(maximumCount: Int, maximumBytes: Int, fullMessage: String) {
+        self.maximumCount = maximumCount
+        self.maximumBytes = maximumBytes
+        self.fullMessage = fullMessage
+    }
+
+    /// - Throws: ``StoreError/unavailable(_:)`` if it is closed or full. Whoever is in must ``leave(bytes:)``.
+    func enter(bytes: Int = 0) throws(StoreError) {
+        let refusal: String? = self.state.withLock { state in
+            if state.isClosed { return "the store is closed" }
+            let isTooMuch = state.bytes + bytes > self.maximumBytes && state.count > 0
+            if state.count >= self.maximumCount || isTooMuch { return self.fullMessage }
+            state.count += 1
+            state.bytes += bytes
+            return nil
+        }
+        if let refusal { throw .unavailable(refusal) }
+    }
+
+    func leave(bytes: Int = 0) {
+        let waiters: [CheckedContinuation<Void, Never>] = self.state.withLock { state in
+            state.count -= 1
+            state.bytes -= bytes
+            guard state.count == 0 else { return [] }
+            defer { state.waiters = [] }
+            return state.waiters
+        }
+        for waiter in waiters { waiter.resume() }
+    }
+
+    /// Lets nobody in from now on, and returns when nobody is inside any more.
+    func close() async {
+        await withCheckedContinuation { waiter in
+            let isEmpty = self.state.withLock { state in
+                state.isClosed = true
+                if state.count > 0 { state.waiters.append(waiter) }
+                return state.count == 0
+            }
+            if isEmpty { waiter.resume() }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+public import FlowCore
+import GRDB
+
+extension SQLiteFlowStore {
+    /// How far the fencing sequence jumps with a raised epoch: beyond whatever was handed out in the history that is lost.
+    private static let fencingJump: Int64 = 1_000_000
+
+    public var epoch: Epoch { self.known.value }
+
+    public func refreshEpoch() async throws(StoreError) -> Epoch {
+        // In the writer's queue, so that it is not an older answer than a raise that came meanwhile.
+        try await self.write { database in
+            let stored = try database.storedEpoch()
+            self.known.set(stored)
+            return stored
+        }
+    }
+
+    public func raiseEpoch(from: Epoch, now: Timestamp) async throws(StoreError) -> Epoch {
+        let epoch = try await self.write { database in
+            let stored = try database.storedEpoch()
+            guard stored == from else { return stored }
+            let raised = stored.raised(atUnixSeconds: now.seconds, random: RandomText.base36(6))
+            try database.run(
+                "UPDATE hub_meta SET epoch = ?, fencing = fencing + ?",
+                [raised.description.databaseValue, Self.fencingJump.databaseValue])
+            return raised
+        }
+        // After the commit. A change that came in between found another epoch than the known one, and is tried again.
+        self.known.set(epoch)
+        return epoch
+    }
+}
+
+extension SQLiteFlowStore: FencingSequence {
+    public func nextFencingToken() async throws(StoreError) -> Int64 {
+        try await self.write { database in
+            try database.run("UPDATE hub_meta SET fencing = fencing + 1", [])
+            guard let token = try database.first("SELECT fencing FROM hub_meta", [], { $0[0] as Int64 }) else { throw UnreadableRow() }
+            return token
+        }
+    }
+}

@@ -1,0 +1,88 @@
+public import FlowCore
+import GRDB
+
+extension SQLiteFlowStore {
+    /// Ids in one statement.
+    private static let headChunk = 500
+
+    public func load(_ flow: FlowID) async throws(StoreError) -> FlowRecord? {
+        try await self.read { try $0.flow(flow) }
+    }
+
+    public func page(of flow: FlowID, after version: Version, limit: PageLimit) async throws(StoreError) -> EventPage {
+        try await self.read { database in
+            let head = try database.first(
+                "SELECT \(Database.headColumns) FROM flows WHERE id = ?", [flow.rawValue.databaseValue], FlowHead.init)
+            guard let head else { return EventPage(head: nil, events: []) }
+            guard head.version > version else { return EventPage(head: head, events: []) }
+            let rows = try database.rows(
+                """
+                SELECT version, type, created_at, payload FROM flow_events WHERE flow_id = ? AND version > ?
+                ORDER BY version LIMIT ?
+                """,
+                [flow.rawValue.databaseValue, version.databaseValue, max(1, limit.events).databaseValue])
+            var events: [FlowEvent] = []
+            var bytes = 0
+            while let row = try rows.next() {
+                let event = try FlowEvent(row)
+                bytes += event.payload.bytes.count
+                if !events.isEmpty, bytes > limit.bytes { break }
+                events.append(event)
+            }
+            return EventPage(head: head, events: events)
+        }
+    }
+
+    public func heads(of flows: [FlowID]) async throws(StoreError) -> [FlowHead] {
+        // One statement for every chunk, the last one filled up with NULL, which is nobody's id.
+        let marks = Array(repeating: "?", count: Self.headChunk).joined(separator: ",")
+        let sql = "SELECT \(Database.headColumns) FROM flows WHERE id IN (\(marks))"
+        return try await self.read { database in
+            var heads: [FlowHead] = []
+            heads.reserveCapacity(flows.count)
+            for start in stride(from: 0, to: flows.count, by: Self.headChunk) {
+                var arguments = flows[start..<min(start + Self.headChunk, flows.count)].map { $0.rawValue.databaseValue }
+                arguments += repeatElement(.null, count: Self.headChunk - arguments.count)
+                let rows = try database.rows(sql, arguments)
+                while let row = try rows.next() { heads.append(try FlowHead(row)) }
+            }
+            return heads
+        }
+    }
+
+    public func list(_ query: FlowQuery) async throws(StoreError) -> FlowList {
+        try await self.read { database in
+            var conditions = ["client_account_id = ?"]
+            var arguments = [query.account.databaseValue]
+            if let status = query.status {
+                conditions.append("status = ?")
+                arguments.append(status.rawValue.databaseValue)
+            }
+            if !query.includesDeleted { conditions.append("deleted_at IS NULL") }
+            let order: String
+            switch query.order {
+            case .id(let after):
+                order = "id"
+                conditions.append("id > ?")
+                arguments.append((after ?? "").databaseValue)
+            case .changed(let since):
+                order = "updated_at, id"
+                conditions.append("updated_at >= ?")
+                arguments.append(since.databaseValue)
+            }
+            let limit = max(1, query.limit)
+            // One more than asked for tells whether there are more.
+            arguments.append((limit + 1).databaseValue)
+            let rows = try database.rows(
+                """
+                SELECT \(Database.headColumns) FROM flows WHERE \(conditions.joined(separator: " AND "))
+                ORDER BY \(order) LIMIT ?
+                """, arguments)
+            var heads: [FlowHead] = []
+            while let row = try rows.next() { heads.append(try FlowHead(row)) }
+            let hasMore = heads.count > limit
+            if hasMore { heads.removeLast() }
+            return FlowList(flows: heads, hasMore: hasMore)
+        }
+    }
+}

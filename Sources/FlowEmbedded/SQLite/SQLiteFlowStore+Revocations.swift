@@ -1,0 +1,31 @@
+public import FlowCore
+import GRDB
+
+extension SQLiteFlowStore: RevocationStore {
+    /// Of two revocations of one subject the later moment holds.
+    public func revoke(_ revocation: Revocation, now: Timestamp) async throws(StoreError) {
+        try await self.write { database in
+            try database.run(
+                """
+                INSERT INTO revocations (account, subject, not_before, created_at) VALUES (?, ?, ?, ?)
+                ON CONFLICT (account, subject) DO UPDATE
+                SET not_before = max(not_before, excluded.not_before), created_at = excluded.created_at
+                """,
+                [
+                    revocation.account.databaseValue, revocation.subject.databaseValue, revocation.notBefore.databaseValue,
+                    now.databaseValue,
+                ])
+        }
+    }
+
+    public func revocations() async throws(StoreError) -> [Revocation] {
+        try await self.read { database in
+            let rows = try database.rows("SELECT account, subject, not_before FROM revocations ORDER BY account, subject", [])
+            var revocations: [Revocation] = []
+            while let row = try rows.next() {
+                revocations.append(Revocation(account: row[0], subject: row[1], notBefore: row[2]))
+            }
+            return revocations
+        }
+    }
+}

@@ -1,0 +1,95 @@
+import FlowCore
+import GRDB
+
+/// The schema, as the ordered list of steps that made it. Append-only: a step that was released is never changed.
+enum SQLiteMigrations {
+    /// A step's number is its place in the list, from 1.
+    private static let steps: [(name: String, sql: String)] = [
+        ("flows", Self.flows)
+    ]
+
+    /// Brings the schema up to date. A newer one than this program knows is left as it is.
+    ///
+    /// One immediate transaction, so that of two processes that open a new file at once the second finds all done.
+    static func run(_ database: Database, now: Timestamp) throws {
+        try database.inTransaction(.immediate) {
+            try database.execute(
+                sql: """
+                    CREATE TABLE IF NOT EXISTS schema_migrations (
+                        version INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at INTEGER NOT NULL
+                    ) STRICT
+                    """)
+            let done = try Int.fetchOne(database, sql: "SELECT max(version) FROM schema_migrations") ?? 0
+            for (number, step) in zip(1..., Self.steps) where number > done {
+                try database.execute(sql: step.sql)
+                try database.execute(
+                    sql: "INSERT INTO schema_migrations (version, name, applied_at) VALUES (?, ?, ?)",
+                    arguments: [number, step.name, now.milliseconds])
+            }
+            if done == 0 {
+                let epoch = Epoch(counter: UInt64(max(1, now.seconds)), random: RandomText.base36(6))
+                try database.execute(
+                    sql: "INSERT INTO hub_meta (only, hub_id, epoch, fencing) VALUES (1, ?, ?, 0)",
+                    arguments: [RandomText.hex128(), epoch.description])
+            }
+            return .commit
+        }
+    }
+
+    /// Times are milliseconds since 1970. STRICT, so that a column's type can be relied upon when it is read. The states
+    /// come last in their rows: what asks for heads does not walk through them.
+    private static let flows = """
+        CREATE TABLE hub_meta (
+            only INTEGER PRIMARY KEY CHECK (only = 1),
+            hub_id TEXT NOT NULL,
+            epoch TEXT NOT NULL,
+            fencing INTEGER NOT NULL
+        ) STRICT;
+
+        CREATE TABLE flows (
+            id TEXT NOT NULL PRIMARY KEY,
+            client_account_id TEXT NOT NULL,
+            status TEXT NOT NULL,
+            version INTEGER NOT NULL,
+            reset_version INTEGER NOT NULL,
+            created_at INTEGER NOT NULL,
+            updated_at INTEGER NOT NULL,
+            deleted_at INTEGER,
+            fence TEXT NOT NULL,
+            state TEXT NOT NULL
+        ) STRICT;
+        CREATE INDEX flows_by_account ON flows (client_account_id, id);
+        CREATE INDEX flows_by_status ON flows (client_account_id, status, id);
+        CREATE INDEX flows_by_change ON flows (client_account_id, updated_at, id);
+
+        CREATE TABLE flow_events (
+            flow_id TEXT NOT NULL,
+            version INTEGER NOT NULL,
+            type TEXT NOT NULL,
+            created_at INTEGER NOT NULL,
+            payload TEXT NOT NULL,
+            PRIMARY KEY (flow_id, version)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX flow_events_by_age ON flow_events (created_at);
+
+        CREATE TABLE idempotency (
+            account TEXT NOT NULL,
+            key TEXT NOT NULL,
+            fingerprint TEXT NOT NULL,
+            status INTEGER NOT NULL,
+            flow_id TEXT NOT NULL,
+            versions TEXT NOT NULL,
+            created_at INTEGER NOT NULL,
+            PRIMARY KEY (account, key)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX idempotency_by_age ON idempotency (created_at);
+
+        CREATE TABLE revocations (
+            account TEXT NOT NULL,
+            subject TEXT NOT NULL,
+            not_before INTEGER NOT NULL,
+            created_at INTEGER NOT NULL,
+            PRIMARY KEY (account, subject)
+        ) STRICT, WITHOUT ROWID;
+        """
+}

@@ -1,0 +1,105 @@
+import FlowCore
+
+/// What a token must say beyond being signed.
+struct TokenRules: Sendable {
+    let audience: String?
+    let requireExpiration: Bool
+    /// Seconds.
+    let leeway: Int64
+
+    /// Reads the payload of a token whose signature is good.
+    ///
+    /// - Parameter now: unix seconds.
+    func principal(of payload: [UInt8], now: Int64) throws(AccessError) -> Principal {
+        guard let claims = TokenObject(payload) else { throw .tokenInvalid("the claims are not an object or one is repeated") }
+        let issuedAt = try Self.time("iat", of: claims)
+        let notBefore = try Self.time("nbf", of: claims)
+        let expiresAt = try Self.time("exp", of: claims)
+        if expiresAt == nil, self.requireExpiration { throw .tokenInvalid("exp is missing") }
+        if let notBefore, notBefore > now + self.leeway { throw .tokenInvalid("nbf is in the future") }
+        if let issuedAt, issuedAt > now + self.leeway { throw .tokenInvalid("iat is in the future") }
+        try self.checkAudience(of: claims)
+        let flows = try Self.flows(of: claims)
+        let principal = Principal(
+            account: try Self.account(of: claims),
+            subject: try Self.subject(of: claims),
+            subscribe: try Self.patterns("subscribe", of: flows),
+            publish: try Self.patterns("publish", of: flows),
+            scopes: try Self.scopes(of: claims),
+            issuedAt: issuedAt ?? 0,
+            expiresAt: expiresAt
+        )
+        // Last, so that only a token that was good once is said to be expired.
+        if principal.isExpired(now: now, leeway: self.leeway) { throw .tokenExpired }
+        return principal
+    }
+
+    /// A `NumericDate` (RFC 7519, 2), rounded down. Above 2^53 a double does not count seconds any more.
+    private static func time(_ name: String, of claims: TokenObject) throws(AccessError) -> Int64? {
+        guard let value = claims[name] else { return nil }
+        guard let number = value.doubleValue, (0...9_007_199_254_740_992).contains(number) else {
+            throw .tokenInvalid("exp, nbf or iat is not a number of 0...2^53")
+        }
+        return Int64(number.rounded(.down))
+    }
+
+    /// RFC 7519, 4.1.3: a string or an array of strings.
+    private func checkAudience(of claims: TokenObject) throws(AccessError) {
+        guard let wanted = self.audience else { return }
+        guard let claim = claims["aud"] else { throw .tokenInvalid("aud is missing") }
+        var found = false
+        for value in claim.isArray ? claim.elements : [claim] {
+            guard let text = value.stringValue else { throw .tokenInvalid("aud is not a string or an array of strings") }
+            // By bytes (RFC 7519, 2: compared as they are), for Swift holds equivalent spellings equal.
+            if text.utf8.elementsEqual(wanted.utf8) { found = true }
+        }
+        guard found else { throw .tokenInvalid("aud does not name this hub") }
+    }
+
+    private static func subject(of claims: TokenObject) throws(AccessError) -> String {
+        guard let subject = claims.string("sub"), Principal.isValidSubject(subject) else {
+            throw .tokenInvalid("sub is missing or no text of 1...256 bytes")
+        }
+        return subject
+    }
+
+    /// The seed's accounts are integers in its tables and text at the edge; a token may have either.
+    private static func account(of claims: TokenObject) throws(AccessError) -> String {
+        guard let claim = claims["client_account_id"],
+            let account = claim.stringValue ?? claim.intValue.map({ String($0) }),
+            Principal.isValidAccount(account)
+        else { throw .tokenInvalid("client_account_id is missing or no id") }
+        return account
+    }
+
+    private static func flows(of claims: TokenObject) throws(AccessError) -> TokenObject? {
+        guard let claim = claims["flows"] else { return nil }
+        guard let flows = TokenObject(claim) else { throw .tokenInvalid("flows is not an object or has a member twice") }
+        return flows
+    }
+
+    private static func patterns(_ name: String, of flows: TokenObject?) throws(AccessError) -> [FlowPattern] {
+        guard let flows, flows.has(name) else { return [] }
+        guard let elements = flows.array(name) else { throw .tokenInvalid("flows.subscribe or flows.publish is not an array") }
+        var patterns: [FlowPattern] = []
+        for element in elements {
+            guard let text = element.stringValue, let pattern = FlowPattern(text) else {
+                throw .tokenInvalid("flows has something that is no pattern")
+            }
+            patterns.append(pattern)
+        }
+        return patterns
+    }
+
+    /// Scopes that the hub does not know are another service's and give nothing here.
+    private static func scopes(of claims: TokenObject) throws(AccessError) -> Set<Scope> {
+        guard claims.has("scopes") else { return [] }
+        guard let elements = claims.array("scopes") else { throw .tokenInvalid("scopes is not an array") }
+        var scopes: Set<Scope> = []
+        for element in elements {
+            guard let text = element.stringValue else { throw .tokenInvalid("scopes has something that is no string") }
+            if let scope = Scope(rawValue: text) { scopes.insert(scope) }
+        }
+        return scopes
+    }
+}

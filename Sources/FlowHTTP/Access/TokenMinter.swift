@@ -1,0 +1,77 @@
+public import FlowCore
+import FoundationEssentials
+import JWTKit
+
+/// Makes HS256 tokens for development and tests (`flowhub token`), such as ``TokenVerifier`` takes.
+public struct TokenMinter: Sendable {
+    private let key: String
+
+    /// - Throws: for a secret that ``TokenVerifier`` would refuse.
+    public init(key: String) throws(AccessConfigurationError) {
+        try TokenKeys.validateSecret(key)
+        self.key = key
+    }
+
+    /// - Parameters:
+    ///   - ttlSeconds: from `now` to `exp`; `nil` for a token without `exp`, which hubs refuse unless told otherwise.
+    ///   - now: unix seconds.
+    /// - Throws: if the subject, the account or the life cannot be in a token.
+    public func mint(
+        subject: String,
+        account: String,
+        subscribe: [FlowPattern],
+        publish: [FlowPattern],
+        scopes: Set<Scope>,
+        ttlSeconds: Int?,
+        audience: String? = nil,
+        now: Int64
+    ) async throws(AccessConfigurationError) -> String {
+        guard Principal.isValidSubject(subject) else {
+            throw AccessConfigurationError("subject", "it is no sub", remedy: "Take 1 to 256 bytes without control characters.")
+        }
+        guard Principal.isValidAccount(account) else {
+            throw AccessConfigurationError("account", "it is no account", remedy: "Take 1 to 128 of A-Za-z0-9_.:-")
+        }
+        guard (ttlSeconds ?? 1) > 0 else {
+            throw AccessConfigurationError("ttl", "the token would be born expired", remedy: "Take 1 second or more.")
+        }
+        let claims = MintedClaims(
+            sub: subject,
+            account: account,
+            flows: .init(subscribe: subscribe.map(\.description), publish: publish.map(\.description)),
+            scopes: scopes.map(\.rawValue).sorted(),
+            iat: now,
+            exp: ttlSeconds.map { now + Int64($0) },
+            aud: audience
+        )
+        do {
+            return try await JWTKeyCollection().add(hmac: HMACKey(from: self.key), digestAlgorithm: .sha256).sign(claims)
+        } catch {
+            throw AccessConfigurationError("token", "it could not be signed", remedy: "This is a defect; please report it.")
+        }
+    }
+}
+
+private struct MintedClaims: JWTPayload {
+    struct Flows: Codable {
+        let subscribe: [String]
+        let publish: [String]
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case sub
+        case account = "client_account_id"
+        case flows, scopes, iat, exp, aud
+    }
+
+    let sub: String
+    let account: String
+    let flows: Flows
+    let scopes: [String]
+    let iat: Int64
+    let exp: Int64?
+    let aud: String?
+
+    /// jwt-kit asks this when it reads a token; the hub never has it read one.
+    func verify(using algorithm: some JWTAlgorithm) async throws {}
+}

@@ -1,0 +1,24 @@
+/// A token taken apart (RFC 7515, 7.1): three parts of base64url, none of them empty.
+struct TokenParts {
+    let header: [UInt8]
+    let payload: [UInt8]
+    let signature: [UInt8]
+    /// What was signed: the first two parts and the dot between them, as they came.
+    let signedBytes: ArraySlice<UInt8>
+
+    init(_ token: String, maximumBytes: Int) throws(AccessError) {
+        guard token.utf8.count <= maximumBytes else { throw .tokenInvalid("the token is too long") }
+        let bytes = Array(token.utf8)
+        let parts = bytes.split(separator: UInt8(ascii: "."), maxSplits: 3, omittingEmptySubsequences: false)
+        guard parts.count == 3, parts.allSatisfy({ !$0.isEmpty }) else {
+            throw .tokenInvalid("the token is not three parts, none of them empty")
+        }
+        guard let header = Base64URL.decode(parts[0]), let payload = Base64URL.decode(parts[1]),
+            let signature = Base64URL.decode(parts[2])
+        else { throw .tokenInvalid("a part is not base64url") }
+        self.header = header
+        self.payload = payload
+        self.signature = signature
+        self.signedBytes = bytes[..<parts[1].endIndex]
+    }
+}

@@ -1,0 +1,115 @@
+/// Where in a request its token was found.
+public enum TokenSource: Sendable, Hashable {
+    /// `Authorization: Bearer` (RFC 6750, 2.1).
+    case bearer
+    /// `?access_token=`, for an `EventSource`, which can set no header (RFC 6750, 2.3).
+    case query
+    /// The cookie `flowhub_token`: the only one a browser adds by itself, so changes need an allowed `Origin`.
+    case cookie
+
+    public static let cookieName = "flowhub_token"
+    public static let queryName = "access_token"
+
+    /// The request's token: of the header, else of the query, else of the cookie.
+    ///
+    /// What was put into this request on purpose comes before what the browser adds to all: a page with an old `HttpOnly` cookie
+    /// could otherwise never use another token. An `Authorization` of another scheme (a proxy's `Basic`) is passed over.
+    ///
+    /// - Parameters:
+    ///   - query: what follows the `?`, still percent-encoded.
+    /// - Returns: `nil` if there is none. A token that is there and empty is returned empty, and is invalid: a broken header is
+    ///   not a reason to fall back to the cookie.
+    public static func token(
+        authorization: String?,
+        cookie: String?,
+        query: Substring?
+    ) -> (token: String, source: TokenSource)? {
+        if let authorization, let token = Self.bearerToken(authorization) { return (token, .bearer) }
+        if let query, let token = Self.queryToken(query) { return (token, .query) }
+        if let cookie, let token = Self.cookieToken(cookie) { return (token, .cookie) }
+        return nil
+    }
+
+    private static func bearerToken(_ header: String) -> String? {
+        let text = header.utf8.drop { Self.isBlank($0) }
+        let scheme = text.prefix { !Self.isBlank($0) }
+        guard String(decoding: scheme, as: UTF8.self).lowercased() == "bearer" else { return nil }
+        return Self.trimmed(text.dropFirst(scheme.count))
+    }
+
+    private static func cookieToken(_ header: String) -> String? {
+        for pair in header.utf8.split(separator: UInt8(ascii: ";")) {
+            guard let equals = pair.firstIndex(of: UInt8(ascii: "=")),
+                Self.trimmed(pair[..<equals]) == Self.cookieName
+            else { continue }
+            let value = Self.trimmed(pair[pair.index(after: equals)...])
+            // RFC 6265, 4.1.1: a cookie's value may stand in quotes.
+            guard value.utf8.count >= 2, value.hasPrefix("\""), value.hasSuffix("\"") else { return value }
+            return String(value.dropFirst().dropLast())
+        }
+        return nil
+    }
+
+    private static func queryToken(_ query: Substring) -> String? {
+        for pair in query.utf8.split(separator: UInt8(ascii: "&")) {
+            let name = pair.prefix { $0 != UInt8(ascii: "=") }
+            guard name.endIndex < pair.endIndex, Self.decoded(name) == Self.queryName else { continue }
+            return Self.decoded(pair[pair.index(after: name.endIndex)...])
+        }
+        return nil
+    }
+
+    /// Percent-decoded (RFC 3986, 2.1). A `%` without two hex digits stays: no token holds one, so it is refused later.
+    private static func decoded(_ part: Substring.UTF8View) -> String {
+        guard part.contains(UInt8(ascii: "%")) else { return String(decoding: part, as: UTF8.self) }
+        var result: [UInt8] = []
+        var rest = part
+        while let byte = rest.popFirst() {
+            let digits = rest.prefix(2).compactMap { Character(UnicodeScalar($0)).hexDigitValue }
+            if byte == UInt8(ascii: "%"), digits.count == 2 {
+                result.append(UInt8(digits[0] * 16 + digits[1]))
+                rest = rest.dropFirst(2)
+            } else {
+                result.append(byte)
+            }
+        }
+        return String(decoding: result, as: UTF8.self)
+    }
+
+    private static func trimmed(_ part: Substring.UTF8View) -> String {
+        var part = part.drop { Self.isBlank($0) }
+        while let last = part.last, Self.isBlank(last) { part.removeLast() }
+        return String(decoding: part, as: UTF8.self)
+    }
+
+    private static func isBlank(_ byte: UInt8) -> Bool {
+        byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t")
+    }
+}
+
+extension TokenSource {
+    /// The target of a request as it may be logged: the value of each `access_token` is `***`.
+    ///
+    /// The name is compared decoded and without case, more widely than the hub reads it, so that a token under a misspelt name
+    /// does not reach a log either.
+    public static func redactingQueryToken(_ uri: String) -> String {
+        guard let mark = uri.utf8.firstIndex(of: UInt8(ascii: "?")) else { return uri }
+        let query = uri.utf8[uri.utf8.index(after: mark)...]
+        var result = String(decoding: uri.utf8[...mark], as: UTF8.self)
+        var rest = query
+        while true {
+            let pair = rest.prefix { $0 != UInt8(ascii: "&") && $0 != UInt8(ascii: "#") }
+            let name = pair.prefix { $0 != UInt8(ascii: "=") }
+            if name.endIndex < pair.endIndex, Self.decoded(name).lowercased() == Self.queryName {
+                result += String(decoding: name, as: UTF8.self) + "=***"
+            } else {
+                result += String(decoding: pair, as: UTF8.self)
+            }
+            guard pair.endIndex < rest.endIndex else { return result }
+            let separator = pair.endIndex
+            let next = rest.index(after: separator)
+            result += String(decoding: rest[separator..<next], as: UTF8.self)
+            rest = rest[next...]
+        }
+    }
+}

@@ -1,0 +1,14 @@
+import NIOCore
+
+/// Runs the tasks of ordinary requests on the event loop of their connection, so that a request that waits for nothing is
+/// answered without changing threads. Handlers do not block: what takes long waits for another executor.
+final class LoopExecutor: TaskExecutor {
+    private let loop: any EventLoop
+
+    init(_ loop: any EventLoop) { self.loop = loop }
+
+    func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        self.loop.execute { job.runSynchronously(on: self.asUnownedTaskExecutor()) }
+    }
+}

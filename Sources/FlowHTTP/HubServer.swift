@@ -1,0 +1,248 @@
+public import FlowCore
+import HTTPTypes
+import Hummingbird
+public import Logging
+import NIOCore
+import NIOHTTP1
+import NIOHTTPTypesHTTP1
+import NIOPosix
+public import ServiceLifecycle
+
+/// The network edge of the hub: one port for event streams and ordinary requests.
+///
+/// ``run()`` listens until the service group shuts down, then ends every stream at a moment of its own within the drain
+/// window, answers what was asked, and returns.
+public final class HubServer: Service {
+    /// What the server serves; the concrete types are chosen by whoever composes the process.
+    public struct Dependencies: Sendable {
+        public var manager: StateManager
+        public var table: WatchTable
+        public var hubLoop: HubLoop
+        public var health: HubHealth
+        public var registry: any ConnectionRegistry
+        public var revocations: any RevocationStore
+        public var locks: any LockService
+        public var counters: any Counters
+        public var verifier: TokenVerifier
+        public var cors: CORSPolicy
+        public var now: @Sendable () -> Timestamp
+
+        public init(
+            manager: StateManager, table: WatchTable, hubLoop: HubLoop, health: HubHealth, registry: any ConnectionRegistry,
+            revocations: any RevocationStore, locks: any LockService, counters: any Counters, verifier: TokenVerifier,
+            cors: CORSPolicy, now: @escaping @Sendable () -> Timestamp
+        ) {
+            self.manager = manager
+            self.table = table
+            self.hubLoop = hubLoop
+            self.health = health
+            self.registry = registry
+            self.revocations = revocations
+            self.locks = locks
+            self.counters = counters
+            self.verifier = verifier
+            self.cors = cors
+            self.now = now
+        }
+    }
+
+    private let instance: String
+    private let version: String
+    private let http: HTTPConfiguration
+    private let streams: StreamConfiguration
+    private let dependencies: Dependencies
+    private let logger: Logger
+    private let onListening: @Sendable (_ host: String, _ port: Int) -> Void
+
+    /// - Parameters:
+    ///   - instance: this process's name in the registry, unique among those alive.
+    ///   - onListening: called once the port is open, with the address that was bound.
+    public init(
+        instance: String, version: String, http: HTTPConfiguration, streams: StreamConfiguration, dependencies: Dependencies,
+        logger: Logger, onListening: @escaping @Sendable (_ host: String, _ port: Int) -> Void
+    ) {
+        self.instance = instance
+        self.version = version
+        self.http = http
+        self.streams = streams
+        self.dependencies = dependencies
+        self.logger = logger
+        self.onListening = onListening
+    }
+
+    public func run() async throws {
+        let (work, workFeed) = AsyncStream.makeStream(of: (@Sendable () async -> Void).self)
+        let (registryChanges, registryFeed) = AsyncStream.makeStream(of: [RegistryChange].self)
+        let (feedChanges, feedFeed) = AsyncStream.makeStream(of: FeedChange.self)
+        let services = StreamServices(
+            instance: self.instance, configuration: self.streams, manager: self.dependencies.manager,
+            table: self.dependencies.table, registry: self.dependencies.registry, health: self.dependencies.health,
+            leewaySeconds: self.dependencies.verifier.leewaySeconds, now: self.dependencies.now, logger: self.logger,
+            work: workFeed, registryFeed: registryFeed, feedFeed: feedFeed)
+        let loops = LoopContexts()
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: self.http.eventLoops)
+        let application = self.application(services: services, loops: loops)
+        try await self.prepare(group, loops, services, application)
+        self.observe(loops)
+
+        try await withThrowingDiscardingTaskGroup { tasks in
+            tasks.addTask { try await self.dependencies.hubLoop.run() }
+            tasks.addTask { await Self.run(work) }
+            tasks.addTask { await self.keepRegistry(registryChanges) }
+            tasks.addTask {
+                await FeedPoller(manager: self.dependencies.manager, loops: loops, now: self.dependencies.now).run(changes: feedChanges)
+            }
+            let listener = try await self.bind(group, loops)
+            self.onListening(listener.localAddress?.ipAddress ?? self.http.host, listener.localAddress?.port ?? self.http.port)
+            try? await gracefulShutdown()
+            await self.drain(listener, loops, services)
+            tasks.cancelAll()
+            workFeed.finish()
+            registryFeed.finish()
+            feedFeed.finish()
+        }
+        try await group.shutdownGracefully()
+    }
+
+    // MARK: Composition
+
+    private func application(services: StreamServices, loops: LoopContexts) -> HTTPApplication {
+        let hubLoop = self.dependencies.hubLoop
+        let access = AccessControl(
+            verifier: self.dependencies.verifier, cors: self.dependencies.cors,
+            isRevoked: { hubLoop.isRevoked($0) }, now: self.dependencies.now)
+        let router = Router(context: HubContext.self)
+        OperationsRoutes(services: services, counters: self.dependencies.counters, loops: loops, version: self.version)
+            .add(to: router)
+        let group = router.group("v1").add(middleware: AccessMiddleware(access: access))
+        FlowRoutes(manager: self.dependencies.manager, configuration: self.http, now: self.dependencies.now).add(to: group)
+        PublishRoute(
+            manager: self.dependencies.manager, table: self.dependencies.table, configuration: self.http,
+            now: self.dependencies.now
+        ).add(to: group)
+        CoordinationRoutes(
+            manager: self.dependencies.manager, registry: self.dependencies.registry, revocations: self.dependencies.revocations,
+            locks: self.dependencies.locks, revoked: { await hubLoop.refreshRevocations() }, now: self.dependencies.now
+        ).add(to: group)
+        return HTTPApplication(access: access, router: router, logger: self.logger)
+    }
+
+    /// Gives every event loop its own tables and its tick.
+    private func prepare(
+        _ group: MultiThreadedEventLoopGroup, _ loops: LoopContexts, _ services: StreamServices, _ application: HTTPApplication
+    ) async throws {
+        let configuration = self.http
+        for loop in group.makeIterator() {
+            let mailbox = ShardMailbox(loop: loop)
+            let outlet = self.dependencies.table.attach(mailbox)
+            let context = try await loop.submit {
+                let shard = StreamShard(loop: loop, services: services, outletNumber: outlet)
+                let context = LoopContext(loop: loop, shard: shard, application: application, configuration: configuration)
+                let bound = NIOLoopBound(context, eventLoop: loop)
+                mailbox.connect(to: NIOLoopBound(shard, eventLoop: loop))
+                loop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in bound.value.tick() }
+                return bound
+            }.get()
+            loops.insert(context)
+        }
+    }
+
+    private func observe(_ loops: LoopContexts) {
+        let table = self.dependencies.table
+        self.dependencies.health.observe { table.tell(.status($0)) }
+        self.dependencies.registry.attach { connection in
+            loops.onEach { $0.shard.disconnect(connection.number) }
+        }
+    }
+
+    private func bind(_ group: MultiThreadedEventLoopGroup, _ loops: LoopContexts) async throws -> any Channel {
+        let configuration = self.http
+        let perSubscriber = self.streams.maximumQueuedBytesPerSubscriber
+        return try await ServerBootstrap(group: group)
+            .serverChannelOption(.backlog, value: 4_096)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            // Linux hands these down to accepted sockets. A peer that vanished is noticed after 15 + 3 x 5 seconds; one that
+            // merely reads slowly answers the probes.
+            .serverChannelOption(.socketOption(.so_keepalive), value: 1)
+            .serverChannelOption(.tcpOption(.keepIdle), value: 15)
+            .serverChannelOption(.tcpOption(.keepInterval), value: 5)
+            .serverChannelOption(.tcpOption(.keepCount), value: 3)
+            .childChannelOption(.allowRemoteHalfClosure, value: true)
+            .childChannelOption(.writeBufferWaterMark, value: .init(low: 1, high: perSubscriber))
+            .childChannelOption(
+                .recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 512, initial: 1_024, maximum: 65_536)
+            )
+            .childChannelInitializer { channel in
+                guard let context = loops.context(of: channel.eventLoop) else { return channel.close() }
+                return channel.eventLoop.makeCompletedFuture {
+                    try Self.addHandlers(to: channel, context.value, configuration)
+                }
+            }
+            .bind(host: configuration.host, port: configuration.port).get()
+    }
+
+    private static func addHandlers(to channel: any Channel, _ context: LoopContext, _ configuration: HTTPConfiguration) throws {
+        guard context.ordinaryCount < configuration.maximumOrdinaryConnections else {
+            channel.close(promise: nil)
+            return
+        }
+        var limits = NIOHTTPDecoderLimitConfiguration()
+        limits.maxHeaderListSize = configuration.maximumHeaderBytes
+        limits.maxHeaderFieldSize = configuration.maximumHeaderBytes
+        let guardian = HeadGuard(limit: configuration.maximumHeaderBytes + configuration.maximumURIBytes + 4_096)
+        let decoder = HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: limits)
+        let handler = ConnectionHandler(
+            loop: context, guardian: guardian, remote: channel.remoteAddress?.ipAddress ?? "unknown")
+        let pipeline = channel.pipeline.syncOperations
+        try pipeline.addHandler(guardian)
+        try pipeline.addHandler(HTTPResponseEncoder())
+        try pipeline.addHandler(ByteToMessageHandler(decoder))
+        try pipeline.addHandler(HTTP1ToHTTPServerCodec(secure: false))
+        try pipeline.addHandler(handler)
+    }
+
+    // MARK: Running
+
+    private static func run(_ work: AsyncStream<@Sendable () async -> Void>) async {
+        await withDiscardingTaskGroup { group in
+            for await item in work { group.addTask { await item() } }
+        }
+    }
+
+    private func keepRegistry(_ changes: AsyncStream<[RegistryChange]>) async {
+        for await batch in changes {
+            for change in batch {
+                switch change {
+                case .register(let entries): await self.dependencies.registry.register(entries)
+                case .unregister(let entries): await self.dependencies.registry.unregister(entries)
+                }
+            }
+        }
+    }
+
+    /// Ends the streams one by one, then the port. Until then the port stays open, so that a balancer hears "draining".
+    private func drain(_ listener: any Channel, _ loops: LoopContexts, _ services: StreamServices) async {
+        services.beginDraining()
+        let seconds = self.http.drainSeconds
+        self.logger.notice("Draining", metadata: ["streams": "\(services.streamCount)", "seconds": "\(seconds)"])
+        loops.onEach { $0.shard.drain(over: .seconds(Int64(seconds))) }
+        let deadline = ContinuousClock.now + .seconds(seconds + 2)
+        while services.streamCount > 0, ContinuousClock.now < deadline {
+            try? await Task.sleep(for: .milliseconds(20))
+        }
+        try? await listener.close()
+        loops.onEach { $0.quiesce() }
+        // What was asked already is still answered.
+        let end = ContinuousClock.now + .seconds(2)
+        while await loops.busyCount() > 0, ContinuousClock.now < end {
+            try? await Task.sleep(for: .milliseconds(20))
+        }
+    }
+}
+
+extension NIOBSDSocket.Option {
+    // tcp(7); NIO names only some of them.
+    fileprivate static let keepIdle = NIOBSDSocket.Option(rawValue: 4)
+    fileprivate static let keepInterval = NIOBSDSocket.Option(rawValue: 5)
+    fileprivate static let keepCount = NIOBSDSocket.Option(rawValue: 6)
+}

@@ -1,0 +1,40 @@
+/// Text of the Prometheus exposition format, version 0.0.4.
+struct MetricsText {
+    private(set) var text = ""
+
+    mutating func gauge(_ name: String, _ help: String, _ value: some Numeric) {
+        self.head(name, help, "gauge")
+        self.text += "\(name) \(value)\n"
+    }
+
+    mutating func counter(_ name: String, _ help: String, _ value: some Numeric) {
+        self.head(name, help, "counter")
+        self.text += "\(name) \(value)\n"
+    }
+
+    /// - Parameter values: one sample for each value of the label, which comes from a fixed set.
+    mutating func labelled(_ name: String, _ help: String, type: String, label: String, _ values: [(String, Int)]) {
+        self.head(name, help, type)
+        for (value, count) in values { self.text += "\(name){\(label)=\"\(value)\"} \(count)\n" }
+    }
+
+    /// - Parameter series: labels in braces without the braces, empty for none.
+    mutating func histogram(_ name: String, _ help: String, _ series: [(labels: String, Histogram)]) {
+        self.head(name, help, "histogram")
+        for (labels, histogram) in series {
+            let separator = labels.isEmpty ? "" : ","
+            var running = 0
+            for (index, count) in histogram.counts.enumerated() {
+                running += count
+                let bound = index < histogram.bounds.count ? "\(histogram.bounds[index])" : "+Inf"
+                self.text += "\(name)_bucket{\(labels)\(separator)le=\"\(bound)\"} \(running)\n"
+            }
+            let braces = labels.isEmpty ? "" : "{\(labels)}"
+            self.text += "\(name)_sum\(braces) \(histogram.sum)\n\(name)_count\(braces) \(running)\n"
+        }
+    }
+
+    private mutating func head(_ name: String, _ help: String, _ type: String) {
+        self.text += "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n"
+    }
+}

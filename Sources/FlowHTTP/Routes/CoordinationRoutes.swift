@@ -1,0 +1,188 @@
+import FlowCore
+import HTTPTypes
+import Hummingbird
+import NIOCore
+
+/// Connections, revocations and locks.
+struct CoordinationRoutes: Sendable {
+    let manager: StateManager
+    let registry: any ConnectionRegistry
+    let revocations: any RevocationStore
+    let locks: any LockService
+    /// Called after a revocation was stored, so that it takes effect here at once.
+    let revoked: @Sendable () async -> Void
+    let now: @Sendable () -> Timestamp
+
+    func add(to group: RouterGroup<HubContext>) {
+        group.get("flows/:flow/connections", use: self.connections)
+        group.delete("connections/:connection", use: self.disconnect)
+        group.post("revocations", use: self.revoke)
+        group.post("locks/:resource", use: self.acquire)
+        group.put("locks/:resource", use: self.renew)
+        group.delete("locks/:resource", use: self.release)
+    }
+
+    // MARK: Connections
+
+    @Sendable private func connections(_ request: Request, _ context: HubContext) async throws -> Response {
+        let flow = try context.flow(for: .subscribe)
+        let entries = await self.registry.connections(of: flow).filter { $0.account == context.principal.account }
+        return .json(
+            .object { writer in
+                writer.key("connections")
+                writer.beginArray()
+                for entry in entries {
+                    writer.beginObject()
+                    writer.key("connection_id")
+                    writer.value(entry.connection.description)
+                    writer.key("instance")
+                    writer.value(entry.connection.instance)
+                    writer.key("subject")
+                    writer.value(entry.subject)
+                    writer.key("remote")
+                    writer.value(entry.remote)
+                    writer.key("registered_at")
+                    writer.value(entry.registeredAt.description)
+                    writer.endObject()
+                }
+                writer.endArray()
+                writer.key("count")
+                writer.value(entries.count)
+            })
+    }
+
+    @Sendable private func disconnect(_ request: Request, _ context: HubContext) async throws -> Response {
+        try context.require(.admin)
+        guard let id = context.parameters.get("connection").flatMap({ ConnectionID($0) }) else {
+            throw HTTPProblem(.badRequest, "bad_connection_id", "A connection id is <instance>.<number>, as GET …/connections lists it.")
+        }
+        guard await self.registry.disconnect(id, account: context.principal.account) else {
+            throw HTTPProblem.notFound("There is no such connection.")
+        }
+        return Response(status: .noContent)
+    }
+
+    // MARK: Revocations
+
+    @Sendable private func revoke(_ request: Request, _ context: HubContext) async throws -> Response {
+        try context.require(.admin)
+        let body = try await request.json(types: nil, limits: .init())
+        guard let subject = body.member("subject")?.stringValue, Principal.isValidSubject(subject) else {
+            throw HTTPProblem(.unprocessableContent, "bad_revocation", "subject is missing: the sub of the tokens to revoke.")
+        }
+        let now = self.now()
+        var notBefore = now.seconds
+        if let given = body.member("not_before") {
+            guard let seconds = given.intValue, seconds >= 0 else {
+                throw HTTPProblem(
+                    .unprocessableContent, "bad_revocation",
+                    "not_before is in unix seconds: tokens issued before it are revoked. Left out, it is now.")
+            }
+            notBefore = seconds
+        }
+        try await self.revocations.revoke(
+            Revocation(account: context.principal.account, subject: subject, notBefore: notBefore), now: now)
+        await self.revoked()
+        return .json(
+            .object { writer in
+                writer.key("subject")
+                writer.value(subject)
+                writer.key("not_before")
+                writer.value(notBefore)
+            }, status: .created)
+    }
+
+    // MARK: Locks
+
+    @Sendable private func acquire(_ request: Request, _ context: HubContext) async throws -> Response {
+        let (resource, account) = try self.lock(context)
+        let seconds = try await self.seconds(request)
+        let lease = try await self.answering {
+            try await self.locks.acquire(resource, account: account, seconds: seconds, now: self.now())
+        }
+        return Self.answer(lease, status: .created)
+    }
+
+    @Sendable private func renew(_ request: Request, _ context: HubContext) async throws -> Response {
+        let (resource, account) = try self.lock(context)
+        let id = try await self.lockID(request)
+        let seconds = try await self.seconds(request)
+        let lease = try await self.answering {
+            try await self.locks.renew(resource, account: account, lock: id, seconds: seconds, now: self.now())
+        }
+        return Self.answer(lease, status: .ok)
+    }
+
+    @Sendable private func release(_ request: Request, _ context: HubContext) async throws -> Response {
+        let (resource, account) = try self.lock(context)
+        let id = try await self.lockID(request)
+        try await self.answering { try await self.locks.release(resource, account: account, lock: id, now: self.now()) }
+        return Response(status: .noContent)
+    }
+
+    private func lock(_ context: HubContext) throws -> (resource: String, account: String) {
+        try context.require(.locks)
+        guard let text = context.parameters.get("resource"), let resource = PercentCoding.decode(Substring(text)),
+            Identifier.isValid(resource.utf8, maximumLength: 128)
+        else {
+            throw HTTPProblem(.badRequest, "bad_resource", "A resource is 1 to 128 of A-Z a-z 0-9 _ . : - and neither . nor ..")
+        }
+        return (resource, context.principal.account)
+    }
+
+    private func answering<Value>(_ body: () async throws -> Value) async throws -> Value {
+        do { return try await body() } catch let error as LockError { throw HTTPProblem(error) }
+    }
+
+    private func body(_ request: Request) async throws -> JSONText {
+        let bytes = try await request.bytes()
+        return bytes.isEmpty ? .emptyObject : try await request.json(types: nil, limits: .init())
+    }
+
+    private func seconds(_ request: Request) async throws -> Int {
+        guard let ttl = try await self.body(request).member("ttl") else { return 30 }
+        guard let seconds = ttl.intValue, (1...3_600).contains(seconds) else {
+            throw HTTPProblem(.unprocessableContent, "bad_ttl", "ttl is a whole number of seconds from 1 to 3600.")
+        }
+        return Int(seconds)
+    }
+
+    private func lockID(_ request: Request) async throws -> String {
+        let id = QueryParameters(request.querySubstring).first("lock_id")
+        let inBody = try await self.body(request).member("lock_id")?.stringValue
+        guard let id = id ?? inBody else {
+            throw HTTPProblem(.badRequest, "lock_id_missing", "Say which lock: ?lock_id=… or {\"lock_id\": …}")
+        }
+        return id
+    }
+
+    private static func answer(_ lease: LockLease, status: HTTPResponse.Status) -> Response {
+        .json(
+            .object { writer in
+                writer.key("resource")
+                writer.value(lease.resource)
+                writer.key("lock_id")
+                writer.value(lease.lock)
+                writer.key("fencing_token")
+                writer.value(lease.fencingToken)
+                writer.key("expires_at")
+                writer.value(lease.expiresAt.description)
+            }, status: status)
+    }
+}
+
+extension HTTPProblem {
+    fileprivate init(_ error: LockError) {
+        switch error {
+        case .held(let until): self.init(.conflict, "lock_held", "Somebody holds the lock until \(until). Try again then.")
+        case .notHeld: self = .notFound("Nobody holds this lock: it ran out or was released.")
+        case .otherHolder: self.init(.conflict, "lock_not_yours", "Somebody else holds this lock.")
+        case .unavailable(let reason):
+            self.init(.serviceUnavailable, "locks_unavailable", "Locks cannot be had now (\(reason)). Try again.")
+            self.headers[.retryAfter] = "1"
+        case .tooMany(let limit):
+            self.init(.serviceUnavailable, "too_many_locks", "The hub keeps \(limit) locks at most. Release some.")
+            self.headers[.retryAfter] = "1"
+        }
+    }
+}

@@ -1,0 +1,168 @@
+import FlowCore
+import HTTPTypes
+import Hummingbird
+import NIOCore
+
+/// State, history and lists of flows.
+struct FlowRoutes: Sendable {
+    let manager: StateManager
+    let configuration: HTTPConfiguration
+    let now: @Sendable () -> Timestamp
+
+    func add(to group: RouterGroup<HubContext>) {
+        group.get("flows", use: self.list)
+        group.get("flows/:flow/state", use: self.read)
+        group.patch("flows/:flow/state", use: self.patch)
+        group.put("flows/:flow/state", use: self.replace)
+        group.delete("flows/:flow/state", use: self.delete)
+        group.get("flows/:flow/history", use: self.history)
+    }
+
+    // MARK: Reading
+
+    @Sendable private func read(_ request: Request, _ context: HubContext) async throws -> Response {
+        let flow = try context.flow(for: .subscribe)
+        guard let record = try await self.manager.record(of: flow), !record.head.isDeleted else { throw Self.unknown }
+        guard record.head.account == context.principal.account else { throw HTTPProblem.otherAccount }
+        let tag = Self.entityTag(self.manager.epoch, record.version)
+        if let condition = request.headers[.ifNoneMatch], Preconditions.matches(condition, tag: tag) {
+            return Response(status: .notModified, headers: [.eTag: tag])
+        }
+        return Self.answer(record, epoch: self.manager.epoch, status: .ok)
+    }
+
+    @Sendable private func list(_ request: Request, _ context: HubContext) async throws -> Response {
+        let parameters = QueryParameters(request.querySubstring)
+        let limit = try Self.limit(parameters, default: 100, maximum: 1_000)
+        let status = parameters.first("status").map { FlowStatus(stored: $0) }
+        var after = parameters.first("after")
+        if let after, FlowID(after) == nil { throw HTTPProblem.badFlowID }
+        // Flows that the token may not see are passed over, and the page is filled from behind them, within reason.
+        var flows: [FlowHead] = []
+        var hasMore = true
+        var rounds = 0
+        while flows.count < limit, hasMore, rounds < 10 {
+            rounds += 1
+            let query = FlowQuery(
+                account: context.principal.account, status: status, order: .id(after: after),
+                includesDeleted: status == .deleted, limit: limit)
+            let page = try await self.manager.list(query)
+            hasMore = page.hasMore
+            for head in page.flows {
+                after = head.flow.rawValue
+                if context.principal.maySubscribe(head.flow) { flows.append(head) }
+                if flows.count == limit {
+                    hasMore = hasMore || head.flow != page.flows.last?.flow
+                    break
+                }
+            }
+        }
+        let next = hasMore ? after : nil
+        return .json(
+            .object { writer in
+                writer.key("flows")
+                writer.beginArray()
+                for head in flows { writer.raw(FeedEvents.summary(of: head)) }
+                writer.endArray()
+                writer.key("next")
+                if let next { writer.value(next) } else { writer.null() }
+            })
+    }
+
+    @Sendable private func history(_ request: Request, _ context: HubContext) async throws -> Response {
+        let flow = try context.flow(for: .subscribe)
+        let parameters = QueryParameters(request.querySubstring)
+        let limit = try Self.limit(parameters, default: 100, maximum: 1_000)
+        guard let after = Version(parameters.first("after") ?? "0"), after >= 0 else {
+            throw HTTPProblem(.badRequest, "bad_parameter", "after is a version: 0, 1, 2 …")
+        }
+        let page = try await self.manager.page(of: flow, after: after, limit: PageLimit(events: limit, bytes: 1_048_576))
+        guard let head = page.head else { throw Self.unknown }
+        guard head.account == context.principal.account else { throw HTTPProblem.otherAccount }
+        let last = page.events.last?.version
+        return .json(
+            .object { writer in
+                writer.key("flow_id")
+                writer.value(flow.rawValue)
+                writer.key("version")
+                writer.value(head.version)
+                writer.key("events")
+                writer.beginArray()
+                for event in page.events { writer.raw(event.envelope(of: flow)) }
+                writer.endArray()
+                writer.key("next")
+                if let last, last < head.version { writer.value(last) } else { writer.null() }
+            })
+    }
+
+    // MARK: Changing
+
+    @Sendable private func patch(_ request: Request, _ context: HubContext) async throws -> Response {
+        let body = try await self.object(request, types: ["application/json", "application/merge-patch+json"])
+        return try await self.apply(.patch(body), request, context)
+    }
+
+    @Sendable private func replace(_ request: Request, _ context: HubContext) async throws -> Response {
+        let body = try await self.object(request, types: ["application/json"])
+        return try await self.apply(.replace(body), request, context)
+    }
+
+    @Sendable private func delete(_ request: Request, _ context: HubContext) async throws -> Response {
+        try await self.apply(.delete, request, context)
+    }
+
+    private func apply(_ body: FlowChange.Body, _ request: Request, _ context: HubContext) async throws -> Response {
+        let flow = try context.flow(for: .publish)
+        let change = FlowChange(
+            flow: flow, account: context.principal.account, body: body, precondition: try Preconditions.read(request.headers),
+            idempotency: try await request.idempotency(), fencing: try Preconditions.fencing(request.headers), at: self.now())
+        switch try await self.manager.apply(change) {
+        case .applied(let record, _, let created):
+            return Self.answer(record, epoch: self.manager.epoch, status: created ? .created : .ok)
+        case .unchanged(let record):
+            return Self.answer(record, epoch: self.manager.epoch, status: .ok)
+        case .replayed(let reply):
+            return .replay(reply, epoch: self.manager.epoch)
+        case .rejected(let rejection):
+            throw HTTPProblem(rejection, of: flow)
+        }
+    }
+
+    private func object(_ request: Request, types: [String]) async throws -> JSONText {
+        let body = try await request.json(types: types, limits: JSONLimits(maximumDepth: self.configuration.maximumJSONDepth))
+        guard body.isObject else {
+            throw HTTPProblem(.unprocessableContent, "state_not_object", "A state and a patch of it are JSON objects.")
+        }
+        return body
+    }
+
+    // MARK: Answers
+
+    private static var unknown: HTTPProblem { .notFound("There is no such flow.") }
+
+    static func entityTag(_ epoch: Epoch, _ version: Version) -> String { "\"\(epoch)-\(version)\"" }
+
+    private static func answer(_ record: FlowRecord, epoch: Epoch, status: HTTPResponse.Status) -> Response {
+        .json(
+            .object { writer in
+                writer.key("flow_id")
+                writer.value(record.head.flow.rawValue)
+                writer.key("version")
+                writer.value(record.version)
+                writer.key("state")
+                writer.raw(record.state)
+                writer.key("status")
+                writer.value(record.head.status.rawValue)
+                writer.key("updated_at")
+                writer.value(record.head.updatedAt.description)
+            }, status: status, headers: [.eTag: Self.entityTag(epoch, record.version)])
+    }
+
+    static func limit(_ parameters: QueryParameters, default standard: Int, maximum: Int) throws -> Int {
+        guard let text = parameters.first("limit") else { return standard }
+        guard let limit = Int(text), limit >= 1 else {
+            throw HTTPProblem(.badRequest, "bad_parameter", "limit is a number from 1 to \(maximum).")
+        }
+        return min(limit, maximum)
+    }
+}

@@ -1,0 +1,91 @@
+import FlowCore
+import HTTPTypes
+import Hummingbird
+import NIOCore
+import Synchronization
+
+/// Health, metrics and the page.
+struct OperationsRoutes: Sendable {
+    let services: StreamServices
+    let counters: any Counters
+    let loops: LoopContexts
+    let version: String
+
+    func add(to router: Router<HubContext>) {
+        router.get("health/live") { _, _ in Response.json(.object { $0.key("status"); $0.value("ok") }) }
+        router.get("health/ready", use: self.ready)
+        router.get("metrics", use: self.metrics)
+        for asset in PageAsset.all {
+            router.get(RouterPath(asset.path)) { request, _ in asset.response(to: request) }
+        }
+    }
+
+    // MARK: Health
+
+    /// What a balancer asks: can streams and writes be served here.
+    @Sendable private func ready(_ request: Request, _ context: HubContext) async throws -> Response {
+        let isDraining = self.services.isDraining
+        var isStoreAway = false
+        do { _ = try await self.services.manager.heads(of: []) } catch { isStoreAway = true }
+        let delivery = self.services.health.delivery
+        let isStrict = QueryParameters(request.querySubstring).first("strict") == "1"
+        let isReady = !isDraining && !isStoreAway && !(isStrict && delivery != .ok)
+        return .json(
+            .object { writer in
+                writer.key("status")
+                writer.value(isReady ? "ready" : isDraining ? "draining" : isStoreAway ? "store_away" : "degraded")
+                writer.key("delivery")
+                writer.value(delivery.rawValue)
+                writer.key("instance")
+                writer.value(self.services.instance)
+                writer.key("version")
+                writer.value(self.version)
+            }, status: isReady ? .ok : .serviceUnavailable)
+    }
+
+    // MARK: Metrics
+
+    @Sendable private func metrics(_ request: Request, _ context: HubContext) async throws -> Response {
+        let (streams, requests) = try await self.loops.counters()
+        var text = MetricsText()
+        text.gauge("flowhub_connections", "Open event streams.", self.services.streamCount)
+        text.gauge("flowhub_watched_flows", "Flows with a subscriber on this instance.", self.services.table.watchedFlows().count)
+        text.counter("flowhub_deliveries_total", "Events written to subscribers.", streams.deliveries)
+        let totals = self.counters.totals()
+        text.labelled(
+            "flowhub_publishes_total", "Events published here.", type: "counter", label: "durable",
+            [("true", totals[.eventsDurable] ?? 0), ("false", totals[.eventsTransient] ?? 0)])
+        text.labelled(
+            "flowhub_state_cache_total", "Reads of a flow's state.", type: "counter", label: "result",
+            [("hit", totals[.cacheStateHit] ?? 0), ("miss", totals[.cacheStateMiss] ?? 0)])
+        text.gauge("flowhub_queued_bytes", "Bytes that wait for slow peers.", self.services.queuedBytes.load(ordering: .relaxed))
+        text.counter("flowhub_slow_readers_total", "Times a live subscriber fell behind its socket.", streams.slowReaders)
+        text.labelled(
+            "flowhub_resyncs_total", "Subscribers that were told their place is lost.", type: "counter", label: "reason",
+            ResyncReason.allCases.map { ($0.rawValue, streams.resyncs[$0] ?? 0) })
+        text.labelled(
+            "flowhub_closings_total", "Streams ended by the hub.", type: "counter", label: "reason",
+            ClosingReason.allCases.map { ($0.rawValue, streams.closings[$0] ?? 0) })
+        text.labelled(
+            "flowhub_refusals_total", "Streams turned away.", type: "counter", label: "reason",
+            ClosingReason.allCases.map { ($0.rawValue, self.services.refusalCounts[$0] ?? 0) })
+        text.counter("flowhub_phantom_events_total", "Events above the store's version, dropped.", self.services.table.phantoms)
+        let delivery = self.services.health.delivery
+        text.labelled(
+            "flowhub_delivery_status", "1 for how delivery works just now.", type: "gauge", label: "status",
+            [DeliveryStatus.ok, .degraded, .storeAway].map { ($0.rawValue, $0 == delivery ? 1 : 0) })
+        text.histogram("flowhub_delivery_lag_seconds", "From an event's commit to its fan-out.", [("", streams.lag)])
+        text.histogram(
+            "flowhub_http_request_seconds", "Ordinary requests.",
+            requests.histograms.sorted { ($0.key.route, $0.key.status) < ($1.key.route, $1.key.status) }.map { key, histogram in
+                ("route=\"\(key.route)\",status=\"\(key.status)\"", histogram)
+            })
+        let process = ProcessStatistics.current()
+        text.gauge("process_resident_memory_bytes", "Resident memory.", process.residentBytes)
+        text.counter("process_cpu_seconds_total", "User and system CPU.", process.cpuSeconds)
+        text.gauge("process_open_fds", "Open file descriptors.", process.openFiles)
+        return Response(
+            status: .ok, headers: [.contentType: "text/plain; version=0.0.4", .cacheControl: "no-store"],
+            body: .init(byteBuffer: ByteBuffer(string: text.text)))
+    }
+}

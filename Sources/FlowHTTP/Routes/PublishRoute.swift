@@ -1,0 +1,156 @@
+import FlowCore
+import HTTPTypes
+import Hummingbird
+import NIOCore
+
+/// `POST /v1/flows/{id}/events`: one event, or a batch as a JSON array or NDJSON.
+struct PublishRoute: Sendable {
+    let manager: StateManager
+    let table: WatchTable
+    let configuration: HTTPConfiguration
+    let now: @Sendable () -> Timestamp
+
+    func add(to group: RouterGroup<HubContext>) {
+        group.post("flows/:flow/events", use: self.publish)
+    }
+
+    private struct Publication {
+        var event: FlowChange.NewEvent
+        var isDurable: Bool
+    }
+
+    @Sendable private func publish(_ request: Request, _ context: HubContext) async throws -> Response {
+        let flow = try context.flow(for: .publish)
+        let (publications, isBatch) = try await self.read(request)
+        let durable = publications.filter(\.isDurable)
+        if durable.isEmpty { return try await self.tell(publications, of: flow, context) }
+        guard durable.count == publications.count else {
+            throw HTTPProblem(
+                .unprocessableContent, "mixed_batch",
+                "A batch is all or nothing, so its events are all durable or all transient. Send the others by themselves.")
+        }
+        return try await self.commit(durable.map(\.event), isBatch: isBatch, of: flow, request, context)
+    }
+
+    private func commit(
+        _ events: [FlowChange.NewEvent], isBatch: Bool, of flow: FlowID, _ request: Request, _ context: HubContext
+    ) async throws -> Response {
+        let change = FlowChange(
+            flow: flow, account: context.principal.account, body: .publish(events),
+            precondition: try Preconditions.read(request.headers), idempotency: try await request.idempotency(),
+            fencing: try Preconditions.fencing(request.headers), at: self.now())
+        switch try await self.manager.apply(change) {
+        case .applied(let record, let committed, _):
+            let epoch = self.manager.epoch
+            return .json(
+                .object { writer in
+                    if isBatch {
+                        writer.key("ids")
+                        writer.beginArray()
+                        for event in committed { writer.value("\(epoch)-\(event.version)") }
+                        writer.endArray()
+                    } else {
+                        writer.key("id")
+                        writer.value("\(epoch)-\(record.version)")
+                    }
+                    writer.key("version")
+                    writer.value(record.version)
+                }, status: .created)
+        case .unchanged(let record):
+            return .json(
+                .object { writer in
+                    writer.key("ids")
+                    writer.beginArray()
+                    writer.endArray()
+                    writer.key("version")
+                    writer.value(record.version)
+                })
+        case .replayed(let reply): return .replay(reply, epoch: self.manager.epoch)
+        case .rejected(let rejection): throw HTTPProblem(rejection, of: flow)
+        }
+    }
+
+    /// Transient events go to whoever watches now. Whose flow it is must be known first.
+    private func tell(_ publications: [Publication], of flow: FlowID, _ context: HubContext) async throws -> Response {
+        let account = context.principal.account
+        var head = self.table.head(of: flow)
+        if head == nil { head = self.manager.cachedRecord(of: flow)?.head }
+        if head == nil, !self.table.isOpenAndAbsent(flow) { head = try await self.manager.record(of: flow)?.head }
+        if let head, head.account != account { throw HTTPProblem.otherAccount }
+        let now = self.now()
+        let events = publications.map { TransientEvent(type: $0.event.type, data: $0.event.data, createdAt: now) }
+        self.manager.publish(events, of: flow, account: account, at: head?.version ?? 0)
+        return .json(.emptyObject, status: .accepted)
+    }
+
+    // MARK: Reading
+
+    private func read(_ request: Request) async throws -> ([Publication], isBatch: Bool) {
+        let limits = JSONLimits(maximumDepth: self.configuration.maximumJSONDepth)
+        let type = request.mediaType
+        if type == "application/x-ndjson" || type == "application/ndjson" || type == "application/jsonl" {
+            let body = try await request.bytes()
+            var publications: [Publication] = []
+            for (number, line) in JSONText.splitLines(body).enumerated() {
+                try self.checkCount(number + 1)
+                let event: JSONText
+                do throws(JSONError) { event = try JSONText(validating: line, limits: limits) } catch {
+                    throw HTTPProblem(.badRequest, "bad_json", "Line \(number + 1): \(error)")
+                }
+                publications.append(try self.publication(event, number: number + 1))
+            }
+            try self.checkNotEmpty(publications)
+            return (publications, true)
+        }
+        let body = try await request.json(types: nil, limits: limits)
+        guard body.isArray else { return ([try self.publication(body, number: nil)], false) }
+        let elements = body.elements
+        try self.checkCount(elements.count)
+        let publications = try elements.enumerated().map { try self.publication($1, number: $0 + 1) }
+        try self.checkNotEmpty(publications)
+        return (publications, true)
+    }
+
+    private func checkCount(_ count: Int) throws {
+        guard count > self.configuration.maximumBatchEvents else { return }
+        throw HTTPProblem(
+            .contentTooLarge, "batch_too_large",
+            "A batch may have \(self.configuration.maximumBatchEvents) events (FLOWHUB_MAX_BATCH_EVENTS). Send several.")
+    }
+
+    private func checkNotEmpty(_ publications: [Publication]) throws {
+        if publications.isEmpty { throw HTTPProblem(.unprocessableContent, "empty_batch", "The batch has no events.") }
+    }
+
+    private func publication(_ event: JSONText, number: Int?) throws -> Publication {
+        let place = number.map { "Event \($0): " } ?? ""
+        func refuse(_ code: String, _ detail: String) -> HTTPProblem { HTTPProblem(.unprocessableContent, code, place + detail) }
+        guard event.isObject else { throw refuse("bad_event", "An event is an object: {\"type\": …, \"data\": …}") }
+        var type: EventType?
+        var data = JSONText.null
+        var isDurable = true
+        for (key, value) in event.members {
+            switch key {
+            case "type":
+                type = value.stringValue.flatMap { EventType($0) }
+                if type == nil { throw refuse("bad_event_type", "type is 1 to 64 of A-Z a-z 0-9 _ . : -") }
+            case "data": data = value
+            case "durable":
+                guard let flag = value.boolValue else { throw refuse("bad_event", "durable is true or false.") }
+                isDurable = flag
+            default:
+                throw refuse("unknown_member", "An event has type, data and durable, nothing else.")
+            }
+        }
+        guard let type else { throw refuse("bad_event_type", "type is missing.") }
+        if type.isReserved {
+            throw refuse("reserved_type", "The type \(type) is the hub's own. Choose another name.")
+        }
+        if data.bytes.count > self.configuration.maximumEventBytes {
+            throw HTTPProblem(
+                .contentTooLarge, "event_too_large",
+                place + "data may have \(self.configuration.maximumEventBytes) bytes (FLOWHUB_MAX_EVENT_BYTES).")
+        }
+        return Publication(event: .init(type: type, data: data), isDurable: isDurable)
+    }
+}

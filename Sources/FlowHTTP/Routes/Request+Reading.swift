@@ -1,0 +1,99 @@
+import Crypto
+import FlowCore
+import HTTPTypes
+import Hummingbird
+import NIOCore
+
+enum FlowAccess { case subscribe, publish }
+
+extension HubContext {
+    /// The flow in the path, if the token allows it.
+    func flow(for access: FlowAccess) throws -> FlowID {
+        guard let text = self.parameters.get("flow"), let decoded = PercentCoding.decode(Substring(text)), let flow = FlowID(decoded) else {
+            throw HTTPProblem.badFlowID
+        }
+        switch access {
+        case .subscribe:
+            guard self.principal.maySubscribe(flow) else { throw AccessError.forbidden(need: "this flow under flows.subscribe") }
+        case .publish:
+            guard self.principal.mayPublish(flow) else { throw AccessError.forbidden(need: "this flow under flows.publish") }
+        }
+        return flow
+    }
+
+    func require(_ scope: Scope) throws {
+        guard self.principal.has(scope) else { throw AccessError.forbidden(need: "the scope \(scope.rawValue)") }
+    }
+}
+
+extension Request {
+    var querySubstring: Substring { Substring(self.uri.query ?? "") }
+
+    /// The media type without its parameters, in lower case.
+    var mediaType: String {
+        let type = (self.headers[.contentType] ?? "").prefix { $0 != ";" }
+        return type.split(separator: " ").first.map { $0.lowercased() } ?? ""
+    }
+
+    func bytes() async throws -> [UInt8] {
+        // The connection has read the body whole and within its limit.
+        let buffer = try await self.body.collect(upTo: .max)
+        return Array(buffer.readableBytesView)
+    }
+
+    /// The body as JSON.
+    /// - Parameter types: what `Content-Type` may be; without one, JSON is assumed. `nil` takes any, since `curl -d` says
+    ///   that everything is a form.
+    func json(types: [String]?, limits: JSONLimits) async throws -> JSONText {
+        let type = self.mediaType
+        if let types, !type.isEmpty, !types.contains(type) {
+            var problem = HTTPProblem(
+                .unsupportedMediaType, "unsupported_media_type", "Send \(types.joined(separator: " or ")), not \(type.prefix(80)).")
+            problem.headers[.accept] = types.joined(separator: ", ")
+            throw problem
+        }
+        do throws(JSONError) {
+            return try JSONText(validating: await self.bytesOrEmpty(), limits: limits)
+        } catch {
+            throw HTTPProblem(error)
+        }
+    }
+
+    private func bytesOrEmpty() async -> [UInt8] { (try? await self.bytes()) ?? [] }
+
+    /// `Idempotency-Key`, with a digest of what the request asks for.
+    func idempotency() async throws -> FlowChange.Idempotency? {
+        guard let key = self.headers[.idempotencyKey] else { return nil }
+        guard (1...255).contains(key.utf8.count), key.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) else {
+            throw HTTPProblem(.badRequest, "bad_idempotency_key", "An Idempotency-Key is 1 to 255 visible ASCII characters.")
+        }
+        var hash = SHA256()
+        hash.update(data: Array("\(self.method) \(self.uri.path)\n".utf8))
+        for name in [HTTPField.Name.ifMatch, .ifNoneMatch, .fencingToken] {
+            hash.update(data: Array("\(self.headers[name] ?? "")\n".utf8))
+        }
+        hash.update(data: try await self.bytes())
+        let digest = hash.finalize().prefix(16).map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+        return FlowChange.Idempotency(key: key, fingerprint: digest)
+    }
+}
+
+extension Response {
+    static func json(_ text: JSONText, status: HTTPResponse.Status = .ok, headers: HTTPFields = [:]) -> Response {
+        var headers = headers
+        headers[.contentType] = "application/json"
+        headers[.cacheControl] = "no-store"
+        return Response(status: status, headers: headers, body: .init(byteBuffer: ByteBuffer(bytes: text.bytes)))
+    }
+
+    /// The answer to a request that was committed before under the same key.
+    static func replay(_ reply: StoredReply, epoch: Epoch) -> Response {
+        .json(
+            .object { writer in
+                writer.key("flow_id")
+                writer.value(reply.flow.rawValue)
+                writer.key("version")
+                if let version = reply.versions.last { writer.value(version) } else { writer.null() }
+            }, status: .init(code: reply.status), headers: [.idempotencyReplayed: "true"])
+    }
+}

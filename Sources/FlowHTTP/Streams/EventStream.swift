@@ -1,0 +1,374 @@
+import FlowCore
+import NIOCore
+
+/// One client's event stream: its subscriptions, its cursor, and the words that the hub says to it alone.
+///
+/// Confined to its event loop. It knows nothing of HTTP versions: bytes leave through a ``StreamOutput``.
+final class EventStream {
+    enum State {
+        /// Waits for its flows to be opened; the response has not begun.
+        case opening
+        case open
+        case closed
+    }
+
+    let number: UInt64
+    let principal: Principal
+    let remote: String
+    let request: StreamRequest
+    unowned let shard: StreamShard
+    private(set) var state = State.opening
+
+    private var output: (any StreamOutput)?
+    private(set) var subscriptions: [Subscription] = []
+    private let hash: FlowSetHash?
+    private var epoch: Epoch
+    private var isFeeding = false
+    private var countedQueue = 0
+    /// Whose turn it is to read history.
+    private var turn = 0
+    private var plan: ResumePlan
+
+    /// Its places in the shard's lists, kept by the shard.
+    var beatSlot = -1
+    var beatIndex = -1
+    var ticksOpening = 0
+
+    init(
+        number: UInt64, principal: Principal, remote: String, request: StreamRequest, epoch: Epoch, shard: StreamShard,
+        output: any StreamOutput
+    ) {
+        self.number = number
+        self.principal = principal
+        self.remote = remote
+        self.request = request
+        self.epoch = epoch
+        self.shard = shard
+        self.output = output
+        self.hash = request.flows.count > 1 ? FlowSetHash(of: request.flows) : nil
+        self.plan = ResumePlan(
+            cursor: request.cursor, flows: request.flows, epoch: epoch, wantsSnapshot: request.wantsSnapshot)
+    }
+
+    var wantsPresence: Bool { self.request.wantsPresence }
+    var isFeed: Bool { self.request.isFeed }
+    var isWritable: Bool { self.output?.isWritable ?? false }
+    /// Whether it takes a flow's frames as they are: one flow, no filter.
+    var isPlain: Bool { self.hash == nil && self.request.types == nil }
+    var isOpen: Bool { self.state == .open }
+
+    // MARK: Beginning
+
+    /// A flow that this stream waited for was opened.
+    func channelOpened() {
+        guard self.state == .opening else { return }
+        self.shard.proceed(with: self)
+    }
+
+    /// The head of the response goes out, and the readers begin.
+    func begin(channels: [FlowChannel], extraHeaders: [(name: String, value: String)]) {
+        guard self.state == .opening, let output = self.output else { return }
+        self.state = .open
+        output.begin(extraHeaders: extraHeaders)
+        var opening = ByteBuffer()
+        opening.writeRetry(milliseconds: self.shard.jitteredRetry())
+        // An id without data moves the cursor and fires nothing. It must not stand before a snapshot that is due: a client
+        // that is cut off in between would take its place for kept.
+        var primes = self.plan.keepsEveryPlace
+        #if DEBUG
+        if PlantedFault.primeBeforeSnapshot.isPlanted { primes = true }
+        #endif
+        for (index, channel) in channels.enumerated() {
+            let subscription = Subscription(
+                stream: self, channel: channel, index: index, beginning: self.plan.beginnings[index])
+            self.subscriptions.append(subscription)
+            channel.join(subscription)
+            if subscription.reader.pendingResync != nil { self.count(subscription.reader.pendingResync?.reason) }
+        }
+        if primes, !channels.isEmpty {
+            #if DEBUG
+            if PlantedFault.primeBeforeSnapshot.isPlanted, self.hash == nil, let channel = channels.first {
+                opening.writeIDLine(epoch: self.epoch, version: channel.version)
+            } else {
+                self.writeID(into: &opening)
+            }
+            #else
+            self.writeID(into: &opening)
+            #endif
+            opening.writeStaticString("\n")
+        }
+        output.write(opening)
+        self.feed()
+    }
+
+    // MARK: Feeding
+
+    /// Lets the readers go on, in turns, as far as the socket takes it.
+    func feed() {
+        guard self.state == .open, !self.isFeeding else { return }
+        self.isFeeding = true
+        var idle = 0
+        while idle < self.subscriptions.count, self.state == .open {
+            let subscription = self.subscriptions[self.turn % self.subscriptions.count]
+            self.turn += 1
+            switch subscription.reader.next(head: subscription.channel.version, isWritable: self.mayFeed) {
+            case .loadSnapshot:
+                subscription.channel.requestSnapshot(for: subscription)
+                idle = 0
+            case .loadPage(let after):
+                subscription.channel.requestPage(after: after, for: subscription)
+                idle = 0
+            case .goLive(let announces):
+                self.goLive(subscription, announces: announces)
+                idle = 0
+            case .wait:
+                idle += 1
+            }
+        }
+        self.isFeeding = false
+        self.flush()
+    }
+
+    private var mayFeed: Bool { self.isWritable && self.shard.maySpend }
+
+    /// The state, with its place in the cursor; before it, the reason if the client lost its own.
+    func sendSnapshot(_ record: FlowRecord, for subscription: Subscription) {
+        guard self.state == .open else { return }
+        let channel = subscription.channel
+        if let account = channel.account, account != self.principal.account {
+            self.end(subscription, .revoked)
+            return
+        }
+        let notice = subscription.reader.snapshotLoaded(version: record.version)
+        var buffer = ByteBuffer()
+        if let notice {
+            buffer.writeResync(channel.flow, reason: notice.reason, from: notice.from, to: record.version)
+        }
+        subscription.lastTransient = channel.newestTransient
+        self.writeID(into: &buffer)
+        buffer.writeImmutableBuffer(channel.snapshotBlock(of: record))
+        self.write(buffer)
+    }
+
+    /// A page of history: the events above the cursor, or a notice that it cannot be used.
+    func sendPage(_ frames: [Frame], coalesced: CoalescedFrames?, storeHead: Version?, for subscription: Subscription) {
+        guard self.state == .open else { return }
+        let versions = frames.first.flatMap { first in frames.last.map { first.version...$0.version } }
+        let cursor = subscription.reader.cursor
+        switch subscription.reader.pageLoaded(versions: versions, storeHead: storeHead) {
+        case .ignore: break
+        case .resync(let reason): self.count(reason)
+        case .send(let from):
+            if self.isPlain, from == 0, let coalesced {
+                self.shard.counters.deliveries += frames.count
+                self.write(coalesced.buffer)
+            } else {
+                var buffer = ByteBuffer()
+                var version = cursor
+                for frame in frames.dropFirst(from) {
+                    version = frame.version
+                    self.encode(frame, at: version, for: subscription, into: &buffer)
+                    self.shard.counters.deliveries += 1
+                }
+                if buffer.readableBytes > 0 { self.write(buffer) }
+            }
+            // A page is as much as may wait for the peer at one time.
+            self.flush()
+        }
+    }
+
+    private func goLive(_ subscription: Subscription, announces: Bool) {
+        let channel = subscription.channel
+        if announces {
+            var buffer = ByteBuffer()
+            buffer.writeCaughtUp(channel.flow, version: subscription.reader.cursor)
+            for transient in channel.transients where transient.number > subscription.lastTransient {
+                self.encode(transient.frame, for: subscription, into: &buffer)
+            }
+            self.write(buffer)
+        }
+        subscription.lastTransient = channel.newestTransient
+        channel.sit(subscription)
+        if channel.isOver { self.end(subscription, channel.closingReason) }
+    }
+
+    // MARK: Encoding
+
+    /// A frame as this connection needs it: with its own cursor, or only its place if the type is filtered out.
+    func encode(_ frame: Frame, for subscription: Subscription, into buffer: inout ByteBuffer) {
+        self.encode(frame, at: subscription.reader.cursor, for: subscription, into: &buffer)
+    }
+
+    private func encode(_ frame: Frame, at version: Version, for subscription: Subscription, into buffer: inout ByteBuffer) {
+        let isWanted = self.request.types?.contains(frame.type) ?? true
+        if !frame.isDurable {
+            if isWanted { buffer.writeImmutableBuffer(frame.bytes) }
+            return
+        }
+        if self.hash == nil {
+            if isWanted {
+                buffer.writeImmutableBuffer(frame.bytes)
+            } else {
+                buffer.writeIDLine(epoch: self.epoch, version: frame.version)
+                buffer.writeStaticString("\n")
+            }
+        } else {
+            self.writeID(into: &buffer, override: (subscription.index, version))
+            if isWanted { buffer.writeImmutableBuffer(frame.body) } else { buffer.writeStaticString("\n") }
+        }
+    }
+
+    private func writeID(into buffer: inout ByteBuffer, override: (index: Int, version: Version)? = nil) {
+        if let hash = self.hash {
+            let versions = self.subscriptions.map { subscription -> Version? in
+                if let override, override.index == subscription.index { return override.version }
+                return subscription.reader.hasPlace ? subscription.reader.cursor : nil
+            }
+            buffer.writeIDLine(epoch: self.epoch, flows: hash, versions: versions)
+        } else if let subscription = self.subscriptions.first {
+            buffer.writeIDLine(epoch: self.epoch, version: override?.version ?? subscription.reader.cursor)
+        }
+    }
+
+    // MARK: Writing
+
+    /// Writes and flushes at once.
+    func send(_ buffer: ByteBuffer) {
+        self.output?.write(buffer)
+        self.flush()
+    }
+
+    /// A block of the hub's own, if the client takes it now; it is not worth a queue.
+    func offer(_ block: ByteBuffer) {
+        guard self.state == .open, self.isWritable else { return }
+        self.send(block)
+    }
+
+    private func write(_ buffer: ByteBuffer) {
+        self.output?.write(buffer)
+    }
+
+    private func flush() {
+        self.output?.flush()
+        self.countQueue()
+    }
+
+    /// The socket takes more, or no more.
+    func writabilityChanged() {
+        self.countQueue()
+        if self.isWritable { self.feed() }
+    }
+
+    /// Keeps the sum of what waits for slow peers.
+    private func countQueue() {
+        guard let output = self.output else { return }
+        let queued = output.isWritable ? 0 : output.queuedBytes
+        guard queued != self.countedQueue else { return }
+        self.shard.queuedBytes(changedBy: queued - self.countedQueue)
+        self.countedQueue = queued
+        if queued > 0, self.shard.isOverspent { self.abandon() }
+    }
+
+    // MARK: Ending
+
+    /// Ends one flow of the stream, and the stream with the last of them.
+    func end(_ subscription: Subscription, _ reason: ClosingReason) {
+        guard self.state != .closed, !subscription.reader.hasEnded else { return }
+        let isLast = self.subscriptions.allSatisfy { $0 === subscription || $0.reader.hasEnded }
+        if isLast {
+            self.close(reason)
+            return
+        }
+        subscription.reader.end()
+        subscription.channel.leave(subscription)
+        var buffer = ByteBuffer()
+        buffer.writeClosing(reason, flow: subscription.channel.flow)
+        self.send(buffer)
+    }
+
+    /// The last word, then the end. A peer that is not reading does not get the word.
+    func close(_ reason: ClosingReason, reconnect: Bool? = nil, retryMilliseconds: Int? = nil) {
+        guard self.state != .closed else { return }
+        let output = self.output
+        if self.state == .opening { output?.begin(extraHeaders: self.request.responseHeaders) }
+        if self.isWritable {
+            var buffer = ByteBuffer()
+            if let retryMilliseconds { buffer.writeRetry(milliseconds: retryMilliseconds) }
+            buffer.writeClosing(reason, reconnect: reconnect)
+            output?.write(buffer)
+        }
+        self.shard.counters.closed(reason)
+        self.dissolve()
+        output?.finish()
+    }
+
+    /// Answers with something that is final, before the stream began.
+    func decline(_ refusal: StreamRefusal) {
+        guard self.state == .opening else { return }
+        let output = self.output
+        self.dissolve()
+        output?.decline(refusal)
+    }
+
+    /// The memory for slow peers is used up: this one costs too much to keep.
+    private func abandon() {
+        guard self.state == .open else { return }
+        self.shard.counters.closed(.full)
+        let output = self.output
+        self.dissolve()
+        output?.finish()
+    }
+
+    /// The connection is gone.
+    func disconnected() { self.dissolve() }
+
+    private func dissolve() {
+        guard self.state != .closed else { return }
+        self.state = .closed
+        self.output = nil
+        if self.countedQueue > 0 { self.shard.queuedBytes(changedBy: -self.countedQueue) }
+        self.countedQueue = 0
+        for subscription in self.subscriptions {
+            subscription.reader.end()
+            subscription.channel.leave(subscription)
+        }
+        self.shard.closed(self)
+        self.subscriptions = []
+    }
+
+    private func count(_ reason: ResyncReason?) {
+        if let reason { self.shard.counters.resynced(reason) }
+    }
+
+    /// The store's history is another one.
+    func adopt(_ epoch: Epoch) {
+        self.epoch = epoch
+        if self.state == .opening {
+            self.plan = ResumePlan(
+                cursor: self.request.cursor, flows: self.request.flows, epoch: epoch, wantsSnapshot: self.request.wantsSnapshot)
+        } else {
+            for _ in self.subscriptions { self.count(.epoch) }
+        }
+    }
+
+    // MARK: For the shard
+
+    /// The versions that the client says it has, if it says so for every flow.
+    var claimedVersions: [Version]? {
+        let versions = self.plan.beginnings.compactMap { beginning -> Version? in
+            if case .after(let version) = beginning { version } else { nil }
+        }
+        return versions.count == self.request.flows.count && !versions.isEmpty ? versions : nil
+    }
+
+    var registryEntries: [ConnectionEntry] {
+        self.request.flows.map { flow in
+            ConnectionEntry(
+                connection: ConnectionID(instance: self.shard.services.instance, number: self.number), flow: flow,
+                account: self.principal.account, subject: self.principal.subject, remote: self.remote,
+                registeredAt: self.registeredAt)
+        }
+    }
+
+    private(set) lazy var registeredAt: Timestamp = self.shard.now()
+}

@@ -1,0 +1,36 @@
+import FlowCore
+import NIOCore
+
+/// The events of `/v1/feed`: the account's flows as a list, then one at a time as they change.
+enum FeedEvents {
+    static func first(_ heads: [FlowHead]) -> ByteBuffer {
+        var block = ByteBuffer()
+        block.writeEvent(
+            "flows",
+            data: .object { writer in
+                writer.key("flows")
+                writer.beginArray()
+                for head in heads { writer.raw(Self.summary(of: head)) }
+                writer.endArray()
+            })
+        return block
+    }
+
+    static func write(_ head: FlowHead, into block: inout ByteBuffer) {
+        block.writeEvent("flow", data: Self.summary(of: head))
+    }
+
+    /// `{"flow_id","version","status","updated_at"}`
+    static func summary(of head: FlowHead) -> JSONText {
+        .object { writer in
+            writer.key("flow_id")
+            writer.value(head.flow.rawValue)
+            writer.key("version")
+            writer.value(head.version)
+            writer.key("status")
+            writer.value(head.status.rawValue)
+            writer.key("updated_at")
+            writer.value(head.updatedAt.description)
+        }
+    }
+}

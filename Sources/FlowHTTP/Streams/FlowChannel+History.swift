@@ -1,0 +1,79 @@
+import FlowCore
+import NIOCore
+
+/// The way of those who are not live: snapshots and pages, from memory where it reaches, else from the store. Equal loads
+/// that are under way are one.
+extension FlowChannel {
+    func requestSnapshot(for subscription: Subscription) {
+        if let record = self.currentRecord {
+            subscription.stream.sendSnapshot(record, for: subscription)
+            return
+        }
+        self.snapshotWaiters.append(subscription)
+        guard self.snapshotWaiters.count == 1 else { return }
+        let flow = self.flow
+        let version = self.version
+        self.shard.load { services in
+            try await services.manager.record(of: flow, atLeast: version)
+        } then: { [self] (record: FlowRecord??) in
+            let waiters = self.snapshotWaiters
+            self.snapshotWaiters = []
+            for waiter in waiters where !waiter.reader.hasEnded {
+                if let record {
+                    waiter.stream.sendSnapshot(record ?? self.absentRecord, for: waiter)
+                } else {
+                    waiter.reader.loadFailed()
+                }
+                waiter.stream.feed()
+            }
+        }
+    }
+
+    /// The snapshot as a block without its id line. Made once for all who join at the same version.
+    func snapshotBlock(of record: FlowRecord) -> ByteBuffer {
+        if let snapshot = self.snapshot, snapshot.version == record.version, snapshot.transient == self.newestTransient,
+            record.version == self.version
+        {
+            return snapshot.block
+        }
+        var block = ByteBufferAllocator().buffer(capacity: record.state.bytes.count + 256)
+        block.writeSnapshot(record, last: self.transients.map(\.event))
+        if record.version == self.version { self.snapshot = (record.version, self.newestTransient, block) }
+        return block
+    }
+
+    func requestPage(after version: Version, for subscription: Subscription) {
+        let maximumBytes = self.shard.services.configuration.page.bytes
+        if let frames = self.recent.page(after: version, maximumBytes: maximumBytes), let last = frames.last {
+            let page: CoalescedFrames
+            if let cached = self.page, cached.start == Int(version), cached.end == Int(last.version) {
+                page = cached
+            } else {
+                page = Self.coalesce(frames, start: Int(version), end: Int(last.version))
+                self.page = page
+            }
+            subscription.stream.sendPage(Array(frames), coalesced: page, storeHead: nil, for: subscription)
+            return
+        }
+        self.pageWaiters[version, default: []].append(subscription)
+        guard self.pageWaiters[version]?.count == 1 else { return }
+        let flow = self.flow
+        let epoch = self.epoch
+        let limit = self.shard.services.configuration.page
+        self.shard.load { services in
+            try await services.manager.page(of: flow, after: version, limit: limit)
+        } then: { [self] (page: EventPage?) in
+            let waiters = self.pageWaiters.removeValue(forKey: version) ?? []
+            let frames = (page?.events ?? []).map { Frame.durable($0, of: flow, epoch: epoch) }
+            let coalesced = frames.last.map { Self.coalesce(frames, start: Int(version), end: Int($0.version)) }
+            for waiter in waiters where !waiter.reader.hasEnded {
+                if let page, epoch == self.epoch {
+                    waiter.stream.sendPage(frames, coalesced: coalesced, storeHead: page.headVersion, for: waiter)
+                } else {
+                    waiter.reader.loadFailed()
+                }
+                waiter.stream.feed()
+            }
+        }
+    }
+}

@@ -1,0 +1,226 @@
+import FlowCore
+import Logging
+import NIOCore
+
+/// A flow on one event loop: its recent frames, its latest transients, and everybody here who is subscribed to it.
+///
+/// Confined to its event loop. ``FlowChannel+Fanout.swift`` is the way of live events, ``FlowChannel+History.swift`` that of
+/// the readers behind them.
+final class FlowChannel {
+    let flow: FlowID
+    unowned let shard: StreamShard
+
+    private(set) var isOpen = false
+    private(set) var epoch: Epoch
+    /// The flow as of ``version``; `nil` while it does not exist.
+    private(set) var head: FlowHead?
+    /// The last version that was handed to live subscribers; readers go live here.
+    private(set) var version: Version = 0
+    /// The state, where it is known at ``version``.
+    private var record: FlowRecord?
+    private(set) var recent: RecentFrames
+
+    /// The latest transient event of each type, with its number on this loop.
+    private(set) var transients: [(type: EventType, event: TransientEvent, frame: Frame, number: UInt64)] = []
+    private var transientCount: UInt64 = 0
+
+    // Everybody subscribed, whatever they are doing.
+    private(set) var subscriberCount = 0
+    var presenceCount = 0
+    var toldPresence = -1
+    /// Streams that wait for the flow to be opened.
+    var openWaiters: [EventStream] = []
+
+    // The live ones; see FlowChannel+Fanout.swift.
+    var seats: [Subscription?] = []
+    var freeSeats: [Int] = []
+    var log: [LogEntry] = []
+    var logBase = 0
+    var nextSeat = 0
+    var seatsDue = 0
+    var isDue = false
+    var coalesced: CoalescedFrames?
+
+    // Readers' loads under way; see FlowChannel+History.swift.
+    var pageWaiters: [Version: [Subscription]] = [:]
+    var snapshotWaiters: [Subscription] = []
+    var snapshot: (version: Version, transient: UInt64, block: ByteBuffer)?
+    var page: CoalescedFrames?
+
+    /// When the streams of an ended flow end.
+    private(set) var lingersUntil: NIODeadline?
+
+    init(flow: FlowID, epoch: Epoch, shard: StreamShard) {
+        self.flow = flow
+        self.epoch = epoch
+        self.shard = shard
+        self.recent = RecentFrames(base: 0)
+    }
+
+    var account: String? { self.head?.account }
+    var logEnd: Int { self.logBase + self.log.count }
+    var newestTransient: UInt64 { self.transientCount }
+
+    // MARK: Deliveries
+
+    /// The flow is followed from this record on.
+    func opened(_ record: FlowRecord?, epoch: Epoch, last: [TransientEvent]) {
+        if self.isOpen, self.epoch == epoch {
+            // For another loop; here everything above this version was or will be delivered anyway.
+            if let record, record.version == self.version { self.record = record }
+            return
+        }
+        self.isOpen = true
+        self.epoch = epoch
+        self.version = record?.version ?? 0
+        self.recent = RecentFrames(base: self.version)
+        self.record = record
+        self.transients = []
+        for event in last { self.keep(event, Frame.transient(event, of: self.flow)) }
+        self.become(record?.head)
+        let waiters = self.openWaiters
+        self.openWaiters = []
+        for stream in waiters { stream.channelOpened() }
+        self.forEachSubscription { $0.stream.feed() }
+    }
+
+    /// The next durable events. Those at or below ``version`` were delivered before.
+    func received(_ frames: [Frame], head: FlowHead?) {
+        guard self.isOpen else { return }
+        let before = self.version
+        for frame in frames where frame.version > self.version {
+            self.recent.append(frame)
+            self.version = frame.version
+            self.append(LogEntry(frame: frame, account: nil))
+            self.shard.counters.observe(lagOf: frame, now: self.shard.now())
+        }
+        if let head, head.version == self.version {
+            // What was in progress before an end, a replacement or a deletion says nothing any more.
+            if head.resetVersion > before { self.transients = [] }
+            self.become(head)
+        } else if self.head == nil || self.head?.status.isTerminal == true {
+            // An event whose head is not known: what the flow is now, the store knows.
+            self.requestRecord()
+        }
+        if let record = self.record, record.version < self.version { self.record = nil }
+    }
+
+    func received(_ event: TransientEvent, _ frame: Frame, account: String) {
+        guard self.isOpen else { return }
+        if let owner = self.account {
+            guard owner == account else { return }
+            self.keep(event, frame)
+            self.append(LogEntry(frame: frame, account: nil))
+        } else {
+            self.append(LogEntry(frame: frame, account: account))
+        }
+    }
+
+    /// The store's history is another one: the flow is opened anew, and everybody is told.
+    func reset(to epoch: Epoch) {
+        self.isOpen = false
+        self.epoch = epoch
+        self.head = nil
+        self.record = nil
+        self.transients = []
+        self.lingersUntil = nil
+        self.snapshot = nil
+        self.forEachSubscription { $0.reset(.epoch) }
+        self.clearLog()
+    }
+
+    // MARK: State
+
+    /// The flow with its state at ``version``, if it is at hand.
+    var currentRecord: FlowRecord? {
+        if let record = self.record, record.version == self.version { return record }
+        if self.head == nil, self.version == 0, self.isOpen { return self.absentRecord }
+        if let cached = self.shard.services.manager.cachedRecord(of: self.flow, atLeast: self.version) {
+            if cached.version == self.version { self.record = cached }
+            return cached
+        }
+        return nil
+    }
+
+    /// What a flow is before it exists.
+    var absentRecord: FlowRecord {
+        FlowRecord(
+            head: FlowHead(
+                flow: self.flow, account: "", version: self.version, status: .active, resetVersion: 0,
+                updatedAt: Timestamp(milliseconds: 0)),
+            state: .emptyObject)
+    }
+
+    private func become(_ head: FlowHead?) {
+        let owner = self.account
+        self.head = head
+        guard let head else { return }
+        if owner == nil { self.sendAwayOthers(than: head.account) }
+        if head.status.isTerminal {
+            let age = max(0, self.shard.now().milliseconds - head.updatedAt.milliseconds)
+            let left = max(0, self.shard.services.configuration.lingerMilliseconds - age)
+            self.lingersUntil = .now() + .milliseconds(left)
+            self.shard.lingering.insert(self.flow)
+        } else {
+            self.lingersUntil = nil
+            self.shard.lingering.remove(self.flow)
+        }
+    }
+
+    /// Whether the flow has ended and its time for late events is over.
+    var isOver: Bool { self.lingersUntil.map { $0 <= .now() } ?? false }
+
+    var closingReason: ClosingReason { self.head?.isDeleted == true ? .deleted : .finished }
+
+    /// A flow that did not exist belonged to nobody; now it does, and the others must not see it.
+    private func sendAwayOthers(than account: String) {
+        self.forEachSubscription { subscription in
+            if subscription.stream.principal.account != account {
+                subscription.stream.end(subscription, .revoked)
+            }
+        }
+    }
+
+    private func keep(_ event: TransientEvent, _ frame: Frame) {
+        self.transientCount += 1
+        self.transients.removeAll { $0.type == event.type }
+        if self.transients.count >= StreamShard.maximumTransientTypes { self.transients.removeFirst() }
+        self.transients.append((event.type, event, frame, self.transientCount))
+    }
+
+    private func requestRecord() {
+        let flow = self.flow
+        let version = self.version
+        self.shard.load { services in
+            try? await services.manager.record(of: flow, atLeast: version)
+        } then: { [weak self] record in
+            guard let self, let record = record ?? nil, record.version >= self.version else { return }
+            if record.version == self.version { self.record = record }
+            self.become(record.head)
+        }
+    }
+
+    // MARK: Who is here
+
+    private var everybody: [ObjectIdentifier: Subscription] = [:]
+
+    func join(_ subscription: Subscription) {
+        self.everybody[ObjectIdentifier(subscription)] = subscription
+        self.subscriberCount += 1
+        if subscription.stream.wantsPresence { self.presenceCount += 1 }
+        self.shard.occupied(self)
+    }
+
+    func leave(_ subscription: Subscription) {
+        guard self.everybody.removeValue(forKey: ObjectIdentifier(subscription)) != nil else { return }
+        self.stand(subscription)
+        self.subscriberCount -= 1
+        if subscription.stream.wantsPresence { self.presenceCount -= 1 }
+        if self.subscriberCount == 0 { self.shard.emptied(self) }
+    }
+
+    /// Calls for everybody who was here at the beginning; they may leave meanwhile.
+    func forEachSubscription(_ body: (Subscription) -> Void) {
+        for subscription in Array(self.everybody.values) where !subscription.reader.hasEnded { body(subscription) }
+    }
+}

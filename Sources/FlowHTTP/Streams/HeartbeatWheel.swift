@@ -1,0 +1,35 @@
+/// All open streams of a loop, spread over the seconds of the heartbeat's interval, so that the heartbeats are too.
+struct HeartbeatWheel {
+    private var slots: [[EventStream]]
+    private var next = 0
+    private var fill = 0
+
+    /// - Parameter slots: the interval in seconds.
+    init(slots: Int) {
+        self.slots = Array(repeating: [], count: max(1, slots))
+    }
+
+    var all: [EventStream] { self.slots.flatMap { $0 } }
+
+    mutating func insert(_ stream: EventStream) {
+        self.fill = (self.fill + 1) % self.slots.count
+        stream.beatSlot = self.fill
+        stream.beatIndex = self.slots[self.fill].count
+        self.slots[self.fill].append(stream)
+    }
+
+    mutating func remove(_ stream: EventStream) {
+        guard stream.beatSlot >= 0, let last = self.slots[stream.beatSlot].popLast() else { return }
+        if last !== stream {
+            self.slots[stream.beatSlot][stream.beatIndex] = last
+            last.beatIndex = stream.beatIndex
+        }
+        stream.beatSlot = -1
+    }
+
+    /// The streams whose turn it is this second.
+    mutating func advance() -> [EventStream] {
+        self.next = (self.next + 1) % self.slots.count
+        return self.slots[self.next]
+    }
+}

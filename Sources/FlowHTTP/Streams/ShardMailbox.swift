@@ -1,0 +1,37 @@
+import FlowCore
+import NIOCore
+import Synchronization
+
+/// The way into an event loop for what other threads deliver. Deliveries that come together are taken in one turn of the
+/// loop, in their order.
+final class ShardMailbox: Outlet {
+    private struct State {
+        var deliveries: [Delivery] = []
+        var shard: NIOLoopBound<StreamShard>?
+    }
+
+    private let loop: any EventLoop
+    private let state = Mutex(State())
+
+    init(loop: any EventLoop) { self.loop = loop }
+
+    func connect(to shard: NIOLoopBound<StreamShard>) {
+        self.state.withLock { $0.shard = shard }
+    }
+
+    func deliver(_ delivery: Delivery) {
+        let isFirst = self.state.withLock { state in
+            state.deliveries.append(delivery)
+            return state.deliveries.count == 1
+        }
+        if isFirst { self.loop.execute { self.drain() } }
+    }
+
+    private func drain() {
+        let (deliveries, shard) = self.state.withLock { state in
+            defer { state.deliveries = [] }
+            return (state.deliveries, state.shard)
+        }
+        shard?.value.take(deliveries)
+    }
+}

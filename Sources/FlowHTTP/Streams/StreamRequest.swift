@@ -1,0 +1,136 @@
+import FlowCore
+import HTTPTypes
+
+/// What a client asks for when it opens an event stream.
+struct StreamRequest {
+    /// Sorted, without doubles; empty for the feed.
+    var flows: [FlowID]
+    var cursor = Cursor.none
+    var wantsSnapshot = true
+    var wantsPresence = false
+    var types: Set<EventType>?
+    var isFeed = false
+    /// Sent with the head of the response: CORS, where it applies.
+    var responseHeaders: [(name: String, value: String)] = []
+
+    /// Why a request can never be answered with a stream. Everything that may pass is said inside a stream instead.
+    struct Malformed: Error {
+        var code: String
+        var detail: String
+    }
+
+    /// Whether this is the address of an event stream.
+    static func isStream(method: HTTPRequest.Method, path: Substring) -> Bool {
+        guard method == .get else { return false }
+        if path == "/v1/events" || path == "/v1/feed" { return true }
+        return path.hasPrefix("/v1/flows/") && path.hasSuffix("/events")
+    }
+
+    /// - Parameter maximumFlows: of one connection.
+    init(path: Substring, query: Substring, lastEventID: String?, maximumFlows: Int) throws(Malformed) {
+        self.flows = []
+        let parameters = QueryParameters(query)
+        if path == "/v1/feed" {
+            self.isFeed = true
+            return
+        }
+        if path == "/v1/events" {
+            try self.readFlows(parameters, maximum: maximumFlows)
+        } else {
+            let name = path.dropFirst("/v1/flows/".count).dropLast("/events".count)
+            guard let decoded = PercentCoding.decode(name), let flow = FlowID(decoded) else { throw Self.badFlowID }
+            self.flows = [flow]
+        }
+        if let header = lastEventID, !header.isEmpty {
+            self.cursor = Cursor(header)
+        } else if let parameter = parameters.first("last_event_id") {
+            self.cursor = Cursor(parameter)
+        }
+        self.wantsSnapshot = parameters.first("snapshot") != "0"
+        self.wantsPresence = parameters.first("presence") == "1"
+        if let types = parameters.first("types"), !types.isEmpty { self.types = try Self.readTypes(types) }
+    }
+
+    private mutating func readFlows(_ parameters: QueryParameters, maximum: Int) throws(Malformed) {
+        var flows = Set<FlowID>()
+        for name in parameters.all("flow") {
+            guard let flow = FlowID(name) else { throw Self.badFlowID }
+            flows.insert(flow)
+        }
+        if flows.isEmpty {
+            throw Malformed(code: "flow_missing", detail: "Name at least one flow: /v1/events?flow=a&flow=b")
+        }
+        if flows.count > maximum {
+            throw Malformed(
+                code: "too_many_flows",
+                detail: "One connection takes up to \(maximum) flows, \(flows.count) were asked for. Open another connection.")
+        }
+        self.flows = flows.sorted()
+    }
+
+    private static func readTypes(_ text: String) throws(Malformed) -> Set<EventType> {
+        var types = Set<EventType>()
+        for name in text.split(separator: ",").prefix(65) {
+            guard let type = EventType(name) else {
+                throw Malformed(
+                    code: "bad_event_type", detail: "An event type is 1 to 64 of A-Z a-z 0-9 _ . : -; separate several by commas.")
+            }
+            types.insert(type)
+        }
+        if types.count > 64 { throw Malformed(code: "too_many_types", detail: "?types= takes up to 64 event types.") }
+        return types
+    }
+
+    static let badFlowID = Malformed(
+        code: "bad_flow_id", detail: "A flow id is 1 to 128 of A-Z a-z 0-9 _ . : - and neither . nor ..")
+}
+
+/// The parameters of a query string (`application/x-www-form-urlencoded`), in their order. What cannot be decoded is
+/// passed over.
+struct QueryParameters {
+    private var pairs: [(name: String, value: String)] = []
+
+    init(_ query: Substring) {
+        for pair in query.split(separator: "&").prefix(256) {
+            let name = pair.prefix { $0 != "=" }
+            let value = pair[name.endIndex...].dropFirst()
+            guard let name = PercentCoding.decode(name, plusIsSpace: true),
+                let value = PercentCoding.decode(value, plusIsSpace: true)
+            else { continue }
+            self.pairs.append((name, value))
+        }
+    }
+
+    func first(_ name: String) -> String? { self.pairs.first { $0.name == name }?.value }
+    func all(_ name: String) -> [String] { self.pairs.filter { $0.name == name }.map(\.value) }
+}
+
+enum PercentCoding {
+    /// - Returns: `nil` for a broken escape or text that is not UTF-8.
+    static func decode(_ text: Substring, plusIsSpace: Bool = false) -> String? {
+        if !text.utf8.contains(UInt8(ascii: "%")), !(plusIsSpace && text.utf8.contains(UInt8(ascii: "+"))) { return String(text) }
+        var bytes: [UInt8] = []
+        var iterator = text.utf8.makeIterator()
+        while let byte = iterator.next() {
+            switch byte {
+            case UInt8(ascii: "%"):
+                guard let high = iterator.next().flatMap(Self.digit), let low = iterator.next().flatMap(Self.digit) else { return nil }
+                bytes.append(high << 4 | low)
+            case UInt8(ascii: "+") where plusIsSpace:
+                bytes.append(UInt8(ascii: " "))
+            default:
+                bytes.append(byte)
+            }
+        }
+        return String(validating: bytes, as: UTF8.self)
+    }
+
+    private static func digit(_ byte: UInt8) -> UInt8? {
+        switch byte {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0")
+        case UInt8(ascii: "a")...UInt8(ascii: "f"): byte - UInt8(ascii: "a") + 10
+        case UInt8(ascii: "A")...UInt8(ascii: "F"): byte - UInt8(ascii: "A") + 10
+        default: nil
+        }
+    }
+}

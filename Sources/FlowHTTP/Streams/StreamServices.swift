@@ -1,0 +1,138 @@
+public import FlowCore
+import Logging
+import NIOCore
+import Synchronization
+
+/// What the event loops share. Everything in it may be used from any thread.
+final class StreamServices: Sendable {
+    let instance: String
+    let configuration: StreamConfiguration
+    let manager: StateManager
+    let table: WatchTable
+    let registry: any ConnectionRegistry
+    let health: HubHealth
+    let leewaySeconds: Int64
+    let now: @Sendable () -> Timestamp
+    let logger: Logger
+
+    /// Bytes that wait for slow peers, over all loops.
+    let queuedBytes = Atomic<Int>(0)
+    private let streams = Atomic<Int>(0)
+    private let nextNumber = Atomic<UInt64>(0)
+    private let draining = Atomic<Bool>(false)
+    private let refusals = Mutex<[ClosingReason: Int]>([:])
+    private let bySubject = Mutex<[String: Int]>([:])
+
+    private let work: AsyncStream<@Sendable () async -> Void>.Continuation
+    private let registryFeed: AsyncStream<[RegistryChange]>.Continuation
+    private let feedFeed: AsyncStream<FeedChange>.Continuation
+
+    init(
+        instance: String, configuration: StreamConfiguration, manager: StateManager, table: WatchTable,
+        registry: any ConnectionRegistry, health: HubHealth, leewaySeconds: Int64, now: @escaping @Sendable () -> Timestamp,
+        logger: Logger, work: AsyncStream<@Sendable () async -> Void>.Continuation,
+        registryFeed: AsyncStream<[RegistryChange]>.Continuation, feedFeed: AsyncStream<FeedChange>.Continuation
+    ) {
+        self.instance = instance
+        self.configuration = configuration
+        self.manager = manager
+        self.table = table
+        self.registry = registry
+        self.health = health
+        self.leewaySeconds = leewaySeconds
+        self.now = now
+        self.logger = logger
+        self.work = work
+        self.registryFeed = registryFeed
+        self.feedFeed = feedFeed
+    }
+
+    /// Begins something that waits; the server's task group runs it.
+    func perform(_ body: @escaping @Sendable () async -> Void) { self.work.yield(body) }
+    func registryChanged(_ changes: [RegistryChange]) { self.registryFeed.yield(changes) }
+    func feedChanged(_ change: FeedChange) { self.feedFeed.yield(change) }
+
+    // MARK: Admission
+
+    var streamCount: Int { self.streams.load(ordering: .relaxed) }
+    var isDraining: Bool { self.draining.load(ordering: .relaxed) }
+    func beginDraining() { self.draining.store(true, ordering: .relaxed) }
+
+    /// Counts a stream in, if there is room for it.
+    /// - Returns: its number, or `nil` when the house is full.
+    func admit(_ principal: Principal) -> UInt64? {
+        let limit = self.configuration.maximumConnections
+        guard self.streams.add(1, ordering: .relaxed).newValue <= limit else {
+            self.streams.subtract(1, ordering: .relaxed)
+            self.refused(.full)
+            return nil
+        }
+        if !principal.isOpen {
+            let key = "\(principal.account) \(principal.subject)"
+            let limit = self.configuration.maximumConnectionsPerSubject
+            let fits = self.bySubject.withLock { subjects in
+                guard subjects[key, default: 0] < limit else { return false }
+                subjects[key, default: 0] += 1
+                return true
+            }
+            guard fits else {
+                self.streams.subtract(1, ordering: .relaxed)
+                self.refused(.full)
+                return nil
+            }
+        }
+        return self.nextNumber.add(1, ordering: .relaxed).newValue
+    }
+
+    /// Counts a stream out that ``admit(_:)`` counted in.
+    func leave(_ principal: Principal) {
+        self.streams.subtract(1, ordering: .relaxed)
+        guard !principal.isOpen else { return }
+        let key = "\(principal.account) \(principal.subject)"
+        self.bySubject.withLock { subjects in
+            guard let count = subjects[key] else { return }
+            subjects[key] = count > 1 ? count - 1 : nil
+        }
+    }
+
+    func refused(_ reason: ClosingReason) { self.refusals.withLock { $0[reason, default: 0] += 1 } }
+    var refusalCounts: [ClosingReason: Int] { self.refusals.withLock { $0 } }
+}
+
+enum RegistryChange: Sendable {
+    case register([ConnectionEntry])
+    case unregister([ConnectionEntry])
+}
+
+enum FeedChange: Sendable {
+    case joined(account: String)
+    case left(account: String)
+}
+
+/// The limits and intervals of event streams. Each is a configuration key.
+public struct StreamConfiguration: Sendable {
+    /// `FLOWHUB_HEARTBEAT_SECONDS`
+    public var heartbeatSeconds = 15
+    /// `FLOWHUB_RETRY_MS`: the middle of what clients are told to wait before they reconnect.
+    public var retryMilliseconds = 2_000
+    /// `FLOWHUB_LINGER_MS`: how long a flow that has ended waits for late events.
+    public var lingerMilliseconds: Int64 = 10_000
+    /// `FLOWHUB_OPEN_SECONDS`: how long a new stream waits for the store.
+    public var openSeconds = 5
+    /// `FLOWHUB_MAX_CONNECTIONS`: event streams in all.
+    public var maximumConnections = 10_000
+    /// `FLOWHUB_MAX_CONNECTIONS_PER_SUBJECT`: event streams of one account's subject. Does not apply in open mode.
+    public var maximumConnectionsPerSubject = 100
+    /// `FLOWHUB_MAX_QUEUED_BYTES`: bytes that wait for slow peers, all together.
+    public var maximumQueuedBytes = 268_435_456
+    /// `FLOWHUB_MAX_QUEUED_BYTES_PER_SUBSCRIBER`: bytes that wait for one slow peer.
+    public var maximumQueuedBytesPerSubscriber = 65_536
+    /// `FLOWHUB_MAX_FLOWS_PER_CONNECTION`
+    public var maximumFlows = 12
+    /// Flows in the first event of the feed.
+    public var feedPage = 100
+    /// One page of history.
+    public var page = PageLimit()
+
+    public init() {}
+}

@@ -1,0 +1,38 @@
+import FlowCore
+import NIOCore
+
+/// One flow on one event stream: a reader of the core, with its place among the flow's live subscribers.
+///
+/// Confined to the event loop of its channel.
+final class Subscription {
+    unowned let stream: EventStream
+    let channel: FlowChannel
+    /// Its place in the stream's cursor.
+    let index: Int
+    var reader: Reader
+    /// Where it stands in the channel's live log.
+    var position = 0
+    /// Its seat among the live subscribers; -1 while it is not one.
+    var seat = -1
+    /// The number of the last transient event that it was given.
+    var lastTransient: UInt64 = 0
+
+    init(stream: EventStream, channel: FlowChannel, index: Int, beginning: Beginning) {
+        self.stream = stream
+        self.channel = channel
+        self.index = index
+        self.reader = Reader(beginning, head: channel.version)
+    }
+
+    /// What it holds is void: it begins anew with a notice and a snapshot.
+    func reset(_ reason: ResyncReason) {
+        self.channel.stand(self)
+        self.reader.reset(reason)
+    }
+
+    /// It leaves the live ones and reads from history once the socket takes more.
+    func fallBehind() {
+        self.channel.stand(self)
+        self.reader.fellBehind()
+    }
+}

@@ -1,0 +1,69 @@
+import NIOCore
+import NIOPosix
+
+/// One event stream of a benchmark: asks for it, checks the answer's first line, and finds the stamps in what follows.
+///
+/// Confined to its event loop.
+final class BenchSubscriber: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    /// What a subscriber tells the benchmark.
+    protocol Owner: AnyObject {
+        func subscriberReady()
+        func subscriberRefused(_ answer: String)
+        func subscriberRead(_ stamp: UInt64, now: UInt64)
+        func subscriberReadAll(now: UInt64)
+        func subscriberClosed(flow: Int, wasReady: Bool)
+    }
+
+    private let flow: Int
+    private let request: ByteBuffer
+    private weak var owner: (any Owner)?
+    private var scanner = StampScanner()
+    /// The first line as far as it was read, until it was judged.
+    private var head: [UInt8] = []
+    private var isReady = false
+
+    /// As long as `HTTP/1.1 200`.
+    private static let headBytes = 12
+
+    init(target: BenchTarget, flow: Int, owner: any Owner) {
+        var text = "GET \(target.hub.path)/v1/flows/\(target.flow(flow))/events HTTP/1.1\r\n"
+        text += "Host: \(target.hub.authority)\r\nUser-Agent: flowhub-bench\r\nAccept: text/event-stream\r\n"
+        if let authorization = target.authorization { text += "Authorization: \(authorization)\r\n" }
+        self.request = ByteBuffer(string: text + "\r\n")
+        self.owner = owner
+        self.flow = flow
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        context.writeAndFlush(self.wrapOutboundOut(self.request), promise: nil)
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        let buffer = self.unwrapInboundIn(data)
+        if !self.isReady {
+            self.head.append(contentsOf: buffer.readableBytesView.prefix(512 - self.head.count))
+            guard self.head.count >= Self.headBytes else { return }
+            guard self.head[9..<12].elementsEqual("200".utf8) else {
+                let line = String(decoding: self.head.prefix { $0 != UInt8(ascii: "\r") }, as: UTF8.self)
+                self.owner?.subscriberRefused(line)
+                return context.close(promise: nil)
+            }
+            self.isReady = true
+            self.head = []
+            self.owner?.subscriberReady()
+        }
+        let now = NIODeadline.now().uptimeNanoseconds
+        self.scanner.scan(buffer.readableBytesUInt8Span) { self.owner?.subscriberRead($0, now: now) }
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        self.owner?.subscriberReadAll(now: NIODeadline.now().uptimeNanoseconds)
+    }
+
+    func channelInactive(context: ChannelHandlerContext) { self.owner?.subscriberClosed(flow: self.flow, wasReady: self.isReady) }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+}

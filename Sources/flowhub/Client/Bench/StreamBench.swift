@@ -1,0 +1,262 @@
+import DequeModule
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+
+/// Many subscribers, a few publishers, one event loop: how fast events are delivered, how late, and at what cost.
+///
+/// Everything happens on the loop. One loop, since the client shares the machine with the hub that it measures; for more load
+/// run several.
+final class StreamBench {
+    struct Plan: Sendable {
+        let target: BenchTarget
+        let subscribers: Int
+        let flows: Int
+        let publishers: Int
+        /// Publications in flight; one is done when all subscribers of its flow have read it.
+        let window: Int
+        /// Publications a second, instead of the window.
+        let rate: Int?
+        let isDurable: Bool
+    }
+
+    private enum Phase: Equatable {
+        case connecting, settling, warmingUp, measuring, draining, over
+    }
+
+    /// Connections that may wait for their answer at once.
+    private static let maximumOpening = 256
+    private static let connectSeconds: Int64 = 60
+    private static let stallNanoseconds: UInt64 = 3_000_000_000
+    private static let maximumStalls = 3
+    /// Publications without an answer, at which an open loop stops adding to the heap.
+    private static let maximumUnanswered = 20_000
+
+    private let plan: Plan
+    private let loop: any EventLoop
+    private let promise: EventLoopPromise<BenchReport>
+    private var phase = Phase.connecting
+    private var opened = 0
+    private var ready = 0
+    private var closed = 0
+    private var publishers: [BenchRequester] = []
+    private var unanswered: [Deque<Int>] = []
+    private var ledger: DeliveryLedger
+    private var nextFlow = 0
+    private var nextPublication: UInt64 = 0
+    private var lastArrival: UInt64 = 0
+    private var stalls = 0
+    private var figures = StreamFigures()
+
+    init(_ plan: Plan, loop: any EventLoop) {
+        self.plan = plan
+        self.loop = loop
+        self.promise = loop.makePromise()
+        self.ledger = DeliveryLedger(flows: plan.flows, subscribers: plan.subscribers, start: NIODeadline.now().uptimeNanoseconds)
+    }
+
+    static func run(_ plan: Plan) async throws -> BenchReport {
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let loop = group.any()
+        let result: Result<BenchReport, any Error>
+        do {
+            result = .success(try await loop.flatSubmit { StreamBench(plan, loop: loop).start() }.get())
+        } catch {
+            result = .failure(error)
+        }
+        try await group.shutdownGracefully()
+        return try result.get()
+    }
+
+    private func start() -> EventLoopFuture<BenchReport> {
+        self.figures.beforeConnect = self.plan.target.server()
+        self.figures.connectStart = Self.now
+        self.openMore()
+        self.after(.seconds(Self.connectSeconds)) { bench in
+            guard bench.phase == .connecting else { return }
+            bench.fail("Only \(bench.ready) of \(bench.plan.subscribers) streams were answered within \(Self.connectSeconds) s.")
+        }
+        // The loop's callbacks hold the benchmark weakly; this holds it until it is over.
+        self.promise.futureResult.assumeIsolated().whenComplete { _ in self.phase = .over }
+        return self.promise.futureResult
+    }
+
+    // MARK: Connecting
+
+    private func openMore() {
+        while self.phase == .connecting, self.opened < self.plan.subscribers, self.opened - self.ready < Self.maximumOpening {
+            let flow = self.opened % self.plan.flows
+            self.opened += 1
+            let handler = BenchSubscriber(target: self.plan.target, flow: flow, owner: self)
+            let bound = NIOLoopBound(handler, eventLoop: self.loop)
+            ClientBootstrap(group: self.loop)
+                .connectTimeout(.seconds(10))
+                .channelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(bound.value) }
+                }
+                .connect(host: self.plan.target.host, port: self.plan.target.hub.port)
+                .assumeIsolated()
+                .whenFailure { [weak self] error in self?.fail("A subscriber could not connect: \(error).") }
+        }
+    }
+
+    private func settle() {
+        self.phase = .settling
+        self.figures.connectEnd = Self.now
+        self.after(.milliseconds(500)) { bench in
+            bench.figures.afterConnect = bench.plan.target.server()
+            bench.connectPublishers()
+        }
+    }
+
+    private func connectPublishers() {
+        let connecting = (0..<self.plan.publishers).map { _ in
+            BenchRequester.connect(self.plan.target, contentType: "application/json", on: self.loop)
+        }
+        EventLoopFuture.whenAllSucceed(connecting, on: self.loop).assumeIsolated().whenComplete { [weak self] result in
+            guard let self, self.phase == .settling else { return }
+            switch result {
+            case .failure(let error): self.fail("A publisher could not connect: \(error).")
+            case .success(let publishers): self.begin(publishers.map(\.value))
+            }
+        }
+    }
+
+    private func begin(_ publishers: [BenchRequester]) {
+        guard self.closed == 0 else {
+            return self.fail("The hub closed \(self.closed) streams before anything was published. Is there a limit on connections?")
+        }
+        self.publishers = publishers
+        self.unanswered = publishers.map { _ in [] }
+        for (index, publisher) in publishers.enumerated() {
+            publisher.onAnswer = { [weak self] status, body in self?.answered(index, status, body) }
+            publisher.onClose = { [weak self] in self?.fail("The hub closed a publisher's connection.") }
+        }
+        self.phase = .warmingUp
+        self.nextPublication = Self.now
+        self.lastArrival = Self.now
+        self.after(.seconds(Int64(self.plan.target.warmup))) { bench in
+            bench.phase = .measuring
+            bench.figures.begin(bench.plan.target)
+            bench.after(.seconds(Int64(bench.plan.target.duration))) { $0.drain() }
+        }
+        self.tick()
+        self.pump()
+    }
+
+    // MARK: Publishing
+
+    private func pump() {
+        guard self.plan.rate == nil, self.phase == .warmingUp || self.phase == .measuring else { return }
+        while self.ledger.hasRoom(window: self.plan.window) { self.publish() }
+    }
+
+    private func tick() {
+        guard self.phase != .over else { return }
+        let now = Self.now
+        if let rate = self.plan.rate, self.phase == .warmingUp || self.phase == .measuring {
+            let gap = 1_000_000_000 / UInt64(rate)
+            while self.nextPublication <= now {
+                self.nextPublication += gap
+                if self.unanswered.reduce(0, { $0 + $1.count }) < Self.maximumUnanswered { self.publish() } else { self.figures.skipped += 1 }
+            }
+        } else if self.ledger.due > 0, now > self.lastArrival + Self.stallNanoseconds {
+            self.stalls += 1
+            self.lastArrival = now
+            self.ledger.writeOff(now: now)
+            if self.stalls >= Self.maximumStalls, self.phase != .draining {
+                return self.fail("Deliveries stopped \(self.stalls) times for 3 s. Nothing that was measured would mean anything.")
+            }
+            self.pump()
+        }
+        self.after(self.plan.rate == nil ? .milliseconds(100) : .milliseconds(1)) { $0.tick() }
+    }
+
+    private func publish() {
+        let flow = self.nextFlow
+        self.nextFlow = (flow + 1) % self.plan.flows
+        let index = Int(self.figures.published % UInt64(self.publishers.count))
+        self.figures.published += 1
+        if self.phase == .measuring { self.figures.publishedMeasured += 1 }
+        self.ledger.published(flow: flow)
+        self.unanswered[index].append(flow)
+        let payload = self.plan.target.payload(nanoseconds: Self.now)
+        let body = "{\"type\":\"bench\",\"durable\":\(self.plan.isDurable),\"data\":{\"m\":\"\(payload)\"}}"
+        self.publishers[index].send(.POST, "/v1/flows/\(self.plan.target.flow(flow))/events", ByteBuffer(string: body))
+    }
+
+    private func answered(_ index: Int, _ status: Int, _ body: [UInt8]) {
+        guard let flow = self.unanswered[index].popFirst() else { return }
+        if (200..<300).contains(status) {
+            self.figures.acknowledged += 1
+        } else if status == 429 || status >= 500 {
+            self.figures.refused += 1
+            self.ledger.refused(flow: flow)
+            // Not in this turn: a hub that refuses at once would be asked for ever.
+            self.after(.milliseconds(20)) { $0.pump() }
+        } else {
+            self.fail(HubProblem(status: status, body: body).failure)
+        }
+    }
+
+    // MARK: The end
+
+    private func drain() {
+        guard self.phase == .measuring else { return }
+        self.figures.end(self.plan.target)
+        self.phase = .draining
+        self.finishWhenDrained(until: Self.now + 5_000_000_000)
+    }
+
+    private func finishWhenDrained(until deadline: UInt64) {
+        guard self.ledger.due > 0, Self.now < deadline else {
+            return self.promise.succeed(self.figures.report(self.plan, lost: self.ledger.due + self.ledger.writtenOff, closed: self.closed))
+        }
+        self.after(.milliseconds(20)) { $0.finishWhenDrained(until: deadline) }
+    }
+
+    private func fail(_ message: String) { self.fail(CommandFailure(.unreachable, message)) }
+
+    private func fail(_ failure: CommandFailure) {
+        guard self.phase != .over else { return }
+        self.promise.fail(failure)
+    }
+
+    private static var now: UInt64 { NIODeadline.now().uptimeNanoseconds }
+
+    private func after(_ delay: TimeAmount, _ work: @escaping (StreamBench) -> Void) {
+        self.loop.assumeIsolated().scheduleTask(in: delay) { [weak self] in
+            if let self, self.phase != .over { work(self) }
+        }
+    }
+}
+
+extension StreamBench: BenchSubscriber.Owner {
+    func subscriberReady() {
+        self.ready += 1
+        guard self.phase == .connecting else { return }
+        if self.ready == self.plan.subscribers { self.settle() } else { self.openMore() }
+    }
+
+    func subscriberRefused(_ answer: String) {
+        self.fail(CommandFailure(.refused, "The hub refused a stream: \(Terminal.harmless(answer))"))
+    }
+
+    func subscriberRead(_ stamp: UInt64, now: UInt64) {
+        guard self.ledger.came(stamp: stamp), self.phase == .measuring else { return }
+        self.figures.delivered += 1
+        self.figures.latencies.record(microseconds: now > stamp ? (now - stamp) / 1000 : 0)
+    }
+
+    func subscriberReadAll(now: UInt64) {
+        self.lastArrival = now
+        self.pump()
+    }
+
+    func subscriberClosed(flow: Int, wasReady: Bool) {
+        guard self.phase != .over else { return }
+        self.closed += 1
+        self.ledger.subscriberClosed(flow: flow)
+        if !wasReady { self.fail("The hub closed a stream without an answer.") }
+    }
+}

@@ -1,0 +1,144 @@
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+
+/// Publishers that each change the state of a flow over and over, the next change after the last one's answer: how many durable
+/// changes a second are acknowledged, and how soon.
+///
+/// Confined to its event loop.
+final class UpdateBench {
+    struct Plan: Sendable {
+        let target: BenchTarget
+        let publishers: Int
+        let flows: Int
+    }
+
+    private enum Phase: Equatable {
+        case connecting, warmingUp, measuring, over
+    }
+
+    private let plan: Plan
+    private let loop: any EventLoop
+    private let promise: EventLoopPromise<BenchReport>
+    private let filler: String
+    private var phase = Phase.connecting
+    private var publishers: [BenchRequester] = []
+    private var sentAt: [UInt64] = []
+    private var changes: UInt64 = 0
+    private var acknowledged: UInt64 = 0
+    private var refused: UInt64 = 0
+    private var latencies = LatencyHistogram()
+    private var start: UInt64 = 0
+    private var serverStart: ProcessUsage?
+    private var clientStart: ProcessUsage?
+
+    init(_ plan: Plan, loop: any EventLoop) {
+        self.plan = plan
+        self.loop = loop
+        self.promise = loop.makePromise()
+        self.filler = String(repeating: "a", count: plan.target.payloadBytes)
+    }
+
+    static func run(_ plan: Plan) async throws -> BenchReport {
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let loop = group.any()
+        let result: Result<BenchReport, any Error>
+        do {
+            result = .success(try await loop.flatSubmit { UpdateBench(plan, loop: loop).run() }.get())
+        } catch {
+            result = .failure(error)
+        }
+        try await group.shutdownGracefully()
+        return try result.get()
+    }
+
+    private func run() -> EventLoopFuture<BenchReport> {
+        let connecting = (0..<self.plan.publishers).map { _ in
+            BenchRequester.connect(self.plan.target, contentType: "application/merge-patch+json", on: self.loop)
+        }
+        EventLoopFuture.whenAllSucceed(connecting, on: self.loop).assumeIsolated().whenComplete { result in
+            switch result {
+            case .failure(let error): self.promise.fail(CommandFailure(.unreachable, "A publisher could not connect: \(error)."))
+            case .success(let publishers): self.begin(publishers.map(\.value))
+            }
+        }
+        self.promise.futureResult.assumeIsolated().whenComplete { _ in self.phase = .over }
+        return self.promise.futureResult
+    }
+
+    private func begin(_ publishers: [BenchRequester]) {
+        self.phase = .warmingUp
+        self.publishers = publishers
+        self.sentAt = publishers.map { _ in 0 }
+        for index in publishers.indices {
+            publishers[index].onAnswer = { [weak self] status, body in self?.answered(index, status, body) }
+            publishers[index].onClose = { [weak self] in
+                guard let self, self.phase != .over else { return }
+                self.promise.fail(CommandFailure(.unreachable, "The hub closed a publisher's connection."))
+            }
+            self.change(index)
+        }
+        self.after(.seconds(Int64(self.plan.target.warmup))) { bench in
+            bench.phase = .measuring
+            bench.start = NIODeadline.now().uptimeNanoseconds
+            bench.serverStart = bench.plan.target.server()
+            bench.clientStart = ProcessUsage(of: "self")
+            bench.after(.seconds(Int64(bench.plan.target.duration))) { $0.promise.succeed($0.report()) }
+        }
+        // Without this a hub that stops answering would keep the command for ever.
+        self.after(.seconds(Int64(self.plan.target.warmup + self.plan.target.duration + 30))) { bench in
+            bench.promise.fail(CommandFailure(.unreachable, "The hub stopped answering."))
+        }
+    }
+
+    private func change(_ index: Int) {
+        guard self.phase != .over else { return }
+        self.changes += 1
+        self.sentAt[index] = NIODeadline.now().uptimeNanoseconds
+        let flow = self.plan.target.flow(index % self.plan.flows)
+        let body = "{\"status\":\"running\",\"n\":\(self.changes),\"m\":\"\(self.filler)\"}"
+        self.publishers[index].send(.PATCH, "/v1/flows/\(flow)/state", ByteBuffer(string: body))
+    }
+
+    private func answered(_ index: Int, _ status: Int, _ body: [UInt8]) {
+        guard self.phase != .over else { return }
+        if (200..<300).contains(status) {
+            if self.phase == .measuring {
+                self.acknowledged += 1
+                self.latencies.record(microseconds: (NIODeadline.now().uptimeNanoseconds - self.sentAt[index]) / 1000)
+            }
+            self.change(index)
+        } else if status == 429 || status >= 500 {
+            self.refused += 1
+            self.after(.milliseconds(50)) { $0.change(index) }
+        } else {
+            self.promise.fail(HubProblem(status: status, body: body).failure)
+        }
+    }
+
+    private func report() -> BenchReport {
+        let seconds = max(Double(NIODeadline.now().uptimeNanoseconds - self.start) / 1e9, 0.001)
+        let server = self.serverStart.flatMap { start in self.plan.target.server().map { $0.cpuSeconds - start.cpuSeconds } }
+        let client = self.clientStart.flatMap { start in ProcessUsage(of: "self").map { $0.cpuSeconds - start.cpuSeconds } }
+        var report = BenchReport()
+        report.add("publishers", "publishers", self.plan.publishers)
+        report.add("flows", "flows", self.plan.flows)
+        report.add("size", "payload bytes", self.plan.target.payloadBytes)
+        report.add("updates", "changes acknowledged", self.acknowledged)
+        report.add("updates_per_s", "changes acknowledged a second", Double(self.acknowledged) / seconds, decimals: 0)
+        report.add(
+            "server_cpu_us_per_update", "server CPU us a change",
+            self.acknowledged == 0 ? nil : server.map { $0 * 1e6 / Double(self.acknowledged) }, decimals: 1)
+        report.add("server_cpu", "server cores used", server.map { $0 / seconds }, decimals: 2)
+        report.add("client_cpu", "own cores used", client.map { $0 / seconds }, decimals: 2)
+        report.add(self.latencies)
+        report.add("refused", "changes refused (429, 5xx)", self.refused)
+        return report
+    }
+
+    private func after(_ delay: TimeAmount, _ work: @escaping (UpdateBench) -> Void) {
+        self.loop.assumeIsolated().scheduleTask(in: delay) { [weak self] in
+            if let self, self.phase != .over { work(self) }
+        }
+    }
+}

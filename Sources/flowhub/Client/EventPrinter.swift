@@ -1,0 +1,161 @@
+import FlowCore
+import Foundation
+
+/// Shows events: as JSON, one object a line, or for human eyes.
+struct EventPrinter {
+    let json: Bool
+    let palette: Palette
+    /// Whether several flows are shown, so that each line must say which.
+    let namesFlow: Bool
+    /// Columns of the terminal; `nil`: as long as it takes, nothing is drawn over.
+    let width: Int?
+
+    private var delivery = "ok"
+    private var progressOf: String?
+
+    init(json: Bool, palette: Palette, namesFlow: Bool, width: Int?) {
+        self.json = json
+        self.palette = palette
+        self.namesFlow = namesFlow
+        self.width = width
+    }
+
+    /// - Returns: what to write to standard output; empty for events that only programs care about.
+    mutating func text(of event: ServerEvent, now: Timestamp) -> String {
+        let data = try? JSONText(validating: event.data.utf8)
+        if self.json { return Self.line(event, data) + "\n" }
+        guard let data, data.isObject else {
+            return self.row(time: now.description, flow: nil, mark: "", type: event.type, text: Terminal.harmless(event.data))
+        }
+        let time = data.member("timestamp")?.stringValue ?? data.member("time")?.stringValue ?? now.description
+        let flow = data.member("flow_id")?.stringValue
+        let mark = data.member("version")?.intValue.map { "#\($0)" } ?? ""
+        if event.type == "heartbeat" {
+            let delivery = data.member("delivery")?.stringValue ?? "ok"
+            defer { self.delivery = delivery }
+            if delivery == self.delivery { return "" }
+            return self.row(time: time, flow: nil, mark: "", type: "delivery", text: self.palette.yellow(Terminal.harmless(delivery)))
+        }
+        if mark.isEmpty, let progress = data.member("data").flatMap({ Progress($0) }) {
+            let bar = "\(progress.bar(self.palette)) \(Terminal.harmless(progress.note))"
+            return self.row(time: time, flow: flow, mark: "~", type: event.type, text: bar, progressOf: "\(flow ?? "") \(event.type)")
+        }
+        let text: String
+        switch event.type {
+        case "snapshot":
+            let status = data.member("status")?.stringValue ?? "?"
+            let state = Terminal.harmless(data.member("state")?.string ?? "{}")
+            text = "\(self.palette.status(Terminal.harmless(status))) \(state)"
+        case "state_update": text = Self.shown(data, "updates")
+        case "closing", "resync", "presence", "caught_up": text = Self.brief(data)
+        case "flow_deleted": text = ""
+        default: text = Self.shown(data, "data")
+        }
+        return self.row(time: time, flow: flow, mark: mark, type: event.type, text: text)
+    }
+
+    /// `{"event":…,"id":…,"data":…}`. Data that is not JSON is a string.
+    static func line(_ event: ServerEvent, _ data: JSONText?) -> String {
+        JSONText.object { writer in
+            writer.key("event")
+            writer.value(event.type)
+            writer.key("id")
+            if event.id.isEmpty { writer.null() } else { writer.value(event.id) }
+            writer.key("data")
+            if let data { writer.raw(data) } else { writer.value(event.data) }
+        }.string
+    }
+
+    private static func shown(_ data: JSONText, _ member: String) -> String {
+        let replaces = data.member("replace")?.boolValue == true
+        return (replaces ? "= " : "") + Terminal.harmless(data.member(member)?.string ?? "")
+    }
+
+    /// The members of a control event but those that have a column.
+    private static func brief(_ data: JSONText) -> String {
+        data.members.filter { $0.key != "flow_id" && $0.key != "version" }
+            .map { Terminal.harmless("\($0.key)=\($0.value.stringValue ?? $0.value.string)") }.joined(separator: " ")
+    }
+
+    /// - Parameter text: without anything that a terminal would obey but our own colours.
+    private mutating func row(
+        time: String, flow: String?, mark: String, type: String, text: String, progressOf: String? = nil
+    ) -> String {
+        let clock = String(Terminal.harmless(time).dropFirst(11).prefix(8))
+        let flow = self.namesFlow ? Terminal.harmless(flow ?? "*").padded(to: 16) + " " : ""
+        let lead = "\(clock) \(flow)\(mark.padded(to: 7)) \(Terminal.harmless(type).padded(to: 14)) "
+        var text = text
+        if let width = self.width { text = text.cut(to: max(20, width - lead.count - 1)) }
+        let coloured =
+            "\(self.palette.dim(clock)) \(self.palette.blue(flow))\(self.palette.dim(mark.padded(to: 7))) "
+            + "\(self.painted(type)) \(text)\n"
+        // A step of the same progress is drawn over the one before.
+        let drawsOver = progressOf != nil && progressOf == self.progressOf && self.width != nil
+        self.progressOf = progressOf
+        return (drawsOver ? "\u{1B}[1A\u{1B}[2K" : "") + coloured
+    }
+
+    private func painted(_ type: String) -> String {
+        let name = Terminal.harmless(type).padded(to: 14)
+        switch type {
+        case "snapshot", "caught_up", "presence": return self.palette.dim(name)
+        case "resync", "closing", "delivery": return self.palette.yellow(name)
+        case "flow_deleted": return self.palette.red(name)
+        case "state_update": return self.palette.green(name)
+        default: return self.palette.bold(name)
+        }
+    }
+}
+
+/// Data that tells how far something is: `percent`, or `progress` (a share up to 1, else percent), or `done` or `current` of `total`.
+struct Progress: Hashable {
+    let share: Double
+    let note: String
+
+    init?(_ data: JSONText) {
+        let number = { (name: String) in data.member(name)?.doubleValue }
+        let share: Double
+        if let percent = number("percent") ?? number("percentage") {
+            share = percent / 100
+        } else if let progress = number("progress") {
+            share = progress > 1 ? progress / 100 : progress
+        } else if let done = number("done") ?? number("current") ?? number("processed"), let total = number("total"), total > 0 {
+            share = done / total
+        } else {
+            return nil
+        }
+        self.share = min(max(share, 0), 1)
+        let words = ["message", "note", "step", "stage", "phase"].lazy.compactMap { data.member($0)?.stringValue }.first
+        self.note = words ?? ""
+    }
+
+    func bar(_ palette: Palette, cells: Int = 20) -> String {
+        let full = Int((self.share * Double(cells)).rounded())
+        let bar = String(repeating: "█", count: full) + String(repeating: "░", count: cells - full)
+        return "\(palette.cyan(bar)) \("\(Int((self.share * 100).rounded(.down)))%".padded(to: 4))"
+    }
+}
+
+extension String {
+    func padded(to width: Int) -> String {
+        self.count >= width ? self : self + String(repeating: " ", count: width - self.count)
+    }
+
+    /// Cut to so many visible characters; colour commands count nothing.
+    func cut(to width: Int) -> String {
+        var result = ""
+        var count = 0
+        var inCommand = false
+        for character in self {
+            if character == "\u{1B}" { inCommand = true }
+            if !inCommand {
+                count += 1
+                // The one that may still stand here goes to the mark that something is missing.
+                if count == width { return result + "…" + (result.contains("\u{1B}") ? "\u{1B}[0m" : "") }
+            }
+            result.append(character)
+            if inCommand, character.isLetter { inCommand = false }
+        }
+        return result
+    }
+}

@@ -1,0 +1,119 @@
+/// Reads an event stream as the HTML standard says (9.2.5 and 9.2.6), from chunks of any size.
+///
+/// Lines end with CR, LF or CRLF, also when a chunk ends between the two; a byte order mark at the start, comments and
+/// unknown fields are passed over; an `id` with a NUL is ignored; a block without data fires nothing, but its id moves the
+/// cursor. A block that the stream's end cuts off is dropped, as the standard demands: start a new parser with each
+/// connection, with the cursor that the last one left.
+struct EventStreamParser {
+    /// What a chunk brought to its end.
+    enum Item: Hashable, Sendable {
+        case event(ServerEvent)
+        /// A block without data moved the cursor.
+        case cursor(String)
+        /// Milliseconds to wait before the next connection.
+        case retry(Int)
+    }
+
+    /// A line or a block that is longer than any that a hub sends. There is no way to go on within this stream.
+    struct TooLarge: Error, Hashable {
+        let limit: Int
+    }
+
+    /// Bytes that one block may have before it is given up.
+    let limit: Int
+
+    /// What to send as `Last-Event-ID`: the id of the last block that was complete. Empty: none.
+    private(set) var cursor: String
+
+    private var line: [UInt8] = []
+    private var lastWasCR = false
+    private var isFirstLine = true
+
+    private var type = ""
+    private var data: [UInt8] = []
+    private var pendingID: String
+
+    init(cursor: String = "", limit: Int = 16 * 1_048_576) {
+        self.cursor = cursor
+        self.pendingID = cursor
+        self.limit = limit
+    }
+
+    /// - Returns: what became complete, in order.
+    mutating func feed(_ chunk: some Sequence<UInt8>) throws(TooLarge) -> [Item] {
+        var items: [Item] = []
+        for byte in chunk {
+            switch byte {
+            case UInt8(ascii: "\n") where self.lastWasCR:
+                self.lastWasCR = false
+            case UInt8(ascii: "\r"), UInt8(ascii: "\n"):
+                self.lastWasCR = byte == UInt8(ascii: "\r")
+                self.endLine(&items)
+            default:
+                self.lastWasCR = false
+                guard self.line.count + self.data.count < self.limit else { throw TooLarge(limit: self.limit) }
+                self.line.append(byte)
+            }
+        }
+        return items
+    }
+
+    private mutating func endLine(_ items: inout [Item]) {
+        if self.isFirstLine {
+            self.isFirstLine = false
+            if self.line.starts(with: [0xEF, 0xBB, 0xBF]) { self.line.removeFirst(3) }
+        }
+        if self.line.isEmpty {
+            self.endBlock(&items)
+        } else {
+            self.readField(&items)
+            self.line.removeAll(keepingCapacity: true)
+        }
+    }
+
+    private mutating func readField(_ items: inout [Item]) {
+        let colon = self.line.firstIndex(of: UInt8(ascii: ":")) ?? self.line.endIndex
+        var value = self.line[min(colon + 1, self.line.endIndex)...]
+        if value.first == UInt8(ascii: " ") { value = value.dropFirst() }
+        switch String(decoding: self.line[..<colon], as: UTF8.self) {
+        case "event":
+            self.type = String(decoding: value, as: UTF8.self)
+        case "data":
+            self.data.append(contentsOf: value)
+            self.data.append(UInt8(ascii: "\n"))
+        case "id":
+            if !value.contains(0) { self.pendingID = String(decoding: value, as: UTF8.self) }
+        case "retry":
+            let isNumber = !value.isEmpty && value.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
+            if isNumber, let milliseconds = Int(String(decoding: value, as: UTF8.self)) { items.append(.retry(milliseconds)) }
+        default:
+            break
+        }
+    }
+
+    private mutating func endBlock(_ items: inout [Item]) {
+        let moved = self.cursor != self.pendingID
+        self.cursor = self.pendingID
+        defer {
+            self.type = ""
+            self.data.removeAll(keepingCapacity: true)
+        }
+        guard !self.data.isEmpty else {
+            if moved { items.append(.cursor(self.cursor)) }
+            return
+        }
+        let event = ServerEvent(
+            type: self.type.isEmpty ? "message" : self.type,
+            data: String(decoding: self.data.dropLast(), as: UTF8.self),
+            id: self.cursor)
+        items.append(.event(event))
+    }
+}
+
+/// One event of a stream, as an `EventSource` would hand it out.
+struct ServerEvent: Hashable, Sendable {
+    var type: String
+    var data: String
+    /// The cursor after this event, which control events leave where it was. Empty: none yet.
+    var id: String
+}

@@ -1,0 +1,49 @@
+import FlowCore
+
+/// Which of the watched flows have come to an end, as far as a stream tells it.
+struct FlowEndings: Hashable, Sendable {
+    /// The flows, in the order in which they were asked for.
+    let flows: [FlowID]
+
+    /// The last status seen of each flow.
+    private(set) var statuses: [FlowID: FlowStatus] = [:]
+
+    /// The flows whose stream was closed for good, and why.
+    private(set) var closed: [FlowID: String] = [:]
+
+    init(_ flows: [FlowID]) { self.flows = flows }
+
+    /// Whether each flow's status is known to be terminal.
+    var allFinished: Bool { self.flows.allSatisfy { self.statuses[$0]?.isTerminal == true } }
+
+    /// Whether the hub said of each flow that there is nothing more to come.
+    var allClosed: Bool { self.flows.allSatisfy { self.closed[$0] != nil } }
+
+    /// Whether access to a flow ended, which a new token could change and a new connection cannot.
+    var lostAccess: Bool { self.closed.values.contains { $0 == "revoked" || $0 == "expired" } }
+
+    mutating func set(_ status: FlowStatus, of flow: FlowID) { self.statuses[flow] = status }
+
+    mutating func read(_ type: String, _ data: JSONText) {
+        let named = data.member("flow_id")?.stringValue.flatMap { FlowID($0) }
+        switch type {
+        case "snapshot":
+            guard let flow = named, let status = data.member("status")?.stringValue else { return }
+            self.set(FlowStatus(stored: status), of: flow)
+        case "state_update":
+            guard let flow = named, let updates = data.member("updates") else { return }
+            // A patch without `status` leaves it as it was; a whole new state says it or is active.
+            if data.member("replace")?.boolValue == true || updates.member("status") != nil {
+                self.set(FlowStatus(of: updates), of: flow)
+            }
+        case "flow_deleted":
+            if let flow = named { self.set(.deleted, of: flow) }
+        case "closing":
+            guard data.member("reconnect")?.boolValue == false else { return }
+            let reason = data.member("reason")?.stringValue ?? ""
+            for flow in named.map({ [$0] }) ?? self.flows { self.closed[flow] = reason }
+        default:
+            break
+        }
+    }
+}

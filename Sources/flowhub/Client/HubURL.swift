@@ -1,0 +1,60 @@
+import Foundation
+
+/// Where the hub is.
+struct HubURL: Hashable, Sendable {
+    /// Scheme, host, port and path, without a slash at the end.
+    let base: String
+    let isSecure: Bool
+    let host: String
+    let port: Int
+    /// What stands before `/v1`; empty or beginning with a slash.
+    let path: String
+
+    init(_ text: String) throws(CommandFailure) {
+        guard let parts = URLComponents(string: text), let scheme = parts.scheme?.lowercased(),
+            scheme == "http" || scheme == "https", let host = parts.host, !host.isEmpty
+        else {
+            throw CommandFailure(
+                .usage, "\"\(Terminal.harmless(text))\" is not the address of a hub. Write it like http://127.0.0.1:8080.")
+        }
+        guard parts.user == nil, parts.password == nil, parts.query == nil, parts.fragment == nil else {
+            throw CommandFailure(.usage, "The hub's address takes no user, query or fragment. A token goes into FLOWHUB_TOKEN.")
+        }
+        self.isSecure = scheme == "https"
+        self.host = host.hasPrefix("[") && host.hasSuffix("]") ? String(host.dropFirst().dropLast()) : host
+        self.port = parts.port ?? (self.isSecure ? 443 : 80)
+        guard (1...65_535).contains(self.port) else { throw CommandFailure(.usage, "The port must be 1 to 65535.") }
+        var path = parts.percentEncodedPath
+        while path.hasSuffix("/") { path.removeLast() }
+        self.path = path
+        self.base = "\(scheme)://\(Self.bracketed(self.host))\(parts.port.map { ":\($0)" } ?? "")\(path)"
+    }
+
+    /// Whether what is sent there stays on this machine.
+    var isLoopback: Bool {
+        let octets = self.host.split(separator: ".", omittingEmptySubsequences: false)
+        let isIPv4 = octets.count == 4 && octets.allSatisfy { UInt8($0) != nil }
+        return self.host.lowercased() == "localhost" || self.host == "::1" || (isIPv4 && octets[0] == "127")
+    }
+
+    /// The `Host` header.
+    var authority: String { "\(Self.bracketed(self.host)):\(self.port)" }
+
+    private static func bracketed(_ host: String) -> String { host.contains(":") ? "[\(host)]" : host }
+
+    /// A value for a query, with everything encoded that is not unreserved (RFC 3986, 2.3).
+    static func encoded(_ value: String) -> String {
+        var result = ""
+        for byte in value.utf8 {
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
+                UInt8(ascii: "~"), UInt8(ascii: ":"):
+                result.unicodeScalars.append(Unicode.Scalar(byte))
+            default:
+                result += "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)
+            }
+        }
+        return result
+    }
+}

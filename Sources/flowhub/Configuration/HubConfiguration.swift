@@ -1,0 +1,43 @@
+import FlowCore
+import FlowHTTP
+
+/// Everything that can be set. The values here are the defaults; ``Setting/all`` names the keys.
+struct HubConfiguration {
+    var http = HTTPConfiguration()
+    var streams = StreamConfiguration()
+    var access = AccessConfiguration()
+    var loop = HubLoop.Configuration()
+    /// Where the embedded store keeps its files.
+    var dataDirectory = "./flowhub-data"
+    /// This process's name in the registry; made up at the start unless given.
+    var instance = ""
+    var logLevel = "info"
+    var logFormat = "text"
+    /// The most memory that states kept for reading may take.
+    var cacheBytes = 67_108_864
+
+    /// A value that cannot be used, and what to do about it.
+    struct Invalid: Error, CustomStringConvertible {
+        var key: String
+        var problem: String
+
+        var description: String { "\(self.key): \(self.problem)" }
+    }
+
+    /// - Parameter environment: names that begin with FLOWHUB_ and are no setting are refused, since they are typing
+    ///   errors most of the time.
+    init(environment: [String: String]) throws {
+        for setting in Setting.all {
+            guard let text = environment[setting.key] else { continue }
+            try setting.apply(&self, text)
+        }
+        let known = Set(Setting.all.map(\.key)).union(Setting.forCommands)
+        for key in environment.keys.sorted() where key.hasPrefix("FLOWHUB_") && !known.contains(key) {
+            throw Invalid(key: key, problem: "is no setting of FlowHub. `flowhub settings` lists them all.")
+        }
+        self.streams.page.bytes = min(self.streams.page.bytes, self.streams.maximumQueuedBytesPerSubscriber)
+        self.http.changeLimits.maximumDepth = self.http.maximumJSONDepth
+    }
+
+    init() {}
+}

@@ -1,0 +1,87 @@
+import FlowCore
+import FlowHTTP
+
+/// One key of the configuration: its name, what it means, its default and how its text is read.
+struct Setting: Sendable {
+    let key: String
+    let summary: String
+    /// As text; empty for none.
+    let standard: String
+    let range: String
+    let isSecret: Bool
+    let apply: @Sendable (inout HubConfiguration, String) throws -> Void
+
+    /// Read by the client commands and not by the server.
+    static let forCommands: Set<String> = ["FLOWHUB_URL", "FLOWHUB_TOKEN", "FLOWHUB_TEST_FULL", "FLOWHUB_FAULTS"]
+
+    // MARK: Kinds
+
+    static func number<Value: FixedWidthInteger & Sendable>(
+        _ key: String, _ path: any WritableKeyPath<HubConfiguration, Value> & Sendable, _ range: ClosedRange<Value>, _ summary: String,
+        standard: String? = nil
+    ) -> Setting {
+        Setting(
+            key: key, summary: summary, standard: standard ?? "\(HubConfiguration()[keyPath: path])",
+            range: "\(range.lowerBound) to \(range.upperBound)", isSecret: false
+        ) { configuration, text in
+            guard let value = Value(text), range.contains(value) else {
+                throw HubConfiguration.Invalid(
+                    key: key, problem: "must be a whole number from \(range.lowerBound) to \(range.upperBound), not \"\(text)\"")
+            }
+            configuration[keyPath: path] = value
+        }
+    }
+
+    static func text(
+        _ key: String, _ path: any WritableKeyPath<HubConfiguration, String> & Sendable, _ summary: String, standard: String? = nil
+    ) -> Setting {
+        Setting(
+            key: key, summary: summary, standard: standard ?? HubConfiguration()[keyPath: path], range: "text", isSecret: false
+        ) { configuration, text in
+            configuration[keyPath: path] = text
+        }
+    }
+
+    static func optional(
+        _ key: String, _ path: any WritableKeyPath<HubConfiguration, String?> & Sendable, _ summary: String, isSecret: Bool = false
+    ) -> Setting {
+        Setting(key: key, summary: summary, standard: "", range: "text", isSecret: isSecret) { configuration, text in
+            configuration[keyPath: path] = text
+        }
+    }
+
+    static func choice(
+        _ key: String, _ path: any WritableKeyPath<HubConfiguration, String> & Sendable, _ choices: [String], _ summary: String
+    ) -> Setting {
+        Setting(
+            key: key, summary: summary, standard: HubConfiguration()[keyPath: path], range: choices.joined(separator: ", "),
+            isSecret: false
+        ) { configuration, text in
+            guard choices.contains(text) else {
+                throw HubConfiguration.Invalid(key: key, problem: "must be one of \(choices.joined(separator: ", ")), not \"\(text)\"")
+            }
+            configuration[keyPath: path] = text
+        }
+    }
+
+    static func flag(_ key: String, _ path: any WritableKeyPath<HubConfiguration, Bool> & Sendable, _ summary: String) -> Setting {
+        Setting(
+            key: key, summary: summary, standard: "\(HubConfiguration()[keyPath: path])", range: "true, false", isSecret: false
+        ) { configuration, text in
+            switch text.lowercased() {
+            case "true", "1", "yes", "on": configuration[keyPath: path] = true
+            case "false", "0", "no", "off": configuration[keyPath: path] = false
+            default: throw HubConfiguration.Invalid(key: key, problem: "must be true or false, not \"\(text)\"")
+            }
+        }
+    }
+
+    static func list(_ key: String, _ path: any WritableKeyPath<HubConfiguration, [String]> & Sendable, _ summary: String) -> Setting {
+        Setting(key: key, summary: summary, standard: "", range: "separated by commas", isSecret: false) { configuration, text in
+            configuration[keyPath: path] = text.split(separator: ",").map { entry in
+                let trimmed = entry.drop { $0 == " " }
+                return String(trimmed.reversed().drop { $0 == " " }.reversed())
+            }
+        }
+    }
+}

@@ -1,0 +1,98 @@
+import FlowCore
+import FlowHTTP
+
+extension Setting {
+    /// Every key that the server reads, in the order of the documentation.
+    static let all: [Setting] =
+        Self.listening + Self.storage + Self.access + Self.streams + Self.requests + Self.retention + Self.logging
+
+    private static let listening: [Setting] = [
+        .text("FLOWHUB_HOST", \.http.host, "Address to listen on. Without a key only a loopback address is accepted."),
+        .number("PORT", \.http.port, 0...65_535, "Port to listen on; 0 takes a free one."),
+        .number("FLOWHUB_EVENT_LOOPS", \.http.eventLoops, 0...256, "Threads that serve sockets; 0 is one a core."),
+        .text("FLOWHUB_INSTANCE", \.instance, "This process's name in the registry.", standard: "made up at the start"),
+        .number("FLOWHUB_DRAIN_SECONDS", \.http.drainSeconds, 0...3_600, "Over how long streams are closed on SIGTERM."),
+    ]
+
+    private static let storage: [Setting] = [
+        .text("FLOWHUB_DATA", \.dataDirectory, "Folder of the embedded store."),
+        .number(
+            "FLOWHUB_CACHE_BYTES", \.cacheBytes, 1_048_576...1_099_511_627_776, "Memory for states that are kept for reading."),
+        .number("FLOWHUB_SWEEP_SECONDS", \.loop.sweepSeconds, 1...3_600, "Between two version sweeps when all is well."),
+    ]
+
+    private static let access: [Setting] = [
+        .optional(
+            "FLOWHUB_JWT_KEY", \.access.hmacKey, "HS256 key of tokens, 32 bytes or more. With neither key nor key set the hub is open.",
+            isSecret: true),
+        .optional("FLOWHUB_JWKS", \.access.jwksPath, "File with a JSON Web Key Set (HS256, RS256, ES256, EdDSA)."),
+        .optional("FLOWHUB_JWT_AUDIENCE", \.access.audience, "What a token's aud must hold."),
+        .flag("FLOWHUB_JWT_REQUIRE_EXP", \.access.requireExpiration, "Whether a token must have an exp."),
+        .number("FLOWHUB_JWT_LEEWAY", \.access.leewaySeconds, 0...60, "Seconds by which clocks may differ."),
+        .number("FLOWHUB_JWT_MAX_BYTES", \.access.maximumTokenBytes, 256...65_536, "Size of a token."),
+        .number("FLOWHUB_JWT_CACHE", \.access.cacheSize, 0...1_000_000, "Verified tokens that are remembered."),
+        .list("FLOWHUB_CORS_ORIGINS", \.access.corsOrigins, "Origins whose pages may use the hub, as scheme://host[:port]."),
+    ]
+
+    private static let streams: [Setting] = [
+        .number(
+            "FLOWHUB_MAX_CONNECTIONS", \.streams.maximumConnections, 1...10_000_000,
+            "Event streams in all. Over it: closing, reason full.", standard: "as the file limit allows, at least 10000"),
+        .number(
+            "FLOWHUB_MAX_CONNECTIONS_PER_SUBJECT", \.streams.maximumConnectionsPerSubject, 1...10_000_000,
+            "Event streams of one token subject. Does not apply without keys."),
+        .number("FLOWHUB_MAX_FLOWS_PER_CONNECTION", \.streams.maximumFlows, 1...12, "Flows of one event stream."),
+        .number(
+            "FLOWHUB_MAX_QUEUED_BYTES", \.streams.maximumQueuedBytes, 65_536...1_099_511_627_776,
+            "Bytes that wait for slow subscribers, all together."),
+        .number(
+            "FLOWHUB_MAX_QUEUED_BYTES_PER_SUBSCRIBER", \.streams.maximumQueuedBytesPerSubscriber, 4_096...16_777_216,
+            "Bytes that wait for one slow subscriber; beyond, it is fed from history."),
+        .number("FLOWHUB_HEARTBEAT_SECONDS", \.streams.heartbeatSeconds, 1...300, "Between two heartbeats of a stream."),
+        .number("FLOWHUB_RETRY_MS", \.streams.retryMilliseconds, 10...600_000, "What clients wait before they reconnect, on average."),
+        .number("FLOWHUB_LINGER_MS", \.streams.lingerMilliseconds, 0...3_600_000, "How long an ended flow waits for late events."),
+        .number("FLOWHUB_OPEN_SECONDS", \.streams.openSeconds, 1...60, "How long a new stream waits for the store."),
+    ]
+
+    private static let requests: [Setting] = [
+        .number("FLOWHUB_MAX_BODY_BYTES", \.http.maximumBodyBytes, 1_024...1_073_741_824, "Size of a request body. Over it: 413."),
+        .number("FLOWHUB_MAX_HEADER_BYTES", \.http.maximumHeaderBytes, 1_024...1_048_576, "Size of all header fields. Over it: 431."),
+        .number("FLOWHUB_MAX_URI_BYTES", \.http.maximumURIBytes, 256...1_048_576, "Size of a request target. Over it: 414."),
+        .number(
+            "FLOWHUB_MAX_STATE_BYTES", \.http.changeLimits.maximumStateBytes, 1_024...67_108_864, "Size of a flow's state. Over it: 413."),
+        .number("FLOWHUB_MAX_EVENT_BYTES", \.http.maximumEventBytes, 1_024...67_108_864, "Size of one event's data. Over it: 413."),
+        .number("FLOWHUB_MAX_BATCH_EVENTS", \.http.maximumBatchEvents, 1...100_000, "Events of one publication. Over it: 413."),
+        .number("FLOWHUB_MAX_JSON_DEPTH", \.http.maximumJSONDepth, 1...512, "Nesting of JSON. Over it: 400."),
+        .number(
+            "FLOWHUB_MAX_ORDINARY_CONNECTIONS", \.http.maximumOrdinaryConnections, 16...1_000_000,
+            "Connections without an event stream, for each event loop. Over it they are closed."),
+        .number("FLOWHUB_HEAD_TIMEOUT_SECONDS", \.http.headTimeoutSeconds, 1...3_600, "For a request's head to arrive. Over it: 408."),
+        .number("FLOWHUB_BODY_TIMEOUT_SECONDS", \.http.bodyTimeoutSeconds, 1...3_600, "For a request's body to arrive. Over it: 408."),
+        .number("FLOWHUB_IDLE_TIMEOUT_SECONDS", \.http.idleTimeoutSeconds, 1...3_600, "Between two requests of a connection."),
+    ]
+
+    private static let retention: [Setting] = [
+        .number(
+            "FLOWHUB_HISTORY_SECONDS", \.loop.retention.historySeconds, 1...3_153_600_000, "Age at which events are pruned."),
+        .number("FLOWHUB_HISTORY_EVENTS", \.loop.retention.historyEvents, 1...100_000_000, "Events that are kept of one flow."),
+        .number("FLOWHUB_IDEMPOTENCY_SECONDS", \.loop.retention.replySeconds, 60...31_536_000, "How long an Idempotency-Key is remembered."),
+        .number("FLOWHUB_PRUNE_SECONDS", \.loop.pruneSeconds, 1...86_400, "Between two rounds of pruning."),
+    ]
+
+    private static let logging: [Setting] = [
+        .choice(
+            "FLOWHUB_LOG_LEVEL", \.logLevel, ["trace", "debug", "info", "notice", "warning", "error", "critical"],
+            "The least severe messages that are logged."),
+        .choice("FLOWHUB_LOG_FORMAT", \.logFormat, ["text", "json"], "How log lines on standard error look."),
+    ]
+
+    /// The table of docs/OPERATIONS.md.
+    static var markdown: String {
+        var text = "| key | default | range | what |\n|---|---|---|---|\n"
+        for setting in Self.all {
+            let standard = setting.standard.isEmpty ? "none" : setting.standard
+            text += "| `\(setting.key)` | \(standard) | \(setting.range) | \(setting.summary) |\n"
+        }
+        return text
+    }
+}

@@ -1,0 +1,28 @@
+import ArgumentParser
+
+/// The command `flowhub`.
+@main
+struct FlowHub: AsyncParsableCommand {
+    static let version = "0.1.0"
+
+    static let configuration = CommandConfiguration(
+        commandName: "flowhub",
+        abstract: "Live, resumable event streams for long-running flows.",
+        discussion: """
+            EXAMPLES
+              flowhub serve                                            run the hub on this machine
+              flowhub watch import-7                                   follow a flow in the terminal
+              flowhub state patch import-7 '{"status":"running"}'      change its state
+              flowhub publish import-7 progress '{"done":40}' --transient
+            """,
+        version: Self.version,
+        subcommands: [
+            ServeCommand.self, WatchCommand.self, PublishCommand.self, StateCommand.self, FlowsCommand.self,
+            HistoryCommand.self, ConnectionsCommand.self, DisconnectCommand.self, TokenCommand.self, EpochCommand.self,
+            SettingsCommand.self, BenchCommand.self,
+        ])
+
+    static func main() async {
+        await CommandRunner.run(Self.self)
+    }
+}

@@ -1,0 +1,43 @@
+import FlowCore
+import Testing
+
+@Suite struct RevocationTests {
+    private static func principal(_ account: String, _ subject: String, issuedAt: Int64) -> Principal {
+        Principal(account: account, subject: subject, subscribe: [], publish: [], scopes: [], issuedAt: issuedAt, expiresAt: nil)
+    }
+
+    @Test(arguments: [(99, true), (100, false), (101, false), (0, true)] as [(Int64, Bool)])
+    func meetsWhatWasIssuedBefore(_ issuedAt: Int64, _ revoked: Bool) {
+        let list = RevocationList([Revocation(account: "7", subject: "ada", notBefore: 100)])
+        #expect(list.isRevoked(Self.principal("7", "ada", issuedAt: issuedAt)) == revoked)
+    }
+
+    @Test func isOfOneAccountsSubject() {
+        let list = RevocationList([Revocation(account: "7", subject: "ada", notBefore: 100)])
+        #expect(!list.isRevoked(Self.principal("8", "ada", issuedAt: 0)))
+        #expect(!list.isRevoked(Self.principal("7", "bob", issuedAt: 0)))
+        #expect(!list.isRevoked(Self.principal("7a", "da", issuedAt: 0)))
+    }
+
+    @Test func theLaterHoldsInAnyOrder() {
+        let early = Revocation(account: "7", subject: "ada", notBefore: 100)
+        let late = Revocation(account: "7", subject: "ada", notBefore: 200)
+        for order in [[early, late], [late, early]] {
+            let list = RevocationList(order)
+            #expect(list.count == 1)
+            #expect(list.isRevoked(Self.principal("7", "ada", issuedAt: 150)))
+        }
+    }
+
+    @Test func insertTellsWhetherItChangedAnything() {
+        var list = RevocationList()
+        #expect(list.isEmpty)
+        let changes = [100, 100, 50, 101].map { list.insert(Revocation(account: "7", subject: "ada", notBefore: $0)) }
+        #expect(changes == [true, false, false, true])
+    }
+
+    @Test func theOpenPrincipalHasNoTokenToRevoke() {
+        let list = RevocationList([Revocation(account: "0", subject: "", notBefore: .max)])
+        #expect(!list.isRevoked(.open))
+    }
+}

@@ -1,0 +1,56 @@
+import FlowCore
+import Foundation
+
+/// Foundation's reader, and where it is known to differ from RFC 8259 or from our limits.
+enum JSONFoundation {
+    static func read(_ bytes: [UInt8]) throws -> Any {
+        try JSONSerialization.jsonObject(with: Data(bytes), options: .fragmentsAllowed)
+    }
+
+    /// Whether Foundation takes what RFC 8259 refuses, so that its verdict says nothing:
+    /// - it guesses UTF-16 and UTF-32 from a byte order mark or from a NUL among the first four bytes;
+    /// - it takes a comma before a closing bracket;
+    /// - it drops a byte order mark at the start of a string;
+    /// - it takes numbers beyond a double's range, which are left out by our own error for them.
+    static func isKnownToDiffer(_ bytes: [UInt8]) -> Bool {
+        if bytes.prefix(4).contains(0) || [0xFE, 0xFF].contains(bytes.first) { return true }
+        if zip(bytes, bytes.dropFirst()).contains(where: { $0 == 0xEF && $1 == 0xBB }) { return true }
+        if Self.isBeyondADouble(bytes) { return true }
+        let dense = bytes.filter { ![0x20, 0x09, 0x0A, 0x0D].contains($0) }
+        return zip(dense, dense.dropFirst()).contains { $0 == UInt8(ascii: ",") && [0x5D, 0x7D].contains($1) }
+    }
+
+    private static func isBeyondADouble(_ bytes: [UInt8]) -> Bool {
+        do throws(JSONError) {
+            _ = try JSONText(validating: bytes)
+            return false
+        } catch {
+            return error.code == .invalidNumber
+        }
+    }
+
+    /// Whether Foundation's value is what the text says.
+    static func agrees(_ value: Any, _ text: JSONText) -> Bool {
+        switch value {
+        case is NSNull:
+            return text.isNull
+        case let object as [String: Any]:
+            let members = text.members
+            return text.isObject && object.count == members.count
+                && members.allSatisfy { member in object[member.key].map { Self.agrees($0, member.value) } ?? false }
+        case let array as [Any]:
+            let elements = text.elements
+            return text.isArray && array.count == elements.count && zip(array, elements).allSatisfy { Self.agrees($0, $1) }
+        case let string as String:
+            return text.stringValue.map { Array($0.utf8) } == Array(string.utf8)
+        case let number as NSNumber:
+            if let bool = text.boolValue { return number.boolValue == bool }
+            if let integer = text.intValue, number.int64Value == integer { return true }
+            // Foundation reads a long fraction by way of `Decimal`, which is off in the last places.
+            guard let double = text.doubleValue else { return false }
+            return abs(double - number.doubleValue) <= abs(double) * 1e-9
+        default:
+            return false
+        }
+    }
+}

@@ -1,0 +1,96 @@
+import FlowHTTP
+import Testing
+
+@Suite struct CORSPolicyTests {
+    private func written(_ headers: [(name: String, value: String)]) -> [String] { headers.map { "\($0.name): \($0.value)" } }
+
+    @Test(arguments: [
+        ("https://app.example.com", true), ("http://localhost:5173", true), ("https://app.example.com:443", false),
+        ("http://app.example.com", false), ("https://app.example.com.evil.example", false),
+        ("https://evil-app.example.com", false),
+        ("https://app.example.com/", false), ("https://APP.example.com", false), ("http://localhost", false), ("null", false),
+        ("", false),
+        ("*", false),
+    ])
+    func anOriginIsComparedWhole(_ origin: String, _ allowed: Bool) throws {
+        let policy = try CORSPolicy(origins: ["https://App.Example.com:443", "http://localhost:5173"])
+        #expect(policy.allowed(origin: origin) == allowed)
+        #expect(!policy.allowed(origin: nil))
+    }
+
+    @Test(arguments: [
+        "", " ", "app.example.com", "https://", "https://a/", "https://a/path", "https://a?x", "https://user@a", "null",
+        "https://*.a", "**",
+        "https://a:", "https://a:x", "https://a:+80", "https://a:70000", "https://a:0", "https://a b", "https://[::1", "//a",
+        "https:/a",
+        "https://ä.example", "https://[]", "https://a,https://b", " https://a",
+    ])
+    func entriesThatAreNone(_ entry: String) {
+        let error = #expect(throws: AccessConfigurationError.self) { try CORSPolicy(origins: ["https://ok", entry]) }
+        #expect(error?.setting == "FLOWHUB_CORS_ORIGINS")
+    }
+
+    @Test(arguments: [
+        "https://a", "http://[::1]:8080", "http://127.0.0.1:3000", "capacitor://localhost", "chrome-extension://abcdef",
+    ])
+    func entriesThatAreOrigins(_ entry: String) throws {
+        #expect(try CORSPolicy(origins: [entry]).allowed(origin: entry))
+    }
+
+    @Test func headersOfAnAnswer() throws {
+        let policy = try CORSPolicy(origins: ["https://a"])
+        #expect(
+            self.written(policy.headers(for: "https://a")) == [
+                "Access-Control-Allow-Origin: https://a", "Access-Control-Allow-Credentials: true", "Vary: Origin",
+                "Access-Control-Expose-Headers: ETag, Idempotency-Replayed, Retry-After, Location",
+            ])
+        #expect(self.written(policy.headers(for: "https://b")) == ["Vary: Origin"])
+        #expect(self.written(policy.headers(for: nil)) == ["Vary: Origin"])
+        #expect(self.written(try CORSPolicy(origins: []).headers(for: "https://a")) == [])
+    }
+
+    @Test func headersOfAPreflight() throws {
+        let policy = try CORSPolicy(origins: ["https://a"])
+        #expect(
+            self.written(policy.preflightHeaders(for: "https://a")) == [
+                "Access-Control-Allow-Origin: https://a", "Access-Control-Allow-Credentials: true", "Vary: Origin",
+                "Access-Control-Allow-Methods: GET, POST, PUT, PATCH, DELETE",
+                "Access-Control-Allow-Headers: authorization, content-type, if-match, if-none-match, idempotency-key, "
+                    + "fencing-token, last-event-id",
+                "Access-Control-Max-Age: 600",
+            ])
+        #expect(self.written(policy.preflightHeaders(for: "https://b")) == ["Vary: Origin"])
+    }
+
+    @Test func theStarAllowsNoCredentials() throws {
+        let policy = try CORSPolicy(origins: ["*"])
+        #expect(policy.allowed(origin: "https://anybody"))
+        #expect(
+            self.written(policy.headers(for: "https://anybody")) == [
+                "Access-Control-Allow-Origin: *",
+                "Access-Control-Expose-Headers: ETag, Idempotency-Replayed, Retry-After, Location",
+            ])
+        #expect(!policy.permitsCookieWrite(origin: "https://anybody", host: "hub.example.com"))
+        let both = try CORSPolicy(origins: ["*", "https://a"])
+        #expect(self.written(both.headers(for: "https://a")).contains("Access-Control-Allow-Credentials: true"))
+        #expect(self.written(both.headers(for: "https://b")).prefix(2) == ["Access-Control-Allow-Origin: *", "Vary: Origin"])
+    }
+
+    @Test(
+        arguments: [
+            ("https://a", "hub.example.com", true), ("https://b", "hub.example.com", false), (nil, "hub.example.com", false),
+            ("null", "hub.example.com", false), ("null", "null", false), ("", "", false), ("https://a", nil, true),
+            ("https://hub.example.com", "hub.example.com", true), ("https://hub.example.com", "HUB.example.com", true),
+            ("https://hub.example.com", "hub.example.com:443", true), ("http://hub.example.com", "hub.example.com:80", true),
+            ("https://hub.example.com", "hub.example.com:80", false), ("https://hub.example.com:8443", "hub.example.com", false),
+            ("http://localhost:8080", "localhost:8080", true), ("http://localhost:3000", "localhost:8080", false),
+            ("http://[::1]:8080", "[::1]:8080", true), ("https://evil.example", "hub.example.com", false),
+            ("https://hub.example.com.evil.example", "hub.example.com", false), ("https://hub.example.com", nil, false),
+            ("https://hub.example.com", "", false), ("file://hub.example.com", "hub.example.com", false),
+            ("https://hub.example.com/", "hub.example.com/", false),
+        ] as [(String?, String?, Bool)])
+    func writesByCookie(_ origin: String?, _ host: String?, _ permitted: Bool) throws {
+        let policy = try CORSPolicy(origins: ["https://a"])
+        #expect(policy.permitsCookieWrite(origin: origin, host: host) == permitted)
+    }
+}

@@ -1,0 +1,120 @@
+import FlowCore
+import FlowHTTP
+import Testing
+
+/// The four algorithms, key sets and their rotation.
+@Suite struct TokenKeyTests {
+    private static let now = TokenForge.now
+
+    enum Kind: CaseIterable, Sendable {
+        case secret, rsa, ecdsa, edDSA
+
+        func make() async throws -> TestKey {
+            switch self {
+            case .secret: try await .secret()
+            case .rsa: try await .rsa()
+            case .ecdsa: try await .ecdsa()
+            case .edDSA: try await .edDSA()
+            }
+        }
+    }
+
+    @Test(arguments: Kind.allCases)
+    func eachAlgorithmIsTakenAndNoOtherForItsKey(_ kind: Kind) async throws {
+        let key = try await kind.make()
+        try await withKeySet([key.key("k")]) { path in
+            let verifier = try await TokenVerifier(AccessConfiguration(jwksPath: path))
+            for kid in ["k", nil] {
+                let token = try key.forge.token(header: key.header(kid))
+                #expect(try await verifier.verify(token, now: Self.now).subject == "ada")
+                #expect(verifier.cached(token, now: Self.now)?.subject == "ada")
+            }
+            try await verifier.reload()
+            let parts = try key.forge.token(header: key.header("k")).split(separator: ".")
+            for signature in [
+                "AA", TokenForge.encode([UInt8](repeating: 0, count: 64)), TokenForge.encode([UInt8](repeating: 0, count: 256)),
+            ] {
+                await expectRefused("\(parts[0]).\(parts[1]).\(signature)", by: verifier, reason: "the signature is wrong")
+            }
+            for other in ["HS256", "RS256", "ES256", "EdDSA"] where other != key.algorithm {
+                let token = try key.forge.token(header: #"{"alg":"\#(other)","kid":"k"}"#)
+                await expectRefused(token, by: verifier, reason: "alg is not what the key is for")
+            }
+        }
+    }
+
+    @Test(arguments: [Kind.rsa, .ecdsa, .edDSA])
+    func anotherKeyOfTheSameKindIsRefused(_ kind: Kind) async throws {
+        let (key, stranger) = (try await kind.make(), try await kind.make())
+        try await withKeySet([key.key("k")]) { path in
+            let verifier = try await TokenVerifier(AccessConfiguration(jwksPath: path))
+            await expectRefused(
+                try stranger.forge.token(header: key.header("k")), by: verifier, reason: "the signature is wrong")
+        }
+    }
+
+    @Test func rotationOverlaps() async throws {
+        let (old, new) = (try await TestKey.ecdsa(), try await TestKey.ecdsa())
+        try await withKeySet([old.key("2024"), new.key("2025")]) { path in
+            let verifier = try await TokenVerifier(AccessConfiguration(jwksPath: path))
+            await expectRefused(
+                try new.forge.token(header: new.header("2024")), by: verifier, reason: "the signature is wrong")
+            await expectRefused(try new.forge.token(header: new.header("2026")), by: verifier, reason: "the kid is unknown")
+            await expectRefused(
+                try new.forge.token(header: new.header(nil)), by: verifier,
+                reason: "kid is missing and several keys could be meant")
+            _ = try await verifier.verify(old.forge.token(header: old.header("2024")), now: Self.now)
+            _ = try await verifier.verify(new.forge.token(header: new.header("2025")), now: Self.now)
+        }
+    }
+
+    @Test func aReloadForgetsTheOldKeyAndItsTokens() async throws {
+        let (old, new) = (try await TestKey.edDSA(), try await TestKey.edDSA())
+        try await withKeySet([old.key("old")]) { path in
+            let verifier = try await TokenVerifier(AccessConfiguration(jwksPath: path))
+            let token = try old.forge.token(header: old.header("old"))
+            _ = try await verifier.verify(token, now: Self.now)
+            try replaceFile(path, with: #"{"keys":[\#(new.key("new"))]}"#)
+            #expect(verifier.cached(token, now: Self.now) != nil)
+            try await verifier.reload()
+            #expect(verifier.cached(token, now: Self.now) == nil)
+            await expectRefused(token, by: verifier, reason: "the kid is unknown")
+            // A file that is broken later does not take the keys away.
+            try replaceFile(path, with: "{")
+            await #expect(throws: AccessConfigurationError.self) { try await verifier.reload() }
+            _ = try await verifier.verify(new.forge.token(header: new.header("new")), now: Self.now)
+        }
+    }
+
+    @Test func keysOfTwoKindsNeedNoKeyID() async throws {
+        let (rsa, ecdsa) = (try await TestKey.rsa(), try await TestKey.ecdsa())
+        try await withKeySet([rsa.key(nil), ecdsa.key(nil)]) { path in
+            let verifier = try await TokenVerifier(AccessConfiguration(hmacKey: TokenForge.secret, jwksPath: path))
+            for key in [rsa, ecdsa, try await .secret()] {
+                _ = try await verifier.verify(key.forge.token(header: key.header(nil)), now: Self.now)
+            }
+            try await verifier.reload()
+            await expectRefused(try rsa.forge.token(header: rsa.header("")), by: verifier, reason: "the kid is unknown")
+        }
+    }
+
+    @Test func keysForOtherThingsArePassedOver() async throws {
+        let (key, other) = (try await TestKey.ecdsa(), try await TestKey.ecdsa())
+        let rsa = try await TestKey.rsa()
+        let keys = [
+            other.key("enc", more: #","use":"enc""#), other.key("ops", more: #","key_ops":["sign"]"#),
+            rsa.key("pss", more: #","alg":"PS256""#), rsa.key("oaep", more: #","alg":"RSA-OAEP""#),
+            #"{"kty":"EC","crv":"P-521","kid":"p521"}"#, #"{"kty":"OKP","crv":"X25519","kid":"x"}"#,
+            #"{"kty":"new","kid":"new"}"#,
+            #"{"kid":"nothing"}"#, key.key("k", more: #","use":"sig","alg":"ES256","key_ops":["verify"]"#),
+        ]
+        try await withKeySet(keys) { path in
+            let verifier = try await TokenVerifier(AccessConfiguration(jwksPath: path))
+            for kid in ["enc", "ops"] {
+                await expectRefused(try other.forge.token(header: other.header(kid)), by: verifier, reason: "the kid is unknown")
+            }
+            await expectRefused(try rsa.forge.token(header: rsa.header("pss")), by: verifier, reason: "the kid is unknown")
+            _ = try await verifier.verify(key.forge.token(header: key.header(nil)), now: Self.now)
+        }
+    }
+}

@@ -1,0 +1,114 @@
+import Testing
+
+@testable import flowhub
+
+/// The rules of the HTML standard, 9.2.5 and 9.2.6, one by one.
+@Suite struct EventStreamParserTests {
+    private typealias Item = EventStreamParser.Item
+
+    private static func items(_ text: String, cursor: String = "") throws -> [EventStreamParser.Item] {
+        var parser = EventStreamParser(cursor: cursor)
+        return try parser.feed(text.utf8)
+    }
+
+    private static func event(_ type: String, _ data: String, id: String = "") -> EventStreamParser.Item {
+        .event(ServerEvent(type: type, data: data, id: id))
+    }
+
+    @Test(arguments: ["\n", "\r", "\r\n"])
+    func `lines end with LF, CR or CRLF`(end: String) throws {
+        let text = ["event: tick", "data: a", "data: b", "id: 7", "", "data: c", "", ""].joined(separator: end)
+        #expect(try Self.items(text) == [Self.event("tick", "a\nb", id: "7"), Self.event("message", "c", id: "7")])
+    }
+
+    @Test func `chunks may end anywhere, also between CR and LF and inside a character`() throws {
+        let text = "\u{FEFF}id: e-1\r\nevent: größe\r\ndata: {\"ü\":\"🙂\"}\r\n\r\n: comment\rretry: 1500\r\rid: e-2\n\ndata\n\n"
+        let bytes = Array(text.utf8)
+        let whole = try Self.items(text)
+        #expect(
+            whole == [
+                Self.event("größe", "{\"ü\":\"🙂\"}", id: "e-1"), .retry(1500), .cursor("e-2"), Self.event("message", "", id: "e-2"),
+            ])
+        for size in 1..<bytes.count {
+            var parser = EventStreamParser()
+            var items: [EventStreamParser.Item] = []
+            for start in stride(from: 0, to: bytes.count, by: size) {
+                items += try parser.feed(bytes[start..<min(start + size, bytes.count)])
+            }
+            #expect(items == whole, "in chunks of \(size)")
+            #expect(parser.cursor == "e-2")
+        }
+    }
+
+    @Test func `one byte order mark at the very start is passed over, and no other`() throws {
+        #expect(try Self.items("\u{FEFF}data: a\n\n") == [Self.event("message", "a")])
+        #expect(try Self.items("\u{FEFF}\u{FEFF}data: a\n\n") == [])
+        #expect(try Self.items("data: a\n\n\u{FEFF}data: b\n\n") == [Self.event("message", "a")])
+    }
+
+    @Test func `one blank after the colon belongs to the field, and no more`() throws {
+        #expect(try Self.items("data:a\n\n") == [Self.event("message", "a")])
+        #expect(try Self.items("data:  a \n\n") == [Self.event("message", " a ")])
+        #expect(try Self.items("data\n\n") == [Self.event("message", "")])
+        #expect(try Self.items("data\ndata\n\n") == [Self.event("message", "\n")])
+        #expect(try Self.items("data: a:b\n\n") == [Self.event("message", "a:b")])
+    }
+
+    @Test func `comments, unknown fields and names in another case say nothing`() throws {
+        #expect(try Self.items(": hello\nDATA: a\n data: a\nfoo: b\nfoo\n\n") == [])
+    }
+
+    @Test func `an event without data is not fired, and its type does not stick`() throws {
+        #expect(try Self.items("event: a\n\ndata: b\n\n") == [Self.event("message", "b")])
+    }
+
+    @Test func `an id stays until another comes, and an empty one takes it back`() throws {
+        #expect(
+            try Self.items("id: 1\ndata: a\n\ndata: b\n\nid\ndata: c\n\n") == [
+                Self.event("message", "a", id: "1"), Self.event("message", "b", id: "1"), Self.event("message", "c"),
+            ])
+    }
+
+    @Test func `an id with a NUL is ignored`() throws {
+        #expect(try Self.items("id: 1\u{0}2\ndata: a\n\n", cursor: "0") == [Self.event("message", "a", id: "0")])
+    }
+
+    @Test func `a block with only an id moves the cursor without an event`() throws {
+        var parser = EventStreamParser(cursor: "e-4")
+        #expect(try parser.feed("id: e-9\n".utf8) == [])
+        #expect(parser.cursor == "e-4", "the block is not complete")
+        #expect(try parser.feed("\n".utf8) == [.cursor("e-9")])
+        #expect(parser.cursor == "e-9")
+        #expect(try parser.feed("id: e-9\n\n".utf8) == [], "it did not move")
+    }
+
+    @Test func `retry takes digits only`() throws {
+        #expect(try Self.items("retry: 10\n\nretry: 1x\n\nretry:\n\nretry: -1\n\nretry: ٣\n\n") == [.retry(10)])
+        #expect(try Self.items("retry: 99999999999999999999\n\n") == [])
+    }
+
+    @Test func `what the end of the stream cuts off is dropped`() throws {
+        #expect(try Self.items("data: a\n\ndata: b\n") == [Self.event("message", "a")])
+        #expect(try Self.items("data: a") == [])
+    }
+
+    @Test func `bytes that are not UTF-8 become U+FFFD`() throws {
+        var parser = EventStreamParser()
+        let bytes = Array("data: ".utf8) + [0xFF] + Array("\n\n".utf8)
+        #expect(try parser.feed(bytes) == [Self.event("message", "\u{FFFD}")])
+    }
+
+    @Test func `a block beyond the limit is given up, in one line or in many`() {
+        for line in [String(repeating: "x", count: 20), "data: 01\n"] {
+            var parser = EventStreamParser(limit: 16)
+            #expect(throws: EventStreamParser.TooLarge(limit: 16)) {
+                for _ in 0..<10 { _ = try parser.feed(line.utf8) }
+            }
+        }
+    }
+
+    @Test func `blocks that each keep the limit never add up to it`() throws {
+        var parser = EventStreamParser(limit: 16)
+        for _ in 0..<100 { #expect(try parser.feed("data: 01\n\n".utf8).count == 1) }
+    }
+}

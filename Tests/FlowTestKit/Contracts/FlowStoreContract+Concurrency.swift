@@ -1,0 +1,123 @@
+import FlowCore
+import Testing
+
+extension FlowStoreContract {
+    static let epochs: [Case] = [
+        Case("An epoch raised elsewhere is noticed by changes and reads, and nothing is written") { subject in
+            let store = subject.store
+            let log = CommitLog(store)
+            let id = try flow("a")
+            _ = try await store.patch(id, #"{"n":1}"#)
+            let before = store.epoch
+            try await subject.raiseEpochElsewhere()
+            await #expect(throws: StoreError.epochChanged) { try await store.patch(id, #"{"n":2}"#) }
+            await #expect(throws: StoreError.epochChanged) { try await store.load(id) }
+            await #expect(throws: StoreError.epochChanged) { try await store.page(of: id, after: 0, limit: PageLimit()) }
+            await #expect(throws: StoreError.epochChanged) { try await store.heads(of: []) }
+            await #expect(throws: StoreError.epochChanged) { try await store.list(FlowQuery(account: "1", limit: 1)) }
+            await #expect(throws: StoreError.epochChanged) { try await store.prune(RetentionPolicy(), now: start) }
+            #expect(store.epoch == before)
+            let after = try await store.refreshEpoch()
+            #expect(after > before)
+            #expect(store.epoch == after)
+            #expect(try await store.load(id)?.version == 1)
+            #expect(try await store.patch(id, #"{"n":2}"#).record?.version == 2)
+            #expect(log.all.map(\.epoch) == [before, after])
+        },
+        Case("Raising the epoch: the first raise counts, and it lasts") { subject in
+            let store = subject.store
+            let before = store.epoch
+            let raised = try await store.raiseEpoch(from: before, now: start)
+            #expect(raised > before)
+            #expect(store.epoch == raised)
+            #expect(try await store.raiseEpoch(from: before, now: start) == raised)
+            let later = start.advanced(bySeconds: 4_000_000_000)
+            #expect(try await store.raiseEpoch(from: raised, now: later).counter == UInt64(later.seconds))
+            let last = store.epoch
+            #expect(try await subject.reopen().epoch == last)
+        },
+    ]
+
+    static let concurrency: [Case] = [
+        Case("Many writers of one flow: versions without a hole, told in their order") { subject in
+            let store = subject.store
+            let log = CommitLog(store)
+            let id = try flow("a")
+            let answered = try await withThrowingTaskGroup(of: [Version].self) { group in
+                for writer in 0..<20 {
+                    group.addTask {
+                        var versions: [Version] = []
+                        for number in 0..<25 {
+                            let outcome = try await store.patch(id, #"{"w\#(writer)":\#(number)}"#)
+                            versions.append(try #require(outcome.record?.version))
+                        }
+                        return versions
+                    }
+                }
+                return try await group.reduce(into: []) { $0 += $1 }
+            }
+            #expect(answered.sorted() == Array(1...500))
+            #expect(log.all.map(\.record.version) == Array(1...500))
+            #expect(try await store.allEvents(of: id).map(\.version) == Array(1...500))
+            let state = try #require(try await store.load(id)).state
+            for writer in 0..<20 { #expect(state.member("w\(writer)")?.intValue == 24) }
+        },
+        Case("Exactly one of many that expect the same version writes") { subject in
+            let store = subject.store
+            let id = try flow("a")
+            _ = try await store.patch(id, #"{"n":0}"#)
+            let epoch = store.epoch
+            let outcomes = try await withThrowingTaskGroup(of: FlowOutcome.self) { group in
+                for writer in 1...50 {
+                    group.addTask { try await store.patch(id, #"{"n":\#(writer)}"#, if: .version(epoch, 1)) }
+                }
+                return try await group.reduce(into: []) { $0.append($1) }
+            }
+            #expect(outcomes.filter { $0.record?.version == 2 }.count == 1)
+            #expect(outcomes.filter { $0.rejection == .preconditionFailed(2) }.count == 49)
+        },
+        Case("One key sent many times at once is done once") { subject in
+            let store = subject.store
+            let id = try flow("a")
+            let key = FlowChange.Idempotency(key: "k", fingerprint: "f")
+            let outcomes = try await withThrowingTaskGroup(of: FlowOutcome.self) { group in
+                for _ in 0..<30 { group.addTask { try await store.publish(id, ["1"], key: key) } }
+                return try await group.reduce(into: []) { $0.append($1) }
+            }
+            #expect(outcomes.filter { $0.record != nil }.count == 1)
+            #expect(outcomes.filter { $0.reply?.versions == [1] }.count == 29)
+        },
+        Case("A refusal among many that arrive together is one operation's result") { subject in
+            let store = subject.store
+            let outcomes = try await withThrowingTaskGroup(of: (Int, FlowOutcome).self) { group in
+                for number in 0..<400 {
+                    group.addTask {
+                        let precondition: FlowChange.Precondition = number % 10 == 3 ? .exists : .absent
+                        return (number, try await store.patch(try flow("f\(number)"), #"{"n":1}"#, if: precondition))
+                    }
+                }
+                return try await group.reduce(into: []) { $0.append($1) }
+            }
+            for (number, outcome) in outcomes {
+                if number % 10 == 3 {
+                    #expect(outcome.rejection == .preconditionFailed(0))
+                } else {
+                    #expect(outcome.record?.version == 1)
+                }
+            }
+            #expect(try await store.list(FlowQuery(account: "1", limit: 1_000)).flows.count == 360)
+        },
+        Case("Everything is there after closing and opening again") { subject in
+            let id = try flow("a")
+            for number in 1...5 { _ = try await subject.store.patch(id, #"{"n":\#(number)}"#) }
+            let record = try await subject.store.load(id)
+            let events = try await subject.store.allEvents(of: id)
+            let epoch = subject.store.epoch
+            let store = try await subject.reopen()
+            #expect(store.epoch == epoch)
+            #expect(try await store.load(id) == record)
+            #expect(try await store.allEvents(of: id) == events)
+            #expect(try await store.patch(id, #"{"n":9}"#).record?.version == 6)
+        },
+    ]
+}

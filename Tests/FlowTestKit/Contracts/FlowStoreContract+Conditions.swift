@@ -1,0 +1,93 @@
+import FlowCore
+import Testing
+
+extension FlowStoreContract {
+    static let conditions: [Case] = [
+        Case("If-Match and If-None-Match") { subject in
+            let store = subject.store
+            let id = try flow("a")
+            let epoch = store.epoch
+            #expect(try await store.patch(id, "{}", if: .exists).rejection == .preconditionFailed(0))
+            #expect(try await store.patch(id, #"{"n":1}"#, if: .absent).isCreated)
+            #expect(try await store.patch(id, #"{"n":2}"#, if: .absent).rejection == .preconditionFailed(1))
+            #expect(try await store.patch(id, #"{"n":2}"#, if: .version(epoch, 1)).record?.version == 2)
+            #expect(try await store.patch(id, #"{"n":3}"#, if: .version(epoch, 1)).rejection == .preconditionFailed(2))
+            let other = Epoch(counter: epoch.counter + 1, random: "x")
+            #expect(try await store.patch(id, #"{"n":3}"#, if: .version(other, 2)).rejection == .preconditionFailed(2))
+            #expect(try await store.load(id)?.state.string == #"{"n":2}"#)
+        },
+        Case("A younger holder's fencing token shuts the older one out, across a restart") { subject in
+            let store = subject.store
+            let id = try flow("a")
+            func fence(_ token: Int64, _ resource: String = "r") -> FlowChange.Fencing { .init(resource: resource, token: token) }
+            #expect(try await store.patch(id, #"{"n":1}"#, fencing: fence(7)).record?.version == 1)
+            #expect(try await store.patch(id, #"{"n":2}"#, fencing: fence(9)).record?.version == 2)
+            let stale = FlowOutcome.Rejection.staleFencingToken(resource: "r", highest: 9)
+            #expect(try await store.patch(id, #"{"n":3}"#, fencing: fence(8)).rejection == stale)
+            #expect(try await store.patch(id, #"{"n":3}"#, fencing: fence(1, "other")).record?.version == 3)
+            let reopened = try await subject.reopen()
+            #expect(try await reopened.patch(id, #"{"n":4}"#, fencing: fence(8)).rejection == stale)
+            #expect(try await reopened.patch(id, #"{"n":4}"#, fencing: fence(9)).record?.version == 4)
+        },
+        Case("Fencing tokens only rise, across a restart and an epoch") { subject in
+            let store = subject.store
+            let first = try await store.nextFencingToken()
+            let second = try await store.nextFencingToken()
+            #expect(first > 0)
+            #expect(second > first)
+            _ = try await store.raiseEpoch(from: store.epoch, now: start)
+            let third = try await store.nextFencingToken()
+            #expect(third > second + 1_000)
+            #expect(try await subject.reopen().nextFencingToken() > third)
+        },
+    ]
+
+    static let idempotency: [Case] = [
+        Case("The same request is answered again without being done again") { subject in
+            let store = subject.store
+            let id = try flow("a")
+            let key = FlowChange.Idempotency(key: "k", fingerprint: "f")
+            #expect(try await store.publish(id, ["1", "2"], key: key).record?.version == 2)
+            let reply = try #require(try await store.publish(id, ["1", "2"], key: key).reply)
+            #expect(reply == StoredReply(fingerprint: "f", status: 201, flow: id, versions: [1, 2]))
+            #expect(try await store.allEvents(of: id).count == 2)
+            let reopened = try await subject.reopen()
+            #expect(try await reopened.publish(id, ["1", "2"], key: key).reply == reply)
+            // Keys are an account's own.
+            #expect(try await reopened.publish(try flow("b"), ["1"], account: "2", key: key).record?.version == 1)
+        },
+        Case("A key stands for one request") { subject in
+            let store = subject.store
+            let id = try flow("a")
+            _ = try await store.patch(id, #"{"n":1}"#, key: .init(key: "k", fingerprint: "f"))
+            let other = try await store.patch(id, #"{"n":2}"#, key: .init(key: "k", fingerprint: "g"))
+            #expect(other.rejection == .idempotencyConflict)
+            #expect(try await store.load(id)?.version == 1)
+        },
+        Case("A replay comes before every other condition, and a refusal is not kept") { subject in
+            let store = subject.store
+            let id = try flow("a")
+            let key = FlowChange.Idempotency(key: "k", fingerprint: "f")
+            #expect(try await store.patch(id, #"{"n":1}"#, if: .exists, key: key).rejection == .preconditionFailed(0))
+            let fencing = FlowChange.Fencing(resource: "r", token: 1)
+            #expect(try await store.patch(id, #"{"n":1}"#, if: .absent, key: key, fencing: fencing).isCreated)
+            _ = try await store.patch(id, #"{"n":2}"#, fencing: .init(resource: "r", token: 5))
+            let reply = try await store.patch(id, #"{"n":1}"#, if: .absent, key: key, fencing: fencing).reply
+            #expect(reply == StoredReply(fingerprint: "f", status: 201, flow: id, versions: [1]))
+        },
+        Case("Replies tell what was answered") { subject in
+            let store = subject.store
+            let id = try flow("a")
+            func key(_ name: String) -> FlowChange.Idempotency { .init(key: name, fingerprint: "f") }
+            func status(_ outcome: FlowOutcome) -> [Int64] { outcome.reply.map { [Int64($0.status)] + $0.versions } ?? [] }
+            _ = try await store.patch(id, #"{"n":1}"#, key: key("create"))
+            _ = try await store.patch(id, #"{"n":1}"#, key: key("same"))
+            _ = try await store.replace(id, #"{"n":2}"#, key: key("replace"))
+            _ = try await store.delete(id, key: key("delete"))
+            #expect(status(try await store.patch(id, #"{"n":1}"#, key: key("create"))) == [201, 1])
+            #expect(status(try await store.patch(id, #"{"n":1}"#, key: key("same"))) == [200, 1])
+            #expect(status(try await store.replace(id, #"{"n":2}"#, key: key("replace"))) == [200, 2])
+            #expect(status(try await store.delete(id, key: key("delete"))) == [200, 3])
+        },
+    ]
+}

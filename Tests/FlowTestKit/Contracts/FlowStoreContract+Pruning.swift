@@ -1,0 +1,78 @@
+import FlowCore
+import Testing
+
+extension FlowStoreContract {
+    static func prune(_ store: any FlowStore, _ policy: RetentionPolicy, now: Timestamp) async throws -> Int {
+        var removed = 0
+        while true {
+            let count = try await store.prune(policy, now: now)
+            #expect(count <= policy.batch)
+            if count == 0 { return removed }
+            removed += count
+        }
+    }
+
+    static let pruning: [Case] = [
+        Case("Pruning by age takes the beginning of the history and leaves the flow") { subject in
+            let store = subject.store
+            let id = try flow("a")
+            var policy = RetentionPolicy()
+            policy.historySeconds = 100
+            policy.batch = 3
+            for second in 0..<10 { _ = try await store.publish(id, ["\(second)"], at: start.advanced(bySeconds: Int64(second) * 10)) }
+            #expect(try await Self.prune(store, policy, now: start.advanced(bySeconds: 100)) == 0)
+            #expect(try await Self.prune(store, policy, now: start.advanced(bySeconds: 145)) == 5)
+            let page = try await store.page(of: id, after: 0, limit: PageLimit())
+            #expect(page.events.map(\.version) == Array(6...10))
+            #expect(page.headVersion == 10)
+            #expect(try await Self.prune(store, policy, now: start.advanced(bySeconds: 9_999)) == 5)
+            let empty = try await store.page(of: id, after: 3, limit: PageLimit())
+            #expect(empty.events.isEmpty)
+            #expect(empty.headVersion == 10)
+            #expect(try await store.publish(id, ["1"], at: start.advanced(bySeconds: 10_000)).record?.version == 11)
+        },
+        Case("Pruning leaves no hole when times are out of order") { subject in
+            let store = subject.store
+            let id = try flow("a")
+            for second in [5, 20, 3, 21, 4, 22] {
+                _ = try await store.publish(id, ["1"], at: start.advanced(bySeconds: Int64(second)))
+            }
+            var policy = RetentionPolicy()
+            policy.historySeconds = 10
+            _ = try await Self.prune(store, policy, now: start.advanced(bySeconds: 20))
+            let versions = try await store.allEvents(of: id).map(\.version)
+            #expect(versions.last == 6)
+            #expect(versions == Array((versions.first ?? 1)...6))
+        },
+        Case("Pruning by number keeps the newest, also after a restart") { subject in
+            let long = try flow("long")
+            let short = try flow("short")
+            var policy = RetentionPolicy()
+            policy.historyEvents = 5
+            policy.batch = 4
+            _ = try await subject.store.publish(short, ["1", "2", "3"])
+            _ = try await subject.store.publish(long, (1...20).map { "\($0)" })
+            #expect(try await Self.prune(subject.store, policy, now: start) == 15)
+            #expect(try await subject.store.allEvents(of: long).map(\.version) == Array(16...20))
+            _ = try await subject.store.publish(long, ["1", "2"])
+            let store = try await subject.reopen()
+            #expect(try await Self.prune(store, policy, now: start) == 2)
+            #expect(try await store.allEvents(of: long).map(\.version) == Array(18...22))
+            #expect(try await store.allEvents(of: short).count == 3)
+        },
+        Case("Replies past their time are forgotten, tombstones are not") { subject in
+            let store = subject.store
+            let id = try flow("a")
+            let key = FlowChange.Idempotency(key: "k", fingerprint: "f")
+            _ = try await store.patch(id, #"{"n":1}"#, key: key)
+            _ = try await store.delete(id)
+            var policy = RetentionPolicy()
+            policy.replySeconds = 60
+            #expect(try await Self.prune(store, policy, now: start.advanced(bySeconds: 61)) == 1)
+            #expect(try await store.patch(id, #"{"n":1}"#, key: key).record?.version == 3)
+            _ = try await store.delete(id)
+            _ = try await Self.prune(store, policy, now: start.advanced(bySeconds: 999_999_999))
+            #expect(try await store.load(id)?.version == 4)
+        },
+    ]
+}

@@ -1,0 +1,96 @@
+import FlowCore
+import Testing
+
+extension FlowStoreContract {
+    static let text: [Case] = [
+        Case("State and data come back byte for byte") { subject in
+            let store = subject.store
+            let id = try flow("a")
+            let state = #"{"z":1,"a":"\u0000\ud83d\ude00\/é","n":[1.0,1e2,-0,1E+2,0.10,12345678901234567890],"z":2,"":{}}"#
+            _ = try await store.replace(id, state)
+            _ = try await store.publish(id, [#""\u0000 \u000a 😀""#, state])
+            let reopened = try await subject.reopen()
+            #expect(try await reopened.load(id)?.state.string == state)
+            let payloads = try await reopened.allEvents(of: id).map(\.payload.string)
+            #expect(
+                payloads == [
+                    #"{"updates":\#(state),"replace":true}"#, #"{"data":"\u0000 \u000a 😀"}"#, #"{"data":\#(state)}"#,
+                ])
+        }
+    ]
+
+    static let pages: [Case] = [
+        Case("A page keeps its limits and holds at least one event") { subject in
+            let store = subject.store
+            let id = try flow("a")
+            let data = "\"" + String(repeating: "x", count: 1_000) + "\""
+            _ = try await store.publish(id, Array(repeating: data, count: 20))
+            #expect(try await store.page(of: id, after: 0, limit: PageLimit(events: 7)).events.map(\.version) == Array(1...7))
+            #expect(try await store.page(of: id, after: 7, limit: PageLimit(bytes: 3_500)).events.map(\.version) == [8, 9, 10])
+            #expect(try await store.page(of: id, after: 19, limit: PageLimit(events: 1, bytes: 1)).events.map(\.version) == [20])
+            let end = try await store.page(of: id, after: 20, limit: PageLimit())
+            #expect(end.events.isEmpty)
+            #expect(end.headVersion == 20)
+            #expect(try await store.page(of: id, after: 999, limit: PageLimit()).events.isEmpty)
+            #expect(try await store.page(of: try flow("nobody"), after: 0, limit: PageLimit()).head == nil)
+        },
+        Case("Heads of many flows, without those that never were") { subject in
+            let store = subject.store
+            #expect(try await store.heads(of: []).isEmpty)
+            var ids: [FlowID] = []
+            for number in 0..<1_201 { ids.append(try flow("f\(number)")) }
+            for id in ids where id.rawValue.hasSuffix("7") { _ = try await store.patch(id, #"{"n":1}"#) }
+            _ = try await store.delete(ids[7])
+            let heads = try await store.heads(of: ids)
+            #expect(Set(heads.map(\.flow)) == Set(ids.filter { $0.rawValue.hasSuffix("7") }))
+            #expect(heads.count == 120)
+            #expect(heads.first { $0.flow == ids[7] }?.isDeleted == true)
+        },
+    ]
+
+    static let lists: [Case] = [
+        Case("Lists by id, page by page, of one account and one status") { subject in
+            let store = subject.store
+            for name in ["c", "a", "e", "b", "d"] { _ = try await store.patch(try flow(name), #"{"status":"running"}"#) }
+            _ = try await store.patch(try flow("b"), #"{"status":"failed"}"#)
+            _ = try await store.patch(try flow("other"), #"{"status":"running"}"#, account: "2")
+            _ = try await store.delete(try flow("d"))
+            func names(_ list: FlowList) -> String { list.flows.map(\.flow.rawValue).joined() + (list.hasMore ? "+" : "") }
+            #expect(names(try await store.list(FlowQuery(account: "1", limit: 2))) == "ab+")
+            #expect(names(try await store.list(FlowQuery(account: "1", order: .id(after: "b"), limit: 2))) == "ce")
+            let running = FlowStatus(stored: "running")
+            #expect(names(try await store.list(FlowQuery(account: "1", status: running, limit: 9))) == "ace")
+            #expect(names(try await store.list(FlowQuery(account: "1", includesDeleted: true, limit: 9))) == "abcde")
+            #expect(names(try await store.list(FlowQuery(account: "3", limit: 9))) == "")
+        },
+        Case("Lists by the last change") { subject in
+            let store = subject.store
+            for (second, name) in ["c", "a", "b"].enumerated() {
+                _ = try await store.patch(try flow(name), #"{"n":1}"#, at: start.advanced(bySeconds: Int64(second)))
+            }
+            _ = try await store.patch(try flow("c"), #"{"n":2}"#, at: start.advanced(bySeconds: 9))
+            _ = try await store.delete(try flow("a"), at: start.advanced(bySeconds: 5))
+            func names(since second: Int64, deleted: Bool = false) async throws -> String {
+                let order = FlowQuery.Order.changed(since: start.advanced(bySeconds: second))
+                let query = FlowQuery(account: "1", order: order, includesDeleted: deleted, limit: 9)
+                return try await store.list(query).flows.map(\.flow.rawValue).joined()
+            }
+            #expect(try await names(since: 0) == "bc")
+            #expect(try await names(since: 0, deleted: true) == "bac")
+            #expect(try await names(since: 9) == "c")
+            #expect(try await names(since: 10) == "")
+        },
+        Case("Revocations: one a subject, the later holds") { subject in
+            let store = subject.store
+            #expect(try await store.revocations().isEmpty)
+            try await store.revoke(Revocation(account: "1", subject: "s", notBefore: 50), now: start)
+            try await store.revoke(Revocation(account: "1", subject: "s", notBefore: 40), now: start)
+            try await store.revoke(Revocation(account: "2", subject: "s", notBefore: 10), now: start)
+            let stored = Set(try await subject.reopen().revocations())
+            let expected: Set = [
+                Revocation(account: "1", subject: "s", notBefore: 50), Revocation(account: "2", subject: "s", notBefore: 10),
+            ]
+            #expect(stored == expected)
+        },
+    ]
+}

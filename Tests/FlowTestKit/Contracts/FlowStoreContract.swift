@@ -1,0 +1,124 @@
+public import FlowCore
+import Synchronization
+import Testing
+
+/// What every ``FlowStore`` promises.
+public enum FlowStoreContract {
+    public typealias Store = FlowStore & FencingSequence & RevocationStore
+
+    /// An empty store, and what only its maker can do.
+    public struct Subject: Sendable {
+        public var store: any Store
+        /// Closes the store and opens what it left behind. Limits are the default ones.
+        public var reopen: @Sendable () async throws -> any Store
+        /// Raises the epoch as another process would, behind the store's back.
+        public var raiseEpochElsewhere: @Sendable () async throws -> Void
+
+        public init(
+            store: any Store, reopen: @escaping @Sendable () async throws -> any Store,
+            raiseEpochElsewhere: @escaping @Sendable () async throws -> Void
+        ) {
+            self.store = store
+            self.reopen = reopen
+            self.raiseEpochElsewhere = raiseEpochElsewhere
+        }
+    }
+
+    public typealias Case = ContractCase<Subject>
+
+    public static let cases: [Case] =
+        Self.versions + Self.tombstones + Self.conditions + Self.idempotency + Self.text + Self.pages + Self.lists
+        + Self.pruning + Self.epochs + Self.concurrency
+}
+
+// MARK: What the cases are written with
+
+let start = Timestamp(milliseconds: 1_700_000_000_000)
+
+func flow(_ text: String) throws -> FlowID { try #require(FlowID(text)) }
+
+func type(_ text: String) throws -> EventType { try #require(EventType(text)) }
+
+func json(_ text: String) throws -> JSONText { try JSONText(validating: text.utf8) }
+
+extension FlowStore {
+    func patch(
+        _ flow: FlowID, _ text: String, account: String = "1", if precondition: FlowChange.Precondition = .none,
+        key: FlowChange.Idempotency? = nil, fencing: FlowChange.Fencing? = nil, at moment: Timestamp = start
+    ) async throws -> FlowOutcome {
+        try await self.apply(
+            FlowChange(
+                flow: flow, account: account, body: .patch(try json(text)), precondition: precondition, idempotency: key,
+                fencing: fencing, at: moment))
+    }
+
+    func replace(
+        _ flow: FlowID, _ text: String, account: String = "1", if precondition: FlowChange.Precondition = .none,
+        key: FlowChange.Idempotency? = nil, at moment: Timestamp = start
+    ) async throws -> FlowOutcome {
+        try await self.apply(
+            FlowChange(
+                flow: flow, account: account, body: .replace(try json(text)), precondition: precondition, idempotency: key,
+                at: moment))
+    }
+
+    func delete(
+        _ flow: FlowID, account: String = "1", key: FlowChange.Idempotency? = nil, at moment: Timestamp = start
+    ) async throws -> FlowOutcome {
+        try await self.apply(FlowChange(flow: flow, account: account, body: .delete, idempotency: key, at: moment))
+    }
+
+    func publish(
+        _ flow: FlowID, _ data: [String], account: String = "1", key: FlowChange.Idempotency? = nil,
+        at moment: Timestamp = start
+    ) async throws -> FlowOutcome {
+        let tick = try type("tick")
+        let events = try data.map { FlowChange.NewEvent(type: tick, data: try json($0)) }
+        return try await self.apply(
+            FlowChange(flow: flow, account: account, body: .publish(events), idempotency: key, at: moment))
+    }
+
+    func allEvents(of flow: FlowID) async throws -> [FlowEvent] {
+        try await self.page(of: flow, after: 0, limit: PageLimit(events: 100_000, bytes: .max)).events
+    }
+}
+
+extension FlowOutcome {
+    var record: FlowRecord? {
+        switch self {
+        case .applied(let record, _, _), .unchanged(let record): record
+        case .replayed, .rejected: nil
+        }
+    }
+
+    var isCreated: Bool {
+        if case .applied(_, _, let created) = self { return created }
+        return false
+    }
+
+    var isUnchanged: Bool {
+        if case .unchanged = self { return true }
+        return false
+    }
+
+    var rejection: Rejection? {
+        if case .rejected(let rejection) = self { return rejection }
+        return nil
+    }
+
+    var reply: StoredReply? {
+        if case .replayed(let reply) = self { return reply }
+        return nil
+    }
+}
+
+/// Everything that a store told its observer, in order.
+final class CommitLog: Sendable {
+    private let commits = Mutex<[Commit]>([])
+
+    init(_ store: any FlowStore) {
+        store.observeCommits { commits in self.commits.withLock { $0 += commits } }
+    }
+
+    var all: [Commit] { self.commits.withLock { $0 } }
+}
