@@ -83,12 +83,47 @@ let package = Package(
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ]
         ),
-        .target(name: "FlowTestKit", dependencies: ["FlowCore", .product(name: "NIOPosix", package: "swift-nio")], path: "Tests/FlowTestKit"),
+        .target(
+            name: "FlowTestKit",
+            dependencies: [
+                "FlowCore",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            path: "Tests/FlowTestKit"
+        ),
         .testTarget(name: "FlowCoreTests", dependencies: ["FlowCore", "FlowTestKit"]),
+        .testTarget(
+            name: "FlowEmbeddedTests",
+            dependencies: [
+                "FlowCore", "FlowEmbedded", "FlowTestKit",
+                .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "Logging", package: "swift-log"),
+            ]
+        ),
+        .testTarget(
+            name: "FlowHTTPTests",
+            dependencies: [
+                "FlowCore", "FlowHTTP",
+                .product(name: "JWTKit", package: "jwt-kit"),
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "CryptoExtras", package: "swift-crypto"),
+            ]
+        ),
+        .testTarget(name: "FlowHubCommandTests", dependencies: ["FlowCore", "flowhub"]),
+        .testTarget(
+            name: "SystemTests",
+            dependencies: [
+                "FlowCore", "FlowTestKit", "flowhub",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ]
+        ),
     ]
 )
 

@@ -90,7 +90,8 @@ public final class HubServer: Service {
             tasks.addTask { await Self.run(work) }
             tasks.addTask { await self.keepRegistry(registryChanges) }
             tasks.addTask {
-                await FeedPoller(manager: self.dependencies.manager, loops: loops, now: self.dependencies.now).run(changes: feedChanges)
+                await FeedPoller(manager: self.dependencies.manager, loops: loops, now: self.dependencies.now).run(
+                    changes: feedChanges)
             }
             let listener = try await self.bind(group, loops)
             self.onListening(listener.localAddress?.ipAddress ?? self.http.host, listener.localAddress?.port ?? self.http.port)
@@ -111,7 +112,7 @@ public final class HubServer: Service {
         let access = AccessControl(
             verifier: self.dependencies.verifier, cors: self.dependencies.cors,
             isRevoked: { hubLoop.isRevoked($0) }, now: self.dependencies.now)
-        let router = Router(context: HubContext.self)
+        let router = Router(context: HubContext.self, options: .autoGenerateHeadEndpoints)
         OperationsRoutes(services: services, counters: self.dependencies.counters, loops: loops, version: self.version)
             .add(to: router)
         let group = router.group("v1").add(middleware: AccessMiddleware(access: access))
@@ -190,14 +191,17 @@ public final class HubServer: Service {
         limits.maxHeaderListSize = configuration.maximumHeaderBytes
         limits.maxHeaderFieldSize = configuration.maximumHeaderBytes
         let guardian = HeadGuard(limit: configuration.maximumHeaderBytes + configuration.maximumURIBytes + 4_096)
-        let decoder = HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: limits)
+        let encoder = HTTPResponseEncoder()
+        let decoder = ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: limits))
+        let codec = HTTP1ToHTTPServerCodec(secure: false)
         let handler = ConnectionHandler(
-            loop: context, guardian: guardian, remote: channel.remoteAddress?.ipAddress ?? "unknown")
+            loop: context, guardian: guardian, httpHandlers: [codec, encoder, decoder],
+            remote: channel.remoteAddress?.ipAddress ?? "unknown")
         let pipeline = channel.pipeline.syncOperations
         try pipeline.addHandler(guardian)
-        try pipeline.addHandler(HTTPResponseEncoder())
-        try pipeline.addHandler(ByteToMessageHandler(decoder))
-        try pipeline.addHandler(HTTP1ToHTTPServerCodec(secure: false))
+        try pipeline.addHandler(encoder)
+        try pipeline.addHandler(decoder)
+        try pipeline.addHandler(codec)
         try pipeline.addHandler(handler)
     }
 

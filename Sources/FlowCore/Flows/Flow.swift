@@ -14,10 +14,12 @@ public struct FlowStatus: Hashable, Sendable, CustomStringConvertible {
     /// For the stores: a status that ``init(of:)`` made before.
     public init(stored: String) { self.rawValue = stored }
 
-    /// The status that a state declares. A missing, overlong or non-string member counts as `active`, since the state is
-    /// the publisher's own and the hub needs only to know whether the flow has ended.
+    /// The status that a state declares. A missing, overlong or non-string member, or one with control characters, counts as
+    /// `active`, since the state is the publisher's own and the hub needs only to know whether the flow has ended.
     public init(of state: JSONText) {
-        guard let text = state.member("status")?.stringValue, (1...Self.maximumLength).contains(text.utf8.count) else {
+        guard let text = state.member("status")?.stringValue, (1...Self.maximumLength).contains(text.utf8.count),
+            text.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7f })
+        else {
             self = .active
             return
         }

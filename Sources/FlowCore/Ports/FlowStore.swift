@@ -24,7 +24,8 @@ public protocol FlowStore: EpochStore {
     /// Flows in the order of their ids, or of their last change.
     func list(_ query: FlowQuery) async throws(StoreError) -> FlowList
 
-    /// Removes history, replies and tombstones that are past their time, a bounded number of rows a call.
+    /// Removes history and replies that are past their time, a bounded number of rows a call. Tombstones stay: their version
+    /// must not be given out again.
     /// - Returns: the number of rows removed; 0 when nothing is left to do.
     func prune(_ policy: RetentionPolicy, now: Timestamp) async throws(StoreError) -> Int
 }
@@ -93,8 +94,8 @@ public struct FlowQuery: Hashable, Sendable {
     public enum Order: Hashable, Sendable {
         /// Ascending ids above `after`.
         case id(after: String?)
-        /// Ascending time of the last change, not before this moment.
-        case changed(since: Timestamp)
+        /// Ascending time of the last change and id: not before this moment, and of that moment only ids above `after`.
+        case changed(since: Timestamp, after: FlowID?)
     }
 
     public var account: String
@@ -104,7 +105,9 @@ public struct FlowQuery: Hashable, Sendable {
     public var includesDeleted: Bool
     public var limit: Int
 
-    public init(account: String, status: FlowStatus? = nil, order: Order = .id(after: nil), includesDeleted: Bool = false, limit: Int) {
+    public init(
+        account: String, status: FlowStatus? = nil, order: Order = .id(after: nil), includesDeleted: Bool = false, limit: Int
+    ) {
         self.account = account
         self.status = status
         self.order = order

@@ -2,7 +2,8 @@
 /// fencing token, sent along with the write, stops it.
 public protocol LockService: Sendable {
     func acquire(_ resource: String, account: String, seconds: Int, now: Timestamp) async throws(LockError) -> LockLease
-    func renew(_ resource: String, account: String, lock: String, seconds: Int, now: Timestamp) async throws(LockError) -> LockLease
+    func renew(_ resource: String, account: String, lock: String, seconds: Int, now: Timestamp) async throws(LockError)
+        -> LockLease
     func release(_ resource: String, account: String, lock: String, now: Timestamp) async throws(LockError)
 }
 

@@ -79,7 +79,7 @@ public struct FlowChange: Sendable {
 public enum FlowOutcome: Sendable {
     /// Committed. `events` is what subscribers will see.
     case applied(FlowRecord, events: [FlowEvent], created: Bool)
-    /// Nothing to do: the patch changes nothing, or what should be deleted is not there any more.
+    /// Nothing to do: the patch changes nothing.
     case unchanged(FlowRecord)
     /// The same request was committed before; this was its answer.
     case replayed(StoredReply)
@@ -94,6 +94,8 @@ public enum FlowOutcome: Sendable {
         case preconditionFailed(Version)
         /// A lock's younger holder has written already.
         case staleFencingToken(resource: String, highest: Int64)
+        /// A publication without events.
+        case emptyPublication
         /// The key was used for another request.
         case idempotencyConflict
         case stateTooLarge(bytes: Int, limit: Int)

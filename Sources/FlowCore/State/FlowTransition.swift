@@ -12,6 +12,9 @@ public enum FlowTransition: Sendable {
         _ change: FlowChange, current: FlowRecord?, epoch: Epoch, limits: ChangeLimits
     ) -> FlowTransition {
         if let current, current.head.account != change.account { return .rejected(.otherAccount) }
+        // Clocks differ and jump; a flow's times do not go back, so that age and version agree on what is older.
+        var change = change
+        if let current { change.at = max(change.at, current.head.updatedAt) }
         let living = current.flatMap { $0.head.isDeleted ? nil : $0 }
         if let failure = Self.check(change.precondition, living: living, version: current?.version ?? 0, epoch: epoch) {
             return .rejected(failure)
@@ -28,9 +31,11 @@ public enum FlowTransition: Sendable {
             // A flow that begins anew after its deletion has nothing to patch: its first update stands for the whole state.
             let base = living?.state ?? .emptyObject
             let patched = base.applying(mergePatch: patch)
-            if let living, patched.isEquivalent(to: living.state) { return .unchanged(living) }
+            // A younger holder's token must be written down even where its patch changes nothing: it shuts out the older one.
+            if let living, patched.isEquivalent(to: living.state), fence == living.fence { return .unchanged(living) }
             return Self.store(
-                patched, updates: patch, replaces: living == nil && current != nil, change: change, current: current, living: living, fence: fence,
+                patched, updates: patch, replaces: living == nil && current != nil, change: change, current: current,
+                living: living, fence: fence,
                 limits: limits)
         case .replace(let state):
             return Self.store(
@@ -39,6 +44,7 @@ public enum FlowTransition: Sendable {
         case .delete:
             return Self.bury(change, living: living, fence: fence)
         case .publish(let events):
+            if events.isEmpty { return .rejected(.emptyPublication) }
             return Self.append(events, change: change, current: current, living: living, fence: fence)
         }
     }

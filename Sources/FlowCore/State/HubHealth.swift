@@ -14,6 +14,7 @@ public final class HubHealth: Sendable {
     }
 
     private let state = Mutex(State())
+    private let failures = Atomic<Int>(0)
 
     public init() {}
 
@@ -25,7 +26,13 @@ public final class HubHealth: Sendable {
     }
 
     public func storeAnswered() { self.change { $0.isStoreAway = false } }
-    public func storeFailed() { self.change { $0.isStoreAway = true } }
+    public func storeFailed() {
+        self.failures.add(1, ordering: .relaxed)
+        self.change { $0.isStoreAway = true }
+    }
+
+    /// How often the store did not do what it was asked.
+    public var storeFailures: Int { self.failures.load(ordering: .relaxed) }
     public func busChanged(isDelivering: Bool) { self.change { $0.isBusDelivering = isDelivering } }
 
     private func change(_ body: (inout State) -> Void) {

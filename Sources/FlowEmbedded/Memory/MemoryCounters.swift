@@ -33,7 +33,9 @@ public final class MemoryCounters: Counters {
         let today = Self.day(of: self.now())
         let known = self.day.load(ordering: .relaxed)
         // Only forward: a clock that is set back does not make today's counts disappear.
-        guard today > known, self.day.compareExchange(expected: known, desired: today, ordering: .relaxed).exchanged else { return }
+        guard today > known, self.day.compareExchange(expected: known, desired: today, ordering: .relaxed).exchanged else {
+            return
+        }
         for cell in self.cells.values { cell.value.store(0, ordering: .relaxed) }
     }
 

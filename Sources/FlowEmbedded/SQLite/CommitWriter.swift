@@ -8,12 +8,17 @@ import Synchronization
 /// ``write(_:in:)`` is called on the database's writer queue only, one call at a time; the lock around the cache is never
 /// waited for.
 final class CommitWriter: Sendable {
+    /// A struct of its own: a closure that is a generic type's very argument is wrapped anew by every access to it.
+    private struct Observer: Sendable {
+        var tell: (@Sendable ([Commit]) -> Void)?
+    }
+
     private let limits: ChangeLimits
     private let epoch: KnownEpoch
     private let trims: TrimList
     private let rows: Mutex<RowCache>
     private let logger: Logger
-    private let observer = Mutex<(@Sendable ([Commit]) -> Void)?>(nil)
+    private let observer = Mutex(Observer())
     #if DEBUG
     /// Batches since the start, for a planted fault.
     let earlyBatches = Atomic<Int>(0)
@@ -27,7 +32,7 @@ final class CommitWriter: Sendable {
         self.logger = logger
     }
 
-    func observe(_ observer: @escaping @Sendable ([Commit]) -> Void) { self.observer.withLock { $0 = observer } }
+    func observe(_ observer: @escaping @Sendable ([Commit]) -> Void) { self.observer.withLock { $0.tell = observer } }
 
     /// Commits the changes, in one transaction if all goes well, tells the observer and answers each.
     func write(_ pending: ArraySlice<PendingChange>, in database: Database) {
@@ -112,7 +117,7 @@ final class CommitWriter: Sendable {
         self.rows.withLock { $0.take(batch.rows) }
         guard !batch.commits.isEmpty else { return }
         self.trims.add(batch.commits.lazy.map { ($0.record.head.flow, $0.record.version) })
-        self.observer.withLock { $0 }?(batch.commits)
+        self.observer.withLock { $0.tell }?(batch.commits)
     }
 
     func forgetRows() { self.rows.withLock { $0.removeAll() } }

@@ -39,8 +39,8 @@ extension Database {
         let head = record.head
         try self.run(
             """
-            INSERT INTO flows (id, client_account_id, status, version, reset_version, created_at, updated_at, deleted_at, fence, state)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            INSERT INTO flows (id, client_account_id, status, version, reset_version, created_at, updated_at, deleted_at,
+                fence, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
             [
                 head.flow.rawValue.databaseValue, head.account.databaseValue, head.status.rawValue.databaseValue,

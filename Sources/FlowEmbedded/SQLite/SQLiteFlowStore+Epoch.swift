@@ -36,7 +36,9 @@ extension SQLiteFlowStore: FencingSequence {
     public func nextFencingToken() async throws(StoreError) -> Int64 {
         try await self.write { database in
             try database.run("UPDATE hub_meta SET fencing = fencing + 1", [])
-            guard let token = try database.first("SELECT fencing FROM hub_meta", [], { $0[0] as Int64 }) else { throw UnreadableRow() }
+            guard let token = try database.first("SELECT fencing FROM hub_meta", [], { $0[0] as Int64 }) else {
+                throw UnreadableRow()
+            }
             return token
         }
     }

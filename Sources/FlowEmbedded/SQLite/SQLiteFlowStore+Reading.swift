@@ -65,10 +65,11 @@ extension SQLiteFlowStore {
                 order = "id"
                 conditions.append("id > ?")
                 arguments.append((after ?? "").databaseValue)
-            case .changed(let since):
+            case .changed(let since, let after):
                 order = "updated_at, id"
-                conditions.append("updated_at >= ?")
+                conditions.append("(updated_at, id) > (?, ?)")
                 arguments.append(since.databaseValue)
+                arguments.append((after?.rawValue ?? "").databaseValue)
             }
             let limit = max(1, query.limit)
             // One more than asked for tells whether there are more.

@@ -67,7 +67,8 @@ public final class SQLiteFlowStore: FlowStore {
         self.trims = TrimList()
         self.reads = Gate(
             maximumCount: configuration.maximumPendingReads, maximumBytes: .max, fullMessage: "too many reads wait")
-        self.writes = Gate(maximumCount: configuration.maximumPendingReads, maximumBytes: .max, fullMessage: "too many writes wait")
+        self.writes = Gate(
+            maximumCount: configuration.maximumPendingReads, maximumBytes: .max, fullMessage: "too many writes wait")
         self.changes = Gate(
             maximumCount: configuration.maximumWaitingChanges, maximumBytes: configuration.maximumWaitingBytes,
             fullMessage: "too many changes wait to be written")
@@ -91,7 +92,8 @@ public final class SQLiteFlowStore: FlowStore {
                 do {
                     try self.pool.close()
                 } catch {
-                    self.logger.warning("The database was not closed in order", metadata: ["reason": "\(StoreError(rolledBack: error))"])
+                    self.logger.warning(
+                        "The database was not closed in order", metadata: ["reason": "\(StoreError(rolledBack: error))"])
                 }
                 done.resume()
             }

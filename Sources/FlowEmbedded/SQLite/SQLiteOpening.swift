@@ -35,7 +35,8 @@ enum SQLiteOpening {
         let pool: DatabasePool
         do {
             pool = try DatabasePool(
-                path: directory + "/" + Self.fileName, configuration: Self.configuration(readers: readers, busySeconds: busySeconds))
+                path: directory + "/" + Self.fileName,
+                configuration: Self.configuration(readers: readers, busySeconds: busySeconds))
             // GRDB sets NORMAL, which may lose the last commits when the power fails.
             try pool.writeWithoutTransaction { try $0.execute(sql: "PRAGMA synchronous = FULL") }
         } catch {

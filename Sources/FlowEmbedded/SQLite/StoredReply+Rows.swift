@@ -16,7 +16,10 @@ extension Database {
 
     func insert(_ reply: StoredReply, to key: String, account: String, at moment: Timestamp) throws {
         try self.run(
-            "INSERT INTO idempotency (account, key, fingerprint, status, flow_id, versions, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            """
+            INSERT INTO idempotency (account, key, fingerprint, status, flow_id, versions, created_at)
+            VALUES (?, ?, ?, ?, ?, ?, ?)
+            """,
             [
                 account.databaseValue, key.databaseValue, reply.fingerprint.databaseValue, reply.status.databaseValue,
                 reply.flow.rawValue.databaseValue, reply.versions.map { "\($0)" }.joined(separator: ",").databaseValue,

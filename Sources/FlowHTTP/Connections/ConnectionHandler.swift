@@ -33,6 +33,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     let loop: LoopContext
     private let guardian: HeadGuard
     private let remote: String
+    private var httpHandlers: [any RemovableChannelHandler]
     private(set) var state = State.idle
     private var context: ChannelHandlerContext?
     /// What came in while a request was being answered.
@@ -40,12 +41,18 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private var isReadHeld = false
     private var deadline: NIODeadline
     private var isQuiescing = false
+    private var hasLeftHTTP = false
     private var peerHasFinished = false
+    /// The channel's own answer takes a detour through locks and existentials, and every delivery asks. The channel tells
+    /// each change while it happens.
+    private(set) var isWritable = true
 
     /// Parts that wait behind a request before the socket is left alone.
     private static let maximumPipelined = 256
 
-    init(loop: LoopContext, guardian: HeadGuard, remote: String) {
+    /// - Parameter httpHandlers: the handlers of HTTP/1.1 between the socket and this one.
+    init(loop: LoopContext, guardian: HeadGuard, httpHandlers: [any RemovableChannelHandler], remote: String) {
+        self.httpHandlers = httpHandlers
         self.loop = loop
         self.guardian = guardian
         self.remote = remote
@@ -62,6 +69,9 @@ final class ConnectionHandler: ChannelDuplexHandler {
     func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        // Behind the head of a stream the HTTP handlers are gone: what comes is bytes, and nobody wants them.
+        if case .streaming = self.state { return }
+        if self.hasLeftHTTP { return }
         self.take(self.unwrapInboundIn(data))
     }
 
@@ -98,6 +108,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
+        self.isWritable = context.channel.isWritable
         if case .streaming(let stream) = self.state { stream.writabilityChanged() }
     }
 
@@ -120,7 +131,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
         switch self.state {
         case .idle, .reading:
             if let error = error as? HeadGuard.HeadTooLarge {
-                self.refuse(error.isRequestLine ? .uriTooLong(self.loop.configuration) : .headersTooLarge(self.loop.configuration))
+                self.refuse(
+                    error.isRequestLine ? .uriTooLong(self.loop.configuration) : .headersTooLarge(self.loop.configuration))
             } else if let error = error as? HTTPParserError {
                 self.refuse(error == .headerOverflow ? .headersTooLarge(self.loop.configuration) : .malformed)
             } else if error is IOError {
@@ -412,8 +424,6 @@ extension ConnectionHandler {
 }
 
 extension ConnectionHandler: StreamOutput {
-    var isWritable: Bool { self.context?.channel.isWritable ?? false }
-
     var queuedBytes: Int {
         guard let options = self.context?.channel.syncOptions else { return 0 }
         return (try? options.getOption(.bufferedWritableBytes)) ?? 0
@@ -429,6 +439,15 @@ extension ConnectionHandler: StreamOutput {
         for (name, value) in extraHeaders { head.writeString("\r\n\(name): \(value)") }
         head.writeStaticString("\r\n\r\n")
         self.write(head)
+        self.leaveHTTP()
+    }
+
+    /// A stream needs no parser any more; they are a third of a connection's memory.
+    private func leaveHTTP() {
+        guard !self.hasLeftHTTP, let pipeline = self.context?.pipeline.syncOperations else { return }
+        self.hasLeftHTTP = true
+        for handler in self.httpHandlers { pipeline.removeHandler(handler, promise: nil) }
+        self.httpHandlers = []
     }
 
     func decline(_ refusal: StreamRefusal) {
@@ -451,6 +470,10 @@ extension ConnectionHandler: StreamOutput {
         self.guardian.context?.write(NIOAny(buffer), promise: nil)
     }
 
+    func send(_ buffer: ByteBuffer) {
+        self.guardian.context?.writeAndFlush(NIOAny(buffer), promise: nil)
+    }
+
     func flush() { self.guardian.context?.flush() }
 
     func finish() {
@@ -470,7 +493,9 @@ private struct ConnectionResponseWriter: ResponseBodyWriter {
 
 extension HTTPProblem {
     fileprivate static var malformed: HTTPProblem {
-        HTTPProblem(.badRequest, "malformed_request", "This is not a request of HTTP/1.1 that the hub can read. The connection is closed.")
+        HTTPProblem(
+            .badRequest, "malformed_request", "This is not a request of HTTP/1.1 that the hub can read. The connection is closed."
+        )
     }
 
     fileprivate static var tooSlow: HTTPProblem {
@@ -479,12 +504,14 @@ extension HTTPProblem {
 
     fileprivate static func bodyTooLarge(_ limit: Int) -> HTTPProblem {
         HTTPProblem(
-            .contentTooLarge, "body_too_large", "A request body may have \(limit) bytes (FLOWHUB_MAX_BODY_BYTES). Send less at a time.")
+            .contentTooLarge, "body_too_large",
+            "A request body may have \(limit) bytes (FLOWHUB_MAX_BODY_BYTES). Send less at a time.")
     }
 
     fileprivate static func uriTooLong(_ configuration: HTTPConfiguration) -> HTTPProblem {
         HTTPProblem(
-            .uriTooLong, "uri_too_long", "A request target may have \(configuration.maximumURIBytes) bytes (FLOWHUB_MAX_URI_BYTES).")
+            .uriTooLong, "uri_too_long",
+            "A request target may have \(configuration.maximumURIBytes) bytes (FLOWHUB_MAX_URI_BYTES).")
     }
 
     fileprivate static func headersTooLarge(_ configuration: HTTPConfiguration) -> HTTPProblem {

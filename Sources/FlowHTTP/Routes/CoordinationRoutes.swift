@@ -54,7 +54,8 @@ struct CoordinationRoutes: Sendable {
     @Sendable private func disconnect(_ request: Request, _ context: HubContext) async throws -> Response {
         try context.require(.admin)
         guard let id = context.parameters.get("connection").flatMap({ ConnectionID($0) }) else {
-            throw HTTPProblem(.badRequest, "bad_connection_id", "A connection id is <instance>.<number>, as GET …/connections lists it.")
+            throw HTTPProblem(
+                .badRequest, "bad_connection_id", "A connection id is <instance>.<number>, as GET …/connections lists it.")
         }
         guard await self.registry.disconnect(id, account: context.principal.account) else {
             throw HTTPProblem.notFound("There is no such connection.")

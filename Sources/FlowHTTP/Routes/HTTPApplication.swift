@@ -18,6 +18,9 @@ struct HTTPApplication: Sendable {
 
     /// - Returns: the answer, and the pattern of the route that made it, for the metrics.
     func respond(to request: Request, channel: any Channel, remote: String) async -> (Response, route: String) {
+        if request.method == .options, request.headers[.accessControlRequestMethod] != nil {
+            return (self.preflight(request), "preflight")
+        }
         let context = HubContext(source: HubContext.Source(channel: channel, logger: self.logger, remote: remote))
         var response: Response
         do {
@@ -32,7 +35,8 @@ struct HTTPApplication: Sendable {
             response = Self.problem(for: error).response
         } catch {
             self.logger.error("A request failed", metadata: ["error": "\(error)", "path": "\(request.uri.path)"])
-            response = HTTPProblem(.internalServerError, "internal", "The hub failed to answer. The reason is in its log.").response
+            response =
+                HTTPProblem(.internalServerError, "internal", "The hub failed to answer. The reason is in its log.").response
         }
         for (name, value) in self.access.cors.headers(for: request.headers[.origin]) {
             if let field = HTTPField.Name(name), response.headers[field] == nil { response.headers[field] = value }
@@ -40,10 +44,20 @@ struct HTTPApplication: Sendable {
         return (response, context.endpointPath ?? "none")
     }
 
+    /// A browser asks before it sends a request that no form could send (Fetch, 3.2.2).
+    private func preflight(_ request: Request) -> Response {
+        var response = Response(status: .noContent)
+        for (name, value) in self.access.cors.preflightHeaders(for: request.headers[.origin]) {
+            if let field = HTTPField.Name(name) { response.headers[field] = value }
+        }
+        return response
+    }
+
     private static func problem(for error: any HTTPResponseError) -> HTTPProblem {
         switch error.status {
         case .notFound:
-            HTTPProblem(.notFound, "not_found", "There is nothing at this address and method. docs/PROTOCOL.md lists what there is.")
+            HTTPProblem(
+                .notFound, "not_found", "There is nothing at this address and method. docs/PROTOCOL.md lists what there is.")
         case .contentTooLarge:
             HTTPProblem(.contentTooLarge, "body_too_large", "The request body is too large.")
         default:

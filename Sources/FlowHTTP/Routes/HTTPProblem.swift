@@ -60,7 +60,9 @@ extension HTTPProblem {
     init(_ error: StoreError) {
         switch error {
         case .unavailable(let reason):
-            self.init(.serviceUnavailable, "store_unavailable", "The store cannot take this now (\(reason)). Nothing was changed; try again.")
+            self.init(
+                .serviceUnavailable, "store_unavailable",
+                "The store cannot take this now (\(reason)). Nothing was changed; try again.")
         case .outcomeUnknown:
             self.init(
                 .serviceUnavailable, "outcome_unknown",

@@ -12,7 +12,12 @@ struct OperationsRoutes: Sendable {
     let version: String
 
     func add(to router: Router<HubContext>) {
-        router.get("health/live") { _, _ in Response.json(.object { $0.key("status"); $0.value("ok") }) }
+        router.get("health/live") { _, _ in
+            Response.json(
+                .object {
+                    $0.key("status"); $0.value("ok")
+                })
+        }
         router.get("health/ready", use: self.ready)
         router.get("metrics", use: self.metrics)
         for asset in PageAsset.all {
@@ -70,6 +75,8 @@ struct OperationsRoutes: Sendable {
             "flowhub_refusals_total", "Streams turned away.", type: "counter", label: "reason",
             ClosingReason.allCases.map { ($0.rawValue, self.services.refusalCounts[$0] ?? 0) })
         text.counter("flowhub_phantom_events_total", "Events above the store's version, dropped.", self.services.table.phantoms)
+        text.counter(
+            "flowhub_store_errors_total", "Times the store did not do what it was asked.", self.services.health.storeFailures)
         let delivery = self.services.health.delivery
         text.labelled(
             "flowhub_delivery_status", "1 for how delivery works just now.", type: "gauge", label: "status",

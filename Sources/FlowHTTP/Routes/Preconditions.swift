@@ -14,7 +14,8 @@ enum Preconditions {
         }
         if let condition = headers[.ifNoneMatch] {
             guard condition == "*" else {
-                throw HTTPProblem(.badRequest, "bad_precondition", "On a change, If-None-Match takes * only: create, never replace.")
+                throw HTTPProblem(
+                    .badRequest, "bad_precondition", "On a change, If-None-Match takes * only: create, never replace.")
             }
             return .absent
         }
@@ -25,7 +26,8 @@ enum Preconditions {
     static func fencing(_ headers: HTTPFields) throws -> FlowChange.Fencing? {
         guard let text = headers[.fencingToken] else { return nil }
         let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-        guard parts.count == 2, Identifier.isValid(parts[0].utf8, maximumLength: 128), let token = Int64(parts[1]), token >= 0 else {
+        guard parts.count == 2, Identifier.isValid(parts[0].utf8, maximumLength: 128), let token = Int64(parts[1]), token >= 0
+        else {
             throw HTTPProblem(.badRequest, "bad_fencing_token", "Fencing-Token is <resource>=<number>, as the lock gave it.")
         }
         return FlowChange.Fencing(resource: String(parts[0]), token: token)
@@ -69,11 +71,21 @@ extension HTTPProblem {
                 .preconditionFailed, "precondition_failed",
                 version == 0
                     ? "There is no such flow." : "The flow is at version \(version). Read it again and decide anew.")
-            self.members = [("version", .object { $0.key("v"); $0.value(version) }.member("v") ?? .null)]
+            self.members = [
+                (
+                    "version",
+                    .object {
+                        $0.key("v"); $0.value(version)
+                    }.member("v") ?? .null
+                )
+            ]
         case .staleFencingToken(let resource, let highest):
             self.init(
                 .conflict, "stale_fencing_token",
-                "A younger holder of the lock \(resource) has written already (token \(highest)). Stop writing, and take the lock again.")
+                "A younger holder of the lock \(resource) has written already (token \(highest)). Stop writing, and take the lock again."
+            )
+        case .emptyPublication:
+            self.init(.unprocessableContent, "empty_batch", "The batch has no events.")
         case .idempotencyConflict:
             self.init(
                 .unprocessableContent, "idempotency_conflict",
@@ -88,7 +100,8 @@ extension HTTPProblem {
                 "The state would be nested deeper than \(limit) levels (FLOWHUB_MAX_JSON_DEPTH).")
         case .reservedStatus:
             self.init(
-                .unprocessableContent, "reserved_status", "The status deleted is the hub's own. DELETE the state to delete the flow.")
+                .unprocessableContent, "reserved_status",
+                "The status deleted is the hub's own. DELETE the state to delete the flow.")
         case .tooManyFences(let limit):
             self.init(
                 .unprocessableContent, "too_many_fences", "A flow remembers the fencing tokens of \(limit) resources at most.")

@@ -57,14 +57,8 @@ struct PublishRoute: Sendable {
                     writer.value(record.version)
                 }, status: .created)
         case .unchanged(let record):
-            return .json(
-                .object { writer in
-                    writer.key("ids")
-                    writer.beginArray()
-                    writer.endArray()
-                    writer.key("version")
-                    writer.value(record.version)
-                })
+            // A publication always makes events; the store's word for anything else is passed on as it is.
+            return .json(.object { $0.key("version"); $0.value(record.version) })
         case .replayed(let reply): return .replay(reply, epoch: self.manager.epoch)
         case .rejected(let rejection): throw HTTPProblem(rejection, of: flow)
         }

@@ -9,7 +9,9 @@ enum FlowAccess { case subscribe, publish }
 extension HubContext {
     /// The flow in the path, if the token allows it.
     func flow(for access: FlowAccess) throws -> FlowID {
-        guard let text = self.parameters.get("flow"), let decoded = PercentCoding.decode(Substring(text)), let flow = FlowID(decoded) else {
+        guard let text = self.parameters.get("flow"), let decoded = PercentCoding.decode(Substring(text)),
+            let flow = FlowID(decoded)
+        else {
             throw HTTPProblem.badFlowID
         }
         switch access {
@@ -48,7 +50,8 @@ extension Request {
         let type = self.mediaType
         if let types, !type.isEmpty, !types.contains(type) {
             var problem = HTTPProblem(
-                .unsupportedMediaType, "unsupported_media_type", "Send \(types.joined(separator: " or ")), not \(type.prefix(80)).")
+                .unsupportedMediaType, "unsupported_media_type",
+                "Send \(types.joined(separator: " or ")), not \(type.prefix(80)).")
             problem.headers[.accept] = types.joined(separator: ", ")
             throw problem
         }

@@ -16,11 +16,13 @@ final class EventStream {
     let principal: Principal
     let remote: String
     let request: StreamRequest
-    unowned let shard: StreamShard
+    let shard: StreamShard
     private(set) var state = State.opening
 
     private var output: (any StreamOutput)?
     private(set) var subscriptions: [Subscription] = []
+    /// Whether it takes a flow's frames as they are: one flow, no filter.
+    let isPlain: Bool
     private let hash: FlowSetHash?
     private var epoch: Epoch
     private var isFeeding = false
@@ -46,6 +48,7 @@ final class EventStream {
         self.shard = shard
         self.output = output
         self.hash = request.flows.count > 1 ? FlowSetHash(of: request.flows) : nil
+        self.isPlain = request.flows.count == 1 && request.types == nil
         self.plan = ResumePlan(
             cursor: request.cursor, flows: request.flows, epoch: epoch, wantsSnapshot: request.wantsSnapshot)
     }
@@ -53,8 +56,6 @@ final class EventStream {
     var wantsPresence: Bool { self.request.wantsPresence }
     var isFeed: Bool { self.request.isFeed }
     var isWritable: Bool { self.output?.isWritable ?? false }
-    /// Whether it takes a flow's frames as they are: one flow, no filter.
-    var isPlain: Bool { self.hash == nil && self.request.types == nil }
     var isOpen: Bool { self.state == .open }
 
     // MARK: Beginning
@@ -187,6 +188,13 @@ final class EventStream {
             }
             self.write(buffer)
         }
+        #if DEBUG
+        if PlantedFault.replayOverlaps.isPlanted,
+            let again = channel.recent.page(after: subscription.reader.cursor - 1, maximumBytes: 1)?.first
+        {
+            self.write(again.bytes)
+        }
+        #endif
         subscription.lastTransient = channel.newestTransient
         channel.sit(subscription)
         if channel.isOver { self.end(subscription, channel.closingReason) }
@@ -234,8 +242,8 @@ final class EventStream {
 
     /// Writes and flushes at once.
     func send(_ buffer: ByteBuffer) {
-        self.output?.write(buffer)
-        self.flush()
+        self.output?.send(buffer)
+        self.countQueue()
     }
 
     /// A block of the hub's own, if the client takes it now; it is not worth a queue.

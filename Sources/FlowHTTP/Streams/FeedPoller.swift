@@ -57,19 +57,25 @@ final class FeedPoller: Sendable {
     private func poll(_ account: String) async {
         guard let since = self.accounts.withLock({ $0[account]?.since }) else { return }
         let began = self.now()
-        let query = FlowQuery(
-            account: account, order: .changed(since: since.advanced(bySeconds: -Self.overlapSeconds)), includesDeleted: true,
-            limit: Self.pageSize)
-        guard let list = try? await self.manager.list(query) else { return }
-        let fresh: [FlowHead] = self.accounts.withLock { accounts in
-            guard var entry = accounts[account] else { return [] }
-            let fresh = list.flows.filter { head in entry.told[head.flow].map { $0 < head.version } ?? true }
-            entry.told = Dictionary(list.flows.map { ($0.flow, $0.version) }, uniquingKeysWith: max)
-            // With more changes than one page holds, the next poll goes on where this one ended.
-            entry.since = list.hasMore ? (list.flows.last?.updatedAt ?? began).advanced(bySeconds: Self.overlapSeconds) : began
-            accounts[account] = entry
-            return fresh
+        var told: [FlowID: Version] = [:]
+        var order = FlowQuery.Order.changed(since: since.advanced(bySeconds: -Self.overlapSeconds), after: nil)
+        var hasMore = true
+        while hasMore {
+            let query = FlowQuery(account: account, order: order, includesDeleted: true, limit: Self.pageSize)
+            // What could not be read is asked for again in a second, from where this round began.
+            guard let page = try? await self.manager.list(query) else { return }
+            guard let last = page.flows.last else { break }
+            hasMore = page.hasMore
+            order = .changed(since: last.updatedAt, after: last.flow)
+            let known = self.accounts.withLock { $0[account]?.told ?? [:] }
+            let fresh = page.flows.filter { head in known[head.flow].map { $0 < head.version } ?? true }
+            for head in page.flows { told[head.flow] = head.version }
+            if !fresh.isEmpty { self.loops.onEach { $0.shard.feed(fresh, account: account) } }
         }
-        if !fresh.isEmpty { self.loops.onEach { $0.shard.feed(fresh, account: account) } }
+        let versions = told
+        self.accounts.withLock { accounts in
+            accounts[account]?.told = versions
+            accounts[account]?.since = began
+        }
     }
 }

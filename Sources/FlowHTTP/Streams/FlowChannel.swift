@@ -8,7 +8,7 @@ import NIOCore
 /// the readers behind them.
 final class FlowChannel {
     let flow: FlowID
-    unowned let shard: StreamShard
+    let shard: StreamShard
 
     private(set) var isOpen = false
     private(set) var epoch: Epoch

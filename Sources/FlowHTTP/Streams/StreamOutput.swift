@@ -14,6 +14,8 @@ protocol StreamOutput: AnyObject {
     /// Answers with something else than a stream; instead of ``begin(extraHeaders:)``.
     func decline(_ refusal: StreamRefusal)
     func write(_ buffer: ByteBuffer)
+    /// Writes and flushes.
+    func send(_ buffer: ByteBuffer)
     func flush()
     /// Sends what is queued, if the peer takes it, and ends.
     func finish()

@@ -73,7 +73,8 @@ struct StreamRequest {
         for name in text.split(separator: ",").prefix(65) {
             guard let type = EventType(name) else {
                 throw Malformed(
-                    code: "bad_event_type", detail: "An event type is 1 to 64 of A-Z a-z 0-9 _ . : -; separate several by commas.")
+                    code: "bad_event_type", detail: "An event type is 1 to 64 of A-Z a-z 0-9 _ . : -; separate several by commas."
+                )
             }
             types.insert(type)
         }
@@ -114,7 +115,9 @@ enum PercentCoding {
         while let byte = iterator.next() {
             switch byte {
             case UInt8(ascii: "%"):
-                guard let high = iterator.next().flatMap(Self.digit), let low = iterator.next().flatMap(Self.digit) else { return nil }
+                guard let high = iterator.next().flatMap(Self.digit), let low = iterator.next().flatMap(Self.digit) else {
+                    return nil
+                }
                 bytes.append(high << 4 | low)
             case UInt8(ascii: "+") where plusIsSpace:
                 bytes.append(UInt8(ascii: " "))

@@ -127,6 +127,8 @@ final class StreamShard {
         self.openings[ObjectIdentifier(stream)] = nil
         self.beat.insert(stream)
         self.change(.register(stream.registryEntries))
+        self.services.logger.debug(
+            "A stream began", metadata: ["connection": "\(stream.number)", "flows": "\(stream.request.flows.count)"])
         stream.begin(channels: channels, extraHeaders: stream.request.responseHeaders)
     }
 
@@ -152,6 +154,7 @@ final class StreamShard {
     /// The stream ended, for whatever reason.
     func closed(_ stream: EventStream) {
         self.streamCount -= 1
+        self.services.logger.debug("A stream ended", metadata: ["connection": "\(stream.number)"])
         self.services.leave(stream.principal)
         if self.openings.removeValue(forKey: ObjectIdentifier(stream)) != nil { return }
         self.beat.remove(stream)

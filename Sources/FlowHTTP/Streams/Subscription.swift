@@ -5,7 +5,8 @@ import NIOCore
 ///
 /// Confined to the event loop of its channel.
 final class Subscription {
-    unowned let stream: EventStream
+    /// A cycle while the stream lives; its end takes the subscriptions away.
+    let stream: EventStream
     let channel: FlowChannel
     /// Its place in the stream's cursor.
     let index: Int

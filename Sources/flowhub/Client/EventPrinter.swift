@@ -34,11 +34,13 @@ struct EventPrinter {
             let delivery = data.member("delivery")?.stringValue ?? "ok"
             defer { self.delivery = delivery }
             if delivery == self.delivery { return "" }
-            return self.row(time: time, flow: nil, mark: "", type: "delivery", text: self.palette.yellow(Terminal.harmless(delivery)))
+            return self.row(
+                time: time, flow: nil, mark: "", type: "delivery", text: self.palette.yellow(Terminal.harmless(delivery)))
         }
         if mark.isEmpty, let progress = data.member("data").flatMap({ Progress($0) }) {
             let bar = "\(progress.bar(self.palette)) \(Terminal.harmless(progress.note))"
-            return self.row(time: time, flow: flow, mark: "~", type: event.type, text: bar, progressOf: "\(flow ?? "") \(event.type)")
+            return self.row(
+                time: time, flow: flow, mark: "~", type: event.type, text: bar, progressOf: "\(flow ?? "") \(event.type)")
         }
         let text: String
         switch event.type {

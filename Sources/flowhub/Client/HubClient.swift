@@ -101,7 +101,8 @@ struct HubClient {
     func unreachable(_ error: any Error) -> CommandFailure {
         CommandFailure(
             .unreachable,
-            "\(Terminal.harmless(self.hub.base)) could not be reached (\(Self.words(error))). Is the hub running, and is --url right?")
+            "\(Terminal.harmless(self.hub.base)) could not be reached (\(Self.words(error))). Is the hub running, and is --url right?"
+        )
     }
 
     private enum Outcome {
@@ -154,7 +155,8 @@ struct HubClient {
         error is NIOConnectionError || (error as? HTTPClientError) == .connectTimeout
     }
 
-    private static func words(_ error: any Error) -> String {
+    /// Why no connection came about, in few words.
+    static func words(_ error: any Error) -> String {
         if let error = error as? NIOConnectionError {
             return error.dnsAError != nil && error.connectionErrors.isEmpty
                 ? "the name is not known" : error.connectionErrors.first.map { Self.words($0.error) } ?? "no address"

@@ -3,7 +3,8 @@ import FlowCore
 extension JSONText {
     /// Laid out for reading, two spaces a level. Numbers, escapes and the members' order stay as they are.
     var pretty: String {
-        var scanner = JSONScanner(self.bytes, limits: JSONLimits(maximumDepth: JSONLimits.greatestDepth, maximumNumberLength: .max))
+        var scanner = JSONScanner(
+            self.bytes, limits: JSONLimits(maximumDepth: JSONLimits.greatestDepth, maximumNumberLength: .max))
         var result: [UInt8] = []
         var depth = 0
         // What was written last decides what stands between it and the next token.

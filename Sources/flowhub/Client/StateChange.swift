@@ -11,7 +11,9 @@ struct WriteConditions: ParsableArguments {
     @Flag(help: "Only if the flow does not exist yet.")
     var createOnly = false
 
-    @Option(help: ArgumentHelp("The fencing token of a lock that is held; a younger holder's write makes it fail.", valueName: "resource=n"))
+    @Option(
+        help: ArgumentHelp(
+            "The fencing token of a lock that is held; a younger holder's write makes it fail.", valueName: "resource=n"))
     var fencing: String?
 
     @Option(help: ArgumentHelp("Name this request, so that it takes effect once. (default: a random one)", valueName: "key"))

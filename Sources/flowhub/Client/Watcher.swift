@@ -49,14 +49,17 @@ struct Watcher {
             let failure: CommandFailure
             do {
                 if let ending = try await self.connection(show) { return ending }
-                failure = CommandFailure(.unreachable, self.farewell.map { "the hub closed the stream (\($0))" } ?? "the stream ended")
+                failure = CommandFailure(
+                    .unreachable, self.farewell.map { "the hub closed the stream (\($0))" } ?? "the stream ended")
             } catch let error as Interruption {
                 failure = CommandFailure(.unreachable, error.reason)
             }
             if self.policy.failures == 0 { lastGood = clock.now }
             if self.giveUpAfter > 0, clock.now - lastGood > .seconds(self.giveUpAfter) {
                 throw CommandFailure(
-                    .unreachable, "\(Self.open(failure.message)); given up after \(self.giveUpAfter) s. Is the hub running, and is --url right?")
+                    .unreachable,
+                    "\(Self.open(failure.message)); given up after \(self.giveUpAfter) s. Is the hub running, and is --url right?"
+                )
             }
             let delay = self.policy.nextDelay(using: &self.generator)
             try show(.lost(reason: Self.open(failure.message), nextInMilliseconds: delay))

@@ -125,7 +125,8 @@ enum BenchSetup {
     static func needFiles(_ sockets: Int) throws(CommandFailure) {
         let limit = FileLimit.raise()
         guard limit >= UInt64(sockets) + 64 else {
-            throw CommandFailure(.usage, "This process may open \(limit) files and needs \(sockets + 64). Raise it with ulimit -n.")
+            throw CommandFailure(
+                .usage, "This process may open \(limit) files and needs \(sockets + 64). Raise it with ulimit -n.")
         }
     }
 

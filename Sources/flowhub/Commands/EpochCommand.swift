@@ -22,7 +22,9 @@ struct EpochCommand: AsyncParsableCommand {
         subcommands: [Show.self, Bump.self], defaultSubcommand: Show.self)
 
     struct Location: ParsableArguments {
-        @Option(help: ArgumentHelp("Folder of the embedded store. (environment: FLOWHUB_DATA; default: ./flowhub-data)", valueName: "dir"))
+        @Option(
+            help: ArgumentHelp(
+                "Folder of the embedded store. (environment: FLOWHUB_DATA; default: ./flowhub-data)", valueName: "dir"))
         var data: String?
 
         func open() throws -> SQLiteFlowStore {

@@ -81,7 +81,7 @@ struct HistoryCommand: AsyncParsableCommand {
 
     func run() async throws {
         let flow = try FlowID.argument(self.flow)
-        guard (1...10_000).contains(self.limit) else { throw CommandFailure(.usage, "--limit takes 1 to 10000.") }
+        guard (1...1000).contains(self.limit) else { throw CommandFailure(.usage, "--limit takes 1 to 1000.") }
         guard (self.after ?? 0) >= 0 else { throw CommandFailure(.usage, "--after takes a version: 0 or more.") }
         let target = "/v1/flows/\(flow)/history?limit=\(self.limit)" + (self.after.map { "&after=\($0)" } ?? "")
         try await self.options.withClient { client in

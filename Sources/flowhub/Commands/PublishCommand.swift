@@ -71,7 +71,8 @@ struct PublishCommand: AsyncParsableCommand {
             if self.options.json {
                 try Terminal.show(body?.string ?? "{}")
             } else if let ids = body?.member("ids")?.elements, let last = ids.last {
-                try Terminal.show("\(ids.count) events, the last one with id \(Terminal.harmless(last.stringValue ?? last.string))")
+                try Terminal.show(
+                    "\(ids.count) events, the last one with id \(Terminal.harmless(last.stringValue ?? last.string))")
             } else if let version = body?.member("version")?.intValue {
                 let id = body?.member("id")?.stringValue.map { ", id \(Terminal.harmless($0))" } ?? ""
                 try Terminal.show("version \(version)\(id)")
@@ -86,7 +87,9 @@ struct PublishCommand: AsyncParsableCommand {
         guard let type = EventType(text) else {
             throw CommandFailure(.usage, "\"\(Terminal.harmless(text))\" is no type of events: take 1 to 64 of A-Za-z0-9_.:-")
         }
-        guard !type.isReserved else { throw CommandFailure(.usage, "Events of type \(type) are the hub's own. Take another name.") }
+        guard !type.isReserved else {
+            throw CommandFailure(.usage, "Events of type \(type) are the hub's own. Take another name.")
+        }
         return type
     }
 

@@ -33,7 +33,9 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "Port to listen on; 0 takes a free one. (environment: PORT; default: 8080)")
     var port: Int?
 
-    @Option(help: ArgumentHelp("Folder of the embedded store. (environment: FLOWHUB_DATA; default: ./flowhub-data)", valueName: "dir"))
+    @Option(
+        help: ArgumentHelp("Folder of the embedded store. (environment: FLOWHUB_DATA; default: ./flowhub-data)", valueName: "dir")
+    )
     var data: String?
 
     func run() async throws {
@@ -87,7 +89,7 @@ struct ServeCommand: AsyncParsableCommand {
             configuration.instance = "i" + String(UInt64.random(in: .min ... .max), radix: 36)
         }
         if configuration.http.eventLoops == 0 {
-            configuration.http.eventLoops = max(1, ProcessInfo.processInfo.activeProcessorCount)
+            configuration.http.eventLoops = Processors.allowed()
         }
         let files = Int(min(FileLimit.raise(), 1_048_576))
         if ProcessInfo.processInfo.environment["FLOWHUB_MAX_CONNECTIONS"] == nil {

@@ -109,7 +109,8 @@ struct StatePutCommand: AsyncParsableCommand {
     @OptionGroup var conditions: WriteConditions
 
     func run() async throws {
-        try await StateAnswer.change(.put, self.flow, try CommandInput.json(self.json), try self.conditions.headers(), self.options)
+        try await StateAnswer.change(
+            .put, self.flow, try CommandInput.json(self.json), try self.conditions.headers(), self.options)
     }
 }
 

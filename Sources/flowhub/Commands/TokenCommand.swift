@@ -41,7 +41,8 @@ struct TokenCommand: AsyncParsableCommand {
 
     func run() async throws {
         guard let key = HubOptions.environment("FLOWHUB_JWT_KEY") else {
-            throw CommandFailure(.usage, "FLOWHUB_JWT_KEY is not set. Give it the key that the hub has, such as: openssl rand -hex 32")
+            throw CommandFailure(
+                .usage, "FLOWHUB_JWT_KEY is not set. Give it the key that the hub has, such as: openssl rand -hex 32")
         }
         let subscribe = try self.subscribe.map { try Self.pattern($0) }
         let publish = try self.publish.map { try Self.pattern($0) }

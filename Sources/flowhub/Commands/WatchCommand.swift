@@ -67,7 +67,8 @@ struct WatchCommand: AsyncParsableCommand {
             let ending = try await watcher.run { notice in
                 switch notice {
                 case .connected(let cursor):
-                    Terminal.say("connected to \(client.hub.host)\(cursor.isEmpty ? "" : ", going on after \(Terminal.harmless(cursor))")")
+                    Terminal.say(
+                        "connected to \(client.hub.host)\(cursor.isEmpty ? "" : ", going on after \(Terminal.harmless(cursor))")")
                 case .lost(let reason, let milliseconds):
                     Terminal.say("\(reason); next attempt in \(Double(milliseconds / 100) / 10) s")
                 case .event(let event):
@@ -113,7 +114,8 @@ struct WatchCommand: AsyncParsableCommand {
             var names: [String] = []
             for name in types.split(separator: ",") {
                 guard let type = EventType(name) else {
-                    throw CommandFailure(.usage, "\"\(Terminal.harmless(name))\" is no type of events: take 1 to 64 of A-Za-z0-9_.:-")
+                    throw CommandFailure(
+                        .usage, "\"\(Terminal.harmless(name))\" is no type of events: take 1 to 64 of A-Za-z0-9_.:-")
                 }
                 names.append(type.rawValue)
             }

@@ -17,7 +17,8 @@ struct Setting: Sendable {
     // MARK: Kinds
 
     static func number<Value: FixedWidthInteger & Sendable>(
-        _ key: String, _ path: any WritableKeyPath<HubConfiguration, Value> & Sendable, _ range: ClosedRange<Value>, _ summary: String,
+        _ key: String, _ path: any WritableKeyPath<HubConfiguration, Value> & Sendable, _ range: ClosedRange<Value>,
+        _ summary: String,
         standard: String? = nil
     ) -> Setting {
         Setting(
@@ -33,7 +34,8 @@ struct Setting: Sendable {
     }
 
     static func text(
-        _ key: String, _ path: any WritableKeyPath<HubConfiguration, String> & Sendable, _ summary: String, standard: String? = nil
+        _ key: String, _ path: any WritableKeyPath<HubConfiguration, String> & Sendable, _ summary: String,
+        standard: String? = nil
     ) -> Setting {
         Setting(
             key: key, summary: summary, standard: standard ?? HubConfiguration()[keyPath: path], range: "text", isSecret: false
@@ -43,7 +45,8 @@ struct Setting: Sendable {
     }
 
     static func optional(
-        _ key: String, _ path: any WritableKeyPath<HubConfiguration, String?> & Sendable, _ summary: String, isSecret: Bool = false
+        _ key: String, _ path: any WritableKeyPath<HubConfiguration, String?> & Sendable, _ summary: String,
+        isSecret: Bool = false
     ) -> Setting {
         Setting(key: key, summary: summary, standard: "", range: "text", isSecret: isSecret) { configuration, text in
             configuration[keyPath: path] = text
@@ -58,13 +61,15 @@ struct Setting: Sendable {
             isSecret: false
         ) { configuration, text in
             guard choices.contains(text) else {
-                throw HubConfiguration.Invalid(key: key, problem: "must be one of \(choices.joined(separator: ", ")), not \"\(text)\"")
+                throw HubConfiguration.Invalid(
+                    key: key, problem: "must be one of \(choices.joined(separator: ", ")), not \"\(text)\"")
             }
             configuration[keyPath: path] = text
         }
     }
 
-    static func flag(_ key: String, _ path: any WritableKeyPath<HubConfiguration, Bool> & Sendable, _ summary: String) -> Setting {
+    static func flag(_ key: String, _ path: any WritableKeyPath<HubConfiguration, Bool> & Sendable, _ summary: String) -> Setting
+    {
         Setting(
             key: key, summary: summary, standard: "\(HubConfiguration()[keyPath: path])", range: "true, false", isSecret: false
         ) { configuration, text in
@@ -76,7 +81,9 @@ struct Setting: Sendable {
         }
     }
 
-    static func list(_ key: String, _ path: any WritableKeyPath<HubConfiguration, [String]> & Sendable, _ summary: String) -> Setting {
+    static func list(_ key: String, _ path: any WritableKeyPath<HubConfiguration, [String]> & Sendable, _ summary: String)
+        -> Setting
+    {
         Setting(key: key, summary: summary, standard: "", range: "separated by commas", isSecret: false) { configuration, text in
             configuration[keyPath: path] = text.split(separator: ",").map { entry in
                 let trimmed = entry.drop { $0 == " " }

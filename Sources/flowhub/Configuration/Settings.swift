@@ -23,7 +23,8 @@ extension Setting {
 
     private static let access: [Setting] = [
         .optional(
-            "FLOWHUB_JWT_KEY", \.access.hmacKey, "HS256 key of tokens, 32 bytes or more. With neither key nor key set the hub is open.",
+            "FLOWHUB_JWT_KEY", \.access.hmacKey,
+            "HS256 key of tokens, 32 bytes or more. With neither key nor key set the hub is open.",
             isSecret: true),
         .optional("FLOWHUB_JWKS", \.access.jwksPath, "File with a JSON Web Key Set (HS256, RS256, ES256, EdDSA)."),
         .optional("FLOWHUB_JWT_AUDIENCE", \.access.audience, "What a token's aud must hold."),
@@ -49,25 +50,33 @@ extension Setting {
             "FLOWHUB_MAX_QUEUED_BYTES_PER_SUBSCRIBER", \.streams.maximumQueuedBytesPerSubscriber, 4_096...16_777_216,
             "Bytes that wait for one slow subscriber; beyond, it is fed from history."),
         .number("FLOWHUB_HEARTBEAT_SECONDS", \.streams.heartbeatSeconds, 1...300, "Between two heartbeats of a stream."),
-        .number("FLOWHUB_RETRY_MS", \.streams.retryMilliseconds, 10...600_000, "What clients wait before they reconnect, on average."),
-        .number("FLOWHUB_LINGER_MS", \.streams.lingerMilliseconds, 0...3_600_000, "How long an ended flow waits for late events."),
+        .number(
+            "FLOWHUB_RETRY_MS", \.streams.retryMilliseconds, 10...600_000, "What clients wait before they reconnect, on average."),
+        .number(
+            "FLOWHUB_LINGER_MS", \.streams.lingerMilliseconds, 0...3_600_000, "How long an ended flow waits for late events."),
         .number("FLOWHUB_OPEN_SECONDS", \.streams.openSeconds, 1...60, "How long a new stream waits for the store."),
     ]
 
     private static let requests: [Setting] = [
-        .number("FLOWHUB_MAX_BODY_BYTES", \.http.maximumBodyBytes, 1_024...1_073_741_824, "Size of a request body. Over it: 413."),
-        .number("FLOWHUB_MAX_HEADER_BYTES", \.http.maximumHeaderBytes, 1_024...1_048_576, "Size of all header fields. Over it: 431."),
+        .number(
+            "FLOWHUB_MAX_BODY_BYTES", \.http.maximumBodyBytes, 1_024...1_073_741_824, "Size of a request body. Over it: 413."),
+        .number(
+            "FLOWHUB_MAX_HEADER_BYTES", \.http.maximumHeaderBytes, 1_024...1_048_576, "Size of all header fields. Over it: 431."),
         .number("FLOWHUB_MAX_URI_BYTES", \.http.maximumURIBytes, 256...1_048_576, "Size of a request target. Over it: 414."),
         .number(
-            "FLOWHUB_MAX_STATE_BYTES", \.http.changeLimits.maximumStateBytes, 1_024...67_108_864, "Size of a flow's state. Over it: 413."),
-        .number("FLOWHUB_MAX_EVENT_BYTES", \.http.maximumEventBytes, 1_024...67_108_864, "Size of one event's data. Over it: 413."),
+            "FLOWHUB_MAX_STATE_BYTES", \.http.changeLimits.maximumStateBytes, 1_024...67_108_864,
+            "Size of a flow's state. Over it: 413."),
+        .number(
+            "FLOWHUB_MAX_EVENT_BYTES", \.http.maximumEventBytes, 1_024...67_108_864, "Size of one event's data. Over it: 413."),
         .number("FLOWHUB_MAX_BATCH_EVENTS", \.http.maximumBatchEvents, 1...100_000, "Events of one publication. Over it: 413."),
         .number("FLOWHUB_MAX_JSON_DEPTH", \.http.maximumJSONDepth, 1...512, "Nesting of JSON. Over it: 400."),
         .number(
             "FLOWHUB_MAX_ORDINARY_CONNECTIONS", \.http.maximumOrdinaryConnections, 16...1_000_000,
             "Connections without an event stream, for each event loop. Over it they are closed."),
-        .number("FLOWHUB_HEAD_TIMEOUT_SECONDS", \.http.headTimeoutSeconds, 1...3_600, "For a request's head to arrive. Over it: 408."),
-        .number("FLOWHUB_BODY_TIMEOUT_SECONDS", \.http.bodyTimeoutSeconds, 1...3_600, "For a request's body to arrive. Over it: 408."),
+        .number(
+            "FLOWHUB_HEAD_TIMEOUT_SECONDS", \.http.headTimeoutSeconds, 1...3_600, "For a request's head to arrive. Over it: 408."),
+        .number(
+            "FLOWHUB_BODY_TIMEOUT_SECONDS", \.http.bodyTimeoutSeconds, 1...3_600, "For a request's body to arrive. Over it: 408."),
         .number("FLOWHUB_IDLE_TIMEOUT_SECONDS", \.http.idleTimeoutSeconds, 1...3_600, "Between two requests of a connection."),
     ]
 
@@ -75,7 +84,9 @@ extension Setting {
         .number(
             "FLOWHUB_HISTORY_SECONDS", \.loop.retention.historySeconds, 1...3_153_600_000, "Age at which events are pruned."),
         .number("FLOWHUB_HISTORY_EVENTS", \.loop.retention.historyEvents, 1...100_000_000, "Events that are kept of one flow."),
-        .number("FLOWHUB_IDEMPOTENCY_SECONDS", \.loop.retention.replySeconds, 60...31_536_000, "How long an Idempotency-Key is remembered."),
+        .number(
+            "FLOWHUB_IDEMPOTENCY_SECONDS", \.loop.retention.replySeconds, 60...31_536_000,
+            "How long an Idempotency-Key is remembered."),
         .number("FLOWHUB_PRUNE_SECONDS", \.loop.pruneSeconds, 1...86_400, "Between two rounds of pruning."),
     ]
 

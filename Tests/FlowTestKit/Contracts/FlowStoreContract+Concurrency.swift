@@ -109,8 +109,11 @@ extension FlowStoreContract {
         },
         Case("Everything is there after closing and opening again") { subject in
             let id = try flow("a")
-            for number in 1...5 { _ = try await subject.store.patch(id, #"{"n":\#(number)}"#) }
+            for number in 1...5 {
+                #expect(try await subject.store.patch(id, #"{"n":\#(number)}"#).record?.version == Version(number))
+            }
             let record = try await subject.store.load(id)
+            #expect(record?.version == 5)
             let events = try await subject.store.allEvents(of: id)
             let epoch = subject.store.epoch
             let store = try await subject.reopen()

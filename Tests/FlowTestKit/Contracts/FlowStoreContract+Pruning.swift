@@ -19,7 +19,9 @@ extension FlowStoreContract {
             var policy = RetentionPolicy()
             policy.historySeconds = 100
             policy.batch = 3
-            for second in 0..<10 { _ = try await store.publish(id, ["\(second)"], at: start.advanced(bySeconds: Int64(second) * 10)) }
+            for second in 0..<10 {
+                _ = try await store.publish(id, ["\(second)"], at: start.advanced(bySeconds: Int64(second) * 10))
+            }
             #expect(try await Self.prune(store, policy, now: start.advanced(bySeconds: 100)) == 0)
             #expect(try await Self.prune(store, policy, now: start.advanced(bySeconds: 145)) == 5)
             let page = try await store.page(of: id, after: 0, limit: PageLimit())

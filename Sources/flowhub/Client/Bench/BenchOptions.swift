@@ -18,7 +18,8 @@ struct BenchOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Measure this process, which must be the hub, on this machine.", valueName: "pid"))
     var serverPid: Int?
 
-    @Option(help: ArgumentHelp("What the names of the flows begin with. (default: bench- and a random number)", valueName: "prefix"))
+    @Option(
+        help: ArgumentHelp("What the names of the flows begin with. (default: bench- and a random number)", valueName: "prefix"))
     var prefix: String?
 
     @Flag(help: "Leave the flows that were made, instead of deleting them.")
@@ -29,9 +30,12 @@ struct BenchOptions: ParsableArguments {
 
     func target() throws(CommandFailure) -> BenchTarget {
         let url = try self.hub.hub()
-        guard !url.isSecure else { throw CommandFailure(.usage, "bench measures http:// only. Take the hub's own port, not a proxy's.") }
+        guard !url.isSecure else {
+            throw CommandFailure(.usage, "bench measures http:// only. Take the hub's own port, not a proxy's.")
+        }
         guard url.isLoopback || self.allowRemote else {
-            throw CommandFailure(.usage, "\(Terminal.harmless(url.host)) is another machine. --allow-remote if you may put load on it.")
+            throw CommandFailure(
+                .usage, "\(Terminal.harmless(url.host)) is another machine. --allow-remote if you may put load on it.")
         }
         try Self.check(self.size, 64...65_536, "--size")
         try Self.check(self.duration, 1...600, "--duration")

@@ -21,7 +21,9 @@ final class BenchRequester: ChannelInboundHandler {
     private var body: [UInt8] = []
 
     init(target: BenchTarget, contentType: String) {
-        var headers = HTTPHeaders([("Host", target.hub.authority), ("User-Agent", "flowhub-bench"), ("Content-Type", contentType)])
+        var headers = HTTPHeaders([
+            ("Host", target.hub.authority), ("User-Agent", "flowhub-bench"), ("Content-Type", contentType),
+        ])
         if let authorization = target.authorization { headers.add(name: "Authorization", value: authorization) }
         self.headers = headers
         self.path = target.hub.path

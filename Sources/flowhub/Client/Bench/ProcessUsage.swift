@@ -22,7 +22,8 @@ struct ProcessUsage: Hashable, Sendable {
         guard fields.count > 12, let user = Double(fields[11]), let system = Double(fields[12]) else { return nil }
         self.cpuSeconds = (user + system) / ticksPerSecond
         let line = status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") }
-        guard let line, let kib = line.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first.flatMap({ Double($0) })
+        guard let line,
+            let kib = line.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first.flatMap({ Double($0) })
         else { return nil }
         self.residentKiB = kib
     }

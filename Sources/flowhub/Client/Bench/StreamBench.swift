@@ -96,7 +96,7 @@ final class StreamBench {
                 }
                 .connect(host: self.plan.target.host, port: self.plan.target.hub.port)
                 .assumeIsolated()
-                .whenFailure { [weak self] error in self?.fail("A subscriber could not connect: \(error).") }
+                .whenFailure { [weak self] error in self?.fail("A subscriber could not connect: \(HubClient.words(error)).") }
         }
     }
 
@@ -116,7 +116,7 @@ final class StreamBench {
         EventLoopFuture.whenAllSucceed(connecting, on: self.loop).assumeIsolated().whenComplete { [weak self] result in
             guard let self, self.phase == .settling else { return }
             switch result {
-            case .failure(let error): self.fail("A publisher could not connect: \(error).")
+            case .failure(let error): self.fail("A publisher could not connect: \(HubClient.words(error)).")
             case .success(let publishers): self.begin(publishers.map(\.value))
             }
         }
@@ -124,7 +124,8 @@ final class StreamBench {
 
     private func begin(_ publishers: [BenchRequester]) {
         guard self.closed == 0 else {
-            return self.fail("The hub closed \(self.closed) streams before anything was published. Is there a limit on connections?")
+            return self.fail(
+                "The hub closed \(self.closed) streams before anything was published. Is there a limit on connections?")
         }
         self.publishers = publishers
         self.unanswered = publishers.map { _ in [] }
@@ -158,14 +159,19 @@ final class StreamBench {
             let gap = 1_000_000_000 / UInt64(rate)
             while self.nextPublication <= now {
                 self.nextPublication += gap
-                if self.unanswered.reduce(0, { $0 + $1.count }) < Self.maximumUnanswered { self.publish() } else { self.figures.skipped += 1 }
+                if self.unanswered.reduce(0, { $0 + $1.count }) < Self.maximumUnanswered {
+                    self.publish()
+                } else {
+                    self.figures.skipped += 1
+                }
             }
         } else if self.ledger.due > 0, now > self.lastArrival + Self.stallNanoseconds {
             self.stalls += 1
             self.lastArrival = now
             self.ledger.writeOff(now: now)
             if self.stalls >= Self.maximumStalls, self.phase != .draining {
-                return self.fail("Deliveries stopped \(self.stalls) times for 3 s. Nothing that was measured would mean anything.")
+                return self.fail(
+                    "Deliveries stopped \(self.stalls) times for 3 s. Nothing that was measured would mean anything.")
             }
             self.pump()
         }
@@ -210,7 +216,8 @@ final class StreamBench {
 
     private func finishWhenDrained(until deadline: UInt64) {
         guard self.ledger.due > 0, Self.now < deadline else {
-            return self.promise.succeed(self.figures.report(self.plan, lost: self.ledger.due + self.ledger.writtenOff, closed: self.closed))
+            return self.promise.succeed(
+                self.figures.report(self.plan, lost: self.ledger.due + self.ledger.writtenOff, closed: self.closed))
         }
         self.after(.milliseconds(20)) { $0.finishWhenDrained(until: deadline) }
     }

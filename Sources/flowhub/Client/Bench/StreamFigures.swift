@@ -54,7 +54,8 @@ struct StreamFigures {
             Self.cpu(self.beforeConnect, self.afterConnect).map { $0 * 1e6 / connections }, decimals: 1)
         if let before = self.beforeConnect, let after = self.afterConnect {
             report.add(
-                "kib_per_conn", "server KiB a connection", max(0, after.residentKiB - before.residentKiB) / connections, decimals: 2)
+                "kib_per_conn", "server KiB a connection", max(0, after.residentKiB - before.residentKiB) / connections,
+                decimals: 2)
         }
         report.add("published", "publications", self.publishedMeasured)
         report.add("published_per_s", "publications a second", Double(self.publishedMeasured) / seconds, decimals: 1)

@@ -1,0 +1,178 @@
+import FlowCore
+import Synchronization
+
+/// A store in memory whose loads wait at a gate, and which can be made to fail.
+final class FakeStore: FlowStore {
+    struct State {
+        var known = Sample.epoch
+        /// The epoch of the history itself.
+        var actual = Sample.epoch
+        var records: [FlowID: FlowRecord] = [:]
+        var loads = 0
+        var applies = 0
+        var failure: StoreError?
+        var isGateShut = false
+        var waiting: [CheckedContinuation<Void, Never>] = []
+        var observer: (@Sendable ([Commit]) -> Void)?
+    }
+
+    let state = Mutex(State())
+
+    var epoch: Epoch { self.state.withLock { $0.known } }
+
+    private func check() throws(StoreError) {
+        let failure: StoreError? = self.state.withLock { $0.failure ?? ($0.known == $0.actual ? nil : .epochChanged) }
+        if let failure { throw failure }
+    }
+
+    func apply(_ change: FlowChange) async throws(StoreError) -> FlowOutcome {
+        self.state.withLock { $0.applies += 1 }
+        try self.check()
+        return self.state.withLock { state in
+            let current = state.records[change.flow]
+            switch FlowTransition.decide(change, current: current, epoch: state.actual, limits: .init()) {
+            case .unchanged(let record): return .unchanged(record)
+            case .rejected(let rejection): return .rejected(rejection)
+            case .write(let record, let events, let created):
+                state.records[change.flow] = record
+                state.observer?([Commit(record: record, events: events, epoch: state.actual)])
+                return .applied(record, events: events, created: created)
+            }
+        }
+    }
+
+    func observeCommits(_ observer: @escaping @Sendable ([Commit]) -> Void) { self.state.withLock { $0.observer = observer } }
+
+    func load(_ flow: FlowID) async throws(StoreError) -> FlowRecord? {
+        try self.check()
+        let record = self.state.withLock { state in
+            state.loads += 1
+            return state.records[flow]
+        }
+        await withCheckedContinuation { continuation in
+            let isShut = self.state.withLock { state in
+                if state.isGateShut { state.waiting.append(continuation) }
+                return state.isGateShut
+            }
+            if !isShut { continuation.resume() }
+        }
+        return record
+    }
+
+    func openGate() {
+        let waiting = self.state.withLock { state in
+            state.isGateShut = false
+            defer { state.waiting = [] }
+            return state.waiting
+        }
+        for continuation in waiting { continuation.resume() }
+    }
+
+    func page(of flow: FlowID, after: Version, limit: PageLimit) async throws(StoreError) -> EventPage {
+        try self.check()
+        return EventPage(head: nil, events: [])
+    }
+
+    func heads(of flows: [FlowID]) async throws(StoreError) -> [FlowHead] {
+        try self.check()
+        return []
+    }
+
+    func list(_ query: FlowQuery) async throws(StoreError) -> FlowList {
+        try self.check()
+        return FlowList(flows: [], hasMore: false)
+    }
+
+    func prune(_ policy: RetentionPolicy, now: Timestamp) async throws(StoreError) -> Int { 0 }
+
+    func refreshEpoch() async throws(StoreError) -> Epoch {
+        self.state.withLock { state in
+            state.known = state.actual
+            return state.actual
+        }
+    }
+
+    func raiseEpoch(from: Epoch, now: Timestamp) async throws(StoreError) -> Epoch {
+        self.state.withLock { state in
+            if state.actual == from { state.actual = from.raised(atUnixSeconds: now.seconds, random: "r") }
+            state.known = state.actual
+            return state.actual
+        }
+    }
+}
+
+final class FakeCache: StateCache {
+    struct State {
+        var epoch: Epoch?
+        var records: [FlowID: FlowRecord] = [:]
+    }
+
+    let state = Mutex(State())
+
+    func record(of flow: FlowID, atLeast: Version) -> FlowRecord? {
+        self.state.withLock { $0.records[flow].flatMap { $0.version >= atLeast ? $0 : nil } }
+    }
+
+    func put(_ record: FlowRecord, epoch: Epoch) {
+        self.state.withLock { state in
+            guard state.epoch == epoch, record.version >= state.records[record.head.flow]?.version ?? 0 else { return }
+            state.records[record.head.flow] = record
+        }
+    }
+
+    func removeAll(epoch: Epoch) { self.state.withLock { $0 = State(epoch: epoch) } }
+    func flows() -> [FlowID] { self.state.withLock { Array($0.records.keys) } }
+}
+
+final class FakeTransients: TransientStore {
+    let kept = Mutex<[(event: TransientEvent, version: Version)]>([])
+
+    func record(_ event: TransientEvent, of flow: FlowID, at version: Version) {
+        self.kept.withLock { $0.append((event, version)) }
+    }
+
+    func latest(of flow: FlowID, since version: Version) async -> [TransientEvent] {
+        self.kept.withLock { $0.filter { $0.version >= version }.map(\.event) }
+    }
+
+    func removeAll() { self.kept.withLock { $0 = [] } }
+}
+
+final class FakeCounters: Counters {
+    private let counts = Mutex<[Counter: Int]>([:])
+
+    func add(_ amount: Int, to counter: Counter) { self.counts.withLock { $0[counter, default: 0] += amount } }
+    func totals() -> [Counter: Int] { self.counts.withLock { $0 } }
+}
+
+/// A manager with its surroundings.
+final class ManagerFixture: Sendable {
+    let store = FakeStore()
+    let cache = FakeCache()
+    let transients = FakeTransients()
+    let bus = FakeBus()
+    let counters = FakeCounters()
+    let health = HubHealth()
+    let manager: StateManager
+    private let begun: Begun
+
+    private final class Begun: Sendable {
+        let epochs = Mutex<[Epoch]>([])
+    }
+
+    init() {
+        let begun = Begun()
+        self.begun = begun
+        self.manager = StateManager(
+            store: self.store, cache: self.cache, transients: self.transients, bus: self.bus, counters: self.counters,
+            health: self.health
+        ) { epoch in begun.epochs.withLock { $0.append(epoch) } }
+    }
+
+    /// The epochs that the manager said were begun.
+    var epochs: [Epoch] { self.begun.epochs.withLock { $0 } }
+
+    func patch(_ text: String) async throws -> FlowOutcome {
+        try await self.manager.apply(FlowTransitionTests.change(FlowTransitionTests.patch(text)))
+    }
+}

@@ -1,0 +1,144 @@
+import FlowCore
+
+/// A store with committed versions, a bus that loses, repeats, reorders and delays, reads answered late, sweeps; and
+/// between them the sequencer. Throws when something other than 1, 2, 3 … comes out.
+final class SequencerModel {
+    private enum Snapshot {
+        case head(Version)
+        case page(EventPage)
+    }
+
+    private var sequencer = Sequencer()
+    private var dice: Dice
+    private let mayFail: Bool
+
+    private var committed: Version
+    private var bus: [FlowEvent] = []
+    private var read: Sequencer.Step.Read? = .head
+    private var snapshot: Snapshot?
+    private var sweep: Version?
+    private var phantomsSent = 0
+
+    private(set) var delivered: Version?
+    private(set) var phantoms = 0
+    private(set) var deliveries = 0
+
+    init(seed: UInt64, mayFail: Bool = true) {
+        self.dice = Dice(seed: seed)
+        self.committed = Version(seed % 4)
+        self.mayFail = mayFail
+    }
+
+    func run(steps: Int) throws(Violation) {
+        for _ in 0..<steps { try self.step() }
+        try self.settle()
+    }
+
+    private func step() throws(Violation) {
+        switch self.dice.below(100) {
+        case 0..<25: self.commit()
+        case 25..<60: try self.hear()
+        case 60..<63:
+            // Never in the store, however long one waits. Not while starting: SequencerTests has that case.
+            if self.sequencer.last != nil {
+                self.phantomsSent += 1
+                self.bus.append(Sample.event(1_000_000 + Version(self.phantomsSent)))
+            }
+        case 63..<78: self.takeSnapshot()
+        case 78..<90: try self.answer()
+        case 90..<95: self.sweep = self.committed
+        default: try self.endSweep()
+        }
+    }
+
+    private func commit() {
+        for _ in 0...self.dice.below(3) {
+            self.committed += 1
+            if !self.dice.chance(20) { self.bus.append(Sample.event(self.committed)) }
+        }
+    }
+
+    private func hear() throws(Violation) {
+        guard !self.bus.isEmpty else { return }
+        let index = self.dice.chance(70) ? 0 : self.dice.below(self.bus.count)
+        let event = self.dice.chance(10) ? self.bus[index] : self.bus.remove(at: index)
+        try self.take(self.sequencer.heard(event))
+    }
+
+    /// The store is read some time after it was asked, and the answer comes some time after that.
+    private func takeSnapshot() {
+        guard self.snapshot == nil, let read = self.read else { return }
+        switch read {
+        case .head: self.snapshot = .head(self.committed)
+        case .page(let after):
+            let last = min(self.committed, after + 1 + Version(self.dice.below(3)))
+            self.snapshot = .page(Sample.page(after < last ? after + 1...last : nil, head: self.committed))
+        }
+    }
+
+    private func answer() throws(Violation) {
+        if self.mayFail, self.dice.chance(15), case .page? = self.read {
+            self.read = nil
+            self.snapshot = nil
+            self.sequencer.readFailed()
+            return
+        }
+        guard let snapshot = self.snapshot else { return }
+        self.snapshot = nil
+        self.read = nil
+        switch snapshot {
+        case .head(let version):
+            let step = self.sequencer.headLoaded(version)
+            if let last = self.sequencer.last, self.delivered == nil { self.delivered = last }
+            try self.take(step)
+        case .page(let page): try self.take(self.sequencer.pageLoaded(page))
+        }
+    }
+
+    private func endSweep() throws(Violation) {
+        guard let version = self.sweep, self.sequencer.last != nil else { return }
+        self.sweep = nil
+        try self.take(self.sequencer.surveyed(version))
+    }
+
+    private func take(_ step: Sequencer.Step) throws(Violation) {
+        self.phantoms += step.phantoms
+        for event in step.events {
+            guard let before = self.delivered else { throw Violation(description: "delivered while starting") }
+            guard event.version == before + 1 else {
+                throw Violation(description: "\(event.version) after \(before)")
+            }
+            self.delivered = event.version
+            self.deliveries += 1
+        }
+        if self.delivered != self.sequencer.last {
+            throw Violation(description: "last is \(self.sequencer.last ?? -1), delivered \(self.delivered ?? -1)")
+        }
+        if let read = step.read {
+            guard self.read == nil else { throw Violation(description: "two reads at once: \(read)") }
+            self.read = read
+        }
+    }
+
+    /// No message arrives any more; reads are answered, and a sweep finds the rest.
+    private func settle() throws(Violation) {
+        self.bus = []
+        self.sweep = nil
+        for _ in 0..<1_000 {
+            if self.read != nil {
+                self.takeSnapshot()
+                try self.answer()
+            } else if self.sequencer.last == self.committed {
+                break
+            } else {
+                self.sweep = self.committed
+                try self.endSweep()
+            }
+        }
+        guard self.delivered == self.committed else {
+            throw Violation(description: "stuck at \(self.delivered ?? -1) of \(self.committed)")
+        }
+        // What is left of the phantoms goes with the last read that was needed.
+        if self.phantoms > self.phantomsSent * 50 { throw Violation(description: "phantoms counted again and again") }
+    }
+}

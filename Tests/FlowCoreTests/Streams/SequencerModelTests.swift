@@ -1,0 +1,87 @@
+import FlowCore
+import Testing
+
+extension CoreStreams {
+    @Suite struct SequencerModelTests {
+        fileprivate static func firstViolation(seeds: Range<UInt64>, steps: Int) -> String? {
+            for seed in seeds {
+                do throws(Violation) { try SequencerModel(seed: seed).run(steps: steps) } catch {
+                    return "seed \(seed): \(error)"
+                }
+            }
+            return nil
+        }
+
+        @Test func whateverTheBusDoesEveryVersionComesOnceAndInOrder() {
+            #expect(Self.firstViolation(seeds: 0..<1_500, steps: 150) == nil)
+        }
+
+        @Test func theModelIsNotEmpty() throws {
+            var deliveries = 0
+            var phantoms = 0
+            for seed in 0..<50 as Range<UInt64> {
+                let model = SequencerModel(seed: seed)
+                try model.run(steps: 150)
+                deliveries += model.deliveries
+                phantoms += model.phantoms
+            }
+            #expect(deliveries > 1_000)
+            #expect(phantoms > 20)
+        }
+
+        #if DEBUG
+        /// In a process of its own, since a fault is planted for a whole process.
+        @Test func aGapThatIsPassedOverIsFound() async {
+            await #expect(processExitsWith: .success) {
+                PlantedFault.plant([.gapReadOff])
+                #expect(CoreStreams.SequencerModelTests.firstViolation(seeds: 0..<50, steps: 150) != nil)
+            }
+        }
+        #endif
+
+        /// Every order of five events among these, with a store that holds 1 to 4 from the start.
+        @Test func everyShortInterleaving() {
+            let alphabet = 7
+            var failures: [String] = []
+            for script in 0..<16_807 where failures.count < 5 {
+                var machine = Sequencer()
+                _ = machine.headLoaded(0)
+                var delivered: [Version] = []
+                var isReading = false
+                var hasTwoReads = false
+                func take(_ step: Sequencer.Step) {
+                    delivered += step.events.map(\.version)
+                    if step.read != nil {
+                        hasTwoReads = hasTwoReads || isReading
+                        isReading = true
+                    }
+                }
+                func answer() {
+                    guard isReading, let last = machine.last else { return }
+                    isReading = false
+                    take(machine.pageLoaded(Sample.page(last < 4 ? last + 1...min(4, last + 2) : nil, head: 4)))
+                }
+                var rest = script
+                for _ in 0..<5 {
+                    switch rest % alphabet {
+                    case 4: answer()
+                    case 5:
+                        if isReading {
+                            isReading = false
+                            machine.readFailed()
+                        }
+                    case 6: take(machine.surveyed(4))
+                    case let version: take(machine.heard(Sample.event(Version(version) + 1)))
+                    }
+                    rest /= alphabet
+                }
+                for _ in 0..<4 {
+                    take(machine.surveyed(4))
+                    answer()
+                }
+                if delivered != [1, 2, 3, 4] || hasTwoReads || isReading { failures.append("script \(script): \(delivered)") }
+            }
+            #expect(failures.isEmpty)
+        }
+    }
+}

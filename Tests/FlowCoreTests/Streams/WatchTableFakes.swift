@@ -1,0 +1,98 @@
+import FlowCore
+import Synchronization
+
+final class FakeBus: EventBus {
+    struct State {
+        var subscribed: [FlowID] = []
+        var unsubscribed: [FlowID] = []
+        var published: [BusMessage] = []
+    }
+
+    let state = Mutex(State())
+
+    func publish(_ messages: [BusMessage]) { self.state.withLock { $0.published += messages } }
+    func attach(_ sink: any BusSink) {}
+    func subscribe(to flow: FlowID) { self.state.withLock { $0.subscribed.append(flow) } }
+    func unsubscribe(from flow: FlowID) { self.state.withLock { $0.unsubscribed.append(flow) } }
+    var isDelivering: Bool { true }
+}
+
+/// Remembers what it was given, as text.
+final class FakeOutlet: Outlet {
+    private let log = Mutex<[String]>([])
+
+    func deliver(_ delivery: Delivery) {
+        let text =
+            switch delivery {
+            case .opened(let flow, let record, let epoch, let last):
+                "\(flow) opened \(record?.version ?? -1) \(epoch) +\(last.count)"
+            case .events(let flow, let frames, let head):
+                "\(flow) events \(frames.map { Int($0.version) }) head \(head.map { Int($0.version) } ?? -1)"
+            case .transient(let flow, let account, let event, _): "\(flow) \(event.type) of \(account)"
+            case .reset(let epoch): "reset \(epoch)"
+            case .status(let status): "status \(status.rawValue)"
+            case .revoked: "revoked"
+            }
+        self.log.withLock { $0.append(text) }
+    }
+
+    /// Everything since the last call.
+    func take() -> [String] {
+        self.log.withLock { log in
+            defer { log = [] }
+            return log
+        }
+    }
+}
+
+/// A table with its surroundings.
+final class TableFixture: Sendable {
+    let bus = FakeBus()
+    let outlets = [FakeOutlet(), FakeOutlet()]
+    let table: WatchTable
+    private let requests: Requests
+
+    private final class Requests: Sendable {
+        let items = Mutex<[String]>([])
+    }
+
+    init() {
+        let requests = Requests()
+        self.requests = requests
+        self.table = WatchTable(bus: self.bus, epoch: Sample.epoch) { work in
+            let text =
+                switch work {
+                case .open(let flow): "open \(flow)"
+                case .page(let flow, let after): "page \(flow) \(after)"
+                case .sweep: "sweep"
+                }
+            requests.items.withLock { $0.append(text) }
+        }
+        for outlet in self.outlets { _ = self.table.attach(outlet) }
+    }
+
+    /// The reads that were asked for since the last call.
+    func work() -> [String] {
+        self.requests.items.withLock { items in
+            defer { items = [] }
+            return items
+        }
+    }
+
+    /// Watches a flow from the first outlet and opens it at this version.
+    func open(_ flow: FlowID = Sample.flow, at version: Version) {
+        self.table.watch(flow, outlet: 0)
+        self.table.subscribed(to: flow)
+        self.table.opened(flow, version > 0 ? Sample.record(version, of: flow) : nil, last: [])
+        _ = self.work()
+        _ = self.outlets[0].take()
+    }
+
+    static func message(
+        _ version: Version, of flow: FlowID = Sample.flow, head: Version? = nil, epoch: Epoch = Sample.epoch
+    ) -> BusMessage {
+        BusMessage(
+            flow: flow, account: "1", epoch: epoch,
+            content: .durable(Sample.event(version), head: Sample.head(head ?? version, of: flow)))
+    }
+}

@@ -1,0 +1,112 @@
+import FlowCore
+import FlowEmbedded
+import Synchronization
+import Testing
+
+/// The bounds of what is kept in memory.
+@Suite struct MemoryTests {
+    private let epoch = Epoch(counter: 1, random: "a")
+
+    private func record(_ name: String, _ version: Version, bytes: Int = 2) throws -> FlowRecord {
+        let state = try JSONText(validating: (#"{"x":""# + String(repeating: "x", count: bytes) + "\"}").utf8)
+        let head = FlowHead(
+            flow: try #require(FlowID(name)), account: "1", version: version, status: .active, resetVersion: 0, updatedAt: start)
+        return FlowRecord(head: head, state: state)
+    }
+
+    @Test func theCacheKeepsItsBounds() throws {
+        var limits = MemoryStateCache.Limits()
+        limits.entries = 160
+        limits.bytes = 16 * 20_000
+        let cache = MemoryStateCache(limits: limits)
+        cache.removeAll(epoch: self.epoch)
+        for number in 0..<5_000 { cache.put(try self.record("f\(number)", 1), epoch: self.epoch) }
+        #expect((80...160).contains(cache.flows().count))
+        for number in 0..<5_000 { cache.put(try self.record("g\(number)", 1, bytes: 5_000), epoch: self.epoch) }
+        #expect((16...64).contains(cache.flows().count))
+    }
+
+    @Test func aStateTooLargeForTheCacheTakesTheOlderOneAway() throws {
+        var limits = MemoryStateCache.Limits()
+        limits.bytes = 16 * 20_000
+        let cache = MemoryStateCache(limits: limits)
+        cache.removeAll(epoch: self.epoch)
+        cache.put(try self.record("a", 1), epoch: self.epoch)
+        cache.put(try self.record("a", 2, bytes: 30_000), epoch: self.epoch)
+        #expect(cache.flows().isEmpty)
+        cache.put(try self.record("a", 1), epoch: self.epoch)
+        #expect(cache.flows().isEmpty)
+        cache.put(try self.record("a", 3), epoch: self.epoch)
+        #expect(cache.flows().count == 1)
+    }
+
+    @Test func aVersionDoesNotGoBackAcrossAnEviction() throws {
+        var limits = MemoryStateCache.Limits()
+        limits.entries = 16
+        let cache = MemoryStateCache(limits: limits)
+        cache.removeAll(epoch: self.epoch)
+        let id = try #require(FlowID("a"))
+        cache.put(try self.record("a", 7), epoch: self.epoch)
+        var number = 0
+        while cache.record(of: id, atLeast: 0) != nil {
+            number += 1
+            cache.put(try self.record("f\(number)", 1), epoch: self.epoch)
+        }
+        cache.put(try self.record("a", 6), epoch: self.epoch)
+        #expect(cache.record(of: id, atLeast: 0) == nil)
+        cache.put(try self.record("a", 7), epoch: self.epoch)
+        #expect(cache.record(of: id, atLeast: 0)?.version == 7)
+    }
+
+    @Test func transientEventsKeepTheirBounds() async throws {
+        var limits = MemoryTransientStore.Limits()
+        limits.flows = 160
+        limits.eventBytes = 100
+        let store = MemoryTransientStore(limits: limits)
+        let tick = try #require(EventType("tick"))
+        let event = TransientEvent(type: tick, data: .null, createdAt: start)
+        for number in 0..<5_000 { store.record(event, of: try #require(FlowID("f\(number)")), at: 1) }
+        var kept = 0
+        for number in 0..<5_000 { kept += await store.latest(of: try #require(FlowID("f\(number)")), since: 0).count }
+        #expect((80...160).contains(kept))
+        // One too large to be kept must not leave an older one that it made untrue.
+        let id = try #require(FlowID("last"))
+        store.record(event, of: id, at: 1)
+        let large = try JSONText(validating: ("\"" + String(repeating: "x", count: 200) + "\"").utf8)
+        store.record(TransientEvent(type: tick, data: large, createdAt: start), of: id, at: 1)
+        #expect(await store.latest(of: id, since: 0).isEmpty)
+    }
+
+    @Test func locksAreBoundedAndExpiredOnesMakeRoom() async throws {
+        let locks = MemoryLockService(fencing: CountingSequence(), maximumLocks: 2)
+        _ = try await locks.acquire("a", account: "1", seconds: 10, now: start)
+        _ = try await locks.acquire("b", account: "1", seconds: 20, now: start)
+        await #expect(throws: LockError.tooMany(limit: 2)) { try await locks.acquire("c", account: "1", seconds: 1, now: start) }
+        _ = try await locks.acquire("c", account: "1", seconds: 1, now: start.advanced(bySeconds: 10))
+    }
+
+    @Test func aLockWithoutATokenIsGivenBack() async throws {
+        struct Broken: FencingSequence {
+            func nextFencingToken() async throws(StoreError) -> Int64 { throw .unavailable("away") }
+        }
+        let locks = MemoryLockService(fencing: Broken(), maximumLocks: 1)
+        for _ in 0..<3 {
+            await #expect(throws: LockError.unavailable("away")) {
+                try await locks.acquire("a", account: "1", seconds: 9, now: start)
+            }
+        }
+    }
+
+    @Test func countersBeginANewDayAtMidnight() {
+        let day = Timestamp(milliseconds: 86_400_000 * 20_000)
+        let now = Mutex(day.advanced(bySeconds: 86_399))
+        let counters = MemoryCounters { now.withLock { $0 } }
+        counters.add(3, to: .cacheStateHit)
+        counters.add(2, to: .cacheStateHit)
+        #expect(counters.totals()[.cacheStateHit] == 5)
+        #expect(counters.totals()[.eventsDurable] == 0)
+        now.withLock { $0 = day.advanced(bySeconds: 86_400) }
+        counters.add(1, to: .cacheStateHit)
+        #expect(counters.totals()[.cacheStateHit] == 1)
+    }
+}

@@ -1,0 +1,201 @@
+import FlowCore
+import FlowTestKit
+import Foundation
+import GRDB
+import Testing
+
+@testable import FlowEmbedded
+
+/// What only this store does.
+@Suite struct SQLiteFlowStoreTests {
+    private func change(_ name: String, _ type: String = "tick", data: String = "1") throws -> FlowChange {
+        FlowChange(
+            flow: try #require(FlowID(name)), account: "1",
+            body: .publish([.init(type: try #require(EventType(type)), data: try JSONText(validating: data.utf8))]), at: start)
+    }
+
+    /// Another connection to the same file, as a command of the operator would have it.
+    private func other(_ folder: String) throws -> DatabaseQueue { try DatabaseQueue(path: folder + "/flowhub.sqlite") }
+
+    @Test func oneFailingChangeDoesNotTakeItsNeighboursAlong() async throws {
+        try await withStore { store, folder in
+            try await self.other(folder).write { database in
+                try database.execute(
+                    sql: """
+                        CREATE TRIGGER poison BEFORE INSERT ON flow_events WHEN NEW.type = 'poison'
+                        BEGIN SELECT RAISE(ABORT, 'poison'); END
+                        """)
+            }
+            let outcomes = try await withThrowingTaskGroup(of: (Int, Result<FlowOutcome, StoreError>).self) { group in
+                for number in 0..<200 {
+                    let change = try self.change("f\(number)", number == 77 ? "poison" : "tick")
+                    group.addTask {
+                        do throws(StoreError) {
+                            return (number, .success(try await store.apply(change)))
+                        } catch {
+                            return (number, .failure(error))
+                        }
+                    }
+                }
+                return try await group.reduce(into: []) { $0.append($1) }
+            }
+            for (number, outcome) in outcomes {
+                switch outcome {
+                case .success(.applied(let record, _, _)):
+                    #expect(number != 77)
+                    #expect(record.version == 1)
+                case .failure(.unavailable(let reason)):
+                    #expect(number == 77)
+                    #expect(!reason.contains("poison"))
+                default: Issue.record("\(number): \(outcome)")
+                }
+            }
+            #expect(try await store.list(FlowQuery(account: "1", limit: 1_000)).flows.count == 199)
+        }
+    }
+
+    @Test func rowsThatAnotherProcessChangedAreReadAnew() async throws {
+        try await withStore { store, folder in
+            _ = try await store.apply(try self.change("a"))
+            try await self.other(folder).write { database in
+                try database.execute(sql: "UPDATE flows SET version = 41 WHERE id = 'a'")
+            }
+            guard case .applied(let record, _, _) = try await store.apply(try self.change("a")) else {
+                Issue.record("not applied")
+                return
+            }
+            #expect(record.version == 42)
+        }
+    }
+
+    @Test func commitsAreSynchronisedInFull() async throws {
+        try await withStore { store, folder in
+            _ = try await store.apply(try self.change("a"))
+            // The mode is a connection's own, so what can be seen from outside is the journal's.
+            let mode = try await self.other(folder).read { try String.fetchOne($0, sql: "PRAGMA journal_mode") }
+            #expect(mode == "wal")
+            let synchronous = try await store.pool.writeWithoutTransaction { try Int.fetchOne($0, sql: "PRAGMA synchronous") }
+            #expect(synchronous == 2)
+        }
+    }
+
+    @Test func moreChangesThanMayWaitAreRefused() async throws {
+        var configuration = SQLiteFlowStore.Configuration()
+        configuration.maximumWaitingChanges = 8
+        try await withStore(configuration) { store, _ in
+            let refused = try await withThrowingTaskGroup(of: Bool.self) { group in
+                for number in 0..<500 {
+                    let change = try self.change("f\(number)")
+                    group.addTask {
+                        do {
+                            _ = try await store.apply(change)
+                            return false
+                        } catch StoreError.unavailable {
+                            return true
+                        }
+                    }
+                }
+                return try await group.reduce(into: 0) { $0 += $1 ? 1 : 0 }
+            }
+            #expect(try await store.list(FlowQuery(account: "1", limit: 1_000)).flows.count == 500 - refused)
+            _ = try await store.apply(try self.change("after"))
+        }
+    }
+
+    @Test func batchesKeepTheirLimits() async throws {
+        var configuration = SQLiteFlowStore.Configuration()
+        configuration.maximumBatchChanges = 7
+        configuration.maximumBatchBytes = 100
+        try await withStore(configuration) { store, _ in
+            store.observeCommits { commits in
+                #expect(commits.count <= 7)
+                #expect(commits.count == 1 || commits.reduce(0) { $0 + $1.events[0].payload.bytes.count } <= 100 + 9 * 7)
+            }
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for number in 0..<200 {
+                    let length = number % 11 == 0 ? 300 : 20
+                    let change = try self.change("a", data: "\"" + String(repeating: "x", count: length) + "\"")
+                    group.addTask { _ = try await store.apply(change) }
+                }
+                try await group.waitForAll()
+            }
+            #expect(try await store.load(try #require(FlowID("a")))?.version == 200)
+        }
+    }
+
+    @Test func afterClosingEverythingFailsAndNothingIsLost() async throws {
+        try await withTemporaryFolder { folder in
+            let store = try openStore(folder)
+            let answered = try await withThrowingTaskGroup(of: Bool.self) { group in
+                for number in 0..<300 {
+                    let change = try self.change("f\(number)")
+                    group.addTask {
+                        do {
+                            _ = try await store.apply(change)
+                            return true
+                        } catch StoreError.unavailable(let reason) {
+                            #expect(reason == "the store is closed")
+                            return false
+                        }
+                    }
+                }
+                group.addTask {
+                    await store.close()
+                    return false
+                }
+                return try await group.reduce(into: 0) { $0 += $1 ? 1 : 0 }
+            }
+            await store.close()
+            await #expect(throws: StoreError.unavailable("the store is closed")) { try await store.heads(of: []) }
+            await #expect(throws: StoreError.unavailable("the store is closed")) { try await store.nextFencingToken() }
+            let again = try openStore(folder)
+            #expect(again.hubID == store.hubID)
+            #expect(try await again.list(FlowQuery(account: "1", limit: 1_000)).flows.count == answered)
+            await again.close()
+        }
+    }
+
+    @Test func openingAndClosingManyTimesLeavesNothingBehind() async throws {
+        try await withTemporaryFolder { folder in
+            for round in 1...20 {
+                let store = try openStore(folder)
+                guard case .applied(let record, _, _) = try await store.apply(try self.change("a")) else { return }
+                #expect(record.version == Version(round))
+                await store.close()
+            }
+            // Closed in order, the log is folded into the database.
+            #expect(!FileManager.default.fileExists(atPath: folder + "/flowhub.sqlite-wal"))
+        }
+    }
+
+    @Test func aFolderThatCannotBeMadeIsSaid() throws {
+        let file = FileManager.default.temporaryDirectory.appendingPathComponent("flowhub-\(UUID().uuidString)").path
+        #expect(FileManager.default.createFile(atPath: file, contents: Data("no folder".utf8)))
+        defer { try? FileManager.default.removeItem(atPath: file) }
+        let error = #expect(throws: EmbeddedStoreError.self) { _ = try openStore(file + "/data") }
+        #expect(error?.code == .folder)
+    }
+
+    @Test func aFileThatIsNoDatabaseIsSaid() async throws {
+        try await withTemporaryFolder { folder in
+            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+            let noise = Data(String(repeating: "no database ", count: 1_000).utf8)
+            #expect(FileManager.default.createFile(atPath: folder + "/flowhub.sqlite", contents: noise))
+            let error = #expect(throws: EmbeddedStoreError.self) { _ = try openStore(folder) }
+            #expect(error?.code == .database)
+        }
+    }
+
+    @Test func aNewerSchemaIsLeftAsItIs() async throws {
+        try await withTemporaryFolder { folder in
+            try await openStore(folder).close()
+            try await self.other(folder).write { database in
+                try database.execute(sql: "INSERT INTO schema_migrations (version, name, applied_at) VALUES (99, 'later', 0)")
+                try database.execute(sql: "ALTER TABLE flows ADD COLUMN later TEXT")
+            }
+            let store = try openStore(folder)
+            _ = try await store.apply(try self.change("a"))
+            await store.close()
+        }
+    }
+}

@@ -1,0 +1,72 @@
+public import FlowCore
+import Testing
+
+/// What every ``StateCache`` promises.
+public enum StateCacheContract {
+    /// An empty cache that has not been told an epoch.
+    public typealias Case = ContractCase<any StateCache>
+
+    private static let old = Epoch(counter: 1, random: "a")
+    private static let new = Epoch(counter: 2, random: "a")
+
+    static func record(_ name: String, _ version: Version, deleted: Bool = false) throws -> FlowRecord {
+        FlowRecord(
+            head: FlowHead(
+                flow: try flow(name), account: "1", version: version, status: deleted ? .deleted : .active, resetVersion: 0,
+                updatedAt: start),
+            state: try json(deleted ? "{}" : #"{"v":\#(version)}"#))
+    }
+
+    public static let cases: [Case] = [
+        Case("A version never goes back") { cache in
+            cache.removeAll(epoch: Self.old)
+            let id = try flow("a")
+            #expect(cache.record(of: id, atLeast: 0) == nil)
+            let second = try Self.record("a", 2)
+            cache.put(second, epoch: Self.old)
+            cache.put(try Self.record("a", 1), epoch: Self.old)
+            #expect(cache.record(of: id, atLeast: 0) == second)
+            cache.put(try Self.record("a", 3), epoch: Self.old)
+            #expect(cache.record(of: id, atLeast: 3)?.version == 3)
+            #expect(cache.record(of: id, atLeast: 4) == nil)
+        },
+        Case("Only the present epoch is kept") { cache in
+            cache.put(try Self.record("a", 9), epoch: Self.old)
+            #expect(cache.flows().isEmpty)
+            cache.removeAll(epoch: Self.old)
+            cache.put(try Self.record("a", 9), epoch: Self.old)
+            cache.removeAll(epoch: Self.new)
+            #expect(cache.flows().isEmpty)
+            cache.put(try Self.record("a", 10), epoch: Self.old)
+            #expect(cache.flows().isEmpty)
+            cache.put(try Self.record("a", 1), epoch: Self.new)
+            #expect(try cache.record(of: flow("a"), atLeast: 0)?.version == 1)
+        },
+        Case("Tombstones are kept like any flow") { cache in
+            cache.removeAll(epoch: Self.old)
+            cache.put(try Self.record("a", 3, deleted: true), epoch: Self.old)
+            cache.put(try Self.record("a", 2), epoch: Self.old)
+            #expect(try cache.record(of: flow("a"), atLeast: 3)?.head.isDeleted == true)
+            #expect(try cache.flows() == [flow("a")])
+        },
+        Case("Many threads put versions in any order: the highest stays") { cache in
+            cache.removeAll(epoch: Self.old)
+            let id = try flow("a")
+            await withTaskGroup(of: Void.self) { group in
+                for task in 0..<8 {
+                    group.addTask {
+                        for number in 0..<500 {
+                            guard let record = try? Self.record("a", Version((number * 7919 + task * 31) % 500 + 1)) else {
+                                return
+                            }
+                            cache.put(record, epoch: Self.old)
+                            let seen = cache.record(of: record.head.flow, atLeast: 0)?.version ?? 0
+                            #expect(seen >= record.version)
+                        }
+                    }
+                }
+            }
+            #expect(cache.record(of: id, atLeast: 0)?.version == 500)
+        },
+    ]
+}

@@ -1,0 +1,39 @@
+public import FlowCore
+import Testing
+
+/// What every ``TransientStore`` promises.
+public enum TransientStoreContract {
+    public typealias Case = ContractCase<any TransientStore>
+
+    static func event(_ name: String, _ data: String, second: Int64 = 0) throws -> TransientEvent {
+        TransientEvent(type: try type(name), data: try json(data), createdAt: start.advanced(bySeconds: second))
+    }
+
+    public static let cases: [Case] = [
+        Case("The latest of each type, in the order of publication") { store in
+            let id = try flow("a")
+            store.record(try Self.event("x", "1"), of: id, at: 1)
+            store.record(try Self.event("y", "2"), of: id, at: 1)
+            store.record(try Self.event("x", "3"), of: id, at: 2)
+            #expect(await store.latest(of: id, since: 0).map(\.data.string) == ["2", "3"])
+            #expect(await store.latest(of: id, since: 2).map(\.data.string) == ["3"])
+            #expect(await store.latest(of: id, since: 3).isEmpty)
+            #expect(try await store.latest(of: flow("b"), since: 0).isEmpty)
+            store.removeAll()
+            #expect(await store.latest(of: id, since: 0).isEmpty)
+        },
+        Case("What is long past is not shown") { store in
+            let id = try flow("a")
+            store.record(try Self.event("x", "1"), of: id, at: 1)
+            store.record(try Self.event("y", "2", second: 7_200), of: id, at: 1)
+            #expect(await store.latest(of: id, since: 0).map(\.data.string) == ["2"])
+        },
+        Case("A flow keeps a bounded number of types, the latest ones") { store in
+            let id = try flow("a")
+            for number in 0..<1_000 { store.record(try Self.event("t\(number)", "\(number)"), of: id, at: 1) }
+            let kept = await store.latest(of: id, since: 0).map(\.data.string)
+            #expect((1...100).contains(kept.count))
+            #expect(kept == (1_000 - kept.count..<1_000).map { "\($0)" })
+        },
+    ]
+}

@@ -1,0 +1,93 @@
+import Foundation
+import Synchronization
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// A process that a test started, known by its id and ended by it. Its output goes to files, so that nobody has to read
+/// along.
+///
+/// Foundation's `Process` is not used: its children inherit the descriptors of other children started at the same time,
+/// and then their ends are noticed late.
+public final class ChildProcess: Sendable {
+    public struct Failure: Error, CustomStringConvertible {
+        public let description: String
+
+        public init(description: String) { self.description = description }
+    }
+
+    public enum Exit: Hashable, Sendable {
+        case code(Int32)
+        case signal(Int32)
+    }
+
+    public let id: Int32
+    private let outputFile: String
+    private let errorFile: String
+    private let reaped = Mutex<Exit?>(nil)
+
+    /// - Parameters:
+    ///   - environment: all of it; nothing is inherited but `PATH` and what the runtime needs.
+    ///   - folder: where its output is kept.
+    public init(_ binary: String, _ arguments: [String], environment: [String: String], folder: String) throws {
+        let name = UUID().uuidString
+        self.outputFile = "\(folder)/\(name).out"
+        self.errorFile = "\(folder)/\(name).err"
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        let flags = O_WRONLY | O_CREAT | O_APPEND
+        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+        posix_spawn_file_actions_addopen(&actions, 1, self.outputFile, flags, 0o600)
+        posix_spawn_file_actions_addopen(&actions, 2, self.errorFile, flags, 0o600)
+
+        let inherited = ["PATH", "LD_LIBRARY_PATH", "HOME", "TMPDIR"]
+        var all = ProcessInfo.processInfo.environment.filter { inherited.contains($0.key) }
+        all.merge(environment) { $1 }
+        var argumentList = ([binary] + arguments).map { strdup($0) } + [nil]
+        var environmentList = all.map { strdup("\($0.key)=\($0.value)") } + [nil]
+        defer { for text in argumentList + environmentList { free(text) } }
+        var id = pid_t()
+        let problem = posix_spawn(&id, binary, &actions, nil, &argumentList, &environmentList)
+        guard problem == 0 else { throw Failure(description: "cannot start \(binary): \(String(cString: strerror(problem)))") }
+        self.id = id
+    }
+
+    public var output: String { Self.text(of: self.outputFile) }
+    public var errorOutput: String { Self.text(of: self.errorFile) }
+
+    /// How it ended, if it has.
+    public var exit: Exit? {
+        self.reaped.withLock { reaped in
+            if let reaped { return reaped }
+            var status: Int32 = 0
+            guard waitpid(self.id, &status, WNOHANG) == self.id else { return nil }
+            let signal = status & 0x7f
+            reaped = signal == 0 ? .code((status >> 8) & 0xff) : .signal(signal)
+            return reaped
+        }
+    }
+
+    /// Nothing happens if it has ended: the id may be another process's by then.
+    public func send(_ signal: Int32) {
+        self.reaped.withLock { reaped in
+            if reaped == nil { _ = Glibc.kill(self.id, signal) }
+        }
+    }
+
+    public func waitForExit(within timeout: Duration = .seconds(20)) async throws -> Exit {
+        try await eventually("the end of process \(self.id)", within: timeout) { self.exit != nil }
+        return self.exit ?? .code(-1)
+    }
+
+    /// Ends it for good, whatever it is doing, and does not return before it is gone.
+    public func destroy() async {
+        self.send(SIGKILL)
+        _ = try? await self.waitForExit()
+    }
+
+    private static func text(of file: String) -> String {
+        FileManager.default.contents(atPath: file).map { String(decoding: $0, as: UTF8.self) } ?? ""
+    }
+}

@@ -1,0 +1,134 @@
+import Foundation
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// A hub under test: `flowhub serve` with a data folder of its own, which survives its restarts, and a port that does too.
+public final class HubProcess: Sendable {
+    private struct State: Sendable {
+        var process: ChildProcess?
+        var port = 0
+        var environment: [String: String]
+    }
+
+    private let state: Watched<State>
+    private let binary: String
+    public let folder: TemporaryFolder
+
+    private init(environment: [String: String]) throws {
+        self.binary = try HubBinary.path()
+        self.folder = try TemporaryFolder()
+        self.state = Watched(State(environment: environment))
+    }
+
+    /// Runs a hub for the time of the body; afterwards it is gone, with its folder, even if the body threw.
+    public static func running<Result>(
+        _ environment: [String: String] = [:], _ body: (HubProcess) async throws -> Result
+    ) async throws -> Result {
+        let hub = try HubProcess(environment: environment)
+        do {
+            try await hub.start()
+            let result = try await body(hub)
+            await hub.destroy()
+            return result
+        } catch {
+            await hub.destroy()
+            throw error
+        }
+    }
+
+    public var port: Int { self.state.read { $0.port } }
+    public var dataFolder: String { self.folder.path + "/data" }
+    public var log: String { self.process?.errorOutput ?? "" }
+    public var figures: ProcessFigures? { self.process.flatMap { ProcessFigures(of: $0.id) } }
+    public var isRunning: Bool { self.process.map { $0.exit == nil } ?? false }
+    public var api: HubAPI { HubAPI(port: self.port) }
+
+    private var process: ChildProcess? { self.state.read { $0.process } }
+
+    // MARK: Life
+
+    /// Starts it, on the port that it had before, and returns once it listens.
+    public func start(adding environment: [String: String] = [:]) async throws {
+        self.state.change { $0.environment.merge(environment) { $1 } }
+        guard self.port == 0 else { return try await self.launch() }
+        while true {
+            // Below the range from which clients get theirs (net.ipv4.ip_local_port_range), so that the port is still free
+            // when the hub comes back to it.
+            self.state.change { $0.port = Int.random(in: 15_000...31_999) }
+            do {
+                return try await self.launch()
+            } catch let failure as ChildProcess.Failure where failure.description.contains("is taken") {
+                continue
+            }
+        }
+    }
+
+    private func launch() async throws {
+        let state = self.state.value
+        // Backtraces of a killed hub are of no use, and take a minute.
+        var all = ["SWIFT_BACKTRACE": "enable=no", "FLOWHUB_DATA": self.dataFolder]
+        all.merge(state.environment) { $1 }
+        all["PORT"] = String(state.port)
+        let process = try ChildProcess(self.binary, ["serve"], environment: all, folder: self.folder.path)
+        self.state.change { $0.process = process }
+        try await eventually("the hub's line that it listens", within: .seconds(30), every: .milliseconds(5)) {
+            if let exit = process.exit {
+                throw ChildProcess.Failure(description: "the hub ended at once (\(exit)): \(process.errorOutput)")
+            }
+            return Self.port(in: process.errorOutput) == state.port
+        }
+    }
+
+    /// SIGTERM, without waiting.
+    public func askToEnd() { self.process?.send(SIGTERM) }
+
+    /// SIGTERM, and the way it ended.
+    @discardableResult
+    public func terminate(within timeout: Duration = .seconds(60)) async throws -> ChildProcess.Exit {
+        self.askToEnd()
+        return try await self.waitForExit(within: timeout)
+    }
+
+    public func waitForExit(within timeout: Duration = .seconds(60)) async throws -> ChildProcess.Exit {
+        guard let process = self.process else { throw ChildProcess.Failure(description: "the hub was never started") }
+        return try await process.waitForExit(within: timeout)
+    }
+
+    /// SIGKILL: it gets to do nothing more.
+    public func kill() async throws {
+        self.process?.send(SIGKILL)
+        _ = try await self.waitForExit()
+    }
+
+    public func pause() { self.process?.send(SIGSTOP) }
+    public func resume() { self.process?.send(SIGCONT) }
+
+    private func destroy() async {
+        await self.process?.destroy()
+        self.folder.remove()
+    }
+
+    /// Runs another command of the binary on this hub's data folder, to its end.
+    public func command(_ arguments: [String]) async throws -> (exit: ChildProcess.Exit, output: String, errors: String) {
+        let process = try ChildProcess(
+            self.binary, arguments, environment: ["FLOWHUB_DATA": self.dataFolder], folder: self.folder.path)
+        do {
+            let exit = try await process.waitForExit()
+            return (exit, process.output, process.errorOutput)
+        } catch {
+            await process.destroy()
+            throw error
+        }
+    }
+
+    /// From `… Listening instance=… url=http://127.0.0.1:8080/`
+    private static func port(in log: String) -> Int? {
+        guard let line = log.split(separator: "\n").last(where: { $0.contains(" Listening ") }),
+            let start = line.range(of: "url=\"http://") ?? line.range(of: "url=http://")
+        else { return nil }
+        let rest = line[start.upperBound...].drop { $0 != ":" }.dropFirst()
+        return Int(rest.prefix { $0.isNumber })
+    }
+}

@@ -1,0 +1,33 @@
+public import FlowCore
+
+/// One block of an event stream, as it came: what stood between two empty lines.
+public struct EventBlock: Sendable {
+    /// The `id:` line; `nil` if there was none.
+    public var id: String?
+    /// `message` if the block names no event.
+    public var event = "message"
+    /// The `data:` lines; `nil` if there were none, and then a browser fires no event.
+    public var data: String?
+    /// Milliseconds.
+    public var retry: Int?
+    /// Of which connection of its subscriber: 0, 1, 2 …
+    public var connection = 0
+    public var at = ContinuousClock.now
+
+    public init() {}
+
+    /// `null` if the data is no JSON.
+    public var json: JSONText { self.data.flatMap { try? JSONText(validating: Array($0.utf8)) } ?? .null }
+    public var flow: String? { self.json.member("flow_id")?.stringValue }
+    public var version: Version? { self.json.member("version")?.intValue }
+}
+
+extension EventBlock: CustomStringConvertible {
+    public var description: String {
+        var parts: [String] = []
+        if let id = self.id { parts.append("id: \(id)") }
+        if let data = self.data { parts.append("event: \(self.event) data: \(data.prefix(300))") }
+        if let retry = self.retry { parts.append("retry: \(retry)") }
+        return parts.joined(separator: " ")
+    }
+}

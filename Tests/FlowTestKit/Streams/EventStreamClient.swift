@@ -1,0 +1,211 @@
+import NIOCore
+
+/// A subscriber: does what an `EventSource` does, except that it reconnects only when told to, and what no browser would do,
+/// when told to.
+public final class EventStreamClient: Sendable {
+    /// How it tells its cursor.
+    public enum CursorPlace: Sendable { case header, query }
+
+    public enum Cursor: Sendable {
+        /// The last id that it saw.
+        case kept
+        case none
+        case text(String)
+    }
+
+    fileprivate struct State: Sendable {
+        var log = StreamLog()
+        var head = HTTPReplyParser()
+        var parser = EventStreamParser()
+        /// Bytes after which the client hangs up, wherever that is.
+        var bytesLeft: Int?
+        /// Up to where ``next(_:within:where:)`` has looked.
+        var looked = 0
+    }
+
+    public let name: String
+    public let target: StreamTarget
+    private let port: Int
+    private let options: WireConnection.Options
+    private let state = Watched(State())
+    private let wire = Watched<WireConnection?>(nil)
+
+    public init(
+        _ target: StreamTarget, port: Int, name: String = "subscriber", options: WireConnection.Options = .init()
+    ) {
+        self.target = target
+        self.port = port
+        self.name = name
+        self.options = options
+    }
+
+    deinit { self.wire.value?.close() }
+
+    public var log: StreamLog { self.state.read { $0.log } }
+    public var lastEventID: String { self.state.read { $0.log.lastEventID } }
+    public var isConnected: Bool { self.state.read { $0.log.isConnected } }
+
+    // MARK: Connecting
+
+    /// Connects, and returns when the head of the answer is here (at once for one that does not read).
+    public func connect(_ cursor: Cursor = .kept, by place: CursorPlace = .header, within timeout: Duration = .seconds(20))
+        async throws
+    {
+        self.disconnect()
+        let text =
+            switch cursor {
+            case .kept: self.lastEventID
+            case .none: ""
+            case .text(let text): text
+            }
+        let number = self.state.change { state in
+            state.head = HTTPReplyParser()
+            state.parser = EventStreamParser(lastEventID: text)
+            state.bytesLeft = nil
+            state.log.lastEventID = text
+            state.log.connections.append(.init(cursor: text, firstBlock: state.log.blocks.count))
+            return state.log.connections.count - 1
+        }
+        do {
+            let wire = try await WireConnection.open(port: self.port, options: self.options) { [state] bytes in
+                Self.take(bytes, ofConnection: number, state)
+            } closed: { [state] error in
+                Self.end(error.map { .failed("\($0)") } ?? .byServer, ofConnection: number, state)
+            }
+            self.wire.change { $0 = wire }
+            try await wire.write(self.request(text, place))
+        } catch {
+            Self.end(.failed("\(error)"), ofConnection: number, self.state)
+            throw error
+        }
+        guard self.options.reads else { return }
+        try await self.state.wait(for: "the head of \(self.name)'s stream", within: timeout) { state in
+            let connection = state.log.connections[number]
+            return connection.status != nil || connection.ending != nil ? () : nil
+        }
+    }
+
+    private func request(_ cursor: String, _ place: CursorPlace) -> [UInt8] {
+        var inQuery: String?
+        if case .query = place, !cursor.isEmpty { inQuery = cursor }
+        var head = "GET \(self.target.path(cursorInQuery: inQuery)) HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n"
+        if case .header = place, !cursor.isEmpty { head += "Last-Event-ID: \(cursor)\r\n" }
+        for (name, value) in self.target.headers { head += "\(name): \(value)\r\n" }
+        return Array((head + "\r\n").utf8)
+    }
+
+    /// Hangs up. What was received before counts, what is on its way does not.
+    public func disconnect() {
+        self.end()?.close()
+    }
+
+    /// Hangs up with a reset.
+    public func reset() { self.end()?.reset() }
+
+    /// Hangs up after so many more bytes, in the middle of whatever they are.
+    public func disconnect(afterBytes count: Int) { self.state.change { $0.bytesLeft = count } }
+
+    private func end() -> WireConnection? {
+        self.state.change { state in
+            let last = state.log.connections.count - 1
+            if last >= 0, state.log.connections[last].ending == nil {
+                state.log.connections[last].ending = .byClient
+                state.log.connections[last].ended = .now
+            }
+        }
+        return self.wire.change { wire in
+            defer { wire = nil }
+            return wire
+        }
+    }
+
+    // MARK: Reading
+
+    public func stopReading() async throws { try await self.wire.value?.stopReading() }
+    public func read() async throws { try await self.wire.value?.read() }
+    public func trickle(bytes: Int, every interval: Duration = .seconds(1)) async throws {
+        try await self.wire.value?.trickle(bytes: bytes, every: TimeAmount(interval))
+    }
+
+    private static func take(_ bytes: ByteBuffer, ofConnection number: Int, _ state: Watched<State>) {
+        state.change { state in
+            guard number == state.log.connections.count - 1, state.log.connections[number].ending == nil else { return }
+            var view = bytes.readableBytesView[...]
+            if let left = state.bytesLeft { view = view.prefix(left) }
+            state.bytesLeft = state.bytesLeft.map { $0 - view.count }
+            state.log.connections[number].bytes += view.count
+            state.take(view, ofConnection: number)
+            if state.bytesLeft == 0 {
+                state.log.connections[number].ending = .byClient
+                state.log.connections[number].ended = .now
+            }
+        }
+    }
+
+    private static func end(_ ending: StreamLog.Ending, ofConnection number: Int, _ state: Watched<State>) {
+        state.change { state in
+            guard state.log.connections[number].ending == nil else { return }
+            state.log.connections[number].ending = ending
+            state.log.connections[number].ended = .now
+        }
+    }
+
+    // MARK: Waiting
+
+    /// The next block for which the predicate holds, after the one that this returned last.
+    public func next(
+        _ what: String = "a block", within timeout: Duration = .seconds(20),
+        where matches: @escaping @Sendable (EventBlock) -> Bool
+    ) async throws -> EventBlock {
+        let what = "\(what) for \(self.name)"
+        let (block, index) = try await self.state.wait(for: what, within: timeout) { state -> (EventBlock, Int)? in
+            for index in state.looked..<state.log.blocks.count where matches(state.log.blocks[index]) {
+                return (state.log.blocks[index], index)
+            }
+            return nil
+        }
+        self.state.change { $0.looked = max($0.looked, index + 1) }
+        return block
+    }
+
+    public func next(event: String, within timeout: Duration = .seconds(20)) async throws -> EventBlock {
+        try await self.next("the event \(event)", within: timeout) { $0.event == event && $0.data != nil }
+    }
+
+    @discardableResult
+    public func waitUntil<Result: Sendable>(
+        _ what: String, within timeout: Duration = .seconds(20), _ look: @escaping @Sendable (StreamLog) -> Result?
+    ) async throws -> Result {
+        try await self.state.wait(for: "\(what) (\(self.name))", within: timeout) { look($0.log) }
+    }
+
+    public func waitUntilEnded(within timeout: Duration = .seconds(20)) async throws {
+        try await self.waitUntil("the end of the stream", within: timeout) { $0.isConnected ? nil : () }
+    }
+}
+
+extension EventStreamClient.State {
+    fileprivate mutating func take(_ bytes: some Collection<UInt8>, ofConnection number: Int) {
+        var body: [UInt8]
+        if self.log.connections[number].status == nil {
+            do { try self.head.feed(bytes) } catch {
+                self.log.connections[number].ending = .failed("\(error)")
+                return
+            }
+            guard let reply = self.head.reply else { return }
+            self.log.connections[number].status = reply.status
+            self.log.connections[number].headers = reply.headers
+            body = reply.body
+        } else {
+            body = Array(bytes)
+        }
+        // Anything else is no stream, and its body means nothing here.
+        guard self.log.connections[number].status == 200 else { return }
+        for var block in self.parser.feed(body) {
+            block.connection = number
+            self.log.blocks.append(block)
+        }
+        self.log.lastEventID = self.parser.lastEventID
+        self.log.connections[number].comments = self.parser.comments
+    }
+}

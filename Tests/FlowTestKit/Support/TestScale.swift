@@ -1,0 +1,8 @@
+import Foundation
+
+/// How much a run may take: small by default, everything with `FLOWHUB_TEST_FULL=1`.
+public enum TestScale {
+    public static let isFull = ProcessInfo.processInfo.environment["FLOWHUB_TEST_FULL"] == "1"
+
+    public static func pick<Value>(_ small: Value, full: Value) -> Value { self.isFull ? full : small }
+}

@@ -1,0 +1,57 @@
+import NIOCore
+
+/// A connection for requests that are none: sends exactly the given bytes and keeps whatever comes back.
+public final class RawExchange: Sendable {
+    private struct State: Sendable {
+        var received: [UInt8] = []
+        var isClosed = false
+    }
+
+    private let state: Watched<State>
+    private let wire: WireConnection
+
+    private init(_ wire: WireConnection, _ state: Watched<State>) {
+        self.wire = wire
+        self.state = state
+    }
+
+    public static func open(port: Int) async throws -> RawExchange {
+        let state = Watched(State())
+        let wire = try await WireConnection.open(port: port) { bytes in
+            state.change { $0.received.append(contentsOf: bytes.readableBytesView) }
+        } closed: { _ in
+            state.change { $0.isClosed = true }
+        }
+        return RawExchange(wire, state)
+    }
+
+    public func send(_ bytes: [UInt8]) async throws { try await self.wire.write(bytes) }
+    public func send(_ text: String) async throws { try await self.send(Array(text.utf8)) }
+    public func closeOutput() async throws { try await self.wire.closeOutput() }
+    public func close() { self.wire.close() }
+
+    public var received: [UInt8] { self.state.read { $0.received } }
+    public var receivedText: String { String(decoding: self.received, as: UTF8.self) }
+    public var isClosed: Bool { self.state.read { $0.isClosed } }
+
+    public func waitUntilClosed(within timeout: Duration = .seconds(20)) async throws {
+        try await self.state.wait(for: "the end of the connection", within: timeout) { $0.isClosed ? () : nil }
+    }
+
+    /// The next answers, in order.
+    public func replies(_ count: Int, within timeout: Duration = .seconds(20)) async throws -> [HTTPReply] {
+        try await self.state.wait(for: "\(count) answers", within: timeout) { state in
+            var replies: [HTTPReply] = []
+            var bytes = state.received[...]
+            while replies.count < count {
+                var parser = HTTPReplyParser()
+                guard (try? parser.feed(bytes)) != nil else { return nil }
+                if state.isClosed { try? parser.end() }
+                guard parser.isComplete, let reply = parser.reply else { return nil }
+                replies.append(reply)
+                bytes = bytes.suffix(parser.rest.count)
+            }
+            return replies
+        }
+    }
+}

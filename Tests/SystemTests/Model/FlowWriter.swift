@@ -1,0 +1,260 @@
+import FlowCore
+import FlowTestKit
+
+/// The only publisher of one flow. It knows what must come of each change, and so what the flow must be.
+struct FlowWriter: Sendable {
+    let flow: String
+    let hub: HubProcess
+    let schedule: ModelSchedule
+    var random: SeededRandom
+    var journal: FlowJournal
+    var violations: [Violation] = []
+    private var count = 0
+
+    init(flow: String, hub: HubProcess, schedule: ModelSchedule, random: SeededRandom) {
+        self.flow = flow
+        self.hub = hub
+        self.schedule = schedule
+        self.random = random
+        self.journal = FlowJournal(flow: flow)
+    }
+
+    private mutating func report(_ what: String) { self.violations.append(Violation("the writer of \(self.flow)", what)) }
+
+    mutating func run() async throws {
+        var api = self.hub.api
+        for _ in 0..<self.schedule.steps {
+            do {
+                try await self.step(api)
+            } catch is AnswerLost {
+                api = try await self.comeBack()
+            } catch is TimedOut {
+                api = try await self.comeBack()
+            } catch let refused as HubAPI.Refused where refused.reply.status == 503 {
+                api = try await self.comeBack()
+            } catch is HubAway {
+                api = try await self.comeBack()
+            }
+        }
+    }
+
+    /// The hub went away; what was asked of it last is settled by now. Waits until it is back.
+    private func comeBack() async throws -> HubAPI {
+        try await eventually("the hub is back", within: .seconds(40)) { (try? await self.hub.api.isReady()) == true }
+        return self.hub.api
+    }
+
+    private mutating func step(_ api: HubAPI) async throws {
+        switch self.random.pick(self.schedule.writes) {
+        case .publish: try await self.publish(1, fill: 0, api)
+        case .batch: try await self.publish(self.random.number(2...8), fill: 0, api)
+        case .bulk: try await self.publish(self.random.number(10...60), fill: self.random.number(200...2_000), api)
+        case .transient: try await self.tell(api)
+        case .patch: try await self.patch(self.somePatch(), api)
+        case .put: try await self.put(self.someObject(), api)
+        case .end: try await self.patch(Self.status(["completed", "failed", "cancelled"].randomElement(using: &self.random) ?? ""), api)
+        case .reopen: try await self.patch(Self.status("running"), api)
+        case .delete: try await self.delete(api)
+        case .staleCondition: try await self.patchOnStaleCondition(api)
+        case .repeatedKey: try await self.publishTwice(api)
+        case .read: try await self.read(api)
+        }
+    }
+
+    // MARK: Changes
+
+    private mutating func someEvents(_ number: Int, fill: Int) -> [(type: String, data: JSONText)] {
+        (0..<number).map { _ in
+            let type = ["alpha", "beta", "gamma"].randomElement(using: &self.random) ?? "alpha"
+            return (type, self.nextData(fill: fill))
+        }
+    }
+
+    /// Different each time.
+    private mutating func nextData(fill: Int) -> JSONText {
+        self.count += 1
+        let count = self.count
+        return .object { writer in
+            writer.key("n")
+            writer.value(count)
+            if fill > 0 {
+                writer.key("fill")
+                writer.value(String(repeating: "x", count: fill))
+            }
+        }
+    }
+
+    private mutating func publish(_ number: Int, fill: Int, _ api: HubAPI) async throws {
+        let events = self.someEvents(number, fill: fill)
+        let entries = events.map { FlowJournal.Entry.event($0.type, $0.data) }
+        let flow = self.flow
+        let written = try await self.perform(entries) { try await api.publish(events, to: flow) }
+        guard let written else { return }
+        let expected = Array(self.journal.version - Version(number) + 1...self.journal.version)
+        if number > 1, written.versions != expected { self.report("a batch got the versions \(written.versions), not \(expected)") }
+    }
+
+    private mutating func tell(_ api: HubAPI) async throws {
+        let data = self.nextData(fill: 0)
+        let type = ["tick", "step"].randomElement(using: &self.random) ?? "tick"
+        // Even if the answer gets lost, somebody may have seen it.
+        self.journal.appendTransient(type, data)
+        let written = try await Self.reaching { try await api.publish(type, data, to: self.flow, durable: false) }
+        if written.status == 503 { throw HubAPI.Refused(reply: written.reply, what: "a transient event") }
+        if written.status != 202 { self.report("a transient event was answered with \(written.status) \(written.reply.text)") }
+    }
+
+    private mutating func patch(_ patch: JSONText, _ api: HubAPI) async throws {
+        let now = self.journal.now
+        let base = now.exists ? now.state : .emptyObject
+        let patched = base.applying(mergePatch: patch)
+        let flow = self.flow
+        if now.exists, patched.isEquivalent(to: base) {
+            _ = try await self.perform([]) { try await api.patch(flow, patch) }
+        } else {
+            let isNewLife = !now.exists && self.journal.version > 0
+            let entry = FlowJournal.Entry.update(isNewLife ? patched : patch, replaces: isNewLife)
+            _ = try await self.perform([entry]) { try await api.patch(flow, patch) }
+        }
+    }
+
+    private mutating func put(_ state: JSONText, _ api: HubAPI) async throws {
+        let flow = self.flow
+        _ = try await self.perform([.update(state, replaces: true)]) { try await api.put(flow, state) }
+    }
+
+    private mutating func delete(_ api: HubAPI) async throws {
+        let flow = self.flow
+        if self.journal.now.exists {
+            _ = try await self.perform([.deletion]) { try await api.delete(flow) }
+        } else {
+            let written = try await Self.reaching { try await api.delete(flow) }
+            if written.status == 503 { throw HubAPI.Refused(reply: written.reply, what: "a deletion") }
+            if written.status != 404 { self.report("deleting what is not there was answered with \(written.status)") }
+        }
+    }
+
+    private mutating func patchOnStaleCondition(_ api: HubAPI) async throws {
+        let stale = api.with(header: "If-Match", "\"1.a-\(self.journal.version)\"")
+        let patch = self.somePatch()
+        let written = try await Self.reaching { try await stale.patch(self.flow, patch) }
+        if written.status == 503 { throw HubAPI.Refused(reply: written.reply, what: "a condition") }
+        if written.status != 412 { self.report("a stale If-Match was answered with \(written.status)") }
+    }
+
+    /// The same request under the same key is carried out once.
+    private mutating func publishTwice(_ api: HubAPI) async throws {
+        let events = self.someEvents(self.random.number(1...3), fill: 0)
+        let flow = self.flow
+        self.count += 1
+        let keyed = api.with(header: "Idempotency-Key", "key-\(flow)-\(self.count)")
+        let first = try await self.perform(events.map { .event($0.type, $0.data) }) { try await keyed.publish(events, to: flow) }
+        guard let first else { return }
+        let second = try await Self.reaching { try await keyed.publish(events, to: flow) }
+        if second.status == 503 { throw HubAPI.Refused(reply: second.reply, what: "a repetition") }
+        if !second.replayed || second.version != first.version {
+            self.report("a repeated request was answered with \(second.status) \(second.reply.text), the first with version \(first.version)")
+        }
+    }
+
+    // MARK: Carrying out
+
+    /// Sends a change that must make these events and no others.
+    /// - Returns: `nil` if it was not answered as it should be.
+    private mutating func perform(
+        _ entries: [FlowJournal.Entry], _ send: () async throws -> HubAPI.Written
+    ) async throws -> HubAPI.Written? {
+        let written: HubAPI.Written
+        do {
+            written = try await Self.reaching(send)
+        } catch let error where error is AnswerLost || error is TimedOut {
+            try await self.settle(entries)
+            throw error
+        }
+        if written.status == 503 {
+            try await self.settle(entries)
+            throw HubAPI.Refused(reply: written.reply, what: "a change")
+        }
+        guard written.isAcknowledged else {
+            self.report("a change was answered with \(written.status) \(written.reply.text)")
+            return nil
+        }
+        for entry in entries { self.journal.append(entry) }
+        if written.version != self.journal.version {
+            self.report("a change was acknowledged with version \(written.version), it should be \(self.journal.version)")
+        }
+        if let state = written.state, !state.isEquivalent(to: self.journal.now.state) {
+            self.report("a change was acknowledged with the state \(state), it should be \(self.journal.now.state)")
+        }
+        return written
+    }
+
+    /// The answer is lost: the history tells whether the change was made, all of it or none.
+    private mutating func settle(_ entries: [FlowJournal.Entry]) async throws {
+        let api = try await self.comeBack()
+        guard let history = try await api.history(of: self.flow, after: self.journal.version) else { return }
+        let found = history.events.map { FlowJournal.Entry(envelope: $0) }
+        if found.isEmpty { return }
+        guard found.count == entries.count, zip(found, entries).allSatisfy({ $0.isEquivalent(to: $1) }) else {
+            self.report("after a lost answer the store holds \(history.events), which was not asked for")
+            return
+        }
+        for entry in entries { self.journal.append(entry) }
+    }
+
+    /// What kept the request from being sent at all.
+    struct HubAway: Error {}
+
+    private static func reaching<Value>(_ send: () async throws -> Value) async throws -> Value {
+        do { return try await send() } catch let error {
+            if error is AnswerLost || error is TimedOut || error is HubAPI.Refused { throw error }
+            throw HubAway()
+        }
+    }
+
+    // MARK: Reading
+
+    /// What was acknowledged is there to be read.
+    private mutating func read(_ api: HubAPI) async throws {
+        let stored = try await Self.reaching { try await api.state(of: self.flow) }
+        let now = self.journal.now
+        guard let stored else {
+            if now.exists { self.report("the flow is not there, though version \(self.journal.version) was acknowledged") }
+            return
+        }
+        if stored.version != self.journal.version || !stored.state.isEquivalent(to: now.state) || !now.exists {
+            self.report("reads \(stored.state) at \(stored.version); acknowledged is \(now.state) at \(self.journal.version)")
+        }
+    }
+
+    // MARK: Random values
+
+    private static func status(_ status: String) -> JSONText { .object { $0.key("status"); $0.value(status) } }
+
+    private mutating func somePatch() -> JSONText {
+        if self.random.chance(8) { return .emptyObject }
+        return self.object(allowsNull: true)
+    }
+
+    private mutating func someObject() -> JSONText { self.object(allowsNull: false) }
+
+    private mutating func object(allowsNull: Bool) -> JSONText {
+        var members: [(String, JSONText)] = []
+        for key in ["a", "b", "c", "d"].shuffled(using: &self.random).prefix(self.random.number(1...3)) {
+            let value: JSONText =
+                switch self.random.number(0...4) {
+                case 0 where allowsNull: .null
+                case 1: .object { $0.key("x"); $0.value(self.random.number(0...3)) }
+                case 2: .array { $0.value(self.random.number(0...9)); $0.value("ü\n\u{1F600}") }
+                default: JSONText.array { $0.value(self.random.number(0...5)) }.elements[0]
+                }
+            members.append((key, value))
+        }
+        return .object { writer in
+            for (key, value) in members {
+                writer.key(key)
+                writer.raw(value)
+            }
+        }
+    }
+}

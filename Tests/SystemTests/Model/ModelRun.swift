@@ -1,0 +1,132 @@
+import FlowCore
+import FlowTestKit
+import Synchronization
+
+/// One run of the model: a hub, a writer for each flow, subscribers that come and go, and restarts in between. After each
+/// round everything comes to rest, and what everybody saw is held against what was acknowledged.
+struct ModelRun {
+    let seed: UInt64
+    var schedule = ModelSchedule()
+
+    /// - Returns: what was broken, with the seed.
+    func run() async throws -> [Violation] {
+        try await HubProcess.running(self.schedule.allSettings) { hub in try await self.run(on: hub) }
+    }
+
+    private func run(on hub: HubProcess) async throws -> [Violation] {
+        var random = SeededRandom(seed: self.seed)
+        let flows = (0..<self.schedule.flows).map { "flow-\($0)" }
+        var writers = flows.map { FlowWriter(flow: $0, hub: hub, schedule: self.schedule, random: random.fork()) }
+        var subscribers = (0..<self.schedule.subscribers).map {
+            ModelSubscriber(number: $0, flows: flows, hub: hub, schedule: self.schedule, random: random.fork())
+        }
+        var epochs: Set<Epoch> = [try await Self.epoch(hub, "show")]
+        var violations: [Violation] = []
+        for _ in 0..<self.schedule.rounds {
+            let round = try await self.round(writers, subscribers, hub, random.fork())
+            (writers, subscribers) = (round.writers, round.subscribers)
+            epochs.formUnion(round.epochs)
+            violations = try await self.judge(writers, subscribers, hub, epochs)
+            if !violations.isEmpty { break }
+        }
+        for subscriber in subscribers { subscriber.client.disconnect() }
+        return violations
+    }
+
+    static func epoch(_ hub: HubProcess, _ command: String) async throws -> Epoch {
+        let result = try await hub.command(["epoch", command])
+        guard let epoch = Epoch(result.output.filter { !$0.isWhitespace }) else {
+            throw ChildProcess.Failure(description: "flowhub epoch \(command): \(result)")
+        }
+        return epoch
+    }
+
+    // MARK: A round
+
+    private enum Part: Sendable {
+        case writer(Int, FlowWriter)
+        case subscriber(Int, ModelSubscriber)
+        case disruptor(Set<Epoch>)
+    }
+
+    private func round(
+        _ writers: [FlowWriter], _ subscribers: [ModelSubscriber], _ hub: HubProcess, _ random: SeededRandom
+    ) async throws -> (writers: [FlowWriter], subscribers: [ModelSubscriber], epochs: Set<Epoch>) {
+        let writing = Watched(writers.count)
+        let schedule = self.schedule
+        return try await withThrowingTaskGroup(of: Part.self) { group in
+            for (index, writer) in writers.enumerated() {
+                group.addTask {
+                    defer { writing.change { $0 -= 1 } }
+                    var writer = writer
+                    try await writer.run()
+                    return .writer(index, writer)
+                }
+            }
+            for (index, subscriber) in subscribers.enumerated() {
+                group.addTask {
+                    var subscriber = subscriber
+                    await subscriber.run { writing.value == 0 }
+                    return .subscriber(index, subscriber)
+                }
+            }
+            group.addTask { .disruptor(try await Self.disrupt(hub, schedule.disruptions, random)) }
+            var (writers, subscribers, epochs) = (writers, subscribers, Set<Epoch>())
+            for try await part in group {
+                switch part {
+                case .writer(let index, let writer): writers[index] = writer
+                case .subscriber(let index, let subscriber): subscribers[index] = subscriber
+                case .disruptor(let raised): epochs = raised
+                }
+            }
+            return (writers, subscribers, epochs)
+        }
+    }
+
+    private static func disrupt(
+        _ hub: HubProcess, _ disruptions: [ModelSchedule.Disruption], _ random: SeededRandom
+    ) async throws -> Set<Epoch> {
+        var random = random
+        var epochs = Set<Epoch>()
+        for disruption in disruptions {
+            try await Task.sleep(for: .milliseconds(random.number(50...400)))
+            switch disruption {
+            case .terminate:
+                try await hub.terminate()
+                try await hub.start()
+            case .kill:
+                try await hub.kill()
+                try await hub.start()
+            case .bumpEpoch: epochs.insert(try await Self.epoch(hub, "bump"))
+            }
+        }
+        return epochs
+    }
+
+    // MARK: Judgement
+
+    private func judge(
+        _ writers: [FlowWriter], _ subscribers: [ModelSubscriber], _ hub: HubProcess, _ epochs: Set<Epoch>
+    ) async throws -> [Violation] {
+        let heads = Dictionary(uniqueKeysWithValues: writers.map { ($0.flow, $0.journal.version) })
+        await withTaskGroup { group in
+            for subscriber in subscribers { group.addTask { await subscriber.settle(at: heads) } }
+        }
+        var violations = writers.flatMap(\.violations)
+        var facts = StreamChecker.Facts(journals: [:], oldest: [:], epochs: epochs)
+        let api = hub.api
+        for writer in writers {
+            let journal = writer.journal
+            facts.journals[writer.flow] = journal
+            let history = try await api.history(of: writer.flow) ?? (0, [])
+            violations += StoreChecker.check(
+                journal, version: history.version, events: history.events, keeps: self.schedule.historyEvents)
+            facts.oldest[writer.flow] = history.events.first?.member("version")?.intValue ?? history.version + 1
+        }
+        for subscriber in subscribers {
+            let client = subscriber.client
+            violations += StreamChecker.check(client.log, of: client.target, by: client.name, facts)
+        }
+        return violations
+    }
+}

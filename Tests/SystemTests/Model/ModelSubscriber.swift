@@ -1,0 +1,133 @@
+import FlowCore
+import FlowTestKit
+
+/// A subscriber that comes and goes as its seed says.
+struct ModelSubscriber: Sendable {
+    let client: EventStreamClient
+    let hub: HubProcess
+    let schedule: ModelSchedule
+    let isNarrow: Bool
+    var random: SeededRandom
+
+    init(number: Int, flows: [String], hub: HubProcess, schedule: ModelSchedule, random: SeededRandom) {
+        var random = random
+        var target = StreamTarget.flow(flows.randomElement(using: &random) ?? "")
+        if random.chance(schedule.sharedPercent) {
+            target = .flows(Array(flows.shuffled(using: &random).prefix(random.number(1...flows.count))))
+        }
+        if random.chance(schedule.filteredPercent) {
+            let choices = [["alpha"], ["beta", "tick"], ["state_update", "flow_deleted"], ["nothing.of.this"]]
+            target.types = choices.randomElement(using: &random)
+        }
+        target.wantsSnapshot = !random.chance(schedule.headPercent)
+        target.wantsPresence = random.chance(20)
+        self.isNarrow = random.chance(schedule.narrowPercent)
+        self.client = EventStreamClient(
+            target, port: hub.port, name: "subscriber \(number) of \(target)", options: .init(isNarrow: self.isNarrow))
+        self.hub = hub
+        self.schedule = schedule
+        self.random = random
+    }
+
+    /// - Parameter isOver: whether the writers are done, so that there is nothing more to come in for.
+    mutating func run(until isOver: @Sendable () -> Bool) async {
+        while !isOver() {
+            switch self.random.pick(self.schedule.moves) {
+            case .connect: if !self.client.isConnected { await self.connect() }
+            case .disconnect: self.client.disconnect()
+            case .reset: self.client.reset()
+            case .cutInside: self.client.disconnect(afterBytes: self.random.number(1...3_000))
+            case .stopReading: if self.isNarrow { try? await self.client.stopReading() }
+            case .read: try? await self.client.read()
+            case .linger: break
+            }
+            // Until something more was seen, or nothing is to be seen for a while.
+            let seen = self.client.log.blocks.count + self.random.number(1...20)
+            _ = try? await self.client.waitUntil("more", within: .milliseconds(self.random.number(2...60))) {
+                $0.blocks.count >= seen ? () : nil
+            }
+        }
+    }
+
+    private mutating func connect() async {
+        let choice = self.random.pick(self.schedule.cursors)
+        let place: EventStreamClient.CursorPlace = choice == .keptInQuery ? .query : .header
+        // The hub may be away.
+        try? await self.client.connect(self.cursor(choice), by: place)
+    }
+
+    private mutating func cursor(_ choice: ModelSchedule.CursorChoice) -> EventStreamClient.Cursor {
+        let target = self.client.target
+        switch choice {
+        case .kept, .keptInQuery: return .kept
+        case .none: return .none
+        case .start: return .text("0")
+        case .older:
+            let ids = self.client.log.blocks.compactMap(\.id)
+            return ids.randomElement(using: &self.random).map { .text($0) } ?? .none
+        case .rubbish:
+            let texts = ["rubbish", "1-2-3-4-5", "a.b-", "-1", "zz.zz-~", "1.a-99999999999999999999", String(repeating: "9", count: 200)]
+            return .text(texts.randomElement(using: &self.random) ?? "")
+        case .ahead:
+            guard target.sortedFlows.count == 1, case .flow(let epoch, let version) = Cursor(self.client.lastEventID) else { return .kept }
+            return .text("\(epoch)-\(version + 1_000_000)")
+        case .otherEpoch: return .text(target.sortedFlows.count == 1 ? "1.a-3" : "1.a-\(self.hash)-\(target.sortedFlows.map { _ in "1" }.joined(separator: "."))")
+        case .otherFlows: return .text(target.sortedFlows.count == 1 ? "1.a-\(self.hash)-1.1" : "1.a-7")
+        }
+    }
+
+    private var hash: FlowSetHash { FlowSetHash(of: self.client.target.sortedFlows.compactMap { FlowID($0) }) }
+
+    // MARK: Coming to rest
+
+    /// Reconnects as a browser does until it is where the flows are, or its stream has come to its end.
+    func settle(at heads: [String: Version]) async {
+        let deadline = ContinuousClock.now + self.schedule.settling
+        try? await self.client.read()
+        while ContinuousClock.now < deadline {
+            let log = self.client.log
+            if log.isConnected, log.status == 200 {
+                if Self.isAt(heads, log, self.client.target) { return }
+            } else if Self.hasEndedForGood(log) {
+                return
+            } else {
+                try? await self.client.connect(.kept)
+            }
+            let seen = log.blocks.count
+            _ = try? await self.client.waitUntil("more", within: .milliseconds(100)) {
+                $0.blocks.count > seen || !$0.isConnected ? () : nil
+            }
+        }
+    }
+
+    private static func hasEndedForGood(_ log: StreamLog) -> Bool {
+        if log.status == 204 { return true }
+        guard case .byServer = log.connections.last?.ending, let last = log.newest.last else { return false }
+        return last.event == "closing" && last.json.member("reconnect")?.boolValue == false
+    }
+
+    /// Whether the newest connection has been told that it is at these versions.
+    static func isAt(_ heads: [String: Version], _ log: StreamLog, _ target: StreamTarget) -> Bool {
+        let flows = target.sortedFlows
+        var places: [String: Version] = [:]
+        var caughtUp = Set<String>()
+        var ended = Set<String>()
+        for block in log.newest {
+            if let id = block.id {
+                switch Cursor(id) {
+                case .flow(_, let version): if flows.count == 1 { places[flows[0]] = version }
+                case .flows(_, _, let versions):
+                    for (flow, version) in zip(flows, versions) { if let version { places[flow] = version } }
+                default: break
+                }
+            }
+            guard let flow = block.flow else { continue }
+            if block.event == "closing" { ended.insert(flow) }
+            if block.event == "caught_up" {
+                caughtUp.insert(flow)
+                places[flow] = block.version
+            }
+        }
+        return flows.allSatisfy { ended.contains($0) || (caughtUp.contains($0) && places[$0] == heads[$0]) }
+    }
+}
