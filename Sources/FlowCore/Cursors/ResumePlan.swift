@@ -56,8 +56,13 @@ public struct ResumePlan: Hashable, Sendable {
             }
     }
 
-    /// Whether the client keeps its place in every flow, so that its cursor may be told back to it at once.
+    /// Whether every flow begins at a place and none with a snapshot, so that the cursor may be told at once.
     public var keepsEveryPlace: Bool {
-        self.beginnings.allSatisfy { if case .after = $0 { true } else { false } }
+        self.beginnings.allSatisfy { beginning in
+            switch beginning {
+            case .after, .head: true
+            case .snapshot, .resync: false
+            }
+        }
     }
 }

@@ -57,6 +57,7 @@ final class EventStream {
     var isFeed: Bool { self.request.isFeed }
     var isWritable: Bool { self.output?.isWritable ?? false }
     var isOpen: Bool { self.state == .open }
+    var isOpening: Bool { self.state == .opening }
 
     // MARK: Beginning
 

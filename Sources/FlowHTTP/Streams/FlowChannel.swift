@@ -207,7 +207,11 @@ final class FlowChannel {
     func join(_ subscription: Subscription) {
         self.everybody[ObjectIdentifier(subscription)] = subscription
         self.subscriberCount += 1
-        if subscription.stream.wantsPresence { self.presenceCount += 1 }
+        if subscription.stream.wantsPresence {
+            self.presenceCount += 1
+            // The newcomer has not heard the number yet.
+            self.toldPresence = -1
+        }
         self.shard.occupied(self)
     }
 

@@ -187,7 +187,9 @@ final class StreamShard {
 
     private func dropEmptyChannels() {
         for flow in self.empty {
-            guard let channel = self.channels[flow], channel.subscriberCount == 0, channel.openWaiters.isEmpty else { continue }
+            guard let channel = self.channels[flow] else { continue }
+            channel.openWaiters.removeAll { !$0.isOpening }
+            guard channel.subscriberCount == 0, channel.openWaiters.isEmpty else { continue }
             self.channels[flow] = nil
             self.lingering.remove(flow)
             self.services.table.unwatch(flow, outlet: self.outletNumber)

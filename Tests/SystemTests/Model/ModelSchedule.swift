@@ -49,7 +49,7 @@ struct ModelSchedule: Sendable {
         [
             "FLOWHUB_HISTORY_EVENTS": String(self.historyEvents), "FLOWHUB_PRUNE_SECONDS": "1", "FLOWHUB_SWEEP_SECONDS": "1",
             "FLOWHUB_LINGER_MS": "300", "FLOWHUB_HEARTBEAT_SECONDS": "1", "FLOWHUB_DRAIN_SECONDS": "1", "FLOWHUB_RETRY_MS": "50",
-            "FLOWHUB_MAX_QUEUED_BYTES_PER_SUBSCRIBER": "8192", "FLOWHUB_EVENT_LOOPS": "2", "FLOWHUB_LOG_LEVEL": "warning",
+            "FLOWHUB_MAX_QUEUED_BYTES_PER_SUBSCRIBER": "8192", "FLOWHUB_EVENT_LOOPS": "2", "FLOWHUB_LOG_LEVEL": "notice",
         ].merging(self.environment) { $1 }
     }
 }
