@@ -90,7 +90,7 @@ import Testing
                         do {
                             _ = try await store.apply(change)
                             return false
-                        } catch StoreError.unavailable {
+                        } catch StoreError.overloaded {
                             return true
                         }
                     }
@@ -133,7 +133,7 @@ import Testing
                         do {
                             _ = try await store.apply(change)
                             return true
-                        } catch StoreError.unavailable(let reason) {
+                        } catch StoreError.overloaded(let reason) {
                             #expect(reason == "the store is closed")
                             return false
                         }

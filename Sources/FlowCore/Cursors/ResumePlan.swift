@@ -51,7 +51,8 @@ public struct ResumePlan: Hashable, Sendable {
                 } else if theirs != epoch {
                     flows.map { _ in .resync(.epoch) }
                 } else {
-                    versions.map { version in version.map { .after($0) } ?? newcomer }
+                    // A flow that was not sent yet had a snapshot due.
+                    versions.map { version in version.map { .after($0) } ?? .snapshot }
                 }
             }
     }

@@ -25,6 +25,8 @@ public struct Epoch: Hashable, Sendable, Comparable, CustomStringConvertible {
         else { return nil }
         self.counter = counter
         self.random = String(parts[1])
+        // One spelling: `UInt64` takes a sign, capitals and leading zeros as well.
+        guard self.description == text else { return nil }
     }
 
     /// The epoch of a new or raised history: above this one and, as far as clocks agree, above any other.

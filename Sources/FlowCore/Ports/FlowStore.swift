@@ -145,6 +145,8 @@ public struct RetentionPolicy: Hashable, Sendable {
 public enum StoreError: Error, Hashable, Sendable {
     /// Not reached, or busy beyond its time limit. Nothing was changed.
     case unavailable(String)
+    /// More waits for the store than may. It is there; nothing was changed.
+    case overloaded(String)
     /// The connection was lost while the commit was under way: the change may or may not be durable.
     case outcomeUnknown(String)
     /// The store's history is another one. Nothing was changed; refresh the epoch and drop what is in memory.

@@ -41,7 +41,8 @@ public final class HubHealth: Sendable {
             body(&state)
             let after = state.delivery
             guard before != after, let observer = state.observer else { return nil }
-            return { observer(after) }
+            // The status of that moment, not of this one: two changes may be told in the other order.
+            return { observer(self.delivery) }
         }
         notice?()
     }

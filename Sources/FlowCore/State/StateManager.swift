@@ -1,3 +1,5 @@
+import Synchronization
+
 /// The one door to the flows: every change goes through the store and out on the bus, every read through the cache.
 ///
 /// What a commit made is put into the cache and published in commit order, before its publisher is answered; so a reader
@@ -9,7 +11,14 @@ public final class StateManager: Sendable {
     private let bus: any EventBus
     private let counters: any Counters
     private let health: HubHealth
-    private let loads = SingleFlight<FlowID, FlowRecord?, StoreError>()
+    /// A load of one history does not answer for another.
+    private struct LoadKey: Hashable, Sendable {
+        var flow: FlowID
+        var epoch: Epoch
+    }
+
+    private let loads = SingleFlight<LoadKey, FlowRecord?, StoreError>()
+    private let begun: Mutex<Epoch>
     private let epochChanged: @Sendable (Epoch) -> Void
 
     /// - Parameter epochChanged: called after the store was found to have another history and the cache was emptied.
@@ -24,6 +33,7 @@ public final class StateManager: Sendable {
         self.counters = counters
         self.health = health
         self.epochChanged = epochChanged
+        self.begun = Mutex(store.epoch)
         cache.removeAll(epoch: store.epoch)
         store.observeCommits { commits in
             var messages: [BusMessage] = []
@@ -53,6 +63,9 @@ public final class StateManager: Sendable {
     /// - Parameter atLeast: a version that is known to exist; anything older counts as a miss.
     public func record(of flow: FlowID, atLeast version: Version = 0) async throws(StoreError) -> FlowRecord? {
         if let cached = self.cachedRecord(of: flow, atLeast: version) { return cached }
+        let record = try await self.freshRecord(of: flow)
+        if (record?.version ?? 0) >= version { return record }
+        // That load was under way before the version was there.
         return try await self.freshRecord(of: flow)
     }
 
@@ -63,15 +76,20 @@ public final class StateManager: Sendable {
         return cached
     }
 
-    /// The flow as the store has it.
+    /// The flow as the store has it; loads that are under way at the same time are one.
     public func freshRecord(of flow: FlowID) async throws(StoreError) -> FlowRecord? {
-        try await self.loads.value(for: flow) { [self] () async throws(StoreError) in
-            try await self.underCurrentEpoch { () async throws(StoreError) in
-                let epoch = self.store.epoch
-                let record = try await self.store.load(flow)
-                if let record { self.cache.put(record, epoch: epoch) }
-                return record
-            }
+        try await self.loads.value(for: LoadKey(flow: flow, epoch: self.store.epoch)) { [self] () async throws(StoreError) in
+            try await self.reload(flow)
+        }
+    }
+
+    /// The flow as the store has it now, by a read that begins after this call.
+    public func reload(_ flow: FlowID) async throws(StoreError) -> FlowRecord? {
+        try await self.underCurrentEpoch { () async throws(StoreError) in
+            let epoch = self.store.epoch
+            let record = try await self.store.load(flow)
+            if let record { self.cache.put(record, epoch: epoch) }
+            return record
         }
     }
 
@@ -123,6 +141,12 @@ public final class StateManager: Sendable {
     }
 
     private func begin(_ epoch: Epoch) {
+        // Several callers may meet the new epoch at once; subscribers are told of it once.
+        let isNew = self.begun.withLock { begun in
+            defer { begun = epoch }
+            return begun != epoch
+        }
+        guard isNew else { return }
         self.cache.removeAll(epoch: epoch)
         self.transients.removeAll()
         self.epochChanged(epoch)
@@ -137,7 +161,9 @@ public final class StateManager: Sendable {
             return value
         } catch StoreError.epochChanged {
             try await self.refreshEpoch()
-            return try await body()
+            let value = try await body()
+            self.health.storeAnswered()
+            return value
         } catch {
             if case .unavailable = error { self.health.storeFailed() }
             throw error

@@ -28,6 +28,7 @@ public final class HubLoop: Sendable {
     private let now: @Sendable () -> Timestamp
     private let logger: Logger
     private let work: AsyncStream<WatchTable.Work>
+    private let sweepIsDue = Atomic<Bool>(false)
     private let knownRevocations = Mutex(RevocationList())
 
     public init(
@@ -50,6 +51,7 @@ public final class HubLoop: Sendable {
             group.addTask { await self.keepTime() }
             group.addTask { await self.keepHouse() }
             for await item in self.work {
+                if case .sweep = item, self.sweepIsDue.exchange(true, ordering: .relaxed) { continue }
                 group.addTask { await self.perform(item) }
             }
             group.cancelAll()
@@ -77,21 +79,24 @@ public final class HubLoop: Sendable {
 
     private func perform(_ work: WatchTable.Work) async {
         switch work {
-        case .open(let flow):
+        case .open(let flow, let epoch):
             do {
-                let record = try await self.manager.freshRecord(of: flow)
+                let record = try await self.manager.reload(flow)
                 let last = await self.manager.latestTransients(of: flow, since: record?.head.resetVersion ?? 0)
-                self.table.opened(flow, record, last: last)
+                self.table.opened(flow, record, last: last, epoch: epoch)
             } catch {
-                self.table.loadFailed(flow)
+                self.table.openFailed(flow, epoch: epoch)
             }
-        case .page(let flow, let after):
+        case .page(let flow, let after, let epoch):
             do {
-                self.table.loaded(flow, try await self.manager.page(of: flow, after: after, limit: self.configuration.page))
+                let page = try await self.manager.page(of: flow, after: after, limit: self.configuration.page)
+                self.table.loaded(flow, page, epoch: epoch)
             } catch {
-                self.table.loadFailed(flow)
+                self.table.loadFailed(flow, epoch: epoch)
             }
         case .sweep:
+            // One answers for all that asked before it began.
+            guard self.sweepIsDue.exchange(false, ordering: .relaxed) else { return }
             await self.sweep()
         }
     }
@@ -120,8 +125,10 @@ public final class HubLoop: Sendable {
             if flows.isEmpty { _ = try await self.manager.heads(of: []) }
             for start in stride(from: 0, to: flows.count, by: self.configuration.sweepSlice) {
                 let slice = Array(flows[start..<min(start + self.configuration.sweepSlice, flows.count)])
+                // Before the read: what is delivered while it is under way may be above its answer.
+                let delivered = self.table.delivered(slice)
                 let heads = try await self.manager.heads(of: slice)
-                if self.table.surveyed(slice, heads: heads) {
+                if self.table.surveyed(slice, heads: heads, delivered: delivered) {
                     self.logger.error("The store is behind what was delivered; raising the epoch")
                     try await self.manager.raiseEpoch(now: self.now())
                     return

@@ -6,9 +6,11 @@ public protocol Outlet: Sendable {
 
 public enum Delivery: Sendable {
     /// The flow is being followed from this state on: everything above its version will be delivered. `nil`: the flow does
-    /// not exist yet.
-    case opened(FlowID, FlowRecord?, epoch: Epoch, last: [TransientEvent])
-    /// The next durable events. `head` is the flow right after the last of them, where that is known.
+    /// not exist yet. `head` is above the record's where events were delivered while it was read: then everything above that
+    /// follows.
+    case opened(FlowID, FlowRecord?, head: FlowHead?, epoch: Epoch, last: [TransientEvent])
+    /// The next durable events; none where all of them were pruned. `head` is the flow at or after the last of them: its
+    /// account holds in any case, the rest if the version is the same.
     case events(FlowID, [Frame], head: FlowHead?)
     case transient(FlowID, account: String, TransientEvent, Frame)
     /// The store has a new history: whatever subscribers hold means nothing any more.

@@ -112,6 +112,9 @@ public struct Reader: ~Copyable {
         }
     }
 
+    /// Whether a snapshot that comes now is the one that was asked for.
+    public var awaitsSnapshot: Bool { self.state == .awaitsSnapshot }
+
     /// The state at `version` is about to be sent. Returns the notice that goes before it, if any.
     public mutating func snapshotLoaded(version: Version) -> (reason: ResyncReason, from: Version?)? {
         guard self.state == .awaitsSnapshot else { return nil }
@@ -168,6 +171,8 @@ public struct Reader: ~Copyable {
         }
         if version <= self.cursor { return .drop }
         self.state = .behind
+        // Transients of the meantime pass it by; it gets the latest when it is live again.
+        self.announces = true
         return .fallBehind
     }
 

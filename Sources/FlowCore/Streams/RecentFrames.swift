@@ -34,7 +34,7 @@ public struct RecentFrames: Sendable {
         self.frames.append(frame)
         self.bytes += frame.bytes.readableBytes
         // Dropping an eighth at a time keeps the cost of moving the rest small.
-        if self.frames.count > self.limit.frames || (self.bytes > self.limit.bytes && self.frames.count > 1) {
+        while self.frames.count > self.limit.frames || (self.bytes > self.limit.bytes && self.frames.count > 1) {
             self.drop(max(1, self.frames.count / 8))
         }
     }

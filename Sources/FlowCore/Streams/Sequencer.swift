@@ -18,6 +18,8 @@ public struct Sequencer: ~Copyable {
         public var read: Read?
         /// Versions above the store's own, dropped.
         public var phantoms = 0
+        /// ``Sequencer/last`` moved without an event: history was pruned up to there, before `events`.
+        public var jumped = false
     }
 
     private enum State {
@@ -62,9 +64,13 @@ public struct Sequencer: ~Copyable {
     public mutating func headLoaded(_ version: Version) -> Step {
         switch self.state {
         case .starting(let highestHeard):
-            if version < highestHeard { return Step(read: .head) }
-            self.state = .following(Following(last: version))
-            return Step()
+            var step = Step()
+            var following = Following(last: version)
+            // What came meanwhile is in the store by now; a phantom is not, and the page says so.
+            following.isBehind = version < highestHeard
+            following.beginReading(&step)
+            self.state = .following(following)
+            return step
         case .following:
             return Step()
         }
@@ -114,6 +120,12 @@ public struct Sequencer: ~Copyable {
             // Above last + 1 only where pruning took the events between. Subscribers see the jump and are told.
             following.last = event.version
             step.events.append(event)
+        }
+        if page.events.isEmpty, page.headVersion > following.last, page.headVersion > 0 {
+            // Pruning took all of it: there is nothing to hand out, but the flow is there.
+            following.last = page.headVersion
+            following.held = following.held.filter { $0.key > page.headVersion }
+            step.jumped = true
         }
         following.drain(into: &step)
         for (version, held) in following.held where version > page.headVersion && held.heardAfterRead < following.reads {

@@ -9,13 +9,21 @@ public final class WatchTable: BusSink {
     private final class Watch {
         var sequencer = Sequencer()
         var outlets: [Int]
-        /// Confirmed by the bus, or given up waiting for it.
+        /// The history that the sequencer follows.
+        let epoch: Epoch
+        /// Outlets that were not given ``Delivery/opened(_:_:epoch:last:)`` yet.
+        var unopened: Set<Int>
+        /// Whether a read of the flow's head is under way.
         var isReading = false
         var isOpen = false
         var head: FlowHead?
         var ticksUnconfirmed = 0
 
-        init(outlet: Int) { self.outlets = [outlet] }
+        init(outlets: [Int], epoch: Epoch) {
+            self.outlets = outlets
+            self.unopened = Set(outlets)
+            self.epoch = epoch
+        }
     }
 
     private final class Stripe: Sendable {
@@ -24,8 +32,8 @@ public final class WatchTable: BusSink {
 
     /// A read that the table needs done; see ``HubLoop``.
     public enum Work: Sendable {
-        case open(FlowID)
-        case page(FlowID, after: Version)
+        case open(FlowID, Epoch)
+        case page(FlowID, after: Version, Epoch)
         /// An event of an unknown epoch came in.
         case sweep
     }
@@ -64,11 +72,15 @@ public final class WatchTable: BusSink {
         let isFirst = self.stripe(of: flow).watches.withLock { watches in
             if let watch = watches[flow] {
                 if !watch.outlets.contains(outlet) { watch.outlets.append(outlet) }
+                watch.unopened.insert(outlet)
                 // The outlet needs the state as it is now; the one that was loaded when the flow was opened may be long past.
-                if watch.isOpen { self.requestWork(.open(flow)) }
+                if watch.isOpen, !watch.isReading {
+                    watch.isReading = true
+                    self.requestWork(.open(flow, watch.epoch))
+                }
                 return false
             }
-            watches[flow] = Watch(outlet: outlet)
+            watches[flow] = Watch(outlets: [outlet], epoch: self.epoch.withLock { $0 })
             return true
         }
         if isFirst { self.bus.subscribe(to: flow) }
@@ -78,10 +90,14 @@ public final class WatchTable: BusSink {
         let wasLast = self.stripe(of: flow).watches.withLock { watches in
             guard let watch = watches[flow] else { return false }
             watch.outlets.removeAll { $0 == outlet }
+            watch.unopened.remove(outlet)
             if watch.outlets.isEmpty { watches[flow] = nil }
             return watch.outlets.isEmpty
         }
-        if wasLast { self.bus.unsubscribe(from: flow) }
+        guard wasLast else { return }
+        self.bus.unsubscribe(from: flow)
+        // Another loop may have begun to watch, and asked the bus before this one gave the flow up.
+        if self.isWatched(flow) { self.bus.subscribe(to: flow) }
     }
 
     public func isWatched(_ flow: FlowID) -> Bool {
@@ -107,12 +123,12 @@ public final class WatchTable: BusSink {
     // MARK: What the bus says
 
     public func subscribed(to flow: FlowID) {
-        let mustOpen = self.stripe(of: flow).watches.withLock { watches in
-            guard let watch = watches[flow], !watch.isReading, !watch.isOpen else { return false }
+        let epoch: Epoch? = self.stripe(of: flow).watches.withLock { watches in
+            guard let watch = watches[flow], !watch.isReading, !watch.isOpen else { return nil }
             watch.isReading = true
-            return true
+            return watch.epoch
         }
-        if mustOpen { self.requestWork(.open(flow)) }
+        if let epoch { self.requestWork(.open(flow, epoch)) }
     }
 
     public func received(_ messages: [BusMessage]) {
@@ -125,8 +141,9 @@ public final class WatchTable: BusSink {
             if message.epoch > epoch { self.requestWork(.sweep) }
             return
         }
-        let read: Sequencer.Step.Read? = self.stripe(of: message.flow).watches.withLock { watches in
-            guard let watch = watches[message.flow] else { return nil }
+        let read: Read? = self.stripe(of: message.flow).watches.withLock { watches in
+            // The watch's own epoch: another thread may have begun it anew since the look at the table's.
+            guard let watch = watches[message.flow], watch.epoch == epoch else { return nil }
             switch message.content {
             case .transient(let event):
                 guard watch.isOpen else { return nil }
@@ -135,7 +152,7 @@ public final class WatchTable: BusSink {
                 return nil
             case .durable(let event, let head):
                 let step = watch.sequencer.heard(event)
-                return self.act(on: step, watch, flow: message.flow, head: head, epoch: epoch)
+                return self.act(on: step, watch, flow: message.flow, head: head)
             }
         }
         self.request(read, of: message.flow)
@@ -145,72 +162,89 @@ public final class WatchTable: BusSink {
 
     // MARK: What the store says
 
-    /// The store answered ``Work/open(_:)``.
-    public func opened(_ flow: FlowID, _ record: FlowRecord?, last: [TransientEvent]) {
-        let epoch = self.epoch.withLock { $0 }
-        let read: Sequencer.Step.Read? = self.stripe(of: flow).watches.withLock { watches in
-            guard let watch = watches[flow] else { return nil }
+    /// The store answered ``Work/open(_:_:)``.
+    /// - Parameter epoch: of the request. The answer to one from before a reset is nobody's.
+    public func opened(_ flow: FlowID, _ record: FlowRecord?, last: [TransientEvent], epoch: Epoch) {
+        let read: Read? = self.stripe(of: flow).watches.withLock { watches in
+            guard let watch = watches[flow], watch.epoch == epoch else { return nil }
             watch.isReading = false
             let version = record?.version ?? 0
+            let step: Sequencer.Step
             if watch.isOpen {
-                // For an outlet that came later; the others know better already and pass over it.
-                let step = watch.sequencer.surveyed(version)
-                self.deliver(.opened(flow, record, epoch: epoch, last: last), to: watch.outlets)
-                return self.act(on: step, watch, flow: flow, head: nil, epoch: epoch)
-            }
-            let step = watch.sequencer.headLoaded(version)
-            if step.read == nil {
+                step = watch.sequencer.surveyed(version)
+            } else {
+                step = watch.sequencer.headLoaded(version)
                 watch.isOpen = true
                 watch.head = record?.head
-                self.deliver(.opened(flow, record, epoch: epoch, last: last), to: watch.outlets)
-            } else {
-                watch.isReading = true
             }
-            return step.read
+            // What was delivered while the store was read passed a late outlet by: it begins above that.
+            var head = record?.head
+            if let delivered = watch.head, delivered.version > version { head = delivered }
+            self.deliver(
+                .opened(flow, record, head: head, epoch: epoch, last: last), to: watch.outlets.filter(watch.unopened.contains))
+            watch.unopened = []
+            return self.act(on: step, watch, flow: flow, head: record?.head)
         }
         self.request(read, of: flow)
     }
 
-    /// The store answered ``Work/page(_:after:)``.
-    public func loaded(_ flow: FlowID, _ page: EventPage) {
-        let epoch = self.epoch.withLock { $0 }
-        let read: Sequencer.Step.Read? = self.stripe(of: flow).watches.withLock { watches in
-            guard let watch = watches[flow] else { return nil }
+    /// The store answered ``Work/page(_:after:_:)``.
+    public func loaded(_ flow: FlowID, _ page: EventPage, epoch: Epoch) {
+        let read: Read? = self.stripe(of: flow).watches.withLock { watches in
+            guard let watch = watches[flow], watch.epoch == epoch else { return nil }
             let step = watch.sequencer.pageLoaded(page)
-            return self.act(on: step, watch, flow: flow, head: page.head, epoch: epoch)
+            return self.act(on: step, watch, flow: flow, head: page.head)
         }
         self.request(read, of: flow)
     }
 
-    public func loadFailed(_ flow: FlowID) {
+    /// A read failed: the head's is begun again by ``tick()``, a page's by the sweep.
+    public func openFailed(_ flow: FlowID, epoch: Epoch) {
         self.stripe(of: flow).watches.withLock { watches in
-            watches[flow]?.isReading = false
-            watches[flow]?.sequencer.readFailed()
+            guard let watch = watches[flow], watch.epoch == epoch else { return }
+            watch.isReading = false
         }
+    }
+
+    public func loadFailed(_ flow: FlowID, epoch: Epoch) {
+        self.stripe(of: flow).watches.withLock { watches in
+            guard let watch = watches[flow], watch.epoch == epoch else { return }
+            watch.sequencer.readFailed()
+        }
+    }
+
+    /// What was delivered of each of these flows so far: asked before the heads are read, see ``surveyed(_:heads:delivered:)``.
+    public func delivered(_ flows: [FlowID]) -> [FlowID: Version] {
+        var versions: [FlowID: Version] = [:]
+        for flow in flows {
+            versions[flow] = self.stripe(of: flow).watches.withLock { $0[flow]?.sequencer.last }
+        }
+        return versions
     }
 
     /// The version sweep's answer for some of the watched flows.
-    /// - Parameter heads: of `flows`; one that is missing does not exist.
-    /// - Returns: whether a flow is below what was delivered here: the store went back in time.
-    public func surveyed(_ flows: [FlowID], heads: [FlowHead]) -> Bool {
-        let epoch = self.epoch.withLock { $0 }
+    /// - Parameters:
+    ///   - heads: of `flows`; one that is missing does not exist.
+    ///   - delivered: what ``delivered(_:)`` said before `heads` were read. What came since may well be above them.
+    /// - Returns: whether a flow is below what was delivered here before: the store went back in time.
+    public func surveyed(_ flows: [FlowID], heads: [FlowHead], delivered: [FlowID: Version]) -> Bool {
         var versions: [FlowID: FlowHead] = [:]
         for head in heads { versions[head.flow] = head }
         var wentBack = false
         for flow in flows {
             let version = versions[flow]?.version ?? 0
-            let read: Sequencer.Step.Read? = self.stripe(of: flow).watches.withLock { watches in
+            if let before = delivered[flow], version < before {
+                wentBack = true
+                continue
+            }
+            let read: Read? = self.stripe(of: flow).watches.withLock { watches in
                 guard let watch = watches[flow] else { return nil }
                 if !watch.isOpen {
                     guard !watch.isReading else { return nil }
                     watch.isReading = true
-                    return .head
+                    return (.head, watch.epoch)
                 }
-                if watch.sequencer.isAhead(of: version) {
-                    wentBack = true
-                    return nil
-                }
-                return self.act(on: watch.sequencer.surveyed(version), watch, flow: flow, head: nil, epoch: epoch)
+                return self.act(on: watch.sequencer.surveyed(version), watch, flow: flow, head: versions[flow])
             }
             self.request(read, of: flow)
         }
@@ -224,14 +258,13 @@ public final class WatchTable: BusSink {
         for stripe in self.stripes {
             let flows = stripe.watches.withLock { watches in
                 for (flow, watch) in watches {
-                    let fresh = Watch(outlet: 0)
-                    fresh.outlets = watch.outlets
+                    let fresh = Watch(outlets: watch.outlets, epoch: epoch)
                     fresh.isReading = true
                     watches[flow] = fresh
                 }
                 return Array(watches.keys)
             }
-            for flow in flows { self.requestWork(.open(flow)) }
+            for flow in flows { self.requestWork(.open(flow, epoch)) }
         }
     }
 
@@ -239,16 +272,16 @@ public final class WatchTable: BusSink {
     public func tick() {
         for stripe in self.stripes {
             let late = stripe.watches.withLock { watches in
-                var late: [FlowID] = []
-                for (flow, watch) in watches where !watch.isOpen && !watch.isReading {
+                var late: [(FlowID, Epoch)] = []
+                for (flow, watch) in watches where !watch.unopened.isEmpty && !watch.isReading {
                     watch.ticksUnconfirmed += 1
-                    guard watch.ticksUnconfirmed > 1 else { continue }
+                    guard watch.isOpen || watch.ticksUnconfirmed > 1 else { continue }
                     watch.isReading = true
-                    late.append(flow)
+                    late.append((flow, watch.epoch))
                 }
                 return late
             }
-            for flow in late { self.requestWork(.open(flow)) }
+            for (flow, epoch) in late { self.requestWork(.open(flow, epoch)) }
         }
     }
 
@@ -263,21 +296,25 @@ public final class WatchTable: BusSink {
         self.stripes[Int(truncatingIfNeeded: UInt(bitPattern: flow.hashValue) & 15)]
     }
 
+    /// A read to request, under the epoch of its watch.
+    private typealias Read = (read: Sequencer.Step.Read, epoch: Epoch)
+
     /// Called under the stripe's lock.
-    private func act(
-        on step: Sequencer.Step, _ watch: Watch, flow: FlowID, head: FlowHead?, epoch: Epoch
-    ) -> Sequencer.Step.Read? {
+    /// - Parameter head: of the flow at or after the last event.
+    private func act(on step: Sequencer.Step, _ watch: Watch, flow: FlowID, head: FlowHead?) -> Read? {
         if step.phantoms > 0 { self.phantomCount.add(step.phantoms, ordering: .relaxed) }
-        guard let last = step.events.last else { return step.read }
-        var frames = step.events.map { Frame.durable($0, of: flow, epoch: epoch) }
+        let read = step.read.map { ($0, watch.epoch) }
+        guard step.jumped || !step.events.isEmpty, let last = watch.sequencer.last else { return read }
+        var frames = step.events.map { Frame.durable($0, of: flow, epoch: watch.epoch) }
         #if DEBUG
         if PlantedFault.batchReversed.isPlanted { frames.reverse() }
         #endif
-        // Only the head right after the last event says what the flow is now.
-        let current = head.flatMap { $0.version == last.version ? $0 : nil }
-        if let current { watch.head = current } else { watch.head?.version = last.version }
-        self.deliver(.events(flow, frames, head: current), to: watch.outlets)
-        return step.read
+        // Only the head right after the last event says what the flow is now; of any other the account holds, which never
+        // changes.
+        if let head, head.version == last || watch.head == nil { watch.head = head }
+        watch.head?.version = last
+        self.deliver(.events(flow, frames, head: head ?? watch.head), to: watch.outlets)
+        return read
     }
 
     private func deliver(_ delivery: Delivery, to numbers: [Int]) {
@@ -285,10 +322,10 @@ public final class WatchTable: BusSink {
         for number in numbers { outlets[number].deliver(delivery) }
     }
 
-    private func request(_ read: Sequencer.Step.Read?, of flow: FlowID) {
+    private func request(_ read: Read?, of flow: FlowID) {
         switch read {
-        case .head: self.requestWork(.open(flow))
-        case .page(let after): self.requestWork(.page(flow, after: after))
+        case (.head, let epoch)?: self.requestWork(.open(flow, epoch))
+        case (.page(let after), let epoch)?: self.requestWork(.page(flow, after: after, epoch))
         case nil: break
         }
     }

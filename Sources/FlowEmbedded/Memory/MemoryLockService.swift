@@ -99,7 +99,7 @@ public final class MemoryLockService: LockService {
 
     private static func reason(of error: StoreError) -> String {
         switch error {
-        case .unavailable(let reason), .outcomeUnknown(let reason): reason
+        case .unavailable(let reason), .overloaded(let reason), .outcomeUnknown(let reason): reason
         case .epochChanged: "the store's history changed"
         }
     }

@@ -24,17 +24,17 @@ final class Gate: Sendable {
         self.fullMessage = fullMessage
     }
 
-    /// - Throws: ``StoreError/unavailable(_:)`` if it is closed or full. Whoever is in must ``leave(bytes:)``.
+    /// - Throws: ``StoreError/unavailable(_:)`` if it is closed, ``StoreError/overloaded(_:)`` if it is full. Whoever is in must ``leave(bytes:)``.
     func enter(bytes: Int = 0) throws(StoreError) {
-        let refusal: String? = self.state.withLock { state in
-            if state.isClosed { return "the store is closed" }
+        let refusal: StoreError? = self.state.withLock { state in
+            if state.isClosed { return .unavailable("the store is closed") }
             let isTooMuch = state.bytes + bytes > self.maximumBytes && state.count > 0
-            if state.count >= self.maximumCount || isTooMuch { return self.fullMessage }
+            if state.count >= self.maximumCount || isTooMuch { return .overloaded(self.fullMessage) }
             state.count += 1
             state.bytes += bytes
             return nil
         }
-        if let refusal { throw .unavailable(refusal) }
+        if let refusal { throw refusal }
     }
 
     func leave(bytes: Int = 0) {

@@ -15,7 +15,7 @@ public final class SQLiteFlowStore: FlowStore {
     public struct Configuration: Sendable {
         /// Bounds that a change must keep.
         public var changes = ChangeLimits()
-        /// Changes under way or waiting at most; more are refused as ``StoreError/unavailable(_:)``.
+        /// Changes under way or waiting at most; more are refused as ``StoreError/overloaded(_:)``.
         public var maximumWaitingChanges = 8_192
         /// Bytes of the bodies of these changes at most. One alone is always let in.
         public var maximumWaitingBytes = 67_108_864
@@ -23,7 +23,7 @@ public final class SQLiteFlowStore: FlowStore {
         public var maximumBatchChanges = 512
         /// Bytes of the bodies of these changes at most; one alone may have more.
         public var maximumBatchBytes = 8_388_608
-        /// Reads under way or waiting at most; more are refused as ``StoreError/unavailable(_:)``.
+        /// Reads under way or waiting at most; more are refused as ``StoreError/overloaded(_:)``.
         public var maximumPendingReads = 4_096
         /// Connections that read, each with a thread while it does.
         public var readers = 4

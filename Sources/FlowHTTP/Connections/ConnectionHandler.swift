@@ -220,6 +220,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     fileprivate func finishResponse() {
         guard case .responding(let keepAlive) = self.state, let context = self.context else { return }
         context.writeAndFlush(self.wrapOutboundOut(.end(nil)), promise: nil)
+        if case .closed = self.state { return }
         if !keepAlive || self.isQuiescing || (self.peerHasFinished && self.pipelined.isEmpty) {
             self.endPolitely()
             return
@@ -280,6 +281,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// Closes the sending side and gives the peer some seconds to close its own.
     private func endPolitely() {
         guard let context = self.context else { return }
+        // The last write may have found the connection gone, and `channelInactive` came before it returned.
+        if case .closed = self.state { return }
         self.state = .refused
         self.dropPipelined()
         self.deadline = .now() + .seconds(3)

@@ -113,7 +113,7 @@ final class EventStream {
         while idle < self.subscriptions.count, self.state == .open {
             let subscription = self.subscriptions[self.turn % self.subscriptions.count]
             self.turn += 1
-            switch subscription.reader.next(head: subscription.channel.version, isWritable: self.mayFeed) {
+            switch subscription.reader.next(head: subscription.channel.version, isWritable: self.mayFeed && subscription.channel.isOpen) {
             case .loadSnapshot:
                 subscription.channel.requestSnapshot(for: subscription)
                 idle = 0
@@ -135,9 +135,11 @@ final class EventStream {
 
     /// The state, with its place in the cursor; before it, the reason if the client lost its own.
     func sendSnapshot(_ record: FlowRecord, for subscription: Subscription) {
-        guard self.state == .open else { return }
+        // A late answer to what was asked before a reset is not sent.
+        guard self.state == .open, subscription.reader.awaitsSnapshot else { return }
         let channel = subscription.channel
-        if let account = channel.account, account != self.principal.account {
+        let owner = record.version > 0 ? record.head.account : channel.account
+        if let owner, owner != self.principal.account {
             self.end(subscription, .revoked)
             return
         }
@@ -196,6 +198,8 @@ final class EventStream {
             self.write(again.bytes)
         }
         #endif
+        // The write may have ended the stream.
+        guard self.state == .open, !subscription.reader.hasEnded else { return }
         subscription.lastTransient = channel.newestTransient
         channel.sit(subscription)
         if channel.isOver { self.end(subscription, channel.closingReason) }

@@ -15,6 +15,8 @@ struct CoalescedFrames {
     let buffer: ByteBuffer
     /// The durable versions inside; `nil` if there are none.
     let versions: ClosedRange<Version>?
+    /// Whether these versions follow one another without a hole.
+    let isUnbroken: Bool
 }
 
 /// The way of live events.
@@ -52,6 +54,7 @@ extension FlowChannel {
             return
         }
         self.log.append(entry)
+        if entry.account != nil { self.boundEnd = self.logEnd }
         self.seatsDue = self.seats.count
         if self.log.count % 512 == 0 { self.trimLog() }
         self.shard.enqueue(self)
@@ -96,9 +99,9 @@ extension FlowChannel {
             subscription.fallBehind()
             return
         }
-        if stream.isPlain, self.account != nil {
+        if stream.isPlain, self.account != nil, subscription.position >= self.boundEnd {
             let frames = self.coalescedFrames(from: subscription.position)
-            if frames.versions.map({ $0.lowerBound == subscription.reader.cursor + 1 }) ?? true {
+            if frames.isUnbroken, frames.versions.map({ $0.lowerBound == subscription.reader.cursor + 1 }) ?? true {
                 subscription.position = frames.end
                 subscription.lastTransient = self.newestTransient
                 if let last = frames.versions?.upperBound { subscription.reader.tookAll(through: last) }
@@ -155,18 +158,19 @@ extension FlowChannel {
         var lowest: Version?
         var highest: Version = 0
         var bytes = 0
+        var isUnbroken = true
         for frame in frames {
             bytes += frame.bytes.readableBytes
             guard frame.isDurable else { continue }
-            if lowest == nil { lowest = frame.version }
+            if lowest == nil { lowest = frame.version } else if frame.version != highest + 1 { isUnbroken = false }
             highest = frame.version
         }
         let versions = lowest.map { min($0, highest)...max($0, highest) }
         if frames.count == 1, let only = frames.first {
-            return CoalescedFrames(start: start, end: end, buffer: only.bytes, versions: versions)
+            return CoalescedFrames(start: start, end: end, buffer: only.bytes, versions: versions, isUnbroken: true)
         }
         var buffer = ByteBufferAllocator().buffer(capacity: bytes)
         for frame in frames { buffer.writeImmutableBuffer(frame.bytes) }
-        return CoalescedFrames(start: start, end: end, buffer: buffer, versions: versions)
+        return CoalescedFrames(start: start, end: end, buffer: buffer, versions: versions, isUnbroken: isUnbroken)
     }
 }

@@ -13,16 +13,22 @@ extension FlowChannel {
         guard self.snapshotWaiters.count == 1 else { return }
         let flow = self.flow
         let version = self.version
+        let epoch = self.epoch
         self.shard.load { services in
             try await services.manager.record(of: flow, atLeast: version)
         } then: { [self] (record: FlowRecord??) in
             let waiters = self.snapshotWaiters
             self.snapshotWaiters = []
             for waiter in waiters where !waiter.reader.hasEnded {
-                if let record {
+                if epoch != self.epoch || !self.isOpen {
+                    // Of a history that is over; the flow's opening feeds whoever waits.
+                    waiter.reader.loadFailed()
+                } else if let record {
                     waiter.stream.sendSnapshot(record ?? self.absentRecord, for: waiter)
                 } else {
+                    // Asked again with the next tick: at once would be a storm while the store is away.
                     waiter.reader.loadFailed()
+                    continue
                 }
                 waiter.stream.feed()
             }
@@ -67,10 +73,17 @@ extension FlowChannel {
             let frames = (page?.events ?? []).map { Frame.durable($0, of: flow, epoch: epoch) }
             let coalesced = frames.last.map { Self.coalesce(frames, start: Int(version), end: Int($0.version)) }
             for waiter in waiters where !waiter.reader.hasEnded {
-                if let page, epoch == self.epoch {
+                if epoch != self.epoch || !self.isOpen {
+                    waiter.reader.loadFailed()
+                } else if let page {
+                    if let owner = page.head?.account, owner != waiter.stream.principal.account {
+                        waiter.stream.end(waiter, .revoked)
+                        continue
+                    }
                     waiter.stream.sendPage(frames, coalesced: coalesced, storeHead: page.headVersion, for: waiter)
                 } else {
                     waiter.reader.loadFailed()
+                    continue
                 }
                 waiter.stream.feed()
             }

@@ -29,7 +29,7 @@ final class FlowChannel {
     var presenceCount = 0
     var toldPresence = -1
     /// Streams that wait for the flow to be opened.
-    var openWaiters: [EventStream] = []
+    var openWaiters: [ObjectIdentifier: EventStream] = [:]
 
     // The live ones; see FlowChannel+Fanout.swift.
     var seats: [Subscription?] = []
@@ -40,6 +40,8 @@ final class FlowChannel {
     var seatsDue = 0
     var isDue = false
     var coalesced: CoalescedFrames?
+    /// Below this place the log holds events for one account only, from before the flow had an owner.
+    var boundEnd = 0
 
     // Readers' loads under way; see FlowChannel+History.swift.
     var pageWaiters: [Version: [Subscription]] = [:]
@@ -64,7 +66,8 @@ final class FlowChannel {
     // MARK: Deliveries
 
     /// The flow is followed from this record on.
-    func opened(_ record: FlowRecord?, epoch: Epoch, last: [TransientEvent]) {
+    /// - Parameter head: above the record's where events were delivered while the record was read.
+    func opened(_ record: FlowRecord?, head: FlowHead?, epoch: Epoch, last: [TransientEvent]) {
         if self.isOpen, self.epoch == epoch {
             // For another loop; here everything above this version was or will be delivered anyway.
             if let record, record.version == self.version { self.record = record }
@@ -72,15 +75,15 @@ final class FlowChannel {
         }
         self.isOpen = true
         self.epoch = epoch
-        self.version = record?.version ?? 0
+        self.version = head?.version ?? 0
         self.recent = RecentFrames(base: self.version)
-        self.record = record
+        self.record = record?.version == self.version ? record : nil
         self.transients = []
         for event in last { self.keep(event, Frame.transient(event, of: self.flow)) }
-        self.become(record?.head)
+        self.become(head)
         let waiters = self.openWaiters
-        self.openWaiters = []
-        for stream in waiters { stream.channelOpened() }
+        self.openWaiters = [:]
+        for stream in waiters.values { stream.channelOpened() }
         self.forEachSubscription { $0.stream.feed() }
     }
 
@@ -88,17 +91,26 @@ final class FlowChannel {
     func received(_ frames: [Frame], head: FlowHead?) {
         guard self.isOpen else { return }
         let before = self.version
+        // Whose flow it is must be known before anybody is given its first event.
+        if self.head == nil, let head { self.become(head) }
         for frame in frames where frame.version > self.version {
             self.recent.append(frame)
             self.version = frame.version
             self.append(LogEntry(frame: frame, account: nil))
             self.shard.counters.observe(lagOf: frame, now: self.shard.now())
         }
+        if frames.isEmpty, let head, head.version > self.version {
+            // Pruned before anybody here heard of it: who is live reads history and is told.
+            self.version = head.version
+            self.recent = RecentFrames(base: self.version)
+            self.forEachSubscription { if $0.reader.isLive { $0.fallBehind() } }
+            self.forEachSubscription { $0.stream.feed() }
+        }
         if let head, head.version == self.version {
             // What was in progress before an end, a replacement or a deletion says nothing any more.
             if head.resetVersion > before { self.transients = [] }
             self.become(head)
-        } else if self.head == nil || self.head?.status.isTerminal == true {
+        } else if self.head == nil || self.head?.status.isTerminal == true || head.map({ $0.version > self.version }) == true {
             // An event whose head is not known: what the flow is now, the store knows.
             self.requestRecord()
         }
@@ -122,6 +134,11 @@ final class FlowChannel {
         self.epoch = epoch
         self.head = nil
         self.record = nil
+        // Frames of the old history must not reach a reader of the new one.
+        self.version = 0
+        self.recent = RecentFrames(base: 0)
+        self.page = nil
+        self.boundEnd = 0
         self.transients = []
         self.lingersUntil = nil
         self.snapshot = nil

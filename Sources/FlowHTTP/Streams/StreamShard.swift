@@ -82,7 +82,7 @@ final class StreamShard {
             channels.append(channel)
             if !channel.isOpen {
                 isReady = false
-                if !channel.openWaiters.contains(where: { $0 === stream }) { channel.openWaiters.append(stream) }
+                channel.openWaiters[ObjectIdentifier(stream)] = stream
             }
         }
         guard isReady else { return }
@@ -95,19 +95,23 @@ final class StreamShard {
         if let claimed = stream.claimedVersions, channels.allSatisfy({ $0.head?.status.isTerminal == true }),
             zip(channels, claimed).allSatisfy({ $0.version == $1 })
         {
-            self.confirmEnd(of: stream, channels: channels, claimed: claimed)
+            self.confirmEnd(of: stream, claimed: claimed)
             return
         }
         self.begin(stream, channels: channels)
     }
 
     /// Everything has ended as far as this loop knows. The last word is the store's: the flow may have been opened again.
-    private func confirmEnd(of stream: EventStream, channels: [FlowChannel], claimed: [Version]) {
+    private func confirmEnd(of stream: EventStream, claimed: [Version]) {
         let flows = stream.request.flows
         self.load { services in
             try await services.manager.heads(of: flows)
         } then: { [self] (heads: [FlowHead]?) in
-            guard stream.state == .opening else { return }
+            // Begun anew meanwhile: the claim was of another history.
+            guard stream.state == .opening, stream.claimedVersions == claimed else {
+                self.proceed(with: stream)
+                return
+            }
             guard let heads else {
                 stream.close(.unavailable, retryMilliseconds: self.jitteredRetry())
                 return
@@ -118,7 +122,9 @@ final class StreamShard {
             if ended {
                 stream.decline(.noContent)
             } else {
-                self.begin(stream, channels: channels)
+                // Opened again, and this loop is about to hear of it. The client comes back to it in a moment.
+                _ = self.services.table.surveyed(flows, heads: heads, delivered: [:])
+                stream.close(.unavailable, retryMilliseconds: self.jitteredRetry())
             }
         }
     }
@@ -156,7 +162,10 @@ final class StreamShard {
         self.streamCount -= 1
         self.services.logger.debug("A stream ended", metadata: ["connection": "\(stream.number)"])
         self.services.leave(stream.principal)
-        if self.openings.removeValue(forKey: ObjectIdentifier(stream)) != nil { return }
+        if self.openings.removeValue(forKey: ObjectIdentifier(stream)) != nil {
+            for flow in stream.request.flows { self.channels[flow]?.openWaiters[ObjectIdentifier(stream)] = nil }
+            return
+        }
         self.beat.remove(stream)
         if self.feeds.removeValue(forKey: ObjectIdentifier(stream)) != nil {
             self.services.feedChanged(.left(account: stream.principal.account))
@@ -188,7 +197,6 @@ final class StreamShard {
     private func dropEmptyChannels() {
         for flow in self.empty {
             guard let channel = self.channels[flow] else { continue }
-            channel.openWaiters.removeAll { !$0.isOpening }
             guard channel.subscriberCount == 0, channel.openWaiters.isEmpty else { continue }
             self.channels[flow] = nil
             self.lingering.remove(flow)
@@ -202,14 +210,15 @@ final class StreamShard {
     func take(_ deliveries: [Delivery]) {
         for delivery in deliveries {
             switch delivery {
-            case .opened(let flow, let record, let epoch, let last):
-                self.channels[flow]?.opened(record, epoch: epoch, last: last)
+            case .opened(let flow, let record, let head, let epoch, let last):
+                self.channels[flow]?.opened(record, head: head, epoch: epoch, last: last)
             case .events(let flow, let frames, let head):
                 self.channels[flow]?.received(frames, head: head)
             case .transient(let flow, let account, let event, let frame):
                 self.channels[flow]?.received(event, frame, account: account)
             case .reset(let epoch):
                 self.forEachStream { $0.adopt(epoch) }
+                for stream in self.openings.values { stream.adopt(epoch) }
                 for channel in self.channels.values { channel.reset(to: epoch) }
             case .status(let status):
                 self.delivery = status
@@ -217,6 +226,7 @@ final class StreamShard {
                 self.forEachStream { $0.offer(block) }
             case .revoked(let list):
                 self.forEachStream { if list.isRevoked($0.principal) { $0.close(.revoked) } }
+                for stream in Array(self.openings.values) where list.isRevoked(stream.principal) { stream.close(.revoked) }
             }
         }
     }

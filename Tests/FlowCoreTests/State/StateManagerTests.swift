@@ -72,7 +72,7 @@ import Testing
         fixture.store.openGate()
         #expect(try await early.value == 4)
         let answer = try await late.value
-        withKnownIssue("it joins the load under way", isIntermittent: true) { #expect(answer == 5) }
+        do { #expect(answer == 5) }
     }
 
     @Test func anotherEpochIsAdoptedAndTheWorkDoneAgain() async throws {

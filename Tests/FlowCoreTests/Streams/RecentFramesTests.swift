@@ -74,7 +74,7 @@ extension CoreStreams {
         }
 
         @Test func boundedByBytesWhenEventsGrow() {
-            withKnownIssue("one eighth is dropped, even if that is not enough", isIntermittent: true) {
+            do {
                 var recent = RecentFrames(base: 0, limit: Self.limit(frames: 256, bytes: 20_000))
                 for version in 1...100 as ClosedRange<Version> { recent.append(Self.frame(version, bytes: 1)) }
                 for version in 101...200 as ClosedRange<Version> { recent.append(Self.frame(version, bytes: 15_000)) }

@@ -24,8 +24,8 @@ final class FakeOutlet: Outlet {
     func deliver(_ delivery: Delivery) {
         let text =
             switch delivery {
-            case .opened(let flow, let record, let epoch, let last):
-                "\(flow) opened \(record?.version ?? -1) \(epoch) +\(last.count)"
+            case .opened(let flow, _, let head, let epoch, let last):
+                "\(flow) opened \(head?.version ?? -1) \(epoch) +\(last.count)"
             case .events(let flow, let frames, let head):
                 "\(flow) events \(frames.map { Int($0.version) }) head \(head.map { Int($0.version) } ?? -1)"
             case .transient(let flow, let account, let event, _): "\(flow) \(event.type) of \(account)"
@@ -62,8 +62,8 @@ final class TableFixture: Sendable {
         self.table = WatchTable(bus: self.bus, epoch: Sample.epoch) { work in
             let text =
                 switch work {
-                case .open(let flow): "open \(flow)"
-                case .page(let flow, let after): "page \(flow) \(after)"
+                case .open(let flow, _): "open \(flow)"
+                case .page(let flow, let after, _): "page \(flow) \(after)"
                 case .sweep: "sweep"
                 }
             requests.items.withLock { $0.append(text) }
@@ -83,7 +83,7 @@ final class TableFixture: Sendable {
     func open(_ flow: FlowID = Sample.flow, at version: Version) {
         self.table.watch(flow, outlet: 0)
         self.table.subscribed(to: flow)
-        self.table.opened(flow, version > 0 ? Sample.record(version, of: flow) : nil, last: [])
+        self.table.opened(flow, version > 0 ? Sample.record(version, of: flow) : nil, last: [], epoch: Sample.epoch)
         _ = self.work()
         _ = self.outlets[0].take()
     }

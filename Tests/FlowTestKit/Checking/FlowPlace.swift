@@ -20,8 +20,8 @@ struct FlowPlace {
     var withdrawnAt: Version?
     var isCaughtUp = false
     var hasEnded = false
-    /// The highest version seen in the present epoch.
-    var highest: Version = 0
+    /// The highest version seen in each epoch.
+    var highest: [Epoch: Version] = [:]
     /// The number of the last transient event of each type that this connection brought.
     var lastTransients: [String: Int] = [:]
 
@@ -48,7 +48,6 @@ struct FlowPlace {
         self.adoptsPlace = false
         self.state = nil
         self.stateVersion = nil
-        self.highest = max(self.highest, version)
     }
 
     /// The next event. Its state follows if it was known up to here.
@@ -68,6 +67,5 @@ struct FlowPlace {
             self.stateVersion = nil
         }
         self.version = version
-        self.highest = max(self.highest, version)
     }
 }

@@ -61,9 +61,8 @@ extension StreamChecker {
         } else {
             self.report("a snapshot at a version that there never was", block)
         }
-        let epoch = block.id.flatMap { Self.epoch(of: $0) }
-        if epoch == self.epoch || self.epoch == nil, version < place.highest {
-            self.report("a snapshot at \(version) after version \(place.highest) was seen", block)
+        if let epoch = block.id.flatMap({ Self.epoch(of: $0) }), let highest = place.highest[epoch], version < highest {
+            self.report("a snapshot at \(version) after version \(highest) was seen", block)
         }
         self.places[index].version = version
         self.places[index].state = state
@@ -71,7 +70,6 @@ extension StreamChecker {
         self.places[index].adoptsPlace = false
         let told = place.toldResync
         self.checkID(of: block, mayChangeEpoch: told == .epoch)
-        self.places[index].highest = max(self.places[index].highest, version)
         self.places[index].toldResync = nil
     }
 
@@ -109,8 +107,6 @@ extension StreamChecker {
             if let from, from + 1 >= oldest { self.report("history still holds \(from + 1), it begins at \(oldest)", block) }
         case .cursorAhead:
             if let from, from <= to { self.report("the cursor is not ahead", block) }
-            // Versions that never were cannot be held against the snapshot.
-            self.places[index].highest = 0
         case .badCursor, .otherFlows:
             if place.dueResync != reason { self.report("nothing was wrong with the cursor", block) }
         case .epoch: break

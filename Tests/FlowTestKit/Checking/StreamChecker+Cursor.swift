@@ -32,7 +32,13 @@ extension StreamChecker {
         default: return self.report("an id that cannot be read", block)
         }
         self.checkEpoch(epoch, block, mayChange: mayChangeEpoch)
-        for index in self.places.indices { self.checkPlace(index, versions[index], block, isAlone: isAlone) }
+        for index in self.places.indices {
+            self.checkPlace(index, versions[index], block, isAlone: isAlone)
+            // An id alone may repeat what the client claims, which may be nonsense.
+            if let told = versions[index], !isAlone {
+                self.places[index].highest[epoch] = max(self.places[index].highest[epoch] ?? 0, told)
+            }
+        }
     }
 
     private mutating func checkEpoch(_ epoch: Epoch, _ block: EventBlock, mayChange: Bool) {
@@ -43,9 +49,8 @@ extension StreamChecker {
         }
         if !mayChange { self.report("the epoch changed from \(before) without a word", block) }
         self.epoch = epoch
-        // What was seen in the other history says nothing any more, and every other flow must be given its place anew.
+        // Every other flow must be given its place anew.
         for index in self.places.indices where self.places[index].flow != block.flow {
-            self.places[index].highest = 0
             if let version = self.places[index].version {
                 self.places[index].withdrawnAt = version
                 self.places[index].version = nil
@@ -76,7 +81,6 @@ extension StreamChecker {
             }
             self.places[index].version = told
             if self.seesStates, place.stateVersion == known { self.places[index].stateVersion = told }
-            self.places[index].highest = max(place.highest, told)
         }
     }
 }

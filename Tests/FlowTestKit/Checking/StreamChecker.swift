@@ -65,7 +65,6 @@ public struct StreamChecker {
         self.isFirstBlock = true
         self.hasClosed = false
         let connection = self.log.connections[number]
-        let previous = self.epoch
         self.epoch = nil
         var versions = [Version?](repeating: nil, count: self.places.count)
         var due: ResyncReason?
@@ -84,7 +83,6 @@ public struct StreamChecker {
             versions = versions.map { _ in nil }
         }
         for index in self.places.indices {
-            if let epoch = self.epoch, epoch != previous { self.places[index].highest = 0 }
             self.places[index].begin(at: versions[index], journal: self.journal(self.places[index].flow))
             self.places[index].dueResync = due
             self.places[index].adoptsPlace = versions[index] == nil && due == nil && !self.target.wantsSnapshot

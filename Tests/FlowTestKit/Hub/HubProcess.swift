@@ -33,9 +33,17 @@ public final class HubProcess: Sendable {
             await hub.destroy()
             return result
         } catch {
+            let ending = hub.ending
             await hub.destroy()
-            throw error
+            guard let ending else { throw error }
+            throw ChildProcess.Failure(description: "\(error); \(ending)")
         }
+    }
+
+    /// What to say of a hub that ended when nobody asked it to.
+    private var ending: String? {
+        guard let process = self.process, let exit = process.exit, exit != .code(0), exit != .signal(SIGKILL) else { return nil }
+        return "the hub ended by itself (\(exit)), its last words: \(process.errorOutput.suffix(4_000))"
     }
 
     public var port: Int { self.state.read { $0.port } }

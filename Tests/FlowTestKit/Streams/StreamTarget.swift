@@ -24,7 +24,7 @@ public struct StreamTarget: Sendable {
     /// Sorted and without doubles, as the hub orders them in a cursor.
     public var sortedFlows: [String] { Set(self.flows).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) } }
 
-    func path(cursorInQuery: String?) -> String {
+    public func path(cursorInQuery: String?) -> String {
         var parameters: [String] = []
         if self.isShared { parameters += self.flows.map { "flow=\($0)" } }
         if let types = self.types { parameters.append("types=\(types.joined(separator: ","))") }
@@ -34,4 +34,8 @@ public struct StreamTarget: Sendable {
         let base = self.flows.isEmpty ? "/v1/feed" : self.isShared ? "/v1/events" : "/v1/flows/\(self.flows[0])/events"
         return parameters.isEmpty ? base : base + "?" + parameters.joined(separator: "&")
     }
+}
+
+extension StreamTarget: CustomStringConvertible {
+    public var description: String { self.path(cursorInQuery: nil) }
 }

@@ -1,0 +1,138 @@
+import FlowCore
+import FlowTestKit
+import Testing
+
+/// Good requests in unusual company: pipelined, half-closed, behind a stream, waiting for a word.
+@Suite(.hub())
+struct ConnectionTests {
+    @Test("pipelined requests are answered in order")
+    func pipelined() async throws {
+        let hub = try SharedHub.hub
+        let exchange = try await RawExchange.open(port: hub.port)
+        defer { exchange.close() }
+        let path = "/v1/flows/pipelined/state HTTP/1.1\r\nHost: hub\r\n"
+        let round =
+            "PUT \(path)Content-Length: 7\r\n\r\n{\"a\":1}" + "GET \(path)\r\n"
+            + "PATCH \(path)Content-Length: 7\r\n\r\n{\"a\":2}" + "GET \(path)\r\n" + "GET /health/live HTTP/1.1\r\nHost: hub\r\n\r\n"
+        try await exchange.send(round)
+        let replies = try await exchange.replies(5)
+        #expect(replies.map(\.status) == [201, 200, 200, 200, 200])
+        #expect(replies.map { $0.json.member("version")?.intValue } == [1, 1, 2, 2, nil])
+        #expect(replies[1].json.member("state")?.string == #"{"a":1}"#)
+        #expect(replies[3].json.member("state")?.string == #"{"a":2}"#)
+    }
+
+    @Test("more pipelined requests than are kept in memory are all answered")
+    func manyPipelined() async throws {
+        let exchange = try await RawExchange.open(port: try SharedHub.hub.port)
+        defer { exchange.close() }
+        let count = 600
+        let requests = (0..<count).map { "GET /nothing-\($0) HTTP/1.1\r\nHost: hub\r\n\r\n" }.joined()
+        async let sent: Void = exchange.send(requests + "GET /health/live HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n\r\n")
+        try await exchange.waitUntilClosed(within: .seconds(40))
+        _ = try? await sent
+        let replies = try await exchange.replies(count + 1)
+        #expect(replies.dropLast().allSatisfy { $0.status == 404 })
+        #expect(replies.last?.status == 200)
+    }
+
+    @Test("a request behind a stream is never carried out")
+    func behindStream() async throws {
+        let hub = try SharedHub.hub
+        let exchange = try await RawExchange.open(port: hub.port)
+        defer { exchange.close() }
+        let stream = "GET /v1/flows/front/events HTTP/1.1\r\nHost: hub\r\n\r\n"
+        try await exchange.send(Array(stream.utf8) + MalformedRequest.smuggled("behind-1"))
+        try await eventually("the stream's snapshot") { exchange.receivedText.contains("event: snapshot") }
+        try await exchange.send(MalformedRequest.smuggled("behind-2"))
+        let published = try await hub.api.publish("seen", .null, to: "front")
+        #expect(published.status == 201)
+        try await eventually("the event") { exchange.receivedText.contains("event: seen") }
+        #expect(exchange.receivedText.ranges(of: "HTTP/1.1 ").count == 1, "there is one answer: the stream")
+        #expect(try await hub.api.state(of: "behind-1") == nil)
+        #expect(try await hub.api.state(of: "behind-2") == nil)
+    }
+
+    @Test("a stream's own body is not taken for a request")
+    func streamWithBody() async throws {
+        let hub = try SharedHub.hub
+        let exchange = try await RawExchange.open(port: hub.port)
+        defer { exchange.close() }
+        let inner = MalformedRequest.smuggled("in-body")
+        try await exchange.send(
+            Array("GET /v1/flows/bodied/events HTTP/1.1\r\nHost: hub\r\nContent-Length: \(inner.count)\r\n\r\n".utf8) + inner)
+        try await eventually("the stream") { exchange.receivedText.contains("event: snapshot") }
+        #expect(try await hub.api.publish("seen", .null, to: "bodied").status == 201)
+        try await eventually("the event") { exchange.receivedText.contains("event: seen") }
+        #expect(try await hub.api.state(of: "in-body") == nil)
+    }
+
+    @Test("a refused stream's body is not taken for a request, and the next one is answered")
+    func refusedStreamWithBody() async throws {
+        let hub = try SharedHub.hub
+        let exchange = try await RawExchange.open(port: hub.port)
+        defer { exchange.close() }
+        let inner = MalformedRequest.smuggled("in-refused-body")
+        let stream = "GET /v1/flows/a%20b/events HTTP/1.1\r\nHost: hub\r\nContent-Length: \(inner.count)\r\n\r\n"
+        try await exchange.send(Array(stream.utf8) + inner + Array("GET /health/live HTTP/1.1\r\nHost: hub\r\n\r\n".utf8))
+        let replies = try await exchange.replies(2)
+        #expect(replies.map(\.status) == [400, 200])
+        #expect(replies[0].problemCode == "bad_flow_id")
+        #expect(try await hub.api.state(of: "in-refused-body") == nil)
+    }
+
+    @Test("who closes its sending side gets its answer")
+    func halfClosed() async throws {
+        let exchange = try await RawExchange.open(port: try SharedHub.hub.port)
+        defer { exchange.close() }
+        try await exchange.send(
+            "PUT /v1/flows/half/state HTTP/1.1\r\nHost: hub\r\nContent-Length: 2\r\n\r\n{}GET /v1/flows/half/state HTTP/1.1\r\nHost: hub\r\n\r\n")
+        try await exchange.closeOutput()
+        #expect(try await exchange.replies(2).map(\.status) == [201, 200])
+        try await exchange.waitUntilClosed()
+    }
+
+    @Test("Expect: 100-continue gets the word, unless the body would be refused")
+    func expectContinue() async throws {
+        let hub = try SharedHub.hub
+        let exchange = try await RawExchange.open(port: hub.port)
+        defer { exchange.close() }
+        let head = "PUT /v1/flows/expect/state HTTP/1.1\r\nHost: hub\r\nExpect: 100-continue\r\nContent-Length: "
+        try await exchange.send(head + "2\r\n\r\n")
+        try await eventually("100 Continue") { exchange.receivedText == "HTTP/1.1 100 Continue\r\n\r\n" }
+        try await exchange.send("{}")
+        #expect(try await exchange.replies(1)[0].status == 201)
+
+        let large = try await RawExchange.open(port: hub.port)
+        defer { large.close() }
+        try await large.send(head + "999999999\r\n\r\n")
+        #expect(try await large.replies(1)[0].status == 413)
+        #expect(!large.receivedText.contains("100 Continue"))
+    }
+
+    @Test("an upgrade that is not wanted does not end the conversation", arguments: ["h2c", "websocket"])
+    func upgrade(_ name: String) async throws {
+        // curl --http2 and Java's client ask for h2c with an ordinary request (RFC 9110, 7.8: it may be ignored).
+        let exchange = try await RawExchange.open(port: try SharedHub.hub.port)
+        defer { exchange.close() }
+        let get = "GET /health/live HTTP/1.1\r\nHost: hub\r\n"
+        try await exchange.send(get + "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: \(name)\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n")
+        let first = try await exchange.replies(1)[0]
+        #expect(first.status == 200)
+        if first.header("connection")?.lowercased() == "close" {
+            try await exchange.waitUntilClosed()
+        } else {
+            try await exchange.send(get + "\r\n")
+            #expect(try await exchange.replies(2, within: .seconds(5)).map(\.status) == [200, 200])
+        }
+    }
+
+    @Test("the absolute form and HTTP/1.0 are understood")
+    func otherForms() async throws {
+        let hub = try SharedHub.hub
+        let absolute = try await hub.answer(to: Array("GET http://hub/health/live HTTP/1.1\r\nHost: hub\r\n\r\n".utf8))
+        #expect(absolute.status == 200)
+        let old = try await hub.answer(to: Array("GET /health/live HTTP/1.0\r\n\r\n".utf8))
+        #expect(old.status == 200)
+    }
+}

@@ -1,0 +1,120 @@
+import FlowCore
+import FlowTestKit
+import Testing
+
+/// What a publisher writes is never more than data to those who watch.
+@Suite(.hub(["FLOWHUB_HEARTBEAT_SECONDS": "300"]))
+struct InjectionTests {
+    /// Texts of JSON strings without their quotes, as they stand in a request.
+    static let texts = [
+        #"a\rb"#, #"a\nb"#, #"a\r\nb"#, #"a\u000ab"#, #"a\u000Db"#, #"a\u2028b\u2029c"#, "a\u{2028}b\u{2029}c", #"a\u0000b"#,
+        #"\uFEFFa"#, "\u{feff}a", #"a\u0085b"#, "a\u{85}b", "\u{7f}", #"data: {}\n\nevent: closing\ndata: {\"reason\":\"finished\",\"reconnect\":false}\n\n"#,
+        #"\r\rid: 1.a-999\r\revent: snapshot\rdata: {}\r\r"#, "data: x", ": comment", #"\n\n"#, #"\\n\\n"#, #"\ud83d\ude00"#, "😀", #"\/"#,
+        #"\u003cscript\u003e</script>"#, #"\b\f\t"#,
+    ]
+
+    /// Every event that came, but the hub's word that the replay is over.
+    private static func events(_ log: StreamLog) -> [EventBlock] { log.blocks.filter { $0.data != nil && $0.event != "heartbeat" } }
+
+    @Test("data comes back as it was written, live, replayed and in history, and nothing comes with it")
+    func data() async throws {
+        let hub = try SharedHub.hub
+        let live = EventStreamClient(.flow("data"), port: hub.port, name: "live")
+        try await live.connect()
+        _ = try await live.next(event: "snapshot")
+        let written = Self.texts.map { "{\"\($0)\":[\"\($0)\",{\"x\":\"\($0)\"}]}" }
+        for (index, data) in written.enumerated() {
+            let reply = try await hub.api.publish("note", jsonText(data), to: "data")
+            #expect(reply.status == 201)
+            #expect(reply.version == Version(index + 1))
+        }
+        #expect(try await hub.api.publish("last", .null, to: "data").status == 201)
+        _ = try await live.next(event: "last")
+        let replay = EventStreamClient(.flow("data"), port: hub.port, name: "replay")
+        try await replay.connect(.text("0"), by: .query)
+        _ = try await replay.next(event: "caught_up")
+
+        for (log, first) in [(live.log, ["snapshot"]), (replay.log, [])] {
+            let events = Self.events(log).filter { $0.event != "caught_up" }
+            #expect(events.map(\.event) == first + written.map { _ in "note" } + ["last"])
+            #expect(events.dropFirst(first.count).dropLast().map { $0.json.member("data")?.string } == written)
+            #expect(log.connections[0].comments == 0)
+        }
+        let history = try #require(try await hub.api.history(of: "data"))
+        #expect(history.events.dropLast().map { $0.member("data")?.string } == written)
+        // The members in the stream's order, too: history is the same text.
+        #expect(history.events.map(\.string) == Self.events(replay.log).filter { $0.event != "caught_up" }.compactMap(\.data))
+    }
+
+    @Test("transient data comes as it was written, and nothing comes with it")
+    func transientData() async throws {
+        let hub = try SharedHub.hub
+        let watcher = EventStreamClient(.flow("transient"), port: hub.port)
+        try await watcher.connect()
+        _ = try await watcher.next(event: "snapshot")
+        for text in Self.texts {
+            #expect(try await hub.api.publish("tick", jsonText("\"\(text)\""), to: "transient", durable: false).status == 202)
+            let block = try await watcher.next(event: "tick")
+            #expect(block.json.member("data")?.string == "\"\(text)\"")
+            #expect(block.id == nil)
+        }
+        #expect(Self.events(watcher.log).allSatisfy { ["snapshot", "caught_up", "tick"].contains($0.event) })
+    }
+
+    @Test("names and values of a state come as they were written, and nothing comes with them")
+    func state() async throws {
+        let hub = try SharedHub.hub
+        let watcher = EventStreamClient(.flow("state"), port: hub.port)
+        try await watcher.connect()
+        _ = try await watcher.next(event: "snapshot")
+        for text in Self.texts {
+            let patch = "{\"\(text)\":\"\(text)\"}"
+            #expect(try await hub.api.patch("state", jsonText(patch)).status < 300)
+            let block = try await watcher.next(event: "state_update")
+            #expect(block.json.member("updates")?.string == patch)
+        }
+        let state = "{" + Self.texts.enumerated().map { "\"\($0)\":\"\($1)\"" }.joined(separator: ",") + "}"
+        #expect(try await hub.api.put("state", jsonText(state)).status == 200)
+        #expect(try await hub.api.state(of: "state")?.state.string == state)
+        let newcomer = EventStreamClient(.flow("state"), port: hub.port, name: "newcomer")
+        try await newcomer.connect()
+        #expect(try await newcomer.next(event: "snapshot").json.member("state")?.string == state)
+        #expect(Self.events(newcomer.log).count(where: { $0.event != "caught_up" }) == 1)
+    }
+
+    @Test(
+        "a type outside of the allow-list is refused in every spelling",
+        arguments: texts.filter { $0 != "a" } + [
+            "", "a b", "a/b", "{tag}", "*", "é", String(repeating: "a", count: 65), ".", "..", #"\u0020a"#, "a;b", "a,b",
+        ])
+    func badType(_ text: String) async throws {
+        for durable in ["true", "false"] {
+            let reply = try await SharedHub.hub.call(
+                "POST", "/v1/flows/types/events", body: "{\"type\":\"\(text)\",\"data\":1,\"durable\":\(durable)}")
+            #expect(reply.status == 422)
+            #expect(reply.problemCode == "bad_event_type")
+        }
+    }
+
+    @Test(
+        "the hub's own types are refused in every spelling and place",
+        arguments: [
+            "snapshot", "resync", "caught_up", "heartbeat", "closing", "presence", "state_update", "flow_deleted", "flow", "flows",
+            "error", "open", "message",
+        ])
+    func reservedType(_ type: String) async throws {
+        let hub = try SharedHub.hub
+        let escaped = "\\u00" + String(type.utf8.first ?? 0, radix: 16) + type.dropFirst()
+        let flow = "reserved-" + type
+        for name in [type, escaped] {
+            for event in ["{\"type\":\"\(name)\"}", "{\"type\":\"\(name)\",\"durable\":false}", "{\"type\":\"a\",\"type\":\"\(name)\"}"] {
+                for (media, body) in [("application/json", event), ("application/json", "[{\"type\":\"a\"},\(event)]"), ("application/x-ndjson", event)] {
+                    let reply = try await hub.call("POST", "/v1/flows/\(flow)/events", headers: [("Content-Type", media)], body: body)
+                    #expect(reply.status == 422, "\(body): \(reply.text)")
+                    #expect(["reserved_type", "bad_event"].contains(reply.problemCode ?? ""))
+                }
+            }
+        }
+        #expect(try await hub.api.history(of: flow) == nil, "a batch is all or nothing")
+    }
+}

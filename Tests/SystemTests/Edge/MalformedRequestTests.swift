@@ -1,0 +1,103 @@
+import FlowCore
+import FlowTestKit
+import Testing
+
+/// What is no request is refused, soon and clearly, and harms nobody else.
+@Suite(.hub(["FLOWHUB_HEAD_TIMEOUT_SECONDS": "1", "FLOWHUB_BODY_TIMEOUT_SECONDS": "1"]))
+struct MalformedRequestTests {
+    @Test("refused, and what stands behind it is not carried out", arguments: MalformedRequest.headers + MalformedRequest.bodies + MalformedRequest.lines)
+    func refused(_ request: MalformedRequest) async throws {
+        let hub = try SharedHub.hub
+        let flow = "smuggled-" + request.name.map { $0.isASCII && $0.isLetter ? String($0) : "-" }.joined()
+        let exchange = try await RawExchange.open(port: hub.port)
+        defer { exchange.close() }
+        async let sent: Void? = try? exchange.send(request.bytes() + MalformedRequest.smuggled(flow))
+        let reply = try await exchange.replies(1, within: .seconds(15))[0]
+        #expect(request.statuses.contains(reply.status), "\(reply.status) \(reply.text.prefix(300))")
+        #expect(reply.header("content-type") == "application/problem+json")
+        #expect(reply.problemCode != nil && reply.json.member("detail")?.stringValue?.isEmpty == false)
+        #expect(reply.header("connection")?.lowercased() == "close")
+        try await exchange.closeOutput()
+        try await exchange.waitUntilClosed(within: .seconds(15))
+        _ = await sent
+
+        #expect(try await hub.call("GET", "/health/live").status == 200)
+        #expect(try await hub.call("GET", "/v1/flows/\(flow)/state").status == 404, "the request behind it was carried out")
+    }
+
+    @Test("an empty connection is closed without a word")
+    func emptyConnection() async throws {
+        let exchange = try await RawExchange.open(port: try SharedHub.hub.port)
+        try await exchange.waitUntilClosed(within: .seconds(15))
+        #expect(exchange.received.isEmpty)
+    }
+
+    @Test("what takes too long is 408", arguments: ["GET /health/li", "POST /v1/flows/slow/events HTTP/1.1\r\nHost: hub\r\nContent-Length: 9\r\n\r\n{}"])
+    func slow(_ start: String) async throws {
+        let exchange = try await RawExchange.open(port: try SharedHub.hub.port)
+        defer { exchange.close() }
+        try await exchange.send(start)
+        let reply = try await exchange.replies(1, within: .seconds(15))[0]
+        #expect(reply.status == 408)
+        #expect(reply.problemCode == "request_timeout")
+        try await exchange.waitUntilClosed(within: .seconds(15))
+    }
+
+    @Test("a head that trickles in is 408, however steadily it comes")
+    func trickling() async throws {
+        let exchange = try await RawExchange.open(port: try SharedHub.hub.port)
+        defer { exchange.close() }
+        try await exchange.send("GET /health/live HTTP/1.1\r\nHost: hub\r\nX-A: ")
+        // The pace of the attack, not a wait: each byte comes well within the time that a whole head has.
+        try await eventually("an answer", within: .seconds(15), every: .milliseconds(100)) {
+            if !exchange.received.isEmpty { return true }
+            try? await exchange.send("a")
+            return false
+        }
+        #expect(try await exchange.replies(1)[0].status == 408)
+    }
+
+    @Test("connections that are cut off leave nothing behind")
+    func cutOff() async throws {
+        try await HubProcess.running { hub in
+            _ = try await hub.call("GET", "/health/live")
+            let before = try #require(hub.figures).openFiles
+            let starts = ["G", "GET / HTTP/1.1\r\nHo", "POST /v1/flows/cut/events HTTP/1.1\r\nHost: hub\r\nContent-Length: 99\r\n\r\n{"]
+            for number in 0..<60 {
+                let exchange = try await RawExchange.open(port: hub.port)
+                try await exchange.send(starts[number % starts.count])
+                exchange.close()
+            }
+            try await eventually("the files of the cut connections being closed", within: .seconds(8)) {
+                (hub.figures?.openFiles ?? .max) <= before
+            }
+            #expect(try await hub.call("GET", "/v1/flows/cut/state").status == 404)
+        }
+    }
+
+    @Test("memory stays flat, however often it is tried")
+    func flatMemory() async throws {
+        try await HubProcess.running(["FLOWHUB_HEAD_TIMEOUT_SECONDS": "1", "FLOWHUB_BODY_TIMEOUT_SECONDS": "5"]) { hub in
+            let bomb =
+                "POST /v1/flows/bomb/events HTTP/1.1\r\nHost: hub\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+                + String(repeating: "1;" + String(repeating: "a", count: 8_000) + "\r\n \r\n", count: 500) + "0\r\n\r\n"
+            let names = ["headers of 2 MB", "a target of 1 MB", "endless trailers", "noise"]
+            let all = MalformedRequest.headers + MalformedRequest.bodies + MalformedRequest.lines
+            let payloads = all.filter { names.contains($0.name) }.map { $0.bytes() } + [Array(bomb.utf8)]
+            try #require(payloads.count == names.count + 1)
+            func round() async throws -> Int {
+                for payload in payloads {
+                    let reply = try await hub.answer(to: payload)
+                    #expect((400..<500).contains(reply.status))
+                }
+                return try #require(hub.figures).residentBytes
+            }
+            var warm = 0
+            for _ in 0..<6 { warm = try await round() }
+            var last = 0
+            for _ in 0..<12 { last = try await round() }
+            // What one round sends is 8 MB; twelve that were kept would be 96.
+            #expect(last - warm < 16_000_000, "\(warm) bytes before, \(last) after")
+        }
+    }
+}
