@@ -188,19 +188,22 @@ public final class HubServer: Service {
             return
         }
         var limits = NIOHTTPDecoderLimitConfiguration()
-        limits.maxHeaderListSize = configuration.maximumHeaderBytes
-        limits.maxHeaderFieldSize = configuration.maximumHeaderBytes
+        // The decoder counts the target among the header fields; their own limit is looked at when the head is complete.
+        limits.maxHeaderListSize = configuration.maximumHeaderBytes + configuration.maximumURIBytes
+        limits.maxHeaderFieldSize = max(configuration.maximumHeaderBytes, configuration.maximumURIBytes)
         let guardian = HeadGuard(limit: configuration.maximumHeaderBytes + configuration.maximumURIBytes + 4_096)
         let encoder = HTTPResponseEncoder()
         let decoder = ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: limits))
+        let check = HeadCheck()
         let codec = HTTP1ToHTTPServerCodec(secure: false)
         let handler = ConnectionHandler(
-            loop: context, guardian: guardian, httpHandlers: [codec, encoder, decoder],
+            loop: context, guardian: guardian, httpHandlers: [codec, check, encoder, decoder],
             remote: channel.remoteAddress?.ipAddress ?? "unknown")
         let pipeline = channel.pipeline.syncOperations
         try pipeline.addHandler(guardian)
         try pipeline.addHandler(encoder)
         try pipeline.addHandler(decoder)
+        try pipeline.addHandler(check)
         try pipeline.addHandler(codec)
         try pipeline.addHandler(handler)
     }

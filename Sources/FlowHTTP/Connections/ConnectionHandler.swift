@@ -134,7 +134,12 @@ final class ConnectionHandler: ChannelDuplexHandler {
                 self.refuse(
                     error.isRequestLine ? .uriTooLong(self.loop.configuration) : .headersTooLarge(self.loop.configuration))
             } else if let error = error as? HTTPParserError {
-                self.refuse(error == .headerOverflow ? .headersTooLarge(self.loop.configuration) : .malformed)
+                let configuration = self.loop.configuration
+                let isTarget = self.guardian.lineLength > configuration.maximumURIBytes
+                let overflow: HTTPProblem = isTarget ? .uriTooLong(configuration) : .headersTooLarge(configuration)
+                self.refuse(error == .headerOverflow ? overflow : .malformed)
+            } else if let error = error as? HeadCheck.Refusal {
+                self.refuse(error == .host ? .badHost : .unknownCoding)
             } else if error is IOError {
                 context.close(promise: nil)
             } else {
@@ -161,6 +166,12 @@ final class ConnectionHandler: ChannelDuplexHandler {
         }
         guard target.utf8.first == UInt8(ascii: "/") else {
             self.refuse(.malformed)
+            return
+        }
+        // As on the wire: name, colon, blank, value, line end.
+        let headerBytes = head.headerFields.reduce(0) { $0 + $1.name.rawName.utf8.count + $1.value.utf8.count + 4 }
+        guard headerBytes <= configuration.maximumHeaderBytes else {
+            self.refuse(.headersTooLarge(configuration))
             return
         }
         let path = target.prefix { $0 != "?" }
@@ -499,6 +510,14 @@ extension HTTPProblem {
         HTTPProblem(
             .badRequest, "malformed_request", "This is not a request of HTTP/1.1 that the hub can read. The connection is closed."
         )
+    }
+
+    fileprivate static var badHost: HTTPProblem {
+        HTTPProblem(.badRequest, "bad_host", "A request names exactly one host, in its Host field. The connection is closed.")
+    }
+
+    fileprivate static var unknownCoding: HTTPProblem {
+        HTTPProblem(.notImplemented, "unknown_transfer_coding", "The one Transfer-Encoding is chunked. The connection is closed.")
     }
 
     fileprivate static var tooSlow: HTTPProblem {

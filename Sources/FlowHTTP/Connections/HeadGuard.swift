@@ -14,10 +14,17 @@ final class HeadGuard: ChannelInboundHandler {
     private(set) var context: ChannelHandlerContext?
     /// Set while no request is being read: the next bytes are a head.
     var awaitsHead = true {
-        didSet { if self.awaitsHead { self.gathered = 0 } }
+        didSet {
+            guard self.awaitsHead else { return }
+            self.gathered = 0
+            self.lineLength = 0
+            self.sawLineEnd = false
+        }
     }
     /// Whether any byte of the awaited head has arrived.
     var hasBegun: Bool { self.gathered > 0 }
+    /// Bytes of the awaited head's first line, as far as they have come.
+    private(set) var lineLength = 0
     private var gathered = 0
     private var sawLineEnd = false
     private var isShut = false
@@ -37,9 +44,13 @@ final class HeadGuard: ChannelInboundHandler {
                 return
             }
             let buffer = self.unwrapInboundIn(data)
-            if self.gathered == 0 { self.sawLineEnd = false }
             self.gathered += buffer.readableBytes
-            if !self.sawLineEnd { self.sawLineEnd = buffer.readableBytesView.contains(UInt8(ascii: "\n")) }
+            if !self.sawLineEnd {
+                let view = buffer.readableBytesView
+                let end = view.firstIndex(of: UInt8(ascii: "\n"))
+                self.sawLineEnd = end != nil
+                self.lineLength += view.distance(from: view.startIndex, to: end ?? view.endIndex)
+            }
         }
         context.fireChannelRead(data)
     }

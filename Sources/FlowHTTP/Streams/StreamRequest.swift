@@ -86,8 +86,8 @@ struct StreamRequest {
         code: "bad_flow_id", detail: "A flow id is 1 to 128 of A-Z a-z 0-9 _ . : - and neither . nor ..")
 }
 
-/// The parameters of a query string (`application/x-www-form-urlencoded`), in their order. What cannot be decoded is
-/// passed over.
+/// The parameters of a query string (`application/x-www-form-urlencoded`), in their order. A value that cannot be decoded
+/// stands as it was sent: no allow-list takes it, and a cursor of that kind is answered as an unreadable one.
 struct QueryParameters {
     private var pairs: [(name: String, value: String)] = []
 
@@ -95,10 +95,8 @@ struct QueryParameters {
         for pair in query.split(separator: "&").prefix(256) {
             let name = pair.prefix { $0 != "=" }
             let value = pair[name.endIndex...].dropFirst()
-            guard let name = PercentCoding.decode(name, plusIsSpace: true),
-                let value = PercentCoding.decode(value, plusIsSpace: true)
-            else { continue }
-            self.pairs.append((name, value))
+            guard let name = PercentCoding.decode(name, plusIsSpace: true) else { continue }
+            self.pairs.append((name, PercentCoding.decode(value, plusIsSpace: true) ?? String(value)))
         }
     }
 

@@ -64,6 +64,8 @@ struct ServeCommand: AsyncParsableCommand {
             hub = try await EmbeddedHub(configuration, logger: logger) { host, port in
                 Self.announce(host: host, port: port, isOpen: isOpen, logger: logger)
             }
+        } catch let error as AccessConfigurationError {
+            throw CommandFailure(.usage, "\(error)")
         } catch {
             throw CommandFailure(.refused, "The hub cannot start. \(error)")
         }
