@@ -133,7 +133,7 @@ import Testing
                         do {
                             _ = try await store.apply(change)
                             return true
-                        } catch StoreError.overloaded(let reason) {
+                        } catch StoreError.unavailable(let reason) {
                             #expect(reason == "the store is closed")
                             return false
                         }

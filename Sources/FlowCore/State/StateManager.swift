@@ -114,7 +114,8 @@ public final class StateManager: Sendable {
     /// - Parameter version: the flow's version, as far as the caller knows it.
     public func publish(_ events: [TransientEvent], of flow: FlowID, account: String, at version: Version) {
         let epoch = self.store.epoch
-        for event in events { self.transients.record(event, of: flow, at: version) }
+        // A flow that does not exist belongs to nobody: what is said of it now must not be shown to whoever creates it.
+        if version > 0 { for event in events { self.transients.record(event, of: flow, at: version) } }
         self.counters.add(events.count, to: .eventsTransient)
         self.bus.publish(
             events.map { BusMessage(flow: flow, account: account, epoch: epoch, content: .transient($0)) })

@@ -305,10 +305,7 @@ public final class WatchTable: BusSink {
         if step.phantoms > 0 { self.phantomCount.add(step.phantoms, ordering: .relaxed) }
         let read = step.read.map { ($0, watch.epoch) }
         guard step.jumped || !step.events.isEmpty, let last = watch.sequencer.last else { return read }
-        var frames = step.events.map { Frame.durable($0, of: flow, epoch: watch.epoch) }
-        #if DEBUG
-        if PlantedFault.batchReversed.isPlanted { frames.reverse() }
-        #endif
+        let frames = step.events.map { Frame.durable($0, of: flow, epoch: watch.epoch) }
         // Only the head right after the last event says what the flow is now; of any other the account holds, which never
         // changes.
         if let head, head.version == last || watch.head == nil { watch.head = head }

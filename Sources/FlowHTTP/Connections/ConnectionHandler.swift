@@ -42,6 +42,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private var deadline: NIODeadline
     private var isQuiescing = false
     private var hasLeftHTTP = false
+    private var closesAfterDecline = false
     private var peerHasFinished = false
     /// The channel's own answer takes a detour through locks and existentials, and every delivery asks. The channel tells
     /// each change while it happens.
@@ -192,7 +193,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     private func respond(to head: HTTPRequest, body: ByteBuffer) {
         guard let channel = self.context?.channel else { return }
-        let closes = head.headerFields[.connection]?.lowercased() == "close" || self.isQuiescing
+        let closes = Self.asksToClose(head) || self.isQuiescing
         self.state = .responding(keepAlive: !closes)
         self.deadline = .distantFuture
         let request = Request(head: head, body: .init(buffer: body))
@@ -207,6 +208,14 @@ final class ConnectionHandler: ChannelDuplexHandler {
             await me.value.answer(response, to: head, with: writer)
             me.value.loop.requests.observe(route: route, status: response.status.code, took: .now() - began)
         }
+    }
+
+    /// Whether the connection ends with the answer: the client says so, or it wants another protocol, and behind such a request
+    /// the decoder reads nothing.
+    private static func asksToClose(_ head: HTTPRequest) -> Bool {
+        if head.headerFields[.upgrade] != nil { return true }
+        guard let options = head.headerFields[.connection] else { return false }
+        return options.lowercased().split(separator: ",").contains { $0.split(separator: " ").first == "close" }
     }
 
     private func answer(_ response: Response, to head: HTTPRequest, with writer: ConnectionResponseWriter) async {
@@ -341,6 +350,7 @@ extension ConnectionHandler {
     private func openStream(_ head: HTTPRequest, path: Substring, query: Substring) {
         let access = self.loop.application.access
         let fields = head.headerFields
+        self.closesAfterDecline = Self.asksToClose(head)
         let cors = access.cors.headers(for: fields[.origin])
         let request: StreamRequest
         do throws(StreamRequest.Malformed) {
@@ -428,9 +438,10 @@ extension ConnectionHandler {
     private func answerHere(_ response: Response, body: ByteBuffer?) {
         guard let context = self.context else { return }
         self.loop.requests.observe(route: "stream", status: response.status.code, took: .zero)
-        self.state = .responding(keepAlive: true)
+        self.state = .responding(keepAlive: !self.closesAfterDecline)
         var head = response.head
         head.headerFields[.date] = self.loop.httpDate
+        if self.closesAfterDecline { head.headerFields[.connection] = "close" }
         context.write(self.wrapOutboundOut(.head(head)), promise: nil)
         if let body { self.writeBody(body) }
         self.finishResponse()

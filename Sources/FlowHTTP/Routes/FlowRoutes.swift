@@ -35,7 +35,7 @@ struct FlowRoutes: Sendable {
         let parameters = QueryParameters(request.querySubstring)
         let limit = try Self.limit(parameters, default: 100, maximum: 1_000)
         let status = parameters.first("status").map { FlowStatus(stored: $0) }
-        var after = parameters.first("after")
+        var after = parameters.first("after").flatMap { $0.isEmpty ? nil : $0 }
         if let after, FlowID(after) == nil { throw HTTPProblem.badFlowID }
         // Flows that the token may not see are passed over, and the page is filled from behind them, within reason.
         var flows: [FlowHead] = []

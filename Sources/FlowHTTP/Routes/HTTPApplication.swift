@@ -25,6 +25,10 @@ struct HTTPApplication: Sendable {
         var response: Response
         do {
             response = try await self.responder.respond(to: request, context: context)
+            // The router answers what it does not know by itself, without a word.
+            if response.status == .notFound, response.headers[.contentType] == nil {
+                response = Self.problem(for: HTTPError(.notFound)).response
+            }
         } catch let problem as HTTPProblem {
             response = problem.response
         } catch let error as StoreError {

@@ -268,14 +268,19 @@ final class EventStream {
 
     /// The socket takes more, or no more.
     func writabilityChanged() {
-        self.countQueue()
+        self.measureQueue()
         if self.isWritable { self.feed() }
     }
 
-    /// Keeps the sum of what waits for slow peers.
+    /// Keeps the sum of what waits for slow peers; after every write, so a socket that takes more is not asked. What it may hold
+    /// all the same is found by ``measureQueue()`` once a second.
     private func countQueue() {
+        if let output = self.output, !output.isWritable { self.measureQueue() }
+    }
+
+    func measureQueue() {
         guard let output = self.output else { return }
-        let queued = output.isWritable ? 0 : output.queuedBytes
+        let queued = output.queuedBytes
         guard queued != self.countedQueue else { return }
         self.shard.queuedBytes(changedBy: queued - self.countedQueue)
         self.countedQueue = queued

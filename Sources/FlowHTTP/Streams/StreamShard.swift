@@ -301,7 +301,10 @@ final class StreamShard {
         self.forEachStream { stream in
             if let end = stream.principal.endsAt(leeway: self.services.leewaySeconds), end <= seconds {
                 stream.close(.expired)
-            } else if !self.isOverspent, stream.isOpen, stream.isWritable {
+                return
+            }
+            stream.measureQueue()
+            if !self.isOverspent, stream.isOpen, stream.isWritable {
                 stream.feed()
             }
         }

@@ -85,7 +85,8 @@ public struct StreamChecker {
         for index in self.places.indices {
             self.places[index].begin(at: versions[index], journal: self.journal(self.places[index].flow))
             self.places[index].dueResync = due
-            self.places[index].adoptsPlace = versions[index] == nil && due == nil && !self.target.wantsSnapshot
+            // A cursor that names no place in one of its flows says that a snapshot was due there.
+            self.places[index].adoptsPlace = Cursor(connection.cursor) == .none && !self.target.wantsSnapshot
         }
         if connection.status == 204 { self.checkEnd() }
     }

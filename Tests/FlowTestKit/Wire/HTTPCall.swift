@@ -30,6 +30,8 @@ public struct HTTPCall: Sendable {
 /// The request was sent, at least in part, and there is no answer. Whether it was carried out nobody knows.
 public struct AnswerLost: Error, CustomStringConvertible {
     public let description: String
+
+    public init(description: String) { self.description = description }
 }
 
 /// Sends requests to one port over connections that are kept. Any number of tasks may share it.

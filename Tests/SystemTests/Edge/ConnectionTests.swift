@@ -13,7 +13,8 @@ struct ConnectionTests {
         let path = "/v1/flows/pipelined/state HTTP/1.1\r\nHost: hub\r\n"
         let round =
             "PUT \(path)Content-Length: 7\r\n\r\n{\"a\":1}" + "GET \(path)\r\n"
-            + "PATCH \(path)Content-Length: 7\r\n\r\n{\"a\":2}" + "GET \(path)\r\n" + "GET /health/live HTTP/1.1\r\nHost: hub\r\n\r\n"
+            + "PATCH \(path)Content-Length: 7\r\n\r\n{\"a\":2}" + "GET \(path)\r\n"
+            + "GET /health/live HTTP/1.1\r\nHost: hub\r\n\r\n"
         try await exchange.send(round)
         let replies = try await exchange.replies(5)
         #expect(replies.map(\.status) == [201, 200, 200, 200, 200])
@@ -86,7 +87,8 @@ struct ConnectionTests {
         let exchange = try await RawExchange.open(port: try SharedHub.hub.port)
         defer { exchange.close() }
         try await exchange.send(
-            "PUT /v1/flows/half/state HTTP/1.1\r\nHost: hub\r\nContent-Length: 2\r\n\r\n{}GET /v1/flows/half/state HTTP/1.1\r\nHost: hub\r\n\r\n")
+            "PUT /v1/flows/half/state HTTP/1.1\r\nHost: hub\r\nContent-Length: 2\r\n\r\n{}GET /v1/flows/half/state HTTP/1.1\r\nHost: hub\r\n\r\n"
+        )
         try await exchange.closeOutput()
         #expect(try await exchange.replies(2).map(\.status) == [201, 200])
         try await exchange.waitUntilClosed()
@@ -116,7 +118,8 @@ struct ConnectionTests {
         let exchange = try await RawExchange.open(port: try SharedHub.hub.port)
         defer { exchange.close() }
         let get = "GET /health/live HTTP/1.1\r\nHost: hub\r\n"
-        try await exchange.send(get + "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: \(name)\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n")
+        try await exchange.send(
+            get + "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: \(name)\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n")
         let first = try await exchange.replies(1)[0]
         #expect(first.status == 200)
         if first.header("connection")?.lowercased() == "close" {

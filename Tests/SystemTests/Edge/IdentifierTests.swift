@@ -7,16 +7,19 @@ import Testing
 struct IdentifierTests {
     /// As they stand in a target.
     static let badIDs = [
-        "..", ".", "%2e", "%2e%2e", "%2e%2e%2f", "..%2f..%2fetc%2fpasswd", "a%2fb", "a/b", "", "%00", "a%00", "a%0d%0ab", "a%0ab", "%20",
+        "..", ".", "%2e", "%2e%2e", "%2e%2e%2f", "..%2f..%2fetc%2fpasswd", "a%2fb", "a/b", "", "%00", "a%00", "a%0d%0ab", "a%0ab",
+        "%20",
         "a+b", "%F0%9F%98%80", "%C3%A9", "%7Btag%7D", "{tag}", "*", "a*", "a%3Fb", "%", "%zz", "%ff", "%c0%ae%c0%ae",
-        "a%25", "a'b", "a%22b", "a;b", "a%5cb", "a@b", "%e2%80%a8", String(repeating: "a", count: 129), String(repeating: "%61", count: 129),
+        "a%25", "a'b", "a%22b", "a;b", "a%5cb", "a@b", "%e2%80%a8", String(repeating: "a", count: 129),
+        String(repeating: "%61", count: 129),
     ]
 
     static let routes: [(method: String, before: String, after: String)] = [
         ("GET", "/v1/flows/", "/state"), ("PUT", "/v1/flows/", "/state"), ("PATCH", "/v1/flows/", "/state"),
         ("DELETE", "/v1/flows/", "/state"), ("GET", "/v1/flows/", "/history"), ("GET", "/v1/flows/", "/connections"),
         ("GET", "/v1/flows/", "/events"), ("POST", "/v1/flows/", "/events"), ("GET", "/v1/events?flow=", ""),
-        ("GET", "/v1/events?flow=good&flow=", ""), ("GET", "/v1/flows?after=", ""), ("POST", "/v1/locks/", ""), ("PUT", "/v1/locks/", "?lock_id=x"),
+        ("GET", "/v1/events?flow=good&flow=", ""), ("GET", "/v1/flows?after=", ""), ("POST", "/v1/locks/", ""),
+        ("PUT", "/v1/locks/", "?lock_id=x"),
         ("DELETE", "/v1/locks/", "?lock_id=x"), ("DELETE", "/v1/connections/", ""),
     ]
 
@@ -27,9 +30,11 @@ struct IdentifierTests {
         let isQuery = route.before.contains("?")
         let caller = HTTPCaller(port: hub.port)
         for id in Self.badIDs {
-            // In a query a plus is a blank, an empty `after` is the beginning, and what cannot be decoded is not there.
-            if route.before.hasSuffix("after="), ["%", "%zz", "%ff", "%c0%ae%c0%ae"].contains(id) { continue }
-            let body: [UInt8]? = ["PUT", "PATCH", "POST"].contains(route.method) ? Array((route.after.hasSuffix("events") ? #"{"type":"a"}"# : "{}").utf8) : nil
+            // An empty `after` is the beginning.
+            if route.before.hasSuffix("after="), id.isEmpty { continue }
+            let body: [UInt8]? =
+                ["PUT", "PATCH", "POST"].contains(route.method)
+                ? Array((route.after.hasSuffix("events") ? #"{"type":"a"}"# : "{}").utf8) : nil
             let target = route.before + id + route.after
             let reply = try await caller.perform(HTTPCall(route.method, target, body: body))
             // A slash or nothing makes another path of it.
@@ -54,7 +59,8 @@ struct IdentifierTests {
                 #expect(try await watcher.next(event: "snapshot").flow == id)
                 #expect(try await hub.call("POST", "/v1/locks/\(id)").status == 201)
             }
-            #expect(try await hub.call("GET", "/v1/flows/%61%3ab.c-d_E9/state").json.member("flow_id")?.stringValue == "a:b.c-d_E9")
+            #expect(
+                try await hub.call("GET", "/v1/flows/%61%3ab.c-d_E9/state").json.member("flow_id")?.stringValue == "a:b.c-d_E9")
         }
     }
 }

@@ -8,13 +8,17 @@ struct InjectionTests {
     /// Texts of JSON strings without their quotes, as they stand in a request.
     static let texts = [
         #"a\rb"#, #"a\nb"#, #"a\r\nb"#, #"a\u000ab"#, #"a\u000Db"#, #"a\u2028b\u2029c"#, "a\u{2028}b\u{2029}c", #"a\u0000b"#,
-        #"\uFEFFa"#, "\u{feff}a", #"a\u0085b"#, "a\u{85}b", "\u{7f}", #"data: {}\n\nevent: closing\ndata: {\"reason\":\"finished\",\"reconnect\":false}\n\n"#,
-        #"\r\rid: 1.a-999\r\revent: snapshot\rdata: {}\r\r"#, "data: x", ": comment", #"\n\n"#, #"\\n\\n"#, #"\ud83d\ude00"#, "😀", #"\/"#,
+        #"\uFEFFa"#, "\u{feff}a", #"a\u0085b"#, "a\u{85}b", "\u{7f}",
+        #"data: {}\n\nevent: closing\ndata: {\"reason\":\"finished\",\"reconnect\":false}\n\n"#,
+        #"\r\rid: 1.a-999\r\revent: snapshot\rdata: {}\r\r"#, "data: x", ": comment", #"\n\n"#, #"\\n\\n"#, #"\ud83d\ude00"#, "😀",
+        #"\/"#,
         #"\u003cscript\u003e</script>"#, #"\b\f\t"#,
     ]
 
     /// Every event that came, but the hub's word that the replay is over.
-    private static func events(_ log: StreamLog) -> [EventBlock] { log.blocks.filter { $0.data != nil && $0.event != "heartbeat" } }
+    private static func events(_ log: StreamLog) -> [EventBlock] {
+        log.blocks.filter { $0.data != nil && $0.event != "heartbeat" }
+    }
 
     @Test("data comes back as it was written, live, replayed and in history, and nothing comes with it")
     func data() async throws {
@@ -67,8 +71,9 @@ struct InjectionTests {
         let watcher = EventStreamClient(.flow("state"), port: hub.port)
         try await watcher.connect()
         _ = try await watcher.next(event: "snapshot")
-        for text in Self.texts {
-            let patch = "{\"\(text)\":\"\(text)\"}"
+        for (index, text) in Self.texts.enumerated() {
+            // The number makes each patch a change: some of the texts are the same string in other escapes.
+            let patch = "{\"\(text)\":[\"\(text)\",\(index)]}"
             #expect(try await hub.api.patch("state", jsonText(patch)).status < 300)
             let block = try await watcher.next(event: "state_update")
             #expect(block.json.member("updates")?.string == patch)
@@ -99,7 +104,8 @@ struct InjectionTests {
     @Test(
         "the hub's own types are refused in every spelling and place",
         arguments: [
-            "snapshot", "resync", "caught_up", "heartbeat", "closing", "presence", "state_update", "flow_deleted", "flow", "flows",
+            "snapshot", "resync", "caught_up", "heartbeat", "closing", "presence", "state_update", "flow_deleted", "flow",
+            "flows",
             "error", "open", "message",
         ])
     func reservedType(_ type: String) async throws {
@@ -107,9 +113,15 @@ struct InjectionTests {
         let escaped = "\\u00" + String(type.utf8.first ?? 0, radix: 16) + type.dropFirst()
         let flow = "reserved-" + type
         for name in [type, escaped] {
-            for event in ["{\"type\":\"\(name)\"}", "{\"type\":\"\(name)\",\"durable\":false}", "{\"type\":\"a\",\"type\":\"\(name)\"}"] {
-                for (media, body) in [("application/json", event), ("application/json", "[{\"type\":\"a\"},\(event)]"), ("application/x-ndjson", event)] {
-                    let reply = try await hub.call("POST", "/v1/flows/\(flow)/events", headers: [("Content-Type", media)], body: body)
+            for event in [
+                "{\"type\":\"\(name)\"}", "{\"type\":\"\(name)\",\"durable\":false}", "{\"type\":\"a\",\"type\":\"\(name)\"}",
+            ] {
+                for (media, body) in [
+                    ("application/json", event), ("application/json", "[{\"type\":\"a\"},\(event)]"),
+                    ("application/x-ndjson", event),
+                ] {
+                    let reply = try await hub.call(
+                        "POST", "/v1/flows/\(flow)/events", headers: [("Content-Type", media)], body: body)
                     #expect(reply.status == 422, "\(body): \(reply.text)")
                     #expect(["reserved_type", "bad_event"].contains(reply.problemCode ?? ""))
                 }

@@ -81,7 +81,8 @@ struct MalformedRequest: Sendable, CustomTestStringConvertible {
         .chunk("a chunk that is longer than its size", "1"),
         Self(
             "endless trailers",
-            Self.post + "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n" + String(repeating: "X-A: aaaaaaaaaa\r\n", count: 60_000),
+            Self.post + "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
+                + String(repeating: "X-A: aaaaaaaaaa\r\n", count: 60_000),
             [400, 413, 431]),
     ]
 
@@ -90,8 +91,10 @@ struct MalformedRequest: Sendable, CustomTestStringConvertible {
         .line("a GET of an asterisk", "GET * HTTP/1.1"), .line("a target without a slash", "GET health/live HTTP/1.1"),
         .line("a blank in the target", "GET /health live HTTP/1.1"), .line("NUL in the target", "GET /a\0b HTTP/1.1", [400]),
         .line("tabs between the parts", "GET\t/health/live\tHTTP/1.1"), .line("a method that is none", "G@T / HTTP/1.1"),
-        .line("version 9.9", "GET /health/live HTTP/9.9", [400, 505]), .line("version 2.0", "GET /health/live HTTP/2.0", [400, 505]),
-        .line("a version with a tail", "GET /health/live HTTP/1.1x", [400, 505]), .line("a version of one digit", "GET / HTTP/1", [400, 505]),
+        .line("version 9.9", "GET /health/live HTTP/9.9", [400, 505]),
+        .line("version 2.0", "GET /health/live HTTP/2.0", [400, 505]),
+        .line("a version with a tail", "GET /health/live HTTP/1.1x", [400, 505]),
+        .line("a version of one digit", "GET / HTTP/1", [400, 505]),
         .line("a target of 1 MB", "GET /" + String(repeating: "a", count: 1_048_576) + " HTTP/1.1", [414]),
         .line("a target of 9 KB", "GET /" + String(repeating: "a", count: 9_000) + " HTTP/1.1", [414]),
         .line("a method of 1 MB", String(repeating: "G", count: 1_048_576) + " / HTTP/1.1", [400, 431, 501]),
@@ -116,6 +119,7 @@ struct MalformedRequest: Sendable, CustomTestStringConvertible {
 
 extension String {
     fileprivate func replacingLineEnds(with end: String) -> String {
-        String(self.unicodeScalars.filter { $0 != "\r" }).split(separator: "\n", omittingEmptySubsequences: false).joined(separator: end)
+        String(self.unicodeScalars.filter { $0 != "\r" }).split(separator: "\n", omittingEmptySubsequences: false).joined(
+            separator: end)
     }
 }

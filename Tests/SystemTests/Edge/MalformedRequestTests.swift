@@ -5,20 +5,22 @@ import Testing
 /// What is no request is refused, soon and clearly, and harms nobody else.
 @Suite(.hub(["FLOWHUB_HEAD_TIMEOUT_SECONDS": "1", "FLOWHUB_BODY_TIMEOUT_SECONDS": "1"]))
 struct MalformedRequestTests {
-    @Test("refused, and what stands behind it is not carried out", arguments: MalformedRequest.headers + MalformedRequest.bodies + MalformedRequest.lines)
+    @Test(
+        "refused, and what stands behind it is not carried out",
+        arguments: MalformedRequest.headers + MalformedRequest.bodies + MalformedRequest.lines)
     func refused(_ request: MalformedRequest) async throws {
         let hub = try SharedHub.hub
         let flow = "smuggled-" + request.name.map { $0.isASCII && $0.isLetter ? String($0) : "-" }.joined()
         let exchange = try await RawExchange.open(port: hub.port)
         defer { exchange.close() }
         async let sent: Void? = try? exchange.send(request.bytes() + MalformedRequest.smuggled(flow))
-        let reply = try await exchange.replies(1, within: .seconds(15))[0]
+        let reply = try await exchange.replies(1, within: .seconds(40))[0]
         #expect(request.statuses.contains(reply.status), "\(reply.status) \(reply.text.prefix(300))")
         #expect(reply.header("content-type") == "application/problem+json")
         #expect(reply.problemCode != nil && reply.json.member("detail")?.stringValue?.isEmpty == false)
         #expect(reply.header("connection")?.lowercased() == "close")
-        try await exchange.closeOutput()
-        try await exchange.waitUntilClosed(within: .seconds(15))
+        try? await exchange.closeOutput()
+        try await exchange.waitUntilClosed(within: .seconds(40))
         _ = await sent
 
         #expect(try await hub.call("GET", "/health/live").status == 200)
@@ -28,19 +30,21 @@ struct MalformedRequestTests {
     @Test("an empty connection is closed without a word")
     func emptyConnection() async throws {
         let exchange = try await RawExchange.open(port: try SharedHub.hub.port)
-        try await exchange.waitUntilClosed(within: .seconds(15))
+        try await exchange.waitUntilClosed(within: .seconds(40))
         #expect(exchange.received.isEmpty)
     }
 
-    @Test("what takes too long is 408", arguments: ["GET /health/li", "POST /v1/flows/slow/events HTTP/1.1\r\nHost: hub\r\nContent-Length: 9\r\n\r\n{}"])
+    @Test(
+        "what takes too long is 408",
+        arguments: ["GET /health/li", "POST /v1/flows/slow/events HTTP/1.1\r\nHost: hub\r\nContent-Length: 9\r\n\r\n{}"])
     func slow(_ start: String) async throws {
         let exchange = try await RawExchange.open(port: try SharedHub.hub.port)
         defer { exchange.close() }
         try await exchange.send(start)
-        let reply = try await exchange.replies(1, within: .seconds(15))[0]
+        let reply = try await exchange.replies(1, within: .seconds(40))[0]
         #expect(reply.status == 408)
         #expect(reply.problemCode == "request_timeout")
-        try await exchange.waitUntilClosed(within: .seconds(15))
+        try await exchange.waitUntilClosed(within: .seconds(40))
     }
 
     @Test("a head that trickles in is 408, however steadily it comes")
@@ -49,7 +53,7 @@ struct MalformedRequestTests {
         defer { exchange.close() }
         try await exchange.send("GET /health/live HTTP/1.1\r\nHost: hub\r\nX-A: ")
         // The pace of the attack, not a wait: each byte comes well within the time that a whole head has.
-        try await eventually("an answer", within: .seconds(15), every: .milliseconds(100)) {
+        try await eventually("an answer", within: .seconds(40), every: .milliseconds(100)) {
             if !exchange.received.isEmpty { return true }
             try? await exchange.send("a")
             return false
@@ -62,7 +66,9 @@ struct MalformedRequestTests {
         try await HubProcess.running { hub in
             _ = try await hub.call("GET", "/health/live")
             let before = try #require(hub.figures).openFiles
-            let starts = ["G", "GET / HTTP/1.1\r\nHo", "POST /v1/flows/cut/events HTTP/1.1\r\nHost: hub\r\nContent-Length: 99\r\n\r\n{"]
+            let starts = [
+                "G", "GET / HTTP/1.1\r\nHo", "POST /v1/flows/cut/events HTTP/1.1\r\nHost: hub\r\nContent-Length: 99\r\n\r\n{",
+            ]
             for number in 0..<60 {
                 let exchange = try await RawExchange.open(port: hub.port)
                 try await exchange.send(starts[number % starts.count])

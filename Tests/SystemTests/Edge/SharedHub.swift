@@ -51,7 +51,7 @@ extension HubProcess {
 
     /// Sends bytes as they are and waits for the first answer. What cannot be sent any more, because the hub has closed, is no
     /// error: the answer counts.
-    func answer(to bytes: [UInt8], within timeout: Duration = .seconds(15)) async throws -> HTTPReply {
+    func answer(to bytes: [UInt8], within timeout: Duration = .seconds(40)) async throws -> HTTPReply {
         let exchange = try await RawExchange.open(port: self.port)
         defer { exchange.close() }
         async let sent: Void? = try? exchange.send(bytes)

@@ -26,7 +26,7 @@ struct ModelRun {
             let round = try await self.round(writers, subscribers, hub, random.fork())
             (writers, subscribers) = (round.writers, round.subscribers)
             epochs.formUnion(round.epochs)
-            violations = try await self.judge(writers, subscribers, hub, epochs)
+            violations = round.violations + (try await self.judge(writers, subscribers, hub, epochs))
             if !violations.isEmpty { break }
         }
         for subscriber in subscribers { subscriber.client.disconnect() }
@@ -46,12 +46,13 @@ struct ModelRun {
     private enum Part: Sendable {
         case writer(Int, FlowWriter)
         case subscriber(Int, ModelSubscriber)
+        case reader([Violation])
         case disruptor(Set<Epoch>)
     }
 
     private func round(
         _ writers: [FlowWriter], _ subscribers: [ModelSubscriber], _ hub: HubProcess, _ random: SeededRandom
-    ) async throws -> (writers: [FlowWriter], subscribers: [ModelSubscriber], epochs: Set<Epoch>) {
+    ) async throws -> (writers: [FlowWriter], subscribers: [ModelSubscriber], epochs: Set<Epoch>, violations: [Violation]) {
         let writing = Watched(writers.count)
         let schedule = self.schedule
         return try await withThrowingTaskGroup(of: Part.self) { group in
@@ -70,16 +71,22 @@ struct ModelRun {
                     return .subscriber(index, subscriber)
                 }
             }
+            for flow in writers.map(\.flow) {
+                for _ in 0..<schedule.readers {
+                    group.addTask { .reader(try await Self.read(flow, hub) { writing.value == 0 }) }
+                }
+            }
             group.addTask { .disruptor(try await Self.disrupt(hub, schedule.disruptions, random)) }
-            var (writers, subscribers, epochs) = (writers, subscribers, Set<Epoch>())
+            var (writers, subscribers, epochs, violations) = (writers, subscribers, Set<Epoch>(), [Violation]())
             for try await part in group {
                 switch part {
                 case .writer(let index, let writer): writers[index] = writer
                 case .subscriber(let index, let subscriber): subscribers[index] = subscriber
+                case .reader(let found): violations += found
                 case .disruptor(let raised): epochs = raised
                 }
             }
-            return (writers, subscribers, epochs)
+            return (writers, subscribers, epochs, violations)
         }
     }
 
@@ -103,6 +110,23 @@ struct ModelRun {
         return epochs
     }
 
+    /// Reads a state again and again, between breaths: it must not go back.
+    private static func read(_ flow: String, _ hub: HubProcess, until isOver: @Sendable () -> Bool) async throws -> [Violation] {
+        let api = hub.api
+        var highest: Version = 0
+        var violations: [Violation] = []
+        while !isOver() {
+            try await Task.sleep(for: .milliseconds(5))
+            // The hub may be away, or the flow deleted.
+            guard let stored = try? await api.state(of: flow) else { continue }
+            if stored.version < highest {
+                violations.append(Violation("a reader of \(flow)", "reads version \(stored.version) after \(highest)"))
+            }
+            highest = max(highest, stored.version)
+        }
+        return violations
+    }
+
     // MARK: Judgement
 
     private func judge(
@@ -117,6 +141,11 @@ struct ModelRun {
         let api = hub.api
         for writer in writers {
             let journal = writer.journal
+            if self.schedule.awaitsPruning {
+                try await eventually("history of \(writer.flow) is pruned") {
+                    (try await api.history(of: writer.flow)?.events.count ?? 0) <= self.schedule.historyEvents
+                }
+            }
             facts.journals[writer.flow] = journal
             let history = try await api.history(of: writer.flow) ?? (0, [])
             violations += StoreChecker.check(

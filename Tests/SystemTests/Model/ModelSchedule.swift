@@ -18,6 +18,8 @@ struct ModelSchedule: Sendable {
 
     var flows = 4
     var subscribers = 10
+    /// Of each flow: ask for its state all the time, and must never see it go back.
+    var readers = 1
     var rounds = 2
     /// Of each writer and each subscriber, in one round.
     var steps = 60
@@ -41,6 +43,8 @@ struct ModelSchedule: Sendable {
     var narrowPercent = 40
 
     var historyEvents = 40
+    /// Whether a round is over only when history is pruned down to that.
+    var awaitsPruning = false
     var environment: [String: String] = [:]
     /// How long a subscriber may take to reach the end once all is quiet.
     var settling = Duration.seconds(30)

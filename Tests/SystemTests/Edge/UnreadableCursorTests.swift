@@ -4,8 +4,10 @@ import Testing
 
 /// A cursor is untrusted text, and whatever it says, the answer is a stream: an `EventSource` does not survive any other.
 @Suite(.hub())
-struct CursorTests {
-    private static func resync(_ target: StreamTarget, _ cursor: String, _ place: EventStreamClient.CursorPlace) async throws -> [EventBlock] {
+struct UnreadableCursorTests {
+    private static func resync(_ target: StreamTarget, _ cursor: String, _ place: EventStreamClient.CursorPlace) async throws
+        -> [EventBlock]
+    {
         let watcher = EventStreamClient(target, port: try SharedHub.hub.port, name: cursor)
         try await watcher.connect(.text(cursor), by: place)
         #expect(watcher.log.status == 200)
@@ -14,8 +16,10 @@ struct CursorTests {
     }
 
     static let rubbish = [
-        "x", "-", "--", "1", "-1", "00", "a.b", "a.b-", "a.b--1", "a.b-+1", "a.b-1.5", "a.b-0x1", "a.b-99999999999999999999", ".-1", "a.-1", "toolongepoch1234.x-1",
-        "a.b-1-2-3-4", "a.b-short-1", "A.B-1", "a.b-1;drop", "\"a.b-1\"", "*", "null", "<script>", String(repeating: "1", count: 129), String(repeating: "a", count: 5_000),
+        "x", "-", "--", "1", "-1", "00", "a.b", "a.b-", "a.b--1", "a.b-+1", "a.b-1.5", "a.b-0x1", "a.b-99999999999999999999",
+        ".-1", "a.-1", "toolongepoch1234.x-1",
+        "a.b-1-2-3-4", "a.b-short-1", "A.B-1", "a.b-1;drop", "\"a.b-1\"", "*", "null", "<script>",
+        String(repeating: "1", count: 129), String(repeating: "a", count: 5_000),
     ]
 
     @Test("rubbish is told as bad_cursor, in the header and in the query", arguments: rubbish)
@@ -32,7 +36,9 @@ struct CursorTests {
         #expect(several.first { $0.event == "resync" }?.json.member("reason")?.stringValue == "bad_cursor")
     }
 
-    @Test("bytes that are no text are told as bad_cursor", arguments: ["%00", "%0d%0a%0d%0a", "%ff", "%", "%zz", "%F0%9F%98%80", "%e2%80%a8"])
+    @Test(
+        "bytes that are no text are told as bad_cursor",
+        arguments: ["%00", "%0d%0a%0d%0a", "%ff", "%", "%zz", "%F0%9F%98%80", "%e2%80%a8"])
     func noText(_ cursor: String) async throws {
         let blocks = try await Self.resync(.flow("rubbish"), cursor, .query)
         #expect(blocks.first?.json.member("reason")?.stringValue == "bad_cursor", "\(blocks)")
@@ -54,7 +60,8 @@ struct CursorTests {
         let tag = try #require(try await hub.api.put("wins", .emptyObject).reply.header("etag")).filter { $0 != "\"" }
         let exchange = try await RawExchange.open(port: hub.port)
         defer { exchange.close() }
-        try await exchange.send("GET /v1/flows/wins/events?last_event_id=rubbish HTTP/1.1\r\nHost: hub\r\nLast-Event-ID: \(tag)\r\n\r\n")
+        try await exchange.send(
+            "GET /v1/flows/wins/events?last_event_id=rubbish HTTP/1.1\r\nHost: hub\r\nLast-Event-ID: \(tag)\r\n\r\n")
         try await eventually("the end of the replay") { exchange.receivedText.contains("event: caught_up") }
         #expect(!exchange.receivedText.contains("event: resync"))
     }

@@ -1,0 +1,228 @@
+import FlowCore
+import FlowTestKit
+import Testing
+
+/// Who may see what, and for how long.
+@Suite(
+    .hub([
+        "FLOWHUB_JWT_KEY": TestToken.key, "FLOWHUB_JWT_LEEWAY": "0", "FLOWHUB_LOG_LEVEL": "trace",
+        "FLOWHUB_CORS_ORIGINS": "https://app.example,http://localhost:5173", "FLOWHUB_HEARTBEAT_SECONDS": "300",
+    ]))
+struct StreamAccessTests {
+    private static func api(_ token: TestToken) throws -> HubAPI {
+        try SharedHub.hub.api.with(header: "Authorization", "Bearer \(token.text)")
+    }
+
+    private static func stream(_ target: StreamTarget, _ token: TestToken, name: String = "subscriber") async throws
+        -> EventStreamClient
+    {
+        let stream = EventStreamClient(target.with { $0.headers.append(token.header) }, port: try SharedHub.hub.port, name: name)
+        try await stream.connect()
+        return stream
+    }
+
+    private static func closing(_ stream: EventStreamClient, within timeout: Duration = .seconds(15)) async throws -> String? {
+        try await stream.waitUntilEnded(within: timeout)
+        let last = stream.log.newest.last
+        return last?.event == "closing" ? last?.json.string : last?.description
+    }
+
+    // MARK: Tokens
+
+    static let ways = ["bearer", "cookie", "query"]
+
+    private static func request(_ target: String, _ token: String, by way: String) -> (
+        target: String, headers: [(name: String, value: String)]
+    ) {
+        switch way {
+        case "bearer": (target, [("Authorization", "Bearer \(token)")])
+        case "cookie": (target, [("Cookie", "theme=dark; flowhub_token=\(token)")])
+        default: (target + (target.contains("?") ? "&" : "?") + "access_token=\(token)", [])
+        }
+    }
+
+    @Test(
+        "no token and a bad one are 401 everywhere",
+        arguments: ["/v1/flows", "/v1/flows/a/state", "/v1/flows/a/events", "/v1/events?flow=a", "/v1/feed"])
+    func unauthorized(_ target: String) async throws {
+        let hub = try SharedHub.hub
+        let good = TestToken().text
+        let forged = good.dropLast(2) + (good.hasSuffix("AA") ? "BB" : "AA")
+        let expired = TestToken(issuedIn: -20, expiresIn: -10).text
+        var requests = [(target, [(name: String, value: String)](), "token_missing")]
+        for way in Self.ways {
+            for (token, code) in [(String(forged), "token_invalid"), ("", "token_invalid"), (expired, "token_expired")] {
+                let (target, headers) = Self.request(target, token, by: way)
+                requests.append((target, headers, code))
+            }
+        }
+        for (target, headers, code) in requests {
+            let reply = try await hub.call("GET", target, headers: headers)
+            #expect(reply.status == 401, "\(target) \(headers)")
+            #expect(reply.problemCode == code, "\(target) \(headers): \(reply.text)")
+            #expect(reply.header("content-type") == "application/problem+json")
+            #expect(reply.header("www-authenticate")?.hasPrefix("Bearer") == true)
+        }
+        #expect(try await hub.call("GET", "/health/ready").status == 200, "health needs no token")
+    }
+
+    @Test("a token is taken from the header, the cookie and the query", arguments: ways)
+    func places(_ way: String) async throws {
+        let hub = try SharedHub.hub
+        let token = TestToken(subject: "ways").text
+        let (target, headers) = Self.request("/v1/flows", token, by: way)
+        #expect(try await hub.call("GET", target, headers: headers).status == 200)
+        let exchange = try await RawExchange.open(port: hub.port)
+        defer { exchange.close() }
+        let stream = Self.request("/v1/flows/ways/events", token, by: way)
+        try await exchange.send(
+            "GET \(stream.target) HTTP/1.1\r\nHost: hub\r\n" + stream.headers.map { "\($0.name): \($0.value)\r\n" }.joined()
+                + "\r\n")
+        try await eventually("the snapshot") { exchange.receivedText.contains("event: snapshot") }
+        #expect(!hub.log.contains(token), "the token is in the log")
+        #expect(!hub.log.contains("access_token="))
+        #expect(hub.log.contains("A stream began"), "the log does not tell enough for this to mean anything")
+    }
+
+    @Test("a broken request with a token in its target does not bring it into the log")
+    func tokenOfBrokenRequest() async throws {
+        let hub = try SharedHub.hub
+        let token = TestToken().text
+        for target in [
+            "/v1/nothing?access_token=\(token)", "/v1/flows/%00/events?access_token=\(token)",
+            "/v1/flows/a/state?%61ccess_token=\(token)",
+        ] {
+            let status = try await hub.call("GET", target).status
+            #expect((400..<500).contains(status))
+        }
+        _ = try await hub.answer(to: Array("GET /v1/flows?access_token=\(token) HTTP/1.1\r\nHost: hub\r\nX\0: a\r\n\r\n".utf8))
+        #expect(!hub.log.contains(token))
+    }
+
+    @Test("a stream ends with its token")
+    func expiry() async throws {
+        let stream = try await Self.stream(.flow("expiry"), TestToken(expiresIn: 2))
+        _ = try await stream.next(event: "snapshot")
+        #expect(try await Self.closing(stream) == #"{"reason":"expired","reconnect":false}"#)
+        try await stream.connect()
+        #expect(stream.log.status == 401)
+    }
+
+    // MARK: Flows and accounts
+
+    @Test("patterns say which flows may be seen and changed")
+    func patterns() async throws {
+        let token = TestToken(subscribe: ["seen-*", "one"], publish: ["changed-*"])
+        let api = try Self.api(token)
+        for flow in ["seen-1", "one"] {
+            let stream = try await Self.stream(.flow(flow), token)
+            #expect(stream.log.status == 200)
+        }
+        for flow in ["one-more", "seen", "changed-1", "SEEN-1"] {
+            let stream = try await Self.stream(.flow(flow), token)
+            #expect(stream.log.status == 403, "\(flow)")
+        }
+        let several = try await Self.stream(.flows(["seen-1", "other"]), token)
+        #expect(several.log.status == 403, "one that is not allowed is 403 for all")
+        #expect(try await api.put("changed-1", .emptyObject).status == 201)
+        #expect(try await api.put("seen-1", .emptyObject).status == 403)
+        #expect(try await api.publish("a", .null, to: "seen-1", durable: false).status == 403)
+        #expect(try await api.call("GET", "/v1/flows/changed-1/state").status == 403)
+        #expect(try await api.call("GET", "/v1/flows/changed-1/history").status == 403)
+        #expect(try await api.call("GET", "/v1/flows").json.member("flows")?.elements.isEmpty == true)
+    }
+
+    @Test("another account's flow is forbidden on each route")
+    func otherAccount() async throws {
+        let theirs = try Self.api(TestToken(account: "8"))
+        #expect(try await theirs.put("theirs", jsonText(#"{"secret":1}"#)).status == 201)
+        let mine = try Self.api(TestToken(account: "7", scopes: ["admin"]))
+        for target in ["/state", "/history"] { #expect(try await mine.call("GET", "/v1/flows/theirs\(target)").status == 403) }
+        #expect(try await mine.put("theirs", .emptyObject).status == 403)
+        #expect(try await mine.patch("theirs", .emptyObject).status == 403)
+        #expect(try await mine.delete("theirs").status == 403)
+        #expect(try await mine.publish("a", .null, to: "theirs").status == 403)
+        #expect(try await mine.publish("a", .null, to: "theirs", durable: false).status == 403)
+        for target in [StreamTarget.flow("theirs"), .flows(["mine", "theirs"])] {
+            let stream = try await Self.stream(target, TestToken(account: "7"))
+            #expect(stream.log.status == 403)
+        }
+        let watched = try await Self.stream(.flow("theirs"), TestToken(account: "8"))
+        _ = try await watched.next(event: "snapshot")
+        #expect(try await mine.call("GET", "/v1/flows/theirs/connections").json.member("count")?.intValue == 0)
+        #expect(try await mine.call("GET", "/v1/flows?limit=1000").text.contains("theirs") == false)
+        #expect(try await theirs.state(of: "theirs")?.version == 1, "nothing of it was changed")
+    }
+
+    @Test("a flow that another account creates ends the streams that waited for it, unseen", arguments: [false, true])
+    func boundFlow(withAnother: Bool) async throws {
+        let flow = "bound-\(withAnother)"
+        let target: StreamTarget = withAnother ? .flows([flow, "bound-mine"]) : .flow(flow)
+        let mine = try await Self.stream(target, TestToken(account: "7"), name: "mine")
+        let theirs = try await Self.stream(.flow(flow), TestToken(account: "8"), name: "theirs")
+        for stream in [mine, theirs] {
+            #expect(try await stream.next("the empty flow") { $0.flow == flow && $0.event == "snapshot" }.version == 0)
+        }
+        let api = try Self.api(TestToken(account: "8"))
+        #expect(try await api.put(flow, jsonText(#"{"secret":"s3cr3t"}"#)).status == 201)
+        _ = try await theirs.next(event: "state_update")
+        if withAnother {
+            let closing = try await mine.next(event: "closing")
+            #expect(
+                closing.json.member("reason")?.stringValue == "revoked" && closing.json.member("reconnect")?.boolValue == false)
+            #expect(closing.flow == flow)
+            // The other flow goes on.
+            #expect(try await Self.api(TestToken(account: "7")).put("bound-mine", .emptyObject).status == 201)
+            _ = try await mine.next("the other flow's change") { $0.flow == "bound-mine" && $0.event == "state_update" }
+        } else {
+            #expect(try await Self.closing(mine) == #"{"reason":"revoked","reconnect":false}"#)
+        }
+        #expect(!mine.log.blocks.contains { ($0.data ?? "").contains("s3cr3t") || ($0.version ?? 0) > 0 && $0.flow == flow })
+    }
+
+    @Test("transient events of a flow that does not exist stay in their account")
+    func transientEvents() async throws {
+        let streams = [
+            try await Self.stream(.flow("ticks"), TestToken(account: "7"), name: "7"),
+            try await Self.stream(.flow("ticks"), TestToken(account: "8"), name: "8"),
+        ]
+        for stream in streams { _ = try await stream.next(event: "snapshot") }
+        for (index, account) in ["7", "8"].enumerated() {
+            let api = try Self.api(TestToken(account: account))
+            #expect(try await api.publish("tick", jsonText(account), to: "ticks", durable: false).status == 202)
+            // The own one has come, so the other account's, published before, would have, too.
+            _ = try await streams[index].next(event: "tick")
+        }
+        #expect(try await Self.api(TestToken(account: "7")).publish("end", .null, to: "ticks", durable: false).status == 202)
+        _ = try await streams[0].next(event: "end")
+        for (stream, account) in zip(streams, ["7", "8"]) {
+            #expect(stream.log.events("tick").map { $0.json.member("data")?.string } == [account])
+        }
+        let late = try await Self.stream(.flow("ticks"), TestToken(account: "8"), name: "late")
+        let last = try await late.next(event: "snapshot").json.member("last")
+        #expect(last?.member("end") == nil && last?.member("tick")?.member("data")?.string != "7", "\(last?.string ?? "")")
+    }
+
+    @Test("a transient event that nobody heard is kept for its own account only, also once another one has created the flow")
+    func keptTransientEvents() async throws {
+        let theirs = try Self.api(TestToken(account: "7"))
+        #expect(try await theirs.publish("tick", jsonText("7"), to: "kept-ticks", durable: false).status == 202)
+        let mine = try await Self.stream(.flow("kept-ticks"), TestToken(account: "8"), name: "before")
+        #expect(try await mine.next(event: "snapshot").json.member("last")?.string ?? "{}" == "{}")
+        mine.disconnect()
+        #expect(try await Self.api(TestToken(account: "8")).publish("made", .null, to: "kept-ticks").status == 201)
+        let after = try await Self.stream(.flow("kept-ticks"), TestToken(account: "8"), name: "after")
+        #expect(try await after.next(event: "snapshot").json.member("last")?.string ?? "{}" == "{}")
+    }
+
+    @Test("the feed shows an account its own flows, as far as the token reaches")
+    func feed() async throws {
+        let feed = try await Self.stream(.feed, TestToken(account: "9", subscribe: ["fed-*"]))
+        _ = try await feed.next(event: "flows")
+        for (account, flow) in [("10", "fed-theirs"), ("9", "hidden"), ("9", "fed-mine")] {
+            #expect(try await Self.api(TestToken(account: account)).put(flow, .emptyObject).status == 201)
+        }
+        _ = try await feed.next("the account's flow") { $0.flow == "fed-mine" }
+        #expect(Set(feed.log.events("flow").compactMap(\.flow)) == ["fed-mine"])
+    }
+}

@@ -1,0 +1,146 @@
+import FlowCore
+import FlowTestKit
+import Testing
+
+/// A real browser, its own EventSource and the hub's page.
+@Suite(.serialized)
+struct BrowserTests {
+    private static let environment = ["FLOWHUB_RETRY_MS": "100", "FLOWHUB_LINGER_MS": "100"]
+
+    private static func url(_ hub: HubProcess, _ rest: String = "") -> String { "http://127.0.0.1:\(hub.port)/\(rest)" }
+
+    @Test("the page shows the list and a flow as they change")
+    func live() async throws {
+        try await HubProcess.running(Self.environment) { hub in
+            try await Chromium.running { browser in
+                _ = try await hub.api.put("first", jsonText(#"{"status":"running","rows":1}"#))
+                let list = try await BrowserPage.open(Self.url(hub), in: browser)
+                try await list.wait(
+                    "the list", until: "document.querySelectorAll('#flows > li[data-flow-id=first]').length === 1")
+                _ = try await hub.api.put("second", .emptyObject)
+                try await list.wait(
+                    "the new flow in the list",
+                    until: "document.querySelectorAll('#flows > li[data-flow-id=second]').length === 1")
+
+                let page = try await BrowserPage.open(Self.url(hub, "#flow=first"), in: browser)
+                try await page.waitForState(#"{"status":"running","rows":1}"#, version: 1)
+                _ = try await hub.api.patch(
+                    "first", jsonText(#"{"rows":12345678901234567890,"html":"<img src=x onerror=alert(1)>"}"#))
+                try await page.waitForState(
+                    #"{"status":"running","rows":12345678901234567890,"html":"<img src=x onerror=alert(1)>"}"#, version: 2)
+                _ = try await hub.api.put("first", jsonText(#"{"__proto__":{"x":1}}"#))
+                try await page.waitForState(#"{"__proto__":{"x":1}}"#, version: 3)
+                _ = try await hub.api.publish("note", jsonText(#""<script>alert(1)</script>\u2028""#), to: "first")
+                try await page.wait("the event", until: "document.querySelector('#events > li')?.dataset.type === 'note'")
+                #expect(try await page.value("document.querySelectorAll('#events img, #events script').length").intValue == 0)
+                #expect(page.complaints.isEmpty && list.complaints.isEmpty, "\(page.complaints + list.complaints)")
+            }
+        }
+    }
+
+    @Test("a hub that is killed at rest, in a frame and in a snapshot comes back to a page that is right")
+    func killed() async throws {
+        try await HubProcess.running(Self.environment) { hub in
+            try await Chromium.running { browser in
+                _ = try await hub.api.put("flow", jsonText(#"{"n":0}"#))
+                let page = try await BrowserPage.open(Self.url(hub, "#flow=flow"), in: browser)
+                try await page.waitForState(#"{"n":0}"#, version: 1)
+
+                // At rest.
+                try await hub.kill()
+                try await page.wait("the loss being shown", until: "document.body?.dataset.connection !== 'live'")
+                try await hub.start()
+                _ = try await hub.api.patch("flow", jsonText(#"{"n":1}"#))
+                try await page.waitForState(#"{"n":1}"#, version: 2)
+
+                // In a frame: it is killed as soon as the change is acknowledged, with half a megabyte of it on its way.
+                let large = String(repeating: "a", count: 500_000)
+                for number in 2...4 {
+                    #expect(
+                        try await hub.api.patch("flow", jsonText("{\"n\":\(number),\"large\":\"\(large)\(number)\"}")).status
+                            == 200)
+                    try await hub.kill()
+                    try await hub.start()
+                }
+                try await page.waitForState("{\"n\":4,\"large\":\"\(large)4\"}", version: 5)
+
+                // In a snapshot: of about a megabyte, with the tab's own reading stopped half-way.
+                let huge = String(repeating: "b", count: 1_000_000)
+                #expect(try await hub.api.put("flow", jsonText("{\"n\":5,\"large\":\"\(huge)\"}")).status == 200)
+                for delay in [0, 5, 20, 60] {
+                    let before = page.requests(for: "/v1/flows/flow/events")
+                    try await page.send("Page.reload")
+                    try await eventually("the page asking anew", every: .milliseconds(1)) {
+                        page.requests(for: "/v1/flows/flow/events") > before
+                    }
+                    // Not a wait: each time the hub dies at another point of the snapshot.
+                    try await Task.sleep(for: .milliseconds(delay))
+                    try await hub.kill()
+                    try await hub.start()
+                }
+                try await page.waitForState("{\"n\":5,\"large\":\"\(huge)\"}", version: 6)
+                _ = try await hub.api.patch("flow", jsonText(#"{"large":null}"#))
+                try await page.waitForState(#"{"n":5}"#, version: 7)
+                #expect(try #require(try await page.data("connection")) == "live")
+                #expect(page.complaints.isEmpty, "\(page.complaints)")
+            }
+        }
+    }
+
+    @Test("a finished flow ends its EventSource for good")
+    func finished() async throws {
+        try await HubProcess.running(Self.environment) { hub in
+            try await Chromium.running { browser in
+                _ = try await hub.api.put("done", jsonText(#"{"status":"running"}"#))
+                let page = try await BrowserPage.open(Self.url(hub, "#flow=done"), in: browser)
+                try await page.waitForState(#"{"status":"running"}"#, version: 1)
+                _ = try await hub.api.patch("done", jsonText(#"{"status":"completed"}"#))
+                try await page.wait("the end", until: "document.body?.dataset.connection === 'finished'")
+                #expect(try await page.data("closing") == "finished")
+                try await eventually("the stream being gone") { try await hub.api.metric("flowhub_connections") == 0 }
+                let before = page.requests(for: "/v1/flows/done/events")
+
+                // A plain EventSource that nobody closes comes back with its cursor, gets 204 and stops. When it has, one that
+                // still ran in the page would have come back, too: `retry:` is 150 ms at most.
+                let plain =
+                    "new Promise((done) => { const s = new EventSource('/v1/flows/done/events'); s.onerror = () => { if (s.readyState === 2) done(s.readyState); }; })"
+                #expect(try await page.value(plain).intValue == 2)
+                #expect(page.requests(for: "/v1/flows/done/events") <= before + 2)
+                #expect(try await page.data("connection") == "finished")
+                #expect(try await hub.api.metric("flowhub_connections") == 0)
+                #expect(page.complaints.isEmpty, "\(page.complaints)")
+            }
+        }
+    }
+
+    @Test("a plain EventSource resumes with its Last-Event-ID and misses nothing")
+    func plainEventSource() async throws {
+        try await HubProcess.running(Self.environment) { hub in
+            try await Chromium.running { browser in
+                let page = try await BrowserPage.open(Self.url(hub), in: browser)
+                try await page.wait("the page", until: "document.readyState === 'complete' && location.protocol === 'http:'")
+                let script = """
+                    window.seen = []; window.snapshots = 0; window.resyncs = 0;
+                    window.source = new EventSource('/v1/flows/plain/events');
+                    source.addEventListener('row', (e) => seen.push(JSON.parse(e.data).version));
+                    source.addEventListener('snapshot', () => snapshots++);
+                    source.addEventListener('resync', () => resyncs++); 0
+                    """
+                _ = try await page.value(script)
+                try await page.wait("the snapshot", until: "snapshots === 1")
+                for version in 1...12 {
+                    #expect(try await hub.api.publish("row", .null, to: "plain").status == 201)
+                    if version.isMultiple(of: 4) {
+                        try await hub.kill()
+                        try await hub.start()
+                    }
+                }
+                try await page.wait("all rows", until: "seen.length >= 12")
+                #expect(try await page.value("seen.join()").stringValue == (1...12).map { "\($0)" }.joined(separator: ","))
+                #expect(try await page.value("snapshots").intValue == 1)
+                #expect(try await page.value("resyncs").intValue == 0)
+                #expect(page.requests(for: "/v1/flows/plain/events") >= 2)
+            }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+import FlowCore
+import FlowTestKit
+import Foundation
+import NIOCore
+import NIOPosix
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// A headless Chromium, driven over a pipe with the DevTools protocol: JSON messages, each ended by a NUL.
+final class Chromium: Sendable {
+    struct Missing: Error, CustomStringConvertible {
+        let description =
+            "There is no chromium in PATH, and these tests are about a real browser. Install it: apt-get install chromium"
+    }
+
+    struct Refused: Error, CustomStringConvertible {
+        let description: String
+    }
+
+    fileprivate struct State: Sendable {
+        var buffer: [UInt8] = []
+        var answers: [Int: JSONText] = [:]
+        var events: [JSONText] = []
+        var next = 0
+    }
+
+    private let process: ChildProcess
+    private let folder: TemporaryFolder
+    private let channel: any Channel
+    private let state: Watched<State>
+
+    private init(_ process: ChildProcess, _ folder: TemporaryFolder, _ channel: any Channel, _ state: Watched<State>) {
+        self.process = process
+        self.folder = folder
+        self.channel = channel
+        self.state = state
+    }
+
+    /// Runs a browser for the time of the body; afterwards it is gone with all its processes, even if the body threw.
+    static func running<Result>(_ body: (Chromium) async throws -> Result) async throws -> Result {
+        let browser = try await Self.start()
+        do {
+            let result = try await body(browser)
+            await browser.end()
+            return result
+        } catch {
+            await browser.end()
+            throw error
+        }
+    }
+
+    private static func start() async throws -> Chromium {
+        let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin").split(separator: ":")
+        guard folders.contains(where: { FileManager.default.isExecutableFile(atPath: "\($0)/chromium") }) else { throw Missing() }
+        let folder = try TemporaryFolder()
+        let (commands, messages) = (folder.path + "/commands", folder.path + "/messages")
+        guard mkfifo(commands, 0o600) == 0, mkfifo(messages, 0o600) == 0 else { throw Refused(description: "mkfifo failed") }
+        // For both reading and writing, so that opening waits for nobody.
+        let (output, input) = (open(commands, O_RDWR | O_CLOEXEC), open(messages, O_RDWR | O_CLOEXEC))
+        let state = Watched(State())
+        let channel = try await NIOPipeBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(MessageReader { bytes in state.change { $0.take(bytes) } })
+                }
+            }
+            .takingOwnershipOfDescriptors(input: input, output: output).get()
+        let flags =
+            "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --disable-background-networking "
+            + "--disable-extensions"
+        // In a session of its own, so that all its processes can be ended by one signal.
+        let script =
+            "exec setsid chromium \(flags) --remote-debugging-pipe --user-data-dir='\(folder.path)/profile' about:blank "
+            + "3<'\(commands)' 4>'\(messages)'"
+        let process = try ChildProcess("/bin/sh", ["-c", script], environment: [:], folder: folder.path)
+        return Chromium(process, folder, channel, state)
+    }
+
+    private func end() async {
+        // Setsid made it the leader of its group; nothing happens if it has gone.
+        if self.process.exit == nil { _ = Glibc.kill(-self.process.id, SIGKILL) }
+        await self.process.destroy()
+        try? await self.channel.close().get()
+        self.folder.remove()
+    }
+
+    // MARK: The protocol
+
+    /// - Returns: the result of the command.
+    @discardableResult
+    func send(_ method: String, _ parameters: String = "{}", session: String? = nil) async throws -> JSONText {
+        let number = self.state.change { state in
+            state.next += 1
+            return state.next
+        }
+        let message = try JSONText.object { writer in
+            writer.key("id")
+            writer.value(number)
+            writer.key("method")
+            writer.value(method)
+            writer.key("params")
+            writer.raw(try jsonText(parameters))
+            if let session {
+                writer.key("sessionId")
+                writer.value(session)
+            }
+        }
+        try await self.channel.writeAndFlush(ByteBuffer(bytes: message.bytes + [0])).get()
+        let answer: JSONText
+        do {
+            answer = try await self.state.wait(for: "chromium's answer to \(method)", within: .seconds(40)) { $0.answers[number] }
+        } catch {
+            throw Refused(description: "\(error): \(self.process.errorOutput.suffix(500))")
+        }
+        guard let result = answer.member("result") else { throw Refused(description: "\(method): \(answer.string.prefix(500))") }
+        return result
+    }
+
+    /// What the browser told of a page by itself, in order.
+    func events(_ method: String, session: String) -> [JSONText] {
+        self.state.read { state in
+            state.events.filter { $0.member("method")?.stringValue == method && $0.member("sessionId")?.stringValue == session }
+                .compactMap { $0.member("params") }
+        }
+    }
+}
+
+extension Chromium.State {
+    fileprivate mutating func take(_ bytes: some Sequence<UInt8>) {
+        for byte in bytes {
+            guard byte == 0 else {
+                self.buffer.append(byte)
+                continue
+            }
+            defer { self.buffer.removeAll(keepingCapacity: true) }
+            guard let message = try? JSONText(validating: self.buffer, limits: JSONLimits(maximumDepth: 256)) else { continue }
+            if let id = message.member("id")?.intValue {
+                self.answers[Int(id)] = message
+            } else {
+                self.events.append(message)
+            }
+        }
+    }
+}
+
+private final class MessageReader: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    private let received: @Sendable (ByteBufferView) -> Void
+
+    init(received: @escaping @Sendable (ByteBufferView) -> Void) { self.received = received }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) { self.received(self.unwrapInboundIn(data).readableBytesView) }
+}

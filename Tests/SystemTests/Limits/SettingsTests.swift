@@ -1,0 +1,73 @@
+import FlowTestKit
+import Testing
+
+/// The start refuses what it does not understand, and says which key it is.
+struct SettingsTests {
+    struct Row: Sendable {
+        var key: String
+        var standard: String
+        var range: String
+    }
+
+    /// A command of the binary in a folder of its own, run to its end.
+    static func run(_ arguments: [String], _ environment: [String: String] = [:]) async throws -> (
+        exit: ChildProcess.Exit, output: String, errors: String
+    ) {
+        let folder = try TemporaryFolder()
+        defer { folder.remove() }
+        var all = ["SWIFT_BACKTRACE": "enable=no", "FLOWHUB_DATA": folder.path + "/data", "PORT": "0"]
+        all.merge(environment) { $1 }
+        let process = try ChildProcess(HubBinary.path(), arguments, environment: all, folder: folder.path)
+        do {
+            let exit = try await process.waitForExit(within: .seconds(15))
+            return (exit, process.output, process.errorOutput)
+        } catch {
+            await process.destroy()
+            throw error
+        }
+    }
+
+    static func rows() async throws -> [Row] {
+        try await Self.run(["settings"]).output.split(separator: "\n").dropFirst(2).map { line in
+            let cells = line.split(separator: "|").map { $0.filter { $0 != "`" } }.map { String($0.dropFirst().dropLast()) }
+            try #require(cells.count == 4, "\(line)")
+            return Row(key: cells[0], standard: cells[1], range: cells[2])
+        }
+    }
+
+    private static func refused(_ key: String, _ value: String) async throws {
+        let (exit, _, errors) = try await Self.run(["serve"], [key: value])
+        #expect(exit == .code(2), "\(key)=\(value): \(errors)")
+        #expect(errors.contains(key), "\(key)=\(value): \(errors)")
+    }
+
+    @Test("a key that is none", arguments: ["FLOWHUB_X", "FLOWHUB_MAX_CONECTIONS", "FLOWHUB_"])
+    func unknown(_ key: String) async throws { try await Self.refused(key, "1") }
+
+    @Test("a value outside of the range, for each key that has one")
+    func ranges() async throws {
+        let rows = try await Self.rows()
+        var checked = 0
+        for row in rows {
+            let bounds = row.range.split(separator: " to ").map { String($0) }
+            if bounds.count == 2, let lowest = Int64(bounds[0]), let highest = Int64(bounds[1]) {
+                for value in ["\(lowest - 1)", "\(highest + 1)", "many"] { try await Self.refused(row.key, value) }
+                checked += 1
+            } else if ["true, false", "text, json"].contains(row.range) || row.range.hasPrefix("trace,") {
+                try await Self.refused(row.key, "perhaps")
+                checked += 1
+            }
+        }
+        #expect(checked > 25, "the table was not read")
+    }
+
+    @Test("a key that is too short, an origin that is none and a key set that is missing")
+    func meaning() async throws {
+        try await Self.refused("FLOWHUB_CORS_ORIGINS", "https://a.example/path")
+        for (key, value) in [("FLOWHUB_JWT_KEY", "short"), ("FLOWHUB_JWKS", "/nowhere/keys.json")] {
+            let (exit, _, errors) = try await Self.run(["serve"], [key: value])
+            #expect([.code(1), .code(2)].contains(exit))
+            #expect(errors.contains(key), "\(errors)")
+        }
+    }
+}

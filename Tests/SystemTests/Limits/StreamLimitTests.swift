@@ -1,0 +1,129 @@
+import FlowCore
+import FlowTestKit
+import Testing
+
+/// Limits of streams are no errors: who is over them is told inside of a stream to come again.
+struct StreamLimitTests {
+    private static func isFull(_ stream: EventStreamClient) async throws -> Bool {
+        try await stream.waitUntilEnded()
+        let log = stream.log
+        #expect(log.status == 200)
+        #expect(log.connections.last?.header("content-type") == "text/event-stream")
+        #expect(log.newest.contains { $0.retry != nil })
+        #expect(log.newest.last?.json.string == #"{"reason":"full","reconnect":true}"#)
+        return log.newest.last?.event == "closing"
+    }
+
+    @Test("streams in all")
+    func connections() async throws {
+        try await HubProcess.running(["FLOWHUB_MAX_CONNECTIONS": "3"]) { hub in
+            let streams = (0..<3).map { EventStreamClient(.flow("f\($0)"), port: hub.port, name: "stream \($0)") }
+            for stream in streams {
+                try await stream.connect()
+                _ = try await stream.next(event: "snapshot")
+            }
+            let fourth = EventStreamClient(.flow("f0"), port: hub.port, name: "fourth")
+            try await fourth.connect()
+            #expect(try await Self.isFull(fourth))
+            let feed = EventStreamClient(.feed, port: hub.port, name: "feed")
+            try await feed.connect()
+            #expect(try await Self.isFull(feed))
+            #expect(try await hub.api.metric("flowhub_refusals_total{reason=\"full\"}") == 2)
+            #expect(try await hub.call("GET", "/v1/flows").status == 200, "ordinary requests go on")
+            streams[0].disconnect()
+            try await eventually("the place being free") { try await hub.api.metric("flowhub_connections") == 2 }
+            try await fourth.connect()
+            _ = try await fourth.next(event: "snapshot")
+            #expect(streams[1].isConnected && streams[2].isConnected)
+        }
+    }
+
+    @Test("streams of a subject")
+    func connectionsOfSubject() async throws {
+        let environment = ["FLOWHUB_MAX_CONNECTIONS_PER_SUBJECT": "2", "FLOWHUB_JWT_KEY": TestToken.key]
+        try await HubProcess.running(environment) { hub in
+            func stream(_ subject: String, _ account: String) async throws -> EventStreamClient {
+                let token = TestToken(subject: subject, account: account).text
+                let stream = EventStreamClient(
+                    .flow("f").with { $0.headers = [("Authorization", "Bearer \(token)")] }, port: hub.port,
+                    name: "\(subject)@\(account)")
+                try await stream.connect()
+                return stream
+            }
+            let first = try await stream("anna", "7")
+            let second = try await stream("anna", "7")
+            for kept in [first, second] { _ = try await kept.next(event: "snapshot") }
+            #expect(try await Self.isFull(stream("anna", "7")))
+            for other in [try await stream("ben", "7"), try await stream("anna", "8")] {
+                _ = try await other.next(event: "snapshot")
+            }
+            first.disconnect()
+            try await eventually("anna's place being free") {
+                let again = try await stream("anna", "7")
+                try await again.waitUntil("an answer") { $0.blocks.contains { $0.data != nil } ? () : nil }
+                return again.log.events("snapshot").count == 1
+            }
+        }
+    }
+
+    @Test("what waits for one slow subscriber is bounded, and it misses nothing")
+    func queuedOfSubscriber() async throws {
+        try await HubProcess.running(["FLOWHUB_MAX_QUEUED_BYTES_PER_SUBSCRIBER": "16384"]) { hub in
+            let slow = EventStreamClient(.flow("slow"), port: hub.port, name: "slow", options: .init(isNarrow: true))
+            let quick = EventStreamClient(.flow("slow"), port: hub.port, name: "quick")
+            for stream in [slow, quick] {
+                try await stream.connect()
+                _ = try await stream.next(event: "snapshot")
+            }
+            try await slow.stopReading()
+            let data = try jsonText("\"\(String(repeating: "a", count: 8_000))\"")
+            var highest = 0.0
+            for _ in 0..<50 {
+                #expect(try await hub.api.publish("row", data, to: "slow").status == 201)
+                highest = max(highest, try #require(try await hub.api.metric("flowhub_queued_bytes")))
+            }
+            _ = try await quick.next("the last row") { $0.version == 50 }
+            #expect(try #require(try await hub.api.metric("flowhub_slow_readers_total")) >= 1)
+            #expect(highest > 0, "nothing ever waited: the test is none")
+            // The limit, and the one event or page that crossed it.
+            #expect(highest <= 16_384 + 16_384 + 9_000, "\(highest)")
+            try await slow.read()
+            _ = try await slow.next("the last row", within: .seconds(40)) { $0.version == 50 }
+            #expect(slow.log.events("row").compactMap(\.version) == Array(1...50))
+            #expect(slow.log.events("resync").isEmpty && slow.log.connections.count == 1)
+        }
+    }
+
+    @Test("what waits for all of them together is bounded: who falls behind is let go and goes on later")
+    func queuedOfAll() async throws {
+        let environment = ["FLOWHUB_MAX_QUEUED_BYTES": "65536", "FLOWHUB_MAX_QUEUED_BYTES_PER_SUBSCRIBER": "131072"]
+        try await HubProcess.running(environment) { hub in
+            let slow = (0..<4).map {
+                EventStreamClient(.flow("crowd"), port: hub.port, name: "slow \($0)", options: .init(isNarrow: true))
+            }
+            let quick = EventStreamClient(.flow("crowd"), port: hub.port, name: "quick")
+            for stream in slow + [quick] {
+                try await stream.connect()
+                _ = try await stream.next(event: "snapshot")
+            }
+            for stream in slow { try await stream.stopReading() }
+            let data = try jsonText("\"\(String(repeating: "a", count: 60_000))\"")
+            for _ in 0..<10 { #expect(try await hub.api.publish("row", data, to: "crowd").status == 201) }
+            _ = try await quick.next("the last row", within: .seconds(40)) { $0.version == 10 }
+            #expect(quick.log.events("row").compactMap(\.version) == Array(1...10), "who reads loses nothing by those who do not")
+            #expect(try #require(try await hub.api.metric("flowhub_closings_total{reason=\"full\"}")) >= 1)
+            #expect(try #require(try await hub.api.metric("flowhub_queued_bytes")) < 65_536)
+            for stream in slow {
+                stream.disconnect()
+                let again = EventStreamClient(.flow("crowd"), port: hub.port, name: "\(stream.name) again")
+                try await again.connect(.text(stream.lastEventID))
+                _ = try await again.next("the last row", within: .seconds(40)) { $0.version == 10 }
+                #expect((stream.log.events("row") + again.log.events("row")).compactMap(\.version) == Array(1...10))
+                #expect(again.log.events("resync").isEmpty)
+            }
+            let newcomer = EventStreamClient(.flow("crowd"), port: hub.port, name: "newcomer")
+            try await newcomer.connect()
+            #expect(try await newcomer.next(event: "snapshot").version == 10)
+        }
+    }
+}

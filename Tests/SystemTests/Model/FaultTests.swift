@@ -1,0 +1,68 @@
+import FlowCore
+import FlowTestKit
+import Testing
+
+/// The model's own test: a hub with a planted fault must not get past it, and the same run without the fault must be clean.
+@Suite(.serialized) struct FaultTests {
+    /// Faults that cannot show through an embedded hub, and why. They are found by the tests of their machines.
+    private static let hidden: Set<PlantedFault> = [
+        // The bus of one process loses nothing and keeps the order, so there is never a gap to read.
+        .gapReadOff
+    ]
+
+    static let visible = PlantedFault.allCases.filter { !Self.hidden.contains($0) }
+
+    /// A short script that comes by the place of the fault.
+    private static func schedule(for fault: PlantedFault) -> ModelSchedule {
+        var schedule = ModelSchedule()
+        schedule.flows = 2
+        schedule.subscribers = 6
+        schedule.steps = 40
+        schedule.settling = .seconds(5)
+        switch fault {
+        case .resyncOff:
+            schedule.cursors = [(.rubbish, 40), (.otherEpoch, 20), (.kept, 40)]
+        case .pageCheckOff:
+            schedule.writes = [(.bulk, 30), (.publish, 70)]
+            schedule.cursors = [(.start, 30), (.older, 30), (.kept, 40)]
+            schedule.rounds = 3
+            schedule.awaitsPruning = true
+            schedule.disruptions = [.terminate]
+        case .primeBeforeSnapshot:
+            schedule.cursors = [(.none, 1)]
+            schedule.headPercent = 0
+            schedule.sharedPercent = 0
+        case .tombstoneOff:
+            schedule.writes = [(.delete, 30), (.publish, 40), (.patch, 30)]
+        case .cacheGoesBack:
+            // Whoever comes first to a flow has it loaded from the store; so let somebody come to busy flows all the time. An
+            // older state stays until the next change, and the writer reads what it wrote.
+            schedule.flows = 12
+            schedule.subscribers = 2
+            schedule.sharedPercent = 100
+            schedule.readers = 0
+            schedule.steps = 1_000
+            schedule.writes = [(.patch, 50), (.read, 50)]
+            schedule.moves = [(.connect, 30), (.disconnect, 70)]
+            schedule.cursors = [(.none, 1)]
+        case .slowReaderSkips:
+            schedule.narrowPercent = 100
+            schedule.writes = [(.bulk, 60), (.publish, 40)]
+            schedule.moves = [(.connect, 20), (.stopReading, 30), (.read, 10), (.linger, 40)]
+        case .batchReversed:
+            schedule.writes = [(.batch, 80), (.publish, 20)]
+        case .gapReadOff, .replayOverlaps, .earlyAcknowledgement: break
+        }
+        return schedule
+    }
+
+    @Test(arguments: [PlantedFault.cacheGoesBack, .cacheGoesBack, .cacheGoesBack, .cacheGoesBack]) func is_noticed(fault: PlantedFault) async throws {
+        let seed = UInt64.random(in: 1...999_999)
+        var run = ModelRun(seed: seed, schedule: Self.schedule(for: fault))
+        let clean = try await run.run()
+        #expect(clean.isEmpty, "without \(fault), seed \(seed): \(clean.prefix(5).map(\.description))")
+        run.schedule.environment["FLOWHUB_FAULTS"] = "\(fault)"
+        let found = try await run.run()
+        #expect(!found.isEmpty, "\(fault) went unnoticed, seed \(seed)")
+    }
+}

@@ -1,0 +1,96 @@
+import FlowCore
+import FlowTestKit
+import Testing
+
+/// Who is here: heartbeats, presence, the list of connections, the feed.
+@Suite(.serialized) struct StreamServiceTests {
+    private static let settings = ["FLOWHUB_HEARTBEAT_SECONDS": "1"]
+
+    @Test func the_heart_beats_once_an_interval_without_moving_the_cursor() async throws {
+        try await HubProcess.running(Self.settings) { hub in
+            _ = try await hub.api.publish("first", .null, to: "quiet")
+            let client = EventStreamClient(.flow("quiet"), port: hub.port)
+            try await client.connect()
+            _ = try await client.next(event: "caught_up")
+            let cursor = client.lastEventID
+            var beats: [EventBlock] = []
+            for _ in 0..<4 { beats.append(try await client.next(event: "heartbeat", within: .seconds(5))) }
+            #expect(beats.allSatisfy { $0.id == nil && $0.json.member("delivery")?.stringValue == "ok" })
+            #expect(client.lastEventID == cursor)
+            // Not more often than asked for; a busy machine may make it later.
+            #expect(beats[3].at - beats[0].at > .milliseconds(2_500))
+            client.disconnect()
+        }
+    }
+
+    @Test func presence_counts_who_is_there() async throws {
+        try await HubProcess.running(Self.settings) { hub in
+            let watching = EventStreamClient(.flow("room").with { $0.wantsPresence = true }, port: hub.port)
+            try await watching.connect()
+            _ = try await watching.next("a count of 1", where: Self.counts(1))
+            let second = EventStreamClient(.flow("room"), port: hub.port)
+            try await second.connect()
+            _ = try await watching.next("a count of 2", where: Self.counts(2))
+            // Vanished rather than closed: a reset is noticed just as well.
+            second.reset()
+            _ = try await watching.next("a count of 1 again", where: Self.counts(1))
+            #expect(second.log.events("presence").isEmpty)
+            let moments = watching.log.events("presence").map(\.at)
+            #expect(zip(moments, moments.dropFirst()).allSatisfy { $1 - $0 > .milliseconds(500) }, "more than one a second")
+            watching.disconnect()
+        }
+    }
+
+    private static func counts(_ count: Int64) -> @Sendable (EventBlock) -> Bool {
+        { $0.event == "presence" && $0.json.member("count")?.intValue == count }
+    }
+
+    @Test func connections_are_listed_and_can_be_ended() async throws {
+        try await HubProcess.running(Self.settings) { hub in
+            let api = hub.api
+            let clients = (0..<3).map { EventStreamClient(.flow("room"), port: hub.port, name: "client \($0)") }
+            for client in clients { try await client.connect() }
+            func listed() async throws -> [String] {
+                let reply = try await api.call("GET", "/v1/flows/room/connections")
+                return (reply.json.member("connections")?.elements ?? []).compactMap { $0.member("connection_id")?.stringValue }
+            }
+            try await eventually("all three are listed") { try await listed().count == 3 }
+            let victim = try #require(try await listed().first)
+            #expect(try await api.call("DELETE", "/v1/connections/\(victim)").status == 204)
+            try await eventually("one of them is ended") { clients.count { $0.isConnected } == 2 }
+            let ended = try #require(clients.first { !$0.isConnected })
+            #expect(ended.log.blocks.last?.event == "closing")
+            // No ban: it is told to come back, and may.
+            #expect(ended.log.blocks.last?.json.member("reconnect")?.boolValue == true)
+            try await eventually("it is not listed any more") { try await !listed().contains(victim) }
+            #expect(try await api.call("DELETE", "/v1/connections/\(victim)").status == 404)
+            try await ended.connect()
+            _ = try await ended.next(event: "caught_up")
+            for client in clients { client.disconnect() }
+            try await eventually("nobody is listed") { try await listed().isEmpty }
+        }
+    }
+
+    @Test func the_feed_tells_the_flows_and_how_they_change() async throws {
+        try await HubProcess.running(Self.settings) { hub in
+            let api = hub.api
+            _ = try await api.publish("first", .null, to: "old")
+            let feed = EventStreamClient(.feed, port: hub.port, name: "feed")
+            try await feed.connect()
+            let first = try await feed.next(event: "flows")
+            #expect(first.json.member("flows")?.elements.compactMap { $0.member("flow_id")?.stringValue } == ["old"])
+            _ = try await api.patch("new", .object { $0.key("status"); $0.value("running") })
+            let change = try await feed.next("the new flow") { $0.event == "flow" && $0.flow == "new" }
+            #expect(change.version == 1 && change.json.member("status")?.stringValue == "running" && change.id == nil)
+            _ = try await api.delete("new")
+            let deletion = try await feed.next("its end") { $0.event == "flow" && $0.flow == "new" && $0.version == 2 }
+            #expect(deletion.json.member("status")?.stringValue == "deleted")
+            // Each change once, although the polls overlap.
+            _ = try await feed.next(event: "heartbeat")
+            _ = try await feed.next(event: "heartbeat")
+            let told = feed.log.events("flow").compactMap { block in block.flow.map { "\($0) \(block.version ?? 0)" } }
+            #expect(Set(told).count == told.count, "\(told)")
+            feed.disconnect()
+        }
+    }
+}

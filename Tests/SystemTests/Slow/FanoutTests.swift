@@ -1,0 +1,52 @@
+import FlowCore
+import FlowTestKit
+import Testing
+
+/// The fan-out goes round the subscribers in slices, and they come and go meanwhile.
+@Suite(.serialized) struct FanoutTests {
+    /// More than one slice of the pass.
+    private static let residents = 320
+    private static let newcomers = 160
+    private static let events = 200
+
+    @Test("who joins or leaves during a pass disturbs nobody")
+    func joinDuringPass() async throws {
+        try await HubProcess.running(["FLOWHUB_EVENT_LOOPS": "1"]) { hub in
+            let api = hub.api
+            _ = try await api.put("flow", .emptyObject)
+            let residents = (0..<Self.residents).map { EventStreamClient(.flow("flow"), name: "resident \($0)", port: hub.port) }
+            for resident in residents { try await resident.connect() }
+            let newcomers = (0..<Self.newcomers).map { EventStreamClient(.flow("flow"), name: "newcomer \($0)", port: hub.port) }
+            let port = hub.port
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    let api = HubAPI(port: port)
+                    for number in 0..<Self.events {
+                        _ = try await api.publish("tick", .null, to: "flow", durable: false)
+                        if number.isMultiple(of: 2) { _ = try await api.publish("event", .null, to: "flow") }
+                    }
+                }
+                group.addTask {
+                    for (index, newcomer) in newcomers.enumerated() {
+                        try await newcomer.connect()
+                        if index.isMultiple(of: 3) { newcomer.reset() }
+                    }
+                }
+                try await group.waitForAll()
+            }
+            let last = try #require(try await api.state(of: "flow")).version
+            #expect(last == Version(1 + Self.events / 2))
+            let stayed = residents + newcomers.enumerated().filter { !$0.offset.isMultiple(of: 3) }.map(\.element)
+            for subscriber in stayed {
+                let log = try await subscriber.waitUntil("it has the last event") { log in
+                    log.lastEventID.hasSuffix("-\(last)") ? log : nil
+                }
+                let versions = log.events("event").compactMap { $0.json.member("version")?.intValue }
+                let start = try #require(log.events("snapshot").first?.json.member("version")?.intValue)
+                #expect(versions == Array(start..<last).map { $0 + 1 }, "\(subscriber.name)")
+            }
+            #expect(hub.isRunning)
+            for subscriber in stayed { subscriber.disconnect() }
+        }
+    }
+}
