@@ -13,7 +13,11 @@ public struct FlowJournal: Sendable {
         }
 
         public static func event(_ type: String, _ data: JSONText) -> Entry {
-            Entry(type: type, payload: .object { $0.key("data"); $0.raw(data) })
+            Entry(
+                type: type,
+                payload: .object {
+                    $0.key("data"); $0.raw(data)
+                })
         }
 
         public static func update(_ updates: JSONText, replaces: Bool = false) -> Entry {

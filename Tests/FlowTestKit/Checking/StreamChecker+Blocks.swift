@@ -52,11 +52,15 @@ extension StreamChecker {
         }
         if place.version != nil { self.report("a snapshot that nobody asked for", block) }
         if let due = place.dueResync { self.report("a snapshot without the resync that was due (\(due.rawValue))", block) }
-        if place.withdrawnAt != nil { self.report("a snapshot without a word that the place at \(place.withdrawnAt ?? 0) was lost", block) }
+        if place.withdrawnAt != nil {
+            self.report("a snapshot without a word that the place at \(place.withdrawnAt ?? 0) was lost", block)
+        }
         if place.version == nil, place.adoptsPlace, place.toldResync == nil { self.report("wanted no snapshot", block) }
         if let point = journal.point(version) {
             if !point.state.isEquivalent(to: state) { self.report("a snapshot with another state than \(point.state)", block) }
-            if point.status != block.json.member("status")?.stringValue { self.report("a snapshot with another status than \(point.status)", block) }
+            if point.status != block.json.member("status")?.stringValue {
+                self.report("a snapshot with another status than \(point.status)", block)
+            }
             self.checkLast(block, index, since: point.resetVersion)
         } else {
             self.report("a snapshot at a version that there never was", block)
@@ -185,7 +189,9 @@ extension StreamChecker {
             self.report("an event that was never acknowledged and is not in the store", block)
         }
         // With some versions left out on demand, the state is followed all the same if all of its changes were asked for.
-        if let at = place.version, version > at, self.seesStates, place.stateVersion == at { self.places[index].stateVersion = version - 1 }
+        if let at = place.version, version > at, self.seesStates, place.stateVersion == at {
+            self.places[index].stateVersion = version - 1
+        }
         self.places[index].adoptsPlace = false
         self.places[index].take(entry, version: version)
         self.checkID(of: block)

@@ -17,7 +17,9 @@ extension StreamChecker {
         guard let id = block.id else { return self.report("a block without the id that it needs", block) }
         let isPlain = id.utf8.allSatisfy { byte in
             switch byte {
-            case 0x30...0x39, 0x41...0x5a, 0x61...0x7a, UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"), UInt8(ascii: "-"): true
+            case 0x30...0x39, 0x41...0x5a, 0x61...0x7a, UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"),
+                UInt8(ascii: "-"):
+                true
             default: false
             }
         }

@@ -106,7 +106,8 @@ public struct StreamChecker {
         for place in self.places where !place.hasEnded {
             let journal = self.journal(place.flow)
             if place.version != journal.version {
-                self.report("is at version \(place.version.map(String.init) ?? "none") of \(place.flow), which is at \(journal.version)")
+                self.report(
+                    "is at version \(place.version.map(String.init) ?? "none") of \(place.flow), which is at \(journal.version)")
                 continue
             }
             if !place.isCaughtUp { self.report("was never told that it has caught up with \(place.flow)") }

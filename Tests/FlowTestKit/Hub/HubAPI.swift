@@ -57,7 +57,8 @@ public struct HubAPI: Sendable {
     // MARK: Changes
 
     /// One event as an object, several as a batch.
-    public func publish(_ events: [(type: String, data: JSONText)], to flow: String, durable: Bool = true) async throws -> Written {
+    public func publish(_ events: [(type: String, data: JSONText)], to flow: String, durable: Bool = true) async throws -> Written
+    {
         let objects = events.map { event in
             JSONText.object { writer in
                 writer.key("type")
@@ -95,7 +96,9 @@ public struct HubAPI: Sendable {
         let json = reply.json
         return Written(
             status: reply.status, version: json.member("version")?.intValue ?? 0,
-            versions: (json.member("ids")?.elements ?? []).compactMap { $0.stringValue?.split(separator: "-").last.flatMap { Version($0) } },
+            versions: (json.member("ids")?.elements ?? []).compactMap {
+                $0.stringValue?.split(separator: "-").last.flatMap { Version($0) }
+            },
             state: json.member("state"), replayed: reply.header("idempotency-replayed") == "true", reply: reply)
     }
 

@@ -24,7 +24,9 @@ public enum HubBinary {
             for _ in 0..<4 {
                 let candidate = folder.appendingPathComponent("flowhub").path
                 var isFolder: ObjCBool = false
-                if FileManager.default.fileExists(atPath: candidate, isDirectory: &isFolder), !isFolder.boolValue { return candidate }
+                if FileManager.default.fileExists(atPath: candidate, isDirectory: &isFolder), !isFolder.boolValue {
+                    return candidate
+                }
                 folder = folder.deletingLastPathComponent()
             }
         }

@@ -57,7 +57,9 @@ public struct HTTPReplyParser: Sendable {
             return false
         case .chunkSize:
             guard let line = self.line() else { return false }
-            guard let size = Int(line.prefix { $0 != ";" }, radix: 16) else { throw Malformed(description: "chunk size: \(line)") }
+            guard let size = Int(line.prefix { $0 != ";" }, radix: 16) else {
+                throw Malformed(description: "chunk size: \(line)")
+            }
             self.state = size == 0 ? .trailers : .chunk(size)
             return true
         case .chunk(let left):

@@ -9,7 +9,11 @@ import Testing
 
     @Test func closes_each_stream_at_a_moment_of_its_own() async throws {
         try await HubProcess.running(["FLOWHUB_DRAIN_SECONDS": "2"]) { hub in
-            _ = try await hub.api.patch("deploy", .object { $0.key("a"); $0.value(1) })
+            _ = try await hub.api.patch(
+                "deploy",
+                .object {
+                    $0.key("a"); $0.value(1)
+                })
             let clients = try await Self.connect(Self.streams, to: hub)
             for client in clients { _ = try await client.next(event: "caught_up") }
             let began = ContinuousClock.now

@@ -54,7 +54,9 @@ struct KillWriter: Sendable {
     private mutating func nextOrder() -> Order {
         let data = (0..<(self.random.chance(30) ? self.random.number(2...10) : 1)).map { _ -> JSONText in
             self.count += 1
-            return .object { $0.key("w"); $0.value(self.name); $0.key("n"); $0.value(self.count) }
+            return .object {
+                $0.key("w"); $0.value(self.name); $0.key("n"); $0.value(self.count)
+            }
         }
         return Order(data: data, key: self.random.chance(50) ? "\(self.name)-\(self.count)" : nil)
     }

@@ -89,7 +89,8 @@ import Testing
                 let client = EventStreamClient(target.with { $0.types = ["wanted"] }, port: hub.port)
                 try await client.connect()
                 for _ in target.flows { _ = try await client.next(event: "caught_up") }
-                let version = try await api.publish([("unwanted", .null), ("wanted", .null), ("unwanted", .null)], to: "flow").version
+                let version = try await api.publish([("unwanted", .null), ("wanted", .null), ("unwanted", .null)], to: "flow")
+                    .version
                 #expect(try await client.next(event: "wanted").version == version - 1)
                 let hash = FlowSetHash(of: target.sortedFlows.compactMap { FlowID($0) })
                 let id = target.isShared ? "\(epoch)-\(hash)-\(String(version, radix: 36)).1" : "\(epoch)-\(version)"

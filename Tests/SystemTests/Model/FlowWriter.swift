@@ -19,7 +19,7 @@ struct FlowWriter: Sendable {
         self.journal = FlowJournal(flow: flow)
     }
 
-    private mutating func report(_ what: String) { self.violations.append(Violation("the writer of \(self.flow)", what)) }
+    mutating func report(_ what: String) { self.violations.append(Violation("the writer of \(self.flow)", what)) }
 
     mutating func run() async throws {
         var api = self.hub.api
@@ -52,7 +52,8 @@ struct FlowWriter: Sendable {
         case .transient: try await self.tell(api)
         case .patch: try await self.patch(self.somePatch(), api)
         case .put: try await self.put(self.someObject(), api)
-        case .end: try await self.patch(Self.status(["completed", "failed", "cancelled"].randomElement(using: &self.random) ?? ""), api)
+        case .end:
+            try await self.patch(Self.status(["completed", "failed", "cancelled"].randomElement(using: &self.random) ?? ""), api)
         case .reopen: try await self.patch(Self.status("running"), api)
         case .delete: try await self.delete(api)
         case .staleCondition: try await self.patchOnStaleCondition(api)
@@ -91,7 +92,9 @@ struct FlowWriter: Sendable {
         let written = try await self.perform(entries) { try await api.publish(events, to: flow) }
         guard let written else { return }
         let expected = Array(self.journal.version - Version(number) + 1...self.journal.version)
-        if number > 1, written.versions != expected { self.report("a batch got the versions \(written.versions), not \(expected)") }
+        if number > 1, written.versions != expected {
+            self.report("a batch got the versions \(written.versions), not \(expected)")
+        }
     }
 
     private mutating func tell(_ api: HubAPI) async throws {
@@ -153,7 +156,9 @@ struct FlowWriter: Sendable {
         let second = try await Self.reaching { try await keyed.publish(events, to: flow) }
         if second.status == 503 { throw HubAPI.Refused(reply: second.reply, what: "a repetition") }
         if !second.replayed || second.version != first.version {
-            self.report("a repeated request was answered with \(second.status) \(second.reply.text), the first with version \(first.version)")
+            self.report(
+                "a repeated request was answered with \(second.status) \(second.reply.text), the first with version \(first.version)"
+            )
         }
     }
 
@@ -205,56 +210,10 @@ struct FlowWriter: Sendable {
     /// What kept the request from being sent at all.
     struct HubAway: Error {}
 
-    private static func reaching<Value>(_ send: () async throws -> Value) async throws -> Value {
+    static func reaching<Value>(_ send: () async throws -> Value) async throws -> Value {
         do { return try await send() } catch let error {
             if error is AnswerLost || error is TimedOut || error is HubAPI.Refused { throw error }
             throw HubAway()
-        }
-    }
-
-    // MARK: Reading
-
-    /// What was acknowledged is there to be read.
-    private mutating func read(_ api: HubAPI) async throws {
-        let stored = try await Self.reaching { try await api.state(of: self.flow) }
-        let now = self.journal.now
-        guard let stored else {
-            if now.exists { self.report("the flow is not there, though version \(self.journal.version) was acknowledged") }
-            return
-        }
-        if stored.version != self.journal.version || !stored.state.isEquivalent(to: now.state) || !now.exists {
-            self.report("reads \(stored.state) at \(stored.version); acknowledged is \(now.state) at \(self.journal.version)")
-        }
-    }
-
-    // MARK: Random values
-
-    private static func status(_ status: String) -> JSONText { .object { $0.key("status"); $0.value(status) } }
-
-    private mutating func somePatch() -> JSONText {
-        if self.random.chance(8) { return .emptyObject }
-        return self.object(allowsNull: true)
-    }
-
-    private mutating func someObject() -> JSONText { self.object(allowsNull: false) }
-
-    private mutating func object(allowsNull: Bool) -> JSONText {
-        var members: [(String, JSONText)] = []
-        for key in ["a", "b", "c", "d"].shuffled(using: &self.random).prefix(self.random.number(1...3)) {
-            let value: JSONText =
-                switch self.random.number(0...4) {
-                case 0 where allowsNull: .null
-                case 1: .object { $0.key("x"); $0.value(self.random.number(0...3)) }
-                case 2: .array { $0.value(self.random.number(0...9)); $0.value("ü\n\u{1F600}") }
-                default: JSONText.array { $0.value(self.random.number(0...5)) }.elements[0]
-                }
-            members.append((key, value))
-        }
-        return .object { writer in
-            for (key, value) in members {
-                writer.key(key)
-                writer.raw(value)
-            }
         }
     }
 }

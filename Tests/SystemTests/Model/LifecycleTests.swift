@@ -6,7 +6,11 @@ import Testing
 @Suite(.serialized) struct LifecycleTests {
     private static let settings = ["FLOWHUB_LINGER_MS": "500", "FLOWHUB_HEARTBEAT_SECONDS": "1", "FLOWHUB_SWEEP_SECONDS": "1"]
 
-    private static func status(_ status: String) -> JSONText { .object { $0.key("status"); $0.value(status) } }
+    private static func status(_ status: String) -> JSONText {
+        .object {
+            $0.key("status"); $0.value(status)
+        }
+    }
 
     @Test(arguments: ["completed", "failed", "cancelled"]) func a_finished_flow_ends(status: String) async throws {
         try await HubProcess.running(Self.settings) { hub in
@@ -65,8 +69,16 @@ import Testing
     @Test func a_deleted_flow_ends_and_may_begin_anew() async throws {
         try await HubProcess.running(Self.settings) { hub in
             let api = hub.api
-            _ = try await api.patch("job", .object { $0.key("a"); $0.value(1) })
-            _ = try await api.publish("tick", .object { $0.key("n"); $0.value(1) }, to: "job", durable: false)
+            _ = try await api.patch(
+                "job",
+                .object {
+                    $0.key("a"); $0.value(1)
+                })
+            _ = try await api.publish(
+                "tick",
+                .object {
+                    $0.key("n"); $0.value(1)
+                }, to: "job", durable: false)
             let client = EventStreamClient(.flow("job"), port: hub.port)
             try await client.connect()
             let first = try await client.next(event: "snapshot")
@@ -116,7 +128,11 @@ import Testing
     @Test func a_raised_epoch_is_told() async throws {
         try await HubProcess.running(Self.settings) { hub in
             let api = hub.api
-            _ = try await api.patch("job", .object { $0.key("a"); $0.value(1) })
+            _ = try await api.patch(
+                "job",
+                .object {
+                    $0.key("a"); $0.value(1)
+                })
             let clients = [
                 EventStreamClient(.flow("job"), port: hub.port, name: "of one flow"),
                 EventStreamClient(.flows(["job", "other"]), port: hub.port, name: "of two flows"),

@@ -66,12 +66,19 @@ struct ModelSubscriber: Sendable {
             let ids = self.client.log.blocks.compactMap(\.id)
             return ids.randomElement(using: &self.random).map { .text($0) } ?? .none
         case .rubbish:
-            let texts = ["rubbish", "1-2-3-4-5", "a.b-", "-1", "zz.zz-~", "1.a-99999999999999999999", String(repeating: "9", count: 200)]
+            let texts = [
+                "rubbish", "1-2-3-4-5", "a.b-", "-1", "zz.zz-~", "1.a-99999999999999999999", String(repeating: "9", count: 200),
+            ]
             return .text(texts.randomElement(using: &self.random) ?? "")
         case .ahead:
-            guard target.sortedFlows.count == 1, case .flow(let epoch, let version) = Cursor(self.client.lastEventID) else { return .kept }
+            guard target.sortedFlows.count == 1, case .flow(let epoch, let version) = Cursor(self.client.lastEventID) else {
+                return .kept
+            }
             return .text("\(epoch)-\(version + 1_000_000)")
-        case .otherEpoch: return .text(target.sortedFlows.count == 1 ? "1.a-3" : "1.a-\(self.hash)-\(target.sortedFlows.map { _ in "1" }.joined(separator: "."))")
+        case .otherEpoch:
+            return .text(
+                target.sortedFlows.count == 1
+                    ? "1.a-3" : "1.a-\(self.hash)-\(target.sortedFlows.map { _ in "1" }.joined(separator: "."))")
         case .otherFlows: return .text(target.sortedFlows.count == 1 ? "1.a-\(self.hash)-1.1" : "1.a-7")
         }
     }

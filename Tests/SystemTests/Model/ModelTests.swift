@@ -7,7 +7,7 @@ import Testing
 @Suite(.serialized) struct ModelTests {
     private static let seeds: [UInt64] = {
         if let text = ProcessInfo.processInfo.environment["FLOWHUB_MODEL_SEED"], let seed = UInt64(text) { return [seed] }
-        let count = TestScale.pick(2, full: 25) * (Int(ProcessInfo.processInfo.environment["FLOWHUB_MODEL_RUNS"] ?? "") ?? 1)
+        let count = TestScale.pick(2, full: 25)
         return (0..<count).map { _ in UInt64.random(in: 1...999_999) }
     }()
 

@@ -79,7 +79,11 @@ import Testing
             try await feed.connect()
             let first = try await feed.next(event: "flows")
             #expect(first.json.member("flows")?.elements.compactMap { $0.member("flow_id")?.stringValue } == ["old"])
-            _ = try await api.patch("new", .object { $0.key("status"); $0.value("running") })
+            _ = try await api.patch(
+                "new",
+                .object {
+                    $0.key("status"); $0.value("running")
+                })
             let change = try await feed.next("the new flow") { $0.event == "flow" && $0.flow == "new" }
             #expect(change.version == 1 && change.json.member("status")?.stringValue == "running" && change.id == nil)
             _ = try await api.delete("new")

@@ -14,9 +14,9 @@ import Testing
         try await HubProcess.running(["FLOWHUB_EVENT_LOOPS": "1"]) { hub in
             let api = hub.api
             _ = try await api.put("flow", .emptyObject)
-            let residents = (0..<Self.residents).map { EventStreamClient(.flow("flow"), name: "resident \($0)", port: hub.port) }
+            let residents = (0..<Self.residents).map { EventStreamClient(.flow("flow"), port: hub.port, name: "resident \($0)") }
             for resident in residents { try await resident.connect() }
-            let newcomers = (0..<Self.newcomers).map { EventStreamClient(.flow("flow"), name: "newcomer \($0)", port: hub.port) }
+            let newcomers = (0..<Self.newcomers).map { EventStreamClient(.flow("flow"), port: hub.port, name: "newcomer \($0)") }
             let port = hub.port
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask {

@@ -14,13 +14,16 @@ struct LatencyPhase: Sendable {
             let version = try await api.publish("ping", .null, to: flow).version
             for client in clients {
                 let block = try await client.next("version \(version)") { $0.event == "ping" && $0.version == version }
-                latencies.append(Double((block.at - began).components.attoseconds) / 1e18 + Double((block.at - began).components.seconds))
+                latencies.append(
+                    Double((block.at - began).components.attoseconds) / 1e18 + Double((block.at - began).components.seconds))
             }
         }
         return LatencyPhase(latencies: latencies.sorted())
     }
 
-    func percentile(_ percent: Int) -> Double { self.latencies[min(self.latencies.count - 1, self.latencies.count * percent / 100)] }
+    func percentile(_ percent: Int) -> Double {
+        self.latencies[min(self.latencies.count - 1, self.latencies.count * percent / 100)]
+    }
 
     static func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
 }

@@ -30,11 +30,15 @@ import Testing
             var highestQueue = 0.0
             var peak = before
             // Each is 300 KiB, so that what waits would be 30 MiB a round if each had a queue of its own.
-            let filler = JSONText.object { $0.key("fill"); $0.value(String(repeating: "x", count: 10_240)) }
+            let filler = JSONText.object {
+                $0.key("fill"); $0.value(String(repeating: "x", count: 10_240))
+            }
             for _ in 0..<10 {
                 let written = try await api.publish(Array(repeating: ("bulk", filler), count: 30), to: Self.flow)
                 for client in healthy {
-                    try await client.waitUntil("version \(written.version)") { $0.blocks.last { $0.id != nil }?.version == written.version ? () : nil }
+                    try await client.waitUntil("version \(written.version)") {
+                        $0.blocks.last { $0.id != nil }?.version == written.version ? () : nil
+                    }
                 }
                 highestQueue = max(highestQueue, try await api.metric("flowhub_queued_bytes") ?? 0)
                 peak = max(peak, hub.figures?.residentBytes ?? 0)
@@ -65,7 +69,9 @@ import Testing
                     try await client.read()
                 }
                 let seen = client.log.blocks.count
-                _ = try? await client.waitUntil("more", within: .milliseconds(200)) { $0.blocks.count > seen || !$0.isConnected ? () : nil }
+                _ = try? await client.waitUntil("more", within: .milliseconds(200)) {
+                    $0.blocks.count > seen || !$0.isConnected ? () : nil
+                }
             }
             for block in client.log.blocks.prefix(3) {
                 if case .flow(let epoch, _) = Cursor(block.id ?? "") { epochs.insert(epoch) }
@@ -90,7 +96,9 @@ import Testing
             _ = try await LatencyPhase.measure(20, flow: Self.flow, healthy, api)
             var alone: [Double] = []
             var crowded: [Double] = []
-            let filler = JSONText.object { $0.key("fill"); $0.value(String(repeating: "x", count: 10_240)) }
+            let filler = JSONText.object {
+                $0.key("fill"); $0.value(String(repeating: "x", count: 10_240))
+            }
             for _ in 0..<phases {
                 alone.append(try await LatencyPhase.measure(events, flow: Self.flow, healthy, api).percentile(99))
                 let crowd = try await Self.crowd(hub)
@@ -115,7 +123,9 @@ import Testing
     private static func connect(
         _ count: Int, to hub: HubProcess, _ name: String, _ options: WireConnection.Options
     ) async throws -> [EventStreamClient] {
-        let clients = (0..<count).map { EventStreamClient(.flow(Self.flow), port: hub.port, name: "\(name) \($0)", options: options) }
+        let clients = (0..<count).map {
+            EventStreamClient(.flow(Self.flow), port: hub.port, name: "\(name) \($0)", options: options)
+        }
         try await withThrowingTaskGroup { group in
             for client in clients { group.addTask { try await client.connect() } }
             try await group.waitForAll()
