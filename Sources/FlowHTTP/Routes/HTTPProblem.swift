@@ -64,7 +64,9 @@ extension HTTPProblem {
                 .serviceUnavailable, "store_unavailable",
                 "The store cannot take this now (\(reason)). Nothing was changed; try again.")
         case .overloaded(let reason):
-            self.init(.serviceUnavailable, "overloaded", "The hub has more to do than it may keep waiting (\(reason)). Try again in a moment.")
+            self.init(
+                .serviceUnavailable, "overloaded",
+                "The hub has more to do than it may keep waiting (\(reason)). Try again in a moment.")
         case .outcomeUnknown:
             self.init(
                 .serviceUnavailable, "outcome_unknown",

@@ -58,7 +58,10 @@ struct PublishRoute: Sendable {
                 }, status: .created)
         case .unchanged(let record):
             // A publication always makes events; the store's word for anything else is passed on as it is.
-            return .json(.object { $0.key("version"); $0.value(record.version) })
+            return .json(
+                .object {
+                    $0.key("version"); $0.value(record.version)
+                })
         case .replayed(let reply): return .replay(reply, epoch: self.manager.epoch)
         case .rejected(let rejection): throw HTTPProblem(rejection, of: flow)
         }

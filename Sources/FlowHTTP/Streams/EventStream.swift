@@ -113,7 +113,9 @@ final class EventStream {
         while idle < self.subscriptions.count, self.state == .open {
             let subscription = self.subscriptions[self.turn % self.subscriptions.count]
             self.turn += 1
-            switch subscription.reader.next(head: subscription.channel.version, isWritable: self.mayFeed && subscription.channel.isOpen) {
+            switch subscription.reader.next(
+                head: subscription.channel.version, isWritable: self.mayFeed && subscription.channel.isOpen)
+            {
             case .loadSnapshot:
                 subscription.channel.requestSnapshot(for: subscription)
                 idle = 0

@@ -18,7 +18,9 @@ enum Processors {
     /// Counts a list as proc(5) writes it: `0-3,8`.
     static func count(_ list: some StringProtocol) -> Int {
         list.split(separator: ",").reduce(0) { sum, range in
-            let bounds = range.split(separator: "-").compactMap { Int(String($0.filter { character in character.isASCII && character.isNumber })) }
+            let bounds = range.split(separator: "-").compactMap {
+                Int(String($0.filter { character in character.isASCII && character.isNumber }))
+            }
             guard let first = bounds.first, let last = bounds.last, last >= first else { return sum }
             return sum + last - first + 1
         }

@@ -156,11 +156,18 @@ extension CoreStreams {
         @Test func theSweepFindsWhatTheBusLost() {
             let fixture = TableFixture()
             fixture.open(at: 3)
-            #expect(!fixture.table.surveyed([Sample.flow], heads: [Sample.head(3)], delivered: fixture.table.delivered([Sample.flow])))
+            #expect(
+                !fixture.table.surveyed([Sample.flow], heads: [Sample.head(3)], delivered: fixture.table.delivered([Sample.flow]))
+            )
             #expect(fixture.work().isEmpty)
-            #expect(!fixture.table.surveyed([Sample.flow], heads: [Sample.head(5)], delivered: fixture.table.delivered([Sample.flow])))
+            #expect(
+                !fixture.table.surveyed([Sample.flow], heads: [Sample.head(5)], delivered: fixture.table.delivered([Sample.flow]))
+            )
             #expect(fixture.work() == ["page f 3"])
-            #expect(!fixture.table.surveyed([Sample.flow, Sample.id("other")], heads: [], delivered: fixture.table.delivered([Sample.flow])) == false, "gone: it went back")
+            #expect(
+                !fixture.table.surveyed(
+                    [Sample.flow, Sample.id("other")], heads: [], delivered: fixture.table.delivered([Sample.flow])) == false,
+                "gone: it went back")
         }
 
         /// The heads were read, and before they were looked at the next event was committed and delivered.
@@ -204,7 +211,9 @@ extension CoreStreams {
                     group.addTask {
                         for version in 1...400 as ClosedRange<Version> where (Int(version) + worker) % 3 != 0 {
                             fixture.table.received([TableFixture.message(version)])
-                            if version % 50 == 0 { fixture.table.loaded(Sample.flow, Sample.page(1...version, head: version), epoch: Sample.epoch) }
+                            if version % 50 == 0 {
+                                fixture.table.loaded(Sample.flow, Sample.page(1...version, head: version), epoch: Sample.epoch)
+                            }
                         }
                     }
                 }

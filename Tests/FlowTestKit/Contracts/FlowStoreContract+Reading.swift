@@ -80,7 +80,9 @@ extension FlowStoreContract {
             #expect(try await names(since: 9) == "c")
             #expect(try await names(since: 10) == "")
             // Flows of one moment are told apart by their ids.
-            for name in ["x", "y", "z"] { _ = try await store.patch(try flow(name), #"{"n":1}"#, at: start.advanced(bySeconds: 20)) }
+            for name in ["x", "y", "z"] {
+                _ = try await store.patch(try flow(name), #"{"n":1}"#, at: start.advanced(bySeconds: 20))
+            }
             let order = FlowQuery.Order.changed(since: start.advanced(bySeconds: 20), after: try flow("x"))
             let rest = try await store.list(FlowQuery(account: "1", order: order, limit: 9))
             #expect(rest.flows.map(\.flow.rawValue) == ["y", "z"])

@@ -157,7 +157,7 @@ struct FlowWriter: Sendable {
         if second.status == 503 { throw HubAPI.Refused(reply: second.reply, what: "a repetition") }
         if !second.replayed || second.version != first.version {
             self.report(
-                "a repeated request was answered with \(second.status) \(second.reply.text), the first with version \(first.version)"
+                "a repeated request was answered with \(second.status) \(second.reply.text), the first at \(first.version)"
             )
         }
     }

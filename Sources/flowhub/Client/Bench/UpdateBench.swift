@@ -58,7 +58,8 @@ final class UpdateBench {
         }
         EventLoopFuture.whenAllSucceed(connecting, on: self.loop).assumeIsolated().whenComplete { result in
             switch result {
-            case .failure(let error): self.promise.fail(CommandFailure(.unreachable, "A publisher could not connect: \(HubClient.words(error))."))
+            case .failure(let error):
+                self.promise.fail(CommandFailure(.unreachable, "A publisher could not connect: \(HubClient.words(error))."))
             case .success(let publishers): self.begin(publishers.map(\.value))
             }
         }
