@@ -505,6 +505,8 @@ extension ConnectionHandler: StreamOutput {
         self.flush()
         self.endPolitely()
     }
+
+    func abort() { self.context?.close(promise: nil) }
 }
 
 /// Writes the body of a Hummingbird response to its connection.

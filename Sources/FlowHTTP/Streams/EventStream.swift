@@ -26,7 +26,8 @@ final class EventStream {
     private let hash: FlowSetHash?
     private var epoch: Epoch
     private var isFeeding = false
-    private var countedQueue = 0
+    /// Bytes that wait for the peer, as far as they were counted.
+    private(set) var countedQueue = 0
     /// Whose turn it is to read history.
     private var turn = 0
     private var plan: ResumePlan
@@ -270,8 +271,10 @@ final class EventStream {
 
     /// The socket takes more, or no more.
     func writabilityChanged() {
+        // No more: a write is under way, and what it leaves behind is counted when it is done.
+        guard self.isWritable else { return }
         self.measureQueue()
-        if self.isWritable { self.feed() }
+        self.feed()
     }
 
     /// Keeps the sum of what waits for slow peers; after every write, so a socket that takes more is not asked. What it may hold
@@ -286,7 +289,7 @@ final class EventStream {
         guard queued != self.countedQueue else { return }
         self.shard.queuedBytes(changedBy: queued - self.countedQueue)
         self.countedQueue = queued
-        if queued > 0, self.shard.isOverspent { self.abandon() }
+        if queued > 0, self.shard.isOverspent { self.shard.relieve() }
     }
 
     // MARK: Ending
@@ -331,12 +334,12 @@ final class EventStream {
     }
 
     /// The memory for slow peers is used up: this one costs too much to keep.
-    private func abandon() {
+    func abandon() {
         guard self.state == .open else { return }
         self.shard.counters.closed(.full)
         let output = self.output
         self.dissolve()
-        output?.finish()
+        output?.abort()
     }
 
     /// The connection is gone.

@@ -17,6 +17,8 @@ struct CoalescedFrames {
     let versions: ClosedRange<Version>?
     /// Whether these versions follow one another without a hole.
     let isUnbroken: Bool
+    /// Whether it ends where it does because more would be too much for one write.
+    var isFull = false
 }
 
 /// The way of live events.
@@ -94,34 +96,40 @@ extension FlowChannel {
         return budget
     }
 
+    /// Everything that is due, in pieces that may wait for one peer, as long as the peer takes them.
     private func deliver(to subscription: Subscription) {
         let stream = subscription.stream
-        guard stream.isWritable else {
-            self.shard.counters.slowReaders += 1
-            subscription.fallBehind()
-            return
-        }
-        if stream.isPlain, self.account != nil, subscription.position >= self.boundEnd {
-            let frames = self.coalescedFrames(from: subscription.position)
-            if frames.isUnbroken, frames.versions.map({ $0.lowerBound == subscription.reader.cursor + 1 }) ?? true {
-                subscription.position = frames.end
-                subscription.lastTransient = self.newestTransient
-                if let last = frames.versions?.upperBound { subscription.reader.tookAll(through: last) }
-                self.shard.counters.deliveries += frames.end - frames.start
-                stream.send(frames.buffer)
+        while subscription.seat >= 0, subscription.position < self.logEnd {
+            guard stream.isWritable else {
+                self.shard.counters.slowReaders += 1
+                subscription.fallBehind()
                 return
             }
+            guard stream.isPlain, self.account != nil, subscription.position >= self.boundEnd else {
+                self.deliverOneByOne(to: subscription)
+                continue
+            }
+            let frames = self.coalescedFrames(from: subscription.position)
+            guard frames.isUnbroken, frames.versions.map({ $0.lowerBound == subscription.reader.cursor + 1 }) ?? true else {
+                self.deliverOneByOne(to: subscription)
+                continue
+            }
+            subscription.position = frames.end
+            if frames.end == self.logEnd { subscription.lastTransient = self.newestTransient }
+            if let last = frames.versions?.upperBound { subscription.reader.tookAll(through: last) }
+            self.shard.counters.deliveries += frames.end - frames.start
+            stream.send(frames.buffer)
         }
-        self.deliverOneByOne(to: subscription)
     }
 
-    /// For connections with several flows, with a filter, or whose cursor is inside the batch.
+    /// For connections with several flows, with a filter, or whose cursor is inside the batch. One piece.
     private func deliverOneByOne(to subscription: Subscription) {
         let stream = subscription.stream
+        let limit = self.shard.services.configuration.page.bytes
         var buffer = ByteBuffer()
         var position = subscription.position
         let end = self.logEnd
-        while position < end {
+        while position < end, buffer.readableBytes < limit {
             let entry = self.log[position - self.logBase]
             position += 1
             if let account = entry.account, account != stream.principal.account { continue }
@@ -141,17 +149,29 @@ extension FlowChannel {
             }
             self.shard.counters.deliveries += 1
         }
-        subscription.position = end
-        subscription.lastTransient = self.newestTransient
+        subscription.position = position
+        if position == self.logEnd { subscription.lastTransient = self.newestTransient }
         if buffer.readableBytes > 0 { stream.send(buffer) }
     }
 
-    /// The log from a position to its end.
+    /// The log from a position on, as much of it as may wait for one peer but at least one frame.
     private func coalescedFrames(from position: Int) -> CoalescedFrames {
         let end = self.logEnd
-        if let coalesced = self.coalesced, coalesced.start == position, coalesced.end == end { return coalesced }
-        let entries = self.log[(position - self.logBase)...]
-        let made = Self.coalesce(entries.lazy.map(\.frame), start: position, end: end)
+        if let coalesced = self.coalesced, coalesced.start == position, coalesced.end == end || coalesced.isFull {
+            return coalesced
+        }
+        let limit = self.shard.services.configuration.page.bytes
+        let first = position - self.logBase
+        var last = first
+        var bytes = 0
+        while last < self.log.count {
+            bytes += self.log[last].frame.bytes.readableBytes
+            if bytes > limit, last > first { break }
+            last += 1
+        }
+        let entries = self.log[first..<last]
+        var made = Self.coalesce(entries.lazy.map(\.frame), start: position, end: position + entries.count)
+        made.isFull = last < self.log.count
         self.coalesced = made
         return made
     }

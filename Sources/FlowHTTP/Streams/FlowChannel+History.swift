@@ -43,7 +43,9 @@ extension FlowChannel {
             return snapshot.block
         }
         var block = ByteBufferAllocator().buffer(capacity: record.state.bytes.count + 256)
-        block.writeSnapshot(record, last: self.transients.map(\.event))
+        // A record may be ahead of this loop, and so may be the end or replacement that makes the transients void.
+        let isAhead = record.head.resetVersion > self.version
+        block.writeSnapshot(record, last: isAhead ? [] : self.transients.map(\.event))
         if record.version == self.version { self.snapshot = (record.version, self.newestTransient, block) }
         return block
     }

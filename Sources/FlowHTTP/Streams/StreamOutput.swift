@@ -19,6 +19,8 @@ protocol StreamOutput: AnyObject {
     func flush()
     /// Sends what is queued, if the peer takes it, and ends.
     func finish()
+    /// Ends at once and forgets what is queued.
+    func abort()
 }
 
 /// An answer that is final for an `EventSource`.

@@ -291,6 +291,15 @@ final class StreamShard {
         self.services.queuedBytes.add(bytes, ordering: .relaxed)
     }
 
+    /// The memory for slow peers is used up: those that hold most of it go, until it is not.
+    func relieve() {
+        while self.isOverspent {
+            let holder = self.beat.all.max { $0.countedQueue < $1.countedQueue }
+            guard let holder, holder.countedQueue > 0 else { return }
+            holder.abandon()
+        }
+    }
+
     // MARK: Time
 
     /// Once a second.
@@ -330,7 +339,8 @@ final class StreamShard {
 
     private func tellPresence() {
         for channel in self.channels.values where channel.presenceCount > 0 && channel.isOpen {
-            let count = self.services.registry.count(of: channel.flow)
+            // The registry is told in batches: who has just come is counted here before there.
+            let count = max(self.services.registry.count(of: channel.flow), channel.subscriberCount)
             guard count != channel.toldPresence else { continue }
             channel.toldPresence = count
             var block = ByteBuffer()
