@@ -7,7 +7,6 @@ import Testing
     /// More than one slice of the pass.
     private static let residents = 320
     private static let newcomers = 160
-    private static let events = 200
 
     @Test("who joins or leaves during a pass disturbs nobody")
     func joinDuringPass() async throws {
@@ -18,25 +17,21 @@ import Testing
             for resident in residents { try await resident.connect() }
             let newcomers = (0..<Self.newcomers).map { EventStreamClient(.flow("flow"), port: hub.port, name: "newcomer \($0)") }
             let port = hub.port
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                group.addTask {
-                    let api = HubAPI(port: port)
-                    for number in 0..<Self.events {
-                        _ = try await api.publish("tick", .null, to: "flow", durable: false)
-                        if number.isMultiple(of: 2) { _ = try await api.publish("event", .null, to: "flow") }
-                    }
+            // One event at a time, and some who join while it goes round.
+            for (round, joining) in stride(from: 0, to: newcomers.count, by: 4).map({ newcomers[$0..<$0 + 4] }).enumerated() {
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    for _ in 0..<2 { group.addTask { _ = try await HubAPI(port: port).publish("event", .null, to: "flow") } }
+                    for newcomer in joining { group.addTask { try await newcomer.connect() } }
+                    try await group.waitForAll()
                 }
-                group.addTask {
-                    for (index, newcomer) in newcomers.enumerated() {
-                        try await newcomer.connect()
-                        if index.isMultiple(of: 3) { newcomer.reset() }
-                    }
+                joining.first?.reset()
+                try await residents[round].waitUntil("it has the event") { log in
+                    log.events("event").count >= 2 * round + 2 ? true : nil
                 }
-                try await group.waitForAll()
             }
             let last = try #require(try await api.state(of: "flow")).version
-            #expect(last == Version(1 + Self.events / 2))
-            let stayed = residents + newcomers.enumerated().filter { !$0.offset.isMultiple(of: 3) }.map(\.element)
+            #expect(last == Version(1 + Self.newcomers / 2))
+            let stayed = residents + newcomers.enumerated().filter { !$0.offset.isMultiple(of: 4) }.map(\.element)
             for subscriber in stayed {
                 let log = try await subscriber.waitUntil("it has the last event") { log in
                     log.lastEventID.hasSuffix("-\(last)") ? log : nil
