@@ -2,7 +2,7 @@ import NIOCore
 import NIOHTTP1
 
 /// Refuses request heads that the parser takes and RFC 9112 does not: about these two parties could disagree which host is
-/// meant or where the request ends.
+/// meant or where the request ends. And it says of every head whether the connection ends with its answer.
 final class HeadCheck: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias InboundOut = HTTPServerRequestPart
@@ -18,12 +18,18 @@ final class HeadCheck: ChannelInboundHandler, RemovableChannelHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard !self.isShut else { return }
-        if case .head(let head) = self.unwrapInboundIn(data), let refusal = Self.refusal(of: head) {
+        guard case .head(var head) = self.unwrapInboundIn(data) else {
+            context.fireChannelRead(data)
+            return
+        }
+        if let refusal = Self.refusal(of: head) {
             self.isShut = true
             context.fireErrorCaught(refusal)
             return
         }
-        context.fireChannelRead(data)
+        // What follows knows no versions. A client of HTTP/1.0 takes the end of the connection for the end of the answer.
+        if !head.isKeepAlive { head.headers.replaceOrAdd(name: "connection", value: "close") }
+        context.fireChannelRead(self.wrapInboundOut(.head(head)))
     }
 
     static func refusal(of head: HTTPRequestHead) -> Refusal? {

@@ -2,6 +2,17 @@ import FlowCore
 import Logging
 import NIOCore
 
+/// The latest transient event of a type.
+struct LatestTransient {
+    let type: EventType
+    let event: TransientEvent
+    let frame: Frame
+    /// Of all transients that this loop kept of the flow.
+    let number: UInt64
+    /// The flow's version here when it came.
+    let version: Version
+}
+
 /// A flow on one event loop: its recent frames, its latest transients, and everybody here who is subscribed to it.
 ///
 /// Confined to its event loop. ``FlowChannel+Fanout.swift`` is the way of live events, ``FlowChannel+History.swift`` that of
@@ -18,10 +29,11 @@ final class FlowChannel {
     private(set) var version: Version = 0
     /// The state, where it is known at ``version``.
     private var record: FlowRecord?
+    private var isAskingForRecord = false
     private(set) var recent: RecentFrames
 
-    /// The latest transient event of each type, with its number on this loop.
-    private(set) var transients: [(type: EventType, event: TransientEvent, frame: Frame, number: UInt64)] = []
+    /// The latest transient event of each type.
+    private(set) var transients: [LatestTransient] = []
     private var transientCount: UInt64 = 0
 
     // Everybody subscribed, whatever they are doing.
@@ -90,7 +102,6 @@ final class FlowChannel {
     /// The next durable events. Those at or below ``version`` were delivered before.
     func received(_ frames: [Frame], head: FlowHead?) {
         guard self.isOpen else { return }
-        let before = self.version
         // Whose flow it is must be known before anybody is given its first event.
         if self.head == nil, let head { self.become(head) }
         for frame in frames where frame.version > self.version {
@@ -107,12 +118,14 @@ final class FlowChannel {
             self.forEachSubscription { $0.stream.feed() }
         }
         if let head, head.version == self.version {
-            // What was in progress before an end, a replacement or a deletion says nothing any more.
-            if head.resetVersion > before { self.transients = [] }
             self.become(head)
         } else if self.head == nil || self.head?.status.isTerminal == true || head.map({ $0.version > self.version }) == true {
             // An event whose head is not known: what the flow is now, the store knows.
             self.requestRecord()
+        }
+        if let head {
+            // What was in progress before an end, a replacement or a deletion says nothing any more.
+            self.transients.removeAll { $0.version < head.resetVersion }
         }
         if let record = self.record, record.version < self.version { self.record = nil }
     }
@@ -202,16 +215,36 @@ final class FlowChannel {
         self.transientCount += 1
         self.transients.removeAll { $0.type == event.type }
         if self.transients.count >= StreamShard.maximumTransientTypes { self.transients.removeFirst() }
-        self.transients.append((event.type, event, frame, self.transientCount))
+        self.transients.append(
+            LatestTransient(type: event.type, event: event, frame: frame, number: self.transientCount, version: self.version))
     }
 
+    /// Asks what the flow is now, until the answer is not older than what was delivered.
     private func requestRecord() {
+        guard !self.isAskingForRecord else { return }
+        self.isAskingForRecord = true
         let flow = self.flow
         let version = self.version
+        let epoch = self.epoch
         self.shard.load { services in
-            try? await services.manager.record(of: flow, atLeast: version)
-        } then: { [weak self] record in
-            guard let self, let record = record ?? nil, record.version >= self.version else { return }
+            try await services.manager.record(of: flow, atLeast: version)
+        } then: { [weak self] (record: FlowRecord??) in
+            guard let self else { return }
+            self.isAskingForRecord = false
+            guard self.isOpen, self.epoch == epoch else { return }
+            guard let record else {
+                // The store is away: again in a while, at once would be a storm.
+                self.shard.loop.assumeIsolated().scheduleTask(in: .seconds(1)) { [weak self] in
+                    guard let self, self.isOpen, self.epoch == epoch else { return }
+                    self.requestRecord()
+                }
+                return
+            }
+            guard let record, record.version >= self.version else {
+                // Events overtook the answer. A flow that is not there any more is the version sweep's to find out.
+                if self.version > version { self.requestRecord() }
+                return
+            }
             if record.version == self.version { self.record = record }
             self.become(record.head)
         }

@@ -23,6 +23,23 @@ struct ConnectionTests {
         #expect(replies[3].json.member("state")?.string == #"{"a":2}"#)
     }
 
+    @Test("a client of HTTP/1.0 sees the answer's end as the connection's, unless it asks to keep it")
+    func oldClients() async throws {
+        let hub = try SharedHub.hub
+        let plain = try await RawExchange.open(port: hub.port)
+        defer { plain.close() }
+        try await plain.send("GET /health/live HTTP/1.0\r\n\r\n")
+        try await plain.waitUntilClosed(within: .seconds(2))
+        #expect(try await plain.replies(1).map { $0.header("connection") } == ["close"])
+        let kept = try await RawExchange.open(port: hub.port)
+        defer { kept.close() }
+        let request = "GET /health/live HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
+        try await kept.send(request)
+        #expect(try await kept.replies(1).map { $0.header("connection") } == [nil])
+        try await kept.send(request)
+        #expect(try await kept.replies(2).map(\.status) == [200, 200])
+    }
+
     @Test("more pipelined requests than are kept in memory are all answered")
     func manyPipelined() async throws {
         let exchange = try await RawExchange.open(port: try SharedHub.hub.port)

@@ -1,0 +1,174 @@
+import FlowCore
+import HTTPTypes
+import Hummingbird
+import NIOCore
+import NIOHTTPTypes
+
+extension ConnectionHandler {
+    // MARK: Event streams
+
+    func openStream(_ head: HTTPRequest, path: Substring, query: Substring) {
+        let access = self.loop.application.access
+        let fields = head.headerFields
+        self.closesAfterDecline = Self.asksToClose(head)
+        let cors = access.cors.headers(for: fields[.origin])
+        let request: StreamRequest
+        do throws(StreamRequest.Malformed) {
+            var parsed = try StreamRequest(
+                path: path, query: query, lastEventID: fields[.lastEventID],
+                maximumFlows: self.loop.shard.services.configuration.maximumFlows)
+            parsed.responseHeaders = cors
+            request = parsed
+        } catch {
+            self.decline(HTTPProblem(error), cors: cors)
+            return
+        }
+        self.state = .admitting
+        self.deadline = .distantFuture
+        if access.verifier.isOpen {
+            self.admit(.success(.open), request)
+            return
+        }
+        let token = TokenSource.token(authorization: fields[.authorization], cookie: fields[.cookie], query: query)?.token
+        guard let token else {
+            self.admit(.failure(.tokenMissing), request)
+            return
+        }
+        let now = self.loop.shard.now().seconds
+        if let principal = access.verifier.cached(token, now: now) {
+            self.admit(.success(principal), request)
+            return
+        }
+        let me = NIOLoopBound(self, eventLoop: self.loop.loop)
+        let pending = NIOLoopBound(request, eventLoop: self.loop.loop)
+        // A signature takes a tenth of a millisecond: elsewhere, so that the loop goes on meanwhile.
+        Task {
+            let result: Result<Principal, AccessError>
+            do throws(AccessError) {
+                result = .success(try await access.verifier.verify(token, now: now))
+            } catch {
+                result = .failure(error)
+            }
+            let outcome = result
+            me.eventLoop.execute { me.value.admit(outcome, pending.value) }
+        }
+    }
+
+    func admit(_ result: Result<Principal, AccessError>, _ request: StreamRequest) {
+        guard case .admitting = self.state else { return }
+        switch result {
+        case .failure(let error):
+            self.decline(HTTPProblem(error), cors: request.responseHeaders)
+        case .success(let principal):
+            if self.loop.application.access.isRevoked(principal) {
+                self.decline(HTTPProblem(.tokenRevoked), cors: request.responseHeaders)
+                return
+            }
+            if let hidden = request.flows.first(where: { !principal.maySubscribe($0) }) {
+                let error = AccessError.forbidden(need: "the flow \(hidden) under flows.subscribe")
+                self.decline(HTTPProblem(error), cors: request.responseHeaders)
+                return
+            }
+            let shard = self.loop.shard
+            guard let number = shard.services.admit(principal) else {
+                self.begin(extraHeaders: request.responseHeaders)
+                var last = ByteBuffer()
+                last.writeRetry(milliseconds: shard.jitteredRetry())
+                last.writeClosing(.full)
+                self.write(last)
+                self.finish()
+                return
+            }
+            let stream = EventStream(
+                number: number, principal: principal, remote: self.remote, request: request, epoch: shard.services.manager.epoch,
+                shard: shard, output: self)
+            self.state = .streaming(stream)
+            shard.open(stream)
+        }
+    }
+
+    func decline(_ problem: HTTPProblem, cors: [(name: String, value: String)]) {
+        var response = problem.response
+        for (name, value) in cors {
+            if let field = HTTPField.Name(name) { response.headers[field] = value }
+        }
+        self.answerHere(response, body: ByteBuffer(bytes: problem.document.bytes))
+    }
+
+    func answerHere(_ response: Response, body: ByteBuffer?) {
+        guard let context = self.context else { return }
+        self.loop.requests.observe(route: "stream", status: response.status.code, took: .zero)
+        self.state = .responding(keepAlive: !self.closesAfterDecline)
+        var head = response.head
+        head.headerFields[.date] = self.loop.httpDate
+        if self.closesAfterDecline { head.headerFields[.connection] = "close" }
+        context.write(self.wrapOutboundOut(.head(head)), promise: nil)
+        if let body { self.writeBody(body) }
+        self.finishResponse()
+    }
+}
+
+extension ConnectionHandler: StreamOutput {
+    var queuedBytes: Int {
+        guard let options = self.context?.channel.syncOptions else { return 0 }
+        return (try? options.getOption(.bufferedWritableBytes)) ?? 0
+    }
+
+    func begin(extraHeaders: [(name: String, value: String)]) {
+        self.loop.closed(self)
+        self.dropPipelined()
+        var head = ByteBufferAllocator().buffer(capacity: 256)
+        head.writeStaticString("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n")
+        head.writeStaticString("Cache-Control: no-store, no-transform\r\nX-Accel-Buffering: no\r\nDate: ")
+        head.writeString(self.loop.httpDate)
+        for (name, value) in extraHeaders { head.writeString("\r\n\(name): \(value)") }
+        head.writeStaticString("\r\n\r\n")
+        self.write(head)
+        self.leaveHTTP()
+    }
+
+    /// A stream needs no parser any more; they are a third of a connection's memory.
+    func leaveHTTP() {
+        guard !self.hasLeftHTTP, let pipeline = self.context?.pipeline.syncOperations else { return }
+        self.hasLeftHTTP = true
+        for handler in self.httpHandlers { pipeline.removeHandler(handler, promise: nil) }
+        self.httpHandlers = []
+    }
+
+    func decline(_ refusal: StreamRefusal) {
+        guard case .streaming(let stream) = self.state else { return }
+        let cors = stream.request.responseHeaders
+        switch refusal {
+        case .noContent:
+            var response = Response(status: .noContent)
+            for (name, value) in cors {
+                if let field = HTTPField.Name(name) { response.headers[field] = value }
+            }
+            self.answerHere(response, body: nil)
+        case .problem(let problem):
+            self.decline(problem, cors: cors)
+        }
+    }
+
+    /// Past the encoder: an event stream has no length and no chunks, its end is the connection's.
+    func write(_ buffer: ByteBuffer) {
+        self.guardian.context?.write(NIOAny(buffer), promise: nil)
+    }
+
+    func send(_ buffer: ByteBuffer) {
+        self.guardian.context?.writeAndFlush(NIOAny(buffer), promise: nil)
+    }
+
+    func flush() { self.guardian.context?.flush() }
+
+    func finish() {
+        self.flush()
+        self.endPolitely()
+    }
+
+    func abort() { self.context?.close(promise: nil) }
+}
+
+extension HTTPField.Name {
+    static let lastEventID = Self("last-event-id") ?? .ifMatch
+}
