@@ -50,6 +50,20 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),
+        .systemLibrary(name: "CPostgres", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+        .target(
+            name: "FlowPostgres",
+            dependencies: [
+                "FlowCore", "CPostgres",
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            exclude: ["Migrations/SQL/README.md"],
+            resources: [
+                .embedInCode("Migrations/SQL/0001_flows.sql"), .embedInCode("Migrations/SQL/0002_imports.sql"),
+                .embedInCode("Migrations/SQL/0003_import_samples.sql"),
+            ]
+        ),
         .target(
             name: "FlowHTTP",
             dependencies: [
@@ -107,6 +121,13 @@ let package = Package(
             ]
         ),
         .testTarget(
+            name: "FlowPostgresTests",
+            dependencies: [
+                "FlowCore", "FlowPostgres", "FlowTestKit",
+                .product(name: "Logging", package: "swift-log"),
+            ]
+        ),
+        .testTarget(
             name: "FlowHTTPTests",
             dependencies: [
                 "FlowCore", "FlowHTTP",
@@ -127,6 +148,6 @@ let package = Package(
     ]
 )
 
-for target in package.targets {
+for target in package.targets where target.type != .system {
     target.swiftSettings = strict
 }

@@ -16,7 +16,7 @@ final class CommitWriter: Sendable {
     private let limits: ChangeLimits
     private let epoch: KnownEpoch
     private let trims: TrimList
-    private let rows: Mutex<RowCache>
+    private let rows: Mutex<SQLiteRows>
     private let logger: Logger
     private let observer = Mutex(Observer())
     #if DEBUG
@@ -24,11 +24,11 @@ final class CommitWriter: Sendable {
     let earlyBatches = Atomic<Int>(0)
     #endif
 
-    init(limits: ChangeLimits, epoch: KnownEpoch, trims: TrimList, rows: RowCache, logger: Logger) {
+    init(limits: ChangeLimits, epoch: KnownEpoch, trims: TrimList, rows: KnownFlows, logger: Logger) {
         self.limits = limits
         self.epoch = epoch
         self.trims = trims
-        self.rows = Mutex(rows)
+        self.rows = Mutex(SQLiteRows(known: rows))
         self.logger = logger
     }
 
@@ -42,7 +42,7 @@ final class CommitWriter: Sendable {
             return
         }
         #endif
-        let batch: FlowBatch
+        let batch: ChangeBatch
         do {
             batch = try self.transact(pending, in: database)
         } catch {
@@ -79,7 +79,7 @@ final class CommitWriter: Sendable {
         }
     }
 
-    private func transact(_ pending: ArraySlice<PendingChange>, in database: Database) throws(Failure) -> FlowBatch {
+    private func transact(_ pending: ArraySlice<PendingChange>, in database: Database) throws(Failure) -> ChangeBatch {
         let batch = try self.decide(pending, in: database)
         do {
             try database.commit()
@@ -91,16 +91,16 @@ final class CommitWriter: Sendable {
     }
 
     /// Begins a transaction and does everything but the commit. After a failure there is no transaction.
-    func decide(_ pending: ArraySlice<PendingChange>, in database: Database) throws(Failure) -> FlowBatch {
+    func decide(_ pending: ArraySlice<PendingChange>, in database: Database) throws(Failure) -> ChangeBatch {
         let epoch = self.epoch.value
-        var batch = FlowBatch(epoch: epoch, limits: self.limits)
+        var batch = ChangeBatch(epoch: epoch, limits: self.limits)
         do {
             try database.beginTransaction(.immediate)
             try database.check(epoch)
             let dataVersion = try database.first("PRAGMA data_version", []) { $0[0] as Int64 }
             try self.rows.withLock { rows in
                 rows.begin(dataVersion: dataVersion)
-                for change in pending { try batch.perform(change.change, in: database, known: &rows) }
+                for change in pending { try batch.perform(change.change, in: database, rows: &rows) }
             }
             try batch.finish(database)
         } catch {
@@ -113,16 +113,16 @@ final class CommitWriter: Sendable {
     }
 
     /// What a committed batch means for the rest of the process, before anybody is answered.
-    func publish(_ batch: FlowBatch) {
-        self.rows.withLock { $0.take(batch.rows) }
+    func publish(_ batch: ChangeBatch) {
+        self.rows.withLock { $0.known.take(batch.rows) }
         guard !batch.commits.isEmpty else { return }
         self.trims.add(batch.commits.lazy.map { ($0.record.head.flow, $0.record.version) })
         self.observer.withLock { $0.tell }?(batch.commits)
     }
 
-    func forgetRows() { self.rows.withLock { $0.removeAll() } }
+    func forgetRows() { self.rows.withLock { $0.known.removeAll() } }
 
-    func answer(_ pending: ArraySlice<PendingChange>, _ batch: FlowBatch) {
+    func answer(_ pending: ArraySlice<PendingChange>, _ batch: ChangeBatch) {
         for (change, outcome) in zip(pending, batch.outcomes) { change.answer.resume(returning: .success(outcome)) }
     }
 

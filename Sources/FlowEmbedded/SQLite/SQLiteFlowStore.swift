@@ -76,7 +76,8 @@ public final class SQLiteFlowStore: FlowStore {
             CommitQueue(batchChanges: configuration.maximumBatchChanges, batchBytes: configuration.maximumBatchBytes))
         self.writer = CommitWriter(
             limits: configuration.changes, epoch: self.known, trims: self.trims,
-            rows: RowCache(maximumEntries: configuration.cachedRows, maximumBytes: configuration.cachedRowBytes), logger: logger)
+            rows: KnownFlows(maximumEntries: configuration.cachedRows, maximumBytes: configuration.cachedRowBytes), logger: logger
+        )
         self.logger = logger
     }
 

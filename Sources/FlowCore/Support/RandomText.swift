@@ -1,13 +1,13 @@
 /// Unguessable text from the system's generator.
-enum RandomText {
+package enum RandomText {
     /// 128 bits as 32 hexadecimal digits: ids that nobody may guess.
-    static func hex128() -> String {
+    package static func hex128() -> String {
         var generator = SystemRandomNumberGenerator()
         return Self.hex(generator.next()) + Self.hex(generator.next())
     }
 
     /// So many digits of base 36.
-    static func base36(_ count: Int) -> String {
+    package static func base36(_ count: Int) -> String {
         let digits = Array("0123456789abcdefghijklmnopqrstuvwxyz")
         var generator = SystemRandomNumberGenerator()
         return String((0..<count).map { _ in digits[Int.random(in: digits.indices, using: &generator)] })

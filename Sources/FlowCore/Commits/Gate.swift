@@ -1,8 +1,7 @@
-import FlowCore
 import Synchronization
 
 /// Counts what is under way, up to a bound, and lets one close wait for the last to leave.
-final class Gate: Sendable {
+package final class Gate: Sendable {
     private struct State: Sendable {
         var count = 0
         var bytes = 0
@@ -18,14 +17,14 @@ final class Gate: Sendable {
     /// - Parameters:
     ///   - maximumCount: of those inside.
     ///   - maximumBytes: that they hold together; one alone is let in whatever it holds.
-    init(maximumCount: Int, maximumBytes: Int, fullMessage: String) {
+    package init(maximumCount: Int, maximumBytes: Int, fullMessage: String) {
         self.maximumCount = maximumCount
         self.maximumBytes = maximumBytes
         self.fullMessage = fullMessage
     }
 
     /// - Throws: ``StoreError/unavailable(_:)`` if it is closed, ``StoreError/overloaded(_:)`` if it is full. Whoever is in must ``leave(bytes:)``.
-    func enter(bytes: Int = 0) throws(StoreError) {
+    package func enter(bytes: Int = 0) throws(StoreError) {
         let refusal: StoreError? = self.state.withLock { state in
             if state.isClosed { return .unavailable("the store is closed") }
             let isTooMuch = state.bytes + bytes > self.maximumBytes && state.count > 0
@@ -37,7 +36,7 @@ final class Gate: Sendable {
         if let refusal { throw refusal }
     }
 
-    func leave(bytes: Int = 0) {
+    package func leave(bytes: Int = 0) {
         let waiters: [CheckedContinuation<Void, Never>] = self.state.withLock { state in
             state.count -= 1
             state.bytes -= bytes
@@ -49,7 +48,7 @@ final class Gate: Sendable {
     }
 
     /// Lets nobody in from now on, and returns when nobody is inside any more.
-    func close() async {
+    package func close() async {
         await withCheckedContinuation { waiter in
             let isEmpty = self.state.withLock { state in
                 state.isClosed = true

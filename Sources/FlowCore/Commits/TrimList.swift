@@ -1,9 +1,8 @@
-import FlowCore
 import Synchronization
 
 /// The flows that may have more history than they should: those that were written lately, and, once after the start, all
 /// of them, a slice at a time. So pruning by number looks at what changed and not at everything there is.
-final class TrimList: Sendable {
+package final class TrimList: Sendable {
     private struct State: Sendable {
         var versions: [FlowID: Version] = [:]
         /// Versions up to this one are within the number of events that was last asked about.
@@ -21,9 +20,9 @@ final class TrimList: Sendable {
     private let maximumFlows: Int
     private let state = Mutex(State())
 
-    init(maximumFlows: Int = 50_000) { self.maximumFlows = maximumFlows }
+    package init(maximumFlows: Int = 50_000) { self.maximumFlows = maximumFlows }
 
-    func add(_ flows: some Sequence<(FlowID, Version)>) {
+    package func add(_ flows: some Sequence<(FlowID, Version)>) {
         self.state.withLock { state in
             for (flow, version) in flows where version > state.threshold { state.versions[flow] = version }
             if state.versions.count > self.maximumFlows { state.restart() }
@@ -31,7 +30,7 @@ final class TrimList: Sendable {
     }
 
     /// Hands out, and forgets, at most `limit` flows with more versions than `events`. Those with fewer are forgotten too.
-    func take(above events: Int, limit: Int) -> [(FlowID, Version)] {
+    package func take(above events: Int, limit: Int) -> [(FlowID, Version)] {
         self.state.withLock { state in
             // Fewer than before: flows that were passed over count now.
             if events < state.threshold { state.restart() }
@@ -45,11 +44,11 @@ final class TrimList: Sendable {
         }
     }
 
-    var walkAfter: String? { self.state.withLock { $0.walkAfter } }
+    package var walkAfter: String? { self.state.withLock { $0.walkAfter } }
 
     /// - Parameter last: the last id of the slice; `nil` if there is none behind it.
-    func walked(to last: String?) { self.state.withLock { $0.walkAfter = last } }
+    package func walked(to last: String?) { self.state.withLock { $0.walkAfter = last } }
 
     /// Begins the walk anew: what was handed out may not have been dealt with.
-    func restart() { self.state.withLock { $0.restart() } }
+    package func restart() { self.state.withLock { $0.restart() } }
 }

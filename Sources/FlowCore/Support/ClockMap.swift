@@ -1,36 +1,51 @@
 /// A map with an upper bound that lets go of what was not asked for lately: the clock algorithm, the next thing to "least
 /// recently used" that needs no list to be kept in order.
 ///
+/// Inlinable, so that each use in another module is compiled for its own types.
+///
 /// A value, confined to whatever lock its owner keeps it under. Lookups, insertions and evictions take constant time on
 /// average.
-struct ClockMap<Key: Hashable & Sendable, Value: Sendable>: Sendable {
-    private struct Slot: Sendable {
-        var key: Key
-        var value: Value
-        var cost: Int
+package struct ClockMap<Key: Hashable & Sendable, Value: Sendable>: Sendable {
+    @usableFromInline
+    struct Slot: Sendable {
+        @usableFromInline var key: Key
+        @usableFromInline var value: Value
+        @usableFromInline var cost: Int
         /// Asked for since the hand passed by.
-        var isRecent: Bool
+        @usableFromInline var isRecent: Bool
+
+        @inlinable
+        init(key: Key, value: Value, cost: Int) {
+            self.key = key
+            self.value = value
+            self.cost = cost
+            self.isRecent = true
+        }
     }
 
     /// Entries and summed cost that are kept at most.
-    let maximumEntries: Int
-    let maximumCost: Int
+    package let maximumEntries: Int
+    package let maximumCost: Int
 
-    private var index: [Key: Int] = [:]
-    private var slots: [Slot] = []
-    private var hand = 0
-    private(set) var cost = 0
+    @usableFromInline var index: [Key: Int] = [:]
+    @usableFromInline var slots: [Slot] = []
+    @usableFromInline var hand = 0
+    package var cost = 0
 
-    init(maximumEntries: Int, maximumCost: Int) {
+    @inlinable
+    package init(maximumEntries: Int, maximumCost: Int) {
         self.maximumEntries = max(1, maximumEntries)
         self.maximumCost = maximumCost
     }
 
-    var count: Int { self.slots.count }
-    var keys: [Key] { self.slots.map(\.key) }
+    @inlinable
+    package var count: Int { self.slots.count }
+    @inlinable
+    package var keys: [Key] { self.slots.map(\.key) }
 
     /// The value, which is kept longer for having been asked for.
-    mutating func value(for key: Key) -> Value? {
+    @inlinable
+    package mutating func value(for key: Key) -> Value? {
         guard let position = self.index[key] else { return nil }
         if !self.slots[position].isRecent { self.slots[position].isRecent = true }
         return self.slots[position].value
@@ -38,8 +53,9 @@ struct ClockMap<Key: Hashable & Sendable, Value: Sendable>: Sendable {
 
     /// Keeps the value, unless it alone costs more than all may; then the key is empty afterwards.
     /// - Returns: what had to go for it, the value itself included if it could not be kept.
+    @inlinable
     @discardableResult
-    mutating func set(_ value: Value, for key: Key, cost: Int) -> [(key: Key, value: Value)] {
+    package mutating func set(_ value: Value, for key: Key, cost: Int) -> [(key: Key, value: Value)] {
         if let position = self.index[key] {
             self.cost += cost - self.slots[position].cost
             self.slots[position].value = value
@@ -47,7 +63,7 @@ struct ClockMap<Key: Hashable & Sendable, Value: Sendable>: Sendable {
             self.slots[position].isRecent = true
         } else {
             self.index[key] = self.slots.count
-            self.slots.append(Slot(key: key, value: value, cost: cost, isRecent: true))
+            self.slots.append(Slot(key: key, value: value, cost: cost))
             self.cost += cost
         }
         var evicted: [(key: Key, value: Value)] = []
@@ -59,14 +75,15 @@ struct ClockMap<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     }
 
     /// Changes a value in place, a new one if there is none, and then keeps to the bounds.
-    mutating func update(_ key: Key, default fresh: @autoclosure () -> Value, _ body: (inout Value) -> Int) {
+    @inlinable
+    package mutating func update(_ key: Key, default fresh: @autoclosure () -> Value, _ body: (inout Value) -> Int) {
         let position: Int
         if let known = self.index[key] {
             position = known
         } else {
             position = self.slots.count
             self.index[key] = position
-            self.slots.append(Slot(key: key, value: fresh(), cost: 0, isRecent: true))
+            self.slots.append(Slot(key: key, value: fresh(), cost: 0))
         }
         let cost = body(&self.slots[position].value)
         self.cost += cost - self.slots[position].cost
@@ -76,13 +93,15 @@ struct ClockMap<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         while self.slots.count > self.maximumEntries || self.cost > self.maximumCost { _ = self.evict(sparing: key) }
     }
 
+    @inlinable
     @discardableResult
-    mutating func removeValue(for key: Key) -> Value? {
+    package mutating func removeValue(for key: Key) -> Value? {
         guard let position = self.index[key] else { return nil }
         return self.remove(at: position).value
     }
 
-    mutating func removeAll() {
+    @inlinable
+    package mutating func removeAll() {
         self.index = [:]
         self.slots = []
         self.hand = 0
@@ -90,7 +109,8 @@ struct ClockMap<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     }
 
     /// Called only with at least two entries or one that is not `key`, since one entry that costs too much is gone before.
-    private mutating func evict(sparing key: Key) -> (key: Key, value: Value) {
+    @inlinable
+    mutating func evict(sparing key: Key) -> (key: Key, value: Value) {
         while true {
             if self.hand >= self.slots.count { self.hand = 0 }
             if self.slots[self.hand].isRecent || self.slots[self.hand].key == key {
@@ -103,7 +123,8 @@ struct ClockMap<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     }
 
     /// The last slot takes the place of the removed one, so that there are no gaps.
-    private mutating func remove(at position: Int) -> (key: Key, value: Value) {
+    @inlinable
+    mutating func remove(at position: Int) -> (key: Key, value: Value) {
         let removed = self.slots[position]
         let last = self.slots.removeLast()
         if position < self.slots.count {

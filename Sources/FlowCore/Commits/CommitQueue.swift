@@ -1,19 +1,11 @@
-import FlowCore
-
 /// A change that waits for the writer, and whoever waits for its outcome.
-struct PendingChange: Sendable {
-    let change: FlowChange
-    let answer: CheckedContinuation<Result<FlowOutcome, StoreError>, Never>
-}
+package struct PendingChange: Sendable {
+    package let change: FlowChange
+    package let answer: CheckedContinuation<Result<FlowOutcome, StoreError>, Never>
 
-extension FlowChange {
-    /// Bytes of the bodies, for the bounds.
-    var bodyBytes: Int {
-        switch self.body {
-        case .patch(let text), .replace(let text): text.bytes.count
-        case .delete: 0
-        case .publish(let events): events.reduce(0) { $0 + $1.data.bytes.count }
-        }
+    package init(change: FlowChange, answer: CheckedContinuation<Result<FlowOutcome, StoreError>, Never>) {
+        self.change = change
+        self.answer = answer
     }
 }
 
@@ -21,7 +13,7 @@ extension FlowChange {
 /// *writing* from the first addition until a batch is done and nothing waits.
 ///
 /// How many may wait is the business of the ``Gate`` before it.
-struct CommitQueue: ~Copyable {
+package struct CommitQueue: ~Copyable {
     private let batchChanges: Int
     private let batchBytes: Int
     private var waiting: [PendingChange] = []
@@ -30,20 +22,20 @@ struct CommitQueue: ~Copyable {
     /// - Parameters:
     ///   - batchChanges: changes in one batch at most.
     ///   - batchBytes: bytes of their bodies at most; one alone may have more.
-    init(batchChanges: Int, batchBytes: Int) {
+    package init(batchChanges: Int, batchBytes: Int) {
         self.batchChanges = max(1, batchChanges)
         self.batchBytes = batchBytes
     }
 
     /// - Returns: whether the writer is idle and must be started.
-    mutating func add(_ pending: PendingChange) -> Bool {
+    package mutating func add(_ pending: PendingChange) -> Bool {
         self.waiting.append(pending)
         defer { self.isWriting = true }
         return !self.isWriting
     }
 
     /// The next batch: at least one change if any waits.
-    mutating func take() -> [PendingChange] {
+    package mutating func take() -> [PendingChange] {
         var bytes = 0
         var count = 0
         while count < min(self.waiting.count, self.batchChanges) {
@@ -63,7 +55,7 @@ struct CommitQueue: ~Copyable {
 
     /// A batch is done.
     /// - Returns: whether the writer must go on with another; if not, it is idle.
-    mutating func finish() -> Bool {
+    package mutating func finish() -> Bool {
         self.isWriting = !self.waiting.isEmpty
         return self.isWriting
     }

@@ -1,0 +1,22 @@
+#if DEBUG
+import Synchronization
+
+/// Places where a test may stop a process, to see what the others make of it. Debug builds only.
+public enum Failpoint: String, CaseIterable, Sendable {
+    /// A change is durable, and nobody was told.
+    case afterCommit
+    /// It was published, and its row is still in the outbox.
+    case afterPublish
+
+    private static let armed = Mutex<(@Sendable (Failpoint) async -> Void)?>(nil)
+
+    /// From now on the action runs whenever a place is reached; it may never return.
+    public static func arm(_ action: @escaping @Sendable (Failpoint) async -> Void) {
+        Self.armed.withLock { $0 = action }
+    }
+
+    package static func reach(_ place: Failpoint) async {
+        if let action = Self.armed.withLock({ $0 }) { await action(place) }
+    }
+}
+#endif

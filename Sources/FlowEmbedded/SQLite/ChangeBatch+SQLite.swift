@@ -1,0 +1,53 @@
+import FlowCore
+import GRDB
+
+/// What the writer knows without reading. Nothing but this store's writer changes flows; should another process do it all the
+/// same (a restore, a second hub on the same file), SQLite's `data_version` differs at the next transaction.
+struct SQLiteRows: Sendable {
+    var known: KnownFlows
+    /// `PRAGMA data_version` of the writer's connection when the rows were read.
+    private var dataVersion: Int64?
+
+    init(known: KnownFlows) { self.known = known }
+
+    /// - Parameter dataVersion: as read inside the transaction that is about to use the rows.
+    mutating func begin(dataVersion: Int64?) {
+        guard dataVersion == nil || dataVersion != self.dataVersion else { return }
+        self.known.removeAll()
+        self.dataVersion = dataVersion
+    }
+}
+
+extension ChangeBatch {
+    /// Reads what the change needs to know and decides it.
+    mutating func perform(_ change: FlowChange, in database: Database, rows: inout SQLiteRows) throws {
+        if let key = change.replyKey, !self.knows(key) {
+            self.found(try database.reply(to: key.key, account: key.account), for: key)
+        }
+        if !self.knows(change.flow) {
+            let known = rows.known.record(of: change.flow)
+            self.found(try known.map(\.record) ?? database.flow(change.flow), of: change.flow)
+        }
+        self.decide(change)
+        #if DEBUG
+        if case .delete = change.body, PlantedFault.tombstoneOff.isPlanted {
+            try database.forget(change.flow)
+            self.forget(change.flow)
+        }
+        #endif
+    }
+
+    /// Writes it all: each flow once, however many changes of the batch it had.
+    func finish(_ database: Database) throws {
+        for new in self.newEvents { try database.insert(new.event, of: new.flow) }
+        for (_, row) in self.dirtyRows {
+            guard let current = row.current else { continue }
+            if let stored = row.stored {
+                try database.update(current, from: stored)
+            } else {
+                try database.insert(current)
+            }
+        }
+        for new in self.newReplies { try database.insert(new.reply, to: new.key.key, account: new.key.account, at: new.at) }
+    }
+}

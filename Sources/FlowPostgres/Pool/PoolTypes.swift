@@ -1,0 +1,70 @@
+/// What a connection is used for. Each share has connections of its own, so that none can keep another waiting.
+enum PoolShare: Int, CaseIterable, Sendable {
+    case changes, reads, pages, chores
+
+    /// Units under way on one connection.
+    var depth: Int {
+        switch self {
+        case .changes: 1
+        case .reads: 8
+        case .pages: 4
+        case .chores: 1
+        }
+    }
+
+    func connections(_ settings: PostgresSettings) -> Int {
+        switch self {
+        case .changes: settings.changeConnections
+        case .reads: settings.readConnections
+        case .pages: settings.pageConnections
+        case .chores: settings.choreConnections
+        }
+    }
+}
+
+/// Statements that are one transaction, or one step of a leased connection's.
+struct PoolUnit: Sendable {
+    typealias Answer = CheckedContinuation<Result<[ResultSet], PoolFailure>, Never>
+
+    let share: PoolShare
+    let statements: [Statement]
+    /// Whether it may be sent a second time when the connection was lost under it.
+    let isRepeatable: Bool
+    let deadline: ContinuousClock.Instant
+    let answer: Answer
+    var wasRepeated = false
+}
+
+/// Why a unit has no result.
+struct PoolFailure: Error, Sendable {
+    let error: PostgresError
+    /// Whether it may have taken effect all the same: it was sent, and no answer came.
+    let mayHaveHappened: Bool
+}
+
+/// How the other side treats a connection.
+enum ConnectionMode: Sendable {
+    /// A server process of our own: settings last.
+    case direct
+    /// A pooler that gives us a server process for each transaction: settings must be made in each.
+    case pooled
+}
+
+/// What a lease holder has in hand.
+struct LeaseTicket: Sendable {
+    let number: UInt64
+    let slot: Int
+    let mode: ConnectionMode
+}
+
+/// What the driver's thread is told.
+enum DriverMessage: Sendable {
+    case unit(PoolUnit)
+    case lease(PoolShare, deadline: ContinuousClock.Instant, CheckedContinuation<Result<LeaseTicket, PostgresError>, Never>)
+    case leasedUnit(LeaseTicket, PoolUnit)
+    /// - Parameter isClean: whether the connection is outside a transaction.
+    case leaseEnded(LeaseTicket, isClean: Bool)
+    case connected(slot: Int, PostgresConnection, ConnectionMode)
+    case connectFailed(slot: Int, PostgresError)
+    case close(CheckedContinuation<Void, Never>)
+}

@@ -1,0 +1,95 @@
+public import Logging
+
+/// A few connections to Postgres, shared by everybody, driven by one thread. Safe to use from any task; no method blocks a
+/// task's thread, and every wait has an end.
+public final class PostgresPool: Sendable {
+    let settings: PostgresSettings
+    private let mailbox: Mailbox<DriverMessage>
+
+    /// Starts the pool's thread. Connections are made as soon as they can be; nothing is reported if they cannot.
+    public init(_ settings: PostgresSettings, logger: Logger) throws(PostgresError) {
+        self.settings = settings
+        self.mailbox = try Mailbox()
+        PoolDriver.start(settings, self.mailbox, logger: logger)
+    }
+
+    /// Refuses what is new, waits for what is under way, and closes the connections.
+    public func close() async {
+        await withCheckedContinuation { self.mailbox.send(.close($0)) }
+    }
+
+    /// Runs statements as one transaction that commits with the last of them.
+    /// - Parameter isRepeatable: whether they may run a second time if the connection is lost under them.
+    func run(
+        _ share: PoolShare, _ statements: [Statement], isRepeatable: Bool
+    ) async throws(PoolFailure) -> [ResultSet] {
+        let result = await withCheckedContinuation { answer in
+            self.mailbox.send(
+                .unit(
+                    PoolUnit(
+                        share: share, statements: statements, isRepeatable: isRepeatable, deadline: self.deadline, answer: answer)
+                ))
+        }
+        return try result.get()
+    }
+
+    /// Holds a connection for the time of the body, for a transaction that decides between its statements. Rolls back when the
+    /// body throws.
+    func withLease<Value: Sendable>(
+        _ share: PoolShare, _ body: (borrowing PoolLease) async throws(PoolFailure) -> Value
+    ) async throws(PoolFailure) -> Value {
+        let deadline = ContinuousClock.now + .seconds(self.settings.acquireSeconds)
+        let given = await withCheckedContinuation { self.mailbox.send(.lease(share, deadline: deadline, $0)) }
+        let ticket: LeaseTicket
+        switch given {
+        case .success(let granted): ticket = granted
+        case .failure(let error): throw PoolFailure(error: error, mayHaveHappened: false)
+        }
+        let lease = PoolLease(ticket: ticket, share: share, pool: self)
+        do throws(PoolFailure) {
+            let value = try await body(lease)
+            self.mailbox.send(.leaseEnded(ticket, isClean: true))
+            return value
+        } catch {
+            // Whatever state its transaction is in: a rollback leaves the connection clean, if it still answers.
+            let isClean = (try? await lease.run([Statement("ROLLBACK")])) != nil
+            self.mailbox.send(.leaseEnded(ticket, isClean: isClean))
+            throw error
+        }
+    }
+
+    func runLeased(
+        _ ticket: LeaseTicket, _ share: PoolShare, _ statements: [Statement]
+    ) async throws(PoolFailure) -> [ResultSet] {
+        let result = await withCheckedContinuation { answer in
+            self.mailbox.send(
+                .leasedUnit(
+                    ticket,
+                    PoolUnit(share: share, statements: statements, isRepeatable: false, deadline: self.deadline, answer: answer)))
+        }
+        return try result.get()
+    }
+
+    /// Every unit is answered by then: it waits for a connection and a lock, and runs.
+    private var deadline: ContinuousClock.Instant {
+        .now + .seconds(max(self.settings.acquireSeconds, self.settings.statementSeconds))
+    }
+}
+
+/// A connection that one holder has to himself.
+struct PoolLease: ~Copyable {
+    fileprivate let ticket: LeaseTicket
+    fileprivate let share: PoolShare
+    fileprivate let pool: PostgresPool
+
+    /// Begins a transaction; its time limits are set where the connection's do not last.
+    func begin(then statements: [Statement]) async throws(PoolFailure) -> [ResultSet] {
+        var all = [Statement("BEGIN")]
+        if self.ticket.mode == .pooled { all.append(Connector.transactionLimits(self.pool.settings)) }
+        return Array(try await self.run(all + statements).dropFirst(all.count))
+    }
+
+    func run(_ statements: [Statement]) async throws(PoolFailure) -> [ResultSet] {
+        try await self.pool.runLeased(self.ticket, self.share, statements)
+    }
+}

@@ -1,0 +1,152 @@
+import FlowCore
+
+/// The statements of a batch of changes.
+enum ChangeStatements {
+    /// The flows as they stand. A flow that is not there has no row; the first columns are there always.
+    static func read(_ flows: [FlowID], locking: Bool) -> Statement {
+        var parameters = ParameterList()
+        parameters.add(flows.map(\.rawValue).sorted())
+        let order = locking ? "ORDER BY id FOR UPDATE" : ""
+        return Statement(
+            """
+            WITH \(StoreSQL.meta)
+            SELECT m.epoch, m.same, \(StoreSQL.record("f"))
+            FROM meta m LEFT JOIN (SELECT * FROM flows WHERE id = ANY ($1) \(order)) f ON true
+            """, parameters)
+    }
+
+    /// The replies that are kept under these keys.
+    static func read(_ keys: [ChangeBatch.ReplyKey]) -> Statement {
+        var parameters = ParameterList()
+        parameters.add(keys.map(\.account))
+        parameters.add(keys.map(\.key))
+        return Statement(
+            """
+            SELECT i.account, i.key, i.fingerprint, i.status, i.flow_id, i.versions
+            FROM unnest($1, $2) AS k (account, key) JOIN idempotency i ON i.account = k.account AND i.key = k.key
+            """, parameters)
+    }
+
+    /// Writes what a batch decided, as far as its bases still stand: a flow whose version is not the one that was decided from
+    /// is left alone, with its events and replies. Nothing is written under another epoch or timeline.
+    ///
+    /// Columns: the epoch, whether the timeline is the same, and the id of a flow whose base stood. One row at least.
+    ///
+    /// - Parameters:
+    ///   - checked: flows that are not written but whose versions must still be these.
+    ///   - outbox: whether other instances hear of the changes by a bus.
+    static func write(_ batch: ChangeBatch, checked: [(FlowID, Version)], outbox: Bool) -> Statement {
+        let rows = batch.dirtyRows
+        var parameters = ParameterList()
+        parameters.add(batch.epoch.description)
+        parameters.add(rows.map(\.flow.rawValue))
+        parameters.add(rows.map { $0.row.stored?.version ?? 0 })
+        let records = rows.compactMap(\.row.current)
+        parameters.add(records.map(\.head.version))
+        parameters.add(records.map(\.head.resetVersion))
+        parameters.add(records.map(\.head.status.rawValue))
+        parameters.add(records.map(\.head.account))
+        parameters.add(records.map(\.head.updatedAt))
+        parameters.add(records.map(\.fence))
+        parameters.add(records.map(\.state))
+        parameters.add(batch.newEvents.map(\.flow.rawValue))
+        parameters.add(batch.newEvents.map(\.event.version))
+        parameters.add(batch.newEvents.map(\.event.type.rawValue))
+        parameters.add(batch.newEvents.map(\.event.createdAt))
+        parameters.add(batch.newEvents.map(\.event.payload))
+        var sql = Self.writeFlows
+        sql += checked.isEmpty ? Self.stood : Self.stoodOrStillStands(from: parameters.count + 1)
+        if !checked.isEmpty {
+            parameters.add(checked.map(\.0.rawValue))
+            parameters.add(checked.map(\.1))
+        }
+        if outbox { sql += Self.writeOutbox }
+        if !batch.newReplies.isEmpty {
+            sql += Self.writeReplies(from: parameters.count + 1)
+            let replies = batch.newReplies.sorted { $0.key < $1.key }
+            parameters.add(replies.map(\.key.account))
+            parameters.add(replies.map(\.key.key))
+            parameters.add(replies.map(\.reply.fingerprint))
+            parameters.add(replies.map { Int64($0.reply.status) })
+            parameters.add(replies.map(\.reply.flow.rawValue))
+            parameters.add(replies.map { $0.reply.versions.map { "\($0)" }.joined(separator: ",") })
+            parameters.add(replies.map(\.at))
+        }
+        sql += "\nSELECT m.epoch, m.same, s.id FROM meta m LEFT JOIN stood s ON true"
+        return Statement(sql, parameters)
+    }
+
+    private static let writeFlows = """
+        WITH \(StoreSQL.meta),
+        want AS MATERIALIZED (
+            SELECT w.* FROM meta m, unnest($2, $3, $4, $5, $6, $7, $8, $9, $10)
+                AS w (id, base, version, reset_version, status, account, updated_at, fence, state)
+            WHERE m.epoch = $1 AND m.same
+        ),
+        locked AS MATERIALIZED (
+            SELECT f.id, f.version FROM flows f WHERE f.id = ANY ($2) ORDER BY f.id FOR UPDATE
+        ),
+        updated AS (
+            UPDATE flows f SET version = w.version, reset_version = w.reset_version, status = w.status,
+                updated_at = w.updated_at, fence = w.fence, state = w.state,
+                created_at = CASE WHEN f.deleted_at IS NOT NULL AND w.status <> 'deleted' THEN w.updated_at ELSE f.created_at END,
+                deleted_at = CASE WHEN w.status = 'deleted' THEN w.updated_at END
+            FROM want w JOIN locked l ON l.id = w.id AND l.version = w.base
+            WHERE f.id = w.id AND f.version = w.base
+            RETURNING f.id
+        ),
+        inserted AS (
+            INSERT INTO flows
+                (id, client_account_id, status, version, reset_version, created_at, updated_at, deleted_at, fence, state)
+            SELECT id, account, status, version, reset_version, updated_at, updated_at,
+                CASE WHEN status = 'deleted' THEN updated_at END, fence, state
+            FROM want WHERE base = 0 ORDER BY id
+            ON CONFLICT (id) DO NOTHING
+            RETURNING id
+        ),
+        done AS MATERIALIZED (SELECT id FROM updated UNION ALL SELECT id FROM inserted),
+        events AS (
+            INSERT INTO flow_events (flow_id, version, type, created_at, payload)
+            SELECT e.* FROM unnest($11, $12, $13, $14, $15) AS e (flow_id, version, type, created_at, payload)
+            WHERE e.flow_id IN (SELECT id FROM done)
+        )
+        """
+
+    private static let writeOutbox = """
+        ,
+        outbox AS (
+            INSERT INTO flow_outbox (flow_id, version)
+            SELECT w.id, w.version FROM want w WHERE w.id IN (SELECT id FROM done)
+        )
+        """
+
+    private static func writeReplies(from first: Int) -> String {
+        let marks = (first..<first + 7).map { "$\($0)" }.joined(separator: ", ")
+        return """
+            ,
+            replies AS (
+                INSERT INTO idempotency (account, key, fingerprint, status, flow_id, versions, created_at)
+                SELECT r.* FROM meta m, unnest(\(marks))
+                    AS r (account, key, fingerprint, status, flow_id, versions, created_at)
+                WHERE m.epoch = $1 AND m.same AND r.flow_id IN (SELECT id FROM stood)
+            )
+            """
+    }
+
+    private static let stood = """
+        ,
+        stood AS MATERIALIZED (SELECT id FROM done)
+        """
+
+    private static func stoodOrStillStands(from first: Int) -> String {
+        """
+        ,
+        stood AS MATERIALIZED (
+            SELECT id FROM done
+            UNION ALL
+            SELECT c.id FROM unnest($\(first), $\(first + 1)) AS c (id, version)
+            LEFT JOIN flows f ON f.id = c.id WHERE coalesce(f.version, 0) = c.version
+        )
+        """
+    }
+}

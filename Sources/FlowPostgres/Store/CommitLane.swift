@@ -1,0 +1,216 @@
+import FlowCore
+import Logging
+import Synchronization
+
+/// Writes the changes of its share of the flows, one batch after the other: what arrives while a batch is under way is the
+/// next one.
+///
+/// A flow belongs to one lane of the process, so its changes commit and are told in their order. A batch is decided from what
+/// the lane remembers of its flows and written by one statement that compares and sets; where another instance was faster, the
+/// flows concerned are decided once more under their row locks.
+final class CommitLane: Sendable {
+    struct Environment: Sendable {
+        let pool: PostgresPool
+        let epoch: KnownEpoch
+        let limits: ChangeLimits
+        let usesOutbox: Bool
+        /// Told of every commit before anybody is answered.
+        let committed: @Sendable ([Commit]) -> Void
+        let logger: Logger
+    }
+
+    /// How often a batch is tried under row locks before it is given up.
+    private static let maximumTries = 6
+
+    private let environment: Environment
+    private let queue: Mutex<CommitQueue>
+    /// Used by the one batch that is under way.
+    private let known: Mutex<KnownFlows>
+
+    init(_ environment: Environment, queue: consuming CommitQueue, known: KnownFlows) {
+        self.environment = environment
+        self.queue = Mutex(queue)
+        self.known = Mutex(known)
+    }
+
+    func add(_ pending: PendingChange) {
+        let mustStart = self.queue.withLock { $0.add(pending) }
+        // A task of its own: it works for everybody who waits, not for the one who came first.
+        if mustStart { Task { await self.work() } }
+    }
+
+    private func work() async {
+        repeat {
+            await self.write(self.queue.withLock { $0.take() })
+        } while self.queue.withLock { $0.finish() }
+    }
+
+    func forget() { self.known.withLock { $0.removeAll() } }
+
+    // MARK: From memory
+
+    private func write(_ pending: [PendingChange]) async {
+        let again: ArraySlice<PendingChange>
+        do throws(PoolFailure) {
+            let (batch, checked) = try await self.decide(pending)
+            var stood: Set<FlowID> = []
+            if !batch.dirtyRows.isEmpty || !checked.isEmpty {
+                let statement = ChangeStatements.write(batch, checked: checked, outbox: self.environment.usesOutbox)
+                let result = try await self.environment.pool.run(.changes, [statement], isRepeatable: false)[0]
+                stood = try Self.flowsThatStood(result, batch)
+            }
+            again = await self.settle(pending[...], batch, checked: checked, stood: stood)
+        } catch {
+            self.forget()
+            if !error.mayHaveHappened, error.error.mayConcernOneOperation {
+                again = pending[...]
+            } else {
+                self.fail(pending[...], error)
+                return
+            }
+        }
+        if !again.isEmpty { await self.writeLocked(again) }
+    }
+
+    /// Decides the changes from what is known, after reading what is not.
+    /// - Returns: also the flows that are not written but must still be at these versions, since their decisions rest on
+    ///   memory, or a reply is kept.
+    private func decide(
+        _ pending: [PendingChange]
+    ) async throws(PoolFailure) -> (batch: ChangeBatch, checked: [(FlowID, Version)]) {
+        var batch = ChangeBatch(epoch: self.environment.epoch.value, limits: self.environment.limits)
+        var missing: Set<FlowID> = []
+        self.known.withLock { known in
+            for flow in Set(pending.map(\.change.flow)) {
+                if let row = known.record(of: flow) { batch.found(row.record, of: flow) } else { missing.insert(flow) }
+            }
+        }
+        let keys = Self.keys(of: pending[...])
+        if !missing.isEmpty || !keys.isEmpty {
+            let results = try await self.environment.pool.run(
+                .changes, Self.reads(missing, keys, locking: false), isRepeatable: true)
+            try Self.takeIn(results, flows: missing, keys: keys, into: &batch)
+        }
+        for change in pending { batch.decide(change.change) }
+        let replied = Set(batch.newReplies.map(\.reply.flow))
+        let checked = batch.rows.filter { flow, row in !row.isDirty && (!missing.contains(flow) || replied.contains(flow)) }
+        return (batch, checked.map { ($0.key, $0.value.stored?.version ?? 0) })
+    }
+
+    // MARK: Under locks
+
+    /// Decides and writes under the flows' row locks, down to single changes where one spoils the others' transaction.
+    private func writeLocked(_ pending: ArraySlice<PendingChange>) async {
+        var left = pending
+        for _ in 0..<Self.maximumTries where !left.isEmpty {
+            do throws(PoolFailure) {
+                left = try await self.transact(left)
+            } catch {
+                let mayConcernOne = !error.mayHaveHappened && error.error.mayConcernOneOperation
+                if mayConcernOne, left.count > 1 {
+                    let middle = left.startIndex + left.count / 2
+                    await self.writeLocked(left[..<middle])
+                    await self.writeLocked(left[middle...])
+                    return
+                }
+                guard mayConcernOne, error.error.code == .conflict else {
+                    self.forget()
+                    self.fail(left, error)
+                    return
+                }
+            }
+        }
+        if !left.isEmpty { self.fail(left, PoolFailure(.contended)) }
+    }
+
+    /// - Returns: what must be done again: another instance made its flow in this very moment.
+    private func transact(_ pending: ArraySlice<PendingChange>) async throws(PoolFailure) -> ArraySlice<PendingChange> {
+        let flows = Set(pending.map(\.change.flow))
+        let keys = Self.keys(of: pending)
+        let environment = self.environment
+        let (batch, checked, stood) = try await environment.pool.withLease(.changes) { lease async throws(PoolFailure) in
+            var batch = ChangeBatch(epoch: environment.epoch.value, limits: environment.limits)
+            let found = try await lease.begin(then: Self.reads(flows, keys, locking: true))
+            try Self.takeIn(found, flows: flows, keys: keys, into: &batch)
+            for change in pending { batch.decide(change.change) }
+            let checked = Set(batch.newReplies.map(\.reply.flow)).filter { batch.rows[$0]?.isDirty == false }
+                .map { ($0, batch.rows[$0]?.stored?.version ?? 0) }
+            let statement = ChangeStatements.write(batch, checked: checked, outbox: environment.usesOutbox)
+            let results = try await lease.run([statement, Statement("COMMIT")])
+            return (batch, checked, try Self.flowsThatStood(results[0], batch))
+        }
+        return await self.settle(pending, batch, checked: checked, stood: stood)
+    }
+
+    // MARK: Pieces
+
+    /// Tells and answers what is done.
+    /// - Returns: the changes whose flows were not as they were thought to be.
+    private func settle(
+        _ pending: ArraySlice<PendingChange>, _ batch: ChangeBatch, checked: [(FlowID, Version)], stood: Set<FlowID>
+    ) async -> ArraySlice<PendingChange> {
+        #if DEBUG
+        await Failpoint.reach(.afterCommit)
+        #endif
+        let beaten = Set(batch.dirtyRows.map(\.flow) + checked.map(\.0)).subtracting(stood)
+        self.known.withLock { known in
+            known.take(batch.rows)
+            for flow in beaten { known.remove(flow) }
+        }
+        let commits = beaten.isEmpty ? batch.commits : batch.commits.filter { !beaten.contains($0.record.head.flow) }
+        if !commits.isEmpty { self.environment.committed(commits) }
+        // A replay of a beaten change's reply is none either.
+        var keys: Set<ChangeBatch.ReplyKey> = []
+        var again: [PendingChange] = []
+        for (change, outcome) in zip(pending, batch.outcomes) {
+            let key = change.change.replyKey
+            if beaten.contains(change.change.flow) || (key.map(keys.contains) ?? false) {
+                if let key { keys.insert(key) }
+                again.append(change)
+            } else {
+                change.answer.resume(returning: .success(outcome))
+            }
+        }
+        return again[...]
+    }
+
+    private static func keys(of pending: ArraySlice<PendingChange>) -> [ChangeBatch.ReplyKey] {
+        Set(pending.compactMap(\.change.replyKey)).sorted()
+    }
+
+    private static func reads(_ flows: Set<FlowID>, _ keys: [ChangeBatch.ReplyKey], locking: Bool) -> [Statement] {
+        var statements = [ChangeStatements.read(Array(flows), locking: locking)]
+        if !keys.isEmpty { statements.append(ChangeStatements.read(keys)) }
+        return statements
+    }
+
+    private static func takeIn(
+        _ results: [ResultSet], flows: Set<FlowID>, keys: [ChangeBatch.ReplyKey], into batch: inout ChangeBatch
+    ) throws(PoolFailure) {
+        do throws(PostgresError) {
+            try results[0].check(batch.epoch)
+            for flow in flows { batch.found(nil, of: flow) }
+            for row in results[0].rows {
+                if let record = try row.record(at: 2) { batch.found(record, of: record.head.flow) }
+            }
+            for key in keys { batch.found(nil, for: key) }
+            if !keys.isEmpty { for row in results[1].rows { try batch.found(row.reply()) } }
+        } catch {
+            throw PoolFailure(error)
+        }
+    }
+
+    private static func flowsThatStood(_ result: ResultSet, _ batch: ChangeBatch) throws(PoolFailure) -> Set<FlowID> {
+        do throws(PostgresError) { try result.check(batch.epoch) } catch { throw PoolFailure(error) }
+        return Set(result.rows.compactMap { $0.text(2).flatMap { FlowID($0) } })
+    }
+
+    private func fail(_ pending: ArraySlice<PendingChange>, _ failure: PoolFailure) {
+        let reason = StoreError(failure)
+        if reason != .epochChanged {
+            self.environment.logger.warning(
+                "Changes were not written", metadata: ["changes": "\(pending.count)", "reason": "\(failure.error)"])
+        }
+        for change in pending { change.answer.resume(returning: .failure(reason)) }
+    }
+}

@@ -1,0 +1,94 @@
+import FlowCore
+
+/// The pieces of SQL that say how flows and events lie in their tables.
+enum StoreSQL {
+    /// The store's history, as every statement compares it: the epoch, and whether the server's timeline is the one that the
+    /// epoch was given on. `pg_control_checkpoint()` would know of a promotion only minutes later.
+    static let meta = """
+        meta AS MATERIALIZED (
+            SELECT epoch, timeline = left(pg_walfile_name(pg_current_wal_lsn()), 8) AS same FROM hub_meta
+        )
+        """
+
+    static func head(_ table: String) -> String {
+        ["id", "client_account_id", "status", "version", "reset_version", "updated_at"].map { "\(table).\($0)" }
+            .joined(separator: ", ")
+    }
+
+    static func record(_ table: String) -> String { "\(Self.head(table)), \(table).fence, \(table).state" }
+}
+
+extension ResultRow {
+    /// From ``StoreSQL/head(_:)``, beginning at a column; `nil` where an outer join found no flow.
+    func head(at column: Int) throws(PostgresError) -> FlowHead? {
+        guard let id = self.text(column) else { return nil }
+        guard let flow = FlowID(id), let account = self.text(column + 1), let status = self.text(column + 2),
+            let version = self.int64(column + 3), let reset = self.int64(column + 4), let updatedAt = self.time(column + 5)
+        else { throw PostgresError.unreadable }
+        return FlowHead(
+            flow: flow, account: account, version: version, status: FlowStatus(stored: status), resetVersion: reset,
+            updatedAt: updatedAt)
+    }
+
+    /// From ``StoreSQL/record(_:)``.
+    func record(at column: Int) throws(PostgresError) -> FlowRecord? {
+        guard let head = try self.head(at: column) else { return nil }
+        guard let fence = self.json(column + 6), let state = self.json(column + 7) else { throw PostgresError.unreadable }
+        return FlowRecord(head: head, state: state, fence: fence)
+    }
+
+    /// From `account, key, fingerprint, status, flow_id, versions`.
+    func reply() throws(PostgresError) -> (ChangeBatch.ReplyKey, StoredReply) {
+        guard let account = self.text(0), let key = self.text(1), let fingerprint = self.text(2), let status = self.int64(3),
+            let flow = self.text(4).flatMap({ FlowID($0) }), let list = self.text(5)
+        else { throw .unreadable }
+        let versions = list.split(separator: ",").map { Version($0) }
+        guard !versions.contains(nil) else { throw .unreadable }
+        return (
+            ChangeBatch.ReplyKey(account: account, key: key),
+            StoredReply(fingerprint: fingerprint, status: Int(status), flow: flow, versions: versions.compactMap(\.self))
+        )
+    }
+
+    /// From `version, type, created_at, payload`.
+    func event(at column: Int) throws(PostgresError) -> FlowEvent? {
+        guard let version = self.int64(column) else { return nil }
+        guard let name = self.text(column + 1), let type = EventType(name), let createdAt = self.time(column + 2),
+            let payload = self.json(column + 3)
+        else { throw PostgresError.unreadable }
+        return FlowEvent(version: version, type: type, payload: payload, createdAt: createdAt)
+    }
+}
+
+extension ResultSet {
+    /// Compares the first two columns, `meta.epoch` and `meta.same`, with the epoch that the caller works under.
+    func check(_ epoch: Epoch) throws(PostgresError) {
+        guard let row = self.first, let stored = row.text(0), let isSame = row.bool(1) else {
+            throw PostgresError(.schema, "the hub's tables are empty; run `flowhub migrate`")
+        }
+        guard isSame, stored == epoch.description else { throw .epochChanged }
+    }
+}
+
+extension StoreError {
+    /// What a failure looks like from outside.
+    init(_ failure: PoolFailure) {
+        let error = failure.error
+        if failure.mayHaveHappened {
+            self = .outcomeUnknown(error.description)
+        } else if error.code == .epoch {
+            self = .epochChanged
+        } else if error.code == .busy, error.state == nil {
+            self = .overloaded(error.description)
+        } else {
+            self = .unavailable(error.description)
+        }
+    }
+}
+
+extension PoolFailure {
+    /// Found by looking at an answer: nothing was changed.
+    init(_ error: PostgresError) {
+        self.init(error: error, mayHaveHappened: false)
+    }
+}

@@ -1,0 +1,126 @@
+public import FlowCore
+
+extension PostgresFlowStore {
+    /// Of the advisory lock that lets one instance prune at a time: "prune" in ASCII.
+    private static let pruneLock: Int64 = 0x70_7275_6e65
+    /// Flows that one call looks at in the walk after the start.
+    private static let walkSlice = 10_000
+
+    /// Tombstones stay: a version must never mean two things, however long ago the flow was deleted.
+    public func prune(_ policy: RetentionPolicy, now: Timestamp) async throws(StoreError) -> Int {
+        do throws(StoreError) {
+            try await self.walk(policy)
+            var left = max(1, policy.batch)
+            left -= try await self.prune(
+                Self.agedEvents, [.time(now.advanced(bySeconds: -policy.historySeconds)), .number(left)])
+            if left > 0 {
+                left -= try await self.prune(
+                    Self.agedReplies, [.time(now.advanced(bySeconds: -policy.replySeconds)), .number(left)])
+            }
+            let long = self.trims.take(above: policy.historyEvents, limit: max(0, left))
+            if !long.isEmpty, left > 0 {
+                let removed = try await self.prune(
+                    Self.longHistories,
+                    [
+                        .texts(long.map(\.0.rawValue)), .numbers(long.map { $0.1 - Version(policy.historyEvents) }),
+                        .number(left),
+                    ])
+                left -= removed
+                // Once more later: they may not be done.
+                if left == 0 { self.trims.add(long) }
+            } else if !long.isEmpty {
+                self.trims.add(long)
+            }
+            return max(1, policy.batch) - left
+        } catch {
+            self.trims.restart()
+            throw error
+        }
+    }
+
+    private enum Value {
+        case time(Timestamp)
+        case number(Int)
+        case texts([String])
+        case numbers([Int64])
+    }
+
+    /// What goes is always the beginning of a flow's history: where times are not in the order of the versions, an event goes
+    /// with a later one rather than leave a hole.
+    private static let agedEvents = """
+        doomed AS MATERIALIZED (
+            SELECT e.ctid FROM (
+                SELECT flow_id, max(version) AS through FROM (
+                    SELECT flow_id, version FROM flow_events WHERE created_at < $2 ORDER BY created_at LIMIT $3
+                ) aged GROUP BY flow_id
+            ) o JOIN flow_events e ON e.flow_id = o.flow_id AND e.version <= o.through
+            ORDER BY e.flow_id, e.version LIMIT $3
+        ),
+        gone AS (
+            DELETE FROM flow_events WHERE ctid = ANY (ARRAY (SELECT ctid FROM doomed)) AND (SELECT mine FROM turn) RETURNING 1
+        )
+        """
+
+    private static let agedReplies = """
+        gone AS (
+            DELETE FROM idempotency WHERE (SELECT mine FROM turn) AND ctid = ANY (ARRAY (
+                SELECT ctid FROM idempotency WHERE created_at < $2 ORDER BY created_at LIMIT $3)) RETURNING 1
+        )
+        """
+
+    private static let longHistories = """
+        doomed AS MATERIALIZED (
+            SELECT e.ctid FROM unnest($2, $3) AS o (flow_id, through)
+            JOIN flow_events e ON e.flow_id = o.flow_id AND e.version <= o.through
+            ORDER BY e.flow_id, e.version LIMIT $4
+        ),
+        gone AS (
+            DELETE FROM flow_events WHERE ctid = ANY (ARRAY (SELECT ctid FROM doomed)) AND (SELECT mine FROM turn) RETURNING 1
+        )
+        """
+
+    /// One bounded statement. Removes nothing under another epoch, or while another instance prunes.
+    private func prune(_ sql: String, _ values: [Value]) async throws(StoreError) -> Int {
+        var parameters = ParameterList()
+        parameters.add(self.epoch.description)
+        for value in values {
+            switch value {
+            case .time(let time): parameters.add(time)
+            case .number(let number): parameters.add(number)
+            case .texts(let texts): parameters.add(texts)
+            case .numbers(let numbers): parameters.add(numbers)
+            }
+        }
+        let statement = Statement(
+            """
+            WITH \(StoreSQL.meta),
+            turn AS MATERIALIZED (
+                SELECT CASE WHEN m.epoch = $1 AND m.same THEN pg_try_advisory_xact_lock(\(Self.pruneLock)) ELSE false END AS mine
+                FROM meta m
+            ),
+            \(sql)
+            SELECT m.epoch, m.same, (SELECT count(*) FROM gone) FROM meta m
+            """, parameters)
+        return try await self.read(.chores, statement) { result throws(PostgresError) in Int(result.first?.int64(2) ?? 0) }
+    }
+
+    /// Goes on with the walk over all flows that follows a start.
+    private func walk(_ policy: RetentionPolicy) async throws(StoreError) {
+        guard let after = self.trims.walkAfter else { return }
+        var parameters = ParameterList()
+        parameters.add(after)
+        parameters.add(Self.walkSlice)
+        let statement = Statement(
+            """
+            WITH \(StoreSQL.meta)
+            SELECT m.epoch, m.same, f.id, f.version FROM meta m
+            LEFT JOIN LATERAL (SELECT id, version FROM flows WHERE id > $1 ORDER BY id LIMIT $2) f ON true
+            ORDER BY f.id
+            """, parameters)
+        let seen = try await self.read(.chores, statement) { result throws(PostgresError) in
+            result.rows.compactMap { row in row.text(2).flatMap { FlowID($0) }.map { ($0, row.int64(3) ?? 0) } }
+        }
+        self.trims.walked(to: seen.count < Self.walkSlice ? nil : seen.last?.0.rawValue)
+        self.trims.add(seen.filter { $0.1 > policy.historyEvents })
+    }
+}

@@ -1,0 +1,131 @@
+public import FlowCore
+
+extension PostgresFlowStore {
+    public func load(_ flow: FlowID) async throws(StoreError) -> FlowRecord? {
+        var parameters = ParameterList()
+        parameters.add(flow.rawValue)
+        let statement = Statement(
+            """
+            WITH \(StoreSQL.meta)
+            SELECT m.epoch, m.same, \(StoreSQL.record("f")) FROM meta m LEFT JOIN flows f ON f.id = $1
+            """, parameters)
+        return try await self.read(.reads, statement) { result throws(PostgresError) in try result.first?.record(at: 2) }
+    }
+
+    public func page(of flow: FlowID, after version: Version, limit: PageLimit) async throws(StoreError) -> EventPage {
+        var parameters = ParameterList()
+        parameters.add(flow.rawValue)
+        parameters.add(version)
+        parameters.add(max(1, limit.events))
+        parameters.add(limit.bytes)
+        // One statement is one snapshot. The sizes are those on disk, compressed maybe: near enough to send no more than a
+        // page and a bit; the exact cut is made here.
+        let statement = Statement(
+            """
+            WITH \(StoreSQL.meta)
+            SELECT m.epoch, m.same, \(StoreSQL.head("f")), e.version, e.type, e.created_at, e.payload
+            FROM meta m LEFT JOIN flows f ON f.id = $1
+            LEFT JOIN LATERAL (
+                SELECT * FROM (
+                    SELECT version, type, created_at, payload,
+                        sum(pg_column_size(payload)) OVER (ORDER BY version) - pg_column_size(payload) AS before
+                    FROM (
+                        SELECT version, type, created_at, payload FROM flow_events
+                        WHERE flow_id = f.id AND version > $2 ORDER BY version LIMIT $3
+                    ) first
+                ) sized WHERE before <= $4
+            ) e ON true
+            ORDER BY e.version
+            """, parameters)
+        return try await self.read(.pages, statement) { result throws(PostgresError) in
+            var page = EventPage(head: try result.first?.head(at: 2), events: [])
+            var bytes = 0
+            for row in result.rows {
+                guard let event = try row.event(at: 8) else { break }
+                bytes += event.payload.bytes.count
+                if !page.events.isEmpty, bytes > limit.bytes { break }
+                page.events.append(event)
+            }
+            return page
+        }
+    }
+
+    public func heads(of flows: [FlowID]) async throws(StoreError) -> [FlowHead] {
+        var parameters = ParameterList()
+        parameters.add(flows.map(\.rawValue))
+        let statement = Statement(
+            """
+            WITH \(StoreSQL.meta)
+            SELECT m.epoch, m.same, \(StoreSQL.head("f")) FROM meta m LEFT JOIN flows f ON f.id = ANY ($1)
+            """, parameters)
+        return try await self.read(.reads, statement, Self.heads)
+    }
+
+    public func list(_ query: FlowQuery) async throws(StoreError) -> FlowList {
+        var parameters = ParameterList()
+        parameters.add(query.account)
+        var conditions = ["client_account_id = $1"]
+        if let status = query.status {
+            parameters.add(status.rawValue)
+            conditions.append("status = $\(parameters.count)")
+        }
+        if !query.includesDeleted { conditions.append("deleted_at IS NULL") }
+        let order: String
+        switch query.order {
+        case .id(let after):
+            order = "id"
+            parameters.add(after ?? "")
+            conditions.append("id > $\(parameters.count)")
+        case .changed(let since, let after):
+            order = "updated_at, id"
+            parameters.add(since)
+            parameters.add(after?.rawValue ?? "")
+            conditions.append("(updated_at, id) > ($\(parameters.count - 1), $\(parameters.count))")
+        }
+        let limit = max(1, query.limit)
+        // One more than asked for tells whether there are more.
+        parameters.add(limit + 1)
+        let statement = Statement(
+            """
+            WITH \(StoreSQL.meta)
+            SELECT m.epoch, m.same, \(StoreSQL.head("f")) FROM meta m LEFT JOIN LATERAL (
+                SELECT * FROM flows WHERE \(conditions.joined(separator: " AND ")) ORDER BY \(order)
+                LIMIT $\(parameters.count)
+            ) f ON true
+            ORDER BY \(order.split(separator: ", ").map { "f.\($0)" }.joined(separator: ", "))
+            """, parameters)
+        var heads = try await self.read(.reads, statement, Self.heads)
+        let hasMore = heads.count > limit
+        if hasMore { heads.removeLast() }
+        return FlowList(flows: heads, hasMore: hasMore)
+    }
+
+    private static func heads(_ result: ResultSet) throws(PostgresError) -> [FlowHead] {
+        var heads: [FlowHead] = []
+        heads.reserveCapacity(result.rowCount)
+        for row in result.rows { if let head = try row.head(at: 2) { heads.append(head) } }
+        return heads
+    }
+
+    /// Runs a statement whose first columns are `meta`'s, compares them with the known epoch, and decodes the answer on the
+    /// caller's task.
+    func read<Value>(
+        _ share: PoolShare, _ statement: Statement, _ decode: (ResultSet) throws(PostgresError) -> Value
+    ) async throws(StoreError) -> Value {
+        try self.reads.enter()
+        defer { self.reads.leave() }
+        let epoch = self.known.value
+        do throws(PoolFailure) {
+            let result = try await self.pool.run(share, [statement], isRepeatable: true)[0]
+            do throws(PostgresError) {
+                try result.check(epoch)
+                return try decode(result)
+            } catch {
+                throw PoolFailure(error)
+            }
+        } catch {
+            // A read changes nothing, whatever became of it.
+            throw StoreError(PoolFailure(error.error))
+        }
+    }
+}

@@ -1,0 +1,80 @@
+import CPostgres
+import FlowCore
+
+/// Owns a libpq result and frees it with itself. libpq never changes a result that it has handed out, so it may be read from
+/// any thread.
+final class ResultSet: @unchecked Sendable {
+    private let handle: OpaquePointer?
+
+    init(_ handle: OpaquePointer?) { self.handle = handle }
+
+    deinit { PQclear(self.handle) }
+
+    var rowCount: Int { self.handle.map { Int(PQntuples($0)) } ?? 0 }
+    var rows: some Sequence<ResultRow> { (0..<self.rowCount).lazy.map { ResultRow(set: self, number: Int32($0)) } }
+    var first: ResultRow? { self.rowCount > 0 ? ResultRow(set: self, number: 0) : nil }
+
+    /// Rows that a command changed.
+    var affectedCount: Int { self.handle.flatMap { Int(String(cString: PQcmdTuples($0))) } ?? 0 }
+
+    /// A statement that was passed over because one before it failed.
+    var isAborted: Bool { PQresultStatus(self.handle) == PGRES_PIPELINE_ABORTED }
+
+    /// What went wrong, if this is an error.
+    func error(on connection: PostgresConnection) -> PostgresError? {
+        switch PQresultStatus(self.handle) {
+        case PGRES_COMMAND_OK, PGRES_TUPLES_OK, PGRES_EMPTY_QUERY, PGRES_PIPELINE_SYNC, PGRES_SINGLE_TUPLE: return nil
+        case PGRES_PIPELINE_ABORTED: return PostgresError(.aborted, "a statement before it failed")
+        default: break
+        }
+        // Without a state the server never said a word: the connection is gone.
+        guard let state = self.field("C") else { return PostgresError(.connection, connection.errorMessage) }
+        return PostgresError(
+            state: state, severity: self.field("V") ?? "", message: self.field("M") ?? "", constraint: self.field("n"))
+    }
+
+    /// The fields of an error, by the letters of the protocol.
+    private func field(_ letter: Unicode.Scalar) -> String? {
+        guard let handle = self.handle, let text = PQresultErrorField(handle, Int32(letter.value)) else { return nil }
+        return String(cString: text)
+    }
+
+    fileprivate func withCell<Value>(_ row: Int32, _ column: Int32, _ body: (UnsafeRawBufferPointer) -> Value) -> Value? {
+        guard let handle = self.handle, PQgetisnull(handle, row, column) == 0, let cell = PQgetvalue(handle, row, column) else {
+            return nil
+        }
+        return body(UnsafeRawBufferPointer(start: cell, count: Int(PQgetlength(handle, row, column))))
+    }
+}
+
+/// One row, its cells in the server's binary format.
+struct ResultRow {
+    let set: ResultSet
+    let number: Int32
+
+    func isNull(_ column: Int) -> Bool { self.set.withCell(self.number, Int32(column)) { _ in } == nil }
+
+    func text(_ column: Int) -> String? {
+        self.set.withCell(self.number, Int32(column)) { String(decoding: $0, as: UTF8.self) }
+    }
+
+    func int64(_ column: Int) -> Int64? {
+        let value = self.set.withCell(self.number, Int32(column)) { bytes -> Int64? in
+            switch bytes.count {
+            case 8: Int64(bigEndian: bytes.loadUnaligned(as: Int64.self))
+            case 4: Int64(Int32(bigEndian: bytes.loadUnaligned(as: Int32.self)))
+            default: nil
+            }
+        }
+        return value ?? nil
+    }
+
+    func bool(_ column: Int) -> Bool? { self.set.withCell(self.number, Int32(column)) { $0.first == 1 } }
+
+    func time(_ column: Int) -> Timestamp? { self.int64(column).map { Timestamp(postgresMicroseconds: $0) } }
+
+    /// A `json` column: its bytes are the text that was written.
+    func json(_ column: Int) -> JSONText? {
+        self.set.withCell(self.number, Int32(column)) { JSONText(trusted: Array($0)) }
+    }
+}

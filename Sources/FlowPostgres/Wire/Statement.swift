@@ -1,0 +1,144 @@
+import CPostgres
+import FlowCore
+
+/// One SQL statement with its parameters.
+struct Statement: Sendable {
+    let sql: String
+    let parameters: ParameterList
+
+    init(_ sql: String, _ parameters: ParameterList = ParameterList()) {
+        self.sql = sql
+        self.parameters = parameters
+    }
+}
+
+/// Parameters in the server's binary format, gathered in one buffer. Text and JSON travel as they are, so that nothing has to
+/// be quoted or unquoted on the way.
+struct ParameterList: Sendable {
+    /// Type numbers of `pg_type.dat`; they never change.
+    private enum TypeNumber {
+        static let int8: UInt32 = 20
+        static let int8Array: UInt32 = 1016
+        static let text: UInt32 = 25
+        static let textArray: UInt32 = 1009
+        static let json: UInt32 = 114
+        static let jsonArray: UInt32 = 199
+        static let timestamptz: UInt32 = 1184
+        static let timestamptzArray: UInt32 = 1185
+    }
+
+    private var bytes: [UInt8] = []
+    private var types: [UInt32] = []
+    private var ranges: [Range<Int>] = []
+
+    var count: Int { self.types.count }
+    var byteCount: Int { self.bytes.count }
+
+    // MARK: Values
+
+    mutating func add(_ text: String) { self.add(TypeNumber.text) { $0.append(contentsOf: text.utf8) } }
+    mutating func add(_ number: Int64) { self.add(TypeNumber.int8) { $0.append(bigEndian: UInt64(bitPattern: number)) } }
+    mutating func add(_ number: Int) { self.add(Int64(number)) }
+    mutating func add(_ time: Timestamp) {
+        self.add(TypeNumber.timestamptz) { $0.append(bigEndian: UInt64(bitPattern: time.postgresMicroseconds)) }
+    }
+
+    mutating func add(_ texts: some Collection<String>) {
+        self.add(array: TypeNumber.textArray, of: TypeNumber.text, texts.count) { bytes in
+            for text in texts {
+                bytes.append(bigEndian: UInt32(truncatingIfNeeded: text.utf8.count))
+                bytes.append(contentsOf: text.utf8)
+            }
+        }
+    }
+
+    mutating func add(_ numbers: some Collection<Int64>) {
+        self.add(array: TypeNumber.int8Array, of: TypeNumber.int8, numbers.count) { bytes in
+            for number in numbers {
+                bytes.append(bigEndian: 8 as UInt32)
+                bytes.append(bigEndian: UInt64(bitPattern: number))
+            }
+        }
+    }
+
+    mutating func add(_ times: some Collection<Timestamp>) {
+        self.add(array: TypeNumber.timestamptzArray, of: TypeNumber.timestamptz, times.count) { bytes in
+            for time in times {
+                bytes.append(bigEndian: 8 as UInt32)
+                bytes.append(bigEndian: UInt64(bitPattern: time.postgresMicroseconds))
+            }
+        }
+    }
+
+    mutating func add(_ documents: some Collection<JSONText>) {
+        self.add(array: TypeNumber.jsonArray, of: TypeNumber.json, documents.count) { bytes in
+            for document in documents {
+                bytes.append(bigEndian: UInt32(truncatingIfNeeded: document.bytes.count))
+                bytes.append(contentsOf: document.bytes)
+            }
+        }
+    }
+
+    private mutating func add(_ type: UInt32, _ write: (inout [UInt8]) -> Void) {
+        let start = self.bytes.count
+        write(&self.bytes)
+        self.types.append(type)
+        self.ranges.append(start..<self.bytes.count)
+    }
+
+    /// The header of `array_recv`: dimensions, whether there are nulls, the elements' type; then length and lower bound.
+    private mutating func add(array type: UInt32, of element: UInt32, _ count: Int, _ write: (inout [UInt8]) -> Void) {
+        self.add(type) { bytes in
+            bytes.append(bigEndian: count == 0 ? 0 : 1 as UInt32)
+            bytes.append(bigEndian: 0 as UInt32)
+            bytes.append(bigEndian: element)
+            guard count > 0 else { return }
+            bytes.append(bigEndian: UInt32(truncatingIfNeeded: count))
+            bytes.append(bigEndian: 1 as UInt32)
+            write(&bytes)
+        }
+    }
+
+    // MARK: libpq
+
+    /// The arguments of `PQexecParams` and its like; valid during the call only.
+    func withPointers<Result>(
+        _ body: (
+            _ count: Int32, _ types: UnsafePointer<UInt32>?, _ values: UnsafePointer<UnsafePointer<CChar>?>?,
+            _ lengths: UnsafePointer<Int32>?, _ formats: UnsafePointer<Int32>?
+        ) -> Result
+    ) -> Result {
+        let lengths = self.ranges.map { Int32(truncatingIfNeeded: $0.count) }
+        let formats = [Int32](repeating: 1, count: self.count)
+        return self.bytes.withUnsafeBytes { bytes in
+            // An empty value is not NULL, and NULL is what a null pointer would be taken for.
+            let empty: StaticString = ""
+            let values = self.ranges.map { range -> UnsafePointer<CChar>? in
+                guard !range.isEmpty, let base = bytes.baseAddress else {
+                    return UnsafeRawPointer(empty.utf8Start).assumingMemoryBound(to: CChar.self)
+                }
+                return base.advanced(by: range.lowerBound).assumingMemoryBound(to: CChar.self)
+            }
+            return body(Int32(self.count), self.types, values, lengths, formats)
+        }
+    }
+}
+
+extension Timestamp {
+    /// 2000-01-01 in milliseconds since 1970: where the server's times begin.
+    private static let postgresEpoch: Int64 = 946_684_800_000
+
+    var postgresMicroseconds: Int64 { (self.milliseconds - Self.postgresEpoch) * 1_000 }
+
+    init(postgresMicroseconds: Int64) {
+        // Down, also before 2000.
+        let milliseconds = (postgresMicroseconds >= 0 ? postgresMicroseconds : postgresMicroseconds - 999) / 1_000
+        self.init(milliseconds: milliseconds + Self.postgresEpoch)
+    }
+}
+
+extension [UInt8] {
+    fileprivate mutating func append(bigEndian value: some FixedWidthInteger) {
+        Swift.withUnsafeBytes(of: value.bigEndian) { self.append(contentsOf: $0) }
+    }
+}

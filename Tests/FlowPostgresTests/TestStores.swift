@@ -1,0 +1,90 @@
+import FlowCore
+import FlowTestKit
+import Logging
+import Synchronization
+
+@testable import FlowPostgres
+
+let start = Timestamp(milliseconds: 1_700_000_000_000)
+let logger: Logger = {
+    var logger = Logger(label: "test")
+    logger.logLevel = .error
+    return logger
+}()
+
+/// A database with the hub's schema, made once a suite's server as a template and copied for each test.
+func newDatabase(on server: PostgresServer) async throws -> String {
+    let template = "flowhub_template"
+    let exists = try await server.query("SELECT count(*) FROM pg_database WHERE datname = '\(template)'", in: "postgres")
+    if exists == "0" {
+        try await server.query("CREATE DATABASE \(template) TEMPLATE template0", in: "postgres")
+        _ = try await MigrationRunner(PostgresSettings(url: server.url(template)), logger: logger).run()
+    }
+    return try await server.createDatabase(from: template)
+}
+
+func openStore(
+    _ url: String, _ configuration: PostgresFlowStore.Configuration = .init(),
+    settings: (inout PostgresSettings) -> Void = { _ in }
+) async throws -> PostgresFlowStore {
+    var all = PostgresSettings(url: url)
+    settings(&all)
+    return try await PostgresFlowStore.open(all, configuration: configuration, now: start, logger: logger)
+}
+
+/// A store in a database of its own, closed after the body.
+func withStore(
+    on server: PostgresServer, _ configuration: PostgresFlowStore.Configuration = .init(),
+    settings: (inout PostgresSettings) -> Void = { _ in }, _ body: (PostgresFlowStore, String) async throws -> Void
+) async throws {
+    let database = try await newDatabase(on: server)
+    let store = try await openStore(server.url(database), configuration, settings: settings)
+    do {
+        try await body(store, database)
+    } catch {
+        await store.close()
+        throw error
+    }
+    await store.close()
+}
+
+/// The store that a contract's subject has open just now.
+final class CurrentStore: Sendable {
+    private let store: Mutex<PostgresFlowStore>
+    private let url: String
+
+    init(_ url: String) async throws {
+        self.url = url
+        self.store = Mutex(try await openStore(url))
+    }
+
+    var value: PostgresFlowStore { self.store.withLock { $0 } }
+
+    var subject: FlowStoreContract.Subject {
+        FlowStoreContract.Subject(
+            store: self.value,
+            reopen: {
+                await self.value.close()
+                let store = try await openStore(self.url)
+                self.store.withLock { $0 = store }
+                return store
+            },
+            raiseEpochElsewhere: {
+                let other = try await openStore(self.url)
+                _ = try await other.raiseEpoch(from: other.epoch, now: start)
+                await other.close()
+            })
+    }
+
+    /// Runs a promise on a store of its own.
+    static func run(_ promise: FlowStoreContract.Case, _ url: String) async throws {
+        let current = try await CurrentStore(url)
+        do {
+            try await promise.run(current.subject)
+        } catch {
+            await current.value.close()
+            throw error
+        }
+        await current.value.close()
+    }
+}

@@ -1,0 +1,31 @@
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// Ports of the loopback interface for servers that cannot choose their own.
+public enum FreePort {
+    /// Below the range from which clients get theirs, so that nobody takes it before the server does, or while it is down.
+    public static func take() throws -> Int {
+        for _ in 0..<200 {
+            let port = Int.random(in: 12_000...31_999)
+            if !Self.isTaken(port) { return port }
+        }
+        throw ChildProcess.Failure(description: "no free port was found")
+    }
+
+    /// Whether somebody listens there.
+    public static func isTaken(_ port: Int) -> Bool {
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        guard descriptor >= 0 else { return true }
+        defer { close(descriptor) }
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = in_port_t(UInt16(port).bigEndian)
+        address.sin_addr.s_addr = inet_addr("127.0.0.1")
+        return withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
+            }
+        }
+    }
+}
