@@ -90,7 +90,7 @@ let package = Package(
         .executableTarget(
             name: "flowhub",
             dependencies: [
-                "FlowCore", "FlowEmbedded", "FlowHTTP",
+                "FlowCore", "FlowEmbedded", "FlowHTTP", "FlowPostgres",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "Logging", package: "swift-log"),

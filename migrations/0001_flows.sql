@@ -82,19 +82,11 @@ CREATE TABLE revocations (
 
 -- Locks of a hub without Redis. The fencing number is from hub_fencing.
 CREATE TABLE hub_locks (
-    account text COLLATE "C" NOT NULL,
-    resource text COLLATE "C" NOT NULL,
+    resource text COLLATE "C" PRIMARY KEY,
+    account text NOT NULL,
     lock_id text NOT NULL,
     fencing_token bigint NOT NULL,
-    expires_at timestamptz NOT NULL,
-    PRIMARY KEY (account, resource)
+    expires_at timestamptz NOT NULL
 );
 
 CREATE INDEX hub_locks_by_expiry ON hub_locks (expires_at);
-
--- Work that one instance does for all: who does it now, and until when.
-CREATE TABLE hub_duties (
-    duty text PRIMARY KEY,
-    holder text NOT NULL,
-    until timestamptz NOT NULL
-);

@@ -18,8 +18,8 @@ struct FlowHub: AsyncParsableCommand {
         version: Self.version,
         subcommands: [
             ServeCommand.self, WatchCommand.self, PublishCommand.self, StateCommand.self, FlowsCommand.self,
-            HistoryCommand.self, ConnectionsCommand.self, DisconnectCommand.self, TokenCommand.self, EpochCommand.self,
-            SettingsCommand.self, BenchCommand.self,
+            HistoryCommand.self, ConnectionsCommand.self, DisconnectCommand.self, TokenCommand.self, MigrateCommand.self,
+            EpochCommand.self, SettingsCommand.self, BenchCommand.self,
         ])
 
     static func main() async {

@@ -3,7 +3,8 @@
 public protocol EventBus: Sendable {
     /// Hands messages to every instance that listens to their flows, this one included, in order. Does not wait and
     /// does not fail: what the bus loses, the sweep finds.
-    func publish(_ messages: [BusMessage])
+    /// - Parameter taken: called when the bus has taken all of them, from any thread; never if it could not.
+    func publish(_ messages: [BusMessage], taken: (@Sendable () -> Void)?)
     /// Where messages go from now on. Called once, before anything else.
     func attach(_ sink: any BusSink)
     /// Asks for a flow's messages. ``BusSink/subscribed(to:)`` follows when they are sure to arrive.
@@ -11,6 +12,10 @@ public protocol EventBus: Sendable {
     func unsubscribe(from flow: FlowID)
     /// Whether messages get through just now.
     var isDelivering: Bool { get }
+}
+
+extension EventBus {
+    public func publish(_ messages: [BusMessage]) { self.publish(messages, taken: nil) }
 }
 
 /// What a bus calls, from any thread. It must not block.

@@ -4,6 +4,8 @@ public protocol StateCache: Sendable {
     func record(of flow: FlowID, atLeast: Version) -> FlowRecord?
     /// Keeps the record unless a higher version is there already, or the epoch is not the cache's.
     func put(_ record: FlowRecord, epoch: Epoch)
+    /// Drops the record, if it is below this version, and takes none that is from now on: the next reader asks the store.
+    func remove(_ flow: FlowID, below version: Version)
     /// Drops everything and takes records of this epoch only from now on.
     func removeAll(epoch: Epoch)
     /// The flows that are cached: the version sweep looks after them.

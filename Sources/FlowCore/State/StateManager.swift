@@ -9,6 +9,7 @@ public final class StateManager: Sendable {
     private let cache: any StateCache
     private let transients: any TransientStore
     private let bus: any EventBus
+    private let outbox: (any Outbox)?
     private let counters: any Counters
     private let health: HubHealth
     /// A load of one history does not answer for another.
@@ -21,35 +22,51 @@ public final class StateManager: Sendable {
     private let begun: Mutex<Epoch>
     private let epochChanged: @Sendable (Epoch) -> Void
 
-    /// - Parameter epochChanged: called after the store was found to have another history and the cache was emptied.
+    /// - Parameters:
+    ///   - outbox: where the store notes what it commits until the bus has taken it; `nil` if it does not.
+    ///   - epochChanged: called after the store was found to have another history and the cache was emptied.
     public init(
         store: any FlowStore, cache: any StateCache, transients: any TransientStore, bus: any EventBus,
-        counters: any Counters, health: HubHealth, epochChanged: @escaping @Sendable (Epoch) -> Void
+        outbox: (any Outbox)? = nil, counters: any Counters, health: HubHealth, epochChanged: @escaping @Sendable (Epoch) -> Void
     ) {
         self.store = store
         self.cache = cache
         self.transients = transients
         self.bus = bus
+        self.outbox = outbox
         self.counters = counters
         self.health = health
         self.epochChanged = epochChanged
         self.begun = Mutex(store.epoch)
         cache.removeAll(epoch: store.epoch)
         store.observeCommits { commits in
-            var messages: [BusMessage] = []
-            messages.reserveCapacity(commits.count)
-            for commit in commits {
-                cache.put(commit.record, epoch: commit.epoch)
-                for event in commit.events {
-                    messages.append(
-                        BusMessage(
-                            flow: commit.record.head.flow, account: commit.record.head.account, epoch: commit.epoch,
-                            content: .durable(event, head: commit.record.head)))
-                }
-            }
-            counters.add(messages.count, to: .eventsDurable)
-            bus.publish(messages)
+            counters.add(commits.reduce(0) { $0 + $1.events.count }, to: .eventsDurable)
+            Self.publish(commits, cache: cache, bus: bus, outbox: outbox)
         }
+    }
+
+    private static func publish(_ commits: [Commit], cache: any StateCache, bus: any EventBus, outbox: (any Outbox)?) {
+        var messages: [BusMessage] = []
+        messages.reserveCapacity(commits.count)
+        for commit in commits {
+            cache.put(commit.record, epoch: commit.epoch)
+            for event in commit.events {
+                messages.append(
+                    BusMessage(
+                        flow: commit.record.head.flow, account: commit.record.head.account, epoch: commit.epoch,
+                        content: .durable(event, head: commit.record.head)))
+            }
+        }
+        if let outbox {
+            bus.publish(messages) { outbox.taken(commits) }
+        } else {
+            bus.publish(messages, taken: nil)
+        }
+    }
+
+    /// Tells the bus of commits that another process, or this one before, did not get to publish.
+    func publish(_ commits: [Commit]) {
+        Self.publish(commits, cache: self.cache, bus: self.bus, outbox: self.outbox)
     }
 
     public var epoch: Epoch { self.store.epoch }

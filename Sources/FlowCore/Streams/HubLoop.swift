@@ -6,7 +6,7 @@ import Synchronization
 /// All tasks of the core start in ``run()`` and end with it.
 public final class HubLoop: Sendable {
     public struct Configuration: Sendable {
-        /// Between two sweeps when all is well.
+        /// Between two sweeps when all is well: 15 where the bus tells every instance of every change, 1 where the sweep does.
         public var sweepSeconds = 15
         /// Flows asked for in one statement.
         public var sweepSlice = 5_000
@@ -23,22 +23,27 @@ public final class HubLoop: Sendable {
     private let table: WatchTable
     private let cache: any StateCache
     private let revocations: any RevocationStore
+    private let relay: OutboxRelay?
     private let health: HubHealth
     private let configuration: Configuration
     private let now: @Sendable () -> Timestamp
     private let logger: Logger
     private let work: AsyncStream<WatchTable.Work>
     private let sweepIsDue = Atomic<Bool>(false)
+    private let lastSweep = Mutex(Duration.zero)
     private let knownRevocations = Mutex(RevocationList())
 
     public init(
-        manager: StateManager, table: WatchTable, cache: any StateCache, revocations: any RevocationStore, health: HubHealth,
-        work: AsyncStream<WatchTable.Work>, configuration: Configuration, now: @escaping @Sendable () -> Timestamp, logger: Logger
+        manager: StateManager, table: WatchTable, cache: any StateCache, revocations: any RevocationStore,
+        relay: OutboxRelay? = nil,
+        health: HubHealth, work: AsyncStream<WatchTable.Work>, configuration: Configuration,
+        now: @escaping @Sendable () -> Timestamp, logger: Logger
     ) {
         self.manager = manager
         self.table = table
         self.cache = cache
         self.revocations = revocations
+        self.relay = relay
         self.health = health
         self.work = work
         self.configuration = configuration
@@ -50,6 +55,7 @@ public final class HubLoop: Sendable {
         await withDiscardingTaskGroup { group in
             group.addTask { await self.keepTime() }
             group.addTask { await self.keepHouse() }
+            if let relay = self.relay { group.addTask { await relay.run() } }
             for await item in self.work {
                 if case .sweep = item, self.sweepIsDue.exchange(true, ordering: .relaxed) { continue }
                 group.addTask { await self.perform(item) }
@@ -97,7 +103,7 @@ public final class HubLoop: Sendable {
         case .sweep:
             // One answers for all that asked before it began.
             guard self.sweepIsDue.exchange(false, ordering: .relaxed) else { return }
-            await self.sweep()
+            await self.sweepAndMeasure()
         }
     }
 
@@ -110,13 +116,22 @@ public final class HubLoop: Sendable {
             do { try await Task.sleep(for: .seconds(1)) } catch { return }
             ticks += 1
             self.table.tick()
-            if self.health.delivery != .ok || ticks >= self.configuration.sweepSeconds {
-                ticks = 0
-                await self.sweep()
-                await self.refreshRevocations()
-            }
+            let interval = self.health.delivery == .ok ? self.configuration.sweepSeconds : 1
+            // A sweep takes a quarter of the time at most, however many flows there are.
+            guard .seconds(ticks) >= max(.seconds(interval), self.sweepTook * 4) else { continue }
+            ticks = 0
+            await self.sweepAndMeasure()
+            await self.refreshRevocations()
         }
     }
+
+    private func sweepAndMeasure() async {
+        let began = ContinuousClock.now
+        await self.sweep()
+        self.lastSweep.withLock { $0 = ContinuousClock.now - began }
+    }
+
+    private var sweepTook: Duration { self.lastSweep.withLock { $0 } }
 
     private func sweep() async {
         let flows = Array(Set(self.table.watchedFlows()).union(self.cache.flows()))
@@ -133,9 +148,7 @@ public final class HubLoop: Sendable {
                     try await self.manager.raiseEpoch(now: self.now())
                     return
                 }
-                for head in heads where self.cache.record(of: head.flow, atLeast: 0).map({ $0.version < head.version }) == true {
-                    _ = try await self.manager.freshRecord(of: head.flow)
-                }
+                for head in heads { self.cache.remove(head.flow, below: head.version) }
             }
         } catch {
             self.logger.warning("The version sweep failed", metadata: ["error": "\(error)"])

@@ -72,6 +72,14 @@ public final class MemoryStateCache: StateCache {
         }
     }
 
+    public func remove(_ flow: FlowID, below version: Version) {
+        self.cell(of: flow).shard.withLock { shard in
+            guard let known = shard.records.value(for: flow), known.version < version else { return }
+            shard.records.removeValue(for: flow)
+            shard.remember(flow, version)
+        }
+    }
+
     public func removeAll(epoch: Epoch) {
         for cell in self.cells {
             cell.shard.withLock { shard in

@@ -40,6 +40,13 @@ public struct MigrationRunner: Sendable {
         }
     }
 
+    /// - Throws: if a migration is missing.
+    public func check() async throws(PostgresError) {
+        guard let missing = try await self.status().first(where: { !$0.isApplied }) else { return }
+        throw PostgresError(
+            .schema, "the database lacks the migration \(missing.name); run `flowhub migrate`, or set FLOWHUB_MIGRATE=true")
+    }
+
     /// Applies what is missing. - Returns: the names of what was applied now.
     public func run() async throws(PostgresError) -> [String] {
         try await self.blocking { () throws(PostgresError) in

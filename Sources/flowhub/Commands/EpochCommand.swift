@@ -1,6 +1,5 @@
 import ArgumentParser
 import FlowCore
-import FlowEmbedded
 import Foundation
 import Logging
 
@@ -11,11 +10,13 @@ struct EpochCommand: AsyncParsableCommand {
         abstract: "Show or raise the name of the store's history.",
         discussion: """
             Raise the epoch after the store was restored to an older copy: every client is then told that its place is lost and \
-            gets a snapshot, and no version means two things. It may be done while the hub runs.
+            gets a snapshot, and no version means two things. It may be done while the hub runs. The store is the Postgres \
+            database that DATABASE_URL names, or the folder of the embedded one.
 
             EXAMPLES
               flowhub epoch show
               flowhub epoch bump --data /var/lib/flowhub
+              DATABASE_URL=postgres://hub@db/hub flowhub epoch bump
 
             EXIT CODES: 0 done; 1 the store cannot be opened; 2 wrong usage.
             """,
@@ -27,16 +28,24 @@ struct EpochCommand: AsyncParsableCommand {
                 "Folder of the embedded store. (environment: FLOWHUB_DATA; default: ./flowhub-data)", valueName: "dir"))
         var data: String?
 
-        func open() throws -> SQLiteFlowStore {
-            let directory = self.data ?? HubOptions.environment("FLOWHUB_DATA") ?? HubConfiguration().dataDirectory
-            guard FileManager.default.fileExists(atPath: directory) else {
-                throw CommandFailure(.refused, "There is no store in \(directory). Name its folder with --data.")
+        /// The store that a hub with this environment would use. It is never made or migrated here.
+        func open() async throws -> HubStore {
+            var configuration = try HubConfiguration.fromEnvironment()
+            configuration.migrates = false
+            if let data = self.data {
+                configuration.dataDirectory = data
+                configuration.postgres = nil
+            }
+            let directory = configuration.dataDirectory
+            guard configuration.postgres != nil || FileManager.default.fileExists(atPath: directory) else {
+                throw CommandFailure(
+                    .refused, "There is no store in \(directory). Name its folder with --data, or set DATABASE_URL.")
             }
             do {
                 let logger = Logger(label: "flowhub") { _ in LineLogHandler(logLevel: .warning, format: .text) }
-                return try SQLiteFlowStore(directory: directory, now: SystemClock.now(), logger: logger)
+                return try await HubStore.open(configuration, logger: logger)
             } catch {
-                throw CommandFailure(.refused, "The store in \(directory) cannot be opened. \(error)")
+                throw CommandFailure(.refused, "The store cannot be opened. \(error)")
             }
         }
     }
@@ -46,8 +55,8 @@ struct EpochCommand: AsyncParsableCommand {
         @OptionGroup var location: Location
 
         func run() async throws {
-            let store = try self.location.open()
-            print(store.epoch)
+            let store = try await self.location.open()
+            print(store.flows.epoch)
             await store.close()
         }
     }
@@ -57,9 +66,9 @@ struct EpochCommand: AsyncParsableCommand {
         @OptionGroup var location: Location
 
         func run() async throws {
-            let store = try self.location.open()
+            let store = try await self.location.open()
             do {
-                print(try await store.raiseEpoch(from: store.epoch, now: SystemClock.now()))
+                print(try await store.flows.raiseEpoch(from: store.flows.epoch, now: SystemClock.now()))
             } catch {
                 await store.close()
                 throw CommandFailure(.refused, "The epoch could not be raised. \(error)")

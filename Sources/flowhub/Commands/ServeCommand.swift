@@ -1,6 +1,5 @@
 import ArgumentParser
 import FlowCore
-import FlowEmbedded
 import FlowHTTP
 import Foundation
 import Logging
@@ -14,7 +13,8 @@ struct ServeCommand: AsyncParsableCommand {
         abstract: "Run the hub.",
         discussion: """
             With nothing configured the hub keeps its flows in ./flowhub-data, listens on http://127.0.0.1:8080 and serves \
-            everybody on this machine. Settings come from the environment: `flowhub settings` lists them.
+            everybody on this machine. With DATABASE_URL they are in Postgres, and any number of hubs on one database are one. \
+            Settings come from the environment: `flowhub settings` lists them.
 
             SIGTERM and SIGINT end it: every stream is closed at a moment of its own within FLOWHUB_DRAIN_SECONDS, then the \
             process exits with 0. A second signal ends it at once.
@@ -22,6 +22,7 @@ struct ServeCommand: AsyncParsableCommand {
             EXAMPLES
               flowhub serve
               flowhub serve --port 9000 --data /var/lib/flowhub
+              DATABASE_URL=postgres://hub@db/hub flowhub serve
               FLOWHUB_JWT_KEY=$(cat key) flowhub serve --host 0.0.0.0
 
             EXIT CODES: 0 ended by a signal; 1 could not start or go on; 2 wrong usage or setting.
@@ -39,12 +40,7 @@ struct ServeCommand: AsyncParsableCommand {
     var data: String?
 
     func run() async throws {
-        var configuration: HubConfiguration
-        do {
-            configuration = try HubConfiguration(environment: ProcessInfo.processInfo.environment)
-        } catch {
-            throw CommandFailure(.usage, "\(error)")
-        }
+        var configuration = try HubConfiguration.fromEnvironment()
         if let host = self.host { configuration.http.host = host }
         if let port = self.port {
             guard (0...65_535).contains(port) else { throw CommandFailure(.usage, "--port is a number from 0 to 65535.") }
@@ -57,11 +53,12 @@ struct ServeCommand: AsyncParsableCommand {
         let logger = Self.logger(configuration)
         #if DEBUG
         Self.plantFaults()
+        Self.armFailpoint()
         #endif
-        let hub: EmbeddedHub
+        let hub: Hub
         do {
             let isOpen = configuration.access.isOpen
-            hub = try await EmbeddedHub(configuration, logger: logger) { host, port in
+            hub = try await Hub(configuration, logger: logger) { host, port in
                 Self.announce(host: host, port: port, isOpen: isOpen, logger: logger)
             }
         } catch let error as AccessConfigurationError {
@@ -76,10 +73,10 @@ struct ServeCommand: AsyncParsableCommand {
         do {
             try await group.run()
         } catch {
-            await hub.store.close()
+            await hub.close()
             throw CommandFailure(.refused, "The hub cannot go on. \(Self.explain(error, configuration))")
         }
-        await hub.store.close()
+        await hub.close()
         logger.notice("Stopped")
     }
 
@@ -140,6 +137,14 @@ struct ServeCommand: AsyncParsableCommand {
     private static func plantFaults() {
         guard let names = ProcessInfo.processInfo.environment["FLOWHUB_FAULTS"] else { return }
         PlantedFault.plant(names.split(separator: ",").compactMap { PlantedFault(name: String($0)) })
+    }
+
+    /// Lets a process die at a place that a test names: SIGKILL, the first time that it gets there.
+    private static func armFailpoint() {
+        guard let name = ProcessInfo.processInfo.environment["FLOWHUB_FAILPOINT"], let chosen = Failpoint(rawValue: name) else {
+            return
+        }
+        Failpoint.arm { place in if place == chosen { kill(getpid(), SIGKILL) } }
     }
     #endif
 }

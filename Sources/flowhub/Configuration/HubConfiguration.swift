@@ -1,5 +1,6 @@
 import FlowCore
 import FlowHTTP
+import FlowPostgres
 
 /// Everything that can be set. The values here are the defaults; ``Setting/all`` names the keys.
 struct HubConfiguration {
@@ -7,6 +8,12 @@ struct HubConfiguration {
     var streams = StreamConfiguration()
     var access = AccessConfiguration()
     var loop = HubLoop.Configuration()
+    /// Postgres, where the truth is; the embedded store if there is none.
+    var postgres: PostgresSettings?
+    /// Whether `serve` brings the database's schema up to date before it listens.
+    var migrates = true
+    /// Whether commits are noted until a bus has taken them: `auto` if one reaches other instances.
+    var outbox = "auto"
     /// Where the embedded store keeps its files.
     var dataDirectory = "./flowhub-data"
     /// This process's name in the registry; made up at the start unless given.
@@ -27,6 +34,11 @@ struct HubConfiguration {
     /// - Parameter environment: names that begin with FLOWHUB_ and are no setting are refused, since they are typing
     ///   errors most of the time.
     init(environment: [String: String]) throws {
+        if let url = environment["DATABASE_URL"], !url.isEmpty {
+            self.postgres = PostgresSettings(url: url)
+            // Without a bus between the instances it is the sweep that delivers what another one took.
+            self.loop.sweepSeconds = 1
+        }
         for setting in Setting.all {
             guard let text = environment[setting.key] else { continue }
             try setting.apply(&self, text)

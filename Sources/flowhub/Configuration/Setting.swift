@@ -1,5 +1,6 @@
 import FlowCore
 import FlowHTTP
+import FlowPostgres
 
 /// One key of the configuration: its name, what it means, its default and how its text is read.
 struct Setting: Sendable {
@@ -12,7 +13,9 @@ struct Setting: Sendable {
     let apply: @Sendable (inout HubConfiguration, String) throws -> Void
 
     /// Read by the client commands and not by the server.
-    static let forCommands: Set<String> = ["FLOWHUB_URL", "FLOWHUB_TOKEN", "FLOWHUB_TEST_FULL", "FLOWHUB_FAULTS"]
+    static let forCommands: Set<String> = [
+        "FLOWHUB_URL", "FLOWHUB_TOKEN", "FLOWHUB_TEST_FULL", "FLOWHUB_FAULTS", "FLOWHUB_FAILPOINT",
+    ]
 
     // MARK: Kinds
 
@@ -78,6 +81,28 @@ struct Setting: Sendable {
             case "false", "0", "no", "off": configuration[keyPath: path] = false
             default: throw HubConfiguration.Invalid(key: key, problem: "must be true or false, not \"\(text)\"")
             }
+        }
+    }
+
+    /// Without it the hub keeps everything in ``HubConfiguration/dataDirectory``.
+    static let databaseURL = Setting(
+        key: "DATABASE_URL",
+        summary: "Postgres, as postgres://user:password@host/database?sslmode=verify-full or in libpq's own form.",
+        standard: "", range: "text", isSecret: true
+    ) { configuration, url in configuration.postgres?.url = url }
+
+    static func postgresNumber(
+        _ key: String, _ path: any WritableKeyPath<PostgresSettings, Int> & Sendable, _ range: ClosedRange<Int>, _ summary: String
+    ) -> Setting {
+        Setting(
+            key: key, summary: summary, standard: "\(PostgresSettings(url: "")[keyPath: path])",
+            range: "\(range.lowerBound) to \(range.upperBound)", isSecret: false
+        ) { configuration, text in
+            guard let value = Int(text), range.contains(value) else {
+                throw HubConfiguration.Invalid(
+                    key: key, problem: "must be a whole number from \(range.lowerBound) to \(range.upperBound), not \"\(text)\"")
+            }
+            configuration.postgres?[keyPath: path] = value
         }
     }
 

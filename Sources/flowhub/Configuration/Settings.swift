@@ -1,10 +1,11 @@
 import FlowCore
 import FlowHTTP
+import FlowPostgres
 
 extension Setting {
     /// Every key that the server reads, in the order of the documentation.
     static let all: [Setting] =
-        Self.listening + Self.storage + Self.access + Self.streams + Self.requests + Self.retention + Self.logging
+        Self.listening + Self.storage + Self.postgres + Self.access + Self.streams + Self.requests + Self.retention + Self.logging
 
     private static let listening: [Setting] = [
         .text("FLOWHUB_HOST", \.http.host, "Address to listen on. Without a key only a loopback address is accepted."),
@@ -18,7 +19,28 @@ extension Setting {
         .text("FLOWHUB_DATA", \.dataDirectory, "Folder of the embedded store."),
         .number(
             "FLOWHUB_CACHE_BYTES", \.cacheBytes, 1_048_576...1_099_511_627_776, "Memory for states that are kept for reading."),
-        .number("FLOWHUB_SWEEP_SECONDS", \.loop.sweepSeconds, 1...3_600, "Between two version sweeps when all is well."),
+        .number(
+            "FLOWHUB_SWEEP_SECONDS", \.loop.sweepSeconds, 1...3_600, "Between two version sweeps when all is well.",
+            standard: "15; with Postgres and no bus between the instances 1"),
+    ]
+
+    private static let postgres: [Setting] = [
+        .databaseURL,
+        .postgresNumber("FLOWHUB_PG_CONNECT_SECONDS", \.connectSeconds, 1...300, "To reach one address of the database."),
+        .postgresNumber(
+            "FLOWHUB_PG_STATEMENT_SECONDS", \.statementSeconds, 1...3_600,
+            "What a statement may take; the database stops it then."),
+        .postgresNumber("FLOWHUB_PG_LOCK_SECONDS", \.lockSeconds, 1...3_600, "To wait for a lock in the database."),
+        .postgresNumber(
+            "FLOWHUB_PG_ACQUIRE_SECONDS", \.acquireSeconds, 1...3_600, "To wait for a free connection. Over it: 503."),
+        .postgresNumber(
+            "FLOWHUB_PG_CHANGE_CONNECTIONS", \.changeConnections, 1...16, "Connections that write, one batch at a time each."),
+        .postgresNumber("FLOWHUB_PG_READ_CONNECTIONS", \.readConnections, 1...64, "Connections for states, heads and lists."),
+        .postgresNumber("FLOWHUB_PG_PAGE_CONNECTIONS", \.pageConnections, 1...64, "Connections for pages of history."),
+        .flag("FLOWHUB_MIGRATE", \.migrates, "Whether `serve` brings the database's schema up to date before it listens."),
+        .choice(
+            "FLOWHUB_OUTBOX", \.outbox, ["auto", "on", "off"],
+            "Whether commits are noted in the database until the bus has taken them; auto: if a bus reaches other instances."),
     ]
 
     private static let access: [Setting] = [

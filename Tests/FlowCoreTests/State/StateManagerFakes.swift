@@ -102,6 +102,12 @@ final class FakeStore: FlowStore {
 }
 
 final class FakeCache: StateCache {
+    func remove(_ flow: FlowID, below version: Version) {
+        self.state.withLock { state in
+            if let record = state.records[flow], record.version < version { state.records[flow] = nil }
+        }
+    }
+
     struct State {
         var epoch: Epoch?
         var records: [FlowID: FlowRecord] = [:]

@@ -10,7 +10,10 @@ final class FakeBus: EventBus {
 
     let state = Mutex(State())
 
-    func publish(_ messages: [BusMessage]) { self.state.withLock { $0.published += messages } }
+    func publish(_ messages: [BusMessage], taken: (@Sendable () -> Void)?) {
+        self.state.withLock { $0.published += messages }
+        taken?()
+    }
     func attach(_ sink: any BusSink) {}
     func subscribe(to flow: FlowID) { self.state.withLock { $0.subscribed.append(flow) } }
     func unsubscribe(from flow: FlowID) { self.state.withLock { $0.unsubscribed.append(flow) } }

@@ -42,6 +42,20 @@ public enum StateCacheContract {
             cache.put(try Self.record("a", 1), epoch: Self.new)
             #expect(try cache.record(of: flow("a"), atLeast: 0)?.version == 1)
         },
+        Case("What is known to be old is dropped, and does not come back") { cache in
+            cache.removeAll(epoch: Self.old)
+            let id = try flow("a")
+            cache.put(try Self.record("a", 3), epoch: Self.old)
+            cache.remove(id, below: 3)
+            #expect(cache.record(of: id, atLeast: 0)?.version == 3)
+            cache.remove(id, below: 5)
+            #expect(cache.record(of: id, atLeast: 0) == nil)
+            // A load that was under way.
+            cache.put(try Self.record("a", 4), epoch: Self.old)
+            #expect(cache.record(of: id, atLeast: 0) == nil)
+            cache.put(try Self.record("a", 5), epoch: Self.old)
+            #expect(cache.record(of: id, atLeast: 0)?.version == 5)
+        },
         Case("Tombstones are kept like any flow") { cache in
             cache.removeAll(epoch: Self.old)
             cache.put(try Self.record("a", 3, deleted: true), epoch: Self.old)

@@ -4,11 +4,10 @@ import FlowHTTP
 import Foundation
 import Logging
 
-/// A hub on its embedded defaults: SQLite in a folder, everything else in this process. The one place that names concrete
-/// types.
-struct EmbeddedHub {
+/// A hub of this process: the one place that names concrete types.
+struct Hub {
     let server: HubServer
-    let store: SQLiteFlowStore
+    private let store: HubStore
 
     /// - Throws: what keeps the hub from starting, in words for whoever started it.
     init(
@@ -17,11 +16,8 @@ struct EmbeddedHub {
         let verifier = try await TokenVerifier(configuration.access)
         let cors = try CORSPolicy(origins: configuration.access.corsOrigins)
         let now = SystemClock.now
+        let store = try await HubStore.open(configuration, logger: logger)
 
-        var storeConfiguration = SQLiteFlowStore.Configuration()
-        storeConfiguration.changes = configuration.http.changeLimits
-        let store = try SQLiteFlowStore(
-            directory: configuration.dataDirectory, configuration: storeConfiguration, now: now(), logger: logger)
         let bus = InProcessBus()
         var cacheLimits = MemoryStateCache.Limits()
         cacheLimits.bytes = configuration.cacheBytes
@@ -31,13 +27,15 @@ struct EmbeddedHub {
         let health = HubHealth()
 
         let (work, workFeed) = AsyncStream.makeStream(of: WatchTable.Work.self)
-        let table = WatchTable(bus: bus, epoch: store.epoch) { workFeed.yield($0) }
+        let table = WatchTable(bus: bus, epoch: store.flows.epoch) { workFeed.yield($0) }
         bus.attach(table)
         let manager = StateManager(
-            store: store, cache: cache, transients: transients, bus: bus, counters: counters, health: health
+            store: store.flows, cache: cache, transients: transients, bus: bus, outbox: store.outbox, counters: counters,
+            health: health
         ) { table.reset(to: $0) }
+        let relay = store.outbox.map { OutboxRelay(outbox: $0, manager: manager, bus: bus, logger: logger) }
         let hubLoop = HubLoop(
-            manager: manager, table: table, cache: cache, revocations: store, health: health, work: work,
+            manager: manager, table: table, cache: cache, revocations: store.flows, relay: relay, health: health, work: work,
             configuration: configuration.loop, now: now, logger: logger)
 
         self.store = store
@@ -45,10 +43,12 @@ struct EmbeddedHub {
             instance: configuration.instance, version: FlowHub.version, http: configuration.http, streams: configuration.streams,
             dependencies: HubServer.Dependencies(
                 manager: manager, table: table, hubLoop: hubLoop, health: health, registry: MemoryConnectionRegistry(),
-                revocations: store, locks: MemoryLockService(fencing: store), counters: counters, verifier: verifier, cors: cors,
-                now: now),
+                revocations: store.flows, locks: store.locks, counters: counters, verifier: verifier, cors: cors, now: now),
             logger: logger, onListening: onListening)
     }
+
+    /// After the server has ended: writes what is under way and lets go of the store.
+    func close() async { await self.store.close() }
 }
 
 /// The wall clock. Everything else is told what time it is.

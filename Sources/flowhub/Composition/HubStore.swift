@@ -1,0 +1,44 @@
+import FlowCore
+import FlowEmbedded
+import FlowHTTP
+import FlowPostgres
+import Logging
+
+/// The truth of a hub: Postgres if `DATABASE_URL` names one, else SQLite in a folder; with what else is kept there.
+struct HubStore {
+    let flows: any FlowStore & FencingSequence & RevocationStore
+    let locks: any LockService
+    let outbox: (any Outbox)?
+    let close: @Sendable () async -> Void
+
+    static func open(_ configuration: HubConfiguration, logger: Logger) async throws -> HubStore {
+        if let settings = configuration.postgres {
+            return try await Self.postgres(settings, configuration, logger: logger)
+        }
+        var store = SQLiteFlowStore.Configuration()
+        store.changes = configuration.http.changeLimits
+        let flows = try SQLiteFlowStore(
+            directory: configuration.dataDirectory, configuration: store, now: SystemClock.now(), logger: logger)
+        return HubStore(flows: flows, locks: MemoryLockService(fencing: flows), outbox: nil, close: { await flows.close() })
+    }
+
+    private static func postgres(
+        _ settings: PostgresSettings, _ configuration: HubConfiguration, logger: Logger
+    ) async throws -> HubStore {
+        let runner = MigrationRunner(settings, logger: logger)
+        if configuration.migrates {
+            _ = try await runner.run()
+        } else {
+            try await runner.check()
+        }
+        var store = PostgresFlowStore.Configuration()
+        store.changes = configuration.http.changeLimits
+        // No bus reaches other instances yet, so `auto` is off: the sweep delivers.
+        store.usesOutbox = configuration.outbox == "on"
+        let flows = try await PostgresFlowStore.open(
+            settings, configuration: store, now: SystemClock.now(), logger: logger)
+        return HubStore(
+            flows: flows, locks: PostgresLockService(flows), outbox: store.usesOutbox ? PostgresOutbox(flows) : nil,
+            close: { await flows.close() })
+    }
+}
