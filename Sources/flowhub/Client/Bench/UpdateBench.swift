@@ -96,7 +96,9 @@ final class UpdateBench {
         guard self.phase != .over else { return }
         self.changes += 1
         self.sentAt[index] = NIODeadline.now().uptimeNanoseconds
-        let flow = self.plan.target.flow(index % self.plan.flows)
+        // With more flows than publishers any of them may be next; else a publisher keeps to its own.
+        let isAny = self.plan.flows > self.publishers.count
+        let flow = self.plan.target.flow(isAny ? Int.random(in: 0..<self.plan.flows) : index % self.plan.flows)
         let body = "{\"status\":\"running\",\"n\":\(self.changes),\"m\":\"\(self.filler)\"}"
         self.publishers[index].send(.PATCH, "/v1/flows/\(flow)/state", ByteBuffer(string: body))
     }
