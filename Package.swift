@@ -55,6 +55,7 @@ let package = Package(
             name: "FlowPostgres",
             dependencies: [
                 "FlowCore", "CPostgres",
+                .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "Logging", package: "swift-log"),
             ],

@@ -143,8 +143,7 @@ final class PoolDriver {
 
     private func retire(_ index: Int) {
         self.slots[index].machine.close()
-        self.slots[index].connection = nil
-        self.slots[index].lease = nil
+        self.slots[index].disconnect()
     }
 
     /// Closed, and nothing is under way any more.
@@ -187,9 +186,7 @@ final class PoolDriver {
     private func lose(_ index: Int) {
         let flights = self.slots[index].flights
         self.slots[index].flights = []
-        self.slots[index].connection = nil
-        self.slots[index].lease = nil
-        self.slots[index].hasUnsent = false
+        self.slots[index].disconnect()
         self.slots[index].machine.lost(self.clock.now, jitter: .random(in: 0...1))
         for flight in flights {
             if let failure = flight.failure, !failure.isFatal, failure.code != .connection {

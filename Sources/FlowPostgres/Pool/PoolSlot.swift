@@ -1,13 +1,26 @@
+import DequeModule
+
 /// One connection of the pool with what is under way on it. Confined to the driver's thread.
 struct PoolSlot {
     /// A unit that was sent and is not answered yet.
     struct Flight {
+        /// Whose a result is.
+        enum Part {
+            case unit
+            /// The pool's own, like the time limits.
+            case pool
+            case preparation(sql: String)
+        }
+
         var unit: PoolUnit
+        /// What the coming results are, in order.
+        var parts: Deque<Part>
         var results: [ResultSet] = []
         var failure: PostgresError?
-        /// Leading results that belong to the pool, not to the unit.
-        var skips: Int
     }
+
+    /// Statements that are kept prepared on one connection.
+    private static let maximumPrepared = 200
 
     let share: PoolShare
     var machine: SlotMachine
@@ -16,6 +29,10 @@ struct PoolSlot {
     var flights: [Flight] = []
     var lease: LeaseTicket?
     var hasUnsent = false
+    /// Names of prepared statements, by their SQL. Only where the connection is a server process of our own: a pooler would
+    /// look for them in another one.
+    private var prepared: [String: String] = [:]
+    private var preparedCount = 0
 
     init(share: PoolShare, now: ContinuousClock.Instant) {
         self.share = share
@@ -25,17 +42,44 @@ struct PoolSlot {
     var isLive: Bool { self.connection != nil }
     var isFree: Bool { self.isLive && self.lease == nil && self.flights.count < self.share.depth }
 
+    /// The connection is gone.
+    mutating func disconnect() {
+        self.connection = nil
+        self.lease = nil
+        self.hasUnsent = false
+        self.prepared = [:]
+        self.preparedCount = 0
+    }
+
     /// Sends a unit. - Returns: whether the connection took it.
     mutating func send(_ unit: PoolUnit, limits: Statement) -> Bool {
         guard let connection = self.connection else { return false }
+        var flight = Flight(unit: unit, parts: [])
         // On a leased connection the holder's own BEGIN comes first; see ``PoolLease``.
-        let addsLimits = self.mode == .pooled && self.lease == nil
-        if addsLimits, !connection.send(limits) { return false }
-        for statement in unit.statements where !connection.send(statement) { return false }
+        if self.mode == .pooled, self.lease == nil {
+            guard connection.send(limits) else { return false }
+            flight.parts.append(.pool)
+        }
+        for statement in unit.statements {
+            guard self.send(statement, on: connection, &flight) else { return false }
+        }
         guard connection.sync() else { return false }
-        self.flights.append(Flight(unit: unit, skips: addsLimits ? 1 : 0))
+        self.flights.append(flight)
         self.hasUnsent = true
         return true
+    }
+
+    private mutating func send(_ statement: Statement, on connection: PostgresConnection, _ flight: inout Flight) -> Bool {
+        flight.parts.append(.unit)
+        guard self.mode == .direct, statement.isWorthPreparing else { return connection.send(statement) }
+        if let name = self.prepared[statement.sql] { return connection.send(statement, preparedAs: name) }
+        guard self.preparedCount < Self.maximumPrepared else { return connection.send(statement) }
+        self.preparedCount += 1
+        let name = "flowhub_\(self.preparedCount)"
+        self.prepared[statement.sql] = name
+        flight.parts[flight.parts.count - 1] = .preparation(sql: statement.sql)
+        flight.parts.append(.unit)
+        return connection.prepare(statement, as: name) && connection.send(statement, preparedAs: name)
     }
 
     /// Takes in what the server said. - Returns: the units that are done; `nil` if the connection is lost.
@@ -56,14 +100,7 @@ struct PoolSlot {
                 done.append(self.flights.removeFirst())
             case .result(let result):
                 separators = 0
-                let error = result.error(on: connection)
-                if let error {
-                    if self.flights[0].failure == nil { self.flights[0].failure = error }
-                } else if self.flights[0].skips > 0 {
-                    self.flights[0].skips -= 1
-                } else {
-                    self.flights[0].results.append(result)
-                }
+                self.take(result, result.error(on: connection))
             }
         }
         if !isThere || connection.isBroken {
@@ -72,6 +109,16 @@ struct PoolSlot {
             return nil
         }
         return done
+    }
+
+    private mutating func take(_ result: ResultSet, _ error: PostgresError?) {
+        let part = self.flights[0].parts.popFirst()
+        if let error {
+            if self.flights[0].failure == nil { self.flights[0].failure = error }
+            if case .preparation(let sql) = part { self.prepared[sql] = nil }
+        } else if case .unit = part {
+            self.flights[0].results.append(result)
+        }
     }
 
     /// Units that were done when the connection was found to be lost.

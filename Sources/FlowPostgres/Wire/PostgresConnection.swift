@@ -77,6 +77,20 @@ final class PostgresConnection: @unchecked Sendable {
         }
     }
 
+    /// Queues the preparation of a statement under a name of this connection's.
+    func prepare(_ statement: Statement, as name: String) -> Bool {
+        statement.parameters.withPointers { count, types, _, _, _ in
+            PQsendPrepare(self.handle, name, statement.sql, count, types) == 1
+        }
+    }
+
+    /// Queues a statement that was prepared.
+    func send(_ statement: Statement, preparedAs name: String) -> Bool {
+        statement.parameters.withPointers { count, _, values, lengths, formats in
+            PQsendQueryPrepared(self.handle, name, count, values, lengths, formats, 1) == 1
+        }
+    }
+
     /// Queues one statement.
     func send(_ statement: Statement) -> Bool {
         statement.parameters.withPointers { count, types, values, lengths, formats in

@@ -10,6 +10,9 @@ struct Statement: Sendable {
         self.sql = sql
         self.parameters = parameters
     }
+
+    /// Whether planning it costs enough to keep the plan: BEGIN and its like have none.
+    var isWorthPreparing: Bool { self.parameters.count > 0 }
 }
 
 /// Parameters in the server's binary format, gathered in one buffer. Text and JSON travel as they are, so that nothing has to
