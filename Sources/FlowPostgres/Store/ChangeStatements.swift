@@ -47,6 +47,7 @@ enum ChangeStatements {
         parameters.add(records.map(\.head.status.rawValue))
         parameters.add(records.map(\.head.account))
         parameters.add(records.map(\.head.updatedAt))
+        parameters.add(records.map(\.head.updatedAt.minutes))
         parameters.add(records.map(\.fence))
         parameters.add(records.map(\.state))
         parameters.add(batch.newEvents.map(\.flow.rawValue))
@@ -79,8 +80,8 @@ enum ChangeStatements {
     private static let writeFlows = """
         WITH \(StoreSQL.meta),
         want AS MATERIALIZED (
-            SELECT w.* FROM meta m, unnest($2, $3, $4, $5, $6, $7, $8, $9, $10)
-                AS w (id, base, version, reset_version, status, account, updated_at, fence, state)
+            SELECT w.* FROM meta m, unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+                AS w (id, base, version, reset_version, status, account, updated_at, changed_minute, fence, state)
             WHERE m.epoch = $1 AND m.same
         ),
         locked AS MATERIALIZED (
@@ -88,7 +89,7 @@ enum ChangeStatements {
         ),
         updated AS (
             UPDATE flows f SET version = w.version, reset_version = w.reset_version, status = w.status,
-                updated_at = w.updated_at, fence = w.fence, state = w.state,
+                updated_at = w.updated_at, changed_minute = w.changed_minute, fence = w.fence, state = w.state,
                 created_at = CASE WHEN f.deleted_at IS NOT NULL AND w.status <> 'deleted' THEN w.updated_at ELSE f.created_at END,
                 deleted_at = CASE WHEN w.status = 'deleted' THEN w.updated_at END
             FROM want w JOIN locked l ON l.id = w.id AND l.version = w.base
@@ -97,8 +98,9 @@ enum ChangeStatements {
         ),
         inserted AS (
             INSERT INTO flows
-                (id, client_account_id, status, version, reset_version, created_at, updated_at, deleted_at, fence, state)
-            SELECT id, account, status, version, reset_version, updated_at, updated_at,
+                (id, client_account_id, status, version, reset_version, created_at, updated_at, changed_minute, deleted_at,
+                fence, state)
+            SELECT id, account, status, version, reset_version, updated_at, updated_at, changed_minute,
                 CASE WHEN status = 'deleted' THEN updated_at END, fence, state
             FROM want WHERE base = 0 ORDER BY id
             ON CONFLICT (id) DO NOTHING
@@ -107,7 +109,7 @@ enum ChangeStatements {
         done AS MATERIALIZED (SELECT id FROM updated UNION ALL SELECT id FROM inserted),
         events AS (
             INSERT INTO flow_events (flow_id, version, type, created_at, payload)
-            SELECT e.* FROM unnest($11, $12, $13, $14, $15) AS e (flow_id, version, type, created_at, payload)
+            SELECT e.* FROM unnest($12, $13, $14, $15, $16) AS e (flow_id, version, type, created_at, payload)
             WHERE e.flow_id IN (SELECT id FROM done)
         )
         """

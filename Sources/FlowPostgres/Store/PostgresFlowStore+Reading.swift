@@ -77,7 +77,10 @@ extension PostgresFlowStore {
             parameters.add(after ?? "")
             conditions.append("id > $\(parameters.count)")
         case .changed(let since, let after):
-            order = "updated_at, id"
+            // The index has the minute; within it the sort is a small one.
+            order = "changed_minute, updated_at, id"
+            parameters.add(since.minutes)
+            conditions.append("changed_minute >= $\(parameters.count)")
             parameters.add(since)
             parameters.add(after?.rawValue ?? "")
             conditions.append("(updated_at, id) > ($\(parameters.count - 1), $\(parameters.count))")

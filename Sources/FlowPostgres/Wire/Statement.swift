@@ -131,6 +131,9 @@ extension Timestamp {
     /// 2000-01-01 in milliseconds since 1970: where the server's times begin.
     private static let postgresEpoch: Int64 = 946_684_800_000
 
+    /// Since 1970, rounded down.
+    var minutes: Int64 { (self.milliseconds - (self.milliseconds < 0 ? 59_999 : 0)) / 60_000 }
+
     var postgresMicroseconds: Int64 { (self.milliseconds - Self.postgresEpoch) * 1_000 }
 
     init(postgresMicroseconds: Int64) {
