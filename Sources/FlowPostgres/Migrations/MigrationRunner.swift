@@ -3,7 +3,8 @@ import Foundation
 public import Logging
 
 /// Brings the schema up to date. Any number of instances may do it at once: an advisory lock, held by a transaction, lets one
-/// after the other in, so it works through a pooler as well.
+/// after the other in, so it works through a pooler as well. It is tried for, never waited for: who waits in a statement has a
+/// snapshot, and an index that is built beside its table waits for every snapshot.
 ///
 /// Works on connections of its own that block, on a queue of its own.
 public struct MigrationRunner: Sendable {
@@ -21,6 +22,8 @@ public struct MigrationRunner: Sendable {
     /// How long a statement may wait for a lock on a table in use: while it waits, everybody behind it does.
     private static let tableLockSeconds = 2
     private static let maximumTries = 60
+    /// How long another instance may take for its migrations.
+    private static let turnSeconds = 3_600.0
 
     public init(_ settings: PostgresSettings, migrations: [Migration] = Migration.all, logger: Logger) {
         self.settings = settings
@@ -50,13 +53,25 @@ public struct MigrationRunner: Sendable {
     /// Applies what is missing. - Returns: the names of what was applied now.
     public func run() async throws(PostgresError) -> [String] {
         try await self.blocking { () throws(PostgresError) in
+            // A look first: a hub whose user may not change the schema must be able to start on one that is up to date.
+            if try Self.plan(PostgresConnection(self.settings)).pending(of: self.migrations).isEmpty { return [] }
             var applied: [String] = []
             var tries = 0
+            let start = Date()
             while true {
                 do throws(PostgresError) {
                     let connection = try PostgresConnection(self.settings)
-                    while let name = try self.step(connection) { applied.append(name) }
-                    return applied
+                    while true {
+                        switch try self.step(connection) {
+                        case .applied(let name): applied.append(name)
+                        case .nothingLeft: return applied
+                        case .notMyTurn:
+                            guard Date().timeIntervalSince(start) < Self.turnSeconds else {
+                                throw PostgresError(.timeout, "another instance has been migrating for an hour")
+                            }
+                            Thread.sleep(forTimeInterval: .random(in: 0.05...0.3))
+                        }
+                    }
                 } catch {
                     // A table in use is tried for again, since those who use it come first.
                     tries += 1
@@ -68,21 +83,33 @@ public struct MigrationRunner: Sendable {
         }
     }
 
-    /// Applies the next one. - Returns: its name; `nil` if nothing is left to do.
-    private func step(_ connection: PostgresConnection) throws(PostgresError) -> String? {
+    private enum Step {
+        case applied(String)
+        case nothingLeft
+        case notMyTurn
+    }
+
+    /// Applies the next one.
+    private func step(_ connection: PostgresConnection) throws(PostgresError) -> Step {
         try connection.execute(
             """
             BEGIN;
             SET LOCAL statement_timeout = 0;
-            SET LOCAL lock_timeout = '15min';
-            SET LOCAL idle_in_transaction_session_timeout = 0;
-            SELECT pg_advisory_xact_lock(\(Self.lockKey));
+            SET LOCAL idle_in_transaction_session_timeout = 0
+            """)
+        let turn = try connection.execute(Statement("SELECT pg_try_advisory_xact_lock(\(Self.lockKey))"))
+        guard turn.first?.bool(0) == true else {
+            try connection.execute("ROLLBACK")
+            return .notMyTurn
+        }
+        try connection.execute(
+            """
             CREATE TABLE IF NOT EXISTS schema_migrations (
                 name text PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now());
             """)
         guard let next = try Self.plan(connection).pending(of: self.migrations).first else {
             try connection.execute("COMMIT")
-            return nil
+            return .nothingLeft
         }
         do throws(PostgresError) {
             if let index = next.concurrentIndex {
@@ -103,7 +130,7 @@ public struct MigrationRunner: Sendable {
         _ = try connection.execute(Statement("INSERT INTO schema_migrations (name, sha256) VALUES ($1, $2)", parameters))
         try connection.execute("COMMIT")
         self.logger.notice("Applied a migration", metadata: ["name": "\(next.name)"])
-        return next.name
+        return .applied(next.name)
     }
 
     /// Beside the transaction that holds the lock: it has no snapshot while it waits, so this does not wait for it.

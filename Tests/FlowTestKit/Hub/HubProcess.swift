@@ -120,8 +120,9 @@ public final class HubProcess: Sendable {
 
     /// Runs another command of the binary on this hub's data folder, to its end.
     public func command(_ arguments: [String]) async throws -> (exit: ChildProcess.Exit, output: String, errors: String) {
-        let process = try ChildProcess(
-            self.binary, arguments, environment: ["FLOWHUB_DATA": self.dataFolder], folder: self.folder.path)
+        var environment = self.state.read { $0.environment }
+        environment["FLOWHUB_DATA"] = self.dataFolder
+        let process = try ChildProcess(self.binary, arguments, environment: environment, folder: self.folder.path)
         do {
             let exit = try await process.waitForExit()
             return (exit, process.output, process.errorOutput)

@@ -19,25 +19,28 @@ public final class EventStreamClient: Sendable {
         var parser = EventStreamParser()
         /// Bytes after which the client hangs up, wherever that is.
         var bytesLeft: Int?
+        var port: Int
         /// Up to where ``next(_:within:where:)`` has looked.
         var looked = 0
     }
 
     public let name: String
     public let target: StreamTarget
-    private let port: Int
     private let options: WireConnection.Options
-    private let state = Watched(State())
+    private let state: Watched<State>
     private let wire = Watched<WireConnection?>(nil)
 
     public init(
         _ target: StreamTarget, port: Int, name: String = "subscriber", options: WireConnection.Options = .init()
     ) {
         self.target = target
-        self.port = port
+        self.state = Watched(State(port: port))
         self.name = name
         self.options = options
     }
+
+    /// The next connection goes to another hub.
+    public func move(to port: Int) { self.state.change { $0.port = port } }
 
     deinit { self.wire.value?.close() }
 
@@ -67,7 +70,7 @@ public final class EventStreamClient: Sendable {
             return state.log.connections.count - 1
         }
         do {
-            let wire = try await WireConnection.open(port: self.port, options: self.options) { [state] bytes in
+            let wire = try await WireConnection.open(port: self.state.read { $0.port }, options: self.options) { [state] bytes in
                 Self.take(bytes, ofConnection: number, state)
             } closed: { [state] error in
                 Self.end(error.map { .failed("\($0)") } ?? .byServer, ofConnection: number, state)

@@ -19,6 +19,8 @@ public struct SeededRandom: RandomNumberGenerator, Sendable {
 
     public mutating func number(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &self) }
 
+    public mutating func any<Choice>(of choices: [Choice]) -> Choice { choices[Int.random(in: choices.indices, using: &self)] }
+
     /// - Parameter choices: what may come, with how often.
     public mutating func pick<Choice>(_ choices: [(Choice, Int)]) -> Choice {
         var left = Int.random(in: 0..<choices.reduce(0) { $0 + $1.1 }, using: &self)

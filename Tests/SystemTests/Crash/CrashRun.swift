@@ -1,0 +1,120 @@
+import FlowCore
+import FlowTestKit
+
+/// Writers and subscribers at work while something is killed again and again; afterwards what each of them was told is held
+/// against what the store has.
+struct CrashRun: Sendable {
+    /// On one store; a client may be with any of them, and with another after each loss.
+    let hubs: [HubProcess]
+    var flows = ["orders-0", "orders-1", "orders-2"]
+    var writers = 9
+    /// What each subscriber watches.
+    var targets: [StreamTarget]
+    /// Acknowledgements between two crashes: some dozens, another number each time.
+    var pause = 60...400
+    /// How often ``crash`` is done.
+    var crashes: Int
+    /// The run goes on until so many orders were acknowledged.
+    var orders = 0
+    /// Kills something and brings it back.
+    let crash: @Sendable (_ random: inout SeededRandom) async throws -> Void
+
+    private enum Part: Sendable {
+        case writer(KillWriter)
+        case subscriber
+        case killer
+    }
+
+    /// - Returns: what was broken.
+    func run(seed: UInt64) async throws -> [Violation] {
+        var random = SeededRandom(seed: seed)
+        let acknowledged = Watched(0)
+        let isOver = Watched(false)
+        let writers = (0..<self.writers).map { number in
+            KillWriter(
+                name: "writer-\(number)", flows: self.flows, hubs: self.hubs, acknowledged: acknowledged, random: random.fork())
+        }
+        let clients = self.targets.enumerated().map { number, target in
+            EventStreamClient(target, port: self.hubs[number % self.hubs.count].port, name: "subscriber \(number) of \(target)")
+        }
+        let killerRandom = random.fork()
+        let done = try await withThrowingTaskGroup(of: Part.self) { group in
+            for writer in writers {
+                group.addTask {
+                    var writer = writer
+                    try await writer.run { isOver.value }
+                    return .writer(writer)
+                }
+            }
+            for client in clients {
+                group.addTask {
+                    await self.keepConnected(client) { isOver.value }
+                    return .subscriber
+                }
+            }
+            group.addTask {
+                defer { isOver.change { $0 = true } }
+                try await self.keepCrashing(killerRandom, acknowledged)
+                return .killer
+            }
+            var done: [KillWriter] = []
+            for try await part in group { if case .writer(let writer) = part { done.append(writer) } }
+            return done
+        }
+        return try await self.judge(done, clients)
+    }
+
+    private func keepConnected(_ client: EventStreamClient, until isOver: @Sendable () -> Bool) async {
+        while !isOver() {
+            if !client.isConnected {
+                if let hub = self.hubs.randomElement() { client.move(to: hub.port) }
+                // Refused while the hub is away.
+                try? await client.connect()
+            }
+            _ = try? await client.waitUntil("the end", within: .milliseconds(20)) { $0.isConnected ? nil : () }
+        }
+    }
+
+    private func keepCrashing(_ random: SeededRandom, _ acknowledged: Watched<Int>) async throws {
+        var random = random
+        for _ in 0..<self.crashes {
+            let goal = acknowledged.value + random.number(self.pause)
+            try await acknowledged.wait(for: "\(goal) acknowledgements", within: .seconds(90)) { $0 >= goal ? () : nil }
+            try await self.crash(&random)
+        }
+        let goal = max(acknowledged.value + 100, self.orders)
+        try await acknowledged.wait(for: "\(goal) acknowledgements", within: .seconds(600)) { $0 >= goal ? () : nil }
+    }
+
+    // MARK: Judgement
+
+    private func judge(_ writers: [KillWriter], _ clients: [EventStreamClient]) async throws -> [Violation] {
+        let api = self.hubs[0].api
+        var facts = StreamChecker.Facts(journals: [:], oldest: [:], epochs: [try await ModelRun.epoch(self.hubs[0], "show")])
+        var violations: [Violation] = []
+        var places: [String: [JSONText: [Version]]] = [:]
+        for flow in self.flows {
+            let history = try await api.history(of: flow) ?? (0, [])
+            let journal = FlowJournal(flow: flow, envelopes: history.events)
+            facts.journals[flow] = journal
+            facts.oldest[flow] = 1
+            places[flow] = KillWriter.places(in: journal)
+            violations += StoreChecker.check(journal, version: history.version, events: history.events)
+        }
+        for writer in writers { violations += writer.check(against: places) }
+        let heads = facts.journals.mapValues(\.version)
+        for client in clients {
+            if !client.isConnected { try await client.connect() }
+            // The checker says more about one that does not get there.
+            _ = try? await client.waitUntil("the end of the flows") { ModelSubscriber.isAt(heads, $0, client.target) ? () : nil }
+            violations += StreamChecker.check(client.log, of: client.target, by: client.name, facts)
+            client.disconnect()
+        }
+        return violations
+    }
+}
+
+extension [Violation] {
+    /// The first of them, for a message.
+    var listing: String { self.prefix(10).map { "\n  \($0)" }.joined() }
+}

@@ -1,0 +1,114 @@
+import FlowCore
+import FlowTestKit
+import Testing
+
+/// What is in the way between a hub and its database: every wait has an end, and the answer says what is wrong.
+@Suite(.serialized, .postgres()) struct PoolerTests {
+    /// Nobody may wait longer than the limits set here allow.
+    private static let limits = [
+        "FLOWHUB_PG_STATEMENT_SECONDS": "2", "FLOWHUB_PG_LOCK_SECONDS": "1", "FLOWHUB_PG_ACQUIRE_SECONDS": "1",
+    ]
+
+    private static func refused(_ hub: HubProcess, _ flow: String, within limit: Duration) async throws {
+        let start = ContinuousClock.now
+        let reply = try await hub.call(
+            "PATCH", "/v1/flows/\(flow)/state", headers: [("Content-Type", "application/json")], body: #"{"n":1}"#)
+        #expect(reply.status == 503, "\(reply.text)")
+        #expect(reply.header("retry-after") != nil || reply.problemCode == "outcome_unknown")
+        #expect(reply.json.member("detail")?.stringValue?.isEmpty == false)
+        #expect(ContinuousClock.now - start < limit)
+    }
+
+    @Test("a statement that blocks", arguments: PostgresHubs.Route.allCases)
+    func blocked(_ route: PostgresHubs.Route) async throws {
+        let server = try SharedPostgres.server
+        try await PostgresHubs.running(1, on: server, by: route, Self.limits) { hubs in
+            #expect(try await hubs[0].api.put("job", try jsonText(#"{"n":0}"#)).isAcknowledged)
+            let database = try #require(try await Self.database(of: "job", on: server))
+            let folder = try TemporaryFolder()
+            defer { folder.remove() }
+            try Postgres.give(folder.path)
+            let holder = try Postgres.start(
+                "psql",
+                [
+                    "-X", "-d", server.url(database), "-c",
+                    "BEGIN; SELECT FROM flows WHERE id = 'job' FOR UPDATE; SELECT pg_sleep(60)",
+                ],
+                folder: folder.path)
+            do {
+                try await eventually("the row to be locked") {
+                    try await server.query(
+                        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND wait_event = 'PgSleep'",
+                        in: database) == "1"
+                }
+                try await Self.refused(hubs[0], "job", within: .seconds(6))
+                // Reads go on, and so does everything when the row is free again.
+                #expect(try await hubs[0].api.state(of: "job")?.state.string == #"{"n":0}"#)
+            } catch {
+                await holder.destroy()
+                throw error
+            }
+            await holder.destroy()
+            try await eventually("the row to be free") {
+                _ = try await server.query(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()",
+                    in: database)
+                return try await hubs[0].api.patch("job", try jsonText(#"{"n":2}"#)).isAcknowledged
+            }
+        }
+    }
+
+    /// The database that holds this flow.
+    private static func database(of flow: String, on server: PostgresServer) async throws -> String? {
+        let names = try await server.query("SELECT datname FROM pg_database WHERE datname LIKE 'test_%'", in: "postgres")
+        for name in names.split(separator: "\n").map({ String($0) }).reversed() {
+            let isThere = try? await server.query("SELECT count(*) FROM flows WHERE id = '\(flow)'", in: name)
+            if isThere == "1" { return name }
+        }
+        return nil
+    }
+
+    @Test("a pooler whose connections are all taken, and one that is gone and comes back")
+    func pooler() async throws {
+        let server = try SharedPostgres.server
+        let url = try await server.createDatabase()
+        // An index that is built beside its table takes two connections.
+        try await PostgresHubs.start(1, server.url(url), [:]) { hubs in #expect(hubs[0].isRunning) }
+        try await PgBouncer.running(before: server, poolSize: 1) { bouncer in
+            try await PostgresHubs.start(1, bouncer.url(url), Self.limits) { hubs in
+                let api = hubs[0].api
+                #expect(try await api.put("job", try jsonText(#"{"n":0}"#)).isAcknowledged)
+                let stream = EventStreamClient(.flow("job"), port: hubs[0].port)
+                try await stream.connect()
+                _ = try await stream.next(event: "caught_up")
+                let folder = try TemporaryFolder()
+                defer { folder.remove() }
+                try Postgres.give(folder.path)
+                let holder = try Postgres.start(
+                    "psql", ["-X", "-d", bouncer.url(url), "-c", "SELECT pg_sleep(8)"], folder: folder.path)
+                try await eventually("the pool to be taken") {
+                    try await server.query(
+                        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(8)%' AND wait_event = 'PgSleep'",
+                        in: url)
+                        == "1"
+                }
+                try await Self.refused(hubs[0], "job", within: .seconds(8))
+                _ = try await holder.waitForExit(within: .seconds(20))
+                try await eventually("writes to work again", within: .seconds(15)) {
+                    try await api.patch("job", try jsonText(#"{"n":1}"#)).isAcknowledged
+                }
+                try await bouncer.kill()
+                try await Self.refused(hubs[0], "job", within: .seconds(6))
+                #expect(stream.isConnected)
+                try await bouncer.start()
+                try await eventually("writes to work again", within: .seconds(15)) {
+                    try await api.patch("job", try jsonText(#"{"n":2}"#)).isAcknowledged
+                }
+                try await stream.waitUntil("the last update") { log in
+                    log.events("state_update").last?.json.member("updates")?.string == #"{"n":2}"# ? () : nil
+                }
+                #expect(stream.log.connections.count == 1)
+            }
+        }
+    }
+}
