@@ -10,6 +10,7 @@ final class Mailbox<Message: Sendable>: Sendable {
     private struct State: Sendable {
         var messages: [Message] = []
         var isAwake = false
+        var isClosed = false
     }
 
     private let state = Mutex(State())
@@ -24,15 +25,29 @@ final class Mailbox<Message: Sendable>: Sendable {
 
     deinit { _ = Glibc.close(self.descriptor) }
 
-    func send(_ message: Message) {
-        let mustWake = self.state.withLock { state in
+    /// - Returns: whether it will be received; `false` after ``close()``.
+    @discardableResult
+    func send(_ message: Message) -> Bool {
+        let (isTaken, mustWake) = self.state.withLock { state in
+            if state.isClosed { return (false, false) }
             state.messages.append(message)
             defer { state.isAwake = true }
-            return !state.isAwake
+            return (true, !state.isAwake)
         }
-        guard mustWake else { return }
-        var one: UInt64 = 1
-        _ = Glibc.write(self.descriptor, &one, 8)
+        if mustWake {
+            var one: UInt64 = 1
+            _ = Glibc.write(self.descriptor, &one, 8)
+        }
+        return isTaken
+    }
+
+    /// Takes nothing any more. - Returns: what was sent and not received.
+    func close() -> [Message] {
+        self.state.withLock { state in
+            state.isClosed = true
+            defer { state.messages = [] }
+            return state.messages
+        }
     }
 
     /// Everything that was sent since, in order. For the one thread that waits on ``descriptor``.

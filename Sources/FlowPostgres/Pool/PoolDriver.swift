@@ -19,7 +19,8 @@ final class PoolDriver {
     private var leaseQueue: [(share: PoolShare, deadline: ContinuousClock.Instant, answer: LeaseAnswer)] = []
     private var nextLease: UInt64 = 1
     private var lastFailure = PostgresError(.connection, "the database was not reached yet")
-    private var closing: CheckedContinuation<Void, Never>?
+    /// Who waits for the end; empty while nobody has asked for it.
+    private var closing: [CheckedContinuation<Void, Never>] = []
     private var isClosed = false
 
     private typealias LeaseAnswer = CheckedContinuation<Result<LeaseTicket, PostgresError>, Never>
@@ -54,6 +55,7 @@ final class PoolDriver {
             self.flush()
             self.wait()
         }
+        for message in self.mailbox.close() { Self.refuse(message) }
     }
 
     // MARK: Waiting
@@ -92,9 +94,9 @@ final class PoolDriver {
     private func take(_ message: DriverMessage) {
         switch message {
         case .unit(let unit):
-            if self.closing == nil { self.queues[unit.share.rawValue].append(unit) } else { Self.refuse(unit, .poolClosed) }
+            if self.closing.isEmpty { self.queues[unit.share.rawValue].append(unit) } else { Self.refuse(unit, .poolClosed) }
         case .lease(let share, let deadline, let answer):
-            if self.closing == nil {
+            if self.closing.isEmpty {
                 self.leaseQueue.append((share, deadline, answer))
             } else {
                 answer.resume(returning: .failure(.poolClosed))
@@ -130,7 +132,7 @@ final class PoolDriver {
     }
 
     private func close(_ answer: CheckedContinuation<Void, Never>) {
-        self.closing = answer
+        self.closing.append(answer)
         for share in PoolShare.allCases {
             for unit in self.queues[share.rawValue] { Self.refuse(unit, .poolClosed) }
             self.queues[share.rawValue] = []
@@ -148,17 +150,17 @@ final class PoolDriver {
 
     /// Closed, and nothing is under way any more.
     private func endIfIdle() {
-        guard let closing = self.closing, self.slots.allSatisfy({ $0.flights.isEmpty }) else { return }
+        guard !self.closing.isEmpty, self.slots.allSatisfy({ $0.flights.isEmpty }) else { return }
         for index in self.slots.indices { self.retire(index) }
         self.isClosed = true
-        self.closing = nil
-        closing.resume()
+        for waiter in self.closing { waiter.resume() }
+        self.closing = []
     }
 
     // MARK: Connections
 
     private func connectWhatRests() {
-        guard self.closing == nil else { return }
+        guard self.closing.isEmpty else { return }
         let now = self.clock.now
         for index in self.slots.indices where self.slots[index].machine.tick(now) == .connect {
             self.connector.connect(slot: index, reportTo: self.mailbox)
@@ -169,7 +171,7 @@ final class PoolDriver {
         let done = self.slots[index].receive()
         for flight in done ?? self.slots[index].finished { Self.answer(flight) }
         self.slots[index].finished = []
-        if done == nil { self.lose(index) } else if self.closing != nil { self.endIfIdle() }
+        if done == nil { self.lose(index) } else if !self.closing.isEmpty { self.endIfIdle() }
     }
 
     private func flush() {
@@ -192,7 +194,7 @@ final class PoolDriver {
             if let failure = flight.failure, !failure.isFatal, failure.code != .connection {
                 // The server said that it undid this one before the connection went.
                 flight.unit.answer.resume(returning: .failure(PoolFailure(error: failure, mayHaveHappened: false)))
-            } else if flight.unit.isRepeatable, !flight.unit.wasRepeated, self.closing == nil {
+            } else if flight.unit.isRepeatable, !flight.unit.wasRepeated, self.closing.isEmpty {
                 var unit = flight.unit
                 unit.wasRepeated = true
                 self.queues[unit.share.rawValue].insert(unit, at: 0)
@@ -201,7 +203,7 @@ final class PoolDriver {
                 flight.unit.answer.resume(returning: .failure(PoolFailure(error: error, mayHaveHappened: true)))
             }
         }
-        if self.closing != nil { self.endIfIdle() }
+        if !self.closing.isEmpty { self.endIfIdle() }
     }
 
     // MARK: Units
@@ -276,6 +278,16 @@ final class PoolDriver {
             flight.unit.answer.resume(returning: .failure(PoolFailure(error: failure, mayHaveHappened: failure.isFatal)))
         } else {
             flight.unit.answer.resume(returning: .success(flight.results))
+        }
+    }
+
+    /// Answers whoever came after the end.
+    static func refuse(_ message: DriverMessage) {
+        switch message {
+        case .unit(let unit), .leasedUnit(_, let unit): Self.refuse(unit, .poolClosed)
+        case .lease(_, _, let answer): answer.resume(returning: .failure(.poolClosed))
+        case .close(let answer): answer.resume()
+        case .leaseEnded, .connected, .connectFailed: break
         }
     }
 

@@ -15,7 +15,7 @@ public final class PostgresPool: Sendable {
 
     /// Refuses what is new, waits for what is under way, and closes the connections.
     public func close() async {
-        await withCheckedContinuation { self.mailbox.send(.close($0)) }
+        await withCheckedContinuation { self.tell(.close($0)) }
     }
 
     /// Runs statements as one transaction that commits with the last of them.
@@ -24,7 +24,7 @@ public final class PostgresPool: Sendable {
         _ share: PoolShare, _ statements: [Statement], isRepeatable: Bool
     ) async throws(PoolFailure) -> [ResultSet] {
         let result = await withCheckedContinuation { answer in
-            self.mailbox.send(
+            self.tell(
                 .unit(
                     PoolUnit(
                         share: share, statements: statements, isRepeatable: isRepeatable, deadline: self.deadline, answer: answer)
@@ -39,7 +39,7 @@ public final class PostgresPool: Sendable {
         _ share: PoolShare, _ body: (borrowing PoolLease) async throws(PoolFailure) -> Value
     ) async throws(PoolFailure) -> Value {
         let deadline = ContinuousClock.now + .seconds(self.settings.acquireSeconds)
-        let given = await withCheckedContinuation { self.mailbox.send(.lease(share, deadline: deadline, $0)) }
+        let given = await withCheckedContinuation { self.tell(.lease(share, deadline: deadline, $0)) }
         let ticket: LeaseTicket
         switch given {
         case .success(let granted): ticket = granted
@@ -62,12 +62,16 @@ public final class PostgresPool: Sendable {
         _ ticket: LeaseTicket, _ share: PoolShare, _ statements: [Statement]
     ) async throws(PoolFailure) -> [ResultSet] {
         let result = await withCheckedContinuation { answer in
-            self.mailbox.send(
+            self.tell(
                 .leasedUnit(
                     ticket,
                     PoolUnit(share: share, statements: statements, isRepeatable: false, deadline: self.deadline, answer: answer)))
         }
         return try result.get()
+    }
+
+    private func tell(_ message: DriverMessage) {
+        if !self.mailbox.send(message) { PoolDriver.refuse(message) }
     }
 
     /// Every unit is answered by then: it waits for a connection and a lock, and runs.

@@ -1,0 +1,106 @@
+import FlowTestKit
+import Foundation
+import Testing
+
+@testable import FlowPostgres
+
+/// The schema's steps: as they stand in the folder, refused where they do not fit, and over a database that is in use.
+@Suite(.serialized, .postgres()) struct MigrationTests {
+    @Test("the binary has exactly the files of the folder")
+    func files() throws {
+        let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../../migrations")
+        let names = try FileManager.default.contentsOfDirectory(atPath: folder.path).filter { $0.hasSuffix(".sql") }.sorted()
+        #expect(Migration.all.map { $0.name + ".sql" } == names)
+        for migration in Migration.all {
+            let text = try String(contentsOf: folder.appendingPathComponent(migration.name + ".sql"), encoding: .utf8)
+            #expect(migration.sql == text)
+            #expect(migration.sha256.count == 64)
+        }
+    }
+
+    @Test("a changed file and one that comes too late are refused, and newer ones are left alone")
+    func plans() throws {
+        let one = Migration(name: "0001_a", bytes: Array("SELECT 1".utf8))
+        let two = Migration(name: "0002_b", bytes: Array("SELECT 2".utf8))
+        func pending(_ applied: [String: String]) throws -> [String] {
+            try MigrationPlan(applied: applied).pending(of: [one, two]).map(\.name)
+        }
+        #expect(try pending([:]) == ["0001_a", "0002_b"])
+        #expect(try pending(["0001_a": one.sha256]) == ["0002_b"])
+        #expect(try pending(["0001_a": one.sha256, "0002_b": two.sha256, "0003_c": "newer"]) == [])
+        #expect(throws: PostgresError.self) { try pending(["0001_a": "other"]) }
+        #expect(throws: PostgresError.self) { try pending(["0002_b": two.sha256]) }
+    }
+
+    @Test("a migration that fails leaves nothing, and says which one it was and why")
+    func failure() async throws {
+        let server = try SharedPostgres.server
+        let database = try await server.createDatabase()
+        let bad = Migration(name: "0001_bad", bytes: Array("CREATE TABLE half (n int); SELECT nonsense;".utf8))
+        let error = await #expect(throws: PostgresError.self) {
+            try await MigrationRunner(PostgresSettings(url: server.url(database)), migrations: [bad], logger: logger).run()
+        }
+        #expect(error?.description.contains("0001_bad") == true)
+        #expect(error?.description.contains("nonsense") == true)
+        #expect(try await server.query("SELECT to_regclass('half') IS NULL", in: database) == "t")
+    }
+
+    /// What an older service left, with many rows, and while it goes on writing.
+    @Test("older tables are taken over with their rows, while they are being written to")
+    func takeover() async throws {
+        let server = try SharedPostgres.server
+        let database = try await server.createDatabase()
+        let rows = TestScale.pick(50_000, full: 1_000_000)
+        try await server.query(
+            """
+            CREATE TABLE data_imports (id uuid PRIMARY KEY, client_account_id integer, discovery_flow_id uuid, file_name varchar(255),
+                source_type varchar(50), created_at timestamptz);
+            CREATE TABLE raw_import_records (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), client_account_id integer,
+                data_import_id uuid, raw_data jsonb, created_at timestamptz DEFAULT now());
+            INSERT INTO data_imports VALUES ('00000000-0000-0000-0000-000000000001', 7, gen_random_uuid(), 'a.csv', 'csv', now());
+            INSERT INTO raw_import_records (client_account_id, data_import_id, raw_data)
+            SELECT 7, '00000000-0000-0000-0000-000000000001', jsonb_build_object('n', n) FROM generate_series(1, \(rows)) n;
+            """, in: database)
+        let isOver = Watched(false)
+        let longest = try await withThrowingTaskGroup(of: Duration.self) { group in
+            group.addTask {
+                var longest = Duration.zero
+                while !isOver.value {
+                    let began = ContinuousClock.now
+                    try await server.query(
+                        "INSERT INTO raw_import_records (client_account_id, data_import_id, raw_data) VALUES (7, '00000000-0000-0000-0000-000000000001', '{}')",
+                        in: database)
+                    longest = max(longest, ContinuousClock.now - began)
+                }
+                return longest
+            }
+            group.addTask {
+                defer { isOver.change { $0 = true } }
+                _ = try await MigrationRunner(PostgresSettings(url: server.url(database)), logger: logger).run()
+                return .zero
+            }
+            return try await group.reduce(.zero) { max($0, $1) }
+        }
+        #expect(longest < .seconds(3), "a writer was locked out for \(longest)")
+        #expect(
+            try await server.query(
+                "SELECT count(*) >= \(rows), count(*) FILTER (WHERE is_sample) FROM raw_import_records", in: database) == "t|0")
+        #expect(
+            try await server.query(
+                "SELECT indisvalid FROM pg_index WHERE indexrelid = 'idx_raw_import_sample'::regclass", in: database) == "t")
+        #expect(
+            try await server.query("SELECT client_account_id, file_name, status IS NULL FROM data_imports", in: database)
+                == "7|a.csv|t")
+        // What an interrupted build left of the index is no obstacle.
+        try await server.query(
+            """
+            DELETE FROM schema_migrations WHERE name = '0003_import_samples';
+            UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'idx_raw_import_sample'::regclass
+            """, in: database)
+        let again = try await MigrationRunner(PostgresSettings(url: server.url(database)), logger: logger).run()
+        #expect(again == ["0003_import_samples"])
+        #expect(
+            try await server.query(
+                "SELECT indisvalid FROM pg_index WHERE indexrelid = 'idx_raw_import_sample'::regclass", in: database) == "t")
+    }
+}

@@ -1,0 +1,163 @@
+import FlowTestKit
+import Foundation
+import Testing
+
+@testable import FlowPostgres
+
+/// The pool on a real server: what travels, what is answered when connections die, and that nothing is left behind.
+@Suite(.serialized, .postgres()) struct PoolTests {
+    private func withPool(
+        _ change: (inout PostgresSettings) -> Void = { _ in }, _ body: (PostgresPool, PostgresServer) async throws -> Void
+    ) async throws {
+        let server = try SharedPostgres.server
+        var settings = PostgresSettings(url: server.url("postgres"))
+        change(&settings)
+        let pool = try PostgresPool(settings, logger: logger)
+        do {
+            try await body(pool, server)
+        } catch {
+            await pool.close()
+            throw error
+        }
+        await pool.close()
+    }
+
+    @Test("values come back as they were sent, both prepared and not")
+    func values() async throws {
+        try await self.withPool { pool, _ in
+            for _ in 0..<3 {
+                var parameters = ParameterList()
+                parameters.add("quotes ' \" \\ and ü, 𝄞, \u{1}")
+                parameters.add("")
+                parameters.add(Int64.min)
+                parameters.add(start)
+                parameters.add(["a,b", "{}", "", "\"x\""])
+                parameters.add([Int64.max, -1])
+                parameters.add([String]())
+                let row = try await pool.run(
+                    .reads,
+                    [
+                        Statement(
+                            "SELECT $1::text, $2::text, $3::int8, $4::timestamptz, array_to_string($5, '|'), $6[1] + $6[2], cardinality($7), NULL::text",
+                            parameters)
+                    ], isRepeatable: true)[0].first
+                let found = try #require(row)
+                #expect(found.text(0) == "quotes ' \" \\ and ü, 𝄞, \u{1}")
+                #expect(found.text(1) == "")
+                #expect(found.int64(2) == Int64.min)
+                #expect(found.time(3) == start)
+                #expect(found.text(4) == "a,b|{}||\"x\"")
+                #expect(found.int64(5) == Int64.max - 1)
+                #expect(found.int64(6) == 0)
+                #expect(found.isNull(7) && found.text(7) == nil)
+            }
+        }
+    }
+
+    @Test("an error is its unit's own, and says what it is")
+    func errors() async throws {
+        try await self.withPool { pool, _ in
+            func code(_ sql: String) async -> PostgresError.Code? {
+                do throws(PoolFailure) {
+                    _ = try await pool.run(.reads, [Statement(sql)], isRepeatable: true)
+                    return nil
+                } catch {
+                    #expect(!error.mayHaveHappened)
+                    return error.error.code
+                }
+            }
+            await withTaskGroup(of: Void.self) { group in
+                for number in 0..<60 {
+                    group.addTask {
+                        switch number % 3 {
+                        case 0: #expect(await code("SELECT 1") == nil)
+                        case 1: #expect(await code("SELECT 1 / 0") == .data)
+                        default: #expect(await code("SELECT FROM nowhere") == .schema)
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    @Test("a read whose connection is cut is done again; a change is not, and says so")
+    func cut() async throws {
+        try await self.withPool({ $0.readConnections = 1; $0.changeConnections = 1 }) { pool, server in
+            async let read = pool.run(.reads, [Statement("SELECT 7::int8, pg_sleep(1)")], isRepeatable: true)
+            async let change: String = {
+                do throws(PoolFailure) {
+                    _ = try await pool.run(.changes, [Statement("SELECT 8::int8, pg_sleep(1)")], isRepeatable: false)
+                    return "done"
+                } catch {
+                    return error.mayHaveHappened ? "unknown" : "not done"
+                }
+            }()
+            try await eventually("both to run") {
+                try await server.query(
+                    "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'", in: "postgres") == "2"
+            }
+            try await server.query(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'", in: "postgres")
+            #expect(try await read[0].first?.int64(0) == 7)
+            #expect(await change == "unknown")
+        }
+    }
+
+    @Test("a lease is one holder's, and a transaction that its holder gave up is undone")
+    func leases() async throws {
+        try await self.withPool({ $0.choreConnections = 1 }) { pool, server in
+            try await server.query("CREATE TABLE IF NOT EXISTS leased (n int); TRUNCATE leased", in: "postgres")
+            await withTaskGroup(of: Void.self) { group in
+                for number in 0..<10 {
+                    group.addTask {
+                        _ = try? await pool.withLease(.chores) { lease async throws(PoolFailure) in
+                            _ = try await lease.begin(then: [Statement("INSERT INTO leased VALUES (\(number))")])
+                            if number % 2 == 0 { throw PoolFailure(.contended) }
+                            _ = try await lease.run([Statement("COMMIT")])
+                        }
+                    }
+                }
+            }
+            #expect(try await server.query("SELECT count(*), sum(n) FROM leased", in: "postgres") == "5|25")
+        }
+    }
+
+    @Test("nobody waits for ever: a server that is away, a statement without an end")
+    func waits() async throws {
+        var settings = PostgresSettings(url: "postgres://nobody@127.0.0.1:1/none")
+        settings.acquireSeconds = 2
+        let pool = try PostgresPool(settings, logger: logger)
+        let began = ContinuousClock.now
+        await #expect(throws: PoolFailure.self) { try await pool.run(.reads, [Statement("SELECT 1")], isRepeatable: true) }
+        #expect(ContinuousClock.now - began < .seconds(4))
+        await pool.close()
+        try await self.withPool({ $0.statementSeconds = 1; $0.acquireSeconds = 1 }) { pool, _ in
+            do throws(PoolFailure) {
+                _ = try await pool.run(.reads, [Statement("SELECT pg_sleep(60)")], isRepeatable: true)
+                Issue.record("it ended")
+            } catch {
+                #expect(error.error.code == .timeout)
+            }
+        }
+    }
+
+    @Test("pools that are made and closed, with work under way or none, leave no connection and no file behind")
+    func teardown() async throws {
+        let server = try SharedPostgres.server
+        let before = ProcessFigures(of: getpid())?.openFiles ?? 0
+        for round in 0..<40 {
+            let pool = try PostgresPool(PostgresSettings(url: server.url("postgres")), logger: logger)
+            if round % 2 == 0 {
+                async let answer = pool.run(.reads, [Statement("SELECT pg_sleep(0.02)")], isRepeatable: true)
+                if round % 4 == 0 { _ = try await answer } else { _ = try? await answer }
+            }
+            await pool.close()
+            await #expect(throws: PoolFailure.self) { try await pool.run(.reads, [Statement("SELECT 1")], isRepeatable: true) }
+        }
+        try await eventually("connections to be gone") {
+            try await server.query(
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'flowhub'", in: "postgres") == "0"
+        }
+        try await eventually("files to be closed") { (ProcessFigures(of: getpid())?.openFiles ?? 0) <= before + 2 }
+    }
+}
