@@ -19,7 +19,7 @@ struct FlowHub: AsyncParsableCommand {
         subcommands: [
             ServeCommand.self, WatchCommand.self, PublishCommand.self, StateCommand.self, FlowsCommand.self,
             HistoryCommand.self, ConnectionsCommand.self, DisconnectCommand.self, TokenCommand.self, MigrateCommand.self,
-            EpochCommand.self, SettingsCommand.self, BenchCommand.self,
+            EpochCommand.self, DoctorCommand.self, SettingsCommand.self, BenchCommand.self,
         ])
 
     static func main() async {

@@ -82,7 +82,9 @@ import Testing
 
     @Test("a read whose connection is cut is done again; a change is not, and says so")
     func cut() async throws {
-        try await self.withPool({ $0.readConnections = 1; $0.changeConnections = 1 }) { pool, server in
+        try await self.withPool({
+            $0.readConnections = 1; $0.changeConnections = 1
+        }) { pool, server in
             async let read = pool.run(.reads, [Statement("SELECT 7::int8, pg_sleep(1)")], isRepeatable: true)
             async let change: String = {
                 do throws(PoolFailure) {
@@ -131,7 +133,9 @@ import Testing
         await #expect(throws: PoolFailure.self) { try await pool.run(.reads, [Statement("SELECT 1")], isRepeatable: true) }
         #expect(ContinuousClock.now - began < .seconds(4))
         await pool.close()
-        try await self.withPool({ $0.statementSeconds = 1; $0.acquireSeconds = 1 }) { pool, _ in
+        try await self.withPool({
+            $0.statementSeconds = 1; $0.acquireSeconds = 1
+        }) { pool, _ in
             do throws(PoolFailure) {
                 _ = try await pool.run(.reads, [Statement("SELECT pg_sleep(60)")], isRepeatable: true)
                 Issue.record("it ended")

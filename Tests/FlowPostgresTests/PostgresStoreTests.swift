@@ -132,7 +132,9 @@ import Testing
             try await outbox.collapse()
             #expect(try await count() == "2")
             try await server.query("UPDATE flow_outbox SET created_at = created_at - interval '2 seconds'", in: database)
-            let overdue = try await outbox.overdue(limit: 10).sorted { $0.record.head.flow.rawValue < $1.record.head.flow.rawValue }
+            let overdue = try await outbox.overdue(limit: 10).sorted {
+                $0.record.head.flow.rawValue < $1.record.head.flow.rawValue
+            }
             #expect(overdue.map(\.record.version) == [3, 1])
             #expect(overdue.map { $0.events.map(\.version) } == [[3], [1]])
             #expect(try await outbox.overdue(limit: 10).isEmpty, "it was given out just now")

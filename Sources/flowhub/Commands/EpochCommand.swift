@@ -1,7 +1,5 @@
 import ArgumentParser
 import FlowCore
-import Foundation
-import Logging
 
 /// `flowhub epoch`
 struct EpochCommand: AsyncParsableCommand {
@@ -22,37 +20,9 @@ struct EpochCommand: AsyncParsableCommand {
             """,
         subcommands: [Show.self, Bump.self], defaultSubcommand: Show.self)
 
-    struct Location: ParsableArguments {
-        @Option(
-            help: ArgumentHelp(
-                "Folder of the embedded store. (environment: FLOWHUB_DATA; default: ./flowhub-data)", valueName: "dir"))
-        var data: String?
-
-        /// The store that a hub with this environment would use. It is never made or migrated here.
-        func open() async throws -> HubStore {
-            var configuration = try HubConfiguration.fromEnvironment()
-            configuration.migrates = false
-            if let data = self.data {
-                configuration.dataDirectory = data
-                configuration.postgres = nil
-            }
-            let directory = configuration.dataDirectory
-            guard configuration.postgres != nil || FileManager.default.fileExists(atPath: directory) else {
-                throw CommandFailure(
-                    .refused, "There is no store in \(directory). Name its folder with --data, or set DATABASE_URL.")
-            }
-            do {
-                let logger = Logger(label: "flowhub") { _ in LineLogHandler(logLevel: .warning, format: .text) }
-                return try await HubStore.open(configuration, logger: logger)
-            } catch {
-                throw CommandFailure(.refused, "The store cannot be opened. \(error)")
-            }
-        }
-    }
-
     struct Show: AsyncParsableCommand {
         static let configuration = CommandConfiguration(commandName: "show", abstract: "Print the epoch.")
-        @OptionGroup var location: Location
+        @OptionGroup var location: StoreLocation
 
         func run() async throws {
             let store = try await self.location.open()
@@ -63,7 +33,7 @@ struct EpochCommand: AsyncParsableCommand {
 
     struct Bump: AsyncParsableCommand {
         static let configuration = CommandConfiguration(commandName: "bump", abstract: "Raise the epoch and print it.")
-        @OptionGroup var location: Location
+        @OptionGroup var location: StoreLocation
 
         func run() async throws {
             let store = try await self.location.open()

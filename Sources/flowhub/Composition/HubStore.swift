@@ -6,7 +6,7 @@ import Logging
 
 /// The truth of a hub: Postgres if `DATABASE_URL` names one, else SQLite in a folder; with what else is kept there.
 struct HubStore {
-    let flows: any FlowStore & FencingSequence & RevocationStore
+    let flows: any FlowStore & FencingSequence & RevocationStore & FlowArchive
     let locks: any LockService
     let outbox: (any Outbox)?
     let close: @Sendable () async -> Void

@@ -1,0 +1,36 @@
+/// Flows of all accounts as they lie in a store, to be carried into another one.
+public protocol FlowArchive: Sendable {
+    /// In the order of their ids, above `after`; tombstones included.
+    func archive(after: String?, limit: Int) async throws(StoreError) -> [ArchivedFlow]
+    /// Puts a flow with its history back, versions and times included, in one transaction.
+    /// - Parameter events: ascending and without a hole, the last at the flow's version.
+    func restore(_ flow: ArchivedFlow, events: [FlowEvent]) async throws(StoreError) -> RestoreOutcome
+}
+
+public struct ArchivedFlow: Hashable, Sendable {
+    public var record: FlowRecord
+    public var createdAt: Timestamp
+
+    public init(record: FlowRecord, createdAt: Timestamp) {
+        self.record = record
+        self.createdAt = createdAt
+    }
+}
+
+public enum RestoreOutcome: Hashable, Sendable {
+    case restored
+    /// The flow is there already, at the same version and with the same state.
+    case alreadyThere
+    /// Another flow of this id is there, at this version. It was not touched: a version must not mean two things.
+    case otherIsThere(Version)
+}
+
+extension ArchivedFlow {
+    /// What to say of a flow that is in the way.
+    package func outcome(beside there: FlowRecord) -> RestoreOutcome {
+        let isSame =
+            there.head.account == self.record.head.account && there.version == self.record.version
+            && there.state == self.record.state
+        return isSame ? .alreadyThere : .otherIsThere(there.version)
+    }
+}

@@ -1,0 +1,33 @@
+public import FlowCore
+import GRDB
+
+extension SQLiteFlowStore: FlowArchive {
+    public func archive(after: String?, limit: Int) async throws(StoreError) -> [ArchivedFlow] {
+        try await self.read { database in
+            let rows = try database.rows(
+                "SELECT \(Database.headColumns), fence, state, created_at FROM flows WHERE id > ? ORDER BY id LIMIT ?",
+                [(after ?? "").databaseValue, limit.databaseValue])
+            var flows: [ArchivedFlow] = []
+            while let row = try rows.next() {
+                let record = FlowRecord(
+                    head: try FlowHead(row), state: JSONText(stored: row[7]), fence: JSONText(stored: row[6]))
+                flows.append(ArchivedFlow(record: record, createdAt: Timestamp(milliseconds: row[8])))
+            }
+            return flows
+        }
+    }
+
+    public func restore(_ flow: ArchivedFlow, events: [FlowEvent]) async throws(StoreError) -> RestoreOutcome {
+        let epoch = self.epoch
+        return try await self.write { database in
+            try database.check(epoch)
+            let id = flow.record.head.flow
+            if let there = try database.flow(id) { return flow.outcome(beside: there) }
+            try database.insert(flow.record)
+            try database.run(
+                "UPDATE flows SET created_at = ? WHERE id = ?", [flow.createdAt.databaseValue, id.rawValue.databaseValue])
+            for event in events { try database.insert(event, of: id) }
+            return .restored
+        }
+    }
+}

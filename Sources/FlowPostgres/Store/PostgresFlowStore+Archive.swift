@@ -1,0 +1,93 @@
+public import FlowCore
+
+extension PostgresFlowStore: FlowArchive {
+    /// Events in one statement.
+    private static let restoreSlice = 1_000
+
+    public func archive(after: String?, limit: Int) async throws(StoreError) -> [ArchivedFlow] {
+        var parameters = ParameterList()
+        parameters.add(after ?? "")
+        parameters.add(limit)
+        let statement = Statement(
+            """
+            WITH \(StoreSQL.meta)
+            SELECT m.epoch, m.same, \(StoreSQL.record("f")), f.created_at FROM meta m
+            LEFT JOIN LATERAL (SELECT * FROM flows WHERE id > $1 ORDER BY id LIMIT $2) f ON true
+            ORDER BY f.id
+            """, parameters)
+        return try await self.read(.chores, statement) { result throws(PostgresError) in
+            var flows: [ArchivedFlow] = []
+            for row in result.rows {
+                guard let record = try row.record(at: 2) else { continue }
+                guard let createdAt = row.time(10) else { throw .unreadable }
+                flows.append(ArchivedFlow(record: record, createdAt: createdAt))
+            }
+            return flows
+        }
+    }
+
+    public func restore(_ flow: ArchivedFlow, events: [FlowEvent]) async throws(StoreError) -> RestoreOutcome {
+        let id = flow.record.head.flow
+        let epoch = self.epoch
+        do throws(PoolFailure) {
+            return try await self.pool.withLease(.chores) { lease async throws(PoolFailure) in
+                let found = try await lease.begin(then: [ChangeStatements.read([id], locking: true)])[0]
+                let there: FlowRecord?
+                do throws(PostgresError) {
+                    try found.check(epoch)
+                    there = try found.first?.record(at: 2)
+                } catch {
+                    throw PoolFailure(error)
+                }
+                if let there {
+                    _ = try await lease.run([Statement("ROLLBACK")])
+                    return flow.outcome(beside: there)
+                }
+                _ = try await lease.run([Self.insert(flow)])
+                for start in stride(from: 0, to: events.count, by: Self.restoreSlice) {
+                    let slice = events[start..<min(start + Self.restoreSlice, events.count)]
+                    _ = try await lease.run([Self.insert(slice, of: id)])
+                }
+                _ = try await lease.run([Statement("COMMIT")])
+                return .restored
+            }
+        } catch {
+            throw StoreError(error)
+        }
+    }
+
+    private static func insert(_ flow: ArchivedFlow) -> Statement {
+        let head = flow.record.head
+        var parameters = ParameterList()
+        parameters.add(head.flow.rawValue)
+        parameters.add(head.account)
+        parameters.add(head.status.rawValue)
+        parameters.add(head.version)
+        parameters.add(head.resetVersion)
+        parameters.add(flow.createdAt)
+        parameters.add(head.updatedAt)
+        parameters.add(head.updatedAt.minutes)
+        parameters.add([flow.record.fence])
+        parameters.add([flow.record.state])
+        return Statement(
+            """
+            INSERT INTO flows (id, client_account_id, status, version, reset_version, created_at, updated_at, changed_minute,
+                deleted_at, fence, state)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, CASE WHEN $3 = 'deleted' THEN $7 END, $9[1], $10[1])
+            """, parameters)
+    }
+
+    private static func insert(_ events: ArraySlice<FlowEvent>, of flow: FlowID) -> Statement {
+        var parameters = ParameterList()
+        parameters.add(flow.rawValue)
+        parameters.add(events.map(\.version))
+        parameters.add(events.map(\.type.rawValue))
+        parameters.add(events.map(\.createdAt))
+        parameters.add(events.map(\.payload))
+        return Statement(
+            """
+            INSERT INTO flow_events (flow_id, version, type, created_at, payload)
+            SELECT $1, e.* FROM unnest($2, $3, $4, $5) AS e (version, type, created_at, payload)
+            """, parameters)
+    }
+}

@@ -1,0 +1,74 @@
+import ArgumentParser
+import FlowCore
+
+/// `flowhub flows`
+struct FlowsCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "flows",
+        abstract: "List flows, or carry them from one store to another.",
+        discussion: """
+            Without a subcommand flows are listed. `export` and `import` work on a store itself, with all of its accounts: that of \
+            DATABASE_URL, or the folder of the embedded one.
+
+            EXAMPLES
+              flowhub flows --status running
+              flowhub flows export > flows.ndjson
+              DATABASE_URL=postgres://hub@db/hub flowhub flows import flows.ndjson
+
+            \(CommandFailure.exitCodes)
+            """,
+        subcommands: [FlowsListCommand.self, FlowsExportCommand.self, FlowsImportCommand.self],
+        defaultSubcommand: FlowsListCommand.self)
+}
+
+/// `flowhub flows list`
+struct FlowsListCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "list",
+        abstract: "List flows.",
+        discussion: """
+            Shows the first page of the flows that the token may see. --json prints each page as the hub sent it, one a line.
+
+            EXAMPLES
+              flowhub flows --status running
+              flowhub flows --all --json | jq -r '.flows[].flow_id'
+
+            \(CommandFailure.exitCodes)
+            """)
+
+    @OptionGroup var options: HubOptions
+
+    @Option(help: ArgumentHelp("Only flows with this status.", valueName: "s"))
+    var status: String?
+
+    @Flag(help: "All pages.")
+    var all = false
+
+    @Option(help: ArgumentHelp("Flows a page.", valueName: "n"))
+    var limit = 100
+
+    func run() async throws {
+        guard (1...1000).contains(self.limit) else { throw CommandFailure(.usage, "--limit takes 1 to 1000.") }
+        try await self.options.withClient { client in
+            let palette = Palette(isOn: Terminal.isColourful)
+            var table = TextTable(["FLOW", "STATUS", "VERSION", "UPDATED"])
+            var after: String?
+            repeat {
+                var target = "/v1/flows?limit=\(self.limit)"
+                if let status = self.status { target += "&status=\(HubURL.encoded(status))" }
+                if let place = after { target += "&after=\(HubURL.encoded(place))" }
+                let page = try await client.json(target)
+                let next = page.member("next").flatMap { $0.isNull ? nil : $0.stringValue ?? $0.string }
+                if self.options.json { try Terminal.show(page.string) }
+                for flow in page.member("flows")?.elements ?? [] {
+                    table.add(["flow_id", "status", "version", "updated_at"].map { flow.cell($0) })
+                }
+                if next == after { break }
+                after = next
+            } while self.all && after != nil
+            if self.options.json { return }
+            try Terminal.show(table.text(palette) { $0 == 1 ? palette.status($1) + $2.dropFirst($1.count) : $2 })
+            if after != nil { Terminal.say("There are more: --all shows them.") }
+        }
+    }
+}

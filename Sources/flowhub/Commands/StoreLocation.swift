@@ -1,0 +1,33 @@
+import ArgumentParser
+import FlowCore
+import Foundation
+import Logging
+
+/// Which store a command opens by itself, without a hub.
+struct StoreLocation: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Folder of the embedded store. (environment: FLOWHUB_DATA; default: ./flowhub-data)", valueName: "dir"))
+    var data: String?
+
+    /// The store that a hub with this environment would use. It is never made or migrated here.
+    func open() async throws -> HubStore {
+        var configuration = try HubConfiguration.fromEnvironment()
+        configuration.migrates = false
+        if let data = self.data {
+            configuration.dataDirectory = data
+            configuration.postgres = nil
+        }
+        let directory = configuration.dataDirectory
+        guard configuration.postgres != nil || FileManager.default.fileExists(atPath: directory) else {
+            throw CommandFailure(
+                .refused, "There is no store in \(directory). Name its folder with --data, or set DATABASE_URL.")
+        }
+        do {
+            let logger = Logger(label: "flowhub") { _ in LineLogHandler(logLevel: .warning, format: .text) }
+            return try await HubStore.open(configuration, logger: logger)
+        } catch {
+            throw CommandFailure(.refused, "The store cannot be opened. \(error)")
+        }
+    }
+}
