@@ -54,6 +54,21 @@ import Testing
         }
     }
 
+    @Test("a database that was put back to an older copy gets another epoch before anything is written")
+    func wentBack() async throws {
+        let server = try SharedPostgres.server
+        try await withStore(on: server) { store, database in
+            for number in 1...5 { _ = try await store.apply(Self.change("a", #"{"n":\#(number)}"#)) }
+            let before = store.epoch
+            try await server.query(
+                "UPDATE flows SET version = 3 WHERE id = 'a'; DELETE FROM flow_events WHERE version > 3", in: database)
+            await #expect(throws: StoreError.epochChanged) { try await store.apply(Self.change("a", #"{"n":40}"#)) }
+            #expect(store.epoch > before)
+            #expect(try await server.query("SELECT version FROM flows", in: database) == "3")
+            #expect(Self.version(try await store.apply(Self.change("a", #"{"n":40}"#))) == 4)
+        }
+    }
+
     @Test("one key at two instances at once, for flows old and new: done once")
     func keysAcrossInstances() async throws {
         let server = try SharedPostgres.server

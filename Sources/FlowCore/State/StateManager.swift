@@ -147,14 +147,13 @@ public final class StateManager: Sendable {
 
     /// Works under the store's present epoch and forgets whatever was in memory, if it is another one than before.
     public func refreshEpoch() async throws(StoreError) {
-        let before = self.store.epoch
-        let now = try await self.store.refreshEpoch()
-        if now != before { self.begin(now) }
+        self.begin(try await self.store.refreshEpoch())
     }
 
     /// The store went back in time: gives its history a new name, so that no version means two things.
-    public func raiseEpoch(now: Timestamp) async throws(StoreError) {
-        let raised = try await self.store.raiseEpoch(from: self.store.epoch, now: now)
+    /// - Parameter from: the epoch under which that was found. If it was raised since, that is enough.
+    public func raiseEpoch(from epoch: Epoch, now: Timestamp) async throws(StoreError) {
+        let raised = try await self.store.raiseEpoch(from: epoch, now: now)
         self.begin(raised)
     }
 

@@ -140,12 +140,13 @@ public final class HubLoop: Sendable {
             if flows.isEmpty { _ = try await self.manager.heads(of: []) }
             for start in stride(from: 0, to: flows.count, by: self.configuration.sweepSlice) {
                 let slice = Array(flows[start..<min(start + self.configuration.sweepSlice, flows.count)])
+                let epoch = self.manager.epoch
                 // Before the read: what is delivered while it is under way may be above its answer.
                 let delivered = self.table.delivered(slice)
                 let heads = try await self.manager.heads(of: slice)
                 if self.table.surveyed(slice, heads: heads, delivered: delivered) {
                     self.logger.error("The store is behind what was delivered; raising the epoch")
-                    try await self.manager.raiseEpoch(now: self.now())
+                    try await self.manager.raiseEpoch(from: epoch, now: self.now())
                     return
                 }
                 for head in heads { self.cache.remove(head.flow, below: head.version) }

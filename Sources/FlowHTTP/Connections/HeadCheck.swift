@@ -28,8 +28,12 @@ final class HeadCheck: ChannelInboundHandler, RemovableChannelHandler {
             return
         }
         // What follows knows no versions. A client of HTTP/1.0 takes the end of the connection for the end of the answer.
-        if !head.isKeepAlive { head.headers.replaceOrAdd(name: "connection", value: "close") }
-        context.fireChannelRead(self.wrapInboundOut(.head(head)))
+        if head.isKeepAlive {
+            context.fireChannelRead(data)
+        } else {
+            head.headers.replaceOrAdd(name: "connection", value: "close")
+            context.fireChannelRead(self.wrapInboundOut(.head(head)))
+        }
     }
 
     static func refusal(of head: HTTPRequestHead) -> Refusal? {

@@ -11,7 +11,7 @@ import Synchronization
 final class CommitLane: Sendable {
     struct Environment: Sendable {
         let pool: PostgresPool
-        let epoch: KnownEpoch
+        let keeper: EpochKeeper
         let limits: ChangeLimits
         let usesOutbox: Bool
         /// Told of every commit before anybody is answered.
@@ -51,8 +51,10 @@ final class CommitLane: Sendable {
 
     private func write(_ pending: [PendingChange]) async {
         let again: ArraySlice<PendingChange>
+        var seen: [FlowID: Version] = [:]
         do throws(PoolFailure) {
             let (batch, checked) = try await self.decide(pending)
+            seen = batch.rows.mapValues { $0.stored?.version ?? 0 }
             var stood: Set<FlowID> = []
             if !batch.dirtyRows.isEmpty || !checked.isEmpty {
                 let statement = ChangeStatements.write(batch, checked: checked, outbox: self.environment.usesOutbox)
@@ -69,7 +71,7 @@ final class CommitLane: Sendable {
                 return
             }
         }
-        if !again.isEmpty { await self.writeLocked(again) }
+        if !again.isEmpty { await self.writeLocked(again, seen: seen) }
     }
 
     /// Decides the changes from what is known, after reading what is not.
@@ -78,7 +80,7 @@ final class CommitLane: Sendable {
     private func decide(
         _ pending: [PendingChange]
     ) async throws(PoolFailure) -> (batch: ChangeBatch, checked: [(FlowID, Version)]) {
-        var batch = ChangeBatch(epoch: self.environment.epoch.value, limits: self.environment.limits)
+        var batch = ChangeBatch(epoch: self.environment.keeper.epoch, limits: self.environment.limits)
         var missing: Set<FlowID> = []
         self.known.withLock { known in
             for flow in Set(pending.map(\.change.flow)) {
@@ -100,17 +102,22 @@ final class CommitLane: Sendable {
     // MARK: Under locks
 
     /// Decides and writes under the flows' row locks, down to single changes where one spoils the others' transaction.
-    private func writeLocked(_ pending: ArraySlice<PendingChange>) async {
+    /// - Parameter seen: the versions that this process has seen of the flows.
+    private func writeLocked(_ pending: ArraySlice<PendingChange>, seen: [FlowID: Version]) async {
         var left = pending
         for _ in 0..<Self.maximumTries where !left.isEmpty {
             do throws(PoolFailure) {
-                left = try await self.transact(left)
+                left = try await self.transact(left, seen: seen)
             } catch {
+                if error.error == .wentBack {
+                    await self.raiseEpoch(left)
+                    return
+                }
                 let mayConcernOne = !error.mayHaveHappened && error.error.mayConcernOneOperation
                 if mayConcernOne, left.count > 1 {
                     let middle = left.startIndex + left.count / 2
-                    await self.writeLocked(left[..<middle])
-                    await self.writeLocked(left[middle...])
+                    await self.writeLocked(left[..<middle], seen: seen)
+                    await self.writeLocked(left[middle...], seen: seen)
                     return
                 }
                 guard mayConcernOne, error.error.code == .conflict else {
@@ -124,14 +131,20 @@ final class CommitLane: Sendable {
     }
 
     /// - Returns: what must be done again: another instance made its flow in this very moment.
-    private func transact(_ pending: ArraySlice<PendingChange>) async throws(PoolFailure) -> ArraySlice<PendingChange> {
+    private func transact(
+        _ pending: ArraySlice<PendingChange>, seen: [FlowID: Version]
+    ) async throws(PoolFailure) -> ArraySlice<PendingChange> {
         let flows = Set(pending.map(\.change.flow))
         let keys = Self.keys(of: pending)
         let environment = self.environment
         let (batch, checked, stood) = try await environment.pool.withLease(.changes) { lease async throws(PoolFailure) in
-            var batch = ChangeBatch(epoch: environment.epoch.value, limits: environment.limits)
+            var batch = ChangeBatch(epoch: environment.keeper.epoch, limits: environment.limits)
             let found = try await lease.begin(then: Self.reads(flows, keys, locking: true))
             try Self.takeIn(found, flows: flows, keys: keys, into: &batch)
+            // The database was put back to an older copy. What is written from here on must bear another name.
+            if batch.rows.contains(where: { flow, row in (row.stored?.version ?? 0) < seen[flow] ?? 0 }) {
+                throw PoolFailure(.wentBack)
+            }
             for change in pending { batch.decide(change.change) }
             let checked = Set(batch.newReplies.map(\.reply.flow)).filter { batch.rows[$0]?.isDirty == false }
                 .map { ($0, batch.rows[$0]?.stored?.version ?? 0) }
@@ -140,6 +153,18 @@ final class CommitLane: Sendable {
             return (batch, checked, try Self.flowsThatStood(results[0], batch))
         }
         return await self.settle(pending, batch, checked: checked, stood: stood)
+    }
+
+    /// Nothing was written. Whoever waits tries again under the new name.
+    private func raiseEpoch(_ pending: ArraySlice<PendingChange>) async {
+        self.environment.logger.error("The database is behind what was committed; raising the epoch")
+        let latest = pending.map(\.change.at).max() ?? Timestamp(milliseconds: 0)
+        do throws(PoolFailure) {
+            try await self.environment.keeper.raise(from: self.environment.keeper.epoch, now: latest)
+            self.fail(pending, PoolFailure(.epochChanged))
+        } catch {
+            self.fail(pending, PoolFailure(error.error))
+        }
     }
 
     // MARK: Pieces

@@ -1,32 +1,12 @@
 public import FlowCore
-import Logging
 
 extension PostgresFlowStore {
-    /// How far the fencing sequence jumps with a raised epoch: beyond whatever was handed out in the history that is lost.
-    private static let fencingJump: Int64 = 1_000_000
-
-    public var epoch: Epoch { self.known.value }
+    public var epoch: Epoch { self.keeper.epoch }
 
     public func refreshEpoch() async throws(StoreError) -> Epoch {
         do throws(PoolFailure) {
-            let row = try await self.pool.run(
-                .chores,
-                [
-                    Statement(
-                        """
-                        WITH \(StoreSQL.meta)
-                        SELECT m.epoch, m.same, extract(epoch FROM clock_timestamp())::int8 FROM meta m
-                        """)
-                ], isRepeatable: true)[0].first
-            guard let row, let stored = row.text(0).flatMap({ Epoch($0) }), let isSame = row.bool(1), let now = row.int64(2)
-            else { throw PoolFailure(.unreadable) }
-            if isSame {
-                self.adopt(stored)
-            } else {
-                self.logger.notice("The database's timeline is another one: a standby was promoted; raising the epoch")
-                try await self.raise(from: stored, now: Timestamp(milliseconds: now * 1_000))
-            }
-            return self.known.value
+            try await self.keeper.refresh()
+            return self.epoch
         } catch {
             throw StoreError(PoolFailure(error.error))
         }
@@ -34,36 +14,11 @@ extension PostgresFlowStore {
 
     public func raiseEpoch(from: Epoch, now: Timestamp) async throws(StoreError) -> Epoch {
         do throws(PoolFailure) {
-            try await self.raise(from: from, now: now)
-            return self.known.value
+            try await self.keeper.raise(from: from, now: now)
+            return self.epoch
         } catch {
             throw StoreError(error)
         }
-    }
-
-    /// Raises the epoch if it still is `from`, and works under whatever it is then. The raised one belongs to the timeline that
-    /// the server is on now.
-    func raise(from: Epoch, now: Timestamp) async throws(PoolFailure) {
-        var parameters = ParameterList()
-        parameters.add(from.description)
-        parameters.add(from.raised(atUnixSeconds: now.seconds, random: RandomText.base36(6)).description)
-        let raise = Statement(
-            """
-            WITH raised AS (
-                UPDATE hub_meta SET epoch = $2, timeline = left(pg_walfile_name(pg_current_wal_lsn()), 8)
-                WHERE epoch = $1 RETURNING 1
-            )
-            SELECT setval('hub_fencing', nextval('hub_fencing') + \(Self.fencingJump)) FROM raised
-            """, parameters)
-        let result = try await self.pool.run(
-            .chores, [raise, Statement("SELECT epoch FROM hub_meta")], isRepeatable: true)[1]
-        guard let epoch = result.first?.text(0).flatMap({ Epoch($0) }) else { throw PoolFailure(.unreadable) }
-        self.adopt(epoch)
-    }
-
-    private func adopt(_ epoch: Epoch) {
-        if epoch != self.known.value { self.forgetRows() }
-        self.known.set(epoch)
     }
 }
 

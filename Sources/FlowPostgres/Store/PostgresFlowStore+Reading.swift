@@ -117,7 +117,7 @@ extension PostgresFlowStore {
     ) async throws(StoreError) -> Value {
         try self.reads.enter()
         defer { self.reads.leave() }
-        let epoch = self.known.value
+        let epoch = self.epoch
         do throws(PoolFailure) {
             let result = try await self.pool.run(share, [statement], isRepeatable: true)[0]
             do throws(PostgresError) {

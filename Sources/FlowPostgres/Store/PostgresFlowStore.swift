@@ -35,7 +35,7 @@ public final class PostgresFlowStore: FlowStore {
     public let hubID: String
 
     let pool: PostgresPool
-    let known: KnownEpoch
+    let keeper: EpochKeeper
     let trims = TrimList()
     let reads: Gate
     private let changes: Gate
@@ -59,7 +59,7 @@ public final class PostgresFlowStore: FlowStore {
             }
             let store = PostgresFlowStore(pool, hubID: hubID, epoch: epoch, configuration: configuration, logger: logger)
             // Made by the migration just now, or promoted from a standby since.
-            if epoch.counter == 1 || !isSame { try await store.raise(from: epoch, now: now) }
+            if epoch.counter == 1 || !isSame { try await store.keeper.raise(from: epoch, now: now) }
             return store
         } catch {
             await pool.close()
@@ -70,7 +70,7 @@ public final class PostgresFlowStore: FlowStore {
     private init(_ pool: PostgresPool, hubID: String, epoch: Epoch, configuration: Configuration, logger: Logger) {
         self.pool = pool
         self.hubID = hubID
-        self.known = KnownEpoch(epoch)
+        self.keeper = EpochKeeper(pool: pool, epoch: epoch, logger: logger)
         self.logger = logger
         self.reads = Gate(
             maximumCount: configuration.maximumPendingReads, maximumBytes: .max, fullMessage: "too many reads wait")
@@ -81,7 +81,7 @@ public final class PostgresFlowStore: FlowStore {
         self.observers = observer
         let trims = self.trims
         let environment = CommitLane.Environment(
-            pool: pool, epoch: self.known, limits: configuration.changes, usesOutbox: configuration.usesOutbox,
+            pool: pool, keeper: self.keeper, limits: configuration.changes, usesOutbox: configuration.usesOutbox,
             committed: { commits in
                 trims.add(commits.lazy.map { ($0.record.head.flow, $0.record.version) })
                 observer.tell(commits)
@@ -95,6 +95,7 @@ public final class PostgresFlowStore: FlowStore {
                 known: KnownFlows(
                     maximumEntries: configuration.cachedRows / count, maximumBytes: configuration.cachedRowBytes / count))
         }
+        for lane in self.lanes { self.keeper.onChange { [weak lane] in lane?.forget() } }
     }
 
     /// Takes nothing more, finishes what is under way, and closes the connections. May be called more than once.
@@ -118,8 +119,6 @@ public final class PostgresFlowStore: FlowStore {
         }
         return try result.get()
     }
-
-    func forgetRows() { for lane in self.lanes { lane.forget() } }
 }
 
 /// Who is told of commits. Set once, before the first of them.

@@ -79,6 +79,7 @@ public struct PostgresError: Error, Hashable, Sendable, CustomStringConvertible 
     }
 
     static let epochChanged = PostgresError(.epoch, "the store's history is another one")
+    static let wentBack = PostgresError(.epoch, "a flow is below the version that was committed")
     static let unreadable = PostgresError(.schema, "the database holds a row that cannot be read")
     static let contended = PostgresError(.conflict, "too many others change the same flows just now")
 

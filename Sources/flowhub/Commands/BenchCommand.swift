@@ -34,6 +34,7 @@ struct BenchStreamCommand: AsyncParsableCommand {
             EXAMPLES
               flowhub bench --subscribers 5000 --window 16 --duration 10 --server-pid 4711
               flowhub bench stream --rate 20 --durable --json
+              flowhub bench stream --rate 50 --durable --url http://127.0.0.1:8081 --publish-url http://127.0.0.1:8080
 
             \(CommandFailure.exitCodes)
             """)
@@ -58,6 +59,10 @@ struct BenchStreamCommand: AsyncParsableCommand {
     @Flag(help: "Publish durable events instead of transient ones.")
     var durable = false
 
+    @Option(
+        help: ArgumentHelp("Publish at another instance of the same hub than the subscribers are with.", valueName: "url"))
+    var publishUrl: String?
+
     func run() async throws {
         let interrupt = CommandRunner.exitOnInterrupt()
         defer { interrupt.end() }
@@ -68,8 +73,10 @@ struct BenchStreamCommand: AsyncParsableCommand {
         try BenchOptions.check(self.window, 1...4096, "--window")
         if let rate = self.rate { try BenchOptions.check(rate, 1...100_000, "--rate") }
         try BenchSetup.needFiles(self.subscribers + self.publishers)
+        var publishing = target
+        if let url = self.publishUrl { publishing.hub = try self.options.target(at: url).hub }
         let plan = StreamBench.Plan(
-            target: target, subscribers: self.subscribers, flows: self.flows, publishers: self.publishers, window: self.window,
+            target: target, publishing: publishing, subscribers: self.subscribers, flows: self.flows, publishers: self.publishers, window: self.window,
             rate: self.rate, isDurable: self.durable)
         let result: Result<BenchReport, any Error>
         do { result = .success(try await StreamBench.run(plan)) } catch { result = .failure(error) }

@@ -97,7 +97,7 @@ import Testing
     @Test func raisingTheEpochEmptiesTheCache() async throws {
         let fixture = ManagerFixture()
         _ = try await fixture.patch(#"{"a":1}"#)
-        try await fixture.manager.raiseEpoch(now: Timestamp(milliseconds: 5_000))
+        try await fixture.manager.raiseEpoch(from: fixture.store.epoch, now: Timestamp(milliseconds: 5_000))
         #expect(fixture.manager.epoch > Sample.epoch)
         #expect(fixture.epochs == [fixture.manager.epoch])
         #expect(fixture.cache.flows().isEmpty)

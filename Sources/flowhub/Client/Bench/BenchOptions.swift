@@ -28,8 +28,9 @@ struct BenchOptions: ParsableArguments {
     @Flag(help: "Allow a hub on another machine. Only where you may put load on it and on the network between.")
     var allowRemote = false
 
-    func target() throws(CommandFailure) -> BenchTarget {
-        let url = try self.hub.hub()
+    func target(at other: String? = nil) throws(CommandFailure) -> BenchTarget {
+        let url: HubURL
+        if let other { url = try HubURL(other) } else { url = try self.hub.hub() }
         guard !url.isSecure else {
             throw CommandFailure(.usage, "bench measures http:// only. Take the hub's own port, not a proxy's.")
         }
@@ -76,7 +77,7 @@ struct BenchOptions: ParsableArguments {
 
 /// Where a benchmark goes and what it sends.
 struct BenchTarget: Sendable {
-    let hub: HubURL
+    var hub: HubURL
     let authorization: String?
     let prefix: String
     /// Of `/proc`.

@@ -10,6 +10,8 @@ import NIOPosix
 final class StreamBench {
     struct Plan: Sendable {
         let target: BenchTarget
+        /// Where events are published: another instance, maybe.
+        let publishing: BenchTarget
         let subscribers: Int
         let flows: Int
         let publishers: Int
@@ -111,7 +113,7 @@ final class StreamBench {
 
     private func connectPublishers() {
         let connecting = (0..<self.plan.publishers).map { _ in
-            BenchRequester.connect(self.plan.target, contentType: "application/json", on: self.loop)
+            BenchRequester.connect(self.plan.publishing, contentType: "application/json", on: self.loop)
         }
         EventLoopFuture.whenAllSucceed(connecting, on: self.loop).assumeIsolated().whenComplete { [weak self] result in
             guard let self, self.phase == .settling else { return }

@@ -1,0 +1,72 @@
+import FlowCore
+import Logging
+import Synchronization
+
+/// The name of the database's history: knows the one that this process works under, and raises it where the history became
+/// another one.
+final class EpochKeeper: Sendable {
+    /// How far the fencing sequence jumps with a raised epoch: beyond whatever was handed out in the history that is lost.
+    private static let fencingJump: Int64 = 1_000_000
+
+    private let pool: PostgresPool
+    private let known: KnownEpoch
+    private let logger: Logger
+    /// Told when another epoch begins, before anybody works under it.
+    private let forget: Mutex<[@Sendable () -> Void]>
+
+    init(pool: PostgresPool, epoch: Epoch, logger: Logger) {
+        self.pool = pool
+        self.known = KnownEpoch(epoch)
+        self.logger = logger
+        self.forget = Mutex([])
+    }
+
+    var epoch: Epoch { self.known.value }
+
+    func onChange(_ action: @escaping @Sendable () -> Void) { self.forget.withLock { $0.append(action) } }
+
+    /// Works under the store's present epoch. A server on another timeline than the epoch's is a promoted standby: then the
+    /// epoch is raised first.
+    func refresh() async throws(PoolFailure) {
+        let statement = Statement(
+            """
+            WITH \(StoreSQL.meta)
+            SELECT m.epoch, m.same, extract(epoch FROM clock_timestamp())::int8 FROM meta m
+            """)
+        let row = try await self.pool.run(.chores, [statement], isRepeatable: true)[0].first
+        guard let row, let stored = row.text(0).flatMap({ Epoch($0) }), let isSame = row.bool(1), let now = row.int64(2) else {
+            throw PoolFailure(.unreadable)
+        }
+        if isSame {
+            self.adopt(stored)
+        } else {
+            self.logger.notice("The database's timeline is another one: a standby was promoted; raising the epoch")
+            try await self.raise(from: stored, now: Timestamp(milliseconds: now * 1_000))
+        }
+    }
+
+    /// Raises the epoch if it still is `from`, and works under whatever it is then. The raised one belongs to the timeline that
+    /// the server is on now.
+    func raise(from: Epoch, now: Timestamp) async throws(PoolFailure) {
+        var parameters = ParameterList()
+        parameters.add(from.description)
+        parameters.add(from.raised(atUnixSeconds: now.seconds, random: RandomText.base36(6)).description)
+        let raise = Statement(
+            """
+            WITH raised AS (
+                UPDATE hub_meta SET epoch = $2, timeline = left(pg_walfile_name(pg_current_wal_lsn()), 8)
+                WHERE epoch = $1 RETURNING 1
+            )
+            SELECT setval('hub_fencing', nextval('hub_fencing') + \(Self.fencingJump)) FROM raised
+            """, parameters)
+        let result = try await self.pool.run(
+            .chores, [raise, Statement("SELECT epoch FROM hub_meta")], isRepeatable: true)[1]
+        guard let epoch = result.first?.text(0).flatMap({ Epoch($0) }) else { throw PoolFailure(.unreadable) }
+        self.adopt(epoch)
+    }
+
+    private func adopt(_ epoch: Epoch) {
+        if epoch != self.known.value { for forget in self.forget.withLock({ $0 }) { forget() } }
+        self.known.set(epoch)
+    }
+}
