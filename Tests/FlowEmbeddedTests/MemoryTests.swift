@@ -21,9 +21,9 @@ import Testing
         let cache = MemoryStateCache(limits: limits)
         cache.removeAll(epoch: self.epoch)
         for number in 0..<5_000 { cache.put(try self.record("f\(number)", 1), epoch: self.epoch) }
-        #expect((80...160).contains(cache.flows().count))
+        #expect((80...160).contains(cache.versions().count))
         for number in 0..<5_000 { cache.put(try self.record("g\(number)", 1, bytes: 5_000), epoch: self.epoch) }
-        #expect((16...64).contains(cache.flows().count))
+        #expect((16...64).contains(cache.versions().count))
     }
 
     @Test func aStateTooLargeForTheCacheTakesTheOlderOneAway() throws {
@@ -33,11 +33,11 @@ import Testing
         cache.removeAll(epoch: self.epoch)
         cache.put(try self.record("a", 1), epoch: self.epoch)
         cache.put(try self.record("a", 2, bytes: 30_000), epoch: self.epoch)
-        #expect(cache.flows().isEmpty)
+        #expect(cache.versions().isEmpty)
         cache.put(try self.record("a", 1), epoch: self.epoch)
-        #expect(cache.flows().isEmpty)
+        #expect(cache.versions().isEmpty)
         cache.put(try self.record("a", 3), epoch: self.epoch)
-        #expect(cache.flows().count == 1)
+        #expect(cache.versions().count == 1)
     }
 
     @Test func aVersionDoesNotGoBackAcrossAnEviction() throws {

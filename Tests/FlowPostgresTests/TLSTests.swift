@@ -64,10 +64,10 @@ import Testing
             #expect(Self.failure(server, "sslmode=require") == nil)
             #expect(Self.failure(server, "sslmode=verify-full&sslrootcert=\(ours.root)") == nil)
             let wrongAuthority = Self.failure(server, "sslmode=verify-full&sslrootcert=\(others.root)")
-            #expect(wrongAuthority?.description.contains("certificate verify failed") == true)
+            #expect(wrongAuthority?.explanation.contains("certificate verify failed") == true)
             #expect(Self.failure(server, host: "localhost", "sslmode=verify-ca&sslrootcert=\(ours.root)") == nil)
             let wrongName = Self.failure(server, host: "localhost", "sslmode=verify-full&sslrootcert=\(ours.root)")
-            #expect(wrongName?.description.contains("does not match host name") == true)
+            #expect(wrongName?.explanation.contains("does not match host name") == true)
             // The whole store on it.
             let database = try await server.createDatabase()
             let url = server.url(database, parameters: "sslmode=verify-full&sslrootcert=\(ours.root)")

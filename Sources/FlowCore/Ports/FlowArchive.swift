@@ -26,6 +26,9 @@ public enum RestoreOutcome: Hashable, Sendable {
 }
 
 extension ArchivedFlow {
+    /// The highest fencing token that the flow has seen: the store that takes it hands out higher ones.
+    package var highestFence: Int64 { self.record.fence.members.compactMap(\.value.intValue).max() ?? 0 }
+
     /// What to say of a flow that is in the way.
     package func outcome(beside there: FlowRecord) -> RestoreOutcome {
         let isSame =

@@ -8,8 +8,8 @@ public protocol StateCache: Sendable {
     func remove(_ flow: FlowID, below version: Version)
     /// Drops everything and takes records of this epoch only from now on.
     func removeAll(epoch: Epoch)
-    /// The flows that are cached: the version sweep looks after them.
-    func flows() -> [FlowID]
+    /// The flows that are cached with their versions: the version sweep looks after them.
+    func versions() -> [FlowID: Version]
 }
 
 /// The latest transient event of each type, so that a newcomer need not wait for the next one.

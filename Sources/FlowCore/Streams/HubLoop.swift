@@ -134,7 +134,8 @@ public final class HubLoop: Sendable {
     private var sweepTook: Duration { self.lastSweep.withLock { $0 } }
 
     private func sweep() async {
-        let flows = Array(Set(self.table.watchedFlows()).union(self.cache.flows()))
+        let cached = self.cache.versions()
+        let flows = Array(Set(self.table.watchedFlows()).union(cached.keys))
         do {
             // Also with nothing to ask for: the epoch may have changed, and a store that was away may be back.
             if flows.isEmpty { _ = try await self.manager.heads(of: []) }
@@ -144,7 +145,8 @@ public final class HubLoop: Sendable {
                 // Before the read: what is delivered while it is under way may be above its answer.
                 let delivered = self.table.delivered(slice)
                 let heads = try await self.manager.heads(of: slice)
-                if self.table.surveyed(slice, heads: heads, delivered: delivered) {
+                let wentBack = self.table.surveyed(slice, heads: heads, delivered: delivered)
+                if wentBack || Self.isAhead(cached, slice, heads) {
                     self.logger.error("The store is behind what was delivered; raising the epoch")
                     try await self.manager.raiseEpoch(from: epoch, now: self.now())
                     return
@@ -154,6 +156,13 @@ public final class HubLoop: Sendable {
         } catch {
             self.logger.warning("The version sweep failed", metadata: ["error": "\(error)"])
         }
+    }
+
+    /// Whether memory has a version that the store does not have.
+    private static func isAhead(_ cached: [FlowID: Version], _ flows: [FlowID], _ heads: [FlowHead]) -> Bool {
+        var versions: [FlowID: Version] = [:]
+        for head in heads { versions[head.flow] = head.version }
+        return flows.contains { flow in cached[flow].map { $0 > versions[flow] ?? 0 } ?? false }
     }
 
     // MARK: Pruning

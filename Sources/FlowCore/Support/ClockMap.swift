@@ -40,8 +40,12 @@ package struct ClockMap<Key: Hashable & Sendable, Value: Sendable>: Sendable {
 
     @inlinable
     package var count: Int { self.slots.count }
+
+    /// Counts as no question for any of them.
     @inlinable
-    package var keys: [Key] { self.slots.map(\.key) }
+    package func forEach(_ body: (Key, Value) -> Void) {
+        for slot in self.slots { body(slot.key, slot.value) }
+    }
 
     /// The value, which is kept longer for having been asked for.
     @inlinable

@@ -91,7 +91,13 @@ public final class MemoryStateCache: StateCache {
         }
     }
 
-    public func flows() -> [FlowID] { self.cells.flatMap { cell in cell.shard.withLock { $0.records.keys } } }
+    public func versions() -> [FlowID: Version] {
+        var versions: [FlowID: Version] = [:]
+        for cell in self.cells {
+            cell.shard.withLock { shard in shard.records.forEach { versions[$0] = $1.version } }
+        }
+        return versions
+    }
 
     private func cell(of flow: FlowID) -> Cell {
         self.cells[Int(truncatingIfNeeded: UInt(bitPattern: flow.hashValue) & UInt(Self.shardCount - 1))]

@@ -26,6 +26,7 @@ extension SQLiteFlowStore: FlowArchive {
             try database.insert(flow.record)
             try database.run(
                 "UPDATE flows SET created_at = ? WHERE id = ?", [flow.createdAt.databaseValue, id.rawValue.databaseValue])
+            try database.run("UPDATE hub_meta SET fencing = max(fencing, ?)", [flow.highestFence.databaseValue])
             for event in events { try database.insert(event, of: id) }
             return .restored
         }

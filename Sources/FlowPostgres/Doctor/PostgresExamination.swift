@@ -34,7 +34,7 @@ public struct PostgresExamination: Sendable {
         do throws(PostgresError) {
             connection = try PostgresConnection(settings)
         } catch {
-            return [Finding(.failure, "postgres.connection", error.description, advice: Self.advice(for: error))]
+            return [Finding(.failure, "postgres.connection", error.explanation, advice: Self.advice(for: error))]
         }
         var findings = [Self.connection(connection)]
         do throws(PostgresError) {
@@ -47,7 +47,7 @@ public struct PostgresExamination: Sendable {
         } catch {
             findings.append(
                 Finding(
-                    .failure, "postgres.statements", error.serverMessage ?? error.description, advice: Self.advice(for: error)))
+                    .failure, "postgres.statements", error.explanation, advice: Self.advice(for: error)))
         }
         return findings
     }
@@ -180,7 +180,7 @@ public struct PostgresExamination: Sendable {
                     "`flowhub serve` applies them when it starts, unless FLOWHUB_MIGRATE=false; `flowhub migrate` applies them now."
             )
         } catch {
-            return Finding(.failure, "postgres.migrations", error.description, advice: "Use the binary that fits the database.")
+            return Finding(.failure, "postgres.migrations", error.explanation, advice: "Use the binary that fits the database.")
         }
     }
 }

@@ -22,6 +22,8 @@ public struct MigrationRunner: Sendable {
     /// How long a statement may wait for a lock on a table in use: while it waits, everybody behind it does.
     private static let tableLockSeconds = 2
     private static let maximumTries = 60
+    /// How long a server may take to say what is applied.
+    private static let lookSeconds = 30
     /// How long another instance may take for its migrations.
     private static let turnSeconds = 3_600.0
 
@@ -75,7 +77,7 @@ public struct MigrationRunner: Sendable {
                 } catch {
                     // A table in use is tried for again, since those who use it come first.
                     tries += 1
-                    guard error.code == .timeout || error.code == .conflict, tries < Self.maximumTries else { throw error }
+                    guard error.code == .locked || error.code == .timeout || error.code == .conflict, tries < Self.maximumTries else { throw error }
                     self.logger.notice("A migration waits for tables in use", metadata: ["tries": "\(tries)"])
                     Thread.sleep(forTimeInterval: .random(in: 0.2...1))
                 }
@@ -122,7 +124,7 @@ public struct MigrationRunner: Sendable {
                 try connection.execute(next.sql)
             }
         } catch {
-            throw error.code == .timeout || error.code == .conflict ? error : PostgresError(failed: next.name, error)
+            throw [.locked, .timeout, .conflict].contains(error.code) ? error : PostgresError(failed: next.name, error)
         }
         var parameters = ParameterList()
         parameters.add(next.name)
@@ -149,7 +151,8 @@ public struct MigrationRunner: Sendable {
     }
 
     private static func plan(_ connection: PostgresConnection) throws(PostgresError) -> MigrationPlan {
-        let exists = try connection.execute(Statement("SELECT to_regclass('schema_migrations') IS NOT NULL")).first?.bool(0)
+        let look = Statement("SELECT to_regclass('schema_migrations') IS NOT NULL")
+        let exists = try connection.execute(look, within: Self.lookSeconds).first?.bool(0)
         guard exists == true else { return MigrationPlan(applied: [:]) }
         var plan = MigrationPlan(applied: [:])
         for row in try connection.execute(Statement("SELECT name, sha256 FROM schema_migrations")).rows {

@@ -24,16 +24,19 @@ struct Connector: Sendable {
     static func prepare(
         _ connection: PostgresConnection, _ settings: PostgresSettings
     ) throws(PostgresError) -> ConnectionMode {
-        let row = try connection.execute(Statement("SELECT pg_backend_pid()::int8")).first
+        let row = try connection.execute(
+            Statement("SELECT pg_backend_pid()::int8"), within: settings.connectSeconds
+        ).first
         // A pooler cannot know the process beforehand: it makes up a number for itself.
         guard row?.int64(0) == Int64(connection.statedProcess) else { return .pooled }
-        try connection.execute(
+        let session = Statement(
             """
-            SET default_transaction_isolation = 'read committed';
-            SET statement_timeout = '\(settings.statementSeconds)s';
-            SET lock_timeout = '\(settings.lockSeconds)s';
-            SET idle_in_transaction_session_timeout = '\(settings.statementSeconds + settings.lockSeconds)s';
+            SELECT set_config('default_transaction_isolation', 'read committed', false),
+                set_config('statement_timeout', '\(settings.statementSeconds)s', false),
+                set_config('lock_timeout', '\(settings.lockSeconds)s', false),
+                set_config('idle_in_transaction_session_timeout', '\(settings.statementSeconds + settings.lockSeconds)s', false)
             """)
+        _ = try connection.execute(session, within: settings.connectSeconds)
         return .direct
     }
 

@@ -28,6 +28,11 @@ final class PoolDriver {
     /// How long an answer may be overdue before its connection is given up: the server's own limits come first.
     private static let grace = Duration.seconds(2)
 
+    /// A statement waits for a lock, and runs.
+    private var longestRun: Duration {
+        .seconds(self.settings.statementSeconds + self.settings.lockSeconds) + Self.grace
+    }
+
     private init(_ settings: PostgresSettings, _ mailbox: Mailbox<DriverMessage>, _ logger: Logger) {
         self.settings = settings
         self.mailbox = mailbox
@@ -80,7 +85,7 @@ final class PoolDriver {
         var earliest = now + .seconds(1)
         for slot in self.slots {
             if let wake = slot.machine.wakesAt { earliest = min(earliest, wake) }
-            if let flight = slot.flights.first { earliest = min(earliest, flight.unit.deadline + Self.grace) }
+            if let since = slot.runningSince { earliest = min(earliest, since + self.longestRun) }
         }
         for queue in self.queues { if let first = queue.first { earliest = min(earliest, first.deadline) } }
         for waiter in self.leaseQueue { earliest = min(earliest, waiter.deadline) }
@@ -122,7 +127,7 @@ final class PoolDriver {
             }
         case .connectFailed(let slot, let error):
             if self.lastFailure != error {
-                self.logger.warning("Postgres cannot be reached", metadata: ["reason": "\(error)"])
+                self.logger.warning("Postgres cannot be reached", metadata: ["reason": "\(error.serverMessage ?? error.description)"])
             }
             self.lastFailure = error
             self.slots[slot].machine.connectFailed(self.clock.now, jitter: .random(in: 0...1))
@@ -267,7 +272,7 @@ final class PoolDriver {
             }
         }
         for index in self.slots.indices {
-            guard let flight = self.slots[index].flights.first, flight.unit.deadline + Self.grace <= now else { continue }
+            guard let since = self.slots[index].runningSince, since + self.longestRun <= now else { continue }
             self.logger.warning("Postgres did not answer in time; the connection is given up")
             self.lose(index)
         }

@@ -13,6 +13,7 @@ struct PoolSlot {
         }
 
         var unit: PoolUnit
+        let sentAt = ContinuousClock.now
         /// What the coming results are, in order.
         var parts: Deque<Part>
         var results: [ResultSet] = []
@@ -27,6 +28,8 @@ struct PoolSlot {
     var connection: PostgresConnection?
     var mode = ConnectionMode.direct
     var flights: [Flight] = []
+    /// When the last unit was answered.
+    private var answeredAt: ContinuousClock.Instant?
     var lease: LeaseTicket?
     var hasUnsent = false
     /// Names of prepared statements, by their SQL. Only where the connection is a server process of our own: a pooler would
@@ -41,6 +44,11 @@ struct PoolSlot {
 
     var isLive: Bool { self.connection != nil }
     var isFree: Bool { self.isLive && self.lease == nil && self.flights.count < self.share.depth }
+
+    /// Since when the first unit under way has been running: those before it on the connection came first.
+    var runningSince: ContinuousClock.Instant? {
+        self.flights.first.map { flight in self.answeredAt.map { max($0, flight.sentAt) } ?? flight.sentAt }
+    }
 
     /// The connection is gone.
     mutating func disconnect() {
@@ -98,6 +106,7 @@ struct PoolSlot {
             case .sync:
                 separators = 0
                 done.append(self.flights.removeFirst())
+                self.answeredAt = .now
             case .result(let result):
                 separators = 0
                 self.take(result, result.error(on: connection))

@@ -1,6 +1,8 @@
 /// What a connection is used for. Each share has connections of its own, so that none can keep another waiting.
 enum PoolShare: Int, CaseIterable, Sendable {
     case changes, reads, pages, chores
+    /// Changes of flows whose rows somebody else has locked: they wait here, and keep nobody waiting.
+    case waiting
 
     /// Units under way on one connection.
     var depth: Int {
@@ -9,6 +11,7 @@ enum PoolShare: Int, CaseIterable, Sendable {
         case .reads: 8
         case .pages: 4
         case .chores: 1
+        case .waiting: 1
         }
     }
 
@@ -18,6 +21,7 @@ enum PoolShare: Int, CaseIterable, Sendable {
         case .reads: settings.readConnections
         case .pages: settings.pageConnections
         case .chores: settings.choreConnections
+        case .waiting: 1
         }
     }
 }
@@ -30,6 +34,7 @@ struct PoolUnit: Sendable {
     let statements: [Statement]
     /// Whether it may be sent a second time when the connection was lost under it.
     let isRepeatable: Bool
+    /// Until then it waits for a connection; how long it may run then is the server's to say.
     let deadline: ContinuousClock.Instant
     let answer: Answer
     var wasRepeated = false

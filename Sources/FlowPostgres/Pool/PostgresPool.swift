@@ -38,8 +38,7 @@ public final class PostgresPool: Sendable {
     func withLease<Value: Sendable>(
         _ share: PoolShare, _ body: (borrowing PoolLease) async throws(PoolFailure) -> Value
     ) async throws(PoolFailure) -> Value {
-        let deadline = ContinuousClock.now + .seconds(self.settings.acquireSeconds)
-        let given = await withCheckedContinuation { self.tell(.lease(share, deadline: deadline, $0)) }
+        let given = await withCheckedContinuation { self.tell(.lease(share, deadline: self.deadline, $0)) }
         let ticket: LeaseTicket
         switch given {
         case .success(let granted): ticket = granted
@@ -74,10 +73,7 @@ public final class PostgresPool: Sendable {
         if !self.mailbox.send(message) { PoolDriver.refuse(message) }
     }
 
-    /// Every unit is answered by then: it waits for a connection and a lock, and runs.
-    private var deadline: ContinuousClock.Instant {
-        .now + .seconds(max(self.settings.acquireSeconds, self.settings.statementSeconds))
-    }
+    private var deadline: ContinuousClock.Instant { .now + .seconds(self.settings.acquireSeconds) }
 }
 
 /// A connection that one holder has to himself.
@@ -87,9 +83,13 @@ struct PoolLease: ~Copyable {
     fileprivate let pool: PostgresPool
 
     /// Begins a transaction; its time limits are set where the connection's do not last.
-    func begin(then statements: [Statement]) async throws(PoolFailure) -> [ResultSet] {
+    /// - Parameter lockMilliseconds: to wait for somebody else's lock, where that is less than usual.
+    func begin(
+        lockMilliseconds: Int? = nil, then statements: [Statement]
+    ) async throws(PoolFailure) -> [ResultSet] {
         var all = [Statement("BEGIN")]
         if self.ticket.mode == .pooled { all.append(Connector.transactionLimits(self.pool.settings)) }
+        if let limit = lockMilliseconds { all.append(Statement("SET LOCAL lock_timeout = '\(limit)ms'")) }
         return Array(try await self.run(all + statements).dropFirst(all.count))
     }
 

@@ -85,7 +85,9 @@ enum ChangeStatements {
             WHERE m.epoch = $1 AND m.same
         ),
         locked AS MATERIALIZED (
-            SELECT f.id, f.version FROM flows f WHERE f.id = ANY ($2) ORDER BY f.id FOR UPDATE
+            SELECT f.id, f.version FROM flows f WHERE f.id = ANY ($2) ORDER BY f.id
+            -- What somebody else holds is left for later, so that it keeps nobody waiting.
+            FOR UPDATE SKIP LOCKED
         ),
         updated AS (
             UPDATE flows f SET version = w.version, reset_version = w.reset_version, status = w.status,

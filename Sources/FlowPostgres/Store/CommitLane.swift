@@ -21,6 +21,9 @@ final class CommitLane: Sendable {
 
     /// How often a batch is tried under row locks before it is given up.
     private static let maximumTries = 6
+    /// How long the lane waits for others' row locks: they are those of another instance's batch, and soon gone. What is held
+    /// longer is waited for elsewhere.
+    private static let lockMilliseconds = 100
 
     private let environment: Environment
     private let queue: Mutex<CommitQueue>
@@ -114,10 +117,18 @@ final class CommitLane: Sendable {
                     return
                 }
                 let mayConcernOne = !error.mayHaveHappened && error.error.mayConcernOneOperation
-                if mayConcernOne, left.count > 1 {
+                // Changes of one flow have one row to wait for, and wait together.
+                let isOneFlow = error.error.code == .locked && Set(left.map(\.change.flow)).count == 1
+                if mayConcernOne, left.count > 1, !isOneFlow {
                     let middle = left.startIndex + left.count / 2
                     await self.writeLocked(left[..<middle], seen: seen)
                     await self.writeLocked(left[middle...], seen: seen)
+                    return
+                }
+                if mayConcernOne, error.error.code == .locked {
+                    // A task of its own, so that the lane goes on with the other flows.
+                    let rest = left
+                    Task { await self.waitForRows(rest, seen: seen) }
                     return
                 }
                 guard mayConcernOne, error.error.code == .conflict else {
@@ -130,16 +141,28 @@ final class CommitLane: Sendable {
         if !left.isEmpty { self.fail(left, PoolFailure(.contended)) }
     }
 
+    /// Changes of one flow whose row somebody holds for longer.
+    private func waitForRows(_ pending: ArraySlice<PendingChange>, seen: [FlowID: Version]) async {
+        do throws(PoolFailure) {
+            let left = try await self.transact(pending, seen: seen, share: .waiting, lockMilliseconds: nil)
+            if !left.isEmpty { self.fail(left, PoolFailure(.contended)) }
+        } catch {
+            if error.error == .wentBack { await self.raiseEpoch(pending) } else { self.fail(pending, error) }
+        }
+    }
+
     /// - Returns: what must be done again: another instance made its flow in this very moment.
     private func transact(
-        _ pending: ArraySlice<PendingChange>, seen: [FlowID: Version]
+        _ pending: ArraySlice<PendingChange>, seen: [FlowID: Version], share: PoolShare = .changes,
+        lockMilliseconds: Int? = CommitLane.lockMilliseconds
     ) async throws(PoolFailure) -> ArraySlice<PendingChange> {
         let flows = Set(pending.map(\.change.flow))
         let keys = Self.keys(of: pending)
         let environment = self.environment
-        let (batch, checked, stood) = try await environment.pool.withLease(.changes) { lease async throws(PoolFailure) in
+        let (batch, checked, stood) = try await environment.pool.withLease(share) { lease async throws(PoolFailure) in
             var batch = ChangeBatch(epoch: environment.keeper.epoch, limits: environment.limits)
-            let found = try await lease.begin(then: Self.reads(flows, keys, locking: true))
+            let found = try await lease.begin(
+                lockMilliseconds: lockMilliseconds, then: Self.reads(flows, keys, locking: true))
             try Self.takeIn(found, flows: flows, keys: keys, into: &batch)
             // The database was put back to an older copy. What is written from here on must bear another name.
             if batch.rows.contains(where: { flow, row in (row.stored?.version ?? 0) < seen[flow] ?? 0 }) {

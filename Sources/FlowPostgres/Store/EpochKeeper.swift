@@ -25,8 +25,8 @@ final class EpochKeeper: Sendable {
 
     func onChange(_ action: @escaping @Sendable () -> Void) { self.forget.withLock { $0.append(action) } }
 
-    /// Works under the store's present epoch. A server on another timeline than the epoch's is a promoted standby: then the
-    /// epoch is raised first.
+    /// Works under the store's present epoch. It is raised first where the server is on another timeline than the epoch's (a
+    /// promoted standby), and where it is below the one worked under until now (an older copy).
     func refresh() async throws(PoolFailure) {
         let statement = Statement(
             """
@@ -37,10 +37,12 @@ final class EpochKeeper: Sendable {
         guard let row, let stored = row.text(0).flatMap({ Epoch($0) }), let isSame = row.bool(1), let now = row.int64(2) else {
             throw PoolFailure(.unreadable)
         }
-        if isSame {
+        if isSame, stored >= self.epoch {
             self.adopt(stored)
         } else {
-            self.logger.notice("The database's timeline is another one: a standby was promoted; raising the epoch")
+            self.logger.notice(
+                "The database is another one than before: a copy or a standby took its place; raising the epoch",
+                metadata: ["stored": "\(stored)", "known": "\(self.epoch)"])
             try await self.raise(from: stored, now: Timestamp(milliseconds: now * 1_000))
         }
     }
@@ -50,7 +52,8 @@ final class EpochKeeper: Sendable {
     func raise(from: Epoch, now: Timestamp) async throws(PoolFailure) {
         var parameters = ParameterList()
         parameters.add(from.description)
-        parameters.add(from.raised(atUnixSeconds: now.seconds, random: RandomText.base36(6)).description)
+        // Above what this process has worked under, too: an older copy may bear an older name.
+        parameters.add(max(from, self.epoch).raised(atUnixSeconds: now.seconds, random: RandomText.base36(6)).description)
         let raise = Statement(
             """
             WITH raised AS (

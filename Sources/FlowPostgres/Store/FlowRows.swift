@@ -78,7 +78,8 @@ extension StoreError {
             self = .outcomeUnknown(error.description)
         } else if error.code == .epoch {
             self = .epochChanged
-        } else if error.code == .busy, error.state == nil {
+        } else if error.code == .locked || error.code == .conflict || (error.code == .busy && error.state == nil) {
+            // The store is there; others were first.
             self = .overloaded(error.description)
         } else {
             self = .unavailable(error.description)

@@ -43,7 +43,7 @@ extension PostgresFlowStore: FlowArchive {
                     _ = try await lease.run([Statement("ROLLBACK")])
                     return flow.outcome(beside: there)
                 }
-                _ = try await lease.run([Self.insert(flow)])
+                _ = try await lease.run([Self.insert(flow), Self.raiseFencing(to: flow.highestFence)])
                 for start in stride(from: 0, to: events.count, by: Self.restoreSlice) {
                     let slice = events[start..<min(start + Self.restoreSlice, events.count)]
                     _ = try await lease.run([Self.insert(slice, of: id)])
@@ -54,6 +54,12 @@ extension PostgresFlowStore: FlowArchive {
         } catch {
             throw StoreError(error)
         }
+    }
+
+    private static func raiseFencing(to token: Int64) -> Statement {
+        var parameters = ParameterList()
+        parameters.add(token)
+        return Statement("SELECT setval('hub_fencing', greatest(nextval('hub_fencing'), $1))", parameters)
     }
 
     private static func insert(_ flow: ArchivedFlow) -> Statement {

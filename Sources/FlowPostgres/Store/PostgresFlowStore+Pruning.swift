@@ -3,6 +3,8 @@ public import FlowCore
 extension PostgresFlowStore {
     /// Of the advisory lock that lets one instance prune at a time: "prune" in ASCII.
     private static let pruneLock: Int64 = 0x70_7275_6e65
+    /// How long a lock that ran out is remembered.
+    private static let lockSeconds: Int64 = 3_600
     /// Flows that one call looks at in the walk after the start.
     private static let walkSlice = 10_000
 
@@ -16,6 +18,9 @@ extension PostgresFlowStore {
             if left > 0 {
                 left -= try await self.prune(
                     Self.agedReplies, [.time(now.advanced(bySeconds: -policy.replySeconds)), .number(left)])
+            }
+            if left > 0 {
+                left -= try await self.prune(Self.agedLocks, [.time(now.advanced(bySeconds: -Self.lockSeconds)), .number(left)])
             }
             let long = self.trims.take(above: policy.historyEvents, limit: max(0, left))
             if !long.isEmpty, left > 0 {
@@ -65,6 +70,14 @@ extension PostgresFlowStore {
         gone AS (
             DELETE FROM idempotency WHERE (SELECT mine FROM turn) AND ctid = ANY (ARRAY (
                 SELECT ctid FROM idempotency WHERE created_at < $2 ORDER BY created_at LIMIT $3)) RETURNING 1
+        )
+        """
+
+    /// Locks that ran out a while ago. Until then a holder who comes late is told what became of his.
+    private static let agedLocks = """
+        gone AS (
+            DELETE FROM hub_locks WHERE (SELECT mine FROM turn) AND ctid = ANY (ARRAY (
+                SELECT ctid FROM hub_locks WHERE expires_at < $2 ORDER BY expires_at LIMIT $3)) RETURNING 1
         )
         """
 

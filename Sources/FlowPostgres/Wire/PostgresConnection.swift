@@ -68,6 +68,26 @@ final class PostgresConnection: @unchecked Sendable {
         return result
     }
 
+    /// Runs one statement and blocks until it is done, so many seconds at most: a server may take a connection and say nothing.
+    /// After a time-out the connection is of no use any more.
+    func execute(_ statement: Statement, within seconds: Int) throws(PostgresError) -> ResultSet {
+        guard self.send(statement) else { throw PostgresError(.connection, "the connection to the database was lost") }
+        let deadline = ContinuousClock.now + .seconds(seconds)
+        while true {
+            guard self.consume() else { throw PostgresError(.connection, "the connection to the database was lost") }
+            if PQisBusy(self.handle) == 0 { break }
+            let left = (deadline - .now).components.seconds * 1_000 + 50
+            var descriptor = pollfd(fd: self.socket, events: Int16(POLLIN), revents: 0)
+            guard ContinuousClock.now < deadline, poll(&descriptor, 1, Int32(max(1, left))) >= 0 else {
+                throw PostgresError(.timeout, "the database takes connections and does not answer")
+            }
+        }
+        let result = ResultSet(PQgetResult(self.handle))
+        while let rest = PQgetResult(self.handle) { PQclear(rest) }
+        if let error = result.error(on: self) { throw error }
+        return result
+    }
+
     // MARK: Pipelining
 
     /// From now on nothing blocks, and several statements may be under way.

@@ -4,6 +4,7 @@ public struct PostgresError: Error, Hashable, Sendable, CustomStringConvertible 
     public struct Code: Hashable, Sendable {
         enum Value {
             case connection, credentials, timeout, busy, conflict, statement, readOnly, schema, data, aborted, closed, epoch
+            case locked, url
         }
         let value: Value
 
@@ -17,6 +18,10 @@ public struct PostgresError: Error, Hashable, Sendable, CustomStringConvertible 
         public static let busy = Code(value: .busy)
         /// Another transaction was in the way; trying again may help.
         public static let conflict = Code(value: .conflict)
+        /// Somebody else holds the lock.
+        public static let locked = Code(value: .locked)
+        /// DATABASE_URL makes no sense.
+        public static let url = Code(value: .url)
         /// A statement was refused.
         public static let statement = Code(value: .statement)
         /// The server takes no writes: a standby, or one that is being shut down.
@@ -58,7 +63,7 @@ public struct PostgresError: Error, Hashable, Sendable, CustomStringConvertible 
         let (code, text): (Code, String) =
             switch state {
             case "57014": (.timeout, "the database took too long")
-            case "55P03": (.timeout, "a lock was not to be had in time")
+            case "55P03": (.locked, "somebody else holds a lock on it")
             case "40001", "40P01", "23505": (.conflict, "another transaction was in the way")
             case "25006": (.readOnly, "the database takes no writes just now")
             case "55000" where message.contains("recovery"): (.readOnly, "the database is a standby")
@@ -81,22 +86,31 @@ public struct PostgresError: Error, Hashable, Sendable, CustomStringConvertible 
     static let epochChanged = PostgresError(.epoch, "the store's history is another one")
     static let wentBack = PostgresError(.epoch, "a flow is below the version that was committed")
     static let unreadable = PostgresError(.schema, "the database holds a row that cannot be read")
+    static let badURL = PostgresError(
+        .url,
+        "is not of the form postgres://user:password@host:port/database?sslmode=… or host=… dbname=… . Write / @ : ? # % "
+            + "in a password as %2F %40 %3A %3F %23 %25")
     static let contended = PostgresError(.conflict, "too many others change the same flows just now")
 
     /// Whether one operation of a batch may be to blame, so that its neighbours are worth another try without it.
     var mayConcernOneOperation: Bool {
         switch self.code {
-        case .conflict, .data, .statement: true
+        case .conflict, .locked, .data, .statement: true
         default: false
         }
     }
 
-    /// libpq's own words while it connects. They name host and user and never a password, but only some of them are of use.
+    /// libpq's own words while it connects are the operator's: they name host, port and user.
     init(connecting message: String, needsPassword: Bool) {
         let line = message.split(separator: "\n").first.map(String.init) ?? "no reason given"
         let isRefusal =
             needsPassword || message.contains("authentication failed") || message.contains("no pg_hba.conf entry")
             || message.contains("does not exist")
-        self.init(isRefusal ? .credentials : .connection, line)
+        self.init(
+            isRefusal ? .credentials : .connection,
+            isRefusal ? "the database does not let the hub in" : "the database cannot be reached", serverMessage: line)
     }
+
+    /// For whoever runs a command: with the server's words, where it said anything.
+    public var explanation: String { self.serverMessage.map { "\(self.description): \($0)" } ?? self.description }
 }

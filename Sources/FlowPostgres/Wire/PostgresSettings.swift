@@ -1,3 +1,5 @@
+import CPostgres
+
 /// Where the database is and how long what may take.
 public struct PostgresSettings: Sendable {
     /// `postgres://user:password@host:port/database?sslmode=verify-full…`, or libpq's `key=value` form. What it says goes before
@@ -23,6 +25,25 @@ public struct PostgresSettings: Sendable {
     public var choreConnections = 1
 
     public init(url: String) { self.url = url }
+
+    /// Whether libpq can make sense of ``url``. In words of our own: libpq's would quote the password.
+    public func check() throws(PostgresError) {
+        let isURI = self.url.hasPrefix("postgres://") || self.url.hasPrefix("postgresql://")
+        guard isURI || self.url.contains("=") else { throw .badURL }
+        var message: UnsafeMutablePointer<CChar>?
+        let options = PQconninfoParse(self.url, &message)
+        PQfreemem(message)
+        guard let options else { throw .badURL }
+        defer { PQconninfoFree(options) }
+        var option = options
+        while let keyword = option.pointee.keyword {
+            if let value = option.pointee.val, String(cString: keyword) == "port" {
+                // Where a password holds a slash, the port is what comes before it.
+                guard String(cString: value).utf8.allSatisfy({ (0x30...0x39).contains($0) || $0 == 0x2c }) else { throw .badURL }
+            }
+            option += 1
+        }
+    }
 
     /// For `PQconnectdbParams`, later ones first. A pooler refuses start-up parameters that it does not know: what is not here
     /// is set on the connection, or in each transaction.

@@ -41,7 +41,7 @@ struct MigrateCommand: AsyncParsableCommand {
                     applied.isEmpty ? "Nothing to do: the schema is up to date." : "Applied: \(applied.joined(separator: ", "))")
             }
         } catch let error as PostgresError {
-            throw CommandFailure(.refused, "The database could not be migrated: \(error)")
+            throw CommandFailure(.refused, "The database could not be migrated: \(error.explanation)")
         }
     }
 

@@ -1,6 +1,7 @@
 import ArgumentParser
 import FlowCore
 import FlowHTTP
+import FlowPostgres
 import Foundation
 import Logging
 import ServiceLifecycle
@@ -63,6 +64,8 @@ struct ServeCommand: AsyncParsableCommand {
             }
         } catch let error as AccessConfigurationError {
             throw CommandFailure(.usage, "\(error)")
+        } catch let error as PostgresError {
+            throw CommandFailure(.refused, "The hub cannot start: \(error.explanation). `flowhub doctor` says more.")
         } catch {
             throw CommandFailure(.refused, "The hub cannot start. \(error)")
         }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import FlowCore
+import FlowPostgres
 import Foundation
 import Logging
 
@@ -26,6 +27,8 @@ struct StoreLocation: ParsableArguments {
         do {
             let logger = Logger(label: "flowhub") { _ in LineLogHandler(logLevel: .warning, format: .text) }
             return try await HubStore.open(configuration, logger: logger)
+        } catch let error as PostgresError {
+            throw CommandFailure(.refused, "The store cannot be opened: \(error.explanation).")
         } catch {
             throw CommandFailure(.refused, "The store cannot be opened. \(error)")
         }

@@ -35,7 +35,9 @@ struct HubConfiguration {
     ///   errors most of the time.
     init(environment: [String: String]) throws {
         if let url = environment["DATABASE_URL"], !url.isEmpty {
-            self.postgres = PostgresSettings(url: url)
+            let settings = PostgresSettings(url: url)
+            do { try settings.check() } catch { throw Invalid(key: "DATABASE_URL", problem: "\(error)") }
+            self.postgres = settings
             // Without a bus between the instances it is the sweep that delivers what another one took.
             self.loop.sweepSeconds = 1
         }

@@ -127,7 +127,7 @@ final class FakeCache: StateCache {
     }
 
     func removeAll(epoch: Epoch) { self.state.withLock { $0 = State(epoch: epoch) } }
-    func flows() -> [FlowID] { self.state.withLock { Array($0.records.keys) } }
+    func versions() -> [FlowID: Version] { self.state.withLock { $0.records.mapValues(\.version) } }
 }
 
 final class FakeTransients: TransientStore {

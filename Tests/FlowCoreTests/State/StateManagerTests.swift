@@ -100,9 +100,9 @@ import Testing
         try await fixture.manager.raiseEpoch(from: fixture.store.epoch, now: Timestamp(milliseconds: 5_000))
         #expect(fixture.manager.epoch > Sample.epoch)
         #expect(fixture.epochs == [fixture.manager.epoch])
-        #expect(fixture.cache.flows().isEmpty)
+        #expect(fixture.cache.versions().isEmpty)
         fixture.cache.put(Sample.record(9), epoch: Sample.epoch)
-        #expect(fixture.cache.flows().isEmpty, "what was loaded under the old epoch")
+        #expect(fixture.cache.versions().isEmpty, "what was loaded under the old epoch")
     }
 
     @Test func aStoreThatIsAwayIsSaidAndAnErrorGoesToTheCaller() async throws {

@@ -63,6 +63,38 @@ import Testing
         }
     }
 
+    @Test("a restore to an older copy that nobody watches, and whose epoch was raised since")
+    func quietRestore() async throws {
+        try await PostgresServer.running { server in
+            try await PostgresHubs.running(1, on: server) { hubs in
+                let api = hubs[0].api
+                for number in 1...2 { #expect(try await Self.patch(api, number).version == Version(number)) }
+                try await server.shutDown()
+                let copy = try server.copyData()
+                try await server.start()
+                // The copy bears an older name than the one that is worked under.
+                try await eventually("the database to be back") {
+                    try await hubs[0].command(["epoch", "bump"]).exit == .code(0)
+                }
+                let before = try await ModelRun.epoch(hubs[0], "show")
+                try await eventually("writes to work again") { try await Self.patch(api, 3).isAcknowledged }
+                #expect(try await api.state(of: "job")?.version == 3)
+                try await server.shutDown()
+                try server.restoreData(from: copy)
+                try await server.start()
+                // What is in memory is above the store; nobody writes and nobody watches.
+                try await eventually("the older state to be read", within: .seconds(15)) {
+                    (try? await api.state(of: "job"))??.version == 2
+                }
+                let after = try await ModelRun.epoch(hubs[0], "show")
+                #expect(after > before)
+                let written = try await Self.patch(api, 30)
+                #expect(written.version == 3)
+                #expect(try await api.state(of: "job")?.tag == "\"\(after)-3\"")
+            }
+        }
+    }
+
     @Test("a standby that is two versions behind is promoted in the primary's place")
     func promotion() async throws {
         try await PostgresServer.running(options: ["wal_level=replica", "max_wal_senders=4", "hot_standby=on"]) { primary in

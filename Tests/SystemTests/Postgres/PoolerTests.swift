@@ -41,9 +41,19 @@ import Testing
                         "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND wait_event = 'PgSleep'",
                         in: database) == "1"
                 }
-                try await Self.refused(hubs[0], "job", within: .seconds(6))
-                // Reads go on, and so does everything when the row is free again.
+                async let refused: Void = Self.refused(hubs[0], "job", within: .seconds(6))
+                // Reads go on, and so do changes of every other flow.
                 #expect(try await hubs[0].api.state(of: "job")?.state.string == #"{"n":0}"#)
+                let api = hubs[0].api
+                var slowest = Duration.zero
+                for number in 0..<40 {
+                    let began = ContinuousClock.now
+                    #expect(try await api.patch("other-\(number % 8)", try jsonText(#"{"n":\#(number)}"#)).isAcknowledged)
+                    slowest = max(slowest, ContinuousClock.now - began)
+                }
+                #expect(slowest < .milliseconds(700), "another flow's change took \(slowest)")
+                try await refused
+                #expect(try await api.isReady(), "one flow's lock says nothing about the store")
             } catch {
                 await holder.destroy()
                 throw error

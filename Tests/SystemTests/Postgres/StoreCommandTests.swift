@@ -47,6 +47,9 @@ import Testing
             #expect(try await api.with(header: "Fencing-Token", "r=6").patch("job", try jsonText(#"{"n":3}"#)).status == 409)
             #expect(try await api.state(of: "gone") == nil)
             #expect(try await api.put("gone", try jsonText(#"{"n":2}"#)).version == 3)
+            // A lock taken here outdoes the holders of before.
+            let lock = try await hubs[0].call("POST", "/v1/locks/r", body: "{}")
+            #expect(try #require(lock.json.member("fencing_token")?.intValue) > 7)
         }
         let other = try await Self.run(["flows", "import", file], environment)
         #expect(other.exit == .code(4))
@@ -91,6 +94,34 @@ import Testing
         let untouched = try await server.createDatabase()
         _ = try await examine(server.url(untouched))
         #expect(try await server.query("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", in: untouched) == "0")
+    }
+
+    @Test("an address that makes no sense is refused without its password, and none of it reaches a client", arguments: [
+        "postgrs://hub:s3cret@127.0.0.1/hub?sslmode=disable", "postgres://hub:s3cret/x@127.0.0.1/hub", "hub:s3cret",
+    ])
+    func badAddress(_ url: String) async throws {
+        for command in ["serve", "doctor", "migrate"] {
+            let (exit, output, errors) = try await Self.run([command], ["DATABASE_URL": url])
+            #expect(exit == .code(2))
+            #expect(errors.contains("DATABASE_URL") && errors.contains("postgres://user:password@host"))
+            #expect(!(output + errors).contains("s3cret"))
+        }
+    }
+
+    @Test("a database that is away is told to clients without its address")
+    func awayDatabase() async throws {
+        try await PostgresServer.running { server in
+            try await PostgresHubs.running(1, on: server) { hubs in
+                try await server.kill()
+                try await eventually("the hub to know") {
+                    let reply = try await hubs[0].call(
+                        "PATCH", "/v1/flows/job/state", headers: [("Content-Type", "application/json")], body: "{}")
+                    #expect(reply.status == 503)
+                    #expect(!reply.text.contains("127.0.0.1") && !reply.text.contains("\(server.port)"))
+                    return reply.text.contains("cannot be reached")
+                }
+            }
+        }
     }
 
     @Test("migrate: status, dry run, and a hub that was told not to")
