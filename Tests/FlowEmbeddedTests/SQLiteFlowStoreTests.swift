@@ -81,7 +81,7 @@ import Testing
 
     @Test func moreChangesThanMayWaitAreRefused() async throws {
         var configuration = SQLiteFlowStore.Configuration()
-        configuration.maximumWaitingChanges = 8
+        configuration.limits.waitingChanges = 8
         try await withStore(configuration) { store, _ in
             let refused = try await withThrowingTaskGroup(of: Bool.self) { group in
                 for number in 0..<500 {
@@ -104,8 +104,8 @@ import Testing
 
     @Test func batchesKeepTheirLimits() async throws {
         var configuration = SQLiteFlowStore.Configuration()
-        configuration.maximumBatchChanges = 7
-        configuration.maximumBatchBytes = 100
+        configuration.limits.groupChanges = 7
+        configuration.limits.groupBytes = 100
         try await withStore(configuration) { store, _ in
             store.observeCommits { commits in
                 #expect(commits.count <= 7)

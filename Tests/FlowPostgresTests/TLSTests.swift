@@ -13,7 +13,10 @@ import Testing
         init(name: String) throws {
             self.folder = try TemporaryFolder()
             try self.openssl(
-                ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=\(name)", "-keyout", "root.key", "-out", "root.crt"])
+                [
+                    "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=\(name)", "-keyout", "root.key",
+                    "-out", "root.crt",
+                ])
         }
 
         /// A certificate for a server at 127.0.0.1, and only there.
@@ -22,8 +25,10 @@ import Testing
                 ["req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=server", "-keyout", "server.key", "-out", "server.csr"])
             try "subjectAltName=IP:127.0.0.1\n".write(toFile: self.folder.path + "/san", atomically: true, encoding: .utf8)
             try self.openssl(
-                ["x509", "-req", "-in", "server.csr", "-CA", "root.crt", "-CAkey", "root.key", "-CAcreateserial", "-days", "2",
-                    "-extfile", "san", "-out", "server.crt"])
+                [
+                    "x509", "-req", "-in", "server.csr", "-CA", "root.crt", "-CAkey", "root.key", "-CAcreateserial", "-days", "2",
+                    "-extfile", "san", "-out", "server.crt",
+                ])
             for file in ["server.key", "server.crt"] {
                 try Postgres.give(self.folder.path + "/" + file)
                 chmod(self.folder.path + "/" + file, 0o600)
@@ -60,7 +65,8 @@ import Testing
         }
         try ours.certify()
         let files = "\(ours.folder.path)/server"
-        try await PostgresServer.running(options: ["ssl=on", "ssl_cert_file=\(files).crt", "ssl_key_file=\(files).key"]) { server in
+        try await PostgresServer.running(options: ["ssl=on", "ssl_cert_file=\(files).crt", "ssl_key_file=\(files).key"]) {
+            server in
             #expect(Self.failure(server, "sslmode=require") == nil)
             #expect(Self.failure(server, "sslmode=verify-full&sslrootcert=\(ours.root)") == nil)
             let wrongAuthority = Self.failure(server, "sslmode=verify-full&sslrootcert=\(others.root)")

@@ -15,16 +15,8 @@ public final class SQLiteFlowStore: FlowStore {
     public struct Configuration: Sendable {
         /// Bounds that a change must keep.
         public var changes = ChangeLimits()
-        /// Changes under way or waiting at most; more are refused as ``StoreError/overloaded(_:)``.
-        public var maximumWaitingChanges = 8_192
-        /// Bytes of the bodies of these changes at most. One alone is always let in.
-        public var maximumWaitingBytes = 67_108_864
-        /// Changes in one transaction at most.
-        public var maximumBatchChanges = 512
-        /// Bytes of the bodies of these changes at most; one alone may have more.
-        public var maximumBatchBytes = 8_388_608
-        /// Reads under way or waiting at most; more are refused as ``StoreError/overloaded(_:)``.
-        public var maximumPendingReads = 4_096
+        /// Bounds of what waits, and of what is done at once.
+        public var limits = StoreLimits()
         /// Connections that read, each with a thread while it does.
         public var readers = 4
         /// Flows that the writer keeps at most, so that it need not read them again.
@@ -65,15 +57,10 @@ public final class SQLiteFlowStore: FlowStore {
         self.pool = opened.pool
         self.known = KnownEpoch(opened.epoch)
         self.trims = TrimList()
-        self.reads = Gate(
-            maximumCount: configuration.maximumPendingReads, maximumBytes: .max, fullMessage: "too many reads wait")
-        self.writes = Gate(
-            maximumCount: configuration.maximumPendingReads, maximumBytes: .max, fullMessage: "too many writes wait")
-        self.changes = Gate(
-            maximumCount: configuration.maximumWaitingChanges, maximumBytes: configuration.maximumWaitingBytes,
-            fullMessage: "too many changes wait to be written")
-        self.queue = Mutex(
-            CommitQueue(batchChanges: configuration.maximumBatchChanges, batchBytes: configuration.maximumBatchBytes))
+        self.reads = configuration.limits.gate("too many reads wait")
+        self.writes = configuration.limits.gate("too many writes wait")
+        self.changes = configuration.limits.changeGate
+        self.queue = Mutex(configuration.limits.makeQueue())
         self.writer = CommitWriter(
             limits: configuration.changes, epoch: self.known, trims: self.trims,
             rows: KnownFlows(maximumEntries: configuration.cachedRows, maximumBytes: configuration.cachedRowBytes), logger: logger

@@ -77,7 +77,8 @@ public struct MigrationRunner: Sendable {
                 } catch {
                     // A table in use is tried for again, since those who use it come first.
                     tries += 1
-                    guard error.code == .locked || error.code == .timeout || error.code == .conflict, tries < Self.maximumTries else { throw error }
+                    guard error.code == .locked || error.code == .timeout || error.code == .conflict, tries < Self.maximumTries
+                    else { throw error }
                     self.logger.notice("A migration waits for tables in use", metadata: ["tries": "\(tries)"])
                     Thread.sleep(forTimeInterval: .random(in: 0.2...1))
                 }

@@ -127,7 +127,8 @@ final class PoolDriver {
             }
         case .connectFailed(let slot, let error):
             if self.lastFailure != error {
-                self.logger.warning("Postgres cannot be reached", metadata: ["reason": "\(error.serverMessage ?? error.description)"])
+                self.logger.warning(
+                    "Postgres cannot be reached", metadata: ["reason": "\(error.serverMessage ?? error.description)"])
             }
             self.lastFailure = error
             self.slots[slot].machine.connectFailed(self.clock.now, jitter: .random(in: 0...1))

@@ -5,22 +5,14 @@ import Synchronization
 /// Flows in Postgres: the store that any number of instances share.
 ///
 /// Changes that arrive together are one transaction for each ``CommitLane``; reads run beside them on connections of their
-/// own. Every statement compares the epoch and the server's timeline. Only what works through a transaction pooler is used:
-/// no session state, no prepared statements, no `LISTEN`. Safe to use from any task; no method blocks a task's thread.
+/// own. Every statement compares the epoch and the server's timeline. Through a transaction pooler nothing is used that such a
+/// one breaks: no session state, no prepared statements; nowhere `LISTEN`. Safe to use from any task; no method blocks a task's thread.
 public final class PostgresFlowStore: FlowStore {
     public struct Configuration: Sendable {
         /// Bounds that a change must keep.
         public var changes = ChangeLimits()
-        /// Changes under way or waiting at most; more are refused as ``StoreError/overloaded(_:)``.
-        public var maximumWaitingChanges = 8_192
-        /// Bytes of the bodies of these changes at most. One alone is always let in.
-        public var maximumWaitingBytes = 67_108_864
-        /// Changes in one transaction at most.
-        public var maximumBatchChanges = 512
-        /// Bytes of the bodies of these changes at most; one alone may have more.
-        public var maximumBatchBytes = 8_388_608
-        /// Reads under way or waiting at most; more are refused as ``StoreError/overloaded(_:)``.
-        public var maximumPendingReads = 4_096
+        /// Bounds of what waits, and of what is done at once.
+        public var limits = StoreLimits()
         /// Flows that the lanes keep at most, so that they need not read them again.
         public var cachedRows = 10_000
         /// Bytes of their states at most.
@@ -72,11 +64,8 @@ public final class PostgresFlowStore: FlowStore {
         self.hubID = hubID
         self.keeper = EpochKeeper(pool: pool, epoch: epoch, logger: logger)
         self.logger = logger
-        self.reads = Gate(
-            maximumCount: configuration.maximumPendingReads, maximumBytes: .max, fullMessage: "too many reads wait")
-        self.changes = Gate(
-            maximumCount: configuration.maximumWaitingChanges, maximumBytes: configuration.maximumWaitingBytes,
-            fullMessage: "too many changes wait to be written")
+        self.reads = configuration.limits.gate("too many reads wait")
+        self.changes = configuration.limits.changeGate
         let observer = ObserverBox()
         self.observers = observer
         let trims = self.trims
@@ -90,8 +79,7 @@ public final class PostgresFlowStore: FlowStore {
         self.lanes = (0..<count).map { _ in
             CommitLane(
                 environment,
-                queue: CommitQueue(
-                    batchChanges: configuration.maximumBatchChanges, batchBytes: configuration.maximumBatchBytes),
+                queue: configuration.limits.makeQueue(),
                 known: KnownFlows(
                     maximumEntries: configuration.cachedRows / count, maximumBytes: configuration.cachedRowBytes / count))
         }

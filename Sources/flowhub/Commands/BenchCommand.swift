@@ -76,7 +76,8 @@ struct BenchStreamCommand: AsyncParsableCommand {
         var publishing = target
         if let url = self.publishUrl { publishing.hub = try self.options.target(at: url).hub }
         let plan = StreamBench.Plan(
-            target: target, publishing: publishing, subscribers: self.subscribers, flows: self.flows, publishers: self.publishers, window: self.window,
+            target: target, publishing: publishing, subscribers: self.subscribers, flows: self.flows, publishers: self.publishers,
+            window: self.window,
             rate: self.rate, isDurable: self.durable)
         let result: Result<BenchReport, any Error>
         do { result = .success(try await StreamBench.run(plan)) } catch { result = .failure(error) }

@@ -17,6 +17,7 @@ struct HubStore {
         }
         var store = SQLiteFlowStore.Configuration()
         store.changes = configuration.http.changeLimits
+        store.limits = configuration.store
         let flows = try SQLiteFlowStore(
             directory: configuration.dataDirectory, configuration: store, now: SystemClock.now(), logger: logger)
         return HubStore(flows: flows, locks: MemoryLockService(fencing: flows), outbox: nil, close: { await flows.close() })
@@ -33,6 +34,7 @@ struct HubStore {
         }
         var store = PostgresFlowStore.Configuration()
         store.changes = configuration.http.changeLimits
+        store.limits = configuration.store
         // No bus reaches other instances yet, so `auto` is off: the sweep delivers.
         store.usesOutbox = configuration.outbox == "on"
         let flows = try await PostgresFlowStore.open(

@@ -8,6 +8,8 @@ struct HubConfiguration {
     var streams = StreamConfiguration()
     var access = AccessConfiguration()
     var loop = HubLoop.Configuration()
+    /// Of either store.
+    var store = StoreLimits()
     /// Postgres, where the truth is; the embedded store if there is none.
     var postgres: PostgresSettings?
     /// Whether `serve` brings the database's schema up to date before it listens.

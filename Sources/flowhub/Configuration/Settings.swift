@@ -20,6 +20,16 @@ extension Setting {
         .number(
             "FLOWHUB_CACHE_BYTES", \.cacheBytes, 1_048_576...1_099_511_627_776, "Memory for states that are kept for reading."),
         .number(
+            "FLOWHUB_MAX_WAITING_CHANGES", \.store.waitingChanges, 1...1_000_000, "Changes that wait for the store. Over it: 503."
+        ),
+        .number(
+            "FLOWHUB_MAX_WAITING_BYTES", \.store.waitingBytes, 1_048_576...68_719_476_736,
+            "Bytes of the changes that wait for the store. Over it: 503."),
+        .number("FLOWHUB_MAX_WAITING_READS", \.store.waitingReads, 1...1_000_000, "Reads that wait for the store. Over it: 503."),
+        .number("FLOWHUB_MAX_GROUP_CHANGES", \.store.groupChanges, 1...10_000, "Changes in one transaction."),
+        .number(
+            "FLOWHUB_MAX_GROUP_BYTES", \.store.groupBytes, 65_536...268_435_456, "Bytes of the changes in one transaction."),
+        .number(
             "FLOWHUB_SWEEP_SECONDS", \.loop.sweepSeconds, 1...3_600, "Between two version sweeps when all is well.",
             standard: "15; with Postgres and no bus between the instances 1"),
     ]

@@ -96,9 +96,11 @@ import Testing
         #expect(try await server.query("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", in: untouched) == "0")
     }
 
-    @Test("an address that makes no sense is refused without its password, and none of it reaches a client", arguments: [
-        "postgrs://hub:s3cret@127.0.0.1/hub?sslmode=disable", "postgres://hub:s3cret/x@127.0.0.1/hub", "hub:s3cret",
-    ])
+    @Test(
+        "an address that makes no sense is refused without its password, and none of it reaches a client",
+        arguments: [
+            "postgrs://hub:s3cret@127.0.0.1/hub?sslmode=disable", "postgres://hub:s3cret/x@127.0.0.1/hub", "hub:s3cret",
+        ])
     func badAddress(_ url: String) async throws {
         for command in ["serve", "doctor", "migrate"] {
             let (exit, output, errors) = try await Self.run([command], ["DATABASE_URL": url])
