@@ -1,0 +1,26 @@
+import FlowTestKit
+import Testing
+
+/// The model of the hub, with Postgres as its store.
+@Suite(.serialized, .postgres()) struct PostgresModelTests {
+    private static let seeds = (0..<TestScale.pick(1, full: 10)).map { _ in UInt64.random(in: 1...999_999) }
+
+    private func expectNothingBroken(_ seed: UInt64, _ schedule: ModelSchedule) async throws {
+        let server = try SharedPostgres.server
+        var schedule = schedule
+        schedule.environment["DATABASE_URL"] = server.url(try await server.createDatabase())
+        let violations = try await ModelRun(seed: seed, schedule: schedule).run()
+        #expect(violations.isEmpty, "seed \(seed): \(violations.count) violations\(violations.listing)")
+    }
+
+    @Test(arguments: seeds) func coming_and_going(seed: UInt64) async throws {
+        try await self.expectNothingBroken(seed, ModelSchedule())
+    }
+
+    @Test(arguments: seeds) func restarts_and_raised_epochs(seed: UInt64) async throws {
+        var schedule = ModelSchedule()
+        schedule.steps = 120
+        schedule.disruptions = [.kill, .bumpEpoch]
+        try await self.expectNothingBroken(seed, schedule)
+    }
+}
