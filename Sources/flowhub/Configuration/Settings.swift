@@ -99,6 +99,9 @@ extension Setting {
             "FLOWHUB_HEAD_TIMEOUT_SECONDS", \.http.headTimeoutSeconds, 1...3_600, "For a request's head to arrive. Over it: 408."),
         .number(
             "FLOWHUB_BODY_TIMEOUT_SECONDS", \.http.bodyTimeoutSeconds, 1...3_600, "For a request's body to arrive. Over it: 408."),
+        .number(
+            "FLOWHUB_ANSWER_TIMEOUT_SECONDS", \.http.answerTimeoutSeconds, 1...3_600,
+            "For a client to take some of an answer. Over it the connection is closed."),
         .number("FLOWHUB_IDLE_TIMEOUT_SECONDS", \.http.idleTimeoutSeconds, 1...3_600, "Between two requests of a connection."),
     ]
 
