@@ -16,7 +16,7 @@ struct Hub {
         let verifier = try await TokenVerifier(configuration.access)
         let cors = try CORSPolicy(origins: configuration.access.corsOrigins)
         let now = SystemClock.now
-        let store = try await HubStore.open(configuration, logger: logger)
+        let store = try await HubStore.openToServe(configuration, logger: logger)
 
         let bus = InProcessBus()
         var cacheLimits = MemoryStateCache.Limits()
