@@ -28,6 +28,9 @@ public protocol FlowStore: EpochStore {
     /// must not be given out again.
     /// - Returns: the number of rows removed; 0 when nothing is left to do.
     func prune(_ policy: RetentionPolicy, now: Timestamp) async throws(StoreError) -> Int
+
+    /// Commits something small that no flow shows, to learn whether the store takes writes. Does not look at the epoch.
+    func probeWrite() async throws(StoreError)
 }
 
 /// The name of the store's history.

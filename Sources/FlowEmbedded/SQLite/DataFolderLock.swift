@@ -32,8 +32,8 @@ public final class DataFolderLock: Sendable {
             }
             throw EmbeddedStoreError(
                 code: .taken,
-                description: "Another hub\(holder.map { " (process \($0))" } ?? "") is running on the folder \(directory). End it, "
-                    + "or give this one a folder of its own with --data or FLOWHUB_DATA.")
+                description: "Another hub\(holder.map { " (process \($0))" } ?? "") is running on the folder \(directory). "
+                    + "End it, or give this one a folder of its own with --data or FLOWHUB_DATA.")
         }
         self.descriptor = descriptor
         // For whoever is refused. That it cannot be written is not this one's concern.

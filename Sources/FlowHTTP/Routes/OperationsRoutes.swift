@@ -30,9 +30,11 @@ struct OperationsRoutes: Sendable {
     /// What a balancer asks: can streams and writes be served here.
     @Sendable private func ready(_ request: Request, _ context: HubContext) async throws -> Response {
         let isDraining = self.services.isDraining
-        var isStoreAway = false
-        do { _ = try await self.services.manager.heads(of: []) } catch { isStoreAway = true }
+        // Reads are tried here; whether writes work is known from the last of them.
+        var canRead = true
+        do { _ = try await self.services.manager.heads(of: []) } catch { canRead = false }
         let delivery = self.services.health.delivery
+        let isStoreAway = !canRead || delivery == .storeAway
         let isStrict = QueryParameters(request.querySubstring).first("strict") == "1"
         let isReady = !isDraining && !isStoreAway && !(isStrict && delivery != .ok)
         return .json(

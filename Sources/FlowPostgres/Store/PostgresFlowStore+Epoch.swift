@@ -20,6 +20,14 @@ extension PostgresFlowStore {
             throw StoreError(error)
         }
     }
+
+    public func probeWrite() async throws(StoreError) {
+        do throws(PoolFailure) {
+            _ = try await self.pool.run(.chores, [Statement("UPDATE hub_meta SET epoch = epoch")], isRepeatable: true)
+        } catch {
+            throw StoreError(PoolFailure(error.error))
+        }
+    }
 }
 
 extension PostgresFlowStore: FencingSequence {

@@ -87,6 +87,15 @@ extension FlowStoreContract {
             let rest = try await store.list(FlowQuery(account: "1", order: order, limit: 9))
             #expect(rest.flows.map(\.flow.rawValue) == ["y", "z"])
         },
+        Case("A probe of writes is no event of any flow") { subject in
+            let store = subject.store
+            _ = try await store.patch(try flow("a"), #"{"n":1}"#)
+            let before = try await store.load(try flow("a"))
+            let epoch = store.epoch
+            try await store.probeWrite()
+            #expect(try await store.load(try flow("a")) == before)
+            #expect(try await store.refreshEpoch() == epoch)
+        },
         Case("Revocations: one a subject, the later holds") { subject in
             let store = subject.store
             #expect(try await store.revocations().isEmpty)
