@@ -99,6 +99,8 @@ public struct FlowQuery: Hashable, Sendable {
         case id(after: String?)
         /// Ascending time of the last change and id: not before this moment, and of that moment only ids above `after`.
         case changed(since: Timestamp, after: FlowID?)
+        /// Descending time of the last change and id: what was touched last comes first.
+        case newest
     }
 
     public var account: String
