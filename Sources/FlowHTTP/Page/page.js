@@ -397,9 +397,10 @@ async function probeList() {
   return { polling: true };
 }
 
-// With `onlyLook`, just learn whether there is more than the feed's first page.
+// With `onlyLook`, just learn whether there is more than the feed's first page. That one is of the newest changes, these are by
+// id: they begin at the first id.
 async function loadMore(onlyLook) {
-  const after = onlyLook || !list.next ? '' : `&after=${encodeURIComponent(list.next)}`;
+  const after = list.extra && list.next ? `&after=${encodeURIComponent(list.next)}` : '';
   const answer = await api('GET', `v1/flows?limit=100${after}`);
   if (!answer.ok || flow) return;
   if (!onlyLook) list.extra = true;

@@ -105,7 +105,8 @@ enum RegistryChange: Sendable {
 }
 
 enum FeedChange: Sendable {
-    case joined(account: String)
+    /// A reader was told these versions, as of this moment.
+    case joined(account: String, since: Timestamp, told: [FlowID: Version])
     case left(account: String)
 }
 

@@ -142,19 +142,10 @@ final class StreamShard {
         self.openings[ObjectIdentifier(stream)] = nil
         self.beat.insert(stream)
         self.feeds[ObjectIdentifier(stream)] = stream
+        let reader = FeedReader(stream, shard: self)
+        stream.feedReader = reader
         stream.begin(channels: [], extraHeaders: stream.request.responseHeaders)
-        self.services.feedChanged(.joined(account: stream.principal.account))
-        let account = stream.principal.account
-        let limit = self.services.configuration.feedPage
-        self.load { services in
-            try await services.manager.list(FlowQuery(account: account, limit: limit))
-        } then: { [self] (list: FlowList?) in
-            guard let list else {
-                stream.close(.unavailable, retryMilliseconds: self.jitteredRetry())
-                return
-            }
-            stream.offer(FeedEvents.first(list.flows.filter { stream.principal.maySubscribe($0.flow) }))
-        }
+        reader.begin()
     }
 
     /// The stream ended, for whatever reason.
@@ -168,7 +159,7 @@ final class StreamShard {
         }
         self.beat.remove(stream)
         if self.feeds.removeValue(forKey: ObjectIdentifier(stream)) != nil {
-            self.services.feedChanged(.left(account: stream.principal.account))
+            if stream.feedReader?.hasJoined == true { self.services.feedChanged(.left(account: stream.principal.account)) }
         } else if !stream.request.flows.isEmpty {
             self.change(.unregister(stream.registryEntries))
         }
@@ -233,11 +224,7 @@ final class StreamShard {
 
     /// Tells the feeds of an account what changed.
     func feed(_ heads: [FlowHead], account: String) {
-        for stream in Array(self.feeds.values) where stream.principal.account == account {
-            var block = ByteBuffer()
-            for head in heads where stream.principal.maySubscribe(head.flow) { FeedEvents.write(head, into: &block) }
-            if block.readableBytes > 0 { stream.offer(block) }
-        }
+        for stream in Array(self.feeds.values) where stream.principal.account == account { stream.feedReader?.changed(heads) }
     }
 
     func enqueue(_ channel: FlowChannel) {
