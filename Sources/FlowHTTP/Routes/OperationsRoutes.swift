@@ -65,7 +65,7 @@ struct OperationsRoutes: Sendable {
         text.labelled(
             "flowhub_state_cache_total", "Reads of a flow's state.", type: "counter", label: "result",
             [("hit", totals[.cacheStateHit] ?? 0), ("miss", totals[.cacheStateMiss] ?? 0)])
-        text.gauge("flowhub_queued_bytes", "Bytes that wait for slow peers.", self.services.queuedBytes.load(ordering: .relaxed))
+        text.gauge("flowhub_queued_bytes", "Bytes that wait for slow peers.", self.services.queues.bytes)
         text.counter("flowhub_slow_readers_total", "Times a live subscriber fell behind its socket.", streams.slowReaders)
         text.labelled(
             "flowhub_resyncs_total", "Subscribers that were told their place is lost.", type: "counter", label: "reason",

@@ -252,7 +252,7 @@ final class EventStream {
         guard let output = self.output else { return }
         let queued = output.queuedBytes
         guard queued != self.countedQueue else { return }
-        self.shard.queuedBytes(changedBy: queued - self.countedQueue)
+        self.shard.queued(queued, changedBy: queued - self.countedQueue)
         self.countedQueue = queued
         if queued > 0, self.shard.isOverspent { self.shard.relieve() }
     }
@@ -314,7 +314,7 @@ final class EventStream {
         guard self.state != .closed else { return }
         self.state = .closed
         self.output = nil
-        if self.countedQueue > 0 { self.shard.queuedBytes(changedBy: -self.countedQueue) }
+        if self.countedQueue > 0 { self.shard.queued(0, changedBy: -self.countedQueue) }
         self.countedQueue = 0
         for subscription in self.subscriptions {
             subscription.reader.end()

@@ -15,8 +15,7 @@ final class StreamServices: Sendable {
     let now: @Sendable () -> Timestamp
     let logger: Logger
 
-    /// Bytes that wait for slow peers, over all loops.
-    let queuedBytes = Atomic<Int>(0)
+    let queues = QueueLedger()
     private let streams = Atomic<Int>(0)
     private let nextNumber = Atomic<UInt64>(0)
     private let draining = Atomic<Bool>(false)

@@ -31,6 +31,10 @@ final class StreamShard {
     /// Ordinary requests that were read and wait for their turn on this loop.
     var backlog = 0
 
+    private lazy var queue = self.services.queues.open { [loop = self.loop, shard = NIOLoopBound(self, eventLoop: self.loop)] in
+        loop.execute { shard.value.relieve() }
+    }
+
     private var registryChanges: [RegistryChange] = []
     private var delivery: DeliveryStatus
     private var isDraining = false
@@ -271,18 +275,24 @@ final class StreamShard {
     // MARK: Queues
 
     /// Whether readers may be fed from history: what waits for slow peers is within its limit.
-    var maySpend: Bool { self.services.queuedBytes.load(ordering: .relaxed) < self.services.configuration.maximumQueuedBytes }
+    var maySpend: Bool { self.services.queues.bytes < self.services.configuration.maximumQueuedBytes }
     var isOverspent: Bool { !self.maySpend }
 
-    func queuedBytes(changedBy bytes: Int) {
-        self.services.queuedBytes.add(bytes, ordering: .relaxed)
+    /// A stream holds so much now.
+    func queued(_ bytes: Int, changedBy difference: Int) {
+        self.services.queues.changed(by: difference)
+        self.queue.note(bytes)
     }
 
-    /// The memory for slow peers is used up: those that hold most of it go, until it is not.
+    /// The memory for slow peers is used up: those that hold most of it go, until it is not, on whichever loop they are.
     func relieve() {
+        self.queue.asked()
         while self.isOverspent {
             let holder = self.beat.all.max { $0.countedQueue < $1.countedQueue }
-            guard let holder, holder.countedQueue > 0 else { return }
+            let bytes = holder?.countedQueue ?? 0
+            self.queue.set(bytes)
+            if let other = self.services.queues.larger(than: bytes) { return other.ask() }
+            guard let holder, bytes > 0 else { return }
             holder.abandon()
         }
     }
@@ -304,6 +314,7 @@ final class StreamShard {
                 stream.feed()
             }
         }
+        if self.isOverspent { self.relieve() }
         for stream in Array(self.openings.values) {
             stream.ticksOpening += 1
             if stream.ticksOpening > self.services.configuration.openSeconds {
