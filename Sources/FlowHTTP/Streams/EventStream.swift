@@ -192,8 +192,8 @@ final class EventStream {
         if announces {
             var buffer = ByteBuffer()
             buffer.writeCaughtUp(channel.flow, version: subscription.reader.cursor)
-            for transient in channel.transients where transient.number > subscription.lastTransient {
-                self.encode(transient.frame, for: subscription, into: &buffer)
+            for transient in channel.transients.entries where transient.note.number > subscription.lastTransient {
+                self.encode(transient.note.frame, for: subscription, into: &buffer)
             }
             self.write(buffer)
         }

@@ -129,6 +129,8 @@ public struct StreamConfiguration: Sendable {
     public var maximumQueuedBytesPerSubscriber = 65_536
     /// `FLOWHUB_MAX_FLOWS_PER_CONNECTION`
     public var maximumFlows = 12
+    /// Of the latest transient events of one flow.
+    public var transients = TransientLimits()
     /// Flows in the first event of the feed.
     public var feedPage = 100
     /// One page of history.

@@ -6,7 +6,6 @@ import Synchronization
 /// The event streams of one event loop, with the flows that they watch. Confined to the loop: no lock, no task and no
 /// await is on the way of an event from here on.
 final class StreamShard {
-    static let maximumTransientTypes = 32
     /// Writes of a pass before the loop looks at its sockets again; 256 take about two milliseconds.
     static let writesPerSlice = 256
     /// How often a pass lets requests that were already read go first.

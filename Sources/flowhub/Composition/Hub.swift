@@ -22,7 +22,9 @@ struct Hub {
         var cacheLimits = MemoryStateCache.Limits()
         cacheLimits.bytes = configuration.cacheBytes
         let cache = MemoryStateCache(limits: cacheLimits)
-        let transients = MemoryTransientStore()
+        var transientLimits = MemoryTransientStore.Limits()
+        transientLimits.flow = configuration.streams.transients
+        let transients = MemoryTransientStore(limits: transientLimits)
         let counters = MemoryCounters(now: now)
         let health = HubHealth()
 
