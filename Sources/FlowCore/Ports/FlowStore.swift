@@ -45,7 +45,9 @@ public protocol EpochStore: Sendable {
 
 /// Tokens that are not valid any more.
 public protocol RevocationStore: Sendable {
-    func revoke(_ revocation: Revocation, now: Timestamp) async throws(StoreError)
+    /// - Returns: what holds from now on: of two revocations of one subject the later moment.
+    @discardableResult
+    func revoke(_ revocation: Revocation, now: Timestamp) async throws(StoreError) -> Revocation
     func revocations() async throws(StoreError) -> [Revocation]
 }
 

@@ -117,9 +117,12 @@ extension FlowStoreContract {
         Case("Revocations: one a subject, the later holds") { subject in
             let store = subject.store
             #expect(try await store.revocations().isEmpty)
-            try await store.revoke(Revocation(account: "1", subject: "s", notBefore: 50), now: start)
-            try await store.revoke(Revocation(account: "1", subject: "s", notBefore: 40), now: start)
-            try await store.revoke(Revocation(account: "2", subject: "s", notBefore: 10), now: start)
+            for (account, asked, holds) in [("1", 30, 30), ("1", 50, 50), ("1", 40, 50), ("2", 10, 10)]
+                as [(String, Int64, Int64)]
+            {
+                let revoked = try await store.revoke(Revocation(account: account, subject: "s", notBefore: asked), now: start)
+                #expect(revoked == Revocation(account: account, subject: "s", notBefore: holds))
+            }
             let stored = Set(try await subject.reopen().revocations())
             let expected: Set = [
                 Revocation(account: "1", subject: "s", notBefore: 50), Revocation(account: "2", subject: "s", notBefore: 10),
