@@ -6,6 +6,8 @@ struct LogEntry {
     let frame: Frame
     /// Set where the flow has no owner yet: only this account's subscribers get it.
     let account: String?
+    /// The number of the last transient event up to here: whoever was sent this entry has them all.
+    let transients: UInt64
 }
 
 /// Consecutive frames in one buffer, made once for everybody who stands at the same place.
@@ -50,15 +52,16 @@ extension FlowChannel {
         subscription.seat = -1
     }
 
-    func append(_ entry: LogEntry) {
+    /// - Parameter account: set where only its subscribers may get the event.
+    func append(_ frame: Frame, account: String? = nil) {
         guard self.seats.count > self.freeSeats.count else {
             // Nobody is live: readers find durable events in history and transients among the latest.
             if !self.log.isEmpty || self.seatsDue > 0 { self.clearLog() }
             self.logBase += 1
             return
         }
-        self.log.append(entry)
-        if entry.account != nil { self.boundEnd = self.logEnd }
+        self.log.append(LogEntry(frame: frame, account: account, transients: self.newestTransient))
+        if account != nil { self.boundEnd = self.logEnd }
         self.seatsDue = self.seats.count
         if self.log.count % 512 == 0 { self.trimLog() }
         self.shard.enqueue(self)
@@ -115,7 +118,7 @@ extension FlowChannel {
                 continue
             }
             subscription.position = frames.end
-            if frames.end == self.logEnd { subscription.lastTransient = self.newestTransient }
+            subscription.lastTransient = self.log[frames.end - 1 - self.logBase].transients
             if let last = frames.versions?.upperBound { subscription.reader.tookAll(through: last) }
             self.shard.counters.deliveries += frames.end - frames.start
             stream.send(frames.buffer)
@@ -147,10 +150,10 @@ extension FlowChannel {
             } else {
                 stream.encode(entry.frame, for: subscription, into: &buffer)
             }
+            subscription.lastTransient = entry.transients
             self.shard.counters.deliveries += 1
         }
         subscription.position = position
-        if position == self.logEnd { subscription.lastTransient = self.newestTransient }
         if buffer.readableBytes > 0 { stream.send(buffer) }
     }
 

@@ -103,7 +103,7 @@ final class FlowChannel {
         for frame in frames where frame.version > self.version {
             self.recent.append(frame)
             self.version = frame.version
-            self.append(LogEntry(frame: frame, account: nil))
+            self.append(frame)
             self.shard.counters.observe(lagOf: frame, now: self.shard.now())
         }
         if frames.isEmpty, let head, head.version > self.version {
@@ -131,9 +131,9 @@ final class FlowChannel {
         if let owner = self.account {
             guard owner == account else { return }
             self.keep(event, frame)
-            self.append(LogEntry(frame: frame, account: nil))
+            self.append(frame)
         } else {
-            self.append(LogEntry(frame: frame, account: account))
+            self.append(frame, account: account)
         }
     }
 
