@@ -1,29 +1,39 @@
 import FlowCore
 import NIOCore
 
-/// Events as this connection needs them: with its own cursor, or only their place where the type is filtered out.
-extension EventStream {
-    func encode(_ frame: Frame, for subscription: Subscription, into buffer: inout ByteBuffer) {
-        self.encode(frame, at: subscription.reader.cursor, for: subscription, into: &buffer)
-    }
+/// Events for one write to a connection that does not take a flow's frames as they are: with its own cursor, and without what it
+/// filters out.
+struct EncodedPiece {
+    fileprivate(set) var buffer = ByteBuffer()
+    /// A durable event that was filtered out, if none came after it: its place is told without it.
+    fileprivate var passedOver: Version?
+}
 
-    func encode(_ frame: Frame, at version: Version, for subscription: Subscription, into buffer: inout ByteBuffer) {
+extension EventStream {
+    func encode(_ frame: Frame, for subscription: Subscription, into piece: inout EncodedPiece) {
         let isWanted = self.request.types?.contains(frame.type) ?? true
-        if !frame.isDurable {
-            if isWanted { buffer.writeImmutableBuffer(frame.bytes) }
+        guard frame.isDurable else {
+            if isWanted { piece.buffer.writeImmutableBuffer(frame.bytes) }
             return
         }
+        piece.passedOver = isWanted ? nil : frame.version
+        guard isWanted else { return }
         if self.hash == nil {
-            if isWanted {
-                buffer.writeImmutableBuffer(frame.bytes)
-            } else {
-                buffer.writeIDLine(epoch: self.epoch, version: frame.version)
-                buffer.writeStaticString("\n")
-            }
+            piece.buffer.writeImmutableBuffer(frame.bytes)
         } else {
-            self.writeID(into: &buffer, override: (subscription.index, version))
-            if isWanted { buffer.writeImmutableBuffer(frame.body) } else { buffer.writeStaticString("\n") }
+            self.writeID(into: &piece.buffer, override: (subscription.index, frame.version))
+            piece.buffer.writeImmutableBuffer(frame.body)
         }
+    }
+
+    /// What is to be written. A run of events that were filtered out moves the cursor once.
+    func finish(_ piece: EncodedPiece, for subscription: Subscription) -> ByteBuffer {
+        var buffer = piece.buffer
+        if let version = piece.passedOver {
+            self.writeID(into: &buffer, override: (subscription.index, version))
+            buffer.writeStaticString("\n")
+        }
+        return buffer
     }
 
     func writeID(into buffer: inout ByteBuffer, override: (index: Int, version: Version)? = nil) {

@@ -164,7 +164,6 @@ final class EventStream {
     func sendPage(_ frames: [Frame], coalesced: CoalescedFrames?, storeHead: Version?, for subscription: Subscription) {
         guard self.state == .open else { return }
         let versions = frames.first.flatMap { first in frames.last.map { first.version...$0.version } }
-        let cursor = subscription.reader.cursor
         switch subscription.reader.pageLoaded(versions: versions, storeHead: storeHead) {
         case .ignore: break
         case .resync(let reason): self.count(reason)
@@ -173,13 +172,12 @@ final class EventStream {
                 self.shard.counters.deliveries += frames.count
                 self.write(coalesced.buffer)
             } else {
-                var buffer = ByteBuffer()
-                var version = cursor
+                var piece = EncodedPiece()
                 for frame in frames.dropFirst(from) {
-                    version = frame.version
-                    self.encode(frame, at: version, for: subscription, into: &buffer)
+                    self.encode(frame, for: subscription, into: &piece)
                     self.shard.counters.deliveries += 1
                 }
+                let buffer = self.finish(piece, for: subscription)
                 if buffer.readableBytes > 0 { self.write(buffer) }
             }
             // A page is as much as may wait for the peer at one time.
@@ -192,9 +190,11 @@ final class EventStream {
         if announces {
             var buffer = ByteBuffer()
             buffer.writeCaughtUp(channel.flow, version: subscription.reader.cursor)
+            var latest = EncodedPiece()
             for transient in channel.transients.entries where transient.note.number > subscription.lastTransient {
-                self.encode(transient.note.frame, for: subscription, into: &buffer)
+                self.encode(transient.note.frame, for: subscription, into: &latest)
             }
+            buffer.writeImmutableBuffer(latest.buffer)
             self.write(buffer)
         }
         #if DEBUG

@@ -129,32 +129,37 @@ extension FlowChannel {
     private func deliverOneByOne(to subscription: Subscription) {
         let stream = subscription.stream
         let limit = self.shard.services.configuration.page.bytes
-        var buffer = ByteBuffer()
+        var piece = EncodedPiece()
         var position = subscription.position
         let end = self.logEnd
-        while position < end, buffer.readableBytes < limit {
+        while position < end, piece.buffer.readableBytes < limit {
             let entry = self.log[position - self.logBase]
             position += 1
             if let account = entry.account, account != stream.principal.account { continue }
             if entry.frame.isDurable {
                 switch subscription.reader.offered(entry.frame.version) {
-                case .take: stream.encode(entry.frame, for: subscription, into: &buffer)
+                case .take: stream.encode(entry.frame, for: subscription, into: &piece)
                 case .drop: continue
                 case .fallBehind:
                     self.shard.counters.slowReaders += 1
                     subscription.fallBehind()
-                    if buffer.readableBytes > 0 { stream.send(buffer) }
+                    self.send(piece, to: subscription)
                     stream.feed()
                     return
                 }
             } else {
-                stream.encode(entry.frame, for: subscription, into: &buffer)
+                stream.encode(entry.frame, for: subscription, into: &piece)
             }
             subscription.lastTransient = entry.transients
             self.shard.counters.deliveries += 1
         }
         subscription.position = position
-        if buffer.readableBytes > 0 { stream.send(buffer) }
+        self.send(piece, to: subscription)
+    }
+
+    private func send(_ piece: EncodedPiece, to subscription: Subscription) {
+        let buffer = subscription.stream.finish(piece, for: subscription)
+        if buffer.readableBytes > 0 { subscription.stream.send(buffer) }
     }
 
     /// The log from a position on, as much of it as may wait for one peer but at least one frame.
