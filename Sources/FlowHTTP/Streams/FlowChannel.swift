@@ -76,6 +76,8 @@ final class FlowChannel {
     /// The flow is followed from this record on.
     /// - Parameter head: above the record's where events were delivered while the record was read.
     func opened(_ record: FlowRecord?, head: FlowHead?, epoch: Epoch, last: [TransientEvent]) {
+        // Read before the store's history became another one, and told after that: the flow will be opened again.
+        guard epoch >= self.epoch else { return }
         if self.isOpen, self.epoch == epoch {
             // For another loop; here everything above this version was or will be delivered anyway.
             if let record, record.version == self.version { self.record = record }
