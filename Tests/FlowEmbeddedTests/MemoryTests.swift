@@ -61,7 +61,7 @@ import Testing
     @Test func transientEventsKeepTheirBounds() async throws {
         var limits = MemoryTransientStore.Limits()
         limits.flows = 160
-        limits.eventBytes = 100
+        limits.flow.eventBytes = 100
         let store = MemoryTransientStore(limits: limits)
         let tick = try #require(EventType("tick"))
         let event = TransientEvent(type: tick, data: .null, createdAt: start)

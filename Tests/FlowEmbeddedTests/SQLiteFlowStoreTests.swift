@@ -68,6 +68,27 @@ import Testing
         }
     }
 
+    @Test func aProbeFailsWhileNobodyCanWrite() async throws {
+        var configuration = SQLiteFlowStore.Configuration()
+        configuration.busySeconds = 0
+        try await withStore(configuration) { store, folder in
+            var holding = GRDB.Configuration()
+            holding.allowsUnsafeTransactions = true
+            let other = try DatabaseQueue(path: folder + "/flowhub.sqlite", configuration: holding)
+            try await other.writeWithoutTransaction { try $0.execute(sql: "BEGIN IMMEDIATE") }
+            await #expect(throws: StoreError.self) { try await store.probeWrite() }
+            #expect(try await store.heads(of: []).isEmpty, "reads go on")
+            try await other.writeWithoutTransaction { try $0.execute(sql: "ROLLBACK") }
+            // Another connection sees that something was committed: an update that changes nothing would write nothing.
+            func dataVersion() async throws -> Int? {
+                try await other.writeWithoutTransaction { try Int.fetchOne($0, sql: "PRAGMA data_version") }
+            }
+            let before = try await dataVersion()
+            try await store.probeWrite()
+            #expect(try await dataVersion() != before)
+        }
+    }
+
     @Test func commitsAreSynchronisedInFull() async throws {
         try await withStore { store, folder in
             _ = try await store.apply(try self.change("a"))

@@ -28,6 +28,9 @@ public protocol FlowStore: EpochStore {
     /// must not be given out again.
     /// - Returns: the number of rows removed; 0 when nothing is left to do.
     func prune(_ policy: RetentionPolicy, now: Timestamp) async throws(StoreError) -> Int
+
+    /// Commits something small that no flow shows, to learn whether the store takes writes. Does not look at the epoch.
+    func probeWrite() async throws(StoreError)
 }
 
 /// The name of the store's history.
@@ -42,7 +45,9 @@ public protocol EpochStore: Sendable {
 
 /// Tokens that are not valid any more.
 public protocol RevocationStore: Sendable {
-    func revoke(_ revocation: Revocation, now: Timestamp) async throws(StoreError)
+    /// - Returns: what holds from now on: of two revocations of one subject the later moment.
+    @discardableResult
+    func revoke(_ revocation: Revocation, now: Timestamp) async throws(StoreError) -> Revocation
     func revocations() async throws(StoreError) -> [Revocation]
 }
 
@@ -96,6 +101,8 @@ public struct FlowQuery: Hashable, Sendable {
         case id(after: String?)
         /// Ascending time of the last change and id: not before this moment, and of that moment only ids above `after`.
         case changed(since: Timestamp, after: FlowID?)
+        /// Descending time of the last change and id: what was touched last comes first.
+        case newest
     }
 
     public var account: String

@@ -22,12 +22,26 @@ public struct FlowChange: Sendable {
 
     public enum Precondition: Hashable, Sendable {
         case none
-        /// `If-Match: "<epoch>-<version>"`
-        case version(Epoch, Version)
+        /// `If-Match: "<epoch>-<version>", …`: the flow is at one of these places. With none of them it is not.
+        case oneOf([Place])
         /// `If-Match: *`
         case exists
         /// `If-None-Match: *`
         case absent
+
+        public struct Place: Hashable, Sendable {
+            public var epoch: Epoch
+            public var version: Version
+
+            public init(epoch: Epoch, version: Version) {
+                self.epoch = epoch
+                self.version = version
+            }
+        }
+
+        public static func version(_ epoch: Epoch, _ version: Version) -> Precondition {
+            .oneOf([Place(epoch: epoch, version: version)])
+        }
     }
 
     /// `Idempotency-Key`, and what makes one request another.

@@ -57,7 +57,7 @@ public enum FlowTransition: Sendable {
         let holds =
             switch precondition {
             case .none: true
-            case .version(let theirs, let expected): living != nil && theirs == epoch && expected == version
+            case .oneOf(let places): living != nil && places.contains(.init(epoch: epoch, version: version))
             case .exists: living != nil
             case .absent: living == nil
             }

@@ -1,14 +1,19 @@
 import Synchronization
 
 /// How well the hub delivers just now, as far as the store and the bus have shown.
+///
+/// Reading and writing are told apart: a full disk or a database that only reads still answers every read.
 public final class HubHealth: Sendable {
+    public enum StoreUse: Hashable, Sendable { case reading, writing }
+
     private struct State {
-        var isStoreAway = false
+        /// What the store did not do when it was asked last.
+        var away: Set<StoreUse> = []
         var isBusDelivering = true
         var observer: (@Sendable (DeliveryStatus) -> Void)?
 
         var delivery: DeliveryStatus {
-            if self.isStoreAway { return .storeAway }
+            if !self.away.isEmpty { return .storeAway }
             return self.isBusDelivering ? .ok : .degraded
         }
     }
@@ -25,10 +30,16 @@ public final class HubHealth: Sendable {
         self.state.withLock { $0.observer = observer }
     }
 
-    public func storeAnswered() { self.change { $0.isStoreAway = false } }
-    public func storeFailed() {
+    /// Whether the store is thought not to take writes. Only a write that went through shows that it does again.
+    public var isWritingAway: Bool { self.state.withLock { $0.away.contains(.writing) } }
+
+    /// Whether the store did not answer the last read: then nobody looks after what is in memory.
+    public var isReadingAway: Bool { self.state.withLock { $0.away.contains(.reading) } }
+
+    public func storeDid(_ use: StoreUse) { self.change { $0.away.remove(use) } }
+    public func storeFailed(_ use: StoreUse) {
         self.failures.add(1, ordering: .relaxed)
-        self.change { $0.isStoreAway = true }
+        self.change { $0.away.insert(use) }
     }
 
     /// How often the store did not do what it was asked.

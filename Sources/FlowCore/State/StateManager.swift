@@ -73,13 +73,30 @@ public final class StateManager: Sendable {
 
     /// Commits a change. It is published by the time this returns.
     public func apply(_ change: FlowChange) async throws(StoreError) -> FlowOutcome {
-        try await self.underCurrentEpoch { () async throws(StoreError) in try await self.store.apply(change) }
+        let outcome = try await self.underCurrentEpoch(.writing) { () async throws(StoreError) in
+            try await self.store.apply(change)
+        }
+        // Of the other outcomes the store may have known without writing anything.
+        if case .applied = outcome { self.health.storeDid(.writing) }
+        return outcome
+    }
+
+    /// Shows whether the store takes writes again, when it is thought not to.
+    func probeWrites() async {
+        guard self.health.isWritingAway else { return }
+        do throws(StoreError) {
+            try await self.store.probeWrite()
+            self.health.storeDid(.writing)
+        } catch {
+            self.health.storeFailed(.writing)
+        }
     }
 
     /// The flow, from memory if it is there; tombstones included.
     /// - Parameter atLeast: a version that is known to exist; anything older counts as a miss.
     public func record(of flow: FlowID, atLeast version: Version = 0) async throws(StoreError) -> FlowRecord? {
-        if let cached = self.cachedRecord(of: flow, atLeast: version) { return cached }
+        // While the store cannot be asked the version sweep does not look after memory: other instances may be ahead of it.
+        if !self.health.isReadingAway, let cached = self.cachedRecord(of: flow, atLeast: version) { return cached }
         let record = try await self.freshRecord(of: flow)
         if (record?.version ?? 0) >= version { return record }
         // That load was under way before the version was there.
@@ -102,7 +119,7 @@ public final class StateManager: Sendable {
 
     /// The flow as the store has it now, by a read that begins after this call.
     public func reload(_ flow: FlowID) async throws(StoreError) -> FlowRecord? {
-        try await self.underCurrentEpoch { () async throws(StoreError) in
+        try await self.reading { () async throws(StoreError) in
             let epoch = self.store.epoch
             let record = try await self.store.load(flow)
             if let record { self.cache.put(record, epoch: epoch) }
@@ -112,17 +129,17 @@ public final class StateManager: Sendable {
 
     /// Durable events above a version.
     public func page(of flow: FlowID, after version: Version, limit: PageLimit) async throws(StoreError) -> EventPage {
-        try await self.underCurrentEpoch { () async throws(StoreError) in
+        try await self.reading { () async throws(StoreError) in
             try await self.store.page(of: flow, after: version, limit: limit)
         }
     }
 
     public func heads(of flows: [FlowID]) async throws(StoreError) -> [FlowHead] {
-        try await self.underCurrentEpoch { () async throws(StoreError) in try await self.store.heads(of: flows) }
+        try await self.reading { () async throws(StoreError) in try await self.store.heads(of: flows) }
     }
 
     public func list(_ query: FlowQuery) async throws(StoreError) -> FlowList {
-        try await self.underCurrentEpoch { () async throws(StoreError) in try await self.store.list(query) }
+        try await self.reading { () async throws(StoreError) in try await self.store.list(query) }
     }
 
     // MARK: Transient events
@@ -169,20 +186,27 @@ public final class StateManager: Sendable {
         self.epochChanged(epoch)
     }
 
+    private func reading<Value: Sendable>(_ body: () async throws(StoreError) -> Value) async throws(StoreError) -> Value {
+        let value = try await self.underCurrentEpoch(.reading, body)
+        self.health.storeDid(.reading)
+        return value
+    }
+
     private func underCurrentEpoch<Value: Sendable>(
-        _ body: () async throws(StoreError) -> Value
+        _ use: HubHealth.StoreUse, _ body: () async throws(StoreError) -> Value
     ) async throws(StoreError) -> Value {
-        do {
-            let value = try await body()
-            self.health.storeAnswered()
-            return value
-        } catch StoreError.epochChanged {
-            try await self.refreshEpoch()
-            let value = try await body()
-            self.health.storeAnswered()
-            return value
+        do throws(StoreError) {
+            do throws(StoreError) {
+                return try await body()
+            } catch .epochChanged {
+                try await self.refreshEpoch()
+                return try await body()
+            }
         } catch {
-            if case .unavailable = error { self.health.storeFailed() }
+            switch error {
+            case .unavailable, .outcomeUnknown: self.health.storeFailed(use)
+            case .overloaded, .epochChanged: break
+            }
             throw error
         }
     }

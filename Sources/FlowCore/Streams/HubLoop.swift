@@ -54,6 +54,7 @@ public final class HubLoop: Sendable {
     public func run() async throws {
         await withDiscardingTaskGroup { group in
             group.addTask { await self.keepTime() }
+            group.addTask { await self.probeWrites() }
             group.addTask { await self.keepHouse() }
             if let relay = self.relay { group.addTask { await relay.run() } }
             for await item in self.work {
@@ -122,6 +123,14 @@ public final class HubLoop: Sendable {
             ticks = 0
             await self.sweepAndMeasure()
             await self.refreshRevocations()
+        }
+    }
+
+    /// While writes fail nobody may try one, so the hub does. A task of its own: a store that is away makes it wait.
+    private func probeWrites() async {
+        while !Task.isCancelled {
+            do { try await Task.sleep(for: .seconds(1)) } catch { return }
+            await self.manager.probeWrites()
         }
     }
 

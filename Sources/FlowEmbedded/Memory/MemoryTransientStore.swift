@@ -6,10 +6,8 @@ public final class MemoryTransientStore: TransientStore {
     public struct Limits: Hashable, Sendable {
         /// Flows whose transient events are kept.
         public var flows = 10_000
-        /// Types kept of one flow; beyond that the one told longest ago goes.
-        public var typesPerFlow = 32
-        /// Bytes of one event's data. A larger one is told and not kept.
-        public var eventBytes = 65_536
+        /// What is kept of one of them.
+        public var flow = TransientLimits()
         /// Bytes of all of them together.
         public var bytes = 67_108_864
         /// Age, as measured from the flow's latest event, beyond which an event is not shown any more.
@@ -18,18 +16,7 @@ public final class MemoryTransientStore: TransientStore {
         public init() {}
     }
 
-    private struct Kept: Sendable {
-        var event: TransientEvent
-        var version: Version
-    }
-
-    /// A flow's events in the order of their publication.
-    private struct Latest: Sendable {
-        var events: [Kept] = []
-        var bytes = 0
-
-        mutating func forget(_ position: Int) { self.bytes -= self.events.remove(at: position).event.data.bytes.count }
-    }
+    private typealias Latest = LatestTransients<Void>
 
     private final class Cell: Sendable {
         let flows: Mutex<ClockMap<FlowID, Latest>>
@@ -53,22 +40,17 @@ public final class MemoryTransientStore: TransientStore {
     }
 
     public func record(_ event: TransientEvent, of flow: FlowID, at version: Version) {
-        let limits = self.limits
+        let limits = self.limits.flow
         self.cell(of: flow).flows.withLock { flows in
             flows.update(flow, default: Latest()) { latest in
-                if let known = latest.events.firstIndex(where: { $0.event.type == event.type }) { latest.forget(known) }
-                if event.data.bytes.count <= limits.eventBytes {
-                    if latest.events.count >= limits.typesPerFlow { latest.forget(0) }
-                    latest.events.append(Kept(event: event, version: version))
-                    latest.bytes += event.data.bytes.count
-                }
-                return Self.flowOverhead + latest.bytes + latest.events.count * Self.eventOverhead
+                latest.keep(event, at: version, (), limits: limits)
+                return Self.flowOverhead + latest.bytes + latest.entries.count * Self.eventOverhead
             }
         }
     }
 
     public func latest(of flow: FlowID, since version: Version) async -> [TransientEvent] {
-        let events = self.cell(of: flow).flows.withLock { $0.value(for: flow)?.events ?? [] }
+        let events = self.cell(of: flow).flows.withLock { $0.value(for: flow)?.entries ?? [] }
         guard let newest = events.map(\.event.createdAt).max() else { return [] }
         let oldest = newest.advanced(bySeconds: -self.limits.seconds)
         return events.filter { $0.version >= version && $0.event.createdAt >= oldest }.map(\.event)

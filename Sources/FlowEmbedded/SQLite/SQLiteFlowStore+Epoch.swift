@@ -33,9 +33,16 @@ extension SQLiteFlowStore {
 }
 
 extension SQLiteFlowStore: FencingSequence {
+    private static let advanceFencing = "UPDATE hub_meta SET fencing = fencing + 1"
+
+    /// Passes over a fencing number: SQLite writes no page for an update that leaves the row as it is.
+    public func probeWrite() async throws(StoreError) {
+        try await self.write { try $0.run(Self.advanceFencing, []) }
+    }
+
     public func nextFencingToken() async throws(StoreError) -> Int64 {
         try await self.write { database in
-            try database.run("UPDATE hub_meta SET fencing = fencing + 1", [])
+            try database.run(Self.advanceFencing, [])
             guard let token = try database.first("SELECT fencing FROM hub_meta", [], { $0[0] as Int64 }) else {
                 throw UnreadableRow()
             }

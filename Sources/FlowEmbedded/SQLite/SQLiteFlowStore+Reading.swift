@@ -70,6 +70,8 @@ extension SQLiteFlowStore {
                 conditions.append("(updated_at, id) > (?, ?)")
                 arguments.append(since.databaseValue)
                 arguments.append((after?.rawValue ?? "").databaseValue)
+            case .newest:
+                order = "updated_at DESC, id DESC"
             }
             let limit = max(1, query.limit)
             // One more than asked for tells whether there are more.

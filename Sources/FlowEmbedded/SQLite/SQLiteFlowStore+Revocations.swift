@@ -2,8 +2,8 @@ public import FlowCore
 import GRDB
 
 extension SQLiteFlowStore: RevocationStore {
-    /// Of two revocations of one subject the later moment holds.
-    public func revoke(_ revocation: Revocation, now: Timestamp) async throws(StoreError) {
+    @discardableResult
+    public func revoke(_ revocation: Revocation, now: Timestamp) async throws(StoreError) -> Revocation {
         try await self.write { database in
             try database.run(
                 """
@@ -15,6 +15,11 @@ extension SQLiteFlowStore: RevocationStore {
                     revocation.account.databaseValue, revocation.subject.databaseValue, revocation.notBefore.databaseValue,
                     now.databaseValue,
                 ])
+            let holds = try database.first(
+                "SELECT account, subject, not_before FROM revocations WHERE account = ? AND subject = ?",
+                [revocation.account.databaseValue, revocation.subject.databaseValue], Revocation.init)
+            guard let holds else { throw UnreadableRow() }
+            return holds
         }
     }
 
@@ -22,10 +27,13 @@ extension SQLiteFlowStore: RevocationStore {
         try await self.read { database in
             let rows = try database.rows("SELECT account, subject, not_before FROM revocations ORDER BY account, subject", [])
             var revocations: [Revocation] = []
-            while let row = try rows.next() {
-                revocations.append(Revocation(account: row[0], subject: row[1], notBefore: row[2]))
-            }
+            while let row = try rows.next() { revocations.append(Revocation(row)) }
             return revocations
         }
     }
+}
+
+extension Revocation {
+    /// From `account, subject, not_before`.
+    fileprivate init(_ row: Row) { self.init(account: row[0], subject: row[1], notBefore: row[2]) }
 }

@@ -24,14 +24,7 @@ enum SQLiteOpening {
     static func open(
         directory: String, readers: Int, busySeconds: Int, now: Timestamp
     ) throws(EmbeddedStoreError) -> Opened {
-        do {
-            try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-        } catch {
-            throw EmbeddedStoreError(code: .folder, description: "The folder \(directory) cannot be made.")
-        }
-        guard FileManager.default.isWritableFile(atPath: directory) else {
-            throw EmbeddedStoreError(code: .folder, description: "The folder \(directory) cannot be written to.")
-        }
+        try Self.makeFolder(directory)
         let pool: DatabasePool
         do {
             pool = try DatabasePool(
@@ -52,6 +45,17 @@ enum SQLiteOpening {
         } catch {
             let reason = (error as? DatabaseError)?.reason ?? "they are not this program's"
             throw EmbeddedStoreError(code: .schema, description: "The tables in \(directory) cannot be made or read: \(reason).")
+        }
+    }
+
+    static func makeFolder(_ directory: String) throws(EmbeddedStoreError) {
+        do {
+            try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        } catch {
+            throw EmbeddedStoreError(code: .folder, description: "The folder \(directory) cannot be made.")
+        }
+        guard FileManager.default.isWritableFile(atPath: directory) else {
+            throw EmbeddedStoreError(code: .folder, description: "The folder \(directory) cannot be written to.")
         }
     }
 

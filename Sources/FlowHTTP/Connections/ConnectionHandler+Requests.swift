@@ -92,13 +92,30 @@ extension ConnectionHandler {
         guard case .responding(let keepAlive) = self.state, let context = self.context else { return }
         context.writeAndFlush(self.wrapOutboundOut(.end(nil)), promise: nil)
         if case .closed = self.state { return }
-        if !keepAlive || self.isQuiescing || (self.peerHasFinished && self.pipelined.isEmpty) {
-            self.endPolitely()
-            return
+        if !keepAlive || self.isLast {
+            self.endPolitely(within: self.isWritable ? Self.politeTime : self.answerTime)
+        } else if self.isWritable {
+            self.becomeIdle()
+            self.takePipelined()
+        } else {
+            self.state = .answered
+            self.wait(self.answerTime)
+            self.countBacklog()
         }
-        self.becomeIdle()
-        self.takePipelined()
     }
+
+    /// The peer has taken its answer, but for what the socket holds.
+    func answerTaken() {
+        if self.isLast {
+            self.endPolitely()
+        } else {
+            self.becomeIdle()
+            self.takePipelined()
+        }
+    }
+
+    /// Whether no request will follow.
+    private var isLast: Bool { self.isQuiescing || (self.peerHasFinished && self.pipelined.isEmpty) }
 
     func becomeIdle() {
         self.state = .idle
@@ -107,27 +124,25 @@ extension ConnectionHandler {
     }
 
     func takePipelined() {
+        self.countBacklog()
         while !self.pipelined.isEmpty {
             switch self.state {
-            case .responding, .admitting: return
+            case .responding, .answered, .admitting: return
             case .streaming, .refused, .closed:
                 self.dropPipelined()
                 return
             case .idle, .reading:
                 let part = self.pipelined.removeFirst()
-                self.loop.shard.backlog -= 1
+                self.countBacklog()
                 self.take(part)
             }
         }
-        if self.isReadHeld {
-            self.isReadHeld = false
-            self.context?.read()
-        }
+        self.resumeReading()
     }
 
     func dropPipelined() {
-        self.loop.shard.backlog -= self.pipelined.count
         self.pipelined = []
+        self.countBacklog()
     }
 }
 

@@ -14,8 +14,9 @@ import NIOHTTPTypes
 ///
 /// `ConnectionHandler+Requests.swift` is the way of ordinary requests, `ConnectionHandler+Streams.swift` that of event streams.
 ///
-/// States: *idle* → *reading* → *responding* → *idle* …; *idle* → *admitting* → *streaming*; every state → *refused*, where
-/// the last word is written and the rest is read and thrown away, so that it arrives; every state → *closed*.
+/// States: *idle* → *reading* → *responding* → *idle* …; *responding* → *answered* → *idle* where the peer is slow to take its
+/// answer; *idle* → *admitting* → *streaming*; every state → *refused*, where the last word is written and the rest is read and
+/// thrown away, so that it arrives; every state → *closed*.
 final class ConnectionHandler: ChannelDuplexHandler {
     typealias InboundIn = HTTPRequestPart
     typealias OutboundIn = HTTPResponsePart
@@ -25,6 +26,9 @@ final class ConnectionHandler: ChannelDuplexHandler {
         case idle
         case reading(HTTPRequest, ByteBuffer)
         case responding(keepAlive: Bool)
+        /// The answer waits for the peer to take it. No further request is begun until then: what is answered to a peer that does
+        /// not read would gather without end.
+        case answered
         /// The token of a stream's head is being verified.
         case admitting
         case streaming(EventStream)
@@ -41,7 +45,11 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// What came in while a request was being answered.
     var pipelined = Deque<HTTPRequestPart>()
     var isReadHeld = false
+    /// As many of them as the loop knows to be waiting for their turn.
+    private var countedBacklog = 0
     var deadline: NIODeadline
+    /// What the peer had not taken when the deadline was set.
+    private var unsentBytes = 0
     private(set) var isQuiescing = false
     var hasLeftHTTP = false
     var closesAfterDecline = false
@@ -93,9 +101,9 @@ final class ConnectionHandler: ChannelDuplexHandler {
             self.state = .reading(head, body)
         case (.reading(let head, let body), .end):
             self.respond(to: head, body: body)
-        case (.responding, _), (.admitting, _):
+        case (.responding, _), (.answered, _), (.admitting, _):
             self.pipelined.append(part)
-            self.loop.shard.backlog += 1
+            self.countBacklog()
         case (.idle, _), (.reading, .head), (.streaming, _), (.refused, _), (.closed, _):
             // The rest of a body that was refused, or a request behind an event stream: nobody will answer it.
             break
@@ -103,23 +111,35 @@ final class ConnectionHandler: ChannelDuplexHandler {
     }
 
     func read(context: ChannelHandlerContext) {
-        if self.pipelined.count >= Self.maximumPipelined {
+        if self.pipelined.count >= Self.maximumPipelined || self.isAnswered {
             self.isReadHeld = true
         } else {
             context.read()
         }
     }
 
+    func resumeReading() {
+        guard self.isReadHeld else { return }
+        self.isReadHeld = false
+        self.context?.read()
+    }
+
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         self.isWritable = context.channel.isWritable
-        if case .streaming(let stream) = self.state { stream.writabilityChanged() }
+        switch self.state {
+        case .streaming(let stream): stream.writabilityChanged()
+        case .answered: if self.isWritable { self.answerTaken() }
+        // The peer has the last word; now it may close.
+        case .refused: if self.isWritable { self.deadline = min(self.deadline, .now() + Self.politeTime) }
+        case .idle, .reading, .responding, .admitting, .closed: break
+        }
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         guard case ChannelEvent.inputClosed = event else { return }
         self.peerHasFinished = true
         switch self.state {
-        case .responding, .admitting: break
+        case .responding, .answered, .admitting: break
         case .idle, .reading, .streaming, .refused, .closed: context.close(promise: nil)
         }
     }
@@ -152,6 +172,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
         case .responding:
             // What follows the request is no HTTP: it is answered, and then the connection ends.
             self.state = .responding(keepAlive: false)
+        case .answered:
+            self.endPolitely(within: self.answerTime)
         case .admitting, .streaming, .refused, .closed:
             context.close(promise: nil)
         }
@@ -176,17 +198,24 @@ final class ConnectionHandler: ChannelDuplexHandler {
         self.endPolitely()
     }
 
+    static let politeTime = TimeAmount.seconds(3)
+    var answerTime: TimeAmount { .seconds(Int64(self.loop.configuration.answerTimeoutSeconds)) }
+
     /// Closes the sending side and gives the peer some seconds to close its own.
-    func endPolitely() {
+    func endPolitely(within time: TimeAmount = ConnectionHandler.politeTime) {
         guard let context = self.context else { return }
         // The last write may have found the connection gone, and `channelInactive` came before it returned.
         if case .closed = self.state { return }
         self.state = .refused
         self.dropPipelined()
-        self.deadline = .now() + .seconds(3)
+        self.wait(time)
         self.loop.opened(self)
         context.close(mode: .output, promise: nil)
-        if self.peerHasFinished { context.close(promise: nil) }
+        if self.peerHasFinished {
+            context.close(promise: nil)
+        } else {
+            self.resumeReading()
+        }
     }
 
     private func becomeClosed() {
@@ -197,10 +226,19 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     // MARK: Time
 
+    /// Waits so long for the peer to take what was written to it.
+    func wait(_ time: TimeAmount) {
+        self.unsentBytes = self.queuedBytes
+        self.deadline = .now() + time
+    }
+
     /// Closes what has taken too long.
     func checkTime(_ now: NIODeadline) {
         guard now >= self.deadline, let context = self.context else { return }
         switch self.state {
+        case .answered:
+            // Who takes some of it is slow; who takes nothing is gone or means harm.
+            if self.queuedBytes < self.unsentBytes { self.wait(self.answerTime) } else { context.close(promise: nil) }
         case .idle:
             if self.guardian.hasBegun { self.refuse(.tooSlow) } else { context.close(promise: nil) }
         case .reading: self.refuse(.tooSlow)
@@ -211,9 +249,21 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     var isBusy: Bool {
         switch self.state {
-        case .reading, .responding, .admitting: true
+        case .reading, .responding, .answered, .admitting: true
         case .idle, .streaming, .refused, .closed: false
         }
+    }
+
+    var isAnswered: Bool {
+        if case .answered = self.state { true } else { false }
+    }
+
+    /// Tells the loop how many parts wait here for their turn. Those behind an answer that nobody takes do not: live events are
+    /// not held back for them.
+    func countBacklog() {
+        let count = self.isAnswered ? 0 : self.pipelined.count
+        self.loop.shard.backlog += count - self.countedBacklog
+        self.countedBacklog = count
     }
 
     func quiesce() {

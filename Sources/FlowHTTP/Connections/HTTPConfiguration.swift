@@ -22,6 +22,8 @@ public struct HTTPConfiguration: Sendable {
     public var headTimeoutSeconds = 10
     /// `FLOWHUB_BODY_TIMEOUT_SECONDS`: from the end of the head to the end of the body.
     public var bodyTimeoutSeconds = 30
+    /// `FLOWHUB_ANSWER_TIMEOUT_SECONDS`: for the peer to take more of an answer that waits for it.
+    public var answerTimeoutSeconds = 60
     /// `FLOWHUB_IDLE_TIMEOUT_SECONDS`: between two requests of a connection.
     public var idleTimeoutSeconds = 75
     /// `FLOWHUB_DRAIN_SECONDS`: over how long streams are closed on SIGTERM.

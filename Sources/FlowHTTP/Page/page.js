@@ -99,15 +99,19 @@ const clock = (ms) => new Date(ms).toLocaleTimeString([], { hour12: false });
 const percentText = (percent) => percent === null ? '' : `${percent < 10 && percent % 1 ? percent.toFixed(1) : Math.floor(percent)} %`;
 const short = (text, limit) => text.length > limit ? `${text.slice(0, limit)}… (${text.length.toLocaleString()} characters)` : text;
 
-// `progress` may be 0..1 or 0..100, told apart per flow: whoever was above 1 once, counts in hundredths.
+// How far it is: `progress`, `percent` or `done` (0..100), or `done` or `processed` of a `total`. `progress` may be 0..1, too,
+// told apart per flow: whoever was above 1 once, counts in hundredths.
 function progressIn(source, memory) {
   if (!isObject(source)) return null;
   if (isObject(source.progress)) return progressIn(source.progress, memory);
-  let value = number(source.progress);
+  const { progress, percent, done, processed, total } = source;
+  let value = number(progress);
   if (value > 1) memory.hundred = true;
   if (!memory.hundred) value *= 100;
-  if (!Number.isFinite(value)) value = 100 * number(source.processed) / number(source.total);
-  return Number.isFinite(value) ? Math.min(100, Math.max(0, value)) : null;
+  const of = [number(done), number(processed)].find(Number.isFinite);
+  const others = [number(percent), 100 * of / number(total), total === undefined ? number(done) : NaN];
+  value = [value, ...others].find(Number.isFinite);
+  return value === undefined ? null : Math.min(100, Math.max(0, value));
 }
 
 function stored(key, value) {
@@ -397,9 +401,10 @@ async function probeList() {
   return { polling: true };
 }
 
-// With `onlyLook`, just learn whether there is more than the feed's first page.
+// With `onlyLook`, just learn whether there is more than the feed's first page. That one is of the newest changes, these are by
+// id: they begin at the first id.
 async function loadMore(onlyLook) {
-  const after = onlyLook || !list.next ? '' : `&after=${encodeURIComponent(list.next)}`;
+  const after = list.extra && list.next ? `&after=${encodeURIComponent(list.next)}` : '';
   const answer = await api('GET', `v1/flows?limit=100${after}`);
   if (!answer.ok || flow) return;
   if (!onlyLook) list.extra = true;

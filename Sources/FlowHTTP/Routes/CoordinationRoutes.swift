@@ -65,6 +65,10 @@ struct CoordinationRoutes: Sendable {
 
     // MARK: Revocations
 
+    /// Seconds that a revocation's moment may lie ahead. Of two the later holds for good, so one that is far ahead by mistake would
+    /// shut its subject out for as long.
+    private static let maximumRevocationAhead: Int64 = 86_400
+
     @Sendable private func revoke(_ request: Request, _ context: HubContext) async throws -> Response {
         try context.require(.admin)
         let body = try await request.json(types: nil, limits: .init())
@@ -79,9 +83,15 @@ struct CoordinationRoutes: Sendable {
                     .unprocessableContent, "bad_revocation",
                     "not_before is in unix seconds: tokens issued before it are revoked. Left out, it is now.")
             }
+            guard seconds <= now.seconds + Self.maximumRevocationAhead else {
+                throw HTTPProblem(
+                    .unprocessableContent, "bad_revocation",
+                    "not_before is more than a day ahead, and a revocation cannot be taken back. It is in seconds since 1970, not "
+                        + "in milliseconds.")
+            }
             notBefore = seconds
         }
-        try await self.revocations.revoke(
+        let holds = try await self.revocations.revoke(
             Revocation(account: context.principal.account, subject: subject, notBefore: notBefore), now: now)
         await self.revoked()
         return .json(
@@ -89,7 +99,7 @@ struct CoordinationRoutes: Sendable {
                 writer.key("subject")
                 writer.value(subject)
                 writer.key("not_before")
-                writer.value(notBefore)
+                writer.value(holds.notBefore)
             }, status: .created)
     }
 

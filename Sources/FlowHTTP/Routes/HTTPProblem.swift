@@ -49,7 +49,7 @@ struct HTTPProblem: Error, HTTPResponseError {
 
 extension HTTPProblem {
     init(_ error: AccessError) {
-        self.init(.init(code: error.status), error.code, error.message)
+        self.init(error.status == 403 ? .forbidden : .unauthorized, error.code, error.message)
         if let challenge = error.challenge { self.headers[.wwwAuthenticate] = challenge }
     }
 

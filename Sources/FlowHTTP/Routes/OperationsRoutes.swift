@@ -30,9 +30,11 @@ struct OperationsRoutes: Sendable {
     /// What a balancer asks: can streams and writes be served here.
     @Sendable private func ready(_ request: Request, _ context: HubContext) async throws -> Response {
         let isDraining = self.services.isDraining
-        var isStoreAway = false
-        do { _ = try await self.services.manager.heads(of: []) } catch { isStoreAway = true }
+        // Reads are tried here; whether writes work is known from the last of them.
+        var canRead = true
+        do { _ = try await self.services.manager.heads(of: []) } catch { canRead = false }
         let delivery = self.services.health.delivery
+        let isStoreAway = !canRead || delivery == .storeAway
         let isStrict = QueryParameters(request.querySubstring).first("strict") == "1"
         let isReady = !isDraining && !isStoreAway && !(isStrict && delivery != .ok)
         return .json(
@@ -63,7 +65,7 @@ struct OperationsRoutes: Sendable {
         text.labelled(
             "flowhub_state_cache_total", "Reads of a flow's state.", type: "counter", label: "result",
             [("hit", totals[.cacheStateHit] ?? 0), ("miss", totals[.cacheStateMiss] ?? 0)])
-        text.gauge("flowhub_queued_bytes", "Bytes that wait for slow peers.", self.services.queuedBytes.load(ordering: .relaxed))
+        text.gauge("flowhub_queued_bytes", "Bytes that wait for slow peers.", self.services.queues.bytes)
         text.counter("flowhub_slow_readers_total", "Times a live subscriber fell behind its socket.", streams.slowReaders)
         text.labelled(
             "flowhub_resyncs_total", "Subscribers that were told their place is lost.", type: "counter", label: "reason",

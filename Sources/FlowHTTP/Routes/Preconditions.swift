@@ -6,11 +6,12 @@ enum Preconditions {
     static func read(_ headers: HTTPFields) throws -> FlowChange.Precondition {
         if let condition = headers[.ifMatch] {
             if condition == "*" { return .exists }
-            guard let (epoch, version) = Self.version(condition) else {
+            guard let tags = EntityTag.list(condition) else {
                 throw HTTPProblem(
-                    .badRequest, "bad_precondition", "If-Match takes * or one ETag as the hub sent it: \"<epoch>-<version>\".")
+                    .badRequest, "bad_precondition", "If-Match takes * or ETags as the hub sent them: \"<epoch>-<version>\".")
             }
-            return .version(epoch, version)
+            // A tag that is not the hub's, or a weak one, matches no flow; the comparison is strong.
+            return .oneOf(tags.compactMap { $0.isWeak ? nil : Self.place($0.value) })
         }
         if let condition = headers[.ifNoneMatch] {
             guard condition == "*" else {
@@ -35,20 +36,12 @@ enum Preconditions {
 
     /// Whether a tag is in the list of `If-None-Match`. Comparison is weak, as RFC 9110 asks for here.
     static func matches(_ condition: String, tag: String) -> Bool {
-        condition == "*"
-            || condition.split(separator: ",").contains { entry in
-                var entry = entry.drop { $0 == " " }
-                if entry.hasPrefix("W/") { entry = entry.dropFirst(2) }
-                while entry.last == " " { entry = entry.dropLast() }
-                return entry == tag
-            }
+        condition == "*" || EntityTag.list(condition)?.contains { "\"\($0.value)\"" == tag } == true
     }
 
-    private static func version(_ tag: String) -> (Epoch, Version)? {
-        guard tag.hasPrefix("\""), tag.hasSuffix("\""), tag.utf8.count > 2,
-            case .flow(let epoch, let version) = Cursor(tag.dropFirst().dropLast())
-        else { return nil }
-        return (epoch, version)
+    private static func place(_ tag: Substring) -> FlowChange.Precondition.Place? {
+        guard case .flow(let epoch, let version) = Cursor(tag) else { return nil }
+        return .init(epoch: epoch, version: version)
     }
 }
 

@@ -23,8 +23,8 @@ final class EventStream {
     private(set) var subscriptions: [Subscription] = []
     /// Whether it takes a flow's frames as they are: one flow, no filter.
     let isPlain: Bool
-    private let hash: FlowSetHash?
-    private var epoch: Epoch
+    let hash: FlowSetHash?
+    private(set) var epoch: Epoch
     private var isFeeding = false
     /// Bytes that wait for the peer, as far as they were counted.
     private(set) var countedQueue = 0
@@ -32,6 +32,8 @@ final class EventStream {
     private var turn = 0
     private var plan: ResumePlan
 
+    /// What the feed's stream has instead of subscriptions.
+    var feedReader: FeedReader?
     /// Its places in the shard's lists, kept by the shard.
     var beatSlot = -1
     var beatIndex = -1
@@ -131,6 +133,7 @@ final class EventStream {
             }
         }
         self.isFeeding = false
+        self.feedReader?.resume()
         self.flush()
     }
 
@@ -161,7 +164,6 @@ final class EventStream {
     func sendPage(_ frames: [Frame], coalesced: CoalescedFrames?, storeHead: Version?, for subscription: Subscription) {
         guard self.state == .open else { return }
         let versions = frames.first.flatMap { first in frames.last.map { first.version...$0.version } }
-        let cursor = subscription.reader.cursor
         switch subscription.reader.pageLoaded(versions: versions, storeHead: storeHead) {
         case .ignore: break
         case .resync(let reason): self.count(reason)
@@ -170,13 +172,12 @@ final class EventStream {
                 self.shard.counters.deliveries += frames.count
                 self.write(coalesced.buffer)
             } else {
-                var buffer = ByteBuffer()
-                var version = cursor
+                var piece = EncodedPiece()
                 for frame in frames.dropFirst(from) {
-                    version = frame.version
-                    self.encode(frame, at: version, for: subscription, into: &buffer)
+                    self.encode(frame, for: subscription, into: &piece)
                     self.shard.counters.deliveries += 1
                 }
+                let buffer = self.finish(piece, for: subscription)
                 if buffer.readableBytes > 0 { self.write(buffer) }
             }
             // A page is as much as may wait for the peer at one time.
@@ -189,9 +190,11 @@ final class EventStream {
         if announces {
             var buffer = ByteBuffer()
             buffer.writeCaughtUp(channel.flow, version: subscription.reader.cursor)
-            for transient in channel.transients where transient.number > subscription.lastTransient {
-                self.encode(transient.frame, for: subscription, into: &buffer)
+            var latest = EncodedPiece()
+            for transient in channel.transients.entries where transient.note.number > subscription.lastTransient {
+                self.encode(transient.note.frame, for: subscription, into: &latest)
             }
+            buffer.writeImmutableBuffer(latest.buffer)
             self.write(buffer)
         }
         #if DEBUG
@@ -206,44 +209,6 @@ final class EventStream {
         subscription.lastTransient = channel.newestTransient
         channel.sit(subscription)
         if channel.isOver { self.end(subscription, channel.closingReason) }
-    }
-
-    // MARK: Encoding
-
-    /// A frame as this connection needs it: with its own cursor, or only its place if the type is filtered out.
-    func encode(_ frame: Frame, for subscription: Subscription, into buffer: inout ByteBuffer) {
-        self.encode(frame, at: subscription.reader.cursor, for: subscription, into: &buffer)
-    }
-
-    private func encode(_ frame: Frame, at version: Version, for subscription: Subscription, into buffer: inout ByteBuffer) {
-        let isWanted = self.request.types?.contains(frame.type) ?? true
-        if !frame.isDurable {
-            if isWanted { buffer.writeImmutableBuffer(frame.bytes) }
-            return
-        }
-        if self.hash == nil {
-            if isWanted {
-                buffer.writeImmutableBuffer(frame.bytes)
-            } else {
-                buffer.writeIDLine(epoch: self.epoch, version: frame.version)
-                buffer.writeStaticString("\n")
-            }
-        } else {
-            self.writeID(into: &buffer, override: (subscription.index, version))
-            if isWanted { buffer.writeImmutableBuffer(frame.body) } else { buffer.writeStaticString("\n") }
-        }
-    }
-
-    private func writeID(into buffer: inout ByteBuffer, override: (index: Int, version: Version)? = nil) {
-        if let hash = self.hash {
-            let versions = self.subscriptions.map { subscription -> Version? in
-                if let override, override.index == subscription.index { return override.version }
-                return subscription.reader.hasPlace ? subscription.reader.cursor : nil
-            }
-            buffer.writeIDLine(epoch: self.epoch, flows: hash, versions: versions)
-        } else if let subscription = self.subscriptions.first {
-            buffer.writeIDLine(epoch: self.epoch, version: override?.version ?? subscription.reader.cursor)
-        }
     }
 
     // MARK: Writing
@@ -287,7 +252,7 @@ final class EventStream {
         guard let output = self.output else { return }
         let queued = output.queuedBytes
         guard queued != self.countedQueue else { return }
-        self.shard.queuedBytes(changedBy: queued - self.countedQueue)
+        self.shard.queued(queued, changedBy: queued - self.countedQueue)
         self.countedQueue = queued
         if queued > 0, self.shard.isOverspent { self.shard.relieve() }
     }
@@ -349,7 +314,7 @@ final class EventStream {
         guard self.state != .closed else { return }
         self.state = .closed
         self.output = nil
-        if self.countedQueue > 0 { self.shard.queuedBytes(changedBy: -self.countedQueue) }
+        if self.countedQueue > 0 { self.shard.queued(0, changedBy: -self.countedQueue) }
         self.countedQueue = 0
         for subscription in self.subscriptions {
             subscription.reader.end()
@@ -357,6 +322,7 @@ final class EventStream {
         }
         self.shard.closed(self)
         self.subscriptions = []
+        self.feedReader = nil
     }
 
     private func count(_ reason: ResyncReason?) {

@@ -35,11 +35,10 @@ final class FeedPoller: Sendable {
     }
 
     private func note(_ change: FeedChange) {
-        let now = self.now()
         self.accounts.withLock { accounts in
             switch change {
-            case .joined(let account):
-                accounts[account, default: Account(since: now)].readers += 1
+            case .joined(let account, let since, let told):
+                accounts[account, default: Account(since: since, told: told)].readers += 1
             case .left(let account):
                 accounts[account]?.readers -= 1
                 if accounts[account]?.readers == 0 { accounts[account] = nil }

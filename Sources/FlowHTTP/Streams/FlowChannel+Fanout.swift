@@ -6,6 +6,8 @@ struct LogEntry {
     let frame: Frame
     /// Set where the flow has no owner yet: only this account's subscribers get it.
     let account: String?
+    /// The number of the last transient event up to here: whoever was sent this entry has them all.
+    let transients: UInt64
 }
 
 /// Consecutive frames in one buffer, made once for everybody who stands at the same place.
@@ -50,15 +52,16 @@ extension FlowChannel {
         subscription.seat = -1
     }
 
-    func append(_ entry: LogEntry) {
+    /// - Parameter account: set where only its subscribers may get the event.
+    func append(_ frame: Frame, account: String? = nil) {
         guard self.seats.count > self.freeSeats.count else {
             // Nobody is live: readers find durable events in history and transients among the latest.
             if !self.log.isEmpty || self.seatsDue > 0 { self.clearLog() }
             self.logBase += 1
             return
         }
-        self.log.append(entry)
-        if entry.account != nil { self.boundEnd = self.logEnd }
+        self.log.append(LogEntry(frame: frame, account: account, transients: self.newestTransient))
+        if account != nil { self.boundEnd = self.logEnd }
         self.seatsDue = self.seats.count
         if self.log.count % 512 == 0 { self.trimLog() }
         self.shard.enqueue(self)
@@ -115,7 +118,7 @@ extension FlowChannel {
                 continue
             }
             subscription.position = frames.end
-            if frames.end == self.logEnd { subscription.lastTransient = self.newestTransient }
+            subscription.lastTransient = self.log[frames.end - 1 - self.logBase].transients
             if let last = frames.versions?.upperBound { subscription.reader.tookAll(through: last) }
             self.shard.counters.deliveries += frames.end - frames.start
             stream.send(frames.buffer)
@@ -126,32 +129,37 @@ extension FlowChannel {
     private func deliverOneByOne(to subscription: Subscription) {
         let stream = subscription.stream
         let limit = self.shard.services.configuration.page.bytes
-        var buffer = ByteBuffer()
+        var piece = EncodedPiece()
         var position = subscription.position
         let end = self.logEnd
-        while position < end, buffer.readableBytes < limit {
+        while position < end, piece.buffer.readableBytes < limit {
             let entry = self.log[position - self.logBase]
             position += 1
             if let account = entry.account, account != stream.principal.account { continue }
             if entry.frame.isDurable {
                 switch subscription.reader.offered(entry.frame.version) {
-                case .take: stream.encode(entry.frame, for: subscription, into: &buffer)
+                case .take: stream.encode(entry.frame, for: subscription, into: &piece)
                 case .drop: continue
                 case .fallBehind:
                     self.shard.counters.slowReaders += 1
                     subscription.fallBehind()
-                    if buffer.readableBytes > 0 { stream.send(buffer) }
+                    self.send(piece, to: subscription)
                     stream.feed()
                     return
                 }
             } else {
-                stream.encode(entry.frame, for: subscription, into: &buffer)
+                stream.encode(entry.frame, for: subscription, into: &piece)
             }
+            subscription.lastTransient = entry.transients
             self.shard.counters.deliveries += 1
         }
         subscription.position = position
-        if position == self.logEnd { subscription.lastTransient = self.newestTransient }
-        if buffer.readableBytes > 0 { stream.send(buffer) }
+        self.send(piece, to: subscription)
+    }
+
+    private func send(_ piece: EncodedPiece, to subscription: Subscription) {
+        let buffer = subscription.stream.finish(piece, for: subscription)
+        if buffer.readableBytes > 0 { subscription.stream.send(buffer) }
     }
 
     /// The log from a position on, as much of it as may wait for one peer but at least one frame.

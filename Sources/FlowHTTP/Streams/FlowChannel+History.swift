@@ -45,7 +45,7 @@ extension FlowChannel {
         var block = ByteBufferAllocator().buffer(capacity: record.state.bytes.count + 256)
         // A record may be ahead of this loop, and so may be the end or replacement that makes the transients void.
         let isAhead = record.head.resetVersion > self.version
-        block.writeSnapshot(record, last: isAhead ? [] : self.transients.map(\.event))
+        block.writeSnapshot(record, last: isAhead ? [] : self.transients.entries.map(\.event))
         if record.version == self.version { self.snapshot = (record.version, self.newestTransient, block) }
         return block
     }

@@ -2,15 +2,11 @@ import FlowCore
 import Logging
 import NIOCore
 
-/// The latest transient event of a type.
-struct LatestTransient {
-    let type: EventType
-    let event: TransientEvent
+/// A transient event that is kept as the latest of its type.
+struct KeptFrame {
     let frame: Frame
-    /// Of all transients that this loop kept of the flow.
+    /// Of all transients that this loop was told of the flow.
     let number: UInt64
-    /// The flow's version here when it came.
-    let version: Version
 }
 
 /// A flow on one event loop: its recent frames, its latest transients, and everybody here who is subscribed to it.
@@ -33,7 +29,7 @@ final class FlowChannel {
     private(set) var recent: RecentFrames
 
     /// The latest transient event of each type.
-    private(set) var transients: [LatestTransient] = []
+    private(set) var transients = LatestTransients<KeptFrame>()
     private var transientCount: UInt64 = 0
 
     // Everybody subscribed, whatever they are doing.
@@ -80,6 +76,8 @@ final class FlowChannel {
     /// The flow is followed from this record on.
     /// - Parameter head: above the record's where events were delivered while the record was read.
     func opened(_ record: FlowRecord?, head: FlowHead?, epoch: Epoch, last: [TransientEvent]) {
+        // Read before the store's history became another one, and told after that: the flow will be opened again.
+        guard epoch >= self.epoch else { return }
         if self.isOpen, self.epoch == epoch {
             // For another loop; here everything above this version was or will be delivered anyway.
             if let record, record.version == self.version { self.record = record }
@@ -90,7 +88,7 @@ final class FlowChannel {
         self.version = head?.version ?? 0
         self.recent = RecentFrames(base: self.version)
         self.record = record?.version == self.version ? record : nil
-        self.transients = []
+        self.transients = .init()
         for event in last { self.keep(event, Frame.transient(event, of: self.flow)) }
         self.become(head)
         let waiters = self.openWaiters
@@ -107,7 +105,7 @@ final class FlowChannel {
         for frame in frames where frame.version > self.version {
             self.recent.append(frame)
             self.version = frame.version
-            self.append(LogEntry(frame: frame, account: nil))
+            self.append(frame)
             self.shard.counters.observe(lagOf: frame, now: self.shard.now())
         }
         if frames.isEmpty, let head, head.version > self.version {
@@ -125,7 +123,7 @@ final class FlowChannel {
         }
         if let head {
             // What was in progress before an end, a replacement or a deletion says nothing any more.
-            self.transients.removeAll { $0.version < head.resetVersion }
+            self.transients.removeAll(below: head.resetVersion)
         }
         if let record = self.record, record.version < self.version { self.record = nil }
     }
@@ -135,9 +133,9 @@ final class FlowChannel {
         if let owner = self.account {
             guard owner == account else { return }
             self.keep(event, frame)
-            self.append(LogEntry(frame: frame, account: nil))
+            self.append(frame)
         } else {
-            self.append(LogEntry(frame: frame, account: account))
+            self.append(frame, account: account)
         }
     }
 
@@ -152,7 +150,7 @@ final class FlowChannel {
         self.recent = RecentFrames(base: 0)
         self.page = nil
         self.boundEnd = 0
-        self.transients = []
+        self.transients = .init()
         self.lingersUntil = nil
         self.snapshot = nil
         self.forEachSubscription { $0.reset(.epoch) }
@@ -213,10 +211,9 @@ final class FlowChannel {
 
     private func keep(_ event: TransientEvent, _ frame: Frame) {
         self.transientCount += 1
-        self.transients.removeAll { $0.type == event.type }
-        if self.transients.count >= StreamShard.maximumTransientTypes { self.transients.removeFirst() }
-        self.transients.append(
-            LatestTransient(type: event.type, event: event, frame: frame, number: self.transientCount, version: self.version))
+        self.transients.keep(
+            event, at: self.version, KeptFrame(frame: frame, number: self.transientCount),
+            limits: self.shard.services.configuration.transients)
     }
 
     /// Asks what the flow is now, until the answer is not older than what was delivered.

@@ -15,8 +15,7 @@ final class StreamServices: Sendable {
     let now: @Sendable () -> Timestamp
     let logger: Logger
 
-    /// Bytes that wait for slow peers, over all loops.
-    let queuedBytes = Atomic<Int>(0)
+    let queues = QueueLedger()
     private let streams = Atomic<Int>(0)
     private let nextNumber = Atomic<UInt64>(0)
     private let draining = Atomic<Bool>(false)
@@ -105,7 +104,8 @@ enum RegistryChange: Sendable {
 }
 
 enum FeedChange: Sendable {
-    case joined(account: String)
+    /// A reader was told these versions, as of this moment.
+    case joined(account: String, since: Timestamp, told: [FlowID: Version])
     case left(account: String)
 }
 
@@ -129,6 +129,8 @@ public struct StreamConfiguration: Sendable {
     public var maximumQueuedBytesPerSubscriber = 65_536
     /// `FLOWHUB_MAX_FLOWS_PER_CONNECTION`
     public var maximumFlows = 12
+    /// Of the latest transient events of one flow.
+    public var transients = TransientLimits()
     /// Flows in the first event of the feed.
     public var feedPage = 100
     /// One page of history.

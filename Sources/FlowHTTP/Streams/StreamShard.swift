@@ -6,7 +6,6 @@ import Synchronization
 /// The event streams of one event loop, with the flows that they watch. Confined to the loop: no lock, no task and no
 /// await is on the way of an event from here on.
 final class StreamShard {
-    static let maximumTransientTypes = 32
     /// Writes of a pass before the loop looks at its sockets again; 256 take about two milliseconds.
     static let writesPerSlice = 256
     /// How often a pass lets requests that were already read go first.
@@ -30,6 +29,10 @@ final class StreamShard {
     private var deferrals = 0
     /// Ordinary requests that were read and wait for their turn on this loop.
     var backlog = 0
+
+    private lazy var queue = self.services.queues.open { [loop = self.loop, shard = NIOLoopBound(self, eventLoop: self.loop)] in
+        loop.execute { shard.value.relieve() }
+    }
 
     private var registryChanges: [RegistryChange] = []
     private var delivery: DeliveryStatus
@@ -142,19 +145,10 @@ final class StreamShard {
         self.openings[ObjectIdentifier(stream)] = nil
         self.beat.insert(stream)
         self.feeds[ObjectIdentifier(stream)] = stream
+        let reader = FeedReader(stream, shard: self)
+        stream.feedReader = reader
         stream.begin(channels: [], extraHeaders: stream.request.responseHeaders)
-        self.services.feedChanged(.joined(account: stream.principal.account))
-        let account = stream.principal.account
-        let limit = self.services.configuration.feedPage
-        self.load { services in
-            try await services.manager.list(FlowQuery(account: account, limit: limit))
-        } then: { [self] (list: FlowList?) in
-            guard let list else {
-                stream.close(.unavailable, retryMilliseconds: self.jitteredRetry())
-                return
-            }
-            stream.offer(FeedEvents.first(list.flows.filter { stream.principal.maySubscribe($0.flow) }))
-        }
+        reader.begin()
     }
 
     /// The stream ended, for whatever reason.
@@ -168,7 +162,7 @@ final class StreamShard {
         }
         self.beat.remove(stream)
         if self.feeds.removeValue(forKey: ObjectIdentifier(stream)) != nil {
-            self.services.feedChanged(.left(account: stream.principal.account))
+            if stream.feedReader?.hasJoined == true { self.services.feedChanged(.left(account: stream.principal.account)) }
         } else if !stream.request.flows.isEmpty {
             self.change(.unregister(stream.registryEntries))
         }
@@ -233,11 +227,7 @@ final class StreamShard {
 
     /// Tells the feeds of an account what changed.
     func feed(_ heads: [FlowHead], account: String) {
-        for stream in Array(self.feeds.values) where stream.principal.account == account {
-            var block = ByteBuffer()
-            for head in heads where stream.principal.maySubscribe(head.flow) { FeedEvents.write(head, into: &block) }
-            if block.readableBytes > 0 { stream.offer(block) }
-        }
+        for stream in Array(self.feeds.values) where stream.principal.account == account { stream.feedReader?.changed(heads) }
     }
 
     func enqueue(_ channel: FlowChannel) {
@@ -284,18 +274,24 @@ final class StreamShard {
     // MARK: Queues
 
     /// Whether readers may be fed from history: what waits for slow peers is within its limit.
-    var maySpend: Bool { self.services.queuedBytes.load(ordering: .relaxed) < self.services.configuration.maximumQueuedBytes }
+    var maySpend: Bool { self.services.queues.bytes < self.services.configuration.maximumQueuedBytes }
     var isOverspent: Bool { !self.maySpend }
 
-    func queuedBytes(changedBy bytes: Int) {
-        self.services.queuedBytes.add(bytes, ordering: .relaxed)
+    /// A stream holds so much now.
+    func queued(_ bytes: Int, changedBy difference: Int) {
+        self.services.queues.changed(by: difference)
+        self.queue.note(bytes)
     }
 
-    /// The memory for slow peers is used up: those that hold most of it go, until it is not.
+    /// The memory for slow peers is used up: those that hold most of it go, until it is not, on whichever loop they are.
     func relieve() {
+        self.queue.asked()
         while self.isOverspent {
             let holder = self.beat.all.max { $0.countedQueue < $1.countedQueue }
-            guard let holder, holder.countedQueue > 0 else { return }
+            let bytes = holder?.countedQueue ?? 0
+            self.queue.set(bytes)
+            if let other = self.services.queues.larger(than: bytes) { return other.ask() }
+            guard let holder, bytes > 0 else { return }
             holder.abandon()
         }
     }
@@ -317,6 +313,7 @@ final class StreamShard {
                 stream.feed()
             }
         }
+        if self.isOverspent { self.relieve() }
         for stream in Array(self.openings.values) {
             stream.ticksOpening += 1
             if stream.ticksOpening > self.services.configuration.openSeconds {

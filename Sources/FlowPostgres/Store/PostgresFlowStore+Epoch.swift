@@ -20,6 +20,14 @@ extension PostgresFlowStore {
             throw StoreError(error)
         }
     }
+
+    public func probeWrite() async throws(StoreError) {
+        do throws(PoolFailure) {
+            _ = try await self.pool.run(.chores, [Statement("UPDATE hub_meta SET epoch = epoch")], isRepeatable: true)
+        } catch {
+            throw StoreError(PoolFailure(error.error))
+        }
+    }
 }
 
 extension PostgresFlowStore: FencingSequence {
@@ -36,8 +44,8 @@ extension PostgresFlowStore: FencingSequence {
 }
 
 extension PostgresFlowStore: RevocationStore {
-    /// Of two revocations of one subject the later moment holds.
-    public func revoke(_ revocation: Revocation, now: Timestamp) async throws(StoreError) {
+    @discardableResult
+    public func revoke(_ revocation: Revocation, now: Timestamp) async throws(StoreError) -> Revocation {
         var parameters = ParameterList()
         parameters.add(revocation.account)
         parameters.add(revocation.subject)
@@ -48,9 +56,14 @@ extension PostgresFlowStore: RevocationStore {
             INSERT INTO revocations (account, subject, not_before, created_at) VALUES ($1, $2, $3, $4)
             ON CONFLICT (account, subject) DO UPDATE
             SET not_before = greatest(revocations.not_before, excluded.not_before), created_at = excluded.created_at
+            RETURNING account, subject, not_before
             """, parameters)
         // To do it twice is to do it once.
-        do throws(PoolFailure) { _ = try await self.pool.run(.chores, [statement], isRepeatable: true) } catch {
+        do throws(PoolFailure) {
+            let result = try await self.pool.run(.chores, [statement], isRepeatable: true)[0]
+            guard let holds = result.first.flatMap(Self.revocation) else { throw PoolFailure(.unreadable) }
+            return holds
+        } catch {
             throw StoreError(error)
         }
     }
@@ -61,12 +74,15 @@ extension PostgresFlowStore: RevocationStore {
                 .chores,
                 [Statement("SELECT account, subject, not_before FROM revocations ORDER BY account, subject")],
                 isRepeatable: true)[0]
-            return result.rows.compactMap { row in
-                guard let account = row.text(0), let subject = row.text(1), let notBefore = row.int64(2) else { return nil }
-                return Revocation(account: account, subject: subject, notBefore: notBefore)
-            }
+            return result.rows.compactMap(Self.revocation)
         } catch {
             throw StoreError(PoolFailure(error.error))
         }
+    }
+
+    /// From `account, subject, not_before`.
+    private static func revocation(_ row: ResultRow) -> Revocation? {
+        guard let account = row.text(0), let subject = row.text(1), let notBefore = row.int64(2) else { return nil }
+        return Revocation(account: account, subject: subject, notBefore: notBefore)
     }
 }

@@ -84,6 +84,8 @@ extension PostgresFlowStore {
             parameters.add(since)
             parameters.add(after?.rawValue ?? "")
             conditions.append("(updated_at, id) > ($\(parameters.count - 1), $\(parameters.count))")
+        case .newest:
+            order = "changed_minute DESC, updated_at DESC, id DESC"
         }
         let limit = max(1, query.limit)
         // One more than asked for tells whether there are more.

@@ -55,6 +55,8 @@ struct HubClient {
         var configuration = HTTPClient.Configuration(redirectConfiguration: .disallow)
         configuration.timeout.connect = .seconds(10)
         configuration.timeout.read = Self.silence
+        // Else a refusal is kept quiet until the time for connecting is over: the attempts here tell of it, and end sooner.
+        configuration.connectionPool.retryConnectionEstablishment = false
         let http = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
         do {
             let result = try await body(HubClient(hub: hub, http: http, authorization: authorization))
@@ -70,21 +72,22 @@ struct HubClient {
     /// - Throws: ``CommandFailure`` for everything else, after all attempts.
     func send(_ request: Request) async throws -> Response {
         var pause = 250
-        for _ in 1..<Self.attempts {
+        for attempt in 1..<Self.attempts {
             switch try await self.once(request) {
             case .answered(let response): return response
             case .refused(let failure): throw failure
-            case .mayPass(let failure, let afterSeconds):
+            case .mayPass(let failure, let what, let afterSeconds):
                 let wait = max(pause + Int.random(in: 0...pause), (afterSeconds ?? 0) * 1000)
                 // A hub that asks for more patience than a command has is not waited for.
                 guard wait <= 10_000 else { throw failure }
+                if attempt == 1 { Terminal.say("flowhub: \(what), trying again") }
                 try await Task.sleep(for: .milliseconds(wait))
                 pause *= 2
             }
         }
         switch try await self.once(request) {
         case .answered(let response): return response
-        case .refused(let failure), .mayPass(let failure, _): throw failure
+        case .refused(let failure), .mayPass(let failure, _, _): throw failure
         }
     }
 
@@ -109,8 +112,8 @@ struct HubClient {
         case answered(Response)
         /// For good.
         case refused(CommandFailure)
-        /// Another attempt may end better, and does no harm.
-        case mayPass(CommandFailure, afterSeconds: Int?)
+        /// Another attempt may end better, and does no harm. `what` has happened.
+        case mayPass(CommandFailure, what: String, afterSeconds: Int?)
     }
 
     private func once(_ request: Request) async throws(CancellationError) -> Outcome {
@@ -120,14 +123,17 @@ struct HubClient {
         } catch {
             if let cancelled = error as? CancellationError { throw cancelled }
             let failure = self.unreachable(error)
-            return request.isRepeatable || Self.wasNeverSent(error) ? .mayPass(failure, afterSeconds: nil) : .refused(failure)
+            guard request.isRepeatable || Self.wasNeverSent(error) else { return .refused(failure) }
+            let what = "\(Terminal.harmless(self.hub.base)) is not reachable (\(Self.words(error)))"
+            return .mayPass(failure, what: what, afterSeconds: nil)
         }
         if (200..<300).contains(response.status) { return .answered(response) }
         let failure = HubProblem(status: response.status, body: response.body).failure
         // A 429 was not carried out; after a 5xx nobody knows.
         guard response.status == 429 || (response.status >= 500 && request.isRepeatable) else { return .refused(failure) }
         let seconds = response.headers.first(name: "Retry-After").flatMap { Int($0) }
-        return .mayPass(failure, afterSeconds: seconds.map { min(max($0, 0), 3600) })
+        return .mayPass(
+            failure, what: "the hub answered \(response.status)", afterSeconds: seconds.map { min(max($0, 0), 3600) })
     }
 
     private func exchange(_ request: Request) async throws -> Response {

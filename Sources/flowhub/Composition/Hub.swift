@@ -16,13 +16,15 @@ struct Hub {
         let verifier = try await TokenVerifier(configuration.access)
         let cors = try CORSPolicy(origins: configuration.access.corsOrigins)
         let now = SystemClock.now
-        let store = try await HubStore.open(configuration, logger: logger)
+        let store = try await HubStore.openToServe(configuration, logger: logger)
 
         let bus = InProcessBus()
         var cacheLimits = MemoryStateCache.Limits()
         cacheLimits.bytes = configuration.cacheBytes
         let cache = MemoryStateCache(limits: cacheLimits)
-        let transients = MemoryTransientStore()
+        var transientLimits = MemoryTransientStore.Limits()
+        transientLimits.flow = configuration.streams.transients
+        let transients = MemoryTransientStore(limits: transientLimits)
         let counters = MemoryCounters(now: now)
         let health = HubHealth()
 

@@ -10,7 +10,19 @@ struct HubStore {
     let locks: any LockService
     let outbox: (any Outbox)?
     let close: @Sendable () async -> Void
+    /// Of the embedded store's folder, for a hub that serves from it.
+    private var folder: DataFolderLock?
 
+    /// The store of a hub that serves: where it is a folder, no other one may.
+    static func openToServe(_ configuration: HubConfiguration, logger: Logger) async throws -> HubStore {
+        // Before the database is opened, so that a refused hub leaves no trace in it.
+        let folder = configuration.postgres == nil ? try DataFolderLock(directory: configuration.dataDirectory) : nil
+        var store = try await Self.open(configuration, logger: logger)
+        store.folder = folder
+        return store
+    }
+
+    /// The store, also beside a hub that serves from it.
     static func open(_ configuration: HubConfiguration, logger: Logger) async throws -> HubStore {
         if let settings = configuration.postgres {
             return try await Self.postgres(settings, configuration, logger: logger)

@@ -81,6 +81,15 @@ extension Setting {
         .number(
             "FLOWHUB_MAX_QUEUED_BYTES_PER_SUBSCRIBER", \.streams.maximumQueuedBytesPerSubscriber, 4_096...16_777_216,
             "Bytes that wait for one slow subscriber; beyond, it is fed from history."),
+        .number(
+            "FLOWHUB_MAX_KEPT_TRANSIENT_BYTES", \.streams.transients.eventBytes, 0...67_108_864,
+            "Size of a transient event's data that is kept for newcomers; a larger one is told and not kept."),
+        .number(
+            "FLOWHUB_MAX_KEPT_TRANSIENT_BYTES_PER_FLOW", \.streams.transients.flowBytes, 0...67_108_864,
+            "Size of all that is kept of one flow; the oldest go."),
+        .number(
+            "FLOWHUB_MAX_KEPT_TRANSIENT_TYPES", \.streams.transients.types, 1...1_000,
+            "Types of transient events that are kept of one flow; the oldest go."),
         .number("FLOWHUB_HEARTBEAT_SECONDS", \.streams.heartbeatSeconds, 1...300, "Between two heartbeats of a stream."),
         .number(
             "FLOWHUB_RETRY_MS", \.streams.retryMilliseconds, 10...600_000, "What clients wait before they reconnect, on average."),
@@ -109,6 +118,9 @@ extension Setting {
             "FLOWHUB_HEAD_TIMEOUT_SECONDS", \.http.headTimeoutSeconds, 1...3_600, "For a request's head to arrive. Over it: 408."),
         .number(
             "FLOWHUB_BODY_TIMEOUT_SECONDS", \.http.bodyTimeoutSeconds, 1...3_600, "For a request's body to arrive. Over it: 408."),
+        .number(
+            "FLOWHUB_ANSWER_TIMEOUT_SECONDS", \.http.answerTimeoutSeconds, 1...3_600,
+            "For a client to take some of an answer. Over it the connection is closed."),
         .number("FLOWHUB_IDLE_TIMEOUT_SECONDS", \.http.idleTimeoutSeconds, 1...3_600, "Between two requests of a connection."),
     ]
 

@@ -11,6 +11,10 @@ final class FakeStore: FlowStore {
         var loads = 0
         var applies = 0
         var failure: StoreError?
+        /// Of changes and probes only.
+        var writeFailure: StoreError?
+        /// Of everything that comes after the epoch was read anew.
+        var failureAfterRefresh: StoreError?
         var isGateShut = false
         var waiting: [CheckedContinuation<Void, Never>] = []
         var observer: (@Sendable ([Commit]) -> Void)?
@@ -26,7 +30,11 @@ final class FakeStore: FlowStore {
     }
 
     func apply(_ change: FlowChange) async throws(StoreError) -> FlowOutcome {
-        self.state.withLock { $0.applies += 1 }
+        let failure = self.state.withLock { state in
+            state.applies += 1
+            return state.writeFailure
+        }
+        if let failure { throw failure }
         try self.check()
         return self.state.withLock { state in
             let current = state.records[change.flow]
@@ -83,11 +91,16 @@ final class FakeStore: FlowStore {
         return FlowList(flows: [], hasMore: false)
     }
 
+    func probeWrite() async throws(StoreError) {
+        if let failure = self.state.withLock({ $0.writeFailure }) { throw failure }
+    }
+
     func prune(_ policy: RetentionPolicy, now: Timestamp) async throws(StoreError) -> Int { 0 }
 
     func refreshEpoch() async throws(StoreError) -> Epoch {
         self.state.withLock { state in
             state.known = state.actual
+            state.failure = state.failureAfterRefresh
             return state.actual
         }
     }

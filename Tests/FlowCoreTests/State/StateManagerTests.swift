@@ -1,6 +1,7 @@
-import FlowCore
 import Synchronization
 import Testing
+
+@testable import FlowCore
 
 @Suite struct StateManagerTests {
     private static let higher = Epoch(counter: 8, random: "b")
@@ -115,8 +116,37 @@ import Testing
         fixture.health.busChanged(isDelivering: false)
         fixture.store.state.withLock { $0.failure = nil }
         #expect(try await fixture.manager.heads(of: []).isEmpty)
+        await fixture.manager.probeWrites()
         fixture.health.busChanged(isDelivering: true)
         #expect(told.withLock { $0 } == [.storeAway, .degraded, .ok])
+    }
+
+    @Test func onlyAWriteShowsThatWritesWorkAgain() async throws {
+        let fixture = ManagerFixture()
+        _ = try await fixture.patch(#"{"a":1}"#)
+        for failure in [StoreError.unavailable("full"), .outcomeUnknown("full")] {
+            let told = Mutex<[DeliveryStatus]>([])
+            fixture.health.observe { status in told.withLock { $0.append(status) } }
+            fixture.store.state.withLock { $0.writeFailure = failure }
+            await #expect(throws: failure) { try await fixture.patch(#"{"a":2}"#) }
+            #expect(try await fixture.manager.heads(of: []).isEmpty)
+            await fixture.manager.probeWrites()
+            #expect(fixture.health.delivery == .storeAway, "a read that works says nothing about writes")
+            fixture.store.state.withLock { $0.writeFailure = nil }
+            _ = try await fixture.patch(#"{"a":1}"#)
+            #expect(fixture.health.delivery == .storeAway, "nor does a change that writes nothing")
+            await fixture.manager.probeWrites()
+            #expect(told.withLock { $0 } == [.storeAway, .ok])
+        }
+        #expect(fixture.health.storeFailures == 4, "changes and probes")
+    }
+
+    @Test func aFailureUnderTheNewEpochIsNotedToo() async throws {
+        let fixture = ManagerFixture()
+        fixture.store.state.withLock { $0.actual = Self.higher }
+        fixture.store.state.withLock { $0.failureAfterRefresh = .unavailable("gone") }
+        await #expect(throws: StoreError.unavailable("gone")) { try await fixture.manager.heads(of: []) }
+        #expect(fixture.health.delivery == .storeAway)
     }
 
     @Test func transientEventsAreKeptAndPublishedWithoutTheStore() async {

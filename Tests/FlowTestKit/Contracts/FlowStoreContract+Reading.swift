@@ -87,12 +87,42 @@ extension FlowStoreContract {
             let rest = try await store.list(FlowQuery(account: "1", order: order, limit: 9))
             #expect(rest.flows.map(\.flow.rawValue) == ["y", "z"])
         },
+        Case("Lists the newest changes first") { subject in
+            let store = subject.store
+            for (second, name) in ["c", "a", "b"].enumerated() {
+                _ = try await store.patch(try flow(name), #"{"n":1}"#, at: start.advanced(bySeconds: Int64(second)))
+            }
+            for name in ["y", "x"] { _ = try await store.patch(try flow(name), #"{"n":1}"#, at: start.advanced(bySeconds: 7)) }
+            _ = try await store.patch(try flow("other"), #"{"n":1}"#, account: "2", at: start.advanced(bySeconds: 8))
+            _ = try await store.patch(try flow("c"), #"{"n":2}"#, at: start.advanced(bySeconds: 9))
+            _ = try await store.delete(try flow("b"), at: start.advanced(bySeconds: 10))
+            func names(_ limit: Int, deleted: Bool = false) async throws -> String {
+                let list = try await store.list(
+                    FlowQuery(account: "1", order: .newest, includesDeleted: deleted, limit: limit))
+                return list.flows.map(\.flow.rawValue).joined() + (list.hasMore ? "+" : "")
+            }
+            #expect(try await names(9) == "cyxa", "of one moment the higher id comes first")
+            #expect(try await names(9, deleted: true) == "bcyxa")
+            #expect(try await names(2) == "cy+")
+        },
+        Case("A probe of writes is no event of any flow") { subject in
+            let store = subject.store
+            _ = try await store.patch(try flow("a"), #"{"n":1}"#)
+            let before = try await store.load(try flow("a"))
+            let epoch = store.epoch
+            try await store.probeWrite()
+            #expect(try await store.load(try flow("a")) == before)
+            #expect(try await store.refreshEpoch() == epoch)
+        },
         Case("Revocations: one a subject, the later holds") { subject in
             let store = subject.store
             #expect(try await store.revocations().isEmpty)
-            try await store.revoke(Revocation(account: "1", subject: "s", notBefore: 50), now: start)
-            try await store.revoke(Revocation(account: "1", subject: "s", notBefore: 40), now: start)
-            try await store.revoke(Revocation(account: "2", subject: "s", notBefore: 10), now: start)
+            for (account, asked, holds) in [("1", 30, 30), ("1", 50, 50), ("1", 40, 50), ("2", 10, 10)]
+                as [(String, Int64, Int64)]
+            {
+                let revoked = try await store.revoke(Revocation(account: account, subject: "s", notBefore: asked), now: start)
+                #expect(revoked == Revocation(account: account, subject: "s", notBefore: holds))
+            }
             let stored = Set(try await subject.reopen().revocations())
             let expected: Set = [
                 Revocation(account: "1", subject: "s", notBefore: 50), Revocation(account: "2", subject: "s", notBefore: 10),

@@ -1,5 +1,6 @@
 import FlowCore
 import FlowTestKit
+import Foundation
 import Testing
 
 /// Revocations, scopes, locks and open mode.
@@ -43,6 +44,27 @@ struct RevocationTests {
             #expect(try await stream(TestToken(subject: "anna", account: "8", issuedIn: -5).text).log.status == 200)
             // Tokens of the very second are still good to go: the revocation is of those issued before it.
             #expect(try await stream(TestToken(subject: "anna", issuedIn: 0).text).log.status == 200)
+        }
+    }
+
+    @Test("a revocation answers what holds, and one that is far ahead is refused as a mistake")
+    func moments() async throws {
+        try await HubProcess.running(Self.environment) { hub in
+            let admin = TestToken(subject: "root", scopes: ["admin"]).header
+            func revoke(_ notBefore: String) async throws -> HTTPReply {
+                try await hub.call(
+                    "POST", "/v1/revocations", headers: [admin], body: "{\"subject\":\"anna\",\"not_before\":\(notBefore)}")
+            }
+            let now = Int64(Date().timeIntervalSince1970)
+            for notBefore in ["\(now * 1_000)", "\(now + 90_000)", "-1", "\"now\""] {
+                let reply = try await revoke(notBefore)
+                #expect(reply.status == 422 && reply.problemCode == "bad_revocation", "\(notBefore): \(reply.text)")
+            }
+            #expect(try await revoke("\(now * 1_000)").text.contains("milliseconds"))
+            for (asked, holds) in [(now - 100, now - 100), (now + 3_600, now + 3_600), (now - 50, now + 3_600)] {
+                let reply = try await revoke("\(asked)")
+                #expect(reply.status == 201 && reply.json.member("not_before")?.intValue == holds, "\(reply.text)")
+            }
         }
     }
 

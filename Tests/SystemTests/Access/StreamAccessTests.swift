@@ -59,6 +59,7 @@ struct StreamAccessTests {
         for (target, headers, code) in requests {
             let reply = try await hub.call("GET", target, headers: headers)
             #expect(reply.status == 401, "\(target) \(headers)")
+            #expect(reply.json.member("title")?.stringValue == "Unauthorized")
             #expect(reply.problemCode == code, "\(target) \(headers): \(reply.text)")
             #expect(reply.header("content-type") == "application/problem+json")
             #expect(reply.header("www-authenticate")?.hasPrefix("Bearer") == true)

@@ -38,6 +38,32 @@ struct BrowserTests {
         }
     }
 
+    @Test("the page shows progress in each of the words for it")
+    func progress() async throws {
+        try await HubProcess.running(Self.environment) { hub in
+            try await Chromium.running { browser in
+                _ = try await hub.api.put("flow", jsonText(#"{"status":"running"}"#))
+                let page = try await BrowserPage.open(Self.url(hub, "#flow=flow"), in: browser)
+                try await page.waitForState(#"{"status":"running"}"#, version: 1)
+                let ticks = [
+                    (#"{"progress":40}"#, "40"), (#"{"percent":41}"#, "41"), (#"{"done":42}"#, "42"),
+                    (#"{"done":3,"total":4}"#, "75"), (#"{"processed":1,"total":8}"#, "12.5"), ("77", "77"),
+                    (#"{"progress":{"done":1,"total":2}}"#, "50"), (#"{"percent":140}"#, "100"), (#"{"percent":0}"#, "0"),
+                ]
+                for (data, percent) in ticks {
+                    #expect(try await hub.api.publish("progress", jsonText(data), to: "flow", durable: false).status == 202)
+                    try await page.wait(data, until: "document.body?.dataset.progress === '\(percent)'")
+                }
+                // What says nothing of it leaves it as it is.
+                for data in [#"{"done":true}"#, #"{"done":1,"total":0}"#, #"{"rows":5}"#] {
+                    let value = try await page.value("progressIn(\(data), {})")
+                    #expect(value.isNull, "\(data)")
+                }
+                #expect(page.complaints.isEmpty, "\(page.complaints)")
+            }
+        }
+    }
+
     @Test("a hub that is killed at rest, in a frame and in a snapshot comes back to a page that is right")
     func killed() async throws {
         try await HubProcess.running(Self.environment) { hub in

@@ -126,4 +126,46 @@ struct StreamLimitTests {
             #expect(try await newcomer.next(event: "snapshot").version == 10)
         }
     }
+
+    @Test("it is the largest that is let go, on whichever event loop it is")
+    func largestOfAll() async throws {
+        let environment = [
+            "FLOWHUB_MAX_QUEUED_BYTES": "345000", "FLOWHUB_MAX_QUEUED_BYTES_PER_SUBSCRIBER": "131072",
+            "FLOWHUB_EVENT_LOOPS": "2",
+        ]
+        try await HubProcess.running(environment) { hub in
+            // Connections go to the two loops in turn: this one's to the first, the deaf ones to the second.
+            let api = hub.api
+            #expect(try await api.isReady())
+            func deaf(_ flow: String) async throws -> EventStreamClient {
+                let stream = EventStreamClient(.flow(flow), port: hub.port, name: flow, options: .init(isNarrow: true))
+                try await stream.connect()
+                _ = try await stream.next(event: "snapshot")
+                try await stream.stopReading()
+                return stream
+            }
+            func count(_ flow: String) async throws -> Int64? {
+                try await api.call("GET", "/v1/flows/\(flow)/connections").json.member("count")?.intValue
+            }
+            let first = try await deaf("large")
+            let between = try await RawExchange.open(port: hub.port)
+            let second = try await deaf("large")
+            let small = try await deaf("small")
+            defer { for stream in [first, second, small] { stream.disconnect() } }
+            between.close()
+            let row = try jsonText("\"\(String(repeating: "a", count: 8_000))\"")
+            try await eventually("what the large ones may hold", within: .seconds(30), every: .milliseconds(20)) {
+                #expect(try await api.publish("row", row, to: "large").status == 201)
+                return try await api.metric("flowhub_slow_readers_total") ?? 0 >= 2
+            }
+            try #require(try await count("large") == 2)
+            // Slowly, since who still takes something is looked at once a second: it is to hold less than the large ones.
+            try await eventually("too much", within: .seconds(30), every: .milliseconds(200)) {
+                #expect(try await api.publish("row", row, to: "small").status == 201)
+                return try await api.metric("flowhub_closings_total{reason=\"full\"}") ?? 0 >= 1
+            }
+            let left = (large: try await count("large"), small: try await count("small"))
+            #expect(left == (1, 1))
+        }
+    }
 }

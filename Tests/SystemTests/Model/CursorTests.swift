@@ -100,4 +100,27 @@ import Testing
             }
         }
     }
+
+    /// A run of events that are left out is one block, live and from history.
+    @Test func a_filter_tells_only_the_last_place_of_a_run() async throws {
+        try await HubProcess.running { hub in
+            let run = Array(repeating: ("unwanted", JSONText.null), count: 50)
+            let batches = [run + [("wanted", .null)], run]
+            let live = EventStreamClient(.flow("flow").with { $0.types = ["wanted"] }, port: hub.port, name: "live")
+            try await live.connect()
+            _ = try await live.next(event: "caught_up")
+            for batch in batches { _ = try await hub.api.publish(batch, to: "flow") }
+            let late = EventStreamClient(.flow("flow").with { $0.types = ["wanted"] }, port: hub.port, name: "late")
+            try await late.connect(.text("0"), by: .query)
+            for client in [live, late] {
+                try await client.waitUntil("the end of the flow") { $0.lastEventID.hasSuffix("-101") ? () : nil }
+                let places = client.log.blocks.filter { $0.id != nil && $0.event != "snapshot" }
+                // Live it is what comes together in one turn, and that is the machine's to say.
+                let runs = places.count { $0.data == nil }
+                #expect(client.name == "live" ? runs < 100 : runs <= 2, "\(client.name): \(places)")
+                #expect(places.compactMap { $0.data == nil ? nil : $0.version } == [51])
+                client.disconnect()
+            }
+        }
+    }
 }

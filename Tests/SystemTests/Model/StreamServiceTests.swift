@@ -94,6 +94,7 @@ import Testing
             _ = try await feed.next(event: "heartbeat")
             let told = feed.log.events("flow").compactMap { block in block.flow.map { "\($0) \(block.version ?? 0)" } }
             #expect(Set(told).count == told.count, "\(told)")
+            #expect(!told.contains("old 1"), "the first page told it already")
             feed.disconnect()
         }
     }

@@ -36,12 +36,21 @@ struct RoutesTests {
             let missing = try await hub.call(method, "/v1/flows/nowhere/\(target)", headers: [("If-Match", "*")], body: body)
             #expect(missing.status == 412 || (method == "DELETE" && missing.status == 404), "\(method): \(missing.text)")
         }
-        for bad in ["tagged", "\"x\"", "W/\(tag)", "\(tag), \(tag)"] {
+        for bad in ["tagged", "\"x", "", "\(tag) \(tag)"] {
             #expect(try await Self.put("tagged", "{}", [("If-Match", bad)]).problemCode == "bad_precondition", "\(bad)")
         }
-        let unchanged = try await hub.api.patch("tagged", jsonText(#"{"a":2}"#))
-        #expect(unchanged.status == 200 && unchanged.version == 2)
-        #expect(try await hub.api.history(of: "tagged")?.events.count == 2)
+        let now = try #require(changed.header("etag"))
+        for other in ["\"x\"", "\"\"", "W/\(now)", "\(tag), \"a,b\", W/\(now)"] {
+            let reply = try await Self.put("tagged", "{}", [("If-Match", other)])
+            #expect(reply.status == 412 && reply.json.member("version")?.intValue == 2, "\(other)")
+        }
+        #expect(
+            try await Self.put("tagged", #"{"a":3}"#, [("If-Match", "\"x\", \(now)"), ("Idempotency-Key", "tag")]).status == 200)
+        let repeated = try await Self.put("tagged", #"{"a":3}"#, [("If-Match", "\"x\", \(now)"), ("Idempotency-Key", "tag")])
+        #expect(repeated.status == 200 && repeated.header("idempotency-replayed") == "true", "the key is looked up first")
+        let unchanged = try await hub.api.patch("tagged", jsonText(#"{"a":3}"#))
+        #expect(unchanged.status == 200 && unchanged.version == 3)
+        #expect(try await hub.api.history(of: "tagged")?.events.count == 3)
     }
 
     @Test("a request is carried out once under its key, and its repeat is answered alike")

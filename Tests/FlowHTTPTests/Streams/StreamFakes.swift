@@ -1,0 +1,63 @@
+import FlowCore
+import Logging
+import NIOCore
+
+@testable import FlowHTTP
+
+/// Everything that streams ask for, with nothing in it.
+struct EmptyHub: FlowStore, StateCache, TransientStore, EventBus, Counters, ConnectionRegistry {
+    let epoch: Epoch
+
+    func apply(_ change: FlowChange) async throws(StoreError) -> FlowOutcome { throw .unavailable("empty") }
+    func observeCommits(_ observer: @escaping @Sendable ([Commit]) -> Void) {}
+    func load(_ flow: FlowID) async throws(StoreError) -> FlowRecord? { nil }
+    func page(of flow: FlowID, after: Version, limit: PageLimit) async throws(StoreError) -> EventPage {
+        EventPage(head: nil, events: [])
+    }
+    func heads(of flows: [FlowID]) async throws(StoreError) -> [FlowHead] { [] }
+    func list(_ query: FlowQuery) async throws(StoreError) -> FlowList { FlowList(flows: [], hasMore: false) }
+    func prune(_ policy: RetentionPolicy, now: Timestamp) async throws(StoreError) -> Int { 0 }
+    func probeWrite() async throws(StoreError) {}
+    func refreshEpoch() async throws(StoreError) -> Epoch { self.epoch }
+    func raiseEpoch(from: Epoch, now: Timestamp) async throws(StoreError) -> Epoch { self.epoch }
+
+    func record(of flow: FlowID, atLeast: Version) -> FlowRecord? { nil }
+    func put(_ record: FlowRecord, epoch: Epoch) {}
+    func remove(_ flow: FlowID, below version: Version) {}
+    func removeAll(epoch: Epoch) {}
+    func versions() -> [FlowID: Version] { [:] }
+
+    func record(_ event: TransientEvent, of flow: FlowID, at version: Version) {}
+    func latest(of flow: FlowID, since version: Version) async -> [TransientEvent] { [] }
+    func removeAll() {}
+
+    func publish(_ messages: [BusMessage], taken: (@Sendable () -> Void)?) {}
+    func attach(_ sink: any BusSink) {}
+    func subscribe(to flow: FlowID) {}
+    func unsubscribe(from flow: FlowID) {}
+    var isDelivering: Bool { true }
+
+    func add(_ amount: Int, to counter: Counter) {}
+    func totals() -> [Counter: Int] { [:] }
+
+    func register(_ entries: [ConnectionEntry]) async {}
+    func unregister(_ entries: [ConnectionEntry]) async {}
+    func connections(of flow: FlowID) async -> [ConnectionEntry] { [] }
+    func count(of flow: FlowID) -> Int { 0 }
+    func disconnect(_ connection: ConnectionID, account: String?) async -> Bool { false }
+    func attach(_ disconnect: @escaping @Sendable (ConnectionID) -> Void) {}
+}
+
+extension StreamServices {
+    /// Of a hub with nothing in it, and nobody who does what is asked.
+    static func empty(epoch: Epoch) -> StreamServices {
+        let hub = EmptyHub(epoch: epoch)
+        let health = HubHealth()
+        return StreamServices(
+            instance: "i", configuration: StreamConfiguration(),
+            manager: StateManager(store: hub, cache: hub, transients: hub, bus: hub, counters: hub, health: health) { _ in },
+            table: WatchTable(bus: hub, epoch: epoch) { _ in }, registry: hub, health: health, leewaySeconds: 0,
+            now: { Timestamp(milliseconds: 0) }, logger: Logger(label: "test"), work: AsyncStream.makeStream().continuation,
+            registryFeed: AsyncStream.makeStream().continuation, feedFeed: AsyncStream.makeStream().continuation)
+    }
+}

@@ -1,0 +1,97 @@
+import FlowCore
+import FlowTestKit
+import NIOCore
+import Testing
+
+/// What waits for a client that does not read its answers is bounded, in bytes and in time.
+struct AnswerLimitTests {
+    private static let path = "/v1/flows/big/state"
+    private static let bytes = 1_000_000
+
+    private static func get(_ fields: String = "") -> String { "GET \(Self.path) HTTP/1.1\r\nHost: hub\r\n\(fields)\r\n" }
+
+    private static func withHub(_ environment: [String: String] = [:], _ body: (HubProcess) async throws -> Void) async throws {
+        try await HubProcess.running(environment) { hub in
+            let text = try jsonText("{\"a\":\"\(String(repeating: "x", count: Self.bytes))\"}")
+            #expect(try await hub.api.put("big", text).status == 201)
+            try await body(hub)
+        }
+    }
+
+    /// Counts what comes in, and the answers by the start of their heads.
+    private final class Taken: Sendable {
+        let text = Watched<(bytes: Int, answers: Int)>((0, 0))
+        let isClosed = Watched(false)
+
+        func take(_ buffer: ByteBuffer) {
+            let heads = String(buffer: buffer).ranges(of: "HTTP/1.1 200").count
+            self.text.change {
+                $0.bytes += buffer.readableBytes
+                $0.answers += heads
+            }
+        }
+    }
+
+    private static func deaf(
+        _ hub: HubProcess, _ taken: Taken = Taken(), isNarrow: Bool = true
+    ) async throws -> WireConnection {
+        try await WireConnection.open(
+            port: hub.port, options: .init(reads: false, isNarrow: isNarrow), received: taken.take,
+            closed: { _ in taken.isClosed.change { $0 = true } })
+    }
+
+    @Test("pipelined requests are carried out as their answers are read")
+    func pipelined() async throws {
+        try await Self.withHub { hub in
+            let before = try #require(hub.figures).residentBytes
+            let taken = Taken()
+            let wire = try await Self.deaf(hub, taken, isNarrow: false)
+            defer { wire.close() }
+            let count = 150
+            let requests = Array(String(repeating: Self.get(), count: count).utf8)
+            async let sent: Void = wire.write(requests)
+            for _ in 0..<30 {
+                try await Task.sleep(for: .milliseconds(100))
+                let grown = try #require(hub.figures).residentBytes - before
+                guard grown < 40 * Self.bytes else {
+                    Issue.record("\(grown >> 20) MiB for answers that nobody reads")
+                    return
+                }
+            }
+            // Others are served meanwhile, and none of the requests is lost.
+            #expect(try await hub.api.publish("other", .null, to: "other").status == 201)
+            try await wire.read()
+            try await sent
+            try await taken.text.wait(for: "every answer", within: .seconds(60)) {
+                $0.answers == count && $0.bytes > count * Self.bytes ? () : nil
+            }
+        }
+    }
+
+    @Test("who takes nothing for too long is closed")
+    func deafClient() async throws {
+        try await Self.withHub(["FLOWHUB_ANSWER_TIMEOUT_SECONDS": "1"]) { hub in
+            let taken = Taken()
+            let wire = try await Self.deaf(hub, taken)
+            defer { wire.close() }
+            try await wire.write(Self.get().utf8)
+            try await Task.sleep(for: .seconds(5))
+            try await wire.read()
+            try await taken.isClosed.wait(for: "the connection's end") { $0 ? () : nil }
+            #expect(taken.text.value.answers == 1 && taken.text.value.bytes < Self.bytes, "what the kernel had taken of it")
+        }
+    }
+
+    @Test("who is slow gets the last answer of its connection whole")
+    func slowClient() async throws {
+        try await Self.withHub { hub in
+            let taken = Taken()
+            let wire = try await Self.deaf(hub, taken)
+            defer { wire.close() }
+            try await wire.write(Self.get("Connection: close\r\n").utf8)
+            try await Task.sleep(for: .seconds(5))
+            try await wire.read()
+            try await taken.text.wait(for: "the answer", within: .seconds(30)) { $0.bytes > Self.bytes ? () : nil }
+        }
+    }
+}
