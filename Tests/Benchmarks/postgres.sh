@@ -4,7 +4,7 @@
 #
 #   Tests/Benchmarks/postgres.sh [path of a release build of flowhub]
 #
-# Needs Debian's postgresql (15 or later) and, as root, setpriv. Loopback only; ends by itself in about two minutes.
+# Needs Debian's postgresql (15 or later) and wrk and, as root, setpriv. Loopback only; ends by itself in about two minutes.
 # SECONDS_EACH (10), ROUNDS (3) and FLOWS (1000) change the size.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -52,20 +52,28 @@ pgbench() { "$bin/pgbench" -n -M prepared -T "$seconds" -f "$folder/update.sql" 
 DATABASE_URL=$url/hub "$hub" serve --port $hub_port 2>"$folder/hub.log" & hub_pid=$!; pids+=($hub_pid)
 until grep -q Listening "$folder/hub.log"; do sleep 0.1; done
 
+export FLOWS=$flows
 for round in $(seq "$rounds"); do
     echo "== round $round: pgbench, 16 clients"
     pgbench -c 16 -j 2
     echo "== round $round: pgbench, 64 clients"
     pgbench -c 64 -j 2
     echo "== round $round: hub, 64 publishers over $flows flows"
-    "$hub" bench updates --url http://127.0.0.1:$hub_port --publishers 64 --flows "$flows" --duration "$seconds" --keep \
-        --prefix "bench-" --server-pid "$hub_pid"
+    wrk -t 1 -c 64 -d "$seconds" -s Tests/Benchmarks/patch.lua http://127.0.0.1:$hub_port | grep acknowledged
 done
-echo "== cached reads (GET state, keep-alive), hub on one core"
-if command -v wrk >/dev/null; then
-    flow=$(psql -A -t -d $url/hub -c 'SELECT id FROM flows LIMIT 1')
-    taskset -cp 0 "$hub_pid" >/dev/null
-    taskset -c 1 wrk -t 1 -c 32 -d "$seconds" "http://127.0.0.1:$hub_port/v1/flows/$flow/state" | grep -E 'Requests/sec|Latency'
-else
-    echo "wrk is not installed"
-fi
+echo "== the same with the project's own client"
+"$hub" bench updates --url http://127.0.0.1:$hub_port --publishers 64 --flows "$flows" --duration "$seconds" --keep \
+    --prefix bench- --server-pid "$hub_pid"
+echo "== cached reads (GET state, keep-alive), hub on one core, client on the other"
+taskset -acp 0 "$hub_pid" >/dev/null
+taskset -c 1 wrk -t 1 -c 32 -d "$seconds" "http://127.0.0.1:$hub_port/v1/flows/bench-1/state" | grep -E 'Requests/sec|Latency'
+taskset -acp 0-1 "$hub_pid" >/dev/null
+
+# What another instance takes is delivered by the version sweep alone.
+DATABASE_URL=$url/hub "$hub" serve --port $((hub_port + 1)) 2>"$folder/hub2.log" & pids+=($!)
+until grep -q Listening "$folder/hub2.log"; do sleep 0.1; done
+for watched in 1 100 1000 10000; do
+    echo "== sweep: published at one instance, $watched watched flows at the other"
+    "$hub" bench stream --url http://127.0.0.1:$((hub_port + 1)) --publish-url http://127.0.0.1:$hub_port --durable --rate 100 \
+        --subscribers $watched --flows $watched --duration "$seconds" --keep | grep -E 'latency (p50|p90|p99 |max)|lost'
+done
