@@ -94,7 +94,9 @@ package struct ChangeBatch: Sendable {
         }
     }
 
-    /// The flows that must be written, in the order in which every transaction locks them.
+    package var hasDirtyRows: Bool { self.rows.values.contains { $0.isDirty } }
+
+    /// The flows that must be written, in the order in which every transaction locks them. Sorts them.
     package var dirtyRows: [(flow: FlowID, row: Row)] {
         self.rows.lazy.filter { $0.value.isDirty }.map { (flow: $0.key, row: $0.value) }
             .sorted { $0.flow.rawValue < $1.flow.rawValue }

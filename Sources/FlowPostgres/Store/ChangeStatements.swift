@@ -37,7 +37,7 @@ enum ChangeStatements {
     ///   - outbox: whether other instances hear of the changes by a bus.
     static func write(_ batch: ChangeBatch, checked: [(FlowID, Version)], outbox: Bool) -> Statement {
         let rows = batch.dirtyRows
-        var parameters = ParameterList()
+        var parameters = ParameterList(capacity: Self.bytes(of: batch))
         parameters.add(batch.epoch.description)
         parameters.add(rows.map(\.flow.rawValue))
         parameters.add(rows.map { $0.row.stored?.version ?? 0 })
@@ -75,6 +75,12 @@ enum ChangeStatements {
         }
         sql += "\nSELECT m.epoch, m.same, s.id FROM meta m LEFT JOIN stood s ON true"
         return Statement(sql, parameters)
+    }
+
+    /// About what the parameters take: states and events, and what stands beside each.
+    private static func bytes(of batch: ChangeBatch) -> Int {
+        let states = batch.rows.values.reduce(0) { $0 + ($1.current?.state.bytes.count ?? 0) + 320 }
+        return batch.newEvents.reduce(states + 1_024) { $0 + $1.event.payload.bytes.count + 160 }
     }
 
     private static let writeFlows = """

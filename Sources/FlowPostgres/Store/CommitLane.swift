@@ -59,7 +59,7 @@ final class CommitLane: Sendable {
             let (batch, checked) = try await self.decide(pending)
             seen = batch.rows.mapValues { $0.stored?.version ?? 0 }
             var stood: Set<FlowID> = []
-            if !batch.dirtyRows.isEmpty || !checked.isEmpty {
+            if batch.hasDirtyRows || !checked.isEmpty {
                 let statement = ChangeStatements.write(batch, checked: checked, outbox: self.environment.usesOutbox)
                 let result = try await self.environment.pool.run(.changes, [statement], isRepeatable: false)[0]
                 stood = try Self.flowsThatStood(result, batch)
@@ -200,7 +200,8 @@ final class CommitLane: Sendable {
         #if DEBUG
         await Failpoint.reach(.afterCommit)
         #endif
-        let beaten = Set(batch.dirtyRows.map(\.flow) + checked.map(\.0)).subtracting(stood)
+        var beaten = Set(checked.lazy.map(\.0).filter { !stood.contains($0) })
+        for (flow, row) in batch.rows where row.isDirty && !stood.contains(flow) { beaten.insert(flow) }
         self.known.withLock { known in
             known.take(batch.rows)
             for flow in beaten { known.remove(flow) }

@@ -34,6 +34,8 @@ struct ParameterList: Sendable {
     private var types: [UInt32] = []
     private var ranges: [Range<Int>] = []
 
+    init(capacity: Int = 0) { if capacity > 0 { self.bytes.reserveCapacity(capacity) } }
+
     var count: Int { self.types.count }
     var byteCount: Int { self.bytes.count }
 
