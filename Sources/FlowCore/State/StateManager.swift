@@ -175,15 +175,15 @@ public final class StateManager: Sendable {
     }
 
     private func begin(_ epoch: Epoch) {
-        // Several callers may meet the new epoch at once; subscribers are told of it once.
-        let isNew = self.begun.withLock { begun in
-            defer { begun = epoch }
-            return begun != epoch
+        // Several callers may meet a new epoch at once, and a slow one may come with an older one than is known by now:
+        // subscribers are told once of each, and in order. Under the lock, so that two beginnings cannot overtake each other.
+        self.begun.withLock { begun in
+            guard epoch > begun else { return }
+            begun = epoch
+            self.cache.removeAll(epoch: epoch)
+            self.transients.removeAll()
+            self.epochChanged(epoch)
         }
-        guard isNew else { return }
-        self.cache.removeAll(epoch: epoch)
-        self.transients.removeAll()
-        self.epochChanged(epoch)
     }
 
     private func reading<Value: Sendable>(_ body: () async throws(StoreError) -> Value) async throws(StoreError) -> Value {

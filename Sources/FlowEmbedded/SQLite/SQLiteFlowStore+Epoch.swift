@@ -10,7 +10,12 @@ extension SQLiteFlowStore {
     public func refreshEpoch() async throws(StoreError) -> Epoch {
         // In the writer's queue, so that it is not an older answer than a raise that came meanwhile.
         try await self.write { database in
-            let stored = try database.storedEpoch()
+            var stored = try database.storedEpoch()
+            if stored < self.known.value {
+                // An older copy bears an older name: what is written on it needs one above all that were worked under.
+                stored = self.known.value.raised(atUnixSeconds: 0, random: RandomText.base36(6))
+                try database.run("UPDATE hub_meta SET epoch = ?", [stored.description.databaseValue])
+            }
             self.known.set(stored)
             return stored
         }

@@ -95,6 +95,17 @@ import Testing
         #expect(fixture.epochs == [Self.higher], "told once")
     }
 
+    /// A caller that read the epoch before it was raised once more, and is slow to say so.
+    @Test func aSlowCallerDoesNotBeginAnOlderEpochAgain() async throws {
+        let fixture = ManagerFixture()
+        fixture.store.state.withLock { $0.actual = Self.higher }
+        try await fixture.manager.refreshEpoch()
+        fixture.store.state.withLock { $0.actual = Sample.epoch }
+        try await fixture.manager.refreshEpoch()
+        #expect(fixture.epochs == [Self.higher])
+        #expect(fixture.cache.state.withLock { $0.epoch } == Self.higher)
+    }
+
     @Test func raisingTheEpochEmptiesTheCache() async throws {
         let fixture = ManagerFixture()
         _ = try await fixture.patch(#"{"a":1}"#)
