@@ -2,6 +2,8 @@
 package struct PendingChange: Sendable {
     package let change: FlowChange
     package let answer: CheckedContinuation<Result<FlowOutcome, StoreError>, Never>
+    /// Until when it may wait for a row that somebody else holds; set when it was found held.
+    package var heldUntil: ContinuousClock.Instant?
 
     package init(change: FlowChange, answer: CheckedContinuation<Result<FlowOutcome, StoreError>, Never>) {
         self.change = change

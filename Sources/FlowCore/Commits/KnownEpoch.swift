@@ -8,5 +8,14 @@ package final class KnownEpoch: Sendable {
 
     package var value: Epoch { self.epoch.withLock { $0 } }
 
+    /// Never goes back. - Returns: whether it was advanced.
+    package func advance(to epoch: Epoch) -> Bool {
+        self.epoch.withLock { known in
+            guard epoch > known else { return false }
+            known = epoch
+            return true
+        }
+    }
+
     package func set(_ epoch: Epoch) { self.epoch.withLock { $0 = epoch } }
 }

@@ -54,6 +54,7 @@ public final class HubLoop: Sendable {
     public func run() async throws {
         await withDiscardingTaskGroup { group in
             group.addTask { await self.keepTime() }
+            group.addTask { await self.keepRevocations() }
             group.addTask { await self.probeWrites() }
             group.addTask { await self.keepHouse() }
             if let relay = self.relay { group.addTask { await relay.run() } }
@@ -112,7 +113,6 @@ public final class HubLoop: Sendable {
 
     private func keepTime() async {
         var ticks = 0
-        await self.refreshRevocations()
         while !Task.isCancelled {
             do { try await Task.sleep(for: .seconds(1)) } catch { return }
             ticks += 1
@@ -122,7 +122,15 @@ public final class HubLoop: Sendable {
             guard .seconds(ticks) >= max(.seconds(interval), self.sweepTook * 4) else { continue }
             ticks = 0
             await self.sweepAndMeasure()
+        }
+    }
+
+    /// As often as the sweep, and not in its way.
+    private func keepRevocations() async {
+        while !Task.isCancelled {
             await self.refreshRevocations()
+            let seconds = self.health.delivery == .ok ? self.configuration.sweepSeconds : 1
+            do { try await Task.sleep(for: .seconds(seconds)) } catch { return }
         }
     }
 

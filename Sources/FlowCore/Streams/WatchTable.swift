@@ -253,8 +253,10 @@ public final class WatchTable: BusSink {
 
     /// Begins every flow anew under another epoch, and tells the outlets.
     public func reset(to epoch: Epoch) {
-        self.epoch.withLock { $0 = epoch }
+        // Told first: an outlet must not get a flow of the new history before it knows that there is one. What it gets of the old
+        // one after that it ignores.
         self.tell(.reset(epoch))
+        self.epoch.withLock { $0 = epoch }
         for stripe in self.stripes {
             let flows = stripe.watches.withLock { watches in
                 for (flow, watch) in watches {

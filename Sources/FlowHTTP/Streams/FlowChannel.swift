@@ -89,7 +89,10 @@ final class FlowChannel {
         self.recent = RecentFrames(base: self.version)
         self.record = record?.version == self.version ? record : nil
         self.transients = .init()
-        for event in last { self.keep(event, Frame.transient(event, of: self.flow)) }
+        // They were read with the record. An end or a replacement that was delivered since makes them void.
+        if (head?.resetVersion ?? 0) <= (record?.head.resetVersion ?? 0) {
+            for event in last { self.keep(event, Frame.transient(event, of: self.flow)) }
+        }
         self.become(head)
         let waiters = self.openWaiters
         self.openWaiters = [:]

@@ -39,8 +39,10 @@ public struct PostgresExamination: Sendable {
         var findings = [Self.connection(connection)]
         do throws(PostgresError) {
             findings.append(Self.version(connection))
+            findings.append(Self.encoding(connection))
             findings.append(try Self.pooler(connection, settings))
             findings += try Self.role(connection)
+            findings.append(try Self.rights(connection))
             findings.append(try Self.clock(connection))
             findings.append(try Self.durability(connection))
             findings.append(try Self.room(connection, settings))
@@ -87,8 +89,40 @@ public struct PostgresExamination: Sendable {
         return Finding(.ok, "postgres.version", text)
     }
 
+    private static func encoding(_ connection: PostgresConnection) -> Finding {
+        let advice = "Create the database with ENCODING 'UTF8' TEMPLATE template0: others refuse some of what publishers send."
+        switch connection.encoding {
+        case "UTF8": return Finding(.ok, "postgres.encoding", "UTF8")
+        case "SQL_ASCII": return Finding(.warning, "postgres.encoding", "SQL_ASCII, which checks nothing", advice: advice)
+        default: return Finding(.failure, "postgres.encoding", connection.encoding, advice: advice)
+        }
+    }
+
+    /// Whether the user may do what serving takes, once the tables are there.
+    private static func rights(_ connection: PostgresConnection) throws(PostgresError) -> Finding {
+        let missing = try connection.execute(
+            Statement(
+                """
+                SELECT string_agg(name || ' (' || need || ')', ', ') FROM (
+                    SELECT t.name, r.need FROM (VALUES ('flows'), ('flow_events'), ('flow_outbox'), ('idempotency'), ('revocations'),
+                        ('hub_locks')) AS t (name), (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE')) AS r (need)
+                    WHERE to_regclass(t.name) IS NOT NULL AND NOT has_table_privilege(t.name, r.need)
+                    UNION ALL
+                    SELECT 'hub_meta', 'UPDATE' WHERE to_regclass('hub_meta') IS NOT NULL AND NOT has_table_privilege('hub_meta', 'UPDATE')
+                    UNION ALL
+                    SELECT 'hub_fencing', 'UPDATE' WHERE to_regclass('hub_fencing') IS NOT NULL
+                        AND NOT has_sequence_privilege('hub_fencing', 'UPDATE')
+                ) lacking
+                """)
+        ).first?.text(0)
+        guard let missing else { return Finding(.ok, "postgres.rights", "the user may read and write what is there") }
+        return Finding(
+            .failure, "postgres.rights", "the user lacks: \(missing)",
+            advice: "Grant it: docs/OPERATIONS.md, \"The database and its user\", lists what serving takes.")
+    }
+
     private static func pooler(_ connection: PostgresConnection, _ settings: PostgresSettings) throws(PostgresError) -> Finding {
-        switch try Connector.prepare(connection, settings) {
+        switch try Connector.prepare(connection, .chores, settings) {
         case .direct: Finding(.ok, "postgres.pooler", "none: statements stay prepared, time limits are the session's")
         case .pooled:
             Finding(.ok, "postgres.pooler", "a pooler is in between: nothing is prepared, limits are set in each transaction")

@@ -63,6 +63,7 @@ public struct MigrationRunner: Sendable {
             while true {
                 do throws(PostgresError) {
                     let connection = try PostgresConnection(self.settings)
+                    try Self.checkEncoding(connection)
                     while true {
                         switch try self.step(connection) {
                         case .applied(let name): applied.append(name)
@@ -92,11 +93,18 @@ public struct MigrationRunner: Sendable {
         case notMyTurn
     }
 
+    /// A database of another encoding would refuse some of what publishers send.
+    private static func checkEncoding(_ connection: PostgresConnection) throws(PostgresError) {
+        guard !["UTF8", "SQL_ASCII"].contains(connection.encoding) else { return }
+        throw PostgresError(
+            .schema, "the database's encoding is \(connection.encoding); create one with ENCODING 'UTF8' TEMPLATE template0")
+    }
+
     /// Applies the next one.
     private func step(_ connection: PostgresConnection) throws(PostgresError) -> Step {
         try connection.execute(
             """
-            BEGIN;
+            BEGIN ISOLATION LEVEL READ COMMITTED;
             SET LOCAL statement_timeout = 0;
             SET LOCAL idle_in_transaction_session_timeout = 0
             """)

@@ -7,11 +7,11 @@ struct Connector: Sendable {
 
     init(_ settings: PostgresSettings) { self.settings = settings }
 
-    func connect(slot: Int, reportTo mailbox: Mailbox<DriverMessage>) {
+    func connect(slot: Int, share: PoolShare, reportTo mailbox: Mailbox<DriverMessage>) {
         self.queue.async {
             do throws(PostgresError) {
                 let connection = try PostgresConnection(self.settings)
-                let mode = try Self.prepare(connection, self.settings)
+                let mode = try Self.prepare(connection, share, self.settings)
                 try connection.enterPipeline()
                 mailbox.send(.connected(slot: slot, connection, mode))
             } catch {
@@ -22,31 +22,35 @@ struct Connector: Sendable {
 
     /// Finds out whether a pooler is in between, and sets the time limits where they last.
     static func prepare(
-        _ connection: PostgresConnection, _ settings: PostgresSettings
+        _ connection: PostgresConnection, _ share: PoolShare, _ settings: PostgresSettings
     ) throws(PostgresError) -> ConnectionMode {
         let row = try connection.execute(
             Statement("SELECT pg_backend_pid()::int8"), within: settings.connectSeconds
         ).first
         // A pooler cannot know the process beforehand: it makes up a number for itself.
         guard row?.int64(0) == Int64(connection.statedProcess) else { return .pooled }
-        let session = Statement(
-            """
-            SELECT set_config('default_transaction_isolation', 'read committed', false),
-                set_config('statement_timeout', '\(settings.statementSeconds)s', false),
-                set_config('lock_timeout', '\(settings.lockSeconds)s', false),
-                set_config('idle_in_transaction_session_timeout', '\(settings.statementSeconds + settings.lockSeconds)s', false)
-            """)
-        _ = try connection.execute(session, within: settings.connectSeconds)
+        _ = try connection.execute(
+            Statement(
+                "SELECT set_config('default_transaction_isolation', 'read committed', false), \(Self.limits(share, settings, false))"
+            ),
+            within: settings.connectSeconds)
         return .direct
     }
 
-    /// The time limits for one transaction: what ``prepare(_:_:)`` sets, where it would not last.
-    static func transactionLimits(_ settings: PostgresSettings) -> Statement {
-        Statement(
-            """
-            SELECT set_config('statement_timeout', '\(settings.statementSeconds)s', true),
-                set_config('lock_timeout', '\(settings.lockSeconds)s', true),
-                set_config('idle_in_transaction_session_timeout', '\(settings.statementSeconds + settings.lockSeconds)s', true)
-            """)
+    /// What ``prepare(_:_:_:)`` sets, for one transaction, where it would not last. The isolation first: the second has a
+    /// snapshot already.
+    static func transactionSettings(_ share: PoolShare, _ settings: PostgresSettings) -> [Statement] {
+        [
+            Statement("SET TRANSACTION ISOLATION LEVEL READ COMMITTED"),
+            Statement("SELECT \(Self.limits(share, settings, true))"),
+        ]
+    }
+
+    private static func limits(_ share: PoolShare, _ settings: PostgresSettings, _ isLocal: Bool) -> String {
+        """
+        set_config('statement_timeout', '\(settings.statementSeconds)s', \(isLocal)),
+        set_config('lock_timeout', '\(share.lockMilliseconds(settings))ms', \(isLocal)),
+        set_config('idle_in_transaction_session_timeout', '\(settings.statementSeconds + settings.lockSeconds)s', \(isLocal))
+        """
     }
 }

@@ -10,7 +10,7 @@ final class PoolDriver {
     private let settings: PostgresSettings
     private let mailbox: Mailbox<DriverMessage>
     private let connector: Connector
-    private let limits: Statement
+    private let transactionSettings: [[Statement]]
     private let logger: Logger
     private let clock = ContinuousClock()
 
@@ -37,7 +37,7 @@ final class PoolDriver {
         self.settings = settings
         self.mailbox = mailbox
         self.connector = Connector(settings)
-        self.limits = Connector.transactionLimits(settings)
+        self.transactionSettings = PoolShare.allCases.map { Connector.transactionSettings($0, settings) }
         self.logger = logger
         for share in PoolShare.allCases {
             for _ in 0..<share.connections(settings) { self.slots.append(PoolSlot(share: share, now: self.clock.now)) }
@@ -111,7 +111,7 @@ final class PoolDriver {
                 Self.refuse(unit, PostgresError(.connection, "the connection to the database was lost"))
                 return
             }
-            if !self.slots[ticket.slot].send(unit, limits: self.limits) {
+            if !self.slots[ticket.slot].send(unit, settings: []) {
                 Self.refuse(unit, PostgresError(.connection, "the connection to the database was lost"))
                 self.lose(ticket.slot)
             }
@@ -169,7 +169,7 @@ final class PoolDriver {
         guard self.closing.isEmpty else { return }
         let now = self.clock.now
         for index in self.slots.indices where self.slots[index].machine.tick(now) == .connect {
-            self.connector.connect(slot: index, reportTo: self.mailbox)
+            self.connector.connect(slot: index, share: self.slots[index].share, reportTo: self.mailbox)
         }
     }
 
@@ -220,7 +220,7 @@ final class PoolDriver {
         for unit in self.queues[share.rawValue] {
             guard let index = self.freest(share) else { break }
             sent += 1
-            if !self.slots[index].send(unit, limits: self.limits) {
+            if !self.slots[index].send(unit, settings: self.transactionSettings[share.rawValue]) {
                 Self.refuse(unit, PostgresError(.connection, "the connection to the database was lost"))
                 self.queues[share.rawValue].removeFirst(sent)
                 self.lose(index)

@@ -60,13 +60,15 @@ struct PoolSlot {
     }
 
     /// Sends a unit. - Returns: whether the connection took it.
-    mutating func send(_ unit: PoolUnit, limits: Statement) -> Bool {
+    mutating func send(_ unit: PoolUnit, settings: [Statement]) -> Bool {
         guard let connection = self.connection else { return false }
         var flight = Flight(unit: unit, parts: [])
         // On a leased connection the holder's own BEGIN comes first; see ``PoolLease``.
         if self.mode == .pooled, self.lease == nil {
-            guard connection.send(limits) else { return false }
-            flight.parts.append(.pool)
+            for statement in settings {
+                guard connection.send(statement) else { return false }
+                flight.parts.append(.pool)
+            }
         }
         for statement in unit.statements {
             guard self.send(statement, on: connection, &flight) else { return false }

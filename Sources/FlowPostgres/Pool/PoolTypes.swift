@@ -1,8 +1,8 @@
 /// What a connection is used for. Each share has connections of its own, so that none can keep another waiting.
 enum PoolShare: Int, CaseIterable, Sendable {
     case changes, reads, pages, chores
-    /// Changes of flows whose rows somebody else has locked: they wait here, and keep nobody waiting.
-    case waiting
+    /// Pruning and the walks through whole tables, which may take their time.
+    case housekeeping
 
     /// Units under way on one connection.
     var depth: Int {
@@ -11,8 +11,14 @@ enum PoolShare: Int, CaseIterable, Sendable {
         case .reads: 8
         case .pages: 4
         case .chores: 1
-        case .waiting: 1
+        case .housekeeping: 1
         }
+    }
+
+    /// Milliseconds to wait for somebody else's lock. A batch of changes waits only as long as another instance's batch takes:
+    /// what is held longer is tried again later, and keeps nobody waiting.
+    func lockMilliseconds(_ settings: PostgresSettings) -> Int {
+        self == .changes ? min(100, settings.lockSeconds * 1_000) : settings.lockSeconds * 1_000
     }
 
     func connections(_ settings: PostgresSettings) -> Int {
@@ -21,7 +27,7 @@ enum PoolShare: Int, CaseIterable, Sendable {
         case .reads: settings.readConnections
         case .pages: settings.pageConnections
         case .chores: settings.choreConnections
-        case .waiting: 1
+        case .housekeeping: 1
         }
     }
 }

@@ -82,15 +82,15 @@ struct PoolLease: ~Copyable {
     fileprivate let share: PoolShare
     fileprivate let pool: PostgresPool
 
-    /// Begins a transaction; its time limits are set where the connection's do not last.
-    /// - Parameter lockMilliseconds: to wait for somebody else's lock, where that is less than usual.
-    func begin(
-        lockMilliseconds: Int? = nil, then statements: [Statement]
-    ) async throws(PoolFailure) -> [ResultSet] {
-        var all = [Statement("BEGIN")]
-        if self.ticket.mode == .pooled { all.append(Connector.transactionLimits(self.pool.settings)) }
-        if let limit = lockMilliseconds { all.append(Statement("SET LOCAL lock_timeout = '\(limit)ms'")) }
-        return Array(try await self.run(all + statements).dropFirst(all.count))
+    /// Begins a transaction; its settings are made where the connection's do not last. Nothing can have happened by it.
+    func begin(then statements: [Statement]) async throws(PoolFailure) -> [ResultSet] {
+        var all = [Statement("BEGIN ISOLATION LEVEL READ COMMITTED")]
+        if self.ticket.mode == .pooled { all += Connector.transactionSettings(self.share, self.pool.settings) }
+        do throws(PoolFailure) {
+            return Array(try await self.run(all + statements).dropFirst(all.count))
+        } catch {
+            throw PoolFailure(error.error)
+        }
     }
 
     func run(_ statements: [Statement]) async throws(PoolFailure) -> [ResultSet] {

@@ -6,13 +6,21 @@ enum ChangeStatements {
     static func read(_ flows: [FlowID], locking: Bool) -> Statement {
         var parameters = ParameterList()
         parameters.add(flows.map(\.rawValue).sorted())
-        let order = locking ? "ORDER BY id FOR UPDATE" : ""
+        // What somebody else holds is left out.
+        let order = locking ? "ORDER BY id FOR UPDATE SKIP LOCKED" : ""
         return Statement(
             """
             WITH \(StoreSQL.meta)
             SELECT m.epoch, m.same, \(StoreSQL.record("f"))
             FROM meta m LEFT JOIN (SELECT * FROM flows WHERE id = ANY ($1) \(order)) f ON true
             """, parameters)
+    }
+
+    /// Which of the flows are there, held or not.
+    static func existing(_ flows: Set<FlowID>) -> Statement {
+        var parameters = ParameterList()
+        parameters.add(flows.map(\.rawValue))
+        return Statement("SELECT id FROM flows WHERE id = ANY ($1)", parameters)
     }
 
     /// The replies that are kept under these keys.

@@ -21,14 +21,13 @@ final class CommitLane: Sendable {
 
     /// How often a batch is tried under row locks before it is given up.
     private static let maximumTries = 6
-    /// How long the lane waits for others' row locks: they are those of another instance's batch, and soon gone. What is held
-    /// longer is waited for elsewhere.
-    private static let lockMilliseconds = 100
 
     private let environment: Environment
     private let queue: Mutex<CommitQueue>
     /// Used by the one batch that is under way.
     private let known: Mutex<KnownFlows>
+    /// Changes of flows whose rows somebody else holds.
+    private let held = Mutex(HeldChanges())
 
     init(_ environment: Environment, queue: consuming CommitQueue, known: KnownFlows) {
         self.environment = environment
@@ -44,7 +43,10 @@ final class CommitLane: Sendable {
 
     private func work() async {
         repeat {
-            await self.write(self.queue.withLock { $0.take() })
+            let taken = self.queue.withLock { $0.take() }
+            // Behind those of its flow that wait for its row already.
+            let free = self.held.withLock { held in taken.filter { !held.takeAlong($0) } }
+            if !free.isEmpty { await self.write(free) }
         } while self.queue.withLock { $0.finish() }
     }
 
@@ -54,10 +56,10 @@ final class CommitLane: Sendable {
 
     private func write(_ pending: [PendingChange]) async {
         let again: ArraySlice<PendingChange>
-        var seen: [FlowID: Version] = [:]
+        var seen = SeenVersions(epoch: self.environment.keeper.epoch)
         do throws(PoolFailure) {
             let (batch, checked) = try await self.decide(pending)
-            seen = batch.rows.mapValues { $0.stored?.version ?? 0 }
+            seen = SeenVersions(batch)
             var stood: Set<FlowID> = []
             if batch.hasDirtyRows || !checked.isEmpty {
                 let statement = ChangeStatements.write(batch, checked: checked, outbox: self.environment.usesOutbox)
@@ -104,34 +106,37 @@ final class CommitLane: Sendable {
 
     // MARK: Under locks
 
-    /// Decides and writes under the flows' row locks, down to single changes where one spoils the others' transaction.
+    /// Decides and writes under the flows' row locks, down to single changes where one spoils the others' transaction. What
+    /// somebody else holds is put aside.
     /// - Parameter seen: the versions that this process has seen of the flows.
-    private func writeLocked(_ pending: ArraySlice<PendingChange>, seen: [FlowID: Version]) async {
+    private func writeLocked(_ pending: ArraySlice<PendingChange>, seen: SeenVersions) async {
         var left = pending
         for _ in 0..<Self.maximumTries where !left.isEmpty {
+            let epoch = self.environment.keeper.epoch
             do throws(PoolFailure) {
-                left = try await self.transact(left, seen: seen)
+                left = try await self.transact(left, epoch, seen)
             } catch {
                 if error.error == .wentBack {
-                    await self.raiseEpoch(left)
+                    await self.raiseEpoch(from: epoch, left)
                     return
                 }
-                let mayConcernOne = !error.mayHaveHappened && error.error.mayConcernOneOperation
-                // Changes of one flow have one row to wait for, and wait together.
-                let isOneFlow = error.error.code == .locked && Set(left.map(\.change.flow)).count == 1
-                if mayConcernOne, left.count > 1, !isOneFlow {
+                guard !error.mayHaveHappened, error.error.mayConcernOneOperation else {
+                    self.forget()
+                    self.fail(left, error)
+                    return
+                }
+                // A flow or a key that somebody else has just made, and not committed yet.
+                if error.error.code == .locked, Set(left.map(\.change.flow)).count == 1 {
+                    self.hold(Array(left))
+                    return
+                }
+                if left.count > 1 {
                     let middle = left.startIndex + left.count / 2
                     await self.writeLocked(left[..<middle], seen: seen)
                     await self.writeLocked(left[middle...], seen: seen)
                     return
                 }
-                if mayConcernOne, error.error.code == .locked {
-                    // A task of its own, so that the lane goes on with the other flows.
-                    let rest = left
-                    Task { await self.waitForRows(rest, seen: seen) }
-                    return
-                }
-                guard mayConcernOne, error.error.code == .conflict else {
+                if error.error.code != .conflict {
                     self.forget()
                     self.fail(left, error)
                     return
@@ -141,49 +146,63 @@ final class CommitLane: Sendable {
         if !left.isEmpty { self.fail(left, PoolFailure(.contended)) }
     }
 
-    /// Changes of one flow whose row somebody holds for longer.
-    private func waitForRows(_ pending: ArraySlice<PendingChange>, seen: [FlowID: Version]) async {
-        do throws(PoolFailure) {
-            let left = try await self.transact(pending, seen: seen, share: .waiting, lockMilliseconds: nil)
-            if !left.isEmpty { self.fail(left, PoolFailure(.contended)) }
-        } catch {
-            if error.error == .wentBack { await self.raiseEpoch(pending) } else { self.fail(pending, error) }
-        }
-    }
-
     /// - Returns: what must be done again: another instance made its flow in this very moment.
     private func transact(
-        _ pending: ArraySlice<PendingChange>, seen: [FlowID: Version], share: PoolShare = .changes,
-        lockMilliseconds: Int? = CommitLane.lockMilliseconds
+        _ pending: ArraySlice<PendingChange>, _ epoch: Epoch, _ seen: SeenVersions
     ) async throws(PoolFailure) -> ArraySlice<PendingChange> {
         let flows = Set(pending.map(\.change.flow))
         let keys = Self.keys(of: pending)
         let environment = self.environment
-        let (batch, checked, stood) = try await environment.pool.withLease(share) { lease async throws(PoolFailure) in
-            var batch = ChangeBatch(epoch: environment.keeper.epoch, limits: environment.limits)
+        let (batch, checked, stood, heldFlows) = try await environment.pool.withLease(.changes) {
+            lease async throws(PoolFailure) in
+            var batch = ChangeBatch(epoch: epoch, limits: environment.limits)
             let found = try await lease.begin(
-                lockMilliseconds: lockMilliseconds, then: Self.reads(flows, keys, locking: true))
+                then: Self.reads(flows, keys, locking: true) + [ChangeStatements.existing(flows)])
             try Self.takeIn(found, flows: flows, keys: keys, into: &batch)
+            // Those that are there and were not to be had.
+            let existing = found[found.count - 1].rows.compactMap { $0.text(0).flatMap { FlowID($0) } }
+            let heldFlows = Set(existing.filter { batch.rows[$0]?.stored == nil })
             // The database was put back to an older copy. What is written from here on must bear another name.
-            if batch.rows.contains(where: { flow, row in (row.stored?.version ?? 0) < seen[flow] ?? 0 }) {
-                throw PoolFailure(.wentBack)
-            }
-            for change in pending { batch.decide(change.change) }
+            if seen.isAhead(of: batch, except: heldFlows) { throw PoolFailure(.wentBack) }
+            for change in pending where !heldFlows.contains(change.change.flow) { batch.decide(change.change) }
             let checked = Set(batch.newReplies.map(\.reply.flow)).filter { batch.rows[$0]?.isDirty == false }
                 .map { ($0, batch.rows[$0]?.stored?.version ?? 0) }
             let statement = ChangeStatements.write(batch, checked: checked, outbox: environment.usesOutbox)
             let results = try await lease.run([statement, Statement("COMMIT")])
-            return (batch, checked, try Self.flowsThatStood(results[0], batch))
+            return (batch, checked, try Self.flowsThatStood(results[0], batch), heldFlows)
         }
-        return await self.settle(pending, batch, checked: checked, stood: stood)
+        if !heldFlows.isEmpty { self.hold(pending.filter { heldFlows.contains($0.change.flow) }) }
+        let decided = pending.filter { !heldFlows.contains($0.change.flow) }
+        return await self.settle(decided[...], batch, checked: checked, stood: stood)
+    }
+
+    // MARK: Held rows
+
+    /// Puts changes aside until their rows are free, or their time is over; the lane goes on with the others.
+    private func hold(_ pending: [PendingChange]) {
+        let until = ContinuousClock.now + .seconds(self.environment.pool.settings.lockSeconds)
+        let mustStart = self.held.withLock { $0.add(pending, until: until) }
+        if mustStart { Task { await self.retryHeld() } }
+    }
+
+    private func retryHeld() async {
+        while true {
+            // No connection is held while waiting, so it does not matter how many flows there are.
+            try? await Task.sleep(for: HeldChanges.pause)
+            let (due, expired) = self.held.withLock { $0.take(now: .now) }
+            if !expired.isEmpty { self.fail(expired[...], PoolFailure(.rowHeld)) }
+            if !due.isEmpty { await self.writeLocked(due[...], seen: SeenVersions(epoch: self.environment.keeper.epoch)) }
+            if self.held.withLock({ $0.finish() }) { return }
+        }
     }
 
     /// Nothing was written. Whoever waits tries again under the new name.
-    private func raiseEpoch(_ pending: ArraySlice<PendingChange>) async {
+    /// - Parameter from: the epoch under which it was found. If it was raised since, that is enough.
+    private func raiseEpoch(from epoch: Epoch, _ pending: ArraySlice<PendingChange>) async {
         self.environment.logger.error("The database is behind what was committed; raising the epoch")
         let latest = pending.map(\.change.at).max() ?? Timestamp(milliseconds: 0)
         do throws(PoolFailure) {
-            try await self.environment.keeper.raise(from: self.environment.keeper.epoch, now: latest)
+            try await self.environment.keeper.raise(from: epoch, now: latest)
             self.fail(pending, PoolFailure(.epochChanged))
         } catch {
             self.fail(pending, PoolFailure(error.error))
@@ -203,7 +222,8 @@ final class CommitLane: Sendable {
         var beaten = Set(checked.lazy.map(\.0).filter { !stood.contains($0) })
         for (flow, row) in batch.rows where row.isDirty && !stood.contains(flow) { beaten.insert(flow) }
         self.known.withLock { known in
-            known.take(batch.rows)
+            // Under another epoch by now, what was found is of a history that is over.
+            if batch.epoch == self.environment.keeper.epoch { known.take(batch.rows) }
             for flow in beaten { known.remove(flow) }
         }
         let commits = beaten.isEmpty ? batch.commits : batch.commits.filter { !beaten.contains($0.record.head.flow) }

@@ -33,11 +33,12 @@ final class EpochKeeper: Sendable {
             WITH \(StoreSQL.meta)
             SELECT m.epoch, m.same, extract(epoch FROM clock_timestamp())::int8 FROM meta m
             """)
+        let before = self.epoch
         let row = try await self.pool.run(.chores, [statement], isRepeatable: true)[0].first
         guard let row, let stored = row.text(0).flatMap({ Epoch($0) }), let isSame = row.bool(1), let now = row.int64(2) else {
             throw PoolFailure(.unreadable)
         }
-        if isSame, stored >= self.epoch {
+        if isSame, stored >= before {
             self.adopt(stored)
         } else {
             self.logger.notice(
@@ -68,8 +69,10 @@ final class EpochKeeper: Sendable {
         self.adopt(epoch)
     }
 
+    /// Never goes back: a slow answer may name an older epoch than is known by now.
     private func adopt(_ epoch: Epoch) {
-        if epoch != self.known.value { for forget in self.forget.withLock({ $0 }) { forget() } }
-        self.known.set(epoch)
+        // Known first: what settles from now on under the old name is not remembered; then what was is forgotten.
+        guard self.known.advance(to: epoch) else { return }
+        for forget in self.forget.withLock({ $0 }) { forget() }
     }
 }

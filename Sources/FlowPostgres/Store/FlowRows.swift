@@ -78,8 +78,8 @@ extension StoreError {
             self = .outcomeUnknown(error.description)
         } else if error.code == .epoch {
             self = .epochChanged
-        } else if error.code == .locked || error.code == .conflict || (error.code == .busy && error.state == nil) {
-            // The store is there; others were first.
+        } else if [.locked, .conflict, .data].contains(error.code) || (error.code == .busy && error.state == nil) {
+            // The store is there; it is this one change that was in the way of others, or that it does not take.
             self = .overloaded(error.description)
         } else {
             self = .unavailable(error.description)

@@ -1,8 +1,10 @@
 public import FlowCore
 
 extension PostgresFlowStore: FlowArchive {
-    /// Events in one statement.
-    private static let restoreSlice = 1_000
+    /// Events in one statement, and bytes of their payloads; one alone may have more.
+    private static let restoreSlice = PageLimit(events: 1_000, bytes: 4_194_304)
+    /// How far the fencing sequence goes beyond what a flow has seen: numbers may be drawn while it is set.
+    private static let fencingMargin: Int64 = 1_000_000
 
     public func archive(after: String?, limit: Int) async throws(StoreError) -> [ArchivedFlow] {
         var parameters = ParameterList()
@@ -15,7 +17,7 @@ extension PostgresFlowStore: FlowArchive {
             LEFT JOIN LATERAL (SELECT * FROM flows WHERE id > $1 ORDER BY id LIMIT $2) f ON true
             ORDER BY f.id
             """, parameters)
-        return try await self.read(.chores, statement) { result throws(PostgresError) in
+        return try await self.read(.housekeeping, statement) { result throws(PostgresError) in
             var flows: [ArchivedFlow] = []
             for row in result.rows {
                 guard let record = try row.record(at: 2) else { continue }
@@ -43,12 +45,10 @@ extension PostgresFlowStore: FlowArchive {
                     _ = try await lease.run([Statement("ROLLBACK")])
                     return flow.outcome(beside: there)
                 }
-                _ = try await lease.run([Self.insert(flow), Self.raiseFencing(to: flow.highestFence)])
-                for start in stride(from: 0, to: events.count, by: Self.restoreSlice) {
-                    let slice = events[start..<min(start + Self.restoreSlice, events.count)]
-                    _ = try await lease.run([Self.insert(slice, of: id)])
-                }
-                _ = try await lease.run([Statement("COMMIT")])
+                for slice in Self.slices(of: events) { _ = try await lease.run([Self.insert(slice, of: id)]) }
+                // The flow comes last: until the commit whoever wants to create it waits for its row.
+                _ = try await lease.run(
+                    [Self.raiseFencing(above: flow.highestFence), Self.insert(flow), Statement("COMMIT")])
                 return .restored
             }
         } catch {
@@ -56,10 +56,26 @@ extension PostgresFlowStore: FlowArchive {
         }
     }
 
-    private static func raiseFencing(to token: Int64) -> Statement {
+    private static func slices(of events: [FlowEvent]) -> [ArraySlice<FlowEvent>] {
+        var slices: [ArraySlice<FlowEvent>] = []
+        var (start, bytes) = (0, 0)
+        for (index, event) in events.enumerated() {
+            bytes += event.payload.bytes.count
+            if index > start, index - start >= Self.restoreSlice.events || bytes > Self.restoreSlice.bytes {
+                slices.append(events[start..<index])
+                (start, bytes) = (index, event.payload.bytes.count)
+            }
+        }
+        if start < events.count { slices.append(events[start...]) }
+        return slices
+    }
+
+    /// Leaves a sequence alone that is above already.
+    private static func raiseFencing(above token: Int64) -> Statement {
         var parameters = ParameterList()
         parameters.add(token)
-        return Statement("SELECT setval('hub_fencing', greatest(nextval('hub_fencing'), $1))", parameters)
+        return Statement(
+            "SELECT setval('hub_fencing', $1 + \(Self.fencingMargin)) FROM hub_fencing WHERE last_value <= $1", parameters)
     }
 
     private static func insert(_ flow: ArchivedFlow) -> Statement {

@@ -13,14 +13,11 @@ extension PostgresFlowStore {
         do throws(StoreError) {
             try await self.walk(policy)
             var left = max(1, policy.batch)
-            left -= try await self.prune(
-                Self.agedEvents, [.time(now.advanced(bySeconds: -policy.historySeconds)), .number(left)])
-            if left > 0 {
-                left -= try await self.prune(
-                    Self.agedReplies, [.time(now.advanced(bySeconds: -policy.replySeconds)), .number(left)])
-            }
-            if left > 0 {
-                left -= try await self.prune(Self.agedLocks, [.time(now.advanced(bySeconds: -Self.lockSeconds)), .number(left)])
+            for (sql, seconds) in [
+                (Self.agedEvents, policy.historySeconds), (Self.agedReplies, policy.replySeconds),
+                (Self.agedLocks, Self.lockSeconds),
+            ] where left > 0 {
+                left -= try await self.prune(sql, [.time(now.advanced(bySeconds: -seconds)), .number(left)]) ?? 0
             }
             let long = self.trims.take(above: policy.historyEvents, limit: max(0, left))
             if !long.isEmpty, left > 0 {
@@ -30,9 +27,9 @@ extension PostgresFlowStore {
                         .texts(long.map(\.0.rawValue)), .numbers(long.map { $0.1 - Version(policy.historyEvents) }),
                         .number(left),
                     ])
-                left -= removed
-                // Once more later: they may not be done.
-                if left == 0 { self.trims.add(long) }
+                left -= removed ?? 0
+                // Once more later: they may not be done, or another instance was at it.
+                if left == 0 || removed == nil { self.trims.add(long) }
             } else if !long.isEmpty {
                 self.trims.add(long)
             }
@@ -50,6 +47,8 @@ extension PostgresFlowStore {
         case numbers([Int64])
     }
 
+    /// The lateral limits keep the planner from reading all events in order, which a merge join would.
+    ///
     /// What goes is always the beginning of a flow's history: where times are not in the order of the versions, an event goes
     /// with a later one rather than leave a hole.
     private static let agedEvents = """
@@ -58,8 +57,9 @@ extension PostgresFlowStore {
                 SELECT flow_id, max(version) AS through FROM (
                     SELECT flow_id, version FROM flow_events WHERE created_at < $2 ORDER BY created_at LIMIT $3
                 ) aged GROUP BY flow_id
-            ) o JOIN flow_events e ON e.flow_id = o.flow_id AND e.version <= o.through
-            ORDER BY e.flow_id, e.version LIMIT $3
+            ) o CROSS JOIN LATERAL (
+                SELECT ctid FROM flow_events WHERE flow_id = o.flow_id AND version <= o.through ORDER BY version LIMIT $3
+            ) e LIMIT $3
         ),
         gone AS (
             DELETE FROM flow_events WHERE ctid = ANY (ARRAY (SELECT ctid FROM doomed)) AND (SELECT mine FROM turn) RETURNING 1
@@ -83,17 +83,18 @@ extension PostgresFlowStore {
 
     private static let longHistories = """
         doomed AS MATERIALIZED (
-            SELECT e.ctid FROM unnest($2, $3) AS o (flow_id, through)
-            JOIN flow_events e ON e.flow_id = o.flow_id AND e.version <= o.through
-            ORDER BY e.flow_id, e.version LIMIT $4
+            SELECT e.ctid FROM unnest($2, $3) AS o (flow_id, through) CROSS JOIN LATERAL (
+                SELECT ctid FROM flow_events WHERE flow_id = o.flow_id AND version <= o.through ORDER BY version LIMIT $4
+            ) e LIMIT $4
         ),
         gone AS (
             DELETE FROM flow_events WHERE ctid = ANY (ARRAY (SELECT ctid FROM doomed)) AND (SELECT mine FROM turn) RETURNING 1
         )
         """
 
-    /// One bounded statement. Removes nothing under another epoch, or while another instance prunes.
-    private func prune(_ sql: String, _ values: [Value]) async throws(StoreError) -> Int {
+    /// One bounded statement. Removes nothing under another epoch.
+    /// - Returns: `nil` while another instance prunes.
+    private func prune(_ sql: String, _ values: [Value]) async throws(StoreError) -> Int? {
         var parameters = ParameterList()
         parameters.add(self.epoch.description)
         for value in values {
@@ -112,9 +113,12 @@ extension PostgresFlowStore {
                 FROM meta m
             ),
             \(sql)
-            SELECT m.epoch, m.same, (SELECT count(*) FROM gone) FROM meta m
+            SELECT m.epoch, m.same, (SELECT count(*) FROM gone), (SELECT mine FROM turn) FROM meta m
             """, parameters)
-        return try await self.read(.chores, statement) { result throws(PostgresError) in Int(result.first?.int64(2) ?? 0) }
+        return try await self.read(.housekeeping, statement) { result throws(PostgresError) in
+            guard let row = result.first, row.bool(3) == true else { return nil }
+            return Int(row.int64(2) ?? 0)
+        }
     }
 
     /// Goes on with the walk over all flows that follows a start.
@@ -130,7 +134,7 @@ extension PostgresFlowStore {
             LEFT JOIN LATERAL (SELECT id, version FROM flows WHERE id > $1 ORDER BY id LIMIT $2) f ON true
             ORDER BY f.id
             """, parameters)
-        let seen = try await self.read(.chores, statement) { result throws(PostgresError) in
+        let seen = try await self.read(.housekeeping, statement) { result throws(PostgresError) in
             result.rows.compactMap { row in row.text(2).flatMap { FlowID($0) }.map { ($0, row.int64(3) ?? 0) } }
         }
         self.trims.walked(to: seen.count < Self.walkSlice ? nil : seen.last?.0.rawValue)

@@ -43,6 +43,7 @@ final class PostgresConnection: @unchecked Sendable {
     var serverVersion: Int { Int(PQserverVersion(self.handle)) }
     /// The process that the other side says it is; a pooler says something of its own.
     var statedProcess: Int { Int(PQbackendPID(self.handle)) }
+    var encoding: String { PQparameterStatus(self.handle, "server_encoding").map { String(cString: $0) } ?? "unknown" }
     var isEncrypted: Bool { PQsslInUse(self.handle) == 1 }
     var host: String { PQhost(self.handle).map { String(cString: $0) } ?? "" }
     var database: String { PQdb(self.handle).map { String(cString: $0) } ?? "" }

@@ -90,6 +90,7 @@ public struct PostgresError: Error, Hashable, Sendable, CustomStringConvertible 
         .url,
         "is not of the form postgres://user:password@host:port/database?sslmode=… or host=… dbname=… . Write / @ : ? # % "
             + "in a password as %2F %40 %3A %3F %23 %25")
+    static let rowHeld = PostgresError(.locked, "somebody else holds the flow's row")
     static let contended = PostgresError(.conflict, "too many others change the same flows just now")
 
     /// Whether one operation of a batch may be to blame, so that its neighbours are worth another try without it.

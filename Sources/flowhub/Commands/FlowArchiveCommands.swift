@@ -51,18 +51,19 @@ struct FlowsExportCommand: AsyncParsableCommand {
 
     /// The events up to the version that was written: what came since belongs to another moment.
     private static func writeHistory(of record: FlowRecord, _ store: HubStore) async throws -> Int {
-        var count = 0
+        var events: [FlowEvent] = []
         var after: Version = 0
         while after < record.version {
             let page = try await store.flows.page(of: record.head.flow, after: after, limit: Self.page)
-            for event in page.events where event.version <= record.version {
-                try Terminal.show(ArchiveLine.event(event, of: record.head.flow).json.string)
-                count += 1
-            }
+            // Pruned since the page before: what is left of the history begins here.
+            if let first = page.events.first, first.version > after + 1 { events = [] }
+            events += page.events.filter { $0.version <= record.version }
             guard let last = page.events.last else { break }
             after = last.version
         }
-        return count
+        if let last = events.last, last.version < record.version { events = [] }
+        for event in events { try Terminal.show(ArchiveLine.event(event, of: record.head.flow).json.string) }
+        return events.count
     }
 }
 
