@@ -49,6 +49,8 @@ public struct Reader: ~Copyable {
     /// Why the coming snapshot is needed, and from where; told before it.
     public private(set) var pendingResync: (reason: ResyncReason, from: Version?)?
     private var announces = true
+    /// Whether an ended reader had no place, or one of a history that is over by now.
+    private var isPlaceVoid = false
     /// Whether the cursor is a claim of the client that no read of the store has confirmed yet.
     private var isUnproven = false
 
@@ -84,7 +86,8 @@ public struct Reader: ~Copyable {
     public var hasPlace: Bool {
         switch self.state {
         case .needsSnapshot, .awaitsSnapshot: false
-        case .behind, .awaitsPage, .live, .ended: true
+        case .behind, .awaitsPage, .live: true
+        case .ended: !self.isPlaceVoid
         }
     }
 
@@ -193,13 +196,20 @@ public struct Reader: ~Copyable {
 
     /// What the subscriber holds means nothing any more.
     public mutating func reset(_ reason: ResyncReason) {
-        guard self.state != .ended else { return }
+        guard self.state != .ended else {
+            // Nothing more is sent of this flow, but the connection's cursor goes on, under another name.
+            self.isPlaceVoid = true
+            return
+        }
         self.pendingResync = (reason, self.hasPlace ? self.cursor : self.pendingResync?.from)
         self.state = .needsSnapshot
         self.announces = true
     }
 
-    public mutating func end() { self.state = .ended }
+    public mutating func end() {
+        self.isPlaceVoid = !self.hasPlace
+        self.state = .ended
+    }
 
     private mutating func losePlace(_ reason: ResyncReason) -> PageVerdict {
         #if DEBUG

@@ -336,7 +336,11 @@ final class EventStream {
             self.plan = ResumePlan(
                 cursor: self.request.cursor, flows: self.request.flows, epoch: epoch, wantsSnapshot: self.request.wantsSnapshot)
         } else {
-            for _ in self.subscriptions { self.count(.epoch) }
+            for subscription in self.subscriptions {
+                self.count(.epoch)
+                // One that ended has left its channel, which resets the others.
+                if subscription.reader.hasEnded { subscription.reader.reset(.epoch) }
+            }
         }
     }
 

@@ -17,6 +17,20 @@ extension CoreStreams {
             #expect(reader.cursor == 6)
         }
 
+        /// Its connection may go on with other flows, and then the cursor names it.
+        @Test func whoHasEndedKeepsItsPlaceInThisHistoryOnly() {
+            var reader = Reader(.after(3), head: 3)
+            reader.end()
+            #expect(reader.hasPlace == true)
+            reader.reset(.epoch)
+            #expect(reader.hasPlace == false)
+            #expect(reader.hasEnded == true)
+            #expect(reader.next(head: 9, isWritable: true) == .wait)
+            var newcomer = Reader(.snapshot, head: 3)
+            newcomer.end()
+            #expect(newcomer.hasPlace == false)
+        }
+
         @Test func aStateOlderThanTheHeadIsFollowedByThePageBetween() {
             var reader = Reader(.snapshot, head: 5)
             _ = reader.next(head: 5, isWritable: true)
