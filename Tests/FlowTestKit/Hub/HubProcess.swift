@@ -75,8 +75,9 @@ public final class HubProcess: Sendable {
 
     private func launch() async throws {
         let state = self.state.value
-        // Backtraces of a killed hub are of no use, and take a minute.
-        var all = ["SWIFT_BACKTRACE": "enable=no", "FLOWHUB_DATA": self.dataFolder]
+        // A hub that crashes says where, among its last words. One that is killed says nothing.
+        let backtrace = "enable=yes,interactive=no,color=no,threads=crashed,images=none,registers=none,limit=40,cache=no"
+        var all = ["SWIFT_BACKTRACE": backtrace, "FLOWHUB_DATA": self.dataFolder]
         all.merge(state.environment) { $1 }
         all["PORT"] = String(state.port)
         let process = try ChildProcess(self.binary, ["serve"], environment: all, folder: self.folder.path)
