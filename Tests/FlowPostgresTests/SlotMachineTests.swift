@@ -64,6 +64,18 @@ import Testing
         #expect(machine.wakesAt == self.at(150))
     }
 
+    @Test func it_does_not_wait_once_another_place_has_reached_the_server() {
+        var machine = SlotMachine(now: self.start)
+        for _ in 0..<8 {
+            _ = machine.tick(machine.wakesAt ?? self.start)
+            machine.connectFailed(self.start, jitter: 1)
+        }
+        #expect(machine.isHopeless)
+        machine.serverIsThere(self.at(10))
+        #expect(!machine.isHopeless)
+        #expect(machine.tick(self.at(10)) == .connect)
+    }
+
     @Test func nothing_happens_after_the_end() {
         var machine = SlotMachine(now: self.start)
         _ = machine.tick(self.start)

@@ -124,6 +124,7 @@ final class PoolDriver {
             if self.slots[slot].machine.connected(self.clock.now) {
                 self.slots[slot].connection = connection
                 self.slots[slot].mode = mode
+                for other in self.slots.indices { self.slots[other].machine.serverIsThere(self.clock.now) }
             }
         case .connectFailed(let slot, let error):
             if self.lastFailure != error {

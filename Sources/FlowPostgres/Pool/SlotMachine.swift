@@ -72,6 +72,13 @@ struct SlotMachine {
         }
     }
 
+    /// Another place has reached the server: it is there, and waiting longer is of no use.
+    mutating func serverIsThere(_ now: ContinuousClock.Instant) {
+        if case .resting(let until, let failures) = self.state, failures > 0 {
+            self.state = .resting(until: min(until, now), failures: 0)
+        }
+    }
+
     mutating func close() { self.state = .closed }
 
     private mutating func rest(_ now: ContinuousClock.Instant, failures: Int, jitter: Double) {

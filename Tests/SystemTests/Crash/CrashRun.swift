@@ -90,6 +90,8 @@ struct CrashRun: Sendable {
 
     private func judge(_ writers: [KillWriter], _ clients: [EventStreamClient]) async throws -> [Violation] {
         let api = self.hubs[0].api
+        // The last thing to be killed may have been what it works with.
+        try await eventually("the hub to read again") { (try? await api.history(of: self.flows[0])) != nil }
         var facts = StreamChecker.Facts(journals: [:], oldest: [:], epochs: [try await ModelRun.epoch(self.hubs[0], "show")])
         var violations: [Violation] = []
         var places: [String: [JSONText: [Version]]] = [:]
