@@ -1,3 +1,4 @@
+import FlowCore
 import FlowTestKit
 import Foundation
 import Testing
@@ -43,6 +44,31 @@ import Testing
         #expect(error?.description.contains("0001_bad") == true)
         #expect(error?.description.contains("nonsense") == true)
         #expect(try await server.query("SELECT to_regclass('half') IS NULL", in: database) == "t")
+    }
+
+    /// A transaction that keeps its snapshot would wait for the index that waits for it.
+    @Test("a database whose transactions are serializable by default is migrated", .timeLimit(.minutes(1)))
+    func serializable() async throws {
+        let server = try SharedPostgres.server
+        let database = try await server.createDatabase()
+        try await server.query("ALTER DATABASE \(database) SET default_transaction_isolation = 'serializable'", in: "postgres")
+        let applied = try await MigrationRunner(PostgresSettings(url: server.url(database)), logger: logger).run()
+        #expect(applied == Migration.all.map(\.name))
+        let store = try await openStore(server.url(database))
+        #expect(try await store.nextFencingToken() > 0)
+        await store.close()
+    }
+
+    @Test("a database that cannot hold every text is refused before anything is made in it")
+    func encoding() async throws {
+        let server = try SharedPostgres.server
+        try await server.query("CREATE DATABASE narrow ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0", in: "postgres")
+        let settings = PostgresSettings(url: server.url("narrow"))
+        let error = await #expect(throws: PostgresError.self) { try await MigrationRunner(settings, logger: logger).run() }
+        #expect(error?.description.contains("LATIN1") == true)
+        #expect(try await server.query("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", in: "narrow") == "0")
+        let findings = await PostgresExamination(settings, logger: logger).run()
+        #expect(findings.contains { $0.subject == "postgres.encoding" && $0.level == .failure })
     }
 
     /// What an older service left, with many rows, and while it goes on writing.
