@@ -14,12 +14,6 @@ final class ResultSet: @unchecked Sendable {
     var rows: some Sequence<ResultRow> { (0..<self.rowCount).lazy.map { ResultRow(set: self, number: Int32($0)) } }
     var first: ResultRow? { self.rowCount > 0 ? ResultRow(set: self, number: 0) : nil }
 
-    /// Rows that a command changed.
-    var affectedCount: Int { self.handle.flatMap { Int(String(cString: PQcmdTuples($0))) } ?? 0 }
-
-    /// A statement that was passed over because one before it failed.
-    var isAborted: Bool { PQresultStatus(self.handle) == PGRES_PIPELINE_ABORTED }
-
     /// What went wrong, if this is an error.
     func error(on connection: PostgresConnection) -> PostgresError? {
         switch PQresultStatus(self.handle) {

@@ -37,7 +37,6 @@ struct ParameterList: Sendable {
     init(capacity: Int = 0) { if capacity > 0 { self.bytes.reserveCapacity(capacity) } }
 
     var count: Int { self.types.count }
-    var byteCount: Int { self.bytes.count }
 
     // MARK: Values
 
