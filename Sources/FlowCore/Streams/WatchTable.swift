@@ -17,6 +17,8 @@ public final class WatchTable: BusSink {
         var isReading = false
         var isOpen = false
         var head: FlowHead?
+        /// Shown to somebody by an outlet that was ahead of the sequencer: a snapshot or a page as the store had it.
+        var shown: Version = 0
         var ticksUnconfirmed = 0
 
         init(outlets: [Int], epoch: Epoch) {
@@ -111,6 +113,26 @@ public final class WatchTable: BusSink {
     /// The flow's head as far as it was delivered; `nil` if it is not watched, not open yet or does not exist.
     public func head(of flow: FlowID) -> FlowHead? {
         self.stripe(of: flow).watches.withLock { $0[flow]?.head }
+    }
+
+    /// The highest version that anybody on this instance may have seen of the flow; 0 if it is not watched.
+    ///
+    /// A subscriber may come back to another event loop without a cursor, and before what it saw has arrived there. What it
+    /// is shown next must not be older.
+    /// - Parameter epoch: the caller's. Versions of another history do not compare.
+    public func highestShown(of flow: FlowID, epoch: Epoch) -> Version {
+        self.stripe(of: flow).watches.withLock { watches in
+            guard let watch = watches[flow], watch.epoch == epoch else { return 0 }
+            return max(watch.sequencer.last ?? 0, watch.shown)
+        }
+    }
+
+    /// An outlet shows a version that was not delivered yet.
+    public func shows(_ flow: FlowID, _ version: Version, epoch: Epoch) {
+        self.stripe(of: flow).watches.withLock { watches in
+            guard let watch = watches[flow], watch.epoch == epoch else { return }
+            watch.shown = max(watch.shown, version)
+        }
     }
 
     /// Whether the flow is watched and known not to exist.

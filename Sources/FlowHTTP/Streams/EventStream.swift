@@ -149,6 +149,7 @@ final class EventStream {
             self.end(subscription, .revoked)
             return
         }
+        channel.shows(record.version)
         let notice = subscription.reader.snapshotLoaded(version: record.version)
         var buffer = ByteBuffer()
         if let notice {
@@ -168,6 +169,7 @@ final class EventStream {
         case .ignore: break
         case .resync(let reason): self.count(reason)
         case .send(let from):
+            subscription.channel.shows(subscription.reader.cursor)
             if self.isPlain, from == 0, let coalesced {
                 self.shard.counters.deliveries += frames.count
                 self.write(coalesced.buffer)

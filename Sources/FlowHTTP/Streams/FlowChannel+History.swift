@@ -5,20 +5,19 @@ import NIOCore
 /// that are under way are one.
 extension FlowChannel {
     func requestSnapshot(for subscription: Subscription) {
-        if let record = self.currentRecord {
+        let version = self.newcomersVersion
+        if let record = self.currentRecord(atLeast: version) {
             subscription.stream.sendSnapshot(record, for: subscription)
             return
         }
-        self.snapshotWaiters.append(subscription)
-        guard self.snapshotWaiters.count == 1 else { return }
+        self.snapshotWaiters[version, default: []].append(subscription)
+        guard self.snapshotWaiters[version]?.count == 1 else { return }
         let flow = self.flow
-        let version = self.version
         let epoch = self.epoch
         self.shard.load { services in
             try await services.manager.record(of: flow, atLeast: version)
         } then: { [self] (record: FlowRecord??) in
-            let waiters = self.snapshotWaiters
-            self.snapshotWaiters = []
+            let waiters = self.snapshotWaiters.removeValue(forKey: version) ?? []
             for waiter in waiters where !waiter.reader.hasEnded {
                 if epoch != self.epoch || !self.isOpen {
                     // Of a history that is over; the flow's opening feeds whoever waits.

@@ -53,7 +53,8 @@ final class FlowChannel {
 
     // Readers' loads under way; see FlowChannel+History.swift.
     var pageWaiters: [Version: [Subscription]] = [:]
-    var snapshotWaiters: [Subscription] = []
+    /// By the version that the snapshot must not be below.
+    var snapshotWaiters: [Version: [Subscription]] = [:]
     var snapshot: (version: Version, transient: UInt64, block: ByteBuffer)?
     var page: CoalescedFrames?
 
@@ -162,15 +163,27 @@ final class FlowChannel {
 
     // MARK: State
 
-    /// The flow with its state at ``version``, if it is at hand.
-    var currentRecord: FlowRecord? {
-        if let record = self.record, record.version == self.version { return record }
-        if self.head == nil, self.version == 0, self.isOpen { return self.absentRecord }
-        if let cached = self.shard.services.manager.cachedRecord(of: self.flow, atLeast: self.version) {
+    /// What a newcomer must be shown at least; above ``version`` where this loop lags behind another one.
+    var newcomersVersion: Version {
+        max(self.version, self.shard.services.table.highestShown(of: self.flow, epoch: self.epoch))
+    }
+
+    /// The flow with its state at `version` or above, if it is at hand.
+    /// - Parameter version: not below ``version``.
+    func currentRecord(atLeast version: Version) -> FlowRecord? {
+        if let record = self.record, record.version == version { return record }
+        if self.head == nil, version == 0, self.isOpen { return self.absentRecord }
+        if let cached = self.shard.services.manager.cachedRecord(of: self.flow, atLeast: version) {
             if cached.version == self.version { self.record = cached }
             return cached
         }
         return nil
+    }
+
+    /// A subscriber is about to be shown this version.
+    func shows(_ version: Version) {
+        guard version > self.version else { return }
+        self.shard.services.table.shows(self.flow, version, epoch: self.epoch)
     }
 
     /// What a flow is before it exists.

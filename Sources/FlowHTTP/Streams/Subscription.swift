@@ -22,7 +22,7 @@ final class Subscription {
         self.stream = stream
         self.channel = channel
         self.index = index
-        self.reader = Reader(beginning, head: channel.version)
+        self.reader = Reader(beginning, head: beginning == .head ? channel.newcomersVersion : channel.version)
     }
 
     /// What it holds is void: it begins anew with a notice and a snapshot.

@@ -4,13 +4,14 @@ import NIOCore
 
 @testable import FlowHTTP
 
-/// Everything that streams ask for, with nothing in it.
+/// Everything that streams ask for, with one flow in it at most.
 struct EmptyHub: FlowStore, StateCache, TransientStore, EventBus, Counters, ConnectionRegistry {
     let epoch: Epoch
+    var stored: FlowRecord?
 
     func apply(_ change: FlowChange) async throws(StoreError) -> FlowOutcome { throw .unavailable("empty") }
     func observeCommits(_ observer: @escaping @Sendable ([Commit]) -> Void) {}
-    func load(_ flow: FlowID) async throws(StoreError) -> FlowRecord? { nil }
+    func load(_ flow: FlowID) async throws(StoreError) -> FlowRecord? { self.stored }
     func page(of flow: FlowID, after: Version, limit: PageLimit) async throws(StoreError) -> EventPage {
         EventPage(head: nil, events: [])
     }
@@ -49,15 +50,41 @@ struct EmptyHub: FlowStore, StateCache, TransientStore, EventBus, Counters, Conn
 }
 
 extension StreamServices {
-    /// Of a hub with nothing in it, and nobody who does what is asked.
-    static func empty(epoch: Epoch) -> StreamServices {
-        let hub = EmptyHub(epoch: epoch)
+    /// Of a hub with one flow in it at most.
+    /// - Parameter work: takes what is asked for; nobody does it otherwise.
+    static func empty(
+        epoch: Epoch, stored: FlowRecord? = nil, work: AsyncStream<@Sendable () async -> Void>.Continuation? = nil
+    ) -> StreamServices {
+        let hub = EmptyHub(epoch: epoch, stored: stored)
         let health = HubHealth()
         return StreamServices(
             instance: "i", configuration: StreamConfiguration(),
             manager: StateManager(store: hub, cache: hub, transients: hub, bus: hub, counters: hub, health: health) { _ in },
             table: WatchTable(bus: hub, epoch: epoch) { _ in }, registry: hub, health: health, leewaySeconds: 0,
-            now: { Timestamp(milliseconds: 0) }, logger: Logger(label: "test"), work: AsyncStream.makeStream().continuation,
-            registryFeed: AsyncStream.makeStream().continuation, feedFeed: AsyncStream.makeStream().continuation)
+            now: { Timestamp(milliseconds: 0) }, logger: Logger(label: "test"),
+            work: work ?? AsyncStream.makeStream().continuation, registryFeed: AsyncStream.makeStream().continuation,
+            feedFeed: AsyncStream.makeStream().continuation)
     }
+}
+
+/// Keeps what a stream writes.
+final class RecordedOutput: StreamOutput {
+    private(set) var text = ""
+    private(set) var refusal: StreamRefusal?
+    private(set) var hasEnded = false
+
+    var isWritable: Bool { true }
+    var queuedBytes: Int { 0 }
+    func begin(extraHeaders: [(name: String, value: String)]) {}
+    func decline(_ refusal: StreamRefusal) { self.refusal = refusal }
+    func write(_ buffer: ByteBuffer) { self.text += String(buffer: buffer) }
+    func send(_ buffer: ByteBuffer) { self.write(buffer) }
+    func flush() {}
+    func finish() { self.hasEnded = true }
+    func abort() { self.hasEnded = true }
+}
+
+/// An event loop that has not got round to what it was told.
+struct LaggingOutlet: Outlet {
+    func deliver(_ delivery: Delivery) {}
 }
