@@ -322,7 +322,11 @@ final class StreamShard {
         }
         for flow in self.lingering {
             guard let channel = self.channels[flow], channel.isOver else { continue }
-            channel.forEachSubscription { if $0.reader.isLive { $0.stream.end($0, channel.closingReason) } }
+            // Who has not been given the last event yet gets it first, and ends with the next tick.
+            channel.forEachSubscription { subscription in
+                guard subscription.reader.isLive, subscription.reader.cursor >= channel.version else { return }
+                subscription.stream.end(subscription, channel.closingReason)
+            }
         }
         self.tellPresence()
         self.dropEmptyChannels()

@@ -53,12 +53,13 @@ extension StreamServices {
     /// Of a hub with one flow in it at most.
     /// - Parameter work: takes what is asked for; nobody does it otherwise.
     static func empty(
-        epoch: Epoch, stored: FlowRecord? = nil, work: AsyncStream<@Sendable () async -> Void>.Continuation? = nil
+        epoch: Epoch, stored: FlowRecord? = nil, configuration: StreamConfiguration = StreamConfiguration(),
+        work: AsyncStream<@Sendable () async -> Void>.Continuation? = nil
     ) -> StreamServices {
         let hub = EmptyHub(epoch: epoch, stored: stored)
         let health = HubHealth()
         return StreamServices(
-            instance: "i", configuration: StreamConfiguration(),
+            instance: "i", configuration: configuration,
             manager: StateManager(store: hub, cache: hub, transients: hub, bus: hub, counters: hub, health: health) { _ in },
             table: WatchTable(bus: hub, epoch: epoch) { _ in }, registry: hub, health: health, leewaySeconds: 0,
             now: { Timestamp(milliseconds: 0) }, logger: Logger(label: "test"),
