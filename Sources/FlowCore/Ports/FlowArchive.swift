@@ -26,6 +26,26 @@ public enum RestoreOutcome: Hashable, Sendable {
 }
 
 extension ArchivedFlow {
+    /// The flow's events up to its version, as far as history reaches; what came since belongs to another moment.
+    /// - Parameter page: history after a version. Pruning may go on between two of them.
+    /// - Returns: ascending, without a hole, the last at the flow's version; empty if nothing of that is left.
+    public func history<Failure>(
+        page: (Version) async throws(Failure) -> EventPage
+    ) async throws(Failure) -> [FlowEvent] {
+        let end = self.record.version
+        var events: [FlowEvent] = []
+        var after: Version = 0
+        while after < end {
+            let next = try await page(after).events
+            // Pruned since the page before: what is left of the history begins here.
+            if let first = next.first, first.version > after + 1 { events = [] }
+            events += next.filter { $0.version <= end }
+            guard let last = next.last else { break }
+            after = last.version
+        }
+        return events.last?.version == end ? events : []
+    }
+
     /// The highest fencing token that the flow has seen: the store that takes it hands out higher ones.
     package var highestFence: Int64 { self.record.fence.members.compactMap(\.value.intValue).max() ?? 0 }
 

@@ -2,9 +2,9 @@ public import FlowCore
 
 extension PostgresFlowStore: FlowArchive {
     /// Events in one statement, and bytes of their payloads; one alone may have more.
-    private static let restoreSlice = PageLimit(events: 1_000, bytes: 4_194_304)
+    static let restoreSlice = PageLimit(events: 1_000, bytes: 4_194_304)
     /// How far the fencing sequence goes beyond what a flow has seen: numbers may be drawn while it is set.
-    private static let fencingMargin: Int64 = 1_000_000
+    static let fencingMargin: Int64 = 1_000_000
 
     public func archive(after: String?, limit: Int) async throws(StoreError) -> [ArchivedFlow] {
         var parameters = ParameterList()
@@ -56,7 +56,7 @@ extension PostgresFlowStore: FlowArchive {
         }
     }
 
-    private static func slices(of events: [FlowEvent]) -> [ArraySlice<FlowEvent>] {
+    static func slices(of events: [FlowEvent]) -> [ArraySlice<FlowEvent>] {
         var slices: [ArraySlice<FlowEvent>] = []
         var (start, bytes) = (0, 0)
         for (index, event) in events.enumerated() {

@@ -51,7 +51,7 @@ extension PostgresFlowStore {
     ///
     /// What goes is always the beginning of a flow's history: where times are not in the order of the versions, an event goes
     /// with a later one rather than leave a hole.
-    private static let agedEvents = """
+    static let agedEvents = """
         doomed AS MATERIALIZED (
             SELECT e.ctid FROM (
                 SELECT flow_id, max(version) AS through FROM (
@@ -81,7 +81,7 @@ extension PostgresFlowStore {
         )
         """
 
-    private static let longHistories = """
+    static let longHistories = """
         doomed AS MATERIALIZED (
             SELECT e.ctid FROM unnest($2, $3) AS o (flow_id, through) CROSS JOIN LATERAL (
                 SELECT ctid FROM flow_events WHERE flow_id = o.flow_id AND version <= o.through ORDER BY version LIMIT $4
@@ -105,20 +105,23 @@ extension PostgresFlowStore {
             case .numbers(let numbers): parameters.add(numbers)
             }
         }
-        let statement = Statement(
-            """
-            WITH \(StoreSQL.meta),
-            turn AS MATERIALIZED (
-                SELECT CASE WHEN m.epoch = $1 AND m.same THEN pg_try_advisory_xact_lock(\(Self.pruneLock)) ELSE false END AS mine
-                FROM meta m
-            ),
-            \(sql)
-            SELECT m.epoch, m.same, (SELECT count(*) FROM gone), (SELECT mine FROM turn) FROM meta m
-            """, parameters)
-        return try await self.read(.housekeeping, statement) { result throws(PostgresError) in
+        return try await self.read(.housekeeping, Statement(Self.pruning(sql), parameters)) { result throws(PostgresError) in
             guard let row = result.first, row.bool(3) == true else { return nil }
             return Int(row.int64(2) ?? 0)
         }
+    }
+
+    /// The whole statement around what is to go. `$1` is the epoch, the rest is the part's own.
+    static func pruning(_ sql: String) -> String {
+        """
+        WITH \(StoreSQL.meta),
+        turn AS MATERIALIZED (
+            SELECT CASE WHEN m.epoch = $1 AND m.same THEN pg_try_advisory_xact_lock(\(Self.pruneLock)) ELSE false END AS mine
+            FROM meta m
+        ),
+        \(sql)
+        SELECT m.epoch, m.same, (SELECT count(*) FROM gone), (SELECT mine FROM turn) FROM meta m
+        """
     }
 
     /// Goes on with the walk over all flows that follows a start.

@@ -32,7 +32,7 @@ struct FlowsExportCommand: AsyncParsableCommand {
                 let slice = try await store.flows.archive(after: after, limit: Self.flowsAtOnce)
                 for flow in slice {
                     try Terminal.show(ArchiveLine.flow(flow).json.string)
-                    events += try await Self.writeHistory(of: flow.record, store)
+                    events += try await Self.writeHistory(of: flow, store)
                 }
                 flows += slice.count
                 guard slice.count == Self.flowsAtOnce, let last = slice.last else { break }
@@ -49,20 +49,10 @@ struct FlowsExportCommand: AsyncParsableCommand {
         await store.close()
     }
 
-    /// The events up to the version that was written: what came since belongs to another moment.
-    private static func writeHistory(of record: FlowRecord, _ store: HubStore) async throws -> Int {
-        var events: [FlowEvent] = []
-        var after: Version = 0
-        while after < record.version {
-            let page = try await store.flows.page(of: record.head.flow, after: after, limit: Self.page)
-            // Pruned since the page before: what is left of the history begins here.
-            if let first = page.events.first, first.version > after + 1 { events = [] }
-            events += page.events.filter { $0.version <= record.version }
-            guard let last = page.events.last else { break }
-            after = last.version
-        }
-        if let last = events.last, last.version < record.version { events = [] }
-        for event in events { try Terminal.show(ArchiveLine.event(event, of: record.head.flow).json.string) }
+    private static func writeHistory(of flow: ArchivedFlow, _ store: HubStore) async throws -> Int {
+        let id = flow.record.head.flow
+        let events = try await flow.history { try await store.flows.page(of: id, after: $0, limit: Self.page) }
+        for event in events { try Terminal.show(ArchiveLine.event(event, of: id).json.string) }
         return events.count
     }
 }

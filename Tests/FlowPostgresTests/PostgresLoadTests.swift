@@ -1,0 +1,214 @@
+import FlowCore
+import FlowTestKit
+import Foundation
+import Testing
+
+@testable import FlowPostgres
+
+/// A store with much in it, and with others at work in it.
+@Suite(.serialized, .postgres()) struct PostgresLoadTests {
+    private static func change(_ flow: String, _ text: String) throws -> FlowChange {
+        FlowChange(
+            flow: try #require(FlowID(flow)), account: "1", body: .patch(try JSONText(validating: Array(text.utf8))), at: start)
+    }
+
+    private static func version(_ outcome: FlowOutcome) -> Version? {
+        if case .applied(let record, _, _) = outcome { return record.version }
+        return nil
+    }
+
+    /// Somebody who holds what the statement locks until the body is done; then it is rolled back.
+    private static func holding(
+        _ statement: String, in database: String, on server: PostgresServer, _ body: () async throws -> Void
+    ) async throws {
+        let folder = try TemporaryFolder()
+        defer { folder.remove() }
+        try Postgres.give(folder.path)
+        let sleep = "SELECT pg_sleep(120)"
+        let holder = try Postgres.start(
+            "psql", ["-X", "-d", server.url(database), "-c", "BEGIN; \(statement); \(sleep)"], folder: folder.path)
+        func isHolding() async throws -> Bool {
+            try await server.query(
+                "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%\(sleep)%' AND wait_event = 'PgSleep'", in: database)
+                == "1"
+        }
+        func end() async throws {
+            _ = try await server.query(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'", in: database)
+        }
+        do {
+            try await eventually("the rows to be held", isHolding)
+            try await body()
+            try await end()
+        } catch {
+            try? await end()
+            await holder.destroy()
+            throw error
+        }
+        await holder.destroy()
+    }
+
+    /// Changes of these flows wait, those of others do not; once the holder is gone all are done.
+    private static func expectOthersToGoOn(
+        _ store: PostgresFlowStore, waiting: [String], atVersion expected: Version, whileHolding statement: String,
+        in database: String, on server: PostgresServer
+    ) async throws {
+        try await withThrowingTaskGroup(of: Version?.self) { group in
+            try await Self.holding(statement, in: database, on: server) {
+                for flow in waiting {
+                    group.addTask { Self.version(try await store.apply(Self.change(flow, #"{"waited":true}"#))) }
+                }
+                var slowest = Duration.zero
+                for number in 1...64 {
+                    let began = ContinuousClock.now
+                    _ = try await store.apply(Self.change("free-\(number % 8)", #"{"n":\#(number)}"#))
+                    slowest = max(slowest, ContinuousClock.now - began)
+                }
+                #expect(slowest < .milliseconds(1_500), "another flow's change took \(slowest)")
+                let held = waiting.map { "'\($0)'" }.joined(separator: ",")
+                #expect(
+                    try await server.query(
+                        "SELECT count(*) FROM flow_events WHERE flow_id IN (\(held)) AND version >= \(expected)", in: database)
+                        == "0")
+            }
+            var versions: [Version?] = []
+            for try await version in group { versions.append(version) }
+            #expect(versions == waiting.map { _ in expected })
+        }
+    }
+
+    @Test("many flows whose rows somebody holds keep nobody else waiting")
+    func heldRows() async throws {
+        let server = try SharedPostgres.server
+        try await withStore(on: server, settings: { $0.lockSeconds = 60 }) { store, database in
+            let flows = (0..<200).map { "held-\($0)" }
+            for flow in flows { _ = try await store.apply(Self.change(flow, #"{"n":0}"#)) }
+            try await Self.expectOthersToGoOn(
+                store, waiting: flows, atVersion: 2,
+                whileHolding: "SELECT FROM flows WHERE id LIKE 'held-%' FOR UPDATE", in: database, on: server)
+        }
+    }
+
+    @Test("a flow that somebody is about to make keeps nobody else waiting")
+    func heldCreation() async throws {
+        let server = try SharedPostgres.server
+        try await withStore(on: server, settings: { $0.lockSeconds = 60 }) { store, database in
+            try await Self.expectOthersToGoOn(
+                store, waiting: ["made"], atVersion: 1,
+                whileHolding: """
+                    INSERT INTO flows (id, client_account_id, status, version, reset_version, created_at, updated_at,
+                        changed_minute, fence, state)
+                    VALUES ('made', '1', 'active', 1, 0, now(), now(), 0, '{}', '{}')
+                    """, in: database, on: server)
+        }
+    }
+
+    @Test("a database that is serializable by default, directly and behind a pooler", arguments: [false, true])
+    func isolation(isPooled: Bool) async throws {
+        let server = try SharedPostgres.server
+        let database = try await newDatabase(on: server)
+        try await server.query(
+            "ALTER DATABASE \(database) SET default_transaction_isolation = 'serializable'", in: "postgres")
+        func run(_ url: String) async throws {
+            let (here, there) = (try await openStore(url), try await openStore(url))
+            let outcomes = await withTaskGroup(of: Version?.self) { group in
+                for number in 0..<400 {
+                    let store = number % 2 == 0 ? here : there
+                    group.addTask {
+                        (try? await store.apply(Self.change("flow-\(number % 3)", #"{"n\#(number)":1}"#))).flatMap(Self.version)
+                    }
+                }
+                return await group.reduce(into: []) { $0.append($1) }
+            }
+            #expect(outcomes.compactMap { $0 }.count == 400, "a serialization failure reaches nobody")
+            #expect(try await server.query("SELECT sum(version) FROM flows", in: database) == "400")
+            await here.close()
+            await there.close()
+        }
+        if isPooled {
+            try await PgBouncer.running(before: server) { try await run($0.url(database)) }
+        } else {
+            try await run(server.url(database))
+        }
+    }
+
+    @Test("an archive's history goes in by pieces of bounded size, and fencing numbers above all that it has seen")
+    func restoring() async throws {
+        let megabyte = try JSONText(validating: Array(#""\#(String(repeating: "x", count: 1_000_000))""#.utf8))
+        func events(_ payloads: [JSONText]) -> [FlowEvent] {
+            payloads.enumerated().map { index, payload in
+                FlowEvent(version: Version(index + 1), type: .stateUpdate, payload: payload, createdAt: start)
+            }
+        }
+        let large = PostgresFlowStore.slices(of: events([JSONText](repeating: megabyte, count: 10)))
+        #expect(large.map(\.count) == [4, 4, 2])
+        let small = PostgresFlowStore.slices(of: events([JSONText](repeating: .emptyObject, count: 2_500)))
+        #expect(small.map(\.count) == [1_000, 1_000, 500])
+        let whole = try JSONText(validating: Array(#""\#(String(repeating: "x", count: 5_000_000))""#.utf8))
+        #expect(PostgresFlowStore.slices(of: events([whole, whole, .emptyObject])).map(\.count) == [1, 1, 1])
+        #expect(PostgresFlowStore.slices(of: []).isEmpty)
+        let server = try SharedPostgres.server
+        try await withStore(on: server) { store, _ in
+            let flow = try #require(FlowID("old"))
+            let head = FlowHead(
+                flow: flow, account: "1", version: 10, status: .active, resetVersion: 0, updatedAt: start)
+            let fence = try JSONText(validating: Array(#"{"a":12000000,"b":7}"#.utf8))
+            let archived = ArchivedFlow(
+                record: FlowRecord(head: head, state: .emptyObject, fence: fence), createdAt: start)
+            let history = events([JSONText](repeating: megabyte, count: 10))
+            #expect(try await store.restore(archived, events: history) == .restored)
+            let page = try await store.page(of: flow, after: 0, limit: PageLimit(events: 100, bytes: .max))
+            #expect(page.events == history)
+            // Numbers may be drawn while it is set: those are above, too.
+            let first = try await store.nextFencingToken()
+            #expect(first > 12_000_000 + PostgresFlowStore.fencingMargin)
+            var late = archived
+            late.record.head.flow = try #require(FlowID("late"))
+            let before = try await store.nextFencingToken()
+            #expect(try await store.restore(late, events: history) == .restored)
+            #expect(try await store.nextFencingToken() == before + 1, "it is above already")
+        }
+    }
+
+    @Test("pruning reads what it takes and no more, however long the histories are")
+    func plans() async throws {
+        let server = try SharedPostgres.server
+        try await withStore(on: server) { store, database in
+            // Three days of a hub with a few long flows among many short ones; all but the last hour is to stay.
+            try await server.query(
+                """
+                INSERT INTO flow_events (flow_id, version, type, payload, created_at)
+                SELECT 'long-' || f, v, 'tick', '{}', timestamptz '2026-01-01' - (20000 - v) * interval '1 second'
+                FROM generate_series(1, 4) f, generate_series(1, 20000) v;
+                INSERT INTO flow_events (flow_id, version, type, payload, created_at)
+                SELECT 'short-' || f, v, 'tick', '{}', timestamptz '2026-01-01' - f * interval '1 second'
+                FROM generate_series(1, 4000) f, generate_series(1, 5) v;
+                ANALYZE flow_events
+                """, in: database)
+            let aged = PostgresFlowStore.pruning(PostgresFlowStore.agedEvents)
+                .replacingOccurrences(of: "$1", with: "'\(store.epoch)'").replacingOccurrences(
+                    of: "$2", with: "timestamptz '2026-01-01' - interval '19900 seconds'"
+                )
+                .replacingOccurrences(of: "$3", with: "2000")
+            let long = PostgresFlowStore.pruning(PostgresFlowStore.longHistories)
+                .replacingOccurrences(of: "$1", with: "'\(store.epoch)'").replacingOccurrences(
+                    of: "$2", with: "'{long-1,long-2}'::text[]"
+                )
+                .replacingOccurrences(of: "$3", with: "'{100,200}'::int8[]").replacingOccurrences(of: "$4", with: "2000")
+            func count() async throws -> Int? { Int(try await server.query("SELECT count(*) FROM flow_events", in: database)) }
+            let whole = try #require(try await count())
+            for (sql, left) in [(aged, whole - 4 * 99), (long, whole - 4 * 99 - 102)] {
+                let plan = try await server.query("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) \(sql)", in: database)
+                #expect(try await count() == left)
+                #expect(!plan.contains("Seq Scan on flow_events"), "\(plan)")
+                let read = plan.split(separator: "\n").filter { $0.contains("on flow_events") }.map { line in
+                    let rows = line.split(separator: "rows=").dropFirst().first?.prefix { $0.isNumber } ?? ""
+                    let loops = line.split(separator: "loops=").dropFirst().first?.prefix { $0.isNumber } ?? ""
+                    return (Int(rows) ?? 0) * (Int(loops) ?? 0)
+                }
+                #expect(!read.isEmpty)
+                #expect(read.reduce(0, +) <= 3 * 2_000, "\(plan)")
+            }
+        }
+    }
+}
