@@ -22,6 +22,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.0"),
         .package(url: "https://github.com/apple/swift-nio-extras.git", from: "1.34.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl.git", from: "2.30.0"),
         .package(url: "https://github.com/apple/swift-http-types.git", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log.git", from: "1.14.0"),
         .package(url: "https://github.com/apple/swift-collections.git", from: "1.3.0"),
@@ -65,6 +66,21 @@ let package = Package(
                 .embedInCode("Migrations/SQL/0003_import_samples.sql"),
             ]
         ),
+        // Without pkgConfig: hiredis's names a flag that the package manager warns of.
+        .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),
+        .target(
+            name: "FlowRedis",
+            dependencies: [
+                "FlowCore", "CHiredis",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            resources: [.embedInCode("Scripts/put_state.lua"), .embedInCode("Scripts/put_last.lua")]
+        ),
         .target(
             name: "FlowHTTP",
             dependencies: [
@@ -91,7 +107,7 @@ let package = Package(
         .executableTarget(
             name: "flowhub",
             dependencies: [
-                "FlowCore", "FlowEmbedded", "FlowHTTP", "FlowPostgres",
+                "FlowCore", "FlowEmbedded", "FlowHTTP", "FlowPostgres", "FlowRedis",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "Logging", package: "swift-log"),

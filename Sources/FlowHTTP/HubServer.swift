@@ -17,6 +17,7 @@ public final class HubServer: Service {
     public struct Dependencies: Sendable {
         public var manager: StateManager
         public var table: WatchTable
+        public var bus: any EventBus
         public var hubLoop: HubLoop
         public var health: HubHealth
         public var registry: any ConnectionRegistry
@@ -28,12 +29,14 @@ public final class HubServer: Service {
         public var now: @Sendable () -> Timestamp
 
         public init(
-            manager: StateManager, table: WatchTable, hubLoop: HubLoop, health: HubHealth, registry: any ConnectionRegistry,
+            manager: StateManager, table: WatchTable, bus: any EventBus, hubLoop: HubLoop, health: HubHealth,
+            registry: any ConnectionRegistry,
             revocations: any RevocationStore, locks: any LockService, counters: any Counters, verifier: TokenVerifier,
             cors: CORSPolicy, now: @escaping @Sendable () -> Timestamp
         ) {
             self.manager = manager
             self.table = table
+            self.bus = bus
             self.hubLoop = hubLoop
             self.health = health
             self.registry = registry
@@ -113,8 +116,11 @@ public final class HubServer: Service {
             verifier: self.dependencies.verifier, cors: self.dependencies.cors,
             isRevoked: { hubLoop.isRevoked($0) }, now: self.dependencies.now)
         let router = Router(context: HubContext.self, options: .autoGenerateHeadEndpoints)
-        OperationsRoutes(services: services, counters: self.dependencies.counters, loops: loops, version: self.version)
-            .add(to: router)
+        OperationsRoutes(
+            services: services, counters: self.dependencies.counters, bus: self.dependencies.bus, loops: loops,
+            version: self.version
+        )
+        .add(to: router)
         let group = router.group("v1").add(middleware: AccessMiddleware(access: access))
         FlowRoutes(manager: self.dependencies.manager, configuration: self.http, now: self.dependencies.now).add(to: group)
         PublishRoute(

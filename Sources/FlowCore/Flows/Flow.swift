@@ -116,11 +116,14 @@ public struct TransientEvent: Hashable, Sendable {
     public var type: EventType
     public var data: JSONText
     public var createdAt: Timestamp
+    /// Published on the bus by a service that is not the hub: nobody knows what version it belongs to, and subscribers are told.
+    public var isForeign: Bool
 
-    public init(type: EventType, data: JSONText, createdAt: Timestamp) {
+    public init(type: EventType, data: JSONText, createdAt: Timestamp, isForeign: Bool = false) {
         self.type = type
         self.data = data
         self.createdAt = createdAt
+        self.isForeign = isForeign
     }
 
     public func envelope(of flow: FlowID) -> JSONText {
@@ -129,10 +132,14 @@ public struct TransientEvent: Hashable, Sendable {
             writer.value(self.type.rawValue)
             writer.key("flow_id")
             writer.value(flow.rawValue)
-            writer.key("data")
+            writer.key(self.type == .stateUpdate ? "updates" : "data")
             writer.raw(self.data)
             writer.key("timestamp")
             writer.value(self.createdAt.description)
+            if self.isForeign {
+                writer.key("foreign")
+                writer.value(true)
+            }
         }
     }
 }

@@ -12,9 +12,27 @@ public protocol EventBus: Sendable {
     func unsubscribe(from flow: FlowID)
     /// Whether messages get through just now.
     var isDelivering: Bool { get }
+    /// For the metrics; `nil` of a bus that cannot fail.
+    var figures: BusFigures? { get }
+}
+
+/// How a bus does.
+public struct BusFigures: Sendable {
+    /// From publication to arrival, of the last message that this instance sent to itself.
+    public var lagSeconds: Double?
+    public var received = 0
+    /// Of services beside the hub.
+    public var foreign = 0
+    /// Dropped, by the reason.
+    public var refused: [(reason: String, count: Int)] = []
+    /// Connections that answered and delivered nothing, and were given up.
+    public var replacedConnections = 0
+
+    public init() {}
 }
 
 extension EventBus {
+    public var figures: BusFigures? { nil }
     public func publish(_ messages: [BusMessage]) { self.publish(messages, taken: nil) }
 }
 
@@ -30,6 +48,8 @@ public struct BusMessage: Sendable {
         /// An event with the flow as it was right after it.
         case durable(FlowEvent, head: FlowHead)
         case transient(TransientEvent)
+        /// Of a service beside the hub, for whoever owns the flow. ``BusMessage/account`` says nothing.
+        case foreign(TransientEvent)
     }
 
     public var flow: FlowID

@@ -10,6 +10,7 @@ public final class StateManager: Sendable {
     private let transients: any TransientStore
     private let bus: any EventBus
     private let outbox: (any Outbox)?
+    private let shared: (any SharedStateCache)?
     private let counters: any Counters
     private let health: HubHealth
     /// A load of one history does not answer for another.
@@ -24,16 +25,19 @@ public final class StateManager: Sendable {
 
     /// - Parameters:
     ///   - outbox: where the store notes what it commits until the bus has taken it; `nil` if it does not.
+    ///   - shared: what the instances leave for each other; `nil` if there is nothing of the kind.
     ///   - epochChanged: called after the store was found to have another history and the cache was emptied.
     public init(
         store: any FlowStore, cache: any StateCache, transients: any TransientStore, bus: any EventBus,
-        outbox: (any Outbox)? = nil, counters: any Counters, health: HubHealth, epochChanged: @escaping @Sendable (Epoch) -> Void
+        outbox: (any Outbox)? = nil, shared: (any SharedStateCache)? = nil, counters: any Counters, health: HubHealth,
+        epochChanged: @escaping @Sendable (Epoch) -> Void
     ) {
         self.store = store
         self.cache = cache
         self.transients = transients
         self.bus = bus
         self.outbox = outbox
+        self.shared = shared
         self.counters = counters
         self.health = health
         self.epochChanged = epochChanged
@@ -41,15 +45,18 @@ public final class StateManager: Sendable {
         cache.removeAll(epoch: store.epoch)
         store.observeCommits { commits in
             counters.add(commits.reduce(0) { $0 + $1.events.count }, to: .eventsDurable)
-            Self.publish(commits, cache: cache, bus: bus, outbox: outbox)
+            Self.publish(commits, cache: cache, shared: shared, bus: bus, outbox: outbox)
         }
     }
 
-    private static func publish(_ commits: [Commit], cache: any StateCache, bus: any EventBus, outbox: (any Outbox)?) {
+    private static func publish(
+        _ commits: [Commit], cache: any StateCache, shared: (any SharedStateCache)?, bus: any EventBus, outbox: (any Outbox)?
+    ) {
         var messages: [BusMessage] = []
         messages.reserveCapacity(commits.count)
         for commit in commits {
             cache.put(commit.record, epoch: commit.epoch)
+            shared?.put(commit.record, epoch: commit.epoch)
             for event in commit.events {
                 messages.append(
                     BusMessage(
@@ -66,7 +73,7 @@ public final class StateManager: Sendable {
 
     /// Tells the bus of commits that another process, or this one before, did not get to publish.
     func publish(_ commits: [Commit]) {
-        Self.publish(commits, cache: self.cache, bus: self.bus, outbox: self.outbox)
+        Self.publish(commits, cache: self.cache, shared: self.shared, bus: self.bus, outbox: self.outbox)
     }
 
     public var epoch: Epoch { self.store.epoch }

@@ -172,6 +172,11 @@ public final class WatchTable: BusSink {
                 let frame = Frame.transient(event, of: message.flow)
                 self.deliver(.transient(message.flow, account: message.account, event, frame), to: watch.outlets)
                 return nil
+            case .foreign(let event):
+                guard watch.isOpen, let owner = watch.head?.account, watch.head?.isDeleted == false else { return nil }
+                let frame = Frame.transient(event, of: message.flow)
+                self.deliver(.transient(message.flow, account: owner, event, frame), to: watch.outlets)
+                return nil
             case .durable(let event, let head):
                 let step = watch.sequencer.heard(event)
                 return self.act(on: step, watch, flow: message.flow, head: head)
@@ -180,7 +185,8 @@ public final class WatchTable: BusSink {
         self.request(read, of: message.flow)
     }
 
-    public func deliveryChanged() {}
+    /// What was missed meanwhile the store knows.
+    public func deliveryChanged() { self.requestWork(.sweep) }
 
     // MARK: What the store says
 

@@ -1,3 +1,5 @@
+import FlowCore
+
 /// Text of the Prometheus exposition format, version 0.0.4.
 struct MetricsText {
     private(set) var text = ""
@@ -36,5 +38,21 @@ struct MetricsText {
 
     private mutating func head(_ name: String, _ help: String, _ type: String) {
         self.text += "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n"
+    }
+}
+
+extension MetricsText {
+    mutating func write(_ bus: BusFigures) {
+        if let lag = bus.lagSeconds {
+            self.gauge(
+                "flowhub_bus_lag_seconds", "From publication to arrival, of the last canary that came back.", lag)
+        }
+        self.counter("flowhub_bus_messages_total", "Messages that came from the bus.", bus.received)
+        self.counter("flowhub_bus_foreign_total", "Messages of services beside the hub.", bus.foreign)
+        self.labelled(
+            "flowhub_bus_refused_total", "Messages that were dropped.", type: "counter", label: "reason",
+            bus.refused.map { ($0.reason, $0.count) })
+        self.counter(
+            "flowhub_bus_replaced_total", "Connections to the bus that answered and delivered nothing.", bus.replacedConnections)
     }
 }

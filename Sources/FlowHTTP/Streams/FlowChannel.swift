@@ -136,7 +136,7 @@ final class FlowChannel {
         guard self.isOpen else { return }
         if let owner = self.account {
             guard owner == account else { return }
-            self.keep(event, frame)
+            if !event.isForeign { self.keep(event, frame) }
             self.append(frame)
         } else {
             self.append(frame, account: account)

@@ -1,6 +1,7 @@
 import FlowCore
 import FlowEmbedded
 import FlowHTTP
+import FlowRedis
 import Foundation
 import Logging
 
@@ -8,6 +9,7 @@ import Logging
 struct Hub {
     let server: HubServer
     private let store: HubStore
+    private let redis: RedisServices?
 
     /// - Throws: what keeps the hub from starting, in words for whoever started it.
     init(
@@ -18,21 +20,33 @@ struct Hub {
         let now = SystemClock.now
         let store = try await HubStore.openToServe(configuration, logger: logger)
 
-        let bus = InProcessBus()
+        let health = HubHealth()
+        let redis = try configuration.redis.map { settings throws(RedisError) in
+            try RedisServices(
+                settings, instance: configuration.instance, hubID: store.hubID, configuration: configuration.redisServices,
+                epoch: { store.flows.epoch }, now: now, logger: logger,
+                onDelivery: { health.busChanged(isDelivering: $0) })
+        }
+        // Until the first canary has come back.
+        if redis != nil { health.busChanged(isDelivering: false) }
+        let bus: any EventBus = redis?.bus ?? InProcessBus()
         var cacheLimits = MemoryStateCache.Limits()
         cacheLimits.bytes = configuration.cacheBytes
         let cache = MemoryStateCache(limits: cacheLimits)
         var transientLimits = MemoryTransientStore.Limits()
         transientLimits.flow = configuration.streams.transients
-        let transients = MemoryTransientStore(limits: transientLimits)
+        let ownTransients = MemoryTransientStore(limits: transientLimits)
+        let transients: any TransientStore =
+            redis?.transients(local: ownTransients, types: transientLimits.flow.types, seconds: transientLimits.seconds)
+            ?? ownTransients
         let counters = MemoryCounters(now: now)
-        let health = HubHealth()
 
         let (work, workFeed) = AsyncStream.makeStream(of: WatchTable.Work.self)
         let table = WatchTable(bus: bus, epoch: store.flows.epoch) { workFeed.yield($0) }
         bus.attach(table)
         let manager = StateManager(
-            store: store.flows, cache: cache, transients: transients, bus: bus, outbox: store.outbox, counters: counters,
+            store: store.flows, cache: cache, transients: transients, bus: bus, outbox: store.outbox, shared: redis?.states,
+            counters: counters,
             health: health
         ) { table.reset(to: $0) }
         let relay = store.outbox.map { OutboxRelay(outbox: $0, manager: manager, bus: bus, logger: logger) }
@@ -41,16 +55,21 @@ struct Hub {
             configuration: configuration.loop, now: now, logger: logger)
 
         self.store = store
+        self.redis = redis
+        redis?.start()
         self.server = HubServer(
             instance: configuration.instance, version: FlowHub.version, http: configuration.http, streams: configuration.streams,
             dependencies: HubServer.Dependencies(
-                manager: manager, table: table, hubLoop: hubLoop, health: health, registry: MemoryConnectionRegistry(),
+                manager: manager, table: table, bus: bus, hubLoop: hubLoop, health: health, registry: MemoryConnectionRegistry(),
                 revocations: store.flows, locks: store.locks, counters: counters, verifier: verifier, cors: cors, now: now),
             logger: logger, onListening: onListening)
     }
 
     /// After the server has ended: writes what is under way and lets go of the store.
-    func close() async { await self.store.close() }
+    func close() async {
+        await self.redis?.close()
+        await self.store.close()
+    }
 }
 
 /// The wall clock. Everything else is told what time it is.

@@ -7,6 +7,8 @@ import Logging
 /// The truth of a hub: Postgres if `DATABASE_URL` names one, else SQLite in a folder; with what else is kept there.
 struct HubStore {
     let flows: any FlowStore & FencingSequence & RevocationStore & FlowArchive
+    /// Names the store's data; random, and alike for all instances on it.
+    let hubID: String
     let locks: any LockService
     let outbox: (any Outbox)?
     let close: @Sendable () async -> Void
@@ -32,7 +34,9 @@ struct HubStore {
         store.limits = configuration.store
         let flows = try SQLiteFlowStore(
             directory: configuration.dataDirectory, configuration: store, now: SystemClock.now(), logger: logger)
-        return HubStore(flows: flows, locks: MemoryLockService(fencing: flows), outbox: nil, close: { await flows.close() })
+        return HubStore(
+            flows: flows, hubID: flows.hubID, locks: MemoryLockService(fencing: flows), outbox: nil,
+            close: { await flows.close() })
     }
 
     private static func postgres(
@@ -47,12 +51,12 @@ struct HubStore {
         var store = PostgresFlowStore.Configuration()
         store.changes = configuration.http.changeLimits
         store.limits = configuration.store
-        // No bus reaches other instances yet, so `auto` is off: the sweep delivers.
-        store.usesOutbox = configuration.outbox == "on"
+        store.usesOutbox = configuration.outbox == "on" || (configuration.outbox == "auto" && configuration.redis != nil)
         let flows = try await PostgresFlowStore.open(
             settings, configuration: store, now: SystemClock.now(), logger: logger)
         return HubStore(
-            flows: flows, locks: PostgresLockService(flows), outbox: store.usesOutbox ? PostgresOutbox(flows) : nil,
+            flows: flows, hubID: flows.hubID, locks: PostgresLockService(flows),
+            outbox: store.usesOutbox ? PostgresOutbox(flows) : nil,
             close: { await flows.close() })
     }
 }

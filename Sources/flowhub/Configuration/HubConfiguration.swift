@@ -1,6 +1,7 @@
 import FlowCore
 import FlowHTTP
 import FlowPostgres
+import FlowRedis
 
 /// Everything that can be set. The values here are the defaults; ``Setting/all`` names the keys.
 struct HubConfiguration {
@@ -12,6 +13,12 @@ struct HubConfiguration {
     var store = StoreLimits()
     /// Postgres, where the truth is; the embedded store if there is none.
     var postgres: PostgresSettings?
+    /// Redis, which makes several instances fast; without one the sweep delivers between them.
+    var redis: RedisSettings?
+    var isRedisEnabled = true
+    var redisServices = RedisServices.Configuration()
+    /// What becomes of messages that services publish in the seed's format.
+    var seedUpdates = "deliver"
     /// Whether `serve` brings the database's schema up to date before it listens.
     var migrates = true
     /// Whether commits are noted until a bus has taken them: `auto` if one reaches other instances.
@@ -43,10 +50,15 @@ struct HubConfiguration {
             // Without a bus between the instances it is the sweep that delivers what another one took.
             self.loop.sweepSeconds = 1
         }
+        try self.readRedis(environment)
         for setting in Setting.all {
             guard let text = environment[setting.key] else { continue }
             try setting.apply(&self, text)
         }
+        if !self.isRedisEnabled { self.redis = nil }
+        // Redis tells of every change, and the sweep looks after it; it goes by the second only while Redis is away.
+        if self.redis != nil { self.loop.sweepSeconds = HubLoop.Configuration().sweepSeconds }
+        self.redisServices.deliversForeign = self.seedUpdates == "deliver"
         let known = Set(Setting.all.map(\.key)).union(Setting.forCommands)
         for key in environment.keys.sorted() where key.hasPrefix("FLOWHUB_") && !known.contains(key) {
             throw Invalid(key: key, problem: "is no setting of FlowHub. `flowhub settings` lists them all.")
@@ -56,4 +68,18 @@ struct HubConfiguration {
     }
 
     init() {}
+
+    /// `REDIS_URL`, or Upstash's pair of an address and a token.
+    private mutating func readRedis(_ environment: [String: String]) throws {
+        do throws(RedisError) {
+            if let url = environment["REDIS_URL"], !url.isEmpty {
+                self.redis = try RedisSettings(url: url)
+            } else if let url = environment["UPSTASH_REDIS_URL"], !url.isEmpty {
+                self.redis = try RedisSettings(upstash: url, token: environment["UPSTASH_REDIS_TOKEN"] ?? "")
+            }
+        } catch {
+            throw Invalid(
+                key: environment["REDIS_URL"]?.isEmpty == false ? "REDIS_URL" : "UPSTASH_REDIS_URL", problem: "\(error)")
+        }
+    }
 }

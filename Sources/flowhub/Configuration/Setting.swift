@@ -1,6 +1,7 @@
 import FlowCore
 import FlowHTTP
 import FlowPostgres
+import FlowRedis
 
 /// One key of the configuration: its name, what it means, its default and how its text is read.
 struct Setting: Sendable {
@@ -90,6 +91,32 @@ struct Setting: Sendable {
         summary: "Postgres, as postgres://user:password@host/database?sslmode=verify-full or in libpq's own form.",
         standard: "", range: "text", isSecret: true
     ) { configuration, url in configuration.postgres?.url = url }
+
+    /// Read before the others, since two keys may say the same.
+    static func redisText(_ key: String, _ summary: String) -> Setting {
+        Setting(key: key, summary: summary, standard: "", range: "text", isSecret: true) { _, _ in }
+    }
+
+    static func redisNumber(
+        _ key: String, _ path: any WritableKeyPath<RedisSettings, Int> & Sendable, _ range: ClosedRange<Int>, _ summary: String
+    ) -> Setting {
+        Setting(
+            key: key, summary: summary, standard: "\(RedisSettings()[keyPath: path])",
+            range: "\(range.lowerBound) to \(range.upperBound)", isSecret: false
+        ) { configuration, text in
+            guard let value = Int(text), range.contains(value) else {
+                throw HubConfiguration.Invalid(
+                    key: key, problem: "must be a whole number from \(range.lowerBound) to \(range.upperBound), not \"\(text)\"")
+            }
+            configuration.redis?[keyPath: path] = value
+        }
+    }
+
+    /// A file of certificates (PEM).
+    static let redisAuthorities = Setting(
+        key: "FLOWHUB_REDIS_CA", summary: "File of certificates (PEM) to trust for rediss:// instead of the system's.",
+        standard: "", range: "text", isSecret: false
+    ) { configuration, path in configuration.redis?.authorities = path }
 
     static func postgresNumber(
         _ key: String, _ path: any WritableKeyPath<PostgresSettings, Int> & Sendable, _ range: ClosedRange<Int>, _ summary: String

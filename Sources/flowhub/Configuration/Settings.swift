@@ -1,11 +1,13 @@
 import FlowCore
 import FlowHTTP
 import FlowPostgres
+import FlowRedis
 
 extension Setting {
     /// Every key that the server reads, in the order of the documentation.
     static let all: [Setting] =
-        Self.listening + Self.storage + Self.postgres + Self.access + Self.streams + Self.requests + Self.retention + Self.logging
+        Self.listening + Self.storage + Self.postgres + Self.redis + Self.access + Self.streams + Self.requests + Self.retention
+        + Self.logging
 
     private static let listening: [Setting] = [
         .text("FLOWHUB_HOST", \.http.host, "Address to listen on. Without a key only a loopback address is accepted."),
@@ -51,6 +53,38 @@ extension Setting {
         .choice(
             "FLOWHUB_OUTBOX", \.outbox, ["auto", "on", "off"],
             "Whether commits are noted in the database until the bus has taken them; auto: if a bus reaches other instances."),
+    ]
+
+    private static let redis: [Setting] = [
+        .redisText("REDIS_URL", "Redis, as redis[s]://[user:password@]host[:port][/database]."),
+        .redisText("UPSTASH_REDIS_URL", "Upstash's address of a database, https://host; used if REDIS_URL is not set."),
+        .redisText("UPSTASH_REDIS_TOKEN", "The token that goes with it."),
+        .flag("REDIS_ENABLED", \.isRedisEnabled, "Whether Redis is used if there is one."),
+        .number(
+            "REDIS_DEFAULT_TTL", \.redisServices.stateSeconds, 60...2_592_000, "Seconds that a flow's state stays in Redis."),
+        .redisAuthorities,
+        .redisNumber(
+            "FLOWHUB_REDIS_CONNECT_MS", \.connectMilliseconds, 100...60_000, "To reach Redis and be let in, in milliseconds."),
+        .redisNumber(
+            "FLOWHUB_REDIS_COMMAND_MS", \.commandMilliseconds, 100...60_000,
+            "What Redis may take to answer, in milliseconds; then the connection is given up."),
+        .redisNumber("FLOWHUB_REDIS_MAX_PENDING", \.maximumPending, 100...10_000_000, "Commands that wait for Redis."),
+        .redisNumber(
+            "FLOWHUB_REDIS_MAX_REPLY_BYTES", \.maximumReplyBytes, 65_536...1_073_741_824,
+            "Bytes of one reply or message. Over it the connection is given up."),
+        .number(
+            "FLOWHUB_CANARY_MS", \.redisServices.canaryMilliseconds, 100...60_000,
+            "Between two canaries, which show whether the bus delivers, in milliseconds."),
+        .number(
+            "FLOWHUB_CANARY_BLIND_MS", \.redisServices.blindMilliseconds, 500...300_000,
+            "Without a canary the bus counts as blind, in milliseconds."),
+        .number(
+            "FLOWHUB_MAX_BUS_MESSAGE_BYTES", \.redisServices.maximumMessageBytes, 1_024...67_108_864,
+            "Bytes of a message from the bus. A larger one is dropped; the sweep delivers what it told."),
+        .choice(
+            "FLOWHUB_SEED_UPDATES", \.seedUpdates, ["deliver", "ignore"],
+            "What becomes of messages without a version that other services publish on a flow's channel: delivered live, or dropped."
+        ),
     ]
 
     private static let access: [Setting] = [

@@ -1,0 +1,246 @@
+import FlowCore
+import Logging
+import NIOCore
+
+/// What the bus has on its event loop: subscriptions, the canary, and what comes from both connections.
+final class BusCore {
+    struct Configuration: Sendable {
+        var canaryMilliseconds: Int64 = 1_000
+        var blindMilliseconds: Int64 = 3_000
+        /// What becomes of messages of the seed's format.
+        var deliversForeign = true
+    }
+
+    /// Channels in one SUBSCRIBE.
+    private static let batch = 512
+    private static let prefix = "flow:updates:"
+    private static let prefixBytes = Array(BusCore.prefix.utf8)
+
+    static func channel(of flow: FlowID) -> String { Self.prefix + flow.rawValue }
+
+    var sink: (any BusSink)?
+    /// Told of every change of ``BusHealth/isDelivering``.
+    var onDelivery: (@Sendable (Bool) -> Void)?
+    /// What came on a channel of the hub's own.
+    var onControl: (([UInt8]) -> Void)?
+    /// Set once, before anything else.
+    private var links: (commands: RedisLink, subscriber: RedisLink)?
+
+    private let instance: String
+    private let codec: MessageCodec
+    private let configuration: Configuration
+    private let health: BusHealth
+    private let loop: any EventLoop
+    private let logger: Logger
+    private let now: @Sendable () -> Timestamp
+
+    private var book = SubscriptionBook()
+    private var canary: Canary
+    /// The hub's own channels that are not confirmed yet.
+    private var ownUnconfirmed: Set<String> = []
+    private var toSubscribe: [FlowID] = []
+    private var inbox: [BusMessage] = []
+    private var timer: RepeatedTask?
+
+    init(
+        instance: String, codec: MessageCodec, configuration: Configuration, health: BusHealth, loop: any EventLoop,
+        now: @escaping @Sendable () -> Timestamp, logger: Logger
+    ) {
+        self.instance = instance
+        self.codec = codec
+        self.configuration = configuration
+        self.health = health
+        self.loop = loop
+        self.now = now
+        self.logger = logger
+        self.canary = Canary(blindAfter: configuration.blindMilliseconds)
+    }
+
+    private var canaryChannel: String { "hub:canary:\(self.instance)" }
+    private var ownChannels: [String] { [self.canaryChannel, "hub:control:\(self.instance)", "hub:control:all"] }
+    /// Milliseconds of a clock that only goes forward.
+    private var uptime: Int64 { Int64(NIODeadline.now().uptimeNanoseconds / 1_000_000) }
+
+    func start(commands: RedisLink, subscriber: RedisLink) {
+        self.links = (commands, subscriber)
+        let core = NIOLoopBound(self, eventLoop: self.loop)
+        self.timer = self.loop.scheduleRepeatedTask(
+            initialDelay: .zero, delay: .milliseconds(self.configuration.canaryMilliseconds)
+        ) { _ in core.value.tick() }
+    }
+
+    func stop() {
+        self.timer?.cancel()
+        self.setDelivering(false)
+    }
+
+    // MARK: Publishing
+
+    func publish(_ messages: [[UInt8]], on channel: String, taken: (@Sendable () -> Void)?) {
+        let commands = messages.map { message in
+            var command = RESPCommand("PUBLISH", channel)
+            command.add(message)
+            return command
+        }
+        self.links?.commands.send(commands) { result in
+            guard case .success(let replies) = result, replies.allSatisfy({ $0.integer != nil }) else { return }
+            taken?()
+        }
+    }
+
+    // MARK: Subscriptions
+
+    func subscribe(to flow: FlowID) {
+        switch self.book.want(flow) {
+        case .ask: self.toSubscribe.append(flow)
+        case .confirmed: self.sink?.subscribed(to: flow)
+        case .pending: break
+        }
+    }
+
+    func unsubscribe(from flow: FlowID) { self.book.leave(flow, at: self.uptime) }
+
+    func flushSubscriptions() {
+        let flows = self.toSubscribe
+        self.toSubscribe = []
+        self.ask("SUBSCRIBE", flows)
+    }
+
+    private func ask(_ name: String, _ flows: [FlowID]) {
+        for start in stride(from: 0, to: flows.count, by: Self.batch) {
+            var command = RESPCommand(name)
+            for flow in flows[start..<min(start + Self.batch, flows.count)] { command.add(Self.channel(of: flow)) }
+            self.links?.subscriber.send([command])
+        }
+    }
+
+    /// The subscribers' connection is there: everything anew.
+    func connected() {
+        self.toSubscribe = []
+        self.ownUnconfirmed = Set(self.ownChannels)
+        var own = RESPCommand("SUBSCRIBE")
+        for channel in self.ownChannels { own.add(channel) }
+        self.links?.subscriber.send([own])
+        self.ask("SUBSCRIBE", self.book.connected())
+    }
+
+    func lost() {
+        self.book.lost()
+        self.toSubscribe = []
+        self.canary.lost()
+        self.setDelivering(false)
+    }
+
+    /// A server that was started anew knows no script.
+    func commandsReady() {
+        self.links?.commands.send(RedisScript.all.map(\.load))
+        if self.canary.hasBegun { self.sendCanary() }
+    }
+
+    /// The commands' connection is lost: nothing that is published here reaches anybody.
+    func commandsLost() { self.setDelivering(false) }
+
+    private func confirmed(_ channel: String) {
+        if channel.hasPrefix(Self.prefix) {
+            if let flow = FlowID(channel.dropFirst(Self.prefix.count)), self.book.confirm(flow) {
+                self.sink?.subscribed(to: flow)
+            }
+        } else {
+            self.ownUnconfirmed.remove(channel)
+        }
+        guard self.ownUnconfirmed.isEmpty, self.book.isComplete, !self.canary.hasBegun else { return }
+        self.canary.began(at: self.uptime)
+        self.sendCanary()
+    }
+
+    // MARK: The canary
+
+    private func tick() {
+        self.ask("UNSUBSCRIBE", self.book.giveUp(at: self.uptime))
+        switch self.canary.look(at: self.uptime) {
+        case .fine: break
+        case .blind: self.setDelivering(false)
+        case .replace:
+            self.setDelivering(false)
+            self.health.replacedConnection()
+            self.logger.warning("Redis answers and delivers nothing; the subscribers' connection is made anew")
+            self.links?.subscriber.replace()
+        }
+        if self.canary.hasBegun { self.sendCanary() }
+    }
+
+    private func sendCanary() {
+        let core = NIOLoopBound(self, eventLoop: self.loop)
+        let text = "\(self.canary.next()) \(self.uptime)"
+        self.links?.commands.send([RESPCommand("PUBLISH", self.canaryChannel, text)]) { result in
+            // A publication that failed proves nothing.
+            guard case .success(let replies) = result, replies.first?.integer != nil else { return }
+            core.value.canary.taken(at: core.value.uptime)
+        }
+    }
+
+    private func heardCanary(_ payload: [UInt8]) {
+        let parts = String(decoding: payload, as: UTF8.self).split(separator: " ")
+        guard parts.count == 2, let sentAt = Int64(parts[1]) else { return }
+        let begins = self.canary.heard(sentAt: sentAt, at: self.uptime)
+        self.health.set(lag: self.canary.lag ?? 0)
+        if begins || !self.health.isDelivering { self.setDelivering(true) }
+    }
+
+    private func setDelivering(_ isDelivering: Bool) {
+        guard self.health.isDelivering != isDelivering else { return }
+        self.health.set(isDelivering: isDelivering)
+        self.onDelivery?(isDelivering)
+        // What was missed meanwhile.
+        if isDelivering { self.sink?.deliveryChanged() }
+    }
+
+    // MARK: What comes
+
+    func pushed(_ value: RESPValue) {
+        guard let elements = value.elements, elements.count == 3, let kind = elements[0].bytes, let channel = elements[1].bytes
+        else { return }
+        if kind.count == 7, let payload = elements[2].bytes {
+            self.message(channel, payload)
+        } else if kind == Self.subscribeKind {
+            self.confirmed(String(decoding: channel, as: UTF8.self))
+        }
+    }
+
+    private static let subscribeKind = Array("subscribe".utf8)
+
+    private func message(_ channel: [UInt8], _ payload: [UInt8]) {
+        guard channel.starts(with: Self.prefixBytes) else {
+            let name = String(decoding: channel, as: UTF8.self)
+            if name == self.canaryChannel { self.heardCanary(payload) } else { self.onControl?(payload) }
+            return
+        }
+        guard let flow = FlowID(String(decoding: channel[Self.prefixBytes.count...], as: UTF8.self)) else { return }
+        self.health.took()
+        switch self.codec.decode(payload, from: flow, now: self.now()) {
+        case .own(let received):
+            // Its own echo: delivered when it was published.
+            if received.origin == self.codec.origin { return }
+            self.take(received.message)
+        case .foreign(let event):
+            self.health.tookForeign()
+            guard self.configuration.deliversForeign else { return }
+            self.take(BusMessage(flow: flow, account: "", epoch: self.epoch(), content: .foreign(event)))
+        case .refused(let reason): self.health.refuse(reason)
+        }
+    }
+
+    /// The epoch that foreign messages are taken under: whatever the hub works under.
+    var epoch: () -> Epoch = { Epoch(counter: 0, random: "0") }
+
+    /// What comes in one turn of the loop is handed over together.
+    private func take(_ message: BusMessage) {
+        self.inbox.append(message)
+        guard self.inbox.count == 1 else { return }
+        self.loop.assumeIsolated().execute {
+            let messages = self.inbox
+            self.inbox = []
+            self.sink?.received(messages)
+        }
+    }
+}

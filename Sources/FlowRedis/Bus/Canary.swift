@@ -1,0 +1,67 @@
+/// Tells whether what is published reaches the connection that serves the subscribers. A value; no connection and no clock.
+///
+/// PING proves nothing: after a failover a connection may sit on a server that answers it and is never told of anything. So
+/// each instance publishes to itself, and only what comes back counts.
+struct Canary: ~Copyable {
+    enum Finding: Hashable {
+        case fine
+        /// Nothing has come for too long, though the server took what was sent: the subscribers' connection is to be replaced.
+        case replace
+        /// Nothing has come for too long, and nothing could be sent either: that connection is not to blame.
+        case blind
+    }
+
+    private let blindAfter: Int64
+    private var lastHeard: Int64?
+    /// Since when the connection is complete; a fresh one is given time.
+    private var since: Int64?
+    /// The first that the server took after the last one heard.
+    private var takenAt: Int64?
+    private var sent: UInt64 = 0
+    private(set) var isDelivering = false
+    /// Milliseconds from publication to arrival, of the last one that came.
+    private(set) var lag: Int64?
+
+    /// Whether there is a connection that it watches.
+    var hasBegun: Bool { self.since != nil }
+
+    /// - Parameter blindAfter: milliseconds without a word.
+    init(blindAfter: Int64) { self.blindAfter = blindAfter }
+
+    /// The subscribers' connection has everything that it asked for.
+    mutating func began(at now: Int64) {
+        self.since = now
+        self.lastHeard = nil
+        self.takenAt = nil
+    }
+
+    mutating func lost() {
+        self.since = nil
+        self.isDelivering = false
+    }
+
+    mutating func next() -> UInt64 {
+        self.sent += 1
+        return self.sent
+    }
+
+    /// The server took a publication.
+    mutating func taken(at now: Int64) { if self.takenAt == nil { self.takenAt = now } }
+
+    /// One came back. - Returns: whether delivery begins with it.
+    mutating func heard(sentAt: Int64, at now: Int64) -> Bool {
+        guard self.since != nil else { return false }
+        self.lag = max(0, now - sentAt)
+        self.lastHeard = now
+        self.takenAt = nil
+        defer { self.isDelivering = true }
+        return !self.isDelivering
+    }
+
+    mutating func look(at now: Int64) -> Finding {
+        guard let since = self.since, now - (self.lastHeard ?? since) >= self.blindAfter else { return .fine }
+        self.isDelivering = false
+        guard let taken = self.takenAt, now - taken >= self.blindAfter / 2 else { return .blind }
+        return .replace
+    }
+}

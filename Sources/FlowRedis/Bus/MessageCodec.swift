@@ -1,0 +1,209 @@
+import FlowCore
+
+/// An event as it goes over the channel `flow:updates:{flow}`: the seed service's `{"type","flow_id","updates" or
+/// "data","timestamp"}` with the hub's own members before it.
+///
+/// The members of the hub's own messages come in one order, and the mark first, so that reading one is a comparison of bytes
+/// and not a parse of JSON. What bears no mark is somebody else's and is parsed.
+struct MessageCodec: Sendable {
+    struct Received: Sendable {
+        var message: BusMessage
+        var origin: String
+    }
+
+    enum Verdict: Sendable {
+        case own(Received)
+        /// Of a service that knows the seed's format only.
+        case foreign(TransientEvent)
+        case refused(Refusal)
+    }
+
+    enum Refusal: String, Sendable, CaseIterable {
+        case tooLarge = "too_large"
+        /// No JSON, or not the members that an event has.
+        case malformed
+        /// It says that it is the hub's, and is not.
+        case forged
+        /// It is of another flow than its channel's.
+        case otherFlow = "other_flow"
+    }
+
+    let key: MessageKey
+    let origin: String
+    let maximumBytes: Int
+
+    // MARK: Writing
+
+    func encode(_ message: BusMessage, sequence: UInt64) -> [UInt8] {
+        var writer = JSONWriter(capacity: 512)
+        writer.beginObject()
+        writer.key("origin")
+        writer.value(self.origin)
+        writer.key("seq")
+        writer.value(Int64(truncatingIfNeeded: sequence))
+        writer.key("epoch")
+        writer.value(message.epoch.description)
+        writer.key("account")
+        writer.value(message.account)
+        switch message.content {
+        case .durable(let event, let head):
+            writer.key("version")
+            writer.value(event.version)
+            writer.key("status")
+            writer.value(head.status.rawValue)
+            writer.key("reset")
+            writer.value(head.resetVersion)
+            writer.key("updated")
+            writer.value(head.updatedAt.milliseconds)
+            Self.writeCommon(&writer, event.type, message.flow, event.createdAt)
+            writer.rawMembers(of: event.payload)
+        case .transient(let event), .foreign(let event):
+            Self.writeCommon(&writer, event.type, message.flow, event.createdAt)
+            writer.key("data")
+            writer.raw(event.data)
+        }
+        writer.endObject()
+        let body = writer.finish().bytes.dropFirst()
+        return Array("{\"mac\":\"".utf8) + self.key.mark(body) + Array("\",".utf8) + body
+    }
+
+    private static func writeCommon(_ writer: inout JSONWriter, _ type: EventType, _ flow: FlowID, _ at: Timestamp) {
+        writer.key("at")
+        writer.value(at.milliseconds)
+        writer.key("type")
+        writer.value(type.rawValue)
+        writer.key("flow_id")
+        writer.value(flow.rawValue)
+        writer.key("timestamp")
+        writer.value(at.description)
+    }
+
+    // MARK: Reading
+
+    private static let beginning = Array("{\"mac\":\"".utf8)
+
+    /// - Parameter flow: the channel's.
+    func decode(_ bytes: [UInt8], from flow: FlowID, now: Timestamp) -> Verdict {
+        guard bytes.count <= self.maximumBytes else { return .refused(.tooLarge) }
+        guard bytes.starts(with: Self.beginning) else { return Self.foreign(bytes, flow, now) }
+        return bytes.withUnsafeBytes { raw -> Verdict in
+            let markEnd = Self.beginning.count + MessageKey.markLength
+            guard raw.count > markEnd + 2 else { return .refused(.forged) }
+            let mark = UnsafeRawBufferPointer(rebasing: raw[Self.beginning.count..<markEnd])
+            let body = UnsafeRawBufferPointer(rebasing: raw[(markEnd + 2)...])
+            guard self.key.isMarked(body, with: mark) else { return .refused(.forged) }
+            var reader = MemberReader(body)
+            guard let received = Self.own(&reader, flow) else { return .refused(.malformed) }
+            guard received.message.flow == flow else { return .refused(.otherFlow) }
+            return .own(received)
+        }
+    }
+
+    private static func own(_ reader: inout MemberReader, _ flow: FlowID) -> Received? {
+        guard let origin = reader.text("\"origin\":"), reader.number(",\"seq\":") != nil,
+            let epoch = reader.text(",\"epoch\":").flatMap({ Epoch($0) }), let account = reader.text(",\"account\":")
+        else { return nil }
+        var head: FlowHead?
+        if let version = reader.number(",\"version\":") {
+            guard let status = reader.text(",\"status\":"), let reset = reader.number(",\"reset\":"),
+                let updated = reader.number(",\"updated\":")
+            else { return nil }
+            head = FlowHead(
+                flow: flow, account: account, version: version, status: FlowStatus(stored: status), resetVersion: reset,
+                updatedAt: Timestamp(milliseconds: updated))
+        }
+        guard let at = reader.number(",\"at\":"), let type = reader.text(",\"type\":").flatMap({ EventType($0) }),
+            let stated = reader.text(",\"flow_id\":").flatMap({ FlowID($0) }), reader.text(",\"timestamp\":") != nil
+        else { return nil }
+        let moment = Timestamp(milliseconds: at)
+        let content: BusMessage.Content
+        if let head {
+            let event = FlowEvent(version: head.version, type: type, payload: reader.rest(), createdAt: moment)
+            content = .durable(event, head: head)
+        } else {
+            guard let data = reader.data() else { return nil }
+            content = .transient(TransientEvent(type: type, data: data, createdAt: moment))
+        }
+        return Received(message: BusMessage(flow: stated, account: account, epoch: epoch, content: content), origin: origin)
+    }
+
+    /// A message of the seed's format. Whoever says more, a version or an epoch, claims to be the hub.
+    private static func foreign(_ bytes: [UInt8], _ flow: FlowID, _ now: Timestamp) -> Verdict {
+        guard let json = try? JSONText(validating: bytes), json.isObject else { return .refused(.malformed) }
+        guard ["version", "epoch", "origin", "mac"].allSatisfy({ json.member($0) == nil }) else { return .refused(.forged) }
+        guard let type = json.member("type")?.stringValue.flatMap({ EventType($0) }),
+            !type.isReserved || type == .stateUpdate,
+            let data = json.member(type == .stateUpdate ? "updates" : "data") ?? json.member("updates")
+        else { return .refused(.malformed) }
+        guard json.member("flow_id")?.stringValue == flow.rawValue else { return .refused(.otherFlow) }
+        return .foreign(TransientEvent(type: type, data: data, createdAt: now, isForeign: true))
+    }
+}
+
+/// Reads members whose names and order are known, from bytes whose mark was right.
+private struct MemberReader {
+    private let bytes: UnsafeRawBufferPointer
+    private var place = 0
+
+    init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
+
+    private mutating func skip(_ text: StaticString) -> Bool {
+        let count = text.utf8CodeUnitCount
+        guard self.place + count <= self.bytes.count else { return false }
+        for index in 0..<count where self.bytes[self.place + index] != text.utf8Start[index] { return false }
+        self.place += count
+        return true
+    }
+
+    mutating func number(_ name: StaticString) -> Int64? {
+        let start = self.place
+        guard self.skip(name) else { return nil }
+        var value: Int64 = 0
+        let isNegative = self.place < self.bytes.count && self.bytes[self.place] == UInt8(ascii: "-")
+        if isNegative { self.place += 1 }
+        let first = self.place
+        while self.place < self.bytes.count, case let digit = self.bytes[self.place] &- UInt8(ascii: "0"), digit < 10 {
+            value = value &* 10 &+ Int64(digit)
+            self.place += 1
+        }
+        guard self.place > first else {
+            self.place = start
+            return nil
+        }
+        return isNegative ? -value : value
+    }
+
+    mutating func text(_ name: StaticString) -> String? {
+        let start = self.place
+        guard self.skip(name), self.place < self.bytes.count, self.bytes[self.place] == UInt8(ascii: "\"") else {
+            self.place = start
+            return nil
+        }
+        let first = self.place + 1
+        var isEscaped = false
+        var end = first
+        while end < self.bytes.count, self.bytes[end] != UInt8(ascii: "\"") {
+            if self.bytes[end] == UInt8(ascii: "\\") {
+                isEscaped = true
+                end += 1
+            }
+            end += 1
+        }
+        guard end < self.bytes.count else { return nil }
+        self.place = end + 1
+        if isEscaped { return (try? JSONText(validating: Array(self.bytes[(first - 1)...end])))?.stringValue }
+        return String(decoding: self.bytes[first..<end], as: UTF8.self)
+    }
+
+    /// What is left, as an object of its own.
+    func rest() -> JSONText {
+        guard self.place < self.bytes.count, self.bytes[self.place] == UInt8(ascii: ",") else { return .emptyObject }
+        return JSONText(trusted: [UInt8(ascii: "{")] + self.bytes[(self.place + 1)...])
+    }
+
+    /// The member `data`, which is the last.
+    mutating func data() -> JSONText? {
+        guard self.skip(",\"data\":"), self.place < self.bytes.count - 1 else { return nil }
+        return JSONText(trusted: Array(self.bytes[self.place..<(self.bytes.count - 1)]))
+    }
+}

@@ -1,0 +1,84 @@
+public import FlowCore
+
+/// `flow:state:{flow}`, the bare state as the seed's services read it, and `flow:meta:{flow}` with the rest of the record.
+///
+/// A record is marked as messages are: a service that writes its own JSON over the state makes the entry a miss and nothing
+/// else.
+public final class RedisStateCache: SharedStateCache {
+    private let link: RedisLink
+    private let key: MessageKey
+    private let seconds: Int
+    private let softMilliseconds: Int
+
+    /// - Parameter seconds: how long an entry lives, about: lives are spread so that they do not end together.
+    init(_ link: RedisLink, key: MessageKey, seconds: Int, softMilliseconds: Int) {
+        self.link = link
+        self.key = key
+        self.seconds = seconds
+        self.softMilliseconds = softMilliseconds
+    }
+
+    public func put(_ record: FlowRecord, epoch: Epoch) {
+        let flow = record.head.flow.rawValue
+        let rest = Self.rest(of: record)
+        let milliseconds = self.seconds * 1_000 + Int.random(in: 0...max(1, self.seconds * 100))
+        var call = RedisScript.putState.call(keys: ["flow:state:\(flow)", "flow:meta:\(flow)"])
+        call.add(epoch.description)
+        call.add(record.version)
+        call.add(milliseconds)
+        call.add(record.state.bytes)
+        call.add(self.mark(record, epoch, rest) + rest.bytes)
+        self.link.send([call])
+    }
+
+    public func record(of flow: FlowID, atLeast version: Version, epoch: Epoch) async -> FlowRecord? {
+        let replies = try? await self.link.run(
+            [
+                RESPCommand("GET", "flow:state:\(flow)"),
+                RESPCommand("HMGET", "flow:meta:\(flow)", "epoch", "version", "record"),
+            ], within: self.softMilliseconds)
+        guard let replies, replies.count == 2, let state = replies[0].bytes, let meta = replies[1].elements, meta.count == 3,
+            let stored = meta[0].text.flatMap({ Epoch($0) }), stored == epoch,
+            let number = meta[1].text.flatMap({ Int64($0) }), number >= version, let marked = meta[2].bytes,
+            marked.count > MessageKey.markLength
+        else { return nil }
+        guard let record = Self.record(flow, number, state: state, rest: Array(marked[MessageKey.markLength...])) else {
+            return nil
+        }
+        let mark = self.mark(record, epoch, Self.rest(of: record))
+        return mark == Array(marked[..<MessageKey.markLength]) ? record : nil
+    }
+
+    private func mark(_ record: FlowRecord, _ epoch: Epoch, _ rest: JSONText) -> [UInt8] {
+        let place = "\(record.head.flow) \(epoch) \(record.version) "
+        return self.key.mark(Array(place.utf8) + rest.bytes + record.state.bytes)
+    }
+
+    /// What a record has beside its flow, version and state.
+    private static func rest(of record: FlowRecord) -> JSONText {
+        JSONText.object { writer in
+            writer.key("account")
+            writer.value(record.head.account)
+            writer.key("status")
+            writer.value(record.head.status.rawValue)
+            writer.key("reset")
+            writer.value(record.head.resetVersion)
+            writer.key("updated")
+            writer.value(record.head.updatedAt.milliseconds)
+            writer.key("fence")
+            writer.raw(record.fence)
+        }
+    }
+
+    private static func record(_ flow: FlowID, _ version: Version, state: [UInt8], rest: [UInt8]) -> FlowRecord? {
+        guard let state = try? JSONText(validating: state), state.isObject, let rest = try? JSONText(validating: rest),
+            let account = rest.member("account")?.stringValue, let status = rest.member("status")?.stringValue,
+            let reset = rest.member("reset")?.intValue, let updated = rest.member("updated")?.intValue,
+            let fence = rest.member("fence")
+        else { return nil }
+        let head = FlowHead(
+            flow: flow, account: account, version: version, status: FlowStatus(stored: status), resetVersion: reset,
+            updatedAt: Timestamp(milliseconds: updated))
+        return FlowRecord(head: head, state: state, fence: fence)
+    }
+}

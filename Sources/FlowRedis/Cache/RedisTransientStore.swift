@@ -1,0 +1,72 @@
+public import FlowCore
+
+/// `flow:last:{flow}`: the latest transient event of each type for newcomers on every instance; and a store of this instance's
+/// own, which answers while Redis is away.
+public final class RedisTransientStore: TransientStore {
+    private let link: RedisLink
+    private let local: any TransientStore
+    private let key: MessageKey
+    private let types: Int
+    private let seconds: Int64
+    private let softMilliseconds: Int
+
+    /// - Parameter seconds: how long an event says something to newcomers.
+    init(_ link: RedisLink, local: any TransientStore, key: MessageKey, types: Int, seconds: Int64, softMilliseconds: Int) {
+        self.link = link
+        self.local = local
+        self.key = key
+        self.types = types
+        self.seconds = seconds
+        self.softMilliseconds = softMilliseconds
+    }
+
+    public func record(_ event: TransientEvent, of flow: FlowID, at version: Version) {
+        self.local.record(event, of: flow, at: version)
+        var call = RedisScript.putLast.call(keys: ["flow:last:\(flow)"])
+        let body = JSONText.object { writer in
+            writer.key("version")
+            writer.value(version)
+            writer.key("at")
+            writer.value(event.createdAt.milliseconds)
+            writer.key("data")
+            writer.raw(event.data)
+        }
+        call.add(event.type.rawValue)
+        call.add(self.mark(flow, event.type, body) + body.bytes)
+        call.add(self.seconds * 1_000)
+        call.add(self.types)
+        self.link.send([call])
+    }
+
+    public func latest(of flow: FlowID, since version: Version) async -> [TransientEvent] {
+        let mine = await self.local.latest(of: flow, since: version)
+        let replies = try? await self.link.run([RESPCommand("HGETALL", "flow:last:\(flow)")], within: self.softMilliseconds)
+        guard let fields = replies?.first?.elements else { return mine }
+        var latest: [EventType: TransientEvent] = [:]
+        for event in mine { latest[event.type] = event }
+        for index in stride(from: 0, to: fields.count - 1, by: 2) {
+            guard let event = self.event(flow, fields[index], fields[index + 1], since: version) else { continue }
+            if let known = latest[event.type], known.createdAt >= event.createdAt { continue }
+            latest[event.type] = event
+        }
+        let newest = latest.values.map(\.createdAt).max() ?? Timestamp(milliseconds: 0)
+        let oldest = newest.advanced(bySeconds: -self.seconds)
+        return latest.values.filter { $0.createdAt >= oldest }.sorted { $0.createdAt < $1.createdAt }
+    }
+
+    public func removeAll() { self.local.removeAll() }
+
+    private func mark(_ flow: FlowID, _ type: EventType, _ body: JSONText) -> [UInt8] {
+        self.key.mark(Array("\(flow) \(type) ".utf8) + body.bytes)
+    }
+
+    private func event(_ flow: FlowID, _ name: RESPValue, _ value: RESPValue, since version: Version) -> TransientEvent? {
+        guard let type = name.text.flatMap({ EventType($0) }), let marked = value.bytes, marked.count > MessageKey.markLength,
+            let body = try? JSONText(validating: Array(marked[MessageKey.markLength...])),
+            self.mark(flow, type, body) == Array(marked[..<MessageKey.markLength]),
+            let at = body.member("version")?.intValue, at >= version, let created = body.member("at")?.intValue,
+            let data = body.member("data")
+        else { return nil }
+        return TransientEvent(type: type, data: data, createdAt: Timestamp(milliseconds: created))
+    }
+}

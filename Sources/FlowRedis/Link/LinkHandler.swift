@@ -1,0 +1,43 @@
+import NIOCore
+
+/// A connection's bytes as replies; confined to its event loop.
+final class LinkHandler: ChannelInboundHandler {
+    enum Event {
+        case value(RESPValue)
+        case malformed(String)
+        case failed
+        case ended
+    }
+
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    private let reader: RESPReader
+    private let hear: (Event) -> Void
+    private var hasEnded = false
+
+    init(maximumReply: Int, hear: @escaping (Event) -> Void) {
+        self.reader = RESPReader(maximumReply: maximumReply)
+        self.hear = hear
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard !self.hasEnded else { return }
+        do throws(RESPReader.Malformed) {
+            try self.reader.feed(self.unwrapInboundIn(data))
+            while let value = try self.reader.next() { self.hear(.value(value)) }
+        } catch {
+            self.end(.malformed(error.description))
+        }
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) { self.end(.failed) }
+
+    func channelInactive(context: ChannelHandlerContext) { self.end(.ended) }
+
+    private func end(_ event: Event) {
+        guard !self.hasEnded else { return }
+        self.hasEnded = true
+        self.hear(event)
+    }
+}

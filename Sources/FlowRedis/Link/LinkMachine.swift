@@ -1,0 +1,74 @@
+/// The life of one connection that is always wanted. Events in, what to do out; no socket and no clock.
+///
+/// *idle* → *connecting* → *greeting* → *ready*; whatever is lost goes to *waiting* and back to *connecting*; *closed* ends it.
+/// The first try after a connection that was ready is immediate, then the pauses double up to ten seconds, jittered so that
+/// many instances do not come back together.
+struct LinkMachine: ~Copyable {
+    enum Action: Hashable {
+        case nothing
+        case connect
+        case wait(milliseconds: Int)
+        /// Ask to be let in.
+        case greet
+        case announce
+        /// Close what is open.
+        case close
+    }
+
+    private enum State { case idle, connecting, greeting, ready, waiting, closed }
+
+    static let shortestPause = 100
+    static let longestPause = 10_000
+
+    private var state = State.idle
+    /// Tries since the last time that it was ready.
+    private var failures = 0
+
+    var isReady: Bool { self.state == .ready }
+
+    mutating func start() -> Action {
+        guard self.state == .idle else { return .nothing }
+        self.state = .connecting
+        return .connect
+    }
+
+    mutating func connected() -> Action {
+        guard self.state == .connecting else { return .close }
+        self.state = .greeting
+        return .greet
+    }
+
+    mutating func letIn() -> Action {
+        guard self.state == .greeting else { return .nothing }
+        self.state = .ready
+        return .announce
+    }
+
+    /// The connection, or the try for one, is over.
+    /// - Parameter jitter: 0 to 1.
+    mutating func lost(jitter: Double) -> Action {
+        switch self.state {
+        case .ready:
+            self.failures = 0
+            self.state = .connecting
+            return .connect
+        case .connecting, .greeting:
+            let pause = min(Self.longestPause, Self.shortestPause << min(self.failures, 10))
+            self.failures += 1
+            self.state = .waiting
+            return .wait(milliseconds: pause / 2 + Int(Double(pause / 2) * jitter))
+        case .idle, .waiting, .closed: return .nothing
+        }
+    }
+
+    mutating func pauseIsOver() -> Action {
+        guard self.state == .waiting else { return .nothing }
+        self.state = .connecting
+        return .connect
+    }
+
+    mutating func stop() -> Action {
+        self.state = .closed
+        return .close
+    }
+}

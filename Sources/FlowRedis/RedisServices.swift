@@ -1,0 +1,101 @@
+public import FlowCore
+public import Logging
+import NIOCore
+import NIOPosix
+
+/// Everything of the hub that goes by Redis, over two connections on an event loop of their own: one for commands, one for
+/// what is subscribed to.
+public final class RedisServices: Sendable {
+    public struct Configuration: Sendable {
+        /// `FLOWHUB_CANARY_MS`
+        public var canaryMilliseconds: Int64 = 1_000
+        /// `FLOWHUB_CANARY_BLIND_MS`
+        public var blindMilliseconds: Int64 = 3_000
+        /// `FLOWHUB_SEED_UPDATES`: whether messages of the seed's format are delivered live.
+        public var deliversForeign = true
+        /// `FLOWHUB_MAX_BUS_MESSAGE_BYTES`
+        public var maximumMessageBytes = 4_194_304
+        /// `REDIS_DEFAULT_TTL`: seconds that a state lives.
+        public var stateSeconds = 3_600
+        /// Milliseconds that a newcomer waits for what only Redis has.
+        public var softMilliseconds = 250
+
+        public init() {}
+    }
+
+    public let bus: RedisBus
+    public let health: BusHealth
+    public let states: RedisStateCache
+
+    private let group: MultiThreadedEventLoopGroup
+    private let commands: RedisLink
+    private let subscriber: RedisLink
+    private let core: NIOLoopBoundBox<BusCore>
+    private let key: MessageKey
+    private let configuration: Configuration
+
+    /// - Parameters:
+    ///   - instance: this process's name.
+    ///   - hubID: of the store; see ``MessageKey``.
+    ///   - onDelivery: told of every change of whether the bus delivers, on the event loop.
+    public init(
+        _ settings: RedisSettings, instance: String, hubID: String, configuration: Configuration,
+        epoch: @escaping @Sendable () -> Epoch, now: @escaping @Sendable () -> Timestamp, logger: Logger,
+        onDelivery: @escaping @Sendable (Bool) -> Void
+    ) throws(RedisError) {
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let loop = group.next()
+        let key = MessageKey(hubID: hubID)
+        let health = BusHealth()
+        let codec = MessageCodec(key: key, origin: instance, maximumBytes: configuration.maximumMessageBytes)
+        var bus = BusCore.Configuration()
+        bus.canaryMilliseconds = configuration.canaryMilliseconds
+        bus.blindMilliseconds = configuration.blindMilliseconds
+        bus.deliversForeign = configuration.deliversForeign
+        let made = BusCore(
+            instance: instance, codec: codec, configuration: bus, health: health, loop: loop, now: now, logger: logger)
+        made.onDelivery = onDelivery
+        made.epoch = epoch
+        let core = NIOLoopBoundBox.makeBoxSendingValue(made, eventLoop: loop)
+        let commands = try RedisLink(
+            settings, name: "flowhub:\(instance)", isSubscriber: false, loop: loop, logger: logger,
+            events: .init(ready: { core.value.commandsReady() }, lost: { core.value.commandsLost() }))
+        let subscriber = try RedisLink(
+            settings, name: "flowhub:\(instance):subscriber", isSubscriber: true, loop: loop, logger: logger,
+            events: .init(
+                ready: { core.value.connected() }, lost: { core.value.lost() }, pushed: { core.value.pushed($0) }))
+        self.group = group
+        self.core = core
+        self.commands = commands
+        self.subscriber = subscriber
+        self.key = key
+        self.configuration = configuration
+        self.health = health
+        self.bus = RedisBus(core, codec: codec, health: health, loop: loop)
+        self.states = RedisStateCache(
+            commands, key: key, seconds: configuration.stateSeconds, softMilliseconds: configuration.softMilliseconds)
+    }
+
+    /// - Parameter local: what answers while Redis is away.
+    public func transients(local: any TransientStore, types: Int, seconds: Int64) -> RedisTransientStore {
+        RedisTransientStore(
+            self.commands, local: local, key: self.key, types: types, seconds: seconds,
+            softMilliseconds: self.configuration.softMilliseconds)
+    }
+
+    /// Begins to connect. Redis need not be there.
+    public func start() {
+        self.commands.loop.execute { [core, commands, subscriber] in
+            core.value.start(commands: commands, subscriber: subscriber)
+            commands.start()
+            subscriber.start()
+        }
+    }
+
+    public func close() async {
+        try? await self.commands.loop.submit { [core] in core.value.stop() }.get()
+        await self.subscriber.stop()
+        await self.commands.stop()
+        try? await self.group.shutdownGracefully()
+    }
+}

@@ -1,0 +1,25 @@
+-- Keeps a flow's state, unless a newer one is there.
+-- KEYS: flow:state:{flow}, flow:meta:{flow}
+-- ARGV: epoch, version, milliseconds to live, state, the rest of the record
+local function counter(epoch)
+    local digits = string.match(epoch, '^(%w+)%.') or ''
+    return #digits, digits
+end
+local function older(left, right)
+    local length, digits = counter(left)
+    local otherLength, otherDigits = counter(right)
+    if length ~= otherLength then return length < otherLength end
+    if digits ~= otherDigits then return digits < otherDigits end
+    return left < right
+end
+
+if redis.call('TYPE', KEYS[2]).ok ~= 'hash' then redis.call('DEL', KEYS[2]) end
+local there = redis.call('HMGET', KEYS[2], 'epoch', 'version')
+if there[1] and there[2] then
+    if older(ARGV[1], there[1]) then return 0 end
+    if ARGV[1] == there[1] and tonumber(ARGV[2]) < tonumber(there[2]) then return 0 end
+end
+redis.call('SET', KEYS[1], ARGV[4], 'PX', ARGV[3])
+redis.call('HSET', KEYS[2], 'epoch', ARGV[1], 'version', ARGV[2], 'record', ARGV[5])
+redis.call('PEXPIRE', KEYS[2], ARGV[3])
+return 1

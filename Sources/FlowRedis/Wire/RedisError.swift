@@ -1,0 +1,48 @@
+/// What went wrong with Redis. Its text holds no key, no value and no credential.
+public struct RedisError: Error, Hashable, Sendable, CustomStringConvertible {
+    public struct Code: Hashable, Sendable {
+        enum Value { case connection, credentials, timeout, busy, refused, malformed, url }
+        let value: Value
+
+        /// Not reached, or lost with the command under way: whether it was carried out is not known.
+        public static let connection = Code(value: .connection)
+        /// Reached, but not let in.
+        public static let credentials = Code(value: .credentials)
+        /// No answer in time; the connection was given up.
+        public static let timeout = Code(value: .timeout)
+        /// As many commands wait as may.
+        public static let busy = Code(value: .busy)
+        /// The server said no.
+        public static let refused = Code(value: .refused)
+        /// What came is not Redis's protocol, or not the answer to what was asked.
+        public static let malformed = Code(value: .malformed)
+        /// REDIS_URL makes no sense.
+        public static let url = Code(value: .url)
+    }
+
+    public let code: Code
+    public let description: String
+
+    init(_ code: Code, _ description: String) {
+        self.code = code
+        self.description = description
+    }
+
+    static let away = RedisError(.connection, "Redis is not reached just now.")
+    static let lost = RedisError(.connection, "The connection to Redis was lost.")
+    static let late = RedisError(.timeout, "Redis did not answer in time.")
+    static let full = RedisError(.busy, "Too many commands wait for Redis.")
+    static let unexpected = RedisError(.malformed, "Redis gave an answer that does not fit the question.")
+
+    /// Of an error reply only the code is told: the rest may quote what was sent.
+    init(reply: String) {
+        let word = reply.prefix { $0 != " " }
+        switch word {
+        case "NOAUTH", "WRONGPASS", "NOPERM":
+            self.init(.credentials, "Redis does not let the hub in (\(word)): look at the user and the password in REDIS_URL.")
+        case _ where reply.hasPrefix("ERR AUTH") || reply.hasPrefix("ERR invalid password"):
+            self.init(.credentials, "Redis does not take the password in REDIS_URL.")
+        default: self.init(.refused, "Redis refused a command (\(word)).")
+        }
+    }
+}
