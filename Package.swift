@@ -79,7 +79,12 @@ let package = Package(
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "Logging", package: "swift-log"),
             ],
-            resources: [.embedInCode("Scripts/put_state.lua"), .embedInCode("Scripts/put_last.lua")]
+            resources: [
+                .embedInCode("Scripts/put_state.lua"), .embedInCode("Scripts/put_last.lua"),
+                .embedInCode("Scripts/register.lua"), .embedInCode("Scripts/heartbeat.lua"), .embedInCode("Scripts/leave.lua"),
+                .embedInCode("Scripts/sweep_instance.lua"), .embedInCode("Scripts/lock_take.lua"),
+                .embedInCode("Scripts/lock_change.lua"),
+            ]
         ),
         .target(
             name: "FlowHTTP",

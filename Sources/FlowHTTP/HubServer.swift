@@ -129,7 +129,10 @@ public final class HubServer: Service {
         ).add(to: group)
         CoordinationRoutes(
             manager: self.dependencies.manager, registry: self.dependencies.registry, revocations: self.dependencies.revocations,
-            locks: self.dependencies.locks, revoked: { await hubLoop.refreshRevocations() }, now: self.dependencies.now
+            locks: self.dependencies.locks, revoked: { [bus = self.dependencies.bus] in
+                await hubLoop.refreshRevocations()
+                bus.tellOthers(.revocations)
+            }, now: self.dependencies.now
         ).add(to: group)
         return HTTPApplication(access: access, router: router, logger: self.logger)
     }

@@ -17,6 +17,8 @@ public final class RedisServices: Sendable {
         public var maximumMessageBytes = 4_194_304
         /// `REDIS_DEFAULT_TTL`: seconds that a state lives.
         public var stateSeconds = 3_600
+        /// `FLOWHUB_REGISTRY_SECONDS`: how long what is written of connections lives; it is renewed three times as often.
+        public var registrySeconds = 3_600
         /// Milliseconds that a newcomer waits for what only Redis has.
         public var softMilliseconds = 250
 
@@ -26,20 +28,26 @@ public final class RedisServices: Sendable {
     public let bus: RedisBus
     public let health: BusHealth
     public let states: RedisStateCache
+    public let registry: RedisConnectionRegistry
+    public let counters: RedisCounters
 
     private let group: MultiThreadedEventLoopGroup
     private let commands: RedisLink
     private let subscriber: RedisLink
     private let core: NIOLoopBoundBox<BusCore>
+    private let control: ControlChannel
     private let key: MessageKey
     private let configuration: Configuration
+    /// Milliseconds that whoever must have an answer waits for it.
+    private let patience: Int
 
     /// - Parameters:
     ///   - instance: this process's name.
     ///   - hubID: of the store; see ``MessageKey``.
+    ///   - counters: of this process.
     ///   - onDelivery: told of every change of whether the bus delivers, on the event loop.
     public init(
-        _ settings: RedisSettings, instance: String, hubID: String, configuration: Configuration,
+        _ settings: RedisSettings, instance: String, hubID: String, configuration: Configuration, counters: any Counters,
         epoch: @escaping @Sendable () -> Epoch, now: @escaping @Sendable () -> Timestamp, logger: Logger,
         onDelivery: @escaping @Sendable (Bool) -> Void
     ) throws(RedisError) {
@@ -71,7 +79,16 @@ public final class RedisServices: Sendable {
         self.key = key
         self.configuration = configuration
         self.health = health
-        self.bus = RedisBus(core, codec: codec, health: health, loop: loop)
+        let control = ControlChannel(commands, instance: instance, key: key, patience: settings.commandMilliseconds)
+        self.control = control
+        self.bus = RedisBus(core, codec: codec, control: control, health: health, loop: loop)
+        var registry = RedisConnectionRegistry.Configuration()
+        registry.lifetime = Int64(configuration.registrySeconds) * 1_000
+        self.registry = RedisConnectionRegistry(
+            commands, instance: instance, control: control, configuration: registry,
+            softMilliseconds: settings.commandMilliseconds, logger: logger)
+        self.patience = settings.commandMilliseconds
+        self.counters = RedisCounters(commands, local: counters, now: now)
         self.states = RedisStateCache(
             commands, key: key, seconds: configuration.stateSeconds, softMilliseconds: configuration.softMilliseconds)
     }
@@ -83,9 +100,17 @@ public final class RedisServices: Sendable {
             softMilliseconds: self.configuration.softMilliseconds)
     }
 
+    public func locks(fencing: any FencingSequence) -> RedisLockService {
+        RedisLockService(self.commands, fencing: fencing, softMilliseconds: self.patience)
+    }
+
     /// Begins to connect. Redis need not be there.
     public func start() {
-        self.commands.loop.execute { [core, commands, subscriber] in
+        self.commands.loop.execute { [core, commands, subscriber, control, registry, counters] in
+            core.value.onControl = { control.heard($0) }
+            core.value.onCommandsReady = { registry.connected() }
+            registry.start()
+            counters.start()
             core.value.start(commands: commands, subscriber: subscriber)
             commands.start()
             subscriber.start()
@@ -93,6 +118,8 @@ public final class RedisServices: Sendable {
     }
 
     public func close() async {
+        await self.registry.stop()
+        await self.counters.stop()
         try? await self.commands.loop.submit { [core] in core.value.stop() }.get()
         await self.subscriber.stop()
         await self.commands.stop()

@@ -12,6 +12,8 @@ public protocol EventBus: Sendable {
     func unsubscribe(from flow: FlowID)
     /// Whether messages get through just now.
     var isDelivering: Bool { get }
+    /// Tells the other instances that something is there to be looked at. Hastens what they would find by themselves.
+    func tellOthers(_ notice: HubNotice)
     /// For the metrics; `nil` of a bus that cannot fail.
     var figures: BusFigures? { get }
 }
@@ -32,6 +34,7 @@ public struct BusFigures: Sendable {
 }
 
 extension EventBus {
+    public func tellOthers(_ notice: HubNotice) {}
     public var figures: BusFigures? { nil }
     public func publish(_ messages: [BusMessage]) { self.publish(messages, taken: nil) }
 }
@@ -40,7 +43,20 @@ extension EventBus {
 public protocol BusSink: Sendable {
     func received(_ messages: [BusMessage])
     func subscribed(to flow: FlowID)
+    /// Messages get through again.
     func deliveryChanged()
+    /// Another instance says that there is something to look at.
+    func noticed(_ notice: HubNotice)
+}
+
+extension BusSink {
+    public func noticed(_ notice: HubNotice) {}
+}
+
+/// What one instance tells the others beside events.
+public enum HubNotice: String, Hashable, Sendable {
+    /// Tokens were revoked.
+    case revocations
 }
 
 public struct BusMessage: Sendable {

@@ -102,6 +102,7 @@ public final class HubLoop: Sendable {
             } catch {
                 self.table.loadFailed(flow, epoch: epoch)
             }
+        case .revocations: await self.refreshRevocations()
         case .sweep:
             // One answers for all that asked before it began.
             guard self.sweepIsDue.exchange(false, ordering: .relaxed) else { return }

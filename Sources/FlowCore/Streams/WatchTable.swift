@@ -38,6 +38,8 @@ public final class WatchTable: BusSink {
         case page(FlowID, after: Version, Epoch)
         /// An event of an unknown epoch came in.
         case sweep
+        /// Another instance revoked tokens.
+        case revocations
     }
 
     private let stripes: [Stripe]
@@ -187,6 +189,12 @@ public final class WatchTable: BusSink {
 
     /// What was missed meanwhile the store knows.
     public func deliveryChanged() { self.requestWork(.sweep) }
+
+    public func noticed(_ notice: HubNotice) {
+        switch notice {
+        case .revocations: self.requestWork(.revocations)
+        }
+    }
 
     // MARK: What the store says
 

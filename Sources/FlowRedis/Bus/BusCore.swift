@@ -23,6 +23,8 @@ final class BusCore {
     var onDelivery: (@Sendable (Bool) -> Void)?
     /// What came on a channel of the hub's own.
     var onControl: (([UInt8]) -> Void)?
+    /// The commands' connection is there.
+    var onCommandsReady: (() -> Void)?
     /// Set once, before anything else.
     private var links: (commands: RedisLink, subscriber: RedisLink)?
 
@@ -134,6 +136,7 @@ final class BusCore {
     /// A server that was started anew knows no script.
     func commandsReady() {
         self.links?.commands.send(RedisScript.all.map(\.load))
+        self.onCommandsReady?()
         if self.canary.hasBegun { self.sendCanary() }
     }
 

@@ -21,15 +21,21 @@ public final class RedisBus: EventBus {
     private let orders = Mutex<[Order]>([])
     private let sequence = Atomic<UInt64>(0)
     private let health: BusHealth
+    private let control: ControlChannel
 
-    init(_ core: NIOLoopBoundBox<BusCore>, codec: MessageCodec, health: BusHealth, loop: any EventLoop) {
+    init(
+        _ core: NIOLoopBoundBox<BusCore>, codec: MessageCodec, control: ControlChannel, health: BusHealth, loop: any EventLoop
+    ) {
         self.core = core
         self.codec = codec
+        self.control = control
         self.health = health
         self.loop = loop
     }
 
     public var isDelivering: Bool { self.health.isDelivering }
+
+    public func tellOthers(_ notice: HubNotice) { self.control.tellOthers(notice) }
 
     public var figures: BusFigures? {
         var figures = BusFigures()
@@ -43,6 +49,7 @@ public final class RedisBus: EventBus {
 
     public func attach(_ sink: any BusSink) {
         self.sink.withLock { $0 = sink }
+        self.control.onNotice { sink.noticed($0) }
         self.loop.execute { self.core.value.sink = sink }
     }
 

@@ -20,21 +20,40 @@ struct RedisScript: Sendable {
         return command
     }
 
-    /// The call by its digest, or with the whole source for a server that answered `NOSCRIPT`.
-    func call(keys: [String], bySource: Bool = false) -> RESPCommand {
-        var command = bySource ? RESPCommand("EVAL") : RESPCommand("EVALSHA", self.digest)
-        if bySource { command.add(self.source) }
+    /// The call by its digest.
+    func call(keys: [String]) -> RESPCommand {
+        var command = RESPCommand("EVALSHA", self.digest)
         command.add(keys.count)
         for key in keys { command.add(key) }
         return command
     }
 }
 
+extension RedisLink {
+    /// Calls a script, with its whole source if the server does not know it (any more).
+    func run(_ script: RedisScript, _ call: RESPCommand, within milliseconds: Int) async throws(RedisError) -> RESPValue {
+        var replies = try await self.run([call], within: milliseconds)
+        if replies.first?.isMissingScript == true { replies = try await self.run([script.load, call], within: milliseconds) }
+        guard let reply = replies.last else { throw .unexpected }
+        if let refusal = reply.refusal { throw RedisError(reply: refusal) }
+        return reply
+    }
+}
+
 extension RedisScript {
     static let putState = RedisScript(PackageResources.put_state_lua)
     static let putLast = RedisScript(PackageResources.put_last_lua)
+    static let register = RedisScript(PackageResources.register_lua)
+    static let heartbeat = RedisScript(PackageResources.heartbeat_lua)
+    static let leave = RedisScript(PackageResources.leave_lua)
+    static let sweepInstance = RedisScript(PackageResources.sweep_instance_lua)
+    static let lockTake = RedisScript(PackageResources.lock_take_lua)
+    static let lockChange = RedisScript(PackageResources.lock_change_lua)
 
-    static let all = [Self.putState, Self.putLast]
+    static let all = [
+        Self.putState, Self.putLast, Self.register, Self.heartbeat, Self.leave, Self.sweepInstance, Self.lockTake,
+        Self.lockChange,
+    ]
 }
 
 extension RESPValue {

@@ -21,10 +21,11 @@ struct Hub {
         let store = try await HubStore.openToServe(configuration, logger: logger)
 
         let health = HubHealth()
+        let ownCounters = MemoryCounters(now: now)
         let redis = try configuration.redis.map { settings throws(RedisError) in
             try RedisServices(
                 settings, instance: configuration.instance, hubID: store.hubID, configuration: configuration.redisServices,
-                epoch: { store.flows.epoch }, now: now, logger: logger,
+                counters: ownCounters, epoch: { store.flows.epoch }, now: now, logger: logger,
                 onDelivery: { health.busChanged(isDelivering: $0) })
         }
         // Until the first canary has come back.
@@ -39,7 +40,7 @@ struct Hub {
         let transients: any TransientStore =
             redis?.transients(local: ownTransients, types: transientLimits.flow.types, seconds: transientLimits.seconds)
             ?? ownTransients
-        let counters = MemoryCounters(now: now)
+        let counters: any Counters = redis?.counters ?? ownCounters
 
         let (work, workFeed) = AsyncStream.makeStream(of: WatchTable.Work.self)
         let table = WatchTable(bus: bus, epoch: store.flows.epoch) { workFeed.yield($0) }
@@ -60,8 +61,8 @@ struct Hub {
         self.server = HubServer(
             instance: configuration.instance, version: FlowHub.version, http: configuration.http, streams: configuration.streams,
             dependencies: HubServer.Dependencies(
-                manager: manager, table: table, bus: bus, hubLoop: hubLoop, health: health, registry: MemoryConnectionRegistry(),
-                revocations: store.flows, locks: store.locks, counters: counters, verifier: verifier, cors: cors, now: now),
+                manager: manager, table: table, bus: bus, hubLoop: hubLoop, health: health, registry: redis?.registry ?? MemoryConnectionRegistry(),
+                revocations: store.flows, locks: redis?.locks(fencing: store.flows) ?? store.locks, counters: counters, verifier: verifier, cors: cors, now: now),
             logger: logger, onListening: onListening)
     }
 

@@ -81,6 +81,9 @@ extension Setting {
         .number(
             "FLOWHUB_MAX_BUS_MESSAGE_BYTES", \.redisServices.maximumMessageBytes, 1_024...67_108_864,
             "Bytes of a message from the bus. A larger one is dropped; the sweep delivers what it told."),
+        .number(
+            "FLOWHUB_REGISTRY_SECONDS", \.redisServices.registrySeconds, 30...604_800,
+            "Seconds that what is written of connections lives in Redis; it is renewed three times as often."),
         .choice(
             "FLOWHUB_SEED_UPDATES", \.seedUpdates, ["deliver", "ignore"],
             "What becomes of messages without a version that other services publish on a flow's channel: delivered live, or dropped."

@@ -1,0 +1,113 @@
+public import FlowCore
+
+/// `lock:{resource}`: locks that hold across instances. Redis may lose them; the fencing number, from the store, is what is safe.
+public final class RedisLockService: LockService {
+    private let link: RedisLink
+    private let fencing: any FencingSequence
+    private let softMilliseconds: Int
+
+    init(_ link: RedisLink, fencing: any FencingSequence, softMilliseconds: Int) {
+        self.link = link
+        self.fencing = fencing
+        self.softMilliseconds = softMilliseconds
+    }
+
+    public func acquire(
+        _ resource: String, account: String, seconds: Int, now: Timestamp
+    ) async throws(LockError) -> LockLease {
+        let lock = RandomText.hex128()
+        let expiresAt = now.advanced(bySeconds: Int64(seconds))
+        // The place is taken before the number is drawn: of two holders one after the other the later has the higher one.
+        var take = RedisScript.lockTake.call(keys: ["lock:\(resource)"])
+        take.add(Self.encode(lock, account, expiresAt).bytes)
+        take.add(seconds * 1_000)
+        take.add(now.milliseconds)
+        let reply = try await self.run(RedisScript.lockTake, take)
+        if let end = reply.text.flatMap({ Int64($0) }) { throw .held(until: Timestamp(milliseconds: end)) }
+        guard reply.isNull else { throw Self.unexpected }
+        do {
+            let number = try await self.fencing.nextFencingToken()
+            let reply = try await self.change(resource, account, lock, now, "number", "\(number)", "", 0)
+            guard let lease = Self.lease(reply, resource, lock) else { throw LockError.held(until: expiresAt) }
+            return lease
+        } catch {
+            // Nobody else is kept waiting for a lock that nobody got.
+            _ = try? await self.change(resource, account, lock, now, "number", "1", "", 0)
+            _ = try? await self.change(resource, account, lock, now, "release", "", "", 0)
+            if let error = error as? LockError { throw error }
+            throw .unavailable("The fencing number could not be drawn: the store is away.")
+        }
+    }
+
+    public func renew(
+        _ resource: String, account: String, lock: String, seconds: Int, now: Timestamp
+    ) async throws(LockError) -> LockLease {
+        let end = now.advanced(bySeconds: Int64(seconds))
+        let reply = try await self.change(
+            resource, account, lock, now, "renew", "\(end.milliseconds)", end.description, seconds * 1_000)
+        guard let lease = Self.lease(reply, resource, lock) else { throw Self.refusal(reply) }
+        return lease
+    }
+
+    public func release(_ resource: String, account: String, lock: String, now: Timestamp) async throws(LockError) {
+        let reply = try await self.change(resource, account, lock, now, "release", "", "", 0)
+        guard reply.elements != nil else { throw Self.refusal(reply) }
+    }
+
+    // MARK: Private
+
+    private static let unexpected = LockError.unavailable("Redis gave an answer that does not fit the question.")
+
+    private func change(
+        _ resource: String, _ account: String, _ lock: String, _ now: Timestamp, _ what: String, _ value: String, _ text: String,
+        _ milliseconds: Int
+    ) async throws(LockError) -> RESPValue {
+        var call = RedisScript.lockChange.call(keys: ["lock:\(resource)"])
+        call.add(lock)
+        call.add(account)
+        call.add(now.milliseconds)
+        call.add(what)
+        call.add(value)
+        call.add(text)
+        call.add(milliseconds)
+        return try await self.run(RedisScript.lockChange, call)
+    }
+
+    private func run(_ script: RedisScript, _ call: RESPCommand) async throws(LockError) -> RESPValue {
+        do throws(RedisError) {
+            return try await self.link.run(script, call, within: self.softMilliseconds)
+        } catch {
+            throw .unavailable(error.description)
+        }
+    }
+
+    private static func refusal(_ reply: RESPValue) -> LockError {
+        switch reply.text {
+        case "none": .notHeld
+        case "other": .otherHolder
+        default: Self.unexpected
+        }
+    }
+
+    private static func lease(_ reply: RESPValue, _ resource: String, _ lock: String) -> LockLease? {
+        guard let parts = reply.elements, parts.count == 2, let number = parts[0].text.flatMap({ Int64($0) }),
+            let end = parts[1].text.flatMap({ Int64($0) })
+        else { return nil }
+        return LockLease(resource: resource, lock: lock, fencingToken: number, expiresAt: Timestamp(milliseconds: end))
+    }
+
+    private static func encode(_ lock: String, _ account: String, _ end: Timestamp) -> JSONText {
+        JSONText.object { writer in
+            writer.key("lock_id")
+            writer.value(lock)
+            writer.key("account")
+            writer.value(account)
+            writer.key("fencing_token")
+            writer.value(0)
+            writer.key("expires_at")
+            writer.value(end.description)
+            writer.key("expires")
+            writer.value(end.milliseconds)
+        }
+    }
+}

@@ -1,0 +1,21 @@
+-- Takes a dead instance's connections out of some of its flows.
+-- KEYS: hub:alive:{i}, hub:flows:{i}, hub:instances, then sse:connections:{flow} for each flow
+-- ARGV: instance, then each flow
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+local prefix = ARGV[1] .. '.'
+for index = 4, #KEYS do
+    if redis.call('TYPE', KEYS[index]).ok == 'hash' then
+        local ids = {}
+        for _, id in ipairs(redis.call('HKEYS', KEYS[index])) do
+            if string.sub(id, 1, #prefix) == prefix and not string.find(id, '.', #prefix + 1, true) then ids[#ids + 1] = id end
+            if #ids == 1000 then
+                redis.call('HDEL', KEYS[index], unpack(ids))
+                ids = {}
+            end
+        end
+        if #ids > 0 then redis.call('HDEL', KEYS[index], unpack(ids)) end
+    end
+    redis.call('HDEL', KEYS[2], ARGV[index - 2])
+end
+if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('SREM', KEYS[3], ARGV[1]) end
+return 1
