@@ -42,6 +42,15 @@ public final class ChildProcess: Sendable {
         posix_spawn_file_actions_addopen(&actions, 1, self.outputFile, flags, 0o600)
         posix_spawn_file_actions_addopen(&actions, 2, self.errorFile, flags, 0o600)
 
+        // Swift's threads block signals, and a child that does not mind its mask would never hear of a SIGTERM.
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        var none = sigset_t()
+        sigemptyset(&none)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
+
         let inherited = ["PATH", "LD_LIBRARY_PATH", "HOME", "TMPDIR"]
         var all = ProcessInfo.processInfo.environment.filter { inherited.contains($0.key) }
         all.merge(environment) { $1 }
@@ -49,7 +58,7 @@ public final class ChildProcess: Sendable {
         var environmentList = all.map { strdup("\($0.key)=\($0.value)") } + [nil]
         defer { for text in argumentList + environmentList { free(text) } }
         var id = pid_t()
-        let problem = posix_spawn(&id, binary, &actions, nil, &argumentList, &environmentList)
+        let problem = posix_spawn(&id, binary, &actions, &attributes, &argumentList, &environmentList)
         guard problem == 0 else { throw Failure(description: "cannot start \(binary): \(String(cString: strerror(problem)))") }
         self.id = id
     }
