@@ -27,6 +27,12 @@ public final class ChildProcess: Sendable {
     private let errorFile: String
     private let reaped = Mutex<Exit?>(nil)
 
+    private typealias CloseFrom = @convention(c) (UnsafeMutablePointer<posix_spawn_file_actions_t>, Int32) -> Int32
+    /// In glibc since 2.34, and not among what Swift sees of it.
+    private static let closeFrom = dlsym(nil, "posix_spawn_file_actions_addclosefrom_np").map {
+        unsafeBitCast($0, to: CloseFrom.self)
+    }
+
     /// - Parameters:
     ///   - environment: all of it; nothing is inherited but `PATH` and what the runtime needs.
     ///   - folder: where its output is kept.
@@ -41,6 +47,8 @@ public final class ChildProcess: Sendable {
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         posix_spawn_file_actions_addopen(&actions, 1, self.outputFile, flags, 0o600)
         posix_spawn_file_actions_addopen(&actions, 2, self.errorFile, flags, 0o600)
+        // A connection of the test that its child had, too, would not end when the test closes it.
+        guard Self.closeFrom?(&actions, 3) == 0 else { throw Failure(description: "this C library cannot close descriptors") }
 
         // Swift's threads block signals, and a child that does not mind its mask would never hear of a SIGTERM.
         var attributes = posix_spawnattr_t()
