@@ -27,6 +27,12 @@ public final class ChildProcess: Sendable {
     private let errorFile: String
     private let reaped = Mutex<Exit?>(nil)
 
+    private typealias CloseFrom = @convention(c) (UnsafeMutablePointer<posix_spawn_file_actions_t>, Int32) -> Int32
+    /// In glibc since 2.34, and not among what Swift sees of it.
+    private static let closeFrom = dlsym(nil, "posix_spawn_file_actions_addclosefrom_np").map {
+        unsafeBitCast($0, to: CloseFrom.self)
+    }
+
     /// - Parameters:
     ///   - environment: all of it; nothing is inherited but `PATH` and what the runtime needs.
     ///   - folder: where its output is kept.
@@ -41,6 +47,17 @@ public final class ChildProcess: Sendable {
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         posix_spawn_file_actions_addopen(&actions, 1, self.outputFile, flags, 0o600)
         posix_spawn_file_actions_addopen(&actions, 2, self.errorFile, flags, 0o600)
+        // A connection of the test that its child had, too, would not end when the test closes it.
+        guard Self.closeFrom?(&actions, 3) == 0 else { throw Failure(description: "this C library cannot close descriptors") }
+
+        // Swift's threads block signals, and a child that does not mind its mask would never hear of a SIGTERM.
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        var none = sigset_t()
+        sigemptyset(&none)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
 
         let inherited = ["PATH", "LD_LIBRARY_PATH", "HOME", "TMPDIR"]
         var all = ProcessInfo.processInfo.environment.filter { inherited.contains($0.key) }
@@ -49,7 +66,7 @@ public final class ChildProcess: Sendable {
         var environmentList = all.map { strdup("\($0.key)=\($0.value)") } + [nil]
         defer { for text in argumentList + environmentList { free(text) } }
         var id = pid_t()
-        let problem = posix_spawn(&id, binary, &actions, nil, &argumentList, &environmentList)
+        let problem = posix_spawn(&id, binary, &actions, &attributes, &argumentList, &environmentList)
         guard problem == 0 else { throw Failure(description: "cannot start \(binary): \(String(cString: strerror(problem)))") }
         self.id = id
     }

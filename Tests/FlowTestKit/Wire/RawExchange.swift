@@ -38,6 +38,14 @@ public final class RawExchange: Sendable {
         try await self.state.wait(for: "the end of the connection", within: timeout) { $0.isClosed ? () : nil }
     }
 
+    /// Returns once that is the end of what came.
+    public func waitUntilReceived(_ end: String, within timeout: Duration = .seconds(20)) async throws {
+        let bytes = Array(end.utf8)
+        try await self.state.wait(for: "the bytes \(end.suffix(200).debugDescription)", within: timeout) { state in
+            state.received.suffix(bytes.count).elementsEqual(bytes) ? () : nil
+        }
+    }
+
     /// The next answers, in order.
     public func replies(_ count: Int, within timeout: Duration = .seconds(20)) async throws -> [HTTPReply] {
         try await self.state.wait(for: "\(count) answers", within: timeout) { state in
