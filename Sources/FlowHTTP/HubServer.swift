@@ -22,6 +22,7 @@ public final class HubServer: Service {
         public var registry: any ConnectionRegistry
         public var revocations: any RevocationStore
         public var locks: any LockService
+        public var patterns: any PatternStore
         public var counters: any Counters
         public var verifier: TokenVerifier
         public var cors: CORSPolicy
@@ -29,8 +30,8 @@ public final class HubServer: Service {
 
         public init(
             manager: StateManager, table: WatchTable, hubLoop: HubLoop, health: HubHealth, registry: any ConnectionRegistry,
-            revocations: any RevocationStore, locks: any LockService, counters: any Counters, verifier: TokenVerifier,
-            cors: CORSPolicy, now: @escaping @Sendable () -> Timestamp
+            revocations: any RevocationStore, locks: any LockService, patterns: any PatternStore, counters: any Counters,
+            verifier: TokenVerifier, cors: CORSPolicy, now: @escaping @Sendable () -> Timestamp
         ) {
             self.manager = manager
             self.table = table
@@ -39,6 +40,7 @@ public final class HubServer: Service {
             self.registry = registry
             self.revocations = revocations
             self.locks = locks
+            self.patterns = patterns
             self.counters = counters
             self.verifier = verifier
             self.cors = cors
@@ -125,6 +127,7 @@ public final class HubServer: Service {
             manager: self.dependencies.manager, registry: self.dependencies.registry, revocations: self.dependencies.revocations,
             locks: self.dependencies.locks, revoked: { await hubLoop.refreshRevocations() }, now: self.dependencies.now
         ).add(to: group)
+        PatternRoutes(patterns: self.dependencies.patterns, configuration: self.http).add(to: group)
         return HTTPApplication(access: access, router: router, logger: self.logger)
     }
 

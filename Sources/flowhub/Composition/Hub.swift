@@ -25,6 +25,7 @@ struct Hub {
         var transientLimits = MemoryTransientStore.Limits()
         transientLimits.flow = configuration.streams.transients
         let transients = MemoryTransientStore(limits: transientLimits)
+        let patterns = MemoryPatternStore(limits: configuration.patterns, now: now)
         let counters = MemoryCounters(now: now)
         let health = HubHealth()
 
@@ -45,7 +46,8 @@ struct Hub {
             instance: configuration.instance, version: FlowHub.version, http: configuration.http, streams: configuration.streams,
             dependencies: HubServer.Dependencies(
                 manager: manager, table: table, hubLoop: hubLoop, health: health, registry: MemoryConnectionRegistry(),
-                revocations: store.flows, locks: store.locks, counters: counters, verifier: verifier, cors: cors, now: now),
+                revocations: store.flows, locks: store.locks, patterns: patterns, counters: counters, verifier: verifier,
+                cors: cors, now: now),
             logger: logger, onListening: onListening)
     }
 
