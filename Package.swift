@@ -83,7 +83,8 @@ let package = Package(
                 .embedInCode("Scripts/put_state.lua"), .embedInCode("Scripts/put_last.lua"),
                 .embedInCode("Scripts/register.lua"), .embedInCode("Scripts/heartbeat.lua"), .embedInCode("Scripts/leave.lua"),
                 .embedInCode("Scripts/sweep_instance.lua"), .embedInCode("Scripts/lock_take.lua"),
-                .embedInCode("Scripts/lock_change.lua"),
+                .embedInCode("Scripts/lock_change.lua"), .embedInCode("Scripts/pattern_put.lua"),
+                .embedInCode("Scripts/pattern_remove.lua"),
             ]
         ),
         .target(
@@ -146,6 +147,14 @@ let package = Package(
             name: "FlowPostgresTests",
             dependencies: [
                 "FlowCore", "FlowPostgres", "FlowTestKit",
+                .product(name: "Logging", package: "swift-log"),
+            ]
+        ),
+        .testTarget(
+            name: "FlowRedisTests",
+            dependencies: [
+                "FlowCore", "FlowRedis", "FlowEmbedded", "FlowTestKit",
+                .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),

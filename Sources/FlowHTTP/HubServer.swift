@@ -23,6 +23,7 @@ public final class HubServer: Service {
         public var registry: any ConnectionRegistry
         public var revocations: any RevocationStore
         public var locks: any LockService
+        public var patterns: any PatternStore
         public var counters: any Counters
         public var verifier: TokenVerifier
         public var cors: CORSPolicy
@@ -31,7 +32,8 @@ public final class HubServer: Service {
         public init(
             manager: StateManager, table: WatchTable, bus: any EventBus, hubLoop: HubLoop, health: HubHealth,
             registry: any ConnectionRegistry,
-            revocations: any RevocationStore, locks: any LockService, counters: any Counters, verifier: TokenVerifier,
+            revocations: any RevocationStore, locks: any LockService, patterns: any PatternStore, counters: any Counters,
+            verifier: TokenVerifier,
             cors: CORSPolicy, now: @escaping @Sendable () -> Timestamp
         ) {
             self.manager = manager
@@ -42,6 +44,7 @@ public final class HubServer: Service {
             self.registry = registry
             self.revocations = revocations
             self.locks = locks
+            self.patterns = patterns
             self.counters = counters
             self.verifier = verifier
             self.cors = cors
@@ -129,11 +132,13 @@ public final class HubServer: Service {
         ).add(to: group)
         CoordinationRoutes(
             manager: self.dependencies.manager, registry: self.dependencies.registry, revocations: self.dependencies.revocations,
-            locks: self.dependencies.locks, revoked: { [bus = self.dependencies.bus] in
+            locks: self.dependencies.locks,
+            revoked: { [bus = self.dependencies.bus] in
                 await hubLoop.refreshRevocations()
                 bus.tellOthers(.revocations)
             }, now: self.dependencies.now
         ).add(to: group)
+        PatternRoutes(patterns: self.dependencies.patterns, configuration: self.http).add(to: group)
         return HTTPApplication(access: access, router: router, logger: self.logger)
     }
 

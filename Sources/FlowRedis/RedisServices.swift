@@ -30,6 +30,7 @@ public final class RedisServices: Sendable {
     public let states: RedisStateCache
     public let registry: RedisConnectionRegistry
     public let counters: RedisCounters
+    public let patterns: RedisPatternStore
 
     private let group: MultiThreadedEventLoopGroup
     private let commands: RedisLink
@@ -38,6 +39,7 @@ public final class RedisServices: Sendable {
     private let control: ControlChannel
     private let key: MessageKey
     private let configuration: Configuration
+    private let now: @Sendable () -> Timestamp
     /// Milliseconds that whoever must have an answer waits for it.
     private let patience: Int
 
@@ -78,6 +80,7 @@ public final class RedisServices: Sendable {
         self.subscriber = subscriber
         self.key = key
         self.configuration = configuration
+        self.now = now
         self.health = health
         let control = ControlChannel(commands, instance: instance, key: key, patience: settings.commandMilliseconds)
         self.control = control
@@ -88,16 +91,17 @@ public final class RedisServices: Sendable {
             commands, instance: instance, control: control, configuration: registry,
             softMilliseconds: settings.commandMilliseconds, logger: logger)
         self.patience = settings.commandMilliseconds
+        self.patterns = RedisPatternStore(commands, patience: settings.commandMilliseconds)
         self.counters = RedisCounters(commands, local: counters, now: now)
         self.states = RedisStateCache(
             commands, key: key, seconds: configuration.stateSeconds, softMilliseconds: configuration.softMilliseconds)
     }
 
     /// - Parameter local: what answers while Redis is away.
-    public func transients(local: any TransientStore, types: Int, seconds: Int64) -> RedisTransientStore {
+    public func transients(local: any TransientStore, limits: TransientLimits, seconds: Int64) -> RedisTransientStore {
         RedisTransientStore(
-            self.commands, local: local, key: self.key, types: types, seconds: seconds,
-            softMilliseconds: self.configuration.softMilliseconds)
+            self.commands, local: local, key: self.key, limits: limits, seconds: seconds,
+            softMilliseconds: self.configuration.softMilliseconds, now: self.now)
     }
 
     public func locks(fencing: any FencingSequence) -> RedisLockService {

@@ -28,6 +28,14 @@ import Testing
         try await promise.run(MemoryLockService(fencing: CountingSequence()))
     }
 
+    @Test(arguments: PatternStoreContract.cases)
+    func patterns(_ promise: PatternStoreContract.Case) async throws {
+        let clock = ContinuousClock()
+        let began = clock.now
+        try await promise.run(
+            MemoryPatternStore { Timestamp(milliseconds: Int64((clock.now - began) / .milliseconds(1))) })
+    }
+
     @Test(arguments: ConnectionRegistryContract.cases)
     func registry(_ promise: ConnectionRegistryContract.Case) async throws { try await promise.run(MemoryConnectionRegistry()) }
 

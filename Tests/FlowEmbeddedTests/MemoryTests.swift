@@ -97,6 +97,43 @@ import Testing
         }
     }
 
+    private func pattern(bytes: Int = 2) throws -> MappingPattern {
+        let text = try JSONText(validating: ("\"" + String(repeating: "x", count: bytes - 2) + "\"").utf8)
+        return try #require(MappingPattern(pattern: text, confidence: try JSONText(validating: "1".utf8)))
+    }
+
+    @Test func patternsKeepTheirBounds() async throws {
+        var limits = MemoryPatternStore.Limits()
+        limits.patterns = 100
+        limits.bytes = 100_000
+        let store = MemoryPatternStore(limits: limits) { start }
+        func kept(_ keys: Range<Int>) async throws -> Int {
+            var count = 0
+            for key in keys where try await store.pattern("\(key)", account: "1") != nil { count += 1 }
+            return count
+        }
+        for number in 0..<1_000 {
+            #expect(try await store.put(self.pattern(), key: "\(number)", account: "1", seconds: 9))
+        }
+        #expect(try await kept(0..<1_000) == 100)
+        for number in 1_000..<1_100 {
+            #expect(try await store.put(self.pattern(bytes: 9_000), key: "\(number)", account: "1", seconds: 9))
+        }
+        #expect((1...11).contains(try await kept(0..<1_100)))
+    }
+
+    @Test func aPatternEndsAtItsSecond() async throws {
+        let now = Mutex(start)
+        let store = MemoryPatternStore { now.withLock { $0 } }
+        #expect(try await store.put(self.pattern(), key: "a", account: "1", seconds: 86_400))
+        now.withLock { $0 = start.advanced(bySeconds: 86_399) }
+        #expect(try await store.pattern("a", account: "1") != nil)
+        now.withLock { $0 = start.advanced(bySeconds: 86_400) }
+        #expect(try await store.pattern("a", account: "1") == nil)
+        #expect(try await store.remove("a", account: "1") == false)
+        #expect(try await store.put(self.pattern(), key: "a", account: "2", seconds: 1))
+    }
+
     @Test func countersBeginANewDayAtMidnight() {
         let day = Timestamp(milliseconds: 86_400_000 * 20_000)
         let now = Mutex(day.advanced(bySeconds: 86_399))

@@ -18,6 +18,12 @@ public struct HTTPConfiguration: Sendable {
     public var maximumJSONDepth = 64
     /// `FLOWHUB_MAX_EVENT_BYTES`: of one event's data.
     public var maximumEventBytes = 262_144
+    /// `FLOWHUB_MAX_PATTERN_BYTES`: of one mapping pattern.
+    public var maximumPatternBytes = 65_536
+    /// `FLOWHUB_PATTERN_CONFIDENCE`: the least that a mapping pattern needs to be kept.
+    public var patternConfidence = 0.8
+    /// `FLOWHUB_PATTERN_SECONDS`: how long a mapping pattern is kept.
+    public var patternSeconds = 86_400
     /// `FLOWHUB_HEAD_TIMEOUT_SECONDS`: from the first byte of a connection or request to the end of its head.
     public var headTimeoutSeconds = 10
     /// `FLOWHUB_BODY_TIMEOUT_SECONDS`: from the end of the head to the end of the body.

@@ -1,4 +1,5 @@
 public import FlowCore
+import Synchronization
 
 /// `flow:last:{flow}`: the latest transient event of each type for newcomers on every instance; and a store of this instance's
 /// own, which answers while Redis is away.
@@ -6,22 +7,34 @@ public final class RedisTransientStore: TransientStore {
     private let link: RedisLink
     private let local: any TransientStore
     private let key: MessageKey
-    private let types: Int
+    private let limits: TransientLimits
     private let seconds: Int64
     private let softMilliseconds: Int
+    private let now: @Sendable () -> Timestamp
+    /// What was published before means nothing any more.
+    private let forgottenBefore = Mutex(Timestamp(milliseconds: 0))
 
     /// - Parameter seconds: how long an event says something to newcomers.
-    init(_ link: RedisLink, local: any TransientStore, key: MessageKey, types: Int, seconds: Int64, softMilliseconds: Int) {
+    init(
+        _ link: RedisLink, local: any TransientStore, key: MessageKey, limits: TransientLimits, seconds: Int64,
+        softMilliseconds: Int, now: @escaping @Sendable () -> Timestamp
+    ) {
         self.link = link
         self.local = local
         self.key = key
-        self.types = types
+        self.limits = limits
+        self.now = now
         self.seconds = seconds
         self.softMilliseconds = softMilliseconds
     }
 
     public func record(_ event: TransientEvent, of flow: FlowID, at version: Version) {
         self.local.record(event, of: flow, at: version)
+        guard event.data.bytes.count <= self.limits.eventBytes else {
+            // The one before it is not the latest any more.
+            self.link.send([RESPCommand("HDEL", "flow:last:\(flow)", event.type.rawValue)])
+            return
+        }
         var call = RedisScript.putLast.call(keys: ["flow:last:\(flow)"])
         let body = JSONText.object { writer in
             writer.key("version")
@@ -34,7 +47,7 @@ public final class RedisTransientStore: TransientStore {
         call.add(event.type.rawValue)
         call.add(self.mark(flow, event.type, body) + body.bytes)
         call.add(self.seconds * 1_000)
-        call.add(self.types)
+        call.add(self.limits.types)
         self.link.send([call])
     }
 
@@ -42,19 +55,29 @@ public final class RedisTransientStore: TransientStore {
         let mine = await self.local.latest(of: flow, since: version)
         let replies = try? await self.link.run([RESPCommand("HGETALL", "flow:last:\(flow)")], within: self.softMilliseconds)
         guard let fields = replies?.first?.elements else { return mine }
-        var latest: [EventType: TransientEvent] = [:]
-        for event in mine { latest[event.type] = event }
+        let types = Set(mine.map(\.type))
+        var shared: [TransientEvent] = []
         for index in stride(from: 0, to: fields.count - 1, by: 2) {
             guard let event = self.event(flow, fields[index], fields[index + 1], since: version) else { continue }
-            if let known = latest[event.type], known.createdAt >= event.createdAt { continue }
-            latest[event.type] = event
+            if !types.contains(event.type) || mine.contains(where: { $0.type == event.type && $0.createdAt < event.createdAt }) {
+                shared.append(event)
+            }
         }
-        let newest = latest.values.map(\.createdAt).max() ?? Timestamp(milliseconds: 0)
+        let newer = Set(shared.map(\.type))
+        let all = shared + mine.filter { !newer.contains($0.type) }
+        guard let newest = all.map(\.createdAt).max() else { return [] }
         let oldest = newest.advanced(bySeconds: -self.seconds)
-        return latest.values.filter { $0.createdAt >= oldest }.sorted { $0.createdAt < $1.createdAt }
+        // In the order of publication; of one moment, this instance's own last and in their order.
+        let sorted = all.filter { $0.createdAt >= oldest }.enumerated()
+            .sorted { ($0.element.createdAt, $0.offset) < ($1.element.createdAt, $1.offset) }.map(\.element)
+        return sorted.suffix(self.limits.types)
     }
 
-    public func removeAll() { self.local.removeAll() }
+    public func removeAll() {
+        let now = self.now()
+        self.forgottenBefore.withLock { $0 = now }
+        self.local.removeAll()
+    }
 
     private func mark(_ flow: FlowID, _ type: EventType, _ body: JSONText) -> [UInt8] {
         self.key.mark(Array("\(flow) \(type) ".utf8) + body.bytes)
@@ -65,7 +88,7 @@ public final class RedisTransientStore: TransientStore {
             let body = try? JSONText(validating: Array(marked[MessageKey.markLength...])),
             self.mark(flow, type, body) == Array(marked[..<MessageKey.markLength]),
             let at = body.member("version")?.intValue, at >= version, let created = body.member("at")?.intValue,
-            let data = body.member("data")
+            let data = body.member("data"), Timestamp(milliseconds: created) > self.forgottenBefore.withLock({ $0 })
         else { return nil }
         return TransientEvent(type: type, data: data, createdAt: Timestamp(milliseconds: created))
     }

@@ -83,6 +83,7 @@ public struct RedisSettings: Hashable, Sendable {
             host = text[..<colon]
             port = text[text.index(after: colon)...]
         }
+        guard !host.contains(where: { "[]".contains($0) }) else { throw Self.badURL("the address is odd") }
         if !host.isEmpty { self.host = String(host) }
         if let port {
             guard let number = Int(port), (1...65_535).contains(number) else { throw Self.badURL("the port must be a number") }

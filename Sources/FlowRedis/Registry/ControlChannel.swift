@@ -24,7 +24,9 @@ final class ControlChannel: Sendable {
         self.patience = patience
     }
 
-    func onDisconnect(_ body: @escaping @Sendable (ConnectionID, String?) -> Bool) { self.state.withLock { $0.disconnect = body } }
+    func onDisconnect(_ body: @escaping @Sendable (ConnectionID, String?) -> Bool) {
+        self.state.withLock { $0.disconnect = body }
+    }
     func onNotice(_ body: @escaping @Sendable (HubNotice) -> Void) { self.state.withLock { $0.notice = body } }
 
     // MARK: Sending

@@ -118,7 +118,8 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
     private func heardOfLife(_ there: String?, _ boot: String) {
         if let there, there != boot {
             self.logger.error(
-                "Another process bears this instance's name; FLOWHUB_INSTANCE must be its own", metadata: ["instance": "\(self.instance)"])
+                "Another process bears this instance's name; FLOWHUB_INSTANCE must be its own",
+                metadata: ["instance": "\(self.instance)"])
             return
         }
         let (isNew, wasAlive) = self.state.withLock { state in
@@ -128,7 +129,9 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         guard isNew || !wasAlive else { return }
         if isNew, wasAlive {
             // Thought dead meanwhile, or Redis came back empty. What is still under way under the old boot must not count.
-            self.state.withLock { $0.boot = RandomText.base36(12); $0.isAlive = false }
+            self.state.withLock {
+                $0.boot = RandomText.base36(12); $0.isAlive = false
+            }
             var leave = RedisScript.leave.call(keys: ["hub:alive:\(self.instance)"])
             leave.add(boot)
             self.link.send([leave])
@@ -247,7 +250,8 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         guard let fields = replies?.first?.elements else { return [] }
         var found: [(entry: ConnectionEntry, boot: String)] = []
         for index in stride(from: 0, to: fields.count - 1, by: 2) {
-            guard let one = Self.decode(fields[index], fields[index + 1], flow), one.entry.connection.instance != self.instance else {
+            guard let one = Self.decode(fields[index], fields[index + 1], flow), one.entry.connection.instance != self.instance
+            else {
                 continue
             }
             found.append(one)
@@ -316,7 +320,9 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         guard let counts = try? await self.link.run(commands, within: self.softMilliseconds) else { return }
         var sums: [FlowID: Int] = [:]
         for reply in counts {
-            for (flow, value) in zip(flows, reply.elements ?? []) { sums[flow, default: 0] += value.text.flatMap { Int($0) } ?? 0 }
+            for (flow, value) in zip(flows, reply.elements ?? []) {
+                sums[flow, default: 0] += value.text.flatMap { Int($0) } ?? 0
+            }
         }
         self.state.withLock { state in
             for flow in flows { state.others[flow] = sums[flow] ?? 0 }
@@ -338,7 +344,8 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
             var cursor = "0"
             repeat {
                 let scan = RESPCommand("HSCAN", "hub:flows:\(dead)", cursor, "COUNT", "\(Self.sweepBatch)")
-                guard let page = (try? await self.link.run([scan], within: self.softMilliseconds))?.first?.elements, page.count == 2,
+                guard let page = (try? await self.link.run([scan], within: self.softMilliseconds))?.first?.elements,
+                    page.count == 2,
                     let next = page[0].text, let fields = page[1].elements
                 else { return }
                 cursor = next

@@ -1,8 +1,16 @@
--- Keeps the latest transient event of a type.
+-- Keeps the latest transient event of a type; where there are too many types the one told longest ago goes.
 -- KEYS: flow:last:{flow}
--- ARGV: type, event, milliseconds to live, types kept at most
+-- ARGV: type, event (a mark of 32 bytes, then JSON), milliseconds to live, types kept at most
 if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then redis.call('DEL', KEYS[1]) end
-if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 and redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[4]) then return 0 end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+if redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) == 1 and redis.call('HLEN', KEYS[1]) > tonumber(ARGV[4]) then
+    local fields = redis.call('HGETALL', KEYS[1])
+    local oldest, at
+    for index = 1, #fields, 2 do
+        local isJSON, event = pcall(cjson.decode, string.sub(fields[index + 1], 33))
+        local moment = isJSON and type(event) == 'table' and tonumber(event.at) or 0
+        if fields[index] ~= ARGV[1] and (not at or moment < at) then oldest, at = fields[index], moment end
+    end
+    if oldest then redis.call('HDEL', KEYS[1], oldest) end
+end
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return 1

@@ -49,10 +49,12 @@ extension RedisScript {
     static let sweepInstance = RedisScript(PackageResources.sweep_instance_lua)
     static let lockTake = RedisScript(PackageResources.lock_take_lua)
     static let lockChange = RedisScript(PackageResources.lock_change_lua)
+    static let patternPut = RedisScript(PackageResources.pattern_put_lua)
+    static let patternRemove = RedisScript(PackageResources.pattern_remove_lua)
 
     static let all = [
         Self.putState, Self.putLast, Self.register, Self.heartbeat, Self.leave, Self.sweepInstance, Self.lockTake,
-        Self.lockChange,
+        Self.lockChange, Self.patternPut, Self.patternRemove,
     ]
 }
 

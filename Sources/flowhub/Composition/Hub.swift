@@ -38,9 +38,10 @@ struct Hub {
         transientLimits.flow = configuration.streams.transients
         let ownTransients = MemoryTransientStore(limits: transientLimits)
         let transients: any TransientStore =
-            redis?.transients(local: ownTransients, types: transientLimits.flow.types, seconds: transientLimits.seconds)
+            redis?.transients(local: ownTransients, limits: transientLimits.flow, seconds: transientLimits.seconds)
             ?? ownTransients
         let counters: any Counters = redis?.counters ?? ownCounters
+        let patterns: any PatternStore = redis?.patterns ?? MemoryPatternStore(limits: configuration.patterns, now: now)
 
         let (work, workFeed) = AsyncStream.makeStream(of: WatchTable.Work.self)
         let table = WatchTable(bus: bus, epoch: store.flows.epoch) { workFeed.yield($0) }
@@ -61,8 +62,10 @@ struct Hub {
         self.server = HubServer(
             instance: configuration.instance, version: FlowHub.version, http: configuration.http, streams: configuration.streams,
             dependencies: HubServer.Dependencies(
-                manager: manager, table: table, bus: bus, hubLoop: hubLoop, health: health, registry: redis?.registry ?? MemoryConnectionRegistry(),
-                revocations: store.flows, locks: redis?.locks(fencing: store.flows) ?? store.locks, counters: counters, verifier: verifier, cors: cors, now: now),
+                manager: manager, table: table, bus: bus, hubLoop: hubLoop, health: health,
+                registry: redis?.registry ?? MemoryConnectionRegistry(),
+                revocations: store.flows, locks: redis?.locks(fencing: store.flows) ?? store.locks, patterns: patterns,
+                counters: counters, verifier: verifier, cors: cors, now: now),
             logger: logger, onListening: onListening)
     }
 

@@ -1,4 +1,5 @@
 import FlowCore
+import FlowEmbedded
 import FlowHTTP
 import FlowPostgres
 import FlowRedis
@@ -31,6 +32,8 @@ struct HubConfiguration {
     var logFormat = "text"
     /// The most memory that states kept for reading may take.
     var cacheBytes = 67_108_864
+    /// Of the mapping patterns in memory.
+    var patterns = MemoryPatternStore.Limits()
 
     /// A value that cannot be used, and what to do about it.
     struct Invalid: Error, CustomStringConvertible {

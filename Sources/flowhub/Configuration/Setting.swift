@@ -37,6 +37,20 @@ struct Setting: Sendable {
         }
     }
 
+    /// A number with a point, from 0 to 1.
+    static func fraction(
+        _ key: String, _ path: any WritableKeyPath<HubConfiguration, Double> & Sendable, _ summary: String
+    ) -> Setting {
+        Setting(
+            key: key, summary: summary, standard: "\(HubConfiguration()[keyPath: path])", range: "0 to 1", isSecret: false
+        ) { configuration, text in
+            guard let value = Double(text), (0...1).contains(value) else {
+                throw HubConfiguration.Invalid(key: key, problem: "must be a number from 0 to 1, not \"\(text)\"")
+            }
+            configuration[keyPath: path] = value
+        }
+    }
+
     static func text(
         _ key: String, _ path: any WritableKeyPath<HubConfiguration, String> & Sendable, _ summary: String,
         standard: String? = nil

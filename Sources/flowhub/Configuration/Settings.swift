@@ -1,4 +1,5 @@
 import FlowCore
+import FlowEmbedded
 import FlowHTTP
 import FlowPostgres
 import FlowRedis
@@ -6,8 +7,8 @@ import FlowRedis
 extension Setting {
     /// Every key that the server reads, in the order of the documentation.
     static let all: [Setting] =
-        Self.listening + Self.storage + Self.postgres + Self.redis + Self.access + Self.streams + Self.requests + Self.retention
-        + Self.logging
+        Self.listening + Self.storage + Self.postgres + Self.redis + Self.access + Self.streams + Self.requests + Self.patterns
+        + Self.retention + Self.logging
 
     private static let listening: [Setting] = [
         .text("FLOWHUB_HOST", \.http.host, "Address to listen on. Without a key only a loopback address is accepted."),
@@ -159,6 +160,21 @@ extension Setting {
             "FLOWHUB_ANSWER_TIMEOUT_SECONDS", \.http.answerTimeoutSeconds, 1...3_600,
             "For a client to take some of an answer. Over it the connection is closed."),
         .number("FLOWHUB_IDLE_TIMEOUT_SECONDS", \.http.idleTimeoutSeconds, 1...3_600, "Between two requests of a connection."),
+    ]
+
+    private static let patterns: [Setting] = [
+        .fraction(
+            "FLOWHUB_PATTERN_CONFIDENCE", \.http.patternConfidence, "The least that a mapping pattern needs. Below it: 422."),
+        .number("FLOWHUB_PATTERN_SECONDS", \.http.patternSeconds, 1...31_536_000, "How long a mapping pattern is kept."),
+        .number(
+            "FLOWHUB_MAX_PATTERN_BYTES", \.http.maximumPatternBytes, 1_024...1_048_576, "Size of a mapping pattern. Over it: 413."
+        ),
+        .number(
+            "FLOWHUB_MAX_KEPT_PATTERNS", \.patterns.patterns, 1...10_000_000,
+            "Mapping patterns in memory; those that were not asked for lately go."),
+        .number(
+            "FLOWHUB_MAX_KEPT_PATTERN_BYTES", \.patterns.bytes, 2_097_152...68_719_476_736,
+            "Bytes of the mapping patterns in memory; those that were not asked for lately go."),
     ]
 
     private static let retention: [Setting] = [

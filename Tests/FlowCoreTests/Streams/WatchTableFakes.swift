@@ -68,6 +68,7 @@ final class TableFixture: Sendable {
                 case .open(let flow, _): "open \(flow)"
                 case .page(let flow, let after, _): "page \(flow) \(after)"
                 case .sweep: "sweep"
+                case .revocations: "revocations"
                 }
             requests.items.withLock { $0.append(text) }
         }

@@ -75,6 +75,8 @@ struct RevocationTests {
                 ("POST", "/v1/revocations", #"{"subject":"x"}"#, "admin"), ("DELETE", "/v1/connections/i.1", nil, "admin"),
                 ("POST", "/v1/locks/r", "{}", "locks"), ("PUT", "/v1/locks/r?lock_id=x", "{}", "locks"),
                 ("DELETE", "/v1/locks/r?lock_id=x", nil, "locks"),
+                ("PUT", "/v1/patterns/p", #"{"pattern":1,"confidence":1}"#, "patterns"),
+                ("GET", "/v1/patterns/p", nil, "patterns"), ("DELETE", "/v1/patterns/p", nil, "patterns"),
             ]
             let all = ["locks", "patterns", "imports", "admin"]
             for (method, target, body, scope) in calls {

@@ -20,7 +20,8 @@ struct IdentifierTests {
         ("GET", "/v1/flows/", "/events"), ("POST", "/v1/flows/", "/events"), ("GET", "/v1/events?flow=", ""),
         ("GET", "/v1/events?flow=good&flow=", ""), ("GET", "/v1/flows?after=", ""), ("POST", "/v1/locks/", ""),
         ("PUT", "/v1/locks/", "?lock_id=x"),
-        ("DELETE", "/v1/locks/", "?lock_id=x"), ("DELETE", "/v1/connections/", ""),
+        ("DELETE", "/v1/locks/", "?lock_id=x"), ("GET", "/v1/patterns/", ""), ("PUT", "/v1/patterns/", ""),
+        ("DELETE", "/v1/patterns/", ""), ("DELETE", "/v1/connections/", ""),
     ]
 
     @Test("an id that is none is refused by each route", arguments: routes.map { "\($0.method) \($0.before)ID\($0.after)" })
@@ -58,6 +59,8 @@ struct IdentifierTests {
                 try await watcher.connect()
                 #expect(try await watcher.next(event: "snapshot").flow == id)
                 #expect(try await hub.call("POST", "/v1/locks/\(id)").status == 201)
+                let pattern = try await hub.call("PUT", "/v1/patterns/\(id)", body: #"{"pattern":1,"confidence":1}"#)
+                #expect(pattern.status == 201)
             }
             #expect(
                 try await hub.call("GET", "/v1/flows/%61%3ab.c-d_E9/state").json.member("flow_id")?.stringValue == "a:b.c-d_E9")

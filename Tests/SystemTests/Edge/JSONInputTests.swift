@@ -56,7 +56,7 @@ struct JSONInputTests {
         let routes = [
             ("POST", "/v1/flows/json/events"), ("PUT", "/v1/flows/json/state"), ("PATCH", "/v1/flows/json/state"),
             ("POST", "/v1/revocations"),
-            ("POST", "/v1/locks/json"),
+            ("POST", "/v1/locks/json"), ("PUT", "/v1/patterns/json"),
         ]
         for (method, target) in routes {
             // A lock needs no body.

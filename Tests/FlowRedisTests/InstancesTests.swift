@@ -1,0 +1,203 @@
+import FlowCore
+import FlowTestKit
+import Testing
+
+@testable import FlowRedis
+
+/// Two instances and what is between them.
+@Suite(.serialized, .redis()) struct InstancesTests {
+    private static func two(
+        _ url: (String) -> String = { $0 },
+        _ body: (RedisServices, RedisServices, RecordingSink, RecordingSink) async throws -> Void
+    ) async throws {
+        try await SharedRedis.flush()
+        let address = try SharedRedis.server.url
+        try await withServices(address, instance: "a") { a in
+            try await withServices(address, instance: "b") { b in
+                let (sinkA, sinkB) = (RecordingSink(), RecordingSink())
+                a.bus.attach(sinkA)
+                b.bus.attach(sinkB)
+                try await body(a, b, sinkA, sinkB)
+            }
+        }
+    }
+
+    private static func versions(_ sink: RecordingSink) -> [Version] {
+        sink.all.messages.compactMap { if case .durable(let event, _) = $0.content { event.version } else { nil } }
+    }
+
+    @Test("what one publishes the other gets once, and itself at once and without the echo")
+    func delivery() async throws {
+        let flow = try #require(FlowID("f"))
+        try await Self.two { a, b, sinkA, sinkB in
+            for bus in [a.bus, b.bus] { bus.subscribe(to: flow) }
+            try await eventually("both to be subscribed") { sinkA.all.subscribed == [flow] && sinkB.all.subscribed == [flow] }
+            for version in 1...500 {
+                a.bus.publish([try durable(flow, Version(version))])
+                #expect(Self.versions(sinkA).count == version)
+            }
+            try await eventually("the other one to have them") { Self.versions(sinkB) == Array(1...500) }
+            b.bus.publish([try transient(flow, "1")])
+            try await eventually("the answer") { sinkA.all.messages.count == 501 }
+            #expect(sinkB.all.messages.count == 501)
+            #expect(b.health.refused.allSatisfy { $0.count == 0 })
+        }
+    }
+
+    @Test("messages that were taken are told to be, and those that were not are not")
+    func taken() async throws {
+        let flow = try #require(FlowID("f"))
+        try await RedisServer.running { server in
+            try await withServices(server.url) { services in
+                let counts = RecordingSink()
+                services.bus.publish([try durable(flow, 1), try durable(flow, 2)]) { counts.noticed(.revocations) }
+                try await eventually("them to be taken") { counts.all.notices.count == 1 }
+                try await server.kill()
+                try await eventually("the loss") { !services.bus.isDelivering }
+                services.bus.publish([try durable(flow, 3)]) { counts.noticed(.revocations) }
+                try await server.start()
+                try await eventually("it to be back") { services.bus.isDelivering }
+                services.bus.publish([try durable(flow, 4)]) { counts.noticed(.revocations) }
+                try await eventually("the next one to be taken") { counts.all.notices.count == 2 }
+            }
+        }
+    }
+
+    @Test("a server that comes back empty: everything is subscribed anew, and the sweep is asked for")
+    func emptied() async throws {
+        let flows = try (0..<1_200).map { try #require(FlowID("f\($0)")) }
+        try await RedisServer.running { server in
+            try await withServices(server.url, instance: "a") { a in
+                try await withServices(server.url, instance: "b") { b in
+                    let sink = RecordingSink()
+                    b.bus.attach(sink)
+                    for flow in flows { b.bus.subscribe(to: flow) }
+                    try await eventually("all to be subscribed") { sink.all.subscribed.count == flows.count }
+                    try await server.kill()
+                    try await eventually("both to know") { !a.bus.isDelivering && !b.bus.isDelivering }
+                    let restored = sink.all.restored
+                    try await server.start()
+                    try await eventually("both to be back") { a.bus.isDelivering && b.bus.isDelivering }
+                    #expect(sink.all.restored > restored)
+                    for flow in flows { a.bus.publish([try durable(flow, 1)]) }
+                    try await eventually("every flow's message") { Self.versions(sink).count == flows.count }
+                }
+            }
+        }
+    }
+
+    @Test("a connection that answers and delivers nothing is found out and replaced; the other instance does not notice")
+    func liar() async throws {
+        let flow = try #require(FlowID("f"))
+        let server = try SharedRedis.server
+        try await SharedRedis.flush()
+        try await RedisProxy.running(before: server) { proxy in
+            try await withServices(server.url, instance: "a") { a in
+                try await withServices(proxy.url, instance: "b") { b in
+                    let sink = RecordingSink()
+                    b.bus.attach(sink)
+                    b.bus.subscribe(to: flow)
+                    try await eventually("the subscription") { sink.all.subscribed == [flow] }
+                    try await proxy.switchTo(.swallowMessages)
+                    try await eventually("it to be found out", within: .seconds(5)) { b.health.replacedConnections > 0 }
+                    #expect(!b.bus.isDelivering)
+                    #expect(a.bus.isDelivering)
+                    try await proxy.switchTo(.pass)
+                    try await eventually("it to be healed") { b.bus.isDelivering }
+                    a.bus.publish([try durable(flow, 1)])
+                    try await eventually("the message") { Self.versions(sink) == [1] }
+                }
+            }
+        }
+    }
+
+    @Test("a flow that is left and watched again within a while stays subscribed; one that is left is given up")
+    func leaving() async throws {
+        let flow = try #require(FlowID("f"))
+        try await Self.two { a, _, sink, _ in
+            a.bus.subscribe(to: flow)
+            try await eventually("the subscription") { sink.all.subscribed == [flow] }
+            a.bus.unsubscribe(from: flow)
+            a.bus.subscribe(to: flow)
+            try await eventually("its confirmation") { sink.all.subscribed == [flow, flow] }
+            let server = try SharedRedis.server
+            #expect(try await server.command(["PUBSUB", "NUMSUB", "flow:updates:f"]).contains("1"))
+            a.bus.unsubscribe(from: flow)
+            try await eventually("it to be given up", within: .seconds(30)) {
+                try await server.command(["PUBSUB", "NUMSUB", "flow:updates:f"]).split(separator: "\n").last == "0"
+            }
+        }
+    }
+
+    @Test("states: an older one is refused, a forged one is a miss")
+    func states() async throws {
+        let flow = try #require(FlowID("f"))
+        func record(_ version: Version) throws -> FlowRecord {
+            let head = FlowHead(
+                flow: flow, account: "1", version: version, status: .active, resetVersion: 1,
+                updatedAt: Timestamp(milliseconds: 5))
+            return FlowRecord(
+                head: head, state: try JSONText(validating: Array(#"{"n":\#(version),"x":1.50}"#.utf8)),
+                fence: try JSONText(validating: Array(#"{"r":7}"#.utf8)))
+        }
+        try await Self.two { a, b, _, _ in
+            let server = try SharedRedis.server
+            #expect(await b.states.record(of: flow, atLeast: 0, epoch: epoch) == nil)
+            a.states.put(try record(5), epoch: epoch)
+            a.states.put(try record(4), epoch: epoch)
+            try await eventually("the state") { await b.states.record(of: flow, atLeast: 0, epoch: epoch) == (try record(5)) }
+            #expect(await b.states.record(of: flow, atLeast: 6, epoch: epoch) == nil)
+            #expect(await b.states.record(of: flow, atLeast: 5, epoch: Epoch(counter: 37, random: "a")) == nil)
+            a.states.put(try record(3), epoch: Epoch(counter: 37, random: "a"))
+            try await eventually("the newer epoch's") {
+                await b.states.record(of: flow, atLeast: 0, epoch: Epoch(counter: 37, random: "a"))?.version == 3
+            }
+            a.states.put(try record(9), epoch: epoch)
+            a.states.put(try record(10), epoch: Epoch(counter: 1_000, random: "0"))
+            try await eventually("the newest") { try await server.command(["GET", "flow:state:f"]).contains(#""n":10"#) }
+            try await server.command(["SET", "flow:state:f", #"{"status":"forged"}"#])
+            #expect(await b.states.record(of: flow, atLeast: 0, epoch: Epoch(counter: 1_000, random: "0")) == nil)
+            #expect((Int(try await server.command(["PTTL", "flow:meta:f"])) ?? 0) > 3_000_000)
+        }
+    }
+
+    @Test("a message of another hub on the same Redis is nobody's")
+    func otherHub() async throws {
+        let flow = try #require(FlowID("f"))
+        try await SharedRedis.flush()
+        let url = try SharedRedis.server.url
+        try await withServices(url, instance: "a", hub: "one") { a in
+            try await withServices(url, instance: "b", hub: "two") { b in
+                let sink = RecordingSink()
+                b.bus.attach(sink)
+                b.bus.subscribe(to: flow)
+                try await eventually("the subscription") { sink.all.subscribed == [flow] }
+                a.bus.publish([try durable(flow, 1)])
+                try await eventually("its refusal") { b.health.refused.contains { $0.reason == "forged" && $0.count == 1 } }
+                #expect(sink.all.messages.isEmpty)
+            }
+        }
+    }
+
+    @Test("notices reach the others and not their sender; a connection is ended where it is")
+    func control() async throws {
+        try await Self.two { a, b, sinkA, sinkB in
+            a.bus.tellOthers(.revocations)
+            try await eventually("the notice") { sinkB.all.notices == [.revocations] }
+            #expect(sinkA.all.notices.isEmpty)
+            let flow = try #require(FlowID("f"))
+            let entry = ConnectionEntry(
+                connection: ConnectionID(instance: "b", number: 4), flow: flow, account: "1", subject: "s", remote: "r",
+                registeredAt: Timestamp(milliseconds: 5))
+            let ended = RecordingSink()
+            b.registry.attach { connection in if connection.number == 4 { ended.noticed(.revocations) } }
+            await b.registry.register([entry])
+            try await eventually("it to be seen") { await a.registry.connections(of: flow) == [entry] }
+            #expect(await a.registry.disconnect(entry.connection, account: "2") == false)
+            #expect(ended.all.notices.isEmpty)
+            #expect(await a.registry.disconnect(entry.connection, account: "1"))
+            #expect(ended.all.notices.count == 1)
+            #expect(await a.registry.disconnect(ConnectionID(instance: "nobody", number: 4), account: nil) == false)
+        }
+    }
+}

@@ -1,0 +1,146 @@
+import FlowCore
+import FlowTestKit
+import NIOPosix
+import Synchronization
+import Testing
+
+@testable import FlowRedis
+
+/// One connection, and what may happen to it.
+@Suite(.serialized) struct LinkTests {
+    private static func withLink(
+        _ settings: RedisSettings, _ body: (RedisLink) async throws -> Void
+    ) async throws {
+        let link = try RedisLink(
+            settings, name: "test", isSubscriber: false, loop: MultiThreadedEventLoopGroup.singleton.next(), logger: logger,
+            events: .init())
+        link.start()
+        do {
+            try await body(link)
+            await link.stop()
+        } catch {
+            await link.stop()
+            throw error
+        }
+    }
+
+    private static func isReached(_ link: RedisLink) async -> Bool {
+        (try? await link.run([RESPCommand("PING")])) == [.status("PONG")]
+    }
+
+    @Test("commands of one turn are answered in their order, error replies too")
+    func pipeline() async throws {
+        try await RedisServer.running { server in
+            try await Self.withLink(try settings(server.url)) { link in
+                try await eventually("a connection") { await Self.isReached(link) }
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    for number in 0..<200 {
+                        group.addTask {
+                            let replies = try await link.run([
+                                RESPCommand("ECHO", "\(number)"), RESPCommand("NOSUCH"), RESPCommand("STRLEN", "none"),
+                            ])
+                            #expect(replies.count == 3)
+                            #expect(replies[0].text == "\(number)")
+                            #expect(replies[1].refusal?.hasPrefix("ERR unknown command") == true)
+                            #expect(replies[2] == .integer(0))
+                        }
+                    }
+                    try await group.waitForAll()
+                }
+            }
+        }
+    }
+
+    @Test("a server that stands still: what waits fails in time, and the connection is made anew")
+    func late() async throws {
+        try await RedisServer.running { server in
+            var settings = try settings(server.url)
+            settings.commandMilliseconds = 300
+            try await Self.withLink(settings) { link in
+                try await eventually("a connection") { await Self.isReached(link) }
+                server.pause()
+                let began = ContinuousClock.now
+                let error = await #expect(throws: RedisError.self) { try await link.run([RESPCommand("PING")]) }
+                #expect(error == .late)
+                #expect(ContinuousClock.now - began < .seconds(2))
+                server.resume()
+                try await eventually("the connection to be back") { await Self.isReached(link) }
+            }
+        }
+    }
+
+    @Test("a soft limit fails the caller and leaves the connection")
+    func soft() async throws {
+        try await RedisServer.running { server in
+            try await Self.withLink(try settings(server.url)) { link in
+                try await eventually("a connection") { await Self.isReached(link) }
+                server.pause()
+                let error = await #expect(throws: RedisError.self) { try await link.run([RESPCommand("PING")], within: 50) }
+                #expect(error == .late)
+                server.resume()
+                // On the same connection: it would be .away otherwise for a moment.
+                #expect(try await link.run([RESPCommand("PING")]) == [.status("PONG")])
+            }
+        }
+    }
+
+    @Test("a server that dies and comes back")
+    func killed() async throws {
+        try await RedisServer.running { server in
+            try await Self.withLink(try settings(server.url)) { link in
+                try await eventually("a connection") { await Self.isReached(link) }
+                try await server.kill()
+                try await eventually("the loss to be noticed") { await !Self.isReached(link) }
+                await #expect(throws: RedisError.away) { try await link.run([RESPCommand("PING")]) }
+                try await server.start()
+                try await eventually("the connection to be back") { await Self.isReached(link) }
+            }
+        }
+    }
+
+    @Test("as many commands wait as may")
+    func full() async throws {
+        try await RedisServer.running { server in
+            var settings = try settings(server.url)
+            settings.maximumPending = 10
+            try await Self.withLink(settings) { link in
+                try await eventually("a connection") { await Self.isReached(link) }
+                await #expect(throws: RedisError.full) {
+                    try await link.run([RESPCommand](repeating: RESPCommand("PING"), count: 11))
+                }
+                #expect(try await link.run([RESPCommand](repeating: RESPCommand("PING"), count: 10)).count == 10)
+            }
+        }
+    }
+
+    @Test("a password, right and wrong, and by TLS")
+    func credentials() async throws {
+        for isEncrypted in [false, true] {
+            try await RedisServer.running(password: "pass word/@", isEncrypted: isEncrypted) { server in
+                try await Self.withLink(try settings(server.url, root: server.root)) { link in
+                    try await eventually("a connection") { await Self.isReached(link) }
+                }
+                var wrong = try settings(server.url, root: server.root)
+                wrong.password = "other"
+                try await Self.withLink(wrong) { link in
+                    // It was reached, and refused the greeting, as soon as it has counted the failure.
+                    try await eventually("the refusal") {
+                        let stats = try await server.command(["INFO", "stats"])
+                        return !stats.contains("acl_access_denied_auth:0")
+                    }
+                    await #expect(throws: RedisError.away) { try await link.run([RESPCommand("PING")]) }
+                }
+                if isEncrypted {
+                    var strange = try settings(server.url)
+                    strange.connectMilliseconds = 500
+                    try await Self.withLink(strange) { link in
+                        try await eventually("a try") {
+                            try await server.command(["INFO", "stats"]).contains("total_connections")
+                        }
+                        await #expect(throws: RedisError.away) { try await link.run([RESPCommand("PING")]) }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+import FlowCore
+import Testing
+
+@testable import FlowRedis
+
+@Suite struct MessageCodecTests {
+    private let codec = MessageCodec(key: MessageKey(hubID: "hub"), origin: "i", maximumBytes: 1_000)
+    private let flow = FlowID("a").unsafelyUnwrapped
+
+    private func verdict(_ text: String, key: String = "hub") -> String {
+        let codec = MessageCodec(key: MessageKey(hubID: key), origin: "i", maximumBytes: 1_000)
+        return self.name(codec.decode(Array(text.utf8), from: self.flow, now: now()))
+    }
+
+    private func name(_ verdict: MessageCodec.Verdict) -> String {
+        switch verdict {
+        case .own: "own"
+        case .foreign: "foreign"
+        case .refused(let reason): reason.rawValue
+        }
+    }
+
+    @Test func whatIsWrittenIsReadBackToTheLastMember() throws {
+        let messages = try [
+            durable(self.flow, 7), durable(self.flow, 8, account: "quote \" slash \\ ü", payload: "{}"),
+            durable(self.flow, 9, payload: #"{"updates":{"b":1.50,"a":"\u0000"},"replace":true}"#),
+            transient(self.flow, #"{"data":["}",1e2]}"#), transient(self.flow, "null"), transient(self.flow, #""text""#),
+        ]
+        for message in messages {
+            guard
+                case .own(let received) = self.codec.decode(self.codec.encode(message, sequence: 1), from: self.flow, now: now())
+            else {
+                Issue.record("\(message)")
+                continue
+            }
+            #expect(received.origin == "i")
+            #expect("\(received.message)" == "\(message)")
+        }
+    }
+
+    @Test func whatTheSeedReadsIsThere() throws {
+        let json = try JSONText(validating: self.codec.encode(try durable(self.flow, 7), sequence: 3))
+        #expect(json.member("type")?.stringValue == "state_update")
+        #expect(json.member("flow_id")?.stringValue == "a")
+        #expect(json.member("updates")?.string == #"{"n":1}"#)
+        #expect(json.member("timestamp")?.stringValue == "2023-11-14T22:13:20.123Z")
+        #expect(json.member("version")?.intValue == 7)
+        #expect(json.member("seq")?.intValue == 3)
+    }
+
+    @Test func everyChangedByteMakesItForged() throws {
+        let bytes = self.codec.encode(try durable(self.flow, 7), sequence: 1)
+        for index in bytes.indices.dropFirst(8) {
+            var changed = bytes
+            changed[index] ^= 1
+            let verdict = self.name(self.codec.decode(changed, from: self.flow, now: now()))
+            // Between mark and body two bytes say nothing.
+            #expect(verdict == (index == 40 || index == 41 ? "own" : "forged"), "byte \(index): \(verdict)")
+        }
+        #expect(self.verdict(String(decoding: bytes, as: UTF8.self), key: "another hub") == "forged")
+        #expect(self.name(self.codec.decode(bytes, from: try #require(FlowID("b")), now: now())) == "other_flow")
+    }
+
+    @Test(arguments: [
+        (#"{"type": "state_update", "flow_id": "a", "updates": {"x": 1}, "timestamp": "t"}"#, "foreign"),
+        (#"{"type":"custom","flow_id":"a","data":1}"#, "foreign"),
+        (#"{"type":"state_update","flow_id":"b","updates":{}}"#, "other_flow"),
+        (#"{"type":"state_update","updates":{}}"#, "other_flow"),
+        (#"{"type":"state_update","flow_id":"a","updates":{},"version":3}"#, "forged"),
+        (#"{"type":"state_update","flow_id":"a","updates":{},"epoch":"1.a"}"#, "forged"),
+        (#"{"mac":"","type":"state_update","flow_id":"a","updates":{}}"#, "forged"),
+        (#"{ "mac":"","type":"state_update","flow_id":"a","updates":{}}"#, "forged"),
+        (#"{"type":"snapshot","flow_id":"a","data":{}}"#, "malformed"),
+        (#"{"type":"flow_deleted","flow_id":"a","data":{}}"#, "malformed"),
+        (#"{"type":"x y","flow_id":"a","data":{}}"#, "malformed"),
+        (#"{"type":"state_update","flow_id":"a"}"#, "malformed"),
+        ("[]", "malformed"), ("", "malformed"), ("hello", "malformed"), ("{", "malformed"),
+        (String(repeating: "[", count: 900), "malformed"),
+        (#"{"type":"custom","flow_id":"a","data":"\#(String(repeating: "x", count: 1_000))"}"#, "too_large"),
+    ])
+    func othersMessages(text: String, expected: String) { #expect(self.verdict(text) == expected) }
+}
+
+@Suite struct RedisSettingsTests {
+    @Test func addressesOfEveryForm() throws {
+        var expected = RedisSettings()
+        #expect(try RedisSettings(url: "redis://127.0.0.1:6379") == expected)
+        expected.host = "h"
+        #expect(try RedisSettings(url: "redis://h/") == expected)
+        expected.database = 3
+        expected.port = 7
+        #expect(try RedisSettings(url: "redis://h:7/3?x=y") == expected)
+        expected.user = "u"
+        expected.password = "p@:/"
+        #expect(try RedisSettings(url: "redis://u:p%40%3A%2F@h:7/3") == expected)
+        expected.usesTLS = true
+        expected.user = nil
+        expected.host = "::1"
+        #expect(try RedisSettings(url: "REDISS://:p%40%3A%2F@[::1]:7/3") == expected)
+        let upstash = try RedisSettings(upstash: "https://eu1-x.upstash.io", token: "T")
+        #expect(upstash.host == "eu1-x.upstash.io" && upstash.port == 6_379 && upstash.usesTLS)
+        #expect(upstash.user == "default" && upstash.password == "T")
+    }
+
+    @Test(arguments: ["", "h:6379", "http://h", "redis://h:x", "redis://h:0", "redis://h/x", "redis://u:%zz@h", "redis://[::1"])
+    func nonsenseSaysWhatIsWrongAndShowsNoPassword(url: String) {
+        let error = #expect(throws: RedisError.self) { try RedisSettings(url: url) }
+        #expect(error?.code == .url && error?.description.contains("redis[s]://") == true)
+    }
+}

@@ -1,0 +1,91 @@
+import FlowCore
+import FlowEmbedded
+import FlowTestKit
+import Foundation
+import Logging
+import Synchronization
+
+@testable import FlowRedis
+
+let logger: Logger = {
+    var logger = Logger(label: "test")
+    logger.logLevel = .critical
+    return logger
+}()
+
+let now: @Sendable () -> Timestamp = { Timestamp(milliseconds: Int64(Date().timeIntervalSince1970 * 1_000)) }
+
+let epoch = Epoch(counter: 36, random: "a")
+
+final class CountingSequence: FencingSequence {
+    private let last = Atomic<Int64>(0)
+
+    func nextFencingToken() async throws(StoreError) -> Int64 { self.last.add(1, ordering: .relaxed).newValue }
+}
+
+func settings(_ url: String, root: String? = nil) throws -> RedisSettings {
+    var settings = try RedisSettings(url: url)
+    settings.authorities = root
+    return settings
+}
+
+/// An instance's services, connected, for the time of the body.
+func withServices<Result>(
+    _ url: String, instance: String = "i", hub: String = "hub", root: String? = nil,
+    _ configure: (inout RedisServices.Configuration, inout RedisSettings) -> Void = { _, _ in },
+    _ body: (RedisServices) async throws -> Result
+) async throws -> Result {
+    var configuration = RedisServices.Configuration()
+    configuration.canaryMilliseconds = 100
+    configuration.blindMilliseconds = 500
+    var settings = try settings(url, root: root)
+    configure(&configuration, &settings)
+    let services = try RedisServices(
+        settings, instance: instance, hubID: hub, configuration: configuration, counters: MemoryCounters(now: now),
+        epoch: { epoch }, now: now, logger: logger, onDelivery: { _ in })
+    services.start()
+    do {
+        try await eventually("the canary to come back") { services.bus.isDelivering }
+        let result = try await body(services)
+        await services.close()
+        return result
+    } catch {
+        await services.close()
+        throw error
+    }
+}
+
+/// Keeps what a bus tells.
+final class RecordingSink: BusSink {
+    struct Heard {
+        var messages: [BusMessage] = []
+        var subscribed: [FlowID] = []
+        var restored = 0
+        var notices: [HubNotice] = []
+    }
+
+    private let heard = Mutex(Heard())
+
+    var all: Heard { self.heard.withLock { $0 } }
+    func received(_ messages: [BusMessage]) { self.heard.withLock { $0.messages += messages } }
+    func subscribed(to flow: FlowID) { self.heard.withLock { $0.subscribed.append(flow) } }
+    func deliveryChanged() { self.heard.withLock { $0.restored += 1 } }
+    func noticed(_ notice: HubNotice) { self.heard.withLock { $0.notices.append(notice) } }
+}
+
+func transient(_ flow: FlowID, _ data: String, type: String = "tick") throws -> BusMessage {
+    guard let type = EventType(type) else { throw RedisError.unexpected }
+    let event = TransientEvent(type: type, data: try JSONText(validating: Array(data.utf8)), createdAt: now())
+    return BusMessage(flow: flow, account: "1", epoch: epoch, content: .transient(event))
+}
+
+func durable(_ flow: FlowID, _ version: Version, account: String = "1", payload: String = #"{"updates":{"n":1}}"#) throws
+    -> BusMessage
+{
+    let at = Timestamp(milliseconds: 1_700_000_000_123)
+    let event = FlowEvent(
+        version: version, type: .stateUpdate, payload: try JSONText(validating: Array(payload.utf8)), createdAt: at)
+    let head = FlowHead(
+        flow: flow, account: account, version: version, status: .active, resetVersion: 0, updatedAt: at)
+    return BusMessage(flow: flow, account: account, epoch: epoch, content: .durable(event, head: head))
+}

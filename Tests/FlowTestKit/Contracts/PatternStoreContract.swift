@@ -1,0 +1,82 @@
+public import FlowCore
+import Testing
+
+/// What every ``PatternStore`` promises, with time as it passes.
+public enum PatternStoreContract {
+    /// An empty store.
+    public typealias Case = ContractCase<any PatternStore>
+
+    private static let long = 3_600
+
+    static func mapping(_ pattern: String, _ confidence: String = "0.9") throws -> MappingPattern {
+        try #require(MappingPattern(pattern: try json(pattern), confidence: try json(confidence)))
+    }
+
+    public static let cases: [Case] = [
+        Case("A pattern comes back as it was written, and the next one takes its place") { store in
+            #expect(try await store.pattern("k", account: "1") == nil)
+            for (pattern, confidence, isNew) in [
+                (#"{"b":"\u0000é","a":1.50,"a":[1e3,-0]}"#, "0.90", true), ("null", "1", false), ("[]", "8e-1", false),
+            ] {
+                let written = try Self.mapping(pattern, confidence)
+                #expect(try await store.put(written, key: "k", account: "1", seconds: Self.long) == isNew)
+                let read = try #require(try await store.pattern("k", account: "1"))
+                #expect(read == written)
+                #expect(read.pattern.string == pattern && read.confidence.string == confidence)
+            }
+        },
+        Case("Each key holds its own pattern, up to the longest and strangest") { store in
+            let keys = [String(repeating: "k", count: 128), "...", "a:b", "a", "a:", "-", "_.:-A9"]
+            for key in keys {
+                let written = try Self.mapping("\"\(key)\"")
+                #expect(try await store.put(written, key: key, account: "1", seconds: Self.long))
+            }
+            for key in keys { #expect(try await store.pattern(key, account: "1")?.pattern.stringValue == key) }
+            #expect(try await store.remove("a", account: "1"))
+            #expect(try await store.pattern("a", account: "1") == nil)
+            #expect(try await store.pattern("a:", account: "1") != nil)
+        },
+        Case("Another account neither sees a pattern nor changes it, until it was removed") { store in
+            let written = try Self.mapping("1")
+            #expect(try await store.put(written, key: "k", account: "1", seconds: Self.long))
+            #expect(try await store.pattern("k", account: "2") == nil)
+            await #expect(throws: PatternError.otherAccount) {
+                try await store.put(try Self.mapping("2"), key: "k", account: "2", seconds: Self.long)
+            }
+            #expect(try await store.remove("k", account: "2") == false)
+            #expect(try await store.pattern("k", account: "1") == written)
+            #expect(try await store.remove("k", account: "1"))
+            #expect(try await store.remove("k", account: "1") == false)
+            #expect(try await store.put(try Self.mapping("2"), key: "k", account: "2", seconds: Self.long))
+            #expect(try await store.pattern("k", account: "1") == nil)
+        },
+        Case("A pattern's time ends, and begins anew with each writing") { store in
+            let written = try Self.mapping("1")
+            #expect(try await store.put(written, key: "kept", account: "1", seconds: 1))
+            #expect(try await store.put(written, key: "kept", account: "1", seconds: Self.long) == false)
+            #expect(try await store.put(written, key: "shortened", account: "1", seconds: Self.long))
+            #expect(try await store.put(written, key: "shortened", account: "1", seconds: 1) == false)
+            // Whatever was to end a second after an earlier moment has ended when this one has.
+            try await eventually("the end of a pattern's time") { try await store.pattern("shortened", account: "1") == nil }
+            #expect(try await store.pattern("kept", account: "1") == written)
+            #expect(try await store.remove("shortened", account: "1") == false)
+            #expect(try await store.put(written, key: "shortened", account: "2", seconds: Self.long))
+        },
+        Case("Of many accounts that write at once one gets the key") { store in
+            let winners = await withTaskGroup(of: String?.self) { group in
+                for number in 0..<50 {
+                    group.addTask {
+                        let account = "\(number)"
+                        guard let pattern = try? Self.mapping(account) else { return nil }
+                        return (try? await store.put(pattern, key: "k", account: account, seconds: Self.long)) == true
+                            ? account : nil
+                    }
+                }
+                return await group.reduce(into: [String]()) { winners, winner in if let winner { winners.append(winner) } }
+            }
+            let winner = try #require(winners.first)
+            #expect(winners.count == 1)
+            #expect(try await store.pattern("k", account: winner) == Self.mapping(winner))
+        },
+    ]
+}
