@@ -40,6 +40,9 @@ public final class RedisServices: Sendable {
     private let key: MessageKey
     private let configuration: Configuration
     private let now: @Sendable () -> Timestamp
+    private let logger: Logger
+    /// Milliseconds that a start waits for Redis.
+    private let startMilliseconds: Int
     /// Milliseconds that whoever must have an answer waits for it.
     private let patience: Int
 
@@ -81,6 +84,8 @@ public final class RedisServices: Sendable {
         self.key = key
         self.configuration = configuration
         self.now = now
+        self.logger = logger
+        self.startMilliseconds = settings.connectMilliseconds
         self.health = health
         let control = ControlChannel(commands, instance: instance, key: key, patience: settings.commandMilliseconds)
         self.control = control
@@ -88,7 +93,7 @@ public final class RedisServices: Sendable {
         var registry = RedisConnectionRegistry.Configuration()
         registry.lifetime = Int64(configuration.registrySeconds) * 1_000
         self.registry = RedisConnectionRegistry(
-            commands, instance: instance, control: control, configuration: registry,
+            commands, instance: instance, hub: MessageKey.publicName(of: hubID), control: control, configuration: registry,
             softMilliseconds: settings.commandMilliseconds, logger: logger)
         self.patience = settings.commandMilliseconds
         self.patterns = RedisPatternStore(commands, patience: settings.commandMilliseconds)
@@ -108,8 +113,14 @@ public final class RedisServices: Sendable {
         RedisLockService(self.commands, fencing: fencing, softMilliseconds: self.patience)
     }
 
-    /// Begins to connect. Redis need not be there.
-    public func start() {
+    /// Begins to connect. Redis need not be there: it is used as soon as it is.
+    /// - Throws: if it is there, and a hub with another store lives on it. Found out later, Redis is left alone from then on.
+    public func start() async throws(RedisError) {
+        let (signs, told) = AsyncStream.makeStream(of: Bool?.self)
+        self.registry.onSign { [weak self] isOurs in
+            told.yield(isOurs)
+            if !isOurs { self?.standBack() }
+        }
         self.commands.loop.execute { [core, commands, subscriber, control, registry, counters] in
             core.value.onControl = { control.heard($0) }
             core.value.onCommandsReady = { registry.connected() }
@@ -118,6 +129,19 @@ public final class RedisServices: Sendable {
             core.value.start(commands: commands, subscriber: subscriber)
             commands.start()
             subscriber.start()
+        }
+        let limit = self.commands.loop.scheduleTask(in: .milliseconds(Int64(self.startMilliseconds))) { told.yield(nil) }
+        let isOurs = await signs.first { _ in true } ?? nil
+        limit.cancel()
+        if isOurs == false { throw .otherHub }
+    }
+
+    /// What belongs to another hub is not touched again.
+    private func standBack() {
+        self.logger.error("\(RedisError.otherHub)")
+        Task { [weak self] in
+            await self?.subscriber.stop()
+            await self?.commands.stop()
         }
     }
 

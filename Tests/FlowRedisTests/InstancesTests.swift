@@ -161,22 +161,28 @@ import Testing
         }
     }
 
-    @Test("a message of another hub on the same Redis is nobody's")
+    @Test("a hub with another store is refused while this one lives, and its messages are nobody's")
     func otherHub() async throws {
         let flow = try #require(FlowID("f"))
         try await SharedRedis.flush()
-        let url = try SharedRedis.server.url
-        try await withServices(url, instance: "a", hub: "one") { a in
-            try await withServices(url, instance: "b", hub: "two") { b in
-                let sink = RecordingSink()
-                b.bus.attach(sink)
-                b.bus.subscribe(to: flow)
-                try await eventually("the subscription") { sink.all.subscribed == [flow] }
-                a.bus.publish([try durable(flow, 1)])
-                try await eventually("its refusal") { b.health.refused.contains { $0.reason == "forged" && $0.count == 1 } }
-                #expect(sink.all.messages.isEmpty)
+        let server = try SharedRedis.server
+        try await withServices(server.url, instance: "a", hub: "one") { a in
+            let error = await #expect(throws: RedisError.self) {
+                try await withServices(server.url, instance: "b", hub: "two") { _ in }
             }
+            #expect(error == .otherHub)
+            let sink = RecordingSink()
+            a.bus.attach(sink)
+            a.bus.subscribe(to: flow)
+            try await eventually("the subscription") { sink.all.subscribed == [flow] }
+            let codec = MessageCodec(key: MessageKey(hubID: "two"), origin: "b", maximumBytes: 10_000)
+            let message = String(decoding: codec.encode(try durable(flow, 1), sequence: 1), as: UTF8.self)
+            try await server.command(["PUBLISH", "flow:updates:f", message])
+            try await eventually("its refusal") { a.health.refused.contains { $0.reason == "forged" && $0.count == 1 } }
+            #expect(sink.all.messages.isEmpty)
         }
+        try await server.command(["DEL", "hub:name"])
+        try await withServices(server.url, instance: "b", hub: "two") { _ in }
     }
 
     @Test("notices reach the others and not their sender; a connection is ended where it is")

@@ -43,8 +43,8 @@ func withServices<Result>(
     let services = try RedisServices(
         settings, instance: instance, hubID: hub, configuration: configuration, counters: MemoryCounters(now: now),
         epoch: { epoch }, now: now, logger: logger, onDelivery: { _ in })
-    services.start()
     do {
+        try await services.start()
         try await eventually("the canary to come back") { services.bus.isDelivering }
         let result = try await body(services)
         await services.close()

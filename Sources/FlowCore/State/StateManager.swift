@@ -20,6 +20,7 @@ public final class StateManager: Sendable {
     }
 
     private let loads = SingleFlight<LoadKey, FlowRecord?, StoreError>()
+    private let sharedLoads = SingleFlight<LoadKey, FlowRecord?, Never>()
     private let begun: Mutex<Epoch>
     private let epochChanged: @Sendable (Epoch) -> Void
 
@@ -104,10 +105,24 @@ public final class StateManager: Sendable {
     public func record(of flow: FlowID, atLeast version: Version = 0) async throws(StoreError) -> FlowRecord? {
         // While the store cannot be asked the version sweep does not look after memory: other instances may be ahead of it.
         if !self.health.isReadingAway, let cached = self.cachedRecord(of: flow, atLeast: version) { return cached }
+        if !self.health.isReadingAway, let shared = await self.sharedRecord(of: flow, atLeast: version) { return shared }
         let record = try await self.freshRecord(of: flow)
         if (record?.version ?? 0) >= version { return record }
         // That load was under way before the version was there.
         return try await self.freshRecord(of: flow)
+    }
+
+    /// The flow as another instance left it; from then on it is in memory, and the sweep looks after it.
+    private func sharedRecord(of flow: FlowID, atLeast version: Version) async -> FlowRecord? {
+        guard let shared = self.shared else { return nil }
+        let epoch = self.store.epoch
+        let record = await self.sharedLoads.value(for: LoadKey(flow: flow, epoch: epoch)) {
+            await shared.record(of: flow, atLeast: 0, epoch: epoch)
+        }
+        guard let found = record, found.version >= version else { return nil }
+        self.cache.put(found, epoch: epoch)
+        // What this instance has seen by now may be newer.
+        return self.cache.record(of: flow, atLeast: version)
     }
 
     /// The flow, if it is in memory.
@@ -129,7 +144,10 @@ public final class StateManager: Sendable {
         try await self.reading { () async throws(StoreError) in
             let epoch = self.store.epoch
             let record = try await self.store.load(flow)
-            if let record { self.cache.put(record, epoch: epoch) }
+            if let record {
+                self.cache.put(record, epoch: epoch)
+                self.shared?.put(record, epoch: epoch)
+            }
             return record
         }
     }

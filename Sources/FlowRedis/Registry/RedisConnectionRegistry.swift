@@ -43,10 +43,13 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         /// How many watch on other instances, of flows that somebody asked for lately.
         var others: [FlowID: Int] = [:]
         var asked: [FlowID: Int64] = [:]
-        var ticks = 0
+        var onSign: (@Sendable (Bool) -> Void)?
+        var wasSeen = false
     }
 
     private let instance: String
+    /// What may be shown of the hub's name.
+    private let hub: String
     private let link: RedisLink
     private let control: ControlChannel
     private let configuration: Configuration
@@ -56,11 +59,12 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
     private let timers = Mutex<[RepeatedTask]>([])
 
     init(
-        _ link: RedisLink, instance: String, control: ControlChannel, configuration: Configuration, softMilliseconds: Int,
-        logger: Logger
+        _ link: RedisLink, instance: String, hub: String, control: ControlChannel, configuration: Configuration,
+        softMilliseconds: Int, logger: Logger
     ) {
         self.link = link
         self.instance = instance
+        self.hub = hub
         self.control = control
         self.configuration = configuration
         self.softMilliseconds = softMilliseconds
@@ -103,15 +107,30 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
 
     private func beat() {
         let boot = self.state.withLock { $0.boot }
-        var call = RedisScript.heartbeat.call(keys: ["hub:alive:\(self.instance)", "hub:instances"])
+        var call = RedisScript.heartbeat.call(keys: ["hub:alive:\(self.instance)", "hub:instances", "hub:name"])
         call.add(boot)
         call.add(self.configuration.dead)
         call.add(self.instance)
         call.add(self.configuration.lifetime)
+        call.add(self.hub)
         self.link.send([call]) { [weak self] result in
-            guard let self, case .success(let replies) = result, let reply = replies.first, reply.refusal == nil else { return }
+            guard let self, case .success(let replies) = result, let reply = replies.first else { return }
+            if reply.refusal?.contains("OTHERHUB") == true { return self.firstSign(isOurs: false) }
+            guard reply.refusal == nil else { return }
+            self.firstSign(isOurs: true)
             self.heardOfLife(reply.text, boot)
         }
+    }
+
+    /// Told with the first answer, and again if Redis turns out to be another hub's.
+    func onSign(_ body: @escaping @Sendable (_ isOurs: Bool) -> Void) { self.state.withLock { $0.onSign = body } }
+
+    private func firstSign(isOurs: Bool) {
+        let tell = self.state.withLock { state in
+            defer { if isOurs { state.wasSeen = true } }
+            return isOurs && state.wasSeen ? nil : state.onSign
+        }
+        tell?(isOurs)
     }
 
     /// - Parameter there: the boot that Redis had.

@@ -1,7 +1,7 @@
 /// What went wrong with Redis. Its text holds no key, no value and no credential.
 public struct RedisError: Error, Hashable, Sendable, CustomStringConvertible {
     public struct Code: Hashable, Sendable {
-        enum Value { case connection, credentials, timeout, busy, refused, malformed, url }
+        enum Value { case connection, credentials, timeout, busy, refused, malformed, url, taken }
         let value: Value
 
         /// Not reached, or lost with the command under way: whether it was carried out is not known.
@@ -16,6 +16,8 @@ public struct RedisError: Error, Hashable, Sendable, CustomStringConvertible {
         public static let refused = Code(value: .refused)
         /// What came is not Redis's protocol, or not the answer to what was asked.
         public static let malformed = Code(value: .malformed)
+        /// It belongs to somebody else.
+        public static let taken = Code(value: .taken)
         /// REDIS_URL makes no sense.
         public static let url = Code(value: .url)
     }
@@ -33,6 +35,11 @@ public struct RedisError: Error, Hashable, Sendable, CustomStringConvertible {
     static let late = RedisError(.timeout, "Redis did not answer in time.")
     static let full = RedisError(.busy, "Too many commands wait for Redis.")
     static let unexpected = RedisError(.malformed, "Redis gave an answer that does not fit the question.")
+
+    static let otherHub = RedisError(
+        .taken,
+        "A hub with another store lives on this Redis. Give each hub a Redis of its own, or a database of its own: REDIS_URL=redis://host/1."
+    )
 
     /// Of an error reply only the code is told: the rest may quote what was sent.
     init(reply: String) {

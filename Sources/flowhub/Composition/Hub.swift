@@ -30,6 +30,15 @@ struct Hub {
         }
         // Until the first canary has come back.
         if redis != nil { health.busChanged(isDelivering: false) }
+        if let redis {
+            do {
+                try await redis.start()
+            } catch {
+                await redis.close()
+                await store.close()
+                throw error
+            }
+        }
         let bus: any EventBus = redis?.bus ?? InProcessBus()
         var cacheLimits = MemoryStateCache.Limits()
         cacheLimits.bytes = configuration.cacheBytes
@@ -58,7 +67,6 @@ struct Hub {
 
         self.store = store
         self.redis = redis
-        redis?.start()
         self.server = HubServer(
             instance: configuration.instance, version: FlowHub.version, http: configuration.http, streams: configuration.streams,
             dependencies: HubServer.Dependencies(
