@@ -62,7 +62,8 @@ struct LockCommand: AsyncParsableCommand {
         let files = ChildProgram.openFiles()
         throw try await self.hub.withClient { client in
             try await LockedRun(
-                locks: LockClient(client: client, resource: self.resource, ttl: self.ttl), command: self.program,
+                locks: LockClient(client: client, resource: self.resource, ttl: self.ttl),
+                command: ProcessText.arguments(self.program),
                 wait: .seconds(self.wait), grace: .seconds(self.grace), files: files
             ).run()
         }

@@ -43,6 +43,37 @@ struct LockCommandTests {
         #expect(shell.output == "through\n137\n")
     }
 
+    @Test("a program has the terminal, and signals reach it there, too")
+    func terminal() async throws {
+        let hub = try SharedHub.hub
+        let program = "read line; echo \"got $line\"; kill -TERM $PPID; while :; do sleep 0.02; done"
+        let command = "'\(try HubBinary.path())' lock terminal -- sh -c 'trap \"echo interrupted; exit 9\" TERM; \(program)'"
+        let file = hub.folder.path + "/terminal.sh"
+        #expect(FileManager.default.createFile(atPath: file, contents: Data(command.utf8)))
+        // script(1) runs it in a terminal of its own.
+        let shell = try ChildProcess(
+            "/bin/sh", ["-c", "echo typed | script -qec 'sh \(file)' /dev/null"], environment: ["FLOWHUB_URL": hub.url],
+            folder: hub.folder.path)
+        let exit = try? await shell.waitForExit()
+        await shell.destroy()
+        #expect(exit == .code(9))
+        #expect(shell.output.contains("got typed"), "\(shell.output)")
+        #expect(shell.output.split(separator: "interrupted", omittingEmptySubsequences: false).count == 2, "\(shell.output)")
+    }
+
+    @Test("arguments and variables reach the program as they are, also where they are not UTF-8")
+    func bytes() async throws {
+        let hub = try SharedHub.hub
+        let script = """
+            export ODD="$(printf 'a\\377b=c')"
+            '\(try HubBinary.path())' lock bytes -- sh -c 'printf "%s|%s|%s|%s" "$ODD" "$@" | od -An -tx1' sh "$(printf 'x\\376')" '' '-- y'
+            """
+        let shell = try ChildProcess("/bin/sh", ["-c", script], environment: ["FLOWHUB_URL": hub.url], folder: hub.folder.path)
+        #expect(try await shell.waitForExit() == .code(0))
+        let expected = "61 ff 62 3d 63 7c 78 fe 7c 7c 2d 2d 20 79"
+        #expect(shell.output.split(whereSeparator: \.isWhitespace).joined(separator: " ") == expected)
+    }
+
     @Test("a held lock is refused at once")
     func held() async throws {
         let hub = try SharedHub.hub

@@ -23,7 +23,7 @@ final class ChildProgram: Sendable {
 
     /// - Parameter files: what the program inherits, if it is open; see ``openFiles()``.
     /// - Throws: ``CommandFailure`` as shells have it: `notFound`, `notExecutable`.
-    init(_ command: [String], environment: [String: String], files: Set<Int32>) throws(CommandFailure) {
+    init(_ command: [ProcessText], environment: [ProcessText], files: Set<Int32>) throws(CommandFailure) {
         // Not everything that was opened meanwhile says so itself.
         for file in Self.openFiles().subtracting(files) { _ = fcntl(file, F_SETFD, FD_CLOEXEC) }
         self.sharesTerminal = Self.hasTerminal()
@@ -107,7 +107,7 @@ final class ChildProgram: Sendable {
     }
 
     private static func spawn(
-        _ command: [String], _ environment: [String: String], inOwnGroup: Bool
+        _ command: [ProcessText], _ environment: [ProcessText], inOwnGroup: Bool
     ) throws(CommandFailure) -> pid_t {
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
@@ -123,13 +123,14 @@ final class ChildProgram: Sendable {
         if inOwnGroup { flags |= POSIX_SPAWN_SETPGROUP }
         posix_spawnattr_setflags(&attributes, Int16(flags))
 
-        var arguments = command.map { strdup($0) } + [nil]
-        var variables = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
+        var arguments = command.map { $0.copy() } + [nil]
+        var variables = environment.map { $0.copy() } + [nil]
         defer { for text in arguments + variables { free(text) } }
         var id = pid_t()
-        let problem = posix_spawnp(&id, command[0], nil, &attributes, &arguments, &variables)
+        guard let program = arguments[0] else { throw CommandFailure(.usage, "There is no program.") }
+        let problem = posix_spawnp(&id, program, nil, &attributes, &arguments, &variables)
         guard problem == 0 else {
-            let reason = "\(Terminal.harmless(command[0])) cannot be run: \(String(cString: strerror(problem)))."
+            let reason = "\(Terminal.harmless(command[0].description)) cannot be run: \(String(cString: strerror(problem)))."
             throw CommandFailure(problem == ENOENT ? .notFound : .notExecutable, reason)
         }
         return id

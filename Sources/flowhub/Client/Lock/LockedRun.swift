@@ -5,7 +5,7 @@ import Foundation
 struct LockedRun {
     let locks: LockClient
     /// The program and its arguments.
-    let command: [String]
+    let command: [ProcessText]
     /// For the lock, if somebody else holds it.
     let wait: Duration
     /// For the program to end by itself when the lock is lost.
@@ -60,12 +60,11 @@ struct LockedRun {
         return held
     }
 
-    private func environment(_ held: LockClient.Held) -> [String: String] {
-        var environment = ProcessInfo.processInfo.environment
-        environment["FLOWHUB_LOCK_RESOURCE"] = self.locks.resource
-        environment["FLOWHUB_LOCK_ID"] = held.id
-        environment["FLOWHUB_FENCING_TOKEN"] = "\(held.fencingToken)"
-        return environment
+    private func environment(_ held: LockClient.Held) -> [ProcessText] {
+        ProcessText.environment(adding: [
+            "FLOWHUB_LOCK_RESOURCE": self.locks.resource, "FLOWHUB_LOCK_ID": held.id,
+            "FLOWHUB_FENCING_TOKEN": "\(held.fencingToken)",
+        ])
     }
 
     /// Keeps the lock until the program has ended, or ends the program when the lock cannot be kept.
