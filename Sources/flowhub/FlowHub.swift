@@ -18,7 +18,8 @@ struct FlowHub: AsyncParsableCommand {
         version: Self.version,
         subcommands: [
             ServeCommand.self, WatchCommand.self, PublishCommand.self, StateCommand.self, FlowsCommand.self,
-            HistoryCommand.self, ConnectionsCommand.self, DisconnectCommand.self, TokenCommand.self, MigrateCommand.self,
+            HistoryCommand.self, ConnectionsCommand.self, DisconnectCommand.self, LockCommand.self, TokenCommand.self,
+            MigrateCommand.self,
             EpochCommand.self, DoctorCommand.self, SettingsCommand.self, BenchCommand.self,
         ])
 

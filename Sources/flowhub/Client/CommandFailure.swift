@@ -11,6 +11,12 @@ enum FailureKind: Int32, Sendable {
     case unreachable = 3
     /// `If-Match`, `--create-only` or a fencing token did not hold (412, 409).
     case conditionFailed = 4
+    /// A lock ran out or was taken away while a command ran under it.
+    case lockLost = 5
+    /// A program cannot be run.
+    case notExecutable = 126
+    /// A program is not there.
+    case notFound = 127
 }
 
 /// An error that was thought of: the message says what to do.
@@ -31,6 +37,16 @@ struct CommandFailure: Error, CustomStringConvertible, Hashable {
         """
 }
 
+/// Another program has run in this one's place, and ended with this code.
+struct ProgramEnded: Error {
+    let exitCode: Int32
+
+    init(exitCode: Int32) { self.exitCode = exitCode }
+
+    /// It was ended by a signal: as shells say it.
+    init(signal: Int32) { self.exitCode = 128 + signal }
+}
+
 /// Parses, runs and ends the process with the documented exit codes, where ArgumentParser's own `main()` would say 64 for wrong
 /// usage and 1 for every error.
 enum CommandRunner {
@@ -46,6 +62,8 @@ enum CommandRunner {
         } catch let failure as CommandFailure {
             Terminal.say("flowhub: \(failure.message)")
             exit(failure.kind.rawValue)
+        } catch let ended as ProgramEnded {
+            exit(ended.exitCode)
         } catch is OutputClosed {
             // Nobody reads any more (`flowhub watch … | head`), which is the reader's right.
             exit(0)

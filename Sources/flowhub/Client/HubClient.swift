@@ -25,6 +25,10 @@ struct HubClient {
         var contentType = "application/json"
         /// Whether doing it twice is like doing it once: then a lost answer is asked for again.
         var isRepeatable = true
+        /// How often it is tried in all.
+        var attempts = HubClient.attempts
+        /// For one attempt.
+        var timeout = HubClient.timeout
     }
 
     struct Response {
@@ -33,7 +37,7 @@ struct HubClient {
         var body: [UInt8]
     }
 
-    /// How often a request is tried in all.
+    /// How often a request is tried in all, if it does not say so itself.
     static let attempts = 4
 
     /// For the head of an answer.
@@ -72,7 +76,7 @@ struct HubClient {
     /// - Throws: ``CommandFailure`` for everything else, after all attempts.
     func send(_ request: Request) async throws -> Response {
         var pause = 250
-        for attempt in 1..<Self.attempts {
+        for attempt in 1..<request.attempts {
             switch try await self.once(request) {
             case .answered(let response): return response
             case .refused(let failure): throw failure
@@ -136,7 +140,8 @@ struct HubClient {
             failure, what: "the hub answered \(response.status)", afterSeconds: seconds.map { min(max($0, 0), 3600) })
     }
 
-    private func exchange(_ request: Request) async throws -> Response {
+    /// One attempt. An answer of any status is no error.
+    func exchange(_ request: Request) async throws -> Response {
         var prepared = self.prepared(request.method, request.target)
         prepared.headers.add(name: "Accept", value: "application/json, application/problem+json")
         for header in request.headers { prepared.headers.add(name: header.name, value: header.value) }
@@ -144,7 +149,7 @@ struct HubClient {
             prepared.headers.add(name: "Content-Type", value: request.contentType)
             prepared.body = .bytes(ByteBuffer(bytes: request.body))
         }
-        let response = try await self.http.execute(prepared, timeout: Self.timeout)
+        let response = try await self.http.execute(prepared, timeout: request.timeout)
         let body = try await response.body.collect(upTo: Self.maximumBodyBytes)
         return Response(status: Int(response.status.code), headers: response.headers, body: Array(body.readableBytesView))
     }
@@ -157,8 +162,11 @@ struct HubClient {
         return request
     }
 
-    private static func wasNeverSent(_ error: any Error) -> Bool {
+    /// Whether the hub cannot have seen the request.
+    static func wasNeverSent(_ error: any Error) -> Bool {
+        // Only connecting is refused; a connection that was there is reset.
         error is NIOConnectionError || (error as? HTTPClientError) == .connectTimeout
+            || (error as? IOError)?.errnoCode == ECONNREFUSED
     }
 
     /// Why no connection came about, in few words.

@@ -2,24 +2,21 @@ import ArgumentParser
 import FlowCore
 import Foundation
 
-/// What every command that talks to a hub takes.
-struct HubOptions: ParsableArguments {
+/// Where the hub is, and with which token.
+struct HubAddress: ParsableArguments {
     @Option(help: ArgumentHelp("The hub's address. (environment: FLOWHUB_URL; default: http://127.0.0.1:8080)", valueName: "url"))
     var url: String?
 
     @Option(help: ArgumentHelp("The token to send. (environment: FLOWHUB_TOKEN, which other users cannot see)", valueName: "jwt"))
     var token: String?
 
-    @Flag(help: "Print JSON for programs.")
-    var json = false
-
     func hub() throws(CommandFailure) -> HubURL {
-        try HubURL(self.url ?? Self.environment("FLOWHUB_URL") ?? "http://127.0.0.1:8080")
+        try HubURL(self.url ?? HubOptions.environment("FLOWHUB_URL") ?? "http://127.0.0.1:8080")
     }
 
     /// The value of `Authorization`.
     func authorization() throws(CommandFailure) -> String? {
-        guard let token = self.token ?? Self.environment("FLOWHUB_TOKEN") else { return nil }
+        guard let token = self.token ?? HubOptions.environment("FLOWHUB_TOKEN") else { return nil }
         guard !token.isEmpty, token.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
             throw CommandFailure(.usage, "The token has blanks or other characters that no token has. Was it cut or quoted?")
         }
@@ -28,14 +25,32 @@ struct HubOptions: ParsableArguments {
 
     /// Runs with a client that is closed afterwards.
     func withClient<Result>(_ body: (HubClient) async throws -> Result) async throws -> Result {
-        let interrupt = CommandRunner.exitOnInterrupt()
-        defer { interrupt.end() }
         let hub = try self.hub()
         let authorization = try self.authorization()
         if authorization != nil, !hub.isSecure, !hub.isLoopback {
             Terminal.say("warning: the token goes to \(Terminal.harmless(hub.host)) unencrypted; use https:// if you can.")
         }
         return try await HubClient.withClient(hub: hub, authorization: authorization, body)
+    }
+
+}
+
+/// What most commands that talk to a hub take.
+struct HubOptions: ParsableArguments {
+    @OptionGroup var address: HubAddress
+
+    @Flag(help: "Print JSON for programs.")
+    var json = false
+
+    func hub() throws(CommandFailure) -> HubURL { try self.address.hub() }
+
+    func authorization() throws(CommandFailure) -> String? { try self.address.authorization() }
+
+    /// Runs with a client that is closed afterwards. Ctrl-C ends the process meanwhile.
+    func withClient<Result>(_ body: (HubClient) async throws -> Result) async throws -> Result {
+        let interrupt = CommandRunner.exitOnInterrupt()
+        defer { interrupt.end() }
+        return try await self.address.withClient(body)
     }
 
     /// A variable that is set to something.

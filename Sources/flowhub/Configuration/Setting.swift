@@ -13,9 +13,10 @@ struct Setting: Sendable {
     let isSecret: Bool
     let apply: @Sendable (inout HubConfiguration, String) throws -> Void
 
-    /// Read by the client commands and not by the server.
+    /// Read or set by the client commands and not read by the server.
     static let forCommands: Set<String> = [
-        "FLOWHUB_URL", "FLOWHUB_TOKEN", "FLOWHUB_TEST_FULL", "FLOWHUB_FAULTS", "FLOWHUB_FAILPOINT",
+        "FLOWHUB_LOCK_RESOURCE", "FLOWHUB_LOCK_ID", "FLOWHUB_FENCING_TOKEN", "FLOWHUB_URL", "FLOWHUB_TOKEN", "FLOWHUB_TEST_FULL",
+        "FLOWHUB_FAULTS", "FLOWHUB_FAILPOINT",
     ]
 
     // MARK: Kinds

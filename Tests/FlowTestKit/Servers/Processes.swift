@@ -14,6 +14,14 @@ public enum Processes {
     /// Neither gone nor waiting to be buried.
     public static func isAlive(_ id: Int32) -> Bool { Self.stat(id).map { $0.state != "Z" } ?? false }
 
+    /// Whether this process ignores a signal, as its children then do.
+    public static func isIgnored(_ signal: Int32) -> Bool {
+        let data = FileManager.default.contents(atPath: "/proc/self/status") ?? Data()
+        let line = String(decoding: data, as: UTF8.self).split(separator: "\n").first { $0.hasPrefix("SigIgn:") }
+        let mask = line.flatMap { UInt64($0.split(separator: "\t").last ?? "", radix: 16) } ?? 0
+        return mask >> UInt64(signal - 1) & 1 == 1
+    }
+
     /// proc(5): the name in parentheses may hold anything, so count from behind it.
     private static func stat(_ id: Int32) -> (state: Substring, parent: Int32)? {
         guard let data = FileManager.default.contents(atPath: "/proc/\(id)/stat") else { return nil }
