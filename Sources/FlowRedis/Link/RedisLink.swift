@@ -14,6 +14,8 @@ final class RedisLink: Sendable {
         /// The server lets the hub in. Commands from within go out first.
         var ready: @Sendable () -> Void = {}
         var lost: @Sendable () -> Void = {}
+        /// A try came to nothing.
+        var failed: @Sendable (RedisError) -> Void = { _ in }
         /// Something that was not asked for: messages of a connection that has subscribed.
         var pushed: @Sendable (RESPValue) -> Void = { _ in }
     }
@@ -272,7 +274,7 @@ final class LinkCore {
             self.logger.warning("\(error)", metadata: ["link": "\(self.name)"])
         }
         self.fail(error.code == .timeout ? error : .lost)
-        if wasReady { self.events.lost() }
+        if wasReady { self.events.lost() } else if action != .nothing { self.events.failed(error) }
         self.perform(action)
     }
 

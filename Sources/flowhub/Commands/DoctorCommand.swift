@@ -2,6 +2,7 @@ import ArgumentParser
 import FlowCore
 import FlowHTTP
 import FlowPostgres
+import FlowRedis
 import Foundation
 import Logging
 
@@ -35,6 +36,7 @@ struct DoctorCommand: AsyncParsableCommand {
         } else {
             findings.append(Self.folder(configuration.dataDirectory))
         }
+        if let settings = configuration.redis { findings += await RedisExamination(settings, now: SystemClock.now).run() }
         if self.json { try Self.printJSON(findings) } else { try Self.printText(findings) }
         if findings.contains(where: { $0.level == .failure }) { throw ExitCode(FailureKind.refused.rawValue) }
     }
