@@ -221,10 +221,9 @@ final class BusCore {
         guard let flow = FlowID(String(decoding: channel[Self.prefixBytes.count...], as: UTF8.self)) else { return }
         self.health.took()
         switch self.codec.decode(payload, from: flow, now: self.now()) {
-        case .own(let received):
-            // Its own echo: delivered when it was published.
-            if received.origin == self.codec.origin { return }
-            self.take(received.message)
+        case .own(let message): self.take(message)
+        // Delivered when it was published.
+        case .echo: break
         case .foreign(let event):
             self.health.tookForeign()
             guard self.configuration.deliversForeign else { return }

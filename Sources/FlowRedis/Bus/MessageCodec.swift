@@ -1,4 +1,5 @@
 import FlowCore
+import Synchronization
 
 /// An event as it goes over the channel `flow:updates:{flow}`: the seed service's `{"type","flow_id","updates" or
 /// "data","timestamp"}` with the hub's own members before it.
@@ -6,13 +7,10 @@ import FlowCore
 /// The members of the hub's own messages come in one order, and the mark first, so that reading one is a comparison of bytes
 /// and not a parse of JSON. What bears no mark is somebody else's and is parsed.
 struct MessageCodec: Sendable {
-    struct Received: Sendable {
-        var message: BusMessage
-        var origin: String
-    }
-
     enum Verdict: Sendable {
-        case own(Received)
+        case own(BusMessage)
+        /// What this instance published itself.
+        case echo
         /// Of a service that knows the seed's format only.
         case foreign(TransientEvent)
         case refused(Refusal)
@@ -31,6 +29,13 @@ struct MessageCodec: Sendable {
     let key: MessageKey
     let origin: String
     let maximumBytes: Int
+    private let memory = EpochMemory()
+
+    init(key: MessageKey, origin: String, maximumBytes: Int) {
+        self.key = key
+        self.origin = origin
+        self.maximumBytes = maximumBytes
+    }
 
     // MARK: Writing
 
@@ -93,38 +98,39 @@ struct MessageCodec: Sendable {
             let body = UnsafeRawBufferPointer(rebasing: raw[(markEnd + 2)...])
             guard self.key.isMarked(body, with: mark) else { return .refused(.forged) }
             var reader = MemberReader(body)
-            guard let received = Self.own(&reader, flow) else { return .refused(.malformed) }
-            guard received.message.flow == flow else { return .refused(.otherFlow) }
-            return .own(received)
+            return self.own(&reader, flow)
         }
     }
 
-    private static func own(_ reader: inout MemberReader, _ flow: FlowID) -> Received? {
-        guard let origin = reader.text("\"origin\":"), reader.number(",\"seq\":") != nil,
-            let epoch = reader.text(",\"epoch\":").flatMap({ Epoch($0) }), let account = reader.text(",\"account\":")
-        else { return nil }
+    private func own(_ reader: inout MemberReader, _ flow: FlowID) -> Verdict {
+        guard let origin = reader.bytes("\"origin\":"), reader.number(",\"seq\":") != nil,
+            let epoch = reader.bytes(",\"epoch\":").flatMap({ self.memory.epoch($0) }),
+            let account = reader.text(",\"account\":")
+        else { return .refused(.malformed) }
+        if origin.elementsEqual(self.origin.utf8) { return .echo }
         var head: FlowHead?
         if let version = reader.number(",\"version\":") {
             guard let status = reader.text(",\"status\":"), let reset = reader.number(",\"reset\":"),
                 let updated = reader.number(",\"updated\":")
-            else { return nil }
+            else { return .refused(.malformed) }
             head = FlowHead(
                 flow: flow, account: account, version: version, status: FlowStatus(stored: status), resetVersion: reset,
                 updatedAt: Timestamp(milliseconds: updated))
         }
         guard let at = reader.number(",\"at\":"), let type = reader.text(",\"type\":").flatMap({ EventType($0) }),
-            let stated = reader.text(",\"flow_id\":").flatMap({ FlowID($0) }), reader.text(",\"timestamp\":") != nil
-        else { return nil }
+            let stated = reader.bytes(",\"flow_id\":"), reader.bytes(",\"timestamp\":") != nil
+        else { return .refused(.malformed) }
+        guard stated.elementsEqual(flow.rawValue.utf8) else { return .refused(.otherFlow) }
         let moment = Timestamp(milliseconds: at)
         let content: BusMessage.Content
         if let head {
             let event = FlowEvent(version: head.version, type: type, payload: reader.rest(), createdAt: moment)
             content = .durable(event, head: head)
         } else {
-            guard let data = reader.data() else { return nil }
+            guard let data = reader.data() else { return .refused(.malformed) }
             content = .transient(TransientEvent(type: type, data: data, createdAt: moment))
         }
-        return Received(message: BusMessage(flow: stated, account: account, epoch: epoch, content: content), origin: origin)
+        return .own(BusMessage(flow: flow, account: account, epoch: epoch, content: content))
     }
 
     /// A message of the seed's format. Whoever says more, a version or an epoch, claims to be the hub.
@@ -137,6 +143,20 @@ struct MessageCodec: Sendable {
         else { return .refused(.malformed) }
         guard json.member("flow_id")?.stringValue == flow.rawValue else { return .refused(.otherFlow) }
         return .foreign(TransientEvent(type: type, data: data, createdAt: now, isForeign: true))
+    }
+}
+
+/// The epoch that was read last: it is the same for a long time.
+private final class EpochMemory: Sendable {
+    private let last = Mutex<(bytes: [UInt8], epoch: Epoch)?>(nil)
+
+    func epoch(_ bytes: Slice<UnsafeRawBufferPointer>) -> Epoch? {
+        self.last.withLock { last in
+            if let last, bytes.elementsEqual(last.bytes) { return last.epoch }
+            guard let epoch = Epoch(String(decoding: bytes, as: UTF8.self)) else { return nil }
+            last = (Array(bytes), epoch)
+            return epoch
+        }
     }
 }
 
@@ -173,7 +193,21 @@ private struct MemberReader {
         return isNegative ? -value : value
     }
 
+    /// A string that needs no escapes, as it stands between its quotes.
+    mutating func bytes(_ name: StaticString) -> Slice<UnsafeRawBufferPointer>? {
+        guard let (range, isEscaped) = self.string(name), !isEscaped else { return nil }
+        return self.bytes[range]
+    }
+
     mutating func text(_ name: StaticString) -> String? {
+        guard let (range, isEscaped) = self.string(name) else { return nil }
+        if isEscaped {
+            return (try? JSONText(validating: Array(self.bytes[(range.lowerBound - 1)...range.upperBound])))?.stringValue
+        }
+        return String(decoding: self.bytes[range], as: UTF8.self)
+    }
+
+    private mutating func string(_ name: StaticString) -> (Range<Int>, isEscaped: Bool)? {
         let start = self.place
         guard self.skip(name), self.place < self.bytes.count, self.bytes[self.place] == UInt8(ascii: "\"") else {
             self.place = start
@@ -191,8 +225,7 @@ private struct MemberReader {
         }
         guard end < self.bytes.count else { return nil }
         self.place = end + 1
-        if isEscaped { return (try? JSONText(validating: Array(self.bytes[(first - 1)...end])))?.stringValue }
-        return String(decoding: self.bytes[first..<end], as: UTF8.self)
+        return (first..<end, isEscaped)
     }
 
     /// What is left, as an object of its own.

@@ -8,11 +8,12 @@ struct MessageKey: Sendable {
     /// Hexadecimal digits of a mark.
     static let markLength = 32
 
-    private let key: SymmetricKey
+    /// With the key in it already: what is left to do for a message is the message.
+    private let prepared: HMAC<SHA256>
 
     /// - Parameter hubID: random, and written nowhere but in the store.
     init(hubID: String) {
-        self.key = SymmetricKey(data: SHA256.hash(data: Array("flowhub bus \(hubID)".utf8)))
+        self.prepared = HMAC<SHA256>(key: SymmetricKey(data: SHA256.hash(data: Array("flowhub bus \(hubID)".utf8))))
     }
 
     /// What may be shown of the hub: alike for all of its instances, and no way back to its id.
@@ -25,7 +26,7 @@ struct MessageKey: Sendable {
     /// Takes the same time wherever a wrong mark differs.
     func isMarked(_ bytes: UnsafeRawBufferPointer, with mark: UnsafeRawBufferPointer) -> Bool {
         guard mark.count == Self.markLength else { return false }
-        var hash = HMAC<SHA256>(key: self.key)
+        var hash = self.prepared
         hash.update(data: bytes)
         var difference: UInt8 = 0
         var place = 0
@@ -37,7 +38,11 @@ struct MessageKey: Sendable {
         return difference == 0
     }
 
-    private func code(_ bytes: [UInt8]) -> HMAC<SHA256>.MAC { HMAC<SHA256>.authenticationCode(for: bytes, using: self.key) }
+    private func code(_ bytes: [UInt8]) -> HMAC<SHA256>.MAC {
+        var hash = self.prepared
+        hash.update(data: bytes)
+        return hash.finalize()
+    }
 
     private static func hex(_ bytes: some Sequence<UInt8>) -> String {
         String(decoding: bytes.flatMap { [Self.digit($0 >> 4), Self.digit($0 & 15)] }, as: UTF8.self)
