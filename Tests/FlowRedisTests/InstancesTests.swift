@@ -111,6 +111,27 @@ import Testing
         }
     }
 
+    @Test("an instance that does not keep up leaves what comes at the server, and takes it later")
+    func backlog() async throws {
+        let flow = try #require(FlowID("f"))
+        try await Self.two { a, b, _, _ in
+            let sink = RecordingSink()
+            sink.set(backlog: 1_000_000)
+            b.bus.attach(sink)
+            b.bus.subscribe(to: flow)
+            try await eventually("the subscription") { sink.all.subscribed == [flow] }
+            let text = "\"" + String(repeating: "x", count: 10_000) + "\""
+            for _ in 0..<3_000 { a.bus.publish([try transient(flow, text)]) }
+            let server = try SharedRedis.server
+            try await eventually("the server to queue") {
+                let clients = try await server.command(["CLIENT", "LIST", "TYPE", "pubsub"]).split(separator: "\n")
+                return clients.contains { $0.contains("name=flowhub:b:subscriber") && !$0.contains(" omem=0 ") }
+            }
+            sink.set(backlog: 0)
+            try await eventually("all of them") { sink.all.messages.count == 3_000 }
+        }
+    }
+
     @Test("a flow that is left and watched again within a while stays subscribed; one that is left is given up")
     func leaving() async throws {
         let flow = try #require(FlowID("f"))

@@ -62,10 +62,13 @@ final class RecordingSink: BusSink {
         var subscribed: [FlowID] = []
         var restored = 0
         var notices: [HubNotice] = []
+        var backlog = 0
     }
 
     private let heard = Mutex(Heard())
 
+    var backlog: Int { self.heard.withLock { $0.backlog } }
+    func set(backlog: Int) { self.heard.withLock { $0.backlog = backlog } }
     var all: Heard { self.heard.withLock { $0 } }
     func received(_ messages: [BusMessage]) { self.heard.withLock { $0.messages += messages } }
     func subscribed(to flow: FlowID) { self.heard.withLock { $0.subscribed.append(flow) } }

@@ -47,9 +47,12 @@ public protocol BusSink: Sendable {
     func deliveryChanged()
     /// Another instance says that there is something to look at.
     func noticed(_ notice: HubNotice)
+    /// Messages that were received and are not worked on yet. A bus that can, reads no more while there are many.
+    var backlog: Int { get }
 }
 
 extension BusSink {
+    public var backlog: Int { 0 }
     public func noticed(_ notice: HubNotice) {}
 }
 

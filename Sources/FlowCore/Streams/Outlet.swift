@@ -2,6 +2,8 @@
 /// Deliveries of one flow arrive in the order in which they are made.
 public protocol Outlet: Sendable {
     func deliver(_ delivery: Delivery)
+    /// Deliveries that it has not got round to.
+    var backlog: Int { get }
 }
 
 public enum Delivery: Sendable {
@@ -19,4 +21,8 @@ public enum Delivery: Sendable {
     case status(DeliveryStatus)
     /// Tokens were revoked: look through the streams.
     case revoked(RevocationList)
+}
+
+extension Outlet {
+    public var backlog: Int { 0 }
 }

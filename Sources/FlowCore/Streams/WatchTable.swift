@@ -190,6 +190,8 @@ public final class WatchTable: BusSink {
     /// What was missed meanwhile the store knows.
     public func deliveryChanged() { self.requestWork(.sweep) }
 
+    public var backlog: Int { self.outlets.withLock { $0 }.reduce(0) { max($0, $1.backlog) } }
+
     public func noticed(_ notice: HubNotice) {
         switch notice {
         case .revocations: self.requestWork(.revocations)

@@ -27,6 +27,8 @@ final class ShardMailbox: Outlet {
         if isFirst { self.loop.execute { self.drain() } }
     }
 
+    var backlog: Int { self.state.withLock { $0.deliveries.count } }
+
     private func drain() {
         let (deliveries, shard) = self.state.withLock { state in
             defer { state.deliveries = [] }

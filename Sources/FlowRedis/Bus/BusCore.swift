@@ -13,6 +13,9 @@ final class BusCore {
 
     /// Channels in one SUBSCRIBE.
     private static let batch = 512
+    /// Messages that an event loop may be behind before no more are read.
+    private static let maximumBacklog = 10_000
+    private static let pauseLength = TimeAmount.milliseconds(2)
     private static let prefix = "flow:updates:"
     private static let prefixBytes = Array(BusCore.prefix.utf8)
 
@@ -42,6 +45,7 @@ final class BusCore {
     private var ownUnconfirmed: Set<String> = []
     private var toSubscribe: [FlowID] = []
     private var inbox: [BusMessage] = []
+    private var isPaused = false
     private var timer: RepeatedTask?
 
     init(
@@ -118,6 +122,7 @@ final class BusCore {
 
     /// The subscribers' connection is there: everything anew.
     func connected() {
+        self.isPaused = false
         self.toSubscribe = []
         self.ownUnconfirmed = Set(self.ownChannels)
         var own = RESPCommand("SUBSCRIBE")
@@ -162,7 +167,9 @@ final class BusCore {
         self.ask("UNSUBSCRIBE", self.book.giveUp(at: self.uptime))
         switch self.canary.look(at: self.uptime) {
         case .fine: break
+        // Also where what comes is left unread for a while: then it is not the connection that is to blame.
         case .blind: self.setDelivering(false)
+        case .replace where self.isPaused: self.setDelivering(false)
         case .replace:
             self.setDelivering(false)
             self.health.replacedConnection()
@@ -243,6 +250,24 @@ final class BusCore {
             let messages = self.inbox
             self.inbox = []
             self.sink?.received(messages)
+            if !self.isPaused, let backlog = self.sink?.backlog, backlog > Self.maximumBacklog { self.pause() }
+        }
+    }
+
+    /// The event loops do not keep up: what comes waits at the server, which has a limit of its own.
+    private func pause() {
+        self.isPaused = true
+        self.links?.subscriber.setReading(false)
+        self.loop.assumeIsolated().scheduleTask(in: Self.pauseLength) { self.lookAtBacklog() }
+    }
+
+    private func lookAtBacklog() {
+        guard self.isPaused else { return }
+        if let backlog = self.sink?.backlog, backlog > Self.maximumBacklog / 2 {
+            self.loop.assumeIsolated().scheduleTask(in: Self.pauseLength) { self.lookAtBacklog() }
+        } else {
+            self.isPaused = false
+            self.links?.subscriber.setReading(true)
         }
     }
 }

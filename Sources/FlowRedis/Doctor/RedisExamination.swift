@@ -25,7 +25,8 @@ public struct RedisExamination: Sendable {
         do throws(RedisError) {
             link = try RedisLink(
                 self.settings, name: "flowhub:doctor", isSubscriber: false,
-                loop: MultiThreadedEventLoopGroup.singleton.next(), logger: Logger(label: "doctor") { _ in SwiftLogNoOpLogHandler() },
+                loop: MultiThreadedEventLoopGroup.singleton.next(),
+                logger: Logger(label: "doctor") { _ in SwiftLogNoOpLogHandler() },
                 events: .init(ready: { told.yield(nil) }, failed: { told.yield($0) }))
         } catch {
             return [Finding(.failure, "redis.connection", "\(error)")]
@@ -62,7 +63,8 @@ public struct RedisExamination: Sendable {
             Finding(
                 .ok, "redis.connection",
                 "\(self.settings.usesTLS ? "reached by TLS" : "reached"), an answer in \(took.formatted)",
-                advice: self.settings.usesTLS || self.isLoopback ? "" : "Anybody on the way can read along: use rediss:// if others may.")
+                advice: self.settings.usesTLS || self.isLoopback
+                    ? "" : "Anybody on the way can read along: use rediss:// if others may.")
         ]
         findings.append(Self.version(replies[0].text ?? ""))
         findings.append(Self.eviction(replies[1].text ?? ""))
@@ -78,7 +80,8 @@ public struct RedisExamination: Sendable {
     }
 
     private static func version(_ info: String) -> Finding {
-        guard let version = Self.value("redis_version", in: info), let major = version.split(separator: ".").first.flatMap({ Int($0) })
+        guard let version = Self.value("redis_version", in: info),
+            let major = version.split(separator: ".").first.flatMap({ Int($0) })
         else { return Finding(.warning, "redis.version", "the server does not tell its version") }
         return major >= Self.oldestServer
             ? Finding(.ok, "redis.version", "Redis \(version)")

@@ -80,6 +80,9 @@ final class RedisLink: Sendable {
     /// Closes the connection as if it had been lost.
     func replace() { self.onLoop { $0.drop(.late) } }
 
+    /// Reads on, or leaves what comes in the sockets: then it is the server that queues, and cuts who does not read.
+    func setReading(_ isReading: Bool) { self.onLoop { $0.setReading(isReading) } }
+
     private func onLoop(_ body: @escaping @Sendable (LinkCore) -> Void) {
         if self.loop.inEventLoop {
             body(self.core.value)
@@ -285,6 +288,10 @@ final class LinkCore {
         self.generation += 1
         channel.close(promise: nil)
         self.lost(error)
+    }
+
+    func setReading(_ isReading: Bool) {
+        self.channel?.setOption(.autoRead, value: isReading).assumeIsolated().whenComplete { _ in }
     }
 
     // MARK: Commands
