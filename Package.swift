@@ -84,7 +84,7 @@ let package = Package(
                 .embedInCode("Scripts/register.lua"), .embedInCode("Scripts/heartbeat.lua"), .embedInCode("Scripts/leave.lua"),
                 .embedInCode("Scripts/sweep_instance.lua"), .embedInCode("Scripts/lock_take.lua"),
                 .embedInCode("Scripts/lock_change.lua"), .embedInCode("Scripts/pattern_put.lua"),
-                .embedInCode("Scripts/pattern_remove.lua"),
+                .embedInCode("Scripts/pattern_remove.lua"), .embedInCode("Scripts/lease.lua"),
             ]
         ),
         .target(

@@ -11,8 +11,8 @@ public final class RedisServices: Sendable {
         public var canaryMilliseconds: Int64 = 1_000
         /// `FLOWHUB_CANARY_BLIND_MS`
         public var blindMilliseconds: Int64 = 3_000
-        /// `FLOWHUB_SEED_UPDATES`: whether messages of the seed's format are delivered live.
-        public var deliversForeign = true
+        /// `FLOWHUB_SEED_UPDATES`
+        public var foreign = ForeignPolicy.deliver
         /// `FLOWHUB_MAX_BUS_MESSAGE_BYTES`
         public var maximumMessageBytes = 4_194_304
         /// `REDIS_DEFAULT_TTL`: seconds that a state lives.
@@ -64,7 +64,7 @@ public final class RedisServices: Sendable {
         var bus = BusCore.Configuration()
         bus.canaryMilliseconds = configuration.canaryMilliseconds
         bus.blindMilliseconds = configuration.blindMilliseconds
-        bus.deliversForeign = configuration.deliversForeign
+        bus.foreign = configuration.foreign
         let made = BusCore(
             instance: instance, codec: codec, configuration: bus, health: health, loop: loop, now: now, logger: logger)
         made.onDelivery = onDelivery
@@ -100,6 +100,16 @@ public final class RedisServices: Sendable {
         self.counters = RedisCounters(commands, local: counters, now: now)
         self.states = RedisStateCache(
             commands, key: key, seconds: configuration.stateSeconds, softMilliseconds: configuration.softMilliseconds)
+    }
+
+    /// Where updates of other services go, if they are to be applied. Called once.
+    public func applyForeign(to updates: ForeignUpdates) {
+        let key = self.key
+        self.commands.loop.execute { [core] in
+            core.value.onForeignUpdate = { flow, changes, message in
+                updates.take(changes, of: flow, digest: String(decoding: key.mark(message), as: UTF8.self))
+            }
+        }
     }
 
     /// - Parameter local: what answers while Redis is away.

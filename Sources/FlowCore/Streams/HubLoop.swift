@@ -24,6 +24,7 @@ public final class HubLoop: Sendable {
     private let cache: any StateCache
     private let revocations: any RevocationStore
     private let relay: OutboxRelay?
+    private let foreign: ForeignUpdates?
     private let health: HubHealth
     private let configuration: Configuration
     private let now: @Sendable () -> Timestamp
@@ -35,7 +36,7 @@ public final class HubLoop: Sendable {
 
     public init(
         manager: StateManager, table: WatchTable, cache: any StateCache, revocations: any RevocationStore,
-        relay: OutboxRelay? = nil,
+        relay: OutboxRelay? = nil, foreign: ForeignUpdates? = nil,
         health: HubHealth, work: AsyncStream<WatchTable.Work>, configuration: Configuration,
         now: @escaping @Sendable () -> Timestamp, logger: Logger
     ) {
@@ -44,6 +45,7 @@ public final class HubLoop: Sendable {
         self.cache = cache
         self.revocations = revocations
         self.relay = relay
+        self.foreign = foreign
         self.health = health
         self.work = work
         self.configuration = configuration
@@ -58,6 +60,7 @@ public final class HubLoop: Sendable {
             group.addTask { await self.probeWrites() }
             group.addTask { await self.keepHouse() }
             if let relay = self.relay { group.addTask { await relay.run() } }
+            if let foreign = self.foreign { group.addTask { await foreign.run(self.manager) } }
             for await item in self.work {
                 if case .sweep = item, self.sweepIsDue.exchange(true, ordering: .relaxed) { continue }
                 group.addTask { await self.perform(item) }

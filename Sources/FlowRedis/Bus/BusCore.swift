@@ -8,8 +8,12 @@ final class BusCore {
         var canaryMilliseconds: Int64 = 1_000
         var blindMilliseconds: Int64 = 3_000
         /// What becomes of messages of the seed's format.
-        var deliversForeign = true
+        var foreign = ForeignPolicy.deliver
     }
+
+    /// What applies updates of the seed's format; where it is set, one instance at a time hears all of them.
+    var onForeignUpdate: ((_ flow: FlowID, _ updates: JSONText, _ message: [UInt8]) -> Void)?
+    private var holdsLease = false
 
     /// Channels in one SUBSCRIBE.
     private static let batch = 512
@@ -124,6 +128,7 @@ final class BusCore {
     func connected() {
         self.isPaused = false
         self.toSubscribe = []
+        if self.holdsLease { self.links?.subscriber.send([RESPCommand("PSUBSCRIBE", Self.prefix + "*")]) }
         self.ownUnconfirmed = Set(self.ownChannels)
         var own = RESPCommand("SUBSCRIBE")
         for channel in self.ownChannels { own.add(channel) }
@@ -146,7 +151,42 @@ final class BusCore {
     }
 
     /// The commands' connection is lost: nothing that is published here reaches anybody.
-    func commandsLost() { self.setDelivering(false) }
+    func commandsLost() {
+        self.setDelivering(false)
+        // Nobody can say whose the lease will be. Twice is once: an update's digest is its key.
+    }
+
+    // MARK: Updates of other services
+
+    private static let leaseMilliseconds = 10_000
+
+    /// Sees to it that one instance hears everything that is published.
+    private func keepLease() {
+        guard self.configuration.foreign == .apply else { return }
+        var call = RedisScript.lease.call(keys: ["hub:apply"])
+        call.add(self.instance)
+        call.add(Self.leaseMilliseconds)
+        let core = NIOLoopBound(self, eventLoop: self.loop)
+        self.links?.commands.send([call]) { result in
+            guard case .success(let replies) = result, let holds = replies.first?.integer else { return }
+            core.value.holdLease(holds == 1)
+        }
+    }
+
+    private func holdLease(_ holds: Bool) {
+        guard holds != self.holdsLease else { return }
+        self.holdsLease = holds
+        self.links?.subscriber.send([RESPCommand(holds ? "PSUBSCRIBE" : "PUNSUBSCRIBE", Self.prefix + "*")])
+    }
+
+    private func heardByPattern(_ channel: [UInt8], _ payload: [UInt8]) {
+        guard channel.starts(with: Self.prefixBytes),
+            let flow = FlowID(String(decoding: channel[Self.prefixBytes.count...], as: UTF8.self)),
+            case .foreign(let event) = self.codec.decode(payload, from: flow, now: self.now()), event.type == .stateUpdate
+        else { return }
+        self.health.tookForeign()
+        self.onForeignUpdate?(flow, event.data, channel + payload)
+    }
 
     private func confirmed(_ channel: String) {
         if channel.hasPrefix(Self.prefix) {
@@ -177,6 +217,7 @@ final class BusCore {
             self.links?.subscriber.replace()
         }
         if self.canary.hasBegun { self.sendCanary() }
+        self.keepLease()
     }
 
     private func sendCanary() {
@@ -208,6 +249,9 @@ final class BusCore {
     // MARK: What comes
 
     func pushed(_ value: RESPValue) {
+        if let elements = value.elements, elements.count == 4, let channel = elements[2].bytes, let payload = elements[3].bytes {
+            return self.heardByPattern(channel, payload)
+        }
         guard let elements = value.elements, elements.count == 3, let kind = elements[0].bytes, let channel = elements[1].bytes
         else { return }
         if kind.count == 7, let payload = elements[2].bytes {
@@ -232,8 +276,12 @@ final class BusCore {
         // Delivered when it was published.
         case .echo: break
         case .foreign(let event):
-            self.health.tookForeign()
-            guard self.configuration.deliversForeign else { return }
+            switch self.configuration.foreign {
+            case .ignore: return
+            // Comes back as a durable event of the hub.
+            case .apply where event.type == .stateUpdate: return
+            case .apply, .deliver: self.health.tookForeign()
+            }
             self.take(BusMessage(flow: flow, account: "", epoch: self.epoch(), content: .foreign(event)))
         case .refused(let reason): self.health.refuse(reason)
         }
@@ -270,4 +318,13 @@ final class BusCore {
             self.links?.subscriber.setReading(true)
         }
     }
+}
+
+/// What becomes of messages that services beside the hub publish in the seed's format.
+public enum ForeignPolicy: String, Hashable, Sendable, CaseIterable {
+    /// They go live, marked as foreign.
+    case deliver
+    /// Updates become changes of the flows' states; the rest goes live.
+    case apply
+    case ignore
 }

@@ -61,8 +61,14 @@ struct Hub {
             health: health
         ) { table.reset(to: $0) }
         let relay = store.outbox.map { OutboxRelay(outbox: $0, manager: manager, bus: bus, logger: logger) }
+        // Without keys there is one account, and a flow that is not there yet is its; with them nobody knows whose it would be.
+        let foreign: ForeignUpdates? =
+            configuration.redisServices.foreign == .apply && redis != nil
+            ? ForeignUpdates(
+                newcomersAccount: configuration.access.isOpen ? Principal.open.account : nil, now: now, logger: logger) : nil
+        if let foreign { redis?.applyForeign(to: foreign) }
         let hubLoop = HubLoop(
-            manager: manager, table: table, cache: cache, revocations: store.flows, relay: relay, health: health, work: work,
+            manager: manager, table: table, cache: cache, revocations: store.flows, relay: relay, foreign: foreign, health: health, work: work,
             configuration: configuration.loop, now: now, logger: logger)
 
         self.store = store

@@ -61,7 +61,7 @@ struct HubConfiguration {
         if !self.isRedisEnabled { self.redis = nil }
         // Redis tells of every change, and the sweep looks after it; it goes by the second only while Redis is away.
         if self.redis != nil { self.loop.sweepSeconds = HubLoop.Configuration().sweepSeconds }
-        self.redisServices.deliversForeign = self.seedUpdates == "deliver"
+        self.redisServices.foreign = ForeignPolicy(rawValue: self.seedUpdates) ?? .deliver
         let known = Set(Setting.all.map(\.key)).union(Setting.forCommands)
         for key in environment.keys.sorted() where key.hasPrefix("FLOWHUB_") && !known.contains(key) {
             throw Invalid(key: key, problem: "is no setting of FlowHub. `flowhub settings` lists them all.")

@@ -86,8 +86,8 @@ extension Setting {
             "FLOWHUB_REGISTRY_SECONDS", \.redisServices.registrySeconds, 30...604_800,
             "Seconds that what is written of connections lives in Redis; it is renewed three times as often."),
         .choice(
-            "FLOWHUB_SEED_UPDATES", \.seedUpdates, ["deliver", "ignore"],
-            "What becomes of messages without a version that other services publish on a flow's channel: delivered live, or dropped."
+            "FLOWHUB_SEED_UPDATES", \.seedUpdates, ForeignPolicy.allCases.map(\.rawValue),
+            "What becomes of messages without a version that other services publish on a flow's channel: delivered live, applied as changes, or dropped."
         ),
     ]
 
