@@ -39,7 +39,7 @@ public final class RedisServices: Sendable {
     private let control: ControlChannel
     private let key: MessageKey
     private let configuration: Configuration
-    private let now: @Sendable () -> Timestamp
+    private let epoch: @Sendable () -> Epoch
     private let logger: Logger
     /// Milliseconds that a start waits for Redis.
     private let startMilliseconds: Int
@@ -60,7 +60,9 @@ public final class RedisServices: Sendable {
         let loop = group.next()
         let key = MessageKey(hubID: hubID)
         let health = BusHealth()
-        let codec = MessageCodec(key: key, origin: instance, maximumBytes: configuration.maximumMessageBytes)
+        // Of this process: another one may bear its name while it drains.
+        let codec = MessageCodec(
+            key: key, origin: "\(instance).\(RandomText.base36(8))", maximumBytes: configuration.maximumMessageBytes)
         var bus = BusCore.Configuration()
         bus.canaryMilliseconds = configuration.canaryMilliseconds
         bus.blindMilliseconds = configuration.blindMilliseconds
@@ -72,7 +74,9 @@ public final class RedisServices: Sendable {
         let core = NIOLoopBoundBox.makeBoxSendingValue(made, eventLoop: loop)
         let commands = try RedisLink(
             settings, name: "flowhub:\(instance)", isSubscriber: false, loop: loop, logger: logger,
-            events: .init(ready: { core.value.commandsReady() }, lost: { core.value.commandsLost() }))
+            events: .init(
+                ready: { core.value.commandsReady() }, lost: { core.value.commandsLost() },
+                scriptMissing: { core.value.commandsReady() }))
         let subscriber = try RedisLink(
             settings, name: "flowhub:\(instance):subscriber", isSubscriber: true, loop: loop, logger: logger,
             events: .init(
@@ -83,7 +87,7 @@ public final class RedisServices: Sendable {
         self.subscriber = subscriber
         self.key = key
         self.configuration = configuration
-        self.now = now
+        self.epoch = epoch
         self.logger = logger
         self.startMilliseconds = settings.connectMilliseconds
         self.health = health
@@ -116,7 +120,7 @@ public final class RedisServices: Sendable {
     public func transients(local: any TransientStore, limits: TransientLimits, seconds: Int64) -> RedisTransientStore {
         RedisTransientStore(
             self.commands, local: local, key: self.key, limits: limits, seconds: seconds,
-            softMilliseconds: self.configuration.softMilliseconds, now: self.now)
+            softMilliseconds: self.configuration.softMilliseconds, epoch: self.epoch)
     }
 
     public func locks(fencing: any FencingSequence) -> RedisLockService {

@@ -1,6 +1,7 @@
 import FlowCore
 import FlowEmbedded
 import FlowTestKit
+import Synchronization
 import Testing
 
 @testable import FlowRedis
@@ -31,8 +32,27 @@ import Testing
 
     @Test(arguments: TransientStoreContract.cases)
     func transients(_ promise: TransientStoreContract.Case) async throws {
-        try await Self.services { services in
-            try await promise.run(services.transients(local: MemoryTransientStore(), limits: .init(), seconds: 3_600))
+        try await SharedRedis.flush()
+        let epochs = Mutex(epoch)
+        try await withServices(try SharedRedis.server.url, epoch: { epochs.withLock { $0 } }) { services in
+            let store = services.transients(local: MemoryTransientStore(), limits: .init(), seconds: 3_600)
+            try await promise.run(
+                UnderNewEpoch(store: store) { epochs.withLock { $0 = Epoch(counter: $0.counter + 1, random: "b") } })
         }
+    }
+}
+
+/// Forgetting everything comes with another epoch of the store, and that is how Redis knows.
+private struct UnderNewEpoch: TransientStore {
+    let store: RedisTransientStore
+    let raise: @Sendable () -> Void
+
+    func record(_ event: TransientEvent, of flow: FlowID, at version: Version) { self.store.record(event, of: flow, at: version) }
+    func latest(of flow: FlowID, since version: Version) async -> [TransientEvent] {
+        await self.store.latest(of: flow, since: version)
+    }
+    func removeAll() {
+        self.raise()
+        self.store.removeAll()
     }
 }

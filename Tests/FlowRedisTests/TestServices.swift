@@ -32,6 +32,7 @@ func settings(_ url: String, root: String? = nil) throws -> RedisSettings {
 /// An instance's services, connected, for the time of the body.
 func withServices<Result>(
     _ url: String, instance: String = "i", hub: String = "hub", root: String? = nil,
+    epoch: @escaping @Sendable () -> Epoch = { epoch }, waits: Bool = true,
     _ configure: (inout RedisServices.Configuration, inout RedisSettings) -> Void = { _, _ in },
     _ body: (RedisServices) async throws -> Result
 ) async throws -> Result {
@@ -42,10 +43,10 @@ func withServices<Result>(
     configure(&configuration, &settings)
     let services = try RedisServices(
         settings, instance: instance, hubID: hub, configuration: configuration, counters: MemoryCounters(now: now),
-        epoch: { epoch }, now: now, logger: logger, onDelivery: { _ in })
+        epoch: epoch, now: now, logger: logger, onDelivery: { _ in })
     do {
         try await services.start()
-        try await eventually("the canary to come back") { services.bus.isDelivering }
+        if waits { try await eventually("the canary to come back") { services.bus.isDelivering } }
         let result = try await body(services)
         await services.close()
         return result

@@ -4,6 +4,10 @@
 public struct Timestamp: Hashable, Sendable, Comparable, CustomStringConvertible {
     public let milliseconds: Int64
 
+    /// 0000-01-01T00:00:00.000Z and 9999-12-31T23:59:59.999Z.
+    private static let earliest: Int64 = -62_167_219_200_000
+    private static let latest: Int64 = 253_402_300_799_999
+
     public init(milliseconds: Int64) { self.milliseconds = milliseconds }
 
     public var seconds: Int64 { self.milliseconds / 1000 }
@@ -23,8 +27,10 @@ public struct Timestamp: Hashable, Sendable, Comparable, CustomStringConvertible
     }
 
     func write(into bytes: inout [UInt8]) {
-        let days = self.milliseconds.flooredQuotient(by: 86_400_000)
-        let inDay = self.milliseconds - days * 86_400_000
+        // Years have four digits: a moment from elsewhere may lie anywhere.
+        let moment = min(max(self.milliseconds, Self.earliest), Self.latest)
+        let days = moment.flooredQuotient(by: 86_400_000)
+        let inDay = moment - days * 86_400_000
         let date = CivilDate(daysSince1970: days)
         bytes.appendDecimal(date.year, width: 4)
         bytes.append(UInt8(ascii: "-"))

@@ -31,6 +31,7 @@ public final class HubLoop: Sendable {
     private let logger: Logger
     private let work: AsyncStream<WatchTable.Work>
     private let sweepIsDue = Atomic<Bool>(false)
+    private let revocationsAreDue = Atomic<Bool>(false)
     private let lastSweep = Mutex(Duration.zero)
     private let knownRevocations = Mutex(RevocationList())
 
@@ -63,6 +64,7 @@ public final class HubLoop: Sendable {
             if let foreign = self.foreign { group.addTask { await foreign.run(self.manager) } }
             for await item in self.work {
                 if case .sweep = item, self.sweepIsDue.exchange(true, ordering: .relaxed) { continue }
+                if case .revocations = item, self.revocationsAreDue.exchange(true, ordering: .relaxed) { continue }
                 group.addTask { await self.perform(item) }
             }
             group.cancelAll()
@@ -105,7 +107,9 @@ public final class HubLoop: Sendable {
             } catch {
                 self.table.loadFailed(flow, epoch: epoch)
             }
-        case .revocations: await self.refreshRevocations()
+        case .revocations:
+            guard self.revocationsAreDue.exchange(false, ordering: .relaxed) else { return }
+            await self.refreshRevocations()
         case .sweep:
             // One answers for all that asked before it began.
             guard self.sweepIsDue.exchange(false, ordering: .relaxed) else { return }
@@ -131,10 +135,15 @@ public final class HubLoop: Sendable {
 
     /// As often as the sweep, and not in its way.
     private func keepRevocations() async {
+        var ticks = 0
         while !Task.isCancelled {
-            await self.refreshRevocations()
-            let seconds = self.health.delivery == .ok ? self.configuration.sweepSeconds : 1
-            do { try await Task.sleep(for: .seconds(seconds)) } catch { return }
+            // By the second, so that a bus that falls silent is not waited for.
+            if ticks >= (self.health.delivery == .ok ? self.configuration.sweepSeconds : 1) || ticks == 0 {
+                await self.refreshRevocations()
+                ticks = 0
+            }
+            ticks += 1
+            do { try await Task.sleep(for: .seconds(1)) } catch { return }
         }
     }
 

@@ -7,6 +7,9 @@ public struct OutboxRelay: Sendable {
     /// Between two rounds: an event whose writer died is published this much later than a second at most.
     private static let interval = Duration.milliseconds(200)
 
+    /// Between two rounds of dropping what a newer row of its flow makes needless.
+    private static let collapseInterval = Duration.seconds(10)
+
     private let outbox: any Outbox
     private let manager: StateManager
     private let bus: any EventBus
@@ -21,10 +24,11 @@ public struct OutboxRelay: Sendable {
 
     public func run() async {
         var isFailing = false
+        var lastCollapse = ContinuousClock.now - Self.collapseInterval
         while !Task.isCancelled {
             do { try await Task.sleep(for: Self.interval) } catch { break }
             do throws(StoreError) {
-                try await self.round()
+                try await self.round(&lastCollapse)
                 isFailing = false
             } catch {
                 if !isFailing { self.logger.warning("The outbox cannot be worked on", metadata: ["reason": "\(error)"]) }
@@ -35,10 +39,14 @@ public struct OutboxRelay: Sendable {
         try? await self.outbox.flush()
     }
 
-    private func round() async throws(StoreError) {
+    private func round(_ lastCollapse: inout ContinuousClock.Instant) async throws(StoreError) {
         try await self.outbox.flush()
         guard self.bus.isDelivering else {
-            try await self.outbox.collapse()
+            // Looks at all of it, on every instance: seldom.
+            if ContinuousClock.now - lastCollapse >= Self.collapseInterval {
+                lastCollapse = .now
+                try await self.outbox.collapse()
+            }
             return
         }
         let overdue = try await self.outbox.overdue(limit: Self.slice)

@@ -20,6 +20,8 @@ final class BusCore {
     /// Messages that an event loop may be behind before no more are read.
     private static let maximumBacklog = 10_000
     private static let pauseLength = TimeAmount.milliseconds(2)
+    /// Age at which the hub's own transient events are dropped on arrival.
+    private static let staleSeconds: Int64 = 10
     private static let prefix = "flow:updates:"
     private static let prefixBytes = Array(BusCore.prefix.utf8)
 
@@ -63,7 +65,8 @@ final class BusCore {
         self.loop = loop
         self.now = now
         self.logger = logger
-        self.canary = Canary(blindAfter: configuration.blindMilliseconds)
+        // Of two in a row one may be late.
+        self.canary = Canary(blindAfter: max(configuration.blindMilliseconds, configuration.canaryMilliseconds * 5 / 2))
     }
 
     private var canaryChannel: String { "hub:canary:\(self.instance)" }
@@ -81,6 +84,9 @@ final class BusCore {
 
     func stop() {
         self.timer?.cancel()
+        // Nobody is told any more: those who would be are about to end, too.
+        self.onDelivery = nil
+        self.sink = nil
         self.setDelivering(false)
     }
 
@@ -104,7 +110,8 @@ final class BusCore {
         switch self.book.want(flow) {
         case .ask: self.toSubscribe.append(flow)
         case .confirmed: self.sink?.subscribed(to: flow)
-        case .pending: break
+        // Without a connection there is nothing to wait for: the sweep goes by the second.
+        case .pending: if !self.book.isConnected { self.sink?.subscribed(to: flow) }
         }
     }
 
@@ -152,8 +159,8 @@ final class BusCore {
 
     /// The commands' connection is lost: nothing that is published here reaches anybody.
     func commandsLost() {
+        self.canary.muted()
         self.setDelivering(false)
-        // Nobody can say whose the lease will be. Twice is once: an update's digest is its key.
     }
 
     // MARK: Updates of other services
@@ -222,21 +229,28 @@ final class BusCore {
 
     private func sendCanary() {
         let core = NIOLoopBound(self, eventLoop: self.loop)
-        let text = "\(self.canary.next()) \(self.uptime)"
-        self.links?.commands.send([RESPCommand("PUBLISH", self.canaryChannel, text)]) { result in
+        let number = self.canary.next(at: self.uptime)
+        var call = RedisScript.canary.call(keys: [self.canaryChannel])
+        call.add(self.canaryMark(number) + Array(String(number).utf8))
+        call.add(60_000)
+        self.links?.commands.send([call]) { result in
             // A publication that failed proves nothing.
             guard case .success(let replies) = result, replies.first?.integer != nil else { return }
-            core.value.canary.taken(at: core.value.uptime)
+            core.value.canary.taken(number, at: core.value.uptime)
         }
     }
 
     private func heardCanary(_ payload: [UInt8]) {
-        let parts = String(decoding: payload, as: UTF8.self).split(separator: " ")
-        guard parts.count == 2, let sentAt = Int64(parts[1]) else { return }
-        let begins = self.canary.heard(sentAt: sentAt, at: self.uptime)
-        self.health.set(lag: self.canary.lag ?? 0)
-        if begins || !self.health.isDelivering { self.setDelivering(true) }
+        guard payload.count > MessageKey.markLength,
+            let number = UInt64(String(decoding: payload[MessageKey.markLength...], as: UTF8.self)),
+            self.canaryMark(number).elementsEqual(payload.prefix(MessageKey.markLength))
+        else { return }
+        if self.canary.heard(number, at: self.uptime) { self.setDelivering(true) }
+        if let lag = self.canary.lag { self.health.set(lag: lag) }
     }
+
+    /// Of this process: another one may bear its name for a while.
+    private func canaryMark(_ number: UInt64) -> [UInt8] { self.codec.key.mark(Array("\(self.codec.origin) \(number)".utf8)) }
 
     private func setDelivering(_ isDelivering: Bool) {
         guard self.health.isDelivering != isDelivering else { return }
@@ -272,7 +286,13 @@ final class BusCore {
         guard let flow = FlowID(String(decoding: channel[Self.prefixBytes.count...], as: UTF8.self)) else { return }
         self.health.took()
         switch self.codec.decode(payload, from: flow, now: self.now()) {
-        case .own(let message): self.take(message)
+        case .own(let message):
+            // A tick that is so late says nothing any more.
+            if case .transient(let event) = message.content, event.createdAt < self.now().advanced(bySeconds: -Self.staleSeconds)
+            {
+                return
+            }
+            self.take(message)
         // Delivered when it was published.
         case .echo: break
         case .foreign(let event):

@@ -12,12 +12,15 @@ struct Canary: ~Copyable {
     }
 
     private let blindAfter: Int64
-    private var lastHeard: Int64?
     /// Since when the connection is complete; a fresh one is given time.
     private var since: Int64?
+    private var lastHeard: Int64?
+    private var lastNumber: UInt64 = 0
     /// The first that the server took after the last one heard.
     private var takenAt: Int64?
     private var sent: UInt64 = 0
+    /// When those were sent that have not come back.
+    private var sentAt: [UInt64: Int64] = [:]
     private(set) var isDelivering = false
     /// Milliseconds from publication to arrival, of the last one that came.
     private(set) var lag: Int64?
@@ -40,19 +43,32 @@ struct Canary: ~Copyable {
         self.isDelivering = false
     }
 
-    mutating func next() -> UInt64 {
+    /// Nothing can be sent: what is still on its way shows nothing any more.
+    mutating func muted() {
+        self.sentAt = [:]
+        self.isDelivering = false
+    }
+
+    mutating func next(at now: Int64) -> UInt64 {
         self.sent += 1
+        self.sentAt[self.sent] = now
+        // As many as are out within the time that matters.
+        if self.sentAt.count > 256 { self.sentAt = [self.sent: now] }
         return self.sent
     }
 
-    /// The server took a publication.
-    mutating func taken(at now: Int64) { if self.takenAt == nil { self.takenAt = now } }
+    /// The server took a publication. Its word may come after the publication itself.
+    mutating func taken(_ number: UInt64, at now: Int64) {
+        if number > self.lastNumber, self.takenAt == nil { self.takenAt = now }
+    }
 
     /// One came back. - Returns: whether delivery begins with it.
-    mutating func heard(sentAt: Int64, at now: Int64) -> Bool {
-        guard self.since != nil else { return false }
+    mutating func heard(_ number: UInt64, at now: Int64) -> Bool {
+        guard self.since != nil, let sentAt = self.sentAt[number] else { return false }
+        self.sentAt = self.sentAt.filter { $0.key > number }
         self.lag = max(0, now - sentAt)
         self.lastHeard = now
+        self.lastNumber = number
         self.takenAt = nil
         defer { self.isDelivering = true }
         return !self.isDelivering

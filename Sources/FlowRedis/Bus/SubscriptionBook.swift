@@ -21,11 +21,12 @@ struct SubscriptionBook: ~Copyable {
     }
 
     private var flows: [FlowID: Entry] = [:]
-    private var unconfirmed = 0
-    private var isConnected = false
+    /// Of what was asked for when the connection came: what is not confirmed yet.
+    private var initial: Set<FlowID> = []
+    private(set) var isConnected = false
 
-    /// Whether the server has confirmed everything that was asked for.
-    var isComplete: Bool { self.isConnected && self.unconfirmed == 0 }
+    /// Whether the server has confirmed everything that was wanted when the connection came.
+    var isComplete: Bool { self.isConnected && self.initial.isEmpty }
 
     var count: Int { self.flows.count }
 
@@ -35,7 +36,6 @@ struct SubscriptionBook: ~Copyable {
             return entry.isConfirmed ? .confirmed : .pending
         }
         self.flows[flow] = Entry()
-        self.unconfirmed += 1
         return self.isConnected ? .ask : .pending
     }
 
@@ -43,9 +43,9 @@ struct SubscriptionBook: ~Copyable {
 
     /// - Returns: whether somebody waits for it.
     mutating func confirm(_ flow: FlowID) -> Bool {
+        self.initial.remove(flow)
         guard let entry = self.flows[flow], !entry.isConfirmed else { return false }
         self.flows[flow]?.isConfirmed = true
-        self.unconfirmed -= 1
         return entry.leftAt == nil
     }
 
@@ -53,21 +53,23 @@ struct SubscriptionBook: ~Copyable {
     mutating func connected() -> [FlowID] {
         self.isConnected = true
         self.flows = self.flows.filter { $0.value.leftAt == nil }
-        self.unconfirmed = self.flows.count
+        self.initial = Set(self.flows.keys)
         for flow in self.flows.keys { self.flows[flow]?.isConfirmed = false }
         return Array(self.flows.keys)
     }
 
     mutating func lost() {
         self.isConnected = false
-        self.unconfirmed = self.flows.count
+        self.initial = []
         for flow in self.flows.keys { self.flows[flow]?.isConfirmed = false }
     }
 
     /// - Returns: what to give up: nobody has wanted it for a while. Asking for it later asks anew.
     mutating func giveUp(at now: Int64) -> [FlowID] {
-        let left = self.flows.filter { $0.value.isConfirmed && now - ($0.value.leftAt ?? now) >= Self.lingerMilliseconds }.map(
-            \.key)
+        let left = self.flows.filter { _, entry in
+            // Its confirmation may be on its way as long as there is a connection.
+            (entry.isConfirmed || !self.isConnected) && now - (entry.leftAt ?? now) >= Self.lingerMilliseconds
+        }.map(\.key)
         for flow in left { self.flows[flow] = nil }
         return left
     }

@@ -1,5 +1,4 @@
 public import FlowCore
-import Synchronization
 
 /// `flow:last:{flow}`: the latest transient event of each type for newcomers on every instance; and a store of this instance's
 /// own, which answers while Redis is away.
@@ -10,20 +9,19 @@ public final class RedisTransientStore: TransientStore {
     private let limits: TransientLimits
     private let seconds: Int64
     private let softMilliseconds: Int
-    private let now: @Sendable () -> Timestamp
-    /// What was published before means nothing any more.
-    private let forgottenBefore = Mutex(Timestamp(milliseconds: 0))
+    /// Of the store. What was published under another one is of another history, where a flow may be somebody else's.
+    private let epoch: @Sendable () -> Epoch
 
     /// - Parameter seconds: how long an event says something to newcomers.
     init(
         _ link: RedisLink, local: any TransientStore, key: MessageKey, limits: TransientLimits, seconds: Int64,
-        softMilliseconds: Int, now: @escaping @Sendable () -> Timestamp
+        softMilliseconds: Int, epoch: @escaping @Sendable () -> Epoch
     ) {
         self.link = link
         self.local = local
         self.key = key
         self.limits = limits
-        self.now = now
+        self.epoch = epoch
         self.seconds = seconds
         self.softMilliseconds = softMilliseconds
     }
@@ -73,14 +71,13 @@ public final class RedisTransientStore: TransientStore {
         return sorted.suffix(self.limits.types)
     }
 
+    /// Comes with another epoch, under which what Redis has bears no right mark.
     public func removeAll() {
-        let now = self.now()
-        self.forgottenBefore.withLock { $0 = now }
         self.local.removeAll()
     }
 
     private func mark(_ flow: FlowID, _ type: EventType, _ body: JSONText) -> [UInt8] {
-        self.key.mark(Array("\(flow) \(type) ".utf8) + body.bytes)
+        self.key.mark(Array("\(flow) \(type) \(self.epoch()) ".utf8) + body.bytes)
     }
 
     private func event(_ flow: FlowID, _ name: RESPValue, _ value: RESPValue, since version: Version) -> TransientEvent? {
@@ -88,7 +85,7 @@ public final class RedisTransientStore: TransientStore {
             let body = try? JSONText(validating: Array(marked[MessageKey.markLength...])),
             self.mark(flow, type, body) == Array(marked[..<MessageKey.markLength]),
             let at = body.member("version")?.intValue, at >= version, let created = body.member("at")?.intValue,
-            let data = body.member("data"), Timestamp(milliseconds: created) > self.forgottenBefore.withLock({ $0 })
+            let data = body.member("data")
         else { return nil }
         return TransientEvent(type: type, data: data, createdAt: Timestamp(milliseconds: created))
     }

@@ -1,7 +1,7 @@
 /// The life of one connection that is always wanted. Events in, what to do out; no socket and no clock.
 ///
 /// *idle* → *connecting* → *greeting* → *ready*; whatever is lost goes to *waiting* and back to *connecting*; *closed* ends it.
-/// The first try after a connection that was ready is immediate, then the pauses double up to ten seconds, jittered so that
+/// The first try after a connection that stood for a while is immediate, then the pauses double up to ten seconds, jittered so that
 /// many instances do not come back together.
 struct LinkMachine: ~Copyable {
     enum Action: Hashable {
@@ -21,8 +21,9 @@ struct LinkMachine: ~Copyable {
     static let longestPause = 10_000
 
     private var state = State.idle
-    /// Tries since the last time that it was ready.
+    /// Tries since the last time that it stood.
     private var failures = 0
+    private var hasStood = false
 
     var isReady: Bool { self.state == .ready }
 
@@ -44,15 +45,22 @@ struct LinkMachine: ~Copyable {
         return .announce
     }
 
+    /// The connection has been ready for a while. One that is let in and thrown out at once is a try like any other.
+    mutating func stood() {
+        guard self.state == .ready else { return }
+        self.hasStood = true
+        self.failures = 0
+    }
+
     /// The connection, or the try for one, is over.
     /// - Parameter jitter: 0 to 1.
     mutating func lost(jitter: Double) -> Action {
         switch self.state {
-        case .ready:
-            self.failures = 0
+        case .ready where self.hasStood:
+            self.hasStood = false
             self.state = .connecting
             return .connect
-        case .connecting, .greeting:
+        case .connecting, .greeting, .ready:
             let pause = min(Self.longestPause, Self.shortestPause << min(self.failures, 10))
             self.failures += 1
             self.state = .waiting

@@ -16,6 +16,8 @@ final class RedisLink: Sendable {
         var lost: @Sendable () -> Void = {}
         /// A try came to nothing.
         var failed: @Sendable (RedisError) -> Void = { _ in }
+        /// The server does not know a script (any more). At most once a second.
+        var scriptMissing: @Sendable () -> Void = {}
         /// Something that was not asked for: messages of a connection that has subscribed.
         var pushed: @Sendable (RESPValue) -> Void = { _ in }
     }
@@ -123,6 +125,7 @@ private final class FirstAnswer: Sendable {
 final class LinkCore {
     private struct Pending {
         var missing: Int
+        let bytes: Int
         var replies: [RESPValue] = []
         let deadline: NIODeadline
         let completion: RedisLink.Completion
@@ -145,6 +148,11 @@ final class LinkCore {
     private var outgoing = ByteBuffer()
     private var watch: Scheduled<Void>?
     private var complained = false
+    private var pendingBytes = 0
+    private var askedForScripts = NIODeadline.uptimeNanoseconds(0)
+
+    /// How long a connection must be ready to count as one that works.
+    private static let standing = TimeAmount.seconds(1)
 
     init(
         _ settings: RedisSettings, name: String, isSubscriber: Bool, tls: NIOSSLContext?, loop: any EventLoop, logger: Logger,
@@ -181,8 +189,13 @@ final class LinkCore {
             }
         case .greet: self.greet()
         case .announce:
-            if self.complained { self.logger.notice("Redis is reached again", metadata: ["link": "\(self.name)"]) }
-            self.complained = false
+            let generation = self.generation
+            self.loop.assumeIsolated().scheduleTask(in: Self.standing) {
+                guard generation == self.generation, self.machine.isReady else { return }
+                self.machine.stood()
+                if self.complained { self.logger.notice("Redis is reached again", metadata: ["link": "\(self.name)"]) }
+                self.complained = false
+            }
             self.events.ready()
         case .close:
             self.channel?.close(promise: nil)
@@ -270,11 +283,13 @@ final class LinkCore {
     private func lost(_ error: RedisError) {
         let wasReady = self.machine.isReady
         self.channel = nil
+        self.watch?.cancel()
+        self.watch = nil
         self.outgoing.clear()
         let action = self.machine.lost(jitter: .random(in: 0...1))
         if !self.complained, action != .nothing {
             self.complained = true
-            self.logger.warning("\(error)", metadata: ["link": "\(self.name)"])
+            self.logger.warning("Redis is not reached", metadata: ["link": "\(self.name)", "reason": "\(error)"])
         }
         self.fail(error.code == .timeout ? error : .lost)
         if wasReady { self.events.lost() } else if action != .nothing { self.events.failed(error) }
@@ -298,7 +313,9 @@ final class LinkCore {
 
     func send(_ commands: [RESPCommand], _ completion: @escaping RedisLink.Completion) {
         guard self.machine.isReady else { return completion(.failure(.away)) }
-        guard self.pendingCommands + commands.count <= self.settings.maximumPending else { return completion(.failure(.full)) }
+        guard self.pendingCommands + commands.count <= self.settings.maximumPending,
+            self.pendingBytes <= self.settings.maximumPendingBytes
+        else { return completion(.failure(.full)) }
         self.enqueue(commands, within: self.settings.commandMilliseconds, completion)
     }
 
@@ -310,10 +327,13 @@ final class LinkCore {
         } else if commands.isEmpty {
             return completion(.success([]))
         } else {
+            let bytes = commands.reduce(0) { $0 + $1.byteCount }
             self.pendingCommands += commands.count
+            self.pendingBytes += bytes
             self.pending.append(
                 Pending(
-                    missing: commands.count, deadline: .now() + .milliseconds(Int64(milliseconds)), completion: completion))
+                    missing: commands.count, bytes: bytes, deadline: .now() + .milliseconds(Int64(milliseconds)),
+                    completion: completion))
             self.watchFirst()
         }
         if isFirst { self.loop.assumeIsolated().execute { self.flush() } }
@@ -340,6 +360,7 @@ final class LinkCore {
         let failed = self.pending
         self.pending = []
         self.pendingCommands = 0
+        self.pendingBytes = 0
         for one in failed { one.completion(.failure(error)) }
     }
 
@@ -356,6 +377,7 @@ final class LinkCore {
     }
 
     private func heard(_ value: RESPValue) {
+        if let refusal = value.refusal, self.machine.isReady, self.isTelling(refusal) { return }
         if self.isSubscriber, self.machine.isReady { return self.events.pushed(value) }
         guard !self.pending.isEmpty else {
             self.drop(.unexpected)
@@ -365,7 +387,25 @@ final class LinkCore {
         self.pending[0].missing -= 1
         self.pendingCommands -= 1
         guard self.pending[0].missing == 0, let done = self.pending.popFirst() else { return }
+        self.pendingBytes -= done.bytes
         done.completion(.success(done.replies))
+    }
+
+    /// Error replies that say something of the connection and not of the command.
+    /// - Returns: whether it was given up.
+    private func isTelling(_ refusal: String) -> Bool {
+        let error = RedisError(reply: refusal)
+        // A server that only reads is the wrong one: the name may lead to the right one by now. And nothing that is subscribed
+        // to may be refused.
+        if self.isSubscriber || ["READONLY", "MASTERDOWN", "LOADING"].contains(where: refusal.hasPrefix) {
+            self.drop(error)
+            return true
+        }
+        if refusal.hasPrefix("NOSCRIPT"), self.askedForScripts + .seconds(1) < .now() {
+            self.askedForScripts = .now()
+            self.events.scriptMissing()
+        }
+        return false
     }
 }
 

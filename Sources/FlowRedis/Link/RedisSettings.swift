@@ -16,6 +16,8 @@ public struct RedisSettings: Hashable, Sendable {
     public var commandMilliseconds = 2_000
     /// Commands that may wait for an answer.
     public var maximumPending = 100_000
+    /// Bytes of the commands that wait for an answer.
+    public var maximumPendingBytes = 67_108_864
     /// Bytes of one reply or message.
     public var maximumReplyBytes = 16_777_216
 

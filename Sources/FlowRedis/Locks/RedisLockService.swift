@@ -20,19 +20,20 @@ public final class RedisLockService: LockService {
         // The place is taken before the number is drawn: of two holders one after the other the later has the higher one.
         var take = RedisScript.lockTake.call(keys: ["lock:\(resource)"])
         take.add(Self.encode(lock, account, expiresAt).bytes)
-        take.add(seconds * 1_000)
+        // Until it has its number. If the answer is lost, nobody is kept waiting for a lock that nobody got.
+        take.add(min(seconds, Self.numberSeconds) * 1_000)
         take.add(now.milliseconds)
         let reply = try await self.run(RedisScript.lockTake, take)
         if let end = reply.text.flatMap({ Int64($0) }) { throw .held(until: Timestamp(milliseconds: end)) }
         guard reply.isNull else { throw Self.unexpected }
         do {
             let number = try await self.fencing.nextFencingToken()
-            let reply = try await self.change(resource, account, lock, now, "number", "\(number)", "", 0)
+            let reply = try await self.change(resource, account, lock, now, "number", "\(number)", "", seconds * 1_000)
             guard let lease = Self.lease(reply, resource, lock) else { throw LockError.held(until: expiresAt) }
             return lease
         } catch {
             // Nobody else is kept waiting for a lock that nobody got.
-            _ = try? await self.change(resource, account, lock, now, "number", "1", "", 0)
+            _ = try? await self.change(resource, account, lock, now, "number", "1", "", 1_000)
             _ = try? await self.change(resource, account, lock, now, "release", "", "", 0)
             if let error = error as? LockError { throw error }
             throw .unavailable("The fencing number could not be drawn: the store is away.")
@@ -55,6 +56,9 @@ public final class RedisLockService: LockService {
     }
 
     // MARK: Private
+
+    /// How long a lock without a number may last.
+    private static let numberSeconds = 10
 
     private static let unexpected = LockError.unavailable("Redis gave an answer that does not fit the question.")
 

@@ -24,6 +24,10 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
     private static let gather: Int64 = 20
     /// Flows that one call of the sweep looks at.
     private static let sweepBatch = 100
+    /// More than that nobody counts on one instance.
+    private static let plausible = 1_000_000_000
+    /// Connections that ended while Redis was away and are remembered to be taken out; beyond, everything is written anew.
+    private static let maximumRemoved = 10_000
     /// How long somebody's question for a count keeps it fresh, in milliseconds.
     private static let askedFor: Int64 = 10_000
 
@@ -45,6 +49,7 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         var asked: [FlowID: Int64] = [:]
         var onSign: (@Sendable (Bool) -> Void)?
         var wasSeen = false
+        var mustBeginAnew = false
     }
 
     private let instance: String
@@ -96,10 +101,11 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
     /// Takes this instance out, as far as Redis is there.
     func stop() async {
         for timer in self.timers.withLock({ $0 }) { timer.cancel() }
+        self.flush()
         let boot = self.state.withLock { $0.boot }
         var leave = RedisScript.leave.call(keys: ["hub:alive:\(self.instance)"])
         leave.add(boot)
-        _ = try? await self.link.run([leave], within: self.softMilliseconds)
+        _ = try? await self.link.run([leave], within: min(500, self.softMilliseconds))
     }
 
     /// The connection is there, maybe to a server that knows nothing.
@@ -136,44 +142,89 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
     /// - Parameter there: the boot that Redis had.
     private func heardOfLife(_ there: String?, _ boot: String) {
         if let there, there != boot {
-            self.logger.error(
-                "Another process bears this instance's name; FLOWHUB_INSTANCE must be its own",
+            // For a while after a crash it is this instance's own life of before.
+            self.logger.warning(
+                "Another process bears this instance's name, or did until just now; if it goes on, FLOWHUB_INSTANCE must be its own",
                 metadata: ["instance": "\(self.instance)"])
             return
         }
-        let (isNew, wasAlive) = self.state.withLock { state in
-            defer { state.isAlive = true }
-            return (there == nil, state.isAlive)
+        let (isAlive, mustBeginAnew) = self.state.withLock { state in
+            defer { state.mustBeginAnew = false }
+            return (state.isAlive, state.mustBeginAnew)
         }
-        guard isNew || !wasAlive else { return }
-        if isNew, wasAlive {
-            // Thought dead meanwhile, or Redis came back empty. What is still under way under the old boot must not count.
-            self.state.withLock {
-                $0.boot = RandomText.base36(12); $0.isAlive = false
+        if mustBeginAnew, there != nil { return self.beginAnew() }
+        if there == nil {
+            // New, thought dead meanwhile, or Redis came back empty. What is left of an earlier boot is none of this one's.
+            if isAlive { return self.beginAnew() }
+            Task { [weak self] in
+                await self?.sweep(instance: self?.instance ?? "", boot: boot)
+                self?.writeAll(under: boot)
             }
-            var leave = RedisScript.leave.call(keys: ["hub:alive:\(self.instance)"])
-            leave.add(boot)
-            self.link.send([leave])
-            self.beat()
-            return
+        } else if !isAlive {
+            self.writeAll(under: boot)
         }
+    }
+
+    /// Under another boot: what is still under way under this one must not count.
+    private func beginAnew() {
+        let old = self.state.withLock { state in
+            defer {
+                state.boot = RandomText.base36(12)
+                state.isAlive = false
+                state.pending = []
+            }
+            return state.boot
+        }
+        var leave = RedisScript.leave.call(keys: ["hub:alive:\(self.instance)"])
+        leave.add(old)
+        self.link.send([leave])
+        self.beat()
+    }
+
+    private func writeAll(under boot: String) {
+        self.state.withLock { if $0.boot == boot { $0.isAlive = true } }
         self.writeAll()
     }
 
-    /// Everything anew: a field that is there is only written over.
+    /// Everything anew: a field that is there is only written over, and the counts begin at nothing.
     private func writeAll() {
         self.state.withLock { state in
+            guard state.isAlive else { return }
             let left = state.pending.filter { if case .remove = $0 { true } else { false } }
             state.pending = left + state.local.all.map { .add($0) }
         }
+        var counts: [FlowID: Int] = [:]
+        let boot = self.state.withLock { state in
+            for entry in state.local.all { counts[entry.flow, default: 0] += 1 }
+            return state.boot
+        }
         self.flush()
+        // After the entries: what counting them one by one has made of it is put right.
+        self.writeCounts(counts, boot)
+    }
+
+    private func writeCounts(_ counts: [FlowID: Int], _ boot: String) {
+        let all = Array(counts)
+        var isFirst = true
+        for start in stride(from: 0, to: max(1, all.count), by: Self.batch) {
+            var call = RedisScript.setCounts.call(keys: ["hub:alive:\(self.instance)", "hub:flows:\(self.instance)"])
+            call.add(boot)
+            call.add(self.configuration.lifetime)
+            call.add(isFirst ? 1 : 0)
+            for (flow, count) in all[start..<min(start + Self.batch, all.count)] {
+                call.add(flow.rawValue)
+                call.add(count)
+            }
+            isFirst = false
+            self.link.send([call])
+        }
     }
 
     // MARK: Writing
 
     public func register(_ entries: [ConnectionEntry]) async {
         let isDue = self.state.withLock { state in
-            for entry in entries where state.local.insert(entry) { state.pending.append(.add(entry)) }
+            for entry in entries where state.local.insert(entry) && state.isAlive { state.pending.append(.add(entry)) }
             defer { state.isFlushDue = true }
             return !state.isFlushDue
         }
@@ -198,7 +249,11 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
             state.isFlushDue = false
             // Without a sign of life nothing counts; the first one writes everything.
             guard state.isAlive else {
-                state.pending = state.pending.filter { if case .remove = $0 { true } else { false } }
+                // Only the removes: what is there is written with the first sign of life. With too many of them everything is.
+                if state.pending.count > Self.maximumRemoved {
+                    state.pending = []
+                    state.mustBeginAnew = true
+                }
                 return ([], state.boot)
             }
             defer { state.pending = [] }
@@ -297,7 +352,7 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
             let json = value.bytes.flatMap({ try? JSONText(validating: $0) }),
             let boot = json.member("boot")?.stringValue, let account = json.member("account")?.stringValue,
             let subject = json.member("subject")?.stringValue, let remote = json.member("remote")?.stringValue,
-            let registered = json.member("registered")?.intValue
+            let registered = json.member("registered")?.intValue, registered >= 0
         else { return nil }
         let entry = ConnectionEntry(
             connection: connection, flow: flow, account: account, subject: subject, remote: remote,
@@ -340,7 +395,8 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         var sums: [FlowID: Int] = [:]
         for reply in counts {
             for (flow, value) in zip(flows, reply.elements ?? []) {
-                sums[flow, default: 0] += value.text.flatMap { Int($0) } ?? 0
+                let count = value.text.flatMap { Int($0) } ?? 0
+                sums[flow, default: 0] += min(max(0, count), Self.plausible)
             }
         }
         self.state.withLock { state in
@@ -359,23 +415,28 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         else { return }
         let others = members.compactMap(\.text).filter { $0 != self.instance }
         let alive = await self.boots(of: others)
-        for dead in others where alive[dead] == nil {
-            var cursor = "0"
-            repeat {
-                let scan = RESPCommand("HSCAN", "hub:flows:\(dead)", cursor, "COUNT", "\(Self.sweepBatch)")
-                guard let page = (try? await self.link.run([scan], within: self.softMilliseconds))?.first?.elements,
-                    page.count == 2,
-                    let next = page[0].text, let fields = page[1].elements
-                else { return }
-                cursor = next
-                let flows = stride(from: 0, to: fields.count, by: 2).compactMap { fields[$0].text.flatMap { FlowID($0) } }
-                var call = RedisScript.sweepInstance.call(
-                    keys: ["hub:alive:\(dead)", "hub:flows:\(dead)", "hub:instances"] + flows.map(Self.key(of:)))
-                call.add(dead)
-                for flow in flows { call.add(flow.rawValue) }
-                guard (try? await self.link.run([call], within: self.softMilliseconds))?.first?.integer == 1 else { break }
-            } while cursor != "0"
-        }
+        for dead in others where alive[dead] == nil { await self.sweep(instance: dead, boot: "") }
+    }
+
+    /// Takes out what an instance has written, if it is dead or lives under this boot.
+    private func sweep(instance: String, boot: String) async {
+        var cursor = "0"
+        repeat {
+            let scan = RESPCommand("HSCAN", "hub:flows:\(instance)", cursor, "COUNT", "\(Self.sweepBatch)")
+            guard let page = (try? await self.link.run([scan], within: self.softMilliseconds))?.first?.elements, page.count == 2,
+                let next = page[0].text, let fields = page[1].elements
+            else { return }
+            cursor = next
+            let flows = stride(from: 0, to: fields.count, by: 2).compactMap { fields[$0].text.flatMap { FlowID($0) } }
+            var call = RedisScript.sweepInstance.call(
+                keys: ["hub:alive:\(instance)", "hub:flows:\(instance)", "hub:instances"] + flows.map(Self.key(of:)))
+            call.add(instance)
+            call.add(boot)
+            for flow in flows { call.add(flow.rawValue) }
+            guard (try? await self.link.run(RedisScript.sweepInstance, call, within: self.softMilliseconds))?.integer == 1 else {
+                return
+            }
+        } while cursor != "0"
     }
 
     // MARK: Ending connections

@@ -11,7 +11,7 @@ if lock.expires <= tonumber(ARGV[3]) then return 'none' end
 if lock.lock_id ~= ARGV[1] or lock.account ~= ARGV[2] then return 'other' end
 if ARGV[4] == 'number' then
     lock.fencing_token = tonumber(ARGV[5])
-    redis.call('SET', KEYS[1], cjson.encode(lock), 'KEEPTTL')
+    redis.call('SET', KEYS[1], cjson.encode(lock), 'PX', ARGV[7])
 elseif lock.fencing_token == 0 then
     return 'other'
 elseif ARGV[4] == 'renew' then

@@ -12,6 +12,8 @@ final class RESPReader {
 
     private let reader: UnsafeMutablePointer<redisReader>
     private let maximumReply: Int
+    /// Bytes that came since the last reply was finished.
+    private var unfinished = 0
 
     /// - Parameter maximumReply: bytes that may wait for the rest of their reply.
     init(maximumReply: Int) {
@@ -23,6 +25,7 @@ final class RESPReader {
     deinit { flowhub_reader_free(self.reader) }
 
     func feed(_ bytes: ByteBuffer) throws(Malformed) {
+        self.unfinished += bytes.readableBytes
         let result = bytes.withUnsafeReadableBytes { bytes in
             redisReaderFeed(self.reader, bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count)
         }
@@ -34,12 +37,13 @@ final class RESPReader {
         var reply: UnsafeMutableRawPointer?
         guard redisReaderGetReply(self.reader, &reply) == REDIS_OK else { throw self.malformed }
         guard let reply else {
-            guard flowhub_reader_pending(self.reader) <= self.maximumReply else {
+            guard self.unfinished <= self.maximumReply else {
                 throw Malformed(description: "a reply of more than \(self.maximumReply) bytes")
             }
             return nil
         }
         defer { flowhub_free_reply(reply) }
+        self.unfinished = flowhub_reader_pending(self.reader)
         return try Self.value(reply.assumingMemoryBound(to: redisReply.self).pointee)
     }
 

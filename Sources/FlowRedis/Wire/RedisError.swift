@@ -43,12 +43,17 @@ public struct RedisError: Error, Hashable, Sendable, CustomStringConvertible {
 
     /// Of an error reply only the code is told: the rest may quote what was sent.
     init(reply: String) {
-        let word = reply.prefix { $0 != " " }
+        // Codes are of this form (Redis documentation, "RESP: simple errors"); anything else is not repeated.
+        let first = reply.prefix { $0 != " " }
+        let isCode = (1...32).contains(first.utf8.count) && first.utf8.allSatisfy { (0x41...0x5a).contains($0) }
+        let word = isCode ? first : "no code"
         switch word {
         case "NOAUTH", "WRONGPASS", "NOPERM":
             self.init(.credentials, "Redis does not let the hub in (\(word)): look at the user and the password in REDIS_URL.")
         case _ where reply.hasPrefix("ERR AUTH") || reply.hasPrefix("ERR invalid password"):
             self.init(.credentials, "Redis does not take the password in REDIS_URL.")
+        case "READONLY", "MASTERDOWN":
+            self.init(.refused, "Redis only reads (\(word)): it is a replica, or was demoted.")
         default: self.init(.refused, "Redis refused a command (\(word)).")
         }
     }

@@ -68,7 +68,8 @@ struct Hub {
                 newcomersAccount: configuration.access.isOpen ? Principal.open.account : nil, now: now, logger: logger) : nil
         if let foreign { redis?.applyForeign(to: foreign) }
         let hubLoop = HubLoop(
-            manager: manager, table: table, cache: cache, revocations: store.flows, relay: relay, foreign: foreign, health: health, work: work,
+            manager: manager, table: table, cache: cache, revocations: store.flows, relay: relay, foreign: foreign,
+            health: health, work: work,
             configuration: configuration.loop, now: now, logger: logger)
 
         self.store = store

@@ -54,13 +54,16 @@ struct HubConfiguration {
             self.loop.sweepSeconds = 1
         }
         try self.readRedis(environment)
+        // Redis tells of every change, and the sweep looks after it; it goes by the second only while Redis is away.
+        if self.redis != nil { self.loop.sweepSeconds = HubLoop.Configuration().sweepSeconds }
         for setting in Setting.all {
             guard let text = environment[setting.key] else { continue }
             try setting.apply(&self, text)
         }
         if !self.isRedisEnabled { self.redis = nil }
-        // Redis tells of every change, and the sweep looks after it; it goes by the second only while Redis is away.
-        if self.redis != nil { self.loop.sweepSeconds = HubLoop.Configuration().sweepSeconds }
+        if !self.instance.isEmpty, ConnectionID("\(self.instance).0") == nil || self.instance == "all" {
+            throw Invalid(key: "FLOWHUB_INSTANCE", problem: "must be 1 to 64 of A-Za-z0-9_.:- and not \"all\"")
+        }
         self.redisServices.foreign = ForeignPolicy(rawValue: self.seedUpdates) ?? .deliver
         let known = Set(Setting.all.map(\.key)).union(Setting.forCommands)
         for key in environment.keys.sorted() where key.hasPrefix("FLOWHUB_") && !known.contains(key) {
@@ -74,6 +77,7 @@ struct HubConfiguration {
 
     /// `REDIS_URL`, or Upstash's pair of an address and a token.
     private mutating func readRedis(_ environment: [String: String]) throws {
+        guard !Setting.isOff(environment["REDIS_ENABLED"]) else { return }
         do throws(RedisError) {
             if let url = environment["REDIS_URL"], !url.isEmpty {
                 self.redis = try RedisSettings(url: url)

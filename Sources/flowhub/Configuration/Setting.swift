@@ -107,6 +107,8 @@ struct Setting: Sendable {
         standard: "", range: "text", isSecret: true
     ) { configuration, url in configuration.postgres?.url = url }
 
+    static func isOff(_ text: String?) -> Bool { text.map { ["false", "0", "no", "off"].contains($0.lowercased()) } ?? false }
+
     /// Read before the others, since two keys may say the same.
     static func redisText(_ key: String, _ summary: String) -> Setting {
         Setting(key: key, summary: summary, standard: "", range: "text", isSecret: true) { _, _ in }

@@ -71,6 +71,9 @@ extension Setting {
             "What Redis may take to answer, in milliseconds; then the connection is given up."),
         .redisNumber("FLOWHUB_REDIS_MAX_PENDING", \.maximumPending, 100...10_000_000, "Commands that wait for Redis."),
         .redisNumber(
+            "FLOWHUB_REDIS_MAX_PENDING_BYTES", \.maximumPendingBytes, 1_048_576...68_719_476_736,
+            "Bytes of the commands that wait for Redis."),
+        .redisNumber(
             "FLOWHUB_REDIS_MAX_REPLY_BYTES", \.maximumReplyBytes, 65_536...1_073_741_824,
             "Bytes of one reply or message. Over it the connection is given up."),
         .number(

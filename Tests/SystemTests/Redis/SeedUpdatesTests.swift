@@ -7,7 +7,8 @@ import Testing
 @Suite(.serialized, .postgres(), .redis()) struct SeedUpdatesTests {
     private static func publish(_ flow: String, _ updates: String, number: Int, on server: RedisServer) async throws {
         // As Python's json.dumps writes it.
-        let text = #"{"type": "state_update", "flow_id": "\#(flow)", "updates": \#(updates), "timestamp": "2026-01-01T00:00:0\#(number)"}"#
+        let text =
+            #"{"type": "state_update", "flow_id": "\#(flow)", "updates": \#(updates), "timestamp": "2026-01-01T00:00:0\#(number)"}"#
         try await server.command(["PUBLISH", "flow:updates:\(flow)", text])
     }
 
