@@ -20,8 +20,10 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
 
     /// Changes that go out in one call.
     private static let batch = 500
-    /// Milliseconds for changes to gather.
+    /// Milliseconds for changes to gather: one by itself is written soon, and of a crowd that comes or goes many at once.
     private static let gather: Int64 = 20
+    /// Milliseconds between two batches.
+    private static let pause: Int64 = 200
     /// Flows that one call of the sweep looks at.
     private static let sweepBatch = 100
     /// How long somebody's question for a count keeps it fresh, in milliseconds.
@@ -39,6 +41,7 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         var isAlive = false
         var pending: [Change] = []
         var isFlushDue = false
+        var lastFlush: Int64 = 0
         var disconnect: (@Sendable (ConnectionID) -> Void)?
         /// How many watch on other instances, of flows that somebody asked for lately.
         var others: [FlowID: Int] = [:]
@@ -171,12 +174,17 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
     }
 
     private func flushSoon() {
-        self.link.loop.scheduleTask(in: .milliseconds(Self.gather)) { [weak self] in self?.flush() }
+        let sinceLast = self.uptime - self.state.withLock { $0.lastFlush }
+        self.link.loop.scheduleTask(in: .milliseconds(max(Self.gather, Self.pause - sinceLast))) { [weak self] in
+            self?.flush()
+        }
     }
 
     private func flush() {
+        let now = self.uptime
         let (changes, boot) = self.state.withLock { state -> ([Change], String) in
             state.isFlushDue = false
+            state.lastFlush = now
             // Without a sign of life nothing counts; the first one writes everything.
             guard state.isAlive else {
                 state.pending = state.pending.filter { if case .remove = $0 { true } else { false } }
