@@ -39,6 +39,7 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         var boot = RandomText.base36(12)
         /// Whether Redis knows this instance under its boot.
         var isAlive = false
+        var isBeginning = false
         var pending: [Change] = []
         var isFlushDue = false
         var lastFlush: Int64 = 0
@@ -105,7 +106,33 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
     func connected() { self.beat() }
 
     private func beat() {
-        let boot = self.state.withLock { $0.boot }
+        let boot: String? = self.state.withLock { $0.isAlive ? $0.boot : nil }
+        if let boot { self.send(signOfLife: boot) } else { self.beginAnew() }
+    }
+
+    /// Under a boot of its own. What is still under way under the one before must not count; and what was written under it, or by
+    /// an earlier process of this name, nobody else sweeps out as long as this one lives.
+    private func beginAnew() {
+        let boots: (old: String, new: String)? = self.state.withLock { state in
+            guard !state.isBeginning else { return nil }
+            state.isBeginning = true
+            let old = state.boot
+            state.boot = RandomText.base36(12)
+            return (old, state.boot)
+        }
+        guard let boots else { return }
+        Task { [weak self] in
+            guard let self else { return }
+            var leave = RedisScript.leave.call(keys: ["hub:alive:\(self.instance)"])
+            leave.add(boots.old)
+            self.link.send([leave])
+            let isClean = await self.sweepOut(self.instance)
+            self.state.withLock { $0.isBeginning = false }
+            if isClean { self.send(signOfLife: boots.new) }
+        }
+    }
+
+    private func send(signOfLife boot: String) {
         var call = RedisScript.heartbeat.call(keys: ["hub:alive:\(self.instance)", "hub:instances"])
         call.add(boot)
         call.add(self.configuration.dead)
@@ -125,23 +152,17 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
                 metadata: ["instance": "\(self.instance)"])
             return
         }
-        let (isNew, wasAlive) = self.state.withLock { state in
-            defer { state.isAlive = true }
-            return (there == nil, state.isAlive)
+        let wasAlive: Bool? = self.state.withLock { state in
+            guard state.boot == boot else { return nil }
+            defer { state.isAlive = there != nil || !state.isAlive }
+            return state.isAlive
         }
-        guard isNew || !wasAlive else { return }
-        if isNew, wasAlive {
-            // Thought dead meanwhile, or Redis came back empty. What is still under way under the old boot must not count.
-            self.state.withLock {
-                $0.boot = RandomText.base36(12); $0.isAlive = false
-            }
-            var leave = RedisScript.leave.call(keys: ["hub:alive:\(self.instance)"])
-            leave.add(boot)
-            self.link.send([leave])
-            self.beat()
-            return
+        switch wasAlive {
+        case false: self.writeAll()
+        // Thought dead meanwhile, or Redis came back empty.
+        case true where there == nil: self.beat()
+        default: break
         }
-        self.writeAll()
     }
 
     /// Everything anew: a field that is there is only written over.
@@ -185,13 +206,9 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         let (changes, boot) = self.state.withLock { state -> ([Change], String) in
             state.isFlushDue = false
             state.lastFlush = now
-            // Without a sign of life nothing counts; the first one writes everything.
-            guard state.isAlive else {
-                state.pending = state.pending.filter { if case .remove = $0 { true } else { false } }
-                return ([], state.boot)
-            }
             defer { state.pending = [] }
-            return (state.pending, state.boot)
+            // Without a sign of life nothing counts; after the first one everything is written.
+            return (state.isAlive ? state.pending : [], state.boot)
         }
         for start in stride(from: 0, to: changes.count, by: Self.batch) {
             self.write(Array(changes[start..<min(start + Self.batch, changes.count)]), boot)
@@ -211,12 +228,8 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         self.link.send([call]) { [weak self] result in
             guard let self else { return }
             if case .success(let replies) = result, replies.first?.integer == 1 { return }
-            // Not written, or not known to be: the next sign of life finds out, and everything is written again.
-            self.state.withLock { state in
-                guard state.boot == boot else { return }
-                state.isAlive = false
-                state.pending += changes.filter { if case .remove = $0 { true } else { false } }
-            }
+            // Not written, or not known to be, or yet to be: only another boot makes sure.
+            self.state.withLock { if $0.boot == boot { $0.isAlive = false } }
         }
     }
 
@@ -349,22 +362,31 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         let others = members.compactMap(\.text).filter { $0 != self.instance }
         let alive = await self.boots(of: others)
         for dead in others where alive[dead] == nil {
-            var cursor = "0"
-            repeat {
-                let scan = RESPCommand("HSCAN", "hub:flows:\(dead)", cursor, "COUNT", "\(Self.sweepBatch)")
-                guard let page = (try? await self.link.run([scan], within: self.softMilliseconds))?.first?.elements,
-                    page.count == 2,
-                    let next = page[0].text, let fields = page[1].elements
-                else { return }
-                cursor = next
-                let flows = stride(from: 0, to: fields.count, by: 2).compactMap { fields[$0].text.flatMap { FlowID($0) } }
-                var call = RedisScript.sweepInstance.call(
-                    keys: ["hub:alive:\(dead)", "hub:flows:\(dead)", "hub:instances"] + flows.map(Self.key(of:)))
-                call.add(dead)
-                for flow in flows { call.add(flow.rawValue) }
-                guard (try? await self.link.run([call], within: self.softMilliseconds))?.first?.integer == 1 else { break }
-            } while cursor != "0"
+            guard await self.sweepOut(dead) else { return }
         }
+    }
+
+    /// Takes out everything that an instance wrote, unless it is alive.
+    /// - Returns: whether Redis answered.
+    private func sweepOut(_ instance: String) async -> Bool {
+        var cursor = "0"
+        repeat {
+            let scan = RESPCommand("HSCAN", "hub:flows:\(instance)", cursor, "COUNT", "\(Self.sweepBatch)")
+            guard let page = (try? await self.link.run([scan], within: self.softMilliseconds))?.first?.elements, page.count == 2,
+                let next = page[0].text, let fields = page[1].elements
+            else { return false }
+            cursor = next
+            let flows = stride(from: 0, to: fields.count, by: 2).compactMap { fields[$0].text.flatMap { FlowID($0) } }
+            var call = RedisScript.sweepInstance.call(
+                keys: ["hub:alive:\(instance)", "hub:flows:\(instance)", "hub:instances"] + flows.map(Self.key(of:)))
+            call.add(instance)
+            for flow in flows { call.add(flow.rawValue) }
+            guard let answer = (try? await self.link.run([call], within: self.softMilliseconds))?.first?.integer else {
+                return false
+            }
+            if answer == 0 { return true }
+        } while cursor != "0"
+        return true
     }
 
     // MARK: Ending connections
