@@ -26,7 +26,12 @@ struct MessageCodec: Sendable {
         case forged
         /// It is of another flow than its channel's.
         case otherFlow = "other_flow"
+        /// A transient event that says nothing any more: a connection had fallen silent, and everything came at last.
+        case late
     }
+
+    /// Milliseconds after which a transient event is too late.
+    static let longestTransient: Int64 = 10_000
 
     let key: MessageKey
     let origin: String
@@ -95,6 +100,11 @@ struct MessageCodec: Sendable {
             var reader = MemberReader(body)
             guard let received = Self.own(&reader, flow) else { return .refused(.malformed) }
             guard received.message.flow == flow else { return .refused(.otherFlow) }
+            if case .transient(let event) = received.message.content, received.origin != self.origin,
+                now.milliseconds - event.createdAt.milliseconds > Self.longestTransient
+            {
+                return .refused(.late)
+            }
             return .own(received)
         }
     }
