@@ -103,7 +103,7 @@ import Testing
                     _ = try await watcher.next(event: "caught_up")
                     let text = String(repeating: "x", count: 100_000)
                     let violations = try await CrashRun(
-                        hubs: hubs, flows: Self.flows, targets: targets, crashes: TestScale.pick(4, full: 20),
+                        hubs: hubs, flows: Self.flows, targets: targets, crashes: TestScale.pick(3, full: 20),
                         longestLag: .seconds(3)
                     ) { random in
                         if random.chance(50) {
