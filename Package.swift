@@ -85,7 +85,7 @@ let package = Package(
                 .embedInCode("Scripts/sweep_instance.lua"), .embedInCode("Scripts/lock_take.lua"),
                 .embedInCode("Scripts/lock_change.lua"), .embedInCode("Scripts/pattern_put.lua"),
                 .embedInCode("Scripts/pattern_remove.lua"), .embedInCode("Scripts/lease.lua"),
-                .embedInCode("Scripts/canary.lua"), .embedInCode("Scripts/set_counts.lua"),
+                .embedInCode("Scripts/canary.lua"),
             ]
         ),
         .target(

@@ -39,6 +39,19 @@ import Testing
         }
     }
 
+    @Test func whatIsTransientMayComeTooLate() throws {
+        let other = MessageCodec(key: MessageKey(hubID: "hub"), origin: "j", maximumBytes: 1_000)
+        let event = TransientEvent(
+            type: try #require(EventType("tick")), data: .null, createdAt: Timestamp(milliseconds: 1_000_000))
+        let message = BusMessage(flow: self.flow, account: "1", epoch: epoch, content: .transient(event))
+        for (codec, age, expected) in [(other, 10_000, "own"), (other, 10_001, "late"), (self.codec, 60_000, "own")] {
+            let now = Timestamp(milliseconds: 1_000_000 + Int64(age))
+            #expect(self.name(self.codec.decode(codec.encode(message, sequence: 1), from: self.flow, now: now)) == expected)
+        }
+        let durable = other.encode(try durable(self.flow, 7), sequence: 1)
+        #expect(self.name(self.codec.decode(durable, from: self.flow, now: Timestamp(milliseconds: .max))) == "own")
+    }
+
     @Test func whatTheSeedReadsIsThere() throws {
         let json = try JSONText(validating: self.codec.encode(try durable(self.flow, 7), sequence: 3))
         #expect(json.member("type")?.stringValue == "state_update")

@@ -6,11 +6,14 @@ import Synchronization
 public final class HubHealth: Sendable {
     public enum StoreUse: Hashable, Sendable { case reading, writing }
 
-    private struct State {
+    fileprivate struct State {
         /// What the store did not do when it was asked last.
         var away: Set<StoreUse> = []
         var isBusDelivering = true
         var observer: (@Sendable (DeliveryStatus) -> Void)?
+        /// What the observer heard last.
+        var told: DeliveryStatus?
+        var isTelling = false
 
         var delivery: DeliveryStatus {
             if !self.away.isEmpty { return .storeAway }
@@ -25,9 +28,13 @@ public final class HubHealth: Sendable {
 
     public var delivery: DeliveryStatus { self.state.withLock { $0.delivery } }
 
-    /// Called once for every change of ``delivery``, from any thread.
+    /// Called at once, and for every change of ``delivery`` from then on, in their order, from any thread. What passes while it
+    /// is at work it may not hear of.
     public func observe(_ observer: @escaping @Sendable (DeliveryStatus) -> Void) {
-        self.state.withLock { $0.observer = observer }
+        self.change { state in
+            state.observer = observer
+            state.told = nil
+        }
     }
 
     /// Whether the store is thought not to take writes. Only a write that went through shows that it does again.
@@ -47,14 +54,20 @@ public final class HubHealth: Sendable {
     public func busChanged(isDelivering: Bool) { self.change { $0.isBusDelivering = isDelivering } }
 
     private func change(_ body: (inout State) -> Void) {
-        let notice: (() -> Void)? = self.state.withLock { state in
-            let before = state.delivery
-            body(&state)
-            let after = state.delivery
-            guard before != after, let observer = state.observer else { return nil }
-            // The status of that moment, not of this one: two changes may be told in the other order.
-            return { observer(self.delivery) }
+        self.state.withLock { body(&$0) }
+        while let (observer, status) = self.state.withLock({ $0.nextToTell() }) {
+            observer(status)
+            self.state.withLock { $0.isTelling = false }
         }
-        notice?()
+    }
+}
+
+extension HubHealth.State {
+    /// One at a time: of two that tell at once the later could be overtaken by the earlier. It looks again when it is done.
+    fileprivate mutating func nextToTell() -> (@Sendable (DeliveryStatus) -> Void, DeliveryStatus)? {
+        guard !self.isTelling, self.told != self.delivery, let observer = self.observer else { return nil }
+        self.isTelling = true
+        self.told = self.delivery
+        return (observer, self.delivery)
     }
 }

@@ -43,10 +43,9 @@ struct MetricsText {
 
 extension MetricsText {
     mutating func write(_ bus: BusFigures) {
-        if let lag = bus.lagSeconds {
-            self.gauge(
-                "flowhub_bus_lag_seconds", "From publication to arrival, of the last canary that came back.", lag)
-        }
+        self.gauge(
+            "flowhub_bus_lag_seconds", "From publication to arrival, of the last canary that came back; 0 without Redis.",
+            bus.lagSeconds ?? 0)
         self.counter("flowhub_bus_messages_total", "Messages that came from the bus.", bus.received)
         self.counter("flowhub_bus_foreign_total", "Messages of services beside the hub.", bus.foreign)
         self.labelled(

@@ -84,7 +84,7 @@ struct OperationsRoutes: Sendable {
         text.labelled(
             "flowhub_delivery_status", "1 for how delivery works just now.", type: "gauge", label: "status",
             [DeliveryStatus.ok, .degraded, .storeAway].map { ($0.rawValue, $0 == delivery ? 1 : 0) })
-        if let bus = self.bus.figures { text.write(bus) }
+        text.write(self.bus.figures ?? BusFigures())
         text.histogram("flowhub_delivery_lag_seconds", "From an event's commit to its fan-out.", [("", streams.lag)])
         text.histogram(
             "flowhub_http_request_seconds", "Ordinary requests.",

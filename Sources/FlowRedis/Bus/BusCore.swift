@@ -20,8 +20,6 @@ final class BusCore {
     /// Messages that an event loop may be behind before no more are read.
     private static let maximumBacklog = 10_000
     private static let pauseLength = TimeAmount.milliseconds(2)
-    /// Age at which the hub's own transient events are dropped on arrival.
-    private static let staleSeconds: Int64 = 10
     private static let prefix = "flow:updates:"
     private static let prefixBytes = Array(BusCore.prefix.utf8)
 
@@ -286,13 +284,7 @@ final class BusCore {
         guard let flow = FlowID(String(decoding: channel[Self.prefixBytes.count...], as: UTF8.self)) else { return }
         self.health.took()
         switch self.codec.decode(payload, from: flow, now: self.now()) {
-        case .own(let message):
-            // A tick that is so late says nothing any more.
-            if case .transient(let event) = message.content, event.createdAt < self.now().advanced(bySeconds: -Self.staleSeconds)
-            {
-                return
-            }
-            self.take(message)
+        case .own(let message): self.take(message)
         // Delivered when it was published.
         case .echo: break
         case .foreign(let event):

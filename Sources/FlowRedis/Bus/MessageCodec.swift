@@ -24,7 +24,12 @@ struct MessageCodec: Sendable {
         case forged
         /// It is of another flow than its channel's.
         case otherFlow = "other_flow"
+        /// A transient event that says nothing any more: a connection had fallen silent, and everything came at last.
+        case late
     }
+
+    /// Milliseconds after which a transient event is too late.
+    static let longestTransient: Int64 = 10_000
 
     let key: MessageKey
     let origin: String
@@ -98,11 +103,11 @@ struct MessageCodec: Sendable {
             let body = UnsafeRawBufferPointer(rebasing: raw[(markEnd + 2)...])
             guard self.key.isMarked(body, with: mark) else { return .refused(.forged) }
             var reader = MemberReader(body)
-            return self.own(&reader, flow)
+            return self.own(&reader, flow, now)
         }
     }
 
-    private func own(_ reader: inout MemberReader, _ flow: FlowID) -> Verdict {
+    private func own(_ reader: inout MemberReader, _ flow: FlowID, _ now: Timestamp) -> Verdict {
         guard let origin = reader.bytes("\"origin\":"), reader.number(",\"seq\":") != nil,
             let epoch = reader.bytes(",\"epoch\":").flatMap({ self.memory.epoch($0) }),
             let account = reader.text(",\"account\":")
@@ -127,6 +132,7 @@ struct MessageCodec: Sendable {
             let event = FlowEvent(version: head.version, type: type, payload: reader.rest(), createdAt: moment)
             content = .durable(event, head: head)
         } else {
+            if now.milliseconds - at > Self.longestTransient { return .refused(.late) }
             guard let data = reader.data() else { return .refused(.malformed) }
             content = .transient(TransientEvent(type: type, data: data, createdAt: moment))
         }

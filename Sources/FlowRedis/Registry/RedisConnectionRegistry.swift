@@ -20,14 +20,14 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
 
     /// Changes that go out in one call.
     private static let batch = 500
-    /// Milliseconds for changes to gather.
+    /// Milliseconds for changes to gather: one by itself is written soon, and of a crowd that comes or goes many at once.
     private static let gather: Int64 = 20
+    /// Milliseconds between two batches.
+    private static let pause: Int64 = 200
     /// Flows that one call of the sweep looks at.
     private static let sweepBatch = 100
     /// More than that nobody counts on one instance.
     private static let plausible = 1_000_000_000
-    /// Connections that ended while Redis was away and are remembered to be taken out; beyond, everything is written anew.
-    private static let maximumRemoved = 10_000
     /// How long somebody's question for a count keeps it fresh, in milliseconds.
     private static let askedFor: Int64 = 10_000
 
@@ -41,15 +41,16 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         var boot = RandomText.base36(12)
         /// Whether Redis knows this instance under its boot.
         var isAlive = false
+        var isBeginning = false
         var pending: [Change] = []
         var isFlushDue = false
+        var lastFlush: Int64 = 0
         var disconnect: (@Sendable (ConnectionID) -> Void)?
         /// How many watch on other instances, of flows that somebody asked for lately.
         var others: [FlowID: Int] = [:]
         var asked: [FlowID: Int64] = [:]
         var onSign: (@Sendable (Bool) -> Void)?
         var wasSeen = false
-        var mustBeginAnew = false
     }
 
     private let instance: String
@@ -64,8 +65,8 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
     private let timers = Mutex<[RepeatedTask]>([])
 
     init(
-        _ link: RedisLink, instance: String, hub: String, control: ControlChannel, configuration: Configuration,
-        softMilliseconds: Int, logger: Logger
+        _ link: RedisLink, instance: String, hub: String, control: ControlChannel, configuration: Configuration, softMilliseconds: Int,
+        logger: Logger
     ) {
         self.link = link
         self.instance = instance
@@ -112,7 +113,33 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
     func connected() { self.beat() }
 
     private func beat() {
-        let boot = self.state.withLock { $0.boot }
+        let boot: String? = self.state.withLock { $0.isAlive ? $0.boot : nil }
+        if let boot { self.send(signOfLife: boot) } else { self.beginAnew() }
+    }
+
+    /// Under a boot of its own. What is still under way under the one before must not count; and what was written under it, or by
+    /// an earlier process of this name, nobody else sweeps out as long as this one lives.
+    private func beginAnew() {
+        let boots: (old: String, new: String)? = self.state.withLock { state in
+            guard !state.isBeginning else { return nil }
+            state.isBeginning = true
+            let old = state.boot
+            state.boot = RandomText.base36(12)
+            return (old, state.boot)
+        }
+        guard let boots else { return }
+        Task { [weak self] in
+            guard let self else { return }
+            var leave = RedisScript.leave.call(keys: ["hub:alive:\(self.instance)"])
+            leave.add(boots.old)
+            self.link.send([leave])
+            let isClean = await self.sweepOut(self.instance)
+            self.state.withLock { $0.isBeginning = false }
+            if isClean { self.send(signOfLife: boots.new) }
+        }
+    }
+
+    private func send(signOfLife boot: String) {
         var call = RedisScript.heartbeat.call(keys: ["hub:alive:\(self.instance)", "hub:instances", "hub:name"])
         call.add(boot)
         call.add(self.configuration.dead)
@@ -148,83 +175,34 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
                 metadata: ["instance": "\(self.instance)"])
             return
         }
-        let (isAlive, mustBeginAnew) = self.state.withLock { state in
-            defer { state.mustBeginAnew = false }
-            return (state.isAlive, state.mustBeginAnew)
+        let wasAlive: Bool? = self.state.withLock { state in
+            guard state.boot == boot else { return nil }
+            defer { state.isAlive = there != nil || !state.isAlive }
+            return state.isAlive
         }
-        if mustBeginAnew, there != nil { return self.beginAnew() }
-        if there == nil {
-            // New, thought dead meanwhile, or Redis came back empty. What is left of an earlier boot is none of this one's.
-            if isAlive { return self.beginAnew() }
-            Task { [weak self] in
-                await self?.sweep(instance: self?.instance ?? "", boot: boot)
-                self?.writeAll(under: boot)
-            }
-        } else if !isAlive {
-            self.writeAll(under: boot)
+        switch wasAlive {
+        case false: self.writeAll()
+        // Thought dead meanwhile, or Redis came back empty.
+        case true where there == nil: self.beat()
+        default: break
         }
     }
 
-    /// Under another boot: what is still under way under this one must not count.
-    private func beginAnew() {
-        let old = self.state.withLock { state in
-            defer {
-                state.boot = RandomText.base36(12)
-                state.isAlive = false
-                state.pending = []
-            }
-            return state.boot
-        }
-        var leave = RedisScript.leave.call(keys: ["hub:alive:\(self.instance)"])
-        leave.add(old)
-        self.link.send([leave])
-        self.beat()
-    }
-
-    private func writeAll(under boot: String) {
-        self.state.withLock { if $0.boot == boot { $0.isAlive = true } }
-        self.writeAll()
-    }
-
-    /// Everything anew: a field that is there is only written over, and the counts begin at nothing.
+    /// Everything anew: a field that is there is only written over.
     private func writeAll() {
         self.state.withLock { state in
             guard state.isAlive else { return }
             let left = state.pending.filter { if case .remove = $0 { true } else { false } }
             state.pending = left + state.local.all.map { .add($0) }
         }
-        var counts: [FlowID: Int] = [:]
-        let boot = self.state.withLock { state in
-            for entry in state.local.all { counts[entry.flow, default: 0] += 1 }
-            return state.boot
-        }
         self.flush()
-        // After the entries: what counting them one by one has made of it is put right.
-        self.writeCounts(counts, boot)
-    }
-
-    private func writeCounts(_ counts: [FlowID: Int], _ boot: String) {
-        let all = Array(counts)
-        var isFirst = true
-        for start in stride(from: 0, to: max(1, all.count), by: Self.batch) {
-            var call = RedisScript.setCounts.call(keys: ["hub:alive:\(self.instance)", "hub:flows:\(self.instance)"])
-            call.add(boot)
-            call.add(self.configuration.lifetime)
-            call.add(isFirst ? 1 : 0)
-            for (flow, count) in all[start..<min(start + Self.batch, all.count)] {
-                call.add(flow.rawValue)
-                call.add(count)
-            }
-            isFirst = false
-            self.link.send([call])
-        }
     }
 
     // MARK: Writing
 
     public func register(_ entries: [ConnectionEntry]) async {
         let isDue = self.state.withLock { state in
-            for entry in entries where state.local.insert(entry) && state.isAlive { state.pending.append(.add(entry)) }
+            for entry in entries where state.local.insert(entry) { state.pending.append(.add(entry)) }
             defer { state.isFlushDue = true }
             return !state.isFlushDue
         }
@@ -241,23 +219,20 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
     }
 
     private func flushSoon() {
-        self.link.loop.scheduleTask(in: .milliseconds(Self.gather)) { [weak self] in self?.flush() }
+        let sinceLast = self.uptime - self.state.withLock { $0.lastFlush }
+        self.link.loop.scheduleTask(in: .milliseconds(max(Self.gather, Self.pause - sinceLast))) { [weak self] in
+            self?.flush()
+        }
     }
 
     private func flush() {
+        let now = self.uptime
         let (changes, boot) = self.state.withLock { state -> ([Change], String) in
             state.isFlushDue = false
-            // Without a sign of life nothing counts; the first one writes everything.
-            guard state.isAlive else {
-                // Only the removes: what is there is written with the first sign of life. With too many of them everything is.
-                if state.pending.count > Self.maximumRemoved {
-                    state.pending = []
-                    state.mustBeginAnew = true
-                }
-                return ([], state.boot)
-            }
+            state.lastFlush = now
             defer { state.pending = [] }
-            return (state.pending, state.boot)
+            // Without a sign of life nothing counts; after the first one everything is written.
+            return (state.isAlive ? state.pending : [], state.boot)
         }
         for start in stride(from: 0, to: changes.count, by: Self.batch) {
             self.write(Array(changes[start..<min(start + Self.batch, changes.count)]), boot)
@@ -277,12 +252,8 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         self.link.send([call]) { [weak self] result in
             guard let self else { return }
             if case .success(let replies) = result, replies.first?.integer == 1 { return }
-            // Not written, or not known to be: the next sign of life finds out, and everything is written again.
-            self.state.withLock { state in
-                guard state.boot == boot else { return }
-                state.isAlive = false
-                state.pending += changes.filter { if case .remove = $0 { true } else { false } }
-            }
+            // Not written, or not known to be, or yet to be: only another boot makes sure.
+            self.state.withLock { if $0.boot == boot { $0.isAlive = false } }
         }
     }
 
@@ -415,28 +386,34 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         else { return }
         let others = members.compactMap(\.text).filter { $0 != self.instance }
         let alive = await self.boots(of: others)
-        for dead in others where alive[dead] == nil { await self.sweep(instance: dead, boot: "") }
+        for dead in others where alive[dead] == nil {
+            guard await self.sweepOut(dead) else { return }
+        }
     }
 
-    /// Takes out what an instance has written, if it is dead or lives under this boot.
-    private func sweep(instance: String, boot: String) async {
+    /// Takes out everything that an instance wrote, unless it is alive.
+    /// - Returns: whether Redis answered.
+    private func sweepOut(_ instance: String) async -> Bool {
         var cursor = "0"
         repeat {
             let scan = RESPCommand("HSCAN", "hub:flows:\(instance)", cursor, "COUNT", "\(Self.sweepBatch)")
             guard let page = (try? await self.link.run([scan], within: self.softMilliseconds))?.first?.elements, page.count == 2,
                 let next = page[0].text, let fields = page[1].elements
-            else { return }
+            else { return false }
             cursor = next
             let flows = stride(from: 0, to: fields.count, by: 2).compactMap { fields[$0].text.flatMap { FlowID($0) } }
             var call = RedisScript.sweepInstance.call(
                 keys: ["hub:alive:\(instance)", "hub:flows:\(instance)", "hub:instances"] + flows.map(Self.key(of:)))
             call.add(instance)
-            call.add(boot)
             for flow in flows { call.add(flow.rawValue) }
-            guard (try? await self.link.run(RedisScript.sweepInstance, call, within: self.softMilliseconds))?.integer == 1 else {
-                return
+            guard
+                let answer = (try? await self.link.run(RedisScript.sweepInstance, call, within: self.softMilliseconds))?.integer
+            else {
+                return false
             }
+            if answer == 0 { return true }
         } while cursor != "0"
+        return true
     }
 
     // MARK: Ending connections

@@ -1,8 +1,7 @@
--- Takes out of some flows what an instance wrote, if it is dead or lives under a boot that has written nothing yet.
+-- Takes out of some flows what an instance wrote, unless it is alive.
 -- KEYS: hub:alive:{i}, hub:flows:{i}, hub:instances, then sse:connections:{flow} for each flow
--- ARGV: instance, boot, then each flow
-local alive = redis.call('GET', KEYS[1])
-if alive and alive ~= ARGV[2] then return 0 end
+-- ARGV: instance, then each flow
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 local prefix = ARGV[1] .. '.'
 for index = 4, #KEYS do
     if redis.call('TYPE', KEYS[index]).ok == 'hash' then
@@ -16,7 +15,7 @@ for index = 4, #KEYS do
         end
         if #ids > 0 then redis.call('HDEL', KEYS[index], unpack(ids)) end
     end
-    redis.call('HDEL', KEYS[2], ARGV[index - 1])
+    redis.call('HDEL', KEYS[2], ARGV[index - 2])
 end
-if not alive and redis.call('EXISTS', KEYS[2]) == 0 then redis.call('SREM', KEYS[3], ARGV[1]) end
+if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('SREM', KEYS[3], ARGV[1]) end
 return 1

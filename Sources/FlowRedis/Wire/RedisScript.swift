@@ -51,13 +51,12 @@ extension RedisScript {
     static let lockChange = RedisScript(PackageResources.lock_change_lua)
     static let patternPut = RedisScript(PackageResources.pattern_put_lua)
     static let patternRemove = RedisScript(PackageResources.pattern_remove_lua)
-    static let setCounts = RedisScript(PackageResources.set_counts_lua)
     static let canary = RedisScript(PackageResources.canary_lua)
     static let lease = RedisScript(PackageResources.lease_lua)
 
     static let all = [
         Self.putState, Self.putLast, Self.register, Self.heartbeat, Self.leave, Self.sweepInstance, Self.lockTake,
-        Self.lockChange, Self.patternPut, Self.patternRemove, Self.lease, Self.canary, Self.setCounts,
+        Self.lockChange, Self.patternPut, Self.patternRemove, Self.lease, Self.canary,
     ]
 }
 

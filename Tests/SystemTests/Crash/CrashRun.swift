@@ -16,6 +16,9 @@ struct CrashRun: Sendable {
     var crashes: Int
     /// The run goes on until so many orders were acknowledged.
     var orders = 0
+    /// Streams outlive everything that is done here, nobody is told of a loss, and no event comes later than this after its
+    /// writer was answered. `nil` where hubs are killed.
+    var longestLag: Duration?
     /// Kills something and brings it back.
     let crash: @Sendable (_ random: inout SeededRandom) async throws -> Void
 
@@ -106,13 +109,38 @@ struct CrashRun: Sendable {
         for writer in writers { violations += writer.check(against: places) }
         let heads = facts.journals.mapValues(\.version)
         for client in clients {
+            if let longestLag = self.longestLag, client.log.connections.count > 1 || !client.log.events("resync").isEmpty {
+                let endings = client.log.connections.map { "\($0.ending.map { "\($0)" } ?? "open")" }
+                violations.append(
+                    Violation(client.name, "has noticed more than a delay of \(longestLag): connections \(endings), or a resync"))
+            }
             if !client.isConnected { try await client.connect() }
             // The checker says more about one that does not get there.
             _ = try? await client.waitUntil("the end of the flows") { ModelSubscriber.isAt(heads, $0, client.target) ? () : nil }
             violations += StreamChecker.check(client.log, of: client.target, by: client.name, facts)
             client.disconnect()
+            if let longestLag = self.longestLag { violations += Self.late(client, writers, longestLag) }
         }
         return violations
+    }
+
+    /// - Returns: what came later than that after its writer was answered.
+    private static func late(_ client: EventStreamClient, _ writers: [KillWriter], _ longest: Duration) -> [Violation] {
+        var arrivals: [String: [Version: ContinuousClock.Instant]] = [:]
+        for block in client.log.blocks where block.event == "order" {
+            if let flow = block.flow, let version = block.version { arrivals[flow, default: [:]][version] = block.at }
+        }
+        var worst: (lag: Duration, what: String)?
+        for order in writers.flatMap(\.orders) {
+            guard let acknowledgedAt = order.acknowledgedAt else { continue }
+            for version in order.versions ?? [] {
+                guard let arrival = arrivals[order.flow]?[version], arrival - acknowledgedAt > worst?.lag ?? longest else {
+                    continue
+                }
+                worst = (arrival - acknowledgedAt, "version \(version) of \(order.flow)")
+            }
+        }
+        return worst.map { [Violation(client.name, "got \($0.what) \($0.lag) after its writer was answered")] } ?? []
     }
 }
 

@@ -9,6 +9,7 @@ struct KillWriter: Sendable {
         var data: [JSONText]
         /// Of each event, if the order was acknowledged.
         var versions: [Version]?
+        var acknowledgedAt: ContinuousClock.Instant?
         /// Carried out at most once, however often it was sent.
         var key: String?
     }
@@ -37,6 +38,7 @@ struct KillWriter: Sendable {
             while !isOver() {
                 do {
                     order.versions = try await self.send(order, api)
+                    order.acknowledgedAt = .now
                     self.acknowledged.change { $0 += 1 }
                     break
                 } catch let refused as HubAPI.Refused {

@@ -1,0 +1,100 @@
+import FlowCore
+import FlowTestKit
+
+/// Several hubs on one Postgres and one Redis.
+enum RedisHubs {
+    /// Runs a hub for each URL of Redis, on a database of their own, until all of them deliver, and then the body.
+    static func running<Result: Sendable>(
+        _ urls: [String], on server: PostgresServer, _ environment: [String: String] = [:],
+        _ body: @Sendable ([HubProcess]) async throws -> Result
+    ) async throws -> Result {
+        let database = server.url(try await server.createDatabase())
+        var all = ["DATABASE_URL": database, "FLOWHUB_HISTORY_EVENTS": "10000000", "FLOWHUB_RETRY_MS": "50"]
+        all.merge(environment) { $1 }
+        return try await Self.nested(urls, all, []) { hubs in
+            for hub in hubs { try await hub.waitUntilDelivering() }
+            return try await body(hubs)
+        }
+    }
+
+    private static func nested<Result: Sendable>(
+        _ urls: [String], _ environment: [String: String], _ hubs: [HubProcess], _ body: ([HubProcess]) async throws -> Result
+    ) async throws -> Result {
+        guard hubs.count < urls.count else { return try await body(hubs) }
+        let own = environment.merging(["REDIS_URL": urls[hubs.count], "FLOWHUB_INSTANCE": "hub-\(hubs.count)"]) { $1 }
+        return try await HubProcess.running(own) { hub in try await Self.nested(urls, environment, hubs + [hub], body) }
+    }
+
+    /// A durable event that one hub takes reaches a stream of its own at another one.
+    /// - Returns: how long that took from the writer's answer on.
+    @discardableResult
+    static func probe(
+        _ flow: String, from hub: HubProcess, to client: EventStreamClient, within limit: Duration
+    ) async throws -> Duration {
+        let written = try await hub.api.publish("probe", .null, to: flow)
+        let answered = ContinuousClock.now
+        let block = try await client.next("version \(written.version) of \(flow)", within: limit) {
+            $0.event == "probe" && $0.version == written.version
+        }
+        return block.at - answered
+    }
+}
+
+extension HubProcess {
+    /// Whether everything works, what goes by Redis included.
+    func isStrictlyReady() async throws -> Bool { try await self.call("GET", "/health/ready?strict=1").status == 200 }
+
+    func waitUntilDelivering(within limit: Duration = .seconds(20)) async throws {
+        try await eventually("the hub to deliver by Redis", within: limit) { try await self.isStrictlyReady() }
+    }
+
+    /// - Returns: when it was known.
+    @discardableResult
+    func waitUntilDegraded(within limit: Duration) async throws -> ContinuousClock.Instant {
+        try await eventually("the hub to know that Redis does not deliver", within: limit) {
+            try await !self.isStrictlyReady()
+        }
+        return .now
+    }
+
+    /// The ids of a flow's connections, as this instance lists them.
+    func connections(of flow: String, headers: [(name: String, value: String)] = []) async throws -> [String] {
+        let reply = try await self.call("GET", "/v1/flows/\(flow)/connections", headers: headers)
+        guard reply.status == 200 else { throw HubAPI.Refused(reply: reply, what: "the connections of \(flow)") }
+        return (reply.json.member("connections")?.elements ?? []).compactMap { $0.member("connection_id")?.stringValue }
+    }
+}
+
+/// Asks hubs for their health again and again, and keeps what was not as it should be.
+struct HealthWatch: Sendable {
+    private let complaints = Watched<[String]>([])
+
+    /// For the time of the body.
+    /// - Parameters:
+    ///   - plain: serve streams and writes all the time.
+    ///   - strict: are not touched by anything.
+    static func watching<Result: Sendable>(
+        plain: [HubProcess], strict: [HubProcess] = [], _ body: () async throws -> Result
+    ) async throws -> Result {
+        let watch = HealthWatch()
+        let result = try await withThrowingTaskGroup(of: Void.self) { group in
+            for (hubs, path) in [(plain, "/health/ready"), (strict, "/health/ready?strict=1")] {
+                for (number, hub) in hubs.enumerated() { group.addTask { await watch.look(at: hub, number, path) } }
+            }
+            defer { group.cancelAll() }
+            return try await body()
+        }
+        if let complaint = watch.complaints.value.first { throw ChildProcess.Failure(description: complaint) }
+        return result
+    }
+
+    private func look(at hub: HubProcess, _ number: Int, _ path: String) async {
+        while !Task.isCancelled {
+            let reply = try? await hub.call("GET", path)
+            if let reply, reply.status != 200 {
+                self.complaints.change { $0.append("hub \(number) said \(reply.status) to \(path): \(reply.text)") }
+            }
+            try? await Task.sleep(for: .milliseconds(50))
+        }
+    }
+}
