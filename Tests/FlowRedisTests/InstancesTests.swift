@@ -200,4 +200,33 @@ import Testing
             #expect(await a.registry.disconnect(ConnectionID(instance: "nobody", number: 4), account: nil) == false)
         }
     }
+
+    @Test("connections that another service wrote over are written again, and counted as before")
+    func writtenOver() async throws {
+        let server = try SharedRedis.server
+        try await SharedRedis.flush()
+        let flow = try #require(FlowID("f"))
+        try await withServices(server.url, instance: "a") { a in
+            try await withServices(server.url, instance: "b") { configuration, _ in
+                configuration.registrySeconds = 1
+            } _: { b in
+                let entries = (1...3).map {
+                    ConnectionEntry(
+                        connection: ConnectionID(instance: "b", number: $0), flow: flow, account: "1", subject: "s", remote: "r",
+                        registeredAt: Timestamp(milliseconds: 5))
+                }
+                await b.registry.register(entries)
+                for round in 0..<3 {
+                    try await eventually("them to be seen, round \(round)") {
+                        await a.registry.connections(of: flow) == entries
+                    }
+                    #expect(try await server.command(["HGET", "hub:flows:b", "f"]) == "3")
+                    try await server.command(round == 0 ? ["DEL", "sse:connections:f"] : ["SET", "sse:connections:f", "{}"])
+                }
+                await b.registry.unregister(Array(entries.dropFirst()))
+                try await eventually("one to be left") { await a.registry.connections(of: flow) == [entries[0]] }
+                #expect(try await server.command(["HGET", "hub:flows:b", "f"]) == "1")
+            }
+        }
+    }
 }

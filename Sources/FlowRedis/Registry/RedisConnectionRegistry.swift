@@ -32,6 +32,12 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
     private enum Change {
         case add(ConnectionEntry)
         case remove(ConnectionEntry)
+
+        var entry: ConnectionEntry {
+            switch self {
+            case .add(let entry), .remove(let entry): entry
+            }
+        }
     }
 
     private struct State {
@@ -216,6 +222,11 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
     }
 
     private func write(_ changes: [Change], _ boot: String) {
+        let counts = self.state.withLock { state in
+            var counts: [FlowID: Int] = [:]
+            for change in changes { counts[change.entry.flow] = state.local.count(of: change.entry.flow) }
+            return counts
+        }
         var keys = ["hub:alive:\(self.instance)", "hub:flows:\(self.instance)"]
         for case .add(let entry) in changes { keys.append(Self.key(of: entry.flow)) }
         for case .remove(let entry) in changes { keys.append(Self.key(of: entry.flow)) }
@@ -223,8 +234,8 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         call.add(boot)
         call.add(self.configuration.lifetime)
         // Those that came first: of one that came and went within a batch the going is the last word.
-        for case .add(let entry) in changes { Self.add("+", entry, boot, to: &call) }
-        for case .remove(let entry) in changes { Self.add("-", entry, boot, to: &call) }
+        for case .add(let entry) in changes { Self.add("+", entry, boot, counts, to: &call) }
+        for case .remove(let entry) in changes { Self.add("-", entry, boot, counts, to: &call) }
         self.link.send([call]) { [weak self] result in
             guard let self else { return }
             if case .success(let replies) = result, replies.first?.integer == 1 { return }
@@ -233,11 +244,14 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         }
     }
 
-    private static func add(_ sign: String, _ entry: ConnectionEntry, _ boot: String, to call: inout RESPCommand) {
+    private static func add(
+        _ sign: String, _ entry: ConnectionEntry, _ boot: String, _ counts: [FlowID: Int], to call: inout RESPCommand
+    ) {
         call.add(sign)
         call.add(entry.flow.rawValue)
         call.add(entry.connection.description)
         call.add(sign == "+" ? Self.encode(entry, boot).bytes : [])
+        call.add(counts[entry.flow] ?? 0)
     }
 
     private static func encode(_ entry: ConnectionEntry, _ boot: String) -> JSONText {
