@@ -1,7 +1,6 @@
 import FlowCore
 import FlowEmbedded
 import FlowTestKit
-import Synchronization
 import Testing
 
 @testable import FlowRedis
@@ -33,11 +32,10 @@ import Testing
     @Test(arguments: TransientStoreContract.cases)
     func transients(_ promise: TransientStoreContract.Case) async throws {
         try await SharedRedis.flush()
-        let epochs = Mutex(epoch)
-        try await withServices(try SharedRedis.server.url, epoch: { epochs.withLock { $0 } }) { services in
+        let epochs = CurrentEpoch()
+        try await withServices(try SharedRedis.server.url, epochs: epochs) { services in
             let store = services.transients(local: MemoryTransientStore(), limits: .init(), seconds: 3_600)
-            try await promise.run(
-                UnderNewEpoch(store: store) { epochs.withLock { $0 = Epoch(counter: $0.counter + 1, random: "b") } })
+            try await promise.run(UnderNewEpoch(store: store) { epochs.raise() })
         }
     }
 }

@@ -120,15 +120,15 @@ import Testing
             b.bus.attach(sink)
             b.bus.subscribe(to: flow)
             try await eventually("the subscription") { sink.all.subscribed == [flow] }
-            let text = "\"" + String(repeating: "x", count: 10_000) + "\""
-            for _ in 0..<3_000 { a.bus.publish([try transient(flow, text)]) }
+            let payload = #"{"updates":{"x":"\#(String(repeating: "x", count: 10_000))"}}"#
+            for version in 1...1_500 { a.bus.publish([try durable(flow, Version(version), payload: payload)]) }
             let server = try SharedRedis.server
             try await eventually("the server to queue") {
                 let clients = try await server.command(["CLIENT", "LIST", "TYPE", "pubsub"]).split(separator: "\n")
                 return clients.contains { $0.contains("name=flowhub:b:subscriber") && !$0.contains(" omem=0 ") }
             }
             sink.set(backlog: 0)
-            try await eventually("all of them") { sink.all.messages.count == 3_000 }
+            try await eventually("all of them") { sink.all.messages.count == 1_500 }
         }
     }
 
@@ -225,6 +225,35 @@ import Testing
             #expect(await a.registry.disconnect(entry.connection, account: "1"))
             #expect(ended.all.notices.count == 1)
             #expect(await a.registry.disconnect(ConnectionID(instance: "nobody", number: 4), account: nil) == false)
+        }
+    }
+
+    @Test("connections that another service wrote over are written again, and counted as before")
+    func writtenOver() async throws {
+        let server = try SharedRedis.server
+        try await SharedRedis.flush()
+        let flow = try #require(FlowID("f"))
+        try await withServices(server.url, instance: "a") { a in
+            try await withServices(server.url, instance: "b") { configuration, _ in
+                configuration.registrySeconds = 1
+            } _: { b in
+                let entries = (1...3).map {
+                    ConnectionEntry(
+                        connection: ConnectionID(instance: "b", number: $0), flow: flow, account: "1", subject: "s", remote: "r",
+                        registeredAt: Timestamp(milliseconds: 5))
+                }
+                await b.registry.register(entries)
+                for round in 0..<3 {
+                    try await eventually("them to be seen, round \(round)") {
+                        await a.registry.connections(of: flow) == entries
+                    }
+                    #expect(try await server.command(["HGET", "hub:flows:b", "f"]) == "3")
+                    try await server.command(round == 0 ? ["DEL", "sse:connections:f"] : ["SET", "sse:connections:f", "{}"])
+                }
+                await b.registry.unregister(Array(entries.dropFirst()))
+                try await eventually("one to be left") { await a.registry.connections(of: flow) == [entries[0]] }
+                #expect(try await server.command(["HGET", "hub:flows:b", "f"]) == "1")
+            }
         }
     }
 }

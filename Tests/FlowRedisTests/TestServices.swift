@@ -29,10 +29,18 @@ func settings(_ url: String, root: String? = nil) throws -> RedisSettings {
     return settings
 }
 
+/// The epoch of a store that there is not.
+final class CurrentEpoch: Sendable {
+    private let epoch = Mutex(FlowRedisTests.epoch)
+
+    var value: Epoch { self.epoch.withLock { $0 } }
+    func raise() { self.epoch.withLock { $0 = Epoch(counter: $0.counter + 1, random: "b") } }
+}
+
 /// An instance's services, connected, for the time of the body.
 func withServices<Result>(
     _ url: String, instance: String = "i", hub: String = "hub", root: String? = nil,
-    epoch: @escaping @Sendable () -> Epoch = { epoch }, waits: Bool = true,
+    epochs: CurrentEpoch = CurrentEpoch(), waits: Bool = true,
     _ configure: (inout RedisServices.Configuration, inout RedisSettings) -> Void = { _, _ in },
     _ body: (RedisServices) async throws -> Result
 ) async throws -> Result {
@@ -43,7 +51,7 @@ func withServices<Result>(
     configure(&configuration, &settings)
     let services = try RedisServices(
         settings, instance: instance, hubID: hub, configuration: configuration, counters: MemoryCounters(now: now),
-        epoch: epoch, now: now, logger: logger, onDelivery: { _ in })
+        epoch: { epochs.value }, now: now, logger: logger, onDelivery: { _ in })
     do {
         try await services.start()
         if waits { try await eventually("the canary to come back") { services.bus.isDelivering } }

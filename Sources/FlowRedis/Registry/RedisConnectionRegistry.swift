@@ -34,6 +34,12 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
     private enum Change {
         case add(ConnectionEntry)
         case remove(ConnectionEntry)
+
+        var entry: ConnectionEntry {
+            switch self {
+            case .add(let entry), .remove(let entry): entry
+            }
+        }
     }
 
     private struct State {
@@ -42,6 +48,8 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         /// Whether Redis knows this instance under its boot.
         var isAlive = false
         var isBeginning = false
+        /// The connection came while a beginning was under way that may have failed for want of it.
+        var beginsAgain = false
         var pending: [Change] = []
         var isFlushDue = false
         var lastFlush: Int64 = 0
@@ -65,7 +73,8 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
     private let timers = Mutex<[RepeatedTask]>([])
 
     init(
-        _ link: RedisLink, instance: String, hub: String, control: ControlChannel, configuration: Configuration, softMilliseconds: Int,
+        _ link: RedisLink, instance: String, hub: String, control: ControlChannel, configuration: Configuration,
+        softMilliseconds: Int,
         logger: Logger
     ) {
         self.link = link
@@ -85,7 +94,7 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
 
     func start() {
         let beat = self.link.loop.scheduleRepeatedTask(
-            initialDelay: .zero, delay: .milliseconds(self.configuration.heartbeat)
+            initialDelay: .milliseconds(self.configuration.heartbeat), delay: .milliseconds(self.configuration.heartbeat)
         ) { [weak self] _ in self?.beat() }
         let count = self.link.loop.scheduleRepeatedTask(
             initialDelay: .seconds(1), delay: .seconds(1)
@@ -121,8 +130,12 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
     /// an earlier process of this name, nobody else sweeps out as long as this one lives.
     private func beginAnew() {
         let boots: (old: String, new: String)? = self.state.withLock { state in
-            guard !state.isBeginning else { return nil }
+            guard !state.isBeginning else {
+                state.beginsAgain = true
+                return nil
+            }
             state.isBeginning = true
+            state.beginsAgain = false
             let old = state.boot
             state.boot = RandomText.base36(12)
             return (old, state.boot)
@@ -134,8 +147,11 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
             leave.add(boots.old)
             self.link.send([leave])
             let isClean = await self.sweepOut(self.instance)
-            self.state.withLock { $0.isBeginning = false }
-            if isClean { self.send(signOfLife: boots.new) }
+            let beginsAgain = self.state.withLock { state in
+                state.isBeginning = false
+                return state.beginsAgain
+            }
+            if isClean { self.send(signOfLife: boots.new) } else if beginsAgain { self.beginAnew() }
         }
     }
 
@@ -240,6 +256,11 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
     }
 
     private func write(_ changes: [Change], _ boot: String) {
+        let counts = self.state.withLock { state in
+            var counts: [FlowID: Int] = [:]
+            for change in changes { counts[change.entry.flow] = state.local.count(of: change.entry.flow) }
+            return counts
+        }
         var keys = ["hub:alive:\(self.instance)", "hub:flows:\(self.instance)"]
         for case .add(let entry) in changes { keys.append(Self.key(of: entry.flow)) }
         for case .remove(let entry) in changes { keys.append(Self.key(of: entry.flow)) }
@@ -247,8 +268,8 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         call.add(boot)
         call.add(self.configuration.lifetime)
         // Those that came first: of one that came and went within a batch the going is the last word.
-        for case .add(let entry) in changes { Self.add("+", entry, boot, to: &call) }
-        for case .remove(let entry) in changes { Self.add("-", entry, boot, to: &call) }
+        for case .add(let entry) in changes { Self.add("+", entry, boot, counts, to: &call) }
+        for case .remove(let entry) in changes { Self.add("-", entry, boot, counts, to: &call) }
         self.link.send([call]) { [weak self] result in
             guard let self else { return }
             if case .success(let replies) = result, replies.first?.integer == 1 { return }
@@ -257,11 +278,14 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         }
     }
 
-    private static func add(_ sign: String, _ entry: ConnectionEntry, _ boot: String, to call: inout RESPCommand) {
+    private static func add(
+        _ sign: String, _ entry: ConnectionEntry, _ boot: String, _ counts: [FlowID: Int], to call: inout RESPCommand
+    ) {
         call.add(sign)
         call.add(entry.flow.rawValue)
         call.add(entry.connection.description)
         call.add(sign == "+" ? Self.encode(entry, boot).bytes : [])
+        call.add(counts[entry.flow] ?? 0)
     }
 
     private static func encode(_ entry: ConnectionEntry, _ boot: String) -> JSONText {

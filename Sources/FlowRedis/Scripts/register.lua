@@ -1,6 +1,6 @@
 -- Writes what became of an instance's connections, if the instance is alive under this boot.
 -- KEYS: hub:alive:{i}, hub:flows:{i}, then sse:connections:{flow} for each change
--- ARGV: boot, milliseconds to live, then for each change: + or -, flow, connection, entry
+-- ARGV: boot, milliseconds to live, then for each change: + or -, flow, connection, entry, how many the instance has of the flow
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 local place = 3
 for index = 3, #KEYS do
@@ -9,12 +9,18 @@ for index = 3, #KEYS do
     local kind = redis.call('TYPE', key).ok
     if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', key) end
     if ARGV[place] == '+' then
-        if redis.call('HSET', key, id, ARGV[place + 3]) == 1 then redis.call('HINCRBY', KEYS[2], flow, 1) end
+        redis.call('HSET', key, id, ARGV[place + 3])
         redis.call('PEXPIRE', key, ARGV[2])
-    elseif redis.call('HDEL', key, id) == 1 then
-        if redis.call('HINCRBY', KEYS[2], flow, -1) <= 0 then redis.call('HDEL', KEYS[2], flow) end
+    else
+        redis.call('HDEL', key, id)
     end
-    place = place + 4
+    -- Told, not counted up: whoever else writes the key would make it wrong for good.
+    if ARGV[place + 4] == '0' then
+        redis.call('HDEL', KEYS[2], flow)
+    else
+        redis.call('HSET', KEYS[2], flow, ARGV[place + 4])
+    end
+    place = place + 5
 end
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 return 1
