@@ -327,6 +327,7 @@ final class BusCore {
             self.loop.assumeIsolated().scheduleTask(in: Self.pauseLength) { self.lookAtBacklog() }
         } else {
             self.isPaused = false
+            self.canary.excused(at: self.uptime)
             self.links?.subscriber.setReading(true)
         }
     }

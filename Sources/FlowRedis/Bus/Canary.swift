@@ -74,6 +74,12 @@ struct Canary: ~Copyable {
         return !self.isDelivering
     }
 
+    /// What came was left unread until now, so that nothing can be said of the time before.
+    mutating func excused(at now: Int64) {
+        if self.since != nil { self.lastHeard = now }
+        self.takenAt = nil
+    }
+
     mutating func look(at now: Int64) -> Finding {
         guard let since = self.since, now - (self.lastHeard ?? since) >= self.blindAfter else { return .fine }
         self.isDelivering = false
