@@ -284,25 +284,8 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         call.add(sign)
         call.add(entry.flow.rawValue)
         call.add(entry.connection.description)
-        call.add(sign == "+" ? Self.encode(entry, boot).bytes : [])
+        call.add(sign == "+" ? ConnectionField.encode(entry, boot).bytes : [])
         call.add(counts[entry.flow] ?? 0)
-    }
-
-    private static func encode(_ entry: ConnectionEntry, _ boot: String) -> JSONText {
-        JSONText.object { writer in
-            writer.key("boot")
-            writer.value(boot)
-            writer.key("account")
-            writer.value(entry.account)
-            writer.key("subject")
-            writer.value(entry.subject)
-            writer.key("remote")
-            writer.value(entry.remote)
-            writer.key("registered")
-            writer.value(entry.registeredAt.milliseconds)
-            writer.key("registered_at")
-            writer.value(entry.registeredAt.description)
-        }
     }
 
     // MARK: Reading
@@ -319,7 +302,8 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         guard let fields = replies?.first?.elements else { return [] }
         var found: [(entry: ConnectionEntry, boot: String)] = []
         for index in stride(from: 0, to: fields.count - 1, by: 2) {
-            guard let one = Self.decode(fields[index], fields[index + 1], flow), one.entry.connection.instance != self.instance
+            guard let one = ConnectionField.decode(fields[index], fields[index + 1], flow),
+                one.entry.connection.instance != self.instance
             else {
                 continue
             }
@@ -340,19 +324,6 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         var boots: [String: String] = [:]
         for (instance, value) in zip(instances, values) { boots[instance] = value.text }
         return boots
-    }
-
-    private static func decode(_ id: RESPValue, _ value: RESPValue, _ flow: FlowID) -> (entry: ConnectionEntry, boot: String)? {
-        guard let connection = id.text.flatMap({ ConnectionID($0) }),
-            let json = value.bytes.flatMap({ try? JSONText(validating: $0) }),
-            let boot = json.member("boot")?.stringValue, let account = json.member("account")?.stringValue,
-            let subject = json.member("subject")?.stringValue, let remote = json.member("remote")?.stringValue,
-            let registered = json.member("registered")?.intValue, registered >= 0
-        else { return nil }
-        let entry = ConnectionEntry(
-            connection: connection, flow: flow, account: account, subject: subject, remote: remote,
-            registeredAt: Timestamp(milliseconds: registered))
-        return (entry, boot)
     }
 
     public func count(of flow: FlowID) -> Int {

@@ -1,0 +1,34 @@
+import FlowCore
+
+/// A connection as a field of `sse:connections:{flow}`: its id, and JSON with the boot that it was written under.
+enum ConnectionField {
+    static func encode(_ entry: ConnectionEntry, _ boot: String) -> JSONText {
+        JSONText.object { writer in
+            writer.key("boot")
+            writer.value(boot)
+            writer.key("account")
+            writer.value(entry.account)
+            writer.key("subject")
+            writer.value(entry.subject)
+            writer.key("remote")
+            writer.value(entry.remote)
+            writer.key("registered")
+            writer.value(entry.registeredAt.milliseconds)
+            writer.key("registered_at")
+            writer.value(entry.registeredAt.description)
+        }
+    }
+
+    static func decode(_ id: RESPValue, _ value: RESPValue, _ flow: FlowID) -> (entry: ConnectionEntry, boot: String)? {
+        guard let connection = id.text.flatMap({ ConnectionID($0) }),
+            let json = value.bytes.flatMap({ try? JSONText(validating: $0) }),
+            let boot = json.member("boot")?.stringValue, let account = json.member("account")?.stringValue,
+            let subject = json.member("subject")?.stringValue, let remote = json.member("remote")?.stringValue,
+            let registered = json.member("registered")?.intValue, registered >= 0
+        else { return nil }
+        let entry = ConnectionEntry(
+            connection: connection, flow: flow, account: account, subject: subject, remote: remote,
+            registeredAt: Timestamp(milliseconds: registered))
+        return (entry, boot)
+    }
+}
