@@ -78,22 +78,30 @@ for round in $(seq "$rounds"); do
     echo "nchan, published at the other one           $(crossing -p 18194 -q 18193 -s "/sub/x$round-%F" -P "/pub/x$round-%F" -t text/plain -b '%D' -S "$nb_pid")"
 done
 
-# Messages of the hub itself, one for each of 1,000 flows, as Redis has them; then all of them again and again.
+# Messages of the hub itself, one for each of 1,000 flows, as Redis has them; then all of them again and again, until they are
+# too old to be delivered.
 redis() { redis-cli -p $redis_port "$@"; }
-redis PSUBSCRIBE 'flow:updates:r*' >"$folder/heard" & listener=$!; pids+=($listener)
-until redis PUBSUB NUMPAT | grep -q 1; do sleep 0.1; done
 # A moment that is never over, so that every one is counted.
 stamp="~T=1000000000000000000~$(printf 'x%.0s' $(seq 177))"
-seq 0 999 | xargs -P 4 -I @@ curl -s -o /dev/null -d "{\"type\":\"tick\",\"durable\":false,\"data\":{\"m\":\"$stamp\"}}" "http://127.0.0.1:18191/v1/flows/r@@/events"
-until [ "$(grep -c '^{' "$folder/heard")" -ge 1000 ]; do sleep 0.1; done
-kill "$listener"
-awk '/^flow:updates:r/ && !/\*/ { channel = $0 } /^\{/ { printf "*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n", length(channel), channel, length($0), $0 }' \
-    "$folder/heard" >"$folder/once"
-for _ in $(seq 200); do cat "$folder/once"; done >"$folder/many"
+for number in $(seq 0 999); do
+    [ "$number" -eq 0 ] || echo next
+    printf 'url = "http://127.0.0.1:18191/v1/flows/r%d/events"\noutput = /dev/null\nsilent\n' "$number"
+    printf 'data = "{\\"type\\":\\"tick\\",\\"durable\\":false,\\"data\\":{\\"m\\":\\"%s\\"}}"\n' "$stamp"
+done >"$folder/requests"
 for round in $(seq "$rounds"); do
     echo "== off Redis as fast as it comes, 1,000 flows with a subscriber each, round $round"
-    ( while sleep 0.1; do taskset -c 1 redis-cli -p $redis_port --pipe <"$folder/many" >/dev/null || break; done ) & flood=$!; pids+=($flood)
-    echo "hub $(taskset -c 1 "$folder/sseload" -c 1000 -f 1000 -w 0 -z 200 -u 3 -d "$seconds" -p 18192 -s '/v1/flows/r%F/events' -P /none -S "$b_pid")"
-    kill "$flood" 2>/dev/null || true
+    redis-cli -p $redis_port PSUBSCRIBE 'flow:updates:r*' >"$folder/heard" & listener=$!
+    until redis PUBSUB NUMPAT | grep -q 1; do sleep 0.05; done
+    taskset -c 1 "$folder/sseload" -c 1000 -f 1000 -w 0 -z 200 -u 2 -d 4 -p 18192 -s '/v1/flows/r%F/events' -P /none -S "$b_pid" \
+        >"$folder/result" & load=$!
+    curl --parallel --parallel-max 50 -K "$folder/requests" 2>/dev/null
+    until [ "$(grep -c '^{' "$folder/heard")" -ge 1000 ]; do sleep 0.05; done
+    kill "$listener" 2>/dev/null || true
+    awk '/^flow:updates:r/ && !/\*/ { channel = $0 } /^\{/ { printf "*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n", length(channel), channel, length($0), $0 }' \
+        "$folder/heard" >"$folder/once"
+    for _ in $(seq 40); do cat "$folder/once"; done >"$folder/many"
+    while kill -0 "$load" 2>/dev/null; do taskset -c 1 redis-cli -p $redis_port --pipe <"$folder/many" >/dev/null || true; done
+    wait "$load" || true
+    echo "hub $(cat "$folder/result")"
 done
 curl -s http://127.0.0.1:18192/metrics | grep -E '^flowhub_bus_(messages|refused)'
