@@ -26,13 +26,27 @@ import Testing
         #expect(machine.pauseIsOver() == .connect)
         #expect(machine.connected() == .greet)
         #expect(machine.letIn() == .announce)
-        #expect(machine.lost(jitter: 0) == .wait(milliseconds: 5_000), "who is thrown out at once was not let in")
+        #expect(machine.lost(jitter: 0) == .wait(milliseconds: 50), "who is thrown out at once does not come back at once")
         #expect(machine.pauseIsOver() == .connect)
         #expect(machine.connected() == .greet)
         #expect(machine.letIn() == .announce)
         machine.stood()
         #expect(machine.lost(jitter: 0) == .connect)
         #expect(machine.lost(jitter: 0) == .wait(milliseconds: 50))
+    }
+
+    @Test func whoIsThrownOutAtOnceComesBackOnceASecondAtMost() {
+        var machine = LinkMachine()
+        #expect(machine.start() == .connect)
+        var pauses: [Int] = []
+        for _ in 0..<6 {
+            #expect(machine.connected() == .greet)
+            #expect(machine.letIn() == .announce)
+            guard case .wait(let pause) = machine.lost(jitter: 1) else { break }
+            pauses.append(pause)
+            #expect(machine.pauseIsOver() == .connect)
+        }
+        #expect(pauses == [100, 200, 400, 800, 1_000, 1_000])
     }
 
     @Test func nothingFollowsTheEnd() {

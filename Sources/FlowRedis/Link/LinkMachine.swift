@@ -19,10 +19,14 @@ struct LinkMachine: ~Copyable {
 
     static let shortestPause = 100
     static let longestPause = 10_000
+    /// After a connection that was let in and lost at once: the server is there.
+    static let longestBriefPause = 1_000
 
     private var state = State.idle
-    /// Tries since the last time that it stood.
+    /// Tries since the last time that it was let in.
     private var failures = 0
+    /// Times that it was let in and lost at once.
+    private var briefs = 0
     private var hasStood = false
 
     var isReady: Bool { self.state == .ready }
@@ -42,6 +46,7 @@ struct LinkMachine: ~Copyable {
     mutating func letIn() -> Action {
         guard self.state == .greeting else { return .nothing }
         self.state = .ready
+        self.failures = 0
         return .announce
     }
 
@@ -49,7 +54,7 @@ struct LinkMachine: ~Copyable {
     mutating func stood() {
         guard self.state == .ready else { return }
         self.hasStood = true
-        self.failures = 0
+        self.briefs = 0
     }
 
     /// The connection, or the try for one, is over.
@@ -60,13 +65,19 @@ struct LinkMachine: ~Copyable {
             self.hasStood = false
             self.state = .connecting
             return .connect
-        case .connecting, .greeting, .ready:
-            let pause = min(Self.longestPause, Self.shortestPause << min(self.failures, 10))
+        case .ready:
+            self.briefs += 1
+            return self.wait(min(Self.longestBriefPause, Self.shortestPause << min(self.briefs - 1, 10)), jitter)
+        case .connecting, .greeting:
             self.failures += 1
-            self.state = .waiting
-            return .wait(milliseconds: pause / 2 + Int(Double(pause / 2) * jitter))
+            return self.wait(min(Self.longestPause, Self.shortestPause << min(self.failures - 1, 10)), jitter)
         case .idle, .waiting, .closed: return .nothing
         }
+    }
+
+    private mutating func wait(_ pause: Int, _ jitter: Double) -> Action {
+        self.state = .waiting
+        return .wait(milliseconds: pause / 2 + Int(Double(pause / 2) * jitter))
     }
 
     mutating func pauseIsOver() -> Action {
