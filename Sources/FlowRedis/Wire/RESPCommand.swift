@@ -33,6 +33,7 @@ extension ByteBuffer {
             }
             var formatted: UnsafeMutablePointer<CChar>?
             let count = flowhub_format(&formatted, Int32(lengths.count), &pointers, lengths)
+            // As Swift itself does without memory.
             guard count >= 0, let formatted else { fatalError("out of memory") }
             defer { flowhub_free_command(formatted) }
             self.writeBytes(UnsafeRawBufferPointer(start: formatted, count: Int(count)))

@@ -17,6 +17,7 @@ final class RESPReader {
 
     /// - Parameter maximumReply: bytes that may wait for the rest of their reply.
     init(maximumReply: Int) {
+        // As Swift itself does without memory.
         guard let reader = flowhub_reader_create() else { fatalError("out of memory") }
         self.reader = reader
         self.maximumReply = maximumReply
