@@ -88,6 +88,18 @@ let package = Package(
                 .embedInCode("Scripts/canary.lua"),
             ]
         ),
+        .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CDeflate", providers: [.apt(["libdeflate-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .target(
+            name: "FlowObjects",
+            dependencies: [
+                "FlowCore", "CCurl", "COpenSSL", "CDeflate", "CZlib",
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "Logging", package: "swift-log"),
+            ]
+        ),
         .target(
             name: "FlowHTTP",
             dependencies: [
@@ -114,7 +126,7 @@ let package = Package(
         .executableTarget(
             name: "flowhub",
             dependencies: [
-                "FlowCore", "FlowEmbedded", "FlowHTTP", "FlowPostgres", "FlowRedis",
+                "FlowCore", "FlowEmbedded", "FlowHTTP", "FlowObjects", "FlowPostgres", "FlowRedis",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "Logging", package: "swift-log"),
@@ -158,6 +170,14 @@ let package = Package(
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
             ]
+        ),
+        .testTarget(
+            name: "FlowObjectsTests",
+            dependencies: [
+                "FlowCore", "FlowObjects", "FlowTestKit",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            resources: [.copy("Vectors")]
         ),
         .testTarget(
             name: "FlowHTTPTests",
