@@ -1,0 +1,58 @@
+import COpenSSL
+
+/// Digests of bytes that are all at hand, by OpenSSL.
+enum Digest {
+    static func sha256(_ bytes: [UInt8]) -> [UInt8] { Self.digest(bytes, EVP_sha256(), count: 32) }
+
+    static func sha256(_ text: String) -> [UInt8] { Self.sha256(Array(text.utf8)) }
+
+    /// Proves nothing against an attacker; S3 names objects' contents by it.
+    static func md5(_ bytes: [UInt8]) -> [UInt8] { Self.digest(bytes, EVP_md5(), count: 16) }
+
+    static func hmacSHA256(key: [UInt8], _ text: String) -> [UInt8] {
+        let message = Array(text.utf8)
+        var code = [UInt8](repeating: 0, count: 32)
+        var count: UInt32 = 0
+        guard HMAC(EVP_sha256(), key, Int32(key.count), message, message.count, &code, &count) != nil, count == 32 else {
+            fatalError("OpenSSL cannot compute HMAC-SHA-256")
+        }
+        return code
+    }
+
+    private static func digest(_ bytes: [UInt8], _ algorithm: OpaquePointer?, count: Int) -> [UInt8] {
+        var digest = [UInt8](repeating: 0, count: count)
+        guard EVP_Digest(bytes, bytes.count, &digest, nil, algorithm, nil) == 1 else {
+            // Out of memory, or an OpenSSL without it: nothing can be stored without it.
+            fatalError("OpenSSL cannot compute a digest")
+        }
+        return digest
+    }
+}
+
+extension [UInt8] {
+    /// Two lower-case digits a byte.
+    var hexadecimal: String {
+        let digits = Array("0123456789abcdef".utf8)
+        var text: [UInt8] = []
+        text.reserveCapacity(self.count * 2)
+        for byte in self {
+            text.append(digits[Int(byte >> 4)])
+            text.append(digits[Int(byte & 15)])
+        }
+        return String(decoding: text, as: UTF8.self)
+    }
+
+    /// RFC 4648, section 4, with padding.
+    var base64: String {
+        let digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
+        var text: [UInt8] = []
+        for start in stride(from: 0, to: self.count, by: 3) {
+            let group = self[start..<Swift.min(start + 3, self.count)]
+            let bits = group.reduce(0) { $0 << 8 | UInt32($1) } << UInt32(8 * (3 - group.count))
+            for place in 0..<4 {
+                text.append(place > group.count ? UInt8(ascii: "=") : digits[Int(bits >> UInt32(18 - 6 * place) & 63)])
+            }
+        }
+        return String(decoding: text, as: UTF8.self)
+    }
+}

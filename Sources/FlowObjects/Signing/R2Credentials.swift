@@ -1,0 +1,17 @@
+/// Who the hub is to R2. Its description tells nothing.
+public struct R2Credentials: Hashable, Sendable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+    public var accessKeyID: String
+    public var secretAccessKey: String
+    /// Of temporary credentials.
+    public var sessionToken: String?
+
+    public init(accessKeyID: String, secretAccessKey: String, sessionToken: String? = nil) {
+        self.accessKeyID = accessKeyID
+        self.secretAccessKey = secretAccessKey
+        self.sessionToken = sessionToken
+    }
+
+    public var description: String { "R2Credentials(***)" }
+    public var debugDescription: String { self.description }
+    public var customMirror: Mirror { Mirror(self, children: []) }
+}

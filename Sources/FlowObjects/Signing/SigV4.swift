@@ -1,0 +1,77 @@
+import FlowCore
+
+/// AWS Signature Version 4 in its form for S3 (AWS, "Authenticating Requests: Using the Authorization Header" and "Using Query
+/// Parameters"): pure functions of a request, a moment and a key.
+enum SigV4 {
+    /// A moment in the form of `x-amz-date`: `20260822T101530Z`.
+    static func date(_ moment: Timestamp) -> String {
+        moment.description.prefix(19).filter { $0 != "-" && $0 != ":" } + "Z"
+    }
+
+    /// The key of one day, region and secret.
+    static func key(secret: String, day: String, region: String) -> [UInt8] {
+        var key = Array("AWS4\(secret)".utf8)
+        for part in [day, region, "s3", "aws4_request"] { key = Digest.hmacSHA256(key: key, part) }
+        return key
+    }
+
+    /// The fields that a signature in the `Authorization` header goes with, beside `host`.
+    static func addedHeaders(payloadHash: String, date: String, sessionToken: String?) -> [NamedValue] {
+        var headers = [NamedValue("x-amz-content-sha256", payloadHash), NamedValue("x-amz-date", date)]
+        if let sessionToken { headers.append(NamedValue("x-amz-security-token", sessionToken)) }
+        return headers
+    }
+
+    /// The members of a presigned query, beside the request's own and the signature.
+    static func addedQuery(
+        credential: String, date: String, seconds: Int, sessionToken: String?, signedHeaders: String
+    ) -> [NamedValue] {
+        var query = [
+            NamedValue("X-Amz-Algorithm", "AWS4-HMAC-SHA256"), NamedValue("X-Amz-Credential", credential),
+            NamedValue("X-Amz-Date", date), NamedValue("X-Amz-Expires", "\(seconds)"),
+            NamedValue("X-Amz-SignedHeaders", signedHeaders),
+        ]
+        if let sessionToken { query.append(NamedValue("X-Amz-Security-Token", sessionToken)) }
+        return query
+    }
+
+    static func canonicalPath(_ path: String) -> String {
+        path.isEmpty ? "/" : PercentEncoding.encode(path, keepingSlashes: true)
+    }
+
+    /// Sorted by encoded name, then by encoded value; a member without a value keeps its `=`. Goes on the wire as it is signed.
+    static func canonicalQuery(_ query: [NamedValue]) -> String {
+        query.map { (PercentEncoding.encode($0.name), PercentEncoding.encode($0.value)) }
+            .sorted { $0 < $1 }
+            .map { "\($0)=\($1)" }.joined(separator: "&")
+    }
+
+    /// Names in lower case and in order, values trimmed and runs of spaces in them made one, repeated fields made one.
+    static func canonicalHeaders(_ headers: [NamedValue]) -> [(name: String, value: String)] {
+        var values: [String: [String]] = [:]
+        for header in headers {
+            let words = header.value.split { $0 == " " || $0 == "\t" }
+            values[header.name.lowercased(), default: []].append(words.joined(separator: " "))
+        }
+        return values.sorted { $0.key < $1.key }.map { ($0.key, $0.value.joined(separator: ",")) }
+    }
+
+    static func signedHeaders(_ headers: [NamedValue]) -> String {
+        Self.canonicalHeaders(headers).map(\.name).joined(separator: ";")
+    }
+
+    /// - Parameter request: with every header and member of the query that is to be covered.
+    static func sign(_ request: SignableRequest, date: String, accessKeyID: String, region: String, key: [UInt8]) -> Signature {
+        let headers = Self.canonicalHeaders(request.headers)
+        let signedHeaders = headers.map(\.name).joined(separator: ";")
+        let canonicalRequest =
+            "\(request.method)\n\(Self.canonicalPath(request.path))\n\(Self.canonicalQuery(request.query))\n"
+            + headers.map { "\($0.name):\($0.value)\n" }.joined() + "\n\(signedHeaders)\n\(request.payloadHash)"
+        let scope = "\(date.prefix(8))/\(region)/s3/aws4_request"
+        let stringToSign = "AWS4-HMAC-SHA256\n\(date)\n\(scope)\n\(Digest.sha256(canonicalRequest).hexadecimal)"
+        return Signature(
+            canonicalRequest: canonicalRequest, stringToSign: stringToSign,
+            signature: Digest.hmacSHA256(key: key, stringToSign).hexadecimal, signedHeaders: signedHeaders,
+            credential: "\(accessKeyID)/\(scope)")
+    }
+}

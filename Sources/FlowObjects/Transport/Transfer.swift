@@ -1,0 +1,179 @@
+import CCurl
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// An exchange while libcurl works on it: the handle, and what its callbacks need. Confined to the transport's thread.
+final class Transfer {
+    let exchange: Exchange
+    let easy: UnsafeMutableRawPointer
+    private let headBytes: Int
+    private var fields: UnsafeMutablePointer<curl_slist>?
+    private var sent = 0
+
+    private var status = 0
+    private var headers: [NamedValue] = []
+    private var headSize = 0
+    private var hasHead = false
+    private var isOversized = false
+    /// Something came that its reader was not told yet.
+    private(set) var isTouched = false
+
+    /// - Returns: `nil` without memory.
+    init?(_ exchange: Exchange, headBytes: Int) {
+        guard let easy = curl_easy_init() else { return nil }
+        self.exchange = exchange
+        self.easy = easy
+        self.headBytes = headBytes
+    }
+
+    /// The driver has taken the handle from its multi handle before.
+    deinit {
+        curl_easy_cleanup(self.easy)
+        // libcurl reads the list for as long as the handle lives.
+        curl_slist_free_all(self.fields)
+    }
+
+    /// What libcurl's result means here.
+    func outcome(_ code: CURLcode) -> TransportError? {
+        self.isOversized ? .malformed : TransportError(code)
+    }
+
+    /// Wakes the reader for everything that came.
+    func flush() {
+        self.isTouched = false
+        self.exchange.flush()
+    }
+
+    // MARK: Setting up
+
+    /// - Returns: `false` without memory, or if an option is not there.
+    func prepare(_ limits: TransportLimits, authorities: String?) -> Bool {
+        let request = self.exchange.request
+        let isPlain = request.url.hasPrefix("http://")
+        var isFine = self.setFields(request.headers)
+        func set(_ option: CURLoption, _ value: Int) {
+            isFine = flowhub_curl_set_long(self.easy, option, value) == CURLE_OK && isFine
+        }
+        func set(_ option: CURLoption, _ value: String?) {
+            isFine = flowhub_curl_set_text(self.easy, option, value) == CURLE_OK && isFine
+        }
+        set(CURLOPT_URL, request.url)
+        set(CURLOPT_PROTOCOLS_STR, isPlain ? "http" : "https")
+        // A proxy of the environment (https_proxy) sees nothing but TLS; the loopback interface needs none.
+        if isPlain { set(CURLOPT_PROXY, "") }
+        set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1)
+        set(CURLOPT_PATH_AS_IS, 1)
+        set(CURLOPT_FOLLOWLOCATION, 0)
+        set(CURLOPT_DISALLOW_USERNAME_IN_URL, 1)
+        // Each stream has a connection of its own: a reader that stalls holds up nobody else's window.
+        set(CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_1_1))
+        set(CURLOPT_HTTP_CONTENT_DECODING, 0)
+        set(CURLOPT_SSLVERSION, Int(CURL_SSLVERSION_TLSv1_2))
+        set(CURLOPT_SSL_VERIFYPEER, 1)
+        set(CURLOPT_SSL_VERIFYHOST, 2)
+        if let authorities {
+            set(CURLOPT_CAINFO, authorities)
+            // Otherwise the system's folder of certificates would be trusted beside the file.
+            set(CURLOPT_CAPATH, nil)
+        }
+        set(CURLOPT_NOSIGNAL, 1)
+        set(CURLOPT_TCP_KEEPALIVE, 1)
+        set(CURLOPT_CONNECTTIMEOUT_MS, limits.connectMilliseconds)
+        set(CURLOPT_LOW_SPEED_LIMIT, 1)
+        set(CURLOPT_LOW_SPEED_TIME, limits.stallSeconds)
+        set(CURLOPT_MAXAGE_CONN, limits.idleSeconds)
+        set(CURLOPT_BUFFERSIZE, TransportLimits.receiveBytes)
+        switch request.method {
+        case .get: set(CURLOPT_HTTPGET, 1)
+        case .head: set(CURLOPT_NOBODY, 1)
+        case .delete: set(CURLOPT_CUSTOMREQUEST, "DELETE")
+        case .put, .post:
+            set(CURLOPT_UPLOAD, 1)
+            set(CURLOPT_CUSTOMREQUEST, request.method.rawValue)
+            isFine =
+                flowhub_curl_set_offset(self.easy, CURLOPT_INFILESIZE_LARGE, curl_off_t(request.body.count)) == CURLE_OK
+                && isFine
+        }
+        return self.setCallbacks() && isFine
+    }
+
+    private func setFields(_ headers: [NamedValue]) -> Bool {
+        // Without "Expect:" libcurl would wait for a "100 Continue" that R2 never sends.
+        for line in headers.map({ "\($0.name): \($0.value)" }) + ["Expect:", "User-Agent: flowhub"] {
+            guard let longer = curl_slist_append(self.fields, line) else { return false }
+            self.fields = longer
+        }
+        return flowhub_curl_set_list(self.easy, CURLOPT_HTTPHEADER, self.fields) == CURLE_OK
+    }
+
+    private func setCallbacks() -> Bool {
+        flowhub_curl_set_callbacks(
+            self.easy, Unmanaged.passUnretained(self).toOpaque(),
+            { bytes, size, count, context in
+                Transfer.of(context).receiveHeader(UnsafeRawBufferPointer(start: bytes, count: size * count))
+            },
+            { bytes, size, count, context in
+                Transfer.of(context).receive(UnsafeRawBufferPointer(start: bytes, count: size * count))
+            },
+            { room, size, count, context in
+                Transfer.of(context).send(UnsafeMutableRawBufferPointer(start: room, count: size * count))
+            },
+            { context, offset, origin in
+                guard origin == SEEK_SET else { return CURL_SEEKFUNC_FAIL }
+                Transfer.of(context).sent = Int(offset)
+                return CURL_SEEKFUNC_OK
+            }) == CURLE_OK
+    }
+
+    /// The driver holds the transfer for as long as its handle is in use.
+    private static func of(_ context: UnsafeMutableRawPointer?) -> Transfer {
+        guard let context else { preconditionFailure("libcurl has lost its context") }
+        return Unmanaged<Transfer>.fromOpaque(context).takeUnretainedValue()
+    }
+
+    // MARK: Callbacks
+
+    /// - Returns: how many bytes were taken; fewer than there are end the transfer.
+    private func receiveHeader(_ line: UnsafeRawBufferPointer) -> Int {
+        // What comes behind the body (trailers) tells nothing here.
+        if self.hasHead { return line.count }
+        self.headSize += line.count
+        guard self.headSize <= self.headBytes else {
+            self.isOversized = true
+            return 0
+        }
+        let end = line.lastIndex { $0 > 0x20 }.map { $0 + 1 } ?? 0
+        let text = String(decoding: line[..<end], as: UTF8.self)
+        if text.hasPrefix("HTTP/") {
+            self.status = text.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
+            self.headers = []
+        } else if let colon = text.firstIndex(of: ":") {
+            let value = text[text.index(after: colon)...].drop { $0 == " " || $0 == "\t" }
+            self.headers.append(NamedValue(text[..<colon].lowercased(), String(value)))
+        } else if text.isEmpty, self.status >= 200 {
+            self.hasHead = true
+            self.exchange.deliver(TransportHead(status: self.status, headers: self.headers))
+        }
+        return line.count
+    }
+
+    private func receive(_ bytes: UnsafeRawBufferPointer) -> Int {
+        switch self.exchange.take(bytes) {
+        case .taken:
+            self.isTouched = true
+            return bytes.count
+        case .pause: return Int(CURL_WRITEFUNC_PAUSE)
+        case .stop: return 0
+        }
+    }
+
+    private func send(_ room: UnsafeMutableRawBufferPointer) -> Int {
+        let body = self.exchange.request.body
+        let count = min(room.count, body.count - self.sent)
+        body.withUnsafeBytes { room.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[self.sent..<self.sent + count])) }
+        self.sent += count
+        return count
+    }
+}

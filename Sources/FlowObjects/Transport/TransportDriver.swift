@@ -1,0 +1,195 @@
+import CCurl
+import DequeModule
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// The thread that drives all transfers through one multi handle: it waits in `curl_multi_poll` for sockets and for messages.
+/// Everything here is confined to that thread; the outside talks to it through its mailbox.
+final class TransportDriver {
+    private let multi: UnsafeMutableRawPointer
+    private let mailbox: TransportMailbox
+    private let limits: TransportLimits
+    private let authorities: String?
+    private let clock = ContinuousClock()
+
+    private var running: [UInt64: Transfer] = [:]
+    private var runningStreams = 0
+    private var waiting: Deque<Exchange> = []
+    private var waitingStreams: Deque<Exchange> = []
+    private var isClosing = false
+    private var closers: [CheckedContinuation<Void, Never>] = []
+
+    private init(
+        _ multi: UnsafeMutableRawPointer, _ mailbox: TransportMailbox, _ limits: TransportLimits, authorities: String?
+    ) {
+        self.multi = multi
+        self.mailbox = mailbox
+        self.limits = limits
+        self.authorities = authorities
+    }
+
+    /// Takes the handle over.
+    /// - Returns: `nil` if the system has no thread left; then the handle is freed.
+    static func start(
+        _ multi: UnsafeMutableRawPointer, _ mailbox: TransportMailbox, _ limits: TransportLimits, authorities: String?
+    ) -> pthread_t? {
+        let driver = TransportDriver(multi, mailbox, limits, authorities: authorities)
+        let context = Unmanaged.passRetained(driver)
+        var thread = pthread_t()
+        let code = pthread_create(
+            &thread, nil,
+            { context in
+                guard let context else { return nil }
+                Unmanaged<TransportDriver>.fromOpaque(context).takeRetainedValue().run()
+                return nil
+            }, context.toOpaque())
+        if code == 0 { return thread }
+        context.release()
+        _ = mailbox.close()
+        curl_multi_cleanup(multi)
+        return nil
+    }
+
+    private func run() {
+        Self.prepareThread()
+        self.setLimits()
+        while true {
+            for message in self.mailbox.receive() { self.take(message) }
+            if self.isClosing { break }
+            self.startWaiting()
+            var left: Int32 = 0
+            curl_multi_perform(self.multi, &left)
+            self.collect()
+            for transfer in self.running.values where transfer.isTouched { transfer.flush() }
+            self.giveUpOverdue()
+            curl_multi_poll(self.multi, nil, 0, self.timeoutMilliseconds, nil)
+        }
+        for transfer in self.running.values { self.finish(transfer, .closed) }
+        for exchange in self.waiting + self.waitingStreams { exchange.end(.closed) }
+        for message in self.mailbox.close() { self.refuse(message) }
+        curl_multi_cleanup(self.multi)
+        for closer in self.closers { closer.resume() }
+    }
+
+    private static func prepareThread() {
+        flowhub_name_thread("flowhub-objects")
+        // OpenSSL writes to sockets without MSG_NOSIGNAL, and CURLOPT_NOSIGNAL keeps libcurl from minding the signal.
+        var signals = sigset_t()
+        sigemptyset(&signals)
+        sigaddset(&signals, SIGPIPE)
+        pthread_sigmask(SIG_BLOCK, &signals, nil)
+    }
+
+    private func setLimits() {
+        let most = self.limits.connections + self.limits.streams
+        flowhub_curl_multi_set_long(self.multi, CURLMOPT_MAX_HOST_CONNECTIONS, most)
+        flowhub_curl_multi_set_long(self.multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, most)
+        // Connections that are kept for the next request.
+        flowhub_curl_multi_set_long(self.multi, CURLMOPT_MAXCONNECTS, self.limits.connections)
+    }
+
+    // MARK: Messages
+
+    private func take(_ message: TransportMessage) {
+        switch message {
+        case .start(let exchange):
+            if exchange.request.isStreamed { self.waitingStreams.append(exchange) } else { self.waiting.append(exchange) }
+        case .resume(let id):
+            guard let transfer = self.running[id] else { return }
+            // Both directions go on; the bytes that libcurl has in hand come in at once, within this call.
+            curl_easy_pause(transfer.easy, CURLPAUSE_CONT)
+        case .cancel(let id): self.cancel(id)
+        case .close(let closer):
+            self.isClosing = true
+            if let closer { self.closers.append(closer) }
+        }
+    }
+
+    private func refuse(_ message: TransportMessage) {
+        switch message {
+        case .start(let exchange): exchange.end(.closed)
+        case .close(.some(let closer)): self.closers.append(closer)
+        case .resume, .cancel, .close: break
+        }
+    }
+
+    private func cancel(_ id: UInt64) {
+        if let transfer = self.running[id] { return self.finish(transfer, .cancelled) }
+        self.drop(.cancelled) { $0.id == id }
+    }
+
+    /// Ends those who still wait for a connection.
+    private func drop(_ error: TransportError, _ isMeant: (Exchange) -> Bool) {
+        for exchange in self.waiting + self.waitingStreams where isMeant(exchange) { exchange.end(error) }
+        self.waiting.removeAll(where: isMeant)
+        self.waitingStreams.removeAll(where: isMeant)
+    }
+
+    // MARK: Transfers
+
+    private func startWaiting() {
+        while self.running.count - self.runningStreams < self.limits.connections, let exchange = self.waiting.popFirst() {
+            self.start(exchange)
+        }
+        while self.runningStreams < self.limits.streams, let exchange = self.waitingStreams.popFirst() { self.start(exchange) }
+    }
+
+    private func start(_ exchange: Exchange) {
+        guard let transfer = Transfer(exchange, headBytes: self.limits.headBytes),
+            transfer.prepare(self.limits, authorities: self.authorities),
+            curl_multi_add_handle(self.multi, transfer.easy) == CURLM_OK
+        else { return exchange.end(.other(CURLE_FAILED_INIT.rawValue)) }
+        self.running[exchange.id] = transfer
+        if exchange.request.isStreamed { self.runningStreams += 1 }
+    }
+
+    private func collect() {
+        var left: Int32 = 0
+        while let message = curl_multi_info_read(self.multi, &left) {
+            guard message.pointee.msg == CURLMSG_DONE, let context = flowhub_curl_context(message.pointee.easy_handle) else {
+                continue
+            }
+            // The message dies with the handle's removal.
+            let code = message.pointee.data.result
+            let transfer = Unmanaged<Transfer>.fromOpaque(context).takeUnretainedValue()
+            self.finish(transfer, transfer.outcome(code))
+        }
+    }
+
+    private func finish(_ transfer: Transfer, _ error: TransportError?) {
+        curl_multi_remove_handle(self.multi, transfer.easy)
+        self.running[transfer.exchange.id] = nil
+        if transfer.exchange.request.isStreamed { self.runningStreams -= 1 }
+        transfer.exchange.end(error)
+    }
+
+    // MARK: Time
+
+    private func giveUpOverdue() {
+        let now = self.clock.now
+        for transfer in self.running.values where self.deadline(of: transfer).map({ $0 <= now }) ?? false {
+            self.finish(transfer, .timeout)
+        }
+        self.drop(.timeout) { $0.deadline <= now }
+    }
+
+    /// A stream has none once its head is there: how long it takes is its reader's affair, and a stalled server is noticed by
+    /// libcurl.
+    private func deadline(of transfer: Transfer) -> ContinuousClock.Instant? {
+        transfer.exchange.request.isStreamed && transfer.exchange.hasHead ? nil : transfer.exchange.deadline
+    }
+
+    private var timeoutMilliseconds: Int32 {
+        let deadlines =
+            self.running.values.compactMap { self.deadline(of: $0) } + self.waiting.map(\.deadline)
+            + self.waitingStreams.map(\.deadline)
+        guard let first = deadlines.min() else { return Self.longestWait }
+        let left = (first - self.clock.now) / .milliseconds(1)
+        return Int32(max(0, min(left + 1, Double(Self.longestWait))))
+    }
+
+    /// Milliseconds; a message ends the wait at once.
+    private static let longestWait: Int32 = 10_000
+}
