@@ -1,0 +1,220 @@
+import Foundation
+import NIOCore
+import NIOHTTP1
+
+/// One request's way through an ``R2Proxy``.
+struct R2Exchange {
+    let client: R2Connection
+    let head: HTTPRequestHead
+
+    init(_ client: R2Connection, _ head: HTTPRequestHead) {
+        self.client = client
+        self.head = head
+    }
+
+    private var request: R2Request { self.client.request }
+    private var book: R2Book { self.client.book }
+
+    func run() async throws {
+        switch self.request.fault {
+        case .answer(let status, let code, let retryAfter, let isEarly):
+            var headers = HTTPHeaders(retryAfter.map { [("Retry-After", "\($0)")] } ?? [])
+            if isEarly { headers.add(name: "Connection", value: "close") } else { try await self.client.discardBody() }
+            try await self.client.replyError(status, code: code, "On the test's order.", headers: headers)
+            if isEarly { throw R2Connection.Ended() }
+        case .resetRequest(let count):
+            while self.request.bodyBytes < count, try await self.client.nextPart() != nil {}
+            try await self.client.reset()
+        case .errorInBody(let code, isApplied: false):
+            try await self.client.discardBody()
+            try await self.client.replyError(200, code: code, "On the test's order.")
+        case .stall(isApplied: false):
+            await self.book.stall(self.client.channel)
+            guard self.client.channel.isActive, !Task.isCancelled else { throw R2Connection.Ended() }
+            try await self.serve()
+        default:
+            try await self.serve()
+        }
+    }
+
+    /// As R2 does.
+    private func serve() async throws {
+        if try await self.isRefused() { return }
+        switch self.request.operation {
+        case .getLifecycle, .putLifecycle, .deleteLifecycle: try await self.serveLifecycle()
+        case .completeUpload: try await self.complete()
+        default:
+            let isConditional = self.head.headers.contains(name: "if-none-match") && self.request.operation == .putObject
+            try await self.book.inTurn(isConditional ? self.request.target.path : nil) {
+                try await self.forward { try await self.client.nextPart() }
+            }
+        }
+    }
+
+    // MARK: R2's rules
+
+    private func isRefused() async throws -> Bool {
+        let headers = self.head.headers
+        let payload = headers.first(name: "x-amz-content-sha256") ?? ""
+        if payload.hasPrefix("STREAMING-") || headers["content-encoding"].contains(where: { $0.contains("aws-chunked") }) {
+            return try await self.refuse(501, "NotImplemented", "\(payload) not implemented")
+        }
+        if ["PUT", "POST"].contains(self.request.method), !headers.contains(name: "content-length") {
+            return try await self.refuse(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
+        }
+        let signed = headers.first(name: "authorization")?.components(separatedBy: "SignedHeaders=").last?
+            .components(separatedBy: ",")[0].components(separatedBy: ";")
+        if signed?.contains("accept-encoding") == true {
+            return try await self.refuse(403, "SignatureDoesNotMatch", "Accept-Encoding is changed on the way.")
+        }
+        if self.request.operation.isWriteToKey, self.book.isTooSoon(self.request.target.path) {
+            return try await self.refuse(429, "TooManyRequests", "Reduce your concurrent request rate for the same object.")
+        }
+        return false
+    }
+
+    private func refuse(_ status: Int, _ code: String, _ message: String) async throws -> Bool {
+        try await self.client.discardBody()
+        try await self.client.replyError(status, code: code, message)
+        return true
+    }
+
+    private func complete() async throws {
+        let body = try await self.client.wholeBody()
+        let parts = S3XML.elements("PartNumber", in: String(buffer: body)).compactMap { Int($0) }
+        guard self.book.areEqual(parts, of: self.request.uploadID ?? "") else {
+            return try await self.client.replyError(
+                400, code: "InvalidPart", "All non-trailing parts must have the same length.")
+        }
+        try await self.book.inTurn(self.head.headers.contains(name: "if-none-match") ? self.request.target.path : nil) {
+            var rest: ByteBuffer? = body
+            try await self.forward {
+                defer { rest = nil }
+                return rest
+            }
+        }
+    }
+
+    // MARK: Passing on
+
+    private func forward(_ nextPart: () async throws -> ByteBuffer?) async throws {
+        let unpacks =
+            self.request.operation == .getObject && self.request.range == nil
+            && !self.head.headers["accept-encoding"].contains { $0.contains("gzip") }
+        let pace = R2Pace(self.request.fault)
+        try await R2Upstream.exchange(port: self.book.serverPort, self.head, unpacks: unpacks) {
+            let part = try await nextPart()
+            try await pace.wait(for: part)
+            return part
+        } _: { replies in
+            var head = try await replies.head()
+            self.client.note { $0.serverStatus = Int(head.status.code) }
+            head.headers.remove(name: "connection")
+            if unpacks, head.headers.contains(name: "content-encoding") {
+                head.headers.remove(name: "content-encoding")
+                head.headers.remove(name: "content-length")
+                head.headers.replaceOrAdd(name: "transfer-encoding", value: "chunked")
+            }
+            if self.request.operation == .headObject,
+                self.head.headers["accept-encoding"].contains(where: { $0.contains("gzip") })
+            {
+                head.headers.remove(name: "content-length")
+            }
+            self.notePart(head)
+            if self.request.operation == .completeUpload {
+                try await self.finishCompletion(head, replies)
+            } else {
+                try await self.pass(head, pace, replies.nextPart)
+            }
+        }
+    }
+
+    private func notePart(_ head: HTTPResponseHead) {
+        guard self.request.operation == .uploadPart, head.status == .ok, let upload = self.request.uploadID,
+            let part = self.request.part
+        else { return }
+        let size = self.request.bodyBytes
+        self.book.change { $0.parts[upload, default: [:]][part] = size }
+    }
+
+    /// A condition that fails takes the upload with it.
+    private func finishCompletion(_ head: HTTPResponseHead, _ replies: R2Upstream.Replies) async throws {
+        let body = try await replies.wholeBody()
+        var head = head
+        if S3XML.text("Code", in: String(buffer: body)) == "PreconditionFailed", let key = self.request.key,
+            let upload = self.request.uploadID
+        {
+            head.status = .preconditionFailed
+            try await S3Bucket(self.request.bucket, port: self.book.serverPort).abortUpload(key, id: upload)
+        }
+        head.headers.remove(name: "transfer-encoding")
+        var text = String(buffer: body)
+        if self.request.fault == .wrongETag {
+            let etag = S3XML.elements("ETag", in: text).first ?? ""
+            text = text.replacingOccurrences(of: "<ETag>\(etag)</ETag>", with: "<ETag>\(Self.wrongETag)</ETag>")
+        }
+        head.headers.replaceOrAdd(name: "content-length", value: "\(text.utf8.count)")
+        var rest: ByteBuffer? = ByteBuffer(string: text)
+        try await self.pass(head, R2Pace(nil)) {
+            defer { rest = nil }
+            return rest
+        }
+    }
+
+    private static let wrongETag = "\"00000000000000000000000000000bad\""
+
+    /// Gives the client its reply, with what the script does to it.
+    private func pass(_ reply: HTTPResponseHead, _ pace: R2Pace, _ nextPart: () async throws -> ByteBuffer?) async throws {
+        var head = reply
+        var end = Int.max
+        var changedByte: Int?
+        switch self.request.fault {
+        case .loseReply:
+            while try await nextPart() != nil {}
+            try await self.client.reset()
+        case .errorInBody(let code, _):
+            while try await nextPart() != nil {}
+            return try await self.client.replyError(200, code: code, "On the test's order.")
+        case .stall(isApplied: true):
+            await self.book.stall(self.client.channel)
+            guard self.client.channel.isActive, !Task.isCancelled else { throw R2Connection.Ended() }
+        case .wrongETag where head.headers.contains(name: "etag"):
+            head.headers.replaceOrAdd(name: "ETag", value: Self.wrongETag)
+        case .truncateReply(let count): end = count
+        case .corruptReply(let offset): changedByte = offset
+        default: break
+        }
+        try await self.client.send(head)
+        let hasBody = self.request.method != "HEAD" && ![204, 304].contains(head.status.code)
+        let isChunked = hasBody && !head.headers.contains(name: "content-length")
+        var offset = 0
+        while var part = try await nextPart() {
+            if let byte = changedByte, (offset..<offset + part.readableBytes).contains(byte) {
+                let index = part.readerIndex + byte - offset
+                part.setInteger((part.getInteger(at: index, as: UInt8.self) ?? 0) ^ 1, at: index)
+            }
+            offset += part.readableBytes
+            if offset > end, let rest = part.getSlice(at: part.readerIndex, length: part.readableBytes - (offset - end)) {
+                try await self.client.send(rest, isChunked: isChunked)
+                throw R2Connection.Ended()
+            }
+            try await pace.wait(for: part)
+            try await self.client.send(part, isChunked: isChunked)
+        }
+        if hasBody { try await self.client.sendEnd(isChunked: isChunked) }
+    }
+}
+
+/// How fast bodies pass.
+struct R2Pace {
+    private let bytesPerSecond: Int?
+
+    init(_ fault: R2Fault?) {
+        if case .slow(let bytesPerSecond) = fault { self.bytesPerSecond = bytesPerSecond } else { self.bytesPerSecond = nil }
+    }
+
+    func wait(for part: ByteBuffer?) async throws {
+        guard let bytesPerSecond, let part else { return }
+        try await Task.sleep(for: .seconds(Double(part.readableBytes) / Double(bytesPerSecond)))
+    }
+}
