@@ -1,0 +1,31 @@
+/// `Content-Disposition` of a file that a browser shall save (RFC 6266).
+enum ContentDisposition {
+    private static let maximumBytes = 255
+
+    /// Whatever the name holds, the value is printable ASCII with one quoted string.
+    static func attachment(_ fileName: String) -> String {
+        // A path is none of the browser's business, and control characters are nobody's.
+        let name = String(
+            String.UnicodeScalarView(
+                fileName.unicodeScalars.map {
+                    $0.properties.generalCategory == .control || "/\\".unicodeScalars.contains($0) ? "_" : $0
+                }
+            ))
+        let short = Self.shortened(name)
+        guard !short.isEmpty else { return "attachment" }
+        let plain = short.unicodeScalars.map { (0x20...0x7e).contains($0.value) && !"\"%".unicodeScalars.contains($0) ? $0 : "_" }
+        let fallback = String(String.UnicodeScalarView(plain))
+        return "attachment; filename=\"\(fallback)\""
+            + (fallback == short ? "" : "; filename*=UTF-8''\(PercentEncoding.encode(short))")
+    }
+
+    /// Cuts between characters.
+    private static func shortened(_ name: String) -> String {
+        var short = ""
+        for character in name {
+            guard short.utf8.count + character.utf8.count <= Self.maximumBytes else { break }
+            short.append(character)
+        }
+        return short
+    }
+}

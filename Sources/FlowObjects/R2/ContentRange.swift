@@ -1,0 +1,18 @@
+/// `Content-Range: bytes 5-9/100` (RFC 9110, section 14.4).
+struct ContentRange: Hashable, Sendable {
+    let bytes: Range<Int>
+    /// Of the whole object.
+    let total: Int
+
+    init?(_ text: String) {
+        guard text.hasPrefix("bytes ") else { return nil }
+        let halves = text.dropFirst(6).split(separator: "/")
+        guard halves.count == 2, let total = Int(halves[1]) else { return nil }
+        let ends = halves[0].split(separator: "-")
+        guard ends.count == 2, let first = Int(ends[0]), let last = Int(ends[1]), first >= 0, first <= last, last < total else {
+            return nil
+        }
+        self.bytes = first..<last + 1
+        self.total = total
+    }
+}

@@ -1,0 +1,76 @@
+import FlowCore
+
+/// A large object's parts, as they are put one by one and then made one object.
+struct MultipartUpload: Sendable {
+    struct Part: Hashable, Sendable {
+        let number: Int
+        let md5: [UInt8]
+    }
+
+    let client: R2Client
+    let key: String
+    let id: String
+
+    /// Begins one.
+    /// - Parameter headers: what the object shall have.
+    static func begin(_ client: R2Client, _ key: String, headers: [NamedValue]) async throws(R2Failure) -> MultipartUpload {
+        var request = R2Request(.post, key: key, query: [NamedValue("uploads", "")], headers: headers)
+        request.check = { Self.uploadID($0.body) == nil ? .nonsense : nil }
+        guard let id = Self.uploadID(try await client.call(request).body) else { throw R2Failure(.nonsense) }
+        return MultipartUpload(client: client, key: key, id: id)
+    }
+
+    private static func uploadID(_ body: [UInt8]) -> String? {
+        guard let root = XMLParser.parse(body), root.name == "InitiateMultipartUploadResult", let id = root.text("UploadId"),
+            !id.isEmpty
+        else { return nil }
+        return id
+    }
+
+    /// Puts a part until R2 has exactly these bytes. A second one under its number takes the place of the first.
+    func put(_ bytes: [UInt8], number: Int) async throws(R2Failure) -> Part {
+        let md5 = Digest.md5(bytes)
+        let etag = md5.hexadecimal
+        var request = R2Request(
+            .put, key: self.key, query: [NamedValue("partNumber", "\(number)"), NamedValue("uploadId", self.id)])
+        request.setBody(bytes, md5: md5)
+        request.check = { $0.etag == etag ? nil : .otherBytes }
+        _ = try await self.client.observed(.part, bytes: bytes.count, request)
+        return Part(number: number, md5: md5)
+    }
+
+    /// The ETag that R2 gives to the object (Cloudflare, "Multipart upload").
+    static func etag(_ parts: [Part]) -> String { "\(Digest.md5(parts.flatMap(\.md5)).hexadecimal)-\(parts.count)" }
+
+    /// Makes them one object, if there is none under the key.
+    func complete(_ parts: [Part]) async throws(R2Failure) -> R2Reply {
+        var request = R2Request(
+            .post, key: self.key, query: [NamedValue("uploadId", self.id)],
+            headers: [NamedValue("Content-Type", "application/xml"), NamedValue("If-None-Match", "*")])
+        let list = parts.map {
+            XMLText.element(
+                "Part",
+                containing: [
+                    XMLText.element("PartNumber", "\($0.number)"), XMLText.element("ETag", "\"\($0.md5.hexadecimal)\""),
+                ])
+        }
+        request.body = Array(XMLText.element("CompleteMultipartUpload", containing: list).utf8)
+        request.payloadHash = Digest.sha256(request.body).hexadecimal
+        let etag = Self.etag(parts)
+        request.check = { Self.verdict($0, expecting: etag) }
+        return try await self.client.call(request)
+    }
+
+    /// The head said yes before the work was done: only the body knows how it went.
+    private static func verdict(_ reply: R2Reply, expecting etag: String) -> R2Failure.Reason? {
+        guard let root = XMLParser.parse(reply.body) else { return .nonsense }
+        if root.name == "Error" {
+            return .answer(status: reply.head.status, code: R2Client.errorCode(reply.body) ?? "InternalError")
+        }
+        guard root.name == "CompleteMultipartUploadResult", let told = root.text("ETag") else { return .nonsense }
+        return R2Reply.bare(told) == etag ? nil : .otherBytes
+    }
+
+    /// Nothing of it remains, if R2 can be reached.
+    func abort() async throws(R2Failure) { try await self.client.abortUpload(self.key, self.id) }
+}

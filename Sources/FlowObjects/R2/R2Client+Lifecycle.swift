@@ -1,0 +1,63 @@
+import FlowCore
+
+/// `GetBucketLifecycleConfiguration` and `PutBucketLifecycleConfiguration`.
+extension R2Client {
+    func lifecycleRules() async throws(R2Failure) -> [LifecycleRule] {
+        let body: [UInt8]
+        do throws(R2Failure) {
+            body = try await self.observed(.lifecycle, R2Request(.get, query: [NamedValue("lifecycle", "")])).body
+        } catch {
+            // None were ever set.
+            if error.code == "NoSuchLifecycleConfiguration" { return [] }
+            throw error
+        }
+        if body.isEmpty { return [] }
+        guard let root = XMLParser.parse(body), root.name == "LifecycleConfiguration" else { throw R2Failure(.nonsense) }
+        return root.all("Rule").map(LifecycleRule.init)
+    }
+
+    func setLifecycleRules(_ rules: [LifecycleRule]) async throws(R2Failure) {
+        let body = Array(XMLText.element("LifecycleConfiguration", containing: rules.map(\.xml)).utf8)
+        var request = R2Request(
+            .put, query: [NamedValue("lifecycle", "")], headers: [NamedValue("Content-Type", "application/xml")])
+        request.setBody(body, md5: Digest.md5(body))
+        _ = try await self.observed(.lifecycle, request)
+    }
+}
+
+extension LifecycleRule {
+    fileprivate init(_ rule: XMLElement) {
+        let filter = rule["Filter"]
+        self.init(
+            id: rule.text("ID") ?? "",
+            // Older rules have the prefix without a filter, and those with further conditions inside an And.
+            prefix: filter?.text("Prefix") ?? filter?["And"]?.text("Prefix") ?? rule.text("Prefix") ?? "",
+            isEnabled: rule.text("Status") == "Enabled",
+            infrequentAccessDays: rule["Transition"]?.text("Days").flatMap { Int($0) },
+            expirationDays: rule["Expiration"]?.text("Days").flatMap { Int($0) },
+            abortUploadDays: rule["AbortIncompleteMultipartUpload"]?.text("DaysAfterInitiation").flatMap { Int($0) })
+    }
+
+    fileprivate var xml: String {
+        var parts = [
+            XMLText.element("ID", self.id),
+            XMLText.element("Filter", containing: [XMLText.element("Prefix", self.prefix)]),
+            XMLText.element("Status", self.isEnabled ? "Enabled" : "Disabled"),
+        ]
+        if let days = self.infrequentAccessDays {
+            parts.append(
+                XMLText.element(
+                    "Transition",
+                    containing: [XMLText.element("Days", "\(days)"), XMLText.element("StorageClass", "STANDARD_IA")]))
+        }
+        if let days = self.expirationDays {
+            parts.append(XMLText.element("Expiration", containing: [XMLText.element("Days", "\(days)")]))
+        }
+        if let days = self.abortUploadDays {
+            parts.append(
+                XMLText.element(
+                    "AbortIncompleteMultipartUpload", containing: [XMLText.element("DaysAfterInitiation", "\(days)")]))
+        }
+        return XMLText.element("Rule", containing: parts)
+    }
+}

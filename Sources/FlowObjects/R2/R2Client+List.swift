@@ -1,0 +1,80 @@
+import FlowCore
+
+extension R2Client {
+    /// What S3 gives in one answer.
+    private static let pageObjects = 1_000
+    /// A key of 1,024 bytes may take three times as many when it is encoded, and there are some 300 bytes beside it.
+    private static let pageBytes = 8_388_608
+
+    /// In the order of the keys' bytes.
+    func list(prefix: String, after: String?, limit: Int) async throws(R2Failure) -> ObjectList {
+        var objects: [ObjectInfo] = []
+        var token: String?
+        while true {
+            var query = [
+                NamedValue("list-type", "2"), NamedValue("encoding-type", "url"), NamedValue("prefix", prefix),
+                NamedValue("max-keys", "\(min(limit - objects.count, Self.pageObjects))"),
+            ]
+            if let token { query.append(NamedValue("continuation-token", token)) }
+            if token == nil, let after { query.append(NamedValue("start-after", after)) }
+            let root = try await self.page(.list, query, root: "ListBucketResult")
+            for entry in root.all("Contents") {
+                guard let object = self.object(entry, isEncoded: root.text("EncodingType") == "url") else {
+                    throw R2Failure(.nonsense)
+                }
+                objects.append(object)
+            }
+            let hasMore = root.text("IsTruncated") == "true"
+            guard hasMore, objects.count < limit else { return ObjectList(objects: objects, hasMore: hasMore) }
+            guard let next = root.text("NextContinuationToken"), !next.isEmpty, next != token else { throw R2Failure(.nonsense) }
+            token = next
+        }
+    }
+
+    private func object(_ entry: XMLElement, isEncoded: Bool) -> ObjectInfo? {
+        guard let key = self.key(entry, isEncoded: isEncoded), let size = entry.text("Size").flatMap({ Int($0) }),
+            let etag = entry.text("ETag"), let modified = entry.text("LastModified").flatMap(ServerTime.iso)
+        else { return nil }
+        return ObjectInfo(
+            key: key, size: size, etag: R2Reply.bare(etag), lastModified: modified,
+            storageClass: entry.text("StorageClass") ?? "STANDARD")
+    }
+
+    private func key(_ entry: XMLElement, isEncoded: Bool) -> String? {
+        entry.text("Key").flatMap { isEncoded ? PercentEncoding.decode($0) : $0 }
+    }
+
+    /// All of them.
+    func unfinishedUploads(prefix: String) async throws(R2Failure) -> [UnfinishedUpload] {
+        var uploads: [UnfinishedUpload] = []
+        var marker: (key: String, id: String)?
+        while true {
+            var query = [NamedValue("uploads", ""), NamedValue("encoding-type", "url"), NamedValue("prefix", prefix)]
+            if let marker { query += [NamedValue("key-marker", marker.key), NamedValue("upload-id-marker", marker.id)] }
+            let root = try await self.page(.uploads, query, root: "ListMultipartUploadsResult")
+            let isEncoded = root.text("EncodingType") == "url"
+            for entry in root.all("Upload") {
+                guard let key = self.key(entry, isEncoded: isEncoded), let id = entry.text("UploadId"),
+                    let initiated = entry.text("Initiated").flatMap(ServerTime.iso)
+                else { throw R2Failure(.nonsense) }
+                uploads.append(UnfinishedUpload(key: key, uploadID: id, initiatedAt: initiated))
+            }
+            guard root.text("IsTruncated") == "true" else { return uploads }
+            guard let text = root.text("NextKeyMarker"), let key = isEncoded ? PercentEncoding.decode(text) : text,
+                let id = root.text("NextUploadIdMarker"), marker.map({ $0 != (key, id) }) ?? true
+            else { throw R2Failure(.nonsense) }
+            marker = (key, id)
+        }
+    }
+
+    private func page(
+        _ name: R2Operation.Name, _ query: [NamedValue], root: String
+    ) async throws(R2Failure) -> XMLElement {
+        var request = R2Request(.get, query: query)
+        request.replyLimit = Self.pageBytes
+        guard let page = XMLParser.parse(try await self.observed(name, request).body), page.name == root else {
+            throw R2Failure(.nonsense)
+        }
+        return page
+    }
+}

@@ -1,0 +1,150 @@
+import FlowCore
+import Logging
+
+/// Makes requests of one bucket: signs, sends, tries again, and reads errors. Safe to use from any task.
+struct R2Client: Sendable {
+    let settings: R2Settings
+    let transport: Transport
+    let keeper: CredentialsKeeper
+    let signer: Signer
+    let logger: Logger
+    let observer: R2Observer
+    let now: @Sendable () -> Timestamp
+
+    /// Of an error's body.
+    private static let errorBytes = 65_536
+    /// Seconds; more make no difference.
+    private static let longestWait = 86_400
+
+    // MARK: With further attempts
+
+    /// The answer with a status of 2xx.
+    func call(_ request: R2Request) async throws(R2Failure) -> R2Reply {
+        try await self.withRetries { () async throws(R2Failure) -> R2Reply in
+            let (head, body) = try await self.attempt(request)
+            let reply: R2Reply
+            do throws(TransportError) {
+                reply = R2Reply(head: head, body: try await body.collect(limit: request.replyLimit))
+            } catch {
+                throw R2Failure(.transport(error))
+            }
+            if let reason = request.check(reply) { throw R2Failure(reason) }
+            return reply
+        }
+    }
+
+    /// The head with a status of 2xx; the body is read as it comes.
+    func open(_ request: R2Request) async throws(R2Failure) -> (head: TransportHead, body: TransportBody) {
+        try await self.withRetries { () async throws(R2Failure) -> (head: TransportHead, body: TransportBody) in
+            try await self.attempt(request)
+        }
+    }
+
+    private func withRetries<Value>(
+        _ attempt: () async throws(R2Failure) -> Value
+    ) async throws(R2Failure) -> Value {
+        var machine = RetryMachine(self.settings.limits, now: .now)
+        while true {
+            let failure: R2Failure
+            do throws(R2Failure) { return try await attempt() } catch { failure = error }
+            try await self.waitOrGiveUp(&machine, failure)
+        }
+    }
+
+    /// Returns when the next attempt is due.
+    func waitOrGiveUp(_ machine: inout RetryMachine, _ failure: R2Failure) async throws(R2Failure) {
+        let decision = machine.failed(
+            failure, now: .now, rotatedAt: self.keeper.current().changedAt, jitter: .random(in: 0...1))
+        guard case .again(let wait) = decision else { throw failure }
+        self.logger.debug("R2 failed; trying again", metadata: ["reason": "\(failure.reason)", "wait": "\(wait)"])
+        do { try await Task.sleep(for: wait) } catch { throw R2Failure(.transport(.cancelled)) }
+    }
+
+    // MARK: One attempt
+
+    func attempt(_ request: R2Request) async throws(R2Failure) -> (head: TransportHead, body: TransportBody) {
+        let credentials = self.keeper.current().credentials
+        do throws(R2Failure) {
+            return try await self.send(request, credentials)
+        } catch {
+            // Others may lie in the file already: those have not failed yet.
+            guard RetryClass(error) == .afterRotation, self.keeper.recheck(credentials) else { throw error }
+            return try await self.send(request, self.keeper.current().credentials)
+        }
+    }
+
+    private func send(
+        _ request: R2Request, _ credentials: R2Credentials
+    ) async throws(R2Failure) -> (head: TransportHead, body: TransportBody) {
+        let signable = SignableRequest(
+            method: request.method.rawValue, host: self.settings.endpoint.host, path: self.path(request.key),
+            query: request.query, headers: request.signedHeaders, payloadHash: request.payloadHash)
+        let (_, added) = self.signer.sign(signable, credentials, at: self.now())
+        let query = SigV4.canonicalQuery(request.query)
+        let outgoing = TransportRequest(
+            method: request.method,
+            url: "\(self.settings.endpoint.scheme)://\(signable.host)\(SigV4.canonicalPath(signable.path))"
+                + (query.isEmpty ? "" : "?\(query)"),
+            headers: request.headers + added, body: request.body, isStreamed: request.isStreamed)
+        let head: TransportHead
+        let body: TransportBody
+        do throws(TransportError) {
+            (head, body) = try await self.transport.open(outgoing)
+        } catch {
+            throw R2Failure(.transport(error))
+        }
+        if (200...299).contains(head.status) { return (head, body) }
+        // An error's text that does not come whole says nothing; its status does.
+        throw self.failure(head, (try? await body.collect(limit: Self.errorBytes)) ?? [])
+    }
+
+    func path(_ key: String?) -> String { "/\(self.settings.bucket)" + (key.map { "/\($0)" } ?? "") }
+
+    // MARK: Errors
+
+    func failure(_ head: TransportHead, _ body: [UInt8]) -> R2Failure {
+        R2Failure(
+            .answer(status: head.status, code: Self.errorCode(body) ?? ""), retryAfter: self.retryAfter(head),
+            drift: head["date"].flatMap(ServerTime.http).map { $0.seconds - self.now().seconds })
+    }
+
+    /// `<Error><Code>…`; anything that does not look like a code is left out, since it ends up in logs.
+    static func errorCode(_ body: [UInt8]) -> String? {
+        guard let error = XMLParser.parse(body), error.name == "Error", let code = error.text("Code"),
+            (1...64).contains(code.utf8.count),
+            code.utf8.allSatisfy({ (0x41...0x5a).contains($0 & 0xdf) || (0x30...0x39).contains($0) })
+        else { return nil }
+        return code
+    }
+
+    /// RFC 9110, section 10.2.3: seconds, or a date.
+    private func retryAfter(_ head: TransportHead) -> Int? {
+        guard let text = head["retry-after"] else { return nil }
+        if let seconds = Int(text), seconds >= 0 { return min(seconds, Self.longestWait) }
+        guard let moment = ServerTime.http(text) else { return nil }
+        // By the server's own clock, where it tells it.
+        let now = head["date"].flatMap(ServerTime.http) ?? self.now()
+        return Int(min(max(0, moment.seconds - now.seconds), Int64(Self.longestWait)))
+    }
+
+    // MARK: Observation
+
+    func observe(_ name: R2Operation.Name, since start: ContinuousClock.Instant, bytes: Int = 0, isSuccess: Bool) {
+        self.observer(R2Operation(name: name, bytes: bytes, duration: .now - start, isSuccess: isSuccess))
+    }
+
+    /// A request that is an operation of its own. A missing object is no failure of the store's.
+    func observed(
+        _ name: R2Operation.Name, bytes: Int = 0, _ request: R2Request
+    ) async throws(R2Failure) -> R2Reply {
+        let start = ContinuousClock.now
+        do throws(R2Failure) {
+            let reply = try await self.call(request)
+            self.observe(name, since: start, bytes: bytes, isSuccess: true)
+            return reply
+        } catch {
+            self.observe(name, since: start, isSuccess: error.isMissingObject)
+            throw error
+        }
+    }
+}

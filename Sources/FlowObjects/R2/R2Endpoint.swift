@@ -1,0 +1,84 @@
+/// Where R2's S3 interface is: scheme, host and port, and nothing else.
+struct R2Endpoint: Hashable, Sendable {
+    let scheme: String
+    /// As in the `Host` field: without the scheme's own port.
+    let host: String
+
+    /// Cloudflare's own, by account. A bucket of a jurisdiction is reached only through that jurisdiction's.
+    init(account: String, jurisdiction: String) throws(R2SettingsError) {
+        guard (1...63).contains(account.utf8.count), account.utf8.allSatisfy(Self.isAlphanumeric) else {
+            throw R2SettingsError("R2_ACCOUNT_ID", "must be the account's id, 32 hexadecimal digits.")
+        }
+        switch jurisdiction {
+        case "": self.host = "\(account).r2.cloudflarestorage.com"
+        case "eu", "fedramp": self.host = "\(account).\(jurisdiction).r2.cloudflarestorage.com"
+        default: throw R2SettingsError("FLOWHUB_R2_JURISDICTION", "must be eu, fedramp or empty.")
+        }
+        self.scheme = "https"
+    }
+
+    /// - Parameter url: `https://host[:port]`; `http://` only on the loopback interface.
+    init(url: String) throws(R2SettingsError) {
+        var rest = url[...]
+        let scheme: String
+        if let plain = rest.dropping("http://") {
+            (scheme, rest) = ("http", plain)
+        } else if let secure = rest.dropping("https://") {
+            (scheme, rest) = ("https", secure)
+        } else {
+            throw Self.odd("it must begin with https://")
+        }
+        if rest.hasSuffix("/") { rest = rest.dropLast() }
+        guard !rest.contains("@") else {
+            throw Self.odd("it must not hold a user or a password; keys have settings of their own")
+        }
+        guard !rest.contains("?"), !rest.contains("#") else { throw Self.odd("it must not hold a query") }
+        guard !rest.contains("/") else { throw Self.odd("it must not hold a path; the bucket belongs in R2_BUCKET_NAME") }
+        var name = rest
+        var port: Int?
+        if let colon = rest.lastIndex(of: ":"), !rest.hasSuffix("]") {
+            guard let number = Int(rest[rest.index(after: colon)...]), (1...65_535).contains(number) else {
+                throw Self.odd("its port must be a number from 1 to 65535")
+            }
+            (name, port) = (rest[..<colon], number)
+        }
+        guard Self.isHost(name) else { throw Self.odd("its host makes no sense") }
+        guard scheme == "https" || Self.isLoopback(name) else {
+            throw Self.odd("http:// is for 127.0.0.1 alone; elsewhere it must be https://")
+        }
+        self.scheme = scheme
+        self.host =
+            port == nil || port == (scheme == "https" ? 443 : 80) ? name.lowercased() : "\(name.lowercased()):\(port ?? 0)"
+    }
+
+    private static func odd(_ why: String) -> R2SettingsError {
+        R2SettingsError("R2_ENDPOINT", "must be of the form https://host[:port]: \(why).")
+    }
+
+    private static func isHost(_ name: Substring) -> Bool {
+        if name.hasPrefix("["), name.hasSuffix("]") {
+            return name.dropFirst().dropLast().utf8.allSatisfy { Self.isAlphanumeric($0) || ":.".utf8.contains($0) }
+        }
+        return (1...253).contains(name.utf8.count) && name.utf8.allSatisfy { Self.isAlphanumeric($0) || "-.".utf8.contains($0) }
+    }
+
+    private static func isLoopback(_ name: Substring) -> Bool {
+        if name == "[::1]" || name.lowercased() == "localhost" { return true }
+        let parts = name.split(separator: ".", omittingEmptySubsequences: false)
+        return parts.count == 4 && parts.first == "127" && parts.allSatisfy { UInt8($0) != nil }
+    }
+
+    private static func isAlphanumeric(_ byte: UInt8) -> Bool {
+        switch byte {
+        case 0x30...0x39, 0x41...0x5a, 0x61...0x7a: true
+        default: false
+        }
+    }
+}
+
+extension Substring {
+    /// What follows a prefix, whose case does not matter.
+    fileprivate func dropping(_ prefix: String) -> Substring? {
+        self.prefix(prefix.count).lowercased() == prefix ? self.dropFirst(prefix.count) : nil
+    }
+}

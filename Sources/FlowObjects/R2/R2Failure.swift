@@ -1,0 +1,84 @@
+import FlowCore
+
+/// Why one attempt of a request has failed.
+struct R2Failure: Error, Hashable, Sendable {
+    enum Reason: Hashable, Sendable {
+        case transport(TransportError)
+        /// R2's answer. With status 200, too: completing an upload may fail behind a head that says that all is well.
+        case answer(status: Int, code: String)
+        /// It says that it has other bytes than it was given.
+        case otherBytes
+        /// It says yes, and the rest of what it says makes no sense.
+        case nonsense
+        /// The object has more parts than R2 takes.
+        case tooManyParts
+    }
+
+    var reason: Reason
+    /// Seconds that it asked to wait.
+    var retryAfter: Int?
+    /// R2's clock less the hub's, in seconds.
+    var drift: Int64?
+
+    init(_ reason: Reason, retryAfter: Int? = nil, drift: Int64? = nil) {
+        self.reason = reason
+        self.retryAfter = retryAfter
+        self.drift = drift
+    }
+
+    var status: Int? {
+        if case .answer(let status, _) = self.reason { status } else { nil }
+    }
+
+    var code: String? {
+        if case .answer(_, let code) = self.reason { code } else { nil }
+    }
+
+    /// Whether there is no such object. A bucket that is not there says so only where an answer has a body.
+    var isMissingObject: Bool { self.status == 404 && self.code != "NoSuchBucket" && self.code != "NoSuchUpload" }
+
+    var isUnmetCondition: Bool { self.status == 412 }
+
+    fileprivate var reportsClock: Bool { self.code == "RequestTimeTooSkewed" || self.code == "ExpiredRequest" }
+}
+
+// MARK: What a caller is told
+
+extension ObjectError {
+    /// - Parameter bucket: named where it is the bucket's fault.
+    init(_ failure: R2Failure, bucket: String) {
+        switch failure.reason {
+        case .transport(.cancelled): self = .unavailable("The task was cancelled.")
+        case .transport(let error): self = .unavailable("R2 is out of reach: \(error).")
+        case .otherBytes: self = .corrupted("R2 has other bytes than it was given.")
+        case .nonsense: self = .unavailable("R2 gave an answer that makes no sense.")
+        case .tooManyParts:
+            self = .refused(
+                "The object has more than \(R2Limits.maximumParts) parts, which R2 does not take: raise FLOWHUB_R2_PART_BYTES.")
+        case .answer(_, let code) where failure.reportsClock: self = .refused(Self.clock(code, drift: failure.drift))
+        case .answer(let status, let code):
+            let words = code.isEmpty ? "\(status)" : "\(status) \(code)"
+            switch (status, code) {
+            case (404, "NoSuchBucket"): self = .refused("There is no bucket \(bucket); look at R2_BUCKET_NAME and the endpoint.")
+            case (404, "NoSuchUpload"): self = .refused("The upload is gone: somebody has given it up.")
+            case (404, _): self = .notFound
+            case (401, _), (403, _):
+                self = .refused(
+                    "R2 does not let the hub in (\(words)): look at its keys, and at what they may do with bucket \(bucket).")
+            case (412, _): self = .exists
+            case (416, _): self = .invalid("The object has no such part.")
+            case (_, "BadDigest"), (_, "XAmzContentSHA256Mismatch"):
+                self = .corrupted("The bytes changed on the way to R2 (\(words)).")
+            default:
+                self =
+                    RetryClass(failure) == .never
+                    ? .refused("R2 refused (\(words)).") : .unavailable("R2 is busy or broken (\(words)).")
+            }
+        }
+    }
+
+    private static func clock(_ code: String, drift: Int64?) -> String {
+        guard let drift, drift != 0 else { return "R2 finds the hub's clock wrong (\(code)): set it by NTP." }
+        return "The hub's clock is \(abs(drift)) s \(drift > 0 ? "behind" : "ahead of") R2's (\(code)): set it by NTP."
+    }
+}

@@ -1,0 +1,88 @@
+public import FlowCore
+public import Logging
+
+/// Objects in a bucket of Cloudflare R2, by its S3 interface (HTTP/1.1 by libcurl, signed by the hub). Safe to use from any task.
+///
+/// What is written is written under a key that nothing has, is checked by MD5 and SHA-256 on the way and by its ETag afterwards, and
+/// is never taken for another's. Requests that fail for a while are made again; see ``R2Limits``.
+public final class R2ObjectStore: ObjectStore {
+    let client: R2Client
+
+    public let provider = "r2"
+    public var bucket: String { self.client.settings.bucket }
+
+    /// Starts the store's thread. R2 is not asked for anything yet.
+    /// - Parameters:
+    ///   - observer: told of each operation.
+    ///   - now: the time that requests are signed with; R2 refuses what is more than 15 minutes off.
+    /// - Throws: if the credentials' file cannot be read, or the system has no room for a thread.
+    public init(
+        _ settings: R2Settings, logger: Logger, now: @escaping @Sendable () -> Timestamp,
+        observer: @escaping R2Observer = { _ in }
+    ) throws(R2SettingsError) {
+        guard R2Limits.partBytesRange.contains(settings.limits.partBytes) else {
+            throw R2SettingsError("FLOWHUB_R2_PART_BYTES", "must be from 5242880 to 536870912.")
+        }
+        let transport: Transport
+        do throws(TransportError) {
+            transport = try Transport(settings.limits.transport, authorities: settings.authorities)
+        } catch {
+            throw R2SettingsError("R2_ENDPOINT", "cannot be used: there is no memory or thread left for it.")
+        }
+        self.client = R2Client(
+            settings: settings, transport: transport, keeper: try CredentialsKeeper(settings.source, logger: logger),
+            signer: Signer(region: settings.region), logger: logger, observer: observer, now: now)
+    }
+
+    /// Ends what is under way and waits until the store's thread is gone.
+    public func close() async { await self.client.transport.close() }
+
+    // MARK: ObjectStore
+
+    public func upload(_ key: String, _ attributes: ObjectAttributes) async throws(ObjectError) -> any ObjectUpload {
+        try ObjectKey.check(key)
+        try ObjectKey.check(attributes)
+        return R2Upload(self.client, key, attributes)
+    }
+
+    public func download(_ key: String, range: Range<Int>?) async throws(ObjectError) -> any ObjectDownload {
+        try ObjectKey.check(key)
+        return try await R2Download.open(self.client, key, range)
+    }
+
+    /// A bucket that is not there looks like an object that is not there: R2's answer to this has no body.
+    public func head(_ key: String) async throws(ObjectError) -> ObjectInfo? {
+        try ObjectKey.check(key)
+        do throws(R2Failure) { return try await self.client.head(key)?.info } catch { throw self.error(error) }
+    }
+
+    public func delete(_ key: String) async throws(ObjectError) {
+        try ObjectKey.check(key)
+        do throws(R2Failure) { try await self.client.delete(key) } catch { throw self.error(error) }
+    }
+
+    public func list(prefix: String, after: String?, limit: Int) async throws(ObjectError) -> ObjectList {
+        try ObjectKey.check(prefix: prefix)
+        if let after { try ObjectKey.check(prefix: after) }
+        guard limit > 0 else { throw .invalid("A limit is at least 1.") }
+        do throws(R2Failure) {
+            return try await self.client.list(prefix: prefix, after: after, limit: limit)
+        } catch {
+            throw self.error(error)
+        }
+    }
+
+    public func presign(_ key: String, seconds: Int, fileName: String) throws(ObjectError) -> String? {
+        try ObjectKey.check(key)
+        guard (1...604_800).contains(seconds) else { throw .invalid("A link lives from 1 to 604800 seconds.") }
+        let request = SignableRequest(
+            method: "GET", host: self.client.settings.endpoint.host, path: self.client.path(key),
+            query: [NamedValue("response-content-disposition", ContentDisposition.attachment(fileName))])
+        return self.client.signer.presign(
+            request, self.client.keeper.current().credentials, at: self.client.now(),
+            scheme: self.client.settings.endpoint.scheme, seconds: seconds
+        ).url
+    }
+
+    func error(_ failure: R2Failure) -> ObjectError { ObjectError(failure, bucket: self.bucket) }
+}

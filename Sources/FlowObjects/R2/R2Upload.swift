@@ -1,0 +1,229 @@
+import FlowCore
+import Logging
+
+/// An object on its way to R2: gathered to equal parts, of which a few are under way at a time. What is held in memory is one part
+/// and those under way.
+///
+/// Each upload marks its object with a number of its own, so that after a reply was lost it can tell its object from another's,
+/// even if both have the same bytes: it never takes another's for its own, nor deletes it.
+///
+/// If the reply to the very beginning of a large object is lost, R2 may keep an empty upload that nobody knows of; a sweep of
+/// unfinished uploads finds it, as does R2 after seven days.
+actor R2Upload: ObjectUpload {
+    private enum Stage: Sendable {
+        case open, finished
+        case failed(ObjectError)
+        case aborted
+    }
+
+    private typealias Flight = Task<Result<MultipartUpload.Part, R2Failure>, Never>
+
+    private let client: R2Client
+    private let key: String
+    private let headers: [NamedValue]
+    private let mark: String
+    private let start = ContinuousClock.now
+
+    private var stage = Stage.open
+    private var pending: [UInt8] = []
+    private var total = 0
+    private var multipart: MultipartUpload?
+    private var flights: [Flight] = []
+    private var parts: [MultipartUpload.Part] = []
+    /// A request that may have made the object is out.
+    private var mayExist = false
+
+    init(_ client: R2Client, _ key: String, _ attributes: ObjectAttributes) {
+        let mark = RandomText.hex128()
+        self.client = client
+        self.key = key
+        self.mark = mark
+        // Bytes are to come out as they went in, through whatever stands between (Cloudflare, "Transparent decompression").
+        self.headers =
+            [NamedValue("Content-Type", attributes.contentType), NamedValue("Cache-Control", "no-transform")]
+            + attributes.metadata.sorted { $0.key < $1.key }.map { NamedValue("x-amz-meta-\($0.key)", $0.value) }
+            + [NamedValue("x-amz-meta-\(ObjectHead.markName)", mark)]
+    }
+
+    // MARK: ObjectUpload
+
+    func write(_ bytes: [UInt8]) async throws(ObjectError) {
+        try self.mustBeOpen()
+        do throws(R2Failure) {
+            let partBytes = self.client.settings.limits.partBytes
+            var rest = bytes[...]
+            while !rest.isEmpty {
+                // Only once more bytes are there: an object of one part is put at once.
+                if self.pending.count == partBytes { try await self.dispatch() }
+                let some = rest.prefix(partBytes - self.pending.count)
+                self.pending.append(contentsOf: some)
+                self.total += some.count
+                rest = rest.dropFirst(some.count)
+            }
+        } catch {
+            throw self.fail(ObjectError(error, bucket: self.client.settings.bucket))
+        }
+    }
+
+    func finish() async throws(ObjectError) -> ObjectInfo {
+        try self.mustBeOpen()
+        do throws(ObjectError) {
+            let info = if let multipart { try await self.complete(multipart) } else { try await self.putWhole() }
+            self.stage = .finished
+            self.pending = []
+            self.client.observe(.put, since: self.start, bytes: self.total, isSuccess: true)
+            return info
+        } catch {
+            throw self.fail(error)
+        }
+    }
+
+    func abort() async {
+        switch self.stage {
+        case .finished, .aborted: return
+        case .open, .failed: self.stage = .aborted
+        }
+        self.pending = []
+        for flight in self.flights { flight.cancel() }
+        for flight in self.flights { _ = await flight.value }
+        self.flights = []
+        // In a task of its own: the caller's may be cancelled, and that is just when this has to be done.
+        let (multipart, mayExist) = (self.multipart, self.mayExist)
+        await Task { await self.cleanUp(multipart, mayExist: mayExist) }.value
+    }
+
+    private func mustBeOpen() throws(ObjectError) {
+        switch self.stage {
+        case .open: return
+        case .failed(let error): throw error
+        case .finished, .aborted: throw .invalid("The upload has ended.")
+        }
+    }
+
+    private func fail(_ error: ObjectError) -> ObjectError {
+        self.stage = .failed(error)
+        self.client.observe(.put, since: self.start, isSuccess: false)
+        return error
+    }
+
+    // MARK: In one request
+
+    private func putWhole() async throws(ObjectError) -> ObjectInfo {
+        let md5 = Digest.md5(self.pending)
+        let etag = md5.hexadecimal
+        var request = R2Request(.put, key: self.key, headers: self.headers + [NamedValue("If-None-Match", "*")])
+        request.setBody(self.pending, md5: md5)
+        request.check = { $0.etag == etag ? nil : .otherBytes }
+        return try await self.settled(etag: etag) { [client] () async throws(R2Failure) -> R2Reply in
+            try await client.call(request)
+        }
+    }
+
+    // MARK: In parts
+
+    /// Sends what is gathered as a part.
+    private func dispatch() async throws(R2Failure) {
+        let limits = self.client.settings.limits
+        guard self.parts.count + self.flights.count < R2Limits.maximumParts else {
+            throw R2Failure(.tooManyParts)
+        }
+        while self.flights.count >= max(1, limits.partsInFlight) { try await self.land() }
+        let multipart: MultipartUpload
+        if let begun = self.multipart {
+            multipart = begun
+        } else {
+            multipart = try await MultipartUpload.begin(self.client, self.key, headers: self.headers)
+            self.multipart = multipart
+        }
+        let number = self.parts.count + self.flights.count + 1
+        let bytes = self.pending
+        self.pending = []
+        // Detached, to hash off this actor; awaited in `land` or cancelled in `abort`.
+        self.flights.append(
+            Task.detached {
+                do throws(R2Failure) {
+                    return .success(try await multipart.put(bytes, number: number))
+                } catch {
+                    return .failure(error)
+                }
+            })
+    }
+
+    /// Waits for the oldest part under way.
+    private func land() async throws(R2Failure) {
+        guard let flight = self.flights.first else { return }
+        let result = await withTaskCancellationHandler {
+            await flight.value
+        } onCancel: {
+            flight.cancel()
+        }
+        self.flights.removeFirst()
+        self.parts.append(try result.get())
+    }
+
+    private func complete(_ multipart: MultipartUpload) async throws(ObjectError) -> ObjectInfo {
+        do throws(R2Failure) {
+            if !self.pending.isEmpty { try await self.dispatch() }
+            while !self.flights.isEmpty { try await self.land() }
+        } catch {
+            throw ObjectError(error, bucket: self.client.settings.bucket)
+        }
+        let parts = self.parts
+        do throws(ObjectError) {
+            return try await self.settled(etag: MultipartUpload.etag(parts)) { () async throws(R2Failure) -> R2Reply in
+                try await multipart.complete(parts)
+            }
+        } catch {
+            // R2 gives the parts up with the condition; elsewhere they would stay.
+            if error == .exists { try? await multipart.abort() }
+            throw error
+        }
+    }
+
+    // MARK: What became of it
+
+    /// Makes the object, and where it is not certain what came of that, looks.
+    private func settled(
+        etag: String, _ make: () async throws(R2Failure) -> R2Reply
+    ) async throws(ObjectError) -> ObjectInfo {
+        self.mayExist = true
+        do throws(R2Failure) {
+            let reply = try await make()
+            // By the store's clock, as its own date of the object is.
+            let made = reply.head["date"].flatMap(ServerTime.http) ?? self.client.now()
+            return ObjectInfo(key: self.key, size: self.total, etag: etag, lastModified: made)
+        } catch {
+            return try await self.look(after: error, etag: etag)
+        }
+    }
+
+    /// An object that was not there before may be this one, made by a request whose reply was lost.
+    private func look(after failure: R2Failure, etag: String) async throws(ObjectError) -> ObjectInfo {
+        let error = ObjectError(failure, bucket: self.client.settings.bucket)
+        if failure.reason == .transport(.cancelled) || failure.reason == .transport(.closed) { throw error }
+        guard let seen = try? await self.client.head(self.key) else {
+            // Somebody else's was in the way and is gone again, or nothing can be known.
+            throw failure.isUnmetCondition ? .unavailable("Another object came and went under the same key.") : error
+        }
+        guard seen.mark == self.mark else {
+            self.mayExist = false
+            throw .exists
+        }
+        guard seen.info.etag == etag, seen.info.size == self.total else {
+            throw .corrupted("R2 has other bytes than it was given.")
+        }
+        return seen.info
+    }
+
+    private func cleanUp(_ multipart: MultipartUpload?, mayExist: Bool) async {
+        do throws(R2Failure) {
+            try await multipart?.abort()
+            guard mayExist, let seen = try await self.client.head(self.key), seen.mark == self.mark else { return }
+            try await self.client.delete(self.key)
+        } catch {
+            self.client.logger.warning(
+                "An upload that was given up may have left something in R2; the sweep looks for it",
+                metadata: ["reason": "\(ObjectError(error, bucket: self.client.settings.bucket))"])
+        }
+    }
+}

@@ -1,0 +1,175 @@
+/// Reads the XML of S3 answers: elements, text, character references, CDATA, comments. Strict, and closed to everything that
+/// makes XML dangerous: no document type, no entities but the five that are built in, bounded depth.
+struct XMLParser {
+    struct Malformed: Error {}
+
+    private static let maximumDepth = 16
+
+    private var rest: ArraySlice<UInt8>
+    /// From the root inwards: the elements that are not closed yet.
+    private var open: [XMLElement] = []
+    /// The text of the innermost one so far.
+    private var text: [UInt8] = []
+
+    static func parse(_ bytes: [UInt8]) -> XMLElement? {
+        var parser = XMLParser(rest: bytes[...])
+        return try? parser.document()
+    }
+
+    private init(rest: ArraySlice<UInt8>) { self.rest = rest }
+
+    private mutating func document() throws(Malformed) -> XMLElement {
+        self.skip("\u{feff}")
+        while true {
+            if self.open.isEmpty { self.skipSpace() }
+            if self.skip("<?") {
+                _ = try self.upTo("?>")
+            } else if self.skip("<!--") {
+                _ = try self.upTo("-->")
+            } else if !self.open.isEmpty, self.skip("<![CDATA[") {
+                self.text += try self.upTo("]]>")
+            } else if self.skip("</") {
+                if let root = try self.close() {
+                    try self.expectNothing()
+                    return root
+                }
+            } else if self.rest.first == UInt8(ascii: "<") {
+                self.rest = self.rest.dropFirst()
+                if let root = try self.openElement() {
+                    try self.expectNothing()
+                    return root
+                }
+            } else {
+                try self.characters()
+            }
+        }
+    }
+
+    // MARK: Elements
+
+    /// - Returns: the root, if it is empty.
+    private mutating func openElement() throws(Malformed) -> XMLElement? {
+        let name = try self.name()
+        guard self.open.count < Self.maximumDepth else { throw Malformed() }
+        try self.attributes()
+        let isEmpty = self.skip("/")
+        guard self.skip(">") else { throw Malformed() }
+        self.open.append(XMLElement(name: name))
+        self.text = []
+        return isEmpty ? try self.closeInnermost() : nil
+    }
+
+    /// - Returns: the root, if it is that which ends.
+    private mutating func close() throws(Malformed) -> XMLElement? {
+        let name = try self.name()
+        self.skipSpace()
+        guard self.skip(">"), self.open.last?.name == name else { throw Malformed() }
+        return try self.closeInnermost()
+    }
+
+    private mutating func closeInnermost() throws(Malformed) -> XMLElement? {
+        guard var element = self.open.popLast() else { throw Malformed() }
+        if element.children.isEmpty {
+            guard let text = String(validating: self.text, as: UTF8.self) else { throw Malformed() }
+            element.text = text
+        }
+        self.text = []
+        guard !self.open.isEmpty else { return element }
+        self.open[self.open.count - 1].children.append(element)
+        return nil
+    }
+
+    /// The name without its prefix.
+    private mutating func name() throws(Malformed) -> String {
+        let bytes = self.rest.prefix { !Self.isSpace($0) && !"<>/=\"'&!?".utf8.contains($0) }
+        guard !bytes.isEmpty, let name = String(validating: bytes, as: UTF8.self) else { throw Malformed() }
+        self.rest = self.rest.dropFirst(bytes.count)
+        guard let local = name.split(separator: ":", omittingEmptySubsequences: false).last, !local.isEmpty else {
+            throw Malformed()
+        }
+        return String(local)
+    }
+
+    private mutating func attributes() throws(Malformed) {
+        while true {
+            let hadSpace = self.rest.first.map(Self.isSpace) ?? false
+            self.skipSpace()
+            guard let byte = self.rest.first else { throw Malformed() }
+            if byte == UInt8(ascii: "/") || byte == UInt8(ascii: ">") { return }
+            guard hadSpace else { throw Malformed() }
+            _ = try self.name()
+            self.skipSpace()
+            guard self.skip("=") else { throw Malformed() }
+            self.skipSpace()
+            if self.skip("\"") {
+                _ = try self.upTo("\"")
+            } else if self.skip("'") {
+                _ = try self.upTo("'")
+            } else {
+                throw Malformed()
+            }
+        }
+    }
+
+    // MARK: Text
+
+    private mutating func characters() throws(Malformed) {
+        guard !self.open.isEmpty, !self.rest.isEmpty else { throw Malformed() }
+        let plain = self.rest.prefix { $0 != UInt8(ascii: "<") && $0 != UInt8(ascii: "&") }
+        self.text += plain
+        self.rest = self.rest.dropFirst(plain.count)
+        guard self.skip("&") else { return }
+        // The longest that means anything is &#x10FFFF;
+        let reference = try self.upTo(";", within: 10)
+        let name = String(decoding: reference, as: UTF8.self)
+        switch name {
+        case "lt": self.text.append(UInt8(ascii: "<"))
+        case "gt": self.text.append(UInt8(ascii: ">"))
+        case "amp": self.text.append(UInt8(ascii: "&"))
+        case "quot": self.text.append(UInt8(ascii: "\""))
+        case "apos": self.text.append(UInt8(ascii: "'"))
+        default:
+            let number =
+                name.hasPrefix("#x") ? UInt32(name.dropFirst(2), radix: 16) : name.hasPrefix("#") ? UInt32(name.dropFirst()) : nil
+            guard let number, number != 0, let scalar = Unicode.Scalar(number) else { throw Malformed() }
+            self.text += Array(String(Character(scalar)).utf8)
+        }
+    }
+
+    // MARK: Bytes
+
+    /// Behind the root there is nothing but white space and comments.
+    private mutating func expectNothing() throws(Malformed) {
+        while true {
+            self.skipSpace()
+            if self.rest.isEmpty { return }
+            guard self.skip("<!--") else { throw Malformed() }
+            _ = try self.upTo("-->")
+        }
+    }
+
+    @discardableResult
+    private mutating func skip(_ text: String) -> Bool {
+        guard self.rest.starts(with: text.utf8) else { return false }
+        self.rest = self.rest.dropFirst(text.utf8.count)
+        return true
+    }
+
+    private mutating func skipSpace() { self.rest = self.rest.drop(while: Self.isSpace) }
+
+    /// What comes before an end, which is passed over.
+    private mutating func upTo(_ end: String, within limit: Int = .max) throws(Malformed) -> ArraySlice<UInt8> {
+        let mark = Array(end.utf8)
+        var index = self.rest.startIndex
+        while index + mark.count <= self.rest.endIndex, index - self.rest.startIndex <= limit {
+            if self.rest[index..<index + mark.count].elementsEqual(mark) {
+                defer { self.rest = self.rest[(index + mark.count)...] }
+                return self.rest[..<index]
+            }
+            index += 1
+        }
+        throw Malformed()
+    }
+
+    private static func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 || byte == 0x0a || byte == 0x0d }
+}
