@@ -25,6 +25,8 @@ public final class HubServer: Service {
         public var locks: any LockService
         public var patterns: any PatternStore
         public var counters: any Counters
+        public var imports: ImportService
+        public var storage: StorageHealth
         public var verifier: TokenVerifier
         public var cors: CORSPolicy
         public var now: @Sendable () -> Timestamp
@@ -33,6 +35,7 @@ public final class HubServer: Service {
             manager: StateManager, table: WatchTable, bus: any EventBus, hubLoop: HubLoop, health: HubHealth,
             registry: any ConnectionRegistry,
             revocations: any RevocationStore, locks: any LockService, patterns: any PatternStore, counters: any Counters,
+            imports: ImportService, storage: StorageHealth,
             verifier: TokenVerifier,
             cors: CORSPolicy, now: @escaping @Sendable () -> Timestamp
         ) {
@@ -46,6 +49,8 @@ public final class HubServer: Service {
             self.locks = locks
             self.patterns = patterns
             self.counters = counters
+            self.imports = imports
+            self.storage = storage
             self.verifier = verifier
             self.cors = cors
             self.now = now
@@ -94,6 +99,7 @@ public final class HubServer: Service {
         try await withThrowingDiscardingTaskGroup { tasks in
             tasks.addTask { try await self.dependencies.hubLoop.run() }
             tasks.addTask { await Self.run(work) }
+            tasks.addTask { await self.dependencies.imports.run() }
             tasks.addTask { await self.keepRegistry(registryChanges) }
             tasks.addTask {
                 await FeedPoller(manager: self.dependencies.manager, loops: loops, now: self.dependencies.now).run(
@@ -120,10 +126,12 @@ public final class HubServer: Service {
             isRevoked: { hubLoop.isRevoked($0) }, now: self.dependencies.now)
         let router = Router(context: HubContext.self, options: .autoGenerateHeadEndpoints)
         OperationsRoutes(
-            services: services, counters: self.dependencies.counters, bus: self.dependencies.bus, loops: loops,
+            services: services, counters: self.dependencies.counters, imports: self.dependencies.imports,
+            bus: self.dependencies.bus, loops: loops,
             version: self.version
         )
         .add(to: router)
+        StorageHealthRoute(storage: self.dependencies.storage).add(to: router)
         let group = router.group("v1").add(middleware: AccessMiddleware(access: access))
         FlowRoutes(manager: self.dependencies.manager, configuration: self.http, now: self.dependencies.now).add(to: group)
         PublishRoute(
@@ -139,6 +147,7 @@ public final class HubServer: Service {
             }, now: self.dependencies.now
         ).add(to: group)
         PatternRoutes(patterns: self.dependencies.patterns, configuration: self.http).add(to: group)
+        ImportRoutes(imports: self.dependencies.imports, patterns: self.dependencies.patterns).add(to: group)
         return HTTPApplication(access: access, router: router, logger: self.logger)
     }
 

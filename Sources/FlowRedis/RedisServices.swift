@@ -31,6 +31,7 @@ public final class RedisServices: Sendable {
     public let registry: RedisConnectionRegistry
     public let counters: RedisCounters
     public let patterns: RedisPatternStore
+    public let imports: RedisImportCache
 
     private let group: MultiThreadedEventLoopGroup
     private let commands: RedisLink
@@ -101,6 +102,7 @@ public final class RedisServices: Sendable {
             softMilliseconds: settings.commandMilliseconds, logger: logger)
         self.patience = settings.commandMilliseconds
         self.patterns = RedisPatternStore(commands, patience: settings.commandMilliseconds)
+        self.imports = RedisImportCache(commands, patience: configuration.softMilliseconds)
         self.counters = RedisCounters(commands, local: counters, now: now)
         self.states = RedisStateCache(
             commands, key: key, seconds: configuration.stateSeconds, softMilliseconds: configuration.softMilliseconds)

@@ -7,6 +7,24 @@ public enum Failpoint: String, CaseIterable, Sendable {
     case afterCommit
     /// It was published, and its row is still in the outbox.
     case afterPublish
+    /// An import is in the ledger, pending.
+    case importBegun
+    /// Its object is whole, and the ledger does not know.
+    case importUploaded
+    /// It is stored, and its flow was not told.
+    case importStored
+    /// Its flow was told, and the ledger does not know.
+    case importAnnounced
+    /// It is marked as being deleted.
+    case importDeleting
+    /// Its object is gone, its row is there.
+    case importObjectGone
+    /// A move has its copy complete.
+    case moveCopied
+    /// The copy was read back and compared.
+    case moveVerified
+    /// The ledger names the copy; what it was made of may be there yet.
+    case moveCommitted
 
     private static let armed = Mutex<(@Sendable (Failpoint) async -> Void)?>(nil)
 

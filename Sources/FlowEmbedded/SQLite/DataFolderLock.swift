@@ -9,15 +9,21 @@ import Glibc
 ///
 /// Commands that read the store or raise its epoch beside a running hub do not take it.
 public final class DataFolderLock: Sendable {
-    static let fileName = "hub.lock"
+    /// What a folder is kept for.
+    public enum Purpose: String, Sendable {
+        /// Serving from it.
+        case hub
+        /// Carrying its imports elsewhere.
+        case move
+    }
 
     private let descriptor: Int32
 
     /// Makes the folder if it is missing.
     /// - Throws: ``EmbeddedStoreError`` at once, if somebody else holds it.
-    public init(directory: String) throws(EmbeddedStoreError) {
+    public init(directory: String, for purpose: Purpose = .hub) throws(EmbeddedStoreError) {
         try SQLiteOpening.makeFolder(directory)
-        let path = directory + "/" + Self.fileName
+        let path = directory + "/\(purpose.rawValue).lock"
         let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
         guard descriptor >= 0 else {
             throw EmbeddedStoreError(code: .folder, description: "The file \(path) cannot be opened.")
@@ -30,10 +36,15 @@ public final class DataFolderLock: Sendable {
                 throw EmbeddedStoreError(
                     code: .folder, description: "The file \(path) cannot be locked. Keep the folder on a local disk.")
             }
-            throw EmbeddedStoreError(
-                code: .taken,
-                description: "Another hub\(holder.map { " (process \($0))" } ?? "") is running on the folder \(directory). "
-                    + "End it, or give this one a folder of its own with --data or FLOWHUB_DATA.")
+            let process = holder.map { " (process \($0))" } ?? ""
+            let text =
+                switch purpose {
+                case .hub:
+                    "Another hub\(process) is running on the folder \(directory). "
+                        + "End it, or give this one a folder of its own with --data or FLOWHUB_DATA."
+                case .move: "Another process\(process) is moving the imports of the folder \(directory). Wait for its end."
+                }
+            throw EmbeddedStoreError(code: .taken, description: text)
         }
         self.descriptor = descriptor
         // For whoever is refused. That it cannot be written is not this one's concern.

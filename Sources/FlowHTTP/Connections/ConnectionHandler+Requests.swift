@@ -31,6 +31,10 @@ extension ConnectionHandler {
             self.openStream(head, path: path, query: target[path.endIndex...].dropFirst())
             return
         }
+        if Self.isTakenInAStream(method: head.method, path: path) {
+            self.receive(head)
+            return
+        }
         if let length = head.headerFields[.contentLength].flatMap({ Int($0) }), length > configuration.maximumBodyBytes {
             self.refuse(.bodyTooLarge(configuration.maximumBodyBytes))
             return
@@ -42,12 +46,50 @@ extension ConnectionHandler {
         self.state = .reading(head, ByteBuffer())
     }
 
-    func respond(to head: HTTPRequest, body: ByteBuffer) {
-        guard let channel = self.context?.channel else { return }
-        let closes = Self.asksToClose(head) || self.isQuiescing
-        self.state = .responding(keepAlive: !closes)
+    /// Whether the body has no bound here and goes to its route as it comes in.
+    private static func isTakenInAStream(method: HTTPRequest.Method, path: Substring) -> Bool {
+        method == .post && path == "/v1/imports"
+    }
+
+    /// Answers a request whose body is yet to come.
+    private func receive(_ head: HTTPRequest) {
+        let me = NIOLoopBound(self, eventLoop: self.loop.loop)
+        let loop = self.loop.loop
+        let isExpecting = head.headerFields[.expect]?.lowercased() == "100-continue"
+        let feed = BodyFeed(
+            begun: { if isExpecting { loop.execute { me.value.sayContinue() } } },
+            drained: { loop.execute { me.value.resumeReading() } })
+        self.respond(to: head, body: .init(asyncSequence: feed), keepAlive: !self.closesAfter(head), feed: feed)
+    }
+
+    /// The peer waits for it before it sends the body.
+    private func sayContinue() {
+        guard case .receiving = self.state, !self.dropsBody else { return }
+        self.context?.writeAndFlush(self.wrapOutboundOut(.head(HTTPResponse(status: .continue))), promise: nil)
+    }
+
+    /// Takes no more of a body: the answer has come before its end, or the rest of it cannot be read.
+    func dropBody() {
+        guard case .receiving = self.state else { return }
+        self.state = .responding(keepAlive: false)
         self.deadline = .distantFuture
-        let request = Request(head: head, body: .init(buffer: body))
+        self.dropsBody = true
+        self.resumeReading()
+    }
+
+    func closesAfter(_ head: HTTPRequest) -> Bool { Self.asksToClose(head) || self.isQuiescing }
+
+    /// - Parameter feed: where the body comes from, if it is yet to come.
+    func respond(to head: HTTPRequest, body: RequestBody, keepAlive: Bool, feed: BodyFeed? = nil) {
+        guard let channel = self.context?.channel else { return }
+        if let feed {
+            self.state = .receiving(keepAlive: keepAlive, feed)
+            self.deadline = .now() + .seconds(Int64(self.loop.configuration.bodyTimeoutSeconds))
+        } else {
+            self.state = .responding(keepAlive: keepAlive)
+            self.deadline = .distantFuture
+        }
+        let request = Request(head: head, body: body)
         let application = self.loop.application
         let remote = self.remote
         let me = NIOLoopBound(self, eventLoop: self.loop.loop)
@@ -70,6 +112,7 @@ extension ConnectionHandler {
     }
 
     private func answer(_ response: Response, to head: HTTPRequest, with writer: ConnectionResponseWriter) async {
+        self.dropBody()
         guard case .responding(let keepAlive) = self.state, let context = self.context else { return }
         var fields = response.head
         fields.headerFields[.date] = self.loop.httpDate
@@ -83,8 +126,23 @@ extension ConnectionHandler {
         }
     }
 
-    func writeBody(_ buffer: ByteBuffer) {
-        self.context?.write(self.wrapOutboundOut(.body(buffer)), promise: nil)
+    /// Waits for the peer, if it has not taken what was written before.
+    func writeBody(_ buffer: ByteBuffer) async throws {
+        guard case .responding = self.state, let context = self.context else { throw BodyFeed.Disconnected() }
+        context.write(self.wrapOutboundOut(.body(buffer)), promise: nil)
+        guard !self.isWritable else { return }
+        context.flush()
+        guard !self.isWritable, case .responding = self.state else { return }
+        self.wait(self.answerTime)
+        try await withCheckedThrowingContinuation { self.writer = $0 }
+        self.deadline = .distantFuture
+    }
+
+    /// - Parameter error: why nothing more can be written.
+    func resumeWriter(_ error: (any Error)?) {
+        guard let writer = self.writer else { return }
+        self.writer = nil
+        if let error { writer.resume(throwing: error) } else { writer.resume() }
     }
 
     /// The response is complete; on with the next request.
@@ -131,7 +189,7 @@ extension ConnectionHandler {
             case .streaming, .refused, .closed:
                 self.dropPipelined()
                 return
-            case .idle, .reading:
+            case .idle, .reading, .receiving:
                 let part = self.pipelined.removeFirst()
                 self.countBacklog()
                 self.take(part)
@@ -150,7 +208,7 @@ extension ConnectionHandler {
 private struct ConnectionResponseWriter: ResponseBodyWriter {
     let connection: NIOLoopBound<ConnectionHandler>
 
-    func write(_ buffer: ByteBuffer) async throws { self.connection.value.writeBody(buffer) }
+    func write(_ buffer: ByteBuffer) async throws { try await self.connection.value.writeBody(buffer) }
     consuming func finish(_ trailingHeaders: HTTPFields?) async throws { self.connection.value.finishResponse() }
     func end() { self.connection.value.finishResponse() }
 }

@@ -103,7 +103,7 @@ extension ConnectionHandler {
         head.headerFields[.date] = self.loop.httpDate
         if self.closesAfterDecline { head.headerFields[.connection] = "close" }
         context.write(self.wrapOutboundOut(.head(head)), promise: nil)
-        if let body { self.writeBody(body) }
+        if let body { context.write(self.wrapOutboundOut(.body(body)), promise: nil) }
         self.finishResponse()
     }
 }

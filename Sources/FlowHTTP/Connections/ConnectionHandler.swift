@@ -9,12 +9,12 @@ import NIOHTTPTypes
 /// One connection: ordinary requests one after the other, until a request for an event stream takes it over.
 ///
 /// Ordinary requests are read whole (their size is bounded), answered by Hummingbird's router in a task on this event
-/// loop, and written back in order. An event stream needs no task: its head is answered here, and from then on this
+/// loop, and written back in order. An import is answered while its body comes in. An event stream needs no task: its head is answered here, and from then on this
 /// handler is the stream's ``StreamOutput``.
 ///
 /// `ConnectionHandler+Requests.swift` is the way of ordinary requests, `ConnectionHandler+Streams.swift` that of event streams.
 ///
-/// States: *idle* → *reading* → *responding* → *idle* …; *responding* → *answered* → *idle* where the peer is slow to take its
+/// States: *idle* → *reading* → *responding* → *idle* …; *idle* → *receiving* → *responding* …; *responding* → *answered* → *idle* where the peer is slow to take its
 /// answer; *idle* → *admitting* → *streaming*; every state → *refused*, where the last word is written and the rest is read and
 /// thrown away, so that it arrives; every state → *closed*.
 final class ConnectionHandler: ChannelDuplexHandler {
@@ -25,6 +25,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
     enum State {
         case idle
         case reading(HTTPRequest, ByteBuffer)
+        /// The request is being answered while its body comes in.
+        case receiving(keepAlive: Bool, BodyFeed)
         case responding(keepAlive: Bool)
         /// The answer waits for the peer to take it. No further request is begun until then: what is answered to a peer that does
         /// not read would gather without end.
@@ -51,6 +53,10 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// What the peer had not taken when the deadline was set.
     private var unsentBytes = 0
     private(set) var isQuiescing = false
+    /// The answer came before the body's end; the rest of it is thrown away.
+    var dropsBody = false
+    /// The task that writes an answer, while the peer has to take some of it first.
+    var writer: CheckedContinuation<Void, any Error>?
     var hasLeftHTTP = false
     var closesAfterDecline = false
     private(set) var peerHasFinished = false
@@ -100,18 +106,27 @@ final class ConnectionHandler: ChannelDuplexHandler {
             if body.readableBytes == 0 { body = bytes } else { body.writeImmutableBuffer(bytes) }
             self.state = .reading(head, body)
         case (.reading(let head, let body), .end):
-            self.respond(to: head, body: body)
+            self.respond(to: head, body: .init(buffer: body), keepAlive: !self.closesAfter(head))
+        case (.receiving(_, let feed), .body(let bytes)):
+            feed.offer(bytes)
+            self.deadline = .now() + .seconds(Int64(self.loop.configuration.bodyTimeoutSeconds))
+        case (.receiving(let keepAlive, let feed), .end):
+            self.state = .responding(keepAlive: keepAlive)
+            self.deadline = .distantFuture
+            feed.finish()
+        case (.responding, _) where self.dropsBody:
+            break
         case (.responding, _), (.answered, _), (.admitting, _):
             self.pipelined.append(part)
             self.countBacklog()
-        case (.idle, _), (.reading, .head), (.streaming, _), (.refused, _), (.closed, _):
+        case (.idle, _), (.reading, .head), (.receiving, .head), (.streaming, _), (.refused, _), (.closed, _):
             // The rest of a body that was refused, or a request behind an event stream: nobody will answer it.
             break
         }
     }
 
     func read(context: ChannelHandlerContext) {
-        if self.pipelined.count >= Self.maximumPipelined || self.isAnswered {
+        if self.pipelined.count >= Self.maximumPipelined || self.isAnswered || self.isFeedFull {
             self.isReadHeld = true
         } else {
             context.read()
@@ -124,14 +139,19 @@ final class ConnectionHandler: ChannelDuplexHandler {
         self.context?.read()
     }
 
+    private var isFeedFull: Bool {
+        if case .receiving(_, let feed) = self.state { feed.isFull } else { false }
+    }
+
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         self.isWritable = context.channel.isWritable
+        if self.isWritable { self.resumeWriter(nil) }
         switch self.state {
         case .streaming(let stream): stream.writabilityChanged()
         case .answered: if self.isWritable { self.answerTaken() }
         // The peer has the last word; now it may close.
         case .refused: if self.isWritable { self.deadline = min(self.deadline, .now() + Self.politeTime) }
-        case .idle, .reading, .responding, .admitting, .closed: break
+        case .idle, .reading, .receiving, .responding, .admitting, .closed: break
         }
     }
 
@@ -140,13 +160,15 @@ final class ConnectionHandler: ChannelDuplexHandler {
         self.peerHasFinished = true
         switch self.state {
         case .responding, .answered, .admitting: break
-        case .idle, .reading, .streaming, .refused, .closed: context.close(promise: nil)
+        case .idle, .reading, .receiving, .streaming, .refused, .closed: context.close(promise: nil)
         }
     }
 
     func channelInactive(context: ChannelHandlerContext) {
         let state = self.state
         self.becomeClosed()
+        self.resumeWriter(BodyFeed.Disconnected())
+        if case .receiving(_, let feed) = state { feed.fail(BodyFeed.Disconnected()) }
         if case .streaming(let stream) = state { stream.disconnected() }
     }
 
@@ -169,6 +191,9 @@ final class ConnectionHandler: ChannelDuplexHandler {
                 // The codec could not make a request of what the decoder read.
                 self.refuse(.malformed)
             }
+        case .receiving(_, let feed):
+            self.dropBody()
+            feed.fail(HTTPProblem.malformed)
         case .responding:
             // What follows the request is no HTTP: it is answered, and then the connection ends.
             self.state = .responding(keepAlive: false)
@@ -242,14 +267,22 @@ final class ConnectionHandler: ChannelDuplexHandler {
         case .idle:
             if self.guardian.hasBegun { self.refuse(.tooSlow) } else { context.close(promise: nil) }
         case .reading: self.refuse(.tooSlow)
+        case .receiving(_, let feed):
+            // While it is full, the peer waits for the hub.
+            guard !feed.isFull else { return }
+            self.dropBody()
+            feed.fail(HTTPProblem.tooSlow)
+        case .responding:
+            guard self.writer != nil else { return }
+            if self.queuedBytes < self.unsentBytes { self.wait(self.answerTime) } else { context.close(promise: nil) }
         case .refused: context.close(promise: nil)
-        case .responding, .admitting, .streaming, .closed: break
+        case .admitting, .streaming, .closed: break
         }
     }
 
     var isBusy: Bool {
         switch self.state {
-        case .reading, .responding, .answered, .admitting: true
+        case .reading, .receiving, .responding, .answered, .admitting: true
         case .idle, .streaming, .refused, .closed: false
         }
     }

@@ -20,6 +20,12 @@ struct MetricsText {
         for (value, count) in values { self.text += "\(name){\(label)=\"\(value)\"} \(count)\n" }
     }
 
+    /// - Parameter values: labels in braces without the braces.
+    mutating func series(_ name: String, _ help: String, type: String, _ values: [(labels: String, value: Int)]) {
+        self.head(name, help, type)
+        for (labels, value) in values { self.text += "\(name){\(labels)} \(value)\n" }
+    }
+
     /// - Parameter series: labels in braces without the braces, empty for none.
     mutating func histogram(_ name: String, _ help: String, _ series: [(labels: String, Histogram)]) {
         self.head(name, help, "histogram")
@@ -53,5 +59,44 @@ extension MetricsText {
             bus.refused.map { ($0.reason, $0.count) })
         self.counter(
             "flowhub_bus_replaced_total", "Connections to the bus that answered and delivered nothing.", bus.replacedConnections)
+    }
+}
+
+extension MetricsText {
+    mutating func write(_ imports: ImportFigures) {
+        self.labelled(
+            "flowhub_imports_total", "Imports by what became of them; swept ones were left by a process that died.", type: "counter",
+            label: "result", [("stored", imports.stored), ("failed", imports.failed), ("swept", imports.swept)])
+        self.counter("flowhub_import_records_total", "Records of the imports stored here.", imports.records)
+        self.counter("flowhub_import_bytes_total", "Unpacked bytes of the imports stored here.", imports.bytes)
+    }
+
+    /// - Parameter totals: of the day.
+    mutating func writeImportCache(_ totals: [Counter: Int]) {
+        self.series(
+            "flowhub_import_cache_total", "Samples and analyses asked for, and whether they were at hand.", type: "counter",
+            [
+                ("cache=\"sample\",result=\"hit\"", totals[.cacheImportSampleHit] ?? 0),
+                ("cache=\"sample\",result=\"miss\"", totals[.cacheImportSampleMiss] ?? 0),
+                ("cache=\"analysis\",result=\"hit\"", totals[.cacheSchemaAnalysisHit] ?? 0),
+                ("cache=\"analysis\",result=\"miss\"", totals[.cacheSchemaAnalysisMiss] ?? 0),
+            ])
+    }
+
+    mutating func write(_ objects: ObjectFigures) {
+        let operations = ObjectFigures.Operation.allCases
+        self.series(
+            "flowhub_object_operations_total", "What was asked of the object store.", type: "counter",
+            operations.flatMap { operation in
+                [("success", objects[operation].successes), ("failure", objects[operation].failures)].map { result, count in
+                    ("operation=\"\(operation)\",result=\"\(result)\"", count)
+                }
+            })
+        self.labelled(
+            "flowhub_object_bytes_total", "Bytes that went to the object store or came from it.", type: "counter",
+            label: "operation", operations.map { ("\($0)", objects[$0].bytes) })
+        self.labelled(
+            "flowhub_object_milliseconds_total", "Time that the object store took, whole uploads and downloads included.",
+            type: "counter", label: "operation", operations.map { ("\($0)", Int(objects[$0].milliseconds)) })
     }
 }

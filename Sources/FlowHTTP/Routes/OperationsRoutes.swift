@@ -8,6 +8,7 @@ import Synchronization
 struct OperationsRoutes: Sendable {
     let services: StreamServices
     let counters: any Counters
+    let imports: ImportService
     let bus: any EventBus
     let loops: LoopContexts
     let version: String
@@ -85,6 +86,9 @@ struct OperationsRoutes: Sendable {
             "flowhub_delivery_status", "1 for how delivery works just now.", type: "gauge", label: "status",
             [DeliveryStatus.ok, .degraded, .storeAway].map { ($0.rawValue, $0 == delivery ? 1 : 0) })
         text.write(self.bus.figures ?? BusFigures())
+        text.write(self.imports.figureValues)
+        text.writeImportCache(totals)
+        text.write(self.imports.objectFigures)
         text.histogram("flowhub_delivery_lag_seconds", "From an event's commit to its fan-out.", [("", streams.lag)])
         text.histogram(
             "flowhub_http_request_seconds", "Ordinary requests.",

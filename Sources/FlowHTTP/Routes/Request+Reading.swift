@@ -64,12 +64,17 @@ extension Request {
 
     private func bytesOrEmpty() async -> [UInt8] { (try? await self.bytes()) ?? [] }
 
-    /// `Idempotency-Key`, with a digest of what the request asks for.
-    func idempotency() async throws -> FlowChange.Idempotency? {
+    func idempotencyKey() throws -> String? {
         guard let key = self.headers[.idempotencyKey] else { return nil }
         guard (1...255).contains(key.utf8.count), key.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) else {
             throw HTTPProblem(.badRequest, "bad_idempotency_key", "An Idempotency-Key is 1 to 255 visible ASCII characters.")
         }
+        return key
+    }
+
+    /// `Idempotency-Key`, with a digest of what the request asks for.
+    func idempotency() async throws -> FlowChange.Idempotency? {
+        guard let key = try self.idempotencyKey() else { return nil }
         var hash = SHA256()
         hash.update(data: Array("\(self.method) \(self.uri.path)\n".utf8))
         for name in [HTTPField.Name.ifMatch, .ifNoneMatch, .fencingToken] {

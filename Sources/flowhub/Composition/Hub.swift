@@ -10,6 +10,7 @@ struct Hub {
     let server: HubServer
     private let store: HubStore
     private let redis: RedisServices?
+    private let objects: HubObjects
 
     /// - Throws: what keeps the hub from starting, in words for whoever started it.
     init(
@@ -72,7 +73,18 @@ struct Hub {
             health: health, work: work,
             configuration: configuration.loop, now: now, logger: logger)
 
+        let objects = try HubObjects(configuration, counters: counters, logger: logger)
+        let importCache: any ImportCache =
+            redis?.imports ?? MemoryImportCache(bytes: configuration.importCacheBytes, now: now)
+        let imports = objects.service(
+            store, manager: manager, cache: importCache, counters: counters, configuration: configuration.imports, logger: logger)
+        let storage = StorageHealth(
+            objects: objects.store, manager: manager, bus: bus,
+            providers: .init(bus: redis == nil ? "in-process" : "redis", database: store.imports.provider),
+            instance: configuration.instance, seconds: configuration.storageHealthSeconds, now: now)
+
         self.store = store
+        self.objects = objects
         self.redis = redis
         self.server = HubServer(
             instance: configuration.instance, version: FlowHub.version, http: configuration.http, streams: configuration.streams,
@@ -80,12 +92,13 @@ struct Hub {
                 manager: manager, table: table, bus: bus, hubLoop: hubLoop, health: health,
                 registry: redis?.registry ?? MemoryConnectionRegistry(),
                 revocations: store.flows, locks: redis?.locks(fencing: store.flows) ?? store.locks, patterns: patterns,
-                counters: counters, verifier: verifier, cors: cors, now: now),
+                counters: counters, imports: imports, storage: storage, verifier: verifier, cors: cors, now: now),
             logger: logger, onListening: onListening)
     }
 
     /// After the server has ended: writes what is under way and lets go of the store.
     func close() async {
+        await self.objects.close()
         await self.redis?.close()
         await self.store.close()
     }

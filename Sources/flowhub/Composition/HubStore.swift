@@ -11,6 +11,7 @@ struct HubStore {
     let hubID: String
     let locks: any LockService
     let outbox: (any Outbox)?
+    let imports: any ImportLedger & ImportChores & RecordStore
     let close: @Sendable () async -> Void
     /// Of the embedded store's folder, for a hub that serves from it.
     private var folder: DataFolderLock?
@@ -36,6 +37,7 @@ struct HubStore {
             directory: configuration.dataDirectory, configuration: store, now: SystemClock.now(), logger: logger)
         return HubStore(
             flows: flows, hubID: flows.hubID, locks: MemoryLockService(fencing: flows), outbox: nil,
+            imports: SQLiteImportLedger(flows),
             close: { await flows.close() })
     }
 
@@ -56,7 +58,7 @@ struct HubStore {
             settings, configuration: store, now: SystemClock.now(), logger: logger)
         return HubStore(
             flows: flows, hubID: flows.hubID, locks: PostgresLockService(flows),
-            outbox: store.usesOutbox ? PostgresOutbox(flows) : nil,
+            outbox: store.usesOutbox ? PostgresOutbox(flows) : nil, imports: PostgresImportLedger(flows),
             close: { await flows.close() })
     }
 }

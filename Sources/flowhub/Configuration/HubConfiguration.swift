@@ -1,6 +1,7 @@
 import FlowCore
 import FlowEmbedded
 import FlowHTTP
+import FlowObjects
 import FlowPostgres
 import FlowRedis
 
@@ -18,6 +19,9 @@ struct HubConfiguration {
     var redis: RedisSettings?
     var isRedisEnabled = true
     var redisServices = RedisServices.Configuration()
+    /// R2, where imports go; without it they go to the folder, or stay in Postgres.
+    var r2: R2Settings?
+    var isR2Enabled = true
     /// What becomes of messages that services publish in the seed's format.
     var seedUpdates = "deliver"
     /// Whether `serve` brings the database's schema up to date before it listens.
@@ -34,6 +38,15 @@ struct HubConfiguration {
     var cacheBytes = 67_108_864
     /// Of the mapping patterns in memory.
     var patterns = MemoryPatternStore.Limits()
+
+    var imports = ImportConfiguration()
+    /// Of samples and schemas in memory.
+    var importCacheBytes = 16_777_216
+    /// libdeflate's level.
+    var packLevel = 1
+    /// Threads for bulk work; 0 is one a core.
+    var bulkThreads = 0
+    var storageHealthSeconds: Int64 = 5
 
     /// A value that cannot be used, and what to do about it.
     struct Invalid: Error, CustomStringConvertible {
@@ -54,6 +67,7 @@ struct HubConfiguration {
             self.loop.sweepSeconds = 1
         }
         try self.readRedis(environment)
+        try self.readR2(environment)
         // Redis tells of every change, and the sweep looks after it; it goes by the second only while Redis is away.
         if self.redis != nil { self.loop.sweepSeconds = HubLoop.Configuration().sweepSeconds }
         for setting in Setting.all {
@@ -61,6 +75,7 @@ struct HubConfiguration {
             try setting.apply(&self, text)
         }
         if !self.isRedisEnabled { self.redis = nil }
+        if !self.isR2Enabled { self.r2 = nil }
         if !self.instance.isEmpty, ConnectionID("\(self.instance).0") == nil || self.instance == "all" {
             throw Invalid(key: "FLOWHUB_INSTANCE", problem: "must be 1 to 64 of A-Za-z0-9_.:- and not \"all\"")
         }
@@ -71,9 +86,19 @@ struct HubConfiguration {
         }
         self.streams.page.bytes = min(self.streams.page.bytes, self.streams.maximumQueuedBytesPerSubscriber)
         self.http.changeLimits.maximumDepth = self.http.maximumJSONDepth
+        self.imports.limits.jsonDepth = self.http.maximumJSONDepth
     }
 
     init() {}
+
+    private mutating func readR2(_ environment: [String: String]) throws {
+        guard !Setting.isOff(environment["R2_ENABLED"]) else { return }
+        do throws(R2SettingsError) {
+            self.r2 = try R2Settings.read { environment[$0] }
+        } catch {
+            throw Invalid(key: error.key, problem: error.problem)
+        }
+    }
 
     /// `REDIS_URL`, or Upstash's pair of an address and a token.
     private mutating func readRedis(_ environment: [String: String]) throws {

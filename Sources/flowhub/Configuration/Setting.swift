@@ -1,5 +1,6 @@
 import FlowCore
 import FlowHTTP
+import FlowObjects
 import FlowPostgres
 import FlowRedis
 
@@ -15,7 +16,8 @@ struct Setting: Sendable {
 
     /// Read or set by the client commands and not read by the server.
     static let forCommands: Set<String> = [
-        "FLOWHUB_LOCK_RESOURCE", "FLOWHUB_LOCK_ID", "FLOWHUB_FENCING_TOKEN", "FLOWHUB_URL", "FLOWHUB_TOKEN", "FLOWHUB_TEST_FULL",
+        "FLOWHUB_LOCK_RESOURCE", "FLOWHUB_LOCK_ID", "FLOWHUB_FENCING_TOKEN", "FLOWHUB_URL", "FLOWHUB_TOKEN", "FLOWHUB_TEST_FULL", "FLOWHUB_TEST_TOOLS",
+        "FLOWHUB_TEST_PYTHON",
         "FLOWHUB_FAULTS", "FLOWHUB_FAILPOINT",
     ]
 
@@ -126,6 +128,26 @@ struct Setting: Sendable {
                     key: key, problem: "must be a whole number from \(range.lowerBound) to \(range.upperBound), not \"\(text)\"")
             }
             configuration.redis?[keyPath: path] = value
+        }
+    }
+
+    /// Read before the others, all together: what they mean hangs on each other.
+    static func r2Text(_ key: String, _ summary: String, isSecret: Bool = false) -> Setting {
+        Setting(key: key, summary: summary, standard: "", range: "text", isSecret: isSecret) { _, _ in }
+    }
+
+    static func r2Number(
+        _ key: String, _ path: any WritableKeyPath<R2Limits, Int> & Sendable, _ range: ClosedRange<Int>, _ summary: String
+    ) -> Setting {
+        Setting(
+            key: key, summary: summary, standard: "\(R2Limits()[keyPath: path])",
+            range: "\(range.lowerBound) to \(range.upperBound)", isSecret: false
+        ) { configuration, text in
+            guard let value = Int(text), range.contains(value) else {
+                throw HubConfiguration.Invalid(
+                    key: key, problem: "must be a whole number from \(range.lowerBound) to \(range.upperBound), not \"\(text)\"")
+            }
+            configuration.r2?.limits[keyPath: path] = value
         }
     }
 

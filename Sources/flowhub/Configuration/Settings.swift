@@ -1,14 +1,15 @@
 import FlowCore
 import FlowEmbedded
 import FlowHTTP
+import FlowObjects
 import FlowPostgres
 import FlowRedis
 
 extension Setting {
     /// Every key that the server reads, in the order of the documentation.
     static let all: [Setting] =
-        Self.listening + Self.storage + Self.postgres + Self.redis + Self.access + Self.streams + Self.requests + Self.patterns
-        + Self.retention + Self.logging
+        Self.listening + Self.storage + Self.postgres + Self.redis + Self.r2 + Self.access + Self.streams + Self.requests
+        + Self.patterns + Self.imports + Self.retention + Self.logging
 
     private static let listening: [Setting] = [
         .text("FLOWHUB_HOST", \.http.host, "Address to listen on. Without a key only a loopback address is accepted."),
@@ -92,6 +93,35 @@ extension Setting {
             "FLOWHUB_SEED_UPDATES", \.seedUpdates, ForeignPolicy.allCases.map(\.rawValue),
             "What becomes of messages without a version that other services publish on a flow's channel: delivered live, applied as changes, or dropped."
         ),
+    ]
+
+    private static let r2: [Setting] = [
+        .flag(
+            "R2_ENABLED", \.isR2Enabled,
+            "Whether imports go to objects: in R2 if it is configured, else with the embedded store in its folder. If not, every record is a row of the store."
+        ),
+        .r2Text("R2_ACCOUNT_ID", "Cloudflare's account; its endpoint is made of it."),
+        .r2Text("R2_ENDPOINT", "Another endpoint, https://host[:port]; http only on loopback."),
+        .r2Text("R2_BUCKET_NAME", "The bucket, which must exist."),
+        .r2Text("R2_ACCESS_KEY_ID", "Name of the key.", isSecret: true),
+        .r2Text("R2_SECRET_ACCESS_KEY", "The key.", isSecret: true),
+        .r2Text("R2_SESSION_TOKEN", "What goes with temporary credentials.", isSecret: true),
+        .r2Text(
+            "FLOWHUB_R2_CREDENTIALS",
+            "JSON file with access_key_id, secret_access_key and maybe session_token instead; read again when it changes."),
+        .r2Text("FLOWHUB_R2_JURISDICTION", "Jurisdiction of the bucket: eu, fedramp or none."),
+        .r2Text("FLOWHUB_R2_CA", "File of certificates (PEM) to trust instead of the system's."),
+        .r2Number(
+            "FLOWHUB_R2_PART_BYTES", \.partBytes, R2Limits.partBytesRange,
+            "Size of the parts of a large object; 10,000 of them are the most that an object can have."),
+        .r2Number("FLOWHUB_R2_PARTS_IN_FLIGHT", \.partsInFlight, 1...64, "Parts of one object under way at a time."),
+        .r2Number("FLOWHUB_R2_ATTEMPTS", \.attempts, 1...20, "How often a request is made before it has failed."),
+        .r2Number("FLOWHUB_R2_CONNECT_SECONDS", \.connectSeconds, 1...300, "To reach R2."),
+        .r2Number("FLOWHUB_R2_STALL_SECONDS", \.stallSeconds, 1...3_600, "Without a byte in either direction."),
+        .r2Number("FLOWHUB_R2_REQUEST_SECONDS", \.requestSeconds, 1...3_600, "Until a request has its answer."),
+        .r2Number("FLOWHUB_R2_RETRY_SECONDS", \.retrySeconds, 1...3_600, "After which no further attempt is made."),
+        .r2Number("FLOWHUB_R2_CONNECTIONS", \.connections, 1...1_000, "Requests under way at a time, downloads apart."),
+        .r2Number("FLOWHUB_R2_DOWNLOADS", \.downloads, 1...1_000, "Downloads under way at a time."),
     ]
 
     private static let access: [Setting] = [
@@ -178,6 +208,49 @@ extension Setting {
         .number(
             "FLOWHUB_MAX_KEPT_PATTERN_BYTES", \.patterns.bytes, 2_097_152...68_719_476_736,
             "Bytes of the mapping patterns in memory; those that were not asked for lately go."),
+    ]
+
+    private static let imports: [Setting] = [
+        .number(
+            "FLOWHUB_MAX_IMPORTS", \.imports.maximumImports, 1...1_000,
+            "Imports that are taken in at once; each needs some 40 MiB. Over it: 503."),
+        .number(
+            "FLOWHUB_MAX_IMPORT_BYTES", \.imports.maximumBytes, 1_048_576...1_099_511_627_776,
+            "Size of an import, unpacked. Over it: 413."),
+        .number(
+            "FLOWHUB_MAX_IMPORT_RATIO", \.imports.maximumRatio, 2...100_000,
+            "How many times its size a gzip body may unpack to, beyond the first 64 MiB. Over it: 413."),
+        .number(
+            "FLOWHUB_MAX_RECORD_BYTES", \.imports.limits.recordBytes, 1_024...67_108_864, "Size of one record. Over it: 413."),
+        .number(
+            "FLOWHUB_MAX_CSV_COLUMNS", \.imports.limits.csvColumns, 1...100_000, "Columns of a CSV file. Over it: 413."),
+        .number(
+            "FLOWHUB_MAX_SUMMARY_FIELDS", \.imports.limits.summaryFields, 1...100_000,
+            "Fields that an import's summary counts one by one."),
+        .number(
+            "FLOWHUB_MAX_RECORDS", \.imports.maximumRecords, 1...100_000, "Records that one request for some of them returns."),
+        .number(
+            "FLOWHUB_IMPORT_CLAIM_SECONDS", \.imports.claimSeconds, 4...3_600,
+            "Without a word for so long, an import's instance counts as dead, and another one sweeps it."),
+        .number(
+            "FLOWHUB_IMPORT_PROGRESS_MS", \.imports.progressMilliseconds, 50...60_000,
+            "Between two import_progress events, in milliseconds."),
+        .number(
+            "FLOWHUB_IMPORT_CACHE_SECONDS", \.imports.cacheSeconds, 1...2_592_000,
+            "How long an import's sample and schema stay at hand."),
+        .number(
+            "FLOWHUB_IMPORT_CACHE_BYTES", \.importCacheBytes, 1_048_576...68_719_476_736,
+            "Bytes of the samples and schemas in memory; without Redis."),
+        .number(
+            "FLOWHUB_DOWNLOAD_SECONDS", \.imports.downloadSeconds, 1...604_800, "How long a download link is good."),
+        .number(
+            "FLOWHUB_PACK_LEVEL", \.packLevel, 1...12, "How hard imports are packed: 1 is fast, 12 is small."),
+        .number(
+            "FLOWHUB_BULK_THREADS", \.bulkThreads, 0...256,
+            "Threads that read, pack and unpack imports, behind those that serve; 0 is one a core."),
+        .number(
+            "FLOWHUB_STORAGE_HEALTH_SECONDS", \.storageHealthSeconds, 0...3_600,
+            "How long an answer of /health/storage is good for."),
     ]
 
     private static let retention: [Setting] = [

@@ -1,0 +1,93 @@
+extension ImportService {
+    /// What the fields of an import are like: of all its records, or of a sample that is spread over the whole of a large one.
+    public func analysis(_ id: ImportID, account: String) async throws(ImportError) -> JSONText {
+        let entry = try await self.entry(id, account: account)
+        guard entry.status == .stored else { throw .notStored(entry.status) }
+        if let cached = await self.cache.value(.analysis, of: id), cached.isObject {
+            self.counters.add(1, to: .cacheSchemaAnalysisHit)
+            return cached
+        }
+        self.counters.add(1, to: .cacheSchemaAnalysisMiss)
+        // Whoever else asks meanwhile waits for the same.
+        let result = await self.analyses.value(for: id) {
+            await withTaskExecutorPreference(self.executor) {
+                do throws(ImportError) {
+                    let analysis = try await self.analyse(entry)
+                    self.cache.put(analysis, .analysis, of: id, seconds: self.configuration.cacheSeconds)
+                    return Result<JSONText, ImportError>.success(analysis)
+                } catch {
+                    return .failure(error)
+                }
+            }
+        }
+        return try result.get()
+    }
+
+    private func analyse(_ entry: Import) async throws(ImportError) -> JSONText {
+        var schema = SchemaAnalysis(limits: self.configuration.schema)
+        let total = entry.totalRecords
+        var isSample = true
+        if let total, total >= self.configuration.analysisRecords {
+            if entry.location == nil {
+                try await self.addRows(of: entry, total: total, to: &schema)
+            } else if let index = try await self.index(of: entry) {
+                try await self.addMembers(of: entry, index, to: &schema)
+            } else {
+                try await self.addAll(of: entry, upTo: self.configuration.sampleRecords, to: &schema)
+            }
+        } else {
+            isSample = false
+            try await self.addAll(of: entry, upTo: .max, to: &schema)
+        }
+        let key = self.codec.makeHash()
+        schema.signature.withUnsafeBytes { key.update($0) }
+        let name = key.finish()
+        let json = schema.json(
+            recordsAnalyzed: schema.recordCount, totalRecords: total ?? schema.recordCount,
+            analysisType: isSample ? "streaming_sample" : "full")
+        return .object { writer in
+            writer.rawMembers(of: json)
+            writer.key("pattern_key")
+            writer.value(name)
+        }
+    }
+
+    /// Some records of some members, evenly over the object; one ranged read each.
+    private func addMembers(of entry: Import, _ index: MemberIndex, to schema: inout SchemaAnalysis) async throws(ImportError) {
+        guard let location = entry.location else { return }
+        let numbers = SpreadSample.members(
+            of: index, records: self.configuration.sampleRecords, members: self.configuration.sampleMembers)
+        let each = max(1, (self.configuration.sampleRecords + numbers.count - 1) / max(1, numbers.count))
+        var unpacked = 0
+        for number in numbers {
+            unpacked += index.members[number].unpacked
+            // Members of huge records: fewer of them do.
+            if unpacked > self.configuration.sampleBytes { break }
+            let text = try await self.text(of: index.run(of: number), location: location, entry: entry, index: index)
+            let records = DocumentLines.records(in: text)
+            // Evenly within the member, too.
+            let step = max(1, records.count / each)
+            for place in stride(from: 0, to: records.count, by: step).prefix(each) {
+                schema.add(JSONText(unchecked: Array(text[records[place]])))
+            }
+        }
+    }
+
+    private func addRows(of entry: Import, total: Int, to schema: inout SchemaAnalysis) async throws(ImportError) {
+        let pieces = min(self.configuration.sampleMembers, total)
+        let each = max(1, self.configuration.sampleRecords / pieces)
+        for piece in 0..<pieces {
+            let offset = (total - each) / max(1, pieces - 1) * piece
+            for record in try await self.records(of: entry, from: max(0, offset), limit: each) { schema.add(record) }
+        }
+    }
+
+    private func addAll(of entry: Import, upTo count: Int, to schema: inout SchemaAnalysis) async throws(ImportError) {
+        let walk = RecordWalk(try await self.document(of: entry), limits: self.configuration.limits)
+        while schema.recordCount < count, let page = try await walk.next() {
+            for range in page.records.prefix(count - schema.recordCount) {
+                schema.add(JSONText(unchecked: Array(page.text[range])))
+            }
+        }
+    }
+}

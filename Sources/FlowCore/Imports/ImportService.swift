@@ -1,0 +1,264 @@
+public import Logging
+import Synchronization
+
+/// Takes imports in, gives them back, and takes them away: the one door to them. Safe to use from any task.
+///
+/// The ledger comes first: an import is `pending` before a byte of it is stored, and `stored` when all of it is. Whatever a
+/// process leaves half done by its death, another one finds in the ledger and finishes or sweeps.
+public final class ImportService: Sendable {
+    let ledger: any ImportLedger
+    let chores: any ImportChores
+    let records: any RecordStore
+    /// `nil`: records are rows.
+    let objects: (any ObjectStore)?
+    let housekeeping: (any ObjectHousekeeping)?
+    let codec: any ImportCodec
+    let cache: any ImportCache
+    let counters: any Counters
+    public let configuration: ImportConfiguration
+    let now: @Sendable () -> Timestamp
+    let logger: Logger
+    private let manager: StateManager
+    /// Where the heavy work runs.
+    let executor: any TaskExecutor
+    private let slots: Gate
+    let figures = Mutex(ImportFigures())
+    let analyses = SingleFlight<ImportID, Result<JSONText, ImportError>, Never>()
+
+    public struct Dependencies: Sendable {
+        public var ledger: any ImportLedger
+        public var chores: any ImportChores
+        public var records: any RecordStore
+        public var objects: (any ObjectStore)?
+        public var housekeeping: (any ObjectHousekeeping)?
+        public var codec: any ImportCodec
+        public var cache: any ImportCache
+        public var counters: any Counters
+        public var manager: StateManager
+        public var executor: any TaskExecutor
+
+        public init(
+            ledger: any ImportLedger, chores: any ImportChores, records: any RecordStore, objects: (any ObjectStore)?,
+            housekeeping: (any ObjectHousekeeping)?, codec: any ImportCodec, cache: any ImportCache, counters: any Counters,
+            manager: StateManager, executor: any TaskExecutor
+        ) {
+            self.ledger = ledger
+            self.chores = chores
+            self.records = records
+            self.objects = objects
+            self.housekeeping = housekeeping
+            self.codec = codec
+            self.cache = cache
+            self.counters = counters
+            self.manager = manager
+            self.executor = executor
+        }
+    }
+
+    public init(
+        _ dependencies: Dependencies, configuration: ImportConfiguration, now: @escaping @Sendable () -> Timestamp, logger: Logger
+    ) {
+        self.ledger = dependencies.ledger
+        self.chores = dependencies.chores
+        self.records = dependencies.records
+        self.objects = dependencies.objects
+        self.housekeeping = dependencies.housekeeping
+        self.codec = dependencies.codec
+        self.cache = dependencies.cache
+        self.counters = dependencies.counters
+        self.manager = dependencies.manager
+        self.executor = dependencies.executor
+        self.configuration = configuration
+        self.slots = Gate(maximumCount: configuration.maximumImports, maximumBytes: .max, fullMessage: "")
+        self.now = now
+        self.logger = logger
+    }
+
+    // MARK: Taking in
+
+    /// Takes an import in, whole or not at all. Returns when it is stored and its flow was told, as far as the store could
+    /// be reached for that.
+    ///
+    /// - Throws: ``ImportError``, or what the body threw.
+    public func take(_ order: ImportOrder) async throws -> ImportReceipt {
+        do throws(StoreError) { try self.slots.enter() } catch { throw ImportError.busy(limit: self.configuration.maximumImports) }
+        defer { self.slots.leave() }
+        if let flow = order.flow { try await self.check(flow, of: order.account) }
+        return try await withTaskExecutorPreference(self.executor) { try await self.begin(order) }
+    }
+
+    private func check(_ flow: FlowID, of account: String) async throws(ImportError) {
+        let head: FlowHead?
+        do throws(StoreError) { head = try await self.manager.record(of: flow)?.head } catch { throw .store(error) }
+        if let head, head.account != account { throw .otherAccount }
+    }
+
+    private func begin(_ order: ImportOrder) async throws -> ImportReceipt {
+        let id = ImportID.random()
+        let now = self.now()
+        let key = self.objects == nil ? nil : Import.objectKey(account: order.account, createdAt: now, id: id, claim: 1)
+        let draft = ImportDraft(
+            id: id, account: order.account, flow: order.flow, fileName: order.fileName, sourceType: order.sourceType,
+            provider: self.objects?.provider ?? self.records.provider, location: key, idempotencyKey: order.idempotencyKey,
+            createdAt: now)
+        let beginning: ImportBeginning
+        do throws(StoreError) {
+            beginning = try await self.ledger.begin(draft, claimSeconds: self.configuration.claimSeconds)
+        } catch {
+            throw ImportError.store(error)
+        }
+        switch beginning {
+        case .found(let found): return try await self.replay(found, order)
+        case .begun(let entry):
+            #if DEBUG
+            await Failpoint.reach(.importBegun)
+            #endif
+            return try await self.fill(entry, order)
+        }
+    }
+
+    /// The key was used before: the answer is the same, if the bytes are.
+    private func replay(_ found: Import, _ order: ImportOrder) async throws -> ImportReceipt {
+        guard found.status == .stored else { throw ImportError.inProgress }
+        guard order.asks(for: found) else { throw ImportError.keyConflict }
+        let body = ImportBody(order, codec: self.codec, configuration: self.configuration)
+        try await body.skip()
+        guard body.requestHash() == found.requestHash else { throw ImportError.keyConflict }
+        return ImportReceipt(entry: found, isReplayed: true)
+    }
+
+    private func fill(_ entry: Import, _ order: ImportOrder) async throws -> ImportReceipt {
+        do {
+            let result = try await self.holding(entry) { try await self.read(entry, order) }
+            #if DEBUG
+            await Failpoint.reach(.importUploaded)
+            #endif
+            let stored = try await self.finish(entry, result)
+            self.cache.put(.array(of: result.sample), .sample, of: entry.id, seconds: self.configuration.cacheSeconds)
+            self.figures.withLock { $0.taken(records: result.storage.recordCount, bytes: result.storage.originalSizeBytes) }
+            await self.announce(stored)
+            return ImportReceipt(entry: stored, isReplayed: false)
+        } catch {
+            self.figures.withLock { $0.failed += 1 }
+            throw error
+        }
+    }
+
+    private func read(_ entry: Import, _ order: ImportOrder) async throws -> ImportReading.Result {
+        let sink = try await self.sink(for: entry)
+        let body = ImportBody(order, codec: self.codec, configuration: self.configuration)
+        let progress = ImportProgress(
+            entry, totalBytes: order.bytes, interval: self.configuration.progressMilliseconds, now: self.now
+        ) { [manager] event in
+            guard let flow = entry.flow else { return }
+            manager.publish([event], of: flow, account: entry.account, at: manager.cachedRecord(of: flow)?.version ?? 0)
+        }
+        let reading = ImportReading(body: body, sink: sink, codec: self.codec, configuration: self.configuration) {
+            progress.update(bytes: $0, records: $1)
+        }
+        do {
+            return try await reading.run(format: order.format)
+        } catch {
+            await sink.abort()
+            await self.give(up: entry, because: error)
+            throw error
+        }
+    }
+
+    private func sink(for entry: Import) async throws -> any ImportSink {
+        guard let objects = self.objects, let key = entry.location else { return RowSink(self.records, entry) }
+        do throws(ObjectError) {
+            let attributes = ObjectAttributes(metadata: ["import-id": entry.id.rawValue])
+            return ObjectSink(try await objects.upload(key, attributes), bucket: objects.bucket, codec: self.codec)
+        } catch {
+            await self.give(up: entry, because: ImportError.objects(error))
+            throw ImportError.objects(error)
+        }
+    }
+
+    private func give(up entry: Import, because error: any Error) async {
+        let failure = error as? ImportError
+        if failure == nil { self.logger.info("An import broke off", metadata: ["import": "\(entry.id)"]) }
+        let reason = failure?.reason ?? "The upload broke off."
+        // If this does not reach the ledger, its claim runs out, and the sweep does it.
+        guard (try? await self.ledger.fail(entry.id, claim: entry.claim, reason: reason)) == true else { return }
+        var failed = entry
+        failed.status = .failed
+        failed.failure = reason
+        await self.announce(failed, code: failure?.code ?? "broken_off")
+    }
+
+    private func finish(_ entry: Import, _ result: ImportReading.Result) async throws -> Import {
+        let outcome = ImportResult(
+            storage: result.storage, fieldSummary: result.summary, index: result.index,
+            samples: Array(result.sample.prefix(Import.sampleRows)), requestHash: result.requestHash)
+        var isMine = true
+        do throws(StoreError) {
+            isMine = try await self.ledger.finish(entry.id, claim: entry.claim, outcome)
+        } catch .outcomeUnknown(let reason) {
+            // The ledger itself tells what became of it. Until it does, nobody knows; the sweep will.
+            guard let found = try? await self.ledger.load(entry.id), found.status == .stored else {
+                throw ImportError.store(.outcomeUnknown(reason))
+            }
+        } catch {
+            throw ImportError.store(error)
+        }
+        guard isMine else { throw ImportError.takenOver }
+        #if DEBUG
+        await Failpoint.reach(.importStored)
+        #endif
+        var stored = entry
+        stored.status = .stored
+        stored.totalRecords = result.storage.recordCount
+        stored.fieldSummary = result.summary
+        stored.storage = result.storage
+        stored.requestHash = result.requestHash
+        return stored
+    }
+
+    /// Holds the claim on an import for as long as the body runs; ends the body if somebody else has it.
+    func holding<Value: Sendable>(
+        _ entry: Import, _ body: @escaping @Sendable () async throws -> Value
+    ) async throws -> Value {
+        try await withThrowingTaskGroup(of: Value?.self) { tasks in
+            tasks.addTask { try await body() }
+            tasks.addTask {
+                while true {
+                    try await Task.sleep(for: .seconds(max(1, self.configuration.claimSeconds / 4)))
+                    // A store that is away says nothing of the claim.
+                    let isMine = try? await self.ledger.extend(
+                        entry.id, claim: entry.claim, seconds: self.configuration.claimSeconds)
+                    if isMine == false { throw ImportError.takenOver }
+                }
+            }
+            defer { tasks.cancelAll() }
+            while let value = try await tasks.next() { if let value { return value } }
+            throw ImportError.takenOver
+        }
+    }
+
+    // MARK: Telling the flow
+
+    /// Tells the flow what became of an import, once. What cannot be told now is told by the sweep.
+    func announce(_ entry: Import, code: String = "interrupted") async {
+        do throws(StoreError) {
+            if let flow = entry.flow, let event = entry.announcement(code: code) {
+                let change = FlowChange(
+                    flow: flow, account: entry.account, body: .publish([event]),
+                    // Told again after a death in between, it is the same telling.
+                    idempotency: .init(key: "import:\(entry.id):\(entry.status)", fingerprint: entry.id.rawValue), at: self.now())
+                if case .rejected(let rejection) = try await self.manager.apply(change) {
+                    self.logger.notice(
+                        "A flow could not be told of its import", metadata: ["import": "\(entry.id)", "reason": "\(rejection)"])
+                }
+            }
+            #if DEBUG
+            await Failpoint.reach(.importAnnounced)
+            #endif
+            try await self.chores.announced(entry.id)
+        } catch {
+            self.logger.notice(
+                "An import is told later", metadata: ["import": "\(entry.id)", "reason": "\(error)"])
+        }
+    }
+}

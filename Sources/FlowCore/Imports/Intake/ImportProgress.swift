@@ -1,0 +1,59 @@
+/// Tells a flow's subscribers how far an import is, at most every so often. Used by one task.
+final class ImportProgress {
+    static let type = EventType("import_progress")
+
+    private let entry: Import
+    private let totalBytes: Int?
+    private let interval: Int64
+    private let now: @Sendable () -> Timestamp
+    private let tell: (TransientEvent) -> Void
+    private var last: (at: Timestamp, bytes: Int, records: Int)
+    private var rates = (bytes: 0.0, records: 0.0)
+
+    init(
+        _ entry: Import, totalBytes: Int?, interval: Int64, now: @escaping @Sendable () -> Timestamp,
+        tell: @escaping (TransientEvent) -> Void
+    ) {
+        self.entry = entry
+        self.totalBytes = totalBytes
+        self.interval = interval
+        self.now = now
+        self.tell = tell
+        self.last = (now(), 0, 0)
+    }
+
+    func update(bytes: Int, records: Int) {
+        let now = self.now()
+        let passed = now.milliseconds - self.last.at.milliseconds
+        guard passed >= self.interval else { return }
+        // Smoothed, since the network's pieces are not even.
+        func smooth(_ old: Double, _ amount: Int) -> Double {
+            let rate = Double(amount) * 1_000 / Double(passed)
+            return old == 0 ? rate : old * 0.7 + rate * 0.3
+        }
+        self.rates = (smooth(self.rates.bytes, bytes - self.last.bytes), smooth(self.rates.records, records - self.last.records))
+        self.last = (now, bytes, records)
+        guard let type = Self.type else { return }
+        let data = JSONText.object { writer in
+            writer.key("import_id")
+            writer.value(self.entry.id.rawValue)
+            if let name = self.entry.fileName {
+                writer.key("file_name")
+                writer.value(name)
+            }
+            writer.key("bytes")
+            writer.value(bytes)
+            if let total = self.totalBytes {
+                writer.key("total_bytes")
+                writer.value(total)
+            }
+            writer.key("records")
+            writer.value(records)
+            writer.key("bytes_per_second")
+            writer.value(Int(self.rates.bytes))
+            writer.key("records_per_second")
+            writer.value(Int(self.rates.records))
+        }
+        self.tell(TransientEvent(type: type, data: data, createdAt: now))
+    }
+}

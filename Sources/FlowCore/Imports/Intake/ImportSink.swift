@@ -1,0 +1,16 @@
+/// Where the pages of an import go, one after the other. Used by one task.
+protocol ImportSink: AnyObject {
+    /// Takes a page; waits while as much as may is under way.
+    func take(_ page: RecordPage) async throws
+    /// All pages are in; the last one was closed.
+    func finish() async throws -> SinkResult
+    /// Nothing of it is to remain.
+    func abort() async
+}
+
+struct SinkResult {
+    var bucket: String?
+    var storedBytes: Int
+    var dataHash: String?
+    var index: MemberIndex?
+}

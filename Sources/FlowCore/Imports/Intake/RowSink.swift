@@ -1,0 +1,31 @@
+/// Puts the records into the store's database.
+final class RowSink: ImportSink {
+    private let records: any RecordStore
+    private let entry: Import
+    private var count = 0
+    private var bytes = 0
+
+    init(_ records: any RecordStore, _ entry: Import) {
+        self.records = records
+        self.entry = entry
+    }
+
+    func take(_ page: RecordPage) async throws {
+        let texts = page.records.map { JSONText(unchecked: Array(page.text[$0])) }
+        self.bytes += page.text.count
+        guard !texts.isEmpty else { return }
+        let isMine: Bool
+        do throws(StoreError) {
+            isMine = try await self.records.append(
+                texts, at: self.count, to: self.entry.id, account: self.entry.account, claim: self.entry.claim)
+        } catch {
+            throw ImportError.store(error)
+        }
+        guard isMine else { throw ImportError.takenOver }
+        self.count += texts.count
+    }
+
+    func finish() async throws -> SinkResult { SinkResult(bucket: nil, storedBytes: self.bytes, dataHash: nil, index: nil) }
+
+    func abort() async { _ = try? await self.records.removeRecords(of: self.entry.id, claim: self.entry.claim) }
+}

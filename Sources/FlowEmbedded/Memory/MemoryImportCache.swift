@@ -1,0 +1,53 @@
+public import FlowCore
+import Synchronization
+
+/// Samples and analyses in the memory of this process. What was not asked for lately goes first when there is too much.
+public final class MemoryImportCache: ImportCache {
+    private struct Key: Hashable, Sendable {
+        var kind: ImportCacheKind
+        var id: ImportID
+    }
+
+    private struct Kept: Sendable {
+        var value: JSONText
+        var expiresAt: Timestamp
+    }
+
+    /// Bytes of an entry beside its text, estimated.
+    private static let overhead = 256
+    private static let maximumEntries = 10_000
+
+    private let kept: Mutex<ClockMap<Key, Kept>>
+    private let now: @Sendable () -> Timestamp
+
+    /// - Parameters:
+    ///   - bytes: kept at most.
+    ///   - now: the wall clock, which says when an entry's time is over.
+    public init(bytes: Int, now: @escaping @Sendable () -> Timestamp) {
+        self.kept = Mutex(ClockMap(maximumEntries: Self.maximumEntries, maximumCost: bytes))
+        self.now = now
+    }
+
+    public func value(_ kind: ImportCacheKind, of id: ImportID) async -> JSONText? {
+        let now = self.now()
+        return self.kept.withLock { kept in
+            guard let known = kept.value(for: Key(kind: kind, id: id)) else { return nil }
+            if known.expiresAt > now { return known.value }
+            kept.removeValue(for: Key(kind: kind, id: id))
+            return nil
+        }
+    }
+
+    public func put(_ value: JSONText, _ kind: ImportCacheKind, of id: ImportID, seconds: Int) {
+        let fresh = Kept(value: value, expiresAt: self.now().advanced(bySeconds: Int64(seconds)))
+        self.kept.withLock { kept in
+            _ = kept.set(fresh, for: Key(kind: kind, id: id), cost: Self.overhead + value.bytes.count)
+        }
+    }
+
+    public func remove(_ id: ImportID) {
+        self.kept.withLock { kept in
+            for kind in ImportCacheKind.allCases { _ = kept.removeValue(for: Key(kind: kind, id: id)) }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+import DequeModule
+import NIOCore
+import Synchronization
+
+/// The body of a request that is answered while it comes in. The connection hands parts over on its event loop; one task takes
+/// them, on any thread. When more than a few wait, the connection stops reading its socket.
+final class BodyFeed: AsyncSequence, Sendable {
+    typealias Element = ByteBuffer
+
+    /// The peer is gone, and with it the rest of the body.
+    struct Disconnected: Error {}
+
+    /// Bytes that wait before the socket is left alone.
+    private static let capacity = 262_144
+
+    private struct State {
+        var parts = Deque<ByteBuffer>()
+        var bytes = 0
+        var isComplete = false
+        var failure: (any Error)?
+        var hasBegun = false
+        var waiter: CheckedContinuation<ByteBuffer?, any Error>?
+    }
+
+    private let state = Mutex(State())
+    /// Called when the first part is asked for: the peer may be waiting for a word.
+    private let begun: @Sendable () -> Void
+    /// Called when there is room again.
+    private let drained: @Sendable () -> Void
+
+    init(begun: @escaping @Sendable () -> Void, drained: @escaping @Sendable () -> Void) {
+        self.begun = begun
+        self.drained = drained
+    }
+
+    // MARK: The connection's side
+
+    var isFull: Bool { self.state.withLock { $0.bytes >= Self.capacity } }
+
+    func offer(_ part: ByteBuffer) {
+        guard part.readableBytes > 0 else { return }
+        let waiter = self.state.withLock { state -> CheckedContinuation<ByteBuffer?, any Error>? in
+            guard state.failure == nil else { return nil }
+            if let waiter = state.waiter {
+                state.waiter = nil
+                return waiter
+            }
+            state.parts.append(part)
+            state.bytes += part.readableBytes
+            return nil
+        }
+        waiter?.resume(returning: part)
+    }
+
+    func finish() {
+        let waiter = self.state.withLock { state in
+            state.isComplete = true
+            return state.waiter.take()
+        }
+        waiter?.resume(returning: nil)
+    }
+
+    /// What is waiting is dropped, too.
+    func fail(_ error: any Error) {
+        let waiter = self.state.withLock { state -> CheckedContinuation<ByteBuffer?, any Error>? in
+            guard state.failure == nil, !state.isComplete || state.bytes > 0 else { return nil }
+            state.failure = error
+            state.parts = []
+            state.bytes = 0
+            return state.waiter.take()
+        }
+        waiter?.resume(throwing: error)
+    }
+
+    // MARK: The task's side
+
+    func makeAsyncIterator() -> Iterator { Iterator(feed: self) }
+
+    struct Iterator: AsyncIteratorProtocol {
+        let feed: BodyFeed
+
+        func next() async throws -> ByteBuffer? { try await self.feed.next() }
+    }
+
+    private func next() async throws -> ByteBuffer? {
+        let (isFirst, hadBeenFull, part) = try self.state.withLock { state -> (Bool, Bool, ByteBuffer?) in
+            let isFirst = !state.hasBegun
+            state.hasBegun = true
+            if let failure = state.failure { throw failure }
+            let wasFull = state.bytes >= Self.capacity
+            let part = state.parts.popFirst()
+            state.bytes -= part?.readableBytes ?? 0
+            return (isFirst, wasFull && state.bytes < Self.capacity, part)
+        }
+        if isFirst { self.begun() }
+        if hadBeenFull { self.drained() }
+        if let part { return part }
+        return try await withCheckedThrowingContinuation { waiter in
+            let answer = self.state.withLock { state -> Result<ByteBuffer?, any Error>? in
+                if let failure = state.failure { return .failure(failure) }
+                if let part = state.parts.popFirst() {
+                    state.bytes -= part.readableBytes
+                    return .success(part)
+                }
+                if state.isComplete { return .success(nil) }
+                state.waiter = waiter
+                return nil
+            }
+            if let answer { waiter.resume(with: answer) }
+        }
+    }
+}
+
+extension Optional {
+    fileprivate mutating func take() -> Wrapped? {
+        defer { self = nil }
+        return self
+    }
+}

@@ -1,0 +1,201 @@
+import FlowCore
+import HTTPTypes
+import Hummingbird
+import NIOCore
+
+/// Imports of the own account: handed in, listed, read, analysed and taken away.
+struct ImportRoutes: Sendable {
+    let imports: ImportService
+    let patterns: any PatternStore
+
+    func add(to group: RouterGroup<HubContext>) {
+        group.post("imports", use: self.take)
+        group.get("imports", use: self.list)
+        group.get("imports/:import", use: self.entry)
+        group.delete("imports/:import", use: self.remove)
+        group.get("imports/:import/data", use: self.data)
+        group.get("imports/:import/records", use: self.records)
+        group.get("imports/:import/sample", use: self.sample)
+        group.get("imports/:import/schema", use: self.schema)
+        group.get("imports/:import/download", use: self.download)
+    }
+
+    // MARK: Handing in
+
+    @Sendable private func take(_ request: Request, _ context: HubContext) async throws -> Response {
+        try context.require(.imports)
+        let order = try ImportOrder(request, context)
+        let receipt = try await self.answering { try await self.imports.take(order) }
+        var headers: HTTPFields = [.location: "/v1/imports/\(receipt.entry.id)"]
+        if receipt.isReplayed { headers[.idempotencyReplayed] = "true" }
+        return .json(receipt.entry.json, status: receipt.isReplayed ? .ok : .created, headers: headers)
+    }
+
+    // MARK: Reading
+
+    @Sendable private func list(_ request: Request, _ context: HubContext) async throws -> Response {
+        try context.require(.imports)
+        let parameters = QueryParameters(request.querySubstring)
+        var query = ImportQuery(
+            account: context.principal.account, limit: try FlowRoutes.limit(parameters, default: 100, maximum: 1_000))
+        if let text = parameters.first("flow_id") {
+            guard let flow = FlowID(text) else { throw HTTPProblem.badFlowID }
+            query.flow = flow
+        }
+        if let text = parameters.first("status") {
+            guard let status = Import.Status(rawValue: text), status != .deleting else {
+                throw HTTPProblem(.badRequest, "bad_parameter", "status is pending, stored or failed.")
+            }
+            query.status = status
+        }
+        if let text = parameters.first("after") {
+            guard let after = ImportID(text) else { throw Self.badID }
+            query.after = after
+        }
+        let page = try await self.answering { try await self.imports.list(query) }
+        return .json(
+            .object { writer in
+                writer.key("imports")
+                writer.beginArray()
+                for entry in page.imports { writer.raw(entry.json) }
+                writer.endArray()
+                writer.key("next")
+                if page.hasMore, let last = page.imports.last { writer.value(last.id.rawValue) } else { writer.null() }
+            })
+    }
+
+    @Sendable private func entry(_ request: Request, _ context: HubContext) async throws -> Response {
+        let id = try self.id(context)
+        return .json(try await self.answering { try await self.imports.entry(id, account: context.principal.account) }.json)
+    }
+
+    /// The whole document. Who takes gzip gets the object as it lies in the store.
+    @Sendable private func data(_ request: Request, _ context: HubContext) async throws -> Response {
+        let id = try self.id(context)
+        let account = context.principal.account
+        var headers: HTTPFields = [.contentType: "application/json", .cacheControl: "no-store", .vary: "Accept-Encoding"]
+        if request.takesGzip, let packed = try await self.answering({ try await self.imports.packed(id, account: account) }) {
+            headers[.contentEncoding] = "gzip"
+            return Response(
+                status: .ok, headers: headers,
+                body: ResponseBody(contentLength: packed.info.size) { writer in
+                    while let part = try await packed.next() { try await writer.write(ByteBuffer(bytes: part)) }
+                    try await writer.finish(nil)
+                })
+        }
+        let (document, bytes) = try await self.answering { try await self.imports.document(id, account: account) }
+        let reader = DocumentReader(document)
+        return Response(
+            status: .ok, headers: headers,
+            body: ResponseBody(contentLength: bytes) { writer in
+                while let piece = try await reader.next() { try await writer.write(piece) }
+                try await writer.finish(nil)
+            })
+    }
+
+    @Sendable private func records(_ request: Request, _ context: HubContext) async throws -> Response {
+        let id = try self.id(context)
+        let parameters = QueryParameters(request.querySubstring)
+        let maximum = self.imports.configuration.maximumRecords
+        let limit = try FlowRoutes.limit(parameters, default: min(100, maximum), maximum: maximum)
+        guard let offset = Int(parameters.first("offset") ?? "0"), offset >= 0 else {
+            throw HTTPProblem(.badRequest, "bad_parameter", "offset is the number of a record, from 0 on.")
+        }
+        let (records, total) = try await self.answering {
+            try await self.imports.records(id, account: context.principal.account, offset: offset, limit: limit)
+        }
+        return .json(
+            .object { writer in
+                writer.key("records")
+                writer.beginArray()
+                for record in records { writer.raw(record) }
+                writer.endArray()
+                writer.key("offset")
+                writer.value(offset)
+                writer.key("total_records")
+                if let total { writer.value(total) } else { writer.null() }
+            })
+    }
+
+    @Sendable private func sample(_ request: Request, _ context: HubContext) async throws -> Response {
+        let id = try self.id(context)
+        let sample = try await self.answering { try await self.imports.sample(id, account: context.principal.account) }
+        return .json(
+            .object { writer in
+                writer.key("records")
+                writer.raw(sample)
+            })
+    }
+
+    @Sendable private func schema(_ request: Request, _ context: HubContext) async throws -> Response {
+        let id = try self.id(context)
+        let account = context.principal.account
+        let analysis = try await self.answering { try await self.imports.analysis(id, account: account) }
+        // Whoever mapped data of this shape before left the mapping under this key. Without it the analysis is as good.
+        var mapping: MappingPattern?
+        if let key = analysis.member("pattern_key")?.stringValue {
+            mapping = try? await self.patterns.pattern(key, account: account)
+        }
+        return .json(
+            .object { writer in
+                writer.rawMembers(of: analysis)
+                writer.key("mapping")
+                guard let mapping else { return writer.null() }
+                writer.beginObject()
+                writer.key("pattern")
+                writer.raw(mapping.pattern)
+                writer.key("confidence")
+                writer.raw(mapping.confidence)
+                writer.endObject()
+            })
+    }
+
+    @Sendable private func download(_ request: Request, _ context: HubContext) async throws -> Response {
+        let id = try self.id(context)
+        let link = try await self.answering { try await self.imports.link(id, account: context.principal.account) }
+        return Response(status: .found, headers: [.location: link, .cacheControl: "no-store"])
+    }
+
+    @Sendable private func remove(_ request: Request, _ context: HubContext) async throws -> Response {
+        let id = try self.id(context)
+        try await self.answering { try await self.imports.delete(id, account: context.principal.account) }
+        return Response(status: .noContent)
+    }
+
+    // MARK: Private
+
+    static var badID: HTTPProblem { HTTPProblem(.badRequest, "bad_import_id", "An import's id is a UUID: 8-4-4-4-12 hexadecimal digits.") }
+
+    private func id(_ context: HubContext) throws -> ImportID {
+        try context.require(.imports)
+        guard let text = context.parameters.get("import"), let decoded = PercentCoding.decode(Substring(text)),
+            let id = ImportID(decoded)
+        else { throw Self.badID }
+        return id
+    }
+
+    private func answering<Value>(_ body: () async throws -> Value) async throws -> Value {
+        do { return try await body() } catch let error as ImportError { throw HTTPProblem(error) }
+    }
+}
+
+/// Hands a document to an answer's writer. Its calls come one after the other, from the one task that writes the answer.
+private final class DocumentReader: @unchecked Sendable {
+    private let document: ImportDocument
+
+    init(_ document: ImportDocument) { self.document = document }
+
+    func next() async throws -> ByteBuffer? { try await self.document.next().map { ByteBuffer(bytes: $0) } }
+}
+
+extension Request {
+    /// Whether gzip is named, and not with a weight of 0 (RFC 9110, 12.5.3).
+    fileprivate var takesGzip: Bool {
+        guard let header = self.headers[.acceptEncoding] else { return false }
+        return header.lowercased().split(separator: ",").contains { item in
+            let parts = item.split(separator: ";").map { $0.filter { $0 != " " && $0 != "\t" } }
+            guard parts.first == "gzip" else { return false }
+            return !parts.dropFirst().contains { $0.hasPrefix("q=") && (Double($0.dropFirst(2)) ?? 0) == 0 }
+        }
+    }
+}

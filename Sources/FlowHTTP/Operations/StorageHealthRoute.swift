@@ -1,0 +1,36 @@
+import FlowCore
+import Hummingbird
+
+/// `/health/storage`, in the shape that older services answer it in.
+struct StorageHealthRoute: Sendable {
+    let storage: StorageHealth
+
+    func add(to router: Router<HubContext>) { router.get("health/storage", use: self.answer) }
+
+    @Sendable private func answer(_ request: Request, _ context: HubContext) async throws -> Response {
+        let report = await self.storage.report()
+        return .json(
+            .object { writer in
+                writer.key("timestamp")
+                writer.value(report.at.description)
+                writer.key("services")
+                writer.beginObject()
+                for (name, finding) in [("r2", report.objects), ("redis", report.bus), ("postgres", report.database)] {
+                    writer.key(name)
+                    writer.beginObject()
+                    writer.key("status")
+                    writer.value(finding.status.rawValue)
+                    writer.key("provider")
+                    writer.value(finding.provider)
+                    if let reason = finding.reason {
+                        writer.key("error")
+                        writer.value(reason)
+                    }
+                    writer.endObject()
+                }
+                writer.endObject()
+                writer.key("overall")
+                writer.value(report.overall.rawValue)
+            }, status: report.overall == .unhealthy ? .serviceUnavailable : .ok)
+    }
+}

@@ -1,0 +1,44 @@
+import ArgumentParser
+import FlowCore
+
+/// `flowhub imports verify`
+struct ImportsVerifyCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "verify",
+        abstract: "Read imports whole, and compare counts and hashes with the ledger.",
+        discussion: """
+            EXAMPLES
+              flowhub imports verify
+              flowhub imports verify 6f1c…
+
+            EXIT CODES: 0 all is well; 1 something is wrong, and is named; 2 wrong usage; 3 a store failed; 130 interrupted.
+            """)
+
+    @OptionGroup var progress: ProgressOptions
+    @OptionGroup var location: StoreLocation
+
+    @Argument(help: "Only these imports.")
+    var ids: [String] = []
+
+    func run() async throws {
+        let only = try Set(self.ids.map { try ImportID.argument($0) })
+        let (count, wrong) = try await ImportStores.run(self.location) { stores in
+            let verifier = ImportVerifier(stores.service)
+            var (count, wrong) = (0, 0)
+            try await stores.each { entry in
+                guard only.isEmpty || only.contains(entry.id), entry.status == .stored else { return }
+                let bar = ProgressBar(
+                    label: entry.id.rawValue, total: entry.totalRecords, unit: .records, style: self.progress.style)
+                let problems = try await verifier.verify(entry) { bar.update($0) }
+                bar.clear()
+                count += 1
+                for problem in problems { try Terminal.show("\(entry.id)  \(problem)") }
+                // Rows that came later are whole, only elsewhere.
+                if problems.contains(where: { $0.isDamage }) { wrong += 1 }
+            }
+            return (count, wrong)
+        }
+        Terminal.say("\(Figures.count(count)) imports read, \(Figures.count(wrong)) of them damaged.")
+        if wrong > 0 { throw CommandFailure(.refused, "Something is wrong with \(wrong) imports.") }
+    }
+}
