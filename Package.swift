@@ -129,6 +129,7 @@ let package = Package(
                 "FlowCore", "FlowEmbedded", "FlowHTTP", "FlowObjects", "FlowPostgres", "FlowRedis",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
@@ -191,7 +192,16 @@ let package = Package(
                 .product(name: "CryptoExtras", package: "swift-crypto"),
             ]
         ),
-        .testTarget(name: "FlowHubCommandTests", dependencies: ["FlowCore", "flowhub"]),
+        .testTarget(
+            name: "FlowHubCommandTests",
+            dependencies: [
+                "FlowCore", "FlowTestKit", "flowhub",
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ]
+        ),
         .testTarget(
             name: "SystemTests",
             dependencies: [

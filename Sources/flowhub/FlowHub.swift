@@ -14,13 +14,14 @@ struct FlowHub: AsyncParsableCommand {
               flowhub watch import-7                                   follow a flow in the terminal
               flowhub state patch import-7 '{"status":"running"}'      change its state
               flowhub publish import-7 progress '{"done":40}' --transient
+              flowhub import put hosts.csv --flow import-7             hand a data set in while it is watched
             """,
         version: Self.version,
         subcommands: [
             ServeCommand.self, WatchCommand.self, PublishCommand.self, StateCommand.self, FlowsCommand.self,
-            HistoryCommand.self, ConnectionsCommand.self, DisconnectCommand.self, LockCommand.self, TokenCommand.self,
-            MigrateCommand.self,
-            EpochCommand.self, DoctorCommand.self, SettingsCommand.self, BenchCommand.self,
+            HistoryCommand.self, ConnectionsCommand.self, DisconnectCommand.self, ImportCommand.self, LockCommand.self,
+            TokenCommand.self, MigrateCommand.self, EpochCommand.self, DoctorCommand.self, SettingsCommand.self,
+            BenchCommand.self,
         ])
 
     static func main() async {

@@ -76,11 +76,15 @@ enum CommandRunner {
     }
 
     /// Ends the process with 130 on Ctrl-C. `serve` does not want this: it drains.
+    /// - Parameter cleanUp: what is done before.
     /// - Returns: what undoes it.
-    static func exitOnInterrupt() -> InterruptWatch {
+    static func exitOnInterrupt(cleaningUp cleanUp: @escaping @Sendable () -> Void = {}) -> InterruptWatch {
         signal(SIGINT, SIG_IGN)
         let source = DispatchSource.makeSignalSource(signal: SIGINT, queue: .global())
-        source.setEventHandler { exit(130) }
+        source.setEventHandler {
+            cleanUp()
+            exit(130)
+        }
         source.resume()
         return InterruptWatch(source: source)
     }

@@ -35,6 +35,9 @@ struct HubClient {
         var status: Int
         var headers: HTTPHeaders
         var body: [UInt8]
+
+        /// Whether an earlier request under the same idempotency key had done it.
+        var isReplayed: Bool { self.headers.first(name: "Idempotency-Replayed") == "true" }
     }
 
     /// How often a request is tried in all, if it does not say so itself.
@@ -53,12 +56,17 @@ struct HubClient {
     let http: HTTPClient
     private let authorization: String?
 
+    /// - Parameters:
+    ///   - silence: how long a connection may say nothing while it is the hub's turn.
+    ///   - stall: how long the hub may take nothing of what is sent; `nil`: for ever, as what is sent may come slowly itself.
     static func withClient<Result>(
-        hub: HubURL, authorization: String?, _ body: (HubClient) async throws -> Result
+        hub: HubURL, authorization: String?, silence: TimeAmount = Self.silence, stall: TimeAmount? = nil,
+        _ body: (HubClient) async throws -> Result
     ) async throws -> Result {
         var configuration = HTTPClient.Configuration(redirectConfiguration: .disallow)
         configuration.timeout.connect = .seconds(10)
-        configuration.timeout.read = Self.silence
+        configuration.timeout.read = silence
+        configuration.timeout.write = stall
         // Else a refusal is kept quiet until the time for connecting is over: the attempts here tell of it, and end sooner.
         configuration.connectionPool.retryConnectionEstablishment = false
         let http = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
@@ -102,6 +110,17 @@ struct HubClient {
         request.headers.add(name: "Cache-Control", value: "no-cache")
         if !cursor.isEmpty { request.headers.add(name: "Last-Event-ID", value: cursor) }
         return try await self.http.execute(request, timeout: Self.timeout)
+    }
+
+    /// One attempt at a request whose body, or whose answer's, is too large to be held: whatever the answer's status, its body
+    /// is the caller's to read. There is no limit to the time but the client's own for silence.
+    func stream(
+        _ method: Method, _ target: String, headers: [(name: String, value: String)], body: HTTPClientRequest.Body? = nil
+    ) async throws -> HTTPClientResponse {
+        var request = self.prepared(method, target)
+        for header in headers { request.headers.add(name: header.name, value: header.value) }
+        request.body = body
+        return try await self.http.execute(request, deadline: .distantFuture)
     }
 
     /// What a failed attempt means for whoever typed the command.

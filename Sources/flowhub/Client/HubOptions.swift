@@ -1,6 +1,7 @@
 import ArgumentParser
 import FlowCore
 import Foundation
+import NIOCore
 
 /// Where the hub is, and with which token.
 struct HubAddress: ParsableArguments {
@@ -24,13 +25,16 @@ struct HubAddress: ParsableArguments {
     }
 
     /// Runs with a client that is closed afterwards.
-    func withClient<Result>(_ body: (HubClient) async throws -> Result) async throws -> Result {
+    func withClient<Result>(
+        silence: TimeAmount = HubClient.silence, stall: TimeAmount? = nil, _ body: (HubClient) async throws -> Result
+    ) async throws -> Result {
         let hub = try self.hub()
         let authorization = try self.authorization()
         if authorization != nil, !hub.isSecure, !hub.isLoopback {
             Terminal.say("warning: the token goes to \(Terminal.harmless(hub.host)) unencrypted; use https:// if you can.")
         }
-        return try await HubClient.withClient(hub: hub, authorization: authorization, body)
+        return try await HubClient.withClient(
+            hub: hub, authorization: authorization, silence: silence, stall: stall, body)
     }
 
 }
@@ -47,10 +51,12 @@ struct HubOptions: ParsableArguments {
     func authorization() throws(CommandFailure) -> String? { try self.address.authorization() }
 
     /// Runs with a client that is closed afterwards. Ctrl-C ends the process meanwhile.
-    func withClient<Result>(_ body: (HubClient) async throws -> Result) async throws -> Result {
+    func withClient<Result>(
+        silence: TimeAmount = HubClient.silence, stall: TimeAmount? = nil, _ body: (HubClient) async throws -> Result
+    ) async throws -> Result {
         let interrupt = CommandRunner.exitOnInterrupt()
         defer { interrupt.end() }
-        return try await self.address.withClient(body)
+        return try await self.address.withClient(silence: silence, stall: stall, body)
     }
 
     /// A variable that is set to something.

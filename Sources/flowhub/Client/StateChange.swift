@@ -76,7 +76,7 @@ enum StateAnswer {
         if let version = body.member("version")?.intValue { notes.append("version \(version)") }
         if let status = body.member("status")?.stringValue { notes.append("status \(Terminal.harmless(status))") }
         if let etag = response.headers.first(name: "ETag") { notes.append("ETag \(Terminal.harmless(etag))") }
-        if response.headers.first(name: "Idempotency-Replayed") == "true" { notes.append("done before under this key") }
+        if response.isReplayed { notes.append("done before under this key") }
         if !notes.isEmpty { Terminal.say(notes.joined(separator: ", ")) }
         guard let state = body.member("state") else { return }
         // The layout's line breaks are ours; what is dangerous can stand only within a line.

@@ -6,16 +6,23 @@ struct OutputClosed: Error {}
 
 /// Where a command writes: results to standard output, everything about them to standard error.
 enum Terminal {
-    /// Whether results are looked at by a human who wants colours (https://no-color.org).
-    static let isColourful =
-        isatty(STDOUT_FILENO) == 1
-        && (ProcessInfo.processInfo.environment["NO_COLOR"] ?? "").isEmpty
-        && ProcessInfo.processInfo.environment["TERM"] != "dumb"
+    /// Whether results are looked at by a human who wants colours.
+    static let isColourful = Self.isColourful(STDOUT_FILENO)
+
+    /// Whether a human who wants colours looks at this descriptor (https://no-color.org).
+    static func isColourful(_ descriptor: Int32) -> Bool {
+        isatty(descriptor) == 1
+            && (ProcessInfo.processInfo.environment["NO_COLOR"] ?? "").isEmpty
+            && ProcessInfo.processInfo.environment["TERM"] != "dumb"
+    }
 
     /// Columns of the terminal at standard output; `nil` if there is none.
-    static var width: Int? {
+    static var width: Int? { Self.width(of: STDOUT_FILENO) }
+
+    /// Columns of the terminal at this descriptor; `nil` if there is none.
+    static func width(of descriptor: Int32) -> Int? {
         var size = winsize()
-        guard isatty(STDOUT_FILENO) == 1, ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return nil }
+        guard isatty(descriptor) == 1, ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return nil }
         return Int(size.ws_col)
     }
 
@@ -55,7 +62,7 @@ enum Terminal {
 }
 
 /// Colours, or not.
-struct Palette: Sendable {
+struct Palette: Hashable, Sendable {
     let isOn: Bool
 
     func dim(_ text: String) -> String { self.paint("2", text) }

@@ -1,0 +1,80 @@
+import ArgumentParser
+import FlowCore
+
+/// `flowhub import ls`
+struct ImportListCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "ls",
+        abstract: "List imports.",
+        discussion: """
+            SIZE is what an import takes in the store. --json prints the hub's answer as it is.
+
+            EXAMPLES
+              flowhub import ls --flow import-42
+              flowhub import ls --status failed --json | jq -r '.imports[].failure'
+              flowhub import ls --limit 1000 --after 6f1c…
+
+            \(CommandFailure.exitCodes)
+            """)
+
+    @OptionGroup var options: HubOptions
+
+    @Option(help: ArgumentHelp("Only those of this flow.", valueName: "flow"))
+    var flow: String?
+
+    @Option(help: ArgumentHelp("Only those that are pending, stored or failed.", valueName: "s"))
+    var status: String?
+
+    @Option(help: ArgumentHelp("Imports at most.", valueName: "n"))
+    var limit = 100
+
+    @Option(help: ArgumentHelp("Begin after this import, as the list before said.", valueName: "id"))
+    var after: String?
+
+    func run() async throws {
+        let target = try self.target()
+        try await self.options.withClient { client in
+            let body = try await client.json(target)
+            if self.options.json { return try Terminal.show(body.string) }
+            try Terminal.show(Self.table(body, Palette(isOn: Terminal.isColourful)))
+            if let next = body.member("next"), !next.isNull {
+                Terminal.say("There are more: --after \(Terminal.harmless(next.stringValue ?? next.string))")
+            }
+        }
+    }
+
+    func target() throws(CommandFailure) -> String {
+        guard (1...1000).contains(self.limit) else { throw CommandFailure(.usage, "--limit takes 1 to 1000.") }
+        var target = "/v1/imports?limit=\(self.limit)"
+        if let flow = self.flow { target += "&flow_id=\(try FlowID.argument(flow))" }
+        if let text = self.status {
+            guard let status = Import.Status(rawValue: text), status != .deleting else {
+                throw CommandFailure(.usage, "--status takes pending, stored or failed.")
+            }
+            target += "&status=\(status.rawValue)"
+        }
+        if let after = self.after { target += "&after=\(HubURL.encoded(after))" }
+        return target
+    }
+
+    static func table(_ body: JSONText, _ palette: Palette) -> String {
+        var table = TextTable(["ID", "STATUS", "RECORDS", "SIZE", "FLOW", "FILE", "CREATED"])
+        for item in body.member("imports")?.elements ?? [] {
+            let records = item.member("total_records")?.intValue.map { Figures.count(Int($0)) }
+            let size = item.member("storage_metadata")?.member("size_bytes")?.intValue.map { Figures.bytes(Int($0)) }
+            table.add([
+                item.cell("id"), item.cell("status"), records ?? "-", size ?? "-", item.cell("flow_id"), item.cell("file_name"),
+                item.cell("created_at"),
+            ])
+        }
+        return table.text(palette) { $0 == 1 ? Self.painted($1, palette) + $2.dropFirst($1.count) : $2 }
+    }
+
+    private static func painted(_ status: String, _ palette: Palette) -> String {
+        switch Import.Status(rawValue: status) {
+        case .stored: palette.green(status)
+        case .failed: palette.red(status)
+        case .pending, .deleting, nil: palette.cyan(status)
+        }
+    }
+}
