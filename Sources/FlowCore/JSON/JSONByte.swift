@@ -27,4 +27,9 @@ enum JSONByte {
         default: nil
         }
     }
+
+    /// The hexadecimal digit of a value below 16.
+    static func digit(_ value: UInt8) -> UInt8 {
+        value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + value - 10
+    }
 }

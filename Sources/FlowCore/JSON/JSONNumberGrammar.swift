@@ -40,8 +40,9 @@ enum JSONNumberGrammar {
         return index
     }
 
+    /// Whether a finite double is near the number that takes up the range.
     @inline(never)
-    private static func isFinite(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Bool {
+    static func isFinite(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Bool {
         var text = ""
         text.reserveCapacity(range.count)
         for index in range { text.unicodeScalars.append(Unicode.Scalar(bytes[index])) }

@@ -30,14 +30,9 @@ enum JSONStringEncoding {
         case "\u{2029}": output.append(contentsOf: #"\u2029"#.utf8)
         case "\u{0}"..<" ":
             output.append(contentsOf: #"\u00"#.utf8)
-            output.append(Self.digit(scalar.value >> 4))
-            output.append(Self.digit(scalar.value & 0xF))
+            output.append(JSONByte.digit(UInt8(scalar.value >> 4)))
+            output.append(JSONByte.digit(UInt8(scalar.value & 0xF)))
         default: output.append(contentsOf: scalar.utf8)
         }
-    }
-
-    private static func digit(_ value: UInt32) -> UInt8 {
-        let value = UInt8(truncatingIfNeeded: value)
-        return value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + value - 10
     }
 }

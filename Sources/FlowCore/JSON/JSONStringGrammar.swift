@@ -33,26 +33,14 @@ enum JSONStringGrammar {
     /// The index after a character of two to four bytes.
     @inline(__always)
     private static func characterEnd(in bytes: Span<UInt8>, from start: Int) throws(JSONError) -> Int {
-        let length: Int
-        // The second byte's range excludes overlong forms, surrogates and what is beyond U+10FFFF.
-        let second: ClosedRange<UInt8>
-        switch bytes[start] {
-        case 0xC2...0xDF: (length, second) = (2, 0x80...0xBF)
-        case 0xE0: (length, second) = (3, 0xA0...0xBF)
-        case 0xED: (length, second) = (3, 0x80...0x9F)
-        case 0xE1...0xEF: (length, second) = (3, 0x80...0xBF)
-        case 0xF0: (length, second) = (4, 0x90...0xBF)
-        case 0xF1...0xF3: (length, second) = (4, 0x80...0xBF)
-        case 0xF4: (length, second) = (4, 0x80...0x8F)
-        default: throw JSONError(code: .invalidUTF8, offset: start)
-        }
-        guard start + length <= bytes.count else { throw JSONError(code: .invalidUTF8, offset: start) }
-        guard second.contains(bytes[start + 1]) else {
+        guard let lead = UTF8Lead(bytes[start]) else { throw JSONError(code: .invalidUTF8, offset: start) }
+        guard start + lead.length <= bytes.count else { throw JSONError(code: .invalidUTF8, offset: start) }
+        guard lead.second.contains(bytes[start + 1]) else {
             let isSurrogate = bytes[start] == 0xED && bytes[start + 1] & 0xE0 == 0xA0
             throw JSONError(code: isSurrogate ? .loneSurrogate : .invalidUTF8, offset: start)
         }
         var index = start + 2
-        while index < start + length {
+        while index < start + lead.length {
             guard bytes[index] & 0xC0 == 0x80 else { throw JSONError(code: .invalidUTF8, offset: start) }
             index += 1
         }

@@ -1,0 +1,61 @@
+/// Counts JSON values by type.
+struct TypeCounts: Sendable {
+    enum Kind: Int, Hashable, Sendable, CaseIterable {
+        case string
+        case number
+        case boolean
+        case object
+        case array
+        case null
+
+        /// - Parameter byte: a value's first byte.
+        @inline(__always)
+        init(startingWith byte: UInt8) {
+            self =
+                switch byte {
+                case JSONByte.quote: .string
+                case UInt8(ascii: "{"): .object
+                case UInt8(ascii: "["): .array
+                case UInt8(ascii: "t"), UInt8(ascii: "f"): .boolean
+                case UInt8(ascii: "n"): .null
+                default: .number
+                }
+        }
+
+        var name: String { "\(self)" }
+    }
+
+    /// By kind.
+    private var counts: InlineArray<6, Int> = .init(repeating: 0)
+
+    subscript(kind: Kind) -> Int { self.counts[kind.rawValue] }
+
+    var total: Int { Kind.allCases.reduce(0) { $0 + self[$1] } }
+
+    @inline(__always)
+    mutating func add(_ kind: Kind, _ count: Int = 1) { self.counts[kind.rawValue] += count }
+
+    mutating func add(_ other: TypeCounts) {
+        for kind in Kind.allCases { self.add(kind, other[kind]) }
+    }
+
+    @inline(__always)
+    mutating func remove(_ kind: Kind) { self.counts[kind.rawValue] -= 1 }
+
+    /// `{"count":2,"nulls":1,"types":{"string":1,"null":1}}`
+    func write(to writer: inout JSONWriter) {
+        writer.beginObject()
+        writer.key("count")
+        writer.value(self.total)
+        writer.key("nulls")
+        writer.value(self[.null])
+        writer.key("types")
+        writer.beginObject()
+        for kind in Kind.allCases where self[kind] > 0 {
+            writer.key(kind.name)
+            writer.value(self[kind])
+        }
+        writer.endObject()
+        writer.endObject()
+    }
+}
