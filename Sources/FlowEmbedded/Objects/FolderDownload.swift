@@ -1,0 +1,31 @@
+import FlowCore
+import Synchronization
+
+/// A file that is being read. That its name is removed meanwhile does not matter.
+final class FolderDownload: ObjectDownload {
+    let info: ObjectInfo
+    private let file: OpenFile
+    private let end: Int
+    private let readBytes: Int
+    private let position: Mutex<Int>
+    private let work: FileWork
+
+    init(file: OpenFile, info: ObjectInfo, range: Range<Int>, readBytes: Int, _ work: FileWork) {
+        self.file = file
+        self.info = info
+        self.end = range.upperBound
+        self.readBytes = readBytes
+        self.position = Mutex(range.lowerBound)
+        self.work = work
+    }
+
+    func next() async throws(ObjectError) -> [UInt8]? {
+        let start = self.position.withLock { $0 }
+        guard start < self.end else { return nil }
+        let range = start..<min(self.end, start + self.readBytes)
+        let bytes = try await self.work.run { () throws(ObjectError) in try self.file.read(range) }
+        guard bytes.count == range.count else { throw .corrupted("The file ends before its bytes do.") }
+        self.position.withLock { $0 = range.upperBound }
+        return bytes
+    }
+}

@@ -1,0 +1,95 @@
+import FlowCore
+import Synchronization
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// A file that is being written, to appear under a key.
+final class FolderUpload: ObjectUpload {
+    private struct State: Sendable {
+        var written = 0
+        /// Whether nothing more can be done with it.
+        var hasEnded = false
+    }
+
+    private let key: String
+    private let name: String
+    private let file: OpenFile
+    /// Where it is written.
+    private let folder: OpenFile
+    private let store: FolderObjectStore
+    private let state = Mutex(State())
+
+    init(key: String, name: String, file: OpenFile, folder: OpenFile, _ store: FolderObjectStore) {
+        self.key = key
+        self.name = name
+        self.file = file
+        self.folder = folder
+        self.store = store
+    }
+
+    func write(_ bytes: [UInt8]) async throws(ObjectError) {
+        try self.checkOpen()
+        guard !bytes.isEmpty else { return }
+        try await self.store.work.run { () throws(ObjectError) in
+            try self.file.write(bytes)
+            self.state.withLock { $0.written += bytes.count }
+        }
+    }
+
+    func finish() async throws(ObjectError) -> ObjectInfo {
+        try self.checkOpen()
+        return try await self.store.work.run { () throws(ObjectError) in
+            try self.file.synchronize()
+            let info = try self.file.info()
+            guard info.size == self.state.withLock({ $0.written }) else {
+                throw .corrupted("The file has another size than what was written.")
+            }
+            do throws(ObjectError) {
+                try self.link()
+            } catch .exists {
+                self.end()
+                throw .exists
+            }
+            self.end()
+            return info.object(self.key)
+        }
+    }
+
+    func abort() async {
+        guard (try? self.checkOpen()) != nil else { return }
+        // What cannot be removed is found among the unfinished ones.
+        _ = try? await self.store.work.run { () throws(ObjectError) in self.end() }
+    }
+
+    private func checkOpen() throws(ObjectError) {
+        if self.state.withLock({ $0.hasEnded }) { throw .invalid("The upload has ended.") }
+    }
+
+    /// Makes the file appear under its key, on the disk, too.
+    private func link() throws(ObjectError) {
+        let (folders, name) = FolderObjectStore.place(self.key)
+        let target: OpenFile = try self.store.stored.make(folders, lastingly: true) { target throws(ObjectError) in
+            if linkat(self.folder.descriptor, self.name, target.descriptor, name, 0) == 0 { return target }
+            switch errno {
+            case EEXIST:
+                if try target.info(of: name)?.kind == .folder { throw FolderFailure.isFolder }
+                throw .exists
+            case ENOENT:
+                if try self.folder.info(of: self.name) == nil { throw FolderFailure.givenUp }
+                return nil
+            case EPERM, EOPNOTSUPP, ENOSYS: throw FolderFailure.noLinks
+            case let code: throw FolderFailure.error(code)
+            }
+        }
+        try target.synchronize()
+    }
+
+    /// Takes away what was written, but for what has a key by now.
+    private func end() {
+        self.state.withLock { $0.hasEnded = true }
+        _ = try? self.folder.remove(self.name)
+        self.store.uploads.prune(FolderObjectStore.path(self.key))
+    }
+}

@@ -1,0 +1,160 @@
+import FlowCore
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// A file or folder that is open, until the last one lets go of it.
+final class OpenFile: Sendable {
+    let descriptor: Int32
+
+    init(_ descriptor: Int32) { self.descriptor = descriptor }
+
+    deinit { close(self.descriptor) }
+
+    /// - Parameter folder: in which the path starts, if it is a relative one.
+    /// - Returns: `nil` if there is no such thing: nothing of that name, or a symbolic link.
+    static func open(
+        _ path: String, in folder: OpenFile? = nil, _ flags: Int32, mode: mode_t = 0
+    ) throws(ObjectError) -> OpenFile? {
+        while true {
+            let descriptor = openat(folder?.descriptor ?? AT_FDCWD, path, flags | O_CLOEXEC, mode)
+            if descriptor >= 0 { return OpenFile(descriptor) }
+            switch errno {
+            case EINTR: continue
+            case ENOENT, ENOTDIR, ELOOP: return nil
+            case let code: throw FolderFailure.error(code)
+            }
+        }
+    }
+
+    func info() throws(ObjectError) -> FileInfo {
+        var status = stat()
+        guard fstat(self.descriptor, &status) == 0 else { throw FolderFailure.error(errno) }
+        return FileInfo(status)
+    }
+
+    /// Of something in this folder; `nil` if there is nothing of this name.
+    func info(of name: String) throws(ObjectError) -> FileInfo? {
+        var status = stat()
+        if fstatat(self.descriptor, name, &status, AT_SYMLINK_NOFOLLOW) == 0 { return FileInfo(status) }
+        guard errno == ENOENT || errno == ENOTDIR else { throw FolderFailure.error(errno) }
+        return nil
+    }
+
+    func write(_ bytes: [UInt8]) throws(ObjectError) {
+        var offset = 0
+        while offset < bytes.count {
+            let count = bytes.withUnsafeBytes { all in
+                let rest = UnsafeRawBufferPointer(rebasing: all[offset...])
+                return Glibc.write(self.descriptor, rest.baseAddress, rest.count)
+            }
+            if count >= 0 { offset += count } else if errno != EINTR { throw FolderFailure.error(errno) }
+        }
+    }
+
+    /// - Returns: fewer bytes only where the file ends.
+    func read(_ range: Range<Int>) throws(ObjectError) -> [UInt8] {
+        var failure: Int32?
+        let bytes = [UInt8](unsafeUninitializedCapacity: range.count) { buffer, filled in
+            while filled < buffer.count {
+                let rest = UnsafeMutableBufferPointer(rebasing: buffer[filled...])
+                let count = pread(self.descriptor, rest.baseAddress, rest.count, off_t(range.lowerBound + filled))
+                if count == 0 { break }
+                if count > 0 {
+                    filled += count
+                } else if errno != EINTR {
+                    failure = errno
+                    break
+                }
+            }
+        }
+        if let failure { throw FolderFailure.error(failure) }
+        return bytes
+    }
+
+    /// Until the disk has it.
+    func synchronize() throws(ObjectError) {
+        while fsync(self.descriptor) != 0 {
+            if errno != EINTR { throw FolderFailure.error(errno) }
+        }
+    }
+
+    /// Removes a file's name from this folder. - Returns: whether there was one.
+    @discardableResult
+    func remove(_ name: String) throws(ObjectError) -> Bool {
+        if unlinkat(self.descriptor, name, 0) == 0 { return true }
+        switch errno {
+        case ENOENT, EISDIR: return false
+        case let code: throw FolderFailure.error(code)
+        }
+    }
+
+    /// The names in this folder, and whether they are folders, as they come; none if it was removed.
+    func entries() throws(ObjectError) -> [(name: String, isFolder: Bool)] {
+        // Another place in it, so that two may read it at once. The stream closes it.
+        let own = openat(self.descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard own >= 0, let stream = fdopendir(own) else {
+            let code = errno
+            if own >= 0 { close(own) }
+            if code == ENOENT { return [] }
+            throw FolderFailure.error(code)
+        }
+        defer { closedir(stream) }
+        var entries: [(String, Bool)] = []
+        while true {
+            errno = 0
+            guard let entry = Glibc.readdir(stream) else {
+                if errno == 0 || errno == ENOENT { return entries }
+                throw FolderFailure.error(errno)
+            }
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            let kind = Int32(entry.pointee.d_type)
+            if kind == DT_DIR {
+                entries.append((name, true))
+            } else if kind == DT_REG {
+                entries.append((name, false))
+            } else if kind == DT_UNKNOWN, let info = try self.info(of: name), info.kind != .other {
+                entries.append((name, info.kind == .folder))
+            }
+        }
+    }
+}
+
+/// What the file system knows of something.
+struct FileInfo: Hashable, Sendable {
+    enum Kind: Hashable, Sendable {
+        case file
+        case folder
+        case other
+    }
+
+    let kind: Kind
+    let size: Int
+    let inode: UInt64
+    let modifiedSeconds: Int
+    let modifiedNanoseconds: Int
+
+    init(_ status: stat) {
+        switch status.st_mode & S_IFMT {
+        case S_IFREG: self.kind = .file
+        case S_IFDIR: self.kind = .folder
+        default: self.kind = .other
+        }
+        self.size = Int(status.st_size)
+        self.inode = UInt64(status.st_ino)
+        self.modifiedSeconds = status.st_mtim.tv_sec
+        self.modifiedNanoseconds = status.st_mtim.tv_nsec
+    }
+
+    /// As an object under a key. Nobody writes into a stored file, so these three stay as long as its bytes do.
+    func object(_ key: String) -> ObjectInfo {
+        let modified = Int64(self.modifiedSeconds) * 1_000 + Int64(self.modifiedNanoseconds) / 1_000_000
+        let tag = [self.size, self.modifiedSeconds, self.modifiedNanoseconds].map { String($0, radix: 16) }
+        return ObjectInfo(
+            key: key, size: self.size, etag: (tag + [String(self.inode, radix: 16)]).joined(separator: "-"),
+            lastModified: Timestamp(milliseconds: modified))
+    }
+}
