@@ -64,6 +64,10 @@ let package = Package(
             resources: [
                 .embedInCode("Migrations/SQL/0001_flows.sql"), .embedInCode("Migrations/SQL/0002_imports.sql"),
                 .embedInCode("Migrations/SQL/0003_import_samples.sql"),
+                .embedInCode("Migrations/SQL/0004_import_ledger.sql"), .embedInCode("Migrations/SQL/0005_import_keys.sql"),
+                .embedInCode("Migrations/SQL/0006_import_lists.sql"), .embedInCode("Migrations/SQL/0007_import_chores.sql"),
+                .embedInCode("Migrations/SQL/0008_import_locations.sql"),
+                .embedInCode("Migrations/SQL/0009_import_rows.sql"),
             ]
         ),
         // Without pkgConfig: hiredis's names a flag that the package manager warns of.

@@ -19,14 +19,19 @@ public protocol ImportLedger: Sendable {
     /// - Returns: whether the claim still is the last one.
     func extend(_ id: ImportID, claim: Int64, seconds: Int) async throws(StoreError) -> Bool
 
-    /// Makes the import `stored`, in one transaction with its sample rows, and lets go of it.
+    /// Makes the import `stored`, in one transaction with its sample rows, and lets go of it. Where the records are rows (no
+    /// index, and the provider is ``RecordStore/provider``) it counts them, and marks the first ones as samples.
     /// - Returns: whether the claim still was the last one; if not, nothing was changed.
+    /// - Throws: ``StoreError/unavailable(_:)`` if the rows are not as many as the result says; nothing was changed.
     func finish(_ id: ImportID, claim: Int64, _ result: ImportResult) async throws(StoreError) -> Bool
 
-    /// Makes the import `failed`, lets go of it, and gives up its idempotency key.
+    /// Makes a pending import `failed`, lets go of it, and gives up its idempotency key. Its rows are gone, and it has no
+    /// location any more: what lies there is nobody's.
+    /// - Returns: whether the claim still was the last one. `false` also for a stored import, which stays as it is: an earlier
+    ///   ``finish(_:claim:_:)`` of unknown outcome was done.
     func fail(_ id: ImportID, claim: Int64, reason: String) async throws(StoreError) -> Bool
 
-    /// Removes the import and every row of it.
+    /// Removes the import and every row of it; in between it is `deleting`.
     func remove(_ id: ImportID, claim: Int64) async throws(StoreError) -> Bool
 
     func load(_ id: ImportID) async throws(StoreError) -> Import?
@@ -34,7 +39,7 @@ public protocol ImportLedger: Sendable {
     func index(of id: ImportID) async throws(StoreError) -> MemberIndex?
     /// The sample rows, in order: at most ``Import/sampleRows``.
     func samples(of id: ImportID) async throws(StoreError) -> [JSONText]
-    /// Of an account, the latest first, `deleting` ones left out.
+    /// Of an account, the latest first, `deleting` ones left out. Empty if the import that it comes after is gone.
     func list(_ query: ImportQuery) async throws(StoreError) -> ImportList
 }
 
@@ -44,7 +49,7 @@ public protocol ImportChores: Sendable {
     func imports(after: ImportID?, limit: Int) async throws(StoreError) -> [Import]
     /// `pending` and `deleting` imports that nobody holds (any more).
     func abandoned(limit: Int) async throws(StoreError) -> [Import]
-    /// Stored and failed imports whose flow was not told, and that nobody holds; the longest waiting first.
+    /// Stored and failed imports of a hub's whose flow was not told, and that nobody holds; the longest waiting first.
     func unannounced(limit: Int) async throws(StoreError) -> [Import]
     func announced(_ id: ImportID) async throws(StoreError)
     /// Whether this key is the location of an import.
@@ -66,21 +71,47 @@ public protocol RecordStore: Sendable {
     /// Records in order from number `offset` on: at most `limit`, and no more than some 1 MiB, but at least one if there is one.
     func records(of id: ImportID, offset: Int, limit: Int) async throws(StoreError) -> [JSONText]
 
+    /// All records in order, a page after the other, each of a size as above. A page costs the same wherever it is, which one at
+    /// an offset does not in an import whose rows have no numbers.
+    /// - Parameter cursor: of the page before; `nil` for the first page.
+    func records(of id: ImportID, after cursor: RecordCursor?, limit: Int) async throws(StoreError) -> RecordPage
+
     /// Removes rows that this hub made and that are no sample, in batches.
     func removeRecords(of id: ImportID, claim: Int64) async throws(StoreError) -> Bool
 
-    /// Counts the rows and adds up a digest of each, samples included.
+    /// Counts the rows and adds up a digest of each, samples included. Goes through all of them.
     func digest(of id: ImportID) async throws(StoreError) -> RowDigest
 
     /// Makes an object the place of an import whose records are rows: in one transaction checks that the rows still have this
     /// digest, removes all but the first ``Import/sampleRows``, and sets location, provider, metadata and index.
-    /// - Returns: whether it was done: if a row came, went or changed meanwhile, or the claim is not the last one, nothing was.
+    /// A row that comes after that stays where it is.
+    /// - Returns: whether it was done: if a row came, went or changed meanwhile, the result has another count, or the claim is not
+    ///   the last one, nothing was.
     func moveOut(
         _ id: ImportID, claim: Int64, location: String, provider: String, expecting: RowDigest, _ result: ImportResult
     ) async throws(StoreError) -> Bool
 
-    /// Makes the rows the place of an import whose records are an object, if they are as many as this.
+    /// Makes the rows the place of an import whose records are an object, if those with a number are as many as this, without
+    /// holes. The sample rows are the first of them.
     func moveIn(_ id: ImportID, claim: Int64, count: Int, _ result: ImportResult) async throws(StoreError) -> Bool
+}
+
+/// Where a reading of records has come to. Only the store that gave it can make sense of it.
+public struct RecordCursor: Hashable, Sendable {
+    public let rawValue: String
+
+    public init(rawValue: String) { self.rawValue = rawValue }
+}
+
+public struct RecordPage: Hashable, Sendable {
+    public var records: [JSONText]
+    /// `nil` at the end. The last page may be empty.
+    public var next: RecordCursor?
+
+    public init(records: [JSONText], next: RecordCursor?) {
+        self.records = records
+        self.next = next
+    }
 }
 
 /// Two sets of rows with one digest are the same rows, but for their order.

@@ -29,6 +29,12 @@ public struct Migration: Hashable, Sendable {
         Migration(name: "0001_flows", bytes: PackageResources._001_flows_sql),
         Migration(name: "0002_imports", bytes: PackageResources._002_imports_sql),
         Migration(name: "0003_import_samples", bytes: PackageResources._003_import_samples_sql),
+        Migration(name: "0004_import_ledger", bytes: PackageResources._004_import_ledger_sql),
+        Migration(name: "0005_import_keys", bytes: PackageResources._005_import_keys_sql),
+        Migration(name: "0006_import_lists", bytes: PackageResources._006_import_lists_sql),
+        Migration(name: "0007_import_chores", bytes: PackageResources._007_import_chores_sql),
+        Migration(name: "0008_import_locations", bytes: PackageResources._008_import_locations_sql),
+        Migration(name: "0009_import_rows", bytes: PackageResources._009_import_rows_sql),
     ]
 }
 

@@ -46,6 +46,11 @@ struct Connector: Sendable {
         ]
     }
 
+    /// For the rest of one transaction.
+    static func statementLimit(_ seconds: Int) -> Statement {
+        Statement("SELECT set_config('statement_timeout', '\(seconds)s', true)")
+    }
+
     private static func limits(_ share: PoolShare, _ settings: PostgresSettings, _ isLocal: Bool) -> String {
         """
         set_config('statement_timeout', '\(settings.statementSeconds)s', \(isLocal)),

@@ -28,9 +28,11 @@ final class PoolDriver {
     /// How long an answer may be overdue before its connection is given up: the server's own limits come first.
     private static let grace = Duration.seconds(2)
 
-    /// A statement waits for a lock, and runs.
-    private var longestRun: Duration {
-        .seconds(self.settings.statementSeconds + self.settings.lockSeconds) + Self.grace
+    /// When the connection is given up if it does not answer until then: a statement waits for a lock, and runs.
+    private func overdueAt(_ slot: PoolSlot) -> ContinuousClock.Instant? {
+        guard let since = slot.runningSince, let unit = slot.flights.first?.unit else { return nil }
+        let seconds = max(unit.statementSeconds ?? 0, self.settings.statementSeconds)
+        return since + .seconds(seconds + self.settings.lockSeconds) + Self.grace
     }
 
     private init(_ settings: PostgresSettings, _ mailbox: Mailbox<DriverMessage>, _ logger: Logger) {
@@ -85,7 +87,7 @@ final class PoolDriver {
         var earliest = now + .seconds(1)
         for slot in self.slots {
             if let wake = slot.machine.wakesAt { earliest = min(earliest, wake) }
-            if let since = slot.runningSince { earliest = min(earliest, since + self.longestRun) }
+            if let overdue = self.overdueAt(slot) { earliest = min(earliest, overdue) }
         }
         for queue in self.queues { if let first = queue.first { earliest = min(earliest, first.deadline) } }
         for waiter in self.leaseQueue { earliest = min(earliest, waiter.deadline) }
@@ -217,8 +219,11 @@ final class PoolDriver {
 
     private func dispatch(_ share: PoolShare) {
         guard !self.queues[share.rawValue].isEmpty else { return }
+        // Whoever waits for a connection of his own gets it before those who came later.
+        let waiter = self.leaseQueue.first { $0.share == share }?.deadline
         var sent = 0
         for unit in self.queues[share.rawValue] {
+            if let waiter, waiter < unit.deadline { break }
             guard let index = self.freest(share) else { break }
             sent += 1
             if !self.slots[index].send(unit, settings: self.transactionSettings[share.rawValue]) {
@@ -274,7 +279,7 @@ final class PoolDriver {
             }
         }
         for index in self.slots.indices {
-            guard let since = self.slots[index].runningSince, since + self.longestRun <= now else { continue }
+            guard let overdue = self.overdueAt(self.slots[index]), overdue <= now else { continue }
             self.logger.warning("Postgres did not answer in time; the connection is given up")
             self.lose(index)
         }

@@ -3,6 +3,8 @@ enum PoolShare: Int, CaseIterable, Sendable {
     case changes, reads, pages, chores
     /// Pruning and the walks through whole tables, which may take their time.
     case housekeeping
+    /// Records of imports. Their ledger is not among them: whoever holds an import must be able to say so in time.
+    case imports
 
     /// Units under way on one connection.
     var depth: Int {
@@ -12,6 +14,7 @@ enum PoolShare: Int, CaseIterable, Sendable {
         case .pages: 4
         case .chores: 1
         case .housekeeping: 1
+        case .imports: 1
         }
     }
 
@@ -28,6 +31,7 @@ enum PoolShare: Int, CaseIterable, Sendable {
         case .pages: settings.pageConnections
         case .chores: settings.choreConnections
         case .housekeeping: 1
+        case .imports: settings.importConnections
         }
     }
 }
@@ -42,6 +46,8 @@ struct PoolUnit: Sendable {
     let isRepeatable: Bool
     /// Until then it waits for a connection; how long it may run then is the server's to say.
     let deadline: ContinuousClock.Instant
+    /// What a statement of it may take, where that is not what the settings say.
+    var statementSeconds: Int?
     let answer: Answer
     var wasRepeated = false
 }

@@ -19,18 +19,21 @@ public final class PostgresPool: Sendable {
     }
 
     /// Runs statements as one transaction that commits with the last of them.
-    /// - Parameter isRepeatable: whether they may run a second time if the connection is lost under them.
+    /// - Parameters:
+    ///   - isRepeatable: whether they may run a second time if the connection is lost under them.
+    ///   - seconds: what each of them may take, if not what the settings say.
     func run(
-        _ share: PoolShare, _ statements: [Statement], isRepeatable: Bool
+        _ share: PoolShare, _ statements: [Statement], isRepeatable: Bool, seconds: Int? = nil
     ) async throws(PoolFailure) -> [ResultSet] {
+        let limit = seconds.map { [Connector.statementLimit($0)] } ?? []
         let result = await withCheckedContinuation { answer in
             self.tell(
                 .unit(
                     PoolUnit(
-                        share: share, statements: statements, isRepeatable: isRepeatable, deadline: self.deadline, answer: answer)
-                ))
+                        share: share, statements: limit + statements, isRepeatable: isRepeatable, deadline: self.deadline,
+                        statementSeconds: seconds, answer: answer)))
         }
-        return try result.get()
+        return Array(try result.get().dropFirst(limit.count))
     }
 
     /// Holds a connection for the time of the body, for a transaction that decides between its statements. Rolls back when the
@@ -58,13 +61,15 @@ public final class PostgresPool: Sendable {
     }
 
     func runLeased(
-        _ ticket: LeaseTicket, _ share: PoolShare, _ statements: [Statement]
+        _ ticket: LeaseTicket, _ share: PoolShare, _ statements: [Statement], seconds: Int?
     ) async throws(PoolFailure) -> [ResultSet] {
         let result = await withCheckedContinuation { answer in
             self.tell(
                 .leasedUnit(
                     ticket,
-                    PoolUnit(share: share, statements: statements, isRepeatable: false, deadline: self.deadline, answer: answer)))
+                    PoolUnit(
+                        share: share, statements: statements, isRepeatable: false, deadline: self.deadline,
+                        statementSeconds: seconds, answer: answer)))
         }
         return try result.get()
     }
@@ -83,17 +88,20 @@ struct PoolLease: ~Copyable {
     fileprivate let pool: PostgresPool
 
     /// Begins a transaction; its settings are made where the connection's do not last. Nothing can have happened by it.
-    func begin(then statements: [Statement]) async throws(PoolFailure) -> [ResultSet] {
+    /// - Parameter seconds: what a statement of this transaction may take, if not what the settings say.
+    func begin(then statements: [Statement], seconds: Int? = nil) async throws(PoolFailure) -> [ResultSet] {
         var all = [Statement("BEGIN ISOLATION LEVEL READ COMMITTED")]
         if self.ticket.mode == .pooled { all += Connector.transactionSettings(self.share, self.pool.settings) }
+        if let seconds { all.append(Connector.statementLimit(seconds)) }
         do throws(PoolFailure) {
-            return Array(try await self.run(all + statements).dropFirst(all.count))
+            return Array(try await self.run(all + statements, seconds: seconds).dropFirst(all.count))
         } catch {
             throw PoolFailure(error.error)
         }
     }
 
-    func run(_ statements: [Statement]) async throws(PoolFailure) -> [ResultSet] {
-        try await self.pool.runLeased(self.ticket, self.share, statements)
+    /// - Parameter seconds: as the transaction was begun.
+    func run(_ statements: [Statement], seconds: Int? = nil) async throws(PoolFailure) -> [ResultSet] {
+        try await self.pool.runLeased(self.ticket, self.share, statements, seconds: seconds)
     }
 }

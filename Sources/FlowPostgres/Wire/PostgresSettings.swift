@@ -21,6 +21,8 @@ public struct PostgresSettings: Sendable {
     public var readConnections = 3
     /// Connections for pages of history, so that readers far behind do not keep the others waiting.
     public var pageConnections = 2
+    /// Connections for the records of imports, which come and go by the thousand.
+    public var importConnections = 2
     /// Connections for everything else: the epoch, revocations, locks, the relay, pruning.
     public var choreConnections = 1
 

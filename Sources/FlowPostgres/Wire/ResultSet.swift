@@ -14,6 +14,8 @@ final class ResultSet: @unchecked Sendable {
     var rows: some Sequence<ResultRow> { (0..<self.rowCount).lazy.map { ResultRow(set: self, number: Int32($0)) } }
     var first: ResultRow? { self.rowCount > 0 ? ResultRow(set: self, number: 0) : nil }
 
+    var last: ResultRow? { self.rowCount > 0 ? ResultRow(set: self, number: Int32(self.rowCount - 1)) : nil }
+
     /// What went wrong, if this is an error.
     func error(on connection: PostgresConnection) -> PostgresError? {
         switch PQresultStatus(self.handle) {

@@ -32,7 +32,8 @@ struct ParameterList: Sendable {
 
     private var bytes: [UInt8] = []
     private var types: [UInt32] = []
-    private var ranges: [Range<Int>] = []
+    /// `nil` is NULL.
+    private var ranges: [Range<Int>?] = []
 
     init(capacity: Int = 0) { if capacity > 0 { self.bytes.reserveCapacity(capacity) } }
 
@@ -45,6 +46,15 @@ struct ParameterList: Sendable {
     mutating func add(_ number: Int) { self.add(Int64(number)) }
     mutating func add(_ time: Timestamp) {
         self.add(TypeNumber.timestamptz) { $0.append(bigEndian: UInt64(bitPattern: time.postgresMicroseconds)) }
+    }
+
+    mutating func add(_ text: String?) {
+        if let text { self.add(text) } else { self.addNull(TypeNumber.text) }
+    }
+
+    mutating func add(_ document: JSONText?) {
+        guard let document else { return self.addNull(TypeNumber.json) }
+        self.add(TypeNumber.json) { $0.append(contentsOf: document.bytes) }
     }
 
     mutating func add(_ texts: some Collection<String>) {
@@ -90,6 +100,11 @@ struct ParameterList: Sendable {
         self.ranges.append(start..<self.bytes.count)
     }
 
+    private mutating func addNull(_ type: UInt32) {
+        self.types.append(type)
+        self.ranges.append(nil)
+    }
+
     /// The header of `array_recv`: dimensions, whether there are nulls, the elements' type; then length and lower bound.
     private mutating func add(array type: UInt32, of element: UInt32, _ count: Int, _ write: (inout [UInt8]) -> Void) {
         self.add(type) { bytes in
@@ -112,12 +127,13 @@ struct ParameterList: Sendable {
             _ lengths: UnsafePointer<Int32>?, _ formats: UnsafePointer<Int32>?
         ) -> Result
     ) -> Result {
-        let lengths = self.ranges.map { Int32(truncatingIfNeeded: $0.count) }
+        let lengths = self.ranges.map { Int32(truncatingIfNeeded: $0?.count ?? 0) }
         let formats = [Int32](repeating: 1, count: self.count)
         return self.bytes.withUnsafeBytes { bytes in
             // An empty value is not NULL, and NULL is what a null pointer would be taken for.
             let empty: StaticString = ""
             let values = self.ranges.map { range -> UnsafePointer<CChar>? in
+                guard let range else { return nil }
                 guard !range.isEmpty, let base = bytes.baseAddress else {
                     return UnsafeRawPointer(empty.utf8Start).assumingMemoryBound(to: CChar.self)
                 }

@@ -1,0 +1,98 @@
+import FlowCore
+
+/// The pieces of SQL that say how an import lies in `data_imports`, named `i`.
+///
+/// A row with claim 0 is an older service's that no hub has had in hand: its status and provider are words of that service's, of
+/// which only the location says anything. What it calls pending is nothing that the hub may take away.
+enum ImportSQL {
+    /// Of records that are rows.
+    static let provider = "postgres"
+
+    static let status = "CASE WHEN i.claim = 0 THEN 'stored' ELSE i.status::text END"
+
+    static let storageProvider = """
+        CASE WHEN i.claim > 0 THEN i.storage_provider::text WHEN i.storage_location IS NULL THEN '\(Self.provider)'
+        ELSE coalesce(i.storage_provider::text, 'r2') END
+        """
+
+    /// Indexed, so it must stand like this.
+    static let account = "coalesce(i.account, i.client_account_id::text)"
+
+    static let flow = "coalesce(i.flow_id, i.discovery_flow_id::text)"
+
+    /// Nobody holds it.
+    static let isFree = "(i.claimed_until IS NULL OR i.claimed_until <= clock_timestamp())"
+
+    /// Whether a hub numbered the rows, or counted them: then the numbers have no holes.
+    static let isNumbered = "(i.account IS NOT NULL OR i.storage_metadata ->> 'content_hash' IS NOT NULL)"
+
+    private static let list = [
+        "i.id::text", "coalesce(\(Self.account), '')", Self.flow, "i.file_name::text", "i.source_type::text", Self.status,
+        "i.created_at::timestamptz", "i.total_records::bigint", "coalesce(i.summary_text::text, i.field_summary::text)",
+        Self.storageProvider, "i.storage_location::text", "i.storage_metadata::text", "i.failure", "i.idempotency_key",
+        "i.request_hash", "i.claim", "i.claimed_until",
+    ]
+
+    static let columns = Self.list.joined(separator: ", ")
+    static let columnCount = Self.list.count
+
+    /// What of a result is written when the import becomes stored, or its records come to lie elsewhere; `$3` to `$7` of
+    /// ``parameters(_:_:_:)``.
+    static let result = """
+        status = 'stored', failure = NULL, total_records = $3, summary_text = $4, field_summary = hub_as_jsonb($4),
+            storage_metadata = $5::jsonb, member_index = $6, request_hash = coalesce($7, i.request_hash),
+            claimed_until = NULL, updated_at = clock_timestamp()
+        """
+
+    /// `$1` to `$7`: import, claim, and what ``result`` names.
+    static func parameters(_ id: ImportID, _ claim: Int64, _ result: ImportResult) -> ParameterList {
+        var parameters = ParameterList()
+        parameters.add(id.rawValue)
+        parameters.add(claim)
+        parameters.add(result.storage.recordCount)
+        parameters.add(Optional(result.fieldSummary))
+        parameters.add(Optional(result.storage.json))
+        parameters.add(result.index?.json)
+        parameters.add(result.requestHash)
+        return parameters
+    }
+}
+
+extension ResultSet {
+    /// The first row from ``ImportSQL/columns``.
+    func entry() throws(StoreError) -> Import? {
+        guard let row = self.first else { return nil }
+        return try row.entry()
+    }
+
+    func entries() throws(StoreError) -> [Import] {
+        var entries: [Import] = []
+        entries.reserveCapacity(self.rowCount)
+        for row in self.rows { entries.append(try row.entry()) }
+        return entries
+    }
+}
+
+extension ResultRow {
+    func entry() throws(StoreError) -> Import {
+        guard let id = self.text(0).flatMap({ ImportID($0) }), let account = self.text(1), let claim = self.int64(15) else {
+            throw StoreError(PoolFailure(.unreadable))
+        }
+        return Import(
+            id: id, account: account, flow: self.text(2).flatMap { FlowID($0) }, fileName: self.text(3),
+            sourceType: self.text(4), status: self.text(5).flatMap { Import.Status(rawValue: $0) } ?? .stored,
+            createdAt: self.time(6) ?? Timestamp(milliseconds: 0), totalRecords: self.int64(7).map { Int($0) },
+            fieldSummary: self.foreignJSON(8), provider: self.text(9) ?? ImportSQL.provider, location: self.text(10),
+            storage: self.foreignJSON(11).flatMap { StorageMetadata($0) }, failure: self.text(12),
+            idempotencyKey: self.text(13), requestHash: self.text(14), claim: claim, claimedUntil: self.time(16))
+    }
+
+    /// JSON as text that others may have written, or jsonb made.
+    func foreignJSON(_ column: Int) -> JSONText? {
+        self.text(column).flatMap { text in
+            try? JSONText(
+                validating: Array(text.utf8),
+                limits: JSONLimits(maximumDepth: JSONLimits.greatestDepth, maximumNumberLength: .max))
+        }
+    }
+}

@@ -1,0 +1,164 @@
+public import FlowCore
+
+extension PostgresImportLedger {
+    /// Where the records are rows it counts them first, under the same claim: if they are not as many as the result says, it
+    /// throws and changes nothing.
+    public func finish(_ id: ImportID, claim: Int64, _ result: ImportResult) async throws(StoreError) -> Bool {
+        var parameters = ImportSQL.parameters(id, claim, result)
+        parameters.add(result.samples.prefix(Import.sampleRows))
+        let sql = """
+            WITH held AS MATERIALIZED (
+                SELECT i.id, i.client_account_id, \(ImportSQL.storageProvider) = '\(self.provider)' AND $6 IS NULL AS is_rows
+                FROM data_imports i WHERE i.id = $1::uuid AND i.claim = $2 FOR NO KEY UPDATE
+            ),
+            counted AS MATERIALIZED (
+                SELECT count(*) AS records, min(r.record_index) AS first, max(r.record_index) AS last
+                FROM held h JOIN raw_import_records r ON r.data_import_id = h.id WHERE h.is_rows AND r.record_index IS NOT NULL
+            ),
+            whole AS MATERIALIZED (
+                SELECT h.* FROM held h, counted c
+                WHERE NOT h.is_rows OR c.records = $3 AND ($3 = 0 OR c.first = 0 AND c.last = $3 - 1)
+            ),
+            done AS (UPDATE data_imports i SET \(ImportSQL.result) FROM whole w WHERE i.id = w.id),
+            marked AS (
+                UPDATE raw_import_records r SET is_sample = true FROM whole w
+                WHERE w.is_rows AND r.data_import_id = w.id AND r.record_index < \(Import.sampleRows)
+            ),
+            replaced AS (
+                DELETE FROM raw_import_records r USING whole w
+                WHERE NOT w.is_rows AND r.data_import_id = w.id AND r.is_sample AND r.record_index IS NOT NULL
+            ),
+            added AS (
+                INSERT INTO raw_import_records
+                    (client_account_id, data_import_id, record_index, is_sample, raw_text, raw_data, created_at)
+                SELECT w.client_account_id, w.id, s.number - 1, true, s.record, hub_as_jsonb(s.record), clock_timestamp()
+                FROM whole w, unnest($8) WITH ORDINALITY AS s (record, number) WHERE NOT w.is_rows
+            )
+            SELECT (SELECT count(*) FROM held), (SELECT count(*) FROM whole), (SELECT records FROM counted)
+            """
+        let isRows = result.index == nil
+        let row = try await self.run(
+            isRows ? .imports : .chores, Statement(sql, parameters), seconds: isRows ? self.limits.wholeImportSeconds : nil
+        ).first
+        guard row?.int64(0) == 1 else { return false }
+        guard row?.int64(1) == 1 else {
+            throw .unavailable("the import has \(row?.int64(2) ?? 0) rows in place of \(result.storage.recordCount)")
+        }
+        return true
+    }
+
+    /// Removes the hub's rows, a large import's in batches beforehand, and lets go of the location: what lies there is nobody's.
+    public func fail(_ id: ImportID, claim: Int64, reason: String) async throws(StoreError) -> Bool {
+        let isOpen = "i.status IN ('pending', 'failed')"
+        guard try await self.removeNumbered(of: id, claim: claim, if: isOpen, withSamples: true) else { return false }
+        var parameters = ParameterList()
+        parameters.add(id.rawValue)
+        parameters.add(claim)
+        parameters.add(reason)
+        let sql = """
+            WITH held AS MATERIALIZED (
+                SELECT i.id FROM data_imports i WHERE i.id = $1::uuid AND i.claim = $2 AND \(isOpen) FOR NO KEY UPDATE
+            ),
+            gone AS (
+                DELETE FROM raw_import_records r USING held h WHERE r.data_import_id = h.id AND r.record_index IS NOT NULL
+            ),
+            done AS (
+                UPDATE data_imports i SET status = 'failed', failure = $3, storage_location = NULL, storage_metadata = NULL,
+                    member_index = NULL, idempotency_key = NULL, claimed_until = NULL, updated_at = clock_timestamp()
+                FROM held h WHERE i.id = h.id
+            )
+            SELECT count(*) FROM held
+            """
+        return try await self.change(Statement(sql, parameters)).first?.int64(0) == 1
+    }
+
+    public func remove(_ id: ImportID, claim: Int64) async throws(StoreError) -> Bool {
+        var parameters = ParameterList()
+        parameters.add(id.rawValue)
+        parameters.add(claim)
+        // From here on it is not shown any more, and whoever comes after a crash goes on with it.
+        let deleting = """
+            UPDATE data_imports SET status = 'deleting', idempotency_key = NULL, updated_at = clock_timestamp()
+            WHERE id = $1::uuid AND claim = $2 RETURNING 1
+            """
+        guard try await self.change(Statement(deleting, parameters), isRepeatable: true).rowCount == 1,
+            try await self.removeNumbered(of: id, claim: claim, if: "true", withSamples: true),
+            try await self.removeUnnumbered(of: id, claim: claim)
+        else { return false }
+        let sql = """
+            WITH held AS MATERIALIZED (
+                SELECT i.id FROM data_imports i WHERE i.id = $1::uuid AND i.claim = $2 FOR UPDATE
+            ),
+            gone AS (DELETE FROM raw_import_records r USING held h WHERE r.data_import_id = h.id),
+            done AS (DELETE FROM data_imports i USING held h WHERE i.id = h.id)
+            SELECT count(*) FROM held
+            """
+        return try await self.change(Statement(sql, parameters)).first?.int64(0) == 1
+    }
+
+    // MARK: Rows in batches
+
+    /// Removes the rows that have a number, each batch under the claim.
+    /// - Parameter condition: that the import `i` must keep as well.
+    /// - Returns: whether it kept all of it.
+    func removeNumbered(
+        of id: ImportID, claim: Int64, if condition: String, withSamples: Bool
+    ) async throws(StoreError) -> Bool {
+        var parameters = ParameterList()
+        parameters.add(id.rawValue)
+        let span = """
+            SELECT min(record_index)::bigint, max(record_index)::bigint FROM raw_import_records WHERE data_import_id = $1::uuid
+            """
+        let row = try await self.read(.imports, [Statement(span, parameters)])[0].first
+        // By number and not by what is left: the index keeps what is gone for a while, and would be walked through again and again.
+        var next = row?.int64(0) ?? 0
+        let last = row?.int64(1) ?? 0
+        repeat {
+            var parameters = ParameterList()
+            parameters.add(id.rawValue)
+            parameters.add(claim)
+            parameters.add(next)
+            parameters.add(next + Int64(self.limits.removedRows))
+            let sql = """
+                WITH held AS MATERIALIZED (
+                    SELECT i.id FROM data_imports i WHERE i.id = $1::uuid AND i.claim = $2 AND \(condition) FOR SHARE
+                ),
+                gone AS (
+                    DELETE FROM raw_import_records r USING held h
+                    WHERE r.data_import_id = h.id AND r.record_index >= $3 AND r.record_index < $4
+                        \(withSamples ? "" : "AND r.is_sample IS NOT TRUE")
+                )
+                SELECT count(*) FROM held
+                """
+            let result = try await self.run(.imports, Statement(sql, parameters), isRepeatable: true)
+            guard result.first?.int64(0) == 1 else { return false }
+            next += Int64(self.limits.removedRows)
+        } while next <= last
+        return true
+    }
+
+    /// Removes the rows that an older service made.
+    private func removeUnnumbered(of id: ImportID, claim: Int64) async throws(StoreError) -> Bool {
+        var parameters = ParameterList()
+        parameters.add(id.rawValue)
+        parameters.add(claim)
+        parameters.add(self.limits.removedRows)
+        let sql = """
+            WITH held AS MATERIALIZED (
+                SELECT i.id FROM data_imports i WHERE i.id = $1::uuid AND i.claim = $2 FOR SHARE
+            ),
+            gone AS (
+                DELETE FROM raw_import_records WHERE ctid = ANY (ARRAY (
+                    SELECT r.ctid FROM raw_import_records r JOIN held h ON r.data_import_id = h.id
+                    WHERE r.record_index IS NULL LIMIT $3))
+                RETURNING 1
+            )
+            SELECT (SELECT count(*) FROM held), (SELECT count(*) FROM gone)
+            """
+        while true {
+            let row = try await self.run(.imports, Statement(sql, parameters), isRepeatable: true).first
+            guard row?.int64(0) == 1 else { return false }
+            if (row?.int64(1) ?? 0) < Int64(self.limits.removedRows) { return true }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+public import FlowCore
+
+extension PostgresImportLedger {
+    public func digest(of id: ImportID) async throws(StoreError) -> RowDigest {
+        var parameters = ParameterList()
+        parameters.add(id.rawValue)
+        let sql = """
+            SELECT count(*), coalesce(sum(\(RecordSQL.hash)), 0)::text FROM raw_import_records r
+            WHERE r.data_import_id = $1::uuid
+            """
+        let seconds = self.limits.wholeImportSeconds
+        let result = try await self.read(.imports, [Statement(sql, parameters)], seconds: seconds)[0]
+        return result.first?.digest ?? RowDigest(count: 0, sum: "0")
+    }
+
+    public func moveOut(
+        _ id: ImportID, claim: Int64, location: String, provider: String, expecting: RowDigest, _ result: ImportResult
+    ) async throws(StoreError) -> Bool {
+        // An object of other than all rows is none to leave them for.
+        guard expecting.count == result.storage.recordCount else { return false }
+        let seconds = self.limits.wholeImportSeconds
+        var parameters = ImportSQL.parameters(id, claim, result)
+        parameters.add(location)
+        parameters.add(provider)
+        let move = """
+            UPDATE data_imports i SET \(ImportSQL.result), storage_location = $8, storage_provider = $9
+            WHERE i.id = $1::uuid AND i.claim = $2
+            """
+        do throws(PoolFailure) {
+            return try await self.pool.withLease(.imports) { lease async throws(PoolFailure) in
+                let found = try await lease.begin(
+                    then: [Self.held(id, claim: claim), Self.keepFirst(of: id)], seconds: seconds)
+                guard found[0].rowCount == 1, found[1].first?.digest == expecting else {
+                    _ = try await lease.run([Statement("ROLLBACK")])
+                    return false
+                }
+                _ = try await lease.run([Statement(move, parameters), Statement("COMMIT")], seconds: seconds)
+                return true
+            }
+        } catch {
+            throw StoreError(error)
+        }
+    }
+
+    private static func held(_ id: ImportID, claim: Int64) -> Statement {
+        var parameters = ParameterList()
+        parameters.add(id.rawValue)
+        parameters.add(claim)
+        return Statement("SELECT 1 FROM data_imports WHERE id = $1::uuid AND claim = $2 FOR NO KEY UPDATE", parameters)
+    }
+
+    /// Removes all rows but the first ones, and returns the digest of what it removed and kept.
+    ///
+    /// One statement sees one state of the table: a row that is committed while it runs is neither counted nor removed. A row that
+    /// somebody changed meanwhile is waited for, and counts as it is by then; one that somebody removed counts no more. So the
+    /// digest is that of exactly the rows that are gone or kept by it, and what became of them is undone if it is another one.
+    private static func keepFirst(of id: ImportID) -> Statement {
+        var parameters = ParameterList()
+        parameters.add(id.rawValue)
+        return Statement(
+            """
+            WITH kept AS MATERIALIZED (
+                SELECT k.id, row_number() OVER () - 1 AS number FROM (
+                    SELECT r.id FROM raw_import_records r WHERE r.data_import_id = $1::uuid ORDER BY \(RecordSQL.order)
+                    LIMIT \(Import.sampleRows)
+                ) k
+            ),
+            gone AS (
+                DELETE FROM raw_import_records r WHERE r.data_import_id = $1::uuid AND r.id NOT IN (SELECT k.id FROM kept k)
+                RETURNING \(RecordSQL.hash) AS hash
+            ),
+            marked AS (
+                UPDATE raw_import_records r SET is_sample = true, record_index = k.number FROM kept k WHERE r.id = k.id
+                RETURNING \(RecordSQL.hash) AS hash
+            )
+            SELECT count(*), coalesce(sum(hash), 0)::text FROM (SELECT hash FROM gone UNION ALL SELECT hash FROM marked) all_rows
+            """, parameters)
+    }
+
+    /// Where the rows are not as many it changes nothing and returns `false`.
+    public func moveIn(
+        _ id: ImportID, claim: Int64, count: Int, _ result: ImportResult
+    ) async throws(StoreError) -> Bool {
+        guard count == result.storage.recordCount else { return false }
+        let sql = """
+            WITH held AS MATERIALIZED (
+                SELECT i.id FROM data_imports i WHERE i.id = $1::uuid AND i.claim = $2 FOR NO KEY UPDATE
+            ),
+            counted AS MATERIALIZED (
+                SELECT count(*) AS records, min(r.record_index) AS first, max(r.record_index) AS last
+                FROM held h JOIN raw_import_records r ON r.data_import_id = h.id WHERE r.record_index IS NOT NULL
+            ),
+            whole AS MATERIALIZED (
+                SELECT h.id FROM held h, counted c WHERE c.records = $3 AND ($3 = 0 OR c.first = 0 AND c.last = $3 - 1)
+            ),
+            done AS (
+                UPDATE data_imports i SET \(ImportSQL.result), storage_location = NULL, storage_provider = '\(self.provider)'
+                FROM whole w WHERE i.id = w.id
+            ),
+            marked AS (
+                UPDATE raw_import_records r SET is_sample = true FROM whole w
+                WHERE r.data_import_id = w.id AND r.record_index < \(Import.sampleRows) AND r.is_sample IS NOT TRUE
+            )
+            SELECT count(*) FROM whole
+            """
+        var moved = result
+        moved.index = nil
+        let statement = Statement(sql, ImportSQL.parameters(id, claim, moved))
+        let seconds = self.limits.wholeImportSeconds
+        return try await self.run(.imports, statement, seconds: seconds).first?.int64(0) == 1
+    }
+}
+
+extension ResultRow {
+    fileprivate var digest: RowDigest? {
+        guard let count = self.int64(0), let sum = self.text(1) else { return nil }
+        return RowDigest(count: Int(count), sum: sum)
+    }
+}

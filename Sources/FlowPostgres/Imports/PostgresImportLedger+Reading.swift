@@ -1,0 +1,113 @@
+public import FlowCore
+
+extension PostgresImportLedger {
+    public func load(_ id: ImportID) async throws(StoreError) -> Import? {
+        try await self.read("SELECT \(ImportSQL.columns) FROM data_imports i WHERE i.id = $1::uuid", of: id).entry()
+    }
+
+    public func index(of id: ImportID) async throws(StoreError) -> MemberIndex? {
+        let result = try await self.read("SELECT member_index FROM data_imports WHERE id = $1::uuid", of: id)
+        guard let json = result.first?.json(0) else { return nil }
+        guard let index = MemberIndex(json) else { throw StoreError(PoolFailure(.unreadable)) }
+        return index
+    }
+
+    public func samples(of id: ImportID) async throws(StoreError) -> [JSONText] {
+        let result = try await self.read(
+            """
+            SELECT r.raw_text, \(RecordSQL.foreignText) FROM raw_import_records r WHERE r.data_import_id = $1::uuid AND r.is_sample
+            ORDER BY r.record_index, r.created_at, r.id LIMIT \(Import.sampleRows)
+            """, of: id)
+        var samples: [JSONText] = []
+        for row in result.rows { samples.append(try row.record()) }
+        return samples
+    }
+
+    public func list(_ query: ImportQuery) async throws(StoreError) -> ImportList {
+        var parameters = ParameterList()
+        parameters.add(query.account)
+        var conditions = ["\(ImportSQL.account) = $1", "\(ImportSQL.status) <> 'deleting'"]
+        if let flow = query.flow {
+            parameters.add(flow.rawValue)
+            conditions.append("\(ImportSQL.flow) = $\(parameters.count)")
+        }
+        if let status = query.status {
+            parameters.add(status.rawValue)
+            conditions.append("\(ImportSQL.status) = $\(parameters.count)")
+        }
+        var last = ""
+        if let after = query.after {
+            parameters.add(after.rawValue)
+            last = "JOIN data_imports l ON l.id = $\(parameters.count)::uuid"
+            // An older service may have left out the time; those come last.
+            conditions.append(
+                """
+                ((i.created_at, i.id) < (l.created_at, l.id) OR i.created_at IS NULL AND (l.created_at IS NOT NULL OR i.id < l.id))
+                """)
+        }
+        let limit = max(1, query.limit)
+        // One more than asked for tells whether there are more.
+        parameters.add(limit + 1)
+        let sql = """
+            SELECT \(ImportSQL.columns) FROM data_imports i \(last) WHERE \(conditions.joined(separator: " AND "))
+            ORDER BY i.created_at DESC NULLS LAST, i.id DESC LIMIT $\(parameters.count)
+            """
+        var imports = try await self.read(Statement(sql, parameters)).entries()
+        let hasMore = imports.count > limit
+        if hasMore { imports.removeLast() }
+        return ImportList(imports: imports, hasMore: hasMore)
+    }
+
+    // MARK: Chores
+
+    public func imports(after: ImportID?, limit: Int) async throws(StoreError) -> [Import] {
+        var parameters = ParameterList()
+        parameters.add(max(1, limit))
+        if let after { parameters.add(after.rawValue) }
+        let sql = """
+            SELECT \(ImportSQL.columns) FROM data_imports i \(after == nil ? "" : "WHERE i.id > $2::uuid")
+            ORDER BY i.id LIMIT $1
+            """
+        return try await self.read(Statement(sql, parameters)).entries()
+    }
+
+    public func abandoned(limit: Int) async throws(StoreError) -> [Import] {
+        try await self.open("i.status IN ('pending', 'deleting') AND i.claim > 0", limit: limit)
+    }
+
+    public func unannounced(limit: Int) async throws(StoreError) -> [Import] {
+        try await self.open(
+            "i.account IS NOT NULL AND i.announced_at IS NULL AND i.status IN ('stored', 'failed')", limit: limit)
+    }
+
+    /// - Parameter condition: implies that of the index `data_imports_open`.
+    private func open(_ condition: String, limit: Int) async throws(StoreError) -> [Import] {
+        var parameters = ParameterList()
+        parameters.add(max(1, limit))
+        let sql = """
+            SELECT \(ImportSQL.columns) FROM data_imports i WHERE \(condition) AND \(ImportSQL.isFree)
+            ORDER BY i.updated_at LIMIT $1
+            """
+        return try await self.read(Statement(sql, parameters)).entries()
+    }
+
+    public func announced(_ id: ImportID) async throws(StoreError) {
+        var parameters = ParameterList()
+        parameters.add(id.rawValue)
+        let sql = "UPDATE data_imports SET announced_at = clock_timestamp() WHERE id = $1::uuid"
+        _ = try await self.change(Statement(sql, parameters), isRepeatable: true)
+    }
+
+    public func isReferenced(_ key: String) async throws(StoreError) -> Bool {
+        var parameters = ParameterList()
+        parameters.add(key)
+        let sql = "SELECT 1 FROM data_imports WHERE storage_location = $1 LIMIT 1"
+        return try await self.read(Statement(sql, parameters)).rowCount > 0
+    }
+
+    private func read(_ sql: String, of id: ImportID) async throws(StoreError) -> ResultSet {
+        var parameters = ParameterList()
+        parameters.add(id.rawValue)
+        return try await self.read(Statement(sql, parameters))
+    }
+}

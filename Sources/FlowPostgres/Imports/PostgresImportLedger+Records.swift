@@ -1,0 +1,108 @@
+public import FlowCore
+
+extension PostgresImportLedger {
+    public func append(
+        _ records: [JSONText], at index: Int, to id: ImportID, account: String, claim: Int64
+    ) async throws(StoreError) -> Bool {
+        var parameters = ParameterList(capacity: records.reduce(256) { $0 + $1.bytes.count + 4 })
+        parameters.add(id.rawValue)
+        parameters.add(claim)
+        parameters.add(account)
+        parameters.add(index)
+        parameters.add(records)
+        // Locked: whoever takes the import over waits until these rows are there to be seen.
+        let sql = """
+            WITH held AS MATERIALIZED (
+                SELECT i.id, i.client_account_id FROM data_imports i
+                WHERE i.id = $1::uuid AND i.claim = $2 AND coalesce(\(ImportSQL.account), '') = $3 FOR SHARE
+            ),
+            added AS (
+                INSERT INTO raw_import_records
+                    (client_account_id, data_import_id, record_index, is_sample, raw_text, raw_data, created_at)
+                SELECT h.client_account_id, h.id, $4 + n.number - 1, false, n.record, hub_as_jsonb(n.record), clock_timestamp()
+                FROM held h, unnest($5) WITH ORDINALITY AS n (record, number)
+            )
+            SELECT count(*) FROM held
+            """
+        return try await self.run(.imports, Statement(sql, parameters)).first?.int64(0) == 1
+    }
+
+    // MARK: Reading
+
+    public func records(of id: ImportID, offset: Int, limit: Int) async throws(StoreError) -> [JSONText] {
+        let (offset, limit) = (max(0, offset), max(1, limit))
+        var parameters = ParameterList()
+        parameters.add(id.rawValue)
+        let shape = """
+            SELECT \(ImportSQL.isNumbered),
+                (SELECT max(record_index) + 1::bigint FROM raw_import_records WHERE data_import_id = i.id),
+                EXISTS (SELECT 1 FROM raw_import_records WHERE data_import_id = i.id AND record_index IS NULL)
+            FROM data_imports i WHERE i.id = $1::uuid
+            """
+        // Both in one go: where a hub numbered the rows, this is the page, at whatever offset.
+        let results = try await self.read(
+            .imports,
+            [Statement(shape, parameters), self.page("r.record_index >= $4", of: id, limit: limit, [Int64(offset)])])
+        guard let row = results[0].first else { return [] }
+        guard row.bool(0) == true else {
+            let page = self.page("true", skips: true, of: id, limit: limit, [Int64(offset)])
+            return try await self.read(.imports, [page])[0].records()
+        }
+        var records = try results[1].records()
+        let isCut = results[1].first.map { $0.int64(5) != Int64(records.count) } ?? false
+        if row.bool(2) == true, records.count < limit, !isCut {
+            let skipped = max(0, Int64(offset) - (row.int64(1) ?? 0))
+            let late = self.page("r.record_index IS NULL", skips: true, of: id, limit: limit - records.count, [skipped])
+            records += try await self.read(.imports, [late])[0].records()
+        }
+        return records
+    }
+
+    public func records(
+        of id: ImportID, after cursor: RecordCursor?, limit: Int
+    ) async throws(StoreError) -> RecordPage {
+        guard var place = cursor.map({ RecordPlace($0) }) ?? RecordPlace.start else {
+            throw .unavailable("the cursor is not one of this store's")
+        }
+        var records: [JSONText] = []
+        while true {
+            var parameters = ParameterList()
+            parameters.add(id.rawValue)
+            parameters.add(self.limits.pageBytes)
+            parameters.add(max(1, limit))
+            let sql = RecordSQL.page(place.condition(&parameters))
+            let result = try await self.read(.imports, [Statement(sql, parameters)])[0]
+            records += try result.records()
+            if let last = result.last {
+                place = place.behind(last)
+                return RecordPage(records: records, next: place.cursor)
+            }
+            guard let next = place.nextKind else { return RecordPage(records: records, next: nil) }
+            place = next
+        }
+    }
+
+    private func page(
+        _ place: String, skips: Bool = false, of id: ImportID, limit: Int, _ values: [Int64]
+    ) -> Statement {
+        var parameters = ParameterList()
+        parameters.add(id.rawValue)
+        parameters.add(self.limits.pageBytes)
+        parameters.add(limit)
+        for value in values { parameters.add(value) }
+        return Statement(RecordSQL.page(place, skips: skips), parameters)
+    }
+
+    public func removeRecords(of id: ImportID, claim: Int64) async throws(StoreError) -> Bool {
+        try await self.removeNumbered(of: id, claim: claim, if: "true", withSamples: false)
+    }
+}
+
+extension ResultSet {
+    func records() throws(StoreError) -> [JSONText] {
+        var records: [JSONText] = []
+        records.reserveCapacity(self.rowCount)
+        for row in self.rows { records.append(try row.record()) }
+        return records
+    }
+}

@@ -1,0 +1,152 @@
+public import FlowCore
+
+/// The ledger of imports in Postgres, and records as rows beside it.
+///
+/// The tables are an older service's: what it wrote is read, and what it reads is written, see `migrations/0004_import_ledger.sql`.
+/// Claims run by the database's clock. What is said of an import goes by the connections for chores, records by connections of
+/// their own, so that neither keeps flows waiting, nor a large import the others' claims. Safe to use from any task.
+public final class PostgresImportLedger: ImportLedger, ImportChores, RecordStore {
+    public struct Limits: Hashable, Sendable {
+        /// Seconds that a statement over all rows of an import may take.
+        public var wholeImportSeconds = 600
+        /// Rows that are removed in one transaction.
+        public var removedRows = 20_000
+        /// Bytes of the records in one answer; one alone may have more.
+        public var pageBytes = 1_048_576
+
+        public init() {}
+    }
+
+    public let provider = ImportSQL.provider
+
+    let pool: PostgresPool
+    let limits: Limits
+
+    public init(_ store: PostgresFlowStore, limits: Limits = .init()) {
+        self.pool = store.pool
+        self.limits = limits
+    }
+
+    // MARK: Claims
+
+    /// How often ``begin(_:claimSeconds:)`` looks again at a key that changes hands under its eyes.
+    private static let beginTries = 5
+
+    public func begin(_ draft: ImportDraft, claimSeconds: Int) async throws(StoreError) -> ImportBeginning {
+        for _ in 0..<Self.beginTries {
+            if let begun = try await self.insert(draft, claimSeconds: claimSeconds) { return .begun(begun) }
+            guard let found = try await self.find(draft) else { continue }
+            guard found.isInterrupted else { return .found(found.entry) }
+            // Its rows go first, so that a failed import never has any. If this fails halfway it is done again.
+            let id = found.entry.id
+            if let taken = try await self.claim(id, from: [.pending], to: nil, seconds: claimSeconds) {
+                _ = try await self.fail(id, claim: taken.claim, reason: "interrupted")
+            }
+        }
+        throw .overloaded("too many others use the same idempotency key just now")
+    }
+
+    /// - Returns: `nil` if its key is in use.
+    private func insert(_ draft: ImportDraft, claimSeconds: Int) async throws(StoreError) -> Import? {
+        var parameters = ParameterList()
+        parameters.add(draft.id.rawValue)
+        parameters.add(draft.account)
+        parameters.add(draft.flow?.rawValue)
+        parameters.add(draft.fileName)
+        parameters.add(draft.sourceType)
+        parameters.add(draft.provider)
+        parameters.add(draft.location)
+        parameters.add(draft.idempotencyKey)
+        parameters.add(draft.createdAt)
+        parameters.add(claimSeconds)
+        let sql = """
+            INSERT INTO data_imports AS i (id, account, client_account_id, flow_id, discovery_flow_id, file_name, source_type,
+                storage_provider, storage_location, idempotency_key, created_at, updated_at, status, claim, claimed_until,
+                announced_at)
+            VALUES ($1::uuid, $2, hub_as_account($2), $3, hub_as_flow($3), $4, $5, $6, $7, $8, $9, clock_timestamp(), 'pending',
+                1, clock_timestamp() + $10 * interval '1 second', CASE WHEN $3 IS NULL THEN clock_timestamp() END)
+            ON CONFLICT (account, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+            RETURNING \(ImportSQL.columns)
+            """
+        return try await self.change(Statement(sql, parameters)).entry()
+    }
+
+    /// What the draft's key belongs to, and whether nobody is at it any more.
+    private func find(_ draft: ImportDraft) async throws(StoreError) -> (entry: Import, isInterrupted: Bool)? {
+        var parameters = ParameterList()
+        parameters.add(draft.account)
+        parameters.add(draft.idempotencyKey ?? "")
+        let sql = """
+            SELECT \(ImportSQL.columns), i.status = 'pending' AND \(ImportSQL.isFree) FROM data_imports i
+            WHERE i.account = $1 AND i.idempotency_key = $2
+            """
+        let result = try await self.read(Statement(sql, parameters))
+        guard let row = result.first, let entry = try result.entry() else { return nil }
+        return (entry, row.bool(ImportSQL.columnCount) == true)
+    }
+
+    public func claim(
+        _ id: ImportID, from statuses: Set<Import.Status>, to status: Import.Status?, seconds: Int
+    ) async throws(StoreError) -> Import? {
+        var parameters = ParameterList()
+        parameters.add(id.rawValue)
+        parameters.add(statuses.map(\.rawValue))
+        parameters.add(status?.rawValue)
+        parameters.add(seconds)
+        // What an older service's words mean is written down with the first claim: from then on they are the hub's.
+        let sql = """
+            UPDATE data_imports i SET claim = i.claim + 1, claimed_until = clock_timestamp() + $4 * interval '1 second',
+                status = coalesce($3, \(ImportSQL.status)), storage_provider = \(ImportSQL.storageProvider),
+                idempotency_key = CASE WHEN $3 IN ('failed', 'deleting') THEN NULL ELSE i.idempotency_key END,
+                updated_at = CASE WHEN $3 IS NULL THEN i.updated_at ELSE clock_timestamp() END
+            WHERE i.id = $1::uuid AND \(ImportSQL.isFree) AND \(ImportSQL.status) = ANY ($2)
+            RETURNING \(ImportSQL.columns)
+            """
+        return try await self.change(Statement(sql, parameters)).entry()
+    }
+
+    public func extend(_ id: ImportID, claim: Int64, seconds: Int) async throws(StoreError) -> Bool {
+        var parameters = ParameterList()
+        parameters.add(id.rawValue)
+        parameters.add(claim)
+        parameters.add(seconds)
+        let sql = """
+            UPDATE data_imports SET claimed_until = CASE WHEN $3 > 0 THEN clock_timestamp() + $3 * interval '1 second' END
+            WHERE id = $1::uuid AND claim = $2 RETURNING 1
+            """
+        return try await self.change(Statement(sql, parameters), isRepeatable: true).rowCount > 0
+    }
+
+    // MARK: Statements
+
+    /// Changes the ledger.
+    func change(_ statement: Statement, isRepeatable: Bool = false) async throws(StoreError) -> ResultSet {
+        try await self.run(.chores, statement, isRepeatable: isRepeatable)
+    }
+
+    /// Reads the ledger.
+    func read(_ statement: Statement) async throws(StoreError) -> ResultSet {
+        try await self.read(.reads, [statement])[0]
+    }
+
+    func run(
+        _ share: PoolShare, _ statement: Statement, isRepeatable: Bool = false, seconds: Int? = nil
+    ) async throws(StoreError) -> ResultSet {
+        do throws(PoolFailure) {
+            return try await self.pool.run(share, [statement], isRepeatable: isRepeatable, seconds: seconds)[0]
+        } catch {
+            throw StoreError(error)
+        }
+    }
+
+    func read(
+        _ share: PoolShare, _ statements: [Statement], seconds: Int? = nil
+    ) async throws(StoreError) -> [ResultSet] {
+        do throws(PoolFailure) {
+            return try await self.pool.run(share, statements, isRepeatable: true, seconds: seconds)
+        } catch {
+            // A read changes nothing, whatever became of it.
+            throw StoreError(PoolFailure(error.error))
+        }
+    }
+}

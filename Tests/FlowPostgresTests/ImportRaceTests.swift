@@ -1,0 +1,177 @@
+import FlowCore
+import FlowTestKit
+import Testing
+
+@testable import FlowPostgres
+
+/// Others who write the same rows at the same moment, and connections that are lost, by force.
+@Suite(.serialized, .postgres()) struct ImportRaceTests {
+    /// Somebody else's transaction, kept open.
+    private final class Other: Sendable {
+        let connection: PostgresConnection
+
+        init(_ server: PostgresServer, _ database: String) throws {
+            self.connection = try PostgresConnection(PostgresSettings(url: server.url(database)))
+        }
+
+        func run(_ sql: String) throws { try self.connection.execute(sql) }
+    }
+
+    private struct Moving {
+        var ledger: PostgresImportLedger
+        var server: PostgresServer
+        var database: String
+        var claim: Int64
+        var records: [JSONText]
+        var digest: RowDigest
+        let id: ImportID
+
+        func moveOut() async throws -> Bool {
+            var index = MemberIndex()
+            index.append(MemberIndex.Member(records: self.records.count, packed: 1, unpacked: 1))
+            return try await self.ledger.moveOut(
+                self.id, claim: self.claim, location: "l", provider: "r2", expecting: self.digest,
+                ImportResult(
+                    storage: StorageMetadata(
+                        bucket: nil, sizeBytes: 1, originalSizeBytes: 1, recordCount: self.records.count, dataHash: nil,
+                        contentHash: "c0"),
+                    fieldSummary: .emptyObject, index: index, samples: [], requestHash: nil))
+        }
+
+        func rows() async throws -> Int { try await self.ledger.digest(of: self.id).count }
+
+        /// Until somebody waits for somebody else's lock.
+        func waitForLock() async throws {
+            try await eventually("somebody to wait for a lock") {
+                try await self.server.query(
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = '\(self.database)' AND wait_event_type = 'Lock'",
+                    in: "postgres") != "0"
+            }
+        }
+    }
+
+    /// An import of an older service that is about to be moved out.
+    private static func withMove(_ tables: SeedTables, _ body: (Moving, Other) async throws -> Void) async throws {
+        try await tables.withLedger { ledger, server, database in
+            let id = try #require(SeedTables.id)
+            let claim = try #require(try await ledger.claim(id, from: [.stored], to: nil, seconds: 60)).claim
+            let records = try await ledger.records(of: id, offset: 0, limit: 100)
+            let move = Moving(
+                ledger: ledger, server: server, database: database, claim: claim, records: records,
+                digest: try await ledger.digest(of: id), id: id)
+            try await body(move, try Other(server, database))
+        }
+    }
+
+    @Test("a row that is committed after the move stays where it is", arguments: SeedTables.allCases)
+    func lateRow(_ tables: SeedTables) async throws {
+        try await Self.withMove(tables) { move, other in
+            try other.run("BEGIN; \(tables.insertion(30..<31))")
+            #expect(try await move.moveOut())
+            try other.run("COMMIT")
+            #expect(try await move.rows() == 11)
+            #expect(
+                try await move.server.query(
+                    "SELECT raw_data ->> 'n', is_sample, record_index FROM raw_import_records WHERE record_index IS NULL",
+                    in: move.database) == "30|f|")
+            #expect(try await move.ledger.samples(of: move.id) == Array(move.records[..<10]))
+        }
+    }
+
+    @Test("a row that is committed before the move keeps it from happening", arguments: SeedTables.allCases)
+    func earlyRow(_ tables: SeedTables) async throws {
+        try await Self.withMove(tables) { move, other in
+            try other.run("BEGIN; \(tables.insertion(30..<31)); COMMIT")
+            #expect(try await move.moveOut() == false)
+            #expect(try await move.rows() == 26)
+        }
+    }
+
+    @Test(
+        "a row that is changed or removed under the move keeps it from happening",
+        arguments: [
+            "UPDATE raw_import_records SET raw_data = '{}' WHERE raw_data ->> 'n' = '15'",
+            "UPDATE raw_import_records SET raw_data = '{}' WHERE raw_data ->> 'n' = '2'",
+            "DELETE FROM raw_import_records WHERE raw_data ->> 'n' = '15'",
+            "DELETE FROM raw_import_records WHERE raw_data ->> 'n' = '2'",
+        ], [true, false])
+    func changedRow(_ change: String, isCommitted: Bool) async throws {
+        try await Self.withMove(.uuids) { move, other in
+            try other.run("BEGIN; \(change)")
+            async let moved = move.moveOut()
+            try await move.waitForLock()
+            try other.run(isCommitted ? "COMMIT" : "ROLLBACK")
+            #expect(try await moved == !isCommitted)
+            #expect(try await move.rows() == (isCommitted ? (change.hasPrefix("DELETE") ? 24 : 25) : 10))
+            #expect(try await move.ledger.load(move.id)?.location == (isCommitted ? nil : "l"))
+        }
+    }
+
+    @Test("while somebody else holds a row the move waits, and no longer than it may")
+    func heldRow() async throws {
+        try await Self.withMove(.uuids) { move, other in
+            try other.run("BEGIN; SELECT * FROM raw_import_records WHERE raw_data ->> 'n' = '15' FOR UPDATE")
+            await #expect(throws: StoreError.self) { try await move.moveOut() }
+            #expect(try await move.rows() == 25)
+            try other.run("ROLLBACK")
+            #expect(try await move.moveOut())
+        }
+    }
+
+    @Test("of a change whose connection is lost nobody says whether it was done")
+    func lostReply() async throws {
+        try await Self.withMove(.uuids) { move, other in
+            let ledger = move.ledger
+            let draft = ImportDraft(
+                id: .random(), account: "7", flow: nil, fileName: nil, sourceType: nil, provider: "postgres", location: nil,
+                idempotencyKey: nil, createdAt: start)
+            _ = try await ledger.begin(draft, claimSeconds: 60)
+            let record = JSONText.emptyObject
+            #expect(try await ledger.append([record], at: 0, to: draft.id, account: "7", claim: 1))
+            let result = ImportResult(
+                storage: StorageMetadata(
+                    bucket: nil, sizeBytes: 2, originalSizeBytes: 2, recordCount: 1, dataHash: nil, contentHash: ""),
+                fieldSummary: .emptyObject, index: nil, samples: [record], requestHash: nil)
+            let changes: [@Sendable () async throws -> Bool] = [
+                { try await ledger.append([record], at: 1, to: draft.id, account: "7", claim: 1) },
+                { try await ledger.finish(draft.id, claim: 1, result) },
+                { try await ledger.claim(draft.id, from: [.pending], to: nil, seconds: 0) != nil },
+            ]
+            func terminate() async throws {
+                try await move.waitForLock()
+                try await move.server.query(
+                    """
+                    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                    WHERE datname = '\(move.database)' AND wait_event_type = 'Lock'
+                    """, in: "postgres")
+            }
+            for change in changes {
+                #expect(try await ledger.extend(draft.id, claim: 1, seconds: 0))
+                try other.run("BEGIN; SELECT * FROM data_imports FOR UPDATE")
+                async let outcome = Self.failure(change)
+                try await terminate()
+                let reason = await outcome
+                if case .outcomeUnknown = reason {} else { Issue.record("it says \(String(describing: reason))") }
+                try other.run("ROLLBACK")
+                #expect(try await ledger.load(draft.id)?.status == .pending)
+            }
+            // Before its commit there is nothing that could have been done.
+            try other.run("BEGIN; SELECT * FROM data_imports FOR UPDATE")
+            async let outcome = Self.failure { try await move.moveOut() }
+            try await terminate()
+            let reason = await outcome
+            if case .unavailable = reason {} else { Issue.record("it says \(String(describing: reason))") }
+            try other.run("ROLLBACK")
+            #expect(try await move.rows() == 25)
+        }
+    }
+
+    private static func failure(_ body: () async throws -> Bool) async -> StoreError? {
+        do {
+            _ = try await body()
+            return nil
+        } catch {
+            return error as? StoreError
+        }
+    }
+}

@@ -1,0 +1,131 @@
+import FlowCore
+import Testing
+
+extension RecordStoreContract {
+    static let moving: [Case] = [
+        Case("Moved out: an object holds the records, the first rows stay") { subject in
+            let records = try numbered(2_500)
+            let stored = try await subject.storedRows(records)
+            let claim = try await subject.claim(stored.id).claim
+            let digest = try await subject.records.digest(of: stored.id)
+            let moved = result(records, hasObject: true)
+            #expect(
+                try await subject.records.moveOut(
+                    stored.id, claim: claim, location: "imports/7/x", provider: "r2", expecting: digest, moved))
+            var expected = stored
+            expected.provider = "r2"
+            expected.location = "imports/7/x"
+            expected.storage = moved.storage
+            expected.claim = claim
+            #expect(try await subject.ledger.load(stored.id) == expected)
+            #expect(try await subject.ledger.index(of: stored.id) == moved.index)
+            #expect(try await subject.ledger.samples(of: stored.id) == Array(records[..<10]))
+            #expect(try await subject.rowCount(stored.id) == 10)
+            #expect(try await subject.ledger.isReferenced("imports/7/x"))
+        },
+        Case("Moved in again: the rows hold the records") { subject in
+            let records = try numbered(2_500)
+            let stored = try await subject.storedObject(try subject.draft(location: "l"), records: 2_500)
+            let claim = try await subject.claim(stored.id).claim
+            #expect(
+                try await subject.records.append(Array(records[10..<2_000]), at: 10, to: stored.id, account: "7", claim: claim))
+            // Not all of them, too many, or not those of the result.
+            #expect(try await subject.records.moveIn(stored.id, claim: claim, count: 2_500, result(records)) == false)
+            #expect(
+                try await subject.records.append(Array(records[2_000...]), at: 2_000, to: stored.id, account: "7", claim: claim))
+            #expect(
+                try await subject.records.moveIn(stored.id, claim: claim, count: 2_499, result(Array(records[..<2_499]))) == false
+            )
+            #expect(try await subject.records.moveIn(stored.id, claim: claim, count: 2_499, result(records)) == false)
+            let before = try #require(try await subject.ledger.load(stored.id))
+            #expect(before.location == "l")
+            #expect(before.claimedUntil != nil)
+            #expect(try await subject.records.moveIn(stored.id, claim: claim, count: 2_500, result(records)))
+            let after = try #require(try await subject.ledger.load(stored.id))
+            #expect(after.location == nil)
+            #expect(after.provider == subject.records.provider)
+            #expect(after.storage == result(records).storage)
+            #expect(after.claimedUntil == nil)
+            #expect(after.status == .stored)
+            #expect(try await subject.ledger.index(of: stored.id) == nil)
+            #expect(try await subject.ledger.samples(of: stored.id) == Array(records[..<10]))
+            #expect(try await subject.records.records(of: stored.id, offset: 0, limit: 5_000) == records)
+        },
+        Case("A try to move in that was given up leaves the samples, and the next begins behind them") { subject in
+            let records = try numbered(100)
+            let stored = try await subject.storedObject(try subject.draft(location: "l"), records: 100)
+            let first = try await subject.claim(stored.id, seconds: 0).claim
+            #expect(try await subject.records.append(Array(records[10..<60]), at: 10, to: stored.id, account: "7", claim: first))
+            let second = try await subject.claim(stored.id).claim
+            #expect(
+                try await subject.records.append(Array(records[60...]), at: 60, to: stored.id, account: "7", claim: first)
+                    == false)
+            #expect(try await subject.records.removeRecords(of: stored.id, claim: second))
+            #expect(try await subject.rowCount(stored.id) == 10)
+            #expect(try await subject.records.append(Array(records[10...]), at: 10, to: stored.id, account: "7", claim: second))
+            #expect(try await subject.records.moveIn(stored.id, claim: second, count: 100, result(records)))
+            #expect(try await subject.records.records(of: stored.id, offset: 0, limit: 500) == records)
+        },
+        Case("Nothing is moved out if a row came, went or changed since it was read") { subject in
+            for change in 0..<4 {
+                let records = try numbered(100)
+                let stored = try await subject.storedRows(records)
+                let claim = try await subject.claim(stored.id).claim
+                let digest = try await subject.records.digest(of: stored.id)
+                switch change {
+                case 0:
+                    #expect(
+                        try await subject.records.append(try numbered(1), at: 100, to: stored.id, account: "7", claim: claim))
+                case 1: try await subject.tamper(.change(50, #"{"n":51}"#), stored.id)
+                // A sample.
+                case 2: try await subject.tamper(.change(3, #"{"n":4}"#), stored.id)
+                default: try await subject.tamper(.remove(99), stored.id)
+                }
+                let before = try #require(try await subject.ledger.load(stored.id))
+                let rows = try await subject.records.records(of: stored.id, offset: 0, limit: 500)
+                #expect(rows != records)
+                #expect(
+                    try await subject.records.moveOut(
+                        stored.id, claim: claim, location: "l", provider: "r2", expecting: digest,
+                        result(records, hasObject: true))
+                        == false)
+                #expect(try await subject.ledger.load(stored.id) == before)
+                #expect(try await subject.records.records(of: stored.id, offset: 0, limit: 500) == rows)
+            }
+        },
+        Case("Nothing is moved out for an object of other than all rows") { subject in
+            let stored = try await subject.storedRows(try numbered(100))
+            let claim = try await subject.claim(stored.id).claim
+            let digest = try await subject.records.digest(of: stored.id)
+            let less = result(try numbered(99), hasObject: true)
+            #expect(
+                try await subject.records.moveOut(
+                    stored.id, claim: claim, location: "l", provider: "r2", expecting: digest, less) == false)
+            #expect(try await subject.rowCount(stored.id) == 100)
+        },
+        Case("Whoever takes an import over sees every row that was added before, and none comes after") { subject in
+            for _ in 0..<TestScale.pick(3, full: 30) {
+                let begun = try await subject.begin(try subject.draft(provider: subject.records.provider), claimSeconds: 0)
+                let added = Watched(0)
+                let (counted, claim) = try await withThrowingTaskGroup(of: Void.self) { group in
+                    group.addTask {
+                        let batch = try numbered(200)
+                        while try await subject.records.append(
+                            batch, at: added.value, to: begun.id, account: "7", claim: 1)
+                        {
+                            added.change { $0 += 200 }
+                        }
+                    }
+                    _ = try await added.wait(for: "some rows") { $0 >= 1_000 ? $0 : nil }
+                    let claim = try await subject.claim(begun.id).claim
+                    let counted = try await subject.rowCount(begun.id)
+                    try await group.waitForAll()
+                    return (counted, claim)
+                }
+                #expect(claim == 2)
+                #expect(counted == added.value)
+                #expect(try await subject.rowCount(begun.id) == counted)
+            }
+        },
+    ]
+}
