@@ -82,15 +82,13 @@ struct FolderTree: Sendable {
         // One that is gone by now has nothing in it.
         guard let folder = try self.open(folders) else { return true }
         let base = folders.map { $0 + "/" }.joined()
-        // A folder's name is part of a path with a slash behind it, and there are characters on either side of a slash.
         let entries = try folder.entries().filter { ObjectRules.isSegment($0.name) }
-            .map { (path: base + $0.name + ($0.isFolder ? "/" : ""), $0.name, $0.isFolder) }
-            .sorted { $0.path < $1.path }
-        for (path, name, isFolder) in entries {
-            if isFolder {
+        for entry in entries.sorted(by: { $0.pathPart < $1.pathPart }) {
+            let path = base + entry.pathPart
+            if entry.isFolder {
                 guard span.reachesInto(path) else { continue }
-                guard try self.walk(folders + [Substring(name)], span, visit) else { return false }
-            } else if span.contains(path), let info = try folder.info(of: name), info.kind == .file {
+                guard try self.walk(folders + [Substring(entry.name)], span, visit) else { return false }
+            } else if span.contains(path), let info = try folder.info(of: entry.name), info.kind == .file {
                 guard try visit(path, info) else { return false }
             }
         }

@@ -91,7 +91,7 @@ final class OpenFile: Sendable {
     }
 
     /// The names in this folder, and whether they are folders, as they come; none if it was removed.
-    func entries() throws(ObjectError) -> [(name: String, isFolder: Bool)] {
+    func entries() throws(ObjectError) -> [FolderEntry] {
         // Another place in it, so that two may read it at once. The stream closes it.
         let own = openat(self.descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard own >= 0, let stream = fdopendir(own) else {
@@ -101,7 +101,7 @@ final class OpenFile: Sendable {
             throw FolderFailure.error(code)
         }
         defer { closedir(stream) }
-        var entries: [(String, Bool)] = []
+        var entries: [FolderEntry] = []
         while true {
             errno = 0
             guard let entry = Glibc.readdir(stream) else {
@@ -113,14 +113,23 @@ final class OpenFile: Sendable {
             }
             let kind = Int32(entry.pointee.d_type)
             if kind == DT_DIR {
-                entries.append((name, true))
+                entries.append(FolderEntry(name: name, isFolder: true))
             } else if kind == DT_REG {
-                entries.append((name, false))
+                entries.append(FolderEntry(name: name, isFolder: false))
             } else if kind == DT_UNKNOWN, let info = try self.info(of: name), info.kind != .other {
-                entries.append((name, info.kind == .folder))
+                entries.append(FolderEntry(name: name, isFolder: info.kind == .folder))
             }
         }
     }
+}
+
+/// A file or a folder in a folder.
+struct FolderEntry: Hashable, Sendable {
+    let name: String
+    let isFolder: Bool
+
+    /// What it adds to a path. The slash counts in the order of paths: there are characters on either side of it.
+    var pathPart: String { self.isFolder ? self.name + "/" : self.name }
 }
 
 /// What the file system knows of something.
