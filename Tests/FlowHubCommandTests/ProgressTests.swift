@@ -91,6 +91,17 @@ import Testing
         #expect((9...10).contains(drawings))
     }
 
+    @Test func `it is full when it is, however soon`() {
+        var machine = Self.machine(Self.drawn)
+        _ = Self.update(&machine, 990, 100)
+        let soon = Self.update(&machine, 999, 100.01)
+        #expect(soon == nil)
+        let full = Self.update(&machine, 1_000, 100.02)
+        #expect(full?.contains("100%") == true)
+        let again = Self.update(&machine, 1_000, 100.03)
+        #expect(again == nil)
+    }
+
     @Test func `it is drawn over in place, and its end takes it away`() throws {
         var machine = Self.machine(Self.drawn)
         let first = try #require(Self.update(&machine, 1, 100))

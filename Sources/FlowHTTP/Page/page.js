@@ -20,12 +20,14 @@
 // #state-json        textContent = JSON.stringify(state) of the open flow, numbers as the hub wrote them
 // #events > li       newest first: data-type, data-version (absent on transient events)
 // #flows > li        data-flow-id, data-version, data-status
+// #imports > li      newest first: data-import-id, data-kind = running | completed | failed, data-percent (empty if nobody knows)
 // #try-result        data-kind = good | bad, data-status = HTTP status of the last request of the form
 'use strict';
 
 const LIMITS = {
   log: 500, eventText: 65_536, rows: 300, flows: 2_000, treeNodes: 1_500, types: 200, history: 100,
   silence: 45_000, connect: 120_000, backoff: 30_000, poll: 5_000, watchers: 15_000, details: 3_000, visible: 30,
+  imports: 20, quiet: 30_000,
 };
 const TERMINAL = new Set(['completed', 'failed', 'cancelled', 'deleted']);
 const KINDS = {
@@ -33,6 +35,8 @@ const KINDS = {
   paused: 'waiting', waiting: 'waiting', pending: 'waiting', queued: 'waiting', blocked: 'waiting',
   completed: 'completed', failed: 'failed', cancelled: 'ended', deleted: 'ended',
 };
+const IMPORT_TYPES = ['import_progress', 'import_stored', 'import_failed'];
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const ID = /^(?!\.{1,2}$)[A-Za-z0-9_.:-]{1,128}$/;
 const HUB_TYPES = ['snapshot', 'resync', 'caught_up', 'heartbeat', 'closing', 'presence', 'state_update', 'flow_deleted', 'message'];
 
@@ -273,15 +277,17 @@ function retryNow() {
 // ------------------------------ drawing, once a frame
 
 let drawAsked = false;
-const dirty = { list: false, log: false, logAll: false, tree: false };
+const dirty = { list: false, log: false, logAll: false, tree: false, imports: false };
 
 // A flood of events costs one drawing a frame. Hidden tabs get no frames, so there a timer does it.
 function draw(...parts) {
   for (const part of parts) dirty[part] = true;
   if (drawAsked) return;
   drawAsked = true;
-  if (document.hidden) setTimeout(drawNow, 500); else requestAnimationFrame(drawNow);
+  askForFrame();
 }
+
+const askForFrame = () => document.hidden ? setTimeout(drawNow, 500) : requestAnimationFrame(drawNow);
 
 function drawNow() {
   drawAsked = false;
@@ -538,9 +544,9 @@ function openFlow(id) {
   flow = {
     id, version: null, status: '', fallback: '', state: {}, percent: null, hundred: false, watching: null, updated: known ? known.updated : 0,
     count: 0, log: [], waiting: [], accounted: null, missing: null, asking: false, askedAt: 0, seconds: new Array(60).fill(0),
-    paused: false, held: 0, deleted: false, settled: false,
+    paused: false, held: 0, deleted: false, settled: false, imports: new Map(),
   };
-  const types = [...HUB_TYPES, 'progress', 'tick', 'log', ...learned()];
+  const types = [...HUB_TYPES, ...IMPORT_TYPES, 'progress', 'tick', 'log', ...learned()];
   stream = new Stream(`v1/flows/${id}/events`, { presence: '1' }, types, probeFlow, onFlowEvent);
   stream.open();
 }
@@ -585,6 +591,7 @@ function takeSnapshot(data) {
   for (const [type, event] of Object.entries(isObject(data.last) ? data.last : {})) {
     learn(type);
     takeTick(type, event && event.data);
+    takeImport(type, event && event.data, millis(event && event.timestamp));
   }
   if (first && data.version > 0) missing(Math.max(1, data.version - 29), data.version); // what led here
   if (flow.deleted) notice('This flow was deleted.', 'bad');
@@ -617,6 +624,7 @@ function takeEvent(type, data, text) {
   if (type === 'state_update' && version !== null) applyUpdate(known);
   else if (type === 'flow_deleted') applyDeletion();
   else takeTick(type, known.data);
+  takeImport(type, known.data, millis(known.timestamp) || Date.now());
   if (version !== null) flow.version = version;
   flow.updated = millis(known.timestamp) || Date.now();
   flow.count += 1;
@@ -684,6 +692,7 @@ async function askHistory() {
 function insert(event) {
   learn(event.type);
   const at = millis(event.timestamp);
+  takeImport(event.type, event.data, at);
   const entry = { type: event.type, version: event.version, text: JSON.stringify(event), order: event.version, at };
   const index = flow.log.findIndex((other) => other.order < entry.order);
   flow.log.splice(index < 0 ? flow.log.length : index, 0, trimmed(entry));
@@ -728,6 +737,7 @@ function drawFlow() {
   const title = [percentText(flow.percent), flow.id, 'FlowHub'].filter(Boolean).join(' · ');
   if (document.title !== title) document.title = title;
   if (dirty.tree) drawState();
+  if (dirty.imports) drawImports();
   if (dirty.log || dirty.logAll) drawLog();
 }
 
@@ -793,6 +803,139 @@ function drawPulse() {
   $('pulse-path').setAttribute('d', `M0 24${points.join('')}L120 24Z`);
   flow.seconds.push(0);
   flow.seconds.shift();
+}
+
+// ------------------------------ imports
+
+// An import's own events tell how far it is. They may come late, twice (a replay) and out of order (the latest progress comes with
+// the snapshot, the ends with the history), so each says what it knows and its time decides. What is stored stays stored; what
+// failed may be tried again under the same id.
+function takeImport(type, data, at) {
+  if (!IMPORT_TYPES.includes(type) || !isObject(data) || !UUID.test(data.import_id)) return;
+  const item = flow.imports.get(data.import_id) || { id: data.import_id, kind: '', at: 0, since: at, name: '', data: {} };
+  const kind = { import_progress: 'running', import_stored: 'completed', import_failed: 'failed' }[type];
+  // A failure's time is that of a commit, which may have begun just before the last progress was told.
+  const isOld = kind === 'running' ? at < item.at || (item.kind === 'failed' && at === item.at) : kind === 'failed' && at < item.at - 2000;
+  if (item.kind === 'completed' || isOld) return;
+  // The last progress of one that nobody is at any more, whose end is beyond the history that the page reads.
+  if (kind === 'running' && !item.kind && at < Date.now() - 2 * LIMITS.quiet) return;
+  if (kind !== 'running' && item.kind === 'running') setText($('imports-said'), `${nameOf(data, item)} ${kind === 'failed' ? 'failed' : 'is stored'}`);
+  Object.assign(item, { kind, at, data, name: nameOf(data, item), heard: Date.now() });
+  flow.imports.set(item.id, item);
+  if (flow.imports.size > LIMITS.imports) dropImport([...flow.imports.values()].reduce((a, b) => b.since < a.since ? b : a));
+  draw('imports');
+}
+
+const nameOf = (data, item) => typeof data.file_name === 'string' && data.file_name ? short(data.file_name, 200) : item.name || item.id.slice(0, 8);
+
+function dropImport(item) {
+  if (item.parts) item.parts.li.remove();
+  flow.imports.delete(item.id);
+}
+
+function drawImports() {
+  dirty.imports = false;
+  const items = [...flow.imports.values()].sort((a, b) => b.since - a.since);
+  $('imports-card').hidden = items.length === 0;
+  items.forEach((item, index) => {
+    item.parts ||= makeImport(item);
+    const { li } = item.parts;
+    if ($('imports').children[index] !== li) $('imports').insertBefore(li, $('imports').children[index] || null);
+    drawImport(item);
+  });
+}
+
+function makeImport(item) {
+  const parts = { li: el('li'), file: el('bdi', 'file'), percent: el('span'), link: el('a', '', 'Download'), bar: el('progress'), note: el('span', 'note') };
+  const { li, file, percent, link, bar, note } = parts;
+  li.dataset.importId = item.id;
+  bar.max = 100;
+  for (const [name, value] of [['role', 'progressbar'], ['aria-valuemin', '0'], ['aria-valuemax', '100']]) bar.setAttribute(name, value);
+  link.href = `v1/imports/${item.id}/download`;
+  link.download = ''; // an error is then a failed download, and not a page in the place of this one
+  link.addEventListener('click', downloadWithToken);
+  const side = el('span', 'side');
+  side.append(percent, link);
+  li.append(file, side, bar, note);
+  return parts;
+}
+
+// A link can send no header. The token is put into the address only when it is clicked, so that a copied link has none.
+function downloadWithToken(event) {
+  if (!stored('flowhub.token')) return;
+  event.preventDefault();
+  const link = el('a');
+  link.href = `${event.currentTarget.getAttribute('href')}?access_token=${encodeURIComponent(stored('flowhub.token'))}`;
+  link.download = '';
+  link.click();
+}
+
+function drawImport(item) {
+  const { li, file, percent, link, bar, note } = item.parts;
+  const share = shareOf(item);
+  setData(li, 'kind', item.kind);
+  setData(li, 'percent', share);
+  setText(file, item.name);
+  setText(percent, percentText(share));
+  percent.hidden = item.kind !== 'running';
+  link.hidden = item.kind !== 'completed';
+  setText(note, noteOf(item));
+  note.title = note.textContent;
+  setData(bar, 'kind', item.kind);
+  if (share === null) { bar.removeAttribute('value'); bar.removeAttribute('aria-valuenow'); }
+  else if (bar.value !== share || !bar.hasAttribute('value')) { bar.value = share; bar.setAttribute('aria-valuenow', Math.floor(share)); }
+  bar.setAttribute('aria-valuetext', note.textContent);
+  bar.setAttribute('aria-label', `Import of ${item.name}`);
+}
+
+// How far it is, of the request's bytes; null if it has no length. What failed stands where it stood.
+function shareOf(item) {
+  if (item.kind === 'completed') return 100;
+  const [done, total] = [number(item.data.bytes), number(item.data.total_bytes)];
+  if (done >= 0 && total > 0) item.share = Math.min(100, 100 * done / total);
+  else if (item.kind === 'running') item.share = null;
+  return item.share ?? (item.kind === 'failed' ? 0 : null);
+}
+
+function noteOf({ kind, data, heard }) {
+  if (kind === 'failed') {
+    const [code, reason] = [data.code, data.reason].map((text) => typeof text === 'string' ? short(text, 500) : '');
+    return `failed: ${reason || 'no reason was told'}${code && ` (${code})`}`;
+  }
+  const of = (name) => number(data[name]);
+  if (kind === 'completed') {
+    const [records, packed, original] = ['total_records', 'size_bytes', 'original_size_bytes'].map(of);
+    const count = recordsText(records);
+    const sizes = original >= 0 && packed >= 0 ? `${bytesText(original)} ${packed === original ? '' : `packed to ${bytesText(packed)}`}`.trim() : '';
+    return `stored${count || sizes ? `: ${[count, sizes].filter(Boolean).join(', ')}` : ''}`;
+  }
+  const silent = Date.now() - heard;
+  const isLive = silent <= LIMITS.quiet;
+  const [done, total, records, pace, rate] = ['bytes', 'total_bytes', 'records', 'bytes_per_second', 'records_per_second'].map(of);
+  return [
+    done >= 0 ? bytesText(done) + (total > 0 ? ` of ${bytesText(total)}` : '') : '',
+    isLive ? '' : `no word for ${durationText(silent / 1000)}`,
+    isLive && pace > 0 && total > done ? `${durationText((total - done) / pace)} left` : '',
+    isLive && pace >= 0 ? `${bytesText(pace)}/s` : '',
+    recordsText(records),
+    isLive && rate >= 0 ? `${Math.round(rate).toLocaleString()} records/s` : '',
+  ].filter(Boolean).join(' · ');
+}
+
+const recordsText = (count) => count >= 0 ? `${count.toLocaleString()} record${count === 1 ? '' : 's'}` : '';
+
+// Decimal units, three figures at most.
+function bytesText(count) {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB', 'EB'];
+  let unit = 0;
+  for (; count >= 999.5 && unit < units.length - 1; unit += 1) count /= 1000;
+  return `${unit && count < 9.95 ? count.toFixed(1) : Math.round(count)} ${units[unit]}`;
+}
+
+function durationText(seconds) {
+  const whole = Math.ceil(Math.min(seconds, 1e9));
+  if (whole < 60) return `${whole} s`;
+  return whole < 3600 ? `${Math.floor(whole / 60)} min ${whole % 60} s` : `${Math.floor(whole / 3600)} h ${Math.floor(whole / 60) % 60} min`;
 }
 
 // ------------------------------ the state as a tree
@@ -949,7 +1092,9 @@ function route() {
 function clearFlowView() {
   tree = null;
   stateRestsUntil = 0;
-  for (const id of ['state-tree', 'events', 'type-list']) $(id).replaceChildren();
+  for (const id of ['state-tree', 'events', 'type-list', 'imports']) $(id).replaceChildren();
+  $('imports-card').hidden = true;
+  setText($('imports-said'), '');
   $('state-json').textContent = '{}';
   $('type-filter').value = '';
   $('events-empty').hidden = false;
@@ -959,7 +1104,7 @@ function clearFlowView() {
 
 function everySecond() {
   if (stream) stream.watch();
-  if (flow) { drawPulse(); askHistory(); draw(); } else if (Date.now() % 5000 < 1000) draw('list');
+  if (flow) { drawPulse(); askHistory(); draw('imports'); } else if (Date.now() % 5000 < 1000) draw('list');
 }
 
 const on = (id, type, act) => $(id).addEventListener(type, act);
@@ -968,6 +1113,8 @@ function start() {
   addEventListener('hashchange', () => { route(); scrollTo(0, 0); });
   addEventListener('pagehide', () => { if (stream) stream.close(); });
   addEventListener('pageshow', (event) => { if (event.persisted) route(); });
+  // A frame that was asked for just before the tab was hidden does not come.
+  document.addEventListener('visibilitychange', () => { if (drawAsked) askForFrame(); });
   addEventListener('online', () => { if (stream && !stream.source && connection.phase === 'reconnecting') retryNow(); });
   on('retry', 'click', retryNow);
   on('filter-text', 'input', () => draw('list'));

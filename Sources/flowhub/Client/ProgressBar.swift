@@ -54,7 +54,9 @@ final class ProgressBar: Sendable {
 struct ProgressOptions: ParsableArguments {
     @Flag(
         inversion: .prefixedNo,
-        help: "Tell how far it is on standard error. (default: on a terminal; elsewhere a line every few seconds if asked for)")
+        help:
+            "Tell how far it is on standard error: in place on a terminal, else in a line every few seconds. (default: on a terminal)"
+    )
     var progress: Bool?
 
     var style: ProgressMachine.Style { Self.style(asked: self.progress, isTerminal: Self.isTerminal) }

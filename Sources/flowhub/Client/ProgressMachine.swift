@@ -35,11 +35,14 @@ struct ProgressMachine: Sendable {
 
     /// - Returns: what to write, if anything. A step back (an attempt from the start) begins the rate anew.
     mutating func update(done: Int, total: Int?, now: Double, width: () -> Int) -> String? {
-        if done < self.line.done { self.samples = [(now, done)] }
+        let before = self.line.done
+        if done < before { self.samples = [(now, done)] }
         self.line.done = done
         self.line.total = total
         self.takeSample(now)
         guard let written = self.written else { return self.write(now, width) }
+        // The bar is full when it is: what is waited for then is not this any more.
+        if self.style != .lines, done == total, before != done { return self.write(now, width) }
         let pause = self.style == .lines ? Self.linePause : Self.drawingPause
         return now - written >= pause ? self.write(now, width) : nil
     }

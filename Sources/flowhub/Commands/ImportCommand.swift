@@ -12,11 +12,11 @@ struct ImportCommand: AsyncParsableCommand {
             A hub with keys wants a token with the scope imports.
 
             EXAMPLES
-              flowhub import put hosts.csv --flow import-42           hand it in while import-42's watchers look on
+              flowhub import put hosts.csv --flow import-42
               zcat hosts.json.gz | jq -c '.[]' | flowhub import put - --format ndjson
               flowhub import ls --status stored
-              flowhub import get 6f1c… -o hosts.json                  the whole of it, with its hash checked
-              flowhub import get 6f1c… --records 900000:100 --ndjson  a part of it
+              flowhub import get 6f1c… -o hosts.json
+              flowhub import get 6f1c… --records 900000:100 --ndjson
               flowhub import schema 6f1c…
 
             \(CommandFailure.exitCodes)

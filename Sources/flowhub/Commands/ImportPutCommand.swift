@@ -20,8 +20,8 @@ struct ImportPutCommand: AsyncParsableCommand {
             EXAMPLES
               flowhub import put hosts.csv
               flowhub import put hosts.ndjson.gz --flow import-42 --source-type cmdb
-              psql -c "copy hosts to stdout csv header" | flowhub import put - --format csv --name hosts.csv
-              id=$(flowhub import put hosts.json --no-progress --idempotency-key nightly-2026-11-23)
+              export-hosts --csv | flowhub import put - --name hosts.csv
+              id=$(flowhub import put hosts.json --idempotency-key nightly-7)
 
             \(CommandFailure.exitCodes)
             """)

@@ -64,6 +64,26 @@ struct BrowserTests {
         }
     }
 
+    @Test("a tab that is hidden between two frames goes on drawing")
+    func hidden() async throws {
+        try await HubProcess.running(Self.environment) { hub in
+            try await Chromium.running { browser in
+                _ = try await hub.api.put("flow", jsonText(#"{"n":0}"#))
+                let page = try await BrowserPage.open(Self.url(hub, "#flow=flow"), in: browser)
+                try await page.waitForState(#"{"n":0}"#, version: 1)
+                // A frame that is asked for and does not come, as in a tab that is hidden by then.
+                _ = try await page.value(
+                    "window.asked = 0; window.requestAnimationFrame = () => { window.asked += 1; return 1; }; 0")
+                _ = try await hub.api.patch("flow", jsonText(#"{"n":1}"#))
+                try await page.wait("the frame being asked for", until: "window.asked > 0")
+                let hide = "Object.defineProperty(document, 'hidden', { get: () => true }); "
+                _ = try await page.value(hide + "document.dispatchEvent(new Event('visibilitychange')); 0")
+                try await page.waitForState(#"{"n":1}"#, version: 2)
+                #expect(page.complaints.isEmpty, "\(page.complaints)")
+            }
+        }
+    }
+
     @Test("a hub that is killed at rest, in a frame and in a snapshot comes back to a page that is right")
     func killed() async throws {
         try await HubProcess.running(Self.environment) { hub in

@@ -1,0 +1,149 @@
+import FlowCore
+import FlowTestKit
+import Testing
+
+/// The page and imports: their events, published as anybody may publish them.
+@Suite(.serialized)
+struct ImportPageTests {
+    private static func id(_ number: Int) -> String { "6f1c3a52-7c1e-4f0a-9d3b-0000000000\(number < 10 ? "0" : "")\(number)" }
+
+    /// An import's row on the page.
+    private static func row(_ number: Int, _ rest: String) -> String {
+        "document.querySelector('#imports > li[data-import-id=\"\(self.id(number))\"]')\(rest)"
+    }
+
+    private static func note(_ number: Int) -> String { self.row(number, "?.querySelector('.note').textContent") }
+
+    private static func data(_ number: Int, _ members: String) throws -> JSONText {
+        try jsonText("{\"import_id\":\"\(self.id(number))\"\(members.isEmpty ? "" : ",")\(members)}")
+    }
+
+    private static func progress(_ number: Int, _ members: String, _ hub: HubProcess) async throws {
+        let data = try Self.data(number, members)
+        let answer = try await hub.api.publish("import_progress", data, to: "flow", durable: false)
+        #expect(answer.status == 202)
+    }
+
+    /// - Parameter type: `import_stored` or `import_failed`
+    private static func end(_ number: Int, _ type: String, _ members: String, _ hub: HubProcess) async throws {
+        let answer = try await hub.api.publish(type, try Self.data(number, members), to: "flow")
+        #expect(answer.status == 201)
+    }
+
+    private static func withPage(_ body: (HubProcess, Chromium, BrowserPage) async throws -> Void) async throws {
+        try await HubProcess.running(["FLOWHUB_RETRY_MS": "100"]) { hub in
+            try await Chromium.running { browser in
+                _ = try await hub.api.put("flow", jsonText(#"{"status":"running"}"#))
+                let page = try await Self.open(hub, browser)
+                try await page.waitForState(#"{"status":"running"}"#, version: 1)
+                try await body(hub, browser, page)
+                #expect(page.complaints.isEmpty, "\(page.complaints)")
+            }
+        }
+    }
+
+    private static func open(_ hub: HubProcess, _ browser: Chromium) async throws -> BrowserPage {
+        try await BrowserPage.open("http://127.0.0.1:\(hub.port)/#flow=flow", in: browser)
+    }
+
+    @Test("a bar with a length, a bar without one, and how they end")
+    func bars() async throws {
+        try await Self.withPage { hub, _, page in
+            #expect(try await page.value("document.getElementById('imports-card').hidden").boolValue == true)
+            let name = "<img src=x onerror=alert(1)>.csv"
+            try await Self.progress(
+                0,
+                #""file_name":"\#(name)","bytes":12300000,"total_bytes":29100000,"records":45210,"bytes_per_second":3400000,"records_per_second":12500"#,
+                hub)
+            let text = "12 MB of 29 MB · 5 s left · 3.4 MB/s · 45,210 records · 12,500 records/s"
+            try await page.wait("the bar", until: "\(Self.note(0)) === '\(text)'")
+            let bar = Self.row(0, ".querySelector('[role=progressbar]')")
+            #expect(try await page.value("\(bar).getAttribute('aria-valuenow')").stringValue == "42")
+            #expect(try await page.value("\(bar).getAttribute('aria-valuetext')").stringValue == text)
+            #expect(try await page.value("\(bar).value.toFixed(1)").stringValue == "42.3")
+            #expect(try await page.value(Self.row(0, ".querySelector('.file').textContent")).stringValue == name)
+
+            try await Self.progress(1, #""bytes":1000,"records":1,"bytes_per_second":0,"records_per_second":0"#, hub)
+            let unknown = "1.0 kB · 0 B/s · 1 record · 0 records/s"
+            try await page.wait("the second bar", until: "\(Self.note(1)) === '\(unknown)'")
+            #expect(try await page.value(Self.row(1, ".querySelector('progress:indeterminate') !== null")).boolValue == true)
+            #expect(try await page.value(Self.row(1, ".querySelector('[aria-valuenow]') === null")).boolValue == true)
+            let height = try await page.value("document.getElementById('imports').offsetHeight").intValue
+
+            try await Self.end(
+                0, "import_stored",
+                #""file_name":"hosts.csv","total_records":64000,"size_bytes":3100000,"original_size_bytes":29100000,"content_hash":"ab""#,
+                hub)
+            try await Self.end(
+                1, "import_failed", #""file_name":"b.json","code":"bad_json","reason":"Line 2, column 3: not JSON.""#, hub)
+            let failed = "failed: Line 2, column 3: not JSON. (bad_json)"
+            try await page.wait("the failure", until: "\(Self.note(1)) === '\(failed)'")
+            #expect(try await page.value(Self.note(0)).stringValue == "stored: 64,000 records, 29 MB packed to 3.1 MB")
+            #expect(try await page.value(Self.row(0, ".dataset.kind")).stringValue == "completed")
+            let link = try await page.value(Self.row(0, ".querySelector('a:not([hidden])').getAttribute('href')"))
+            #expect(link.stringValue == "v1/imports/\(Self.id(0))/download")
+            #expect(try await page.value(Self.row(1, ".querySelector('a').hidden")).boolValue == true)
+            #expect(try await page.value("document.getElementById('imports').offsetHeight").intValue == height)
+            #expect(try await page.value("document.querySelectorAll('#imports img').length").intValue == 0)
+
+            // A token is in the address that is asked for, and never in the link.
+            let asked = """
+                (() => {
+                  let asked = '';
+                  HTMLAnchorElement.prototype.click = function () { asked = this.getAttribute('href'); };
+                  sessionStorage.setItem('flowhub.token', 'a/b');
+                  \(Self.row(0, ".querySelector('a')")).dispatchEvent(new MouseEvent('click', { bubbles: true, cancelable: true }));
+                  sessionStorage.removeItem('flowhub.token');
+                  return asked;
+                })()
+                """
+            #expect(try await page.value(asked).stringValue == "v1/imports/\(Self.id(0))/download?access_token=a%2Fb")
+            #expect(
+                try await page.value(Self.row(0, ".querySelector('a').getAttribute('href')")).stringValue == link.stringValue)
+
+            // A late progress does not bring back what is stored; what failed may be tried again.
+            try await Self.progress(0, #""bytes":1,"total_bytes":2"#, hub)
+            try await Self.progress(1, #""bytes":1,"total_bytes":2"#, hub)
+            try await page.wait("the second attempt", until: Self.row(1, "?.dataset.kind === 'running'"))
+            #expect(try await page.value(Self.row(0, ".dataset.kind")).stringValue == "completed")
+        }
+    }
+
+    @Test("a page that comes later, and one whose hub was away, know how far imports are")
+    func later() async throws {
+        try await Self.withPage { hub, browser, page in
+            try await Self.end(0, "import_stored", #""total_records":1"#, hub)
+            try await Self.end(1, "import_failed", #""code":"bad_csv","reason":"No.""#, hub)
+            try await Self.progress(2, #""bytes":1,"total_bytes":4"#, hub)
+            let kinds =
+                "[...document.querySelectorAll('#imports > li')].map((li) => li.dataset.kind + li.dataset.percent).sort().join()"
+            let later = try await Self.open(hub, browser)
+            for each in [page, later] {
+                try await each.wait("the imports", until: "\(kinds) === 'completed100,failed0,running25'")
+            }
+            try await hub.kill()
+            try await page.wait("the loss being shown", until: "document.body?.dataset.connection !== 'live'")
+            try await hub.start()
+            try await Self.end(2, "import_stored", #""total_records":4"#, hub)
+            for each in [page, later] {
+                try await each.wait("the end", until: "\(kinds) === 'completed100,completed100,failed0'")
+                #expect(each.complaints.isEmpty, "\(each.complaints)")
+            }
+        }
+    }
+
+    @Test("what is no import is none, and only the last ones are kept")
+    func many() async throws {
+        try await Self.withPage { hub, _, page in
+            for text in ["null", "7", "{}", #"{"import_id":"../x"}"#, #"{"import_id":{"a":1},"bytes":1}"#] {
+                #expect(try await hub.api.publish("import_stored", jsonText(text), to: "flow").status == 201)
+            }
+            try await Self.progress(99, #""bytes":"12","total_bytes":[],"records":null,"file_name":{}"#, hub)
+            try await page.wait("the import that tells nothing", until: "\(Self.note(99)) === ''")
+            for number in 0..<25 { try await Self.end(number, "import_stored", "\"file_name\":\"\(number)\"", hub) }
+            let files = "[...document.querySelectorAll('#imports .file')].map((file) => file.textContent).join()"
+            let expected = (5..<25).reversed().map { "\($0)" }.joined(separator: ",")
+            try await page.wait("the last imports", until: "\(files) === '\(expected)'")
+        }
+    }
+}
