@@ -19,8 +19,8 @@ struct FlowHub: AsyncParsableCommand {
         version: Self.version,
         subcommands: [
             ServeCommand.self, WatchCommand.self, PublishCommand.self, StateCommand.self, FlowsCommand.self,
-            HistoryCommand.self, ConnectionsCommand.self, DisconnectCommand.self, ImportCommand.self, LockCommand.self,
-            TokenCommand.self, MigrateCommand.self, EpochCommand.self, DoctorCommand.self, SettingsCommand.self,
+            HistoryCommand.self, ConnectionsCommand.self, DisconnectCommand.self, ImportCommand.self, ImportsCommand.self,
+            LockCommand.self, TokenCommand.self, MigrateCommand.self, EpochCommand.self, DoctorCommand.self, SettingsCommand.self,
             BenchCommand.self,
         ])
 

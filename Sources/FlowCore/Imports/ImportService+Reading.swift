@@ -162,7 +162,9 @@ extension Import {
     public var downloadName: String {
         let last = self.fileName?.split(whereSeparator: { $0 == "/" || $0 == "\\" }).last.map(String.init) ?? ""
         let safe = last.unicodeScalars.filter { scalar in
-            scalar.value < 0x80 && (scalar.properties.isAlphabetic || scalar.properties.numericType != nil || "._- ".unicodeScalars.contains(scalar))
+            scalar.value < 0x80
+                && (scalar.properties.isAlphabetic || scalar.properties.numericType != nil
+                    || "._- ".unicodeScalars.contains(scalar))
         }
         var stem = String(String.UnicodeScalarView(safe)).split(separator: ".").first.map(String.init) ?? ""
         stem = String(stem.prefix(100))

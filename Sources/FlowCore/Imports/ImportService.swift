@@ -81,7 +81,9 @@ public final class ImportService: Sendable {
     ///
     /// - Throws: ``ImportError``, or what the body threw.
     public func take(_ order: ImportOrder) async throws -> ImportReceipt {
-        do throws(StoreError) { try self.slots.enter() } catch { throw ImportError.busy(limit: self.configuration.maximumImports) }
+        do throws(StoreError) { try self.slots.enter() } catch {
+            throw ImportError.busy(limit: self.configuration.maximumImports)
+        }
         defer { self.slots.leave() }
         if let flow = order.flow { try await self.check(flow, of: order.account) }
         return try await withTaskExecutorPreference(self.executor) { try await self.begin(order) }

@@ -61,7 +61,8 @@ public protocol RecordStore: Sendable {
     /// Names the kind of store in the ledger: `postgres` or `sqlite`.
     var provider: String { get }
 
-    /// Adds records under consecutive indices, in one transaction.
+    /// Adds records under consecutive indices, in one transaction. They take the place of rows of this hub that are there under
+    /// the same indices.
     /// - Parameter index: of the first.
     /// - Returns: whether the claim still is the last one; if not, nothing was added.
     func append(
@@ -74,7 +75,7 @@ public protocol RecordStore: Sendable {
     /// All records in order, a page after the other, each of a size as above. A page costs the same wherever it is, which one at
     /// an offset does not in an import whose rows have no numbers.
     /// - Parameter cursor: of the page before; `nil` for the first page.
-    func records(of id: ImportID, after cursor: RecordCursor?, limit: Int) async throws(StoreError) -> RecordPage
+    func records(of id: ImportID, after cursor: RecordCursor?, limit: Int) async throws(StoreError) -> RecordSlice
 
     /// Removes rows that this hub made and that are no sample, in batches.
     func removeRecords(of id: ImportID, claim: Int64) async throws(StoreError) -> Bool
@@ -103,7 +104,8 @@ public struct RecordCursor: Hashable, Sendable {
     public init(rawValue: String) { self.rawValue = rawValue }
 }
 
-public struct RecordPage: Hashable, Sendable {
+/// Consecutive records of an import.
+public struct RecordSlice: Hashable, Sendable {
     public var records: [JSONText]
     /// `nil` at the end. The last page may be empty.
     public var next: RecordCursor?

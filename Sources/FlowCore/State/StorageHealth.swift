@@ -113,13 +113,13 @@ public final class StorageHealth: Sendable {
             if read != Self.text { throw .corrupted("what was read is not what was written") }
         } catch {
             finding.status = .unhealthy
-            finding.reason = error.words
+            finding.reason = error.explanation
         }
         do throws(ObjectError) {
             try await objects.delete(key)
         } catch {
             if finding.status == .healthy { finding.status = .degraded }
-            finding.reason = finding.reason ?? error.words
+            finding.reason = finding.reason ?? error.explanation
         }
         return finding
     }
@@ -127,7 +127,7 @@ public final class StorageHealth: Sendable {
 
 extension ObjectError {
     /// For people.
-    var words: String {
+    public var explanation: String {
         switch self {
         case .notFound: "what was written is not there"
         case .exists: "another object is there"

@@ -23,7 +23,8 @@ extension HTTPProblem {
         case .tooLarge(let limit):
             self.init(
                 .contentTooLarge, "import_too_large",
-                "An import may have \(limit) bytes unpacked (FLOWHUB_MAX_IMPORT_BYTES). Send it in parts. Nothing of it was kept.")
+                "An import may have \(limit) bytes unpacked (FLOWHUB_MAX_IMPORT_BYTES). Send it in parts. Nothing of it was kept."
+            )
         case .suspiciousRatio(let limit):
             self.init(
                 .contentTooLarge, "gzip_ratio",
@@ -61,7 +62,8 @@ extension HTTPProblem {
         case .corrupted(let reason):
             self = .later("objects_corrupted", "What came from the object store was not whole (\(reason)). Try again.")
         case .notFound, .exists, .invalid:
-            self.init(.internalServerError, "internal", "The hub and its object store disagree. Try again, and tell the operator.")
+            self.init(
+                .internalServerError, "internal", "The hub and its object store disagree. Try again, and tell the operator.")
         }
     }
 

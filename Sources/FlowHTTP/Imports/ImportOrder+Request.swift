@@ -18,7 +18,8 @@ extension ImportOrder {
         }
         if let coding = request.headers[.contentEncoding]?.lowercased(), coding != "gzip", coding != "identity" {
             var problem = HTTPProblem(
-                .unsupportedMediaType, "unsupported_content_encoding", "Send the import plain or as gzip, not \(coding.prefix(40)).")
+                .unsupportedMediaType, "unsupported_content_encoding",
+                "Send the import plain or as gzip, not \(coding.prefix(40)).")
             problem.headers[.acceptEncoding] = "gzip, identity"
             throw problem
         }

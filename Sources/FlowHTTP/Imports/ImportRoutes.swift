@@ -164,7 +164,9 @@ struct ImportRoutes: Sendable {
 
     // MARK: Private
 
-    static var badID: HTTPProblem { HTTPProblem(.badRequest, "bad_import_id", "An import's id is a UUID: 8-4-4-4-12 hexadecimal digits.") }
+    static var badID: HTTPProblem {
+        HTTPProblem(.badRequest, "bad_import_id", "An import's id is a UUID: 8-4-4-4-12 hexadecimal digits.")
+    }
 
     private func id(_ context: HubContext) throws -> ImportID {
         try context.require(.imports)

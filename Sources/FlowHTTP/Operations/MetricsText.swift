@@ -65,7 +65,8 @@ extension MetricsText {
 extension MetricsText {
     mutating func write(_ imports: ImportFigures) {
         self.labelled(
-            "flowhub_imports_total", "Imports by what became of them; swept ones were left by a process that died.", type: "counter",
+            "flowhub_imports_total", "Imports by what became of them; swept ones were left by a process that died.",
+            type: "counter",
             label: "result", [("stored", imports.stored), ("failed", imports.failed), ("swept", imports.swept)])
         self.counter("flowhub_import_records_total", "Records of the imports stored here.", imports.records)
         self.counter("flowhub_import_bytes_total", "Unpacked bytes of the imports stored here.", imports.bytes)

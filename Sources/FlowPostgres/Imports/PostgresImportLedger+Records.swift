@@ -16,6 +16,10 @@ extension PostgresImportLedger {
                 SELECT i.id, i.client_account_id FROM data_imports i
                 WHERE i.id = $1::uuid AND i.claim = $2 AND coalesce(\(ImportSQL.account), '') = $3 FOR SHARE
             ),
+            replaced AS (
+                DELETE FROM raw_import_records r USING held h
+                WHERE r.data_import_id = h.id AND r.record_index >= $4 AND r.record_index < $4 + cardinality($5)
+            ),
             added AS (
                 INSERT INTO raw_import_records
                     (client_account_id, data_import_id, record_index, is_sample, raw_text, raw_data, created_at)
@@ -60,7 +64,7 @@ extension PostgresImportLedger {
 
     public func records(
         of id: ImportID, after cursor: RecordCursor?, limit: Int
-    ) async throws(StoreError) -> RecordPage {
+    ) async throws(StoreError) -> RecordSlice {
         guard var place = cursor.map({ RecordPlace($0) }) ?? RecordPlace.start else {
             throw .unavailable("the cursor is not one of this store's")
         }
@@ -75,9 +79,9 @@ extension PostgresImportLedger {
             records += try result.records()
             if let last = result.last {
                 place = place.behind(last)
-                return RecordPage(records: records, next: place.cursor)
+                return RecordSlice(records: records, next: place.cursor)
             }
-            guard let next = place.nextKind else { return RecordPage(records: records, next: nil) }
+            guard let next = place.nextKind else { return RecordSlice(records: records, next: nil) }
             place = next
         }
     }

@@ -37,6 +37,12 @@ struct DoctorCommand: AsyncParsableCommand {
             findings.append(Self.folder(configuration.dataDirectory))
         }
         if let settings = configuration.redis { findings += await RedisExamination(settings, now: SystemClock.now).run() }
+        if let settings = configuration.r2 {
+            let logger = Logger(label: "flowhub") { _ in LineLogHandler(logLevel: .critical, format: .text) }
+            findings += await ObjectExamination(settings: settings, logger: logger).run()
+        } else {
+            findings.append(ObjectExamination.without(configuration))
+        }
         if self.json { try Self.printJSON(findings) } else { try Self.printText(findings) }
         if findings.contains(where: { $0.level == .failure }) { throw ExitCode(FailureKind.refused.rawValue) }
     }

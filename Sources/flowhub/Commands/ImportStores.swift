@@ -69,12 +69,14 @@ struct ImportStores {
     /// Holds, for the time of the body, what only one process may have.
     func alone<Value>(_ body: () async throws -> Value) async throws -> Value {
         guard self.configuration.postgres != nil else {
-            do {
-                let lock = try DataFolderLock(directory: self.configuration.dataDirectory, for: .move)
-                return try await withExtendedLifetime(lock) { try await body() }
-            } catch let error as EmbeddedStoreError {
+            let lock: DataFolderLock
+            do throws(EmbeddedStoreError) {
+                lock = try DataFolderLock(directory: self.configuration.dataDirectory, for: .move)
+            } catch {
                 throw CommandFailure(.conditionFailed, "\(error)")
             }
+            defer { withExtendedLifetime(lock) {} }
+            return try await body()
         }
         let lock = MoveLock(self.store.locks)
         try await lock.acquire()

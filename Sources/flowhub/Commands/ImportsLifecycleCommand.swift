@@ -38,7 +38,8 @@ struct ImportsLifecycleCommand: AsyncParsableCommand {
     @OptionGroup var location: StoreLocation
 
     func validate() throws {
-        for days in [self.infrequentAfter, self.expireAfter, self.abortAfter].compactMap({ $0 }) where !(1...36_500).contains(days) {
+        for days in [self.infrequentAfter, self.expireAfter, self.abortAfter].compactMap({ $0 })
+        where !(1...36_500).contains(days) {
             throw ValidationError("A number of days is 1 to 36500.")
         }
         if self.clear, self.isSetting { throw ValidationError("--clear goes alone.") }

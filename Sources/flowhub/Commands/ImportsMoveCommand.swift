@@ -47,13 +47,16 @@ struct ImportsMoveCommand: AsyncParsableCommand {
         guard (self.limit ?? 1) >= 1 else { throw CommandFailure(.usage, "--limit takes 1 or more.") }
         let report = try await ImportStores.run(self.location) { stores in
             if self.to == .r2, stores.housekeeping == nil {
-                throw CommandFailure(.usage, "There is no object store. Set R2_BUCKET_NAME and the other R2 settings, and R2_ENABLED=true.")
+                throw CommandFailure(
+                    .usage, "There is no object store. Set R2_BUCKET_NAME and the other R2 settings, and R2_ENABLED=true.")
             }
             if self.isDry { return try await self.move(stores, only) }
             return try await stores.alone { try await self.move(stores, only) }
         }
         Terminal.say(report.text(isDry: self.isDry))
-        if report.failed > 0 { throw CommandFailure(.refused, "\(report.failed) imports could not be moved. They are as they were.") }
+        if report.failed > 0 {
+            throw CommandFailure(.refused, "\(report.failed) imports could not be moved. They are as they were.")
+        }
     }
 
     private struct Report {
@@ -85,14 +88,15 @@ struct ImportsMoveCommand: AsyncParsableCommand {
     }
 
     private func move(_ entry: Import, _ mover: ImportMover, _ report: inout Report) async throws {
-        let bar = ProgressBar(label: entry.id.rawValue, total: entry.totalRecords, unit: .records, style: self.progress.style)
+        let bar = ProgressBar(
+            label: entry.id.rawValue, total: entry.totalRecords, unit: .items("records"), style: self.progress.style)
         let outcome: ImportMover.Outcome
         do throws(ImportError) {
-            outcome =
-                switch self.to {
-                case .r2: try await mover.moveToObjects(entry.id) { bar.update($0) }
-                case .postgres: try await mover.moveToRows(entry.id) { bar.update($0) }
-                }
+            if self.to == .r2 {
+                outcome = try await mover.moveToObjects(entry.id) { bar.update($0) }
+            } else {
+                outcome = try await mover.moveToRows(entry.id) { bar.update($0) }
+            }
         } catch {
             bar.clear()
             guard case .damaged(let what) = error else { throw error }

@@ -28,7 +28,7 @@ struct ImportsVerifyCommand: AsyncParsableCommand {
             try await stores.each { entry in
                 guard only.isEmpty || only.contains(entry.id), entry.status == .stored else { return }
                 let bar = ProgressBar(
-                    label: entry.id.rawValue, total: entry.totalRecords, unit: .records, style: self.progress.style)
+                    label: entry.id.rawValue, total: entry.totalRecords, unit: .items("records"), style: self.progress.style)
                 let problems = try await verifier.verify(entry) { bar.update($0) }
                 bar.clear()
                 count += 1

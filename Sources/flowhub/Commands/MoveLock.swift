@@ -38,10 +38,12 @@ final class MoveLock: Sendable {
     }
 
     func release() async {
-        guard let (lock, renewing) = self.held.withLock({ held in
-            defer { held = nil }
-            return held
-        }) else { return }
+        guard
+            let (lock, renewing) = self.held.withLock({ held in
+                defer { held = nil }
+                return held
+            })
+        else { return }
         renewing.cancel()
         try? await self.locks.release(Self.resource, account: Self.account, lock: lock, now: SystemClock.now())
     }

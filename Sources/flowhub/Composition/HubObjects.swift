@@ -17,12 +17,12 @@ struct HubObjects {
         self.pool = WorkerPool(threads: configuration.bulkThreads > 0 ? configuration.bulkThreads : Processors.allowed())
         self.codec = GzipCodec(level: configuration.packLevel, pool: self.pool)
         if let settings = configuration.r2 {
-            let r2 = try R2ObjectStore(settings, logger: logger)
+            let r2 = try R2ObjectStore(settings, logger: logger, now: SystemClock.now)
             self.r2 = r2
             self.store = CountedObjectStore(r2, counters: counters, now: SystemClock.now)
             self.housekeeping = r2
         } else if configuration.isR2Enabled, configuration.postgres == nil {
-            let folder = try FolderObjectStore(directory: configuration.dataDirectory + "/objects")
+            let folder = try FolderObjectStore(folder: configuration.dataDirectory + "/objects", now: SystemClock.now)
             self.r2 = nil
             self.store = CountedObjectStore(folder, counters: nil, now: SystemClock.now)
             self.housekeeping = folder

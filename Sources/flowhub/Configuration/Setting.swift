@@ -16,7 +16,8 @@ struct Setting: Sendable {
 
     /// Read or set by the client commands and not read by the server.
     static let forCommands: Set<String> = [
-        "FLOWHUB_LOCK_RESOURCE", "FLOWHUB_LOCK_ID", "FLOWHUB_FENCING_TOKEN", "FLOWHUB_URL", "FLOWHUB_TOKEN", "FLOWHUB_TEST_FULL", "FLOWHUB_TEST_TOOLS",
+        "FLOWHUB_LOCK_RESOURCE", "FLOWHUB_LOCK_ID", "FLOWHUB_FENCING_TOKEN", "FLOWHUB_URL", "FLOWHUB_TOKEN", "FLOWHUB_TEST_FULL",
+        "FLOWHUB_TEST_TOOLS",
         "FLOWHUB_TEST_PYTHON",
         "FLOWHUB_FAULTS", "FLOWHUB_FAILPOINT",
     ]

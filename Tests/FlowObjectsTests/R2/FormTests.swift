@@ -23,7 +23,9 @@ import Testing
         let range = ContentRange("bytes 5-9/100")
         #expect(range?.bytes == 5..<10)
         #expect(range?.total == 100)
-        for odd in ["", "bytes */100", "bytes 5-9/*", "bytes 9-5/100", "bytes 5-100/100", "5-9/100", "bytes -1-2/9", "bytes 1-/9"] {
+        for odd in [
+            "", "bytes */100", "bytes 5-9/*", "bytes 9-5/100", "bytes 5-100/100", "5-9/100", "bytes -1-2/9", "bytes 1-/9",
+        ] {
             #expect(ContentRange(odd) == nil)
         }
     }
@@ -32,7 +34,8 @@ import Testing
         ("data.json.gz", "attachment; filename=\"data.json.gz\""),
         ("a \"b\\c/d\".gz", "attachment; filename=\"a _b_c_d_.gz\"; filename*=UTF-8''a%20%22b_c_d%22.gz"),
         ("Käse.csv", "attachment; filename=\"K_se.csv\"; filename*=UTF-8''K%C3%A4se.csv"),
-        ("a\r\nX: y", "attachment; filename=\"a__X: y\""), ("50%.csv", "attachment; filename=\"50_.csv\"; filename*=UTF-8''50%25.csv"),
+        ("a\r\nX: y", "attachment; filename=\"a__X: y\""),
+        ("50%.csv", "attachment; filename=\"50_.csv\"; filename*=UTF-8''50%25.csv"),
         ("..", "attachment; filename=\"..\""), ("", "attachment"),
     ])
     func fileNames(_ name: String, _ field: String) { #expect(ContentDisposition.attachment(name) == field) }
@@ -43,7 +46,9 @@ import Testing
         #expect(field.utf8.allSatisfy { (0x20...0x7e).contains($0) })
     }
 
-    @Test(arguments: ["a", "imports/7/2026/08/22/x/raw_data.json.gz", "a.b:c-d_e", "...", "a/..b", String(repeating: "x", count: 1_024)])
+    @Test(arguments: [
+        "a", "imports/7/2026/08/22/x/raw_data.json.gz", "a.b:c-d_e", "...", "a/..b", String(repeating: "x", count: 1_024),
+    ])
     func goodKeys(_ key: String) { #expect(throws: Never.self) { try ObjectKey.check(key) } }
 
     @Test(arguments: [
@@ -60,7 +65,9 @@ import Testing
 
     @Test func metadata() {
         #expect(throws: Never.self) { try ObjectKey.check(ObjectAttributes(metadata: ["a-1": "~ !"])) }
-        for odd in [["A": "x"], ["": "x"], ["a": "é"], ["a": "b\r\nc"], ["a_b": "x"], ["a": String(repeating: "x", count: 2_048)]] {
+        for odd in [
+            ["A": "x"], ["": "x"], ["a": "é"], ["a": "b\r\nc"], ["a_b": "x"], ["a": String(repeating: "x", count: 2_048)],
+        ] {
             #expect(throws: ObjectError.self) { try ObjectKey.check(ObjectAttributes(metadata: odd)) }
         }
         #expect(throws: ObjectError.self) { try ObjectKey.check(ObjectAttributes(contentType: "a\nb")) }

@@ -31,7 +31,8 @@ import Testing
         (["R2_ENDPOINT": "HTTP://127.0.0.1:9000"], "http://127.0.0.1:9000"),
         (["R2_ENDPOINT": "http://127.9.8.7:80"], "http://127.9.8.7"),
         (["R2_ENDPOINT": "http://localhost:9000"], "http://localhost:9000"),
-        (["R2_ENDPOINT": "http://[::1]:9000"], "http://[::1]:9000"), (["R2_ENDPOINT": "https://[2001:db8::1]"], "https://[2001:db8::1]"),
+        (["R2_ENDPOINT": "http://[::1]:9000"], "http://[::1]:9000"),
+        (["R2_ENDPOINT": "https://[2001:db8::1]"], "https://[2001:db8::1]"),
     ])
     func endpoints(_ changes: [String: String], _ address: String) throws {
         let settings = try #require(try Self.read(changes))
@@ -41,7 +42,8 @@ import Testing
     }
 
     @Test(arguments: [
-        (["R2_BUCKET_NAME": ""], "R2_BUCKET_NAME"), (["R2_BUCKET_NAME": "a/b"], "R2_BUCKET_NAME"), (["R2_BUCKET_NAME": "Ab-c"], "R2_BUCKET_NAME"),
+        (["R2_BUCKET_NAME": ""], "R2_BUCKET_NAME"), (["R2_BUCKET_NAME": "a/b"], "R2_BUCKET_NAME"),
+        (["R2_BUCKET_NAME": "Ab-c"], "R2_BUCKET_NAME"),
         (["R2_ACCOUNT_ID": ""], "R2_ACCOUNT_ID"), (["R2_ACCOUNT_ID": "evil.example.com/"], "R2_ACCOUNT_ID"),
         (["FLOWHUB_R2_JURISDICTION": "us"], "FLOWHUB_R2_JURISDICTION"),
         (["FLOWHUB_R2_JURISDICTION": "eu", "R2_ENDPOINT": "https://example.com"], "FLOWHUB_R2_JURISDICTION"),
@@ -51,8 +53,10 @@ import Testing
         (["R2_ENDPOINT": "example.com"], "R2_ENDPOINT"), (["R2_ENDPOINT": "ftp://example.com"], "R2_ENDPOINT"),
         (["R2_ENDPOINT": "http://example.com"], "R2_ENDPOINT"), (["R2_ENDPOINT": "http://127.0.0.1.example.com"], "R2_ENDPOINT"),
         (["R2_ENDPOINT": "http://127.1"], "R2_ENDPOINT"), (["R2_ENDPOINT": "http://10.0.0.1:9000"], "R2_ENDPOINT"),
-        (["R2_ENDPOINT": "https://example.com/bucket"], "R2_ENDPOINT"), (["R2_ENDPOINT": "https://example.com?x=1"], "R2_ENDPOINT"),
-        (["R2_ENDPOINT": "https://example.com#x"], "R2_ENDPOINT"), (["R2_ENDPOINT": "https://user:pw@example.com"], "R2_ENDPOINT"),
+        (["R2_ENDPOINT": "https://example.com/bucket"], "R2_ENDPOINT"),
+        (["R2_ENDPOINT": "https://example.com?x=1"], "R2_ENDPOINT"),
+        (["R2_ENDPOINT": "https://example.com#x"], "R2_ENDPOINT"),
+        (["R2_ENDPOINT": "https://user:pw@example.com"], "R2_ENDPOINT"),
         (["R2_ENDPOINT": "http://127.0.0.1@example.com"], "R2_ENDPOINT"), (["R2_ENDPOINT": "https://"], "R2_ENDPOINT"),
         (["R2_ENDPOINT": "https://example.com:0"], "R2_ENDPOINT"), (["R2_ENDPOINT": "https://example.com:x"], "R2_ENDPOINT"),
         (["R2_ENDPOINT": "https://exa mple.com"], "R2_ENDPOINT"), (["R2_ENDPOINT": "https://a\r\nb"], "R2_ENDPOINT"),
@@ -68,7 +72,9 @@ import Testing
 
     @Test func credentialsDescribeNothing() {
         let credentials = R2Credentials(accessKeyID: "the-id", secretAccessKey: "the-secret", sessionToken: "the-token")
-        for text in ["\(credentials)", String(reflecting: credentials), String(describing: Mirror(reflecting: credentials).children)] {
+        for text in [
+            "\(credentials)", String(reflecting: credentials), String(describing: Mirror(reflecting: credentials).children),
+        ] {
             #expect(!text.contains("the-"))
         }
     }

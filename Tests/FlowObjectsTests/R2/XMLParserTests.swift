@@ -31,7 +31,8 @@ import Testing
     @Test(arguments: [
         "", "text", "<a>", "</a>", "<a></b>", "<a><b></a></b>", "<a/><b/>", "<a>&nbsp;</a>", "<a>&lt</a>", "<a>&#0;</a>",
         "<a>&#xD800;</a>", "<a>&#x110000;</a>", "<a b></a>", "<a b=c></a>", "<a b=\"c></a>", "<a b=\"1\"c=\"2\"/>", "<a>x</a>x",
-        "<!DOCTYPE a [<!ENTITY e \"x\">]><a>&e;</a>", "<!DOCTYPE a><a/>", "<a><!ENTITY></a>", "<![CDATA[x]]>", "<a><![CDATA[x</a>",
+        "<!DOCTYPE a [<!ENTITY e \"x\">]><a>&e;</a>", "<!DOCTYPE a><a/>", "<a><!ENTITY></a>", "<![CDATA[x]]>",
+        "<a><![CDATA[x</a>",
         "<a><!-- x</a>", "<?xml <a/>", "< a/>", "<a:/>", "<a/ >", "<a>\u{0}&;</a>", "<html><br></html>",
     ])
     func nothingElse(_ text: String) { #expect(Self.parse(text) == nil) }

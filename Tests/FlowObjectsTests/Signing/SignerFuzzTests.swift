@@ -54,7 +54,8 @@ import Testing
         let day = random.number(10...28)
         return Case(
             kind: kind, method: random.any(of: ["GET", "PUT", "POST", "DELETE", "HEAD"]),
-            host: random.any(of: ["0123.r2.cloudflarestorage.com", "127.0.0.1:9000"]), path: "/bucket/" + Self.text(&random, 0...30),
+            host: random.any(of: ["0123.r2.cloudflarestorage.com", "127.0.0.1:9000"]),
+            path: "/bucket/" + Self.text(&random, 0...30),
             payload_hash: random.chance(50) ? SignableRequest.unsignedPayload : SignableRequest.emptyPayload,
             access_key: Self.key(&random), secret_key: Self.key(&random), region: random.any(of: ["auto", "us-east-1"]),
             date: "202609\(day)T0\(random.number(0...9))1530Z", session_token: random.chance(30) ? Self.key(&random) : nil,

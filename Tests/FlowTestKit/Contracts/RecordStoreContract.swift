@@ -45,7 +45,7 @@ public enum RecordStoreContract {
             } while cursor != nil
             #expect(seen == records)
             #expect(
-                try await subject.records.records(of: .random(), after: nil, limit: 10) == RecordPage(records: [], next: nil))
+                try await subject.records.records(of: .random(), after: nil, limit: 10) == RecordSlice(records: [], next: nil))
         },
         Case("A page has some 1 MiB, or one record") { subject in
             var records = try numbered(2)

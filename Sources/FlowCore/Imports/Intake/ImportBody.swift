@@ -98,7 +98,9 @@ final class ImportBody {
 
     private func count(_ bytes: Int) throws {
         self.unpackedBytes += bytes
-        if self.unpackedBytes > self.configuration.maximumBytes { throw ImportError.tooLarge(limit: self.configuration.maximumBytes) }
+        if self.unpackedBytes > self.configuration.maximumBytes {
+            throw ImportError.tooLarge(limit: self.configuration.maximumBytes)
+        }
         if self.unpacker != nil, self.unpackedBytes > Self.freeBytes,
             self.unpackedBytes / max(1, self.packedBytes) > self.configuration.maximumRatio
         {

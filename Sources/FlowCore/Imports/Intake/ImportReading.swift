@@ -37,7 +37,7 @@ struct ImportReading {
                 var position = 0
                 while position < bytes.count {
                     position = try reader.read(bytes.span, from: position, into: &page, target: self.configuration.memberBytes)
-                    guard page.isFull(self.configuration.memberBytes) else { continue }
+                    guard position < bytes.count || page.isFull(self.configuration.memberBytes) else { continue }
                     try await send(page)
                     page = RecordPage(continuing: true, capacity: self.configuration.memberBytes)
                 }

@@ -13,8 +13,10 @@ public final class ImportDocument {
     private let source: Source
     private let codec: any ImportCodec
     private var packed: [UInt8] = []
-    /// The next member, or the next row.
+    /// The next member.
     private var position = 0
+    /// Where the reading of rows has come to, and whether it has begun.
+    private var rows: (cursor: RecordCursor?, hasBegun: Bool) = (nil, false)
     private var isComplete = false
 
     init(_ download: any ObjectDownload, index: MemberIndex?, codec: any ImportCodec) {
@@ -74,16 +76,16 @@ public final class ImportDocument {
     }
 
     private func nextRows(_ records: any RecordStore, _ id: ImportID) async throws(ImportError) -> [UInt8]? {
-        let rows: [JSONText]
+        let slice: RecordSlice
         do throws(StoreError) {
-            rows = try await records.records(of: id, offset: self.position, limit: Self.rowsAtOnce)
+            slice = try await records.records(of: id, after: self.rows.cursor, limit: Self.rowsAtOnce)
         } catch {
             throw .store(error)
         }
-        var page = RecordPage(continuing: self.position > 0, capacity: 65_536)
-        for row in rows { page.append(row) }
-        self.position += rows.count
-        if rows.isEmpty {
+        var page = RecordPage(continuing: self.rows.hasBegun, capacity: 65_536)
+        for row in slice.records { page.append(row) }
+        self.rows = (slice.next, self.rows.hasBegun || !slice.records.isEmpty)
+        if slice.next == nil {
             page.close()
             self.isComplete = true
         }

@@ -60,5 +60,14 @@ public struct RecordPage: Sendable {
         return try body(&span, &used)
     }
 
+    /// Adds a record that is valid already.
+    mutating func append(_ record: JSONText) {
+        self.text.append(contentsOf: self.hasPredecessor ? ",\n".utf8 : "[\n".utf8)
+        let start = self.text.count
+        self.text.append(contentsOf: record.bytes)
+        self.used = self.text.count
+        self.records.append(start..<self.used)
+    }
+
     mutating func add(_ records: [Range<Int>]) { self.records.append(contentsOf: records) }
 }

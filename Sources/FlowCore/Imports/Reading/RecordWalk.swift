@@ -24,7 +24,7 @@ public final class RecordWalk {
         if self.isComplete { return nil }
         var page = RecordPage(continuing: self.hasBegun, capacity: Self.pageBytes)
         self.hasBegun = true
-        while !page.isFull(Self.pageBytes), !self.isComplete {
+        while !self.isComplete {
             if self.position == self.piece.count {
                 self.piece = try await self.document.next() ?? []
                 self.position = 0
@@ -41,6 +41,7 @@ public final class RecordWalk {
             } catch {
                 throw .damaged("What is stored cannot be read: \(error)")
             }
+            if self.position < piece.count || page.isFull(Self.pageBytes) { break }
         }
         return page
     }

@@ -107,6 +107,18 @@ public struct ImportMover: Sendable {
         try await self.service.keeping { () async throws(StoreError) in
             try await self.service.records.removeRecords(of: entry.id, claim: entry.claim)
         }
+        do throws(ImportError) {
+            return try await self.fillRows(entry, location, progress)
+        } catch {
+            // Where it cannot be said what became of the rows, they stay: the next attempt removes them.
+            if case .damaged = error { _ = try? await self.service.records.removeRecords(of: entry.id, claim: entry.claim) }
+            throw error
+        }
+    }
+
+    private func fillRows(
+        _ entry: Import, _ location: String, _ progress: @Sendable (Int) -> Void
+    ) async throws(ImportError) -> Outcome {
         let sink = RowSink(self.service.records, entry)
         let document = try await self.service.document(of: entry)
         let copy = try await self.copy(RecordWalk(document, limits: .stored), to: sink, progress)

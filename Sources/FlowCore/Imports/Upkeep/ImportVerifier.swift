@@ -7,8 +7,8 @@ public struct ImportVerifier: Sendable {
         case dataHash
         case contentHash
         case count(expected: Int, found: Int)
-        /// Rows that other services added after the records had moved to an object.
-        case lateRows(Int)
+        /// Rows beside the object: other services added them after the records had moved, or a move back was interrupted.
+        case rowsBeside(Int)
         case unreadable(String)
     }
 
@@ -43,7 +43,7 @@ public struct ImportVerifier: Sendable {
             if let hash = entry.storage?.dataHash, hash != hashing.finish() { problems.append(.dataHash) }
             let rows = try await self.digestCount(entry)
             let samples = try await self.sampleCount(entry)
-            if rows > samples { problems.append(.lateRows(rows - samples)) }
+            if rows > samples { problems.append(.rowsBeside(rows - samples)) }
         } else {
             let rows = ImportDocument(rows: self.service.records, of: entry.id, codec: self.service.codec)
             problems += try await self.read(rows, entry, progress)
@@ -85,7 +85,7 @@ public struct ImportVerifier: Sendable {
 extension ImportVerifier.Problem: CustomStringConvertible {
     /// Whether records are lost or changed.
     public var isDamage: Bool {
-        if case .lateRows = self { false } else { true }
+        if case .rowsBeside = self { false } else { true }
     }
 
     public var description: String {
@@ -95,7 +95,8 @@ extension ImportVerifier.Problem: CustomStringConvertible {
         case .dataHash: "the object is not the one that was stored (data_hash)"
         case .contentHash: "the records are not those that were stored (content_hash)"
         case .count(let expected, let found): "there are \(found) records instead of \(expected)"
-        case .lateRows(let count): "\(count) late rows: they were added after the import had moved; see move --to postgres"
+        case .rowsBeside(let count):
+            "\(count) rows beside the object: late ones, or of a move that was interrupted; move --to postgres takes them in"
         case .unreadable(let what): what
         }
     }
