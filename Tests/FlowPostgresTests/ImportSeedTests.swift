@@ -10,12 +10,12 @@ import Testing
 
     private static func all(_ ledger: PostgresImportLedger, _ id: ImportID, limit: Int) async throws -> [JSONText] {
         var records: [JSONText] = []
-        var cursor: RecordCursor?
+        var bookmark: RecordBookmark?
         repeat {
-            let page = try await ledger.records(of: id, after: cursor, limit: limit)
+            let page = try await ledger.records(of: id, after: bookmark, limit: limit)
             records += page.records
-            cursor = page.next
-        } while cursor != nil
+            bookmark = page.next
+        } while bookmark != nil
         return records
     }
 
@@ -180,6 +180,59 @@ import Testing
                 try await server.query(
                     "SELECT DISTINCT raw_data ->> 'b' FROM raw_import_records WHERE raw_data ->> 'b' IS NOT NULL", in: database)
                     == "1")
+        }
+    }
+
+    /// What the way through the rows costs must not grow with how far one has come.
+    @Test("a large import is read page by page at one speed, and moved out and in again whole")
+    func large() async throws {
+        let count = TestScale.pick(20_000, full: 1_000_000)
+        try await SeedTables.uuids.withLedger(rows: count) { _, server, database in
+            // With the batches of every day.
+            let store = try await openStore(server.url(database))
+            let ledger = PostgresImportLedger(store)
+            let id = try #require(SeedTables.id)
+            let claim = try #require(try await ledger.claim(id, from: [.stored], to: nil, seconds: 3_600)).claim
+            let digest = try await ledger.digest(of: id)
+            #expect(digest.count == count)
+            var sum = 0
+            var seen = 0
+            var times: [Duration] = []
+            var samples: [JSONText] = []
+            var bookmark: RecordBookmark?
+            repeat {
+                let began = ContinuousClock.now
+                let page = try await ledger.records(of: id, after: bookmark, limit: 2_000)
+                times.append(ContinuousClock.now - began)
+                if samples.isEmpty { samples = Array(page.records.prefix(10)) }
+                for record in page.records { sum += Int(record.member("n")?.intValue ?? 0) }
+                seen += page.records.count
+                bookmark = page.next
+            } while bookmark != nil
+            #expect(seen == count)
+            #expect(sum == count * (count - 1) / 2)
+            let tenth = max(1, times.count / 10)
+            let first = times.prefix(tenth + 1).dropFirst().reduce(.zero, +)
+            let last = times.dropLast().suffix(tenth).reduce(.zero, +)
+            #expect(last < first * 10 + .seconds(1), "\(first) became \(last)")
+            var out = Self.result([], hasObject: true)
+            out.storage.recordCount = count
+            #expect(try await ledger.moveOut(id, claim: claim, location: "l", provider: "r2", expecting: digest, out))
+            #expect(try await ledger.samples(of: id) == samples)
+            let back = try #require(try await ledger.claim(id, from: [.stored], to: nil, seconds: 3_600)).claim
+            for index in stride(from: 10, to: count, by: 2_000) {
+                let records = (index..<min(index + 2_000, count)).map { JSONText(trusted: Array("{\"n\":\($0)}".utf8)) }
+                #expect(try await ledger.append(records, at: index, to: id, account: "7", claim: back))
+            }
+            out.index = nil
+            #expect(try await ledger.moveIn(id, claim: back, count: count, out))
+            #expect(
+                Self.numbers(try await ledger.records(of: id, offset: count - 3, limit: 9))
+                    == [-3, -2, -1].map { Int64(count + $0) })
+            let leaving = try #require(try await ledger.claim(id, from: [.stored], to: .deleting, seconds: 3_600)).claim
+            #expect(try await ledger.remove(id, claim: leaving))
+            #expect(try await server.query("SELECT count(*) FROM raw_import_records", in: database) == "0")
+            await store.close()
         }
     }
 }

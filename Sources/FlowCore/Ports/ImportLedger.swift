@@ -74,8 +74,8 @@ public protocol RecordStore: Sendable {
 
     /// All records in order, a page after the other, each of a size as above. A page costs the same wherever it is, which one at
     /// an offset does not in an import whose rows have no numbers.
-    /// - Parameter cursor: of the page before; `nil` for the first page.
-    func records(of id: ImportID, after cursor: RecordCursor?, limit: Int) async throws(StoreError) -> RecordSlice
+    /// - Parameter bookmark: of the page before; `nil` for the first page.
+    func records(of id: ImportID, after bookmark: RecordBookmark?, limit: Int) async throws(StoreError) -> RecordSlice
 
     /// Removes rows that this hub made and that are no sample, in batches.
     func removeRecords(of id: ImportID, claim: Int64) async throws(StoreError) -> Bool
@@ -98,7 +98,7 @@ public protocol RecordStore: Sendable {
 }
 
 /// Where a reading of records has come to. Only the store that gave it can make sense of it.
-public struct RecordCursor: Hashable, Sendable {
+public struct RecordBookmark: Hashable, Sendable {
     public let rawValue: String
 
     public init(rawValue: String) { self.rawValue = rawValue }
@@ -108,9 +108,9 @@ public struct RecordCursor: Hashable, Sendable {
 public struct RecordSlice: Hashable, Sendable {
     public var records: [JSONText]
     /// `nil` at the end. The last page may be empty.
-    public var next: RecordCursor?
+    public var next: RecordBookmark?
 
-    public init(records: [JSONText], next: RecordCursor?) {
+    public init(records: [JSONText], next: RecordBookmark?) {
         self.records = records
         self.next = next
     }

@@ -2,11 +2,11 @@ import FlowCore
 import GRDB
 
 extension SQLiteFlowStore {
-    /// Runs in one snapshot of the database, after comparing its epoch with the known one.
+    /// Runs in one snapshot of the database, after comparing its epoch with the known one, if that matters to what is read.
     ///
     /// Not cancelled with its task: a reader that went away says nothing about the store, and a failed read would.
     func read<Value: Sendable>(
-        _ body: @escaping @Sendable (Database) throws -> Value
+        checksEpoch: Bool = true, _ body: @escaping @Sendable (Database) throws -> Value
     ) async throws(StoreError) -> Value {
         try self.reads.enter()
         defer { self.reads.leave() }
@@ -14,7 +14,7 @@ extension SQLiteFlowStore {
             self.pool.asyncRead { opened in
                 do {
                     let database = try opened.get()
-                    try database.check(self.known.value)
+                    if checksEpoch { try database.check(self.known.value) }
                     let value = try body(database)
                     answer.resume(returning: .success(value))
                 } catch {

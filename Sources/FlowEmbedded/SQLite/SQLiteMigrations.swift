@@ -5,7 +5,7 @@ import GRDB
 enum SQLiteMigrations {
     /// A step's number is its place in the list, from 1.
     private static let steps: [(name: String, sql: String)] = [
-        ("flows", Self.flows)
+        ("flows", Self.flows), ("imports", Self.imports),
     ]
 
     /// Brings the schema up to date. A newer one than this program knows is left as it is.
@@ -91,5 +91,50 @@ enum SQLiteMigrations {
             created_at INTEGER NOT NULL,
             PRIMARY KEY (account, subject)
         ) STRICT, WITHOUT ROWID;
+        """
+
+    /// Names as in Postgres where the meaning is the same.
+    private static let imports = """
+        CREATE TABLE data_imports (
+            id TEXT NOT NULL PRIMARY KEY,
+            account TEXT NOT NULL,
+            flow_id TEXT,
+            file_name TEXT,
+            source_type TEXT,
+            status TEXT NOT NULL,
+            created_at INTEGER NOT NULL,
+            updated_at INTEGER NOT NULL,
+            total_records INTEGER,
+            storage_provider TEXT NOT NULL,
+            storage_location TEXT,
+            failure TEXT,
+            idempotency_key TEXT,
+            request_hash TEXT,
+            claim INTEGER NOT NULL,
+            claimed_until INTEGER,
+            announced_at INTEGER,
+            -- Where its rows are, see RecordSpan, and how often they were changed.
+            span INTEGER NOT NULL,
+            row_changes INTEGER NOT NULL,
+            storage_metadata TEXT,
+            field_summary TEXT,
+            member_index TEXT
+        ) STRICT;
+        CREATE UNIQUE INDEX data_imports_by_span ON data_imports (span);
+        CREATE UNIQUE INDEX data_imports_by_key ON data_imports (account, idempotency_key) WHERE idempotency_key IS NOT NULL;
+        CREATE INDEX data_imports_by_account ON data_imports (account, created_at, id);
+        CREATE INDEX data_imports_by_location ON data_imports (storage_location) WHERE storage_location IS NOT NULL;
+        CREATE INDEX data_imports_open ON data_imports (updated_at)
+            WHERE status IN ('pending', 'deleting') OR announced_at IS NULL;
+
+        -- The span's number in the upper half of the place, the record's in the lower.
+        CREATE TABLE raw_import_records (
+            place INTEGER PRIMARY KEY,
+            is_sample INTEGER NOT NULL,
+            raw_text TEXT NOT NULL
+        ) STRICT;
+
+        -- Spans whose rows belong to no import any more and are being removed.
+        CREATE TABLE cut_off_records (span INTEGER PRIMARY KEY) STRICT;
         """
 }

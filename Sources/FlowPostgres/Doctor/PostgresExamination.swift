@@ -105,7 +105,8 @@ public struct PostgresExamination: Sendable {
                 """
                 SELECT string_agg(name || ' (' || need || ')', ', ') FROM (
                     SELECT t.name, r.need FROM (VALUES ('flows'), ('flow_events'), ('flow_outbox'), ('idempotency'), ('revocations'),
-                        ('hub_locks')) AS t (name), (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE')) AS r (need)
+                        ('hub_locks'), ('data_imports'), ('raw_import_records')) AS t (name),
+                        (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE')) AS r (need)
                     WHERE to_regclass(t.name) IS NOT NULL AND NOT has_table_privilege(t.name, r.need)
                     UNION ALL
                     SELECT 'hub_meta', 'UPDATE' WHERE to_regclass('hub_meta') IS NOT NULL AND NOT has_table_privilege('hub_meta', 'UPDATE')

@@ -36,10 +36,8 @@ extension PostgresImportLedger {
             )
             SELECT (SELECT count(*) FROM held), (SELECT count(*) FROM whole), (SELECT records FROM counted)
             """
-        let isRows = result.index == nil
-        let row = try await self.run(
-            isRows ? .imports : .chores, Statement(sql, parameters), seconds: isRows ? self.limits.wholeImportSeconds : nil
-        ).first
+        let seconds = self.limits.wholeImportSeconds
+        let row = try await self.run(.imports, Statement(sql, parameters), seconds: seconds).first
         guard row?.int64(0) == 1 else { return false }
         guard row?.int64(1) == 1 else {
             throw .unavailable("the import has \(row?.int64(2) ?? 0) rows in place of \(result.storage.recordCount)")
@@ -69,7 +67,7 @@ extension PostgresImportLedger {
             )
             SELECT count(*) FROM held
             """
-        return try await self.change(Statement(sql, parameters)).first?.int64(0) == 1
+        return try await self.run(.imports, Statement(sql, parameters)).first?.int64(0) == 1
     }
 
     public func remove(_ id: ImportID, claim: Int64) async throws(StoreError) -> Bool {
@@ -93,7 +91,7 @@ extension PostgresImportLedger {
             done AS (DELETE FROM data_imports i USING held h WHERE i.id = h.id)
             SELECT count(*) FROM held
             """
-        return try await self.change(Statement(sql, parameters)).first?.int64(0) == 1
+        return try await self.run(.imports, Statement(sql, parameters)).first?.int64(0) == 1
     }
 
     // MARK: Rows in batches

@@ -13,14 +13,13 @@ extension PostgresImportLedger {
     }
 
     public func samples(of id: ImportID) async throws(StoreError) -> [JSONText] {
-        let result = try await self.read(
-            """
+        var parameters = ParameterList()
+        parameters.add(id.rawValue)
+        let sql = """
             SELECT r.raw_text, \(RecordSQL.foreignText) FROM raw_import_records r WHERE r.data_import_id = $1::uuid AND r.is_sample
-            ORDER BY r.record_index, r.created_at, r.id LIMIT \(Import.sampleRows)
-            """, of: id)
-        var samples: [JSONText] = []
-        for row in result.rows { samples.append(try row.record()) }
-        return samples
+            ORDER BY \(RecordSQL.order) LIMIT \(Import.sampleRows)
+            """
+        return try await self.read(.imports, [Statement(sql, parameters)])[0].records()
     }
 
     public func list(_ query: ImportQuery) async throws(StoreError) -> ImportList {

@@ -63,10 +63,10 @@ extension PostgresImportLedger {
     }
 
     public func records(
-        of id: ImportID, after cursor: RecordCursor?, limit: Int
+        of id: ImportID, after bookmark: RecordBookmark?, limit: Int
     ) async throws(StoreError) -> RecordSlice {
-        guard var place = cursor.map({ RecordPlace($0) }) ?? RecordPlace.start else {
-            throw .unavailable("the cursor is not one of this store's")
+        guard var place = bookmark.map({ RecordPlace($0) }) ?? RecordPlace.start else {
+            throw .unavailable("the bookmark is not one of this store's")
         }
         var records: [JSONText] = []
         while true {
@@ -79,7 +79,7 @@ extension PostgresImportLedger {
             records += try result.records()
             if let last = result.last {
                 place = place.behind(last)
-                return RecordSlice(records: records, next: place.cursor)
+                return RecordSlice(records: records, next: place.bookmark)
             }
             guard let next = place.nextKind else { return RecordSlice(records: records, next: nil) }
             place = next

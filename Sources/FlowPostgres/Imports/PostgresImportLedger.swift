@@ -119,12 +119,12 @@ public final class PostgresImportLedger: ImportLedger, ImportChores, RecordStore
 
     // MARK: Statements
 
-    /// Changes the ledger.
+    /// Changes the ledger, and no records.
     func change(_ statement: Statement, isRepeatable: Bool = false) async throws(StoreError) -> ResultSet {
         try await self.run(.chores, statement, isRepeatable: isRepeatable)
     }
 
-    /// Reads the ledger.
+    /// Reads the ledger, and no records.
     func read(_ statement: Statement) async throws(StoreError) -> ResultSet {
         try await self.read(.reads, [statement])[0]
     }

@@ -70,22 +70,22 @@ enum RecordPlace: Hashable, Sendable {
         }
     }
 
-    // MARK: Cursor
+    // MARK: Bookmark
 
     /// Ids come last: those of an older service may be any text.
-    var cursor: RecordCursor {
+    var bookmark: RecordBookmark {
         switch self {
-        case .numbered(nil): RecordCursor(rawValue: "n")
-        case .numbered(let place?): RecordCursor(rawValue: "n|\(place.number)|\(place.time)|\(place.id)")
-        case .dated(nil): RecordCursor(rawValue: "d")
-        case .dated(let place?): RecordCursor(rawValue: "d|\(place.time)|\(place.id)")
-        case .undated(nil): RecordCursor(rawValue: "u")
-        case .undated(let id?): RecordCursor(rawValue: "u|\(id)")
+        case .numbered(nil): RecordBookmark(rawValue: "n")
+        case .numbered(let place?): RecordBookmark(rawValue: "n|\(place.number)|\(place.time)|\(place.id)")
+        case .dated(nil): RecordBookmark(rawValue: "d")
+        case .dated(let place?): RecordBookmark(rawValue: "d|\(place.time)|\(place.id)")
+        case .undated(nil): RecordBookmark(rawValue: "u")
+        case .undated(let id?): RecordBookmark(rawValue: "u|\(id)")
         }
     }
 
-    init?(_ cursor: RecordCursor) {
-        let parts = cursor.rawValue.split(separator: "|", maxSplits: 1, omittingEmptySubsequences: false)
+    init?(_ bookmark: RecordBookmark) {
+        let parts = bookmark.rawValue.split(separator: "|", maxSplits: 1, omittingEmptySubsequences: false)
         let rest = parts.count > 1 ? parts[1] : nil
         switch parts[0] {
         case "n":

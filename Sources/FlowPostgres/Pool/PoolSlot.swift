@@ -81,7 +81,7 @@ struct PoolSlot {
 
     private mutating func send(_ statement: Statement, on connection: PostgresConnection, _ flight: inout Flight) -> Bool {
         flight.parts.append(.unit)
-        guard self.mode == .direct, statement.isWorthPreparing else { return connection.send(statement) }
+        guard self.mode == .direct, self.share.prepares, statement.isWorthPreparing else { return connection.send(statement) }
         if let name = self.prepared[statement.sql] { return connection.send(statement, preparedAs: name) }
         guard self.preparedCount < Self.maximumPrepared else { return connection.send(statement) }
         self.preparedCount += 1

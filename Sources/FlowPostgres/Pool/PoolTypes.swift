@@ -18,6 +18,10 @@ enum PoolShare: Int, CaseIterable, Sendable {
         }
     }
 
+    /// Whether statements are kept prepared. The records of imports may be a hundred at one statement and a million at the next:
+    /// a plan that is kept would still read the whole table.
+    var prepares: Bool { self != .imports }
+
     /// Milliseconds to wait for somebody else's lock. A batch of changes waits only as long as another instance's batch takes:
     /// what is held longer is tried again later, and keeps nobody waiting.
     func lockMilliseconds(_ settings: PostgresSettings) -> Int {

@@ -51,6 +51,7 @@ extension Setting {
             "FLOWHUB_PG_CHANGE_CONNECTIONS", \.changeConnections, 1...16, "Connections that write, one batch at a time each."),
         .postgresNumber("FLOWHUB_PG_READ_CONNECTIONS", \.readConnections, 1...64, "Connections for states, heads and lists."),
         .postgresNumber("FLOWHUB_PG_PAGE_CONNECTIONS", \.pageConnections, 1...64, "Connections for pages of history."),
+        .postgresNumber("FLOWHUB_PG_IMPORT_CONNECTIONS", \.importConnections, 1...64, "Connections for records of imports."),
         .flag("FLOWHUB_MIGRATE", \.migrates, "Whether `serve` brings the database's schema up to date before it listens."),
         .choice(
             "FLOWHUB_OUTBOX", \.outbox, ["auto", "on", "off"],

@@ -36,13 +36,13 @@ public enum RecordStoreContract {
             #expect(try await subject.records.records(of: stored.id, offset: 10_000, limit: 10) == [])
             #expect(try await subject.records.records(of: .random(), offset: 0, limit: 10) == [])
             var seen: [JSONText] = []
-            var cursor: RecordCursor?
+            var bookmark: RecordBookmark?
             repeat {
-                let page = try await subject.records.records(of: stored.id, after: cursor, limit: 999)
+                let page = try await subject.records.records(of: stored.id, after: bookmark, limit: 999)
                 #expect(page.records.count <= 999)
                 seen += page.records
-                cursor = page.next
-            } while cursor != nil
+                bookmark = page.next
+            } while bookmark != nil
             #expect(seen == records)
             #expect(
                 try await subject.records.records(of: .random(), after: nil, limit: 10) == RecordSlice(records: [], next: nil))
@@ -67,13 +67,13 @@ public enum RecordStoreContract {
             }
             #expect(seen == records)
             var paged: [JSONText] = []
-            var cursor: RecordCursor?
+            var bookmark: RecordBookmark?
             repeat {
-                let page = try await subject.records.records(of: stored.id, after: cursor, limit: 1_000)
+                let page = try await subject.records.records(of: stored.id, after: bookmark, limit: 1_000)
                 #expect(page.records.count <= 1 || page.records.reduce(0) { $0 + $1.bytes.count } < 1_200_000)
                 paged += page.records
-                cursor = page.next
-            } while cursor != nil
+                bookmark = page.next
+            } while bookmark != nil
             #expect(paged == records)
         },
     ]

@@ -16,7 +16,7 @@ public final class ImportDocument {
     /// The next member.
     private var position = 0
     /// Where the reading of rows has come to, and whether it has begun.
-    private var rows: (cursor: RecordCursor?, hasBegun: Bool) = (nil, false)
+    private var rows: (bookmark: RecordBookmark?, hasBegun: Bool) = (nil, false)
     private var isComplete = false
 
     init(_ download: any ObjectDownload, index: MemberIndex?, codec: any ImportCodec) {
@@ -78,7 +78,7 @@ public final class ImportDocument {
     private func nextRows(_ records: any RecordStore, _ id: ImportID) async throws(ImportError) -> [UInt8]? {
         let slice: RecordSlice
         do throws(StoreError) {
-            slice = try await records.records(of: id, after: self.rows.cursor, limit: Self.rowsAtOnce)
+            slice = try await records.records(of: id, after: self.rows.bookmark, limit: Self.rowsAtOnce)
         } catch {
             throw .store(error)
         }

@@ -1,0 +1,96 @@
+import FlowCore
+import GRDB
+
+/// Imports to and from rows.
+extension Database {
+    /// The database's clock: this machine's, in whole milliseconds.
+    func clock() throws -> Timestamp {
+        let now = try self.first("SELECT CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER)", []) { row in
+            Timestamp(milliseconds: row[0])
+        }
+        guard let now else { throw UnreadableRow() }
+        return now
+    }
+
+    static let importColumns = """
+        id, account, flow_id, file_name, source_type, status, created_at, total_records, field_summary, storage_provider,
+        storage_location, storage_metadata, failure, idempotency_key, request_hash, claim, claimed_until
+        """
+
+    func entry(_ id: ImportID) throws -> Import? { try self.entry("id = ?", [id.rawValue.databaseValue]) }
+
+    func entry(_ condition: String, _ arguments: [DatabaseValue]) throws -> Import? {
+        try self.first("SELECT \(Self.importColumns) FROM data_imports WHERE \(condition)", arguments, Import.init)
+    }
+
+    /// - Parameter rest: of the statement, from `WHERE` on.
+    func entries(_ rest: String, _ arguments: [DatabaseValue]) throws -> [Import] {
+        let rows = try self.rows("SELECT \(Self.importColumns) FROM data_imports \(rest)", arguments)
+        var entries: [Import] = []
+        while let row = try rows.next() { entries.append(try Import(row)) }
+        return entries
+    }
+
+    func insert(_ draft: ImportDraft, until: Timestamp, at now: Timestamp) throws {
+        try self.run(
+            """
+            INSERT INTO data_imports (id, account, flow_id, file_name, source_type, status, created_at, updated_at,
+                storage_provider, storage_location, idempotency_key, claim, claimed_until, announced_at, span, row_changes)
+            VALUES (?, ?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?, 1, ?, ?, ?, 0)
+            """,
+            [
+                draft.id.rawValue.databaseValue, draft.account.databaseValue, (draft.flow?.rawValue).databaseValue,
+                draft.fileName.databaseValue, draft.sourceType.databaseValue, draft.createdAt.databaseValue, now.databaseValue,
+                draft.provider.databaseValue, draft.location.databaseValue, draft.idempotencyKey.databaseValue,
+                until.databaseValue, draft.flow == nil ? now.databaseValue : .null, try self.newSpan().number.databaseValue,
+            ])
+    }
+
+    /// Makes it failed and cuts its rows off.
+    func fail(_ id: ImportID, reason: String, at now: Timestamp) throws {
+        _ = try self.cutOff(id, keepingSamples: false)
+        try self.run(
+            """
+            UPDATE data_imports SET status = 'failed', failure = ?, storage_location = NULL, storage_metadata = NULL,
+                member_index = NULL, idempotency_key = NULL, claimed_until = NULL, updated_at = ?
+            WHERE id = ?
+            """, [reason.databaseValue, now.databaseValue, id.rawValue.databaseValue])
+    }
+
+    /// Makes it stored, or says anew how its records are stored.
+    func store(_ id: ImportID, _ result: ImportResult, at now: Timestamp) throws {
+        try self.run(
+            """
+            UPDATE data_imports SET status = 'stored', failure = NULL, total_records = ?, field_summary = ?, storage_metadata = ?,
+                member_index = ?, request_hash = coalesce(?, request_hash), claimed_until = NULL, updated_at = ?
+            WHERE id = ?
+            """,
+            [
+                result.storage.recordCount.databaseValue, result.fieldSummary.databaseValue, result.storage.json.databaseValue,
+                result.index?.json.databaseValue ?? .null, result.requestHash.databaseValue, now.databaseValue,
+                id.rawValue.databaseValue,
+            ])
+    }
+
+    /// Whether the claim is the last one.
+    func holds(_ id: ImportID, claim: Int64) throws -> Bool {
+        try self.first(
+            "SELECT 1 FROM data_imports WHERE id = ? AND claim = ?", [id.rawValue.databaseValue, claim.databaseValue]
+        ) { _ in true } ?? false
+    }
+}
+
+extension Import {
+    /// From the columns of `Database.importColumns`.
+    init(_ row: Row) throws {
+        guard let id = ImportID(row[0] as String), let status = Status(rawValue: row[5]) else { throw UnreadableRow() }
+        let claimedUntil: Int64? = row[16]
+        self.init(
+            id: id, account: row[1], flow: (row[2] as String?).flatMap { FlowID($0) }, fileName: row[3], sourceType: row[4],
+            status: status, createdAt: Timestamp(milliseconds: row[6]), totalRecords: row[7],
+            fieldSummary: (row[8] as String?).map { JSONText(stored: $0) }, provider: row[9], location: row[10],
+            storage: (row[11] as String?).flatMap { StorageMetadata(JSONText(stored: $0)) }, failure: row[12],
+            idempotencyKey: row[13], requestHash: row[14], claim: row[15],
+            claimedUntil: claimedUntil.map { Timestamp(milliseconds: $0) })
+    }
+}

@@ -1,0 +1,62 @@
+public import FlowCore
+import GRDB
+
+extension SQLiteImportLedger {
+    public func digest(of id: ImportID) async throws(StoreError) -> RowDigest {
+        try await self.digested(id)?.digest ?? RowDigest(count: 0, sum: "0")
+    }
+
+    /// The rows are read beside the writer, and whether they are still the same is seen by the number of their changes.
+    public func moveOut(
+        _ id: ImportID, claim: Int64, location: String, provider: String, expecting: RowDigest, _ result: ImportResult
+    ) async throws(StoreError) -> Bool {
+        // An object of other than all rows is none to leave them for.
+        guard expecting.count == result.storage.recordCount, let found = try await self.digested(id), found.digest == expecting
+        else { return false }
+        let isDone = try await self.store.write { database in
+            guard try database.holds(id, claim: claim), try database.recordRows(id) == found.rows else { return false }
+            try database.markSamples(found.rows.span)
+            try database.cutOff(id, keepingSamples: true)
+            try database.store(id, result, at: try database.clock())
+            try database.run(
+                "UPDATE data_imports SET storage_location = ?, storage_provider = ? WHERE id = ?",
+                [location.databaseValue, provider.databaseValue, id.rawValue.databaseValue])
+            return true
+        }
+        if isDone { await self.clear() }
+        return isDone
+    }
+
+    public func moveIn(
+        _ id: ImportID, claim: Int64, count: Int, _ result: ImportResult
+    ) async throws(StoreError) -> Bool {
+        guard count == result.storage.recordCount, let counted = try await self.count(id), counted.isWhole(count) else {
+            return false
+        }
+        var moved = result
+        moved.index = nil
+        return try await self.store.write { [moved] database in
+            guard try database.holds(id, claim: claim), try database.recordRows(id) == counted.rows else { return false }
+            try database.markSamples(counted.rows.span)
+            try database.store(id, moved, at: try database.clock())
+            try database.run(
+                "UPDATE data_imports SET storage_location = NULL, storage_provider = ? WHERE id = ?",
+                [Self.provider.databaseValue, id.rawValue.databaseValue])
+            return true
+        }
+    }
+
+    private func digested(_ id: ImportID) async throws(StoreError) -> (rows: RecordRows, digest: RowDigest)? {
+        try await self.store.read(checksEpoch: false) { database in
+            guard let found = try database.recordRows(id) else { return nil }
+            let rows = try database.rows(
+                "SELECT raw_text FROM raw_import_records WHERE place >= ? AND place < ?", found.span.bounds)
+            var (count, sum) = (0, UInt64(0))
+            while let row = try rows.next() {
+                count += 1
+                sum &+= RecordHash.of(row[0])
+            }
+            return (found, RowDigest(count: count, sum: String(sum, radix: 16)))
+        }
+    }
+}

@@ -1,0 +1,105 @@
+public import FlowCore
+import GRDB
+
+extension SQLiteImportLedger {
+    public func load(_ id: ImportID) async throws(StoreError) -> Import? {
+        try await self.store.read(checksEpoch: false) { try $0.entry(id) }
+    }
+
+    public func index(of id: ImportID) async throws(StoreError) -> MemberIndex? {
+        try await self.store.read(checksEpoch: false) { database in
+            let text = try database.first("SELECT member_index FROM data_imports WHERE id = ?", [id.rawValue.databaseValue]) {
+                $0[0] as String?
+            }
+            guard let text = text ?? nil else { return nil }
+            guard let index = MemberIndex(JSONText(stored: text)) else { throw UnreadableRow() }
+            return index
+        }
+    }
+
+    public func samples(of id: ImportID) async throws(StoreError) -> [JSONText] {
+        try await self.store.read(checksEpoch: false) { database in
+            guard let span = try database.recordRows(id)?.span else { return [] }
+            let rows = try database.rows(
+                "SELECT raw_text FROM raw_import_records WHERE place >= ? AND place < ? AND is_sample ORDER BY place",
+                [span.first.databaseValue, span.place(Import.sampleRows).databaseValue])
+            var samples: [JSONText] = []
+            while let row = try rows.next() { samples.append(JSONText(stored: row[0])) }
+            return samples
+        }
+    }
+
+    public func list(_ query: ImportQuery) async throws(StoreError) -> ImportList {
+        try await self.store.read(checksEpoch: false) { database in
+            var conditions = ["account = ?", "status <> 'deleting'"]
+            var arguments = [query.account.databaseValue]
+            if let flow = query.flow {
+                conditions.append("flow_id = ?")
+                arguments.append(flow.rawValue.databaseValue)
+            }
+            if let status = query.status {
+                conditions.append("status = ?")
+                arguments.append(status.rawValue.databaseValue)
+            }
+            if let after = query.after {
+                guard let last = try database.entry(after) else { return ImportList(imports: [], hasMore: false) }
+                conditions.append("(created_at, id) < (?, ?)")
+                arguments += [last.createdAt.databaseValue, last.id.rawValue.databaseValue]
+            }
+            let limit = max(1, query.limit)
+            // One more than asked for tells whether there are more.
+            arguments.append((limit + 1).databaseValue)
+            var imports = try database.entries(
+                "WHERE \(conditions.joined(separator: " AND ")) ORDER BY created_at DESC, id DESC LIMIT ?", arguments)
+            let hasMore = imports.count > limit
+            if hasMore { imports.removeLast() }
+            return ImportList(imports: imports, hasMore: hasMore)
+        }
+    }
+
+    // MARK: Chores
+
+    public func imports(after: ImportID?, limit: Int) async throws(StoreError) -> [Import] {
+        try await self.store.read(checksEpoch: false) { database in
+            try database.entries(
+                "WHERE id > ? ORDER BY id LIMIT ?", [(after?.rawValue ?? "").databaseValue, max(1, limit).databaseValue])
+        }
+    }
+
+    /// Also goes on with removing rows, where a crash kept it from being done.
+    public func abandoned(limit: Int) async throws(StoreError) -> [Import] {
+        await self.clear()
+        return try await self.open("status IN ('pending', 'deleting')", limit: limit)
+    }
+
+    public func unannounced(limit: Int) async throws(StoreError) -> [Import] {
+        try await self.open("announced_at IS NULL AND status IN ('stored', 'failed')", limit: limit)
+    }
+
+    /// - Parameter condition: implies that of the index `data_imports_open`.
+    private func open(_ condition: String, limit: Int) async throws(StoreError) -> [Import] {
+        try await self.store.read(checksEpoch: false) { database in
+            try database.entries(
+                """
+                WHERE (status IN ('pending', 'deleting') OR announced_at IS NULL) AND \(condition)
+                    AND (claimed_until IS NULL OR claimed_until <= ?)
+                ORDER BY updated_at LIMIT ?
+                """, [try database.clock().databaseValue, max(1, limit).databaseValue])
+        }
+    }
+
+    public func announced(_ id: ImportID) async throws(StoreError) {
+        try await self.store.write { database in
+            try database.run(
+                "UPDATE data_imports SET announced_at = ? WHERE id = ?",
+                [try database.clock().databaseValue, id.rawValue.databaseValue])
+        }
+    }
+
+    public func isReferenced(_ key: String) async throws(StoreError) -> Bool {
+        try await self.store.read(checksEpoch: false) { database in
+            try database.first("SELECT 1 FROM data_imports WHERE storage_location = ?", [key.databaseValue]) { _ in true }
+                ?? false
+        }
+    }
+}

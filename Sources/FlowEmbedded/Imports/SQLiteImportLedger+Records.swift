@@ -1,0 +1,60 @@
+public import FlowCore
+import GRDB
+
+extension SQLiteImportLedger {
+    public func append(
+        _ records: [JSONText], at index: Int, to id: ImportID, account: String, claim: Int64
+    ) async throws(StoreError) -> Bool {
+        try await self.store.write { database in
+            try database.run(
+                "UPDATE data_imports SET row_changes = row_changes + 1 WHERE id = ? AND claim = ? AND account = ?",
+                [id.rawValue.databaseValue, claim.databaseValue, account.databaseValue])
+            guard database.changesCount > 0, let span = try database.recordRows(id)?.span else { return false }
+            for (number, record) in records.enumerated() {
+                try database.addRecord(record, at: span.place(index + number), isSample: false)
+            }
+            return true
+        }
+    }
+
+    public func records(of id: ImportID, offset: Int, limit: Int) async throws(StoreError) -> [JSONText] {
+        let (limit, pageBytes) = (max(1, limit), self.limits.pageBytes)
+        return try await self.store.read(checksEpoch: false) { database in
+            guard let span = try database.recordRows(id)?.span else { return [] }
+            let rows = try database.rows(
+                "SELECT raw_text FROM raw_import_records WHERE place >= ? AND place < ? ORDER BY place LIMIT ?",
+                [span.place(max(0, offset)).databaseValue, span.end.databaseValue, limit.databaseValue])
+            var records: [JSONText] = []
+            var bytes = 0
+            while let row = try rows.next() {
+                let record = JSONText(stored: row[0])
+                bytes += record.bytes.count
+                if !records.isEmpty, bytes > pageBytes { break }
+                records.append(record)
+            }
+            return records
+        }
+    }
+
+    /// The bookmark is the number of the next record: rows have no holes.
+    public func records(
+        of id: ImportID, after bookmark: RecordBookmark?, limit: Int
+    ) async throws(StoreError) -> RecordSlice {
+        guard let offset = bookmark.map({ Int($0.rawValue) }) ?? 0 else {
+            throw .unavailable("the bookmark is not one of this store's")
+        }
+        let records = try await self.records(of: id, offset: offset, limit: limit)
+        return RecordSlice(
+            records: records, next: records.isEmpty ? nil : RecordBookmark(rawValue: "\(offset + records.count)"))
+    }
+
+    public func removeRecords(of id: ImportID, claim: Int64) async throws(StoreError) -> Bool {
+        let isDone = try await self.store.write { database in
+            guard try database.holds(id, claim: claim) else { return false }
+            try database.cutOff(id, keepingSamples: true)
+            return true
+        }
+        if isDone { await self.clear() }
+        return isDone
+    }
+}

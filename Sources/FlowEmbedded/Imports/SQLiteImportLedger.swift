@@ -1,0 +1,99 @@
+public import FlowCore
+import GRDB
+
+/// The ledger of imports in an SQLite file, and records as rows beside it: the same file as the flows'.
+///
+/// Claims run by the clock of this machine, so that several processes on the file agree. No transaction is long: a flow's commit
+/// waits for one batch of rows at most. Rows that are to go are cut off from their import in one step, and removed bit by bit
+/// afterwards; what a crash leaves of that the next chores go on with. Safe to use from any task.
+public final class SQLiteImportLedger: ImportLedger, ImportChores, RecordStore {
+    public struct Limits: Hashable, Sendable {
+        /// Rows that are removed in one transaction.
+        public var removedRows = 1_000
+        /// Bytes of the records in one answer; one alone may have more.
+        public var pageBytes = 1_048_576
+
+        public init() {}
+    }
+
+    public var provider: String { Self.provider }
+    static let provider = "sqlite"
+
+    let store: SQLiteFlowStore
+    let limits: Limits
+
+    public init(_ store: SQLiteFlowStore, limits: Limits = .init()) {
+        self.store = store
+        self.limits = limits
+    }
+
+    // MARK: Claims
+
+    public func begin(_ draft: ImportDraft, claimSeconds: Int) async throws(StoreError) -> ImportBeginning {
+        let beginning = try await self.store.write { database -> ImportBeginning in
+            let now = try database.clock()
+            if let key = draft.idempotencyKey,
+                let found = try database.entry(
+                    "account = ? AND idempotency_key = ?", [draft.account.databaseValue, key.databaseValue])
+            {
+                guard found.status == .pending, found.isFree(at: now) else { return .found(found) }
+                // Its worker is too late from here on.
+                try database.run(
+                    "UPDATE data_imports SET claim = claim + 1 WHERE id = ?", [found.id.rawValue.databaseValue])
+                try database.fail(found.id, reason: "interrupted", at: now)
+            }
+            try database.insert(draft, until: now.advanced(bySeconds: Int64(claimSeconds)), at: now)
+            guard let begun = try database.entry(draft.id) else { throw UnreadableRow() }
+            return .begun(begun)
+        }
+        await self.clear()
+        return beginning
+    }
+
+    public func claim(
+        _ id: ImportID, from statuses: Set<Import.Status>, to status: Import.Status?, seconds: Int
+    ) async throws(StoreError) -> Import? {
+        try await self.store.write { database in
+            let now = try database.clock()
+            guard let entry = try database.entry(id), statuses.contains(entry.status), entry.isFree(at: now) else { return nil }
+            let givesKeyUp = status == .failed || status == .deleting
+            try database.run(
+                """
+                UPDATE data_imports SET claim = claim + 1, claimed_until = ?, status = ?, idempotency_key = ?,
+                    updated_at = CASE WHEN ? THEN ? ELSE updated_at END
+                WHERE id = ?
+                """,
+                [
+                    now.advanced(bySeconds: Int64(seconds)).databaseValue, (status ?? entry.status).rawValue.databaseValue,
+                    givesKeyUp ? .null : entry.idempotencyKey.databaseValue, (status != nil).databaseValue, now.databaseValue,
+                    id.rawValue.databaseValue,
+                ])
+            return try database.entry(id)
+        }
+    }
+
+    public func extend(_ id: ImportID, claim: Int64, seconds: Int) async throws(StoreError) -> Bool {
+        try await self.store.write { database in
+            let until = seconds > 0 ? try database.clock().advanced(bySeconds: Int64(seconds)).databaseValue : .null
+            try database.run(
+                "UPDATE data_imports SET claimed_until = ? WHERE id = ? AND claim = ?",
+                [until, id.rawValue.databaseValue, claim.databaseValue])
+            return database.changesCount > 0
+        }
+    }
+
+    // MARK: Rows that are cut off
+
+    /// Removes rows that belong to no import any more, a batch in a transaction. If it fails, it is done later.
+    func clear() async {
+        let rows = self.limits.removedRows
+        while true {
+            let isMore = try? await self.store.write { try $0.clearCutOff(limit: rows) }
+            guard isMore == true else { return }
+        }
+    }
+}
+
+extension Import {
+    func isFree(at now: Timestamp) -> Bool { self.claimedUntil.map { $0 <= now } ?? true }
+}
