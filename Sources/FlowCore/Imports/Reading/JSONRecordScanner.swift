@@ -192,7 +192,9 @@ extension JSONRecordScanner {
     // MARK: End
 
     /// Whether a line feed at the end of the input would end a record: nothing else ends a number.
-    var needsLineEnd: Bool { self.state == .number && self.nesting.depth == 0 && self.number.phase.isComplete }
+    var needsLineEnd: Bool {
+        self.framing == .lines && self.nesting.depth == 0 && self.state == .number && self.number.phase.isComplete
+    }
 
     /// - Throws: an error where the end of the input leaves something open.
     func finish() throws(ImportFault) {

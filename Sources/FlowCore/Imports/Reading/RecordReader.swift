@@ -139,13 +139,14 @@ public struct RecordReader: Sendable {
         while position < bytes.count {
             let piece = bytes.extracting(position..<min(position + Self.step, bytes.count))
             self.findings.clear(continuing: page.hasPredecessor)
+            // Also where the next record turns out to be broken.
+            defer { self.recordCount += self.findings.records.count }
             var taken = 0
             try self.json?.read(piece, from: &taken, into: &page, target: target, &self.findings)
             try self.csv?.read(piece, from: &taken, into: &page, target: target, &self.findings)
             page.add(self.findings.records)
             self.summary.add(self.findings.members, in: page.text.span)
             self.summary.addRows(self.findings.cells)
-            self.recordCount += self.findings.records.count
             position += taken
             if taken < piece.count { return }
         }

@@ -1,0 +1,121 @@
+import FlowCore
+import Foundation
+import Testing
+
+/// Random input against the reader of whole documents and against Foundation's; cut anywhere.
+@Suite struct JSONRecordFuzzTests {
+    @Test func aLineIsReadAsAWholeDocumentIs() throws {
+        for seed in JSONFuzzTests.cases(3000) {
+            var documents = JSONFuzzDocuments(seed: seed)
+            let document = documents.spelled(documents.tree(depth: 3))
+            let changed =
+                switch documents.random.below(10) {
+                case 0..<3: document
+                case 3..<5: documents.noise()
+                default: documents.mutated(document)
+                }
+            // Line feeds would divide it.
+            let bytes = changed.map { $0 == 0x0A ? 0x20 : $0 }
+            guard bytes.contains(where: { $0 != 0x20 && $0 != 0x09 && $0 != 0x0D }) else { continue }
+            let reading = ImportReading(bytes, .ndjson)
+            do throws(JSONError) {
+                let text = try JSONText(validating: bytes)
+                #expect(reading.records == [text.string], "seed \(seed)")
+            } catch {
+                Self.compare(reading.error, error, seed)
+            }
+            let cuts = Self.cuts(bytes.count, &documents)
+            #expect(ImportReading(bytes, .ndjson, cuts: cuts) == reading, "seed \(seed), cut at \(cuts)")
+        }
+    }
+
+    private static func compare(_ error: ImportInputError?, _ expected: JSONError, _ seed: UInt64) {
+        let codes: [ImportInputError.Code] =
+            switch expected.code {
+            case .depthExceeded: [.tooDeep]
+            // It has not ended where the input does.
+            case .invalidNumber: [.badNumber, .badJSON]
+            case .invalidUTF8: [.badUTF8, .badJSON]
+            case .loneSurrogate: [.badUTF8, .badJSON]
+            // A byte that begins UTF-16.
+            case .syntax: expected.offset == 0 ? [.badJSON, .badUTF8] : [.badJSON]
+            case .unexpectedEnd, .invalidString, .trailingData: [.badJSON]
+            }
+        guard let error, codes.contains(error.code) else {
+            Issue.record("seed \(seed): \(String(describing: error)) instead of \(expected)")
+            return
+        }
+        #expect(error.line == 1 && error.column == error.offset + 1, "seed \(seed)")
+        // Where the input ends within a token, that is the place.
+        let endsWithin = error.description.contains("the data ends")
+        #expect(
+            endsWithin ? error.offset >= expected.offset : error.offset == expected.offset, "seed \(seed): \(error), \(expected)")
+    }
+
+    private static func cuts(_ count: Int, _ documents: inout JSONFuzzDocuments) -> [Int] {
+        (0..<documents.random.below(6)).map { _ in documents.random.below(count + 1) }.sorted()
+    }
+
+    @Test func foundationReadsTheSameRecords() throws {
+        for seed in JSONFuzzTests.cases(400) {
+            var documents = JSONFuzzDocuments(seed: seed)
+            documents.repeatsKeys = false
+            let trees = (0..<documents.random.below(5)).map { _ in documents.tree(depth: 3) }
+            let bytes = documents.spelled(.array(trees))
+            guard !JSONFoundation.isKnownToDiffer(bytes) else { continue }
+            let reading = ImportReading(bytes, .json, target: 1 + documents.random.below(200))
+            #expect(reading.records.count == trees.count, "seed \(seed)")
+            let read = try #require(try? JSONText(validating: reading.document.utf8), "seed \(seed)")
+            #expect(JSONTree(read) == .array(trees), "seed \(seed)")
+            let value = try #require(try? JSONFoundation.read(Array(reading.document.utf8)), "seed \(seed)")
+            #expect(JSONFoundation.agrees(value, read), "seed \(seed)")
+        }
+    }
+
+    @Test func foundationRefusesTheSameArrays() {
+        for seed in JSONFuzzTests.cases(3000) {
+            var documents = JSONFuzzDocuments(seed: seed)
+            let tree =
+                documents.random.chance(80)
+                ? JSONTree.array([documents.tree(depth: 2), documents.tree(depth: 1)]) : documents.object()
+            let bytes = documents.mutated(documents.spelled(tree))
+            let first = bytes.first { ![0x20, 0x09, 0x0A, 0x0D].contains($0) }
+            guard first == UInt8(ascii: "[") || first == UInt8(ascii: "{"), !JSONFoundation.isKnownToDiffer(bytes) else {
+                continue
+            }
+            let reading = ImportReading(bytes, .json)
+            let isFoundations = (try? JSONFoundation.read(bytes)) != nil
+            #expect(
+                (reading.error == nil) == isFoundations,
+                "seed \(seed): \(String(decoding: bytes, as: UTF8.self).debugDescription)")
+            let cuts = Self.cuts(bytes.count, &documents)
+            #expect(ImportReading(bytes, .json, cuts: cuts) == reading, "seed \(seed), cut at \(cuts)")
+        }
+    }
+
+    /// Whatever the limits are, cuts change neither the records nor the first error.
+    @Test func cutsChangeNothing() {
+        for seed in JSONFuzzTests.cases(1500) {
+            var documents = JSONFuzzDocuments(seed: seed)
+            var limits = ImportLimits()
+            limits.recordBytes = 1 + documents.random.below(60)
+            limits.jsonDepth = documents.random.below(4)
+            limits.numberLength = 1 + documents.random.below(8)
+            limits.summaryFields = documents.random.below(4)
+            let format = documents.random.pick([.json, .ndjson, nil] as [ImportFormat?])
+            var bytes: [UInt8] = documents.random.chance(20) ? [0xEF, 0xBB, 0xBF] : []
+            for _ in 0..<documents.random.below(5) {
+                let record = documents.spelled(documents.tree(depth: 2), loose: documents.random.chance(50))
+                bytes += documents.random.chance(20) ? documents.mutated(record) : record
+                bytes.append(UInt8(ascii: format == .json ? "," : "\n"))
+            }
+            if format == .json { bytes = [UInt8(ascii: "[")] + bytes.dropLast() + [UInt8(ascii: "]")] }
+            let target = 1 + documents.random.below(50)
+            let reading = ImportReading(bytes, format, limits: limits, target: target)
+            for cuts in [Self.cuts(bytes.count, &documents), Array(0...bytes.count)] {
+                let again = ImportReading(bytes, format, limits: limits, cuts: cuts, target: target)
+                #expect(again == reading, "seed \(seed), cut at \(cuts)")
+            }
+        }
+    }
+}
