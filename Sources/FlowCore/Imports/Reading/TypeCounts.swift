@@ -33,14 +33,14 @@ struct TypeCounts: Sendable {
     var total: Int { Kind.allCases.reduce(0) { $0 + self[$1] } }
 
     @inline(__always)
-    mutating func add(_ kind: Kind, _ count: Int = 1) { self.counts[kind.rawValue] += count }
+    mutating func add(_ kind: Kind, _ count: Int = 1) { self.counts[kind.rawValue] &+= count }
 
     mutating func add(_ other: TypeCounts) {
         for kind in Kind.allCases { self.add(kind, other[kind]) }
     }
 
     @inline(__always)
-    mutating func remove(_ kind: Kind) { self.counts[kind.rawValue] -= 1 }
+    mutating func remove(_ kind: Kind) { self.counts[kind.rawValue] &-= 1 }
 
     /// `{"count":2,"nulls":1,"types":{"string":1,"null":1}}`
     func write(to writer: inout JSONWriter) {

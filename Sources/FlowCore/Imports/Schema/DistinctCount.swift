@@ -1,0 +1,79 @@
+/// How many different values there were: exactly while they are few, then by a HyperLogLog of 4 KiB.
+struct DistinctCount: Sendable {
+    private let maximumExact: Int
+    private var hashes: Set<UInt64> = []
+    private var sketch: HyperLogLog?
+
+    init(maximumExact: Int) { self.maximumExact = maximumExact }
+
+    var isExact: Bool { self.sketch == nil }
+
+    var value: Int { self.sketch?.estimate ?? self.hashes.count }
+
+    /// - Parameter hash: of the value, all bits equally good.
+    mutating func add(_ hash: UInt64) {
+        if self.sketch != nil {
+            self.sketch?.add(hash)
+            return
+        }
+        self.hashes.insert(hash)
+        guard self.hashes.count > self.maximumExact else { return }
+        var sketch = HyperLogLog()
+        for hash in self.hashes { sketch.add(hash) }
+        self.sketch = sketch
+        self.hashes = []
+    }
+}
+
+/// HyperLogLog (Flajolet et al. 2007) with the estimator of Ertl, "New cardinality estimation algorithms for HyperLogLog
+/// sketches" (2017), algorithm 6, which needs no correction at either end. The standard error is 1.04/√4096 = 1.6 %.
+struct HyperLogLog: Sendable {
+    private static let indexBits = 12
+    private static let count = 1 << Self.indexBits
+    /// Bits of the hash that a register counts zeros in.
+    private static let rankBits = 64 - Self.indexBits
+
+    private var registers = [UInt8](repeating: 0, count: Self.count)
+
+    mutating func add(_ hash: UInt64) {
+        let index = Int(hash >> UInt64(Self.rankBits))
+        let zeros = (hash << UInt64(Self.indexBits)).leadingZeroBitCount
+        self.registers[index] = max(self.registers[index], UInt8(min(zeros, Self.rankBits) + 1))
+    }
+
+    var estimate: Int {
+        var histogram = [Int](repeating: 0, count: Self.rankBits + 2)
+        for register in self.registers { histogram[Int(register)] += 1 }
+        let count = Double(Self.count)
+        var sum = count * Self.tau(1 - Double(histogram[Self.rankBits + 1]) / count)
+        for rank in (1...Self.rankBits).reversed() { sum = 0.5 * (sum + Double(histogram[rank])) }
+        sum += count * Self.sigma(Double(histogram[0]) / count)
+        // 1 / (2 ln 2)
+        let estimate = 0.721_347_520_444_481_7 * count * count / sum
+        return estimate.isFinite ? Int(estimate.rounded()) : 0
+    }
+
+    private static func sigma(_ share: Double) -> Double {
+        if share == 1 { return .infinity }
+        var (power, weight, sum) = (share, 1.0, share)
+        while true {
+            power *= power
+            let previous = sum
+            sum += power * weight
+            weight += weight
+            if sum == previous { return sum }
+        }
+    }
+
+    private static func tau(_ share: Double) -> Double {
+        if share == 0 || share == 1 { return 0 }
+        var (root, weight, sum) = (share, 1.0, 1 - share)
+        while true {
+            root = root.squareRoot()
+            let previous = sum
+            weight *= 0.5
+            sum -= (1 - root) * (1 - root) * weight
+            if sum == previous { return sum / 3 }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+/// What an analysis knows of one field.
+struct FieldAnalysis: Sendable {
+    private let limits: SchemaLimits
+    /// By ``SchemaType``.
+    private var counts = [Int](repeating: 0, count: SchemaType.allCases.count)
+    private(set) var strings: StringStatistics
+    private(set) var numbers = NumberRange()
+    private(set) var distinct: DistinctCount
+    /// The first different values in the order in which they came. What is cut off, and objects and arrays, are strings.
+    private(set) var examples: [JSONText] = []
+    /// Of the values that ``examples`` shows.
+    private var exampleHashes: [UInt64] = []
+
+    init(limits: SchemaLimits) {
+        self.limits = limits
+        self.strings = StringStatistics(maximumCharacters: limits.characters)
+        self.distinct = DistinctCount(maximumExact: limits.exactDistinct)
+    }
+
+    /// Records that have the field.
+    var present: Int { self.counts.reduce(0, +) }
+
+    func count(of type: SchemaType) -> Int { self.counts[type.rawValue] }
+
+    /// The most frequent type but null. Integers are numbers where there are others, too.
+    var type: SchemaType {
+        let integers = self.count(of: .integer)
+        let numbers = self.count(of: .number)
+        let numeric: SchemaType = numbers > 0 ? .number : .integer
+        let others: [SchemaType] = [.string, .boolean, .object, .array]
+        let all = [(numeric, integers + numbers)] + others.map { ($0, self.count(of: $0)) }
+        let most = all.reduce((SchemaType.null, 0)) { $1.1 > $0.1 ? $1 : $0 }
+        return most.0
+    }
+
+    /// - Parameter value: where in the text the field's value is: compact JSON.
+    mutating func add(_ text: [UInt8], _ value: Range<Int>) {
+        let type = SchemaType(of: text[value])
+        self.counts[type.rawValue] += 1
+        var content = text[value]
+        switch type {
+        case .null:
+            return
+        case .string:
+            content = JSONStringDecoding.decoded(text, value)
+            self.strings.add(content)
+        case .integer, .number:
+            self.numbers.add(content)
+        case .boolean, .object, .array:
+            break
+        }
+        let hash = StableHash.hash(content, seed: UInt64(type.rawValue))
+        self.distinct.add(hash)
+        self.addExample(content, type, hash)
+    }
+
+    private mutating func addExample(_ content: ArraySlice<UInt8>, _ type: SchemaType, _ hash: UInt64) {
+        guard self.examples.count < self.limits.examples, !self.exampleHashes.contains(hash) else { return }
+        let cut = StringStatistics.cut(content, to: self.limits.characters)
+        let isWhole = cut.count == content.count
+        let isAsWritten = isWhole && (type == .integer || type == .number || type == .boolean)
+        let example = isAsWritten ? JSONText(trusted: Array(cut)) : Self.string(cut)
+        // Longer values may differ only in what is cut off.
+        guard !self.examples.contains(example) else { return }
+        self.examples.append(example)
+        self.exampleHashes.append(hash)
+    }
+
+    private static func string(_ text: ArraySlice<UInt8>) -> JSONText {
+        var writer = JSONWriter()
+        writer.value(String(decoding: text, as: UTF8.self))
+        return writer.finish()
+    }
+}

@@ -1,0 +1,40 @@
+import Testing
+
+@testable import FlowCore
+
+@Suite struct DistinctCountTests {
+    private static func count(_ values: some Sequence<String>, maximumExact: Int = 256) -> DistinctCount {
+        var count = DistinctCount(maximumExact: maximumExact)
+        for value in values { count.add(StableHash.hash(Array(value.utf8)[...], seed: 0)) }
+        return count
+    }
+
+    @Test func fewAreCounted() {
+        #expect(Self.count([]).value == 0)
+        let values = (0..<256).map { "value \($0)" }
+        let exact = Self.count(values + values)
+        #expect(exact.isExact)
+        #expect(exact.value == 256)
+        #expect(!Self.count(values + ["one more"]).isExact)
+    }
+
+    /// The bound is three times the standard error, and the hash is the same everywhere: this does not fail by chance.
+    @Test(arguments: [257, 500, 1_000, 3_000, 10_000, 20_000, 100_000])
+    func manyAreEstimated(_ number: Int) {
+        for prefix in ["", "id-", "https://example.org/item/"] {
+            let estimate = Self.count((0..<number).map { "\(prefix)\($0)" }).value
+            #expect(abs(estimate - number) * 20 < number, "\(estimate) instead of \(number)")
+        }
+    }
+
+    @Test func whatComesAgainChangesNothing() {
+        let values = (0..<2_000).map { "\($0)" }
+        #expect(Self.count(values + values + values).value == Self.count(values).value)
+    }
+
+    @Test func theHashTellsLengthsApart() {
+        let zeros = (0..<40).map { [UInt8](repeating: 0, count: $0)[...] }
+        #expect(Set(zeros.map { StableHash.hash($0, seed: 1) }).count == 40)
+        #expect(StableHash.hash([1], seed: 0) != StableHash.hash([1], seed: 1))
+    }
+}
