@@ -42,9 +42,7 @@ extension ImportService {
         let key = self.codec.makeHash()
         schema.signature.withUnsafeBytes { key.update($0) }
         let name = key.finish()
-        let json = schema.json(
-            recordsAnalyzed: schema.recordCount, totalRecords: total ?? schema.recordCount,
-            analysisType: isSample ? "streaming_sample" : "full")
+        let json = schema.json(totalRecords: total ?? schema.recordCount, scope: isSample ? .sample : .full)
         return .object { writer in
             writer.rawMembers(of: json)
             writer.key("pattern_key")
@@ -55,21 +53,16 @@ extension ImportService {
     /// Some records of some members, evenly over the object; one ranged read each.
     private func addMembers(of entry: Import, _ index: MemberIndex, to schema: inout SchemaAnalysis) async throws(ImportError) {
         guard let location = entry.location else { return }
-        let numbers = SpreadSample.members(
-            of: index, records: self.configuration.sampleRecords, members: self.configuration.sampleMembers)
-        let each = max(1, (self.configuration.sampleRecords + numbers.count - 1) / max(1, numbers.count))
-        var unpacked = 0
-        for number in numbers {
-            unpacked += index.members[number].unpacked
-            // Members of huge records: fewer of them do.
-            if unpacked > self.configuration.sampleBytes { break }
-            let text = try await self.text(of: index.run(of: number), location: location, entry: entry, index: index)
+        // Members of huge records: fewer of them do.
+        let largest = index.members.reduce(1) { max($0, $1.unpacked) }
+        let sample = SpreadSample(
+            of: index, records: self.configuration.sampleRecords,
+            members: max(1, min(self.configuration.sampleMembers, self.configuration.sampleBytes / largest)))
+        for part in sample.parts {
+            let text = try await self.text(of: index.run(of: part.member), location: location, entry: entry, index: index)
             let records = DocumentLines.records(in: text)
-            // Evenly within the member, too.
-            let step = max(1, records.count / each)
-            for place in stride(from: 0, to: records.count, by: step).prefix(each) {
-                schema.add(JSONText(unchecked: Array(text[records[place]])))
-            }
+            guard records.count == part.records else { throw .damaged("A part of the object has other records than its index says.") }
+            for place in part.positions { schema.add(text, records[place]) }
         }
     }
 
@@ -85,9 +78,7 @@ extension ImportService {
     private func addAll(of entry: Import, upTo count: Int, to schema: inout SchemaAnalysis) async throws(ImportError) {
         let walk = RecordWalk(try await self.document(of: entry), limits: self.configuration.limits)
         while schema.recordCount < count, let page = try await walk.next() {
-            for range in page.records.prefix(count - schema.recordCount) {
-                schema.add(JSONText(unchecked: Array(page.text[range])))
-            }
+            for range in page.records.prefix(count - schema.recordCount) { schema.add(page.text, range) }
         }
     }
 }

@@ -38,7 +38,7 @@ extension Database {
 
     func addRecord(_ record: JSONText, at place: Int64, isSample: Bool) throws {
         try self.run(
-            "INSERT INTO raw_import_records (place, is_sample, raw_text) VALUES (?, ?, ?)",
+            "INSERT OR REPLACE INTO raw_import_records (place, is_sample, raw_text) VALUES (?, ?, ?)",
             [place.databaseValue, isSample.databaseValue, record.databaseValue])
     }
 
