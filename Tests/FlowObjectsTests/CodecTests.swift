@@ -74,7 +74,8 @@ import Testing
             for number in 0..<32 {
                 group.addTask {
                     let text = Self.text(200_000 + number, seed: UInt64(number))
-                    #expect(try await codec.unpack(await codec.pack(text), limit: text.count) == text)
+                    let packed = await codec.pack(text)
+                    #expect(try await codec.unpack(packed, limit: text.count) == text)
                 }
             }
             try await group.waitForAll()
