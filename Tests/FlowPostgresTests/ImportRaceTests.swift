@@ -118,6 +118,23 @@ import Testing
         }
     }
 
+    @Test("while a move is under way its claim can be held longer; if it is lost nothing is moved")
+    func claimDuringMove() async throws {
+        try await Self.withMove(.uuids) { move, other in
+            let ledger = move.ledger
+            try other.run("BEGIN; SELECT * FROM raw_import_records WHERE raw_data ->> 'n' = '15' FOR UPDATE")
+            async let moved = move.moveOut()
+            try await move.waitForLock()
+            #expect(try await ledger.extend(move.id, claim: move.claim, seconds: 600))
+            #expect(try await ledger.claim(move.id, from: [.stored], to: nil, seconds: 60) == nil)
+            #expect(try await ledger.extend(move.id, claim: move.claim, seconds: 0))
+            #expect(try await ledger.claim(move.id, from: [.stored], to: nil, seconds: 60) != nil)
+            try other.run("ROLLBACK")
+            #expect(try await moved == false)
+            #expect(try await move.rows() == 25)
+        }
+    }
+
     @Test("of a change whose connection is lost nobody says whether it was done")
     func lostReply() async throws {
         try await Self.withMove(.uuids) { move, other in

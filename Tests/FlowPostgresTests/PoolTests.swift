@@ -1,3 +1,4 @@
+import FlowCore
 import FlowTestKit
 import Foundation
 import Testing
@@ -34,11 +35,14 @@ import Testing
                 parameters.add(["a,b", "{}", "", "\"x\""])
                 parameters.add([Int64.max, -1])
                 parameters.add([String]())
+                parameters.add(nil as String?)
+                parameters.add(nil as JSONText?)
+                parameters.add(JSONText.emptyObject as JSONText?)
                 let row = try await pool.run(
                     .reads,
                     [
                         Statement(
-                            "SELECT $1::text, $2::text, $3::int8, $4::timestamptz, array_to_string($5, '|'), $6[1] + $6[2], cardinality($7), NULL::text",
+                            "SELECT $1::text, $2::text, $3::int8, $4::timestamptz, array_to_string($5, '|'), $6[1] + $6[2], cardinality($7), NULL::text, $8, $9, $10",
                             parameters)
                     ], isRepeatable: true)[0].first
                 let found = try #require(row)
@@ -50,6 +54,8 @@ import Testing
                 #expect(found.int64(5) == Int64.max - 1)
                 #expect(found.int64(6) == 0)
                 #expect(found.isNull(7) && found.text(7) == nil)
+                #expect(found.isNull(8) && found.isNull(9))
+                #expect(found.json(10) == .emptyObject)
             }
         }
     }
@@ -142,6 +148,60 @@ import Testing
             } catch {
                 #expect(error.error.code == .timeout)
             }
+        }
+    }
+
+    @Test("what may take longer than the others takes as long as it may, and no longer")
+    func longStatements() async throws {
+        try await self.withPool({
+            $0.statementSeconds = 1; $0.lockSeconds = 1; $0.importConnections = 1
+        }) { pool, _ in
+            // Beyond what the server and the driver would wait for another one.
+            let long = Statement("SELECT 7::int8, pg_sleep(5)")
+            #expect(try await pool.run(.imports, [long], isRepeatable: true, seconds: 20)[0].first?.int64(0) == 7)
+            let leased = try await pool.withLease(.imports) { lease async throws(PoolFailure) in
+                let found = try await lease.begin(then: [long], seconds: 20)
+                _ = try await lease.run([Statement("COMMIT")])
+                return found[0].first?.int64(0)
+            }
+            #expect(leased == 7)
+            // The next one has the usual time again.
+            let failure = await #expect(throws: PoolFailure.self) {
+                try await pool.run(.imports, [Statement("SELECT pg_sleep(60)")], isRepeatable: true)
+            }
+            #expect(failure?.error.code == .timeout)
+        }
+    }
+
+    @Test("whoever waits for a connection of his own is not passed by those who come later")
+    func fairness() async throws {
+        try await self.withPool({ $0.importConnections = 1 }) { pool, _ in
+            let order = Watched<[String]>([])
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    _ = try await pool.run(.imports, [Statement("SELECT pg_sleep(0.3)")], isRepeatable: true)
+                }
+                try await eventually("it to run") {
+                    let running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(0.3)%'"
+                    return try await pool.run(.reads, [Statement(running)], isRepeatable: true)[0].first?.int64(0) == 1
+                }
+                // At once: each has asked before the next one does.
+                group.addImmediateTask {
+                    try await pool.withLease(.imports) { lease async throws(PoolFailure) in
+                        _ = try await lease.run([Statement("SELECT 1")])
+                        order.change { $0.append("lease") }
+                    }
+                }
+                for _ in 0..<20 {
+                    group.addImmediateTask {
+                        _ = try await pool.run(.imports, [Statement("SELECT 1")], isRepeatable: true)
+                        order.change { $0.append("unit") }
+                    }
+                }
+                try await group.waitForAll()
+            }
+            #expect(order.value.first == "lease")
+            #expect(order.value.count == 21)
         }
     }
 

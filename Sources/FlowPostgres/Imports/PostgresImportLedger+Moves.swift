@@ -22,19 +22,22 @@ extension PostgresImportLedger {
         var parameters = ImportSQL.parameters(id, claim, result)
         parameters.add(location)
         parameters.add(provider)
+        // The import is locked at the end, and only then: it takes a while, and its claim must be held longer in between.
         let move = """
             UPDATE data_imports i SET \(ImportSQL.result), storage_location = $8, storage_provider = $9
-            WHERE i.id = $1::uuid AND i.claim = $2
+            WHERE i.id = $1::uuid AND i.claim = $2 RETURNING 1
             """
         do throws(PoolFailure) {
             return try await self.pool.withLease(.imports) { lease async throws(PoolFailure) in
                 let found = try await lease.begin(
                     then: [Self.held(id, claim: claim), Self.keepFirst(of: id)], seconds: seconds)
-                guard found[0].rowCount == 1, found[1].first?.digest == expecting else {
-                    _ = try await lease.run([Statement("ROLLBACK")])
+                guard found[0].rowCount == 1, found[1].first?.digest == expecting,
+                    try await lease.runUncommitted(Statement(move, parameters)).rowCount == 1
+                else {
+                    _ = try await lease.runUncommitted(Statement("ROLLBACK"))
                     return false
                 }
-                _ = try await lease.run([Statement(move, parameters), Statement("COMMIT")], seconds: seconds)
+                _ = try await lease.run([Statement("COMMIT")])
                 return true
             }
         } catch {
@@ -46,7 +49,7 @@ extension PostgresImportLedger {
         var parameters = ParameterList()
         parameters.add(id.rawValue)
         parameters.add(claim)
-        return Statement("SELECT 1 FROM data_imports WHERE id = $1::uuid AND claim = $2 FOR NO KEY UPDATE", parameters)
+        return Statement("SELECT 1 FROM data_imports WHERE id = $1::uuid AND claim = $2", parameters)
     }
 
     /// Removes all rows but the first ones, and returns the digest of what it removed and kept.
@@ -108,6 +111,17 @@ extension PostgresImportLedger {
         let statement = Statement(sql, ImportSQL.parameters(id, claim, moved))
         let seconds = self.limits.wholeImportSeconds
         return try await self.run(.imports, statement, seconds: seconds).first?.int64(0) == 1
+    }
+}
+
+extension PoolLease {
+    /// Within a transaction that goes on, or ends without a commit: nothing can have happened by it.
+    fileprivate func runUncommitted(_ statement: Statement) async throws(PoolFailure) -> ResultSet {
+        do throws(PoolFailure) {
+            return try await self.run([statement])[0]
+        } catch {
+            throw PoolFailure(error.error)
+        }
     }
 }
 
