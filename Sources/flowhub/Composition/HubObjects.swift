@@ -14,6 +14,7 @@ struct HubObjects {
 
     /// R2 if it is configured; else a folder beside the embedded store, or the rows of a database that several instances share.
     init(_ configuration: HubConfiguration, counters: any Counters, logger: Logger) throws {
+        BulkMemory.prepare()
         self.pool = WorkerPool(threads: configuration.bulkThreads > 0 ? configuration.bulkThreads : Processors.allowed())
         self.codec = GzipCodec(level: configuration.packLevel, pool: self.pool)
         if let settings = configuration.r2 {
