@@ -8,7 +8,7 @@ struct ContentRange: Hashable, Sendable {
         guard text.hasPrefix("bytes ") else { return nil }
         let halves = text.dropFirst(6).split(separator: "/")
         guard halves.count == 2, let total = Int(halves[1]) else { return nil }
-        let ends = halves[0].split(separator: "-")
+        let ends = halves[0].split(separator: "-", omittingEmptySubsequences: false)
         guard ends.count == 2, let first = Int(ends[0]), let last = Int(ends[1]), first >= 0, first <= last, last < total else {
             return nil
         }

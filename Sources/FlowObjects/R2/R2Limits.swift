@@ -9,7 +9,8 @@ public struct R2Limits: Hashable, Sendable {
     public var attempts = 5
     /// To reach R2, TLS included.
     public var connectSeconds = 10
-    /// Without a byte in either direction. The pauses of a slow reader do not count.
+    /// Without a byte in either direction, after which a request is given up; libcurl takes up to five seconds more to notice. The
+    /// pauses of a slow reader do not count.
     public var stallSeconds = 30
     /// Until a request has its answer.
     public var requestSeconds = 120

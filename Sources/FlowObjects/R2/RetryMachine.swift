@@ -27,7 +27,8 @@ enum RetryClass: Hashable, Sendable {
             return .always
         case "TooManyRequests", "SlowDown": return .slowly
         case "BadDigest", "XAmzContentSHA256Mismatch": return .once
-        case "RequestTimeTooSkewed", "ExpiredRequest", "NotImplemented": return .never
+        case "RequestTimeTooSkewed", "ExpiredRequest", "NotImplemented", "NotEntitled", "ObjectLockedByBucketPolicy":
+            return .never
         default: break
         }
         switch status {

@@ -123,7 +123,7 @@ final class Exchange: Sendable {
     func end(_ error: TransportError?) {
         let waiter: (HeadAnswer, TransportError)? = self.state.withLock { state in
             guard state.end == nil else { return nil }
-            let end = state.head == nil ? error ?? .malformed : error
+            let end = state.head == nil ? error ?? .lost : error
             state.end = .some(end)
             guard let waiter = state.headWaiter, let end else { return nil }
             state.headWaiter = nil

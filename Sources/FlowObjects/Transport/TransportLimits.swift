@@ -6,7 +6,8 @@ struct TransportLimits: Hashable, Sendable {
     var streams = 64
     /// To reach the server, TLS included.
     var connectMilliseconds = 10_000
-    /// Without a byte in either direction; the pauses of a slow reader do not count.
+    /// Without a byte in either direction; the pauses of a slow reader do not count. libcurl looks at the average of the last five
+    /// seconds, so that it may take as much longer.
     var stallSeconds = 30
     /// Until the whole answer, or the head of a stream, is there; waiting for a connection included.
     var requestMilliseconds = 120_000

@@ -1,7 +1,7 @@
 """Signs requests with botocore, for comparison: reads one JSON object a line from a file, prints one a line.
 
 {"kind": "header" | "presigned", "method", "host", "path", "query": [[name, value]], "headers": [[name, value]],
- "payload_hash", "access_key", "secret_key", "session_token" | null, "region", "date", "expires"}
+ "payload_hash", "access_key", "secret_key", "session_token"?, "region", "date", "expires"}
 
 Path and query are as they are meant; here they are encoded by botocore's own functions.
 """
@@ -20,7 +20,7 @@ def sign(case):
     request = AWSRequest(method=case["method"], url=url)
     for name, value in case["headers"]:
         request.headers.add_header(name, value)
-    credentials = Credentials(case["access_key"], case["secret_key"], case["session_token"])
+    credentials = Credentials(case["access_key"], case["secret_key"], case.get("session_token"))
     if case["kind"] == "presigned":
         signer = auth.S3SigV4QueryAuth(credentials, "s3", case["region"], expires=case["expires"])
     else:
