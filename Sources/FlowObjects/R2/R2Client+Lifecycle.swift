@@ -1,6 +1,6 @@
 import FlowCore
 
-/// `GetBucketLifecycleConfiguration` and `PutBucketLifecycleConfiguration`.
+/// `GetBucketLifecycleConfiguration`, `PutBucketLifecycleConfiguration` and `DeleteBucketLifecycle`.
 extension R2Client {
     func lifecycleRules() async throws(R2Failure) -> [LifecycleRule] {
         let body: [UInt8]
@@ -12,11 +12,20 @@ extension R2Client {
             throw error
         }
         if body.isEmpty { return [] }
-        guard let root = XMLParser.parse(body), root.name == "LifecycleConfiguration" else { throw R2Failure(.nonsense) }
+        guard let root = XMLParser.parse(body) else { throw R2Failure(.nonsense) }
+        // A store that knows no rules takes the question for one after its objects.
+        if root.name == "ListBucketResult" { return [] }
+        guard root.name == "LifecycleConfiguration" else { throw R2Failure(.nonsense) }
         return root.all("Rule").map(LifecycleRule.init)
     }
 
     func setLifecycleRules(_ rules: [LifecycleRule]) async throws(R2Failure) {
+        if rules.isEmpty {
+            // A store that knows no rules might take the request for one that deletes the bucket.
+            guard try await !self.lifecycleRules().isEmpty else { return }
+            _ = try await self.observed(.lifecycle, R2Request(.delete, query: [NamedValue("lifecycle", "")]))
+            return
+        }
         let body = Array(XMLText.element("LifecycleConfiguration", containing: rules.map(\.xml)).utf8)
         var request = R2Request(
             .put, query: [NamedValue("lifecycle", "")], headers: [NamedValue("Content-Type", "application/xml")])

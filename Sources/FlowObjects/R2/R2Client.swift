@@ -44,9 +44,12 @@ struct R2Client: Sendable {
         _ attempt: () async throws(R2Failure) -> Value
     ) async throws(R2Failure) -> Value {
         var machine = RetryMachine(self.settings.limits, now: .now)
+        var mayHaveHappened = false
         while true {
-            let failure: R2Failure
+            var failure: R2Failure
             do throws(R2Failure) { return try await attempt() } catch { failure = error }
+            mayHaveHappened = mayHaveHappened || failure.mayHaveHappened
+            failure.mayHaveHappened = mayHaveHappened
             try await self.waitOrGiveUp(&machine, failure)
         }
     }
@@ -57,7 +60,11 @@ struct R2Client: Sendable {
             failure, now: .now, rotatedAt: self.keeper.current().changedAt, jitter: .random(in: 0...1))
         guard case .again(let wait) = decision else { throw failure }
         self.logger.debug("R2 failed; trying again", metadata: ["reason": "\(failure.reason)", "wait": "\(wait)"])
-        do { try await Task.sleep(for: wait) } catch { throw R2Failure(.transport(.cancelled)) }
+        do { try await Task.sleep(for: wait) } catch {
+            var cancelled = R2Failure(.transport(.cancelled))
+            cancelled.mayHaveHappened = failure.mayHaveHappened
+            throw cancelled
+        }
     }
 
     // MARK: One attempt

@@ -11,7 +11,7 @@ struct R2Failure: Error, Hashable, Sendable {
         /// It says yes, and the rest of what it says makes no sense.
         case nonsense
         /// The object has more parts than R2 takes.
-        case tooManyParts
+        case tooManyParts(Int)
     }
 
     var reason: Reason
@@ -19,11 +19,21 @@ struct R2Failure: Error, Hashable, Sendable {
     var retryAfter: Int?
     /// R2's clock less the hub's, in seconds.
     var drift: Int64?
+    /// Whether R2 may have done what it was asked, in this attempt or in one before it.
+    var mayHaveHappened: Bool
 
     init(_ reason: Reason, retryAfter: Int? = nil, drift: Int64? = nil) {
         self.reason = reason
         self.retryAfter = retryAfter
         self.drift = drift
+        self.mayHaveHappened =
+            switch reason {
+            // A connection that never was.
+            case .transport(.connect), .transport(.tls): false
+            case .transport, .otherBytes, .nonsense: true
+            case .answer(let status, _): status < 400 || status >= 500 || status == 408
+            case .tooManyParts: false
+            }
     }
 
     var status: Int? {
@@ -52,9 +62,9 @@ extension ObjectError {
         case .transport(let error): self = .unavailable("R2 is out of reach: \(error).")
         case .otherBytes: self = .corrupted("R2 has other bytes than it was given.")
         case .nonsense: self = .unavailable("R2 gave an answer that makes no sense.")
-        case .tooManyParts:
+        case .tooManyParts(let most):
             self = .refused(
-                "The object has more than \(R2Limits.maximumParts) parts, which R2 does not take: raise FLOWHUB_R2_PART_BYTES.")
+                "The object has more than \(most) parts, which R2 does not take: raise FLOWHUB_R2_PART_BYTES.")
         case .answer(_, let code) where failure.reportsClock: self = .refused(Self.clock(code, drift: failure.drift))
         case .answer(let status, let code):
             let words = code.isEmpty ? "\(status)" : "\(status) \(code)"

@@ -28,12 +28,13 @@ public struct R2Limits: Hashable, Sendable {
     public var downloads = 64
     /// Bytes of a download that its reader has not taken yet.
     public var bufferBytes = 262_144
+    /// Of one object. R2 takes no more; only a test wants fewer.
+    var maximumParts = 10_000
 
     public init() {}
 
-    /// R2's own (Cloudflare, "Limits"): of a part, and of the parts of an object.
+    /// From R2's own lower limit (Cloudflare, "Limits") to what memory should bear.
     public static let partBytesRange = 5_242_880...536_870_912
-    static let maximumParts = 10_000
 
     var transport: TransportLimits {
         var limits = TransportLimits()

@@ -2,7 +2,7 @@ public import FlowCore
 
 extension R2ObjectStore: ObjectHousekeeping {
     public func unfinishedUploads(prefix: String) async throws(ObjectError) -> [UnfinishedUpload] {
-        try ObjectKey.check(prefix: prefix)
+        try ObjectRules.check(prefix: prefix)
         do throws(R2Failure) {
             return try await self.client.unfinishedUploads(prefix: prefix)
         } catch {
@@ -25,7 +25,7 @@ extension R2ObjectStore: ObjectHousekeeping {
 
     public func setLifecycleRules(_ rules: [LifecycleRule]) async throws(ObjectError) {
         for rule in rules {
-            try ObjectKey.check(prefix: rule.prefix)
+            try ObjectRules.check(prefix: rule.prefix)
             guard (1...255).contains(rule.id.utf8.count), rule.id.utf8.allSatisfy({ (0x20...0x7e).contains($0) }) else {
                 throw .invalid("A rule's id is 1 to 255 printable characters.")
             }

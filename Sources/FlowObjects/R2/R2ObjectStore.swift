@@ -40,30 +40,30 @@ public final class R2ObjectStore: ObjectStore {
     // MARK: ObjectStore
 
     public func upload(_ key: String, _ attributes: ObjectAttributes) async throws(ObjectError) -> any ObjectUpload {
-        try ObjectKey.check(key)
-        try ObjectKey.check(attributes)
+        try ObjectRules.check(key: key)
+        try ObjectRules.check(attributes)
         return R2Upload(self.client, key, attributes)
     }
 
     public func download(_ key: String, range: Range<Int>?) async throws(ObjectError) -> any ObjectDownload {
-        try ObjectKey.check(key)
+        try ObjectRules.check(key: key)
         return try await R2Download.open(self.client, key, range)
     }
 
     /// A bucket that is not there looks like an object that is not there: R2's answer to this has no body.
     public func head(_ key: String) async throws(ObjectError) -> ObjectInfo? {
-        try ObjectKey.check(key)
+        try ObjectRules.check(key: key)
         do throws(R2Failure) { return try await self.client.head(key)?.info } catch { throw self.error(error) }
     }
 
     public func delete(_ key: String) async throws(ObjectError) {
-        try ObjectKey.check(key)
+        try ObjectRules.check(key: key)
         do throws(R2Failure) { try await self.client.delete(key) } catch { throw self.error(error) }
     }
 
     public func list(prefix: String, after: String?, limit: Int) async throws(ObjectError) -> ObjectList {
-        try ObjectKey.check(prefix: prefix)
-        if let after { try ObjectKey.check(prefix: after) }
+        try ObjectRules.check(prefix: prefix)
+        if let after { try ObjectRules.check(prefix: after) }
         guard limit > 0 else { throw .invalid("A limit is at least 1.") }
         do throws(R2Failure) {
             return try await self.client.list(prefix: prefix, after: after, limit: limit)
@@ -73,8 +73,8 @@ public final class R2ObjectStore: ObjectStore {
     }
 
     public func presign(_ key: String, seconds: Int, fileName: String) throws(ObjectError) -> String? {
-        try ObjectKey.check(key)
-        guard (1...604_800).contains(seconds) else { throw .invalid("A link lives from 1 to 604800 seconds.") }
+        try ObjectRules.check(key: key)
+        try ObjectRules.check(linkSeconds: seconds)
         let request = SignableRequest(
             method: "GET", host: self.client.settings.endpoint.host, path: self.client.path(key),
             query: [NamedValue("response-content-disposition", ContentDisposition.attachment(fileName))])

@@ -30,7 +30,7 @@ actor R2Upload: ObjectUpload {
     private var multipart: MultipartUpload?
     private var flights: [Flight] = []
     private var parts: [MultipartUpload.Part] = []
-    /// A request that may have made the object is out.
+    /// A request failed that may have made the object all the same.
     private var mayExist = false
 
     init(_ client: R2Client, _ key: String, _ attributes: ObjectAttributes) {
@@ -124,8 +124,8 @@ actor R2Upload: ObjectUpload {
     /// Sends what is gathered as a part.
     private func dispatch() async throws(R2Failure) {
         let limits = self.client.settings.limits
-        guard self.parts.count + self.flights.count < R2Limits.maximumParts else {
-            throw R2Failure(.tooManyParts)
+        guard self.parts.count + self.flights.count < limits.maximumParts else {
+            throw R2Failure(.tooManyParts(limits.maximumParts))
         }
         while self.flights.count >= max(1, limits.partsInFlight) { try await self.land() }
         let multipart: MultipartUpload
@@ -186,13 +186,16 @@ actor R2Upload: ObjectUpload {
     private func settled(
         etag: String, _ make: () async throws(R2Failure) -> R2Reply
     ) async throws(ObjectError) -> ObjectInfo {
-        self.mayExist = true
         do throws(R2Failure) {
             let reply = try await make()
             // By the store's clock, as its own date of the object is.
             let made = reply.head["date"].flatMap(ServerTime.http) ?? self.client.now()
             return ObjectInfo(key: self.key, size: self.total, etag: etag, lastModified: made)
         } catch {
+            // Somebody's is there, or the upload is gone: both may be what an attempt before this one has done, even one that
+            // libcurl has made by itself.
+            self.mayExist = error.mayHaveHappened || error.isUnmetCondition || error.code == "NoSuchUpload"
+            guard self.mayExist else { throw ObjectError(error, bucket: self.client.settings.bucket) }
             return try await self.look(after: error, etag: etag)
         }
     }
@@ -201,8 +204,13 @@ actor R2Upload: ObjectUpload {
     private func look(after failure: R2Failure, etag: String) async throws(ObjectError) -> ObjectInfo {
         let error = ObjectError(failure, bucket: self.client.settings.bucket)
         if failure.reason == .transport(.cancelled) || failure.reason == .transport(.closed) { throw error }
-        guard let seen = try? await self.client.head(self.key) else {
-            // Somebody else's was in the way and is gone again, or nothing can be known.
+        let seen: ObjectHead?
+        do throws(R2Failure) {
+            seen = try await self.client.head(self.key)
+        } catch {
+            throw ObjectError(error, bucket: self.client.settings.bucket)
+        }
+        guard let seen else {
             throw failure.isUnmetCondition ? .unavailable("Another object came and went under the same key.") : error
         }
         guard seen.mark == self.mark else {

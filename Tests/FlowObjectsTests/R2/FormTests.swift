@@ -3,7 +3,7 @@ import Testing
 
 @testable import FlowObjects
 
-/// The small forms: dates, ranges, names, keys.
+/// The small forms: dates, ranges, names.
 @Suite struct FormTests {
     @Test func dates() {
         // RFC 9110, section 5.6.7.
@@ -44,33 +44,6 @@ import Testing
         let field = ContentDisposition.attachment(String(repeating: "中", count: 1_000))
         #expect(field.hasSuffix(String(repeating: "%E4%B8%AD", count: 85)))
         #expect(field.utf8.allSatisfy { (0x20...0x7e).contains($0) })
-    }
-
-    @Test(arguments: [
-        "a", "imports/7/2026/08/22/x/raw_data.json.gz", "a.b:c-d_e", "...", "a/..b", String(repeating: "x", count: 1_024),
-    ])
-    func goodKeys(_ key: String) { #expect(throws: Never.self) { try ObjectKey.check(key) } }
-
-    @Test(arguments: [
-        "", "/", "/a", "a/", "a//b", ".", "..", "a/../b", "a/.", "a b", "a\nb", "a\u{0}", "é", "a%2fb", "a\\b", "a?b", "a#b",
-        String(repeating: "x", count: 1_025),
-    ])
-    func badKeys(_ key: String) {
-        #expect {
-            try ObjectKey.check(key)
-        } throws: { error in
-            if case ObjectError.invalid = error { true } else { false }
-        }
-    }
-
-    @Test func metadata() {
-        #expect(throws: Never.self) { try ObjectKey.check(ObjectAttributes(metadata: ["a-1": "~ !"])) }
-        for odd in [
-            ["A": "x"], ["": "x"], ["a": "é"], ["a": "b\r\nc"], ["a_b": "x"], ["a": String(repeating: "x", count: 2_048)],
-        ] {
-            #expect(throws: ObjectError.self) { try ObjectKey.check(ObjectAttributes(metadata: odd)) }
-        }
-        #expect(throws: ObjectError.self) { try ObjectKey.check(ObjectAttributes(contentType: "a\nb")) }
     }
 
     @Test func percentEncodingIsUndone() {

@@ -41,7 +41,9 @@ extension ObjectStoreContract {
             }
             try await put("type", ObjectAttributes(contentType: "text/plain; charset=utf-8"))
             try await put("some", ObjectAttributes(metadata: ["content-hash": "0a1b", "n-1": "~ with  spaces \"'<>&%"]))
-            try await put("most", ObjectAttributes(metadata: ["a": String(repeating: "x", count: 2_047)]))
+            // 2,048 bytes in values of 255: the test's S3 server takes no longer ones.
+            let most = "abcdefgh".map { (String($0), String(repeating: "x", count: 255)) }
+            try await put("most", ObjectAttributes(metadata: Dictionary(uniqueKeysWithValues: most)))
             for attributes in [
                 ObjectAttributes(metadata: ["A": "1"]), ObjectAttributes(metadata: ["": "1"]),
                 ObjectAttributes(metadata: ["a_b": "1"]),

@@ -1,0 +1,35 @@
+import FlowCore
+import FlowTestKit
+import Testing
+
+@testable import FlowObjects
+
+@Suite(.serialized, .s3()) struct R2ContractTests {
+    private static func run(
+        _ promise: ObjectStoreContract.Case, _ endpoint: String, _ bucket: String, hasLifecycle: Bool
+    ) async throws {
+        try await TestStore.running(try TestStore.settings(endpoint, bucket)) { store in
+            try await promise.run(
+                ObjectStoreContract.Subject(
+                    store: store, housekeeping: store, partBytes: TestStore.partBytes, hasLinks: true, hasLifecycle: hasLifecycle)
+            )
+        }
+    }
+
+    @Test(arguments: ObjectStoreContract.cases) func onR2(_ promise: ObjectStoreContract.Case) async throws {
+        let bucket = try await SharedS3.bucket()
+        try await R2Proxy.running(before: try SharedS3.server) { proxy in
+            try await Self.run(promise, proxy.endpoint, bucket.name, hasLifecycle: true)
+            #expect(!proxy.requests.isEmpty)
+        }
+    }
+
+    /// A store that keeps uploads after a failed condition, and that knows no lifecycle rules. It looks at conditions without a
+    /// lock, so that several may win a race.
+    @Test(arguments: ObjectStoreContract.cases.filter { !$0.name.hasPrefix("Of ") }) func onAnotherS3(
+        _ promise: ObjectStoreContract.Case
+    ) async throws {
+        let bucket = try await SharedS3.bucket()
+        try await Self.run(promise, try SharedS3.server.endpoint, bucket.name, hasLifecycle: false)
+    }
+}

@@ -1,0 +1,194 @@
+import FlowCore
+import FlowTestKit
+import Testing
+
+@testable import FlowObjects
+
+/// One fault at each request of an upload, once and for ever: exactly one right object, or a clean failure.
+@Suite(.serialized, .s3()) struct R2FaultTests {
+    struct Case: Sendable, CustomTestStringConvertible {
+        var fault: R2Fault
+        var operation: FlowTestKit.R2Operation
+        var skipping = 0
+        var isLasting: Bool
+
+        var testDescription: String {
+            "\(self.fault) on \(self.operation) \(self.skipping)\(self.isLasting ? ", for ever" : "")"
+        }
+    }
+
+    private static let faults: [R2Fault] = [
+        .internalError, .unavailable, .tooManyRequests(), .answer(503, code: "SlowDown", retryAfter: 1, isEarly: true),
+        .answer(400, code: "BadDigest"), .resetRequest(), .resetRequest(afterBytes: 10_000), .loseReply,
+        .errorInBody(code: "InternalError", isApplied: false), .errorInBody(code: "InternalError", isApplied: true), .wrongETag,
+        .truncateReply(afterBytes: 10),
+    ]
+
+    private static let places: [(FlowTestKit.R2Operation, Int)] = [
+        (.putObject, 0), (.createUpload, 0), (.uploadPart, 0), (.uploadPart, 2), (.completeUpload, 0),
+    ]
+
+    static let cases = Self.faults.flatMap { fault in
+        Self.places.flatMap { operation, skipping in
+            [false, true].map { Case(fault: fault, operation: operation, skipping: skipping, isLasting: $0) }
+        }
+    }
+
+    @Test(arguments: cases) func anUploadUnderFaults(_ fault: Case) async throws {
+        let bucket = try await SharedS3.bucket()
+        try await R2Proxy.running(before: try SharedS3.server) { proxy in
+            var settings = try TestStore.settings(proxy.endpoint, bucket.name)
+            settings.limits.attempts = 3
+            try await TestStore.running(settings) { store in
+                let isSmall = fault.operation == .putObject
+                let bytes = TestStore.bytes(isSmall ? 100_000 : 2 * TestStore.partBytes + 1_000)
+                proxy.inject(
+                    fault.fault, on: fault.operation, skipping: fault.skipping, times: fault.isLasting ? 1_000 : 1)
+                let outcome: Result<ObjectInfo, ObjectError>
+                do throws(ObjectError) {
+                    outcome = .success(try await TestStore.put(store, "a/b", bytes))
+                } catch {
+                    outcome = .failure(error)
+                }
+                let isHit = proxy.requests.contains { $0.fault != nil }
+                #expect(isHit)
+                proxy.clearFaults()
+                switch outcome {
+                case .success(let info):
+                    #expect(info.size == bytes.count)
+                    let stored = try await bucket.bytes("a/b")
+                    #expect(stored == bytes)
+                    #expect(try await store.head("a/b")?.etag == info.etag)
+                case .failure(let error):
+                    // What passes must have been passed over.
+                    #expect(fault.isLasting, "\(error)")
+                    #expect(error != .exists)
+                    #expect(try await bucket.objects() == [])
+                    // The same again is possible, and right.
+                    try await TestStore.put(store, "a/b", bytes)
+                    let stored = try await bucket.bytes("a/b")
+                    #expect(stored == bytes)
+                }
+                // Of an upload whose beginning was not told only the store knows; the sweep finds it.
+                let begun = proxy.requests(.createUpload).filter { $0.serverStatus == 200 }.count
+                let known = proxy.requests(.createUpload).filter { $0.serverStatus == 200 && $0.fault == nil }.count
+                #expect(try await bucket.uploads().count <= begun - known)
+            }
+        }
+    }
+
+    // MARK: Other people's objects
+
+    /// The reply to a put that failed for another's object is lost, too: it must not be taken for one's own, though it has the
+    /// same bytes, and giving up must not delete it.
+    @Test(arguments: [100_000, 2 * TestStore.partBytes + 1]) func anothersObjectIsLeftAlone(_ size: Int) async throws {
+        let bucket = try await SharedS3.bucket()
+        try await R2Proxy.running(before: try SharedS3.server) { proxy in
+            try await TestStore.running(try TestStore.settings(proxy.endpoint, bucket.name)) { store in
+                let bytes = TestStore.bytes(size)
+                let upload = try await store.upload("a", ObjectAttributes())
+                try await upload.write(bytes)
+                try await TestStore.put(store, "a", bytes)
+                proxy.inject(.loseReply, on: size > TestStore.partBytes ? .completeUpload : .putObject)
+                await #expect(throws: ObjectError.exists) { try await upload.finish() }
+                await upload.abort()
+                let stored = try await bucket.bytes("a")
+                #expect(stored == bytes)
+                #expect(try await bucket.uploads() == [])
+            }
+        }
+    }
+
+    // MARK: Giving up
+
+    /// The task that writes is cancelled while a request is out that the store carries out all the same.
+    @Test(arguments: [FlowTestKit.R2Operation.putObject, .uploadPart, .completeUpload])
+    func aCancelledUploadLeavesNothing(_ operation: FlowTestKit.R2Operation) async throws {
+        let bucket = try await SharedS3.bucket()
+        try await R2Proxy.running(before: try SharedS3.server) { proxy in
+            try await TestStore.running(try TestStore.settings(proxy.endpoint, bucket.name)) { store in
+                proxy.inject(.stall(isApplied: true), on: operation)
+                let bytes = TestStore.bytes(operation == .putObject ? 1_000 : 3 * TestStore.partBytes)
+                let task = Task { () -> ObjectError? in
+                    do throws(ObjectError) {
+                        try await TestStore.put(store, "a", bytes)
+                        return nil
+                    } catch {
+                        return error
+                    }
+                }
+                try await proxy.wait(for: "the request") { $0.contains { $0.fault != nil && $0.serverStatus == 200 } }
+                task.cancel()
+                guard case .unavailable? = await task.value else { throw ObjectError.invalid("it was not stopped") }
+                #expect(try await bucket.objects() == [])
+                #expect(try await bucket.uploads() == [])
+            }
+        }
+    }
+
+    // MARK: Reading
+
+    @Test(arguments: [R2Fault.internalError, .unavailable, .resetRequest(), .loseReply, .truncateReply(afterBytes: 1_000_000)])
+    func aDownloadGoesOnWhereItWas(_ fault: R2Fault) async throws {
+        let bucket = try await SharedS3.bucket()
+        try await R2Proxy.running(before: try SharedS3.server) { proxy in
+            try await TestStore.running(try TestStore.settings(proxy.endpoint, bucket.name)) { store in
+                let bytes = TestStore.bytes(4_000_000)
+                try await TestStore.put(store, "a", bytes)
+                for range in [nil, 0..<4_000_000, 500_000..<3_500_000] as [Range<Int>?] {
+                    proxy.forget()
+                    proxy.inject(fault, on: .getObject, times: 2)
+                    let read = try await TestStore.get(store, "a", range: range)
+                    #expect(read == Array(bytes[range ?? 0..<bytes.count]))
+                    #expect(proxy.requests(.getObject).count == 3)
+                }
+            }
+        }
+    }
+
+    @Test func aDownloadThatAlwaysEndsTooEarlyIsCorrupted() async throws {
+        let bucket = try await SharedS3.bucket()
+        try await R2Proxy.running(before: try SharedS3.server) { proxy in
+            try await TestStore.running(try TestStore.settings(proxy.endpoint, bucket.name)) { store in
+                try await TestStore.put(store, "a", TestStore.bytes(4_000_000))
+                proxy.inject(.truncateReply(afterBytes: 10), on: .getObject, times: 1_000)
+                let error = await #expect(throws: ObjectError.self) { try await TestStore.get(store, "a") }
+                guard case .corrupted? = error else { throw ObjectError.invalid("\(String(describing: error))") }
+                #expect(proxy.requests(.getObject).count == R2Limits().attempts)
+            }
+        }
+    }
+
+    @Test func anObjectThatIsReplacedWhileItIsReadIsNotMixed() async throws {
+        let bucket = try await SharedS3.bucket()
+        try await R2Proxy.running(before: try SharedS3.server) { proxy in
+            try await TestStore.running(try TestStore.settings(proxy.endpoint, bucket.name)) { store in
+                let bytes = TestStore.bytes(4_000_000)
+                try await TestStore.put(store, "a", bytes)
+                proxy.inject(.truncateReply(afterBytes: 1_000_000), on: .getObject)
+                let download = try await store.download("a", range: nil)
+                let first = try #require(try await download.next())
+                #expect(first == Array(bytes.prefix(first.count)))
+                try await bucket.put("a", TestStore.bytes(4_000_000, seed: 2))
+                let error = await #expect(throws: ObjectError.self) { while try await download.next() != nil {} }
+                guard case .corrupted? = error else { throw ObjectError.invalid("\(String(describing: error))") }
+                // It stays so.
+                await #expect(throws: ObjectError.self) { try await download.next() }
+            }
+        }
+    }
+
+    @Test func whatComesUnpackedIsRefused() async throws {
+        let bucket = try await SharedS3.bucket()
+        try await R2Proxy.running(before: try SharedS3.server) { proxy in
+            try await TestStore.running(try TestStore.settings(proxy.endpoint, bucket.name)) { store in
+                try await bucket.put("a", [1, 2, 3], headers: [("content-type", "text/plain"), ("content-encoding", "gzip")])
+                // Through R2 it has no length any more, past it still the mark of what was packed.
+                let error = await #expect(throws: ObjectError.self) { try await store.download("a", range: nil) }
+                guard case .unavailable? = error else { throw ObjectError.invalid("\(String(describing: error))") }
+                let other = await #expect(throws: ObjectError.self) { try await store.download("a", range: 0..<2) }
+                guard case .corrupted? = other else { throw ObjectError.invalid("\(String(describing: other))") }
+            }
+        }
+    }
+}
