@@ -49,7 +49,11 @@ struct R2Failure: Error, Hashable, Sendable {
 
     var isUnmetCondition: Bool { self.status == 412 }
 
-    fileprivate var reportsClock: Bool { self.code == "RequestTimeTooSkewed" || self.code == "ExpiredRequest" }
+    /// R2 refuses what is signed with a time more than 15 minutes off. The answer to a HEAD has no code to say so.
+    fileprivate var reportsClock: Bool {
+        self.code == "RequestTimeTooSkewed" || self.code == "ExpiredRequest"
+            || (self.status == 401 || self.status == 403) && abs(self.drift ?? 0) >= 900
+    }
 }
 
 // MARK: What a caller is told
@@ -65,7 +69,8 @@ extension ObjectError {
         case .tooManyParts(let most):
             self = .refused(
                 "The object has more than \(most) parts, which R2 does not take: raise FLOWHUB_R2_PART_BYTES.")
-        case .answer(_, let code) where failure.reportsClock: self = .refused(Self.clock(code, drift: failure.drift))
+        case .answer(let status, let code) where failure.reportsClock:
+            self = .refused(Self.clock(code.isEmpty ? "\(status)" : "\(status) \(code)", drift: failure.drift))
         case .answer(let status, let code):
             let words = code.isEmpty ? "\(status)" : "\(status) \(code)"
             switch (status, code) {
@@ -87,8 +92,8 @@ extension ObjectError {
         }
     }
 
-    private static func clock(_ code: String, drift: Int64?) -> String {
-        guard let drift, drift != 0 else { return "R2 finds the hub's clock wrong (\(code)): set it by NTP." }
-        return "The hub's clock is \(abs(drift)) s \(drift > 0 ? "behind" : "ahead of") R2's (\(code)): set it by NTP."
+    private static func clock(_ words: String, drift: Int64?) -> String {
+        guard let drift, drift != 0 else { return "R2 finds the hub's clock wrong (\(words)): set it by NTP." }
+        return "The hub's clock is \(abs(drift)) s \(drift > 0 ? "behind" : "ahead of") R2's (\(words)): set it by NTP."
     }
 }

@@ -138,6 +138,8 @@ actor R2Upload: ObjectUpload {
         let number = self.parts.count + self.flights.count + 1
         let bytes = self.pending
         self.pending = []
+        // What follows is mostly another part; growing step by step would copy it over and over.
+        self.pending.reserveCapacity(limits.partBytes)
         // Detached, to hash off this actor; awaited in `land` or cancelled in `abort`.
         self.flights.append(
             Task.detached {

@@ -93,6 +93,7 @@ final class Exchange: Sendable {
     }
 
     var hasHead: Bool { self.state.withLock { $0.head != nil } }
+    var hasEnded: Bool { self.state.withLock { $0.end != nil } }
 
     /// Takes bytes of the body, if there is room for them.
     func take(_ bytes: UnsafeRawBufferPointer) -> Verdict {

@@ -88,7 +88,7 @@ final class TransportBody: Sendable {
         self.mailbox = mailbox
     }
 
-    deinit { self.mailbox.send(.cancel(self.exchange.id)) }
+    deinit { if !self.exchange.hasEnded { self.mailbox.send(.cancel(self.exchange.id)) } }
 
     /// The next bytes, as many as have come; `nil` at the end. A reader that does not ask stops the sender.
     func next() async throws(TransportError) -> [UInt8]? {

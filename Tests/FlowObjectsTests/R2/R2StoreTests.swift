@@ -125,6 +125,10 @@ import Testing
             guard case .refused(let text)? = error else { throw ObjectError.invalid("\(String(describing: error))") }
             let pattern = seconds > 0 ? "clock is 3[56][0-9][0-9] s ahead of" : "clock is 3[56][0-9][0-9] s behind"
             #expect(text.range(of: pattern, options: .regularExpression) != nil, "\(text)")
+            // The answer to this has no body that could say so.
+            let short = await #expect(throws: ObjectError.self) { try await store.head("a") }
+            guard case .refused(let words)? = short else { throw ObjectError.invalid("\(String(describing: short))") }
+            #expect(words.range(of: pattern, options: .regularExpression) != nil, "\(words)")
         }
     }
 
