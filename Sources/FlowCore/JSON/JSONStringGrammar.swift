@@ -3,10 +3,23 @@ enum JSONStringGrammar {
     /// The index after the closing quote of the string whose opening quote is at `start`.
     @inline(__always)
     static func end(in bytes: Span<UInt8>, from start: Int) throws(JSONError) -> Int {
-        var index = start + 1
+        var index = Self.plainEnd(in: bytes, from: start + 1)
         while index < bytes.count, JSONByte.isPlain(bytes[index]) { index += 1 }
         if index < bytes.count, bytes[index] == JSONByte.quote { return index + 1 }
         return try Self.slowEnd(in: bytes, from: index)
+    }
+
+    /// Passes plain bytes while there are enough of any for a look at many at once.
+    @inline(__always)
+    private static func plainEnd(in bytes: Span<UInt8>, from start: Int) -> Int {
+        let raw = bytes.bytes
+        var index = start
+        while index + JSONPlainBlock.count <= raw.byteCount {
+            let plain = JSONPlainBlock.plainCount(raw.unsafeLoadUnaligned(fromByteOffset: index, as: SIMD16<Int8>.self))
+            index += plain
+            if plain < JSONPlainBlock.count { break }
+        }
+        return index
     }
 
     /// Goes on in the string at the first byte that is not plain.

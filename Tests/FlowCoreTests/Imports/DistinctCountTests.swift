@@ -32,9 +32,12 @@ import Testing
         #expect(Self.count(values + values + values).value == Self.count(values).value)
     }
 
-    @Test func theHashTellsLengthsApart() {
-        let zeros = (0..<40).map { [UInt8](repeating: 0, count: $0)[...] }
-        #expect(Set(zeros.map { StableHash.hash($0, seed: 1) }).count == 40)
-        #expect(StableHash.hash([1], seed: 0) != StableHash.hash([1], seed: 1))
+    @Test func theHashTellsSeedsAndLengthsApart() {
+        var hashes: Set<UInt64> = []
+        for seed in UInt64(0)..<8 {
+            for byte in UInt8(0)...255 { hashes.insert(StableHash.hash([byte], seed: seed)) }
+            for count in 2..<40 { hashes.insert(StableHash.hash([UInt8](repeating: 0, count: count)[...], seed: seed)) }
+        }
+        #expect(hashes.count == 8 * (256 + 38))
     }
 }

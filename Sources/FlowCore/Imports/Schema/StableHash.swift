@@ -3,7 +3,8 @@ enum StableHash {
     static func hash(_ bytes: ArraySlice<UInt8>, seed: UInt64) -> UInt64 {
         let span = bytes.span
         let raw = span.bytes
-        var hash = seed &+ UInt64(truncatingIfNeeded: span.count) &* 0x9E37_79B9_7F4A_7C15
+        // Mixed before the text comes to it, or a text could make up for another seed.
+        var hash = Self.mixed(seed &+ UInt64(truncatingIfNeeded: span.count) &* 0x9E37_79B9_7F4A_7C15)
         var index = 0
         while index + 8 <= span.count {
             hash = Self.mixed(hash ^ raw.unsafeLoadUnaligned(fromByteOffset: index, as: UInt64.self))
