@@ -68,7 +68,7 @@ import Testing
                     + (0..<random.below(30)).map { _ in "\"\(random.pick(names))\":\(random.pick(["1", "null", "\"\""]))" }
                     .joined(separator: ",") + "}"
             }
-            let reading = ImportReading(lines.joined(separator: "\n"), .ndjson)
+            let reading = ImportReading(lines.joined(separator: "\n"), .ndjson, target: 1 + random.below(900))
             #expect(reading.summary == Self.counted(reading.records), "seed \(seed)")
         }
     }

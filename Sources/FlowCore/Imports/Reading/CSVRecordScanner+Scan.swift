@@ -17,6 +17,8 @@ extension CSVRecordScanner {
                 }
                 try self.checkSize(upTo: used)
             }
+            // Short rows of many columns become much longer than they are.
+            if room > 0 { room += 1 << 12 }
         }
         self.lines.base += taken
     }

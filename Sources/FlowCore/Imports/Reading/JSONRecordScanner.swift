@@ -20,6 +20,7 @@ struct JSONRecordScanner: Sendable {
         case document
         /// JSON: a record, or the array's end.
         case firstRecord
+        /// JSON: a record, behind a comma.
         case record
         /// JSON: a comma, or the array's end.
         case afterRecord
@@ -107,9 +108,7 @@ extension JSONRecordScanner {
         self.nesting.depth > 0 ? .afterValue : try self.endRecord(at: end, &findings)
     }
 
-    private mutating func endRecord(
-        at end: Int, _ findings: inout RecordFindings
-    ) throws(ImportFault) -> State {
+    private mutating func endRecord(at end: Int, _ findings: inout RecordFindings) throws(ImportFault) -> State {
         try self.checkSize(upTo: end)
         findings.records.append(self.recordStart..<end)
         findings.members.append(.end)

@@ -52,11 +52,12 @@ public struct RecordReader: Sendable {
     ///
     /// - Parameters:
     ///   - page: the same one until it is full.
-    ///   - target: how many bytes make a page full. It becomes longer by the rest of its last record.
+    ///   - target: how many bytes make a page full, at least one. It becomes longer by the rest of its last record.
     /// - Returns: the position of the first byte that was not taken. If there is one, the page is full, and it is for a new page.
     public mutating func read(
         _ bytes: Span<UInt8>, from position: Int, into page: inout RecordPage, target: Int
     ) throws(ImportInputError) -> Int {
+        precondition(target > 0, "a page needs room for a record")
         do throws(ImportFault) {
             var position = position
             try self.begin(bytes, from: &position, into: &page)
