@@ -29,6 +29,10 @@ struct ImportReading {
                 sample.append(JSONText(unchecked: Array(full.text[range])))
             }
             unpacked += full.text.count
+            // Rows of many columns and little in them become far more than they were.
+            guard unpacked <= self.configuration.maximumBytes else {
+                throw ImportError.tooLarge(limit: self.configuration.maximumBytes)
+            }
             try await self.sink.take(full)
         }
 
