@@ -23,6 +23,9 @@ extension ImportService {
         return try result.get()
     }
 
+    /// Members that are read at a time.
+    private static let partsAtOnce = 8
+
     private func analyse(_ entry: Import) async throws(ImportError) -> JSONText {
         var schema = SchemaAnalysis(limits: self.configuration.schema)
         let total = entry.totalRecords
@@ -58,11 +61,27 @@ extension ImportService {
         let sample = SpreadSample(
             of: index, records: self.configuration.sampleRecords,
             members: max(1, min(self.configuration.sampleMembers, self.configuration.sampleBytes / largest)))
-        for part in sample.parts {
-            let text = try await self.text(of: index.run(of: part.member), location: location, entry: entry, index: index)
-            let records = DocumentLines.records(in: text)
-            guard records.count == part.records else { throw .damaged("A part of the object has other records than its index says.") }
-            for place in part.positions { schema.add(text, records[place]) }
+        // Several at a time, since each takes a journey to the store; added in their order.
+        for start in stride(from: 0, to: sample.parts.count, by: Self.partsAtOnce) {
+            let parts = sample.parts[start..<min(start + Self.partsAtOnce, sample.parts.count)]
+            let reads = parts.map { part in
+                Task { () -> Result<[UInt8], ImportError> in
+                    do throws(ImportError) {
+                        let run = index.run(of: part.member)
+                        return .success(try await self.text(of: run, location: location, entry: entry, index: index))
+                    } catch {
+                        return .failure(error)
+                    }
+                }
+            }
+            for (part, read) in zip(parts, reads) {
+                let text = try await read.value.get()
+                let records = DocumentLines.records(in: text)
+                guard records.count == part.records else {
+                    throw .damaged("A part of the object has other records than its index says.")
+                }
+                for place in part.positions { schema.add(text, records[place]) }
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 public struct R2Limits: Hashable, Sendable {
     /// Bytes of a part of a large object; R2 wants all but the last alike, and takes 10,000 of an object. An object of at most one
     /// part is put in one request.
-    public var partBytes = 8_388_608
+    public var partBytes = 12_582_912
     /// Parts of one object that are under way at a time.
     public var partsInFlight = 2
     /// How often a request is made before it has failed.
