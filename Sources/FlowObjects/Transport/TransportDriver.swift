@@ -58,12 +58,13 @@ final class TransportDriver {
         while true {
             for message in self.mailbox.receive() { self.take(message) }
             if self.isClosing { break }
-            self.startWaiting()
             var left: Int32 = 0
             curl_multi_perform(self.multi, &left)
             self.collect()
             for transfer in self.running.values where transfer.isTouched { transfer.flush() }
             self.giveUpOverdue()
+            // Last, since each of the above may have made room; a new transfer keeps the poll from waiting.
+            self.startWaiting()
             curl_multi_poll(self.multi, nil, 0, self.timeoutMilliseconds, nil)
         }
         for transfer in self.running.values { self.finish(transfer, .closed) }

@@ -338,6 +338,25 @@ import Testing
         await transport.close()
     }
 
+    /// A request gets the connection of the one before it when that ends, not when something else happens.
+    @Test func whoWaitsForAConnectionGetsItAtOnce() async throws {
+        let server = try RawServer { peer in while peer.request() != nil { peer.reply("200 OK", "done") } }
+        let transport = try Self.transport { $0.connections = 1 }
+        let elapsed = try await ContinuousClock().measure {
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for _ in 0..<50 {
+                    group.addTask {
+                        _ = try await transport.send(TransportRequest(method: .put, url: server.url, body: [1]), limit: 10)
+                    }
+                }
+                try await group.waitForAll()
+            }
+        }
+        #expect(elapsed < .seconds(5))
+        #expect(server.connections.value == 1)
+        await transport.close()
+    }
+
     // MARK: Ends
 
     @Test func lettingGoStopsTheTransfer() async throws {
