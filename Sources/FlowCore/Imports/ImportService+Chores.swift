@@ -2,8 +2,8 @@ import Logging
 import Synchronization
 
 extension ImportService {
-    /// Between two rounds over what was left half done.
-    private static let interval = Duration.seconds(15)
+    /// Between two rounds over what was left half done: soon after a claim is over.
+    private var interval: Duration { .seconds(min(15, max(1, self.configuration.claimSeconds / 4))) }
     /// Imports that one look at the ledger takes up.
     private static let slice = 100
 
@@ -12,7 +12,7 @@ extension ImportService {
     public func run() async {
         while !Task.isCancelled {
             await self.sweepAbandoned()
-            try? await Task.sleep(for: Self.interval)
+            try? await Task.sleep(for: self.interval)
         }
     }
 

@@ -34,12 +34,13 @@ extension ImportService {
         return ImportDocument(try await self.download(location, of: entry, range: nil), index: index, codec: self.codec)
     }
 
-    /// The object as it lies there: gzip.
+    /// The object as it lies there: gzip. It comes to its end only if it is what was stored.
     /// - Returns: `nil` where the records are rows.
     public func packed(_ id: ImportID, account: String) async throws(ImportError) -> (any ObjectDownload)? {
         let entry = try await self.storedEntry(id, account: account)
         guard let location = entry.location else { return nil }
-        return try await self.download(location, of: entry, range: nil)
+        let download = try await self.download(location, of: entry, range: nil)
+        return entry.storage?.dataHash.map { VerifiedDownload(download, hash: $0, self.codec) } ?? download
     }
 
     /// Some records by their numbers: one ranged read of the object.

@@ -161,8 +161,8 @@ public final class ImportService: Sendable {
         do {
             return try await reading.run(format: order.format)
         } catch {
-            await sink.abort()
-            await self.give(up: entry, because: error)
+            let isClean = await sink.abort()
+            try await self.give(up: entry, because: error, isClean: isClean)
             throw error
         }
     }
@@ -173,21 +173,36 @@ public final class ImportService: Sendable {
             let attributes = ObjectAttributes(metadata: ["import-id": entry.id.rawValue])
             return ObjectSink(try await objects.upload(key, attributes), bucket: objects.bucket, codec: self.codec)
         } catch {
-            await self.give(up: entry, because: ImportError.objects(error))
+            try await self.give(up: entry, because: ImportError.objects(error), isClean: true)
             throw ImportError.objects(error)
         }
     }
 
-    private func give(up entry: Import, because error: any Error) async {
+    /// - Parameter isClean: whether nothing of it is left in the object store.
+    /// - Throws: ``ImportError/takenOver`` if it is another's affair by now.
+    private func give(up entry: Import, because error: any Error, isClean: Bool) async throws(ImportError) {
+        // In a task of its own: the caller's may be cancelled, and that is just when this has to be done.
+        let isMine = await Task { await self.giveUp(entry, because: error, isClean: isClean) }.value
+        if !isMine { throw .takenOver }
+    }
+
+    private func giveUp(_ entry: Import, because error: any Error, isClean: Bool) async -> Bool {
+        guard isClean else {
+            // The ledger must not forget it before it is gone: that is the sweep's work, from now on.
+            self.logger.notice("What is left of an import is swept later", metadata: ["import": "\(entry.id)"])
+            return (try? await self.ledger.extend(entry.id, claim: entry.claim, seconds: 0)) ?? true
+        }
         let failure = error as? ImportError
         if failure == nil { self.logger.info("An import broke off", metadata: ["import": "\(entry.id)"]) }
         let reason = failure?.reason ?? "The upload broke off."
         // If this does not reach the ledger, its claim runs out, and the sweep does it.
-        guard (try? await self.ledger.fail(entry.id, claim: entry.claim, reason: reason)) == true else { return }
+        guard let isMine = try? await self.ledger.fail(entry.id, claim: entry.claim, reason: reason) else { return true }
+        guard isMine else { return false }
         var failed = entry
         failed.status = .failed
         failed.failure = reason
         await self.announce(failed, code: failure?.code ?? "broken_off")
+        return true
     }
 
     private func finish(_ entry: Import, _ result: ImportReading.Result) async throws -> Import {
@@ -205,7 +220,10 @@ public final class ImportService: Sendable {
         } catch {
             throw ImportError.store(error)
         }
-        guard isMine else { throw ImportError.takenOver }
+        guard isMine else {
+            await self.discard(entry)
+            throw ImportError.takenOver
+        }
         #if DEBUG
         await Failpoint.reach(.importStored)
         #endif
@@ -216,6 +234,19 @@ public final class ImportService: Sendable {
         stored.storage = result.storage
         stored.requestHash = result.requestHash
         return stored
+    }
+
+    /// Removes the object of an import that others gave up while its worker could not be heard: it may have come to be after
+    /// they had looked for it.
+    private func discard(_ entry: Import) async {
+        guard let objects = self.objects, let location = entry.location else { return }
+        do {
+            if let now = try await self.ledger.load(entry.id), now.status == .stored, now.location == location { return }
+            try await objects.delete(location)
+        } catch {
+            self.logger.notice(
+                "An object that is no import's stays until a sweep", metadata: ["key": "\(location)", "reason": "\(error)"])
+        }
     }
 
     /// Holds the claim on an import for as long as the body runs; ends the body if somebody else has it.

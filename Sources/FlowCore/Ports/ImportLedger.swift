@@ -6,7 +6,8 @@
 /// Does not look at the store's epoch: an import has no versions.
 public protocol ImportLedger: Sendable {
     /// Enters a pending import under claim 1. Under an idempotency key of the account that is in use, what is there is returned
-    /// instead; a failed import, or a pending one whose claim is over, gives its key up.
+    /// instead; a failed import gives its key up, and so does a pending one whose claim is over: its worker is too late then, and it
+    /// stays for whoever sweeps.
     func begin(_ draft: ImportDraft, claimSeconds: Int) async throws(StoreError) -> ImportBeginning
 
     /// Takes an import over, if nobody holds it and its status is one of these; makes it `status` if one is named.

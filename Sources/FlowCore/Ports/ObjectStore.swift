@@ -43,7 +43,9 @@ public protocol ObjectUpload: Sendable {
     func finish() async throws(ObjectError) -> ObjectInfo
 
     /// Gives it up; as far as the store can be reached nothing of it remains. After ``finish()`` has returned: does nothing.
-    func abort() async
+    /// - Returns: whether it is certain that nothing remains of what was not finished. If not, somebody has to look later.
+    @discardableResult
+    func abort() async -> Bool
 }
 
 /// An object that is being read. Used by one task. Let go of it to stop.

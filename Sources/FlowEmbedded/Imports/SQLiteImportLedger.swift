@@ -30,24 +30,22 @@ public final class SQLiteImportLedger: ImportLedger, ImportChores, RecordStore {
     // MARK: Claims
 
     public func begin(_ draft: ImportDraft, claimSeconds: Int) async throws(StoreError) -> ImportBeginning {
-        let beginning = try await self.store.write { database -> ImportBeginning in
+        try await self.store.write { database -> ImportBeginning in
             let now = try database.clock()
             if let key = draft.idempotencyKey,
                 let found = try database.entry(
                     "account = ? AND idempotency_key = ?", [draft.account.databaseValue, key.databaseValue])
             {
                 guard found.status == .pending, found.isFree(at: now) else { return .found(found) }
-                // Its worker is too late from here on.
+                // Its worker is too late from here on; what is there of it is the sweep's.
                 try database.run(
-                    "UPDATE data_imports SET claim = claim + 1 WHERE id = ?", [found.id.rawValue.databaseValue])
-                try database.fail(found.id, reason: "interrupted", at: now)
+                    "UPDATE data_imports SET claim = claim + 1, claimed_until = NULL, idempotency_key = NULL WHERE id = ?",
+                    [found.id.rawValue.databaseValue])
             }
             try database.insert(draft, until: now.advanced(bySeconds: Int64(claimSeconds)), at: now)
             guard let begun = try database.entry(draft.id) else { throw UnreadableRow() }
             return .begun(begun)
         }
-        await self.clear()
-        return beginning
     }
 
     public func claim(

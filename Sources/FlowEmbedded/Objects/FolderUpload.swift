@@ -9,6 +9,8 @@ import Glibc
 final class FolderUpload: ObjectUpload {
     private struct State: Sendable {
         var written = 0
+        /// Whether it may have appeared under its key.
+        var mayExist = false
         /// Whether nothing more can be done with it.
         var hasEnded = false
     }
@@ -57,10 +59,11 @@ final class FolderUpload: ObjectUpload {
         }
     }
 
-    func abort() async {
-        guard (try? self.checkOpen()) != nil else { return }
+    func abort() async -> Bool {
+        guard (try? self.checkOpen()) != nil else { return true }
         // What cannot be removed is found among the unfinished ones.
-        _ = try? await self.store.work.run { () throws(ObjectError) in self.end() }
+        let isGone = (try? await self.store.work.run { () throws(ObjectError) in self.end() }) ?? false
+        return isGone && !self.state.withLock { $0.mayExist }
     }
 
     private func checkOpen() throws(ObjectError) {
@@ -71,7 +74,10 @@ final class FolderUpload: ObjectUpload {
     private func link() throws(ObjectError) {
         let (folders, name) = FolderObjectStore.place(self.key)
         let target: OpenFile = try self.store.stored.make(folders, lastingly: true) { target throws(ObjectError) in
-            if linkat(self.folder.descriptor, self.name, target.descriptor, name, 0) == 0 { return target }
+            if linkat(self.folder.descriptor, self.name, target.descriptor, name, 0) == 0 {
+                self.state.withLock { $0.mayExist = true }
+                return target
+            }
             switch errno {
             case EEXIST:
                 if try target.info(of: name)?.kind == .folder { throw FolderFailure.isFolder }
@@ -87,9 +93,12 @@ final class FolderUpload: ObjectUpload {
     }
 
     /// Takes away what was written, but for what has a key by now.
-    private func end() {
+    /// - Returns: whether it is gone.
+    @discardableResult
+    private func end() -> Bool {
         self.state.withLock { $0.hasEnded = true }
-        _ = try? self.folder.remove(self.name)
+        let isGone = (try? self.folder.remove(self.name)) != nil
         self.store.uploads.prune(FolderObjectStore.path(self.key))
+        return isGone
     }
 }

@@ -10,14 +10,17 @@ struct MultipartUpload: Sendable {
     let client: R2Client
     let key: String
     let id: String
+    /// Whether R2 may have another one that was begun in its place, and whose id nobody was told.
+    let mayHaveTwin: Bool
 
     /// Begins one.
     /// - Parameter headers: what the object shall have.
     static func begin(_ client: R2Client, _ key: String, headers: [NamedValue]) async throws(R2Failure) -> MultipartUpload {
         var request = R2Request(.post, key: key, query: [NamedValue("uploads", "")], headers: headers)
         request.check = { Self.uploadID($0.body) == nil ? .nonsense : nil }
-        guard let id = Self.uploadID(try await client.call(request).body) else { throw R2Failure(.nonsense) }
-        return MultipartUpload(client: client, key: key, id: id)
+        let reply = try await client.call(request)
+        guard let id = Self.uploadID(reply.body) else { throw R2Failure(.nonsense) }
+        return MultipartUpload(client: client, key: key, id: id, mayHaveTwin: reply.isRepeated)
     }
 
     private static func uploadID(_ body: [UInt8]) -> String? {

@@ -20,15 +20,18 @@ struct R2Client: Sendable {
 
     /// The answer with a status of 2xx.
     func call(_ request: R2Request) async throws(R2Failure) -> R2Reply {
-        try await self.withRetries { () async throws(R2Failure) -> R2Reply in
+        var attempts = 0
+        return try await self.withRetries { () async throws(R2Failure) -> R2Reply in
+            attempts += 1
             let (head, body) = try await self.attempt(request)
-            let reply: R2Reply
+            var reply: R2Reply
             do throws(TransportError) {
                 reply = R2Reply(head: head, body: try await body.collect(limit: request.replyLimit))
             } catch {
                 throw R2Failure(.transport(error))
             }
             if let reason = request.check(reply) { throw R2Failure(reason) }
+            reply.isRepeated = attempts > 1
             return reply
         }
     }

@@ -42,6 +42,8 @@ struct R2Request: Sendable {
 struct R2Reply: Sendable {
     var head: TransportHead
     var body: [UInt8]
+    /// Whether the request was made before, and failed.
+    var isRepeated = false
 
     /// Without quotes.
     var etag: String? { self.head["etag"].map(R2Reply.bare) }

@@ -32,6 +32,8 @@ actor R2Upload: ObjectUpload {
     private var parts: [MultipartUpload.Part] = []
     /// A request failed that may have made the object all the same.
     private var mayExist = false
+    /// R2 may have an empty upload whose beginning it did not get to tell.
+    private var mayHaveTwin = false
 
     init(_ client: R2Client, _ key: String, _ attributes: ObjectAttributes) {
         let mark = RandomText.hex128()
@@ -78,9 +80,9 @@ actor R2Upload: ObjectUpload {
         }
     }
 
-    func abort() async {
+    func abort() async -> Bool {
         switch self.stage {
-        case .finished, .aborted: return
+        case .finished, .aborted: return true
         case .open, .failed: self.stage = .aborted
         }
         self.pending = []
@@ -89,7 +91,8 @@ actor R2Upload: ObjectUpload {
         self.flights = []
         // In a task of its own: the caller's may be cancelled, and that is just when this has to be done.
         let (multipart, mayExist) = (self.multipart, self.mayExist)
-        await Task { await self.cleanUp(multipart, mayExist: mayExist) }.value
+        let isClean = await Task { await self.cleanUp(multipart, mayExist: mayExist) }.value
+        return isClean && !self.mayHaveTwin
     }
 
     private func mustBeOpen() throws(ObjectError) {
@@ -132,7 +135,13 @@ actor R2Upload: ObjectUpload {
         if let begun = self.multipart {
             multipart = begun
         } else {
-            multipart = try await MultipartUpload.begin(self.client, self.key, headers: self.headers)
+            do throws(R2Failure) {
+                multipart = try await MultipartUpload.begin(self.client, self.key, headers: self.headers)
+            } catch {
+                self.mayHaveTwin = error.mayHaveHappened
+                throw error
+            }
+            self.mayHaveTwin = multipart.mayHaveTwin
             self.multipart = multipart
         }
         let number = self.parts.count + self.flights.count + 1
@@ -225,15 +234,17 @@ actor R2Upload: ObjectUpload {
         return seen.info
     }
 
-    private func cleanUp(_ multipart: MultipartUpload?, mayExist: Bool) async {
+    private func cleanUp(_ multipart: MultipartUpload?, mayExist: Bool) async -> Bool {
         do throws(R2Failure) {
             try await multipart?.abort()
-            guard mayExist, let seen = try await self.client.head(self.key), seen.mark == self.mark else { return }
+            guard mayExist, let seen = try await self.client.head(self.key), seen.mark == self.mark else { return true }
             try await self.client.delete(self.key)
+            return true
         } catch {
             self.client.logger.warning(
                 "An upload that was given up may have left something in R2; the sweep looks for it",
                 metadata: ["reason": "\(ObjectError(error, bucket: self.client.settings.bucket))"])
+            return false
         }
     }
 }

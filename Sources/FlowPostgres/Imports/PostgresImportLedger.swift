@@ -37,11 +37,7 @@ public final class PostgresImportLedger: ImportLedger, ImportChores, RecordStore
             if let begun = try await self.insert(draft, claimSeconds: claimSeconds) { return .begun(begun) }
             guard let found = try await self.find(draft) else { continue }
             guard found.isInterrupted else { return .found(found.entry) }
-            // Its rows go first, so that a failed import never has any. If this fails halfway it is done again.
-            let id = found.entry.id
-            if let taken = try await self.claim(id, from: [.pending], to: nil, seconds: claimSeconds) {
-                _ = try await self.fail(id, claim: taken.claim, reason: "interrupted")
-            }
+            try await self.freeKey(of: found.entry.id)
         }
         throw .overloaded("too many others use the same idempotency key just now")
     }
@@ -83,6 +79,17 @@ public final class PostgresImportLedger: ImportLedger, ImportChores, RecordStore
         let result = try await self.read(Statement(sql, parameters))
         guard let row = result.first, let entry = try result.entry() else { return nil }
         return (entry, row.bool(ImportSQL.columnCount) == true)
+    }
+
+    /// Of a pending import that nobody holds. Its worker is too late from here on; what is there of it is the sweep's.
+    private func freeKey(of id: ImportID) async throws(StoreError) {
+        var parameters = ParameterList()
+        parameters.add(id.rawValue)
+        let sql = """
+            UPDATE data_imports i SET claim = i.claim + 1, claimed_until = NULL, idempotency_key = NULL
+            WHERE i.id = $1::uuid AND i.status = 'pending' AND \(ImportSQL.isFree)
+            """
+        _ = try await self.change(Statement(sql, parameters), isRepeatable: true)
     }
 
     public func claim(

@@ -173,17 +173,21 @@ extension ImportLedgerContract {
                 try await subject.records.append(try numbered(20), at: 0, to: old.id, account: "7", claim: 1))
             let new = try await subject.begin(try subject.draft(key: "k"))
             #expect(new.id != old.id)
-            let failed = try #require(try await subject.ledger.load(old.id))
-            #expect(failed.status == .failed)
-            #expect(failed.failure == "interrupted")
-            #expect(failed.idempotencyKey == nil)
-            #expect(failed.location == nil)
-            #expect(failed.claimedUntil == nil)
-            #expect(try await subject.rowCount(old.id) == 0)
+            let left = try #require(try await subject.ledger.load(old.id))
+            #expect(left.status == .pending)
+            #expect(left.idempotencyKey == nil)
+            // What is there of it is still known, and whoever sweeps gets it.
+            #expect(left.location == "l")
+            #expect(left.claimedUntil == nil)
+            #expect(try await subject.ledger.abandoned(limit: 10).map(\.id) == [old.id])
             #expect(try await subject.ledger.finish(old.id, claim: 1, result(try numbered(20))) == false)
             #expect(
                 try await subject.records.append(try numbered(1), at: 20, to: old.id, account: "7", claim: 1) == false)
-            #expect(try await subject.ledger.load(old.id) == failed)
+            #expect(try await subject.ledger.fail(old.id, claim: 1, reason: "r") == false)
+            #expect(try await subject.ledger.load(old.id) == left)
+            let swept = try await subject.claim(old.id)
+            #expect(try await subject.ledger.fail(old.id, claim: swept.claim, reason: "r"))
+            #expect(try await subject.rowCount(old.id) == 0)
         },
         Case("Of many that begin under one key at once one begins") { subject in
             for round in 0..<TestScale.pick(3, full: 20) {

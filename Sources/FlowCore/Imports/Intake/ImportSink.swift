@@ -5,7 +5,9 @@ protocol ImportSink: AnyObject {
     /// All pages are in; the last one was closed.
     func finish() async throws -> SinkResult
     /// Nothing of it is to remain.
-    func abort() async
+    /// - Returns: whether that is certain for all that the ledger does not remove by itself.
+    @discardableResult
+    func abort() async -> Bool
 }
 
 struct SinkResult {

@@ -50,5 +50,5 @@ final class ObjectSink: ImportSink {
         return SinkResult(bucket: self.bucket, storedBytes: info.size, dataHash: self.hash.finish(), index: self.index)
     }
 
-    func abort() async { await self.upload.abort() }
+    func abort() async -> Bool { await self.upload.abort() }
 }

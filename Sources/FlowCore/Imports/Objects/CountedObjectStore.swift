@@ -80,9 +80,9 @@ private final class CountedUpload: ObjectUpload {
         return info
     }
 
-    func abort() async {
+    func abort() async -> Bool {
         self.count(isSuccess: false)
-        await self.upload.abort()
+        return await self.upload.abort()
     }
 
     private func count(isSuccess: Bool) {
