@@ -89,13 +89,13 @@ extension ImportService {
     private func scan(_ entry: Import, from offset: Int, limit: Int) async throws(ImportError) -> [JSONText] {
         let walk = RecordWalk(try await self.document(of: entry), limits: self.configuration.limits)
         var found: [JSONText] = []
+        // Of the page's first record.
         var number = 0
         while found.count < limit, let page = try await walk.next() {
-            for range in page.records where number + 1 > offset && found.count < limit {
+            for range in page.records.dropFirst(max(0, offset - number)).prefix(limit - found.count) {
                 found.append(JSONText(unchecked: Array(page.text[range])))
-                number += 1
             }
-            if number < offset { number += page.records.count }
+            number += page.records.count
         }
         return found
     }

@@ -12,6 +12,9 @@ struct ImportStores {
 
     /// Runs with the stores that a hub with this environment would use, and closes them.
     static func run<Value>(_ location: StoreLocation, _ body: (ImportStores) async throws -> Value) async throws -> Value {
+        #if DEBUG
+        Faults.plant()
+        #endif
         let configuration = try location.configuration()
         let store = try await location.open(configuration)
         let stores: ImportStores

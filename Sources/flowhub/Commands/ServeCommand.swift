@@ -53,8 +53,7 @@ struct ServeCommand: AsyncParsableCommand {
 
         let logger = Self.logger(configuration)
         #if DEBUG
-        Self.plantFaults()
-        Self.armFailpoint()
+        Faults.plant()
         #endif
         let hub: Hub
         do {
@@ -134,22 +133,6 @@ struct ServeCommand: AsyncParsableCommand {
         }
         return text
     }
-
-    #if DEBUG
-    /// For the tests that prove that they would notice a fault.
-    private static func plantFaults() {
-        guard let names = ProcessInfo.processInfo.environment["FLOWHUB_FAULTS"] else { return }
-        PlantedFault.plant(names.split(separator: ",").compactMap { PlantedFault(name: String($0)) })
-    }
-
-    /// Lets a process die at a place that a test names: SIGKILL, the first time that it gets there.
-    private static func armFailpoint() {
-        guard let name = ProcessInfo.processInfo.environment["FLOWHUB_FAILPOINT"], let chosen = Failpoint(rawValue: name) else {
-            return
-        }
-        Failpoint.arm { place in if place == chosen { kill(getpid(), SIGKILL) } }
-    }
-    #endif
 }
 
 /// `flowhub settings`

@@ -128,15 +128,19 @@ import Testing
     @Test func `a schema is a table`() throws {
         let body = try JSONText(
             validating: """
-                {"field_info":{"ip":{"types":{"null":0.004,"string":0.996},"null_share":0.004,"distinct_estimate":12345,\
-                "patterns":{"ip_address":1},"examples":["10.0.0.1","\\u001b[2J"]},"n":{"types":{"number":1},"null_share":0,\
-                "distinct_estimate":3,"patterns":{},"examples":[1.50]}},"records_analyzed":5000,"total_records":64000,\
-                "analysis_type":"streaming_sample"}
+                {"field_info":{"ip":{"type":"string","present":4900,"present_share":0.98,"missing":100,"nulls":20,\
+                "null_share":0.0041,"types":{"null":{"count":20,"share":0.0041},"string":{"count":4880,"share":0.9959}},\
+                "distinct":12345,"distinct_is_exact":false,"strings":{"empty":0,"patterns":{"ip_address":{"count":4880,"share":1}}},\
+                "pattern":"ip_address","examples":["10.0.0.1","\\u001b[2J"]},"n":{"type":"number","present":5000,\
+                "present_share":1,"missing":0,"nulls":0,"null_share":0,"types":{"number":{"count":5000,"share":1}},\
+                "distinct":3,"distinct_is_exact":true,"numbers":{"min":1,"max":2},"pattern":null,"examples":[1.50]}},\
+                "field_count":2,"records_analyzed":5000,"total_records":64000,"analysis_type":"streaming_sample",\
+                "pattern_key":"ab","mapping":null}
                 """.utf8)
         #expect(
             SchemaTable.text(body, Palette(isOn: false), width: nil) == """
                 FIELD  TYPES                  NULLS  DISTINCT  PATTERN     EXAMPLES
-                ip     string >99%, null <1%  <1%    12,345    ip_address  10.0.0.1, \\u{1b}[2J
+                ip     string >99%, null <1%  2%     ~12,345   ip_address  10.0.0.1, \\u{1b}[2J
                 n      number                 0%     3         -           1.50
                 """)
         #expect(SchemaTable.text(body, Palette(isOn: false), width: 60).split(separator: "\n").allSatisfy { $0.count <= 60 })

@@ -8,12 +8,11 @@ enum SchemaTable {
     static func text(_ analysis: JSONText, _ palette: Palette, width: Int?) -> String {
         var table = TextTable(["FIELD", "TYPES", "NULLS", "DISTINCT", "PATTERN", "EXAMPLES"])
         for (name, field) in analysis.member("field_info")?.members ?? [] {
-            let nulls = field.member("null_share")?.doubleValue.map { Self.percent($0) }
-            let distinct = field.member("distinct_estimate")?.intValue.map { Figures.count(Int($0)) }
             let examples = field.member("examples")?.elements.map { Self.shown($0) } ?? []
             table.add([
                 Terminal.harmless(name).cut(to: Self.cellWidth), Self.shares(field.member("types")).cut(to: Self.cellWidth),
-                nulls ?? "-", distinct ?? "-", Self.shares(field.member("patterns")).cut(to: Self.cellWidth),
+                Self.nulls(field), Self.distinct(field),
+                Self.shares(field.member("strings")?.member("patterns")).cut(to: Self.cellWidth),
                 examples.isEmpty ? "-" : examples.joined(separator: ", "),
             ])
         }
@@ -31,10 +30,24 @@ enum SchemaTable {
             : "by all \(Figures.count(total)) records"
     }
 
+    /// The share of records in which it is null or missing.
+    private static func nulls(_ field: JSONText) -> String {
+        guard let present = field.member("present")?.intValue, let missing = field.member("missing")?.intValue,
+            let nulls = field.member("nulls")?.intValue, present + missing > 0
+        else { return "-" }
+        return Self.percent(Double(nulls + missing) / Double(present + missing))
+    }
+
+    /// `~` before what is an estimate.
+    private static func distinct(_ field: JSONText) -> String {
+        guard let count = field.member("distinct")?.intValue else { return "-" }
+        return (field.member("distinct_is_exact")?.boolValue == false ? "~" : "") + Figures.count(Int(count))
+    }
+
     /// `string 99%, null 1%`, the most frequent first; names alone where that is all there is.
     private static func shares(_ value: JSONText?) -> String {
         guard let value, value.isObject else { return "-" }
-        let all = value.members.map { (name: Terminal.harmless($0.key), share: $0.value.doubleValue) }
+        let all = value.members.map { (name: Terminal.harmless($0.key), share: $0.value.member("share")?.doubleValue) }
         let sorted = all.sorted { ($1.share ?? 0, $0.name) < ($0.share ?? 0, $1.name) }
         let text = sorted.map { entry in
             guard let share = entry.share, share < 1 else { return entry.name }
