@@ -55,7 +55,7 @@ public struct ImportMover: Sendable {
         do throws(ImportError) {
             copy = try await self.copy(RecordWalk(rows, limits: .stored), to: sink, progress)
         } catch {
-            await sink.abort()
+            _ = await sink.abort()
             throw error
         }
         #if DEBUG
