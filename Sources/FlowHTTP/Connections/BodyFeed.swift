@@ -83,29 +83,25 @@ final class BodyFeed: AsyncSequence, Sendable {
     }
 
     private func next() async throws -> ByteBuffer? {
-        let (isFirst, hadBeenFull, part) = try self.state.withLock { state -> (Bool, Bool, ByteBuffer?) in
-            let isFirst = !state.hasBegun
-            state.hasBegun = true
-            if let failure = state.failure { throw failure }
-            let wasFull = state.bytes >= Self.capacity
-            let part = state.parts.popFirst()
-            state.bytes -= part?.readableBytes ?? 0
-            return (isFirst, wasFull && state.bytes < Self.capacity, part)
+        let isFirst = self.state.withLock { state in
+            defer { state.hasBegun = true }
+            return !state.hasBegun
         }
         if isFirst { self.begun() }
-        if hadBeenFull { self.drained() }
-        if let part { return part }
         return try await withCheckedThrowingContinuation { waiter in
-            let answer = self.state.withLock { state -> Result<ByteBuffer?, any Error>? in
-                if let failure = state.failure { return .failure(failure) }
+            let (answer, hasRoom) = self.state.withLock { state -> (Result<ByteBuffer?, any Error>?, Bool) in
+                if let failure = state.failure { return (.failure(failure), false) }
+                let wasFull = state.bytes >= Self.capacity
                 if let part = state.parts.popFirst() {
                     state.bytes -= part.readableBytes
-                    return .success(part)
+                    return (.success(part), wasFull && state.bytes < Self.capacity)
                 }
-                if state.isComplete { return .success(nil) }
+                if state.isComplete { return (.success(nil), false) }
                 state.waiter = waiter
-                return nil
+                return (nil, false)
             }
+            // Whoever makes room says so, each time: the socket may have been left alone at any moment before.
+            if hasRoom { self.drained() }
             if let answer { waiter.resume(with: answer) }
         }
     }

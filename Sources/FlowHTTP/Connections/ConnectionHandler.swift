@@ -268,8 +268,11 @@ final class ConnectionHandler: ChannelDuplexHandler {
             if self.guardian.hasBegun { self.refuse(.tooSlow) } else { context.close(promise: nil) }
         case .reading: self.refuse(.tooSlow)
         case .receiving(_, let feed):
-            // While it is full, the peer waits for the hub.
-            guard !feed.isFull else { return }
+            // While it is full, the peer waits for the hub, and has all its time once there is room again.
+            guard !feed.isFull else {
+                self.deadline = now + .seconds(Int64(self.loop.configuration.bodyTimeoutSeconds))
+                return
+            }
             self.dropBody()
             feed.fail(HTTPProblem.tooSlow)
         case .responding:

@@ -1,0 +1,62 @@
+import NIOCore
+import Synchronization
+import Testing
+
+@testable import FlowHTTP
+
+@Suite struct HostileBodyFeedTests {
+    private static let piece = ByteBuffer(repeating: 7, count: 65_536)
+
+    /// What a feed and its connection's side have in common.
+    private final class Side: Sendable {
+        let feed = Mutex<BodyFeed?>(nil)
+        private let held = Atomic<Bool>(false)
+
+        var isHeld: Bool {
+            get { self.held.load(ordering: .sequentiallyConsistent) }
+            set { self.held.store(newValue, ordering: .sequentiallyConsistent) }
+        }
+
+        /// As the connection does: gives all that the socket had, and then looks whether to read on.
+        func fill() {
+            let feed = self.feed.withLock { $0 }
+            for _ in 0..<4 { feed?.offer(HostileBodyFeedTests.piece) }
+            if feed?.isFull == true { self.isHeld = true }
+        }
+    }
+
+    @Test("A feed that fills up while somebody begins to wait says when there is room again")
+    func fullWhileAsking() async throws {
+        let side = Side()
+        // The first one who asks finds nothing; before it can wait, the socket has had so much that it is left alone.
+        let feed = BodyFeed(
+            begun: { side.fill() }, drained: { side.isHeld = false })
+        side.feed.withLock { $0 = feed }
+        let iterator = feed.makeAsyncIterator()
+        #expect(try await iterator.next()?.readableBytes == 65_536)
+        #expect(!side.isHeld, "nobody would ever read the socket again")
+        side.feed.withLock { $0 = nil }
+    }
+
+    @Test("A feed never stops while both sides run")
+    func bothSidesRun() async throws {
+        let side = Side()
+        let (room, hasRoom) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        let feed = BodyFeed(begun: {}, drained: { hasRoom.yield() })
+        side.feed.withLock { $0 = feed }
+        let rounds = 20_000
+        async let producer: Void = {
+            var rooms = room.makeAsyncIterator()
+            for _ in 0..<rounds {
+                side.fill()
+                while feed.isFull { await rooms.next() }
+            }
+            feed.finish()
+        }()
+        var bytes = 0
+        for try await part in feed { bytes += part.readableBytes }
+        await producer
+        #expect(bytes == rounds * 4 * 65_536)
+        side.feed.withLock { $0 = nil }
+    }
+}
