@@ -1,3 +1,4 @@
+import DequeModule
 import Foundation
 import Synchronization
 
@@ -7,9 +8,7 @@ import Synchronization
 /// A task prefers it by `Task(executorPreference:)` or `withTaskExecutorPreference`.
 public final class WorkerPool: TaskExecutor {
     private struct State: ~Copyable {
-        var jobs: [UnownedJob] = []
-        /// Of the next job in `jobs`; what is before it has been taken.
-        var next = 0
+        var jobs: Deque<UnownedJob> = []
         var isClosed = false
     }
 
@@ -53,16 +52,7 @@ public final class WorkerPool: TaskExecutor {
     private func take() -> UnownedJob? {
         while true {
             self.available.wait()
-            let (job, isClosed) = self.state.withLock { state -> (UnownedJob?, Bool) in
-                guard state.next < state.jobs.count else { return (nil, state.isClosed) }
-                let job = state.jobs[state.next]
-                state.next += 1
-                if state.next == state.jobs.count {
-                    state.jobs.removeAll(keepingCapacity: true)
-                    state.next = 0
-                }
-                return (job, state.isClosed)
-            }
+            let (job, isClosed) = self.state.withLock { ($0.jobs.popFirst(), $0.isClosed) }
             if job != nil || isClosed { return job }
         }
     }
