@@ -133,10 +133,13 @@ public struct StorageMetadata: Hashable, Sendable {
         }
     }
 
+    /// What can be multiplied by a thousand.
+    private static let possible: ClosedRange<Int64> = 0...1_000_000_000_000_000
+
     /// - Returns: `nil` if what stands there is not of this shape. What an older service wrote has no `content_hash`.
     public init?(_ json: JSONText) {
         guard let size = json.member("size_bytes")?.intValue, let original = json.member("original_size_bytes")?.intValue,
-            let count = json.member("record_count")?.intValue
+            let count = json.member("record_count")?.intValue, [size, original, count].allSatisfy(Self.possible.contains)
         else { return nil }
         self.init(
             bucket: json.member("bucket")?.stringValue, sizeBytes: Int(size), originalSizeBytes: Int(original),
