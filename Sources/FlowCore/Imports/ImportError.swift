@@ -13,7 +13,7 @@ public enum ImportError: Error, Sendable {
     case badGzip(String)
     /// More unpacked bytes than ``ImportConfiguration/maximumBytes``.
     case tooLarge(limit: Int)
-    /// Gzip data that unpack to far more than anybody's records do.
+    /// Gzip data, or CSV with long names of columns, that become far more than anybody's records do.
     case suspiciousRatio(limit: Int)
     /// Another worker took the import over: this one had not been heard of for too long.
     case takenOver
@@ -53,7 +53,7 @@ extension ImportError {
         case .input(let error): error.description
         case .badGzip(let what): "The body is not valid gzip: \(what)."
         case .tooLarge(let limit): "The import has more than \(limit) bytes unpacked."
-        case .suspiciousRatio(let limit): "The body unpacks to more than \(limit) times its size."
+        case .suspiciousRatio(let limit): "The body becomes more than \(limit) times its size."
         case .takenOver: "It took too long without a word, and was given up."
         case .objects: "The object store did not take it."
         case .store: "The store did not take it."

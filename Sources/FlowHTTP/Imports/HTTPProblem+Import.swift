@@ -28,7 +28,7 @@ extension HTTPProblem {
         case .suspiciousRatio(let limit):
             self.init(
                 .contentTooLarge, "gzip_ratio",
-                "The body unpacks to more than \(limit) times its size (FLOWHUB_MAX_IMPORT_RATIO). Nothing of it was kept.")
+                "The body becomes more than \(limit) times its size (FLOWHUB_MAX_IMPORT_RATIO). Nothing of it was kept.")
         case .takenOver:
             self = .later("import_taken_over", "The import took too long without a word and was given up. Send it again.")
         case .notFound: self = .notFound("There is no such import.")

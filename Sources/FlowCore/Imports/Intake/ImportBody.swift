@@ -5,7 +5,7 @@ import NIOCore
 final class ImportBody {
     private static let gzipMagic: [UInt8] = [0x1f, 0x8b]
     /// Below so many unpacked bytes any ratio is taken.
-    private static let freeBytes = 67_108_864
+    static let freeBytes = 67_108_864
 
     private var parts: any AsyncIteratorProtocol<ByteBuffer, any Error>
     private let codec: any ImportCodec
@@ -75,6 +75,10 @@ final class ImportBody {
         }
         let bytes = Array(buffer.readableBytesView)
         self.packedBytes += bytes.count
+        // Gzip can go on without end and unpack to nothing, and what is only hashed is never counted otherwise.
+        if self.packedBytes > self.configuration.maximumBytes {
+            throw ImportError.tooLarge(limit: self.configuration.maximumBytes)
+        }
         if let hash = self.hash { bytes.withUnsafeBytes { hash.update($0) } }
         return bytes
     }
