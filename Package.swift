@@ -160,9 +160,10 @@ let package = Package(
         .testTarget(
             name: "FlowEmbeddedTests",
             dependencies: [
-                "FlowCore", "FlowEmbedded", "FlowTestKit",
+                "FlowCore", "FlowEmbedded", "FlowObjects", "FlowTestKit",
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
             ]
         ),
         .testTarget(
@@ -193,6 +194,7 @@ let package = Package(
             dependencies: [
                 "FlowCore", "FlowHTTP",
                 .product(name: "JWTKit", package: "jwt-kit"),
+                .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "CryptoExtras", package: "swift-crypto"),
             ]

@@ -16,6 +16,8 @@ public struct ImportConfiguration: Hashable, Sendable {
     public var cacheSeconds = 3_600
     /// `FLOWHUB_MAX_RECORDS`: that one `records` request returns.
     public var maximumRecords = 1_000
+    /// Bytes of the records in one answer, and of a sample; a single record may have more.
+    public var answerBytes = 8_388_608
     /// `FLOWHUB_DOWNLOAD_SECONDS`: how long a download link is good.
     public var downloadSeconds = 300
     /// From so many records on an analysis looks at a sample.

@@ -12,7 +12,9 @@ extension ImportService {
         let result = await self.analyses.value(for: id) {
             await withTaskExecutorPreference(self.executor) {
                 do throws(ImportError) {
-                    let analysis = try await self.analyse(entry)
+                    let analysis = try await self.reading(id, account: account) { entry throws(ImportError) in
+                        (value: try await self.analyse(entry), isSuspect: false)
+                    }
                     self.cache.put(analysis, .analysis, of: id, seconds: self.configuration.cacheSeconds)
                     return Result<JSONText, ImportError>.success(analysis)
                 } catch {
@@ -90,12 +92,14 @@ extension ImportService {
         let each = max(1, self.configuration.sampleRecords / pieces)
         for piece in 0..<pieces {
             let offset = (total - each) / max(1, pieces - 1) * piece
-            for record in try await self.records(of: entry, from: max(0, offset), limit: each) { schema.add(record) }
+            let records = try await self.records(of: entry, from: max(0, offset), limit: each)
+            guard !records.isEmpty else { throw .damaged("Rows went while they were read: moved elsewhere, or removed.") }
+            for record in records { schema.add(record) }
         }
     }
 
     private func addAll(of entry: Import, upTo count: Int, to schema: inout SchemaAnalysis) async throws(ImportError) {
-        let walk = RecordWalk(try await self.document(of: entry), limits: self.configuration.limits)
+        let walk = RecordWalk(try await self.document(of: entry), limits: .stored)
         while schema.recordCount < count, let page = try await walk.next() {
             for range in page.records.prefix(count - schema.recordCount) { schema.add(page.text, range) }
         }

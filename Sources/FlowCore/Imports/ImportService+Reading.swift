@@ -22,14 +22,21 @@ extension ImportService {
     // MARK: Records
 
     /// The whole document, unpacked.
-    /// - Returns: with its bytes, if they are known beforehand.
+    /// - Returns: with its bytes, where they are certain beforehand.
     public func document(_ id: ImportID, account: String) async throws(ImportError) -> (ImportDocument, bytes: Int?) {
-        let entry = try await self.storedEntry(id, account: account)
-        return (try await self.document(of: entry), entry.storage?.originalSizeBytes)
+        try await self.reading(id, account: account) { entry throws(ImportError) in
+            let document = try await self.document(of: entry)
+            return (value: (document, document.bytes), isSuspect: false)
+        }
     }
 
     public func document(of entry: Import) async throws(ImportError) -> ImportDocument {
-        guard let location = entry.location else { return ImportDocument(rows: self.records, of: entry.id, codec: self.codec) }
+        guard let location = entry.location else {
+            // What a hub has counted is all there, or was moved while it was read.
+            let isCounted = entry.storage.map { !$0.contentHash.isEmpty } ?? false
+            return ImportDocument(
+                rows: self.records, of: entry.id, atLeast: isCounted ? entry.totalRecords : nil, codec: self.codec)
+        }
         let index = try await self.index(of: entry)
         return ImportDocument(try await self.download(location, of: entry, range: nil), index: index, codec: self.codec)
     }
@@ -37,43 +44,86 @@ extension ImportService {
     /// The object as it lies there: gzip. It comes to its end only if it is what was stored.
     /// - Returns: `nil` where the records are rows.
     public func packed(_ id: ImportID, account: String) async throws(ImportError) -> (any ObjectDownload)? {
-        let entry = try await self.storedEntry(id, account: account)
-        guard let location = entry.location else { return nil }
-        let download = try await self.download(location, of: entry, range: nil)
-        return entry.storage?.dataHash.map { VerifiedDownload(download, hash: $0, self.codec) } ?? download
+        try await self.reading(id, account: account) { entry throws(ImportError) in
+            guard let location = entry.location else { return (value: nil, isSuspect: false) }
+            let download = try await self.download(location, of: entry, range: nil)
+            let verified = entry.storage?.dataHash.map { VerifiedDownload(download, hash: $0, self.codec) }
+            return (value: verified ?? download, isSuspect: false)
+        }
     }
 
-    /// Some records by their numbers: one ranged read of the object.
+    /// Some records by their numbers: one ranged read of the object. They are fewer than asked for where the import ends, and where
+    /// they are large: at most ``ImportConfiguration/answerBytes``, but at least one if there is one.
     public func records(
         _ id: ImportID, account: String, offset: Int, limit: Int
     ) async throws(ImportError) -> (records: [JSONText], total: Int?) {
-        let entry = try await self.storedEntry(id, account: account)
-        return (try await self.records(of: entry, from: offset, limit: limit), entry.totalRecords)
+        try await self.reading(id, account: account) { entry throws(ImportError) in
+            let records = try await self.records(of: entry, from: offset, limit: limit)
+            let isShort = self.isShort(records, of: entry, from: offset, limit: limit)
+            return (value: (records, entry.totalRecords), isSuspect: isShort)
+        }
+    }
+
+    /// Reads, and reads again if the records were moved meanwhile.
+    /// - Parameter body: says of what it has read whether it may be so because they were.
+    func reading<Value>(
+        _ id: ImportID, account: String, _ body: (Import) async throws(ImportError) -> (value: Value, isSuspect: Bool)
+    ) async throws(ImportError) -> Value {
+        var entry = try await self.storedEntry(id, account: account)
+        for _ in 0..<Self.readings {
+            let outcome: Result<Value, ImportError>
+            do throws(ImportError) {
+                let (value, isSuspect) = try await body(entry)
+                guard isSuspect else { return value }
+                outcome = .success(value)
+            } catch {
+                guard case .damaged = error else { throw error }
+                outcome = .failure(error)
+            }
+            let now = try await self.storedEntry(id, account: account)
+            if now.location == entry.location, now.provider == entry.provider { return try outcome.get() }
+            entry = now
+        }
+        throw .held
+    }
+
+    private static let readings = 3
+
+    /// Whether there should be more rows: they were moved, or somebody has removed them, or they are large.
+    private func isShort(_ records: [JSONText], of entry: Import, from offset: Int, limit: Int) -> Bool {
+        guard entry.location == nil, let total = entry.totalRecords, offset < total else { return false }
+        return records.count < min(limit, total - offset)
     }
 
     func records(of entry: Import, from offset: Int, limit: Int) async throws(ImportError) -> [JSONText] {
-        guard let location = entry.location else {
-            do throws(StoreError) {
-                var all: [JSONText] = []
-                // The store gives some at a time.
-                while all.count < limit {
-                    let some = try await self.records.records(of: entry.id, offset: offset + all.count, limit: limit - all.count)
-                    if some.isEmpty { break }
-                    all += some
-                }
-                return all
-            } catch {
-                throw .store(error)
-            }
-        }
+        guard let location = entry.location else { return try await self.rows(of: entry, from: offset, limit: limit) }
         guard let index = try await self.index(of: entry) else {
             return try await self.scan(entry, from: offset, limit: limit)
         }
         let (end, isOver) = offset.addingReportingOverflow(limit)
-        guard let run = index.run(holding: offset..<(isOver ? .max : end)) else { return [] }
+        let wanted = offset..<(isOver ? .max : end)
+        guard let run = index.run(holding: wanted, upTo: self.configuration.answerBytes) else { return [] }
         let text = try await self.text(of: run, location: location, entry: entry, index: index)
         let skipped = offset - run.firstRecord
         return DocumentLines.records(in: text).dropFirst(skipped).prefix(limit).map { JSONText(unchecked: Array(text[$0])) }
+    }
+
+    private func rows(of entry: Import, from offset: Int, limit: Int) async throws(ImportError) -> [JSONText] {
+        var all: [JSONText] = []
+        var bytes = 0
+        // The store gives some at a time.
+        while all.count < limit, bytes < self.configuration.answerBytes {
+            let some: [JSONText]
+            do throws(StoreError) {
+                some = try await self.records.records(of: entry.id, offset: offset + all.count, limit: limit - all.count)
+            } catch {
+                throw .store(error)
+            }
+            if some.isEmpty { break }
+            bytes += some.reduce(0) { $0 + $1.bytes.count }
+            all += some
+        }
+        return all
     }
 
     func text(of run: MemberIndex.Run, location: String, entry: Import, index: MemberIndex) async throws(ImportError) -> [UInt8] {
@@ -87,22 +137,23 @@ extension ImportService {
 
     /// The way through an object without an index: everything before is unpacked and passed over.
     private func scan(_ entry: Import, from offset: Int, limit: Int) async throws(ImportError) -> [JSONText] {
-        let walk = RecordWalk(try await self.document(of: entry), limits: self.configuration.limits)
+        let walk = RecordWalk(try await self.document(of: entry), limits: .stored)
         var found: [JSONText] = []
-        // Of the page's first record.
-        var number = 0
-        while found.count < limit, let page = try await walk.next() {
-            for range in page.records.dropFirst(max(0, offset - number)).prefix(limit - found.count) {
+        var (before, bytes) = (0, 0)
+        while found.count < limit, bytes < self.configuration.answerBytes, let page = try await walk.next() {
+            for range in page.records.dropFirst(max(0, offset - before)).prefix(limit - found.count) {
+                guard bytes < self.configuration.answerBytes else { break }
                 found.append(JSONText(unchecked: Array(page.text[range])))
+                bytes += range.count
             }
-            number += page.records.count
+            before += page.records.count
         }
         return found
     }
 
     /// The first records, from where they are at hand.
     public func sample(_ id: ImportID, account: String) async throws(ImportError) -> JSONText {
-        let entry = try await self.storedEntry(id, account: account)
+        _ = try await self.storedEntry(id, account: account)
         if let cached = await self.cache.value(.sample, of: id), cached.isArray {
             self.counters.add(1, to: .cacheImportSampleHit)
             return cached
@@ -110,7 +161,7 @@ extension ImportService {
         self.counters.add(1, to: .cacheImportSampleMiss)
         let records: [JSONText]
         do throws(ImportError) {
-            records = try await self.records(of: entry, from: 0, limit: Import.sampleRecords)
+            records = try await self.records(id, account: account, offset: 0, limit: Import.sampleRecords).records
         } catch .objects(let error) {
             // What the ledger has of it is better than nothing.
             let rows: [JSONText]

@@ -38,14 +38,17 @@ public struct MemberIndex: Hashable, Sendable {
     }
 
     /// The members that hold these records; `nil` if there are none of them.
-    public func run(holding records: Range<Int>) -> Run? {
+    /// - Parameter limit: unpacked bytes that they may have in all. The first of them is among them whatever it has.
+    public func run(holding records: Range<Int>, upTo limit: Int = .max) -> Run? {
         let wanted = records.clamped(to: 0..<self.recordCount)
         guard !wanted.isEmpty else { return nil }
-        var (record, byte) = (0, 0)
+        var (record, byte, unpacked) = (0, 0, 0)
         var run: Run?
         for (number, member) in self.members.enumerated() {
             let after = record + member.records
             if after > wanted.lowerBound, record < wanted.upperBound, member.records > 0 {
+                unpacked += member.unpacked
+                if run != nil, unpacked > limit { break }
                 let begun = run ?? Run(members: number..<number, bytes: byte..<byte, firstRecord: record)
                 run = Run(
                     members: begun.members.lowerBound..<(number + 1), bytes: begun.bytes.lowerBound..<(byte + member.packed),

@@ -21,18 +21,17 @@ struct ImportReading {
         var reader = RecordReader(format: format, limits: self.configuration.limits)
         let content = self.codec.makeHash()
         var sample: [JSONText] = []
-        var unpacked = 0
+        var (sampleBytes, unpacked) = (0, 0)
         var page = RecordPage(continuing: false, capacity: self.configuration.memberBytes)
         func send(_ full: RecordPage) async throws {
             full.hash(into: content)
             for range in full.records.prefix(Import.sampleRecords - sample.count) {
+                guard sample.count < Import.sampleRows || sampleBytes < self.configuration.answerBytes else { break }
                 sample.append(JSONText(unchecked: Array(full.text[range])))
+                sampleBytes += range.count
             }
             unpacked += full.text.count
-            // Rows of many columns and little in them become far more than they were.
-            guard unpacked <= self.configuration.maximumBytes else {
-                throw ImportError.tooLarge(limit: self.configuration.maximumBytes)
-            }
+            try self.check(unpacked)
             try await self.sink.take(full)
         }
 
@@ -60,6 +59,16 @@ struct ImportReading {
                 bucket: stored.bucket, sizeBytes: stored.storedBytes, originalSizeBytes: unpacked,
                 recordCount: reader.recordCount, dataHash: stored.dataHash, contentHash: content.finish()),
             index: stored.index, summary: reader.summary.json, sample: sample, requestHash: self.body.requestHash())
+    }
+}
+
+extension ImportReading {
+    /// The document has its bounds, too: rows of many columns and little in them become far more than they were.
+    private func check(_ bytes: Int) throws(ImportError) {
+        if bytes > self.configuration.maximumBytes { throw .tooLarge(limit: self.configuration.maximumBytes) }
+        if bytes > ImportBody.freeBytes, bytes / max(1, self.body.unpackedBytes) > self.configuration.maximumRatio {
+            throw .suspiciousRatio(limit: self.configuration.maximumRatio)
+        }
     }
 }
 

@@ -18,15 +18,24 @@ public final class ImportDocument {
     /// Where the reading of rows has come to, and whether it has begun.
     private var rows: (bookmark: RecordBookmark?, hasBegun: Bool) = (nil, false)
     private var isComplete = false
+    /// Rows that are still to come, if it is known how many there are at least.
+    private var missingRows: Int?
 
     init(_ download: any ObjectDownload, index: MemberIndex?, codec: any ImportCodec) {
         self.source = index.map { .members(download, $0) } ?? .stream(download, codec.makeUnpacker())
         self.codec = codec
     }
 
-    init(rows records: any RecordStore, of id: ImportID, codec: any ImportCodec) {
+    /// - Parameter count: of rows that there are at least; fewer are damage.
+    init(rows records: any RecordStore, of id: ImportID, atLeast count: Int? = nil, codec: any ImportCodec) {
         self.source = .rows(records, id)
         self.codec = codec
+        self.missingRows = count
+    }
+
+    /// Of the whole, where it is certain: an object's index was made with it. Of rows there may be more by the end.
+    var bytes: Int? {
+        if case .members(_, let index) = self.source { index.unpackedBytes } else { nil }
     }
 
     /// The next piece, some 1 MiB at most; `nil` at the end, which is reached only if all of it was right.
@@ -85,7 +94,11 @@ public final class ImportDocument {
         var page = RecordPage(continuing: self.rows.hasBegun, capacity: 65_536)
         for row in slice.records { page.append(row) }
         self.rows = (slice.next, self.rows.hasBegun || !slice.records.isEmpty)
+        self.missingRows = self.missingRows.map { $0 - slice.records.count }
         if slice.next == nil {
+            guard self.missingRows ?? 0 <= 0 else {
+                throw .damaged("Rows went while they were read: moved elsewhere, or removed.")
+            }
             page.close()
             self.isComplete = true
         }

@@ -1,0 +1,202 @@
+import FlowCore
+import FlowEmbedded
+import FlowObjects
+import Synchronization
+import Testing
+
+@Suite struct HostileImportTests {
+    private static func lines(_ count: Int, padding: Int = 0) -> String {
+        let padding = String(repeating: "x", count: padding)
+        return (0..<count).map { "{\"n\":\($0),\"p\":\"\(padding)\"}\n" }.joined()
+    }
+
+    private static func number(_ record: JSONText) -> Int64? { record.member("n")?.intValue }
+
+    // MARK: Size
+
+    @Test("Large records come in answers and samples of bounded size, and all of them can be had")
+    func largeRecords() async throws {
+        try await withStore { store, folder in
+            var configuration = ImportConfiguration()
+            configuration.answerBytes = 100_000
+            configuration.memberBytes = 50_000
+            for isRows in [false, true] {
+                let hall = try ImportHall(store, folder, isRows: isRows, configuration)
+                let entry = try await hall.take(Self.lines(60, padding: 30_000), format: .ndjson)
+                var found: [Int64?] = []
+                while found.count < 60 {
+                    let (some, total) = try await hall.service.records(entry.id, account: "7", offset: found.count, limit: 1_000)
+                    #expect(total == 60)
+                    try #require(!some.isEmpty)
+                    #expect(some.reduce(0) { $0 + $1.bytes.count } < 1_200_000)
+                    #expect(isRows || some.count < 5)
+                    found += some.map(Self.number)
+                }
+                #expect(found == Array(0..<60))
+                // From the cache, where the import put it.
+                let sample = try await hall.service.sample(entry.id, account: "7").elements
+                #expect(sample.count == Import.sampleRows)
+                #expect(try await hall.ledger.samples(of: entry.id).count == Import.sampleRows)
+            }
+        }
+    }
+
+    @Test("A short CSV whose rows become long ones is refused, and nothing of it stays")
+    func columnBomb() async throws {
+        try await withStore { store, folder in
+            let hall = try ImportHall(store, folder)
+            let header = (0..<2_000).map { "column_\($0)_of_many" }.joined(separator: ",")
+            do {
+                _ = try await hall.take(header + "\n" + String(repeating: "a\n", count: 20_000), format: .csv)
+                Issue.record("It was taken.")
+            } catch ImportError.suspiciousRatio(let limit) {
+                #expect(limit == 250)
+            }
+            let list = try await hall.service.list(ImportQuery(account: "7", limit: 10))
+            #expect(list.imports.map(\.status) == [.failed])
+            #expect(try await hall.objects.list(prefix: "", after: nil, limit: 10).objects.isEmpty)
+        }
+    }
+
+    // MARK: Objects without an index
+
+    @Test("Records of an object without an index are found by their numbers, within a page and across pages")
+    func withoutIndex() async throws {
+        try await withStore { store, folder in
+            let hall = try ImportHall(store, folder)
+            let id = ImportID.random()
+            let key = "imports/7/old/\(id)/raw_data.json.gz"
+            let count = 3_000
+            let text =
+                "["
+                + (0..<count).map { "{\"n\":\($0),\"p\":\"\(String(repeating: "y", count: 1_000))\"}" }.joined(separator: ", ")
+                + "]"
+            let packed = await hall.codec.pack(Array(text.utf8))
+            let upload = try await hall.objects.upload(key, ObjectAttributes())
+            try await upload.write(packed)
+            _ = try await upload.finish()
+            _ = try await hall.ledger.begin(
+                ImportDraft(
+                    id: id, account: "7", flow: nil, fileName: nil, sourceType: nil, provider: "folder", location: key,
+                    idempotencyKey: nil, createdAt: start), claimSeconds: 60)
+            let storage = StorageMetadata(
+                bucket: "objects", sizeBytes: packed.count, originalSizeBytes: 1, recordCount: count, dataHash: nil,
+                contentHash: "")
+            let result = ImportResult(storage: storage, fieldSummary: .emptyObject, index: nil, samples: [], requestHash: nil)
+            #expect(try await hall.ledger.finish(id, claim: 1, result))
+            for (offset, limit) in [(0, 3), (5, 3), (1_020, 40), (2_000, 10), (2_995, 10), (3_000, 10), (.max, 1)] {
+                let found = try await hall.service.records(id, account: "7", offset: offset, limit: limit).records
+                let wanted = offset < count ? Array(Int64(offset)..<Int64(min(offset + limit, count))) : []
+                #expect(found.map(Self.number) == wanted, "from \(offset)")
+            }
+            // Nobody has counted its bytes: what an older service says of them is no length of an answer.
+            #expect(try await hall.service.document(id, account: "7").bytes == nil)
+        }
+    }
+
+    @Test(
+        "Figures that another service wrote cannot bring the hub down",
+        arguments: ["9223372036854775807", "-1234", "-9223372036854775808"])
+    func oddFigures(figure: String) throws {
+        let text = #"{"size_bytes":\#(figure),"original_size_bytes":7,"record_count":3}"#
+        let json = try JSONText(validating: Array(text.utf8))
+        // Either it is not taken, or it can be shown.
+        #expect(StorageMetadata(json)?.json == nil)
+    }
+
+    // MARK: Moved while it is read
+
+    @Test("Rows that are moved while they are read make the reading fail, and never end early")
+    func movedUnderADocument() async throws {
+        try await withStore { store, folder in
+            let entry = try await ImportHall(store, folder, isRows: true).take(Self.lines(3_000), format: .ndjson)
+            let hall = try ImportHall(store, folder)
+            let (document, bytes) = try await hall.service.document(entry.id, account: "7")
+            #expect(bytes == nil, "rows may come while they are read")
+            _ = try await document.next()
+            let outcome = try await ImportMover(hall.service).moveToObjects(entry.id) { _ in }
+            guard case .moved(records: 3_000, bytes: _) = outcome else {
+                Issue.record("\(outcome)")
+                return
+            }
+            await #expect(throws: ImportError.self) { while try await document.next() != nil {} }
+        }
+    }
+
+    @Test("Records, sample and analysis are whole though the import is moved just before its rows are read")
+    func movedUnderARequest() async throws {
+        try await withStore { store, folder in
+            let rows = try ImportHall(store, folder, isRows: true)
+            for reading in 0..<3 {
+                let entry = try await rows.take(Self.lines(300), format: .ndjson)
+                let mover = ImportMover(try ImportHall(store, folder).service)
+                let meddler = RecordsWithAMeddler(rows.ledger) {
+                    let outcome = try? await mover.moveToObjects(entry.id) { _ in }
+                    if case .moved(records: 300, bytes: _)? = outcome { return }
+                    Issue.record("\(outcome as Any)")
+                }
+                let service = try ImportHall(store, folder, records: meddler).service
+                switch reading {
+                case 0:
+                    let records = try await service.records(entry.id, account: "7", offset: 5, limit: 100).records
+                    #expect(records.map(Self.number) == Array(5..<105))
+                case 1:
+                    #expect(try await service.sample(entry.id, account: "7").elements.map(Self.number) == Array(0..<100))
+                default:
+                    #expect(try await service.analysis(entry.id, account: "7").member("records_analyzed")?.intValue == 300)
+                }
+            }
+        }
+    }
+}
+
+/// Records as they are, but that somebody does something just before they are first read.
+private final class RecordsWithAMeddler: RecordStore {
+    private let records: any RecordStore
+    private let meddle: @Sendable () async -> Void
+    private let hasMeddled = Atomic<Bool>(false)
+
+    init(_ records: any RecordStore, _ meddle: @escaping @Sendable () async -> Void) {
+        self.records = records
+        self.meddle = meddle
+    }
+
+    private func meddleOnce() async {
+        if !self.hasMeddled.exchange(true, ordering: .relaxed) { await self.meddle() }
+    }
+
+    var provider: String { self.records.provider }
+
+    func append(
+        _ records: [JSONText], at index: Int, to id: ImportID, account: String, claim: Int64
+    ) async throws(StoreError) -> Bool {
+        try await self.records.append(records, at: index, to: id, account: account, claim: claim)
+    }
+
+    func records(of id: ImportID, offset: Int, limit: Int) async throws(StoreError) -> [JSONText] {
+        await self.meddleOnce()
+        return try await self.records.records(of: id, offset: offset, limit: limit)
+    }
+
+    func records(of id: ImportID, after bookmark: RecordBookmark?, limit: Int) async throws(StoreError) -> RecordSlice {
+        await self.meddleOnce()
+        return try await self.records.records(of: id, after: bookmark, limit: limit)
+    }
+
+    func removeRecords(of id: ImportID, claim: Int64) async throws(StoreError) -> Bool {
+        try await self.records.removeRecords(of: id, claim: claim)
+    }
+
+    func digest(of id: ImportID) async throws(StoreError) -> RowDigest { try await self.records.digest(of: id) }
+
+    func moveOut(
+        _ id: ImportID, claim: Int64, location: String, provider: String, expecting: RowDigest, _ result: ImportResult
+    ) async throws(StoreError) -> Bool {
+        try await self.records.moveOut(
+            id, claim: claim, location: location, provider: provider, expecting: expecting, result)
+    }
+
+    func moveIn(_ id: ImportID, claim: Int64, count: Int, _ result: ImportResult) async throws(StoreError) -> Bool {
+        try await self.records.moveIn(id, claim: claim, count: count, result)
+    }
+}
