@@ -1,0 +1,144 @@
+"""A headless Chromium, driven from outside over its DevTools pipe, that watches a flow while imports go into it.
+
+    browser.py URL FOLDER COUNT
+
+prints `live` when the page has its stream; then takes FOLDER/during.png when the first import is under way and
+FOLDER/after.png when COUNT imports are completed, and prints what the page showed as one JSON object.
+"""
+import base64, json, os, shutil, signal, subprocess, sys, tempfile
+
+URL, FOLDER, COUNT = sys.argv[1], sys.argv[2], int(sys.argv[3])
+SECONDS = 300
+
+# What each import showed, as the page put it on the screen.
+RECORDER = """
+window.shown = new Map();
+new MutationObserver(() => {
+  for (const item of document.querySelectorAll('#imports > li')) {
+    const { importId, kind, percent } = item.dataset;
+    const seen = shown.get(importId) || { kinds: [], percents: [] };
+    if (kind && seen.kinds.at(-1) !== kind) seen.kinds.push(kind);
+    if (percent && seen.percents.at(-1) !== Number(percent)) seen.percents.push(Number(percent));
+    shown.set(importId, seen);
+  }
+}).observe(document, { subtree: true, childList: true, attributes: true });
+"""
+
+
+class Browser:
+    def __init__(self):
+        self.profile = tempfile.mkdtemp(prefix="profile-", dir=FOLDER)
+        commands, messages = os.pipe(), os.pipe()
+        # The browser reads from descriptor 3 and writes to 4: JSON, each message with a NUL behind it.
+        script = f"exec chromium \"$@\" 3<&{commands[0]} 4>&{messages[1]}"
+        self.process = subprocess.Popen(
+            ["bash", "-c", script, "bash", "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+             "--disable-background-networking", "--disable-extensions", "--hide-scrollbars", "--remote-debugging-pipe",
+             f"--user-data-dir={self.profile}", "about:blank"],
+            pass_fds=(commands[0], messages[1]), start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=open(f"{FOLDER}/chromium.log", "wb"))
+        os.close(commands[0])
+        os.close(messages[1])
+        self.commands, self.messages = os.fdopen(commands[1], "wb", 0), os.fdopen(messages[0], "rb", 0)
+        self.buffer, self.last, self.session, self.complaints = b"", 0, None, []
+
+    def message(self):
+        while b"\0" not in self.buffer:
+            part = self.messages.read(1 << 16)
+            if not part:
+                sys.exit(f"browser: Chromium has ended; see {FOLDER}/chromium.log")
+            self.buffer += part
+        text, self.buffer = self.buffer.split(b"\0", 1)
+        return json.loads(text)
+
+    def send(self, method, **parameters):
+        self.last += 1
+        message = {"id": self.last, "method": method, "params": parameters}
+        if self.session:
+            message["sessionId"] = self.session
+        self.commands.write(json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self.message()
+            if answer.get("id") == self.last:
+                if "error" in answer:
+                    sys.exit(f"browser: {method}: {answer['error']}")
+                return answer["result"]
+            self.note(answer)
+
+    def note(self, event):
+        entry = event.get("params", {})
+        if event["method"] == "Runtime.exceptionThrown":
+            self.complaints.append(entry["exceptionDetails"].get("text", "exception"))
+        elif event["method"] == "Log.entryAdded" and entry["entry"]["level"] == "error":
+            self.complaints.append(entry["entry"]["text"])
+
+    def value(self, expression):
+        result = self.send("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        if "exceptionDetails" in result:
+            sys.exit(f"browser: {result['exceptionDetails']}")
+        return result["result"].get("value")
+
+    def wait(self, condition):
+        """Until the page says so, looked at with each of its frames."""
+        return self.value(f"""new Promise((resolve) => {{
+            const end = Date.now() + {SECONDS * 1000};
+            const look = () => {{
+              if ({condition}) resolve(true); else if (Date.now() > end) resolve(false); else setTimeout(look, 15);
+            }};
+            look();
+        }})""")
+
+    def screenshot(self, name):
+        # As high as what is on the page, up to one screen.
+        height = self.value("Math.ceil(document.querySelector('main').getBoundingClientRect().bottom + scrollY)")
+        clip = {"x": 0, "y": 0, "width": 1100, "height": min(height, 860), "scale": 1}
+        image = self.send("Page.captureScreenshot", format="png", clip=clip)["data"]
+        with open(f"{FOLDER}/{name}", "wb") as file:
+            file.write(base64.b64decode(image))
+
+    def end(self):
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait()
+        shutil.rmtree(self.profile, ignore_errors=True)
+
+
+def watch(browser):
+    target = browser.send("Target.createTarget", url="about:blank")["targetId"]
+    browser.session = browser.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+    for domain in ("Page", "Runtime", "Log"):
+        browser.send(f"{domain}.enable")
+    browser.send("Emulation.setDeviceMetricsOverride", width=1100, height=860, deviceScaleFactor=1, mobile=False)
+    # Without motion the bar stands where the figure is.
+    browser.send("Emulation.setEmulatedMedia", features=[
+        {"name": "prefers-color-scheme", "value": "light"}, {"name": "prefers-reduced-motion", "value": "reduce"}])
+    browser.send("Page.addScriptToEvaluateOnNewDocument", source=RECORDER)
+    browser.send("Page.navigate", url=URL)
+    if not browser.wait("document.body?.dataset.connection === 'live'"):
+        sys.exit("browser: The page has no stream.")
+    print("live", flush=True)
+
+    running = "[...document.querySelectorAll('#imports > li[data-kind=running]')].some(({ dataset }) => dataset.percent >= 30 && dataset.percent < 95)"
+    completed = f"document.querySelectorAll('#imports > li[data-kind=completed]').length >= {COUNT}"
+    browser.wait(f"{running} || {completed}")
+    browser.screenshot("during.png")
+    during = browser.value("[...document.querySelectorAll('#imports > li')].map(({ dataset }) => dataset.kind).join(' ')")
+    is_complete = browser.wait(completed)
+    browser.screenshot("after.png")
+    print(json.dumps({
+        "during": during,
+        "completed": COUNT if is_complete else browser.value("document.querySelectorAll('#imports > li[data-kind=completed]').length"),
+        "imports": browser.value("Object.fromEntries(shown)"),
+        "text": browser.value("[...document.querySelectorAll('#imports > li')].map((item) => item.innerText.replace(/\\s+/g, ' '))"),
+        "complaints": browser.complaints,
+    }), flush=True)
+
+
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+browser = Browser()
+try:
+    watch(browser)
+finally:
+    browser.end()
