@@ -10,16 +10,30 @@ import base64, json, os, shutil, signal, subprocess, sys, tempfile
 URL, FOLDER, COUNT = sys.argv[1], sys.argv[2], int(sys.argv[3])
 SECONDS = 300
 
-# What each import showed, as the page put it on the screen.
+# Writes down what each import showed, as the page put it on the screen. On loopback an import is over in a second: when the first
+# one is well under way, the page hears nothing more until it was photographed.
 RECORDER = """
 window.shown = new Map();
+window.heldBack = null;
+let isPhotographed = false;
+const listen = EventSource.prototype.addEventListener;
+EventSource.prototype.addEventListener = function (type, handler) {
+  listen.call(this, type, (event) => { if (window.heldBack) window.heldBack.push([handler, event]); else handler(event); });
+};
+window.goOn = () => {
+  isPhotographed = true;
+  const events = window.heldBack || [];
+  window.heldBack = null;
+  for (const [handler, event] of events) handler(event);
+};
 new MutationObserver(() => {
   for (const item of document.querySelectorAll('#imports > li')) {
     const { importId, kind, percent } = item.dataset;
     const seen = shown.get(importId) || { kinds: [], percents: [] };
     if (kind && seen.kinds.at(-1) !== kind) seen.kinds.push(kind);
-    if (percent && seen.percents.at(-1) !== Number(percent)) seen.percents.push(Number(percent));
+    if (percent && seen.percents.at(-1) !== Math.floor(percent)) seen.percents.push(Math.floor(percent));
     shown.set(importId, seen);
+    if (!isPhotographed && kind === 'running' && percent >= 30 && percent < 95) window.heldBack ||= [];
   }
 }).observe(document, { subtree: true, childList: true, attributes: true });
 """
@@ -118,18 +132,21 @@ def watch(browser):
     browser.send("Page.navigate", url=URL)
     if not browser.wait("document.body?.dataset.connection === 'live'"):
         sys.exit("browser: The page has no stream.")
+    # The state has been drawn, and does not flash any more.
+    browser.wait("document.body.dataset.version !== undefined && !document.querySelector('.flash')")
     print("live", flush=True)
 
-    running = "[...document.querySelectorAll('#imports > li[data-kind=running]')].some(({ dataset }) => dataset.percent >= 30 && dataset.percent < 95)"
+    kinds = "[...document.querySelectorAll('#imports > li')].map(({ dataset }) => dataset.kind).join(' ')"
     completed = f"document.querySelectorAll('#imports > li[data-kind=completed]').length >= {COUNT}"
-    browser.wait(f"{running} || {completed}")
+    browser.wait(f"heldBack || {completed}")
+    during = browser.value(kinds)
     browser.screenshot("during.png")
-    during = browser.value("[...document.querySelectorAll('#imports > li')].map(({ dataset }) => dataset.kind).join(' ')")
-    is_complete = browser.wait(completed)
+    browser.value("goOn()")
+    browser.wait(completed)
     browser.screenshot("after.png")
     print(json.dumps({
         "during": during,
-        "completed": COUNT if is_complete else browser.value("document.querySelectorAll('#imports > li[data-kind=completed]').length"),
+        "completed": browser.value(kinds).split().count("completed"),
         "imports": browser.value("Object.fromEntries(shown)"),
         "text": browser.value("[...document.querySelectorAll('#imports > li')].map((item) => item.innerText.replace(/\\s+/g, ' '))"),
         "complaints": browser.complaints,

@@ -19,7 +19,7 @@ die() {
 }
 
 # A hash is told apart by its beginning.
-brief() { if [[ $1 =~ ^[0-9a-f]{64}$ ]]; then echo "${1:0:12}…"; else echo "${1:0:100}"; fi; }
+brief() { if [[ $1 =~ ^[0-9a-f]{64}$ ]]; then echo "${1:0:12}…"; else echo "${1:0:60}"; fi; }
 
 # What was expected and what was found, which must be the same text.
 check() { # what, expected, found
