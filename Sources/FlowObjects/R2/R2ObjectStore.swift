@@ -1,4 +1,5 @@
 public import FlowCore
+import Foundation
 public import Logging
 
 /// Objects in a bucket of Cloudflare R2, by its S3 interface (HTTP/1.1 by libcurl, signed by the hub). Safe to use from any task.
@@ -15,13 +16,16 @@ public final class R2ObjectStore: ObjectStore {
     /// - Parameters:
     ///   - observer: told of each operation.
     ///   - now: the time that requests are signed with; R2 refuses what is more than 15 minutes off.
-    /// - Throws: if the credentials' file cannot be read, or the system has no room for a thread.
+    /// - Throws: if a file that the settings name cannot be read, or the system has no room for a thread.
     public init(
         _ settings: R2Settings, logger: Logger, now: @escaping @Sendable () -> Timestamp,
         observer: @escaping R2Observer = { _ in }
     ) throws(R2SettingsError) {
         guard R2Limits.partBytesRange.contains(settings.limits.partBytes) else {
             throw R2SettingsError("FLOWHUB_R2_PART_BYTES", "must be from 5242880 to 536870912.")
+        }
+        if let authorities = settings.authorities, !FileManager.default.isReadableFile(atPath: authorities) {
+            throw R2SettingsError("FLOWHUB_R2_CA", "must name a readable file of certificates (PEM).")
         }
         let transport: Transport
         do throws(TransportError) {

@@ -70,6 +70,16 @@ import Testing
         }
     }
 
+    @Test func certificatesThatAreNotThereAreNoticedAtTheStart() async throws {
+        var settings = try #require(try Self.read([:]))
+        settings.authorities = "/nothing/there.pem"
+        #expect {
+            _ = try R2ObjectStore(settings, logger: Logger(label: "test"), now: TestStore.now)
+        } throws: { error in
+            (error as? R2SettingsError)?.key == "FLOWHUB_R2_CA"
+        }
+    }
+
     @Test func credentialsDescribeNothing() {
         let credentials = R2Credentials(accessKeyID: "the-id", secretAccessKey: "the-secret", sessionToken: "the-token")
         for text in [
