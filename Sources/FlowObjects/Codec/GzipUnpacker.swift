@@ -53,7 +53,7 @@ final class GzipUnpacker: StreamUnpacker {
         case Z_STREAM_END: self.isAtEnd = true
         // No progress was possible: more input is needed.
         case Z_OK, Z_BUF_ERROR: break
-        default: throw self.fail(.malformed(taken == 0 && output.isEmpty ? "no gzip data" : "the gzip data are damaged"))
+        default: throw self.fail(.malformed("the gzip data are damaged"))
         }
         return output
     }
