@@ -262,8 +262,8 @@ public final class HubServer: Service {
         }
         try? await listener.close()
         loops.onEach { $0.quiesce() }
-        // What was asked already is still answered.
-        let end = ContinuousClock.now + .seconds(2)
+        // What was asked already is still answered: an import or a download may have the rest of the window.
+        let end = max(deadline, ContinuousClock.now + .seconds(2))
         while await loops.busyCount() > 0, ContinuousClock.now < end {
             try? await Task.sleep(for: .milliseconds(20))
         }

@@ -23,6 +23,9 @@ package final class Gate: Sendable {
         self.fullMessage = fullMessage
     }
 
+    /// Whether nobody is inside.
+    package var isEmpty: Bool { self.state.withLock { $0.count == 0 } }
+
     /// - Throws: ``StoreError/unavailable(_:)`` if it is closed, ``StoreError/overloaded(_:)`` if it is full. Whoever is in must ``leave(bytes:)``.
     package func enter(bytes: Int = 0) throws(StoreError) {
         let refusal: StoreError? = self.state.withLock { state in

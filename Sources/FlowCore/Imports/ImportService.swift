@@ -74,6 +74,12 @@ public final class ImportService: Sendable {
         self.logger = logger
     }
 
+    /// Gives those that are being taken in a moment to end: cut off, they still have to clear up and to tell the ledger.
+    public func close(within seconds: Int) async {
+        let end = ContinuousClock.now + .seconds(seconds)
+        while !self.slots.isEmpty, ContinuousClock.now < end { try? await Task.sleep(for: .milliseconds(20)) }
+    }
+
     // MARK: Taking in
 
     /// Takes an import in, whole or not at all. Returns when it is stored and its flow was told, as far as the store could

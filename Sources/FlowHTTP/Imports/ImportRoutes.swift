@@ -37,7 +37,7 @@ struct ImportRoutes: Sendable {
         try context.require(.imports)
         let parameters = QueryParameters(request.querySubstring)
         var query = ImportQuery(
-            account: context.principal.account, limit: try FlowRoutes.limit(parameters, default: 100, maximum: 1_000))
+            account: context.principal.account, limit: try FlowRoutes.limit(parameters, default: 100, maximum: 100))
         if let text = parameters.first("flow_id") {
             guard let flow = FlowID(text) else { throw HTTPProblem.badFlowID }
             query.flow = flow

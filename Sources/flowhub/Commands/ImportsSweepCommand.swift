@@ -23,6 +23,9 @@ struct ImportsSweepCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("What is younger is left alone: 90s, 15m, 24h, 7d.", valueName: "time"))
     var olderThan = "24h"
 
+    @Flag(help: "Remove them even if most objects of the bucket belong to no import of this database.")
+    var force = false
+
     @OptionGroup var location: StoreLocation
 
     func run() async throws {
@@ -30,7 +33,17 @@ struct ImportsSweepCommand: AsyncParsableCommand {
             throw CommandFailure(.usage, "--older-than takes a number with s, m, h or d, for instance 24h.")
         }
         let report = try await ImportStores.run(self.location) { stores in
-            try await ImportSweeper(stores.service).sweep(olderThan: seconds, isDry: self.isDry)
+            let sweeper = ImportSweeper(stores.service)
+            if self.isDry || self.force { return try await sweeper.sweep(olderThan: seconds, isDry: self.isDry) }
+            // The bucket of another database, or a database that was restored: a sweep would empty it.
+            let found = try await sweeper.sweep(olderThan: seconds, isDry: true)
+            guard !found.isSuspicious else {
+                throw CommandFailure(
+                    .refused,
+                    "\(found.orphans.count) of \(found.objects) objects belong to no import of this database. Is it the right one for "
+                        + "this bucket? See --dry-run; --force removes them.")
+            }
+            return try await sweeper.sweep(olderThan: seconds, isDry: false)
         }
         let verb = self.isDry ? "would be removed" : "removed"
         for object in report.orphans { try Terminal.show("\(object.key)  \(Figures.bytes(object.size)), \(verb)") }

@@ -3,6 +3,8 @@ public struct ImportSweeper: Sendable {
     public struct Report: Hashable, Sendable {
         /// Imports that a process left half done.
         public var abandoned = 0
+        /// Objects that were looked at.
+        public var objects = 0
         /// Objects that no import names.
         public var orphans: [ObjectInfo] = []
         /// Uploads that nobody will finish.
@@ -11,6 +13,9 @@ public struct ImportSweeper: Sendable {
         public var dangling: [ImportID] = []
 
         public init() {}
+
+        /// Whether so much belongs to nobody that this may be the wrong database for the bucket.
+        public var isSuspicious: Bool { self.orphans.count > 10 && self.orphans.count * 2 > self.objects }
     }
 
     private static let slice = 1_000
@@ -31,7 +36,9 @@ public struct ImportSweeper: Sendable {
         guard let objects = self.service.objects else { return report }
         let limit = self.service.now().advanced(bySeconds: -seconds)
         for prefix in [Self.root, Self.probes] {
-            report.orphans += try await self.orphans(prefix, before: limit, objects, isDry: isDry)
+            let (seen, orphans) = try await self.orphans(prefix, before: limit, objects, isDry: isDry)
+            report.objects += seen
+            report.orphans += orphans
         }
         report.uploads = try await self.uploads(before: limit, isDry: isDry)
         report.dangling = try await self.dangling(objects)
@@ -40,7 +47,8 @@ public struct ImportSweeper: Sendable {
 
     private func orphans(
         _ prefix: String, before limit: Timestamp, _ objects: any ObjectStore, isDry: Bool
-    ) async throws(ImportError) -> [ObjectInfo] {
+    ) async throws(ImportError) -> (seen: Int, orphans: [ObjectInfo]) {
+        var seen = 0
         var found: [ObjectInfo] = []
         var after: String?
         while true {
@@ -50,6 +58,7 @@ public struct ImportSweeper: Sendable {
             } catch {
                 throw .objects(error)
             }
+            seen += page.objects.count
             for object in page.objects where object.lastModified < limit {
                 guard try await !self.isReferenced(object.key) else { continue }
                 let removed = try await self.untouched(object.key, isDry: isDry) { () async throws(ObjectError) in
@@ -57,7 +66,7 @@ public struct ImportSweeper: Sendable {
                 }
                 if removed { found.append(object) }
             }
-            guard page.hasMore, let last = page.objects.last else { return found }
+            guard page.hasMore, let last = page.objects.last else { return (seen, found) }
             after = last.key
         }
     }
