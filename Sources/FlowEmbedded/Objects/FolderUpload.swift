@@ -59,6 +59,7 @@ final class FolderUpload: ObjectUpload {
         }
     }
 
+    @discardableResult
     func abort() async -> Bool {
         guard (try? self.checkOpen()) != nil else { return true }
         // What cannot be removed is found among the unfinished ones.

@@ -80,6 +80,7 @@ actor R2Upload: ObjectUpload {
         }
     }
 
+    @discardableResult
     func abort() async -> Bool {
         switch self.stage {
         case .finished, .aborted: return true

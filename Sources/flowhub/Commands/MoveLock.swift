@@ -6,7 +6,8 @@ import Synchronization
 final class MoveLock: Sendable {
     private static let resource = "flowhub:imports:move"
     private static let account = "flowhub"
-    private static let seconds = 60
+    /// A mover that was killed keeps the next one waiting for so long.
+    private static let seconds = 15
 
     private let locks: any LockService
     private let held = Mutex<(lock: String, renewing: Task<Void, Never>)?>(nil)

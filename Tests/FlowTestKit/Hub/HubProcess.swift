@@ -120,17 +120,25 @@ public final class HubProcess: Sendable {
     }
 
     /// Runs another command of the binary on this hub's data folder, to its end.
-    public func command(_ arguments: [String]) async throws -> (exit: ChildProcess.Exit, output: String, errors: String) {
-        var environment = self.state.read { $0.environment }
-        environment["FLOWHUB_DATA"] = self.dataFolder
-        let process = try ChildProcess(self.binary, arguments, environment: environment, folder: self.folder.path)
+    public func command(
+        _ arguments: [String], adding more: [String: String] = [:]
+    ) async throws -> (exit: ChildProcess.Exit, output: String, errors: String) {
+        let process = try self.startCommand(arguments, adding: more)
         do {
-            let exit = try await process.waitForExit()
+            let exit = try await process.waitForExit(within: .seconds(60))
             return (exit, process.output, process.errorOutput)
         } catch {
             await process.destroy()
             throw error
         }
+    }
+
+    /// Starts such a command; whoever asks sees to its end.
+    public func startCommand(_ arguments: [String], adding more: [String: String] = [:]) throws -> ChildProcess {
+        var environment = self.state.read { $0.environment }
+        environment["FLOWHUB_DATA"] = self.dataFolder
+        environment.merge(more) { $1 }
+        return try ChildProcess(self.binary, arguments, environment: environment, folder: self.folder.path)
     }
 
     /// From `… Listening instance=… url=http://127.0.0.1:8080/`

@@ -50,5 +50,6 @@ final class ObjectSink: ImportSink {
         return SinkResult(bucket: self.bucket, storedBytes: info.size, dataHash: self.hash.finish(), index: self.index)
     }
 
+    @discardableResult
     func abort() async -> Bool { await self.upload.abort() }
 }

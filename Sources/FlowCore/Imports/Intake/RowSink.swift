@@ -27,6 +27,7 @@ final class RowSink: ImportSink {
 
     func finish() async throws -> SinkResult { SinkResult(bucket: nil, storedBytes: self.bytes, dataHash: nil, index: nil) }
 
+    @discardableResult
     func abort() async -> Bool {
         _ = try? await self.records.removeRecords(of: self.entry.id, claim: self.entry.claim)
         return true

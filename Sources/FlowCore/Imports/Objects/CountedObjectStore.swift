@@ -80,6 +80,7 @@ private final class CountedUpload: ObjectUpload {
         return info
     }
 
+    @discardableResult
     func abort() async -> Bool {
         self.count(isSuccess: false)
         return await self.upload.abort()

@@ -1,0 +1,30 @@
+import Crypto
+import Foundation
+
+/// Hashes as the tests compute them.
+public enum TestDigest {
+    /// In hexadecimal.
+    public static func sha256(_ bytes: [UInt8]) -> String {
+        let digits = Array("0123456789abcdef".utf8)
+        var text: [UInt8] = []
+        for byte in SHA256.hash(data: bytes) { text += [digits[Int(byte >> 4)], digits[Int(byte & 15)]] }
+        return String(decoding: text, as: UTF8.self)
+    }
+
+    /// Of what gzip unpacks.
+    /// - Throws: if gzip does not take it.
+    public static func sha256(unpacking packed: [UInt8]) async throws -> String {
+        let folder = try TemporaryFolder()
+        defer { folder.remove() }
+        let file = folder.path + "/packed"
+        guard FileManager.default.createFile(atPath: file, contents: Data(packed)) else {
+            throw ChildProcess.Failure(description: "\(file) cannot be written")
+        }
+        let process = try ChildProcess(
+            "/bin/bash", ["-o", "pipefail", "-c", "gzip -dc < \"$0\" | sha256sum", file], environment: [:], folder: folder.path)
+        guard try await process.waitForExit() == .code(0) else {
+            throw ChildProcess.Failure(description: "gzip: \(process.errorOutput)")
+        }
+        return String(process.output.prefix(64))
+    }
+}

@@ -1,0 +1,76 @@
+import FlowCore
+import FlowTestKit
+import Testing
+
+/// Postgres is killed while an import is under way: nobody is told what is not so, and once it is back all of it agrees.
+@Suite(.serialized, .s3()) struct ImportDatabaseLossTests {
+    private static func running(
+        _ kind: ImportStand.Kind, _ body: @Sendable (ImportStand, PostgresServer) async throws -> Void
+    ) async throws {
+        try await PostgresServer.running { server in
+            try await ImportStand.running(kind, database: server) { stand in
+                try await body(stand, server)
+                try await eventually("the hub to read again") { (try? await stand.hub.api.isReady()) == true }
+                try await stand.settle()
+                #expect(try await stand.ledger().map(\.status) == ["failed"])
+                #expect(try await stand.problems() == [])
+                try await stand.expectKeys(["k": 201], flow: "job")
+                try await stand.settle()
+                #expect(try await stand.problems() == [])
+                #expect(try await stand.sweepReport().contains("0 objects and 0 uploads would be removed, 0 objects missing"))
+            }
+        }
+    }
+
+    private static func expectLoss(_ reply: HTTPReply?, _ codes: Set<String> = ["store_unavailable", "outcome_unknown"]) throws {
+        let reply = try #require(reply, "there was no answer")
+        #expect(reply.status == 503 && codes.contains(reply.problemCode ?? ""), "\(reply.status) \(reply.text)")
+    }
+
+    @Test func `before the ledger is told of the object`() async throws {
+        try await Self.running(.r2) { stand, server in
+            let proxy = try stand.proxy
+            proxy.inject(.stall(isApplied: true), on: .putObject)
+            async let answer = stand.hub.handIn(.small, flow: "job", key: "k")
+            try await proxy.wait(for: "the object") { $0.contains { $0.fault != nil && $0.serverStatus == 200 } }
+            try await server.kill()
+            proxy.release()
+            try Self.expectLoss(try await answer)
+            try await server.start()
+        }
+    }
+
+    @Test func `while the ledger is told of the object`() async throws {
+        try await Self.running(.r2) { stand, server in
+            let proxy = try stand.proxy
+            proxy.inject(.stall(isApplied: true), on: .putObject)
+            async let answer = stand.hub.handIn(.small, flow: "job", key: "k")
+            try await proxy.wait(for: "the object") { $0.contains { $0.fault != nil && $0.serverStatus == 200 } }
+            // Somebody holds the row, so that the statement is under way when the server dies.
+            async let holder: [String] =
+                (try? await stand.query(
+                    "BEGIN; SELECT id FROM data_imports FOR UPDATE; SELECT pg_sleep(60)")) ?? []
+            try await eventually("somebody to hold the row") {
+                try await stand.query("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == ["1"]
+            }
+            proxy.release()
+            try await eventually("the hub to wait for the row") {
+                let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%summary_text%'"
+                return try await stand.query(sql) == ["1"]
+            }
+            try await server.kill()
+            try Self.expectLoss(try await answer, ["outcome_unknown"])
+            _ = await holder
+            try await server.start()
+        }
+    }
+
+    @Test func `while rows come`() async throws {
+        try await Self.running(.rows) { stand, server in
+            let upload = try await HalfUpload.begin(.large, flow: "job", key: "k", at: stand.hub, stand)
+            try await server.kill()
+            try Self.expectLoss(try await upload.finish())
+            try await server.start()
+        }
+    }
+}

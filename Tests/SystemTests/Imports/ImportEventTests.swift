@@ -1,0 +1,106 @@
+import FlowCore
+import FlowTestKit
+import Testing
+
+extension ImportSystemTests {
+    /// What a flow hears of its imports, on whatever instance.
+    @Suite struct ImportEventTests {
+        /// What an event says; around it are its type and its flow.
+        private static func data(_ block: EventBlock) throws -> JSONText {
+            let text = try #require(block.data)
+            return try #require(try jsonText(text).member("data"))
+        }
+
+        @Test("progress while it runs, and in the end a durable word", arguments: ImportSetUp.allCases)
+        func live(_ setUp: ImportSetUp) async throws {
+            try await ImportStage.running(setUp, hubs: 2, ["FLOWHUB_IMPORT_PROGRESS_MS": "50"]) { stage in
+                _ = try await stage.hub.api.put("f", jsonText(#"{"status":"running"}"#))
+                // Without Redis what is transient stays on its instance.
+                let watcher = EventStreamClient(.flow("f"), port: setUp == .rows ? stage.hub.port : stage.other.port)
+                try await watcher.connect(.none)
+                _ = try await watcher.next(event: "snapshot")
+
+                let exchange = try await RawExchange.open(port: stage.hub.port)
+                defer { exchange.close() }
+                try await exchange.send(
+                    ImportUpload("", "flow_id=f&file_name=a.ndjson").head.replacing(
+                        "Content-Length: 0", with: "Transfer-Encoding: chunked"))
+                var count = 0
+                try await eventually("progress", every: .milliseconds(15)) {
+                    try await exchange.send(ImportUpload.chunk(Array("{\"n\":\(count)}\n".utf8)))
+                    count += 1
+                    return watcher.log.events("import_progress").count >= 3
+                }
+                let progress = try watcher.log.events("import_progress").map { try Self.data($0) }
+                let records = progress.compactMap { $0.member("records")?.intValue }
+                #expect(records == records.sorted() && (records.last ?? 0) > 0 && (records.last ?? 0) <= Int64(count))
+                let last = try #require(progress.last)
+                #expect(
+                    last.members.map(\.key) == [
+                        "import_id", "file_name", "bytes", "records", "bytes_per_second", "records_per_second",
+                    ])
+                #expect(last.member("bytes_per_second")?.intValue ?? 0 > 0)
+                #expect(
+                    watcher.log.events("import_progress").allSatisfy { $0.id == nil }, "nobody resumes from a transient event")
+                #expect(watcher.log.events("import_stored").isEmpty)
+                let id = try #require(last.member("import_id")?.stringValue)
+                let pending = try await stage.other.get(id)
+                #expect(pending.json.member("status")?.stringValue == "pending")
+                #expect(try await stage.other.get(id, "/data").problemCode == "import_pending")
+
+                try await exchange.send("0\r\n\r\n")
+                let entry = try #require(StoredImport(try await exchange.replies(1)[0].json))
+                #expect(entry.id == id && entry.total == count)
+                let stored = try Self.data(try await watcher.next(event: "import_stored"))
+                #expect(
+                    stored.members.map(\.key) == [
+                        "import_id", "file_name", "total_records", "storage_location", "storage_provider", "size_bytes",
+                        "original_size_bytes", "content_hash",
+                    ])
+                #expect(stored.member("content_hash")?.stringValue == entry.contentHash)
+                #expect(stored.member("storage_location")?.stringValue == entry.location)
+                #expect(
+                    try await stage.hub.api.history(of: "f")?.events.filter { $0.string.contains("import_stored") }.count == 1)
+                #expect(
+                    try await stage.hub.api.history(of: "f")?.events.contains { $0.string.contains("import_progress") } == false)
+
+                // Whoever comes later hears it from history.
+                let late = EventStreamClient(.flow("f"), port: stage.hub.port)
+                try await late.connect(.text(#require(watcher.log.blocks.first { $0.event == "snapshot" }?.id)))
+                #expect(try Self.data(try await late.next(event: "import_stored")) == stored)
+
+                let refused = try await stage.hub.send(ImportUpload("{\"a\":1}\n{\"a\":}\n", "flow_id=f&file_name=b"))
+                #expect(refused.status == 400)
+                let failed = try Self.data(try await watcher.next(event: "import_failed"))
+                #expect(failed.members.map(\.key) == ["import_id", "file_name", "code", "reason"])
+                #expect(failed.member("code")?.stringValue == "bad_json")
+                #expect(failed.member("reason")?.stringValue?.hasPrefix("Line 2, column 6") == true)
+            }
+        }
+
+        @Test("the whole length is told if it is known; a flow that is not there yet is made", arguments: [ImportSetUp.embedded])
+        func lengths(_ setUp: ImportSetUp) async throws {
+            try await ImportStage.running(setUp, ["FLOWHUB_IMPORT_PROGRESS_MS": "50"]) { stage in
+                let watcher = EventStreamClient(.flow("new"), port: stage.hub.port)
+                try await watcher.connect(.none)
+                let body = Array(ImportOracle.records(2_000).joined(separator: "\n").utf8)
+                let exchange = try await RawExchange.open(port: stage.hub.port)
+                defer { exchange.close() }
+                try await exchange.send(ImportUpload(body, "flow_id=new").head)
+                var rest = body[...]
+                try await eventually("progress", every: .milliseconds(15)) {
+                    let piece = rest.prefix(1_000)
+                    rest = rest.dropFirst(1_000)
+                    try await exchange.send(Array(piece))
+                    return !watcher.log.events("import_progress").isEmpty
+                }
+                try await exchange.send(Array(rest))
+                #expect(try await exchange.replies(1)[0].status == 201)
+                let progress = try Self.data(#require(watcher.log.events("import_progress").first))
+                #expect(progress.member("total_bytes")?.intValue == Int64(body.count))
+                _ = try await watcher.next(event: "import_stored")
+                #expect(try await stage.hub.api.state(of: "new")?.version == 1)
+            }
+        }
+    }
+}

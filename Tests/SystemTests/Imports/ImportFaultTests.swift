@@ -1,0 +1,137 @@
+import FlowCore
+import FlowTestKit
+import Testing
+
+/// An upload with something going wrong at any of its requests: one right object, or a clean failure, and the ledger never names
+/// what is not there.
+@Suite(.serialized, .s3(), .postgres()) struct ImportFaultTests {
+    /// A request of an upload: the so-manieth of its kind.
+    struct Place: Hashable, Sendable {
+        var operation: R2Operation
+        var number: Int
+    }
+
+    private static let faults: [R2Fault] = [
+        .internalError, .unavailable, .tooManyRequests(retryAfter: 1), .resetRequest(afterBytes: 100_000), .loseReply,
+        .errorInBody(code: "InternalError", isApplied: false), .errorInBody(code: "InternalError", isApplied: true), .wrongETag,
+        .answer(503, code: "SlowDown", isEarly: true), .truncateReply(afterBytes: 10), .stall(isApplied: false),
+        .stall(isApplied: true),
+    ]
+
+    // A large upload that is held up by a busy machine is nobody's to sweep.
+    private static let environment = ["FLOWHUB_IMPORT_CLAIM_SECONDS": "10", "FLOWHUB_R2_STALL_SECONDS": "1"]
+
+    /// What a clean upload asks of R2.
+    static func places(_ stand: ImportStand, _ sample: ImportSample) async throws -> [Place] {
+        let proxy = try stand.proxy
+        proxy.forget()
+        let reply = try await stand.hub.handIn(sample, flow: "clean-\(sample.records)")
+        try #require(reply.status == 201, "\(reply.text)")
+        var places: [Place] = []
+        for request in proxy.requests {
+            let before = places.filter { $0.operation == request.operation }.count
+            places.append(Place(operation: request.operation, number: before))
+        }
+        return places
+    }
+
+    @Test func `the requests of an upload are known`() async throws {
+        try await ImportStand.running(.r2, Self.environment) { stand in
+            #expect(try await Self.places(stand, .small).map(\.operation) == [.putObject])
+            let large = try await Self.places(stand, .large).map(\.operation)
+            #expect(large.first == .createUpload && large.last == .completeUpload)
+            #expect(large.dropFirst().dropLast() == [.uploadPart, .uploadPart, .uploadPart])
+            #expect(try await stand.problems(["clean-300": .small, "clean-1900": .large]) == [])
+        }
+    }
+
+    @Test("a fault that passes is passed over", arguments: [ImportSample.small, .large])
+    func once(_ sample: ImportSample) async throws {
+        try await ImportStand.running(.r2, Self.environment) { stand in
+            let places = try await Self.places(stand, sample)
+            var turn = Int.random(in: 0..<places.count)
+            for (number, fault) in Self.faults.enumerated() {
+                // One request after the other, from another one each time.
+                for place in TestScale.isFull ? places : [places[turn % places.count]] {
+                    try await Self.handIn(sample, "flow-\(number)-\(place.operation)-\(place.number)", fault, place, stand)
+                }
+                turn += 1
+            }
+            #expect(try await stand.sweepReport().contains("0 objects and 0 uploads would be removed, 0 objects missing"))
+        }
+    }
+
+    private static func handIn(
+        _ sample: ImportSample, _ flow: String, _ fault: R2Fault, _ place: Place, _ stand: ImportStand
+    ) async throws {
+        let proxy = try stand.proxy
+        proxy.forget()
+        proxy.inject(fault, on: place.operation, skipping: place.number)
+        let reply = try await stand.hub.handIn(sample, flow: flow)
+        let comment: Comment = "\(fault) at \(place.operation) \(place.number): \(reply.text)"
+        #expect(proxy.faultsLeft == 0, comment)
+        #expect(reply.status == 201, comment)
+        proxy.clearFaults()
+        proxy.release()
+        // Of an upload whose beginning was not told only the store knows, and whoever sweeps.
+        let twins = proxy.requests(.createUpload).filter { $0.serverStatus == 200 }.count - 1
+        if twins > 0 {
+            let left = try await stand.uploads().count
+            #expect(left <= twins, comment)
+            let report = try await stand.sweepReport(isDry: false)
+            #expect(report.contains("0 objects and \(left) uploads removed, 0 objects missing"), "\(report)")
+        }
+        #expect(try await stand.problems([flow: sample]) == [], comment)
+        // Else the disk of the test fills.
+        guard let id = reply.json.member("id")?.stringValue else { return }
+        #expect(try await stand.hub.call("DELETE", "/v1/imports/\(id)").status == 204)
+        #expect(try await stand.ledger().contains { $0.id == id } == false)
+    }
+
+    // MARK: Faults that stay
+
+    /// What never works, and where. Some make the object all the same, and then it is found.
+    private static let lasting: [(R2Fault, R2Operation?)] = {
+        let operations: [R2Operation?] = [nil, .createUpload, .uploadPart, .completeUpload, .putObject]
+        let all = Self.faults.flatMap { fault in operations.map { (fault, $0) } }
+        // Each fault, and each place, with another partner every time.
+        let first = Int.random(in: 0..<operations.count)
+        return TestScale.isFull
+            ? all : Self.faults.enumerated().map { ($0.element, operations[(first + $0.offset) % operations.count]) }
+    }()
+
+    @Test func `a fault that stays is a clean failure`() async throws {
+        let environment = Self.environment.merging(["FLOWHUB_R2_ATTEMPTS": "2"]) { $1 }
+        try await ImportStand.running(.r2, environment) { stand in
+            let proxy = try stand.proxy
+            for (number, (fault, operation)) in Self.lasting.enumerated() {
+                let flow = "flow-\(number)"
+                proxy.forget()
+                proxy.inject(fault, on: operation, times: 1_000)
+                let sample = operation == .putObject || operation == nil && number % 2 == 0 ? ImportSample.small : .large
+                let reply = try await stand.hub.handIn(sample, flow: flow, key: flow)
+                let comment: Comment = "\(fault) at \(operation.map { "\($0)" } ?? "everything"): \(reply.text)"
+                #expect(proxy.faultsLeft < 1_000, comment)
+                proxy.clearFaults()
+                proxy.release()
+                if reply.status != 201 { #expect(reply.status >= 500 && reply.problemCode != nil, comment) }
+                try await stand.settle()
+                let entries = try await stand.ledger().filter { $0.flow == flow }
+                #expect(entries.map(\.status) == [reply.status == 201 ? "stored" : "failed"], comment)
+                if reply.status == 201 {
+                    let report = try await stand.sweepReport(isDry: false)
+                    #expect(report.contains(" 0 objects missing"), "\(report)")
+                }
+                #expect(try await stand.problems([flow: sample]) == [], comment)
+            }
+            // The keys of those that failed are free.
+            let again = try await stand.hub.handIn(.small, flow: "again", key: "flow-0")
+            #expect(again.status == 201 || again.status == 422)
+            #expect(try await stand.sweepReport().contains("0 objects and 0 uploads would be removed, 0 objects missing"))
+        }
+    }
+}
+
+extension ImportSample: CustomTestStringConvertible {
+    var testDescription: String { "\(self.records) records" }
+}

@@ -1,0 +1,190 @@
+import FlowCore
+import FlowTestKit
+import Testing
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// `kill -9` of a hub at every step of an import: whoever comes after it ends what it left, one way or the other.
+@Suite(.serialized, .s3(), .postgres()) struct ImportKillTests {
+    // MARK: At a step
+
+    /// Those that a sweep comes by, too, come first, while there is nothing to sweep.
+    private static let places = [
+        "importAnnounced", "importObjectGone", "importBegun", "importUploaded", "importStored", "importDeleting",
+    ]
+
+    @Test("at a step", arguments: ImportStand.Kind.allCases) func steps(_ kind: ImportStand.Kind) async throws {
+        try await ImportStand.running(kind) { stand in
+            for place in Self.places {
+                var deleted: String?
+                if ["importObjectGone", "importDeleting"].contains(place) {
+                    let stored = try await stand.hub.handIn(.small, flow: place)
+                    deleted = try #require(stored.json.member("id")?.stringValue, "\(stored.text)")
+                }
+                try await stand.doomed(["FLOWHUB_FAILPOINT": place]) { [deleted] hub in
+                    await #expect(throws: AnswerLost.self) {
+                        if let deleted { return try await hub.call("DELETE", "/v1/imports/\(deleted)") }
+                        return try await hub.handIn(.small, flow: place, key: place)
+                    }
+                    let exit = try await hub.waitForExit()
+                    #expect(exit == .signal(SIGKILL))
+                }
+            }
+            try await stand.settle()
+            let samples = Dictionary(uniqueKeysWithValues: Self.places.map { ($0, ImportSample.small) })
+            #expect(try await stand.problems(samples) == [])
+            #expect(
+                try await stand.ledger().map { "\($0.flow) \($0.status)" } == [
+                    "importAnnounced stored", "importBegun failed", "importUploaded failed", "importStored stored",
+                ])
+            // What was deleted was told as stored once, long ago.
+            for flow in ["importObjectGone", "importDeleting"] {
+                let types = try await stand.hub.api.history(of: flow)?.events.compactMap { $0.member("type")?.stringValue }
+                #expect(types == ["import_stored"])
+            }
+            try await stand.expectKeys(
+                ["importAnnounced": 200, "importBegun": 201, "importUploaded": 201, "importStored": 200])
+            #expect(try await stand.problems(samples) == [])
+            #expect(try await stand.sweepReport().contains("0 objects and 0 uploads would be removed, 0 objects missing"))
+        }
+    }
+
+    // MARK: While a request is out
+
+    @Test func `while a request to R2 is out`() async throws {
+        try await ImportStand.running(.r2) { stand in
+            var statuses: [String: Int] = [:]
+            var samples: [String: ImportSample] = [:]
+            for sample in [ImportSample.small, .large] {
+                let places = try await ImportFaultTests.places(stand, sample)
+                samples["clean-\(sample.records)"] = sample
+                let first = Bool.random()
+                for (number, place) in places.enumerated() {
+                    let both = TestScale.isFull || sample.records == ImportSample.small.records
+                    for isApplied in both ? [false, true] : [first == (number % 2 == 0)] {
+                        let flow = "\(place.operation)-\(place.number)-\(isApplied)"
+                        samples[flow] = sample
+                        statuses[flow] = 201
+                        try await Self.kill(at: place, isApplied, sample, flow, stand)
+                    }
+                }
+            }
+            try await stand.settle()
+            #expect(try await stand.problems(samples) == [])
+            let others = try await stand.ledger().filter { !$0.flow.hasPrefix("clean") }
+            #expect(others.map(\.status) == Array(repeating: "failed", count: statuses.count))
+            // Small ones do for that.
+            try await stand.expectKeys(statuses)
+            #expect(try await stand.sweepReport().contains("0 objects and 0 uploads would be removed, 0 objects missing"))
+        }
+    }
+
+    private static func kill(
+        at place: ImportFaultTests.Place, _ isApplied: Bool, _ sample: ImportSample, _ flow: String, _ stand: ImportStand
+    ) async throws {
+        let proxy = try stand.proxy
+        proxy.forget()
+        proxy.inject(.stall(isApplied: isApplied), on: place.operation, skipping: place.number)
+        try await stand.doomed { hub in
+            async let answer = try? await hub.handIn(sample, flow: flow, key: flow)
+            try await proxy.wait(for: "the request", within: .seconds(60)) { requests in
+                requests.contains { $0.fault != nil && (!isApplied || $0.serverStatus != nil) }
+            }
+            try await hub.kill()
+            #expect(await answer == nil)
+        }
+        proxy.clearFaults()
+        proxy.release()
+    }
+
+    // MARK: While the body comes
+
+    @Test("while the body comes", arguments: ImportStand.Kind.allCases) func body(_ kind: ImportStand.Kind) async throws {
+        try await ImportStand.running(kind) { stand in
+            try await stand.doomed { hub in
+                let upload = try await HalfUpload.begin(.large, flow: "job", key: "k", at: hub, stand)
+                try await hub.kill()
+                try await upload.exchange.waitUntilClosed()
+                #expect(upload.exchange.received.isEmpty)
+            }
+            try await stand.settle()
+            #expect(try await stand.ledger().map(\.status) == ["failed"])
+            #expect(try await stand.problems() == [])
+            try await stand.expectKeys(["k": 201], flow: "job")
+            #expect(try await stand.problems() == [])
+            #expect(try await stand.sweepReport().contains("0 objects and 0 uploads would be removed, 0 objects missing"))
+        }
+    }
+
+    // MARK: At any time
+
+    private struct Work: Sendable {
+        var acknowledged: Set<String> = []
+        var lost: Set<String> = []
+    }
+
+    @Test("at any time, and what was acknowledged is there", arguments: ImportStand.Kind.allCases)
+    func anyTime(_ kind: ImportStand.Kind) async throws {
+        try await ImportStand.running(kind, ["FLOWHUB_MAX_IMPORTS": "8"]) { stand in
+            let work = Watched(Work())
+            for round in 0..<TestScale.pick(3, full: 25) {
+                let enough = work.value.acknowledged.count + Int.random(in: 1...8)
+                try await stand.doomed { hub in
+                    await withTaskGroup(of: Void.self) { tasks in
+                        for writer in 0..<3 {
+                            tasks.addTask { await Self.keepHandingIn("\(round)-\(writer)", hub, work) }
+                        }
+                        tasks.addTask {
+                            try? await work.wait(for: "some imports", within: .seconds(60)) {
+                                $0.acknowledged.count >= enough ? () : nil
+                            }
+                            try? await Task.sleep(for: .milliseconds(Int.random(in: 0...60)))
+                            try? await hub.kill()
+                        }
+                    }
+                    #expect(!hub.isRunning)
+                }
+            }
+            try await stand.settle()
+            let samples = ["job": ImportSample.small]
+            #expect(try await stand.problems(samples) == [])
+            let done = work.value
+            let stored = Set(try await stand.ledger().filter { $0.status == "stored" }.map(\.key))
+            #expect(done.acknowledged.subtracting(stored).isEmpty)
+            #expect(!done.lost.isEmpty)
+            for key in done.lost { try await stand.expectKeys([key: stored.contains(key) ? 200 : 201], flow: "job") }
+            #expect(try await stand.problems(samples) == [])
+            #expect(try await stand.sweepReport().contains("0 objects and 0 uploads would be removed, 0 objects missing"))
+        }
+    }
+
+    private static func keepHandingIn(_ name: String, _ hub: HubProcess, _ work: Watched<Work>) async {
+        for number in 0..<10_000 {
+            let key = "\(name)-\(number)"
+            guard let reply = try? await hub.handIn(.small, flow: "job", key: key), reply.status == 201 else {
+                return work.change { $0.lost.insert(key) }
+            }
+            work.change { $0.acknowledged.insert(key) }
+        }
+    }
+}
+
+extension ImportStand {
+    /// Hands in the small sample under keys that were used by hubs that died: all of them free, or stored already.
+    /// - Parameters:
+    ///   - statuses: what each is answered with.
+    ///   - flow: the key itself if it is `nil`.
+    func expectKeys(_ statuses: [String: Int], flow: String? = nil) async throws {
+        for (key, status) in statuses {
+            let reply = try await self.hub.handIn(.small, flow: flow ?? key, key: key)
+            #expect(reply.status == status, "\(key): \(reply.status) \(reply.text)")
+            #expect((reply.header("idempotency-replayed") == "true") == (status == 200), "\(key)")
+            let again = try await self.hub.handIn(.small, flow: flow ?? key, key: key)
+            #expect(again.status == 200 && again.json.member("id") == reply.json.member("id"), "\(key)")
+        }
+        let stored = try await self.ledger().filter { $0.status == "stored" }
+        for key in statuses.keys { #expect(stored.filter { $0.key == key }.count == 1, "\(key)") }
+    }
+}

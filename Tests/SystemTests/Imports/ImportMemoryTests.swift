@@ -1,0 +1,126 @@
+import FlowCore
+import FlowTestKit
+import NIOCore
+import Testing
+
+extension ImportSystemTests {
+    /// Whatever the size, a hub takes an import in and gives it back in bounded memory, and waits for whoever is slower.
+    @Suite struct ImportMemoryTests {
+        /// Above what an idle hub has. A debug build's own pages are some 50 MiB where a release's are 20.
+        private static let growth = 72 << 20
+        private static let size = TestScale.pick(128 << 20, full: 1 << 30)
+        /// Some 4 MiB of whole lines.
+        private static let block = Array((ImportOracle.records(19_000).joined(separator: "\n") + "\n").utf8)
+        private static let count = size / block.count + 1
+
+        private static func expectFlat(_ stage: ImportStage, _ what: String, above idle: Int) throws {
+            let figures = try #require(stage.hub.figures)
+            let grown = figures.peakResidentBytes - idle
+            #expect(grown <= Self.growth, "\(what): \(idle >> 20) MiB and \(grown >> 20) MiB")
+            print("MEM \(what): \(idle >> 20) MiB and \(grown >> 20) MiB")
+        }
+
+        /// Waits until a number stays as it is.
+        private static func waitUntilStill(_ what: String, _ number: () -> Int) async throws -> Int {
+            var last = number()
+            var since = ContinuousClock.now
+            try await eventually(what, within: .seconds(60)) {
+                let now = number()
+                if now != last { (last, since) = (now, .now) }
+                return ContinuousClock.now - since > .milliseconds(700)
+            }
+            return last
+        }
+
+        @Test("up and down, with somebody who stalls in the middle", arguments: ImportSetUp.withObjects)
+        func upAndDown(_ setUp: ImportSetUp) async throws {
+            try await ImportStage.running(setUp) { stage in
+                let idle = try #require(stage.hub.figures).residentBytes
+                let entry = try await self.up(stage, above: idle)
+                #expect(entry.total == 19_000 * Self.count)
+                try Self.expectFlat(stage, "up", above: idle)
+                try await self.down(stage, entry, above: idle)
+                try Self.expectFlat(stage, "down", above: idle)
+                // All of it is right.
+                let file = stage.hub.folder.path + "/all"
+                let got = try await stage.hub.command(
+                    ["import", "get", entry.id, "-o", file], adding: ["FLOWHUB_URL": "http://127.0.0.1:\(stage.hub.port)"])
+                #expect(got.exit == .code(0) && got.errors.contains("the hash agrees"), "\(got)")
+                try Self.expectFlat(stage, "all", above: idle)
+            }
+        }
+
+        private func up(_ stage: ImportStage, above idle: Int) async throws -> StoredImport {
+            let exchange = try await RawExchange.open(port: stage.hub.port)
+            defer { exchange.close() }
+            if stage.setUp == .r2 { try stage.proxy.inject(.stall(isApplied: false), on: .uploadPart, skipping: 1) }
+            try await exchange.send(ImportUpload([], by: .chunked).head)
+            let sent = Watched(0)
+            let sending = Task {
+                for number in 0..<Self.count {
+                    try await exchange.send(ImportUpload.chunk(Self.block))
+                    sent.change { $0 += 1 }
+                    // The client stalls.
+                    if stage.setUp != .r2, number == Self.count / 2 { try await Task.sleep(for: .seconds(1)) }
+                }
+                try await exchange.send("0\r\n\r\n")
+            }
+            do {
+                if stage.setUp == .r2 {
+                    try await stage.proxy.wait(for: "a part to stall", within: .seconds(120)) { $0.contains { $0.fault != nil } }
+                    // The store takes nothing more, so the hub takes nothing more either.
+                    let taken = try await Self.waitUntilStill("the hub to stop reading") { sent.value }
+                    #expect(taken < Self.count, "\(taken) of \(Self.count)")
+                    try Self.expectFlat(stage, "while the store stalls", above: idle)
+                    try stage.proxy.release()
+                }
+                try await sending.value
+            } catch {
+                sending.cancel()
+                throw error
+            }
+            let reply = try await exchange.replies(1, within: .seconds(60))[0]
+            guard let entry = StoredImport(reply.json) else { throw HubAPI.Refused(reply: reply, what: "the import") }
+            return entry
+        }
+
+        private func down(_ stage: ImportStage, _ entry: StoredImport, above idle: Int) async throws {
+            let received = Watched(0)
+            let isClosed = Watched(false)
+            let wire = try await WireConnection.open(port: stage.hub.port) { bytes in
+                received.change { $0 += bytes.readableBytes }
+            } closed: { _ in
+                isClosed.change { $0 = true }
+            }
+            defer { wire.close() }
+            try await wire.write(
+                Array("GET /v1/imports/\(entry.id)/data HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".utf8))
+            try await received.wait(for: "some of it", within: .seconds(60)) { $0 > 16 << 20 ? () : nil }
+            try await wire.stopReading()
+            let taken = try await Self.waitUntilStill("the client to stop reading") { received.value }
+            let total = try #require(entry.number("original_size_bytes"))
+            #expect(taken < total)
+            try Self.expectFlat(stage, "while the client stalls", above: idle)
+            try await wire.read()
+            try await isClosed.wait(for: "the end", within: .seconds(120)) { $0 ? () : nil }
+            #expect(received.value > total && received.value < total + 1_000)
+        }
+
+        @Test("a store that is slow makes its clients slow, and nothing grows")
+        func slowStore() async throws {
+            try await ImportStage.running(.r2) { stage in
+                let idle = try #require(stage.hub.figures).residentBytes
+                let proxy = try stage.proxy
+                proxy.inject(.slow(bytesPerSecond: 8 << 20), on: .uploadPart, times: 1_000)
+                proxy.inject(.slow(bytesPerSecond: 8 << 20), on: .getObject, times: 1_000)
+                let body = (0..<10).reduce(into: [UInt8]()) { body, _ in body += Self.block }
+                let entry = try await stage.hub.store(ImportUpload(body, by: .length), within: .seconds(120))
+                #expect(entry.total == 190_000)
+                #expect(
+                    try await stage.hub.records(entry.id, from: 150_000, limit: 3)
+                        == ImportOracle.records(3, from: 150_000 % 19_000))
+                try Self.expectFlat(stage, "slow", above: idle)
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+import FlowCore
+import FlowTestKit
+import Glibc
+import Testing
+
+extension ImportSystemTests {
+    /// A mover that is killed anywhere has done no harm, and the next one ends its work.
+    @Suite struct ImportMoveCrashTests {
+        /// What must be so whatever happened.
+        private static func expectWhole(_ stage: ImportStage, _ entry: StoredImport, _ records: [String], _ place: String)
+            async throws
+        {
+            #expect(try await stage.hub.get(entry.id, "/data").body == ImportOracle.document(records), "\(place)")
+            let verified = try await stage.hub.command(["imports", "verify"])
+            #expect(verified.exit == .code(0), "\(place): \(verified)")
+        }
+
+        /// Ends what was killed, and sees that nothing of it is left over.
+        private static func finish(
+            _ stage: ImportStage, to target: String, _ entry: StoredImport, _ records: [String], _ place: String
+        ) async throws {
+            try await Self.expectWhole(stage, entry, records, place)
+            try await stage.endClaims()
+            let again = try await stage.hub.command(["imports", "move", "--to", target])
+            #expect(again.exit == .code(0), "\(place): \(again)")
+            try await Self.expectWhole(stage, entry, records, place)
+            let sweep = try await stage.hub.command(["imports", "sweep", "--older-than", "0s"])
+            #expect(sweep.exit == .code(0), "\(place): \(sweep)")
+            let now = try #require(StoredImport(try await stage.hub.get(entry.id).json))
+            #expect(now.contentHash == entry.contentHash && now.total == records.count, "\(place)")
+            #expect((now.location == nil) == (target == "postgres"), "\(place)")
+            #expect(try await stage.keys() == [now.location].compactMap { $0 }, "\(place)")
+            #expect(try await stage.uploads() == 0, "\(place)")
+            #expect(try await stage.rowCount() == (target == "postgres" ? records.count : min(10, records.count)), "\(place)")
+            try await Self.expectWhole(stage, entry, records, place)
+        }
+
+        @Test("at every step, in both directions", arguments: ImportSetUp.withObjects)
+        func steps(_ setUp: ImportSetUp) async throws {
+            let records = ImportOracle.records(2_500)
+            try await ImportStage.running(setUp) { stage in
+                let entry = try await stage.hub.store(ImportUpload(records.joined(separator: "\n")))
+                for point in [Failpoint.moveCopied, .moveVerified, .moveCommitted] {
+                    for target in ["postgres", "r2"] {
+                        let killed = try await stage.hub.command(
+                            ["imports", "move", "--to", target], adding: ["FLOWHUB_FAILPOINT": point.rawValue])
+                        #expect(killed.exit == .signal(SIGKILL), "\(point) \(target): \(killed)")
+                        try await Self.finish(stage, to: target, entry, records, "\(point) \(target)")
+                    }
+                }
+            }
+        }
+
+        /// Some 5.5 MB packed: two parts.
+        private static let large = (0..<23).map { number in
+            var random = SeededRandom(seed: UInt64(number))
+            return "\"" + (0..<31_000).map { _ in String(random.next(), radix: 16) }.joined() + "\""
+        }
+
+        /// - Parameter phase: which requests are done and which are not when the mover dies: the others are in the other phase.
+        @Test("at every request, before it is done and after, in both directions", arguments: TestScale.pick([0], full: [0, 1]))
+        func requests(_ phase: Int) async throws {
+            let records = Self.large
+            try await ImportStage.running(.r2, ["FLOWHUB_R2_PART_BYTES": "5242880"]) { stage in
+                let proxy = try stage.proxy
+                let entry = try await stage.hub.store(ImportUpload("[" + records.joined(separator: ",") + "]"))
+                var operations: [String: [R2Operation]] = [:]
+                for target in ["postgres", "r2"] {
+                    proxy.forget()
+                    let moved = try await stage.hub.command(["imports", "move", "--to", target])
+                    #expect(moved.exit == .code(0), "\(moved)")
+                    operations[target] = proxy.requests.map(\.operation)
+                }
+                #expect(operations["r2"]?.contains(.uploadPart) == true && operations["r2"]?.contains(.completeUpload) == true)
+                let count = max(operations["postgres"]?.count ?? 0, operations["r2"]?.count ?? 0)
+                for number in 0..<count {
+                    for target in ["postgres", "r2"] {
+                        guard number < operations[target]?.count ?? 0 else {
+                            #expect(try await stage.hub.command(["imports", "move", "--to", target]).exit == .code(0))
+                            continue
+                        }
+                        let isApplied = (number + (target == "r2" ? 1 : 0) + phase) % 2 == 1
+                        proxy.forget()
+                        proxy.inject(.stall(isApplied: isApplied), skipping: number)
+                        let mover = try stage.hub.startCommand(["imports", "move", "--to", target])
+                        do {
+                            try await proxy.wait(for: "request \(number)", within: .seconds(60)) {
+                                $0.contains { $0.fault != nil && (!isApplied || $0.serverStatus != nil) }
+                            }
+                        } catch {
+                            await mover.destroy()
+                            throw error
+                        }
+                        let operation = proxy.requests.first { $0.fault != nil }?.operation
+                        await mover.destroy()
+                        proxy.release()
+                        proxy.clearFaults()
+                        try await Self.finish(
+                            stage, to: target, entry, records,
+                            "\(target), request \(number), \(operation.map { "\($0)" } ?? "?"), done: \(isApplied)")
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+import FlowCore
+import FlowTestKit
+import Testing
+
+/// Reading an import while its object comes wrong: what is answered in whole is right.
+@Suite(.serialized, .s3(), .postgres()) struct ImportReadFaultTests {
+    /// Two members and a bit, in one request.
+    private static let sample = ImportSample(records: 280, bytes: 8_192, seed: 3)
+
+    private struct Reading: Sendable {
+        var target: String
+        var headers: [(name: String, value: String)] = []
+    }
+
+    private static let readings = [
+        Reading(target: "data"), Reading(target: "data", headers: [("Accept-Encoding", "gzip")]),
+        Reading(target: "records?offset=100&limit=100"), Reading(target: "schema"),
+    ]
+
+    /// Faults that are gone when R2 is asked again.
+    private static let passing: [R2Fault] = [
+        .internalError, .unavailable, .tooManyRequests(retryAfter: 1), .resetRequest(), .loseReply,
+        .truncateReply(afterBytes: 10), .truncateReply(afterBytes: 700_000), .stall(isApplied: false), .stall(isApplied: true),
+        .answer(503, code: "SlowDown", isEarly: true),
+    ]
+
+    private static let wrong: [R2Fault] = [
+        .corruptReply(atByte: 0), .corruptReply(atByte: 5), .corruptReply(atByte: 1_000), .corruptReply(atByte: 500_000),
+        .corruptReply(atByte: 1_500_000), .wrongETag, .errorInBody(code: "InternalError", isApplied: true),
+    ]
+
+    private static func running(
+        _ body: @Sendable (ImportStand, _ id: String, _ right: [HTTPReply]) async throws -> Void
+    ) async throws {
+        let environment = ["FLOWHUB_R2_STALL_SECONDS": "1", "FLOWHUB_R2_ATTEMPTS": "3", "FLOWHUB_IMPORT_CACHE_SECONDS": "1"]
+        try await ImportStand.running(.r2, environment) { stand in
+            let stored = try await stand.hub.handIn(Self.sample, flow: "job")
+            let id = try #require(stored.json.member("id")?.stringValue, "\(stored.text)")
+            var right: [HTTPReply] = []
+            for reading in Self.readings { right.append(try await Self.read(reading, id, stand)) }
+            #expect(right.allSatisfy { $0.status == 200 })
+            #expect(right[0].body == Self.sample.document)
+            #expect(try await TestDigest.sha256(unpacking: right[1].body) == Self.sample.documentHash)
+            #expect(right[2].json.member("records")?.elements.count == 100)
+            try await body(stand, id, right)
+        }
+    }
+
+    private static func read(_ reading: Reading, _ id: String, _ stand: ImportStand) async throws -> HTTPReply {
+        try await HTTPCaller(port: stand.hub.port).perform(
+            HTTPCall("GET", "/v1/imports/\(id)/\(reading.target)", headers: reading.headers))
+    }
+
+    /// Waits until what is asked for is read from R2 again, and then as the fault wants it.
+    /// - Returns: `nil` if the answer broke off.
+    private static func read(
+        _ reading: Reading, _ id: String, _ fault: R2Fault, times: Int, _ stand: ImportStand
+    ) async throws -> HTTPReply? {
+        let proxy = try stand.proxy
+        proxy.forget()
+        proxy.inject(fault, on: .getObject, times: times)
+        var reply: HTTPReply?
+        // A schema stays at hand for a second.
+        try await eventually("a request to R2") {
+            do { reply = try await Self.read(reading, id, stand) } catch is AnswerLost { reply = nil }
+            return proxy.faultsLeft < times
+        }
+        proxy.clearFaults()
+        proxy.release()
+        return reply
+    }
+
+    @Test func `what passes is passed over`() async throws {
+        try await Self.running { stand, id, right in
+            var turn = Int.random(in: 0..<Self.readings.count)
+            for fault in Self.passing {
+                for number in TestScale.isFull ? Array(Self.readings.indices) : [turn % Self.readings.count] {
+                    let reply = try await Self.read(Self.readings[number], id, fault, times: 1, stand)
+                    let comment: Comment =
+                        "\(fault) at \(Self.readings[number].target): \(reply.map { "\($0.status)" } ?? "none")"
+                    #expect(reply?.status == 200, comment)
+                    #expect(reply?.body == right[number].body, comment)
+                }
+                turn += 1
+            }
+        }
+    }
+
+    @Test func `what is wrong or goes on never makes a whole answer that is wrong`() async throws {
+        try await Self.running { stand, id, right in
+            var turn = Int.random(in: 0..<Self.readings.count)
+            let cases = Self.wrong.map { ($0, 1) } + (Self.wrong + Self.passing).map { ($0, 1_000) }
+            for (fault, times) in cases {
+                for number in TestScale.isFull ? Array(Self.readings.indices) : [turn % Self.readings.count] {
+                    let reply = try await Self.read(Self.readings[number], id, fault, times: times, stand)
+                    let comment: Comment =
+                        "\(fault) \(times) times at \(Self.readings[number].target): \(reply.map { "\($0.status) \($0.body.count)" } ?? "none")"
+                    guard let reply else { continue }
+                    if reply.status == 200 {
+                        #expect(reply.body == right[number].body, comment)
+                    } else {
+                        #expect(reply.status >= 500 && reply.problemCode != nil, comment)
+                    }
+                }
+                turn += 1
+            }
+            // None of it has done any harm.
+            #expect(try await stand.problems(["job": Self.sample]) == [])
+            for number in Self.readings.indices {
+                #expect(try await Self.read(Self.readings[number], id, stand).body == right[number].body)
+            }
+        }
+    }
+}
