@@ -17,7 +17,6 @@ extension ImportSystemTests {
             let figures = try #require(stage.hub.figures)
             let grown = figures.peakResidentBytes - idle
             #expect(grown <= Self.growth, "\(what): \(idle >> 20) MiB and \(grown >> 20) MiB")
-            print("MEM \(what): \(idle >> 20) MiB and \(grown >> 20) MiB")
         }
 
         /// Waits until a number stays as it is.
@@ -34,7 +33,8 @@ extension ImportSystemTests {
 
         @Test("up and down, with somebody who stalls in the middle", arguments: ImportSetUp.withObjects)
         func upAndDown(_ setUp: ImportSetUp) async throws {
-            try await ImportStage.running(setUp) { stage in
+            // Small parts, so that a store that stalls is felt before all has been sent.
+            try await ImportStage.running(setUp, ["FLOWHUB_R2_PART_BYTES": "5242880"]) { stage in
                 let idle = try #require(stage.hub.figures).residentBytes
                 let entry = try await self.up(stage, above: idle)
                 #expect(entry.total == 19_000 * Self.count)
