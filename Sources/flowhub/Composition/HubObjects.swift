@@ -18,7 +18,14 @@ struct HubObjects {
         self.pool = WorkerPool(threads: configuration.bulkThreads > 0 ? configuration.bulkThreads : Processors.allowed())
         self.codec = GzipCodec(level: configuration.packLevel, pool: self.pool)
         if let settings = configuration.r2 {
-            let r2 = try R2ObjectStore(settings, logger: logger, now: SystemClock.now)
+            let r2 = try R2ObjectStore(settings, logger: logger, now: SystemClock.now) { operation in
+                logger.debug(
+                    "R2",
+                    metadata: [
+                        "operation": "\(operation.name)", "bytes": "\(operation.bytes)", "took": "\(operation.duration)",
+                        "success": "\(operation.isSuccess)",
+                    ])
+            }
             self.r2 = r2
             self.store = CountedObjectStore(r2, counters: counters, now: SystemClock.now)
             self.housekeeping = r2
