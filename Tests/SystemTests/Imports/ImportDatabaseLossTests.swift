@@ -13,11 +13,11 @@ import Testing
                 try await eventually("the hub to read again") { (try? await stand.hub.api.isReady()) == true }
                 try await stand.settle()
                 #expect(try await stand.ledger().map(\.status) == ["failed"])
-                #expect(try await stand.problems() == [])
+                try await stand.expectSound()
                 try await stand.expectKeys(["k": 201], flow: "job")
                 try await stand.settle()
-                #expect(try await stand.problems() == [])
-                #expect(try await stand.sweepReport().contains("0 objects and 0 uploads would be removed, 0 objects missing"))
+                try await stand.expectSound()
+                try await stand.expectNothingToSweep()
             }
         }
     }

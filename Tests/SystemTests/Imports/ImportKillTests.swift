@@ -34,7 +34,7 @@ import Glibc
             }
             try await stand.settle()
             let samples = Dictionary(uniqueKeysWithValues: Self.places.map { ($0, ImportSample.small) })
-            #expect(try await stand.problems(samples) == [])
+            try await stand.expectSound(samples)
             #expect(
                 try await stand.ledger().map { "\($0.flow) \($0.status)" } == [
                     "importAnnounced stored", "importBegun failed", "importUploaded failed", "importStored stored",
@@ -46,8 +46,8 @@ import Glibc
             }
             try await stand.expectKeys(
                 ["importAnnounced": 200, "importBegun": 201, "importUploaded": 201, "importStored": 200])
-            #expect(try await stand.problems(samples) == [])
-            #expect(try await stand.sweepReport().contains("0 objects and 0 uploads would be removed, 0 objects missing"))
+            try await stand.expectSound(samples)
+            try await stand.expectNothingToSweep()
         }
     }
 
@@ -72,12 +72,12 @@ import Glibc
                 }
             }
             try await stand.settle()
-            #expect(try await stand.problems(samples) == [])
+            try await stand.expectSound(samples)
             let others = try await stand.ledger().filter { !$0.flow.hasPrefix("clean") }
             #expect(others.map(\.status) == Array(repeating: "failed", count: statuses.count))
             // Small ones do for that.
             try await stand.expectKeys(statuses)
-            #expect(try await stand.sweepReport().contains("0 objects and 0 uploads would be removed, 0 objects missing"))
+            try await stand.expectNothingToSweep()
         }
     }
 
@@ -111,10 +111,10 @@ import Glibc
             }
             try await stand.settle()
             #expect(try await stand.ledger().map(\.status) == ["failed"])
-            #expect(try await stand.problems() == [])
+            try await stand.expectSound()
             try await stand.expectKeys(["k": 201], flow: "job")
-            #expect(try await stand.problems() == [])
-            #expect(try await stand.sweepReport().contains("0 objects and 0 uploads would be removed, 0 objects missing"))
+            try await stand.expectSound()
+            try await stand.expectNothingToSweep()
         }
     }
 
@@ -149,14 +149,14 @@ import Glibc
             }
             try await stand.settle()
             let samples = ["job": ImportSample.small]
-            #expect(try await stand.problems(samples) == [])
+            try await stand.expectSound(samples)
             let done = work.value
             let stored = Set(try await stand.ledger().filter { $0.status == "stored" }.map(\.key))
             #expect(done.acknowledged.subtracting(stored).isEmpty)
             #expect(!done.lost.isEmpty)
             for key in done.lost { try await stand.expectKeys([key: stored.contains(key) ? 200 : 201], flow: "job") }
-            #expect(try await stand.problems(samples) == [])
-            #expect(try await stand.sweepReport().contains("0 objects and 0 uploads would be removed, 0 objects missing"))
+            try await stand.expectSound(samples)
+            try await stand.expectNothingToSweep()
         }
     }
 

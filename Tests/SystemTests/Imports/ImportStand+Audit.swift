@@ -52,6 +52,21 @@ extension ImportStand {
         }
     }
 
+    /// Nothing is wrong, as ``problems(_:)`` sees it.
+    func expectSound(
+        _ samples: [String: ImportSample] = [:], _ comment: Comment? = nil, at place: SourceLocation = #_sourceLocation
+    ) async throws {
+        let problems = try await self.problems(samples)
+        #expect(problems == [], comment, sourceLocation: place)
+    }
+
+    /// Nothing is wrong, as the hub's own sweep sees it.
+    func expectNothingToSweep(at place: SourceLocation = #_sourceLocation) async throws {
+        let report = try await self.sweepReport()
+        #expect(
+            report.contains(" 0 objects and 0 uploads would be removed, 0 objects missing"), "\(report)", sourceLocation: place)
+    }
+
     /// Holds the ledger, the stores and the flows against each other.
     /// - Parameter samples: what was handed in to a flow; an import of a flow that is not there is not read.
     /// - Returns: what is wrong, in words.

@@ -10,7 +10,7 @@ import Testing
     private static func expectSwept(_ stand: ImportStand, flow: String) async throws {
         try await stand.settle()
         #expect(try await stand.ledger().filter { $0.flow == flow }.map(\.status) == ["failed"])
-        #expect(try await stand.problems() == [])
+        try await stand.expectSound()
     }
 
     private static func expectRefusal(_ reply: HTTPReply?, _ what: Comment) {
@@ -35,8 +35,8 @@ import Testing
                 #expect(next.status == 201, "\(next.text)")
             }
             try await stand.settle()
-            #expect(try await stand.problems(["next": .small]) == [])
-            #expect(try await stand.sweepReport().contains("0 objects and 0 uploads would be removed, 0 objects missing"))
+            try await stand.expectSound(["next": .small])
+            try await stand.expectNothingToSweep()
         }
     }
 
@@ -60,11 +60,11 @@ import Testing
                 }
                 hub.resume()
                 Self.expectRefusal(try await answer, "\(isApplied)")
-                #expect(try await stand.problems() == [])
+                try await stand.expectSound()
             }
             try await stand.expectKeys(["k": 201], flow: "job")
-            #expect(try await stand.problems() == [])
-            #expect(try await stand.sweepReport().contains("0 objects and 0 uploads would be removed, 0 objects missing"))
+            try await stand.expectSound()
+            try await stand.expectNothingToSweep()
         }
     }
 
@@ -84,7 +84,7 @@ import Testing
             // What the first one left is still known, and goes.
             try await stand.settle()
             #expect(try await stand.ledger().map(\.status).sorted() == ["failed", "stored"])
-            #expect(try await stand.problems() == [])
+            try await stand.expectSound()
         }
     }
 
@@ -110,7 +110,7 @@ import Testing
                     #expect(try await stand.ledger().filter { $0.key == key }.map(\.status) == ["stored"])
                 }
                 try await stand.settle()
-                #expect(try await stand.problems(["job": .small]) == [])
+                try await stand.expectSound(["job": .small])
             }
         }
     }
