@@ -57,6 +57,9 @@ public final class HubServer: Service {
         }
     }
 
+    /// For imports that are cut off at the end of a drain.
+    private static let clearingSeconds = 5
+
     private let instance: String
     private let version: String
     private let http: HTTPConfiguration
@@ -267,6 +270,9 @@ public final class HubServer: Service {
         while await loops.busyCount() > 0, ContinuousClock.now < end {
             try? await Task.sleep(for: .milliseconds(20))
         }
+        // What is left has had its time. An import that is cut off still has to clear up, while there are loops and a store.
+        loops.onEach { $0.cutOff() }
+        await self.dependencies.imports.close(within: Self.clearingSeconds)
     }
 }
 

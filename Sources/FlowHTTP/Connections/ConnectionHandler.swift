@@ -302,6 +302,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
         self.countedBacklog = count
     }
 
+    func cutOff() { self.context?.close(promise: nil) }
+
     func quiesce() {
         self.isQuiescing = true
         if case .idle = self.state, !self.guardian.hasBegun { self.context?.close(promise: nil) }

@@ -44,6 +44,11 @@ final class LoopContext {
         for connection in Array(self.ordinary.values) { connection.quiesce() }
     }
 
+    /// Closes every connection that holds no event stream, whatever it is at.
+    func cutOff() {
+        for connection in Array(self.ordinary.values) { connection.cutOff() }
+    }
+
     /// The value of `Date` (RFC 9110, 5.6.7), made once a second.
     var httpDate: String {
         let now = self.shard.now()

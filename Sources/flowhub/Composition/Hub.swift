@@ -11,9 +11,6 @@ struct Hub {
     private let store: HubStore
     private let redis: RedisServices?
     private let objects: HubObjects
-    private let imports: ImportService
-    /// For imports that were cut off by the end of the drain.
-    private static let closingSeconds = 5
 
     /// - Throws: what keeps the hub from starting, in words for whoever started it.
     init(
@@ -88,7 +85,6 @@ struct Hub {
 
         self.store = store
         self.objects = objects
-        self.imports = imports
         self.redis = redis
         self.server = HubServer(
             instance: configuration.instance, version: FlowHub.version, http: configuration.http, streams: configuration.streams,
@@ -102,7 +98,6 @@ struct Hub {
 
     /// After the server has ended: writes what is under way and lets go of the store.
     func close() async {
-        await self.imports.close(within: Self.closingSeconds)
         await self.objects.close()
         await self.redis?.close()
         await self.store.close()
