@@ -4,7 +4,8 @@ import Synchronization
 
 /// Gzip by libdeflate where whole members are at hand, by zlib where they come as a stream; SHA-256 by OpenSSL.
 public final class GzipCodec: ImportCodec {
-    /// libdeflate's contexts. Each is used by one call at a time and kept for the next.
+    /// libdeflate's contexts. Each is used by one call at a time and kept for the next: whoever has taken it out, under the lock,
+    /// has it alone. libdeflate ties none to a thread, so they may cross threads.
     private struct Contexts: ~Copyable, @unchecked Sendable {
         var compressors: [OpaquePointer] = []
         var decompressors: [OpaquePointer] = []
@@ -46,6 +47,7 @@ public final class GzipCodec: ImportCodec {
     @concurrent private func packed(_ bytes: [UInt8]) async -> [UInt8] {
         let kept = self.contexts.withLock { UInt(bitPattern: $0.compressors.popLast()) }
         guard let context = OpaquePointer(bitPattern: kept) ?? libdeflate_alloc_compressor(self.level) else {
+            // Nothing but want of memory makes it fail, of which Swift itself would die.
             fatalError("no memory for compressing")
         }
         let bound = libdeflate_gzip_compress_bound(context, bytes.count)
@@ -63,6 +65,7 @@ public final class GzipCodec: ImportCodec {
     @concurrent private func unpacked(_ members: [UInt8], limit: Int) async -> Result<[UInt8], CodecError> {
         let kept = self.contexts.withLock { UInt(bitPattern: $0.decompressors.popLast()) }
         guard let context = OpaquePointer(bitPattern: kept) ?? libdeflate_alloc_decompressor() else {
+            // As above.
             fatalError("no memory for unpacking")
         }
         var failure: CodecError?

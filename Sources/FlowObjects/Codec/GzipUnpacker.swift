@@ -16,6 +16,7 @@ final class GzipUnpacker: StreamUnpacker {
         self.stream = .allocate(capacity: 1)
         self.stream.initialize(to: z_stream())
         guard inflateInit2_(self.stream, Self.windowBits, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size)) == Z_OK else {
+            // Nothing but want of memory makes it fail, of which Swift itself would die.
             fatalError("no memory for unpacking")
         }
     }

@@ -14,6 +14,7 @@ enum Digest {
         var code = [UInt8](repeating: 0, count: 32)
         var count: UInt32 = 0
         guard HMAC(EVP_sha256(), key, Int32(key.count), message, message.count, &code, &count) != nil, count == 32 else {
+            // Out of memory, or an OpenSSL without it: nothing can be signed without it.
             fatalError("OpenSSL cannot compute HMAC-SHA-256")
         }
         return code

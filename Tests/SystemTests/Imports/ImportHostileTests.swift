@@ -103,6 +103,7 @@ extension ImportSystemTests {
                 // Longer than a stall may be, in all.
                 for number in 0..<10 {
                     try await slow.send(ImportUpload.chunk(Array((number == 0 ? "[0" : ",\(number)").utf8)))
+                    // The client's own slowness, not a wait for anything.
                     try await Task.sleep(for: .milliseconds(200))
                 }
                 try await slow.send(ImportUpload.chunk([UInt8(ascii: "]")]) + Array("0\r\n\r\n".utf8))

@@ -2,6 +2,7 @@ import Synchronization
 
 /// A download whose bytes are hashed as they pass.
 final class HashingDownload: ObjectDownload {
+    /// The hash belongs to this object alone and is touched under its lock only.
     private struct State: ~Copyable, @unchecked Sendable {
         let hash: any RunningHash
     }
