@@ -15,9 +15,11 @@ struct ImportHall {
 
     /// - Parameters:
     ///   - records: in place of the ledger's own.
+    ///   - wrapping: puts something between the service and its objects.
     ///   - isRows: whether new imports become rows.
     init(
         _ store: SQLiteFlowStore, _ folder: String, isRows: Bool = false, records: (any RecordStore)? = nil,
+        wrapping: (SQLiteImportLedger, FolderObjectStore) -> any ObjectStore = { $1 },
         _ configuration: ImportConfiguration = .init()
     ) throws {
         self.ledger = SQLiteImportLedger(store)
@@ -29,7 +31,8 @@ struct ImportHall {
         ) { _ in }
         self.service = ImportService(
             .init(
-                ledger: self.ledger, chores: self.ledger, records: records ?? self.ledger, objects: isRows ? nil : self.objects,
+                ledger: self.ledger, chores: self.ledger, records: records ?? self.ledger,
+                objects: isRows ? nil : wrapping(self.ledger, self.objects),
                 housekeeping: isRows ? nil : self.objects, codec: self.codec, cache: MemoryImportCache(bytes: 1 << 20) { start },
                 counters: counters, manager: manager, executor: Self.pool),
             configuration: configuration, now: { start }, logger: Logger(label: "test"))

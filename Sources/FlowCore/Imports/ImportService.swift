@@ -141,7 +141,8 @@ public final class ImportService: Sendable {
             #if DEBUG
             await Failpoint.reach(.importUploaded)
             #endif
-            let stored = try await self.finish(entry, result)
+            // In a task of its own: all is stored, and a client that leaves now is no reason to throw it away.
+            let stored = try await Task { try await self.finish(entry, result) }.value
             self.cache.put(.array(of: result.sample), .sample, of: entry.id, seconds: self.configuration.cacheSeconds)
             self.figures.withLock { $0.taken(records: result.storage.recordCount, bytes: result.storage.originalSizeBytes) }
             await self.announce(stored)
@@ -255,25 +256,52 @@ public final class ImportService: Sendable {
         }
     }
 
-    /// Holds the claim on an import for as long as the body runs; ends the body if somebody else has it.
+    /// What there is to wait for while an import is held.
+    private enum Holding<Value: Sendable>: Sendable {
+        case ended(Result<Value, any Error>)
+        case lost
+        /// The caller was cancelled.
+        case cancelled
+    }
+
+    /// Holds the claim on an import for as long as the body runs; cancels the body if somebody else has it. What the body came
+    /// to all the same counts: whoever called asks the ledger before building on it, and knows what to clear up.
     func holding<Value: Sendable>(
         _ entry: Import, _ body: @escaping @Sendable () async throws -> Value
     ) async throws -> Value {
-        try await withThrowingTaskGroup(of: Value?.self) { tasks in
-            tasks.addTask { try await body() }
+        let result = await withTaskGroup(of: Holding<Value>.self) { tasks -> Result<Value, any Error> in
             tasks.addTask {
-                while true {
-                    try await Task.sleep(for: .seconds(max(1, self.configuration.claimSeconds / 4)))
-                    // A store that is away says nothing of the claim.
-                    let isMine = try? await self.ledger.extend(
-                        entry.id, claim: entry.claim, seconds: self.configuration.claimSeconds)
-                    if isMine == false { throw ImportError.takenOver }
+                do { return .ended(.success(try await body())) } catch { return .ended(.failure(error)) }
+            }
+            tasks.addTask {
+                do {
+                    while true {
+                        try await Task.sleep(for: .seconds(max(1, self.configuration.claimSeconds / 4)))
+                        // A store that is away says nothing of the claim.
+                        let isMine = try? await self.ledger.extend(
+                            entry.id, claim: entry.claim, seconds: self.configuration.claimSeconds)
+                        if isMine == false { return .lost }
+                    }
+                } catch {
+                    return .cancelled
                 }
             }
-            defer { tasks.cancelAll() }
-            while let value = try await tasks.next() { if let value { return value } }
-            throw ImportError.takenOver
+            var isLost = false
+            while let next = await tasks.next() {
+                switch next {
+                case .ended(.failure) where isLost: return .failure(ImportError.takenOver)
+                case .ended(let result):
+                    tasks.cancelAll()
+                    return result
+                case .lost:
+                    isLost = true
+                    tasks.cancelAll()
+                case .cancelled: continue
+                }
+            }
+            return .failure(ImportError.takenOver)
         }
+        return try result.get()
     }
 
     // MARK: Telling the flow

@@ -82,7 +82,17 @@ final class BodyFeed: AsyncSequence, Sendable {
         func next() async throws -> ByteBuffer? { try await self.feed.next() }
     }
 
+    /// A task that is cancelled while it waits waits no longer; the rest of the body may still come.
     private func next() async throws -> ByteBuffer? {
+        try await withTaskCancellationHandler {
+            try await self.nextPart()
+        } onCancel: {
+            let waiter = self.state.withLock { $0.waiter.take() }
+            waiter?.resume(throwing: CancellationError())
+        }
+    }
+
+    private func nextPart() async throws -> ByteBuffer? {
         let isFirst = self.state.withLock { state in
             defer { state.hasBegun = true }
             return !state.hasBegun
@@ -91,6 +101,8 @@ final class BodyFeed: AsyncSequence, Sendable {
         return try await withCheckedThrowingContinuation { waiter in
             let (answer, hasRoom) = self.state.withLock { state -> (Result<ByteBuffer?, any Error>?, Bool) in
                 if let failure = state.failure { return (.failure(failure), false) }
+                // Asked for under the lock: a cancellation from now on finds the waiter.
+                if Task.isCancelled { return (.failure(CancellationError()), false) }
                 let wasFull = state.bytes >= Self.capacity
                 if let part = state.parts.popFirst() {
                     state.bytes -= part.readableBytes

@@ -38,6 +38,21 @@ import Testing
         side.feed.withLock { $0 = nil }
     }
 
+    @Test("Whoever is cancelled waits no longer, and a part that comes later is not lost", arguments: [false, true])
+    func cancelled(isWaiting: Bool) async throws {
+        let (begun, hasBegun) = AsyncStream.makeStream(of: Void.self)
+        let feed = BodyFeed(begun: { hasBegun.finish() }, drained: {})
+        let reader = Task {
+            while !isWaiting, !Task.isCancelled { await Task.yield() }
+            return try await feed.makeAsyncIterator().next()
+        }
+        if isWaiting { for await _ in begun {} }
+        reader.cancel()
+        await #expect(throws: CancellationError.self) { try await reader.value }
+        feed.offer(Self.piece)
+        #expect(try await feed.makeAsyncIterator().next() == Self.piece)
+    }
+
     @Test("A feed never stops while both sides run")
     func bothSidesRun() async throws {
         let side = Side()

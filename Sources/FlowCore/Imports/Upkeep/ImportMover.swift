@@ -249,7 +249,11 @@ public struct ImportMover: Sendable {
     }
 
     private func delete(_ key: String, _ objects: any ObjectStore) async throws(ImportError) {
-        do throws(ObjectError) { try await objects.delete(key) } catch { throw .objects(error) }
+        // In a task of its own: the caller's may be cancelled, because the import is somebody else's by now.
+        let result = await Task { () async -> Result<Void, ObjectError> in
+            do throws(ObjectError) { return .success(try await objects.delete(key)) } catch { return .failure(error) }
+        }.value
+        do throws(ObjectError) { try result.get() } catch { throw .objects(error) }
     }
 }
 
