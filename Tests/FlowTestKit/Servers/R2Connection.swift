@@ -15,6 +15,8 @@ final class R2Connection {
     private var parts: NIOAsyncChannelInboundStream<HTTPServerRequestPart>.AsyncIterator
     private let outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>
     private var hasBody = false
+    /// A body that was taken in before anybody asked for it.
+    private var gathered: ByteBuffer?
     private(set) var request: R2Request
     private var round = 0
 
@@ -65,6 +67,10 @@ final class R2Connection {
 
     /// - Returns: `nil` at its end.
     func nextPart() async throws -> ByteBuffer? {
+        if let gathered = self.gathered {
+            self.gathered = nil
+            return gathered
+        }
         guard self.hasBody else { return nil }
         switch try await self.parts.next(isolation: #isolation) {
         case .body(let bytes):
@@ -85,6 +91,9 @@ final class R2Connection {
         while let part = try await self.nextPart() { body.writeImmutableBuffer(part) }
         return body
     }
+
+    /// Takes the body in and keeps it: from now on its client is not needed.
+    func gatherBody() async throws { self.gathered = try await self.wholeBody() }
 
     func discardBody() async throws { while try await self.nextPart() != nil {} }
 

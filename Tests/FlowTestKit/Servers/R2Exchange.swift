@@ -29,6 +29,8 @@ struct R2Exchange {
             try await self.client.discardBody()
             try await self.client.replyError(200, code: code, "On the test's order.")
         case .stall(isApplied: false):
+            try await self.client.gatherBody()
+            self.client.note { $0.isHeld = true }
             await self.book.stall(self.client.channel)
             guard self.client.channel.isActive, !Task.isCancelled else { throw R2Connection.Ended() }
             try await self.serve()
@@ -176,6 +178,7 @@ struct R2Exchange {
             while try await nextPart() != nil {}
             return try await self.client.replyError(200, code: code, "On the test's order.")
         case .stall(isApplied: true):
+            self.client.note { $0.isHeld = true }
             await self.book.stall(self.client.channel)
             guard self.client.channel.isActive, !Task.isCancelled else { throw R2Connection.Ended() }
         case .wrongETag where head.headers.contains(name: "etag"):

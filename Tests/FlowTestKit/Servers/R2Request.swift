@@ -23,6 +23,8 @@ public struct R2Request: Sendable {
     public internal(set) var serverStatus: Int?
     /// The status that the client was told; `nil` if it was told nothing.
     public internal(set) var status: Int?
+    /// Whether it has come in whole, and stalls or has stalled.
+    public internal(set) var isHeld = false
     /// Bytes of a body that the client was sent.
     public internal(set) var replyBytes = 0
     /// Whether nothing more happens to it.

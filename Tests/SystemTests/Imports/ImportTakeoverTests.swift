@@ -48,9 +48,7 @@ import Testing
             proxy.inject(.stall(isApplied: isApplied), on: sample.records == 300 ? .putObject : .completeUpload)
             try await stand.doomed { hub in
                 async let answer = hub.handIn(sample, flow: "job", key: "k")
-                try await proxy.wait(for: "the request", within: .seconds(60)) { requests in
-                    requests.contains { $0.fault != nil && (!isApplied || $0.serverStatus != nil) }
-                }
+                try await proxy.wait(for: "the request", within: .seconds(60)) { requests in requests.contains { $0.isHeld } }
                 hub.pause()
                 try await Self.expectSwept(stand, flow: "job")
                 // R2 carries out now what it was asked for long ago.
