@@ -9,7 +9,15 @@ import Testing
         try await withStore { store, folder in
             var configuration = ImportConfiguration()
             configuration.claimSeconds = 4
-            let hall = try ImportHall(store, folder, wrapping: { Usurper(ledger: $0, inner: $1) }, configuration)
+            let hall = try ImportHall(
+                store, folder,
+                wrapping: { ledger, objects in
+                    MeddledObjects(inner: objects) { inner, key, attributes throws(ObjectError) in
+                        Upload(
+                            inner: try await inner.upload(key, attributes), ledger: ledger,
+                            id: attributes.metadata["import-id"].flatMap(ImportID.init))
+                    }
+                }, configuration)
             let error = await #expect(throws: ImportError.self) { try await hall.take("[{\"n\":1}]", format: .json) }
             guard case .takenOver? = error else {
                 Issue.record("\(String(describing: error))")
@@ -21,37 +29,7 @@ import Testing
         }
     }
 
-    /// Has an import ended by others once its object is there, and tells its worker of the object only when that has heard of it.
-    private struct Usurper: ObjectStore {
-        let ledger: SQLiteImportLedger
-        let inner: FolderObjectStore
-
-        var provider: String { self.inner.provider }
-        var bucket: String { self.inner.bucket }
-
-        func upload(_ key: String, _ attributes: ObjectAttributes) async throws(ObjectError) -> any ObjectUpload {
-            Upload(
-                inner: try await self.inner.upload(key, attributes), ledger: self.ledger,
-                id: attributes.metadata["import-id"].flatMap(ImportID.init))
-        }
-
-        func download(_ key: String, range: Range<Int>?) async throws(ObjectError) -> any ObjectDownload {
-            try await self.inner.download(key, range: range)
-        }
-
-        func head(_ key: String) async throws(ObjectError) -> ObjectInfo? { try await self.inner.head(key) }
-
-        func delete(_ key: String) async throws(ObjectError) { try await self.inner.delete(key) }
-
-        func list(prefix: String, after: String?, limit: Int) async throws(ObjectError) -> ObjectList {
-            try await self.inner.list(prefix: prefix, after: after, limit: limit)
-        }
-
-        func presign(_ key: String, seconds: Int, fileName: String) throws(ObjectError) -> String? {
-            try self.inner.presign(key, seconds: seconds, fileName: fileName)
-        }
-    }
-
+    /// Has its import ended by others once the object is there, and tells its worker of the object only when that has heard of it.
     private struct Upload: ObjectUpload {
         let inner: any ObjectUpload
         let ledger: SQLiteImportLedger

@@ -2,6 +2,8 @@
 public enum ImportError: Error, Sendable {
     /// As many are being taken in as may.
     case busy(limit: Int)
+    /// As many of this account are being taken in as may.
+    case accountBusy(limit: Int)
     /// The same `Idempotency-Key` is being taken in.
     case inProgress
     /// The `Idempotency-Key` was used for other bytes or other parameters.
@@ -43,7 +45,7 @@ extension ImportError {
         case .objects: "objects_unavailable"
         case .store: "store_unavailable"
         case .damaged: "import_damaged"
-        case .busy, .inProgress, .keyConflict, .otherAccount, .notFound, .notStored, .held, .noLink: "refused"
+        case .busy, .accountBusy, .inProgress, .keyConflict, .otherAccount, .notFound, .notStored, .held, .noLink: "refused"
         }
     }
 
@@ -58,7 +60,8 @@ extension ImportError {
         case .objects: "The object store did not take it."
         case .store: "The store did not take it."
         case .damaged(let what): what
-        case .busy, .inProgress, .keyConflict, .otherAccount, .notFound, .notStored, .held, .noLink: "It was refused."
+        case .busy, .accountBusy, .inProgress, .keyConflict, .otherAccount, .notFound, .notStored, .held, .noLink:
+            "It was refused."
         }
     }
 }

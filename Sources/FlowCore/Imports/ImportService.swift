@@ -21,7 +21,7 @@ public final class ImportService: Sendable {
     private let manager: StateManager
     /// Where the heavy work runs.
     let executor: any TaskExecutor
-    private let slots: Gate
+    private let slots: ImportSlots
     let figures = Mutex(ImportFigures())
     let analyses = SingleFlight<ImportID, Result<JSONText, ImportError>, Never>()
 
@@ -69,7 +69,7 @@ public final class ImportService: Sendable {
         self.manager = dependencies.manager
         self.executor = dependencies.executor
         self.configuration = configuration
-        self.slots = Gate(maximumCount: configuration.maximumImports, maximumBytes: .max, fullMessage: "")
+        self.slots = ImportSlots(limit: configuration.maximumImports, accountLimit: configuration.maximumAccountImports)
         self.now = now
         self.logger = logger
     }
@@ -87,10 +87,8 @@ public final class ImportService: Sendable {
     ///
     /// - Throws: ``ImportError``, or what the body threw.
     public func take(_ order: ImportOrder) async throws -> ImportReceipt {
-        do throws(StoreError) { try self.slots.enter() } catch {
-            throw ImportError.busy(limit: self.configuration.maximumImports)
-        }
-        defer { self.slots.leave() }
+        try self.slots.enter(order.account)
+        defer { self.slots.leave(order.account) }
         if let flow = order.flow { try await self.check(flow, of: order.account) }
         return try await withTaskExecutorPreference(self.executor) { try await self.begin(order) }
     }

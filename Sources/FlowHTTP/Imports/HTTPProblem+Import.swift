@@ -8,6 +8,11 @@ extension HTTPProblem {
             self = .later(
                 "imports_busy", "\(limit) imports are being taken in already (FLOWHUB_MAX_IMPORTS). Try again in a while.",
                 seconds: 5)
+        case .accountBusy(let limit):
+            self.init(
+                .tooManyRequests, "too_many_imports",
+                "\(limit) imports of this account are being taken in already (FLOWHUB_MAX_ACCOUNT_IMPORTS). Wait for one to end.")
+            self.headers[.retryAfter] = "5"
         case .inProgress:
             self.init(
                 .conflict, "import_in_progress", "The import under this Idempotency-Key is being taken in. Try again in a while.")

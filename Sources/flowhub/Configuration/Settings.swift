@@ -216,6 +216,9 @@ extension Setting {
             "FLOWHUB_MAX_IMPORTS", \.imports.maximumImports, 1...1_000,
             "Imports that are taken in at once; each needs some 40 MiB. Over it: 503."),
         .number(
+            "FLOWHUB_MAX_ACCOUNT_IMPORTS", \.imports.maximumAccountImports, 1...1_000,
+            "Imports of one account that are taken in at once. Over it: 429."),
+        .number(
             "FLOWHUB_MAX_IMPORT_BYTES", \.imports.maximumBytes, 1_048_576...1_099_511_627_776,
             "Size of an import, unpacked. Over it: 413."),
         .number(

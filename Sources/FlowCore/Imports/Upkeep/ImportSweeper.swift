@@ -61,7 +61,8 @@ public struct ImportSweeper: Sendable {
             seen += page.objects.count
             for object in page.objects where object.lastModified < limit {
                 guard try await !self.isReferenced(object.key) else { continue }
-                let removed = try await self.untouched(object.key, isDry: isDry) { () async throws(ObjectError) in
+                let removed = try await self.untouched(object.key, sparing: object.key, isDry: isDry) {
+                    () async throws(ObjectError) in
                     try await objects.delete(object.key)
                 }
                 if removed { found.append(object) }
@@ -125,9 +126,11 @@ public struct ImportSweeper: Sendable {
 
     /// Runs the body if nobody works on the import whose folder the key is in; whoever worked on it and was taken for dead
     /// finds its claim gone.
+    /// - Parameter location: not if that is where the import is by now. An upload that nobody finished under the key of an
+    ///   object that is there belongs to nobody.
     /// - Returns: whether it ran, or would have.
     private func untouched(
-        _ key: String, isDry: Bool, _ body: () async throws(ObjectError) -> Void
+        _ key: String, sparing location: String? = nil, isDry: Bool, _ body: () async throws(ObjectError) -> Void
     ) async throws(ImportError) -> Bool {
         let segments = key.split(separator: "/")
         var claimed: Import?
@@ -139,7 +142,7 @@ public struct ImportSweeper: Sendable {
                         id, from: Set(Import.Status.allCases), to: nil, seconds: self.service.configuration.claimSeconds)
                     guard let now = claimed else { return false }
                     // Between the list and the claim it may have become what the import consists of.
-                    if now.location == key {
+                    if let location, now.location == location {
                         _ = try await self.service.ledger.extend(id, claim: now.claim, seconds: 0)
                         return false
                     }

@@ -1,0 +1,37 @@
+import Testing
+
+@testable import FlowCore
+
+@Suite struct ImportSlotsTests {
+    private static func refusal(_ slots: ImportSlots, _ account: String) -> String? {
+        do throws(ImportError) {
+            try slots.enter(account)
+            return nil
+        } catch {
+            return switch error {
+            case .busy(let limit): "all \(limit)"
+            case .accountBusy(let limit): "own \(limit)"
+            default: "\(error)"
+            }
+        }
+    }
+
+    @Test func `one account leaves room for others`() {
+        let slots = ImportSlots(limit: 3, accountLimit: 2)
+        #expect(slots.isEmpty)
+        #expect(Self.refusal(slots, "a") == nil)
+        #expect(Self.refusal(slots, "a") == nil)
+        #expect(Self.refusal(slots, "a") == "own 2")
+        #expect(Self.refusal(slots, "b") == nil)
+        #expect(Self.refusal(slots, "b") == "all 3")
+        // Its own limit is what it can do something about.
+        #expect(Self.refusal(slots, "a") == "own 2")
+        slots.leave("a")
+        #expect(Self.refusal(slots, "b") == nil)
+        #expect(Self.refusal(slots, "a") == "all 3")
+        for account in ["a", "b", "b"] { slots.leave(account) }
+        #expect(slots.isEmpty)
+        #expect(Self.refusal(slots, "a") == nil)
+        #expect(Self.refusal(slots, "a") == nil)
+    }
+}
