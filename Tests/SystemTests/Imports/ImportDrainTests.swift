@@ -5,26 +5,15 @@ import Testing
 extension ImportSystemTests {
     /// A hub that is told to end while an import comes in.
     @Suite struct ImportDrainTests {
-        private static func begin(_ stage: ImportStage) async throws -> RawExchange {
-            let exchange = try await RawExchange.open(port: stage.hub.port)
-            let begun = Array(("[" + ImportOracle.records(9_000).joined(separator: ",")).utf8)
-            try await exchange.send(Array(ImportUpload([], by: .chunked).head.utf8) + ImportUpload.chunk(begun))
-            try await eventually("the import to be pending") {
-                try await stage.hub.api.call("GET", "/v1/imports?status=pending").text.contains("\"pending\"")
-            }
-            return exchange
-        }
-
         @Test("it has the drain's window to end", arguments: ImportSetUp.allCases)
         func window(_ setUp: ImportSetUp) async throws {
             try await ImportStage.running(setUp, ["FLOWHUB_DRAIN_SECONDS": "20"]) { stage in
-                let exchange = try await Self.begin(stage)
+                let exchange = try await stage.beginImport()
                 stage.hub.askToEnd()
                 try await eventually("the hub to drain") { stage.hub.log.contains("Draining") }
                 // Longer than a hub without streams or imports takes to end.
                 try await Task.sleep(for: .seconds(3))
-                try await exchange.send(ImportUpload.chunk([UInt8(ascii: "]")]) + Array("0\r\n\r\n".utf8))
-                let reply = try await exchange.replies(1)[0]
+                let reply = try await stage.endImport(exchange)
                 #expect(reply.status == 201, "\(reply.text)")
                 #expect(StoredImport(reply.json)?.total == 9_000)
                 #expect(try await stage.hub.waitForExit() == .code(0))
@@ -34,7 +23,7 @@ extension ImportSystemTests {
         @Test("what is cut off has cleared up before the hub is gone", arguments: ImportSetUp.allCases)
         func cutOff(_ setUp: ImportSetUp) async throws {
             try await ImportStage.running(setUp, ["FLOWHUB_DRAIN_SECONDS": "1"]) { stage in
-                let exchange = try await Self.begin(stage)
+                let exchange = try await stage.beginImport()
                 defer { exchange.close() }
                 #expect(try await stage.hub.terminate() == .code(0))
                 // Its claim is good for a minute yet, so the next hub could not have ended it.
