@@ -63,6 +63,7 @@ extension ImportSystemTests {
                     "health-check/gone/1",
                 ]
                 for key in orphans + ["other/a"] { try await stage.overwrite(key, [1]) }
+                let named = orphans + (stage.bucket == nil ? [] : ["imports/0/a"])
                 if let bucket = stage.bucket {
                     _ = try await bucket.beginUpload("imports/0/a")
                     _ = try await bucket.beginUpload("other/b")
@@ -73,7 +74,7 @@ extension ImportSystemTests {
                 // The S3 server has times in whole seconds, rounded up.
                 var dry = try await stage.hub.command(["imports", "sweep", "--older-than", "0s", "--dry-run"])
                 try await eventually("all of them to be named") {
-                    if orphans.allSatisfy({ dry.output.contains("\($0)  ") }) { return true }
+                    if named.allSatisfy({ dry.output.contains("\($0)  ") }) { return true }
                     dry = try await stage.hub.command(["imports", "sweep", "--older-than", "0s", "--dry-run"])
                     return false
                 }
