@@ -211,8 +211,12 @@ final class FlowChannel {
         }
     }
 
-    /// Whether the flow has ended and its time for late events is over.
-    var isOver: Bool { self.lingersUntil.map { $0 <= .now() } ?? false }
+    /// Whether the flow has ended and its time for late events is over. An event behind the end whose head is not known yet may
+    /// have begun it anew.
+    var isOver: Bool {
+        guard let head = self.head, head.version >= self.version else { return false }
+        return self.lingersUntil.map { $0 <= .now() } ?? false
+    }
 
     var closingReason: ClosingReason { self.head?.isDeleted == true ? .deleted : .finished }
 

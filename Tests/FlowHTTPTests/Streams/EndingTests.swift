@@ -7,7 +7,7 @@ import Testing
 
 /// The end of a flow comes after its last event, whenever the second strikes.
 @Suite struct EndingTests {
-    @Test func aStreamDoesNotEndBeforeItWasGivenTheLastEvent() async throws {
+    @Test(arguments: [false, true]) func aStreamDoesNotEndBeforeItWasGivenTheLastEvent(beginsAnew: Bool) async throws {
         let epoch = Epoch(counter: 7, random: "a")
         let flow = try #require(FlowID("f"))
         let request = try StreamRequest(path: "/v1/flows/f/events", query: "", lastEventID: nil, maximumFlows: 1)
@@ -32,6 +32,11 @@ import Testing
                     number: 1, principal: .open, remote: "", request: request, epoch: epoch, shard: shard, output: output))
             shard.take([.opened(flow, first, head: first.head, epoch: epoch, last: [])])
             shard.take([.events(flow, [Frame.durable(event, of: flow, epoch: epoch)], head: last)])
+            if beginsAnew {
+                let next = FlowEvent(
+                    version: 3, type: .stateUpdate, payload: .emptyObject, createdAt: Timestamp(milliseconds: 0))
+                shard.take([.events(flow, [Frame.durable(next, of: flow, epoch: epoch)], head: nil)])
+            }
             // The event is on its way, and waits for its turn of the loop.
             shard.tick()
             return NIOLoopBound((shard, output), eventLoop: loop)
@@ -44,6 +49,7 @@ import Testing
         }.get()
         #expect(text.before.contains("event: caught_up"))
         #expect(text.before.contains("event: flow_deleted") && !text.before.contains("event: closing"))
-        #expect(text.after.dropFirst(text.before.count).contains("event: closing"))
+        // Whether a flow with an event behind its end has ended is not known here.
+        #expect(text.after.dropFirst(text.before.count).contains("event: closing") == !beginsAnew)
     }
 }
