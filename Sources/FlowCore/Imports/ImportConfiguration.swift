@@ -2,8 +2,13 @@
 public struct ImportConfiguration: Hashable, Sendable {
     /// `FLOWHUB_MAX_IMPORTS`: taken in at once. Each needs some 40 MiB.
     public var maximumImports = 4
-    /// `FLOWHUB_MAX_ACCOUNT_IMPORTS`: of one account at once, so that it leaves room for others.
-    public var maximumAccountImports = 3
+    /// `FLOWHUB_MAX_ACCOUNT_IMPORTS`: of one account at once. Unless it is set, one less than in all, but at least one: that
+    /// leaves room for others.
+    public var maximumAccountImports: Int {
+        get { self.ownAccountImports ?? max(1, self.maximumImports - 1) }
+        set { self.ownAccountImports = newValue }
+    }
+    private var ownAccountImports: Int?
     /// `FLOWHUB_MAX_IMPORT_BYTES`: of one import, unpacked.
     public var maximumBytes = 107_374_182_400
     /// `FLOWHUB_MAX_IMPORT_RATIO`: unpacked by packed bytes of a body that is gzip; looked at beyond 64 MiB.

@@ -87,6 +87,10 @@ struct HubConfiguration {
         self.streams.page.bytes = min(self.streams.page.bytes, self.streams.maximumQueuedBytesPerSubscriber)
         self.http.changeLimits.maximumDepth = self.http.maximumJSONDepth
         self.imports.limits.jsonDepth = self.http.maximumJSONDepth
+        // Everybody is one account then, and there is nobody to leave room for.
+        if self.access.isOpen, environment["FLOWHUB_MAX_ACCOUNT_IMPORTS"] == nil {
+            self.imports.maximumAccountImports = self.imports.maximumImports
+        }
     }
 
     init() {}

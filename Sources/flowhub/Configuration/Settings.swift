@@ -217,7 +217,8 @@ extension Setting {
             "Imports that are taken in at once; each needs some 40 MiB. Over it: 503."),
         .number(
             "FLOWHUB_MAX_ACCOUNT_IMPORTS", \.imports.maximumAccountImports, 1...1_000,
-            "Imports of one account that are taken in at once. Over it: 429."),
+            "Imports of one account that are taken in at once. Over it: 429.",
+            standard: "one less than FLOWHUB_MAX_IMPORTS; all of them where there are no accounts"),
         .number(
             "FLOWHUB_MAX_IMPORT_BYTES", \.imports.maximumBytes, 1_048_576...1_099_511_627_776,
             "Size of an import, unpacked. Over it: 413."),

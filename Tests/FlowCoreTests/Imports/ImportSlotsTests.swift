@@ -16,6 +16,23 @@ import Testing
         }
     }
 
+    @Test func `where one account may have all of them only that limit counts`() {
+        let slots = ImportSlots(limit: 1, accountLimit: 1)
+        #expect(Self.refusal(slots, "a") == nil)
+        #expect(Self.refusal(slots, "a") == "all 1")
+    }
+
+    @Test func `an account's own limit follows the one for all, until it is set`() {
+        var configuration = ImportConfiguration()
+        #expect(configuration.maximumAccountImports == 3)
+        configuration.maximumImports = 20
+        #expect(configuration.maximumAccountImports == 19)
+        configuration.maximumImports = 1
+        #expect(configuration.maximumAccountImports == 1)
+        configuration.maximumAccountImports = 7
+        #expect(configuration.maximumAccountImports == 7)
+    }
+
     @Test func `one account leaves room for others`() {
         let slots = ImportSlots(limit: 3, accountLimit: 2)
         #expect(slots.isEmpty)

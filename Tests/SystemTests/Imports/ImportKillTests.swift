@@ -127,7 +127,7 @@ import Glibc
 
     @Test("at any time, and what was acknowledged is there", arguments: ImportStand.Kind.allCases)
     func anyTime(_ kind: ImportStand.Kind) async throws {
-        try await ImportStand.running(kind, ["FLOWHUB_MAX_IMPORTS": "8", "FLOWHUB_MAX_ACCOUNT_IMPORTS": "8"]) { stand in
+        try await ImportStand.running(kind, ["FLOWHUB_MAX_IMPORTS": "8"]) { stand in
             let work = Watched(Work())
             for round in 0..<TestScale.pick(3, full: 25) {
                 let enough = work.value.acknowledged.count + Int.random(in: 1...8)

@@ -83,7 +83,7 @@ extension ImportSystemTests {
 
         @Test("many at once with one key are one", arguments: ImportSetUp.allCases)
         func race(_ setUp: ImportSetUp) async throws {
-            try await ImportStage.running(setUp, hubs: 2, ["FLOWHUB_MAX_IMPORTS": "20", "FLOWHUB_MAX_ACCOUNT_IMPORTS": "20"]) {
+            try await ImportStage.running(setUp, hubs: 2, ["FLOWHUB_MAX_IMPORTS": "20"]) {
                 stage in
                 let body = Array(ImportOracle.records(200).joined(separator: "\n").utf8)
                 for round in 0..<TestScale.pick(3, full: 20) {

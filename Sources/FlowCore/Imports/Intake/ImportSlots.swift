@@ -23,8 +23,8 @@ final class ImportSlots: Sendable {
     func enter(_ account: String) throws(ImportError) {
         let refusal: ImportError? = self.state.withLock { state in
             let own = state.byAccount[account, default: 0]
-            // Its own limit first: to wait for others would not help.
-            if own >= self.accountLimit { return .accountBusy(limit: self.accountLimit) }
+            // Its own limit first, if it has one: to wait for others would not help.
+            if own >= self.accountLimit, self.accountLimit < self.limit { return .accountBusy(limit: self.accountLimit) }
             if state.total >= self.limit { return .busy(limit: self.limit) }
             state.byAccount[account] = own + 1
             state.total += 1
