@@ -85,11 +85,12 @@ import Testing
         }
     }
 
-    @Test func `an import that the hub still has in hand is waited for`() async throws {
+    @Test(arguments: [(409, "import_in_progress"), (429, "too_many_imports"), (503, "imports_busy")])
+    func `an import in hand and a place among the imports are waited for`(status: Int, code: String) async throws {
         try await withFolder { folder in
             let file = try Self.file(80_000, in: folder)
             let busy = FakeHub.Answer(
-                409, #"{"code":"import_in_progress","detail":"Wait."}"#, headers: [("Retry-After", "1")])
+                status, #"{"code":"\#(code)","detail":"Wait."}"#, headers: [("Retry-After", "1")])
             let replayed = FakeHub.Answer(200, ImportFixture(records: []).json(), headers: [("Idempotency-Replayed", "true")])
             try await FakeHub.running({ number, _ in
                 switch number {
@@ -106,7 +107,7 @@ import Testing
                 let failure = await #expect(throws: CommandFailure.self) {
                     try await Self.upload(file.path, to: hub, patience: .zero)
                 }
-                #expect(failure?.kind == .conditionFailed)
+                #expect(failure?.message.contains(code) == true)
                 #expect(hub.requests.count == 1)
             }
         }

@@ -17,7 +17,7 @@ struct ImportUpload {
     let contentType: String
     let idempotencyKey: String
     let bar: ProgressBar
-    /// How long an import that the hub still has in hand under the same key is waited for.
+    /// How long an import that the hub still has in hand under the same key, or a place among the imports, is waited for.
     var patience = Duration.seconds(600)
     var pace = RetryPace()
 
@@ -38,11 +38,12 @@ struct ImportUpload {
             switch try await self.once() {
             case .answered(let response): return response
             case .refused(let failure): throw failure
-            case .isInHand(let failure, let afterSeconds):
-                // Not a failed attempt: an earlier one got through, and this is how its answer is come by.
+            case .mustWait(let failure, let what, let afterSeconds):
+                // Not a failed attempt: an earlier one got through, and this is how its answer is come by; or others, maybe an
+                // earlier one, have to end first.
                 let wait = Duration.seconds(min(max(afterSeconds ?? 2, 1), 30))
                 guard self.source.isWhole, ContinuousClock.now + wait < end else { throw failure }
-                self.bar.say("flowhub: the hub is still taking it in, waiting for it to be done")
+                self.bar.say("flowhub: \(what)")
                 try await Task.sleep(for: wait)
             case .mayPass(let failure, let what, let afterSeconds):
                 guard self.source.isWhole else {
@@ -61,8 +62,8 @@ struct ImportUpload {
         case answered(HubClient.Response)
         /// For good.
         case refused(CommandFailure)
-        /// The hub has this key's import in hand.
-        case isInHand(CommandFailure, afterSeconds: Int?)
+        /// The hub has this key's import in hand, or as many as it takes at once. `what` is so.
+        case mustWait(CommandFailure, what: String, afterSeconds: Int?)
         /// Another attempt may end better. `what` has happened.
         case mayPass(CommandFailure, what: String, afterSeconds: Int?)
     }
@@ -88,8 +89,14 @@ struct ImportUpload {
         if (200..<300).contains(response.status) { return .answered(response) }
         let problem = HubProblem(status: response.status, body: response.body)
         let seconds = response.headers.first(name: "Retry-After").flatMap { Int($0) }
-        if response.status == 409, problem.code == "import_in_progress" {
-            return .isInHand(problem.failure, afterSeconds: seconds)
+        switch problem.code {
+        case "import_in_progress":
+            let what = "the hub is still taking it in, waiting for it to be done"
+            return .mustWait(problem.failure, what: what, afterSeconds: seconds)
+        case "too_many_imports", "imports_busy":
+            let what = "the hub takes in as many imports as it may, waiting for one to end"
+            return .mustWait(problem.failure, what: what, afterSeconds: seconds)
+        default: break
         }
         guard response.status == 429 || response.status >= 500 else { return .refused(problem.failure) }
         return .mayPass(problem.failure, what: "the hub answered \(response.status)", afterSeconds: seconds)
