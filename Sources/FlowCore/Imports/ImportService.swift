@@ -135,12 +135,20 @@ public final class ImportService: Sendable {
 
     private func fill(_ entry: Import, _ order: ImportOrder) async throws -> ImportReceipt {
         do {
-            let result = try await self.holding(entry) { try await self.read(entry, order) }
+            let reading = try await self.holding(entry) { await self.read(entry, order) }
+            let result: ImportReading.Result
+            switch reading {
+            case .whole(let whole): result = whole
+            case .broken(let error, let isClean):
+                // After the claim was held for the last time: what lets go of it has the last word.
+                try await self.give(up: entry, because: error, isClean: isClean)
+                throw error
+            }
             #if DEBUG
             await Failpoint.reach(.importUploaded)
             #endif
             // In a task of its own: all is stored, and a client that leaves now is no reason to throw it away.
-            let stored = try await Task { try await self.finish(entry, result) }.value
+            let stored = try await Task(executorPreference: self.executor) { try await self.finish(entry, result) }.value
             self.cache.put(.array(of: result.sample), .sample, of: entry.id, seconds: self.configuration.cacheSeconds)
             self.figures.withLock { $0.taken(records: result.storage.recordCount, bytes: result.storage.originalSizeBytes) }
             await self.announce(stored)
@@ -151,8 +159,16 @@ public final class ImportService: Sendable {
         }
     }
 
-    private func read(_ entry: Import, _ order: ImportOrder) async throws -> ImportReading.Result {
-        let sink = try await self.sink(for: entry)
+    /// What came of reading a body.
+    private enum Reading: Sendable {
+        case whole(ImportReading.Result)
+        /// - Parameter isClean: whether nothing of it is left in the object store.
+        case broken(any Error, isClean: Bool)
+    }
+
+    private func read(_ entry: Import, _ order: ImportOrder) async -> Reading {
+        let sink: any ImportSink
+        do { sink = try await self.sink(for: entry) } catch { return .broken(error, isClean: true) }
         let body = ImportBody(order, codec: self.codec, configuration: self.configuration)
         let progress = ImportProgress(
             entry, totalBytes: order.bytes, interval: self.configuration.progressMilliseconds, now: self.now
@@ -164,22 +180,19 @@ public final class ImportService: Sendable {
             progress.update(bytes: $0, records: $1)
         }
         do {
-            return try await reading.run(format: order.format)
+            return .whole(try await reading.run(format: order.format))
         } catch {
-            let isClean = await sink.abort()
-            try await self.give(up: entry, because: error, isClean: isClean)
-            throw error
+            return .broken(error, isClean: await sink.abort())
         }
     }
 
-    private func sink(for entry: Import) async throws -> any ImportSink {
+    private func sink(for entry: Import) async throws(ImportError) -> any ImportSink {
         guard let objects = self.objects, let key = entry.location else { return RowSink(self.records, entry) }
         do throws(ObjectError) {
             let attributes = ObjectAttributes(metadata: ["import-id": entry.id.rawValue])
             return ObjectSink(try await objects.upload(key, attributes), bucket: objects.bucket, codec: self.codec)
         } catch {
-            try await self.give(up: entry, because: ImportError.objects(error), isClean: true)
-            throw ImportError.objects(error)
+            throw .objects(error)
         }
     }
 
