@@ -75,6 +75,7 @@ struct AnswerLimitTests {
             let wire = try await Self.deaf(hub, taken)
             defer { wire.close() }
             try await wire.write(Self.get().utf8)
+            // Not a wait: it reads nothing for longer than an answer may take.
             try await Task.sleep(for: .seconds(5))
             try await wire.read()
             try await taken.isClosed.wait(for: "the connection's end") { $0 ? () : nil }
@@ -89,6 +90,7 @@ struct AnswerLimitTests {
             let wire = try await Self.deaf(hub, taken)
             defer { wire.close() }
             try await wire.write(Self.get("Connection: close\r\n").utf8)
+            // Not a wait: a slow reader, within what an answer may take.
             try await Task.sleep(for: .seconds(5))
             try await wire.read()
             try await taken.text.wait(for: "the answer", within: .seconds(30)) { $0.bytes > Self.bytes ? () : nil }
