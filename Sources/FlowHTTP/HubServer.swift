@@ -18,12 +18,12 @@ public final class HubServer: Service {
         public var manager: StateManager
         public var table: WatchTable
         public var bus: any EventBus
-        public var hubLoop: HubLoop
+        public var hubLoop: BackgroundTasks
         public var health: HubHealth
         public var registry: any ConnectionRegistry
         public var revocations: any RevocationStore
         public var locks: any LockService
-        public var patterns: any PatternStore
+        public var patterns: any MappingPatternStore
         public var counters: any Counters
         public var imports: ImportService
         public var storage: StorageHealth
@@ -32,9 +32,9 @@ public final class HubServer: Service {
         public var now: @Sendable () -> Timestamp
 
         public init(
-            manager: StateManager, table: WatchTable, bus: any EventBus, hubLoop: HubLoop, health: HubHealth,
+            manager: StateManager, table: WatchTable, bus: any EventBus, hubLoop: BackgroundTasks, health: HubHealth,
             registry: any ConnectionRegistry,
-            revocations: any RevocationStore, locks: any LockService, patterns: any PatternStore, counters: any Counters,
+            revocations: any RevocationStore, locks: any LockService, patterns: any MappingPatternStore, counters: any Counters,
             imports: ImportService, storage: StorageHealth,
             verifier: TokenVerifier,
             cors: CORSPolicy, now: @escaping @Sendable () -> Timestamp
@@ -87,13 +87,13 @@ public final class HubServer: Service {
     public func run() async throws {
         let (work, workFeed) = AsyncStream.makeStream(of: (@Sendable () async -> Void).self)
         let (registryChanges, registryFeed) = AsyncStream.makeStream(of: [RegistryChange].self)
-        let (feedChanges, feedFeed) = AsyncStream.makeStream(of: FeedChange.self)
+        let (feedChanges, feedFeed) = AsyncStream.makeStream(of: FeedMembershipChange.self)
         let services = StreamServices(
             instance: self.instance, configuration: self.streams, manager: self.dependencies.manager,
             table: self.dependencies.table, registry: self.dependencies.registry, health: self.dependencies.health,
             leewaySeconds: self.dependencies.verifier.leewaySeconds, now: self.dependencies.now, logger: self.logger,
             work: workFeed, registryFeed: registryFeed, feedFeed: feedFeed)
-        let loops = LoopContexts()
+        let loops = EventLoopContextSet()
         let group = MultiThreadedEventLoopGroup(numberOfThreads: self.http.eventLoops)
         let application = self.application(services: services, loops: loops)
         try await self.prepare(group, loops, services, application)
@@ -122,7 +122,7 @@ public final class HubServer: Service {
 
     // MARK: Composition
 
-    private func application(services: StreamServices, loops: LoopContexts) -> HTTPApplication {
+    private func application(services: StreamServices, loops: EventLoopContextSet) -> HTTPApplication {
         let hubLoop = self.dependencies.hubLoop
         let access = AccessControl(
             verifier: self.dependencies.verifier, cors: self.dependencies.cors,
@@ -149,14 +149,14 @@ public final class HubServer: Service {
                 bus.tellOthers(.revocations)
             }, now: self.dependencies.now
         ).add(to: group)
-        PatternRoutes(patterns: self.dependencies.patterns, configuration: self.http).add(to: group)
+        MappingPatternRoutes(patterns: self.dependencies.patterns, configuration: self.http).add(to: group)
         ImportRoutes(imports: self.dependencies.imports, patterns: self.dependencies.patterns).add(to: group)
         return HTTPApplication(access: access, router: router, logger: self.logger)
     }
 
     /// Gives every event loop its own tables and its tick.
     private func prepare(
-        _ group: MultiThreadedEventLoopGroup, _ loops: LoopContexts, _ services: StreamServices, _ application: HTTPApplication
+        _ group: MultiThreadedEventLoopGroup, _ loops: EventLoopContextSet, _ services: StreamServices, _ application: HTTPApplication
     ) async throws {
         let configuration = self.http
         for loop in group.makeIterator() {
@@ -164,7 +164,7 @@ public final class HubServer: Service {
             let outlet = self.dependencies.table.attach(mailbox)
             let context = try await loop.submit {
                 let shard = StreamShard(loop: loop, services: services, outletNumber: outlet)
-                let context = LoopContext(loop: loop, shard: shard, application: application, configuration: configuration)
+                let context = EventLoopContext(loop: loop, shard: shard, application: application, configuration: configuration)
                 let bound = NIOLoopBound(context, eventLoop: loop)
                 mailbox.connect(to: NIOLoopBound(shard, eventLoop: loop))
                 loop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in bound.value.tick() }
@@ -174,7 +174,7 @@ public final class HubServer: Service {
         }
     }
 
-    private func observe(_ loops: LoopContexts) {
+    private func observe(_ loops: EventLoopContextSet) {
         let table = self.dependencies.table
         self.dependencies.health.observe { table.tell(.status($0)) }
         self.dependencies.registry.attach { connection in
@@ -182,7 +182,7 @@ public final class HubServer: Service {
         }
     }
 
-    private func bind(_ group: MultiThreadedEventLoopGroup, _ loops: LoopContexts) async throws -> any Channel {
+    private func bind(_ group: MultiThreadedEventLoopGroup, _ loops: EventLoopContextSet) async throws -> any Channel {
         let configuration = self.http
         let perSubscriber = self.streams.maximumQueuedBytesPerSubscriber
         return try await ServerBootstrap(group: group)
@@ -208,7 +208,7 @@ public final class HubServer: Service {
             .bind(host: configuration.host, port: configuration.port).get()
     }
 
-    private static func addHandlers(to channel: any Channel, _ context: LoopContext, _ configuration: HTTPConfiguration) throws {
+    private static func addHandlers(to channel: any Channel, _ context: EventLoopContext, _ configuration: HTTPConfiguration) throws {
         guard context.ordinaryCount < configuration.maximumOrdinaryConnections else {
             channel.close(promise: nil)
             return
@@ -217,10 +217,10 @@ public final class HubServer: Service {
         // The decoder counts the target among the header fields; their own limit is looked at when the head is complete.
         limits.maxHeaderListSize = configuration.maximumHeaderBytes + configuration.maximumURIBytes
         limits.maxHeaderFieldSize = max(configuration.maximumHeaderBytes, configuration.maximumURIBytes)
-        let guardian = HeadGuard(limit: configuration.maximumHeaderBytes + configuration.maximumURIBytes + 4_096)
+        let guardian = RequestHeadLimiter(limit: configuration.maximumHeaderBytes + configuration.maximumURIBytes + 4_096)
         let encoder = HTTPResponseEncoder()
         let decoder = ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: limits))
-        let check = HeadCheck()
+        let check = RequestHeadValidator()
         let codec = HTTP1ToHTTPServerCodec(secure: false)
         let handler = ConnectionHandler(
             loop: context, guardian: guardian, httpHandlers: [codec, check, encoder, decoder],
@@ -254,7 +254,7 @@ public final class HubServer: Service {
     }
 
     /// Ends the streams one by one, then the port. Until then the port stays open, so that a balancer hears "draining".
-    private func drain(_ listener: any Channel, _ loops: LoopContexts, _ services: StreamServices) async {
+    private func drain(_ listener: any Channel, _ loops: EventLoopContextSet, _ services: StreamServices) async {
         services.beginDraining()
         let seconds = self.http.drainSeconds
         self.logger.notice("Draining", metadata: ["streams": "\(services.streamCount)", "seconds": "\(seconds)"])

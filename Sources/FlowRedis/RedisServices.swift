@@ -30,7 +30,7 @@ public final class RedisServices: Sendable {
     public let states: RedisStateCache
     public let registry: RedisConnectionRegistry
     public let counters: RedisCounters
-    public let patterns: RedisPatternStore
+    public let patterns: RedisMappingPatternStore
     public let imports: RedisImportCache
 
     private let group: MultiThreadedEventLoopGroup
@@ -38,7 +38,7 @@ public final class RedisServices: Sendable {
     private let subscriber: RedisLink
     private let core: NIOLoopBoundBox<BusCore>
     private let control: ControlChannel
-    private let key: MessageKey
+    private let key: MessageAuthenticator
     private let configuration: Configuration
     private let epoch: @Sendable () -> Epoch
     private let logger: Logger
@@ -49,7 +49,7 @@ public final class RedisServices: Sendable {
 
     /// - Parameters:
     ///   - instance: this process's name.
-    ///   - hubID: of the store; see ``MessageKey``.
+    ///   - hubID: of the store; see ``MessageAuthenticator``.
     ///   - counters: of this process.
     ///   - onDelivery: told of every change of whether the bus delivers, on the event loop.
     public init(
@@ -59,7 +59,7 @@ public final class RedisServices: Sendable {
     ) throws(RedisError) {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let loop = group.next()
-        let key = MessageKey(hubID: hubID)
+        let key = MessageAuthenticator(hubID: hubID)
         let health = BusHealth()
         // Of this process: another one may bear its name while it drains.
         let codec = MessageCodec(
@@ -98,10 +98,10 @@ public final class RedisServices: Sendable {
         var registry = RedisConnectionRegistry.Configuration()
         registry.lifetime = Int64(configuration.registrySeconds) * 1_000
         self.registry = RedisConnectionRegistry(
-            commands, instance: instance, hub: MessageKey.publicName(of: hubID), control: control, configuration: registry,
+            commands, instance: instance, hub: MessageAuthenticator.publicName(of: hubID), control: control, configuration: registry,
             softMilliseconds: settings.commandMilliseconds, logger: logger)
         self.patience = settings.commandMilliseconds
-        self.patterns = RedisPatternStore(commands, patience: settings.commandMilliseconds)
+        self.patterns = RedisMappingPatternStore(commands, patience: settings.commandMilliseconds)
         self.imports = RedisImportCache(commands, patience: configuration.softMilliseconds)
         self.counters = RedisCounters(commands, local: counters, now: now)
         self.states = RedisStateCache(
@@ -109,7 +109,7 @@ public final class RedisServices: Sendable {
     }
 
     /// Where updates of other services go, if they are to be applied. Called once.
-    public func applyForeign(to updates: ForeignUpdates) {
+    public func applyForeign(to updates: ForeignUpdateApplier) {
         let key = self.key
         self.commands.loop.execute { [core] in
             core.value.onForeignUpdate = { flow, changes, message in

@@ -21,7 +21,7 @@ import Testing
             configuration.answerBytes = 100_000
             configuration.memberBytes = 50_000
             for isRows in [false, true] {
-                let hall = try ImportHall(store, folder, isRows: isRows, configuration)
+                let hall = try ImportServiceFixture(store, folder, isRows: isRows, configuration)
                 let entry = try await hall.take(Self.lines(60, padding: 30_000), format: .ndjson)
                 var found: [Int64?] = []
                 while found.count < 60 {
@@ -44,7 +44,7 @@ import Testing
     @Test("A short CSV whose rows become long ones is refused, and nothing of it stays")
     func columnBomb() async throws {
         try await withStore { store, folder in
-            let hall = try ImportHall(store, folder)
+            let hall = try ImportServiceFixture(store, folder)
             let header = (0..<2_000).map { "column_\($0)_of_many" }.joined(separator: ",")
             do {
                 _ = try await hall.take(header + "\n" + String(repeating: "a\n", count: 20_000), format: .csv)
@@ -63,7 +63,7 @@ import Testing
     @Test("Records of an object without an index are found by their numbers, within a page and across pages")
     func withoutIndex() async throws {
         try await withStore { store, folder in
-            let hall = try ImportHall(store, folder)
+            let hall = try ImportServiceFixture(store, folder)
             let id = ImportID.random()
             let key = "imports/7/old/\(id)/raw_data.json.gz"
             let count = 3_000
@@ -109,8 +109,8 @@ import Testing
     @Test("Rows that are moved while they are read make the reading fail, and never end early")
     func movedUnderADocument() async throws {
         try await withStore { store, folder in
-            let entry = try await ImportHall(store, folder, isRows: true).take(Self.lines(3_000), format: .ndjson)
-            let hall = try ImportHall(store, folder)
+            let entry = try await ImportServiceFixture(store, folder, isRows: true).take(Self.lines(3_000), format: .ndjson)
+            let hall = try ImportServiceFixture(store, folder)
             let (document, bytes) = try await hall.service.document(entry.id, account: "7")
             #expect(bytes == nil, "rows may come while they are read")
             _ = try await document.next()
@@ -126,16 +126,16 @@ import Testing
     @Test("Records, sample and analysis are whole though the import is moved just before its rows are read")
     func movedUnderARequest() async throws {
         try await withStore { store, folder in
-            let rows = try ImportHall(store, folder, isRows: true)
+            let rows = try ImportServiceFixture(store, folder, isRows: true)
             for reading in 0..<3 {
                 let entry = try await rows.take(Self.lines(300), format: .ndjson)
-                let mover = ImportMover(try ImportHall(store, folder).service)
-                let meddler = RecordsWithAMeddler(rows.ledger) {
+                let mover = ImportMover(try ImportServiceFixture(store, folder).service)
+                let meddler = InterceptedRecordStore(rows.ledger) {
                     let outcome = try? await mover.moveToObjects(entry.id) { _ in }
                     if case .moved(records: 300, bytes: _)? = outcome { return }
                     Issue.record("\(outcome as Any)")
                 }
-                let service = try ImportHall(store, folder, records: meddler).service
+                let service = try ImportServiceFixture(store, folder, records: meddler).service
                 switch reading {
                 case 0:
                     let records = try await service.records(entry.id, account: "7", offset: 5, limit: 100).records
@@ -151,7 +151,7 @@ import Testing
 }
 
 /// Records as they are, but that somebody does something just before they are first read.
-private final class RecordsWithAMeddler: RecordStore {
+private final class InterceptedRecordStore: RecordStore {
     private let records: any RecordStore
     private let meddle: @Sendable () async -> Void
     private let hasMeddled = Atomic<Bool>(false)

@@ -10,10 +10,10 @@ import Testing
     func twin() async throws {
         try await withStore { store, folder in
             // As a store keeps one whose beginning it did not get to tell.
-            let hall = try ImportHall(
+            let hall = try ImportServiceFixture(
                 store, folder,
                 wrapping: { _, objects in
-                    MeddledObjects(inner: objects) { inner, key, attributes throws(ObjectError) in
+                    InterceptedObjectStore(inner: objects) { inner, key, attributes throws(ObjectError) in
                         try await inner.upload(key, attributes).write([1])
                         return try await inner.upload(key, attributes)
                     }
@@ -38,7 +38,7 @@ import Testing
     @Test("An upload of an import that is being taken in is left alone")
     func alive() async throws {
         try await withStore { store, folder in
-            let hall = try ImportHall(store, folder)
+            let hall = try ImportServiceFixture(store, folder)
             let id = ImportID.random()
             let key = Import.objectKey(account: "7", createdAt: start, id: id, claim: 1)
             let draft = ImportDraft(

@@ -9,10 +9,10 @@ import Testing
         try await withStore { store, folder in
             var configuration = ImportConfiguration()
             configuration.claimSeconds = 4
-            let hall = try ImportHall(
+            let hall = try ImportServiceFixture(
                 store, folder,
                 wrapping: { ledger, objects in
-                    MeddledObjects(inner: objects) { inner, key, attributes throws(ObjectError) in
+                    InterceptedObjectStore(inner: objects) { inner, key, attributes throws(ObjectError) in
                         Upload(
                             inner: try await inner.upload(key, attributes), ledger: ledger,
                             id: attributes.metadata["import-id"].flatMap(ImportID.init))

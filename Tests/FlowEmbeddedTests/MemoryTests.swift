@@ -103,10 +103,10 @@ import Testing
     }
 
     @Test func patternsKeepTheirBounds() async throws {
-        var limits = MemoryPatternStore.Limits()
+        var limits = MemoryMappingPatternStore.Limits()
         limits.patterns = 100
         limits.bytes = 100_000
-        let store = MemoryPatternStore(limits: limits) { start }
+        let store = MemoryMappingPatternStore(limits: limits) { start }
         func kept(_ keys: Range<Int>) async throws -> Int {
             var count = 0
             for key in keys where try await store.pattern("\(key)", account: "1") != nil { count += 1 }
@@ -124,7 +124,7 @@ import Testing
 
     @Test func aPatternEndsAtItsSecond() async throws {
         let now = Mutex(start)
-        let store = MemoryPatternStore { now.withLock { $0 } }
+        let store = MemoryMappingPatternStore { now.withLock { $0 } }
         #expect(try await store.put(self.pattern(), key: "a", account: "1", seconds: 86_400))
         now.withLock { $0 = start.advanced(bySeconds: 86_399) }
         #expect(try await store.pattern("a", account: "1") != nil)

@@ -83,7 +83,7 @@ import Testing
 
 @Suite struct DeliveryLedgerTests {
     @Test func `a window has room until its deliveries are due`() {
-        var ledger = DeliveryLedger(flows: 2, subscribers: 5, start: 100)
+        var ledger = DeliveryTracker(flows: 2, subscribers: 5, start: 100)
         #expect(ledger.subscribers == [3, 2])
         #expect(ledger.hasRoom(window: 1))
         ledger.published(flow: 0)
@@ -94,7 +94,7 @@ import Testing
     }
 
     @Test func `what was written off and comes late is not lost`() {
-        var ledger = DeliveryLedger(flows: 1, subscribers: 3, start: 0)
+        var ledger = DeliveryTracker(flows: 1, subscribers: 3, start: 0)
         ledger.published(flow: 0)
         ledger.writeOff(now: 500)
         #expect(ledger.due == 0)
@@ -165,7 +165,7 @@ import Testing
     }
 }
 
-@Suite struct ShowingTests {
+@Suite struct OutputTests {
     private static func printed(_ type: String, _ data: String, json: Bool = false) -> String {
         var printer = EventPrinter(json: json, palette: Palette(isOn: false), namesFlow: false, width: nil)
         return printer.text(of: ServerEvent(type: type, data: data, id: "e-1"), now: Timestamp(milliseconds: 0))

@@ -7,16 +7,16 @@ import Testing
         (0, "0 B"), (-5, "0 B"), (999, "999 B"), (1_000, "1.0 kB"), (1_549, "1.5 kB"), (9_949, "9.9 kB"), (9_950, "10 kB"),
         (999_499, "999 kB"), (999_500, "1.0 MB"), (29_100_000, "29 MB"), (1_073_741_824, "1.1 GB"), (.max, "9.2 EB"),
     ])
-    func `bytes have three figures at most`(count: Int, text: String) { #expect(Figures.bytes(count) == text) }
+    func `bytes have three figures at most`(count: Int, text: String) { #expect(HumanReadable.bytes(count) == text) }
 
     @Test(arguments: [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567"), (-12_345, "-12,345")])
-    func `counts have commas`(count: Int, text: String) { #expect(Figures.count(count) == text) }
+    func `counts have commas`(count: Int, text: String) { #expect(HumanReadable.count(count) == text) }
 
     @Test(arguments: [
         (0.0, "0 s"), (0.2, "1 s"), (59, "59 s"), (59.5, "1 min 0 s"), (125, "2 min 5 s"), (3_780, "1 h 3 min"), (-1, "0 s"),
         (.infinity, "277777 h 46 min"),
     ])
-    func `times are rounded up`(seconds: Double, text: String) { #expect(Figures.duration(seconds: seconds) == text) }
+    func `times are rounded up`(seconds: Double, text: String) { #expect(HumanReadable.duration(seconds: seconds) == text) }
 }
 
 @Suite struct ProgressLineTests {
@@ -73,14 +73,14 @@ import Testing
 }
 
 @Suite struct ProgressMachineTests {
-    private static func machine(_ style: ProgressMachine.Style) -> ProgressMachine {
+    private static func machine(_ style: ProgressRenderer.Style) -> ProgressRenderer {
         let line = ProgressLine(label: "Sending", unit: .items("rows"), done: 0, total: 1_000, rate: nil)
-        return ProgressMachine(style: style, line: line, now: 100)
+        return ProgressRenderer(style: style, line: line, now: 100)
     }
 
-    private static let drawn = ProgressMachine.Style.drawn(Palette(isOn: false))
+    private static let drawn = ProgressRenderer.Style.drawn(Palette(isOn: false))
 
-    private static func update(_ machine: inout ProgressMachine, _ done: Int, _ now: Double) -> String? {
+    private static func update(_ machine: inout ProgressRenderer, _ done: Int, _ now: Double) -> String? {
         machine.update(done: done, total: 1_000, now: now, width: { 80 })
     }
 

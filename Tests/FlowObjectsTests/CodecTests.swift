@@ -13,7 +13,7 @@ import Testing
         return (0..<count).map { _ in UInt8(ascii: "a") + UInt8.random(in: 0..<16, using: &random) }
     }
 
-    private static func unpackAll(_ unpacker: any StreamUnpacker, _ bytes: [UInt8], step: Int) throws(CodecError) -> [UInt8] {
+    private static func unpackAll(_ unpacker: any StreamDecompressor, _ bytes: [UInt8], step: Int) throws(CodecError) -> [UInt8] {
         var all: [UInt8] = []
         for start in stride(from: 0, to: bytes.count, by: step) {
             var slice = bytes[start..<min(start + step, bytes.count)]

@@ -27,8 +27,8 @@ import Testing
         let id: ImportID
 
         func moveOut() async throws -> Bool {
-            var index = MemberIndex()
-            index.append(MemberIndex.Member(records: self.records.count, packed: 1, unpacked: 1))
+            var index = GzipMemberIndex()
+            index.append(GzipMemberIndex.Member(records: self.records.count, packed: 1, unpacked: 1))
             return try await self.ledger.moveOut(
                 self.id, claim: self.claim, location: "l", provider: "r2", expecting: self.digest,
                 ImportResult(
@@ -51,9 +51,9 @@ import Testing
     }
 
     /// An import of an older service that is about to be moved out.
-    private static func withMove(_ tables: SeedTables, _ body: (Moving, Other) async throws -> Void) async throws {
+    private static func withMove(_ tables: LegacyTables, _ body: (Moving, Other) async throws -> Void) async throws {
         try await tables.withLedger { ledger, server, database in
-            let id = try #require(SeedTables.id)
+            let id = try #require(LegacyTables.id)
             let claim = try #require(try await ledger.claim(id, from: [.stored], to: nil, seconds: 60)).claim
             let records = try await ledger.records(of: id, offset: 0, limit: 100)
             let move = Moving(
@@ -63,8 +63,8 @@ import Testing
         }
     }
 
-    @Test("a row that is committed after the move stays where it is", arguments: SeedTables.allCases)
-    func lateRow(_ tables: SeedTables) async throws {
+    @Test("a row that is committed after the move stays where it is", arguments: LegacyTables.allCases)
+    func lateRow(_ tables: LegacyTables) async throws {
         try await Self.withMove(tables) { move, other in
             try other.run("BEGIN; \(tables.insertion(30..<31))")
             #expect(try await move.moveOut())
@@ -78,8 +78,8 @@ import Testing
         }
     }
 
-    @Test("a row that is committed before the move keeps it from happening", arguments: SeedTables.allCases)
-    func earlyRow(_ tables: SeedTables) async throws {
+    @Test("a row that is committed before the move keeps it from happening", arguments: LegacyTables.allCases)
+    func earlyRow(_ tables: LegacyTables) async throws {
         try await Self.withMove(tables) { move, other in
             try other.run("BEGIN; \(tables.insertion(30..<31)); COMMIT")
             #expect(try await move.moveOut() == false)

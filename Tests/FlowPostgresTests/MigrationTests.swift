@@ -67,7 +67,7 @@ import Testing
         let error = await #expect(throws: PostgresError.self) { try await MigrationRunner(settings, logger: logger).run() }
         #expect(error?.description.contains("LATIN1") == true)
         #expect(try await server.query("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", in: "narrow") == "0")
-        let findings = await PostgresExamination(settings, logger: logger).run()
+        let findings = await PostgresDiagnostics(settings, logger: logger).run()
         #expect(findings.contains { $0.subject == "postgres.encoding" && $0.level == .failure })
     }
 
@@ -87,7 +87,7 @@ import Testing
             INSERT INTO raw_import_records (client_account_id, data_import_id, raw_data)
             SELECT 7, '00000000-0000-0000-0000-000000000001', jsonb_build_object('n', n) FROM generate_series(1, \(rows)) n;
             """, in: database)
-        let isOver = Watched(false)
+        let isOver = AsyncValue(false)
         let longest = try await withThrowingTaskGroup(of: Duration.self) { group in
             group.addTask {
                 var longest = Duration.zero

@@ -176,7 +176,7 @@ import Testing
     @Test("whoever waits for a connection of his own is not passed by those who come later")
     func fairness() async throws {
         try await self.withPool({ $0.importConnections = 1 }) { pool, _ in
-            let order = Watched<[String]>([])
+            let order = AsyncValue<[String]>([])
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask {
                     _ = try await pool.run(.imports, [Statement("SELECT pg_sleep(0.3)")], isRepeatable: true)
@@ -208,7 +208,7 @@ import Testing
     @Test("pools that are made and closed, with work under way or none, leave no connection and no file behind")
     func teardown() async throws {
         let server = try SharedPostgres.server
-        let before = ProcessFigures(of: getpid())?.openFiles ?? 0
+        let before = ProcessMetrics(of: getpid())?.openFiles ?? 0
         for round in 0..<40 {
             let pool = try PostgresPool(PostgresSettings(url: server.url("postgres")), logger: logger)
             if round % 2 == 0 {
@@ -222,6 +222,6 @@ import Testing
             try await server.query(
                 "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'flowhub'", in: "postgres") == "0"
         }
-        try await eventually("files to be closed") { (ProcessFigures(of: getpid())?.openFiles ?? 0) <= before + 2 }
+        try await eventually("files to be closed") { (ProcessMetrics(of: getpid())?.openFiles ?? 0) <= before + 2 }
     }
 }

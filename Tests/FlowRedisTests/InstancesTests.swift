@@ -196,7 +196,7 @@ import Testing
             a.bus.attach(sink)
             a.bus.subscribe(to: flow)
             try await eventually("the subscription") { sink.all.subscribed == [flow] }
-            let codec = MessageCodec(key: MessageKey(hubID: "two"), origin: "b", maximumBytes: 10_000)
+            let codec = MessageCodec(key: MessageAuthenticator(hubID: "two"), origin: "b", maximumBytes: 10_000)
             let message = String(decoding: codec.encode(try durable(flow, 1), sequence: 1), as: UTF8.self)
             try await server.command(["PUBLISH", "flow:updates:f", message])
             try await eventually("its refusal") { a.health.refused.contains { $0.reason == "forged" && $0.count == 1 } }

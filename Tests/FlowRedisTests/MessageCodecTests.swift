@@ -4,16 +4,16 @@ import Testing
 @testable import FlowRedis
 
 @Suite struct MessageCodecTests {
-    private let codec = MessageCodec(key: MessageKey(hubID: "hub"), origin: "i", maximumBytes: 1_000)
-    private let other = MessageCodec(key: MessageKey(hubID: "hub"), origin: "j", maximumBytes: 1_000)
+    private let codec = MessageCodec(key: MessageAuthenticator(hubID: "hub"), origin: "i", maximumBytes: 1_000)
+    private let other = MessageCodec(key: MessageAuthenticator(hubID: "hub"), origin: "j", maximumBytes: 1_000)
     private let flow = FlowID("a").unsafelyUnwrapped
 
     private func verdict(_ text: String, key: String = "hub") -> String {
-        let codec = MessageCodec(key: MessageKey(hubID: key), origin: "i", maximumBytes: 1_000)
+        let codec = MessageCodec(key: MessageAuthenticator(hubID: key), origin: "i", maximumBytes: 1_000)
         return self.name(codec.decode(Array(text.utf8), from: self.flow, now: now()))
     }
 
-    private func name(_ verdict: MessageCodec.Verdict) -> String {
+    private func name(_ verdict: MessageCodec.DecodeResult) -> String {
         switch verdict {
         case .own: "own"
         case .echo: "echo"
@@ -40,7 +40,7 @@ import Testing
     }
 
     @Test func whatIsTransientMayComeTooLate() throws {
-        let other = MessageCodec(key: MessageKey(hubID: "hub"), origin: "j", maximumBytes: 1_000)
+        let other = MessageCodec(key: MessageAuthenticator(hubID: "hub"), origin: "j", maximumBytes: 1_000)
         let event = TransientEvent(
             type: try #require(EventType("tick")), data: .null, createdAt: Timestamp(milliseconds: 1_000_000))
         let message = BusMessage(flow: self.flow, account: "1", epoch: epoch, content: .transient(event))

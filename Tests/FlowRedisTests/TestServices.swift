@@ -70,7 +70,7 @@ final class RecordingSink: BusSink {
         var messages: [BusMessage] = []
         var subscribed: [FlowID] = []
         var restored = 0
-        var notices: [HubNotice] = []
+        var notices: [PeerNotification] = []
         var backlog = 0
     }
 
@@ -82,7 +82,7 @@ final class RecordingSink: BusSink {
     func received(_ messages: [BusMessage]) { self.heard.withLock { $0.messages += messages } }
     func subscribed(to flow: FlowID) { self.heard.withLock { $0.subscribed.append(flow) } }
     func deliveryChanged() { self.heard.withLock { $0.restored += 1 } }
-    func noticed(_ notice: HubNotice) { self.heard.withLock { $0.notices.append(notice) } }
+    func noticed(_ notice: PeerNotification) { self.heard.withLock { $0.notices.append(notice) } }
 }
 
 func transient(_ flow: FlowID, _ data: String, type: String = "tick") throws -> BusMessage {

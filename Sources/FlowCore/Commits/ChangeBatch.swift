@@ -26,13 +26,13 @@ package struct ChangeBatch: Sendable {
         }
     }
 
-    package struct NewReply: Sendable {
+    package struct ReplyRow: Sendable {
         package var key: ReplyKey
         package var reply: StoredReply
         package var at: Timestamp
     }
 
-    package struct NewEvent: Sendable {
+    package struct EventRow: Sendable {
         package var flow: FlowID
         package var event: FlowEvent
     }
@@ -41,8 +41,8 @@ package struct ChangeBatch: Sendable {
     private let limits: ChangeLimits
     private var replies: [ReplyKey: StoredReply?] = [:]
     package private(set) var rows: [FlowID: Row] = [:]
-    package private(set) var newEvents: [NewEvent] = []
-    package private(set) var newReplies: [NewReply] = []
+    package private(set) var newEvents: [EventRow] = []
+    package private(set) var newReplies: [ReplyRow] = []
     package private(set) var commits: [Commit] = []
     /// One for each decided change, in order.
     package private(set) var outcomes: [FlowOutcome] = []
@@ -78,7 +78,7 @@ package struct ChangeBatch: Sendable {
         var row = self.rows[change.flow] ?? Row()
         switch FlowTransition.decide(change, current: row.current, epoch: self.epoch, limits: self.limits) {
         case .write(let record, let events, let created):
-            for event in events { self.newEvents.append(NewEvent(flow: change.flow, event: event)) }
+            for event in events { self.newEvents.append(EventRow(flow: change.flow, event: event)) }
             row.current = record
             row.isDirty = true
             self.rows[change.flow] = row
@@ -106,7 +106,7 @@ package struct ChangeBatch: Sendable {
         guard let key, let idempotency = change.idempotency else { return }
         let reply = StoredReply(fingerprint: idempotency.fingerprint, status: status, flow: change.flow, versions: versions)
         self.replies[key] = reply
-        self.newReplies.append(NewReply(key: key, reply: reply, at: change.at))
+        self.newReplies.append(ReplyRow(key: key, reply: reply, at: change.at))
     }
 
     private static func status(of change: FlowChange, created: Bool) -> Int {

@@ -14,7 +14,7 @@ package struct PendingChange: Sendable {
 /// The changes that wait for the writer, in the order of their arrival. *Idle*, while nothing waits and nobody writes;
 /// *writing* from the first addition until a batch is done and nothing waits.
 ///
-/// How many may wait is the business of the ``Gate`` before it.
+/// How many may wait is the business of the ``InFlightLimiter`` before it.
 package struct CommitQueue: ~Copyable {
     private let batchChanges: Int
     private let batchBytes: Int

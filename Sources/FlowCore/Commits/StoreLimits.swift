@@ -13,14 +13,14 @@ public struct StoreLimits: Hashable, Sendable {
 
     public init() {}
 
-    package var changeGate: Gate {
-        Gate(
+    package var changeGate: InFlightLimiter {
+        InFlightLimiter(
             maximumCount: self.waitingChanges, maximumBytes: self.waitingBytes, fullMessage: "too many changes wait to be written"
         )
     }
 
-    package func gate(_ fullMessage: String) -> Gate {
-        Gate(maximumCount: self.waitingReads, maximumBytes: .max, fullMessage: fullMessage)
+    package func gate(_ fullMessage: String) -> InFlightLimiter {
+        InFlightLimiter(maximumCount: self.waitingReads, maximumBytes: .max, fullMessage: fullMessage)
     }
 
     package func makeQueue() -> CommitQueue { CommitQueue(batchChanges: self.groupChanges, batchBytes: self.groupBytes) }

@@ -1,5 +1,5 @@
 /// How one flow of a connection begins, decided from the client's cursor alone.
-public enum Beginning: Hashable, Sendable {
+public enum StartPoint: Hashable, Sendable {
     /// The whole state, then what follows.
     case snapshot
     /// Told why its place is lost, then the whole state.
@@ -27,13 +27,13 @@ public enum ResyncReason: String, Hashable, Sendable, CaseIterable {
 /// Where each flow of a connection begins.
 public struct ResumePlan: Hashable, Sendable {
     /// In the order of the flows.
-    public let beginnings: [Beginning]
+    public let beginnings: [StartPoint]
 
     /// - Parameters:
     ///   - flows: sorted, without doubles.
     ///   - epoch: the store's.
     public init(cursor: Cursor, flows: [FlowID], epoch: Epoch, wantsSnapshot: Bool) {
-        let newcomer: Beginning = wantsSnapshot ? .snapshot : .head
+        let newcomer: StartPoint = wantsSnapshot ? .snapshot : .head
         self.beginnings =
             switch cursor {
             case .none: flows.map { _ in newcomer }

@@ -56,11 +56,11 @@ extension ImportService {
     }
 
     /// Some records of some members, evenly over the object; one ranged read each.
-    private func addMembers(of entry: Import, _ index: MemberIndex, to schema: inout SchemaAnalysis) async throws(ImportError) {
+    private func addMembers(of entry: Import, _ index: GzipMemberIndex, to schema: inout SchemaAnalysis) async throws(ImportError) {
         guard let location = entry.location else { return }
         // Members of huge records: fewer of them do.
         let largest = index.members.reduce(1) { max($0, $1.unpacked) }
-        let sample = SpreadSample(
+        let sample = EvenlySpacedSample(
             of: index, records: self.configuration.sampleRecords,
             members: max(1, min(self.configuration.sampleMembers, self.configuration.sampleBytes / largest)))
         // Several at a time, since each takes a journey to the store; added in their order.
@@ -99,7 +99,7 @@ extension ImportService {
     }
 
     private func addAll(of entry: Import, upTo count: Int, to schema: inout SchemaAnalysis) async throws(ImportError) {
-        let walk = RecordWalk(try await self.document(of: entry), limits: .stored)
+        let walk = RecordPageIterator(try await self.document(of: entry), limits: .stored)
         while schema.recordCount < count, let page = try await walk.next() {
             for range in page.records.prefix(count - schema.recordCount) { schema.add(page.text, range) }
         }

@@ -7,11 +7,11 @@ import Synchronization
 /// process leaves half done by its death, another one finds in the ledger and finishes or sweeps.
 public final class ImportService: Sendable {
     let ledger: any ImportLedger
-    let chores: any ImportChores
+    let chores: any ImportMaintenance
     let records: any RecordStore
     /// `nil`: records are rows.
     let objects: (any ObjectStore)?
-    let housekeeping: (any ObjectHousekeeping)?
+    let housekeeping: (any ObjectMaintenance)?
     let codec: any ImportCodec
     let cache: any ImportCache
     let counters: any Counters
@@ -21,16 +21,16 @@ public final class ImportService: Sendable {
     private let manager: StateManager
     /// Where the heavy work runs.
     let executor: any TaskExecutor
-    private let slots: ImportSlots
-    let figures = Mutex(ImportFigures())
+    private let slots: ImportLimiter
+    let figures = Mutex(ImportMetrics())
     let analyses = SingleFlight<ImportID, Result<JSONText, ImportError>, Never>()
 
     public struct Dependencies: Sendable {
         public var ledger: any ImportLedger
-        public var chores: any ImportChores
+        public var chores: any ImportMaintenance
         public var records: any RecordStore
         public var objects: (any ObjectStore)?
-        public var housekeeping: (any ObjectHousekeeping)?
+        public var housekeeping: (any ObjectMaintenance)?
         public var codec: any ImportCodec
         public var cache: any ImportCache
         public var counters: any Counters
@@ -38,8 +38,8 @@ public final class ImportService: Sendable {
         public var executor: any TaskExecutor
 
         public init(
-            ledger: any ImportLedger, chores: any ImportChores, records: any RecordStore, objects: (any ObjectStore)?,
-            housekeeping: (any ObjectHousekeeping)?, codec: any ImportCodec, cache: any ImportCache, counters: any Counters,
+            ledger: any ImportLedger, chores: any ImportMaintenance, records: any RecordStore, objects: (any ObjectStore)?,
+            housekeeping: (any ObjectMaintenance)?, codec: any ImportCodec, cache: any ImportCache, counters: any Counters,
             manager: StateManager, executor: any TaskExecutor
         ) {
             self.ledger = ledger
@@ -69,7 +69,7 @@ public final class ImportService: Sendable {
         self.manager = dependencies.manager
         self.executor = dependencies.executor
         self.configuration = configuration
-        self.slots = ImportSlots(limit: configuration.maximumImports, accountLimit: configuration.maximumAccountImports)
+        self.slots = ImportLimiter(limit: configuration.maximumImports, accountLimit: configuration.maximumAccountImports)
         self.now = now
         self.logger = logger
     }
@@ -86,7 +86,7 @@ public final class ImportService: Sendable {
     /// be reached for that.
     ///
     /// - Throws: ``ImportError``, or what the body threw.
-    public func take(_ order: ImportOrder) async throws -> ImportReceipt {
+    public func take(_ order: ImportRequest) async throws -> ImportReceipt {
         try self.slots.enter(order.account)
         defer { self.slots.leave(order.account) }
         if let flow = order.flow { try await self.check(flow, of: order.account) }
@@ -99,7 +99,7 @@ public final class ImportService: Sendable {
         if let head, head.account != account { throw .otherAccount }
     }
 
-    private func begin(_ order: ImportOrder) async throws -> ImportReceipt {
+    private func begin(_ order: ImportRequest) async throws -> ImportReceipt {
         let id = ImportID.random()
         let now = self.now()
         let key = self.objects == nil ? nil : Import.objectKey(account: order.account, createdAt: now, id: id, claim: 1)
@@ -107,7 +107,7 @@ public final class ImportService: Sendable {
             id: id, account: order.account, flow: order.flow, fileName: order.fileName, sourceType: order.sourceType,
             provider: self.objects?.provider ?? self.records.provider, location: key, idempotencyKey: order.idempotencyKey,
             createdAt: now)
-        let beginning: ImportBeginning
+        let beginning: ImportBeginResult
         do throws(StoreError) {
             beginning = try await self.ledger.begin(draft, claimSeconds: self.configuration.claimSeconds)
         } catch {
@@ -124,7 +124,7 @@ public final class ImportService: Sendable {
     }
 
     /// The key was used before: the answer is the same, if the bytes are.
-    private func replay(_ found: Import, _ order: ImportOrder) async throws -> ImportReceipt {
+    private func replay(_ found: Import, _ order: ImportRequest) async throws -> ImportReceipt {
         guard found.status == .stored else { throw ImportError.inProgress }
         guard order.asks(for: found) else { throw ImportError.keyConflict }
         let body = ImportBody(order, codec: self.codec, configuration: self.configuration)
@@ -133,10 +133,10 @@ public final class ImportService: Sendable {
         return ImportReceipt(entry: found, isReplayed: true)
     }
 
-    private func fill(_ entry: Import, _ order: ImportOrder) async throws -> ImportReceipt {
+    private func fill(_ entry: Import, _ order: ImportRequest) async throws -> ImportReceipt {
         do {
             let reading = try await self.holding(entry) { await self.read(entry, order) }
-            let result: ImportReading.Result
+            let result: ImportPipeline.Result
             switch reading {
             case .whole(let whole): result = whole
             case .broken(let error, let isClean):
@@ -160,13 +160,13 @@ public final class ImportService: Sendable {
     }
 
     /// What came of reading a body.
-    private enum Reading: Sendable {
-        case whole(ImportReading.Result)
+    private enum ReadOutcome: Sendable {
+        case whole(ImportPipeline.Result)
         /// - Parameter isClean: whether nothing of it is left in the object store.
         case broken(any Error, isClean: Bool)
     }
 
-    private func read(_ entry: Import, _ order: ImportOrder) async -> Reading {
+    private func read(_ entry: Import, _ order: ImportRequest) async -> ReadOutcome {
         let sink: any ImportSink
         do { sink = try await self.sink(for: entry) } catch { return .broken(error, isClean: true) }
         let body = ImportBody(order, codec: self.codec, configuration: self.configuration)
@@ -176,7 +176,7 @@ public final class ImportService: Sendable {
             guard let flow = entry.flow else { return }
             manager.publish([event], of: flow, account: entry.account, at: manager.cachedRecord(of: flow)?.version ?? 0)
         }
-        let reading = ImportReading(body: body, sink: sink, codec: self.codec, configuration: self.configuration) {
+        let reading = ImportPipeline(body: body, sink: sink, codec: self.codec, configuration: self.configuration) {
             progress.update(bytes: $0, records: $1)
         }
         do {
@@ -223,7 +223,7 @@ public final class ImportService: Sendable {
         return true
     }
 
-    private func finish(_ entry: Import, _ result: ImportReading.Result) async throws -> Import {
+    private func finish(_ entry: Import, _ result: ImportPipeline.Result) async throws -> Import {
         let outcome = ImportResult(
             storage: result.storage, fieldSummary: result.summary, index: result.index,
             samples: Array(result.sample.prefix(Import.sampleRows)), requestHash: result.requestHash)
@@ -268,7 +268,7 @@ public final class ImportService: Sendable {
     }
 
     /// What there is to wait for while an import is held.
-    private enum Holding<Value: Sendable>: Sendable {
+    private enum ClaimOutcome<Value: Sendable>: Sendable {
         case ended(Result<Value, any Error>)
         case lost
         /// The caller was cancelled.
@@ -280,7 +280,7 @@ public final class ImportService: Sendable {
     func holding<Value: Sendable>(
         _ entry: Import, _ body: @escaping @Sendable () async throws -> Value
     ) async throws -> Value {
-        let result = await withTaskGroup(of: Holding<Value>.self) { tasks -> Result<Value, any Error> in
+        let result = await withTaskGroup(of: ClaimOutcome<Value>.self) { tasks -> Result<Value, any Error> in
             tasks.addTask {
                 do { return .ended(.success(try await body())) } catch { return .ended(.failure(error)) }
             }

@@ -18,11 +18,11 @@ public struct JSONScanner: Sendable {
     /// The scanned input, which the tokens' ranges refer to.
     public let bytes: [UInt8]
 
-    private var machine: JSONMachine
+    private var machine: JSONScanState
 
     public init(_ bytes: [UInt8], limits: JSONLimits = .init()) {
         self.bytes = bytes
-        self.machine = JSONMachine(limits: limits)
+        self.machine = JSONScanState(limits: limits)
     }
 
     /// How many bytes were read so far.

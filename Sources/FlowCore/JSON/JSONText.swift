@@ -45,7 +45,7 @@ public struct JSONText: Hashable, Sendable, CustomStringConvertible {
 
     /// - Returns: how many bytes of white space could be taken out.
     private static func validate(_ bytes: Span<UInt8>, limits: JSONLimits) throws(JSONError) -> Int {
-        var machine = JSONMachine(limits: limits)
+        var machine = JSONScanState(limits: limits)
         while true {
             if case .end = try machine.next(bytes) { return machine.whiteSpace }
         }

@@ -13,13 +13,13 @@ public protocol EventBus: Sendable {
     /// Whether messages get through just now.
     var isDelivering: Bool { get }
     /// Tells the other instances that something is there to be looked at. Hastens what they would find by themselves.
-    func tellOthers(_ notice: HubNotice)
+    func tellOthers(_ notice: PeerNotification)
     /// For the metrics; `nil` of a bus that cannot fail.
-    var figures: BusFigures? { get }
+    var figures: BusMetrics? { get }
 }
 
 /// How a bus does.
-public struct BusFigures: Sendable {
+public struct BusMetrics: Sendable {
     /// From publication to arrival, of the last message that this instance sent to itself.
     public var lagSeconds: Double?
     public var received = 0
@@ -34,8 +34,8 @@ public struct BusFigures: Sendable {
 }
 
 extension EventBus {
-    public func tellOthers(_ notice: HubNotice) {}
-    public var figures: BusFigures? { nil }
+    public func tellOthers(_ notice: PeerNotification) {}
+    public var figures: BusMetrics? { nil }
     public func publish(_ messages: [BusMessage]) { self.publish(messages, taken: nil) }
 }
 
@@ -46,18 +46,18 @@ public protocol BusSink: Sendable {
     /// Messages get through again.
     func deliveryChanged()
     /// Another instance says that there is something to look at.
-    func noticed(_ notice: HubNotice)
+    func noticed(_ notice: PeerNotification)
     /// Messages that were received and are not worked on yet. A bus that can, reads no more while there are many.
     var backlog: Int { get }
 }
 
 extension BusSink {
     public var backlog: Int { 0 }
-    public func noticed(_ notice: HubNotice) {}
+    public func noticed(_ notice: PeerNotification) {}
 }
 
 /// What one instance tells the others beside events.
-public enum HubNotice: String, Hashable, Sendable {
+public enum PeerNotification: String, Hashable, Sendable {
     /// Tokens were revoked.
     case revocations
 }

@@ -6,13 +6,13 @@ public protocol ImportCodec: Sendable {
     /// - Parameter limit: bytes that they may have in all.
     func unpack(_ members: [UInt8], limit: Int) async throws(CodecError) -> [UInt8]
     /// For a stream of one or more gzip members of any size.
-    func makeUnpacker() -> any StreamUnpacker
+    func makeUnpacker() -> any StreamDecompressor
     /// SHA-256.
-    func makeHash() -> any RunningHash
+    func makeHash() -> any IncrementalHash
 }
 
 /// Used by one task. Runs on the caller's thread, some 64 KiB at a time.
-public protocol StreamUnpacker: AnyObject {
+public protocol StreamDecompressor: AnyObject {
     /// Unpacks some of the input: at most 256 KiB of output a call.
     /// - Parameter input: what has not been taken yet. What was is removed from it.
     /// - Returns: what came out; empty if more input is needed.
@@ -21,7 +21,7 @@ public protocol StreamUnpacker: AnyObject {
     var isAtEnd: Bool { get }
 }
 
-public protocol RunningHash: AnyObject {
+public protocol IncrementalHash: AnyObject {
     func update(_ bytes: UnsafeRawBufferPointer)
     /// In hexadecimal. The hash takes nothing more.
     func finish() -> String

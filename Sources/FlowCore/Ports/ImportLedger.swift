@@ -8,7 +8,7 @@ public protocol ImportLedger: Sendable {
     /// Enters a pending import under claim 1. Under an idempotency key of the account that is in use, what is there is returned
     /// instead; a failed import gives its key up, and so does a pending one whose claim is over: its worker is too late then, and it
     /// stays for whoever sweeps.
-    func begin(_ draft: ImportDraft, claimSeconds: Int) async throws(StoreError) -> ImportBeginning
+    func begin(_ draft: ImportDraft, claimSeconds: Int) async throws(StoreError) -> ImportBeginResult
 
     /// Takes an import over, if nobody holds it and its status is one of these; makes it `status` if one is named.
     /// - Returns: the import with its new claim; `nil` if it cannot be had.
@@ -37,7 +37,7 @@ public protocol ImportLedger: Sendable {
 
     func load(_ id: ImportID) async throws(StoreError) -> Import?
     /// `nil` if it has none.
-    func index(of id: ImportID) async throws(StoreError) -> MemberIndex?
+    func index(of id: ImportID) async throws(StoreError) -> GzipMemberIndex?
     /// The sample rows, in order: at most ``Import/sampleRows``.
     func samples(of id: ImportID) async throws(StoreError) -> [JSONText]
     /// Of an account, the latest first, `deleting` ones left out. Empty if the import that it comes after is gone.
@@ -45,7 +45,7 @@ public protocol ImportLedger: Sendable {
 }
 
 /// What looks after the book as a whole.
-public protocol ImportChores: Sendable {
+public protocol ImportMaintenance: Sendable {
     /// All imports of all accounts, in the order of their ids, above `after`.
     func imports(after: ImportID?, limit: Int) async throws(StoreError) -> [Import]
     /// `pending` and `deleting` imports that nobody holds (any more).
@@ -157,7 +157,7 @@ public struct ImportDraft: Hashable, Sendable {
     }
 }
 
-public enum ImportBeginning: Sendable {
+public enum ImportBeginResult: Sendable {
     case begun(Import)
     /// The account's import under that key: a stored one, or a pending one that somebody holds.
     case found(Import)
@@ -168,13 +168,13 @@ public struct ImportResult: Hashable, Sendable {
     public var storage: StorageMetadata
     public var fieldSummary: JSONText
     /// `nil` where the records are rows.
-    public var index: MemberIndex?
+    public var index: GzipMemberIndex?
     /// The first ``Import/sampleRows`` records.
     public var samples: [JSONText]
     public var requestHash: String?
 
     public init(
-        storage: StorageMetadata, fieldSummary: JSONText, index: MemberIndex?, samples: [JSONText], requestHash: String?
+        storage: StorageMetadata, fieldSummary: JSONText, index: GzipMemberIndex?, samples: [JSONText], requestHash: String?
     ) {
         self.storage = storage
         self.fieldSummary = fieldSummary

@@ -98,7 +98,7 @@ public struct ObjectList: Sendable {
 }
 
 /// What looks after a store as a whole.
-public protocol ObjectHousekeeping: Sendable {
+public protocol ObjectMaintenance: Sendable {
     /// Uploads that were begun and neither finished nor given up, by anybody.
     func unfinishedUploads(prefix: String) async throws(ObjectError) -> [UnfinishedUpload]
     /// Gives one of them up; its bytes are gone. That it is gone already is no error.

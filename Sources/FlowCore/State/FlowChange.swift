@@ -23,13 +23,13 @@ public struct FlowChange: Sendable {
     public enum Precondition: Hashable, Sendable {
         case none
         /// `If-Match: "<epoch>-<version>", …`: the flow is at one of these places. With none of them it is not.
-        case oneOf([Place])
+        case oneOf([VersionTag])
         /// `If-Match: *`
         case exists
         /// `If-None-Match: *`
         case absent
 
-        public struct Place: Hashable, Sendable {
+        public struct VersionTag: Hashable, Sendable {
             public var epoch: Epoch
             public var version: Version
 
@@ -40,7 +40,7 @@ public struct FlowChange: Sendable {
         }
 
         public static func version(_ epoch: Epoch, _ version: Version) -> Precondition {
-            .oneOf([Place(epoch: epoch, version: version)])
+            .oneOf([VersionTag(epoch: epoch, version: version)])
         }
     }
 

@@ -4,11 +4,11 @@ import Synchronization
 ///
 /// Reading and writing are told apart: a full disk or a database that only reads still answers every read.
 public final class HubHealth: Sendable {
-    public enum StoreUse: Hashable, Sendable { case reading, writing }
+    public enum StoreAccess: Hashable, Sendable { case reading, writing }
 
     fileprivate struct State {
         /// What the store did not do when it was asked last.
-        var away: Set<StoreUse> = []
+        var away: Set<StoreAccess> = []
         var isBusDelivering = true
         var observer: (@Sendable (DeliveryStatus) -> Void)?
         /// What the observer heard last.
@@ -43,8 +43,8 @@ public final class HubHealth: Sendable {
     /// Whether the store did not answer the last read: then nobody looks after what is in memory.
     public var isReadingAway: Bool { self.state.withLock { $0.away.contains(.reading) } }
 
-    public func storeDid(_ use: StoreUse) { self.change { $0.away.remove(use) } }
-    public func storeFailed(_ use: StoreUse) {
+    public func storeDid(_ use: StoreAccess) { self.change { $0.away.remove(use) } }
+    public func storeFailed(_ use: StoreAccess) {
         self.failures.add(1, ordering: .relaxed)
         self.change { $0.away.insert(use) }
     }

@@ -218,7 +218,7 @@ public final class StateManager: Sendable {
     }
 
     private func underCurrentEpoch<Value: Sendable>(
-        _ use: HubHealth.StoreUse, _ body: () async throws(StoreError) -> Value
+        _ use: HubHealth.StoreAccess, _ body: () async throws(StoreError) -> Value
     ) async throws(StoreError) -> Value {
         do throws(StoreError) {
             do throws(StoreError) {

@@ -7,7 +7,7 @@ public final class StorageHealth: Sendable {
     }
 
     /// What was found of one of the three.
-    public struct Finding: Hashable, Sendable {
+    public struct Component: Hashable, Sendable {
         public var status: Status
         /// What does the work: `r2`, `redis`, `postgres`, or what stands in for it.
         public var provider: String
@@ -17,9 +17,9 @@ public final class StorageHealth: Sendable {
 
     public struct Report: Hashable, Sendable {
         public var at: Timestamp
-        public var objects: Finding
-        public var bus: Finding
-        public var database: Finding
+        public var objects: Component
+        public var bus: Component
+        public var database: Component
 
         public var overall: Status {
             if self.database.status == .unhealthy { return .unhealthy }
@@ -77,15 +77,15 @@ public final class StorageHealth: Sendable {
         }
     }
 
-    private var bus: Finding {
+    private var bus: Component {
         let isDelivering = self.messages.isDelivering
-        return Finding(
+        return Component(
             status: isDelivering ? .healthy : .degraded, provider: self.providers.bus,
             reason: isDelivering ? nil : "no canary comes back; events are delivered through the database")
     }
 
-    private func probeDatabase() async -> Finding {
-        var finding = Finding(status: .healthy, provider: self.providers.database)
+    private func probeDatabase() async -> Component {
+        var finding = Component(status: .healthy, provider: self.providers.database)
         do throws(StoreError) {
             _ = try await self.manager.heads(of: [])
             try await self.manager.store.probeWrite()
@@ -97,11 +97,11 @@ public final class StorageHealth: Sendable {
     }
 
     /// Writes an object, reads it, compares, and removes it, all under the same key.
-    private func probeObjects() async -> Finding {
+    private func probeObjects() async -> Component {
         guard let objects = self.objects else {
-            return Finding(status: .healthy, provider: self.providers.database, reason: nil)
+            return Component(status: .healthy, provider: self.providers.database, reason: nil)
         }
-        var finding = Finding(status: .healthy, provider: objects.provider)
+        var finding = Component(status: .healthy, provider: objects.provider)
         let key = "health-check/\(self.instance)/\(RandomText.base36(12))"
         do throws(ObjectError) {
             let upload = try await objects.upload(key, ObjectAttributes(contentType: "text/plain"))

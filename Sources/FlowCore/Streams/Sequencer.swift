@@ -97,7 +97,7 @@ public struct Sequencer: ~Copyable {
                 }
                 following.isBehind = true
                 #if DEBUG
-                if PlantedFault.gapReadOff.isPlanted {
+                if InjectedFault.gapReadOff.isPlanted {
                     following.last = event.version
                     following.held = [:]
                     step.events.append(event)

@@ -32,8 +32,8 @@ public final class WatchTable: BusSink {
         let watches = Mutex<[FlowID: Watch]>([:])
     }
 
-    /// A read that the table needs done; see ``HubLoop``.
-    public enum Work: Sendable {
+    /// A read that the table needs done; see ``BackgroundTasks``.
+    public enum WorkItem: Sendable {
         case open(FlowID, Epoch)
         case page(FlowID, after: Version, Epoch)
         /// An event of an unknown epoch came in.
@@ -45,12 +45,12 @@ public final class WatchTable: BusSink {
     private let stripes: [Stripe]
     private let bus: any EventBus
     private let epoch: Mutex<Epoch>
-    private let outlets = Mutex<[any Outlet]>([])
-    private let requestWork: @Sendable (Work) -> Void
+    private let outlets = Mutex<[any DeliverySink]>([])
+    private let requestWork: @Sendable (WorkItem) -> Void
     private let phantomCount = Atomic<Int>(0)
 
     /// - Parameter requestWork: called from any thread; must not block.
-    public init(bus: any EventBus, epoch: Epoch, requestWork: @escaping @Sendable (Work) -> Void) {
+    public init(bus: any EventBus, epoch: Epoch, requestWork: @escaping @Sendable (WorkItem) -> Void) {
         self.stripes = (0..<16).map { _ in Stripe() }
         self.bus = bus
         self.epoch = Mutex(epoch)
@@ -64,7 +64,7 @@ public final class WatchTable: BusSink {
 
     /// Adds an event loop's outlet.
     /// - Returns: its number, for ``watch(_:outlet:)``.
-    public func attach(_ outlet: any Outlet) -> Int {
+    public func attach(_ outlet: any DeliverySink) -> Int {
         self.outlets.withLock { outlets in
             outlets.append(outlet)
             return outlets.count - 1
@@ -192,7 +192,7 @@ public final class WatchTable: BusSink {
 
     public var backlog: Int { self.outlets.withLock { $0 }.reduce(0) { max($0, $1.backlog) } }
 
-    public func noticed(_ notice: HubNotice) {
+    public func noticed(_ notice: PeerNotification) {
         switch notice {
         case .revocations: self.requestWork(.revocations)
         }

@@ -46,7 +46,7 @@ extension SQLiteImportLedger {
         }
     }
 
-    private func digested(_ id: ImportID) async throws(StoreError) -> (rows: RecordRows, digest: RowDigest)? {
+    private func digested(_ id: ImportID) async throws(StoreError) -> (rows: ImportRowRange, digest: RowDigest)? {
         try await self.store.read(checksEpoch: false) { database in
             guard let found = try database.recordRows(id) else { return nil }
             let rows = try database.rows(

@@ -6,13 +6,13 @@ extension SQLiteImportLedger {
         try await self.store.read(checksEpoch: false) { try $0.entry(id) }
     }
 
-    public func index(of id: ImportID) async throws(StoreError) -> MemberIndex? {
+    public func index(of id: ImportID) async throws(StoreError) -> GzipMemberIndex? {
         try await self.store.read(checksEpoch: false) { database in
             let text = try database.first("SELECT member_index FROM data_imports WHERE id = ?", [id.rawValue.databaseValue]) {
                 $0[0] as String?
             }
             guard let text = text ?? nil else { return nil }
-            guard let index = MemberIndex(JSONText(stored: text)) else { throw UnreadableRow() }
+            guard let index = GzipMemberIndex(JSONText(stored: text)) else { throw UnreadableRow() }
             return index
         }
     }

@@ -6,7 +6,7 @@ import GRDB
 /// Claims run by the clock of this machine, so that several processes on the file agree. No transaction is long: a flow's commit
 /// waits for one batch of rows at most. Rows that are to go are cut off from their import in one step, and removed bit by bit
 /// afterwards; what a crash leaves of that the next chores go on with. Safe to use from any task.
-public final class SQLiteImportLedger: ImportLedger, ImportChores, RecordStore {
+public final class SQLiteImportLedger: ImportLedger, ImportMaintenance, RecordStore {
     public struct Limits: Hashable, Sendable {
         /// Rows that are removed in one transaction.
         public var removedRows = 1_000
@@ -29,8 +29,8 @@ public final class SQLiteImportLedger: ImportLedger, ImportChores, RecordStore {
 
     // MARK: Claims
 
-    public func begin(_ draft: ImportDraft, claimSeconds: Int) async throws(StoreError) -> ImportBeginning {
-        try await self.store.write { database -> ImportBeginning in
+    public func begin(_ draft: ImportDraft, claimSeconds: Int) async throws(StoreError) -> ImportBeginResult {
+        try await self.store.write { database -> ImportBeginResult in
             let now = try database.clock()
             if let key = draft.idempotencyKey,
                 let found = try database.entry(

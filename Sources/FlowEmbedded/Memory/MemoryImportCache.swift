@@ -17,14 +17,14 @@ public final class MemoryImportCache: ImportCache {
     private static let overhead = 256
     private static let maximumEntries = 10_000
 
-    private let kept: Mutex<ClockMap<Key, Kept>>
+    private let kept: Mutex<ClockCache<Key, Kept>>
     private let now: @Sendable () -> Timestamp
 
     /// - Parameters:
     ///   - bytes: kept at most.
     ///   - now: the wall clock, which says when an entry's time is over.
     public init(bytes: Int, now: @escaping @Sendable () -> Timestamp) {
-        self.kept = Mutex(ClockMap(maximumEntries: Self.maximumEntries, maximumCost: bytes))
+        self.kept = Mutex(ClockCache(maximumEntries: Self.maximumEntries, maximumCost: bytes))
         self.now = now
     }
 

@@ -17,7 +17,7 @@ public final class MemoryStateCache: StateCache {
 
     private struct Shard: Sendable {
         var epoch: Epoch?
-        var records: ClockMap<FlowID, FlowRecord>
+        var records: ClockCache<FlowID, FlowRecord>
         /// Versions of flows that were let go, the younger half and the older one.
         var floors: [FlowID: Version] = [:]
         var olderFloors: [FlowID: Version] = [:]
@@ -50,7 +50,7 @@ public final class MemoryStateCache: StateCache {
         let entries = max(1, limits.entries / Self.shardCount)
         let bytes = limits.bytes / Self.shardCount
         self.cells = (0..<Self.shardCount).map { _ in
-            Cell(Shard(records: ClockMap(maximumEntries: entries, maximumCost: bytes)))
+            Cell(Shard(records: ClockCache(maximumEntries: entries, maximumCost: bytes)))
         }
     }
 
@@ -105,7 +105,7 @@ public final class MemoryStateCache: StateCache {
 
     private static var mayGoBack: Bool {
         #if DEBUG
-        PlantedFault.cacheGoesBack.isPlanted
+        InjectedFault.cacheGoesBack.isPlanted
         #else
         false
         #endif

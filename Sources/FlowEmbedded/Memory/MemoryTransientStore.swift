@@ -19,9 +19,9 @@ public final class MemoryTransientStore: TransientStore {
     private typealias Latest = LatestTransients<Void>
 
     private final class Cell: Sendable {
-        let flows: Mutex<ClockMap<FlowID, Latest>>
+        let flows: Mutex<ClockCache<FlowID, Latest>>
 
-        init(_ flows: ClockMap<FlowID, Latest>) { self.flows = Mutex(flows) }
+        init(_ flows: ClockCache<FlowID, Latest>) { self.flows = Mutex(flows) }
     }
 
     private static let shardCount = 16
@@ -36,7 +36,7 @@ public final class MemoryTransientStore: TransientStore {
         self.limits = limits
         let flows = max(1, limits.flows / Self.shardCount)
         let bytes = limits.bytes / Self.shardCount
-        self.cells = (0..<Self.shardCount).map { _ in Cell(ClockMap(maximumEntries: flows, maximumCost: bytes)) }
+        self.cells = (0..<Self.shardCount).map { _ in Cell(ClockCache(maximumEntries: flows, maximumCost: bytes)) }
     }
 
     public func record(_ event: TransientEvent, of flow: FlowID, at version: Version) {

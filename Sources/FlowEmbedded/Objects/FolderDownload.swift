@@ -8,9 +8,9 @@ final class FolderDownload: ObjectDownload {
     private let end: Int
     private let readBytes: Int
     private let position: Mutex<Int>
-    private let work: FileWork
+    private let work: FileIOQueue
 
-    init(file: OpenFile, info: ObjectInfo, range: Range<Int>, readBytes: Int, _ work: FileWork) {
+    init(file: OpenFile, info: ObjectInfo, range: Range<Int>, readBytes: Int, _ work: FileIOQueue) {
         self.file = file
         self.info = info
         self.end = range.upperBound

@@ -23,7 +23,7 @@ public final class FolderObjectStore: ObjectStore {
     public let bucket: String
     let stored: FolderTree
     let uploads: FolderTree
-    let work = FileWork()
+    let work = FileIOQueue()
     private let limits: Limits
     private let now: @Sendable () -> Timestamp
 
@@ -35,7 +35,7 @@ public final class FolderObjectStore: ObjectStore {
         self.uploads = FolderTree(root: folder + "/uploads")
         self.limits = limits
         self.now = now
-        for tree in [self.stored, self.uploads] { try SQLiteOpening.makeFolder(tree.root) }
+        for tree in [self.stored, self.uploads] { try SQLiteDatabaseOpener.makeFolder(tree.root) }
     }
 
     // MARK: Objects

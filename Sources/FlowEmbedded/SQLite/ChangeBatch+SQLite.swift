@@ -3,12 +3,12 @@ import GRDB
 
 /// What the writer knows without reading. Nothing but this store's writer changes flows; should another process do it all the
 /// same (a restore, a second hub on the same file), SQLite's `data_version` differs at the next transaction.
-struct SQLiteRows: Sendable {
-    var known: KnownFlows
+struct SQLiteWriterCache: Sendable {
+    var known: WriterRowCache
     /// `PRAGMA data_version` of the writer's connection when the rows were read.
     private var dataVersion: Int64?
 
-    init(known: KnownFlows) { self.known = known }
+    init(known: WriterRowCache) { self.known = known }
 
     /// - Parameter dataVersion: as read inside the transaction that is about to use the rows.
     mutating func begin(dataVersion: Int64?) {
@@ -20,7 +20,7 @@ struct SQLiteRows: Sendable {
 
 extension ChangeBatch {
     /// Reads what the change needs to know and decides it.
-    mutating func perform(_ change: FlowChange, in database: Database, rows: inout SQLiteRows) throws {
+    mutating func perform(_ change: FlowChange, in database: Database, rows: inout SQLiteWriterCache) throws {
         if let key = change.replyKey, !self.knows(key) {
             self.found(try database.reply(to: key.key, account: key.account), for: key)
         }
@@ -30,7 +30,7 @@ extension ChangeBatch {
         }
         self.decide(change)
         #if DEBUG
-        if case .delete = change.body, PlantedFault.tombstoneOff.isPlanted {
+        if case .delete = change.body, InjectedFault.tombstoneOff.isPlanted {
             try database.forget(change.flow)
             self.forget(change.flow)
         }

@@ -14,9 +14,9 @@ final class CommitWriter: Sendable {
     }
 
     private let limits: ChangeLimits
-    private let epoch: KnownEpoch
-    private let trims: TrimList
-    private let rows: Mutex<SQLiteRows>
+    private let epoch: AdoptedEpoch
+    private let trims: PruneCandidates
+    private let rows: Mutex<SQLiteWriterCache>
     private let logger: Logger
     private let observer = Mutex(Observer())
     #if DEBUG
@@ -24,11 +24,11 @@ final class CommitWriter: Sendable {
     let earlyBatches = Atomic<Int>(0)
     #endif
 
-    init(limits: ChangeLimits, epoch: KnownEpoch, trims: TrimList, rows: KnownFlows, logger: Logger) {
+    init(limits: ChangeLimits, epoch: AdoptedEpoch, trims: PruneCandidates, rows: WriterRowCache, logger: Logger) {
         self.limits = limits
         self.epoch = epoch
         self.trims = trims
-        self.rows = Mutex(SQLiteRows(known: rows))
+        self.rows = Mutex(SQLiteWriterCache(known: rows))
         self.logger = logger
     }
 
@@ -37,7 +37,7 @@ final class CommitWriter: Sendable {
     /// Commits the changes, in one transaction if all goes well, tells the observer and answers each.
     func write(_ pending: ArraySlice<PendingChange>, in database: Database) {
         #if DEBUG
-        if PlantedFault.earlyAcknowledgement.isPlanted {
+        if InjectedFault.earlyAcknowledgement.isPlanted {
             self.writeEarly(pending, in: database)
             return
         }

@@ -22,7 +22,7 @@ public final class DataFolderLock: Sendable {
     /// Makes the folder if it is missing.
     /// - Throws: ``EmbeddedStoreError`` at once, if somebody else holds it.
     public init(directory: String, for purpose: Purpose = .hub) throws(EmbeddedStoreError) {
-        try SQLiteOpening.makeFolder(directory)
+        try SQLiteDatabaseOpener.makeFolder(directory)
         let path = directory + "/\(purpose.rawValue).lock"
         let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
         guard descriptor >= 0 else {

@@ -33,11 +33,11 @@ public final class SQLiteFlowStore: FlowStore {
     public let hubID: String
 
     let pool: DatabasePool
-    let known: KnownEpoch
-    let trims: TrimList
-    let reads: Gate
-    let writes: Gate
-    private let changes: Gate
+    let known: AdoptedEpoch
+    let trims: PruneCandidates
+    let reads: InFlightLimiter
+    let writes: InFlightLimiter
+    private let changes: InFlightLimiter
     private let queue: Mutex<CommitQueue>
     private let writer: CommitWriter
     private let logger: Logger
@@ -51,19 +51,19 @@ public final class SQLiteFlowStore: FlowStore {
     public init(
         directory: String, configuration: Configuration = .init(), now: Timestamp, logger: Logger
     ) throws(EmbeddedStoreError) {
-        let opened = try SQLiteOpening.open(
+        let opened = try SQLiteDatabaseOpener.open(
             directory: directory, readers: configuration.readers, busySeconds: configuration.busySeconds, now: now)
         self.hubID = opened.hubID
         self.pool = opened.pool
-        self.known = KnownEpoch(opened.epoch)
-        self.trims = TrimList()
+        self.known = AdoptedEpoch(opened.epoch)
+        self.trims = PruneCandidates()
         self.reads = configuration.limits.gate("too many reads wait")
         self.writes = configuration.limits.gate("too many writes wait")
         self.changes = configuration.limits.changeGate
         self.queue = Mutex(configuration.limits.makeQueue())
         self.writer = CommitWriter(
             limits: configuration.changes, epoch: self.known, trims: self.trims,
-            rows: KnownFlows(maximumEntries: configuration.cachedRows, maximumBytes: configuration.cachedRowBytes), logger: logger
+            rows: WriterRowCache(maximumEntries: configuration.cachedRows, maximumBytes: configuration.cachedRowBytes), logger: logger
         )
         self.logger = logger
     }

@@ -113,7 +113,7 @@ enum SQLiteMigrations {
             claim INTEGER NOT NULL,
             claimed_until INTEGER,
             announced_at INTEGER,
-            -- Where its rows are, see RecordSpan, and how often they were changed.
+            -- Where its rows are, see RowKeyRange, and how often they were changed.
             span INTEGER NOT NULL,
             row_changes INTEGER NOT NULL,
             storage_metadata TEXT,

@@ -56,7 +56,7 @@ extension ConnectionHandler {
         let me = NIOLoopBound(self, eventLoop: self.loop.loop)
         let loop = self.loop.loop
         let isExpecting = head.headerFields[.expect]?.lowercased() == "100-continue"
-        let feed = BodyFeed(
+        let feed = RequestBodyStream(
             begun: { if isExpecting { loop.execute { me.value.sayContinue() } } },
             drained: { loop.execute { me.value.resumeReading() } })
         self.respond(to: head, body: .init(asyncSequence: feed), keepAlive: !self.closesAfter(head), feed: feed)
@@ -80,7 +80,7 @@ extension ConnectionHandler {
     func closesAfter(_ head: HTTPRequest) -> Bool { Self.asksToClose(head) || self.isQuiescing }
 
     /// - Parameter feed: where the body comes from, if it is yet to come.
-    func respond(to head: HTTPRequest, body: RequestBody, keepAlive: Bool, feed: BodyFeed? = nil) {
+    func respond(to head: HTTPRequest, body: RequestBody, keepAlive: Bool, feed: RequestBodyStream? = nil) {
         guard let channel = self.context?.channel else { return }
         if let feed {
             self.state = .receiving(keepAlive: keepAlive, feed)
@@ -128,7 +128,7 @@ extension ConnectionHandler {
 
     /// Waits for the peer, if it has not taken what was written before.
     func writeBody(_ buffer: ByteBuffer) async throws {
-        guard case .responding = self.state, let context = self.context else { throw BodyFeed.Disconnected() }
+        guard case .responding = self.state, let context = self.context else { throw RequestBodyStream.Disconnected() }
         context.write(self.wrapOutboundOut(.body(buffer)), promise: nil)
         guard !self.isWritable else { return }
         context.flush()

@@ -26,7 +26,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         case idle
         case reading(HTTPRequest, ByteBuffer)
         /// The request is being answered while its body comes in.
-        case receiving(keepAlive: Bool, BodyFeed)
+        case receiving(keepAlive: Bool, RequestBodyStream)
         case responding(keepAlive: Bool)
         /// The answer waits for the peer to take it. No further request is begun until then: what is answered to a peer that does
         /// not read would gather without end.
@@ -38,8 +38,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
         case closed
     }
 
-    let loop: LoopContext
-    let guardian: HeadGuard
+    let loop: EventLoopContext
+    let guardian: RequestHeadLimiter
     let remote: String
     var httpHandlers: [any RemovableChannelHandler]
     var state = State.idle
@@ -68,7 +68,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private static let maximumPipelined = 256
 
     /// - Parameter httpHandlers: the handlers of HTTP/1.1 between the socket and this one.
-    init(loop: LoopContext, guardian: HeadGuard, httpHandlers: [any RemovableChannelHandler], remote: String) {
+    init(loop: EventLoopContext, guardian: RequestHeadLimiter, httpHandlers: [any RemovableChannelHandler], remote: String) {
         self.httpHandlers = httpHandlers
         self.loop = loop
         self.guardian = guardian
@@ -167,15 +167,15 @@ final class ConnectionHandler: ChannelDuplexHandler {
     func channelInactive(context: ChannelHandlerContext) {
         let state = self.state
         self.becomeClosed()
-        self.resumeWriter(BodyFeed.Disconnected())
-        if case .receiving(_, let feed) = state { feed.fail(BodyFeed.Disconnected()) }
+        self.resumeWriter(RequestBodyStream.Disconnected())
+        if case .receiving(_, let feed) = state { feed.fail(RequestBodyStream.Disconnected()) }
         if case .streaming(let stream) = state { stream.disconnected() }
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         switch self.state {
         case .idle, .reading:
-            if let error = error as? HeadGuard.HeadTooLarge {
+            if let error = error as? RequestHeadLimiter.HeadTooLarge {
                 self.refuse(
                     error.isRequestLine ? .uriTooLong(self.loop.configuration) : .headersTooLarge(self.loop.configuration))
             } else if let error = error as? HTTPParserError {
@@ -183,7 +183,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
                 let isTarget = self.guardian.lineLength > configuration.maximumURIBytes
                 let overflow: HTTPProblem = isTarget ? .uriTooLong(configuration) : .headersTooLarge(configuration)
                 self.refuse(error == .headerOverflow ? overflow : .malformed)
-            } else if let error = error as? HeadCheck.Refusal {
+            } else if let error = error as? RequestHeadValidator.Refusal {
                 self.refuse(error == .host ? .badHost : .unknownCoding)
             } else if error is IOError {
                 context.close(promise: nil)

@@ -6,7 +6,7 @@ import NIOCore
 /// Imports of the own account: handed in, listed, read, analysed and taken away.
 struct ImportRoutes: Sendable {
     let imports: ImportService
-    let patterns: any PatternStore
+    let patterns: any MappingPatternStore
 
     func add(to group: RouterGroup<HubContext>) {
         group.post("imports", use: self.take)
@@ -24,7 +24,7 @@ struct ImportRoutes: Sendable {
 
     @Sendable private func take(_ request: Request, _ context: HubContext) async throws -> Response {
         try context.require(.imports)
-        let order = try ImportOrder(request, context)
+        let order = try ImportRequest(request, context)
         let receipt = try await self.answering { try await self.imports.take(order) }
         var headers: HTTPFields = [.location: "/v1/imports/\(receipt.entry.id)"]
         if receipt.isReplayed { headers[.idempotencyReplayed] = "true" }
@@ -170,7 +170,7 @@ struct ImportRoutes: Sendable {
 
     private func id(_ context: HubContext) throws -> ImportID {
         try context.require(.imports)
-        guard let text = context.parameters.get("import"), let decoded = PercentCoding.decode(Substring(text)),
+        guard let text = context.parameters.get("import"), let decoded = PercentDecoding.decode(Substring(text)),
             let id = ImportID(decoded)
         else { throw Self.badID }
         return id

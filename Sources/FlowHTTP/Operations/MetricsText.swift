@@ -48,7 +48,7 @@ struct MetricsText {
 }
 
 extension MetricsText {
-    mutating func write(_ bus: BusFigures) {
+    mutating func write(_ bus: BusMetrics) {
         self.gauge(
             "flowhub_bus_lag_seconds", "From publication to arrival, of the last canary that came back; 0 without Redis.",
             bus.lagSeconds ?? 0)
@@ -63,7 +63,7 @@ extension MetricsText {
 }
 
 extension MetricsText {
-    mutating func write(_ imports: ImportFigures) {
+    mutating func write(_ imports: ImportMetrics) {
         self.labelled(
             "flowhub_imports_total", "Imports by what became of them; swept ones were left by a process that died.",
             type: "counter",
@@ -84,8 +84,8 @@ extension MetricsText {
             ])
     }
 
-    mutating func write(_ objects: ObjectFigures) {
-        let operations = ObjectFigures.Operation.allCases
+    mutating func write(_ objects: ObjectStoreMetrics) {
+        let operations = ObjectStoreMetrics.Operation.allCases
         self.series(
             "flowhub_object_operations_total", "What was asked of the object store.", type: "counter",
             operations.flatMap { operation in

@@ -133,7 +133,7 @@ struct CoordinationRoutes: Sendable {
 
     private func lock(_ context: HubContext) throws -> (resource: String, account: String) {
         try context.require(.locks)
-        guard let text = context.parameters.get("resource"), let resource = PercentCoding.decode(Substring(text)),
+        guard let text = context.parameters.get("resource"), let resource = PercentDecoding.decode(Substring(text)),
             Identifier.isValid(resource.utf8, maximumLength: 128)
         else {
             throw HTTPProblem(.badRequest, "bad_resource", "A resource is 1 to 128 of A-Z a-z 0-9 _ . : - and neither . nor ..")

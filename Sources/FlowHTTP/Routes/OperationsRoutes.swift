@@ -10,7 +10,7 @@ struct OperationsRoutes: Sendable {
     let counters: any Counters
     let imports: ImportService
     let bus: any EventBus
-    let loops: LoopContexts
+    let loops: EventLoopContextSet
     let version: String
 
     func add(to router: Router<HubContext>) {
@@ -85,7 +85,7 @@ struct OperationsRoutes: Sendable {
         text.labelled(
             "flowhub_delivery_status", "1 for how delivery works just now.", type: "gauge", label: "status",
             [DeliveryStatus.ok, .degraded, .storeAway].map { ($0.rawValue, $0 == delivery ? 1 : 0) })
-        text.write(self.bus.figures ?? BusFigures())
+        text.write(self.bus.figures ?? BusMetrics())
         text.write(self.imports.figureValues)
         text.writeImportCache(totals)
         text.write(self.imports.objectFigures)

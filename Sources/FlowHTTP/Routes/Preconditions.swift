@@ -39,7 +39,7 @@ enum Preconditions {
         condition == "*" || EntityTag.list(condition)?.contains { "\"\($0.value)\"" == tag } == true
     }
 
-    private static func place(_ tag: Substring) -> FlowChange.Precondition.Place? {
+    private static func place(_ tag: Substring) -> FlowChange.Precondition.VersionTag? {
         guard case .flow(let epoch, let version) = Cursor(tag) else { return nil }
         return .init(epoch: epoch, version: version)
     }

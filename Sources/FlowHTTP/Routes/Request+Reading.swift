@@ -9,7 +9,7 @@ enum FlowAccess { case subscribe, publish }
 extension HubContext {
     /// The flow in the path, if the token allows it.
     func flow(for access: FlowAccess) throws -> FlowID {
-        guard let text = self.parameters.get("flow"), let decoded = PercentCoding.decode(Substring(text)),
+        guard let text = self.parameters.get("flow"), let decoded = PercentDecoding.decode(Substring(text)),
             let flow = FlowID(decoded)
         else {
             throw HTTPProblem.badFlowID

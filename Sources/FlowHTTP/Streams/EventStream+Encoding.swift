@@ -3,14 +3,14 @@ import NIOCore
 
 /// Events for one write to a connection that does not take a flow's frames as they are: with its own cursor, and without what it
 /// filters out.
-struct EncodedPiece {
+struct EncodedBatch {
     fileprivate(set) var buffer = ByteBuffer()
     /// A durable event that was filtered out, if none came after it: its place is told without it.
     fileprivate var passedOver: Version?
 }
 
 extension EventStream {
-    func encode(_ frame: Frame, for subscription: Subscription, into piece: inout EncodedPiece) {
+    func encode(_ frame: Frame, for subscription: Subscription, into piece: inout EncodedBatch) {
         let isWanted = self.request.types?.contains(frame.type) ?? true
         guard frame.isDurable else {
             if isWanted { piece.buffer.writeImmutableBuffer(frame.bytes) }
@@ -27,7 +27,7 @@ extension EventStream {
     }
 
     /// What is to be written. A run of events that were filtered out moves the cursor once.
-    func finish(_ piece: EncodedPiece, for subscription: Subscription) -> ByteBuffer {
+    func finish(_ piece: EncodedBatch, for subscription: Subscription) -> ByteBuffer {
         var buffer = piece.buffer
         if let version = piece.passedOver {
             self.writeID(into: &buffer, override: (subscription.index, version))

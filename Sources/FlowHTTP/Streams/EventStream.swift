@@ -71,7 +71,7 @@ final class EventStream {
     }
 
     /// The head of the response goes out, and the readers begin.
-    func begin(channels: [FlowChannel], extraHeaders: [(name: String, value: String)]) {
+    func begin(channels: [FlowFanout], extraHeaders: [(name: String, value: String)]) {
         guard self.state == .opening, let output = self.output else { return }
         self.state = .open
         output.begin(extraHeaders: extraHeaders)
@@ -81,7 +81,7 @@ final class EventStream {
         // that is cut off in between would take its place for kept.
         var primes = self.plan.keepsEveryPlace
         #if DEBUG
-        if PlantedFault.primeBeforeSnapshot.isPlanted { primes = true }
+        if InjectedFault.primeBeforeSnapshot.isPlanted { primes = true }
         #endif
         for (index, channel) in channels.enumerated() {
             let subscription = Subscription(
@@ -92,7 +92,7 @@ final class EventStream {
         }
         if primes, !channels.isEmpty {
             #if DEBUG
-            if PlantedFault.primeBeforeSnapshot.isPlanted, self.hash == nil, let channel = channels.first {
+            if InjectedFault.primeBeforeSnapshot.isPlanted, self.hash == nil, let channel = channels.first {
                 opening.writeIDLine(epoch: self.epoch, version: channel.version)
             } else {
                 self.writeID(into: &opening)
@@ -174,7 +174,7 @@ final class EventStream {
                 self.shard.counters.deliveries += frames.count
                 self.write(coalesced.buffer)
             } else {
-                var piece = EncodedPiece()
+                var piece = EncodedBatch()
                 for frame in frames.dropFirst(from) {
                     self.encode(frame, for: subscription, into: &piece)
                     self.shard.counters.deliveries += 1
@@ -192,7 +192,7 @@ final class EventStream {
         if announces {
             var buffer = ByteBuffer()
             buffer.writeCaughtUp(channel.flow, version: subscription.reader.cursor)
-            var latest = EncodedPiece()
+            var latest = EncodedBatch()
             for transient in channel.transients.entries where transient.note.number > subscription.lastTransient {
                 self.encode(transient.note.frame, for: subscription, into: &latest)
             }
@@ -200,7 +200,7 @@ final class EventStream {
             self.write(buffer)
         }
         #if DEBUG
-        if PlantedFault.replayOverlaps.isPlanted,
+        if InjectedFault.replayOverlaps.isPlanted,
             let again = channel.recent.page(after: subscription.reader.cursor - 1, maximumBytes: 1)?.first
         {
             self.write(again.bytes)

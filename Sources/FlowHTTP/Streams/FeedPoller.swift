@@ -16,17 +16,17 @@ final class FeedPoller: Sendable {
     private static let pageSize = 1_000
 
     private let manager: StateManager
-    private let loops: LoopContexts
+    private let loops: EventLoopContextSet
     private let now: @Sendable () -> Timestamp
     private let accounts = Mutex<[String: Account]>([:])
 
-    init(manager: StateManager, loops: LoopContexts, now: @escaping @Sendable () -> Timestamp) {
+    init(manager: StateManager, loops: EventLoopContextSet, now: @escaping @Sendable () -> Timestamp) {
         self.manager = manager
         self.loops = loops
         self.now = now
     }
 
-    func run(changes: AsyncStream<FeedChange>) async {
+    func run(changes: AsyncStream<FeedMembershipChange>) async {
         await withDiscardingTaskGroup { group in
             group.addTask { await self.poll() }
             for await change in changes { self.note(change) }
@@ -34,7 +34,7 @@ final class FeedPoller: Sendable {
         }
     }
 
-    private func note(_ change: FeedChange) {
+    private func note(_ change: FeedMembershipChange) {
         self.accounts.withLock { accounts in
             switch change {
             case .joined(let account, let since, let told):

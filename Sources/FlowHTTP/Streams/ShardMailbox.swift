@@ -4,7 +4,7 @@ import Synchronization
 
 /// The way into an event loop for what other threads deliver. Deliveries that come together are taken in one turn of the
 /// loop, in their order.
-final class ShardMailbox: Outlet {
+final class ShardMailbox: DeliverySink {
     private struct State {
         var deliveries: [Delivery] = []
         var shard: NIOLoopBound<StreamShard>?

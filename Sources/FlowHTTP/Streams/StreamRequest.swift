@@ -38,7 +38,7 @@ struct StreamRequest {
             try self.readFlows(parameters, maximum: maximumFlows)
         } else {
             let name = path.dropFirst("/v1/flows/".count).dropLast("/events".count)
-            guard let decoded = PercentCoding.decode(name), let flow = FlowID(decoded) else { throw Self.badFlowID }
+            guard let decoded = PercentDecoding.decode(name), let flow = FlowID(decoded) else { throw Self.badFlowID }
             self.flows = [flow]
         }
         if let header = lastEventID, !header.isEmpty {
@@ -95,8 +95,8 @@ struct QueryParameters {
         for pair in query.split(separator: "&").prefix(256) {
             let name = pair.prefix { $0 != "=" }
             let value = pair[name.endIndex...].dropFirst()
-            guard let name = PercentCoding.decode(name, plusIsSpace: true) else { continue }
-            self.pairs.append((name, PercentCoding.decode(value, plusIsSpace: true) ?? String(value)))
+            guard let name = PercentDecoding.decode(name, plusIsSpace: true) else { continue }
+            self.pairs.append((name, PercentDecoding.decode(value, plusIsSpace: true) ?? String(value)))
         }
     }
 
@@ -104,7 +104,7 @@ struct QueryParameters {
     func all(_ name: String) -> [String] { self.pairs.filter { $0.name == name }.map(\.value) }
 }
 
-enum PercentCoding {
+enum PercentDecoding {
     /// - Returns: `nil` for a broken escape or text that is not UTF-8.
     static func decode(_ text: Substring, plusIsSpace: Bool = false) -> String? {
         if !text.utf8.contains(UInt8(ascii: "%")), !(plusIsSpace && text.utf8.contains(UInt8(ascii: "+"))) { return String(text) }

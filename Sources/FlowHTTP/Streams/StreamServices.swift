@@ -15,7 +15,7 @@ final class StreamServices: Sendable {
     let now: @Sendable () -> Timestamp
     let logger: Logger
 
-    let queues = QueueLedger()
+    let queues = QueuedBytesBudget()
     private let streams = Atomic<Int>(0)
     private let nextNumber = Atomic<UInt64>(0)
     private let draining = Atomic<Bool>(false)
@@ -24,13 +24,13 @@ final class StreamServices: Sendable {
 
     private let work: AsyncStream<@Sendable () async -> Void>.Continuation
     private let registryFeed: AsyncStream<[RegistryChange]>.Continuation
-    private let feedFeed: AsyncStream<FeedChange>.Continuation
+    private let feedFeed: AsyncStream<FeedMembershipChange>.Continuation
 
     init(
         instance: String, configuration: StreamConfiguration, manager: StateManager, table: WatchTable,
         registry: any ConnectionRegistry, health: HubHealth, leewaySeconds: Int64, now: @escaping @Sendable () -> Timestamp,
         logger: Logger, work: AsyncStream<@Sendable () async -> Void>.Continuation,
-        registryFeed: AsyncStream<[RegistryChange]>.Continuation, feedFeed: AsyncStream<FeedChange>.Continuation
+        registryFeed: AsyncStream<[RegistryChange]>.Continuation, feedFeed: AsyncStream<FeedMembershipChange>.Continuation
     ) {
         self.instance = instance
         self.configuration = configuration
@@ -49,7 +49,7 @@ final class StreamServices: Sendable {
     /// Begins something that waits; the server's task group runs it.
     func perform(_ body: @escaping @Sendable () async -> Void) { self.work.yield(body) }
     func registryChanged(_ changes: [RegistryChange]) { self.registryFeed.yield(changes) }
-    func feedChanged(_ change: FeedChange) { self.feedFeed.yield(change) }
+    func feedChanged(_ change: FeedMembershipChange) { self.feedFeed.yield(change) }
 
     // MARK: Admission
 
@@ -103,7 +103,7 @@ enum RegistryChange: Sendable {
     case unregister([ConnectionEntry])
 }
 
-enum FeedChange: Sendable {
+enum FeedMembershipChange: Sendable {
     /// A reader was told these versions, as of this moment.
     case joined(account: String, since: Timestamp, told: [FlowID: Version])
     case left(account: String)

@@ -16,7 +16,7 @@ final class StreamShard {
     let outletNumber: Int
     var counters = StreamCounters()
 
-    private(set) var channels: [FlowID: FlowChannel] = [:]
+    private(set) var channels: [FlowID: FlowFanout] = [:]
     private(set) var streamCount = 0
     var lingering = Set<FlowID>()
     private var empty = Set<FlowID>()
@@ -24,7 +24,7 @@ final class StreamShard {
     private var beat: HeartbeatWheel
     private var feeds: [ObjectIdentifier: EventStream] = [:]
 
-    private var due: [FlowChannel] = []
+    private var due: [FlowFanout] = []
     private var isPumping = false
     private var deferrals = 0
     /// Ordinary requests that were read and wait for their turn on this loop.
@@ -79,7 +79,7 @@ final class StreamShard {
             return
         }
         var isReady = true
-        var channels: [FlowChannel] = []
+        var channels: [FlowFanout] = []
         for flow in stream.request.flows {
             let channel = self.channel(of: flow)
             channels.append(channel)
@@ -132,7 +132,7 @@ final class StreamShard {
         }
     }
 
-    private func begin(_ stream: EventStream, channels: [FlowChannel]) {
+    private func begin(_ stream: EventStream, channels: [FlowFanout]) {
         self.openings[ObjectIdentifier(stream)] = nil
         self.beat.insert(stream)
         self.change(.register(stream.registryEntries))
@@ -175,18 +175,18 @@ final class StreamShard {
 
     // MARK: Flows
 
-    private func channel(of flow: FlowID) -> FlowChannel {
+    private func channel(of flow: FlowID) -> FlowFanout {
         if let channel = self.channels[flow] { return channel }
-        let channel = FlowChannel(flow: flow, epoch: self.services.manager.epoch, shard: self)
+        let channel = FlowFanout(flow: flow, epoch: self.services.manager.epoch, shard: self)
         self.channels[flow] = channel
         self.empty.insert(flow)
         self.services.table.watch(flow, outlet: self.outletNumber)
         return channel
     }
 
-    func occupied(_ channel: FlowChannel) { self.empty.remove(channel.flow) }
+    func occupied(_ channel: FlowFanout) { self.empty.remove(channel.flow) }
     /// It stays for a moment: a reader that reconnects finds its history in memory.
-    func emptied(_ channel: FlowChannel) { self.empty.insert(channel.flow) }
+    func emptied(_ channel: FlowFanout) { self.empty.insert(channel.flow) }
 
     private func dropEmptyChannels() {
         for flow in self.empty {
@@ -230,7 +230,7 @@ final class StreamShard {
         for stream in Array(self.feeds.values) where stream.principal.account == account { stream.feedReader?.changed(heads) }
     }
 
-    func enqueue(_ channel: FlowChannel) {
+    func enqueue(_ channel: FlowFanout) {
         if !channel.isDue {
             channel.isDue = true
             self.due.append(channel)

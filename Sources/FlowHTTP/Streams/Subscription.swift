@@ -7,10 +7,10 @@ import NIOCore
 final class Subscription {
     /// A cycle while the stream lives; its end takes the subscriptions away.
     let stream: EventStream
-    let channel: FlowChannel
+    let channel: FlowFanout
     /// Its place in the stream's cursor.
     let index: Int
-    var reader: Reader
+    var reader: FlowReader
     /// Where it stands in the channel's live log.
     var position = 0
     /// Its seat among the live subscribers; -1 while it is not one.
@@ -18,11 +18,11 @@ final class Subscription {
     /// The number of the last transient event that it was given.
     var lastTransient: UInt64 = 0
 
-    init(stream: EventStream, channel: FlowChannel, index: Int, beginning: Beginning) {
+    init(stream: EventStream, channel: FlowFanout, index: Int, beginning: StartPoint) {
         self.stream = stream
         self.channel = channel
         self.index = index
-        self.reader = Reader(beginning, head: beginning == .head ? channel.newcomersVersion : channel.version)
+        self.reader = FlowReader(beginning, head: beginning == .head ? channel.newcomersVersion : channel.version)
     }
 
     /// What it holds is void: it begins anew with a notice and a snapshot.

@@ -39,8 +39,8 @@ public final class GzipCodec: ImportCodec {
         return try result.get()
     }
 
-    public func makeUnpacker() -> any StreamUnpacker { GzipUnpacker() }
-    public func makeHash() -> any RunningHash { SHA256() }
+    public func makeUnpacker() -> any StreamDecompressor { GzipDecompressor() }
+    public func makeHash() -> any IncrementalHash { OpenSSLSHA256() }
 
     // MARK: Private
 

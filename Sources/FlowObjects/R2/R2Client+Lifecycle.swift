@@ -35,7 +35,7 @@ extension R2Client {
 }
 
 extension LifecycleRule {
-    fileprivate init(_ rule: XMLElement) {
+    fileprivate init(_ rule: S3XMLElement) {
         let filter = rule["Filter"]
         self.init(
             id: rule.text("ID") ?? "",

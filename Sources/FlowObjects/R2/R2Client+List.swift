@@ -31,7 +31,7 @@ extension R2Client {
         }
     }
 
-    private func object(_ entry: XMLElement, isEncoded: Bool) -> ObjectInfo? {
+    private func object(_ entry: S3XMLElement, isEncoded: Bool) -> ObjectInfo? {
         guard let key = self.key(entry, isEncoded: isEncoded), let size = entry.text("Size").flatMap({ Int($0) }),
             let etag = entry.text("ETag"), let modified = entry.text("LastModified").flatMap(ServerTime.iso)
         else { return nil }
@@ -40,7 +40,7 @@ extension R2Client {
             storageClass: entry.text("StorageClass") ?? "STANDARD")
     }
 
-    private func key(_ entry: XMLElement, isEncoded: Bool) -> String? {
+    private func key(_ entry: S3XMLElement, isEncoded: Bool) -> String? {
         entry.text("Key").flatMap { isEncoded ? PercentEncoding.decode($0) : $0 }
     }
 
@@ -69,7 +69,7 @@ extension R2Client {
 
     private func page(
         _ name: R2Operation.Name, _ query: [NamedValue], root: String
-    ) async throws(R2Failure) -> XMLElement {
+    ) async throws(R2Failure) -> S3XMLElement {
         var request = R2Request(.get, query: query)
         request.replyLimit = Self.pageBytes
         guard let page = XMLParser.parse(try await self.observed(name, request).body), page.name == root else {

@@ -5,7 +5,7 @@ import Logging
 struct R2Client: Sendable {
     let settings: R2Settings
     let transport: Transport
-    let keeper: CredentialsKeeper
+    let keeper: CredentialsProvider
     let signer: Signer
     let logger: Logger
     let observer: R2Observer
@@ -46,7 +46,7 @@ struct R2Client: Sendable {
     private func withRetries<Value>(
         _ attempt: () async throws(R2Failure) -> Value
     ) async throws(R2Failure) -> Value {
-        var machine = RetryMachine(self.settings.limits, now: .now)
+        var machine = RetryPolicy(self.settings.limits, now: .now)
         var mayHaveHappened = false
         while true {
             var failure: R2Failure
@@ -58,7 +58,7 @@ struct R2Client: Sendable {
     }
 
     /// Returns when the next attempt is due.
-    func waitOrGiveUp(_ machine: inout RetryMachine, _ failure: R2Failure) async throws(R2Failure) {
+    func waitOrGiveUp(_ machine: inout RetryPolicy, _ failure: R2Failure) async throws(R2Failure) {
         let decision = machine.failed(
             failure, now: .now, rotatedAt: self.keeper.current().changedAt, jitter: .random(in: 0...1))
         guard case .again(let wait) = decision else { throw failure }

@@ -8,7 +8,7 @@ actor R2Download: ObjectDownload {
     /// What is still to come, in bytes of the object.
     private var rest: Range<Int>
     private var body: TransportBody?
-    private var machine: RetryMachine
+    private var machine: RetryPolicy
     private let start: ContinuousClock.Instant
     private var received = 0
     /// Bytes since the last failure.
@@ -28,7 +28,7 @@ actor R2Download: ObjectDownload {
         self.rest = rest
         self.body = body
         self.start = start
-        self.machine = RetryMachine(client.settings.limits, now: .now)
+        self.machine = RetryPolicy(client.settings.limits, now: .now)
     }
 
     deinit {
@@ -118,7 +118,7 @@ actor R2Download: ObjectDownload {
 
     /// Returns when another attempt is due.
     private func recover(_ failure: R2Failure) async throws(ObjectError) {
-        var machine = self.progress >= Self.step ? RetryMachine(self.client.settings.limits, now: .now) : self.machine
+        var machine = self.progress >= Self.step ? RetryPolicy(self.client.settings.limits, now: .now) : self.machine
         self.progress = 0
         do throws(R2Failure) {
             try await self.client.waitOrGiveUp(&machine, failure)

@@ -34,7 +34,7 @@ public final class R2ObjectStore: ObjectStore {
             throw R2SettingsError("R2_ENDPOINT", "cannot be used: there is no memory or thread left for it.")
         }
         self.client = R2Client(
-            settings: settings, transport: transport, keeper: try CredentialsKeeper(settings.source, logger: logger),
+            settings: settings, transport: transport, keeper: try CredentialsProvider(settings.source, logger: logger),
             signer: Signer(region: settings.region), logger: logger, observer: observer, now: now)
     }
 

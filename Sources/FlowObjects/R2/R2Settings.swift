@@ -3,7 +3,7 @@ public struct R2Settings: Sendable {
     /// Where the credentials come from.
     enum Source: Hashable, Sendable {
         case fixed(R2Credentials)
-        /// A JSON file that is read again when it changes; see ``CredentialsKeeper``.
+        /// A JSON file that is read again when it changes; see ``CredentialsProvider``.
         case file(String)
     }
 

@@ -16,7 +16,7 @@ actor R2Upload: ObjectUpload {
         case aborted
     }
 
-    private typealias Flight = Task<Result<MultipartUpload.Part, R2Failure>, Never>
+    private typealias PartTask = Task<Result<MultipartUpload.Part, R2Failure>, Never>
 
     private let client: R2Client
     private let key: String
@@ -28,7 +28,7 @@ actor R2Upload: ObjectUpload {
     private var pending: [UInt8] = []
     private var total = 0
     private var multipart: MultipartUpload?
-    private var flights: [Flight] = []
+    private var flights: [PartTask] = []
     private var parts: [MultipartUpload.Part] = []
     /// A request failed that may have made the object all the same.
     private var mayExist = false

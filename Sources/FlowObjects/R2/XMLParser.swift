@@ -7,18 +7,18 @@ struct XMLParser {
 
     private var rest: ArraySlice<UInt8>
     /// From the root inwards: the elements that are not closed yet.
-    private var open: [XMLElement] = []
+    private var open: [S3XMLElement] = []
     /// The text of the innermost one so far.
     private var text: [UInt8] = []
 
-    static func parse(_ bytes: [UInt8]) -> XMLElement? {
+    static func parse(_ bytes: [UInt8]) -> S3XMLElement? {
         var parser = XMLParser(rest: bytes[...])
         return try? parser.document()
     }
 
     private init(rest: ArraySlice<UInt8>) { self.rest = rest }
 
-    private mutating func document() throws(Malformed) -> XMLElement {
+    private mutating func document() throws(Malformed) -> S3XMLElement {
         self.skip("\u{feff}")
         while true {
             if self.open.isEmpty { self.skipSpace() }
@@ -48,26 +48,26 @@ struct XMLParser {
     // MARK: Elements
 
     /// - Returns: the root, if it is empty.
-    private mutating func openElement() throws(Malformed) -> XMLElement? {
+    private mutating func openElement() throws(Malformed) -> S3XMLElement? {
         let name = try self.name()
         guard self.open.count < Self.maximumDepth else { throw Malformed() }
         try self.attributes()
         let isEmpty = self.skip("/")
         guard self.skip(">") else { throw Malformed() }
-        self.open.append(XMLElement(name: name))
+        self.open.append(S3XMLElement(name: name))
         self.text = []
         return isEmpty ? try self.closeInnermost() : nil
     }
 
     /// - Returns: the root, if it is that which ends.
-    private mutating func close() throws(Malformed) -> XMLElement? {
+    private mutating func close() throws(Malformed) -> S3XMLElement? {
         let name = try self.name()
         self.skipSpace()
         guard self.skip(">"), self.open.last?.name == name else { throw Malformed() }
         return try self.closeInnermost()
     }
 
-    private mutating func closeInnermost() throws(Malformed) -> XMLElement? {
+    private mutating func closeInnermost() throws(Malformed) -> S3XMLElement? {
         guard var element = self.open.popLast() else { throw Malformed() }
         if element.children.isEmpty {
             guard let text = String(validating: self.text, as: UTF8.self) else { throw Malformed() }

@@ -5,10 +5,10 @@ extension PostgresImportLedger {
         try await self.read("SELECT \(ImportSQL.columns) FROM data_imports i WHERE i.id = $1::uuid", of: id).entry()
     }
 
-    public func index(of id: ImportID) async throws(StoreError) -> MemberIndex? {
+    public func index(of id: ImportID) async throws(StoreError) -> GzipMemberIndex? {
         let result = try await self.read("SELECT member_index FROM data_imports WHERE id = $1::uuid", of: id)
         guard let json = result.first?.json(0) else { return nil }
-        guard let index = MemberIndex(json) else { throw StoreError(PoolFailure(.unreadable)) }
+        guard let index = GzipMemberIndex(json) else { throw StoreError(PoolFailure(.unreadable)) }
         return index
     }
 

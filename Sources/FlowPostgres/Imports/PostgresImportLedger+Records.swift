@@ -65,7 +65,7 @@ extension PostgresImportLedger {
     public func records(
         of id: ImportID, after bookmark: RecordBookmark?, limit: Int
     ) async throws(StoreError) -> RecordSlice {
-        guard var place = bookmark.map({ RecordPlace($0) }) ?? RecordPlace.start else {
+        guard var place = bookmark.map({ RowPosition($0) }) ?? RowPosition.start else {
             throw .unavailable("the bookmark is not one of this store's")
         }
         var records: [JSONText] = []

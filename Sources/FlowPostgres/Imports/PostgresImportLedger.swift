@@ -5,7 +5,7 @@ public import FlowCore
 /// The tables are an older service's: what it wrote is read, and what it reads is written, see `migrations/0004_import_ledger.sql`.
 /// Claims run by the database's clock. What is said of an import goes by the connections for chores, records by connections of
 /// their own, so that neither keeps flows waiting, nor a large import the others' claims. Safe to use from any task.
-public final class PostgresImportLedger: ImportLedger, ImportChores, RecordStore {
+public final class PostgresImportLedger: ImportLedger, ImportMaintenance, RecordStore {
     public struct Limits: Hashable, Sendable {
         /// Seconds that a statement over all rows of an import may take.
         public var wholeImportSeconds = 600
@@ -32,7 +32,7 @@ public final class PostgresImportLedger: ImportLedger, ImportChores, RecordStore
     /// How often ``begin(_:claimSeconds:)`` looks again at a key that changes hands under its eyes.
     private static let beginTries = 5
 
-    public func begin(_ draft: ImportDraft, claimSeconds: Int) async throws(StoreError) -> ImportBeginning {
+    public func begin(_ draft: ImportDraft, claimSeconds: Int) async throws(StoreError) -> ImportBeginResult {
         for _ in 0..<Self.beginTries {
             if let begun = try await self.insert(draft, claimSeconds: claimSeconds) { return .begun(begun) }
             guard let found = try await self.find(draft) else { continue }
@@ -137,7 +137,7 @@ public final class PostgresImportLedger: ImportLedger, ImportChores, RecordStore
     }
 
     func run(
-        _ share: PoolShare, _ statement: Statement, isRepeatable: Bool = false, seconds: Int? = nil
+        _ share: PoolWorkload, _ statement: Statement, isRepeatable: Bool = false, seconds: Int? = nil
     ) async throws(StoreError) -> ResultSet {
         do throws(PoolFailure) {
             return try await self.pool.run(share, [statement], isRepeatable: isRepeatable, seconds: seconds)[0]
@@ -147,7 +147,7 @@ public final class PostgresImportLedger: ImportLedger, ImportChores, RecordStore
     }
 
     func read(
-        _ share: PoolShare, _ statements: [Statement], seconds: Int? = nil
+        _ share: PoolWorkload, _ statements: [Statement], seconds: Int? = nil
     ) async throws(StoreError) -> [ResultSet] {
         do throws(PoolFailure) {
             return try await self.pool.run(share, statements, isRepeatable: true, seconds: seconds)

@@ -7,7 +7,7 @@ struct Connector: Sendable {
 
     init(_ settings: PostgresSettings) { self.settings = settings }
 
-    func connect(slot: Int, share: PoolShare, reportTo mailbox: Mailbox<DriverMessage>) {
+    func connect(slot: Int, share: PoolWorkload, reportTo mailbox: Mailbox<DriverMessage>) {
         self.queue.async {
             do throws(PostgresError) {
                 let connection = try PostgresConnection(self.settings)
@@ -22,7 +22,7 @@ struct Connector: Sendable {
 
     /// Finds out whether a pooler is in between, and sets the time limits where they last.
     static func prepare(
-        _ connection: PostgresConnection, _ share: PoolShare, _ settings: PostgresSettings
+        _ connection: PostgresConnection, _ share: PoolWorkload, _ settings: PostgresSettings
     ) throws(PostgresError) -> ConnectionMode {
         let row = try connection.execute(
             Statement("SELECT pg_backend_pid()::int8"), within: settings.connectSeconds
@@ -39,7 +39,7 @@ struct Connector: Sendable {
 
     /// What ``prepare(_:_:_:)`` sets, for one transaction, where it would not last. The isolation first: the second has a
     /// snapshot already.
-    static func transactionSettings(_ share: PoolShare, _ settings: PostgresSettings) -> [Statement] {
+    static func transactionSettings(_ share: PoolWorkload, _ settings: PostgresSettings) -> [Statement] {
         [
             Statement("SET TRANSACTION ISOLATION LEVEL READ COMMITTED"),
             Statement("SELECT \(Self.limits(share, settings, true))"),
@@ -51,7 +51,7 @@ struct Connector: Sendable {
         Statement("SELECT set_config('statement_timeout', '\(seconds)s', true)")
     }
 
-    private static func limits(_ share: PoolShare, _ settings: PostgresSettings, _ isLocal: Bool) -> String {
+    private static func limits(_ share: PoolWorkload, _ settings: PostgresSettings, _ isLocal: Bool) -> String {
         """
         set_config('statement_timeout', '\(settings.statementSeconds)s', \(isLocal)),
         set_config('lock_timeout', '\(share.lockMilliseconds(settings))ms', \(isLocal)),

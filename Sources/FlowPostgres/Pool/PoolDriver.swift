@@ -15,8 +15,8 @@ final class PoolDriver {
     private let clock = ContinuousClock()
 
     private var slots: [PoolSlot] = []
-    private var queues: [[PoolUnit]] = PoolShare.allCases.map { _ in [] }
-    private var leaseQueue: [(share: PoolShare, deadline: ContinuousClock.Instant, answer: LeaseAnswer)] = []
+    private var queues: [[PoolUnit]] = PoolWorkload.allCases.map { _ in [] }
+    private var leaseQueue: [(share: PoolWorkload, deadline: ContinuousClock.Instant, answer: LeaseAnswer)] = []
     private var nextLease: UInt64 = 1
     private var lastFailure = PostgresError(.connection, "the database was not reached yet")
     /// Who waits for the end; empty while nobody has asked for it.
@@ -39,9 +39,9 @@ final class PoolDriver {
         self.settings = settings
         self.mailbox = mailbox
         self.connector = Connector(settings)
-        self.transactionSettings = PoolShare.allCases.map { Connector.transactionSettings($0, settings) }
+        self.transactionSettings = PoolWorkload.allCases.map { Connector.transactionSettings($0, settings) }
         self.logger = logger
-        for share in PoolShare.allCases {
+        for share in PoolWorkload.allCases {
             for _ in 0..<share.connections(settings) { self.slots.append(PoolSlot(share: share, now: self.clock.now)) }
         }
     }
@@ -57,7 +57,7 @@ final class PoolDriver {
         while !self.isClosed {
             self.connectWhatRests()
             self.giveUpOverdue()
-            for share in PoolShare.allCases { self.dispatch(share) }
+            for share in PoolWorkload.allCases { self.dispatch(share) }
             self.serveLeases()
             self.flush()
             self.wait()
@@ -142,7 +142,7 @@ final class PoolDriver {
 
     private func close(_ answer: CheckedContinuation<Void, Never>) {
         self.closing.append(answer)
-        for share in PoolShare.allCases {
+        for share in PoolWorkload.allCases {
             for unit in self.queues[share.rawValue] { Self.refuse(unit, .poolClosed) }
             self.queues[share.rawValue] = []
         }
@@ -217,7 +217,7 @@ final class PoolDriver {
 
     // MARK: Units
 
-    private func dispatch(_ share: PoolShare) {
+    private func dispatch(_ share: PoolWorkload) {
         guard !self.queues[share.rawValue].isEmpty else { return }
         // Whoever waits for a connection of his own gets it before those who came later.
         let waiter = self.leaseQueue.first { $0.share == share }?.deadline
@@ -237,14 +237,14 @@ final class PoolDriver {
     }
 
     /// The connection of a share with the fewest units under way, if any has room.
-    private func freest(_ share: PoolShare) -> Int? {
+    private func freest(_ share: PoolWorkload) -> Int? {
         self.slots.indices.filter { self.slots[$0].share == share && self.slots[$0].isFree }
             .min { self.slots[$0].flights.count < self.slots[$1].flights.count }
     }
 
     private func serveLeases() {
         guard !self.leaseQueue.isEmpty else { return }
-        var left: [(share: PoolShare, deadline: ContinuousClock.Instant, answer: LeaseAnswer)] = []
+        var left: [(share: PoolWorkload, deadline: ContinuousClock.Instant, answer: LeaseAnswer)] = []
         for waiter in self.leaseQueue {
             let slot = self.slots.indices.first {
                 self.slots[$0].share == waiter.share && self.slots[$0].isFree && self.slots[$0].flights.isEmpty
@@ -264,7 +264,7 @@ final class PoolDriver {
     /// Tells those who waited too long, and those for whom waiting is of no use.
     private func giveUpOverdue() {
         let now = self.clock.now
-        for share in PoolShare.allCases {
+        for share in PoolWorkload.allCases {
             let isHopeless = self.slots.allSatisfy { $0.share != share || $0.machine.isHopeless }
             let reason = isHopeless ? self.lastFailure : PostgresError(.busy, "no connection to the database was free in time")
             self.queues[share.rawValue].removeAll { unit in
@@ -285,7 +285,7 @@ final class PoolDriver {
         }
     }
 
-    private static func answer(_ flight: PoolSlot.Flight) {
+    private static func answer(_ flight: PoolSlot.InFlightUnit) {
         if let failure = flight.failure {
             flight.unit.answer.resume(returning: .failure(PoolFailure(error: failure, mayHaveHappened: failure.isFatal)))
         } else {

@@ -3,7 +3,7 @@ import DequeModule
 /// One connection of the pool with what is under way on it. Confined to the driver's thread.
 struct PoolSlot {
     /// A unit that was sent and is not answered yet.
-    struct Flight {
+    struct InFlightUnit {
         /// Whose a result is.
         enum Part {
             case unit
@@ -23,11 +23,11 @@ struct PoolSlot {
     /// Statements that are kept prepared on one connection.
     private static let maximumPrepared = 200
 
-    let share: PoolShare
-    var machine: SlotMachine
+    let share: PoolWorkload
+    var machine: ConnectionSlotStateMachine
     var connection: PostgresConnection?
     var mode = ConnectionMode.direct
-    var flights: [Flight] = []
+    var flights: [InFlightUnit] = []
     /// When the last unit was answered.
     private var answeredAt: ContinuousClock.Instant?
     var lease: LeaseTicket?
@@ -37,9 +37,9 @@ struct PoolSlot {
     private var prepared: [String: String] = [:]
     private var preparedCount = 0
 
-    init(share: PoolShare, now: ContinuousClock.Instant) {
+    init(share: PoolWorkload, now: ContinuousClock.Instant) {
         self.share = share
-        self.machine = SlotMachine(now: now)
+        self.machine = ConnectionSlotStateMachine(now: now)
     }
 
     var isLive: Bool { self.connection != nil }
@@ -62,7 +62,7 @@ struct PoolSlot {
     /// Sends a unit. - Returns: whether the connection took it.
     mutating func send(_ unit: PoolUnit, settings: [Statement]) -> Bool {
         guard let connection = self.connection else { return false }
-        var flight = Flight(unit: unit, parts: [])
+        var flight = InFlightUnit(unit: unit, parts: [])
         // On a leased connection the holder's own BEGIN comes first; see ``PoolLease``.
         if self.mode == .pooled, self.lease == nil {
             for statement in settings {
@@ -79,7 +79,7 @@ struct PoolSlot {
         return true
     }
 
-    private mutating func send(_ statement: Statement, on connection: PostgresConnection, _ flight: inout Flight) -> Bool {
+    private mutating func send(_ statement: Statement, on connection: PostgresConnection, _ flight: inout InFlightUnit) -> Bool {
         flight.parts.append(.unit)
         guard self.mode == .direct, self.share.prepares, statement.isWorthPreparing else { return connection.send(statement) }
         if let name = self.prepared[statement.sql] { return connection.send(statement, preparedAs: name) }
@@ -93,10 +93,10 @@ struct PoolSlot {
     }
 
     /// Takes in what the server said. - Returns: the units that are done; `nil` if the connection is lost.
-    mutating func receive() -> [Flight]? {
+    mutating func receive() -> [InFlightUnit]? {
         guard let connection = self.connection else { return [] }
         let isThere = connection.consume()
-        var done: [Flight] = []
+        var done: [InFlightUnit] = []
         var separators = 0
         reading: while !self.flights.isEmpty {
             switch connection.nextReply() {
@@ -133,5 +133,5 @@ struct PoolSlot {
     }
 
     /// Units that were done when the connection was found to be lost.
-    var finished: [Flight] = []
+    var finished: [InFlightUnit] = []
 }

@@ -1,5 +1,5 @@
 /// What a connection is used for. Each share has connections of its own, so that none can keep another waiting.
-enum PoolShare: Int, CaseIterable, Sendable {
+enum PoolWorkload: Int, CaseIterable, Sendable {
     case changes, reads, pages, chores
     /// Pruning and the walks through whole tables, which may take their time.
     case housekeeping
@@ -44,7 +44,7 @@ enum PoolShare: Int, CaseIterable, Sendable {
 struct PoolUnit: Sendable {
     typealias Answer = CheckedContinuation<Result<[ResultSet], PoolFailure>, Never>
 
-    let share: PoolShare
+    let share: PoolWorkload
     let statements: [Statement]
     /// Whether it may be sent a second time when the connection was lost under it.
     let isRepeatable: Bool
@@ -81,7 +81,7 @@ struct LeaseTicket: Sendable {
 /// What the driver's thread is told.
 enum DriverMessage: Sendable {
     case unit(PoolUnit)
-    case lease(PoolShare, deadline: ContinuousClock.Instant, CheckedContinuation<Result<LeaseTicket, PostgresError>, Never>)
+    case lease(PoolWorkload, deadline: ContinuousClock.Instant, CheckedContinuation<Result<LeaseTicket, PostgresError>, Never>)
     case leasedUnit(LeaseTicket, PoolUnit)
     /// - Parameter isClean: whether the connection is outside a transaction.
     case leaseEnded(LeaseTicket, isClean: Bool)

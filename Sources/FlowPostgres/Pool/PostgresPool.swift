@@ -23,7 +23,7 @@ public final class PostgresPool: Sendable {
     ///   - isRepeatable: whether they may run a second time if the connection is lost under them.
     ///   - seconds: what each of them may take, if not what the settings say.
     func run(
-        _ share: PoolShare, _ statements: [Statement], isRepeatable: Bool, seconds: Int? = nil
+        _ share: PoolWorkload, _ statements: [Statement], isRepeatable: Bool, seconds: Int? = nil
     ) async throws(PoolFailure) -> [ResultSet] {
         let limit = seconds.map { [Connector.statementLimit($0)] } ?? []
         let result = await withCheckedContinuation { answer in
@@ -39,7 +39,7 @@ public final class PostgresPool: Sendable {
     /// Holds a connection for the time of the body, for a transaction that decides between its statements. Rolls back when the
     /// body throws.
     func withLease<Value: Sendable>(
-        _ share: PoolShare, _ body: (borrowing PoolLease) async throws(PoolFailure) -> Value
+        _ share: PoolWorkload, _ body: (borrowing PoolLease) async throws(PoolFailure) -> Value
     ) async throws(PoolFailure) -> Value {
         let given = await withCheckedContinuation { self.tell(.lease(share, deadline: self.deadline, $0)) }
         let ticket: LeaseTicket
@@ -61,7 +61,7 @@ public final class PostgresPool: Sendable {
     }
 
     func runLeased(
-        _ ticket: LeaseTicket, _ share: PoolShare, _ statements: [Statement], seconds: Int?
+        _ ticket: LeaseTicket, _ share: PoolWorkload, _ statements: [Statement], seconds: Int?
     ) async throws(PoolFailure) -> [ResultSet] {
         let result = await withCheckedContinuation { answer in
             self.tell(
@@ -84,7 +84,7 @@ public final class PostgresPool: Sendable {
 /// A connection that one holder has to himself.
 struct PoolLease: ~Copyable {
     fileprivate let ticket: LeaseTicket
-    fileprivate let share: PoolShare
+    fileprivate let share: PoolWorkload
     fileprivate let pool: PostgresPool
 
     /// Begins a transaction; its settings are made where the connection's do not last. Nothing can have happened by it.

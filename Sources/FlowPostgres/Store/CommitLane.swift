@@ -11,7 +11,7 @@ import Synchronization
 final class CommitLane: Sendable {
     struct Environment: Sendable {
         let pool: PostgresPool
-        let keeper: EpochKeeper
+        let keeper: EpochManager
         let limits: ChangeLimits
         let usesOutbox: Bool
         /// Told of every commit before anybody is answered.
@@ -25,11 +25,11 @@ final class CommitLane: Sendable {
     private let environment: Environment
     private let queue: Mutex<CommitQueue>
     /// Used by the one batch that is under way.
-    private let known: Mutex<KnownFlows>
+    private let known: Mutex<WriterRowCache>
     /// Changes of flows whose rows somebody else holds.
-    private let held = Mutex(HeldChanges())
+    private let held = Mutex(LockedRowQueue())
 
-    init(_ environment: Environment, queue: consuming CommitQueue, known: KnownFlows) {
+    init(_ environment: Environment, queue: consuming CommitQueue, known: WriterRowCache) {
         self.environment = environment
         self.queue = Mutex(queue)
         self.known = Mutex(known)
@@ -188,7 +188,7 @@ final class CommitLane: Sendable {
     private func retryHeld() async {
         while true {
             // No connection is held while waiting, so it does not matter how many flows there are.
-            try? await Task.sleep(for: HeldChanges.pause)
+            try? await Task.sleep(for: LockedRowQueue.pause)
             let (due, expired) = self.held.withLock { $0.take(now: .now) }
             if !expired.isEmpty { self.fail(expired[...], PoolFailure(.rowHeld)) }
             if !due.isEmpty { await self.writeLocked(due[...], seen: SeenVersions(epoch: self.environment.keeper.epoch)) }

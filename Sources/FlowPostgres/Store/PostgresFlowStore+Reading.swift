@@ -115,7 +115,7 @@ extension PostgresFlowStore {
     /// Runs a statement whose first columns are `meta`'s, compares them with the known epoch, and decodes the answer on the
     /// caller's task.
     func read<Value>(
-        _ share: PoolShare, _ statement: Statement, _ decode: (ResultSet) throws(PostgresError) -> Value
+        _ share: PoolWorkload, _ statement: Statement, _ decode: (ResultSet) throws(PostgresError) -> Value
     ) async throws(StoreError) -> Value {
         try self.reads.enter()
         defer { self.reads.leave() }

@@ -27,10 +27,10 @@ public final class PostgresFlowStore: FlowStore {
     public let hubID: String
 
     let pool: PostgresPool
-    let keeper: EpochKeeper
-    let trims = TrimList()
-    let reads: Gate
-    private let changes: Gate
+    let keeper: EpochManager
+    let trims = PruneCandidates()
+    let reads: InFlightLimiter
+    private let changes: InFlightLimiter
     private let lanes: [CommitLane]
     private let observers: ObserverBox
     let logger: Logger
@@ -62,7 +62,7 @@ public final class PostgresFlowStore: FlowStore {
     private init(_ pool: PostgresPool, hubID: String, epoch: Epoch, configuration: Configuration, logger: Logger) {
         self.pool = pool
         self.hubID = hubID
-        self.keeper = EpochKeeper(pool: pool, epoch: epoch, logger: logger)
+        self.keeper = EpochManager(pool: pool, epoch: epoch, logger: logger)
         self.logger = logger
         self.reads = configuration.limits.gate("too many reads wait")
         self.changes = configuration.limits.changeGate
@@ -80,7 +80,7 @@ public final class PostgresFlowStore: FlowStore {
             CommitLane(
                 environment,
                 queue: configuration.limits.makeQueue(),
-                known: KnownFlows(
+                known: WriterRowCache(
                     maximumEntries: configuration.cachedRows / count, maximumBytes: configuration.cachedRowBytes / count))
         }
         for lane in self.lanes { self.keeper.onChange { [weak lane] in lane?.forget() } }

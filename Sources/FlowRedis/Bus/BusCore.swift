@@ -43,7 +43,7 @@ final class BusCore {
     private let logger: Logger
     private let now: @Sendable () -> Timestamp
 
-    private var book = SubscriptionBook()
+    private var book = SubscriptionTracker()
     private var canary: Canary
     /// The hub's own channels that are not confirmed yet.
     private var ownUnconfirmed: Set<String> = []
@@ -239,9 +239,9 @@ final class BusCore {
     }
 
     private func heardCanary(_ payload: [UInt8]) {
-        guard payload.count > MessageKey.markLength,
-            let number = UInt64(String(decoding: payload[MessageKey.markLength...], as: UTF8.self)),
-            self.canaryMark(number).elementsEqual(payload.prefix(MessageKey.markLength))
+        guard payload.count > MessageAuthenticator.markLength,
+            let number = UInt64(String(decoding: payload[MessageAuthenticator.markLength...], as: UTF8.self)),
+            self.canaryMark(number).elementsEqual(payload.prefix(MessageAuthenticator.markLength))
         else { return }
         if self.canary.heard(number, at: self.uptime) { self.setDelivering(true) }
         if let lag = self.canary.lag { self.health.set(lag: lag) }

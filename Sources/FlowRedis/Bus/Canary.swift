@@ -3,7 +3,7 @@
 /// PING proves nothing: after a failover a connection may sit on a server that answers it and is never told of anything. So
 /// each instance publishes to itself, and only what comes back counts.
 struct Canary: ~Copyable {
-    enum Finding: Hashable {
+    enum Assessment: Hashable {
         case fine
         /// Nothing has come for too long, though the server took what was sent: the subscribers' connection is to be replaced.
         case replace
@@ -80,7 +80,7 @@ struct Canary: ~Copyable {
         self.takenAt = nil
     }
 
-    mutating func look(at now: Int64) -> Finding {
+    mutating func look(at now: Int64) -> Assessment {
         guard let since = self.since, now - (self.lastHeard ?? since) >= self.blindAfter else { return .fine }
         self.isDelivering = false
         guard let taken = self.takenAt, now - taken >= self.blindAfter / 2 else { return .blind }

@@ -7,16 +7,16 @@ import Synchronization
 /// The members of the hub's own messages come in one order, and the mark first, so that reading one is a comparison of bytes
 /// and not a parse of JSON. What bears no mark is somebody else's and is parsed.
 struct MessageCodec: Sendable {
-    enum Verdict: Sendable {
+    enum DecodeResult: Sendable {
         case own(BusMessage)
         /// What this instance published itself.
         case echo
         /// Of a service that knows the seed's format only.
         case foreign(TransientEvent)
-        case refused(Refusal)
+        case refused(RejectReason)
     }
 
-    enum Refusal: String, Sendable, CaseIterable {
+    enum RejectReason: String, Sendable, CaseIterable {
         case tooLarge = "too_large"
         /// No JSON, or not the members that an event has.
         case malformed
@@ -31,12 +31,12 @@ struct MessageCodec: Sendable {
     /// Milliseconds after which a transient event is too late.
     static let longestTransient: Int64 = 10_000
 
-    let key: MessageKey
+    let key: MessageAuthenticator
     let origin: String
     let maximumBytes: Int
-    private let memory = EpochMemory()
+    private let memory = EpochCache()
 
-    init(key: MessageKey, origin: String, maximumBytes: Int) {
+    init(key: MessageAuthenticator, origin: String, maximumBytes: Int) {
         self.key = key
         self.origin = origin
         self.maximumBytes = maximumBytes
@@ -93,11 +93,11 @@ struct MessageCodec: Sendable {
     private static let beginning = Array("{\"mac\":\"".utf8)
 
     /// - Parameter flow: the channel's.
-    func decode(_ bytes: [UInt8], from flow: FlowID, now: Timestamp) -> Verdict {
+    func decode(_ bytes: [UInt8], from flow: FlowID, now: Timestamp) -> DecodeResult {
         guard bytes.count <= self.maximumBytes else { return .refused(.tooLarge) }
         guard bytes.starts(with: Self.beginning) else { return Self.foreign(bytes, flow, now) }
-        return bytes.withUnsafeBytes { raw -> Verdict in
-            let markEnd = Self.beginning.count + MessageKey.markLength
+        return bytes.withUnsafeBytes { raw -> DecodeResult in
+            let markEnd = Self.beginning.count + MessageAuthenticator.markLength
             guard raw.count > markEnd + 2 else { return .refused(.forged) }
             let mark = UnsafeRawBufferPointer(rebasing: raw[Self.beginning.count..<markEnd])
             let body = UnsafeRawBufferPointer(rebasing: raw[(markEnd + 2)...])
@@ -107,7 +107,7 @@ struct MessageCodec: Sendable {
         }
     }
 
-    private func own(_ reader: inout MemberReader, _ flow: FlowID, _ now: Timestamp) -> Verdict {
+    private func own(_ reader: inout MemberReader, _ flow: FlowID, _ now: Timestamp) -> DecodeResult {
         guard let origin = reader.bytes("\"origin\":"), reader.number(",\"seq\":") != nil,
             let epoch = reader.bytes(",\"epoch\":").flatMap({ self.memory.epoch($0) }),
             let account = reader.text(",\"account\":")
@@ -140,7 +140,7 @@ struct MessageCodec: Sendable {
     }
 
     /// A message of the seed's format. Whoever says more, a version or an epoch, claims to be the hub.
-    private static func foreign(_ bytes: [UInt8], _ flow: FlowID, _ now: Timestamp) -> Verdict {
+    private static func foreign(_ bytes: [UInt8], _ flow: FlowID, _ now: Timestamp) -> DecodeResult {
         guard let json = try? JSONText(validating: bytes), json.isObject else { return .refused(.malformed) }
         guard ["version", "epoch", "origin", "mac"].allSatisfy({ json.member($0) == nil }) else { return .refused(.forged) }
         guard let type = json.member("type")?.stringValue.flatMap({ EventType($0) }),
@@ -153,7 +153,7 @@ struct MessageCodec: Sendable {
 }
 
 /// The epoch that was read last: it is the same for a long time.
-private final class EpochMemory: Sendable {
+private final class EpochCache: Sendable {
     private let last = Mutex<(bytes: [UInt8], epoch: Epoch)?>(nil)
 
     func epoch(_ bytes: Slice<UnsafeRawBufferPointer>) -> Epoch? {

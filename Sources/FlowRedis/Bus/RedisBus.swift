@@ -8,7 +8,7 @@ import Synchronization
 /// What this instance publishes it delivers to itself at once and does not wait for the echo. Nothing here has to work for a
 /// subscriber to get everything: what is lost, the version sweep finds.
 public final class RedisBus: EventBus {
-    private enum Order {
+    private enum Operation {
         case publish(channel: String, messages: [[UInt8]], taken: (@Sendable () -> Void)?)
         case subscribe(FlowID)
         case unsubscribe(FlowID)
@@ -18,7 +18,7 @@ public final class RedisBus: EventBus {
     private let core: NIOLoopBoundBox<BusCore>
     private let loop: any EventLoop
     private let sink = Mutex<(any BusSink)?>(nil)
-    private let orders = Mutex<[Order]>([])
+    private let orders = Mutex<[Operation]>([])
     private let sequence = Atomic<UInt64>(0)
     private let health: BusHealth
     private let control: ControlChannel
@@ -35,10 +35,10 @@ public final class RedisBus: EventBus {
 
     public var isDelivering: Bool { self.health.isDelivering }
 
-    public func tellOthers(_ notice: HubNotice) { self.control.tellOthers(notice) }
+    public func tellOthers(_ notice: PeerNotification) { self.control.tellOthers(notice) }
 
-    public var figures: BusFigures? {
-        var figures = BusFigures()
+    public var figures: BusMetrics? {
+        var figures = BusMetrics()
         figures.lagSeconds = self.health.lag.map { Double($0) / 1_000 }
         figures.received = self.health.receivedMessages
         figures.foreign = self.health.foreignMessages
@@ -59,8 +59,8 @@ public final class RedisBus: EventBus {
             return
         }
         self.sink.withLock { $0 }?.received(messages)
-        let left = taken.map { SharedCount(of: messages.count, then: $0) }
-        var orders: [Order] = []
+        let left = taken.map { CountdownLatch(of: messages.count, then: $0) }
+        var orders: [Operation] = []
         orders.reserveCapacity(messages.count)
         for message in messages {
             let number = self.sequence.add(1, ordering: .relaxed).newValue
@@ -76,7 +76,7 @@ public final class RedisBus: EventBus {
     public func unsubscribe(from flow: FlowID) { self.enqueue([.unsubscribe(flow)]) }
 
     /// Orders that come together are carried out in one turn of the loop, in their order.
-    private func enqueue(_ new: [Order]) {
+    private func enqueue(_ new: [Operation]) {
         let isFirst = self.orders.withLock { orders in
             orders += new
             return orders.count == new.count
@@ -102,7 +102,7 @@ public final class RedisBus: EventBus {
 }
 
 /// Does something when it was counted down to nothing.
-private final class SharedCount: Sendable {
+private final class CountdownLatch: Sendable {
     private let left: Atomic<Int>
     private let then: @Sendable () -> Void
 
@@ -118,7 +118,7 @@ private final class SharedCount: Sendable {
 public final class BusHealth: Sendable {
     private let delivering = Atomic<Bool>(false)
     private let lagMilliseconds = Atomic<Int64>(-1)
-    private let refusals = Mutex<[MessageCodec.Refusal: Int]>([:])
+    private let refusals = Mutex<[MessageCodec.RejectReason: Int]>([:])
     private let foreign = Atomic<Int>(0)
     private let received = Atomic<Int>(0)
     private let replaced = Atomic<Int>(0)
@@ -135,7 +135,7 @@ public final class BusHealth: Sendable {
     /// Messages that were dropped, by the reason.
     public var refused: [(reason: String, count: Int)] {
         let counts = self.refusals.withLock { $0 }
-        return MessageCodec.Refusal.allCases.map { ($0.rawValue, counts[$0] ?? 0) }
+        return MessageCodec.RejectReason.allCases.map { ($0.rawValue, counts[$0] ?? 0) }
     }
     /// Messages of services that know the seed's format only.
     public var foreignMessages: Int { self.foreign.load(ordering: .relaxed) }
@@ -145,7 +145,7 @@ public final class BusHealth: Sendable {
 
     func set(isDelivering: Bool) { self.delivering.store(isDelivering, ordering: .relaxed) }
     func set(lag: Int64) { self.lagMilliseconds.store(lag, ordering: .relaxed) }
-    func refuse(_ reason: MessageCodec.Refusal) { self.refusals.withLock { $0[reason, default: 0] += 1 } }
+    func refuse(_ reason: MessageCodec.RejectReason) { self.refusals.withLock { $0[reason, default: 0] += 1 } }
     func tookForeign() { self.foreign.add(1, ordering: .relaxed) }
     func took() { self.received.add(1, ordering: .relaxed) }
     func replacedConnection() { self.replaced.add(1, ordering: .relaxed) }

@@ -6,12 +6,12 @@ public import FlowCore
 /// else.
 public final class RedisStateCache: SharedStateCache {
     private let link: RedisLink
-    private let key: MessageKey
+    private let key: MessageAuthenticator
     private let seconds: Int
     private let softMilliseconds: Int
 
     /// - Parameter seconds: how long an entry lives, about: lives are spread so that they do not end together.
-    init(_ link: RedisLink, key: MessageKey, seconds: Int, softMilliseconds: Int) {
+    init(_ link: RedisLink, key: MessageAuthenticator, seconds: Int, softMilliseconds: Int) {
         self.link = link
         self.key = key
         self.seconds = seconds
@@ -40,13 +40,13 @@ public final class RedisStateCache: SharedStateCache {
         guard let replies, replies.count == 2, let state = replies[0].bytes, let meta = replies[1].elements, meta.count == 3,
             let stored = meta[0].text.flatMap({ Epoch($0) }), stored == epoch,
             let number = meta[1].text.flatMap({ Int64($0) }), number >= version, let marked = meta[2].bytes,
-            marked.count > MessageKey.markLength
+            marked.count > MessageAuthenticator.markLength
         else { return nil }
-        guard let record = Self.record(flow, number, state: state, rest: Array(marked[MessageKey.markLength...])) else {
+        guard let record = Self.record(flow, number, state: state, rest: Array(marked[MessageAuthenticator.markLength...])) else {
             return nil
         }
         let mark = self.mark(record, epoch, Self.rest(of: record))
-        return mark == Array(marked[..<MessageKey.markLength]) ? record : nil
+        return mark == Array(marked[..<MessageAuthenticator.markLength]) ? record : nil
     }
 
     private func mark(_ record: FlowRecord, _ epoch: Epoch, _ rest: JSONText) -> [UInt8] {

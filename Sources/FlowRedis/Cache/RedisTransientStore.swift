@@ -5,7 +5,7 @@ public import FlowCore
 public final class RedisTransientStore: TransientStore {
     private let link: RedisLink
     private let local: any TransientStore
-    private let key: MessageKey
+    private let key: MessageAuthenticator
     private let limits: TransientLimits
     private let seconds: Int64
     private let softMilliseconds: Int
@@ -14,7 +14,7 @@ public final class RedisTransientStore: TransientStore {
 
     /// - Parameter seconds: how long an event says something to newcomers.
     init(
-        _ link: RedisLink, local: any TransientStore, key: MessageKey, limits: TransientLimits, seconds: Int64,
+        _ link: RedisLink, local: any TransientStore, key: MessageAuthenticator, limits: TransientLimits, seconds: Int64,
         softMilliseconds: Int, epoch: @escaping @Sendable () -> Epoch
     ) {
         self.link = link
@@ -33,7 +33,7 @@ public final class RedisTransientStore: TransientStore {
             self.link.send([RESPCommand("HDEL", "flow:last:\(flow)", event.type.rawValue)])
             return
         }
-        var call = RedisScript.putLast.call(keys: ["flow:last:\(flow)"])
+        var call = RedisScript.putLatestTransient.call(keys: ["flow:last:\(flow)"])
         let body = JSONText.object { writer in
             writer.key("version")
             writer.value(version)
@@ -81,9 +81,9 @@ public final class RedisTransientStore: TransientStore {
     }
 
     private func event(_ flow: FlowID, _ name: RESPValue, _ value: RESPValue, since version: Version) -> TransientEvent? {
-        guard let type = name.text.flatMap({ EventType($0) }), let marked = value.bytes, marked.count > MessageKey.markLength,
-            let body = try? JSONText(validating: Array(marked[MessageKey.markLength...])),
-            self.mark(flow, type, body) == Array(marked[..<MessageKey.markLength]),
+        guard let type = name.text.flatMap({ EventType($0) }), let marked = value.bytes, marked.count > MessageAuthenticator.markLength,
+            let body = try? JSONText(validating: Array(marked[MessageAuthenticator.markLength...])),
+            self.mark(flow, type, body) == Array(marked[..<MessageAuthenticator.markLength]),
             let at = body.member("version")?.intValue, at >= version, let created = body.member("at")?.intValue,
             let data = body.member("data")
         else { return nil }

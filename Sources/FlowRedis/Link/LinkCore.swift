@@ -22,7 +22,7 @@ final class LinkCore {
     private let logger: Logger
     private let events: RedisLink.Events
 
-    private var machine = LinkMachine()
+    private var machine = LinkStateMachine()
     private var channel: (any Channel)?
     /// Of the connection that is made or was made last: what an earlier one still tells is not heard.
     private var generation = 0
@@ -63,7 +63,7 @@ final class LinkCore {
         if let channel { channel.closeFuture.cascade(to: done) } else { done.succeed() }
     }
 
-    private func perform(_ action: LinkMachine.Action) {
+    private func perform(_ action: LinkStateMachine.Action) {
         switch action {
         case .nothing: break
         case .connect: self.connect()

@@ -18,12 +18,12 @@ public final class RedisLockService: LockService {
         let lock = RandomText.hex128()
         let expiresAt = now.advanced(bySeconds: Int64(seconds))
         // The place is taken before the number is drawn: of two holders one after the other the later has the higher one.
-        var take = RedisScript.lockTake.call(keys: ["lock:\(resource)"])
+        var take = RedisScript.lockAcquire.call(keys: ["lock:\(resource)"])
         take.add(Self.encode(lock, account, expiresAt).bytes)
         // Until it has its number. If the answer is lost, nobody is kept waiting for a lock that nobody got.
         take.add(min(seconds, Self.numberSeconds) * 1_000)
         take.add(now.milliseconds)
-        let reply = try await self.run(RedisScript.lockTake, take)
+        let reply = try await self.run(RedisScript.lockAcquire, take)
         if let end = reply.text.flatMap({ Int64($0) }) { throw .held(until: Timestamp(milliseconds: end)) }
         guard reply.isNull else { throw Self.unexpected }
         do {
@@ -66,7 +66,7 @@ public final class RedisLockService: LockService {
         _ resource: String, _ account: String, _ lock: String, _ now: Timestamp, _ what: String, _ value: String, _ text: String,
         _ milliseconds: Int
     ) async throws(LockError) -> RESPValue {
-        var call = RedisScript.lockChange.call(keys: ["lock:\(resource)"])
+        var call = RedisScript.lockUpdate.call(keys: ["lock:\(resource)"])
         call.add(lock)
         call.add(account)
         call.add(now.milliseconds)
@@ -74,7 +74,7 @@ public final class RedisLockService: LockService {
         call.add(value)
         call.add(text)
         call.add(milliseconds)
-        return try await self.run(RedisScript.lockChange, call)
+        return try await self.run(RedisScript.lockUpdate, call)
     }
 
     private func run(_ script: RedisScript, _ call: RESPCommand) async throws(LockError) -> RESPValue {

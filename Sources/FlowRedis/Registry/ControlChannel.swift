@@ -7,17 +7,17 @@ final class ControlChannel: Sendable {
     private struct State {
         var waiting: [String: CheckedContinuation<Bool, Never>] = [:]
         var disconnect: @Sendable (ConnectionID, String?) -> Bool = { _, _ in false }
-        var notice: @Sendable (HubNotice) -> Void = { _ in }
+        var notice: @Sendable (PeerNotification) -> Void = { _ in }
     }
 
     private let instance: String
     private let link: RedisLink
-    private let key: MessageKey
+    private let key: MessageAuthenticator
     /// Milliseconds that an answer may take.
     private let patience: Int
     private let state = Mutex(State())
 
-    init(_ link: RedisLink, instance: String, key: MessageKey, patience: Int) {
+    init(_ link: RedisLink, instance: String, key: MessageAuthenticator, patience: Int) {
         self.link = link
         self.instance = instance
         self.key = key
@@ -27,11 +27,11 @@ final class ControlChannel: Sendable {
     func onDisconnect(_ body: @escaping @Sendable (ConnectionID, String?) -> Bool) {
         self.state.withLock { $0.disconnect = body }
     }
-    func onNotice(_ body: @escaping @Sendable (HubNotice) -> Void) { self.state.withLock { $0.notice = body } }
+    func onNotice(_ body: @escaping @Sendable (PeerNotification) -> Void) { self.state.withLock { $0.notice = body } }
 
     // MARK: Sending
 
-    func tellOthers(_ notice: HubNotice) {
+    func tellOthers(_ notice: PeerNotification) {
         self.send(to: "all") { writer in
             writer.key("op")
             writer.value("notice")
@@ -79,14 +79,14 @@ final class ControlChannel: Sendable {
 
     /// What came on one of the channels.
     func heard(_ payload: [UInt8]) {
-        guard payload.count > MessageKey.markLength else { return }
-        let body = Array(payload[MessageKey.markLength...])
-        guard self.key.mark(body) == Array(payload[..<MessageKey.markLength]), let json = try? JSONText(validating: body),
+        guard payload.count > MessageAuthenticator.markLength else { return }
+        let body = Array(payload[MessageAuthenticator.markLength...])
+        guard self.key.mark(body) == Array(payload[..<MessageAuthenticator.markLength]), let json = try? JSONText(validating: body),
             let from = json.member("from")?.stringValue, from != self.instance
         else { return }
         switch json.member("op")?.stringValue {
         case "notice":
-            let notice = json.member("notice")?.stringValue.flatMap { HubNotice(rawValue: $0) }
+            let notice = json.member("notice")?.stringValue.flatMap { PeerNotification(rawValue: $0) }
             if let notice { self.state.withLock { $0.notice }(notice) }
         case "disconnect":
             guard let connection = json.member("connection")?.stringValue.flatMap({ ConnectionID($0) }),

@@ -113,7 +113,7 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         for timer in self.timers.withLock({ $0 }) { timer.cancel() }
         self.flush()
         let boot = self.state.withLock { $0.boot }
-        var leave = RedisScript.leave.call(keys: ["hub:alive:\(self.instance)"])
+        var leave = RedisScript.unregisterInstance.call(keys: ["hub:alive:\(self.instance)"])
         leave.add(boot)
         _ = try? await self.link.run([leave], within: min(500, self.softMilliseconds))
     }
@@ -143,7 +143,7 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         guard let boots else { return }
         Task { [weak self] in
             guard let self else { return }
-            var leave = RedisScript.leave.call(keys: ["hub:alive:\(self.instance)"])
+            var leave = RedisScript.unregisterInstance.call(keys: ["hub:alive:\(self.instance)"])
             leave.add(boots.old)
             self.link.send([leave])
             let isClean = await self.sweepOut(self.instance)

@@ -42,21 +42,21 @@ extension RedisLink {
 
 extension RedisScript {
     static let putState = RedisScript(PackageResources.put_state_lua)
-    static let putLast = RedisScript(PackageResources.put_last_lua)
+    static let putLatestTransient = RedisScript(PackageResources.put_latest_transient_lua)
     static let register = RedisScript(PackageResources.register_lua)
     static let heartbeat = RedisScript(PackageResources.heartbeat_lua)
-    static let leave = RedisScript(PackageResources.leave_lua)
+    static let unregisterInstance = RedisScript(PackageResources.unregister_instance_lua)
     static let sweepInstance = RedisScript(PackageResources.sweep_instance_lua)
-    static let lockTake = RedisScript(PackageResources.lock_take_lua)
-    static let lockChange = RedisScript(PackageResources.lock_change_lua)
+    static let lockAcquire = RedisScript(PackageResources.lock_acquire_lua)
+    static let lockUpdate = RedisScript(PackageResources.lock_update_lua)
     static let patternPut = RedisScript(PackageResources.pattern_put_lua)
     static let patternRemove = RedisScript(PackageResources.pattern_remove_lua)
     static let canary = RedisScript(PackageResources.canary_lua)
     static let lease = RedisScript(PackageResources.lease_lua)
 
     static let all = [
-        Self.putState, Self.putLast, Self.register, Self.heartbeat, Self.leave, Self.sweepInstance, Self.lockTake,
-        Self.lockChange, Self.patternPut, Self.patternRemove, Self.lease, Self.canary,
+        Self.putState, Self.putLatestTransient, Self.register, Self.heartbeat, Self.unregisterInstance, Self.sweepInstance, Self.lockAcquire,
+        Self.lockUpdate, Self.patternPut, Self.patternRemove, Self.lease, Self.canary,
     ]
 }
 

@@ -4,16 +4,16 @@ import Synchronization
 
 /// Tells on standard error how far something is. Any thread may tell it; at most ten times a second it is drawn.
 final class ProgressBar: Sendable {
-    private let machine: Mutex<ProgressMachine>
+    private let machine: Mutex<ProgressRenderer>
 
     /// - Parameters:
     ///   - label: what is being done, without anything that a terminal would obey.
     ///   - total: how much there is to do; `nil` if nobody knows.
     init(
-        label: String, total: Int?, unit: ProgressLine.Unit, style: ProgressMachine.Style = ProgressOptions.automaticStyle
+        label: String, total: Int?, unit: ProgressLine.Unit, style: ProgressRenderer.Style = ProgressOptions.automaticStyle
     ) {
         let line = ProgressLine(label: label, unit: unit, done: 0, total: total)
-        self.machine = Mutex(ProgressMachine(style: style, line: line, now: Self.now))
+        self.machine = Mutex(ProgressRenderer(style: style, line: line, now: Self.now))
     }
 
     /// - Parameter done: in all, not since the last time.
@@ -38,7 +38,7 @@ final class ProgressBar: Sendable {
     func clear() { self.write { $0.finish(keepsSummary: false, now: Self.now) } }
 
     /// Under the lock, since two drawings must not mix.
-    private func write(_ text: (inout ProgressMachine) -> String?) {
+    private func write(_ text: (inout ProgressRenderer) -> String?) {
         self.machine.withLock { machine in
             guard let text = text(&machine) else { return }
             try? FileHandle.standardError.write(contentsOf: Data(text.utf8))
@@ -59,12 +59,12 @@ struct ProgressOptions: ParsableArguments {
     )
     var progress: Bool?
 
-    var style: ProgressMachine.Style { Self.style(asked: self.progress, isTerminal: Self.isTerminal) }
+    var style: ProgressRenderer.Style { Self.style(asked: self.progress, isTerminal: Self.isTerminal) }
 
     /// Drawn on a terminal, else hidden.
-    static var automaticStyle: ProgressMachine.Style { Self.style(asked: nil, isTerminal: Self.isTerminal) }
+    static var automaticStyle: ProgressRenderer.Style { Self.style(asked: nil, isTerminal: Self.isTerminal) }
 
-    static func style(asked: Bool?, isTerminal: Bool) -> ProgressMachine.Style {
+    static func style(asked: Bool?, isTerminal: Bool) -> ProgressRenderer.Style {
         switch (asked, isTerminal) {
         case (false, _), (nil, false): .hidden
         case (_, true): .drawn(Palette(isOn: Terminal.isColourful(STDERR_FILENO)))

@@ -36,7 +36,7 @@ struct ProgressLine: Hashable, Sendable {
     func summary(seconds: Double) -> String {
         var text = "\(self.label)  \(self.figure(self.done))"
         if let total = self.total, self.done < total { text += " of \(self.figure(total))" }
-        text += "\(self.noun) in \(Figures.duration(seconds: seconds))"
+        text += "\(self.noun) in \(HumanReadable.duration(seconds: seconds))"
         if seconds >= 1 { text += " (\(self.figure(Int(min(Double(self.done) / seconds, 1e15))))/s)" }
         return text
     }
@@ -72,13 +72,13 @@ struct ProgressLine: Hashable, Sendable {
 
     private var timeLeft: String {
         guard let total = self.total, let rate = self.rate, rate > 0, self.done < total else { return "" }
-        return "\(Figures.duration(seconds: Double(total - self.done) / rate)) left"
+        return "\(HumanReadable.duration(seconds: Double(total - self.done) / rate)) left"
     }
 
     private func figure(_ value: Int) -> String {
         switch self.unit {
-        case .bytes: Figures.bytes(value)
-        case .items: Figures.count(value)
+        case .bytes: HumanReadable.bytes(value)
+        case .items: HumanReadable.count(value)
         }
     }
 

@@ -32,16 +32,16 @@ struct DoctorCommand: AsyncParsableCommand {
         var findings = Self.process(configuration)
         if let settings = configuration.postgres {
             let logger = Logger(label: "flowhub") { _ in LineLogHandler(logLevel: .critical, format: .text) }
-            findings += await PostgresExamination(settings, logger: logger).run()
+            findings += await PostgresDiagnostics(settings, logger: logger).run()
         } else {
             findings.append(Self.folder(configuration.dataDirectory))
         }
-        if let settings = configuration.redis { findings += await RedisExamination(settings, now: SystemClock.now).run() }
+        if let settings = configuration.redis { findings += await RedisDiagnostics(settings, now: SystemClock.now).run() }
         if let settings = configuration.r2 {
             let logger = Logger(label: "flowhub") { _ in LineLogHandler(logLevel: .critical, format: .text) }
-            findings += await ObjectExamination(settings: settings, logger: logger).run()
+            findings += await ObjectStoreDiagnostics(settings: settings, logger: logger).run()
         } else {
-            findings.append(ObjectExamination.without(configuration))
+            findings.append(ObjectStoreDiagnostics.without(configuration))
         }
         if self.json { try Self.printJSON(findings) } else { try Self.printText(findings) }
         if findings.contains(where: { $0.level == .failure }) { throw ExitCode(FailureKind.refused.rawValue) }
@@ -49,43 +49,43 @@ struct DoctorCommand: AsyncParsableCommand {
 
     // MARK: This machine
 
-    private static func process(_ configuration: HubConfiguration) -> [Finding] {
-        var findings = [Finding(.ok, "settings", "every setting can be read")]
+    private static func process(_ configuration: HubConfiguration) -> [DoctorFinding] {
+        var findings = [DoctorFinding(.ok, "settings", "every setting can be read")]
         let files = FileLimit.raise()
         findings.append(
             files >= Self.fewFiles
-                ? Finding(.ok, "files", "\(files) files may be open")
-                : Finding(
+                ? DoctorFinding(.ok, "files", "\(files) files may be open")
+                : DoctorFinding(
                     .warning, "files", "only \(files) files may be open, and each browser takes one",
                     advice: "Raise the limit: `ulimit -n 65536`, or LimitNOFILE= in the systemd unit."))
         if configuration.access.isOpen {
             findings.append(
-                Finding(
+                DoctorFinding(
                     .warning, "access", "no key is set: everybody on this machine may read and change everything",
                     advice: "Set FLOWHUB_JWT_KEY or FLOWHUB_JWKS; until then only a loopback address can be listened on."))
         } else {
-            findings.append(Finding(.ok, "access", "a token is needed"))
+            findings.append(DoctorFinding(.ok, "access", "a token is needed"))
         }
         return findings
     }
 
-    private static func folder(_ path: String) -> Finding {
+    private static func folder(_ path: String) -> DoctorFinding {
         let manager = FileManager.default
         guard manager.fileExists(atPath: path) else {
             let parent = URL(fileURLWithPath: path).deletingLastPathComponent().path
             return manager.isWritableFile(atPath: parent)
-                ? Finding(.ok, "store", "\(path) is not there yet and can be made")
-                : Finding(.failure, "store", "\(path) cannot be made", advice: "Name a folder of the hub's own in FLOWHUB_DATA.")
+                ? DoctorFinding(.ok, "store", "\(path) is not there yet and can be made")
+                : DoctorFinding(.failure, "store", "\(path) cannot be made", advice: "Name a folder of the hub's own in FLOWHUB_DATA.")
         }
         guard manager.isWritableFile(atPath: path) else {
-            return Finding(.failure, "store", "\(path) cannot be written to", advice: "Give it to the user that runs the hub.")
+            return DoctorFinding(.failure, "store", "\(path) cannot be written to", advice: "Give it to the user that runs the hub.")
         }
-        return Finding(.ok, "store", "the embedded store is in \(path); one process serves it")
+        return DoctorFinding(.ok, "store", "the embedded store is in \(path); one process serves it")
     }
 
     // MARK: Output
 
-    private static func printText(_ findings: [Finding]) throws {
+    private static func printText(_ findings: [DoctorFinding]) throws {
         let palette = Palette(isOn: Terminal.isColourful)
         let width = findings.map(\.subject.count).max() ?? 0
         for finding in findings {
@@ -103,7 +103,7 @@ struct DoctorCommand: AsyncParsableCommand {
         }
     }
 
-    private static func printJSON(_ findings: [Finding]) throws {
+    private static func printJSON(_ findings: [DoctorFinding]) throws {
         let list = JSONText.array { writer in
             for finding in findings {
                 writer.raw(

@@ -88,9 +88,9 @@ struct ImportGetCommand: AsyncParsableCommand {
         let download = ImportDownload(client: client, id: id, form: form, target: target, style: self.progress.style)
         let report = try await download.run()
         try target.finish()
-        let records = report.records.map { "\(Figures.count($0)) records, " } ?? ""
+        let records = report.records.map { "\(HumanReadable.count($0)) records, " } ?? ""
         let check = report.isVerified ? "the hash agrees" : "NOT VERIFIED: this import has no hash to compare with"
-        Terminal.say("\(records)\(Figures.bytes(report.bytes)), \(check)")
+        Terminal.say("\(records)\(HumanReadable.bytes(report.bytes)), \(check)")
     }
 
     private func part(_ client: HubClient, _ id: ImportID, _ range: RecordRange?, _ target: DownloadTarget) async throws {
@@ -100,6 +100,6 @@ struct ImportGetCommand: AsyncParsableCommand {
         let count = if let range { try await pages.records(range) } else { try await pages.sample() }
         try target.finish()
         bar.clear()
-        Terminal.say("\(Figures.count(count)) records")
+        Terminal.say("\(HumanReadable.count(count)) records")
     }
 }

@@ -60,8 +60,8 @@ struct ImportListCommand: AsyncParsableCommand {
     static func table(_ body: JSONText, _ palette: Palette) -> String {
         var table = TextTable(["ID", "STATUS", "RECORDS", "SIZE", "FLOW", "FILE", "CREATED"])
         for item in body.member("imports")?.elements ?? [] {
-            let records = item.member("total_records")?.intValue.map { Figures.count(Int($0)) }
-            let size = item.member("storage_metadata")?.member("size_bytes")?.intValue.map { Figures.bytes(Int($0)) }
+            let records = item.member("total_records")?.intValue.map { HumanReadable.count(Int($0)) }
+            let size = item.member("storage_metadata")?.member("size_bytes")?.intValue.map { HumanReadable.bytes(Int($0)) }
             table.add([
                 item.cell("id"), item.cell("status"), records ?? "-", size ?? "-", item.cell("flow_id"), item.cell("file_name"),
                 item.cell("created_at"),

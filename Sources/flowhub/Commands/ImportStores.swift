@@ -5,15 +5,15 @@ import FlowPostgres
 /// The stores of imports, opened by a command itself, beside a hub that may run.
 struct ImportStores {
     let service: ImportService
-    let housekeeping: (any ObjectHousekeeping)?
+    let housekeeping: (any ObjectMaintenance)?
     private let store: HubStore
-    private let objects: HubObjects
+    private let objects: HubObjectStorage
     private let configuration: HubConfiguration
 
     /// Runs with the stores that a hub with this environment would use, and closes them.
     static func run<Value>(_ location: StoreLocation, _ body: (ImportStores) async throws -> Value) async throws -> Value {
         #if DEBUG
-        Faults.plant()
+        FaultInjection.plant()
         #endif
         let configuration = try location.configuration()
         let store = try await location.open(configuration)
@@ -38,7 +38,7 @@ struct ImportStores {
 
     private init(_ store: HubStore, _ configuration: HubConfiguration) throws {
         let counters = MemoryCounters(now: SystemClock.now)
-        let objects = try HubObjects(configuration, counters: counters, logger: StoreLocation.logger)
+        let objects = try HubObjectStorage(configuration, counters: counters, logger: StoreLocation.logger)
         // What it commits of flows, a hub that runs finds in the store.
         let manager = StateManager(
             store: store.flows, cache: MemoryStateCache(limits: .init()), transients: MemoryTransientStore(limits: .init()),

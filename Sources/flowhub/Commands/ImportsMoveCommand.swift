@@ -65,7 +65,7 @@ struct ImportsMoveCommand: AsyncParsableCommand {
         var failed = 0
 
         func text(isDry: Bool) -> String {
-            let what = "\(Figures.count(self.moved)) imports with \(Figures.count(self.records)) records"
+            let what = "\(HumanReadable.count(self.moved)) imports with \(HumanReadable.count(self.records)) records"
             return isDry ? "\(what) would be moved." : "\(what) moved."
         }
     }
@@ -77,7 +77,7 @@ struct ImportsMoveCommand: AsyncParsableCommand {
             guard only.isEmpty || only.contains(entry.id), report.moved < self.limit ?? .max else { return }
             guard entry.status == .stored, (entry.location == nil) == (self.to == .r2) else { return }
             if self.isDry {
-                try Terminal.show("\(entry.id)  \(entry.totalRecords.map { Figures.count($0) } ?? "?") records")
+                try Terminal.show("\(entry.id)  \(entry.totalRecords.map { HumanReadable.count($0) } ?? "?") records")
                 report.moved += 1
                 report.records += entry.totalRecords ?? 0
                 return
@@ -109,7 +109,7 @@ struct ImportsMoveCommand: AsyncParsableCommand {
         case .moved(let records, let bytes):
             report.moved += 1
             report.records += records
-            try Terminal.show("\(entry.id)  \(Figures.count(records)) records, \(Figures.bytes(bytes))")
+            try Terminal.show("\(entry.id)  \(HumanReadable.count(records)) records, \(HumanReadable.bytes(bytes))")
         case .nothingToDo: break
         case .held:
             report.failed += 1

@@ -46,7 +46,7 @@ struct ImportsSweepCommand: AsyncParsableCommand {
             return try await sweeper.sweep(olderThan: seconds, isDry: false)
         }
         let verb = self.isDry ? "would be removed" : "removed"
-        for object in report.orphans { try Terminal.show("\(object.key)  \(Figures.bytes(object.size)), \(verb)") }
+        for object in report.orphans { try Terminal.show("\(object.key)  \(HumanReadable.bytes(object.size)), \(verb)") }
         for upload in report.uploads { try Terminal.show("\(upload.key)  unfinished since \(upload.initiatedAt), \(verb)") }
         for id in report.dangling { try Terminal.show("\(id)  its object is missing") }
         Terminal.say(

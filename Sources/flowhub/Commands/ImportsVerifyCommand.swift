@@ -38,7 +38,7 @@ struct ImportsVerifyCommand: AsyncParsableCommand {
             }
             return (count, wrong)
         }
-        Terminal.say("\(Figures.count(count)) imports read, \(Figures.count(wrong)) of them damaged.")
+        Terminal.say("\(HumanReadable.count(count)) imports read, \(HumanReadable.count(wrong)) of them damaged.")
         if wrong > 0 { throw CommandFailure(.refused, "Something is wrong with \(wrong) imports.") }
     }
 }

@@ -53,7 +53,7 @@ struct ServeCommand: AsyncParsableCommand {
 
         let logger = Self.logger(configuration)
         #if DEBUG
-        Faults.plant()
+        FaultInjection.plant()
         #endif
         let hub: Hub
         do {
@@ -90,7 +90,7 @@ struct ServeCommand: AsyncParsableCommand {
             configuration.instance = "i" + String(UInt64.random(in: .min ... .max), radix: 36)
         }
         if configuration.http.eventLoops == 0 {
-            configuration.http.eventLoops = Processors.allowed()
+            configuration.http.eventLoops = ProcessorCount.allowed()
         }
         let files = Int(min(FileLimit.raise(), 1_048_576))
         if ProcessInfo.processInfo.environment["FLOWHUB_MAX_CONNECTIONS"] == nil {

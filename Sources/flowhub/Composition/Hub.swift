@@ -10,7 +10,7 @@ struct Hub {
     let server: HubServer
     private let store: HubStore
     private let redis: RedisServices?
-    private let objects: HubObjects
+    private let objects: HubObjectStorage
 
     /// - Throws: what keeps the hub from starting, in words for whoever started it.
     init(
@@ -51,9 +51,9 @@ struct Hub {
             redis?.transients(local: ownTransients, limits: transientLimits.flow, seconds: transientLimits.seconds)
             ?? ownTransients
         let counters: any Counters = redis?.counters ?? ownCounters
-        let patterns: any PatternStore = redis?.patterns ?? MemoryPatternStore(limits: configuration.patterns, now: now)
+        let patterns: any MappingPatternStore = redis?.patterns ?? MemoryMappingPatternStore(limits: configuration.patterns, now: now)
 
-        let (work, workFeed) = AsyncStream.makeStream(of: WatchTable.Work.self)
+        let (work, workFeed) = AsyncStream.makeStream(of: WatchTable.WorkItem.self)
         let table = WatchTable(bus: bus, epoch: store.flows.epoch) { workFeed.yield($0) }
         bus.attach(table)
         let manager = StateManager(
@@ -63,17 +63,17 @@ struct Hub {
         ) { table.reset(to: $0) }
         let relay = store.outbox.map { OutboxRelay(outbox: $0, manager: manager, bus: bus, logger: logger) }
         // Without keys there is one account, and a flow that is not there yet is its; with them nobody knows whose it would be.
-        let foreign: ForeignUpdates? =
+        let foreign: ForeignUpdateApplier? =
             configuration.redisServices.foreign == .apply && redis != nil
-            ? ForeignUpdates(
+            ? ForeignUpdateApplier(
                 newcomersAccount: configuration.access.isOpen ? Principal.open.account : nil, now: now, logger: logger) : nil
         if let foreign { redis?.applyForeign(to: foreign) }
-        let hubLoop = HubLoop(
+        let hubLoop = BackgroundTasks(
             manager: manager, table: table, cache: cache, revocations: store.flows, relay: relay, foreign: foreign,
             health: health, work: work,
             configuration: configuration.loop, now: now, logger: logger)
 
-        let objects = try HubObjects(configuration, counters: counters, logger: logger)
+        let objects = try HubObjectStorage(configuration, counters: counters, logger: logger)
         let importCache: any ImportCache =
             redis?.imports ?? MemoryImportCache(bytes: configuration.importCacheBytes, now: now)
         let imports = objects.service(

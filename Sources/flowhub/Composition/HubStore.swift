@@ -11,7 +11,7 @@ struct HubStore {
     let hubID: String
     let locks: any LockService
     let outbox: (any Outbox)?
-    let imports: any ImportLedger & ImportChores & RecordStore
+    let imports: any ImportLedger & ImportMaintenance & RecordStore
     let close: @Sendable () async -> Void
     /// Of the embedded store's folder, for a hub that serves from it.
     private var folder: DataFolderLock?

@@ -10,7 +10,7 @@ struct HubConfiguration {
     var http = HTTPConfiguration()
     var streams = StreamConfiguration()
     var access = AccessConfiguration()
-    var loop = HubLoop.Configuration()
+    var loop = BackgroundTasks.Configuration()
     /// Of either store.
     var store = StoreLimits()
     /// Postgres, where the truth is; the embedded store if there is none.
@@ -37,7 +37,7 @@ struct HubConfiguration {
     /// The most memory that states kept for reading may take.
     var cacheBytes = 67_108_864
     /// Of the mapping patterns in memory.
-    var patterns = MemoryPatternStore.Limits()
+    var patterns = MemoryMappingPatternStore.Limits()
 
     var imports = ImportConfiguration()
     /// Of samples and schemas in memory.
@@ -69,7 +69,7 @@ struct HubConfiguration {
         try self.readRedis(environment)
         try self.readR2(environment)
         // Redis tells of every change, and the sweep looks after it; it goes by the second only while Redis is away.
-        if self.redis != nil { self.loop.sweepSeconds = HubLoop.Configuration().sweepSeconds }
+        if self.redis != nil { self.loop.sweepSeconds = BackgroundTasks.Configuration().sweepSeconds }
         for setting in Setting.all {
             guard let text = environment[setting.key] else { continue }
             try setting.apply(&self, text)

@@ -11,7 +11,7 @@ import Testing
     }
 
     @Test func oneFlowThereAndBack() throws {
-        var dice = Dice(seed: 1)
+        var dice = SeededGenerator(seed: 1)
         for _ in 0..<500 {
             let epoch = Epoch(counter: (dice.next() >> UInt64(dice.below(64))) & 0xfff_ffff_ffff, random: "x9")
             let version = Version(dice.next() >> UInt64(1 + dice.below(63)))
@@ -22,7 +22,7 @@ import Testing
     }
 
     @Test func severalFlowsThereAndBack() throws {
-        var dice = Dice(seed: 2)
+        var dice = SeededGenerator(seed: 2)
         for _ in 0..<200 {
             let flows = (0..<2 + dice.below(11)).map { Sample.id("flow-\($0)") }.sorted()
             let versions: [Version?] = flows.map { _ in dice.chance(20) ? nil : Version(dice.below(78_364_164_096)) }
@@ -58,7 +58,7 @@ import Testing
     func rubbish(_ text: String) { #expect(Cursor(text) == .unreadable) }
 
     @Test func randomBytesNeverTrap() {
-        var dice = Dice(seed: 3)
+        var dice = SeededGenerator(seed: 3)
         let letters = Array("0179az.~-A+ é\u{0}")
         for _ in 0..<20_000 {
             let text = String((0..<dice.below(24)).map { _ in letters[dice.below(letters.count)] })

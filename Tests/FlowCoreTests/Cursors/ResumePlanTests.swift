@@ -7,7 +7,7 @@ import Testing
     private static let one = [Sample.id("a")]
     private static let two = ["a", "b"].map(Sample.id)
 
-    private static func plan(_ cursor: Cursor, _ flows: [FlowID], snapshot: Bool = true) -> [Beginning] {
+    private static func plan(_ cursor: Cursor, _ flows: [FlowID], snapshot: Bool = true) -> [StartPoint] {
         ResumePlan(cursor: cursor, flows: flows, epoch: Self.epoch, wantsSnapshot: snapshot).beginnings
     }
 

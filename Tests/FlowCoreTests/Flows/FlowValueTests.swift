@@ -51,7 +51,7 @@ import Testing
 
     @Test func timestampsAreFoundations() {
         let format = Date.ISO8601FormatStyle(includingFractionalSeconds: true)
-        var dice = Dice(seed: 4)
+        var dice = SeededGenerator(seed: 4)
         var samples: [Int64] = [0, -1, -1_000, 951_782_400_000, 951_868_799_999, -2_203_891_200_000, 4_107_542_400_000]
         // From the year 1600 to 2400: proleptic before 1582 in one and not in the other.
         for _ in 0..<3_000 { samples.append(Int64.random(in: -11_670_000_000_000...13_570_000_000_000, using: &dice)) }

@@ -55,7 +55,7 @@ import Testing
         for seed in JSONFuzzTests.cases(600) {
             var random = JSONFuzzGenerator(seed: seed)
             let table = Table(&random)
-            let reading = ImportReading(table.text, .csv, delimiter: table.delimiter, target: 1 + random.below(100))
+            let reading = RecordReaderFixture(table.text, .csv, delimiter: table.delimiter, target: 1 + random.below(100))
             #expect(reading.error == nil, "seed \(seed)")
             #expect(reading.records.count == table.rows.count, "seed \(seed)")
             for (record, row) in zip(reading.records, table.rows) {
@@ -87,10 +87,10 @@ import Testing
             }
             let format = random.pick([.csv, nil] as [ImportFormat?])
             let target = 1 + random.below(100)
-            let reading = ImportReading(bytes, format, limits: limits, target: target)
+            let reading = RecordReaderFixture(bytes, format, limits: limits, target: target)
             let some = (0..<random.below(6)).map { _ in random.below(bytes.count + 1) }.sorted()
             for cuts in [some, Array(0...bytes.count)] {
-                let again = ImportReading(bytes, format, limits: limits, cuts: cuts, target: target)
+                let again = RecordReaderFixture(bytes, format, limits: limits, cuts: cuts, target: target)
                 #expect(again == reading, "seed \(seed), cut at \(cuts)")
             }
         }

@@ -53,15 +53,15 @@ import Testing
             ("a,b\n[1,{2", [#"{"a":"[1","b":"{2"}"#]),
         ] as [(String, [String])])
     func records(_ text: String, _ records: [String]) throws {
-        let reading = ImportReading(text, .csv)
+        let reading = RecordReaderFixture(text, .csv)
         #expect(reading.error == nil)
         #expect(reading.records == records)
-        #expect(reading.document == ImportReading.document(records))
-        #expect(ImportReading(text, nil) == reading)
+        #expect(reading.document == RecordReaderFixture.document(records))
+        #expect(RecordReaderFixture(text, nil) == reading)
         _ = try JSONText(validating: reading.document.utf8)
-        for cuts in ImportReading.cuts(text.utf8.count) {
-            #expect(ImportReading(text, .csv, cuts: cuts) == reading, "cut at \(cuts)")
-            #expect(ImportReading(text, nil, cuts: cuts) == reading, "cut at \(cuts)")
+        for cuts in RecordReaderFixture.cuts(text.utf8.count) {
+            #expect(RecordReaderFixture(text, .csv, cuts: cuts) == reading, "cut at \(cuts)")
+            #expect(RecordReaderFixture(text, nil, cuts: cuts) == reading, "cut at \(cuts)")
         }
     }
 
@@ -90,19 +90,19 @@ import Testing
     }
 
     @Test func aGivenDelimiterHolds() {
-        let reading = ImportReading("a;b;c,d\n1;2;3,4", .csv, delimiter: UInt8(ascii: ","))
+        let reading = RecordReaderFixture("a;b;c,d\n1;2;3,4", .csv, delimiter: UInt8(ascii: ","))
         #expect(reading.records == [#"{"a;b;c":"1;2;3","d":"4"}"#])
-        #expect(ImportReading("a:b\n\"1:2\":3", .csv, delimiter: UInt8(ascii: ":")).records == [#"{"a":"1:2","b":"3"}"#])
+        #expect(RecordReaderFixture("a:b\n\"1:2\":3", .csv, delimiter: UInt8(ascii: ":")).records == [#"{"a":"1:2","b":"3"}"#])
     }
 
     @Test func theRecordIsCountedFromTheFirstRow() {
-        #expect(ImportReading("a,b\n1,2\n1,\"2", .csv).error?.record == 1)
-        #expect(ImportReading("a,\"b", .csv).error?.record == nil)
+        #expect(RecordReaderFixture("a,b\n1,2\n1,\"2", .csv).error?.record == 1)
+        #expect(RecordReaderFixture("a,\"b", .csv).error?.record == nil)
     }
 
     @Test func manyEqualNamesStayDifferent() {
         let names = [String](repeating: "x", count: 2_000)
-        let reading = ImportReading(names.joined(separator: ",") + "\n1", .csv)
+        let reading = RecordReaderFixture(names.joined(separator: ",") + "\n1", .csv)
         #expect(reading.records.count == 1)
         #expect(reading.records.first?.hasSuffix(#","x_1999":null,"x_2000":null}"#) == true)
     }

@@ -11,7 +11,7 @@ import Testing
             {}
             """
         #expect(
-            ImportReading(text, .ndjson).summary.string
+            RecordReaderFixture(text, .ndjson).summary.string
                 == #"{"fields":{"a":{"count":2,"nulls":1,"types":{"string":1,"null":1}},"#
                 + #""b":{"count":2,"nulls":0,"types":{"number":2}},"c":{"count":2,"nulls":0,"types":{"boolean":2}},"#
                 + #""d":{"count":1,"nulls":0,"types":{"object":1}},"e":{"count":1,"nulls":0,"types":{"array":1}},"#
@@ -21,7 +21,7 @@ import Testing
     @Test func repeatedNamesAndOtherSpellingsAreOneField() {
         let text = #"{"a":1,"a":"x"}"# + "\n" + #"{"\u0061":2}"# + "\n" + #"{"a":3,"\u0061":null,"a":true}"#
         #expect(
-            ImportReading(text, .ndjson).summary.string
+            RecordReaderFixture(text, .ndjson).summary.string
                 == #"{"fields":{"a":{"count":3,"nulls":0,"types":{"string":1,"number":1,"boolean":1}}},"field_count":1}"#)
     }
 
@@ -31,18 +31,18 @@ import Testing
         limits.summaryNameBytes = 4
         let text = #"{"a":1,"bcdef":2,"c":3,"d":null,"é":4}"#
         #expect(
-            ImportReading(text, nil, limits: limits).summary.string
+            RecordReaderFixture(text, nil, limits: limits).summary.string
                 == #"{"fields":{"a":{"count":1,"nulls":0,"types":{"number":1}},"c":{"count":1,"nulls":0,"types":{"number":1}}},"#
                 + #""field_count":2,"_more":{"count":3,"nulls":1,"types":{"number":2,"null":1}}}"#)
         #expect(
-            ImportReading("a,bcdef,c,d\n1,2,3\n1,2,3,4,5", nil, limits: limits).summary.string
+            RecordReaderFixture("a,bcdef,c,d\n1,2,3\n1,2,3,4,5", nil, limits: limits).summary.string
                 == #"{"fields":{"a":{"count":2,"nulls":0,"types":{"string":2}},"c":{"count":2,"nulls":0,"types":{"string":2}}},"#
                 + #""field_count":2,"_more":{"count":5,"nulls":1,"types":{"string":3,"array":1,"null":1}}}"#)
     }
 
     @Test func rowsAreCountedByColumn() {
         #expect(
-            ImportReading("a,\"b \"\"\"\n1,2\n1\n1,\n1,2,3,4", nil).summary.string
+            RecordReaderFixture("a,\"b \"\"\"\n1,2\n1\n1,\n1,2,3,4", nil).summary.string
                 == #"{"fields":{"a":{"count":4,"nulls":0,"types":{"string":4}},"#
                 + #""b \"":{"count":4,"nulls":1,"types":{"string":3,"null":1}},"#
                 + #""_extra":{"count":1,"nulls":0,"types":{"array":1}}},"field_count":3}"#)
@@ -50,7 +50,7 @@ import Testing
 
     @Test func aHeaderAloneHasItsColumns() {
         #expect(
-            ImportReading("a,b", .csv).summary.string
+            RecordReaderFixture("a,b", .csv).summary.string
                 == #"{"fields":{"a":{"count":0,"nulls":0,"types":{}},"b":{"count":0,"nulls":0,"types":{}}},"field_count":2}"#)
     }
 
@@ -68,7 +68,7 @@ import Testing
                     + (0..<random.below(30)).map { _ in "\"\(random.pick(names))\":\(random.pick(["1", "null", "\"\""]))" }
                     .joined(separator: ",") + "}"
             }
-            let reading = ImportReading(lines.joined(separator: "\n"), .ndjson, target: 1 + random.below(900))
+            let reading = RecordReaderFixture(lines.joined(separator: "\n"), .ndjson, target: 1 + random.below(900))
             #expect(reading.summary == Self.counted(reading.records), "seed \(seed)")
         }
     }
@@ -77,7 +77,7 @@ import Testing
         for seed in JSONFuzzTests.cases(200) {
             var documents = JSONFuzzDocuments(seed: seed)
             let lines = (0..<8).map { _ in documents.spelled(documents.object(depth: 2)).map { $0 == 0x0A ? 0x20 : $0 } }
-            let reading = ImportReading(Array(lines.joined(separator: [0x0A])), .ndjson)
+            let reading = RecordReaderFixture(Array(lines.joined(separator: [0x0A])), .ndjson)
             #expect(reading.summary == Self.counted(reading.records), "seed \(seed)")
         }
     }

@@ -14,7 +14,7 @@ import Testing
 
     @Test func depth() throws {
         let limits = Self.small
-        #expect(ImportReading("[[[[[[]]]]]]", .json, limits: limits).records == ["[[[[[]]]]]"])
+        #expect(RecordReaderFixture("[[[[[[]]]]]]", .json, limits: limits).records == ["[[[[[]]]]]"])
         try JSONRecordTests.expectError(Array("[\n[[[[[[]]]]]]]".utf8), .json, limits: limits, .tooDeep, 2, 6)
         let brackets = [UInt8](repeating: UInt8(ascii: "["), count: 100_000)
         try JSONRecordTests.expectError(brackets, .json, .tooDeep, 1, 66)
@@ -25,17 +25,17 @@ import Testing
     @Test func numbers() throws {
         let limits = Self.small
         for number in ["1234567890", "-123456789", "0.12345678", "1e00000001"] {
-            #expect(ImportReading(number, .ndjson, limits: limits).records == [number])
-            #expect(ImportReading("[\(number)]", .json, limits: limits).records == [number])
+            #expect(RecordReaderFixture(number, .ndjson, limits: limits).records == [number])
+            #expect(RecordReaderFixture("[\(number)]", .json, limits: limits).records == [number])
             try JSONRecordTests.expectError(Array("1\n  \(number)5\n".utf8), .ndjson, limits: limits, .badNumber, 2, 3)
         }
         let digits = [UInt8](repeating: UInt8(ascii: "7"), count: 1_000_000)
         try JSONRecordTests.expectError(Array("[\n".utf8) + digits, .json, .badNumber, 2, 1)
         let fits = String(repeating: "7", count: 308)
-        #expect(ImportReading(fits, .ndjson).records == [fits])
+        #expect(RecordReaderFixture(fits, .ndjson).records == [fits])
         try JSONRecordTests.expectError(Array((fits + "77").utf8), .ndjson, .badNumber, 1, 1)
         try JSONRecordTests.expectError(Array("-1E+400".utf8), .ndjson, .badNumber, 1, 1)
-        #expect(ImportReading("1E-400\n1e308", .ndjson).records == ["1E-400", "1e308"])
+        #expect(RecordReaderFixture("1E-400\n1e308", .ndjson).records == ["1E-400", "1e308"])
     }
 
     @Test(arguments: [ImportFormat.json, .ndjson])
@@ -43,10 +43,10 @@ import Testing
         let limits = Self.small
         let fits = "{\"a\":\"" + String(repeating: "x", count: 92) + "\"}"
         let begin = format == .json ? "[ " : " "
-        #expect(ImportReading(begin + fits + (format == .json ? "]" : "\n"), format, limits: limits).records == [fits])
+        #expect(RecordReaderFixture(begin + fits + (format == .json ? "]" : "\n"), format, limits: limits).records == [fits])
         // White space between tokens does not count.
         let spaced = "{ \"a\" :  \"" + String(repeating: "x", count: 92) + "\"  }"
-        #expect(ImportReading(begin + spaced + (format == .json ? "]" : "\n"), format, limits: limits).records == [fits])
+        #expect(RecordReaderFixture(begin + spaced + (format == .json ? "]" : "\n"), format, limits: limits).records == [fits])
         let large = "{\"a\":\"" + String(repeating: "x", count: 93) + "\"}"
         try JSONRecordTests.expectError(Array((begin + large).utf8), format, limits: limits, .recordTooLarge, 1, begin.count + 1)
         // Also if it is not whole, and whatever else is wrong with it further on.
@@ -61,10 +61,10 @@ import Testing
     @Test func rows() throws {
         let limits = Self.small
         let fits = String(repeating: "x", count: 92)
-        #expect(ImportReading("a\n" + fits + "\n", .csv, limits: limits).records == ["{\"a\":\"\(fits)\"}"])
+        #expect(RecordReaderFixture("a\n" + fits + "\n", .csv, limits: limits).records == ["{\"a\":\"\(fits)\"}"])
         try JSONRecordTests.expectError(Array("a\n\n\(fits)x\n".utf8), .csv, limits: limits, .recordTooLarge, 3, 1)
         // Escapes count as they are stored.
-        #expect(ImportReading("a\n" + fits.dropLast(4) + "\\\\", .csv, limits: limits).error == nil)
+        #expect(RecordReaderFixture("a\n" + fits.dropLast(4) + "\\\\", .csv, limits: limits).error == nil)
         try JSONRecordTests.expectError(Array("a\n\(fits.dropLast())\\".utf8), .csv, limits: limits, .recordTooLarge, 2, 1)
         // The place of a quoted cell is where its quote opens.
         let open = "a,b\n1,\"" + String(repeating: "line\n", count: 8_000)
@@ -85,7 +85,7 @@ import Testing
 
     @Test func headers() throws {
         let limits = Self.small
-        #expect(ImportReading("a,b,c,d\n", .csv, limits: limits).records == [])
+        #expect(RecordReaderFixture("a,b,c,d\n", .csv, limits: limits).records == [])
         try JSONRecordTests.expectError(Array("\na,b,c,d,e\n".utf8), .csv, limits: limits, .tooManyColumns, 2, 9)
         try JSONRecordTests.expectError(Array("abcdefghijk,abcdefghij\n1,2".utf8), .csv, limits: limits, .tooManyColumns, 1, 1)
         let long = String(repeating: "x", count: 100_000)

@@ -17,7 +17,7 @@ import Testing
             // Line feeds would divide it.
             let bytes = changed.map { $0 == 0x0A ? 0x20 : $0 }
             guard bytes.contains(where: { $0 != 0x20 && $0 != 0x09 && $0 != 0x0D }) else { continue }
-            let reading = ImportReading(bytes, .ndjson)
+            let reading = RecordReaderFixture(bytes, .ndjson)
             do throws(JSONError) {
                 let text = try JSONText(validating: bytes)
                 #expect(reading.records == [text.string], "seed \(seed)")
@@ -25,7 +25,7 @@ import Testing
                 Self.compare(reading.error, error, seed)
             }
             let cuts = Self.cuts(bytes.count, &documents)
-            #expect(ImportReading(bytes, .ndjson, cuts: cuts) == reading, "seed \(seed), cut at \(cuts)")
+            #expect(RecordReaderFixture(bytes, .ndjson, cuts: cuts) == reading, "seed \(seed), cut at \(cuts)")
         }
     }
 
@@ -63,7 +63,7 @@ import Testing
             let trees = (0..<documents.random.below(5)).map { _ in documents.tree(depth: 3) }
             let bytes = documents.spelled(.array(trees))
             guard !JSONFoundation.isKnownToDiffer(bytes) else { continue }
-            let reading = ImportReading(bytes, .json, target: 1 + documents.random.below(200))
+            let reading = RecordReaderFixture(bytes, .json, target: 1 + documents.random.below(200))
             #expect(reading.records.count == trees.count, "seed \(seed)")
             let read = try #require(try? JSONText(validating: reading.document.utf8), "seed \(seed)")
             #expect(JSONTree(read) == .array(trees), "seed \(seed)")
@@ -83,13 +83,13 @@ import Testing
             guard first == UInt8(ascii: "[") || first == UInt8(ascii: "{"), !JSONFoundation.isKnownToDiffer(bytes) else {
                 continue
             }
-            let reading = ImportReading(bytes, .json)
+            let reading = RecordReaderFixture(bytes, .json)
             let isFoundations = (try? JSONFoundation.read(bytes)) != nil
             #expect(
                 (reading.error == nil) == isFoundations,
                 "seed \(seed): \(String(decoding: bytes, as: UTF8.self).debugDescription)")
             let cuts = Self.cuts(bytes.count, &documents)
-            #expect(ImportReading(bytes, .json, cuts: cuts) == reading, "seed \(seed), cut at \(cuts)")
+            #expect(RecordReaderFixture(bytes, .json, cuts: cuts) == reading, "seed \(seed), cut at \(cuts)")
         }
     }
 
@@ -111,9 +111,9 @@ import Testing
             }
             if format == .json { bytes = [UInt8(ascii: "[")] + bytes.dropLast() + [UInt8(ascii: "]")] }
             let target = 1 + documents.random.below(50)
-            let reading = ImportReading(bytes, format, limits: limits, target: target)
+            let reading = RecordReaderFixture(bytes, format, limits: limits, target: target)
             for cuts in [Self.cuts(bytes.count, &documents), Array(0...bytes.count)] {
-                let again = ImportReading(bytes, format, limits: limits, cuts: cuts, target: target)
+                let again = RecordReaderFixture(bytes, format, limits: limits, cuts: cuts, target: target)
                 #expect(again == reading, "seed \(seed), cut at \(cuts)")
             }
         }

@@ -42,12 +42,12 @@ import Testing
             ("{\n  \"a\": 1\n}\n", nil, [#"{"a":1}"#]),
         ] as [(String, ImportFormat?, [String])])
     func records(_ text: String, _ format: ImportFormat?, _ records: [String]) {
-        let reading = ImportReading(text, format)
+        let reading = RecordReaderFixture(text, format)
         #expect(reading.error == nil)
         #expect(reading.records == records)
-        #expect(reading.document == ImportReading.document(records))
-        for cuts in ImportReading.cuts(text.utf8.count) {
-            #expect(ImportReading(text, format, cuts: cuts) == reading, "cut at \(cuts)")
+        #expect(reading.document == RecordReaderFixture.document(records))
+        for cuts in RecordReaderFixture.cuts(text.utf8.count) {
+            #expect(RecordReaderFixture(text, format, cuts: cuts) == reading, "cut at \(cuts)")
         }
     }
 
@@ -124,34 +124,34 @@ import Testing
         _ bytes: [UInt8], _ format: ImportFormat?, limits: ImportLimits = .init(), _ code: ImportInputError.Code, _ line: Int,
         _ column: Int
     ) throws {
-        let reading = ImportReading(bytes, format, limits: limits)
+        let reading = RecordReaderFixture(bytes, format, limits: limits)
         let error = try #require(reading.error)
         #expect(error.code == code)
         #expect(error.line == line)
         #expect(error.column == column)
-        let cuts = bytes.count < 200 ? ImportReading.cuts(bytes.count) : [[bytes.count / 2], Array(1..<bytes.count)]
+        let cuts = bytes.count < 200 ? RecordReaderFixture.cuts(bytes.count) : [[bytes.count / 2], Array(1..<bytes.count)]
         for cuts in cuts {
-            #expect(ImportReading(bytes, format, limits: limits, cuts: cuts) == reading, "cut at \(cuts.prefix(4))")
+            #expect(RecordReaderFixture(bytes, format, limits: limits, cuts: cuts) == reading, "cut at \(cuts.prefix(4))")
         }
     }
 
     @Test func errorsNameThePlaceAndRepeatNothing() throws {
         let text = "\u{FEFF}{\"secret\":1}\n{\"secret\":2}\n{\"secret\":x}\n"
-        let error = try #require(ImportReading(text, nil).error)
+        let error = try #require(RecordReaderFixture(text, nil).error)
         #expect(error.code == .badJSON)
         #expect((error.line, error.column) == (3, 11))
         #expect(error.offset == text.utf8.count - 3)
         #expect(error.record == 2)
         #expect(error.description == "Line 3, column 11: JSON has no place for this byte here.")
-        #expect(ImportReading("[1] 2", nil).error?.record == nil)
+        #expect(RecordReaderFixture("[1] 2", nil).error?.record == nil)
     }
 
     @Test(arguments: [1, 7, 20, 100])
     func pagesEndWithARecord(_ target: Int) {
         let records = (0..<40).map { "{\"id\":\($0)}" }
         let text = records.joined(separator: "\n")
-        let whole = ImportReading(text, .ndjson)
-        let reading = ImportReading(text, .ndjson, target: target)
+        let whole = RecordReaderFixture(text, .ndjson)
+        let reading = RecordReaderFixture(text, .ndjson, target: target)
         #expect(reading.document == whole.document)
         #expect(reading.records == records)
         // A page goes on until it has the target, and ends with the record that reached it.
@@ -159,7 +159,7 @@ import Testing
         #expect(reading.pages.count == min(40, (whole.document.utf8.count - 3 + target - 1) / target) || target > 7)
         for chunk in [1, 2, 13] {
             let cuts = Array(stride(from: chunk, to: text.utf8.count, by: chunk))
-            #expect(ImportReading(text, .ndjson, cuts: cuts, target: target) == reading)
+            #expect(RecordReaderFixture(text, .ndjson, cuts: cuts, target: target) == reading)
         }
     }
 

@@ -131,7 +131,7 @@ import Testing
         #expect(verdict(.version(Epoch(counter: 7, random: "b"), 2), flow) == .preconditionFailed(2))
         #expect(verdict(.version(Self.epoch, 2), buried) == .preconditionFailed(0))
         #expect(verdict(.version(Self.epoch, 0), nil) == .preconditionFailed(0))
-        let older = FlowChange.Precondition.Place(epoch: Self.epoch, version: 1)
+        let older = FlowChange.Precondition.VersionTag(epoch: Self.epoch, version: 1)
         #expect(verdict(.oneOf([older, .init(epoch: Self.epoch, version: 2)]), flow) == nil)
         #expect(verdict(.oneOf([]), flow) == .preconditionFailed(2))
         #expect(verdict(.exists, flow) == nil)

@@ -5,7 +5,7 @@ import Testing
 @Suite enum CoreStreams {}
 
 /// SplitMix64: the same seed gives the same run.
-struct Dice: RandomNumberGenerator {
+struct SeededGenerator: RandomNumberGenerator {
     private var state: UInt64
 
     init(seed: UInt64) { self.state = seed }

@@ -9,7 +9,7 @@ final class SequencerModel {
     }
 
     private var sequencer = Sequencer()
-    private var dice: Dice
+    private var dice: SeededGenerator
     private let mayFail: Bool
 
     private var committed: Version
@@ -24,7 +24,7 @@ final class SequencerModel {
     private(set) var deliveries = 0
 
     init(seed: UInt64, mayFail: Bool = true) {
-        self.dice = Dice(seed: seed)
+        self.dice = SeededGenerator(seed: seed)
         self.committed = Version(seed % 4)
         self.mayFail = mayFail
     }

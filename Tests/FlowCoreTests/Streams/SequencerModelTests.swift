@@ -33,7 +33,7 @@ extension CoreStreams {
         /// In a process of its own, since a fault is planted for a whole process.
         @Test func aGapThatIsPassedOverIsFound() async {
             await #expect(processExitsWith: .success) {
-                PlantedFault.plant([.gapReadOff])
+                InjectedFault.plant([.gapReadOff])
                 #expect(CoreStreams.SequencerModelTests.firstViolation(seeds: 0..<50, steps: 150) != nil)
             }
         }

@@ -21,7 +21,7 @@ final class FakeBus: EventBus {
 }
 
 /// Remembers what it was given, as text.
-final class FakeOutlet: Outlet {
+final class FakeDeliverySink: DeliverySink {
     private let log = Mutex<[String]>([])
 
     func deliver(_ delivery: Delivery) {
@@ -51,7 +51,7 @@ final class FakeOutlet: Outlet {
 /// A table with its surroundings.
 final class TableFixture: Sendable {
     let bus = FakeBus()
-    let outlets = [FakeOutlet(), FakeOutlet()]
+    let outlets = [FakeDeliverySink(), FakeDeliverySink()]
     let table: WatchTable
     private let requests: Requests
 

@@ -86,6 +86,6 @@ final class RecordedOutput: StreamOutput {
 }
 
 /// An event loop that has not got round to what it was told.
-struct LaggingOutlet: Outlet {
+struct LaggingDeliverySink: DeliverySink {
     func deliver(_ delivery: Delivery) {}
 }

@@ -48,7 +48,7 @@ final class FakeHub: Sendable {
 
     let port: Int
     private let channel: any Channel
-    private let state: Watched<State>
+    private let state: AsyncValue<State>
 
     fileprivate struct State: Sendable {
         var requests: [Request] = []
@@ -56,7 +56,7 @@ final class FakeHub: Sendable {
         var held: [any Channel] = []
     }
 
-    private init(channel: any Channel, state: Watched<State>) {
+    private init(channel: any Channel, state: AsyncValue<State>) {
         self.channel = channel
         self.port = channel.localAddress?.port ?? 0
         self.state = state
@@ -66,7 +66,7 @@ final class FakeHub: Sendable {
     static func running<Result>(
         _ behaviour: @escaping @Sendable (Int, Request) -> Behaviour, _ body: (FakeHub) async throws -> Result
     ) async throws -> Result {
-        let state = Watched(State())
+        let state = AsyncValue(State())
         let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelInitializer { channel in
@@ -112,14 +112,14 @@ private final class FakeHubHandler: ChannelInboundHandler {
     /// Bodies above this are counted and not kept.
     private static let keptBytes = 4 * 1_048_576
 
-    private let state: Watched<FakeHub.State>
+    private let state: AsyncValue<FakeHub.State>
     private let behaviour: @Sendable (Int, FakeHub.Request) -> FakeHub.Behaviour
     private var number = 0
     private var current = FakeHub.Behaviour.cut(after: 0)
     private var bodyBytes = 0
     private var isAnswered = false
 
-    init(state: Watched<FakeHub.State>, behaviour: @escaping @Sendable (Int, FakeHub.Request) -> FakeHub.Behaviour) {
+    init(state: AsyncValue<FakeHub.State>, behaviour: @escaping @Sendable (Int, FakeHub.Request) -> FakeHub.Behaviour) {
         self.state = state
         self.behaviour = behaviour
     }

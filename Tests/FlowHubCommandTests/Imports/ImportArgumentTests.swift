@@ -97,7 +97,7 @@ import Testing
     }
 }
 
-@Suite struct ImportShowingTests {
+@Suite struct ImportOutputTests {
     @Test func `a list is a table, and nothing in it is a command to the terminal`() throws {
         let body = try JSONText(
             validating: """

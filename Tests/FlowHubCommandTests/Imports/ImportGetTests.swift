@@ -14,7 +14,7 @@ import Testing
         metadata: String? = nil, data: @escaping @Sendable (_ attempt: Int) -> FakeHub.Behaviour,
         _ body: (FakeHub) async throws -> Void
     ) async throws {
-        let attempts = Watched(0)
+        let attempts = AsyncValue(0)
         let metadata = metadata ?? Self.fixture.json()
         try await FakeHub.running(
             { _, request in

@@ -84,11 +84,11 @@ import Testing
                     // It has sent all that it will when it does nothing any more.
                     var before = -1.0
                     try await eventually("the command being at rest", every: .milliseconds(300)) {
-                        let now = try #require(ProcessFigures(of: process.id)).cpuSeconds
+                        let now = try #require(ProcessMetrics(of: process.id)).cpuSeconds
                         defer { before = now }
                         return now == before
                     }
-                    #expect(try #require(ProcessFigures(of: process.id)).residentBytes < 128 * 1_048_576)
+                    #expect(try #require(ProcessMetrics(of: process.id)).residentBytes < 128 * 1_048_576)
                     #expect(try #require(hub.requests.first).bodyBytes < 64 * 1_048_576)
                     hub.release()
                     try await hub.wait(for: "all bytes") { $0.first?.bodyBytes == size }

@@ -17,7 +17,7 @@ import Testing
             return try await ImportUpload(
                 client: client, source: source, target: "/v1/imports?file_name=x", contentType: "text/csv",
                 idempotencyKey: "key-1", bar: bar, patience: patience,
-                pace: RetryPace(firstPause: 1)
+                pace: RetryBackoff(firstPause: 1)
             ).run()
         }
     }
@@ -80,7 +80,7 @@ import Testing
             try await FakeHub.running({ _, _ in .cut(after: 1) }) { hub in
                 let failure = await #expect(throws: CommandFailure.self) { try await Self.upload(file.path, to: hub) }
                 #expect(failure?.kind == .unreachable)
-                #expect(hub.requests.count == RetryPace.attempts)
+                #expect(hub.requests.count == RetryBackoff.attempts)
             }
         }
     }

@@ -8,7 +8,7 @@ import Testing
 @Suite(.serialized, .s3()) struct R2FaultTests {
     struct Case: Sendable, CustomTestStringConvertible {
         var fault: R2Fault
-        var operation: FlowTestKit.R2Operation
+        var operation: ProxyOperation
         var skipping = 0
         var isLasting: Bool
 
@@ -24,7 +24,7 @@ import Testing
         .truncateReply(afterBytes: 10),
     ]
 
-    private static let places: [(FlowTestKit.R2Operation, Int)] = [
+    private static let places: [(ProxyOperation, Int)] = [
         (.putObject, 0), (.createUpload, 0), (.uploadPart, 0), (.uploadPart, 2), (.completeUpload, 0),
     ]
 
@@ -106,8 +106,8 @@ import Testing
     // MARK: Giving up
 
     /// The task that writes is cancelled while a request is out that the store carries out all the same.
-    @Test(arguments: [FlowTestKit.R2Operation.putObject, .uploadPart, .completeUpload])
-    func aCancelledUploadLeavesNothing(_ operation: FlowTestKit.R2Operation) async throws {
+    @Test(arguments: [ProxyOperation.putObject, .uploadPart, .completeUpload])
+    func aCancelledUploadLeavesNothing(_ operation: ProxyOperation) async throws {
         let bucket = try await SharedS3.bucket()
         try await R2Proxy.running(before: try SharedS3.server) { proxy in
             try await TestStore.running(try TestStore.settings(proxy.endpoint, bucket.name)) { store in

@@ -103,7 +103,7 @@ import Testing
         defer { folder.remove() }
         let path = folder.path + "/keys"
         try Self.write(path, Self.json("one"))
-        let keeper = try CredentialsKeeper(.file(path), logger: Logger(label: "test"))
+        let keeper = try CredentialsProvider(.file(path), logger: Logger(label: "test"))
         let start = ContinuousClock.now
         #expect(keeper.current(now: start).credentials.accessKeyID == "one")
         #expect(keeper.current(now: start).changedAt == nil)
@@ -135,10 +135,10 @@ import Testing
         defer { folder.remove() }
         try Self.write(folder.path + "/keys", text)
         #expect(throws: R2SettingsError.self) {
-            _ = try CredentialsKeeper(.file(folder.path + "/keys"), logger: Logger(label: "test"))
+            _ = try CredentialsProvider(.file(folder.path + "/keys"), logger: Logger(label: "test"))
         }
         #expect(throws: R2SettingsError.self) {
-            _ = try CredentialsKeeper(.file(folder.path + "/nothing"), logger: Logger(label: "test"))
+            _ = try CredentialsProvider(.file(folder.path + "/nothing"), logger: Logger(label: "test"))
         }
     }
 }

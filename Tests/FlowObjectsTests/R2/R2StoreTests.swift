@@ -197,7 +197,7 @@ import Testing
     // MARK: Observation
 
     @Test func whatIsDoneIsTold() async throws {
-        let told = Mutex<[FlowObjects.R2Operation]>([])
+        let told = Mutex<[R2Operation]>([])
         try await Self.store(observer: { operation in told.withLock { $0.append(operation) } }) { store, proxy, _ in
             func names() -> [String] {
                 told.withLock { all in

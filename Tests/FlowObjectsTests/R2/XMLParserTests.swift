@@ -3,7 +3,7 @@ import Testing
 @testable import FlowObjects
 
 @Suite struct XMLParserTests {
-    private static func parse(_ text: String) -> XMLElement? { XMLParser.parse(Array(text.utf8)) }
+    private static func parse(_ text: String) -> S3XMLElement? { XMLParser.parse(Array(text.utf8)) }
 
     @Test func whatS3Answers() throws {
         let root = try #require(
@@ -25,7 +25,7 @@ import Testing
         #expect(root["Contents"]?.text("ETag") == "\"x\"")
         #expect(root["Nothing"] == nil)
         #expect(Self.parse("\u{feff}<a> x </a>")?.text == " x ")
-        #expect(Self.parse("<a/>") == XMLElement(name: "a"))
+        #expect(Self.parse("<a/>") == S3XMLElement(name: "a"))
     }
 
     @Test(arguments: [

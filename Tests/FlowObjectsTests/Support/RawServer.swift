@@ -14,9 +14,9 @@ final class RawServer: Sendable {
         /// Which connection of the server this is, from 1 on.
         let number: Int
         /// How many bytes the kernel has taken from ``write(_:)``.
-        let written: Watched<Int>
+        let written: AsyncValue<Int>
 
-        fileprivate init(_ socket: Int32, number: Int, written: Watched<Int>) {
+        fileprivate init(_ socket: Int32, number: Int, written: AsyncValue<Int>) {
             self.socket = socket
             self.number = number
             self.written = written
@@ -79,9 +79,9 @@ final class RawServer: Sendable {
 
     let port: Int
     /// Bytes that were written to clients.
-    let written = Watched(0)
-    let connections = Watched(0)
-    let closed = Watched(0)
+    let written = AsyncValue(0)
+    let connections = AsyncValue(0)
+    let closed = AsyncValue(0)
     private let listener: Int32
 
     /// - Parameter serve: called on a thread of its own for each connection, which is closed when it returns.

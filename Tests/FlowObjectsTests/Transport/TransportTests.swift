@@ -14,8 +14,8 @@ import Testing
     // MARK: What goes out
 
     @Test func requestsGoOutAsTheyAre() async throws {
-        let heads = Watched<[String]>([])
-        let bodies = Watched<[[UInt8]]>([])
+        let heads = AsyncValue<[String]>([])
+        let bodies = AsyncValue<[[UInt8]]>([])
         let server = try RawServer { peer in
             while let (head, body) = peer.request() {
                 heads.change { $0.append(head) }
@@ -214,7 +214,7 @@ import Testing
     }
 
     @Test func aResetInMidBodyComesAfterTheBytes() async throws {
-        let isRead = Watched(false)
+        let isRead = AsyncValue(false)
         let server = try RawServer { peer in
             _ = peer.request()
             peer.write("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n12345")
@@ -300,7 +300,7 @@ import Testing
         #expect(last < 16 << 20)
         var total = 0
         var largest = 0
-        let (hash, expected) = (SHA256(), SHA256())
+        let (hash, expected) = (OpenSSLSHA256(), OpenSSLSHA256())
         while let bytes = try await body.next() {
             bytes.withUnsafeBytes { hash.update($0) }
             total += bytes.count
@@ -380,7 +380,7 @@ import Testing
     }
 
     @Test(arguments: [true, false]) func cancellationStopsTheTransfer(_ hasHead: Bool) async throws {
-        let asked = Watched(false)
+        let asked = AsyncValue(false)
         let server = try RawServer { peer in
             _ = peer.request()
             if hasHead { peer.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n") }

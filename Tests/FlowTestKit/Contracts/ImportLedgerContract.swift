@@ -1,17 +1,17 @@
 public import FlowCore
 import Testing
 
-/// What every ``ImportLedger`` with its ``ImportChores`` promises. ``RecordStoreContract`` is the rows' part.
+/// What every ``ImportLedger`` with its ``ImportMaintenance`` promises. ``RecordStoreContract`` is the rows' part.
 public enum ImportLedgerContract {
     /// An empty store.
     public struct Subject: Sendable {
-        public var ledger: any ImportLedger & ImportChores
+        public var ledger: any ImportLedger & ImportMaintenance
         public var records: any RecordStore
         /// Does something to an import's rows behind the store's back.
         public var tamper: @Sendable (Tampering, ImportID) async throws -> Void
 
         public init(
-            ledger: any ImportLedger & ImportChores, records: any RecordStore,
+            ledger: any ImportLedger & ImportMaintenance, records: any RecordStore,
             tamper: @escaping @Sendable (Tampering, ImportID) async throws -> Void
         ) {
             self.ledger = ledger
@@ -96,8 +96,8 @@ func numbered(_ count: Int, from first: Int = 0) throws -> [JSONText] {
 
 func result(_ records: [JSONText], hasObject: Bool = false) -> ImportResult {
     let bytes = records.reduce(0) { $0 + $1.bytes.count + 1 }
-    var index = MemberIndex()
-    index.append(MemberIndex.Member(records: records.count, packed: bytes / 2, unpacked: bytes))
+    var index = GzipMemberIndex()
+    index.append(GzipMemberIndex.Member(records: records.count, packed: bytes / 2, unpacked: bytes))
     return ImportResult(
         storage: StorageMetadata(
             bucket: hasObject ? "b" : nil, sizeBytes: hasObject ? bytes / 2 : bytes, originalSizeBytes: bytes,

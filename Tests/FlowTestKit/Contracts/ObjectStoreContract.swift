@@ -5,12 +5,12 @@ import Testing
 import Glibc
 #endif
 
-/// What every ``ObjectStore`` with its ``ObjectHousekeeping`` promises.
+/// What every ``ObjectStore`` with its ``ObjectMaintenance`` promises.
 public enum ObjectStoreContract {
     /// An empty store.
     public struct Subject: Sendable {
         public let store: any ObjectStore
-        public let housekeeping: any ObjectHousekeeping
+        public let housekeeping: any ObjectMaintenance
         /// Bytes that the store moves at once, where it does: the sizes around it are tried.
         public let partBytes: Int
         /// Whether it makes links.
@@ -18,7 +18,7 @@ public enum ObjectStoreContract {
         public let hasLifecycle: Bool
 
         public init(
-            store: any ObjectStore, housekeeping: any ObjectHousekeeping, partBytes: Int, hasLinks: Bool, hasLifecycle: Bool
+            store: any ObjectStore, housekeeping: any ObjectMaintenance, partBytes: Int, hasLinks: Bool, hasLifecycle: Bool
         ) {
             self.store = store
             self.housekeeping = housekeeping

@@ -1,10 +1,10 @@
 public import FlowCore
 import Testing
 
-/// What every ``PatternStore`` promises, with time as it passes.
+/// What every ``MappingPatternStore`` promises, with time as it passes.
 public enum PatternStoreContract {
     /// An empty store.
-    public typealias Case = ContractCase<any PatternStore>
+    public typealias Case = ContractCase<any MappingPatternStore>
 
     private static let long = 3_600
 
@@ -40,7 +40,7 @@ public enum PatternStoreContract {
             let written = try Self.mapping("1")
             #expect(try await store.put(written, key: "k", account: "1", seconds: Self.long))
             #expect(try await store.pattern("k", account: "2") == nil)
-            await #expect(throws: PatternError.otherAccount) {
+            await #expect(throws: MappingPatternError.otherAccount) {
                 try await store.put(try Self.mapping("2"), key: "k", account: "2", seconds: Self.long)
             }
             #expect(try await store.remove("k", account: "2") == false)

@@ -106,7 +106,7 @@ extension RecordStoreContract {
         Case("Whoever takes an import over sees every row that was added before, and none comes after") { subject in
             for _ in 0..<TestScale.pick(3, full: 30) {
                 let begun = try await subject.begin(try subject.draft(provider: subject.records.provider), claimSeconds: 0)
-                let added = Watched(0)
+                let added = AsyncValue(0)
                 let (counted, claim) = try await withThrowingTaskGroup(of: Void.self) { group in
                     group.addTask {
                         let batch = try numbered(200)

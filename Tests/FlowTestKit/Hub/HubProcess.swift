@@ -12,14 +12,14 @@ public final class HubProcess: Sendable {
         var environment: [String: String]
     }
 
-    private let state: Watched<State>
+    private let state: AsyncValue<State>
     private let binary: String
     public let folder: TemporaryFolder
 
     private init(environment: [String: String]) throws {
         self.binary = try HubBinary.path()
         self.folder = try TemporaryFolder()
-        self.state = Watched(State(environment: environment))
+        self.state = AsyncValue(State(environment: environment))
     }
 
     /// Runs a hub for the time of the body; afterwards it is gone, with its folder, even if the body threw.
@@ -49,7 +49,7 @@ public final class HubProcess: Sendable {
     public var port: Int { self.state.read { $0.port } }
     public var dataFolder: String { self.folder.path + "/data" }
     public var log: String { self.process?.errorOutput ?? "" }
-    public var figures: ProcessFigures? { self.process.flatMap { ProcessFigures(of: $0.id) } }
+    public var figures: ProcessMetrics? { self.process.flatMap { ProcessMetrics(of: $0.id) } }
     public var isRunning: Bool { self.process.map { $0.exit == nil } ?? false }
     public var api: HubAPI { HubAPI(port: self.port) }
 

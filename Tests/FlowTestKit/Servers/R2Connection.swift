@@ -11,16 +11,16 @@ final class R2Connection {
     struct Ended: Error {}
 
     let channel: any Channel
-    let book: R2Book
+    let book: R2ProxyState
     private var parts: NIOAsyncChannelInboundStream<HTTPServerRequestPart>.AsyncIterator
     private let outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>
     private var hasBody = false
     /// A body that was taken in before anybody asked for it.
     private var gathered: ByteBuffer?
-    private(set) var request: R2Request
+    private(set) var request: ProxyRequest
     private var round = 0
 
-    static func serve(_ connection: NIOAsyncChannel<HTTPServerRequestPart, ByteBuffer>, _ book: R2Book) async {
+    static func serve(_ connection: NIOAsyncChannel<HTTPServerRequestPart, ByteBuffer>, _ book: R2ProxyState) async {
         // However it ends, it is the client's to make something of it.
         try? await connection.executeThenClose { inbound, outbound in
             var parts = inbound.makeAsyncIterator()
@@ -32,7 +32,7 @@ final class R2Connection {
     }
 
     private init(
-        _ channel: any Channel, _ book: R2Book, _ parts: NIOAsyncChannelInboundStream<HTTPServerRequestPart>.AsyncIterator,
+        _ channel: any Channel, _ book: R2ProxyState, _ parts: NIOAsyncChannelInboundStream<HTTPServerRequestPart>.AsyncIterator,
         _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>, _ first: HTTPRequestHead
     ) {
         self.channel = channel
@@ -58,7 +58,7 @@ final class R2Connection {
     /// Nothing more happens to the request.
     private func close() { self.note { $0.isOver = true } }
 
-    func note(_ change: (inout R2Request) -> Void) {
+    func note(_ change: (inout ProxyRequest) -> Void) {
         change(&self.request)
         self.book.update(self.request, round: self.round)
     }

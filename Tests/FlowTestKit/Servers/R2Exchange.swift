@@ -12,8 +12,8 @@ struct R2Exchange {
         self.head = head
     }
 
-    private var request: R2Request { self.client.request }
-    private var book: R2Book { self.client.book }
+    private var request: ProxyRequest { self.client.request }
+    private var book: R2ProxyState { self.client.book }
 
     func run() async throws {
         switch self.request.fault {

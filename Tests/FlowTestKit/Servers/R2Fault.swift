@@ -35,7 +35,7 @@ public enum R2Fault: Hashable, Sendable {
 /// Which requests a fault befalls.
 public struct R2Rule: Hashable, Sendable {
     /// `nil`: any.
-    public var operation: R2Operation?
+    public var operation: ProxyOperation?
     /// `nil`: any.
     public var key: String?
     /// So many that match pass first.
@@ -44,7 +44,7 @@ public struct R2Rule: Hashable, Sendable {
     public var times: Int
     public var fault: R2Fault
 
-    public init(_ fault: R2Fault, on operation: R2Operation? = nil, key: String? = nil, skipping: Int = 0, times: Int = 1) {
+    public init(_ fault: R2Fault, on operation: ProxyOperation? = nil, key: String? = nil, skipping: Int = 0, times: Int = 1) {
         self.operation = operation
         self.key = key
         self.skipping = skipping
@@ -53,7 +53,7 @@ public struct R2Rule: Hashable, Sendable {
     }
 
     /// Counts a request if it matches. - Returns: whether the fault befalls it.
-    mutating func hits(_ operation: R2Operation, _ key: String?) -> Bool {
+    mutating func hits(_ operation: ProxyOperation, _ key: String?) -> Bool {
         guard self.times > 0, self.operation == nil || self.operation == operation, self.key == nil || self.key == key else {
             return false
         }

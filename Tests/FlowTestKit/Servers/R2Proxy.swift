@@ -11,11 +11,11 @@ import NIOPosix
 /// which one wins, a multipart upload that is gone when its condition fails, lifecycle rules. Not here: `If-Match` on writes.
 public final class R2Proxy: Sendable {
     public let port: Int
-    private let book: R2Book
+    private let book: R2ProxyState
 
     private init(_ server: S3Server) throws {
         self.port = try FreePort.take()
-        self.book = R2Book(serverPort: server.port)
+        self.book = R2ProxyState(serverPort: server.port)
     }
 
     /// Runs a proxy for the time of the body; afterwards it is gone, with its connections.
@@ -44,7 +44,7 @@ public final class R2Proxy: Sendable {
     /// Adds rules. The first one that hits a request decides.
     public func inject(_ rules: R2Rule...) { self.book.change { $0.rules += rules } }
 
-    public func inject(_ fault: R2Fault, on operation: R2Operation? = nil, skipping: Int = 0, times: Int = 1) {
+    public func inject(_ fault: R2Fault, on operation: ProxyOperation? = nil, skipping: Int = 0, times: Int = 1) {
         self.inject(R2Rule(fault, on: operation, skipping: skipping, times: times))
     }
 
@@ -61,16 +61,16 @@ public final class R2Proxy: Sendable {
 
     // MARK: What it saw
 
-    public var requests: [R2Request] { self.book.read { $0.requests } }
+    public var requests: [ProxyRequest] { self.book.read { $0.requests } }
 
-    public func requests(_ operation: R2Operation) -> [R2Request] { self.requests.filter { $0.operation == operation } }
+    public func requests(_ operation: ProxyOperation) -> [ProxyRequest] { self.requests.filter { $0.operation == operation } }
 
     /// Forgets what it saw; numbers start again.
     public func forget() { self.book.change { $0.forget() } }
 
     /// Waits until what it saw is so.
     public func wait(
-        for what: String, within timeout: Duration = .seconds(20), _ condition: @escaping @Sendable ([R2Request]) -> Bool
+        for what: String, within timeout: Duration = .seconds(20), _ condition: @escaping @Sendable ([ProxyRequest]) -> Bool
     ) async throws {
         try await self.book.wait(for: what, within: timeout) { condition($0.requests) }
     }

@@ -16,7 +16,7 @@ public final class RedisProxy: Sendable {
         case refuse
     }
 
-    struct Figures: Sendable {
+    struct Counters: Sendable {
         var connections = 0
         var accepted = 0
         var swallowed = 0
@@ -25,20 +25,20 @@ public final class RedisProxy: Sendable {
     public let port: Int
     private let server: RedisServer
     private let loop: any EventLoop
-    private let figures: Watched<Figures>
-    private let switchboard: NIOLoopBound<RedisSwitchboard>
+    private let figures: AsyncValue<Counters>
+    private let switchboard: NIOLoopBound<RedisProxyCore>
 
     private init(_ server: RedisServer) async throws {
         let port = try FreePort.take()
         let loop: any EventLoop = MultiThreadedEventLoopGroup.singleton.next()
-        let figures = Watched(Figures())
+        let figures = AsyncValue(Counters())
         self.port = port
         self.server = server
         self.loop = loop
         self.figures = figures
         self.switchboard = try await loop.submit {
             NIOLoopBound(
-                RedisSwitchboard(
+                RedisProxyCore(
                     loop: loop, port: port, serverPort: server.port, isEncrypted: server.isEncrypted, figures: figures),
                 eventLoop: loop)
         }.get()

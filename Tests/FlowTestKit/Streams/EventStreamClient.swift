@@ -16,7 +16,7 @@ public final class EventStreamClient: Sendable {
     fileprivate struct State: Sendable {
         var log = StreamLog()
         var head = HTTPReplyParser()
-        var parser = EventStreamParser()
+        var parser = TestEventStreamParser()
         /// Bytes after which the client hangs up, wherever that is.
         var bytesLeft: Int?
         var port: Int
@@ -27,14 +27,14 @@ public final class EventStreamClient: Sendable {
     public let name: String
     public let target: StreamTarget
     private let options: WireConnection.Options
-    private let state: Watched<State>
-    private let wire = Watched<WireConnection?>(nil)
+    private let state: AsyncValue<State>
+    private let wire = AsyncValue<WireConnection?>(nil)
 
     public init(
         _ target: StreamTarget, port: Int, name: String = "subscriber", options: WireConnection.Options = .init()
     ) {
         self.target = target
-        self.state = Watched(State(port: port))
+        self.state = AsyncValue(State(port: port))
         self.name = name
         self.options = options
     }
@@ -63,7 +63,7 @@ public final class EventStreamClient: Sendable {
             }
         let number = self.state.change { state in
             state.head = HTTPReplyParser()
-            state.parser = EventStreamParser(lastEventID: text)
+            state.parser = TestEventStreamParser(lastEventID: text)
             state.bytesLeft = nil
             state.log.lastEventID = text
             state.log.connections.append(.init(cursor: text, firstBlock: state.log.blocks.count))
@@ -130,7 +130,7 @@ public final class EventStreamClient: Sendable {
         try await self.wire.value?.trickle(bytes: bytes, every: TimeAmount(interval))
     }
 
-    private static func take(_ bytes: ByteBuffer, ofConnection number: Int, _ state: Watched<State>) {
+    private static func take(_ bytes: ByteBuffer, ofConnection number: Int, _ state: AsyncValue<State>) {
         state.change { state in
             guard number == state.log.connections.count - 1, state.log.connections[number].ending == nil else { return }
             var view = bytes.readableBytesView[...]
@@ -145,7 +145,7 @@ public final class EventStreamClient: Sendable {
         }
     }
 
-    private static func end(_ ending: StreamLog.Ending, ofConnection number: Int, _ state: Watched<State>) {
+    private static func end(_ ending: StreamLog.Ending, ofConnection number: Int, _ state: AsyncValue<State>) {
         state.change { state in
             guard state.log.connections[number].ending == nil else { return }
             state.log.connections[number].ending = ending

@@ -37,7 +37,7 @@ public struct AnswerLost: Error, CustomStringConvertible {
 /// Sends requests to one port over connections that are kept. Any number of tasks may share it.
 public final class HTTPCaller: Sendable {
     private let port: Int
-    private let idle = Watched<[HTTPConnection]>([])
+    private let idle = AsyncValue<[HTTPConnection]>([])
 
     public init(port: Int) { self.port = port }
 
@@ -75,16 +75,16 @@ final class HTTPConnection: Sendable {
         var isClosed = false
     }
 
-    private let state: Watched<State>
+    private let state: AsyncValue<State>
     private let wire: WireConnection
 
-    private init(_ wire: WireConnection, _ state: Watched<State>) {
+    private init(_ wire: WireConnection, _ state: AsyncValue<State>) {
         self.wire = wire
         self.state = state
     }
 
     static func open(port: Int) async throws -> HTTPConnection {
-        let state = Watched(State())
+        let state = AsyncValue(State())
         let wire = try await WireConnection.open(port: port) { bytes in
             state.change { state in
                 do { try state.parser.feed(bytes.readableBytesView) } catch { state.failure = error }

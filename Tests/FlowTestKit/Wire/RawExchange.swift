@@ -7,16 +7,16 @@ public final class RawExchange: Sendable {
         var isClosed = false
     }
 
-    private let state: Watched<State>
+    private let state: AsyncValue<State>
     private let wire: WireConnection
 
-    private init(_ wire: WireConnection, _ state: Watched<State>) {
+    private init(_ wire: WireConnection, _ state: AsyncValue<State>) {
         self.wire = wire
         self.state = state
     }
 
     public static func open(port: Int) async throws -> RawExchange {
-        let state = Watched(State())
+        let state = AsyncValue(State())
         let wire = try await WireConnection.open(port: port) { bytes in
             state.change { $0.received.append(contentsOf: bytes.readableBytesView) }
         } closed: { _ in

@@ -29,9 +29,9 @@ final class Chromium: Sendable {
     private let process: ChildProcess
     private let folder: TemporaryFolder
     private let channel: any Channel
-    private let state: Watched<State>
+    private let state: AsyncValue<State>
 
-    private init(_ process: ChildProcess, _ folder: TemporaryFolder, _ channel: any Channel, _ state: Watched<State>) {
+    private init(_ process: ChildProcess, _ folder: TemporaryFolder, _ channel: any Channel, _ state: AsyncValue<State>) {
         self.process = process
         self.folder = folder
         self.channel = channel
@@ -59,7 +59,7 @@ final class Chromium: Sendable {
         guard mkfifo(commands, 0o600) == 0, mkfifo(messages, 0o600) == 0 else { throw Refused(description: "mkfifo failed") }
         // For both reading and writing, so that opening waits for nobody.
         let (output, input) = (open(commands, O_RDWR | O_CLOEXEC), open(messages, O_RDWR | O_CLOEXEC))
-        let state = Watched(State())
+        let state = AsyncValue(State())
         let channel = try await NIOPipeBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {

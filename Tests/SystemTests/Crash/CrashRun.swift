@@ -31,8 +31,8 @@ struct CrashRun: Sendable {
     /// - Returns: what was broken.
     func run(seed: UInt64) async throws -> [Violation] {
         var random = SeededRandom(seed: seed)
-        let acknowledged = Watched(0)
-        let isOver = Watched(false)
+        let acknowledged = AsyncValue(0)
+        let isOver = AsyncValue(false)
         let writers = (0..<self.writers).map { number in
             KillWriter(
                 name: "writer-\(number)", flows: self.flows, hubs: self.hubs, acknowledged: acknowledged, random: random.fork())
@@ -78,7 +78,7 @@ struct CrashRun: Sendable {
         }
     }
 
-    private func keepCrashing(_ random: SeededRandom, _ acknowledged: Watched<Int>) async throws {
+    private func keepCrashing(_ random: SeededRandom, _ acknowledged: AsyncValue<Int>) async throws {
         var random = random
         for _ in 0..<self.crashes {
             let goal = acknowledged.value + random.number(self.pause)

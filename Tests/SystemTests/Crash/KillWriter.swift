@@ -18,12 +18,12 @@ struct KillWriter: Sendable {
     let flows: [String]
     /// Any of which may take an order.
     let hubs: [HubProcess]
-    let acknowledged: Watched<Int>
+    let acknowledged: AsyncValue<Int>
     var random: SeededRandom
     var orders: [Order] = []
     private var count = 0
 
-    init(name: String, flows: [String], hubs: [HubProcess], acknowledged: Watched<Int>, random: SeededRandom) {
+    init(name: String, flows: [String], hubs: [HubProcess], acknowledged: AsyncValue<Int>, random: SeededRandom) {
         self.name = name
         self.flows = flows
         self.hubs = hubs

@@ -7,7 +7,7 @@ struct HalfUpload: Sendable {
 
     /// Returns when something of it lies in the store.
     static func begin(
-        _ sample: ImportSample, flow: String, key: String, at hub: HubProcess, _ stand: ImportStand
+        _ sample: ImportSample, flow: String, key: String, at hub: HubProcess, _ stand: ImportHubFixture
     ) async throws -> HalfUpload {
         let exchange = try await RawExchange.open(port: hub.port)
         let head = """

@@ -5,14 +5,14 @@ import Testing
 extension ImportSystemTests {
     /// Whose an import is, and who hears of it.
     @Suite struct ImportAccessTests {
-        @Test("an import is its account's alone", arguments: ImportSetUp.allCases)
-        func tenants(_ setUp: ImportSetUp) async throws {
-            try await ImportStage.running(setUp, ["FLOWHUB_JWT_KEY": TestToken.key]) { stage in
+        @Test("an import is its account's alone", arguments: ImportTopology.allCases)
+        func tenants(_ setUp: ImportTopology) async throws {
+            try await ImportClusterFixture.running(setUp, ["FLOWHUB_JWT_KEY": TestToken.key]) { stage in
                 let hub = stage.hub
                 let own = TestToken(account: "7", scopes: ["imports"]).header
                 let foreign = TestToken(account: "8", scopes: ["imports"]).header
                 let scopeless = TestToken(account: "7", scopes: ["admin", "locks", "patterns"]).header
-                let entry = try await hub.store(ImportUpload("[1]", "flow_id=f", [own, ("Idempotency-Key", "k")]))
+                let entry = try await hub.store(TestUpload("[1]", "flow_id=f", [own, ("Idempotency-Key", "k")]))
                 #expect(entry.location?.hasPrefix("imports/7/") ?? true)
                 let parts = ["", "/data", "/records", "/sample", "/schema", "/download"]
                 for part in parts {
@@ -36,18 +36,18 @@ extension ImportSystemTests {
                         .elements
                         .isEmpty == true)
                 #expect(try await hub.call("GET", "/v1/imports", headers: [scopeless]).status == 403)
-                #expect(try await hub.send(ImportUpload("[1]", "", [scopeless])).status == 403)
-                #expect(try await hub.send(ImportUpload("[1]")).status == 401)
+                #expect(try await hub.send(TestUpload("[1]", "", [scopeless])).status == 403)
+                #expect(try await hub.send(TestUpload("[1]")).status == 401)
                 // A key is a name within an account.
-                let theirs = try await hub.store(ImportUpload("[2]", "", [foreign, ("Idempotency-Key", "k")]))
+                let theirs = try await hub.store(TestUpload("[2]", "", [foreign, ("Idempotency-Key", "k")]))
                 #expect(theirs.id != entry.id)
                 #expect(try await hub.get(entry.id, "/data", [own]).text == "[\n1\n]\n")
             }
         }
 
-        @Test("a flow hears only of imports of those who may publish on it", arguments: ImportSetUp.allCases)
-        func flows(_ setUp: ImportSetUp) async throws {
-            try await ImportStage.running(setUp, ["FLOWHUB_JWT_KEY": TestToken.key, "FLOWHUB_IMPORT_PROGRESS_MS": "50"]) {
+        @Test("a flow hears only of imports of those who may publish on it", arguments: ImportTopology.allCases)
+        func flows(_ setUp: ImportTopology) async throws {
+            try await ImportClusterFixture.running(setUp, ["FLOWHUB_JWT_KEY": TestToken.key, "FLOWHUB_IMPORT_PROGRESS_MS": "50"]) {
                 stage in
                 let hub = stage.hub
                 let own = TestToken(account: "7", scopes: ["imports"])
@@ -57,17 +57,17 @@ extension ImportSystemTests {
                 _ = try await watcher.next(event: "snapshot")
 
                 let narrow = TestToken(account: "7", publish: ["g-*"], scopes: ["imports"]).header
-                let refused = try await hub.send(ImportUpload("[1]", "flow_id=f", [narrow]))
+                let refused = try await hub.send(TestUpload("[1]", "flow_id=f", [narrow]))
                 #expect(refused.status == 403 && refused.problemCode == "forbidden")
                 let foreign = TestToken(account: "8", scopes: ["imports"]).header
-                let other = try await hub.send(ImportUpload("[1]", "flow_id=f", [foreign]))
+                let other = try await hub.send(TestUpload("[1]", "flow_id=f", [foreign]))
                 #expect(other.status == 403, "\(other.text)")
                 #expect(try await hub.call("GET", "/v1/imports", headers: [foreign]).text == #"{"imports":[],"next":null}"#)
-                #expect(try await hub.send(ImportUpload("[1]", "flow_id=g-1", [narrow])).status == 201)
-                #expect(try await hub.send(ImportUpload("[1]", "flow_id=a%2Fb", [narrow])).problemCode == "bad_flow_id")
+                #expect(try await hub.send(TestUpload("[1]", "flow_id=g-1", [narrow])).status == 201)
+                #expect(try await hub.send(TestUpload("[1]", "flow_id=a%2Fb", [narrow])).problemCode == "bad_flow_id")
 
                 // Theirs are not among what comes; its own is the first that does.
-                let entry = try await hub.store(ImportUpload("[1]", "flow_id=f", [own.header]))
+                let entry = try await hub.store(TestUpload("[1]", "flow_id=f", [own.header]))
                 let told = try await watcher.next(event: "import_stored")
                 #expect(told.data?.contains(entry.id) == true)
                 #expect(watcher.log.events("import_failed").isEmpty && watcher.log.events("import_stored").count == 1)

@@ -5,10 +5,10 @@ import Testing
 /// Postgres is killed while an import is under way: nobody is told what is not so, and once it is back all of it agrees.
 @Suite(.serialized, .s3()) struct ImportDatabaseLossTests {
     private static func running(
-        _ kind: ImportStand.Kind, _ body: @Sendable (ImportStand, PostgresServer) async throws -> Void
+        _ kind: ImportHubFixture.Kind, _ body: @Sendable (ImportHubFixture, PostgresServer) async throws -> Void
     ) async throws {
         try await PostgresServer.running { server in
-            try await ImportStand.running(kind, database: server) { stand in
+            try await ImportHubFixture.running(kind, database: server) { stand in
                 try await body(stand, server)
                 try await eventually("the hub to read again") { (try? await stand.hub.api.isReady()) == true }
                 try await stand.settle()

@@ -5,9 +5,9 @@ import Testing
 extension ImportSystemTests {
     /// A hub that is told to end while an import comes in.
     @Suite struct ImportDrainTests {
-        @Test("it has the drain's window to end", arguments: ImportSetUp.allCases)
-        func window(_ setUp: ImportSetUp) async throws {
-            try await ImportStage.running(setUp, ["FLOWHUB_DRAIN_SECONDS": "20"]) { stage in
+        @Test("it has the drain's window to end", arguments: ImportTopology.allCases)
+        func window(_ setUp: ImportTopology) async throws {
+            try await ImportClusterFixture.running(setUp, ["FLOWHUB_DRAIN_SECONDS": "20"]) { stage in
                 let exchange = try await stage.beginImport()
                 stage.hub.askToEnd()
                 try await eventually("the hub to drain") { stage.hub.log.contains("Draining") }
@@ -20,9 +20,9 @@ extension ImportSystemTests {
             }
         }
 
-        @Test("what is cut off has cleared up before the hub is gone", arguments: ImportSetUp.allCases)
-        func cutOff(_ setUp: ImportSetUp) async throws {
-            try await ImportStage.running(setUp, ["FLOWHUB_DRAIN_SECONDS": "1"]) { stage in
+        @Test("what is cut off has cleared up before the hub is gone", arguments: ImportTopology.allCases)
+        func cutOff(_ setUp: ImportTopology) async throws {
+            try await ImportClusterFixture.running(setUp, ["FLOWHUB_DRAIN_SECONDS": "1"]) { stage in
                 let exchange = try await stage.beginImport()
                 defer { exchange.close() }
                 #expect(try await stage.hub.terminate() == .code(0))

@@ -11,9 +11,9 @@ extension ImportSystemTests {
             return try #require(try jsonText(text).member("data"))
         }
 
-        @Test("progress while it runs, and in the end a durable word", arguments: ImportSetUp.allCases)
-        func live(_ setUp: ImportSetUp) async throws {
-            try await ImportStage.running(setUp, hubs: 2, ["FLOWHUB_IMPORT_PROGRESS_MS": "50"]) { stage in
+        @Test("progress while it runs, and in the end a durable word", arguments: ImportTopology.allCases)
+        func live(_ setUp: ImportTopology) async throws {
+            try await ImportClusterFixture.running(setUp, hubs: 2, ["FLOWHUB_IMPORT_PROGRESS_MS": "50"]) { stage in
                 _ = try await stage.hub.api.put("f", jsonText(#"{"status":"running"}"#))
                 // Without Redis what is transient stays on its instance.
                 let watcher = EventStreamClient(.flow("f"), port: setUp == .rows ? stage.hub.port : stage.other.port)
@@ -23,11 +23,11 @@ extension ImportSystemTests {
                 let exchange = try await RawExchange.open(port: stage.hub.port)
                 defer { exchange.close() }
                 try await exchange.send(
-                    ImportUpload("", "flow_id=f&file_name=a.ndjson").head.replacing(
+                    TestUpload("", "flow_id=f&file_name=a.ndjson").head.replacing(
                         "Content-Length: 0", with: "Transfer-Encoding: chunked"))
                 var count = 0
                 try await eventually("progress", every: .milliseconds(15)) {
-                    try await exchange.send(ImportUpload.chunk(Array("{\"n\":\(count)}\n".utf8)))
+                    try await exchange.send(TestUpload.chunk(Array("{\"n\":\(count)}\n".utf8)))
                     count += 1
                     return watcher.log.events("import_progress").count >= 3
                 }
@@ -69,7 +69,7 @@ extension ImportSystemTests {
                 try await late.connect(.text(#require(watcher.log.blocks.first { $0.event == "snapshot" }?.id)))
                 #expect(try Self.data(try await late.next(event: "import_stored")) == stored)
 
-                let refused = try await stage.hub.send(ImportUpload("{\"a\":1}\n{\"a\":}\n", "flow_id=f&file_name=b"))
+                let refused = try await stage.hub.send(TestUpload("{\"a\":1}\n{\"a\":}\n", "flow_id=f&file_name=b"))
                 #expect(refused.status == 400)
                 let failed = try Self.data(try await watcher.next(event: "import_failed"))
                 #expect(failed.members.map(\.key) == ["import_id", "file_name", "code", "reason"])
@@ -78,15 +78,15 @@ extension ImportSystemTests {
             }
         }
 
-        @Test("the whole length is told if it is known; a flow that is not there yet is made", arguments: [ImportSetUp.embedded])
-        func lengths(_ setUp: ImportSetUp) async throws {
-            try await ImportStage.running(setUp, ["FLOWHUB_IMPORT_PROGRESS_MS": "50"]) { stage in
+        @Test("the whole length is told if it is known; a flow that is not there yet is made", arguments: [ImportTopology.embedded])
+        func lengths(_ setUp: ImportTopology) async throws {
+            try await ImportClusterFixture.running(setUp, ["FLOWHUB_IMPORT_PROGRESS_MS": "50"]) { stage in
                 let watcher = EventStreamClient(.flow("new"), port: stage.hub.port)
                 try await watcher.connect(.none)
                 let body = Array(ImportOracle.records(2_000).joined(separator: "\n").utf8)
                 let exchange = try await RawExchange.open(port: stage.hub.port)
                 defer { exchange.close() }
-                try await exchange.send(ImportUpload(body, "flow_id=new").head)
+                try await exchange.send(TestUpload(body, "flow_id=new").head)
                 var rest = body[...]
                 try await eventually("progress", every: .milliseconds(15)) {
                     let piece = rest.prefix(1_000)

@@ -7,7 +7,7 @@ import Testing
 @Suite(.serialized, .s3(), .postgres()) struct ImportFaultTests {
     /// A request of an upload: the so-manieth of its kind.
     struct Place: Hashable, Sendable {
-        var operation: R2Operation
+        var operation: ProxyOperation
         var number: Int
     }
 
@@ -22,7 +22,7 @@ import Testing
     private static let environment = ["FLOWHUB_IMPORT_CLAIM_SECONDS": "10", "FLOWHUB_R2_STALL_SECONDS": "1"]
 
     /// What a clean upload asks of R2.
-    static func places(_ stand: ImportStand, _ sample: ImportSample) async throws -> [Place] {
+    static func places(_ stand: ImportHubFixture, _ sample: ImportSample) async throws -> [Place] {
         let proxy = try stand.proxy
         proxy.forget()
         let reply = try await stand.hub.handIn(sample, flow: "clean-\(sample.records)")
@@ -36,7 +36,7 @@ import Testing
     }
 
     @Test func `the requests of an upload are known`() async throws {
-        try await ImportStand.running(.r2, Self.environment) { stand in
+        try await ImportHubFixture.running(.r2, Self.environment) { stand in
             #expect(try await Self.places(stand, .small).map(\.operation) == [.putObject])
             let large = try await Self.places(stand, .large).map(\.operation)
             #expect(large.first == .createUpload && large.last == .completeUpload)
@@ -47,7 +47,7 @@ import Testing
 
     @Test("a fault that passes is passed over", arguments: [ImportSample.small, .large])
     func once(_ sample: ImportSample) async throws {
-        try await ImportStand.running(.r2, Self.environment) { stand in
+        try await ImportHubFixture.running(.r2, Self.environment) { stand in
             let places = try await Self.places(stand, sample)
             var turn = Int.random(in: 0..<places.count)
             for (number, fault) in Self.faults.enumerated() {
@@ -62,7 +62,7 @@ import Testing
     }
 
     private static func handIn(
-        _ sample: ImportSample, _ flow: String, _ fault: R2Fault, _ place: Place, _ stand: ImportStand
+        _ sample: ImportSample, _ flow: String, _ fault: R2Fault, _ place: Place, _ stand: ImportHubFixture
     ) async throws {
         let proxy = try stand.proxy
         proxy.forget()
@@ -86,7 +86,7 @@ import Testing
         #expect(try await stand.ledger().contains { $0.id == id } == false)
     }
 
-    private static func sweepUploads(_ stand: ImportStand) async throws {
+    private static func sweepUploads(_ stand: ImportHubFixture) async throws {
         // The S3 server has times in whole seconds, rounded up: what has just begun is not old yet.
         try await eventually("the sweep of uploads that nobody finishes") {
             let report = try await stand.sweepReport(isDry: false)
@@ -98,8 +98,8 @@ import Testing
     // MARK: Faults that stay
 
     /// What never works, and where. Some make the object all the same, and then it is found.
-    private static let lasting: [(R2Fault, R2Operation?)] = {
-        let operations: [R2Operation?] = [nil, .createUpload, .uploadPart, .completeUpload, .putObject]
+    private static let lasting: [(R2Fault, ProxyOperation?)] = {
+        let operations: [ProxyOperation?] = [nil, .createUpload, .uploadPart, .completeUpload, .putObject]
         let all = Self.faults.flatMap { fault in operations.map { (fault, $0) } }
         // Each fault, and each place, with another partner every time.
         let first = Int.random(in: 0..<operations.count)
@@ -109,7 +109,7 @@ import Testing
 
     @Test func `a fault that stays is a clean failure`() async throws {
         let environment = Self.environment.merging(["FLOWHUB_R2_ATTEMPTS": "2"]) { $1 }
-        try await ImportStand.running(.r2, environment) { stand in
+        try await ImportHubFixture.running(.r2, environment) { stand in
             let proxy = try stand.proxy
             for (number, (fault, operation)) in Self.lasting.enumerated() {
                 let flow = "flow-\(number)"

@@ -9,19 +9,19 @@ extension ImportSystemTests {
             "FLOWHUB_MAX_RECORD_BYTES": "65536", "FLOWHUB_MAX_CSV_COLUMNS": "50", "FLOWHUB_BODY_TIMEOUT_SECONDS": "1",
         ]
 
-        private static func failedCount(_ stage: ImportStage) async throws -> Int {
+        private static func failedCount(_ stage: ImportClusterFixture) async throws -> Int {
             let reply = try await stage.hub.api.call("GET", "/v1/imports?status=failed&limit=1000")
             return reply.json.member("imports")?.elements.count ?? -1
         }
 
-        @Test("bodies that are none are refused, with their place", arguments: ImportSetUp.allCases)
-        func bodies(_ setUp: ImportSetUp) async throws {
+        @Test("bodies that are none are refused, with their place", arguments: ImportTopology.allCases)
+        func bodies(_ setUp: ImportTopology) async throws {
             let all = try await HostileImport.all()
-            try await ImportStage.running(setUp, Self.limits) { stage in
+            try await ImportClusterFixture.running(setUp, Self.limits) { stage in
                 for (number, hostile) in all.enumerated() {
-                    let framing = ImportUpload.Framing.allCases[number % 3]
+                    let framing = TestUpload.Framing.allCases[number % 3]
                     let exchange = try await RawExchange.open(port: stage.hub.port)
-                    let upload = ImportUpload(hostile.body, hostile.query, by: framing)
+                    let upload = TestUpload(hostile.body, hostile.query, by: framing)
                     async let sent: Void? = try? exchange.send(
                         Array(upload.head.utf8) + (framing == .chunked ? upload.chunks : upload.body))
                     let reply = try await exchange.replies(1)[0]
@@ -54,19 +54,19 @@ extension ImportSystemTests {
             }
         }
 
-        @Test("an answer comes before the end of a body that is wrong from its start", arguments: ImportSetUp.allCases)
-        func early(_ setUp: ImportSetUp) async throws {
-            try await ImportStage.running(setUp, Self.limits) { stage in
+        @Test("an answer comes before the end of a body that is wrong from its start", arguments: ImportTopology.allCases)
+        func early(_ setUp: ImportTopology) async throws {
+            try await ImportClusterFixture.running(setUp, Self.limits) { stage in
                 let rest = Array(repeating: UInt8(ascii: " "), count: 8 << 20)
                 let reply = try await stage.hub.answer(
                     to: Array("POST /v1/imports HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000000\r\n\r\n[x".utf8) + rest)
                 #expect(reply.status == 400 && reply.header("connection") == "close")
                 for coding in ["br", "deflate", "gzip, gzip"] {
-                    let refused = try await stage.hub.send(ImportUpload("[1]", "", [("Content-Encoding", coding)]))
+                    let refused = try await stage.hub.send(TestUpload("[1]", "", [("Content-Encoding", coding)]))
                     #expect(refused.status == 415 && refused.problemCode == "unsupported_content_encoding", "\(coding)")
                 }
                 for query in ["format=xml", "format=", "flow_id=..", "flow_id=a%0d%0ab", "flow_id="] {
-                    #expect(try await stage.hub.send(ImportUpload("[1]", query)).status == 400, "\(query)")
+                    #expect(try await stage.hub.send(TestUpload("[1]", query)).status == 400, "\(query)")
                 }
                 try await stage.waitUntilNothingIsLeft()
             }
@@ -74,13 +74,13 @@ extension ImportSystemTests {
 
         @Test(
             "a client that stalls is told so, one that goes away leaves nothing, one that is slow is waited for",
-            arguments: ImportSetUp.allCases)
-        func slowness(_ setUp: ImportSetUp) async throws {
-            try await ImportStage.running(setUp, Self.limits) { stage in
+            arguments: ImportTopology.allCases)
+        func slowness(_ setUp: ImportTopology) async throws {
+            try await ImportClusterFixture.running(setUp, Self.limits) { stage in
                 // More than a page, so that there is something to take back.
                 let begun = Array(("[" + ImportOracle.records(9_000).joined(separator: ",") + ",").utf8)
                 let stalled = try await RawExchange.open(port: stage.hub.port)
-                try await stalled.send(Array(ImportUpload([], by: .chunked).head.utf8) + ImportUpload.chunk(begun))
+                try await stalled.send(Array(TestUpload([], by: .chunked).head.utf8) + TestUpload.chunk(begun))
                 let reply = try await stalled.replies(1)[0]
                 #expect(reply.status == 408 && reply.problemCode == "request_timeout", "\(reply.text)")
                 try? await stalled.closeOutput()
@@ -89,7 +89,7 @@ extension ImportSystemTests {
                 for isReset in [false, true] {
                     let before = try await Self.failedCount(stage)
                     let leaving = try await RawExchange.open(port: stage.hub.port)
-                    try await leaving.send(Array(ImportUpload([], by: .chunked).head.utf8) + ImportUpload.chunk(begun))
+                    try await leaving.send(Array(TestUpload([], by: .chunked).head.utf8) + TestUpload.chunk(begun))
                     try await eventually("the import to be pending") {
                         try await stage.hub.api.call("GET", "/v1/imports?status=pending").text.contains("\"pending\"")
                     }
@@ -99,27 +99,27 @@ extension ImportSystemTests {
                 try await stage.waitUntilNothingIsLeft()
 
                 let slow = try await RawExchange.open(port: stage.hub.port)
-                try await slow.send(ImportUpload([], by: .chunked).head)
+                try await slow.send(TestUpload([], by: .chunked).head)
                 // Longer than a stall may be, in all.
                 for number in 0..<10 {
-                    try await slow.send(ImportUpload.chunk(Array((number == 0 ? "[0" : ",\(number)").utf8)))
+                    try await slow.send(TestUpload.chunk(Array((number == 0 ? "[0" : ",\(number)").utf8)))
                     // The client's own slowness, not a wait for anything.
                     try await Task.sleep(for: .milliseconds(200))
                 }
-                try await slow.send(ImportUpload.chunk([UInt8(ascii: "]")]) + Array("0\r\n\r\n".utf8))
+                try await slow.send(TestUpload.chunk([UInt8(ascii: "]")]) + Array("0\r\n\r\n".utf8))
                 #expect(try await slow.replies(1)[0].json.member("total_records")?.intValue == 10)
             }
         }
 
-        @Test("gzip that unpacks to very much is stopped early, in little memory", arguments: ImportSetUp.allCases)
-        func bombs(_ setUp: ImportSetUp) async throws {
+        @Test("gzip that unpacks to very much is stopped early, in little memory", arguments: ImportTopology.allCases)
+        func bombs(_ setUp: ImportTopology) async throws {
             let line = "{\"a\":\"" + String(repeating: "a", count: 8_000) + "\"}\n"
             let member = try await ImportOracle.gzip([Array(String(repeating: line, count: 8_192).utf8)], level: 9)
             // Some 10 GB, in some 10 MB.
             let bomb = (0..<160).reduce(into: [UInt8]()) { bomb, _ in bomb += member }
             #expect(bomb.count < 16 << 20)
-            try await ImportStage.running(setUp) { stage in
-                let reply = try await stage.hub.send(ImportUpload(bomb))
+            try await ImportClusterFixture.running(setUp) { stage in
+                let reply = try await stage.hub.send(TestUpload(bomb))
                 #expect(reply.status == 413 && reply.problemCode == "gzip_ratio", "\(reply.text)")
                 try await stage.waitUntilNothingIsLeft()
                 #expect(
@@ -127,22 +127,22 @@ extension ImportSystemTests {
                 )
             }
             let limits = ["FLOWHUB_MAX_IMPORT_RATIO": "100000", "FLOWHUB_MAX_IMPORT_BYTES": "\(80 << 20)"]
-            try await ImportStage.running(setUp, limits) { stage in
-                let reply = try await stage.hub.send(ImportUpload(bomb, by: .chunked))
+            try await ImportClusterFixture.running(setUp, limits) { stage in
+                let reply = try await stage.hub.send(TestUpload(bomb, by: .chunked))
                 #expect(reply.status == 413 && reply.problemCode == "import_too_large", "\(reply.text)")
                 try await stage.waitUntilNothingIsLeft()
                 #expect(
                     stage.hub.figures.map { $0.peakResidentBytes < 128 << 20 } == true, "\(String(describing: stage.hub.figures))"
                 )
                 // What is just as large in earnest is refused, too; and what is not is taken.
-                #expect(try await stage.hub.send(ImportUpload(String(repeating: line, count: 100))).status == 201)
+                #expect(try await stage.hub.send(TestUpload(String(repeating: line, count: 100))).status == 201)
             }
         }
 
-        @Test("ids that are none are told so, whatever is in them", arguments: ImportSetUp.allCases)
-        func ids(_ setUp: ImportSetUp) async throws {
-            try await ImportStage.running(setUp) { stage in
-                let entry = try await stage.hub.store(ImportUpload("[1]"))
+        @Test("ids that are none are told so, whatever is in them", arguments: ImportTopology.allCases)
+        func ids(_ setUp: ImportTopology) async throws {
+            try await ImportClusterFixture.running(setUp) { stage in
+                let entry = try await stage.hub.store(TestUpload("[1]"))
                 let wrong = [
                     "%2e%2e%2f%2e%2e%2fetc%2fpasswd", "..%2f..%2fetc", "x", "%00", "%0d%0aX-A:%20b", "%c3%bc", "%ff", "%", "%zz",
                     entry.id + "x", "\(entry.id)%00", "\(entry.id.dropLast())%2f", "\(entry.id.dropLast())%C4%80",
@@ -166,9 +166,9 @@ extension ImportSystemTests {
             }
         }
 
-        @Test("file names are kept as they are and harm nobody", arguments: ImportSetUp.allCases)
-        func fileNames(_ setUp: ImportSetUp) async throws {
-            try await ImportStage.running(setUp) { stage in
+        @Test("file names are kept as they are and harm nobody", arguments: ImportTopology.allCases)
+        func fileNames(_ setUp: ImportTopology) async throws {
+            try await ImportClusterFixture.running(setUp) { stage in
                 for (encoded, name) in [
                     ("..%2F..%2Fetc%2Fpasswd", "../../etc/passwd"), ("..", ".."), ("%2F", "/"), ("C%3A%5Ca.csv", #"C:\a.csv"#),
                     ("%C3%BC%F0%9F%98%80.csv", "ü😀.csv"), ("a%22%3B%20filename%3Db", #"a"; filename=b"#),
@@ -177,7 +177,7 @@ extension ImportSystemTests {
                     (String(repeating: "n", count: 255), String(repeating: "n", count: 255)),
                 ] {
                     let entry = try await stage.hub.store(
-                        ImportUpload("[1]", "file_name=\(encoded)&source_type=\(encoded.prefix(21))"))
+                        TestUpload("[1]", "file_name=\(encoded)&source_type=\(encoded.prefix(21))"))
                     #expect(entry.json.member("file_name")?.stringValue == name)
                     #expect(try await stage.hub.get(entry.id).json.member("file_name")?.stringValue == name)
                     if let location = entry.location {
@@ -203,7 +203,7 @@ extension ImportSystemTests {
                 }
                 for encoded in ["a%0D%0AX-A%3A%20b", "a%00b", "%7F", "%C2%85", String(repeating: "n", count: 256)] {
                     for name in ["file_name", "source_type"] {
-                        let reply = try await stage.hub.send(ImportUpload("[1]", "\(name)=\(encoded)"))
+                        let reply = try await stage.hub.send(TestUpload("[1]", "\(name)=\(encoded)"))
                         #expect(
                             reply.status == 400 && reply.problemCode == "bad_parameter",
                             "\(name) \(encoded.prefix(20)): \(reply.text)")

@@ -15,8 +15,8 @@ import Glibc
         "importAnnounced", "importObjectGone", "importBegun", "importUploaded", "importStored", "importDeleting",
     ]
 
-    @Test("at a step", arguments: ImportStand.Kind.allCases) func steps(_ kind: ImportStand.Kind) async throws {
-        try await ImportStand.running(kind) { stand in
+    @Test("at a step", arguments: ImportHubFixture.Kind.allCases) func steps(_ kind: ImportHubFixture.Kind) async throws {
+        try await ImportHubFixture.running(kind) { stand in
             for place in Self.places {
                 var deleted: String?
                 if ["importObjectGone", "importDeleting"].contains(place) {
@@ -54,7 +54,7 @@ import Glibc
     // MARK: While a request is out
 
     @Test func `while a request to R2 is out`() async throws {
-        try await ImportStand.running(.r2) { stand in
+        try await ImportHubFixture.running(.r2) { stand in
             var statuses: [String: Int] = [:]
             var samples: [String: ImportSample] = [:]
             for sample in [ImportSample.small, .large] {
@@ -82,7 +82,7 @@ import Glibc
     }
 
     private static func kill(
-        at place: ImportFaultTests.Place, _ isApplied: Bool, _ sample: ImportSample, _ flow: String, _ stand: ImportStand
+        at place: ImportFaultTests.Place, _ isApplied: Bool, _ sample: ImportSample, _ flow: String, _ stand: ImportHubFixture
     ) async throws {
         let proxy = try stand.proxy
         proxy.forget()
@@ -101,8 +101,8 @@ import Glibc
 
     // MARK: While the body comes
 
-    @Test("while the body comes", arguments: ImportStand.Kind.allCases) func body(_ kind: ImportStand.Kind) async throws {
-        try await ImportStand.running(kind) { stand in
+    @Test("while the body comes", arguments: ImportHubFixture.Kind.allCases) func body(_ kind: ImportHubFixture.Kind) async throws {
+        try await ImportHubFixture.running(kind) { stand in
             try await stand.doomed { hub in
                 let upload = try await HalfUpload.begin(.large, flow: "job", key: "k", at: hub, stand)
                 try await hub.kill()
@@ -125,10 +125,10 @@ import Glibc
         var lost: Set<String> = []
     }
 
-    @Test("at any time, and what was acknowledged is there", arguments: ImportStand.Kind.allCases)
-    func anyTime(_ kind: ImportStand.Kind) async throws {
-        try await ImportStand.running(kind, ["FLOWHUB_MAX_IMPORTS": "8"]) { stand in
-            let work = Watched(Work())
+    @Test("at any time, and what was acknowledged is there", arguments: ImportHubFixture.Kind.allCases)
+    func anyTime(_ kind: ImportHubFixture.Kind) async throws {
+        try await ImportHubFixture.running(kind, ["FLOWHUB_MAX_IMPORTS": "8"]) { stand in
+            let work = AsyncValue(Work())
             for round in 0..<TestScale.pick(3, full: 25) {
                 let enough = work.value.acknowledged.count + Int.random(in: 1...8)
                 try await stand.doomed { hub in
@@ -160,7 +160,7 @@ import Glibc
         }
     }
 
-    private static func keepHandingIn(_ name: String, _ hub: HubProcess, _ work: Watched<Work>) async {
+    private static func keepHandingIn(_ name: String, _ hub: HubProcess, _ work: AsyncValue<Work>) async {
         for number in 0..<10_000 {
             let key = "\(name)-\(number)"
             guard let reply = try? await hub.handIn(.small, flow: "job", key: key), reply.status == 201 else {
@@ -171,7 +171,7 @@ import Glibc
     }
 }
 
-extension ImportStand {
+extension ImportHubFixture {
     /// Hands in the small sample under keys that were used by hubs that died: all of them free, or stored already.
     /// - Parameters:
     ///   - statuses: what each is answered with.

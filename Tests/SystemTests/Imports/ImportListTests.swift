@@ -10,16 +10,16 @@ extension ImportSystemTests {
             (reply.json.member("imports")?.elements ?? []).compactMap { $0.member("id")?.stringValue }
         }
 
-        @Test("imports are listed, the latest first, page by page, by flow and by status", arguments: ImportSetUp.allCases)
-        func lists(_ setUp: ImportSetUp) async throws {
-            try await ImportStage.running(setUp) { stage in
+        @Test("imports are listed, the latest first, page by page, by flow and by status", arguments: ImportTopology.allCases)
+        func lists(_ setUp: ImportTopology) async throws {
+            try await ImportClusterFixture.running(setUp) { stage in
                 let api = stage.hub.api
                 #expect(try await api.call("GET", "/v1/imports").text == #"{"imports":[],"next":null}"#)
                 var ids: [String] = []
                 for number in 0..<5 {
-                    ids.insert(try await stage.hub.store(ImportUpload("[\(number)]", "flow_id=f-\(number % 2)")).id, at: 0)
+                    ids.insert(try await stage.hub.store(TestUpload("[\(number)]", "flow_id=f-\(number % 2)")).id, at: 0)
                 }
-                #expect(try await stage.hub.send(ImportUpload("[1,", "flow_id=f-0")).status == 400)
+                #expect(try await stage.hub.send(TestUpload("[1,", "flow_id=f-0")).status == 400)
                 let failed = try await api.call("GET", "/v1/imports?status=failed")
                 #expect(Self.ids(failed).count == 1)
                 let entry = try #require(failed.json.member("imports")?.elements.first)
@@ -56,9 +56,9 @@ extension ImportSystemTests {
         @Test("a link gives the object to whoever has it, and to nobody else")
         func links() async throws {
             let environment = ["FLOWHUB_JWT_KEY": TestToken.key, "FLOWHUB_DOWNLOAD_SECONDS": "60"]
-            try await ImportStage.running(.r2, environment) { stage in
+            try await ImportClusterFixture.running(.r2, environment) { stage in
                 let token = TestToken(scopes: ["imports"]).header
-                let entry = try await stage.hub.store(ImportUpload("[1,2]", "file_name=..%2Fa%22b.csv", [token]))
+                let entry = try await stage.hub.store(TestUpload("[1,2]", "file_name=..%2Fa%22b.csv", [token]))
                 let reply = try await stage.hub.get(entry.id, "/download", [token])
                 #expect(reply.status == 302 && reply.header("cache-control") == "no-store")
                 let link = try #require(reply.header("location"))
@@ -83,10 +83,10 @@ extension ImportSystemTests {
             }
         }
 
-        @Test("where there are no links nobody is promised one", arguments: [ImportSetUp.embedded, .rows])
-        func noLinks(_ setUp: ImportSetUp) async throws {
-            try await ImportStage.running(setUp) { stage in
-                let entry = try await stage.hub.store(ImportUpload("[1]"))
+        @Test("where there are no links nobody is promised one", arguments: [ImportTopology.embedded, .rows])
+        func noLinks(_ setUp: ImportTopology) async throws {
+            try await ImportClusterFixture.running(setUp) { stage in
+                let entry = try await stage.hub.store(TestUpload("[1]"))
                 let reply = try await stage.hub.get(entry.id, "/download")
                 #expect(reply.status == 409 && reply.problemCode == "no_link")
             }
@@ -94,10 +94,10 @@ extension ImportSystemTests {
 
         @Test("samples and analyses lie in Redis as the older service reads them, and are made anew when they are gone")
         func cache() async throws {
-            try await ImportStage.running(.r2, hubs: 2) { stage in
+            try await ImportClusterFixture.running(.r2, hubs: 2) { stage in
                 let redis = try SharedRedis.server
                 let records = ImportOracle.records(120)
-                let entry = try await stage.hub.store(ImportUpload(records.joined(separator: "\n")))
+                let entry = try await stage.hub.store(TestUpload(records.joined(separator: "\n")))
                 let (sample, analysis) = ("import:sample:\(entry.id)", "schema:analysis:\(entry.id)")
                 try await eventually("the sample to be there") { try await redis.command(["EXISTS", sample]) == "1" }
                 let program = """
@@ -137,12 +137,12 @@ extension ImportSystemTests {
             }
         }
 
-        @Test("what is deleted is gone from everywhere", arguments: ImportSetUp.allCases)
-        func deletion(_ setUp: ImportSetUp) async throws {
-            try await ImportStage.running(setUp, hubs: 2) { stage in
+        @Test("what is deleted is gone from everywhere", arguments: ImportTopology.allCases)
+        func deletion(_ setUp: ImportTopology) async throws {
+            try await ImportClusterFixture.running(setUp, hubs: 2) { stage in
                 let entry = try await stage.hub.store(
-                    ImportUpload(ImportOracle.records(500).joined(separator: "\n"), "flow_id=f"))
-                let kept = try await stage.hub.store(ImportUpload("[1]"))
+                    TestUpload(ImportOracle.records(500).joined(separator: "\n"), "flow_id=f"))
+                let kept = try await stage.hub.store(TestUpload("[1]"))
                 _ = try await stage.other.get(entry.id, "/schema")
                 let reply = try await stage.other.api.call("DELETE", "/v1/imports/\(entry.id)")
                 #expect(reply.status == 204)
@@ -165,8 +165,8 @@ extension ImportSystemTests {
 
         @Test("an object that cannot be removed now is removed later; the import is gone at once")
         func laterDeletion() async throws {
-            try await ImportStage.running(.r2, ["FLOWHUB_R2_ATTEMPTS": "1"]) { stage in
-                let entry = try await stage.hub.store(ImportUpload("[1]"))
+            try await ImportClusterFixture.running(.r2, ["FLOWHUB_R2_ATTEMPTS": "1"]) { stage in
+                let entry = try await stage.hub.store(TestUpload("[1]"))
                 try stage.proxy.inject(.unavailable, on: .deleteObject)
                 #expect(try await stage.hub.api.call("DELETE", "/v1/imports/\(entry.id)").status == 204)
                 #expect(try await stage.hub.get(entry.id).status == 404)

@@ -13,7 +13,7 @@ extension ImportSystemTests {
         private static let block = Array((ImportOracle.records(19_000).joined(separator: "\n") + "\n").utf8)
         private static let count = size / block.count + 1
 
-        private static func expectFlat(_ stage: ImportStage, _ what: String, above idle: Int) throws {
+        private static func expectFlat(_ stage: ImportClusterFixture, _ what: String, above idle: Int) throws {
             let figures = try #require(stage.hub.figures)
             let grown = figures.peakResidentBytes - idle
             #expect(grown <= Self.growth, "\(what): \(idle >> 20) MiB and \(grown >> 20) MiB")
@@ -31,10 +31,10 @@ extension ImportSystemTests {
             return last
         }
 
-        @Test("up and down, with somebody who stalls in the middle", arguments: ImportSetUp.withObjects)
-        func upAndDown(_ setUp: ImportSetUp) async throws {
+        @Test("up and down, with somebody who stalls in the middle", arguments: ImportTopology.withObjects)
+        func upAndDown(_ setUp: ImportTopology) async throws {
             // Small parts, so that a store that stalls is felt before all has been sent.
-            try await ImportStage.running(setUp, ["FLOWHUB_R2_PART_BYTES": "5242880"]) { stage in
+            try await ImportClusterFixture.running(setUp, ["FLOWHUB_R2_PART_BYTES": "5242880"]) { stage in
                 let idle = try #require(stage.hub.figures).residentBytes
                 let entry = try await self.up(stage, above: idle)
                 #expect(entry.total == 19_000 * Self.count)
@@ -50,15 +50,15 @@ extension ImportSystemTests {
             }
         }
 
-        private func up(_ stage: ImportStage, above idle: Int) async throws -> StoredImport {
+        private func up(_ stage: ImportClusterFixture, above idle: Int) async throws -> StoredImport {
             let exchange = try await RawExchange.open(port: stage.hub.port)
             defer { exchange.close() }
             if stage.setUp == .r2 { try stage.proxy.inject(.stall(isApplied: false), on: .uploadPart, skipping: 1) }
-            try await exchange.send(ImportUpload([], by: .chunked).head)
-            let sent = Watched(0)
+            try await exchange.send(TestUpload([], by: .chunked).head)
+            let sent = AsyncValue(0)
             let sending = Task {
                 for number in 0..<Self.count {
-                    try await exchange.send(ImportUpload.chunk(Self.block))
+                    try await exchange.send(TestUpload.chunk(Self.block))
                     sent.change { $0 += 1 }
                     // The client stalls.
                     if stage.setUp != .r2, number == Self.count / 2 { try await Task.sleep(for: .seconds(1)) }
@@ -84,9 +84,9 @@ extension ImportSystemTests {
             return entry
         }
 
-        private func down(_ stage: ImportStage, _ entry: StoredImport, above idle: Int) async throws {
-            let received = Watched(0)
-            let isClosed = Watched(false)
+        private func down(_ stage: ImportClusterFixture, _ entry: StoredImport, above idle: Int) async throws {
+            let received = AsyncValue(0)
+            let isClosed = AsyncValue(false)
             let wire = try await WireConnection.open(port: stage.hub.port) { bytes in
                 received.change { $0 += bytes.readableBytes }
             } closed: { _ in
@@ -108,13 +108,13 @@ extension ImportSystemTests {
 
         @Test("a store that is slow makes its clients slow, and nothing grows")
         func slowStore() async throws {
-            try await ImportStage.running(.r2) { stage in
+            try await ImportClusterFixture.running(.r2) { stage in
                 let idle = try #require(stage.hub.figures).residentBytes
                 let proxy = try stage.proxy
                 proxy.inject(.slow(bytesPerSecond: 8 << 20), on: .uploadPart, times: 1_000)
                 proxy.inject(.slow(bytesPerSecond: 8 << 20), on: .getObject, times: 1_000)
                 let body = (0..<10).reduce(into: [UInt8]()) { body, _ in body += Self.block }
-                let entry = try await stage.hub.store(ImportUpload(body, by: .length), within: .seconds(120))
+                let entry = try await stage.hub.store(TestUpload(body, by: .length), within: .seconds(120))
                 #expect(entry.total == 190_000)
                 #expect(
                     try await stage.hub.records(entry.id, from: 150_000, limit: 3)

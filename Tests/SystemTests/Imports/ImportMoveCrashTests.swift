@@ -7,7 +7,7 @@ extension ImportSystemTests {
     /// A mover that is killed anywhere has done no harm, and the next one ends its work.
     @Suite struct ImportMoveCrashTests {
         /// What must be so whatever happened.
-        private static func expectWhole(_ stage: ImportStage, _ entry: StoredImport, _ records: [String], _ place: String)
+        private static func expectWhole(_ stage: ImportClusterFixture, _ entry: StoredImport, _ records: [String], _ place: String)
             async throws
         {
             #expect(try await stage.hub.get(entry.id, "/data").body == ImportOracle.document(records), "\(place)")
@@ -17,7 +17,7 @@ extension ImportSystemTests {
 
         /// Ends what was killed, and sees that nothing of it is left over.
         private static func finish(
-            _ stage: ImportStage, to target: String, _ entry: StoredImport, _ records: [String], _ place: String
+            _ stage: ImportClusterFixture, to target: String, _ entry: StoredImport, _ records: [String], _ place: String
         ) async throws {
             try await Self.expectWhole(stage, entry, records, place)
             try await stage.endClaims()
@@ -38,11 +38,11 @@ extension ImportSystemTests {
             try await Self.expectWhole(stage, entry, records, place)
         }
 
-        @Test("at every step, in both directions", arguments: ImportSetUp.withObjects)
-        func steps(_ setUp: ImportSetUp) async throws {
+        @Test("at every step, in both directions", arguments: ImportTopology.withObjects)
+        func steps(_ setUp: ImportTopology) async throws {
             let records = ImportOracle.records(2_500)
-            try await ImportStage.running(setUp) { stage in
-                let entry = try await stage.hub.store(ImportUpload(records.joined(separator: "\n")))
+            try await ImportClusterFixture.running(setUp) { stage in
+                let entry = try await stage.hub.store(TestUpload(records.joined(separator: "\n")))
                 for point in [Failpoint.moveCopied, .moveVerified, .moveCommitted] {
                     for target in ["postgres", "r2"] {
                         let killed = try await stage.hub.command(
@@ -64,10 +64,10 @@ extension ImportSystemTests {
         @Test("at every request, before it is done and after, in both directions", arguments: TestScale.pick([0], full: [0, 1]))
         func requests(_ phase: Int) async throws {
             let records = Self.large
-            try await ImportStage.running(.r2, ["FLOWHUB_R2_PART_BYTES": "5242880"]) { stage in
+            try await ImportClusterFixture.running(.r2, ["FLOWHUB_R2_PART_BYTES": "5242880"]) { stage in
                 let proxy = try stage.proxy
-                let entry = try await stage.hub.store(ImportUpload("[" + records.joined(separator: ",") + "]"))
-                var operations: [String: [R2Operation]] = [:]
+                let entry = try await stage.hub.store(TestUpload("[" + records.joined(separator: ",") + "]"))
+                var operations: [String: [ProxyOperation]] = [:]
                 for target in ["postgres", "r2"] {
                     proxy.forget()
                     let moved = try await stage.hub.command(["imports", "move", "--to", target])

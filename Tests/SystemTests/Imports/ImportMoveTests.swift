@@ -5,16 +5,16 @@ import Testing
 extension ImportSystemTests {
     /// `flowhub imports move`, there and back, with what an older service left.
     @Suite struct ImportMoveTests {
-        @Test("imports are carried to rows and back, and are the same all the while", arguments: ImportSetUp.withObjects)
-        func thereAndBack(_ setUp: ImportSetUp) async throws {
-            try await ImportStage.running(setUp) { stage in
+        @Test("imports are carried to rows and back, and are the same all the while", arguments: ImportTopology.withObjects)
+        func thereAndBack(_ setUp: ImportTopology) async throws {
+            try await ImportClusterFixture.running(setUp) { stage in
                 var all: [(entry: StoredImport, records: [String])] = []
                 let odd = [#"{"n":1.00,"n":2}"#, #""\u0000""#, "1e-400", "[]", #"{"b":1,"a":"é"}"#]
                 for records in [odd, [], ImportOracle.records(9_000)] {
                     let text = "[" + records.joined(separator: ",") + "]"
-                    all.append((try await stage.hub.store(ImportUpload(text)), records))
+                    all.append((try await stage.hub.store(TestUpload(text)), records))
                 }
-                #expect(try await stage.hub.send(ImportUpload("[1,")).status == 400)
+                #expect(try await stage.hub.send(TestUpload("[1,")).status == 400)
                 func expectAll(_ provider: String) async throws {
                     for (entry, records) in all {
                         let now = try #require(StoredImport(try await stage.hub.get(entry.id).json))
@@ -92,7 +92,7 @@ extension ImportSystemTests {
 
         @Test("rows of an older service become objects, and are its rows again")
         func seed() async throws {
-            try await ImportStage.running(.r2, after: Self.seedTables) { stage in
+            try await ImportClusterFixture.running(.r2, after: Self.seedTables) { stage in
                 let hub = stage.hub
                 let expected = (0..<3_000).map { Self.record($0) }
                 #expect(try await hub.records(Self.seedID, from: 2_990, limit: 50) == Array(expected.suffix(10)))
@@ -138,7 +138,7 @@ extension ImportSystemTests {
         /// As its own script moved them: gzip in one piece, no index, no hash of the records.
         @Test("an object of the older service is read in part, verified and carried back")
         func seedObject() async throws {
-            try await ImportStage.running(.r2) { stage in
+            try await ImportClusterFixture.running(.r2) { stage in
                 let records = ImportOracle.records(3_000)
                 let object = try await ImportOracle.gzip([Array("[\(records.joined(separator: ", "))]".utf8)])
                 let key = "imports/0/2024/01/01/\(Self.seedID)/raw_data.json.gz"
@@ -172,7 +172,7 @@ extension ImportSystemTests {
 
         @Test("a row that comes while its import is moved is never lost")
         func lateRows() async throws {
-            try await ImportStage.running(.r2, after: Self.seedTables) { stage in
+            try await ImportClusterFixture.running(.r2, after: Self.seedTables) { stage in
                 let proxy = try stage.proxy
                 // The copy is written and is about to be read back.
                 proxy.inject(.stall(isApplied: false), on: .getObject)
@@ -196,7 +196,7 @@ extension ImportSystemTests {
 
         @Test("rows that change all the while are left as they are")
         func unsteadyRows() async throws {
-            try await ImportStage.running(.r2, after: Self.seedTables) { stage in
+            try await ImportClusterFixture.running(.r2, after: Self.seedTables) { stage in
                 let proxy = try stage.proxy
                 proxy.inject(.stall(isApplied: false), on: .getObject, times: 3)
                 let mover = try stage.hub.startCommand(["imports", "move", "--to", "r2"])
@@ -220,7 +220,7 @@ extension ImportSystemTests {
 
         @Test("one mover works at a time, and what it works on nobody takes away")
         func twoMovers() async throws {
-            try await ImportStage.running(.r2, after: Self.seedTables) { stage in
+            try await ImportClusterFixture.running(.r2, after: Self.seedTables) { stage in
                 let proxy = try stage.proxy
                 proxy.inject(.stall(isApplied: true), on: .putObject)
                 let mover = try stage.hub.startCommand(["imports", "move", "--to", "r2"])

@@ -30,10 +30,10 @@ import Testing
     ]
 
     private static func running(
-        _ body: @Sendable (ImportStand, _ id: String, _ right: [HTTPReply]) async throws -> Void
+        _ body: @Sendable (ImportHubFixture, _ id: String, _ right: [HTTPReply]) async throws -> Void
     ) async throws {
         let environment = ["FLOWHUB_R2_STALL_SECONDS": "1", "FLOWHUB_R2_ATTEMPTS": "3", "FLOWHUB_IMPORT_CACHE_SECONDS": "1"]
-        try await ImportStand.running(.r2, environment) { stand in
+        try await ImportHubFixture.running(.r2, environment) { stand in
             let stored = try await stand.hub.handIn(Self.sample, flow: "job")
             let id = try #require(stored.json.member("id")?.stringValue, "\(stored.text)")
             var right: [HTTPReply] = []
@@ -46,7 +46,7 @@ import Testing
         }
     }
 
-    private static func read(_ reading: Reading, _ id: String, _ stand: ImportStand) async throws -> HTTPReply {
+    private static func read(_ reading: Reading, _ id: String, _ stand: ImportHubFixture) async throws -> HTTPReply {
         try await HTTPCaller(port: stand.hub.port).perform(
             HTTPCall("GET", "/v1/imports/\(id)/\(reading.target)", headers: reading.headers))
     }
@@ -54,7 +54,7 @@ import Testing
     /// Waits until what is asked for is read from R2 again, and then as the fault wants it.
     /// - Returns: `nil` if the answer broke off.
     private static func read(
-        _ reading: Reading, _ id: String, _ fault: R2Fault, times: Int, _ stand: ImportStand
+        _ reading: Reading, _ id: String, _ fault: R2Fault, times: Int, _ stand: ImportHubFixture
     ) async throws -> HTTPReply? {
         let proxy = try stand.proxy
         proxy.forget()

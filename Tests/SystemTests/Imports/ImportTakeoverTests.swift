@@ -4,10 +4,10 @@ import Testing
 
 /// A hub that was taken for dead and is not, and hubs that get the same import at once.
 @Suite(.serialized, .s3(), .postgres()) struct ImportTakeoverTests {
-    private static let shared = [ImportStand.Kind.r2, .rows]
+    private static let shared = [ImportHubFixture.Kind.r2, .rows]
 
     /// The import was swept while its hub stood still: its flow was told, and nothing is there.
-    private static func expectSwept(_ stand: ImportStand, flow: String) async throws {
+    private static func expectSwept(_ stand: ImportHubFixture, flow: String) async throws {
         try await stand.settle()
         #expect(try await stand.ledger().filter { $0.flow == flow }.map(\.status) == ["failed"])
         try await stand.expectSound()
@@ -22,8 +22,8 @@ import Testing
     // MARK: Taken for dead
 
     @Test("a hub that stood still while the body came does no harm", arguments: shared)
-    func body(_ kind: ImportStand.Kind) async throws {
-        try await ImportStand.running(kind) { stand in
+    func body(_ kind: ImportHubFixture.Kind) async throws {
+        try await ImportHubFixture.running(kind) { stand in
             try await stand.doomed { hub in
                 let upload = try await HalfUpload.begin(.large, flow: "job", key: "k", at: hub, stand)
                 hub.pause()
@@ -43,7 +43,7 @@ import Testing
     @Test(
         "a hub that stood still while its object came to be does no harm", arguments: [ImportSample.small, .large], [false, true])
     func object(_ sample: ImportSample, isApplied: Bool) async throws {
-        try await ImportStand.running(.r2) { stand in
+        try await ImportHubFixture.running(.r2) { stand in
             let proxy = try stand.proxy
             proxy.inject(.stall(isApplied: isApplied), on: sample.records == 300 ? .putObject : .completeUpload)
             try await stand.doomed { hub in
@@ -68,7 +68,7 @@ import Testing
 
     @Test func `a key is free again before anybody has swept`() async throws {
         // The hub that is left sweeps when this is over.
-        try await ImportStand.running(.r2, ["FLOWHUB_IMPORT_CLAIM_SECONDS": "60"]) { stand in
+        try await ImportHubFixture.running(.r2, ["FLOWHUB_IMPORT_CLAIM_SECONDS": "60"]) { stand in
             try await stand.doomed(["FLOWHUB_IMPORT_CLAIM_SECONDS": "4"]) { hub in
                 _ = try await HalfUpload.begin(.large, flow: "job", key: "k", at: hub, stand)
                 try await hub.kill()
@@ -89,8 +89,8 @@ import Testing
     // MARK: At once
 
     @Test("of two hubs that get the same at once one takes it in", arguments: shared)
-    func both(_ kind: ImportStand.Kind) async throws {
-        try await ImportStand.running(kind) { stand in
+    func both(_ kind: ImportHubFixture.Kind) async throws {
+        try await ImportHubFixture.running(kind) { stand in
             try await HubProcess.running(stand.environment) { other in
                 for round in 0..<TestScale.pick(6, full: 60) {
                     let key = "key-\(round)"

@@ -33,9 +33,9 @@ extension ImportSystemTests {
 
         @Test(
             "JSON, NDJSON and CSV, plain and in gzip, with a length, in chunks and after 100 Continue",
-            arguments: ImportSetUp.allCases)
-        func forms(_ setUp: ImportSetUp) async throws {
-            try await ImportStage.running(setUp) { stage in
+            arguments: ImportTopology.allCases)
+        func forms(_ setUp: ImportTopology) async throws {
+            try await ImportClusterFixture.running(setUp) { stage in
                 for form in Form.all {
                     let text = Array(form.text.utf8)
                     let third = text.count / 3
@@ -44,9 +44,9 @@ extension ImportSystemTests {
                         [Array(text[..<third]), [], Array(text[third..<(2 * third)]), Array(text[(2 * third)...])])
                     let expected = try await ImportOracle.read(ImportOracle.document(form.records))
                     for (body, framing) in [text, packed, members].flatMap({ body in
-                        ImportUpload.Framing.allCases.map { (body, $0) }
+                        TestUpload.Framing.allCases.map { (body, $0) }
                     }) {
-                        let entry = try await stage.hub.store(ImportUpload(body, "format=\(form.format)", by: framing))
+                        let entry = try await stage.hub.store(TestUpload(body, "format=\(form.format)", by: framing))
                         #expect(entry.total == form.records.count, "\(form.format) \(framing)")
                         #expect(entry.contentHash == expected.contentHash)
                         #expect(try await stage.hub.records(entry.id, from: 0) == form.records)
@@ -56,12 +56,12 @@ extension ImportSystemTests {
             }
         }
 
-        @Test("its JSON has the names that older services know, and says what is so", arguments: ImportSetUp.allCases)
-        func names(_ setUp: ImportSetUp) async throws {
-            try await ImportStage.running(setUp) { stage in
+        @Test("its JSON has the names that older services know, and says what is so", arguments: ImportTopology.allCases)
+        func names(_ setUp: ImportTopology) async throws {
+            try await ImportClusterFixture.running(setUp) { stage in
                 let records = ImportOracle.records(300)
                 let reply = try await stage.hub.send(
-                    ImportUpload(
+                    TestUpload(
                         records.joined(separator: "\n"), "flow_id=f-1&file_name=hosts%20%C3%BC.ndjson&source_type=cmdb"))
                 #expect(reply.status == 201)
                 let entry = try #require(StoredImport(reply.json))
@@ -117,8 +117,8 @@ extension ImportSystemTests {
             }
         }
 
-        @Test("a text is kept as it came, whatever another reader would make of it", arguments: ImportSetUp.allCases)
-        func texts(_ setUp: ImportSetUp) async throws {
+        @Test("a text is kept as it came, whatever another reader would make of it", arguments: ImportTopology.allCases)
+        func texts(_ setUp: ImportTopology) async throws {
             let records = [
                 #"{"n":1.0}"#, #"{"n":1.00e+005,"m":-0,"k":0.1000}"#,
                 #"{"n":12345678901234567890123456789012345678901234567890}"#,
@@ -127,20 +127,20 @@ extension ImportSystemTests {
                 #"{"t":"\ud83d\ude00 😀 \/ / \b\f\n\r\t \"\\"}"#, #"{"\u0000":"\u0041"}"#, #"{}"#, #"[]"#, "null",
                 #""text""#, "7.50", "true", #"[1,[2,[3,{"x":[]}]]]"#, #"{"":""}"#, #"{"e":"é","é":"é"}"#,
             ]
-            try await ImportStage.running(setUp) { stage in
-                let entry = try await stage.hub.store(ImportUpload("[" + records.joined(separator: ",") + "]"))
+            try await ImportClusterFixture.running(setUp) { stage in
+                let entry = try await stage.hub.store(TestUpload("[" + records.joined(separator: ",") + "]"))
                 #expect(try await stage.hub.records(entry.id, from: 0) == records)
                 #expect(try await stage.hub.get(entry.id, "/data").body == ImportOracle.document(records))
                 #expect(try await stage.hub.get(entry.id, "/sample").json.member("records")?.elements.map(\.string) == records)
             }
         }
 
-        @Test("records at an offset, a sample, an analysis and the whole, over several members", arguments: ImportSetUp.allCases)
-        func parts(_ setUp: ImportSetUp) async throws {
+        @Test("records at an offset, a sample, an analysis and the whole, over several members", arguments: ImportTopology.allCases)
+        func parts(_ setUp: ImportTopology) async throws {
             let records = ImportOracle.records(15_000)
-            try await ImportStage.running(setUp) { stage in
+            try await ImportClusterFixture.running(setUp) { stage in
                 let hub = stage.hub
-                let entry = try await hub.store(ImportUpload(records.joined(separator: "\n")))
+                let entry = try await hub.store(TestUpload(records.joined(separator: "\n")))
                 #expect(entry.total == records.count)
                 if let location = entry.location {
                     let stored = try await ImportOracle.read(#require(try await stage.object(location)))
@@ -188,8 +188,8 @@ extension ImportSystemTests {
 
         @Test("one ranged read fetches records from the middle of an object")
         func oneRead() async throws {
-            try await ImportStage.running(.r2) { stage in
-                let entry = try await stage.hub.store(ImportUpload(ImportOracle.records(15_000).joined(separator: "\n")))
+            try await ImportClusterFixture.running(.r2) { stage in
+                let entry = try await stage.hub.store(TestUpload(ImportOracle.records(15_000).joined(separator: "\n")))
                 try stage.proxy.forget()
                 #expect(try await stage.hub.records(entry.id, from: 13_000, limit: 100).count == 100)
                 let requests = try stage.proxy.requests.filter { $0.bucket == stage.bucket?.name }
@@ -199,11 +199,11 @@ extension ImportSystemTests {
             }
         }
 
-        @Test("an empty array has no records", arguments: ImportSetUp.allCases)
-        func empty(_ setUp: ImportSetUp) async throws {
-            try await ImportStage.running(setUp) { stage in
+        @Test("an empty array has no records", arguments: ImportTopology.allCases)
+        func empty(_ setUp: ImportTopology) async throws {
+            try await ImportClusterFixture.running(setUp) { stage in
                 for text in ["[]", " [ \n ] "] {
-                    let entry = try await stage.hub.store(ImportUpload(text))
+                    let entry = try await stage.hub.store(TestUpload(text))
                     #expect(entry.total == 0)
                     #expect(try await stage.hub.records(entry.id, from: 0).isEmpty)
                     #expect(try await stage.hub.get(entry.id, "/data").text == "[\n]\n")

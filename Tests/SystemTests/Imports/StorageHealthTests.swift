@@ -13,7 +13,7 @@ extension ImportSystemTests {
             var took: Duration
         }
 
-        private static func ask(_ stage: ImportStage) async throws -> Answer {
+        private static func ask(_ stage: ImportClusterFixture) async throws -> Answer {
             let began = ContinuousClock.now
             let reply = try await stage.hub.call("GET", "/health/storage")
             var services: [String: String] = [:]
@@ -25,9 +25,9 @@ extension ImportSystemTests {
                 took: ContinuousClock.now - began)
         }
 
-        @Test("it is healthy, says what does the work, and leaves nothing", arguments: ImportSetUp.allCases)
-        func healthy(_ setUp: ImportSetUp) async throws {
-            try await ImportStage.running(setUp, ["FLOWHUB_STORAGE_HEALTH_SECONDS": "1"]) { stage in
+        @Test("it is healthy, says what does the work, and leaves nothing", arguments: ImportTopology.allCases)
+        func healthy(_ setUp: ImportTopology) async throws {
+            try await ImportClusterFixture.running(setUp, ["FLOWHUB_STORAGE_HEALTH_SECONDS": "1"]) { stage in
                 let answer = try await Self.ask(stage)
                 #expect(answer.status == 200 && answer.overall == "healthy", "\(answer.json.string)")
                 #expect(answer.json.members.map(\.key) == ["timestamp", "services", "overall"])
@@ -50,7 +50,7 @@ extension ImportSystemTests {
 
         @Test("it tells what is away, quickly, and that it is back")
         func outages() async throws {
-            try await ImportStage.running(.r2, ["FLOWHUB_STORAGE_HEALTH_SECONDS": "1"]) { stage in
+            try await ImportClusterFixture.running(.r2, ["FLOWHUB_STORAGE_HEALTH_SECONDS": "1"]) { stage in
                 #expect(try await Self.ask(stage).overall == "healthy")
                 try await SharedS3.server.kill()
                 do {
@@ -98,7 +98,7 @@ extension ImportSystemTests {
 
         @Test("R2's operations are counted, here and for the day")
         func counters() async throws {
-            try await ImportStage.running(.r2, ["FLOWHUB_R2_ATTEMPTS": "1"]) { stage in
+            try await ImportClusterFixture.running(.r2, ["FLOWHUB_R2_ATTEMPTS": "1"]) { stage in
                 let names = [
                     "flowhub_object_operations_total{operation=\"put\",result=\"success\"}",
                     "flowhub_object_operations_total{operation=\"put\",result=\"failure\"}",
@@ -109,10 +109,10 @@ extension ImportSystemTests {
                     "flowhub_import_records_total", "flowhub_import_bytes_total",
                 ]
                 for name in names { #expect(try await stage.hub.api.metric(name) == 0, "\(name)") }
-                let entry = try await stage.hub.store(ImportUpload(ImportOracle.records(100).joined(separator: "\n")))
+                let entry = try await stage.hub.store(TestUpload(ImportOracle.records(100).joined(separator: "\n")))
                 _ = try await stage.hub.records(entry.id, from: 10)
                 try stage.proxy.inject(.internalError, on: .putObject)
-                let failed = try await stage.hub.send(ImportUpload("[1]"))
+                let failed = try await stage.hub.send(TestUpload("[1]"))
                 #expect(failed.status == 503 && failed.problemCode == "objects_unavailable", "\(failed.text)")
                 #expect(try await stage.hub.api.call("DELETE", "/v1/imports/\(entry.id)").status == 204)
                 let size = Double(try #require(entry.number("size_bytes")))

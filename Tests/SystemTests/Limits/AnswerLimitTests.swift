@@ -20,8 +20,8 @@ struct AnswerLimitTests {
 
     /// Counts what comes in, and the answers by the start of their heads.
     private final class Taken: Sendable {
-        let text = Watched<(bytes: Int, answers: Int)>((0, 0))
-        let isClosed = Watched(false)
+        let text = AsyncValue<(bytes: Int, answers: Int)>((0, 0))
+        let isClosed = AsyncValue(false)
 
         func take(_ buffer: ByteBuffer) {
             let heads = String(buffer: buffer).ranges(of: "HTTP/1.1 200").count

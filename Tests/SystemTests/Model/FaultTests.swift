@@ -5,17 +5,17 @@ import Testing
 /// The model's own test: a hub with a planted fault must not get past it, and the same run without the fault must be clean.
 @Suite(.serialized) struct FaultTests {
     /// Faults that cannot show through an embedded hub, and why. They are found by the tests of their machines.
-    private static let hidden: Set<PlantedFault> = [
+    private static let hidden: Set<InjectedFault> = [
         // The bus of one process loses nothing and keeps the order, so there is never a gap to read.
         .gapReadOff,
         // A load must overlap a commit by microseconds: seen in two runs of three only. The contract of the cache forces it.
         .cacheGoesBack,
     ]
 
-    static let visible = PlantedFault.allCases.filter { !Self.hidden.contains($0) }
+    static let visible = InjectedFault.allCases.filter { !Self.hidden.contains($0) }
 
     /// A short script that comes by the place of the fault.
-    private static func schedule(for fault: PlantedFault) -> ModelSchedule {
+    private static func schedule(for fault: InjectedFault) -> ModelSchedule {
         var schedule = ModelSchedule()
         schedule.flows = 2
         schedule.subscribers = 6
@@ -47,7 +47,7 @@ import Testing
         return schedule
     }
 
-    @Test(arguments: visible) func is_noticed(fault: PlantedFault) async throws {
+    @Test(arguments: visible) func is_noticed(fault: InjectedFault) async throws {
         let seed = UInt64.random(in: 1...999_999)
         var run = ModelRun(seed: seed, schedule: Self.schedule(for: fault))
         let clean = try await run.run()

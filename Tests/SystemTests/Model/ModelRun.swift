@@ -53,7 +53,7 @@ struct ModelRun {
     private func round(
         _ writers: [FlowWriter], _ subscribers: [ModelSubscriber], _ hub: HubProcess, _ random: SeededRandom
     ) async throws -> (writers: [FlowWriter], subscribers: [ModelSubscriber], epochs: Set<Epoch>, violations: [Violation]) {
-        let writing = Watched(writers.count)
+        let writing = AsyncValue(writers.count)
         let schedule = self.schedule
         return try await withThrowingTaskGroup(of: Part.self) { group in
             for (index, writer) in writers.enumerated() {

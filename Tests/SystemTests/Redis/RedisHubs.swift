@@ -67,7 +67,7 @@ extension HubProcess {
 
 /// Asks hubs for their health again and again, and keeps what was not as it should be.
 struct HealthWatch: Sendable {
-    private let complaints = Watched<[String]>([])
+    private let complaints = AsyncValue<[String]>([])
 
     /// For the time of the body.
     /// - Parameters:

@@ -3,17 +3,17 @@ import Synchronization
 /// An object store whose operations are counted.
 public final class CountedObjectStore: ObjectStore {
     private let store: any ObjectStore
-    private let tally: ObjectTally
+    private let tally: ObjectStoreMeter
 
     /// - Parameters:
     ///   - counters: of the day, if the store is R2.
     ///   - now: for durations.
     public init(_ store: any ObjectStore, counters: (any Counters)?, now: @escaping @Sendable () -> Timestamp) {
         self.store = store
-        self.tally = ObjectTally(counters: counters, now: now)
+        self.tally = ObjectStoreMeter(counters: counters, now: now)
     }
 
-    public var figures: ObjectFigures { self.tally.values }
+    public var figures: ObjectStoreMetrics { self.tally.values }
     public var provider: String { self.store.provider }
     public var bucket: String { self.store.bucket }
 
@@ -58,12 +58,12 @@ public final class CountedObjectStore: ObjectStore {
 
 private final class CountedUpload: ObjectUpload {
     private let upload: any ObjectUpload
-    private let tally: ObjectTally
+    private let tally: ObjectStoreMeter
     private let start: Timestamp
     private let bytes = Atomic<Int>(0)
     private let isCounted = Atomic<Bool>(false)
 
-    init(_ upload: any ObjectUpload, _ tally: ObjectTally, since start: Timestamp) {
+    init(_ upload: any ObjectUpload, _ tally: ObjectStoreMeter, since start: Timestamp) {
         self.upload = upload
         self.tally = tally
         self.start = start
@@ -94,12 +94,12 @@ private final class CountedUpload: ObjectUpload {
 
 private final class CountedDownload: ObjectDownload {
     private let download: any ObjectDownload
-    private let tally: ObjectTally
+    private let tally: ObjectStoreMeter
     private let start: Timestamp
     private let bytes = Atomic<Int>(0)
     private let isCounted = Atomic<Bool>(false)
 
-    init(_ download: any ObjectDownload, _ tally: ObjectTally, since start: Timestamp) {
+    init(_ download: any ObjectDownload, _ tally: ObjectStoreMeter, since start: Timestamp) {
         self.download = download
         self.tally = tally
         self.start = start

@@ -43,18 +43,18 @@ final class StreamBench {
     private var closed = 0
     private var publishers: [BenchRequester] = []
     private var unanswered: [Deque<Int>] = []
-    private var ledger: DeliveryLedger
+    private var ledger: DeliveryTracker
     private var nextFlow = 0
     private var nextPublication: UInt64 = 0
     private var lastArrival: UInt64 = 0
     private var stalls = 0
-    private var figures = StreamFigures()
+    private var figures = StreamBenchMetrics()
 
     init(_ plan: Plan, loop: any EventLoop) {
         self.plan = plan
         self.loop = loop
         self.promise = loop.makePromise()
-        self.ledger = DeliveryLedger(flows: plan.flows, subscribers: plan.subscribers, start: NIODeadline.now().uptimeNanoseconds)
+        self.ledger = DeliveryTracker(flows: plan.flows, subscribers: plan.subscribers, start: NIODeadline.now().uptimeNanoseconds)
     }
 
     static func run(_ plan: Plan) async throws -> BenchReport {

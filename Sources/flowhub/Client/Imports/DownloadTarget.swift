@@ -4,7 +4,7 @@ import Synchronization
 
 /// Where a download goes: standard output, or a file that has its name only when all of it is there.
 final class DownloadTarget: Sendable {
-    private enum Place: Sendable {
+    private enum Destination: Sendable {
         case standardOutput
         /// A device or a pipe, which cannot be replaced.
         case special(Int32)
@@ -12,7 +12,7 @@ final class DownloadTarget: Sendable {
         case closed
     }
 
-    private let place: Mutex<Place>
+    private let place: Mutex<Destination>
     private let name: String
     private let written = Mutex(0)
 
@@ -20,7 +20,7 @@ final class DownloadTarget: Sendable {
     init(_ path: String?) throws(CommandFailure) {
         self.name = path.map { Terminal.harmless($0) } ?? "-"
         self.place = Mutex(.closed)
-        let place: Place = if let path, path != "-" { try self.open(path) } else { .standardOutput }
+        let place: Destination = if let path, path != "-" { try self.open(path) } else { .standardOutput }
         self.place.withLock { $0 = place }
     }
 
@@ -93,7 +93,7 @@ final class DownloadTarget: Sendable {
         }
     }
 
-    private func open(_ path: String) throws(CommandFailure) -> Place {
+    private func open(_ path: String) throws(CommandFailure) -> Destination {
         var status = stat()
         var goal = path
         if stat(path, &status) == 0 {

@@ -29,7 +29,7 @@ struct ImportDownload {
     let id: ImportID
     let form: Form
     let target: DownloadTarget
-    let style: ProgressMachine.Style
+    let style: ProgressRenderer.Style
 
     /// - Throws: ``CommandFailure``, after all attempts; the target is the caller's to discard.
     func run() async throws -> Report {
@@ -38,7 +38,7 @@ struct ImportDownload {
         let total = self.form == .packed ? storage?.sizeBytes : storage?.originalSizeBytes
         let bar = ProgressBar(label: "Fetching", total: total, unit: .bytes, style: self.style)
         defer { bar.clear() }
-        var pace = RetryPace()
+        var pace = RetryBackoff()
         while true {
             do {
                 let report = try await self.once(storage, bar)
@@ -76,7 +76,7 @@ struct ImportDownload {
                 bar.update(received)
             }
         } catch let error where Self.isOfTransport(error) {
-            let what = "the connection broke after \(Figures.bytes(received))"
+            let what = "the connection broke after \(HumanReadable.bytes(received))"
             throw Interruption(
                 failure: CommandFailure(.unreachable, "The hub's answer ended too early: \(what)."), what: what, afterSeconds: nil
             )

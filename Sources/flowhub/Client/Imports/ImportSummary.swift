@@ -8,14 +8,14 @@ enum ImportSummary {
         if let status = answer.member("status")?.stringValue, status != Import.Status.stored.rawValue {
             parts.append("status \(Terminal.harmless(status))")
         }
-        if let records = answer.member("total_records")?.intValue { parts.append("\(Figures.count(Int(records))) records") }
+        if let records = answer.member("total_records")?.intValue { parts.append("\(HumanReadable.count(Int(records))) records") }
         if let storage = answer.member("storage_metadata").flatMap({ StorageMetadata($0) }) {
-            let original = Figures.bytes(storage.originalSizeBytes)
+            let original = HumanReadable.bytes(storage.originalSizeBytes)
             let ratio = storage.json.member("compression_ratio")?.string ?? "1"
             parts.append(
                 storage.dataHash == nil
                     ? "\(original) as rows of the database"
-                    : "\(original) packed to \(Figures.bytes(storage.sizeBytes)) (ratio \(ratio))")
+                    : "\(original) packed to \(HumanReadable.bytes(storage.sizeBytes)) (ratio \(ratio))")
             if !storage.contentHash.isEmpty { parts.append("content hash \(Terminal.harmless(storage.contentHash))") }
         }
         return parts.joined(separator: ", ")

@@ -19,7 +19,7 @@ struct ImportUpload {
     let bar: ProgressBar
     /// How long an import that the hub still has in hand under the same key, or a place among the imports, is waited for.
     var patience = Duration.seconds(600)
-    var pace = RetryPace()
+    var pace = RetryBackoff()
 
     private var headers: [(name: String, value: String)] {
         [

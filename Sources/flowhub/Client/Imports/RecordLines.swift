@@ -9,7 +9,7 @@ struct RecordLines {
         let line: Int
     }
 
-    private enum Place: Hashable {
+    private enum ParseState: Hashable {
         /// Before the opening bracket, and behind it.
         case start
         case opened
@@ -26,7 +26,7 @@ struct RecordLines {
     private static let comma = UInt8(ascii: ",")
 
     private(set) var records = 0
-    private var place = Place.start
+    private var place = ParseState.start
 
     init() {}
 

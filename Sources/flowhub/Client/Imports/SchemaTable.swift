@@ -26,8 +26,8 @@ enum SchemaTable {
         let analyzed = Int(analysis.member("records_analyzed")?.intValue ?? 0)
         let total = Int(analysis.member("total_records")?.intValue ?? 0)
         return analyzed < total
-            ? "by a sample of \(Figures.count(analyzed)) of \(Figures.count(total)) records"
-            : "by all \(Figures.count(total)) records"
+            ? "by a sample of \(HumanReadable.count(analyzed)) of \(HumanReadable.count(total)) records"
+            : "by all \(HumanReadable.count(total)) records"
     }
 
     /// The share of records in which it is null or missing.
@@ -41,7 +41,7 @@ enum SchemaTable {
     /// `~` before what is an estimate.
     private static func distinct(_ field: JSONText) -> String {
         guard let count = field.member("distinct")?.intValue else { return "-" }
-        return (field.member("distinct_is_exact")?.boolValue == false ? "~" : "") + Figures.count(Int(count))
+        return (field.member("distinct_is_exact")?.boolValue == false ? "~" : "") + HumanReadable.count(Int(count))
     }
 
     /// `string 99%, null 1%`, the most frequent first; names alone where that is all there is.

@@ -29,7 +29,7 @@ struct LockClient: Sendable {
     let resource: String
     let ttl: Int
 
-    // MARK: Taking
+    // MARK: AcquireResult
 
     /// Takes the lock, again and again for as long as somebody else holds it or the hub is away.
     ///
@@ -57,13 +57,13 @@ struct LockClient: Sendable {
         }
     }
 
-    private enum Taking: Sendable {
+    private enum AcquireResult: Sendable {
         case held(Held)
         /// `isWorthAnother`: nothing was done, so that a few more attempts belong to the ordinary patience of a command.
         case failed(CommandFailure, isWorthAnother: Bool)
     }
 
-    private func take() async -> Taking {
+    private func take() async -> AcquireResult {
         let began = ContinuousClock.now
         var request = HubClient.Request(method: .post, target: self.target)
         request.body = Array("{\"ttl\":\(self.ttl)}".utf8)

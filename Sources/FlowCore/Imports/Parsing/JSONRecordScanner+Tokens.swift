@@ -1,0 +1,186 @@
+/// How far a `\u` escape or a character of several bytes was read.
+struct JSONUnicodeState: Sendable {
+    /// Bytes or digits that are still to come.
+    var left = 0
+    /// What the next byte of a character may be.
+    var next: ClosedRange<UInt8> = 0x80...0xBF
+    /// The escape's digits so far.
+    var unit: UInt32 = 0
+    /// The offset of the first half of a surrogate pair, when the second one must follow.
+    var highOffset: Int?
+}
+
+/// How far a number was read.
+struct JSONNumberState: Sendable {
+    enum Phase: Sendable {
+        case minus
+        case zero
+        case integer
+        case point
+        case fraction
+        case exponent
+        case exponentSign
+        case exponentDigits
+
+        /// Whether the number may end here.
+        @inline(__always)
+        var isComplete: Bool {
+            switch self {
+            case .zero, .integer, .fraction, .exponentDigits: true
+            case .minus, .point, .exponent, .exponentSign: false
+            }
+        }
+    }
+
+    var phase = Phase.minus
+    /// Where in the page it begins.
+    var start = 0
+    /// Where in the page its exponent's digits begin.
+    var exponent = 0
+}
+
+extension JSONRecordScanner {
+    /// The state after a value's first byte.
+    mutating func value(_ byte: UInt8, _ index: Int, _ out: Int) throws(RecordParseError) -> State {
+        switch byte {
+        case JSONByte.quote:
+            self.isKey = false
+            return .string
+        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"):
+            self.tokenOffset = self.lines.base + index
+            let isZero = byte == UInt8(ascii: "0")
+            self.number.phase = isZero ? .zero : JSONByte.isDigit(byte) ? .integer : .minus
+            self.number.start = out
+            return .number
+        case UInt8(ascii: "{"), UInt8(ascii: "["):
+            guard self.nesting.depth < self.maximumDepth else { throw self.fault(.tooDeep, index) }
+            let isObject = byte == UInt8(ascii: "{")
+            self.nesting.open(object: isObject)
+            return isObject ? .firstKey : .firstElement
+        case UInt8(ascii: "t"): self.literal = 0x65_7572
+        case UInt8(ascii: "f"): self.literal = 0x6573_6c61
+        case UInt8(ascii: "n"): self.literal = 0x6c_6c75
+        default: throw self.fault(.syntax, index)
+        }
+        return .literal
+    }
+
+    // MARK: Strings
+
+    /// The state after a byte of a string that is not plain.
+    mutating func special(_ byte: UInt8, _ index: Int) throws(RecordParseError) -> State {
+        self.tokenOffset = self.lines.base + index
+        if byte == JSONByte.backslash { return .escape }
+        guard byte >= 0x80 else { throw self.tokenFault(.rawControl) }
+        guard let lead = UTF8Lead(byte) else { throw self.tokenFault(.invalidUTF8) }
+        self.unicode.left = lead.length - 1
+        self.unicode.next = lead.second
+        return .character
+    }
+
+    /// The state after a byte within an escape or a character.
+    mutating func unicode(_ byte: UInt8, _ index: Int, _ state: State) throws(RecordParseError) -> State {
+        switch state {
+        case .character:
+            guard self.unicode.next.contains(byte) else { throw self.tokenFault(.invalidUTF8) }
+            self.unicode.next = 0x80...0xBF
+            self.unicode.left -= 1
+            return self.unicode.left == 0 ? .string : .character
+        case .escape:
+            return try self.escape(byte)
+        case .hexadecimal:
+            guard let digit = JSONByte.hexadecimal(byte) else { throw self.tokenFault(.unknownEscape) }
+            self.unicode.unit = self.unicode.unit << 4 | digit
+            self.unicode.left -= 1
+            return self.unicode.left == 0 ? try self.codeUnit() : .hexadecimal
+        case .lowBackslash, .lowLetter:
+            // Only another `\u` can complete the pair.
+            let isBackslash = state == .lowBackslash
+            guard byte == (isBackslash ? JSONByte.backslash : UInt8(ascii: "u")) else { throw self.pairFault() }
+            if isBackslash { self.tokenOffset = self.lines.base + index }
+            return isBackslash ? .lowLetter : self.digits()
+        default:
+            preconditionFailure("\(state) is not within an escape or a character")
+        }
+    }
+
+    private mutating func escape(_ byte: UInt8) throws(RecordParseError) -> State {
+        switch byte {
+        case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"), UInt8(ascii: "b"), UInt8(ascii: "f"),
+            UInt8(ascii: "n"), UInt8(ascii: "r"), UInt8(ascii: "t"):
+            return .string
+        case UInt8(ascii: "u"):
+            return self.digits()
+        default:
+            throw self.tokenFault(.unknownEscape)
+        }
+    }
+
+    private mutating func digits() -> State {
+        self.unicode.unit = 0
+        self.unicode.left = 4
+        return .hexadecimal
+    }
+
+    /// The state after the last digit.
+    private mutating func codeUnit() throws(RecordParseError) -> State {
+        switch (self.unicode.unit, self.unicode.highOffset) {
+        case (0xDC00...0xDFFF, .some):
+            self.unicode.highOffset = nil
+            return .string
+        case (_, .some):
+            throw self.pairFault()
+        case (0xD800...0xDBFF, nil):
+            self.unicode.highOffset = self.tokenOffset
+            return .lowBackslash
+        case (0xDC00...0xDFFF, nil):
+            throw self.tokenFault(.loneSurrogate)
+        default:
+            return .string
+        }
+    }
+
+    private func pairFault() -> RecordParseError {
+        RecordParseError(kind: .loneSurrogate, place: self.lines.place(offset: self.unicode.highOffset ?? self.tokenOffset))
+    }
+
+    // MARK: Numbers
+
+    /// - Returns: whether the byte belongs to the number. If not, the number is over.
+    @inline(__always)
+    mutating func number(_ byte: UInt8, _ index: Int, _ out: Int) throws(RecordParseError) -> Bool {
+        if JSONByte.isDigit(byte) {
+            switch self.number.phase {
+            case .integer, .fraction, .exponentDigits: break
+            case .minus: self.number.phase = byte == UInt8(ascii: "0") ? .zero : .integer
+            case .zero: throw self.fault(.syntax, index)
+            case .point: self.number.phase = .fraction
+            case .exponent, .exponentSign:
+                self.number.phase = .exponentDigits
+                self.number.exponent = out
+            }
+        } else {
+            switch (byte, self.number.phase) {
+            case (UInt8(ascii: "."), .zero), (UInt8(ascii: "."), .integer): self.number.phase = .point
+            case (UInt8(ascii: "e"), let phase) where phase.isComplete && phase != .exponentDigits,
+                (UInt8(ascii: "E"), let phase) where phase.isComplete && phase != .exponentDigits:
+                self.number.phase = .exponent
+            case (UInt8(ascii: "+"), .exponent), (UInt8(ascii: "-"), .exponent): self.number.phase = .exponentSign
+            case (_, let phase):
+                guard phase.isComplete else { throw self.fault(.syntax, index) }
+                return false
+            }
+        }
+        guard out - self.number.start < self.maximumNumberLength else { throw self.tokenFault(.longNumber) }
+        return true
+    }
+
+    /// Looks at the number that ends at `out` as a whole.
+    @inline(__always)
+    func checkNumber(_ text: Span<UInt8>, _ out: Int) throws(RecordParseError) {
+        // As in `JSONNumberGrammar`: nothing shorter is beyond a double.
+        let isLong = out - self.number.start > 200
+        guard isLong || self.number.phase == .exponentDigits && out - self.number.exponent > 2 else { return }
+        guard JSONNumberGrammar.isFinite(text, self.number.start..<out) else { throw self.tokenFault(.hugeNumber) }
+    }
+}

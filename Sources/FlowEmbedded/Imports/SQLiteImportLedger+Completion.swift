@@ -1,0 +1,75 @@
+public import FlowCore
+import GRDB
+
+extension SQLiteImportLedger {
+    /// Where the records are rows they are counted beside the writer; that none was added since is looked at under the claim.
+    public func finish(_ id: ImportID, claim: Int64, _ result: ImportResult) async throws(StoreError) -> Bool {
+        let counted = result.index == nil ? try await self.count(id) : nil
+        return try await self.store.write { database in
+            guard try database.holds(id, claim: claim), let entry = try database.entry(id),
+                let rows = try database.recordRows(id)
+            else { return false }
+            if result.index == nil, entry.provider == Self.provider {
+                guard let counted, counted.rows == rows, counted.isWhole(result.storage.recordCount) else {
+                    throw StoreError.unavailable(
+                        "the import has \(counted?.count ?? 0) rows in place of \(result.storage.recordCount)")
+                }
+                try database.markSamples(rows.span)
+            } else {
+                try database.run(
+                    "DELETE FROM raw_import_records WHERE place >= ? AND place < ? AND is_sample",
+                    [rows.span.first.databaseValue, rows.span.place(Import.sampleRows).databaseValue])
+                for (index, record) in result.samples.prefix(Import.sampleRows).enumerated() {
+                    try database.addRecord(record, at: rows.span.place(index), isSample: true)
+                }
+            }
+            try database.store(id, result, at: try database.clock())
+            return true
+        }
+    }
+
+    public func fail(_ id: ImportID, claim: Int64, reason: String) async throws(StoreError) -> Bool {
+        let isDone = try await self.store.write { database in
+            guard try database.holds(id, claim: claim), let entry = try database.entry(id),
+                entry.status == .pending || entry.status == .failed
+            else { return false }
+            try database.fail(id, reason: reason, at: try database.clock())
+            return true
+        }
+        if isDone { await self.clear() }
+        return isDone
+    }
+
+    public func remove(_ id: ImportID, claim: Int64) async throws(StoreError) -> Bool {
+        let isDone = try await self.store.write { database in
+            guard try database.holds(id, claim: claim) else { return false }
+            try database.cutOff(id, keepingSamples: false)
+            try database.run("DELETE FROM data_imports WHERE id = ?", [id.rawValue.databaseValue])
+            return true
+        }
+        if isDone { await self.clear() }
+        return isDone
+    }
+
+    // MARK: Counting
+
+    struct Counted: Sendable {
+        var rows: ImportRowRange
+        var count: Int
+        var last: Int64?
+
+        /// All of so many, without holes.
+        func isWhole(_ count: Int) -> Bool {
+            self.count == count && (count == 0 || self.last == self.rows.span.place(count - 1))
+        }
+    }
+
+    func count(_ id: ImportID) async throws(StoreError) -> Counted? {
+        try await self.store.read(checksEpoch: false) { database in
+            guard let rows = try database.recordRows(id) else { return nil }
+            return try database.first(
+                "SELECT count(*), max(place) FROM raw_import_records WHERE place >= ? AND place < ?", rows.span.bounds
+            ) { Counted(rows: rows, count: $0[0], last: $0[1]) }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+public import FlowCore
+import Synchronization
+
+/// Mapping patterns of a hub that is one process. They do not survive a restart; what was not asked for lately goes first
+/// when there are too many.
+public final class MemoryMappingPatternStore: MappingPatternStore {
+    public struct Limits: Hashable, Sendable {
+        /// Patterns kept at most.
+        public var patterns = 10_000
+        /// Bytes of them, with what the hub needs beside them, at most.
+        public var bytes = 33_554_432
+
+        public init() {}
+    }
+
+    private struct Kept: Sendable {
+        var pattern: MappingPattern
+        var account: String
+        var expiresAt: Timestamp
+    }
+
+    /// Bytes of a pattern beside its texts, key and account, estimated.
+    private static let overhead = 256
+
+    private let kept: Mutex<ClockCache<String, Kept>>
+    private let now: @Sendable () -> Timestamp
+
+    /// - Parameter now: the wall clock, which says when a pattern's time is over.
+    public init(limits: Limits = .init(), now: @escaping @Sendable () -> Timestamp) {
+        self.kept = Mutex(ClockCache(maximumEntries: limits.patterns, maximumCost: limits.bytes))
+        self.now = now
+    }
+
+    public func pattern(_ key: String, account: String) async throws(MappingPatternError) -> MappingPattern? {
+        let now = self.now()
+        return self.kept.withLock { kept in
+            guard let known = Self.living(key, in: &kept, now), known.account == account else { return nil }
+            return known.pattern
+        }
+    }
+
+    public func put(
+        _ pattern: MappingPattern, key: String, account: String, seconds: Int
+    ) async throws(MappingPatternError) -> Bool {
+        let now = self.now()
+        let fresh = Kept(pattern: pattern, account: account, expiresAt: now.advanced(bySeconds: Int64(seconds)))
+        let cost = Self.overhead + pattern.size + key.utf8.count + account.utf8.count
+        let isNew: Bool? = self.kept.withLock { kept in
+            let known = Self.living(key, in: &kept, now)
+            if let known, known.account != account { return nil }
+            kept.set(fresh, for: key, cost: cost)
+            return known == nil
+        }
+        guard let isNew else { throw .otherAccount }
+        return isNew
+    }
+
+    public func remove(_ key: String, account: String) async throws(MappingPatternError) -> Bool {
+        let now = self.now()
+        return self.kept.withLock { kept in
+            guard let known = Self.living(key, in: &kept, now), known.account == account else { return false }
+            kept.removeValue(for: key)
+            return true
+        }
+    }
+
+    /// What is kept under the key; forgotten if its time is over.
+    private static func living(_ key: String, in kept: inout ClockCache<String, Kept>, _ now: Timestamp) -> Kept? {
+        guard let known = kept.value(for: key) else { return nil }
+        if known.expiresAt > now { return known }
+        kept.removeValue(for: key)
+        return nil
+    }
+}

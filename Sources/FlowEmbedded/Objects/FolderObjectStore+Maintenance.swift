@@ -1,0 +1,40 @@
+public import FlowCore
+
+extension FolderObjectStore: ObjectMaintenance {
+    /// Also those of processes that are gone.
+    public func unfinishedUploads(prefix: String) async throws(ObjectError) -> [UnfinishedUpload] {
+        try ObjectRules.check(prefix: prefix)
+        return try await self.work.run { () throws(ObjectError) in
+            var found: [UnfinishedUpload] = []
+            try self.uploads.walk(prefix: prefix, after: nil) { path, _ in
+                let (folders, name) = Self.place(path)
+                if let name = UploadName(name), !folders.isEmpty {
+                    found.append(
+                        UnfinishedUpload(
+                            key: folders.joined(separator: "/"), uploadID: name.description, initiatedAt: name.beganAt))
+                }
+                return true
+            }
+            return found.filter { $0.key.hasPrefix(prefix) }
+        }
+    }
+
+    public func abort(_ upload: UnfinishedUpload) async throws(ObjectError) {
+        try ObjectRules.check(key: upload.key)
+        guard let name = UploadName(upload.uploadID) else { throw .invalid("That is no upload of this store.") }
+        try await self.work.run { () throws(ObjectError) in
+            let folders = Self.path(upload.key)
+            guard let folder = try self.uploads.open(folders) else { return }
+            try folder.remove(name.description)
+            self.uploads.prune(folders)
+        }
+    }
+
+    public func lifecycleRules() async throws(ObjectError) -> [LifecycleRule] { [] }
+
+    public func setLifecycleRules(_ rules: [LifecycleRule]) async throws(ObjectError) {
+        guard rules.isEmpty else {
+            throw .refused("A folder does nothing by itself: lifecycle rules are for a bucket on R2.")
+        }
+    }
+}

@@ -1,0 +1,57 @@
+import NIOCore
+
+/// The handler next to the socket. It stops a request head that grows without end, which the decoder would gather, and
+/// event streams write through its context, past the encoder of ordinary responses.
+final class RequestHeadLimiter: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias InboundOut = ByteBuffer
+
+    struct HeadTooLarge: Error {
+        /// Whether the request line itself has no end.
+        var isRequestLine: Bool
+    }
+
+    private(set) var context: ChannelHandlerContext?
+    /// Set while no request is being read: the next bytes are a head.
+    var awaitsHead = true {
+        didSet {
+            guard self.awaitsHead else { return }
+            self.gathered = 0
+            self.lineLength = 0
+            self.sawLineEnd = false
+        }
+    }
+    /// Whether any byte of the awaited head has arrived.
+    var hasBegun: Bool { self.gathered > 0 }
+    /// Bytes of the awaited head's first line, as far as they have come.
+    private(set) var lineLength = 0
+    private var gathered = 0
+    private var sawLineEnd = false
+    private var isShut = false
+    private let limit: Int
+
+    init(limit: Int) { self.limit = limit }
+
+    func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+    func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard !self.isShut else { return }
+        if self.awaitsHead {
+            if self.gathered > self.limit {
+                self.isShut = true
+                context.fireErrorCaught(HeadTooLarge(isRequestLine: !self.sawLineEnd))
+                return
+            }
+            let buffer = self.unwrapInboundIn(data)
+            self.gathered += buffer.readableBytes
+            if !self.sawLineEnd {
+                let view = buffer.readableBytesView
+                let end = view.firstIndex(of: UInt8(ascii: "\n"))
+                self.sawLineEnd = end != nil
+                self.lineLength += view.distance(from: view.startIndex, to: end ?? view.endIndex)
+            }
+        }
+        context.fireChannelRead(data)
+    }
+}

@@ -1,0 +1,93 @@
+import FlowCore
+import NIOCore
+
+/// The way of those who are not live: snapshots and pages, from memory where it reaches, else from the store. Equal loads
+/// that are under way are one.
+extension FlowFanout {
+    func requestSnapshot(for subscription: Subscription) {
+        let version = self.newcomersVersion
+        if let record = self.currentRecord(atLeast: version) {
+            subscription.stream.sendSnapshot(record, for: subscription)
+            return
+        }
+        self.snapshotWaiters[version, default: []].append(subscription)
+        guard self.snapshotWaiters[version]?.count == 1 else { return }
+        let flow = self.flow
+        let epoch = self.epoch
+        self.shard.load { services in
+            try await services.manager.record(of: flow, atLeast: version)
+        } then: { [self] (record: FlowRecord??) in
+            let waiters = self.snapshotWaiters.removeValue(forKey: version) ?? []
+            for waiter in waiters where !waiter.reader.hasEnded {
+                if epoch != self.epoch || !self.isOpen {
+                    // Of a history that is over; the flow's opening feeds whoever waits.
+                    waiter.reader.loadFailed()
+                } else if let record {
+                    waiter.stream.sendSnapshot(record ?? self.absentRecord, for: waiter)
+                } else {
+                    // Asked again with the next tick: at once would be a storm while the store is away.
+                    waiter.reader.loadFailed()
+                    continue
+                }
+                waiter.stream.feed()
+            }
+        }
+    }
+
+    /// The snapshot as a block without its id line. Made once for all who join at the same version.
+    func snapshotBlock(of record: FlowRecord) -> ByteBuffer {
+        if let snapshot = self.snapshot, snapshot.version == record.version, snapshot.transient == self.newestTransient,
+            record.version == self.version
+        {
+            return snapshot.block
+        }
+        var block = ByteBufferAllocator().buffer(capacity: record.state.bytes.count + 256)
+        // A record may be ahead of this loop, and so may be the end or replacement that makes the transients void.
+        let isAhead = record.head.resetVersion > self.version
+        block.writeSnapshot(record, last: isAhead ? [] : self.transients.entries.map(\.event))
+        if record.version == self.version { self.snapshot = (record.version, self.newestTransient, block) }
+        return block
+    }
+
+    func requestPage(after version: Version, for subscription: Subscription) {
+        let maximumBytes = self.shard.services.configuration.page.bytes
+        if let frames = self.recent.page(after: version, maximumBytes: maximumBytes), let last = frames.last {
+            let page: CoalescedFrames
+            if let cached = self.page, cached.start == Int(version), cached.end == Int(last.version) {
+                page = cached
+            } else {
+                page = Self.coalesce(frames, start: Int(version), end: Int(last.version))
+                self.page = page
+            }
+            subscription.stream.sendPage(Array(frames), coalesced: page, storeHead: nil, for: subscription)
+            return
+        }
+        self.pageWaiters[version, default: []].append(subscription)
+        guard self.pageWaiters[version]?.count == 1 else { return }
+        let flow = self.flow
+        let epoch = self.epoch
+        let limit = self.shard.services.configuration.page
+        self.shard.load { services in
+            try await services.manager.page(of: flow, after: version, limit: limit)
+        } then: { [self] (page: EventPage?) in
+            let waiters = self.pageWaiters.removeValue(forKey: version) ?? []
+            let frames = (page?.events ?? []).map { Frame.durable($0, of: flow, epoch: epoch) }
+            let coalesced = frames.last.map { Self.coalesce(frames, start: Int(version), end: Int($0.version)) }
+            for waiter in waiters where !waiter.reader.hasEnded {
+                if epoch != self.epoch || !self.isOpen {
+                    waiter.reader.loadFailed()
+                } else if let page {
+                    if let owner = page.head?.account, owner != waiter.stream.principal.account {
+                        waiter.stream.end(waiter, .revoked)
+                        continue
+                    }
+                    waiter.stream.sendPage(frames, coalesced: coalesced, storeHead: page.headVersion, for: waiter)
+                } else {
+                    waiter.reader.loadFailed()
+                    continue
+                }
+                waiter.stream.feed()
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+import CZlib
+import FlowCore
+
+/// Inflates a series of gzip members (RFC 1952) as their bytes come in.
+final class GzipDecompressor: StreamDecompressor {
+    private static let outputBytes = 262_144
+    /// 15 bits of window, and a gzip header is a must.
+    private static let windowBits: Int32 = 15 + 16
+
+    /// zlib keeps its address.
+    private let stream: UnsafeMutablePointer<z_stream>
+    private(set) var isAtEnd = false
+    private var failure: CodecError?
+
+    init() {
+        self.stream = .allocate(capacity: 1)
+        self.stream.initialize(to: z_stream())
+        guard inflateInit2_(self.stream, Self.windowBits, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size)) == Z_OK else {
+            // Nothing but want of memory makes it fail, of which Swift itself would die.
+            fatalError("no memory for unpacking")
+        }
+    }
+
+    deinit {
+        inflateEnd(self.stream)
+        self.stream.deallocate()
+    }
+
+    func unpack(_ input: inout ArraySlice<UInt8>) throws(CodecError) -> [UInt8] {
+        if let failure = self.failure { throw failure }
+        if self.isAtEnd {
+            guard let first = input.first else { return [] }
+            guard first == 0x1f else { throw self.fail(.malformed("bytes behind the end of the gzip data")) }
+            inflateReset(self.stream)
+            self.isAtEnd = false
+        }
+        var result = Z_OK
+        var taken = 0
+        let output = [UInt8](unsafeUninitializedCapacity: Self.outputBytes) { output, count in
+            input.withUnsafeBufferPointer { bytes in
+                // zlib does not write to its input.
+                self.stream.pointee.next_in = UnsafeMutablePointer(mutating: bytes.baseAddress)
+                self.stream.pointee.avail_in = UInt32(clamping: bytes.count)
+                self.stream.pointee.next_out = output.baseAddress
+                self.stream.pointee.avail_out = UInt32(Self.outputBytes)
+                let offered = self.stream.pointee.avail_in
+                result = inflate(self.stream, Z_NO_FLUSH)
+                taken = Int(offered - self.stream.pointee.avail_in)
+                count = Self.outputBytes - Int(self.stream.pointee.avail_out)
+            }
+        }
+        input = input.dropFirst(taken)
+        switch result {
+        case Z_STREAM_END: self.isAtEnd = true
+        // No progress was possible: more input is needed.
+        case Z_OK, Z_BUF_ERROR: break
+        default: throw self.fail(.malformed("the gzip data are damaged"))
+        }
+        return output
+    }
+
+    private func fail(_ error: CodecError) -> CodecError {
+        self.failure = error
+        return error
+    }
+}

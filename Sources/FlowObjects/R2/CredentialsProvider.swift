@@ -1,0 +1,103 @@
+import FlowCore
+import Foundation
+import Logging
+import Synchronization
+
+/// The credentials as they are now. From a file they are read again when it has changed: looked at once a second at most, and
+/// when R2 has refused them. Safe to use from any task; a look is one `stat`.
+final class CredentialsProvider: Sendable {
+    /// What tells one version of a file from another.
+    private struct Version: Hashable, Sendable {
+        let device: UInt
+        let number: UInt
+        let size: Int
+        let seconds: Int
+        let nanoseconds: Int
+    }
+
+    private struct State: Sendable {
+        var credentials: R2Credentials
+        var version: Version?
+        /// When they took the place of others; `nil` if they have not.
+        var changedAt: ContinuousClock.Instant?
+        var lookedAt: ContinuousClock.Instant
+        var isBroken = false
+    }
+
+    private static let maximumBytes = 65_536
+
+    private let path: String?
+    private let logger: Logger
+    private let state: Mutex<State>
+
+    /// - Throws: if the file is not there or not as it should be.
+    init(_ source: R2Settings.Source, logger: Logger) throws(R2SettingsError) {
+        self.logger = logger
+        switch source {
+        case .fixed(let credentials):
+            self.path = nil
+            self.state = Mutex(State(credentials: credentials, lookedAt: .now))
+        case .file(let path):
+            guard let credentials = Self.read(path) else {
+                throw R2SettingsError(
+                    "FLOWHUB_R2_CREDENTIALS",
+                    "must name a readable JSON file {\"access_key_id\": …, \"secret_access_key\": …, \"session_token\": …}.")
+            }
+            self.path = path
+            self.state = Mutex(State(credentials: credentials, version: Self.version(path), lookedAt: .now))
+        }
+    }
+
+    /// - Returns: the credentials, and when they took the place of others.
+    func current(now: ContinuousClock.Instant = .now) -> (credentials: R2Credentials, changedAt: ContinuousClock.Instant?) {
+        self.state.withLock { state in
+            if now - state.lookedAt >= .seconds(1) { self.look(&state, now) }
+            return (state.credentials, state.changedAt)
+        }
+    }
+
+    /// Looks at once, since R2 refuses these.
+    /// - Returns: whether there are others now.
+    func recheck(_ refused: R2Credentials, now: ContinuousClock.Instant = .now) -> Bool {
+        self.state.withLock { state in
+            self.look(&state, now)
+            return state.credentials != refused
+        }
+    }
+
+    private func look(_ state: inout State, _ now: ContinuousClock.Instant) {
+        state.lookedAt = now
+        guard let path = self.path, let version = Self.version(path), version != state.version else { return }
+        // Half a file, or none: the next look may find the whole, and until then the old ones are the best there are.
+        guard let credentials = Self.read(path) else {
+            if !state.isBroken { self.logger.warning("The file of R2 credentials cannot be read; the earlier ones stay") }
+            state.isBroken = true
+            return
+        }
+        state.isBroken = false
+        state.version = version
+        guard credentials != state.credentials else { return }
+        state.credentials = credentials
+        state.changedAt = now
+        self.logger.info("R2 credentials changed")
+    }
+
+    private static func version(_ path: String) -> Version? {
+        var facts = stat()
+        guard stat(path, &facts) == 0 else { return nil }
+        return Version(
+            device: UInt(facts.st_dev), number: UInt(facts.st_ino), size: Int(facts.st_size), seconds: facts.st_mtim.tv_sec,
+            nanoseconds: facts.st_mtim.tv_nsec)
+    }
+
+    private static func read(_ path: String) -> R2Credentials? {
+        guard let file = FileHandle(forReadingAtPath: path), let data = try? file.read(upToCount: Self.maximumBytes),
+            let json = try? JSONText(validating: Array(data)), let id = json.member("access_key_id")?.stringValue,
+            let secret = json.member("secret_access_key")?.stringValue
+        else { return nil }
+        let token = json.member("session_token")?.stringValue
+        let credentials = R2Credentials(
+            accessKeyID: id, secretAccessKey: secret, sessionToken: token.flatMap { $0.isEmpty ? nil : $0 })
+        return credentials.isSendable ? credentials : nil
+    }
+}

@@ -1,0 +1,39 @@
+public import FlowCore
+
+extension R2ObjectStore: ObjectMaintenance {
+    public func unfinishedUploads(prefix: String) async throws(ObjectError) -> [UnfinishedUpload] {
+        try ObjectRules.check(prefix: prefix)
+        do throws(R2Failure) {
+            return try await self.client.unfinishedUploads(prefix: prefix)
+        } catch {
+            throw self.error(error)
+        }
+    }
+
+    public func abort(_ upload: UnfinishedUpload) async throws(ObjectError) {
+        do throws(R2Failure) {
+            try await self.client.abortUpload(upload.key, upload.uploadID)
+        } catch {
+            throw self.error(error)
+        }
+    }
+
+    /// Needs a token that may administer the bucket, as does setting them.
+    public func lifecycleRules() async throws(ObjectError) -> [LifecycleRule] {
+        do throws(R2Failure) { return try await self.client.lifecycleRules() } catch { throw self.error(error) }
+    }
+
+    public func setLifecycleRules(_ rules: [LifecycleRule]) async throws(ObjectError) {
+        for rule in rules {
+            try ObjectRules.check(prefix: rule.prefix)
+            guard (1...255).contains(rule.id.utf8.count), rule.id.utf8.allSatisfy({ (0x20...0x7e).contains($0) }) else {
+                throw .invalid("A rule's id is 1 to 255 printable characters.")
+            }
+            let days = [rule.infrequentAccessDays, rule.expirationDays, rule.abortUploadDays].compactMap { $0 }
+            guard !days.isEmpty, days.allSatisfy({ $0 > 0 }) else {
+                throw .invalid("A rule says after how many days, 1 or more.")
+            }
+        }
+        do throws(R2Failure) { try await self.client.setLifecycleRules(rules) } catch { throw self.error(error) }
+    }
+}

@@ -1,0 +1,74 @@
+public import FlowCore
+
+/// `pattern:mapping:{key}`: a JSON object with the pattern, its confidence and the account that owns it.
+///
+/// What a service wrote there that names no account is nobody's: it is not shown, and the first who puts one owns the key.
+public final class RedisMappingPatternStore: MappingPatternStore {
+    private let link: RedisLink
+    private let patience: Int
+
+    /// - Parameter patience: milliseconds that an answer may take.
+    init(_ link: RedisLink, patience: Int) {
+        self.link = link
+        self.patience = patience
+    }
+
+    private static func name(_ key: String) -> String { "pattern:mapping:\(key)" }
+
+    public func pattern(_ key: String, account: String) async throws(MappingPatternError) -> MappingPattern? {
+        let reply: RESPValue
+        do throws(RedisError) {
+            guard let first = try await self.link.run([RESPCommand("GET", Self.name(key))], within: self.patience).first else {
+                throw RedisError.unexpected
+            }
+            if let refusal = first.refusal { throw RedisError(reply: refusal) }
+            reply = first
+        } catch {
+            throw .unavailable(error.description)
+        }
+        guard let json = reply.bytes.flatMap({ try? JSONText(validating: $0) }),
+            json.member("account")?.stringValue == account, let pattern = json.member("pattern"),
+            let confidence = json.member("confidence")
+        else { return nil }
+        return MappingPattern(pattern: pattern, confidence: confidence)
+    }
+
+    public func put(
+        _ pattern: MappingPattern, key: String, account: String, seconds: Int
+    ) async throws(MappingPatternError) -> Bool {
+        let text = JSONText.object { writer in
+            writer.key("pattern")
+            writer.raw(pattern.pattern)
+            writer.key("confidence")
+            writer.raw(pattern.confidence)
+            writer.key("account")
+            writer.value(account)
+        }
+        var call = RedisScript.patternPut.call(keys: [Self.name(key)])
+        call.add(account)
+        call.add(text.bytes)
+        call.add(seconds * 1_000)
+        switch try await self.run(RedisScript.patternPut, call) {
+        case 1: return true
+        case 0: return false
+        default: throw .otherAccount
+        }
+    }
+
+    public func remove(_ key: String, account: String) async throws(MappingPatternError) -> Bool {
+        var call = RedisScript.patternRemove.call(keys: [Self.name(key)])
+        call.add(account)
+        return try await self.run(RedisScript.patternRemove, call) == 1
+    }
+
+    private func run(_ script: RedisScript, _ call: RESPCommand) async throws(MappingPatternError) -> Int64 {
+        do throws(RedisError) {
+            guard let number = try await self.link.run(script, call, within: self.patience).integer else {
+                throw RedisError.unexpected
+            }
+            return number
+        } catch {
+            throw .unavailable(error.description)
+        }
+    }
+}

@@ -1,0 +1,44 @@
+/// Numbers as people read them.
+enum HumanReadable {
+    private static let units = ["kB", "MB", "GB", "TB", "PB", "EB"]
+
+    /// In decimal units, with three figures at most: `999 B`, `1.5 kB`, `29 MB`.
+    static func bytes(_ count: Int) -> String {
+        guard count >= 1_000 else { return "\(max(count, 0)) B" }
+        var value = Double(count) / 1_000
+        var unit = 0
+        // What would be shown as 1000 is one of the next unit.
+        while value >= 999.5, unit < self.units.count - 1 {
+            value /= 1_000
+            unit += 1
+        }
+        return "\(self.figure(value)) \(self.units[unit])"
+    }
+
+    /// With commas: `1,234,567`.
+    static func count(_ count: Int) -> String {
+        let digits = Array(String(count.magnitude))
+        var text = count < 0 ? "-" : ""
+        for (index, digit) in digits.enumerated() {
+            if index > 0, (digits.count - index).isMultiple(of: 3) { text += "," }
+            text.append(digit)
+        }
+        return text
+    }
+
+    /// `8 s`, `2 min 5 s`, `1 h 3 min`.
+    static func duration(seconds: Double) -> String {
+        let whole = seconds < 1e9 ? Int(max(seconds, 0).rounded(.up)) : 1_000_000_000
+        switch whole {
+        case ..<60: return "\(whole) s"
+        case ..<3_600: return "\(whole / 60) min \(whole % 60) s"
+        default: return "\(whole / 3_600) h \(whole / 60 % 60) min"
+        }
+    }
+
+    /// One decimal below ten.
+    private static func figure(_ value: Double) -> String {
+        let tenths = Int((value * 10).rounded())
+        return tenths < 100 ? "\(tenths / 10).\(tenths % 10)" : "\(Int(value.rounded()))"
+    }
+}

@@ -1,0 +1,54 @@
+import FlowCore
+import Testing
+
+extension CoreStreams {
+    @Suite struct FlowReaderModelTests {
+        fileprivate static func firstViolation(seeds: Range<UInt64>) -> String? {
+            for seed in seeds {
+                do throws(Violation) { try FlowReaderModel(seed: seed).run(steps: 120) } catch { return "seed \(seed): \(error)" }
+            }
+            return nil
+        }
+
+        @Test func aSnapshotAndThenEveryVersionOrAResyncThatSaysWhy() {
+            #expect(Self.firstViolation(seeds: 0..<2_000) == nil)
+        }
+
+        @Test func theModelIsNotEmpty() throws {
+            var sent = 0
+            var reasons: Set<ResyncReason> = []
+            for seed in 0..<200 as Range<UInt64> {
+                let model = FlowReaderModel(seed: seed)
+                try model.run(steps: 120)
+                sent += model.sent
+                reasons.formUnion(model.resyncs)
+            }
+            #expect(sent > 1_000)
+            #expect(reasons == [.historyPruned, .epoch, .cursorAhead, .badCursor])
+        }
+
+        #if DEBUG
+        // In processes of their own, since a fault is planted for a whole process.
+        @Test func aResyncThatIsPassedOver() async {
+            await #expect(processExitsWith: .success) {
+                InjectedFault.plant([.resyncOff])
+                #expect(CoreStreams.FlowReaderModelTests.firstViolation(seeds: 0..<200) != nil)
+            }
+        }
+
+        @Test func aPageThatIsNotChecked() async {
+            await #expect(processExitsWith: .success) {
+                InjectedFault.plant([.pageCheckOff])
+                #expect(CoreStreams.FlowReaderModelTests.firstViolation(seeds: 0..<200) != nil)
+            }
+        }
+
+        @Test func aSlowReaderThatSkips() async {
+            await #expect(processExitsWith: .success) {
+                InjectedFault.plant([.slowReaderSkips])
+                #expect(CoreStreams.FlowReaderModelTests.firstViolation(seeds: 0..<200) != nil)
+            }
+        }
+        #endif
+    }
+}

@@ -1,0 +1,54 @@
+import FlowCore
+import FlowEmbedded
+import FlowTestKit
+import Logging
+import Synchronization
+import Testing
+
+@Suite struct SQLiteContractTests {
+    @Test(arguments: FlowStoreContract.cases)
+    func store(_ promise: FlowStoreContract.Case) async throws {
+        try await withTemporaryFolder { folder in
+            let current = try CurrentStore(folder)
+            do {
+                try await promise.run(current.subject)
+            } catch {
+                await current.value.close()
+                throw error
+            }
+            await current.value.close()
+        }
+    }
+
+    @Test(arguments: StateCacheContract.cases)
+    func cache(_ promise: StateCacheContract.Case) async throws { try await promise.run(MemoryStateCache()) }
+
+    @Test(arguments: LockServiceContract.cases)
+    func locks(_ promise: LockServiceContract.Case) async throws {
+        try await promise.run(MemoryLockService(fencing: CountingSequence()))
+    }
+
+    @Test(arguments: PatternStoreContract.cases)
+    func patterns(_ promise: PatternStoreContract.Case) async throws {
+        let clock = ContinuousClock()
+        let began = clock.now
+        try await promise.run(
+            MemoryMappingPatternStore { Timestamp(milliseconds: Int64((clock.now - began) / .milliseconds(1))) })
+    }
+
+    @Test(arguments: ConnectionRegistryContract.cases)
+    func registry(_ promise: ConnectionRegistryContract.Case) async throws { try await promise.run(MemoryConnectionRegistry()) }
+
+    @Test(arguments: TransientStoreContract.cases)
+    func transients(_ promise: TransientStoreContract.Case) async throws { try await promise.run(MemoryTransientStore()) }
+
+    @Test(arguments: EventBusContract.cases)
+    func bus(_ promise: EventBusContract.Case) async throws { try await promise.run(InProcessBus()) }
+}
+
+/// A fencing sequence without a store.
+final class CountingSequence: FencingSequence {
+    private let last = Atomic<Int64>(0)
+
+    func nextFencingToken() async throws(StoreError) -> Int64 { self.last.add(1, ordering: .relaxed).newValue }
+}

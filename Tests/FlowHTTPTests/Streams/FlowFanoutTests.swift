@@ -1,0 +1,38 @@
+import FlowCore
+import NIOCore
+import NIOPosix
+import Testing
+
+@testable import FlowHTTP
+
+@Suite struct FlowFanoutTests {
+    /// The reset is told before every flow is begun anew, so an opening of before may come behind it.
+    @Test func whatWasReadUnderAnOlderEpochDoesNotOpenAFlow() async throws {
+        let old = Epoch(counter: 7, random: "a")
+        let new = Epoch(counter: 8, random: "b")
+        let flow = try #require(FlowID("f"))
+        func head(_ version: Version) -> FlowHead {
+            FlowHead(
+                flow: flow, account: "0", version: version, status: .active, resetVersion: 0,
+                updatedAt: Timestamp(milliseconds: 0))
+        }
+        let heads = (old: head(9), new: head(2))
+        let loop = MultiThreadedEventLoopGroup.singleton.any()
+        let versions = try await loop.submit {
+            let shard = StreamShard(loop: loop, services: .empty(epoch: old), outletNumber: 0)
+            let channel = FlowFanout(flow: flow, epoch: old, shard: shard)
+            var versions: [Version?] = []
+            func open(_ head: FlowHead, _ epoch: Epoch) {
+                channel.opened(FlowRecord(head: head, state: .emptyObject), head: head, epoch: epoch, last: [])
+                versions.append(channel.isOpen ? channel.version : nil)
+            }
+            open(heads.old, old)
+            channel.reset(to: new)
+            open(heads.old, old)
+            open(heads.new, new)
+            open(heads.old, old)
+            return versions
+        }.get()
+        #expect(versions == [9, nil, 2, 2])
+    }
+}

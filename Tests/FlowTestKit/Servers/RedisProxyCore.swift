@@ -1,0 +1,101 @@
+import NIOCore
+import NIOPosix
+
+/// The inside of a ``RedisProxy``. Everything happens on one event loop.
+final class RedisProxyCore {
+    private(set) var mode = RedisProxy.Mode.pass
+    /// For those who have nothing to wait for.
+    var done: EventLoopFuture<Void> { self.loop.makeSucceededVoidFuture() }
+    private let loop: any EventLoop
+    private let port: Int
+    private let serverPort: Int
+    private let isEncrypted: Bool
+    private let figures: AsyncValue<RedisProxy.Counters>
+    private var listener: (any Channel)?
+    private var sides: [ObjectIdentifier: RedisProxyConnection] = [:]
+
+    init(loop: any EventLoop, port: Int, serverPort: Int, isEncrypted: Bool, figures: AsyncValue<RedisProxy.Counters>) {
+        self.loop = loop
+        self.port = port
+        self.serverPort = serverPort
+        self.isEncrypted = isEncrypted
+        self.figures = figures
+    }
+
+    func listen() -> EventLoopFuture<Void> {
+        let this = NIOLoopBound(self, eventLoop: self.loop)
+        return ServerBootstrap(group: self.loop)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .childChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(RedisProxyConnection(of: .client, this.value))
+                }
+            }
+            .bind(host: "127.0.0.1", port: self.port)
+            .assumeIsolated()
+            .map { self.listener = $0 }
+            .nonisolated()
+    }
+
+    func switchTo(_ mode: RedisProxy.Mode) -> EventLoopFuture<Void> {
+        let before = self.mode
+        guard mode != before else { return self.done }
+        self.mode = mode
+        if mode == .refuse {
+            let listener = self.listener
+            self.listener = nil
+            return (listener?.close() ?? self.done).assumeIsolated().flatMap { self.cut() }
+                .nonisolated()
+        }
+        if before == .refuse { return self.listen() }
+        if before == .freeze {
+            for side in self.sides.values { side.thaw() }
+        }
+        return self.done
+    }
+
+    func cut() -> EventLoopFuture<Void> {
+        EventLoopFuture.andAllComplete(self.sides.values.map { $0.cut() }, on: self.loop)
+    }
+
+    // MARK: Sides
+
+    func opened(_ side: RedisProxyConnection) {
+        self.sides[ObjectIdentifier(side)] = side
+        guard side.end == .client else { return }
+        self.figures.change {
+            $0.connections += 1
+            $0.accepted += 1
+        }
+        if self.mode == .refuse { _ = side.cut() }
+    }
+
+    /// It is closed, and whatever it had is passed on.
+    func ended(_ side: RedisProxyConnection) { self.sides[ObjectIdentifier(side)] = nil }
+
+    func closed(_ side: RedisProxyConnection) {
+        if side.end == .client { self.figures.change { $0.connections -= 1 } }
+    }
+
+    func swallowed() { self.figures.change { $0.swallowed += 1 } }
+
+    /// Connects a client with the server.
+    func connect(_ client: RedisProxyConnection) {
+        let splitter = self.isEncrypted ? nil : RESPSplitter()
+        let server = NIOLoopBound(RedisProxyConnection(of: .server, self, splitter: splitter), eventLoop: self.loop)
+        ClientBootstrap(group: self.loop)
+            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(server.value) }
+            }
+            .connect(host: "127.0.0.1", port: self.serverPort)
+            .assumeIsolated()
+            .whenComplete { result in
+                switch result {
+                case .success: client.join(server.value)
+                case .failure: client.couldNotJoin()
+                }
+            }
+    }
+}

@@ -1,0 +1,67 @@
+import NIOCore
+import NIOPosix
+import Synchronization
+
+/// A value that any thread may change and a test may wait for.
+public final class AsyncValue<Value: Sendable>: Sendable {
+    private struct Waiter: Sendable {
+        /// Resumes the waiter and says so, if the value is what it waits for.
+        let wakes: @Sendable (borrowing Value) -> Bool
+        let fail: @Sendable (any Error) -> Void
+    }
+
+    private struct Inner: Sendable {
+        var value: Value
+        var waiters: [Int: Waiter] = [:]
+        var nextWaiter = 0
+    }
+
+    private let inner: Mutex<Inner>
+
+    public init(_ value: Value) { self.inner = Mutex(Inner(value: value)) }
+
+    public var value: Value { self.inner.withLock { $0.value } }
+
+    public func read<Result: Sendable>(_ body: (borrowing Value) -> Result) -> Result {
+        self.inner.withLock { body($0.value) }
+    }
+
+    @discardableResult
+    public func change<Result: Sendable>(_ body: (inout Value) -> Result) -> Result {
+        self.inner.withLock { inner in
+            let result = body(&inner.value)
+            for (number, waiter) in inner.waiters where waiter.wakes(inner.value) { inner.waiters[number] = nil }
+            return result
+        }
+    }
+
+    /// - Parameter look: what the waiter wants of the value, or `nil` as long as it is not there. Called under the lock,
+    ///   at each change.
+    /// - Throws: ``TimedOut``
+    public func wait<Result: Sendable>(
+        for what: String, within timeout: Duration = .seconds(20), _ look: @escaping @Sendable (borrowing Value) -> Result?
+    ) async throws -> Result {
+        try await withCheckedThrowingContinuation { continuation in
+            let number: Int? = self.inner.withLock { inner in
+                if let result = look(inner.value) {
+                    continuation.resume(returning: result)
+                    return nil
+                }
+                inner.nextWaiter += 1
+                inner.waiters[inner.nextWaiter] = Waiter(
+                    wakes: { value in
+                        guard let result = look(value) else { return false }
+                        continuation.resume(returning: result)
+                        return true
+                    },
+                    fail: { continuation.resume(throwing: $0) })
+                return inner.nextWaiter
+            }
+            guard let number else { return }
+            MultiThreadedEventLoopGroup.singleton.any().scheduleTask(in: TimeAmount(timeout)) {
+                let waiter = self.inner.withLock { $0.waiters.removeValue(forKey: number) }
+                waiter?.fail(TimedOut(what))
+            }
+        }
+    }
+}

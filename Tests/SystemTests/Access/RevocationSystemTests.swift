@@ -1,0 +1,137 @@
+import FlowCore
+import FlowTestKit
+import Foundation
+import Testing
+
+/// Revocations, scopes, locks and open mode.
+struct RevocationSystemTests {
+    private static let environment = ["FLOWHUB_JWT_KEY": TestToken.key, "FLOWHUB_JWT_LEEWAY": "0"]
+
+    @Test("a revocation ends streams at once, refuses the token, and outlives a restart")
+    func revocation() async throws {
+        try await HubProcess.running(Self.environment) { hub in
+            let anna = TestToken(subject: "anna", issuedIn: -5)
+            let annaText = anna.text
+            func stream(_ token: String) async throws -> EventStreamClient {
+                let stream = EventStreamClient(
+                    .flow("f").with { $0.headers = [("Authorization", "Bearer \(token)")] }, port: hub.port)
+                try await stream.connect()
+                return stream
+            }
+            let revoked = try await stream(annaText)
+            let others = [
+                try await stream(TestToken(subject: "ben", issuedIn: -5).text),
+                try await stream(TestToken(subject: "anna", account: "8", issuedIn: -5).text),
+            ]
+            for stream in [revoked] + others { _ = try await stream.next(event: "snapshot") }
+            let admin = hub.api.with(header: "Authorization", "Bearer \(TestToken(subject: "root", scopes: ["admin"]).text)")
+            let reply = try await admin.call("POST", "/v1/revocations", jsonText(#"{"subject":"anna"}"#))
+            #expect(reply.status == 201, "\(reply.text)")
+            try await revoked.waitUntilEnded(within: .seconds(5))
+            #expect(revoked.log.newest.last?.json.string == #"{"reason":"revoked","reconnect":false}"#)
+            #expect(others.allSatisfy { $0.isConnected })
+
+            func isRefused() async throws {
+                for target in ["/v1/flows", "/v1/flows/f/events"] {
+                    let reply = try await hub.call("GET", target, headers: [("Authorization", "Bearer \(annaText)")])
+                    #expect(reply.status == 401 && reply.problemCode == "token_revoked", "\(reply.text)")
+                }
+            }
+            try await isRefused()
+            try await hub.kill()
+            try await hub.start()
+            try await isRefused()
+            #expect(try await stream(TestToken(subject: "anna", account: "8", issuedIn: -5).text).log.status == 200)
+            // Tokens of the very second are still good to go: the revocation is of those issued before it.
+            #expect(try await stream(TestToken(subject: "anna", issuedIn: 0).text).log.status == 200)
+        }
+    }
+
+    @Test("a revocation answers what holds, and one that is far ahead is refused as a mistake")
+    func moments() async throws {
+        try await HubProcess.running(Self.environment) { hub in
+            let admin = TestToken(subject: "root", scopes: ["admin"]).header
+            func revoke(_ notBefore: String) async throws -> HTTPReply {
+                try await hub.call(
+                    "POST", "/v1/revocations", headers: [admin], body: "{\"subject\":\"anna\",\"not_before\":\(notBefore)}")
+            }
+            let now = Int64(Date().timeIntervalSince1970)
+            for notBefore in ["\(now * 1_000)", "\(now + 90_000)", "-1", "\"now\""] {
+                let reply = try await revoke(notBefore)
+                #expect(reply.status == 422 && reply.problemCode == "bad_revocation", "\(notBefore): \(reply.text)")
+            }
+            #expect(try await revoke("\(now * 1_000)").text.contains("milliseconds"))
+            for (asked, holds) in [(now - 100, now - 100), (now + 3_600, now + 3_600), (now - 50, now + 3_600)] {
+                let reply = try await revoke("\(asked)")
+                #expect(reply.status == 201 && reply.json.member("not_before")?.intValue == holds, "\(reply.text)")
+            }
+        }
+    }
+
+    @Test("scopes are needed, and none implies another")
+    func scopes() async throws {
+        try await HubProcess.running(Self.environment) { hub in
+            let calls: [(String, String, String?, scope: String)] = [
+                ("POST", "/v1/revocations", #"{"subject":"x"}"#, "admin"), ("DELETE", "/v1/connections/i.1", nil, "admin"),
+                ("POST", "/v1/locks/r", "{}", "locks"), ("PUT", "/v1/locks/r?lock_id=x", "{}", "locks"),
+                ("DELETE", "/v1/locks/r?lock_id=x", nil, "locks"),
+                ("PUT", "/v1/patterns/p", #"{"pattern":1,"confidence":1}"#, "patterns"),
+                ("GET", "/v1/patterns/p", nil, "patterns"), ("DELETE", "/v1/patterns/p", nil, "patterns"),
+            ]
+            let all = ["locks", "patterns", "imports", "admin"]
+            for (method, target, body, scope) in calls {
+                let without = TestToken(scopes: all.filter { $0 != scope })
+                let refused = try await hub.call(method, target, headers: [without.header], body: body)
+                #expect(refused.status == 403 && refused.problemCode == "forbidden", "\(method) \(target): \(refused.text)")
+                #expect(refused.json.member("detail")?.stringValue?.contains(scope) == true)
+                let allowed = try await hub.call(method, target, headers: [TestToken(scopes: [scope]).header], body: body)
+                #expect(allowed.status != 403 && allowed.status < 500, "\(method) \(target): \(allowed.text)")
+            }
+        }
+    }
+
+    @Test("a connection is ended by its account's admin only, and may come back")
+    func disconnect() async throws {
+        try await HubProcess.running(Self.environment) { hub in
+            let stream = EventStreamClient(.flow("f").with { $0.headers = [TestToken().header] }, port: hub.port)
+            try await stream.connect()
+            _ = try await stream.next(event: "snapshot")
+            let admin = TestToken(subject: "root", scopes: ["admin"])
+            func listed() async throws -> [JSONText] {
+                try await hub.call("GET", "/v1/flows/f/connections", headers: [admin.header]).json.member("connections")?.elements
+                    ?? []
+            }
+            try await eventually("the connection being listed") { try await listed().count == 1 }
+            let entry = try await listed()[0]
+            #expect(entry.member("subject")?.stringValue == "anna" && entry.member("remote")?.stringValue == "127.0.0.1")
+            let target = "/v1/connections/" + (entry.member("connection_id")?.stringValue ?? "")
+            #expect(
+                try await hub.call("DELETE", target, headers: [TestToken(account: "8", scopes: ["admin"]).header]).status == 404)
+            #expect(stream.isConnected)
+            #expect(try await hub.call("DELETE", target, headers: [admin.header]).status == 204)
+            try await stream.waitUntilEnded()
+            try await eventually("the connection being gone") { try await listed().isEmpty }
+            #expect(try await hub.call("DELETE", target, headers: [admin.header]).status == 404)
+            try await stream.connect()
+            #expect(stream.log.status == 200)
+        }
+    }
+
+    @Test("without keys only a loopback address is served, and that is said")
+    func openMode() async throws {
+        let (exit, _, errors) = try await SettingsTests.run(["serve", "--host", "0.0.0.0"])
+        #expect(exit == .code(2))
+        #expect(errors.contains("FLOWHUB_JWT_KEY") && errors.contains("0.0.0.0"))
+        #expect(try await SettingsTests.run(["serve"], ["FLOWHUB_HOST": "::"]).exit == .code(2))
+        try await HubProcess.running { hub in
+            #expect(hub.log.contains("No key is configured"))
+            let status = try await hub.call("GET", "/v1/flows").status
+            #expect(status == 200)
+        }
+        try await HubProcess.running(Self.environment.merging(["FLOWHUB_HOST": "0.0.0.0"]) { $1 }) { hub in
+            #expect(!hub.log.contains("No key is configured"))
+            let status = try await hub.call("GET", "/v1/flows").status
+            #expect(status == 401)
+        }
+    }
+}

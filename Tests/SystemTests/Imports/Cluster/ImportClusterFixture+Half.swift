@@ -1,0 +1,20 @@
+import FlowTestKit
+
+extension ImportClusterFixture {
+    /// Begins an import whose body is left open. Returns when the ledger has it.
+    func beginImport() async throws -> RawExchange {
+        let exchange = try await RawExchange.open(port: self.hub.port)
+        let begun = Array(("[" + ImportOracle.records(9_000).joined(separator: ",")).utf8)
+        try await exchange.send(Array(TestUpload([], by: .chunked).head.utf8) + TestUpload.chunk(begun))
+        try await eventually("the import to be pending") {
+            try await self.hub.api.call("GET", "/v1/imports?status=pending").text.contains("\"pending\"")
+        }
+        return exchange
+    }
+
+    /// Sends what ``beginImport()`` left open, and gets the answer.
+    func endImport(_ exchange: RawExchange) async throws -> HTTPReply {
+        try await exchange.send(TestUpload.chunk([UInt8(ascii: "]")]) + Array("0\r\n\r\n".utf8))
+        return try await exchange.replies(1)[0]
+    }
+}

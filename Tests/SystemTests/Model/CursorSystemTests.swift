@@ -1,0 +1,126 @@
+import FlowCore
+import FlowTestKit
+import Testing
+
+/// What a subscriber is told that comes with a cursor of whatever kind. The model does this at random; here each case is
+/// named.
+@Suite(.serialized) struct CursorSystemTests {
+    private static let settings = ["FLOWHUB_HISTORY_EVENTS": "20", "FLOWHUB_PRUNE_SECONDS": "1"]
+
+    /// A flow at version 30, in a hub with an empty memory, whose history begins with 11.
+    private func withPrunedFlow(_ body: (HubProcess, HubAPI, Epoch) async throws -> Void) async throws {
+        try await HubProcess.running(Self.settings) { hub in
+            _ = try await hub.api.publish((0..<30).map { _ in ("event", .null) }, to: "flow")
+            _ = try await hub.api.publish("event", .null, to: "other")
+            try await hub.terminate()
+            try await hub.start()
+            try await eventually("the history is pruned") { try await hub.api.history(of: "flow")?.events.count == 20 }
+            try await body(hub, hub.api, try await ModelRun.epoch(hub, "show"))
+        }
+    }
+
+    private func begin(_ cursor: String, _ hub: HubProcess, _ target: StreamTarget = .flow("flow")) async throws -> [EventBlock] {
+        let client = EventStreamClient(target, port: hub.port)
+        try await client.connect(.text(cursor))
+        #expect(client.log.status == 200)
+        _ = try await client.next(event: "caught_up")
+        client.disconnect()
+        return client.log.blocks
+    }
+
+    private func expectResync(_ reason: String, from: Int64?, _ blocks: [EventBlock]) throws {
+        let events = blocks.filter { $0.data != nil && $0.event != "heartbeat" }
+        #expect(events.map(\.event) == ["resync", "snapshot", "caught_up"])
+        let resync = try #require(events.first)
+        #expect(resync.json.member("reason")?.stringValue == reason)
+        #expect(resync.json.member("from")?.intValue == from && resync.json.member("to")?.intValue == 30)
+        #expect(events.count > 1 && events[1].version == 30)
+    }
+
+    @Test func each_kind_of_cursor_is_answered() async throws {
+        try await self.withPrunedFlow { hub, _, epoch in
+            try self.expectResync("history_pruned", from: 5, try await self.begin("\(epoch)-5", hub))
+            try self.expectResync("history_pruned", from: 9, try await self.begin("\(epoch)-9", hub))
+            try self.expectResync("history_pruned", from: 0, try await self.begin("0", hub))
+            try self.expectResync("cursor_ahead", from: 31, try await self.begin("\(epoch)-31", hub))
+            try self.expectResync("epoch", from: nil, try await self.begin("1.a-30", hub))
+            try self.expectResync("bad_cursor", from: nil, try await self.begin("whatever", hub))
+            let hash = FlowSetHash(of: [])
+            try self.expectResync("other_flows", from: nil, try await self.begin("\(epoch)-\(hash)-1.2", hub))
+
+            // The oldest event that is left is the eleventh: nothing is lost.
+            let kept = try await self.begin("\(epoch)-10", hub)
+            #expect(kept.filter { $0.event == "event" }.compactMap(\.version) == Array(11...30))
+            #expect(!kept.contains { $0.event == "resync" || $0.event == "snapshot" })
+            let atEnd = try await self.begin("\(epoch)-30", hub)
+            #expect(atEnd.filter { $0.data != nil }.map(\.event) == ["caught_up"])
+        }
+    }
+
+    /// The cursor is told back, so that even a client that is cut off at once keeps its place; but never before a snapshot.
+    @Test func the_place_is_told_at_once() async throws {
+        try await self.withPrunedFlow { hub, _, epoch in
+            let resumed = try await self.begin("\(epoch)-25", hub)
+            #expect(resumed.first?.id == "\(epoch)-25" || resumed.first { $0.data == nil && $0.id != nil }?.id == "\(epoch)-25")
+            for cursor in ["", "whatever", "1.a-30"] {
+                let blocks = try await self.begin(cursor, hub)
+                let firstID = try #require(blocks.first { $0.id != nil })
+                #expect(firstID.event == "snapshot", "\(firstID) with the cursor \(cursor)")
+            }
+        }
+    }
+
+    @Test func without_a_snapshot_it_begins_at_the_head() async throws {
+        try await self.withPrunedFlow { hub, api, _ in
+            let client = EventStreamClient(.flow("flow").with { $0.wantsSnapshot = false }, port: hub.port)
+            try await client.connect()
+            #expect(try await client.next(event: "caught_up").version == 30)
+            _ = try await api.publish("event", .null, to: "flow")
+            #expect(try await client.next(event: "event").version == 31)
+            #expect(client.log.events("snapshot").isEmpty)
+            client.disconnect()
+        }
+    }
+
+    /// What was left out on demand moves the cursor all the same.
+    @Test func a_filter_keeps_the_place() async throws {
+        try await self.withPrunedFlow { hub, api, epoch in
+            for target in [StreamTarget.flow("flow"), .flows(["flow", "other"])] {
+                let client = EventStreamClient(target.with { $0.types = ["wanted"] }, port: hub.port)
+                try await client.connect()
+                for _ in target.flows { _ = try await client.next(event: "caught_up") }
+                let version = try await api.publish([("unwanted", .null), ("wanted", .null), ("unwanted", .null)], to: "flow")
+                    .version
+                #expect(try await client.next(event: "wanted").version == version - 1)
+                let hash = FlowSetHash(of: target.sortedFlows.compactMap { FlowID($0) })
+                let id = target.isShared ? "\(epoch)-\(hash)-\(String(version, radix: 36)).1" : "\(epoch)-\(version)"
+                try await client.waitUntil("the cursor \(id)") { $0.lastEventID == id ? () : nil }
+                #expect(client.log.events("unwanted").isEmpty)
+                client.disconnect()
+            }
+        }
+    }
+
+    /// A run of events that are left out is one block, live and from history.
+    @Test func a_filter_tells_only_the_last_place_of_a_run() async throws {
+        try await HubProcess.running { hub in
+            let run = Array(repeating: ("unwanted", JSONText.null), count: 50)
+            let batches = [run + [("wanted", .null)], run]
+            let live = EventStreamClient(.flow("flow").with { $0.types = ["wanted"] }, port: hub.port, name: "live")
+            try await live.connect()
+            _ = try await live.next(event: "caught_up")
+            for batch in batches { _ = try await hub.api.publish(batch, to: "flow") }
+            let late = EventStreamClient(.flow("flow").with { $0.types = ["wanted"] }, port: hub.port, name: "late")
+            try await late.connect(.text("0"), by: .query)
+            for client in [live, late] {
+                try await client.waitUntil("the end of the flow") { $0.lastEventID.hasSuffix("-101") ? () : nil }
+                let places = client.log.blocks.filter { $0.id != nil && $0.event != "snapshot" }
+                // Live it is what comes together in one turn, and that is the machine's to say.
+                let runs = places.count { $0.data == nil }
+                #expect(client.name == "live" ? runs < 100 : runs <= 2, "\(client.name): \(places)")
+                #expect(places.compactMap { $0.data == nil ? nil : $0.version } == [51])
+                client.disconnect()
+            }
+        }
+    }
+}

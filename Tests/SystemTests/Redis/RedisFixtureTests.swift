@@ -1,0 +1,285 @@
+import Foundation
+import NIOCore
+import Testing
+
+@testable import FlowTestKit
+
+/// The servers and faults that the tests of Redis rest on do what they say.
+@Suite(.serialized, .redis()) struct RedisFixtureTests {
+    /// RESP of an array of bulk strings.
+    private static func array(_ elements: String..., type: String = "*") -> String {
+        elements.reduce("\(type)\(elements.count)\r\n") { $0 + "$\($1.utf8.count)\r\n\($1)\r\n" }
+    }
+
+    private static func confirmation(_ kind: String, _ channel: String, _ count: Int, type: String = "*") -> String {
+        "\(type)3\r\n$\(kind.utf8.count)\r\n\(kind)\r\n$\(channel.utf8.count)\r\n\(channel)\r\n:\(count)\r\n"
+    }
+
+    /// What a connection sent, and what it must have got for it.
+    private final class Talk {
+        let exchange: RawExchange
+        var expected = ""
+
+        init(_ proxy: RedisProxy) async throws { self.exchange = try await RawExchange.open(port: proxy.port) }
+
+        func say(_ command: String, _ reply: String) async throws {
+            try await self.exchange.send(command + "\r\n")
+            try await self.hear(reply)
+        }
+
+        func hear(_ bytes: String) async throws {
+            self.expected += bytes
+            try await self.exchange.waitUntilReceived(self.expected)
+            #expect(self.exchange.receivedText == self.expected)
+        }
+    }
+
+    /// - Returns: how many have got it, as the server sees it.
+    @discardableResult
+    private static func publish(_ channel: String, _ message: String) async throws -> String {
+        try await SharedRedis.server.command(["PUBLISH", channel, message])
+    }
+
+    // MARK: The proxy
+
+    @Test func exactly_the_messages_are_swallowed() async throws {
+        try await SharedRedis.flush()
+        try await RedisProxy.running(before: SharedRedis.server) { proxy in
+            let subscriber = try await Talk(proxy)
+            try await subscriber.say("SUBSCRIBE a", Self.confirmation("subscribe", "a", 1))
+            try await subscriber.say("PSUBSCRIBE b*", Self.confirmation("psubscribe", "b*", 2))
+            try await Self.publish("a", "one")
+            try await subscriber.hear(Self.array("message", "a", "one"))
+            try await Self.publish("b1", "two")
+            try await subscriber.hear(Self.array("pmessage", "b*", "b1", "two"))
+
+            try await proxy.switchTo(.swallowMessages)
+            // A message in a message, one of many reads, and none at all.
+            for message in [Self.array("message", "a", "x"), String(repeating: "\r\n*3\r\n", count: 15_000), ""] {
+                #expect(try await Self.publish("a", message) == "1")
+                #expect(try await Self.publish("b1", message) == "1")
+            }
+            try await proxy.waitUntilSwallowed(6)
+            try await subscriber.say("PING", Self.array("pong", ""))
+            try await subscriber.say("SUBSCRIBE message", Self.confirmation("subscribe", "message", 3))
+            try await subscriber.say("UNSUBSCRIBE message", Self.confirmation("unsubscribe", "message", 2))
+
+            try await proxy.switchTo(.pass)
+            try await Self.publish("b2", "short")
+            try await subscriber.hear(Self.array("pmessage", "b*", "b2", "short"))
+            try await proxy.switchTo(.swallowMessages)
+            try await Self.publish("a", "lost")
+            try await proxy.waitUntilSwallowed(7)
+            try await proxy.switchTo(.pass)
+            try await SharedRedis.server.command(["EVAL", "redis.call('PUBLISH', 'a', string.rep('long', 100000))", "0"])
+            try await subscriber.hear(Self.array("message", "a", String(repeating: "long", count: 100_000)))
+            #expect(proxy.swallowed == 7)
+        }
+    }
+
+    @Test func values_are_told_apart_however_they_come() throws {
+        let values: [(String, isMessage: Bool)] = [
+            (Self.array("message", "a", "one"), false),
+            (Self.confirmation("subscribe", "a", 1), false),
+            (Self.array("message", "a", Self.array("message", "b", "")), true),
+            (Self.array("pong", ""), false),
+            ("*-1\r\n", false),
+            ("*2\r\n*0\r\n" + Self.array("message", "a", "one"), false),
+            (Self.array("pmessage", "*", "a", "\r\n:1\r\n"), true),
+            (Self.confirmation("unsubscribe", "a", 0), false),
+            (Self.array("message", "a", "one"), false),
+            ("-ERR message\r\n", false),
+            (Self.array("message", "a", "one", type: ">"), true),
+            ("%1\r\n+a\r\n,1.5\r\n", false),
+            ("$-1\r\n", false),
+        ]
+        let all = Array(values.map(\.0).joined().utf8)
+        for size in [1, 2, 3, 5, 7, 64, all.count] {
+            var splitter = RESPSplitter()
+            var found: [RESPSplitter.Piece] = []
+            for start in stride(from: 0, to: all.count, by: size) {
+                splitter.feed(ByteBuffer(bytes: all[start..<min(start + size, all.count)]))
+                while let piece = try splitter.next() { found.append(piece) }
+            }
+            #expect(found.map { String(buffer: $0.bytes) } == values.map(\.0))
+            #expect(found.map(\.isMessage) == values.map(\.isMessage))
+        }
+        var splitter = RESPSplitter()
+        splitter.feed(ByteBuffer(string: "HTTP/1.1 400 Bad Request\r\n"))
+        #expect(throws: RESPSplitter.Failure.self) { try splitter.next() }
+    }
+
+    @Test func replies_that_look_like_messages_come_through() async throws {
+        try await SharedRedis.flush()
+        try await SharedRedis.server.command(["RPUSH", "list", "message", "a", "one"])
+        let list = Self.array("message", "a", "one")
+        try await RedisProxy.running(before: SharedRedis.server) { proxy in
+            try await proxy.switchTo(.swallowMessages)
+            let ordinary = try await Talk(proxy)
+            try await ordinary.say("LRANGE list 0 -1", list)
+            try await ordinary.say("MULTI", "+OK\r\n")
+            try await ordinary.say("LRANGE list 0 -1", "+QUEUED\r\n")
+            try await ordinary.say("GET nothing", "+QUEUED\r\n")
+            try await ordinary.say("EXEC", "*2\r\n\(list)$-1\r\n")
+            try await ordinary.say("SUBSCRIBE a", Self.confirmation("subscribe", "a", 1))
+            try await ordinary.say("UNSUBSCRIBE a", Self.confirmation("unsubscribe", "a", 0))
+            try await ordinary.say("LRANGE list 0 -1", list)
+
+            // In RESP3 messages have a type of their own, and replies may come between them.
+            let modern = try await Talk(proxy)
+            try await modern.exchange.send("HELLO 3\r\n")
+            try await modern.exchange.waitUntilReceived("$7\r\nmodules\r\n*0\r\n")
+            modern.expected = modern.exchange.receivedText
+            #expect(modern.expected.hasPrefix("%7\r\n"))
+            try await modern.say("SUBSCRIBE a", Self.confirmation("subscribe", "a", 1, type: ">"))
+            #expect(try await Self.publish("a", "one") == "1")
+            try await proxy.waitUntilSwallowed(1)
+            try await modern.say("LRANGE list 0 -1", list)
+            try await modern.say("GET nothing", "_\r\n")
+            try await proxy.switchTo(.pass)
+            try await Self.publish("a", "two")
+            try await modern.hear(Self.array("message", "a", "two", type: ">"))
+            #expect(proxy.swallowed == 1)
+        }
+    }
+
+    @Test func in_the_frost_nothing_moves_and_nothing_is_lost() async throws {
+        try await RedisServer.running { server in
+            try await RedisProxy.running(before: server) { proxy in
+                let before = try await Talk(proxy)
+                try await before.say("SUBSCRIBE a", Self.confirmation("subscribe", "a", 1))
+                try await proxy.switchTo(.freeze)
+                #expect(try await server.command(["PUBLISH", "a", "one"]) == "1")
+                let during = try await Talk(proxy)
+                try await during.exchange.send("SET key 1\r\n")
+                try await proxy.waitUntilAccepted(2)
+                #expect(try await server.command(["EXISTS", "key"]) == "0")
+                #expect(before.exchange.receivedText == before.expected)
+                #expect(during.exchange.receivedText == "")
+                try await proxy.switchTo(.pass)
+                try await before.hear(Self.array("message", "a", "one"))
+                try await during.hear("+OK\r\n")
+                #expect(try await server.command(["GET", "key"]) == "1")
+
+                // Not even the server's end.
+                try await proxy.switchTo(.freeze)
+                try await server.restartEmpty()
+                #expect(proxy.connections == 2)
+                #expect(!before.exchange.isClosed && !during.exchange.isClosed)
+                try await proxy.switchTo(.pass)
+                try await before.exchange.waitUntilClosed()
+                try await during.exchange.waitUntilClosed()
+            }
+        }
+    }
+
+    @Test func connections_are_cut_and_refused() async throws {
+        try await RedisProxy.running(before: SharedRedis.server) { proxy in
+            let first = try await Talk(proxy)
+            try await first.say("PING", "+PONG\r\n")
+            try await proxy.cut()
+            try await first.exchange.waitUntilClosed()
+            let second = try await Talk(proxy)
+            try await second.say("PING", "+PONG\r\n")
+            try await proxy.switchTo(.refuse)
+            try await second.exchange.waitUntilClosed()
+            await #expect(throws: (any Error).self) { _ = try await RawExchange.open(port: proxy.port) }
+            #expect(proxy.connections == 0)
+            try await proxy.switchTo(.pass)
+            let third = try await Talk(proxy)
+            try await third.say("PING", "+PONG\r\n")
+            try await proxy.switchTo(.freeze)
+            try await proxy.cut()
+            try await third.exchange.waitUntilClosed()
+            #expect(proxy.accepted == 3)
+        }
+    }
+
+    @Test func a_client_hears_of_the_servers_absence() async throws {
+        try await RedisServer.running { server in
+            try await RedisProxy.running(before: server) { proxy in
+                let first = try await Talk(proxy)
+                try await first.say("PING", "+PONG\r\n")
+                try await server.stop()
+                try await first.exchange.waitUntilClosed()
+                let second = try await Talk(proxy)
+                try await second.exchange.waitUntilClosed()
+                try await server.start()
+                try await Talk(proxy).say("PING", "+PONG\r\n")
+            }
+        }
+    }
+
+    // MARK: The server
+
+    @Test func a_server_that_ended_comes_back_empty() async throws {
+        try await RedisServer.running(options: ["save 1 1", "maxmemory-policy volatile-lru"]) { server in
+            #expect(try await server.command(["CONFIG", "GET", "maxmemory-policy"]) == "maxmemory-policy\nvolatile-lru")
+            try await server.command(["CONFIG", "SET", "save", ""])
+            try await server.command(["SET", "key", "a value\nof two lines"])
+            #expect(try await server.command(["GET", "key"]) == "a value\nof two lines")
+            try await server.kill()
+            #expect(!FreePort.isTaken(server.port))
+            try await server.start()
+            #expect(try await server.command(["DBSIZE"]) == "0")
+            try await server.command(["SET", "key", "1"])
+            try await server.restartEmpty()
+            #expect(try await server.command(["DBSIZE"]) == "0")
+            server.pause()
+            let exchange = try await RawExchange.open(port: server.port)
+            try await exchange.send("PING\r\n")
+            server.resume()
+            try await exchange.waitUntilReceived("+PONG\r\n")
+            server.pause()
+            try await server.stop()
+            try await exchange.waitUntilClosed()
+        }
+    }
+
+    @Test func a_server_is_ended_when_the_body_throws() async throws {
+        struct Thrown: Error {}
+        var ended: RedisServer?
+        await #expect(throws: Thrown.self) {
+            try await RedisServer.running { server in
+                ended = server
+                server.pause()
+                throw Thrown()
+            }
+        }
+        let server = try #require(ended)
+        #expect(!FreePort.isTaken(server.port))
+        #expect(!FileManager.default.fileExists(atPath: server.folder.path))
+    }
+
+    @Test(arguments: [false, true]) func a_password_and_an_authority_are_asked_for(isEncrypted: Bool) async throws {
+        let others = try CertificateAuthority(name: "others")
+        defer { others.folder.remove() }
+        try await RedisServer.running(password: "pass/word", isEncrypted: isEncrypted) { server in
+            #expect(server.url == "\(isEncrypted ? "rediss" : "redis")://default:pass%2Fword@127.0.0.1:\(server.port)")
+            try await RedisProxy.running(before: server) { proxy in
+                #expect(proxy.url == server.url.replacing("\(server.port)", with: "\(proxy.port)"))
+                for port in [server.port, proxy.port] {
+                    #expect(try await server.command(["PING"], port: port) == "PONG")
+                }
+                #expect(proxy.accepted == 1)
+                let exchange = try await RawExchange.open(port: proxy.port)
+                try await exchange.send("PING\r\n")
+                if isEncrypted {
+                    try await exchange.waitUntilClosed()
+                    await #expect(throws: ChildProcess.Failure.self) { try await proxy.switchTo(.swallowMessages) }
+                } else {
+                    try await exchange.waitUntilReceived("-NOAUTH Authentication required.\r\n")
+                }
+            }
+            for authority in isEncrypted ? [server.root, others.root] : [nil] {
+                let options = authority.map { ["--cacert", $0] } ?? []
+                let client = try ChildProcess(
+                    "/usr/bin/redis-cli", ["-u", server.url, "--no-auth-warning"] + options + ["PING"], environment: [:],
+                    folder: server.folder.path)
+                let exit = try await client.waitForExit()
+                #expect((exit == .code(0)) == (authority == server.root))
+                #expect((client.output == "PONG\n") == (authority == server.root))
+            }
+        }
+    }
+}

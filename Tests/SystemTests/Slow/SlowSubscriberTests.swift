@@ -1,0 +1,143 @@
+import FlowCore
+import FlowTestKit
+import Testing
+
+/// A slow subscriber costs nobody anything.
+@Suite(.serialized) struct SlowSubscriberTests {
+    /// Of each kind: those that never read and those that read a byte a second.
+    private static let slow = TestScale.pick(100, full: 1_000)
+    private static let healthy = 20
+    private static let flow = "busy"
+    private static let queuedLimit = 4_194_304
+    private static let settings = [
+        "FLOWHUB_MAX_QUEUED_BYTES": String(Self.queuedLimit), "FLOWHUB_MAX_QUEUED_BYTES_PER_SUBSCRIBER": "16384",
+        "FLOWHUB_HEARTBEAT_SECONDS": "5",
+    ]
+
+    // MARK: Memory
+
+    @Test func cost_bounded_memory_and_lose_nothing() async throws {
+        try await HubProcess.running(Self.settings) { hub in
+            let api = hub.api
+            _ = try await api.publish("first", .null, to: Self.flow)
+            let healthy = try await Self.connect(Self.healthy, to: hub, "healthy", .init())
+            let idle = try await Self.crowd(hub)
+            // All of them are connected and none of them is behind: what comes now is the price of being slow.
+            try await eventually("the slow ones are connected") {
+                try await api.metric("flowhub_connections") == Double(Self.healthy + 2 * Self.slow)
+            }
+            let before = try #require(hub.figures).residentBytes
+            var highestQueue = 0.0
+            var peak = before
+            // Each is 300 KiB, so that what waits would be 30 MiB a round if each had a queue of its own.
+            let filler = JSONText.object {
+                $0.key("fill"); $0.value(String(repeating: "x", count: 10_240))
+            }
+            for _ in 0..<10 {
+                let written = try await api.publish(Array(repeating: ("bulk", filler), count: 30), to: Self.flow)
+                for client in healthy {
+                    try await client.waitUntil("version \(written.version)") {
+                        $0.blocks.last { $0.id != nil }?.version == written.version ? () : nil
+                    }
+                }
+                highestQueue = max(highestQueue, try await api.metric("flowhub_queued_bytes") ?? 0)
+                peak = max(peak, hub.figures?.residentBytes ?? 0)
+            }
+            // One write may go over the limit before it is noticed: of each loop, a page or a burst.
+            #expect(highestQueue <= Double(Self.queuedLimit) * 1.5, "\(highestQueue) bytes were queued")
+            let allowed = 2 * Self.queuedLimit + 2 * Self.slow * 32_768 + 33_554_432
+            #expect(peak - before < allowed, "resident memory grew by \((peak - before) >> 20) MiB, \(allowed >> 20) are allowed")
+
+            for client in healthy { client.disconnect() }
+            try await Self.expectEverythingInOrder(idle.filter { $0.name.hasPrefix("deaf") }.prefix(20), api)
+            for client in idle { client.disconnect() }
+        }
+    }
+
+    /// They wake up, and get all that history holds: over the same connection if it was kept, else over a new one.
+    private static func expectEverythingInOrder(_ clients: some Sequence<EventStreamClient>, _ api: HubAPI) async throws {
+        let history = try #require(try await api.history(of: Self.flow))
+        let journal = FlowJournal(flow: Self.flow, envelopes: history.events)
+        #expect(journal.version == history.version)
+        var epochs = Set<Epoch>()
+        for client in clients {
+            try await client.read()
+            let deadline = ContinuousClock.now + .seconds(30)
+            while !ModelSubscriber.isAt([Self.flow: journal.version], client.log, client.target), ContinuousClock.now < deadline {
+                if client.log.status != nil, !client.isConnected {
+                    try await client.connect()
+                    try await client.read()
+                }
+                let seen = client.log.blocks.count
+                _ = try? await client.waitUntil("more", within: .milliseconds(200)) {
+                    $0.blocks.count > seen || !$0.isConnected ? () : nil
+                }
+            }
+            for block in client.log.blocks.prefix(3) {
+                if case .flow(let epoch, _) = Cursor(block.id ?? "") { epochs.insert(epoch) }
+            }
+            let facts = StreamChecker.Facts(journals: [Self.flow: journal], oldest: [Self.flow: 1], epochs: epochs)
+            let violations = StreamChecker.check(client.log, of: client.target, by: client.name, facts)
+            #expect(violations.isEmpty, "\(violations.prefix(3).map(\.description))")
+            #expect(client.log.events("resync").isEmpty, "\(client.name) lost its place though history holds everything")
+        }
+    }
+
+    // MARK: Latency
+
+    @Test func do_not_slow_down_the_healthy() async throws {
+        let phases = TestScale.pick(3, full: 5)
+        let events = TestScale.pick(60, full: 200)
+        let bound = TestScale.pick(2.0, full: 1.2)
+        try await HubProcess.running(Self.settings) { hub in
+            let api = hub.api
+            _ = try await api.publish("first", .null, to: Self.flow)
+            let healthy = try await Self.connect(Self.healthy, to: hub, "healthy", .init())
+            _ = try await LatencyPhase.measure(20, flow: Self.flow, healthy, api)
+            var alone: [Double] = []
+            var crowded: [Double] = []
+            let filler = JSONText.object {
+                $0.key("fill"); $0.value(String(repeating: "x", count: 10_240))
+            }
+            for _ in 0..<phases {
+                alone.append(try await LatencyPhase.measure(events, flow: Self.flow, healthy, api).percentile(99))
+                let crowd = try await Self.crowd(hub)
+                // Until their windows are full, they are not slow.
+                let version = try await api.publish(Array(repeating: ("bulk", filler), count: 60), to: Self.flow).version
+                for client in healthy { _ = try await client.next("version \(version)") { $0.version == version } }
+                crowded.append(try await LatencyPhase.measure(events, flow: Self.flow, healthy, api).percentile(99))
+                for client in crowd { client.disconnect() }
+                try await eventually("the slow ones are gone") {
+                    try await api.metric("flowhub_connections") == Double(Self.healthy)
+                }
+            }
+            let (quiet, busy) = (LatencyPhase.median(alone), LatencyPhase.median(crowded))
+            // Below a millisecond it is the machine that is measured.
+            #expect(busy <= quiet * bound + 0.001, "p99 \(busy) s beside \(2 * Self.slow) slow ones, \(quiet) s without")
+            for client in healthy { client.disconnect() }
+        }
+    }
+
+    // MARK: Private
+
+    private static func connect(
+        _ count: Int, to hub: HubProcess, _ name: String, _ options: WireConnection.Options
+    ) async throws -> [EventStreamClient] {
+        let clients = (0..<count).map {
+            EventStreamClient(.flow(Self.flow), port: hub.port, name: "\(name) \($0)", options: options)
+        }
+        try await withThrowingTaskGroup { group in
+            for client in clients { group.addTask { try await client.connect() } }
+            try await group.waitForAll()
+        }
+        return clients
+    }
+
+    /// Those that never read, and those that read a byte a second.
+    private static func crowd(_ hub: HubProcess) async throws -> [EventStreamClient] {
+        let deaf = try await Self.connect(Self.slow, to: hub, "deaf", .init(reads: false, isNarrow: true))
+        let halting = try await Self.connect(Self.slow, to: hub, "halting", .init(reads: false, isNarrow: true))
+        for client in halting { try await client.trickle(bytes: 1) }
+        return deaf + halting
+    }
+}
