@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Imports beside the older service's way (imports_baseline.py): the same data, the same S3 server, in turns.
-#   Tests/Benchmarks/imports.sh FLOWHUB [MiB ...]        a release build; sizes of the data, by default 35 512 1024
-# Needs what `.ci/install` installs. Everything is on loopback and ends with the script.
+# Compares imports with the legacy service's method (imports_baseline.py): same data, same S3 server, alternating.
+#   Tests/Benchmarks/imports.sh FLOWHUB [MiB ...]        a release build; data sizes, default: 35 512 1024
+# Needs what `.ci/install` installs. Uses loopback only and stops all its processes at the end. ROUNDS (3) sets the rounds per size.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 flowhub=$(realpath "$1"); shift
@@ -36,12 +36,12 @@ peak() { awk '/^VmHWM/ {print int($2 / 1024)}' "/proc/$hub/status"; }
 forget() { echo 5 >"/proc/$hub/clear_refs" 2>/dev/null || true; }
 
 for size in "${sizes[@]}"; do
-    # The same records again and again, up to the size.
+    # Repeat the records up to the size.
     file=$work/$size.ndjson
     : >"$file"
     while [ "$(stat -c %s "$file")" -lt $((size << 20)) ]; do cat "$work/data/packages.ndjson" >>"$file"; done
     truncate -s $((size << 20)) "$file"
-    # Not in the middle of a record.
+    # Remove the last record, which truncate has cut.
     sed -i '$d' "$file"
     records=$(wc -l <"$file")
     for round in $(seq "$rounds"); do

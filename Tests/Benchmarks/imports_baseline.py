@@ -1,7 +1,7 @@
-"""The older service's way to store an import: json.dumps, gzip.compress, put_object. The records are parsed before the clock starts.
+"""The legacy service's method to store an import: json.dumps, gzip.compress, put_object. The records are parsed before the measurement starts.
 
 usage: imports_baseline.py FILE.ndjson ENDPOINT BUCKET
-Prints: seconds, records a second, bytes of the object, peak resident memory in MiB.
+Prints: seconds, records per second, bytes of the object, peak resident memory in MiB.
 """
 
 import gzip

@@ -1,4 +1,4 @@
--- State updates for wrk: each request patches one of FLOWS flows at random, with some 200 bytes.
+-- State updates for wrk: each request patches one of FLOWS flows, chosen at random, with about 200 bytes.
 local flows = tonumber(os.getenv("FLOWS") or "1000")
 local filler = string.rep("a", 200)
 local count = 0
@@ -16,7 +16,7 @@ function done(summary, latency)
    local errors = summary.errors
    io.write(
       string.format(
-         "acknowledged/s %.0f  mean %.2f ms  p50 %.2f ms  p99 %.2f ms  refused or lost %d\n",
+         "acknowledged/s %.0f  mean %.2f ms  p50 %.2f ms  p99 %.2f ms  rejected or lost %d\n",
          summary.requests / (summary.duration / 1e6), latency.mean / 1000, latency:percentile(50) / 1000,
          latency:percentile(99) / 1000, errors.status + errors.read + errors.write + errors.timeout))
 end

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Measures the hub on Postgres beside pgbench on the same server in one run: a one-row update by key plus one insert a
-# transaction, against acknowledged state updates through HTTP. Full durability on both sides (the server's defaults).
+# Compares the hub on Postgres with pgbench on the same server in one run. pgbench: one update by key and one insert per
+# transaction. Hub: acknowledged state updates through HTTP. Both with full durability (the server's defaults).
 #
 #   Tests/Benchmarks/postgres.sh [path of a release build of flowhub]
 #
-# Needs Debian's postgresql (15 or later) and wrk and, as root, setpriv. Loopback only; ends by itself in about two minutes.
-# SECONDS_EACH (10), ROUNDS (3) and FLOWS (1000) change the size.
+# Needs Debian's postgresql (15 or later) and wrk and, if run as root, setpriv. Uses loopback only and takes about two minutes.
+# SECONDS_EACH (10), ROUNDS (3) and FLOWS (1000) set the size.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 hub=${1:-.build/release/flowhub}
@@ -61,7 +61,7 @@ for round in $(seq "$rounds"); do
     echo "== round $round: hub, 64 publishers over $flows flows"
     wrk -t 1 -c 64 -d "$seconds" -s Tests/Benchmarks/patch.lua http://127.0.0.1:$hub_port | grep acknowledged
 done
-echo "== the same with the project's own client"
+echo "== the same with flowhub bench as the client"
 "$hub" bench updates --url http://127.0.0.1:$hub_port --publishers 64 --flows "$flows" --duration "$seconds" --keep \
     --prefix bench- --server-pid "$hub_pid"
 echo "== cached reads (GET state, keep-alive), hub on one core, client on the other"
@@ -69,7 +69,7 @@ taskset -acp 0 "$hub_pid" >/dev/null
 taskset -c 1 wrk -t 1 -c 32 -d "$seconds" "http://127.0.0.1:$hub_port/v1/flows/bench-1/state" | grep -E 'Requests/sec|Latency'
 taskset -acp 0-1 "$hub_pid" >/dev/null
 
-# What another instance takes is delivered by the version sweep alone.
+# The version sweep alone delivers the commits of the other instance.
 DATABASE_URL=$url/hub "$hub" serve --port $((hub_port + 1)) 2>"$folder/hub2.log" & pids+=($!)
 until grep -q Listening "$folder/hub2.log"; do sleep 0.1; done
 for watched in 1 100 1000 10000; do

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Measures two instances with Redis between them, in one run: what crossing costs beside a local delivery, the same of nchan on the
-# same Redis, and how much one instance takes off Redis.
+# Measures two instances with Redis between them, in one run: the cost of a delivery at the other instance compared with a local one,
+# the same for nchan on the same Redis, and how many messages per second one instance receives from Redis.
 #
 #   Tests/Benchmarks/redis.sh [path of a release build of flowhub]
 #
-# Needs two processors, a C compiler and Debian's redis-server, postgresql, nginx and libnginx-mod-nchan and, as root, setpriv. Loopback
-# only; ends by itself in about three minutes. SECONDS_EACH (8) and ROUNDS (3) change the size.
+# Needs two processors, a C compiler and Debian's redis-server, postgresql, nginx and libnginx-mod-nchan and, if run as root, setpriv.
+# Uses loopback only and takes about three minutes. SECONDS_EACH (8) and ROUNDS (3) set the size.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 hub=${1:-.build/release/flowhub}
@@ -71,17 +71,17 @@ nb_pid=$(pgrep -P "$(cat "$folder/nb.pid")" | head -n 1)
 crossing() { taskset -c 1 "$folder/sseload" -c 10 -f 1 -r 1000 -w 0 -z 200 -u 1 -d "$seconds" "$@"; }
 tick='{"type":"tick","durable":false,"data":{"m":"%D"}}'
 for round in $(seq "$rounds"); do
-    echo "== 1,000 transient events a second to 10 subscribers, round $round"
-    echo "hub, published where the subscribers are   $(crossing -p 18192 -s "/v1/flows/l$round-%F/events" -P "/v1/flows/l$round-%F/events" -b "$tick" -S "$b_pid")"
+    echo "== 1,000 transient events/s to 10 subscribers, round $round"
+    echo "hub, published at the same instance         $(crossing -p 18192 -s "/v1/flows/l$round-%F/events" -P "/v1/flows/l$round-%F/events" -b "$tick" -S "$b_pid")"
     echo "hub, published at the other instance        $(crossing -p 18192 -q 18191 -s "/v1/flows/x$round-%F/events" -P "/v1/flows/x$round-%F/events" -b "$tick" -S "$b_pid")"
-    echo "nchan, published where the subscribers are $(crossing -p 18194 -s "/sub/l$round-%F" -P "/pub/l$round-%F" -t text/plain -b '%D' -S "$nb_pid")"
-    echo "nchan, published at the other one           $(crossing -p 18194 -q 18193 -s "/sub/x$round-%F" -P "/pub/x$round-%F" -t text/plain -b '%D' -S "$nb_pid")"
+    echo "nchan, published at the same instance       $(crossing -p 18194 -s "/sub/l$round-%F" -P "/pub/l$round-%F" -t text/plain -b '%D' -S "$nb_pid")"
+    echo "nchan, published at the other instance      $(crossing -p 18194 -q 18193 -s "/sub/x$round-%F" -P "/pub/x$round-%F" -t text/plain -b '%D' -S "$nb_pid")"
 done
 
-# Messages of the hub itself, one for each of 1,000 flows, as Redis has them; then all of them again and again, until they are
-# too old to be delivered.
+# Records one message of the hub for each of 1,000 flows from Redis, then publishes all of them repeatedly until they are too old to
+# be delivered (10 s).
 redis() { redis-cli -p $redis_port "$@"; }
-# A moment that is never over, so that every one is counted.
+# A stamp far in the future, so that sseload counts every message.
 stamp="~T=1000000000000000000~$(printf 'x%.0s' $(seq 177))"
 for number in $(seq 0 999); do
     [ "$number" -eq 0 ] || echo next
@@ -89,7 +89,7 @@ for number in $(seq 0 999); do
     printf 'data = "{\\"type\\":\\"tick\\",\\"durable\\":false,\\"data\\":{\\"m\\":\\"%s\\"}}"\n' "$stamp"
 done >"$folder/requests"
 for round in $(seq "$rounds"); do
-    echo "== off Redis as fast as it comes, 1,000 flows with a subscriber each, round $round"
+    echo "== from Redis at full speed, 1,000 flows with one subscriber each, round $round"
     redis-cli -p $redis_port PSUBSCRIBE 'flow:updates:r*' >"$folder/heard" & listener=$!
     until redis PUBSUB NUMPAT | grep -q 1; do sleep 0.05; done
     taskset -c 1 "$folder/sseload" -c 1000 -f 1000 -w 0 -z 200 -u 2 -d 4 -p 18192 -s '/v1/flows/r%F/events' -P /none -S "$b_pid" \

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Measures the hub beside nchan (an nginx module in C) in one run: the servers on one processor, the client on another.
+# Compares the hub with nchan (an nginx module in C) in one run: the servers on one processor, the client on another.
 #
 #   Tests/Benchmarks/side-by-side.sh [path of a release build of flowhub]
 #
-# Needs two processors, a C compiler and Debian's nginx and libnginx-mod-nchan. Loopback only; ends by itself in about three
-# minutes. Each line of output is what sseload printed: see the head of sseload.c. CONNS (5000) and SECONDS_EACH (8) change the size.
+# Needs two processors, a C compiler and Debian's nginx and libnginx-mod-nchan. Uses loopback only and takes about three minutes.
+# Each line of output is a line of sseload: see the top of sseload.c. CONNS (5000) and SECONDS_EACH (8) set the size.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 hub=${1:-.build/release/flowhub}
@@ -53,7 +53,7 @@ hub() {
 }
 nchan() { load -p $nchan_port -s '/sub/f%F' -P '/pub/f%F' -t text/plain -b '%D' -S "$nchan_pid" "$@"; }
 
-echo "== idle: memory a connection and CPU to accept one (first run of each process)"
+echo "== idle: memory per connection and CPU time to accept one (first run of each process)"
 echo "hub   $(hub -w 0 -u 0 -d 1)"
 echo "nchan $(nchan -w 0 -u 0 -d 1)"
 for pair in 1 2 3; do
