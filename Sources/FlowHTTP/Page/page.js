@@ -1,33 +1,33 @@
-// FlowHub's page: the list of flows and one flow, live over plain EventSource. No build step, no library.
+// FlowHub's web UI: the list of flows, and one flow, live over plain EventSource. No build step, no library.
 //
-// What a headless test can read (attributes of <body>, written once a frame):
+// Attributes of <body> for tests (written at most once per frame):
 //   data-view        list | flow
-//   data-connection  connecting   no answer yet
-//                    behind       open; history or a snapshot after a resync is still coming
+//   data-connection  connecting   no response yet
+//                    behind       open; replay, or a snapshot after a resync, is in progress
 //                    live         open and caught up
-//                    reconnecting lost; the browser (or our back-off after a refusal) tries again
-//                    stale        open but silent for 45 s; opened anew
-//                    polling      list only: no stream to be had, GET /v1/flows instead
-//                    unauthorized 401, the token field is shown
-//                    finished     the flow ended and so did its stream, for good
-//                    closed       ended by the hub or refused for another reason
-//   data-delivery    ok | degraded | store_away      as the last heartbeat said
-//   data-reconnects  how often the stream was opened again since this view was entered
-//   data-resyncs, data-resync                        how many resyncs, and the reason of the last
+//                    reconnecting lost; the browser (or the backoff below, after a rejection) retries
+//                    stale        open but silent for 45 s; reconnecting
+//                    polling      list only: no stream available, GET /v1/flows instead
+//                    unauthorized 401; the token form is shown
+//                    finished     the flow has ended, and so has its stream, permanently
+//                    closed       ended by the hub, or rejected for another reason
+//   data-delivery    ok | degraded | store_away      from the last heartbeat
+//   data-reconnects  number of reconnects since this view was opened
+//   data-resyncs, data-resync                        number of resyncs, and the reason of the last one
 //   data-closing     reason of the last `closing`
 //   data-flow, data-version, data-status, data-progress (0..100), data-watching       the open flow; empty in the list
-//   data-events      durable and transient events the stream brought for the open flow; in the list: changes seen
+//   data-events      durable and transient events received for the open flow; in the list: changes received
 // #state-json        textContent = JSON.stringify(state) of the open flow, numbers as the hub wrote them
 // #events > li       newest first: data-type, data-version (absent on transient events)
 // #flows > li        data-flow-id, data-version, data-status
-// #imports > li      newest first: data-import-id, data-kind = running | completed | failed, data-percent (empty if nobody knows)
-// #try-result        data-kind = good | bad, data-status = HTTP status of the last request of the form
+// #imports > li      newest first: data-import-id, data-kind = running | completed | failed, data-percent (empty if unknown)
+// #try-result        data-kind = good | bad, data-status = HTTP status of the form's last request
 'use strict';
 
 const LIMITS = {
   log: 500, eventText: 65_536, rows: 300, flows: 2_000, treeNodes: 1_500, types: 200, history: 100,
   silence: 45_000, connect: 120_000, backoff: 30_000, poll: 5_000, watchers: 15_000, details: 3_000, visible: 30,
-  imports: 20, quiet: 30_000,
+  imports: 20, importSilence: 30_000,
 };
 const TERMINAL = new Set(['completed', 'failed', 'cancelled', 'deleted']);
 const KINDS = {
@@ -40,19 +40,19 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const ID = /^(?!\.{1,2}$)[A-Za-z0-9_.:-]{1,128}$/;
 const HUB_TYPES = ['snapshot', 'resync', 'caught_up', 'heartbeat', 'closing', 'presence', 'state_update', 'flow_deleted', 'message'];
 
-// ------------------------------ small things
+// ------------------------------ helpers
 
 const $ = (id) => document.getElementById(id);
 const body = document.body;
 
 function el(tag, className, text) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
+  const element = document.createElement(tag);
+  if (className) element.className = className;
+  if (text !== undefined) element.textContent = text;
+  return element;
 }
 
-// Writing an unchanged text still costs layout (and makes screen readers talk), so ask first.
+// Writing an unchanged text still costs layout, and makes screen readers speak.
 const setText = (node, text) => { if (node.textContent !== String(text)) node.textContent = text; };
 
 function setData(node, name, value) {
@@ -60,7 +60,7 @@ function setData(node, name, value) {
   if (node.dataset[name] !== text) node.dataset[name] = text;
 }
 
-// Numbers beyond a double (ids, money) are kept as they were written, where the browser can do that.
+// If the browser supports it, numbers that a double cannot hold (ids, money) keep their text.
 const isRaw = (value) => typeof JSON.isRawJSON === 'function' && JSON.isRawJSON(value);
 
 function parse(text) {
@@ -72,7 +72,7 @@ function parse(text) {
 const isObject = (value) => value !== null && typeof value === 'object' && !Array.isArray(value) && !isRaw(value);
 const number = (value) => Number(isRaw(value) ? value.rawJSON : typeof value === 'number' ? value : NaN);
 
-// JSON Merge Patch, RFC 7396. defineProperty because `target["__proto__"] = x` would not make a member.
+// JSON Merge Patch (RFC 7396). defineProperty, because `target["__proto__"] = x` would not create a member.
 function mergePatch(target, patch) {
   if (!isObject(patch)) return patch;
   const result = isObject(target) ? target : {};
@@ -99,12 +99,13 @@ function ago(ms) {
   return new Date(ms).toLocaleDateString();
 }
 
-const clock = (ms) => new Date(ms).toLocaleTimeString([], { hour12: false });
+const clockTime = (ms) => new Date(ms).toLocaleTimeString([], { hour12: false });
 const percentText = (percent) => percent === null ? '' : `${percent < 10 && percent % 1 ? percent.toFixed(1) : Math.floor(percent)} %`;
-const short = (text, limit) => text.length > limit ? `${text.slice(0, limit)}… (${text.length.toLocaleString()} characters)` : text;
+const truncate = (text, limit) => text.length > limit ? `${text.slice(0, limit)}… (${text.length.toLocaleString()} characters)` : text;
 
-// How far it is: `progress`, `percent` or `done` (0..100), or `done` or `processed` of a `total`. `progress` may be 0..1, too,
-// told apart per flow: whoever was above 1 once, counts in hundredths.
+// The progress in percent: `progress`, `percent` or `done` (0..100), or `done` or `processed` of a `total`. `progress` may also be
+// 0..1: it counts as a fraction until the flow has sent a value above 1.
+// Returns null if there is none.
 function progressIn(source, memory) {
   if (!isObject(source)) return null;
   if (isObject(source.progress)) return progressIn(source.progress, memory);
@@ -118,39 +119,39 @@ function progressIn(source, memory) {
   return value === undefined ? null : Math.min(100, Math.max(0, value));
 }
 
-function stored(key, value) {
+function sessionValue(key, value) {
   try {
     if (value !== undefined) sessionStorage.setItem(key, value);
     return sessionStorage.getItem(key) || '';
-  } catch { return memory[key] = value ?? memory[key] ?? ''; } // forbidden storage: it lasts as long as the page
+  } catch { return memory[key] = value ?? memory[key] ?? ''; } // storage is forbidden: the value lasts as long as the page
 }
 const memory = {};
 
 // ------------------------------ requests
 
-// Never throws: status 0 is "no answer". Problems (RFC 9457) become {title, detail, code}.
+// Never throws: status 0 means no response. Problems (RFC 9457) become {title, detail, code}.
 async function api(method, path, content) {
   const headers = {};
-  if (stored('flowhub.token')) headers.Authorization = `Bearer ${stored('flowhub.token')}`;
+  if (sessionValue('flowhub.token')) headers.Authorization = `Bearer ${sessionValue('flowhub.token')}`;
   if (content !== undefined) headers['Content-Type'] = 'application/json';
   try {
-    const answer = await fetch(path, { method, headers, body: content, cache: 'no-store', signal: AbortSignal.timeout(20_000) });
-    const text = await answer.text();
+    const response = await fetch(path, { method, headers, body: content, cache: 'no-store', signal: AbortSignal.timeout(20_000) });
+    const text = await response.text();
     let data = {};
-    try { data = parse(text); } catch { /* not JSON: the status has to do */ }
-    const { title = answer.statusText || 'Refused', detail = '', code = '' } = data;
-    if (answer.status === 401) askForToken(detail);
-    return { ok: answer.ok, status: answer.status, data, size: text.length, problem: { title, detail, code } };
+    try { data = parse(text); } catch { /* not JSON: only the status is used */ }
+    const { title = response.statusText || 'Error', detail = '', code = '' } = data;
+    if (response.status === 401) showTokenForm(detail);
+    return { ok: response.ok, status: response.status, data, size: text.length, problem: { title, detail, code } };
   } catch (error) {
-    return { ok: false, status: 0, data: {}, problem: { title: 'No answer', detail: String(error), code: '' } };
+    return { ok: false, status: 0, data: {}, problem: { title: 'No response', detail: String(error), code: '' } };
   }
 }
 
 // ------------------------------ connection
 
-const FRESH = { phase: 'connecting', text: '', delivery: 'ok', reconnects: 0, resyncs: 0, resync: '', closing: '' };
-const connection = { ...FRESH };
-let stream = null; // the view's only stream: HTTP/1.1 allows a browser six connections to one host, over all tabs
+const INITIAL_CONNECTION = { phase: 'connecting', text: '', delivery: 'ok', reconnects: 0, resyncs: 0, resync: '', closing: '' };
+const connection = { ...INITIAL_CONNECTION };
+let stream = null; // the view's only stream: over HTTP/1.1 a browser opens six connections per host, over all tabs
 
 function setPhase(phase, text = '') {
   connection.phase = phase;
@@ -158,7 +159,7 @@ function setPhase(phase, text = '') {
   draw();
 }
 
-// One EventSource and what it does not do by itself: notice silence, come back after a refusal, say why.
+// An EventSource, plus what it lacks: detection of silence, reconnects after a rejection, and the reason of a failure.
 class Stream {
   constructor(path, query, types, probe, onEvent) {
     Object.assign(this, { path, query, probe, onEvent, types: new Set(types) });
@@ -171,12 +172,12 @@ class Stream {
   open() {
     this.close();
     const query = new URLSearchParams(this.query);
-    if (this.lastId) query.set('last_event_id', this.lastId); // a new object has no Last-Event-ID of its own
-    if (stored('flowhub.token')) query.set('access_token', stored('flowhub.token'));
+    if (this.lastId) query.set('last_event_id', this.lastId); // a new EventSource sends no Last-Event-ID
+    if (sessionValue('flowhub.token')) query.set('access_token', sessionValue('flowhub.token'));
     const source = this.source = new EventSource(`${this.path}?${query}`);
-    this.heard = Date.now();
-    source.onopen = () => { if (source === this.source) this.isOpen(); };
-    source.onerror = () => { if (source === this.source) this.lost(); };
+    this.receivedAt = Date.now();
+    source.onopen = () => { if (source === this.source) this.connectionOpened(); };
+    source.onerror = () => { if (source === this.source) this.connectionLost(); };
     for (const type of this.types) source.addEventListener(type, this.handle);
   }
 
@@ -186,27 +187,27 @@ class Stream {
     this.source = null;
   }
 
-  // EventSource delivers only the types it was told of; adding one twice is harmless.
+  // EventSource dispatches only types with a listener; adding the same listener twice has no effect.
   listen(type) {
     if (this.types.has(type) || type === 'error' || type === 'open' || this.types.size >= LIMITS.types) return;
     this.types.add(type);
     if (this.source) this.source.addEventListener(type, this.handle);
   }
 
-  isOpen() {
-    this.heard = Date.now();
+  connectionOpened() {
+    this.receivedAt = Date.now();
     if (this.opened) connection.reconnects += 1;
     this.opened = true;
     setPhase('behind', 'Catching up');
   }
 
   receive(event) {
-    this.heard = Date.now();
+    this.receivedAt = Date.now();
     if (event.lastEventId) this.lastId = event.lastEventId;
     let data = event.data;
-    try { data = parse(event.data); } catch { /* shown as the text it is */ }
+    try { data = parse(event.data); } catch { /* shown as text */ }
     if (event.type === 'closing') return this.closing(data);
-    this.attempts = 0; // only now: a full house, too, opens and says `closing`
+    this.attempts = 0; // only now: a hub at its limit also opens the stream, and sends only `closing`
     if (event.type === 'heartbeat') { connection.delivery = (data && data.delivery) || 'ok'; draw(); }
     this.onEvent(event.type, data, event.data, this.lastId);
   }
@@ -214,58 +215,58 @@ class Stream {
   closing(data) {
     const reason = connection.closing = String((data && data.reason) || 'unknown');
     if (data && data.reconnect === false) this.end(reason);
-    else setPhase('reconnecting', `Hub closes (${reason}), will reconnect`);
+    else setPhase('reconnecting', `Closed by the hub (${reason}); reconnecting`);
   }
 
-  // For good: without close() the browser would come back after every end of a response.
+  // Permanently: without close() the browser reconnects after every end of a response.
   end(reason) {
     this.close();
     if (reason === 'finished') return setPhase('finished', 'Finished: the stream has ended');
     setPhase('closed', `Closed: ${reason}`);
-    if (reason === 'expired' || reason === 'revoked') askForToken(`The stream was ended: ${reason}.`);
+    if (reason === 'expired' || reason === 'revoked') showTokenForm(`The stream ended: ${reason}.`);
   }
 
-  lost() {
+  connectionLost() {
     this.attempts += 1;
-    this.lastError = this.heard = Date.now();
-    if (this.source.readyState === EventSource.CLOSED) return this.refused();
-    setPhase('reconnecting', this.trying()); // the browser is at it, at the pace the hub set with `retry:`
+    this.lastError = this.receivedAt = Date.now();
+    if (this.source.readyState === EventSource.CLOSED) return this.rejected();
+    setPhase('reconnecting', this.reconnectText()); // the browser reconnects after the delay that the hub set with `retry:`
   }
 
-  trying() { return `Reconnecting, attempt ${this.attempts}, last error ${clock(this.lastError)}`; }
+  reconnectText() { return `Reconnecting, attempt ${this.attempts}, last error ${clockTime(this.lastError)}`; }
 
-  // Not a 200: the browser gives up and does not tell the status, so ask the stream's JSON twin.
-  async refused() {
+  // Not a 200: the browser stops and does not report the status, so send the GET that corresponds to the stream.
+  async rejected() {
     this.close();
-    if (connection.phase !== 'polling') setPhase('reconnecting', this.trying());
-    const verdict = await this.probe();
+    if (connection.phase !== 'polling') setPhase('reconnecting', this.reconnectText());
+    const outcome = await this.probe();
     if (stream !== this || this.source) return;
-    if (verdict.phase) return setPhase(verdict.phase, verdict.text);
+    if (outcome.phase) return setPhase(outcome.phase, outcome.text);
     const wait = Math.min(LIMITS.backoff, 1000 * 2 ** Math.min(this.attempts - 1, 5)) * (0.5 + Math.random() / 2);
-    if (verdict.polling) setPhase('polling', 'No stream: polling');
-    else setPhase('reconnecting', `Refused (${verdict.why}), attempt ${this.attempts}, again in ${Math.ceil(wait / 1000)} s`);
+    if (outcome.polling) setPhase('polling', 'No stream; polling');
+    else setPhase('reconnecting', `Cannot connect (${outcome.why}), attempt ${this.attempts}, retry in ${Math.ceil(wait / 1000)} s`);
     this.timer = setTimeout(() => this.open(), wait);
   }
 
-  // Once a second. A half-open connection shows no error: only the missing heartbeat tells.
-  watch() {
+  // Once per second. A half-open connection raises no error: only the missing heartbeat shows it.
+  checkSilence() {
     if (!this.source) return;
-    const silent = Date.now() - this.heard;
+    const silent = Date.now() - this.receivedAt;
     const limit = this.source.readyState === EventSource.OPEN ? LIMITS.silence : LIMITS.connect;
     if (silent < limit) return;
     this.attempts += 1;
     this.lastError = Date.now();
-    setPhase('stale', `Silent for ${Math.round(silent / 1000)} s, opening anew`);
+    setPhase('stale', `No data for ${Math.round(silent / 1000)} s; reconnecting`);
     this.open();
   }
 }
 
-// What a refusal means, by the answer of an ordinary GET.
-function verdictOf(answer) {
-  const { status, problem } = answer;
+// The reason of a rejection, from the response to an ordinary GET.
+function outcomeOf(response) {
+  const { status, problem } = response;
   if (status === 401) return { phase: 'unauthorized' };
-  if (status === 400 || status === 403) return { phase: 'closed', text: `Refused: ${problem.detail || problem.title} (${status})` };
-  return { why: answer.ok ? 'no stream' : status ? `${status} ${problem.code}`.trim() : 'no answer' };
+  if (status === 400 || status === 403) return { phase: 'closed', text: `Rejected: ${problem.detail || problem.title} (${status})` };
+  return { why: response.ok ? 'no stream' : status ? `${status} ${problem.code}`.trim() : 'no response' };
 }
 
 function retryNow() {
@@ -274,28 +275,28 @@ function retryNow() {
   stream.open();
 }
 
-// ------------------------------ drawing, once a frame
+// ------------------------------ drawing, once per frame
 
-let drawAsked = false;
+let drawScheduled = false;
 const dirty = { list: false, log: false, logAll: false, tree: false, imports: false };
 
-// A flood of events costs one drawing a frame. Hidden tabs get no frames, so there a timer does it.
+// Many events cost one drawing per frame. Hidden tabs get no frames, so a timer draws there.
 function draw(...parts) {
   for (const part of parts) dirty[part] = true;
-  if (drawAsked) return;
-  drawAsked = true;
-  askForFrame();
+  if (drawScheduled) return;
+  drawScheduled = true;
+  requestFrame();
 }
 
-const askForFrame = () => document.hidden ? setTimeout(drawNow, 500) : requestAnimationFrame(drawNow);
+const requestFrame = () => document.hidden ? setTimeout(drawNow, 500) : requestAnimationFrame(drawNow);
 
 function drawNow() {
-  drawAsked = false;
+  drawScheduled = false;
   drawConnection();
   if (flow) drawFlow(); else drawList();
 }
 
-const PHASE_TEXT = { connecting: 'Connecting', live: 'Live', unauthorized: 'Token needed' };
+const PHASE_TEXT = { connecting: 'Connecting', live: 'Live', unauthorized: 'Token required' };
 const TONES = {
   live: 'good', finished: 'good', connecting: 'busy', behind: 'busy', reconnecting: 'warn', stale: 'warn', polling: 'warn',
   degraded: 'warn', store_away: 'bad', closed: 'bad', unauthorized: 'bad',
@@ -304,8 +305,8 @@ const TONES = {
 function drawConnection() {
   const { phase, delivery, reconnects } = connection;
   let text = connection.text || PHASE_TEXT[phase] || phase;
-  if (phase === 'live' && delivery === 'degraded') text = 'Live, delivery degraded (slower)';
-  if (phase === 'live' && delivery === 'store_away') text = 'Connected, store away: changes wait';
+  if (phase === 'live' && delivery === 'degraded') text = 'Live; delivery degraded (slower)';
+  if (phase === 'live' && delivery === 'store_away') text = 'Connected; store unavailable';
   setText($('connection-text'), text);
   setText($('reconnects'), reconnects ? `${reconnects} reconnect${reconnects === 1 ? '' : 's'}` : '');
   $('retry').hidden = ['live', 'connecting', 'behind'].includes(phase);
@@ -313,9 +314,9 @@ function drawConnection() {
   setData($('connection'), 'tone', phase === 'live' && delivery !== 'ok' ? TONES[delivery] : TONES[phase]);
   const { resyncs, resync, closing } = connection;
   const { id, version, status, percent, watching, count } = flow || { count: list.changes };
-  const hooks = { view: flow ? 'flow' : 'list', connection: phase, delivery, reconnects, resyncs, resync, closing,
+  const attributes = { view: flow ? 'flow' : 'list', connection: phase, delivery, reconnects, resyncs, resync, closing,
     flow: id, version, status, progress: percent, watching, events: count };
-  for (const name in hooks) setData(body, name, hooks[name]);
+  for (const name in attributes) setData(body, name, attributes[name]);
 }
 
 function notice(text, kind = '') {
@@ -329,7 +330,7 @@ function drawBadge(badge, status) {
   setData(badge, 'kind', KINDS[status] || '');
 }
 
-// A <progress> without value would look busy for ever: a flow that tells no progress has no bar.
+// A <progress> without a value looks busy indefinitely: a flow without progress has no bar.
 function drawBar(bar, percent, status) {
   bar.hidden = percent === null;
   if (percent !== null && bar.value !== percent) bar.value = percent;
@@ -347,7 +348,7 @@ function drawTime(node, ms) {
 
 // ------------------------------ the list
 
-const list = { flows: new Map(), changes: 0, loaded: false, next: null, extra: false, noWatchers: false };
+const list = { flows: new Map(), changes: 0, loaded: false, next: null, extra: false, mayNotReadWatchers: false };
 const visible = new Set();
 const observer = new IntersectionObserver((entries) => {
   for (const entry of entries) {
@@ -364,31 +365,31 @@ function openList() {
 }
 
 function onFeed(type, data) {
-  if (type === 'flows') takePage(data.flows || [], !list.extra);
-  else if (type === 'flow') { list.changes += 1; takeFlow(data); }
+  if (type === 'flows') applyPage(data.flows || [], !list.extra);
+  else if (type === 'flow') { list.changes += 1; applyFlow(data); }
   if (connection.phase !== 'live') setPhase('live');
   draw('list');
 }
 
-// The first page stands for everything, unless the reader has loaded further pages by hand.
-function takePage(flows, replaces) {
+// The feed's page replaces the whole list, unless the user has loaded further pages.
+function applyPage(flows, replaces) {
   if (replaces) {
     const kept = new Set(flows.map((item) => item.flow_id));
     for (const id of [...list.flows.keys()]) if (!kept.has(id)) dropFlow(id);
   }
-  for (const item of flows) takeFlow(item, replaces);
+  for (const item of flows) applyFlow(item, replaces);
   list.loaded = true;
 }
 
-function takeFlow(item, force = false) {
+function applyFlow(item, force = false) {
   if (!item || typeof item.flow_id !== 'string') return;
-  const known = list.flows.get(item.flow_id) || { id: item.flow_id, percent: null, watching: null, updated: 0 };
-  if (!force && item.version < known.version) return;
-  known.version = item.version;
-  known.status = item.status || '';
-  known.updated = millis(item.updated_at) || known.updated;
-  if (isObject(item.state)) known.percent = progressIn(item.state, known);
-  list.flows.set(known.id, known);
+  const row = list.flows.get(item.flow_id) || { id: item.flow_id, percent: null, watching: null, updated: 0 };
+  if (!force && item.version < row.version) return;
+  row.version = item.version;
+  row.status = item.status || '';
+  row.updated = millis(item.updated_at) || row.updated;
+  if (isObject(item.state)) row.percent = progressIn(item.state, row);
+  list.flows.set(row.id, row);
   if (list.flows.size > LIMITS.flows) dropFlow(list.flows.keys().next().value);
 }
 
@@ -400,22 +401,22 @@ function dropFlow(id) {
 }
 
 async function probeList() {
-  const answer = await api('GET', 'v1/flows?limit=100');
-  if (!answer.ok) return verdictOf(answer);
-  takePage(answer.data.flows || [], !list.extra);
+  const response = await api('GET', 'v1/flows?limit=100');
+  if (!response.ok) return outcomeOf(response);
+  applyPage(response.data.flows || [], !list.extra);
   draw('list');
   return { polling: true };
 }
 
-// With `onlyLook`, just learn whether there is more than the feed's first page. That one is of the newest changes, these are by
-// id: they begin at the first id.
-async function loadMore(onlyLook) {
+// With `checksOnly`, only find out whether there are more flows than in the feed's page. The feed's page has the newest changes,
+// these pages are sorted by id: they start at the first id.
+async function loadMore(checksOnly) {
   const after = list.extra && list.next ? `&after=${encodeURIComponent(list.next)}` : '';
-  const answer = await api('GET', `v1/flows?limit=100${after}`);
-  if (!answer.ok || flow) return;
-  if (!onlyLook) list.extra = true;
-  if (!list.loaded || !onlyLook) takePage(answer.data.flows || [], false);
-  list.next = answer.data.next || null;
+  const response = await api('GET', `v1/flows?limit=100${after}`);
+  if (!response.ok || flow) return;
+  if (!checksOnly) list.extra = true;
+  if (!list.loaded || !checksOnly) applyPage(response.data.flows || [], false);
+  list.next = response.data.next || null;
   draw('list');
 }
 
@@ -433,22 +434,22 @@ function drawList() {
   const shown = shownFlows();
   const rows = shown.slice(0, LIMITS.rows);
   addOptions($('filter-status'), shown);
-  placeRows(rows);
+  orderRows(rows);
   rows.forEach(drawRow);
   const total = list.flows.size;
   const of = rows.length < total ? `${rows.length} of ` : '';
   setText($('list-count'), list.loaded ? `${of}${total}${list.next ? '+' : ''} flow${total === 1 ? '' : 's'}` : '');
   $('list-empty').hidden = !list.loaded || shown.length > 0;
-  setText($('list-empty'), total ? 'No flow matches the filter.' : 'No flows yet. Make one with the form below.');
+  setText($('list-empty'), total ? 'No flow matches the filter.' : 'No flows yet. Create one with the form below.');
   $('more').hidden = !list.next;
 }
 
-// A row must not slip away under the finger: while the pointer moves over the list, its order stands still.
-let pointerMoved = 0;
-function placeRows(rows) {
+// Rows must not move under the pointer: while it moves over the list, the order is frozen.
+let pointerMovedAt = 0;
+function orderRows(rows) {
   const parent = $('flows');
-  const held = Date.now() - pointerMoved < 2500 && rows.every((item) => item.li && item.li.parentNode);
-  if (held) setTimeout(() => draw('list'), 2600);
+  const isFrozen = Date.now() - pointerMovedAt < 2500 && rows.every((item) => item.li && item.li.parentNode);
+  if (isFrozen) setTimeout(() => draw('list'), 2600);
   else {
     const focused = parent.contains(document.activeElement) ? document.activeElement : null;
     rows.forEach((item, index) => {
@@ -471,7 +472,7 @@ function makeRow(item) {
   item.parts = { badge, progress, percent, version, watching, updated };
   progress.max = 100;
   progress.setAttribute('aria-label', 'Progress');
-  version.dataset.label = 'version'; // said and shown where the columns have no heads
+  version.dataset.label = 'version'; // shown if the columns have no headings
   watching.dataset.label = 'watching';
   bar.append(progress, percent);
   link.append(el('span', 'id', item.id), badge, bar, version, watching, updated);
@@ -494,45 +495,45 @@ function drawRow(item) {
   setData(item.li, 'status', item.status);
 }
 
-// The choices of a select or datalist grow as new values are met.
+// Adds new values to the options of a select or datalist.
 function addOptions(parent, items, member = 'status') {
-  const known = new Set([...parent.children].map((option) => option.value));
+  const present = new Set([...parent.children].map((option) => option.value));
   for (const value of new Set(items.map((item) => item[member]))) {
-    if (!known.has(value)) parent.append(new Option(value));
+    if (!present.has(value)) parent.append(new Option(value));
   }
 }
 
-// Who watches and how far it is are not in the feed. Ask for the rows on the screen, one request at a time.
-async function lookCloser() {
+// The feed has neither progress nor the number of subscribers. Load them for the visible rows, one request at a time.
+async function loadVisibleRows() {
   if (!flow && !document.hidden && list.loaded && connection.phase !== 'unauthorized') {
     for (const id of [...visible].slice(0, LIMITS.visible)) {
       const item = list.flows.get(id);
       if (!item || flow) continue;
-      if (item.seenVersion !== item.version && !item.heavy && item.status !== 'deleted') await lookAtState(item);
-      if (!list.noWatchers && Date.now() - (item.askedAt || 0) > LIMITS.watchers) await lookAtWatchers(item);
+      if (item.seenVersion !== item.version && !item.heavy && item.status !== 'deleted') await loadProgress(item);
+      if (!list.mayNotReadWatchers && Date.now() - (item.watchersLoadedAt || 0) > LIMITS.watchers) await loadWatchers(item);
     }
   }
-  setTimeout(lookCloser, LIMITS.details);
+  setTimeout(loadVisibleRows, LIMITS.details);
 }
 
-async function lookAtState(item) {
+async function loadProgress(item) {
   const version = item.version;
-  const answer = await api('GET', `v1/flows/${item.id}/state`);
+  const response = await api('GET', `v1/flows/${item.id}/state`);
   item.seenVersion = version;
-  item.heavy = answer.size > LIMITS.eventText; // too dear to fetch at every change for a bar
-  if (answer.ok) item.percent = progressIn(answer.data.state, item);
+  item.heavy = response.size > LIMITS.eventText; // too large to load for a progress bar at every change
+  if (response.ok) item.percent = progressIn(response.data.state, item);
   draw('list');
 }
 
-async function lookAtWatchers(item) {
-  item.askedAt = Date.now();
-  const answer = await api('GET', `v1/flows/${item.id}/connections`);
-  if (answer.ok && Array.isArray(answer.data.connections)) item.watching = answer.data.connections.length;
-  if (answer.status === 403) list.noWatchers = true; // this token may not see them: do not ask again
+async function loadWatchers(item) {
+  item.watchersLoadedAt = Date.now();
+  const response = await api('GET', `v1/flows/${item.id}/connections`);
+  if (response.ok && Array.isArray(response.data.connections)) item.watching = response.data.connections.length;
+  if (response.status === 403) list.mayNotReadWatchers = true; // this token may not read them: do not retry
   draw('list');
 }
 
-// Without a feed the list is asked for, until the next try of the stream succeeds.
+// Without a feed the list is polled, until the next attempt to open the stream succeeds.
 setInterval(() => { if (!flow && connection.phase === 'polling' && !document.hidden) probeList(); }, LIMITS.poll);
 
 // ------------------------------ one flow
@@ -540,100 +541,106 @@ setInterval(() => { if (!flow && connection.phase === 'polling' && !document.hid
 let flow = null;
 
 function openFlow(id) {
-  const known = list.flows.get(id);
+  const listed = list.flows.get(id);
   flow = {
-    id, version: null, status: '', fallback: '', state: {}, percent: null, hundred: false, watching: null, updated: known ? known.updated : 0,
-    count: 0, log: [], waiting: [], accounted: null, missing: null, asking: false, askedAt: 0, seconds: new Array(60).fill(0),
-    paused: false, held: 0, deleted: false, settled: false, imports: new Map(),
+    id, version: null, status: '', fallbackStatus: '', state: {}, percent: null, hundred: false, watching: null,
+    updated: listed ? listed.updated : 0,
+    count: 0, log: [], undrawn: [], trackedVersion: null, missing: null, isLoading: false, loadedAt: 0, seconds: new Array(60).fill(0),
+    paused: false, undrawnWhilePaused: 0, deleted: false, settled: false, imports: new Map(),
   };
-  const types = [...HUB_TYPES, ...IMPORT_TYPES, 'progress', 'tick', 'log', ...learned()];
+  const types = [...HUB_TYPES, ...IMPORT_TYPES, 'progress', 'tick', 'log', ...knownTypes()];
   stream = new Stream(`v1/flows/${id}/events`, { presence: '1' }, types, probeFlow, onFlowEvent);
   stream.open();
 }
 
 async function probeFlow() {
-  const asked = flow;
-  const answer = await api('GET', `v1/flows/${asked.id}/state`);
-  if (asked.deleted || (answer.ok && TERMINAL.has(answer.data.status) && answer.data.version === asked.version)) {
-    return { phase: 'finished', text: 'Finished: the stream has ended' }; // the 204 for a cursor at the end
+  const shown = flow;
+  const response = await api('GET', `v1/flows/${shown.id}/state`);
+  if (shown.deleted || (response.ok && TERMINAL.has(response.data.status) && response.data.version === shown.version)) {
+    return { phase: 'finished', text: 'Finished: the stream has ended' }; // the stream was answered with 204: the cursor is at the end
   }
-  return verdictOf(answer);
+  return outcomeOf(response);
 }
 
 function onFlowEvent(type, data, text, lastId) {
   switch (type) {
-  case 'snapshot': takeSnapshot(data); break;
-  case 'resync': takeResync(data, text); break;
+  case 'snapshot': applySnapshot(data); break;
+  case 'resync': applyResync(data, text); break;
   case 'caught_up': setPhase('live'); break;
   case 'presence': flow.watching = data.count; break;
   case 'heartbeat': break;
-  default: takeEvent(type, data, text);
+  default: applyEvent(type, data, text);
   }
-  // After a resync in mid-stream whatever follows the snapshot is live again.
+  // After a resync in mid-stream, everything after the snapshot is live.
   if (flow.settled && connection.phase === 'behind' && type !== 'snapshot' && type !== 'resync') setPhase('live');
-  account(versionOf(lastId), type);
+  trackCursor(versionOf(lastId), type);
   draw();
 }
 
-// The cursor `<epoch>-<version>`; of a heartbeat, too, it tells how far the stream has come.
+// The version of a cursor `<epoch>-<version>`. EventSource reports the cursor with every event, also with a heartbeat.
 function versionOf(id) {
   const found = /-(\d+)$/.exec(id);
   return found ? Number(found[1]) : null;
 }
 
-function takeSnapshot(data) {
+function applySnapshot(data) {
   const first = flow.version === null;
-  Object.assign(flow, { version: data.version, state: isObject(data.state) ? data.state : {}, accounted: data.version, settled: !first });
-  flow.fallback = typeof flow.state.status === 'string' ? '' : data.status || '';
+  Object.assign(flow, {
+    version: data.version, state: isObject(data.state) ? data.state : {}, trackedVersion: data.version, settled: !first,
+  });
+  flow.fallbackStatus = typeof flow.state.status === 'string' ? '' : data.status || '';
   flow.status = data.status || statusOf();
   flow.deleted = flow.status === 'deleted';
   flow.percent = progressIn(flow.state, flow);
   for (const [type, event] of Object.entries(isObject(data.last) ? data.last : {})) {
-    learn(type);
-    takeTick(type, event && event.data);
-    takeImport(type, event && event.data, millis(event && event.timestamp));
+    addType(type);
+    applyProgress(type, event && event.data);
+    applyImport(type, event && event.data, millis(event && event.timestamp));
   }
-  if (first && data.version > 0) missing(Math.max(1, data.version - 29), data.version); // what led here
+  if (first && data.version > 0) requestMissing(Math.max(1, data.version - 29), data.version); // the latest events before the snapshot
   if (flow.deleted) notice('This flow was deleted.', 'bad');
   else if (data.version === 0) notice('This flow does not exist yet. The page waits for its first event.');
   else if (!connection.resync) notice('');
   draw('tree');
 }
 
-function takeResync(data, text) {
+function applyResync(data, text) {
   connection.resyncs += 1;
   connection.resync = String(data.reason || 'unknown');
   flow.settled = false;
   flow.missing = null;
   log({ type: 'resync', text, order: (flow.version ?? 0) + 0.5, at: Date.now() });
   const range = data.from != null && data.to != null ? ` (versions ${data.from} to ${data.to} are not replayed)` : '';
-  notice(`Resynced at ${clock(Date.now())}: ${connection.resync.replaceAll('_', ' ')}${range}. The state below is the hub's current one.`);
+  notice(`Resynced at ${clockTime(Date.now())}: ${connection.resync.replaceAll('_', ' ')}${range}. The state below is current.`);
   setPhase('behind', `Resync: ${connection.resync}`);
 }
 
 function statusOf() {
-  return typeof flow.state.status === 'string' ? flow.state.status : flow.fallback;
+  return typeof flow.state.status === 'string' ? flow.state.status : flow.fallbackStatus;
 }
 
-function takeEvent(type, data, text) {
-  const known = isObject(data) ? data : {};
-  const version = typeof known.version === 'number' ? known.version : null;
-  if (version !== null && flow.version !== null && version <= flow.version) return; // already in the snapshot
+function applyEvent(type, data, text) {
+  const event = isObject(data) ? data : {};
+  const version = typeof event.version === 'number' ? event.version : null;
+  if (version !== null && flow.version !== null && version <= flow.version) return; // contained in the snapshot
   if (flow.version === 0 && version !== null && type !== 'flow_deleted') notice('');
-  // A foreign update (no version) is not part of the hub's state: it is shown, not applied.
-  if (type === 'state_update' && version !== null) applyUpdate(known);
+  // A foreign event (no version) does not change the flow's state: it is shown, not applied.
+  if (type === 'state_update' && version !== null) applyUpdate(event);
   else if (type === 'flow_deleted') applyDeletion();
-  else takeTick(type, known.data);
-  takeImport(type, known.data, millis(known.timestamp) || Date.now());
+  else applyProgress(type, event.data);
+  applyImport(type, event.data, millis(event.timestamp) || Date.now());
   if (version !== null) flow.version = version;
-  flow.updated = millis(known.timestamp) || Date.now();
+  flow.updated = millis(event.timestamp) || Date.now();
   flow.count += 1;
   flow.seconds[flow.seconds.length - 1] += 1;
-  log({ type: known.type || type, version, text, order: version ?? (flow.version ?? 0) + 0.5, at: millis(known.timestamp) || Date.now(), foreign: known.foreign === true });
+  log({
+    type: event.type || type, version, text, order: version ?? (flow.version ?? 0) + 0.5, at: millis(event.timestamp) || Date.now(),
+    foreign: event.foreign === true,
+  });
 }
 
-// A tick's data may be the bare number.
-function takeTick(type, data) {
+// The data may be a bare number.
+function applyProgress(type, data) {
   if (type !== 'progress' && type !== 'tick') return;
   flow.percent = progressIn(isObject(data) ? data : { progress: data }, flow) ?? flow.percent;
 }
@@ -641,86 +648,86 @@ function takeTick(type, data) {
 function applyUpdate(update) {
   flow.state = update.replace === true ? mergePatch({}, update.updates) : mergePatch(flow.state, update.updates);
   if (!isObject(flow.state)) flow.state = {};
-  if (update.replace === true || (isObject(update.updates) && Object.hasOwn(update.updates, 'status'))) flow.fallback = '';
+  if (update.replace === true || (isObject(update.updates) && Object.hasOwn(update.updates, 'status'))) flow.fallbackStatus = '';
   flow.status = statusOf();
-  const told = progressIn(update.updates, flow) !== null || update.replace === true;
-  if (told || flow.percent === null || TERMINAL.has(flow.status)) flow.percent = progressIn(flow.state, flow) ?? flow.percent;
+  const hasProgress = progressIn(update.updates, flow) !== null || update.replace === true;
+  if (hasProgress || flow.percent === null || TERMINAL.has(flow.status)) flow.percent = progressIn(flow.state, flow) ?? flow.percent;
   if (flow.deleted) notice('');
   flow.deleted = false;
   draw('tree');
 }
 
 function applyDeletion() {
-  Object.assign(flow, { state: {}, status: 'deleted', fallback: '', percent: null, deleted: true });
+  Object.assign(flow, { state: {}, status: 'deleted', fallbackStatus: '', percent: null, deleted: true });
   notice('This flow was deleted.', 'bad');
   draw('tree');
 }
 
-// ------------------------------ what was not heard
+// ------------------------------ missing event types
 
-// EventSource is silent about types nobody listens for, but its cursor moves on. A cursor ahead of what was seen is
-// therefore a type we do not know: the history tells its name, and from then on it arrives by itself.
-function account(version, type) {
-  if (version === null || flow.accounted === null) return;
+// EventSource drops types without a listener, but its cursor advances. A cursor ahead of the received events therefore means an
+// unknown type: history has its name, and with a listener it is dispatched from then on.
+function trackCursor(version, type) {
+  if (version === null || flow.trackedVersion === null) return;
   const own = !['heartbeat', 'presence', 'caught_up', 'snapshot', 'resync'].includes(type) && version === flow.version;
   const last = own ? version - 1 : version;
-  if (last > flow.accounted) { flow.count += last - flow.accounted; missing(flow.accounted + 1, last); }
-  flow.accounted = Math.max(flow.accounted, version);
+  if (last > flow.trackedVersion) { flow.count += last - flow.trackedVersion; requestMissing(flow.trackedVersion + 1, last); }
+  flow.trackedVersion = Math.max(flow.trackedVersion, version);
   flow.version = Math.max(flow.version, version);
 }
 
-function missing(from, to) {
+function requestMissing(from, to) {
   flow.missing = flow.missing ? [Math.min(from, flow.missing[0]), Math.max(to, flow.missing[1])] : [from, to];
-  askHistory();
+  loadHistory();
 }
 
-async function askHistory() {
-  const asked = flow;
-  if (!asked || asked.asking || !asked.missing || Date.now() - asked.askedAt < 2000) return; // the second's tick asks again
-  const [from, to] = asked.missing;
-  Object.assign(asked, { missing: null, asking: true, askedAt: Date.now() });
+async function loadHistory() {
+  const shown = flow;
+  if (!shown || shown.isLoading || !shown.missing || Date.now() - shown.loadedAt < 2000) return; // everySecond() retries
+  const [from, to] = shown.missing;
+  Object.assign(shown, { missing: null, isLoading: true, loadedAt: Date.now() });
   const after = Math.max(from, to - LIMITS.history + 1) - 1;
-  const answer = await api('GET', `v1/flows/${asked.id}/history?after=${after}&limit=${LIMITS.history}`);
-  asked.asking = false;
-  if (flow !== asked || !answer.ok) return;
-  const have = new Set(asked.log.map((entry) => entry.version));
-  const events = Array.isArray(answer.data) ? answer.data : answer.data.events || [];
-  for (const event of events) if (event.version >= from && event.version <= to && !have.has(event.version)) insert(event);
+  const response = await api('GET', `v1/flows/${shown.id}/history?after=${after}&limit=${LIMITS.history}`);
+  shown.isLoading = false;
+  if (flow !== shown || !response.ok) return;
+  const have = new Set(shown.log.map((entry) => entry.version));
+  const events = Array.isArray(response.data) ? response.data : response.data.events || [];
+  for (const event of events) if (event.version >= from && event.version <= to && !have.has(event.version)) insertFromHistory(event);
   draw('logAll');
 }
 
-function insert(event) {
-  learn(event.type);
+function insertFromHistory(event) {
+  addType(event.type);
   const at = millis(event.timestamp);
-  takeImport(event.type, event.data, at);
+  applyImport(event.type, event.data, at);
   const entry = { type: event.type, version: event.version, text: JSON.stringify(event), order: event.version, at };
   const index = flow.log.findIndex((other) => other.order < entry.order);
-  flow.log.splice(index < 0 ? flow.log.length : index, 0, trimmed(entry));
+  flow.log.splice(index < 0 ? flow.log.length : index, 0, truncateEntry(entry));
   flow.log.length = Math.min(flow.log.length, LIMITS.log);
   flow.updated = Math.max(flow.updated, at);
 }
 
-const learned = () => stored('flowhub.types').split(' ').filter(Boolean);
+const knownTypes = () => sessionValue('flowhub.types').split(' ').filter(Boolean);
 
-function learn(type) {
+function addType(type) {
   if (typeof type !== 'string' || HUB_TYPES.includes(type) || !ID.test(type)) return;
   if (stream) stream.listen(type);
-  const known = learned();
-  if (!known.includes(type)) stored('flowhub.types', [...known, type].slice(-LIMITS.types / 2).join(' '));
+  const types = knownTypes();
+  if (!types.includes(type)) sessionValue('flowhub.types', [...types, type].slice(-LIMITS.types / 2).join(' '));
 }
 
-// ------------------------------ the flow on the screen
+// ------------------------------ drawing a flow
 
-function trimmed(entry) {
-  entry.text = short(entry.text, LIMITS.eventText);
+function truncateEntry(entry) {
+  entry.text = truncate(entry.text, LIMITS.eventText);
   return entry;
 }
 
 function log(entry) {
-  flow.log.unshift(trimmed(entry));
+  flow.log.unshift(truncateEntry(entry));
   if (flow.log.length > LIMITS.log) flow.log.length = LIMITS.log;
-  if (flow.paused) flow.held += 1; else flow.waiting.push(entry);
-  if (flow.waiting.length > LIMITS.log) flow.waiting.shift();
+  if (flow.paused) flow.undrawnWhilePaused += 1; else flow.undrawn.push(entry);
+  if (flow.undrawn.length > LIMITS.log) flow.undrawn.shift();
   draw('log');
 }
 
@@ -741,29 +748,29 @@ function drawFlow() {
   if (dirty.log || dirty.logAll) drawLog();
 }
 
-// A large state is drawn less often: ten times as long a pause as the drawing took.
-let stateRestsUntil = 0;
+// A large state is drawn less often: the pause is ten times the duration of the drawing, at most 2 s.
+let nextStateDrawing = 0;
 function drawState() {
   const started = performance.now();
-  if (started < stateRestsUntil) { setTimeout(() => draw('tree'), stateRestsUntil - started); return; }
+  if (started < nextStateDrawing) { setTimeout(() => draw('tree'), nextStateDrawing - started); return; }
   dirty.tree = false;
   $('state-json').textContent = JSON.stringify(flow.state);
   drawTree(flow.state);
-  stateRestsUntil = performance.now() + Math.min(2000, 10 * (performance.now() - started));
+  nextStateDrawing = performance.now() + Math.min(2000, 10 * (performance.now() - started));
 }
 
 function drawLog() {
   const parent = $('events');
   const wanted = $('type-filter').value.trim();
   const matches = (entry) => !wanted || entry.type === wanted;
-  setText($('pause'), flow.paused ? `Resume${flow.held ? ` (${flow.held})` : ''}` : 'Pause');
+  setText($('pause'), flow.paused ? `Resume${flow.undrawnWhilePaused ? ` (${flow.undrawnWhilePaused})` : ''}` : 'Pause');
   if (flow.paused && !dirty.logAll) { dirty.log = false; return; }
   if (dirty.logAll) parent.replaceChildren(...flow.log.filter(matches).map(makeEvent));
   else {
-    parent.prepend(...flow.waiting.filter(matches).reverse().map(makeEvent));
+    parent.prepend(...flow.undrawn.filter(matches).reverse().map(makeEvent));
     while (parent.children.length > LIMITS.log) parent.lastChild.remove();
   }
-  flow.waiting = [];
+  flow.undrawn = [];
   dirty.log = dirty.logAll = false;
   $('events-empty').hidden = parent.children.length > 0;
   setText($('events-note'), flow.log.length >= LIMITS.log ? `newest ${LIMITS.log}` : '');
@@ -776,16 +783,20 @@ function makeEvent(entry) {
   if (entry.version != null) li.dataset.version = entry.version;
   const details = el('details');
   const line = el('summary');
-  const mark = entry.version != null ? `#${entry.version}` : entry.foreign ? 'foreign' : entry.type === 'resync' ? '' : 'live';
-  line.append(el('span', 'v', mark), el('span', 't', entry.type), el('time', 'w', entry.at ? clock(entry.at) : ''), el('span', 'd', gist(entry.text)));
+  const label = entry.version != null ? `#${entry.version}` : entry.foreign ? 'foreign' : entry.type === 'resync' ? '' : 'live';
+  line.append(
+    el('span', 'v', label), el('span', 't', entry.type), el('time', 'w', entry.at ? clockTime(entry.at) : ''),
+    el('span', 'd', summaryText(entry.text)));
   details.append(line);
-  details.addEventListener('toggle', () => { if (details.open && !details.querySelector('pre')) details.append(el('pre', '', pretty(entry.text))); });
+  details.addEventListener('toggle', () => {
+    if (details.open && !details.querySelector('pre')) details.append(el('pre', '', pretty(entry.text)));
+  });
   li.append(details);
   return li;
 }
 
-// The line shows what happened; the envelope around it is in the details.
-function gist(text) {
+// The line shows the event's own content; the details show the whole event.
+function summaryText(text) {
   try {
     const { updates, data, reason } = parse(text);
     return JSON.stringify(updates ?? data ?? reason ?? '').slice(0, 300);
@@ -796,7 +807,7 @@ function pretty(text) {
   try { return JSON.stringify(parse(text), null, 2); } catch { return text; }
 }
 
-// Events of the last minute as a filled line, one point a second.
+// The events of the last minute as a filled line, one point per second.
 function drawPulse() {
   const top = Math.max(4, ...flow.seconds);
   const points = flow.seconds.map((count, index) => `L${(index * 120 / 59).toFixed(1)} ${(23 - 21 * count / top).toFixed(1)}`);
@@ -807,26 +818,30 @@ function drawPulse() {
 
 // ------------------------------ imports
 
-// An import's own events tell how far it is. They may come late, twice (a replay) and out of order (the latest progress comes with
-// the snapshot, the ends with the history), so each says what it knows and its time decides. What is stored stays stored; what
-// failed may be tried again under the same id.
-function takeImport(type, data, at) {
+// Applies an import event. Import events may arrive late, twice (replay) and out of order (the latest progress comes with the
+// snapshot, the end with the history), so their timestamps decide. `stored` is final; a failed import may be retried under its id.
+function applyImport(type, data, at) {
   if (!IMPORT_TYPES.includes(type) || !isObject(data) || !UUID.test(data.import_id)) return;
-  const item = flow.imports.get(data.import_id) || { id: data.import_id, kind: '', at: 0, since: at, name: '', data: {} };
+  const item = flow.imports.get(data.import_id) || { id: data.import_id, kind: '', at: 0, startedAt: at, name: '', data: {} };
   const kind = { import_progress: 'running', import_stored: 'completed', import_failed: 'failed' }[type];
-  // A failure's time is that of a commit, which may have begun just before the last progress was told.
-  const isOld = kind === 'running' ? at < item.at || (item.kind === 'failed' && at === item.at) : kind === 'failed' && at < item.at - 2000;
-  if (item.kind === 'completed' || isOld) return;
-  // The last progress of one that nobody is at any more, whose end is beyond the history that the page reads.
-  if (kind === 'running' && !item.kind && at < Date.now() - 2 * LIMITS.quiet) return;
-  if (kind !== 'running' && item.kind === 'running') setText($('imports-said'), `${nameOf(data, item)} ${kind === 'failed' ? 'failed' : 'is stored'}`);
-  Object.assign(item, { kind, at, data, name: nameOf(data, item), heard: Date.now() });
+  // The timestamp of a failure is that of its commit, which may precede the last progress slightly.
+  const isOutdated = kind === 'running'
+    ? at < item.at || (item.kind === 'failed' && at === item.at)
+    : kind === 'failed' && at < item.at - 2000;
+  if (item.kind === 'completed' || isOutdated) return;
+  // The last progress of an import that is no longer in progress, and whose end is not in the history that was loaded.
+  if (kind === 'running' && !item.kind && at < Date.now() - 2 * LIMITS.importSilence) return;
+  if (kind !== 'running' && item.kind === 'running') {
+    setText($('imports-announcement'), `${nameOf(data, item)} ${kind === 'failed' ? 'failed' : 'is stored'}`);
+  }
+  Object.assign(item, { kind, at, data, name: nameOf(data, item), receivedAt: Date.now() });
   flow.imports.set(item.id, item);
-  if (flow.imports.size > LIMITS.imports) dropImport([...flow.imports.values()].reduce((a, b) => b.since < a.since ? b : a));
+  if (flow.imports.size > LIMITS.imports) dropImport([...flow.imports.values()].reduce((a, b) => b.startedAt < a.startedAt ? b : a));
   draw('imports');
 }
 
-const nameOf = (data, item) => typeof data.file_name === 'string' && data.file_name ? short(data.file_name, 200) : item.name || item.id.slice(0, 8);
+const nameOf = (data, item) =>
+  typeof data.file_name === 'string' && data.file_name ? truncate(data.file_name, 200) : item.name || item.id.slice(0, 8);
 
 function dropImport(item) {
   if (item.parts) item.parts.li.remove();
@@ -835,7 +850,7 @@ function dropImport(item) {
 
 function drawImports() {
   dirty.imports = false;
-  const items = [...flow.imports.values()].sort((a, b) => b.since - a.since);
+  const items = [...flow.imports.values()].sort((a, b) => b.startedAt - a.startedAt);
   $('imports-card').hidden = items.length === 0;
   items.forEach((item, index) => {
     item.parts ||= makeImport(item);
@@ -846,13 +861,16 @@ function drawImports() {
 }
 
 function makeImport(item) {
-  const parts = { li: el('li'), file: el('bdi', 'file'), percent: el('span'), link: el('a', '', 'Download'), bar: el('progress'), note: el('span', 'note') };
+  const parts = {
+    li: el('li'), file: el('bdi', 'file'), percent: el('span'), link: el('a', '', 'Download'), bar: el('progress'),
+    note: el('span', 'note'),
+  };
   const { li, file, percent, link, bar, note } = parts;
   li.dataset.importId = item.id;
   bar.max = 100;
   for (const [name, value] of [['role', 'progressbar'], ['aria-valuemin', '0'], ['aria-valuemax', '100']]) bar.setAttribute(name, value);
   link.href = `v1/imports/${item.id}/download`;
-  link.download = ''; // an error is then a failed download, and not a page in the place of this one
+  link.download = ''; // an error is then a failed download and does not replace this page
   link.addEventListener('click', downloadWithToken);
   const side = el('span', 'side');
   side.append(percent, link);
@@ -860,71 +878,76 @@ function makeImport(item) {
   return parts;
 }
 
-// A link can send no header. The token is put into the address only when it is clicked, so that a copied link has none.
+// A link cannot send a header. The token is added to the URL only on a click, so that a copied link does not contain it.
 function downloadWithToken(event) {
-  if (!stored('flowhub.token')) return;
+  if (!sessionValue('flowhub.token')) return;
   event.preventDefault();
   const link = el('a');
-  link.href = `${event.currentTarget.getAttribute('href')}?access_token=${encodeURIComponent(stored('flowhub.token'))}`;
+  link.href = `${event.currentTarget.getAttribute('href')}?access_token=${encodeURIComponent(sessionValue('flowhub.token'))}`;
   link.download = '';
   link.click();
 }
 
 function drawImport(item) {
   const { li, file, percent, link, bar, note } = item.parts;
-  const share = shareOf(item);
+  const percentOfBytes = percentOf(item);
   setData(li, 'kind', item.kind);
-  setData(li, 'percent', share);
+  setData(li, 'percent', percentOfBytes);
   setText(file, item.name);
-  setText(percent, percentText(share));
+  setText(percent, percentText(percentOfBytes));
   percent.hidden = item.kind !== 'running';
   link.hidden = item.kind !== 'completed';
   setText(note, noteOf(item));
   note.title = note.textContent;
   setData(bar, 'kind', item.kind);
-  if (share === null) { bar.removeAttribute('value'); bar.removeAttribute('aria-valuenow'); }
-  else if (bar.value !== share || !bar.hasAttribute('value')) { bar.value = share; bar.setAttribute('aria-valuenow', Math.floor(share)); }
+  if (percentOfBytes === null) { bar.removeAttribute('value'); bar.removeAttribute('aria-valuenow'); }
+  else if (bar.value !== percentOfBytes || !bar.hasAttribute('value')) {
+    bar.value = percentOfBytes;
+    bar.setAttribute('aria-valuenow', Math.floor(percentOfBytes));
+  }
   bar.setAttribute('aria-valuetext', note.textContent);
   bar.setAttribute('aria-label', `Import of ${item.name}`);
 }
 
-// How far it is, of the request's bytes; null if it has no length. What failed stands where it stood.
-function shareOf(item) {
+// The progress in percent of the request's bytes; null if the length is unknown. A failed import keeps its last value.
+function percentOf(item) {
   if (item.kind === 'completed') return 100;
   const [done, total] = [number(item.data.bytes), number(item.data.total_bytes)];
-  if (done >= 0 && total > 0) item.share = Math.min(100, 100 * done / total);
-  else if (item.kind === 'running') item.share = null;
-  return item.share ?? (item.kind === 'failed' ? 0 : null);
+  if (done >= 0 && total > 0) item.percentOfBytes = Math.min(100, 100 * done / total);
+  else if (item.kind === 'running') item.percentOfBytes = null;
+  return item.percentOfBytes ?? (item.kind === 'failed' ? 0 : null);
 }
 
-function noteOf({ kind, data, heard }) {
+function noteOf({ kind, data, receivedAt }) {
   if (kind === 'failed') {
-    const [code, reason] = [data.code, data.reason].map((text) => typeof text === 'string' ? short(text, 500) : '');
-    return `failed: ${reason || 'no reason was told'}${code && ` (${code})`}`;
+    const [code, reason] = [data.code, data.reason].map((text) => typeof text === 'string' ? truncate(text, 500) : '');
+    return `failed: ${reason || 'no reason given'}${code && ` (${code})`}`;
   }
   const of = (name) => number(data[name]);
   if (kind === 'completed') {
-    const [records, packed, original] = ['total_records', 'size_bytes', 'original_size_bytes'].map(of);
+    const [records, compressed, original] = ['total_records', 'size_bytes', 'original_size_bytes'].map(of);
     const count = recordsText(records);
-    const sizes = original >= 0 && packed >= 0 ? `${bytesText(original)} ${packed === original ? '' : `packed to ${bytesText(packed)}`}`.trim() : '';
+    const suffix = compressed === original ? '' : `compressed to ${bytesText(compressed)}`;
+    const sizes = original >= 0 && compressed >= 0 ? `${bytesText(original)} ${suffix}`.trim() : '';
     return `stored${count || sizes ? `: ${[count, sizes].filter(Boolean).join(', ')}` : ''}`;
   }
-  const silent = Date.now() - heard;
-  const isLive = silent <= LIMITS.quiet;
-  const [done, total, records, pace, rate] = ['bytes', 'total_bytes', 'records', 'bytes_per_second', 'records_per_second'].map(of);
+  const silent = Date.now() - receivedAt;
+  const isLive = silent <= LIMITS.importSilence;
+  const [done, total, records, byteRate, recordRate] =
+    ['bytes', 'total_bytes', 'records', 'bytes_per_second', 'records_per_second'].map(of);
   return [
     done >= 0 ? bytesText(done) + (total > 0 ? ` of ${bytesText(total)}` : '') : '',
-    isLive ? '' : `no word for ${durationText(silent / 1000)}`,
-    isLive && pace > 0 && total > done ? `${durationText((total - done) / pace)} left` : '',
-    isLive && pace >= 0 ? `${bytesText(pace)}/s` : '',
+    isLive ? '' : `no progress for ${durationText(silent / 1000)}`,
+    isLive && byteRate > 0 && total > done ? `${durationText((total - done) / byteRate)} left` : '',
+    isLive && byteRate >= 0 ? `${bytesText(byteRate)}/s` : '',
     recordsText(records),
-    isLive && rate >= 0 ? `${Math.round(rate).toLocaleString()} records/s` : '',
+    isLive && recordRate >= 0 ? `${Math.round(recordRate).toLocaleString()} records/s` : '',
   ].filter(Boolean).join(' · ');
 }
 
 const recordsText = (count) => count >= 0 ? `${count.toLocaleString()} record${count === 1 ? '' : 's'}` : '';
 
-// Decimal units, three figures at most.
+// Decimal units, at most three digits.
 function bytesText(count) {
   const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB', 'EB'];
   let unit = 0;
@@ -940,7 +963,7 @@ function durationText(seconds) {
 
 // ------------------------------ the state as a tree
 
-let tree = null; // kept between drawings, so that open branches stay open and changes can flash
+let tree = null; // kept between drawings, so that open branches stay open and changes can be highlighted
 let treeBudget = 0;
 
 function drawTree(state) {
@@ -962,41 +985,41 @@ function updateKids(branch, value, depth, flashes) {
     if (treeBudget < 0) return;
     const old = branch.kids.get(key);
     if (old && old.kind === kindOf(value[key])) { updateNode(old, value[key], depth + 1, flashes); continue; }
-    const made = makeNode(key, value[key], depth + 1);
-    if (old) old.node.replaceWith(made.node); else branch.box.append(made.node);
-    branch.kids.set(key, made);
-    if (flashes) flash(made.node);
+    const created = makeNode(key, value[key], depth + 1);
+    if (old) old.node.replaceWith(created.node); else branch.box.append(created.node);
+    branch.kids.set(key, created);
+    if (flashes) flash(created.node);
   }
 }
 
 function makeNode(key, value, depth) {
   const kind = kindOf(value);
   if (kind === 'leaf') {
-    const made = { kind, node: el('div'), text: el('span') };
-    made.node.append(el('span', 'key', `${key}: `), made.text);
-    updateNode(made, value, depth, false);
-    return made;
+    const entry = { kind, node: el('div'), text: el('span') };
+    entry.node.append(el('span', 'key', `${key}: `), entry.text);
+    updateNode(entry, value, depth, false);
+    return entry;
   }
-  const made = { kind, node: el('details'), kids: new Map(), box: el('div', 'kids'), size: el('span', 'key') };
+  const entry = { kind, node: el('details'), kids: new Map(), box: el('div', 'kids'), size: el('span', 'key') };
   const line = el('summary');
-  line.append(el('span', 'key', `${key} `), made.size);
-  made.node.append(line, made.box);
-  made.node.open = depth < 3 && Object.keys(value).length <= 30;
-  updateNode(made, value, depth, false);
-  return made;
+  line.append(el('span', 'key', `${key} `), entry.size);
+  entry.node.append(line, entry.box);
+  entry.node.open = depth < 3 && Object.keys(value).length <= 30;
+  updateNode(entry, value, depth, false);
+  return entry;
 }
 
-function updateNode(made, value, depth, flashes) {
-  if (made.kind !== 'leaf') {
+function updateNode(entry, value, depth, flashes) {
+  if (entry.kind !== 'leaf') {
     const size = Object.keys(value).length;
-    setText(made.size, made.kind === 'array' ? `[${size}]` : `{${size}}`);
-    return updateKids(made, value, depth, flashes);
+    setText(entry.size, entry.kind === 'array' ? `[${size}]` : `{${size}}`);
+    return updateKids(entry, value, depth, flashes);
   }
-  const text = short(isRaw(value) ? value.rawJSON : JSON.stringify(value), 2000);
-  if (made.text.textContent === text) return;
-  made.text.textContent = text;
-  made.text.className = typeof value === 'string' ? 'string' : typeof value === 'number' || isRaw(value) ? 'number' : 'literal';
-  if (flashes) flash(made.node);
+  const text = truncate(isRaw(value) ? value.rawJSON : JSON.stringify(value), 2000);
+  if (entry.text.textContent === text) return;
+  entry.text.textContent = text;
+  entry.text.className = typeof value === 'string' ? 'string' : typeof value === 'number' || isRaw(value) ? 'number' : 'literal';
+  if (flashes) flash(entry.node);
 }
 
 function flash(node) {
@@ -1007,13 +1030,13 @@ function flash(node) {
 
 // ------------------------------ token and forms
 
-function askForToken(why) {
+function showTokenForm(why) {
   $('token-form').hidden = false;
-  setText($('token-note'), why ? `${why} The token is kept for this tab only.` : 'Kept for this tab only (sessionStorage).');
+  setText($('token-note'), why ? `${why} The token is stored for this tab only.` : 'Stored for this tab only (sessionStorage).');
 }
 
 function useToken(value) {
-  stored('flowhub.token', value.trim());
+  sessionValue('flowhub.token', value.trim());
   $('token').value = '';
   $('token-form').hidden = true;
   route();
@@ -1022,10 +1045,10 @@ function useToken(value) {
 async function send(form, method, path, content) {
   const button = form.querySelector('button');
   button.disabled = true;
-  const answer = await api(method, path, content);
+  const response = await api(method, path, content);
   button.disabled = false;
-  const { ok, status, problem: { title, detail, code }, data } = answer;
-  const good = data.version == null ? 'sent to those who are watching' : `version ${data.version}`;
+  const { ok, status, problem: { title, detail, code }, data } = response;
+  const good = data.version == null ? 'sent to the current subscribers' : `version ${data.version}`;
   setData($('try-result'), 'kind', ok ? 'good' : 'bad');
   setData($('try-result'), 'status', status);
   setText($('try-head'), ok ? `${status}: ${good}` : `${status || ''} ${title} ${code && `(${code})`}`);
@@ -1037,12 +1060,12 @@ async function send(form, method, path, content) {
 
 const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 function curl(method, path, content) {
-  const auth = stored('flowhub.token') ? ` -H "Authorization: Bearer $TOKEN"` : '';
+  const auth = sessionValue('flowhub.token') ? ` -H "Authorization: Bearer $TOKEN"` : '';
   return `curl -X ${method} ${new URL(path, location.href)}${auth} -H 'Content-Type: application/json' -d ${quoted(content)}`;
 }
 
-// JSON is checked here as well, so that a slip of the keyboard is told where it is.
-function jsonOf(field) {
+// Also checked here, so that the browser shows the syntax error at its field.
+function validJSON(field) {
   try { JSON.parse(field.value); field.setCustomValidity(''); return field.value; }
   catch (error) { field.setCustomValidity(error.message); field.reportValidity(); return null; }
 }
@@ -1050,40 +1073,40 @@ function jsonOf(field) {
 async function sendState(event) {
   event.preventDefault();
   const { flow: id, method, body: text } = event.target.elements;
-  const content = jsonOf(text);
-  if (content !== null && await send(event.target, method.value, `v1/flows/${id.value}/state`, content)) reopened(id.value);
+  const content = validJSON(text);
+  if (content !== null && await send(event.target, method.value, `v1/flows/${id.value}/state`, content)) followIfReopened(id.value);
 }
 
 async function sendEvent(event) {
   event.preventDefault();
   const { flow: id, type, durable, body: text } = event.target.elements;
-  const data = jsonOf(text);
+  const data = validJSON(text);
   if (data === null) return;
-  learn(type.value);
-  const content = `{"type":${JSON.stringify(type.value)},"data":${data},"durable":${durable.checked}}`; // data as it was typed
-  if (await send(event.target, 'POST', `v1/flows/${id.value}/events`, content)) reopened(id.value);
+  addType(type.value);
+  const content = `{"type":${JSON.stringify(type.value)},"data":${data},"durable":${durable.checked}}`; // the data as it was entered
+  if (await send(event.target, 'POST', `v1/flows/${id.value}/events`, content)) followIfReopened(id.value);
 }
 
-// Writing to a flow whose stream has ended may have opened it again: look.
-function reopened(id) {
+// A change may have reopened a flow whose stream has ended.
+function followIfReopened(id) {
   if (flow && flow.id === id && !stream.source && ['finished', 'closed'].includes(connection.phase)) retryNow();
 }
 
-// ------------------------------ where we are
+// ------------------------------ routing and start
 
 function route() {
   if (stream) stream.close();
   const found = /^#flow=(.*)$/.exec(location.hash);
   const id = found ? found[1].replaceAll('%3A', ':') : '';
   stream = flow = null;
-  Object.assign(connection, FRESH);
+  Object.assign(connection, INITIAL_CONNECTION);
   notice('');
   clearFlowView();
   const valid = ID.test(id);
   $('list-view').hidden = valid;
   $('flow-view').hidden = !valid;
   if (valid) openFlow(id); else openList();
-  if (found && !valid) notice('That is not a flow id: 1 to 128 of A-Z a-z 0-9 _ . : -', 'bad');
+  if (found && !valid) notice('Invalid flow id: use 1 to 128 of A-Z a-z 0-9 _ . : -', 'bad');
   if (valid) for (const form of [$('state-form'), $('event-form')]) form.elements.flow.value = id;
   if (!valid) document.title = 'FlowHub';
   draw('list', 'tree');
@@ -1091,10 +1114,10 @@ function route() {
 
 function clearFlowView() {
   tree = null;
-  stateRestsUntil = 0;
+  nextStateDrawing = 0;
   for (const id of ['state-tree', 'events', 'type-list', 'imports']) $(id).replaceChildren();
   $('imports-card').hidden = true;
-  setText($('imports-said'), '');
+  setText($('imports-announcement'), '');
   $('state-json').textContent = '{}';
   $('type-filter').value = '';
   $('events-empty').hidden = false;
@@ -1103,8 +1126,8 @@ function clearFlowView() {
 }
 
 function everySecond() {
-  if (stream) stream.watch();
-  if (flow) { drawPulse(); askHistory(); draw('imports'); } else if (Date.now() % 5000 < 1000) draw('list');
+  if (stream) stream.checkSilence();
+  if (flow) { drawPulse(); loadHistory(); draw('imports'); } else if (Date.now() % 5000 < 1000) draw('list');
 }
 
 const on = (id, type, act) => $(id).addEventListener(type, act);
@@ -1113,8 +1136,8 @@ function start() {
   addEventListener('hashchange', () => { route(); scrollTo(0, 0); });
   addEventListener('pagehide', () => { if (stream) stream.close(); });
   addEventListener('pageshow', (event) => { if (event.persisted) route(); });
-  // A frame that was asked for just before the tab was hidden does not come.
-  document.addEventListener('visibilitychange', () => { if (drawAsked) askForFrame(); });
+  // A frame that was requested just before the tab was hidden is not delivered.
+  document.addEventListener('visibilitychange', () => { if (drawScheduled) requestFrame(); });
   addEventListener('online', () => { if (stream && !stream.source && connection.phase === 'reconnecting') retryNow(); });
   on('retry', 'click', retryNow);
   on('filter-text', 'input', () => draw('list'));
@@ -1126,16 +1149,16 @@ function start() {
     if (ID.test(id)) location.hash = `flow=${id}`;
   });
   on('more', 'click', () => loadMore(false));
-  on('flows', 'pointermove', () => { pointerMoved = Date.now(); });
-  on('flows', 'pointerleave', () => { pointerMoved = 0; draw('list'); });
-  on('type-filter', 'change', () => { learn($('type-filter').value.trim()); draw('logAll'); });
+  on('flows', 'pointermove', () => { pointerMovedAt = Date.now(); });
+  on('flows', 'pointerleave', () => { pointerMovedAt = 0; draw('list'); });
+  on('type-filter', 'change', () => { addType($('type-filter').value.trim()); draw('logAll'); });
   on('pause', 'click', () => {
     flow.paused = !flow.paused;
-    flow.held = 0;
+    flow.undrawnWhilePaused = 0;
     $('pause').setAttribute('aria-pressed', String(flow.paused));
     draw('logAll');
   });
-  on('clear', 'click', () => { flow.log = []; flow.waiting = []; draw('logAll'); });
+  on('clear', 'click', () => { flow.log = []; flow.undrawn = []; draw('logAll'); });
   on('token-toggle', 'click', () => {
     $('token-form').hidden = !$('token-form').hidden;
     if (!$('token-form').hidden) $('token').focus();
@@ -1146,7 +1169,7 @@ function start() {
   on('event-form', 'submit', sendEvent);
   for (const field of document.querySelectorAll('#try textarea')) field.addEventListener('input', () => field.setCustomValidity(''));
   setInterval(everySecond, 1000);
-  setTimeout(lookCloser, 700);
+  setTimeout(loadVisibleRows, 700);
   route();
 }
 
