@@ -18,7 +18,7 @@ public final class HubServer: Service {
         public var manager: StateManager
         public var table: WatchTable
         public var bus: any EventBus
-        public var hubLoop: BackgroundTasks
+        public var backgroundTasks: BackgroundTasks
         public var health: HubHealth
         public var registry: any ConnectionRegistry
         public var revocations: any RevocationStore
@@ -32,7 +32,7 @@ public final class HubServer: Service {
         public var now: @Sendable () -> Timestamp
 
         public init(
-            manager: StateManager, table: WatchTable, bus: any EventBus, hubLoop: BackgroundTasks, health: HubHealth,
+            manager: StateManager, table: WatchTable, bus: any EventBus, backgroundTasks: BackgroundTasks, health: HubHealth,
             registry: any ConnectionRegistry,
             revocations: any RevocationStore, locks: any LockService, patterns: any MappingPatternStore, counters: any Counters,
             imports: ImportService, storage: StorageHealth,
@@ -42,7 +42,7 @@ public final class HubServer: Service {
             self.manager = manager
             self.table = table
             self.bus = bus
-            self.hubLoop = hubLoop
+            self.backgroundTasks = backgroundTasks
             self.health = health
             self.registry = registry
             self.revocations = revocations
@@ -58,7 +58,7 @@ public final class HubServer: Service {
     }
 
     /// For imports that are cut off at the end of a drain.
-    private static let clearingSeconds = 5
+    private static let importCleanupSeconds = 5
 
     private let instance: String
     private let version: String
@@ -85,14 +85,15 @@ public final class HubServer: Service {
     }
 
     public func run() async throws {
-        let (work, workFeed) = AsyncStream.makeStream(of: (@Sendable () async -> Void).self)
-        let (registryChanges, registryFeed) = AsyncStream.makeStream(of: [RegistryChange].self)
-        let (feedChanges, feedFeed) = AsyncStream.makeStream(of: FeedMembershipChange.self)
+        let (work, workContinuation) = AsyncStream.makeStream(of: (@Sendable () async -> Void).self)
+        let (registryChanges, registryChangeContinuation) = AsyncStream.makeStream(of: [RegistryChange].self)
+        let (feedChanges, feedMembershipContinuation) = AsyncStream.makeStream(of: FeedMembershipChange.self)
         let services = StreamServices(
             instance: self.instance, configuration: self.streams, manager: self.dependencies.manager,
             table: self.dependencies.table, registry: self.dependencies.registry, health: self.dependencies.health,
             leewaySeconds: self.dependencies.verifier.leewaySeconds, now: self.dependencies.now, logger: self.logger,
-            work: workFeed, registryFeed: registryFeed, feedFeed: feedFeed)
+            work: workContinuation, registryChangeContinuation: registryChangeContinuation,
+            feedMembershipContinuation: feedMembershipContinuation)
         let loops = EventLoopContextSet()
         let group = MultiThreadedEventLoopGroup(numberOfThreads: self.http.eventLoops)
         let application = self.application(services: services, loops: loops)
@@ -100,10 +101,10 @@ public final class HubServer: Service {
         self.observe(loops)
 
         try await withThrowingDiscardingTaskGroup { tasks in
-            tasks.addTask { try await self.dependencies.hubLoop.run() }
+            tasks.addTask { try await self.dependencies.backgroundTasks.run() }
             tasks.addTask { await Self.run(work) }
             tasks.addTask { await self.dependencies.imports.run() }
-            tasks.addTask { await self.keepRegistry(registryChanges) }
+            tasks.addTask { await self.applyRegistryChanges(registryChanges) }
             tasks.addTask {
                 await FeedPoller(manager: self.dependencies.manager, loops: loops, now: self.dependencies.now).run(
                     changes: feedChanges)
@@ -113,9 +114,9 @@ public final class HubServer: Service {
             try? await gracefulShutdown()
             await self.drain(listener, loops, services)
             tasks.cancelAll()
-            workFeed.finish()
-            registryFeed.finish()
-            feedFeed.finish()
+            workContinuation.finish()
+            registryChangeContinuation.finish()
+            feedMembershipContinuation.finish()
         }
         try await group.shutdownGracefully()
     }
@@ -123,10 +124,10 @@ public final class HubServer: Service {
     // MARK: Composition
 
     private func application(services: StreamServices, loops: EventLoopContextSet) -> HTTPApplication {
-        let hubLoop = self.dependencies.hubLoop
+        let backgroundTasks = self.dependencies.backgroundTasks
         let access = AccessControl(
             verifier: self.dependencies.verifier, cors: self.dependencies.cors,
-            isRevoked: { hubLoop.isRevoked($0) }, now: self.dependencies.now)
+            isRevoked: { backgroundTasks.isRevoked($0) }, now: self.dependencies.now)
         let router = Router(context: HubContext.self, options: .autoGenerateHeadEndpoints)
         OperationsRoutes(
             services: services, counters: self.dependencies.counters, imports: self.dependencies.imports,
@@ -145,8 +146,8 @@ public final class HubServer: Service {
             manager: self.dependencies.manager, registry: self.dependencies.registry, revocations: self.dependencies.revocations,
             locks: self.dependencies.locks,
             revoked: { [bus = self.dependencies.bus] in
-                await hubLoop.refreshRevocations()
-                bus.tellOthers(.revocations)
+                await backgroundTasks.refreshRevocations()
+                bus.notifyPeers(.revocations)
             }, now: self.dependencies.now
         ).add(to: group)
         MappingPatternRoutes(patterns: self.dependencies.patterns, configuration: self.http).add(to: group)
@@ -156,14 +157,15 @@ public final class HubServer: Service {
 
     /// Gives every event loop its own tables and its tick.
     private func prepare(
-        _ group: MultiThreadedEventLoopGroup, _ loops: EventLoopContextSet, _ services: StreamServices, _ application: HTTPApplication
+        _ group: MultiThreadedEventLoopGroup, _ loops: EventLoopContextSet, _ services: StreamServices,
+        _ application: HTTPApplication
     ) async throws {
         let configuration = self.http
         for loop in group.makeIterator() {
             let mailbox = ShardMailbox(loop: loop)
-            let outlet = self.dependencies.table.attach(mailbox)
+            let sink = self.dependencies.table.attach(mailbox)
             let context = try await loop.submit {
-                let shard = StreamShard(loop: loop, services: services, outletNumber: outlet)
+                let shard = StreamShard(loop: loop, services: services, sinkIndex: sink)
                 let context = EventLoopContext(loop: loop, shard: shard, application: application, configuration: configuration)
                 let bound = NIOLoopBound(context, eventLoop: loop)
                 mailbox.connect(to: NIOLoopBound(shard, eventLoop: loop))
@@ -176,9 +178,9 @@ public final class HubServer: Service {
 
     private func observe(_ loops: EventLoopContextSet) {
         let table = self.dependencies.table
-        self.dependencies.health.observe { table.tell(.status($0)) }
-        self.dependencies.registry.attach { connection in
-            loops.onEach { $0.shard.disconnect(connection.number) }
+        self.dependencies.health.observe { table.broadcast(.status($0)) }
+        self.dependencies.registry.onDisconnectRequest { connection in
+            loops.forEachLoop { $0.shard.disconnect(connection.number) }
         }
     }
 
@@ -208,7 +210,9 @@ public final class HubServer: Service {
             .bind(host: configuration.host, port: configuration.port).get()
     }
 
-    private static func addHandlers(to channel: any Channel, _ context: EventLoopContext, _ configuration: HTTPConfiguration) throws {
+    private static func addHandlers(to channel: any Channel, _ context: EventLoopContext, _ configuration: HTTPConfiguration)
+        throws
+    {
         guard context.ordinaryCount < configuration.maximumOrdinaryConnections else {
             channel.close(promise: nil)
             return
@@ -217,16 +221,16 @@ public final class HubServer: Service {
         // The decoder counts the target among the header fields; their own limit is looked at when the head is complete.
         limits.maxHeaderListSize = configuration.maximumHeaderBytes + configuration.maximumURIBytes
         limits.maxHeaderFieldSize = max(configuration.maximumHeaderBytes, configuration.maximumURIBytes)
-        let guardian = RequestHeadLimiter(limit: configuration.maximumHeaderBytes + configuration.maximumURIBytes + 4_096)
+        let headLimiter = RequestHeadLimiter(limit: configuration.maximumHeaderBytes + configuration.maximumURIBytes + 4_096)
         let encoder = HTTPResponseEncoder()
         let decoder = ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: limits))
         let check = RequestHeadValidator()
         let codec = HTTP1ToHTTPServerCodec(secure: false)
         let handler = ConnectionHandler(
-            loop: context, guardian: guardian, httpHandlers: [codec, check, encoder, decoder],
+            loop: context, headLimiter: headLimiter, httpHandlers: [codec, check, encoder, decoder],
             remote: channel.remoteAddress?.ipAddress ?? "unknown")
         let pipeline = channel.pipeline.syncOperations
-        try pipeline.addHandler(guardian)
+        try pipeline.addHandler(headLimiter)
         try pipeline.addHandler(encoder)
         try pipeline.addHandler(decoder)
         try pipeline.addHandler(check)
@@ -242,7 +246,7 @@ public final class HubServer: Service {
         }
     }
 
-    private func keepRegistry(_ changes: AsyncStream<[RegistryChange]>) async {
+    private func applyRegistryChanges(_ changes: AsyncStream<[RegistryChange]>) async {
         for await batch in changes {
             for change in batch {
                 switch change {
@@ -255,24 +259,24 @@ public final class HubServer: Service {
 
     /// Ends the streams one by one, then the port. Until then the port stays open, so that a balancer hears "draining".
     private func drain(_ listener: any Channel, _ loops: EventLoopContextSet, _ services: StreamServices) async {
-        services.beginDraining()
+        services.startDraining()
         let seconds = self.http.drainSeconds
         self.logger.notice("Draining", metadata: ["streams": "\(services.streamCount)", "seconds": "\(seconds)"])
-        loops.onEach { $0.shard.drain(over: .seconds(Int64(seconds))) }
+        loops.forEachLoop { $0.shard.drain(over: .seconds(Int64(seconds))) }
         let deadline = ContinuousClock.now + .seconds(seconds + 2)
         while services.streamCount > 0, ContinuousClock.now < deadline {
             try? await Task.sleep(for: .milliseconds(20))
         }
         try? await listener.close()
-        loops.onEach { $0.quiesce() }
+        loops.forEachLoop { $0.quiesce() }
         // What was asked already is still answered: an import or a download may have the rest of the window.
         let end = max(deadline, ContinuousClock.now + .seconds(2))
         while await loops.busyCount() > 0, ContinuousClock.now < end {
             try? await Task.sleep(for: .milliseconds(20))
         }
         // What is left has had its time. An import that is cut off still has to clear up, while there are loops and a store.
-        loops.onEach { $0.cutOff() }
-        await self.dependencies.imports.close(within: Self.clearingSeconds)
+        loops.forEachLoop { $0.closeNow() }
+        await self.dependencies.imports.close(within: Self.importCleanupSeconds)
     }
 }
 

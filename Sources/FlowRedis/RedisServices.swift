@@ -10,7 +10,7 @@ public final class RedisServices: Sendable {
         /// `FLOWHUB_CANARY_MS`
         public var canaryMilliseconds: Int64 = 1_000
         /// `FLOWHUB_CANARY_BLIND_MS`
-        public var blindMilliseconds: Int64 = 3_000
+        public var canaryTimeoutMilliseconds: Int64 = 3_000
         /// `FLOWHUB_SEED_UPDATES`
         public var foreign = ForeignPolicy.deliver
         /// `FLOWHUB_MAX_BUS_MESSAGE_BYTES`
@@ -20,7 +20,7 @@ public final class RedisServices: Sendable {
         /// `FLOWHUB_REGISTRY_SECONDS`: how long what is written of connections lives; it is renewed three times as often.
         public var registrySeconds = 3_600
         /// Milliseconds that a newcomer waits for what only Redis has.
-        public var softMilliseconds = 250
+        public var softTimeoutMilliseconds = 250
 
         public init() {}
     }
@@ -38,14 +38,14 @@ public final class RedisServices: Sendable {
     private let subscriber: RedisLink
     private let core: NIOLoopBoundBox<BusCore>
     private let control: ControlChannel
-    private let key: MessageAuthenticator
+    private let authenticator: MessageAuthenticator
     private let configuration: Configuration
     private let epoch: @Sendable () -> Epoch
     private let logger: Logger
     /// Milliseconds that a start waits for Redis.
     private let startMilliseconds: Int
     /// Milliseconds that whoever must have an answer waits for it.
-    private let patience: Int
+    private let timeoutMilliseconds: Int
 
     /// - Parameters:
     ///   - instance: this process's name.
@@ -59,20 +59,21 @@ public final class RedisServices: Sendable {
     ) throws(RedisError) {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let loop = group.next()
-        let key = MessageAuthenticator(hubID: hubID)
+        let authenticator = MessageAuthenticator(hubID: hubID)
         let health = BusHealth()
         // Of this process: another one may bear its name while it drains.
         let codec = MessageCodec(
-            key: key, origin: "\(instance).\(RandomText.base36(8))", maximumBytes: configuration.maximumMessageBytes)
+            authenticator: authenticator, origin: "\(instance).\(RandomText.base36(8))",
+            maximumBytes: configuration.maximumMessageBytes)
         var bus = BusCore.Configuration()
         bus.canaryMilliseconds = configuration.canaryMilliseconds
-        bus.blindMilliseconds = configuration.blindMilliseconds
+        bus.canaryTimeoutMilliseconds = configuration.canaryTimeoutMilliseconds
         bus.foreign = configuration.foreign
-        let made = BusCore(
+        let busCore = BusCore(
             instance: instance, codec: codec, configuration: bus, health: health, loop: loop, now: now, logger: logger)
-        made.onDelivery = onDelivery
-        made.epoch = epoch
-        let core = NIOLoopBoundBox.makeBoxSendingValue(made, eventLoop: loop)
+        busCore.onDelivery = onDelivery
+        busCore.epoch = epoch
+        let core = NIOLoopBoundBox.makeBoxSendingValue(busCore, eventLoop: loop)
         let commands = try RedisLink(
             settings, name: "flowhub:\(instance)", isSubscriber: false, loop: loop, logger: logger,
             events: .init(
@@ -81,39 +82,42 @@ public final class RedisServices: Sendable {
         let subscriber = try RedisLink(
             settings, name: "flowhub:\(instance):subscriber", isSubscriber: true, loop: loop, logger: logger,
             events: .init(
-                ready: { core.value.connected() }, lost: { core.value.lost() }, pushed: { core.value.pushed($0) }))
+                ready: { core.value.connected() }, lost: { core.value.lost() }, pushed: { core.value.receivedPush($0) }))
         self.group = group
         self.core = core
         self.commands = commands
         self.subscriber = subscriber
-        self.key = key
+        self.authenticator = authenticator
         self.configuration = configuration
         self.epoch = epoch
         self.logger = logger
         self.startMilliseconds = settings.connectMilliseconds
         self.health = health
-        let control = ControlChannel(commands, instance: instance, key: key, patience: settings.commandMilliseconds)
+        let control = ControlChannel(
+            commands, instance: instance, authenticator: authenticator, timeoutMilliseconds: settings.commandMilliseconds)
         self.control = control
         self.bus = RedisBus(core, codec: codec, control: control, health: health, loop: loop)
         var registry = RedisConnectionRegistry.Configuration()
         registry.lifetime = Int64(configuration.registrySeconds) * 1_000
         self.registry = RedisConnectionRegistry(
-            commands, instance: instance, hub: MessageAuthenticator.publicName(of: hubID), control: control, configuration: registry,
-            softMilliseconds: settings.commandMilliseconds, logger: logger)
-        self.patience = settings.commandMilliseconds
-        self.patterns = RedisMappingPatternStore(commands, patience: settings.commandMilliseconds)
-        self.imports = RedisImportCache(commands, patience: configuration.softMilliseconds)
+            commands, instance: instance, hub: MessageAuthenticator.publicName(of: hubID), control: control,
+            configuration: registry,
+            softTimeoutMilliseconds: settings.commandMilliseconds, logger: logger)
+        self.timeoutMilliseconds = settings.commandMilliseconds
+        self.patterns = RedisMappingPatternStore(commands, timeoutMilliseconds: settings.commandMilliseconds)
+        self.imports = RedisImportCache(commands, timeoutMilliseconds: configuration.softTimeoutMilliseconds)
         self.counters = RedisCounters(commands, local: counters, now: now)
         self.states = RedisStateCache(
-            commands, key: key, seconds: configuration.stateSeconds, softMilliseconds: configuration.softMilliseconds)
+            commands, authenticator: authenticator, seconds: configuration.stateSeconds,
+            softTimeoutMilliseconds: configuration.softTimeoutMilliseconds)
     }
 
     /// Where updates of other services go, if they are to be applied. Called once.
     public func applyForeign(to updates: ForeignUpdateApplier) {
-        let key = self.key
+        let authenticator = self.authenticator
         self.commands.loop.execute { [core] in
             core.value.onForeignUpdate = { flow, changes, message in
-                updates.take(changes, of: flow, digest: String(decoding: key.mark(message), as: UTF8.self))
+                updates.enqueue(changes, of: flow, digest: String(decoding: authenticator.mac(for: message), as: UTF8.self))
             }
         }
     }
@@ -121,24 +125,24 @@ public final class RedisServices: Sendable {
     /// - Parameter local: what answers while Redis is away.
     public func transients(local: any TransientStore, limits: TransientLimits, seconds: Int64) -> RedisTransientStore {
         RedisTransientStore(
-            self.commands, local: local, key: self.key, limits: limits, seconds: seconds,
-            softMilliseconds: self.configuration.softMilliseconds, epoch: self.epoch)
+            self.commands, local: local, authenticator: self.authenticator, limits: limits, seconds: seconds,
+            softTimeoutMilliseconds: self.configuration.softTimeoutMilliseconds, epoch: self.epoch)
     }
 
     public func locks(fencing: any FencingSequence) -> RedisLockService {
-        RedisLockService(self.commands, fencing: fencing, softMilliseconds: self.patience)
+        RedisLockService(self.commands, fencing: fencing, softTimeoutMilliseconds: self.timeoutMilliseconds)
     }
 
     /// Begins to connect. Redis need not be there: it is used as soon as it is.
     /// - Throws: if it is there, and a hub with another store lives on it. Found out later, Redis is left alone from then on.
     public func start() async throws(RedisError) {
-        let (signs, told) = AsyncStream.makeStream(of: Bool?.self)
-        self.registry.onSign { [weak self] isOurs in
-            told.yield(isOurs)
-            if !isOurs { self?.standBack() }
+        let (ownership, continuation) = AsyncStream.makeStream(of: Bool?.self)
+        self.registry.onOwnership { [weak self] isOurs in
+            continuation.yield(isOurs)
+            if !isOurs { self?.stopForOtherHub() }
         }
         self.commands.loop.execute { [core, commands, subscriber, control, registry, counters] in
-            core.value.onControl = { control.heard($0) }
+            core.value.onControl = { control.received($0) }
             core.value.onCommandsReady = { registry.connected() }
             registry.start()
             counters.start()
@@ -146,14 +150,16 @@ public final class RedisServices: Sendable {
             commands.start()
             subscriber.start()
         }
-        let limit = self.commands.loop.scheduleTask(in: .milliseconds(Int64(self.startMilliseconds))) { told.yield(nil) }
-        let isOurs = await signs.first { _ in true } ?? nil
-        limit.cancel()
+        let timeout = self.commands.loop.scheduleTask(in: .milliseconds(Int64(self.startMilliseconds))) {
+            continuation.yield(nil)
+        }
+        let isOurs = await ownership.first { _ in true } ?? nil
+        timeout.cancel()
         if isOurs == false { throw .otherHub }
     }
 
     /// What belongs to another hub is not touched again.
-    private func standBack() {
+    private func stopForOtherHub() {
         self.logger.error("\(RedisError.otherHub)")
         Task { [weak self] in
             await self?.subscriber.stop()

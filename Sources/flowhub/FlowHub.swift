@@ -1,6 +1,6 @@
 import ArgumentParser
 
-/// The command `flowhub`.
+/// The root command, `flowhub`.
 @main
 struct FlowHub: AsyncParsableCommand {
     static let version = "0.1.0"
@@ -14,7 +14,7 @@ struct FlowHub: AsyncParsableCommand {
               flowhub watch import-7                                   follow a flow in the terminal
               flowhub state patch import-7 '{"status":"running"}'      change its state
               flowhub publish import-7 progress '{"done":40}' --transient
-              flowhub import put hosts.csv --flow import-7             hand a data set in while it is watched
+              flowhub import put hosts.csv --flow import-7             upload a data set and report progress to the flow
             """,
         version: Self.version,
         subcommands: [

@@ -28,15 +28,15 @@ import Testing
     }
 
     @Test(arguments: ObjectStoreContract.cases)
-    func contract(_ promise: ObjectStoreContract.Case) async throws {
+    func storeMeetsContract(_ promise: ObjectStoreContract.Case) async throws {
         try await Self.withStore { store, _ in
             try await promise.run(
                 ObjectStoreContract.Subject(
-                    store: store, housekeeping: store, partBytes: 262_144, hasLinks: false, hasLifecycle: false))
+                    store: store, maintenance: store, partBytes: 262_144, hasLinks: false, hasLifecycle: false))
         }
     }
 
-    @Test func no_symbolic_link_leads_out() async throws {
+    @Test func doesNotFollowSymbolicLinks() async throws {
         try await Self.withStore { store, folder in
             let outside = folder + "/outside"
             try FileManager.default.createDirectory(atPath: outside, withIntermediateDirectories: true)
@@ -55,7 +55,7 @@ import Testing
             #expect(try await store.list(prefix: "", after: nil, limit: 10).objects.map(\.key) == ["in/a"])
             #expect(try FileManager.default.contentsOfDirectory(atPath: outside) == ["file"])
 
-            // Nor where uploads are written.
+            // The store also does not follow links in the directory of uploads.
             try FileManager.default.removeItem(atPath: folder + "/uploads")
             try FileManager.default.createDirectory(atPath: folder + "/uploads", withIntermediateDirectories: false)
             try Self.link(folder + "/uploads/up", to: outside)
@@ -65,11 +65,11 @@ import Testing
         }
     }
 
-    @Test func what_a_dead_process_left_is_found_and_removed() async throws {
+    @Test func findsAndAbortsUploadsOfDeadProcess() async throws {
         try await Self.withStore { store, folder in
             let upload = try await store.upload("imports/1/a", ObjectAttributes())
             try await upload.write([1, 2, 3])
-            // A process that ended between the link and the removal of what it had written.
+            // The state after a process died between linking a completed object and deleting its upload.
             try await Self.put(store, "imports/1/b", "done")
             let left = "\(start.milliseconds)-" + String(repeating: "0", count: 32)
             try FileManager.default.createDirectory(atPath: folder + "/uploads/imports/1/b", withIntermediateDirectories: true)
@@ -84,14 +84,14 @@ import Testing
             #expect(try await next.unfinishedUploads(prefix: "") == [])
             #expect(try await next.head("imports/1/b")?.size == 4)
             #expect(try FileManager.default.contentsOfDirectory(atPath: folder + "/uploads").isEmpty)
-            await #expect(throws: FolderFailure.givenUp) { try await upload.finish() }
+            await #expect(throws: FolderFailure.aborted) { try await upload.finish() }
             let strange = UnfinishedUpload(key: "imports/1/b", uploadID: "../../../stored/imports/1/b", initiatedAt: start)
             await #expect(throws: ObjectError.self) { try await next.abort(strange) }
             #expect(try await next.head("imports/1/b")?.size == 4)
         }
     }
 
-    @Test func a_key_that_leads_through_another_is_refused_and_harms_nothing() async throws {
+    @Test func rejectsKeysConflictingWithFilesAndFolders() async throws {
         try await Self.withStore { store, _ in
             try await Self.put(store, "a", "1")
             try await Self.put(store, "b/c", "2")
@@ -104,7 +104,7 @@ import Testing
         }
     }
 
-    @Test func a_file_that_shrinks_is_told_from_one_that_ends() async throws {
+    @Test func truncatedFileFailsDownloadAsCorrupted() async throws {
         try await Self.withStore { store, folder in
             try await Self.put(store, "a", String(repeating: "x", count: 1_000_000))
             let download = try await store.download("a", range: nil)
@@ -117,7 +117,7 @@ import Testing
         }
     }
 
-    @Test func empty_folders_go_and_are_made_again_at_any_moment() async throws {
+    @Test func removesEmptyFoldersDuringConcurrentWrites() async throws {
         try await Self.withStore { store, folder in
             let rounds = TestScale.pick(60, full: 3_000)
             try await withThrowingTaskGroup(of: Void.self) { group in
@@ -142,7 +142,7 @@ import Testing
         }
     }
 
-    @Test func what_is_not_the_hubs_is_left_alone() async throws {
+    @Test func ignoresForeignFiles() async throws {
         try await Self.withStore { store, folder in
             try await Self.put(store, "a/b", "1")
             for name in ["stored/.keep me~", "stored/a/ü", "uploads/README.txt"] {
@@ -158,7 +158,7 @@ import Testing
         }
     }
 
-    @Test func a_folder_that_is_gone_is_told() async throws {
+    @Test func reportsMissingFolder() async throws {
         try await Self.withStore { store, folder in
             try FileManager.default.removeItem(atPath: folder)
             let error = await #expect(throws: ObjectError.self) { try await store.head("a") }
@@ -168,7 +168,7 @@ import Testing
         #expect(throws: EmbeddedStoreError.self) { _ = try FolderObjectStore(folder: "/proc/none") { start } }
     }
 
-    @Test func nothing_stays_open() async throws {
+    @Test func closesFilesOfAbandonedTransfers() async throws {
         try await Self.withStore { store, folder in
             try await Self.put(store, "a/b", String(repeating: "x", count: 600_000))
             for _ in 0..<50 {
@@ -180,7 +180,7 @@ import Testing
                 _ = try await store.upload("a/d", ObjectAttributes())
             }
             _ = try await store.list(prefix: "", after: nil, limit: 10)
-            // The queue lets go of a closure only after whoever waited for it goes on.
+            // The dispatch queue may release a closure after its caller has continued.
             try await eventually("all files of the folder to be closed") {
                 let open = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")
                     .compactMap { try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0)") }

@@ -4,7 +4,7 @@ import FlowObjects
 import Logging
 import NIOCore
 
-/// A service of imports on SQLite and a folder, with the parts that a test looks at or meddles with.
+/// An import service on SQLite and a folder, with the components that tests inspect or replace.
 struct ImportServiceFixture {
     private static let pool = WorkerPool(threads: 2)
 
@@ -14,9 +14,9 @@ struct ImportServiceFixture {
     let codec = GzipCodec(level: 1, pool: Self.pool)
 
     /// - Parameters:
-    ///   - records: in place of the ledger's own.
-    ///   - wrapping: puts something between the service and its objects.
-    ///   - isRows: whether new imports become rows.
+    ///   - records: record store to use instead of the ledger's.
+    ///   - wrapping: wraps the object store that the service uses.
+    ///   - isRows: whether new imports are stored as rows.
     init(
         _ store: SQLiteFlowStore, _ folder: String, isRows: Bool = false, records: (any RecordStore)? = nil,
         wrapping: (SQLiteImportLedger, FolderObjectStore) -> any ObjectStore = { $1 },
@@ -31,18 +31,19 @@ struct ImportServiceFixture {
         ) { _ in }
         self.service = ImportService(
             .init(
-                ledger: self.ledger, chores: self.ledger, records: records ?? self.ledger,
+                ledger: self.ledger, maintenance: self.ledger, records: records ?? self.ledger,
                 objects: isRows ? nil : wrapping(self.ledger, self.objects),
-                housekeeping: isRows ? nil : self.objects, codec: self.codec, cache: MemoryImportCache(bytes: 1 << 20) { start },
+                objectMaintenance: isRows ? nil : self.objects, codec: self.codec,
+                cache: MemoryImportCache(bytes: 1 << 20) { start },
                 counters: counters, manager: manager, executor: Self.pool),
             configuration: configuration, now: { start }, logger: Logger(label: "test"))
     }
 
-    func take(_ text: String, format: ImportFormat) async throws -> Import {
-        let order = ImportRequest(
+    func ingest(_ text: String, format: ImportFormat) async throws -> Import {
+        let request = ImportRequest(
             account: "7", flow: nil, fileName: nil, sourceType: nil, format: format, idempotencyKey: nil, bytes: nil,
             body: Body(parts: [ByteBuffer(string: text)]))
-        return try await self.service.take(order).entry
+        return try await self.service.ingest(request).entry
     }
 
     private struct Body: AsyncSequence, Sendable {

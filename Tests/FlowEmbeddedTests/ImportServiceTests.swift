@@ -5,20 +5,20 @@ import GRDB
 import Testing
 
 @Suite struct ImportServiceTests {
-    /// The file behind the store's back.
+    /// A second connection to the database file, which bypasses the store.
     private static func file(_ folder: String) throws -> DatabaseQueue {
         var configuration = Configuration()
         configuration.busyMode = .timeout(5)
         return try DatabaseQueue(path: folder + "/flowhub.sqlite", configuration: configuration)
     }
 
-    private static let place = "place = (SELECT span << 32 | ? FROM data_imports WHERE id = ?)"
+    private static let rowCondition = "place = (SELECT span << 32 | ? FROM data_imports WHERE id = ?)"
 
     @Test(arguments: ImportLedgerContract.cases + RecordStoreContract.cases)
-    func ledger(_ promise: ImportLedgerContract.Case) async throws {
+    func ledgerAndRecordsMeetContract(_ promise: ImportLedgerContract.Case) async throws {
         try await withStore { store, folder in
             var limits = SQLiteImportLedger.Limits()
-            // So that a few rows are several batches.
+            // Small, so that a few rows need several batches.
             limits.removedRows = 70
             let ledger = SQLiteImportLedger(store, limits: limits)
             try await promise.run(
@@ -29,15 +29,16 @@ import Testing
                             switch tampering {
                             case .change(let number, let text):
                                 try database.execute(
-                                    sql: "UPDATE raw_import_records SET raw_text = ? WHERE \(Self.place)",
+                                    sql: "UPDATE raw_import_records SET raw_text = ? WHERE \(Self.rowCondition)",
                                     arguments: [text, number, id.rawValue])
                             case .remove(let number):
                                 try database.execute(
-                                    sql: "DELETE FROM raw_import_records WHERE \(Self.place)", arguments: [number, id.rawValue])
+                                    sql: "DELETE FROM raw_import_records WHERE \(Self.rowCondition)",
+                                    arguments: [number, id.rawValue])
                             }
                         }
                     }))
-            // Whatever was cut off is gone by now.
+            // All detached rows must be deleted by the end.
             let left = try await Self.file(folder).read { database in
                 try Int.fetchOne(
                     database,
@@ -50,8 +51,7 @@ import Testing
         }
     }
 
-    @Test("What a crash left of removed rows is removed by the chores")
-    func leftovers() async throws {
+    @Test func maintenanceRemovesRowsDetachedBeforeCrash() async throws {
         try await withStore { store, folder in
             let ledger = SQLiteImportLedger(store)
             let draft = ImportDraft(
@@ -59,7 +59,7 @@ import Testing
                 idempotencyKey: nil, createdAt: start)
             _ = try await ledger.begin(draft, claimSeconds: 60)
             #expect(try await ledger.append([.emptyObject, .null], at: 0, to: draft.id, account: "7", claim: 1))
-            // As a crash leaves it between cutting off and removing.
+            // The state after a crash between detaching and deleting rows.
             let file = try Self.file(folder)
             try await file.write { database in
                 try database.execute(
@@ -77,8 +77,7 @@ import Testing
         }
     }
 
-    @Test("A file from before there were imports gets their tables, and keeps its flows")
-    func olderFile() async throws {
+    @Test func addsImportTablesToOlderFileAndKeepsFlows() async throws {
         try await withTemporaryFolder { folder in
             let id = try #require(FlowID("a"))
             let before = try openStore(folder)
@@ -99,9 +98,8 @@ import Testing
         }
     }
 
-    /// What a flow's commit waits for is one batch, however large the import is.
-    @Test("Flows are written while an import is added and removed")
-    func besideFlows() async throws {
+    /// A commit of a flow waits for at most one batch of rows, however large the import is.
+    @Test func importDoesNotBlockFlowCommits() async throws {
         try await withStore { store, _ in
             let ledger = SQLiteImportLedger(store)
             let isOver = AsyncValue(false)
@@ -137,7 +135,8 @@ import Testing
                 }
                 return try await group.reduce((.zero, 0)) { (max($0.0, $1.0), $0.1 + $1.1) }
             }
-            // Without turns it would be a few commits, and one of them would wait for all the rest.
+            // If commits and batches did not alternate, there would be few commits, and one would wait for the whole
+            // import.
             #expect(commits > count / 1_000)
             #expect(longest < .seconds(3))
         }

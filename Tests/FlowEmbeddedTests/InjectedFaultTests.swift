@@ -4,28 +4,28 @@ import FlowEmbedded
 import FlowTestKit
 import Testing
 
-/// Each fault that this module can plant is noticed by the contracts. In processes of their own, since a fault is planted
-/// for a whole process.
+/// The contracts detect each fault that can be injected into this module. Each test runs in its own process, because
+/// a fault is injected for a whole process.
 @Suite struct InjectedFaultTests {
-    @Test func aForgottenTombstone() async {
+    @Test func contractDetectsMissingTombstone() async {
         await #expect(processExitsWith: .success) {
-            InjectedFault.plant([.tombstoneOff])
-            await expectNoticed("A flow that begins anew goes on with its versions, for the same account only")
+            InjectedFault.inject([.tombstoneOff])
+            await expectNoticed("a re-created flow continues its versions, for the same account only")
         }
     }
 
-    @Test func anAnswerBeforeTheCommit() async {
+    @Test func contractDetectsAcknowledgementBeforeCommit() async {
         await #expect(processExitsWith: .success) {
-            InjectedFault.plant([.earlyAcknowledgement])
-            await expectNoticed("Everything is there after closing and opening again")
+            InjectedFault.inject([.earlyAcknowledgement])
+            await expectNoticed("state, history and epoch survive closing and reopening")
         }
     }
 
-    @Test func aCacheThatGoesBack() async {
+    @Test func contractDetectsCacheVersionRegression() async {
         await #expect(processExitsWith: .success) {
-            InjectedFault.plant([.cacheGoesBack])
+            InjectedFault.inject([.cacheGoesBack])
             await withKnownIssue {
-                guard let promise = StateCacheContract.cases.first(where: { $0.name == "A version never goes back" }) else {
+                guard let promise = StateCacheContract.cases.first(where: { $0.name == "a version never decreases" }) else {
                     return
                 }
                 try await promise.run(MemoryStateCache())
@@ -36,7 +36,7 @@ import Testing
 
 private func expectNoticed(_ name: String) async {
     await withKnownIssue {
-        // Not a requirement: a name that is wrong must not count as a fault that was noticed.
+        // Not `#require`: its failure for a wrong name would count as a detected fault.
         guard let promise = FlowStoreContract.cases.first(where: { $0.name == name }) else { return }
         try await withTemporaryFolder { folder in
             let current = try CurrentStore(folder)

@@ -1,16 +1,16 @@
 import FlowCore
 import FlowEmbedded
 
-/// A folder whose uploads a test meddles with.
+/// A folder store whose uploads a test can replace.
 struct InterceptedObjectStore: ObjectStore {
     let inner: FolderObjectStore
-    let begin: @Sendable (FolderObjectStore, String, ObjectAttributes) async throws(ObjectError) -> any ObjectUpload
+    let makeUpload: @Sendable (FolderObjectStore, String, ObjectAttributes) async throws(ObjectError) -> any ObjectUpload
 
     var provider: String { self.inner.provider }
     var bucket: String { self.inner.bucket }
 
     func upload(_ key: String, _ attributes: ObjectAttributes) async throws(ObjectError) -> any ObjectUpload {
-        try await self.begin(self.inner, key, attributes)
+        try await self.makeUpload(self.inner, key, attributes)
     }
 
     func download(_ key: String, range: Range<Int>?) async throws(ObjectError) -> any ObjectDownload {

@@ -2,14 +2,13 @@ import FlowCore
 import FlowEmbedded
 import Testing
 
-/// An import that is taken from its worker while its object comes to be.
+/// An import whose claim is lost while its object is completed.
 @Suite struct LostClaimTests {
-    @Test("An object that came to be just when its claim was lost is removed")
-    func object() async throws {
+    @Test func deletesObjectFinishedAfterClaimWasLost() async throws {
         try await withStore { store, folder in
             var configuration = ImportConfiguration()
             configuration.claimSeconds = 4
-            let hall = try ImportServiceFixture(
+            let fixture = try ImportServiceFixture(
                 store, folder,
                 wrapping: { ledger, objects in
                     InterceptedObjectStore(inner: objects) { inner, key, attributes throws(ObjectError) in
@@ -18,18 +17,19 @@ import Testing
                             id: attributes.metadata["import-id"].flatMap(ImportID.init))
                     }
                 }, configuration)
-            let error = await #expect(throws: ImportError.self) { try await hall.take("[{\"n\":1}]", format: .json) }
-            guard case .takenOver? = error else {
+            let error = await #expect(throws: ImportError.self) { try await fixture.ingest("[{\"n\":1}]", format: .json) }
+            guard case .claimLost? = error else {
                 Issue.record("\(String(describing: error))")
                 return
             }
-            let list = try await hall.service.list(ImportQuery(account: "7", limit: 10))
+            let list = try await fixture.service.list(ImportQuery(account: "7", limit: 10))
             #expect(list.imports.map(\.status) == [.failed])
-            #expect(try await hall.objects.list(prefix: "", after: nil, limit: 10).objects.isEmpty)
+            #expect(try await fixture.objects.list(prefix: "", after: nil, limit: 10).objects.isEmpty)
         }
     }
 
-    /// Has its import ended by others once the object is there, and tells its worker of the object only when that has heard of it.
+    /// After completing the object, it lets another worker claim and fail the import. It returns to its own worker
+    /// only after that one was cancelled because its claim was lost.
     private struct Upload: ObjectUpload {
         let inner: any ObjectUpload
         let ledger: SQLiteImportLedger
@@ -40,7 +40,7 @@ import Testing
         func finish() async throws(ObjectError) -> ObjectInfo {
             let info = try await self.inner.finish()
             guard let id, await self.takeOver(id) else { throw .invalid("It could not be taken over.") }
-            // Until the worker is cancelled.
+            // Sleep until the worker is cancelled.
             try? await Task.sleep(for: .seconds(60))
             return info
         }

@@ -3,7 +3,7 @@ import FlowEmbedded
 import Synchronization
 import Testing
 
-/// The bounds of what is kept in memory.
+/// Limits of the in-memory stores.
 @Suite struct MemoryTests {
     private let epoch = Epoch(counter: 1, random: "a")
 
@@ -14,7 +14,7 @@ import Testing
         return FlowRecord(head: head, state: state)
     }
 
-    @Test func theCacheKeepsItsBounds() throws {
+    @Test func stateCacheEnforcesLimits() throws {
         var limits = MemoryStateCache.Limits()
         limits.entries = 160
         limits.bytes = 16 * 20_000
@@ -26,7 +26,7 @@ import Testing
         #expect((16...64).contains(cache.versions().count))
     }
 
-    @Test func aStateTooLargeForTheCacheTakesTheOlderOneAway() throws {
+    @Test func oversizedStateEvictsOlderVersion() throws {
         var limits = MemoryStateCache.Limits()
         limits.bytes = 16 * 20_000
         let cache = MemoryStateCache(limits: limits)
@@ -40,7 +40,7 @@ import Testing
         #expect(cache.versions().count == 1)
     }
 
-    @Test func aVersionDoesNotGoBackAcrossAnEviction() throws {
+    @Test func cacheRejectsOlderVersionAfterEviction() throws {
         var limits = MemoryStateCache.Limits()
         limits.entries = 16
         let cache = MemoryStateCache(limits: limits)
@@ -58,7 +58,7 @@ import Testing
         #expect(cache.record(of: id, atLeast: 0)?.version == 7)
     }
 
-    @Test func transientEventsKeepTheirBounds() async throws {
+    @Test func transientStoreEnforcesLimits() async throws {
         var limits = MemoryTransientStore.Limits()
         limits.flows = 160
         limits.flow.eventBytes = 100
@@ -66,10 +66,10 @@ import Testing
         let tick = try #require(EventType("tick"))
         let event = TransientEvent(type: tick, data: .null, createdAt: start)
         for number in 0..<5_000 { store.record(event, of: try #require(FlowID("f\(number)")), at: 1) }
-        var kept = 0
-        for number in 0..<5_000 { kept += await store.latest(of: try #require(FlowID("f\(number)")), since: 0).count }
-        #expect((80...160).contains(kept))
-        // One too large to be kept must not leave an older one that it made untrue.
+        var cachedCount = 0
+        for number in 0..<5_000 { cachedCount += await store.latest(of: try #require(FlowID("f\(number)")), since: 0).count }
+        #expect((80...160).contains(cachedCount))
+        // An event that is too large to be stored removes the older one, which is outdated.
         let id = try #require(FlowID("last"))
         store.record(event, of: id, at: 1)
         let large = try JSONText(validating: ("\"" + String(repeating: "x", count: 200) + "\"").utf8)
@@ -77,7 +77,7 @@ import Testing
         #expect(await store.latest(of: id, since: 0).isEmpty)
     }
 
-    @Test func locksAreBoundedAndExpiredOnesMakeRoom() async throws {
+    @Test func rejectsLocksOverLimitUntilOneExpires() async throws {
         let locks = MemoryLockService(fencing: CountingSequence(), maximumLocks: 2)
         _ = try await locks.acquire("a", account: "1", seconds: 10, now: start)
         _ = try await locks.acquire("b", account: "1", seconds: 20, now: start)
@@ -85,7 +85,7 @@ import Testing
         _ = try await locks.acquire("c", account: "1", seconds: 1, now: start.advanced(bySeconds: 10))
     }
 
-    @Test func aLockWithoutATokenIsGivenBack() async throws {
+    @Test func releasesLockIfTokenAllocationFails() async throws {
         struct Broken: FencingSequence {
             func nextFencingToken() async throws(StoreError) -> Int64 { throw .unavailable("away") }
         }
@@ -102,12 +102,12 @@ import Testing
         return try #require(MappingPattern(pattern: text, confidence: try JSONText(validating: "1".utf8)))
     }
 
-    @Test func patternsKeepTheirBounds() async throws {
+    @Test func mappingPatternStoreEnforcesLimits() async throws {
         var limits = MemoryMappingPatternStore.Limits()
         limits.patterns = 100
         limits.bytes = 100_000
         let store = MemoryMappingPatternStore(limits: limits) { start }
-        func kept(_ keys: Range<Int>) async throws -> Int {
+        func cachedCount(_ keys: Range<Int>) async throws -> Int {
             var count = 0
             for key in keys where try await store.pattern("\(key)", account: "1") != nil { count += 1 }
             return count
@@ -115,14 +115,14 @@ import Testing
         for number in 0..<1_000 {
             #expect(try await store.put(self.pattern(), key: "\(number)", account: "1", seconds: 9))
         }
-        #expect(try await kept(0..<1_000) == 100)
+        #expect(try await cachedCount(0..<1_000) == 100)
         for number in 1_000..<1_100 {
             #expect(try await store.put(self.pattern(bytes: 9_000), key: "\(number)", account: "1", seconds: 9))
         }
-        #expect((1...11).contains(try await kept(0..<1_100)))
+        #expect((1...11).contains(try await cachedCount(0..<1_100)))
     }
 
-    @Test func aPatternEndsAtItsSecond() async throws {
+    @Test func mappingPatternExpiresExactlyAfterTTL() async throws {
         let now = Mutex(start)
         let store = MemoryMappingPatternStore { now.withLock { $0 } }
         #expect(try await store.put(self.pattern(), key: "a", account: "1", seconds: 86_400))
@@ -134,7 +134,7 @@ import Testing
         #expect(try await store.put(self.pattern(), key: "a", account: "2", seconds: 1))
     }
 
-    @Test func countersBeginANewDayAtMidnight() {
+    @Test func countersResetAtMidnight() {
         let day = Timestamp(milliseconds: 86_400_000 * 20_000)
         let now = Mutex(day.advanced(bySeconds: 86_399))
         let counters = MemoryCounters { now.withLock { $0 } }

@@ -7,7 +7,7 @@ import Testing
 
 @Suite struct SQLiteContractTests {
     @Test(arguments: FlowStoreContract.cases)
-    func store(_ promise: FlowStoreContract.Case) async throws {
+    func storeMeetsContract(_ promise: FlowStoreContract.Case) async throws {
         try await withTemporaryFolder { folder in
             let current = try CurrentStore(folder)
             do {
@@ -21,15 +21,15 @@ import Testing
     }
 
     @Test(arguments: StateCacheContract.cases)
-    func cache(_ promise: StateCacheContract.Case) async throws { try await promise.run(MemoryStateCache()) }
+    func cacheMeetsContract(_ promise: StateCacheContract.Case) async throws { try await promise.run(MemoryStateCache()) }
 
     @Test(arguments: LockServiceContract.cases)
-    func locks(_ promise: LockServiceContract.Case) async throws {
+    func locksMeetContract(_ promise: LockServiceContract.Case) async throws {
         try await promise.run(MemoryLockService(fencing: CountingSequence()))
     }
 
     @Test(arguments: PatternStoreContract.cases)
-    func patterns(_ promise: PatternStoreContract.Case) async throws {
+    func patternsMeetContract(_ promise: PatternStoreContract.Case) async throws {
         let clock = ContinuousClock()
         let began = clock.now
         try await promise.run(
@@ -37,13 +37,17 @@ import Testing
     }
 
     @Test(arguments: ConnectionRegistryContract.cases)
-    func registry(_ promise: ConnectionRegistryContract.Case) async throws { try await promise.run(MemoryConnectionRegistry()) }
+    func registryMeetsContract(_ promise: ConnectionRegistryContract.Case) async throws {
+        try await promise.run(MemoryConnectionRegistry())
+    }
 
     @Test(arguments: TransientStoreContract.cases)
-    func transients(_ promise: TransientStoreContract.Case) async throws { try await promise.run(MemoryTransientStore()) }
+    func transientsMeetContract(_ promise: TransientStoreContract.Case) async throws {
+        try await promise.run(MemoryTransientStore())
+    }
 
     @Test(arguments: EventBusContract.cases)
-    func bus(_ promise: EventBusContract.Case) async throws { try await promise.run(InProcessBus()) }
+    func busMeetsContract(_ promise: EventBusContract.Case) async throws { try await promise.run(InProcessBus()) }
 }
 
 /// A fencing sequence without a store.

@@ -6,7 +6,7 @@ import Testing
 
 @testable import FlowEmbedded
 
-/// What only this store does.
+/// Behavior that is specific to the SQLite store.
 @Suite struct SQLiteFlowStoreTests {
     private func change(_ name: String, _ type: String = "tick", data: String = "1") throws -> FlowChange {
         FlowChange(
@@ -14,12 +14,14 @@ import Testing
             body: .publish([.init(type: try #require(EventType(type)), data: try JSONText(validating: data.utf8))]), at: start)
     }
 
-    /// Another connection to the same file, as a command of the operator would have it.
-    private func other(_ folder: String) throws -> DatabaseQueue { try DatabaseQueue(path: folder + "/flowhub.sqlite") }
+    /// Another connection to the same file, as an operator's command opens one.
+    private func secondConnection(_ folder: String) throws -> DatabaseQueue {
+        try DatabaseQueue(path: folder + "/flowhub.sqlite")
+    }
 
-    @Test func oneFailingChangeDoesNotTakeItsNeighboursAlong() async throws {
+    @Test func failedChangeDoesNotAffectRestOfBatch() async throws {
         try await withStore { store, folder in
-            try await self.other(folder).write { database in
+            try await self.secondConnection(folder).write { database in
                 try database.execute(
                     sql: """
                         CREATE TRIGGER poison BEFORE INSERT ON flow_events WHEN NEW.type = 'poison'
@@ -54,10 +56,10 @@ import Testing
         }
     }
 
-    @Test func rowsThatAnotherProcessChangedAreReadAnew() async throws {
+    @Test func rereadsRowsChangedByAnotherProcess() async throws {
         try await withStore { store, folder in
             _ = try await store.apply(try self.change("a"))
-            try await self.other(folder).write { database in
+            try await self.secondConnection(folder).write { database in
                 try database.execute(sql: "UPDATE flows SET version = 41 WHERE id = 'a'")
             }
             guard case .applied(let record, _, _) = try await store.apply(try self.change("a")) else {
@@ -68,20 +70,21 @@ import Testing
         }
     }
 
-    @Test func aProbeFailsWhileNobodyCanWrite() async throws {
+    @Test func writeProbeFailsWhileDatabaseIsLocked() async throws {
         var configuration = SQLiteFlowStore.Configuration()
         configuration.busySeconds = 0
         try await withStore(configuration) { store, folder in
-            var holding = GRDB.Configuration()
-            holding.allowsUnsafeTransactions = true
-            let other = try DatabaseQueue(path: folder + "/flowhub.sqlite", configuration: holding)
-            try await other.writeWithoutTransaction { try $0.execute(sql: "BEGIN IMMEDIATE") }
+            var lockingConfiguration = GRDB.Configuration()
+            lockingConfiguration.allowsUnsafeTransactions = true
+            let secondConnection = try DatabaseQueue(path: folder + "/flowhub.sqlite", configuration: lockingConfiguration)
+            try await secondConnection.writeWithoutTransaction { try $0.execute(sql: "BEGIN IMMEDIATE") }
             await #expect(throws: StoreError.self) { try await store.probeWrite() }
             #expect(try await store.heads(of: []).isEmpty, "reads go on")
-            try await other.writeWithoutTransaction { try $0.execute(sql: "ROLLBACK") }
-            // Another connection sees that something was committed: an update that changes nothing would write nothing.
+            try await secondConnection.writeWithoutTransaction { try $0.execute(sql: "ROLLBACK") }
+            // `data_version` shows another connection whether something was committed. An update without a change
+            // commits nothing.
             func dataVersion() async throws -> Int? {
-                try await other.writeWithoutTransaction { try Int.fetchOne($0, sql: "PRAGMA data_version") }
+                try await secondConnection.writeWithoutTransaction { try Int.fetchOne($0, sql: "PRAGMA data_version") }
             }
             let before = try await dataVersion()
             try await store.probeWrite()
@@ -89,22 +92,23 @@ import Testing
         }
     }
 
-    @Test func commitsAreSynchronisedInFull() async throws {
+    @Test func usesWALWithFullSynchronization() async throws {
         try await withStore { store, folder in
             _ = try await store.apply(try self.change("a"))
-            // The mode is a connection's own, so what can be seen from outside is the journal's.
-            let mode = try await self.other(folder).read { try String.fetchOne($0, sql: "PRAGMA journal_mode") }
+            // The synchronous mode is a property of a connection, so another connection can only check the journal
+            // mode.
+            let mode = try await self.secondConnection(folder).read { try String.fetchOne($0, sql: "PRAGMA journal_mode") }
             #expect(mode == "wal")
             let synchronous = try await store.pool.writeWithoutTransaction { try Int.fetchOne($0, sql: "PRAGMA synchronous") }
             #expect(synchronous == 2)
         }
     }
 
-    @Test func moreChangesThanMayWaitAreRefused() async throws {
+    @Test func rejectsOnlyChangesOverQueueLimit() async throws {
         var configuration = SQLiteFlowStore.Configuration()
         configuration.limits.waitingChanges = 8
         try await withStore(configuration) { store, _ in
-            let refused = try await withThrowingTaskGroup(of: Bool.self) { group in
+            let rejected = try await withThrowingTaskGroup(of: Bool.self) { group in
                 for number in 0..<500 {
                     let change = try self.change("f\(number)")
                     group.addTask {
@@ -118,12 +122,12 @@ import Testing
                 }
                 return try await group.reduce(into: 0) { $0 += $1 ? 1 : 0 }
             }
-            #expect(try await store.list(FlowQuery(account: "1", limit: 1_000)).flows.count == 500 - refused)
+            #expect(try await store.list(FlowQuery(account: "1", limit: 1_000)).flows.count == 500 - rejected)
             _ = try await store.apply(try self.change("after"))
         }
     }
 
-    @Test func batchesKeepTheirLimits() async throws {
+    @Test func batchesStayWithinLimits() async throws {
         var configuration = SQLiteFlowStore.Configuration()
         configuration.limits.groupChanges = 7
         configuration.limits.groupBytes = 100
@@ -144,7 +148,7 @@ import Testing
         }
     }
 
-    @Test func afterClosingEverythingFailsAndNothingIsLost() async throws {
+    @Test func closedStoreRejectsOperationsAndKeepsCommits() async throws {
         try await withTemporaryFolder { folder in
             let store = try openStore(folder)
             let answered = try await withThrowingTaskGroup(of: Bool.self) { group in
@@ -176,7 +180,7 @@ import Testing
         }
     }
 
-    @Test func openingAndClosingManyTimesLeavesNothingBehind() async throws {
+    @Test func reopeningContinuesVersionsAndLeavesNoWALFile() async throws {
         try await withTemporaryFolder { folder in
             for round in 1...20 {
                 let store = try openStore(folder)
@@ -184,12 +188,12 @@ import Testing
                 #expect(record.version == Version(round))
                 await store.close()
             }
-            // Closed in order, the log is folded into the database.
+            // An orderly close merges the WAL into the database file.
             #expect(!FileManager.default.fileExists(atPath: folder + "/flowhub.sqlite-wal"))
         }
     }
 
-    @Test func aFolderThatCannotBeMadeIsSaid() throws {
+    @Test func reportsFolderThatCannotBeCreated() throws {
         let file = FileManager.default.temporaryDirectory.appendingPathComponent("flowhub-\(UUID().uuidString)").path
         #expect(FileManager.default.createFile(atPath: file, contents: Data("no folder".utf8)))
         defer { try? FileManager.default.removeItem(atPath: file) }
@@ -197,7 +201,7 @@ import Testing
         #expect(error?.code == .folder)
     }
 
-    @Test func aFileThatIsNoDatabaseIsSaid() async throws {
+    @Test func rejectsNonDatabaseFile() async throws {
         try await withTemporaryFolder { folder in
             try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
             let noise = Data(String(repeating: "no database ", count: 1_000).utf8)
@@ -207,10 +211,10 @@ import Testing
         }
     }
 
-    @Test func aNewerSchemaIsLeftAsItIs() async throws {
+    @Test func opensDatabaseWithNewerSchema() async throws {
         try await withTemporaryFolder { folder in
             try await openStore(folder).close()
-            try await self.other(folder).write { database in
+            try await self.secondConnection(folder).write { database in
                 try database.execute(sql: "INSERT INTO schema_migrations (version, name, applied_at) VALUES (99, 'later', 0)")
                 try database.execute(sql: "ALTER TABLE flows ADD COLUMN later TEXT")
             }

@@ -7,7 +7,7 @@ import Synchronization
 
 let start = Timestamp(milliseconds: 1_700_000_000_000)
 
-/// A folder that is gone after the body.
+/// Runs the body with a folder, which is deleted afterwards.
 func withTemporaryFolder(_ body: (String) async throws -> Void) async throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("flowhub-\(UUID().uuidString)").path
     defer { try? FileManager.default.removeItem(atPath: folder) }
@@ -18,7 +18,7 @@ func openStore(_ folder: String, _ configuration: SQLiteFlowStore.Configuration 
     try SQLiteFlowStore(directory: folder, configuration: configuration, now: start, logger: Logger(label: "test"))
 }
 
-/// A store in a folder of its own, closed after the body.
+/// Runs the body with a store in its own folder. The store is closed afterwards.
 func withStore(
     _ configuration: SQLiteFlowStore.Configuration = .init(), _ body: (SQLiteFlowStore, String) async throws -> Void
 ) async throws {
@@ -34,7 +34,7 @@ func withStore(
     }
 }
 
-/// The store that a contract's subject has open just now.
+/// The store that is currently open for a contract.
 final class CurrentStore: Sendable {
     private let store: Mutex<SQLiteFlowStore>
     private let folder: String

@@ -2,7 +2,7 @@ import Testing
 
 @testable import flowhub
 
-/// The rules of the HTML standard, 9.2.5 and 9.2.6, one by one.
+/// The rules of the HTML standard, 9.2.5 and 9.2.6.
 @Suite struct EventStreamParserTests {
     private static func items(_ text: String, cursor: String = "") throws -> [EventStreamParser.Item] {
         var parser = EventStreamParser(cursor: cursor)
@@ -14,12 +14,13 @@ import Testing
     }
 
     @Test(arguments: ["\n", "\r", "\r\n"])
-    func `lines end with LF, CR or CRLF`(end: String) throws {
+    func acceptsLFCRAndCRLFLineEndings(end: String) throws {
         let text = ["event: tick", "data: a", "data: b", "id: 7", "", "data: c", "", ""].joined(separator: end)
         #expect(try Self.items(text) == [Self.event("tick", "a\nb", id: "7"), Self.event("message", "c", id: "7")])
     }
 
-    @Test func `chunks may end anywhere, also between CR and LF and inside a character`() throws {
+    @Test("parses chunks of any size, also split between CR and LF or inside a character")
+    func parsesChunksOfAnySize() throws {
         let text = "\u{FEFF}id: e-1\r\nevent: größe\r\ndata: {\"ü\":\"🙂\"}\r\n\r\n: comment\rretry: 1500\r\rid: e-2\n\ndata\n\n"
         let bytes = Array(text.utf8)
         let whole = try Self.items(text)
@@ -39,13 +40,13 @@ import Testing
         }
     }
 
-    @Test func `one byte order mark at the very start is passed over, and no other`() throws {
+    @Test func skipsOneByteOrderMarkAtStartOnly() throws {
         #expect(try Self.items("\u{FEFF}data: a\n\n") == [Self.event("message", "a")])
         #expect(try Self.items("\u{FEFF}\u{FEFF}data: a\n\n") == [])
         #expect(try Self.items("data: a\n\n\u{FEFF}data: b\n\n") == [Self.event("message", "a")])
     }
 
-    @Test func `one blank after the colon belongs to the field, and no more`() throws {
+    @Test func stripsOneSpaceAfterColon() throws {
         #expect(try Self.items("data:a\n\n") == [Self.event("message", "a")])
         #expect(try Self.items("data:  a \n\n") == [Self.event("message", " a ")])
         #expect(try Self.items("data\n\n") == [Self.event("message", "")])
@@ -53,26 +54,26 @@ import Testing
         #expect(try Self.items("data: a:b\n\n") == [Self.event("message", "a:b")])
     }
 
-    @Test func `comments, unknown fields and names in another case say nothing`() throws {
+    @Test func ignoresCommentsUnknownFieldsAndOtherCase() throws {
         #expect(try Self.items(": hello\nDATA: a\n data: a\nfoo: b\nfoo\n\n") == [])
     }
 
-    @Test func `an event without data is not fired, and its type does not stick`() throws {
+    @Test func discardsEventWithoutDataAndItsType() throws {
         #expect(try Self.items("event: a\n\ndata: b\n\n") == [Self.event("message", "b")])
     }
 
-    @Test func `an id stays until another comes, and an empty one takes it back`() throws {
+    @Test func idPersistsUntilReplacedOrEmptied() throws {
         #expect(
             try Self.items("id: 1\ndata: a\n\ndata: b\n\nid\ndata: c\n\n") == [
                 Self.event("message", "a", id: "1"), Self.event("message", "b", id: "1"), Self.event("message", "c"),
             ])
     }
 
-    @Test func `an id with a NUL is ignored`() throws {
+    @Test func ignoresIDWithNUL() throws {
         #expect(try Self.items("id: 1\u{0}2\ndata: a\n\n", cursor: "0") == [Self.event("message", "a", id: "0")])
     }
 
-    @Test func `a block with only an id moves the cursor without an event`() throws {
+    @Test func blockWithOnlyIDMovesCursorWithoutEvent() throws {
         var parser = EventStreamParser(cursor: "e-4")
         let incomplete = try parser.feed("id: e-9\n".utf8)
         #expect(incomplete == [])
@@ -80,28 +81,28 @@ import Testing
         let complete = try parser.feed("\n".utf8)
         #expect(complete == [.cursor("e-9")])
         #expect(parser.cursor == "e-9")
-        let again = try parser.feed("id: e-9\n\n".utf8)
-        #expect(again == [], "it did not move")
+        let repeated = try parser.feed("id: e-9\n\n".utf8)
+        #expect(repeated == [], "the cursor did not change")
     }
 
-    @Test func `retry takes digits only`() throws {
+    @Test func retryAcceptsOnlyDigits() throws {
         #expect(try Self.items("retry: 10\n\nretry: 1x\n\nretry:\n\nretry: -1\n\nretry: ٣\n\n") == [.retry(10)])
         #expect(try Self.items("retry: 99999999999999999999\n\n") == [])
     }
 
-    @Test func `what the end of the stream cuts off is dropped`() throws {
+    @Test func dropsIncompleteBlockAtEndOfStream() throws {
         #expect(try Self.items("data: a\n\ndata: b\n") == [Self.event("message", "a")])
         #expect(try Self.items("data: a") == [])
     }
 
-    @Test func `bytes that are not UTF-8 become U+FFFD`() throws {
+    @Test func replacesInvalidUTF8WithReplacementCharacter() throws {
         var parser = EventStreamParser()
         let bytes = Array("data: ".utf8) + [0xFF] + Array("\n\n".utf8)
         let items = try parser.feed(bytes)
         #expect(items == [Self.event("message", "\u{FFFD}")])
     }
 
-    @Test func `a block beyond the limit is given up, in one line or in many`() {
+    @Test func rejectsBlockOverLimitInOneOrManyLines() {
         for line in [String(repeating: "x", count: 20), "data: 01\n"] {
             var parser = EventStreamParser(limit: 16)
             #expect(throws: EventStreamParser.TooLarge(limit: 16)) {
@@ -110,7 +111,7 @@ import Testing
         }
     }
 
-    @Test func `blocks that each keep the limit never add up to it`() throws {
+    @Test func limitAppliesToEachBlockSeparately() throws {
         var parser = EventStreamParser(limit: 16)
         for _ in 0..<100 {
             let items = try parser.feed("data: 01\n\n".utf8)

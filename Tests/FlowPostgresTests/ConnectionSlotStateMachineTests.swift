@@ -8,7 +8,7 @@ import Testing
 
     private func at(_ milliseconds: Int) -> ContinuousClock.Instant { self.start + .milliseconds(milliseconds) }
 
-    @Test func it_connects_at_once_and_again_at_once_after_a_loss() {
+    @Test func connectsImmediatelyAndAgainAfterLoss() {
         var machine = ConnectionSlotStateMachine(now: self.start)
         #expect(machine.tick(self.start) == .connect)
         #expect(machine.tick(self.at(10)) == .none)
@@ -20,43 +20,43 @@ import Testing
         #expect(machine.tick(self.at(5_000)) == .connect)
     }
 
-    @Test func pauses_grow_to_a_bound_and_are_spread() {
+    @Test func backoffDoublesUpToLimitWithJitter() {
         var machine = ConnectionSlotStateMachine(now: self.start)
         var now = self.start
-        var pauses: [Duration] = []
+        var backoffs: [Duration] = []
         for _ in 0..<10 {
             #expect(machine.tick(now) == .connect)
             machine.connectFailed(now, jitter: 1)
             let wake = machine.wakesAt ?? now
             #expect(machine.tick(wake - .milliseconds(1)) == .none)
-            pauses.append(wake - now)
+            backoffs.append(wake - now)
             now = wake
         }
         let first: [Duration] = [.milliseconds(50), .milliseconds(100), .milliseconds(200), .milliseconds(400)]
-        #expect(Array(pauses[..<4]) == first)
-        #expect(pauses.last == ConnectionSlotStateMachine.longestPause)
+        #expect(Array(backoffs[..<4]) == first)
+        #expect(backoffs.last == ConnectionSlotStateMachine.maximumBackoff)
         var sooner = ConnectionSlotStateMachine(now: self.start)
         _ = sooner.tick(self.start)
         sooner.connectFailed(self.start, jitter: 0)
         #expect(sooner.wakesAt == self.at(25))
     }
 
-    @Test func waiting_is_hopeless_after_some_failures_and_not_before() {
+    @Test func failsFastAfterThreeFailures() {
         var machine = ConnectionSlotStateMachine(now: self.start)
-        for _ in 0..<ConnectionSlotStateMachine.hopelessFailures {
-            #expect(!machine.isHopeless)
+        for _ in 0..<ConnectionSlotStateMachine.failFastThreshold {
+            #expect(!machine.isFailingFast)
             _ = machine.tick(machine.wakesAt ?? self.start)
             machine.connectFailed(self.start, jitter: 0)
         }
-        #expect(machine.isHopeless)
+        #expect(machine.isFailingFast)
         _ = machine.tick(machine.wakesAt ?? self.start)
-        #expect(machine.isHopeless)
+        #expect(machine.isFailingFast)
         let isWanted = machine.connected(self.at(9_000))
         #expect(isWanted)
-        #expect(!machine.isHopeless)
+        #expect(!machine.isFailingFast)
     }
 
-    @Test func a_server_that_throws_everybody_out_is_not_stormed() {
+    @Test func backsOffIfServerClosesNewConnections() {
         var machine = ConnectionSlotStateMachine(now: self.start)
         _ = machine.tick(self.start)
         _ = machine.connected(self.start)
@@ -64,19 +64,19 @@ import Testing
         #expect(machine.wakesAt == self.at(150))
     }
 
-    @Test func it_does_not_wait_once_another_place_has_reached_the_server() {
+    @Test func retriesImmediatelyAfterAnotherSlotConnected() {
         var machine = ConnectionSlotStateMachine(now: self.start)
         for _ in 0..<8 {
             _ = machine.tick(machine.wakesAt ?? self.start)
             machine.connectFailed(self.start, jitter: 1)
         }
-        #expect(machine.isHopeless)
-        machine.serverIsThere(self.at(10))
-        #expect(!machine.isHopeless)
+        #expect(machine.isFailingFast)
+        machine.retryNow(self.at(10))
+        #expect(!machine.isFailingFast)
         #expect(machine.tick(self.at(10)) == .connect)
     }
 
-    @Test func nothing_happens_after_the_end() {
+    @Test func closedSlotNeverReconnects() {
         var machine = ConnectionSlotStateMachine(now: self.start)
         _ = machine.tick(self.start)
         machine.close()
@@ -86,6 +86,6 @@ import Testing
         machine.connectFailed(self.at(2), jitter: 0)
         #expect(machine.tick(self.at(9_999)) == .none)
         #expect(machine.state == .closed)
-        #expect(machine.isHopeless)
+        #expect(machine.isFailingFast)
     }
 }

@@ -26,10 +26,10 @@ import Testing
         var digest: RowDigest
         let id: ImportID
 
-        func moveOut() async throws -> Bool {
+        func switchToObject() async throws -> Bool {
             var index = GzipMemberIndex()
-            index.append(GzipMemberIndex.Member(records: self.records.count, packed: 1, unpacked: 1))
-            return try await self.ledger.moveOut(
+            index.append(GzipMemberIndex.Member(records: self.records.count, compressed: 1, uncompressed: 1))
+            return try await self.ledger.switchToObject(
                 self.id, claim: self.claim, location: "l", provider: "r2", expecting: self.digest,
                 ImportResult(
                     storage: StorageMetadata(
@@ -63,11 +63,11 @@ import Testing
         }
     }
 
-    @Test("a row that is committed after the move stays where it is", arguments: LegacyTables.allCases)
-    func lateRow(_ tables: LegacyTables) async throws {
+    @Test(arguments: LegacyTables.allCases)
+    func keepsRowCommittedAfterMove(_ tables: LegacyTables) async throws {
         try await Self.withMove(tables) { move, other in
             try other.run("BEGIN; \(tables.insertion(30..<31))")
-            #expect(try await move.moveOut())
+            #expect(try await move.switchToObject())
             try other.run("COMMIT")
             #expect(try await move.rows() == 11)
             #expect(
@@ -78,27 +78,26 @@ import Testing
         }
     }
 
-    @Test("a row that is committed before the move keeps it from happening", arguments: LegacyTables.allCases)
-    func earlyRow(_ tables: LegacyTables) async throws {
+    @Test(arguments: LegacyTables.allCases)
+    func rowCommittedBeforeMovePreventsMove(_ tables: LegacyTables) async throws {
         try await Self.withMove(tables) { move, other in
             try other.run("BEGIN; \(tables.insertion(30..<31)); COMMIT")
-            #expect(try await move.moveOut() == false)
+            #expect(try await move.switchToObject() == false)
             #expect(try await move.rows() == 26)
         }
     }
 
     @Test(
-        "a row that is changed or removed under the move keeps it from happening",
         arguments: [
             "UPDATE raw_import_records SET raw_data = '{}' WHERE raw_data ->> 'n' = '15'",
             "UPDATE raw_import_records SET raw_data = '{}' WHERE raw_data ->> 'n' = '2'",
             "DELETE FROM raw_import_records WHERE raw_data ->> 'n' = '15'",
             "DELETE FROM raw_import_records WHERE raw_data ->> 'n' = '2'",
         ], [true, false])
-    func changedRow(_ change: String, isCommitted: Bool) async throws {
+    func committedRowChangeDuringMovePreventsMove(_ change: String, isCommitted: Bool) async throws {
         try await Self.withMove(.uuids) { move, other in
             try other.run("BEGIN; \(change)")
-            async let moved = move.moveOut()
+            async let moved = move.switchToObject()
             try await move.waitForLock()
             try other.run(isCommitted ? "COMMIT" : "ROLLBACK")
             #expect(try await moved == !isCommitted)
@@ -107,23 +106,22 @@ import Testing
         }
     }
 
-    @Test("while somebody else holds a row the move waits, and no longer than it may")
-    func heldRow() async throws {
+    @Test func moveTimesOutOnLockedRow() async throws {
         try await Self.withMove(.uuids) { move, other in
             try other.run("BEGIN; SELECT * FROM raw_import_records WHERE raw_data ->> 'n' = '15' FOR UPDATE")
-            await #expect(throws: StoreError.self) { try await move.moveOut() }
+            await #expect(throws: StoreError.self) { try await move.switchToObject() }
             #expect(try await move.rows() == 25)
             try other.run("ROLLBACK")
-            #expect(try await move.moveOut())
+            #expect(try await move.switchToObject())
         }
     }
 
-    @Test("while a move is under way its claim can be held longer; if it is lost nothing is moved")
-    func claimDuringMove() async throws {
+    @Test("a claim can be extended during a move; if it is lost, nothing is moved")
+    func moveFailsIfClaimIsLostDuringMove() async throws {
         try await Self.withMove(.uuids) { move, other in
             let ledger = move.ledger
             try other.run("BEGIN; SELECT * FROM raw_import_records WHERE raw_data ->> 'n' = '15' FOR UPDATE")
-            async let moved = move.moveOut()
+            async let moved = move.switchToObject()
             try await move.waitForLock()
             #expect(try await ledger.extend(move.id, claim: move.claim, seconds: 600))
             #expect(try await ledger.claim(move.id, from: [.stored], to: nil, seconds: 60) == nil)
@@ -135,8 +133,7 @@ import Testing
         }
     }
 
-    @Test("of a change whose connection is lost nobody says whether it was done")
-    func lostReply() async throws {
+    @Test func lostConnectionReportsUnknownOutcomeOfChange() async throws {
         try await Self.withMove(.uuids) { move, other in
             let ledger = move.ledger
             let draft = ImportDraft(
@@ -174,7 +171,7 @@ import Testing
             }
             // Before its commit there is nothing that could have been done.
             try other.run("BEGIN; SELECT * FROM data_imports FOR UPDATE")
-            async let outcome = Self.failure { try await move.moveOut() }
+            async let outcome = Self.failure { try await move.switchToObject() }
             try await terminate()
             let reason = await outcome
             if case .unavailable = reason {} else { Issue.record("it says \(String(describing: reason))") }

@@ -6,14 +6,14 @@ import Testing
 
 @Suite(.postgres()) struct ImportContractTests {
     @Test(arguments: ImportLedgerContract.cases + RecordStoreContract.cases)
-    func ledger(_ promise: ImportLedgerContract.Case) async throws {
+    func ledgerAndRecordsMeetContract(_ promise: ImportLedgerContract.Case) async throws {
         let server = try SharedPostgres.server
         let database = try await newDatabase(on: server)
         try await Self.run(promise, server.url(database), server, database)
     }
 
     @Test(arguments: ImportLedgerContract.cases + RecordStoreContract.cases)
-    func ledgerBehindPgBouncer(_ promise: ImportLedgerContract.Case) async throws {
+    func ledgerAndRecordsMeetContractBehindPgBouncer(_ promise: ImportLedgerContract.Case) async throws {
         let server = try SharedPostgres.server
         let database = try await newDatabase(on: server)
         try await PgBouncer.running(before: server) { bouncer in

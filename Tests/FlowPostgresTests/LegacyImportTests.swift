@@ -22,7 +22,7 @@ import Testing
     private static func result(_ records: [JSONText], hasObject: Bool) -> ImportResult {
         let bytes = records.reduce(0) { $0 + $1.bytes.count + 1 }
         var index = GzipMemberIndex()
-        index.append(GzipMemberIndex.Member(records: records.count, packed: 10, unpacked: bytes))
+        index.append(GzipMemberIndex.Member(records: records.count, compressed: 10, uncompressed: bytes))
         return ImportResult(
             storage: StorageMetadata(
                 bucket: nil, sizeBytes: 10, originalSizeBytes: bytes, recordCount: records.count, dataHash: nil, contentHash: "c0"
@@ -30,10 +30,8 @@ import Testing
             fieldSummary: .emptyObject, index: hasObject ? index : nil, samples: Array(records.prefix(10)), requestHash: nil)
     }
 
-    @Test(
-        "its imports are stored ones, whatever it calls them, and nothing that the hub looks after",
-        arguments: LegacyTables.allCases)
-    func imports(_ tables: LegacyTables) async throws {
+    @Test(arguments: LegacyTables.allCases)
+    func legacyImportsAreStoredAndNeedNoMaintenance(_ tables: LegacyTables) async throws {
         try await tables.withLedger { ledger, server, database in
             let id = try #require(LegacyTables.id)
             let old = try #require(try await ledger.load(id))
@@ -74,8 +72,8 @@ import Testing
         }
     }
 
-    @Test("its rows are records in the order of their times, at an offset and page by page", arguments: LegacyTables.allCases)
-    func records(_ tables: LegacyTables) async throws {
+    @Test(arguments: LegacyTables.allCases)
+    func legacyRowsAreRecordsInCreationOrder(_ tables: LegacyTables) async throws {
         try await tables.withLedger { ledger, server, database in
             let id = try #require(LegacyTables.id)
             let order = try await server.query(
@@ -95,8 +93,8 @@ import Testing
         }
     }
 
-    @Test("moved out and in again, with rows that come meanwhile", arguments: LegacyTables.allCases)
-    func moves(_ tables: LegacyTables) async throws {
+    @Test(arguments: LegacyTables.allCases)
+    func movesLegacyImportOutAndInDuringInserts(_ tables: LegacyTables) async throws {
         try await tables.withLedger { ledger, server, database in
             let id = try #require(LegacyTables.id)
             let records = try await ledger.records(of: id, offset: 0, limit: 100)
@@ -106,10 +104,10 @@ import Testing
             // One that came while the object was being written.
             try await server.query(tables.insertion(25..<26), in: database)
             #expect(
-                try await ledger.moveOut(id, claim: claim, location: "l", provider: "r2", expecting: digest, out) == false)
+                try await ledger.switchToObject(id, claim: claim, location: "l", provider: "r2", expecting: digest, out) == false)
             #expect(try await ledger.digest(of: id).count == 26)
             try await server.query("DELETE FROM raw_import_records WHERE raw_data ->> 'n' = '25'", in: database)
-            #expect(try await ledger.moveOut(id, claim: claim, location: "l", provider: "r2", expecting: digest, out))
+            #expect(try await ledger.switchToObject(id, claim: claim, location: "l", provider: "r2", expecting: digest, out))
             #expect(try await ledger.samples(of: id) == Array(records[..<10]))
             #expect(try await ledger.digest(of: id).count == 10)
             let moved = try #require(try await ledger.load(id))
@@ -124,7 +122,7 @@ import Testing
             #expect(try await ledger.removeRecords(of: id, claim: back))
             #expect(try await ledger.digest(of: id).count == 12)
             #expect(try await ledger.append(Array(records[10...]), at: 10, to: id, account: "7", claim: back))
-            #expect(try await ledger.moveIn(id, claim: back, count: 25, Self.result(records, hasObject: false)))
+            #expect(try await ledger.switchToRows(id, claim: back, count: 25, Self.result(records, hasObject: false)))
             let all = try await ledger.records(of: id, offset: 0, limit: 100)
             #expect(Array(all[..<25]) == records)
             #expect(Self.numbers(Array(all[25...])).sorted() == [26, 27])
@@ -137,8 +135,8 @@ import Testing
         }
     }
 
-    @Test("the service finds what the hub writes, as far as its columns can hold it", arguments: LegacyTables.allCases)
-    func writing(_ tables: LegacyTables) async throws {
+    @Test(arguments: LegacyTables.allCases)
+    func legacyServiceReadsImportsOfHub(_ tables: LegacyTables) async throws {
         try await tables.withLedger { ledger, server, database in
             let records = try [#"{"b":1,"a":{"x":"y"}}"#, #"{"a":"\u0000"}"#, #"{"n":1e-0200000}"#, #"{"a":"\\u0000"}"#].map {
                 try JSONText(validating: $0.utf8)
@@ -184,8 +182,7 @@ import Testing
     }
 
     /// What the way through the rows costs must not grow with how far one has come.
-    @Test("a large import is read page by page at one speed, and moved out and in again whole")
-    func large() async throws {
+    @Test func largeImportReadsAtConstantSpeedAndMovesCompletely() async throws {
         let count = TestScale.pick(20_000, full: 1_000_000)
         try await LegacyTables.uuids.withLedger(rows: count) { _, server, database in
             // With the batches of every day.
@@ -201,9 +198,9 @@ import Testing
             var samples: [JSONText] = []
             var bookmark: RecordBookmark?
             repeat {
-                let began = ContinuousClock.now
+                let started = ContinuousClock.now
                 let page = try await ledger.records(of: id, after: bookmark, limit: 2_000)
-                times.append(ContinuousClock.now - began)
+                times.append(ContinuousClock.now - started)
                 if samples.isEmpty { samples = Array(page.records.prefix(10)) }
                 for record in page.records { sum += Int(record.member("n")?.intValue ?? 0) }
                 seen += page.records.count
@@ -217,7 +214,7 @@ import Testing
             #expect(last < first * 10 + .seconds(1), "\(first) became \(last)")
             var out = Self.result([], hasObject: true)
             out.storage.recordCount = count
-            #expect(try await ledger.moveOut(id, claim: claim, location: "l", provider: "r2", expecting: digest, out))
+            #expect(try await ledger.switchToObject(id, claim: claim, location: "l", provider: "r2", expecting: digest, out))
             #expect(try await ledger.samples(of: id) == samples)
             let back = try #require(try await ledger.claim(id, from: [.stored], to: nil, seconds: 3_600)).claim
             for index in stride(from: 10, to: count, by: 2_000) {
@@ -225,7 +222,7 @@ import Testing
                 #expect(try await ledger.append(records, at: index, to: id, account: "7", claim: back))
             }
             out.index = nil
-            #expect(try await ledger.moveIn(id, claim: back, count: count, out))
+            #expect(try await ledger.switchToRows(id, claim: back, count: count, out))
             #expect(
                 Self.numbers(try await ledger.records(of: id, offset: count - 3, limit: 9))
                     == [-3, -2, -1].map { Int64(count + $0) })

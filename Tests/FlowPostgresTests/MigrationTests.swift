@@ -7,8 +7,7 @@ import Testing
 
 /// The schema's steps: as they stand in the folder, refused where they do not fit, and over a database that is in use.
 @Suite(.serialized, .postgres()) struct MigrationTests {
-    @Test("the binary has exactly the files of the folder")
-    func files() throws {
+    @Test func binaryContainsExactlyFilesOfMigrationFolder() throws {
         let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../../migrations")
         let names = try FileManager.default.contentsOfDirectory(atPath: folder.path).filter { $0.hasSuffix(".sql") }.sorted()
         #expect(Migration.all.map { $0.name + ".sql" } == names)
@@ -19,8 +18,7 @@ import Testing
         }
     }
 
-    @Test("a changed file and one that comes too late are refused, and newer ones are left alone")
-    func plans() throws {
+    @Test func rejectsChangedOrLateMigrationAndIgnoresNewer() throws {
         let one = Migration(name: "0001_a", bytes: Array("SELECT 1".utf8))
         let two = Migration(name: "0002_b", bytes: Array("SELECT 2".utf8))
         func pending(_ applied: [String: String]) throws -> [String] {
@@ -33,8 +31,7 @@ import Testing
         #expect(throws: PostgresError.self) { try pending(["0002_b": two.sha256]) }
     }
 
-    @Test("a migration that fails leaves nothing, and says which one it was and why")
-    func failure() async throws {
+    @Test func failedMigrationRollsBackAndReportsReason() async throws {
         let server = try SharedPostgres.server
         let database = try await server.createDatabase()
         let bad = Migration(name: "0001_bad", bytes: Array("CREATE TABLE half (n int); SELECT nonsense;".utf8))
@@ -47,8 +44,8 @@ import Testing
     }
 
     /// A transaction that keeps its snapshot would wait for the index that waits for it.
-    @Test("a database whose transactions are serializable by default is migrated", .timeLimit(.minutes(1)))
-    func serializable() async throws {
+    @Test(.timeLimit(.minutes(1)))
+    func migratesDatabaseWithSerializableDefault() async throws {
         let server = try SharedPostgres.server
         let database = try await server.createDatabase()
         try await server.query("ALTER DATABASE \(database) SET default_transaction_isolation = 'serializable'", in: "postgres")
@@ -59,8 +56,7 @@ import Testing
         await store.close()
     }
 
-    @Test("a database that cannot hold every text is refused before anything is made in it")
-    func encoding() async throws {
+    @Test func rejectsEncodingThatCannotStoreAllText() async throws {
         let server = try SharedPostgres.server
         try await server.query("CREATE DATABASE narrow ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0", in: "postgres")
         let settings = PostgresSettings(url: server.url("narrow"))
@@ -72,8 +68,7 @@ import Testing
     }
 
     /// What an older service left, with many rows, and while it goes on writing.
-    @Test("older tables are taken over with their rows, while they are being written to")
-    func takeover() async throws {
+    @Test func migratesLegacyTablesDuringWrites() async throws {
         let server = try SharedPostgres.server
         let database = try await server.createDatabase()
         let rows = TestScale.pick(50_000, full: 1_000_000)
@@ -92,11 +87,11 @@ import Testing
             group.addTask {
                 var longest = Duration.zero
                 while !isOver.value {
-                    let began = ContinuousClock.now
+                    let started = ContinuousClock.now
                     try await server.query(
                         "INSERT INTO raw_import_records (client_account_id, data_import_id, raw_data) VALUES (7, '00000000-0000-0000-0000-000000000001', '{}')",
                         in: database)
-                    longest = max(longest, ContinuousClock.now - began)
+                    longest = max(longest, ContinuousClock.now - started)
                 }
                 return longest
             }

@@ -23,8 +23,7 @@ import Testing
         await pool.close()
     }
 
-    @Test("values come back as they were sent, both prepared and not")
-    func values() async throws {
+    @Test func valuesRoundTripPreparedAndUnprepared() async throws {
         try await self.withPool { pool, _ in
             for _ in 0..<3 {
                 var parameters = ParameterList()
@@ -44,7 +43,7 @@ import Testing
                         Statement(
                             "SELECT $1::text, $2::text, $3::int8, $4::timestamptz, array_to_string($5, '|'), $6[1] + $6[2], cardinality($7), NULL::text, $8, $9, $10",
                             parameters)
-                    ], isRepeatable: true)[0].first
+                    ], isRetryable: true)[0].first
                 let found = try #require(row)
                 #expect(found.text(0) == "quotes ' \" \\ and ü, 𝄞, \u{1}")
                 #expect(found.text(1) == "")
@@ -60,15 +59,14 @@ import Testing
         }
     }
 
-    @Test("an error is its unit's own, and says what it is")
-    func errors() async throws {
+    @Test func errorAffectsOnlyItsUnit() async throws {
         try await self.withPool { pool, _ in
             func code(_ sql: String) async -> PostgresError.Code? {
                 do throws(PoolFailure) {
-                    _ = try await pool.run(.reads, [Statement(sql)], isRepeatable: true)
+                    _ = try await pool.run(.reads, [Statement(sql)], isRetryable: true)
                     return nil
                 } catch {
-                    #expect(!error.mayHaveHappened)
+                    #expect(!error.mayHaveTakenEffect)
                     return error.error.code
                 }
             }
@@ -86,18 +84,17 @@ import Testing
         }
     }
 
-    @Test("a read whose connection is cut is done again; a change is not, and says so")
-    func cut() async throws {
+    @Test func retriesReadButNotChangeAfterLostConnection() async throws {
         try await self.withPool({
             $0.readConnections = 1; $0.changeConnections = 1
         }) { pool, server in
-            async let read = pool.run(.reads, [Statement("SELECT 7::int8, pg_sleep(1)")], isRepeatable: true)
+            async let read = pool.run(.reads, [Statement("SELECT 7::int8, pg_sleep(1)")], isRetryable: true)
             async let change: String = {
                 do throws(PoolFailure) {
-                    _ = try await pool.run(.changes, [Statement("SELECT 8::int8, pg_sleep(1)")], isRepeatable: false)
+                    _ = try await pool.run(.changes, [Statement("SELECT 8::int8, pg_sleep(1)")], isRetryable: false)
                     return "done"
                 } catch {
-                    return error.mayHaveHappened ? "unknown" : "not done"
+                    return error.mayHaveTakenEffect ? "unknown" : "not done"
                 }
             }()
             try await eventually("both to run") {
@@ -111,16 +108,15 @@ import Testing
         }
     }
 
-    @Test("a lease is one holder's, and a transaction that its holder gave up is undone")
-    func leases() async throws {
-        try await self.withPool({ $0.choreConnections = 1 }) { pool, server in
+    @Test func abandonedLeaseRollsBackTransaction() async throws {
+        try await self.withPool({ $0.controlConnections = 1 }) { pool, server in
             try await server.query("CREATE TABLE IF NOT EXISTS leased (n int); TRUNCATE leased", in: "postgres")
             await withTaskGroup(of: Void.self) { group in
                 for number in 0..<10 {
                     group.addTask {
-                        _ = try? await pool.withLease(.chores) { lease async throws(PoolFailure) in
+                        _ = try? await pool.withLease(.control) { lease async throws(PoolFailure) in
                             _ = try await lease.begin(then: [Statement("INSERT INTO leased VALUES (\(number))")])
-                            if number % 2 == 0 { throw PoolFailure(.contended) }
+                            if number % 2 == 0 { throw PoolFailure(.tooMuchContention) }
                             _ = try await lease.run([Statement("COMMIT")])
                         }
                     }
@@ -130,20 +126,19 @@ import Testing
         }
     }
 
-    @Test("nobody waits for ever: a server that is away, a statement without an end")
-    func waits() async throws {
+    @Test func unreachableServerAndLongStatementTimeOut() async throws {
         var settings = PostgresSettings(url: "postgres://nobody@127.0.0.1:1/none")
         settings.acquireSeconds = 2
         let pool = try PostgresPool(settings, logger: logger)
-        let began = ContinuousClock.now
-        await #expect(throws: PoolFailure.self) { try await pool.run(.reads, [Statement("SELECT 1")], isRepeatable: true) }
-        #expect(ContinuousClock.now - began < .seconds(4))
+        let started = ContinuousClock.now
+        await #expect(throws: PoolFailure.self) { try await pool.run(.reads, [Statement("SELECT 1")], isRetryable: true) }
+        #expect(ContinuousClock.now - started < .seconds(4))
         await pool.close()
         try await self.withPool({
             $0.statementSeconds = 1; $0.acquireSeconds = 1
         }) { pool, _ in
             do throws(PoolFailure) {
-                _ = try await pool.run(.reads, [Statement("SELECT pg_sleep(60)")], isRepeatable: true)
+                _ = try await pool.run(.reads, [Statement("SELECT pg_sleep(60)")], isRetryable: true)
                 Issue.record("it ended")
             } catch {
                 #expect(error.error.code == .timeout)
@@ -151,14 +146,13 @@ import Testing
         }
     }
 
-    @Test("what may take longer than the others takes as long as it may, and no longer")
-    func longStatements() async throws {
+    @Test func statementTimeoutCanBeRaisedPerCall() async throws {
         try await self.withPool({
             $0.statementSeconds = 1; $0.lockSeconds = 1; $0.importConnections = 1
         }) { pool, _ in
             // Beyond what the server and the driver would wait for another one.
             let long = Statement("SELECT 7::int8, pg_sleep(5)")
-            #expect(try await pool.run(.imports, [long], isRepeatable: true, seconds: 20)[0].first?.int64(0) == 7)
+            #expect(try await pool.run(.imports, [long], isRetryable: true, seconds: 20)[0].first?.int64(0) == 7)
             let leased = try await pool.withLease(.imports) { lease async throws(PoolFailure) in
                 let found = try await lease.begin(then: [long], seconds: 20)
                 _ = try await lease.run([Statement("COMMIT")])
@@ -167,23 +161,22 @@ import Testing
             #expect(leased == 7)
             // The next one has the usual time again.
             let failure = await #expect(throws: PoolFailure.self) {
-                try await pool.run(.imports, [Statement("SELECT pg_sleep(60)")], isRepeatable: true)
+                try await pool.run(.imports, [Statement("SELECT pg_sleep(60)")], isRetryable: true)
             }
             #expect(failure?.error.code == .timeout)
         }
     }
 
-    @Test("whoever waits for a connection of his own is not passed by those who come later")
-    func fairness() async throws {
+    @Test func waitingLeaseIsServedBeforeLaterUnits() async throws {
         try await self.withPool({ $0.importConnections = 1 }) { pool, _ in
             let order = AsyncValue<[String]>([])
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask {
-                    _ = try await pool.run(.imports, [Statement("SELECT pg_sleep(0.3)")], isRepeatable: true)
+                    _ = try await pool.run(.imports, [Statement("SELECT pg_sleep(0.3)")], isRetryable: true)
                 }
                 try await eventually("it to run") {
                     let running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(0.3)%'"
-                    return try await pool.run(.reads, [Statement(running)], isRepeatable: true)[0].first?.int64(0) == 1
+                    return try await pool.run(.reads, [Statement(running)], isRetryable: true)[0].first?.int64(0) == 1
                 }
                 // At once: each has asked before the next one does.
                 group.addImmediateTask {
@@ -194,7 +187,7 @@ import Testing
                 }
                 for _ in 0..<20 {
                     group.addImmediateTask {
-                        _ = try await pool.run(.imports, [Statement("SELECT 1")], isRepeatable: true)
+                        _ = try await pool.run(.imports, [Statement("SELECT 1")], isRetryable: true)
                         order.change { $0.append("unit") }
                     }
                 }
@@ -205,18 +198,17 @@ import Testing
         }
     }
 
-    @Test("pools that are made and closed, with work under way or none, leave no connection and no file behind")
-    func teardown() async throws {
+    @Test func closedPoolLeavesNoConnectionsOrFiles() async throws {
         let server = try SharedPostgres.server
         let before = ProcessMetrics(of: getpid())?.openFiles ?? 0
         for round in 0..<40 {
             let pool = try PostgresPool(PostgresSettings(url: server.url("postgres")), logger: logger)
             if round % 2 == 0 {
-                async let answer = pool.run(.reads, [Statement("SELECT pg_sleep(0.02)")], isRepeatable: true)
+                async let answer = pool.run(.reads, [Statement("SELECT pg_sleep(0.02)")], isRetryable: true)
                 if round % 4 == 0 { _ = try await answer } else { _ = try? await answer }
             }
             await pool.close()
-            await #expect(throws: PoolFailure.self) { try await pool.run(.reads, [Statement("SELECT 1")], isRepeatable: true) }
+            await #expect(throws: PoolFailure.self) { try await pool.run(.reads, [Statement("SELECT 1")], isRetryable: true) }
         }
         try await eventually("connections to be gone") {
             try await server.query(

@@ -6,13 +6,13 @@ import Testing
 @Suite(.postgres())
 struct PostgresContractTests {
     @Test(arguments: FlowStoreContract.cases)
-    func store(_ promise: FlowStoreContract.Case) async throws {
+    func storeMeetsContract(_ promise: FlowStoreContract.Case) async throws {
         let server = try SharedPostgres.server
         try await CurrentStore.run(promise, server.url(try await newDatabase(on: server)))
     }
 
     @Test(arguments: FlowStoreContract.cases)
-    func storeBehindPgBouncer(_ promise: FlowStoreContract.Case) async throws {
+    func storeMeetsContractBehindPgBouncer(_ promise: FlowStoreContract.Case) async throws {
         let server = try SharedPostgres.server
         try await PgBouncer.running(before: server) { bouncer in
             try await CurrentStore.run(promise, bouncer.url(try await newDatabase(on: server)))

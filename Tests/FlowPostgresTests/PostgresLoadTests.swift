@@ -18,16 +18,16 @@ import Testing
     }
 
     /// Somebody who holds what the statement locks until the body is done; then it is rolled back.
-    private static func holding(
+    private static func withLock(
         _ statement: String, in database: String, on server: PostgresServer, _ body: () async throws -> Void
     ) async throws {
         let folder = try TemporaryFolder()
         defer { folder.remove() }
-        try Postgres.give(folder.path)
+        try Postgres.changeOwner(folder.path)
         let sleep = "SELECT pg_sleep(120)"
         let holder = try Postgres.start(
             "psql", ["-X", "-d", server.url(database), "-c", "BEGIN; \(statement); \(sleep)"], folder: folder.path)
-        func isHolding() async throws -> Bool {
+        func isLocked() async throws -> Bool {
             try await server.query(
                 "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%\(sleep)%' AND wait_event = 'PgSleep'", in: database)
                 == "1"
@@ -37,7 +37,7 @@ import Testing
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'", in: database)
         }
         do {
-            try await eventually("the rows to be held", isHolding)
+            try await eventually("the rows to be held", isLocked)
             try await body()
             try await end()
         } catch {
@@ -49,26 +49,26 @@ import Testing
     }
 
     /// Changes of these flows wait, those of others do not; once the holder is gone all are done.
-    private static func expectOthersToGoOn(
-        _ store: PostgresFlowStore, waiting: [String], atVersion expected: Version, whileHolding statement: String,
+    private static func expectOtherFlowsProceed(
+        _ store: PostgresFlowStore, waiting: [String], atVersion expected: Version, whileLockedBy statement: String,
         in database: String, on server: PostgresServer
     ) async throws {
         try await withThrowingTaskGroup(of: Version?.self) { group in
-            try await Self.holding(statement, in: database, on: server) {
+            try await Self.withLock(statement, in: database, on: server) {
                 for flow in waiting {
                     group.addTask { Self.version(try await store.apply(Self.change(flow, #"{"waited":true}"#))) }
                 }
                 var slowest = Duration.zero
                 for number in 1...64 {
-                    let began = ContinuousClock.now
+                    let started = ContinuousClock.now
                     _ = try await store.apply(Self.change("free-\(number % 8)", #"{"n":\#(number)}"#))
-                    slowest = max(slowest, ContinuousClock.now - began)
+                    slowest = max(slowest, ContinuousClock.now - started)
                 }
                 #expect(slowest < .milliseconds(1_500), "another flow's change took \(slowest)")
-                let held = waiting.map { "'\($0)'" }.joined(separator: ",")
+                let locked = waiting.map { "'\($0)'" }.joined(separator: ",")
                 #expect(
                     try await server.query(
-                        "SELECT count(*) FROM flow_events WHERE flow_id IN (\(held)) AND version >= \(expected)", in: database)
+                        "SELECT count(*) FROM flow_events WHERE flow_id IN (\(locked)) AND version >= \(expected)", in: database)
                         == "0")
             }
             var versions: [Version?] = []
@@ -77,25 +77,23 @@ import Testing
         }
     }
 
-    @Test("many flows whose rows somebody holds keep nobody else waiting")
-    func heldRows() async throws {
+    @Test func lockedRowsDelayOnlyTheirFlows() async throws {
         let server = try SharedPostgres.server
         try await withStore(on: server, settings: { $0.lockSeconds = 60 }) { store, database in
             let flows = (0..<200).map { "held-\($0)" }
             for flow in flows { _ = try await store.apply(Self.change(flow, #"{"n":0}"#)) }
-            try await Self.expectOthersToGoOn(
+            try await Self.expectOtherFlowsProceed(
                 store, waiting: flows, atVersion: 2,
-                whileHolding: "SELECT FROM flows WHERE id LIKE 'held-%' FOR UPDATE", in: database, on: server)
+                whileLockedBy: "SELECT FROM flows WHERE id LIKE 'held-%' FOR UPDATE", in: database, on: server)
         }
     }
 
-    @Test("a flow that somebody is about to make keeps nobody else waiting")
-    func heldCreation() async throws {
+    @Test func uncommittedCreationDelaysOnlyItsFlow() async throws {
         let server = try SharedPostgres.server
         try await withStore(on: server, settings: { $0.lockSeconds = 60 }) { store, database in
-            try await Self.expectOthersToGoOn(
+            try await Self.expectOtherFlowsProceed(
                 store, waiting: ["made"], atVersion: 1,
-                whileHolding: """
+                whileLockedBy: """
                     INSERT INTO flows (id, client_account_id, status, version, reset_version, created_at, updated_at,
                         changed_minute, fence, state)
                     VALUES ('made', '1', 'active', 1, 0, now(), now(), 0, '{}', '{}')
@@ -103,17 +101,19 @@ import Testing
         }
     }
 
-    @Test("a database that is serializable by default, directly and behind a pooler", arguments: [false, true])
-    func isolation(isPooled: Bool) async throws {
+    @Test(
+        "changes succeed in a database that is serializable by default, directly and through a pooler",
+        arguments: [false, true])
+    func changesSucceedUnderSerializableDefault(isPooled: Bool) async throws {
         let server = try SharedPostgres.server
         let database = try await newDatabase(on: server)
         try await server.query(
             "ALTER DATABASE \(database) SET default_transaction_isolation = 'serializable'", in: "postgres")
         func run(_ url: String) async throws {
-            let (here, there) = (try await openStore(url), try await openStore(url))
+            let (storeA, storeB) = (try await openStore(url), try await openStore(url))
             let outcomes = await withTaskGroup(of: Version?.self) { group in
                 for number in 0..<400 {
-                    let store = number % 2 == 0 ? here : there
+                    let store = number % 2 == 0 ? storeA : storeB
                     group.addTask {
                         (try? await store.apply(Self.change("flow-\(number % 3)", #"{"n\#(number)":1}"#))).flatMap(Self.version)
                     }
@@ -122,8 +122,8 @@ import Testing
             }
             #expect(outcomes.compactMap { $0 }.count == 400, "a serialization failure reaches nobody")
             #expect(try await server.query("SELECT sum(version) FROM flows", in: database) == "400")
-            await here.close()
-            await there.close()
+            await storeA.close()
+            await storeB.close()
         }
         if isPooled {
             try await PgBouncer.running(before: server) { try await run($0.url(database)) }
@@ -132,8 +132,7 @@ import Testing
         }
     }
 
-    @Test("an archive's history goes in by pieces of bounded size, and fencing numbers above all that it has seen")
-    func restoring() async throws {
+    @Test func restoreSlicesHistoryAndRaisesFencingTokens() async throws {
         let megabyte = try JSONText(validating: Array(#""\#(String(repeating: "x", count: 1_000_000))""#.utf8))
         func events(_ payloads: [JSONText]) -> [FlowEvent] {
             payloads.enumerated().map { index, payload in
@@ -170,8 +169,7 @@ import Testing
         }
     }
 
-    @Test("pruning reads what it takes and no more, however long the histories are")
-    func plans() async throws {
+    @Test func pruningReadsBoundedNumberOfRows() async throws {
         let server = try SharedPostgres.server
         try await withStore(on: server) { store, database in
             // Three days of a hub with a few long flows among many short ones; all but the last hour is to stay.

@@ -19,43 +19,41 @@ import Testing
     }
 
     @Test(arguments: LockServiceContract.cases)
-    func locks(_ promise: LockServiceContract.Case) async throws {
+    func locksMeetContract(_ promise: LockServiceContract.Case) async throws {
         try await withStore(on: try SharedPostgres.server) { store, _ in
             try await promise.run(PostgresLockService(store))
         }
     }
 
-    @Test("what is remembered is a base and no truth: another instance's change is seen by the very next one")
-    func staleMemory() async throws {
+    @Test func changeUsesLatestVersionOfOtherInstance() async throws {
         let server = try SharedPostgres.server
-        try await withStore(on: server) { here, database in
-            let there = try await openStore(server.url(database))
+        try await withStore(on: server) { storeA, database in
+            let storeB = try await openStore(server.url(database))
             for round in 1...20 {
-                let (first, second) = round % 2 == 0 ? (here, there) : (there, here)
+                let (first, second) = round % 2 == 0 ? (storeA, storeB) : (storeB, storeA)
                 #expect(Self.version(try await first.apply(Self.change("a", #"{"x\#(round)":1}"#))) == Version(2 * round - 1))
                 #expect(Self.version(try await second.apply(Self.change("a", #"{"y\#(round)":1}"#))) == Version(2 * round))
             }
             // A patch that changes nothing is told the version that is, not the one that is remembered.
-            if case .unchanged(let record) = try await here.apply(Self.change("a", #"{"y20":1}"#)) {
+            if case .unchanged(let record) = try await storeA.apply(Self.change("a", #"{"y20":1}"#)) {
                 #expect(record.version == 40)
             } else {
                 Issue.record("the patch changes nothing")
             }
-            #expect(Self.version(try await there.apply(Self.change("a", #"{"z":1}"#))) == 41)
-            if case .unchanged(let record) = try await here.apply(Self.change("a", #"{"y20":1}"#)) {
+            #expect(Self.version(try await storeB.apply(Self.change("a", #"{"z":1}"#))) == 41)
+            if case .unchanged(let record) = try await storeA.apply(Self.change("a", #"{"y20":1}"#)) {
                 #expect(record.version == 41)
             } else {
                 Issue.record("the patch changes nothing")
             }
             let flow = try #require(FlowID("a"))
-            let events = try await here.page(of: flow, after: 0, limit: PageLimit(events: 100, bytes: .max)).events
+            let events = try await storeA.page(of: flow, after: 0, limit: PageLimit(events: 100, bytes: .max)).events
             #expect(events.map(\.version) == Array(1...41))
-            await there.close()
+            await storeB.close()
         }
     }
 
-    @Test("a database that was put back to an older copy gets another epoch before anything is written")
-    func wentBack() async throws {
+    @Test func raisesEpochBeforeWritingToRestoredDatabase() async throws {
         let server = try SharedPostgres.server
         try await withStore(on: server) { store, database in
             for number in 1...5 { _ = try await store.apply(Self.change("a", #"{"n":\#(number)}"#)) }
@@ -69,16 +67,15 @@ import Testing
         }
     }
 
-    @Test("one key at two instances at once, for flows old and new: done once")
-    func keysAcrossInstances() async throws {
+    @Test func idempotencyKeyAppliesOnceAcrossInstances() async throws {
         let server = try SharedPostgres.server
-        try await withStore(on: server) { here, database in
-            let there = try await openStore(server.url(database))
-            _ = try await here.apply(Self.change("old", #"{"n":0}"#))
+        try await withStore(on: server) { storeA, database in
+            let storeB = try await openStore(server.url(database))
+            _ = try await storeA.apply(Self.change("old", #"{"n":0}"#))
             for round in 0..<20 {
                 let flow = round % 2 == 0 ? "old" : "new-\(round)"
                 let outcomes = try await withThrowingTaskGroup(of: FlowOutcome.self) { group in
-                    for store in [here, there, here, there] {
+                    for store in [storeA, storeB, storeA, storeB] {
                         group.addTask { try await store.apply(Self.change(flow, #"{"r\#(round)":1}"#, key: "k\(round)")) }
                     }
                     return try await group.reduce(into: []) { $0.append($1) }
@@ -88,18 +85,17 @@ import Testing
                 #expect(replays.count == 3)
             }
             #expect(try await server.query("SELECT count(*) FROM flow_events WHERE flow_id = 'old'", in: database) == "11")
-            await there.close()
+            await storeB.close()
         }
     }
 
-    @Test("many new flows at two instances at once: each is made once, and every change has its own version")
-    func creation() async throws {
+    @Test func concurrentCreationsGetDistinctVersions() async throws {
         let server = try SharedPostgres.server
-        try await withStore(on: server) { here, database in
-            let there = try await openStore(server.url(database))
+        try await withStore(on: server) { storeA, database in
+            let storeB = try await openStore(server.url(database))
             let versions = try await withThrowingTaskGroup(of: (String, Version?).self) { group in
                 for number in 0..<200 {
-                    for (name, store) in [("h", here), ("t", there)] {
+                    for (name, store) in [("h", storeA), ("t", storeB)] {
                         let flow = "flow-\(number)"
                         group.addTask { (flow, Self.version(try await store.apply(Self.change(flow, #"{"\#(name)":1}"#)))) }
                     }
@@ -110,12 +106,11 @@ import Testing
             }
             #expect(versions.count == 200)
             #expect(versions.values.allSatisfy { $0.sorted() == [1, 2] })
-            await there.close()
+            await storeB.close()
         }
     }
 
-    @Test("one change that the database refuses does not take its neighbours along")
-    func neighbours() async throws {
+    @Test func rejectedChangeDoesNotAffectRestOfBatch() async throws {
         let server = try SharedPostgres.server
         try await withStore(on: server) { store, database in
             // Stands for whatever a database may refuse.
@@ -132,8 +127,7 @@ import Testing
         }
     }
 
-    @Test("the outbox holds what no bus has taken, gives it out once a second, and forgets what was taken")
-    func outbox() async throws {
+    @Test func outboxReturnsOverdueCommitsUntilAccepted() async throws {
         let server = try SharedPostgres.server
         var configuration = PostgresFlowStore.Configuration()
         configuration.usesOutbox = true
@@ -143,24 +137,23 @@ import Testing
             _ = try await store.apply(Self.change("b", #"{"n":1}"#))
             func count() async throws -> String { try await server.query("SELECT count(*) FROM flow_outbox", in: database) }
             #expect(try await count() == "4")
-            #expect(try await outbox.overdue(limit: 10).isEmpty, "it is not a second old")
-            try await outbox.collapse()
+            #expect(try await outbox.takeOverdue(limit: 10).isEmpty, "it is not a second old")
+            try await outbox.compact()
             #expect(try await count() == "2")
             try await server.query("UPDATE flow_outbox SET created_at = created_at - interval '2 seconds'", in: database)
-            let overdue = try await outbox.overdue(limit: 10).sorted {
+            let overdue = try await outbox.takeOverdue(limit: 10).sorted {
                 $0.record.head.flow.rawValue < $1.record.head.flow.rawValue
             }
             #expect(overdue.map(\.record.version) == [3, 1])
             #expect(overdue.map { $0.events.map(\.version) } == [[3], [1]])
-            #expect(try await outbox.overdue(limit: 10).isEmpty, "it was given out just now")
-            outbox.taken(overdue)
-            try await outbox.flush()
+            #expect(try await outbox.takeOverdue(limit: 10).isEmpty, "it was given out just now")
+            outbox.markPublished(overdue)
+            try await outbox.deletePublished()
             #expect(try await count() == "0")
         }
     }
 
-    @Test("flows outside the outbox's use leave no rows there")
-    func noOutbox() async throws {
+    @Test func storeWithoutOutboxWritesNoOutboxRows() async throws {
         let server = try SharedPostgres.server
         try await withStore(on: server) { store, database in
             _ = try await store.apply(Self.change("a", #"{"n":1}"#))

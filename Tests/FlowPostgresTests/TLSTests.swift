@@ -16,7 +16,7 @@ import Testing
         }
     }
 
-    @Test func who_answers_is_found_out() async throws {
+    @Test func verifiesServerCertificateAndHostName() async throws {
         let ours = try CertificateAuthority(name: "ours")
         let others = try CertificateAuthority(name: "others")
         defer {

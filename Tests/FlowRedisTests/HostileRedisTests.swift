@@ -12,8 +12,7 @@ import Testing
             registeredAt: Timestamp(milliseconds: 5))
     }
 
-    @Test("forged canaries, counts and entries of the registry: nothing falls over, and nothing is believed that cannot be")
-    func forged() async throws {
+    @Test func boundsOrIgnoresForgedCanariesCountsAndEntries() async throws {
         let flow = try #require(FlowID("f"))
         let server = try SharedRedis.server
         try await SharedRedis.flush()
@@ -47,8 +46,7 @@ import Testing
         }
     }
 
-    @Test("a server that forgets its scripts is given them again")
-    func scripts() async throws {
+    @Test func reloadsScriptsThatServerHasFlushed() async throws {
         let flow = try #require(FlowID("f"))
         let server = try SharedRedis.server
         try await SharedRedis.flush()
@@ -62,8 +60,7 @@ import Testing
         }
     }
 
-    @Test("a replica publishes to itself, and does not count as delivering")
-    func replica() async throws {
+    @Test func replicaDoesNotCountAsDelivering() async throws {
         let server = try SharedRedis.server
         try await SharedRedis.flush()
         try await RedisServer.running(options: ["replicaof 127.0.0.1 \(server.port)"]) { replica in
@@ -84,8 +81,7 @@ import Testing
         }
     }
 
-    @Test("connections that a service wrote over, or that an earlier life left behind, are put right")
-    func counts() async throws {
+    @Test func repairsOverwrittenAndStaleConnectionEntries() async throws {
         let flow = try #require(FlowID("f"))
         let server = try SharedRedis.server
         try await SharedRedis.flush()

@@ -26,8 +26,7 @@ import Testing
         sink.all.messages.compactMap { if case .durable(let event, _) = $0.content { event.version } else { nil } }
     }
 
-    @Test("what one publishes the other gets once, and itself at once and without the echo")
-    func delivery() async throws {
+    @Test func deliversOnceToPeerAndImmediatelyToPublisher() async throws {
         let flow = try #require(FlowID("f"))
         try await Self.two { a, b, sinkA, sinkB in
             for bus in [a.bus, b.bus] { bus.subscribe(to: flow) }
@@ -40,31 +39,29 @@ import Testing
             b.bus.publish([try transient(flow, "1")])
             try await eventually("the answer") { sinkA.all.messages.count == 501 }
             #expect(sinkB.all.messages.count == 501)
-            #expect(b.health.refused.allSatisfy { $0.count == 0 })
+            #expect(b.health.rejected.allSatisfy { $0.count == 0 })
         }
     }
 
-    @Test("messages that were taken are told to be, and those that were not are not")
-    func taken() async throws {
+    @Test func reportsOnlyAcceptedMessages() async throws {
         let flow = try #require(FlowID("f"))
         try await RedisServer.running { server in
             try await withServices(server.url) { services in
                 let counts = RecordingSink()
-                services.bus.publish([try durable(flow, 1), try durable(flow, 2)]) { counts.noticed(.revocations) }
-                try await eventually("them to be taken") { counts.all.notices.count == 1 }
+                services.bus.publish([try durable(flow, 1), try durable(flow, 2)]) { counts.receivedNotification(.revocations) }
+                try await eventually("them to be taken") { counts.all.notifications.count == 1 }
                 try await server.kill()
                 try await eventually("the loss") { !services.bus.isDelivering }
-                services.bus.publish([try durable(flow, 3)]) { counts.noticed(.revocations) }
+                services.bus.publish([try durable(flow, 3)]) { counts.receivedNotification(.revocations) }
                 try await server.start()
                 try await eventually("it to be back") { services.bus.isDelivering }
-                services.bus.publish([try durable(flow, 4)]) { counts.noticed(.revocations) }
-                try await eventually("the next one to be taken") { counts.all.notices.count == 2 }
+                services.bus.publish([try durable(flow, 4)]) { counts.receivedNotification(.revocations) }
+                try await eventually("the next one to be taken") { counts.all.notifications.count == 2 }
             }
         }
     }
 
-    @Test("a server that comes back empty: everything is subscribed anew, and the sweep is asked for")
-    func emptied() async throws {
+    @Test func resubscribesAfterServerRestartsEmpty() async throws {
         let flows = try (0..<1_200).map { try #require(FlowID("f\($0)")) }
         try await RedisServer.running { server in
             try await withServices(server.url, instance: "a") { a in
@@ -86,8 +83,7 @@ import Testing
         }
     }
 
-    @Test("a connection that answers and delivers nothing is found out and replaced; the other instance does not notice")
-    func liar() async throws {
+    @Test func replacesConnectionThatAnswersButDeliversNothing() async throws {
         let flow = try #require(FlowID("f"))
         let server = try SharedRedis.server
         try await SharedRedis.flush()
@@ -111,8 +107,7 @@ import Testing
         }
     }
 
-    @Test("an instance that does not keep up leaves what comes at the server, and takes it later")
-    func backlog() async throws {
+    @Test func backloggedInstancePausesReadingWithoutLoss() async throws {
         let flow = try #require(FlowID("f"))
         try await Self.two { a, b, _, _ in
             let sink = RecordingSink()
@@ -132,8 +127,7 @@ import Testing
         }
     }
 
-    @Test("a flow that is left and watched again within a while stays subscribed; one that is left is given up")
-    func leaving() async throws {
+    @Test func unsubscribesUnwatchedFlowAfterDelay() async throws {
         let flow = try #require(FlowID("f"))
         try await Self.two { a, _, sink, _ in
             a.bus.subscribe(to: flow)
@@ -150,8 +144,7 @@ import Testing
         }
     }
 
-    @Test("states: an older one is refused, a forged one is a miss")
-    func states() async throws {
+    @Test func rejectsOlderStateAndIgnoresForgedState() async throws {
         let flow = try #require(FlowID("f"))
         func record(_ version: Version) throws -> FlowRecord {
             let head = FlowHead(
@@ -182,8 +175,7 @@ import Testing
         }
     }
 
-    @Test("a hub with another store is refused while this one lives, and its messages are nobody's")
-    func otherHub() async throws {
+    @Test func rejectsHubWithOtherStoreAndItsMessages() async throws {
         let flow = try #require(FlowID("f"))
         try await SharedRedis.flush()
         let server = try SharedRedis.server
@@ -196,40 +188,39 @@ import Testing
             a.bus.attach(sink)
             a.bus.subscribe(to: flow)
             try await eventually("the subscription") { sink.all.subscribed == [flow] }
-            let codec = MessageCodec(key: MessageAuthenticator(hubID: "two"), origin: "b", maximumBytes: 10_000)
+            let codec = MessageCodec(authenticator: MessageAuthenticator(hubID: "two"), origin: "b", maximumBytes: 10_000)
             let message = String(decoding: codec.encode(try durable(flow, 1), sequence: 1), as: UTF8.self)
             try await server.command(["PUBLISH", "flow:updates:f", message])
-            try await eventually("its refusal") { a.health.refused.contains { $0.reason == "forged" && $0.count == 1 } }
+            try await eventually("its refusal") { a.health.rejected.contains { $0.reason == "forged" && $0.count == 1 } }
             #expect(sink.all.messages.isEmpty)
         }
         try await server.command(["DEL", "hub:name"])
         try await withServices(server.url, instance: "b", hub: "two") { _ in }
     }
 
-    @Test("notices reach the others and not their sender; a connection is ended where it is")
-    func control() async throws {
+    @Test func notificationsReachPeersAndDisconnectReachesOwner() async throws {
         try await Self.two { a, b, sinkA, sinkB in
-            a.bus.tellOthers(.revocations)
-            try await eventually("the notice") { sinkB.all.notices == [.revocations] }
-            #expect(sinkA.all.notices.isEmpty)
+            a.bus.notifyPeers(.revocations)
+            try await eventually("the notice") { sinkB.all.notifications == [.revocations] }
+            #expect(sinkA.all.notifications.isEmpty)
             let flow = try #require(FlowID("f"))
             let entry = ConnectionEntry(
                 connection: ConnectionID(instance: "b", number: 4), flow: flow, account: "1", subject: "s", remote: "r",
                 registeredAt: Timestamp(milliseconds: 5))
             let ended = RecordingSink()
-            b.registry.attach { connection in if connection.number == 4 { ended.noticed(.revocations) } }
+            b.registry.onDisconnectRequest { connection in if connection.number == 4 { ended.receivedNotification(.revocations) }
+            }
             await b.registry.register([entry])
             try await eventually("it to be seen") { await a.registry.connections(of: flow) == [entry] }
             #expect(await a.registry.disconnect(entry.connection, account: "2") == false)
-            #expect(ended.all.notices.isEmpty)
+            #expect(ended.all.notifications.isEmpty)
             #expect(await a.registry.disconnect(entry.connection, account: "1"))
-            #expect(ended.all.notices.count == 1)
+            #expect(ended.all.notifications.count == 1)
             #expect(await a.registry.disconnect(ConnectionID(instance: "nobody", number: 4), account: nil) == false)
         }
     }
 
-    @Test("connections that another service wrote over are written again, and counted as before")
-    func writtenOver() async throws {
+    @Test func rewritesOverwrittenConnectionEntries() async throws {
         let server = try SharedRedis.server
         try await SharedRedis.flush()
         let flow = try #require(FlowID("f"))

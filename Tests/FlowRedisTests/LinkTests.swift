@@ -28,8 +28,7 @@ import Testing
         (try? await link.run([RESPCommand("PING")])) == [.status("PONG")]
     }
 
-    @Test("commands of one turn are answered in their order, error replies too")
-    func pipeline() async throws {
+    @Test func pipelinedRepliesKeepOrder() async throws {
         try await RedisServer.running { server in
             try await Self.withLink(try settings(server.url)) { link in
                 try await eventually("a connection") { await Self.isReached(link) }
@@ -41,7 +40,7 @@ import Testing
                             ])
                             #expect(replies.count == 3)
                             #expect(replies[0].text == "\(number)")
-                            #expect(replies[1].refusal?.hasPrefix("ERR unknown command") == true)
+                            #expect(replies[1].errorReply?.hasPrefix("ERR unknown command") == true)
                             #expect(replies[2] == .integer(0))
                         }
                     }
@@ -51,32 +50,30 @@ import Testing
         }
     }
 
-    @Test("a server that stands still: what waits fails in time, and the connection is made anew")
-    func late() async throws {
+    @Test func unresponsiveServerTimesOutAndLinkReconnects() async throws {
         try await RedisServer.running { server in
             var settings = try settings(server.url)
             settings.commandMilliseconds = 300
             try await Self.withLink(settings) { link in
                 try await eventually("a connection") { await Self.isReached(link) }
                 server.pause()
-                let began = ContinuousClock.now
+                let start = ContinuousClock.now
                 let error = await #expect(throws: RedisError.self) { try await link.run([RESPCommand("PING")]) }
-                #expect(error == .late)
-                #expect(ContinuousClock.now - began < .seconds(2))
+                #expect(error == .timedOut)
+                #expect(ContinuousClock.now - start < .seconds(2))
                 server.resume()
                 try await eventually("the connection to be back") { await Self.isReached(link) }
             }
         }
     }
 
-    @Test("a soft limit fails the caller and leaves the connection")
-    func soft() async throws {
+    @Test func softTimeoutFailsCallerAndKeepsConnection() async throws {
         try await RedisServer.running { server in
             try await Self.withLink(try settings(server.url)) { link in
                 try await eventually("a connection") { await Self.isReached(link) }
                 server.pause()
                 let error = await #expect(throws: RedisError.self) { try await link.run([RESPCommand("PING")], within: 50) }
-                #expect(error == .late)
+                #expect(error == .timedOut)
                 server.resume()
                 // On the same connection: it would be .away otherwise for a moment.
                 #expect(try await link.run([RESPCommand("PING")]) == [.status("PONG")])
@@ -84,28 +81,26 @@ import Testing
         }
     }
 
-    @Test("a server that dies and comes back")
-    func killed() async throws {
+    @Test func reconnectsAfterServerRestart() async throws {
         try await RedisServer.running { server in
             try await Self.withLink(try settings(server.url)) { link in
                 try await eventually("a connection") { await Self.isReached(link) }
                 try await server.kill()
                 try await eventually("the loss to be noticed") { await !Self.isReached(link) }
-                await #expect(throws: RedisError.away) { try await link.run([RESPCommand("PING")]) }
+                await #expect(throws: RedisError.notConnected) { try await link.run([RESPCommand("PING")]) }
                 try await server.start()
                 try await eventually("the connection to be back") { await Self.isReached(link) }
             }
         }
     }
 
-    @Test("as many commands wait as may")
-    func full() async throws {
+    @Test func rejectsCommandsOverPendingLimit() async throws {
         try await RedisServer.running { server in
             var settings = try settings(server.url)
             settings.maximumPending = 10
             try await Self.withLink(settings) { link in
                 try await eventually("a connection") { await Self.isReached(link) }
-                await #expect(throws: RedisError.full) {
+                await #expect(throws: RedisError.tooManyPending) {
                     try await link.run([RESPCommand](repeating: RESPCommand("PING"), count: 11))
                 }
                 #expect(try await link.run([RESPCommand](repeating: RESPCommand("PING"), count: 10)).count == 10)
@@ -113,8 +108,8 @@ import Testing
         }
     }
 
-    @Test("a password, right and wrong, and by TLS")
-    func credentials() async throws {
+    @Test("connects only with the correct password and, over TLS, a trusted root")
+    func connectsOnlyWithCorrectPasswordAndTrustedRoot() async throws {
         for isEncrypted in [false, true] {
             try await RedisServer.running(password: "pass word/@", isEncrypted: isEncrypted) { server in
                 try await Self.withLink(try settings(server.url, root: server.root)) { link in
@@ -128,7 +123,7 @@ import Testing
                         let stats = try await server.command(["INFO", "stats"])
                         return !stats.contains("acl_access_denied_auth:0")
                     }
-                    await #expect(throws: RedisError.away) { try await link.run([RESPCommand("PING")]) }
+                    await #expect(throws: RedisError.notConnected) { try await link.run([RESPCommand("PING")]) }
                 }
                 if isEncrypted {
                     var strange = try settings(server.url)
@@ -137,7 +132,7 @@ import Testing
                         try await eventually("a try") {
                             try await server.command(["INFO", "stats"]).contains("total_connections")
                         }
-                        await #expect(throws: RedisError.away) { try await link.run([RESPCommand("PING")]) }
+                        await #expect(throws: RedisError.notConnected) { try await link.run([RESPCommand("PING")]) }
                     }
                 }
             }

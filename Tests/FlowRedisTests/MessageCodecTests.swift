@@ -4,25 +4,25 @@ import Testing
 @testable import FlowRedis
 
 @Suite struct MessageCodecTests {
-    private let codec = MessageCodec(key: MessageAuthenticator(hubID: "hub"), origin: "i", maximumBytes: 1_000)
-    private let other = MessageCodec(key: MessageAuthenticator(hubID: "hub"), origin: "j", maximumBytes: 1_000)
+    private let codec = MessageCodec(authenticator: MessageAuthenticator(hubID: "hub"), origin: "i", maximumBytes: 1_000)
+    private let other = MessageCodec(authenticator: MessageAuthenticator(hubID: "hub"), origin: "j", maximumBytes: 1_000)
     private let flow = FlowID("a").unsafelyUnwrapped
 
-    private func verdict(_ text: String, key: String = "hub") -> String {
-        let codec = MessageCodec(key: MessageAuthenticator(hubID: key), origin: "i", maximumBytes: 1_000)
+    private func result(_ text: String, hubID: String = "hub") -> String {
+        let codec = MessageCodec(authenticator: MessageAuthenticator(hubID: hubID), origin: "i", maximumBytes: 1_000)
         return self.name(codec.decode(Array(text.utf8), from: self.flow, now: now()))
     }
 
-    private func name(_ verdict: MessageCodec.DecodeResult) -> String {
-        switch verdict {
+    private func name(_ result: MessageCodec.DecodeResult) -> String {
+        switch result {
         case .own: "own"
         case .echo: "echo"
         case .foreign: "foreign"
-        case .refused(let reason): reason.rawValue
+        case .rejected(let reason): reason.rawValue
         }
     }
 
-    @Test func whatIsWrittenIsReadBackToTheLastMember() throws {
+    @Test func messagesRoundTrip() throws {
         let messages = try [
             durable(self.flow, 7), durable(self.flow, 8, account: "quote \" slash \\ ü", payload: "{}"),
             durable(self.flow, 9, payload: #"{"updates":{"b":1.50,"a":"\u0000"},"replace":true}"#),
@@ -39,8 +39,8 @@ import Testing
         }
     }
 
-    @Test func whatIsTransientMayComeTooLate() throws {
-        let other = MessageCodec(key: MessageAuthenticator(hubID: "hub"), origin: "j", maximumBytes: 1_000)
+    @Test func rejectsTransientEventOlderThanTenSeconds() throws {
+        let other = MessageCodec(authenticator: MessageAuthenticator(hubID: "hub"), origin: "j", maximumBytes: 1_000)
         let event = TransientEvent(
             type: try #require(EventType("tick")), data: .null, createdAt: Timestamp(milliseconds: 1_000_000))
         let message = BusMessage(flow: self.flow, account: "1", epoch: epoch, content: .transient(event))
@@ -52,7 +52,7 @@ import Testing
         #expect(self.name(self.codec.decode(durable, from: self.flow, now: Timestamp(milliseconds: .max))) == "own")
     }
 
-    @Test func whatTheSeedReadsIsThere() throws {
+    @Test func messageContainsMembersOfLegacyFormat() throws {
         let json = try JSONText(validating: self.codec.encode(try durable(self.flow, 7), sequence: 3))
         #expect(json.member("type")?.stringValue == "state_update")
         #expect(json.member("flow_id")?.stringValue == "a")
@@ -62,16 +62,16 @@ import Testing
         #expect(json.member("seq")?.intValue == 3)
     }
 
-    @Test func everyChangedByteMakesItForged() throws {
+    @Test func rejectsChangedBytesAsForged() throws {
         let bytes = self.codec.encode(try durable(self.flow, 7), sequence: 1)
         for index in bytes.indices.dropFirst(8) {
             var changed = bytes
             changed[index] ^= 1
-            let verdict = self.name(self.other.decode(changed, from: self.flow, now: now()))
+            let result = self.name(self.other.decode(changed, from: self.flow, now: now()))
             // Between mark and body two bytes say nothing.
-            #expect(verdict == (index == 40 || index == 41 ? "own" : "forged"), "byte \(index): \(verdict)")
+            #expect(result == (index == 40 || index == 41 ? "own" : "forged"), "byte \(index): \(result)")
         }
-        #expect(self.verdict(String(decoding: bytes, as: UTF8.self), key: "another hub") == "forged")
+        #expect(self.result(String(decoding: bytes, as: UTF8.self), hubID: "another hub") == "forged")
         #expect(self.name(self.other.decode(bytes, from: try #require(FlowID("b")), now: now())) == "other_flow")
     }
 
@@ -92,11 +92,11 @@ import Testing
         (String(repeating: "[", count: 900), "malformed"),
         (#"{"type":"custom","flow_id":"a","data":"\#(String(repeating: "x", count: 1_000))"}"#, "too_large"),
     ])
-    func othersMessages(text: String, expected: String) { #expect(self.verdict(text) == expected) }
+    func classifiesForeignAndInvalidMessages(text: String, expected: String) { #expect(self.result(text) == expected) }
 }
 
 @Suite struct RedisSettingsTests {
-    @Test func addressesOfEveryForm() throws {
+    @Test func parsesURLsOfEveryForm() throws {
         var expected = RedisSettings()
         #expect(try RedisSettings(url: "redis://127.0.0.1:6379") == expected)
         expected.host = "h"
@@ -117,7 +117,7 @@ import Testing
     }
 
     @Test(arguments: ["", "h:6379", "http://h", "redis://h:x", "redis://h:0", "redis://h/x", "redis://u:%zz@h", "redis://[::1"])
-    func nonsenseSaysWhatIsWrongAndShowsNoPassword(url: String) {
+    func rejectsInvalidURLWithoutShowingPassword(url: String) {
         let error = #expect(throws: RedisError.self) { try RedisSettings(url: url) }
         #expect(error?.code == .url && error?.description.contains("redis[s]://") == true)
     }

@@ -5,13 +5,13 @@ import Testing
 @testable import FlowRedis
 
 @Suite struct RESPReaderTests {
-    private static func read(_ bytes: [UInt8], pieces: Int = .max, maximumReply: Int = 1_000_000) throws -> [RESPValue] {
+    private static func read(_ bytes: [UInt8], chunkSize: Int = .max, maximumReply: Int = 1_000_000) throws -> [RESPValue] {
         let reader = RESPReader(maximumReply: maximumReply)
         var values: [RESPValue] = []
         var rest = bytes[...]
         while !rest.isEmpty {
-            try reader.feed(ByteBuffer(bytes: rest.prefix(pieces)))
-            rest = rest.dropFirst(pieces)
+            try reader.feed(ByteBuffer(bytes: rest.prefix(chunkSize)))
+            rest = rest.dropFirst(chunkSize)
             while let value = try reader.next() { values.append(value) }
         }
         return values
@@ -25,8 +25,8 @@ import Testing
         .array([.array([.integer(1)]), .status("x")]),
     ]
 
-    @Test(arguments: [1, 2, 3, 7, .max]) func anyPiecesMakeTheSameReplies(pieces: Int) throws {
-        #expect(try Self.read(Array(Self.everything.utf8), pieces: pieces) == Self.values)
+    @Test(arguments: [1, 2, 3, 7, .max]) func readsRepliesInChunksOfAnySize(chunkSize: Int) throws {
+        #expect(try Self.read(Array(Self.everything.utf8), chunkSize: chunkSize) == Self.values)
     }
 
     @Test(arguments: [
@@ -34,7 +34,7 @@ import Testing
         "\r\n",
         String(repeating: "*1\r\n", count: 100_000), String(repeating: "*1\r\n", count: 10) + ":1\r\n",
     ])
-    func nonsenseIsAnErrorAndStaysOne(text: String) throws {
+    func malformedInputFailsPermanently(text: String) throws {
         #expect(throws: RESPReader.Malformed.self) { try Self.read(Array(text.utf8)) }
         let reader = RESPReader(maximumReply: 100)
         #expect(throws: RESPReader.Malformed.self) {
@@ -47,34 +47,34 @@ import Testing
         }
     }
 
-    @Test func aReplyThatNeverEndsIsGivenUp() throws {
+    @Test func rejectsReplyOverMaximumSize() throws {
         #expect(throws: RESPReader.Malformed.self) {
-            try Self.read(Array("$900000\r\n".utf8) + [UInt8](repeating: 0, count: 2_000), pieces: 100, maximumReply: 1_000)
+            try Self.read(Array("$900000\r\n".utf8) + [UInt8](repeating: 0, count: 2_000), chunkSize: 100, maximumReply: 1_000)
         }
     }
 
-    @Test func fuzzedBytesAreRepliesOrAnError() throws {
+    @Test func fuzzedBytesYieldRepliesOrError() throws {
         var random = SeededRandom(seed: 20_261_124)
         var errors = 0
         for round in 0..<20_000 {
             var bytes =
                 round % 2 == 0 ? Array(Self.everything.utf8) : (0..<64).map { _ in UInt8.random(in: 0...255, using: &random) }
             for _ in 0..<Int.random(in: 1...4, using: &random) {
-                let place = Int.random(in: bytes.indices, using: &random)
+                let index = Int.random(in: bytes.indices, using: &random)
                 switch Int.random(in: 0..<3, using: &random) {
-                case 0: bytes[place] = UInt8.random(in: 0...255, using: &random)
-                case 1: bytes.remove(at: place)
-                default: bytes.insert(Array("*$:+-\r\n0198".utf8).randomElement(using: &random) ?? 0, at: place)
+                case 0: bytes[index] = UInt8.random(in: 0...255, using: &random)
+                case 1: bytes.remove(at: index)
+                default: bytes.insert(Array("*$:+-\r\n0198".utf8).randomElement(using: &random) ?? 0, at: index)
                 }
             }
-            do { _ = try Self.read(bytes, pieces: Int.random(in: 1...40, using: &random), maximumReply: 4_096) } catch {
+            do { _ = try Self.read(bytes, chunkSize: Int.random(in: 1...40, using: &random), maximumReply: 4_096) } catch {
                 errors += 1
             }
         }
         #expect(errors > 1_000 && errors < 20_000)
     }
 
-    @Test func commandsAreWrittenAsRedisReadsThem() throws {
+    @Test func encodesCommandsAsArraysOfBulkStrings() throws {
         var command = RESPCommand("SET", "k")
         command.add([0, 13, 10, 37, 115])
         command.add("")

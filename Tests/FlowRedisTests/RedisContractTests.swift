@@ -12,25 +12,27 @@ import Testing
     }
 
     @Test(arguments: EventBusContract.cases)
-    func bus(_ promise: EventBusContract.Case) async throws { try await Self.services { try await promise.run($0.bus) } }
+    func busMeetsContract(_ promise: EventBusContract.Case) async throws {
+        try await Self.services { try await promise.run($0.bus) }
+    }
 
     @Test(arguments: ConnectionRegistryContract.cases)
-    func registry(_ promise: ConnectionRegistryContract.Case) async throws {
+    func registryMeetsContract(_ promise: ConnectionRegistryContract.Case) async throws {
         try await Self.services { try await promise.run($0.registry) }
     }
 
     @Test(arguments: LockServiceContract.cases)
-    func locks(_ promise: LockServiceContract.Case) async throws {
+    func locksMeetContract(_ promise: LockServiceContract.Case) async throws {
         try await Self.services { try await promise.run($0.locks(fencing: CountingSequence())) }
     }
 
     @Test(arguments: PatternStoreContract.cases)
-    func patterns(_ promise: PatternStoreContract.Case) async throws {
+    func patternsMeetContract(_ promise: PatternStoreContract.Case) async throws {
         try await Self.services { try await promise.run($0.patterns) }
     }
 
     @Test(arguments: TransientStoreContract.cases)
-    func transients(_ promise: TransientStoreContract.Case) async throws {
+    func transientsMeetContract(_ promise: TransientStoreContract.Case) async throws {
         try await SharedRedis.flush()
         let epochs = CurrentEpoch()
         try await withServices(try SharedRedis.server.url, epochs: epochs) { services in

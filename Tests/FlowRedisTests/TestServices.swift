@@ -46,7 +46,7 @@ func withServices<Result>(
 ) async throws -> Result {
     var configuration = RedisServices.Configuration()
     configuration.canaryMilliseconds = 100
-    configuration.blindMilliseconds = 500
+    configuration.canaryTimeoutMilliseconds = 500
     var settings = try settings(url, root: root)
     configure(&configuration, &settings)
     let services = try RedisServices(
@@ -66,23 +66,25 @@ func withServices<Result>(
 
 /// Keeps what a bus tells.
 final class RecordingSink: BusSink {
-    struct Heard {
+    struct Recorded {
         var messages: [BusMessage] = []
         var subscribed: [FlowID] = []
         var restored = 0
-        var notices: [PeerNotification] = []
+        var notifications: [PeerNotification] = []
         var backlog = 0
     }
 
-    private let heard = Mutex(Heard())
+    private let recorded = Mutex(Recorded())
 
-    var backlog: Int { self.heard.withLock { $0.backlog } }
-    func set(backlog: Int) { self.heard.withLock { $0.backlog = backlog } }
-    var all: Heard { self.heard.withLock { $0 } }
-    func received(_ messages: [BusMessage]) { self.heard.withLock { $0.messages += messages } }
-    func subscribed(to flow: FlowID) { self.heard.withLock { $0.subscribed.append(flow) } }
-    func deliveryChanged() { self.heard.withLock { $0.restored += 1 } }
-    func noticed(_ notice: PeerNotification) { self.heard.withLock { $0.notices.append(notice) } }
+    var backlog: Int { self.recorded.withLock { $0.backlog } }
+    func set(backlog: Int) { self.recorded.withLock { $0.backlog = backlog } }
+    var all: Recorded { self.recorded.withLock { $0 } }
+    func received(_ messages: [BusMessage]) { self.recorded.withLock { $0.messages += messages } }
+    func subscribed(to flow: FlowID) { self.recorded.withLock { $0.subscribed.append(flow) } }
+    func deliveryChanged() { self.recorded.withLock { $0.restored += 1 } }
+    func receivedNotification(_ notification: PeerNotification) {
+        self.recorded.withLock { $0.notifications.append(notification) }
+    }
 }
 
 func transient(_ flow: FlowID, _ data: String, type: String = "tick") throws -> BusMessage {

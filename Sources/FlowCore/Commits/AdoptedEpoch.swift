@@ -10,9 +10,9 @@ package final class AdoptedEpoch: Sendable {
 
     /// Never goes back. - Returns: whether it was advanced.
     package func advance(to epoch: Epoch) -> Bool {
-        self.epoch.withLock { known in
-            guard epoch > known else { return false }
-            known = epoch
+        self.epoch.withLock { adopted in
+            guard epoch > adopted else { return false }
+            adopted = epoch
             return true
         }
     }

@@ -1,6 +1,6 @@
 /// The changes of one transaction, decided one on top of the other.
 ///
-/// A store tells it what the transaction found (``found(_:of:)``, ``found(_:for:)``), lets it decide the changes in the order
+/// A store tells it what the transaction found (``setStored(_:of:)``, ``setStored(_:for:)``), lets it decide the changes in the order
 /// of their arrival, and writes down what has come of them. It holds no connection and no clock, so that every store comes to
 /// the same conclusions.
 package struct ChangeBatch: Sendable {
@@ -54,16 +54,16 @@ package struct ChangeBatch: Sendable {
 
     // MARK: What the transaction found
 
-    package func knows(_ flow: FlowID) -> Bool { self.rows[flow] != nil }
-    package func knows(_ key: ReplyKey) -> Bool { self.replies[key] != nil }
+    package func hasLoaded(_ flow: FlowID) -> Bool { self.rows[flow] != nil }
+    package func hasLoaded(_ key: ReplyKey) -> Bool { self.replies[key] != nil }
 
-    package mutating func found(_ record: FlowRecord?, of flow: FlowID) {
+    package mutating func setStored(_ record: FlowRecord?, of flow: FlowID) {
         self.rows[flow] = Row(stored: record, current: record)
     }
 
-    package mutating func found(_ reply: StoredReply?, for key: ReplyKey) { self.replies[key] = .some(reply) }
+    package mutating func setStored(_ reply: StoredReply?, for key: ReplyKey) { self.replies[key] = .some(reply) }
 
-    package mutating func found(_ kept: (key: ReplyKey, reply: StoredReply)) { self.replies[kept.key] = kept.reply }
+    package mutating func setStored(_ row: (key: ReplyKey, reply: StoredReply)) { self.replies[row.key] = row.reply }
 
     // MARK: Decisions
 
@@ -85,10 +85,10 @@ package struct ChangeBatch: Sendable {
             self.commits.append(Commit(record: record, events: events, epoch: self.epoch))
             self.outcomes.append(.applied(record, events: events, created: created))
             let versions = events.isEmpty ? [record.version] : events.map(\.version)
-            self.keepReply(to: change, key, status: Self.status(of: change, created: created), versions: versions)
+            self.storeReply(to: change, key, status: Self.status(of: change, created: created), versions: versions)
         case .unchanged(let record):
             self.outcomes.append(.unchanged(record))
-            self.keepReply(to: change, key, status: 200, versions: [record.version])
+            self.storeReply(to: change, key, status: 200, versions: [record.version])
         case .rejected(let rejection):
             self.outcomes.append(.rejected(rejection))
         }
@@ -102,7 +102,7 @@ package struct ChangeBatch: Sendable {
             .sorted { $0.flow.rawValue < $1.flow.rawValue }
     }
 
-    private mutating func keepReply(to change: FlowChange, _ key: ReplyKey?, status: Int, versions: [Version]) {
+    private mutating func storeReply(to change: FlowChange, _ key: ReplyKey?, status: Int, versions: [Version]) {
         guard let key, let idempotency = change.idempotency else { return }
         let reply = StoredReply(fingerprint: idempotency.fingerprint, status: status, flow: change.flow, versions: versions)
         self.replies[key] = reply
@@ -116,7 +116,7 @@ package struct ChangeBatch: Sendable {
 
     #if DEBUG
     /// For the planted fault that takes a flow away with its deletion.
-    package mutating func forget(_ flow: FlowID) {
+    package mutating func discard(_ flow: FlowID) {
         self.rows[flow] = Row()
         self.newEvents.removeAll { $0.flow == flow }
     }

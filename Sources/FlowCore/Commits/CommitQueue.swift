@@ -1,13 +1,13 @@
 /// A change that waits for the writer, and whoever waits for its outcome.
 package struct PendingChange: Sendable {
     package let change: FlowChange
-    package let answer: CheckedContinuation<Result<FlowOutcome, StoreError>, Never>
+    package let continuation: CheckedContinuation<Result<FlowOutcome, StoreError>, Never>
     /// Until when it may wait for a row that somebody else holds; set when it was found held.
-    package var heldUntil: ContinuousClock.Instant?
+    package var rowLockDeadline: ContinuousClock.Instant?
 
-    package init(change: FlowChange, answer: CheckedContinuation<Result<FlowOutcome, StoreError>, Never>) {
+    package init(change: FlowChange, continuation: CheckedContinuation<Result<FlowOutcome, StoreError>, Never>) {
         self.change = change
-        self.answer = answer
+        self.continuation = continuation
     }
 }
 
@@ -37,7 +37,7 @@ package struct CommitQueue: ~Copyable {
     }
 
     /// The next batch: at least one change if any waits.
-    package mutating func take() -> [PendingChange] {
+    package mutating func nextBatch() -> [PendingChange] {
         var bytes = 0
         var count = 0
         while count < min(self.waiting.count, self.batchChanges) {
@@ -57,7 +57,7 @@ package struct CommitQueue: ~Copyable {
 
     /// A batch is done.
     /// - Returns: whether the writer must go on with another; if not, it is idle.
-    package mutating func finish() -> Bool {
+    package mutating func batchFinished() -> Bool {
         self.isWriting = !self.waiting.isEmpty
         return self.isWriting
     }

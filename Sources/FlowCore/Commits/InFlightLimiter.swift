@@ -11,35 +11,36 @@ package final class InFlightLimiter: Sendable {
 
     private let maximumCount: Int
     private let maximumBytes: Int
-    private let fullMessage: String
+    private let overloadReason: String
     private let state = Mutex(State())
 
     /// - Parameters:
     ///   - maximumCount: of those inside.
     ///   - maximumBytes: that they hold together; one alone is let in whatever it holds.
-    package init(maximumCount: Int, maximumBytes: Int, fullMessage: String) {
+    package init(maximumCount: Int, maximumBytes: Int, overloadReason: String) {
         self.maximumCount = maximumCount
         self.maximumBytes = maximumBytes
-        self.fullMessage = fullMessage
+        self.overloadReason = overloadReason
     }
 
     /// Whether nobody is inside.
-    package var isEmpty: Bool { self.state.withLock { $0.count == 0 } }
+    package var isIdle: Bool { self.state.withLock { $0.count == 0 } }
 
-    /// - Throws: ``StoreError/unavailable(_:)`` if it is closed, ``StoreError/overloaded(_:)`` if it is full. Whoever is in must ``leave(bytes:)``.
-    package func enter(bytes: Int = 0) throws(StoreError) {
-        let refusal: StoreError? = self.state.withLock { state in
+    /// - Throws: ``StoreError/unavailable(_:)`` if it is closed, ``StoreError/overloaded(_:)`` if it is full.
+    /// Whoever is in must ``release(bytes:)``.
+    package func acquire(bytes: Int = 0) throws(StoreError) {
+        let rejection: StoreError? = self.state.withLock { state in
             if state.isClosed { return .unavailable("the store is closed") }
             let isTooMuch = state.bytes + bytes > self.maximumBytes && state.count > 0
-            if state.count >= self.maximumCount || isTooMuch { return .overloaded(self.fullMessage) }
+            if state.count >= self.maximumCount || isTooMuch { return .overloaded(self.overloadReason) }
             state.count += 1
             state.bytes += bytes
             return nil
         }
-        if let refusal { throw refusal }
+        if let rejection { throw rejection }
     }
 
-    package func leave(bytes: Int = 0) {
+    package func release(bytes: Int = 0) {
         let waiters: [CheckedContinuation<Void, Never>] = self.state.withLock { state in
             state.count -= 1
             state.bytes -= bytes
@@ -51,14 +52,14 @@ package final class InFlightLimiter: Sendable {
     }
 
     /// Lets nobody in from now on, and returns when nobody is inside any more.
-    package func close() async {
+    package func closeAndDrain() async {
         await withCheckedContinuation { waiter in
-            let isEmpty = self.state.withLock { state in
+            let isIdle = self.state.withLock { state in
                 state.isClosed = true
                 if state.count > 0 { state.waiters.append(waiter) }
                 return state.count == 0
             }
-            if isEmpty { waiter.resume() }
+            if isIdle { waiter.resume() }
         }
     }
 }

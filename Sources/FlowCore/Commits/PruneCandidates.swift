@@ -8,11 +8,11 @@ package final class PruneCandidates: Sendable {
         /// Versions up to this one are within the number of events that was last asked about.
         var threshold: Version = 0
         /// Where the walk over all flows goes on; `nil` when it is done.
-        var walkAfter: String? = ""
+        var scanCursor: String? = ""
 
         mutating func restart() {
             self.versions = [:]
-            self.walkAfter = ""
+            self.scanCursor = ""
         }
     }
 
@@ -30,24 +30,24 @@ package final class PruneCandidates: Sendable {
     }
 
     /// Hands out, and forgets, at most `limit` flows with more versions than `events`. Those with fewer are forgotten too.
-    package func take(above events: Int, limit: Int) -> [(FlowID, Version)] {
+    package func nextBatch(above events: Int, limit: Int) -> [(FlowID, Version)] {
         self.state.withLock { state in
             // Fewer than before: flows that were passed over count now.
             if events < state.threshold { state.restart() }
             state.threshold = Version(events)
             var long = state.versions.filter { $0.value > events }
             state.versions = [:]
-            let taken = long.prefix(limit).map { ($0.key, $0.value) }
-            for (flow, _) in taken { long[flow] = nil }
+            let batch = long.prefix(limit).map { ($0.key, $0.value) }
+            for (flow, _) in batch { long[flow] = nil }
             state.versions = long
-            return taken
+            return batch
         }
     }
 
-    package var walkAfter: String? { self.state.withLock { $0.walkAfter } }
+    package var scanCursor: String? { self.state.withLock { $0.scanCursor } }
 
     /// - Parameter last: the last id of the slice; `nil` if there is none behind it.
-    package func walked(to last: String?) { self.state.withLock { $0.walkAfter = last } }
+    package func advanceScan(to last: String?) { self.state.withLock { $0.scanCursor = last } }
 
     /// Begins the walk anew: what was handed out may not have been dealt with.
     package func restart() { self.state.withLock { $0.restart() } }

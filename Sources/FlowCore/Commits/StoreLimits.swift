@@ -13,14 +13,14 @@ public struct StoreLimits: Hashable, Sendable {
 
     public init() {}
 
-    package var changeGate: InFlightLimiter {
+    package func makeChangeLimiter() -> InFlightLimiter {
         InFlightLimiter(
-            maximumCount: self.waitingChanges, maximumBytes: self.waitingBytes, fullMessage: "too many changes wait to be written"
-        )
+            maximumCount: self.waitingChanges, maximumBytes: self.waitingBytes,
+            overloadReason: "too many changes wait to be written")
     }
 
-    package func gate(_ fullMessage: String) -> InFlightLimiter {
-        InFlightLimiter(maximumCount: self.waitingReads, maximumBytes: .max, fullMessage: fullMessage)
+    package func makeLimiter(_ overloadReason: String) -> InFlightLimiter {
+        InFlightLimiter(maximumCount: self.waitingReads, maximumBytes: .max, overloadReason: overloadReason)
     }
 
     package func makeQueue() -> CommitQueue { CommitQueue(batchChanges: self.groupChanges, batchBytes: self.groupBytes) }

@@ -20,7 +20,7 @@ package struct WriterRowCache: Sendable {
     package mutating func record(of flow: FlowID) -> Entry? { self.map.value(for: flow) }
 
     /// Takes over what a committed batch found and made.
-    package mutating func take(_ rows: [FlowID: ChangeBatch.Row]) {
+    package mutating func update(from rows: [FlowID: ChangeBatch.Row]) {
         for (flow, row) in rows { self.set(row.current, of: flow) }
     }
 

@@ -27,28 +27,28 @@ public enum ResyncReason: String, Hashable, Sendable, CaseIterable {
 /// Where each flow of a connection begins.
 public struct ResumePlan: Hashable, Sendable {
     /// In the order of the flows.
-    public let beginnings: [StartPoint]
+    public let startPoints: [StartPoint]
 
     /// - Parameters:
     ///   - flows: sorted, without doubles.
     ///   - epoch: the store's.
     public init(cursor: Cursor, flows: [FlowID], epoch: Epoch, wantsSnapshot: Bool) {
-        let newcomer: StartPoint = wantsSnapshot ? .snapshot : .head
-        self.beginnings =
+        let newSubscriber: StartPoint = wantsSnapshot ? .snapshot : .head
+        self.startPoints =
             switch cursor {
-            case .none: flows.map { _ in newcomer }
+            case .none: flows.map { _ in newSubscriber }
             case .start: flows.map { _ in .after(0) }
             case .unreadable: flows.map { _ in .resync(.badCursor) }
-            case .flow(let theirs, let version):
+            case .flow(let cursorEpoch, let version):
                 if flows.count != 1 {
                     flows.map { _ in .resync(.otherFlows) }
                 } else {
-                    theirs == epoch ? [.after(version)] : [.resync(.epoch)]
+                    cursorEpoch == epoch ? [.after(version)] : [.resync(.epoch)]
                 }
-            case .flows(let theirs, let hash, let versions):
+            case .flows(let cursorEpoch, let hash, let versions):
                 if flows.count < 2 || versions.count != flows.count || hash != FlowSetHash(of: flows) {
                     flows.map { _ in .resync(.otherFlows) }
-                } else if theirs != epoch {
+                } else if cursorEpoch != epoch {
                     flows.map { _ in .resync(.epoch) }
                 } else {
                     // A flow that was not sent yet had a snapshot due.
@@ -58,9 +58,9 @@ public struct ResumePlan: Hashable, Sendable {
     }
 
     /// Whether every flow begins at a place and none with a snapshot, so that the cursor may be told at once.
-    public var keepsEveryPlace: Bool {
-        self.beginnings.allSatisfy { beginning in
-            switch beginning {
+    public var resumesEveryFlow: Bool {
+        self.startPoints.allSatisfy { startPoint in
+            switch startPoint {
             case .after, .head: true
             case .snapshot, .resync: false
             }

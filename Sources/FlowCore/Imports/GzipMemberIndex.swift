@@ -1,94 +1,100 @@
-/// Where in an object which records are: an object is a series of gzip members, each with whole records.
+/// The layout of an object, which is a series of gzip members with whole records: for each member its number of
+/// records and its sizes. It locates records for ranged reads.
 public struct GzipMemberIndex: Hashable, Sendable {
-    /// One member, in the order of the object.
+    /// The number of records and the sizes of one gzip member.
     public struct Member: Hashable, Sendable {
         public var records: Int
-        /// Packed and unpacked bytes.
-        public var packed: Int
-        public var unpacked: Int
+        /// Size in bytes in the object.
+        public var compressed: Int
+        /// Size in bytes after decompression.
+        public var uncompressed: Int
 
-        public init(records: Int, packed: Int, unpacked: Int) {
+        public init(records: Int, compressed: Int, uncompressed: Int) {
             self.records = records
-            self.packed = packed
-            self.unpacked = unpacked
+            self.compressed = compressed
+            self.uncompressed = uncompressed
         }
     }
 
-    /// Consecutive members.
+    /// A run of consecutive members.
     public struct Run: Hashable, Sendable {
         public var members: Range<Int>
-        /// Bytes of the object.
+        /// The bytes of the object that hold these members.
         public var bytes: Range<Int>
-        /// The number of the first member's first record.
+        /// Number of the first member's first record, counted from 0.
         public var firstRecord: Int
     }
 
+    /// In the order of the object.
     public private(set) var members: [Member] = []
     public private(set) var recordCount = 0
-    public private(set) var packedBytes = 0
-    public private(set) var unpackedBytes = 0
+    public private(set) var compressedBytes = 0
+    public private(set) var uncompressedBytes = 0
 
     public init() {}
 
     public mutating func append(_ member: Member) {
         self.members.append(member)
         self.recordCount += member.records
-        self.packedBytes += member.packed
-        self.unpackedBytes += member.unpacked
+        self.compressedBytes += member.compressed
+        self.uncompressedBytes += member.uncompressed
     }
 
-    /// The members that hold these records; `nil` if there are none of them.
-    /// - Parameter limit: unpacked bytes that they may have in all. The first of them is among them whatever it has.
-    public func run(holding records: Range<Int>, upTo limit: Int = .max) -> Run? {
+    /// The run of members that contains these records. It ends before the last of them if it would exceed the limit.
+    /// - Parameter maximumBytes: maximum uncompressed bytes of the run. The first member is included even if it is
+    ///   larger.
+    /// - Returns: `nil` if the object has none of these records.
+    public func run(containing records: Range<Int>, maximumBytes limit: Int = .max) -> Run? {
         let wanted = records.clamped(to: 0..<self.recordCount)
         guard !wanted.isEmpty else { return nil }
-        var (record, byte, unpacked) = (0, 0, 0)
+        var (record, byte, uncompressed) = (0, 0, 0)
         var run: Run?
         for (number, member) in self.members.enumerated() {
             let after = record + member.records
             if after > wanted.lowerBound, record < wanted.upperBound, member.records > 0 {
-                unpacked += member.unpacked
-                if run != nil, unpacked > limit { break }
+                uncompressed += member.uncompressed
+                if run != nil, uncompressed > limit { break }
                 let begun = run ?? Run(members: number..<number, bytes: byte..<byte, firstRecord: record)
                 run = Run(
-                    members: begun.members.lowerBound..<(number + 1), bytes: begun.bytes.lowerBound..<(byte + member.packed),
+                    members: begun.members.lowerBound..<(number + 1), bytes: begun.bytes.lowerBound..<(byte + member.compressed),
                     firstRecord: begun.firstRecord)
             }
             if record >= wanted.upperBound { break }
             record = after
-            byte += member.packed
+            byte += member.compressed
         }
         return run
     }
 
-    /// The member of this number by itself.
+    /// The run that consists of this one member.
     public func run(of number: Int) -> Run {
         let before = self.members[..<number]
-        let start = before.reduce(0) { $0 + $1.packed }
+        let start = before.reduce(0) { $0 + $1.compressed }
         return Run(
-            members: number..<(number + 1), bytes: start..<(start + self.members[number].packed),
+            members: number..<(number + 1), bytes: start..<(start + self.members[number].compressed),
             firstRecord: before.reduce(0) { $0 + $1.records })
     }
 
-    // MARK: Ledger
+    // MARK: Form in the ledger
 
-    /// `[[records, packed, unpacked], …]`
+    /// The form in the ledger: `[[records, compressed bytes, uncompressed bytes], …]`.
     public var json: JSONText {
         var text: [UInt8] = [UInt8(ascii: "[")]
         for (number, member) in self.members.enumerated() {
             if number > 0 { text.append(UInt8(ascii: ",")) }
-            text += Array("[\(member.records),\(member.packed),\(member.unpacked)]".utf8)
+            text += Array("[\(member.records),\(member.compressed),\(member.uncompressed)]".utf8)
         }
         text.append(UInt8(ascii: "]"))
         return JSONText(trusted: text)
     }
 
+    /// - Returns: `nil` if the JSON does not have the form of ``json``.
     public init?(_ json: JSONText) {
         guard json.isArray else { return nil }
         for element in json.elements {
             let numbers = element.elements.compactMap { $0.intValue.map { Int($0) } }
             guard numbers.count == 3, numbers.allSatisfy({ $0 >= 0 }) else { return nil }
-            self.append(Member(records: numbers[0], packed: numbers[1], unpacked: numbers[2]))
+            self.append(Member(records: numbers[0], compressed: numbers[1], uncompressed: numbers[2]))
         }
     }
 }

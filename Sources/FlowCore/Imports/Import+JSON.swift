@@ -1,5 +1,5 @@
 extension Import {
-    /// What a client sees.
+    /// The import as the HTTP API returns it.
     public var json: JSONText {
         .object { writer in
             writer.key("id")
@@ -27,8 +27,9 @@ extension Import {
         }
     }
 
-    /// The durable event that tells the flow; `nil` while there is nothing to tell.
-    func announcement(code: String) -> FlowChange.NewEvent? {
+    /// The event for the import's flow, `import_stored` or `import_failed`; `nil` in any other status.
+    /// - Parameter code: stable code of the failure, for `import_failed`.
+    func outcomeEvent(code: String) -> FlowChange.NewEvent? {
         guard self.status == .stored || self.status == .failed,
             let type = EventType(self.status == .stored ? "import_stored" : "import_failed")
         else { return nil }

@@ -1,41 +1,41 @@
-/// One data set that was handed in, as the ledger knows it.
+/// A data set that a client uploaded, as the import ledger records it.
 public struct Import: Hashable, Sendable {
     public enum Status: String, Hashable, Sendable, CaseIterable {
-        /// Being taken in. Nobody was told that it is there.
+        /// Being ingested. Its records cannot be read and no event was published yet.
         case pending
-        /// Whole and readable.
+        /// Stored completely and readable.
         case stored
-        /// It did not come to anything; nothing of it is kept but this row.
+        /// Ingestion failed. Only this row of the import is kept.
         case failed
-        /// Being taken away. It is not shown any more.
+        /// Being deleted. Queries no longer return it.
         case deleting
     }
 
     public var id: ImportID
     public var account: String
-    /// The flow whose subscribers hear of it.
+    /// The flow on which the import's events are published; `nil` if the client named none.
     public var flow: FlowID?
     public var fileName: String?
     public var sourceType: String?
     public var status: Status
     public var createdAt: Timestamp
-    /// `nil` for an older service's import that nobody has counted.
+    /// `nil` before the import is stored, and for an import of the legacy service whose records were never counted.
     public var totalRecords: Int?
     public var fieldSummary: JSONText?
-    /// Where the records lie: ``ObjectStore/provider`` or ``RecordStore/provider``.
+    /// The kind of store that holds the records: ``ObjectStore/provider`` or ``RecordStore/provider``.
     public var provider: String
-    /// The object's key; `nil` where the records are rows.
+    /// Key of the object that holds the records; `nil` if the records are rows.
     public var location: String?
     public var storage: StorageMetadata?
-    /// Why it failed, for whoever handed it in.
+    /// Reason of the failure as a sentence for the client; `nil` unless the import failed.
     public var failure: String?
-    /// `Idempotency-Key` of the request that made it.
+    /// `Idempotency-Key` of the upload request; `nil` if it had none.
     public var idempotencyKey: String?
-    /// SHA-256 of the request's body as it was sent, in hexadecimal.
+    /// SHA-256 of the request body as it was sent, in hexadecimal; `nil` without an idempotency key.
     public var requestHash: String?
-    /// Counts the workers that had it in hand, each above the one before. Only the last one's word counts.
+    /// Claim number: counts the claims on this import. Changes under a lower number have no effect.
     public var claim: Int64
-    /// Until when the last worker holds it, by the ledger's clock; `nil` if nobody does.
+    /// Time at which the latest claim expires, by the ledger's clock; `nil` if the import is not claimed.
     public var claimedUntil: Timestamp?
 
     public init(
@@ -63,13 +63,14 @@ public struct Import: Hashable, Sendable {
         self.claimedUntil = claimedUntil
     }
 
-    /// Rows that stay in the database as a sample, whatever holds the records.
+    /// Number of records that stay in the database as sample rows, even if the records are in an object.
     public static let sampleRows = 10
-    /// Records that are kept at hand.
+    /// Maximum number of records in a cached sample.
     public static let sampleRecords = 100
 
-    /// The key of the object that a worker writes. The first one has the name that older services look for; a later one never
-    /// writes over what an earlier one may yet turn out to have finished.
+    /// The key of the object that a worker writes. Under the first claim, the object has the name that the legacy
+    /// service reads. Under a later claim, the name contains the claim number, so that no worker overwrites an object
+    /// that an earlier worker finishes late.
     public static func objectKey(account: String, createdAt: Timestamp, id: ImportID, claim: Int64) -> String {
         let date = createdAt.description.prefix(10).split(separator: "-").joined(separator: "/")
         let name = claim <= 1 ? "raw_data.json.gz" : "raw_data.\(claim).json.gz"
@@ -77,17 +78,18 @@ public struct Import: Hashable, Sendable {
     }
 }
 
-/// How an import's records are stored: the seed's `storage_metadata`.
+/// How and where an import's records are stored: the `storage_metadata` column of the legacy service.
 public struct StorageMetadata: Hashable, Sendable {
     public var bucket: String?
-    /// Bytes of the object; where the records are rows, ``originalSizeBytes``.
+    /// Size of the object in bytes; ``originalSizeBytes`` if the records are rows.
     public var sizeBytes: Int
-    /// Bytes of the unpacked document.
+    /// Size of the uncompressed document in bytes.
     public var originalSizeBytes: Int
     public var recordCount: Int
-    /// SHA-256 of the stored object in hexadecimal; `nil` where there is none.
+    /// SHA-256 of the stored object in hexadecimal; `nil` if the records are rows or the hash is unknown.
     public var dataHash: String?
-    /// SHA-256 of the records, each with a line feed behind it, in hexadecimal. The same wherever they lie.
+    /// SHA-256 of the records, each followed by a line feed, in hexadecimal. It does not depend on where the records
+    /// are stored. Empty if unknown.
     public var contentHash: String
     public var storageClass: String
 
@@ -104,7 +106,8 @@ public struct StorageMetadata: Hashable, Sendable {
         self.storageClass = storageClass
     }
 
-    /// Stored bytes by unpacked ones, in thousandths rounded, as text; the seed has hundredths.
+    /// ``sizeBytes`` divided by ``originalSizeBytes``, rounded to three decimals, as text. The legacy service rounds
+    /// to two decimals.
     private var ratio: String {
         guard self.originalSizeBytes > 0 else { return "1" }
         let thousandths = (self.sizeBytes * 1_000 + self.originalSizeBytes / 2) / self.originalSizeBytes
@@ -133,13 +136,14 @@ public struct StorageMetadata: Hashable, Sendable {
         }
     }
 
-    /// What can be multiplied by a thousand.
-    private static let possible: ClosedRange<Int64> = 0...1_000_000_000_000_000
+    /// Values that are accepted from JSON: they can be multiplied by 1,000 without overflow.
+    private static let plausibleRange: ClosedRange<Int64> = 0...1_000_000_000_000_000
 
-    /// - Returns: `nil` if what stands there is not of this shape. What an older service wrote has no `content_hash`.
+    /// Reads stored metadata. Metadata of the legacy service has no `content_hash`; ``contentHash`` is then empty.
+    /// - Returns: `nil` if a size or the number of records is missing or implausible.
     public init?(_ json: JSONText) {
         guard let size = json.member("size_bytes")?.intValue, let original = json.member("original_size_bytes")?.intValue,
-            let count = json.member("record_count")?.intValue, [size, original, count].allSatisfy(Self.possible.contains)
+            let count = json.member("record_count")?.intValue, [size, original, count].allSatisfy(Self.plausibleRange.contains)
         else { return nil }
         self.init(
             bucket: json.member("bucket")?.stringValue, sizeBytes: Int(size), originalSizeBytes: Int(original),

@@ -1,38 +1,42 @@
-/// The limits of imports. Each is a configuration key of the server.
+/// Limits and intervals of imports. Those that name a setting can be configured.
 public struct ImportConfiguration: Hashable, Sendable {
-    /// `FLOWHUB_MAX_IMPORTS`: taken in at once. Each needs some 40 MiB.
+    /// `FLOWHUB_MAX_IMPORTS`: maximum number of concurrent imports. Each needs about 40 MiB of memory.
     public var maximumImports = 4
-    /// `FLOWHUB_MAX_ACCOUNT_IMPORTS`: of one account at once. Unless it is set, one less than in all, but at least one: that
-    /// leaves room for others.
+    /// `FLOWHUB_MAX_ACCOUNT_IMPORTS`: maximum number of concurrent imports of one account. The default is one less
+    /// than ``maximumImports``, but at least 1, so that one account cannot occupy them all.
     public var maximumAccountImports: Int {
         get { self.ownAccountImports ?? max(1, self.maximumImports - 1) }
         set { self.ownAccountImports = newValue }
     }
     private var ownAccountImports: Int?
-    /// `FLOWHUB_MAX_IMPORT_BYTES`: of one import, unpacked.
+    /// `FLOWHUB_MAX_IMPORT_BYTES`: maximum size of one import in bytes, uncompressed.
     public var maximumBytes = 107_374_182_400
-    /// `FLOWHUB_MAX_IMPORT_RATIO`: unpacked by packed bytes of a body that is gzip; looked at beyond 64 MiB.
+    /// `FLOWHUB_MAX_IMPORT_RATIO`: maximum ratio of uncompressed to compressed bytes of a gzip body, and of document
+    /// bytes to input bytes. It is checked beyond 64 MiB.
     public var maximumRatio = 250
-    /// Bytes of a gzip member, unpacked. A member ends with the record that reaches them.
+    /// Target size of a gzip member in bytes, uncompressed. A member ends with the record that reaches it.
     public var memberBytes = 1_048_576
-    /// `FLOWHUB_IMPORT_CLAIM_SECONDS`: after so long without a word another instance may give an import up.
+    /// `FLOWHUB_IMPORT_CLAIM_SECONDS`: duration of a claim. Another instance may sweep an import whose claim was not
+    /// renewed for this long.
     public var claimSeconds = 60
-    /// `FLOWHUB_IMPORT_PROGRESS_MS`: between two `import_progress` events.
+    /// `FLOWHUB_IMPORT_PROGRESS_MS`: minimum interval between two `import_progress` events of one import, in
+    /// milliseconds.
     public var progressMilliseconds: Int64 = 250
-    /// Seconds that a sample and an analysis stay at hand.
+    /// `FLOWHUB_IMPORT_CACHE_SECONDS`: time that a sample or a schema analysis stays cached.
     public var cacheSeconds = 3_600
-    /// `FLOWHUB_MAX_RECORDS`: that one `records` request returns.
+    /// `FLOWHUB_MAX_RECORDS`: maximum number of records that one `records` request returns.
     public var maximumRecords = 1_000
-    /// Bytes of the records in one answer, and of a sample; a single record may have more.
+    /// Maximum bytes of the records in one response or sample. A single record may be larger.
     public var answerBytes = 8_388_608
-    /// `FLOWHUB_DOWNLOAD_SECONDS`: how long a download link is good.
+    /// `FLOWHUB_DOWNLOAD_SECONDS`: lifetime of a download link.
     public var downloadSeconds = 300
-    /// From so many records on an analysis looks at a sample.
+    /// Number of records from which a schema analysis reads a sample instead of all records.
     public var analysisRecords = 10_000
-    /// Records of that sample, and the members that they are taken from.
+    /// Maximum number of records in the sample of a schema analysis.
     public var sampleRecords = 5_000
+    /// Maximum number of gzip members from which that sample is taken.
     public var sampleMembers = 50
-    /// Unpacked bytes that an analysis of a sample reads.
+    /// Maximum uncompressed bytes that the analysis of a sample reads, except that it reads at least one member.
     public var sampleBytes = 67_108_864
     public var limits = ImportLimits()
     public var schema = SchemaLimits()

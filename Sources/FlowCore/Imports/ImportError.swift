@@ -1,67 +1,72 @@
-/// Why an import was not taken in, or cannot be read.
+/// Reason why an import was not stored or cannot be read.
 public enum ImportError: Error, Sendable {
-    /// As many are being taken in as may.
+    /// The maximum number of concurrent imports is in progress.
     case busy(limit: Int)
-    /// As many of this account are being taken in as may.
+    /// The maximum number of concurrent imports of this account is in progress.
     case accountBusy(limit: Int)
-    /// The same `Idempotency-Key` is being taken in.
+    /// An import with the same `Idempotency-Key` is in progress.
     case inProgress
-    /// The `Idempotency-Key` was used for other bytes or other parameters.
+    /// The `Idempotency-Key` was used before with another body or other parameters.
     case keyConflict
     /// The flow belongs to another account.
     case otherAccount
+    /// The content of the body is invalid.
     case input(ImportInputError)
-    /// The body is not the gzip data that it begins as.
+    /// The body starts with the magic number of gzip and is not valid gzip.
     case badGzip(String)
-    /// More unpacked bytes than ``ImportConfiguration/maximumBytes``.
+    /// The body or the document exceeds ``ImportConfiguration/maximumBytes``, uncompressed.
     case tooLarge(limit: Int)
-    /// Gzip data, or CSV with long names of columns, that become far more than anybody's records do.
+    /// The body or the document expands beyond ``ImportConfiguration/maximumRatio``: gzip data, or CSV with long
+    /// column names.
     case suspiciousRatio(limit: Int)
-    /// Another worker took the import over: this one had not been heard of for too long.
-    case takenOver
-    /// No such import of this account.
+    /// Another worker has claimed the import, because this worker's claim expired.
+    case claimLost
+    /// The account has no import with this id.
     case notFound
-    /// It is not whole yet, or came to nothing.
+    /// The import is in another status than `stored`, so its records cannot be read.
     case notStored(Import.Status)
-    /// Somebody works on it just now.
-    case held
-    /// The records are rows, or the store has no links.
-    case noLink
+    /// Another worker has claimed the import, or it was moved during each of several attempts to read it.
+    case claimedByOther
+    /// Download links are not supported: the records are rows, or the object store has no links.
+    case linksUnsupported
     case objects(ObjectError)
     case store(StoreError)
-    /// What is stored is not what was.
+    /// The stored data differs from what was written. The text is a sentence that says how.
     case damaged(String)
 }
 
 extension ImportError {
-    /// A stable name for an event.
+    /// Stable code for the `import_failed` event.
     var code: String {
         switch self {
         case .input(let error): error.code.rawValue
         case .badGzip: "bad_gzip"
         case .tooLarge: "import_too_large"
         case .suspiciousRatio: "gzip_ratio"
-        case .takenOver: "taken_over"
+        case .claimLost: "taken_over"
         case .objects: "objects_unavailable"
         case .store: "store_unavailable"
         case .damaged: "import_damaged"
-        case .busy, .accountBusy, .inProgress, .keyConflict, .otherAccount, .notFound, .notStored, .held, .noLink: "refused"
+        case .busy, .accountBusy, .inProgress, .keyConflict, .otherAccount, .notFound, .notStored, .claimedByOther,
+            .linksUnsupported:
+            "refused"
         }
     }
 
-    /// What to tell those who watch.
+    /// The reason as a sentence, for the ledger and the `import_failed` event.
     var reason: String {
         switch self {
         case .input(let error): error.description
-        case .badGzip(let what): "The body is not valid gzip: \(what)."
-        case .tooLarge(let limit): "The import has more than \(limit) bytes unpacked."
-        case .suspiciousRatio(let limit): "The body becomes more than \(limit) times its size."
-        case .takenOver: "It took too long without a word, and was given up."
-        case .objects: "The object store did not take it."
-        case .store: "The store did not take it."
+        case .badGzip(let what): "Invalid gzip body: \(what)."
+        case .tooLarge(let limit): "The import exceeds \(limit) bytes uncompressed (FLOWHUB_MAX_IMPORT_BYTES)."
+        case .suspiciousRatio(let limit): "The body expands to more than \(limit) times its size (FLOWHUB_MAX_IMPORT_RATIO)."
+        case .claimLost: "The import's claim expired."
+        case .objects: "The object store failed."
+        case .store: "The store failed."
         case .damaged(let what): what
-        case .busy, .accountBusy, .inProgress, .keyConflict, .otherAccount, .notFound, .notStored, .held, .noLink:
-            "It was refused."
+        case .busy, .accountBusy, .inProgress, .keyConflict, .otherAccount, .notFound, .notStored, .claimedByOther,
+            .linksUnsupported:
+            "The import was rejected."
         }
     }
 }

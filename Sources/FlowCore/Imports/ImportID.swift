@@ -1,8 +1,8 @@
-/// The name of an import: a UUID (RFC 9562) in lower case.
+/// The id of an import: a UUID (RFC 9562) in lower case.
 public struct ImportID: Hashable, Sendable, Comparable, CustomStringConvertible {
     public let rawValue: String
 
-    /// - Returns: `nil` unless the text is a UUID with its hyphens; upper case becomes lower case.
+    /// - Returns: `nil` unless the text is a UUID with its hyphens. Upper-case letters are converted to lower case.
     public init?(_ text: some StringProtocol) {
         let bytes = Array(text.utf8)
         guard bytes.count == 36 else { return nil }
@@ -15,7 +15,7 @@ public struct ImportID: Hashable, Sendable, Comparable, CustomStringConvertible 
 
     private init(trusted text: String) { self.rawValue = text }
 
-    /// A new name, version 4.
+    /// A new random id, a UUID of version 4.
     public static func random() -> ImportID {
         var hex = Array(RandomText.hex128().utf8)
         hex[12] = UInt8(ascii: "4")

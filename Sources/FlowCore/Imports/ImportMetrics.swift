@@ -1,15 +1,16 @@
 import Synchronization
 
-/// What this process has done, for the metrics.
+/// Counters of the imports of this process since its start.
 public struct ImportMetrics: Hashable, Sendable {
     public var stored = 0
     public var failed = 0
     public var records = 0
-    /// Unpacked.
+    /// Uncompressed bytes of the stored documents.
     public var bytes = 0
+    /// Interrupted imports that were swept.
     public var swept = 0
 
-    mutating func taken(records: Int, bytes: Int) {
+    mutating func countStored(records: Int, bytes: Int) {
         self.stored += 1
         self.records += records
         self.bytes += bytes
@@ -17,8 +18,8 @@ public struct ImportMetrics: Hashable, Sendable {
 }
 
 extension ImportService {
-    /// Of the object store; all zero where records are rows.
-    public var objectFigures: ObjectStoreMetrics { (self.objects as? CountedObjectStore)?.figures ?? ObjectStoreMetrics() }
+    /// Metrics of the object store; all zero if records are stored as rows.
+    public var objectStoreMetrics: ObjectStoreMetrics { (self.objects as? CountedObjectStore)?.metrics ?? ObjectStoreMetrics() }
 
-    public var figureValues: ImportMetrics { self.figures.withLock { $0 } }
+    public var metrics: ImportMetrics { self.metricsState.withLock { $0 } }
 }

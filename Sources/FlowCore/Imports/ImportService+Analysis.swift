@@ -1,5 +1,6 @@
 extension ImportService {
-    /// What the fields of an import are like: of all its records, or of a sample that is spread over the whole of a large one.
+    /// The schema analysis of an import as JSON: statistics of its fields over all records, or over a sample spread
+    /// evenly over a large import. Results are cached.
     public func analysis(_ id: ImportID, account: String) async throws(ImportError) -> JSONText {
         let entry = try await self.entry(id, account: account)
         guard entry.status == .stored else { throw .notStored(entry.status) }
@@ -8,11 +9,11 @@ extension ImportService {
             return cached
         }
         self.counters.add(1, to: .cacheSchemaAnalysisMiss)
-        // Whoever else asks meanwhile waits for the same.
+        // Concurrent requests for the same import share one analysis.
         let result = await self.analyses.value(for: id) {
             await withTaskExecutorPreference(self.executor) {
                 do throws(ImportError) {
-                    let analysis = try await self.reading(id, account: account) { entry throws(ImportError) in
+                    let analysis = try await self.retryingIfMoved(id, account: account) { entry throws(ImportError) in
                         (value: try await self.analyse(entry), isSuspect: false)
                     }
                     self.cache.put(analysis, .analysis, of: id, seconds: self.configuration.cacheSeconds)
@@ -25,8 +26,8 @@ extension ImportService {
         return try result.get()
     }
 
-    /// Members that are read at a time.
-    private static let partsAtOnce = 8
+    /// Number of gzip members that are read concurrently.
+    private static let concurrentReads = 8
 
     private func analyse(_ entry: Import) async throws(ImportError) -> JSONText {
         var schema = SchemaAnalysis(limits: self.configuration.schema)
@@ -55,17 +56,18 @@ extension ImportService {
         }
     }
 
-    /// Some records of some members, evenly over the object; one ranged read each.
-    private func addMembers(of entry: Import, _ index: GzipMemberIndex, to schema: inout SchemaAnalysis) async throws(ImportError) {
+    /// Adds a sample of an object's records, spread evenly over the object. Each chosen member needs one ranged read.
+    private func addMembers(of entry: Import, _ index: GzipMemberIndex, to schema: inout SchemaAnalysis) async throws(ImportError)
+    {
         guard let location = entry.location else { return }
-        // Members of huge records: fewer of them do.
-        let largest = index.members.reduce(1) { max($0, $1.unpacked) }
+        // If members are large, read fewer of them, so that all together stay within the limit.
+        let largest = index.members.reduce(1) { max($0, $1.uncompressed) }
         let sample = EvenlySpacedSample(
             of: index, records: self.configuration.sampleRecords,
             members: max(1, min(self.configuration.sampleMembers, self.configuration.sampleBytes / largest)))
-        // Several at a time, since each takes a journey to the store; added in their order.
-        for start in stride(from: 0, to: sample.parts.count, by: Self.partsAtOnce) {
-            let parts = sample.parts[start..<min(start + Self.partsAtOnce, sample.parts.count)]
+        // Read several members concurrently, since each read is a round trip to the object store; add them in order.
+        for start in stride(from: 0, to: sample.parts.count, by: Self.concurrentReads) {
+            let parts = sample.parts[start..<min(start + Self.concurrentReads, sample.parts.count)]
             let reads = parts.map { part in
                 Task { () -> Result<[UInt8], ImportError> in
                     do throws(ImportError) {
@@ -80,27 +82,27 @@ extension ImportService {
                 let text = try await read.value.get()
                 let records = DocumentLines.records(in: text)
                 guard records.count == part.records else {
-                    throw .damaged("A part of the object has other records than its index says.")
+                    throw .damaged("The object does not match its index: a gzip member has a different number of records.")
                 }
-                for place in part.positions { schema.add(text, records[place]) }
+                for position in part.positions { schema.add(text, records[position]) }
             }
         }
     }
 
     private func addRows(of entry: Import, total: Int, to schema: inout SchemaAnalysis) async throws(ImportError) {
-        let pieces = min(self.configuration.sampleMembers, total)
-        let each = max(1, self.configuration.sampleRecords / pieces)
-        for piece in 0..<pieces {
-            let offset = (total - each) / max(1, pieces - 1) * piece
+        let groups = min(self.configuration.sampleMembers, total)
+        let each = max(1, self.configuration.sampleRecords / groups)
+        for group in 0..<groups {
+            let offset = (total - each) / max(1, groups - 1) * group
             let records = try await self.records(of: entry, from: max(0, offset), limit: each)
-            guard !records.isEmpty else { throw .damaged("Rows went while they were read: moved elsewhere, or removed.") }
+            guard !records.isEmpty else { throw .damaged("Rows were moved or deleted during the read.") }
             for record in records { schema.add(record) }
         }
     }
 
     private func addAll(of entry: Import, upTo count: Int, to schema: inout SchemaAnalysis) async throws(ImportError) {
-        let walk = RecordPageIterator(try await self.document(of: entry), limits: .stored)
-        while schema.recordCount < count, let page = try await walk.next() {
+        let pages = RecordPageIterator(try await self.document(of: entry), limits: .stored)
+        while schema.recordCount < count, let page = try await pages.next() {
             for range in page.records.prefix(count - schema.recordCount) { schema.add(page.text, range) }
         }
     }

@@ -2,13 +2,15 @@ import Logging
 import Synchronization
 
 extension ImportService {
-    /// Between two rounds over what was left half done: soon after a claim is over.
+    /// Interval between two rounds of maintenance: a quarter of the claim duration, but 1 to 15 s, so that expired
+    /// claims are found soon.
     private var interval: Duration { .seconds(min(15, max(1, self.configuration.claimSeconds / 4))) }
-    /// Imports that one look at the ledger takes up.
-    private static let slice = 100
+    /// Maximum number of imports that one query returns.
+    private static let batchSize = 100
 
-    /// Finishes or sweeps what a process left by its death, until the task is cancelled. Every instance may run it: a claim
-    /// sees to it that one does each thing.
+    /// Runs import maintenance until the task is cancelled: sweeps interrupted imports and publishes outcomes that
+    /// were not published. Every instance may run it. Claims and idempotency keys ensure that each action takes
+    /// effect once.
     public func run() async {
         while !Task.isCancelled {
             await self.sweepAbandoned()
@@ -16,17 +18,21 @@ extension ImportService {
         }
     }
 
-    /// - Returns: how many imports were brought to an end.
+    /// Runs one round of maintenance: sweeps up to 100 abandoned imports and publishes the outcome of up to 100
+    /// others.
+    /// - Returns: the number of imports that were swept.
     @discardableResult
     public func sweepAbandoned() async -> Int {
         var count = 0
         do throws(StoreError) {
-            for entry in try await self.chores.abandoned(limit: Self.slice) where await self.sweepQuietly(entry) { count += 1 }
-            for entry in try await self.chores.unannounced(limit: Self.slice) { await self.announce(entry) }
+            for entry in try await self.maintenance.abandoned(limit: Self.batchSize) where await self.sweepQuietly(entry) {
+                count += 1
+            }
+            for entry in try await self.maintenance.unannounced(limit: Self.batchSize) { await self.publishOutcome(entry) }
         } catch {
-            self.logger.notice("Imports could not be looked after", metadata: ["reason": "\(error)"])
+            self.logger.notice("Import maintenance failed", metadata: ["error": "\(error)"])
         }
-        self.figures.withLock { $0.swept += count }
+        self.metricsState.withLock { $0.swept += count }
         return count
     }
 
@@ -34,7 +40,7 @@ extension ImportService {
         do {
             return try await self.sweep(entry)
         } catch {
-            self.logger.notice("An import is swept later", metadata: ["import": "\(entry.id)", "reason": "\(error)"])
+            self.logger.notice("Import sweep failed; will retry", metadata: ["import_id": "\(entry.id)", "error": "\(error)"])
             return false
         }
     }
@@ -42,26 +48,27 @@ extension ImportService {
     private func sweep(_ found: Import) async throws -> Bool {
         let claimed = try await self.ledger.claim(
             found.id, from: [.pending, .deleting], to: nil, seconds: self.configuration.claimSeconds)
-        // Somebody else was faster, or it is alive after all.
+        // `nil`: another instance has claimed the import, or its worker has renewed its claim.
         guard let entry = claimed else { return false }
-        return try await self.holding(entry) {
-            if entry.status == .deleting { return try await self.takeAway(entry) }
+        return try await self.withClaim(on: entry) {
+            if entry.status == .deleting { return try await self.deleteEverything(entry) }
             try await self.removeObjects(of: entry)
             guard try await self.records.removeRecords(of: entry.id, claim: entry.claim) else { return false }
-            let reason = "It was interrupted. Nothing of it was kept; send it again."
+            let reason = "The import was interrupted and nothing was stored. Send it again."
             guard try await self.ledger.fail(entry.id, claim: entry.claim, reason: reason) else { return false }
-            self.logger.notice("An interrupted import was swept", metadata: ["import": "\(entry.id)"])
+            self.logger.notice("Swept interrupted import", metadata: ["import_id": "\(entry.id)"])
             var failed = entry
             failed.status = .failed
             failed.failure = reason
-            await self.announce(failed)
+            await self.publishOutcome(failed)
             return true
         }
     }
 
-    // MARK: Taking away
+    // MARK: Deletion
 
-    /// Removes an import for good. From now on nobody sees it; its object goes as soon as the store can be reached.
+    /// Deletes an import. From this call on, queries do not return it. If the object store is unavailable, the sweep
+    /// deletes the object later.
     public func delete(_ id: ImportID, account: String) async throws(ImportError) {
         _ = try await self.entry(id, account: account)
         let claimed: Import?
@@ -71,21 +78,22 @@ extension ImportService {
         } catch {
             throw .store(error)
         }
-        guard let entry = claimed else { throw .held }
+        guard let entry = claimed else { throw .claimedByOther }
         #if DEBUG
         await Failpoint.reach(.importDeleting)
         #endif
         self.cache.remove(id)
         do {
-            _ = try await self.holding(entry) { try await self.takeAway(entry) }
+            _ = try await self.withClaim(on: entry) { try await self.deleteEverything(entry) }
         } catch {
-            // It is marked, and the sweep goes on with it.
-            self.logger.notice("An import's object is removed later", metadata: ["import": "\(id)", "reason": "\(error)"])
+            // The import has the status `deleting`, so the sweep continues the deletion.
+            self.logger.notice(
+                "Failed to delete import object; will retry", metadata: ["import_id": "\(id)", "error": "\(error)"])
             _ = try? await self.ledger.extend(id, claim: entry.claim, seconds: 0)
         }
     }
 
-    private func takeAway(_ entry: Import) async throws -> Bool {
+    private func deleteEverything(_ entry: Import) async throws -> Bool {
         try await self.removeObjects(of: entry)
         #if DEBUG
         await Failpoint.reach(.importObjectGone)
@@ -95,24 +103,24 @@ extension ImportService {
         return true
     }
 
-    /// Everything that any attempt at this import may have left.
+    /// Deletes all objects and unfinished uploads that any attempt at this import may have left.
     private func removeObjects(of entry: Import) async throws(ObjectError) {
         guard let location = entry.location else { return }
         guard let objects = self.objects else {
-            throw .unavailable("there is no object store configured, and the import's object is in one")
+            throw .unavailable("the import is stored as an object, and no object store is configured")
         }
         guard entry.provider == objects.provider else {
-            throw .unavailable("the import's object is in another store (\(entry.provider))")
+            throw .unavailable("the import is stored in \(entry.provider), which is not configured")
         }
         try await objects.delete(location)
-        // What older services wrote may lie anywhere; the hub's own lie in folders of their own.
+        // Objects of the legacy service may have any key. The hub's own objects are in one folder for each import.
         guard let slash = location.lastIndex(of: "/"), location[..<slash].hasSuffix(entry.id.rawValue) else { return }
         let folder = String(location[...slash])
         for object in try await objects.list(prefix: folder, after: nil, limit: 1_000).objects {
             try await objects.delete(object.key)
         }
-        for upload in try await self.housekeeping?.unfinishedUploads(prefix: folder) ?? [] {
-            try await self.housekeeping?.abort(upload)
+        for upload in try await self.objectMaintenance?.unfinishedUploads(prefix: folder) ?? [] {
+            try await self.objectMaintenance?.abort(upload)
         }
     }
 }

@@ -1,7 +1,8 @@
 extension ImportService {
-    // MARK: Entries
+    // MARK: Ledger entries
 
-    /// An import of this account, whatever has become of it; one that is being deleted is gone.
+    /// An import of this account in any status except `deleting`.
+    /// - Throws: ``ImportError/notFound`` or ``ImportError/store(_:)``.
     public func entry(_ id: ImportID, account: String) async throws(ImportError) -> Import {
         let found: Import?
         do throws(StoreError) { found = try await self.ledger.load(id) } catch { throw .store(error) }
@@ -21,10 +22,10 @@ extension ImportService {
 
     // MARK: Records
 
-    /// The whole document, unpacked.
-    /// - Returns: with its bytes, where they are certain beforehand.
+    /// The whole document, uncompressed.
+    /// - Returns: the document, and its size in bytes if it is known in advance.
     public func document(_ id: ImportID, account: String) async throws(ImportError) -> (ImportDocument, bytes: Int?) {
-        try await self.reading(id, account: account) { entry throws(ImportError) in
+        try await self.retryingIfMoved(id, account: account) { entry throws(ImportError) in
             let document = try await self.document(of: entry)
             return (value: (document, document.bytes), isSuspect: false)
         }
@@ -32,7 +33,7 @@ extension ImportService {
 
     public func document(of entry: Import) async throws(ImportError) -> ImportDocument {
         guard let location = entry.location else {
-            // What a hub has counted is all there, or was moved while it was read.
+            // If a hub counted the rows, a lower number means that they were moved or deleted during the read.
             let isCounted = entry.storage.map { !$0.contentHash.isEmpty } ?? false
             return ImportDocument(
                 rows: self.records, of: entry.id, atLeast: isCounted ? entry.totalRecords : nil, codec: self.codec)
@@ -41,10 +42,11 @@ extension ImportService {
         return ImportDocument(try await self.download(location, of: entry, range: nil), index: index, codec: self.codec)
     }
 
-    /// The object as it lies there: gzip. It comes to its end only if it is what was stored.
-    /// - Returns: `nil` where the records are rows.
-    public func packed(_ id: ImportID, account: String) async throws(ImportError) -> (any ObjectDownload)? {
-        try await self.reading(id, account: account) { entry throws(ImportError) in
+    /// The stored object as it is, compressed. If the ledger has its hash, the download ends without an error only if
+    /// the bytes match it.
+    /// - Returns: `nil` if the records are rows.
+    public func storedObject(_ id: ImportID, account: String) async throws(ImportError) -> (any ObjectDownload)? {
+        try await self.retryingIfMoved(id, account: account) { entry throws(ImportError) in
             guard let location = entry.location else { return (value: nil, isSuspect: false) }
             let download = try await self.download(location, of: entry, range: nil)
             let verified = entry.storage?.dataHash.map { VerifiedDownload(download, hash: $0, self.codec) }
@@ -52,25 +54,28 @@ extension ImportService {
         }
     }
 
-    /// Some records by their numbers: one ranged read of the object. They are fewer than asked for where the import ends, and where
-    /// they are large: at most ``ImportConfiguration/answerBytes``, but at least one if there is one.
+    /// Consecutive records from a number on, counted from 0. If the object has an index, they need one ranged read.
+    /// Fewer than `limit` are returned at the end of the import, or if they reach
+    /// ``ImportConfiguration/answerBytes``. If any record exists at `offset`, at least one is returned.
     public func records(
         _ id: ImportID, account: String, offset: Int, limit: Int
     ) async throws(ImportError) -> (records: [JSONText], total: Int?) {
-        try await self.reading(id, account: account) { entry throws(ImportError) in
+        try await self.retryingIfMoved(id, account: account) { entry throws(ImportError) in
             let records = try await self.records(of: entry, from: offset, limit: limit)
             let isShort = self.isShort(records, of: entry, from: offset, limit: limit)
             return (value: (records, entry.totalRecords), isSuspect: isShort)
         }
     }
 
-    /// Reads, and reads again if the records were moved meanwhile.
-    /// - Parameter body: says of what it has read whether it may be so because they were.
-    func reading<Value>(
+    /// Runs a read, and repeats it if the records were moved during it, up to three times in all.
+    /// - Parameter body: the read. It returns its result and whether a concurrent move may have made it incomplete;
+    ///   for the same reason it may throw ``ImportError/damaged(_:)``.
+    /// - Throws: ``ImportError/claimedByOther`` if the records were moved during each attempt.
+    func retryingIfMoved<Value>(
         _ id: ImportID, account: String, _ body: (Import) async throws(ImportError) -> (value: Value, isSuspect: Bool)
     ) async throws(ImportError) -> Value {
         var entry = try await self.storedEntry(id, account: account)
-        for _ in 0..<Self.readings {
+        for _ in 0..<Self.readAttempts {
             let outcome: Result<Value, ImportError>
             do throws(ImportError) {
                 let (value, isSuspect) = try await body(entry)
@@ -84,12 +89,13 @@ extension ImportService {
             if now.location == entry.location, now.provider == entry.provider { return try outcome.get() }
             entry = now
         }
-        throw .held
+        throw .claimedByOther
     }
 
-    private static let readings = 3
+    private static let readAttempts = 3
 
-    /// Whether there should be more rows: they were moved, or somebody has removed them, or they are large.
+    /// Whether fewer rows were returned than the ledger's count promises: they were moved or deleted, or they are
+    /// large.
     private func isShort(_ records: [JSONText], of entry: Import, from offset: Int, limit: Int) -> Bool {
         guard entry.location == nil, let total = entry.totalRecords, offset < total else { return false }
         return records.count < min(limit, total - offset)
@@ -102,7 +108,7 @@ extension ImportService {
         }
         let (end, isOver) = offset.addingReportingOverflow(limit)
         let wanted = offset..<(isOver ? .max : end)
-        guard let run = index.run(holding: wanted, upTo: self.configuration.answerBytes) else { return [] }
+        guard let run = index.run(containing: wanted, maximumBytes: self.configuration.answerBytes) else { return [] }
         let text = try await self.text(of: run, location: location, entry: entry, index: index)
         let skipped = offset - run.firstRecord
         return DocumentLines.records(in: text).dropFirst(skipped).prefix(limit).map { JSONText(unchecked: Array(text[$0])) }
@@ -111,7 +117,7 @@ extension ImportService {
     private func rows(of entry: Import, from offset: Int, limit: Int) async throws(ImportError) -> [JSONText] {
         var all: [JSONText] = []
         var bytes = 0
-        // The store gives some at a time.
+        // The store returns rows in batches of limited size.
         while all.count < limit, bytes < self.configuration.answerBytes {
             let some: [JSONText]
             do throws(StoreError) {
@@ -126,21 +132,25 @@ extension ImportService {
         return all
     }
 
-    func text(of run: GzipMemberIndex.Run, location: String, entry: Import, index: GzipMemberIndex) async throws(ImportError) -> [UInt8] {
+    func text(of run: GzipMemberIndex.Run, location: String, entry: Import, index: GzipMemberIndex) async throws(ImportError)
+        -> [UInt8]
+    {
         let download = try await self.download(location, of: entry, range: run.bytes)
-        var packed: [UInt8] = []
-        packed.reserveCapacity(run.bytes.count)
-        do throws(ObjectError) { while let part = try await download.next() { packed += part } } catch { throw .objects(error) }
-        let unpacked = index.members[run.members].reduce(0) { $0 + $1.unpacked }
-        return try await self.codec.text(of: packed, unpacked: unpacked)
+        var compressed: [UInt8] = []
+        compressed.reserveCapacity(run.bytes.count)
+        do throws(ObjectError) { while let part = try await download.next() { compressed += part } } catch {
+            throw .objects(error)
+        }
+        let uncompressedBytes = index.members[run.members].reduce(0) { $0 + $1.uncompressed }
+        return try await self.codec.text(of: compressed, uncompressedBytes: uncompressedBytes)
     }
 
-    /// The way through an object without an index: everything before is unpacked and passed over.
+    /// Finds records in an object without an index: all records before them are decompressed and skipped.
     private func scan(_ entry: Import, from offset: Int, limit: Int) async throws(ImportError) -> [JSONText] {
-        let walk = RecordPageIterator(try await self.document(of: entry), limits: .stored)
+        let pages = RecordPageIterator(try await self.document(of: entry), limits: .stored)
         var found: [JSONText] = []
         var (before, bytes) = (0, 0)
-        while found.count < limit, bytes < self.configuration.answerBytes, let page = try await walk.next() {
+        while found.count < limit, bytes < self.configuration.answerBytes, let page = try await pages.next() {
             for range in page.records.dropFirst(max(0, offset - before)).prefix(limit - found.count) {
                 guard bytes < self.configuration.answerBytes else { break }
                 found.append(JSONText(unchecked: Array(page.text[range])))
@@ -151,7 +161,8 @@ extension ImportService {
         return found
     }
 
-    /// The first records, from where they are at hand.
+    /// The first records as a JSON array, from the cache if possible. If the object store fails, the sample rows of
+    /// the ledger are returned.
     public func sample(_ id: ImportID, account: String) async throws(ImportError) -> JSONText {
         _ = try await self.storedEntry(id, account: account)
         if let cached = await self.cache.value(.sample, of: id), cached.isArray {
@@ -163,7 +174,7 @@ extension ImportService {
         do throws(ImportError) {
             records = try await self.records(id, account: account, offset: 0, limit: Import.sampleRecords).records
         } catch .objects(let error) {
-            // What the ledger has of it is better than nothing.
+            // The few sample rows of the ledger are better than an error.
             let rows: [JSONText]
             do throws(StoreError) { rows = try await self.ledger.samples(of: id) } catch { throw .store(error) }
             guard !rows.isEmpty else { throw .objects(error) }
@@ -174,10 +185,14 @@ extension ImportService {
         return sample
     }
 
-    /// A link by which anybody may fetch the object for a while.
+    /// A link with which any client can download the object without a token, for
+    /// ``ImportConfiguration/downloadSeconds``.
+    /// - Throws: ``ImportError/linksUnsupported`` if there are no such links.
     public func link(_ id: ImportID, account: String) async throws(ImportError) -> String {
         let entry = try await self.storedEntry(id, account: account)
-        guard let location = entry.location, let objects = self.objects, objects.provider == entry.provider else { throw .noLink }
+        guard let location = entry.location, let objects = self.objects, objects.provider == entry.provider else {
+            throw .linksUnsupported
+        }
         let link: String?
         do throws(ObjectError) {
             link = try objects.presign(
@@ -185,7 +200,7 @@ extension ImportService {
         } catch {
             throw .objects(error)
         }
-        guard let link else { throw .noLink }
+        guard let link else { throw .linksUnsupported }
         return link
     }
 
@@ -197,12 +212,12 @@ extension ImportService {
 
     func download(_ location: String, of entry: Import, range: Range<Int>?) async throws(ImportError) -> any ObjectDownload {
         guard let objects = self.objects, objects.provider == entry.provider else {
-            throw .objects(.refused("the import's object is in a store that is not configured (\(entry.provider))"))
+            throw .objects(.refused("the import is stored in \(entry.provider), which is not configured"))
         }
         do throws(ObjectError) {
             return try await objects.download(location, range: range)
         } catch .notFound {
-            throw .damaged("The import's object is not there any more.")
+            throw .damaged("The import's object does not exist.")
         } catch {
             throw .objects(error)
         }
@@ -210,7 +225,9 @@ extension ImportService {
 }
 
 extension Import {
-    /// What a browser calls the file: of the name that was handed in the harmless part.
+    /// File name for downloads: the part of the uploaded file's name before its first period, without its path and
+    /// without characters other than ASCII letters, digits and `._- `, at most 100 characters. If nothing remains,
+    /// the import's id.
     public var downloadName: String {
         let last = self.fileName?.split(whereSeparator: { $0 == "/" || $0 == "\\" }).last.map(String.init) ?? ""
         let safe = last.unicodeScalars.filter { scalar in

@@ -1,17 +1,17 @@
 public import Logging
 import Synchronization
 
-/// Takes imports in, gives them back, and takes them away: the one door to them. Safe to use from any task.
+/// Ingests, reads and deletes imports: the only API for them. Safe to use from any task.
 ///
-/// The ledger comes first: an import is `pending` before a byte of it is stored, and `stored` when all of it is. Whatever a
-/// process leaves half done by its death, another one finds in the ledger and finishes or sweeps.
+/// The ledger shows the progress of each import: it is `pending` before any of its bytes is stored, and `stored` once
+/// all of them are. If a process dies, another one finds its unfinished work in the ledger and finishes or sweeps it.
 public final class ImportService: Sendable {
     let ledger: any ImportLedger
-    let chores: any ImportMaintenance
+    let maintenance: any ImportMaintenance
     let records: any RecordStore
-    /// `nil`: records are rows.
+    /// `nil` if records are stored as rows.
     let objects: (any ObjectStore)?
-    let housekeeping: (any ObjectMaintenance)?
+    let objectMaintenance: (any ObjectMaintenance)?
     let codec: any ImportCodec
     let cache: any ImportCache
     let counters: any Counters
@@ -19,18 +19,18 @@ public final class ImportService: Sendable {
     let now: @Sendable () -> Timestamp
     let logger: Logger
     private let manager: StateManager
-    /// Where the heavy work runs.
+    /// Executor for the CPU-intensive work on imports.
     let executor: any TaskExecutor
-    private let slots: ImportLimiter
-    let figures = Mutex(ImportMetrics())
+    private let limiter: ImportLimiter
+    let metricsState = Mutex(ImportMetrics())
     let analyses = SingleFlight<ImportID, Result<JSONText, ImportError>, Never>()
 
     public struct Dependencies: Sendable {
         public var ledger: any ImportLedger
-        public var chores: any ImportMaintenance
+        public var maintenance: any ImportMaintenance
         public var records: any RecordStore
         public var objects: (any ObjectStore)?
-        public var housekeeping: (any ObjectMaintenance)?
+        public var objectMaintenance: (any ObjectMaintenance)?
         public var codec: any ImportCodec
         public var cache: any ImportCache
         public var counters: any Counters
@@ -38,15 +38,15 @@ public final class ImportService: Sendable {
         public var executor: any TaskExecutor
 
         public init(
-            ledger: any ImportLedger, chores: any ImportMaintenance, records: any RecordStore, objects: (any ObjectStore)?,
-            housekeeping: (any ObjectMaintenance)?, codec: any ImportCodec, cache: any ImportCache, counters: any Counters,
+            ledger: any ImportLedger, maintenance: any ImportMaintenance, records: any RecordStore, objects: (any ObjectStore)?,
+            objectMaintenance: (any ObjectMaintenance)?, codec: any ImportCodec, cache: any ImportCache, counters: any Counters,
             manager: StateManager, executor: any TaskExecutor
         ) {
             self.ledger = ledger
-            self.chores = chores
+            self.maintenance = maintenance
             self.records = records
             self.objects = objects
-            self.housekeeping = housekeeping
+            self.objectMaintenance = objectMaintenance
             self.codec = codec
             self.cache = cache
             self.counters = counters
@@ -59,38 +59,39 @@ public final class ImportService: Sendable {
         _ dependencies: Dependencies, configuration: ImportConfiguration, now: @escaping @Sendable () -> Timestamp, logger: Logger
     ) {
         self.ledger = dependencies.ledger
-        self.chores = dependencies.chores
+        self.maintenance = dependencies.maintenance
         self.records = dependencies.records
         self.objects = dependencies.objects
-        self.housekeeping = dependencies.housekeeping
+        self.objectMaintenance = dependencies.objectMaintenance
         self.codec = dependencies.codec
         self.cache = dependencies.cache
         self.counters = dependencies.counters
         self.manager = dependencies.manager
         self.executor = dependencies.executor
         self.configuration = configuration
-        self.slots = ImportLimiter(limit: configuration.maximumImports, accountLimit: configuration.maximumAccountImports)
+        self.limiter = ImportLimiter(limit: configuration.maximumImports, accountLimit: configuration.maximumAccountImports)
         self.now = now
         self.logger = logger
     }
 
-    /// Gives those that are being taken in a moment to end: cut off, they still have to clear up and to tell the ledger.
+    /// Waits up to `seconds` until no import is in progress. Imports whose requests were cut off still have to delete
+    /// what they stored and to update the ledger.
     public func close(within seconds: Int) async {
         let end = ContinuousClock.now + .seconds(seconds)
-        while !self.slots.isEmpty, ContinuousClock.now < end { try? await Task.sleep(for: .milliseconds(20)) }
+        while !self.limiter.isIdle, ContinuousClock.now < end { try? await Task.sleep(for: .milliseconds(20)) }
     }
 
-    // MARK: Taking in
+    // MARK: Ingestion
 
-    /// Takes an import in, whole or not at all. Returns when it is stored and its flow was told, as far as the store could
-    /// be reached for that.
+    /// Ingests an import completely or not at all. Returns after the import is stored and its event was published on
+    /// its flow. If the publication fails, maintenance repeats it.
     ///
-    /// - Throws: ``ImportError``, or what the body threw.
-    public func take(_ order: ImportRequest) async throws -> ImportReceipt {
-        try self.slots.enter(order.account)
-        defer { self.slots.leave(order.account) }
-        if let flow = order.flow { try await self.check(flow, of: order.account) }
-        return try await withTaskExecutorPreference(self.executor) { try await self.begin(order) }
+    /// - Throws: ``ImportError``, or the error that the body threw.
+    public func ingest(_ request: ImportRequest) async throws -> ImportReceipt {
+        try self.limiter.acquire(request.account)
+        defer { self.limiter.release(request.account) }
+        if let flow = request.flow { try await self.check(flow, of: request.account) }
+        return try await withTaskExecutorPreference(self.executor) { try await self.begin(request) }
     }
 
     private func check(_ flow: FlowID, of account: String) async throws(ImportError) {
@@ -99,90 +100,95 @@ public final class ImportService: Sendable {
         if let head, head.account != account { throw .otherAccount }
     }
 
-    private func begin(_ order: ImportRequest) async throws -> ImportReceipt {
+    private func begin(_ request: ImportRequest) async throws -> ImportReceipt {
         let id = ImportID.random()
         let now = self.now()
-        let key = self.objects == nil ? nil : Import.objectKey(account: order.account, createdAt: now, id: id, claim: 1)
+        let key = self.objects == nil ? nil : Import.objectKey(account: request.account, createdAt: now, id: id, claim: 1)
         let draft = ImportDraft(
-            id: id, account: order.account, flow: order.flow, fileName: order.fileName, sourceType: order.sourceType,
-            provider: self.objects?.provider ?? self.records.provider, location: key, idempotencyKey: order.idempotencyKey,
+            id: id, account: request.account, flow: request.flow, fileName: request.fileName, sourceType: request.sourceType,
+            provider: self.objects?.provider ?? self.records.provider, location: key, idempotencyKey: request.idempotencyKey,
             createdAt: now)
-        let beginning: ImportBeginResult
+        let result: ImportBeginResult
         do throws(StoreError) {
-            beginning = try await self.ledger.begin(draft, claimSeconds: self.configuration.claimSeconds)
+            result = try await self.ledger.begin(draft, claimSeconds: self.configuration.claimSeconds)
         } catch {
             throw ImportError.store(error)
         }
-        switch beginning {
-        case .found(let found): return try await self.replay(found, order)
+        switch result {
+        case .found(let found): return try await self.replay(found, request)
         case .begun(let entry):
             #if DEBUG
             await Failpoint.reach(.importBegun)
             #endif
-            return try await self.fill(entry, order)
+            return try await self.ingestBody(entry, request)
         }
     }
 
-    /// The key was used before: the answer is the same, if the bytes are.
-    private func replay(_ found: Import, _ order: ImportRequest) async throws -> ImportReceipt {
+    /// Answers a request whose idempotency key is in use: returns the stored import if the parameters and the body
+    /// are the same.
+    private func replay(_ found: Import, _ request: ImportRequest) async throws -> ImportReceipt {
         guard found.status == .stored else { throw ImportError.inProgress }
-        guard order.asks(for: found) else { throw ImportError.keyConflict }
-        let body = ImportBody(order, codec: self.codec, configuration: self.configuration)
+        guard request.matches(found) else { throw ImportError.keyConflict }
+        let body = ImportBody(request, codec: self.codec, configuration: self.configuration)
         try await body.skip()
         guard body.requestHash() == found.requestHash else { throw ImportError.keyConflict }
         return ImportReceipt(entry: found, isReplayed: true)
     }
 
-    private func fill(_ entry: Import, _ order: ImportRequest) async throws -> ImportReceipt {
+    private func ingestBody(_ entry: Import, _ request: ImportRequest) async throws -> ImportReceipt {
         do {
-            let reading = try await self.holding(entry) { await self.read(entry, order) }
+            let outcome = try await self.withClaim(on: entry) { await self.read(entry, request) }
             let result: ImportPipeline.Result
-            switch reading {
-            case .whole(let whole): result = whole
-            case .broken(let error, let isClean):
-                // After the claim was held for the last time: what lets go of it has the last word.
-                try await self.give(up: entry, because: error, isClean: isClean)
+            switch outcome {
+            case .complete(let complete): result = complete
+            case .failed(let error, let isClean):
+                // Abandon the import after the last renewal of the claim, so that a renewal cannot overwrite the
+                // release.
+                try await self.abandon(entry, because: error, isClean: isClean)
                 throw error
             }
             #if DEBUG
             await Failpoint.reach(.importUploaded)
             #endif
-            // In a task of its own: all is stored, and a client that leaves now is no reason to throw it away.
+            // In a separate task: all bytes are stored, so a client that disconnects now must not cause them to be
+            // discarded.
             let stored = try await Task(executorPreference: self.executor) { try await self.finish(entry, result) }.value
             self.cache.put(.array(of: result.sample), .sample, of: entry.id, seconds: self.configuration.cacheSeconds)
-            self.figures.withLock { $0.taken(records: result.storage.recordCount, bytes: result.storage.originalSizeBytes) }
-            await self.announce(stored)
+            self.metricsState.withLock {
+                $0.countStored(records: result.storage.recordCount, bytes: result.storage.originalSizeBytes)
+            }
+            await self.publishOutcome(stored)
             return ImportReceipt(entry: stored, isReplayed: false)
         } catch {
-            self.figures.withLock { $0.failed += 1 }
+            self.metricsState.withLock { $0.failed += 1 }
             throw error
         }
     }
 
-    /// What came of reading a body.
+    /// The result of reading a body into storage.
     private enum ReadOutcome: Sendable {
-        case whole(ImportPipeline.Result)
-        /// - Parameter isClean: whether nothing of it is left in the object store.
-        case broken(any Error, isClean: Bool)
+        case complete(ImportPipeline.Result)
+        /// - Parameter isClean: whether nothing of the import is left in the object store.
+        case failed(any Error, isClean: Bool)
     }
 
-    private func read(_ entry: Import, _ order: ImportRequest) async -> ReadOutcome {
+    private func read(_ entry: Import, _ request: ImportRequest) async -> ReadOutcome {
         let sink: any ImportSink
-        do { sink = try await self.sink(for: entry) } catch { return .broken(error, isClean: true) }
-        let body = ImportBody(order, codec: self.codec, configuration: self.configuration)
+        do { sink = try await self.sink(for: entry) } catch { return .failed(error, isClean: true) }
+        let body = ImportBody(request, codec: self.codec, configuration: self.configuration)
         let progress = ImportProgress(
-            entry, totalBytes: order.bytes, interval: self.configuration.progressMilliseconds, now: self.now
+            entry, totalBytes: request.bytes, interval: self.configuration.progressMilliseconds, now: self.now
         ) { [manager] event in
             guard let flow = entry.flow else { return }
             manager.publish([event], of: flow, account: entry.account, at: manager.cachedRecord(of: flow)?.version ?? 0)
         }
-        let reading = ImportPipeline(body: body, sink: sink, codec: self.codec, configuration: self.configuration) {
+        let pipeline = ImportPipeline(body: body, sink: sink, codec: self.codec, configuration: self.configuration) {
             progress.update(bytes: $0, records: $1)
         }
         do {
-            return .whole(try await reading.run(format: order.format))
+            return .complete(try await pipeline.run(format: request.format))
         } catch {
-            return .broken(error, isClean: await sink.abort())
+            return .failed(error, isClean: await sink.abort())
         }
     }
 
@@ -196,30 +202,32 @@ public final class ImportService: Sendable {
         }
     }
 
-    /// - Parameter isClean: whether nothing of it is left in the object store.
-    /// - Throws: ``ImportError/takenOver`` if it is another's affair by now.
-    private func give(up entry: Import, because error: any Error, isClean: Bool) async throws(ImportError) {
-        // In a task of its own: the caller's may be cancelled, and that is just when this has to be done.
-        let isMine = await Task { await self.giveUp(entry, because: error, isClean: isClean) }.value
-        if !isMine { throw .takenOver }
+    /// Abandons an import: marks it failed and publishes that, or releases its claim so that the sweep cleans it up.
+    /// - Parameter isClean: whether nothing of the import is left in the object store.
+    /// - Throws: ``ImportError/claimLost`` if another worker has claimed the import since.
+    private func abandon(_ entry: Import, because error: any Error, isClean: Bool) async throws(ImportError) {
+        // In a separate task: the caller's task may be cancelled, and this has to be done especially then.
+        let claimHeld = await Task { await self.recordFailure(of: entry, because: error, isClean: isClean) }.value
+        if !claimHeld { throw .claimLost }
     }
 
-    private func giveUp(_ entry: Import, because error: any Error, isClean: Bool) async -> Bool {
+    private func recordFailure(of entry: Import, because error: any Error, isClean: Bool) async -> Bool {
         guard isClean else {
-            // The ledger must not forget it before it is gone: that is the sweep's work, from now on.
-            self.logger.notice("What is left of an import is swept later", metadata: ["import": "\(entry.id)"])
+            // The ledger must keep the import until its remains are deleted. Releasing the claim hands it to the
+            // sweep.
+            self.logger.notice("Could not clean up import; leaving it to the sweep", metadata: ["import_id": "\(entry.id)"])
             return (try? await self.ledger.extend(entry.id, claim: entry.claim, seconds: 0)) ?? true
         }
         let failure = error as? ImportError
-        if failure == nil { self.logger.info("An import broke off", metadata: ["import": "\(entry.id)"]) }
-        let reason = failure?.reason ?? "The upload broke off."
-        // If this does not reach the ledger, its claim runs out, and the sweep does it.
-        guard let isMine = try? await self.ledger.fail(entry.id, claim: entry.claim, reason: reason) else { return true }
-        guard isMine else { return false }
+        if failure == nil { self.logger.info("Import upload interrupted", metadata: ["import_id": "\(entry.id)"]) }
+        let reason = failure?.reason ?? "The upload was interrupted."
+        // If the ledger cannot be reached, the claim expires and the sweep does this.
+        guard let claimHeld = try? await self.ledger.fail(entry.id, claim: entry.claim, reason: reason) else { return true }
+        guard claimHeld else { return false }
         var failed = entry
         failed.status = .failed
         failed.failure = reason
-        await self.announce(failed, code: failure?.code ?? "broken_off")
+        await self.publishOutcome(failed, code: failure?.code ?? "broken_off")
         return true
     }
 
@@ -227,20 +235,21 @@ public final class ImportService: Sendable {
         let outcome = ImportResult(
             storage: result.storage, fieldSummary: result.summary, index: result.index,
             samples: Array(result.sample.prefix(Import.sampleRows)), requestHash: result.requestHash)
-        var isMine = true
+        var claimHeld = true
         do throws(StoreError) {
-            isMine = try await self.ledger.finish(entry.id, claim: entry.claim, outcome)
+            claimHeld = try await self.ledger.finish(entry.id, claim: entry.claim, outcome)
         } catch .outcomeUnknown(let reason) {
-            // The ledger itself tells what became of it. Until it does, nobody knows; the sweep will.
+            // The ledger knows the outcome. If it cannot be read either, the outcome stays unknown, and the sweep
+            // resolves it.
             guard let found = try? await self.ledger.load(entry.id), found.status == .stored else {
                 throw ImportError.store(.outcomeUnknown(reason))
             }
         } catch {
             throw ImportError.store(error)
         }
-        guard isMine else {
+        guard claimHeld else {
             await self.discard(entry)
-            throw ImportError.takenOver
+            throw ImportError.claimLost
         }
         #if DEBUG
         await Failpoint.reach(.importStored)
@@ -254,8 +263,8 @@ public final class ImportService: Sendable {
         return stored
     }
 
-    /// Removes the object of an import that others gave up while its worker could not be heard: it may have come to be after
-    /// they had looked for it.
+    /// Deletes the object of an import that was abandoned after this worker's claim had expired. The object may have
+    /// been completed after the sweep had searched for objects of the import.
     private func discard(_ entry: Import) async {
         guard let objects = self.objects, let location = entry.location else { return }
         do {
@@ -263,11 +272,12 @@ public final class ImportService: Sendable {
             try await objects.delete(location)
         } catch {
             self.logger.notice(
-                "An object that is no import's stays until a sweep", metadata: ["key": "\(location)", "reason": "\(error)"])
+                "Could not delete orphaned object; leaving it to the sweep",
+                metadata: ["key": "\(location)", "error": "\(error)"])
         }
     }
 
-    /// What there is to wait for while an import is held.
+    /// What can end first while a body runs under a claim.
     private enum ClaimOutcome<Value: Sendable>: Sendable {
         case ended(Result<Value, any Error>)
         case lost
@@ -275,10 +285,13 @@ public final class ImportService: Sendable {
         case cancelled
     }
 
-    /// Holds the claim on an import for as long as the body runs; cancels the body if somebody else has it. What the body came
-    /// to all the same counts: whoever called asks the ledger before building on it, and knows what to clear up.
-    func holding<Value: Sendable>(
-        _ entry: Import, _ body: @escaping @Sendable () async throws -> Value
+    /// Runs the body and renews the claim on the import until the body ends. Cancels the body if another worker has
+    /// claimed the import. If the body succeeds nevertheless, its result is returned: the next change of the ledger
+    /// verifies the claim, and the caller needs the result to clean up.
+    ///
+    /// - Throws: the body's error, or ``ImportError/claimLost`` if the claim was lost before the body failed.
+    func withClaim<Value: Sendable>(
+        on entry: Import, _ body: @escaping @Sendable () async throws -> Value
     ) async throws -> Value {
         let result = await withTaskGroup(of: ClaimOutcome<Value>.self) { tasks -> Result<Value, any Error> in
             tasks.addTask {
@@ -288,10 +301,10 @@ public final class ImportService: Sendable {
                 do {
                     while true {
                         try await Task.sleep(for: .seconds(max(1, self.configuration.claimSeconds / 4)))
-                        // A store that is away says nothing of the claim.
-                        let isMine = try? await self.ledger.extend(
+                        // If the store is unavailable, that does not mean that the claim is lost.
+                        let claimHeld = try? await self.ledger.extend(
                             entry.id, claim: entry.claim, seconds: self.configuration.claimSeconds)
-                        if isMine == false { return .lost }
+                        if claimHeld == false { return .lost }
                     }
                 } catch {
                     return .cancelled
@@ -300,7 +313,7 @@ public final class ImportService: Sendable {
             var isLost = false
             while let next = await tasks.next() {
                 switch next {
-                case .ended(.failure) where isLost: return .failure(ImportError.takenOver)
+                case .ended(.failure) where isLost: return .failure(ImportError.claimLost)
                 case .ended(let result):
                     tasks.cancelAll()
                     return result
@@ -310,33 +323,33 @@ public final class ImportService: Sendable {
                 case .cancelled: continue
                 }
             }
-            return .failure(ImportError.takenOver)
+            return .failure(ImportError.claimLost)
         }
         return try result.get()
     }
 
-    // MARK: Telling the flow
+    // MARK: Import events
 
-    /// Tells the flow what became of an import, once. What cannot be told now is told by the sweep.
-    func announce(_ entry: Import, code: String = "interrupted") async {
+    /// Publishes the outcome of an import on its flow, once. If that fails now, maintenance repeats it.
+    func publishOutcome(_ entry: Import, code: String = "interrupted") async {
         do throws(StoreError) {
-            if let flow = entry.flow, let event = entry.announcement(code: code) {
+            if let flow = entry.flow, let event = entry.outcomeEvent(code: code) {
                 let change = FlowChange(
                     flow: flow, account: entry.account, body: .publish([event]),
-                    // Told again after a death in between, it is the same telling.
+                    // A repetition after a crash has the same key, so the event is published only once.
                     idempotency: .init(key: "import:\(entry.id):\(entry.status)", fingerprint: entry.id.rawValue), at: self.now())
                 if case .rejected(let rejection) = try await self.manager.apply(change) {
                     self.logger.notice(
-                        "A flow could not be told of its import", metadata: ["import": "\(entry.id)", "reason": "\(rejection)"])
+                        "Import event rejected by its flow", metadata: ["import_id": "\(entry.id)", "error": "\(rejection)"])
                 }
             }
             #if DEBUG
             await Failpoint.reach(.importAnnounced)
             #endif
-            try await self.chores.announced(entry.id)
+            try await self.maintenance.markAnnounced(entry.id)
         } catch {
             self.logger.notice(
-                "An import is told later", metadata: ["import": "\(entry.id)", "reason": "\(error)"])
+                "Failed to publish import event; will retry", metadata: ["import_id": "\(entry.id)", "error": "\(error)"])
         }
     }
 }

@@ -1,59 +1,61 @@
-/// What an ``ObjectStore`` takes: the rules of its keys and attributes, for its implementations.
+/// The rules for keys, attributes, ranges and links that all implementations of ``ObjectStore`` share.
 public enum ObjectRules {
     public static let maximumKeyBytes = 1_024
     public static let maximumMetadataBytes = 2_048
-    /// A week, as R2 has it.
+    /// Maximum lifetime of a download link: one week, as in R2.
     public static let maximumLinkSeconds = 604_800
 
-    /// - Throws: ``ObjectError/invalid(_:)``, as all of these.
+    /// Checks the key of an object.
+    /// - Throws: ``ObjectError/invalid(_:)``, as do all of these checks.
     public static func check(key: String) throws(ObjectError) {
         guard !key.isEmpty, key.utf8.count <= self.maximumKeyBytes else {
-            throw .invalid("A key has 1 to \(self.maximumKeyBytes) bytes.")
+            throw .invalid("A key must have 1 to \(self.maximumKeyBytes) bytes.")
         }
         guard key.split(separator: "/", omittingEmptySubsequences: false).allSatisfy({ self.isSegment($0) }) else {
-            throw .invalid("A key is made of segments of A-Z a-z 0-9 _ . : - with slashes between; none is empty, . or ..")
+            throw .invalid("A key must have segments of A-Z a-z 0-9 _ . : - between slashes; no segment may be empty, . or ..")
         }
     }
 
-    /// The beginning of a key, or what keys are compared with; it may be empty.
+    /// Checks a prefix of keys, or the text after which a list starts. It may be empty.
     public static func check(prefix: String) throws(ObjectError) {
         guard prefix.utf8.count <= self.maximumKeyBytes, prefix.utf8.allSatisfy({ self.isAllowed($0) || $0 == UInt8(ascii: "/") })
-        else { throw .invalid("The beginning of a key is at most \(self.maximumKeyBytes) of A-Z a-z 0-9 _ . : - and /") }
+        else { throw .invalid("A key prefix must have at most \(self.maximumKeyBytes) bytes of A-Z a-z 0-9 _ . : - and /") }
     }
 
     public static func check(_ attributes: ObjectAttributes) throws(ObjectError) {
         guard !attributes.contentType.isEmpty, self.isPrintable(attributes.contentType) else {
-            throw .invalid("A content type is printable ASCII.")
+            throw .invalid("A content type must be printable ASCII and not empty.")
         }
         var bytes = 0
         for (name, value) in attributes.metadata {
             guard !name.isEmpty, name.utf8.allSatisfy({ self.isNameByte($0) }) else {
-                throw .invalid("A name of metadata is made of a-z 0-9 -")
+                throw .invalid("A metadata name must consist of a-z 0-9 -")
             }
-            guard self.isPrintable(value) else { throw .invalid("A value of metadata is printable ASCII.") }
+            guard self.isPrintable(value) else { throw .invalid("A metadata value must be printable ASCII.") }
             bytes += name.utf8.count + value.utf8.count
         }
         guard bytes <= self.maximumMetadataBytes else {
-            throw .invalid("Metadata has at most \(self.maximumMetadataBytes) bytes.")
+            throw .invalid("The metadata exceeds \(self.maximumMetadataBytes) bytes.")
         }
     }
 
     public static func check(linkSeconds seconds: Int) throws(ObjectError) {
         guard (1...self.maximumLinkSeconds).contains(seconds) else {
-            throw .invalid("A link lives for 1 to \(self.maximumLinkSeconds) seconds.")
+            throw .invalid("The lifetime of a link must be from 1 to \(self.maximumLinkSeconds) seconds.")
         }
     }
 
-    /// The bytes of an object of this size that a range names.
+    /// The bytes of an object of this size that are in the range; all of them if there is no range.
+    /// - Throws: ``ObjectError/invalid(_:)`` if the range is empty or starts after the object's end.
     public static func clamp(_ range: Range<Int>?, size: Int) throws(ObjectError) -> Range<Int> {
         guard let range else { return 0..<size }
         guard range.lowerBound >= 0, !range.isEmpty, range.lowerBound < size else {
-            throw .invalid("The object has no such part.")
+            throw .invalid("The byte range is not within the object.")
         }
         return range.lowerBound..<min(range.upperBound, size)
     }
 
-    /// Whether it may stand between two slashes of a key.
+    /// Whether the text is a valid segment of a key: the part between two slashes.
     public static func isSegment(_ text: some StringProtocol) -> Bool {
         !text.isEmpty && text != "." && text != ".." && text.utf8.allSatisfy { self.isAllowed($0) }
     }

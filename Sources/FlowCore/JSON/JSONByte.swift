@@ -5,20 +5,22 @@ enum JSONByte {
 
     @inline(__always)
     static func isWhiteSpace(_ byte: UInt8) -> Bool {
-        // One comparison settles the common case: every byte of a compact document is above the space.
+        // One comparison suffices in the common case: between the tokens of compact JSON, every byte is above the
+        // space.
         byte <= 0x20 && (byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09)
     }
 
     @inline(__always)
     static func isDigit(_ byte: UInt8) -> Bool { byte &- UInt8(ascii: "0") < 10 }
 
-    /// Whether a string may hold the byte as it is and the scanner need not look closer.
+    /// Whether the byte needs no special handling in a string: an ASCII byte that is not a quote, a backslash or a
+    /// control byte below 0x20.
     @inline(__always)
     static func isPlain(_ byte: UInt8) -> Bool {
         byte >= 0x20 && byte < 0x80 && byte != Self.quote && byte != Self.backslash
     }
 
-    /// The value of a hexadecimal digit.
+    /// The value of a hexadecimal digit; `nil` for any other byte.
     static func hexadecimal(_ byte: UInt8) -> UInt32? {
         switch byte {
         case UInt8(ascii: "0")...UInt8(ascii: "9"): UInt32(byte - UInt8(ascii: "0"))

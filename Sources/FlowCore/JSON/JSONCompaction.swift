@@ -1,6 +1,6 @@
-/// Takes the white space between tokens out of a document that was validated.
+/// Removes the white space between tokens from a validated document.
 enum JSONCompaction {
-    /// - Parameter whiteSpace: how many bytes of it there are, so that the result is allocated once and at its size.
+    /// - Parameter whiteSpace: number of bytes to remove, so that the result is allocated once and at its exact size.
     static func compacted(_ bytes: [UInt8], removing whiteSpace: Int) -> [UInt8] {
         let input = bytes.span
         var output = [UInt8](repeating: 0, count: bytes.count - whiteSpace)

@@ -1,29 +1,31 @@
-/// Why bytes are not a JSON document that the hub takes.
+/// Reason why bytes are rejected as a JSON document.
 ///
-/// The description is meant for whoever sent the bytes: it says what is wrong and where, and repeats nothing of them.
+/// The description is for the client that sent the bytes. It says what is wrong and where, and repeats none of the
+/// bytes.
 public struct JSONError: Error, Hashable, Sendable, CustomStringConvertible {
     public enum Code: Hashable, Sendable {
-        /// A byte that the grammar of RFC 8259 has no place for here.
+        /// A byte that the grammar of RFC 8259 does not allow here.
         case syntax
-        /// The document stops in the middle.
+        /// The document ends before it is complete.
         case unexpectedEnd
         /// More objects and arrays are open than ``JSONLimits/maximumDepth``.
         case depthExceeded
-        /// A well-formed number that is beyond a double's range or longer than ``JSONLimits/maximumNumberLength``.
+        /// A well-formed number that is out of the range of a double or longer than
+        /// ``JSONLimits/maximumNumberLength``.
         case invalidNumber
-        /// A raw control byte in a string, or an escape that JSON does not have.
+        /// A raw control byte in a string, or an escape that JSON does not define.
         case invalidString
         /// A surrogate without its other half, as a `\u` escape or encoded in UTF-8.
         case loneSurrogate
         /// Bytes in a string that are not UTF-8.
         case invalidUTF8
-        /// Something after the end of the document.
+        /// Data after the end of the document.
         case trailingData
     }
 
     public let code: Code
 
-    /// Where in the input, counted in bytes from 0.
+    /// Position of the error in the input, in bytes, counted from 0.
     public let offset: Int
 
     public init(code: Code, offset: Int) {
@@ -35,10 +37,10 @@ public struct JSONError: Error, Hashable, Sendable, CustomStringConvertible {
         let reason =
             switch self.code {
             case .syntax: "unexpected byte"
-            case .unexpectedEnd: "the document ends too early"
+            case .unexpectedEnd: "unexpected end of the document"
             case .depthExceeded: "objects and arrays are nested too deeply"
-            case .invalidNumber: "the number is too large or too long"
-            case .invalidString: "the string has a raw control byte or an unknown escape"
+            case .invalidNumber: "the number is out of range or too long"
+            case .invalidString: "the string has a raw control byte or an invalid escape"
             case .loneSurrogate: "the string has a surrogate without its other half"
             case .invalidUTF8: "the string is not valid UTF-8"
             case .trailingData: "more data after the end of the document"

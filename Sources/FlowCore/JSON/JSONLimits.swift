@@ -1,12 +1,13 @@
-/// What a JSON document may demand of its reader.
+/// Limits that a JSON document must respect to be accepted.
 public struct JSONLimits: Hashable, Sendable {
-    /// No configuration can allow more levels than this: merging and comparing recurse once a level.
+    /// Upper bound of ``maximumDepth``, because merging and comparing recurse once per level.
     public static let greatestDepth = 512
 
-    /// How many objects and arrays may be open at once. A value above ``greatestDepth`` counts as that.
+    /// Maximum number of objects and arrays that are open at the same time. A value above ``greatestDepth`` counts as
+    /// that.
     public var maximumDepth = 64
 
-    /// How many bytes a number may be long, sign, point and exponent included.
+    /// Maximum length of a number in bytes, including sign, point and exponent.
     public var maximumNumberLength = 1000
 
     public init(maximumDepth: Int = 64, maximumNumberLength: Int = 1000) {

@@ -1,16 +1,17 @@
-/// Which containers are open, one bit each: set for an object. It needs no heap and is copied cheaply.
+/// The open containers of a JSON document, one bit each: 1 for an object, 0 for an array. It needs no heap memory and
+/// is cheap to copy.
 struct JSONNesting: Sendable {
     private(set) var depth = 0
 
-    /// The innermost containers, the last one lowest. Full words move to `outer`.
+    /// The innermost containers, the last one in the lowest bit. Full words of 64 bits move to `outer`.
     private var inner: UInt64 = 0
     private var outer: InlineArray<8, UInt64> = .init(repeating: 0)
 
-    /// Whether the innermost container is an object. Asked only when one is open.
+    /// Whether the innermost container is an object. Valid only while a container is open.
     @inline(__always)
     var isObject: Bool { self.inner & 1 == 1 }
 
-    /// The caller sees to it that no more than ``JSONLimits/greatestDepth`` are open.
+    /// Opens a container. The caller ensures that at most ``JSONLimits/greatestDepth`` are open.
     @inline(__always)
     mutating func open(object: Bool) {
         if self.depth > 0, self.depth & 63 == 0 { self.outer[self.depth >> 6 - 1] = self.inner }

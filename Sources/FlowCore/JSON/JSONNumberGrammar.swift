@@ -1,9 +1,10 @@
-/// Numbers: RFC 8259 section 6.
+/// Grammar of numbers: RFC 8259, section 6.
 enum JSONNumberGrammar {
     /// The index after the number that starts at `start`.
     ///
-    /// - Throws: ``JSONError/Code-swift.enum/invalidNumber`` for one that no finite double is near (section 6 lets a reader
-    ///   set limits: what one program takes for infinity, another refuses) or that is too long.
+    /// - Throws: ``JSONError/Code-swift.enum/invalidNumber`` if the number is too long or out of the range of a
+    ///   double, else a syntax error. Section 6 allows such limits: some parsers read a number out of range as
+    ///   infinity, others reject it.
     @inline(__always)
     static func end(in bytes: Span<UInt8>, from start: Int, maximumLength: Int) throws(JSONError) -> Int {
         var index = start
@@ -11,7 +12,7 @@ enum JSONNumberGrammar {
         let integer = index
         index = try Self.digitsEnd(in: bytes, from: index)
         if bytes[integer] == UInt8(ascii: "0"), index > integer + 1 { throw JSONError(code: .syntax, offset: integer + 1) }
-        // The greatest double has 309 digits: 200 and an exponent of two digits are far below.
+        // The greatest double has 309 digits. Up to 200 digits with a two-digit exponent are always within its range.
         var needsRangeCheck = index - integer > 200
         if index < bytes.count, bytes[index] == UInt8(ascii: ".") {
             index = try Self.digitsEnd(in: bytes, from: index + 1)
@@ -40,7 +41,7 @@ enum JSONNumberGrammar {
         return index
     }
 
-    /// Whether a finite double is near the number that takes up the range.
+    /// Whether the number in this range of bytes is within the range of a double.
     @inline(never)
     static func isFinite(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Bool {
         var text = ""

@@ -1,20 +1,20 @@
-/// The members of one object by their decoded names. Of several of one name it has the last.
+/// The members of one object, accessible by decoded name. If a name repeats, only its last member is included.
 struct JSONObjectIndex {
     struct Entry {
-        /// The name, quotes included, as written.
+        /// Range of the name as written, including its quotes.
         let key: Range<Int>
         let value: Range<Int>
         /// The name, decoded.
         let name: ArraySlice<UInt8>
     }
 
-    /// In the order in which the (last) members stand.
+    /// The members in the order of the text.
     private(set) var entries: [Entry] = []
 
-    /// Up to this many names a look at each is cheaper than hashing.
+    /// Number of names up to which a linear search is faster than hashing.
     private static let fewNames = 8
 
-    /// The entries' indices, when there are more than a few.
+    /// Index in ``entries`` of each name; empty if there are at most ``fewNames``.
     private var positions: [ArraySlice<UInt8>: Int] = [:]
 
     init(in bytes: [UInt8], at start: Int = 0) {
@@ -38,7 +38,7 @@ struct JSONObjectIndex {
         }
     }
 
-    /// The index in ``entries`` of a decoded name.
+    /// The index in ``entries`` of a decoded name; `nil` if the object has no such member.
     func position(of name: ArraySlice<UInt8>) -> Int? {
         self.positions.isEmpty ? self.entries.firstIndex { $0.name == name } : self.positions[name]
     }

@@ -1,12 +1,12 @@
-/// Looks at sixteen bytes of text at once.
+/// Classifies 16 bytes of text with one vector operation.
 enum JSONPlainBlock {
     static let count = 16
 
-    /// How many bytes at the start of a block a string may hold as they are, see ``JSONByte/isPlain(_:)``.
+    /// Number of bytes at the start of a block that are plain, see ``JSONByte/isPlain(_:)``.
     /// - Parameter stop: one more byte that counts as not plain.
     @inline(__always)
     static func plainCount(_ block: SIMD16<Int8>, stop: UInt8 = JSONByte.quote) -> Int {
-        // As signed numbers, control bytes and those beyond ASCII are below the space.
+        // As signed numbers, control bytes and non-ASCII bytes are below the space.
         let special =
             (block .== Self.all(JSONByte.quote)) .| (block .== Self.all(JSONByte.backslash)) .| (block .== Self.all(stop))
             .| (block .< Self.all(0x20))

@@ -1,7 +1,7 @@
-/// The members of the object that starts at an index of a compact text. Anything but an object has none.
+/// The members of the object that starts at an index of a compact text; empty for any other value.
 struct JSONMemberRanges: Sequence, IteratorProtocol {
     struct Element {
-        /// The name, quotes included.
+        /// Range of the name, including its quotes.
         let key: Range<Int>
         let value: Range<Int>
     }
@@ -25,14 +25,14 @@ struct JSONMemberRanges: Sequence, IteratorProtocol {
         let value = keyEnd + 1
         guard value < span.count else { return nil }
         let end = JSONWalk.endOfValue(in: span, from: value)
-        // Past the comma; past the closing brace no quote can follow within this object.
+        // Continue after the comma. Without a comma the object has ended.
         let isLast = end >= span.count || span[end] != UInt8(ascii: ",")
         self.position = isLast ? span.count : end + 1
         return Element(key: key..<keyEnd, value: value..<end)
     }
 }
 
-/// The elements of the array that starts at an index of a compact text. Anything but an array has none.
+/// The elements of the array that starts at an index of a compact text; empty for any other value.
 struct JSONElementRanges: Sequence, IteratorProtocol {
     private let bytes: [UInt8]
     private var position: Int
@@ -49,7 +49,7 @@ struct JSONElementRanges: Sequence, IteratorProtocol {
         let span = bytes.span
         let start = self.position
         let end = start < span.count ? JSONWalk.endOfValue(in: span, from: start) : start
-        // An empty value is the bracket of an empty array.
+        // No value before the closing bracket: the array is empty.
         guard end > start else { return nil }
         let isLast = end >= span.count || span[end] != UInt8(ascii: ",")
         self.position = isLast ? span.count : end + 1

@@ -1,8 +1,8 @@
-/// The state of a scan, apart from the bytes, so that a loop can borrow these once for all its tokens.
+/// State of a scan, separate from the bytes, so that a loop can borrow the bytes once for all its tokens.
 ///
-/// Nothing that an error would have to take back is written before the token is known: a failed step fails again alike.
+/// A failed step leaves a state in which the next step fails with the same error.
 struct JSONScanState: Sendable {
-    /// What the grammar allows next. White space may come before each.
+    /// What the grammar allows next. White space may precede each.
     private enum Expectation {
         /// A value: at the start, after a member's name, after a comma in an array.
         case value
@@ -18,7 +18,7 @@ struct JSONScanState: Sendable {
 
     private(set) var position = 0
 
-    /// How many bytes of white space between tokens were passed.
+    /// Number of bytes of white space between tokens that were skipped.
     private(set) var whiteSpace = 0
 
     private var expectation = Expectation.value
@@ -33,7 +33,8 @@ struct JSONScanState: Sendable {
 
     var depth: Int { self.nesting.depth }
 
-    /// - Parameter bytes: the whole document, the same at each call.
+    /// Reads the next token; ``JSONToken/end`` after the last one.
+    /// - Parameter bytes: the whole document, the same in each call.
     @inline(__always)
     mutating func next(_ bytes: Span<UInt8>) throws(JSONError) -> JSONToken {
         self.skipWhiteSpace(bytes)
@@ -100,7 +101,7 @@ struct JSONScanState: Sendable {
         }
     }
 
-    /// A member's name together with its colon.
+    /// Reads a member's name and the colon after it.
     @inline(__always)
     private mutating func key(_ bytes: Span<UInt8>) throws(JSONError) -> JSONToken {
         let start = self.position
@@ -118,7 +119,7 @@ struct JSONScanState: Sendable {
         return .key(start..<end)
     }
 
-    /// - Parameter spelling: the literal's ASCII bytes, the first one highest.
+    /// - Parameter spelling: the literal's ASCII bytes, the first one in the most significant position.
     private mutating func literal(
         _ token: JSONToken, _ bytes: Span<UInt8>, spelling: UInt64, length: Int
     ) throws(JSONError) -> JSONToken {

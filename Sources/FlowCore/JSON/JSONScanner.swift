@@ -1,8 +1,8 @@
-/// A pull tokenizer for one JSON document (RFC 8259) that validates everything it passes.
+/// A pull tokenizer for one JSON document (RFC 8259) that validates everything it reads.
 ///
-/// The grammar, UTF-8, escapes, surrogates, the depth and the numbers' range are checked, so whoever reads to
-/// ``JSONToken/end`` has seen a valid document. Nothing is decoded: strings and numbers are ranges of the input. It
-/// does not recurse.
+/// It checks the grammar, UTF-8, escapes, surrogates, the depth and the range of numbers. A caller that reaches
+/// ``JSONToken/end`` has read a valid document. Nothing is decoded: strings and numbers are ranges of the input. The
+/// tokenizer does not recurse.
 ///
 /// ```swift
 /// var scanner = JSONScanner(bytes)
@@ -25,17 +25,17 @@ public struct JSONScanner: Sendable {
         self.machine = JSONScanState(limits: limits)
     }
 
-    /// How many bytes were read so far.
+    /// Number of bytes read so far.
     public var position: Int { self.machine.position }
 
-    /// How many objects and arrays are open.
+    /// Number of objects and arrays that are open.
     public var depth: Int { self.machine.depth }
 
-    /// The next token; ``JSONToken/end`` again and again after the last.
+    /// Reads the next token; returns ``JSONToken/end`` in every call after the last one.
     ///
-    /// - Throws: what is wrong and where. Every later call throws the same.
+    /// - Throws: the first error and its position. Every later call throws the same error.
     public mutating func next() throws(JSONError) -> JSONToken {
-        // A copy, since the span borrows `self`, which the step would change.
+        // Change a copy: the span borrows `self`, so `self` cannot be changed during the step.
         var machine = self.machine
         let token = try machine.next(self.bytes.span)
         self.machine = machine

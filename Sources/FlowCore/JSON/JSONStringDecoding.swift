@@ -1,9 +1,9 @@
-/// Reads the strings of a valid text: what the escapes stand for.
+/// Decodes the strings of a valid text, including their escapes.
 ///
-/// Strings are compared by these bytes, never as Swift strings: to Swift, `é` as one scalar and as two are equal, to JSON
-/// (RFC 8259 section 8.3) they are two names.
+/// Strings are compared by their decoded bytes, never as Swift strings. Swift treats `é` as one scalar and as two as
+/// equal; in JSON (RFC 8259, section 8.3) they are different names.
 enum JSONStringDecoding {
-    /// The content, in UTF-8, of the string that takes up `range`, quotes included.
+    /// The content, in UTF-8, of the string in `range`, which includes the quotes.
     static func decoded(_ bytes: [UInt8], _ range: Range<Int>) -> ArraySlice<UInt8> {
         guard range.count >= 2 else { return [] }
         let content = bytes[range.lowerBound + 1..<range.upperBound - 1]
@@ -34,7 +34,7 @@ enum JSONStringDecoding {
                 var value = Self.codeUnit(content, at: index)
                 index += 4
                 if 0xD800...0xDBFF ~= value {
-                    // The scanner let it pass, so its other half follows as `\uXXXX`.
+                    // The text is valid, so the other half follows as `\uXXXX`.
                     let low = Self.codeUnit(content, at: index + 2)
                     value = 0x10000 + (value & 0x3FF) << 10 + (low & 0x3FF)
                     index += 6

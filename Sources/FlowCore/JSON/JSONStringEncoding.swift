@@ -1,4 +1,5 @@
-/// Writes strings: RFC 8259 section 7, and U+2028 and U+2029 escaped, which end a line in older JavaScript.
+/// Encodes strings by RFC 8259, section 7. U+2028 and U+2029 are escaped too, because they end a line in older
+/// JavaScript.
 enum JSONStringEncoding {
     static func append(_ string: String, to output: inout [UInt8]) {
         let text = string.utf8
@@ -11,7 +12,8 @@ enum JSONStringEncoding {
         output.append(JSONByte.quote)
     }
 
-    /// Whether the byte goes over as it is. 0xE2 is the first byte of the line separators, and of many others.
+    /// Whether the byte is copied unchanged. 0xE2 is not, because U+2028 and U+2029 begin with it (as do many other
+    /// characters).
     @inline(__always)
     private static func isCopied(_ byte: UInt8) -> Bool {
         byte >= 0x20 && byte != JSONByte.quote && byte != JSONByte.backslash && byte != 0xE2

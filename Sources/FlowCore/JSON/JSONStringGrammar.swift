@@ -1,4 +1,4 @@
-/// Strings: RFC 8259 section 7, and UTF-8 as in RFC 3629.
+/// Grammar of strings: RFC 8259, section 7, with UTF-8 by RFC 3629.
 enum JSONStringGrammar {
     /// The index after the closing quote of the string whose opening quote is at `start`.
     @inline(__always)
@@ -9,7 +9,7 @@ enum JSONStringGrammar {
         return try Self.slowEnd(in: bytes, from: index)
     }
 
-    /// Passes plain bytes while there are enough of any for a look at many at once.
+    /// Skips plain bytes in blocks of 16, while a whole block remains.
     @inline(__always)
     private static func plainEnd(in bytes: Span<UInt8>, from start: Int) -> Int {
         let raw = bytes.bytes
@@ -22,7 +22,7 @@ enum JSONStringGrammar {
         return index
     }
 
-    /// Goes on in the string at the first byte that is not plain.
+    /// Continues the string at the first byte that is not plain.
     @inline(never)
     private static func slowEnd(in bytes: Span<UInt8>, from start: Int) throws(JSONError) -> Int {
         var index = start
@@ -74,7 +74,7 @@ enum JSONStringGrammar {
         }
         switch try Self.codeUnit(in: bytes, from: start) {
         case 0xD800...0xDBFF:
-            // Only another `\u` can complete it; what else follows is judged on its own elsewhere.
+            // Only another `\u` escape completes the pair.
             guard start + 7 < bytes.count, bytes[start + 6] == JSONByte.backslash, bytes[start + 7] == UInt8(ascii: "u"),
                 case 0xDC00...0xDFFF = try Self.codeUnit(in: bytes, from: start + 6)
             else { throw JSONError(code: .loneSurrogate, offset: start) }
@@ -86,7 +86,7 @@ enum JSONStringGrammar {
         }
     }
 
-    /// The four digits after the `\u` at `start`.
+    /// The value of the four digits after the `\u` at `start`.
     private static func codeUnit(in bytes: Span<UInt8>, from start: Int) throws(JSONError) -> UInt32 {
         var unit: UInt32 = 0
         for index in start + 2..<start + 6 {

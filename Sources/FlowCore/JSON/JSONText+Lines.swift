@@ -1,5 +1,5 @@
 extension JSONText {
-    /// The lines of NDJSON that are not empty, without their `\n` or `\r\n`. None is validated.
+    /// The lines of NDJSON that are not empty, without their `\n` or `\r\n`. The lines are not validated.
     public static func splitLines(_ bytes: [UInt8]) -> [ArraySlice<UInt8>] {
         var lines: [ArraySlice<UInt8>] = []
         let span = bytes.span

@@ -1,11 +1,12 @@
 extension JSONText {
-    /// The text after a JSON Merge Patch (RFC 7396).
+    /// The text after applying a JSON Merge Patch (RFC 7396).
     ///
-    /// Members that the patch does not name stay byte for byte. A replaced value stands in the place of the old one, a new
-    /// member comes after the old ones in the patch's order, `null` removes, objects are merged into objects. A patch that is
-    /// no object replaces the whole. Of a member that the patch names only the last of several counts, in both texts.
+    /// Members that the patch does not name stay byte for byte. A replaced value stays at the position of the old
+    /// one. New members follow the old ones in the patch's order. `null` removes a member, and objects are merged
+    /// into objects. A patch that is not an object replaces the whole text. If a name in the patch repeats, in either
+    /// text, only its last member counts.
     ///
-    /// The result is nested no more deeply than the deeper of both, and no longer than both together.
+    /// The result is nested no deeper than the deeper of both texts, and is no longer than both together.
     public func applying(mergePatch patch: JSONText) -> JSONText {
         guard patch.isObject else { return patch }
         var merge = JSONMergePatch(target: self.bytes, patch: patch.bytes)
@@ -14,7 +15,8 @@ extension JSONText {
     }
 }
 
-/// One run of RFC 7396's `MergePatch`, on the texts themselves. Recursion goes as deep as the patch, which is limited.
+/// One run of RFC 7396's `MergePatch`, directly on the texts. It recurses once per level of the patch, whose depth is
+/// limited.
 private struct JSONMergePatch {
     let target: [UInt8]
     let patch: [UInt8]
@@ -26,17 +28,17 @@ private struct JSONMergePatch {
         self.output.reserveCapacity(target.count + patch.count)
     }
 
-    /// Writes the object that comes of merging the patch's object into the target's.
+    /// Writes the object that results from merging the patch's object into the target's value.
     ///
     /// - Parameters:
-    ///   - target: where the target's value starts. A value that is no object, or none, counts as `{}`.
+    ///   - target: start of the target's value; `nil` if there is none. A value that is not an object counts as `{}`.
     mutating func mergeObjects(target targetStart: Int?, patch patchStart: Int) {
         let patched = JSONObjectIndex(in: self.patch, at: patchStart)
         let members = self.targetMembers(at: targetStart, patched)
         self.output.append(UInt8(ascii: "{"))
         let start = self.output.count
 
-        // The member of the target that each member of the patch changes: the last of its name.
+        // For each member of the patch, the member of the target that it changes: the last one with its name.
         var last = [Int?](repeating: nil, count: patched.entries.count)
         for (index, member) in members.enumerated() {
             if let position = member.patch { last[position] = index }
@@ -56,12 +58,13 @@ private struct JSONMergePatch {
         self.output.append(UInt8(ascii: "}"))
     }
 
-    /// A member of the target, or a run of neighbours that the patch does not name and that are copied as one.
+    /// A member of the target, or a run of neighboring members that the patch does not name and that are copied
+    /// together.
     private struct TargetMembers {
         var range: Range<Int>
         let key: Range<Int>
         let value: Int
-        /// The member of the patch with the same name.
+        /// Index of the patch's member with the same name; `nil` if the patch does not name it.
         let patch: Int?
     }
 
@@ -81,7 +84,7 @@ private struct JSONMergePatch {
         return members
     }
 
-    /// Writes what becomes of one member that the patch names: nothing for `null`.
+    /// Writes the new version of one member that the patch names; writes nothing for `null`.
     private mutating func write(_ entry: JSONObjectIndex.Entry, key: ArraySlice<UInt8>, replacing old: Int?, from start: Int) {
         let value = entry.value.lowerBound
         let first = self.patch[value]

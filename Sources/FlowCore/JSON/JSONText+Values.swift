@@ -5,7 +5,7 @@ extension JSONText {
 
     public var isNull: Bool { self.bytes.first == UInt8(ascii: "n") }
 
-    /// The boolean that the text is.
+    /// The value as a boolean; `nil` for any other type.
     public var boolValue: Bool? {
         switch self.bytes.first {
         case UInt8(ascii: "t"): true
@@ -14,28 +14,28 @@ extension JSONText {
         }
     }
 
-    /// The string that the text is, escapes decoded.
+    /// The value as a string with its escapes decoded; `nil` for any other type.
     public var stringValue: String? {
         guard self.bytes.first == JSONByte.quote else { return nil }
         return Self.string(self.bytes, self.bytes.indices)
     }
 
-    /// The integer that the text is: a number without point and exponent that fits.
+    /// The value as an integer; `nil` unless it is a number without fraction and exponent that fits into 64 bits.
     public var intValue: Int64? {
         guard self.isNumber else { return nil }
         return Int64(self.string)
     }
 
-    /// The double next to the number that the text is.
+    /// The double nearest to the number; `nil` for any other type.
     public var doubleValue: Double? {
         guard self.isNumber else { return nil }
         return Double(self.string)
     }
 
-    /// The value of an object's member; of several of the same name the last, as most readers of JSON have it.
+    /// The value of an object's member; the last one if the name repeats, as in most JSON parsers.
     ///
-    /// - Parameter key: compared byte by byte with the names after decoding their escapes.
-    /// - Returns: `nil` if there is none or the text is no object.
+    /// - Parameter key: compared byte by byte with the decoded names.
+    /// - Returns: `nil` if there is no such member or the value is not an object.
     public func member(_ key: String) -> JSONText? {
         let key = Array(key.utf8)[...]
         var found: Range<Int>?
@@ -45,12 +45,12 @@ extension JSONText {
         return found.map(self.part)
     }
 
-    /// An object's members as written, repeated ones included; nothing for anything else.
+    /// The members of an object in the order of the text, repeated ones included; empty for any other value.
     public var members: [(key: String, value: JSONText)] {
         JSONMemberRanges(in: self.bytes).map { (Self.string(self.bytes, $0.key), self.part($0.value)) }
     }
 
-    /// An array's elements; nothing for anything else.
+    /// The elements of an array; empty for any other value.
     public var elements: [JSONText] {
         JSONElementRanges(in: self.bytes).map(self.part)
     }

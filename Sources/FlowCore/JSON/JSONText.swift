@@ -1,36 +1,38 @@
-/// A valid JSON document (RFC 8259) in compact form: the hub's one representation of states, event data and records.
+/// A valid JSON document (RFC 8259) in compact form: the hub's only representation of states, event data and records.
 ///
-/// White space between tokens is gone; numbers, escapes, the members' order and repeated members are as they were written.
-/// So what a publisher sent comes back equal, and, as a string cannot hold a raw line break, the text fits one `data:`
-/// line of an event stream.
+/// White space between tokens is removed. Numbers, escapes, the order of members and repeated members are kept as
+/// written, so clients receive exactly what a publisher sent. A string cannot contain a raw line break, so the text
+/// fits into one `data:` line of an event stream.
 ///
-/// Equality and hashing go by the bytes; ``isEquivalent(to:)`` goes by the meaning.
+/// Equality and hashing compare the bytes; ``isEquivalent(to:)`` compares the meaning.
 public struct JSONText: Hashable, Sendable, CustomStringConvertible {
     /// The text in UTF-8. Never empty.
     public let bytes: [UInt8]
 
-    /// Validates and compacts in one go. Bytes that are compact already are kept, not copied.
+    /// Validates and compacts the bytes. Bytes that are compact already are not copied.
     ///
-    /// - Throws: the first thing that is wrong; see ``JSONError``.
+    /// - Throws: ``JSONError`` for the first error in the text.
     public init(validating bytes: [UInt8], limits: JSONLimits = .init()) throws(JSONError) {
         let whiteSpace = try Self.validate(bytes.span, limits: limits)
         self.bytes = whiteSpace == 0 ? bytes : JSONCompaction.compacted(bytes, removing: whiteSpace)
     }
 
-    /// Validates and compacts a copy of other bytes: a line of NDJSON, a string's UTF-8.
+    /// Validates and compacts a copy of other bytes, such as a line of NDJSON or the UTF-8 of a string.
     public init(validating bytes: some Sequence<UInt8>, limits: JSONLimits = .init()) throws(JSONError) {
         try self.init(validating: Array(bytes), limits: limits)
     }
 
-    /// Takes the ``bytes`` of an earlier `JSONText` back, from the store or the bus, without looking at them.
+    /// Creates a text from the ``bytes`` of an earlier `JSONText`, read from the store or the bus, without validating
+    /// them.
     ///
-    /// Other bytes are a programmer's error (a debug build stops at them): reading them is safe and gives nonsense.
+    /// Any other bytes are a programming error, which traps in a debug build. In a release build reading such a text
+    /// is memory-safe and gives meaningless values.
     public init(trusted bytes: [UInt8]) {
-        assert(Self.isCompact(bytes), "JSONText(trusted:) takes only the bytes of a JSONText")
+        assert(Self.isCompact(bytes), "JSONText(trusted:) requires the bytes of a JSONText")
         self.bytes = bytes
     }
 
-    /// A part of a valid text, which needs no assertion.
+    /// Creates a text from bytes that are known to be valid, such as a part of a valid text, without an assertion.
     init(unchecked bytes: [UInt8]) { self.bytes = bytes }
 
     /// `{}`
@@ -43,7 +45,8 @@ public struct JSONText: Hashable, Sendable, CustomStringConvertible {
 
     public var description: String { self.string }
 
-    /// - Returns: how many bytes of white space could be taken out.
+    /// Validates a text.
+    /// - Returns: the number of bytes of white space between tokens.
     private static func validate(_ bytes: Span<UInt8>, limits: JSONLimits) throws(JSONError) -> Int {
         var machine = JSONScanState(limits: limits)
         while true {

@@ -4,15 +4,15 @@ public enum JSONToken: Hashable, Sendable {
     case objectEnd
     case arrayStart
     case arrayEnd
-    /// A member's name, quotes included; its value follows.
+    /// A member's name, including its quotes; the member's value follows.
     case key(Range<Int>)
-    /// A string value, quotes included, escapes as written.
+    /// A string value, including its quotes, with escapes as written.
     case string(Range<Int>)
     /// A number as written.
     case number(Range<Int>)
     case `true`
     case `false`
     case null
-    /// The document is complete and nothing but white space followed it.
+    /// The end of the document; only white space followed it.
     case end
 }

@@ -1,6 +1,6 @@
-/// Finds its way in a compact text that is known to be valid, without checking it again.
+/// Finds the ends of strings and values in a compact text that is known to be valid, without validating it again.
 ///
-/// Should the text be broken all the same, every step still ends inside it.
+/// In an invalid text, the returned indices are still within the text.
 enum JSONWalk {
     /// The index after the string whose opening quote is at `start`.
     @inline(__always)
@@ -27,7 +27,7 @@ enum JSONWalk {
                 depth += 1
                 index += 1
             case UInt8(ascii: "}"), UInt8(ascii: "]"):
-                // At depth 0 this is the end of the container around a number or literal.
+                // At depth 0 this closes the container of a number or literal.
                 if depth == 0 { return index }
                 depth -= 1
                 index += 1

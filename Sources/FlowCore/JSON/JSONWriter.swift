@@ -1,4 +1,5 @@
-/// Writes one JSON document in compact form. Commas and escapes are its business, the order of the calls is the caller's.
+/// Writes one JSON document in compact form. The writer adds commas and escapes; the caller is responsible for the
+/// order of the calls.
 ///
 /// ```swift
 /// var writer = JSONWriter()
@@ -9,12 +10,12 @@
 /// let text = writer.finish()
 /// ```
 ///
-/// A name where none may stand, a missing value or an open container is a programmer's error, at which a debug build stops.
+/// A misplaced name, a missing value or an open container is a programming error, which traps in a debug build.
 public struct JSONWriter: Sendable {
     private var bytes: [UInt8] = []
     private var needsComma = false
 
-    /// - Parameter capacity: the expected length, to allocate once.
+    /// - Parameter capacity: expected length in bytes, to allocate once.
     public init(capacity: Int = 0) { self.bytes.reserveCapacity(capacity) }
 
     public mutating func beginObject() { self.begin(UInt8(ascii: "{")) }
@@ -25,7 +26,7 @@ public struct JSONWriter: Sendable {
 
     public mutating func endArray() { self.end(UInt8(ascii: "]")) }
 
-    /// A member's name; its value must follow.
+    /// Writes a member's name. Its value must follow.
     public mutating func key(_ key: String) {
         self.separate()
         JSONStringEncoding.append(key, to: &self.bytes)
@@ -45,7 +46,8 @@ public struct JSONWriter: Sendable {
 
     public mutating func value(_ value: Int) { self.value(Int64(value)) }
 
-    /// The shortest number that reads back as the same double; `null` for infinity and NaN, which JSON does not have.
+    /// Writes the shortest number that reads back as the same double, or `null` for infinity and NaN, which JSON does
+    /// not have.
     public mutating func value(_ value: Double) {
         self.separate()
         self.bytes.append(contentsOf: (value.isFinite ? value.description : "null").utf8)
@@ -61,13 +63,13 @@ public struct JSONWriter: Sendable {
         self.bytes.append(contentsOf: "null".utf8)
     }
 
-    /// A value as it was written.
+    /// Writes a value unchanged.
     public mutating func raw(_ text: JSONText) {
         self.separate()
         self.bytes.append(contentsOf: text.bytes)
     }
 
-    /// The members of an object as they were written, as members of the open object. Anything but an object adds nothing.
+    /// Writes the members of an object, unchanged, as members of the open object. Any other value adds nothing.
     public mutating func rawMembers(of object: JSONText) {
         guard object.isObject, object.bytes.count > 2 else { return }
         self.separate()
@@ -87,7 +89,7 @@ public struct JSONWriter: Sendable {
         self.needsComma = true
     }
 
-    /// Writes the comma before a member or value, and expects one before the next.
+    /// Writes the comma before a member or value if one is needed, and expects one before the next.
     private mutating func separate() {
         if self.needsComma { self.bytes.append(UInt8(ascii: ",")) }
         self.needsComma = true

@@ -1,12 +1,12 @@
-/// What must follow the first byte of a character of two to four bytes: RFC 3629.
+/// What RFC 3629 requires after the first byte of a character of two to four bytes.
 struct UTF8Lead {
-    /// Bytes of the character, this one included.
+    /// Number of bytes of the character, including the first one.
     let length: Int
 
-    /// What the second byte may be. It excludes overlong forms, surrogates and what is beyond U+10FFFF.
+    /// Allowed range of the second byte. It excludes overlong forms, surrogates and values beyond U+10FFFF.
     let second: ClosedRange<UInt8>
 
-    /// - Returns: `nil` for a byte that begins no such character.
+    /// - Returns: `nil` if no such character begins with the byte.
     @inline(__always)
     init?(_ byte: UInt8) {
         switch byte {

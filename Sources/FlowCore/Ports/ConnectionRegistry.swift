@@ -1,19 +1,25 @@
-/// Who is connected where, over all instances.
+/// The registry of streams: which stream watches which flow, over all instances.
+///
+/// Called from any thread. Registration is best effort: an implementation that shares its entries with other instances
+/// writes them later, and repeats what was lost.
 public protocol ConnectionRegistry: Sendable {
+    /// Adds entries of this instance. Adding one again has no effect.
     func register(_ entries: [ConnectionEntry]) async
+    /// Removes entries of this instance. Unknown ones are ignored.
     func unregister(_ entries: [ConnectionEntry]) async
-    /// Every living connection of a flow.
+    /// Every stream that watches the flow, over all live instances.
     func connections(of flow: FlowID) async -> [ConnectionEntry]
-    /// How many watch a flow. May lag behind ``connections(of:)`` by a second.
+    /// The number of streams that watch the flow. May lag behind ``connections(of:)`` by about 1 s.
     func count(of flow: FlowID) -> Int
-    /// Asks the instance that holds the connection to end it.
-    /// - Returns: whether there is such a connection that the caller may see.
+    /// Asks the instance that serves a stream to close it.
+    /// - Parameter account: the account that the stream must belong to; `nil` for any.
+    /// - Returns: whether such a stream exists.
     func disconnect(_ connection: ConnectionID, account: String?) async -> Bool
-    /// Where requests to end a connection of this instance go.
-    func attach(_ disconnect: @escaping @Sendable (ConnectionID) -> Void)
+    /// Sets the callback that closes a stream of this instance. Called from any thread.
+    func onDisconnectRequest(_ disconnect: @escaping @Sendable (ConnectionID) -> Void)
 }
 
-/// `<instance>.<n>`
+/// The identifier of a stream, over all instances: `<instance>.<number>`.
 public struct ConnectionID: Hashable, Sendable, CustomStringConvertible {
     public let instance: String
     public let number: UInt64
@@ -23,6 +29,7 @@ public struct ConnectionID: Hashable, Sendable, CustomStringConvertible {
         self.number = number
     }
 
+    /// - Returns: `nil` if the text is not an instance name and an unsigned number, separated by the last dot.
     public init?(_ text: some StringProtocol) {
         guard let dot = text.lastIndex(of: "."), let number = UInt64(text[text.index(after: dot)...]),
             Identifier.isValid(text[..<dot].utf8, maximumLength: 64)
@@ -34,12 +41,14 @@ public struct ConnectionID: Hashable, Sendable, CustomStringConvertible {
     public var description: String { "\(self.instance).\(self.number)" }
 }
 
-/// One flow on one connection. A connection with several flows has an entry in each.
+/// One flow on one stream. A stream with several flows has one entry for each.
 public struct ConnectionEntry: Hashable, Sendable {
     public var connection: ConnectionID
     public var flow: FlowID
     public var account: String
+    /// The `sub` of the stream's token; empty on a hub without keys.
     public var subject: String
+    /// The client's address.
     public var remote: String
     public var registeredAt: Timestamp
 

@@ -1,73 +1,83 @@
-/// How instances tell each other of events. It may lose, repeat and reorder messages: the sequencer and the version sweep
-/// make up for all of it.
+/// The pub/sub bus between the instances.
+///
+/// It may lose, repeat and reorder messages: ``Sequencer`` restores the order, and the version sweep finds lost events. So
+/// no method waits or fails. Called from any thread.
 public protocol EventBus: Sendable {
-    /// Hands messages to every instance that listens to their flows, this one included, in order. Does not wait and
-    /// does not fail: what the bus loses, the sweep finds.
-    /// - Parameter taken: called when the bus has taken all of them, from any thread; never if it could not.
-    func publish(_ messages: [BusMessage], taken: (@Sendable () -> Void)?)
-    /// Where messages go from now on. Called once, before anything else.
+    /// Sends messages to every instance that has subscribed to their flows, in order. This instance's own sink receives them
+    /// before the call returns.
+    /// - Parameter onAccepted: called once the bus has acknowledged all messages, from any thread. Never called if one of
+    ///   them was not acknowledged.
+    func publish(_ messages: [BusMessage], onAccepted: (@Sendable () -> Void)?)
+    /// Sets the receiver of all messages. Called once, before any other method.
     func attach(_ sink: any BusSink)
-    /// Asks for a flow's messages. ``BusSink/subscribed(to:)`` follows when they are sure to arrive.
+    /// Subscribes to a flow's messages. ``BusSink/subscribed(to:)`` follows once the bus has confirmed the subscription.
     func subscribe(to flow: FlowID)
+    /// Ends the subscription to a flow's messages. Some may still arrive.
     func unsubscribe(from flow: FlowID)
-    /// Whether messages get through just now.
+    /// Whether published messages reach the subscribed instances at the moment.
     var isDelivering: Bool { get }
-    /// Tells the other instances that something is there to be looked at. Hastens what they would find by themselves.
-    func tellOthers(_ notice: PeerNotification)
-    /// For the metrics; `nil` of a bus that cannot fail.
-    var figures: BusMetrics? { get }
+    /// Sends a hint to the other instances. It may be lost: it only speeds up what they would find by polling.
+    func notifyPeers(_ notification: PeerNotification)
+    /// Counters of the bus; `nil` if it runs within the process and cannot fail.
+    var metrics: BusMetrics? { get }
 }
 
-/// How a bus does.
+/// Counters of a bus, for `/metrics`.
 public struct BusMetrics: Sendable {
-    /// From publication to arrival, of the last message that this instance sent to itself.
+    /// Time from publication to arrival of the last canary, in seconds; `nil` before the first one.
     public var lagSeconds: Double?
+    /// Messages received, of any kind.
     public var received = 0
-    /// Of services beside the hub.
+    /// Messages received from processes other than hub instances.
     public var foreign = 0
-    /// Dropped, by the reason.
-    public var refused: [(reason: String, count: Int)] = []
-    /// Connections that answered and delivered nothing, and were given up.
+    /// Messages dropped because they were invalid, by reason.
+    public var rejected: [(reason: String, count: Int)] = []
+    /// Connections that were replaced because they answered commands but delivered no messages.
     public var replacedConnections = 0
 
     public init() {}
 }
 
 extension EventBus {
-    public func tellOthers(_ notice: PeerNotification) {}
-    public var figures: BusMetrics? { nil }
-    public func publish(_ messages: [BusMessage]) { self.publish(messages, taken: nil) }
+    public func notifyPeers(_ notification: PeerNotification) {}
+    public var metrics: BusMetrics? { nil }
+    public func publish(_ messages: [BusMessage]) { self.publish(messages, onAccepted: nil) }
 }
 
-/// What a bus calls, from any thread. It must not block.
+/// The receiver of a bus's messages. Called from any thread; must not block.
 public protocol BusSink: Sendable {
+    /// Receives messages in the order of their arrival.
     func received(_ messages: [BusMessage])
+    /// Reports that the bus has confirmed a subscription: messages published from now on are received, unless lost.
     func subscribed(to flow: FlowID)
-    /// Messages get through again.
+    /// Reports that the bus delivers again after an interruption, in which messages may have been lost.
     func deliveryChanged()
-    /// Another instance says that there is something to look at.
-    func noticed(_ notice: PeerNotification)
-    /// Messages that were received and are not worked on yet. A bus that can, reads no more while there are many.
+    /// Receives a hint that another instance sent with ``EventBus/notifyPeers(_:)``.
+    func receivedNotification(_ notification: PeerNotification)
+    /// Number of received messages that are not processed yet. A bus with backpressure stops reading while it is high.
     var backlog: Int { get }
 }
 
 extension BusSink {
     public var backlog: Int { 0 }
-    public func noticed(_ notice: PeerNotification) {}
+    public func receivedNotification(_ notification: PeerNotification) {}
 }
 
-/// What one instance tells the others beside events.
+/// A hint from one instance to the others. Raw values are part of the format between instances.
 public enum PeerNotification: String, Hashable, Sendable {
-    /// Tokens were revoked.
+    /// The revocations in the store have changed.
     case revocations
 }
 
+/// One event of a flow, as it is published on the bus.
 public struct BusMessage: Sendable {
+    /// The event and its kind.
     public enum Content: Sendable {
-        /// An event with the flow as it was right after it.
+        /// A durable event, with the flow's head after the commit that contains the event.
         case durable(FlowEvent, head: FlowHead)
+        /// A transient event, published by a hub instance.
         case transient(TransientEvent)
-        /// Of a service beside the hub, for whoever owns the flow. ``BusMessage/account`` says nothing.
+        /// A foreign event, for the flow's owner. ``BusMessage/account`` has no meaning.
         case foreign(TransientEvent)
     }
 

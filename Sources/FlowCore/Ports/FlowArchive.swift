@@ -1,12 +1,16 @@
-/// Flows of all accounts as they lie in a store, to be carried into another one.
+/// Export of a store's flows, of all accounts, and their restoration into another store.
 public protocol FlowArchive: Sendable {
-    /// In the order of their ids, above `after`; tombstones included.
-    func archive(after: String?, limit: Int) async throws(StoreError) -> [ArchivedFlow]
-    /// Puts a flow with its history back, versions and times included, in one transaction.
-    /// - Parameter events: ascending and without a hole, the last at the flow's version.
+    /// The stored flows in the order of their ids, tombstones included.
+    /// - Parameters:
+    ///   - after: the last id of the previous call; `nil` for the first one.
+    ///   - limit: the maximum number of flows.
+    func exportFlows(after: String?, limit: Int) async throws(StoreError) -> [ArchivedFlow]
+    /// Inserts a flow with its history, versions and times, in one transaction. An existing flow is never changed.
+    /// - Parameter events: in version order without gaps, the last one at the flow's version; may be empty.
     func restore(_ flow: ArchivedFlow, events: [FlowEvent]) async throws(StoreError) -> RestoreOutcome
 }
 
+/// A stored flow with its time of creation.
 public struct ArchivedFlow: Hashable, Sendable {
     public var record: FlowRecord
     public var createdAt: Timestamp
@@ -17,18 +21,21 @@ public struct ArchivedFlow: Hashable, Sendable {
     }
 }
 
+/// The result of restoring one flow.
 public enum RestoreOutcome: Hashable, Sendable {
+    /// The flow was inserted.
     case restored
-    /// The flow is there already, at the same version and with the same state.
-    case alreadyThere
-    /// Another flow of this id is there, at this version. It was not touched: a version must not mean two things.
-    case otherIsThere(Version)
+    /// The flow exists already with the same account, version and state.
+    case alreadyPresent
+    /// A different flow with this id exists, at this version. It is unchanged: a version must not identify two events.
+    case conflictingVersion(Version)
 }
 
 extension ArchivedFlow {
-    /// The flow's events up to its version, as far as history reaches; what came since belongs to another moment.
-    /// - Parameter page: history after a version. Pruning may go on between two of them.
-    /// - Returns: ascending, without a hole, the last at the flow's version; empty if nothing of that is left.
+    /// Reads the flow's events up to its version. Events that were committed after the flow was read are left out.
+    /// - Parameter page: reads a history page after a version. Pruning may delete events between two calls.
+    /// - Returns: the events in version order without gaps, the last one at the flow's version; empty if that event was
+    ///   pruned.
     public func history<Failure>(
         page: (Version) async throws(Failure) -> EventPage
     ) async throws(Failure) -> [FlowEvent] {
@@ -37,7 +44,7 @@ extension ArchivedFlow {
         var after: Version = 0
         while after < end {
             let next = try await page(after).events
-            // Pruned since the page before: what is left of the history begins here.
+            // Events after the previous page were pruned since it was read: the remaining history starts here.
             if let first = next.first, first.version > after + 1 { events = [] }
             events += next.filter { $0.version <= end }
             guard let last = next.last else { break }
@@ -46,14 +53,14 @@ extension ArchivedFlow {
         return events.last?.version == end ? events : []
     }
 
-    /// The highest fencing token that the flow has seen: the store that takes it hands out higher ones.
+    /// The highest fencing token that the flow has seen; 0 if none. A store that restores the flow must issue higher ones.
     package var highestFence: Int64 { self.record.fence.members.compactMap(\.value.intValue).max() ?? 0 }
 
-    /// What to say of a flow that is in the way.
-    package func outcome(beside there: FlowRecord) -> RestoreOutcome {
+    /// The outcome of restoring this flow if `existing` is in the store under its id.
+    package func outcome(existing: FlowRecord) -> RestoreOutcome {
         let isSame =
-            there.head.account == self.record.head.account && there.version == self.record.version
-            && there.state == self.record.state
-        return isSame ? .alreadyThere : .otherIsThere(there.version)
+            existing.head.account == self.record.head.account && existing.version == self.record.version
+            && existing.state == self.record.state
+        return isSame ? .alreadyPresent : .conflictingVersion(existing.version)
     }
 }

@@ -52,7 +52,7 @@ public protocol ImportMaintenance: Sendable {
     func abandoned(limit: Int) async throws(StoreError) -> [Import]
     /// Stored and failed imports of a hub's whose flow was not told, and that nobody holds; the longest waiting first.
     func unannounced(limit: Int) async throws(StoreError) -> [Import]
-    func announced(_ id: ImportID) async throws(StoreError)
+    func markAnnounced(_ id: ImportID) async throws(StoreError)
     /// Whether this key is the location of an import.
     func isReferenced(_ key: String) async throws(StoreError) -> Bool
 }
@@ -89,13 +89,13 @@ public protocol RecordStore: Sendable {
     /// A row that comes after that stays where it is.
     /// - Returns: whether it was done: if a row came, went or changed meanwhile, the result has another count, or the claim is not
     ///   the last one, nothing was.
-    func moveOut(
+    func switchToObject(
         _ id: ImportID, claim: Int64, location: String, provider: String, expecting: RowDigest, _ result: ImportResult
     ) async throws(StoreError) -> Bool
 
     /// Makes the rows the place of an import whose records are an object, if those with a number are as many as this, without
     /// holes. The sample rows are the first of them.
-    func moveIn(_ id: ImportID, claim: Int64, count: Int, _ result: ImportResult) async throws(StoreError) -> Bool
+    func switchToRows(_ id: ImportID, claim: Int64, count: Int, _ result: ImportResult) async throws(StoreError) -> Bool
 }
 
 /// Where a reading of records has come to. Only the store that gave it can make sense of it.

@@ -15,8 +15,8 @@ public enum FlowTransition: Sendable {
         // Clocks differ and jump; a flow's times do not go back, so that age and version agree on what is older.
         var change = change
         if let current { change.at = max(change.at, current.head.updatedAt) }
-        let living = current.flatMap { $0.head.isDeleted ? nil : $0 }
-        if let failure = Self.check(change.precondition, living: living, version: current?.version ?? 0, epoch: epoch) {
+        let live = current.flatMap { $0.head.isDeleted ? nil : $0 }
+        if let failure = Self.check(change.precondition, live: live, version: current?.version ?? 0, epoch: epoch) {
             return .rejected(failure)
         }
         var fence = current?.fence ?? .emptyObject
@@ -29,39 +29,39 @@ public enum FlowTransition: Sendable {
         switch change.body {
         case .patch(let patch):
             // A flow that begins anew after its deletion has nothing to patch: its first update stands for the whole state.
-            let base = living?.state ?? .emptyObject
+            let base = live?.state ?? .emptyObject
             let patched = base.applying(mergePatch: patch)
             // A younger holder's token must be written down even where its patch changes nothing: it shuts out the older one.
-            if let living, patched.isEquivalent(to: living.state), fence == living.fence { return .unchanged(living) }
-            return Self.store(
-                patched, updates: patch, replaces: living == nil && current != nil, change: change, current: current,
-                living: living, fence: fence,
+            if let live, patched.isEquivalent(to: live.state), fence == live.fence { return .unchanged(live) }
+            return Self.writeState(
+                patched, updates: patch, replaces: live == nil && current != nil, change: change, current: current,
+                live: live, fence: fence,
                 limits: limits)
         case .replace(let state):
-            return Self.store(
-                state, updates: state, replaces: true, change: change, current: current, living: living, fence: fence,
+            return Self.writeState(
+                state, updates: state, replaces: true, change: change, current: current, live: live, fence: fence,
                 limits: limits)
         case .delete:
-            return Self.bury(change, living: living, fence: fence)
+            return Self.tombstone(change, live: live, fence: fence)
         case .publish(let events):
             if events.isEmpty { return .rejected(.emptyPublication) }
-            return Self.append(events, change: change, current: current, living: living, fence: fence)
+            return Self.append(events, change: change, current: current, live: live, fence: fence)
         }
     }
 
     // MARK: Conditions
 
     private static func check(
-        _ precondition: FlowChange.Precondition, living: FlowRecord?, version: Version, epoch: Epoch
+        _ precondition: FlowChange.Precondition, live: FlowRecord?, version: Version, epoch: Epoch
     ) -> FlowOutcome.Rejection? {
-        let holds =
+        let isMet =
             switch precondition {
             case .none: true
-            case .oneOf(let places): living != nil && places.contains(.init(epoch: epoch, version: version))
-            case .exists: living != nil
-            case .absent: living == nil
+            case .oneOf(let tags): live != nil && tags.contains(.init(epoch: epoch, version: version))
+            case .exists: live != nil
+            case .absent: live == nil
             }
-        return holds ? nil : .preconditionFailed(living == nil ? 0 : version)
+        return isMet ? nil : .preconditionFailed(live == nil ? 0 : version)
     }
 
     private struct FenceFailure: Error { var value: FlowOutcome.Rejection }
@@ -85,8 +85,8 @@ public enum FlowTransition: Sendable {
 
     // MARK: Effects
 
-    private static func store(
-        _ state: JSONText, updates: JSONText, replaces: Bool, change: FlowChange, current: FlowRecord?, living: FlowRecord?,
+    private static func writeState(
+        _ state: JSONText, updates: JSONText, replaces: Bool, change: FlowChange, current: FlowRecord?, live: FlowRecord?,
         fence: JSONText, limits: ChangeLimits
     ) -> FlowTransition {
         if state.bytes.count > limits.maximumStateBytes {
@@ -96,7 +96,7 @@ public enum FlowTransition: Sendable {
         let status = FlowStatus(of: state)
         if status == .deleted { return .rejected(.reservedStatus) }
         let version = (current?.version ?? 0) + 1
-        let ends = status.isTerminal && living?.head.status.isTerminal != true
+        let ends = status.isTerminal && live?.head.status.isTerminal != true
         let payload = JSONText.object { writer in
             writer.key("updates")
             writer.raw(replaces ? state : updates)
@@ -109,11 +109,11 @@ public enum FlowTransition: Sendable {
             flow: change.flow, account: change.account, version: version, status: status,
             resetVersion: ends || replaces ? version : current?.head.resetVersion ?? 0, updatedAt: change.at)
         let event = FlowEvent(version: version, type: .stateUpdate, payload: payload, createdAt: change.at)
-        return .write(FlowRecord(head: head, state: state, fence: fence), events: [event], created: living == nil)
+        return .write(FlowRecord(head: head, state: state, fence: fence), events: [event], created: live == nil)
     }
 
-    private static func bury(_ change: FlowChange, living: FlowRecord?, fence: JSONText) -> FlowTransition {
-        guard var record = living else { return .rejected(.notFound) }
+    private static func tombstone(_ change: FlowChange, live: FlowRecord?, fence: JSONText) -> FlowTransition {
+        guard var record = live else { return .rejected(.notFound) }
         record.head.version += 1
         record.head.status = .deleted
         record.head.resetVersion = record.head.version
@@ -126,10 +126,10 @@ public enum FlowTransition: Sendable {
     }
 
     private static func append(
-        _ new: [FlowChange.NewEvent], change: FlowChange, current: FlowRecord?, living: FlowRecord?, fence: JSONText
+        _ new: [FlowChange.NewEvent], change: FlowChange, current: FlowRecord?, live: FlowRecord?, fence: JSONText
     ) -> FlowTransition {
         var record =
-            living
+            live
             ?? FlowRecord(
                 head: FlowHead(
                     flow: change.flow, account: change.account, version: current?.version ?? 0, status: .active,
@@ -146,6 +146,6 @@ public enum FlowTransition: Sendable {
         }
         record.head.updatedAt = change.at
         record.fence = fence
-        return .write(record, events: events, created: living == nil)
+        return .write(record, events: events, created: live == nil)
     }
 }

@@ -4,7 +4,7 @@ import Synchronization
 /// Takes updates that services beside the hub published on the bus as changes of their flows' states.
 ///
 /// Each is applied once, whichever instances hear of it: its digest is the idempotency key. It belongs to whoever owns the
-/// flow; where there is no flow yet, to `newcomersAccount`, or to nobody: then it is dropped.
+/// flow; where there is no flow yet, to `newFlowAccount`, or to nobody: then it is dropped.
 public final class ForeignUpdateApplier: Sendable {
     struct Update: Sendable {
         var flow: FlowID
@@ -14,46 +14,46 @@ public final class ForeignUpdateApplier: Sendable {
 
     /// Updates that wait. More are dropped and counted: whoever publishes beside the hub is told nothing.
     public static let maximumWaiting = 10_000
-    private static let atOnce = 32
+    private static let maximumConcurrent = 32
 
-    private let newcomersAccount: String?
+    private let newFlowAccount: String?
     private let now: @Sendable () -> Timestamp
     private let logger: Logger
     private let updates: AsyncStream<Update>
-    private let feed: AsyncStream<Update>.Continuation
+    private let continuation: AsyncStream<Update>.Continuation
     private let dropped = Atomic<Int>(0)
     private let waiting = Atomic<Int>(0)
 
-    public init(newcomersAccount: String?, now: @escaping @Sendable () -> Timestamp, logger: Logger) {
-        self.newcomersAccount = newcomersAccount
+    public init(newFlowAccount: String?, now: @escaping @Sendable () -> Timestamp, logger: Logger) {
+        self.newFlowAccount = newFlowAccount
         self.now = now
         self.logger = logger
-        (self.updates, self.feed) = AsyncStream.makeStream()
+        (self.updates, self.continuation) = AsyncStream.makeStream()
     }
 
     /// Updates that were not applied: nobody owns the flow, too many waited, or the store refused.
-    public var drops: Int { self.dropped.load(ordering: .relaxed) }
+    public var droppedCount: Int { self.dropped.load(ordering: .relaxed) }
 
     /// Called from any thread; does not wait.
     /// - Parameter digest: alike for the same message wherever it is heard.
-    public func take(_ updates: JSONText, of flow: FlowID, digest: String) {
+    public func enqueue(_ updates: JSONText, of flow: FlowID, digest: String) {
         guard self.waiting.load(ordering: .relaxed) < Self.maximumWaiting else {
             self.dropped.add(1, ordering: .relaxed)
             return
         }
         self.waiting.add(1, ordering: .relaxed)
-        self.feed.yield(Update(flow: flow, updates: updates, digest: digest))
+        self.continuation.yield(Update(flow: flow, updates: updates, digest: digest))
     }
 
     func run(_ manager: StateManager) async {
         await withDiscardingTaskGroup { group in
             // A flow's updates in their order, those of different flows side by side.
-            let lanes = (0..<Self.atOnce).map { _ in AsyncStream.makeStream(of: Update.self) }
+            let lanes = (0..<Self.maximumConcurrent).map { _ in AsyncStream.makeStream(of: Update.self) }
             for lane in lanes {
                 group.addTask { for await update in lane.stream { await self.apply(update, manager) } }
             }
             for await update in self.updates {
-                lanes[Int(UInt(bitPattern: update.flow.hashValue) % UInt(Self.atOnce))].continuation.yield(update)
+                lanes[Int(UInt(bitPattern: update.flow.hashValue) % UInt(Self.maximumConcurrent))].continuation.yield(update)
             }
             for lane in lanes { lane.continuation.finish() }
         }
@@ -63,7 +63,7 @@ public final class ForeignUpdateApplier: Sendable {
         defer { self.waiting.subtract(1, ordering: .relaxed) }
         do throws(StoreError) {
             let head = try await manager.heads(of: [update.flow]).first
-            guard let account = head?.account ?? self.newcomersAccount else {
+            guard let account = head?.account ?? self.newFlowAccount else {
                 self.dropped.add(1, ordering: .relaxed)
                 return
             }

@@ -8,15 +8,15 @@ public final class HubHealth: Sendable {
 
     fileprivate struct State {
         /// What the store did not do when it was asked last.
-        var away: Set<StoreAccess> = []
+        var unavailable: Set<StoreAccess> = []
         var isBusDelivering = true
         var observer: (@Sendable (DeliveryStatus) -> Void)?
         /// What the observer heard last.
-        var told: DeliveryStatus?
-        var isTelling = false
+        var lastNotified: DeliveryStatus?
+        var isNotifying = false
 
         var delivery: DeliveryStatus {
-            if !self.away.isEmpty { return .storeAway }
+            if !self.unavailable.isEmpty { return .storeAway }
             return self.isBusDelivering ? .ok : .degraded
         }
     }
@@ -33,20 +33,20 @@ public final class HubHealth: Sendable {
     public func observe(_ observer: @escaping @Sendable (DeliveryStatus) -> Void) {
         self.change { state in
             state.observer = observer
-            state.told = nil
+            state.lastNotified = nil
         }
     }
 
     /// Whether the store is thought not to take writes. Only a write that went through shows that it does again.
-    public var isWritingAway: Bool { self.state.withLock { $0.away.contains(.writing) } }
+    public var isWriteUnavailable: Bool { self.state.withLock { $0.unavailable.contains(.writing) } }
 
     /// Whether the store did not answer the last read: then nobody looks after what is in memory.
-    public var isReadingAway: Bool { self.state.withLock { $0.away.contains(.reading) } }
+    public var isReadUnavailable: Bool { self.state.withLock { $0.unavailable.contains(.reading) } }
 
-    public func storeDid(_ use: StoreAccess) { self.change { $0.away.remove(use) } }
-    public func storeFailed(_ use: StoreAccess) {
+    public func storeSucceeded(_ access: StoreAccess) { self.change { $0.unavailable.remove(access) } }
+    public func storeFailed(_ access: StoreAccess) {
         self.failures.add(1, ordering: .relaxed)
-        self.change { $0.away.insert(use) }
+        self.change { $0.unavailable.insert(access) }
     }
 
     /// How often the store did not do what it was asked.
@@ -55,19 +55,19 @@ public final class HubHealth: Sendable {
 
     private func change(_ body: (inout State) -> Void) {
         self.state.withLock { body(&$0) }
-        while let (observer, status) = self.state.withLock({ $0.nextToTell() }) {
+        while let (observer, status) = self.state.withLock({ $0.nextNotification() }) {
             observer(status)
-            self.state.withLock { $0.isTelling = false }
+            self.state.withLock { $0.isNotifying = false }
         }
     }
 }
 
 extension HubHealth.State {
     /// One at a time: of two that tell at once the later could be overtaken by the earlier. It looks again when it is done.
-    fileprivate mutating func nextToTell() -> (@Sendable (DeliveryStatus) -> Void, DeliveryStatus)? {
-        guard !self.isTelling, self.told != self.delivery, let observer = self.observer else { return nil }
-        self.isTelling = true
-        self.told = self.delivery
+    fileprivate mutating func nextNotification() -> (@Sendable (DeliveryStatus) -> Void, DeliveryStatus)? {
+        guard !self.isNotifying, self.lastNotified != self.delivery, let observer = self.observer else { return nil }
+        self.isNotifying = true
+        self.lastNotified = self.delivery
         return (observer, self.delivery)
     }
 }

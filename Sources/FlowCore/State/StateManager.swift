@@ -21,7 +21,7 @@ public final class StateManager: Sendable {
 
     private let loads = SingleFlight<LoadKey, FlowRecord?, StoreError>()
     private let sharedLoads = SingleFlight<LoadKey, FlowRecord?, Never>()
-    private let begun: Mutex<Epoch>
+    private let announcedEpoch: Mutex<Epoch>
     private let epochChanged: @Sendable (Epoch) -> Void
 
     /// - Parameters:
@@ -42,7 +42,7 @@ public final class StateManager: Sendable {
         self.counters = counters
         self.health = health
         self.epochChanged = epochChanged
-        self.begun = Mutex(store.epoch)
+        self.announcedEpoch = Mutex(store.epoch)
         cache.removeAll(epoch: store.epoch)
         store.observeCommits { commits in
             counters.add(commits.reduce(0) { $0 + $1.events.count }, to: .eventsDurable)
@@ -66,9 +66,9 @@ public final class StateManager: Sendable {
             }
         }
         if let outbox {
-            bus.publish(messages) { outbox.taken(commits) }
+            bus.publish(messages) { outbox.markPublished(commits) }
         } else {
-            bus.publish(messages, taken: nil)
+            bus.publish(messages, onAccepted: nil)
         }
     }
 
@@ -85,16 +85,16 @@ public final class StateManager: Sendable {
             try await self.store.apply(change)
         }
         // Of the other outcomes the store may have known without writing anything.
-        if case .applied = outcome { self.health.storeDid(.writing) }
+        if case .applied = outcome { self.health.storeSucceeded(.writing) }
         return outcome
     }
 
     /// Shows whether the store takes writes again, when it is thought not to.
     func probeWrites() async {
-        guard self.health.isWritingAway else { return }
+        guard self.health.isWriteUnavailable else { return }
         do throws(StoreError) {
             try await self.store.probeWrite()
-            self.health.storeDid(.writing)
+            self.health.storeSucceeded(.writing)
         } catch {
             self.health.storeFailed(.writing)
         }
@@ -104,12 +104,12 @@ public final class StateManager: Sendable {
     /// - Parameter atLeast: a version that is known to exist; anything older counts as a miss.
     public func record(of flow: FlowID, atLeast version: Version = 0) async throws(StoreError) -> FlowRecord? {
         // While the store cannot be asked the version sweep does not look after memory: other instances may be ahead of it.
-        if !self.health.isReadingAway, let cached = self.cachedRecord(of: flow, atLeast: version) { return cached }
-        if !self.health.isReadingAway, let shared = await self.sharedRecord(of: flow, atLeast: version) { return shared }
-        let record = try await self.freshRecord(of: flow)
+        if !self.health.isReadUnavailable, let cached = self.cachedRecord(of: flow, atLeast: version) { return cached }
+        if !self.health.isReadUnavailable, let shared = await self.sharedRecord(of: flow, atLeast: version) { return shared }
+        let record = try await self.loadRecord(of: flow)
         if (record?.version ?? 0) >= version { return record }
         // That load was under way before the version was there.
-        return try await self.freshRecord(of: flow)
+        return try await self.loadRecord(of: flow)
     }
 
     /// The flow as another instance left it; from then on it is in memory, and the sweep looks after it.
@@ -133,14 +133,14 @@ public final class StateManager: Sendable {
     }
 
     /// The flow as the store has it; loads that are under way at the same time are one.
-    public func freshRecord(of flow: FlowID) async throws(StoreError) -> FlowRecord? {
+    public func loadRecord(of flow: FlowID) async throws(StoreError) -> FlowRecord? {
         try await self.loads.value(for: LoadKey(flow: flow, epoch: self.store.epoch)) { [self] () async throws(StoreError) in
-            try await self.reload(flow)
+            try await self.loadFreshRecord(of: flow)
         }
     }
 
     /// The flow as the store has it now, by a read that begins after this call.
-    public func reload(_ flow: FlowID) async throws(StoreError) -> FlowRecord? {
+    public func loadFreshRecord(of flow: FlowID) async throws(StoreError) -> FlowRecord? {
         try await self.reading { () async throws(StoreError) in
             let epoch = self.store.epoch
             let record = try await self.store.load(flow)
@@ -189,22 +189,22 @@ public final class StateManager: Sendable {
 
     /// Works under the store's present epoch and forgets whatever was in memory, if it is another one than before.
     public func refreshEpoch() async throws(StoreError) {
-        self.begin(try await self.store.refreshEpoch())
+        self.adopt(try await self.store.refreshEpoch())
     }
 
     /// The store went back in time: gives its history a new name, so that no version means two things.
     /// - Parameter from: the epoch under which that was found. If it was raised since, that is enough.
     public func raiseEpoch(from epoch: Epoch, now: Timestamp) async throws(StoreError) {
         let raised = try await self.store.raiseEpoch(from: epoch, now: now)
-        self.begin(raised)
+        self.adopt(raised)
     }
 
-    private func begin(_ epoch: Epoch) {
+    private func adopt(_ epoch: Epoch) {
         // Several callers may meet a new epoch at once, and a slow one may come with an older one than is known by now:
         // subscribers are told once of each, and in order. Under the lock, so that two beginnings cannot overtake each other.
-        self.begun.withLock { begun in
-            guard epoch > begun else { return }
-            begun = epoch
+        self.announcedEpoch.withLock { announced in
+            guard epoch > announced else { return }
+            announced = epoch
             self.cache.removeAll(epoch: epoch)
             self.transients.removeAll()
             self.epochChanged(epoch)
@@ -213,12 +213,12 @@ public final class StateManager: Sendable {
 
     private func reading<Value: Sendable>(_ body: () async throws(StoreError) -> Value) async throws(StoreError) -> Value {
         let value = try await self.underCurrentEpoch(.reading, body)
-        self.health.storeDid(.reading)
+        self.health.storeSucceeded(.reading)
         return value
     }
 
     private func underCurrentEpoch<Value: Sendable>(
-        _ use: HubHealth.StoreAccess, _ body: () async throws(StoreError) -> Value
+        _ access: HubHealth.StoreAccess, _ body: () async throws(StoreError) -> Value
     ) async throws(StoreError) -> Value {
         do throws(StoreError) {
             do throws(StoreError) {
@@ -229,7 +229,7 @@ public final class StateManager: Sendable {
             }
         } catch {
             switch error {
-            case .unavailable, .outcomeUnknown: self.health.storeFailed(use)
+            case .unavailable, .outcomeUnknown: self.health.storeFailed(access)
             case .overloaded, .epochChanged: break
             }
             throw error

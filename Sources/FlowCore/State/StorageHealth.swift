@@ -85,15 +85,15 @@ public final class StorageHealth: Sendable {
     }
 
     private func probeDatabase() async -> Component {
-        var finding = Component(status: .healthy, provider: self.providers.database)
+        var component = Component(status: .healthy, provider: self.providers.database)
         do throws(StoreError) {
             _ = try await self.manager.heads(of: [])
             try await self.manager.store.probeWrite()
         } catch {
-            finding.status = .unhealthy
-            finding.reason = "\(error)"
+            component.status = .unhealthy
+            component.reason = "\(error)"
         }
-        return finding
+        return component
     }
 
     /// Writes an object, reads it, compares, and removes it, all under the same key.
@@ -101,7 +101,7 @@ public final class StorageHealth: Sendable {
         guard let objects = self.objects else {
             return Component(status: .healthy, provider: self.providers.database, reason: nil)
         }
-        var finding = Component(status: .healthy, provider: objects.provider)
+        var component = Component(status: .healthy, provider: objects.provider)
         let key = "health-check/\(self.instance)/\(RandomText.base36(12))"
         do throws(ObjectError) {
             let upload = try await objects.upload(key, ObjectAttributes(contentType: "text/plain"))
@@ -112,16 +112,16 @@ public final class StorageHealth: Sendable {
             while let part = try await download.next() { read += part }
             if read != Self.text { throw .corrupted("what was read is not what was written") }
         } catch {
-            finding.status = .unhealthy
-            finding.reason = error.explanation
+            component.status = .unhealthy
+            component.reason = error.explanation
         }
         do throws(ObjectError) {
             try await objects.delete(key)
         } catch {
-            if finding.status == .healthy { finding.status = .degraded }
-            finding.reason = finding.reason ?? error.explanation
+            if component.status == .healthy { component.status = .degraded }
+            component.reason = component.reason ?? error.explanation
         }
-        return finding
+        return component
     }
 }
 

@@ -1,19 +1,24 @@
 public import Logging
 import Synchronization
 
-/// What goes on by itself in a running hub: reads that sequencers ask for, the version sweep, pruning, revocations.
+/// The background tasks of a running hub: the store reads that ``WatchTable`` requests, the version sweep, pruning,
+/// revocations, write probes, the outbox relay and foreign updates.
 ///
-/// All tasks of the core start in ``run()`` and end with it.
+/// All of them start in ``run()`` and end with it, as child tasks. None of them fails: errors are logged or recorded in
+/// ``HubHealth``, and the work is done again later.
 public final class BackgroundTasks: Sendable {
+    /// Intervals and limits of the background tasks.
     public struct Configuration: Sendable {
-        /// Between two sweeps when all is well: 15 where the bus tells every instance of every change, 1 where the sweep does.
+        /// Interval between version sweeps in seconds while delivery is ok; otherwise it is 1 s. 15 s is enough if a bus
+        /// delivers the events; without a bus between instances the sweep delivers them, so the interval should be 1 s.
         public var sweepSeconds = 15
-        /// Flows asked for in one statement.
-        public var sweepSlice = 5_000
-        /// Between two rounds of pruning.
+        /// Maximum number of flows whose heads one query reads.
+        public var sweepBatchSize = 5_000
+        /// Pause between two rounds of pruning, in seconds.
         public var pruneSeconds = 60
+        /// Limits of the history, for pruning.
         public var retention = RetentionPolicy()
-        /// Events and bytes of a page that fills a gap.
+        /// Maximum events and bytes of a history page that closes a gap.
         public var page = PageLimit()
 
         public init() {}
@@ -54,12 +59,13 @@ public final class BackgroundTasks: Sendable {
         self.logger = logger
     }
 
+    /// Runs all tasks until the stream of work items ends or the current task is canceled.
     public func run() async throws {
         await withDiscardingTaskGroup { group in
-            group.addTask { await self.keepTime() }
-            group.addTask { await self.keepRevocations() }
+            group.addTask { await self.runSweepTimer() }
+            group.addTask { await self.pollRevocations() }
             group.addTask { await self.probeWrites() }
-            group.addTask { await self.keepHouse() }
+            group.addTask { await self.runPruning() }
             if let relay = self.relay { group.addTask { await relay.run() } }
             if let foreign = self.foreign { group.addTask { await foreign.run(self.manager) } }
             for await item in self.work {
@@ -71,12 +77,13 @@ public final class BackgroundTasks: Sendable {
         }
     }
 
-    /// Whether the principal's token was revoked, as far as this instance knows.
+    /// Whether the principal's token is revoked, by the revocations that this instance has read last.
     public func isRevoked(_ principal: Principal) -> Bool {
         self.knownRevocations.withLock { $0.isRevoked(principal) }
     }
 
-    /// Reads the revocations anew and tells the streams if there are more of them.
+    /// Reads the revocations and, if they have changed, hands them to all streams. If the store is unavailable, the known ones
+    /// stay in effect.
     public func refreshRevocations() async {
         guard let stored = try? await self.revocations.revocations() else { return }
         var list = RevocationList()
@@ -85,7 +92,7 @@ public final class BackgroundTasks: Sendable {
             defer { known = list }
             return known != list
         }
-        if isNew { self.table.tell(.revoked(list)) }
+        if isNew { self.table.broadcast(.revoked(list)) }
     }
 
     // MARK: Reads
@@ -94,7 +101,7 @@ public final class BackgroundTasks: Sendable {
         switch work {
         case .open(let flow, let epoch):
             do {
-                let record = try await self.manager.reload(flow)
+                let record = try await self.manager.loadFreshRecord(of: flow)
                 let last = await self.manager.latestTransients(of: flow, since: record?.head.resetVersion ?? 0)
                 self.table.opened(flow, record, last: last, epoch: epoch)
             } catch {
@@ -111,33 +118,35 @@ public final class BackgroundTasks: Sendable {
             guard self.revocationsAreDue.exchange(false, ordering: .relaxed) else { return }
             await self.refreshRevocations()
         case .sweep:
-            // One answers for all that asked before it began.
+            // One sweep serves all requests that were made before it started.
             guard self.sweepIsDue.exchange(false, ordering: .relaxed) else { return }
-            await self.sweepAndMeasure()
+            await self.timedSweep()
         }
     }
 
-    // MARK: The sweep
+    // MARK: Periodic tasks
 
-    private func keepTime() async {
+    /// Runs a version sweep at every interval, and ``WatchTable/tick()`` every second.
+    private func runSweepTimer() async {
         var ticks = 0
         while !Task.isCancelled {
             do { try await Task.sleep(for: .seconds(1)) } catch { return }
             ticks += 1
             self.table.tick()
             let interval = self.health.delivery == .ok ? self.configuration.sweepSeconds : 1
-            // A sweep takes a quarter of the time at most, however many flows there are.
-            guard .seconds(ticks) >= max(.seconds(interval), self.sweepTook * 4) else { continue }
+            // A pause is at least four times as long as the last sweep, so that periodic sweeps use at most a fifth of the
+            // time, however many flows there are.
+            guard .seconds(ticks) >= max(.seconds(interval), self.lastSweepDuration * 4) else { continue }
             ticks = 0
-            await self.sweepAndMeasure()
+            await self.timedSweep()
         }
     }
 
-    /// As often as the sweep, and not in its way.
-    private func keepRevocations() async {
+    /// Reads the revocations at the interval of the version sweep, in a task of its own so that neither delays the other.
+    private func pollRevocations() async {
         var ticks = 0
         while !Task.isCancelled {
-            // By the second, so that a bus that falls silent is not waited for.
+            // Checks every second, so that a bus outage takes effect without waiting for a full interval.
             if ticks >= (self.health.delivery == .ok ? self.configuration.sweepSeconds : 1) || ticks == 0 {
                 await self.refreshRevocations()
                 ticks = 0
@@ -147,7 +156,8 @@ public final class BackgroundTasks: Sendable {
         }
     }
 
-    /// While writes fail nobody may try one, so the hub does. A task of its own: a store that is away makes it wait.
+    /// Probes every second whether the store accepts writes again, once a write has failed. Publishers may send no change
+    /// that would show it. Runs in a task of its own because an unavailable store makes it wait.
     private func probeWrites() async {
         while !Task.isCancelled {
             do { try await Task.sleep(for: .seconds(1)) } catch { return }
@@ -155,40 +165,45 @@ public final class BackgroundTasks: Sendable {
         }
     }
 
-    private func sweepAndMeasure() async {
-        let began = ContinuousClock.now
+    /// Runs a version sweep and records its duration.
+    private func timedSweep() async {
+        let start = ContinuousClock.now
         await self.sweep()
-        self.lastSweep.withLock { $0 = ContinuousClock.now - began }
+        self.lastSweep.withLock { $0 = ContinuousClock.now - start }
     }
 
-    private var sweepTook: Duration { self.lastSweep.withLock { $0 } }
+    private var lastSweepDuration: Duration { self.lastSweep.withLock { $0 } }
 
+    /// The version sweep: compares the store's heads of all watched and cached flows with what was delivered or cached.
+    ///
+    /// Flows that are behind get a read, and outdated cache entries are dropped. If the store has a lower version than was
+    /// delivered or cached, it regressed, and the epoch is raised.
     private func sweep() async {
         let cached = self.cache.versions()
         let flows = Array(Set(self.table.watchedFlows()).union(cached.keys))
         do {
-            // Also with nothing to ask for: the epoch may have changed, and a store that was away may be back.
+            // Query the store even if there are no flows: this detects a changed epoch, and that the store is available again.
             if flows.isEmpty { _ = try await self.manager.heads(of: []) }
-            for start in stride(from: 0, to: flows.count, by: self.configuration.sweepSlice) {
-                let slice = Array(flows[start..<min(start + self.configuration.sweepSlice, flows.count)])
+            for start in stride(from: 0, to: flows.count, by: self.configuration.sweepBatchSize) {
+                let batch = Array(flows[start..<min(start + self.configuration.sweepBatchSize, flows.count)])
                 let epoch = self.manager.epoch
-                // Before the read: what is delivered while it is under way may be above its answer.
-                let delivered = self.table.delivered(slice)
-                let heads = try await self.manager.heads(of: slice)
-                let wentBack = self.table.surveyed(slice, heads: heads, delivered: delivered)
-                if wentBack || Self.isAhead(cached, slice, heads) {
-                    self.logger.error("The store is behind what was delivered; raising the epoch")
+                // Taken before the read: events that are delivered during the read may be above its result.
+                let delivered = self.table.deliveredVersions(of: batch)
+                let heads = try await self.manager.heads(of: batch)
+                let storeRegressed = self.table.applySweep(batch, heads: heads, delivered: delivered)
+                if storeRegressed || Self.isAhead(cached, batch, heads) {
+                    self.logger.error("Store is older than delivered events (restored?); raising the epoch")
                     try await self.manager.raiseEpoch(from: epoch, now: self.now())
                     return
                 }
                 for head in heads { self.cache.remove(head.flow, below: head.version) }
             }
         } catch {
-            self.logger.warning("The version sweep failed", metadata: ["error": "\(error)"])
+            self.logger.warning("Version sweep failed", metadata: ["error": "\(error)"])
         }
     }
 
-    /// Whether memory has a version that the store does not have.
+    /// Whether the cache has a higher version of one of the flows than the store, which means that the store regressed.
     private static func isAhead(_ cached: [FlowID: Version], _ flows: [FlowID], _ heads: [FlowHead]) -> Bool {
         var versions: [FlowID: Version] = [:]
         for head in heads { versions[head.flow] = head.version }
@@ -197,7 +212,7 @@ public final class BackgroundTasks: Sendable {
 
     // MARK: Pruning
 
-    private func keepHouse() async {
+    private func runPruning() async {
         while !Task.isCancelled {
             do { try await Task.sleep(for: .seconds(self.configuration.pruneSeconds)) } catch { return }
             var removed = 0

@@ -1,32 +1,12 @@
 public import NIOCore
 
-/// Why a stream ends, and whether its client should come back.
-public enum ClosingReason: String, Hashable, Sendable, CaseIterable {
-    case finished, deleted, drain, full, unavailable, expired, revoked
-
-    /// What the stream says by default. A revoked or expired token may be renewed by the client, but not by reconnecting
-    /// with the same one.
-    public var invitesReconnect: Bool {
-        switch self {
-        case .drain, .full, .unavailable: true
-        case .finished, .deleted, .expired, .revoked: false
-        }
-    }
-}
-
-/// Whether live events reach subscribers at full speed; a heartbeat carries it.
-public enum DeliveryStatus: String, Hashable, Sendable {
-    /// The bus delivers.
-    case ok
-    /// The bus is off or blind; the version sweep delivers.
-    case degraded
-    /// The store cannot be reached: nothing is delivered until it is back.
-    case storeAway = "store_away"
-}
-
-/// The events that are the hub's own word to one subscriber. They carry no id of their own, with one exception: a
-/// snapshot is a place to resume from, so its id line is written by whoever knows the connection's cursor.
+/// Encoders of the control events: the hub's own events, each written for one stream.
+///
+/// They have no version and no `id:` line. The exception is `snapshot`, a position to resume from: the stream, which knows
+/// its cursor, writes the `id:` line before the event.
 extension ByteBuffer {
+    /// Writes a flow's state as the event `snapshot`.
+    /// - Parameter last: the flow's latest transient events, at most one of each type.
     public mutating func writeSnapshot(_ record: FlowRecord, last: [TransientEvent]) {
         self.writeEvent(
             "snapshot",
@@ -49,6 +29,10 @@ extension ByteBuffer {
             })
     }
 
+    /// Writes the event `resync`: the subscriber's position is invalid and a snapshot follows.
+    /// - Parameters:
+    ///   - from: the last version that the subscriber was sent; `nil` if unknown.
+    ///   - to: the version of the snapshot that follows.
     public mutating func writeResync(_ flow: FlowID, reason: ResyncReason, from: Version?, to: Version) {
         self.writeEvent(
             "resync",
@@ -64,6 +48,7 @@ extension ByteBuffer {
             })
     }
 
+    /// Writes the event `caught_up`: the replay has reached the head.
     public mutating func writeCaughtUp(_ flow: FlowID, version: Version) {
         self.writeEvent(
             "caught_up",
@@ -75,6 +60,7 @@ extension ByteBuffer {
             })
     }
 
+    /// Writes the event `heartbeat`, which shows the client that the stream is alive.
     public mutating func writeHeartbeat(at time: Timestamp, delivery: DeliveryStatus) {
         self.writeEvent(
             "heartbeat",
@@ -86,6 +72,7 @@ extension ByteBuffer {
             })
     }
 
+    /// Writes the event `presence`: the number of streams that watch the flow.
     public mutating func writePresence(_ flow: FlowID, count: Int) {
         self.writeEvent(
             "presence",
@@ -97,7 +84,10 @@ extension ByteBuffer {
             })
     }
 
-    /// - Parameter flow: set when only this flow of several ends.
+    /// Writes the event `closing`, the last one of a stream or of one of its flows.
+    /// - Parameters:
+    ///   - reconnect: whether the client should reconnect; ``ClosingReason/allowsReconnect`` by default.
+    ///   - flow: the flow that ends, if the stream goes on with others; `nil` if the whole stream ends.
     public mutating func writeClosing(_ reason: ClosingReason, reconnect: Bool? = nil, flow: FlowID? = nil) {
         self.writeEvent(
             "closing",
@@ -105,7 +95,7 @@ extension ByteBuffer {
                 writer.key("reason")
                 writer.value(reason.rawValue)
                 writer.key("reconnect")
-                writer.value(reconnect ?? reason.invitesReconnect)
+                writer.value(reconnect ?? reason.allowsReconnect)
                 if let flow {
                     writer.key("flow_id")
                     writer.value(flow.rawValue)

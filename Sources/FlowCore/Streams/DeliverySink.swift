@@ -1,25 +1,28 @@
-/// Where the events of watched flows leave the core: one for each event loop. Called from any thread; must not block.
-/// Deliveries of one flow arrive in the order in which they are made.
+/// The core's outbound port to the streams of one event loop, which receives the deliveries of watched flows.
 public protocol DeliverySink: Sendable {
+    /// Queues a delivery. Called from any thread, under a lock of ``WatchTable``: must not block or call the table.
+    /// Deliveries of one flow are made in order.
     func deliver(_ delivery: Delivery)
-    /// Deliveries that it has not got round to.
+    /// Number of deliveries that are queued and not processed yet.
     var backlog: Int { get }
 }
 
+/// One item that ``WatchTable`` hands to a ``DeliverySink``.
 public enum Delivery: Sendable {
-    /// The flow is being followed from this state on: everything above its version will be delivered. `nil`: the flow does
-    /// not exist yet. `head` is above the record's where events were delivered while it was read: then everything above that
-    /// follows.
+    /// The flow is open: every durable event above `head` will be delivered. The record is `nil` if the flow does not exist
+    /// yet. `head` is above the record's version if events were delivered while the record was read. `last` are the latest
+    /// transient events, read together with the record.
     case opened(FlowID, FlowRecord?, head: FlowHead?, epoch: Epoch, last: [TransientEvent])
-    /// The next durable events; none where all of them were pruned. `head` is the flow at or after the last of them: its
-    /// account holds in any case, the rest if the version is the same.
+    /// The next durable events, in version order; none if all of them were pruned. `head` is a head of the flow at or after
+    /// the last event. Its account is always valid, its other members only if its version is that of the last event.
     case events(FlowID, [Frame], head: FlowHead?)
+    /// A transient event, both decoded and encoded. `account` is the publisher's, or for a foreign event the flow's.
     case transient(FlowID, account: String, TransientEvent, Frame)
-    /// The store has a new history: whatever subscribers hold means nothing any more.
+    /// The store has a new epoch: every subscriber's position is invalid, and every flow will be opened again.
     case reset(Epoch)
-    /// Delivery became better or worse; subscribers are told at once.
+    /// The delivery status has changed. Subscribers are sent a heartbeat with it immediately.
     case status(DeliveryStatus)
-    /// Tokens were revoked: look through the streams.
+    /// The revocations have changed: close the streams whose token is revoked now.
     case revoked(RevocationList)
 }
 

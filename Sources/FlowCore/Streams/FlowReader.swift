@@ -1,36 +1,49 @@
-/// One subscriber's way through one flow: newcomer, resumer and slow subscriber are the same thing, a cursor behind the
-/// flow's head.
+/// The state machine of one subscription: which snapshot, history page or live event the subscriber is sent next.
 ///
-/// A reader is fed from history, a page at a time and only while its socket takes it, and goes *live* when it has reached
-/// the head. Live it takes version cursor + 1 and nothing else, so there is no join buffer to overflow, and a slow
-/// subscriber loses its queue but not its place.
+/// New, resuming and slow subscribers share this machine: each is a cursor behind the flow's head. The reader replays
+/// history page by page, only while the socket is writable, and goes *live* when it reaches the head. A live reader
+/// accepts version `cursor + 1` and no other. So there is no buffer between replay and live events that could overflow,
+/// and a slow subscriber loses queued events but never its position: it returns to *behind* and reads history again.
 ///
-/// States: *needs snapshot* → *awaits snapshot* → *behind* ⇄ *awaits page* → *live* → *behind* …; every state → *ended*.
+/// States: *needs snapshot* → *awaits snapshot* → *behind* ⇄ *awaits page*; *behind* → *live* → *behind*. A position that
+/// a page proves lost leads from *awaits page* to *needs snapshot*, and so does a reset from every state. ``end()`` leads
+/// from every state to *ended*, which is final.
+///
+/// The reader does no I/O and has no clock. The caller asks ``next(head:isWritable:)`` what to do, does it, and reports the
+/// result.
 public struct FlowReader: ~Copyable {
-    /// What to do now. The answer to a load comes back by the method of its name.
+    /// The next step of the subscription, for the caller to carry out.
     public enum Next: Hashable, Sendable {
+        /// Load the state. Report it with ``FlowReader/snapshotLoaded(version:)`` or ``FlowReader/loadFailed()``.
         case loadSnapshot
+        /// Load durable events above this version. Report them with ``FlowReader/pageLoaded(versions:storeHead:)`` or
+        /// ``FlowReader/loadFailed()``.
         case loadPage(after: Version)
-        /// The head is reached: say so if `announces`, hand over the latest transients, and deliver directly from now on.
-        case goLive(announces: Bool)
-        /// Nothing until something happens: a load is under way, the socket is full, or the reader is live or ended.
+        /// The reader has reached the head. Send `caught_up` if `sendsCaughtUp`, send the latest transients that the
+        /// subscriber lacks, and offer it every live event from now on.
+        case goLive(sendsCaughtUp: Bool)
+        /// Do nothing: a load is in flight, the socket is not writable, or the reader is live or ended.
         case wait
     }
 
+    /// The result of comparing a history page with the cursor.
     public enum PageVerdict: Hashable, Sendable {
-        /// Send the events of the page from this index on, then ask again.
+        /// Send the page's events from this index on, if any, then call ``FlowReader/next(head:isWritable:)`` again.
         case send(from: Int)
-        /// The place is lost: tell the reason, then a snapshot.
+        /// The position is lost. A snapshot is due; ``FlowReader/snapshotLoaded(version:)`` returns the `resync` to send
+        /// before it.
         case resync(ResyncReason)
-        /// Nothing came: the answer to a load that does not matter any more.
+        /// Send nothing: the reader no longer waits for a page, or the page was empty and came without the store's head.
         case ignore
     }
 
-    public enum Offer: Hashable, Sendable {
-        case take
-        /// Already seen.
-        case drop
-        /// There is a hole before it: a reader again.
+    /// The result of offering a live event.
+    public enum OfferResult: Hashable, Sendable {
+        /// The event is the next one; the caller must send it.
+        case accept
+        /// The subscriber was sent this version before, or the reader is not live.
+        case discard
+        /// Versions are missing before the event. The reader is *behind* and reads them from history.
         case fallBehind
     }
 
@@ -44,20 +57,21 @@ public struct FlowReader: ~Copyable {
     }
 
     private var state: State
-    /// The last version that the subscriber was sent; meaningless before the first snapshot.
+    /// The last version that the subscriber was sent; valid only if ``hasPosition``.
     public private(set) var cursor: Version
-    /// Why the coming snapshot is needed, and from where; told before it.
+    /// The `resync` to send before the next snapshot: its reason, and the subscriber's last version if it had one.
     public private(set) var pendingResync: (reason: ResyncReason, from: Version?)?
-    private var announces = true
-    /// Whether an ended reader had no place, or one of a history that is over by now.
-    private var isPlaceVoid = false
-    /// Whether the cursor is a claim of the client that no read of the store has confirmed yet.
-    private var isUnproven = false
+    private var sendsCaughtUp = true
+    /// Whether an ended reader had no position, or one in an epoch that has been replaced since.
+    private var isPositionInvalid = false
+    /// Whether the cursor came from the client and no read of the store has confirmed it yet.
+    private var isCursorUnverified = false
 
-    /// - Parameter head: the flow's version, where a reader begins that wants neither history nor snapshot.
-    public init(_ beginning: StartPoint, head: Version) {
+    /// Creates the reader of a subscription that has been sent nothing yet.
+    /// - Parameter head: the flow's version. Used only with ``StartPoint/head``, where it becomes the cursor.
+    public init(_ startPoint: StartPoint, head: Version) {
         self.cursor = 0
-        switch beginning {
+        switch startPoint {
         case .snapshot:
             self.state = .needsSnapshot
         case .resync(let reason):
@@ -66,13 +80,13 @@ public struct FlowReader: ~Copyable {
         case .after(let version):
             self.state = .behind
             self.cursor = version
-            self.isUnproven = true
+            self.isCursorUnverified = true
         case .head:
             self.state = .behind
             self.cursor = head
         }
         #if DEBUG
-        if InjectedFault.resyncOff.isPlanted, case .resync = beginning {
+        if InjectedFault.resyncOff.isActive, case .resync = startPoint {
             self.state = .behind
             self.cursor = head
             self.pendingResync = nil
@@ -82,18 +96,20 @@ public struct FlowReader: ~Copyable {
 
     public var isLive: Bool { self.state == .live }
     public var hasEnded: Bool { self.state == .ended }
-    /// Whether the subscriber has a place in this flow, so that its cursor may name one.
-    public var hasPlace: Bool {
+    /// Whether ``cursor`` is a position that the client may resume from.
+    public var hasPosition: Bool {
         switch self.state {
         case .needsSnapshot, .awaitsSnapshot: false
         case .behind, .awaitsPage, .live: true
-        case .ended: !self.isPlaceVoid
+        case .ended: !self.isPositionInvalid
         }
     }
 
+    /// Returns what to do next, and assumes that the caller does it: a load is returned only once.
     /// - Parameters:
-    ///   - head: the version up to which events have been handed to live subscribers.
-    ///   - isWritable: whether the socket takes more. A closed window is waited for, never filled.
+    ///   - head: the last version that was delivered to live subscribers.
+    ///   - isWritable: whether the socket accepts more bytes. If not, the result is always ``Next/wait``, so that nothing is
+    ///     loaded that could not be sent.
     public mutating func next(head: Version, isWritable: Bool) -> Next {
         guard isWritable else { return .wait }
         switch self.state {
@@ -101,62 +117,65 @@ public struct FlowReader: ~Copyable {
             self.state = .awaitsSnapshot
             return .loadSnapshot
         case .behind:
-            if self.cursor < head || (self.isUnproven && self.cursor > head) {
+            if self.cursor < head || (self.isCursorUnverified && self.cursor > head) {
                 self.state = .awaitsPage
                 return .loadPage(after: self.cursor)
             }
-            // At the head, or beyond what this instance has heard so far after a read that saw more.
+            // At the head, or above it: a read of the store may return versions that were not delivered here yet.
             self.state = .live
-            self.isUnproven = false
-            defer { self.announces = false }
-            return .goLive(announces: self.announces)
+            self.isCursorUnverified = false
+            defer { self.sendsCaughtUp = false }
+            return .goLive(sendsCaughtUp: self.sendsCaughtUp)
         case .awaitsSnapshot, .awaitsPage, .live, .ended:
             return .wait
         }
     }
 
-    /// Whether a snapshot that comes now is the one that was asked for.
+    /// Whether a snapshot was requested and has not been reported yet.
     public var awaitsSnapshot: Bool { self.state == .awaitsSnapshot }
 
-    /// The state at `version` is about to be sent. Returns the notice that goes before it, if any.
+    /// Reports that the state at `version` is about to be sent. Ignored unless ``awaitsSnapshot``.
+    /// - Returns: the reason and start version of the `resync` to send before the snapshot; `nil` if none is due.
     public mutating func snapshotLoaded(version: Version) -> (reason: ResyncReason, from: Version?)? {
         guard self.state == .awaitsSnapshot else { return nil }
         defer { self.pendingResync = nil }
         self.state = .behind
         self.cursor = version
-        self.isUnproven = false
+        self.isCursorUnverified = false
         return self.pendingResync
     }
 
-    /// History was read.
+    /// Reports a page of history and moves the cursor to its end. Ignored unless a page was requested.
+    ///
+    /// The position is lost if events after the cursor were pruned, or if the cursor is above the store's version.
     /// - Parameters:
-    ///   - versions: of the page's events, ascending; empty if there is nothing above the cursor.
-    ///   - storeHead: the flow's version in the same read; `nil` for a page from memory, which proves nothing about the
-    ///     head.
+    ///   - versions: the versions of the page's events; `nil` if there are none above the cursor.
+    ///   - storeHead: the flow's version as of the same read; `nil` for a page from memory, which proves nothing about
+    ///     the store.
     public mutating func pageLoaded(versions: ClosedRange<Version>?, storeHead: Version?) -> PageVerdict {
         guard self.state == .awaitsPage else { return .ignore }
         self.state = .behind
         #if DEBUG
-        if InjectedFault.pageCheckOff.isPlanted, let versions {
+        if InjectedFault.pageCheckOff.isActive, let versions {
             self.cursor = max(self.cursor, versions.upperBound)
             return .send(from: 0)
         }
         #endif
         guard let versions else {
             guard let storeHead else { return .ignore }
-            if self.cursor > storeHead { return self.losePlace(.cursorAhead) }
-            if self.cursor < storeHead { return self.losePlace(.historyPruned) }
-            self.isUnproven = false
+            if self.cursor > storeHead { return self.losePosition(.cursorAhead) }
+            if self.cursor < storeHead { return self.losePosition(.historyPruned) }
+            self.isCursorUnverified = false
             return .send(from: 0)
         }
-        if versions.lowerBound > self.cursor + 1 { return self.losePlace(.historyPruned) }
-        self.isUnproven = false
+        if versions.lowerBound > self.cursor + 1 { return self.losePosition(.historyPruned) }
+        self.isCursorUnverified = false
         let skipped = Int(self.cursor + 1 - versions.lowerBound)
         self.cursor = max(self.cursor, versions.upperBound)
         return .send(from: skipped)
     }
 
-    /// A load failed; it is asked for again at the next ``next(head:isWritable:)``.
+    /// Reports that a load failed. ``next(head:isWritable:)`` returns it again.
     public mutating func loadFailed() {
         switch self.state {
         case .awaitsPage: self.state = .behind
@@ -165,62 +184,64 @@ public struct FlowReader: ~Copyable {
         }
     }
 
-    /// A live event is at hand. `take` moves the cursor: the caller must send it.
-    public mutating func offered(_ version: Version) -> Offer {
-        guard self.state == .live else { return .drop }
+    /// Offers a live event. ``OfferResult/accept`` moves the cursor, so the caller must then send the event.
+    public mutating func offer(_ version: Version) -> OfferResult {
+        guard self.state == .live else { return .discard }
         if version == self.cursor + 1 {
             self.cursor = version
-            return .take
+            return .accept
         }
-        if version <= self.cursor { return .drop }
+        if version <= self.cursor { return .discard }
         self.state = .behind
-        // Transients of the meantime pass it by; it gets the latest when it is live again.
-        self.announces = true
+        // Transient events are not sent while the reader is behind; it gets the latest ones when it is live again.
+        self.sendsCaughtUp = true
         return .fallBehind
     }
 
-    /// Live events up to `version` were sent in one piece that begins at or below cursor + 1.
-    public mutating func tookAll(through version: Version) {
+    /// Reports that live events up to `version` were sent in one buffer. The first of them must be at or below `cursor + 1`.
+    public mutating func advance(through version: Version) {
         self.cursor = max(self.cursor, version)
     }
 
-    /// The socket took no more. The place stays; what comes meanwhile is read from history later.
+    /// Reports that the socket is not writable. The cursor stays; events that are committed until the socket is writable
+    /// again are read from history. Ignored unless the reader is live.
     public mutating func fellBehind() {
         guard self.state == .live else { return }
         self.state = .behind
-        self.announces = true
+        self.sendsCaughtUp = true
         #if DEBUG
-        if InjectedFault.slowReaderSkips.isPlanted { self.state = .live }
+        if InjectedFault.slowReaderSkips.isActive { self.state = .live }
         #endif
     }
 
-    /// What the subscriber holds means nothing any more.
+    /// Invalidates everything that was sent to the subscriber: a `resync` with this reason and a snapshot are due.
     public mutating func reset(_ reason: ResyncReason) {
         guard self.state != .ended else {
-            // Nothing more is sent of this flow, but the connection's cursor goes on, under another name.
-            self.isPlaceVoid = true
+            // Nothing more of this flow is sent, but the stream's cursor continues in another epoch, without this version.
+            self.isPositionInvalid = true
             return
         }
-        self.pendingResync = (reason, self.hasPlace ? self.cursor : self.pendingResync?.from)
+        self.pendingResync = (reason, self.hasPosition ? self.cursor : self.pendingResync?.from)
         self.state = .needsSnapshot
-        self.announces = true
+        self.sendsCaughtUp = true
     }
 
+    /// Ends the subscription. ``hasPosition`` keeps its value, so that the stream's cursor may still contain this flow.
     public mutating func end() {
-        self.isPlaceVoid = !self.hasPlace
+        self.isPositionInvalid = !self.hasPosition
         self.state = .ended
     }
 
-    private mutating func losePlace(_ reason: ResyncReason) -> PageVerdict {
+    private mutating func losePosition(_ reason: ResyncReason) -> PageVerdict {
         #if DEBUG
-        if InjectedFault.resyncOff.isPlanted {
-            self.isUnproven = false
+        if InjectedFault.resyncOff.isActive {
+            self.isCursorUnverified = false
             return .ignore
         }
         #endif
         self.pendingResync = (reason, self.cursor)
         self.state = .needsSnapshot
-        self.announces = true
+        self.sendsCaughtUp = true
         return .resync(reason)
     }
 }

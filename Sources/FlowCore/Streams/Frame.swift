@@ -1,19 +1,19 @@
 public import NIOCore
 
-/// One event as it goes over the wire, encoded once and shared by every subscriber that gets it.
+/// An event encoded as a block of an event stream, once, and shared by all its subscribers.
 ///
-/// For a connection with one flow the whole of ``bytes`` is sent. A connection with several flows has a cursor of its
-/// own, so it writes its own id line and then ``body``.
+/// A stream with one flow sends ``bytes`` as they are. A stream with several flows has a cursor over all of them: it writes
+/// its own `id:` line and then ``body``.
 public struct Frame: Sendable {
-    /// 0 for an event that has no version.
+    /// The event's version; 0 for a transient event.
     public let version: Version
     public let type: EventType
     public let createdAt: Timestamp
-    /// `id: …` (durable only), `event: …`, `data: …` and the empty line.
+    /// The whole block: `id: …` (durable events only), `event: …`, `data: …` and the empty line.
     public let bytes: ByteBuffer
     private let bodyOffset: Int
 
-    /// The block without its id line.
+    /// The block without its `id:` line.
     public var body: ByteBuffer {
         var body = self.bytes
         body.moveReaderIndex(forwardBy: self.bodyOffset)
@@ -42,16 +42,18 @@ public struct Frame: Sendable {
     }
 }
 
-/// The pieces of an event stream (WHATWG HTML, section 9.2, "Server-sent events").
+/// Encoders of the fields of an event stream (WHATWG HTML, section 9.2, "Server-sent events").
 ///
-/// Types and ids come from allow-lists and data is compact JSON, so no field can hold a line break.
+/// They do no escaping: types and ids consist of allow-listed characters and data is compact JSON, so no field can contain
+/// a line break.
 extension ByteBuffer {
-    /// `id: <epoch>-<version>`
+    /// Writes `id: <epoch>-<version>`, the cursor of a stream with one flow.
     public mutating func writeIDLine(epoch: Epoch, version: Version) {
         self.writeString("id: \(epoch)-\(version)\n")
     }
 
-    /// `id: <epoch>-<hash>-<versions>` of a connection with several flows; a flow not sent yet is `~`.
+    /// Writes `id: <epoch>-<hash>-<versions>`, the cursor of a stream with several flows.
+    /// - Parameter versions: in the order of the sorted flow ids; `nil`, written as `~`, for a flow without a position yet.
     public mutating func writeIDLine(epoch: Epoch, flows: FlowSetHash, versions: some Sequence<Version?>) {
         self.writeString("id: \(epoch)-\(flows)-")
         var isFirst = true
@@ -63,7 +65,7 @@ extension ByteBuffer {
         self.writeInteger(UInt8(ascii: "\n"))
     }
 
-    /// `event: …`, `data: …` and the empty line that ends the block.
+    /// Writes `event: …`, `data: …` and the empty line that ends the block.
     public mutating func writeEvent(_ type: String, data: JSONText) {
         self.writeStaticString("event: ")
         self.writeString(type)
@@ -72,7 +74,7 @@ extension ByteBuffer {
         self.writeStaticString("\n\n")
     }
 
-    /// `retry: …`: how long an `EventSource` waits before it reconnects.
+    /// Writes `retry: …`: the time that an `EventSource` waits before it reconnects, in milliseconds.
     public mutating func writeRetry(milliseconds: Int) {
         self.writeString("retry: \(milliseconds)\n\n")
     }

@@ -1,47 +1,54 @@
-/// How much is kept of the latest transient events of one flow. What is beyond is told to whoever listens, and to nobody later.
+/// Limits of the latest transient events that are kept for one flow. Events beyond them are still delivered live, but are
+/// not sent in later snapshots.
 public struct TransientLimits: Hashable, Sendable {
-    /// `FLOWHUB_MAX_KEPT_TRANSIENT_BYTES`: of one event's data.
+    /// Maximum size of one event's data, in bytes (`FLOWHUB_MAX_KEPT_TRANSIENT_BYTES`).
     public var eventBytes = 65_536
-    /// `FLOWHUB_MAX_KEPT_TRANSIENT_BYTES_PER_FLOW`: of the data of all of them; the oldest go first.
+    /// Maximum total size of the events' data, in bytes (`FLOWHUB_MAX_KEPT_TRANSIENT_BYTES_PER_FLOW`). The events published
+    /// least recently are dropped first.
     public var flowBytes = 262_144
-    /// `FLOWHUB_MAX_KEPT_TRANSIENT_TYPES`: types of one flow; the one told longest ago goes first.
+    /// Maximum number of event types (`FLOWHUB_MAX_KEPT_TRANSIENT_TYPES`). The type published least recently is dropped
+    /// first.
     public var types = 32
 
     public init() {}
 }
 
-/// The latest transient event of each type of a flow, in the order of their publication.
-public struct LatestTransients<Note: Sendable>: Sendable {
+/// The latest transient event of each type of a flow, in order of publication, within ``TransientLimits``.
+///
+/// A snapshot sends these events as `last`, so that a new subscriber sees the current progress without waiting for the next
+/// event. Events published before the flow's reset version are void; ``removeAll(below:)`` drops them.
+public struct LatestTransients<Attachment: Sendable>: Sendable {
     public struct Entry: Sendable {
         public var event: TransientEvent
         /// The flow's version when it was published.
         public var version: Version
-        /// What the keeper wants to know of it.
-        public var note: Note
+        /// Additional data of the owner of the collection, such as the encoded frame.
+        public var attachment: Attachment
     }
 
     public private(set) var entries: [Entry] = []
-    /// Of the events' data.
+    /// Total size of the events' data, in bytes.
     public private(set) var bytes = 0
 
     public init() {}
 
-    /// Takes the place of the one of its type, also if it is too large to be kept: that one is not the latest any more.
-    public mutating func keep(_ event: TransientEvent, at version: Version, _ note: Note, limits: TransientLimits) {
-        if let known = self.entries.firstIndex(where: { $0.event.type == event.type }) { self.remove(known) }
+    /// Inserts an event in place of the earlier one of its type. An event that exceeds the limits is not kept, but removes the
+    /// earlier one all the same, which is not the latest any more.
+    public mutating func insert(_ event: TransientEvent, at version: Version, _ attachment: Attachment, limits: TransientLimits) {
+        if let index = self.entries.firstIndex(where: { $0.event.type == event.type }) { self.remove(index) }
         let size = event.data.bytes.count
         guard size <= min(limits.eventBytes, limits.flowBytes) else { return }
         while !self.entries.isEmpty, self.entries.count >= limits.types || self.bytes + size > limits.flowBytes { self.remove(0) }
-        self.entries.append(Entry(event: event, version: version, note: note))
+        self.entries.append(Entry(event: event, version: version, attachment: attachment))
         self.bytes += size
     }
 
-    /// Forgets what was published below a version.
+    /// Removes the events that were published when the flow's version was below this one.
     public mutating func removeAll(below version: Version) {
         guard self.entries.contains(where: { $0.version < version }) else { return }
         self.entries.removeAll { $0.version < version }
         self.bytes = self.entries.reduce(0) { $0 + $1.event.data.bytes.count }
     }
 
-    private mutating func remove(_ position: Int) { self.bytes -= self.entries.remove(at: position).event.data.bytes.count }
+    private mutating func remove(_ index: Int) { self.bytes -= self.entries.remove(at: index).event.data.bytes.count }
 }

@@ -1,14 +1,19 @@
 public import Logging
 
-/// Publishes what its writer did not get to publish, and clears the outbox of what was.
+/// The message relay of the transactional outbox: publishes commits whose publication is overdue, and deletes the rows of
+/// published ones.
+///
+/// Every instance runs one. Together they guarantee that each flow's newest commit is published at least once, even if the
+/// instance that made it has crashed. Subscribers may receive an event twice; the sequencer drops the second one.
 public struct OutboxRelay: Sendable {
-    /// Flows that one round takes over.
-    private static let slice = 500
-    /// Between two rounds: an event whose writer died is published this much later than a second at most.
+    /// Maximum number of overdue rows that one round publishes.
+    private static let batchSize = 500
+    /// Pause between two rounds. A row is overdue after 1 s, so a commit whose writer crashed is published about 1.2 s after
+    /// it was made, if no more rows are overdue than fit in a batch.
     private static let interval = Duration.milliseconds(200)
 
-    /// Between two rounds of dropping what a newer row of its flow makes needless.
-    private static let collapseInterval = Duration.seconds(10)
+    /// Minimum time between two compactions, which delete rows that a newer row of the same flow supersedes.
+    private static let compactionInterval = Duration.seconds(10)
 
     private let outbox: any Outbox
     private let manager: StateManager
@@ -22,34 +27,36 @@ public struct OutboxRelay: Sendable {
         self.logger = logger
     }
 
+    /// Runs until the task is canceled, then deletes the rows that were published last. Logs only the first of consecutive
+    /// failures.
     public func run() async {
         var isFailing = false
-        var lastCollapse = ContinuousClock.now - Self.collapseInterval
+        var lastCompaction = ContinuousClock.now - Self.compactionInterval
         while !Task.isCancelled {
             do { try await Task.sleep(for: Self.interval) } catch { break }
             do throws(StoreError) {
-                try await self.round(&lastCollapse)
+                try await self.runOnce(&lastCompaction)
                 isFailing = false
             } catch {
-                if !isFailing { self.logger.warning("The outbox cannot be worked on", metadata: ["reason": "\(error)"]) }
+                if !isFailing { self.logger.warning("Outbox relay failed", metadata: ["error": "\(error)"]) }
                 isFailing = true
             }
         }
-        // What is left is somebody else's, a second from now.
-        try? await self.outbox.flush()
+        // Rows that remain are published by another instance once they are overdue.
+        try? await self.outbox.deletePublished()
     }
 
-    private func round(_ lastCollapse: inout ContinuousClock.Instant) async throws(StoreError) {
-        try await self.outbox.flush()
+    private func runOnce(_ lastCompaction: inout ContinuousClock.Instant) async throws(StoreError) {
+        try await self.outbox.deletePublished()
         guard self.bus.isDelivering else {
-            // Looks at all of it, on every instance: seldom.
-            if ContinuousClock.now - lastCollapse >= Self.collapseInterval {
-                lastCollapse = .now
-                try await self.outbox.collapse()
+            // Compaction scans the whole table, on every instance, so it runs rarely.
+            if ContinuousClock.now - lastCompaction >= Self.compactionInterval {
+                lastCompaction = .now
+                try await self.outbox.compact()
             }
             return
         }
-        let overdue = try await self.outbox.overdue(limit: Self.slice)
+        let overdue = try await self.outbox.takeOverdue(limit: Self.batchSize)
         if !overdue.isEmpty { self.manager.publish(overdue) }
     }
 }

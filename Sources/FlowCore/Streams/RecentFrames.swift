@@ -1,17 +1,21 @@
 import NIOCore
 
-/// The newest durable frames of a flow, consecutive, so that most readers need not ask the store.
+/// The newest durable frames of a flow, with consecutive versions, in memory. Most readers replay from here instead of from
+/// the store.
 ///
-/// Bounded by count and bytes; the oldest go first.
+/// Bounded by number and bytes; the oldest frames are dropped first, but the newest one is always kept.
 public struct RecentFrames: Sendable {
+    /// Bounds of the buffer.
     public struct Limit: Hashable, Sendable {
+        /// Maximum number of frames.
         public var frames = 256
+        /// Maximum total size of the frames, in bytes. A single larger frame is kept.
         public var bytes = 262_144
 
         public init() {}
     }
 
-    /// The version before the first frame: who stands here or later can be served.
+    /// The version before the first frame. Readers with a cursor at or above it can be served from here.
     public private(set) var base: Version
     private var frames: [Frame] = []
     private var bytes = 0
@@ -22,9 +26,10 @@ public struct RecentFrames: Sendable {
         self.limit = limit
     }
 
+    /// The version of the newest frame; ``base`` if there is none.
     public var last: Version { self.base + Version(self.frames.count) }
 
-    /// A frame that does not follow the last one begins the record anew.
+    /// Appends a frame. If its version does not follow ``last``, all earlier frames are dropped.
     public mutating func append(_ frame: Frame) {
         if frame.version != self.last + 1 {
             self.frames.removeAll(keepingCapacity: true)
@@ -33,7 +38,7 @@ public struct RecentFrames: Sendable {
         }
         self.frames.append(frame)
         self.bytes += frame.bytes.readableBytes
-        // Dropping an eighth at a time keeps the cost of moving the rest small.
+        // Dropping an eighth at a time keeps the amortized cost of moving the remaining frames small.
         while self.frames.count > self.limit.frames || (self.bytes > self.limit.bytes && self.frames.count > 1) {
             self.drop(max(1, self.frames.count / 8))
         }
@@ -45,8 +50,8 @@ public struct RecentFrames: Sendable {
         self.base += Version(count)
     }
 
-    /// The frames after a version, up to so many bytes but at least one; `nil` if they do not reach back that far or
-    /// there are none.
+    /// Returns the frames after a version: as many as fit in `maximumBytes`, and at least one.
+    /// - Returns: `nil` if the version is below ``base``, or if there are no frames after it.
     public func page(after version: Version, maximumBytes: Int) -> ArraySlice<Frame>? {
         guard version >= self.base, version < self.last else { return nil }
         let start = Int(version - self.base)

@@ -1,54 +1,60 @@
-/// Puts the durable events of one watched flow in order, whatever the bus does to them.
+/// The reorder buffer of one watched flow: hands out durable events in version order, each once, although the bus may
+/// lose, repeat and reorder them.
 ///
-/// Commit order is version order, so a version that is missing between two others is in the store: the sequencer holds
-/// what came early and has the gap read. It never waits for a message.
+/// Versions are assigned at commit, without gaps. So if a later version has been received, a missing one is in the store:
+/// the sequencer buffers the early event and requests a read of the gap. It never waits for a lost message.
 ///
-/// States: *starting* (the head is being read) goes to *following* when ``headLoaded(_:)`` brings a version that is not
-/// below anything heard meanwhile.
+/// States: *starting*, until the flow's version is known; then *following*, from ``headLoaded(_:)`` on. Events received
+/// while *starting* are not buffered; if one of them is above the loaded version, the gap is read from the store.
+///
+/// The sequencer does no I/O: the caller carries out the ``Step`` that each method returns.
 public struct Sequencer: ~Copyable {
-    /// What the caller must do: hand out `events` in order, then begin a read if one is asked for. At most one read is
-    /// under way at any time.
+    /// What the caller must do: deliver `events` in order, then start `read` if there is one. The sequencer has at most one
+    /// read in flight.
     public struct Step: Sendable {
+        /// A read of the store.
         public enum Read: Hashable, Sendable {
+            /// The flow's version. The sequencer itself never requests it; ``WatchTable`` does, for a flow that is not open.
             case head
+            /// Durable events above this version.
             case page(after: Version)
         }
 
         public var events: [FlowEvent] = []
         public var read: Read?
-        /// Versions above the store's own, dropped.
+        /// Number of buffered events that were dropped because their version is above the store's.
         public var phantoms = 0
-        /// ``Sequencer/last`` moved without an event: history was pruned up to there, before `events`.
-        public var jumped = false
+        /// Whether ``Sequencer/last`` advanced over pruned versions, for which there are no events. `events` come after them.
+        public var skippedPruned = false
     }
 
     private enum State {
-        case starting(highestHeard: Version)
+        case starting(highestReceived: Version)
         case following(Following)
     }
 
     fileprivate struct Following {
         var last: Version
-        var held: [Version: Held] = [:]
-        /// Reads begun so far. What is held remembers the number, to tell a phantom from an event that was committed
-        /// after the page was read.
+        var earlyEvents: [Version: EarlyEvent] = [:]
+        /// Number of reads started so far. Each early event records it, to distinguish a phantom (received before the read
+        /// started, and yet not in the store) from an event that was committed after the page was read.
         var reads = 0
         var isReading = false
-        /// An event was heard and could not be held, since the last read began.
+        /// Whether an event was dropped because the buffer was full, since the last read started.
         var hasOverflowed = false
-        /// The store has more than was delivered, as far as anybody said.
+        /// Whether the store is believed to have versions above `last`, from a received event, a page or a sweep.
         var isBehind = false
     }
 
-    fileprivate struct Held {
+    fileprivate struct EarlyEvent {
         var event: FlowEvent
-        var heardAfterRead: Int
+        var receivedAfterRead: Int
     }
 
-    /// Events that wait for a gap to close. More are dropped and read from the store like the gap itself.
-    public static let maximumHeld = 256
+    /// Maximum number of early events in the buffer. Further ones are dropped and later read from the store like the gap.
+    public static let maximumEarlyEvents = 256
 
-    private var state = State.starting(highestHeard: 0)
+    private var state = State.starting(highestReceived: 0)
 
     public init() {}
 
@@ -60,15 +66,15 @@ public struct Sequencer: ~Copyable {
         }
     }
 
-    /// The store told the flow's version.
+    /// Reports the flow's version as read from the store; delivery starts above it. Ignored when already *following*.
     public mutating func headLoaded(_ version: Version) -> Step {
         switch self.state {
-        case .starting(let highestHeard):
+        case .starting(let highestReceived):
             var step = Step()
             var following = Following(last: version)
-            // What came meanwhile is in the store by now; a phantom is not, and the page says so.
-            following.isBehind = version < highestHeard
-            following.beginReading(&step)
+            // Events received while starting are in the store by now. A phantom is not; the page read will show that.
+            following.isBehind = version < highestReceived
+            following.startReading(&step)
             self.state = .following(following)
             return step
         case .following:
@@ -76,11 +82,11 @@ public struct Sequencer: ~Copyable {
         }
     }
 
-    /// The bus brought an event.
-    public mutating func heard(_ event: FlowEvent) -> Step {
+    /// Reports an event from the bus. Versions at or below ``last`` are ignored.
+    public mutating func received(_ event: FlowEvent) -> Step {
         switch self.state {
-        case .starting(let highestHeard):
-            self.state = .starting(highestHeard: max(highestHeard, event.version))
+        case .starting(let highestReceived):
+            self.state = .starting(highestReceived: max(highestReceived, event.version))
             return Step()
         case .following(var following):
             if event.version <= following.last { return Step() }
@@ -90,64 +96,68 @@ public struct Sequencer: ~Copyable {
                 step.events.append(event)
                 following.drain(into: &step)
             } else {
-                if following.held.count < Self.maximumHeld {
-                    following.held[event.version] = Held(event: event, heardAfterRead: following.reads)
+                if following.earlyEvents.count < Self.maximumEarlyEvents {
+                    following.earlyEvents[event.version] = EarlyEvent(event: event, receivedAfterRead: following.reads)
                 } else {
                     following.hasOverflowed = true
                 }
                 following.isBehind = true
                 #if DEBUG
-                if InjectedFault.gapReadOff.isPlanted {
+                if InjectedFault.gapReadOff.isActive {
                     following.last = event.version
-                    following.held = [:]
+                    following.earlyEvents = [:]
                     step.events.append(event)
                     following.isBehind = false
                 }
                 #endif
-                following.beginReading(&step)
+                following.startReading(&step)
             }
             self.state = .following(following)
             return step
         }
     }
 
-    /// The store answered a read of a page.
+    /// Reports the page of history that a ``Step`` requested.
+    ///
+    /// Early events above the page's head that were received before the read started are phantoms, and are dropped.
+    /// Another read follows until the sequencer has reached the head and its buffer is empty.
     public mutating func pageLoaded(_ page: EventPage) -> Step {
         guard case .following(var following) = self.state else { return Step() }
         var step = Step()
         following.isReading = false
         for event in page.events where event.version > following.last {
-            // Above last + 1 only where pruning took the events between. Subscribers see the jump and are told.
+            // Above last + 1 only if the events between were pruned. Readers detect the gap and send a resync.
             following.last = event.version
             step.events.append(event)
         }
         if page.events.isEmpty, page.headVersion > following.last, page.headVersion > 0 {
-            // Pruning took all of it: there is nothing to hand out, but the flow is there.
+            // All events up to the head were pruned: there is nothing to deliver, but the flow has this version.
             following.last = page.headVersion
-            following.held = following.held.filter { $0.key > page.headVersion }
-            step.jumped = true
+            following.earlyEvents = following.earlyEvents.filter { $0.key > page.headVersion }
+            step.skippedPruned = true
         }
         following.drain(into: &step)
-        for (version, held) in following.held where version > page.headVersion && held.heardAfterRead < following.reads {
-            following.held[version] = nil
+        for (version, early) in following.earlyEvents
+        where version > page.headVersion && early.receivedAfterRead < following.reads {
+            following.earlyEvents[version] = nil
             step.phantoms += 1
         }
-        following.isBehind = following.last < page.headVersion || !following.held.isEmpty || following.hasOverflowed
-        if following.isBehind { following.beginReading(&step) }
+        following.isBehind = following.last < page.headVersion || !following.earlyEvents.isEmpty || following.hasOverflowed
+        if following.isBehind { following.startReading(&step) }
         self.state = .following(following)
         return step
     }
 
-    /// A read failed. The next sweep that finds the flow ahead starts another.
+    /// Reports that the read failed. The next version sweep or early event starts another one.
     public mutating func readFailed() {
         guard case .following(var following) = self.state else { return }
         following.isReading = false
         self.state = .following(following)
     }
 
-    /// The version sweep told the flow's version. A version below ``last`` is for the caller to notice: see
-    /// ``isAhead(of:)``.
-    public mutating func surveyed(_ version: Version) -> Step {
+    /// Reports the flow's version as the version sweep found it. A read starts if it is above ``last``, or if an earlier
+    /// read has not closed a gap. The caller detects a version below ``last`` itself: see ``WatchTable``.
+    public mutating func sweepReported(_ version: Version) -> Step {
         switch self.state {
         case .starting:
             return self.headLoaded(version)
@@ -155,28 +165,31 @@ public struct Sequencer: ~Copyable {
             guard version > following.last || following.isBehind else { return Step() }
             var step = Step()
             following.isBehind = true
-            following.beginReading(&step)
+            following.startReading(&step)
             self.state = .following(following)
             return step
         }
     }
 
-    /// Whether this machine has handed out more than the store holds: the store went back in time.
+    /// Whether a higher version than the store's was handed out, which means that the store regressed. `false` while
+    /// starting.
     public func isAhead(of version: Version) -> Bool {
         self.last.map { $0 > version } ?? false
     }
 }
 
 extension Sequencer.Following {
+    /// Moves the early events that now follow `last` without a gap to `step`, and drops those that are below it.
     fileprivate mutating func drain(into step: inout Sequencer.Step) {
-        while let next = self.held.removeValue(forKey: self.last + 1) {
+        while let next = self.earlyEvents.removeValue(forKey: self.last + 1) {
             self.last += 1
             step.events.append(next.event)
         }
-        if !self.held.isEmpty { self.held = self.held.filter { $0.key > self.last } }
+        if !self.earlyEvents.isEmpty { self.earlyEvents = self.earlyEvents.filter { $0.key > self.last } }
     }
 
-    fileprivate mutating func beginReading(_ step: inout Sequencer.Step) {
+    /// Requests the page after `last`, if the flow is behind and no read is in flight.
+    fileprivate mutating func startReading(_ step: inout Sequencer.Step) {
         guard self.isBehind, !self.isReading else { return }
         self.isReading = true
         self.reads += 1

@@ -1,29 +1,37 @@
 import Synchronization
 
-/// The flows that somebody on this instance watches: one ``Sequencer`` each, between the bus and the event loops.
+/// The flows that this instance watches, with one ``Sequencer`` each: turns bus messages and store reads into ordered
+/// deliveries to the event loops.
 ///
-/// Decisions are made under a lock that a flow shares with a sixteenth of the others. Frames are handed to the outlets
-/// under it as well: that only appends to a queue, and it is what keeps one flow's deliveries in order.
+/// A flow is watched while at least one sink has called ``watch(_:sink:)``. It is *open* once its record has been loaded;
+/// from then on events are delivered. The table reads nothing itself: it enqueues a ``WorkItem``, ``BackgroundTasks`` does
+/// the read and reports the result. Results from before an epoch change are ignored.
+///
+/// All methods may be called from any thread. Flows are distributed over 16 stripes with one lock each. Deliveries are
+/// handed to the sinks under that lock, which keeps one flow's deliveries in order; a sink only appends to a queue.
 public final class WatchTable: BusSink {
     /// A watched flow. Confined to its stripe's lock.
     private final class Watch {
         var sequencer = Sequencer()
-        var outlets: [Int]
-        /// The history that the sequencer follows.
+        var sinks: [Int]
+        /// The epoch of the history that the sequencer follows.
         let epoch: Epoch
-        /// Outlets that were not given ``Delivery/opened(_:_:epoch:last:)`` yet.
-        var unopened: Set<Int>
-        /// Whether a read of the flow's head is under way.
+        /// Sinks that have not received ``Delivery/opened(_:_:head:epoch:last:)`` yet.
+        var sinksAwaitingOpen: Set<Int>
+        /// Whether a ``WorkItem/open(_:_:)`` is in flight. The sequencer tracks its page reads itself.
         var isReading = false
+        /// Whether the flow's record has been loaded once, so that events are delivered.
         var isOpen = false
+        /// The flow's head as delivered; `nil` if the flow does not exist or is not open.
         var head: FlowHead?
-        /// Shown to somebody by an outlet that was ahead of the sequencer: a snapshot or a page as the store had it.
+        /// The highest version that a sink has sent to a subscriber ahead of the sequencer, in a snapshot or page.
         var shown: Version = 0
+        /// Number of calls of ``WatchTable/tick()`` in which a sink still waited to be opened and no read was in flight.
         var ticksUnconfirmed = 0
 
-        init(outlets: [Int], epoch: Epoch) {
-            self.outlets = outlets
-            self.unopened = Set(outlets)
+        init(sinks: [Int], epoch: Epoch) {
+            self.sinks = sinks
+            self.sinksAwaitingOpen = Set(sinks)
             self.epoch = epoch
         }
     }
@@ -32,75 +40,81 @@ public final class WatchTable: BusSink {
         let watches = Mutex<[FlowID: Watch]>([:])
     }
 
-    /// A read that the table needs done; see ``BackgroundTasks``.
+    /// A read of the store that the table requests from ``BackgroundTasks``. The epoch is that of the watch: the result is
+    /// ignored if the watch has another one by then.
     public enum WorkItem: Sendable {
+        /// Load the flow's record and latest transients, and report them with ``WatchTable/opened(_:_:last:epoch:)``.
         case open(FlowID, Epoch)
+        /// Read durable events above a version, and report them with ``WatchTable/loaded(_:_:epoch:)``.
         case page(FlowID, after: Version, Epoch)
-        /// An event of an unknown epoch came in.
+        /// Run a version sweep now: an event of a higher epoch was received, or the bus delivers again.
         case sweep
-        /// Another instance revoked tokens.
+        /// Read the revocations again: another instance revoked tokens.
         case revocations
     }
 
     private let stripes: [Stripe]
     private let bus: any EventBus
     private let epoch: Mutex<Epoch>
-    private let outlets = Mutex<[any DeliverySink]>([])
-    private let requestWork: @Sendable (WorkItem) -> Void
+    private let sinks = Mutex<[any DeliverySink]>([])
+    private let enqueueWork: @Sendable (WorkItem) -> Void
     private let phantomCount = Atomic<Int>(0)
 
-    /// - Parameter requestWork: called from any thread; must not block.
-    public init(bus: any EventBus, epoch: Epoch, requestWork: @escaping @Sendable (WorkItem) -> Void) {
+    /// - Parameter enqueueWork: receives the reads to do. Called from any thread, also under a lock; must not block or call
+    ///   the table.
+    public init(bus: any EventBus, epoch: Epoch, enqueueWork: @escaping @Sendable (WorkItem) -> Void) {
         self.stripes = (0..<16).map { _ in Stripe() }
         self.bus = bus
         self.epoch = Mutex(epoch)
-        self.requestWork = requestWork
+        self.enqueueWork = enqueueWork
     }
 
-    /// Events with versions above the store's, dropped.
+    /// Number of phantoms dropped so far: events with a version above the store's.
     public var phantoms: Int { self.phantomCount.load(ordering: .relaxed) }
 
-    // MARK: Who watches
+    // MARK: Watching flows
 
-    /// Adds an event loop's outlet.
-    /// - Returns: its number, for ``watch(_:outlet:)``.
-    public func attach(_ outlet: any DeliverySink) -> Int {
-        self.outlets.withLock { outlets in
-            outlets.append(outlet)
-            return outlets.count - 1
+    /// Adds the sink of an event loop. Sinks are never removed.
+    /// - Returns: its index, for ``watch(_:sink:)``.
+    public func attach(_ sink: any DeliverySink) -> Int {
+        self.sinks.withLock { sinks in
+            sinks.append(sink)
+            return sinks.count - 1
         }
     }
 
-    /// From now on the outlet gets the flow's events. ``Delivery/opened(_:_:epoch:last:)`` comes first.
-    public func watch(_ flow: FlowID, outlet: Int) {
+    /// Starts delivery of a flow's events to a sink. The sink must ignore events of the flow that arrive before
+    /// ``Delivery/opened(_:_:head:epoch:last:)``.
+    public func watch(_ flow: FlowID, sink: Int) {
         let isFirst = self.stripe(of: flow).watches.withLock { watches in
             if let watch = watches[flow] {
-                if !watch.outlets.contains(outlet) { watch.outlets.append(outlet) }
-                watch.unopened.insert(outlet)
-                // The outlet needs the state as it is now; the one that was loaded when the flow was opened may be long past.
+                if !watch.sinks.contains(sink) { watch.sinks.append(sink) }
+                watch.sinksAwaitingOpen.insert(sink)
+                // The new sink needs the current record. The one that was loaded when the flow was opened may be outdated.
                 if watch.isOpen, !watch.isReading {
                     watch.isReading = true
-                    self.requestWork(.open(flow, watch.epoch))
+                    self.enqueueWork(.open(flow, watch.epoch))
                 }
                 return false
             }
-            watches[flow] = Watch(outlets: [outlet], epoch: self.epoch.withLock { $0 })
+            watches[flow] = Watch(sinks: [sink], epoch: self.epoch.withLock { $0 })
             return true
         }
         if isFirst { self.bus.subscribe(to: flow) }
     }
 
-    public func unwatch(_ flow: FlowID, outlet: Int) {
+    /// Ends delivery of a flow to a sink. The bus subscription ends with the last sink.
+    public func unwatch(_ flow: FlowID, sink: Int) {
         let wasLast = self.stripe(of: flow).watches.withLock { watches in
             guard let watch = watches[flow] else { return false }
-            watch.outlets.removeAll { $0 == outlet }
-            watch.unopened.remove(outlet)
-            if watch.outlets.isEmpty { watches[flow] = nil }
-            return watch.outlets.isEmpty
+            watch.sinks.removeAll { $0 == sink }
+            watch.sinksAwaitingOpen.remove(sink)
+            if watch.sinks.isEmpty { watches[flow] = nil }
+            return watch.sinks.isEmpty
         }
         guard wasLast else { return }
         self.bus.unsubscribe(from: flow)
-        // Another loop may have begun to watch, and asked the bus before this one gave the flow up.
+        // Another event loop may have started to watch the flow and subscribed before this call unsubscribed.
         if self.isWatched(flow) { self.bus.subscribe(to: flow) }
     }
 
@@ -112,16 +126,17 @@ public final class WatchTable: BusSink {
         self.stripes.flatMap { stripe in stripe.watches.withLock { Array($0.keys) } }
     }
 
-    /// The flow's head as far as it was delivered; `nil` if it is not watched, not open yet or does not exist.
+    /// The flow's head as of the last delivered event; `nil` if the flow is not watched, not open yet or does not exist.
     public func head(of flow: FlowID) -> FlowHead? {
         self.stripe(of: flow).watches.withLock { $0[flow]?.head }
     }
 
-    /// The highest version that anybody on this instance may have seen of the flow; 0 if it is not watched.
+    /// The highest version of the flow that a subscriber of this instance may have received; 0 if the flow is not watched.
     ///
-    /// A subscriber may come back to another event loop without a cursor, and before what it saw has arrived there. What it
-    /// is shown next must not be older.
-    /// - Parameter epoch: the caller's. Versions of another history do not compare.
+    /// A client may reconnect without a cursor on another event loop, before that loop has processed the events which the
+    /// client received. Its next snapshot must not be older than those.
+    /// - Parameter epoch: the caller's epoch. The result is 0 if the watch has another one: versions of different epochs
+    ///   cannot be compared.
     public func highestShown(of flow: FlowID, epoch: Epoch) -> Version {
         self.stripe(of: flow).watches.withLock { watches in
             guard let watch = watches[flow], watch.epoch == epoch else { return 0 }
@@ -129,30 +144,32 @@ public final class WatchTable: BusSink {
         }
     }
 
-    /// An outlet shows a version that was not delivered yet.
-    public func shows(_ flow: FlowID, _ version: Version, epoch: Epoch) {
+    /// Records that a sink sends a subscriber a version that the table has not delivered yet.
+    public func noteShown(_ flow: FlowID, _ version: Version, epoch: Epoch) {
         self.stripe(of: flow).watches.withLock { watches in
             guard let watch = watches[flow], watch.epoch == epoch else { return }
             watch.shown = max(watch.shown, version)
         }
     }
 
-    /// Whether the flow is watched and known not to exist.
-    public func isOpenAndAbsent(_ flow: FlowID) -> Bool {
+    /// Whether the flow is watched, open, and did not exist as of the last delivery.
+    public func isKnownAbsent(_ flow: FlowID) -> Bool {
         self.stripe(of: flow).watches.withLock { watches in
             watches[flow].map { $0.isOpen && $0.head == nil && $0.sequencer.last == 0 } ?? false
         }
     }
 
-    // MARK: What the bus says
+    // MARK: Input from the bus
 
+    /// Opens a flow when the bus has confirmed its subscription, so that no event between the read and the subscription
+    /// is missed.
     public func subscribed(to flow: FlowID) {
         let epoch: Epoch? = self.stripe(of: flow).watches.withLock { watches in
             guard let watch = watches[flow], !watch.isReading, !watch.isOpen else { return nil }
             watch.isReading = true
             return watch.epoch
         }
-        if let epoch { self.requestWork(.open(flow, epoch)) }
+        if let epoch { self.enqueueWork(.open(flow, epoch)) }
     }
 
     public func received(_ messages: [BusMessage]) {
@@ -162,46 +179,49 @@ public final class WatchTable: BusSink {
     private func receive(_ message: BusMessage) {
         let epoch = self.epoch.withLock { $0 }
         if message.epoch != epoch {
-            if message.epoch > epoch { self.requestWork(.sweep) }
+            if message.epoch > epoch { self.enqueueWork(.sweep) }
             return
         }
         let read: Read? = self.stripe(of: message.flow).watches.withLock { watches in
-            // The watch's own epoch: another thread may have begun it anew since the look at the table's.
+            // Compare the watch's own epoch too: another thread may have reset it since the table's epoch was read.
             guard let watch = watches[message.flow], watch.epoch == epoch else { return nil }
             switch message.content {
             case .transient(let event):
                 guard watch.isOpen else { return nil }
                 let frame = Frame.transient(event, of: message.flow)
-                self.deliver(.transient(message.flow, account: message.account, event, frame), to: watch.outlets)
+                self.deliver(.transient(message.flow, account: message.account, event, frame), to: watch.sinks)
                 return nil
             case .foreign(let event):
                 guard watch.isOpen, let owner = watch.head?.account, watch.head?.isDeleted == false else { return nil }
                 let frame = Frame.transient(event, of: message.flow)
-                self.deliver(.transient(message.flow, account: owner, event, frame), to: watch.outlets)
+                self.deliver(.transient(message.flow, account: owner, event, frame), to: watch.sinks)
                 return nil
             case .durable(let event, let head):
-                let step = watch.sequencer.heard(event)
-                return self.act(on: step, watch, flow: message.flow, head: head)
+                let step = watch.sequencer.received(event)
+                return self.apply(step, to: watch, flow: message.flow, head: head)
             }
         }
         self.request(read, of: message.flow)
     }
 
-    /// What was missed meanwhile the store knows.
-    public func deliveryChanged() { self.requestWork(.sweep) }
+    /// Requests a version sweep, which finds the events that were lost while the bus did not deliver.
+    public func deliveryChanged() { self.enqueueWork(.sweep) }
 
-    public var backlog: Int { self.outlets.withLock { $0 }.reduce(0) { max($0, $1.backlog) } }
+    public var backlog: Int { self.sinks.withLock { $0 }.reduce(0) { max($0, $1.backlog) } }
 
-    public func noticed(_ notice: PeerNotification) {
-        switch notice {
-        case .revocations: self.requestWork(.revocations)
+    public func receivedNotification(_ notification: PeerNotification) {
+        switch notification {
+        case .revocations: self.enqueueWork(.revocations)
         }
     }
 
-    // MARK: What the store says
+    // MARK: Input from the store
 
-    /// The store answered ``Work/open(_:_:)``.
-    /// - Parameter epoch: of the request. The answer to one from before a reset is nobody's.
+    /// Reports the result of ``WorkItem/open(_:_:)`` and opens the flow for the sinks that wait for it.
+    /// - Parameters:
+    ///   - record: `nil` if the flow never existed.
+    ///   - last: the flow's latest transient events.
+    ///   - epoch: the epoch of the work item. The result is ignored if the watch was reset to another one since.
     public func opened(_ flow: FlowID, _ record: FlowRecord?, last: [TransientEvent], epoch: Epoch) {
         let read: Read? = self.stripe(of: flow).watches.withLock { watches in
             guard let watch = watches[flow], watch.epoch == epoch else { return nil }
@@ -209,34 +229,35 @@ public final class WatchTable: BusSink {
             let version = record?.version ?? 0
             let step: Sequencer.Step
             if watch.isOpen {
-                step = watch.sequencer.surveyed(version)
+                step = watch.sequencer.sweepReported(version)
             } else {
                 step = watch.sequencer.headLoaded(version)
                 watch.isOpen = true
                 watch.head = record?.head
             }
-            // What was delivered while the store was read passed a late outlet by: it begins above that.
+            // A sink that is not open yet ignored the events that were delivered during the read: it starts above them.
             var head = record?.head
             if let delivered = watch.head, delivered.version > version { head = delivered }
             self.deliver(
-                .opened(flow, record, head: head, epoch: epoch, last: last), to: watch.outlets.filter(watch.unopened.contains))
-            watch.unopened = []
-            return self.act(on: step, watch, flow: flow, head: record?.head)
+                .opened(flow, record, head: head, epoch: epoch, last: last),
+                to: watch.sinks.filter(watch.sinksAwaitingOpen.contains))
+            watch.sinksAwaitingOpen = []
+            return self.apply(step, to: watch, flow: flow, head: record?.head)
         }
         self.request(read, of: flow)
     }
 
-    /// The store answered ``Work/page(_:after:_:)``.
+    /// Reports the result of ``WorkItem/page(_:after:_:)``.
     public func loaded(_ flow: FlowID, _ page: EventPage, epoch: Epoch) {
         let read: Read? = self.stripe(of: flow).watches.withLock { watches in
             guard let watch = watches[flow], watch.epoch == epoch else { return nil }
             let step = watch.sequencer.pageLoaded(page)
-            return self.act(on: step, watch, flow: flow, head: page.head)
+            return self.apply(step, to: watch, flow: flow, head: page.head)
         }
         self.request(read, of: flow)
     }
 
-    /// A read failed: the head's is begun again by ``tick()``, a page's by the sweep.
+    /// Reports that a ``WorkItem/open(_:_:)`` failed. ``tick()`` requests it again while a sink waits for it.
     public func openFailed(_ flow: FlowID, epoch: Epoch) {
         self.stripe(of: flow).watches.withLock { watches in
             guard let watch = watches[flow], watch.epoch == epoch else { return }
@@ -244,6 +265,7 @@ public final class WatchTable: BusSink {
         }
     }
 
+    /// Reports that a ``WorkItem/page(_:after:_:)`` failed. The next version sweep or early event requests a page again.
     public func loadFailed(_ flow: FlowID, epoch: Epoch) {
         self.stripe(of: flow).watches.withLock { watches in
             guard let watch = watches[flow], watch.epoch == epoch else { return }
@@ -251,8 +273,9 @@ public final class WatchTable: BusSink {
         }
     }
 
-    /// What was delivered of each of these flows so far: asked before the heads are read, see ``surveyed(_:heads:delivered:)``.
-    public func delivered(_ flows: [FlowID]) -> [FlowID: Version] {
+    /// The last delivered version of each of these flows; flows that are not watched or still starting are left out. Call it
+    /// before the heads are read: see ``applySweep(_:heads:delivered:)``.
+    public func deliveredVersions(of flows: [FlowID]) -> [FlowID: Version] {
         var versions: [FlowID: Version] = [:]
         for flow in flows {
             versions[flow] = self.stripe(of: flow).watches.withLock { $0[flow]?.sequencer.last }
@@ -260,19 +283,22 @@ public final class WatchTable: BusSink {
         return versions
     }
 
-    /// The version sweep's answer for some of the watched flows.
+    /// Compares the heads that a version sweep has read with the delivered versions, and requests reads of the flows that
+    /// are behind.
     /// - Parameters:
-    ///   - heads: of `flows`; one that is missing does not exist.
-    ///   - delivered: what ``delivered(_:)`` said before `heads` were read. What came since may well be above them.
-    /// - Returns: whether a flow is below what was delivered here before: the store went back in time.
-    public func surveyed(_ flows: [FlowID], heads: [FlowHead], delivered: [FlowID: Version]) -> Bool {
+    ///   - flows: the flows that were asked for; they need not be watched.
+    ///   - heads: the heads of `flows`. A flow without one does not exist.
+    ///   - delivered: the result of ``deliveredVersions(of:)`` from before `heads` were read. Events that were delivered
+    ///     during the read may be above `heads`.
+    /// - Returns: whether the store regressed: a flow's version is below what was delivered before the read.
+    public func applySweep(_ flows: [FlowID], heads: [FlowHead], delivered: [FlowID: Version]) -> Bool {
         var versions: [FlowID: FlowHead] = [:]
         for head in heads { versions[head.flow] = head }
-        var wentBack = false
+        var storeRegressed = false
         for flow in flows {
             let version = versions[flow]?.version ?? 0
             if let before = delivered[flow], version < before {
-                wentBack = true
+                storeRegressed = true
                 continue
             }
             let read: Read? = self.stripe(of: flow).watches.withLock { watches in
@@ -282,52 +308,55 @@ public final class WatchTable: BusSink {
                     watch.isReading = true
                     return (.head, watch.epoch)
                 }
-                return self.act(on: watch.sequencer.surveyed(version), watch, flow: flow, head: versions[flow])
+                return self.apply(watch.sequencer.sweepReported(version), to: watch, flow: flow, head: versions[flow])
             }
             self.request(read, of: flow)
         }
-        return wentBack
+        return storeRegressed
     }
 
-    /// Begins every flow anew under another epoch, and tells the outlets.
+    /// Adopts an epoch: replaces every watch by a new one in that epoch, opens all flows again, and notifies the sinks.
     public func reset(to epoch: Epoch) {
-        // Told first: an outlet must not get a flow of the new history before it knows that there is one. What it gets of the old
-        // one after that it ignores.
-        self.tell(.reset(epoch))
+        // Before the watches are replaced: a sink must learn of the epoch before it receives a flow of it. Deliveries of
+        // the old epoch that arrive later are ignored by the sink.
+        self.broadcast(.reset(epoch))
         self.epoch.withLock { $0 = epoch }
         for stripe in self.stripes {
             let flows = stripe.watches.withLock { watches in
                 for (flow, watch) in watches {
-                    let fresh = Watch(outlets: watch.outlets, epoch: epoch)
-                    fresh.isReading = true
-                    watches[flow] = fresh
+                    let newWatch = Watch(sinks: watch.sinks, epoch: epoch)
+                    newWatch.isReading = true
+                    watches[flow] = newWatch
                 }
                 return Array(watches.keys)
             }
-            for flow in flows { self.requestWork(.open(flow, epoch)) }
+            for flow in flows { self.enqueueWork(.open(flow, epoch)) }
         }
     }
 
-    /// Opens flows whose subscription the bus has not confirmed for a second; the sweep covers them until it does.
+    /// Requests a read of each flow for which a sink still waits, unless one is in flight. Called every second.
+    ///
+    /// A flow that is not open yet is skipped once, to give the bus time to confirm the subscription. If it has not done so
+    /// by the second call, the flow is opened nevertheless, and the version sweep finds events that the bus does not deliver.
     public func tick() {
         for stripe in self.stripes {
-            let late = stripe.watches.withLock { watches in
-                var late: [(FlowID, Epoch)] = []
-                for (flow, watch) in watches where !watch.unopened.isEmpty && !watch.isReading {
+            let unconfirmed = stripe.watches.withLock { watches in
+                var unconfirmed: [(FlowID, Epoch)] = []
+                for (flow, watch) in watches where !watch.sinksAwaitingOpen.isEmpty && !watch.isReading {
                     watch.ticksUnconfirmed += 1
                     guard watch.isOpen || watch.ticksUnconfirmed > 1 else { continue }
                     watch.isReading = true
-                    late.append((flow, watch.epoch))
+                    unconfirmed.append((flow, watch.epoch))
                 }
-                return late
+                return unconfirmed
             }
-            for (flow, epoch) in late { self.requestWork(.open(flow, epoch)) }
+            for (flow, epoch) in unconfirmed { self.enqueueWork(.open(flow, epoch)) }
         }
     }
 
-    /// Tells every outlet.
-    public func tell(_ delivery: Delivery) {
-        for outlet in self.outlets.withLock({ $0 }) { outlet.deliver(delivery) }
+    /// Hands a delivery to every sink.
+    public func broadcast(_ delivery: Delivery) {
+        for sink in self.sinks.withLock({ $0 }) { sink.deliver(delivery) }
     }
 
     // MARK: Private
@@ -336,33 +365,33 @@ public final class WatchTable: BusSink {
         self.stripes[Int(truncatingIfNeeded: UInt(bitPattern: flow.hashValue) & 15)]
     }
 
-    /// A read to request, under the epoch of its watch.
+    /// A read to request, with the epoch of its watch.
     private typealias Read = (read: Sequencer.Step.Read, epoch: Epoch)
 
-    /// Called under the stripe's lock.
-    /// - Parameter head: of the flow at or after the last event.
-    private func act(on step: Sequencer.Step, _ watch: Watch, flow: FlowID, head: FlowHead?) -> Read? {
+    /// Delivers a step's events to the watch's sinks. Must be called under the stripe's lock.
+    /// - Parameter head: the flow's head at or after the last event, if known.
+    /// - Returns: the read that the step requests, for ``request(_:of:)`` after the lock is released.
+    private func apply(_ step: Sequencer.Step, to watch: Watch, flow: FlowID, head: FlowHead?) -> Read? {
         if step.phantoms > 0 { self.phantomCount.add(step.phantoms, ordering: .relaxed) }
         let read = step.read.map { ($0, watch.epoch) }
-        guard step.jumped || !step.events.isEmpty, let last = watch.sequencer.last else { return read }
+        guard step.skippedPruned || !step.events.isEmpty, let last = watch.sequencer.last else { return read }
         let frames = step.events.map { Frame.durable($0, of: flow, epoch: watch.epoch) }
-        // Only the head right after the last event says what the flow is now; of any other the account holds, which never
-        // changes.
+        // A head of another version may have another status. Only its account is certain, because it never changes.
         if let head, head.version == last || watch.head == nil { watch.head = head }
         watch.head?.version = last
-        self.deliver(.events(flow, frames, head: head ?? watch.head), to: watch.outlets)
+        self.deliver(.events(flow, frames, head: head ?? watch.head), to: watch.sinks)
         return read
     }
 
-    private func deliver(_ delivery: Delivery, to numbers: [Int]) {
-        let outlets = self.outlets.withLock { $0 }
-        for number in numbers { outlets[number].deliver(delivery) }
+    private func deliver(_ delivery: Delivery, to sinkIndices: [Int]) {
+        let sinks = self.sinks.withLock { $0 }
+        for index in sinkIndices { sinks[index].deliver(delivery) }
     }
 
     private func request(_ read: Read?, of flow: FlowID) {
         switch read {
-        case (.head, let epoch)?: self.requestWork(.open(flow, epoch))
-        case (.page(let after), let epoch)?: self.requestWork(.page(flow, after: after, epoch))
+        case (.head, let epoch)?: self.enqueueWork(.open(flow, epoch))
+        case (.page(let after), let epoch)?: self.enqueueWork(.page(flow, after: after, epoch))
         case nil: break
         }
     }

@@ -80,14 +80,14 @@ package struct ClockCache<Key: Hashable & Sendable, Value: Sendable>: Sendable {
 
     /// Changes a value in place, a new one if there is none, and then keeps to the bounds.
     @inlinable
-    package mutating func update(_ key: Key, default fresh: @autoclosure () -> Value, _ body: (inout Value) -> Int) {
+    package mutating func update(_ key: Key, default makeValue: @autoclosure () -> Value, _ body: (inout Value) -> Int) {
         let position: Int
-        if let known = self.index[key] {
-            position = known
+        if let existing = self.index[key] {
+            position = existing
         } else {
             position = self.slots.count
             self.index[key] = position
-            self.slots.append(Slot(key: key, value: fresh(), cost: 0))
+            self.slots.append(Slot(key: key, value: makeValue(), cost: 0))
         }
         let cost = body(&self.slots[position].value)
         self.cost += cost - self.slots[position].cost

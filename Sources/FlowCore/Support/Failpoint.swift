@@ -33,8 +33,8 @@ public enum Failpoint: String, CaseIterable, Sendable {
         Self.armed.withLock { $0 = action }
     }
 
-    package static func reach(_ place: Failpoint) async {
-        if let action = Self.armed.withLock({ $0 }) { await action(place) }
+    package static func reach(_ failpoint: Failpoint) async {
+        if let action = Self.armed.withLock({ $0 }) { await action(failpoint) }
     }
 }
 #endif

@@ -24,16 +24,16 @@ public enum InjectedFault: UInt64, CaseIterable, Sendable {
     /// A write is acknowledged before it is committed.
     case earlyAcknowledgement
 
-    private static let planted = Atomic<UInt64>(0)
+    private static let active = Atomic<UInt64>(0)
 
     private var bit: UInt64 { 1 << self.rawValue }
 
-    public var isPlanted: Bool { Self.planted.load(ordering: .relaxed) & self.bit != 0 }
+    public var isActive: Bool { Self.active.load(ordering: .relaxed) & self.bit != 0 }
 
     /// Plants exactly these faults. Only debug builds offer it.
     #if DEBUG
-    public static func plant(_ faults: [InjectedFault]) {
-        Self.planted.store(faults.reduce(0) { $0 | $1.bit }, ordering: .relaxed)
+    public static func inject(_ faults: [InjectedFault]) {
+        Self.active.store(faults.reduce(0) { $0 | $1.bit }, ordering: .relaxed)
     }
     #endif
 

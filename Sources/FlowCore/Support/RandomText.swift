@@ -13,8 +13,8 @@ package enum RandomText {
         return String((0..<count).map { _ in digits[Int.random(in: digits.indices, using: &generator)] })
     }
 
-    private static func hex(_ word: UInt64) -> String {
-        let digits = String(word, radix: 16)
+    private static func hex(_ value: UInt64) -> String {
+        let digits = String(value, radix: 16)
         return String(repeating: "0", count: 16 - digits.count) + digits
     }
 }

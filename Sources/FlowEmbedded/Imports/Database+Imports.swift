@@ -48,7 +48,7 @@ extension Database {
 
     /// Makes it failed and cuts its rows off.
     func fail(_ id: ImportID, reason: String, at now: Timestamp) throws {
-        _ = try self.cutOff(id, keepingSamples: false)
+        _ = try self.detachRows(of: id, keepingSamples: false)
         try self.run(
             """
             UPDATE data_imports SET status = 'failed', failure = ?, storage_location = NULL, storage_metadata = NULL,
@@ -73,7 +73,7 @@ extension Database {
     }
 
     /// Whether the claim is the last one.
-    func holds(_ id: ImportID, claim: Int64) throws -> Bool {
+    func claimHeld(_ id: ImportID, claim: Int64) throws -> Bool {
         try self.first(
             "SELECT 1 FROM data_imports WHERE id = ? AND claim = ?", [id.rawValue.databaseValue, claim.databaseValue]
         ) { _ in true } ?? false

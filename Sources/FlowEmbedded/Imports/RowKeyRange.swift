@@ -6,7 +6,7 @@ import GRDB
 struct RowKeyRange: Hashable, Sendable {
     var number: Int64
 
-    func place(_ index: Int) -> Int64 { self.first + Int64(min(max(0, index), Int(UInt32.max))) }
+    func rowKey(at index: Int) -> Int64 { self.first + Int64(min(max(0, index), Int(UInt32.max))) }
 
     var first: Int64 { self.number << 32 }
     var end: Int64 { (self.number + 1) << 32 }
@@ -36,14 +36,14 @@ extension Database {
         return RowKeyRange(number: (last ?? 0) + 1)
     }
 
-    func addRecord(_ record: JSONText, at place: Int64, isSample: Bool) throws {
+    func addRecord(_ record: JSONText, at rowKey: Int64, isSample: Bool) throws {
         try self.run(
             "INSERT OR REPLACE INTO raw_import_records (place, is_sample, raw_text) VALUES (?, ?, ?)",
-            [place.databaseValue, isSample.databaseValue, record.databaseValue])
+            [rowKey.databaseValue, isSample.databaseValue, record.databaseValue])
     }
 
-    /// Takes the rows away from an import, by giving it another span. They are removed later, see ``clearCutOff(limit:)``.
-    func cutOff(_ id: ImportID, keepingSamples: Bool) throws {
+    /// Takes the rows away from an import, by giving it another span. They are removed later, see ``deleteDetachedRows(limit:)``.
+    func detachRows(of id: ImportID, keepingSamples: Bool) throws {
         guard let old = try self.recordRows(id)?.span else { return }
         try self.run("INSERT INTO cut_off_records (span) VALUES (?)", [old.number.databaseValue])
         let new = try self.newSpan()
@@ -57,7 +57,7 @@ extension Database {
                 """,
                 [
                     old.first.databaseValue, new.first.databaseValue, old.first.databaseValue,
-                    old.place(Import.sampleRows).databaseValue,
+                    old.rowKey(at: Import.sampleRows).databaseValue,
                 ])
         }
         try self.run(
@@ -69,12 +69,12 @@ extension Database {
     func markSamples(_ span: RowKeyRange) throws {
         try self.run(
             "UPDATE raw_import_records SET is_sample = 1 WHERE place >= ? AND place < ?",
-            [span.first.databaseValue, span.place(Import.sampleRows).databaseValue])
+            [span.first.databaseValue, span.rowKey(at: Import.sampleRows).databaseValue])
     }
 
     /// Removes rows that were cut off.
     /// - Returns: whether there may be more.
-    func clearCutOff(limit: Int) throws -> Bool {
+    func deleteDetachedRows(limit: Int) throws -> Bool {
         let number = try self.first("SELECT min(span) FROM cut_off_records", []) { $0[0] as Int64? }
         guard let number = number ?? nil else { return false }
         let span = RowKeyRange(number: number)

@@ -6,7 +6,7 @@ extension SQLiteImportLedger {
     public func finish(_ id: ImportID, claim: Int64, _ result: ImportResult) async throws(StoreError) -> Bool {
         let counted = result.index == nil ? try await self.count(id) : nil
         return try await self.store.write { database in
-            guard try database.holds(id, claim: claim), let entry = try database.entry(id),
+            guard try database.claimHeld(id, claim: claim), let entry = try database.entry(id),
                 let rows = try database.recordRows(id)
             else { return false }
             if result.index == nil, entry.provider == Self.provider {
@@ -18,9 +18,9 @@ extension SQLiteImportLedger {
             } else {
                 try database.run(
                     "DELETE FROM raw_import_records WHERE place >= ? AND place < ? AND is_sample",
-                    [rows.span.first.databaseValue, rows.span.place(Import.sampleRows).databaseValue])
+                    [rows.span.first.databaseValue, rows.span.rowKey(at: Import.sampleRows).databaseValue])
                 for (index, record) in result.samples.prefix(Import.sampleRows).enumerated() {
-                    try database.addRecord(record, at: rows.span.place(index), isSample: true)
+                    try database.addRecord(record, at: rows.span.rowKey(at: index), isSample: true)
                 }
             }
             try database.store(id, result, at: try database.clock())
@@ -30,24 +30,24 @@ extension SQLiteImportLedger {
 
     public func fail(_ id: ImportID, claim: Int64, reason: String) async throws(StoreError) -> Bool {
         let isDone = try await self.store.write { database in
-            guard try database.holds(id, claim: claim), let entry = try database.entry(id),
+            guard try database.claimHeld(id, claim: claim), let entry = try database.entry(id),
                 entry.status == .pending || entry.status == .failed
             else { return false }
             try database.fail(id, reason: reason, at: try database.clock())
             return true
         }
-        if isDone { await self.clear() }
+        if isDone { await self.deleteDetachedRowsInBatches() }
         return isDone
     }
 
     public func remove(_ id: ImportID, claim: Int64) async throws(StoreError) -> Bool {
         let isDone = try await self.store.write { database in
-            guard try database.holds(id, claim: claim) else { return false }
-            try database.cutOff(id, keepingSamples: false)
+            guard try database.claimHeld(id, claim: claim) else { return false }
+            try database.detachRows(of: id, keepingSamples: false)
             try database.run("DELETE FROM data_imports WHERE id = ?", [id.rawValue.databaseValue])
             return true
         }
-        if isDone { await self.clear() }
+        if isDone { await self.deleteDetachedRowsInBatches() }
         return isDone
     }
 
@@ -60,7 +60,7 @@ extension SQLiteImportLedger {
 
         /// All of so many, without holes.
         func isWhole(_ count: Int) -> Bool {
-            self.count == count && (count == 0 || self.last == self.rows.span.place(count - 1))
+            self.count == count && (count == 0 || self.last == self.rows.span.rowKey(at: count - 1))
         }
     }
 

@@ -7,27 +7,27 @@ extension SQLiteImportLedger {
     }
 
     /// The rows are read beside the writer, and whether they are still the same is seen by the number of their changes.
-    public func moveOut(
+    public func switchToObject(
         _ id: ImportID, claim: Int64, location: String, provider: String, expecting: RowDigest, _ result: ImportResult
     ) async throws(StoreError) -> Bool {
         // An object of other than all rows is none to leave them for.
         guard expecting.count == result.storage.recordCount, let found = try await self.digested(id), found.digest == expecting
         else { return false }
         let isDone = try await self.store.write { database in
-            guard try database.holds(id, claim: claim), try database.recordRows(id) == found.rows else { return false }
+            guard try database.claimHeld(id, claim: claim), try database.recordRows(id) == found.rows else { return false }
             try database.markSamples(found.rows.span)
-            try database.cutOff(id, keepingSamples: true)
+            try database.detachRows(of: id, keepingSamples: true)
             try database.store(id, result, at: try database.clock())
             try database.run(
                 "UPDATE data_imports SET storage_location = ?, storage_provider = ? WHERE id = ?",
                 [location.databaseValue, provider.databaseValue, id.rawValue.databaseValue])
             return true
         }
-        if isDone { await self.clear() }
+        if isDone { await self.deleteDetachedRowsInBatches() }
         return isDone
     }
 
-    public func moveIn(
+    public func switchToRows(
         _ id: ImportID, claim: Int64, count: Int, _ result: ImportResult
     ) async throws(StoreError) -> Bool {
         guard count == result.storage.recordCount, let counted = try await self.count(id), counted.isWhole(count) else {
@@ -36,7 +36,7 @@ extension SQLiteImportLedger {
         var moved = result
         moved.index = nil
         return try await self.store.write { [moved] database in
-            guard try database.holds(id, claim: claim), try database.recordRows(id) == counted.rows else { return false }
+            guard try database.claimHeld(id, claim: claim), try database.recordRows(id) == counted.rows else { return false }
             try database.markSamples(counted.rows.span)
             try database.store(id, moved, at: try database.clock())
             try database.run(

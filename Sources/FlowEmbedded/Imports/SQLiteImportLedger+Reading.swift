@@ -22,7 +22,7 @@ extension SQLiteImportLedger {
             guard let span = try database.recordRows(id)?.span else { return [] }
             let rows = try database.rows(
                 "SELECT raw_text FROM raw_import_records WHERE place >= ? AND place < ? AND is_sample ORDER BY place",
-                [span.first.databaseValue, span.place(Import.sampleRows).databaseValue])
+                [span.first.databaseValue, span.rowKey(at: Import.sampleRows).databaseValue])
             var samples: [JSONText] = []
             while let row = try rows.next() { samples.append(JSONText(stored: row[0])) }
             return samples
@@ -68,7 +68,7 @@ extension SQLiteImportLedger {
 
     /// Also goes on with removing rows, where a crash kept it from being done.
     public func abandoned(limit: Int) async throws(StoreError) -> [Import] {
-        await self.clear()
+        await self.deleteDetachedRowsInBatches()
         return try await self.open("status IN ('pending', 'deleting')", limit: limit)
     }
 
@@ -88,7 +88,7 @@ extension SQLiteImportLedger {
         }
     }
 
-    public func announced(_ id: ImportID) async throws(StoreError) {
+    public func markAnnounced(_ id: ImportID) async throws(StoreError) {
         try await self.store.write { database in
             try database.run(
                 "UPDATE data_imports SET announced_at = ? WHERE id = ?",

@@ -11,7 +11,7 @@ extension SQLiteImportLedger {
                 [id.rawValue.databaseValue, claim.databaseValue, account.databaseValue])
             guard database.changesCount > 0, let span = try database.recordRows(id)?.span else { return false }
             for (number, record) in records.enumerated() {
-                try database.addRecord(record, at: span.place(index + number), isSample: false)
+                try database.addRecord(record, at: span.rowKey(at: index + number), isSample: false)
             }
             return true
         }
@@ -23,7 +23,7 @@ extension SQLiteImportLedger {
             guard let span = try database.recordRows(id)?.span else { return [] }
             let rows = try database.rows(
                 "SELECT raw_text FROM raw_import_records WHERE place >= ? AND place < ? ORDER BY place LIMIT ?",
-                [span.place(max(0, offset)).databaseValue, span.end.databaseValue, limit.databaseValue])
+                [span.rowKey(at: max(0, offset)).databaseValue, span.end.databaseValue, limit.databaseValue])
             var records: [JSONText] = []
             var bytes = 0
             while let row = try rows.next() {
@@ -50,11 +50,11 @@ extension SQLiteImportLedger {
 
     public func removeRecords(of id: ImportID, claim: Int64) async throws(StoreError) -> Bool {
         let isDone = try await self.store.write { database in
-            guard try database.holds(id, claim: claim) else { return false }
-            try database.cutOff(id, keepingSamples: true)
+            guard try database.claimHeld(id, claim: claim) else { return false }
+            try database.detachRows(of: id, keepingSamples: true)
             return true
         }
-        if isDone { await self.clear() }
+        if isDone { await self.deleteDetachedRowsInBatches() }
         return isDone
     }
 }

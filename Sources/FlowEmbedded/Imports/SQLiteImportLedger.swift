@@ -36,7 +36,7 @@ public final class SQLiteImportLedger: ImportLedger, ImportMaintenance, RecordSt
                 let found = try database.entry(
                     "account = ? AND idempotency_key = ?", [draft.account.databaseValue, key.databaseValue])
             {
-                guard found.status == .pending, found.isFree(at: now) else { return .found(found) }
+                guard found.status == .pending, found.isUnclaimed(at: now) else { return .found(found) }
                 // Its worker is too late from here on; what is there of it is the sweep's.
                 try database.run(
                     "UPDATE data_imports SET claim = claim + 1, claimed_until = NULL, idempotency_key = NULL WHERE id = ?",
@@ -53,8 +53,10 @@ public final class SQLiteImportLedger: ImportLedger, ImportMaintenance, RecordSt
     ) async throws(StoreError) -> Import? {
         try await self.store.write { database in
             let now = try database.clock()
-            guard let entry = try database.entry(id), statuses.contains(entry.status), entry.isFree(at: now) else { return nil }
-            let givesKeyUp = status == .failed || status == .deleting
+            guard let entry = try database.entry(id), statuses.contains(entry.status), entry.isUnclaimed(at: now) else {
+                return nil
+            }
+            let releasesKey = status == .failed || status == .deleting
             try database.run(
                 """
                 UPDATE data_imports SET claim = claim + 1, claimed_until = ?, status = ?, idempotency_key = ?,
@@ -63,7 +65,7 @@ public final class SQLiteImportLedger: ImportLedger, ImportMaintenance, RecordSt
                 """,
                 [
                     now.advanced(bySeconds: Int64(seconds)).databaseValue, (status ?? entry.status).rawValue.databaseValue,
-                    givesKeyUp ? .null : entry.idempotencyKey.databaseValue, (status != nil).databaseValue, now.databaseValue,
+                    releasesKey ? .null : entry.idempotencyKey.databaseValue, (status != nil).databaseValue, now.databaseValue,
                     id.rawValue.databaseValue,
                 ])
             return try database.entry(id)
@@ -83,15 +85,15 @@ public final class SQLiteImportLedger: ImportLedger, ImportMaintenance, RecordSt
     // MARK: Rows that are cut off
 
     /// Removes rows that belong to no import any more, a batch in a transaction. If it fails, it is done later.
-    func clear() async {
+    func deleteDetachedRowsInBatches() async {
         let rows = self.limits.removedRows
         while true {
-            let isMore = try? await self.store.write { try $0.clearCutOff(limit: rows) }
+            let isMore = try? await self.store.write { try $0.deleteDetachedRows(limit: rows) }
             guard isMore == true else { return }
         }
     }
 }
 
 extension Import {
-    func isFree(at now: Timestamp) -> Bool { self.claimedUntil.map { $0 <= now } ?? true }
+    func isUnclaimed(at now: Timestamp) -> Bool { self.claimedUntil.map { $0 <= now } ?? true }
 }

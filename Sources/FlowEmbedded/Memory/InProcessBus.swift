@@ -1,7 +1,7 @@
 public import FlowCore
 import Synchronization
 
-/// The bus of a hub that is one process: what is published is received before ``publish(_:taken:)`` returns.
+/// The bus of a hub that is one process: what is published is received before ``publish(_:onAccepted:)`` returns.
 ///
 /// It passes on messages of every flow. The sink looks a message's flow up anyway and drops what nobody watches; a list of
 /// subscriptions here would only be a second look-up of the same thing.
@@ -10,10 +10,10 @@ public final class InProcessBus: EventBus {
 
     public init() {}
 
-    public func publish(_ messages: [BusMessage], taken: (@Sendable () -> Void)?) {
+    public func publish(_ messages: [BusMessage], onAccepted: (@Sendable () -> Void)?) {
         // Out of the lock before the call: a sink may subscribe from within it.
         if !messages.isEmpty { self.attached?.received(messages) }
-        taken?()
+        onAccepted?()
     }
 
     public func attach(_ sink: any BusSink) { self.sink.withLock { $0 = sink } }

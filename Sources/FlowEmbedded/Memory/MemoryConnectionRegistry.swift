@@ -78,7 +78,7 @@ public final class MemoryConnectionRegistry: ConnectionRegistry {
         return true
     }
 
-    public func attach(_ disconnect: @escaping @Sendable (ConnectionID) -> Void) {
+    public func onDisconnectRequest(_ disconnect: @escaping @Sendable (ConnectionID) -> Void) {
         self.state.withLock { $0.disconnect = disconnect }
     }
 }

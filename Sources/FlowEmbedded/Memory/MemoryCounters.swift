@@ -19,17 +19,17 @@ public final class MemoryCounters: Counters {
     }
 
     public func add(_ amount: Int, to counter: Counter) {
-        self.beginDay()
+        self.startDay()
         self.cells[counter]?.value.add(amount, ordering: .relaxed)
     }
 
     public func totals() -> [Counter: Int] {
-        self.beginDay()
+        self.startDay()
         return self.cells.mapValues { $0.value.load(ordering: .relaxed) }
     }
 
     /// An addition that runs at the very moment of midnight may count for either day or for none; nobody is billed by these.
-    private func beginDay() {
+    private func startDay() {
         let today = Self.day(of: self.now())
         let known = self.day.load(ordering: .relaxed)
         // Only forward: a clock that is set back does not make today's counts disappear.

@@ -87,10 +87,12 @@ public final class MemoryLockService: LockService {
         _ resource: String, account: String, lock: String, now: Timestamp, change: (inout [String: Held]) -> Void
     ) throws(LockError) -> LockLease {
         let result: Result<LockLease, LockError> = self.held.withLock { held in
-            guard let mine = held[resource], mine.expiresAt > now else { return .failure(.notHeld) }
-            guard mine.lock == lock, mine.account == account, mine.fencingToken > 0 else { return .failure(.otherHolder) }
+            guard let current = held[resource], current.expiresAt > now else { return .failure(.notHeld) }
+            guard current.lock == lock, current.account == account, current.fencingToken > 0 else {
+                return .failure(.otherHolder)
+            }
             change(&held)
-            let after = held[resource] ?? mine
+            let after = held[resource] ?? current
             return .success(
                 LockLease(resource: resource, lock: lock, fencingToken: after.fencingToken, expiresAt: after.expiresAt))
         }

@@ -34,7 +34,7 @@ public final class MemoryMappingPatternStore: MappingPatternStore {
     public func pattern(_ key: String, account: String) async throws(MappingPatternError) -> MappingPattern? {
         let now = self.now()
         return self.kept.withLock { kept in
-            guard let known = Self.living(key, in: &kept, now), known.account == account else { return nil }
+            guard let known = Self.unexpired(key, in: &kept, now), known.account == account else { return nil }
             return known.pattern
         }
     }
@@ -46,7 +46,7 @@ public final class MemoryMappingPatternStore: MappingPatternStore {
         let fresh = Kept(pattern: pattern, account: account, expiresAt: now.advanced(bySeconds: Int64(seconds)))
         let cost = Self.overhead + pattern.size + key.utf8.count + account.utf8.count
         let isNew: Bool? = self.kept.withLock { kept in
-            let known = Self.living(key, in: &kept, now)
+            let known = Self.unexpired(key, in: &kept, now)
             if let known, known.account != account { return nil }
             kept.set(fresh, for: key, cost: cost)
             return known == nil
@@ -58,14 +58,14 @@ public final class MemoryMappingPatternStore: MappingPatternStore {
     public func remove(_ key: String, account: String) async throws(MappingPatternError) -> Bool {
         let now = self.now()
         return self.kept.withLock { kept in
-            guard let known = Self.living(key, in: &kept, now), known.account == account else { return false }
+            guard let known = Self.unexpired(key, in: &kept, now), known.account == account else { return false }
             kept.removeValue(for: key)
             return true
         }
     }
 
     /// What is kept under the key; forgotten if its time is over.
-    private static func living(_ key: String, in kept: inout ClockCache<String, Kept>, _ now: Timestamp) -> Kept? {
+    private static func unexpired(_ key: String, in kept: inout ClockCache<String, Kept>, _ now: Timestamp) -> Kept? {
         guard let known = kept.value(for: key) else { return nil }
         if known.expiresAt > now { return known }
         kept.removeValue(for: key)

@@ -105,7 +105,7 @@ public final class MemoryStateCache: StateCache {
 
     private static var mayGoBack: Bool {
         #if DEBUG
-        InjectedFault.cacheGoesBack.isPlanted
+        InjectedFault.cacheGoesBack.isActive
         #else
         false
         #endif

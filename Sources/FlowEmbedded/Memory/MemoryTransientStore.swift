@@ -43,7 +43,7 @@ public final class MemoryTransientStore: TransientStore {
         let limits = self.limits.flow
         self.cell(of: flow).flows.withLock { flows in
             flows.update(flow, default: Latest()) { latest in
-                latest.keep(event, at: version, (), limits: limits)
+                latest.insert(event, at: version, (), limits: limits)
                 return Self.flowOverhead + latest.bytes + latest.entries.count * Self.eventOverhead
             }
         }

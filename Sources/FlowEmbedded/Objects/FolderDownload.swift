@@ -8,22 +8,22 @@ final class FolderDownload: ObjectDownload {
     private let end: Int
     private let readBytes: Int
     private let position: Mutex<Int>
-    private let work: FileIOQueue
+    private let ioQueue: FileIOQueue
 
-    init(file: OpenFile, info: ObjectInfo, range: Range<Int>, readBytes: Int, _ work: FileIOQueue) {
+    init(file: OpenFile, info: ObjectInfo, range: Range<Int>, readBytes: Int, _ ioQueue: FileIOQueue) {
         self.file = file
         self.info = info
         self.end = range.upperBound
         self.readBytes = readBytes
         self.position = Mutex(range.lowerBound)
-        self.work = work
+        self.ioQueue = ioQueue
     }
 
     func next() async throws(ObjectError) -> [UInt8]? {
         let start = self.position.withLock { $0 }
         guard start < self.end else { return nil }
         let range = start..<min(self.end, start + self.readBytes)
-        let bytes = try await self.work.run { () throws(ObjectError) in try self.file.read(range) }
+        let bytes = try await self.ioQueue.run { () throws(ObjectError) in try self.file.read(range) }
         guard bytes.count == range.count else { throw .corrupted("The file ends before its bytes do.") }
         self.position.withLock { $0 = range.upperBound }
         return bytes

@@ -23,5 +23,5 @@ enum FolderFailure {
     static let isFolder = ObjectError.refused("The key is the beginning of another one's path, which a folder cannot hold.")
     static let isBlocked = ObjectError.refused(
         "A folder on the key's path is an object, a symbolic link, or another file that is not the hub's.")
-    static let givenUp = ObjectError.refused("The upload was given up by somebody else.")
+    static let aborted = ObjectError.refused("The upload was given up by somebody else.")
 }

@@ -4,10 +4,10 @@ extension FolderObjectStore: ObjectMaintenance {
     /// Also those of processes that are gone.
     public func unfinishedUploads(prefix: String) async throws(ObjectError) -> [UnfinishedUpload] {
         try ObjectRules.check(prefix: prefix)
-        return try await self.work.run { () throws(ObjectError) in
+        return try await self.ioQueue.run { () throws(ObjectError) in
             var found: [UnfinishedUpload] = []
-            try self.uploads.walk(prefix: prefix, after: nil) { path, _ in
-                let (folders, name) = Self.place(path)
+            try self.uploads.forEachFile(prefix: prefix, after: nil) { path, _ in
+                let (folders, name) = Self.location(path)
                 if let name = UploadName(name), !folders.isEmpty {
                     found.append(
                         UnfinishedUpload(
@@ -22,7 +22,7 @@ extension FolderObjectStore: ObjectMaintenance {
     public func abort(_ upload: UnfinishedUpload) async throws(ObjectError) {
         try ObjectRules.check(key: upload.key)
         guard let name = UploadName(upload.uploadID) else { throw .invalid("That is no upload of this store.") }
-        try await self.work.run { () throws(ObjectError) in
+        try await self.ioQueue.run { () throws(ObjectError) in
             let folders = Self.path(upload.key)
             guard let folder = try self.uploads.open(folders) else { return }
             try folder.remove(name.description)

@@ -23,7 +23,7 @@ public final class FolderObjectStore: ObjectStore {
     public let bucket: String
     let stored: FolderTree
     let uploads: FolderTree
-    let work = FileIOQueue()
+    let ioQueue = FileIOQueue()
     private let limits: Limits
     private let now: @Sendable () -> Timestamp
 
@@ -44,10 +44,10 @@ public final class FolderObjectStore: ObjectStore {
         try ObjectRules.check(key: key)
         try ObjectRules.check(attributes)
         let name = UploadName(beganAt: self.now()).description
-        return try await self.work.run { () throws(ObjectError) in
+        return try await self.ioQueue.run { () throws(ObjectError) in
             // Better now than after all the bytes; whoever comes between is noticed at the end.
             if try self.info(key) != nil { throw .exists }
-            return try self.uploads.make(Self.path(key), lastingly: false) { folder throws(ObjectError) in
+            return try self.uploads.make(Self.path(key), isDurable: false) { folder throws(ObjectError) in
                 let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW
                 guard let file = try OpenFile.open(name, in: folder, flags, mode: 0o644) else { return nil }
                 return FolderUpload(key: key, name: name, file: file, folder: folder, self)
@@ -57,8 +57,8 @@ public final class FolderObjectStore: ObjectStore {
 
     public func download(_ key: String, range: Range<Int>?) async throws(ObjectError) -> any ObjectDownload {
         try ObjectRules.check(key: key)
-        return try await self.work.run { () throws(ObjectError) in
-            let (folders, name) = Self.place(key)
+        return try await self.ioQueue.run { () throws(ObjectError) in
+            let (folders, name) = Self.location(key)
             // Not to wait for a writer, should it be a pipe.
             guard let folder = try self.stored.open(folders),
                 let file = try OpenFile.open(name, in: folder, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
@@ -67,19 +67,19 @@ public final class FolderObjectStore: ObjectStore {
             guard info.kind == .file else { throw .notFound }
             return FolderDownload(
                 file: file, info: info.object(key), range: try ObjectRules.clamp(range, size: info.size),
-                readBytes: self.limits.readBytes, self.work)
+                readBytes: self.limits.readBytes, self.ioQueue)
         }
     }
 
     public func head(_ key: String) async throws(ObjectError) -> ObjectInfo? {
         try ObjectRules.check(key: key)
-        return try await self.work.run { () throws(ObjectError) in try self.info(key)?.object(key) }
+        return try await self.ioQueue.run { () throws(ObjectError) in try self.info(key)?.object(key) }
     }
 
     public func delete(_ key: String) async throws(ObjectError) {
         try ObjectRules.check(key: key)
-        try await self.work.run { () throws(ObjectError) in
-            let (folders, name) = Self.place(key)
+        try await self.ioQueue.run { () throws(ObjectError) in
+            let (folders, name) = Self.location(key)
             guard let folder = try self.stored.open(folders), try folder.remove(name) else { return }
             try folder.synchronize()
             self.stored.prune(folders)
@@ -90,9 +90,9 @@ public final class FolderObjectStore: ObjectStore {
         try ObjectRules.check(prefix: prefix)
         if let after { try ObjectRules.check(prefix: after) }
         guard limit > 0 else { throw .invalid("A list has at least one object.") }
-        return try await self.work.run { () throws(ObjectError) in
+        return try await self.ioQueue.run { () throws(ObjectError) in
             var list = ObjectList(objects: [], hasMore: false)
-            try self.stored.walk(prefix: prefix, after: after) { key, info in
+            try self.stored.forEachFile(prefix: prefix, after: after) { key, info in
                 list.hasMore = list.objects.count == limit
                 if !list.hasMore { list.objects.append(info.object(key)) }
                 return !list.hasMore
@@ -113,14 +113,14 @@ public final class FolderObjectStore: ObjectStore {
     static func path(_ key: String) -> [Substring] { key.split(separator: "/") }
 
     /// The folders that lead to a key's file, and its name.
-    static func place(_ key: String) -> (folders: [Substring], name: String) {
+    static func location(_ key: String) -> (folders: [Substring], name: String) {
         var folders = self.path(key)
         let name = folders.popLast() ?? ""
         return (folders, String(name))
     }
 
     private func info(_ key: String) throws(ObjectError) -> FileInfo? {
-        let (folders, name) = Self.place(key)
+        let (folders, name) = Self.location(key)
         guard let info = try self.stored.open(folders)?.info(of: name), info.kind == .file else { return nil }
         return info
     }

@@ -24,14 +24,14 @@ struct FolderTree: Sendable {
 
     /// Makes what is missing, and runs the body in the folder.
     /// - Parameters:
-    ///   - lastingly: whether all of them are on the disk before the body runs.
+    ///   - isDurable: whether all of them are on the disk before the body runs.
     ///   - body: returns `nil` if the folder was removed meanwhile, as an empty one may be at any time.
     func make<Value>(
-        _ folders: [Substring], lastingly: Bool, _ body: (OpenFile) throws(ObjectError) -> Value?
+        _ folders: [Substring], isDurable: Bool, _ body: (OpenFile) throws(ObjectError) -> Value?
     ) throws(ObjectError) -> Value {
         // Somebody else's removal comes between only now and then.
         for _ in 0..<Self.attempts {
-            if let folder = try self.makeOnce(folders, lastingly: lastingly), let value = try body(folder) { return value }
+            if let folder = try self.makeOnce(folders, isDurable: isDurable), let value = try body(folder) { return value }
         }
         throw .unavailable("The folder \(self.root) is cleared as fast as it is filled.")
     }
@@ -39,7 +39,7 @@ struct FolderTree: Sendable {
     private static let attempts = 1_000
 
     /// - Returns: `nil` if one of them was removed meanwhile.
-    private func makeOnce(_ folders: [Substring], lastingly: Bool) throws(ObjectError) -> OpenFile? {
+    private func makeOnce(_ folders: [Substring], isDurable: Bool) throws(ObjectError) -> OpenFile? {
         guard var folder = try self.open([]) else { return nil }
         for name in folders {
             let name = String(name)
@@ -48,7 +48,7 @@ struct FolderTree: Sendable {
                 throw FolderFailure.error(errno)
             }
             // Also one that was there: whoever made it may not have come so far yet.
-            if lastingly { try folder.synchronize() }
+            if isDurable { try folder.synchronize() }
             guard let next = try OpenFile.open(name, in: folder, Self.folderFlags | O_NOFOLLOW) else {
                 if try folder.info(of: name).map({ $0.kind != .folder }) == true { throw FolderFailure.isBlocked }
                 return nil
@@ -70,13 +70,13 @@ struct FolderTree: Sendable {
 
     /// Visits all files whose paths begin with `prefix` and come after `after`, in the order of the bytes of their paths.
     /// - Parameter visit: returns whether to go on.
-    func walk(
+    func forEachFile(
         prefix: String, after: String?, _ visit: (_ path: String, FileInfo) throws(ObjectError) -> Bool
     ) throws(ObjectError) {
-        _ = try self.walk([], Span(prefix: prefix, after: after), visit)
+        _ = try self.forEachFile([], Span(prefix: prefix, after: after), visit)
     }
 
-    private func walk(
+    private func forEachFile(
         _ folders: [Substring], _ span: Span, _ visit: (String, FileInfo) throws(ObjectError) -> Bool
     ) throws(ObjectError) -> Bool {
         // One that is gone by now has nothing in it.
@@ -87,7 +87,7 @@ struct FolderTree: Sendable {
             let path = base + entry.pathPart
             if entry.isFolder {
                 guard span.reachesInto(path) else { continue }
-                guard try self.walk(folders + [Substring(entry.name)], span, visit) else { return false }
+                guard try self.forEachFile(folders + [Substring(entry.name)], span, visit) else { return false }
             } else if span.contains(path), let info = try folder.info(of: entry.name), info.kind == .file {
                 guard try visit(path, info) else { return false }
             }

@@ -34,7 +34,7 @@ final class FolderUpload: ObjectUpload {
     func write(_ bytes: [UInt8]) async throws(ObjectError) {
         try self.checkOpen()
         guard !bytes.isEmpty else { return }
-        try await self.store.work.run { () throws(ObjectError) in
+        try await self.store.ioQueue.run { () throws(ObjectError) in
             try self.file.write(bytes)
             self.state.withLock { $0.written += bytes.count }
         }
@@ -42,7 +42,7 @@ final class FolderUpload: ObjectUpload {
 
     func finish() async throws(ObjectError) -> ObjectInfo {
         try self.checkOpen()
-        return try await self.store.work.run { () throws(ObjectError) in
+        return try await self.store.ioQueue.run { () throws(ObjectError) in
             try self.file.synchronize()
             let info = try self.file.info()
             guard info.size == self.state.withLock({ $0.written }) else {
@@ -63,7 +63,7 @@ final class FolderUpload: ObjectUpload {
     func abort() async -> Bool {
         guard (try? self.checkOpen()) != nil else { return true }
         // What cannot be removed is found among the unfinished ones.
-        let isGone = (try? await self.store.work.run { () throws(ObjectError) in self.end() }) ?? false
+        let isGone = (try? await self.store.ioQueue.run { () throws(ObjectError) in self.end() }) ?? false
         return isGone && !self.state.withLock { $0.mayExist }
     }
 
@@ -73,8 +73,8 @@ final class FolderUpload: ObjectUpload {
 
     /// Makes the file appear under its key, on the disk, too.
     private func link() throws(ObjectError) {
-        let (folders, name) = FolderObjectStore.place(self.key)
-        let target: OpenFile = try self.store.stored.make(folders, lastingly: true) { target throws(ObjectError) in
+        let (folders, name) = FolderObjectStore.location(self.key)
+        let target: OpenFile = try self.store.stored.make(folders, isDurable: true) { target throws(ObjectError) in
             if linkat(self.folder.descriptor, self.name, target.descriptor, name, 0) == 0 {
                 self.state.withLock { $0.mayExist = true }
                 return target
@@ -84,7 +84,7 @@ final class FolderUpload: ObjectUpload {
                 if try target.info(of: name)?.kind == .folder { throw FolderFailure.isFolder }
                 throw .exists
             case ENOENT:
-                if try self.folder.info(of: self.name) == nil { throw FolderFailure.givenUp }
+                if try self.folder.info(of: self.name) == nil { throw FolderFailure.aborted }
                 return nil
             case EPERM, EOPNOTSUPP, ENOSYS: throw FolderFailure.noLinks
             case let code: throw FolderFailure.error(code)

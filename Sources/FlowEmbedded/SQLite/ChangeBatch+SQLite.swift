@@ -4,35 +4,35 @@ import GRDB
 /// What the writer knows without reading. Nothing but this store's writer changes flows; should another process do it all the
 /// same (a restore, a second hub on the same file), SQLite's `data_version` differs at the next transaction.
 struct SQLiteWriterCache: Sendable {
-    var known: WriterRowCache
+    var rowCache: WriterRowCache
     /// `PRAGMA data_version` of the writer's connection when the rows were read.
     private var dataVersion: Int64?
 
-    init(known: WriterRowCache) { self.known = known }
+    init(rowCache: WriterRowCache) { self.rowCache = rowCache }
 
     /// - Parameter dataVersion: as read inside the transaction that is about to use the rows.
-    mutating func begin(dataVersion: Int64?) {
+    mutating func invalidateIfChanged(dataVersion: Int64?) {
         guard dataVersion == nil || dataVersion != self.dataVersion else { return }
-        self.known.removeAll()
+        self.rowCache.removeAll()
         self.dataVersion = dataVersion
     }
 }
 
 extension ChangeBatch {
     /// Reads what the change needs to know and decides it.
-    mutating func perform(_ change: FlowChange, in database: Database, rows: inout SQLiteWriterCache) throws {
-        if let key = change.replyKey, !self.knows(key) {
-            self.found(try database.reply(to: key.key, account: key.account), for: key)
+    mutating func perform(_ change: FlowChange, in database: Database, cache: inout SQLiteWriterCache) throws {
+        if let key = change.replyKey, !self.hasLoaded(key) {
+            self.setStored(try database.reply(to: key.key, account: key.account), for: key)
         }
-        if !self.knows(change.flow) {
-            let known = rows.known.record(of: change.flow)
-            self.found(try known.map(\.record) ?? database.flow(change.flow), of: change.flow)
+        if !self.hasLoaded(change.flow) {
+            let cached = cache.rowCache.record(of: change.flow)
+            self.setStored(try cached.map(\.record) ?? database.flow(change.flow), of: change.flow)
         }
         self.decide(change)
         #if DEBUG
-        if case .delete = change.body, InjectedFault.tombstoneOff.isPlanted {
-            try database.forget(change.flow)
-            self.forget(change.flow)
+        if case .delete = change.body, InjectedFault.tombstoneOff.isActive {
+            try database.deleteWithoutTombstone(change.flow)
+            self.discard(change.flow)
         }
         #endif
     }

@@ -9,10 +9,10 @@ extension CommitWriter {
     func writeEarly(_ pending: ArraySlice<PendingChange>, in database: Database) {
         do {
             let batch = try self.decide(pending, in: database)
-            self.answer(pending, batch)
+            self.complete(pending, batch)
             if self.earlyBatches.add(1, ordering: .relaxed).newValue % 4 == 0 {
                 try? database.rollback()
-                self.forgetRows()
+                self.invalidateCache()
                 return
             }
             do {
@@ -20,11 +20,11 @@ extension CommitWriter {
                 self.publish(batch)
             } catch {
                 try? database.rollback()
-                self.forgetRows()
+                self.invalidateCache()
             }
         } catch {
-            self.forgetRows()
-            self.answer(pending, .failure(error.reason))
+            self.invalidateCache()
+            self.complete(pending, .failure(error.reason))
         }
     }
 }

@@ -10,13 +10,13 @@ import Synchronization
 final class CommitWriter: Sendable {
     /// A struct of its own: a closure that is a generic type's very argument is wrapped anew by every access to it.
     private struct Observer: Sendable {
-        var tell: (@Sendable ([Commit]) -> Void)?
+        var handler: (@Sendable ([Commit]) -> Void)?
     }
 
     private let limits: ChangeLimits
     private let epoch: AdoptedEpoch
-    private let trims: PruneCandidates
-    private let rows: Mutex<SQLiteWriterCache>
+    private let pruneCandidates: PruneCandidates
+    private let cache: Mutex<SQLiteWriterCache>
     private let logger: Logger
     private let observer = Mutex(Observer())
     #if DEBUG
@@ -24,20 +24,20 @@ final class CommitWriter: Sendable {
     let earlyBatches = Atomic<Int>(0)
     #endif
 
-    init(limits: ChangeLimits, epoch: AdoptedEpoch, trims: PruneCandidates, rows: WriterRowCache, logger: Logger) {
+    init(limits: ChangeLimits, epoch: AdoptedEpoch, pruneCandidates: PruneCandidates, rowCache: WriterRowCache, logger: Logger) {
         self.limits = limits
         self.epoch = epoch
-        self.trims = trims
-        self.rows = Mutex(SQLiteWriterCache(known: rows))
+        self.pruneCandidates = pruneCandidates
+        self.cache = Mutex(SQLiteWriterCache(rowCache: rowCache))
         self.logger = logger
     }
 
-    func observe(_ observer: @escaping @Sendable ([Commit]) -> Void) { self.observer.withLock { $0.tell = observer } }
+    func observe(_ observer: @escaping @Sendable ([Commit]) -> Void) { self.observer.withLock { $0.handler = observer } }
 
     /// Commits the changes, in one transaction if all goes well, tells the observer and answers each.
     func write(_ pending: ArraySlice<PendingChange>, in database: Database) {
         #if DEBUG
-        if InjectedFault.earlyAcknowledgement.isPlanted {
+        if InjectedFault.earlyAcknowledgement.isActive {
             self.writeEarly(pending, in: database)
             return
         }
@@ -46,12 +46,12 @@ final class CommitWriter: Sendable {
         do {
             batch = try self.transact(pending, in: database)
         } catch {
-            self.forgetRows()
-            guard case .refused(_, mayConcernOne: true) = error, pending.count > 1 else {
+            self.invalidateCache()
+            guard case .rolledBack(_, mayConcernOne: true) = error, pending.count > 1 else {
                 self.logger.warning(
                     "Changes were not written",
                     metadata: ["changes": "\(pending.count)", "reason": "\(error.reason)"])
-                self.answer(pending, .failure(error.reason))
+                self.complete(pending, .failure(error.reason))
                 return
             }
             // One of them is to blame: the halves are tried apart, down to that one, and all the others go through.
@@ -61,20 +61,20 @@ final class CommitWriter: Sendable {
             return
         }
         self.publish(batch)
-        self.answer(pending, batch)
+        self.complete(pending, batch)
     }
 
     // MARK: Steps
 
     enum Failure: Error {
         /// Rolled back before COMMIT.
-        case refused(StoreError, mayConcernOne: Bool)
+        case rolledBack(StoreError, mayConcernOne: Bool)
         /// COMMIT failed.
         case commit(StoreError)
 
         var reason: StoreError {
             switch self {
-            case .refused(let reason, _), .commit(let reason): reason
+            case .rolledBack(let reason, _), .commit(let reason): reason
             }
         }
     }
@@ -98,15 +98,15 @@ final class CommitWriter: Sendable {
             try database.beginTransaction(.immediate)
             try database.check(epoch)
             let dataVersion = try database.first("PRAGMA data_version", []) { $0[0] as Int64 }
-            try self.rows.withLock { rows in
-                rows.begin(dataVersion: dataVersion)
-                for change in pending { try batch.perform(change.change, in: database, rows: &rows) }
+            try self.cache.withLock { cache in
+                cache.invalidateIfChanged(dataVersion: dataVersion)
+                for change in pending { try batch.perform(change.change, in: database, cache: &cache) }
             }
             try batch.finish(database)
         } catch {
             // Fails if SQLite has rolled back by itself, which is as good.
             try? database.rollback()
-            throw .refused(
+            throw .rolledBack(
                 StoreError(rolledBack: error), mayConcernOne: (error as? DatabaseError)?.mayConcernOneOperation ?? false)
         }
         return batch
@@ -114,19 +114,19 @@ final class CommitWriter: Sendable {
 
     /// What a committed batch means for the rest of the process, before anybody is answered.
     func publish(_ batch: ChangeBatch) {
-        self.rows.withLock { $0.known.take(batch.rows) }
+        self.cache.withLock { $0.rowCache.update(from: batch.rows) }
         guard !batch.commits.isEmpty else { return }
-        self.trims.add(batch.commits.lazy.map { ($0.record.head.flow, $0.record.version) })
-        self.observer.withLock { $0.tell }?(batch.commits)
+        self.pruneCandidates.add(batch.commits.lazy.map { ($0.record.head.flow, $0.record.version) })
+        self.observer.withLock { $0.handler }?(batch.commits)
     }
 
-    func forgetRows() { self.rows.withLock { $0.known.removeAll() } }
+    func invalidateCache() { self.cache.withLock { $0.rowCache.removeAll() } }
 
-    func answer(_ pending: ArraySlice<PendingChange>, _ batch: ChangeBatch) {
-        for (change, outcome) in zip(pending, batch.outcomes) { change.answer.resume(returning: .success(outcome)) }
+    func complete(_ pending: ArraySlice<PendingChange>, _ batch: ChangeBatch) {
+        for (change, outcome) in zip(pending, batch.outcomes) { change.continuation.resume(returning: .success(outcome)) }
     }
 
-    func answer(_ pending: ArraySlice<PendingChange>, _ result: Result<FlowOutcome, StoreError>) {
-        for change in pending { change.answer.resume(returning: result) }
+    func complete(_ pending: ArraySlice<PendingChange>, _ result: Result<FlowOutcome, StoreError>) {
+        for change in pending { change.continuation.resume(returning: result) }
     }
 }

@@ -44,7 +44,7 @@ public final class DataFolderLock: Sendable {
                         + "End it, or give this one a folder of its own with --data or FLOWHUB_DATA."
                 case .move: "Another process\(process) is moving the imports of the folder \(directory). Wait for its end."
                 }
-            throw EmbeddedStoreError(code: .taken, description: text)
+            throw EmbeddedStoreError(code: .inUse, description: text)
         }
         self.descriptor = descriptor
         // For whoever is refused. That it cannot be written is not this one's concern.

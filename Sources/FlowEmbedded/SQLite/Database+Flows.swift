@@ -62,7 +62,7 @@ extension Database {
                 ])
             return
         }
-        let isAnew = stored.head.isDeleted && !head.isDeleted
+        let isRecreated = stored.head.isDeleted && !head.isDeleted
         try self.run(
             """
             UPDATE flows SET status = ?, version = ?, reset_version = ?, created_at = coalesce(?, created_at), updated_at = ?,
@@ -70,7 +70,7 @@ extension Database {
             """,
             [
                 head.status.rawValue.databaseValue, head.version.databaseValue, head.resetVersion.databaseValue,
-                isAnew ? head.updatedAt.databaseValue : .null, head.updatedAt.databaseValue,
+                isRecreated ? head.updatedAt.databaseValue : .null, head.updatedAt.databaseValue,
                 head.isDeleted ? head.updatedAt.databaseValue : .null, record.fence.databaseValue, record.state.databaseValue,
                 head.flow.rawValue.databaseValue,
             ])
@@ -87,7 +87,7 @@ extension Database {
             ])
     }
 
-    func forget(_ flow: FlowID) throws {
+    func deleteWithoutTombstone(_ flow: FlowID) throws {
         try self.run("DELETE FROM flow_events WHERE flow_id = ?", [flow.rawValue.databaseValue])
         try self.run("DELETE FROM flows WHERE id = ?", [flow.rawValue.databaseValue])
     }

@@ -2,7 +2,7 @@ public import FlowCore
 import GRDB
 
 extension SQLiteFlowStore: FlowArchive {
-    public func archive(after: String?, limit: Int) async throws(StoreError) -> [ArchivedFlow] {
+    public func exportFlows(after: String?, limit: Int) async throws(StoreError) -> [ArchivedFlow] {
         try await self.read { database in
             let rows = try database.rows(
                 "SELECT \(Database.headColumns), fence, state, created_at FROM flows WHERE id > ? ORDER BY id LIMIT ?",
@@ -22,7 +22,7 @@ extension SQLiteFlowStore: FlowArchive {
         return try await self.write { database in
             try database.check(epoch)
             let id = flow.record.head.flow
-            if let there = try database.flow(id) { return flow.outcome(beside: there) }
+            if let existing = try database.flow(id) { return flow.outcome(existing: existing) }
             try database.insert(flow.record)
             try database.run(
                 "UPDATE flows SET created_at = ? WHERE id = ?", [flow.createdAt.databaseValue, id.rawValue.databaseValue])

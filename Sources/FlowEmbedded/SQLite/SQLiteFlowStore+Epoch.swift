@@ -5,18 +5,18 @@ extension SQLiteFlowStore {
     /// How far the fencing sequence jumps with a raised epoch: beyond whatever was handed out in the history that is lost.
     private static let fencingJump: Int64 = 1_000_000
 
-    public var epoch: Epoch { self.known.value }
+    public var epoch: Epoch { self.adoptedEpoch.value }
 
     public func refreshEpoch() async throws(StoreError) -> Epoch {
         // In the writer's queue, so that it is not an older answer than a raise that came meanwhile.
         try await self.write { database in
             var stored = try database.storedEpoch()
-            if stored < self.known.value {
+            if stored < self.adoptedEpoch.value {
                 // An older copy bears an older name: what is written on it needs one above all that were worked under.
-                stored = self.known.value.raised(atUnixSeconds: 0, random: RandomText.base36(6))
+                stored = self.adoptedEpoch.value.raised(atUnixSeconds: 0, random: RandomText.base36(6))
                 try database.run("UPDATE hub_meta SET epoch = ?", [stored.description.databaseValue])
             }
-            self.known.set(stored)
+            self.adoptedEpoch.set(stored)
             return stored
         }
     }
@@ -32,7 +32,7 @@ extension SQLiteFlowStore {
             return raised
         }
         // After the commit. A change that came in between found another epoch than the known one, and is tried again.
-        self.known.set(epoch)
+        self.adoptedEpoch.set(epoch)
         return epoch
     }
 }

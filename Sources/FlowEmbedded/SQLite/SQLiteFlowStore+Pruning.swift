@@ -3,42 +3,42 @@ import GRDB
 
 extension SQLiteFlowStore {
     /// Flows that one call looks at in the walk after the start.
-    private static let walkSlice = 10_000
+    private static let scanBatchSize = 10_000
 
     /// Tombstones stay: a version must never mean two things, however long ago the flow was deleted.
     public func prune(_ policy: RetentionPolicy, now: Timestamp) async throws(StoreError) -> Int {
-        try await self.walk(policy)
+        try await self.scan(policy)
         let epoch = self.epoch
-        let trims = self.trims
+        let pruneCandidates = self.pruneCandidates
         do {
             return try await self.write { database in
                 try database.check(epoch)
-                var left = max(1, policy.batch)
-                left -= try database.pruneEvents(before: now.advanced(bySeconds: -policy.historySeconds), limit: left)
-                left -= try database.pruneReplies(before: now.advanced(bySeconds: -policy.replySeconds), limit: left)
-                for (flow, version) in trims.take(above: policy.historyEvents, limit: left) {
-                    if left > 0 {
+                var remaining = max(1, policy.batch)
+                remaining -= try database.pruneEvents(before: now.advanced(bySeconds: -policy.historySeconds), limit: remaining)
+                remaining -= try database.pruneReplies(before: now.advanced(bySeconds: -policy.replySeconds), limit: remaining)
+                for (flow, version) in pruneCandidates.nextBatch(above: policy.historyEvents, limit: remaining) {
+                    if remaining > 0 {
                         let last = version - Version(policy.historyEvents)
-                        left -= try database.pruneEvents(of: flow, through: last, limit: left)
+                        remaining -= try database.pruneEvents(of: flow, through: last, limit: remaining)
                     }
                     // Once more later: this flow may not be done, or not even have been begun with.
-                    if left == 0 { trims.add([(flow, version)]) }
+                    if remaining == 0 { pruneCandidates.add([(flow, version)]) }
                 }
-                return max(1, policy.batch) - left
+                return max(1, policy.batch) - remaining
             }
         } catch {
-            trims.restart()
+            pruneCandidates.restart()
             throw error
         }
     }
 
     /// Goes on with the walk over all flows that follows a start, beside the writer.
-    private func walk(_ policy: RetentionPolicy) async throws(StoreError) {
-        guard let after = self.trims.walkAfter else { return }
+    private func scan(_ policy: RetentionPolicy) async throws(StoreError) {
+        guard let after = self.pruneCandidates.scanCursor else { return }
         let (long, last) = try await self.read { database in
             let rows = try database.rows(
                 "SELECT id, version FROM flows WHERE id > ? ORDER BY id LIMIT ?",
-                [after.databaseValue, Self.walkSlice.databaseValue])
+                [after.databaseValue, Self.scanBatchSize.databaseValue])
             var long: [(FlowID, Version)] = []
             var last: String?
             var count = 0
@@ -49,10 +49,10 @@ extension SQLiteFlowStore {
                 let version: Version = row[1]
                 if version > policy.historyEvents { long.append((flow, version)) }
             }
-            return (long, count < Self.walkSlice ? nil : last)
+            return (long, count < Self.scanBatchSize ? nil : last)
         }
-        self.trims.walked(to: last)
-        self.trims.add(long)
+        self.pruneCandidates.advanceScan(to: last)
+        self.pruneCandidates.add(long)
     }
 }
 
@@ -61,21 +61,23 @@ extension Database {
     /// the order of the versions (a clock was set back), an event goes with a later one rather than leave a hole.
     /// - Returns: the number of rows removed.
     fileprivate func pruneEvents(before moment: Timestamp, limit: Int) throws -> Int {
-        var left = limit
+        var remaining = limit
         // An index entry holds the whole key, so that this reads nothing but the old end of the index.
         let rows = try self.rows(
             """
             SELECT flow_id, max(version) FROM
                 (SELECT flow_id, version FROM flow_events WHERE created_at < ? ORDER BY created_at LIMIT ?)
             GROUP BY flow_id
-            """, [moment.databaseValue, left.databaseValue])
+            """, [moment.databaseValue, remaining.databaseValue])
         var flows: [(FlowID, Version)] = []
         while let row = try rows.next() {
             guard let flow = FlowID(row[0] as String) else { throw UnreadableRow() }
             flows.append((flow, row[1]))
         }
-        for (flow, last) in flows where left > 0 { left -= try self.pruneEvents(of: flow, through: last, limit: left) }
-        return limit - left
+        for (flow, last) in flows where remaining > 0 {
+            remaining -= try self.pruneEvents(of: flow, through: last, limit: remaining)
+        }
+        return limit - remaining
     }
 
     fileprivate func pruneEvents(of flow: FlowID, through last: Version, limit: Int) throws -> Int {

@@ -35,8 +35,8 @@ extension SQLiteFlowStore {
 
     public func heads(of flows: [FlowID]) async throws(StoreError) -> [FlowHead] {
         // One statement for every chunk, the last one filled up with NULL, which is nobody's id.
-        let marks = Array(repeating: "?", count: Self.headChunk).joined(separator: ",")
-        let sql = "SELECT \(Database.headColumns) FROM flows WHERE id IN (\(marks))"
+        let placeholders = Array(repeating: "?", count: Self.headChunk).joined(separator: ",")
+        let sql = "SELECT \(Database.headColumns) FROM flows WHERE id IN (\(placeholders))"
         return try await self.read { database in
             var heads: [FlowHead] = []
             heads.reserveCapacity(flows.count)

@@ -15,11 +15,11 @@ extension SQLiteFlowStore: RevocationStore {
                     revocation.account.databaseValue, revocation.subject.databaseValue, revocation.notBefore.databaseValue,
                     now.databaseValue,
                 ])
-            let holds = try database.first(
+            let effective = try database.first(
                 "SELECT account, subject, not_before FROM revocations WHERE account = ? AND subject = ?",
                 [revocation.account.databaseValue, revocation.subject.databaseValue], Revocation.init)
-            guard let holds else { throw UnreadableRow() }
-            return holds
+            guard let effective else { throw UnreadableRow() }
+            return effective
         }
     }
 

@@ -8,17 +8,17 @@ extension SQLiteFlowStore {
     func read<Value: Sendable>(
         checksEpoch: Bool = true, _ body: @escaping @Sendable (Database) throws -> Value
     ) async throws(StoreError) -> Value {
-        try self.reads.enter()
-        defer { self.reads.leave() }
-        let result: Result<Value, StoreError> = await withCheckedContinuation { answer in
+        try self.reads.acquire()
+        defer { self.reads.release() }
+        let result: Result<Value, StoreError> = await withCheckedContinuation { continuation in
             self.pool.asyncRead { opened in
                 do {
                     let database = try opened.get()
-                    if checksEpoch { try database.check(self.known.value) }
+                    if checksEpoch { try database.check(self.adoptedEpoch.value) }
                     let value = try body(database)
-                    answer.resume(returning: .success(value))
+                    continuation.resume(returning: .success(value))
                 } catch {
-                    answer.resume(returning: .failure(StoreError(rolledBack: error)))
+                    continuation.resume(returning: .failure(StoreError(rolledBack: error)))
                 }
             }
         }
@@ -29,11 +29,11 @@ extension SQLiteFlowStore {
     func write<Value: Sendable>(
         _ body: @escaping @Sendable (Database) throws -> Value
     ) async throws(StoreError) -> Value {
-        try self.writes.enter()
-        defer { self.writes.leave() }
-        let result: Result<Value, StoreError> = await withCheckedContinuation { answer in
+        try self.writes.acquire()
+        defer { self.writes.release() }
+        let result: Result<Value, StoreError> = await withCheckedContinuation { continuation in
             self.pool.asyncWriteWithoutTransaction { database in
-                answer.resume(returning: Self.transact(database, body))
+                continuation.resume(returning: Self.transact(database, body))
             }
         }
         return try result.get()

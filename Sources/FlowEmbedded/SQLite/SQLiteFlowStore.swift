@@ -33,8 +33,8 @@ public final class SQLiteFlowStore: FlowStore {
     public let hubID: String
 
     let pool: DatabasePool
-    let known: AdoptedEpoch
-    let trims: PruneCandidates
+    let adoptedEpoch: AdoptedEpoch
+    let pruneCandidates: PruneCandidates
     let reads: InFlightLimiter
     let writes: InFlightLimiter
     private let changes: InFlightLimiter
@@ -55,25 +55,26 @@ public final class SQLiteFlowStore: FlowStore {
             directory: directory, readers: configuration.readers, busySeconds: configuration.busySeconds, now: now)
         self.hubID = opened.hubID
         self.pool = opened.pool
-        self.known = AdoptedEpoch(opened.epoch)
-        self.trims = PruneCandidates()
-        self.reads = configuration.limits.gate("too many reads wait")
-        self.writes = configuration.limits.gate("too many writes wait")
-        self.changes = configuration.limits.changeGate
+        self.adoptedEpoch = AdoptedEpoch(opened.epoch)
+        self.pruneCandidates = PruneCandidates()
+        self.reads = configuration.limits.makeLimiter("too many reads wait")
+        self.writes = configuration.limits.makeLimiter("too many writes wait")
+        self.changes = configuration.limits.makeChangeLimiter()
         self.queue = Mutex(configuration.limits.makeQueue())
         self.writer = CommitWriter(
-            limits: configuration.changes, epoch: self.known, trims: self.trims,
-            rows: WriterRowCache(maximumEntries: configuration.cachedRows, maximumBytes: configuration.cachedRowBytes), logger: logger
-        )
+            limits: configuration.changes, epoch: self.adoptedEpoch, pruneCandidates: self.pruneCandidates,
+            rowCache: WriterRowCache(
+                maximumEntries: configuration.cachedRows, maximumBytes: configuration.cachedRowBytes),
+            logger: logger)
         self.logger = logger
     }
 
     /// Takes nothing more, finishes what is under way, and closes the file. Using the store afterwards fails as
     /// ``StoreError/unavailable(_:)``. May be called more than once.
     public func close() async {
-        await self.changes.close()
-        await self.writes.close()
-        await self.reads.close()
+        await self.changes.closeAndDrain()
+        await self.writes.closeAndDrain()
+        await self.reads.closeAndDrain()
         await withCheckedContinuation { done in
             // Not on a task's thread, since it waits for the connections' threads.
             DispatchQueue.global().async {
@@ -94,10 +95,10 @@ public final class SQLiteFlowStore: FlowStore {
 
     public func apply(_ change: FlowChange) async throws(StoreError) -> FlowOutcome {
         let bytes = change.bodyBytes
-        try self.changes.enter(bytes: bytes)
-        defer { self.changes.leave(bytes: bytes) }
-        let result = await withCheckedContinuation { answer in
-            let mustStart = self.queue.withLock { $0.add(PendingChange(change: change, answer: answer)) }
+        try self.changes.acquire(bytes: bytes)
+        defer { self.changes.release(bytes: bytes) }
+        let result = await withCheckedContinuation { continuation in
+            let mustStart = self.queue.withLock { $0.add(PendingChange(change: change, continuation: continuation)) }
             if mustStart { self.startWriting() }
         }
         return try result.get()
@@ -105,10 +106,10 @@ public final class SQLiteFlowStore: FlowStore {
 
     private func startWriting() {
         self.pool.asyncWriteWithoutTransaction { database in
-            let batch = self.queue.withLock { $0.take() }
+            let batch = self.queue.withLock { $0.nextBatch() }
             self.writer.write(batch[...], in: database)
             // A turn of its own for the next batch, so that others who write get theirs in between.
-            if self.queue.withLock({ $0.finish() }) { self.startWriting() }
+            if self.queue.withLock({ $0.batchFinished() }) { self.startWriting() }
         }
     }
 }

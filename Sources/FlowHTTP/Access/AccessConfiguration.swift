@@ -1,20 +1,20 @@
-/// How tokens are checked and which pages may call.
+/// Settings of token verification and of cross-origin access from browsers.
 public struct AccessConfiguration: Sendable {
     /// `FLOWHUB_JWT_KEY`: the HS256 secret, at least 32 bytes (RFC 7518, 3.2).
     public var hmacKey: String?
     /// `FLOWHUB_JWKS`: path of a file with a JSON Web Key Set (RFC 7517).
     public var jwksPath: String?
-    /// `FLOWHUB_JWT_AUDIENCE`: what `aud` must contain. Without it `aud` is not looked at.
+    /// `FLOWHUB_JWT_AUDIENCE`: the value that a token's `aud` must contain. `nil`: `aud` is not checked.
     public var audience: String?
-    /// `FLOWHUB_JWT_REQUIRE_EXP`: whether a token without `exp` is refused.
+    /// `FLOWHUB_JWT_REQUIRE_EXP`: whether a token without `exp` is rejected.
     public var requireExpiration: Bool
-    /// Seconds that clocks may differ, for `exp`, `nbf` and `iat`: 0 to 60.
+    /// Clock difference that is tolerated for `exp`, `nbf` and `iat`, in seconds: 0 to 60.
     public var leewaySeconds: Int
-    /// A longer token is refused unread.
+    /// Maximum length of a token in bytes. A longer one is rejected without being parsed.
     public var maximumTokenBytes: Int
-    /// Verified tokens that are remembered, so that a reconnect costs no signature check. 0: none.
+    /// Maximum number of verified tokens in the cache, which saves the signature check on a reconnect. 0: no cache.
     public var cacheSize: Int
-    /// `FLOWHUB_CORS_ORIGINS`: see ``CORSPolicy``.
+    /// `FLOWHUB_CORS_ORIGINS`: the entries of the ``CORSPolicy``.
     public var corsOrigins: [String]
 
     public init(
@@ -37,13 +37,15 @@ public struct AccessConfiguration: Sendable {
         self.corsOrigins = corsOrigins
     }
 
-    /// Whether the hub has no keys at all, so that everybody is ``FlowCore/Principal/open``.
+    /// Whether no key is configured, so that every request has the principal ``FlowCore/Principal/open``.
     ///
-    /// An empty `FLOWHUB_JWT_KEY` is a key, a bad one: a secret that did not arrive must not open the hub.
+    /// An empty `FLOWHUB_JWT_KEY` counts as a key, and as an invalid one: a secret that is missing by mistake must not open
+    /// the hub.
     public var isOpen: Bool { self.hmacKey == nil && self.jwksPath == nil }
 }
 
-/// A setting with which the hub does not start. The description names it and says what to do; it never shows a key.
+/// An invalid access setting, or an invalid argument of ``TokenMinter``. The description names it, the problem and the remedy;
+/// it never contains a key.
 public struct AccessConfigurationError: Error, Sendable, Equatable, CustomStringConvertible {
     public let setting: String
     public let problem: String

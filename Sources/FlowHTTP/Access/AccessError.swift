@@ -1,6 +1,6 @@
-/// Why a request or a stream is refused. What the caller is told is ``code`` and ``message``; ``reason`` is for a debug log.
+/// The rejection of a request or a stream for lack of access. The client receives ``code`` and ``message``, not ``reason``.
 ///
-/// Nothing in it comes from the token or from a key, so it can be logged as it is.
+/// No text in it comes from the token or from a key, so it can be logged.
 public struct AccessError: Error, Sendable, Equatable, CustomStringConvertible {
     /// The stable `code` of the problem document (RFC 9457).
     public enum Code: String, Sendable, CaseIterable {
@@ -13,9 +13,9 @@ public struct AccessError: Error, Sendable, Equatable, CustomStringConvertible {
     }
 
     public let kind: Code
-    /// What the caller can do about it; the same for every invalid token, since telling forgers what failed helps only them.
+    /// What the client can do about it. It is the same for every invalid token: which check failed would only help a forger.
     public let message: String
-    /// What failed, in the words of this source; never shown to the caller.
+    /// The check that failed. It is never sent to the client.
     public let reason: String
 
     private init(_ kind: Code, message: String, reason: String) {
@@ -26,7 +26,7 @@ public struct AccessError: Error, Sendable, Equatable, CustomStringConvertible {
 
     public var code: String { self.kind.rawValue }
 
-    /// The HTTP status: 401 where a better token would help, 403 where it would not.
+    /// The HTTP status: 401 if another token could help, else 403.
     public var status: Int {
         switch self.kind {
         case .tokenMissing, .tokenInvalid, .tokenExpired, .tokenRevoked: 401
@@ -34,7 +34,7 @@ public struct AccessError: Error, Sendable, Equatable, CustomStringConvertible {
         }
     }
 
-    /// The value of `WWW-Authenticate` (RFC 6750, 3), which a 401 must carry; `nil` for a 403.
+    /// The value of `WWW-Authenticate` (RFC 6750, 3), which a 401 must have; `nil` for a 403.
     public var challenge: String? {
         switch self.kind {
         case .tokenMissing: "Bearer realm=\"flowhub\""
@@ -49,14 +49,14 @@ public struct AccessError: Error, Sendable, Equatable, CustomStringConvertible {
 extension AccessError {
     public static let tokenMissing = AccessError(
         .tokenMissing,
-        message: "Send a token: Authorization: Bearer <token>, the cookie flowhub_token, or ?access_token= where an "
-            + "EventSource can send neither.",
+        message: "The request has no token. Send it as Authorization: Bearer <token>, as the cookie flowhub_token, or as "
+            + "?access_token= (for an EventSource, which can set no header).",
         reason: "no token in the request"
     )
 
     public static let tokenExpired = AccessError(
         .tokenExpired,
-        message: "The token has expired. Get a new one and try again.",
+        message: "The token has expired. Request a new one from your token issuer.",
         reason: "exp has passed"
     )
 
@@ -68,22 +68,22 @@ extension AccessError {
 
     public static let originForbidden = AccessError(
         .originForbidden,
-        message: "A change by cookie needs an allowed Origin. Add the page's origin to FLOWHUB_CORS_ORIGINS or send the token "
-            + "in the Authorization header.",
-        reason: "cookie write without an allowed Origin"
+        message: "Requests that modify data and use the cookie need an allowed Origin. Add the page's origin to "
+            + "FLOWHUB_CORS_ORIGINS, or send the token in the Authorization header.",
+        reason: "a request that modifies data uses the cookie and has no allowed Origin"
     )
 
-    /// The token does not allow it, and no fresh token with the same claims would.
+    /// The token's claims do not grant what the request needs. A new token with the same claims would not either.
     ///
-    /// - Parameter need: what is needed, in words for the caller ("the scope locks", "this flow under flows.publish").
+    /// - Parameter need: what the token lacks: "the scope locks", "permission to publish to this flow (flows.publish)".
     public static func forbidden(need: String) -> AccessError {
-        AccessError(.forbidden, message: "The token does not allow this: it needs \(need).", reason: "not allowed by the claims")
+        AccessError(.forbidden, message: "The token lacks \(need).", reason: "not granted by the claims")
     }
 
     static func tokenInvalid(_ reason: StaticString) -> AccessError {
         AccessError(
             .tokenInvalid,
-            message: "The token is not valid for this hub. Get a new one from whoever issues tokens for it.",
+            message: "The token is not valid for this hub. Request a new one from your token issuer.",
             reason: "\(reason)"
         )
     }

@@ -1,8 +1,8 @@
-/// Base64url without padding (RFC 7515, 2; RFC 4648, 5), strictly: one text for each sequence of bytes.
+/// Strict base64url without padding (RFC 7515, 2; RFC 4648, 5): each sequence of bytes has exactly one text.
 ///
-/// jwt-kit's own decoder takes padding and answers broken text with nothing, which leaves the judgement to whoever comes next.
+/// jwt-kit's own decoder accepts padding and returns no bytes for invalid text, so its caller cannot detect the error.
 enum Base64URL {
-    /// - Returns: `nil` if a byte is not of the alphabet, the length cannot be or unused bits are set.
+    /// - Returns: the decoded bytes; `nil` if a byte is not in the alphabet, the length is impossible or unused bits are set.
     static func decode(_ text: some Collection<UInt8>) -> [UInt8]? {
         guard text.count % 4 != 1 else { return nil }
         var result: [UInt8] = []

@@ -1,23 +1,25 @@
-/// Which pages of other origins may call the hub from a browser, and which may change something by cookie.
+/// The origins whose pages may call the hub from a browser, and may modify data with the cookie.
 ///
-/// The list holds origins as browsers write them: `https://app.example.com`, `http://localhost:5173`; each is compared whole.
-/// `*` lets every origin read **without credentials**: the answer is `Access-Control-Allow-Origin: *` and never allows
-/// credentials, so a page needs the token itself (header or query) and a cookie is of no use to it. This is decided by the list
-/// alone, not by whether the hub has keys: an open hub that gets keys later does not hand its cookies to every page. An origin
-/// that is listed beside `*` keeps its credentials.
+/// The list holds origins as browsers write them: `https://app.example.com`, `http://localhost:5173`. An origin matches only
+/// if the whole text is equal.
+///
+/// `*` allows every origin **without credentials**: the response has `Access-Control-Allow-Origin: *` and never allows
+/// credentials. A page then needs the token itself (header or query); the cookie is of no use to it. Only the list decides
+/// this, not whether the hub has keys: an open hub that gets keys later does not accept its cookies from every page. An
+/// origin that is listed in addition to `*` keeps its credentials.
 public struct CORSPolicy: Sendable, Equatable {
     public static let methods = "GET, POST, PUT, PATCH, DELETE"
     public static let requestHeaders =
         "authorization, content-type, if-match, if-none-match, idempotency-key, fencing-token, last-event-id"
     public static let exposedHeaders = "ETag, Idempotency-Replayed, Retry-After, Location"
-    /// Seconds for which a browser may remember a preflight's answer.
+    /// Time for which a browser may cache the response to a preflight, in seconds.
     public static let maximumAgeSeconds = 600
 
     private let origins: Set<String>
     private let allowsAny: Bool
 
-    /// - Throws: ``AccessConfigurationError`` if an entry is no origin. A path or a slash at the end is refused, not dropped:
-    ///   who writes one expects it to mean something.
+    /// - Throws: ``AccessConfigurationError`` if an entry is not an origin. A path or a trailing slash is an error and not
+    ///   ignored, because an operator who writes one expects an effect.
     public init(origins entries: [String]) throws(AccessConfigurationError) {
         var origins: Set<String> = []
         var allowsAny = false
@@ -30,7 +32,7 @@ public struct CORSPolicy: Sendable, Equatable {
                 throw AccessConfigurationError(
                     "FLOWHUB_CORS_ORIGINS",
                     "\"\(entry)\" is not an origin",
-                    remedy: "Write scheme://host[:port] without a path or a slash at the end, separated by commas, or *."
+                    remedy: "Use scheme://host[:port] without a path or a trailing slash, separated by commas, or *."
                 )
             }
         }
@@ -38,13 +40,13 @@ public struct CORSPolicy: Sendable, Equatable {
         self.allowsAny = allowsAny
     }
 
-    /// Whether a page of this origin may read the answer. A request without `Origin` is not a browser's cross-origin one: false.
+    /// Whether a page of this origin may read the response. `false` without `Origin`: the request is not a cross-origin one.
     public func allowed(origin: String?) -> Bool {
         guard let origin else { return false }
         return self.allowsAny || self.origins.contains(origin)
     }
 
-    /// What to add to the answer of an ordinary request.
+    /// The CORS header fields of the response to an ordinary request.
     public func headers(for origin: String?) -> [(name: String, value: String)] {
         var headers = self.grant(for: origin)
         if self.allowed(origin: origin) {
@@ -53,7 +55,8 @@ public struct CORSPolicy: Sendable, Equatable {
         return headers
     }
 
-    /// What to put on the answer to `OPTIONS` (204, allowed or not: without the headers the browser refuses by itself).
+    /// The header fields of the response to a preflight. Its status is 204 for every origin: a browser that does not find these
+    /// fields blocks the request itself.
     public func preflightHeaders(for origin: String?) -> [(name: String, value: String)] {
         var headers = self.grant(for: origin)
         if self.allowed(origin: origin) {
@@ -64,15 +67,16 @@ public struct CORSPolicy: Sendable, Equatable {
         return headers
     }
 
-    /// Whether a request that changes something may rest on the cookie alone.
+    /// Whether a request that modifies data may authenticate by the cookie alone.
     ///
-    /// The cookie comes with requests that any page starts, so the page must be named by `Origin` and be on the list or be the
-    /// hub's own (its `Origin` has the authority of `Host`). `*` does not count, nor do a missing `Origin` and `null`.
+    /// Browsers send the cookie with requests that any page starts. So `Origin` must name a page that is listed or that is the
+    /// hub's own (its `Origin` has the authority of `Host`). `*`, a missing `Origin` and `null` do not suffice.
     public func permitsCookieWrite(origin: String?, host: String?) -> Bool {
         guard let origin else { return false }
         if self.origins.contains(origin) { return true }
         guard let host, let own = Self.parts(of: origin), own.scheme == "https" || own.scheme == "http" else { return false }
-        // Behind a proxy that ends TLS the hub cannot know its own scheme, so a default port may be there or not.
+        // Behind a proxy that terminates TLS the hub does not know its own scheme, so `Host` may or may not have the default
+        // port.
         let port = own.scheme == "https" ? ":443" : ":80"
         let wanted = host.lowercased()
         return wanted == own.authority || wanted == own.authority + port
@@ -86,7 +90,7 @@ public struct CORSPolicy: Sendable, Equatable {
                 (name: "Vary", value: "Origin"),
             ]
         }
-        // With a list the answer depends on the origin even for those not on it; a cache must know.
+        // With a list the response depends on `Origin`, also for origins that are not listed. `Vary` tells caches so.
         let vary = self.origins.isEmpty ? [] : [(name: "Vary", value: "Origin")]
         guard self.allowsAny, origin != nil else { return vary }
         return [(name: "Access-Control-Allow-Origin", value: "*")] + vary
@@ -94,7 +98,7 @@ public struct CORSPolicy: Sendable, Equatable {
 }
 
 extension CORSPolicy {
-    /// The origin as browsers write it (lower case, no default port), or `nil` if the text is none.
+    /// The origin as browsers write it (lower case, no default port); `nil` if the text is not an origin.
     private static func normalized(_ entry: String) -> String? {
         guard let parts = Self.parts(of: entry.lowercased()) else { return nil }
         var authority = parts.authority
@@ -103,7 +107,8 @@ extension CORSPolicy {
         return parts.scheme + "://" + authority
     }
 
-    /// `scheme://authority`, in lower case, and nothing behind it (RFC 6454, 6.2).
+    /// Splits `scheme://authority`, in lower case (RFC 6454, 6.2).
+    /// - Returns: `nil` if the text is anything else, or something follows the authority.
     private static func parts(of origin: String) -> (scheme: String, authority: String)? {
         let bytes = Array(origin.utf8)
         guard let colon = bytes.firstIndex(of: UInt8(ascii: ":")), bytes[colon...].starts(with: "://".utf8) else { return nil }

@@ -4,12 +4,12 @@ import JWTKit
 
 /// The file that `FLOWHUB_JWKS` names: a JSON Web Key Set (RFC 7517).
 ///
-/// A key for another purpose or algorithm is passed over (RFC 7517, 5); one that is meant for the hub and broken stops the
-/// start, since a key that is silently missing shows only when its tokens are refused. Private parts are never read.
+/// A key for another purpose or algorithm is ignored (RFC 7517, 5). An invalid key that is meant for the hub keeps it from
+/// starting: if it were ignored, the error would only show when its tokens are rejected. Private parts are never read.
 enum KeySetFile {
     static let setting = "FLOWHUB_JWKS"
     static let maximumBytes = 1 << 20
-    /// RFC 7518, 3.2: as long as the hash.
+    /// The length of the hash (RFC 7518, 3.2).
     static let minimumSecretBytes = 32
 
     static func error(_ problem: String, remedy: String) -> AccessConfigurationError {
@@ -23,13 +23,13 @@ enum KeySetFile {
 
     static func read(_ path: String) throws(AccessConfigurationError) -> [Key] {
         guard let data = try? Data(contentsOf: URL(filePath: path)) else {
-            throw Self.error("the file \(path) cannot be read", remedy: "Check that it exists and that the hub may read it.")
+            throw Self.error("the file \(path) cannot be read", remedy: "Check that it exists and that the hub's user can read it.")
         }
         guard data.count <= Self.maximumBytes else {
-            throw Self.error("the file \(path) is larger than 1 MiB", remedy: "Name a file that holds only the key set.")
+            throw Self.error("the file \(path) is larger than 1 MiB", remedy: "It must contain only the key set.")
         }
         guard let text = try? JSONText(validating: [UInt8](data)) else {
-            throw Self.error("the file \(path) is not JSON", remedy: "Save what the issuer serves at its jwks_uri, as it is.")
+            throw Self.error("the file \(path) is not JSON", remedy: "Save the document at the issuer's jwks_uri unchanged.")
         }
         guard let elements = TokenObject(text)?.array("keys") else {
             throw Self.error(
@@ -46,8 +46,8 @@ enum KeySetFile {
         }
         guard !keys.isEmpty else {
             throw Self.error(
-                "the file \(path) has no key that the hub can use",
-                remedy: "It needs one for signatures with RS256, ES256 (P-256), EdDSA (Ed25519) or HS256."
+                "the file \(path) has no usable key",
+                remedy: "Add a signature key for RS256, ES256 (P-256), EdDSA (Ed25519) or HS256."
             )
         }
         return keys
@@ -60,10 +60,11 @@ extension KeySetFile {
         let keyID: String?
         let algorithm: TokenAlgorithm
         private let object: TokenObject
-        /// Counted from 1, for messages.
+        /// The key's place in the set, from 1, for error messages.
         private let position: Int
 
-        /// - Returns: `nil` if the key is for something that the hub does not do.
+        /// - Returns: `nil` if the key is for another purpose or algorithm.
+        /// - Throws: ``AccessConfigurationError`` if the key is meant for the hub and is invalid.
         init?(_ object: TokenObject, position: Int) throws(AccessConfigurationError) {
             if object.has("use"), object.string("use") != "sig" { return nil }
             if let operations = object.array("key_ops"), !operations.contains(where: { $0.stringValue == "verify" }) {
@@ -75,17 +76,17 @@ extension KeySetFile {
             case ("EC", "P-256"): algorithm = .es256
             case ("OKP", "Ed25519"): algorithm = .edDSA
             case ("oct", _):
-                // Without alg a secret would say of itself nothing that keeps it from another use.
+                // Without alg nothing would show that the secret is meant for tokens and not for another use.
                 guard object.has("alg") else {
                     throw KeySetFile.error(
-                        "key \(position) is a secret without alg",
-                        remedy: "Add \"alg\": \"HS256\" if it is meant for tokens, or take it out."
+                        "key \(position) (a secret) has no alg",
+                        remedy: "Add \"alg\": \"HS256\" if it is meant for tokens, or remove it."
                     )
                 }
                 algorithm = .hs256
             default: return nil
             }
-            // A key with another alg is for that one alone (RFC 7517, 4.4); one without is for the family's member here.
+            // A key with alg is for that algorithm only (RFC 7517, 4.4). A key without is for the one above.
             if object.has("alg"), object.string("alg") != algorithm.rawValue { return nil }
             if object.has("kid"), object.string("kid") == nil {
                 throw KeySetFile.error("the kid of key \(position) is not a string", remedy: "Make it a string.")
@@ -111,8 +112,8 @@ extension KeySetFile {
                 }
             guard let signature else {
                 throw KeySetFile.error(
-                    "key \(self.position) (\(self.algorithm.rawValue)) is broken or too weak",
-                    remedy: "RSA needs at least 2048 bits and HS256 at least 32 bytes; take the key as its issuer serves it."
+                    "key \(self.position) (\(self.algorithm.rawValue)) is invalid or too weak",
+                    remedy: "RSA needs at least 2048 bits and HS256 at least 32 bytes; copy the key from its issuer unchanged."
                 )
             }
             return signature

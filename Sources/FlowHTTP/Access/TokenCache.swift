@@ -1,15 +1,15 @@
 import FlowCore
 
-/// Principals of verified tokens, by the whole token, in bounded memory.
+/// A bounded cache of the principals of verified tokens. The key is the whole token.
 ///
-/// Two generations: what is used moves to the young one; when that is full the old one is dropped and the young one takes its
-/// place. So what was not used for long goes, without a list to keep in order, and looking up and adding cost the same
-/// however many there are. Only good tokens come in: guessing cannot push others out. (Strings are equal by Unicode's
-/// equivalence; what is equal to a good token, which is ASCII, still takes the whole token to know.)
+/// It has two generations. An entry that is used moves to the young one. When that is full, the old one is dropped and the
+/// young one becomes the old one. This evicts entries that were not used for long, without an ordered list, and lookup and
+/// insertion take constant time. Only valid tokens are inserted, so guessed tokens cannot evict others. (Strings compare by
+/// Unicode equivalence; a string equivalent to a valid token, which is ASCII, still requires knowledge of the whole token.)
 struct TokenCache {
     private typealias Generation = [String: Principal]
 
-    /// Bytes of tokens in both generations, whatever ``capacity`` would allow: 10,000 tokens of 8 KiB would be 80 MiB.
+    /// Limit of the tokens' bytes in both generations, in addition to ``capacity``: 10,000 tokens of 8 KiB would be 80 MiB.
     static let maximumBytes = 16 << 20
 
     private let capacity: Int
@@ -18,7 +18,9 @@ struct TokenCache {
     private var old: Generation = [:]
     private var youngBytes = 0
 
-    /// - Parameter capacity: how many tokens are kept at most (1 counts as 2); 0 keeps none.
+    /// - Parameters:
+    ///   - capacity: maximum number of tokens (1 counts as 2); 0 disables the cache.
+    ///   - maximumBytes: limit of the tokens' bytes; half of it applies to each generation.
     init(capacity: Int, maximumBytes: Int = TokenCache.maximumBytes) {
         self.capacity = capacity
         self.maximumBytes = maximumBytes

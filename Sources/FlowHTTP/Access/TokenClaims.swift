@@ -1,17 +1,20 @@
 import FlowCore
 
-/// What a token must say beyond being signed.
+/// Checks of a token's claims, and the principal that they describe.
 struct TokenRules: Sendable {
     let audience: String?
     let requireExpiration: Bool
-    /// Seconds.
+    /// Tolerated clock difference in seconds.
     let leeway: Int64
 
-    /// Reads the payload of a token whose signature is good.
+    /// The principal of a token whose signature was verified.
     ///
-    /// - Parameter now: unix seconds.
+    /// - Parameters:
+    ///   - payload: the claims as JSON.
+    ///   - now: Unix time in seconds.
+    /// - Throws: ``AccessError`` `token_expired` if expiry is the only problem, else `token_invalid`.
     func principal(of payload: [UInt8], now: Int64) throws(AccessError) -> Principal {
-        guard let claims = TokenObject(payload) else { throw .tokenInvalid("the claims are not an object or one is repeated") }
+        guard let claims = TokenObject(payload) else { throw .tokenInvalid("the claims are not an object with unique members") }
         let issuedAt = try Self.time("iat", of: claims)
         let notBefore = try Self.time("nbf", of: claims)
         let expiresAt = try Self.time("exp", of: claims)
@@ -29,28 +32,29 @@ struct TokenRules: Sendable {
             issuedAt: issuedAt ?? 0,
             expiresAt: expiresAt
         )
-        // Last, so that only a token that was good once is said to be expired.
+        // Last, so that `token_expired` is only sent for a token that was valid before.
         if principal.isExpired(now: now, leeway: self.leeway) { throw .tokenExpired }
         return principal
     }
 
-    /// A `NumericDate` (RFC 7519, 2), rounded down. Above 2^53 a double does not count seconds any more.
+    /// A `NumericDate` (RFC 7519, 2), rounded down. Above 2^53 a double cannot represent every second.
+    /// - Returns: `nil` if the claim is missing.
     private static func time(_ name: String, of claims: TokenObject) throws(AccessError) -> Int64? {
         guard let value = claims[name] else { return nil }
         guard let number = value.doubleValue, (0...9_007_199_254_740_992).contains(number) else {
-            throw .tokenInvalid("exp, nbf or iat is not a number of 0...2^53")
+            throw .tokenInvalid("exp, nbf or iat is not a number from 0 to 2^53")
         }
         return Int64(number.rounded(.down))
     }
 
-    /// RFC 7519, 4.1.3: a string or an array of strings.
+    /// `aud` is a string or an array of strings (RFC 7519, 4.1.3).
     private func checkAudience(of claims: TokenObject) throws(AccessError) {
         guard let wanted = self.audience else { return }
         guard let claim = claims["aud"] else { throw .tokenInvalid("aud is missing") }
         var found = false
         for value in claim.isArray ? claim.elements : [claim] {
             guard let text = value.stringValue else { throw .tokenInvalid("aud is not a string or an array of strings") }
-            // By bytes (RFC 7519, 2: compared as they are), for Swift holds equivalent spellings equal.
+            // Compared by bytes (RFC 7519, 2): Swift's == also accepts canonically equivalent strings.
             if text.utf8.elementsEqual(wanted.utf8) { found = true }
         }
         guard found else { throw .tokenInvalid("aud does not name this hub") }
@@ -58,23 +62,23 @@ struct TokenRules: Sendable {
 
     private static func subject(of claims: TokenObject) throws(AccessError) -> String {
         guard let subject = claims.string("sub"), Principal.isValidSubject(subject) else {
-            throw .tokenInvalid("sub is missing or no text of 1...256 bytes")
+            throw .tokenInvalid("sub is missing or not a text of 1 to 256 bytes")
         }
         return subject
     }
 
-    /// The seed's accounts are integers in its tables and text at the edge; a token may have either.
+    /// The account may be an integer or a string: the legacy service stores integers in its tables and sends strings.
     private static func account(of claims: TokenObject) throws(AccessError) -> String {
         guard let claim = claims["client_account_id"],
             let account = claim.stringValue ?? claim.intValue.map({ String($0) }),
             Principal.isValidAccount(account)
-        else { throw .tokenInvalid("client_account_id is missing or no id") }
+        else { throw .tokenInvalid("client_account_id is missing or invalid") }
         return account
     }
 
     private static func flows(of claims: TokenObject) throws(AccessError) -> TokenObject? {
         guard let claim = claims["flows"] else { return nil }
-        guard let flows = TokenObject(claim) else { throw .tokenInvalid("flows is not an object or has a member twice") }
+        guard let flows = TokenObject(claim) else { throw .tokenInvalid("flows is not an object with unique members") }
         return flows
     }
 
@@ -84,20 +88,20 @@ struct TokenRules: Sendable {
         var patterns: [FlowPattern] = []
         for element in elements {
             guard let text = element.stringValue, let pattern = FlowPattern(text) else {
-                throw .tokenInvalid("flows has something that is no pattern")
+                throw .tokenInvalid("flows has an invalid flow pattern")
             }
             patterns.append(pattern)
         }
         return patterns
     }
 
-    /// Scopes that the hub does not know are another service's and give nothing here.
+    /// Unknown scopes are ignored: they belong to other services.
     private static func scopes(of claims: TokenObject) throws(AccessError) -> Set<Scope> {
         guard claims.has("scopes") else { return [] }
         guard let elements = claims.array("scopes") else { throw .tokenInvalid("scopes is not an array") }
         var scopes: Set<Scope> = []
         for element in elements {
-            guard let text = element.stringValue else { throw .tokenInvalid("scopes has something that is no string") }
+            guard let text = element.stringValue else { throw .tokenInvalid("scopes has an element that is not a string") }
             if let scope = Scope(rawValue: text) { scopes.insert(scope) }
         }
         return scopes

@@ -2,20 +2,22 @@ public import FlowCore
 import FoundationEssentials
 import JWTKit
 
-/// Makes HS256 tokens for development and tests (`flowhub token`), such as ``TokenVerifier`` takes.
+/// Creates HS256 tokens that ``TokenVerifier`` accepts, for development and tests (`flowhub token`).
 public struct TokenMinter: Sendable {
     private let key: String
 
-    /// - Throws: for a secret that ``TokenVerifier`` would refuse.
+    /// - Parameter key: the HS256 secret.
+    /// - Throws: ``AccessConfigurationError`` for a secret that ``TokenVerifier`` would reject.
     public init(key: String) throws(AccessConfigurationError) {
         try TokenKeys.validateSecret(key)
         self.key = key
     }
 
     /// - Parameters:
-    ///   - ttlSeconds: from `now` to `exp`; `nil` for a token without `exp`, which hubs refuse unless told otherwise.
-    ///   - now: unix seconds.
-    /// - Throws: if the subject, the account or the life cannot be in a token.
+    ///   - ttlSeconds: seconds from `now` to `exp`. `nil`: a token without `exp`, which hubs reject unless configured
+    ///     otherwise.
+    ///   - now: Unix time in seconds.
+    /// - Throws: ``AccessConfigurationError`` if the subject, the account or the lifetime is invalid.
     public func mint(
         subject: String,
         account: String,
@@ -27,13 +29,13 @@ public struct TokenMinter: Sendable {
         now: Int64
     ) async throws(AccessConfigurationError) -> String {
         guard Principal.isValidSubject(subject) else {
-            throw AccessConfigurationError("subject", "it is no sub", remedy: "Take 1 to 256 bytes without control characters.")
+            throw AccessConfigurationError("subject", "invalid subject", remedy: "Use 1 to 256 bytes without control characters.")
         }
         guard Principal.isValidAccount(account) else {
-            throw AccessConfigurationError("account", "it is no account", remedy: "Take 1 to 128 of A-Za-z0-9_.:-")
+            throw AccessConfigurationError("account", "invalid account", remedy: "Use 1 to 128 of A-Za-z0-9_.:-")
         }
         guard (ttlSeconds ?? 1) > 0 else {
-            throw AccessConfigurationError("ttl", "the token would be born expired", remedy: "Take 1 second or more.")
+            throw AccessConfigurationError("ttl", "the token would already be expired", remedy: "Use 1 second or more.")
         }
         let claims = MintedClaims(
             sub: subject,
@@ -47,7 +49,7 @@ public struct TokenMinter: Sendable {
         do {
             return try await JWTKeyCollection().add(hmac: HMACKey(from: self.key), digestAlgorithm: .sha256).sign(claims)
         } catch {
-            throw AccessConfigurationError("token", "it could not be signed", remedy: "This is a defect; please report it.")
+            throw AccessConfigurationError("token", "the token could not be signed", remedy: "This is a defect; please report it.")
         }
     }
 }
@@ -72,6 +74,6 @@ private struct MintedClaims: JWTPayload {
     let exp: Int64?
     let aud: String?
 
-    /// jwt-kit asks this when it reads a token; the hub never has it read one.
+    /// Required by jwt-kit, which calls it when it decodes a token. The hub decodes none with it.
     func verify(using algorithm: some JWTAlgorithm) async throws {}
 }

@@ -1,9 +1,9 @@
-/// A token taken apart (RFC 7515, 7.1): three parts of base64url, none of them empty.
+/// The decoded parts of a token (RFC 7515, 7.1): three non-empty base64url texts.
 struct TokenParts {
     let header: [UInt8]
     let payload: [UInt8]
     let signature: [UInt8]
-    /// What was signed: the first two parts and the dot between them, as they came.
+    /// The signed text: the first two parts and the dot between them, as received.
     let signedBytes: ArraySlice<UInt8>
 
     init(_ token: String, maximumBytes: Int) throws(AccessError) {
@@ -11,7 +11,7 @@ struct TokenParts {
         let bytes = Array(token.utf8)
         let parts = bytes.split(separator: UInt8(ascii: "."), maxSplits: 3, omittingEmptySubsequences: false)
         guard parts.count == 3, parts.allSatisfy({ !$0.isEmpty }) else {
-            throw .tokenInvalid("the token is not three parts, none of them empty")
+            throw .tokenInvalid("the token does not have three non-empty parts")
         }
         guard let header = Base64URL.decode(parts[0]), let payload = Base64URL.decode(parts[1]),
             let signature = Base64URL.decode(parts[2])

@@ -1,24 +1,25 @@
-/// Where in a request its token was found.
+/// The part of a request in which its token was found.
 public enum TokenSource: Sendable, Hashable {
     /// `Authorization: Bearer` (RFC 6750, 2.1).
     case bearer
     /// `?access_token=`, for an `EventSource`, which can set no header (RFC 6750, 2.3).
     case query
-    /// The cookie `flowhub_token`: the only one a browser adds by itself, so changes need an allowed `Origin`.
+    /// The cookie `flowhub_token`. A browser adds it to every request, so requests that modify data need an allowed `Origin`.
     case cookie
 
     public static let cookieName = "flowhub_token"
     public static let queryName = "access_token"
 
-    /// The request's token: of the header, else of the query, else of the cookie.
+    /// The request's token: from the header, else from the query, else from the cookie.
     ///
-    /// What was put into this request on purpose comes before what the browser adds to all: a page with an old `HttpOnly` cookie
-    /// could otherwise never use another token. An `Authorization` of another scheme (a proxy's `Basic`) is passed over.
+    /// The header and the query are set on purpose, while a browser adds the cookie to every request. If the cookie came
+    /// first, a page with an old `HttpOnly` cookie could never use another token. An `Authorization` field with another
+    /// scheme, such as a proxy's `Basic`, is ignored.
     ///
     /// - Parameters:
-    ///   - query: what follows the `?`, still percent-encoded.
-    /// - Returns: `nil` if there is none. A token that is there and empty is returned empty, and is invalid: a broken header is
-    ///   not a reason to fall back to the cookie.
+    ///   - query: the part of the target after the `?`, still percent-encoded.
+    /// - Returns: `nil` if the request has no token. An empty token is returned as an empty string, which is invalid: a
+    ///   malformed header must not lead to the use of the cookie.
     public static func token(
         authorization: String?,
         cookie: String?,
@@ -43,7 +44,7 @@ public enum TokenSource: Sendable, Hashable {
                 Self.trimmed(pair[..<equals]) == Self.cookieName
             else { continue }
             let value = Self.trimmed(pair[pair.index(after: equals)...])
-            // RFC 6265, 4.1.1: a cookie's value may stand in quotes.
+            // A cookie's value may be quoted (RFC 6265, 4.1.1).
             guard value.utf8.count >= 2, value.hasPrefix("\""), value.hasSuffix("\"") else { return value }
             return String(value.dropFirst().dropLast())
         }
@@ -59,7 +60,8 @@ public enum TokenSource: Sendable, Hashable {
         return nil
     }
 
-    /// Percent-decoded (RFC 3986, 2.1). A `%` without two hex digits stays: no token holds one, so it is refused later.
+    /// Decodes percent escapes (RFC 3986, 2.1). A `%` without two hex digits stays; no valid token contains one, so it is
+    /// rejected later.
     private static func decoded(_ part: Substring.UTF8View) -> String {
         guard part.contains(UInt8(ascii: "%")) else { return String(decoding: part, as: UTF8.self) }
         var result: [UInt8] = []
@@ -88,14 +90,14 @@ public enum TokenSource: Sendable, Hashable {
 }
 
 extension TokenSource {
-    /// The target of a request as it may be logged: the value of each `access_token` is `***`.
+    /// The target of a request with the value of each `access_token` replaced by `***`, for logs.
     ///
-    /// The name is compared decoded and without case, more widely than the hub reads it, so that a token under a misspelt name
-    /// does not reach a log either.
+    /// The comparison of the name decodes it and ignores case, so it is wider than ``token(authorization:cookie:query:)``. A
+    /// token under a misspelled name is not logged either.
     public static func redactingQueryToken(_ uri: String) -> String {
-        guard let mark = uri.utf8.firstIndex(of: UInt8(ascii: "?")) else { return uri }
-        let query = uri.utf8[uri.utf8.index(after: mark)...]
-        var result = String(decoding: uri.utf8[...mark], as: UTF8.self)
+        guard let questionMark = uri.utf8.firstIndex(of: UInt8(ascii: "?")) else { return uri }
+        let query = uri.utf8[uri.utf8.index(after: questionMark)...]
+        var result = String(decoding: uri.utf8[...questionMark], as: UTF8.self)
         var rest = query
         while true {
             let pair = rest.prefix { $0 != UInt8(ascii: "&") && $0 != UInt8(ascii: "#") }

@@ -1,15 +1,15 @@
 public import FlowCore
 import Synchronization
 
-/// Says who a token is for, or why it is none (RFC 7519, RFC 8725).
+/// Verifies tokens and derives their principals (RFC 7519, RFC 8725). Safe to use from any thread.
 ///
-/// The header, the choice of the key and the claims are the hub's own reading; jwt-kit checks the signature. Revocations are
-/// the caller's to ask after, each time: they change while a principal is remembered.
+/// The hub itself parses the header, chooses the key and checks the claims; jwt-kit verifies the signature. The caller must
+/// check revocations for each request, because they change while a principal is cached.
 public final class TokenVerifier: Sendable {
     private struct State {
         var keys: TokenKeys
         var cache: TokenCache
-        /// Raised with the keys, so that a check that began with the old ones is not remembered.
+        /// Incremented when the keys are replaced, so that a result verified with the old keys is not cached.
         var generation = 0
     }
 
@@ -19,7 +19,7 @@ public final class TokenVerifier: Sendable {
 
     /// Reads the keys.
     ///
-    /// - Throws: a setting with which the hub must not start.
+    /// - Throws: ``AccessConfigurationError`` if a setting or a key is invalid; the hub must not start then.
     public init(_ configuration: AccessConfiguration) async throws(AccessConfigurationError) {
         try Self.validate(configuration)
         self.configuration = configuration
@@ -32,16 +32,16 @@ public final class TokenVerifier: Sendable {
         self.state = Mutex(State(keys: keys, cache: TokenCache(capacity: configuration.cacheSize)))
     }
 
-    /// Whether there are no keys and every request is ``FlowCore/Principal/open``'s.
+    /// Whether no key is configured, so that every request has the principal ``FlowCore/Principal/open``.
     public var isOpen: Bool { self.configuration.isOpen }
 
     /// Seconds after `exp` at which a stream is closed: see ``FlowCore/Principal/endsAt(leeway:)``.
     public var leewaySeconds: Int64 { self.rules.leeway }
 
-    /// The principal of a token that was verified before and has not expired; without waiting, for an event loop.
+    /// The principal of a token that was verified before and has not expired. Does not suspend, so event loops may call it.
     ///
-    /// - Parameter now: unix seconds.
-    /// - Returns: `nil` if only ``verify(_:now:)`` can tell.
+    /// - Parameter now: Unix time in seconds.
+    /// - Returns: `nil` if the token must be verified with ``verify(_:now:)``.
     public func cached(_ token: String, now: Int64) -> Principal? {
         if self.isOpen { return .open }
         return self.state.withLock { state in
@@ -54,11 +54,13 @@ public final class TokenVerifier: Sendable {
         }
     }
 
-    /// The principal of a token, remembered or found out: up to some 100 us of computing where this is called, so an event loop
-    /// asks ``cached(_:now:)`` first and calls this elsewhere.
+    /// The principal of a token, cached or newly verified.
     ///
-    /// - Parameter now: unix seconds.
-    /// - Throws: `token_expired` for a token that was good once, else `token_invalid`.
+    /// Verification uses about 100 us of CPU time on the calling executor. An event loop therefore calls ``cached(_:now:)``
+    /// first and this function on another executor.
+    ///
+    /// - Parameter now: Unix time in seconds.
+    /// - Throws: ``AccessError`` `token_expired` for a token that was valid before, else `token_invalid`.
     public func verify(_ token: String, now: Int64) async throws(AccessError) -> Principal {
         if let principal = self.cached(token, now: now) { return principal }
         let (keys, generation) = self.state.withLock { ($0.keys, $0.generation) }
@@ -72,9 +74,10 @@ public final class TokenVerifier: Sendable {
         return principal
     }
 
-    /// Reads the keys again, for a rotation without a restart. What is remembered goes, since its key may have.
+    /// Reads the keys again, for a key rotation without a restart. Empties the cache, because the keys of cached tokens may
+    /// be gone.
     ///
-    /// - Throws: what ``init(_:)`` throws; the keys before stay in use.
+    /// - Throws: ``AccessConfigurationError``, as ``init(_:)``; the previous keys stay in use.
     public func reload() async throws(AccessConfigurationError) {
         let keys = try await TokenKeys.load(self.configuration)
         self.state.withLock { state in
@@ -84,7 +87,7 @@ public final class TokenVerifier: Sendable {
         }
     }
 
-    /// How many tokens are remembered, for a metric.
+    /// The number of cached tokens.
     public var cachedCount: Int { self.state.withLock { $0.cache.count } }
 
     private static func validate(_ configuration: AccessConfiguration) throws(AccessConfigurationError) {
@@ -92,21 +95,21 @@ public final class TokenVerifier: Sendable {
             throw AccessConfigurationError(
                 "FLOWHUB_JWT_LEEWAY",
                 "\(configuration.leewaySeconds) s is out of range",
-                remedy: "Take 0 to 60 seconds; let the machines keep their clocks by NTP."
+                remedy: "Use 0 to 60 seconds; synchronize the machines' clocks with NTP."
             )
         }
         guard configuration.maximumTokenBytes > 0, configuration.cacheSize >= 0 else {
             throw AccessConfigurationError(
                 "FLOWHUB_JWT_MAX_BYTES, FLOWHUB_JWT_CACHE",
-                "a limit is negative",
-                remedy: "Take 1 or more bytes a token and 0 or more remembered tokens."
+                "a limit is out of range",
+                remedy: "FLOWHUB_JWT_MAX_BYTES must be at least 1 and FLOWHUB_JWT_CACHE at least 0."
             )
         }
         if let audience = configuration.audience, audience.isEmpty {
             throw AccessConfigurationError(
                 "FLOWHUB_JWT_AUDIENCE",
-                "it is set and empty",
-                remedy: "Write what the issuer puts into aud, or leave the setting out."
+                "the value is empty",
+                remedy: "Set it to the aud of the issuer's tokens, or unset it."
             )
         }
     }

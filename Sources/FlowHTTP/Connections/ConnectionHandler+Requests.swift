@@ -8,22 +8,22 @@ import NIOHTTPTypes
 extension ConnectionHandler {
     // MARK: Requests
 
-    func begin(_ head: HTTPRequest) {
-        self.guardian.awaitsHead = false
+    func handleHead(_ head: HTTPRequest) {
+        self.headLimiter.awaitsHead = false
         let configuration = self.loop.configuration
         let target = head.path ?? ""
         if target.utf8.count > configuration.maximumURIBytes {
-            self.refuse(.uriTooLong(configuration))
+            self.rejectAndClose(.uriTooLong(configuration))
             return
         }
         guard target.utf8.first == UInt8(ascii: "/") else {
-            self.refuse(.malformed)
+            self.rejectAndClose(.malformed)
             return
         }
         // As on the wire: name, colon, blank, value, line end.
         let headerBytes = head.headerFields.reduce(0) { $0 + $1.name.rawName.utf8.count + $1.value.utf8.count + 4 }
         guard headerBytes <= configuration.maximumHeaderBytes else {
-            self.refuse(.headersTooLarge(configuration))
+            self.rejectAndClose(.headersTooLarge(configuration))
             return
         }
         let path = target.prefix { $0 != "?" }
@@ -31,12 +31,12 @@ extension ConnectionHandler {
             self.openStream(head, path: path, query: target[path.endIndex...].dropFirst())
             return
         }
-        if Self.isTakenInAStream(method: head.method, path: path) {
+        if Self.streamsRequestBody(method: head.method, path: path) {
             self.receive(head)
             return
         }
         if let length = head.headerFields[.contentLength].flatMap({ Int($0) }), length > configuration.maximumBodyBytes {
-            self.refuse(.bodyTooLarge(configuration.maximumBodyBytes))
+            self.rejectAndClose(.bodyTooLarge(configuration.maximumBodyBytes))
             return
         }
         if head.headerFields[.expect]?.lowercased() == "100-continue" {
@@ -47,23 +47,24 @@ extension ConnectionHandler {
     }
 
     /// Whether the body has no bound here and goes to its route as it comes in.
-    private static func isTakenInAStream(method: HTTPRequest.Method, path: Substring) -> Bool {
+    private static func streamsRequestBody(method: HTTPRequest.Method, path: Substring) -> Bool {
         method == .post && path == "/v1/imports"
     }
 
     /// Answers a request whose body is yet to come.
     private func receive(_ head: HTTPRequest) {
-        let me = NIOLoopBound(self, eventLoop: self.loop.loop)
+        let boundSelf = NIOLoopBound(self, eventLoop: self.loop.loop)
         let loop = self.loop.loop
         let isExpecting = head.headerFields[.expect]?.lowercased() == "100-continue"
-        let feed = RequestBodyStream(
-            begun: { if isExpecting { loop.execute { me.value.sayContinue() } } },
-            drained: { loop.execute { me.value.resumeReading() } })
-        self.respond(to: head, body: .init(asyncSequence: feed), keepAlive: !self.closesAfter(head), feed: feed)
+        let bodyStream = RequestBodyStream(
+            onFirstRead: { if isExpecting { loop.execute { boundSelf.value.sendContinue() } } },
+            onDrain: { loop.execute { boundSelf.value.resumeReading() } })
+        self.respond(
+            to: head, body: .init(asyncSequence: bodyStream), keepAlive: !self.closesAfterResponse(head), bodyStream: bodyStream)
     }
 
     /// The peer waits for it before it sends the body.
-    private func sayContinue() {
+    private func sendContinue() {
         guard case .receiving = self.state, !self.dropsBody else { return }
         self.context?.writeAndFlush(self.wrapOutboundOut(.head(HTTPResponse(status: .continue))), promise: nil)
     }
@@ -77,13 +78,13 @@ extension ConnectionHandler {
         self.resumeReading()
     }
 
-    func closesAfter(_ head: HTTPRequest) -> Bool { Self.asksToClose(head) || self.isQuiescing }
+    func closesAfterResponse(_ head: HTTPRequest) -> Bool { Self.requestsClose(head) || self.isQuiescing }
 
-    /// - Parameter feed: where the body comes from, if it is yet to come.
-    func respond(to head: HTTPRequest, body: RequestBody, keepAlive: Bool, feed: RequestBodyStream? = nil) {
+    /// - Parameter bodyStream: where the body comes from, if it is yet to come.
+    func respond(to head: HTTPRequest, body: RequestBody, keepAlive: Bool, bodyStream: RequestBodyStream? = nil) {
         guard let channel = self.context?.channel else { return }
-        if let feed {
-            self.state = .receiving(keepAlive: keepAlive, feed)
+        if let bodyStream {
+            self.state = .receiving(keepAlive: keepAlive, bodyStream)
             self.deadline = .now() + .seconds(Int64(self.loop.configuration.bodyTimeoutSeconds))
         } else {
             self.state = .responding(keepAlive: keepAlive)
@@ -92,20 +93,20 @@ extension ConnectionHandler {
         let request = Request(head: head, body: body)
         let application = self.loop.application
         let remote = self.remote
-        let me = NIOLoopBound(self, eventLoop: self.loop.loop)
-        let began = NIODeadline.now()
+        let boundSelf = NIOLoopBound(self, eventLoop: self.loop.loop)
+        let start = NIODeadline.now()
         // Each request is a task of its own, bounded by the connection's state: the next begins when this one is answered.
         Task(executorPreference: self.loop.executor) {
             let (response, route) = await application.respond(to: request, channel: channel, remote: remote)
-            let writer = ConnectionResponseWriter(connection: me)
-            await me.value.answer(response, to: head, with: writer)
-            me.value.loop.requests.observe(route: route, status: response.status.code, took: .now() - began)
+            let writer = ConnectionResponseWriter(connection: boundSelf)
+            await boundSelf.value.answer(response, to: head, with: writer)
+            boundSelf.value.loop.requests.observe(route: route, status: response.status.code, duration: .now() - start)
         }
     }
 
     /// Whether the connection ends with the answer: the client says so, or it wants another protocol, and behind such a request
     /// the decoder reads nothing.
-    static func asksToClose(_ head: HTTPRequest) -> Bool {
+    static func requestsClose(_ head: HTTPRequest) -> Bool {
         if head.headerFields[.upgrade] != nil { return true }
         guard let options = head.headerFields[.connection] else { return false }
         return options.lowercased().split(separator: ",").contains { $0.split(separator: " ").first == "close" }
@@ -133,7 +134,7 @@ extension ConnectionHandler {
         guard !self.isWritable else { return }
         context.flush()
         guard !self.isWritable, case .responding = self.state else { return }
-        self.wait(self.answerTime)
+        self.startWriteTimeout(self.writeTimeout)
         try await withCheckedThrowingContinuation { self.writer = $0 }
         self.deadline = .distantFuture
     }
@@ -151,56 +152,56 @@ extension ConnectionHandler {
         context.writeAndFlush(self.wrapOutboundOut(.end(nil)), promise: nil)
         if case .closed = self.state { return }
         if !keepAlive || self.isLast {
-            self.endPolitely(within: self.isWritable ? Self.politeTime : self.answerTime)
+            self.lingeringClose(timeout: self.isWritable ? Self.lingeringCloseTimeout : self.writeTimeout)
         } else if self.isWritable {
             self.becomeIdle()
-            self.takePipelined()
+            self.processPipelined()
         } else {
-            self.state = .answered
-            self.wait(self.answerTime)
-            self.countBacklog()
+            self.state = .flushing
+            self.startWriteTimeout(self.writeTimeout)
+            self.countPendingParts()
         }
     }
 
     /// The peer has taken its answer, but for what the socket holds.
-    func answerTaken() {
+    func responseFlushed() {
         if self.isLast {
-            self.endPolitely()
+            self.lingeringClose()
         } else {
             self.becomeIdle()
-            self.takePipelined()
+            self.processPipelined()
         }
     }
 
     /// Whether no request will follow.
-    private var isLast: Bool { self.isQuiescing || (self.peerHasFinished && self.pipelined.isEmpty) }
+    private var isLast: Bool { self.isQuiescing || (self.inputClosed && self.pipelined.isEmpty) }
 
     func becomeIdle() {
         self.state = .idle
-        self.guardian.awaitsHead = true
+        self.headLimiter.awaitsHead = true
         self.deadline = .now() + .seconds(Int64(self.loop.configuration.idleTimeoutSeconds))
     }
 
-    func takePipelined() {
-        self.countBacklog()
+    func processPipelined() {
+        self.countPendingParts()
         while !self.pipelined.isEmpty {
             switch self.state {
-            case .responding, .answered, .admitting: return
-            case .streaming, .refused, .closed:
-                self.dropPipelined()
+            case .responding, .flushing, .admitting: return
+            case .streaming, .lingeringClose, .closed:
+                self.discardPipelined()
                 return
             case .idle, .reading, .receiving:
                 let part = self.pipelined.removeFirst()
-                self.countBacklog()
-                self.take(part)
+                self.countPendingParts()
+                self.handle(part)
             }
         }
         self.resumeReading()
     }
 
-    func dropPipelined() {
+    func discardPipelined() {
         self.pipelined = []
-        self.countBacklog()
+        self.countPendingParts()
     }
 }
 

@@ -10,7 +10,7 @@ extension ConnectionHandler {
     func openStream(_ head: HTTPRequest, path: Substring, query: Substring) {
         let access = self.loop.application.access
         let fields = head.headerFields
-        self.closesAfterDecline = Self.asksToClose(head)
+        self.closesAfterRejection = Self.requestsClose(head)
         let cors = access.cors.headers(for: fields[.origin])
         let request: StreamRequest
         do throws(StreamRequest.Malformed) {
@@ -20,7 +20,7 @@ extension ConnectionHandler {
             parsed.responseHeaders = cors
             request = parsed
         } catch {
-            self.decline(HTTPProblem(error), cors: cors)
+            self.reject(HTTPProblem(error), cors: cors)
             return
         }
         self.state = .admitting
@@ -39,7 +39,7 @@ extension ConnectionHandler {
             self.admit(.success(principal), request)
             return
         }
-        let me = NIOLoopBound(self, eventLoop: self.loop.loop)
+        let boundSelf = NIOLoopBound(self, eventLoop: self.loop.loop)
         let pending = NIOLoopBound(request, eventLoop: self.loop.loop)
         // A signature takes a tenth of a millisecond: elsewhere, so that the loop goes on meanwhile.
         Task {
@@ -50,7 +50,7 @@ extension ConnectionHandler {
                 result = .failure(error)
             }
             let outcome = result
-            me.eventLoop.execute { me.value.admit(outcome, pending.value) }
+            boundSelf.eventLoop.execute { boundSelf.value.admit(outcome, pending.value) }
         }
     }
 
@@ -58,20 +58,20 @@ extension ConnectionHandler {
         guard case .admitting = self.state else { return }
         switch result {
         case .failure(let error):
-            self.decline(HTTPProblem(error), cors: request.responseHeaders)
+            self.reject(HTTPProblem(error), cors: request.responseHeaders)
         case .success(let principal):
             if self.loop.application.access.isRevoked(principal) {
-                self.decline(HTTPProblem(.tokenRevoked), cors: request.responseHeaders)
+                self.reject(HTTPProblem(.tokenRevoked), cors: request.responseHeaders)
                 return
             }
             if let hidden = request.flows.first(where: { !principal.maySubscribe($0) }) {
                 let error = AccessError.forbidden(need: "the flow \(hidden) under flows.subscribe")
-                self.decline(HTTPProblem(error), cors: request.responseHeaders)
+                self.reject(HTTPProblem(error), cors: request.responseHeaders)
                 return
             }
             let shard = self.loop.shard
             guard let number = shard.services.admit(principal) else {
-                self.begin(extraHeaders: request.responseHeaders)
+                self.startResponse(extraHeaders: request.responseHeaders)
                 var last = ByteBuffer()
                 last.writeRetry(milliseconds: shard.jitteredRetry())
                 last.writeClosing(.full)
@@ -87,21 +87,21 @@ extension ConnectionHandler {
         }
     }
 
-    func decline(_ problem: HTTPProblem, cors: [(name: String, value: String)]) {
+    func reject(_ problem: HTTPProblem, cors: [(name: String, value: String)]) {
         var response = problem.response
         for (name, value) in cors {
             if let field = HTTPField.Name(name) { response.headers[field] = value }
         }
-        self.answerHere(response, body: ByteBuffer(bytes: problem.document.bytes))
+        self.respondOnLoop(response, body: ByteBuffer(bytes: problem.document.bytes))
     }
 
-    func answerHere(_ response: Response, body: ByteBuffer?) {
+    func respondOnLoop(_ response: Response, body: ByteBuffer?) {
         guard let context = self.context else { return }
-        self.loop.requests.observe(route: "stream", status: response.status.code, took: .zero)
-        self.state = .responding(keepAlive: !self.closesAfterDecline)
+        self.loop.requests.observe(route: "stream", status: response.status.code, duration: .zero)
+        self.state = .responding(keepAlive: !self.closesAfterRejection)
         var head = response.head
         head.headerFields[.date] = self.loop.httpDate
-        if self.closesAfterDecline { head.headerFields[.connection] = "close" }
+        if self.closesAfterRejection { head.headerFields[.connection] = "close" }
         context.write(self.wrapOutboundOut(.head(head)), promise: nil)
         if let body { context.write(self.wrapOutboundOut(.body(body)), promise: nil) }
         self.finishResponse()
@@ -114,9 +114,9 @@ extension ConnectionHandler: StreamOutput {
         return (try? options.getOption(.bufferedWritableBytes)) ?? 0
     }
 
-    func begin(extraHeaders: [(name: String, value: String)]) {
+    func startResponse(extraHeaders: [(name: String, value: String)]) {
         self.loop.closed(self)
-        self.dropPipelined()
+        self.discardPipelined()
         var head = ByteBufferAllocator().buffer(capacity: 256)
         head.writeStaticString("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n")
         head.writeStaticString("Cache-Control: no-store, no-transform\r\nX-Accel-Buffering: no\r\nDate: ")
@@ -124,46 +124,46 @@ extension ConnectionHandler: StreamOutput {
         for (name, value) in extraHeaders { head.writeString("\r\n\(name): \(value)") }
         head.writeStaticString("\r\n\r\n")
         self.write(head)
-        self.leaveHTTP()
+        self.removeHTTPHandlers()
     }
 
     /// A stream needs no parser any more; they are a third of a connection's memory.
-    func leaveHTTP() {
-        guard !self.hasLeftHTTP, let pipeline = self.context?.pipeline.syncOperations else { return }
-        self.hasLeftHTTP = true
+    func removeHTTPHandlers() {
+        guard !self.hasRemovedHTTPHandlers, let pipeline = self.context?.pipeline.syncOperations else { return }
+        self.hasRemovedHTTPHandlers = true
         for handler in self.httpHandlers { pipeline.removeHandler(handler, promise: nil) }
         self.httpHandlers = []
     }
 
-    func decline(_ refusal: StreamRefusal) {
+    func reject(_ rejection: StreamRejection) {
         guard case .streaming(let stream) = self.state else { return }
         let cors = stream.request.responseHeaders
-        switch refusal {
+        switch rejection {
         case .noContent:
             var response = Response(status: .noContent)
             for (name, value) in cors {
                 if let field = HTTPField.Name(name) { response.headers[field] = value }
             }
-            self.answerHere(response, body: nil)
+            self.respondOnLoop(response, body: nil)
         case .problem(let problem):
-            self.decline(problem, cors: cors)
+            self.reject(problem, cors: cors)
         }
     }
 
     /// Past the encoder: an event stream has no length and no chunks, its end is the connection's.
     func write(_ buffer: ByteBuffer) {
-        self.guardian.context?.write(NIOAny(buffer), promise: nil)
+        self.headLimiter.context?.write(NIOAny(buffer), promise: nil)
     }
 
     func send(_ buffer: ByteBuffer) {
-        self.guardian.context?.writeAndFlush(NIOAny(buffer), promise: nil)
+        self.headLimiter.context?.writeAndFlush(NIOAny(buffer), promise: nil)
     }
 
-    func flush() { self.guardian.context?.flush() }
+    func flush() { self.headLimiter.context?.flush() }
 
     func finish() {
         self.flush()
-        self.endPolitely()
+        self.lingeringClose()
     }
 
     func abort() { self.context?.close(promise: nil) }

@@ -35,7 +35,7 @@ final class EventLoopContext {
     /// Once a second.
     func tick() {
         let now = NIODeadline.now()
-        for connection in Array(self.ordinary.values) { connection.checkTime(now) }
+        for connection in Array(self.ordinary.values) { connection.checkDeadline(now) }
         self.shard.tick()
     }
 
@@ -45,8 +45,8 @@ final class EventLoopContext {
     }
 
     /// Closes every connection that holds no event stream, whatever it is at.
-    func cutOff() {
-        for connection in Array(self.ordinary.values) { connection.cutOff() }
+    func closeNow() {
+        for connection in Array(self.ordinary.values) { connection.closeNow() }
     }
 
     /// The value of `Date` (RFC 9110, 5.6.7), made once a second.

@@ -18,7 +18,7 @@ final class EventLoopContextSet: Sendable {
     var all: [NIOLoopBound<EventLoopContext>] { self.contexts.withLock { Array($0.values) } }
 
     /// Does something on every loop and does not wait for it.
-    func onEach(_ body: @escaping @Sendable (EventLoopContext) -> Void) {
+    func forEachLoop(_ body: @escaping @Sendable (EventLoopContext) -> Void) {
         for context in self.all { context.eventLoop.execute { body(context.value) } }
     }
 

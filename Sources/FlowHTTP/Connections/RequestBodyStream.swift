@@ -18,26 +18,26 @@ final class RequestBodyStream: AsyncSequence, Sendable {
         var bytes = 0
         var isComplete = false
         var failure: (any Error)?
-        var hasBegun = false
+        var hasStartedReading = false
         var waiter: CheckedContinuation<ByteBuffer?, any Error>?
     }
 
     private let state = Mutex(State())
     /// Called when the first part is asked for: the peer may be waiting for a word.
-    private let begun: @Sendable () -> Void
+    private let onFirstRead: @Sendable () -> Void
     /// Called when there is room again.
-    private let drained: @Sendable () -> Void
+    private let onDrain: @Sendable () -> Void
 
-    init(begun: @escaping @Sendable () -> Void, drained: @escaping @Sendable () -> Void) {
-        self.begun = begun
-        self.drained = drained
+    init(onFirstRead: @escaping @Sendable () -> Void, onDrain: @escaping @Sendable () -> Void) {
+        self.onFirstRead = onFirstRead
+        self.onDrain = onDrain
     }
 
     // MARK: The connection's side
 
     var isFull: Bool { self.state.withLock { $0.bytes >= Self.capacity } }
 
-    func offer(_ part: ByteBuffer) {
+    func append(_ part: ByteBuffer) {
         guard part.readableBytes > 0 else { return }
         let waiter = self.state.withLock { state -> CheckedContinuation<ByteBuffer?, any Error>? in
             guard state.failure == nil else { return nil }
@@ -74,12 +74,12 @@ final class RequestBodyStream: AsyncSequence, Sendable {
 
     // MARK: The task's side
 
-    func makeAsyncIterator() -> Iterator { Iterator(feed: self) }
+    func makeAsyncIterator() -> Iterator { Iterator(body: self) }
 
     struct Iterator: AsyncIteratorProtocol {
-        let feed: RequestBodyStream
+        let body: RequestBodyStream
 
-        func next() async throws -> ByteBuffer? { try await self.feed.next() }
+        func next() async throws -> ByteBuffer? { try await self.body.next() }
     }
 
     /// A task that is cancelled while it waits waits no longer; the rest of the body may still come.
@@ -94,12 +94,12 @@ final class RequestBodyStream: AsyncSequence, Sendable {
 
     private func nextPart() async throws -> ByteBuffer? {
         let isFirst = self.state.withLock { state in
-            defer { state.hasBegun = true }
-            return !state.hasBegun
+            defer { state.hasStartedReading = true }
+            return !state.hasStartedReading
         }
-        if isFirst { self.begun() }
+        if isFirst { self.onFirstRead() }
         return try await withCheckedThrowingContinuation { waiter in
-            let (answer, hasRoom) = self.state.withLock { state -> (Result<ByteBuffer?, any Error>?, Bool) in
+            let (result, hasRoom) = self.state.withLock { state -> (Result<ByteBuffer?, any Error>?, Bool) in
                 if let failure = state.failure { return (.failure(failure), false) }
                 // Asked for under the lock: a cancellation from now on finds the waiter.
                 if Task.isCancelled { return (.failure(CancellationError()), false) }
@@ -113,8 +113,8 @@ final class RequestBodyStream: AsyncSequence, Sendable {
                 return (nil, false)
             }
             // Whoever makes room says so, each time: the socket may have been left alone at any moment before.
-            if hasRoom { self.drained() }
-            if let answer { waiter.resume(with: answer) }
+            if hasRoom { self.onDrain() }
+            if let result { waiter.resume(with: result) }
         }
     }
 }

@@ -16,18 +16,18 @@ final class RequestHeadLimiter: ChannelInboundHandler {
     var awaitsHead = true {
         didSet {
             guard self.awaitsHead else { return }
-            self.gathered = 0
+            self.headBytes = 0
             self.lineLength = 0
             self.sawLineEnd = false
         }
     }
     /// Whether any byte of the awaited head has arrived.
-    var hasBegun: Bool { self.gathered > 0 }
+    var hasReceivedBytes: Bool { self.headBytes > 0 }
     /// Bytes of the awaited head's first line, as far as they have come.
     private(set) var lineLength = 0
-    private var gathered = 0
+    private var headBytes = 0
     private var sawLineEnd = false
-    private var isShut = false
+    private var isDiscarding = false
     private let limit: Int
 
     init(limit: Int) { self.limit = limit }
@@ -36,15 +36,15 @@ final class RequestHeadLimiter: ChannelInboundHandler {
     func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        guard !self.isShut else { return }
+        guard !self.isDiscarding else { return }
         if self.awaitsHead {
-            if self.gathered > self.limit {
-                self.isShut = true
+            if self.headBytes > self.limit {
+                self.isDiscarding = true
                 context.fireErrorCaught(HeadTooLarge(isRequestLine: !self.sawLineEnd))
                 return
             }
             let buffer = self.unwrapInboundIn(data)
-            self.gathered += buffer.readableBytes
+            self.headBytes += buffer.readableBytes
             if !self.sawLineEnd {
                 let view = buffer.readableBytesView
                 let end = view.firstIndex(of: UInt8(ascii: "\n"))

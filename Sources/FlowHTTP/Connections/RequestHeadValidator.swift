@@ -7,24 +7,24 @@ final class RequestHeadValidator: ChannelInboundHandler, RemovableChannelHandler
     typealias InboundIn = HTTPServerRequestPart
     typealias InboundOut = HTTPServerRequestPart
 
-    enum Refusal: Error {
+    enum Rejection: Error {
         /// RFC 9112, 3.2: not exactly one `Host`, or one that is none.
         case host
         /// RFC 9112, 6.1: a transfer coding that the hub does not undo.
         case transferCoding
     }
 
-    private var isShut = false
+    private var isDiscarding = false
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        guard !self.isShut else { return }
+        guard !self.isDiscarding else { return }
         guard case .head(var head) = self.unwrapInboundIn(data) else {
             context.fireChannelRead(data)
             return
         }
-        if let refusal = Self.refusal(of: head) {
-            self.isShut = true
-            context.fireErrorCaught(refusal)
+        if let rejection = Self.rejection(of: head) {
+            self.isDiscarding = true
+            context.fireErrorCaught(rejection)
             return
         }
         // What follows knows no versions. A client of HTTP/1.0 takes the end of the connection for the end of the answer.
@@ -36,7 +36,7 @@ final class RequestHeadValidator: ChannelInboundHandler, RemovableChannelHandler
         }
     }
 
-    static func refusal(of head: HTTPRequestHead) -> Refusal? {
+    static func rejection(of head: HTTPRequestHead) -> Rejection? {
         let hosts = head.headers["host"]
         let mayLackHost = head.version.major == 1 && head.version.minor == 0
         guard hosts.count == 1 || (hosts.isEmpty && mayLackHost), hosts.allSatisfy(Self.isHost) else { return .host }

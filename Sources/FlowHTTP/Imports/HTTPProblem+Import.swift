@@ -34,7 +34,7 @@ extension HTTPProblem {
             self.init(
                 .contentTooLarge, "gzip_ratio",
                 "The body becomes more than \(limit) times its size (FLOWHUB_MAX_IMPORT_RATIO). Nothing of it was kept.")
-        case .takenOver:
+        case .claimLost:
             self = .later("import_taken_over", "The import took too long without a word and was given up. Send it again.")
         case .notFound: self = .notFound("There is no such import.")
         case .notStored(.pending):
@@ -42,10 +42,10 @@ extension HTTPProblem {
             self.headers[.retryAfter] = "5"
         case .notStored:
             self.init(.conflict, "import_failed", "The import came to nothing, so it has no records. Send it again.")
-        case .held:
+        case .claimedByOther:
             self.init(.conflict, "import_held", "Somebody works on this import just now. Try again in a while.")
             self.headers[.retryAfter] = "5"
-        case .noLink:
+        case .linksUnsupported:
             self.init(.conflict, "no_link", "This import has no download link where it is stored. Read its /data instead.")
         case .objects(let error): self.init(error)
         case .store(let error): self.init(error)

@@ -9,7 +9,7 @@ struct ImportRoutes: Sendable {
     let patterns: any MappingPatternStore
 
     func add(to group: RouterGroup<HubContext>) {
-        group.post("imports", use: self.take)
+        group.post("imports", use: self.create)
         group.get("imports", use: self.list)
         group.get("imports/:import", use: self.entry)
         group.delete("imports/:import", use: self.remove)
@@ -22,10 +22,10 @@ struct ImportRoutes: Sendable {
 
     // MARK: Handing in
 
-    @Sendable private func take(_ request: Request, _ context: HubContext) async throws -> Response {
+    @Sendable private func create(_ request: Request, _ context: HubContext) async throws -> Response {
         try context.require(.imports)
-        let order = try ImportRequest(request, context)
-        let receipt = try await self.answering { try await self.imports.take(order) }
+        let importRequest = try ImportRequest(request, context)
+        let receipt = try await self.mappingErrors { try await self.imports.ingest(importRequest) }
         var headers: HTTPFields = [.location: "/v1/imports/\(receipt.entry.id)"]
         if receipt.isReplayed { headers[.idempotencyReplayed] = "true" }
         return .json(receipt.entry.json, status: receipt.isReplayed ? .ok : .created, headers: headers)
@@ -52,7 +52,7 @@ struct ImportRoutes: Sendable {
             guard let after = ImportID(text) else { throw Self.badID }
             query.after = after
         }
-        let page = try await self.answering { try await self.imports.list(query) }
+        let page = try await self.mappingErrors { try await self.imports.list(query) }
         return .json(
             .object { writer in
                 writer.key("imports")
@@ -66,7 +66,7 @@ struct ImportRoutes: Sendable {
 
     @Sendable private func entry(_ request: Request, _ context: HubContext) async throws -> Response {
         let id = try self.id(context)
-        return .json(try await self.answering { try await self.imports.entry(id, account: context.principal.account) }.json)
+        return .json(try await self.mappingErrors { try await self.imports.entry(id, account: context.principal.account) }.json)
     }
 
     /// The whole document. Who takes gzip gets the object as it lies in the store.
@@ -74,21 +74,23 @@ struct ImportRoutes: Sendable {
         let id = try self.id(context)
         let account = context.principal.account
         var headers: HTTPFields = [.contentType: "application/json", .cacheControl: "no-store", .vary: "Accept-Encoding"]
-        if request.takesGzip, let packed = try await self.answering({ try await self.imports.packed(id, account: account) }) {
+        if request.acceptsGzip,
+            let object = try await self.mappingErrors({ try await self.imports.storedObject(id, account: account) })
+        {
             headers[.contentEncoding] = "gzip"
             return Response(
                 status: .ok, headers: headers,
-                body: ResponseBody(contentLength: packed.info.size) { writer in
-                    while let part = try await packed.next() { try await writer.write(ByteBuffer(bytes: part)) }
+                body: ResponseBody(contentLength: object.info.size) { writer in
+                    while let part = try await object.next() { try await writer.write(ByteBuffer(bytes: part)) }
                     try await writer.finish(nil)
                 })
         }
-        let (document, bytes) = try await self.answering { try await self.imports.document(id, account: account) }
+        let (document, bytes) = try await self.mappingErrors { try await self.imports.document(id, account: account) }
         let reader = DocumentReader(document)
         return Response(
             status: .ok, headers: headers,
             body: ResponseBody(contentLength: bytes) { writer in
-                while let piece = try await reader.next() { try await writer.write(piece) }
+                while let chunk = try await reader.next() { try await writer.write(chunk) }
                 try await writer.finish(nil)
             })
     }
@@ -101,7 +103,7 @@ struct ImportRoutes: Sendable {
         guard let offset = Int(parameters.first("offset") ?? "0"), offset >= 0 else {
             throw HTTPProblem(.badRequest, "bad_parameter", "offset is the number of a record, from 0 on.")
         }
-        let (records, total) = try await self.answering {
+        let (records, total) = try await self.mappingErrors {
             try await self.imports.records(id, account: context.principal.account, offset: offset, limit: limit)
         }
         return .json(
@@ -119,7 +121,7 @@ struct ImportRoutes: Sendable {
 
     @Sendable private func sample(_ request: Request, _ context: HubContext) async throws -> Response {
         let id = try self.id(context)
-        let sample = try await self.answering { try await self.imports.sample(id, account: context.principal.account) }
+        let sample = try await self.mappingErrors { try await self.imports.sample(id, account: context.principal.account) }
         return .json(
             .object { writer in
                 writer.key("records")
@@ -130,7 +132,7 @@ struct ImportRoutes: Sendable {
     @Sendable private func schema(_ request: Request, _ context: HubContext) async throws -> Response {
         let id = try self.id(context)
         let account = context.principal.account
-        let analysis = try await self.answering { try await self.imports.analysis(id, account: account) }
+        let analysis = try await self.mappingErrors { try await self.imports.analysis(id, account: account) }
         // Whoever mapped data of this shape before left the mapping under this key. Without it the analysis is as good.
         var mapping: MappingPattern?
         if let key = analysis.member("pattern_key")?.stringValue {
@@ -152,13 +154,13 @@ struct ImportRoutes: Sendable {
 
     @Sendable private func download(_ request: Request, _ context: HubContext) async throws -> Response {
         let id = try self.id(context)
-        let link = try await self.answering { try await self.imports.link(id, account: context.principal.account) }
+        let link = try await self.mappingErrors { try await self.imports.link(id, account: context.principal.account) }
         return Response(status: .found, headers: [.location: link, .cacheControl: "no-store"])
     }
 
     @Sendable private func remove(_ request: Request, _ context: HubContext) async throws -> Response {
         let id = try self.id(context)
-        try await self.answering { try await self.imports.delete(id, account: context.principal.account) }
+        try await self.mappingErrors { try await self.imports.delete(id, account: context.principal.account) }
         return Response(status: .noContent)
     }
 
@@ -176,7 +178,7 @@ struct ImportRoutes: Sendable {
         return id
     }
 
-    private func answering<Value>(_ body: () async throws -> Value) async throws -> Value {
+    private func mappingErrors<Value>(_ body: () async throws -> Value) async throws -> Value {
         do { return try await body() } catch let error as ImportError { throw HTTPProblem(error) }
     }
 }
@@ -192,7 +194,7 @@ private final class DocumentReader: @unchecked Sendable {
 
 extension Request {
     /// Whether gzip is named, and not with a weight of 0 (RFC 9110, 12.5.3).
-    fileprivate var takesGzip: Bool {
+    fileprivate var acceptsGzip: Bool {
         guard let header = self.headers[.acceptEncoding] else { return false }
         return header.lowercased().split(separator: ",").contains { item in
             let parts = item.split(separator: ";").map { $0.filter { $0 != " " && $0 != "\t" } }

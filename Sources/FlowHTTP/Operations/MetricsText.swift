@@ -56,7 +56,7 @@ extension MetricsText {
         self.counter("flowhub_bus_foreign_total", "Messages of services beside the hub.", bus.foreign)
         self.labelled(
             "flowhub_bus_refused_total", "Messages that were dropped.", type: "counter", label: "reason",
-            bus.refused.map { ($0.reason, $0.count) })
+            bus.rejected.map { ($0.reason, $0.count) })
         self.counter(
             "flowhub_bus_replaced_total", "Connections to the bus that answered and delivered nothing.", bus.replacedConnections)
     }

@@ -5,9 +5,9 @@ import Hummingbird
 struct StorageHealthRoute: Sendable {
     let storage: StorageHealth
 
-    func add(to router: Router<HubContext>) { router.get("health/storage", use: self.answer) }
+    func add(to router: Router<HubContext>) { router.get("health/storage", use: self.response) }
 
-    @Sendable private func answer(_ request: Request, _ context: HubContext) async throws -> Response {
+    @Sendable private func response(_ request: Request, _ context: HubContext) async throws -> Response {
         let report = await self.storage.report()
         return .json(
             .object { writer in

@@ -37,9 +37,9 @@ struct RequestCounters: Sendable {
 
     private(set) var histograms: [Key: Histogram] = [:]
 
-    mutating func observe(route: String, status: Int, took: TimeAmount) {
+    mutating func observe(route: String, status: Int, duration: TimeAmount) {
         self.histograms[Key(route: route, status: status), default: Histogram(Histogram.latencyBounds)]
-            .observe(Double(took.nanoseconds) / 1e9)
+            .observe(Double(duration.nanoseconds) / 1e9)
     }
 
     mutating func add(_ other: RequestCounters) {

@@ -77,8 +77,8 @@ struct CoordinationRoutes: Sendable {
         }
         let now = self.now()
         var notBefore = now.seconds
-        if let given = body.member("not_before") {
-            guard let seconds = given.intValue, seconds >= 0 else {
+        if let requested = body.member("not_before") {
+            guard let seconds = requested.intValue, seconds >= 0 else {
                 throw HTTPProblem(
                     .unprocessableContent, "bad_revocation",
                     "not_before is in unix seconds: tokens issued before it are revoked. Left out, it is now.")
@@ -91,7 +91,7 @@ struct CoordinationRoutes: Sendable {
             }
             notBefore = seconds
         }
-        let holds = try await self.revocations.revoke(
+        let revocation = try await self.revocations.revoke(
             Revocation(account: context.principal.account, subject: subject, notBefore: notBefore), now: now)
         await self.revoked()
         return .json(
@@ -99,7 +99,7 @@ struct CoordinationRoutes: Sendable {
                 writer.key("subject")
                 writer.value(subject)
                 writer.key("not_before")
-                writer.value(holds.notBefore)
+                writer.value(revocation.notBefore)
             }, status: .created)
     }
 
@@ -108,26 +108,26 @@ struct CoordinationRoutes: Sendable {
     @Sendable private func acquire(_ request: Request, _ context: HubContext) async throws -> Response {
         let (resource, account) = try self.lock(context)
         let seconds = try await self.seconds(request)
-        let lease = try await self.answering {
+        let lease = try await self.mappingErrors {
             try await self.locks.acquire(resource, account: account, seconds: seconds, now: self.now())
         }
-        return Self.answer(lease, status: .created)
+        return Self.response(lease, status: .created)
     }
 
     @Sendable private func renew(_ request: Request, _ context: HubContext) async throws -> Response {
         let (resource, account) = try self.lock(context)
         let id = try await self.lockID(request)
         let seconds = try await self.seconds(request)
-        let lease = try await self.answering {
+        let lease = try await self.mappingErrors {
             try await self.locks.renew(resource, account: account, lock: id, seconds: seconds, now: self.now())
         }
-        return Self.answer(lease, status: .ok)
+        return Self.response(lease, status: .ok)
     }
 
     @Sendable private func release(_ request: Request, _ context: HubContext) async throws -> Response {
         let (resource, account) = try self.lock(context)
         let id = try await self.lockID(request)
-        try await self.answering { try await self.locks.release(resource, account: account, lock: id, now: self.now()) }
+        try await self.mappingErrors { try await self.locks.release(resource, account: account, lock: id, now: self.now()) }
         return Response(status: .noContent)
     }
 
@@ -141,7 +141,7 @@ struct CoordinationRoutes: Sendable {
         return (resource, context.principal.account)
     }
 
-    private func answering<Value>(_ body: () async throws -> Value) async throws -> Value {
+    private func mappingErrors<Value>(_ body: () async throws -> Value) async throws -> Value {
         do { return try await body() } catch let error as LockError { throw HTTPProblem(error) }
     }
 
@@ -167,7 +167,7 @@ struct CoordinationRoutes: Sendable {
         return id
     }
 
-    private static func answer(_ lease: LockLease, status: HTTPResponse.Status) -> Response {
+    private static func response(_ lease: LockLease, status: HTTPResponse.Status) -> Response {
         .json(
             .object { writer in
                 writer.key("resource")

@@ -28,7 +28,7 @@ struct FlowRoutes: Sendable {
         if let condition = request.headers[.ifNoneMatch], Preconditions.matches(condition, tag: tag) {
             return Response(status: .notModified, headers: [.eTag: tag])
         }
-        return Self.answer(record, epoch: self.manager.epoch, status: .ok)
+        return Self.response(record, epoch: self.manager.epoch, status: .ok)
     }
 
     @Sendable private func list(_ request: Request, _ context: HubContext) async throws -> Response {
@@ -40,9 +40,9 @@ struct FlowRoutes: Sendable {
         // Flows that the token may not see are passed over, and the page is filled from behind them, within reason.
         var flows: [FlowHead] = []
         var hasMore = true
-        var rounds = 0
-        while flows.count < limit, hasMore, rounds < 10 {
-            rounds += 1
+        var pagesRead = 0
+        while flows.count < limit, hasMore, pagesRead < 10 {
+            pagesRead += 1
             let query = FlowQuery(
                 account: context.principal.account, status: status, order: .id(after: after),
                 includesDeleted: status == .deleted, limit: limit)
@@ -118,9 +118,9 @@ struct FlowRoutes: Sendable {
             idempotency: try await request.idempotency(), fencing: try Preconditions.fencing(request.headers), at: self.now())
         switch try await self.manager.apply(change) {
         case .applied(let record, _, let created):
-            return Self.answer(record, epoch: self.manager.epoch, status: created ? .created : .ok)
+            return Self.response(record, epoch: self.manager.epoch, status: created ? .created : .ok)
         case .unchanged(let record):
-            return Self.answer(record, epoch: self.manager.epoch, status: .ok)
+            return Self.response(record, epoch: self.manager.epoch, status: .ok)
         case .replayed(let reply):
             return .replay(reply, epoch: self.manager.epoch)
         case .rejected(let rejection):
@@ -142,7 +142,7 @@ struct FlowRoutes: Sendable {
 
     static func entityTag(_ epoch: Epoch, _ version: Version) -> String { "\"\(epoch)-\(version)\"" }
 
-    private static func answer(_ record: FlowRecord, epoch: Epoch, status: HTTPResponse.Status) -> Response {
+    private static func response(_ record: FlowRecord, epoch: Epoch, status: HTTPResponse.Status) -> Response {
         .json(
             .object { writer in
                 writer.key("flow_id")
@@ -158,8 +158,8 @@ struct FlowRoutes: Sendable {
             }, status: status, headers: [.eTag: Self.entityTag(epoch, record.version)])
     }
 
-    static func limit(_ parameters: QueryParameters, default standard: Int, maximum: Int) throws -> Int {
-        guard let text = parameters.first("limit") else { return standard }
+    static func limit(_ parameters: QueryParameters, default defaultLimit: Int, maximum: Int) throws -> Int {
+        guard let text = parameters.first("limit") else { return defaultLimit }
         guard let limit = Int(text), limit >= 1 else {
             throw HTTPProblem(.badRequest, "bad_parameter", "limit is a number from 1 to \(maximum).")
         }

@@ -15,26 +15,26 @@ struct MappingPatternRoutes: Sendable {
     }
 
     @Sendable private func read(_ request: Request, _ context: HubContext) async throws -> Response {
-        let (key, account) = try self.place(context)
-        guard let pattern = try await self.answering({ try await self.patterns.pattern(key, account: account) }) else {
+        let (key, account) = try self.keyAndAccount(context)
+        guard let pattern = try await self.mappingErrors({ try await self.patterns.pattern(key, account: account) }) else {
             throw Self.unknown
         }
-        return Self.answer(pattern, status: .ok)
+        return Self.response(pattern, status: .ok)
     }
 
     @Sendable private func put(_ request: Request, _ context: HubContext) async throws -> Response {
-        let (key, account) = try self.place(context)
+        let (key, account) = try self.keyAndAccount(context)
         let pattern = try self.pattern(
             try await request.json(types: nil, limits: JSONLimits(maximumDepth: self.configuration.maximumJSONDepth)))
-        let isNew = try await self.answering {
+        let isNew = try await self.mappingErrors {
             try await self.patterns.put(pattern, key: key, account: account, seconds: self.configuration.patternSeconds)
         }
-        return Self.answer(pattern, status: isNew ? .created : .ok)
+        return Self.response(pattern, status: isNew ? .created : .ok)
     }
 
     @Sendable private func remove(_ request: Request, _ context: HubContext) async throws -> Response {
-        let (key, account) = try self.place(context)
-        guard try await self.answering({ try await self.patterns.remove(key, account: account) }) else { throw Self.unknown }
+        let (key, account) = try self.keyAndAccount(context)
+        guard try await self.mappingErrors({ try await self.patterns.remove(key, account: account) }) else { throw Self.unknown }
         return Response(status: .noContent)
     }
 
@@ -42,7 +42,7 @@ struct MappingPatternRoutes: Sendable {
 
     private static var unknown: HTTPProblem { HTTPProblem.notFound("There is no such pattern, or its time is over.") }
 
-    private func place(_ context: HubContext) throws -> (key: String, account: String) {
+    private func keyAndAccount(_ context: HubContext) throws -> (key: String, account: String) {
         try context.require(.patterns)
         guard let text = context.parameters.get("key"), let key = PercentDecoding.decode(Substring(text)),
             Identifier.isValid(key.utf8, maximumLength: 128)
@@ -80,11 +80,11 @@ struct MappingPatternRoutes: Sendable {
 
     private static func bad(_ detail: String) -> HTTPProblem { HTTPProblem(.unprocessableContent, "bad_pattern", detail) }
 
-    private func answering<Value>(_ body: () async throws -> Value) async throws -> Value {
+    private func mappingErrors<Value>(_ body: () async throws -> Value) async throws -> Value {
         do { return try await body() } catch let error as MappingPatternError { throw HTTPProblem(error) }
     }
 
-    private static func answer(_ pattern: MappingPattern, status: HTTPResponse.Status) -> Response {
+    private static func response(_ pattern: MappingPattern, status: HTTPResponse.Status) -> Response {
         .json(
             .object { writer in
                 writer.key("pattern")

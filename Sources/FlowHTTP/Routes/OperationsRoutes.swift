@@ -36,13 +36,13 @@ struct OperationsRoutes: Sendable {
         var canRead = true
         do { _ = try await self.services.manager.heads(of: []) } catch { canRead = false }
         let delivery = self.services.health.delivery
-        let isStoreAway = !canRead || delivery == .storeAway
+        let isStoreUnavailable = !canRead || delivery == .storeAway
         let isStrict = QueryParameters(request.querySubstring).first("strict") == "1"
-        let isReady = !isDraining && !isStoreAway && !(isStrict && delivery != .ok)
+        let isReady = !isDraining && !isStoreUnavailable && !(isStrict && delivery != .ok)
         return .json(
             .object { writer in
                 writer.key("status")
-                writer.value(isReady ? "ready" : isDraining ? "draining" : isStoreAway ? "store_away" : "degraded")
+                writer.value(isReady ? "ready" : isDraining ? "draining" : isStoreUnavailable ? "store_away" : "degraded")
                 writer.key("delivery")
                 writer.value(delivery.rawValue)
                 writer.key("instance")
@@ -67,7 +67,7 @@ struct OperationsRoutes: Sendable {
         text.labelled(
             "flowhub_state_cache_total", "Reads of a flow's state.", type: "counter", label: "result",
             [("hit", totals[.cacheStateHit] ?? 0), ("miss", totals[.cacheStateMiss] ?? 0)])
-        text.gauge("flowhub_queued_bytes", "Bytes that wait for slow peers.", self.services.queues.bytes)
+        text.gauge("flowhub_queued_bytes", "Bytes that wait for slow peers.", self.services.queuedBytesBudget.bytes)
         text.counter("flowhub_slow_readers_total", "Times a live subscriber fell behind its socket.", streams.slowReaders)
         text.labelled(
             "flowhub_resyncs_total", "Subscribers that were told their place is lost.", type: "counter", label: "reason",
@@ -85,10 +85,10 @@ struct OperationsRoutes: Sendable {
         text.labelled(
             "flowhub_delivery_status", "1 for how delivery works just now.", type: "gauge", label: "status",
             [DeliveryStatus.ok, .degraded, .storeAway].map { ($0.rawValue, $0 == delivery ? 1 : 0) })
-        text.write(self.bus.figures ?? BusMetrics())
-        text.write(self.imports.figureValues)
+        text.write(self.bus.metrics ?? BusMetrics())
+        text.write(self.imports.metrics)
         text.writeImportCache(totals)
-        text.write(self.imports.objectFigures)
+        text.write(self.imports.objectStoreMetrics)
         text.histogram("flowhub_delivery_lag_seconds", "From an event's commit to its fan-out.", [("", streams.lag)])
         text.histogram(
             "flowhub_http_request_seconds", "Ordinary requests.",

@@ -11,7 +11,7 @@ enum Preconditions {
                     .badRequest, "bad_precondition", "If-Match takes * or ETags as the hub sent them: \"<epoch>-<version>\".")
             }
             // A tag that is not the hub's, or a weak one, matches no flow; the comparison is strong.
-            return .oneOf(tags.compactMap { $0.isWeak ? nil : Self.place($0.value) })
+            return .oneOf(tags.compactMap { $0.isWeak ? nil : Self.versionTag($0.value) })
         }
         if let condition = headers[.ifNoneMatch] {
             guard condition == "*" else {
@@ -39,7 +39,7 @@ enum Preconditions {
         condition == "*" || EntityTag.list(condition)?.contains { "\"\($0.value)\"" == tag } == true
     }
 
-    private static func place(_ tag: Substring) -> FlowChange.Precondition.VersionTag? {
+    private static func versionTag(_ tag: Substring) -> FlowChange.Precondition.VersionTag? {
         guard case .flow(let epoch, let version) = Cursor(tag) else { return nil }
         return .init(epoch: epoch, version: version)
     }

@@ -23,7 +23,7 @@ struct PublishRoute: Sendable {
         let flow = try context.flow(for: .publish)
         let (publications, isBatch) = try await self.read(request)
         let durable = publications.filter(\.isDurable)
-        if durable.isEmpty { return try await self.tell(publications, of: flow, context) }
+        if durable.isEmpty { return try await self.publishTransient(publications, of: flow, context) }
         guard durable.count == publications.count else {
             throw HTTPProblem(
                 .unprocessableContent, "mixed_batch",
@@ -68,11 +68,12 @@ struct PublishRoute: Sendable {
     }
 
     /// Transient events go to whoever watches now. Whose flow it is must be known first.
-    private func tell(_ publications: [Publication], of flow: FlowID, _ context: HubContext) async throws -> Response {
+    private func publishTransient(_ publications: [Publication], of flow: FlowID, _ context: HubContext) async throws -> Response
+    {
         let account = context.principal.account
         var head = self.table.head(of: flow)
         if head == nil { head = self.manager.cachedRecord(of: flow)?.head }
-        if head == nil, !self.table.isOpenAndAbsent(flow) { head = try await self.manager.record(of: flow)?.head }
+        if head == nil, !self.table.isKnownAbsent(flow) { head = try await self.manager.record(of: flow)?.head }
         if let head, head.account != account { throw HTTPProblem.otherAccount }
         let now = self.now()
         let events = publications.map { TransientEvent(type: $0.event.type, data: $0.event.data, createdAt: now) }
@@ -120,9 +121,11 @@ struct PublishRoute: Sendable {
     }
 
     private func publication(_ event: JSONText, number: Int?) throws -> Publication {
-        let place = number.map { "Event \($0): " } ?? ""
-        func refuse(_ code: String, _ detail: String) -> HTTPProblem { HTTPProblem(.unprocessableContent, code, place + detail) }
-        guard event.isObject else { throw refuse("bad_event", "An event is an object: {\"type\": …, \"data\": …}") }
+        let prefix = number.map { "Event \($0): " } ?? ""
+        func problem(_ code: String, _ detail: String) -> HTTPProblem {
+            HTTPProblem(.unprocessableContent, code, prefix + detail)
+        }
+        guard event.isObject else { throw problem("bad_event", "An event is an object: {\"type\": …, \"data\": …}") }
         var type: EventType?
         var data = JSONText.null
         var isDurable = true
@@ -130,23 +133,23 @@ struct PublishRoute: Sendable {
             switch key {
             case "type":
                 type = value.stringValue.flatMap { EventType($0) }
-                if type == nil { throw refuse("bad_event_type", "type is 1 to 64 of A-Z a-z 0-9 _ . : -") }
+                if type == nil { throw problem("bad_event_type", "type is 1 to 64 of A-Z a-z 0-9 _ . : -") }
             case "data": data = value
             case "durable":
-                guard let flag = value.boolValue else { throw refuse("bad_event", "durable is true or false.") }
+                guard let flag = value.boolValue else { throw problem("bad_event", "durable is true or false.") }
                 isDurable = flag
             default:
-                throw refuse("unknown_member", "An event has type, data and durable, nothing else.")
+                throw problem("unknown_member", "An event has type, data and durable, nothing else.")
             }
         }
-        guard let type else { throw refuse("bad_event_type", "type is missing.") }
+        guard let type else { throw problem("bad_event_type", "type is missing.") }
         if type.isReserved {
-            throw refuse("reserved_type", "The type \(type) is the hub's own. Choose another name.")
+            throw problem("reserved_type", "The type \(type) is the hub's own. Choose another name.")
         }
         if data.bytes.count > self.configuration.maximumEventBytes {
             throw HTTPProblem(
                 .contentTooLarge, "event_too_large",
-                place + "data may have \(self.configuration.maximumEventBytes) bytes (FLOWHUB_MAX_EVENT_BYTES).")
+                prefix + "data may have \(self.configuration.maximumEventBytes) bytes (FLOWHUB_MAX_EVENT_BYTES).")
         }
         return Publication(event: .init(type: type, data: data), isDurable: isDurable)
     }

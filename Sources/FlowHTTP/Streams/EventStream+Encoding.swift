@@ -6,30 +6,30 @@ import NIOCore
 struct EncodedBatch {
     fileprivate(set) var buffer = ByteBuffer()
     /// A durable event that was filtered out, if none came after it: its place is told without it.
-    fileprivate var passedOver: Version?
+    fileprivate var filteredVersion: Version?
 }
 
 extension EventStream {
-    func encode(_ frame: Frame, for subscription: Subscription, into piece: inout EncodedBatch) {
+    func encode(_ frame: Frame, for subscription: Subscription, into batch: inout EncodedBatch) {
         let isWanted = self.request.types?.contains(frame.type) ?? true
         guard frame.isDurable else {
-            if isWanted { piece.buffer.writeImmutableBuffer(frame.bytes) }
+            if isWanted { batch.buffer.writeImmutableBuffer(frame.bytes) }
             return
         }
-        piece.passedOver = isWanted ? nil : frame.version
+        batch.filteredVersion = isWanted ? nil : frame.version
         guard isWanted else { return }
         if self.hash == nil {
-            piece.buffer.writeImmutableBuffer(frame.bytes)
+            batch.buffer.writeImmutableBuffer(frame.bytes)
         } else {
-            self.writeID(into: &piece.buffer, override: (subscription.index, frame.version))
-            piece.buffer.writeImmutableBuffer(frame.body)
+            self.writeID(into: &batch.buffer, override: (subscription.index, frame.version))
+            batch.buffer.writeImmutableBuffer(frame.body)
         }
     }
 
     /// What is to be written. A run of events that were filtered out moves the cursor once.
-    func finish(_ piece: EncodedBatch, for subscription: Subscription) -> ByteBuffer {
-        var buffer = piece.buffer
-        if let version = piece.passedOver {
+    func finish(_ batch: EncodedBatch, for subscription: Subscription) -> ByteBuffer {
+        var buffer = batch.buffer
+        if let version = batch.filteredVersion {
             self.writeID(into: &buffer, override: (subscription.index, version))
             buffer.writeStaticString("\n")
         }
@@ -40,7 +40,7 @@ extension EventStream {
         if let hash = self.hash {
             let versions = self.subscriptions.map { subscription -> Version? in
                 if let override, override.index == subscription.index { return override.version }
-                return subscription.reader.hasPlace ? subscription.reader.cursor : nil
+                return subscription.reader.hasPosition ? subscription.reader.cursor : nil
             }
             buffer.writeIDLine(epoch: self.epoch, flows: hash, versions: versions)
         } else if let subscription = self.subscriptions.first {

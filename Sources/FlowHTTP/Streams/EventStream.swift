@@ -25,7 +25,7 @@ final class EventStream {
     let isPlain: Bool
     let hash: FlowSetHash?
     private(set) var epoch: Epoch
-    private var isFeeding = false
+    private var isAdvancing = false
     /// Bytes that wait for the peer, as far as they were counted.
     private(set) var countedQueue = 0
     /// Whose turn it is to read history.
@@ -35,8 +35,8 @@ final class EventStream {
     /// What the feed's stream has instead of subscriptions.
     var feedReader: FeedReader?
     /// Its places in the shard's lists, kept by the shard.
-    var beatSlot = -1
-    var beatIndex = -1
+    var wheelSlot = -1
+    var wheelIndex = -1
     var ticksOpening = 0
 
     init(
@@ -65,35 +65,35 @@ final class EventStream {
     // MARK: Beginning
 
     /// A flow that this stream waited for was opened.
-    func channelOpened() {
+    func flowOpened() {
         guard self.state == .opening else { return }
         self.shard.proceed(with: self)
     }
 
     /// The head of the response goes out, and the readers begin.
-    func begin(channels: [FlowFanout], extraHeaders: [(name: String, value: String)]) {
+    func start(fanouts: [FlowFanout], extraHeaders: [(name: String, value: String)]) {
         guard self.state == .opening, let output = self.output else { return }
         self.state = .open
-        output.begin(extraHeaders: extraHeaders)
+        output.startResponse(extraHeaders: extraHeaders)
         var opening = ByteBuffer()
         opening.writeRetry(milliseconds: self.shard.jitteredRetry())
         // An id without data moves the cursor and fires nothing. It must not stand before a snapshot that is due: a client
         // that is cut off in between would take its place for kept.
-        var primes = self.plan.keepsEveryPlace
+        var primes = self.plan.resumesEveryFlow
         #if DEBUG
-        if InjectedFault.primeBeforeSnapshot.isPlanted { primes = true }
+        if InjectedFault.primeBeforeSnapshot.isActive { primes = true }
         #endif
-        for (index, channel) in channels.enumerated() {
+        for (index, fanout) in fanouts.enumerated() {
             let subscription = Subscription(
-                stream: self, channel: channel, index: index, beginning: self.plan.beginnings[index])
+                stream: self, fanout: fanout, index: index, startPoint: self.plan.startPoints[index])
             self.subscriptions.append(subscription)
-            channel.join(subscription)
+            fanout.join(subscription)
             if subscription.reader.pendingResync != nil { self.count(subscription.reader.pendingResync?.reason) }
         }
-        if primes, !channels.isEmpty {
+        if primes, !fanouts.isEmpty {
             #if DEBUG
-            if InjectedFault.primeBeforeSnapshot.isPlanted, self.hash == nil, let channel = channels.first {
-                opening.writeIDLine(epoch: self.epoch, version: channel.version)
+            if InjectedFault.primeBeforeSnapshot.isActive, self.hash == nil, let fanout = fanouts.first {
+                opening.writeIDLine(epoch: self.epoch, version: fanout.version)
             } else {
                 self.writeID(into: &opening)
             }
@@ -103,61 +103,61 @@ final class EventStream {
             opening.writeStaticString("\n")
         }
         output.write(opening)
-        self.feed()
+        self.advanceReaders()
     }
 
-    // MARK: Feeding
+    // MARK: Reading history
 
     /// Lets the readers go on, in turns, as far as the socket takes it.
-    func feed() {
-        guard self.state == .open, !self.isFeeding else { return }
-        self.isFeeding = true
+    func advanceReaders() {
+        guard self.state == .open, !self.isAdvancing else { return }
+        self.isAdvancing = true
         var idle = 0
         while idle < self.subscriptions.count, self.state == .open {
             let subscription = self.subscriptions[self.turn % self.subscriptions.count]
             self.turn += 1
             switch subscription.reader.next(
-                head: subscription.channel.version, isWritable: self.mayFeed && subscription.channel.isOpen)
+                head: subscription.fanout.version, isWritable: self.mayReadHistory && subscription.fanout.isOpen)
             {
             case .loadSnapshot:
-                subscription.channel.requestSnapshot(for: subscription)
+                subscription.fanout.requestSnapshot(for: subscription)
                 idle = 0
             case .loadPage(let after):
-                subscription.channel.requestPage(after: after, for: subscription)
+                subscription.fanout.requestPage(after: after, for: subscription)
                 idle = 0
-            case .goLive(let announces):
-                self.goLive(subscription, announces: announces)
+            case .goLive(let sendsCaughtUp):
+                self.goLive(subscription, sendsCaughtUp: sendsCaughtUp)
                 idle = 0
             case .wait:
                 idle += 1
             }
         }
-        self.isFeeding = false
+        self.isAdvancing = false
         self.feedReader?.resume()
         self.flush()
     }
 
-    private var mayFeed: Bool { self.isWritable && self.shard.maySpend }
+    private var mayReadHistory: Bool { self.isWritable && self.shard.hasQueueBudget }
 
     /// The state, with its place in the cursor; before it, the reason if the client lost its own.
     func sendSnapshot(_ record: FlowRecord, for subscription: Subscription) {
         // A late answer to what was asked before a reset is not sent.
         guard self.state == .open, subscription.reader.awaitsSnapshot else { return }
-        let channel = subscription.channel
-        let owner = record.version > 0 ? record.head.account : channel.account
+        let fanout = subscription.fanout
+        let owner = record.version > 0 ? record.head.account : fanout.account
         if let owner, owner != self.principal.account {
             self.end(subscription, .revoked)
             return
         }
-        channel.shows(record.version)
+        fanout.noteShown(record.version)
         let notice = subscription.reader.snapshotLoaded(version: record.version)
         var buffer = ByteBuffer()
         if let notice {
-            buffer.writeResync(channel.flow, reason: notice.reason, from: notice.from, to: record.version)
+            buffer.writeResync(fanout.flow, reason: notice.reason, from: notice.from, to: record.version)
         }
-        subscription.lastTransient = channel.newestTransient
+        subscription.lastTransient = fanout.newestTransientNumber
         self.writeID(into: &buffer)
-        buffer.writeImmutableBuffer(channel.snapshotBlock(of: record))
+        buffer.writeImmutableBuffer(fanout.snapshotBlock(of: record))
         self.write(buffer)
     }
 
@@ -169,17 +169,17 @@ final class EventStream {
         case .ignore: break
         case .resync(let reason): self.count(reason)
         case .send(let from):
-            subscription.channel.shows(subscription.reader.cursor)
+            subscription.fanout.noteShown(subscription.reader.cursor)
             if self.isPlain, from == 0, let coalesced {
                 self.shard.counters.deliveries += frames.count
                 self.write(coalesced.buffer)
             } else {
-                var piece = EncodedBatch()
+                var batch = EncodedBatch()
                 for frame in frames.dropFirst(from) {
-                    self.encode(frame, for: subscription, into: &piece)
+                    self.encode(frame, for: subscription, into: &batch)
                     self.shard.counters.deliveries += 1
                 }
-                let buffer = self.finish(piece, for: subscription)
+                let buffer = self.finish(batch, for: subscription)
                 if buffer.readableBytes > 0 { self.write(buffer) }
             }
             // A page is as much as may wait for the peer at one time.
@@ -187,30 +187,30 @@ final class EventStream {
         }
     }
 
-    private func goLive(_ subscription: Subscription, announces: Bool) {
-        let channel = subscription.channel
-        if announces {
+    private func goLive(_ subscription: Subscription, sendsCaughtUp: Bool) {
+        let fanout = subscription.fanout
+        if sendsCaughtUp {
             var buffer = ByteBuffer()
-            buffer.writeCaughtUp(channel.flow, version: subscription.reader.cursor)
+            buffer.writeCaughtUp(fanout.flow, version: subscription.reader.cursor)
             var latest = EncodedBatch()
-            for transient in channel.transients.entries where transient.note.number > subscription.lastTransient {
-                self.encode(transient.note.frame, for: subscription, into: &latest)
+            for transient in fanout.transients.entries where transient.attachment.number > subscription.lastTransient {
+                self.encode(transient.attachment.frame, for: subscription, into: &latest)
             }
             buffer.writeImmutableBuffer(latest.buffer)
             self.write(buffer)
         }
         #if DEBUG
-        if InjectedFault.replayOverlaps.isPlanted,
-            let again = channel.recent.page(after: subscription.reader.cursor - 1, maximumBytes: 1)?.first
+        if InjectedFault.replayOverlaps.isActive,
+            let repeated = fanout.recent.page(after: subscription.reader.cursor - 1, maximumBytes: 1)?.first
         {
-            self.write(again.bytes)
+            self.write(repeated.bytes)
         }
         #endif
         // The write may have ended the stream.
         guard self.state == .open, !subscription.reader.hasEnded else { return }
-        subscription.lastTransient = channel.newestTransient
-        channel.sit(subscription)
-        if channel.isOver { self.end(subscription, channel.closingReason) }
+        subscription.lastTransient = fanout.newestTransientNumber
+        fanout.addLive(subscription)
+        if fanout.lingerHasExpired { self.end(subscription, fanout.closingReason) }
     }
 
     // MARK: Writing
@@ -222,7 +222,7 @@ final class EventStream {
     }
 
     /// A block of the hub's own, if the client takes it now; it is not worth a queue.
-    func offer(_ block: ByteBuffer) {
+    func sendIfWritable(_ block: ByteBuffer) {
         guard self.state == .open, self.isWritable else { return }
         self.send(block)
     }
@@ -241,7 +241,7 @@ final class EventStream {
         // No more: a write is under way, and what it leaves behind is counted when it is done.
         guard self.isWritable else { return }
         self.measureQueue()
-        self.feed()
+        self.advanceReaders()
     }
 
     /// Keeps the sum of what waits for slow peers; after every write, so a socket that takes more is not asked. What it may hold
@@ -256,7 +256,7 @@ final class EventStream {
         guard queued != self.countedQueue else { return }
         self.shard.queued(queued, changedBy: queued - self.countedQueue)
         self.countedQueue = queued
-        if queued > 0, self.shard.isOverspent { self.shard.relieve() }
+        if queued > 0, self.shard.isOverQueueBudget { self.shard.shedLoad() }
     }
 
     // MARK: Ending
@@ -270,9 +270,9 @@ final class EventStream {
             return
         }
         subscription.reader.end()
-        subscription.channel.leave(subscription)
+        subscription.fanout.leave(subscription)
         var buffer = ByteBuffer()
-        buffer.writeClosing(reason, flow: subscription.channel.flow)
+        buffer.writeClosing(reason, flow: subscription.fanout.flow)
         self.send(buffer)
     }
 
@@ -280,7 +280,7 @@ final class EventStream {
     func close(_ reason: ClosingReason, reconnect: Bool? = nil, retryMilliseconds: Int? = nil) {
         guard self.state != .closed else { return }
         let output = self.output
-        if self.state == .opening { output?.begin(extraHeaders: self.request.responseHeaders) }
+        if self.state == .opening { output?.startResponse(extraHeaders: self.request.responseHeaders) }
         if self.isWritable {
             var buffer = ByteBuffer()
             if let retryMilliseconds { buffer.writeRetry(milliseconds: retryMilliseconds) }
@@ -288,31 +288,31 @@ final class EventStream {
             output?.write(buffer)
         }
         self.shard.counters.closed(reason)
-        self.dissolve()
+        self.tearDown()
         output?.finish()
     }
 
     /// Answers with something that is final, before the stream began.
-    func decline(_ refusal: StreamRefusal) {
+    func reject(_ rejection: StreamRejection) {
         guard self.state == .opening else { return }
         let output = self.output
-        self.dissolve()
-        output?.decline(refusal)
+        self.tearDown()
+        output?.reject(rejection)
     }
 
     /// The memory for slow peers is used up: this one costs too much to keep.
-    func abandon() {
+    func shed() {
         guard self.state == .open else { return }
         self.shard.counters.closed(.full)
         let output = self.output
-        self.dissolve()
+        self.tearDown()
         output?.abort()
     }
 
     /// The connection is gone.
-    func disconnected() { self.dissolve() }
+    func disconnected() { self.tearDown() }
 
-    private func dissolve() {
+    private func tearDown() {
         guard self.state != .closed else { return }
         self.state = .closed
         self.output = nil
@@ -320,7 +320,7 @@ final class EventStream {
         self.countedQueue = 0
         for subscription in self.subscriptions {
             subscription.reader.end()
-            subscription.channel.leave(subscription)
+            subscription.fanout.leave(subscription)
         }
         self.shard.closed(self)
         self.subscriptions = []
@@ -340,7 +340,7 @@ final class EventStream {
         } else {
             for subscription in self.subscriptions {
                 self.count(.epoch)
-                // One that ended has left its channel, which resets the others.
+                // One that ended has left its fanout, which resets the others.
                 if subscription.reader.hasEnded { subscription.reader.reset(.epoch) }
             }
         }
@@ -350,8 +350,8 @@ final class EventStream {
 
     /// The versions that the client says it has, if it says so for every flow.
     var claimedVersions: [Version]? {
-        let versions = self.plan.beginnings.compactMap { beginning -> Version? in
-            if case .after(let version) = beginning { version } else { nil }
+        let versions = self.plan.startPoints.compactMap { startPoint -> Version? in
+            if case .after(let version) = startPoint { version } else { nil }
         }
         return versions.count == self.request.flows.count && !versions.isEmpty ? versions : nil
     }

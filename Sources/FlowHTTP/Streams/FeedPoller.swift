@@ -8,7 +8,7 @@ final class FeedPoller: Sendable {
         var readers = 0
         var since: Timestamp
         /// The versions told within the overlap, so that nothing is told twice.
-        var told: [FlowID: Version] = [:]
+        var reported: [FlowID: Version] = [:]
     }
 
     /// Changes may become visible later than they are dated: by the longest transaction allowed.
@@ -29,16 +29,16 @@ final class FeedPoller: Sendable {
     func run(changes: AsyncStream<FeedMembershipChange>) async {
         await withDiscardingTaskGroup { group in
             group.addTask { await self.poll() }
-            for await change in changes { self.note(change) }
+            for await change in changes { self.applyMembershipChange(change) }
             group.cancelAll()
         }
     }
 
-    private func note(_ change: FeedMembershipChange) {
+    private func applyMembershipChange(_ change: FeedMembershipChange) {
         self.accounts.withLock { accounts in
             switch change {
-            case .joined(let account, let since, let told):
-                accounts[account, default: Account(since: since, told: told)].readers += 1
+            case .joined(let account, let since, let versions):
+                accounts[account, default: Account(since: since, reported: versions)].readers += 1
             case .left(let account):
                 accounts[account]?.readers -= 1
                 if accounts[account]?.readers == 0 { accounts[account] = nil }
@@ -55,8 +55,8 @@ final class FeedPoller: Sendable {
 
     private func poll(_ account: String) async {
         guard let since = self.accounts.withLock({ $0[account]?.since }) else { return }
-        let began = self.now()
-        var told: [FlowID: Version] = [:]
+        let startedAt = self.now()
+        var reported: [FlowID: Version] = [:]
         var order = FlowQuery.Order.changed(since: since.advanced(bySeconds: -Self.overlapSeconds), after: nil)
         var hasMore = true
         while hasMore {
@@ -66,15 +66,15 @@ final class FeedPoller: Sendable {
             guard let last = page.flows.last else { break }
             hasMore = page.hasMore
             order = .changed(since: last.updatedAt, after: last.flow)
-            let known = self.accounts.withLock { $0[account]?.told ?? [:] }
-            let fresh = page.flows.filter { head in known[head.flow].map { $0 < head.version } ?? true }
-            for head in page.flows { told[head.flow] = head.version }
-            if !fresh.isEmpty { self.loops.onEach { $0.shard.feed(fresh, account: account) } }
+            let alreadyReported = self.accounts.withLock { $0[account]?.reported ?? [:] }
+            let newer = page.flows.filter { head in alreadyReported[head.flow].map { $0 < head.version } ?? true }
+            for head in page.flows { reported[head.flow] = head.version }
+            if !newer.isEmpty { self.loops.forEachLoop { $0.shard.deliverFeedChanges(newer, account: account) } }
         }
-        let versions = told
+        let versions = reported
         self.accounts.withLock { accounts in
-            accounts[account]?.told = versions
-            accounts[account]?.since = began
+            accounts[account]?.reported = versions
+            accounts[account]?.since = startedAt
         }
     }
 }

@@ -10,45 +10,45 @@ final class FeedReader {
     private let shard: StreamShard
     private var isLoading = false
     /// Changes that came while the page was being read.
-    private var waiting: [FlowHead] = []
+    private var pendingChanges: [FlowHead] = []
     /// Whether a change was not told.
-    private var hasMissed = false
-    private var hasBegun = false
+    private var hasMissedChange = false
+    private var hasSentPage = false
     /// Whether the poller knows of it.
-    private(set) var hasJoined = false
+    private(set) var isRegistered = false
 
     init(_ stream: EventStream, shard: StreamShard) {
         self.stream = stream
         self.shard = shard
     }
 
-    func begin() { self.load() }
+    func start() { self.load() }
 
     /// These flows of the account changed.
     func changed(_ heads: [FlowHead]) {
         let visible = heads.filter { self.stream.principal.maySubscribe($0.flow) }
-        guard !visible.isEmpty, !self.hasMissed, self.stream.isOpen else { return }
-        if self.isLoading, self.waiting.count + visible.count <= self.shard.services.configuration.feedPage {
-            self.waiting += visible
+        guard !visible.isEmpty, !self.hasMissedChange, self.stream.isOpen else { return }
+        if self.isLoading, self.pendingChanges.count + visible.count <= self.shard.services.configuration.feedPage {
+            self.pendingChanges += visible
         } else if !self.isLoading, self.stream.isWritable {
-            self.tell(visible)
+            self.send(visible)
         } else {
-            self.hasMissed = true
-            self.waiting = []
+            self.hasMissedChange = true
+            self.pendingChanges = []
             self.shard.counters.slowReaders += 1
         }
     }
 
     /// The peer takes more, or a second has passed.
     func resume() {
-        guard self.hasMissed, !self.isLoading, self.stream.isOpen, self.stream.isWritable else { return }
+        guard self.hasMissedChange, !self.isLoading, self.stream.isOpen, self.stream.isWritable else { return }
         self.load()
     }
 
     private func load() {
-        self.hasMissed = false
+        self.hasMissedChange = false
         self.isLoading = true
-        let began = self.shard.now()
+        let startedAt = self.shard.now()
         let query = FlowQuery(
             account: self.stream.principal.account, order: .newest, limit: self.shard.services.configuration.feedPage)
         self.shard.load { services in
@@ -57,36 +57,36 @@ final class FeedReader {
             self.isLoading = false
             guard self.stream.isOpen else { return }
             // A page that leaves flows out does not tell which of them changed or are gone; a client that connects knows that.
-            guard let list, !(self.hasBegun && list.hasMore) else {
+            guard let list, !(self.hasSentPage && list.hasMore) else {
                 self.stream.close(.unavailable, retryMilliseconds: self.shard.jitteredRetry())
                 return
             }
-            if self.stream.isWritable { self.begin(with: list) } else { self.hasMissed = true }
-            self.waiting = []
-            self.join(list, since: began)
+            if self.stream.isWritable { self.sendPage(list) } else { self.hasMissedChange = true }
+            self.pendingChanges = []
+            self.register(list, since: startedAt)
         }
     }
 
-    private func begin(with list: FlowList) {
-        self.hasBegun = true
+    private func sendPage(_ list: FlowList) {
+        self.hasSentPage = true
         self.stream.send(FeedEvents.first(list.flows.filter { self.stream.principal.maySubscribe($0.flow) }))
-        let known = Self.versions(list)
-        let newer = self.waiting.filter { head in known[head.flow].map { $0 < head.version } ?? true }
-        if !newer.isEmpty { self.tell(newer) }
+        let sentVersions = Self.versions(list)
+        let newer = self.pendingChanges.filter { head in sentVersions[head.flow].map { $0 < head.version } ?? true }
+        if !newer.isEmpty { self.send(newer) }
     }
 
-    private func tell(_ heads: [FlowHead]) {
+    private func send(_ heads: [FlowHead]) {
         var block = ByteBuffer()
         for head in heads { FeedEvents.write(head, into: &block) }
         self.stream.send(block)
     }
 
     /// From the page on: so the poller does not tell it once more.
-    private func join(_ list: FlowList, since began: Timestamp) {
-        guard !self.hasJoined, self.stream.isOpen else { return }
-        self.hasJoined = true
-        self.shard.services.feedChanged(
-            .joined(account: self.stream.principal.account, since: began, told: Self.versions(list)))
+    private func register(_ list: FlowList, since startedAt: Timestamp) {
+        guard !self.isRegistered, self.stream.isOpen else { return }
+        self.isRegistered = true
+        self.shard.services.feedMembershipChanged(
+            .joined(account: self.stream.principal.account, since: startedAt, versions: Self.versions(list)))
     }
 
     private static func versions(_ list: FlowList) -> [FlowID: Version] {

@@ -5,7 +5,7 @@ import NIOCore
 /// that are under way are one.
 extension FlowFanout {
     func requestSnapshot(for subscription: Subscription) {
-        let version = self.newcomersVersion
+        let version = self.minimumSnapshotVersion
         if let record = self.currentRecord(atLeast: version) {
             subscription.stream.sendSnapshot(record, for: subscription)
             return
@@ -29,14 +29,14 @@ extension FlowFanout {
                     waiter.reader.loadFailed()
                     continue
                 }
-                waiter.stream.feed()
+                waiter.stream.advanceReaders()
             }
         }
     }
 
     /// The snapshot as a block without its id line. Made once for all who join at the same version.
     func snapshotBlock(of record: FlowRecord) -> ByteBuffer {
-        if let snapshot = self.snapshot, snapshot.version == record.version, snapshot.transient == self.newestTransient,
+        if let snapshot = self.snapshot, snapshot.version == record.version, snapshot.transient == self.newestTransientNumber,
             record.version == self.version
         {
             return snapshot.block
@@ -45,7 +45,7 @@ extension FlowFanout {
         // A record may be ahead of this loop, and so may be the end or replacement that makes the transients void.
         let isAhead = record.head.resetVersion > self.version
         block.writeSnapshot(record, last: isAhead ? [] : self.transients.entries.map(\.event))
-        if record.version == self.version { self.snapshot = (record.version, self.newestTransient, block) }
+        if record.version == self.version { self.snapshot = (record.version, self.newestTransientNumber, block) }
         return block
     }
 
@@ -86,7 +86,7 @@ extension FlowFanout {
                     waiter.reader.loadFailed()
                     continue
                 }
-                waiter.stream.feed()
+                waiter.stream.advanceReaders()
             }
         }
     }

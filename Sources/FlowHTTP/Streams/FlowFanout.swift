@@ -11,7 +11,7 @@ struct TransientFrame {
 
 /// A flow on one event loop: its recent frames, its latest transients, and everybody here who is subscribed to it.
 ///
-/// Confined to its event loop. ``FlowFanout+Fanout.swift`` is the way of live events, ``FlowFanout+History.swift`` that of
+/// Confined to its event loop. ``FlowFanout+Pass.swift`` is the way of live events, ``FlowFanout+History.swift`` that of
 /// the readers behind them.
 final class FlowFanout {
     let flow: FlowID
@@ -25,7 +25,7 @@ final class FlowFanout {
     private(set) var version: Version = 0
     /// The state, where it is known at ``version``.
     private var record: FlowRecord?
-    private var isAskingForRecord = false
+    private var isLoadingRecord = false
     private(set) var recent: RecentFrames
 
     /// The latest transient event of each type.
@@ -35,21 +35,21 @@ final class FlowFanout {
     // Everybody subscribed, whatever they are doing.
     private(set) var subscriberCount = 0
     var presenceCount = 0
-    var toldPresence = -1
+    var lastSentPresence = -1
     /// Streams that wait for the flow to be opened.
     var openWaiters: [ObjectIdentifier: EventStream] = [:]
 
-    // The live ones; see FlowFanout+Fanout.swift.
-    var seats: [Subscription?] = []
-    var freeSeats: [Int] = []
-    var log: [LiveLogEntry] = []
-    var logBase = 0
-    var nextSeat = 0
-    var seatsDue = 0
-    var isDue = false
+    // The live ones; see FlowFanout+Pass.swift.
+    var liveSlots: [Subscription?] = []
+    var freeSlots: [Int] = []
+    var liveLog: [LiveLogEntry] = []
+    var liveLogBase = 0
+    var nextSlot = 0
+    var slotsLeftInPass = 0
+    var isInPass = false
     var coalesced: CoalescedFrames?
     /// Below this place the log holds events for one account only, from before the flow had an owner.
-    var boundEnd = 0
+    var restrictedLogEnd = 0
 
     // Readers' loads under way; see FlowFanout+History.swift.
     var pageWaiters: [Version: [Subscription]] = [:]
@@ -69,8 +69,8 @@ final class FlowFanout {
     }
 
     var account: String? { self.head?.account }
-    var logEnd: Int { self.logBase + self.log.count }
-    var newestTransient: UInt64 { self.transientCount }
+    var liveLogEnd: Int { self.liveLogBase + self.liveLog.count }
+    var newestTransientNumber: UInt64 { self.transientCount }
 
     // MARK: Deliveries
 
@@ -92,20 +92,20 @@ final class FlowFanout {
         self.transients = .init()
         // They were read with the record. An end or a replacement that was delivered since makes them void.
         if (head?.resetVersion ?? 0) <= (record?.head.resetVersion ?? 0) {
-            for event in last { self.keep(event, Frame.transient(event, of: self.flow)) }
+            for event in last { self.insertTransient(event, Frame.transient(event, of: self.flow)) }
         }
-        self.become(head)
+        self.setHead(head)
         let waiters = self.openWaiters
         self.openWaiters = [:]
-        for stream in waiters.values { stream.channelOpened() }
-        self.forEachSubscription { $0.stream.feed() }
+        for stream in waiters.values { stream.flowOpened() }
+        self.forEachSubscription { $0.stream.advanceReaders() }
     }
 
     /// The next durable events. Those at or below ``version`` were delivered before.
     func received(_ frames: [Frame], head: FlowHead?) {
         guard self.isOpen else { return }
         // Whose flow it is must be known before anybody is given its first event.
-        if self.head == nil, let head { self.become(head) }
+        if self.head == nil, let head { self.setHead(head) }
         for frame in frames where frame.version > self.version {
             self.recent.append(frame)
             self.version = frame.version
@@ -117,10 +117,10 @@ final class FlowFanout {
             self.version = head.version
             self.recent = RecentFrames(base: self.version)
             self.forEachSubscription { if $0.reader.isLive { $0.fallBehind() } }
-            self.forEachSubscription { $0.stream.feed() }
+            self.forEachSubscription { $0.stream.advanceReaders() }
         }
         if let head, head.version == self.version {
-            self.become(head)
+            self.setHead(head)
         } else if self.head == nil || self.head?.status.isTerminal == true || head.map({ $0.version > self.version }) == true {
             // An event whose head is not known: what the flow is now, the store knows.
             self.requestRecord()
@@ -136,7 +136,7 @@ final class FlowFanout {
         guard self.isOpen else { return }
         if let owner = self.account {
             guard owner == account else { return }
-            if !event.isForeign { self.keep(event, frame) }
+            if !event.isForeign { self.insertTransient(event, frame) }
             self.append(frame)
         } else {
             self.append(frame, account: account)
@@ -153,18 +153,18 @@ final class FlowFanout {
         self.version = 0
         self.recent = RecentFrames(base: 0)
         self.page = nil
-        self.boundEnd = 0
+        self.restrictedLogEnd = 0
         self.transients = .init()
         self.lingersUntil = nil
         self.snapshot = nil
         self.forEachSubscription { $0.reset(.epoch) }
-        self.clearLog()
+        self.clearLiveLog()
     }
 
     // MARK: State
 
     /// What a newcomer must be shown at least; above ``version`` where this loop lags behind another one.
-    var newcomersVersion: Version {
+    var minimumSnapshotVersion: Version {
         max(self.version, self.shard.services.table.highestShown(of: self.flow, epoch: self.epoch))
     }
 
@@ -181,9 +181,9 @@ final class FlowFanout {
     }
 
     /// A subscriber is about to be shown this version.
-    func shows(_ version: Version) {
+    func noteShown(_ version: Version) {
         guard version > self.version else { return }
-        self.shard.services.table.shows(self.flow, version, epoch: self.epoch)
+        self.shard.services.table.noteShown(self.flow, version, epoch: self.epoch)
     }
 
     /// What a flow is before it exists.
@@ -195,25 +195,25 @@ final class FlowFanout {
             state: .emptyObject)
     }
 
-    private func become(_ head: FlowHead?) {
+    private func setHead(_ head: FlowHead?) {
         let owner = self.account
         self.head = head
         guard let head else { return }
-        if owner == nil { self.sendAwayOthers(than: head.account) }
+        if owner == nil { self.endSubscriptions(notOf: head.account) }
         if head.status.isTerminal {
             let age = max(0, self.shard.now().milliseconds - head.updatedAt.milliseconds)
-            let left = max(0, self.shard.services.configuration.lingerMilliseconds - age)
-            self.lingersUntil = .now() + .milliseconds(left)
-            self.shard.lingering.insert(self.flow)
+            let remaining = max(0, self.shard.services.configuration.lingerMilliseconds - age)
+            self.lingersUntil = .now() + .milliseconds(remaining)
+            self.shard.lingeringFlows.insert(self.flow)
         } else {
             self.lingersUntil = nil
-            self.shard.lingering.remove(self.flow)
+            self.shard.lingeringFlows.remove(self.flow)
         }
     }
 
     /// Whether the flow has ended and its time for late events is over. An event behind the end whose head is not known yet may
     /// have begun it anew.
-    var isOver: Bool {
+    var lingerHasExpired: Bool {
         guard let head = self.head, head.version >= self.version else { return false }
         return self.lingersUntil.map { $0 <= .now() } ?? false
     }
@@ -221,7 +221,7 @@ final class FlowFanout {
     var closingReason: ClosingReason { self.head?.isDeleted == true ? .deleted : .finished }
 
     /// A flow that did not exist belonged to nobody; now it does, and the others must not see it.
-    private func sendAwayOthers(than account: String) {
+    private func endSubscriptions(notOf account: String) {
         self.forEachSubscription { subscription in
             if subscription.stream.principal.account != account {
                 subscription.stream.end(subscription, .revoked)
@@ -229,17 +229,17 @@ final class FlowFanout {
         }
     }
 
-    private func keep(_ event: TransientEvent, _ frame: Frame) {
+    private func insertTransient(_ event: TransientEvent, _ frame: Frame) {
         self.transientCount += 1
-        self.transients.keep(
+        self.transients.insert(
             event, at: self.version, TransientFrame(frame: frame, number: self.transientCount),
             limits: self.shard.services.configuration.transients)
     }
 
     /// Asks what the flow is now, until the answer is not older than what was delivered.
     private func requestRecord() {
-        guard !self.isAskingForRecord else { return }
-        self.isAskingForRecord = true
+        guard !self.isLoadingRecord else { return }
+        self.isLoadingRecord = true
         let flow = self.flow
         let version = self.version
         let epoch = self.epoch
@@ -247,7 +247,7 @@ final class FlowFanout {
             try await services.manager.record(of: flow, atLeast: version)
         } then: { [weak self] (record: FlowRecord??) in
             guard let self else { return }
-            self.isAskingForRecord = false
+            self.isLoadingRecord = false
             guard self.isOpen, self.epoch == epoch else { return }
             guard let record else {
                 // The store is away: again in a while, at once would be a storm.
@@ -263,35 +263,35 @@ final class FlowFanout {
                 return
             }
             if record.version == self.version { self.record = record }
-            self.become(record.head)
+            self.setHead(record.head)
         }
     }
 
     // MARK: Who is here
 
-    private var everybody: [ObjectIdentifier: Subscription] = [:]
+    private var subscriptions: [ObjectIdentifier: Subscription] = [:]
 
     func join(_ subscription: Subscription) {
-        self.everybody[ObjectIdentifier(subscription)] = subscription
+        self.subscriptions[ObjectIdentifier(subscription)] = subscription
         self.subscriberCount += 1
         if subscription.stream.wantsPresence {
             self.presenceCount += 1
             // The newcomer has not heard the number yet.
-            self.toldPresence = -1
+            self.lastSentPresence = -1
         }
-        self.shard.occupied(self)
+        self.shard.fanoutOccupied(self)
     }
 
     func leave(_ subscription: Subscription) {
-        guard self.everybody.removeValue(forKey: ObjectIdentifier(subscription)) != nil else { return }
-        self.stand(subscription)
+        guard self.subscriptions.removeValue(forKey: ObjectIdentifier(subscription)) != nil else { return }
+        self.removeLive(subscription)
         self.subscriberCount -= 1
         if subscription.stream.wantsPresence { self.presenceCount -= 1 }
-        if self.subscriberCount == 0 { self.shard.emptied(self) }
+        if self.subscriberCount == 0 { self.shard.fanoutEmptied(self) }
     }
 
     /// Calls for everybody who was here at the beginning; they may leave meanwhile.
     func forEachSubscription(_ body: (Subscription) -> Void) {
-        for subscription in Array(self.everybody.values) where !subscription.reader.hasEnded { body(subscription) }
+        for subscription in Array(self.subscriptions.values) where !subscription.reader.hasEnded { body(subscription) }
     }
 }

@@ -13,18 +13,18 @@ struct HeartbeatWheel {
 
     mutating func insert(_ stream: EventStream) {
         self.fill = (self.fill + 1) % self.slots.count
-        stream.beatSlot = self.fill
-        stream.beatIndex = self.slots[self.fill].count
+        stream.wheelSlot = self.fill
+        stream.wheelIndex = self.slots[self.fill].count
         self.slots[self.fill].append(stream)
     }
 
     mutating func remove(_ stream: EventStream) {
-        guard stream.beatSlot >= 0, let last = self.slots[stream.beatSlot].popLast() else { return }
+        guard stream.wheelSlot >= 0, let last = self.slots[stream.wheelSlot].popLast() else { return }
         if last !== stream {
-            self.slots[stream.beatSlot][stream.beatIndex] = last
-            last.beatIndex = stream.beatIndex
+            self.slots[stream.wheelSlot][stream.wheelIndex] = last
+            last.wheelIndex = stream.wheelIndex
         }
-        stream.beatSlot = -1
+        stream.wheelSlot = -1
     }
 
     /// The streams whose turn it is this second.

@@ -34,6 +34,6 @@ final class ShardMailbox: DeliverySink {
             defer { state.deliveries = [] }
             return (state.deliveries, state.shard)
         }
-        shard?.value.take(deliveries)
+        shard?.value.process(deliveries)
     }
 }

@@ -10,9 +10,9 @@ protocol StreamOutput: AnyObject {
     var queuedBytes: Int { get }
 
     /// Sends the head of a `200` event stream.
-    func begin(extraHeaders: [(name: String, value: String)])
-    /// Answers with something else than a stream; instead of ``begin(extraHeaders:)``.
-    func decline(_ refusal: StreamRefusal)
+    func startResponse(extraHeaders: [(name: String, value: String)])
+    /// Answers with something else than a stream; instead of ``startResponse(extraHeaders:)``.
+    func reject(_ rejection: StreamRejection)
     func write(_ buffer: ByteBuffer)
     /// Writes and flushes.
     func send(_ buffer: ByteBuffer)
@@ -24,7 +24,7 @@ protocol StreamOutput: AnyObject {
 }
 
 /// An answer that is final for an `EventSource`.
-enum StreamRefusal {
+enum StreamRejection {
     /// Every flow has ended and the client has seen the end.
     case noContent
     case problem(HTTPProblem)

@@ -15,7 +15,7 @@ final class StreamServices: Sendable {
     let now: @Sendable () -> Timestamp
     let logger: Logger
 
-    let queues = QueuedBytesBudget()
+    let queuedBytesBudget = QueuedBytesBudget()
     private let streams = Atomic<Int>(0)
     private let nextNumber = Atomic<UInt64>(0)
     private let draining = Atomic<Bool>(false)
@@ -23,14 +23,15 @@ final class StreamServices: Sendable {
     private let bySubject = Mutex<[String: Int]>([:])
 
     private let work: AsyncStream<@Sendable () async -> Void>.Continuation
-    private let registryFeed: AsyncStream<[RegistryChange]>.Continuation
-    private let feedFeed: AsyncStream<FeedMembershipChange>.Continuation
+    private let registryChangeContinuation: AsyncStream<[RegistryChange]>.Continuation
+    private let feedMembershipContinuation: AsyncStream<FeedMembershipChange>.Continuation
 
     init(
         instance: String, configuration: StreamConfiguration, manager: StateManager, table: WatchTable,
         registry: any ConnectionRegistry, health: HubHealth, leewaySeconds: Int64, now: @escaping @Sendable () -> Timestamp,
         logger: Logger, work: AsyncStream<@Sendable () async -> Void>.Continuation,
-        registryFeed: AsyncStream<[RegistryChange]>.Continuation, feedFeed: AsyncStream<FeedMembershipChange>.Continuation
+        registryChangeContinuation: AsyncStream<[RegistryChange]>.Continuation,
+        feedMembershipContinuation: AsyncStream<FeedMembershipChange>.Continuation
     ) {
         self.instance = instance
         self.configuration = configuration
@@ -42,20 +43,20 @@ final class StreamServices: Sendable {
         self.now = now
         self.logger = logger
         self.work = work
-        self.registryFeed = registryFeed
-        self.feedFeed = feedFeed
+        self.registryChangeContinuation = registryChangeContinuation
+        self.feedMembershipContinuation = feedMembershipContinuation
     }
 
     /// Begins something that waits; the server's task group runs it.
     func perform(_ body: @escaping @Sendable () async -> Void) { self.work.yield(body) }
-    func registryChanged(_ changes: [RegistryChange]) { self.registryFeed.yield(changes) }
-    func feedChanged(_ change: FeedMembershipChange) { self.feedFeed.yield(change) }
+    func registryChanged(_ changes: [RegistryChange]) { self.registryChangeContinuation.yield(changes) }
+    func feedMembershipChanged(_ change: FeedMembershipChange) { self.feedMembershipContinuation.yield(change) }
 
     // MARK: Admission
 
     var streamCount: Int { self.streams.load(ordering: .relaxed) }
     var isDraining: Bool { self.draining.load(ordering: .relaxed) }
-    func beginDraining() { self.draining.store(true, ordering: .relaxed) }
+    func startDraining() { self.draining.store(true, ordering: .relaxed) }
 
     /// Counts a stream in, if there is room for it.
     /// - Returns: its number, or `nil` when the house is full.
@@ -63,7 +64,7 @@ final class StreamServices: Sendable {
         let limit = self.configuration.maximumConnections
         guard self.streams.add(1, ordering: .relaxed).newValue <= limit else {
             self.streams.subtract(1, ordering: .relaxed)
-            self.refused(.full)
+            self.countRefusal(.full)
             return nil
         }
         if !principal.isOpen {
@@ -76,7 +77,7 @@ final class StreamServices: Sendable {
             }
             guard fits else {
                 self.streams.subtract(1, ordering: .relaxed)
-                self.refused(.full)
+                self.countRefusal(.full)
                 return nil
             }
         }
@@ -84,7 +85,7 @@ final class StreamServices: Sendable {
     }
 
     /// Counts a stream out that ``admit(_:)`` counted in.
-    func leave(_ principal: Principal) {
+    func release(_ principal: Principal) {
         self.streams.subtract(1, ordering: .relaxed)
         guard !principal.isOpen else { return }
         let key = "\(principal.account) \(principal.subject)"
@@ -94,7 +95,7 @@ final class StreamServices: Sendable {
         }
     }
 
-    func refused(_ reason: ClosingReason) { self.refusals.withLock { $0[reason, default: 0] += 1 } }
+    func countRefusal(_ reason: ClosingReason) { self.refusals.withLock { $0[reason, default: 0] += 1 } }
     var refusalCounts: [ClosingReason: Int] { self.refusals.withLock { $0 } }
 }
 
@@ -105,7 +106,7 @@ enum RegistryChange: Sendable {
 
 enum FeedMembershipChange: Sendable {
     /// A reader was told these versions, as of this moment.
-    case joined(account: String, since: Timestamp, told: [FlowID: Version])
+    case joined(account: String, since: Timestamp, versions: [FlowID: Version])
     case left(account: String)
 }
 

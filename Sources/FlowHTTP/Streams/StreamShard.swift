@@ -13,36 +13,37 @@ final class StreamShard {
 
     let loop: any EventLoop
     let services: StreamServices
-    let outletNumber: Int
+    let sinkIndex: Int
     var counters = StreamCounters()
 
-    private(set) var channels: [FlowID: FlowFanout] = [:]
+    private(set) var fanouts: [FlowID: FlowFanout] = [:]
     private(set) var streamCount = 0
-    var lingering = Set<FlowID>()
-    private var empty = Set<FlowID>()
-    private var openings: [ObjectIdentifier: EventStream] = [:]
-    private var beat: HeartbeatWheel
-    private var feeds: [ObjectIdentifier: EventStream] = [:]
+    var lingeringFlows = Set<FlowID>()
+    private var emptyFanouts = Set<FlowID>()
+    private var openingStreams: [ObjectIdentifier: EventStream] = [:]
+    private var heartbeatWheel: HeartbeatWheel
+    private var feedStreams: [ObjectIdentifier: EventStream] = [:]
 
-    private var due: [FlowFanout] = []
-    private var isPumping = false
+    private var flowsInPass: [FlowFanout] = []
+    private var isPassScheduled = false
     private var deferrals = 0
     /// Ordinary requests that were read and wait for their turn on this loop.
-    var backlog = 0
+    var pendingRequestParts = 0
 
-    private lazy var queue = self.services.queues.open { [loop = self.loop, shard = NIOLoopBound(self, eventLoop: self.loop)] in
-        loop.execute { shard.value.relieve() }
+    private lazy var queueShare = self.services.queuedBytesBudget.register {
+        [loop = self.loop, shard = NIOLoopBound(self, eventLoop: self.loop)] in
+        loop.execute { shard.value.shedLoad() }
     }
 
     private var registryChanges: [RegistryChange] = []
     private var delivery: DeliveryStatus
     private var isDraining = false
 
-    init(loop: any EventLoop, services: StreamServices, outletNumber: Int) {
+    init(loop: any EventLoop, services: StreamServices, sinkIndex: Int) {
         self.loop = loop
         self.services = services
-        self.outletNumber = outletNumber
-        self.beat = HeartbeatWheel(slots: services.configuration.heartbeatSeconds)
+        self.sinkIndex = sinkIndex
+        self.heartbeatWheel = HeartbeatWheel(slots: services.configuration.heartbeatSeconds)
         self.delivery = services.health.delivery
     }
 
@@ -62,12 +63,12 @@ final class StreamShard {
             stream.close(.drain, retryMilliseconds: self.jitteredRetry())
             return
         }
-        if self.isOverspent {
-            self.services.refused(.full)
+        if self.isOverQueueBudget {
+            self.services.countRefusal(.full)
             stream.close(.full, retryMilliseconds: self.jitteredRetry())
             return
         }
-        self.openings[ObjectIdentifier(stream)] = stream
+        self.openingStreams[ObjectIdentifier(stream)] = stream
         self.proceed(with: stream)
     }
 
@@ -75,33 +76,33 @@ final class StreamShard {
     func proceed(with stream: EventStream) {
         guard stream.state == .opening else { return }
         if stream.isFeed {
-            self.beginFeed(stream)
+            self.startFeed(stream)
             return
         }
         var isReady = true
-        var channels: [FlowFanout] = []
+        var fanouts: [FlowFanout] = []
         for flow in stream.request.flows {
-            let channel = self.channel(of: flow)
-            channels.append(channel)
-            if !channel.isOpen {
+            let fanout = self.fanout(of: flow)
+            fanouts.append(fanout)
+            if !fanout.isOpen {
                 isReady = false
-                channel.openWaiters[ObjectIdentifier(stream)] = stream
+                fanout.openWaiters[ObjectIdentifier(stream)] = stream
             }
         }
         guard isReady else { return }
-        for channel in channels {
-            if let account = channel.account, account != stream.principal.account {
-                stream.decline(.problem(.otherAccount))
+        for fanout in fanouts {
+            if let account = fanout.account, account != stream.principal.account {
+                stream.reject(.problem(.otherAccount))
                 return
             }
         }
-        if let claimed = stream.claimedVersions, channels.allSatisfy({ $0.head?.status.isTerminal == true }),
-            zip(channels, claimed).allSatisfy({ $0.version == $1 })
+        if let claimed = stream.claimedVersions, fanouts.allSatisfy({ $0.head?.status.isTerminal == true }),
+            zip(fanouts, claimed).allSatisfy({ $0.version == $1 })
         {
             self.confirmEnd(of: stream, claimed: claimed)
             return
         }
-        self.begin(stream, channels: channels)
+        self.start(stream, fanouts: fanouts)
     }
 
     /// Everything has ended as far as this loop knows. The last word is the store's: the flow may have been opened again.
@@ -123,46 +124,48 @@ final class StreamShard {
                 heads.contains { $0.flow == flow && $0.version == version && $0.status.isTerminal }
             }
             if ended {
-                stream.decline(.noContent)
+                stream.reject(.noContent)
             } else {
                 // Opened again, and this loop is about to hear of it. The client comes back to it in a moment.
-                _ = self.services.table.surveyed(flows, heads: heads, delivered: [:])
+                _ = self.services.table.applySweep(flows, heads: heads, delivered: [:])
                 stream.close(.unavailable, retryMilliseconds: self.jitteredRetry())
             }
         }
     }
 
-    private func begin(_ stream: EventStream, channels: [FlowFanout]) {
-        self.openings[ObjectIdentifier(stream)] = nil
-        self.beat.insert(stream)
+    private func start(_ stream: EventStream, fanouts: [FlowFanout]) {
+        self.openingStreams[ObjectIdentifier(stream)] = nil
+        self.heartbeatWheel.insert(stream)
         self.change(.register(stream.registryEntries))
         self.services.logger.debug(
             "A stream began", metadata: ["connection": "\(stream.number)", "flows": "\(stream.request.flows.count)"])
-        stream.begin(channels: channels, extraHeaders: stream.request.responseHeaders)
+        stream.start(fanouts: fanouts, extraHeaders: stream.request.responseHeaders)
     }
 
-    private func beginFeed(_ stream: EventStream) {
-        self.openings[ObjectIdentifier(stream)] = nil
-        self.beat.insert(stream)
-        self.feeds[ObjectIdentifier(stream)] = stream
+    private func startFeed(_ stream: EventStream) {
+        self.openingStreams[ObjectIdentifier(stream)] = nil
+        self.heartbeatWheel.insert(stream)
+        self.feedStreams[ObjectIdentifier(stream)] = stream
         let reader = FeedReader(stream, shard: self)
         stream.feedReader = reader
-        stream.begin(channels: [], extraHeaders: stream.request.responseHeaders)
-        reader.begin()
+        stream.start(fanouts: [], extraHeaders: stream.request.responseHeaders)
+        reader.start()
     }
 
     /// The stream ended, for whatever reason.
     func closed(_ stream: EventStream) {
         self.streamCount -= 1
         self.services.logger.debug("A stream ended", metadata: ["connection": "\(stream.number)"])
-        self.services.leave(stream.principal)
-        if self.openings.removeValue(forKey: ObjectIdentifier(stream)) != nil {
-            for flow in stream.request.flows { self.channels[flow]?.openWaiters[ObjectIdentifier(stream)] = nil }
+        self.services.release(stream.principal)
+        if self.openingStreams.removeValue(forKey: ObjectIdentifier(stream)) != nil {
+            for flow in stream.request.flows { self.fanouts[flow]?.openWaiters[ObjectIdentifier(stream)] = nil }
             return
         }
-        self.beat.remove(stream)
-        if self.feeds.removeValue(forKey: ObjectIdentifier(stream)) != nil {
-            if stream.feedReader?.hasJoined == true { self.services.feedChanged(.left(account: stream.principal.account)) }
+        self.heartbeatWheel.remove(stream)
+        if self.feedStreams.removeValue(forKey: ObjectIdentifier(stream)) != nil {
+            if stream.feedReader?.isRegistered == true {
+                self.services.feedMembershipChanged(.left(account: stream.principal.account))
+            }
         } else if !stream.request.flows.isEmpty {
             self.change(.unregister(stream.registryEntries))
         }
@@ -175,124 +178,126 @@ final class StreamShard {
 
     // MARK: Flows
 
-    private func channel(of flow: FlowID) -> FlowFanout {
-        if let channel = self.channels[flow] { return channel }
-        let channel = FlowFanout(flow: flow, epoch: self.services.manager.epoch, shard: self)
-        self.channels[flow] = channel
-        self.empty.insert(flow)
-        self.services.table.watch(flow, outlet: self.outletNumber)
-        return channel
+    private func fanout(of flow: FlowID) -> FlowFanout {
+        if let fanout = self.fanouts[flow] { return fanout }
+        let fanout = FlowFanout(flow: flow, epoch: self.services.manager.epoch, shard: self)
+        self.fanouts[flow] = fanout
+        self.emptyFanouts.insert(flow)
+        self.services.table.watch(flow, sink: self.sinkIndex)
+        return fanout
     }
 
-    func occupied(_ channel: FlowFanout) { self.empty.remove(channel.flow) }
+    func fanoutOccupied(_ fanout: FlowFanout) { self.emptyFanouts.remove(fanout.flow) }
     /// It stays for a moment: a reader that reconnects finds its history in memory.
-    func emptied(_ channel: FlowFanout) { self.empty.insert(channel.flow) }
+    func fanoutEmptied(_ fanout: FlowFanout) { self.emptyFanouts.insert(fanout.flow) }
 
-    private func dropEmptyChannels() {
-        for flow in self.empty {
-            guard let channel = self.channels[flow] else { continue }
-            guard channel.subscriberCount == 0, channel.openWaiters.isEmpty else { continue }
-            self.channels[flow] = nil
-            self.lingering.remove(flow)
-            self.services.table.unwatch(flow, outlet: self.outletNumber)
+    private func removeEmptyFanouts() {
+        for flow in self.emptyFanouts {
+            guard let fanout = self.fanouts[flow] else { continue }
+            guard fanout.subscriberCount == 0, fanout.openWaiters.isEmpty else { continue }
+            self.fanouts[flow] = nil
+            self.lingeringFlows.remove(flow)
+            self.services.table.unwatch(flow, sink: self.sinkIndex)
         }
-        self.empty = self.empty.filter { self.channels[$0] != nil }
+        self.emptyFanouts = self.emptyFanouts.filter { self.fanouts[$0] != nil }
     }
 
     // MARK: Deliveries
 
-    func take(_ deliveries: [Delivery]) {
+    func process(_ deliveries: [Delivery]) {
         for delivery in deliveries {
             switch delivery {
             case .opened(let flow, let record, let head, let epoch, let last):
-                self.channels[flow]?.opened(record, head: head, epoch: epoch, last: last)
+                self.fanouts[flow]?.opened(record, head: head, epoch: epoch, last: last)
             case .events(let flow, let frames, let head):
-                self.channels[flow]?.received(frames, head: head)
+                self.fanouts[flow]?.received(frames, head: head)
             case .transient(let flow, let account, let event, let frame):
-                self.channels[flow]?.received(event, frame, account: account)
+                self.fanouts[flow]?.received(event, frame, account: account)
             case .reset(let epoch):
                 self.forEachStream { $0.adopt(epoch) }
-                for stream in self.openings.values { stream.adopt(epoch) }
-                for channel in self.channels.values { channel.reset(to: epoch) }
+                for stream in self.openingStreams.values { stream.adopt(epoch) }
+                for fanout in self.fanouts.values { fanout.reset(to: epoch) }
             case .status(let status):
                 self.delivery = status
                 let block = self.heartbeat()
-                self.forEachStream { $0.offer(block) }
+                self.forEachStream { $0.sendIfWritable(block) }
             case .revoked(let list):
                 self.forEachStream { if list.isRevoked($0.principal) { $0.close(.revoked) } }
-                for stream in Array(self.openings.values) where list.isRevoked(stream.principal) { stream.close(.revoked) }
+                for stream in Array(self.openingStreams.values) where list.isRevoked(stream.principal) { stream.close(.revoked) }
             }
         }
     }
 
     /// Tells the feeds of an account what changed.
-    func feed(_ heads: [FlowHead], account: String) {
-        for stream in Array(self.feeds.values) where stream.principal.account == account { stream.feedReader?.changed(heads) }
-    }
-
-    func enqueue(_ channel: FlowFanout) {
-        if !channel.isDue {
-            channel.isDue = true
-            self.due.append(channel)
+    func deliverFeedChanges(_ heads: [FlowHead], account: String) {
+        for stream in Array(self.feedStreams.values) where stream.principal.account == account {
+            stream.feedReader?.changed(heads)
         }
-        self.pumpSoon()
     }
 
-    private func pumpSoon() {
-        guard !self.isPumping else { return }
-        self.isPumping = true
+    func enqueue(_ fanout: FlowFanout) {
+        if !fanout.isInPass {
+            fanout.isInPass = true
+            self.flowsInPass.append(fanout)
+        }
+        self.schedulePass()
+    }
+
+    private func schedulePass() {
+        guard !self.isPassScheduled else { return }
+        self.isPassScheduled = true
         self.deferrals = 0
-        self.loop.assumeIsolated().execute { self.pump() }
+        self.loop.assumeIsolated().execute { self.runPassSlice() }
     }
 
     /// A slice of the pass. Requests that were read already go first, so that what they publish shares the writes.
-    private func pump() {
-        if self.backlog > 0, self.deferrals < Self.maximumDeferrals {
+    private func runPassSlice() {
+        if self.pendingRequestParts > 0, self.deferrals < Self.maximumDeferrals {
             self.deferrals += 1
-            self.loop.assumeIsolated().execute { self.pump() }
+            self.loop.assumeIsolated().execute { self.runPassSlice() }
             return
         }
         self.deferrals = 0
         var budget = Self.writesPerSlice
-        while budget > 0, let channel = self.due.first {
-            budget = channel.deliver(budget: budget)
-            self.due.removeFirst()
-            if channel.seatsDue > 0 {
-                self.due.append(channel)
+        while budget > 0, let fanout = self.flowsInPass.first {
+            budget = fanout.deliver(budget: budget)
+            self.flowsInPass.removeFirst()
+            if fanout.slotsLeftInPass > 0 {
+                self.flowsInPass.append(fanout)
             } else {
-                channel.isDue = false
+                fanout.isInPass = false
             }
         }
-        if self.due.isEmpty {
-            self.isPumping = false
+        if self.flowsInPass.isEmpty {
+            self.isPassScheduled = false
         } else {
             // A timer rather than another task: between tasks the loop does not look at its sockets.
-            self.loop.assumeIsolated().scheduleTask(in: .microseconds(20)) { self.pump() }
+            self.loop.assumeIsolated().scheduleTask(in: .microseconds(20)) { self.runPassSlice() }
         }
     }
 
     // MARK: Queues
 
     /// Whether readers may be fed from history: what waits for slow peers is within its limit.
-    var maySpend: Bool { self.services.queues.bytes < self.services.configuration.maximumQueuedBytes }
-    var isOverspent: Bool { !self.maySpend }
+    var hasQueueBudget: Bool { self.services.queuedBytesBudget.bytes < self.services.configuration.maximumQueuedBytes }
+    var isOverQueueBudget: Bool { !self.hasQueueBudget }
 
     /// A stream holds so much now.
     func queued(_ bytes: Int, changedBy difference: Int) {
-        self.services.queues.changed(by: difference)
-        self.queue.note(bytes)
+        self.services.queuedBytesBudget.changed(by: difference)
+        self.queueShare.raiseLargest(bytes)
     }
 
     /// The memory for slow peers is used up: those that hold most of it go, until it is not, on whichever loop they are.
-    func relieve() {
-        self.queue.asked()
-        while self.isOverspent {
-            let holder = self.beat.all.max { $0.countedQueue < $1.countedQueue }
-            let bytes = holder?.countedQueue ?? 0
-            self.queue.set(bytes)
-            if let other = self.services.queues.larger(than: bytes) { return other.ask() }
-            guard let holder, bytes > 0 else { return }
-            holder.abandon()
+    func shedLoad() {
+        self.queueShare.sheddingStarted()
+        while self.isOverQueueBudget {
+            let largest = self.heartbeatWheel.all.max { $0.countedQueue < $1.countedQueue }
+            let bytes = largest?.countedQueue ?? 0
+            self.queueShare.setLargest(bytes)
+            if let otherShare = self.services.queuedBytesBudget.larger(than: bytes) { return otherShare.requestShedding() }
+            guard let largest, bytes > 0 else { return }
+            largest.shed()
         }
     }
 
@@ -301,7 +306,7 @@ final class StreamShard {
     /// Once a second.
     func tick() {
         let block = self.heartbeat()
-        for stream in self.beat.advance() { stream.offer(block) }
+        for stream in self.heartbeatWheel.advance() { stream.sendIfWritable(block) }
         let seconds = self.now().seconds
         self.forEachStream { stream in
             if let end = stream.principal.endsAt(leeway: self.services.leewaySeconds), end <= seconds {
@@ -309,27 +314,27 @@ final class StreamShard {
                 return
             }
             stream.measureQueue()
-            if !self.isOverspent, stream.isOpen, stream.isWritable {
-                stream.feed()
+            if !self.isOverQueueBudget, stream.isOpen, stream.isWritable {
+                stream.advanceReaders()
             }
         }
-        if self.isOverspent { self.relieve() }
-        for stream in Array(self.openings.values) {
+        if self.isOverQueueBudget { self.shedLoad() }
+        for stream in Array(self.openingStreams.values) {
             stream.ticksOpening += 1
             if stream.ticksOpening > self.services.configuration.openSeconds {
                 stream.close(.unavailable, retryMilliseconds: self.jitteredRetry())
             }
         }
-        for flow in self.lingering {
-            guard let channel = self.channels[flow], channel.isOver else { continue }
+        for flow in self.lingeringFlows {
+            guard let fanout = self.fanouts[flow], fanout.lingerHasExpired else { continue }
             // Who has not been given the last event yet gets it first, and ends with the next tick.
-            channel.forEachSubscription { subscription in
-                guard subscription.reader.isLive, subscription.reader.cursor >= channel.version else { return }
-                subscription.stream.end(subscription, channel.closingReason)
+            fanout.forEachSubscription { subscription in
+                guard subscription.reader.isLive, subscription.reader.cursor >= fanout.version else { return }
+                subscription.stream.end(subscription, fanout.closingReason)
             }
         }
-        self.tellPresence()
-        self.dropEmptyChannels()
+        self.sendPresence()
+        self.removeEmptyFanouts()
     }
 
     private func heartbeat() -> ByteBuffer {
@@ -338,15 +343,15 @@ final class StreamShard {
         return block
     }
 
-    private func tellPresence() {
-        for channel in self.channels.values where channel.presenceCount > 0 && channel.isOpen {
+    private func sendPresence() {
+        for fanout in self.fanouts.values where fanout.presenceCount > 0 && fanout.isOpen {
             // The registry is told in batches: who has just come is counted here before there.
-            let count = max(self.services.registry.count(of: channel.flow), channel.subscriberCount)
-            guard count != channel.toldPresence else { continue }
-            channel.toldPresence = count
+            let count = max(self.services.registry.count(of: fanout.flow), fanout.subscriberCount)
+            guard count != fanout.lastSentPresence else { continue }
+            fanout.lastSentPresence = count
             var block = ByteBuffer()
-            block.writePresence(channel.flow, count: count)
-            channel.forEachSubscription { if $0.stream.wantsPresence { $0.stream.offer(block) } }
+            block.writePresence(fanout.flow, count: count)
+            fanout.forEachSubscription { if $0.stream.wantsPresence { $0.stream.sendIfWritable(block) } }
         }
     }
 
@@ -356,8 +361,8 @@ final class StreamShard {
     func drain(over window: TimeAmount) {
         guard !self.isDraining else { return }
         self.isDraining = true
-        for stream in Array(self.openings.values) { stream.close(.drain, retryMilliseconds: self.jitteredRetry()) }
-        let streams = self.beat.all.shuffled()
+        for stream in Array(self.openingStreams.values) { stream.close(.drain, retryMilliseconds: self.jitteredRetry()) }
+        let streams = self.heartbeatWheel.all.shuffled()
         for (index, stream) in streams.enumerated() {
             let delay = window.nanoseconds * Int64(index) / Int64(max(1, streams.count))
             self.loop.assumeIsolated().scheduleTask(in: .nanoseconds(delay)) {
@@ -369,7 +374,7 @@ final class StreamShard {
     // MARK: Private
 
     func forEachStream(_ body: (EventStream) -> Void) {
-        for stream in self.beat.all where stream.isOpen { body(stream) }
+        for stream in self.heartbeatWheel.all where stream.isOpen { body(stream) }
     }
 
     private func change(_ change: RegistryChange) {

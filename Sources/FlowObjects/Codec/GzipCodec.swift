@@ -30,28 +30,28 @@ public final class GzipCodec: ImportCodec {
         }
     }
 
-    public func pack(_ bytes: [UInt8]) async -> [UInt8] {
-        await withTaskExecutorPreference(self.pool) { await self.packed(bytes) }
+    public func compress(_ bytes: [UInt8]) async -> [UInt8] {
+        await withTaskExecutorPreference(self.pool) { await self.compressed(bytes) }
     }
 
-    public func unpack(_ members: [UInt8], limit: Int) async throws(CodecError) -> [UInt8] {
-        let result = await withTaskExecutorPreference(self.pool) { await self.unpacked(members, limit: limit) }
+    public func decompress(_ members: [UInt8], limit: Int) async throws(CodecError) -> [UInt8] {
+        let result = await withTaskExecutorPreference(self.pool) { await self.decompressed(members, limit: limit) }
         return try result.get()
     }
 
-    public func makeUnpacker() -> any StreamDecompressor { GzipDecompressor() }
+    public func makeDecompressor() -> any StreamDecompressor { GzipDecompressor() }
     public func makeHash() -> any IncrementalHash { OpenSSLSHA256() }
 
     // MARK: Private
 
-    @concurrent private func packed(_ bytes: [UInt8]) async -> [UInt8] {
-        let kept = self.contexts.withLock { UInt(bitPattern: $0.compressors.popLast()) }
-        guard let context = OpaquePointer(bitPattern: kept) ?? libdeflate_alloc_compressor(self.level) else {
+    @concurrent private func compressed(_ bytes: [UInt8]) async -> [UInt8] {
+        let cached = self.contexts.withLock { UInt(bitPattern: $0.compressors.popLast()) }
+        guard let context = OpaquePointer(bitPattern: cached) ?? libdeflate_alloc_compressor(self.level) else {
             // Nothing but want of memory makes it fail, of which Swift itself would die.
             fatalError("no memory for compressing")
         }
         let bound = libdeflate_gzip_compress_bound(context, bytes.count)
-        let packed = [UInt8](unsafeUninitializedCapacity: bound) { output, count in
+        let compressed = [UInt8](unsafeUninitializedCapacity: bound) { output, count in
             count = bytes.withUnsafeBytes {
                 libdeflate_gzip_compress(context, $0.baseAddress, $0.count, output.baseAddress, bound)
             }
@@ -59,29 +59,29 @@ public final class GzipCodec: ImportCodec {
         let address = UInt(bitPattern: context)
         self.contexts.withLock { if let context = OpaquePointer(bitPattern: address) { $0.compressors.append(context) } }
         // At its size: what is packed may wait for its part to be full.
-        return [UInt8](packed[...])
+        return [UInt8](compressed[...])
     }
 
-    @concurrent private func unpacked(_ members: [UInt8], limit: Int) async -> Result<[UInt8], CodecError> {
-        let kept = self.contexts.withLock { UInt(bitPattern: $0.decompressors.popLast()) }
-        guard let context = OpaquePointer(bitPattern: kept) ?? libdeflate_alloc_decompressor() else {
+    @concurrent private func decompressed(_ members: [UInt8], limit: Int) async -> Result<[UInt8], CodecError> {
+        let cached = self.contexts.withLock { UInt(bitPattern: $0.decompressors.popLast()) }
+        guard let context = OpaquePointer(bitPattern: cached) ?? libdeflate_alloc_decompressor() else {
             // As above.
             fatalError("no memory for unpacking")
         }
         var failure: CodecError?
         let bytes = [UInt8](unsafeUninitializedCapacity: limit) { output, count in
             members.withUnsafeBytes { input in
-                var taken = 0
-                while taken < input.count {
+                var consumed = 0
+                while consumed < input.count {
                     var (read, written) = (0, 0)
                     let result = libdeflate_gzip_decompress_ex(
-                        context, input.baseAddress?.advanced(by: taken), input.count - taken,
+                        context, input.baseAddress?.advanced(by: consumed), input.count - consumed,
                         output.baseAddress?.advanced(by: count), limit - count, &read, &written)
                     guard result == LIBDEFLATE_SUCCESS else {
                         failure = result == LIBDEFLATE_INSUFFICIENT_SPACE ? .tooLarge : .malformed("a damaged gzip member")
                         return
                     }
-                    taken += read
+                    consumed += read
                     count += written
                 }
             }

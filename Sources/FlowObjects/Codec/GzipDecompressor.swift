@@ -26,7 +26,7 @@ final class GzipDecompressor: StreamDecompressor {
         self.stream.deallocate()
     }
 
-    func unpack(_ input: inout ArraySlice<UInt8>) throws(CodecError) -> [UInt8] {
+    func decompress(_ input: inout ArraySlice<UInt8>) throws(CodecError) -> [UInt8] {
         if let failure = self.failure { throw failure }
         if self.isAtEnd {
             guard let first = input.first else { return [] }
@@ -35,7 +35,7 @@ final class GzipDecompressor: StreamDecompressor {
             self.isAtEnd = false
         }
         var result = Z_OK
-        var taken = 0
+        var consumed = 0
         let output = [UInt8](unsafeUninitializedCapacity: Self.outputBytes) { output, count in
             input.withUnsafeBufferPointer { bytes in
                 // zlib does not write to its input.
@@ -45,11 +45,11 @@ final class GzipDecompressor: StreamDecompressor {
                 self.stream.pointee.avail_out = UInt32(Self.outputBytes)
                 let offered = self.stream.pointee.avail_in
                 result = inflate(self.stream, Z_NO_FLUSH)
-                taken = Int(offered - self.stream.pointee.avail_in)
+                consumed = Int(offered - self.stream.pointee.avail_in)
                 count = Self.outputBytes - Int(self.stream.pointee.avail_out)
             }
         }
-        input = input.dropFirst(taken)
+        input = input.dropFirst(consumed)
         switch result {
         case Z_STREAM_END: self.isAtEnd = true
         // No progress was possible: more input is needed.

@@ -45,11 +45,11 @@ public final class WorkerPool: TaskExecutor {
     private func work() {
         // On Linux the priority is a thread's own.
         setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, Self.niceness)
-        while let job = self.take() { job.runSynchronously(on: self.asUnownedTaskExecutor()) }
+        while let job = self.nextJob() { job.runSynchronously(on: self.asUnownedTaskExecutor()) }
     }
 
     /// Waits for a job; `nil` when the pool is closed and has none.
-    private func take() -> UnownedJob? {
+    private func nextJob() -> UnownedJob? {
         while true {
             self.available.wait()
             let (job, isClosed) = self.state.withLock { ($0.jobs.popFirst(), $0.isClosed) }

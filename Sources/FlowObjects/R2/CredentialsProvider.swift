@@ -20,7 +20,7 @@ final class CredentialsProvider: Sendable {
         var version: Version?
         /// When they took the place of others; `nil` if they have not.
         var changedAt: ContinuousClock.Instant?
-        var lookedAt: ContinuousClock.Instant
+        var checkedAt: ContinuousClock.Instant
         var isBroken = false
     }
 
@@ -36,7 +36,7 @@ final class CredentialsProvider: Sendable {
         switch source {
         case .fixed(let credentials):
             self.path = nil
-            self.state = Mutex(State(credentials: credentials, lookedAt: .now))
+            self.state = Mutex(State(credentials: credentials, checkedAt: .now))
         case .file(let path):
             guard let credentials = Self.read(path) else {
                 throw R2SettingsError(
@@ -44,29 +44,29 @@ final class CredentialsProvider: Sendable {
                     "must name a readable JSON file {\"access_key_id\": …, \"secret_access_key\": …, \"session_token\": …}.")
             }
             self.path = path
-            self.state = Mutex(State(credentials: credentials, version: Self.version(path), lookedAt: .now))
+            self.state = Mutex(State(credentials: credentials, version: Self.version(path), checkedAt: .now))
         }
     }
 
     /// - Returns: the credentials, and when they took the place of others.
     func current(now: ContinuousClock.Instant = .now) -> (credentials: R2Credentials, changedAt: ContinuousClock.Instant?) {
         self.state.withLock { state in
-            if now - state.lookedAt >= .seconds(1) { self.look(&state, now) }
+            if now - state.checkedAt >= .seconds(1) { self.reloadIfChanged(&state, now) }
             return (state.credentials, state.changedAt)
         }
     }
 
     /// Looks at once, since R2 refuses these.
     /// - Returns: whether there are others now.
-    func recheck(_ refused: R2Credentials, now: ContinuousClock.Instant = .now) -> Bool {
+    func recheck(_ rejected: R2Credentials, now: ContinuousClock.Instant = .now) -> Bool {
         self.state.withLock { state in
-            self.look(&state, now)
-            return state.credentials != refused
+            self.reloadIfChanged(&state, now)
+            return state.credentials != rejected
         }
     }
 
-    private func look(_ state: inout State, _ now: ContinuousClock.Instant) {
-        state.lookedAt = now
+    private func reloadIfChanged(_ state: inout State, _ now: ContinuousClock.Instant) {
+        state.checkedAt = now
         guard let path = self.path, let version = Self.version(path), version != state.version else { return }
         // Half a file, or none: the next look may find the whole, and until then the old ones are the best there are.
         guard let credentials = Self.read(path) else {
@@ -83,11 +83,11 @@ final class CredentialsProvider: Sendable {
     }
 
     private static func version(_ path: String) -> Version? {
-        var facts = stat()
-        guard stat(path, &facts) == 0 else { return nil }
+        var status = stat()
+        guard stat(path, &status) == 0 else { return nil }
         return Version(
-            device: UInt(facts.st_dev), number: UInt(facts.st_ino), size: Int(facts.st_size), seconds: facts.st_mtim.tv_sec,
-            nanoseconds: facts.st_mtim.tv_nsec)
+            device: UInt(status.st_dev), number: UInt(status.st_ino), size: Int(status.st_size), seconds: status.st_mtim.tv_sec,
+            nanoseconds: status.st_mtim.tv_nsec)
     }
 
     private static func read(_ path: String) -> R2Credentials? {

@@ -11,16 +11,16 @@ struct MultipartUpload: Sendable {
     let key: String
     let id: String
     /// Whether R2 may have another one that was begun in its place, and whose id nobody was told.
-    let mayHaveTwin: Bool
+    let mayHaveOrphanUpload: Bool
 
     /// Begins one.
     /// - Parameter headers: what the object shall have.
     static func begin(_ client: R2Client, _ key: String, headers: [NamedValue]) async throws(R2Failure) -> MultipartUpload {
         var request = R2Request(.post, key: key, query: [NamedValue("uploads", "")], headers: headers)
-        request.check = { Self.uploadID($0.body) == nil ? .nonsense : nil }
+        request.check = { Self.uploadID($0.body) == nil ? .invalidResponse : nil }
         let reply = try await client.call(request)
-        guard let id = Self.uploadID(reply.body) else { throw R2Failure(.nonsense) }
-        return MultipartUpload(client: client, key: key, id: id, mayHaveTwin: reply.isRepeated)
+        guard let id = Self.uploadID(reply.body) else { throw R2Failure(.invalidResponse) }
+        return MultipartUpload(client: client, key: key, id: id, mayHaveOrphanUpload: reply.wasRetried)
     }
 
     private static func uploadID(_ body: [UInt8]) -> String? {
@@ -37,7 +37,7 @@ struct MultipartUpload: Sendable {
         var request = R2Request(
             .put, key: self.key, query: [NamedValue("partNumber", "\(number)"), NamedValue("uploadId", self.id)])
         request.setBody(bytes, md5: md5)
-        request.check = { $0.etag == etag ? nil : .otherBytes }
+        request.check = { $0.etag == etag ? nil : .contentMismatch }
         _ = try await self.client.observed(.part, bytes: bytes.count, request)
         return Part(number: number, md5: md5)
     }
@@ -66,12 +66,12 @@ struct MultipartUpload: Sendable {
 
     /// The head said yes before the work was done: only the body knows how it went.
     private static func verdict(_ reply: R2Reply, expecting etag: String) -> R2Failure.Reason? {
-        guard let root = XMLParser.parse(reply.body) else { return .nonsense }
+        guard let root = XMLParser.parse(reply.body) else { return .invalidResponse }
         if root.name == "Error" {
             return .answer(status: reply.head.status, code: R2Client.errorCode(reply.body) ?? "InternalError")
         }
-        guard root.name == "CompleteMultipartUploadResult", let told = root.text("ETag") else { return .nonsense }
-        return R2Reply.bare(told) == etag ? nil : .otherBytes
+        guard root.name == "CompleteMultipartUploadResult", let reported = root.text("ETag") else { return .invalidResponse }
+        return R2Reply.bare(reported) == etag ? nil : .contentMismatch
     }
 
     /// Nothing of it remains, if R2 can be reached.

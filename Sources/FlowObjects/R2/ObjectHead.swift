@@ -4,7 +4,7 @@ import FlowCore
 struct ObjectHead: Sendable {
     var info: ObjectInfo
     /// Which upload wrote it, where it was one of the hub's; see ``R2Upload``.
-    var mark: String?
+    var uploadMarker: String?
 
     /// Of a whole object's head.
     /// - Returns: `nil` if it lacks its size or its ETag.
@@ -20,10 +20,10 @@ struct ObjectHead: Sendable {
             key: key, size: size, etag: etag,
             lastModified: head["last-modified"].flatMap(ServerTime.http) ?? Timestamp(milliseconds: 0),
             storageClass: head["x-amz-storage-class"] ?? "STANDARD")
-        self.mark = head["x-amz-meta-\(Self.markName)"]
+        self.uploadMarker = head["x-amz-meta-\(Self.uploadMarkerName)"]
     }
 
-    static let markName = "flowhub-upload"
+    static let uploadMarkerName = "flowhub-upload"
 }
 
 extension R2Client {
@@ -31,7 +31,7 @@ extension R2Client {
     func head(_ key: String) async throws(R2Failure) -> ObjectHead? {
         do throws(R2Failure) {
             let reply = try await self.observed(.head, R2Request(.head, key: key))
-            guard let head = ObjectHead(key, reply.head) else { throw R2Failure(.nonsense) }
+            guard let head = ObjectHead(key, reply.head) else { throw R2Failure(.invalidResponse) }
             return head
         } catch {
             if error.isMissingObject { return nil }

@@ -12,10 +12,10 @@ extension R2Client {
             throw error
         }
         if body.isEmpty { return [] }
-        guard let root = XMLParser.parse(body) else { throw R2Failure(.nonsense) }
+        guard let root = XMLParser.parse(body) else { throw R2Failure(.invalidResponse) }
         // A store that knows no rules takes the question for one after its objects.
         if root.name == "ListBucketResult" { return [] }
-        guard root.name == "LifecycleConfiguration" else { throw R2Failure(.nonsense) }
+        guard root.name == "LifecycleConfiguration" else { throw R2Failure(.invalidResponse) }
         return root.all("Rule").map(LifecycleRule.init)
     }
 

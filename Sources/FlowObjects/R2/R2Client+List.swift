@@ -20,13 +20,15 @@ extension R2Client {
             let root = try await self.page(.list, query, root: "ListBucketResult")
             for entry in root.all("Contents") {
                 guard let object = self.object(entry, isEncoded: root.text("EncodingType") == "url") else {
-                    throw R2Failure(.nonsense)
+                    throw R2Failure(.invalidResponse)
                 }
                 objects.append(object)
             }
             let hasMore = root.text("IsTruncated") == "true"
             guard hasMore, objects.count < limit else { return ObjectList(objects: objects, hasMore: hasMore) }
-            guard let next = root.text("NextContinuationToken"), !next.isEmpty, next != token else { throw R2Failure(.nonsense) }
+            guard let next = root.text("NextContinuationToken"), !next.isEmpty, next != token else {
+                throw R2Failure(.invalidResponse)
+            }
             token = next
         }
     }
@@ -56,13 +58,13 @@ extension R2Client {
             for entry in root.all("Upload") {
                 guard let key = self.key(entry, isEncoded: isEncoded), let id = entry.text("UploadId"),
                     let initiated = entry.text("Initiated").flatMap(ServerTime.iso)
-                else { throw R2Failure(.nonsense) }
+                else { throw R2Failure(.invalidResponse) }
                 uploads.append(UnfinishedUpload(key: key, uploadID: id, initiatedAt: initiated))
             }
             guard root.text("IsTruncated") == "true" else { return uploads }
             guard let text = root.text("NextKeyMarker"), let key = isEncoded ? PercentEncoding.decode(text) : text,
                 let id = root.text("NextUploadIdMarker"), marker.map({ $0 != (key, id) }) ?? true
-            else { throw R2Failure(.nonsense) }
+            else { throw R2Failure(.invalidResponse) }
             marker = (key, id)
         }
     }
@@ -73,7 +75,7 @@ extension R2Client {
         var request = R2Request(.get, query: query)
         request.replyLimit = Self.pageBytes
         guard let page = XMLParser.parse(try await self.observed(name, request).body), page.name == root else {
-            throw R2Failure(.nonsense)
+            throw R2Failure(.invalidResponse)
         }
         return page
     }

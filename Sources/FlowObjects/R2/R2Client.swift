@@ -5,7 +5,7 @@ import Logging
 struct R2Client: Sendable {
     let settings: R2Settings
     let transport: Transport
-    let keeper: CredentialsProvider
+    let credentials: CredentialsProvider
     let signer: Signer
     let logger: Logger
     let observer: R2Observer
@@ -31,7 +31,7 @@ struct R2Client: Sendable {
                 throw R2Failure(.transport(error))
             }
             if let reason = request.check(reply) { throw R2Failure(reason) }
-            reply.isRepeated = attempts > 1
+            reply.wasRetried = attempts > 1
             return reply
         }
     }
@@ -47,12 +47,12 @@ struct R2Client: Sendable {
         _ attempt: () async throws(R2Failure) -> Value
     ) async throws(R2Failure) -> Value {
         var machine = RetryPolicy(self.settings.limits, now: .now)
-        var mayHaveHappened = false
+        var mayHaveTakenEffect = false
         while true {
             var failure: R2Failure
             do throws(R2Failure) { return try await attempt() } catch { failure = error }
-            mayHaveHappened = mayHaveHappened || failure.mayHaveHappened
-            failure.mayHaveHappened = mayHaveHappened
+            mayHaveTakenEffect = mayHaveTakenEffect || failure.mayHaveTakenEffect
+            failure.mayHaveTakenEffect = mayHaveTakenEffect
             try await self.waitOrGiveUp(&machine, failure)
         }
     }
@@ -60,12 +60,12 @@ struct R2Client: Sendable {
     /// Returns when the next attempt is due.
     func waitOrGiveUp(_ machine: inout RetryPolicy, _ failure: R2Failure) async throws(R2Failure) {
         let decision = machine.failed(
-            failure, now: .now, rotatedAt: self.keeper.current().changedAt, jitter: .random(in: 0...1))
-        guard case .again(let wait) = decision else { throw failure }
+            failure, now: .now, rotatedAt: self.credentials.current().changedAt, jitter: .random(in: 0...1))
+        guard case .retry(let wait) = decision else { throw failure }
         self.logger.debug("R2 failed; trying again", metadata: ["reason": "\(failure.reason)", "wait": "\(wait)"])
         do { try await Task.sleep(for: wait) } catch {
             var cancelled = R2Failure(.transport(.cancelled))
-            cancelled.mayHaveHappened = failure.mayHaveHappened
+            cancelled.mayHaveTakenEffect = failure.mayHaveTakenEffect
             throw cancelled
         }
     }
@@ -73,13 +73,13 @@ struct R2Client: Sendable {
     // MARK: One attempt
 
     func attempt(_ request: R2Request) async throws(R2Failure) -> (head: TransportHead, body: TransportBody) {
-        let credentials = self.keeper.current().credentials
+        let credentials = self.credentials.current().credentials
         do throws(R2Failure) {
             return try await self.send(request, credentials)
         } catch {
             // Others may lie in the file already: those have not failed yet.
-            guard RetryClass(error) == .afterRotation, self.keeper.recheck(credentials) else { throw error }
-            return try await self.send(request, self.keeper.current().credentials)
+            guard RetryClass(error) == .afterRotation, self.credentials.recheck(credentials) else { throw error }
+            return try await self.send(request, self.credentials.current().credentials)
         }
     }
 
@@ -115,7 +115,7 @@ struct R2Client: Sendable {
     func failure(_ head: TransportHead, _ body: [UInt8]) -> R2Failure {
         R2Failure(
             .answer(status: head.status, code: Self.errorCode(body) ?? ""), retryAfter: self.retryAfter(head),
-            drift: head["date"].flatMap(ServerTime.http).map { $0.seconds - self.now().seconds })
+            clockSkew: head["date"].flatMap(ServerTime.http).map { $0.seconds - self.now().seconds })
     }
 
     /// `<Error><Code>…`; anything that does not look like a code is left out, since it ends up in logs.

@@ -65,15 +65,15 @@ actor R2Download: ObjectDownload {
         _ key: String, _ head: TransportHead, _ range: Range<Int>?
     ) throws(R2Failure) -> (ObjectInfo, Range<Int>) {
         // Whoever unpacks in between changes sizes and places.
-        guard head["content-encoding"].map({ $0.lowercased() == "identity" }) ?? true else { throw R2Failure(.otherBytes) }
+        guard head["content-encoding"].map({ $0.lowercased() == "identity" }) ?? true else { throw R2Failure(.contentMismatch) }
         guard let range else {
-            guard head.status == 200, let object = ObjectHead(key, head) else { throw R2Failure(.nonsense) }
+            guard head.status == 200, let object = ObjectHead(key, head) else { throw R2Failure(.invalidResponse) }
             return (object.info, 0..<object.info.size)
         }
         guard head.status == 206, let sent = head["content-range"].flatMap(ContentRange.init),
             sent.bytes == range.lowerBound..<min(range.upperBound, sent.total),
             let object = ObjectHead(key, head, size: sent.total)
-        else { throw R2Failure(.nonsense) }
+        else { throw R2Failure(.invalidResponse) }
         return (object.info, sent.bytes)
     }
 
@@ -99,7 +99,7 @@ actor R2Download: ObjectDownload {
         let bytes: [UInt8]?
         do throws(TransportError) { bytes = try await body.next() } catch { throw R2Failure(.transport(error)) }
         guard let bytes else { throw R2Failure(.transport(.short)) }
-        guard bytes.count <= self.rest.count else { throw R2Failure(.otherBytes) }
+        guard bytes.count <= self.rest.count else { throw R2Failure(.contentMismatch) }
         self.rest = self.rest.lowerBound + bytes.count..<self.rest.upperBound
         self.received += bytes.count
         self.progress += bytes.count
@@ -111,7 +111,9 @@ actor R2Download: ObjectDownload {
         if let body = self.body { return body }
         let (head, body) = try await self.client.attempt(Self.request(self.info.key, self.rest, etag: self.info.etag))
         let (info, bytes) = try Self.read(self.info.key, head, self.rest)
-        guard info.etag == self.info.etag, info.size == self.info.size, bytes == self.rest else { throw R2Failure(.otherBytes) }
+        guard info.etag == self.info.etag, info.size == self.info.size, bytes == self.rest else {
+            throw R2Failure(.contentMismatch)
+        }
         self.body = body
         return body
     }
@@ -134,7 +136,7 @@ actor R2Download: ObjectDownload {
     private func reason(_ failure: R2Failure) -> ObjectError {
         switch failure.reason {
         case .transport(.short): .corrupted("R2 gave fewer bytes than it had announced.")
-        case .otherBytes: .corrupted("R2 gave other bytes than it had announced.")
+        case .contentMismatch: .corrupted("R2 gave other bytes than it had announced.")
         case .answer(412, _): .corrupted("The object was replaced while it was read.")
         default: ObjectError(failure, bucket: self.client.settings.bucket)
         }

@@ -26,32 +26,32 @@ struct R2Endpoint: Hashable, Sendable {
         } else if let secure = rest.dropping("https://") {
             (scheme, rest) = ("https", secure)
         } else {
-            throw Self.odd("it must begin with https://")
+            throw Self.invalid("it must begin with https://")
         }
         if rest.hasSuffix("/") { rest = rest.dropLast() }
         guard !rest.contains("@") else {
-            throw Self.odd("it must not hold a user or a password; keys have settings of their own")
+            throw Self.invalid("it must not hold a user or a password; keys have settings of their own")
         }
-        guard !rest.contains("?"), !rest.contains("#") else { throw Self.odd("it must not hold a query") }
-        guard !rest.contains("/") else { throw Self.odd("it must not hold a path; the bucket belongs in R2_BUCKET_NAME") }
+        guard !rest.contains("?"), !rest.contains("#") else { throw Self.invalid("it must not hold a query") }
+        guard !rest.contains("/") else { throw Self.invalid("it must not hold a path; the bucket belongs in R2_BUCKET_NAME") }
         var name = rest
         var port: Int?
         if let colon = rest.lastIndex(of: ":"), !rest.hasSuffix("]") {
             guard let number = Int(rest[rest.index(after: colon)...]), (1...65_535).contains(number) else {
-                throw Self.odd("its port must be a number from 1 to 65535")
+                throw Self.invalid("its port must be a number from 1 to 65535")
             }
             (name, port) = (rest[..<colon], number)
         }
-        guard Self.isHost(name) else { throw Self.odd("its host makes no sense") }
+        guard Self.isHost(name) else { throw Self.invalid("its host makes no sense") }
         guard scheme == "https" || Self.isLoopback(name) else {
-            throw Self.odd("http:// is for 127.0.0.1 alone; elsewhere it must be https://")
+            throw Self.invalid("http:// is for 127.0.0.1 alone; elsewhere it must be https://")
         }
         self.scheme = scheme
         self.host =
             port == nil || port == (scheme == "https" ? 443 : 80) ? name.lowercased() : "\(name.lowercased()):\(port ?? 0)"
     }
 
-    private static func odd(_ why: String) -> R2SettingsError {
+    private static func invalid(_ why: String) -> R2SettingsError {
         R2SettingsError("R2_ENDPOINT", "must be of the form https://host[:port]: \(why).")
     }
 

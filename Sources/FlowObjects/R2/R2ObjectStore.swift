@@ -34,7 +34,7 @@ public final class R2ObjectStore: ObjectStore {
             throw R2SettingsError("R2_ENDPOINT", "cannot be used: there is no memory or thread left for it.")
         }
         self.client = R2Client(
-            settings: settings, transport: transport, keeper: try CredentialsProvider(settings.source, logger: logger),
+            settings: settings, transport: transport, credentials: try CredentialsProvider(settings.source, logger: logger),
             signer: Signer(region: settings.region), logger: logger, observer: observer, now: now)
     }
 
@@ -83,7 +83,7 @@ public final class R2ObjectStore: ObjectStore {
             method: "GET", host: self.client.settings.endpoint.host, path: self.client.path(key),
             query: [NamedValue("response-content-disposition", ContentDisposition.attachment(fileName))])
         return self.client.signer.presign(
-            request, self.client.keeper.current().credentials, at: self.client.now(),
+            request, self.client.credentials.current().credentials, at: self.client.now(),
             scheme: self.client.settings.endpoint.scheme, seconds: seconds
         ).url
     }

@@ -43,7 +43,7 @@ struct R2Reply: Sendable {
     var head: TransportHead
     var body: [UInt8]
     /// Whether the request was made before, and failed.
-    var isRepeated = false
+    var wasRetried = false
 
     /// Without quotes.
     var etag: String? { self.head["etag"].map(R2Reply.bare) }

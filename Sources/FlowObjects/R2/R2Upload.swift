@@ -10,7 +10,7 @@ import Logging
 /// If the reply to the very beginning of a large object is lost, R2 may keep an empty upload that nobody knows of; a sweep of
 /// unfinished uploads finds it, as does R2 after seven days.
 actor R2Upload: ObjectUpload {
-    private enum Stage: Sendable {
+    private enum State: Sendable {
         case open, finished
         case failed(ObjectError)
         case aborted
@@ -21,30 +21,30 @@ actor R2Upload: ObjectUpload {
     private let client: R2Client
     private let key: String
     private let headers: [NamedValue]
-    private let mark: String
+    private let uploadMarker: String
     private let start = ContinuousClock.now
 
-    private var stage = Stage.open
+    private var state = State.open
     private var pending: [UInt8] = []
     private var total = 0
     private var multipart: MultipartUpload?
-    private var flights: [PartTask] = []
+    private var partTasks: [PartTask] = []
     private var parts: [MultipartUpload.Part] = []
     /// A request failed that may have made the object all the same.
     private var mayExist = false
     /// R2 may have an empty upload whose beginning it did not get to tell.
-    private var mayHaveTwin = false
+    private var mayHaveOrphanUpload = false
 
     init(_ client: R2Client, _ key: String, _ attributes: ObjectAttributes) {
-        let mark = RandomText.hex128()
+        let uploadMarker = RandomText.hex128()
         self.client = client
         self.key = key
-        self.mark = mark
+        self.uploadMarker = uploadMarker
         // Bytes are to come out as they went in, through whatever stands between (Cloudflare, "Transparent decompression").
         self.headers =
             [NamedValue("Content-Type", attributes.contentType), NamedValue("Cache-Control", "no-transform")]
             + attributes.metadata.sorted { $0.key < $1.key }.map { NamedValue("x-amz-meta-\($0.key)", $0.value) }
-            + [NamedValue("x-amz-meta-\(ObjectHead.markName)", mark)]
+            + [NamedValue("x-amz-meta-\(ObjectHead.uploadMarkerName)", uploadMarker)]
     }
 
     // MARK: ObjectUpload
@@ -71,7 +71,7 @@ actor R2Upload: ObjectUpload {
         try self.mustBeOpen()
         do throws(ObjectError) {
             let info = if let multipart { try await self.complete(multipart) } else { try await self.putWhole() }
-            self.stage = .finished
+            self.state = .finished
             self.pending = []
             self.client.observe(.put, since: self.start, bytes: self.total, isSuccess: true)
             return info
@@ -82,22 +82,22 @@ actor R2Upload: ObjectUpload {
 
     @discardableResult
     func abort() async -> Bool {
-        switch self.stage {
+        switch self.state {
         case .finished, .aborted: return true
-        case .open, .failed: self.stage = .aborted
+        case .open, .failed: self.state = .aborted
         }
         self.pending = []
-        for flight in self.flights { flight.cancel() }
-        for flight in self.flights { _ = await flight.value }
-        self.flights = []
+        for partTask in self.partTasks { partTask.cancel() }
+        for partTask in self.partTasks { _ = await partTask.value }
+        self.partTasks = []
         // In a task of its own: the caller's may be cancelled, and that is just when this has to be done.
         let (multipart, mayExist) = (self.multipart, self.mayExist)
         let isClean = await Task { await self.cleanUp(multipart, mayExist: mayExist) }.value
-        return isClean && !self.mayHaveTwin
+        return isClean && !self.mayHaveOrphanUpload
     }
 
     private func mustBeOpen() throws(ObjectError) {
-        switch self.stage {
+        switch self.state {
         case .open: return
         case .failed(let error): throw error
         case .finished, .aborted: throw .invalid("The upload has ended.")
@@ -105,7 +105,7 @@ actor R2Upload: ObjectUpload {
     }
 
     private func fail(_ error: ObjectError) -> ObjectError {
-        self.stage = .failed(error)
+        self.state = .failed(error)
         self.client.observe(.put, since: self.start, isSuccess: false)
         return error
     }
@@ -117,8 +117,8 @@ actor R2Upload: ObjectUpload {
         let etag = md5.hexadecimal
         var request = R2Request(.put, key: self.key, headers: self.headers + [NamedValue("If-None-Match", "*")])
         request.setBody(self.pending, md5: md5)
-        request.check = { $0.etag == etag ? nil : .otherBytes }
-        return try await self.settled(etag: etag) { [client] () async throws(R2Failure) -> R2Reply in
+        request.check = { $0.etag == etag ? nil : .contentMismatch }
+        return try await self.confirming(etag: etag) { [client] () async throws(R2Failure) -> R2Reply in
             try await client.call(request)
         }
     }
@@ -128,30 +128,30 @@ actor R2Upload: ObjectUpload {
     /// Sends what is gathered as a part.
     private func dispatch() async throws(R2Failure) {
         let limits = self.client.settings.limits
-        guard self.parts.count + self.flights.count < limits.maximumParts else {
+        guard self.parts.count + self.partTasks.count < limits.maximumParts else {
             throw R2Failure(.tooManyParts(limits.maximumParts))
         }
-        while self.flights.count >= max(1, limits.partsInFlight) { try await self.land() }
+        while self.partTasks.count >= max(1, limits.partsInFlight) { try await self.awaitOldestPart() }
         let multipart: MultipartUpload
-        if let begun = self.multipart {
-            multipart = begun
+        if let existing = self.multipart {
+            multipart = existing
         } else {
             do throws(R2Failure) {
                 multipart = try await MultipartUpload.begin(self.client, self.key, headers: self.headers)
             } catch {
-                self.mayHaveTwin = error.mayHaveHappened
+                self.mayHaveOrphanUpload = error.mayHaveTakenEffect
                 throw error
             }
-            self.mayHaveTwin = multipart.mayHaveTwin
+            self.mayHaveOrphanUpload = multipart.mayHaveOrphanUpload
             self.multipart = multipart
         }
-        let number = self.parts.count + self.flights.count + 1
+        let number = self.parts.count + self.partTasks.count + 1
         let bytes = self.pending
         self.pending = []
         // What follows is mostly another part; growing step by step would copy it over and over.
         self.pending.reserveCapacity(limits.partBytes)
-        // Detached, to hash off this actor; awaited in `land` or cancelled in `abort`.
-        self.flights.append(
+        // Detached, to hash off this actor; awaited in `awaitOldestPart` or cancelled in `abort`.
+        self.partTasks.append(
             Task.detached {
                 do throws(R2Failure) {
                     return .success(try await multipart.put(bytes, number: number))
@@ -162,27 +162,27 @@ actor R2Upload: ObjectUpload {
     }
 
     /// Waits for the oldest part under way.
-    private func land() async throws(R2Failure) {
-        guard let flight = self.flights.first else { return }
+    private func awaitOldestPart() async throws(R2Failure) {
+        guard let partTask = self.partTasks.first else { return }
         let result = await withTaskCancellationHandler {
-            await flight.value
+            await partTask.value
         } onCancel: {
-            flight.cancel()
+            partTask.cancel()
         }
-        self.flights.removeFirst()
+        self.partTasks.removeFirst()
         self.parts.append(try result.get())
     }
 
     private func complete(_ multipart: MultipartUpload) async throws(ObjectError) -> ObjectInfo {
         do throws(R2Failure) {
             if !self.pending.isEmpty { try await self.dispatch() }
-            while !self.flights.isEmpty { try await self.land() }
+            while !self.partTasks.isEmpty { try await self.awaitOldestPart() }
         } catch {
             throw ObjectError(error, bucket: self.client.settings.bucket)
         }
         let parts = self.parts
         do throws(ObjectError) {
-            return try await self.settled(etag: MultipartUpload.etag(parts)) { () async throws(R2Failure) -> R2Reply in
+            return try await self.confirming(etag: MultipartUpload.etag(parts)) { () async throws(R2Failure) -> R2Reply in
                 try await multipart.complete(parts)
             }
         } catch {
@@ -195,7 +195,7 @@ actor R2Upload: ObjectUpload {
     // MARK: What became of it
 
     /// Makes the object, and where it is not certain what came of that, looks.
-    private func settled(
+    private func confirming(
         etag: String, _ make: () async throws(R2Failure) -> R2Reply
     ) async throws(ObjectError) -> ObjectInfo {
         do throws(R2Failure) {
@@ -206,14 +206,14 @@ actor R2Upload: ObjectUpload {
         } catch {
             // Somebody's is there, or the upload is gone: both may be what an attempt before this one has done, even one that
             // libcurl has made by itself.
-            self.mayExist = error.mayHaveHappened || error.isUnmetCondition || error.code == "NoSuchUpload"
+            self.mayExist = error.mayHaveTakenEffect || error.isPreconditionFailed || error.code == "NoSuchUpload"
             guard self.mayExist else { throw ObjectError(error, bucket: self.client.settings.bucket) }
-            return try await self.look(after: error, etag: etag)
+            return try await self.verifyObject(after: error, etag: etag)
         }
     }
 
     /// An object that was not there before may be this one, made by a request whose reply was lost.
-    private func look(after failure: R2Failure, etag: String) async throws(ObjectError) -> ObjectInfo {
+    private func verifyObject(after failure: R2Failure, etag: String) async throws(ObjectError) -> ObjectInfo {
         let error = ObjectError(failure, bucket: self.client.settings.bucket)
         if failure.reason == .transport(.cancelled) || failure.reason == .transport(.closed) { throw error }
         let seen: ObjectHead?
@@ -223,9 +223,9 @@ actor R2Upload: ObjectUpload {
             throw ObjectError(error, bucket: self.client.settings.bucket)
         }
         guard let seen else {
-            throw failure.isUnmetCondition ? .unavailable("Another object came and went under the same key.") : error
+            throw failure.isPreconditionFailed ? .unavailable("Another object came and went under the same key.") : error
         }
-        guard seen.mark == self.mark else {
+        guard seen.uploadMarker == self.uploadMarker else {
             self.mayExist = false
             throw .exists
         }
@@ -238,7 +238,9 @@ actor R2Upload: ObjectUpload {
     private func cleanUp(_ multipart: MultipartUpload?, mayExist: Bool) async -> Bool {
         do throws(R2Failure) {
             try await multipart?.abort()
-            guard mayExist, let seen = try await self.client.head(self.key), seen.mark == self.mark else { return true }
+            guard mayExist, let seen = try await self.client.head(self.key), seen.uploadMarker == self.uploadMarker else {
+                return true
+            }
             try await self.client.delete(self.key)
             return true
         } catch {

@@ -14,7 +14,7 @@ enum RetryClass: Hashable, Sendable {
         switch failure.reason {
         case .transport(.cancelled), .transport(.closed), .tooManyParts: self = .never
         case .transport: self = .always
-        case .otherBytes, .nonsense: self = .always
+        case .contentMismatch, .invalidResponse: self = .always
         case .answer(let status, let code): self = Self.answer(status, code)
         }
     }
@@ -45,13 +45,13 @@ enum RetryClass: Hashable, Sendable {
 struct RetryPolicy: Sendable {
     enum Decision: Hashable, Sendable {
         case giveUp
-        case again(after: Duration)
+        case retry(after: Duration)
     }
 
     private let limits: R2Limits
     private let deadline: ContinuousClock.Instant
     private var failures = 0
-    private var hasRepeatedDigest = false
+    private var hasRetriedDigest = false
 
     init(_ limits: R2Limits, now: ContinuousClock.Instant) {
         self.limits = limits
@@ -68,8 +68,8 @@ struct RetryPolicy: Sendable {
         switch kind {
         case .never: return .giveUp
         case .once:
-            if self.hasRepeatedDigest { return .giveUp }
-            self.hasRepeatedDigest = true
+            if self.hasRetriedDigest { return .giveUp }
+            self.hasRetriedDigest = true
         case .afterRotation:
             // Not counted: it is a matter of time, not of luck.
             guard let rotatedAt, now - rotatedAt < .seconds(self.limits.rotationSeconds) else { return .giveUp }
@@ -89,6 +89,6 @@ struct RetryPolicy: Sendable {
 
     /// An answer that would come too late is worth no wait.
     private func wait(_ wait: Duration, _ now: ContinuousClock.Instant) -> Decision {
-        now + wait < self.deadline ? .again(after: wait) : .giveUp
+        now + wait < self.deadline ? .retry(after: wait) : .giveUp
     }
 }

@@ -159,11 +159,11 @@ struct XMLParser {
 
     /// What comes before an end, which is passed over.
     private mutating func upTo(_ end: String, within limit: Int = .max) throws(Malformed) -> ArraySlice<UInt8> {
-        let mark = Array(end.utf8)
+        let terminator = Array(end.utf8)
         var index = self.rest.startIndex
-        while index + mark.count <= self.rest.endIndex, index - self.rest.startIndex <= limit {
-            if self.rest[index..<index + mark.count].elementsEqual(mark) {
-                defer { self.rest = self.rest[(index + mark.count)...] }
+        while index + terminator.count <= self.rest.endIndex, index - self.rest.startIndex <= limit {
+            if self.rest[index..<index + terminator.count].elementsEqual(terminator) {
+                defer { self.rest = self.rest[(index + terminator.count)...] }
                 return self.rest[..<index]
             }
             index += 1

@@ -50,8 +50,8 @@ extension [UInt8] {
         for start in stride(from: 0, to: self.count, by: 3) {
             let group = self[start..<Swift.min(start + 3, self.count)]
             let bits = group.reduce(0) { $0 << 8 | UInt32($1) } << UInt32(8 * (3 - group.count))
-            for place in 0..<4 {
-                text.append(place > group.count ? UInt8(ascii: "=") : digits[Int(bits >> UInt32(18 - 6 * place) & 63)])
+            for position in 0..<4 {
+                text.append(position > group.count ? UInt8(ascii: "=") : digits[Int(bits >> UInt32(18 - 6 * position) & 63)])
             }
         }
         return String(decoding: text, as: UTF8.self)

@@ -58,7 +58,7 @@ final class Signer: Sendable {
     }
 
     private func key(secret: String, day: String) -> [UInt8] {
-        if let known = self.today.withLock({ $0 }), known.secret == secret, known.day == day { return known.key }
+        if let cached = self.today.withLock({ $0 }), cached.secret == secret, cached.day == day { return cached.key }
         let key = SigV4.key(secret: secret, day: day, region: self.region)
         self.today.withLock { $0 = Day(secret: secret, day: day, key: key) }
         return key

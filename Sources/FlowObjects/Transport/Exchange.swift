@@ -3,7 +3,7 @@ import Synchronization
 /// One request and its answer, between the transport's thread, which fills it, and the task that reads it.
 final class Exchange: Sendable {
     /// What to do with bytes that came.
-    enum Verdict { case taken, pause, stop }
+    enum Verdict { case accepted, pause, stop }
 
     private typealias HeadAnswer = CheckedContinuation<Result<TransportHead, TransportError>, Never>
     private typealias BytesAnswer = CheckedContinuation<Result<[UInt8]?, TransportError>, Never>
@@ -18,7 +18,7 @@ final class Exchange: Sendable {
         var end: TransportError??
 
         /// What a reader gets now; `nil` if it has to wait.
-        mutating func takeBytes() -> Result<[UInt8]?, TransportError>? {
+        mutating func consumeBuffer() -> Result<[UInt8]?, TransportError>? {
             if !self.buffer.isEmpty {
                 defer { self.buffer = [] }
                 return .success(self.buffer)
@@ -53,14 +53,14 @@ final class Exchange: Sendable {
     /// Waits for the head of the answer.
     func head() async -> Result<TransportHead, TransportError> {
         await withCheckedContinuation { (waiter: HeadAnswer) in
-            let known: Result<TransportHead, TransportError>? = self.state.withLock { state in
+            let result: Result<TransportHead, TransportError>? = self.state.withLock { state in
                 if let head = state.head { return .success(head) }
                 // An end without a head is always an error; see `end`.
                 if case .some(.some(let error)) = state.end { return .failure(error) }
                 state.headWaiter = waiter
                 return nil
             }
-            if let known { waiter.resume(returning: known) }
+            if let result { waiter.resume(returning: result) }
         }
     }
 
@@ -68,15 +68,15 @@ final class Exchange: Sendable {
     /// - Parameter resume: called if the transport had paused, and must be told that there is room again.
     func next(resume: () -> Void) async -> Result<[UInt8]?, TransportError> {
         await withCheckedContinuation { (waiter: BytesAnswer) in
-            let (known, mustResume) = self.state.withLock { state -> (Result<[UInt8]?, TransportError>?, Bool) in
-                guard let known = state.takeBytes() else {
+            let (result, mustResume) = self.state.withLock { state -> (Result<[UInt8]?, TransportError>?, Bool) in
+                guard let result = state.consumeBuffer() else {
                     state.bytesWaiter = waiter
                     return (nil, state.unpause())
                 }
-                return (known, state.unpause())
+                return (result, state.unpause())
             }
             if mustResume { resume() }
-            if let known { waiter.resume(returning: known) }
+            if let result { waiter.resume(returning: result) }
         }
     }
 
@@ -96,7 +96,7 @@ final class Exchange: Sendable {
     var hasEnded: Bool { self.state.withLock { $0.end != nil } }
 
     /// Takes bytes of the body, if there is room for them.
-    func take(_ bytes: UnsafeRawBufferPointer) -> Verdict {
+    func accept(_ bytes: UnsafeRawBufferPointer) -> Verdict {
         self.state.withLock { state in
             if state.end != nil { return .stop }
             // Whatever its size, the first piece is taken: otherwise nothing would ever move.
@@ -105,7 +105,7 @@ final class Exchange: Sendable {
                 return .pause
             }
             state.buffer.append(contentsOf: bytes)
-            return .taken
+            return .accepted
         }
     }
 
@@ -113,11 +113,11 @@ final class Exchange: Sendable {
     /// for many pieces at once.
     func flush() {
         let woken = self.state.withLock { state -> (BytesAnswer, Result<[UInt8]?, TransportError>)? in
-            guard let waiter = state.bytesWaiter, let known = state.takeBytes() else { return nil }
+            guard let waiter = state.bytesWaiter, let result = state.consumeBuffer() else { return nil }
             state.bytesWaiter = nil
-            return (waiter, known)
+            return (waiter, result)
         }
-        if let (waiter, known) = woken { waiter.resume(returning: known) }
+        if let (waiter, result) = woken { waiter.resume(returning: result) }
     }
 
     /// It is over. What came before the end can still be read. Only the first end counts.

@@ -18,7 +18,7 @@ final class Transfer {
     private var hasHead = false
     private var isOversized = false
     /// Something came that its reader was not told yet.
-    private(set) var isTouched = false
+    private(set) var needsFlush = false
 
     /// - Returns: `nil` without memory.
     init?(_ exchange: Exchange, headBytes: Int) {
@@ -42,7 +42,7 @@ final class Transfer {
 
     /// Wakes the reader for everything that came.
     func flush() {
-        self.isTouched = false
+        self.needsFlush = false
         self.exchange.flush()
     }
 
@@ -160,9 +160,9 @@ final class Transfer {
     }
 
     private func receive(_ bytes: UnsafeRawBufferPointer) -> Int {
-        switch self.exchange.take(bytes) {
-        case .taken:
-            self.isTouched = true
+        switch self.exchange.accept(bytes) {
+        case .accepted:
+            self.needsFlush = true
             return bytes.count
         case .pause: return Int(CURL_WRITEFUNC_PAUSE)
         case .stop: return 0

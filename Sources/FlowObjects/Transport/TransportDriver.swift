@@ -56,20 +56,20 @@ final class TransportDriver {
         Self.prepareThread()
         self.setLimits()
         while true {
-            for message in self.mailbox.receive() { self.take(message) }
+            for message in self.mailbox.receive() { self.process(message) }
             if self.isClosing { break }
-            var left: Int32 = 0
-            curl_multi_perform(self.multi, &left)
+            var remaining: Int32 = 0
+            curl_multi_perform(self.multi, &remaining)
             self.collect()
-            for transfer in self.running.values where transfer.isTouched { transfer.flush() }
-            self.giveUpOverdue()
+            for transfer in self.running.values where transfer.needsFlush { transfer.flush() }
+            self.failOverdue()
             // Last, since each of the above may have made room; a new transfer keeps the poll from waiting.
             self.startWaiting()
             curl_multi_poll(self.multi, nil, 0, self.timeoutMilliseconds, nil)
         }
         for transfer in self.running.values { self.finish(transfer, .closed) }
         for exchange in self.waiting + self.waitingStreams { exchange.end(.closed) }
-        for message in self.mailbox.close() { self.refuse(message) }
+        for message in self.mailbox.close() { self.reject(message) }
         curl_multi_cleanup(self.multi)
         for closer in self.closers { closer.resume() }
     }
@@ -93,7 +93,7 @@ final class TransportDriver {
 
     // MARK: Messages
 
-    private func take(_ message: TransportMessage) {
+    private func process(_ message: TransportMessage) {
         switch message {
         case .start(let exchange):
             if exchange.request.isStreamed { self.waitingStreams.append(exchange) } else { self.waiting.append(exchange) }
@@ -108,7 +108,7 @@ final class TransportDriver {
         }
     }
 
-    private func refuse(_ message: TransportMessage) {
+    private func reject(_ message: TransportMessage) {
         switch message {
         case .start(let exchange): exchange.end(.closed)
         case .close(.some(let closer)): self.closers.append(closer)
@@ -147,8 +147,8 @@ final class TransportDriver {
     }
 
     private func collect() {
-        var left: Int32 = 0
-        while let message = curl_multi_info_read(self.multi, &left) {
+        var remaining: Int32 = 0
+        while let message = curl_multi_info_read(self.multi, &remaining) {
             guard message.pointee.msg == CURLMSG_DONE, let context = flowhub_curl_context(message.pointee.easy_handle) else {
                 continue
             }
@@ -168,7 +168,7 @@ final class TransportDriver {
 
     // MARK: Time
 
-    private func giveUpOverdue() {
+    private func failOverdue() {
         let now = self.clock.now
         for transfer in self.running.values where self.deadline(of: transfer).map({ $0 <= now }) ?? false {
             self.finish(transfer, .timeout)
@@ -187,8 +187,8 @@ final class TransportDriver {
             self.running.values.compactMap { self.deadline(of: $0) } + self.waiting.map(\.deadline)
             + self.waitingStreams.map(\.deadline)
         guard let first = deadlines.min() else { return Self.longestWait }
-        let left = (first - self.clock.now) / .milliseconds(1)
-        return Int32(max(0, min(left + 1, Double(Self.longestWait))))
+        let remaining = (first - self.clock.now) / .milliseconds(1)
+        return Int32(max(0, min(remaining + 1, Double(Self.longestWait))))
     }
 
     /// Milliseconds; a message ends the wait at once.

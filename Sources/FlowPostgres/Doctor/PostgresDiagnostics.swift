@@ -3,12 +3,14 @@ public import FlowCore
 import Foundation
 public import Logging
 
-/// Looks a database over: whether the hub can live on it, and what its operator should know. Changes nothing.
+/// Checks whether the hub can run on a database, and what its operator should change. Read-only.
 public struct PostgresDiagnostics: Sendable {
-    /// The oldest server that the hub's SQL is made for.
+    /// The oldest server version that supports the hub's SQL: 13.0.
     private static let oldestServer = 130_000
+    /// The oldest server version that the hub is tested with: 15.0.
     private static let oldestTested = 150_000
-    /// Clocks further apart than this make locks and time stamps of the instances disagree.
+    /// Maximum difference between two clocks in seconds. Beyond it, lock expiry and timestamps of the instances
+    /// disagree.
     private static let tolerableSkew = 2.0
 
     private let settings: PostgresSettings
@@ -21,8 +23,8 @@ public struct PostgresDiagnostics: Sendable {
 
     public func run() async -> [DoctorFinding] {
         let settings = self.settings
-        var findings: [DoctorFinding] = await withCheckedContinuation { answer in
-            DispatchQueue(label: "flowhub.postgres.examine").async { answer.resume(returning: Self.examine(settings)) }
+        var findings: [DoctorFinding] = await withCheckedContinuation { continuation in
+            DispatchQueue(label: "flowhub.postgres.examine").async { continuation.resume(returning: Self.examine(settings)) }
         }
         guard !findings.contains(where: { $0.level == .failure }) else { return findings }
         findings.append(await self.migrations())
@@ -45,7 +47,7 @@ public struct PostgresDiagnostics: Sendable {
             findings.append(try Self.rights(connection))
             findings.append(try Self.clock(connection))
             findings.append(try Self.durability(connection))
-            findings.append(try Self.room(connection, settings))
+            findings.append(try Self.connectionLimit(connection, settings))
         } catch {
             findings.append(
                 DoctorFinding(
@@ -57,23 +59,23 @@ public struct PostgresDiagnostics: Sendable {
     private static func advice(for error: PostgresError) -> String {
         switch error.code {
         case .credentials: "Check user, password and database in DATABASE_URL, and the server's pg_hba.conf."
-        case .connection: "Check host and port in DATABASE_URL, that the server runs, and that nothing in between refuses it."
+        case .connection: "Check host and port in DATABASE_URL, that the server is running, and that no firewall blocks it."
         default: "See the server's log."
         }
     }
 
-    // MARK: What is looked at
+    // MARK: Checks
 
     private static func connection(_ connection: PostgresConnection) -> DoctorFinding {
         let isLocal = connection.host.hasPrefix("/") || connection.host == "localhost" || connection.host.hasPrefix("127.")
-        let place = "\(connection.user)@\(connection.host)/\(connection.database)"
-        if connection.isEncrypted { return DoctorFinding(.ok, "postgres.connection", "reached \(place), encrypted") }
-        if isLocal { return DoctorFinding(.ok, "postgres.connection", "reached \(place)") }
+        let target = "\(connection.user)@\(connection.host)/\(connection.database)"
+        if connection.isEncrypted { return DoctorFinding(.ok, "postgres.connection", "connected to \(target), encrypted") }
+        if isLocal { return DoctorFinding(.ok, "postgres.connection", "connected to \(target)") }
         return DoctorFinding(
-            .warning, "postgres.connection", "reached \(place), but not encrypted",
+            .warning, "postgres.connection", "connected to \(target), traffic is not encrypted",
             advice:
-                "Add sslmode=verify-full&sslrootcert=/etc/ssl/certs/ca-certificates.crt to DATABASE_URL: sslmode=require encrypts, "
-                + "but does not find out who answers.")
+                "Add sslmode=verify-full&sslrootcert=/etc/ssl/certs/ca-certificates.crt to DATABASE_URL. "
+                + "sslmode=require encrypts, but does not verify the server.")
     }
 
     private static func version(_ connection: PostgresConnection) -> DoctorFinding {
@@ -81,24 +83,28 @@ public struct PostgresDiagnostics: Sendable {
         let text = "PostgreSQL \(version / 10_000).\(version % 10_000)"
         if version < Self.oldestServer {
             return DoctorFinding(
-                .failure, "postgres.version", text, advice: "The hub needs PostgreSQL 13 or later; 15 is what it is tested with.")
+                .failure, "postgres.version", text,
+                advice: "Upgrade the server. The hub needs PostgreSQL 13 or later and is tested with 15.")
         }
         if version < Self.oldestTested {
-            return DoctorFinding(.warning, "postgres.version", text, advice: "The hub is tested with PostgreSQL 15.")
+            return DoctorFinding(
+                .warning, "postgres.version", text, advice: "Upgrade if you can: the hub is tested with PostgreSQL 15.")
         }
         return DoctorFinding(.ok, "postgres.version", text)
     }
 
     private static func encoding(_ connection: PostgresConnection) -> DoctorFinding {
-        let advice = "Create the database with ENCODING 'UTF8' TEMPLATE template0: others refuse some of what publishers send."
+        let advice = "Create the database with ENCODING 'UTF8' TEMPLATE template0: other encodings reject some valid JSON."
         switch connection.encoding {
         case "UTF8": return DoctorFinding(.ok, "postgres.encoding", "UTF8")
-        case "SQL_ASCII": return DoctorFinding(.warning, "postgres.encoding", "SQL_ASCII, which checks nothing", advice: advice)
+        case "SQL_ASCII":
+            return DoctorFinding(
+                .warning, "postgres.encoding", "SQL_ASCII, which does not validate text", advice: advice)
         default: return DoctorFinding(.failure, "postgres.encoding", connection.encoding, advice: advice)
         }
     }
 
-    /// Whether the user may do what serving takes, once the tables are there.
+    /// Checks that the user has the privileges that `flowhub serve` needs on the existing tables.
     private static func rights(_ connection: PostgresConnection) throws(PostgresError) -> DoctorFinding {
         let missing = try connection.execute(
             Statement(
@@ -116,17 +122,20 @@ public struct PostgresDiagnostics: Sendable {
                 ) lacking
                 """)
         ).first?.text(0)
-        guard let missing else { return DoctorFinding(.ok, "postgres.rights", "the user may read and write what is there") }
+        guard let missing else { return DoctorFinding(.ok, "postgres.rights", "privileges are sufficient") }
         return DoctorFinding(
-            .failure, "postgres.rights", "the user lacks: \(missing)",
-            advice: "Grant it: docs/OPERATIONS.md, \"The database and its user\", lists what serving takes.")
+            .failure, "postgres.rights", "missing privileges: \(missing)",
+            advice: "Grant them: see \"The database and its user\" in docs/OPERATIONS.md.")
     }
 
-    private static func pooler(_ connection: PostgresConnection, _ settings: PostgresSettings) throws(PostgresError) -> DoctorFinding {
-        switch try Connector.prepare(connection, .chores, settings) {
-        case .direct: DoctorFinding(.ok, "postgres.pooler", "none: statements stay prepared, time limits are the session's")
+    private static func pooler(
+        _ connection: PostgresConnection, _ settings: PostgresSettings
+    ) throws(PostgresError) -> DoctorFinding {
+        switch try Connector.prepare(connection, .control, settings) {
+        case .direct: DoctorFinding(.ok, "postgres.pooler", "none: statements are prepared, timeouts apply to the session")
         case .pooled:
-            DoctorFinding(.ok, "postgres.pooler", "a pooler is in between: nothing is prepared, limits are set in each transaction")
+            DoctorFinding(
+                .ok, "postgres.pooler", "a pooler was detected: no prepared statements, timeouts per transaction")
         }
     }
 
@@ -141,8 +150,8 @@ public struct PostgresDiagnostics: Sendable {
         if row?.bool(0) == true {
             return [
                 DoctorFinding(
-                    .failure, "postgres.role", "the server is a standby and takes no writes",
-                    advice: "Name the primary, or all servers with target_session_attrs=read-write, in DATABASE_URL.")
+                    .failure, "postgres.role", "the server is a standby and rejects writes",
+                    advice: "Set DATABASE_URL to the primary, or to all servers with target_session_attrs=read-write.")
             ]
         }
         if row?.bool(1) == true {
@@ -154,26 +163,32 @@ public struct PostgresDiagnostics: Sendable {
         }
         guard let schema = row?.text(3) else {
             return [
-                DoctorFinding(.failure, "postgres.role", "there is no schema to put tables in", advice: "Set the user's search_path.")
+                DoctorFinding(
+                    .failure, "postgres.role", "no schema for the tables exists", advice: "Set the user's search_path.")
             ]
         }
-        if row?.bool(2) == true { return [DoctorFinding(.ok, "postgres.role", "a primary; tables are in the schema \(schema)")] }
+        if row?.bool(2) == true {
+            return [DoctorFinding(.ok, "postgres.role", "the server is a primary; tables are in schema \(schema)")]
+        }
         return [
             DoctorFinding(
-                .warning, "postgres.role", "a primary; the user may not create tables in the schema \(schema)",
-                advice: "That is enough to serve. Migrate with another user, and set FLOWHUB_MIGRATE=false.")
+                .warning, "postgres.role", "the server is a primary; the user may not create tables in schema \(schema)",
+                advice: "Run `flowhub migrate` as another user and set FLOWHUB_MIGRATE=false. Serving needs no CREATE.")
         ]
     }
 
     private static func clock(_ connection: PostgresConnection) throws(PostgresError) -> DoctorFinding {
         let before = Date().timeIntervalSince1970
-        let there = try connection.execute(Statement("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::int8")).first?.int64(
-            0)
-        let here = (before + Date().timeIntervalSince1970) / 2
-        let skew = abs(Double(there ?? 0) / 1_000 - here)
-        let text = "the database's clock and this machine's are \(Int(skew * 1_000)) ms apart"
+        let serverTime = try connection.execute(
+            Statement("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::int8")
+        ).first?.int64(0)
+        let localTime = (before + Date().timeIntervalSince1970) / 2
+        let skew = abs(Double(serverTime ?? 0) / 1_000 - localTime)
+        let text = "the clocks of the database and this machine differ by \(Int(skew * 1_000)) ms"
         if skew <= Self.tolerableSkew { return DoctorFinding(.ok, "postgres.clock", text) }
-        return DoctorFinding(.warning, "postgres.clock", text, advice: "Let both keep time by NTP: locks last by the hubs' clocks.")
+        return DoctorFinding(
+            .warning, "postgres.clock", text,
+            advice: "Synchronize both clocks by NTP: lock expiry uses the hubs' clocks.")
     }
 
     private static func durability(_ connection: PostgresConnection) throws(PostgresError) -> DoctorFinding {
@@ -183,13 +198,15 @@ public struct PostgresDiagnostics: Sendable {
         ).first
         let off = [("fsync", row?.text(0)), ("synchronous_commit", row?.text(1)), ("full_page_writes", row?.text(2))]
             .filter { $0.1 == "off" }.map(\.0)
-        if off.isEmpty { return DoctorFinding(.ok, "postgres.durability", "what is acknowledged is on disk") }
+        if off.isEmpty { return DoctorFinding(.ok, "postgres.durability", "commits are durable") }
         return DoctorFinding(
             .warning, "postgres.durability", "off: \(off.joined(separator: ", "))",
-            advice: "An acknowledged change may be lost when the server's machine fails. Turn on what is off.")
+            advice: "Turn these settings on. Otherwise a crash of the server's machine may lose acknowledged changes.")
     }
 
-    private static func room(_ connection: PostgresConnection, _ settings: PostgresSettings) throws(PostgresError) -> DoctorFinding {
+    private static func connectionLimit(
+        _ connection: PostgresConnection, _ settings: PostgresSettings
+    ) throws(PostgresError) -> DoctorFinding {
         let row = try connection.execute(
             Statement(
                 """
@@ -199,10 +216,11 @@ public struct PostgresDiagnostics: Sendable {
         ).first
         let (most, used) = (row?.int64(0) ?? 0, row?.int64(1) ?? 0)
         let needed = PoolWorkload.allCases.reduce(0) { $0 + $1.connections(settings) } + 2
-        let text = "\(used) of \(most) connections are in use; a hub takes up to \(needed)"
+        let text = "\(used) of \(most) connections are in use; an instance needs up to \(needed)"
         if used + Int64(needed) <= most { return DoctorFinding(.ok, "postgres.room", text) }
         return DoctorFinding(
-            .warning, "postgres.room", text, advice: "Raise max_connections, lower FLOWHUB_PG_READ_CONNECTIONS, or use a pooler.")
+            .warning, "postgres.room", text,
+            advice: "Raise max_connections, lower FLOWHUB_PG_READ_CONNECTIONS, or use a pooler.")
     }
 
     private func migrations() async -> DoctorFinding {
@@ -210,12 +228,13 @@ public struct PostgresDiagnostics: Sendable {
             let missing = try await MigrationRunner(self.settings, logger: self.logger).status().filter { !$0.isApplied }
             if missing.isEmpty { return DoctorFinding(.ok, "postgres.migrations", "the schema is up to date") }
             return DoctorFinding(
-                .warning, "postgres.migrations", "missing: \(missing.map(\.name).joined(separator: ", "))",
+                .warning, "postgres.migrations", "not applied: \(missing.map(\.name).joined(separator: ", "))",
                 advice:
-                    "`flowhub serve` applies them when it starts, unless FLOWHUB_MIGRATE=false; `flowhub migrate` applies them now."
+                    "Run `flowhub migrate`, or start `flowhub serve` without FLOWHUB_MIGRATE=false."
             )
         } catch {
-            return DoctorFinding(.failure, "postgres.migrations", error.explanation, advice: "Use the binary that fits the database.")
+            return DoctorFinding(
+                .failure, "postgres.migrations", error.explanation, advice: "Use the binary that matches the database.")
         }
     }
 }

@@ -1,11 +1,12 @@
 import FlowCore
 
-/// The pieces of SQL that say how an import lies in `data_imports`, named `i`.
+/// SQL fragments for rows of `data_imports`, with the table alias `i`.
 ///
-/// A row with claim 0 is an older service's that no hub has had in hand: its status and provider are words of that service's, of
-/// which only the location says anything. What it calls pending is nothing that the hub may take away.
+/// A row with claim 0 was written by a legacy service and never claimed by a hub. Whatever status that service gave
+/// it, it is read as `stored`, so the hub never deletes it as an interrupted import. Its provider counts only if it
+/// has a location.
 enum ImportSQL {
-    /// Of records that are rows.
+    /// Provider of imports whose records are rows.
     static let provider = "postgres"
 
     static let status = "CASE WHEN i.claim = 0 THEN 'stored' ELSE i.status::text END"
@@ -15,15 +16,15 @@ enum ImportSQL {
         ELSE coalesce(i.storage_provider::text, 'r2') END
         """
 
-    /// Indexed, so it must stand like this.
+    /// The account as text. An index uses this exact expression, so it must not change.
     static let account = "coalesce(i.account, i.client_account_id::text)"
 
     static let flow = "coalesce(i.flow_id, i.discovery_flow_id::text)"
 
-    /// Nobody holds it.
-    static let isFree = "(i.claimed_until IS NULL OR i.claimed_until <= clock_timestamp())"
+    /// Whether no worker holds the import's claim.
+    static let isUnclaimed = "(i.claimed_until IS NULL OR i.claimed_until <= clock_timestamp())"
 
-    /// Whether a hub numbered the rows, or counted them: then the numbers have no holes.
+    /// Whether a hub numbered the rows or counted them. Their numbers have no gaps then.
     static let isNumbered = "(i.account IS NOT NULL OR i.storage_metadata ->> 'content_hash' IS NOT NULL)"
 
     private static let list = [
@@ -36,7 +37,7 @@ enum ImportSQL {
     static let columns = Self.list.joined(separator: ", ")
     static let columnCount = Self.list.count
 
-    /// What of a result is written when the import becomes stored, or its records come to lie elsewhere; `$3` to `$7` of
+    /// Assignments that write an import's result when it becomes stored or its records move. They use `$3` to `$7` of
     /// ``parameters(_:_:_:)``.
     static let result = """
         status = 'stored', failure = NULL, total_records = $3, summary_text = $4, field_summary = hub_as_jsonb($4),
@@ -44,7 +45,7 @@ enum ImportSQL {
             claimed_until = NULL, updated_at = clock_timestamp()
         """
 
-    /// `$1` to `$7`: import, claim, and what ``result`` names.
+    /// The parameters `$1` to `$7`: import id, claim number, and the values of ``result``.
     static func parameters(_ id: ImportID, _ claim: Int64, _ result: ImportResult) -> ParameterList {
         var parameters = ParameterList()
         parameters.add(id.rawValue)
@@ -59,7 +60,7 @@ enum ImportSQL {
 }
 
 extension ResultSet {
-    /// The first row from ``ImportSQL/columns``.
+    /// Decodes the first row of ``ImportSQL/columns``; `nil` if there is no row.
     func entry() throws(StoreError) -> Import? {
         guard let row = self.first else { return nil }
         return try row.entry()
@@ -87,7 +88,8 @@ extension ResultRow {
             idempotencyKey: self.text(13), requestHash: self.text(14), claim: claim, claimedUntil: self.time(16))
     }
 
-    /// JSON as text that others may have written, or jsonb made.
+    /// Decodes JSON that another program may have written or `jsonb` has formatted, so it is validated; `nil` if it
+    /// is NULL or invalid.
     func foreignJSON(_ column: Int) -> JSONText? {
         self.text(column).flatMap { text in
             try? JSONText(

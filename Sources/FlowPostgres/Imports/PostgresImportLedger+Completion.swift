@@ -1,8 +1,8 @@
 public import FlowCore
 
 extension PostgresImportLedger {
-    /// Where the records are rows it counts them first, under the same claim: if they are not as many as the result says, it
-    /// throws and changes nothing.
+    /// Makes the import `stored`. If its records are rows, counts them first in the same statement.
+    /// - Throws: `unavailable` if the number of rows differs from the result's; nothing is changed then.
     public func finish(_ id: ImportID, claim: Int64, _ result: ImportResult) async throws(StoreError) -> Bool {
         var parameters = ImportSQL.parameters(id, claim, result)
         parameters.add(result.samples.prefix(Import.sampleRows))
@@ -40,12 +40,13 @@ extension PostgresImportLedger {
         let row = try await self.run(.imports, Statement(sql, parameters), seconds: seconds).first
         guard row?.int64(0) == 1 else { return false }
         guard row?.int64(1) == 1 else {
-            throw .unavailable("the import has \(row?.int64(2) ?? 0) rows in place of \(result.storage.recordCount)")
+            throw .unavailable("expected \(result.storage.recordCount) rows of the import, found \(row?.int64(2) ?? 0)")
         }
         return true
     }
 
-    /// Removes the hub's rows, a large import's in batches beforehand, and lets go of the location: what lies there is nobody's.
+    /// Makes the import `failed`. Deletes the rows that a hub wrote, in batches beforehand if there are many, and
+    /// clears the location: an object there becomes an orphan.
     public func fail(_ id: ImportID, claim: Int64, reason: String) async throws(StoreError) -> Bool {
         let isOpen = "i.status IN ('pending', 'failed')"
         guard try await self.removeNumbered(of: id, claim: claim, if: isOpen, withSamples: true) else { return false }
@@ -74,12 +75,12 @@ extension PostgresImportLedger {
         var parameters = ParameterList()
         parameters.add(id.rawValue)
         parameters.add(claim)
-        // From here on it is not shown any more, and whoever comes after a crash goes on with it.
+        // From here on the import is hidden, and after a crash the next import sweep continues the deletion.
         let deleting = """
             UPDATE data_imports SET status = 'deleting', idempotency_key = NULL, updated_at = clock_timestamp()
             WHERE id = $1::uuid AND claim = $2 RETURNING 1
             """
-        guard try await self.change(Statement(deleting, parameters), isRepeatable: true).rowCount == 1,
+        guard try await self.change(Statement(deleting, parameters), isRetryable: true).rowCount == 1,
             try await self.removeNumbered(of: id, claim: claim, if: "true", withSamples: true),
             try await self.removeUnnumbered(of: id, claim: claim)
         else { return false }
@@ -96,9 +97,11 @@ extension PostgresImportLedger {
 
     // MARK: Rows in batches
 
-    /// Removes the rows that have a number, each batch under the claim.
-    /// - Parameter condition: that the import `i` must keep as well.
-    /// - Returns: whether it kept all of it.
+    /// Deletes the rows that have a number, in batches, each under the claim.
+    /// - Parameters:
+    ///   - condition: an SQL condition on the import `i` that must hold as well.
+    ///   - withSamples: whether to delete sample rows too.
+    /// - Returns: whether claim and condition held until the end.
     func removeNumbered(
         of id: ImportID, claim: Int64, if condition: String, withSamples: Bool
     ) async throws(StoreError) -> Bool {
@@ -108,7 +111,8 @@ extension PostgresImportLedger {
             SELECT min(record_index)::bigint, max(record_index)::bigint FROM raw_import_records WHERE data_import_id = $1::uuid
             """
         let row = try await self.read(.imports, [Statement(span, parameters)])[0].first
-        // By number and not by what is left: the index keeps what is gone for a while, and would be walked through again and again.
+        // Batches by number, not by the rows that are left: the index keeps deleted entries for a while, and each
+        // batch would scan them again.
         var next = row?.int64(0) ?? 0
         let last = row?.int64(1) ?? 0
         repeat {
@@ -128,14 +132,15 @@ extension PostgresImportLedger {
                 )
                 SELECT count(*) FROM held
                 """
-            let result = try await self.run(.imports, Statement(sql, parameters), isRepeatable: true)
+            let result = try await self.run(.imports, Statement(sql, parameters), isRetryable: true)
             guard result.first?.int64(0) == 1 else { return false }
             next += Int64(self.limits.removedRows)
         } while next <= last
         return true
     }
 
-    /// Removes the rows that an older service made.
+    /// Deletes the rows that a legacy service wrote, in batches. They have no number.
+    /// - Returns: whether the claim held until the end.
     private func removeUnnumbered(of id: ImportID, claim: Int64) async throws(StoreError) -> Bool {
         var parameters = ParameterList()
         parameters.add(id.rawValue)
@@ -154,7 +159,7 @@ extension PostgresImportLedger {
             SELECT (SELECT count(*) FROM held), (SELECT count(*) FROM gone)
             """
         while true {
-            let row = try await self.run(.imports, Statement(sql, parameters), isRepeatable: true).first
+            let row = try await self.run(.imports, Statement(sql, parameters), isRetryable: true).first
             guard row?.int64(0) == 1 else { return false }
             if (row?.int64(1) ?? 0) < Int64(self.limits.removedRows) { return true }
         }

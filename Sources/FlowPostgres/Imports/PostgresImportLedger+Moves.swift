@@ -13,16 +13,17 @@ extension PostgresImportLedger {
         return result.first?.digest ?? RowDigest(count: 0, sum: "0")
     }
 
-    public func moveOut(
+    public func switchToObject(
         _ id: ImportID, claim: Int64, location: String, provider: String, expecting: RowDigest, _ result: ImportResult
     ) async throws(StoreError) -> Bool {
-        // An object of other than all rows is none to leave them for.
+        // The object must contain all rows, because the rows are deleted.
         guard expecting.count == result.storage.recordCount else { return false }
         let seconds = self.limits.wholeImportSeconds
         var parameters = ImportSQL.parameters(id, claim, result)
         parameters.add(location)
         parameters.add(provider)
-        // The import is locked at the end, and only then: it takes a while, and its claim must be held longer in between.
+        // The import's row is locked last, not first: the deletion may take minutes, and the claim must be extended
+        // in between.
         let move = """
             UPDATE data_imports i SET \(ImportSQL.result), storage_location = $8, storage_provider = $9
             WHERE i.id = $1::uuid AND i.claim = $2 RETURNING 1
@@ -30,7 +31,7 @@ extension PostgresImportLedger {
         do throws(PoolFailure) {
             return try await self.pool.withLease(.imports) { lease async throws(PoolFailure) in
                 let found = try await lease.begin(
-                    then: [Self.held(id, claim: claim), Self.keepFirst(of: id)], seconds: seconds)
+                    then: [Self.checkClaim(id, claim: claim), Self.deleteAllButFirst(of: id)], seconds: seconds)
                 guard found[0].rowCount == 1, found[1].first?.digest == expecting,
                     try await lease.runUncommitted(Statement(move, parameters)).rowCount == 1
                 else {
@@ -45,19 +46,20 @@ extension PostgresImportLedger {
         }
     }
 
-    private static func held(_ id: ImportID, claim: Int64) -> Statement {
+    private static func checkClaim(_ id: ImportID, claim: Int64) -> Statement {
         var parameters = ParameterList()
         parameters.add(id.rawValue)
         parameters.add(claim)
         return Statement("SELECT 1 FROM data_imports WHERE id = $1::uuid AND claim = $2", parameters)
     }
 
-    /// Removes all rows but the first ones, and returns the digest of what it removed and kept.
+    /// Deletes all rows except the sample rows, and returns the digest of the deleted and the kept rows.
     ///
-    /// One statement sees one state of the table: a row that is committed while it runs is neither counted nor removed. A row that
-    /// somebody changed meanwhile is waited for, and counts as it is by then; one that somebody removed counts no more. So the
-    /// digest is that of exactly the rows that are gone or kept by it, and what became of them is undone if it is another one.
-    private static func keepFirst(of id: ImportID) -> Statement {
+    /// The statement sees one MVCC snapshot: it neither counts nor deletes a row that is committed while it runs. It
+    /// waits for a row that another transaction is changing, and uses the row's new value; it does not count a row
+    /// that the other transaction deleted. So the digest covers exactly the rows deleted or kept. The caller rolls
+    /// back if it differs from the expected one.
+    private static func deleteAllButFirst(of id: ImportID) -> Statement {
         var parameters = ParameterList()
         parameters.add(id.rawValue)
         return Statement(
@@ -80,8 +82,8 @@ extension PostgresImportLedger {
             """, parameters)
     }
 
-    /// Where the rows are not as many it changes nothing and returns `false`.
-    public func moveIn(
+    /// Changes nothing and returns `false` if the number of rows differs from `count`, or if the claim was lost.
+    public func switchToRows(
         _ id: ImportID, claim: Int64, count: Int, _ result: ImportResult
     ) async throws(StoreError) -> Bool {
         guard count == result.storage.recordCount else { return false }
@@ -115,7 +117,7 @@ extension PostgresImportLedger {
 }
 
 extension PoolLease {
-    /// Within a transaction that goes on, or ends without a commit: nothing can have happened by it.
+    /// Runs a statement that does not commit. Its failure has no effect, because the transaction is rolled back.
     fileprivate func runUncommitted(_ statement: Statement) async throws(PoolFailure) -> ResultSet {
         do throws(PoolFailure) {
             return try await self.run([statement])[0]

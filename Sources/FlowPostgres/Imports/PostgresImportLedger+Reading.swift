@@ -38,14 +38,14 @@ extension PostgresImportLedger {
         if let after = query.after {
             parameters.add(after.rawValue)
             last = "JOIN data_imports l ON l.id = $\(parameters.count)::uuid"
-            // An older service may have left out the time; those come last.
+            // A legacy service may have left the time NULL; such imports come last.
             conditions.append(
                 """
                 ((i.created_at, i.id) < (l.created_at, l.id) OR i.created_at IS NULL AND (l.created_at IS NOT NULL OR i.id < l.id))
                 """)
         }
         let limit = max(1, query.limit)
-        // One more than asked for tells whether there are more.
+        // One row more than requested shows whether there are more.
         parameters.add(limit + 1)
         let sql = """
             SELECT \(ImportSQL.columns) FROM data_imports i \(last) WHERE \(conditions.joined(separator: " AND "))
@@ -57,7 +57,7 @@ extension PostgresImportLedger {
         return ImportList(imports: imports, hasMore: hasMore)
     }
 
-    // MARK: Chores
+    // MARK: Maintenance
 
     public func imports(after: ImportID?, limit: Int) async throws(StoreError) -> [Import] {
         var parameters = ParameterList()
@@ -79,22 +79,23 @@ extension PostgresImportLedger {
             "i.account IS NOT NULL AND i.announced_at IS NULL AND i.status IN ('stored', 'failed')", limit: limit)
     }
 
-    /// - Parameter condition: implies that of the index `data_imports_open`.
+    /// Reads unclaimed imports, the longest unchanged first.
+    /// - Parameter condition: an SQL condition on `i`. It must imply the condition of the index `data_imports_open`.
     private func open(_ condition: String, limit: Int) async throws(StoreError) -> [Import] {
         var parameters = ParameterList()
         parameters.add(max(1, limit))
         let sql = """
-            SELECT \(ImportSQL.columns) FROM data_imports i WHERE \(condition) AND \(ImportSQL.isFree)
+            SELECT \(ImportSQL.columns) FROM data_imports i WHERE \(condition) AND \(ImportSQL.isUnclaimed)
             ORDER BY i.updated_at LIMIT $1
             """
         return try await self.read(Statement(sql, parameters)).entries()
     }
 
-    public func announced(_ id: ImportID) async throws(StoreError) {
+    public func markAnnounced(_ id: ImportID) async throws(StoreError) {
         var parameters = ParameterList()
         parameters.add(id.rawValue)
         let sql = "UPDATE data_imports SET announced_at = clock_timestamp() WHERE id = $1::uuid"
-        _ = try await self.change(Statement(sql, parameters), isRepeatable: true)
+        _ = try await self.change(Statement(sql, parameters), isRetryable: true)
     }
 
     public func isReferenced(_ key: String) async throws(StoreError) -> Bool {

@@ -10,7 +10,7 @@ extension PostgresImportLedger {
         parameters.add(account)
         parameters.add(index)
         parameters.add(records)
-        // Locked: whoever takes the import over waits until these rows are there to be seen.
+        // FOR SHARE: another worker that claims the import waits until these rows are committed and visible to it.
         let sql = """
             WITH held AS MATERIALIZED (
                 SELECT i.id, i.client_account_id FROM data_imports i
@@ -43,7 +43,8 @@ extension PostgresImportLedger {
                 EXISTS (SELECT 1 FROM raw_import_records WHERE data_import_id = i.id AND record_index IS NULL)
             FROM data_imports i WHERE i.id = $1::uuid
             """
-        // Both in one go: where a hub numbered the rows, this is the page, at whatever offset.
+        // Both statements in one round trip. If a hub numbered the rows, the second result is the page, whatever the
+        // offset.
         let results = try await self.read(
             .imports,
             [Statement(shape, parameters), self.page("r.record_index >= $4", of: id, limit: limit, [Int64(offset)])])
@@ -53,11 +54,11 @@ extension PostgresImportLedger {
             return try await self.read(.imports, [page])[0].records()
         }
         var records = try results[1].records()
-        let isCut = results[1].first.map { $0.int64(5) != Int64(records.count) } ?? false
-        if row.bool(2) == true, records.count < limit, !isCut {
+        let isTruncated = results[1].first.map { $0.int64(5) != Int64(records.count) } ?? false
+        if row.bool(2) == true, records.count < limit, !isTruncated {
             let skipped = max(0, Int64(offset) - (row.int64(1) ?? 0))
-            let late = self.page("r.record_index IS NULL", skips: true, of: id, limit: limit - records.count, [skipped])
-            records += try await self.read(.imports, [late])[0].records()
+            let unnumbered = self.page("r.record_index IS NULL", skips: true, of: id, limit: limit - records.count, [skipped])
+            records += try await self.read(.imports, [unnumbered])[0].records()
         }
         return records
     }
@@ -65,8 +66,8 @@ extension PostgresImportLedger {
     public func records(
         of id: ImportID, after bookmark: RecordBookmark?, limit: Int
     ) async throws(StoreError) -> RecordSlice {
-        guard var place = bookmark.map({ RowPosition($0) }) ?? RowPosition.start else {
-            throw .unavailable("the bookmark is not one of this store's")
+        guard var position = bookmark.map({ RowPosition($0) }) ?? RowPosition.start else {
+            throw .unavailable("invalid continuation token")
         }
         var records: [JSONText] = []
         while true {
@@ -74,27 +75,27 @@ extension PostgresImportLedger {
             parameters.add(id.rawValue)
             parameters.add(self.limits.pageBytes)
             parameters.add(max(1, limit))
-            let sql = RecordSQL.page(place.condition(&parameters))
+            let sql = RecordSQL.page(position.condition(&parameters))
             let result = try await self.read(.imports, [Statement(sql, parameters)])[0]
             records += try result.records()
             if let last = result.last {
-                place = place.behind(last)
-                return RecordSlice(records: records, next: place.bookmark)
+                position = position.after(last)
+                return RecordSlice(records: records, next: position.bookmark)
             }
-            guard let next = place.nextKind else { return RecordSlice(records: records, next: nil) }
-            place = next
+            guard let next = position.nextKind else { return RecordSlice(records: records, next: nil) }
+            position = next
         }
     }
 
     private func page(
-        _ place: String, skips: Bool = false, of id: ImportID, limit: Int, _ values: [Int64]
+        _ condition: String, skips: Bool = false, of id: ImportID, limit: Int, _ values: [Int64]
     ) -> Statement {
         var parameters = ParameterList()
         parameters.add(id.rawValue)
         parameters.add(self.limits.pageBytes)
         parameters.add(limit)
         for value in values { parameters.add(value) }
-        return Statement(RecordSQL.page(place, skips: skips), parameters)
+        return Statement(RecordSQL.page(condition, skips: skips), parameters)
     }
 
     public func removeRecords(of id: ImportID, claim: Int64) async throws(StoreError) -> Bool {

@@ -1,17 +1,18 @@
 public import FlowCore
 
-/// The ledger of imports in Postgres, and records as rows beside it.
+/// The import ledger in Postgres, with records as rows of the same database.
 ///
-/// The tables are an older service's: what it wrote is read, and what it reads is written, see `migrations/0004_import_ledger.sql`.
-/// Claims run by the database's clock. What is said of an import goes by the connections for chores, records by connections of
-/// their own, so that neither keeps flows waiting, nor a large import the others' claims. Safe to use from any task.
+/// The tables belong to a legacy service: the ledger reads what that service wrote, and writes what it reads; see
+/// `migrations/0004_import_ledger.sql`. Claims expire by the database's clock. Changes of the ledger use the
+/// `control` connections and reads the `reads` connections. Records have connections of their own, so that a large
+/// import delays neither flows nor the claims of other imports. Safe to use from any task.
 public final class PostgresImportLedger: ImportLedger, ImportMaintenance, RecordStore {
     public struct Limits: Hashable, Sendable {
-        /// Seconds that a statement over all rows of an import may take.
+        /// Timeout in seconds of a statement over all rows of an import.
         public var wholeImportSeconds = 600
-        /// Rows that are removed in one transaction.
+        /// Rows that are deleted in one transaction.
         public var removedRows = 20_000
-        /// Bytes of the records in one answer; one alone may have more.
+        /// Maximum bytes of the records in one page; a single larger record is a page by itself.
         public var pageBytes = 1_048_576
 
         public init() {}
@@ -29,20 +30,21 @@ public final class PostgresImportLedger: ImportLedger, ImportMaintenance, Record
 
     // MARK: Claims
 
-    /// How often ``begin(_:claimSeconds:)`` looks again at a key that changes hands under its eyes.
-    private static let beginTries = 5
+    /// Attempts of ``begin(_:claimSeconds:)`` if its idempotency key changes hands in between.
+    private static let beginAttempts = 5
 
     public func begin(_ draft: ImportDraft, claimSeconds: Int) async throws(StoreError) -> ImportBeginResult {
-        for _ in 0..<Self.beginTries {
+        for _ in 0..<Self.beginAttempts {
             if let begun = try await self.insert(draft, claimSeconds: claimSeconds) { return .begun(begun) }
             guard let found = try await self.find(draft) else { continue }
             guard found.isInterrupted else { return .found(found.entry) }
             try await self.freeKey(of: found.entry.id)
         }
-        throw .overloaded("too many others use the same idempotency key just now")
+        throw .overloaded("too many concurrent requests with this key")
     }
 
-    /// - Returns: `nil` if its key is in use.
+    /// Inserts the import as `pending` with claim 1.
+    /// - Returns: `nil` if its idempotency key is in use.
     private func insert(_ draft: ImportDraft, claimSeconds: Int) async throws(StoreError) -> Import? {
         var parameters = ParameterList()
         parameters.add(draft.id.rawValue)
@@ -67,13 +69,14 @@ public final class PostgresImportLedger: ImportLedger, ImportMaintenance, Record
         return try await self.change(Statement(sql, parameters)).entry()
     }
 
-    /// What the draft's key belongs to, and whether nobody is at it any more.
+    /// The import under the draft's idempotency key, and whether it is interrupted: pending, and claimed by no
+    /// worker. `nil` if there is none.
     private func find(_ draft: ImportDraft) async throws(StoreError) -> (entry: Import, isInterrupted: Bool)? {
         var parameters = ParameterList()
         parameters.add(draft.account)
         parameters.add(draft.idempotencyKey ?? "")
         let sql = """
-            SELECT \(ImportSQL.columns), i.status = 'pending' AND \(ImportSQL.isFree) FROM data_imports i
+            SELECT \(ImportSQL.columns), i.status = 'pending' AND \(ImportSQL.isUnclaimed) FROM data_imports i
             WHERE i.account = $1 AND i.idempotency_key = $2
             """
         let result = try await self.read(Statement(sql, parameters))
@@ -81,15 +84,16 @@ public final class PostgresImportLedger: ImportLedger, ImportMaintenance, Record
         return (entry, row.bool(ImportSQL.columnCount) == true)
     }
 
-    /// Of a pending import that nobody holds. Its worker is too late from here on; what is there of it is the sweep's.
+    /// Releases the key of an interrupted import and advances its claim number, so that its worker changes nothing
+    /// any more. The import sweep cleans up.
     private func freeKey(of id: ImportID) async throws(StoreError) {
         var parameters = ParameterList()
         parameters.add(id.rawValue)
         let sql = """
             UPDATE data_imports i SET claim = i.claim + 1, claimed_until = NULL, idempotency_key = NULL
-            WHERE i.id = $1::uuid AND i.status = 'pending' AND \(ImportSQL.isFree)
+            WHERE i.id = $1::uuid AND i.status = 'pending' AND \(ImportSQL.isUnclaimed)
             """
-        _ = try await self.change(Statement(sql, parameters), isRepeatable: true)
+        _ = try await self.change(Statement(sql, parameters), isRetryable: true)
     }
 
     public func claim(
@@ -100,13 +104,14 @@ public final class PostgresImportLedger: ImportLedger, ImportMaintenance, Record
         parameters.add(statuses.map(\.rawValue))
         parameters.add(status?.rawValue)
         parameters.add(seconds)
-        // What an older service's words mean is written down with the first claim: from then on they are the hub's.
+        // The first claim stores the meaning of the legacy service's status and provider. From then on they are the
+        // hub's.
         let sql = """
             UPDATE data_imports i SET claim = i.claim + 1, claimed_until = clock_timestamp() + $4 * interval '1 second',
                 status = coalesce($3, \(ImportSQL.status)), storage_provider = \(ImportSQL.storageProvider),
                 idempotency_key = CASE WHEN $3 IN ('failed', 'deleting') THEN NULL ELSE i.idempotency_key END,
                 updated_at = CASE WHEN $3 IS NULL THEN i.updated_at ELSE clock_timestamp() END
-            WHERE i.id = $1::uuid AND \(ImportSQL.isFree) AND \(ImportSQL.status) = ANY ($2)
+            WHERE i.id = $1::uuid AND \(ImportSQL.isUnclaimed) AND \(ImportSQL.status) = ANY ($2)
             RETURNING \(ImportSQL.columns)
             """
         return try await self.change(Statement(sql, parameters)).entry()
@@ -121,38 +126,38 @@ public final class PostgresImportLedger: ImportLedger, ImportMaintenance, Record
             UPDATE data_imports SET claimed_until = CASE WHEN $3 > 0 THEN clock_timestamp() + $3 * interval '1 second' END
             WHERE id = $1::uuid AND claim = $2 RETURNING 1
             """
-        return try await self.change(Statement(sql, parameters), isRepeatable: true).rowCount > 0
+        return try await self.change(Statement(sql, parameters), isRetryable: true).rowCount > 0
     }
 
     // MARK: Statements
 
-    /// Changes the ledger, and no records.
-    func change(_ statement: Statement, isRepeatable: Bool = false) async throws(StoreError) -> ResultSet {
-        try await self.run(.chores, statement, isRepeatable: isRepeatable)
+    /// Runs a statement that changes the ledger and no records.
+    func change(_ statement: Statement, isRetryable: Bool = false) async throws(StoreError) -> ResultSet {
+        try await self.run(.control, statement, isRetryable: isRetryable)
     }
 
-    /// Reads the ledger, and no records.
+    /// Runs a statement that reads the ledger and no records.
     func read(_ statement: Statement) async throws(StoreError) -> ResultSet {
         try await self.read(.reads, [statement])[0]
     }
 
     func run(
-        _ share: PoolWorkload, _ statement: Statement, isRepeatable: Bool = false, seconds: Int? = nil
+        _ workload: PoolWorkload, _ statement: Statement, isRetryable: Bool = false, seconds: Int? = nil
     ) async throws(StoreError) -> ResultSet {
         do throws(PoolFailure) {
-            return try await self.pool.run(share, [statement], isRepeatable: isRepeatable, seconds: seconds)[0]
+            return try await self.pool.run(workload, [statement], isRetryable: isRetryable, seconds: seconds)[0]
         } catch {
             throw StoreError(error)
         }
     }
 
     func read(
-        _ share: PoolWorkload, _ statements: [Statement], seconds: Int? = nil
+        _ workload: PoolWorkload, _ statements: [Statement], seconds: Int? = nil
     ) async throws(StoreError) -> [ResultSet] {
         do throws(PoolFailure) {
-            return try await self.pool.run(share, statements, isRepeatable: true, seconds: seconds)
+            return try await self.pool.run(workload, statements, isRetryable: true, seconds: seconds)
         } catch {
-            // A read changes nothing, whatever became of it.
+            // A read changes nothing, so its outcome is never unknown.
             throw StoreError(PoolFailure(error.error))
         }
     }

@@ -1,36 +1,38 @@
 import FlowCore
 
-/// The pieces of SQL that say how records lie in `raw_import_records`, named `r`, and how they are read in their order.
+/// SQL fragments that read the rows of `raw_import_records`, with the table alias `r`, in their order.
 ///
-/// In order means: by number, then those without one, which an older service made, by time and id.
+/// The order is: numbered rows by number, then rows without a number, which a legacy service wrote, by time and id.
 enum RecordSQL {
-    /// Of a row that no hub wrote.
+    /// The record's text in a row that no hub wrote; otherwise NULL.
     static let foreignText = "CASE WHEN r.raw_text IS NULL THEN coalesce(r.raw_data::text, 'null') END"
 
-    /// The same for the same row, whatever its number and whether it is a sample.
+    /// Hash of a row's record. It depends neither on the row's number nor on whether it is a sample.
     static let hash = "hashtextextended(coalesce(r.raw_text::text, r.raw_data::text, 'null'), 0)"
 
     static let order = "r.record_index, r.created_at, r.id"
 
-    /// A page from a place on.
+    /// The SELECT of one page of records.
     /// - Parameters:
-    ///   - place: a condition for `r`; its parameters are `$4` and those behind it.
-    ///   - skips: whether so many of them as `$4` says are passed over first.
-    /// - Returns: a statement with import `$1`, bytes at most `$2` and rows at most `$3`. Its columns are those of
-    ///   ``ResultRow/record()``, `record_index`, `created_at` as text, `id` as text, and the number of rows before the cut by bytes.
-    static func page(_ place: String, skips: Bool = false) -> String {
+    ///   - condition: an SQL condition on `r`; its parameters start at `$4`.
+    ///   - skips: whether to skip the first `$4` rows.
+    /// - Returns: a statement with the parameters import `$1`, maximum bytes `$2` and maximum rows `$3`. Its columns
+    ///   are those of ``ResultRow/record()``, `record_index`, `created_at` as text, `id` as text, and the number of
+    ///   rows before the limit of bytes was applied.
+    static func page(_ condition: String, skips: Bool = false) -> String {
         let rows: String
         if skips {
-            // The rows that are passed over are looked at in the index alone.
+            // Skipped rows are read from the index only.
             rows = """
                 raw_import_records r WHERE r.id IN (
-                    SELECT r.id FROM raw_import_records r WHERE r.data_import_id = $1::uuid AND \(place)
+                    SELECT r.id FROM raw_import_records r WHERE r.data_import_id = $1::uuid AND \(condition)
                     ORDER BY \(Self.order) OFFSET $4 LIMIT $3)
                 """
         } else {
-            rows = "raw_import_records r WHERE r.data_import_id = $1::uuid AND \(place) ORDER BY \(Self.order) LIMIT $3"
+            rows = "raw_import_records r WHERE r.data_import_id = $1::uuid AND \(condition) ORDER BY \(Self.order) LIMIT $3"
         }
-        // First by the sizes on disk, so that what is not sent is not even unpacked; then by the sizes that are sent.
+        // Limited first by the sizes on disk, so that rows beyond the page are not even decompressed, then by the
+        // sizes sent.
         return """
             SELECT r.raw_text, r.foreign_text, r.record_index::bigint, r.created_at::text, r.id::text, r.total FROM (
                 SELECT r.*, sum(r.bytes) OVER (ORDER BY r.number) AS through FROM (
@@ -50,7 +52,7 @@ enum RecordSQL {
 }
 
 extension ResultRow {
-    /// From `raw_text` and ``RecordSQL/foreignText``.
+    /// Decodes the columns `raw_text` and ``RecordSQL/foreignText``.
     func record() throws(StoreError) -> JSONText {
         guard let record = self.json(0) ?? self.foreignJSON(1) else { throw StoreError(PoolFailure(.unreadable)) }
         return record

@@ -1,12 +1,12 @@
 import FlowCore
 
-/// A place among the rows of an import, in their order.
+/// A position between two rows of an import, in the order of ``RecordSQL``.
 enum RowPosition: Hashable, Sendable {
-    /// Behind a row with a number; before all of them: `nil`.
+    /// After a row with a number; `nil`: before all rows.
     case numbered(after: Numbered?)
-    /// Behind a row without a number.
+    /// After a row without a number; `nil`: after all numbered rows.
     case dated(after: Dated?)
-    /// Behind a row without number and time.
+    /// After a row without number and time; `nil`: after all rows with a time.
     case undated(after: String?)
 
     struct Numbered: Hashable, Sendable {
@@ -22,7 +22,7 @@ enum RowPosition: Hashable, Sendable {
 
     static let start = RowPosition.numbered(after: nil)
 
-    /// Behind everything of this kind; `nil` at the end of all.
+    /// The position after all rows of this kind; `nil` for the last kind.
     var nextKind: RowPosition? {
         switch self {
         case .numbered: .dated(after: nil)
@@ -31,34 +31,34 @@ enum RowPosition: Hashable, Sendable {
         }
     }
 
-    /// Behind a row of this kind, of ``RecordSQL/page(_:skips:)``.
-    func behind(_ row: ResultRow) -> RowPosition {
+    /// The position after a row of ``RecordSQL/page(_:skips:)``.
+    func after(_ row: ResultRow) -> RowPosition {
         let id = row.text(4) ?? ""
         switch self {
-        // Where there is no time the number alone decides.
+        // If the time is NULL, the number alone decides.
         case .numbered: return .numbered(after: Numbered(number: row.int64(2) ?? 0, time: row.text(3) ?? "-infinity", id: id))
         case .dated: return .dated(after: Dated(time: row.text(3) ?? "-infinity", id: id))
         case .undated: return .undated(after: id)
         }
     }
 
-    /// The rows behind it.
+    /// The SQL condition for the rows after this position. Adds its parameters to the list.
     func condition(_ parameters: inout ParameterList) -> String {
         let first = parameters.count + 1
         switch self {
         case .numbered(nil): return "r.record_index IS NOT NULL"
-        case .numbered(let place?):
-            parameters.add(place.number)
-            parameters.add(place.time)
-            parameters.add(place.id)
+        case .numbered(let position?):
+            parameters.add(position.number)
+            parameters.add(position.time)
+            parameters.add(position.id)
             return """
                 (r.record_index, r.created_at, r.id)
                     > ($\(first), hub_as_record_time($\(first + 1)), hub_as_record_id($\(first + 2)))
                 """
         case .dated(nil): return "r.record_index IS NULL AND r.created_at IS NOT NULL"
-        case .dated(let place?):
-            parameters.add(place.time)
-            parameters.add(place.id)
+        case .dated(let position?):
+            parameters.add(position.time)
+            parameters.add(position.id)
             return """
                 r.record_index IS NULL
                     AND (r.created_at, r.id) > (hub_as_record_time($\(first)), hub_as_record_id($\(first + 1)))
@@ -72,13 +72,13 @@ enum RowPosition: Hashable, Sendable {
 
     // MARK: Bookmark
 
-    /// Ids come last: those of an older service may be any text.
+    /// The position as text. Ids come last, because those of a legacy service may contain any character.
     var bookmark: RecordBookmark {
         switch self {
         case .numbered(nil): RecordBookmark(rawValue: "n")
-        case .numbered(let place?): RecordBookmark(rawValue: "n|\(place.number)|\(place.time)|\(place.id)")
+        case .numbered(let position?): RecordBookmark(rawValue: "n|\(position.number)|\(position.time)|\(position.id)")
         case .dated(nil): RecordBookmark(rawValue: "d")
-        case .dated(let place?): RecordBookmark(rawValue: "d|\(place.time)|\(place.id)")
+        case .dated(let position?): RecordBookmark(rawValue: "d|\(position.time)|\(position.id)")
         case .undated(nil): RecordBookmark(rawValue: "u")
         case .undated(let id?): RecordBookmark(rawValue: "u|\(id)")
         }

@@ -1,16 +1,17 @@
 import Crypto
 
-/// One step of the schema, as it stands in `migrations/`.
+/// One migration of the schema: a numbered SQL file in `migrations/`.
 public struct Migration: Hashable, Sendable {
-    /// `0001_flows`
+    /// File name without extension, such as `0001_flows`.
     public let name: String
     public let sql: String
-    /// Of the file's bytes, in hexadecimal.
+    /// SHA-256 of the file's bytes in hexadecimal.
     public let sha256: String
-    /// The index that the file builds beside a table in use; then it is no transaction.
+    /// Name of the index that the file builds with `CREATE INDEX CONCURRENTLY`, outside a transaction; `nil` for
+    /// other files.
     public let concurrentIndex: String?
 
-    private static let concurrentMark = "-- outside a transaction: "
+    private static let concurrentPrefix = "-- outside a transaction: "
 
     public init(name: String, bytes: [UInt8]) {
         self.name = name
@@ -21,10 +22,10 @@ public struct Migration: Hashable, Sendable {
         }.joined()
         let first = self.sql.prefix { $0 != "\n" }
         self.concurrentIndex =
-            first.hasPrefix(Self.concurrentMark) ? String(first.dropFirst(Self.concurrentMark.count)) : nil
+            first.hasPrefix(Self.concurrentPrefix) ? String(first.dropFirst(Self.concurrentPrefix.count)) : nil
     }
 
-    /// All of them, in their order. A test compares the list with the folder.
+    /// All migrations in order. A test compares the list with the directory.
     public static let all: [Migration] = [
         Migration(name: "0001_flows", bytes: PackageResources._001_flows_sql),
         Migration(name: "0002_imports", bytes: PackageResources._002_imports_sql),
@@ -38,13 +39,14 @@ public struct Migration: Hashable, Sendable {
     ]
 }
 
-/// What a database has of the migrations.
+/// The migrations that a database has.
 struct MigrationPlan: Hashable, Sendable {
-    /// Recorded in the database: name to SHA-256.
+    /// The applied migrations as recorded in the database: name to SHA-256.
     var applied: [String: String]
 
-    /// What is still to be done, in order.
-    /// - Throws: if the database was made by other files than these.
+    /// The migrations that are not applied yet, in order.
+    /// - Throws: ``PostgresError`` of code `schema` if an applied file has changed, or if an unapplied one precedes
+    ///   an applied one.
     func pending(of migrations: [Migration]) throws(PostgresError) -> [Migration] {
         for migration in migrations {
             guard let recorded = self.applied[migration.name], recorded != migration.sha256 else { continue }
@@ -57,7 +59,7 @@ struct MigrationPlan: Hashable, Sendable {
         if let first = pending.first, let last = self.applied.keys.max(), first.name < last {
             throw PostgresError(
                 .schema,
-                "migration \(first.name) comes before \(last), which is applied already. New files get the next number")
+                "migration \(first.name) precedes \(last), which is already applied. Give new files the next number")
         }
         return pending
     }

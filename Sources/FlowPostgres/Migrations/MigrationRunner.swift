@@ -2,11 +2,12 @@ import Dispatch
 import Foundation
 public import Logging
 
-/// Brings the schema up to date. Any number of instances may do it at once: an advisory lock, held by a transaction, lets one
-/// after the other in, so it works through a pooler as well. It is tried for, never waited for: who waits in a statement has a
-/// snapshot, and an index that is built beside its table waits for every snapshot.
+/// Applies the migrations that a database lacks. Any number of instances may run it at the same time: an advisory
+/// lock, which lasts until the end of a transaction and so works through a pooler, admits one at a time. The lock is
+/// polled, because a statement that waits for it would keep an MVCC snapshot, and `CREATE INDEX CONCURRENTLY` waits
+/// for all older snapshots.
 ///
-/// Works on connections of its own that block, on a queue of its own.
+/// Uses blocking connections of its own on a separate queue.
 public struct MigrationRunner: Sendable {
     public struct Status: Hashable, Sendable {
         public var name: String
@@ -17,15 +18,16 @@ public struct MigrationRunner: Sendable {
     private let migrations: [Migration]
     private let logger: Logger
 
-    /// Of the advisory lock: "flowhub" in ASCII.
+    /// Key of the advisory lock: "flowhub" in ASCII.
     private static let lockKey: Int64 = 0x66_6c6f_7768_7562
-    /// How long a statement may wait for a lock on a table in use: while it waits, everybody behind it does.
+    /// Lock timeout in seconds for a table in use. While a migration waits for a table lock, later statements on the
+    /// table queue behind it.
     private static let tableLockSeconds = 2
     private static let maximumTries = 60
-    /// How long a server may take to say what is applied.
-    private static let lookSeconds = 30
-    /// How long another instance may take for its migrations.
-    private static let turnSeconds = 3_600.0
+    /// Timeout in seconds for the query that reads which migrations are applied.
+    private static let statusSeconds = 30
+    /// Maximum seconds to wait for another instance's migrations.
+    private static let lockWaitSeconds = 3_600.0
 
     public init(_ settings: PostgresSettings, migrations: [Migration] = Migration.all, logger: Logger) {
         self.settings = settings
@@ -33,7 +35,7 @@ public struct MigrationRunner: Sendable {
         self.logger = logger
     }
 
-    /// What is applied and what is not.
+    /// The state of all migrations, including applied ones that this binary does not know.
     public func status() async throws(PostgresError) -> [Status] {
         try await self.blocking { () throws(PostgresError) in
             let connection = try PostgresConnection(self.settings)
@@ -45,17 +47,20 @@ public struct MigrationRunner: Sendable {
         }
     }
 
-    /// - Throws: if a migration is missing.
+    /// Checks that all migrations are applied.
+    /// - Throws: ``PostgresError`` of code `schema` with the first missing migration.
     public func check() async throws(PostgresError) {
         guard let missing = try await self.status().first(where: { !$0.isApplied }) else { return }
         throw PostgresError(
-            .schema, "the database lacks the migration \(missing.name); run `flowhub migrate`, or set FLOWHUB_MIGRATE=true")
+            .schema, "migration \(missing.name) is not applied; run `flowhub migrate`, or set FLOWHUB_MIGRATE=true")
     }
 
-    /// Applies what is missing. - Returns: the names of what was applied now.
+    /// Applies the missing migrations.
+    /// - Returns: the names of the migrations applied by this call.
     public func run() async throws(PostgresError) -> [String] {
         try await self.blocking { () throws(PostgresError) in
-            // A look first: a hub whose user may not change the schema must be able to start on one that is up to date.
+            // Read-only check first: a user without schema privileges can start the hub on a schema that is up to
+            // date.
             if try Self.plan(PostgresConnection(self.settings)).pending(of: self.migrations).isEmpty { return [] }
             var applied: [String] = []
             var tries = 0
@@ -67,20 +72,20 @@ public struct MigrationRunner: Sendable {
                     while true {
                         switch try self.step(connection) {
                         case .applied(let name): applied.append(name)
-                        case .nothingLeft: return applied
-                        case .notMyTurn:
-                            guard Date().timeIntervalSince(start) < Self.turnSeconds else {
-                                throw PostgresError(.timeout, "another instance has been migrating for an hour")
+                        case .upToDate: return applied
+                        case .lockedElsewhere:
+                            guard Date().timeIntervalSince(start) < Self.lockWaitSeconds else {
+                                throw PostgresError(.timeout, "timed out after 1 h waiting for another instance's migrations")
                             }
                             Thread.sleep(forTimeInterval: .random(in: 0.05...0.3))
                         }
                     }
                 } catch {
-                    // A table in use is tried for again, since those who use it come first.
+                    // Retried, because transactions that use the table take precedence.
                     tries += 1
                     guard error.code == .locked || error.code == .timeout || error.code == .conflict, tries < Self.maximumTries
                     else { throw error }
-                    self.logger.notice("A migration waits for tables in use", metadata: ["tries": "\(tries)"])
+                    self.logger.notice("Migration is waiting for a table lock", metadata: ["attempt": "\(tries)"])
                     Thread.sleep(forTimeInterval: .random(in: 0.2...1))
                 }
             }
@@ -89,18 +94,18 @@ public struct MigrationRunner: Sendable {
 
     private enum Step {
         case applied(String)
-        case nothingLeft
-        case notMyTurn
+        case upToDate
+        case lockedElsewhere
     }
 
-    /// A database of another encoding would refuse some of what publishers send.
+    /// Rejects databases whose encoding cannot store all JSON that publishers may send.
     private static func checkEncoding(_ connection: PostgresConnection) throws(PostgresError) {
         guard !["UTF8", "SQL_ASCII"].contains(connection.encoding) else { return }
         throw PostgresError(
-            .schema, "the database's encoding is \(connection.encoding); create one with ENCODING 'UTF8' TEMPLATE template0")
+            .schema, "the database's encoding is \(connection.encoding); create a database with ENCODING 'UTF8' TEMPLATE template0")
     }
 
-    /// Applies the next one.
+    /// Applies the next migration in one transaction.
     private func step(_ connection: PostgresConnection) throws(PostgresError) -> Step {
         try connection.execute(
             """
@@ -108,10 +113,10 @@ public struct MigrationRunner: Sendable {
             SET LOCAL statement_timeout = 0;
             SET LOCAL idle_in_transaction_session_timeout = 0
             """)
-        let turn = try connection.execute(Statement("SELECT pg_try_advisory_xact_lock(\(Self.lockKey))"))
-        guard turn.first?.bool(0) == true else {
+        let lock = try connection.execute(Statement("SELECT pg_try_advisory_xact_lock(\(Self.lockKey))"))
+        guard lock.first?.bool(0) == true else {
             try connection.execute("ROLLBACK")
-            return .notMyTurn
+            return .lockedElsewhere
         }
         try connection.execute(
             """
@@ -120,12 +125,12 @@ public struct MigrationRunner: Sendable {
             """)
         guard let next = try Self.plan(connection).pending(of: self.migrations).first else {
             try connection.execute("COMMIT")
-            return .nothingLeft
+            return .upToDate
         }
         do throws(PostgresError) {
             if let index = next.concurrentIndex {
-                // The last read's portal would keep its snapshot to the transaction's end, and the index would wait for that.
-                // A simple query drops it.
+                // The portal of the last query would keep its snapshot until the end of the transaction, and the
+                // index build would wait for it. A simple query closes the portal.
                 try connection.execute("SELECT 1")
                 try self.buildIndex(index, next)
             } else {
@@ -140,11 +145,12 @@ public struct MigrationRunner: Sendable {
         parameters.add(next.sha256)
         _ = try connection.execute(Statement("INSERT INTO schema_migrations (name, sha256) VALUES ($1, $2)", parameters))
         try connection.execute("COMMIT")
-        self.logger.notice("Applied a migration", metadata: ["name": "\(next.name)"])
+        self.logger.notice("Applied migration", metadata: ["name": "\(next.name)"])
         return .applied(next.name)
     }
 
-    /// Beside the transaction that holds the lock: it has no snapshot while it waits, so this does not wait for it.
+    /// Builds an index on a second connection. The transaction that holds the advisory lock has no snapshot in the
+    /// meantime, so the build does not wait for it. An invalid index of an interrupted build is dropped first.
     private func buildIndex(_ index: String, _ migration: Migration) throws(PostgresError) {
         let connection = try PostgresConnection(self.settings)
         var parameters = ParameterList()
@@ -160,8 +166,8 @@ public struct MigrationRunner: Sendable {
     }
 
     private static func plan(_ connection: PostgresConnection) throws(PostgresError) -> MigrationPlan {
-        let look = Statement("SELECT to_regclass('schema_migrations') IS NOT NULL")
-        let exists = try connection.execute(look, within: Self.lookSeconds).first?.bool(0)
+        let statement = Statement("SELECT to_regclass('schema_migrations') IS NOT NULL")
+        let exists = try connection.execute(statement, within: Self.statusSeconds).first?.bool(0)
         guard exists == true else { return MigrationPlan(applied: [:]) }
         var plan = MigrationPlan(applied: [:])
         for row in try connection.execute(Statement("SELECT name, sha256 FROM schema_migrations")).rows {
@@ -173,12 +179,12 @@ public struct MigrationRunner: Sendable {
     private func blocking<Value: Sendable>(
         _ body: @escaping @Sendable () throws(PostgresError) -> Value
     ) async throws(PostgresError) -> Value {
-        let result: Result<Value, PostgresError> = await withCheckedContinuation { answer in
+        let result: Result<Value, PostgresError> = await withCheckedContinuation { continuation in
             DispatchQueue(label: "flowhub.postgres.migrate").async {
                 do throws(PostgresError) {
-                    answer.resume(returning: .success(try body()))
+                    continuation.resume(returning: .success(try body()))
                 } catch {
-                    answer.resume(returning: .failure(error))
+                    continuation.resume(returning: .failure(error))
                 }
             }
         }
@@ -187,7 +193,8 @@ public struct MigrationRunner: Sendable {
 }
 
 extension PostgresError {
-    /// A migration holds no secret, and without the server's words nobody could mend it.
+    /// Creates the error of a failed migration with the server's message. Migrations contain no secrets, and the
+    /// operator needs the message to fix the problem.
     fileprivate init(failed migration: String, _ error: PostgresError) {
         self.init(.schema, "migration \(migration) failed: \(error.serverMessage ?? error.description)", state: error.state)
     }

@@ -1,11 +1,12 @@
-/// The life of one place for a connection.
+/// State machine of one connection slot of the pool.
 ///
-/// Pure: it is told what happened and what time it is, and says what to do. *Resting* until its next try; *connecting*; *live*;
-/// after a loss it tries again at once, then at growing intervals; *closed* at the end.
+/// A pure value: it receives events and the time, and returns the action to perform. States: *waiting* until the next
+/// attempt, *connecting*, *live*, and finally *closed*. After the loss of a connection it retries immediately. After
+/// failures it backs off exponentially.
 struct ConnectionSlotStateMachine {
     enum State: Hashable, Sendable {
-        /// Without a connection. `failures` tries in a row did not succeed.
-        case resting(until: ContinuousClock.Instant, failures: Int)
+        /// No connection. The last `failures` attempts in a row failed.
+        case waiting(until: ContinuousClock.Instant, failures: Int)
         case connecting(failures: Int)
         case live(since: ContinuousClock.Instant)
         case closed
@@ -16,73 +17,78 @@ struct ConnectionSlotStateMachine {
         case connect
     }
 
-    /// The first pause after a failure; it doubles with each, up to the longest.
-    static let firstPause = Duration.milliseconds(50)
-    static let longestPause = Duration.seconds(3)
-    /// A connection that lived shorter than this counts as one more failure: a server that throws everybody out at once must not
-    /// be stormed.
-    static let shortestLife = Duration.seconds(1)
-    /// Failures in a row after which whoever waits is told at once instead of at the end of his patience.
-    static let hopelessFailures = 3
+    /// Backoff after the first failure. It doubles with each further failure, up to ``maximumBackoff``.
+    static let minimumBackoff = Duration.milliseconds(50)
+    static let maximumBackoff = Duration.seconds(3)
+    /// Minimum lifetime of a connection whose loss is followed by an immediate attempt. The loss of a younger one
+    /// counts as a first failure, so that a server that closes connections immediately is not flooded with attempts.
+    static let stabilityPeriod = Duration.seconds(1)
+    /// Failures in a row after which waiting units fail immediately instead of at their deadlines.
+    static let failFastThreshold = 3
 
     private(set) var state: State
 
-    init(now: ContinuousClock.Instant) { self.state = .resting(until: now, failures: 0) }
+    init(now: ContinuousClock.Instant) { self.state = .waiting(until: now, failures: 0) }
 
-    /// When ``tick(_:)`` has something to do; `nil` if something else must happen first.
+    /// Time of the next attempt; `nil` unless the slot is waiting.
     var wakesAt: ContinuousClock.Instant? {
-        if case .resting(let until, _) = self.state { return until }
+        if case .waiting(let until, _) = self.state { return until }
         return nil
     }
 
-    /// Whether waiting for this place is of no use.
-    var isHopeless: Bool {
+    /// Whether units should not wait for this slot: three attempts in a row have failed, or it is closed.
+    var isFailingFast: Bool {
         switch self.state {
-        case .resting(_, let failures), .connecting(let failures): failures >= Self.hopelessFailures
+        case .waiting(_, let failures), .connecting(let failures): failures >= Self.failFastThreshold
         case .live: false
         case .closed: true
         }
     }
 
+    /// Starts the next attempt when its time has come.
     mutating func tick(_ now: ContinuousClock.Instant) -> Action {
-        guard case .resting(let until, let failures) = self.state, until <= now else { return .none }
+        guard case .waiting(let until, let failures) = self.state, until <= now else { return .none }
         self.state = .connecting(failures: failures)
         return .connect
     }
 
-    /// - Returns: whether the connection is wanted; after a close it is not.
+    /// Reports an established connection.
+    /// - Returns: whether to keep it; `false` after a close.
     mutating func connected(_ now: ContinuousClock.Instant) -> Bool {
         guard case .connecting = self.state else { return false }
         self.state = .live(since: now)
         return true
     }
 
-    /// - Parameter jitter: 0 to 1, so that many that failed together do not try again together.
+    /// Reports a failed attempt.
+    /// - Parameter jitter: random number from 0 to 1. It spreads the attempts of slots that failed together over half
+    ///   to all of the backoff.
     mutating func connectFailed(_ now: ContinuousClock.Instant, jitter: Double) {
         guard case .connecting(let failures) = self.state else { return }
-        self.rest(now, failures: failures + 1, jitter: jitter)
+        self.backOff(now, failures: failures + 1, jitter: jitter)
     }
 
+    /// Reports the loss of a live connection.
     mutating func lost(_ now: ContinuousClock.Instant, jitter: Double) {
         guard case .live(let since) = self.state else { return }
-        if now - since < Self.shortestLife {
-            self.rest(now, failures: 1, jitter: jitter)
+        if now - since < Self.stabilityPeriod {
+            self.backOff(now, failures: 1, jitter: jitter)
         } else {
-            self.state = .resting(until: now, failures: 0)
+            self.state = .waiting(until: now, failures: 0)
         }
     }
 
-    /// Another place has reached the server: it is there, and waiting longer is of no use.
-    mutating func serverIsThere(_ now: ContinuousClock.Instant) {
-        if case .resting(let until, let failures) = self.state, failures > 0 {
-            self.state = .resting(until: min(until, now), failures: 0)
+    /// Ends the backoff, because another slot has connected to the server.
+    mutating func retryNow(_ now: ContinuousClock.Instant) {
+        if case .waiting(let until, let failures) = self.state, failures > 0 {
+            self.state = .waiting(until: min(until, now), failures: 0)
         }
     }
 
     mutating func close() { self.state = .closed }
 
-    private mutating func rest(_ now: ContinuousClock.Instant, failures: Int, jitter: Double) {
-        let pause = min(Self.firstPause * (1 << min(failures - 1, 10)), Self.longestPause)
-        self.state = .resting(until: now + pause * (0.5 + jitter / 2), failures: failures)
+    private mutating func backOff(_ now: ContinuousClock.Instant, failures: Int, jitter: Double) {
+        let backoff = min(Self.minimumBackoff * (1 << min(failures - 1, 10)), Self.maximumBackoff)
+        self.state = .waiting(until: now + backoff * (0.5 + jitter / 2), failures: failures)
     }
 }

@@ -5,7 +5,7 @@ import Synchronization
 import Glibc
 #endif
 
-/// Messages for a thread that waits in `poll`, and the descriptor that wakes it.
+/// A queue of messages for a thread that waits in `poll`, with the file descriptor that wakes it.
 final class Mailbox<Message: Sendable>: Sendable {
     private struct State: Sendable {
         var messages: [Message] = []
@@ -17,18 +17,19 @@ final class Mailbox<Message: Sendable>: Sendable {
     let descriptor: Int32
 
     init() throws(PostgresError) {
-        // eventfd(2): one descriptor, and any number of wake-ups are read at once.
+        // eventfd(2): needs one descriptor, and one read clears any number of wake-ups.
         let descriptor = eventfd(0, Int32(EFD_NONBLOCK | EFD_CLOEXEC))
-        guard descriptor >= 0 else { throw PostgresError(.busy, "no file descriptor is left; raise the file limit") }
+        guard descriptor >= 0 else { throw PostgresError(.busy, "out of file descriptors; raise the limit of open files") }
         self.descriptor = descriptor
     }
 
     deinit { _ = Glibc.close(self.descriptor) }
 
-    /// - Returns: whether it will be received; `false` after ``close()``.
+    /// Appends a message and wakes the thread.
+    /// - Returns: whether the message will be received; `false` after ``close()``.
     @discardableResult
     func send(_ message: Message) -> Bool {
-        let (isTaken, mustWake) = self.state.withLock { state in
+        let (isAccepted, mustWake) = self.state.withLock { state in
             if state.isClosed { return (false, false) }
             state.messages.append(message)
             defer { state.isAwake = true }
@@ -38,10 +39,11 @@ final class Mailbox<Message: Sendable>: Sendable {
             var one: UInt64 = 1
             _ = Glibc.write(self.descriptor, &one, 8)
         }
-        return isTaken
+        return isAccepted
     }
 
-    /// Takes nothing any more. - Returns: what was sent and not received.
+    /// Rejects further messages.
+    /// - Returns: the messages that were sent and not received.
     func close() -> [Message] {
         self.state.withLock { state in
             state.isClosed = true
@@ -50,7 +52,7 @@ final class Mailbox<Message: Sendable>: Sendable {
         }
     }
 
-    /// Everything that was sent since, in order. For the one thread that waits on ``descriptor``.
+    /// Removes and returns all messages, in order. To be called only by the thread that waits on ``descriptor``.
     func receive() -> [Message] {
         var count: UInt64 = 0
         _ = Glibc.read(self.descriptor, &count, 8)

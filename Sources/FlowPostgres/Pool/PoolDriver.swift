@@ -2,10 +2,10 @@ import CPostgres
 import Foundation
 import Logging
 
-/// The thread that drives all connections of a pool: it waits in `poll` for sockets and for messages, and never for one
-/// request alone.
+/// The thread that serves all connections of a pool. It waits in `poll` for all sockets and messages together, never
+/// for a single request.
 ///
-/// Everything here is confined to that thread; the outside talks to it through its mailbox.
+/// Its state is confined to that thread. Other threads communicate with it through the mailbox.
 final class PoolDriver {
     private let settings: PostgresSettings
     private let mailbox: Mailbox<DriverMessage>
@@ -16,21 +16,22 @@ final class PoolDriver {
 
     private var slots: [PoolSlot] = []
     private var queues: [[PoolUnit]] = PoolWorkload.allCases.map { _ in [] }
-    private var leaseQueue: [(share: PoolWorkload, deadline: ContinuousClock.Instant, answer: LeaseAnswer)] = []
+    private var leaseQueue: [(workload: PoolWorkload, deadline: ContinuousClock.Instant, continuation: LeaseContinuation)] = []
     private var nextLease: UInt64 = 1
-    private var lastFailure = PostgresError(.connection, "the database was not reached yet")
-    /// Who waits for the end; empty while nobody has asked for it.
+    private var lastFailure = PostgresError(.connection, "not connected to the database yet")
+    /// Callers that wait for the close. Not empty from the first close request on.
     private var closing: [CheckedContinuation<Void, Never>] = []
     private var isClosed = false
 
-    private typealias LeaseAnswer = CheckedContinuation<Result<LeaseTicket, PostgresError>, Never>
+    private typealias LeaseContinuation = CheckedContinuation<Result<LeaseTicket, PostgresError>, Never>
 
-    /// How long an answer may be overdue before its connection is given up: the server's own limits come first.
+    /// Additional time after the server's own limits, before the driver closes a connection that does not reply.
     private static let grace = Duration.seconds(2)
 
-    /// When the connection is given up if it does not answer until then: a statement waits for a lock, and runs.
+    /// Time at which the connection is closed if its first unit has no reply: after the limits for waiting for a lock
+    /// and for running a statement, and ``grace``.
     private func overdueAt(_ slot: PoolSlot) -> ContinuousClock.Instant? {
-        guard let since = slot.runningSince, let unit = slot.flights.first?.unit else { return nil }
+        guard let since = slot.runningSince, let unit = slot.inFlight.first?.unit else { return nil }
         let seconds = max(unit.statementSeconds ?? 0, self.settings.statementSeconds)
         return since + .seconds(seconds + self.settings.lockSeconds) + Self.grace
     }
@@ -41,12 +42,12 @@ final class PoolDriver {
         self.connector = Connector(settings)
         self.transactionSettings = PoolWorkload.allCases.map { Connector.transactionSettings($0, settings) }
         self.logger = logger
-        for share in PoolWorkload.allCases {
-            for _ in 0..<share.connections(settings) { self.slots.append(PoolSlot(share: share, now: self.clock.now)) }
+        for workload in PoolWorkload.allCases {
+            for _ in 0..<workload.connections(settings) { self.slots.append(PoolSlot(workload: workload, now: self.clock.now)) }
         }
     }
 
-    /// Starts the thread. It ends when the pool is closed.
+    /// Starts the thread. It ends after the pool is closed.
     static func start(_ settings: PostgresSettings, _ mailbox: Mailbox<DriverMessage>, logger: Logger) {
         let thread = Thread { PoolDriver(settings, mailbox, logger).run() }
         thread.name = "flowhub-postgres"
@@ -55,14 +56,14 @@ final class PoolDriver {
 
     private func run() {
         while !self.isClosed {
-            self.connectWhatRests()
-            self.giveUpOverdue()
-            for share in PoolWorkload.allCases { self.dispatch(share) }
+            self.connectIdleSlots()
+            self.failOverdue()
+            for workload in PoolWorkload.allCases { self.dispatch(workload) }
             self.serveLeases()
             self.flush()
             self.wait()
         }
-        for message in self.mailbox.close() { Self.refuse(message) }
+        for message in self.mailbox.close() { Self.reject(message) }
     }
 
     // MARK: Waiting
@@ -79,7 +80,7 @@ final class PoolDriver {
         let ready = poll(&descriptors, nfds_t(descriptors.count), self.timeoutMilliseconds)
         guard ready > 0 else { return }
         for (position, index) in polled.enumerated() where descriptors[position + 1].revents != 0 { self.receive(index) }
-        if descriptors[0].revents != 0 { for message in self.mailbox.receive() { self.take(message) } }
+        if descriptors[0].revents != 0 { for message in self.mailbox.receive() { self.handle(message) } }
     }
 
     private var timeoutMilliseconds: Int32 {
@@ -91,64 +92,64 @@ final class PoolDriver {
         }
         for queue in self.queues { if let first = queue.first { earliest = min(earliest, first.deadline) } }
         for waiter in self.leaseQueue { earliest = min(earliest, waiter.deadline) }
-        let left = earliest - now
-        let milliseconds = left.components.seconds * 1_000 + left.components.attoseconds / 1_000_000_000_000_000
+        let remaining = earliest - now
+        let milliseconds = remaining.components.seconds * 1_000 + remaining.components.attoseconds / 1_000_000_000_000_000
         return Int32(max(0, min(milliseconds + 1, 1_000)))
     }
 
     // MARK: Messages
 
-    private func take(_ message: DriverMessage) {
+    private func handle(_ message: DriverMessage) {
         switch message {
         case .unit(let unit):
-            if self.closing.isEmpty { self.queues[unit.share.rawValue].append(unit) } else { Self.refuse(unit, .poolClosed) }
-        case .lease(let share, let deadline, let answer):
+            if self.closing.isEmpty { self.queues[unit.workload.rawValue].append(unit) } else { Self.reject(unit, .poolClosed) }
+        case .lease(let workload, let deadline, let continuation):
             if self.closing.isEmpty {
-                self.leaseQueue.append((share, deadline, answer))
+                self.leaseQueue.append((workload, deadline, continuation))
             } else {
-                answer.resume(returning: .failure(.poolClosed))
+                continuation.resume(returning: .failure(.poolClosed))
             }
         case .leasedUnit(let ticket, let unit):
             guard self.slots[ticket.slot].lease?.number == ticket.number else {
-                Self.refuse(unit, PostgresError(.connection, "the connection to the database was lost"))
+                Self.reject(unit, PostgresError(.connection, "the connection to the database was lost"))
                 return
             }
             if !self.slots[ticket.slot].send(unit, settings: []) {
-                Self.refuse(unit, PostgresError(.connection, "the connection to the database was lost"))
+                Self.reject(unit, PostgresError(.connection, "the connection to the database was lost"))
                 self.lose(ticket.slot)
             }
         case .leaseEnded(let ticket, let isClean):
             guard self.slots[ticket.slot].lease?.number == ticket.number else { return }
             self.slots[ticket.slot].lease = nil
-            // What is left of a transaction ends with the connection, surely and at once.
+            // Closing the connection rolls back an open transaction.
             if !isClean { self.lose(ticket.slot) }
         case .connected(let slot, let connection, let mode):
             if self.slots[slot].machine.connected(self.clock.now) {
                 self.slots[slot].connection = connection
                 self.slots[slot].mode = mode
-                for other in self.slots.indices { self.slots[other].machine.serverIsThere(self.clock.now) }
+                for other in self.slots.indices { self.slots[other].machine.retryNow(self.clock.now) }
             }
         case .connectFailed(let slot, let error):
             if self.lastFailure != error {
                 self.logger.warning(
-                    "Postgres cannot be reached", metadata: ["reason": "\(error.serverMessage ?? error.description)"])
+                    "Cannot connect to Postgres", metadata: ["error": "\(error.serverMessage ?? error.description)"])
             }
             self.lastFailure = error
             self.slots[slot].machine.connectFailed(self.clock.now, jitter: .random(in: 0...1))
-        case .close(let answer):
-            self.close(answer)
+        case .close(let continuation):
+            self.close(continuation)
         }
     }
 
-    private func close(_ answer: CheckedContinuation<Void, Never>) {
-        self.closing.append(answer)
-        for share in PoolWorkload.allCases {
-            for unit in self.queues[share.rawValue] { Self.refuse(unit, .poolClosed) }
-            self.queues[share.rawValue] = []
+    private func close(_ continuation: CheckedContinuation<Void, Never>) {
+        self.closing.append(continuation)
+        for workload in PoolWorkload.allCases {
+            for unit in self.queues[workload.rawValue] { Self.reject(unit, .poolClosed) }
+            self.queues[workload.rawValue] = []
         }
-        for waiter in self.leaseQueue { waiter.answer.resume(returning: .failure(.poolClosed)) }
+        for waiter in self.leaseQueue { waiter.continuation.resume(returning: .failure(.poolClosed)) }
         self.leaseQueue = []
-        for index in self.slots.indices where self.slots[index].flights.isEmpty { self.retire(index) }
+        for index in self.slots.indices where self.slots[index].inFlight.isEmpty { self.retire(index) }
         self.endIfIdle()
     }
 
@@ -157,9 +158,9 @@ final class PoolDriver {
         self.slots[index].disconnect()
     }
 
-    /// Closed, and nothing is under way any more.
+    /// Ends the thread if a close was requested and no unit is in flight.
     private func endIfIdle() {
-        guard !self.closing.isEmpty, self.slots.allSatisfy({ $0.flights.isEmpty }) else { return }
+        guard !self.closing.isEmpty, self.slots.allSatisfy({ $0.inFlight.isEmpty }) else { return }
         for index in self.slots.indices { self.retire(index) }
         self.isClosed = true
         for waiter in self.closing { waiter.resume() }
@@ -168,17 +169,17 @@ final class PoolDriver {
 
     // MARK: Connections
 
-    private func connectWhatRests() {
+    private func connectIdleSlots() {
         guard self.closing.isEmpty else { return }
         let now = self.clock.now
         for index in self.slots.indices where self.slots[index].machine.tick(now) == .connect {
-            self.connector.connect(slot: index, share: self.slots[index].share, reportTo: self.mailbox)
+            self.connector.connect(slot: index, workload: self.slots[index].workload, reportTo: self.mailbox)
         }
     }
 
     private func receive(_ index: Int) {
         let done = self.slots[index].receive()
-        for flight in done ?? self.slots[index].finished { Self.answer(flight) }
+        for flight in done ?? self.slots[index].finished { Self.complete(flight) }
         self.slots[index].finished = []
         if done == nil { self.lose(index) } else if !self.closing.isEmpty { self.endIfIdle() }
     }
@@ -193,23 +194,24 @@ final class PoolDriver {
         }
     }
 
-    /// The connection is gone, or is given up.
+    /// Handles a lost connection, or closes one that does not reply. Units in flight are retried once if they are
+    /// retryable; others fail.
     private func lose(_ index: Int) {
-        let flights = self.slots[index].flights
-        self.slots[index].flights = []
+        let inFlight = self.slots[index].inFlight
+        self.slots[index].inFlight = []
         self.slots[index].disconnect()
         self.slots[index].machine.lost(self.clock.now, jitter: .random(in: 0...1))
-        for flight in flights {
+        for flight in inFlight {
             if let failure = flight.failure, !failure.isFatal, failure.code != .connection {
-                // The server said that it undid this one before the connection went.
-                flight.unit.answer.resume(returning: .failure(PoolFailure(error: failure, mayHaveHappened: false)))
-            } else if flight.unit.isRepeatable, !flight.unit.wasRepeated, self.closing.isEmpty {
+                // The server reported the rollback of this unit before the connection was lost.
+                flight.unit.continuation.resume(returning: .failure(PoolFailure(error: failure, mayHaveTakenEffect: false)))
+            } else if flight.unit.isRetryable, !flight.unit.wasRetried, self.closing.isEmpty {
                 var unit = flight.unit
-                unit.wasRepeated = true
-                self.queues[unit.share.rawValue].insert(unit, at: 0)
+                unit.wasRetried = true
+                self.queues[unit.workload.rawValue].insert(unit, at: 0)
             } else {
                 let error = flight.failure ?? PostgresError(.connection, "the connection to the database was lost")
-                flight.unit.answer.resume(returning: .failure(PoolFailure(error: error, mayHaveHappened: true)))
+                flight.unit.continuation.resume(returning: .failure(PoolFailure(error: error, mayHaveTakenEffect: true)))
             }
         }
         if !self.closing.isEmpty { self.endIfIdle() }
@@ -217,94 +219,97 @@ final class PoolDriver {
 
     // MARK: Units
 
-    private func dispatch(_ share: PoolWorkload) {
-        guard !self.queues[share.rawValue].isEmpty else { return }
-        // Whoever waits for a connection of his own gets it before those who came later.
-        let waiter = self.leaseQueue.first { $0.share == share }?.deadline
+    private func dispatch(_ workload: PoolWorkload) {
+        guard !self.queues[workload.rawValue].isEmpty else { return }
+        // A waiting lease is served before units that were queued after it.
+        let waiter = self.leaseQueue.first { $0.workload == workload }?.deadline
         var sent = 0
-        for unit in self.queues[share.rawValue] {
+        for unit in self.queues[workload.rawValue] {
             if let waiter, waiter < unit.deadline { break }
-            guard let index = self.freest(share) else { break }
+            guard let index = self.leastLoadedSlot(workload) else { break }
             sent += 1
-            if !self.slots[index].send(unit, settings: self.transactionSettings[share.rawValue]) {
-                Self.refuse(unit, PostgresError(.connection, "the connection to the database was lost"))
-                self.queues[share.rawValue].removeFirst(sent)
+            if !self.slots[index].send(unit, settings: self.transactionSettings[workload.rawValue]) {
+                Self.reject(unit, PostgresError(.connection, "the connection to the database was lost"))
+                self.queues[workload.rawValue].removeFirst(sent)
                 self.lose(index)
                 return
             }
         }
-        self.queues[share.rawValue].removeFirst(sent)
+        self.queues[workload.rawValue].removeFirst(sent)
     }
 
-    /// The connection of a share with the fewest units under way, if any has room.
-    private func freest(_ share: PoolWorkload) -> Int? {
-        self.slots.indices.filter { self.slots[$0].share == share && self.slots[$0].isFree }
-            .min { self.slots[$0].flights.count < self.slots[$1].flights.count }
+    /// The slot of a workload with the fewest units in flight; `nil` if none is free.
+    private func leastLoadedSlot(_ workload: PoolWorkload) -> Int? {
+        self.slots.indices.filter { self.slots[$0].workload == workload && self.slots[$0].isFree }
+            .min { self.slots[$0].inFlight.count < self.slots[$1].inFlight.count }
     }
 
+    /// Grants idle connections to waiting leases.
     private func serveLeases() {
         guard !self.leaseQueue.isEmpty else { return }
-        var left: [(share: PoolWorkload, deadline: ContinuousClock.Instant, answer: LeaseAnswer)] = []
+        var remaining: [(workload: PoolWorkload, deadline: ContinuousClock.Instant, continuation: LeaseContinuation)] = []
         for waiter in self.leaseQueue {
             let slot = self.slots.indices.first {
-                self.slots[$0].share == waiter.share && self.slots[$0].isFree && self.slots[$0].flights.isEmpty
+                self.slots[$0].workload == waiter.workload && self.slots[$0].isFree && self.slots[$0].inFlight.isEmpty
             }
             guard let slot else {
-                left.append(waiter)
+                remaining.append(waiter)
                 continue
             }
             let ticket = LeaseTicket(number: self.nextLease, slot: slot, mode: self.slots[slot].mode)
             self.nextLease += 1
             self.slots[slot].lease = ticket
-            waiter.answer.resume(returning: .success(ticket))
+            waiter.continuation.resume(returning: .success(ticket))
         }
-        self.leaseQueue = left
+        self.leaseQueue = remaining
     }
 
-    /// Tells those who waited too long, and those for whom waiting is of no use.
-    private func giveUpOverdue() {
+    /// Fails units and leases whose deadline has passed, or all of them if every slot of their workload fails fast.
+    /// Closes connections whose reply is overdue.
+    private func failOverdue() {
         let now = self.clock.now
-        for share in PoolWorkload.allCases {
-            let isHopeless = self.slots.allSatisfy { $0.share != share || $0.machine.isHopeless }
-            let reason = isHopeless ? self.lastFailure : PostgresError(.busy, "no connection to the database was free in time")
-            self.queues[share.rawValue].removeAll { unit in
-                guard isHopeless || unit.deadline <= now else { return false }
-                Self.refuse(unit, reason)
+        for workload in PoolWorkload.allCases {
+            let isFailingFast = self.slots.allSatisfy { $0.workload != workload || $0.machine.isFailingFast }
+            let reason =
+                isFailingFast ? self.lastFailure : PostgresError(.busy, "timed out waiting for a database connection")
+            self.queues[workload.rawValue].removeAll { unit in
+                guard isFailingFast || unit.deadline <= now else { return false }
+                Self.reject(unit, reason)
                 return true
             }
             self.leaseQueue.removeAll { waiter in
-                guard waiter.share == share, isHopeless || waiter.deadline <= now else { return false }
-                waiter.answer.resume(returning: .failure(reason))
+                guard waiter.workload == workload, isFailingFast || waiter.deadline <= now else { return false }
+                waiter.continuation.resume(returning: .failure(reason))
                 return true
             }
         }
         for index in self.slots.indices {
             guard let overdue = self.overdueAt(self.slots[index]), overdue <= now else { continue }
-            self.logger.warning("Postgres did not answer in time; the connection is given up")
+            self.logger.warning("Postgres statement timed out; closing connection")
             self.lose(index)
         }
     }
 
-    private static func answer(_ flight: PoolSlot.InFlightUnit) {
+    private static func complete(_ flight: PoolSlot.InFlightUnit) {
         if let failure = flight.failure {
-            flight.unit.answer.resume(returning: .failure(PoolFailure(error: failure, mayHaveHappened: failure.isFatal)))
+            flight.unit.continuation.resume(returning: .failure(PoolFailure(error: failure, mayHaveTakenEffect: failure.isFatal)))
         } else {
-            flight.unit.answer.resume(returning: .success(flight.results))
+            flight.unit.continuation.resume(returning: .success(flight.results))
         }
     }
 
-    /// Answers whoever came after the end.
-    static func refuse(_ message: DriverMessage) {
+    /// Rejects a message that was sent after the close.
+    static func reject(_ message: DriverMessage) {
         switch message {
-        case .unit(let unit), .leasedUnit(_, let unit): Self.refuse(unit, .poolClosed)
-        case .lease(_, _, let answer): answer.resume(returning: .failure(.poolClosed))
-        case .close(let answer): answer.resume()
+        case .unit(let unit), .leasedUnit(_, let unit): Self.reject(unit, .poolClosed)
+        case .lease(_, _, let continuation): continuation.resume(returning: .failure(.poolClosed))
+        case .close(let continuation): continuation.resume()
         case .leaseEnded, .connected, .connectFailed: break
         }
     }
 
-    private static func refuse(_ unit: PoolUnit, _ error: PostgresError) {
-        unit.answer.resume(returning: .failure(PoolFailure(error: error, mayHaveHappened: false)))
+    private static func reject(_ unit: PoolUnit, _ error: PostgresError) {
+        unit.continuation.resume(returning: .failure(PoolFailure(error: error, mayHaveTakenEffect: false)))
     }
 }
 

@@ -1,56 +1,56 @@
 import DequeModule
 
-/// One connection of the pool with what is under way on it. Confined to the driver's thread.
+/// A connection slot of the pool with its units in flight. Confined to the driver's thread.
 struct PoolSlot {
-    /// A unit that was sent and is not answered yet.
+    /// A unit that was sent and has no complete reply yet.
     struct InFlightUnit {
-        /// Whose a result is.
+        /// The statement to which a result belongs.
         enum Part {
             case unit
-            /// The pool's own, like the time limits.
+            /// A statement of the pool itself, such as the timeouts.
             case pool
             case preparation(sql: String)
         }
 
         var unit: PoolUnit
         let sentAt = ContinuousClock.now
-        /// What the coming results are, in order.
+        /// The statements whose results are expected, in order.
         var parts: Deque<Part>
         var results: [ResultSet] = []
         var failure: PostgresError?
     }
 
-    /// Statements that are kept prepared on one connection.
+    /// Maximum number of prepared statements on one connection. Further ones are sent unprepared.
     private static let maximumPrepared = 200
 
-    let share: PoolWorkload
+    let workload: PoolWorkload
     var machine: ConnectionSlotStateMachine
     var connection: PostgresConnection?
     var mode = ConnectionMode.direct
-    var flights: [InFlightUnit] = []
-    /// When the last unit was answered.
-    private var answeredAt: ContinuousClock.Instant?
+    var inFlight: [InFlightUnit] = []
+    /// Time of the last complete reply.
+    private var lastReplyAt: ContinuousClock.Instant?
     var lease: LeaseTicket?
     var hasUnsent = false
-    /// Names of prepared statements, by their SQL. Only where the connection is a server process of our own: a pooler would
-    /// look for them in another one.
+    /// Names of prepared statements by their SQL. Used on direct connections only: a pooler may run the next
+    /// transaction on a server process that does not have them.
     private var prepared: [String: String] = [:]
     private var preparedCount = 0
 
-    init(share: PoolWorkload, now: ContinuousClock.Instant) {
-        self.share = share
+    init(workload: PoolWorkload, now: ContinuousClock.Instant) {
+        self.workload = workload
         self.machine = ConnectionSlotStateMachine(now: now)
     }
 
     var isLive: Bool { self.connection != nil }
-    var isFree: Bool { self.isLive && self.lease == nil && self.flights.count < self.share.depth }
+    var isFree: Bool { self.isLive && self.lease == nil && self.inFlight.count < self.workload.depth }
 
-    /// Since when the first unit under way has been running: those before it on the connection came first.
+    /// Start time of the first unit in flight: when it was sent, or when the unit before it was done.
     var runningSince: ContinuousClock.Instant? {
-        self.flights.first.map { flight in self.answeredAt.map { max($0, flight.sentAt) } ?? flight.sentAt }
+        self.inFlight.first.map { flight in self.lastReplyAt.map { max($0, flight.sentAt) } ?? flight.sentAt }
     }
 
-    /// The connection is gone.
+    /// Drops the connection with its lease and prepared statements.
     mutating func disconnect() {
         self.connection = nil
         self.lease = nil
@@ -59,11 +59,12 @@ struct PoolSlot {
         self.preparedCount = 0
     }
 
-    /// Sends a unit. - Returns: whether the connection took it.
+    /// Sends a unit.
+    /// - Returns: whether libpq accepted it; `false` if the connection is lost.
     mutating func send(_ unit: PoolUnit, settings: [Statement]) -> Bool {
         guard let connection = self.connection else { return false }
         var flight = InFlightUnit(unit: unit, parts: [])
-        // On a leased connection the holder's own BEGIN comes first; see ``PoolLease``.
+        // On a leased connection these settings must follow BEGIN; see ``PoolLease``.
         if self.mode == .pooled, self.lease == nil {
             for statement in settings {
                 guard connection.send(statement) else { return false }
@@ -74,14 +75,14 @@ struct PoolSlot {
             guard self.send(statement, on: connection, &flight) else { return false }
         }
         guard connection.sync() else { return false }
-        self.flights.append(flight)
+        self.inFlight.append(flight)
         self.hasUnsent = true
         return true
     }
 
     private mutating func send(_ statement: Statement, on connection: PostgresConnection, _ flight: inout InFlightUnit) -> Bool {
         flight.parts.append(.unit)
-        guard self.mode == .direct, self.share.prepares, statement.isWorthPreparing else { return connection.send(statement) }
+        guard self.mode == .direct, self.workload.prepares, statement.isWorthPreparing else { return connection.send(statement) }
         if let name = self.prepared[statement.sql] { return connection.send(statement, preparedAs: name) }
         guard self.preparedCount < Self.maximumPrepared else { return connection.send(statement) }
         self.preparedCount += 1
@@ -92,46 +93,48 @@ struct PoolSlot {
         return connection.prepare(statement, as: name) && connection.send(statement, preparedAs: name)
     }
 
-    /// Takes in what the server said. - Returns: the units that are done; `nil` if the connection is lost.
+    /// Reads the server's replies.
+    /// - Returns: the completed units; `nil` if the connection is lost, with the completed ones in ``finished``.
     mutating func receive() -> [InFlightUnit]? {
         guard let connection = self.connection else { return [] }
-        let isThere = connection.consume()
+        let isConnected = connection.consume()
         var done: [InFlightUnit] = []
         var separators = 0
-        reading: while !self.flights.isEmpty {
+        reading: while !self.inFlight.isEmpty {
             switch connection.nextReply() {
             case .none: break reading
             case .separator:
-                // One follows each statement; more of them in a row is a connection that has nothing more to say.
+                // One separator follows each statement. More than two in a row mean that the connection has no
+                // further replies.
                 separators += 1
                 if separators > 2 { break reading }
             case .sync:
                 separators = 0
-                done.append(self.flights.removeFirst())
-                self.answeredAt = .now
+                done.append(self.inFlight.removeFirst())
+                self.lastReplyAt = .now
             case .result(let result):
                 separators = 0
-                self.take(result, result.error(on: connection))
+                self.add(result, result.error(on: connection))
             }
         }
-        if !isThere || connection.isBroken {
-            // What was answered before the loss was answered.
+        if !isConnected || connection.isBroken {
+            // Units that were completed before the loss keep their results.
             self.finished = done
             return nil
         }
         return done
     }
 
-    private mutating func take(_ result: ResultSet, _ error: PostgresError?) {
-        let part = self.flights[0].parts.popFirst()
+    private mutating func add(_ result: ResultSet, _ error: PostgresError?) {
+        let part = self.inFlight[0].parts.popFirst()
         if let error {
-            if self.flights[0].failure == nil { self.flights[0].failure = error }
+            if self.inFlight[0].failure == nil { self.inFlight[0].failure = error }
             if case .preparation(let sql) = part { self.prepared[sql] = nil }
         } else if case .unit = part {
-            self.flights[0].results.append(result)
+            self.inFlight[0].results.append(result)
         }
     }
 
-    /// Units that were done when the connection was found to be lost.
+    /// Units that were complete when ``receive()`` detected the loss of the connection.
     var finished: [InFlightUnit] = []
 }

@@ -1,84 +1,85 @@
-/// What a connection is used for. Each share has connections of its own, so that none can keep another waiting.
+/// A class of queries. Each workload has its own connections, so that none can delay another.
 enum PoolWorkload: Int, CaseIterable, Sendable {
-    case changes, reads, pages, chores
-    /// Pruning and the walks through whole tables, which may take their time.
-    case housekeeping
-    /// Records of imports. Their ledger is not among them: whoever holds an import must be able to say so in time.
+    case changes, reads, pages, control
+    /// Pruning and scans of whole tables, which may take long.
+    case maintenance
+    /// Records of imports. The import ledger uses other workloads, so that a worker can extend its claim in time.
     case imports
 
-    /// Units under way on one connection.
+    /// Maximum units in flight on one connection.
     var depth: Int {
         switch self {
         case .changes: 1
         case .reads: 8
         case .pages: 4
-        case .chores: 1
-        case .housekeeping: 1
+        case .control: 1
+        case .maintenance: 1
         case .imports: 1
         }
     }
 
-    /// Whether statements are kept prepared. The records of imports may be a hundred at one statement and a million at the next:
-    /// a plan that is kept would still read the whole table.
+    /// Whether statements are prepared. Not for records of imports: one import has a hundred rows and the next a
+    /// million, and a cached plan for the former would scan the whole table for the latter.
     var prepares: Bool { self != .imports }
 
-    /// Milliseconds to wait for somebody else's lock. A batch of changes waits only as long as another instance's batch takes:
-    /// what is held longer is tried again later, and keeps nobody waiting.
+    /// Lock timeout in milliseconds. A batch of changes waits at most 100 ms, about as long as another instance's
+    /// batch takes. Changes of rows that stay locked are deferred, so that they delay no others.
     func lockMilliseconds(_ settings: PostgresSettings) -> Int {
         self == .changes ? min(100, settings.lockSeconds * 1_000) : settings.lockSeconds * 1_000
     }
 
+    /// Number of connections of this workload.
     func connections(_ settings: PostgresSettings) -> Int {
         switch self {
         case .changes: settings.changeConnections
         case .reads: settings.readConnections
         case .pages: settings.pageConnections
-        case .chores: settings.choreConnections
-        case .housekeeping: 1
+        case .control: settings.controlConnections
+        case .maintenance: 1
         case .imports: settings.importConnections
         }
     }
 }
 
-/// Statements that are one transaction, or one step of a leased connection's.
+/// Statements that are sent together as one transaction, or as one step of a leased connection's transaction.
 struct PoolUnit: Sendable {
-    typealias Answer = CheckedContinuation<Result<[ResultSet], PoolFailure>, Never>
+    typealias Continuation = CheckedContinuation<Result<[ResultSet], PoolFailure>, Never>
 
-    let share: PoolWorkload
+    let workload: PoolWorkload
     let statements: [Statement]
-    /// Whether it may be sent a second time when the connection was lost under it.
-    let isRepeatable: Bool
-    /// Until then it waits for a connection; how long it may run then is the server's to say.
+    /// Whether to send the unit once more if the connection is lost before its reply.
+    let isRetryable: Bool
+    /// The unit fails if it was not sent by then. Its running time is limited by the server's timeouts.
     let deadline: ContinuousClock.Instant
-    /// What a statement of it may take, where that is not what the settings say.
+    /// Statement timeout in seconds; `nil`: the one of the settings.
     var statementSeconds: Int?
-    let answer: Answer
-    var wasRepeated = false
+    let continuation: Continuation
+    var wasRetried = false
 }
 
-/// Why a unit has no result.
+/// The failure of a unit.
 struct PoolFailure: Error, Sendable {
     let error: PostgresError
-    /// Whether it may have taken effect all the same: it was sent, and no answer came.
-    let mayHaveHappened: Bool
+    /// Whether the unit may have taken effect: it was sent, and the connection was lost before its reply.
+    let mayHaveTakenEffect: Bool
 }
 
-/// How the other side treats a connection.
+/// Whether a connection reaches the server process itself or a pooler.
 enum ConnectionMode: Sendable {
-    /// A server process of our own: settings last.
+    /// A dedicated server process: session settings and prepared statements last.
     case direct
-    /// A pooler that gives us a server process for each transaction: settings must be made in each.
+    /// A transaction pooler, which assigns a server process to each transaction: settings must be made in each.
     case pooled
 }
 
-/// What a lease holder has in hand.
+/// Identifies a lease and its connection slot. The number detects a ticket that outlived its connection.
 struct LeaseTicket: Sendable {
     let number: UInt64
     let slot: Int
     let mode: ConnectionMode
 }
 
-/// What the driver's thread is told.
+/// A message to the driver's thread.
 enum DriverMessage: Sendable {
     case unit(PoolUnit)
     case lease(PoolWorkload, deadline: ContinuousClock.Instant, CheckedContinuation<Result<LeaseTicket, PostgresError>, Never>)

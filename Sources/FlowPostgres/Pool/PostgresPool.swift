@@ -1,59 +1,61 @@
 public import Logging
 
-/// A few connections to Postgres, shared by everybody, driven by one thread. Safe to use from any task; no method blocks a
-/// task's thread, and every wait has an end.
+/// A pool of connections to Postgres, served by one thread. Safe to use from any task. No method blocks a task's
+/// thread, and every wait is bounded.
 public final class PostgresPool: Sendable {
     let settings: PostgresSettings
     private let mailbox: Mailbox<DriverMessage>
 
-    /// Starts the pool's thread. Connections are made as soon as they can be; nothing is reported if they cannot.
+    /// Starts the pool's thread, which opens the connections and retries failed attempts.
+    /// - Throws: ``PostgresError`` only if the process is out of file descriptors. A database that is unavailable is
+    ///   not an error here; units fail then.
     public init(_ settings: PostgresSettings, logger: Logger) throws(PostgresError) {
         self.settings = settings
         self.mailbox = try Mailbox()
         PoolDriver.start(settings, self.mailbox, logger: logger)
     }
 
-    /// Refuses what is new, waits for what is under way, and closes the connections.
+    /// Rejects new units, waits for those in flight, and closes the connections.
     public func close() async {
-        await withCheckedContinuation { self.tell(.close($0)) }
+        await withCheckedContinuation { self.send(.close($0)) }
     }
 
-    /// Runs statements as one transaction that commits with the last of them.
+    /// Runs statements as one transaction that commits after the last of them.
     /// - Parameters:
-    ///   - isRepeatable: whether they may run a second time if the connection is lost under them.
-    ///   - seconds: what each of them may take, if not what the settings say.
+    ///   - isRetryable: whether to run them once more if the connection is lost before the reply.
+    ///   - seconds: statement timeout; `nil`: the one of the settings.
     func run(
-        _ share: PoolWorkload, _ statements: [Statement], isRepeatable: Bool, seconds: Int? = nil
+        _ workload: PoolWorkload, _ statements: [Statement], isRetryable: Bool, seconds: Int? = nil
     ) async throws(PoolFailure) -> [ResultSet] {
         let limit = seconds.map { [Connector.statementLimit($0)] } ?? []
-        let result = await withCheckedContinuation { answer in
-            self.tell(
+        let result = await withCheckedContinuation { continuation in
+            self.send(
                 .unit(
                     PoolUnit(
-                        share: share, statements: limit + statements, isRepeatable: isRepeatable, deadline: self.deadline,
-                        statementSeconds: seconds, answer: answer)))
+                        workload: workload, statements: limit + statements, isRetryable: isRetryable, deadline: self.deadline,
+                        statementSeconds: seconds, continuation: continuation)))
         }
         return Array(try result.get().dropFirst(limit.count))
     }
 
-    /// Holds a connection for the time of the body, for a transaction that decides between its statements. Rolls back when the
-    /// body throws.
+    /// Runs the body with exclusive use of a connection, for a transaction that makes decisions between its
+    /// statements. Rolls back if the body throws.
     func withLease<Value: Sendable>(
-        _ share: PoolWorkload, _ body: (borrowing PoolLease) async throws(PoolFailure) -> Value
+        _ workload: PoolWorkload, _ body: (borrowing PoolLease) async throws(PoolFailure) -> Value
     ) async throws(PoolFailure) -> Value {
-        let given = await withCheckedContinuation { self.tell(.lease(share, deadline: self.deadline, $0)) }
+        let result = await withCheckedContinuation { self.send(.lease(workload, deadline: self.deadline, $0)) }
         let ticket: LeaseTicket
-        switch given {
+        switch result {
         case .success(let granted): ticket = granted
-        case .failure(let error): throw PoolFailure(error: error, mayHaveHappened: false)
+        case .failure(let error): throw PoolFailure(error: error, mayHaveTakenEffect: false)
         }
-        let lease = PoolLease(ticket: ticket, share: share, pool: self)
+        let lease = PoolLease(ticket: ticket, workload: workload, pool: self)
         do throws(PoolFailure) {
             let value = try await body(lease)
             self.mailbox.send(.leaseEnded(ticket, isClean: true))
             return value
         } catch {
-            // Whatever state its transaction is in: a rollback leaves the connection clean, if it still answers.
+            // ROLLBACK is valid in any transaction state. If it fails, the connection is closed.
             let isClean = (try? await lease.run([Statement("ROLLBACK")])) != nil
             self.mailbox.send(.leaseEnded(ticket, isClean: isClean))
             throw error
@@ -61,37 +63,38 @@ public final class PostgresPool: Sendable {
     }
 
     func runLeased(
-        _ ticket: LeaseTicket, _ share: PoolWorkload, _ statements: [Statement], seconds: Int?
+        _ ticket: LeaseTicket, _ workload: PoolWorkload, _ statements: [Statement], seconds: Int?
     ) async throws(PoolFailure) -> [ResultSet] {
-        let result = await withCheckedContinuation { answer in
-            self.tell(
+        let result = await withCheckedContinuation { continuation in
+            self.send(
                 .leasedUnit(
                     ticket,
                     PoolUnit(
-                        share: share, statements: statements, isRepeatable: false, deadline: self.deadline,
-                        statementSeconds: seconds, answer: answer)))
+                        workload: workload, statements: statements, isRetryable: false, deadline: self.deadline,
+                        statementSeconds: seconds, continuation: continuation)))
         }
         return try result.get()
     }
 
-    private func tell(_ message: DriverMessage) {
-        if !self.mailbox.send(message) { PoolDriver.refuse(message) }
+    private func send(_ message: DriverMessage) {
+        if !self.mailbox.send(message) { PoolDriver.reject(message) }
     }
 
     private var deadline: ContinuousClock.Instant { .now + .seconds(self.settings.acquireSeconds) }
 }
 
-/// A connection that one holder has to himself.
+/// Exclusive use of a pool connection for one transaction.
 struct PoolLease: ~Copyable {
     fileprivate let ticket: LeaseTicket
-    fileprivate let share: PoolWorkload
+    fileprivate let workload: PoolWorkload
     fileprivate let pool: PostgresPool
 
-    /// Begins a transaction; its settings are made where the connection's do not last. Nothing can have happened by it.
-    /// - Parameter seconds: what a statement of this transaction may take, if not what the settings say.
+    /// Begins a transaction and runs its first statements. With a pooler, also makes the transaction's settings. A
+    /// failure has no effect, because nothing is committed here.
+    /// - Parameter seconds: statement timeout of this transaction; `nil`: the one of the settings.
     func begin(then statements: [Statement], seconds: Int? = nil) async throws(PoolFailure) -> [ResultSet] {
         var all = [Statement("BEGIN ISOLATION LEVEL READ COMMITTED")]
-        if self.ticket.mode == .pooled { all += Connector.transactionSettings(self.share, self.pool.settings) }
+        if self.ticket.mode == .pooled { all += Connector.transactionSettings(self.workload, self.pool.settings) }
         if let seconds { all.append(Connector.statementLimit(seconds)) }
         do throws(PoolFailure) {
             return Array(try await self.run(all + statements, seconds: seconds).dropFirst(all.count))
@@ -100,8 +103,9 @@ struct PoolLease: ~Copyable {
         }
     }
 
-    /// - Parameter seconds: as the transaction was begun.
+    /// Runs further statements of the transaction. The last call must end it with COMMIT or ROLLBACK.
+    /// - Parameter seconds: the timeout that the transaction was begun with.
     func run(_ statements: [Statement], seconds: Int? = nil) async throws(PoolFailure) -> [ResultSet] {
-        try await self.pool.runLeased(self.ticket, self.share, statements, seconds: seconds)
+        try await self.pool.runLeased(self.ticket, self.workload, statements, seconds: seconds)
     }
 }

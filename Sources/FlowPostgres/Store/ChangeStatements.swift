@@ -1,12 +1,14 @@
 import FlowCore
 
-/// The statements of a batch of changes.
+/// SQL statements that read and write a batch of changes.
 enum ChangeStatements {
-    /// The flows as they stand. A flow that is not there has no row; the first columns are there always.
+    /// Reads the flows. Every result has at least one row with the epoch and timeline columns; a flow that does not
+    /// exist adds no row.
+    /// - Parameter locking: whether to lock the flows' rows. Rows that another transaction has locked are skipped.
     static func read(_ flows: [FlowID], locking: Bool) -> Statement {
         var parameters = ParameterList()
         parameters.add(flows.map(\.rawValue).sorted())
-        // What somebody else holds is left out.
+        // Rows that another transaction has locked are left out of the result.
         let order = locking ? "ORDER BY id FOR UPDATE SKIP LOCKED" : ""
         return Statement(
             """
@@ -16,14 +18,14 @@ enum ChangeStatements {
             """, parameters)
     }
 
-    /// Which of the flows are there, held or not.
+    /// Reads which of the flows exist, whether their rows are locked or not.
     static func existing(_ flows: Set<FlowID>) -> Statement {
         var parameters = ParameterList()
         parameters.add(flows.map(\.rawValue))
         return Statement("SELECT id FROM flows WHERE id = ANY ($1)", parameters)
     }
 
-    /// The replies that are kept under these keys.
+    /// Reads the stored replies of these idempotency keys.
     static func read(_ keys: [ChangeBatch.ReplyKey]) -> Statement {
         var parameters = ParameterList()
         parameters.add(keys.map(\.account))
@@ -35,14 +37,16 @@ enum ChangeStatements {
             """, parameters)
     }
 
-    /// Writes what a batch decided, as far as its bases still stand: a flow whose version is not the one that was decided from
-    /// is left alone, with its events and replies. Nothing is written under another epoch or timeline.
+    /// Writes a decided batch. A flow whose version differs from its base is not written, nor are its events and
+    /// replies. Nothing is written if the epoch or the timeline has changed.
     ///
-    /// Columns: the epoch, whether the timeline is the same, and the id of a flow whose base stood. One row at least.
+    /// Result columns: the epoch, whether the timeline is the same, and the id of a confirmed flow (one whose base
+    /// was still current). The result has at least one row.
     ///
     /// - Parameters:
-    ///   - checked: flows that are not written but whose versions must still be these.
-    ///   - outbox: whether other instances hear of the changes by a bus.
+    ///   - checked: flows that are not written but must still have these versions.
+    ///   - outbox: whether to insert rows into the outbox, from which the bus delivers the changes to other
+    ///     instances.
     static func write(_ batch: ChangeBatch, checked: [(FlowID, Version)], outbox: Bool) -> Statement {
         let rows = batch.dirtyRows
         var parameters = ParameterList(capacity: Self.bytes(of: batch))
@@ -64,7 +68,7 @@ enum ChangeStatements {
         parameters.add(batch.newEvents.map(\.event.createdAt))
         parameters.add(batch.newEvents.map(\.event.payload))
         var sql = Self.writeFlows
-        sql += checked.isEmpty ? Self.stood : Self.stoodOrStillStands(from: parameters.count + 1)
+        sql += checked.isEmpty ? Self.confirmed : Self.confirmedOrUnchanged(from: parameters.count + 1)
         if !checked.isEmpty {
             parameters.add(checked.map(\.0.rawValue))
             parameters.add(checked.map(\.1))
@@ -81,11 +85,12 @@ enum ChangeStatements {
             parameters.add(replies.map { $0.reply.versions.map { "\($0)" }.joined(separator: ",") })
             parameters.add(replies.map(\.at))
         }
-        sql += "\nSELECT m.epoch, m.same, s.id FROM meta m LEFT JOIN stood s ON true"
+        sql += "\nSELECT m.epoch, m.same, s.id FROM meta m LEFT JOIN confirmed s ON true"
         return Statement(sql, parameters)
     }
 
-    /// About what the parameters take: states and events, and what stands beside each.
+    /// Estimated size of the parameters in bytes: states and payloads, and a constant for the other columns of each
+    /// row.
     private static func bytes(of batch: ChangeBatch) -> Int {
         let states = batch.rows.values.reduce(0) { $0 + ($1.current?.state.bytes.count ?? 0) + 320 }
         return batch.newEvents.reduce(states + 1_024) { $0 + $1.event.payload.bytes.count + 160 }
@@ -139,27 +144,27 @@ enum ChangeStatements {
         """
 
     private static func writeReplies(from first: Int) -> String {
-        let marks = (first..<first + 7).map { "$\($0)" }.joined(separator: ", ")
+        let placeholders = (first..<first + 7).map { "$\($0)" }.joined(separator: ", ")
         return """
             ,
             replies AS (
                 INSERT INTO idempotency (account, key, fingerprint, status, flow_id, versions, created_at)
-                SELECT r.* FROM meta m, unnest(\(marks))
+                SELECT r.* FROM meta m, unnest(\(placeholders))
                     AS r (account, key, fingerprint, status, flow_id, versions, created_at)
-                WHERE m.epoch = $1 AND m.same AND r.flow_id IN (SELECT id FROM stood)
+                WHERE m.epoch = $1 AND m.same AND r.flow_id IN (SELECT id FROM confirmed)
             )
             """
     }
 
-    private static let stood = """
+    private static let confirmed = """
         ,
-        stood AS MATERIALIZED (SELECT id FROM done)
+        confirmed AS MATERIALIZED (SELECT id FROM done)
         """
 
-    private static func stoodOrStillStands(from first: Int) -> String {
+    private static func confirmedOrUnchanged(from first: Int) -> String {
         """
         ,
-        stood AS MATERIALIZED (
+        confirmed AS MATERIALIZED (
             SELECT id FROM done
             UNION ALL
             SELECT c.id FROM unnest($\(first), $\(first + 1)) AS c (id, version)

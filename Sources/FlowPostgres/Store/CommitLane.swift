@@ -2,101 +2,100 @@ import FlowCore
 import Logging
 import Synchronization
 
-/// Writes the changes of its share of the flows, one batch after the other: what arrives while a batch is under way is the
-/// next one.
+/// One serial writer of changes to Postgres. Changes that arrive while a batch is in flight form the next batch.
 ///
-/// A flow belongs to one lane of the process, so its changes commit and are told in their order. A batch is decided from what
-/// the lane remembers of its flows and written by one statement that compares and sets; where another instance was faster, the
-/// flows concerned are decided once more under their row locks.
+/// Within a process a flow always maps to the same lane, so its changes are committed and reported in order. A batch
+/// is decided from the lane's row cache and written by one compare-and-set statement. Flows in conflict, because
+/// another instance committed first, are decided again under their row locks.
 final class CommitLane: Sendable {
     struct Environment: Sendable {
         let pool: PostgresPool
-        let keeper: EpochManager
+        let epochManager: EpochManager
         let limits: ChangeLimits
         let usesOutbox: Bool
-        /// Told of every commit before anybody is answered.
+        /// Receives every commit before its publishers are answered.
         let committed: @Sendable ([Commit]) -> Void
         let logger: Logger
     }
 
-    /// How often a batch is tried under row locks before it is given up.
+    /// Maximum attempts of a batch under row locks. If flows are still in conflict after that, their changes fail.
     private static let maximumTries = 6
 
     private let environment: Environment
     private let queue: Mutex<CommitQueue>
-    /// Used by the one batch that is under way.
-    private let known: Mutex<WriterRowCache>
-    /// Changes of flows whose rows somebody else holds.
-    private let held = Mutex(LockedRowQueue())
+    /// Accessed by the batch in flight, by retries of deferred changes, and by ``invalidateCache()``.
+    private let rowCache: Mutex<WriterRowCache>
+    /// Changes of flows whose rows another transaction has locked.
+    private let lockedRows = Mutex(LockedRowQueue())
 
-    init(_ environment: Environment, queue: consuming CommitQueue, known: WriterRowCache) {
+    init(_ environment: Environment, queue: consuming CommitQueue, rowCache: WriterRowCache) {
         self.environment = environment
         self.queue = Mutex(queue)
-        self.known = Mutex(known)
+        self.rowCache = Mutex(rowCache)
     }
 
     func add(_ pending: PendingChange) {
         let mustStart = self.queue.withLock { $0.add(pending) }
-        // A task of its own: it works for everybody who waits, not for the one who came first.
+        // A separate task, because it writes the changes of all callers: cancelling one caller must not cancel it.
         if mustStart { Task { await self.work() } }
     }
 
     private func work() async {
         repeat {
-            let taken = self.queue.withLock { $0.take() }
-            // Behind those of its flow that wait for its row already.
-            let free = self.held.withLock { held in taken.filter { !held.takeAlong($0) } }
-            if !free.isEmpty { await self.write(free) }
-        } while self.queue.withLock { $0.finish() }
+            let batch = self.queue.withLock { $0.nextBatch() }
+            // A change of a flow with deferred changes is deferred too, after them, to keep the flow's order.
+            let ready = self.lockedRows.withLock { lockedRows in batch.filter { !lockedRows.enqueueIfFlowDeferred($0) } }
+            if !ready.isEmpty { await self.write(ready) }
+        } while self.queue.withLock { $0.batchFinished() }
     }
 
-    func forget() { self.known.withLock { $0.removeAll() } }
+    func invalidateCache() { self.rowCache.withLock { $0.removeAll() } }
 
-    // MARK: From memory
+    // MARK: Batches decided from the row cache
 
     private func write(_ pending: [PendingChange]) async {
-        let again: ArraySlice<PendingChange>
-        var seen = SeenVersions(epoch: self.environment.keeper.epoch)
+        let retry: ArraySlice<PendingChange>
+        var seen = SeenVersions(epoch: self.environment.epochManager.epoch)
         do throws(PoolFailure) {
             let (batch, checked) = try await self.decide(pending)
             seen = SeenVersions(batch)
-            var stood: Set<FlowID> = []
+            var confirmed: Set<FlowID> = []
             if batch.hasDirtyRows || !checked.isEmpty {
                 let statement = ChangeStatements.write(batch, checked: checked, outbox: self.environment.usesOutbox)
-                let result = try await self.environment.pool.run(.changes, [statement], isRepeatable: false)[0]
-                stood = try Self.flowsThatStood(result, batch)
+                let result = try await self.environment.pool.run(.changes, [statement], isRetryable: false)[0]
+                confirmed = try Self.confirmedFlows(result, batch)
             }
-            again = await self.settle(pending[...], batch, checked: checked, stood: stood)
+            retry = await self.finishBatch(pending[...], batch, checked: checked, confirmed: confirmed)
         } catch {
-            self.forget()
-            if !error.mayHaveHappened, error.error.mayConcernOneOperation {
-                again = pending[...]
+            self.invalidateCache()
+            if !error.mayHaveTakenEffect, error.error.mayConcernOneOperation {
+                retry = pending[...]
             } else {
                 self.fail(pending[...], error)
                 return
             }
         }
-        if !again.isEmpty { await self.writeLocked(again, seen: seen) }
+        if !retry.isEmpty { await self.writeLocked(retry, seen: seen) }
     }
 
-    /// Decides the changes from what is known, after reading what is not.
-    /// - Returns: also the flows that are not written but must still be at these versions, since their decisions rest on
-    ///   memory, or a reply is kept.
+    /// Decides the changes from cached rows, after reading the rows that are not cached.
+    /// - Returns: the batch, and the flows that are not written but must still be at these versions, because their
+    ///   decisions rest on cached rows or a reply is stored.
     private func decide(
         _ pending: [PendingChange]
     ) async throws(PoolFailure) -> (batch: ChangeBatch, checked: [(FlowID, Version)]) {
-        var batch = ChangeBatch(epoch: self.environment.keeper.epoch, limits: self.environment.limits)
+        var batch = ChangeBatch(epoch: self.environment.epochManager.epoch, limits: self.environment.limits)
         var missing: Set<FlowID> = []
-        self.known.withLock { known in
+        self.rowCache.withLock { rowCache in
             for flow in Set(pending.map(\.change.flow)) {
-                if let row = known.record(of: flow) { batch.found(row.record, of: flow) } else { missing.insert(flow) }
+                if let row = rowCache.record(of: flow) { batch.setStored(row.record, of: flow) } else { missing.insert(flow) }
             }
         }
         let keys = Self.keys(of: pending[...])
         if !missing.isEmpty || !keys.isEmpty {
             let results = try await self.environment.pool.run(
-                .changes, Self.reads(missing, keys, locking: false), isRepeatable: true)
-            try Self.takeIn(results, flows: missing, keys: keys, into: &batch)
+                .changes, Self.reads(missing, keys, locking: false), isRetryable: true)
+            try Self.load(results, flows: missing, keys: keys, into: &batch)
         }
         for change in pending { batch.decide(change.change) }
         let replied = Set(batch.newReplies.map(\.reply.flow))
@@ -104,143 +103,148 @@ final class CommitLane: Sendable {
         return (batch, checked.map { ($0.key, $0.value.stored?.version ?? 0) })
     }
 
-    // MARK: Under locks
+    // MARK: Batches under row locks
 
-    /// Decides and writes under the flows' row locks, down to single changes where one spoils the others' transaction. What
-    /// somebody else holds is put aside.
-    /// - Parameter seen: the versions that this process has seen of the flows.
+    /// Decides and writes under the flows' row locks. If one change fails the whole transaction, the batch is halved
+    /// repeatedly, down to single changes. Changes of rows that another transaction has locked are deferred.
+    /// - Parameter seen: the versions of the flows that this process has read or committed.
     private func writeLocked(_ pending: ArraySlice<PendingChange>, seen: SeenVersions) async {
-        var left = pending
-        for _ in 0..<Self.maximumTries where !left.isEmpty {
-            let epoch = self.environment.keeper.epoch
+        var remaining = pending
+        for _ in 0..<Self.maximumTries where !remaining.isEmpty {
+            let epoch = self.environment.epochManager.epoch
             do throws(PoolFailure) {
-                left = try await self.transact(left, epoch, seen)
+                remaining = try await self.transact(remaining, epoch, seen)
             } catch {
-                if error.error == .wentBack {
-                    await self.raiseEpoch(from: epoch, left)
+                if error.error == .storeRegressed {
+                    await self.raiseEpoch(from: epoch, remaining)
                     return
                 }
-                guard !error.mayHaveHappened, error.error.mayConcernOneOperation else {
-                    self.forget()
-                    self.fail(left, error)
+                guard !error.mayHaveTakenEffect, error.error.mayConcernOneOperation else {
+                    self.invalidateCache()
+                    self.fail(remaining, error)
                     return
                 }
-                // A flow or a key that somebody else has just made, and not committed yet.
-                if error.error.code == .locked, Set(left.map(\.change.flow)).count == 1 {
-                    self.hold(Array(left))
+                // A lock timeout with one flow left: another transaction has inserted this flow or idempotency key
+                // and has not committed yet.
+                if error.error.code == .locked, Set(remaining.map(\.change.flow)).count == 1 {
+                    self.deferUntilUnlocked(Array(remaining))
                     return
                 }
-                if left.count > 1 {
-                    let middle = left.startIndex + left.count / 2
-                    await self.writeLocked(left[..<middle], seen: seen)
-                    await self.writeLocked(left[middle...], seen: seen)
+                if remaining.count > 1 {
+                    let middle = remaining.startIndex + remaining.count / 2
+                    await self.writeLocked(remaining[..<middle], seen: seen)
+                    await self.writeLocked(remaining[middle...], seen: seen)
                     return
                 }
                 if error.error.code != .conflict {
-                    self.forget()
-                    self.fail(left, error)
+                    self.invalidateCache()
+                    self.fail(remaining, error)
                     return
                 }
             }
         }
-        if !left.isEmpty { self.fail(left, PoolFailure(.contended)) }
+        if !remaining.isEmpty { self.fail(remaining, PoolFailure(.tooMuchContention)) }
     }
 
-    /// - Returns: what must be done again: another instance made its flow in this very moment.
+    /// Decides and writes the changes in one transaction under row locks.
+    /// - Returns: the changes to retry, because another instance created their flow between the read and the write.
+    /// - Throws: `storeRegressed` if a flow's version is lower than the one seen before.
     private func transact(
         _ pending: ArraySlice<PendingChange>, _ epoch: Epoch, _ seen: SeenVersions
     ) async throws(PoolFailure) -> ArraySlice<PendingChange> {
         let flows = Set(pending.map(\.change.flow))
         let keys = Self.keys(of: pending)
         let environment = self.environment
-        let (batch, checked, stood, heldFlows) = try await environment.pool.withLease(.changes) {
+        let (batch, checked, confirmed, lockedFlows) = try await environment.pool.withLease(.changes) {
             lease async throws(PoolFailure) in
             var batch = ChangeBatch(epoch: epoch, limits: environment.limits)
             let found = try await lease.begin(
                 then: Self.reads(flows, keys, locking: true) + [ChangeStatements.existing(flows)])
-            try Self.takeIn(found, flows: flows, keys: keys, into: &batch)
-            // Those that are there and were not to be had.
+            try Self.load(found, flows: flows, keys: keys, into: &batch)
+            // Flows that exist and were skipped by the locking read: another transaction has locked their rows.
             let existing = found[found.count - 1].rows.compactMap { $0.text(0).flatMap { FlowID($0) } }
-            let heldFlows = Set(existing.filter { batch.rows[$0]?.stored == nil })
-            // The database was put back to an older copy. What is written from here on must bear another name.
-            if seen.isAhead(of: batch, except: heldFlows) { throw PoolFailure(.wentBack) }
-            for change in pending where !heldFlows.contains(change.change.flow) { batch.decide(change.change) }
+            let lockedFlows = Set(existing.filter { batch.rows[$0]?.stored == nil })
+            // The database was restored to an older copy. The epoch must be raised before anything is written.
+            if seen.isAhead(of: batch, except: lockedFlows) { throw PoolFailure(.storeRegressed) }
+            for change in pending where !lockedFlows.contains(change.change.flow) { batch.decide(change.change) }
             let checked = Set(batch.newReplies.map(\.reply.flow)).filter { batch.rows[$0]?.isDirty == false }
                 .map { ($0, batch.rows[$0]?.stored?.version ?? 0) }
             let statement = ChangeStatements.write(batch, checked: checked, outbox: environment.usesOutbox)
             let results = try await lease.run([statement, Statement("COMMIT")])
-            return (batch, checked, try Self.flowsThatStood(results[0], batch), heldFlows)
+            return (batch, checked, try Self.confirmedFlows(results[0], batch), lockedFlows)
         }
-        if !heldFlows.isEmpty { self.hold(pending.filter { heldFlows.contains($0.change.flow) }) }
-        let decided = pending.filter { !heldFlows.contains($0.change.flow) }
-        return await self.settle(decided[...], batch, checked: checked, stood: stood)
+        if !lockedFlows.isEmpty { self.deferUntilUnlocked(pending.filter { lockedFlows.contains($0.change.flow) }) }
+        let decided = pending.filter { !lockedFlows.contains($0.change.flow) }
+        return await self.finishBatch(decided[...], batch, checked: checked, confirmed: confirmed)
     }
 
-    // MARK: Held rows
+    // MARK: Locked rows
 
-    /// Puts changes aside until their rows are free, or their time is over; the lane goes on with the others.
-    private func hold(_ pending: [PendingChange]) {
+    /// Defers changes until their rows are unlocked, at most `lockSeconds`. The lane continues with changes of other
+    /// flows.
+    private func deferUntilUnlocked(_ pending: [PendingChange]) {
         let until = ContinuousClock.now + .seconds(self.environment.pool.settings.lockSeconds)
-        let mustStart = self.held.withLock { $0.add(pending, until: until) }
-        if mustStart { Task { await self.retryHeld() } }
+        let mustStart = self.lockedRows.withLock { $0.add(pending, until: until) }
+        if mustStart { Task { await self.retryDeferred() } }
     }
 
-    private func retryHeld() async {
+    private func retryDeferred() async {
         while true {
-            // No connection is held while waiting, so it does not matter how many flows there are.
-            try? await Task.sleep(for: LockedRowQueue.pause)
-            let (due, expired) = self.held.withLock { $0.take(now: .now) }
-            if !expired.isEmpty { self.fail(expired[...], PoolFailure(.rowHeld)) }
-            if !due.isEmpty { await self.writeLocked(due[...], seen: SeenVersions(epoch: self.environment.keeper.epoch)) }
-            if self.held.withLock({ $0.finish() }) { return }
+            // No connection is in use during the wait, so the number of deferred flows is not limited by the pool.
+            try? await Task.sleep(for: LockedRowQueue.retryInterval)
+            let (due, expired) = self.lockedRows.withLock { $0.nextBatch(now: .now) }
+            if !expired.isEmpty { self.fail(expired[...], PoolFailure(.rowLocked)) }
+            if !due.isEmpty { await self.writeLocked(due[...], seen: SeenVersions(epoch: self.environment.epochManager.epoch)) }
+            if self.lockedRows.withLock({ $0.batchFinished() }) { return }
         }
     }
 
-    /// Nothing was written. Whoever waits tries again under the new name.
-    /// - Parameter from: the epoch under which it was found. If it was raised since, that is enough.
+    /// Raises the epoch and fails the changes, of which nothing was written. Callers retry them under the new epoch.
+    /// - Parameter from: the epoch under which the regression was found. If it has been raised since, it is not
+    ///   raised again.
     private func raiseEpoch(from epoch: Epoch, _ pending: ArraySlice<PendingChange>) async {
-        self.environment.logger.error("The database is behind what was committed; raising the epoch")
+        self.environment.logger.error("Database is older than committed changes (restored?); raising the epoch")
         let latest = pending.map(\.change.at).max() ?? Timestamp(milliseconds: 0)
         do throws(PoolFailure) {
-            try await self.environment.keeper.raise(from: epoch, now: latest)
+            try await self.environment.epochManager.raise(from: epoch, now: latest)
             self.fail(pending, PoolFailure(.epochChanged))
         } catch {
             self.fail(pending, PoolFailure(error.error))
         }
     }
 
-    // MARK: Pieces
+    // MARK: Steps
 
-    /// Tells and answers what is done.
-    /// - Returns: the changes whose flows were not as they were thought to be.
-    private func settle(
-        _ pending: ArraySlice<PendingChange>, _ batch: ChangeBatch, checked: [(FlowID, Version)], stood: Set<FlowID>
+    /// Caches and reports the confirmed changes, and answers their publishers.
+    /// - Returns: the changes of flows in conflict, to be decided again.
+    private func finishBatch(
+        _ pending: ArraySlice<PendingChange>, _ batch: ChangeBatch, checked: [(FlowID, Version)], confirmed: Set<FlowID>
     ) async -> ArraySlice<PendingChange> {
         #if DEBUG
         await Failpoint.reach(.afterCommit)
         #endif
-        var beaten = Set(checked.lazy.map(\.0).filter { !stood.contains($0) })
-        for (flow, row) in batch.rows where row.isDirty && !stood.contains(flow) { beaten.insert(flow) }
-        self.known.withLock { known in
-            // Under another epoch by now, what was found is of a history that is over.
-            if batch.epoch == self.environment.keeper.epoch { known.take(batch.rows) }
-            for flow in beaten { known.remove(flow) }
+        var conflicted = Set(checked.lazy.map(\.0).filter { !confirmed.contains($0) })
+        for (flow, row) in batch.rows where row.isDirty && !confirmed.contains(flow) { conflicted.insert(flow) }
+        self.rowCache.withLock { rowCache in
+            // If the epoch has changed since, the rows belong to an old history and must not be cached.
+            if batch.epoch == self.environment.epochManager.epoch { rowCache.update(from: batch.rows) }
+            for flow in conflicted { rowCache.remove(flow) }
         }
-        let commits = beaten.isEmpty ? batch.commits : batch.commits.filter { !beaten.contains($0.record.head.flow) }
+        let commits = conflicted.isEmpty ? batch.commits : batch.commits.filter { !conflicted.contains($0.record.head.flow) }
         if !commits.isEmpty { self.environment.committed(commits) }
-        // A replay of a beaten change's reply is none either.
+        // A change that was answered from the stored reply of a change in conflict is in conflict as well.
         var keys: Set<ChangeBatch.ReplyKey> = []
-        var again: [PendingChange] = []
+        var retry: [PendingChange] = []
         for (change, outcome) in zip(pending, batch.outcomes) {
             let key = change.change.replyKey
-            if beaten.contains(change.change.flow) || (key.map(keys.contains) ?? false) {
+            if conflicted.contains(change.change.flow) || (key.map(keys.contains) ?? false) {
                 if let key { keys.insert(key) }
-                again.append(change)
+                retry.append(change)
             } else {
-                change.answer.resume(returning: .success(outcome))
+                change.continuation.resume(returning: .success(outcome))
             }
         }
-        return again[...]
+        return retry[...]
     }
 
     private static func keys(of pending: ArraySlice<PendingChange>) -> [ChangeBatch.ReplyKey] {
@@ -253,23 +257,23 @@ final class CommitLane: Sendable {
         return statements
     }
 
-    private static func takeIn(
+    private static func load(
         _ results: [ResultSet], flows: Set<FlowID>, keys: [ChangeBatch.ReplyKey], into batch: inout ChangeBatch
     ) throws(PoolFailure) {
         do throws(PostgresError) {
             try results[0].check(batch.epoch)
-            for flow in flows { batch.found(nil, of: flow) }
+            for flow in flows { batch.setStored(nil, of: flow) }
             for row in results[0].rows {
-                if let record = try row.record(at: 2) { batch.found(record, of: record.head.flow) }
+                if let record = try row.record(at: 2) { batch.setStored(record, of: record.head.flow) }
             }
-            for key in keys { batch.found(nil, for: key) }
-            if !keys.isEmpty { for row in results[1].rows { try batch.found(row.reply()) } }
+            for key in keys { batch.setStored(nil, for: key) }
+            if !keys.isEmpty { for row in results[1].rows { try batch.setStored(row.reply()) } }
         } catch {
             throw PoolFailure(error)
         }
     }
 
-    private static func flowsThatStood(_ result: ResultSet, _ batch: ChangeBatch) throws(PoolFailure) -> Set<FlowID> {
+    private static func confirmedFlows(_ result: ResultSet, _ batch: ChangeBatch) throws(PoolFailure) -> Set<FlowID> {
         do throws(PostgresError) { try result.check(batch.epoch) } catch { throw PoolFailure(error) }
         return Set(result.rows.compactMap { $0.text(2).flatMap { FlowID($0) } })
     }
@@ -278,8 +282,8 @@ final class CommitLane: Sendable {
         let reason = StoreError(failure)
         if reason != .epochChanged {
             self.environment.logger.warning(
-                "Changes were not written", metadata: ["changes": "\(pending.count)", "reason": "\(failure.error)"])
+                "Failed to commit changes", metadata: ["changes": "\(pending.count)", "error": "\(failure.error)"])
         }
-        for change in pending { change.answer.resume(returning: .failure(reason)) }
+        for change in pending { change.continuation.resume(returning: .failure(reason)) }
     }
 }

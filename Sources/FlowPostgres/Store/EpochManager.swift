@@ -2,31 +2,33 @@ import FlowCore
 import Logging
 import Synchronization
 
-/// The name of the database's history: knows the one that this process works under, and raises it where the history became
-/// another one.
+/// Tracks the epoch that this process has adopted, and raises it after a restore or a failover of the database.
 final class EpochManager: Sendable {
-    /// How far the fencing sequence jumps with a raised epoch: beyond whatever was handed out in the history that is lost.
+    /// Advance of the fencing sequence when the epoch is raised: more than the tokens that the lost history may have
+    /// issued after the restored copy.
     private static let fencingJump: Int64 = 1_000_000
 
     private let pool: PostgresPool
-    private let known: AdoptedEpoch
+    private let adoptedEpoch: AdoptedEpoch
     private let logger: Logger
-    /// Told when another epoch begins, before anybody works under it.
-    private let forget: Mutex<[@Sendable () -> Void]>
+    /// Called after a new epoch was adopted, to clear what was cached under the old one.
+    private let epochChangeHandlers: Mutex<[@Sendable () -> Void]>
 
     init(pool: PostgresPool, epoch: Epoch, logger: Logger) {
         self.pool = pool
-        self.known = AdoptedEpoch(epoch)
+        self.adoptedEpoch = AdoptedEpoch(epoch)
         self.logger = logger
-        self.forget = Mutex([])
+        self.epochChangeHandlers = Mutex([])
     }
 
-    var epoch: Epoch { self.known.value }
+    var epoch: Epoch { self.adoptedEpoch.value }
 
-    func onChange(_ action: @escaping @Sendable () -> Void) { self.forget.withLock { $0.append(action) } }
+    func onEpochChange(_ handler: @escaping @Sendable () -> Void) {
+        self.epochChangeHandlers.withLock { $0.append(handler) }
+    }
 
-    /// Works under the store's present epoch. It is raised first where the server is on another timeline than the epoch's (a
-    /// promoted standby), and where it is below the one worked under until now (an older copy).
+    /// Adopts the store's current epoch. Raises it first if the server is on another timeline than the epoch's (a
+    /// promoted standby), or if the stored epoch is older than the adopted one (a restored copy).
     func refresh() async throws(PoolFailure) {
         let statement = Statement(
             """
@@ -34,7 +36,7 @@ final class EpochManager: Sendable {
             SELECT m.epoch, m.same, extract(epoch FROM clock_timestamp())::int8 FROM meta m
             """)
         let before = self.epoch
-        let row = try await self.pool.run(.chores, [statement], isRepeatable: true)[0].first
+        let row = try await self.pool.run(.control, [statement], isRetryable: true)[0].first
         guard let row, let stored = row.text(0).flatMap({ Epoch($0) }), let isSame = row.bool(1), let now = row.int64(2) else {
             throw PoolFailure(.unreadable)
         }
@@ -42,18 +44,21 @@ final class EpochManager: Sendable {
             self.adopt(stored)
         } else {
             self.logger.notice(
-                "The database is another one than before: a copy or a standby took its place; raising the epoch",
-                metadata: ["stored": "\(stored)", "known": "\(self.epoch)"])
+                "Database timeline or epoch changed (failover or restore); raising the epoch",
+                metadata: ["stored": "\(stored)", "adopted": "\(self.epoch)"])
             try await self.raise(from: stored, now: Timestamp(milliseconds: now * 1_000))
         }
     }
 
-    /// Raises the epoch if it still is `from`, and works under whatever it is then. The raised one belongs to the timeline that
-    /// the server is on now.
+    /// Raises the epoch if the stored one still is `from`, then adopts the stored one. A raised epoch is bound to the
+    /// server's current timeline.
+    /// - Parameters:
+    ///   - from: the stored epoch that the caller has found outdated.
+    ///   - now: time for the counter of the new epoch.
     func raise(from: Epoch, now: Timestamp) async throws(PoolFailure) {
         var parameters = ParameterList()
         parameters.add(from.description)
-        // Above what this process has worked under, too: an older copy may bear an older name.
+        // Above the adopted epoch as well: a restored copy may store an older one.
         parameters.add(max(from, self.epoch).raised(atUnixSeconds: now.seconds, random: RandomText.base36(6)).description)
         let raise = Statement(
             """
@@ -64,15 +69,16 @@ final class EpochManager: Sendable {
             SELECT setval('hub_fencing', nextval('hub_fencing') + \(Self.fencingJump)) FROM raised
             """, parameters)
         let result = try await self.pool.run(
-            .chores, [raise, Statement("SELECT epoch FROM hub_meta")], isRepeatable: true)[1]
+            .control, [raise, Statement("SELECT epoch FROM hub_meta")], isRetryable: true)[1]
         guard let epoch = result.first?.text(0).flatMap({ Epoch($0) }) else { throw PoolFailure(.unreadable) }
         self.adopt(epoch)
     }
 
-    /// Never goes back: a slow answer may name an older epoch than is known by now.
+    /// Adopts an epoch that is newer than the adopted one. A late reply may carry an older one, which is ignored.
     private func adopt(_ epoch: Epoch) {
-        // Known first: what settles from now on under the old name is not remembered; then what was is forgotten.
-        guard self.known.advance(to: epoch) else { return }
-        for forget in self.forget.withLock({ $0 }) { forget() }
+        // Advance first, then clear the caches: rows of a batch under the old epoch are not cached any more when the
+        // handlers run.
+        guard self.adoptedEpoch.advance(to: epoch) else { return }
+        for handler in self.epochChangeHandlers.withLock({ $0 }) { handler() }
     }
 }

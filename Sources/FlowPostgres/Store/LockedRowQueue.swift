@@ -1,70 +1,76 @@
 import FlowCore
 
-/// Changes that wait for rows which somebody else holds, in the order of their arrival. A value, confined to its lane's lock.
+/// Deferred changes: they wait for rows that another transaction has locked, in order of arrival. A value type,
+/// protected by its lane's mutex.
 struct LockedRowQueue {
-    /// Between two tries.
-    static let pause = Duration.milliseconds(50)
+    /// Interval between two attempts to lock the rows.
+    static let retryInterval = Duration.milliseconds(50)
 
-    private var waiting: [PendingChange] = []
-    /// Flows with changes that wait or are being tried.
+    private var deferred: [PendingChange] = []
+    /// Flows with deferred changes, waiting or in an attempt.
     private var flows: Set<FlowID> = []
     private var isRetrying = false
 
-    /// - Returns: whether the change goes behind others of its flow that wait already.
-    mutating func takeAlong(_ change: PendingChange) -> Bool {
+    /// Appends the change if its flow has deferred changes already, to keep the flow's order.
+    /// - Returns: whether the change was appended.
+    mutating func enqueueIfFlowDeferred(_ change: PendingChange) -> Bool {
         guard self.flows.contains(change.change.flow) else { return false }
-        self.waiting.append(change)
+        self.deferred.append(change)
         return true
     }
 
-    /// - Parameter until: how long those may wait that were not put aside before.
-    /// - Returns: whether nobody tries yet.
+    /// Defers changes, before later ones of the same flows.
+    /// - Parameter until: the deadline of changes that were not deferred before; the others keep theirs.
+    /// - Returns: whether the caller must start the retries, because none are running.
     mutating func add(_ changes: some Sequence<PendingChange>, until: ContinuousClock.Instant) -> Bool {
         let first = changes.map { change in
             var change = change
-            change.heldUntil = change.heldUntil ?? until
+            change.rowLockDeadline = change.rowLockDeadline ?? until
             return change
         }
-        // Before those of their flows that came meanwhile.
-        self.waiting.insert(contentsOf: first, at: 0)
+        // In front, because later changes of these flows may have been appended during the attempt.
+        self.deferred.insert(contentsOf: first, at: 0)
         self.flows.formUnion(first.map(\.change.flow))
         defer { self.isRetrying = true }
         return !self.isRetrying
     }
 
-    /// All of them, for another try, and those whose time is over. Their flows stay held until ``finish()``.
-    mutating func take(now: ContinuousClock.Instant) -> (due: [PendingChange], expired: [PendingChange]) {
-        defer { self.waiting = [] }
-        let isExpired = { (change: PendingChange) in change.heldUntil.map { $0 <= now } ?? false }
-        return (self.waiting.filter { !isExpired($0) }, self.waiting.filter(isExpired))
+    /// Removes and returns all changes: those to retry, and those whose deadline has passed. Their flows count as
+    /// deferred until ``batchFinished()``.
+    mutating func nextBatch(now: ContinuousClock.Instant) -> (due: [PendingChange], expired: [PendingChange]) {
+        defer { self.deferred = [] }
+        let isExpired = { (change: PendingChange) in change.rowLockDeadline.map { $0 <= now } ?? false }
+        return (self.deferred.filter { !isExpired($0) }, self.deferred.filter(isExpired))
     }
 
-    /// A try is over. - Returns: whether nothing waits any more; then nobody tries.
-    mutating func finish() -> Bool {
-        self.flows = Set(self.waiting.map(\.change.flow))
-        self.isRetrying = !self.waiting.isEmpty
-        return self.waiting.isEmpty
+    /// Ends an attempt.
+    /// - Returns: whether no deferred change is left; the caller then stops retrying.
+    mutating func batchFinished() -> Bool {
+        self.flows = Set(self.deferred.map(\.change.flow))
+        self.isRetrying = !self.deferred.isEmpty
+        return self.deferred.isEmpty
     }
 }
 
-/// The versions that a process has seen of flows, under one epoch.
+/// The versions of flows that this process has seen under one epoch.
 struct SeenVersions {
     private let epoch: Epoch
     private var versions: [FlowID: Version] = [:]
 
     init(epoch: Epoch) { self.epoch = epoch }
 
-    /// From what a batch was decided from.
+    /// Creates the set from the bases of a batch.
     init(_ batch: ChangeBatch) {
         self.epoch = batch.epoch
         self.versions = batch.rows.mapValues { $0.stored?.version ?? 0 }
     }
 
-    /// Whether the database is below what was seen of it in the same history.
-    func isAhead(of batch: ChangeBatch, except held: Set<FlowID>) -> Bool {
+    /// Whether the rows that were read have a lower version than seen before under the same epoch.
+    /// - Parameter lockedFlows: flows whose rows were not read.
+    func isAhead(of batch: ChangeBatch, except lockedFlows: Set<FlowID>) -> Bool {
         guard self.epoch == batch.epoch else { return false }
         return batch.rows.contains { flow, row in
-            !held.contains(flow) && (row.stored?.version ?? 0) < self.versions[flow] ?? 0
+            !lockedFlows.contains(flow) && (row.stored?.version ?? 0) < self.versions[flow] ?? 0
         }
     }
 }

@@ -1,12 +1,14 @@
 public import FlowCore
 
 extension PostgresFlowStore: FlowArchive {
-    /// Events in one statement, and bytes of their payloads; one alone may have more.
+    /// Limits of one INSERT of events: number of events, and bytes of their payloads. A single event may exceed the
+    /// bytes.
     static let restoreSlice = PageLimit(events: 1_000, bytes: 4_194_304)
-    /// How far the fencing sequence goes beyond what a flow has seen: numbers may be drawn while it is set.
+    /// Distance of the fencing sequence above the highest fence of a restored flow. It covers tokens that are
+    /// allocated while the sequence is set.
     static let fencingMargin: Int64 = 1_000_000
 
-    public func archive(after: String?, limit: Int) async throws(StoreError) -> [ArchivedFlow] {
+    public func exportFlows(after: String?, limit: Int) async throws(StoreError) -> [ArchivedFlow] {
         var parameters = ParameterList()
         parameters.add(after ?? "")
         parameters.add(limit)
@@ -17,7 +19,7 @@ extension PostgresFlowStore: FlowArchive {
             LEFT JOIN LATERAL (SELECT * FROM flows WHERE id > $1 ORDER BY id LIMIT $2) f ON true
             ORDER BY f.id
             """, parameters)
-        return try await self.read(.housekeeping, statement) { result throws(PostgresError) in
+        return try await self.read(.maintenance, statement) { result throws(PostgresError) in
             var flows: [ArchivedFlow] = []
             for row in result.rows {
                 guard let record = try row.record(at: 2) else { continue }
@@ -32,21 +34,22 @@ extension PostgresFlowStore: FlowArchive {
         let id = flow.record.head.flow
         let epoch = self.epoch
         do throws(PoolFailure) {
-            return try await self.pool.withLease(.chores) { lease async throws(PoolFailure) in
+            return try await self.pool.withLease(.control) { lease async throws(PoolFailure) in
                 let found = try await lease.begin(then: [ChangeStatements.read([id], locking: true)])[0]
-                let there: FlowRecord?
+                let existing: FlowRecord?
                 do throws(PostgresError) {
                     try found.check(epoch)
-                    there = try found.first?.record(at: 2)
+                    existing = try found.first?.record(at: 2)
                 } catch {
                     throw PoolFailure(error)
                 }
-                if let there {
+                if let existing {
                     _ = try await lease.run([Statement("ROLLBACK")])
-                    return flow.outcome(beside: there)
+                    return flow.outcome(existing: existing)
                 }
                 for slice in Self.slices(of: events) { _ = try await lease.run([Self.insert(slice, of: id)]) }
-                // The flow comes last: until the commit whoever wants to create it waits for its row.
+                // The flow's row comes last, so that it is locked only briefly: until the commit, another transaction
+                // that creates the flow waits for it.
                 _ = try await lease.run(
                     [Self.raiseFencing(above: flow.highestFence), Self.insert(flow), Statement("COMMIT")])
                 return .restored
@@ -70,7 +73,7 @@ extension PostgresFlowStore: FlowArchive {
         return slices
     }
 
-    /// Leaves a sequence alone that is above already.
+    /// Raises the fencing sequence above the token, if it is not above it already.
     private static func raiseFencing(above token: Int64) -> Statement {
         var parameters = ParameterList()
         parameters.add(token)

@@ -1,11 +1,11 @@
 public import FlowCore
 
 extension PostgresFlowStore {
-    public var epoch: Epoch { self.keeper.epoch }
+    public var epoch: Epoch { self.epochManager.epoch }
 
     public func refreshEpoch() async throws(StoreError) -> Epoch {
         do throws(PoolFailure) {
-            try await self.keeper.refresh()
+            try await self.epochManager.refresh()
             return self.epoch
         } catch {
             throw StoreError(PoolFailure(error.error))
@@ -14,7 +14,7 @@ extension PostgresFlowStore {
 
     public func raiseEpoch(from: Epoch, now: Timestamp) async throws(StoreError) -> Epoch {
         do throws(PoolFailure) {
-            try await self.keeper.raise(from: from, now: now)
+            try await self.epochManager.raise(from: from, now: now)
             return self.epoch
         } catch {
             throw StoreError(error)
@@ -23,7 +23,7 @@ extension PostgresFlowStore {
 
     public func probeWrite() async throws(StoreError) {
         do throws(PoolFailure) {
-            _ = try await self.pool.run(.chores, [Statement("UPDATE hub_meta SET epoch = epoch")], isRepeatable: true)
+            _ = try await self.pool.run(.control, [Statement("UPDATE hub_meta SET epoch = epoch")], isRetryable: true)
         } catch {
             throw StoreError(PoolFailure(error.error))
         }
@@ -34,7 +34,7 @@ extension PostgresFlowStore: FencingSequence {
     public func nextFencingToken() async throws(StoreError) -> Int64 {
         do throws(PoolFailure) {
             let result = try await self.pool.run(
-                .chores, [Statement("SELECT nextval('hub_fencing')")], isRepeatable: true)[0]
+                .control, [Statement("SELECT nextval('hub_fencing')")], isRetryable: true)[0]
             guard let token = result.first?.int64(0) else { throw PoolFailure(.unreadable) }
             return token
         } catch {
@@ -58,11 +58,11 @@ extension PostgresFlowStore: RevocationStore {
             SET not_before = greatest(revocations.not_before, excluded.not_before), created_at = excluded.created_at
             RETURNING account, subject, not_before
             """, parameters)
-        // To do it twice is to do it once.
+        // Retryable, because the statement is idempotent.
         do throws(PoolFailure) {
-            let result = try await self.pool.run(.chores, [statement], isRepeatable: true)[0]
-            guard let holds = result.first.flatMap(Self.revocation) else { throw PoolFailure(.unreadable) }
-            return holds
+            let result = try await self.pool.run(.control, [statement], isRetryable: true)[0]
+            guard let effective = result.first.flatMap(Self.revocation) else { throw PoolFailure(.unreadable) }
+            return effective
         } catch {
             throw StoreError(error)
         }
@@ -71,16 +71,16 @@ extension PostgresFlowStore: RevocationStore {
     public func revocations() async throws(StoreError) -> [Revocation] {
         do throws(PoolFailure) {
             let result = try await self.pool.run(
-                .chores,
+                .control,
                 [Statement("SELECT account, subject, not_before FROM revocations ORDER BY account, subject")],
-                isRepeatable: true)[0]
+                isRetryable: true)[0]
             return result.rows.compactMap(Self.revocation)
         } catch {
             throw StoreError(PoolFailure(error.error))
         }
     }
 
-    /// From `account, subject, not_before`.
+    /// Decodes the columns `account, subject, not_before`; `nil` if one of them is NULL.
     private static func revocation(_ row: ResultRow) -> Revocation? {
         guard let account = row.text(0), let subject = row.text(1), let notBefore = row.int64(2) else { return nil }
         return Revocation(account: account, subject: subject, notBefore: notBefore)

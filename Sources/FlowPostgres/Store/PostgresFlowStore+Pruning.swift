@@ -1,41 +1,42 @@
 public import FlowCore
 
 extension PostgresFlowStore {
-    /// Of the advisory lock that lets one instance prune at a time: "prune" in ASCII.
+    /// Key of the advisory lock that lets one instance prune at a time: "prune" in ASCII.
     private static let pruneLock: Int64 = 0x70_7275_6e65
-    /// How long a lock that ran out is remembered.
+    /// Seconds for which the row of an expired lock is kept.
     private static let lockSeconds: Int64 = 3_600
-    /// Flows that one call looks at in the walk after the start.
-    private static let walkSlice = 10_000
+    /// Flows per call in the scan of all flows that follows a start.
+    private static let scanBatchSize = 10_000
 
-    /// Tombstones stay: a version must never mean two things, however long ago the flow was deleted.
+    /// Deletes old events, stored replies and expired locks, at most `policy.batch` rows per call. Tombstones stay,
+    /// so that no version of a deleted flow is assigned twice.
     public func prune(_ policy: RetentionPolicy, now: Timestamp) async throws(StoreError) -> Int {
         do throws(StoreError) {
-            try await self.walk(policy)
-            var left = max(1, policy.batch)
+            try await self.scan(policy)
+            var remaining = max(1, policy.batch)
             for (sql, seconds) in [
                 (Self.agedEvents, policy.historySeconds), (Self.agedReplies, policy.replySeconds),
                 (Self.agedLocks, Self.lockSeconds),
-            ] where left > 0 {
-                left -= try await self.prune(sql, [.time(now.advanced(bySeconds: -seconds)), .number(left)]) ?? 0
+            ] where remaining > 0 {
+                remaining -= try await self.prune(sql, [.time(now.advanced(bySeconds: -seconds)), .number(remaining)]) ?? 0
             }
-            let long = self.trims.take(above: policy.historyEvents, limit: max(0, left))
-            if !long.isEmpty, left > 0 {
+            let long = self.pruneCandidates.nextBatch(above: policy.historyEvents, limit: max(0, remaining))
+            if !long.isEmpty, remaining > 0 {
                 let removed = try await self.prune(
                     Self.longHistories,
                     [
                         .texts(long.map(\.0.rawValue)), .numbers(long.map { $0.1 - Version(policy.historyEvents) }),
-                        .number(left),
+                        .number(remaining),
                     ])
-                left -= removed ?? 0
-                // Once more later: they may not be done, or another instance was at it.
-                if left == 0 || removed == nil { self.trims.add(long) }
+                remaining -= removed ?? 0
+                // Added again if the limit was reached before all were pruned, or if another instance is pruning.
+                if remaining == 0 || removed == nil { self.pruneCandidates.add(long) }
             } else if !long.isEmpty {
-                self.trims.add(long)
+                self.pruneCandidates.add(long)
             }
-            return max(1, policy.batch) - left
+            return max(1, policy.batch) - remaining
         } catch {
-            self.trims.restart()
+            self.pruneCandidates.restart()
             throw error
         }
     }
@@ -47,10 +48,11 @@ extension PostgresFlowStore {
         case numbers([Int64])
     }
 
-    /// The lateral limits keep the planner from reading all events in order, which a merge join would.
+    /// Deletes events that are older than the limit. The lateral limits keep the planner from a merge join, which
+    /// would read all events in order.
     ///
-    /// What goes is always the beginning of a flow's history: where times are not in the order of the versions, an event goes
-    /// with a later one rather than leave a hole.
+    /// Only the beginning of a flow's history is deleted. If times are not in the order of versions, an event is
+    /// deleted together with a later one, so that no gap appears.
     static let agedEvents = """
         doomed AS MATERIALIZED (
             SELECT e.ctid FROM (
@@ -73,7 +75,7 @@ extension PostgresFlowStore {
         )
         """
 
-    /// Locks that ran out a while ago. Until then a holder who comes late is told what became of his.
+    /// Deletes locks that expired at least ``lockSeconds`` ago.
     private static let agedLocks = """
         gone AS (
             DELETE FROM hub_locks WHERE (SELECT mine FROM turn) AND ctid = ANY (ARRAY (
@@ -92,8 +94,8 @@ extension PostgresFlowStore {
         )
         """
 
-    /// One bounded statement. Removes nothing under another epoch.
-    /// - Returns: `nil` while another instance prunes.
+    /// Runs one pruning statement, which deletes a bounded number of rows. Deletes nothing if the epoch has changed.
+    /// - Returns: the number of deleted rows; `nil` while another instance prunes.
     private func prune(_ sql: String, _ values: [Value]) async throws(StoreError) -> Int? {
         var parameters = ParameterList()
         parameters.add(self.epoch.description)
@@ -105,13 +107,14 @@ extension PostgresFlowStore {
             case .numbers(let numbers): parameters.add(numbers)
             }
         }
-        return try await self.read(.housekeeping, Statement(Self.pruning(sql), parameters)) { result throws(PostgresError) in
+        return try await self.read(.maintenance, Statement(Self.pruning(sql), parameters)) { result throws(PostgresError) in
             guard let row = result.first, row.bool(3) == true else { return nil }
             return Int(row.int64(2) ?? 0)
         }
     }
 
-    /// The whole statement around what is to go. `$1` is the epoch, the rest is the part's own.
+    /// The complete pruning statement around a CTE named `gone`. `$1` is the epoch; the other parameters belong to
+    /// the CTE.
     static func pruning(_ sql: String) -> String {
         """
         WITH \(StoreSQL.meta),
@@ -124,12 +127,13 @@ extension PostgresFlowStore {
         """
     }
 
-    /// Goes on with the walk over all flows that follows a start.
-    private func walk(_ policy: RetentionPolicy) async throws(StoreError) {
-        guard let after = self.trims.walkAfter else { return }
+    /// Continues the scan of all flows that follows a start, and adds flows with long histories to the prune
+    /// candidates.
+    private func scan(_ policy: RetentionPolicy) async throws(StoreError) {
+        guard let after = self.pruneCandidates.scanCursor else { return }
         var parameters = ParameterList()
         parameters.add(after)
-        parameters.add(Self.walkSlice)
+        parameters.add(Self.scanBatchSize)
         let statement = Statement(
             """
             WITH \(StoreSQL.meta)
@@ -137,10 +141,10 @@ extension PostgresFlowStore {
             LEFT JOIN LATERAL (SELECT id, version FROM flows WHERE id > $1 ORDER BY id LIMIT $2) f ON true
             ORDER BY f.id
             """, parameters)
-        let seen = try await self.read(.housekeeping, statement) { result throws(PostgresError) in
+        let seen = try await self.read(.maintenance, statement) { result throws(PostgresError) in
             result.rows.compactMap { row in row.text(2).flatMap { FlowID($0) }.map { ($0, row.int64(3) ?? 0) } }
         }
-        self.trims.walked(to: seen.count < Self.walkSlice ? nil : seen.last?.0.rawValue)
-        self.trims.add(seen.filter { $0.1 > policy.historyEvents })
+        self.pruneCandidates.advanceScan(to: seen.count < Self.scanBatchSize ? nil : seen.last?.0.rawValue)
+        self.pruneCandidates.add(seen.filter { $0.1 > policy.historyEvents })
     }
 }

@@ -18,8 +18,8 @@ extension PostgresFlowStore {
         parameters.add(version)
         parameters.add(max(1, limit.events))
         parameters.add(limit.bytes)
-        // One statement is one snapshot. The sizes are those on disk, compressed maybe: near enough to send no more than a
-        // page and a bit; the exact cut is made here.
+        // One statement reads one MVCC snapshot. `pg_column_size` is the size on disk, possibly compressed, so the
+        // server sends little more than a history page. The exact limit is applied below.
         let statement = Statement(
             """
             WITH \(StoreSQL.meta)
@@ -77,7 +77,7 @@ extension PostgresFlowStore {
             parameters.add(after ?? "")
             conditions.append("id > $\(parameters.count)")
         case .changed(let since, let after):
-            // The index has the minute; within it the sort is a small one.
+            // The index is by minute, so only the flows of one minute have to be sorted.
             order = "changed_minute, updated_at, id"
             parameters.add(since.minutes)
             conditions.append("changed_minute >= $\(parameters.count)")
@@ -88,7 +88,7 @@ extension PostgresFlowStore {
             order = "changed_minute DESC, updated_at DESC, id DESC"
         }
         let limit = max(1, query.limit)
-        // One more than asked for tells whether there are more.
+        // One row more than requested shows whether there are more.
         parameters.add(limit + 1)
         let statement = Statement(
             """
@@ -112,16 +112,18 @@ extension PostgresFlowStore {
         return heads
     }
 
-    /// Runs a statement whose first columns are `meta`'s, compares them with the known epoch, and decodes the answer on the
-    /// caller's task.
+    /// Runs a statement whose first two columns are those of `meta`, compares them with the adopted epoch, and
+    /// decodes the result on the caller's task.
+    /// - Throws: `StoreError.epochChanged` if the epoch or the timeline has changed; `overloaded` if the read queue
+    ///   is full.
     func read<Value>(
-        _ share: PoolWorkload, _ statement: Statement, _ decode: (ResultSet) throws(PostgresError) -> Value
+        _ workload: PoolWorkload, _ statement: Statement, _ decode: (ResultSet) throws(PostgresError) -> Value
     ) async throws(StoreError) -> Value {
-        try self.reads.enter()
-        defer { self.reads.leave() }
+        try self.reads.acquire()
+        defer { self.reads.release() }
         let epoch = self.epoch
         do throws(PoolFailure) {
-            let result = try await self.pool.run(share, [statement], isRepeatable: true)[0]
+            let result = try await self.pool.run(workload, [statement], isRetryable: true)[0]
             do throws(PostgresError) {
                 try result.check(epoch)
                 return try decode(result)
@@ -129,7 +131,7 @@ extension PostgresFlowStore {
                 throw PoolFailure(error)
             }
         } catch {
-            // A read changes nothing, whatever became of it.
+            // A read changes nothing, so its outcome is never unknown.
             throw StoreError(PoolFailure(error.error))
         }
     }

@@ -1,7 +1,7 @@
 public import FlowCore
 
-/// Locks in the database, for a hub of several instances without Redis. Their times are the instances' clocks: see
-/// `flowhub doctor` for how far these are apart.
+/// Locks as rows of the database, for a hub of several instances without Redis. They expire by the instances' clocks:
+/// `flowhub doctor` reports how far each clock is from the database's.
 public final class PostgresLockService: LockService {
     private let pool: PostgresPool
 
@@ -12,33 +12,33 @@ public final class PostgresLockService: LockService {
     ) async throws(LockError) -> LockLease {
         let lock = RandomText.hex128()
         let until = now.advanced(bySeconds: Int64(seconds))
-        var taking = ParameterList()
-        taking.add(resource)
-        taking.add(account)
-        taking.add(lock)
-        taking.add(until)
-        taking.add(now)
-        let take = Statement(
+        var insertParameters = ParameterList()
+        insertParameters.add(resource)
+        insertParameters.add(account)
+        insertParameters.add(lock)
+        insertParameters.add(until)
+        insertParameters.add(now)
+        let insert = Statement(
             """
             INSERT INTO hub_locks AS l (resource, account, lock_id, fencing_token, expires_at) VALUES ($1, $2, $3, 0, $4)
             ON CONFLICT (resource) DO UPDATE
             SET account = excluded.account, lock_id = excluded.lock_id, expires_at = excluded.expires_at
             WHERE l.expires_at <= $5
-            """, taking)
-        // The number is drawn while the row is locked: of two holders one after the other the later has the higher.
-        var numbering = ParameterList()
-        numbering.add(resource)
-        numbering.add(lock)
-        let number = Statement(
+            """, insertParameters)
+        // The token is allocated while the row is locked, so that a later holder always has a higher token.
+        var tokenParameters = ParameterList()
+        tokenParameters.add(resource)
+        tokenParameters.add(lock)
+        let assignToken = Statement(
             """
             UPDATE hub_locks SET fencing_token = nextval('hub_fencing') WHERE resource = $1 AND lock_id = $2
             RETURNING fencing_token
-            """, numbering)
-        let results = try await self.run([take, number, Self.holder(of: resource)])
+            """, tokenParameters)
+        let results = try await self.run([insert, assignToken, Self.holder(of: resource)])
         if let token = results[1].first?.int64(0) {
             return LockLease(resource: resource, lock: lock, fencingToken: token, expiresAt: until)
         }
-        // The holder may have let go in between; then it is free from now on.
+        // The holder may have released the lock since the insert; the lock is free then.
         throw .held(until: results[2].first?.time(2) ?? now)
     }
 
@@ -46,7 +46,7 @@ public final class PostgresLockService: LockService {
         _ resource: String, account: String, lock: String, seconds: Int, now: Timestamp
     ) async throws(LockError) -> LockLease {
         let until = now.advanced(bySeconds: Int64(seconds))
-        var parameters = Self.mine(resource, account, lock, now)
+        var parameters = Self.ownerParameters(resource, account, lock, now)
         parameters.add(until)
         let renew = Statement(
             """
@@ -54,7 +54,7 @@ public final class PostgresLockService: LockService {
             WHERE resource = $1 AND account = $2 AND lock_id = $3 AND expires_at > $4 RETURNING fencing_token
             """, parameters)
         let results = try await self.run([renew, Self.holder(of: resource)])
-        guard let token = results[0].first?.int64(0) else { throw Self.refusal(results[1], now: now) }
+        guard let token = results[0].first?.int64(0) else { throw Self.rejection(results[1], now: now) }
         return LockLease(resource: resource, lock: lock, fencingToken: token, expiresAt: until)
     }
 
@@ -63,14 +63,16 @@ public final class PostgresLockService: LockService {
             """
             DELETE FROM hub_locks
             WHERE resource = $1 AND account = $2 AND lock_id = $3 AND expires_at > $4 RETURNING fencing_token
-            """, Self.mine(resource, account, lock, now))
+            """, Self.ownerParameters(resource, account, lock, now))
         let results = try await self.run([release, Self.holder(of: resource)])
-        if results[0].rowCount == 0 { throw Self.refusal(results[1], now: now) }
+        if results[0].rowCount == 0 { throw Self.rejection(results[1], now: now) }
     }
 
     // MARK: Private
 
-    private static func mine(_ resource: String, _ account: String, _ lock: String, _ now: Timestamp) -> ParameterList {
+    private static func ownerParameters(
+        _ resource: String, _ account: String, _ lock: String, _ now: Timestamp
+    ) -> ParameterList {
         var parameters = ParameterList()
         parameters.add(resource)
         parameters.add(account)
@@ -85,14 +87,14 @@ public final class PostgresLockService: LockService {
         return Statement("SELECT account, lock_id, expires_at FROM hub_locks WHERE resource = $1", parameters)
     }
 
-    private static func refusal(_ holder: ResultSet, now: Timestamp) -> LockError {
+    private static func rejection(_ holder: ResultSet, now: Timestamp) -> LockError {
         guard let until = holder.first?.time(2), until > now else { return .notHeld }
         return .otherHolder
     }
 
     private func run(_ statements: [Statement]) async throws(LockError) -> [ResultSet] {
         do throws(PoolFailure) {
-            return try await self.pool.run(.chores, statements, isRepeatable: false)
+            return try await self.pool.run(.control, statements, isRetryable: false)
         } catch {
             throw .unavailable(error.error.description)
         }

@@ -1,52 +1,53 @@
 public import FlowCore
 import Synchronization
 
-/// The table `flow_outbox`: one row for each change of a flow in a batch, deleted when the bus has taken it.
+/// The table `flow_outbox`: one row for each flow that a batch changed, deleted after the bus has accepted the event.
 ///
-/// Time is the database's: the clocks of the instances need not agree.
+/// Ages are measured by the database's clock, so the instances' clocks need not agree.
 public final class PostgresOutbox: Outbox {
     private let store: PostgresFlowStore
-    private let done = Mutex<[FlowID: Version]>([:])
+    private let published = Mutex<[FlowID: Version]>([:])
 
-    /// - Parameter store: opened with ``PostgresFlowStore/Configuration/usesOutbox``.
+    /// - Parameter store: a store opened with ``PostgresFlowStore/Configuration/usesOutbox``.
     public init(_ store: PostgresFlowStore) { self.store = store }
 
-    public func taken(_ commits: [Commit]) {
-        self.done.withLock { done in
+    public func markPublished(_ commits: [Commit]) {
+        self.published.withLock { published in
             for commit in commits {
                 let flow = commit.record.head.flow
-                done[flow] = max(done[flow] ?? 0, commit.record.version)
+                published[flow] = max(published[flow] ?? 0, commit.record.version)
             }
         }
     }
 
-    public func flush() async throws(StoreError) {
-        let done = self.done.withLock { done in
-            defer { done = [:] }
-            return done
+    public func deletePublished() async throws(StoreError) {
+        let published = self.published.withLock { published in
+            defer { published = [:] }
+            return published
         }
-        guard !done.isEmpty else { return }
+        guard !published.isEmpty else { return }
         #if DEBUG
         await Failpoint.reach(.afterPublish)
         #endif
-        // What is below a published version need not be published: whoever misses it reads it.
+        // Rows below a published version are deleted as well: an instance that misses those events reads them from
+        // the store.
         var parameters = ParameterList()
-        parameters.add(done.keys.map(\.rawValue))
-        parameters.add(Array(done.values))
+        parameters.add(published.keys.map(\.rawValue))
+        parameters.add(Array(published.values))
         let statement = Statement(
             """
             DELETE FROM flow_outbox o USING unnest($1, $2) AS d (flow_id, version)
             WHERE o.flow_id = d.flow_id AND o.version <= d.version
             """, parameters)
         do throws(PoolFailure) {
-            _ = try await self.store.pool.run(.chores, [statement], isRepeatable: true)
+            _ = try await self.store.pool.run(.control, [statement], isRetryable: true)
         } catch {
-            // They stay, and are published once more: nobody minds.
+            // The rows stay and are published again later. Instances drop the repetition by its version.
             throw StoreError(PoolFailure(error.error))
         }
     }
 
-    public func overdue(limit: Int) async throws(StoreError) -> [Commit] {
+    public func takeOverdue(limit: Int) async throws(StoreError) -> [Commit] {
         var parameters = ParameterList()
         parameters.add(limit)
         let statement = Statement(
@@ -65,25 +66,25 @@ public final class PostgresOutbox: Outbox {
             LEFT JOIN flow_events e ON e.flow_id = f.id AND e.version = f.version
             """, parameters)
         let epoch = self.store.epoch
-        return try await self.store.read(.chores, statement) { result throws(PostgresError) in
+        return try await self.store.read(.control, statement) { result throws(PostgresError) in
             var commits: [Commit] = []
             for row in result.rows {
                 guard let record = try row.record(at: 2) else { continue }
-                // Without its event, which was pruned, it is told by the version sweep alone.
+                // If the event was pruned, the commit has none, and only the version sweep delivers the change.
                 commits.append(Commit(record: record, events: try row.event(at: 10).map { [$0] } ?? [], epoch: epoch))
             }
             return commits
         }
     }
 
-    public func collapse() async throws(StoreError) {
+    public func compact() async throws(StoreError) {
         let statement = Statement(
             """
             DELETE FROM flow_outbox o USING (SELECT flow_id, max(version) AS newest FROM flow_outbox GROUP BY flow_id) n
             WHERE o.flow_id = n.flow_id AND o.version < n.newest
             """)
         do throws(PoolFailure) {
-            _ = try await self.store.pool.run(.chores, [statement], isRepeatable: true)
+            _ = try await self.store.pool.run(.control, [statement], isRetryable: true)
         } catch {
             throw StoreError(PoolFailure(error.error))
         }

@@ -1,9 +1,10 @@
 import FlowCore
 
-/// The pieces of SQL that say how flows and events lie in their tables.
+/// SQL fragments shared by the statements on flows and events.
 enum StoreSQL {
-    /// The store's history, as every statement compares it: the epoch, and whether the server's timeline is the one that the
-    /// epoch was given on. `pg_control_checkpoint()` would know of a promotion only minutes later.
+    /// A CTE with the store's epoch, and whether the server's timeline is the one for which the epoch was raised.
+    /// Every statement compares both. The timeline comes from the WAL file name because `pg_control_checkpoint()`
+    /// shows a promotion only minutes later.
     static let meta = """
         meta AS MATERIALIZED (
             SELECT epoch, timeline = left(pg_walfile_name(pg_current_wal_lsn()), 8) AS same FROM hub_meta
@@ -19,7 +20,9 @@ enum StoreSQL {
 }
 
 extension ResultRow {
-    /// From ``StoreSQL/head(_:)``, beginning at a column; `nil` where an outer join found no flow.
+    /// Decodes the columns of ``StoreSQL/head(_:)``.
+    /// - Parameter column: index of the first of these columns.
+    /// - Returns: `nil` if an outer join found no flow.
     func head(at column: Int) throws(PostgresError) -> FlowHead? {
         guard let id = self.text(column) else { return nil }
         guard let flow = FlowID(id), let account = self.text(column + 1), let status = self.text(column + 2),
@@ -30,14 +33,14 @@ extension ResultRow {
             updatedAt: updatedAt)
     }
 
-    /// From ``StoreSQL/record(_:)``.
+    /// Decodes the columns of ``StoreSQL/record(_:)``; `nil` if an outer join found no flow.
     func record(at column: Int) throws(PostgresError) -> FlowRecord? {
         guard let head = try self.head(at: column) else { return nil }
         guard let fence = self.json(column + 6), let state = self.json(column + 7) else { throw PostgresError.unreadable }
         return FlowRecord(head: head, state: state, fence: fence)
     }
 
-    /// From `account, key, fingerprint, status, flow_id, versions`.
+    /// Decodes the columns `account, key, fingerprint, status, flow_id, versions`.
     func reply() throws(PostgresError) -> (ChangeBatch.ReplyKey, StoredReply) {
         guard let account = self.text(0), let key = self.text(1), let fingerprint = self.text(2), let status = self.int64(3),
             let flow = self.text(4).flatMap({ FlowID($0) }), let list = self.text(5)
@@ -50,7 +53,7 @@ extension ResultRow {
         )
     }
 
-    /// From `version, type, created_at, payload`.
+    /// Decodes the columns `version, type, created_at, payload`; `nil` if an outer join found no event.
     func event(at column: Int) throws(PostgresError) -> FlowEvent? {
         guard let version = self.int64(column) else { return nil }
         guard let name = self.text(column + 1), let type = EventType(name), let createdAt = self.time(column + 2),
@@ -61,25 +64,28 @@ extension ResultRow {
 }
 
 extension ResultSet {
-    /// Compares the first two columns, `meta.epoch` and `meta.same`, with the epoch that the caller works under.
+    /// Compares the first two columns, `meta.epoch` and `meta.same`, with the epoch that the caller has adopted.
+    /// - Throws: ``PostgresError/epochChanged`` on a difference; code `schema` if the hub's tables are not
+    ///   initialized.
     func check(_ epoch: Epoch) throws(PostgresError) {
         guard let row = self.first, let stored = row.text(0), let isSame = row.bool(1) else {
-            throw PostgresError(.schema, "the hub's tables are empty; run `flowhub migrate`")
+            throw PostgresError(.schema, "the hub's tables are not initialized; run `flowhub migrate`")
         }
         guard isSame, stored == epoch.description else { throw .epochChanged }
     }
 }
 
 extension StoreError {
-    /// What a failure looks like from outside.
+    /// Maps a pool failure to the store's error.
     init(_ failure: PoolFailure) {
         let error = failure.error
-        if failure.mayHaveHappened {
+        if failure.mayHaveTakenEffect {
             self = .outcomeUnknown(error.description)
         } else if error.code == .epoch {
             self = .epochChanged
         } else if [.locked, .conflict, .data].contains(error.code) || (error.code == .busy && error.state == nil) {
-            // The store is there; it is this one change that was in the way of others, or that it does not take.
+            // The store is available. Only this change failed: a conflict, a locked row, a rejected value, or no free
+            // connection.
             self = .overloaded(error.description)
         } else {
             self = .unavailable(error.description)
@@ -88,8 +94,8 @@ extension StoreError {
 }
 
 extension PoolFailure {
-    /// Found by looking at an answer: nothing was changed.
+    /// Creates a failure without effect: of a rolled-back unit, a read, or an invalid reply.
     init(_ error: PostgresError) {
-        self.init(error: error, mayHaveHappened: false)
+        self.init(error: error, mayHaveTakenEffect: false)
     }
 }

@@ -1,13 +1,13 @@
 import CPostgres
 
-/// Owns a libpq connection and frees it with itself.
+/// Owns a libpq connection and closes it on deinitialization.
 ///
-/// libpq allows one thread at a time on a connection. An object of this type is made by one thread, handed over once, and used
-/// by its new owner alone from then on; that is why it may cross threads at all.
+/// libpq allows one thread at a time per connection. One thread creates the object and hands it over once; only the
+/// new owner uses it afterwards. Therefore it may be sent between threads.
 final class PostgresConnection: @unchecked Sendable {
     private let handle: OpaquePointer
 
-    /// Connects, and blocks the calling thread for as long as `connect_timeout` allows for each address.
+    /// Connects. Blocks the calling thread for up to `connect_timeout` per address.
     init(_ settings: PostgresSettings) throws(PostgresError) {
         var keywords: [String] = []
         var values: [String] = []
@@ -17,7 +17,8 @@ final class PostgresConnection: @unchecked Sendable {
         }
         let handle = CStrings.with(keywords) { keywords in
             CStrings.with(values) { values in
-                // The connection string stands as "dbname" in the list, and what it says goes before what came earlier.
+                // The 1 (`expand_dbname`) makes libpq parse "dbname" as a connection string, whose values override
+                // the entries before it.
                 PQconnectdbParams(keywords, values, 1)
             }
         }
@@ -28,21 +29,21 @@ final class PostgresConnection: @unchecked Sendable {
             PQfinish(handle)
             throw PostgresError(connecting: message, needsPassword: needsPassword)
         }
-        // Notices would go to standard error.
+        // Otherwise libpq prints notices to standard error.
         PQsetNoticeProcessor(handle, { _, _ in }, nil)
         self.handle = handle
     }
 
     deinit { PQfinish(self.handle) }
 
-    // MARK: Facts
+    // MARK: Properties
 
     var socket: Int32 { PQsocket(self.handle) }
     var isBroken: Bool { PQstatus(self.handle) == CONNECTION_BAD }
     var errorMessage: String { String(cString: PQerrorMessage(self.handle)) }
     var serverVersion: Int { Int(PQserverVersion(self.handle)) }
-    /// The process that the other side says it is; a pooler says something of its own.
-    var statedProcess: Int { Int(PQbackendPID(self.handle)) }
+    /// The server process id that was reported on connect. A pooler reports a made-up one.
+    var reportedBackendPID: Int { Int(PQbackendPID(self.handle)) }
     var encoding: String { PQparameterStatus(self.handle, "server_encoding").map { String(cString: $0) } ?? "unknown" }
     var isEncrypted: Bool { PQsslInUse(self.handle) == 1 }
     var host: String { PQhost(self.handle).map { String(cString: $0) } ?? "" }
@@ -51,7 +52,7 @@ final class PostgresConnection: @unchecked Sendable {
 
     // MARK: Blocking
 
-    /// Runs SQL of any number of statements and blocks until it is done.
+    /// Runs any number of SQL statements without parameters. Blocks until they are done.
     /// - Returns: the last statement's result.
     @discardableResult
     func execute(_ sql: String) throws(PostgresError) -> ResultSet {
@@ -60,7 +61,7 @@ final class PostgresConnection: @unchecked Sendable {
         return result
     }
 
-    /// Runs one statement with parameters and blocks until it is done.
+    /// Runs one statement with parameters. Blocks until it is done.
     func execute(_ statement: Statement) throws(PostgresError) -> ResultSet {
         let result = statement.parameters.withPointers { count, types, values, lengths, formats in
             ResultSet(PQexecParams(self.handle, statement.sql, count, types, values, lengths, formats, 1))
@@ -69,43 +70,43 @@ final class PostgresConnection: @unchecked Sendable {
         return result
     }
 
-    /// Runs one statement and blocks until it is done, so many seconds at most: a server may take a connection and say nothing.
-    /// After a time-out the connection is of no use any more.
+    /// Runs one statement. Blocks until it is done, but for at most `seconds`, because a server may accept a
+    /// connection and never reply. The connection must not be used after a timeout.
     func execute(_ statement: Statement, within seconds: Int) throws(PostgresError) -> ResultSet {
         guard self.send(statement) else { throw PostgresError(.connection, "the connection to the database was lost") }
         let deadline = ContinuousClock.now + .seconds(seconds)
         while true {
             guard self.consume() else { throw PostgresError(.connection, "the connection to the database was lost") }
             if PQisBusy(self.handle) == 0 { break }
-            let left = (deadline - .now).components.seconds * 1_000 + 50
+            let remaining = (deadline - .now).components.seconds * 1_000 + 50
             var descriptor = pollfd(fd: self.socket, events: Int16(POLLIN), revents: 0)
-            guard ContinuousClock.now < deadline, poll(&descriptor, 1, Int32(max(1, left))) >= 0 else {
-                throw PostgresError(.timeout, "the database takes connections and does not answer")
+            guard ContinuousClock.now < deadline, poll(&descriptor, 1, Int32(max(1, remaining))) >= 0 else {
+                throw PostgresError(.timeout, "the database accepted the connection but did not reply")
             }
         }
         let result = ResultSet(PQgetResult(self.handle))
-        while let rest = PQgetResult(self.handle) { PQclear(rest) }
+        while let extra = PQgetResult(self.handle) { PQclear(extra) }
         if let error = result.error(on: self) { throw error }
         return result
     }
 
     // MARK: Pipelining
 
-    /// From now on nothing blocks, and several statements may be under way.
+    /// Switches to non-blocking pipeline mode, in which several statements may be in flight.
     func enterPipeline() throws(PostgresError) {
         guard PQsetnonblocking(self.handle, 1) == 0, PQenterPipelineMode(self.handle) == 1 else {
-            throw PostgresError(.connection, "the connection cannot be pipelined")
+            throw PostgresError(.connection, "cannot switch the connection to pipeline mode")
         }
     }
 
-    /// Queues the preparation of a statement under a name of this connection's.
+    /// Queues the preparation of a statement under a name that is unique on this connection.
     func prepare(_ statement: Statement, as name: String) -> Bool {
         statement.parameters.withPointers { count, types, _, _, _ in
             PQsendPrepare(self.handle, name, statement.sql, count, types) == 1
         }
     }
 
-    /// Queues a statement that was prepared.
+    /// Queues the execution of a prepared statement.
     func send(_ statement: Statement, preparedAs name: String) -> Bool {
         statement.parameters.withPointers { count, _, values, lengths, formats in
             PQsendQueryPrepared(self.handle, name, count, values, lengths, formats, 1) == 1
@@ -119,10 +120,11 @@ final class PostgresConnection: @unchecked Sendable {
         }
     }
 
-    /// Ends a unit: what was sent since the last one is one implicit transaction.
+    /// Ends a unit: the statements since the last sync form one implicit transaction.
     func sync() -> Bool { PQpipelineSync(self.handle) == 1 }
 
-    /// - Returns: whether everything has left; `nil` if the connection is lost.
+    /// Sends queued data.
+    /// - Returns: whether everything was sent; `nil` if the connection is lost.
     func flush() -> Bool? {
         switch PQflush(self.handle) {
         case 0: true
@@ -131,18 +133,22 @@ final class PostgresConnection: @unchecked Sendable {
         }
     }
 
-    /// Reads what the socket has. - Returns: whether the connection is still there.
+    /// Reads the available data from the socket.
+    /// - Returns: whether the connection is alive.
     func consume() -> Bool { PQconsumeInput(self.handle) == 1 }
 
+    /// An item of the pipeline's replies.
     enum Reply {
-        /// Not there yet.
+        /// No complete reply was received yet.
         case none
-        /// A statement has no more results.
+        /// The end of one statement's results.
         case separator
         case result(ResultSet)
+        /// The end of a unit.
         case sync
     }
 
+    /// The next reply, without blocking.
     func nextReply() -> Reply {
         guard PQisBusy(self.handle) == 0 else { return .none }
         guard let result = PQgetResult(self.handle) else { return .separator }
@@ -154,7 +160,7 @@ final class PostgresConnection: @unchecked Sendable {
     }
 }
 
-/// Arrays of C strings for the time of a call.
+/// Null-terminated arrays of C strings, valid during a call.
 private enum CStrings {
     static func with<Result>(_ strings: [String], _ body: (UnsafePointer<UnsafePointer<CChar>?>) -> Result) -> Result {
         var bytes: [CChar] = []
@@ -167,7 +173,7 @@ private enum CStrings {
             var pointers: [UnsafePointer<CChar>?] = offsets.map { bytes.baseAddress?.advanced(by: $0) }
             pointers.append(nil)
             return pointers.withUnsafeBufferPointer { list in
-                // Never empty: the terminating null is in it.
+                // Not empty, because it contains the terminating null pointer.
                 list.baseAddress.map(body)
             }
         } ?? body([nil])

@@ -1,5 +1,5 @@
-/// What went wrong with Postgres. Its text says what kind of thing happened and what to do; it holds no SQL, no value and no
-/// credential.
+/// An error of Postgres or of the connection to it. The description names the cause and the action; it contains no
+/// SQL, values or credentials.
 public struct PostgresError: Error, Hashable, Sendable, CustomStringConvertible {
     public struct Code: Hashable, Sendable {
         enum Value {
@@ -8,43 +8,45 @@ public struct PostgresError: Error, Hashable, Sendable, CustomStringConvertible 
         }
         let value: Value
 
-        /// Not reached, or lost.
+        /// The connection failed or was lost.
         public static let connection = Code(value: .connection)
-        /// Reached, but not let in.
+        /// The server rejected the login.
         public static let credentials = Code(value: .credentials)
-        /// It took longer than it may.
+        /// A time limit was exceeded.
         public static let timeout = Code(value: .timeout)
-        /// The server or the pool has no room just now.
+        /// The server is out of resources, or no pool connection was free in time.
         public static let busy = Code(value: .busy)
-        /// Another transaction was in the way; trying again may help.
+        /// Conflict with a concurrent transaction. A retry may succeed.
         public static let conflict = Code(value: .conflict)
-        /// Somebody else holds the lock.
+        /// Another transaction holds the row or table lock.
         public static let locked = Code(value: .locked)
-        /// DATABASE_URL makes no sense.
+        /// DATABASE_URL cannot be parsed.
         public static let url = Code(value: .url)
-        /// A statement was refused.
+        /// The server rejected a statement.
         public static let statement = Code(value: .statement)
-        /// The server takes no writes: a standby, or one that is being shut down.
+        /// The server is read-only, such as a standby.
         public static let readOnly = Code(value: .readOnly)
-        /// Tables are missing or not as they should be.
+        /// Tables or privileges are missing, or the schema does not match this binary.
         public static let schema = Code(value: .schema)
-        /// A value was refused.
+        /// The server rejected a value.
         public static let data = Code(value: .data)
-        /// Passed over because a statement before it failed.
+        /// Skipped because an earlier statement of the unit failed.
         static let aborted = Code(value: .aborted)
-        /// The store's history is another one than the caller works under.
+        /// The store's epoch or timeline differs from the caller's.
         static let epoch = Code(value: .epoch)
         /// The pool was closed.
         public static let closed = Code(value: .closed)
     }
 
     public let code: Code
-    /// SQLSTATE, where the server gave one.
+    /// The SQLSTATE; `nil` if the error is not from the server.
     public let state: String?
     public let description: String
-    /// The server's own words. They may quote values, so they are for those who run a command, and for nobody's log.
+    /// The server's message. It may quote values, so it is shown to users of commands only; only the messages of
+    /// failed connection attempts are logged.
     public let serverMessage: String?
-    /// Whether the server ended the connection with it: of a write that was under way nobody can say whether it is durable.
+    /// Whether the server closed the connection with this error. The outcome of a write that was in flight is unknown
+    /// then.
     let isFatal: Bool
 
     init(
@@ -62,38 +64,38 @@ public struct PostgresError: Error, Hashable, Sendable, CustomStringConvertible 
         let isFatal = severity == "FATAL" || severity == "PANIC"
         let (code, text): (Code, String) =
             switch state {
-            case "57014": (.timeout, "the database took too long")
-            case "55P03": (.locked, "somebody else holds a lock on it")
-            case "40001", "40P01", "23505": (.conflict, "another transaction was in the way")
-            case "25006": (.readOnly, "the database takes no writes just now")
+            case "57014": (.timeout, "the database canceled the statement (time limit exceeded)")
+            case "55P03": (.locked, "lock timeout: another transaction holds the lock")
+            case "40001", "40P01", "23505": (.conflict, "conflict with a concurrent transaction")
+            case "25006": (.readOnly, "the database is read-only")
             case "55000" where message.contains("recovery"): (.readOnly, "the database is a standby")
-            case "42P01", "42703", "3F000": (.schema, "tables of the hub are missing; run `flowhub migrate`")
-            case "42501": (.schema, "the database user lacks a right on the hub's tables")
-            case "28000", "28P01": (.credentials, "the database refused user or password")
-            case "3D000": (.credentials, "there is no such database")
-            case "57P01", "57P02", "57P03": (.connection, "the database is being stopped or started")
+            case "42P01", "42703", "3F000": (.schema, "tables or columns of the hub are missing; run `flowhub migrate`")
+            case "42501": (.schema, "the database user lacks a privilege on the hub's tables")
+            case "28000", "28P01": (.credentials, "the database rejected the user or password")
+            case "3D000": (.credentials, "the database does not exist")
+            case "57P01", "57P02", "57P03": (.connection, "the database is shutting down or starting up")
             default:
                 switch state.prefix(2) {
                 case "08": (.connection, "the connection to the database was lost")
-                case "53": (.busy, "the database has no room left (SQLSTATE \(state))")
-                case "22", "23": (.data, "the database refused a value (SQLSTATE \(state))")
-                default: (.statement, "the database refused a statement (SQLSTATE \(state))")
+                case "53": (.busy, "the database is out of resources (SQLSTATE \(state))")
+                case "22", "23": (.data, "the database rejected a value (SQLSTATE \(state))")
+                default: (.statement, "the database rejected a statement (SQLSTATE \(state))")
                 }
             }
         self.init(code, text, state: state, serverMessage: message, isFatal: isFatal)
     }
 
-    static let epochChanged = PostgresError(.epoch, "the store's history is another one")
-    static let wentBack = PostgresError(.epoch, "a flow is below the version that was committed")
-    static let unreadable = PostgresError(.schema, "the database holds a row that cannot be read")
+    static let epochChanged = PostgresError(.epoch, "the epoch has changed")
+    static let storeRegressed = PostgresError(.epoch, "the database is older than committed data")
+    static let unreadable = PostgresError(.schema, "the database contains a row that cannot be decoded")
     static let badURL = PostgresError(
         .url,
         "is not of the form postgres://user:password@host:port/database?sslmode=… or host=… dbname=… . Write / @ : ? # % "
             + "in a password as %2F %40 %3A %3F %23 %25")
-    static let rowHeld = PostgresError(.locked, "somebody else holds the flow's row")
-    static let contended = PostgresError(.conflict, "too many others change the same flows just now")
+    static let rowLocked = PostgresError(.locked, "the flow's row is locked by another transaction")
+    static let tooMuchContention = PostgresError(.conflict, "too many conflicting changes")
 
-    /// Whether one operation of a batch may be to blame, so that its neighbours are worth another try without it.
+    /// Whether a single operation of a batch may have caused the error. The others are then retried without it.
     var mayConcernOneOperation: Bool {
         switch self.code {
         case .conflict, .locked, .data, .statement: true
@@ -101,17 +103,18 @@ public struct PostgresError: Error, Hashable, Sendable, CustomStringConvertible 
         }
     }
 
-    /// libpq's own words while it connects are the operator's: they name host, port and user.
+    /// Creates the error of a failed connection attempt. libpq's message is kept for the operator: it names host,
+    /// port and user.
     init(connecting message: String, needsPassword: Bool) {
         let line = message.split(separator: "\n").first.map(String.init) ?? "no reason given"
-        let isRefusal =
+        let isRejected =
             needsPassword || message.contains("authentication failed") || message.contains("no pg_hba.conf entry")
             || message.contains("does not exist")
         self.init(
-            isRefusal ? .credentials : .connection,
-            isRefusal ? "the database does not let the hub in" : "the database cannot be reached", serverMessage: line)
+            isRejected ? .credentials : .connection,
+            isRejected ? "the database rejected the login" : "cannot connect to the database", serverMessage: line)
     }
 
-    /// For whoever runs a command: with the server's words, where it said anything.
+    /// The description with the server's message, if there is one. For users of commands.
     public var explanation: String { self.serverMessage.map { "\(self.description): \($0)" } ?? self.description }
 }

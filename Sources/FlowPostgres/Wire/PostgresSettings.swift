@@ -1,34 +1,38 @@
 import CPostgres
 
-/// Where the database is and how long what may take.
+/// Address, time limits and numbers of connections of the database.
 public struct PostgresSettings: Sendable {
-    /// `postgres://user:password@host:port/database?sslmode=verify-full…`, or libpq's `key=value` form. What it says goes before
-    /// the defaults below.
+    /// `postgres://user:password@host:port/database?sslmode=verify-full…`, or libpq's `key=value` form. Its
+    /// parameters override the defaults below.
     public var url: String
-    /// Seconds to reach one address.
+    /// Timeout in seconds for connecting to one address.
     public var connectSeconds = 5
-    /// Seconds that a statement may run; the server stops it then.
+    /// Statement timeout in seconds. The server cancels the statement then.
     public var statementSeconds = 10
-    /// Seconds to wait for somebody else's lock.
+    /// Timeout in seconds for a row or table lock of another transaction.
     public var lockSeconds = 5
-    /// Seconds to wait for a free connection.
+    /// Timeout in seconds for a free pool connection.
     public var acquireSeconds = 5
-    /// What the server's lists of connections show.
+    /// Name of the hub in `pg_stat_activity`.
     public var applicationName = "flowhub"
-    /// Connections for changes; each writes one batch at a time. More than two rarely gain: they wait for each other's rows.
+    /// Connections for changes; each writes one batch at a time. More than two rarely help, because they wait for
+    /// each other's row locks.
     public var changeConnections = 2
-    /// Connections for states, heads and lists, each with several statements under way.
+    /// Connections for states, heads and lists; each has several statements in flight.
     public var readConnections = 3
-    /// Connections for pages of history, so that readers far behind do not keep the others waiting.
+    /// Connections for history pages. Separate, so that subscribers far behind do not delay other reads.
     public var pageConnections = 2
-    /// Connections for the records of imports, which come and go by the thousand.
+    /// Connections for records of imports, which are read and written by the thousand.
     public var importConnections = 2
-    /// Connections for everything else: the epoch, revocations, locks, the relay, pruning.
-    public var choreConnections = 1
+    /// Connections for everything else: the epoch, revocations, locks, the import ledger's changes, and the outbox
+    /// relay. Pruning has one more connection of its own.
+    public var controlConnections = 1
 
     public init(url: String) { self.url = url }
 
-    /// Whether libpq can make sense of ``url``. In words of our own: libpq's would quote the password.
+    /// Checks that libpq can parse ``url``. The error does not include libpq's message, which would quote the
+    /// password.
+    /// - Throws: ``PostgresError/badURL``.
     public func check() throws(PostgresError) {
         let isURI = self.url.hasPrefix("postgres://") || self.url.hasPrefix("postgresql://")
         guard isURI || self.url.contains("=") else { throw .badURL }
@@ -40,15 +44,15 @@ public struct PostgresSettings: Sendable {
         var option = options
         while let keyword = option.pointee.keyword {
             if let value = option.pointee.val, String(cString: keyword) == "port" {
-                // Where a password holds a slash, the port is what comes before it.
+                // If a password contains an unescaped slash, the text before it is parsed as the port.
                 guard String(cString: value).utf8.allSatisfy({ (0x30...0x39).contains($0) || $0 == 0x2c }) else { throw .badURL }
             }
             option += 1
         }
     }
 
-    /// For `PQconnectdbParams`, later ones first. A pooler refuses start-up parameters that it does not know: what is not here
-    /// is set on the connection, or in each transaction.
+    /// Parameters for `PQconnectdbParams`; later ones override earlier ones. A pooler rejects unknown start-up
+    /// parameters, so other settings are made on the connection or in each transaction.
     var keywords: [(String, String)] {
         [
             ("application_name", self.applicationName),
@@ -56,7 +60,7 @@ public struct PostgresSettings: Sendable {
             ("keepalives", "1"), ("keepalives_idle", "15"), ("keepalives_interval", "5"), ("keepalives_count", "3"),
             ("tcp_user_timeout", "10000"),
             ("dbname", self.url),
-            // Not negotiable: everything here is UTF-8.
+            // After the URL, so that the URL cannot override it: the hub sends and expects UTF-8.
             ("client_encoding", "UTF8"),
         ]
     }

@@ -1,8 +1,8 @@
 import CPostgres
 import FlowCore
 
-/// Owns a libpq result and frees it with itself. libpq never changes a result that it has handed out, so it may be read from
-/// any thread.
+/// Owns a libpq result and frees it on deinitialization. libpq never modifies a returned result, so any thread may
+/// read it.
 final class ResultSet: @unchecked Sendable {
     private let handle: OpaquePointer?
 
@@ -16,20 +16,20 @@ final class ResultSet: @unchecked Sendable {
 
     var last: ResultRow? { self.rowCount > 0 ? ResultRow(set: self, number: Int32(self.rowCount - 1)) : nil }
 
-    /// What went wrong, if this is an error.
+    /// The error in this result; `nil` if the statement succeeded.
     func error(on connection: PostgresConnection) -> PostgresError? {
         switch PQresultStatus(self.handle) {
         case PGRES_COMMAND_OK, PGRES_TUPLES_OK, PGRES_EMPTY_QUERY, PGRES_PIPELINE_SYNC, PGRES_SINGLE_TUPLE: return nil
-        case PGRES_PIPELINE_ABORTED: return PostgresError(.aborted, "a statement before it failed")
+        case PGRES_PIPELINE_ABORTED: return PostgresError(.aborted, "an earlier statement of the transaction failed")
         default: break
         }
-        // Without a state the server never said a word: the connection is gone.
+        // Without a SQLSTATE the error is libpq's: the connection is lost.
         guard let state = self.field("C") else { return PostgresError(.connection, connection.errorMessage) }
         return PostgresError(
             state: state, severity: self.field("V") ?? "", message: self.field("M") ?? "", constraint: self.field("n"))
     }
 
-    /// The fields of an error, by the letters of the protocol.
+    /// A field of an error message, by its letter in the Postgres protocol.
     private func field(_ letter: Unicode.Scalar) -> String? {
         guard let handle = self.handle, let text = PQresultErrorField(handle, Int32(letter.value)) else { return nil }
         return String(cString: text)
@@ -43,7 +43,7 @@ final class ResultSet: @unchecked Sendable {
     }
 }
 
-/// One row, its cells in the server's binary format.
+/// One row, with its cells in the server's binary format.
 struct ResultRow {
     let set: ResultSet
     let number: Int32
@@ -69,7 +69,7 @@ struct ResultRow {
 
     func time(_ column: Int) -> Timestamp? { self.int64(column).map { Timestamp(postgresMicroseconds: $0) } }
 
-    /// A `json` column: its bytes are the text that was written.
+    /// A `json` column. Its bytes are exactly the text that was written.
     func json(_ column: Int) -> JSONText? {
         self.set.withCell(self.number, Int32(column)) { JSONText(trusted: Array($0)) }
     }

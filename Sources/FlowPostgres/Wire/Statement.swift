@@ -11,14 +11,14 @@ struct Statement: Sendable {
         self.parameters = parameters
     }
 
-    /// Whether planning it costs enough to keep the plan: BEGIN and its like have none.
+    /// Whether to keep a prepared plan. Statements without parameters, such as BEGIN, do not need one.
     var isWorthPreparing: Bool { self.parameters.count > 0 }
 }
 
-/// Parameters in the server's binary format, gathered in one buffer. Text and JSON travel as they are, so that nothing has to
-/// be quoted or unquoted on the way.
+/// Statement parameters in the server's binary format, stored in one buffer. Text and JSON are sent unchanged, so
+/// nothing has to be quoted.
 struct ParameterList: Sendable {
-    /// Type numbers of `pg_type.dat`; they never change.
+    /// Type OIDs from Postgres's `pg_type.dat`. They never change.
     private enum TypeNumber {
         static let int8: UInt32 = 20
         static let int8Array: UInt32 = 1016
@@ -32,7 +32,7 @@ struct ParameterList: Sendable {
 
     private var bytes: [UInt8] = []
     private var types: [UInt32] = []
-    /// `nil` is NULL.
+    /// Range of each parameter in `bytes`; `nil`: NULL.
     private var ranges: [Range<Int>?] = []
 
     init(capacity: Int = 0) { if capacity > 0 { self.bytes.reserveCapacity(capacity) } }
@@ -105,7 +105,8 @@ struct ParameterList: Sendable {
         self.ranges.append(nil)
     }
 
-    /// The header of `array_recv`: dimensions, whether there are nulls, the elements' type; then length and lower bound.
+    /// Adds an array with the header that `array_recv` expects: number of dimensions, whether there are NULLs, the
+    /// element type, the length and the lower bound.
     private mutating func add(array type: UInt32, of element: UInt32, _ count: Int, _ write: (inout [UInt8]) -> Void) {
         self.add(type) { bytes in
             bytes.append(bigEndian: count == 0 ? 0 : 1 as UInt32)
@@ -120,7 +121,8 @@ struct ParameterList: Sendable {
 
     // MARK: libpq
 
-    /// The arguments of `PQexecParams` and its like; valid during the call only.
+    /// Calls the body with the arguments of `PQexecParams` and similar functions. The pointers are valid during the
+    /// call only.
     func withPointers<Result>(
         _ body: (
             _ count: Int32, _ types: UnsafePointer<UInt32>?, _ values: UnsafePointer<UnsafePointer<CChar>?>?,
@@ -130,7 +132,7 @@ struct ParameterList: Sendable {
         let lengths = self.ranges.map { Int32(truncatingIfNeeded: $0?.count ?? 0) }
         let formats = [Int32](repeating: 1, count: self.count)
         return self.bytes.withUnsafeBytes { bytes in
-            // An empty value is not NULL, and NULL is what a null pointer would be taken for.
+            // An empty value needs a non-null pointer: libpq sends a null pointer as NULL.
             let empty: StaticString = ""
             let values = self.ranges.map { range -> UnsafePointer<CChar>? in
                 guard let range else { return nil }
@@ -145,16 +147,16 @@ struct ParameterList: Sendable {
 }
 
 extension Timestamp {
-    /// 2000-01-01 in milliseconds since 1970: where the server's times begin.
+    /// 2000-01-01 UTC in milliseconds since 1970: the zero of the server's binary timestamps.
     private static let postgresEpoch: Int64 = 946_684_800_000
 
-    /// Since 1970, rounded down.
+    /// Whole minutes since 1970, rounded down.
     var minutes: Int64 { (self.milliseconds - (self.milliseconds < 0 ? 59_999 : 0)) / 60_000 }
 
     var postgresMicroseconds: Int64 { (self.milliseconds - Self.postgresEpoch) * 1_000 }
 
     init(postgresMicroseconds: Int64) {
-        // Down, also before 2000.
+        // Rounds down, also before 2000.
         let milliseconds = (postgresMicroseconds >= 0 ? postgresMicroseconds : postgresMicroseconds - 999) / 1_000
         self.init(milliseconds: milliseconds + Self.postgresEpoch)
     }

@@ -6,14 +6,14 @@ import NIOCore
 final class BusCore {
     struct Configuration: Sendable {
         var canaryMilliseconds: Int64 = 1_000
-        var blindMilliseconds: Int64 = 3_000
+        var canaryTimeoutMilliseconds: Int64 = 3_000
         /// What becomes of messages of the seed's format.
         var foreign = ForeignPolicy.deliver
     }
 
     /// What applies updates of the seed's format; where it is set, one instance at a time hears all of them.
     var onForeignUpdate: ((_ flow: FlowID, _ updates: JSONText, _ message: [UInt8]) -> Void)?
-    private var holdsLease = false
+    private var isLeaseHolder = false
 
     /// Channels in one SUBSCRIBE.
     private static let batch = 512
@@ -43,7 +43,7 @@ final class BusCore {
     private let logger: Logger
     private let now: @Sendable () -> Timestamp
 
-    private var book = SubscriptionTracker()
+    private var subscriptions = SubscriptionTracker()
     private var canary: Canary
     /// The hub's own channels that are not confirmed yet.
     private var ownUnconfirmed: Set<String> = []
@@ -64,7 +64,7 @@ final class BusCore {
         self.now = now
         self.logger = logger
         // Of two in a row one may be late.
-        self.canary = Canary(blindAfter: max(configuration.blindMilliseconds, configuration.canaryMilliseconds * 5 / 2))
+        self.canary = Canary(timeout: max(configuration.canaryTimeoutMilliseconds, configuration.canaryMilliseconds * 5 / 2))
     }
 
     private var canaryChannel: String { "hub:canary:\(self.instance)" }
@@ -90,7 +90,7 @@ final class BusCore {
 
     // MARK: Publishing
 
-    func publish(_ messages: [[UInt8]], on channel: String, taken: (@Sendable () -> Void)?) {
+    func publish(_ messages: [[UInt8]], on channel: String, onAccepted: (@Sendable () -> Void)?) {
         let commands = messages.map { message in
             var command = RESPCommand("PUBLISH", channel)
             command.add(message)
@@ -98,30 +98,30 @@ final class BusCore {
         }
         self.links?.commands.send(commands) { result in
             guard case .success(let replies) = result, replies.allSatisfy({ $0.integer != nil }) else { return }
-            taken?()
+            onAccepted?()
         }
     }
 
     // MARK: Subscriptions
 
     func subscribe(to flow: FlowID) {
-        switch self.book.want(flow) {
-        case .ask: self.toSubscribe.append(flow)
+        switch self.subscriptions.subscribe(flow) {
+        case .sendSubscribe: self.toSubscribe.append(flow)
         case .confirmed: self.sink?.subscribed(to: flow)
         // Without a connection there is nothing to wait for: the sweep goes by the second.
-        case .pending: if !self.book.isConnected { self.sink?.subscribed(to: flow) }
+        case .pending: if !self.subscriptions.isConnected { self.sink?.subscribed(to: flow) }
         }
     }
 
-    func unsubscribe(from flow: FlowID) { self.book.leave(flow, at: self.uptime) }
+    func unsubscribe(from flow: FlowID) { self.subscriptions.unsubscribe(flow, at: self.uptime) }
 
     func flushSubscriptions() {
         let flows = self.toSubscribe
         self.toSubscribe = []
-        self.ask("SUBSCRIBE", flows)
+        self.sendSubscriptionCommand("SUBSCRIBE", flows)
     }
 
-    private func ask(_ name: String, _ flows: [FlowID]) {
+    private func sendSubscriptionCommand(_ name: String, _ flows: [FlowID]) {
         for start in stride(from: 0, to: flows.count, by: Self.batch) {
             var command = RESPCommand(name)
             for flow in flows[start..<min(start + Self.batch, flows.count)] { command.add(Self.channel(of: flow)) }
@@ -133,16 +133,16 @@ final class BusCore {
     func connected() {
         self.isPaused = false
         self.toSubscribe = []
-        if self.holdsLease { self.links?.subscriber.send([RESPCommand("PSUBSCRIBE", Self.prefix + "*")]) }
+        if self.isLeaseHolder { self.links?.subscriber.send([RESPCommand("PSUBSCRIBE", Self.prefix + "*")]) }
         self.ownUnconfirmed = Set(self.ownChannels)
         var own = RESPCommand("SUBSCRIBE")
         for channel in self.ownChannels { own.add(channel) }
         self.links?.subscriber.send([own])
-        self.ask("SUBSCRIBE", self.book.connected())
+        self.sendSubscriptionCommand("SUBSCRIBE", self.subscriptions.connected())
     }
 
     func lost() {
-        self.book.lost()
+        self.subscriptions.lost()
         self.toSubscribe = []
         self.canary.lost()
         self.setDelivering(false)
@@ -152,12 +152,12 @@ final class BusCore {
     func commandsReady() {
         self.links?.commands.send(RedisScript.all.map(\.load))
         self.onCommandsReady?()
-        if self.canary.hasBegun { self.sendCanary() }
+        if self.canary.hasStarted { self.sendCanary() }
     }
 
     /// The commands' connection is lost: nothing that is published here reaches anybody.
     func commandsLost() {
-        self.canary.muted()
+        self.canary.sendingFailed()
         self.setDelivering(false)
     }
 
@@ -166,89 +166,91 @@ final class BusCore {
     private static let leaseMilliseconds = 10_000
 
     /// Sees to it that one instance hears everything that is published.
-    private func keepLease() {
+    private func renewLease() {
         guard self.configuration.foreign == .apply else { return }
         var call = RedisScript.lease.call(keys: ["hub:apply"])
         call.add(self.instance)
         call.add(Self.leaseMilliseconds)
         let core = NIOLoopBound(self, eventLoop: self.loop)
         self.links?.commands.send([call]) { result in
-            guard case .success(let replies) = result, let holds = replies.first?.integer else { return }
-            core.value.holdLease(holds == 1)
+            guard case .success(let replies) = result, let acquired = replies.first?.integer else { return }
+            core.value.setLeaseHolder(acquired == 1)
         }
     }
 
-    private func holdLease(_ holds: Bool) {
-        guard holds != self.holdsLease else { return }
-        self.holdsLease = holds
-        self.links?.subscriber.send([RESPCommand(holds ? "PSUBSCRIBE" : "PUNSUBSCRIBE", Self.prefix + "*")])
+    private func setLeaseHolder(_ isHolder: Bool) {
+        guard isHolder != self.isLeaseHolder else { return }
+        self.isLeaseHolder = isHolder
+        self.links?.subscriber.send([RESPCommand(isHolder ? "PSUBSCRIBE" : "PUNSUBSCRIBE", Self.prefix + "*")])
     }
 
-    private func heardByPattern(_ channel: [UInt8], _ payload: [UInt8]) {
+    private func receivedPatternMessage(_ channel: [UInt8], _ payload: [UInt8]) {
         guard channel.starts(with: Self.prefixBytes),
             let flow = FlowID(String(decoding: channel[Self.prefixBytes.count...], as: UTF8.self)),
             case .foreign(let event) = self.codec.decode(payload, from: flow, now: self.now()), event.type == .stateUpdate
         else { return }
-        self.health.tookForeign()
+        self.health.countForeign()
         self.onForeignUpdate?(flow, event.data, channel + payload)
     }
 
     private func confirmed(_ channel: String) {
         if channel.hasPrefix(Self.prefix) {
-            if let flow = FlowID(channel.dropFirst(Self.prefix.count)), self.book.confirm(flow) {
+            if let flow = FlowID(channel.dropFirst(Self.prefix.count)), self.subscriptions.confirm(flow) {
                 self.sink?.subscribed(to: flow)
             }
         } else {
             self.ownUnconfirmed.remove(channel)
         }
-        guard self.ownUnconfirmed.isEmpty, self.book.isComplete, !self.canary.hasBegun else { return }
-        self.canary.began(at: self.uptime)
+        guard self.ownUnconfirmed.isEmpty, self.subscriptions.isComplete, !self.canary.hasStarted else { return }
+        self.canary.started(at: self.uptime)
         self.sendCanary()
     }
 
     // MARK: The canary
 
     private func tick() {
-        self.ask("UNSUBSCRIBE", self.book.giveUp(at: self.uptime))
-        switch self.canary.look(at: self.uptime) {
-        case .fine: break
+        self.sendSubscriptionCommand("UNSUBSCRIBE", self.subscriptions.removeExpired(at: self.uptime))
+        switch self.canary.assess(at: self.uptime) {
+        case .ok: break
         // Also where what comes is left unread for a while: then it is not the connection that is to blame.
-        case .blind: self.setDelivering(false)
+        case .degraded: self.setDelivering(false)
         case .replace where self.isPaused: self.setDelivering(false)
         case .replace:
             self.setDelivering(false)
-            self.health.replacedConnection()
+            self.health.countReplacedConnection()
             self.logger.warning("Redis answers and delivers nothing; the subscribers' connection is made anew")
             self.links?.subscriber.replace()
         }
-        if self.canary.hasBegun { self.sendCanary() }
-        self.keepLease()
+        if self.canary.hasStarted { self.sendCanary() }
+        self.renewLease()
     }
 
     private func sendCanary() {
         let core = NIOLoopBound(self, eventLoop: self.loop)
         let number = self.canary.next(at: self.uptime)
         var call = RedisScript.canary.call(keys: [self.canaryChannel])
-        call.add(self.canaryMark(number) + Array(String(number).utf8))
+        call.add(self.canaryMAC(number) + Array(String(number).utf8))
         call.add(60_000)
         self.links?.commands.send([call]) { result in
             // A publication that failed proves nothing.
             guard case .success(let replies) = result, replies.first?.integer != nil else { return }
-            core.value.canary.taken(number, at: core.value.uptime)
+            core.value.canary.accepted(number, at: core.value.uptime)
         }
     }
 
-    private func heardCanary(_ payload: [UInt8]) {
-        guard payload.count > MessageAuthenticator.markLength,
-            let number = UInt64(String(decoding: payload[MessageAuthenticator.markLength...], as: UTF8.self)),
-            self.canaryMark(number).elementsEqual(payload.prefix(MessageAuthenticator.markLength))
+    private func receivedCanary(_ payload: [UInt8]) {
+        guard payload.count > MessageAuthenticator.macLength,
+            let number = UInt64(String(decoding: payload[MessageAuthenticator.macLength...], as: UTF8.self)),
+            self.canaryMAC(number).elementsEqual(payload.prefix(MessageAuthenticator.macLength))
         else { return }
-        if self.canary.heard(number, at: self.uptime) { self.setDelivering(true) }
+        if self.canary.received(number, at: self.uptime) { self.setDelivering(true) }
         if let lag = self.canary.lag { self.health.set(lag: lag) }
     }
 
     /// Of this process: another one may bear its name for a while.
-    private func canaryMark(_ number: UInt64) -> [UInt8] { self.codec.key.mark(Array("\(self.codec.origin) \(number)".utf8)) }
+    private func canaryMAC(_ number: UInt64) -> [UInt8] {
+        self.codec.authenticator.mac(for: Array("\(self.codec.origin) \(number)".utf8))
+    }
 
     private func setDelivering(_ isDelivering: Bool) {
         guard self.health.isDelivering != isDelivering else { return }
@@ -260,14 +262,14 @@ final class BusCore {
 
     // MARK: What comes
 
-    func pushed(_ value: RESPValue) {
+    func receivedPush(_ value: RESPValue) {
         if let elements = value.elements, elements.count == 4, let channel = elements[2].bytes, let payload = elements[3].bytes {
-            return self.heardByPattern(channel, payload)
+            return self.receivedPatternMessage(channel, payload)
         }
         guard let elements = value.elements, elements.count == 3, let kind = elements[0].bytes, let channel = elements[1].bytes
         else { return }
         if kind.count == 7, let payload = elements[2].bytes {
-            self.message(channel, payload)
+            self.receivedMessage(channel, payload)
         } else if kind == Self.subscribeKind {
             self.confirmed(String(decoding: channel, as: UTF8.self))
         }
@@ -275,16 +277,16 @@ final class BusCore {
 
     private static let subscribeKind = Array("subscribe".utf8)
 
-    private func message(_ channel: [UInt8], _ payload: [UInt8]) {
+    private func receivedMessage(_ channel: [UInt8], _ payload: [UInt8]) {
         guard channel.starts(with: Self.prefixBytes) else {
             let name = String(decoding: channel, as: UTF8.self)
-            if name == self.canaryChannel { self.heardCanary(payload) } else { self.onControl?(payload) }
+            if name == self.canaryChannel { self.receivedCanary(payload) } else { self.onControl?(payload) }
             return
         }
         guard let flow = FlowID(String(decoding: channel[Self.prefixBytes.count...], as: UTF8.self)) else { return }
-        self.health.took()
+        self.health.countReceived()
         switch self.codec.decode(payload, from: flow, now: self.now()) {
-        case .own(let message): self.take(message)
+        case .own(let message): self.enqueue(message)
         // Delivered when it was published.
         case .echo: break
         case .foreign(let event):
@@ -292,10 +294,10 @@ final class BusCore {
             case .ignore: return
             // Comes back as a durable event of the hub.
             case .apply where event.type == .stateUpdate: return
-            case .apply, .deliver: self.health.tookForeign()
+            case .apply, .deliver: self.health.countForeign()
             }
-            self.take(BusMessage(flow: flow, account: "", epoch: self.epoch(), content: .foreign(event)))
-        case .refused(let reason): self.health.refuse(reason)
+            self.enqueue(BusMessage(flow: flow, account: "", epoch: self.epoch(), content: .foreign(event)))
+        case .rejected(let reason): self.health.countRejected(reason)
         }
     }
 
@@ -303,7 +305,7 @@ final class BusCore {
     var epoch: () -> Epoch = { Epoch(counter: 0, random: "0") }
 
     /// What comes in one turn of the loop is handed over together.
-    private func take(_ message: BusMessage) {
+    private func enqueue(_ message: BusMessage) {
         self.inbox.append(message)
         guard self.inbox.count == 1 else { return }
         self.loop.assumeIsolated().execute {
@@ -318,16 +320,16 @@ final class BusCore {
     private func pause() {
         self.isPaused = true
         self.links?.subscriber.setReading(false)
-        self.loop.assumeIsolated().scheduleTask(in: Self.pauseLength) { self.lookAtBacklog() }
+        self.loop.assumeIsolated().scheduleTask(in: Self.pauseLength) { self.checkBacklog() }
     }
 
-    private func lookAtBacklog() {
+    private func checkBacklog() {
         guard self.isPaused else { return }
         if let backlog = self.sink?.backlog, backlog > Self.maximumBacklog / 2 {
-            self.loop.assumeIsolated().scheduleTask(in: Self.pauseLength) { self.lookAtBacklog() }
+            self.loop.assumeIsolated().scheduleTask(in: Self.pauseLength) { self.checkBacklog() }
         } else {
             self.isPaused = false
-            self.canary.excused(at: self.uptime)
+            self.canary.readingResumed(at: self.uptime)
             self.links?.subscriber.setReading(true)
         }
     }

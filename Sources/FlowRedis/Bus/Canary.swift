@@ -4,20 +4,20 @@
 /// each instance publishes to itself, and only what comes back counts.
 struct Canary: ~Copyable {
     enum Assessment: Hashable {
-        case fine
+        case ok
         /// Nothing has come for too long, though the server took what was sent: the subscribers' connection is to be replaced.
         case replace
         /// Nothing has come for too long, and nothing could be sent either: that connection is not to blame.
-        case blind
+        case degraded
     }
 
-    private let blindAfter: Int64
+    private let timeout: Int64
     /// Since when the connection is complete; a fresh one is given time.
-    private var since: Int64?
-    private var lastHeard: Int64?
+    private var startedAt: Int64?
+    private var lastReceivedAt: Int64?
     private var lastNumber: UInt64 = 0
     /// The first that the server took after the last one heard.
-    private var takenAt: Int64?
+    private var acceptedAt: Int64?
     private var sent: UInt64 = 0
     /// When those were sent that have not come back.
     private var sentAt: [UInt64: Int64] = [:]
@@ -26,25 +26,25 @@ struct Canary: ~Copyable {
     private(set) var lag: Int64?
 
     /// Whether there is a connection that it watches.
-    var hasBegun: Bool { self.since != nil }
+    var hasStarted: Bool { self.startedAt != nil }
 
-    /// - Parameter blindAfter: milliseconds without a word.
-    init(blindAfter: Int64) { self.blindAfter = blindAfter }
+    /// - Parameter timeout: milliseconds without a word.
+    init(timeout: Int64) { self.timeout = timeout }
 
     /// The subscribers' connection has everything that it asked for.
-    mutating func began(at now: Int64) {
-        self.since = now
-        self.lastHeard = nil
-        self.takenAt = nil
+    mutating func started(at now: Int64) {
+        self.startedAt = now
+        self.lastReceivedAt = nil
+        self.acceptedAt = nil
     }
 
     mutating func lost() {
-        self.since = nil
+        self.startedAt = nil
         self.isDelivering = false
     }
 
     /// Nothing can be sent: what is still on its way shows nothing any more.
-    mutating func muted() {
+    mutating func sendingFailed() {
         self.sentAt = [:]
         self.isDelivering = false
     }
@@ -58,32 +58,32 @@ struct Canary: ~Copyable {
     }
 
     /// The server took a publication. Its word may come after the publication itself.
-    mutating func taken(_ number: UInt64, at now: Int64) {
-        if number > self.lastNumber, self.takenAt == nil { self.takenAt = now }
+    mutating func accepted(_ number: UInt64, at now: Int64) {
+        if number > self.lastNumber, self.acceptedAt == nil { self.acceptedAt = now }
     }
 
     /// One came back. - Returns: whether delivery begins with it.
-    mutating func heard(_ number: UInt64, at now: Int64) -> Bool {
-        guard self.since != nil, let sentAt = self.sentAt[number] else { return false }
+    mutating func received(_ number: UInt64, at now: Int64) -> Bool {
+        guard self.startedAt != nil, let sentAt = self.sentAt[number] else { return false }
         self.sentAt = self.sentAt.filter { $0.key > number }
         self.lag = max(0, now - sentAt)
-        self.lastHeard = now
+        self.lastReceivedAt = now
         self.lastNumber = number
-        self.takenAt = nil
+        self.acceptedAt = nil
         defer { self.isDelivering = true }
         return !self.isDelivering
     }
 
     /// What came was left unread until now, so that nothing can be said of the time before.
-    mutating func excused(at now: Int64) {
-        if self.since != nil { self.lastHeard = now }
-        self.takenAt = nil
+    mutating func readingResumed(at now: Int64) {
+        if self.startedAt != nil { self.lastReceivedAt = now }
+        self.acceptedAt = nil
     }
 
-    mutating func look(at now: Int64) -> Assessment {
-        guard let since = self.since, now - (self.lastHeard ?? since) >= self.blindAfter else { return .fine }
+    mutating func assess(at now: Int64) -> Assessment {
+        guard let startedAt = self.startedAt, now - (self.lastReceivedAt ?? startedAt) >= self.timeout else { return .ok }
         self.isDelivering = false
-        guard let taken = self.takenAt, now - taken >= self.blindAfter / 2 else { return .blind }
+        guard let accepted = self.acceptedAt, now - accepted >= self.timeout / 2 else { return .degraded }
         return .replace
     }
 }

@@ -6,7 +6,7 @@ import Crypto
 /// A message bears the first 16 bytes of its HMAC-SHA-256 (RFC 2104, truncated as section 5 allows).
 struct MessageAuthenticator: Sendable {
     /// Hexadecimal digits of a mark.
-    static let markLength = 32
+    static let macLength = 32
 
     /// With the key in it already: what is left to do for a message is the message.
     private let prepared: HMAC<SHA256>
@@ -21,19 +21,19 @@ struct MessageAuthenticator: Sendable {
         Self.hex(SHA256.hash(data: Array("flowhub name \(hubID)".utf8)).prefix(8))
     }
 
-    func mark(_ bytes: some Sequence<UInt8>) -> [UInt8] { Array(Self.hex(self.code(Array(bytes)).prefix(16)).utf8) }
+    func mac(for bytes: some Sequence<UInt8>) -> [UInt8] { Array(Self.hex(self.code(Array(bytes)).prefix(16)).utf8) }
 
     /// Takes the same time wherever a wrong mark differs.
-    func isMarked(_ bytes: UnsafeRawBufferPointer, with mark: UnsafeRawBufferPointer) -> Bool {
-        guard mark.count == Self.markLength else { return false }
+    func isAuthentic(_ bytes: UnsafeRawBufferPointer, mac: UnsafeRawBufferPointer) -> Bool {
+        guard mac.count == Self.macLength else { return false }
         var hash = self.prepared
         hash.update(data: bytes)
         var difference: UInt8 = 0
-        var place = 0
+        var index = 0
         for byte in hash.finalize().prefix(16) {
-            difference |= Self.digit(byte >> 4) ^ mark[place]
-            difference |= Self.digit(byte & 15) ^ mark[place + 1]
-            place += 2
+            difference |= Self.digit(byte >> 4) ^ mac[index]
+            difference |= Self.digit(byte & 15) ^ mac[index + 1]
+            index += 2
         }
         return difference == 0
     }

@@ -13,7 +13,7 @@ struct MessageCodec: Sendable {
         case echo
         /// Of a service that knows the seed's format only.
         case foreign(TransientEvent)
-        case refused(RejectReason)
+        case rejected(RejectReason)
     }
 
     enum RejectReason: String, Sendable, CaseIterable {
@@ -29,15 +29,15 @@ struct MessageCodec: Sendable {
     }
 
     /// Milliseconds after which a transient event is too late.
-    static let longestTransient: Int64 = 10_000
+    static let maximumTransientAge: Int64 = 10_000
 
-    let key: MessageAuthenticator
+    let authenticator: MessageAuthenticator
     let origin: String
     let maximumBytes: Int
-    private let memory = EpochCache()
+    private let epochCache = EpochCache()
 
-    init(key: MessageAuthenticator, origin: String, maximumBytes: Int) {
-        self.key = key
+    init(authenticator: MessageAuthenticator, origin: String, maximumBytes: Int) {
+        self.authenticator = authenticator
         self.origin = origin
         self.maximumBytes = maximumBytes
     }
@@ -74,7 +74,7 @@ struct MessageCodec: Sendable {
         }
         writer.endObject()
         let body = writer.finish().bytes.dropFirst()
-        return Array("{\"mac\":\"".utf8) + self.key.mark(body) + Array("\",".utf8) + body
+        return Array("{\"mac\":\"".utf8) + self.authenticator.mac(for: body) + Array("\",".utf8) + body
     }
 
     private static func writeCommon(_ writer: inout JSONWriter, _ type: EventType, _ flow: FlowID, _ at: Timestamp) {
@@ -90,18 +90,18 @@ struct MessageCodec: Sendable {
 
     // MARK: Reading
 
-    private static let beginning = Array("{\"mac\":\"".utf8)
+    private static let macPrefix = Array("{\"mac\":\"".utf8)
 
     /// - Parameter flow: the channel's.
     func decode(_ bytes: [UInt8], from flow: FlowID, now: Timestamp) -> DecodeResult {
-        guard bytes.count <= self.maximumBytes else { return .refused(.tooLarge) }
-        guard bytes.starts(with: Self.beginning) else { return Self.foreign(bytes, flow, now) }
+        guard bytes.count <= self.maximumBytes else { return .rejected(.tooLarge) }
+        guard bytes.starts(with: Self.macPrefix) else { return Self.foreign(bytes, flow, now) }
         return bytes.withUnsafeBytes { raw -> DecodeResult in
-            let markEnd = Self.beginning.count + MessageAuthenticator.markLength
-            guard raw.count > markEnd + 2 else { return .refused(.forged) }
-            let mark = UnsafeRawBufferPointer(rebasing: raw[Self.beginning.count..<markEnd])
-            let body = UnsafeRawBufferPointer(rebasing: raw[(markEnd + 2)...])
-            guard self.key.isMarked(body, with: mark) else { return .refused(.forged) }
+            let macEnd = Self.macPrefix.count + MessageAuthenticator.macLength
+            guard raw.count > macEnd + 2 else { return .rejected(.forged) }
+            let mac = UnsafeRawBufferPointer(rebasing: raw[Self.macPrefix.count..<macEnd])
+            let body = UnsafeRawBufferPointer(rebasing: raw[(macEnd + 2)...])
+            guard self.authenticator.isAuthentic(body, mac: mac) else { return .rejected(.forged) }
             var reader = MemberReader(body)
             return self.own(&reader, flow, now)
         }
@@ -109,31 +109,31 @@ struct MessageCodec: Sendable {
 
     private func own(_ reader: inout MemberReader, _ flow: FlowID, _ now: Timestamp) -> DecodeResult {
         guard let origin = reader.bytes("\"origin\":"), reader.number(",\"seq\":") != nil,
-            let epoch = reader.bytes(",\"epoch\":").flatMap({ self.memory.epoch($0) }),
+            let epoch = reader.bytes(",\"epoch\":").flatMap({ self.epochCache.epoch($0) }),
             let account = reader.text(",\"account\":")
-        else { return .refused(.malformed) }
+        else { return .rejected(.malformed) }
         if origin.elementsEqual(self.origin.utf8) { return .echo }
         var head: FlowHead?
         if let version = reader.number(",\"version\":") {
             guard let status = reader.text(",\"status\":"), let reset = reader.number(",\"reset\":"),
                 let updated = reader.number(",\"updated\":")
-            else { return .refused(.malformed) }
+            else { return .rejected(.malformed) }
             head = FlowHead(
                 flow: flow, account: account, version: version, status: FlowStatus(stored: status), resetVersion: reset,
                 updatedAt: Timestamp(milliseconds: updated))
         }
         guard let at = reader.number(",\"at\":"), let type = reader.text(",\"type\":").flatMap({ EventType($0) }),
             let stated = reader.bytes(",\"flow_id\":"), reader.bytes(",\"timestamp\":") != nil
-        else { return .refused(.malformed) }
-        guard stated.elementsEqual(flow.rawValue.utf8) else { return .refused(.otherFlow) }
+        else { return .rejected(.malformed) }
+        guard stated.elementsEqual(flow.rawValue.utf8) else { return .rejected(.otherFlow) }
         let moment = Timestamp(milliseconds: at)
         let content: BusMessage.Content
         if let head {
             let event = FlowEvent(version: head.version, type: type, payload: reader.rest(), createdAt: moment)
             content = .durable(event, head: head)
         } else {
-            if now.milliseconds - at > Self.longestTransient { return .refused(.late) }
-            guard let data = reader.data() else { return .refused(.malformed) }
+            if now.milliseconds - at > Self.maximumTransientAge { return .rejected(.late) }
+            guard let data = reader.data() else { return .rejected(.malformed) }
             content = .transient(TransientEvent(type: type, data: data, createdAt: moment))
         }
         return .own(BusMessage(flow: flow, account: account, epoch: epoch, content: content))
@@ -141,13 +141,13 @@ struct MessageCodec: Sendable {
 
     /// A message of the seed's format. Whoever says more, a version or an epoch, claims to be the hub.
     private static func foreign(_ bytes: [UInt8], _ flow: FlowID, _ now: Timestamp) -> DecodeResult {
-        guard let json = try? JSONText(validating: bytes), json.isObject else { return .refused(.malformed) }
-        guard ["version", "epoch", "origin", "mac"].allSatisfy({ json.member($0) == nil }) else { return .refused(.forged) }
+        guard let json = try? JSONText(validating: bytes), json.isObject else { return .rejected(.malformed) }
+        guard ["version", "epoch", "origin", "mac"].allSatisfy({ json.member($0) == nil }) else { return .rejected(.forged) }
         guard let type = json.member("type")?.stringValue.flatMap({ EventType($0) }),
             !type.isReserved || type == .stateUpdate,
             let data = json.member(type == .stateUpdate ? "updates" : "data") ?? json.member("updates")
-        else { return .refused(.malformed) }
-        guard json.member("flow_id")?.stringValue == flow.rawValue else { return .refused(.otherFlow) }
+        else { return .rejected(.malformed) }
+        guard json.member("flow_id")?.stringValue == flow.rawValue else { return .rejected(.otherFlow) }
         return .foreign(TransientEvent(type: type, data: data, createdAt: now, isForeign: true))
     }
 }
@@ -169,31 +169,31 @@ private final class EpochCache: Sendable {
 /// Reads members whose names and order are known, from bytes whose mark was right.
 private struct MemberReader {
     private let bytes: UnsafeRawBufferPointer
-    private var place = 0
+    private var position = 0
 
     init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
 
     private mutating func skip(_ text: StaticString) -> Bool {
         let count = text.utf8CodeUnitCount
-        guard self.place + count <= self.bytes.count else { return false }
-        for index in 0..<count where self.bytes[self.place + index] != text.utf8Start[index] { return false }
-        self.place += count
+        guard self.position + count <= self.bytes.count else { return false }
+        for index in 0..<count where self.bytes[self.position + index] != text.utf8Start[index] { return false }
+        self.position += count
         return true
     }
 
     mutating func number(_ name: StaticString) -> Int64? {
-        let start = self.place
+        let start = self.position
         guard self.skip(name) else { return nil }
         var value: Int64 = 0
-        let isNegative = self.place < self.bytes.count && self.bytes[self.place] == UInt8(ascii: "-")
-        if isNegative { self.place += 1 }
-        let first = self.place
-        while self.place < self.bytes.count, case let digit = self.bytes[self.place] &- UInt8(ascii: "0"), digit < 10 {
+        let isNegative = self.position < self.bytes.count && self.bytes[self.position] == UInt8(ascii: "-")
+        if isNegative { self.position += 1 }
+        let first = self.position
+        while self.position < self.bytes.count, case let digit = self.bytes[self.position] &- UInt8(ascii: "0"), digit < 10 {
             value = value &* 10 &+ Int64(digit)
-            self.place += 1
+            self.position += 1
         }
-        guard self.place > first else {
-            self.place = start
+        guard self.position > first else {
+            self.position = start
             return nil
         }
         return isNegative ? -value : value
@@ -214,12 +214,12 @@ private struct MemberReader {
     }
 
     private mutating func string(_ name: StaticString) -> (Range<Int>, isEscaped: Bool)? {
-        let start = self.place
-        guard self.skip(name), self.place < self.bytes.count, self.bytes[self.place] == UInt8(ascii: "\"") else {
-            self.place = start
+        let start = self.position
+        guard self.skip(name), self.position < self.bytes.count, self.bytes[self.position] == UInt8(ascii: "\"") else {
+            self.position = start
             return nil
         }
-        let first = self.place + 1
+        let first = self.position + 1
         var isEscaped = false
         var end = first
         while end < self.bytes.count, self.bytes[end] != UInt8(ascii: "\"") {
@@ -230,19 +230,19 @@ private struct MemberReader {
             end += 1
         }
         guard end < self.bytes.count else { return nil }
-        self.place = end + 1
+        self.position = end + 1
         return (first..<end, isEscaped)
     }
 
     /// What is left, as an object of its own.
     func rest() -> JSONText {
-        guard self.place < self.bytes.count, self.bytes[self.place] == UInt8(ascii: ",") else { return .emptyObject }
-        return JSONText(trusted: [UInt8(ascii: "{")] + self.bytes[(self.place + 1)...])
+        guard self.position < self.bytes.count, self.bytes[self.position] == UInt8(ascii: ",") else { return .emptyObject }
+        return JSONText(trusted: [UInt8(ascii: "{")] + self.bytes[(self.position + 1)...])
     }
 
     /// The member `data`, which is the last.
     mutating func data() -> JSONText? {
-        guard self.skip(",\"data\":"), self.place < self.bytes.count - 1 else { return nil }
-        return JSONText(trusted: Array(self.bytes[self.place..<(self.bytes.count - 1)]))
+        guard self.skip(",\"data\":"), self.position < self.bytes.count - 1 else { return nil }
+        return JSONText(trusted: Array(self.bytes[self.position..<(self.bytes.count - 1)]))
     }
 }

@@ -9,7 +9,7 @@ import Synchronization
 /// subscriber to get everything: what is lost, the version sweep finds.
 public final class RedisBus: EventBus {
     private enum Operation {
-        case publish(channel: String, messages: [[UInt8]], taken: (@Sendable () -> Void)?)
+        case publish(channel: String, messages: [[UInt8]], onAccepted: (@Sendable () -> Void)?)
         case subscribe(FlowID)
         case unsubscribe(FlowID)
     }
@@ -18,7 +18,7 @@ public final class RedisBus: EventBus {
     private let core: NIOLoopBoundBox<BusCore>
     private let loop: any EventLoop
     private let sink = Mutex<(any BusSink)?>(nil)
-    private let orders = Mutex<[Operation]>([])
+    private let operations = Mutex<[Operation]>([])
     private let sequence = Atomic<UInt64>(0)
     private let health: BusHealth
     private let control: ControlChannel
@@ -35,41 +35,41 @@ public final class RedisBus: EventBus {
 
     public var isDelivering: Bool { self.health.isDelivering }
 
-    public func tellOthers(_ notice: PeerNotification) { self.control.tellOthers(notice) }
+    public func notifyPeers(_ notification: PeerNotification) { self.control.notifyPeers(notification) }
 
-    public var figures: BusMetrics? {
-        var figures = BusMetrics()
-        figures.lagSeconds = self.health.lag.map { Double($0) / 1_000 }
-        figures.received = self.health.receivedMessages
-        figures.foreign = self.health.foreignMessages
-        figures.refused = self.health.refused
-        figures.replacedConnections = self.health.replacedConnections
-        return figures
+    public var metrics: BusMetrics? {
+        var metrics = BusMetrics()
+        metrics.lagSeconds = self.health.lag.map { Double($0) / 1_000 }
+        metrics.received = self.health.receivedMessages
+        metrics.foreign = self.health.foreignMessages
+        metrics.rejected = self.health.rejected
+        metrics.replacedConnections = self.health.replacedConnections
+        return metrics
     }
 
     public func attach(_ sink: any BusSink) {
         self.sink.withLock { $0 = sink }
-        self.control.onNotice { sink.noticed($0) }
+        self.control.onNotification { sink.receivedNotification($0) }
         self.loop.execute { self.core.value.sink = sink }
     }
 
-    public func publish(_ messages: [BusMessage], taken: (@Sendable () -> Void)?) {
+    public func publish(_ messages: [BusMessage], onAccepted: (@Sendable () -> Void)?) {
         guard !messages.isEmpty else {
-            taken?()
+            onAccepted?()
             return
         }
         self.sink.withLock { $0 }?.received(messages)
-        let left = taken.map { CountdownLatch(of: messages.count, then: $0) }
-        var orders: [Operation] = []
-        orders.reserveCapacity(messages.count)
+        let latch = onAccepted.map { CountdownLatch(of: messages.count, then: $0) }
+        var operations: [Operation] = []
+        operations.reserveCapacity(messages.count)
         for message in messages {
             let number = self.sequence.add(1, ordering: .relaxed).newValue
-            orders.append(
+            operations.append(
                 .publish(
                     channel: BusCore.channel(of: message.flow), messages: [self.codec.encode(message, sequence: number)],
-                    taken: left.map { count in { @Sendable in count.countDown() } }))
+                    onAccepted: latch.map { latch in { @Sendable in latch.countDown() } }))
         }
-        self.enqueue(orders)
+        self.enqueue(operations)
     }
 
     public func subscribe(to flow: FlowID) { self.enqueue([.subscribe(flow)]) }
@@ -77,22 +77,23 @@ public final class RedisBus: EventBus {
 
     /// Orders that come together are carried out in one turn of the loop, in their order.
     private func enqueue(_ new: [Operation]) {
-        let isFirst = self.orders.withLock { orders in
-            orders += new
-            return orders.count == new.count
+        let isFirst = self.operations.withLock { operations in
+            operations += new
+            return operations.count == new.count
         }
-        if isFirst { self.loop.execute { self.carryOut() } }
+        if isFirst { self.loop.execute { self.runOperations() } }
     }
 
-    private func carryOut() {
-        let orders = self.orders.withLock { orders in
-            defer { orders = [] }
-            return orders
+    private func runOperations() {
+        let operations = self.operations.withLock { operations in
+            defer { operations = [] }
+            return operations
         }
         let core = self.core.value
-        for order in orders {
-            switch order {
-            case .publish(let channel, let messages, let taken): core.publish(messages, on: channel, taken: taken)
+        for operation in operations {
+            switch operation {
+            case .publish(let channel, let messages, let onAccepted):
+                core.publish(messages, on: channel, onAccepted: onAccepted)
             case .subscribe(let flow): core.subscribe(to: flow)
             case .unsubscribe(let flow): core.unsubscribe(from: flow)
             }
@@ -103,22 +104,22 @@ public final class RedisBus: EventBus {
 
 /// Does something when it was counted down to nothing.
 private final class CountdownLatch: Sendable {
-    private let left: Atomic<Int>
+    private let remaining: Atomic<Int>
     private let then: @Sendable () -> Void
 
     init(of count: Int, then: @escaping @Sendable () -> Void) {
-        self.left = Atomic(count)
+        self.remaining = Atomic(count)
         self.then = then
     }
 
-    func countDown() { if self.left.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { self.then() } }
+    func countDown() { if self.remaining.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { self.then() } }
 }
 
 /// How the bus does, for whoever asks from any thread.
 public final class BusHealth: Sendable {
     private let delivering = Atomic<Bool>(false)
     private let lagMilliseconds = Atomic<Int64>(-1)
-    private let refusals = Mutex<[MessageCodec.RejectReason: Int]>([:])
+    private let rejectedCounts = Mutex<[MessageCodec.RejectReason: Int]>([:])
     private let foreign = Atomic<Int>(0)
     private let received = Atomic<Int>(0)
     private let replaced = Atomic<Int>(0)
@@ -133,8 +134,8 @@ public final class BusHealth: Sendable {
         return lag < 0 ? nil : lag
     }
     /// Messages that were dropped, by the reason.
-    public var refused: [(reason: String, count: Int)] {
-        let counts = self.refusals.withLock { $0 }
+    public var rejected: [(reason: String, count: Int)] {
+        let counts = self.rejectedCounts.withLock { $0 }
         return MessageCodec.RejectReason.allCases.map { ($0.rawValue, counts[$0] ?? 0) }
     }
     /// Messages of services that know the seed's format only.
@@ -145,8 +146,8 @@ public final class BusHealth: Sendable {
 
     func set(isDelivering: Bool) { self.delivering.store(isDelivering, ordering: .relaxed) }
     func set(lag: Int64) { self.lagMilliseconds.store(lag, ordering: .relaxed) }
-    func refuse(_ reason: MessageCodec.RejectReason) { self.refusals.withLock { $0[reason, default: 0] += 1 } }
-    func tookForeign() { self.foreign.add(1, ordering: .relaxed) }
-    func took() { self.received.add(1, ordering: .relaxed) }
-    func replacedConnection() { self.replaced.add(1, ordering: .relaxed) }
+    func countRejected(_ reason: MessageCodec.RejectReason) { self.rejectedCounts.withLock { $0[reason, default: 0] += 1 } }
+    func countForeign() { self.foreign.add(1, ordering: .relaxed) }
+    func countReceived() { self.received.add(1, ordering: .relaxed) }
+    func countReplacedConnection() { self.replaced.add(1, ordering: .relaxed) }
 }

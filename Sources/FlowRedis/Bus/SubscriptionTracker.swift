@@ -8,12 +8,12 @@ struct SubscriptionTracker: ~Copyable {
     private struct Entry {
         var isConfirmed = false
         /// When nobody wanted it any more, in milliseconds.
-        var leftAt: Int64?
+        var unsubscribedAt: Int64?
     }
 
     enum SubscribeAction: Hashable {
         /// Ask the server for it.
-        case ask
+        case sendSubscribe
         /// It is there already.
         case confirmed
         /// It was asked for, or will be when there is a connection.
@@ -30,29 +30,29 @@ struct SubscriptionTracker: ~Copyable {
 
     var count: Int { self.flows.count }
 
-    mutating func want(_ flow: FlowID) -> SubscribeAction {
+    mutating func subscribe(_ flow: FlowID) -> SubscribeAction {
         if let entry = self.flows[flow] {
-            self.flows[flow]?.leftAt = nil
+            self.flows[flow]?.unsubscribedAt = nil
             return entry.isConfirmed ? .confirmed : .pending
         }
         self.flows[flow] = Entry()
-        return self.isConnected ? .ask : .pending
+        return self.isConnected ? .sendSubscribe : .pending
     }
 
-    mutating func leave(_ flow: FlowID, at now: Int64) { self.flows[flow]?.leftAt = now }
+    mutating func unsubscribe(_ flow: FlowID, at now: Int64) { self.flows[flow]?.unsubscribedAt = now }
 
     /// - Returns: whether somebody waits for it.
     mutating func confirm(_ flow: FlowID) -> Bool {
         self.initial.remove(flow)
         guard let entry = self.flows[flow], !entry.isConfirmed else { return false }
         self.flows[flow]?.isConfirmed = true
-        return entry.leftAt == nil
+        return entry.unsubscribedAt == nil
     }
 
     /// - Returns: what to ask for, all of it.
     mutating func connected() -> [FlowID] {
         self.isConnected = true
-        self.flows = self.flows.filter { $0.value.leftAt == nil }
+        self.flows = self.flows.filter { $0.value.unsubscribedAt == nil }
         self.initial = Set(self.flows.keys)
         for flow in self.flows.keys { self.flows[flow]?.isConfirmed = false }
         return Array(self.flows.keys)
@@ -65,12 +65,12 @@ struct SubscriptionTracker: ~Copyable {
     }
 
     /// - Returns: what to give up: nobody has wanted it for a while. Asking for it later asks anew.
-    mutating func giveUp(at now: Int64) -> [FlowID] {
-        let left = self.flows.filter { _, entry in
+    mutating func removeExpired(at now: Int64) -> [FlowID] {
+        let expired = self.flows.filter { _, entry in
             // Its confirmation may be on its way as long as there is a connection.
-            (entry.isConfirmed || !self.isConnected) && now - (entry.leftAt ?? now) >= Self.lingerMilliseconds
+            (entry.isConfirmed || !self.isConnected) && now - (entry.unsubscribedAt ?? now) >= Self.lingerMilliseconds
         }.map(\.key)
-        for flow in left { self.flows[flow] = nil }
-        return left
+        for flow in expired { self.flows[flow] = nil }
+        return expired
     }
 }

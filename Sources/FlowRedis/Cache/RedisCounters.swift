@@ -10,7 +10,7 @@ public final class RedisCounters: Counters {
 
     /// Between two batches.
     private static let interval = TimeAmount.seconds(5)
-    private static let keptSeconds = 604_800
+    private static let retentionSeconds = 604_800
 
     private let link: RedisLink
     private let local: any Counters
@@ -53,9 +53,9 @@ public final class RedisCounters: Counters {
             let amount = cell.unwritten.exchange(0, ordering: .relaxed)
             guard amount != 0 else { continue }
             let key = "metric:\(counter.rawValue):\(day)"
-            self.link.send([RESPCommand("INCRBY", key, "\(amount)"), RESPCommand("EXPIRE", key, "\(Self.keptSeconds)")]) {
+            self.link.send([RESPCommand("INCRBY", key, "\(amount)"), RESPCommand("EXPIRE", key, "\(Self.retentionSeconds)")]) {
                 // Not sent at all. Where the answer was lost nobody knows; twice would be worse than once less.
-                if case .failure(let error) = $0, error == .away || error == .full {
+                if case .failure(let error) = $0, error == .notConnected || error == .tooManyPending {
                     cell.unwritten.add(amount, ordering: .relaxed)
                 }
             }

@@ -6,16 +6,16 @@ public import FlowCore
 /// else.
 public final class RedisStateCache: SharedStateCache {
     private let link: RedisLink
-    private let key: MessageAuthenticator
+    private let authenticator: MessageAuthenticator
     private let seconds: Int
-    private let softMilliseconds: Int
+    private let softTimeoutMilliseconds: Int
 
     /// - Parameter seconds: how long an entry lives, about: lives are spread so that they do not end together.
-    init(_ link: RedisLink, key: MessageAuthenticator, seconds: Int, softMilliseconds: Int) {
+    init(_ link: RedisLink, authenticator: MessageAuthenticator, seconds: Int, softTimeoutMilliseconds: Int) {
         self.link = link
-        self.key = key
+        self.authenticator = authenticator
         self.seconds = seconds
-        self.softMilliseconds = softMilliseconds
+        self.softTimeoutMilliseconds = softTimeoutMilliseconds
     }
 
     public func put(_ record: FlowRecord, epoch: Epoch) {
@@ -27,7 +27,7 @@ public final class RedisStateCache: SharedStateCache {
         call.add(record.version)
         call.add(milliseconds)
         call.add(record.state.bytes)
-        call.add(self.mark(record, epoch, rest) + rest.bytes)
+        call.add(self.mac(record, epoch, rest) + rest.bytes)
         self.link.send([call])
     }
 
@@ -36,22 +36,23 @@ public final class RedisStateCache: SharedStateCache {
             [
                 RESPCommand("GET", "flow:state:\(flow)"),
                 RESPCommand("HMGET", "flow:meta:\(flow)", "epoch", "version", "record"),
-            ], within: self.softMilliseconds)
+            ], within: self.softTimeoutMilliseconds)
         guard let replies, replies.count == 2, let state = replies[0].bytes, let meta = replies[1].elements, meta.count == 3,
             let stored = meta[0].text.flatMap({ Epoch($0) }), stored == epoch,
-            let number = meta[1].text.flatMap({ Int64($0) }), number >= version, let marked = meta[2].bytes,
-            marked.count > MessageAuthenticator.markLength
+            let number = meta[1].text.flatMap({ Int64($0) }), number >= version, let macAndBody = meta[2].bytes,
+            macAndBody.count > MessageAuthenticator.macLength
         else { return nil }
-        guard let record = Self.record(flow, number, state: state, rest: Array(marked[MessageAuthenticator.markLength...])) else {
+        guard let record = Self.record(flow, number, state: state, rest: Array(macAndBody[MessageAuthenticator.macLength...]))
+        else {
             return nil
         }
-        let mark = self.mark(record, epoch, Self.rest(of: record))
-        return mark == Array(marked[..<MessageAuthenticator.markLength]) ? record : nil
+        let mac = self.mac(record, epoch, Self.rest(of: record))
+        return mac == Array(macAndBody[..<MessageAuthenticator.macLength]) ? record : nil
     }
 
-    private func mark(_ record: FlowRecord, _ epoch: Epoch, _ rest: JSONText) -> [UInt8] {
-        let place = "\(record.head.flow) \(epoch) \(record.version) "
-        return self.key.mark(Array(place.utf8) + rest.bytes + record.state.bytes)
+    private func mac(_ record: FlowRecord, _ epoch: Epoch, _ rest: JSONText) -> [UInt8] {
+        let context = "\(record.head.flow) \(epoch) \(record.version) "
+        return self.authenticator.mac(for: Array(context.utf8) + rest.bytes + record.state.bytes)
     }
 
     /// What a record has beside its flow, version and state.

@@ -5,25 +5,26 @@ public import FlowCore
 public final class RedisTransientStore: TransientStore {
     private let link: RedisLink
     private let local: any TransientStore
-    private let key: MessageAuthenticator
+    private let authenticator: MessageAuthenticator
     private let limits: TransientLimits
     private let seconds: Int64
-    private let softMilliseconds: Int
+    private let softTimeoutMilliseconds: Int
     /// Of the store. What was published under another one is of another history, where a flow may be somebody else's.
     private let epoch: @Sendable () -> Epoch
 
     /// - Parameter seconds: how long an event says something to newcomers.
     init(
-        _ link: RedisLink, local: any TransientStore, key: MessageAuthenticator, limits: TransientLimits, seconds: Int64,
-        softMilliseconds: Int, epoch: @escaping @Sendable () -> Epoch
+        _ link: RedisLink, local: any TransientStore, authenticator: MessageAuthenticator, limits: TransientLimits,
+        seconds: Int64,
+        softTimeoutMilliseconds: Int, epoch: @escaping @Sendable () -> Epoch
     ) {
         self.link = link
         self.local = local
-        self.key = key
+        self.authenticator = authenticator
         self.limits = limits
         self.epoch = epoch
         self.seconds = seconds
-        self.softMilliseconds = softMilliseconds
+        self.softTimeoutMilliseconds = softTimeoutMilliseconds
     }
 
     public func record(_ event: TransientEvent, of flow: FlowID, at version: Version) {
@@ -43,26 +44,29 @@ public final class RedisTransientStore: TransientStore {
             writer.raw(event.data)
         }
         call.add(event.type.rawValue)
-        call.add(self.mark(flow, event.type, body) + body.bytes)
+        call.add(self.mac(flow, event.type, body) + body.bytes)
         call.add(self.seconds * 1_000)
         call.add(self.limits.types)
         self.link.send([call])
     }
 
     public func latest(of flow: FlowID, since version: Version) async -> [TransientEvent] {
-        let mine = await self.local.latest(of: flow, since: version)
-        let replies = try? await self.link.run([RESPCommand("HGETALL", "flow:last:\(flow)")], within: self.softMilliseconds)
-        guard let fields = replies?.first?.elements else { return mine }
-        let types = Set(mine.map(\.type))
+        let localEvents = await self.local.latest(of: flow, since: version)
+        let replies = try? await self.link.run(
+            [RESPCommand("HGETALL", "flow:last:\(flow)")], within: self.softTimeoutMilliseconds)
+        guard let fields = replies?.first?.elements else { return localEvents }
+        let types = Set(localEvents.map(\.type))
         var shared: [TransientEvent] = []
         for index in stride(from: 0, to: fields.count - 1, by: 2) {
             guard let event = self.event(flow, fields[index], fields[index + 1], since: version) else { continue }
-            if !types.contains(event.type) || mine.contains(where: { $0.type == event.type && $0.createdAt < event.createdAt }) {
+            if !types.contains(event.type)
+                || localEvents.contains(where: { $0.type == event.type && $0.createdAt < event.createdAt })
+            {
                 shared.append(event)
             }
         }
         let newer = Set(shared.map(\.type))
-        let all = shared + mine.filter { !newer.contains($0.type) }
+        let all = shared + localEvents.filter { !newer.contains($0.type) }
         guard let newest = all.map(\.createdAt).max() else { return [] }
         let oldest = newest.advanced(bySeconds: -self.seconds)
         // In the order of publication; of one moment, this instance's own last and in their order.
@@ -76,14 +80,15 @@ public final class RedisTransientStore: TransientStore {
         self.local.removeAll()
     }
 
-    private func mark(_ flow: FlowID, _ type: EventType, _ body: JSONText) -> [UInt8] {
-        self.key.mark(Array("\(flow) \(type) \(self.epoch()) ".utf8) + body.bytes)
+    private func mac(_ flow: FlowID, _ type: EventType, _ body: JSONText) -> [UInt8] {
+        self.authenticator.mac(for: Array("\(flow) \(type) \(self.epoch()) ".utf8) + body.bytes)
     }
 
     private func event(_ flow: FlowID, _ name: RESPValue, _ value: RESPValue, since version: Version) -> TransientEvent? {
-        guard let type = name.text.flatMap({ EventType($0) }), let marked = value.bytes, marked.count > MessageAuthenticator.markLength,
-            let body = try? JSONText(validating: Array(marked[MessageAuthenticator.markLength...])),
-            self.mark(flow, type, body) == Array(marked[..<MessageAuthenticator.markLength]),
+        guard let type = name.text.flatMap({ EventType($0) }), let macAndBody = value.bytes,
+            macAndBody.count > MessageAuthenticator.macLength,
+            let body = try? JSONText(validating: Array(macAndBody[MessageAuthenticator.macLength...])),
+            self.mac(flow, type, body) == Array(macAndBody[..<MessageAuthenticator.macLength]),
             let at = body.member("version")?.intValue, at >= version, let created = body.member("at")?.intValue,
             let data = body.member("data")
         else { return nil }

@@ -20,14 +20,14 @@ public struct RedisDiagnostics: Sendable {
     }
 
     public func run() async -> [DoctorFinding] {
-        let (outcomes, told) = AsyncStream.makeStream(of: RedisError?.self)
+        let (outcomes, continuation) = AsyncStream.makeStream(of: RedisError?.self)
         let link: RedisLink
         do throws(RedisError) {
             link = try RedisLink(
                 self.settings, name: "flowhub:doctor", isSubscriber: false,
                 loop: MultiThreadedEventLoopGroup.singleton.next(),
                 logger: Logger(label: "doctor") { _ in SwiftLogNoOpLogHandler() },
-                events: .init(ready: { told.yield(nil) }, failed: { told.yield($0) }))
+                events: .init(ready: { continuation.yield(nil) }, failed: { continuation.yield($0) }))
         } catch {
             return [DoctorFinding(.failure, "redis.connection", "\(error)")]
         }
@@ -38,7 +38,7 @@ public struct RedisDiagnostics: Sendable {
             findings = [DoctorFinding(.failure, "redis.connection", "\(failure)", advice: Self.advice(for: failure))]
         } else {
             do throws(RedisError) {
-                findings = try await self.examine(link)
+                findings = try await self.diagnose(link)
             } catch {
                 findings = [DoctorFinding(.failure, "redis.commands", "\(error)", advice: Self.advice(for: error))]
             }
@@ -55,14 +55,14 @@ public struct RedisDiagnostics: Sendable {
         }
     }
 
-    private func examine(_ link: RedisLink) async throws(RedisError) -> [DoctorFinding] {
-        let began = ContinuousClock.now
+    private func diagnose(_ link: RedisLink) async throws(RedisError) -> [DoctorFinding] {
+        let start = ContinuousClock.now
         let replies = try await link.run([RESPCommand("INFO", "server"), RESPCommand("INFO", "memory"), RESPCommand("TIME")])
-        let took = ContinuousClock.now - began
+        let duration = ContinuousClock.now - start
         var findings = [
             DoctorFinding(
                 .ok, "redis.connection",
-                "\(self.settings.usesTLS ? "reached by TLS" : "reached"), an answer in \(took.formatted)",
+                "\(self.settings.usesTLS ? "reached by TLS" : "reached"), an answer in \(duration.formatted)",
                 advice: self.settings.usesTLS || self.isLoopback
                     ? "" : "Anybody on the way can read along: use rediss:// if others may.")
         ]
@@ -90,7 +90,9 @@ public struct RedisDiagnostics: Sendable {
 
     private static func eviction(_ info: String) -> DoctorFinding {
         let policy = Self.value("maxmemory_policy", in: info) ?? "unknown"
-        guard (Self.value("maxmemory", in: info) ?? "0") != "0" else { return DoctorFinding(.ok, "redis.memory", "no limit is set") }
+        guard (Self.value("maxmemory", in: info) ?? "0") != "0" else {
+            return DoctorFinding(.ok, "redis.memory", "no limit is set")
+        }
         guard policy.hasPrefix("noeviction") else {
             return DoctorFinding(
                 .warning, "redis.memory", "when memory is short, Redis drops keys (\(policy)), locks and the registry among them",
@@ -114,11 +116,11 @@ public struct RedisDiagnostics: Sendable {
         let replies = try await link.run([
             RESPCommand("EVAL", "return 1", "0"), RESPCommand("PUBLISH", "hub:canary:doctor", "1"),
         ])
-        guard let refusal = replies.compactMap(\.refusal).first else {
+        guard let errorReply = replies.compactMap(\.errorReply).first else {
             return DoctorFinding(.ok, "redis.rights", "scripts and publications are allowed")
         }
         return DoctorFinding(
-            .failure, "redis.rights", "\(RedisError(reply: refusal))",
+            .failure, "redis.rights", "\(RedisError(reply: errorReply))",
             advice: "The user needs +@all on ~* and &*, or at least scripts, hashes, strings, sets and pub/sub.")
     }
 }

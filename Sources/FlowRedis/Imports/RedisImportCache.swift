@@ -7,18 +7,18 @@ public final class RedisImportCache: ImportCache {
     static let maximumBytes = 4_194_304
 
     private let link: RedisLink
-    private let patience: Int
+    private let timeoutMilliseconds: Int
 
-    /// - Parameter patience: milliseconds that an answer may take before it counts as a miss.
-    init(_ link: RedisLink, patience: Int) {
+    /// - Parameter timeoutMilliseconds: milliseconds that an answer may take before it counts as a miss.
+    init(_ link: RedisLink, timeoutMilliseconds: Int) {
         self.link = link
-        self.patience = patience
+        self.timeoutMilliseconds = timeoutMilliseconds
     }
 
     private static func name(_ kind: ImportCacheKind, _ id: ImportID) -> String { "\(kind.rawValue):\(id)" }
 
     public func value(_ kind: ImportCacheKind, of id: ImportID) async -> JSONText? {
-        let replies = try? await self.link.run([RESPCommand("GET", Self.name(kind, id))], within: self.patience)
+        let replies = try? await self.link.run([RESPCommand("GET", Self.name(kind, id))], within: self.timeoutMilliseconds)
         return replies?.first?.bytes.flatMap { try? JSONText(validating: $0) }
     }
 

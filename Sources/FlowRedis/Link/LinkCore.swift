@@ -29,14 +29,14 @@ final class LinkCore {
     private var pending: Deque<Pending> = []
     private var pendingCommands = 0
     private var outgoing = ByteBuffer()
-    private var watch: Scheduled<Void>?
-    private var complained = false
+    private var replyTimer: Scheduled<Void>?
+    private var hasLoggedOutage = false
     private var pendingBytes = 0
-    private var askedForScripts = NIODeadline.uptimeNanoseconds(0)
-    private var toldOfRefusal = NIODeadline.uptimeNanoseconds(0)
+    private var lastScriptReload = NIODeadline.uptimeNanoseconds(0)
+    private var lastErrorReplyLog = NIODeadline.uptimeNanoseconds(0)
 
     /// How long a connection must be ready to count as one that works.
-    private static let standing = TimeAmount.seconds(1)
+    private static let stabilityPeriod = TimeAmount.seconds(1)
 
     init(
         _ settings: RedisSettings, name: String, isSubscriber: Bool, tls: NIOSSLContext?, loop: any EventLoop, logger: Logger,
@@ -56,10 +56,10 @@ final class LinkCore {
     func start() { self.perform(self.machine.start()) }
 
     func stop(_ done: EventLoopPromise<Void>) {
-        self.watch?.cancel()
+        self.replyTimer?.cancel()
         let channel = self.channel
         self.perform(self.machine.stop())
-        self.fail(.away)
+        self.fail(.notConnected)
         if let channel { channel.closeFuture.cascade(to: done) } else { done.succeed() }
     }
 
@@ -69,16 +69,16 @@ final class LinkCore {
         case .connect: self.connect()
         case .wait(let milliseconds):
             self.loop.assumeIsolated().scheduleTask(in: .milliseconds(Int64(milliseconds))) {
-                self.perform(self.machine.pauseIsOver())
+                self.perform(self.machine.backoffElapsed())
             }
-        case .greet: self.greet()
-        case .announce:
+        case .handshake: self.startHandshake()
+        case .ready:
             let generation = self.generation
-            self.loop.assumeIsolated().scheduleTask(in: Self.standing) {
+            self.loop.assumeIsolated().scheduleTask(in: Self.stabilityPeriod) {
                 guard generation == self.generation, self.machine.isReady else { return }
-                self.machine.stood()
-                if self.complained { self.logger.notice("Redis is reached again", metadata: ["link": "\(self.name)"]) }
-                self.complained = false
+                self.machine.provedStable()
+                if self.hasLoggedOutage { self.logger.notice("Redis is reached again", metadata: ["link": "\(self.name)"]) }
+                self.hasLoggedOutage = false
             }
             self.events.ready()
         case .close:
@@ -108,7 +108,7 @@ final class LinkCore {
                     }
                     try pipeline.addHandler(
                         LinkHandler(maximumReply: settings.maximumReplyBytes) { event in
-                            core.value.heard(event, generation: generation)
+                            core.value.received(event, generation: generation)
                         })
                 }
             }
@@ -141,7 +141,7 @@ final class LinkCore {
     }
 
     /// What every connection begins with. A server that is still loading is not ready.
-    private func greet() {
+    private func startHandshake() {
         var commands: [RESPCommand] = []
         if let password = self.settings.password {
             commands.append(self.settings.user.map { RESPCommand("AUTH", $0, password) } ?? RESPCommand("AUTH", password))
@@ -151,28 +151,28 @@ final class LinkCore {
         commands.append(RESPCommand("ECHO", "flowhub"))
         let generation = self.generation
         self.enqueue(commands, within: self.settings.connectMilliseconds) { [core = NIOLoopBound(self, eventLoop: self.loop)] in
-            core.value.greeted($0, generation: generation)
+            core.value.handshakeFinished($0, generation: generation)
         }
     }
 
-    private func greeted(_ result: Result<[RESPValue], RedisError>, generation: Int) {
+    private func handshakeFinished(_ result: Result<[RESPValue], RedisError>, generation: Int) {
         guard generation == self.generation, case .success(let replies) = result else { return }
-        if let refusal = replies.dropLast(2).compactMap(\.refusal).first ?? replies.last?.refusal {
-            self.drop(RedisError(reply: refusal))
+        if let errorReply = replies.dropLast(2).compactMap(\.errorReply).first ?? replies.last?.errorReply {
+            self.drop(RedisError(reply: errorReply))
             return
         }
-        self.perform(self.machine.letIn())
+        self.perform(self.machine.handshakeSucceeded())
     }
 
     private func lost(_ error: RedisError) {
         let wasReady = self.machine.isReady
         self.channel = nil
-        self.watch?.cancel()
-        self.watch = nil
+        self.replyTimer?.cancel()
+        self.replyTimer = nil
         self.outgoing.clear()
         let action = self.machine.lost(jitter: .random(in: 0...1))
-        if !self.complained, action != .nothing {
-            self.complained = true
+        if !self.hasLoggedOutage, action != .nothing {
+            self.hasLoggedOutage = true
             self.logger.warning("Redis is not reached", metadata: ["link": "\(self.name)", "reason": "\(error)"])
         }
         self.fail(error.code == .timeout ? error : .lost)
@@ -196,10 +196,10 @@ final class LinkCore {
     // MARK: Commands
 
     func send(_ commands: [RESPCommand], _ completion: @escaping RedisLink.Completion) {
-        guard self.machine.isReady else { return completion(.failure(.away)) }
+        guard self.machine.isReady else { return completion(.failure(.notConnected)) }
         guard self.pendingCommands + commands.count <= self.settings.maximumPending,
             self.pendingBytes <= self.settings.maximumPendingBytes
-        else { return completion(.failure(.full)) }
+        else { return completion(.failure(.tooManyPending)) }
         self.enqueue(commands, within: self.settings.commandMilliseconds, completion)
     }
 
@@ -218,7 +218,7 @@ final class LinkCore {
                 Pending(
                     missing: commands.count, bytes: bytes, deadline: .now() + .milliseconds(Int64(milliseconds)),
                     completion: completion))
-            self.watchFirst()
+            self.armReplyTimer()
         }
         if isFirst { self.loop.assumeIsolated().execute { self.flush() } }
     }
@@ -230,13 +230,13 @@ final class LinkCore {
     }
 
     /// Answers come in order: if the first is late, all are.
-    private func watchFirst() {
-        guard self.watch == nil, let first = self.pending.first else { return }
-        self.watch = self.loop.assumeIsolated().scheduleTask(deadline: first.deadline) {
-            self.watch = nil
+    private func armReplyTimer() {
+        guard self.replyTimer == nil, let first = self.pending.first else { return }
+        self.replyTimer = self.loop.assumeIsolated().scheduleTask(deadline: first.deadline) {
+            self.replyTimer = nil
             guard let first = self.pending.first else { return }
-            if first.deadline <= .now() { self.drop(.late) }
-            self.watchFirst()
+            if first.deadline <= .now() { self.drop(.timedOut) }
+            self.armReplyTimer()
         }
     }
 
@@ -245,23 +245,23 @@ final class LinkCore {
         self.pending = []
         self.pendingCommands = 0
         self.pendingBytes = 0
-        for one in failed { one.completion(.failure(error)) }
+        for command in failed { command.completion(.failure(error)) }
     }
 
     // MARK: What comes
 
-    private func heard(_ event: LinkHandler.Event, generation: Int) {
+    private func received(_ event: LinkHandler.Event, generation: Int) {
         guard generation == self.generation else { return }
         switch event {
-        case .value(let value): self.heard(value)
+        case .value(let value): self.received(value)
         case .malformed(let reason): self.drop(RedisError(.malformed, "Redis sent \(reason)."))
         case .failed: self.drop(.lost)
         case .ended: self.lost(.lost)
         }
     }
 
-    private func heard(_ value: RESPValue) {
-        if let refusal = value.refusal, self.machine.isReady, self.isTelling(refusal) { return }
+    private func received(_ value: RESPValue) {
+        if let errorReply = value.errorReply, self.machine.isReady, self.handleErrorReply(errorReply) { return }
         if self.isSubscriber, self.machine.isReady { return self.events.pushed(value) }
         guard !self.pending.isEmpty else {
             self.drop(.unexpected)
@@ -277,21 +277,21 @@ final class LinkCore {
 
     /// Error replies that say something of the connection and not of the command.
     /// - Returns: whether it was given up.
-    private func isTelling(_ refusal: String) -> Bool {
-        let error = RedisError(reply: refusal)
+    private func handleErrorReply(_ errorReply: String) -> Bool {
+        let error = RedisError(reply: errorReply)
         // A server that only reads is the wrong one: the name may lead to the right one by now. And nothing that is subscribed
         // to may be refused.
-        if self.isSubscriber || ["READONLY", "MASTERDOWN", "LOADING"].contains(where: refusal.hasPrefix) {
+        if self.isSubscriber || ["READONLY", "MASTERDOWN", "LOADING"].contains(where: errorReply.hasPrefix) {
             self.drop(error)
             return true
         }
         // What is refused for want of memory or rights goes on being refused; one word of it is enough for a while.
-        if ["OOM", "MISCONF", "NOPERM"].contains(where: refusal.hasPrefix), self.toldOfRefusal + .minutes(1) < .now() {
-            self.toldOfRefusal = .now()
+        if ["OOM", "MISCONF", "NOPERM"].contains(where: errorReply.hasPrefix), self.lastErrorReplyLog + .minutes(1) < .now() {
+            self.lastErrorReplyLog = .now()
             self.logger.warning("Redis refuses commands", metadata: ["link": "\(self.name)", "reason": "\(error)"])
         }
-        if refusal.hasPrefix("NOSCRIPT"), self.askedForScripts + .seconds(1) < .now() {
-            self.askedForScripts = .now()
+        if errorReply.hasPrefix("NOSCRIPT"), self.lastScriptReload + .seconds(1) < .now() {
+            self.lastScriptReload = .now()
             self.events.scriptMissing()
         }
         return false
@@ -300,7 +300,7 @@ final class LinkCore {
 
 extension RESPValue {
     /// The server's words, if it said no.
-    var refusal: String? {
+    var errorReply: String? {
         if case .error(let text) = self { text } else { nil }
     }
 }

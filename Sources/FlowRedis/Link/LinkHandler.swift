@@ -13,19 +13,19 @@ final class LinkHandler: ChannelInboundHandler {
     typealias OutboundOut = ByteBuffer
 
     private let reader: RESPReader
-    private let hear: (Event) -> Void
+    private let onEvent: (Event) -> Void
     private var hasEnded = false
 
-    init(maximumReply: Int, hear: @escaping (Event) -> Void) {
+    init(maximumReply: Int, onEvent: @escaping (Event) -> Void) {
         self.reader = RESPReader(maximumReply: maximumReply)
-        self.hear = hear
+        self.onEvent = onEvent
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard !self.hasEnded else { return }
         do throws(RESPReader.Malformed) {
             try self.reader.feed(self.unwrapInboundIn(data))
-            while let value = try self.reader.next() { self.hear(.value(value)) }
+            while let value = try self.reader.next() { self.onEvent(.value(value)) }
         } catch {
             self.end(.malformed(error.description))
         }
@@ -38,6 +38,6 @@ final class LinkHandler: ChannelInboundHandler {
     private func end(_ event: Event) {
         guard !self.hasEnded else { return }
         self.hasEnded = true
-        self.hear(event)
+        self.onEvent(event)
     }
 }

@@ -9,25 +9,25 @@ struct LinkStateMachine: ~Copyable {
         case connect
         case wait(milliseconds: Int)
         /// Ask to be let in.
-        case greet
-        case announce
+        case handshake
+        case ready
         /// Close what is open.
         case close
     }
 
-    private enum State { case idle, connecting, greeting, ready, waiting, closed }
+    private enum State { case idle, connecting, handshaking, ready, waiting, closed }
 
-    static let shortestPause = 100
-    static let longestPause = 10_000
+    static let minimumBackoff = 100
+    static let maximumBackoff = 10_000
     /// After a connection that was let in and lost at once: the server is there.
-    static let longestBriefPause = 1_000
+    static let maximumShortLivedBackoff = 1_000
 
     private var state = State.idle
     /// Tries since the last time that it was let in.
     private var failures = 0
     /// Times that it was let in and lost at once.
-    private var briefs = 0
-    private var hasStood = false
+    private var shortLivedCount = 0
+    private var isStable = false
 
     var isReady: Bool { self.state == .ready }
 
@@ -39,48 +39,48 @@ struct LinkStateMachine: ~Copyable {
 
     mutating func connected() -> Action {
         guard self.state == .connecting else { return .close }
-        self.state = .greeting
-        return .greet
+        self.state = .handshaking
+        return .handshake
     }
 
-    mutating func letIn() -> Action {
-        guard self.state == .greeting else { return .nothing }
+    mutating func handshakeSucceeded() -> Action {
+        guard self.state == .handshaking else { return .nothing }
         self.state = .ready
         self.failures = 0
-        return .announce
+        return .ready
     }
 
     /// The connection has been ready for a while. One that is let in and thrown out at once is a try like any other.
-    mutating func stood() {
+    mutating func provedStable() {
         guard self.state == .ready else { return }
-        self.hasStood = true
-        self.briefs = 0
+        self.isStable = true
+        self.shortLivedCount = 0
     }
 
     /// The connection, or the try for one, is over.
     /// - Parameter jitter: 0 to 1.
     mutating func lost(jitter: Double) -> Action {
         switch self.state {
-        case .ready where self.hasStood:
-            self.hasStood = false
+        case .ready where self.isStable:
+            self.isStable = false
             self.state = .connecting
             return .connect
         case .ready:
-            self.briefs += 1
-            return self.wait(min(Self.longestBriefPause, Self.shortestPause << min(self.briefs - 1, 10)), jitter)
-        case .connecting, .greeting:
+            self.shortLivedCount += 1
+            return self.wait(min(Self.maximumShortLivedBackoff, Self.minimumBackoff << min(self.shortLivedCount - 1, 10)), jitter)
+        case .connecting, .handshaking:
             self.failures += 1
-            return self.wait(min(Self.longestPause, Self.shortestPause << min(self.failures - 1, 10)), jitter)
+            return self.wait(min(Self.maximumBackoff, Self.minimumBackoff << min(self.failures - 1, 10)), jitter)
         case .idle, .waiting, .closed: return .nothing
         }
     }
 
-    private mutating func wait(_ pause: Int, _ jitter: Double) -> Action {
+    private mutating func wait(_ backoff: Int, _ jitter: Double) -> Action {
         self.state = .waiting
-        return .wait(milliseconds: pause / 2 + Int(Double(pause / 2) * jitter))
+        return .wait(milliseconds: backoff / 2 + Int(Double(backoff / 2) * jitter))
     }
 
-    mutating func pauseIsOver() -> Action {
+    mutating func backoffElapsed() -> Action {
         guard self.state == .waiting else { return .nothing }
         self.state = .connecting
         return .connect

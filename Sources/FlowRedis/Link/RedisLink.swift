@@ -69,17 +69,17 @@ final class RedisLink: Sendable {
         let result = await withCheckedContinuation {
             (continuation: CheckedContinuation<Result<[RESPValue], RedisError>, Never>) in
             let answer = FirstAnswer(continuation)
-            let limit = loop.scheduleTask(in: .milliseconds(Int64(milliseconds))) { answer.give(.failure(.late)) }
+            let timeout = loop.scheduleTask(in: .milliseconds(Int64(milliseconds))) { answer.resume(.failure(.timedOut)) }
             self.send(commands) { result in
-                limit.cancel()
-                answer.give(result)
+                timeout.cancel()
+                answer.resume(result)
             }
         }
         return try result.get()
     }
 
     /// Closes the connection as if it had been lost.
-    func replace() { self.onLoop { $0.drop(.late) } }
+    func replace() { self.onLoop { $0.drop(.timedOut) } }
 
     /// Reads on, or leaves what comes in the sockets: then it is the server that queues, and cuts who does not read.
     func setReading(_ isReading: Bool) { self.onLoop { $0.setReading(isReading) } }
@@ -111,7 +111,7 @@ private final class FirstAnswer: Sendable {
         self.continuation = Mutex(continuation)
     }
 
-    func give(_ result: Result<[RESPValue], RedisError>) {
+    func resume(_ result: Result<[RESPValue], RedisError>) {
         let continuation = self.continuation.withLock { continuation in
             defer { continuation = nil }
             return continuation

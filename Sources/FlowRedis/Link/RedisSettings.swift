@@ -93,8 +93,8 @@ public struct RedisSettings: Hashable, Sendable {
         }
     }
 
-    private static func badURL(_ why: String) -> RedisError {
-        RedisError(.url, "REDIS_URL is not redis[s]://[user:password@]host[:port][/database]: \(why).")
+    private static func badURL(_ reason: String) -> RedisError {
+        RedisError(.url, "REDIS_URL is not redis[s]://[user:password@]host[:port][/database]: \(reason).")
     }
 }
 

@@ -4,12 +4,12 @@ public import FlowCore
 public final class RedisLockService: LockService {
     private let link: RedisLink
     private let fencing: any FencingSequence
-    private let softMilliseconds: Int
+    private let softTimeoutMilliseconds: Int
 
-    init(_ link: RedisLink, fencing: any FencingSequence, softMilliseconds: Int) {
+    init(_ link: RedisLink, fencing: any FencingSequence, softTimeoutMilliseconds: Int) {
         self.link = link
         self.fencing = fencing
-        self.softMilliseconds = softMilliseconds
+        self.softTimeoutMilliseconds = softTimeoutMilliseconds
     }
 
     public func acquire(
@@ -18,23 +18,23 @@ public final class RedisLockService: LockService {
         let lock = RandomText.hex128()
         let expiresAt = now.advanced(bySeconds: Int64(seconds))
         // The place is taken before the number is drawn: of two holders one after the other the later has the higher one.
-        var take = RedisScript.lockAcquire.call(keys: ["lock:\(resource)"])
-        take.add(Self.encode(lock, account, expiresAt).bytes)
+        var call = RedisScript.lockAcquire.call(keys: ["lock:\(resource)"])
+        call.add(Self.encode(lock, account, expiresAt).bytes)
         // Until it has its number. If the answer is lost, nobody is kept waiting for a lock that nobody got.
-        take.add(min(seconds, Self.numberSeconds) * 1_000)
-        take.add(now.milliseconds)
-        let reply = try await self.run(RedisScript.lockAcquire, take)
+        call.add(min(seconds, Self.unfencedSeconds) * 1_000)
+        call.add(now.milliseconds)
+        let reply = try await self.run(RedisScript.lockAcquire, call)
         if let end = reply.text.flatMap({ Int64($0) }) { throw .held(until: Timestamp(milliseconds: end)) }
         guard reply.isNull else { throw Self.unexpected }
         do {
-            let number = try await self.fencing.nextFencingToken()
-            let reply = try await self.change(resource, account, lock, now, "number", "\(number)", "", seconds * 1_000)
+            let fencingToken = try await self.fencing.nextFencingToken()
+            let reply = try await self.update(resource, account, lock, now, "number", "\(fencingToken)", "", seconds * 1_000)
             guard let lease = Self.lease(reply, resource, lock) else { throw LockError.held(until: expiresAt) }
             return lease
         } catch {
             // Nobody else is kept waiting for a lock that nobody got.
-            _ = try? await self.change(resource, account, lock, now, "number", "1", "", 1_000)
-            _ = try? await self.change(resource, account, lock, now, "release", "", "", 0)
+            _ = try? await self.update(resource, account, lock, now, "number", "1", "", 1_000)
+            _ = try? await self.update(resource, account, lock, now, "release", "", "", 0)
             if let error = error as? LockError { throw error }
             throw .unavailable("The fencing number could not be drawn: the store is away.")
         }
@@ -44,33 +44,34 @@ public final class RedisLockService: LockService {
         _ resource: String, account: String, lock: String, seconds: Int, now: Timestamp
     ) async throws(LockError) -> LockLease {
         let end = now.advanced(bySeconds: Int64(seconds))
-        let reply = try await self.change(
+        let reply = try await self.update(
             resource, account, lock, now, "renew", "\(end.milliseconds)", end.description, seconds * 1_000)
-        guard let lease = Self.lease(reply, resource, lock) else { throw Self.refusal(reply) }
+        guard let lease = Self.lease(reply, resource, lock) else { throw Self.lockError(reply) }
         return lease
     }
 
     public func release(_ resource: String, account: String, lock: String, now: Timestamp) async throws(LockError) {
-        let reply = try await self.change(resource, account, lock, now, "release", "", "", 0)
-        guard reply.elements != nil else { throw Self.refusal(reply) }
+        let reply = try await self.update(resource, account, lock, now, "release", "", "", 0)
+        guard reply.elements != nil else { throw Self.lockError(reply) }
     }
 
     // MARK: Private
 
     /// How long a lock without a number may last.
-    private static let numberSeconds = 10
+    private static let unfencedSeconds = 10
 
     private static let unexpected = LockError.unavailable("Redis gave an answer that does not fit the question.")
 
-    private func change(
-        _ resource: String, _ account: String, _ lock: String, _ now: Timestamp, _ what: String, _ value: String, _ text: String,
+    private func update(
+        _ resource: String, _ account: String, _ lock: String, _ now: Timestamp, _ operation: String, _ value: String,
+        _ text: String,
         _ milliseconds: Int
     ) async throws(LockError) -> RESPValue {
         var call = RedisScript.lockUpdate.call(keys: ["lock:\(resource)"])
         call.add(lock)
         call.add(account)
         call.add(now.milliseconds)
-        call.add(what)
+        call.add(operation)
         call.add(value)
         call.add(text)
         call.add(milliseconds)
@@ -79,13 +80,13 @@ public final class RedisLockService: LockService {
 
     private func run(_ script: RedisScript, _ call: RESPCommand) async throws(LockError) -> RESPValue {
         do throws(RedisError) {
-            return try await self.link.run(script, call, within: self.softMilliseconds)
+            return try await self.link.run(script, call, within: self.softTimeoutMilliseconds)
         } catch {
             throw .unavailable(error.description)
         }
     }
 
-    private static func refusal(_ reply: RESPValue) -> LockError {
+    private static func lockError(_ reply: RESPValue) -> LockError {
         switch reply.text {
         case "none": .notHeld
         case "other": .otherHolder
@@ -94,10 +95,10 @@ public final class RedisLockService: LockService {
     }
 
     private static func lease(_ reply: RESPValue, _ resource: String, _ lock: String) -> LockLease? {
-        guard let parts = reply.elements, parts.count == 2, let number = parts[0].text.flatMap({ Int64($0) }),
+        guard let parts = reply.elements, parts.count == 2, let fencingToken = parts[0].text.flatMap({ Int64($0) }),
             let end = parts[1].text.flatMap({ Int64($0) })
         else { return nil }
-        return LockLease(resource: resource, lock: lock, fencingToken: number, expiresAt: Timestamp(milliseconds: end))
+        return LockLease(resource: resource, lock: lock, fencingToken: fencingToken, expiresAt: Timestamp(milliseconds: end))
     }
 
     private static func encode(_ lock: String, _ account: String, _ end: Timestamp) -> JSONText {

@@ -5,12 +5,12 @@ public import FlowCore
 /// What a service wrote there that names no account is nobody's: it is not shown, and the first who puts one owns the key.
 public final class RedisMappingPatternStore: MappingPatternStore {
     private let link: RedisLink
-    private let patience: Int
+    private let timeoutMilliseconds: Int
 
-    /// - Parameter patience: milliseconds that an answer may take.
-    init(_ link: RedisLink, patience: Int) {
+    /// - Parameter timeoutMilliseconds: milliseconds that an answer may take.
+    init(_ link: RedisLink, timeoutMilliseconds: Int) {
         self.link = link
-        self.patience = patience
+        self.timeoutMilliseconds = timeoutMilliseconds
     }
 
     private static func name(_ key: String) -> String { "pattern:mapping:\(key)" }
@@ -18,10 +18,12 @@ public final class RedisMappingPatternStore: MappingPatternStore {
     public func pattern(_ key: String, account: String) async throws(MappingPatternError) -> MappingPattern? {
         let reply: RESPValue
         do throws(RedisError) {
-            guard let first = try await self.link.run([RESPCommand("GET", Self.name(key))], within: self.patience).first else {
+            guard
+                let first = try await self.link.run([RESPCommand("GET", Self.name(key))], within: self.timeoutMilliseconds).first
+            else {
                 throw RedisError.unexpected
             }
-            if let refusal = first.refusal { throw RedisError(reply: refusal) }
+            if let errorReply = first.errorReply { throw RedisError(reply: errorReply) }
             reply = first
         } catch {
             throw .unavailable(error.description)
@@ -63,7 +65,7 @@ public final class RedisMappingPatternStore: MappingPatternStore {
 
     private func run(_ script: RedisScript, _ call: RESPCommand) async throws(MappingPatternError) -> Int64 {
         do throws(RedisError) {
-            guard let number = try await self.link.run(script, call, within: self.patience).integer else {
+            guard let number = try await self.link.run(script, call, within: self.timeoutMilliseconds).integer else {
                 throw RedisError.unexpected
             }
             return number

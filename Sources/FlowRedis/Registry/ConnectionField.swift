@@ -2,10 +2,10 @@ import FlowCore
 
 /// A connection as a field of `sse:connections:{flow}`: its id, and JSON with the boot that it was written under.
 enum ConnectionField {
-    static func encode(_ entry: ConnectionEntry, _ boot: String) -> JSONText {
+    static func encode(_ entry: ConnectionEntry, _ incarnation: String) -> JSONText {
         JSONText.object { writer in
             writer.key("boot")
-            writer.value(boot)
+            writer.value(incarnation)
             writer.key("account")
             writer.value(entry.account)
             writer.key("subject")
@@ -19,16 +19,16 @@ enum ConnectionField {
         }
     }
 
-    static func decode(_ id: RESPValue, _ value: RESPValue, _ flow: FlowID) -> (entry: ConnectionEntry, boot: String)? {
+    static func decode(_ id: RESPValue, _ value: RESPValue, _ flow: FlowID) -> (entry: ConnectionEntry, incarnation: String)? {
         guard let connection = id.text.flatMap({ ConnectionID($0) }),
             let json = value.bytes.flatMap({ try? JSONText(validating: $0) }),
-            let boot = json.member("boot")?.stringValue, let account = json.member("account")?.stringValue,
+            let incarnation = json.member("boot")?.stringValue, let account = json.member("account")?.stringValue,
             let subject = json.member("subject")?.stringValue, let remote = json.member("remote")?.stringValue,
             let registered = json.member("registered")?.intValue, registered >= 0
         else { return nil }
         let entry = ConnectionEntry(
             connection: connection, flow: flow, account: account, subject: subject, remote: remote,
             registeredAt: Timestamp(milliseconds: registered))
-        return (entry, boot)
+        return (entry, incarnation)
     }
 }

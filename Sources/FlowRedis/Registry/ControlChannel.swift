@@ -7,46 +7,48 @@ final class ControlChannel: Sendable {
     private struct State {
         var waiting: [String: CheckedContinuation<Bool, Never>] = [:]
         var disconnect: @Sendable (ConnectionID, String?) -> Bool = { _, _ in false }
-        var notice: @Sendable (PeerNotification) -> Void = { _ in }
+        var onNotification: @Sendable (PeerNotification) -> Void = { _ in }
     }
 
     private let instance: String
     private let link: RedisLink
-    private let key: MessageAuthenticator
+    private let authenticator: MessageAuthenticator
     /// Milliseconds that an answer may take.
-    private let patience: Int
+    private let timeoutMilliseconds: Int
     private let state = Mutex(State())
 
-    init(_ link: RedisLink, instance: String, key: MessageAuthenticator, patience: Int) {
+    init(_ link: RedisLink, instance: String, authenticator: MessageAuthenticator, timeoutMilliseconds: Int) {
         self.link = link
         self.instance = instance
-        self.key = key
-        self.patience = patience
+        self.authenticator = authenticator
+        self.timeoutMilliseconds = timeoutMilliseconds
     }
 
     func onDisconnect(_ body: @escaping @Sendable (ConnectionID, String?) -> Bool) {
         self.state.withLock { $0.disconnect = body }
     }
-    func onNotice(_ body: @escaping @Sendable (PeerNotification) -> Void) { self.state.withLock { $0.notice = body } }
+    func onNotification(_ body: @escaping @Sendable (PeerNotification) -> Void) {
+        self.state.withLock { $0.onNotification = body }
+    }
 
     // MARK: Sending
 
-    func tellOthers(_ notice: PeerNotification) {
+    func notifyPeers(_ notification: PeerNotification) {
         self.send(to: "all") { writer in
             writer.key("op")
             writer.value("notice")
             writer.key("notice")
-            writer.value(notice.rawValue)
+            writer.value(notification.rawValue)
         }
     }
 
     /// Asks the instance that holds the connection. - Returns: whether it has ended one.
     func disconnect(_ connection: ConnectionID, account: String?) async -> Bool {
-        let number = RandomText.hex128()
+        let requestID = RandomText.hex128()
         return await withCheckedContinuation { continuation in
-            self.state.withLock { $0.waiting[number] = continuation }
+            self.state.withLock { $0.waiting[requestID] = continuation }
             // Nobody answers for an instance that is not there.
-            self.link.loop.scheduleTask(in: .milliseconds(Int64(self.patience))) { self.answered(number, false) }
+            self.link.loop.scheduleTask(in: .milliseconds(Int64(self.timeoutMilliseconds))) { self.answered(requestID, false) }
             self.send(to: connection.instance) { writer in
                 writer.key("op")
                 writer.value("disconnect")
@@ -55,13 +57,13 @@ final class ControlChannel: Sendable {
                 writer.key("account")
                 if let account { writer.value(account) } else { writer.null() }
                 writer.key("number")
-                writer.value(number)
+                writer.value(requestID)
             }
         }
     }
 
-    private func answered(_ number: String, _ isFound: Bool) {
-        self.state.withLock { $0.waiting.removeValue(forKey: number) }?.resume(returning: isFound)
+    private func answered(_ requestID: String, _ isFound: Bool) {
+        self.state.withLock { $0.waiting.removeValue(forKey: requestID) }?.resume(returning: isFound)
     }
 
     private func send(to instance: String, _ body: (inout JSONWriter) -> Void) {
@@ -71,38 +73,41 @@ final class ControlChannel: Sendable {
             body(&writer)
         }
         var command = RESPCommand("PUBLISH", "hub:control:\(instance)")
-        command.add(self.key.mark(text.bytes) + text.bytes)
+        command.add(self.authenticator.mac(for: text.bytes) + text.bytes)
         self.link.send([command])
     }
 
     // MARK: Hearing
 
     /// What came on one of the channels.
-    func heard(_ payload: [UInt8]) {
-        guard payload.count > MessageAuthenticator.markLength else { return }
-        let body = Array(payload[MessageAuthenticator.markLength...])
-        guard self.key.mark(body) == Array(payload[..<MessageAuthenticator.markLength]), let json = try? JSONText(validating: body),
+    func received(_ payload: [UInt8]) {
+        guard payload.count > MessageAuthenticator.macLength else { return }
+        let body = Array(payload[MessageAuthenticator.macLength...])
+        guard self.authenticator.mac(for: body) == Array(payload[..<MessageAuthenticator.macLength]),
+            let json = try? JSONText(validating: body),
             let from = json.member("from")?.stringValue, from != self.instance
         else { return }
         switch json.member("op")?.stringValue {
         case "notice":
-            let notice = json.member("notice")?.stringValue.flatMap { PeerNotification(rawValue: $0) }
-            if let notice { self.state.withLock { $0.notice }(notice) }
+            let notification = json.member("notice")?.stringValue.flatMap { PeerNotification(rawValue: $0) }
+            if let notification { self.state.withLock { $0.onNotification }(notification) }
         case "disconnect":
             guard let connection = json.member("connection")?.stringValue.flatMap({ ConnectionID($0) }),
-                let number = json.member("number")?.stringValue
+                let requestID = json.member("number")?.stringValue
             else { return }
             let isFound = self.state.withLock { $0.disconnect }(connection, json.member("account")?.stringValue)
             self.send(to: from) { writer in
                 writer.key("op")
                 writer.value("answer")
                 writer.key("number")
-                writer.value(number)
+                writer.value(requestID)
                 writer.key("found")
                 writer.value(isFound)
             }
         case "answer":
-            if let number = json.member("number")?.stringValue { self.answered(number, json.member("found")?.boolValue ?? false) }
+            if let requestID = json.member("number")?.stringValue {
+                self.answered(requestID, json.member("found")?.boolValue ?? false)
+            }
         default: break
         }
     }

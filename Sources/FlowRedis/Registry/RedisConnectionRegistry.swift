@@ -11,9 +11,9 @@ import Synchronization
 public final class RedisConnectionRegistry: ConnectionRegistry {
     struct Configuration: Sendable {
         /// Milliseconds between two signs of life.
-        var heartbeat: Int64 = 4_000
+        var heartbeatInterval: Int64 = 4_000
         /// Milliseconds without one, and an instance counts as dead.
-        var dead: Int64 = 12_000
+        var livenessTimeout: Int64 = 12_000
         /// Milliseconds that what is written lives; a third of it until it is written again.
         var lifetime: Int64 = 3_600_000
     }
@@ -21,15 +21,15 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
     /// Changes that go out in one call.
     private static let batch = 500
     /// Milliseconds for changes to gather: one by itself is written soon, and of a crowd that comes or goes many at once.
-    private static let gather: Int64 = 20
+    private static let batchDelay: Int64 = 20
     /// Milliseconds between two batches.
-    private static let pause: Int64 = 200
+    private static let minimumFlushInterval: Int64 = 200
     /// Flows that one call of the sweep looks at.
     private static let sweepBatch = 100
     /// More than that nobody counts on one instance.
-    private static let plausible = 1_000_000_000
+    private static let maximumPlausibleCount = 1_000_000_000
     /// How long somebody's question for a count keeps it fresh, in milliseconds.
-    private static let askedFor: Int64 = 10_000
+    private static let countFreshness: Int64 = 10_000
 
     private enum Change {
         case add(ConnectionEntry)
@@ -44,21 +44,21 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
 
     private struct State {
         var local = LocalConnections()
-        var boot = RandomText.base36(12)
+        var incarnation = RandomText.base36(12)
         /// Whether Redis knows this instance under its boot.
         var isAlive = false
-        var isBeginning = false
+        var isStarting = false
         /// The connection came while a beginning was under way that may have failed for want of it.
-        var beginsAgain = false
+        var restartRequested = false
         var pending: [Change] = []
         var isFlushDue = false
         var lastFlush: Int64 = 0
         var disconnect: (@Sendable (ConnectionID) -> Void)?
         /// How many watch on other instances, of flows that somebody asked for lately.
-        var others: [FlowID: Int] = [:]
-        var asked: [FlowID: Int64] = [:]
-        var onSign: (@Sendable (Bool) -> Void)?
-        var wasSeen = false
+        var remoteCounts: [FlowID: Int] = [:]
+        var countRequestedAt: [FlowID: Int64] = [:]
+        var onOwnership: (@Sendable (Bool) -> Void)?
+        var hasReportedOwnership = false
     }
 
     private let instance: String
@@ -67,14 +67,14 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
     private let link: RedisLink
     private let control: ControlChannel
     private let configuration: Configuration
-    private let softMilliseconds: Int
+    private let softTimeoutMilliseconds: Int
     private let logger: Logger
     private let state = Mutex(State())
     private let timers = Mutex<[RepeatedTask]>([])
 
     init(
         _ link: RedisLink, instance: String, hub: String, control: ControlChannel, configuration: Configuration,
-        softMilliseconds: Int,
+        softTimeoutMilliseconds: Int,
         logger: Logger
     ) {
         self.link = link
@@ -82,7 +82,7 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         self.hub = hub
         self.control = control
         self.configuration = configuration
-        self.softMilliseconds = softMilliseconds
+        self.softTimeoutMilliseconds = softTimeoutMilliseconds
         self.logger = logger
         control.onDisconnect { [weak self] connection, account in self?.disconnectHere(connection, account: account) ?? false }
     }
@@ -93,98 +93,100 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
     // MARK: Life
 
     func start() {
-        let beat = self.link.loop.scheduleRepeatedTask(
-            initialDelay: .milliseconds(self.configuration.heartbeat), delay: .milliseconds(self.configuration.heartbeat)
-        ) { [weak self] _ in self?.beat() }
+        let heartbeat = self.link.loop.scheduleRepeatedTask(
+            initialDelay: .milliseconds(self.configuration.heartbeatInterval),
+            delay: .milliseconds(self.configuration.heartbeatInterval)
+        ) { [weak self] _ in self?.sendHeartbeat() }
         let count = self.link.loop.scheduleRepeatedTask(
             initialDelay: .seconds(1), delay: .seconds(1)
-        ) { [weak self] _ in self?.countOthers() }
+        ) { [weak self] _ in self?.updateRemoteCounts() }
         let sweep = self.link.loop.scheduleRepeatedTask(
-            initialDelay: .milliseconds(.random(in: 0...self.configuration.dead)), delay: .milliseconds(self.configuration.dead)
+            initialDelay: .milliseconds(.random(in: 0...self.configuration.livenessTimeout)),
+            delay: .milliseconds(self.configuration.livenessTimeout)
         ) { [weak self] _ in self?.sweep() }
         let renew = self.link.loop.scheduleRepeatedTask(
             initialDelay: .milliseconds(self.configuration.lifetime / 3), delay: .milliseconds(self.configuration.lifetime / 3)
         ) { [weak self] _ in self?.writeAll() }
-        self.timers.withLock { $0 = [beat, count, sweep, renew] }
+        self.timers.withLock { $0 = [heartbeat, count, sweep, renew] }
     }
 
     /// Takes this instance out, as far as Redis is there.
     func stop() async {
         for timer in self.timers.withLock({ $0 }) { timer.cancel() }
         self.flush()
-        let boot = self.state.withLock { $0.boot }
-        var leave = RedisScript.unregisterInstance.call(keys: ["hub:alive:\(self.instance)"])
-        leave.add(boot)
-        _ = try? await self.link.run([leave], within: min(500, self.softMilliseconds))
+        let incarnation = self.state.withLock { $0.incarnation }
+        var call = RedisScript.unregisterInstance.call(keys: ["hub:alive:\(self.instance)"])
+        call.add(incarnation)
+        _ = try? await self.link.run([call], within: min(500, self.softTimeoutMilliseconds))
     }
 
     /// The connection is there, maybe to a server that knows nothing.
-    func connected() { self.beat() }
+    func connected() { self.sendHeartbeat() }
 
-    private func beat() {
-        let boot: String? = self.state.withLock { $0.isAlive ? $0.boot : nil }
-        if let boot { self.send(signOfLife: boot) } else { self.beginAnew() }
+    private func sendHeartbeat() {
+        let incarnation: String? = self.state.withLock { $0.isAlive ? $0.incarnation : nil }
+        if let incarnation { self.send(heartbeat: incarnation) } else { self.startNewIncarnation() }
     }
 
     /// Under a boot of its own. What is still under way under the one before must not count; and what was written under it, or by
     /// an earlier process of this name, nobody else sweeps out as long as this one lives.
-    private func beginAnew() {
-        let boots: (old: String, new: String)? = self.state.withLock { state in
-            guard !state.isBeginning else {
-                state.beginsAgain = true
+    private func startNewIncarnation() {
+        let incarnations: (old: String, new: String)? = self.state.withLock { state in
+            guard !state.isStarting else {
+                state.restartRequested = true
                 return nil
             }
-            state.isBeginning = true
-            state.beginsAgain = false
-            let old = state.boot
-            state.boot = RandomText.base36(12)
-            return (old, state.boot)
+            state.isStarting = true
+            state.restartRequested = false
+            let old = state.incarnation
+            state.incarnation = RandomText.base36(12)
+            return (old, state.incarnation)
         }
-        guard let boots else { return }
+        guard let incarnations else { return }
         Task { [weak self] in
             guard let self else { return }
-            var leave = RedisScript.unregisterInstance.call(keys: ["hub:alive:\(self.instance)"])
-            leave.add(boots.old)
-            self.link.send([leave])
-            let isClean = await self.sweepOut(self.instance)
-            let beginsAgain = self.state.withLock { state in
-                state.isBeginning = false
-                return state.beginsAgain
+            var call = RedisScript.unregisterInstance.call(keys: ["hub:alive:\(self.instance)"])
+            call.add(incarnations.old)
+            self.link.send([call])
+            let isClean = await self.removeEntries(of: self.instance)
+            let restartRequested = self.state.withLock { state in
+                state.isStarting = false
+                return state.restartRequested
             }
-            if isClean { self.send(signOfLife: boots.new) } else if beginsAgain { self.beginAnew() }
+            if isClean { self.send(heartbeat: incarnations.new) } else if restartRequested { self.startNewIncarnation() }
         }
     }
 
-    private func send(signOfLife boot: String) {
+    private func send(heartbeat incarnation: String) {
         var call = RedisScript.heartbeat.call(keys: ["hub:alive:\(self.instance)", "hub:instances", "hub:name"])
-        call.add(boot)
-        call.add(self.configuration.dead)
+        call.add(incarnation)
+        call.add(self.configuration.livenessTimeout)
         call.add(self.instance)
         call.add(self.configuration.lifetime)
         call.add(self.hub)
         self.link.send([call]) { [weak self] result in
             guard let self, case .success(let replies) = result, let reply = replies.first else { return }
-            if reply.refusal?.contains("OTHERHUB") == true { return self.firstSign(isOurs: false) }
-            guard reply.refusal == nil else { return }
-            self.firstSign(isOurs: true)
-            self.heardOfLife(reply.text, boot)
+            if reply.errorReply?.contains("OTHERHUB") == true { return self.reportOwnership(isOurs: false) }
+            guard reply.errorReply == nil else { return }
+            self.reportOwnership(isOurs: true)
+            self.heartbeatAnswered(reply.text, incarnation)
         }
     }
 
     /// Told with the first answer, and again if Redis turns out to be another hub's.
-    func onSign(_ body: @escaping @Sendable (_ isOurs: Bool) -> Void) { self.state.withLock { $0.onSign = body } }
+    func onOwnership(_ body: @escaping @Sendable (_ isOurs: Bool) -> Void) { self.state.withLock { $0.onOwnership = body } }
 
-    private func firstSign(isOurs: Bool) {
-        let tell = self.state.withLock { state in
-            defer { if isOurs { state.wasSeen = true } }
-            return isOurs && state.wasSeen ? nil : state.onSign
+    private func reportOwnership(isOurs: Bool) {
+        let report = self.state.withLock { state in
+            defer { if isOurs { state.hasReportedOwnership = true } }
+            return isOurs && state.hasReportedOwnership ? nil : state.onOwnership
         }
-        tell?(isOurs)
+        report?(isOurs)
     }
 
-    /// - Parameter there: the boot that Redis had.
-    private func heardOfLife(_ there: String?, _ boot: String) {
-        if let there, there != boot {
+    /// - Parameter stored: the boot that Redis had.
+    private func heartbeatAnswered(_ stored: String?, _ incarnation: String) {
+        if let stored, stored != incarnation {
             // For a while after a crash it is this instance's own life of before.
             self.logger.warning(
                 "Another process bears this instance's name, or did until just now; if it goes on, FLOWHUB_INSTANCE must be its own",
@@ -192,14 +194,14 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
             return
         }
         let wasAlive: Bool? = self.state.withLock { state in
-            guard state.boot == boot else { return nil }
-            defer { state.isAlive = there != nil || !state.isAlive }
+            guard state.incarnation == incarnation else { return nil }
+            defer { state.isAlive = stored != nil || !state.isAlive }
             return state.isAlive
         }
         switch wasAlive {
         case false: self.writeAll()
         // Thought dead meanwhile, or Redis came back empty.
-        case true where there == nil: self.beat()
+        case true where stored == nil: self.sendHeartbeat()
         default: break
         }
     }
@@ -208,8 +210,8 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
     private func writeAll() {
         self.state.withLock { state in
             guard state.isAlive else { return }
-            let left = state.pending.filter { if case .remove = $0 { true } else { false } }
-            state.pending = left + state.local.all.map { .add($0) }
+            let removals = state.pending.filter { if case .remove = $0 { true } else { false } }
+            state.pending = removals + state.local.all.map { .add($0) }
         }
         self.flush()
     }
@@ -236,26 +238,27 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
 
     private func flushSoon() {
         let sinceLast = self.uptime - self.state.withLock { $0.lastFlush }
-        self.link.loop.scheduleTask(in: .milliseconds(max(Self.gather, Self.pause - sinceLast))) { [weak self] in
+        self.link.loop.scheduleTask(in: .milliseconds(max(Self.batchDelay, Self.minimumFlushInterval - sinceLast))) {
+            [weak self] in
             self?.flush()
         }
     }
 
     private func flush() {
         let now = self.uptime
-        let (changes, boot) = self.state.withLock { state -> ([Change], String) in
+        let (changes, incarnation) = self.state.withLock { state -> ([Change], String) in
             state.isFlushDue = false
             state.lastFlush = now
             defer { state.pending = [] }
             // Without a sign of life nothing counts; after the first one everything is written.
-            return (state.isAlive ? state.pending : [], state.boot)
+            return (state.isAlive ? state.pending : [], state.incarnation)
         }
         for start in stride(from: 0, to: changes.count, by: Self.batch) {
-            self.write(Array(changes[start..<min(start + Self.batch, changes.count)]), boot)
+            self.write(Array(changes[start..<min(start + Self.batch, changes.count)]), incarnation)
         }
     }
 
-    private func write(_ changes: [Change], _ boot: String) {
+    private func write(_ changes: [Change], _ incarnation: String) {
         let counts = self.state.withLock { state in
             var counts: [FlowID: Int] = [:]
             for change in changes { counts[change.entry.flow] = state.local.count(of: change.entry.flow) }
@@ -265,26 +268,26 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         for case .add(let entry) in changes { keys.append(Self.key(of: entry.flow)) }
         for case .remove(let entry) in changes { keys.append(Self.key(of: entry.flow)) }
         var call = RedisScript.register.call(keys: keys)
-        call.add(boot)
+        call.add(incarnation)
         call.add(self.configuration.lifetime)
         // Those that came first: of one that came and went within a batch the going is the last word.
-        for case .add(let entry) in changes { Self.add("+", entry, boot, counts, to: &call) }
-        for case .remove(let entry) in changes { Self.add("-", entry, boot, counts, to: &call) }
+        for case .add(let entry) in changes { Self.add("+", entry, incarnation, counts, to: &call) }
+        for case .remove(let entry) in changes { Self.add("-", entry, incarnation, counts, to: &call) }
         self.link.send([call]) { [weak self] result in
             guard let self else { return }
             if case .success(let replies) = result, replies.first?.integer == 1 { return }
             // Not written, or not known to be, or yet to be: only another boot makes sure.
-            self.state.withLock { if $0.boot == boot { $0.isAlive = false } }
+            self.state.withLock { if $0.incarnation == incarnation { $0.isAlive = false } }
         }
     }
 
     private static func add(
-        _ sign: String, _ entry: ConnectionEntry, _ boot: String, _ counts: [FlowID: Int], to call: inout RESPCommand
+        _ sign: String, _ entry: ConnectionEntry, _ incarnation: String, _ counts: [FlowID: Int], to call: inout RESPCommand
     ) {
         call.add(sign)
         call.add(entry.flow.rawValue)
         call.add(entry.connection.description)
-        call.add(sign == "+" ? ConnectionField.encode(entry, boot).bytes : [])
+        call.add(sign == "+" ? ConnectionField.encode(entry, incarnation).bytes : [])
         call.add(counts[entry.flow] ?? 0)
     }
 
@@ -293,106 +296,109 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
     /// Of this instance from memory; of the others as Redis has them, if it answers.
     public func connections(of flow: FlowID) async -> [ConnectionEntry] {
         var entries = self.state.withLock { $0.local.entries(of: flow) }
-        entries += await self.entriesElsewhere(of: flow)
+        entries += await self.remoteEntries(of: flow)
         return entries.sorted { ($0.connection.instance, $0.connection.number) < ($1.connection.instance, $1.connection.number) }
     }
 
-    private func entriesElsewhere(of flow: FlowID) async -> [ConnectionEntry] {
-        let replies = try? await self.link.run([RESPCommand("HGETALL", Self.key(of: flow))], within: self.softMilliseconds)
+    private func remoteEntries(of flow: FlowID) async -> [ConnectionEntry] {
+        let replies = try? await self.link.run([RESPCommand("HGETALL", Self.key(of: flow))], within: self.softTimeoutMilliseconds)
         guard let fields = replies?.first?.elements else { return [] }
-        var found: [(entry: ConnectionEntry, boot: String)] = []
+        var found: [(entry: ConnectionEntry, incarnation: String)] = []
         for index in stride(from: 0, to: fields.count - 1, by: 2) {
-            guard let one = ConnectionField.decode(fields[index], fields[index + 1], flow),
-                one.entry.connection.instance != self.instance
+            guard let field = ConnectionField.decode(fields[index], fields[index + 1], flow),
+                field.entry.connection.instance != self.instance
             else {
                 continue
             }
-            found.append(one)
+            found.append(field)
         }
         let instances = Array(Set(found.map(\.entry.connection.instance)))
-        let boots = await self.boots(of: instances)
-        return found.filter { boots[$0.entry.connection.instance] == $0.boot }.map(\.entry)
+        let incarnations = await self.incarnations(of: instances)
+        return found.filter { incarnations[$0.entry.connection.instance] == $0.incarnation }.map(\.entry)
     }
 
     /// Those that are alive.
-    private func boots(of instances: [String]) async -> [String: String] {
+    private func incarnations(of instances: [String]) async -> [String: String] {
         guard !instances.isEmpty else { return [:] }
         var command = RESPCommand("MGET")
         for instance in instances { command.add("hub:alive:\(instance)") }
-        let replies = try? await self.link.run([command], within: self.softMilliseconds)
+        let replies = try? await self.link.run([command], within: self.softTimeoutMilliseconds)
         guard let values = replies?.first?.elements, values.count == instances.count else { return [:] }
-        var boots: [String: String] = [:]
-        for (instance, value) in zip(instances, values) { boots[instance] = value.text }
-        return boots
+        var incarnations: [String: String] = [:]
+        for (instance, value) in zip(instances, values) { incarnations[instance] = value.text }
+        return incarnations
     }
 
     public func count(of flow: FlowID) -> Int {
         let now = self.uptime
         return self.state.withLock { state in
-            state.asked[flow] = now
-            return state.local.count(of: flow) + (state.others[flow] ?? 0)
+            state.countRequestedAt[flow] = now
+            return state.local.count(of: flow) + (state.remoteCounts[flow] ?? 0)
         }
     }
 
     /// Once a second, of the flows that somebody wants to know of.
-    private func countOthers() {
+    private func updateRemoteCounts() {
         let now = self.uptime
         let flows = self.state.withLock { state in
-            state.asked = state.asked.filter { now - $0.value < Self.askedFor }
-            state.others = state.others.filter { state.asked[$0.key] != nil }
-            return Array(state.asked.keys)
+            state.countRequestedAt = state.countRequestedAt.filter { now - $0.value < Self.countFreshness }
+            state.remoteCounts = state.remoteCounts.filter { state.countRequestedAt[$0.key] != nil }
+            return Array(state.countRequestedAt.keys)
         }
         guard !flows.isEmpty else { return }
-        Task { [weak self] in await self?.count(flows) }
+        Task { [weak self] in await self?.loadRemoteCounts(of: flows) }
     }
 
-    private func count(_ flows: [FlowID]) async {
-        guard let all = try? await self.link.run([RESPCommand("SMEMBERS", "hub:instances")], within: self.softMilliseconds),
+    private func loadRemoteCounts(of flows: [FlowID]) async {
+        guard
+            let all = try? await self.link.run([RESPCommand("SMEMBERS", "hub:instances")], within: self.softTimeoutMilliseconds),
             let members = all.first?.elements
         else { return }
-        let others = members.compactMap(\.text).filter { $0 != self.instance }
-        let alive = await self.boots(of: others).keys
+        let otherInstances = members.compactMap(\.text).filter { $0 != self.instance }
+        let alive = await self.incarnations(of: otherInstances).keys
         let commands = alive.map { instance in
             var command = RESPCommand("HMGET", "hub:flows:\(instance)")
             for flow in flows { command.add(flow.rawValue) }
             return command
         }
-        guard let counts = try? await self.link.run(commands, within: self.softMilliseconds) else { return }
+        guard let counts = try? await self.link.run(commands, within: self.softTimeoutMilliseconds) else { return }
         var sums: [FlowID: Int] = [:]
         for reply in counts {
             for (flow, value) in zip(flows, reply.elements ?? []) {
                 let count = value.text.flatMap { Int($0) } ?? 0
-                sums[flow, default: 0] += min(max(0, count), Self.plausible)
+                sums[flow, default: 0] += min(max(0, count), Self.maximumPlausibleCount)
             }
         }
         self.state.withLock { state in
-            for flow in flows { state.others[flow] = sums[flow] ?? 0 }
+            for flow in flows { state.remoteCounts[flow] = sums[flow] ?? 0 }
         }
     }
 
     // MARK: Sweeping
 
     /// Takes out what dead instances left behind.
-    private func sweep() { Task { [weak self] in await self?.sweepTheDead() } }
+    private func sweep() { Task { [weak self] in await self?.sweepDeadInstances() } }
 
-    private func sweepTheDead() async {
-        guard let all = try? await self.link.run([RESPCommand("SMEMBERS", "hub:instances")], within: self.softMilliseconds),
+    private func sweepDeadInstances() async {
+        guard
+            let all = try? await self.link.run([RESPCommand("SMEMBERS", "hub:instances")], within: self.softTimeoutMilliseconds),
             let members = all.first?.elements
         else { return }
-        let others = members.compactMap(\.text).filter { $0 != self.instance }
-        let alive = await self.boots(of: others)
-        for dead in others where alive[dead] == nil {
-            guard await self.sweepOut(dead) else { return }
+        let otherInstances = members.compactMap(\.text).filter { $0 != self.instance }
+        let alive = await self.incarnations(of: otherInstances)
+        for instance in otherInstances where alive[instance] == nil {
+            guard await self.removeEntries(of: instance) else { return }
         }
     }
 
     /// Takes out everything that an instance wrote, unless it is alive.
     /// - Returns: whether Redis answered.
-    private func sweepOut(_ instance: String) async -> Bool {
+    private func removeEntries(of instance: String) async -> Bool {
         var cursor = "0"
         repeat {
             let scan = RESPCommand("HSCAN", "hub:flows:\(instance)", cursor, "COUNT", "\(Self.sweepBatch)")
-            guard let page = (try? await self.link.run([scan], within: self.softMilliseconds))?.first?.elements, page.count == 2,
+            guard let page = (try? await self.link.run([scan], within: self.softTimeoutMilliseconds))?.first?.elements,
+                page.count == 2,
                 let next = page[0].text, let fields = page[1].elements
             else { return false }
             cursor = next
@@ -402,7 +408,8 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
             call.add(instance)
             for flow in flows { call.add(flow.rawValue) }
             guard
-                let answer = (try? await self.link.run(RedisScript.sweepInstance, call, within: self.softMilliseconds))?.integer
+                let answer = (try? await self.link.run(RedisScript.sweepInstance, call, within: self.softTimeoutMilliseconds))?
+                    .integer
             else {
                 return false
             }
@@ -425,7 +432,7 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         return true
     }
 
-    public func attach(_ disconnect: @escaping @Sendable (ConnectionID) -> Void) {
+    public func onDisconnectRequest(_ disconnect: @escaping @Sendable (ConnectionID) -> Void) {
         self.state.withLock { $0.disconnect = disconnect }
     }
 }

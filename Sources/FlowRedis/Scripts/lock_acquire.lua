@@ -2,14 +2,14 @@
 -- KEYS: lock:{resource}
 -- ARGV: the lock as JSON, milliseconds to live, now in milliseconds
 -- Returns nothing, or when the holder's time is over.
-local there = redis.call('GET', KEYS[1])
-if there then
-    local isLock, lock = pcall(cjson.decode, there)
+local stored = redis.call('GET', KEYS[1])
+if stored then
+    local isLock, lock = pcall(cjson.decode, stored)
     local expires = isLock and type(lock) == 'table' and tonumber(lock.expires)
     -- What the seed's service wrote is a bare id: it holds for as long as its key lives.
     if not expires then
-        local left = redis.call('PTTL', KEYS[1])
-        return string.format('%.0f', tonumber(ARGV[3]) + math.max(left, 1000))
+        local remaining = redis.call('PTTL', KEYS[1])
+        return string.format('%.0f', tonumber(ARGV[3]) + math.max(remaining, 1000))
     end
     if expires > tonumber(ARGV[3]) then return string.format('%.0f', expires) end
 end

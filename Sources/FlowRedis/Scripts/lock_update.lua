@@ -3,9 +3,9 @@
 -- ARGV: lock id, account, now in milliseconds, what (number, renew, release), fencing number or new end in milliseconds, text of
 --       the new end, milliseconds to live
 -- Returns the fencing number and the end in milliseconds, or 'none' or 'other'.
-local there = redis.call('GET', KEYS[1])
-if not there then return 'none' end
-local isLock, lock = pcall(cjson.decode, there)
+local stored = redis.call('GET', KEYS[1])
+if not stored then return 'none' end
+local isLock, lock = pcall(cjson.decode, stored)
 if not isLock or type(lock) ~= 'table' or not tonumber(lock.expires) then return 'other' end
 if lock.expires <= tonumber(ARGV[3]) then return 'none' end
 if lock.lock_id ~= ARGV[1] or lock.account ~= ARGV[2] then return 'other' end

@@ -1,8 +1,8 @@
 -- Removes a pattern of an account.
 -- KEYS: pattern:mapping:{key}
 -- ARGV: account
-local there = redis.call('GET', KEYS[1])
-if not there then return 0 end
-local isObject, pattern = pcall(cjson.decode, there)
+local stored = redis.call('GET', KEYS[1])
+if not stored then return 0 end
+local isObject, pattern = pcall(cjson.decode, stored)
 if not isObject or type(pattern) ~= 'table' or pattern.account ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])

@@ -14,10 +14,10 @@ local function older(left, right)
 end
 
 if redis.call('TYPE', KEYS[2]).ok ~= 'hash' then redis.call('DEL', KEYS[2]) end
-local there = redis.call('HMGET', KEYS[2], 'epoch', 'version')
-if there[1] and there[2] then
-    if older(ARGV[1], there[1]) then return 0 end
-    if ARGV[1] == there[1] and tonumber(ARGV[2]) < tonumber(there[2]) then return 0 end
+local stored = redis.call('HMGET', KEYS[2], 'epoch', 'version')
+if stored[1] and stored[2] then
+    if older(ARGV[1], stored[1]) then return 0 end
+    if ARGV[1] == stored[1] and tonumber(ARGV[2]) < tonumber(stored[2]) then return 0 end
 end
 redis.call('SET', KEYS[1], ARGV[4], 'PX', ARGV[3])
 redis.call('HSET', KEYS[2], 'epoch', ARGV[1], 'version', ARGV[2], 'record', ARGV[5])

@@ -26,10 +26,10 @@ extension ByteBuffer {
         for argument in command.arguments { row += argument }
         let lengths = command.arguments.map(\.count)
         row.withUnsafeBufferPointer { row in
-            var place = 0
+            var offset = 0
             var pointers: [UnsafePointer<CChar>?] = lengths.map { length in
-                defer { place += length }
-                return row.baseAddress.map { UnsafeRawPointer($0 + place).assumingMemoryBound(to: CChar.self) }
+                defer { offset += length }
+                return row.baseAddress.map { UnsafeRawPointer($0 + offset).assumingMemoryBound(to: CChar.self) }
             }
             var formatted: UnsafeMutablePointer<CChar>?
             let count = flowhub_format(&formatted, Int32(lengths.count), &pointers, lengths)

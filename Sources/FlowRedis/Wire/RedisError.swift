@@ -1,7 +1,7 @@
 /// What went wrong with Redis. Its text holds no key, no value and no credential.
 public struct RedisError: Error, Hashable, Sendable, CustomStringConvertible {
     public struct Code: Hashable, Sendable {
-        enum Value { case connection, credentials, timeout, busy, refused, malformed, url, taken }
+        enum Value { case connection, credentials, timeout, busy, rejected, malformed, url, ownedByOtherHub }
         let value: Value
 
         /// Not reached, or lost with the command under way: whether it was carried out is not known.
@@ -13,11 +13,11 @@ public struct RedisError: Error, Hashable, Sendable, CustomStringConvertible {
         /// As many commands wait as may.
         public static let busy = Code(value: .busy)
         /// The server said no.
-        public static let refused = Code(value: .refused)
+        public static let rejected = Code(value: .rejected)
         /// What came is not Redis's protocol, or not the answer to what was asked.
         public static let malformed = Code(value: .malformed)
         /// It belongs to somebody else.
-        public static let taken = Code(value: .taken)
+        public static let ownedByOtherHub = Code(value: .ownedByOtherHub)
         /// REDIS_URL makes no sense.
         public static let url = Code(value: .url)
     }
@@ -30,14 +30,14 @@ public struct RedisError: Error, Hashable, Sendable, CustomStringConvertible {
         self.description = description
     }
 
-    static let away = RedisError(.connection, "Redis is not reached just now.")
+    static let notConnected = RedisError(.connection, "Redis is not reached just now.")
     static let lost = RedisError(.connection, "The connection to Redis was lost.")
-    static let late = RedisError(.timeout, "Redis did not answer in time.")
-    static let full = RedisError(.busy, "Too many commands wait for Redis.")
+    static let timedOut = RedisError(.timeout, "Redis did not answer in time.")
+    static let tooManyPending = RedisError(.busy, "Too many commands wait for Redis.")
     static let unexpected = RedisError(.malformed, "Redis gave an answer that does not fit the question.")
 
     static let otherHub = RedisError(
-        .taken,
+        .ownedByOtherHub,
         "A hub with another store lives on this Redis. Give each hub a Redis of its own, or a database of its own: REDIS_URL=redis://host/1."
     )
 
@@ -46,15 +46,16 @@ public struct RedisError: Error, Hashable, Sendable, CustomStringConvertible {
         // Codes are of this form (Redis documentation, "RESP: simple errors"); anything else is not repeated.
         let first = reply.prefix { $0 != " " }
         let isCode = (1...32).contains(first.utf8.count) && first.utf8.allSatisfy { (0x41...0x5a).contains($0) }
-        let word = isCode ? first : "no code"
-        switch word {
+        let shownCode = isCode ? first : "no code"
+        switch shownCode {
         case "NOAUTH", "WRONGPASS", "NOPERM":
-            self.init(.credentials, "Redis does not let the hub in (\(word)): look at the user and the password in REDIS_URL.")
+            self.init(
+                .credentials, "Redis does not let the hub in (\(shownCode)): look at the user and the password in REDIS_URL.")
         case _ where reply.hasPrefix("ERR AUTH") || reply.hasPrefix("ERR invalid password"):
             self.init(.credentials, "Redis does not take the password in REDIS_URL.")
         case "READONLY", "MASTERDOWN":
-            self.init(.refused, "Redis only reads (\(word)): it is a replica, or was demoted.")
-        default: self.init(.refused, "Redis refused a command (\(word)).")
+            self.init(.rejected, "Redis only reads (\(shownCode)): it is a replica, or was demoted.")
+        default: self.init(.rejected, "Redis refused a command (\(shownCode)).")
         }
     }
 }

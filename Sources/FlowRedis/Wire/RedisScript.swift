@@ -35,7 +35,7 @@ extension RedisLink {
         var replies = try await self.run([call], within: milliseconds)
         if replies.first?.isMissingScript == true { replies = try await self.run([script.load, call], within: milliseconds) }
         guard let reply = replies.last else { throw .unexpected }
-        if let refusal = reply.refusal { throw RedisError(reply: refusal) }
+        if let errorReply = reply.errorReply { throw RedisError(reply: errorReply) }
         return reply
     }
 }
@@ -55,11 +55,12 @@ extension RedisScript {
     static let lease = RedisScript(PackageResources.lease_lua)
 
     static let all = [
-        Self.putState, Self.putLatestTransient, Self.register, Self.heartbeat, Self.unregisterInstance, Self.sweepInstance, Self.lockAcquire,
+        Self.putState, Self.putLatestTransient, Self.register, Self.heartbeat, Self.unregisterInstance, Self.sweepInstance,
+        Self.lockAcquire,
         Self.lockUpdate, Self.patternPut, Self.patternRemove, Self.lease, Self.canary,
     ]
 }
 
 extension RESPValue {
-    var isMissingScript: Bool { self.refusal?.hasPrefix("NOSCRIPT") == true }
+    var isMissingScript: Bool { self.errorReply?.hasPrefix("NOSCRIPT") == true }
 }

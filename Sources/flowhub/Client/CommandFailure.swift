@@ -1,25 +1,25 @@
 import ArgumentParser
 import Foundation
 
-/// How a command ends when it does not end well. The numbers are part of the interface: scripts look at them.
+/// The kinds of failure of a command, with their exit codes. The codes are part of the interface: scripts test them.
 enum FailureKind: Int32, Sendable {
-    /// The hub said no (4xx).
-    case refused = 1
-    /// The command line makes no sense.
+    /// The hub rejected the request (4xx), or a command on a store failed.
+    case rejected = 1
+    /// The command line or a setting is invalid.
     case usage = 2
-    /// The hub could not be reached, or answered 5xx to the last attempt.
+    /// The hub was unreachable, or answered 5xx to the last attempt.
     case unreachable = 3
-    /// `If-Match`, `--create-only` or a fencing token did not hold (412, 409).
+    /// A precondition failed (412), or the request conflicts with another one (409).
     case conditionFailed = 4
-    /// A lock ran out or was taken away while a command ran under it.
+    /// The lock of `flowhub lock` expired, or its renewal was rejected, while the program ran.
     case lockLost = 5
-    /// A program cannot be run.
+    /// The program of `flowhub lock` cannot be run. As in shells.
     case notExecutable = 126
-    /// A program is not there.
+    /// The program of `flowhub lock` does not exist. As in shells.
     case notFound = 127
 }
 
-/// An error that was thought of: the message says what to do.
+/// An expected error of a command, with a message for the terminal.
 struct CommandFailure: Error, CustomStringConvertible, Hashable {
     let kind: FailureKind
     let message: String
@@ -32,23 +32,23 @@ struct CommandFailure: Error, CustomStringConvertible, Hashable {
     var description: String { self.message }
 
     static let exitCodes = """
-        EXIT CODES: 0 done; 1 the hub said no (4xx); 2 wrong usage; 3 the hub could not be reached or failed (5xx) after all \
-        attempts; 4 a condition did not hold (412, 409); 130 interrupted.
+        EXIT CODES: 0 success; 1 rejected by the hub (4xx); 2 invalid usage; 3 hub unreachable or 5xx after all attempts; 4 \
+        conflict (409) or failed precondition (412); 130 interrupted.
         """
 }
 
-/// Another program has run in this one's place, and ended with this code.
+/// The end of the program that `flowhub lock` ran. This process exits with the same code.
 struct ProgramEnded: Error {
     let exitCode: Int32
 
     init(exitCode: Int32) { self.exitCode = exitCode }
 
-    /// It was ended by a signal: as shells say it.
+    /// The program was ended by a signal: 128 + signal, as in shells.
     init(signal: Int32) { self.exitCode = 128 + signal }
 }
 
-/// Parses, runs and ends the process with the documented exit codes, where ArgumentParser's own `main()` would say 64 for wrong
-/// usage and 1 for every error.
+/// Parses and runs a command, and ends the process with the documented exit code. ArgumentParser's own `main()` would exit
+/// with 64 for invalid usage and 1 for every error.
 enum CommandRunner {
     static func run(_ root: (some AsyncParsableCommand).Type, arguments: [String]? = nil) async -> Never {
         do {
@@ -60,24 +60,24 @@ enum CommandRunner {
             }
             exit(0)
         } catch let failure as CommandFailure {
-            Terminal.say("flowhub: \(failure.message)")
+            Terminal.note("flowhub: \(failure.message)")
             exit(failure.kind.rawValue)
         } catch let ended as ProgramEnded {
             exit(ended.exitCode)
         } catch is OutputClosed {
-            // Nobody reads any more (`flowhub watch … | head`), which is the reader's right.
+            // The reader has closed the pipe (`flowhub watch … | head`). That is no error.
             exit(0)
         } catch {
             let code = root.exitCode(for: error)
             let text = root.fullMessage(for: error)
-            if code.isSuccess { print(text) } else if !text.isEmpty { Terminal.say(text) }
+            if code.isSuccess { print(text) } else if !text.isEmpty { Terminal.note(text) }
             exit(code == .validationFailure ? FailureKind.usage.rawValue : code.rawValue)
         }
     }
 
-    /// Ends the process with 130 on Ctrl-C. `serve` does not want this: it drains.
-    /// - Parameter cleanUp: what is done before.
-    /// - Returns: what undoes it.
+    /// Makes SIGINT (Ctrl-C) end the process with exit code 130. Not used by `serve`, which drains instead.
+    /// - Parameter cleanUp: runs on a background queue before the process exits.
+    /// - Returns: a handle that restores the default behavior.
     static func exitOnInterrupt(cleaningUp cleanUp: @escaping @Sendable () -> Void = {}) -> InterruptWatch {
         signal(SIGINT, SIG_IGN)
         let source = DispatchSource.makeSignalSource(signal: SIGINT, queue: .global())
@@ -90,7 +90,7 @@ enum CommandRunner {
     }
 }
 
-/// Ends the process on Ctrl-C until it is ended itself.
+/// The SIGINT handler of ``CommandRunner/exitOnInterrupt(cleaningUp:)``, active until ``end()``.
 struct InterruptWatch {
     fileprivate let source: any DispatchSourceSignal
 

@@ -1,13 +1,13 @@
 import FlowCore
 import Foundation
 
-/// Shows events: as JSON, one object a line, or for human eyes.
+/// Formats events for standard output: as JSON with one object per line, or as readable rows.
 struct EventPrinter {
     let json: Bool
     let palette: Palette
-    /// Whether several flows are shown, so that each line must say which.
+    /// Whether rows have a column with the flow id, because several flows are shown.
     let namesFlow: Bool
-    /// Columns of the terminal; `nil`: as long as it takes, nothing is drawn over.
+    /// Columns of the terminal; `nil`: rows are not truncated, and progress is not drawn in place.
     let width: Int?
 
     private var delivery = "ok"
@@ -20,43 +20,45 @@ struct EventPrinter {
         self.width = width
     }
 
-    /// - Returns: what to write to standard output; empty for events that only programs care about.
+    /// - Parameter now: used if the event carries no time.
+    /// - Returns: what to write to standard output; empty for a heartbeat that reports no change of the delivery status (unless
+    ///   ``json``).
     mutating func text(of event: ServerEvent, now: Timestamp) -> String {
         let data = try? JSONText(validating: event.data.utf8)
         if self.json { return Self.line(event, data) + "\n" }
         guard let data, data.isObject else {
-            return self.row(time: now.description, flow: nil, mark: "", type: event.type, text: Terminal.harmless(event.data))
+            return self.row(time: now.description, flow: nil, label: "", type: event.type, text: Terminal.sanitized(event.data))
         }
         let time = data.member("timestamp")?.stringValue ?? data.member("time")?.stringValue ?? now.description
         let flow = data.member("flow_id")?.stringValue
-        let mark = data.member("version")?.intValue.map { "#\($0)" } ?? ""
+        let label = data.member("version")?.intValue.map { "#\($0)" } ?? ""
         if event.type == "heartbeat" {
             let delivery = data.member("delivery")?.stringValue ?? "ok"
             defer { self.delivery = delivery }
             if delivery == self.delivery { return "" }
             return self.row(
-                time: time, flow: nil, mark: "", type: "delivery", text: self.palette.yellow(Terminal.harmless(delivery)))
+                time: time, flow: nil, label: "", type: "delivery", text: self.palette.yellow(Terminal.sanitized(delivery)))
         }
-        if mark.isEmpty, let progress = data.member("data").flatMap({ Progress($0) }) {
-            let bar = "\(progress.bar(self.palette)) \(Terminal.harmless(progress.note))"
+        if label.isEmpty, let progress = data.member("data").flatMap({ Progress($0) }) {
+            let bar = "\(progress.bar(self.palette)) \(Terminal.sanitized(progress.note))"
             return self.row(
-                time: time, flow: flow, mark: "~", type: event.type, text: bar, progressOf: "\(flow ?? "") \(event.type)")
+                time: time, flow: flow, label: "~", type: event.type, text: bar, progressOf: "\(flow ?? "") \(event.type)")
         }
         let text: String
         switch event.type {
         case "snapshot":
             let status = data.member("status")?.stringValue ?? "?"
-            let state = Terminal.harmless(data.member("state")?.string ?? "{}")
-            text = "\(self.palette.status(Terminal.harmless(status))) \(state)"
+            let state = Terminal.sanitized(data.member("state")?.string ?? "{}")
+            text = "\(self.palette.status(Terminal.sanitized(status))) \(state)"
         case "state_update": text = Self.shown(data, "updates")
         case "closing", "resync", "presence", "caught_up": text = Self.brief(data)
         case "flow_deleted": text = ""
         default: text = Self.shown(data, "data")
         }
-        return self.row(time: time, flow: flow, mark: mark, type: event.type, text: text)
+        return self.row(time: time, flow: flow, label: label, type: event.type, text: text)
     }
 
-    /// `{"event":…,"id":…,"data":…}`. Data that is not JSON is a string.
+    /// An event as JSON: `{"event":…,"id":…,"data":…}`. Data that is not JSON becomes a string; an empty id becomes `null`.
     static func line(_ event: ServerEvent, _ data: JSONText?) -> String {
         JSONText.object { writer in
             writer.key("event")
@@ -70,35 +72,37 @@ struct EventPrinter {
 
     private static func shown(_ data: JSONText, _ member: String) -> String {
         let replaces = data.member("replace")?.boolValue == true
-        return (replaces ? "= " : "") + Terminal.harmless(data.member(member)?.string ?? "")
+        return (replaces ? "= " : "") + Terminal.sanitized(data.member(member)?.string ?? "")
     }
 
-    /// The members of a control event but those that have a column.
+    /// The members of a control event, without those that have a column.
     private static func brief(_ data: JSONText) -> String {
         data.members.filter { $0.key != "flow_id" && $0.key != "version" }
-            .map { Terminal.harmless("\($0.key)=\($0.value.stringValue ?? $0.value.string)") }.joined(separator: " ")
+            .map { Terminal.sanitized("\($0.key)=\($0.value.stringValue ?? $0.value.string)") }.joined(separator: " ")
     }
 
-    /// - Parameter text: without anything that a terminal would obey but our own colours.
+    /// - Parameters:
+    ///   - text: free of control characters other than this program's own color sequences.
+    ///   - progressOf: identifies a progress bar; a row with the same value as the row before overwrites it.
     private mutating func row(
-        time: String, flow: String?, mark: String, type: String, text: String, progressOf: String? = nil
+        time: String, flow: String?, label: String, type: String, text: String, progressOf: String? = nil
     ) -> String {
-        let clock = String(Terminal.harmless(time).dropFirst(11).prefix(8))
-        let flow = self.namesFlow ? Terminal.harmless(flow ?? "*").padded(to: 16) + " " : ""
-        let lead = "\(clock) \(flow)\(mark.padded(to: 7)) \(Terminal.harmless(type).padded(to: 14)) "
+        let clock = String(Terminal.sanitized(time).dropFirst(11).prefix(8))
+        let flow = self.namesFlow ? Terminal.sanitized(flow ?? "*").padded(to: 16) + " " : ""
+        let lead = "\(clock) \(flow)\(label.padded(to: 7)) \(Terminal.sanitized(type).padded(to: 14)) "
         var text = text
-        if let width = self.width { text = text.cut(to: max(20, width - lead.count - 1)) }
-        let coloured =
-            "\(self.palette.dim(clock)) \(self.palette.blue(flow))\(self.palette.dim(mark.padded(to: 7))) "
+        if let width = self.width { text = text.truncated(to: max(20, width - lead.count - 1)) }
+        let colored =
+            "\(self.palette.dim(clock)) \(self.palette.blue(flow))\(self.palette.dim(label.padded(to: 7))) "
             + "\(self.painted(type)) \(text)\n"
-        // A step of the same progress is drawn over the one before.
+        // Moves the cursor up and clears the previous row of the same progress.
         let drawsOver = progressOf != nil && progressOf == self.progressOf && self.width != nil
         self.progressOf = progressOf
-        return (drawsOver ? "\u{1B}[1A\u{1B}[2K" : "") + coloured
+        return (drawsOver ? "\u{1B}[1A\u{1B}[2K" : "") + colored
     }
 
     private func painted(_ type: String) -> String {
-        let name = Terminal.harmless(type).padded(to: 14)
+        let name = Terminal.sanitized(type).padded(to: 14)
         switch type {
         case "snapshot", "caught_up", "presence": return self.palette.dim(name)
         case "resync", "closing", "delivery": return self.palette.yellow(name)
@@ -109,11 +113,14 @@ struct EventPrinter {
     }
 }
 
-/// Data that tells how far something is: `percent`, or `progress` (a share up to 1, else percent), or `done` or `current` of `total`.
+/// Progress found in an event's data: `percent` or `percentage`, or `progress` (a share up to 1, a percentage above), or
+/// `done`, `current` or `processed` together with `total`.
 struct Progress: Hashable {
+    /// From 0 to 1.
     let share: Double
     let note: String
 
+    /// - Returns: `nil` if the data has no such members.
     init?(_ data: JSONText) {
         let number = { (name: String) in data.member(name)?.doubleValue }
         let share: Double
@@ -127,8 +134,8 @@ struct Progress: Hashable {
             return nil
         }
         self.share = min(max(share, 0), 1)
-        let words = ["message", "note", "step", "stage", "phase"].lazy.compactMap { data.member($0)?.stringValue }.first
-        self.note = words ?? ""
+        let note = ["message", "note", "step", "stage", "phase"].lazy.compactMap { data.member($0)?.stringValue }.first
+        self.note = note ?? ""
     }
 
     func bar(_ palette: Palette, cells: Int = 20) -> String {
@@ -143,8 +150,8 @@ extension String {
         self.count >= width ? self : self + String(repeating: " ", count: width - self.count)
     }
 
-    /// Cut to so many visible characters; colour commands count nothing.
-    func cut(to width: Int) -> String {
+    /// Truncates to this many visible characters. Color sequences do not count.
+    func truncated(to width: Int) -> String {
         var result = ""
         var count = 0
         var inCommand = false
@@ -152,7 +159,7 @@ extension String {
             if character == "\u{1B}" { inCommand = true }
             if !inCommand {
                 count += 1
-                // The one that may still stand here goes to the mark that something is missing.
+                // The last column is for the ellipsis.
                 if count == width { return result + "…" + (result.contains("\u{1B}") ? "\u{1B}[0m" : "") }
             }
             result.append(character)

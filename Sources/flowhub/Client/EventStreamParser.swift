@@ -1,11 +1,12 @@
-/// Reads an event stream as the HTML standard says (9.2.5 and 9.2.6), from chunks of any size.
+/// Incremental parser of an event stream (HTML standard, 9.2.5 and 9.2.6) for chunks of any size.
 ///
-/// Lines end with CR, LF or CRLF, also when a chunk ends between the two; a byte order mark at the start, comments and
-/// unknown fields are passed over; an `id` with a NUL is ignored; a block without data fires nothing, but its id moves the
-/// cursor. A block that the stream's end cuts off is dropped, as the standard demands: start a new parser with each
-/// connection, with the cursor that the last one left.
+/// - Lines end with CR, LF or CRLF, also if a chunk ends between CR and LF.
+/// - Skips a byte order mark at the start, comments, and unknown fields. Ignores an `id` with a NUL.
+/// - A block without data yields no event, but its id moves the cursor.
+/// - An incomplete block at the end of the stream is dropped, as the standard requires. So use a new parser for each
+///   connection, with the cursor of the previous one.
 struct EventStreamParser {
-    /// What a chunk brought to its end.
+    /// An item of the stream that is complete.
     enum Item: Hashable, Sendable {
         case event(ServerEvent)
         /// A block without data moved the cursor.
@@ -14,15 +15,15 @@ struct EventStreamParser {
         case retry(Int)
     }
 
-    /// A line or a block that is longer than any that a hub sends. There is no way to go on within this stream.
+    /// A block exceeds the limit, which no hub sends. The parser cannot continue with this stream.
     struct TooLarge: Error, Hashable {
         let limit: Int
     }
 
-    /// Bytes that one block may have before it is given up.
+    /// Maximum number of bytes of a line plus the data of its block.
     let limit: Int
 
-    /// What to send as `Last-Event-ID`: the id of the last block that was complete. Empty: none.
+    /// The id of the last complete block, to send as `Last-Event-ID`. Empty: none.
     private(set) var cursor: String
 
     private var line: [UInt8] = []
@@ -39,7 +40,9 @@ struct EventStreamParser {
         self.limit = limit
     }
 
-    /// - Returns: what became complete, in order.
+    /// Parses a chunk.
+    /// - Returns: the items that the chunk completes, in order.
+    /// - Throws: ``TooLarge`` if a block exceeds ``limit``.
     mutating func feed(_ chunk: some Sequence<UInt8>) throws(TooLarge) -> [Item] {
         var items: [Item] = []
         for byte in chunk {
@@ -110,10 +113,10 @@ struct EventStreamParser {
     }
 }
 
-/// One event of a stream, as an `EventSource` would hand it out.
+/// One event of a stream, as an `EventSource` would dispatch it.
 struct ServerEvent: Hashable, Sendable {
     var type: String
     var data: String
-    /// The cursor after this event, which control events leave where it was. Empty: none yet.
+    /// The cursor after this event; an event without `id:` does not change it. Empty: none yet.
     var id: String
 }

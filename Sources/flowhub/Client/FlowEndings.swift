@@ -1,14 +1,14 @@
 import FlowCore
 
-/// Which of the watched flows have come to an end, as far as a stream tells it.
+/// Tracks which of the watched flows have ended, from the events of their stream.
 struct FlowEndings: Hashable, Sendable {
-    /// The flows, in the order in which they were asked for.
+    /// The watched flows, in the order of the command line.
     let flows: [FlowID]
 
     /// The last status seen of each flow.
     private(set) var statuses: [FlowID: FlowStatus] = [:]
 
-    /// The flows whose stream was closed for good, and why.
+    /// The reason of `closing` for each flow that was closed with `reconnect: false`.
     private(set) var closed: [FlowID: String] = [:]
 
     init(_ flows: [FlowID]) { self.flows = flows }
@@ -16,10 +16,10 @@ struct FlowEndings: Hashable, Sendable {
     /// Whether each flow's status is known to be terminal.
     var allFinished: Bool { self.flows.allSatisfy { self.statuses[$0]?.isTerminal == true } }
 
-    /// Whether the hub said of each flow that there is nothing more to come.
+    /// Whether the hub closed every flow with `reconnect: false`.
     var allClosed: Bool { self.flows.allSatisfy { self.closed[$0] != nil } }
 
-    /// Whether access to a flow ended, which a new token could change and a new connection cannot.
+    /// Whether a flow was closed because the token expired or was revoked. Reconnecting needs a new token.
     var lostAccess: Bool { self.closed.values.contains { $0 == "revoked" || $0 == "expired" } }
 
     mutating func set(_ status: FlowStatus, of flow: FlowID) { self.statuses[flow] = status }
@@ -32,7 +32,7 @@ struct FlowEndings: Hashable, Sendable {
             self.set(FlowStatus(stored: status), of: flow)
         case "state_update":
             guard let flow = named, let updates = data.member("updates") else { return }
-            // A patch without `status` leaves it as it was; a whole new state says it or is active.
+            // A patch without `status` keeps the status; a replaced state without it is `active`.
             if data.member("replace")?.boolValue == true || updates.member("status") != nil {
                 self.set(FlowStatus(of: updates), of: flow)
             }

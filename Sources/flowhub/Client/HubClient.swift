@@ -5,7 +5,7 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 
-/// A hub, as a command sees it: one request, one answer, and a few attempts at it.
+/// HTTP client of the commands for one hub, with retries.
 struct HubClient {
     enum Method: String {
         case get = "GET"
@@ -15,19 +15,19 @@ struct HubClient {
         case delete = "DELETE"
     }
 
-    /// An ordinary request.
+    /// A request whose response is collected in memory.
     struct Request {
         var method: Method
-        /// From `/v1` on, with its query.
+        /// Path from `/v1` and query.
         var target: String
         var headers: [(name: String, value: String)] = []
         var body: [UInt8] = []
         var contentType = "application/json"
-        /// Whether doing it twice is like doing it once: then a lost answer is asked for again.
-        var isRepeatable = true
-        /// How often it is tried in all.
+        /// Whether the request is idempotent, so that it can be repeated if its response was lost.
+        var isRetryable = true
+        /// Maximum number of attempts.
         var attempts = HubClient.attempts
-        /// For one attempt.
+        /// Timeout of one attempt.
         var timeout = HubClient.timeout
     }
 
@@ -36,29 +36,31 @@ struct HubClient {
         var headers: HTTPHeaders
         var body: [UInt8]
 
-        /// Whether an earlier request under the same idempotency key had done it.
+        /// Whether this is the stored reply of an earlier request with the same idempotency key.
         var isReplayed: Bool { self.headers.first(name: "Idempotency-Replayed") == "true" }
     }
 
-    /// How often a request is tried in all, if it does not say so itself.
+    /// Default of the maximum number of attempts.
     static let attempts = 4
 
-    /// For the head of an answer.
+    /// Default timeout of one attempt; for a stream, the timeout until its response head.
     static let timeout = TimeAmount.seconds(30)
 
-    /// How long a connection may say nothing. A stream's heartbeats come every 15 s, so by then it is dead.
+    /// Default of the time without received bytes after which a connection is considered dead. The hub sends a heartbeat every
+    /// 15 s by default.
     static let silence = TimeAmount.seconds(60)
 
-    /// The longest answer that is read. A page of the hub is far below.
+    /// Maximum size of a response body, 64 MiB. The hub's list pages are far smaller.
     static let maximumBodyBytes = 64 * 1_048_576
 
     let hub: HubURL
     let http: HTTPClient
     private let authorization: String?
 
+    /// Runs the body with a client, and shuts the client down afterwards.
     /// - Parameters:
-    ///   - silence: how long a connection may say nothing while it is the hub's turn.
-    ///   - stall: how long the hub may take nothing of what is sent; `nil`: for ever, as what is sent may come slowly itself.
+    ///   - silence: timeout for received bytes while the client waits for the hub.
+    ///   - stall: timeout for write progress; `nil`: none, for a body whose source may be slow.
     static func withClient<Result>(
         hub: HubURL, authorization: String?, silence: TimeAmount = Self.silence, stall: TimeAmount? = nil,
         _ body: (HubClient) async throws -> Result
@@ -67,7 +69,8 @@ struct HubClient {
         configuration.timeout.connect = .seconds(10)
         configuration.timeout.read = silence
         configuration.timeout.write = stall
-        // Else a refusal is kept quiet until the time for connecting is over: the attempts here tell of it, and end sooner.
+        // With AsyncHTTPClient's own retries a refused connection would only be reported after the connect timeout. `send`
+        // retries instead, and reports the first failure immediately.
         configuration.connectionPool.retryConnectionEstablishment = false
         let http = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
         do {
@@ -80,30 +83,32 @@ struct HubClient {
         }
     }
 
-    /// - Returns: an answer of 2xx.
-    /// - Throws: ``CommandFailure`` for everything else, after all attempts.
+    /// Sends a request, and repeats it after failures that may be temporary.
+    /// - Returns: a 2xx response.
+    /// - Throws: ``CommandFailure`` for any other result, after all attempts; `CancellationError`.
     func send(_ request: Request) async throws -> Response {
-        var pause = 250
+        var backoff = 250
         for attempt in 1..<request.attempts {
             switch try await self.once(request) {
             case .answered(let response): return response
-            case .refused(let failure): throw failure
+            case .rejected(let failure): throw failure
             case .mayPass(let failure, let what, let afterSeconds):
-                let wait = max(pause + Int.random(in: 0...pause), (afterSeconds ?? 0) * 1000)
-                // A hub that asks for more patience than a command has is not waited for.
+                let wait = max(backoff + Int.random(in: 0...backoff), (afterSeconds ?? 0) * 1000)
+                // Fails instead of waiting for longer than 10 s.
                 guard wait <= 10_000 else { throw failure }
-                if attempt == 1 { Terminal.say("flowhub: \(what), trying again") }
+                if attempt == 1 { Terminal.note("flowhub: \(what); retrying") }
                 try await Task.sleep(for: .milliseconds(wait))
-                pause *= 2
+                backoff *= 2
             }
         }
         switch try await self.once(request) {
         case .answered(let response): return response
-        case .refused(let failure), .mayPass(let failure, _, _): throw failure
+        case .rejected(let failure), .mayPass(let failure, _, _): throw failure
         }
     }
 
-    /// Opens an event stream: whatever the answer's status, its body is the caller's to read.
+    /// Opens an event stream. The caller checks the status and reads the body.
+    /// - Parameter cursor: sent as `Last-Event-ID` unless empty.
     func open(_ target: String, cursor: String) async throws -> HTTPClientResponse {
         var request = self.prepared(.get, target)
         request.headers.add(name: "Accept", value: "text/event-stream")
@@ -112,8 +117,8 @@ struct HubClient {
         return try await self.http.execute(request, timeout: Self.timeout)
     }
 
-    /// One attempt at a request whose body, or whose answer's, is too large to be held: whatever the answer's status, its body
-    /// is the caller's to read. There is no limit to the time but the client's own for silence.
+    /// Makes one attempt at a request with a streamed body or response. The caller checks the status and reads the body.
+    /// There is no deadline; only the client's `silence` and `stall` timeouts apply.
     func stream(
         _ method: Method, _ target: String, headers: [(name: String, value: String)], body: HTTPClientRequest.Body? = nil
     ) async throws -> HTTPClientResponse {
@@ -123,19 +128,20 @@ struct HubClient {
         return try await self.http.execute(request, deadline: .distantFuture)
     }
 
-    /// What a failed attempt means for whoever typed the command.
+    /// The failure to report for a transport error.
     func unreachable(_ error: any Error) -> CommandFailure {
         CommandFailure(
             .unreachable,
-            "\(Terminal.harmless(self.hub.base)) could not be reached (\(Self.words(error))). Is the hub running, and is --url right?"
+            "Cannot reach \(Terminal.sanitized(self.hub.base)) (\(Self.describe(error))). "
+                + "Check that the hub is running and --url is correct."
         )
     }
 
     private enum Outcome {
         case answered(Response)
-        /// For good.
-        case refused(CommandFailure)
-        /// Another attempt may end better, and does no harm. `what` has happened.
+        /// Final: a retry would not help or is not safe.
+        case rejected(CommandFailure)
+        /// Temporary, and safe to retry. `what` is the cause, for a message; `afterSeconds` is the response's `Retry-After`.
         case mayPass(CommandFailure, what: String, afterSeconds: Int?)
     }
 
@@ -146,20 +152,22 @@ struct HubClient {
         } catch {
             if let cancelled = error as? CancellationError { throw cancelled }
             let failure = self.unreachable(error)
-            guard request.isRepeatable || Self.wasNeverSent(error) else { return .refused(failure) }
-            let what = "\(Terminal.harmless(self.hub.base)) is not reachable (\(Self.words(error)))"
+            guard request.isRetryable || Self.wasNeverSent(error) else { return .rejected(failure) }
+            let what = "cannot reach \(Terminal.sanitized(self.hub.base)) (\(Self.describe(error)))"
             return .mayPass(failure, what: what, afterSeconds: nil)
         }
         if (200..<300).contains(response.status) { return .answered(response) }
         let failure = HubProblem(status: response.status, body: response.body).failure
-        // A 429 was not carried out; after a 5xx nobody knows.
-        guard response.status == 429 || (response.status >= 500 && request.isRepeatable) else { return .refused(failure) }
+        // After a 429 nothing was changed; after a 5xx the outcome is unknown.
+        guard response.status == 429 || (response.status >= 500 && request.isRetryable) else { return .rejected(failure) }
         let seconds = response.headers.first(name: "Retry-After").flatMap { Int($0) }
         return .mayPass(
             failure, what: "the hub answered \(response.status)", afterSeconds: seconds.map { min(max($0, 0), 3600) })
     }
 
-    /// One attempt. An answer of any status is no error.
+    /// Makes one attempt.
+    /// - Returns: the response, whatever its status.
+    /// - Throws: transport errors.
     func exchange(_ request: Request) async throws -> Response {
         var prepared = self.prepared(request.method, request.target)
         prepared.headers.add(name: "Accept", value: "application/json, application/problem+json")
@@ -181,29 +189,40 @@ struct HubClient {
         return request
     }
 
-    /// Whether the hub cannot have seen the request.
+    /// Whether the error proves that the hub did not receive the request.
     static func wasNeverSent(_ error: any Error) -> Bool {
-        // Only connecting is refused; a connection that was there is reset.
+        // ECONNREFUSED can only occur while connecting; an established connection fails with ECONNRESET.
         error is NIOConnectionError || (error as? HTTPClientError) == .connectTimeout
             || (error as? IOError)?.errnoCode == ECONNREFUSED
     }
 
-    /// Why no connection came about, in few words.
-    static func words(_ error: any Error) -> String {
+    /// A short description of a transport error.
+    static func describe(_ error: any Error) -> String {
         if let error = error as? NIOConnectionError {
             return error.dnsAError != nil && error.connectionErrors.isEmpty
-                ? "the name is not known" : error.connectionErrors.first.map { Self.words($0.error) } ?? "no address"
+                ? "unknown host" : error.connectionErrors.first.map { Self.describe($0.error) } ?? "no address"
         }
         if let error = error as? IOError {
             switch error.errnoCode {
             case ECONNREFUSED: return "connection refused"
             case ETIMEDOUT: return "timed out"
-            case EHOSTUNREACH, ENETUNREACH: return "no way there"
-            case ECONNRESET, EPIPE: return "the connection broke"
+            case EHOSTUNREACH, ENETUNREACH: return "no route to host"
+            case ECONNRESET, EPIPE: return "connection reset"
             default: return "errno \(error.errnoCode)"
             }
         }
         if let error = error as? HTTPClientError { return error.shortDescription }
-        return Terminal.harmless("\(error)")
+        return Terminal.sanitized("\(error)")
+    }
+}
+
+extension HubClient {
+    /// Sends a GET and parses the response as JSON.
+    /// - Throws: ``CommandFailure``, also of kind `rejected` if the response is not JSON.
+    func json(_ target: String) async throws -> JSONText {
+        let body = try await self.send(Request(method: .get, target: target)).body
+        do { return try JSONText(validating: body) } catch {
+            throw CommandFailure(.rejected, "Unexpected response (not JSON). Check --url.")
+        }
     }
 }

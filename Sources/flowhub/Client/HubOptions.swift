@@ -3,35 +3,39 @@ import FlowCore
 import Foundation
 import NIOCore
 
-/// Where the hub is, and with which token.
+/// Options for the hub's URL and the token.
 struct HubAddress: ParsableArguments {
-    @Option(help: ArgumentHelp("The hub's address. (environment: FLOWHUB_URL; default: http://127.0.0.1:8080)", valueName: "url"))
+    @Option(help: ArgumentHelp("The hub's URL. (environment: FLOWHUB_URL; default: http://127.0.0.1:8080)", valueName: "url"))
     var url: String?
 
-    @Option(help: ArgumentHelp("The token to send. (environment: FLOWHUB_TOKEN, which other users cannot see)", valueName: "jwt"))
+    @Option(
+        help: ArgumentHelp(
+            "The token to send. (environment: FLOWHUB_TOKEN, which is not visible to other users)", valueName: "jwt"))
     var token: String?
 
     func hub() throws(CommandFailure) -> HubURL {
         try HubURL(self.url ?? HubOptions.environment("FLOWHUB_URL") ?? "http://127.0.0.1:8080")
     }
 
-    /// The value of `Authorization`.
+    /// The value of the `Authorization` header; `nil` without a token.
+    /// - Throws: ``CommandFailure`` of kind `usage` if the token has other characters than visible ASCII.
     func authorization() throws(CommandFailure) -> String? {
         guard let token = self.token ?? HubOptions.environment("FLOWHUB_TOKEN") else { return nil }
         guard !token.isEmpty, token.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
-            throw CommandFailure(.usage, "The token has blanks or other characters that no token has. Was it cut or quoted?")
+            throw CommandFailure(
+                .usage, "Invalid token: it contains blanks or non-ASCII characters. Check that it is complete and unquoted.")
         }
         return "Bearer \(token)"
     }
 
-    /// Runs with a client that is closed afterwards.
+    /// Runs the body with a client, and shuts the client down afterwards. Warns if a token is sent unencrypted.
     func withClient<Result>(
         silence: TimeAmount = HubClient.silence, stall: TimeAmount? = nil, _ body: (HubClient) async throws -> Result
     ) async throws -> Result {
         let hub = try self.hub()
         let authorization = try self.authorization()
         if authorization != nil, !hub.isSecure, !hub.isLoopback {
-            Terminal.say("warning: the token goes to \(Terminal.harmless(hub.host)) unencrypted; use https:// if you can.")
+            Terminal.note("warning: the token is sent to \(Terminal.sanitized(hub.host)) unencrypted; use https:// if possible.")
         }
         return try await HubClient.withClient(
             hub: hub, authorization: authorization, silence: silence, stall: stall, body)
@@ -39,18 +43,18 @@ struct HubAddress: ParsableArguments {
 
 }
 
-/// What most commands that talk to a hub take.
+/// Options of most commands that send requests to a hub.
 struct HubOptions: ParsableArguments {
     @OptionGroup var address: HubAddress
 
-    @Flag(help: "Print JSON for programs.")
+    @Flag(help: "Print JSON.")
     var json = false
 
     func hub() throws(CommandFailure) -> HubURL { try self.address.hub() }
 
     func authorization() throws(CommandFailure) -> String? { try self.address.authorization() }
 
-    /// Runs with a client that is closed afterwards. Ctrl-C ends the process meanwhile.
+    /// Runs the body with a client, and shuts the client down afterwards. SIGINT (Ctrl-C) ends the process meanwhile.
     func withClient<Result>(
         silence: TimeAmount = HubClient.silence, stall: TimeAmount? = nil, _ body: (HubClient) async throws -> Result
     ) async throws -> Result {
@@ -59,7 +63,7 @@ struct HubOptions: ParsableArguments {
         return try await self.address.withClient(silence: silence, stall: stall, body)
     }
 
-    /// A variable that is set to something.
+    /// The value of an environment variable; `nil` if it is not set or empty.
     static func environment(_ name: String) -> String? {
         let value = ProcessInfo.processInfo.environment[name] ?? ""
         return value.isEmpty ? nil : value
@@ -67,10 +71,11 @@ struct HubOptions: ParsableArguments {
 }
 
 extension FlowID {
-    /// A flow as it stands on a command line.
+    /// Parses a flow id from the command line.
+    /// - Throws: ``CommandFailure`` of kind `usage` if it is invalid.
     static func argument(_ text: String) throws(CommandFailure) -> FlowID {
         guard let flow = FlowID(text) else {
-            throw CommandFailure(.usage, "\"\(Terminal.harmless(text))\" is no flow: take 1 to 128 of A-Za-z0-9_.:-")
+            throw CommandFailure(.usage, "Invalid flow id \"\(Terminal.sanitized(text))\". Use 1 to 128 of A-Za-z0-9_.:-")
         }
         return flow
     }

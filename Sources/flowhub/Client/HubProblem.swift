@@ -1,12 +1,12 @@
 import FlowCore
 
-/// Why the hub said no, from an `application/problem+json` answer (RFC 9457) or what else came in its place.
+/// An error response: a problem of the hub (`application/problem+json`, RFC 9457), or an error of a proxy with only a status.
 struct HubProblem: Hashable, Sendable {
     let status: Int
-    /// The stable name of the reason; `nil` if the answer was not the hub's.
+    /// The problem code; `nil` if the response did not come from the hub.
     let code: String?
     let detail: String?
-    /// Where in a request's body it went wrong, if the hub says so: lines and columns count from 1, records from 0.
+    /// The position of the error in the request body, if the hub sent it: lines and columns from 1, records from 0.
     let line: Int64?
     let column: Int64?
     let record: Int64?
@@ -21,27 +21,27 @@ struct HubProblem: Hashable, Sendable {
         self.record = problem?.member("record")?.intValue
     }
 
-    /// `line 3, column 17, record 2`, but what the detail says already; `nil` if that leaves nothing.
-    private var place: String? {
+    /// `line 3, column 17, record 2`, without parts that the detail already contains; `nil` if no part remains.
+    private var position: String? {
         let parts = [("line", self.line), ("column", self.column), ("record", self.record)]
-        let said = self.detail?.lowercased() ?? ""
-        let text = parts.compactMap { name, number in number.map { "\(name) \($0)" } }.filter { !said.contains($0) }
+        let detailText = self.detail?.lowercased() ?? ""
+        let text = parts.compactMap { name, number in number.map { "\(name) \($0)" } }.filter { !detailText.contains($0) }
         return text.isEmpty ? nil : text.joined(separator: ", ")
     }
 
-    /// For a human, with what to do where that is known.
+    /// A message for the terminal, with advice for some statuses.
     var message: String {
         var text = "The hub answered \(self.status)"
-        if let code = self.code { text += " (\(Terminal.harmless(code)))" }
-        if let detail = self.detail { text += ": \(Terminal.harmless(detail))" }
-        if let place = self.place { text += (text.hasSuffix(".") ? " It is in " : ", in ") + place }
+        if let code = self.code { text += " (\(Terminal.sanitized(code)))" }
+        if let detail = self.detail { text += ": \(Terminal.sanitized(detail))" }
+        if let position = self.position { text += (text.hasSuffix(".") ? " At " : ", at ") + position }
         if !text.hasSuffix(".") { text += "." }
         switch self.status {
-        case 401 where self.detail == nil: text += " Give a token with --token or FLOWHUB_TOKEN."
-        case 300..<400: text += " Give the address it points to as --url."
-        case 404 where self.code == nil: text += " Is --url the address of a FlowHub?"
-        case 409 where self.code == nil: text += " Somebody else was first."
-        case 412: text += " Read the state again and decide anew."
+        case 401 where self.detail == nil: text += " Pass a token with --token or FLOWHUB_TOKEN."
+        case 300..<400: text += " Pass the target of the redirect as --url."
+        case 404 where self.code == nil: text += " Check --url."
+        case 409 where self.code == nil: text += " The request conflicts with another one."
+        case 412 where self.detail == nil: text += " Read the state and retry."
         default: break
         }
         return text
@@ -50,7 +50,7 @@ struct HubProblem: Hashable, Sendable {
     var failure: CommandFailure {
         switch self.status {
         case 409, 412: CommandFailure(.conditionFailed, self.message)
-        case 300..<500: CommandFailure(.refused, self.message)
+        case 300..<500: CommandFailure(.rejected, self.message)
         default: CommandFailure(.unreachable, self.message)
         }
     }

@@ -1,13 +1,13 @@
 import Foundation
 
-/// Where the hub is.
+/// The base URL of a hub.
 struct HubURL: Hashable, Sendable {
     /// Scheme, host, port and path, without a slash at the end.
     let base: String
     let isSecure: Bool
     let host: String
     let port: Int
-    /// What stands before `/v1`; empty or beginning with a slash.
+    /// The path before `/v1`; empty, or starting with a slash.
     let path: String
 
     init(_ text: String) throws(CommandFailure) {
@@ -15,34 +15,34 @@ struct HubURL: Hashable, Sendable {
             scheme == "http" || scheme == "https", let host = parts.host, !host.isEmpty
         else {
             throw CommandFailure(
-                .usage, "\"\(Terminal.harmless(text))\" is not the address of a hub. Write it like http://127.0.0.1:8080.")
+                .usage, "Invalid hub URL \"\(Terminal.sanitized(text))\". Use the form http://127.0.0.1:8080.")
         }
         guard parts.user == nil, parts.password == nil, parts.query == nil, parts.fragment == nil else {
-            throw CommandFailure(.usage, "The hub's address takes no user, query or fragment. A token goes into FLOWHUB_TOKEN.")
+            throw CommandFailure(.usage, "The hub's URL must not have a user, query or fragment. Pass a token in FLOWHUB_TOKEN.")
         }
         self.isSecure = scheme == "https"
         self.host = host.hasPrefix("[") && host.hasSuffix("]") ? String(host.dropFirst().dropLast()) : host
         self.port = parts.port ?? (self.isSecure ? 443 : 80)
-        guard (1...65_535).contains(self.port) else { throw CommandFailure(.usage, "The port must be 1 to 65535.") }
+        guard (1...65_535).contains(self.port) else { throw CommandFailure(.usage, "The port must be from 1 to 65535.") }
         var path = parts.percentEncodedPath
         while path.hasSuffix("/") { path.removeLast() }
         self.path = path
         self.base = "\(scheme)://\(Self.bracketed(self.host))\(parts.port.map { ":\($0)" } ?? "")\(path)"
     }
 
-    /// Whether what is sent there stays on this machine.
+    /// Whether the host is a loopback address, so that requests stay on this machine.
     var isLoopback: Bool {
         let octets = self.host.split(separator: ".", omittingEmptySubsequences: false)
         let isIPv4 = octets.count == 4 && octets.allSatisfy { UInt8($0) != nil }
         return self.host.lowercased() == "localhost" || self.host == "::1" || (isIPv4 && octets[0] == "127")
     }
 
-    /// The `Host` header.
+    /// The value of the `Host` header.
     var authority: String { "\(Self.bracketed(self.host)):\(self.port)" }
 
     private static func bracketed(_ host: String) -> String { host.contains(":") ? "[\(host)]" : host }
 
-    /// A value for a query, with everything encoded that is not unreserved (RFC 3986, 2.3).
+    /// Percent-encodes a value for a query or path: all bytes except `:` and the unreserved characters (RFC 3986, 2.3).
     static func encoded(_ value: String) -> String {
         var result = ""
         for byte in value.utf8 {

@@ -1,21 +1,21 @@
-/// Numbers as people read them.
+/// Number formatting for the terminal.
 enum HumanReadable {
     private static let units = ["kB", "MB", "GB", "TB", "PB", "EB"]
 
-    /// In decimal units, with three figures at most: `999 B`, `1.5 kB`, `29 MB`.
+    /// A size in decimal units with at most three digits: `999 B`, `1.5 kB`, `29 MB`. Negative counts become `0 B`.
     static func bytes(_ count: Int) -> String {
         guard count >= 1_000 else { return "\(max(count, 0)) B" }
         var value = Double(count) / 1_000
         var unit = 0
-        // What would be shown as 1000 is one of the next unit.
+        // A value that would round to 1000 moves to the next unit.
         while value >= 999.5, unit < self.units.count - 1 {
             value /= 1_000
             unit += 1
         }
-        return "\(self.figure(value)) \(self.units[unit])"
+        return "\(self.format(value)) \(self.units[unit])"
     }
 
-    /// With commas: `1,234,567`.
+    /// A count with thousands separators: `1,234,567`.
     static func count(_ count: Int) -> String {
         let digits = Array(String(count.magnitude))
         var text = count < 0 ? "-" : ""
@@ -26,7 +26,7 @@ enum HumanReadable {
         return text
     }
 
-    /// `8 s`, `2 min 5 s`, `1 h 3 min`.
+    /// A duration, rounded up to seconds: `8 s`, `2 min 5 s`, `1 h 3 min`.
     static func duration(seconds: Double) -> String {
         let whole = seconds < 1e9 ? Int(max(seconds, 0).rounded(.up)) : 1_000_000_000
         switch whole {
@@ -36,8 +36,8 @@ enum HumanReadable {
         }
     }
 
-    /// One decimal below ten.
-    private static func figure(_ value: Double) -> String {
+    /// One decimal below 10, none above.
+    private static func format(_ value: Double) -> String {
         let tenths = Int((value * 10).rounded())
         return tenths < 100 ? "\(tenths / 10).\(tenths % 10)" : "\(Int(value.rounded()))"
     }

@@ -1,13 +1,13 @@
 import FlowCore
 
 extension JSONText {
-    /// Laid out for reading, two spaces a level. Numbers, escapes and the members' order stay as they are.
+    /// The JSON text, indented by two spaces per level. Numbers, escapes and the order of members are unchanged.
     var pretty: String {
         var scanner = JSONScanner(
             self.bytes, limits: JSONLimits(maximumDepth: JSONLimits.greatestDepth, maximumNumberLength: .max))
         var result: [UInt8] = []
         var depth = 0
-        // What was written last decides what stands between it and the next token.
+        // The previous token decides which separator precedes the next one.
         var isOpening = true
         var isAfterKey = false
         func breakLine() {

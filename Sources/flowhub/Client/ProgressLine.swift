@@ -1,27 +1,29 @@
-/// How far something is, as one line of text: pure, so that it can be looked at in a test.
+/// Progress of an operation, formatted as one line of text. A value type without input or output.
 struct ProgressLine: Hashable, Sendable {
     enum Unit: Hashable, Sendable {
         case bytes
-        /// Things that are counted, in the plural: `records`.
+        /// Counted items; the associated value is their plural, such as `records`.
         case items(String)
     }
 
     var label: String
     var unit: Unit
     var done: Int
-    /// `nil` if nobody knows how much there will be.
+    /// `nil` if the total is unknown.
     var total: Int?
-    /// Units a second of late; `nil` as long as it cannot be told.
+    /// Units per second over the last seconds; `nil` until it can be measured.
     var rate: Double?
 
-    /// - Parameter width: columns that it may take.
-    /// - Returns: as much of it as fits, from the least important part on: time left, rate, the bar's length, the bar.
+    /// - Parameter width: maximum number of columns.
+    /// - Returns: the line. If it does not fit, the bar is shortened from 24 to 10 cells; then the remaining time, the rate
+    ///   and the bar are left out, in this order.
     func text(width: Int, palette: Palette = Palette(isOn: false)) -> String {
         let counts = self.counts
         let speed = self.speed
-        let left = self.timeLeft
+        let remaining = self.remainingTime
         let choices: [(cells: Int, parts: [String])] = [
-            (24, [counts, speed, left]), (10, [counts, speed, left]), (10, [counts, speed]), (10, [counts]), (0, [counts]),
+            (24, [counts, speed, remaining]), (10, [counts, speed, remaining]), (10, [counts, speed]), (10, [counts]),
+            (0, [counts]),
         ]
         for (cells, parts) in choices {
             let head = self.head(cells: self.total == nil ? 0 : cells)
@@ -29,26 +31,26 @@ struct ProgressLine: Hashable, Sendable {
             let length = self.label.count + 2 + (head.isEmpty ? 0 : head.count + 2) + tail.count
             if length <= width { return self.line(head, tail, palette) }
         }
-        return self.line("", counts, Palette(isOn: false)).cut(to: max(width, 1))
+        return self.line("", counts, Palette(isOn: false)).truncated(to: max(width, 1))
     }
 
-    /// What is left to say when it is over.
+    /// The line that remains after the operation: amount, duration, and from 1 s on the average rate.
     func summary(seconds: Double) -> String {
-        var text = "\(self.label)  \(self.figure(self.done))"
-        if let total = self.total, self.done < total { text += " of \(self.figure(total))" }
+        var text = "\(self.label)  \(self.format(self.done))"
+        if let total = self.total, self.done < total { text += " of \(self.format(total))" }
         text += "\(self.noun) in \(HumanReadable.duration(seconds: seconds))"
-        if seconds >= 1 { text += " (\(self.figure(Int(min(Double(self.done) / seconds, 1e15))))/s)" }
+        if seconds >= 1 { text += " (\(self.format(Int(min(Double(self.done) / seconds, 1e15))))/s)" }
         return text
     }
 
-    /// 0...1; `nil` without a total.
+    /// The share that is done, from 0 to 1; `nil` without a total.
     private var share: Double? {
         self.total.map { $0 <= 0 ? 1 : min(max(Double(self.done) / Double($0), 0), 1) }
     }
 
     private func line(_ head: String, _ tail: String, _ palette: Palette) -> String {
-        let marks: Set<Character> = ["█", "░"]
-        let bar = head.prefix { marks.contains($0) }
+        let barCharacters: Set<Character> = ["█", "░"]
+        let bar = head.prefix { barCharacters.contains($0) }
         let painted = bar.isEmpty ? head : palette.cyan(String(bar)) + head.dropFirst(bar.count)
         return [self.label, painted, tail].filter { !$0.isEmpty }.joined(separator: "  ")
     }
@@ -62,20 +64,20 @@ struct ProgressLine: Hashable, Sendable {
     }
 
     private var counts: String {
-        guard let total = self.total else { return self.figure(self.done) + self.noun }
-        return "\(self.figure(self.done)) of \(self.figure(total))\(self.noun)"
+        guard let total = self.total else { return self.format(self.done) + self.noun }
+        return "\(self.format(self.done)) of \(self.format(total))\(self.noun)"
     }
 
     private var speed: String {
-        self.rate.map { "\(self.figure(Int(min(max($0, 0), 1e15))))/s" } ?? ""
+        self.rate.map { "\(self.format(Int(min(max($0, 0), 1e15))))/s" } ?? ""
     }
 
-    private var timeLeft: String {
+    private var remainingTime: String {
         guard let total = self.total, let rate = self.rate, rate > 0, self.done < total else { return "" }
         return "\(HumanReadable.duration(seconds: Double(total - self.done) / rate)) left"
     }
 
-    private func figure(_ value: Int) -> String {
+    private func format(_ value: Int) -> String {
         switch self.unit {
         case .bytes: HumanReadable.bytes(value)
         case .items: HumanReadable.count(value)

@@ -1,30 +1,33 @@
-/// When a line of progress is written, and what: pure, with the time told.
+/// Decides when to write progress, and renders it. A value type; the time is a parameter.
 struct ProgressRenderer: Sendable {
     /// How progress is shown.
     enum Style: Hashable, Sendable {
         /// Not at all.
         case hidden
-        /// One line of a terminal, written over again and again.
+        /// One line of a terminal, redrawn in place.
         case drawn(Palette)
-        /// A line of its own every few seconds, for logs.
+        /// A new line every 5 seconds, for logs.
         case lines
     }
 
-    /// Seconds between two drawings, between two lines, and the time that the rate is taken over.
-    private static let drawingPause = 0.1
-    private static let linePause = 5.0
+    /// Minimum seconds between two drawings of the bar.
+    private static let drawInterval = 0.1
+    /// Minimum seconds between two lines.
+    private static let lineInterval = 5.0
+    /// Seconds over which the rate is measured.
     private static let rateSpan = 10.0
-    private static let samplePause = 0.25
+    /// Minimum seconds between two samples for the rate.
+    private static let sampleInterval = 0.25
 
     let style: Style
     private(set) var line: ProgressLine
     private let start: Double
-    /// When something was last written; the beginning, for lines: the first one comes when there is something to tell.
+    /// Time of the last output. With ``Style/lines`` initially the start, so that the first line follows after one interval.
     private var written: Double?
     private var isOnScreen = false
     private var samples: [(time: Double, done: Int)]
 
-    /// - Parameter now: seconds, from any moment on.
+    /// - Parameter now: seconds of a monotonic clock with any origin.
     init(style: Style, line: ProgressLine, now: Double) {
         self.style = style
         self.line = line
@@ -33,7 +36,8 @@ struct ProgressRenderer: Sendable {
         if style == .lines { self.written = now }
     }
 
-    /// - Returns: what to write, if anything. A step back (an attempt from the start) begins the rate anew.
+    /// Updates the progress. If `done` decreases, because an attempt starts over, the rate is measured from scratch.
+    /// - Returns: what to write; `nil` if nothing is due.
     mutating func update(done: Int, total: Int?, now: Double, width: () -> Int) -> String? {
         let before = self.line.done
         if done < before { self.samples = [(now, done)] }
@@ -41,19 +45,20 @@ struct ProgressRenderer: Sendable {
         self.line.total = total
         self.takeSample(now)
         guard let written = self.written else { return self.write(now, width) }
-        // The bar is full when it is: what is waited for then is not this any more.
+        // Draws completion immediately: after it the command may wait for the hub without further updates.
         if self.style != .lines, done == total, before != done { return self.write(now, width) }
-        let pause = self.style == .lines ? Self.linePause : Self.drawingPause
-        return now - written >= pause ? self.write(now, width) : nil
+        let interval = self.style == .lines ? Self.lineInterval : Self.drawInterval
+        return now - written >= interval ? self.write(now, width) : nil
     }
 
-    /// A line about something else, which must not stand in the middle of a bar.
+    /// - Returns: the output that prints a line in place of the bar and redraws the bar below it.
     mutating func interrupt(with text: String, now: Double, width: () -> Int) -> String {
         guard self.isOnScreen else { return text + "\n" }
         return "\r\u{1B}[K\(text)\n" + (self.write(now, width) ?? "")
     }
 
-    /// - Parameter keepsSummary: whether what was done is left on the screen; else the bar goes without a trace.
+    /// - Parameter keepsSummary: whether a summary replaces the bar; otherwise the bar is only removed.
+    /// - Returns: what to write; `nil` if nothing is to be written.
     mutating func finish(keepsSummary: Bool, now: Double) -> String? {
         guard self.style != .hidden else { return nil }
         let summary = keepsSummary ? self.line.summary(seconds: now - self.start) + "\n" : ""
@@ -69,18 +74,18 @@ struct ProgressRenderer: Sendable {
         case .lines: return self.line.text(width: .max / 2) + "\n"
         case .drawn(let palette):
             self.isOnScreen = true
-            // In the last column many terminals would begin a new line.
+            // One column less: many terminals wrap after a character in the last column.
             return "\r" + self.line.text(width: width() - 1, palette: palette) + "\u{1B}[K"
         }
     }
 
     private mutating func takeSample(_ now: Double) {
-        if let last = self.samples.last, now - last.time >= Self.samplePause {
+        if let last = self.samples.last, now - last.time >= Self.sampleInterval {
             self.samples.append((now, self.line.done))
-            // One that is older than the span stays, so that the rate is always over all of it.
+            // Keeps one sample older than the span, so that the rate covers the whole span.
             while self.samples.count > 2, now - self.samples[1].time >= Self.rateSpan { self.samples.removeFirst() }
         }
-        guard let first = self.samples.first, now - first.time >= Self.samplePause else {
+        guard let first = self.samples.first, now - first.time >= Self.sampleInterval else {
             self.line.rate = nil
             return
         }

@@ -1,30 +1,31 @@
-/// When to connect again: after what the hub asked for, and longer and longer while it does not help.
+/// Reconnect delays: the hub's `retry:`, doubled with each further failure in a row.
 ///
-/// The hub spreads its clients by a `retry:` of each one's own, so that is where the waiting starts. A connection that was
-/// made and brought nothing but a farewell counts as a failure, since otherwise a full hub would be asked again at full speed.
+/// The hub spreads its clients with a random `retry:` for each, so the delay starts there. A connection that delivered only
+/// `closing` counts as a failure; otherwise clients would reconnect to a full hub without backoff.
 struct ReconnectPolicy: Hashable, Sendable {
     static let defaultRetryMilliseconds = 2000
 
-    /// The longest wait that back-off alone may come to. What the hub asks for is kept up to ``greatestRetry``.
-    static let greatestBackOff = 30_000
+    /// Maximum delay in milliseconds that backoff alone reaches. A longer `retry:` is respected up to ``maximumRetry``.
+    static let maximumBackoff = 30_000
 
-    /// A `retry:` above this is not waited for.
-    static let greatestRetry = 600_000
+    /// Maximum `retry:` in milliseconds; a higher one is capped.
+    static let maximumRetry = 600_000
 
     private(set) var retryMilliseconds = Self.defaultRetryMilliseconds
     private(set) var failures = 0
 
-    /// The stream said `retry:`.
-    mutating func asked(milliseconds: Int) { self.retryMilliseconds = min(max(milliseconds, 0), Self.greatestRetry) }
+    /// The hub sent `retry:`.
+    mutating func receivedRetry(milliseconds: Int) { self.retryMilliseconds = min(max(milliseconds, 0), Self.maximumRetry) }
 
-    /// Something useful arrived.
+    /// The connection delivered an event other than `closing`, or moved the cursor: resets the backoff.
     mutating func delivered() { self.failures = 0 }
 
-    /// - Returns: milliseconds to wait: what the hub asked for, doubled with each failure in a row but the first up to
-    ///   ``greatestBackOff``, and up to a quarter more, so that clients that fell together do not come back together.
+    /// Counts a failure and computes the delay before the next attempt.
+    /// - Returns: milliseconds: the hub's `retry:`, doubled for each failure in a row after the first, up to
+    ///   ``maximumBackoff``, plus up to 25 % of jitter.
     mutating func nextDelay(using generator: inout some RandomNumberGenerator) -> Int {
         let doubled = max(self.retryMilliseconds, 250) << min(self.failures, 10)
-        let wait = self.failures == 0 ? self.retryMilliseconds : max(self.retryMilliseconds, min(doubled, Self.greatestBackOff))
+        let wait = self.failures == 0 ? self.retryMilliseconds : max(self.retryMilliseconds, min(doubled, Self.maximumBackoff))
         self.failures += 1
         return wait + Int.random(in: 0...(wait / 4), using: &generator)
     }

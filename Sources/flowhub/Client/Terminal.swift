@@ -1,15 +1,16 @@
 import FlowCore
 import Foundation
 
-/// Standard output has no reader any more.
+/// Standard output cannot be written, because its reader has closed it.
 struct OutputClosed: Error {}
 
-/// Where a command writes: results to standard output, everything about them to standard error.
+/// Output of commands: results to standard output, messages to standard error.
 enum Terminal {
-    /// Whether results are looked at by a human who wants colours.
+    /// Whether to use colors on standard output.
     static let isColourful = Self.isColourful(STDOUT_FILENO)
 
-    /// Whether a human who wants colours looks at this descriptor (https://no-color.org).
+    /// Whether to use colors on this descriptor: it is a terminal, `NO_COLOR` is empty or not set (https://no-color.org), and
+    /// `TERM` is not `dumb`.
     static func isColourful(_ descriptor: Int32) -> Bool {
         isatty(descriptor) == 1
             && (ProcessInfo.processInfo.environment["NO_COLOR"] ?? "").isEmpty
@@ -26,20 +27,21 @@ enum Terminal {
         return Int(size.ws_col)
     }
 
-    /// A line of the result.
+    /// Writes a line of the result to standard output.
+    /// - Throws: ``OutputClosed`` if it cannot be written.
     static func show(_ line: String) throws(OutputClosed) { try Self.show(Array((line + "\n").utf8)) }
 
     static func show(_ bytes: [UInt8]) throws(OutputClosed) {
         do { try FileHandle.standardOutput.write(contentsOf: Data(bytes)) } catch { throw OutputClosed() }
     }
 
-    /// A line about what is going on. Nobody to read it is no reason to stop.
-    static func say(_ line: String) {
+    /// Writes a message to standard error. Write errors are ignored.
+    static func note(_ line: String) {
         try? FileHandle.standardError.write(contentsOf: Data((line + "\n").utf8))
     }
 
-    /// Text from elsewhere without what a terminal would take for a command: control characters become `\u{…}`.
-    static func harmless(_ text: some StringProtocol) -> String {
+    /// Makes text from another source safe for a terminal: control characters become `\u{…}`.
+    static func sanitized(_ text: some StringProtocol) -> String {
         guard text.unicodeScalars.contains(where: { Self.isDangerous($0) }) else { return String(text) }
         var result = String.UnicodeScalarView()
         for scalar in text.unicodeScalars {
@@ -52,7 +54,7 @@ enum Terminal {
         return String(result)
     }
 
-    /// C0, DEL and C1, and the marks that turn the direction of text around.
+    /// Control characters (C0, DEL, C1), and characters that change the direction of text.
     private static func isDangerous(_ scalar: Unicode.Scalar) -> Bool {
         switch scalar.value {
         case 0..<0x20, 0x7F..<0xA0, 0x200E, 0x200F, 0x202A...0x202E, 0x2066...0x2069: true
@@ -61,7 +63,7 @@ enum Terminal {
     }
 }
 
-/// Colours, or not.
+/// Functions that add color sequences to text, if enabled.
 struct Palette: Hashable, Sendable {
     let isOn: Bool
 
@@ -73,7 +75,7 @@ struct Palette: Hashable, Sendable {
     func blue(_ text: String) -> String { self.paint("34", text) }
     func cyan(_ text: String) -> String { self.paint("36", text) }
 
-    /// A status in the colour that people expect of it.
+    /// A flow's status in its color.
     func status(_ status: String) -> String {
         switch status {
         case "completed": self.green(status)

@@ -1,10 +1,13 @@
-/// Columns for the terminal, each as wide as its widest cell.
+import FlowCore
+
+/// A table for the terminal. Each column is as wide as its widest cell.
 struct TextTable {
     let titles: [String]
     private var rows: [[String]] = []
 
     init(_ titles: [String]) { self.titles = titles }
 
+    /// Adds a row.
     /// - Parameter cells: one for each title, free of control characters.
     mutating func add(_ cells: [String]) { self.rows.append(cells) }
 
@@ -20,5 +23,13 @@ struct TextTable {
         }
         let head = line(self.titles) { palette.bold($2) }
         return ([head] + self.rows.map { line($0, paint) }).joined(separator: "\n")
+    }
+}
+
+extension JSONText {
+    /// A JSON member as a table cell, free of control characters; `-` if it is missing or `null`.
+    func cell(_ name: String) -> String {
+        guard let value = self.member(name), !value.isNull else { return "-" }
+        return Terminal.sanitized(value.stringValue ?? value.string)
     }
 }

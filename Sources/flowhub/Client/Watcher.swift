@@ -3,9 +3,9 @@ import FlowCore
 import NIOCore
 import NIOHTTP1
 
-/// Follows flows: connects, reads, comes back with its cursor, and knows when it is over.
+/// Follows flows on one stream: connects, reads events, reconnects with its cursor, and detects the end.
 struct Watcher {
-    /// What happened, for whoever shows it.
+    /// Something to show: an event, or a change of the connection.
     enum Notice {
         case connected(cursor: String)
         case event(ServerEvent)
@@ -13,22 +13,22 @@ struct Watcher {
     }
 
     enum Ending {
-        /// The hub has nothing more: 204, or `closing` without a way back.
+        /// The hub has no further events: it answered 204, or closed every flow with `reconnect: false`.
         case closed
-        /// Every flow is terminal (only if that was asked for).
+        /// Every flow is terminal. Only with `endsWhenFinished`.
         case finished
     }
 
     let client: HubClient
     let target: String
     let endsWhenFinished: Bool
-    /// Seconds without a connection after which it is given up; 0: never.
+    /// Seconds without a working connection after which ``run(_:)`` fails; 0: never.
     let giveUpAfter: Int
 
     private(set) var endings: FlowEndings
     private(set) var cursor: String
     /// The reason of the `closing` that ended the last connection.
-    private var farewell: String?
+    private var lastClosingReason: String?
     private var policy = ReconnectPolicy()
     private var generator = SystemRandomNumberGenerator()
 
@@ -41,16 +41,18 @@ struct Watcher {
         self.cursor = cursor
     }
 
-    /// - Throws: ``CommandFailure`` when the hub refuses for good or was away for too long; whatever `show` throws.
+    /// Follows the flows until they end.
+    /// - Throws: ``CommandFailure`` if the hub rejects the stream, or if there was no working connection for ``giveUpAfter``
+    ///   seconds; errors of `show`.
     mutating func run(_ show: (Notice) throws -> Void) async throws -> Ending {
         let clock = ContinuousClock()
         var lastGood = clock.now
         while true {
             let failure: CommandFailure
             do {
-                if let ending = try await self.connection(show) { return ending }
+                if let ending = try await self.readStream(show) { return ending }
                 failure = CommandFailure(
-                    .unreachable, self.farewell.map { "the hub closed the stream (\($0))" } ?? "the stream ended")
+                    .unreachable, self.lastClosingReason.map { "the hub closed the stream (\($0))" } ?? "the stream ended")
             } catch let error as Interruption {
                 failure = CommandFailure(.unreachable, error.reason)
             }
@@ -58,22 +60,24 @@ struct Watcher {
             if self.giveUpAfter > 0, clock.now - lastGood > .seconds(self.giveUpAfter) {
                 throw CommandFailure(
                     .unreachable,
-                    "\(Self.open(failure.message)); given up after \(self.giveUpAfter) s. Is the hub running, and is --url right?"
+                    "\(Self.withoutPeriod(failure.message)); giving up after \(self.giveUpAfter) s."
                 )
             }
             let delay = self.policy.nextDelay(using: &self.generator)
-            try show(.lost(reason: Self.open(failure.message), nextInMilliseconds: delay))
+            try show(.lost(reason: Self.withoutPeriod(failure.message), nextInMilliseconds: delay))
             try await Task.sleep(for: .milliseconds(delay))
         }
     }
 
-    /// A connection that ended without being over.
+    /// A connection failed or was rejected temporarily; reconnecting may help.
     private struct Interruption: Error {
         let reason: String
     }
 
-    /// One connection from its request to its end.
-    private mutating func connection(_ show: (Notice) throws -> Void) async throws -> Ending? {
+    /// Opens one connection and reads it to its end.
+    /// - Returns: `nil` if the connection ended and the flows did not.
+    /// - Throws: `Interruption` if reconnecting may help; ``CommandFailure`` if not; errors of `show`.
+    private mutating func readStream(_ show: (Notice) throws -> Void) async throws -> Ending? {
         let response: HTTPClientResponse
         do {
             response = try await self.client.open(self.target, cursor: self.cursor)
@@ -96,16 +100,17 @@ struct Watcher {
         let contentType = response.headers.first(name: "Content-Type") ?? ""
         guard contentType.lowercased().hasPrefix("text/event-stream") else {
             throw CommandFailure(
-                .refused, "The answer is no event stream (\(Terminal.harmless(contentType))). Is --url the address of a FlowHub?")
+                .rejected,
+                "Unexpected response (not an event stream, but \"\(Terminal.sanitized(contentType))\"). Check --url.")
         }
-        self.farewell = nil
+        self.lastClosingReason = nil
         try show(.connected(cursor: self.cursor))
         var parser = EventStreamParser(cursor: self.cursor)
         var shown: Result<Ending?, any Error> = .success(nil)
         do {
             reading: for try await chunk in response.body {
                 for item in try parser.feed(chunk.readableBytesView) {
-                    shown = Result { try self.take(item, show) }
+                    shown = Result { try self.handle(item, show) }
                     if case .success(nil) = shown { continue }
                     break reading
                 }
@@ -117,10 +122,10 @@ struct Watcher {
         return try shown.get()
     }
 
-    private mutating func take(_ item: EventStreamParser.Item, _ show: (Notice) throws -> Void) throws -> Ending? {
+    private mutating func handle(_ item: EventStreamParser.Item, _ show: (Notice) throws -> Void) throws -> Ending? {
         switch item {
         case .retry(let milliseconds):
-            self.policy.asked(milliseconds: milliseconds)
+            self.policy.receivedRetry(milliseconds: milliseconds)
         case .cursor(let cursor):
             self.cursor = cursor
             self.policy.delivered()
@@ -130,7 +135,9 @@ struct Watcher {
             try show(.event(event))
             if let data = try? JSONText(validating: event.data.utf8) {
                 self.endings.read(event.type, data)
-                if event.type == "closing" { self.farewell = data.member("reason")?.stringValue.map { Terminal.harmless($0) } }
+                if event.type == "closing" {
+                    self.lastClosingReason = data.member("reason")?.stringValue.map { Terminal.sanitized($0) }
+                }
             }
             if self.endings.allClosed { return .closed }
             if self.endsWhenFinished, self.endings.allFinished { return .finished }
@@ -138,19 +145,22 @@ struct Watcher {
         return nil
     }
 
-    /// A sentence that will go on.
-    private static func open(_ message: String) -> String { message.hasSuffix(".") ? String(message.dropLast()) : message }
+    /// A sentence without its period, to be continued.
+    private static func withoutPeriod(_ message: String) -> String {
+        message.hasSuffix(".") ? String(message.dropLast()) : message
+    }
 
     private static func interruption(_ error: any Error) throws(CancellationError) -> Interruption {
         if let cancelled = error as? CancellationError { throw cancelled }
         if error is EventStreamParser.TooLarge { return Interruption(reason: "an event is too large") }
         if error as? HTTPClientError == .readTimeout {
-            return Interruption(reason: "nothing was heard for \(HubClient.silence.nanoseconds / 1_000_000_000) s")
+            return Interruption(reason: "no data was received for \(HubClient.silence.nanoseconds / 1_000_000_000) s")
         }
-        return Interruption(reason: "the connection broke")
+        return Interruption(reason: "the connection was lost")
     }
 
-    /// Asks for the status of each flow that ended without having told it.
+    /// Requests the status of each flow that is not known to be terminal. A flow that the hub does not return counts as
+    /// deleted.
     mutating func learnStatuses() async throws {
         for flow in self.endings.flows where self.endings.statuses[flow]?.isTerminal != true {
             do {
@@ -158,7 +168,7 @@ struct Watcher {
                 let body = try await self.client.send(request).body
                 let status = (try? JSONText(validating: body))?.member("status")?.stringValue
                 if let status { self.endings.set(FlowStatus(stored: status), of: flow) }
-            } catch let failure as CommandFailure where failure.kind == .refused {
+            } catch let failure as CommandFailure where failure.kind == .rejected {
                 self.endings.set(.deleted, of: flow)
             }
         }

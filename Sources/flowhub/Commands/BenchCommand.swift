@@ -4,10 +4,10 @@ import ArgumentParser
 struct BenchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench",
-        abstract: "Put load on a hub and measure it.",
+        abstract: "Measure a hub under load.",
         discussion: """
-            stream (the default) measures deliveries to many subscribers, updates measures durable changes of state. It puts \
-            as much load on the hub as the options say, so it takes only addresses of this machine unless told otherwise.
+            stream (the default) measures deliveries to many subscribers. updates measures durable state changes. The load can \
+            saturate the hub, so without --allow-remote only a hub on this machine is accepted.
 
             EXAMPLES
               flowhub bench --subscribers 5000 --window 16 --server-pid "$(pgrep -x flowhub)"
@@ -26,10 +26,12 @@ struct BenchStreamCommand: AsyncParsableCommand {
         commandName: "stream",
         abstract: "Measure deliveries to many subscribers.",
         discussion: """
-            A delivery is one event that one subscriber has read; its latency is counted from just before its publication was \
-            sent. With --window W publications are in flight at any time, and one is done when all subscribers of its flow have \
-            read it: this finds the throughput. With --rate N there are N a second whatever happens: this finds the latency. \
-            Transient events may be conflated by the hub under pressure; deliveries lost in this way are counted as lost.
+            A delivery is one event read by one subscriber. Its latency is the time from just before the publication is sent \
+            until the subscriber has read the event.
+
+            --window W keeps W publications in flight; a publication is done when all subscribers of its flow have read it. \
+            This closed loop finds the throughput. --rate N sends N publications per second, independent of deliveries. This \
+            open loop finds the latency. Under pressure the hub may conflate transient events; such deliveries count as lost.
 
             EXAMPLES
               flowhub bench --subscribers 5000 --window 16 --duration 10 --server-pid 4711
@@ -41,26 +43,26 @@ struct BenchStreamCommand: AsyncParsableCommand {
 
     @OptionGroup var options: BenchOptions
 
-    @Option(help: ArgumentHelp("Event streams to open.", valueName: "n"))
+    @Option(help: ArgumentHelp("Number of event streams to open.", valueName: "n"))
     var subscribers = 1000
 
-    @Option(help: ArgumentHelp("Flows that they are spread over.", valueName: "n"))
+    @Option(help: ArgumentHelp("Number of flows that the subscribers are spread over.", valueName: "n"))
     var flows = 1
 
-    @Option(help: ArgumentHelp("Connections that publish.", valueName: "n"))
+    @Option(help: ArgumentHelp("Number of connections that publish.", valueName: "n"))
     var publishers = 1
 
-    @Option(help: ArgumentHelp("Publications in flight.", valueName: "w"))
+    @Option(help: ArgumentHelp("Number of publications in flight (closed loop).", valueName: "w"))
     var window = 1
 
-    @Option(help: ArgumentHelp("Publications a second, instead of --window.", valueName: "n"))
+    @Option(help: ArgumentHelp("Publications per second (open loop), instead of --window.", valueName: "n"))
     var rate: Int?
 
     @Flag(help: "Publish durable events instead of transient ones.")
     var durable = false
 
     @Option(
-        help: ArgumentHelp("Publish at another instance of the same hub than the subscribers are with.", valueName: "url"))
+        help: ArgumentHelp("Publish through this instance instead of --url. It must belong to the same hub.", valueName: "url"))
     var publishUrl: String?
 
     func run() async throws {
@@ -90,9 +92,10 @@ struct BenchStreamCommand: AsyncParsableCommand {
 struct BenchUpdatesCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "updates",
-        abstract: "Measure durable changes of state.",
+        abstract: "Measure durable state changes.",
         discussion: """
-            Each publisher has its connection and changes its flow's state again as soon as the last change is acknowledged.
+            Each publisher has one connection and sends its next change as soon as the previous one is acknowledged. With \
+            more flows than publishers, each change goes to a random flow; otherwise each publisher changes one flow.
 
             EXAMPLES
               flowhub bench updates --publishers 64 --duration 10
@@ -104,10 +107,10 @@ struct BenchUpdatesCommand: AsyncParsableCommand {
 
     @OptionGroup var options: BenchOptions
 
-    @Option(help: ArgumentHelp("Connections that change something at once.", valueName: "n"))
+    @Option(help: ArgumentHelp("Number of connections, each with one change in flight.", valueName: "n"))
     var publishers = 16
 
-    @Option(help: ArgumentHelp("Flows that they share. (default: one each)", valueName: "n"))
+    @Option(help: ArgumentHelp("Number of flows to change. (default: one per publisher)", valueName: "n"))
     var flows: Int?
 
     func run() async throws {
@@ -129,13 +132,13 @@ struct BenchUpdatesCommand: AsyncParsableCommand {
     }
 }
 
-/// What both benchmarks do before and after.
+/// Steps that both benchmarks share: check the limit of open files, print the report.
 enum BenchSetup {
     static func needFiles(_ sockets: Int) throws(CommandFailure) {
         let limit = FileLimit.raise()
         guard limit >= UInt64(sockets) + 64 else {
             throw CommandFailure(
-                .usage, "This process may open \(limit) files and needs \(sockets + 64). Raise it with ulimit -n.")
+                .usage, "The limit of open files is \(limit); this benchmark needs \(sockets + 64). Raise it with ulimit -n.")
         }
     }
 

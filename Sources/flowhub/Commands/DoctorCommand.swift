@@ -10,18 +10,20 @@ import Logging
 struct DoctorCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "doctor",
-        abstract: "Look over everything that is configured, and say what is wrong and what to do.",
+        abstract: "Check the configuration and its backends.",
         discussion: """
-            Reads the same environment as `flowhub serve`, connects to what it names and changes nothing.
+            Reads the same environment as `flowhub serve`, connects to the configured backends, and prints one finding per \
+            check, with advice if something is wrong. It changes nothing.
 
             EXAMPLES
               flowhub doctor
               DATABASE_URL=postgres://hub@db/hub flowhub doctor --json
 
-            EXIT CODES: 0 the hub can run, maybe with warnings; 1 something does not work; 2 wrong usage or setting.
+            EXIT CODES: 0 no failures, possibly warnings; 1 at least one check failed; 2 invalid usage or setting.
             """)
 
-    /// Below this the hub cannot hold the connections that its default limit allows.
+    /// The lowest limit of open files that suffices for the hub's lowest default of `FLOWHUB_MAX_CONNECTIONS` (10,000), plus
+    /// 2,048 other files.
     private static let fewFiles: UInt64 = 12_048
 
     @Flag(help: "Print JSON for programs.")
@@ -44,27 +46,27 @@ struct DoctorCommand: AsyncParsableCommand {
             findings.append(ObjectStoreDiagnostics.without(configuration))
         }
         if self.json { try Self.printJSON(findings) } else { try Self.printText(findings) }
-        if findings.contains(where: { $0.level == .failure }) { throw ExitCode(FailureKind.refused.rawValue) }
+        if findings.contains(where: { $0.level == .failure }) { throw ExitCode(FailureKind.rejected.rawValue) }
     }
 
     // MARK: This machine
 
     private static func process(_ configuration: HubConfiguration) -> [DoctorFinding] {
-        var findings = [DoctorFinding(.ok, "settings", "every setting can be read")]
+        var findings = [DoctorFinding(.ok, "settings", "all settings are valid")]
         let files = FileLimit.raise()
         findings.append(
             files >= Self.fewFiles
-                ? DoctorFinding(.ok, "files", "\(files) files may be open")
+                ? DoctorFinding(.ok, "files", "the limit of open files is \(files)")
                 : DoctorFinding(
-                    .warning, "files", "only \(files) files may be open, and each browser takes one",
+                    .warning, "files", "the limit of open files is \(files); each stream needs one",
                     advice: "Raise the limit: `ulimit -n 65536`, or LimitNOFILE= in the systemd unit."))
         if configuration.access.isOpen {
             findings.append(
                 DoctorFinding(
-                    .warning, "access", "no key is set: everybody on this machine may read and change everything",
-                    advice: "Set FLOWHUB_JWT_KEY or FLOWHUB_JWKS; until then only a loopback address can be listened on."))
+                    .warning, "access", "no JWT key is set: any process on this machine has full access",
+                    advice: "Set FLOWHUB_JWT_KEY or FLOWHUB_JWKS. Without a key the hub listens on loopback addresses only."))
         } else {
-            findings.append(DoctorFinding(.ok, "access", "a token is needed"))
+            findings.append(DoctorFinding(.ok, "access", "tokens are required"))
         }
         return findings
     }
@@ -74,13 +76,16 @@ struct DoctorCommand: AsyncParsableCommand {
         guard manager.fileExists(atPath: path) else {
             let parent = URL(fileURLWithPath: path).deletingLastPathComponent().path
             return manager.isWritableFile(atPath: parent)
-                ? DoctorFinding(.ok, "store", "\(path) is not there yet and can be made")
-                : DoctorFinding(.failure, "store", "\(path) cannot be made", advice: "Name a folder of the hub's own in FLOWHUB_DATA.")
+                ? DoctorFinding(.ok, "store", "the directory \(path) does not exist yet and can be created")
+                : DoctorFinding(
+                    .failure, "store", "the directory \(path) cannot be created",
+                    advice: "Set FLOWHUB_DATA to a directory that the hub's user may create or write.")
         }
         guard manager.isWritableFile(atPath: path) else {
-            return DoctorFinding(.failure, "store", "\(path) cannot be written to", advice: "Give it to the user that runs the hub.")
+            return DoctorFinding(
+                .failure, "store", "the directory \(path) is not writable", advice: "Make the hub's user its owner.")
         }
-        return DoctorFinding(.ok, "store", "the embedded store is in \(path); one process serves it")
+        return DoctorFinding(.ok, "store", "the embedded store is in \(path); only one instance can use it")
     }
 
     // MARK: Output
@@ -89,14 +94,14 @@ struct DoctorCommand: AsyncParsableCommand {
         let palette = Palette(isOn: Terminal.isColourful)
         let width = findings.map(\.subject.count).max() ?? 0
         for finding in findings {
-            let mark =
+            let symbol =
                 switch finding.level {
                 case .ok: palette.green("ok     ")
                 case .warning: palette.yellow("warning")
                 case .failure: palette.red("FAILURE")
                 }
             let subject = finding.subject + String(repeating: " ", count: width - finding.subject.count)
-            try Terminal.show("\(mark)  \(subject)  \(finding.text)")
+            try Terminal.show("\(symbol)  \(subject)  \(finding.text)")
             if !finding.advice.isEmpty {
                 try Terminal.show(String(repeating: " ", count: 9 + width + 2) + finding.advice)
             }

@@ -5,18 +5,18 @@ import FlowCore
 struct EpochCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "epoch",
-        abstract: "Show or raise the name of the store's history.",
+        abstract: "Show or raise the epoch.",
         discussion: """
-            Raise the epoch after the store was restored to an older copy: every client is then told that its place is lost and \
-            gets a snapshot, and no version means two things. It may be done while the hub runs. The store is the Postgres \
-            database that DATABASE_URL names, or the folder of the embedded one.
+            The epoch identifies one history of the store. Raise it after the store was restored from an older copy: every \
+            subscriber then gets a resync and a snapshot, and a version cannot stand for two different events. The hub may run \
+            meanwhile. The store is the Postgres database of DATABASE_URL, or the directory of the embedded store.
 
             EXAMPLES
               flowhub epoch show
               flowhub epoch bump --data /var/lib/flowhub
               DATABASE_URL=postgres://hub@db/hub flowhub epoch bump
 
-            EXIT CODES: 0 done; 1 the store cannot be opened; 2 wrong usage.
+            EXIT CODES: 0 success; 1 the store cannot be opened or changed; 2 invalid usage.
             """,
         subcommands: [Show.self, Bump.self], defaultSubcommand: Show.self)
 
@@ -41,7 +41,7 @@ struct EpochCommand: AsyncParsableCommand {
                 print(try await store.flows.raiseEpoch(from: store.flows.epoch, now: SystemClock.now()))
             } catch {
                 await store.close()
-                throw CommandFailure(.refused, "The epoch could not be raised. \(error)")
+                throw CommandFailure(.rejected, "Cannot raise the epoch: \(error)")
             }
             await store.close()
         }

@@ -6,16 +6,16 @@ import Foundation
 struct FlowsExportCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "export",
-        abstract: "Write all flows of a store with their histories, one JSON object a line (NDJSON).",
+        abstract: "Write all flows of a store and their history as NDJSON.",
         discussion: """
-            Versions, times, fences and tombstones are kept, so that an import goes on where the export stopped. The hub may run \
-            meanwhile; each flow is written as it is at its own moment.
+            Versions, times, fences and tombstones are preserved, so that an imported flow continues at the same version. The \
+            hub may run meanwhile; then the flows are not all from the same moment.
 
             EXAMPLES
               flowhub flows export --data ./flowhub-data > flows.ndjson
               DATABASE_URL=postgres://hub@db/hub flowhub flows export | gzip > flows.ndjson.gz
 
-            EXIT CODES: 0 done; 1 the store failed; 2 wrong usage.
+            EXIT CODES: 0 success; 1 the store failed; 2 invalid usage.
             """)
 
     private static let flowsAtOnce = 100
@@ -29,7 +29,7 @@ struct FlowsExportCommand: AsyncParsableCommand {
             var (flows, events) = (0, 0)
             var after: String?
             while true {
-                let slice = try await store.flows.archive(after: after, limit: Self.flowsAtOnce)
+                let slice = try await store.flows.exportFlows(after: after, limit: Self.flowsAtOnce)
                 for flow in slice {
                     try Terminal.show(ArchiveLine.flow(flow).json.string)
                     events += try await Self.writeHistory(of: flow, store)
@@ -38,10 +38,10 @@ struct FlowsExportCommand: AsyncParsableCommand {
                 guard slice.count == Self.flowsAtOnce, let last = slice.last else { break }
                 after = last.record.head.flow.rawValue
             }
-            Terminal.say("\(flows) flows and \(events) events written.")
+            Terminal.note("\(flows) flows with \(events) events exported.")
         } catch let error as StoreError {
             await store.close()
-            throw CommandFailure(.refused, "The store failed: \(error)")
+            throw CommandFailure(.rejected, "The store failed: \(error)")
         } catch {
             await store.close()
             throw error
@@ -61,20 +61,21 @@ struct FlowsExportCommand: AsyncParsableCommand {
 struct FlowsImportCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "import",
-        abstract: "Put flows that were exported into a store.",
+        abstract: "Import exported flows into a store.",
         discussion: """
-            A flow that is there already with the same version and state is passed over, so an import may be run again. One that \
-            differs is left as it is and named: a version must not mean two things. A line that cannot be read ends the import; \
-            what came before it stays.
+            A flow that exists with the same version and state is skipped, so an import can be repeated. A flow that differs \
+            is reported and left unchanged, because a version must not stand for two different events. An invalid line stops \
+            the import; the flows before it stay imported.
 
             EXAMPLES
               DATABASE_URL=postgres://hub@db/hub flowhub flows import flows.ndjson
               gunzip -c flows.ndjson.gz | flowhub flows import - --data ./flowhub-data
 
-            EXIT CODES: 0 done; 1 the store or a line failed; 2 wrong usage; 4 some flows were there with another version.
+            EXIT CODES: 0 success; 1 the store failed or a line is invalid; 2 invalid usage; 4 some flows exist with another \
+            version or state.
             """)
 
-    @Argument(help: "The file; - reads standard input.")
+    @Argument(help: "The file to read; - is standard input.")
     var file: String
 
     @OptionGroup var location: StoreLocation
@@ -89,49 +90,53 @@ struct FlowsImportCommand: AsyncParsableCommand {
             }
         } catch let error as StoreError {
             await store.close()
-            throw CommandFailure(.refused, "\(report.text) Then the store failed: \(error)")
+            throw CommandFailure(.rejected, "\(report.text) The store failed: \(error)")
         } catch {
             await store.close()
-            throw CommandFailure(.refused, "\(report.text) Then line \(lines.number): \(error)")
+            throw CommandFailure(.rejected, "\(report.text) Stopped at line \(lines.number): \(error)")
         }
         await store.close()
-        Terminal.say(report.text)
-        if report.others > 0 {
-            throw CommandFailure(.conditionFailed, "\(report.others) flows are there with another version and were left alone.")
+        Terminal.note(report.text)
+        if report.conflicting > 0 {
+            throw CommandFailure(
+                .conditionFailed, "\(report.conflicting) flows exist with another version or state and were left unchanged.")
         }
     }
 
     struct Report {
         var restored = 0
         var events = 0
-        var alreadyThere = 0
-        var others = 0
+        var alreadyPresent = 0
+        var conflicting = 0
 
         mutating func add(_ outcome: RestoreOutcome, _ record: FlowRecord, _ events: Int) {
             switch outcome {
             case .restored:
                 self.restored += 1
                 self.events += events
-            case .alreadyThere: self.alreadyThere += 1
-            case .otherIsThere(let version):
-                self.others += 1
-                Terminal.say("\(record.head.flow): version \(version) is there, the file has \(record.version).")
+            case .alreadyPresent: self.alreadyPresent += 1
+            case .conflictingVersion(let version):
+                self.conflicting += 1
+                Terminal.note("\(record.head.flow): exists at version \(version), file has \(record.version).")
             }
         }
 
-        var text: String { "\(self.restored) flows with \(self.events) events put in, \(self.alreadyThere) were there already." }
+        var text: String {
+            "\(self.restored) flows with \(self.events) events imported, \(self.alreadyPresent) already existed."
+        }
     }
 }
 
-/// Reads an archive flow by flow; one flow with its history is in memory at a time.
+/// Reads an archive flow by flow. At most one flow with its history is in memory.
 final class ArchiveReader {
     private let handle: UnsafeMutablePointer<FILE>
     private var pending: ArchiveLine?
+    /// Number of the line that was read last, from 1.
     private(set) var number = 0
 
     init(file: String) throws(CommandFailure) {
         guard let handle = file == "-" ? fdopen(dup(STDIN_FILENO), "r") : fopen(file, "r") else {
-            throw CommandFailure(.usage, "\(Terminal.harmless(file)) cannot be read: \(String(cString: strerror(errno))).")
+            throw CommandFailure(.usage, "Cannot read \(Terminal.sanitized(file)): \(String(cString: strerror(errno))).")
         }
         self.handle = handle
     }
@@ -139,18 +144,18 @@ final class ArchiveReader {
     deinit { fclose(self.handle) }
 
     func nextFlow() throws -> (ArchivedFlow, [FlowEvent])? {
-        guard let first = try self.takeLine() else { return nil }
+        guard let first = try self.nextLine() else { return nil }
         guard case .flow(let flow) = first else {
-            throw ArchiveLine.Malformed(description: "an event before its flow")
+            throw ArchiveLine.Malformed(description: "an event without a preceding flow")
         }
         var events: [FlowEvent] = []
-        while let line = try self.takeLine() {
+        while let line = try self.nextLine() {
             guard case .event(let event, let owner) = line else {
                 self.pending = line
                 break
             }
             guard owner == flow.record.head.flow else {
-                throw ArchiveLine.Malformed(description: "an event of \(owner) among those of \(flow.record.head.flow)")
+                throw ArchiveLine.Malformed(description: "an event of \(owner) in the history of \(flow.record.head.flow)")
             }
             if let last = events.last, event.version != last.version + 1 {
                 throw ArchiveLine.Malformed(description: "version \(event.version) of \(owner) follows \(last.version)")
@@ -160,12 +165,13 @@ final class ArchiveReader {
         if let last = events.last, last.version != flow.record.version {
             throw ArchiveLine.Malformed(
                 description:
-                    "the history of \(flow.record.head.flow) ends at \(last.version), the flow is at \(flow.record.version)")
+                    "the history of \(flow.record.head.flow) ends at version \(last.version), "
+                    + "but the flow is at version \(flow.record.version)")
         }
         return (flow, events)
     }
 
-    private func takeLine() throws -> ArchiveLine? {
+    private func nextLine() throws -> ArchiveLine? {
         if let line = self.pending {
             self.pending = nil
             return line

@@ -5,10 +5,10 @@ import FlowCore
 struct FlowsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "flows",
-        abstract: "List flows, or carry them from one store to another.",
+        abstract: "List flows, or move them between stores.",
         discussion: """
-            Without a subcommand flows are listed. `export` and `import` work on a store itself, with all of its accounts: that of \
-            DATABASE_URL, or the folder of the embedded one.
+            Without a subcommand, flows are listed. `export` and `import` open a store directly and cover all accounts: the \
+            database of DATABASE_URL, or the directory of the embedded store.
 
             EXAMPLES
               flowhub flows --status running
@@ -27,7 +27,7 @@ struct FlowsListCommand: AsyncParsableCommand {
         commandName: "list",
         abstract: "List flows.",
         discussion: """
-            Shows the first page of the flows that the token may see. --json prints each page as the hub sent it, one a line.
+            Prints the first page of the flows that the token may read. --json prints each page as the hub sent it, one per line.
 
             EXAMPLES
               flowhub flows --status running
@@ -41,14 +41,14 @@ struct FlowsListCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Only flows with this status.", valueName: "s"))
     var status: String?
 
-    @Flag(help: "All pages.")
+    @Flag(help: "Print all pages.")
     var all = false
 
-    @Option(help: ArgumentHelp("Flows a page.", valueName: "n"))
+    @Option(help: ArgumentHelp("Flows per page.", valueName: "n"))
     var limit = 100
 
     func run() async throws {
-        guard (1...1000).contains(self.limit) else { throw CommandFailure(.usage, "--limit takes 1 to 1000.") }
+        guard (1...1000).contains(self.limit) else { throw CommandFailure(.usage, "--limit must be from 1 to 1000.") }
         try await self.options.withClient { client in
             let palette = Palette(isOn: Terminal.isColourful)
             var table = TextTable(["FLOW", "STATUS", "VERSION", "UPDATED"])
@@ -56,7 +56,7 @@ struct FlowsListCommand: AsyncParsableCommand {
             repeat {
                 var target = "/v1/flows?limit=\(self.limit)"
                 if let status = self.status { target += "&status=\(HubURL.encoded(status))" }
-                if let place = after { target += "&after=\(HubURL.encoded(place))" }
+                if let after { target += "&after=\(HubURL.encoded(after))" }
                 let page = try await client.json(target)
                 let next = page.member("next").flatMap { $0.isNull ? nil : $0.stringValue ?? $0.string }
                 if self.options.json { try Terminal.show(page.string) }
@@ -68,7 +68,7 @@ struct FlowsListCommand: AsyncParsableCommand {
             } while self.all && after != nil
             if self.options.json { return }
             try Terminal.show(table.text(palette) { $0 == 1 ? palette.status($1) + $2.dropFirst($1.count) : $2 })
-            if after != nil { Terminal.say("There are more: --all shows them.") }
+            if after != nil { Terminal.note("More flows exist. Use --all to list them.") }
         }
     }
 }

@@ -4,12 +4,13 @@ import ArgumentParser
 struct ImportCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "import",
-        abstract: "Hand data sets to the hub, list them, and get them back.",
+        abstract: "Upload, list and download imports.",
         discussion: """
-            A data set is a JSON array, NDJSON or CSV, plain or packed with gzip, of any size. The hub stores it packed, with one \
-            record a line, tells the watchers of a flow how far it is, and gives it back whole, in part, or as a schema.
+            An import is an uploaded data set: a JSON array, NDJSON or CSV, plain or compressed with gzip. While the hub \
+            stores it, the subscribers of its flow receive progress events. The hub returns all records, a range of them, or \
+            an analysis of their fields.
 
-            A hub with keys wants a token with the scope imports.
+            If the hub requires tokens, the token needs the scope imports.
 
             EXAMPLES
               flowhub import put hosts.csv --flow import-42

@@ -6,14 +6,14 @@ import Foundation
 struct ImportGetCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "get",
-        abstract: "Get the records of an import back.",
+        abstract: "Download the records of an import.",
         discussion: """
-            Writes all records as one JSON array with one record a line, or with --ndjson without the array around them. When all \
-            are there, their hash is compared with that of what was handed in; if it differs, the command fails and says so. \
-            --raw writes the object as it is stored, packed with gzip, and compares that one's hash.
+            Writes all records as one JSON array with one record per line; --ndjson omits the array. Then the hash of the \
+            records is compared with the import's content hash, which the hub computed during the upload. If they differ, the \
+            command fails. --raw writes the stored object, compressed with gzip, and compares its hash.
 
-            With -o the file gets its name only when all of it is there and right; until then, what it held before stays. Without \
-            it records go to standard output as they come: look at the exit code before you believe them.
+            With -o the file is created or replaced only after the download is complete and the comparison has not failed. \
+            Without -o, records go to standard output as they arrive: check the exit code before you use them.
 
             EXAMPLES
               flowhub import get 6f1c… -o hosts.json
@@ -22,38 +22,40 @@ struct ImportGetCommand: AsyncParsableCommand {
               flowhub import get 6f1c… --records 900000:100
               flowhub import get 6f1c… --sample --ndjson
 
-            EXIT CODES: 0 done; 1 the hub said no (4xx), or what came is not what its hash says; 2 wrong usage, or the file cannot \
-            be written; 3 the hub could not be reached or failed (5xx) after all attempts; 130 interrupted.
+            EXIT CODES: 0 success; 1 rejected by the hub (4xx), or hash mismatch; 2 invalid usage, or the output cannot be \
+            written; 3 hub unreachable or 5xx after all attempts; 4 conflict (409), for example an import that is not stored \
+            yet; 130 interrupted.
             """)
 
-    @Argument(help: "The import.")
+    @Argument(help: "The import's id.")
     var id: String
 
     @OptionGroup var address: HubAddress
     @OptionGroup var progress: ProgressOptions
 
     @Option(
-        name: [.short, .long], help: ArgumentHelp("Where to; - is standard output. (default: standard output)", valueName: "file")
+        name: [.short, .long],
+        help: ArgumentHelp("Output file; - is standard output. (default: standard output)", valueName: "file")
     )
     var output: String?
 
-    @Flag(help: "One record a line, without the array around them.")
+    @Flag(help: "Write one record per line, without an array.")
     var ndjson = false
 
-    @Option(help: ArgumentHelp("Only so many records, from this one on (the first is 0).", valueName: "offset:limit"))
+    @Option(help: ArgumentHelp("Only a range: number of the first record (from 0) and how many.", valueName: "offset:limit"))
     var records: String?
 
-    @Flag(help: "Only the first records, which the hub has at hand.")
+    @Flag(help: "Only the sample: the first 100 records, or fewer if they exceed 8 MiB.")
     var sample = false
 
-    @Flag(help: "The stored object, packed with gzip.")
+    @Flag(help: "Write the stored object, compressed with gzip.")
     var raw = false
 
     func run() async throws {
         let id = try ImportID.argument(self.id)
         let range = try self.range()
         if self.raw, self.output == nil, isatty(STDOUT_FILENO) == 1 {
-            throw CommandFailure(.usage, "What is packed is nothing for a terminal. Name a file with -o.")
+            throw CommandFailure(.usage, "Refusing to write gzip data to a terminal. Name a file with -o.")
         }
         let target = try DownloadTarget(self.output)
         let interrupt = CommandRunner.exitOnInterrupt { target.discard() }
@@ -74,23 +76,23 @@ struct ImportGetCommand: AsyncParsableCommand {
 
     func range() throws(CommandFailure) -> RecordRange? {
         if [self.records != nil, self.sample, self.raw].count(where: { $0 }) > 1 {
-            throw CommandFailure(.usage, "--records, --sample and --raw are three things. Take one.")
+            throw CommandFailure(.usage, "--records, --sample and --raw are mutually exclusive.")
         }
         if self.raw, self.ndjson {
-            throw CommandFailure(.usage, "--raw is the object as it is stored, with the array. Leave out --ndjson.")
+            throw CommandFailure(.usage, "--raw and --ndjson cannot be combined: the stored object contains the array.")
         }
         guard let text = self.records else { return nil }
         return try RecordRange(text)
     }
 
     private func whole(_ client: HubClient, _ id: ImportID, _ target: DownloadTarget) async throws {
-        let form: ImportDownload.Form = self.raw ? .packed : self.ndjson ? .ndjson : .document
+        let form: ImportDownload.Form = self.raw ? .compressed : self.ndjson ? .ndjson : .document
         let download = ImportDownload(client: client, id: id, form: form, target: target, style: self.progress.style)
         let report = try await download.run()
         try target.finish()
         let records = report.records.map { "\(HumanReadable.count($0)) records, " } ?? ""
-        let check = report.isVerified ? "the hash agrees" : "NOT VERIFIED: this import has no hash to compare with"
-        Terminal.say("\(records)\(HumanReadable.bytes(report.bytes)), \(check)")
+        let check = report.isVerified ? "hash verified" : "NOT VERIFIED: the import has no hash"
+        Terminal.note("\(records)\(HumanReadable.bytes(report.bytes)), \(check)")
     }
 
     private func part(_ client: HubClient, _ id: ImportID, _ range: RecordRange?, _ target: DownloadTarget) async throws {
@@ -100,6 +102,6 @@ struct ImportGetCommand: AsyncParsableCommand {
         let count = if let range { try await pages.records(range) } else { try await pages.sample() }
         try target.finish()
         bar.clear()
-        Terminal.say("\(HumanReadable.count(count)) records")
+        Terminal.note("\(HumanReadable.count(count)) records")
     }
 }

@@ -7,7 +7,7 @@ struct ImportListCommand: AsyncParsableCommand {
         commandName: "ls",
         abstract: "List imports.",
         discussion: """
-            SIZE is what an import takes in the store. --json prints the hub's answer as it is.
+            SIZE is the size of an import in the store. --json prints the hub's response unchanged.
 
             EXAMPLES
               flowhub import ls --flow import-42
@@ -19,16 +19,16 @@ struct ImportListCommand: AsyncParsableCommand {
 
     @OptionGroup var options: HubOptions
 
-    @Option(help: ArgumentHelp("Only those of this flow.", valueName: "flow"))
+    @Option(help: ArgumentHelp("Only imports of this flow.", valueName: "flow"))
     var flow: String?
 
-    @Option(help: ArgumentHelp("Only those that are pending, stored or failed.", valueName: "s"))
+    @Option(help: ArgumentHelp("Only imports with this status: pending, stored or failed.", valueName: "s"))
     var status: String?
 
-    @Option(help: ArgumentHelp("Imports at most.", valueName: "n"))
+    @Option(help: ArgumentHelp("Maximum number of imports.", valueName: "n"))
     var limit = 100
 
-    @Option(help: ArgumentHelp("Begin after this import, as the list before said.", valueName: "id"))
+    @Option(help: ArgumentHelp("Start after this import; the previous list page names it.", valueName: "id"))
     var after: String?
 
     func run() async throws {
@@ -38,18 +38,18 @@ struct ImportListCommand: AsyncParsableCommand {
             if self.options.json { return try Terminal.show(body.string) }
             try Terminal.show(Self.table(body, Palette(isOn: Terminal.isColourful)))
             if let next = body.member("next"), !next.isNull {
-                Terminal.say("There are more: --after \(Terminal.harmless(next.stringValue ?? next.string))")
+                Terminal.note("More imports exist. Continue with --after \(Terminal.sanitized(next.stringValue ?? next.string))")
             }
         }
     }
 
     func target() throws(CommandFailure) -> String {
-        guard (1...1000).contains(self.limit) else { throw CommandFailure(.usage, "--limit takes 1 to 1000.") }
+        guard (1...1000).contains(self.limit) else { throw CommandFailure(.usage, "--limit must be from 1 to 1000.") }
         var target = "/v1/imports?limit=\(self.limit)"
         if let flow = self.flow { target += "&flow_id=\(try FlowID.argument(flow))" }
         if let text = self.status {
             guard let status = Import.Status(rawValue: text), status != .deleting else {
-                throw CommandFailure(.usage, "--status takes pending, stored or failed.")
+                throw CommandFailure(.usage, "--status must be pending, stored or failed.")
             }
             target += "&status=\(status.rawValue)"
         }

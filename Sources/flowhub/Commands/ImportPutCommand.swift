@@ -6,16 +6,16 @@ import Foundation
 struct ImportPutCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "put",
-        abstract: "Hand a data set in.",
+        abstract: "Upload a data set.",
         discussion: """
-            Sends FILE as it is, in a stream, and waits until the hub has stored it. Then the import's id is printed, and what \
-            became of it is said on standard error; --json prints the hub's whole answer. FILE's format is told by its name \
-            (.json .ndjson .jsonl .csv, each also with .gz behind it) or by --format; what is packed with gzip is sent packed.
+            Streams FILE to the hub and waits until it is stored. Prints the import's id, and a summary on standard error; \
+            --json prints the hub's whole response instead. The format comes from --format or from the file name (.json \
+            .ndjson .jsonl .csv, also followed by .gz). Gzip files are sent compressed.
 
-            It is sent with an idempotency key. So when a connection breaks, it is sent again from the start, and makes one import \
-            all the same. Standard input from a pipe cannot be sent twice; - < FILE can.
+            The request has an idempotency key. After a broken connection the upload is sent again from the start, and still \
+            creates only one import. Standard input from a pipe cannot be sent twice; - < FILE can.
 
-            When the hub refuses a record, it says where: lines and columns count from 1, records from 0.
+            If the hub rejects a record, the error names its position: lines and columns count from 1, records from 0.
 
             EXAMPLES
               flowhub import put hosts.csv
@@ -26,25 +26,26 @@ struct ImportPutCommand: AsyncParsableCommand {
             \(CommandFailure.exitCodes)
             """)
 
-    @Argument(help: "The file; - reads standard input.")
+    @Argument(help: "The file to upload; - is standard input.")
     var file: String
 
     @OptionGroup var options: HubOptions
     @OptionGroup var progress: ProgressOptions
 
-    @Option(help: ArgumentHelp("The flow whose watchers are told how far it is.", valueName: "flow"))
+    @Option(help: ArgumentHelp("The flow whose subscribers receive progress and result.", valueName: "flow"))
     var flow: String?
 
-    @Option(help: ArgumentHelp("The name that is kept with it. (default: the file's)", valueName: "file-name"))
+    @Option(help: ArgumentHelp("File name to store with the import. (default: that of FILE)", valueName: "file-name"))
     var name: String?
 
-    @Option(help: ArgumentHelp("What kind of source it is from: a word of your own.", valueName: "type"))
+    @Option(help: ArgumentHelp("Kind of source to store with the import: any text.", valueName: "type"))
     var sourceType: String?
 
-    @Option(help: ArgumentHelp("json, ndjson or csv. (default: by the name)", valueName: "format"))
+    @Option(help: ArgumentHelp("json, ndjson or csv. (default: from the file name)", valueName: "format"))
     var format: ImportFileFormat?
 
-    @Option(help: ArgumentHelp("Name this import, so that it is made once. (default: a random one)", valueName: "key"))
+    @Option(
+        help: ArgumentHelp("Idempotency key: uploads with the same key create one import. (default: random)", valueName: "key"))
     var idempotencyKey: String?
 
     func run() async throws {
@@ -53,7 +54,7 @@ struct ImportPutCommand: AsyncParsableCommand {
         let key = try HeaderArgument.checked(self.idempotencyKey, "--idempotency-key") ?? "cli-\(UUID().uuidString)"
         let source = try ImportSource(self.file)
         let bar = ProgressBar(label: "Sending", total: source.length, unit: .bytes, style: self.progress.style)
-        // Standard input may come slowly, and then it is not the hub that stalls.
+        // No stall limit for a pipe: its producer may be slow, which is not a fault of the hub.
         let stall = source.length == nil ? nil : ImportUpload.stall
         try await self.options.withClient(silence: ImportUpload.silence, stall: stall) { client in
             let upload = ImportUpload(
@@ -70,7 +71,8 @@ struct ImportPutCommand: AsyncParsableCommand {
         }
     }
 
-    /// Of `POST /v1/imports`.
+    /// The request target: `/v1/imports` with its query.
+    /// - Throws: ``CommandFailure`` of kind `usage` if `--flow` or `--name` is invalid.
     func target() throws(CommandFailure) -> String {
         var query: [(name: String, value: String)] = []
         if let flow = self.flow { query.append(("flow_id", try FlowID.argument(flow).rawValue)) }
@@ -85,10 +87,10 @@ struct ImportPutCommand: AsyncParsableCommand {
 
     func chosenFormat() throws(CommandFailure) -> ImportFileFormat {
         if let format = self.format { return format }
-        // The name that is kept with it may be any; the file's own says more.
+        // The name of FILE first: --name is free text.
         let names = self.file == "-" ? [self.name] : [self.file, self.name]
         if let format = names.lazy.compactMap({ $0 }).compactMap({ ImportFileFormat(fileName: $0) }).first { return format }
-        throw CommandFailure(.usage, "What is in it cannot be told by its name. Give --format json, ndjson or csv.")
+        throw CommandFailure(.usage, "Unknown format. Use --format json, ndjson or csv.")
     }
 
     private var fileName: String? {
@@ -97,11 +99,11 @@ struct ImportPutCommand: AsyncParsableCommand {
 
     private static func show(_ response: HubClient.Response, json: Bool) throws {
         guard let body = try? JSONText(validating: response.body), let id = body.member("id")?.stringValue else {
-            throw CommandFailure(.refused, "The answer is not an import. Is --url the address of a FlowHub?")
+            throw CommandFailure(.rejected, "Unexpected response (not an import). Check --url.")
         }
         if json { return try Terminal.show(body.string) }
-        let notes = [response.isReplayed ? "stored before under this key" : "stored", ImportSummary.line(body)]
-        Terminal.say(notes.filter { !$0.isEmpty }.joined(separator: ": "))
-        try Terminal.show(Terminal.harmless(id))
+        let notes = [response.isReplayed ? "already stored under this idempotency key" : "stored", ImportSummary.line(body)]
+        Terminal.note(notes.filter { !$0.isEmpty }.joined(separator: ": "))
+        try Terminal.show(Terminal.sanitized(id))
     }
 }

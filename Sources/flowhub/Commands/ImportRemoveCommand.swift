@@ -6,24 +6,24 @@ import Foundation
 struct ImportRemoveCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "rm",
-        abstract: "Take imports away, with all their records.",
+        abstract: "Delete imports and their records.",
         discussion: """
-            There is no way back. On a terminal you are asked first; elsewhere give --yes.
+            Deletion cannot be undone. On a terminal the command asks for confirmation; elsewhere --yes is required.
 
             EXAMPLES
               flowhub import rm 6f1c…
               flowhub import ls --status failed --json | jq -r '.imports[].id' | xargs flowhub import rm --yes
 
-            EXIT CODES: 0 all are gone; 1 the hub said no (4xx) to one or more, the others are gone; 2 wrong usage; 3 the hub could \
-            not be reached or failed (5xx) after all attempts; 130 interrupted.
+            EXIT CODES: 0 all deleted, or not confirmed; 1 the hub rejected one or more (4xx), the others are deleted; 2 \
+            invalid usage; 3 hub unreachable or 5xx after all attempts; 130 interrupted.
             """)
 
-    @Argument(help: "The imports.")
+    @Argument(help: "The ids of the imports.")
     var ids: [String]
 
     @OptionGroup var options: HubOptions
 
-    @Flag(name: [.short, .long], help: "Do not ask.")
+    @Flag(name: [.short, .long], help: "Do not ask for confirmation.")
     var yes = false
 
     func run() async throws {
@@ -32,38 +32,38 @@ struct ImportRemoveCommand: AsyncParsableCommand {
             let id = try ImportID.argument(text)
             if !ids.contains(id) { ids.append(id) }
         }
-        guard try self.yes || Self.agrees(count: ids.count) else {
-            Terminal.say("Nothing was taken away.")
+        guard try self.yes || Self.isConfirmed(count: ids.count) else {
+            Terminal.note("Nothing was deleted.")
             return
         }
         let all = ids
         try await self.options.withClient { client in
-            var refused = 0
+            var rejected = 0
             for id in all {
                 do {
                     _ = try await client.send(HubClient.Request(method: .delete, target: "/v1/imports/\(id)"))
                     if self.options.json {
                         try Terminal.show(#"{"id":"\#(id)","deleted":true}"#)
                     } else {
-                        try Terminal.show("\(id) is gone")
+                        try Terminal.show("\(id) deleted")
                     }
-                } catch let failure as CommandFailure where failure.kind == .refused || failure.kind == .conditionFailed {
-                    refused += 1
-                    Terminal.say("\(id): \(failure.message)")
+                } catch let failure as CommandFailure where failure.kind == .rejected || failure.kind == .conditionFailed {
+                    rejected += 1
+                    Terminal.note("\(id): \(failure.message)")
                 }
             }
-            if refused > 0 {
-                throw CommandFailure(.refused, "\(refused) of \(all.count) were not taken away.")
+            if rejected > 0 {
+                throw CommandFailure(.rejected, "\(rejected) of \(all.count) imports could not be deleted.")
             }
         }
     }
 
-    private static func agrees(count: Int) throws(CommandFailure) -> Bool {
+    private static func isConfirmed(count: Int) throws(CommandFailure) -> Bool {
         guard isatty(STDIN_FILENO) == 1, isatty(STDERR_FILENO) == 1 else {
-            throw CommandFailure(.usage, "There is nobody to ask whether to take them away for good. Give --yes.")
+            throw CommandFailure(.usage, "Not a terminal, so the deletion cannot be confirmed. Use --yes.")
         }
         let what = count == 1 ? "this import" : "these \(count) imports"
-        try? FileHandle.standardError.write(contentsOf: Data("Take \(what) away for good? [y/N] ".utf8))
+        try? FileHandle.standardError.write(contentsOf: Data("Permanently delete \(what)? [y/N] ".utf8))
         return ["y", "yes"].contains(readLine()?.lowercased() ?? "")
     }
 }

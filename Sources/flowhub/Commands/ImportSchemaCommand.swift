@@ -5,11 +5,11 @@ import FlowCore
 struct ImportSchemaCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "schema",
-        abstract: "Show what the fields of an import hold.",
+        abstract: "Show an analysis of an import's fields.",
         discussion: """
-            For each field: its types with their shares, the share of records in which it is null or missing, an estimate of how \
-            many different values it has, the pattern that its text keeps to, and examples. A large import is judged by a sample. \
-            --json prints the hub's answer as it is, with lengths and ranges.
+            For each field: its types and their shares, the share of records in which it is null or missing, the number of \
+            distinct values (~ marks an estimate), the text patterns of its strings, and examples. A large import is analyzed \
+            by a sample. --json prints the hub's response unchanged, with lengths and ranges.
 
             EXAMPLES
               flowhub import schema 6f1c…
@@ -18,7 +18,7 @@ struct ImportSchemaCommand: AsyncParsableCommand {
             \(CommandFailure.exitCodes)
             """)
 
-    @Argument(help: "The import.")
+    @Argument(help: "The import's id.")
     var id: String
 
     @OptionGroup var options: HubOptions
@@ -29,7 +29,7 @@ struct ImportSchemaCommand: AsyncParsableCommand {
             let body = try await client.json("/v1/imports/\(id)/schema")
             if self.options.json { return try Terminal.show(body.string) }
             try Terminal.show(SchemaTable.text(body, Palette(isOn: Terminal.isColourful), width: Terminal.width))
-            Terminal.say(SchemaTable.note(body))
+            Terminal.note(SchemaTable.note(body))
         }
     }
 }

@@ -2,18 +2,20 @@ import FlowCore
 import FlowEmbedded
 import FlowPostgres
 
-/// The stores of imports, opened by a command itself, beside a hub that may run.
+/// The stores of imports, opened by a command instead of a hub. A hub may use them at the same time.
 struct ImportStores {
     let service: ImportService
-    let housekeeping: (any ObjectMaintenance)?
+    let objectMaintenance: (any ObjectMaintenance)?
     private let store: HubStore
     private let objects: HubObjectStorage
     private let configuration: HubConfiguration
 
-    /// Runs with the stores that a hub with this environment would use, and closes them.
+    /// Opens the stores that a hub with this environment would use, runs the body, and closes them.
+    /// - Throws: ``CommandFailure``: `rejected` if a store cannot be opened, `usage` for an invalid setting, `unreachable` for
+    ///   an ``ImportError`` of the body; other errors of the body unchanged.
     static func run<Value>(_ location: StoreLocation, _ body: (ImportStores) async throws -> Value) async throws -> Value {
         #if DEBUG
-        FaultInjection.plant()
+        FaultInjection.inject()
         #endif
         let configuration = try location.configuration()
         let store = try await location.open(configuration)
@@ -32,14 +34,14 @@ struct ImportStores {
             return value
         } catch {
             await stores.close()
-            throw (error as? ImportError).map { CommandFailure(.unreachable, "\($0.words)") } ?? error
+            throw (error as? ImportError).map { CommandFailure(.unreachable, "\($0.message)") } ?? error
         }
     }
 
     private init(_ store: HubStore, _ configuration: HubConfiguration) throws {
         let counters = MemoryCounters(now: SystemClock.now)
         let objects = try HubObjectStorage(configuration, counters: counters, logger: StoreLocation.logger)
-        // What it commits of flows, a hub that runs finds in the store.
+        // No bus to the instances: a running hub finds commits of this process in the store, by its version sweep.
         let manager = StateManager(
             store: store.flows, cache: MemoryStateCache(limits: .init()), transients: MemoryTransientStore(limits: .init()),
             bus: InProcessBus(), counters: counters, health: HubHealth()
@@ -47,7 +49,7 @@ struct ImportStores {
         self.service = objects.service(
             store, manager: manager, cache: MemoryImportCache(bytes: configuration.importCacheBytes, now: SystemClock.now),
             counters: counters, configuration: configuration.imports, logger: StoreLocation.logger)
-        self.housekeeping = objects.housekeeping
+        self.objectMaintenance = objects.objectMaintenance
         self.store = store
         self.objects = objects
         self.configuration = configuration
@@ -58,8 +60,8 @@ struct ImportStores {
         await self.store.close()
     }
 
-    /// Every import of every account, in the order of their ids.
-    func each(_ body: (Import) async throws -> Void) async throws {
+    /// Calls the body with every import of every account, in the order of their ids.
+    func forEachImport(_ body: (Import) async throws -> Void) async throws {
         var after: ImportID?
         while true {
             let page = try await self.store.imports.imports(after: after, limit: 100)
@@ -69,8 +71,10 @@ struct ImportStores {
         }
     }
 
-    /// Holds, for the time of the body, what only one process may have.
-    func alone<Value>(_ body: () async throws -> Value) async throws -> Value {
+    /// Runs the body under the lock that lets one process move imports at a time: a lock on the data directory of the embedded
+    /// store, or a ``MoveLock`` in Postgres.
+    /// - Throws: ``CommandFailure`` of kind `conditionFailed` if another process holds it.
+    func withMoveLock<Value>(_ body: () async throws -> Value) async throws -> Value {
         guard self.configuration.postgres != nil else {
             let lock: DataFolderLock
             do throws(EmbeddedStoreError) {
@@ -95,15 +99,15 @@ struct ImportStores {
 }
 
 extension ImportError {
-    /// For whoever typed the command.
-    var words: String {
+    /// The error as a message for the terminal.
+    var message: String {
         switch self {
-        case .objects(.unavailable(let reason)): "The object store cannot be had now: \(reason)"
-        case .objects(.refused(let reason)): "The object store refuses: \(reason)"
+        case .objects(.unavailable(let reason)): "The object store is unavailable: \(reason)"
+        case .objects(.refused(let reason)): "The object store rejected the request: \(reason)"
         case .objects(let error): "The object store failed: \(error)"
         case .store(let error): "The store failed: \(error)"
         case .damaged(let what): what
-        case .takenOver: "Another process took the import over."
+        case .claimLost: "Another worker has claimed the import."
         default: "\(self)"
         }
     }

@@ -4,10 +4,10 @@ import ArgumentParser
 struct ImportsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "imports",
-        abstract: "Look after the imports of a store: move, verify, sweep, lifecycle.",
+        abstract: "Maintain the imports of a store: move, verify, sweep, lifecycle.",
         discussion: """
-            For operators. These commands open the stores themselves, with the environment of the hub (DATABASE_URL, R2_…, \
-            FLOWHUB_DATA), and may run beside it. For what a user does with imports see flowhub import.
+            For operators. These commands open the stores directly, with the environment of the hub (DATABASE_URL, R2_…, \
+            FLOWHUB_DATA); the hub may run meanwhile. The commands for users are under flowhub import.
 
             EXAMPLES
               flowhub imports move --to r2 --dry-run
@@ -15,8 +15,8 @@ struct ImportsCommand: AsyncParsableCommand {
               flowhub imports sweep --older-than 24h
               flowhub imports lifecycle --infrequent-after 30
 
-            EXIT CODES: 0 done; 1 something is wrong with an import, and is named; 2 wrong usage; 3 a store failed; 4 another process \
-            moves imports; 130 interrupted.
+            EXIT CODES: 0 success; 1 at least one import is damaged or cannot be moved, and is named; 2 invalid usage; 3 a \
+            store failed; 4 another process is moving imports; 130 interrupted.
             """,
         subcommands: [
             ImportsMoveCommand.self, ImportsVerifyCommand.self, ImportsSweepCommand.self, ImportsLifecycleCommand.self,

@@ -5,34 +5,34 @@ import FlowCore
 struct ImportsLifecycleCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "lifecycle",
-        abstract: "Show or set what the bucket does with old imports by itself.",
+        abstract: "Show or set the bucket's lifecycle rules for imports.",
         discussion: """
-            Without options it shows the bucket's rules. With options it sets one rule for everything under imports/, in place of the \
-            one that it set before; other rules stay. It needs credentials that may administer the bucket.
+            Without options, prints the bucket's rules. With options, sets one rule for everything under imports/ and replaces \
+            the rule of an earlier call; other rules stay. The credentials must be allowed to administer the bucket.
 
-            Expired objects leave their imports in the ledger; flowhub imports sweep names them.
+            The imports of expired objects stay in the ledger; flowhub imports sweep lists them.
 
             EXAMPLES
               flowhub imports lifecycle
               flowhub imports lifecycle --infrequent-after 30 --expire-after 365
               flowhub imports lifecycle --clear
 
-            EXIT CODES: 0 done; 2 wrong usage; 3 the object store failed or refused; 130 interrupted.
+            EXIT CODES: 0 success; 2 invalid usage; 3 the object store failed or rejected the request; 130 interrupted.
             """)
 
     private static let id = "flowhub-imports"
     private static let prefix = "imports/"
 
-    @Option(help: ArgumentHelp("Days after which imports move to infrequent access.", valueName: "days"))
+    @Option(help: ArgumentHelp("Days until imports move to the infrequent access class.", valueName: "days"))
     var infrequentAfter: Int?
 
-    @Option(help: ArgumentHelp("Days after which imports are deleted.", valueName: "days"))
+    @Option(help: ArgumentHelp("Days until imports are deleted.", valueName: "days"))
     var expireAfter: Int?
 
-    @Option(help: ArgumentHelp("Days after which unfinished uploads are given up.", valueName: "days"))
+    @Option(help: ArgumentHelp("Days until unfinished uploads are aborted.", valueName: "days"))
     var abortAfter: Int?
 
-    @Flag(help: "Take the hub's rule away.")
+    @Flag(help: "Remove the rule that this command has set.")
     var clear = false
 
     @OptionGroup var location: StoreLocation
@@ -40,20 +40,22 @@ struct ImportsLifecycleCommand: AsyncParsableCommand {
     func validate() throws {
         for days in [self.infrequentAfter, self.expireAfter, self.abortAfter].compactMap({ $0 })
         where !(1...36_500).contains(days) {
-            throw ValidationError("A number of days is 1 to 36500.")
+            throw ValidationError("The number of days must be from 1 to 36500.")
         }
-        if self.clear, self.isSetting { throw ValidationError("--clear goes alone.") }
+        if self.clear, self.isSetting {
+            throw ValidationError("--clear cannot be combined with --infrequent-after, --expire-after or --abort-after.")
+        }
     }
 
     private var isSetting: Bool { self.infrequentAfter != nil || self.expireAfter != nil || self.abortAfter != nil }
 
     func run() async throws {
         let rules = try await ImportStores.run(self.location) { stores in
-            guard let housekeeping = stores.housekeeping else {
-                throw CommandFailure(.usage, "There is no object store. Set R2_BUCKET_NAME and the other R2 settings.")
+            guard let objectMaintenance = stores.objectMaintenance else {
+                throw CommandFailure(.usage, "No object store is configured. Set R2_BUCKET_NAME and the other R2 settings.")
             }
             do throws(ObjectError) {
-                var rules = try await housekeeping.lifecycleRules()
+                var rules = try await objectMaintenance.lifecycleRules()
                 guard self.clear || self.isSetting else { return rules }
                 rules.removeAll { $0.id == Self.id }
                 if self.isSetting {
@@ -62,7 +64,7 @@ struct ImportsLifecycleCommand: AsyncParsableCommand {
                             id: Self.id, prefix: Self.prefix, infrequentAccessDays: self.infrequentAfter,
                             expirationDays: self.expireAfter, abortUploadDays: self.abortAfter))
                 }
-                try await housekeeping.setLifecycleRules(rules)
+                try await objectMaintenance.setLifecycleRules(rules)
                 return rules
             } catch {
                 throw ImportError.objects(error)
@@ -72,7 +74,7 @@ struct ImportsLifecycleCommand: AsyncParsableCommand {
         func days(_ count: Int?) -> String { count.map { "\($0) days" } ?? "-" }
         for rule in rules {
             table.add([
-                Terminal.harmless(rule.id), Terminal.harmless(rule.prefix), rule.isEnabled ? "yes" : "no",
+                Terminal.sanitized(rule.id), Terminal.sanitized(rule.prefix), rule.isEnabled ? "yes" : "no",
                 days(rule.infrequentAccessDays), days(rule.expirationDays), days(rule.abortUploadDays),
             ])
         }

@@ -4,58 +4,59 @@ import FlowCore
 /// `flowhub imports move`
 struct ImportsMoveCommand: AsyncParsableCommand {
     enum Target: String, ExpressibleByArgument, CaseIterable {
-        /// Objects: R2, or the folder of the embedded store.
+        /// Objects, in R2 or in the directory of the embedded store.
         case r2
-        /// Rows: of Postgres, or of the embedded store.
+        /// Rows, in Postgres or in the embedded store.
         case postgres
     }
 
     static let configuration = CommandConfiguration(
         commandName: "move",
-        abstract: "Carry imports from the database into objects, or back.",
+        abstract: "Move imports between database and object store.",
         discussion: """
-            Each import is copied, read back whole and compared; only then, in one transaction that compares the rows once more, does \
-            the ledger name the copy. It may be stopped at any moment and run again. Rows that arrive meanwhile stay. Imports \
-            that an older service made are moved, too.
+            For each import, copies the records, reads the copy back completely and compares it. Then one transaction compares \
+            the rows again and switches the ledger to the copy. The command may be interrupted at any time and repeated. Rows \
+            that are added meanwhile are kept. Imports of a legacy service are moved too.
 
             EXAMPLES
               flowhub imports move --to r2 --dry-run
               flowhub imports move --to r2 --limit 100
               flowhub imports move --to postgres 6f1c…
 
-            EXIT CODES: 0 done; 1 some could not be moved, and are named; 2 wrong usage; 3 a store failed; 4 another process moves \
-            imports; 130 interrupted.
+            EXIT CODES: 0 success; 1 some imports could not be moved, and are named; 2 invalid usage; 3 a store failed; 4 \
+            another process is moving imports; 130 interrupted.
             """)
 
-    @Option(help: "Where to: r2 (objects) or postgres (rows).")
+    @Option(help: "Destination: r2 (objects) or postgres (rows).")
     var to: Target
 
-    @Flag(name: .customLong("dry-run"), help: "Tell what would be moved, and move nothing.")
-    var isDry = false
+    @Flag(name: .customLong("dry-run"), help: "Print what would be moved, and move nothing.")
+    var isDryRun = false
 
-    @Option(help: ArgumentHelp("Imports at most.", valueName: "n"))
+    @Option(help: ArgumentHelp("Maximum number of imports to move.", valueName: "n"))
     var limit: Int?
 
     @OptionGroup var progress: ProgressOptions
     @OptionGroup var location: StoreLocation
 
-    @Argument(help: "Only these imports.")
+    @Argument(help: "Move only these imports.")
     var ids: [String] = []
 
     func run() async throws {
         let only = try Set(self.ids.map { try ImportID.argument($0) })
-        guard (self.limit ?? 1) >= 1 else { throw CommandFailure(.usage, "--limit takes 1 or more.") }
+        guard (self.limit ?? 1) >= 1 else { throw CommandFailure(.usage, "--limit must be 1 or higher.") }
         let report = try await ImportStores.run(self.location) { stores in
-            if self.to == .r2, stores.housekeeping == nil {
+            if self.to == .r2, stores.objectMaintenance == nil {
                 throw CommandFailure(
-                    .usage, "There is no object store. Set R2_BUCKET_NAME and the other R2 settings, and R2_ENABLED=true.")
+                    .usage,
+                    "No object store is configured. Set R2_BUCKET_NAME and the other R2 settings, and R2_ENABLED=true.")
             }
-            if self.isDry { return try await self.move(stores, only) }
-            return try await stores.alone { try await self.move(stores, only) }
+            if self.isDryRun { return try await self.move(stores, only) }
+            return try await stores.withMoveLock { try await self.move(stores, only) }
         }
-        Terminal.say(report.text(isDry: self.isDry))
+        Terminal.note(report.text(isDryRun: self.isDryRun))
         if report.failed > 0 {
-            throw CommandFailure(.refused, "\(report.failed) imports could not be moved. They are as they were.")
+            throw CommandFailure(.rejected, "\(report.failed) imports could not be moved. They are unchanged.")
         }
     }
 
@@ -64,19 +65,19 @@ struct ImportsMoveCommand: AsyncParsableCommand {
         var records = 0
         var failed = 0
 
-        func text(isDry: Bool) -> String {
+        func text(isDryRun: Bool) -> String {
             let what = "\(HumanReadable.count(self.moved)) imports with \(HumanReadable.count(self.records)) records"
-            return isDry ? "\(what) would be moved." : "\(what) moved."
+            return isDryRun ? "\(what) would be moved." : "\(what) moved."
         }
     }
 
     private func move(_ stores: ImportStores, _ only: Set<ImportID>) async throws -> Report {
         let mover = ImportMover(stores.service)
         var report = Report()
-        try await stores.each { entry in
+        try await stores.forEachImport { entry in
             guard only.isEmpty || only.contains(entry.id), report.moved < self.limit ?? .max else { return }
             guard entry.status == .stored, (entry.location == nil) == (self.to == .r2) else { return }
-            if self.isDry {
+            if self.isDryRun {
                 try Terminal.show("\(entry.id)  \(entry.totalRecords.map { HumanReadable.count($0) } ?? "?") records")
                 report.moved += 1
                 report.records += entry.totalRecords ?? 0
@@ -101,7 +102,7 @@ struct ImportsMoveCommand: AsyncParsableCommand {
             bar.clear()
             guard case .damaged(let what) = error else { throw error }
             report.failed += 1
-            Terminal.say("\(entry.id): \(what) It was left as it is.")
+            Terminal.note("\(entry.id): \(what) The import is unchanged.")
             return
         }
         bar.clear()
@@ -110,13 +111,13 @@ struct ImportsMoveCommand: AsyncParsableCommand {
             report.moved += 1
             report.records += records
             try Terminal.show("\(entry.id)  \(HumanReadable.count(records)) records, \(HumanReadable.bytes(bytes))")
-        case .nothingToDo: break
-        case .held:
+        case .alreadyMoved: break
+        case .claimedByOther:
             report.failed += 1
-            Terminal.say("\(entry.id): somebody works on it just now. Run this again later.")
-        case .unsteady:
+            Terminal.note("\(entry.id): claimed by another process. Run this command again later.")
+        case .changedConcurrently:
             report.failed += 1
-            Terminal.say("\(entry.id): its rows changed all the while. Run this again when nobody writes them.")
+            Terminal.note("\(entry.id): its rows changed during the move. Run this command again when they no longer change.")
         }
     }
 }

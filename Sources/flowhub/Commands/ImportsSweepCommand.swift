@@ -5,55 +5,57 @@ import FlowCore
 struct ImportsSweepCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "sweep",
-        abstract: "Remove what no import refers to, and name imports whose object is missing.",
+        abstract: "Remove objects without an import, and list imports without their object.",
         discussion: """
-            Ends imports that a process left half done (a hub does that by itself), removes objects that no import names and \
-            uploads that nobody will finish. Imports whose object is missing are named and left alone.
+            Cleans up interrupted imports (a running hub also does this), deletes objects that no import refers to, and aborts \
+            unfinished uploads. Imports whose object is missing are listed and left unchanged.
 
             EXAMPLES
               flowhub imports sweep --dry-run
               flowhub imports sweep --older-than 1h
 
-            EXIT CODES: 0 done; 1 an import's object is missing; 2 wrong usage; 3 a store failed; 130 interrupted.
+            EXIT CODES: 0 success; 1 the object of an import is missing, or the database does not match the bucket; 2 invalid \
+            usage; 3 a store failed; 130 interrupted.
             """)
 
-    @Flag(name: .customLong("dry-run"), help: "Tell what would be removed, and remove nothing.")
-    var isDry = false
+    @Flag(name: .customLong("dry-run"), help: "Print what would be removed, and remove nothing.")
+    var isDryRun = false
 
-    @Option(help: ArgumentHelp("What is younger is left alone: 90s, 15m, 24h, 7d.", valueName: "time"))
+    @Option(help: ArgumentHelp("Keep objects and uploads younger than this: 90s, 15m, 24h, 7d.", valueName: "time"))
     var olderThan = "24h"
 
-    @Flag(help: "Remove them even if most objects of the bucket belong to no import of this database.")
+    @Flag(help: "Remove objects even if most objects of the bucket belong to no import of this database.")
     var force = false
 
     @OptionGroup var location: StoreLocation
 
     func run() async throws {
         guard let seconds = Self.seconds(self.olderThan) else {
-            throw CommandFailure(.usage, "--older-than takes a number with s, m, h or d, for instance 24h.")
+            throw CommandFailure(.usage, "--older-than must be a number with s, m, h or d, such as 24h.")
         }
         let report = try await ImportStores.run(self.location) { stores in
             let sweeper = ImportSweeper(stores.service)
-            if self.isDry || self.force { return try await sweeper.sweep(olderThan: seconds, isDry: self.isDry) }
-            // The bucket of another database, or a database that was restored: a sweep would empty it.
-            let found = try await sweeper.sweep(olderThan: seconds, isDry: true)
+            if self.isDryRun || self.force { return try await sweeper.sweep(olderThan: seconds, isDryRun: self.isDryRun) }
+            // Guards against a bucket of another database, and against a restored database: a sweep would delete its objects.
+            let found = try await sweeper.sweep(olderThan: seconds, isDryRun: true)
             guard !found.isSuspicious else {
                 throw CommandFailure(
-                    .refused,
-                    "\(found.orphans.count) of \(found.objects) objects belong to no import of this database. Is it the right one for "
-                        + "this bucket? See --dry-run; --force removes them.")
+                    .rejected,
+                    "\(found.orphans.count) of \(found.objects) objects belong to no import of this database. Nothing was "
+                        + "removed. Check that the database belongs to this bucket. --dry-run lists the objects, "
+                        + "--force removes them.")
             }
-            return try await sweeper.sweep(olderThan: seconds, isDry: false)
+            return try await sweeper.sweep(olderThan: seconds, isDryRun: false)
         }
-        let verb = self.isDry ? "would be removed" : "removed"
+        let verb = self.isDryRun ? "would be removed" : "removed"
         for object in report.orphans { try Terminal.show("\(object.key)  \(HumanReadable.bytes(object.size)), \(verb)") }
         for upload in report.uploads { try Terminal.show("\(upload.key)  unfinished since \(upload.initiatedAt), \(verb)") }
         for id in report.dangling { try Terminal.show("\(id)  its object is missing") }
-        Terminal.say(
-            "\(report.abandoned) interrupted imports ended, \(report.orphans.count) objects and \(report.uploads.count) uploads \(verb), "
-                + "\(report.dangling.count) objects missing.")
+        Terminal.note(
+            "\(report.abandoned) interrupted imports cleaned up, \(report.orphans.count) objects and "
+                + "\(report.uploads.count) uploads \(verb), \(report.dangling.count) objects missing.")
         if !report.dangling.isEmpty {
-            throw CommandFailure(.refused, "The objects of \(report.dangling.count) imports are missing.")
+            throw CommandFailure(.rejected, "The objects of \(report.dangling.count) imports are missing.")
         }
     }
 

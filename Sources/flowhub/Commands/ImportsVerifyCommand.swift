@@ -5,19 +5,22 @@ import FlowCore
 struct ImportsVerifyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "verify",
-        abstract: "Read imports whole, and compare counts and hashes with the ledger.",
+        abstract: "Read imports completely and compare counts and hashes with the ledger.",
         discussion: """
+            Prints one line per problem. Extra rows next to an object are listed and are not damage.
+
             EXAMPLES
               flowhub imports verify
               flowhub imports verify 6f1c…
 
-            EXIT CODES: 0 all is well; 1 something is wrong, and is named; 2 wrong usage; 3 a store failed; 130 interrupted.
+            EXIT CODES: 0 no import is damaged; 1 at least one import is damaged, and is named; 2 invalid usage; 3 a store \
+            failed; 130 interrupted.
             """)
 
     @OptionGroup var progress: ProgressOptions
     @OptionGroup var location: StoreLocation
 
-    @Argument(help: "Only these imports.")
+    @Argument(help: "Verify only these imports.")
     var ids: [String] = []
 
     func run() async throws {
@@ -25,7 +28,7 @@ struct ImportsVerifyCommand: AsyncParsableCommand {
         let (count, wrong) = try await ImportStores.run(self.location) { stores in
             let verifier = ImportVerifier(stores.service)
             var (count, wrong) = (0, 0)
-            try await stores.each { entry in
+            try await stores.forEachImport { entry in
                 guard only.isEmpty || only.contains(entry.id), entry.status == .stored else { return }
                 let bar = ProgressBar(
                     label: entry.id.rawValue, total: entry.totalRecords, unit: .items("records"), style: self.progress.style)
@@ -33,12 +36,12 @@ struct ImportsVerifyCommand: AsyncParsableCommand {
                 bar.clear()
                 count += 1
                 for problem in problems { try Terminal.show("\(entry.id)  \(problem)") }
-                // Rows that came later are whole, only elsewhere.
+                // Extra rows are intact, only not part of the object.
                 if problems.contains(where: { $0.isDamage }) { wrong += 1 }
             }
             return (count, wrong)
         }
-        Terminal.say("\(HumanReadable.count(count)) imports read, \(HumanReadable.count(wrong)) of them damaged.")
-        if wrong > 0 { throw CommandFailure(.refused, "Something is wrong with \(wrong) imports.") }
+        Terminal.note("\(HumanReadable.count(count)) imports read, \(HumanReadable.count(wrong)) of them damaged.")
+        if wrong > 0 { throw CommandFailure(.rejected, "\(wrong) imports are damaged.") }
     }
 }

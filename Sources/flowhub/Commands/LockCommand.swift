@@ -8,29 +8,31 @@ struct LockCommand: AsyncParsableCommand {
         abstract: "Run a program while holding a lock.",
         usage: "flowhub lock [<options>] <resource> -- <program> [<arguments> …]",
         discussion: """
-            Takes the hub's lock of this name, runs the program, and lets go of the lock when it has ended. Meanwhile the lock is \
-            renewed at a third of its time; where the hub is away, again and again. When a renewal is refused or the lock's time \
-            is up, the program gets SIGTERM, and SIGKILL after --grace.
+            Acquires the lock, runs the program, and releases the lock when the program has ended. Meanwhile the lock is \
+            renewed at a third of --ttl; if the hub is unavailable, renewal is retried until the lock expires. If the lock \
+            expires or the hub rejects a renewal, the program gets SIGTERM, and SIGKILL after --grace.
 
-            The program has this command's standard input, output and error. SIGINT, SIGTERM, SIGHUP and SIGQUIT are passed on to \
-            it: to its whole process group where there is no terminal, which is then its own. In its environment are \
-            FLOWHUB_LOCK_RESOURCE, FLOWHUB_LOCK_ID and FLOWHUB_FENCING_TOKEN. A lock saves double work and does not make it safe: \
-            a program that was paused may wake up without it. Send the fencing token with what is written, and the hub refuses it \
-            after a younger holder has written.
+            The program inherits standard input, output and error. SIGINT, SIGTERM, SIGHUP and SIGQUIT are forwarded to it. \
+            Without a terminal, the program has its own process group and signals go to the whole group. Its environment \
+            contains FLOWHUB_LOCK_RESOURCE, FLOWHUB_LOCK_ID and FLOWHUB_FENCING_TOKEN.
 
-            A hub with keys wants a token with the scope locks.
+            A lock prevents duplicate work; it does not make writes safe: a suspended program may resume after its lock has \
+            expired. Send the fencing token with each write, and the hub rejects the write after a newer holder has written.
+
+            If the hub requires tokens, the token needs the scope locks.
 
             EXAMPLES
               flowhub lock nightly-import -- ./import.sh
               flowhub lock report --wait 600 --ttl 60 -- make report
               flowhub lock import -- sh -c 'curl -X PATCH -H "Fencing-Token: import=$FLOWHUB_FENCING_TOKEN" …'
 
-            EXIT CODES: the program's own, or 128 + the signal that ended it. Without it: 1 the hub said no (4xx); 2 wrong usage; \
-            3 the hub could not be reached or failed (5xx); 4 somebody else holds the lock; 5 the lock was lost and the program \
-            was ended; 126 the program cannot be run; 127 it is not there; 128 + a signal that came before it ran.
+            EXIT CODES: the program's own, or 128 + the signal that ended it. Else: 1 rejected by the hub (4xx); 2 invalid \
+            usage; 3 hub unreachable or 5xx; 4 the lock is held by another client; 5 the lock was lost and the program was \
+            ended; 126 the program cannot be run; 127 program not found; 128 + a signal that was received before the program \
+            ran.
             """)
 
-    @Argument(help: "The name of what is locked: 1 to 128 of A-Za-z0-9_.:-")
+    @Argument(help: "The name of the lock: 1 to 128 of A-Za-z0-9_.:-")
     var resource: String
 
     @Argument(parsing: .postTerminator, help: "The program to run, and its arguments.")
@@ -38,27 +40,27 @@ struct LockCommand: AsyncParsableCommand {
 
     @OptionGroup var hub: HubAddress
 
-    @Option(help: ArgumentHelp("How long the lock lasts without being renewed.", valueName: "seconds"))
+    @Option(help: ArgumentHelp("Time until the lock expires if it is not renewed.", valueName: "seconds"))
     var ttl = 30
 
-    @Option(help: ArgumentHelp("How long to wait for a lock that somebody holds.", valueName: "seconds"))
+    @Option(help: ArgumentHelp("Maximum time to wait while another client holds the lock.", valueName: "seconds"))
     var wait = 0
 
-    @Option(help: ArgumentHelp("How long the program may take to end when the lock is lost.", valueName: "seconds"))
+    @Option(help: ArgumentHelp("Time between SIGTERM and SIGKILL if the lock is lost.", valueName: "seconds"))
     var grace = 10
 
     func run() async throws {
         guard Identifier.isValid(self.resource.utf8, maximumLength: 128) else {
             throw CommandFailure(
-                .usage, "\"\(Terminal.harmless(self.resource))\" is no name of a lock: take 1 to 128 of A-Za-z0-9_.:-")
+                .usage, "Invalid lock name \"\(Terminal.sanitized(self.resource))\". Use 1 to 128 of A-Za-z0-9_.:-")
         }
         guard self.program.first?.isEmpty == false else {
-            throw CommandFailure(.usage, "What is to run? flowhub lock \(self.resource) -- PROGRAM [ARGUMENTS]")
+            throw CommandFailure(.usage, "Missing program. Usage: flowhub lock \(self.resource) -- PROGRAM [ARGUMENTS]")
         }
-        guard (1...3_600).contains(self.ttl) else { throw CommandFailure(.usage, "--ttl takes 1 to 3600.") }
-        guard (0...604_800).contains(self.wait) else { throw CommandFailure(.usage, "--wait takes 0 to 604800.") }
-        guard (0...3_600).contains(self.grace) else { throw CommandFailure(.usage, "--grace takes 0 to 3600.") }
-        // Before anything of ours is open.
+        guard (1...3_600).contains(self.ttl) else { throw CommandFailure(.usage, "--ttl must be from 1 to 3600.") }
+        guard (0...604_800).contains(self.wait) else { throw CommandFailure(.usage, "--wait must be from 0 to 604800.") }
+        guard (0...3_600).contains(self.grace) else { throw CommandFailure(.usage, "--grace must be from 0 to 3600.") }
+        // Listed before this command opens any file: the program inherits these descriptors only.
         let files = ChildProgram.openFiles()
         throw try await self.hub.withClient { client in
             try await LockedRun(

@@ -7,28 +7,29 @@ import Logging
 struct MigrateCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "migrate",
-        abstract: "Bring the schema of the Postgres database up to date.",
+        abstract: "Apply missing migrations to the Postgres database.",
         discussion: """
-            Works on the database that DATABASE_URL names. `flowhub serve` does the same before it listens, unless \
-            FLOWHUB_MIGRATE=false. Any number may run at once; one does the work. The embedded store needs no such command.
+            Uses the database of DATABASE_URL. `flowhub serve` applies the same migrations before it listens, unless \
+            FLOWHUB_MIGRATE=false. Concurrent runs are safe: one migrates, the others wait. The embedded store migrates itself.
 
             EXAMPLES
               DATABASE_URL=postgres://hub@db/hub flowhub migrate --status
               DATABASE_URL=postgres://hub@db/hub flowhub migrate
 
-            EXIT CODES: 0 done, or with --status nothing to do; 1 failed, or with --status something to do; 2 wrong usage.
+            EXIT CODES: 0 success, or with --status no migration is missing; 1 failed, or with --status a migration is \
+            missing; 2 invalid usage.
             """)
 
-    @Flag(help: "List what is applied and what is not, and change nothing.")
+    @Flag(help: "List applied and missing migrations, and change nothing.")
     var status = false
 
-    @Flag(help: "Print the SQL that would be run, and change nothing.")
+    @Flag(help: "Print the SQL of the missing migrations, and change nothing.")
     var dryRun = false
 
     func run() async throws {
         let configuration = try HubConfiguration.fromEnvironment()
         guard let settings = configuration.postgres else {
-            throw CommandFailure(.usage, "DATABASE_URL is not set. The embedded store brings its schema up to date by itself.")
+            throw CommandFailure(.usage, "DATABASE_URL is not set. The embedded store needs no migration command.")
         }
         let logger = Logger(label: "flowhub") { _ in LineLogHandler(logLevel: .notice, format: .text) }
         let runner = MigrationRunner(settings, logger: logger)
@@ -41,7 +42,7 @@ struct MigrateCommand: AsyncParsableCommand {
                     applied.isEmpty ? "Nothing to do: the schema is up to date." : "Applied: \(applied.joined(separator: ", "))")
             }
         } catch let error as PostgresError {
-            throw CommandFailure(.refused, "The database could not be migrated: \(error.explanation)")
+            throw CommandFailure(.rejected, "Migration failed: \(error.explanation)")
         }
     }
 
@@ -55,14 +56,15 @@ struct MigrateCommand: AsyncParsableCommand {
             for migration in Migration.all where missing.contains(migration.name) {
                 print("-- \(migration.name)\n\(migration.sql)")
             }
-            if missing.isEmpty { print("-- Nothing to do.") }
+            if missing.isEmpty { print("-- No migration is missing.") }
         }
-        if self.status, !missing.isEmpty { throw ExitCode(FailureKind.refused.rawValue) }
+        if self.status, !missing.isEmpty { throw ExitCode(FailureKind.rejected.rawValue) }
     }
 }
 
 extension HubConfiguration {
-    /// - Throws: ``CommandFailure`` that names the setting.
+    /// Reads the configuration from this process's environment.
+    /// - Throws: ``CommandFailure`` of kind `usage` that names the invalid setting.
     static func fromEnvironment() throws -> HubConfiguration {
         do {
             return try HubConfiguration(environment: ProcessInfo.processInfo.environment)

@@ -1,12 +1,12 @@
 import FlowCore
 import Synchronization
 
-/// The lock of those who move imports: one at a time, on all machines. It is renewed until it is released; should it be lost all
-/// the same, the claims on the imports keep the work right.
+/// The lock that lets one process on all machines move imports at a time. It is renewed until it is released. If it is lost,
+/// the claims on the imports still keep moves correct.
 final class MoveLock: Sendable {
     private static let resource = "flowhub:imports:move"
     private static let account = "flowhub"
-    /// A mover that was killed keeps the next one waiting for so long.
+    /// Seconds until the lock expires if it is not renewed, and so the time that the lock outlives a killed process.
     private static let seconds = 15
 
     private let locks: any LockService
@@ -23,8 +23,8 @@ final class MoveLock: Sendable {
             switch error {
             case .held(let until):
                 throw CommandFailure(
-                    .conditionFailed, "Another process is moving imports, at least until \(until). Wait for its end.")
-            default: throw CommandFailure(.unreachable, "The lock cannot be had: \(error)")
+                    .conditionFailed, "Another process is moving imports (lock held until \(until)). Retry when it has finished.")
+            default: throw CommandFailure(.unreachable, "Cannot acquire the lock for moving imports: \(error)")
             }
         }
         let locks = self.locks

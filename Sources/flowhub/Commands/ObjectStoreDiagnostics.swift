@@ -2,7 +2,7 @@ import FlowCore
 import FlowObjects
 import Logging
 
-/// Looks whether R2 can be reached and lets the hub in. Reads, and writes nothing.
+/// Checks whether R2 is reachable and accepts the hub's credentials. Lists objects and writes nothing.
 struct ObjectStoreDiagnostics {
     private static let subject = "imports"
 
@@ -16,36 +16,37 @@ struct ObjectStoreDiagnostics {
         } catch {
             return [DoctorFinding(.failure, Self.subject, "\(error)")]
         }
-        let finding = await self.examine(store)
+        let finding = await self.diagnose(store)
         await store.close()
         return [finding]
     }
 
-    private func examine(_ store: R2ObjectStore) async -> DoctorFinding {
+    private func diagnose(_ store: R2ObjectStore) async -> DoctorFinding {
         do throws(ObjectError) {
             _ = try await store.list(prefix: "imports/", after: nil, limit: 1)
             return DoctorFinding(
-                .ok, Self.subject, "the bucket \(store.bucket) can be read; /health/storage tells whether it can be written")
+                .ok, Self.subject, "the bucket \(store.bucket) is readable; /health/storage reports whether it is writable")
         } catch {
-            let words = error.explanation
+            let reason = error.explanation
             switch error {
             case .unavailable:
                 return DoctorFinding(
-                    .failure, Self.subject, "R2 cannot be reached: \(words)",
-                    advice: "Look at R2_ACCOUNT_ID or R2_ENDPOINT, and at the way out of this network.")
+                    .failure, Self.subject, "R2 is unavailable: \(reason)",
+                    advice: "Check R2_ACCOUNT_ID or R2_ENDPOINT, and outbound network access.")
             default:
                 return DoctorFinding(
-                    .failure, Self.subject, "R2 does not let the hub in: \(words)",
-                    advice: "Look at the key, at R2_BUCKET_NAME, and at the token's permission: Object Read & Write.")
+                    .failure, Self.subject, "R2 rejected the hub's request: \(reason)",
+                    advice: "Check the access key, R2_BUCKET_NAME, and the token's permission: Object Read & Write.")
             }
         }
     }
 
-    /// Where imports go without R2.
+    /// Reports where imports are stored if R2 is not configured.
     static func without(_ configuration: HubConfiguration) -> DoctorFinding {
         if configuration.isR2Enabled, configuration.postgres == nil {
-            return DoctorFinding(.ok, Self.subject, "imports lie in \(configuration.dataDirectory)/objects")
+            return DoctorFinding(.ok, Self.subject, "imports are stored in \(configuration.dataDirectory)/objects")
         }
-        return DoctorFinding(.ok, Self.subject, "imports are rows of the store, in twice their size; R2 would take a fifth")
+        return DoctorFinding(
+            .ok, Self.subject, "imports are stored as database rows, about 2 times their size; R2 needs about 0.2 times")
     }
 }

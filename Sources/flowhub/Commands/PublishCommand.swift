@@ -8,12 +8,12 @@ struct PublishCommand: AsyncParsableCommand {
         commandName: "publish",
         abstract: "Publish events to a flow.",
         discussion: """
-            DATA is a JSON document; - reads it from standard input, and so does leaving it out (an empty input or a terminal \
-            there: null). With --ndjson each line of standard input is an event: {"type":…,"data":…}, or only its data where \
-            TYPE is given. All lines are one request: either all are published or none.
+            DATA is a JSON document. If it is - or omitted, it is read from standard input; an empty input, or omitting DATA \
+            on a terminal, means null. With --ndjson each line of standard input is an event: {"type":…,"data":…}, or only \
+            its data if TYPE is given. All lines are one request: either all events are published or none.
 
-            A durable event (the default) is acknowledged when it is stored, and reaches every watcher. It is sent with an \
-            idempotency key, so that an attempt whose answer was lost can be made again without publishing twice.
+            A durable event (the default) is acknowledged when it is stored, and every subscriber receives it. The request has \
+            an idempotency key: if the response is lost, the request is repeated without publishing twice.
 
             EXAMPLES
               flowhub publish import-42 row_failed '{"row":17,"reason":"no date"}'
@@ -24,44 +24,45 @@ struct PublishCommand: AsyncParsableCommand {
             \(CommandFailure.exitCodes)
             """)
 
-    @Argument(help: "The flow.")
+    @Argument(help: "The flow's id.")
     var flow: String
 
-    @Argument(help: "The type of the event: 1 to 64 of A-Za-z0-9_.:-")
+    @Argument(help: "The event type: 1 to 64 of A-Za-z0-9_.:-")
     var type: String?
 
-    @Argument(help: "The event's data as JSON, or -.")
+    @Argument(help: "The event's data as JSON; - is standard input.")
     var data: String?
 
     @OptionGroup var options: HubOptions
 
-    @Flag(help: "Tell it to whoever watches now, and do not keep it.")
+    @Flag(help: "Publish a transient event: best effort, to current subscribers, not stored.")
     var transient = false
 
-    @Flag(help: "Publish each line of standard input.")
+    @Flag(help: "Publish each line of standard input as an event.")
     var ndjson = false
 
-    @Option(help: ArgumentHelp("Name this request, so that it takes effect once. (default: a random one)", valueName: "key"))
+    @Option(
+        help: ArgumentHelp("Idempotency key: requests with the same key take effect once. (default: random)", valueName: "key"))
     var idempotencyKey: String?
 
     func run() async throws {
         let flow = try FlowID.argument(self.flow)
         let type = try self.eventType()
         if self.transient, self.idempotencyKey != nil {
-            throw CommandFailure(.usage, "A transient event is not kept, and neither is its idempotency key.")
+            throw CommandFailure(.usage, "--transient and --idempotency-key cannot be combined.")
         }
         let key = try HeaderArgument.checked(self.idempotencyKey, "--idempotency-key") ?? "cli-\(UUID().uuidString)"
         var request = HubClient.Request(method: .post, target: "/v1/flows/\(flow)/events")
-        request.isRepeatable = !self.transient
+        request.isRetryable = !self.transient
         if !self.transient { request.headers.append((name: "Idempotency-Key", value: key)) }
         if self.ndjson {
             guard self.data == nil || self.data == "-" else {
-                throw CommandFailure(.usage, "--ndjson reads its events from standard input; leave DATA out.")
+                throw CommandFailure(.usage, "--ndjson reads events from standard input. Omit DATA.")
             }
             request.contentType = "application/x-ndjson"
             request.body = try self.lines(type)
         } else {
-            guard let type else { throw CommandFailure(.usage, "TYPE is missing. See flowhub publish --help.") }
+            guard let type else { throw CommandFailure(.usage, "Missing TYPE. See flowhub publish --help.") }
             request.body = self.event(type, try CommandInput.json(self.data, orElse: .null)).bytes
         }
         let sent = request
@@ -72,9 +73,9 @@ struct PublishCommand: AsyncParsableCommand {
                 try Terminal.show(body?.string ?? "{}")
             } else if let ids = body?.member("ids")?.elements, let last = ids.last {
                 try Terminal.show(
-                    "\(ids.count) events, the last one with id \(Terminal.harmless(last.stringValue ?? last.string))")
+                    "\(ids.count) events, last id \(Terminal.sanitized(last.stringValue ?? last.string))")
             } else if let version = body?.member("version")?.intValue {
-                let id = body?.member("id")?.stringValue.map { ", id \(Terminal.harmless($0))" } ?? ""
+                let id = body?.member("id")?.stringValue.map { ", id \(Terminal.sanitized($0))" } ?? ""
                 try Terminal.show("version \(version)\(id)")
             } else {
                 try Terminal.show("sent")
@@ -85,10 +86,10 @@ struct PublishCommand: AsyncParsableCommand {
     private func eventType() throws(CommandFailure) -> EventType? {
         guard let text = self.type else { return nil }
         guard let type = EventType(text) else {
-            throw CommandFailure(.usage, "\"\(Terminal.harmless(text))\" is no type of events: take 1 to 64 of A-Za-z0-9_.:-")
+            throw CommandFailure(.usage, "Invalid event type \"\(Terminal.sanitized(text))\". Use 1 to 64 of A-Za-z0-9_.:-")
         }
         guard !type.isReserved else {
-            throw CommandFailure(.usage, "Events of type \(type) are the hub's own. Take another name.")
+            throw CommandFailure(.usage, "The event type \(type) is reserved. Use another one.")
         }
         return type
     }
@@ -116,24 +117,27 @@ struct PublishCommand: AsyncParsableCommand {
                 result.append(contentsOf: self.event(type, text).bytes)
             } else {
                 guard let name = text.member("type")?.stringValue, let own = EventType(name) else {
-                    throw CommandFailure(.usage, "Line \(index + 1) has no valid \"type\". Give TYPE if the lines are only data.")
+                    throw CommandFailure(
+                        .usage, "Line \(index + 1) has no valid \"type\". Pass TYPE if the lines contain only data.")
                 }
                 let event = self.transient ? self.event(own, text.member("data") ?? .null) : text
                 result.append(contentsOf: event.bytes)
             }
             result.append(UInt8(ascii: "\n"))
         }
-        guard !result.isEmpty else { throw CommandFailure(.usage, "Standard input has no events.") }
+        guard !result.isEmpty else { throw CommandFailure(.usage, "Standard input contains no events.") }
         return result
     }
 }
 
-/// Option values that become HTTP headers.
+/// Validation of option values that are sent as HTTP headers.
 enum HeaderArgument {
+    /// - Returns: the value; `nil` if the option is not given.
+    /// - Throws: ``CommandFailure`` of kind `usage` unless the value is 1 to 255 visible ASCII characters.
     static func checked(_ value: String?, _ option: String) throws(CommandFailure) -> String? {
         guard let value else { return nil }
         guard (1...255).contains(value.utf8.count), value.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
-            throw CommandFailure(.usage, "\(option) takes 1 to 255 visible ASCII characters.")
+            throw CommandFailure(.usage, "\(option) must be 1 to 255 visible ASCII characters.")
         }
         return value
     }

@@ -13,12 +13,12 @@ struct ServeCommand: AsyncParsableCommand {
         commandName: "serve",
         abstract: "Run the hub.",
         discussion: """
-            With nothing configured the hub keeps its flows in ./flowhub-data, listens on http://127.0.0.1:8080 and serves \
-            everybody on this machine. With DATABASE_URL they are in Postgres, and any number of hubs on one database are one. \
-            Settings come from the environment: `flowhub settings` lists them.
+            By default the hub stores flows in ./flowhub-data, listens on http://127.0.0.1:8080 and requires no token: any \
+            process on this machine has full access. With DATABASE_URL it stores flows in Postgres, and any number of \
+            instances on one database form one hub. All settings are environment variables; `flowhub settings` lists them.
 
-            SIGTERM and SIGINT end it: every stream is closed at a moment of its own within FLOWHUB_DRAIN_SECONDS, then the \
-            process exits with 0. A second signal ends it at once.
+            SIGTERM and SIGINT drain the hub: it closes all streams, spread over FLOWHUB_DRAIN_SECONDS, and then exits with \
+            0. A second signal ends it immediately.
 
             EXAMPLES
               flowhub serve
@@ -26,17 +26,18 @@ struct ServeCommand: AsyncParsableCommand {
               DATABASE_URL=postgres://hub@db/hub flowhub serve
               FLOWHUB_JWT_KEY=$(cat key) flowhub serve --host 0.0.0.0
 
-            EXIT CODES: 0 ended by a signal; 1 could not start or go on; 2 wrong usage or setting.
+            EXIT CODES: 0 drained after a signal; 1 cannot start or continue; 2 invalid usage or setting.
             """)
 
     @Option(help: "Address to listen on. (environment: FLOWHUB_HOST; default: 127.0.0.1)")
     var host: String?
 
-    @Option(help: "Port to listen on; 0 takes a free one. (environment: PORT; default: 8080)")
+    @Option(help: "Port to listen on; 0: any free port. (environment: PORT; default: 8080)")
     var port: Int?
 
     @Option(
-        help: ArgumentHelp("Folder of the embedded store. (environment: FLOWHUB_DATA; default: ./flowhub-data)", valueName: "dir")
+        help: ArgumentHelp(
+            "Directory of the embedded store. (environment: FLOWHUB_DATA; default: ./flowhub-data)", valueName: "dir")
     )
     var data: String?
 
@@ -44,7 +45,7 @@ struct ServeCommand: AsyncParsableCommand {
         var configuration = try HubConfiguration.fromEnvironment()
         if let host = self.host { configuration.http.host = host }
         if let port = self.port {
-            guard (0...65_535).contains(port) else { throw CommandFailure(.usage, "--port is a number from 0 to 65535.") }
+            guard (0...65_535).contains(port) else { throw CommandFailure(.usage, "--port must be from 0 to 65535.") }
             configuration.http.port = port
         }
         if let data = self.data { configuration.dataDirectory = data }
@@ -53,7 +54,7 @@ struct ServeCommand: AsyncParsableCommand {
 
         let logger = Self.logger(configuration)
         #if DEBUG
-        FaultInjection.plant()
+        FaultInjection.inject()
         #endif
         let hub: Hub
         do {
@@ -64,9 +65,9 @@ struct ServeCommand: AsyncParsableCommand {
         } catch let error as AccessConfigurationError {
             throw CommandFailure(.usage, "\(error)")
         } catch let error as PostgresError {
-            throw CommandFailure(.refused, "The hub cannot start: \(error.explanation). `flowhub doctor` says more.")
+            throw CommandFailure(.rejected, "Cannot start: \(error.explanation). Run `flowhub doctor` for details.")
         } catch {
-            throw CommandFailure(.refused, "The hub cannot start. \(error)")
+            throw CommandFailure(.rejected, "Cannot start: \(error)")
         }
         let group = ServiceGroup(
             configuration: .init(
@@ -76,7 +77,7 @@ struct ServeCommand: AsyncParsableCommand {
             try await group.run()
         } catch {
             await hub.close()
-            throw CommandFailure(.refused, "The hub cannot go on. \(Self.explain(error, configuration))")
+            throw CommandFailure(.rejected, "Stopped after an error: \(Self.explain(error, configuration))")
         }
         await hub.close()
         logger.notice("Stopped")
@@ -84,7 +85,7 @@ struct ServeCommand: AsyncParsableCommand {
 
     // MARK: Private
 
-    /// Fills in what depends on the machine.
+    /// Sets defaults that depend on the machine or are random: instance name, event loops, maximum number of streams.
     private static func complete(_ configuration: inout HubConfiguration) {
         if configuration.instance.isEmpty {
             configuration.instance = "i" + String(UInt64.random(in: .min ... .max), radix: 36)
@@ -98,13 +99,14 @@ struct ServeCommand: AsyncParsableCommand {
         }
     }
 
-    /// Without a key the hub serves everybody, so it must not be reachable for everybody.
+    /// Without a key every client has full access, so only clients on this machine may reach the hub.
+    /// - Throws: ``CommandFailure`` of kind `usage` if there is no key and the address to listen on is not a loopback address.
     private static func refuseOpenExposure(_ configuration: HubConfiguration) throws {
         guard configuration.access.isOpen, !Loopback.contains(configuration.http.host) else { return }
         throw CommandFailure(
             .usage,
-            "Without a key everybody who reaches the hub may read and change everything, so it listens on a loopback address only, "
-                + "not on \(configuration.http.host). Set FLOWHUB_JWT_KEY or FLOWHUB_JWKS, or use --host 127.0.0.1.")
+            "Refusing to listen on \(configuration.http.host) without a JWT key: every client would have full access. "
+                + "Set FLOWHUB_JWT_KEY or FLOWHUB_JWKS, or use --host 127.0.0.1.")
     }
 
     private static func logger(_ configuration: HubConfiguration) -> Logger {
@@ -118,7 +120,7 @@ struct ServeCommand: AsyncParsableCommand {
     private static func announce(host: String, port: Int, isOpen: Bool, logger: Logger) {
         let shown = host.contains(":") ? "[\(host)]" : host
         if isOpen {
-            logger.notice("No key is configured: everybody on this machine may read and change everything")
+            logger.notice("No JWT key configured: any process on this machine has full access")
         }
         logger.notice("Listening", metadata: ["url": "http://\(shown):\(port)/"])
     }
@@ -126,10 +128,10 @@ struct ServeCommand: AsyncParsableCommand {
     private static func explain(_ error: any Error, _ configuration: HubConfiguration) -> String {
         let text = "\(error)"
         if text.contains("errno: 98") {
-            return "Port \(configuration.http.port) is taken. Use --port, or end what listens there."
+            return "Port \(configuration.http.port) is in use. Choose another one with --port, or stop the process that uses it."
         }
         if text.contains("errno: 13") {
-            return "Port \(configuration.http.port) needs rights that this user does not have. Use a port above 1023."
+            return "This user may not listen on port \(configuration.http.port). Use a port above 1023."
         }
         return text
     }
@@ -143,8 +145,9 @@ struct SettingsCommand: ParsableCommand {
     func run() { print(Setting.markdown, terminator: "") }
 }
 
+/// A check for loopback addresses.
 enum Loopback {
-    /// Whether a host to listen on is reachable from this machine only.
+    /// Whether a server that listens on this host is reachable from this machine only.
     static func contains(_ host: String) -> Bool {
         host == "localhost" || host == "::1" || (host.hasPrefix("127.") && host.split(separator: ".").count == 4)
     }

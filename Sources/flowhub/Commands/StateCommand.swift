@@ -8,7 +8,7 @@ struct StateCommand: AsyncParsableCommand {
         commandName: "state",
         abstract: "Read and change the state of a flow.",
         discussion: """
-            The state is a JSON object. Its member status says what the flow is doing; completed, failed and cancelled end it.
+            The state is a JSON object. Its member status is the flow's status; completed, failed and cancelled are terminal.
 
             EXAMPLES
               flowhub state get import-42
@@ -28,8 +28,8 @@ struct StateGetCommand: AsyncParsableCommand {
         commandName: "get",
         abstract: "Print a flow's state.",
         discussion: """
-            Prints the state; --json prints the whole answer, with version and status. The ETag for --if-match is said on \
-            standard error.
+            Prints the state, and on standard error version, status and the ETag for --if-match. --json prints the hub's whole \
+            response instead.
 
             EXAMPLES
               flowhub state get import-42
@@ -38,7 +38,7 @@ struct StateGetCommand: AsyncParsableCommand {
             \(CommandFailure.exitCodes)
             """)
 
-    @Argument(help: "The flow.")
+    @Argument(help: "The flow's id.")
     var flow: String
 
     @OptionGroup var options: HubOptions
@@ -58,8 +58,8 @@ struct StatePatchCommand: AsyncParsableCommand {
         commandName: "patch",
         abstract: "Change members of a flow's state.",
         discussion: """
-            JSON is a merge patch (RFC 7396): members in it replace the state's, null removes one, objects are merged. A flow \
-            that does not exist is created. - or nothing reads standard input.
+            JSON is a merge patch (RFC 7396): its members replace those of the state, null removes a member, and objects are \
+            merged. A flow that does not exist is created. If JSON is - or omitted, it is read from standard input.
 
             EXAMPLES
               flowhub state patch import-42 '{"status":"running","rows":10,"error":null}'
@@ -68,10 +68,10 @@ struct StatePatchCommand: AsyncParsableCommand {
             \(CommandFailure.exitCodes)
             """)
 
-    @Argument(help: "The flow.")
+    @Argument(help: "The flow's id.")
     var flow: String
 
-    @Argument(help: "The merge patch, or -.")
+    @Argument(help: "The merge patch; - is standard input.")
     var json: String?
 
     @OptionGroup var options: HubOptions
@@ -90,7 +90,7 @@ struct StatePutCommand: AsyncParsableCommand {
         commandName: "put",
         abstract: "Replace a flow's whole state.",
         discussion: """
-            A flow that does not exist is created. - or nothing reads standard input.
+            A flow that does not exist is created. If JSON is - or omitted, it is read from standard input.
 
             EXAMPLES
               flowhub state put import-42 '{"status":"running","rows":0}' --create-only
@@ -99,10 +99,10 @@ struct StatePutCommand: AsyncParsableCommand {
             \(CommandFailure.exitCodes)
             """)
 
-    @Argument(help: "The flow.")
+    @Argument(help: "The flow's id.")
     var flow: String
 
-    @Argument(help: "The new state, or -.")
+    @Argument(help: "The new state; - is standard input.")
     var json: String?
 
     @OptionGroup var options: HubOptions
@@ -120,8 +120,8 @@ struct StateDeleteCommand: AsyncParsableCommand {
         commandName: "delete",
         abstract: "Delete a flow.",
         discussion: """
-            Watchers are told, and their streams end. Its versions are not used again: a flow created anew under this name \
-            goes on from there.
+            Subscribers receive flow_deleted, and their streams of this flow end. Versions are not reused: a flow that is \
+            created later under this id continues with the next version.
 
             EXAMPLES
               flowhub state delete import-42
@@ -130,15 +130,16 @@ struct StateDeleteCommand: AsyncParsableCommand {
             \(CommandFailure.exitCodes)
             """)
 
-    @Argument(help: "The flow.")
+    @Argument(help: "The flow's id.")
     var flow: String
 
     @OptionGroup var options: HubOptions
 
-    @Option(help: ArgumentHelp("Only if the state still has this ETag.", valueName: "etag"))
+    @Option(help: ArgumentHelp("Delete only if the state still has this ETag.", valueName: "etag"))
     var ifMatch: String?
 
-    @Option(help: ArgumentHelp("Name this request, so that it takes effect once. (default: a random one)", valueName: "key"))
+    @Option(
+        help: ArgumentHelp("Idempotency key: requests with the same key take effect once. (default: random)", valueName: "key"))
     var idempotencyKey: String?
 
     func run() async throws {

@@ -4,16 +4,18 @@ import FlowPostgres
 import Foundation
 import Logging
 
-/// Which store a command opens by itself, without a hub.
+/// The store that a command opens directly, without a hub: that of the environment, or the embedded store in `--data`.
 struct StoreLocation: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Folder of the embedded store. (environment: FLOWHUB_DATA; default: ./flowhub-data)", valueName: "dir"))
+            "Directory of the embedded store; overrides DATABASE_URL. (environment: FLOWHUB_DATA; default: ./flowhub-data)",
+            valueName: "dir"))
     var data: String?
 
     static let logger = Logger(label: "flowhub") { _ in LineLogHandler(logLevel: .warning, format: .text) }
 
-    /// The store that a hub with this environment would use. It is never made or migrated here.
+    /// Opens the store that a hub with this environment would use. Never creates or migrates it.
+    /// - Throws: ``CommandFailure`` of kind `usage` for an invalid setting, of kind `rejected` if the store cannot be opened.
     func open() async throws -> HubStore { try await self.open(self.configuration()) }
 
     func configuration() throws -> HubConfiguration {
@@ -30,14 +32,14 @@ struct StoreLocation: ParsableArguments {
         let directory = configuration.dataDirectory
         guard configuration.postgres != nil || FileManager.default.fileExists(atPath: directory) else {
             throw CommandFailure(
-                .refused, "There is no store in \(directory). Name its folder with --data, or set DATABASE_URL.")
+                .rejected, "No store in \(directory). Pass its directory with --data, or set DATABASE_URL.")
         }
         do {
             return try await HubStore.open(configuration, logger: Self.logger)
         } catch let error as PostgresError {
-            throw CommandFailure(.refused, "The store cannot be opened: \(error.explanation).")
+            throw CommandFailure(.rejected, "Cannot open the store: \(error.explanation).")
         } catch {
-            throw CommandFailure(.refused, "The store cannot be opened. \(error)")
+            throw CommandFailure(.rejected, "Cannot open the store: \(error)")
         }
     }
 }

@@ -8,54 +8,61 @@ struct WatchCommand: AsyncParsableCommand {
         commandName: "watch",
         abstract: "Follow flows live.",
         discussion: """
-            Shows the state of each flow and then every change and event as it happens. A lost connection is made again, and \
-            goes on where the last one stopped: nothing is missed and nothing comes twice. What happens to the connection is \
-            said on standard error, and so is the cursor at the end, with which a later --from goes on.
+            Prints the state of each flow, then each change and event as it happens. After a lost connection, watch \
+            reconnects and continues at its cursor: no durable event is lost or repeated. If history no longer holds the \
+            events after the cursor, the hub sends resync and a snapshot instead. Messages about the connection go to \
+            standard error, and at the end the cursor for a later --from.
 
-            Ends by itself when every flow has finished (the hub waits 10 s for late events; --until-finished does not).
+            Exits when all flows are terminal: their streams stay open for late events, 10 s by default. --until-finished \
+            exits without that wait.
 
             EXAMPLES
               flowhub watch import-42
               flowhub watch import-42 import-43 --types row_failed,state_update
               flowhub watch import-42 --json | jq -c 'select(.event == "state_update") | .data.updates'
               flowhub watch import-42 --until-finished && echo imported
-              flowhub watch import-42 --from start --no-snapshot
+              flowhub watch import-42 --from start
 
             \(CommandFailure.exitCodes)
             With --until-finished: 0 if every flow completed, 1 if one failed, was cancelled or deleted.
             """)
 
-    @Argument(help: "The flows, up to 12.")
+    @Argument(help: "The ids of the flows, at most 12.")
     var flow: [String]
 
     @OptionGroup var options: HubOptions
 
-    @Option(help: ArgumentHelp("Begin after this cursor, or with the oldest event that is kept: start.", valueName: "cursor"))
+    @Option(
+        help: ArgumentHelp(
+            "Start after this cursor. start: from version 1, or with resync and a snapshot if history no longer holds it.",
+            valueName: "cursor"))
     var from: String?
 
-    @Option(help: ArgumentHelp("Only these types of events, besides the hub's own about the stream.", valueName: "a,b"))
+    @Option(
+        help: ArgumentHelp(
+            "Only these event types. Control events such as snapshot and closing are always sent.", valueName: "a,b"))
     var types: String?
 
-    @Flag(help: "Begin without the state.")
+    @Flag(help: "Without --from: start at the head of each flow, without its state.")
     var noSnapshot = false
 
-    @Flag(help: "Show how many watch each flow.")
+    @Flag(help: "Also show the number of subscribers of each flow.")
     var presence = false
 
-    @Flag(help: "End as soon as every flow is completed, failed, cancelled or deleted.")
+    @Flag(help: "Exit as soon as every flow is completed, failed, cancelled or deleted.")
     var untilFinished = false
 
-    @Option(help: ArgumentHelp("Seconds without a connection after which to give up; 0: never.", valueName: "s"))
+    @Option(help: ArgumentHelp("Seconds without a working connection after which watch exits; 0: never.", valueName: "s"))
     var giveUp = 120
 
-    /// What a stream of the hub takes.
+    /// The highest number of flows of one stream that the hub accepts.
     static let maximumFlows = 12
 
     func run() async throws {
         let flows = try self.flows()
         let target = try self.target(flows)
         let cursor = try self.cursor()
-        guard self.giveUp >= 0 else { throw CommandFailure(.usage, "--give-up takes 0 or more seconds.") }
+        guard self.giveUp >= 0 else { throw CommandFailure(.usage, "--give-up must be 0 or higher.") }
         try await self.options.withClient { client in
             var watcher = Watcher(
                 client: client, flows: flows, target: target, cursor: cursor, endsWhenFinished: self.untilFinished,
@@ -67,10 +74,11 @@ struct WatchCommand: AsyncParsableCommand {
             let ending = try await watcher.run { notice in
                 switch notice {
                 case .connected(let cursor):
-                    Terminal.say(
-                        "connected to \(client.hub.host)\(cursor.isEmpty ? "" : ", going on after \(Terminal.harmless(cursor))")")
+                    Terminal.note(
+                        "connected to \(client.hub.host)\(cursor.isEmpty ? "" : ", continuing after \(Terminal.sanitized(cursor))")"
+                    )
                 case .lost(let reason, let milliseconds):
-                    Terminal.say("\(reason); next attempt in \(Double(milliseconds / 100) / 10) s")
+                    Terminal.note("\(reason); next attempt in \(Double(milliseconds / 100) / 10) s")
                 case .event(let event):
                     let text = printer.text(of: event, now: Self.now())
                     if !text.isEmpty { try Terminal.show(Array(text.utf8)) }
@@ -80,18 +88,20 @@ struct WatchCommand: AsyncParsableCommand {
         }
     }
 
-    /// Says how it ended, and fails where that is bad news.
+    /// Prints how the watch ended.
+    /// - Throws: ``CommandFailure`` if a token expired or was revoked; `ExitCode(1)` with `--until-finished` if a flow did not
+    ///   complete.
     private func conclude(_ ending: Watcher.Ending, _ watcher: inout Watcher) async throws {
         if watcher.endings.lostAccess {
-            throw CommandFailure(.refused, "The hub closed the stream: the token has ended or was revoked. Get a new one.")
+            throw CommandFailure(.rejected, "The hub closed the stream: the token has expired or was revoked. Request a new one.")
         }
         if self.untilFinished { try await watcher.learnStatuses() }
         let statuses = watcher.endings.flows.compactMap { flow in
-            watcher.endings.statuses[flow].map { "\(flow) \(Terminal.harmless($0.rawValue))" }
+            watcher.endings.statuses[flow].map { "\(flow) \(Terminal.sanitized($0.rawValue))" }
         }
-        var words = statuses.isEmpty ? "nothing more to come" : statuses.joined(separator: ", ")
-        if !watcher.cursor.isEmpty { words += "; cursor \(Terminal.harmless(watcher.cursor))" }
-        Terminal.say("ended: \(words)")
+        var summary = statuses.isEmpty ? "the hub has no further events" : statuses.joined(separator: ", ")
+        if !watcher.cursor.isEmpty { summary += "; cursor \(Terminal.sanitized(watcher.cursor))" }
+        Terminal.note("ended: \(summary)")
         guard self.untilFinished else { return }
         if watcher.endings.flows.contains(where: { watcher.endings.statuses[$0]?.rawValue != "completed" }) { throw ExitCode(1) }
     }
@@ -103,7 +113,7 @@ struct WatchCommand: AsyncParsableCommand {
             if !flows.contains(flow) { flows.append(flow) }
         }
         guard flows.count <= Self.maximumFlows else {
-            throw CommandFailure(.usage, "One stream takes up to \(Self.maximumFlows) flows. Start another watch for the rest.")
+            throw CommandFailure(.usage, "One stream has at most \(Self.maximumFlows) flows. Start another watch for the rest.")
         }
         return flows
     }
@@ -115,11 +125,11 @@ struct WatchCommand: AsyncParsableCommand {
             for name in types.split(separator: ",") {
                 guard let type = EventType(name) else {
                     throw CommandFailure(
-                        .usage, "\"\(Terminal.harmless(name))\" is no type of events: take 1 to 64 of A-Za-z0-9_.:-")
+                        .usage, "Invalid event type \"\(Terminal.sanitized(name))\". Use 1 to 64 of A-Za-z0-9_.:-")
                 }
                 names.append(type.rawValue)
             }
-            guard !names.isEmpty else { throw CommandFailure(.usage, "--types names no type.") }
+            guard !names.isEmpty else { throw CommandFailure(.usage, "--types must contain at least one event type.") }
             query.append("types=\(names.joined(separator: ","))")
         }
         if self.noSnapshot { query.append("snapshot=0") }
@@ -132,7 +142,7 @@ struct WatchCommand: AsyncParsableCommand {
         guard let from = self.from else { return "" }
         if from == "start" { return "0" }
         guard (1...128).contains(from.utf8.count), from.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
-            throw CommandFailure(.usage, "--from takes start or a cursor: the id of an event, as watch tells it at its end.")
+            throw CommandFailure(.usage, "--from must be start or a cursor: the id of an event, which watch prints when it ends.")
         }
         return from
     }

@@ -2,17 +2,18 @@
 import FlowCore
 import Foundation
 
-/// What tests do to a process from outside. Debug builds only.
+/// Fault injection by the environment, for tests. Debug builds only.
 enum FaultInjection {
-    /// As the environment says: faults that the tests must notice, and the place at which the process dies.
-    static func plant() {
+    /// Enables the faults of `FLOWHUB_FAULTS`, which the tests must detect, and the failpoint of `FLOWHUB_FAILPOINT`, at
+    /// which the process kills itself.
+    static func inject() {
         let environment = ProcessInfo.processInfo.environment
         if let names = environment["FLOWHUB_FAULTS"] {
-            InjectedFault.plant(names.split(separator: ",").compactMap { InjectedFault(name: String($0)) })
+            InjectedFault.inject(names.split(separator: ",").compactMap { InjectedFault(name: String($0)) })
         }
-        // SIGKILL, the first time that it gets there.
+        // SIGKILL when the failpoint is reached for the first time.
         if let name = environment["FLOWHUB_FAILPOINT"], let chosen = Failpoint(rawValue: name) {
-            Failpoint.arm { place in if place == chosen { kill(getpid(), SIGKILL) } }
+            Failpoint.arm { failpoint in if failpoint == chosen { kill(getpid(), SIGKILL) } }
         }
     }
 }

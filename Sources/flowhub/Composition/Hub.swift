@@ -5,14 +5,16 @@ import FlowRedis
 import Foundation
 import Logging
 
-/// A hub of this process: the one place that names concrete types.
+/// The hub instance of this process. The only place that chooses implementations of the ports.
 struct Hub {
     let server: HubServer
     private let store: HubStore
     private let redis: RedisServices?
     private let objects: HubObjectStorage
 
-    /// - Throws: what keeps the hub from starting, in words for whoever started it.
+    /// Opens the store, connects to Redis if configured, and assembles the server. Does not listen yet.
+    /// - Parameter onListening: called with the actual address when the server listens.
+    /// - Throws: the reason why the hub cannot start, with a readable description.
     init(
         _ configuration: HubConfiguration, logger: Logger, onListening: @escaping @Sendable (_ host: String, _ port: Int) -> Void
     ) async throws {
@@ -29,7 +31,7 @@ struct Hub {
                 counters: ownCounters, epoch: { store.flows.epoch }, now: now, logger: logger,
                 onDelivery: { health.busChanged(isDelivering: $0) })
         }
-        // Until the first canary has come back.
+        // Degraded until the first canary has returned.
         if redis != nil { health.busChanged(isDelivering: false) }
         if let redis {
             do {
@@ -51,10 +53,11 @@ struct Hub {
             redis?.transients(local: ownTransients, limits: transientLimits.flow, seconds: transientLimits.seconds)
             ?? ownTransients
         let counters: any Counters = redis?.counters ?? ownCounters
-        let patterns: any MappingPatternStore = redis?.patterns ?? MemoryMappingPatternStore(limits: configuration.patterns, now: now)
+        let patterns: any MappingPatternStore =
+            redis?.patterns ?? MemoryMappingPatternStore(limits: configuration.patterns, now: now)
 
-        let (work, workFeed) = AsyncStream.makeStream(of: WatchTable.WorkItem.self)
-        let table = WatchTable(bus: bus, epoch: store.flows.epoch) { workFeed.yield($0) }
+        let (work, workContinuation) = AsyncStream.makeStream(of: WatchTable.WorkItem.self)
+        let table = WatchTable(bus: bus, epoch: store.flows.epoch) { workContinuation.yield($0) }
         bus.attach(table)
         let manager = StateManager(
             store: store.flows, cache: cache, transients: transients, bus: bus, outbox: store.outbox, shared: redis?.states,
@@ -62,16 +65,17 @@ struct Hub {
             health: health
         ) { table.reset(to: $0) }
         let relay = store.outbox.map { OutboxRelay(outbox: $0, manager: manager, bus: bus, logger: logger) }
-        // Without keys there is one account, and a flow that is not there yet is its; with them nobody knows whose it would be.
+        // Without keys there is one account, which owns new flows. With keys the owner of a new flow is unknown, so foreign
+        // updates change existing flows only.
         let foreign: ForeignUpdateApplier? =
             configuration.redisServices.foreign == .apply && redis != nil
             ? ForeignUpdateApplier(
-                newcomersAccount: configuration.access.isOpen ? Principal.open.account : nil, now: now, logger: logger) : nil
+                newFlowAccount: configuration.access.isOpen ? Principal.open.account : nil, now: now, logger: logger) : nil
         if let foreign { redis?.applyForeign(to: foreign) }
-        let hubLoop = BackgroundTasks(
+        let backgroundTasks = BackgroundTasks(
             manager: manager, table: table, cache: cache, revocations: store.flows, relay: relay, foreign: foreign,
             health: health, work: work,
-            configuration: configuration.loop, now: now, logger: logger)
+            configuration: configuration.background, now: now, logger: logger)
 
         let objects = try HubObjectStorage(configuration, counters: counters, logger: logger)
         let importCache: any ImportCache =
@@ -89,14 +93,14 @@ struct Hub {
         self.server = HubServer(
             instance: configuration.instance, version: FlowHub.version, http: configuration.http, streams: configuration.streams,
             dependencies: HubServer.Dependencies(
-                manager: manager, table: table, bus: bus, hubLoop: hubLoop, health: health,
+                manager: manager, table: table, bus: bus, backgroundTasks: backgroundTasks, health: health,
                 registry: redis?.registry ?? MemoryConnectionRegistry(),
                 revocations: store.flows, locks: redis?.locks(fencing: store.flows) ?? store.locks, patterns: patterns,
                 counters: counters, imports: imports, storage: storage, verifier: verifier, cors: cors, now: now),
             logger: logger, onListening: onListening)
     }
 
-    /// After the server has ended: writes what is under way and lets go of the store.
+    /// Closes the object store, Redis and the store, after the server has ended. Waits for operations in flight.
     func close() async {
         await self.objects.close()
         await self.redis?.close()
@@ -104,7 +108,7 @@ struct Hub {
     }
 }
 
-/// The wall clock. Everything else is told what time it is.
+/// The wall clock. The only place that reads it for the hub; everything else gets the time as a parameter.
 enum SystemClock {
     static let now: @Sendable () -> Timestamp = {
         Timestamp(milliseconds: Int64(Date().timeIntervalSince1970 * 1000))

@@ -3,39 +3,41 @@ import FlowEmbedded
 import FlowObjects
 import Logging
 
-/// Where imports lie, and what works on them: threads of their own, behind those that serve.
+/// The object store of imports, with the codec and the low-priority threads for import work.
 struct HubObjectStorage {
     let pool: WorkerPool
     let codec: GzipCodec
-    /// `nil`: records are rows of the store.
+    /// The object store; `nil`: records are stored as database rows.
     let store: CountedObjectStore?
-    let housekeeping: (any ObjectMaintenance)?
+    let objectMaintenance: (any ObjectMaintenance)?
     private let r2: R2ObjectStore?
 
-    /// R2 if it is configured; else a folder beside the embedded store, or the rows of a database that several instances share.
+    /// Uses R2 if it is configured; else a directory next to the embedded store; with Postgres, database rows, because
+    /// instances do not share a directory.
+    /// - Throws: an error if the R2 settings are invalid or the directory cannot be used.
     init(_ configuration: HubConfiguration, counters: any Counters, logger: Logger) throws {
-        MallocTuning.prepare()
+        MallocTuning.useMmapForLargeBlocks()
         self.pool = WorkerPool(threads: configuration.bulkThreads > 0 ? configuration.bulkThreads : ProcessorCount.allowed())
-        self.codec = GzipCodec(level: configuration.packLevel, pool: self.pool)
+        self.codec = GzipCodec(level: configuration.compressionLevel, pool: self.pool)
         if let settings = configuration.r2 {
             let r2 = try R2ObjectStore(settings, logger: logger, now: SystemClock.now) { operation in
                 logger.debug(
-                    "R2",
+                    "R2 operation",
                     metadata: [
-                        "operation": "\(operation.name)", "bytes": "\(operation.bytes)", "took": "\(operation.duration)",
+                        "operation": "\(operation.name)", "bytes": "\(operation.bytes)", "duration": "\(operation.duration)",
                         "success": "\(operation.isSuccess)",
                     ])
             }
             self.r2 = r2
             self.store = CountedObjectStore(r2, counters: counters, now: SystemClock.now)
-            self.housekeeping = r2
+            self.objectMaintenance = r2
         } else if configuration.isR2Enabled, configuration.postgres == nil {
             let folder = try FolderObjectStore(folder: configuration.dataDirectory + "/objects", now: SystemClock.now)
             self.r2 = nil
             self.store = CountedObjectStore(folder, counters: nil, now: SystemClock.now)
-            self.housekeeping = folder
+            self.objectMaintenance = folder
         } else {
-            (self.r2, self.store, self.housekeeping) = (nil, nil, nil)
+            (self.r2, self.store, self.objectMaintenance) = (nil, nil, nil)
         }
     }
 
@@ -45,8 +47,8 @@ struct HubObjectStorage {
     ) -> ImportService {
         ImportService(
             .init(
-                ledger: store.imports, chores: store.imports, records: store.imports, objects: self.store,
-                housekeeping: self.housekeeping, codec: self.codec, cache: cache, counters: counters, manager: manager,
+                ledger: store.imports, maintenance: store.imports, records: store.imports, objects: self.store,
+                objectMaintenance: self.objectMaintenance, codec: self.codec, cache: cache, counters: counters, manager: manager,
                 executor: self.pool), configuration: configuration, now: SystemClock.now, logger: logger)
     }
 

@@ -4,28 +4,29 @@ import FlowHTTP
 import FlowPostgres
 import Logging
 
-/// The truth of a hub: Postgres if `DATABASE_URL` names one, else SQLite in a folder; with what else is kept there.
+/// The store of a hub, with the services that are built on it: Postgres if `DATABASE_URL` is set, else the embedded store.
 struct HubStore {
     let flows: any FlowStore & FencingSequence & RevocationStore & FlowArchive
-    /// Names the store's data; random, and alike for all instances on it.
+    /// Random id of the store, the same for all instances on it.
     let hubID: String
     let locks: any LockService
     let outbox: (any Outbox)?
     let imports: any ImportLedger & ImportMaintenance & RecordStore
     let close: @Sendable () async -> Void
-    /// Of the embedded store's folder, for a hub that serves from it.
+    /// The lock on the embedded store's directory, held while a hub serves from it.
     private var folder: DataFolderLock?
 
-    /// The store of a hub that serves: where it is a folder, no other one may.
+    /// Opens the store for a hub that serves. Only one hub may serve from a directory.
+    /// - Throws: `EmbeddedStoreError` if another hub serves from the directory; errors of ``open(_:logger:)``.
     static func openToServe(_ configuration: HubConfiguration, logger: Logger) async throws -> HubStore {
-        // Before the database is opened, so that a refused hub leaves no trace in it.
+        // Locks before it opens the database, so that a rejected hub changes nothing in it.
         let folder = configuration.postgres == nil ? try DataFolderLock(directory: configuration.dataDirectory) : nil
         var store = try await Self.open(configuration, logger: logger)
         store.folder = folder
         return store
     }
 
-    /// The store, also beside a hub that serves from it.
+    /// Opens the store. A hub may serve from it at the same time.
     static func open(_ configuration: HubConfiguration, logger: Logger) async throws -> HubStore {
         if let settings = configuration.postgres {
             return try await Self.postgres(settings, configuration, logger: logger)

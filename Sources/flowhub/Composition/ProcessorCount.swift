@@ -2,8 +2,8 @@ import Foundation
 
 /// The processors that this process may run on.
 enum ProcessorCount {
-    /// How many there are, a `taskset` or a container's `cpuset` taken into account, which the C library's own count of the
-    /// processors on line does not. At least 1.
+    /// The number of processors that the affinity mask (`taskset`, or a container's `cpuset`) allows. Unlike the C library's
+    /// number of online processors. At least 1.
     static func allowed() -> Int {
         guard let data = FileManager.default.contents(atPath: "/proc/self/status") else {
             return max(1, ProcessInfo.processInfo.activeProcessorCount)
@@ -15,7 +15,7 @@ enum ProcessorCount {
         return max(1, Self.count(line.drop { $0 != ":" }.dropFirst()))
     }
 
-    /// Counts a list as proc(5) writes it: `0-3,8`.
+    /// Counts the processors of a list in the format of proc(5), such as `0-3,8`.
     static func count(_ list: some StringProtocol) -> Int {
         list.split(separator: ",").reduce(0) { sum, range in
             let bounds = range.split(separator: "-").compactMap {

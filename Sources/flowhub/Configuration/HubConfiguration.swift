@@ -5,50 +5,51 @@ import FlowObjects
 import FlowPostgres
 import FlowRedis
 
-/// Everything that can be set. The values here are the defaults; ``Setting/all`` names the keys.
+/// The configuration of a hub instance. The values here are the defaults; ``Setting/all`` lists the settings.
 struct HubConfiguration {
     var http = HTTPConfiguration()
     var streams = StreamConfiguration()
     var access = AccessConfiguration()
-    var loop = BackgroundTasks.Configuration()
-    /// Of either store.
+    var background = BackgroundTasks.Configuration()
+    /// Queue limits of either store.
     var store = StoreLimits()
-    /// Postgres, where the truth is; the embedded store if there is none.
+    /// Postgres as the store; `nil`: the embedded store.
     var postgres: PostgresSettings?
-    /// Redis, which makes several instances fast; without one the sweep delivers between them.
+    /// Redis as the bus between instances; `nil`: the version sweep delivers between them.
     var redis: RedisSettings?
     var isRedisEnabled = true
     var redisServices = RedisServices.Configuration()
-    /// R2, where imports go; without it they go to the folder, or stay in Postgres.
+    /// R2 as the object store of imports; `nil`: a directory of the embedded store, or database rows in Postgres.
     var r2: R2Settings?
     var isR2Enabled = true
-    /// What becomes of messages that services publish in the seed's format.
-    var seedUpdates = "deliver"
-    /// Whether `serve` brings the database's schema up to date before it listens.
+    /// Name of the ``ForeignPolicy`` for foreign events. Sets ``redisServices``.
+    var foreignUpdates = "deliver"
+    /// Whether `serve` applies missing migrations to Postgres before it listens.
     var migrates = true
-    /// Whether commits are noted until a bus has taken them: `auto` if one reaches other instances.
+    /// Whether to use a transactional outbox: `on`, `off`, or `auto` (if Redis is configured).
     var outbox = "auto"
-    /// Where the embedded store keeps its files.
+    /// Directory of the embedded store.
     var dataDirectory = "./flowhub-data"
-    /// This process's name in the registry; made up at the start unless given.
+    /// Name of this instance in the registry; if empty, `serve` chooses a random one.
     var instance = ""
     var logLevel = "info"
     var logFormat = "text"
-    /// The most memory that states kept for reading may take.
+    /// Maximum size of the state cache.
     var cacheBytes = 67_108_864
-    /// Of the mapping patterns in memory.
+    /// Limits of the mapping patterns in memory, without Redis.
     var patterns = MemoryMappingPatternStore.Limits()
 
     var imports = ImportConfiguration()
-    /// Of samples and schemas in memory.
+    /// Maximum size of the samples and schema analyses in memory, without Redis.
     var importCacheBytes = 16_777_216
-    /// libdeflate's level.
-    var packLevel = 1
-    /// Threads for bulk work; 0 is one a core.
+    /// Compression level of libdeflate, 1 to 12.
+    var compressionLevel = 1
+    /// Number of low-priority threads for import work; 0: one per core.
     var bulkThreads = 0
+    /// Cache time of `/health/storage`.
     var storageHealthSeconds: Int64 = 5
 
-    /// A value that cannot be used, and what to do about it.
+    /// A setting with an invalid value, or an unknown setting.
     struct Invalid: Error, CustomStringConvertible {
         var key: String
         var problem: String
@@ -56,20 +57,22 @@ struct HubConfiguration {
         var description: String { "\(self.key): \(self.problem)" }
     }
 
-    /// - Parameter environment: names that begin with FLOWHUB_ and are no setting are refused, since they are typing
-    ///   errors most of the time.
+    /// Reads the configuration.
+    /// - Parameter environment: unknown names that start with `FLOWHUB_` are an error, because they usually are typing errors.
+    /// - Throws: ``Invalid`` for the first invalid setting.
     init(environment: [String: String]) throws {
         if let url = environment["DATABASE_URL"], !url.isEmpty {
             let settings = PostgresSettings(url: url)
             do { try settings.check() } catch { throw Invalid(key: "DATABASE_URL", problem: "\(error)") }
             self.postgres = settings
-            // Without a bus between the instances it is the sweep that delivers what another one took.
-            self.loop.sweepSeconds = 1
+            // Without a bus, the version sweep delivers the commits of other instances: run it every second.
+            self.background.sweepSeconds = 1
         }
         try self.readRedis(environment)
         try self.readR2(environment)
-        // Redis tells of every change, and the sweep looks after it; it goes by the second only while Redis is away.
-        if self.redis != nil { self.loop.sweepSeconds = BackgroundTasks.Configuration().sweepSeconds }
+        // With Redis, the version sweep only finds lost messages; BackgroundTasks shortens its interval while Redis is
+        // unavailable.
+        if self.redis != nil { self.background.sweepSeconds = BackgroundTasks.Configuration().sweepSeconds }
         for setting in Setting.all {
             guard let text = environment[setting.key] else { continue }
             try setting.apply(&self, text)
@@ -79,15 +82,15 @@ struct HubConfiguration {
         if !self.instance.isEmpty, ConnectionID("\(self.instance).0") == nil || self.instance == "all" {
             throw Invalid(key: "FLOWHUB_INSTANCE", problem: "must be 1 to 64 of A-Za-z0-9_.:- and not \"all\"")
         }
-        self.redisServices.foreign = ForeignPolicy(rawValue: self.seedUpdates) ?? .deliver
+        self.redisServices.foreign = ForeignPolicy(rawValue: self.foreignUpdates) ?? .deliver
         let known = Set(Setting.all.map(\.key)).union(Setting.forCommands)
         for key in environment.keys.sorted() where key.hasPrefix("FLOWHUB_") && !known.contains(key) {
-            throw Invalid(key: key, problem: "is no setting of FlowHub. `flowhub settings` lists them all.")
+            throw Invalid(key: key, problem: "unknown setting. `flowhub settings` lists all settings.")
         }
         self.streams.page.bytes = min(self.streams.page.bytes, self.streams.maximumQueuedBytesPerSubscriber)
         self.http.changeLimits.maximumDepth = self.http.maximumJSONDepth
         self.imports.limits.jsonDepth = self.http.maximumJSONDepth
-        // Everybody is one account then, and there is nobody to leave room for.
+        // Without keys there is only one account, so it may use all concurrent imports.
         if self.access.isOpen, environment["FLOWHUB_MAX_ACCOUNT_IMPORTS"] == nil {
             self.imports.maximumAccountImports = self.imports.maximumImports
         }
@@ -104,7 +107,7 @@ struct HubConfiguration {
         }
     }
 
-    /// `REDIS_URL`, or Upstash's pair of an address and a token.
+    /// Reads `REDIS_URL`, or else `UPSTASH_REDIS_URL` and `UPSTASH_REDIS_TOKEN`.
     private mutating func readRedis(_ environment: [String: String]) throws {
         guard !Setting.isOff(environment["REDIS_ENABLED"]) else { return }
         do throws(RedisError) {

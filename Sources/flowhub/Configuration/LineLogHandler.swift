@@ -2,7 +2,7 @@ import FlowCore
 import Foundation
 import Logging
 
-/// Log lines on standard error: static messages, everything that varies in the metadata.
+/// Writes log lines to standard error, as text or JSON, with the metadata sorted by key.
 struct LineLogHandler: LogHandler {
     enum Format { case text, json }
 
@@ -41,7 +41,8 @@ struct LineLogHandler: LogHandler {
         FileHandle.standardError.write(Data((line + "\n").utf8))
     }
 
-    /// A value on one line: quoted where it holds anything but plain characters, so that no value can forge a line.
+    /// A metadata value on one line. Quoted as a JSON string if it has other than plain characters, so that no value can
+    /// forge a log line.
     private static func printable(_ value: String) -> String {
         let isPlain = value.utf8.allSatisfy { (0x21...0x7e).contains($0) && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "=") }
         if isPlain, !value.isEmpty { return value }

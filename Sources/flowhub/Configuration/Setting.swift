@@ -4,17 +4,17 @@ import FlowObjects
 import FlowPostgres
 import FlowRedis
 
-/// One key of the configuration: its name, what it means, its default and how its text is read.
+/// One setting: its environment variable, description, default, allowed values, and how its text is parsed.
 struct Setting: Sendable {
     let key: String
     let summary: String
-    /// As text; empty for none.
-    let standard: String
+    /// The default as text; empty if there is none.
+    let defaultText: String
     let range: String
     let isSecret: Bool
     let apply: @Sendable (inout HubConfiguration, String) throws -> Void
 
-    /// Read or set by the client commands and not read by the server.
+    /// Environment variables of the client commands and tests, which the server accepts and ignores.
     static let forCommands: Set<String> = [
         "FLOWHUB_LOCK_RESOURCE", "FLOWHUB_LOCK_ID", "FLOWHUB_FENCING_TOKEN", "FLOWHUB_URL", "FLOWHUB_TOKEN", "FLOWHUB_TEST_FULL",
         "FLOWHUB_TEST_TOOLS",
@@ -27,10 +27,10 @@ struct Setting: Sendable {
     static func number<Value: FixedWidthInteger & Sendable>(
         _ key: String, _ path: any WritableKeyPath<HubConfiguration, Value> & Sendable, _ range: ClosedRange<Value>,
         _ summary: String,
-        standard: String? = nil
+        defaultText: String? = nil
     ) -> Setting {
         Setting(
-            key: key, summary: summary, standard: standard ?? "\(HubConfiguration()[keyPath: path])",
+            key: key, summary: summary, defaultText: defaultText ?? "\(HubConfiguration()[keyPath: path])",
             range: "\(range.lowerBound) to \(range.upperBound)", isSecret: false
         ) { configuration, text in
             guard let value = Value(text), range.contains(value) else {
@@ -41,12 +41,12 @@ struct Setting: Sendable {
         }
     }
 
-    /// A number with a point, from 0 to 1.
+    /// A decimal number from 0 to 1.
     static func fraction(
         _ key: String, _ path: any WritableKeyPath<HubConfiguration, Double> & Sendable, _ summary: String
     ) -> Setting {
         Setting(
-            key: key, summary: summary, standard: "\(HubConfiguration()[keyPath: path])", range: "0 to 1", isSecret: false
+            key: key, summary: summary, defaultText: "\(HubConfiguration()[keyPath: path])", range: "0 to 1", isSecret: false
         ) { configuration, text in
             guard let value = Double(text), (0...1).contains(value) else {
                 throw HubConfiguration.Invalid(key: key, problem: "must be a number from 0 to 1, not \"\(text)\"")
@@ -57,10 +57,11 @@ struct Setting: Sendable {
 
     static func text(
         _ key: String, _ path: any WritableKeyPath<HubConfiguration, String> & Sendable, _ summary: String,
-        standard: String? = nil
+        defaultText: String? = nil
     ) -> Setting {
         Setting(
-            key: key, summary: summary, standard: standard ?? HubConfiguration()[keyPath: path], range: "text", isSecret: false
+            key: key, summary: summary, defaultText: defaultText ?? HubConfiguration()[keyPath: path], range: "text",
+            isSecret: false
         ) { configuration, text in
             configuration[keyPath: path] = text
         }
@@ -70,7 +71,7 @@ struct Setting: Sendable {
         _ key: String, _ path: any WritableKeyPath<HubConfiguration, String?> & Sendable, _ summary: String,
         isSecret: Bool = false
     ) -> Setting {
-        Setting(key: key, summary: summary, standard: "", range: "text", isSecret: isSecret) { configuration, text in
+        Setting(key: key, summary: summary, defaultText: "", range: "text", isSecret: isSecret) { configuration, text in
             configuration[keyPath: path] = text
         }
     }
@@ -79,7 +80,7 @@ struct Setting: Sendable {
         _ key: String, _ path: any WritableKeyPath<HubConfiguration, String> & Sendable, _ choices: [String], _ summary: String
     ) -> Setting {
         Setting(
-            key: key, summary: summary, standard: HubConfiguration()[keyPath: path], range: choices.joined(separator: ", "),
+            key: key, summary: summary, defaultText: HubConfiguration()[keyPath: path], range: choices.joined(separator: ", "),
             isSecret: false
         ) { configuration, text in
             guard choices.contains(text) else {
@@ -93,7 +94,7 @@ struct Setting: Sendable {
     static func flag(_ key: String, _ path: any WritableKeyPath<HubConfiguration, Bool> & Sendable, _ summary: String) -> Setting
     {
         Setting(
-            key: key, summary: summary, standard: "\(HubConfiguration()[keyPath: path])", range: "true, false", isSecret: false
+            key: key, summary: summary, defaultText: "\(HubConfiguration()[keyPath: path])", range: "true, false", isSecret: false
         ) { configuration, text in
             switch text.lowercased() {
             case "true", "1", "yes", "on": configuration[keyPath: path] = true
@@ -103,25 +104,25 @@ struct Setting: Sendable {
         }
     }
 
-    /// Without it the hub keeps everything in ``HubConfiguration/dataDirectory``.
+    /// The URL of Postgres. Without it the hub uses the embedded store in ``HubConfiguration/dataDirectory``.
     static let databaseURL = Setting(
         key: "DATABASE_URL",
         summary: "Postgres, as postgres://user:password@host/database?sslmode=verify-full or in libpq's own form.",
-        standard: "", range: "text", isSecret: true
+        defaultText: "", range: "text", isSecret: true
     ) { configuration, url in configuration.postgres?.url = url }
 
     static func isOff(_ text: String?) -> Bool { text.map { ["false", "0", "no", "off"].contains($0.lowercased()) } ?? false }
 
-    /// Read before the others, since two keys may say the same.
+    /// A setting that `HubConfiguration.init(environment:)` reads itself, because either of two variables can select Redis.
     static func redisText(_ key: String, _ summary: String) -> Setting {
-        Setting(key: key, summary: summary, standard: "", range: "text", isSecret: true) { _, _ in }
+        Setting(key: key, summary: summary, defaultText: "", range: "text", isSecret: true) { _, _ in }
     }
 
     static func redisNumber(
         _ key: String, _ path: any WritableKeyPath<RedisSettings, Int> & Sendable, _ range: ClosedRange<Int>, _ summary: String
     ) -> Setting {
         Setting(
-            key: key, summary: summary, standard: "\(RedisSettings()[keyPath: path])",
+            key: key, summary: summary, defaultText: "\(RedisSettings()[keyPath: path])",
             range: "\(range.lowerBound) to \(range.upperBound)", isSecret: false
         ) { configuration, text in
             guard let value = Int(text), range.contains(value) else {
@@ -132,16 +133,16 @@ struct Setting: Sendable {
         }
     }
 
-    /// Read before the others, all together: what they mean hangs on each other.
+    /// A setting that `R2Settings.read` reads, because these settings depend on each other.
     static func r2Text(_ key: String, _ summary: String, isSecret: Bool = false) -> Setting {
-        Setting(key: key, summary: summary, standard: "", range: "text", isSecret: isSecret) { _, _ in }
+        Setting(key: key, summary: summary, defaultText: "", range: "text", isSecret: isSecret) { _, _ in }
     }
 
     static func r2Number(
         _ key: String, _ path: any WritableKeyPath<R2Limits, Int> & Sendable, _ range: ClosedRange<Int>, _ summary: String
     ) -> Setting {
         Setting(
-            key: key, summary: summary, standard: "\(R2Limits()[keyPath: path])",
+            key: key, summary: summary, defaultText: "\(R2Limits()[keyPath: path])",
             range: "\(range.lowerBound) to \(range.upperBound)", isSecret: false
         ) { configuration, text in
             guard let value = Int(text), range.contains(value) else {
@@ -152,17 +153,17 @@ struct Setting: Sendable {
         }
     }
 
-    /// A file of certificates (PEM).
+    /// A file with certificates (PEM) for `rediss://`.
     static let redisAuthorities = Setting(
         key: "FLOWHUB_REDIS_CA", summary: "File of certificates (PEM) to trust for rediss:// instead of the system's.",
-        standard: "", range: "text", isSecret: false
+        defaultText: "", range: "text", isSecret: false
     ) { configuration, path in configuration.redis?.authorities = path }
 
     static func postgresNumber(
         _ key: String, _ path: any WritableKeyPath<PostgresSettings, Int> & Sendable, _ range: ClosedRange<Int>, _ summary: String
     ) -> Setting {
         Setting(
-            key: key, summary: summary, standard: "\(PostgresSettings(url: "")[keyPath: path])",
+            key: key, summary: summary, defaultText: "\(PostgresSettings(url: "")[keyPath: path])",
             range: "\(range.lowerBound) to \(range.upperBound)", isSecret: false
         ) { configuration, text in
             guard let value = Int(text), range.contains(value) else {
@@ -176,7 +177,8 @@ struct Setting: Sendable {
     static func list(_ key: String, _ path: any WritableKeyPath<HubConfiguration, [String]> & Sendable, _ summary: String)
         -> Setting
     {
-        Setting(key: key, summary: summary, standard: "", range: "separated by commas", isSecret: false) { configuration, text in
+        Setting(key: key, summary: summary, defaultText: "", range: "separated by commas", isSecret: false) {
+            configuration, text in
             configuration[keyPath: path] = text.split(separator: ",").map { entry in
                 let trimmed = entry.drop { $0 == " " }
                 return String(trimmed.reversed().drop { $0 == " " }.reversed())

@@ -6,7 +6,7 @@ import FlowPostgres
 import FlowRedis
 
 extension Setting {
-    /// Every key that the server reads, in the order of the documentation.
+    /// All settings that the server reads, in the order of the documentation.
     static let all: [Setting] =
         Self.listening + Self.storage + Self.postgres + Self.redis + Self.r2 + Self.access + Self.streams + Self.requests
         + Self.patterns + Self.imports + Self.retention + Self.logging
@@ -15,7 +15,7 @@ extension Setting {
         .text("FLOWHUB_HOST", \.http.host, "Address to listen on. Without a key only a loopback address is accepted."),
         .number("PORT", \.http.port, 0...65_535, "Port to listen on; 0 takes a free one."),
         .number("FLOWHUB_EVENT_LOOPS", \.http.eventLoops, 0...256, "Threads that serve sockets; 0 is one a core."),
-        .text("FLOWHUB_INSTANCE", \.instance, "This process's name in the registry.", standard: "made up at the start"),
+        .text("FLOWHUB_INSTANCE", \.instance, "This process's name in the registry.", defaultText: "made up at the start"),
         .number("FLOWHUB_DRAIN_SECONDS", \.http.drainSeconds, 0...3_600, "Over how long streams are closed on SIGTERM."),
     ]
 
@@ -34,8 +34,8 @@ extension Setting {
         .number(
             "FLOWHUB_MAX_GROUP_BYTES", \.store.groupBytes, 65_536...268_435_456, "Bytes of the changes in one transaction."),
         .number(
-            "FLOWHUB_SWEEP_SECONDS", \.loop.sweepSeconds, 1...3_600, "Between two version sweeps when all is well.",
-            standard: "15; with Postgres and no bus between the instances 1"),
+            "FLOWHUB_SWEEP_SECONDS", \.background.sweepSeconds, 1...3_600, "Between two version sweeps when all is well.",
+            defaultText: "15; with Postgres and no bus between the instances 1"),
     ]
 
     private static let postgres: [Setting] = [
@@ -82,7 +82,7 @@ extension Setting {
             "FLOWHUB_CANARY_MS", \.redisServices.canaryMilliseconds, 100...60_000,
             "Between two canaries, which show whether the bus delivers, in milliseconds."),
         .number(
-            "FLOWHUB_CANARY_BLIND_MS", \.redisServices.blindMilliseconds, 500...300_000,
+            "FLOWHUB_CANARY_BLIND_MS", \.redisServices.canaryTimeoutMilliseconds, 500...300_000,
             "Without a canary the bus counts as blind, in milliseconds."),
         .number(
             "FLOWHUB_MAX_BUS_MESSAGE_BYTES", \.redisServices.maximumMessageBytes, 1_024...67_108_864,
@@ -91,7 +91,7 @@ extension Setting {
             "FLOWHUB_REGISTRY_SECONDS", \.redisServices.registrySeconds, 30...604_800,
             "Seconds that what is written of connections lives in Redis; it is renewed three times as often."),
         .choice(
-            "FLOWHUB_SEED_UPDATES", \.seedUpdates, ForeignPolicy.allCases.map(\.rawValue),
+            "FLOWHUB_SEED_UPDATES", \.foreignUpdates, ForeignPolicy.allCases.map(\.rawValue),
             "What becomes of messages without a version that other services publish on a flow's channel: delivered live, applied as changes, or dropped."
         ),
     ]
@@ -142,7 +142,7 @@ extension Setting {
     private static let streams: [Setting] = [
         .number(
             "FLOWHUB_MAX_CONNECTIONS", \.streams.maximumConnections, 1...10_000_000,
-            "Event streams in all. Over it: closing, reason full.", standard: "as the file limit allows, at least 10000"),
+            "Event streams in all. Over it: closing, reason full.", defaultText: "as the file limit allows, at least 10000"),
         .number(
             "FLOWHUB_MAX_CONNECTIONS_PER_SUBJECT", \.streams.maximumConnectionsPerSubject, 1...10_000_000,
             "Event streams of one token subject. Does not apply without keys."),
@@ -218,7 +218,7 @@ extension Setting {
         .number(
             "FLOWHUB_MAX_ACCOUNT_IMPORTS", \.imports.maximumAccountImports, 1...1_000,
             "Imports of one account that are taken in at once. Over it: 429.",
-            standard: "one less than FLOWHUB_MAX_IMPORTS; all of them where there are no accounts"),
+            defaultText: "one less than FLOWHUB_MAX_IMPORTS; all of them where there are no accounts"),
         .number(
             "FLOWHUB_MAX_IMPORT_BYTES", \.imports.maximumBytes, 1_048_576...1_099_511_627_776,
             "Size of an import, unpacked. Over it: 413."),
@@ -249,7 +249,7 @@ extension Setting {
         .number(
             "FLOWHUB_DOWNLOAD_SECONDS", \.imports.downloadSeconds, 1...604_800, "How long a download link is good."),
         .number(
-            "FLOWHUB_PACK_LEVEL", \.packLevel, 1...12, "How hard imports are packed: 1 is fast, 12 is small."),
+            "FLOWHUB_PACK_LEVEL", \.compressionLevel, 1...12, "How hard imports are packed: 1 is fast, 12 is small."),
         .number(
             "FLOWHUB_BULK_THREADS", \.bulkThreads, 0...256,
             "Threads that read, pack and unpack imports, behind those that serve; 0 is one a core."),
@@ -260,12 +260,14 @@ extension Setting {
 
     private static let retention: [Setting] = [
         .number(
-            "FLOWHUB_HISTORY_SECONDS", \.loop.retention.historySeconds, 1...3_153_600_000, "Age at which events are pruned."),
-        .number("FLOWHUB_HISTORY_EVENTS", \.loop.retention.historyEvents, 1...100_000_000, "Events that are kept of one flow."),
+            "FLOWHUB_HISTORY_SECONDS", \.background.retention.historySeconds, 1...3_153_600_000, "Age at which events are pruned."
+        ),
         .number(
-            "FLOWHUB_IDEMPOTENCY_SECONDS", \.loop.retention.replySeconds, 60...31_536_000,
+            "FLOWHUB_HISTORY_EVENTS", \.background.retention.historyEvents, 1...100_000_000, "Events that are kept of one flow."),
+        .number(
+            "FLOWHUB_IDEMPOTENCY_SECONDS", \.background.retention.replySeconds, 60...31_536_000,
             "How long an Idempotency-Key is remembered."),
-        .number("FLOWHUB_PRUNE_SECONDS", \.loop.pruneSeconds, 1...86_400, "Between two rounds of pruning."),
+        .number("FLOWHUB_PRUNE_SECONDS", \.background.pruneSeconds, 1...86_400, "Between two rounds of pruning."),
     ]
 
     private static let logging: [Setting] = [
@@ -275,12 +277,12 @@ extension Setting {
         .choice("FLOWHUB_LOG_FORMAT", \.logFormat, ["text", "json"], "How log lines on standard error look."),
     ]
 
-    /// The table of docs/OPERATIONS.md.
+    /// The settings as a Markdown table, as in docs/OPERATIONS.md.
     static var markdown: String {
         var text = "| key | default | range | what |\n|---|---|---|---|\n"
         for setting in Self.all {
-            let standard = setting.standard.isEmpty ? "none" : setting.standard
-            text += "| `\(setting.key)` | \(standard) | \(setting.range) | \(setting.summary) |\n"
+            let defaultText = setting.defaultText.isEmpty ? "none" : setting.defaultText
+            text += "| `\(setting.key)` | \(defaultText) | \(setting.range) | \(setting.summary) |\n"
         }
         return text
     }

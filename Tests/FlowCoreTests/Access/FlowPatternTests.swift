@@ -5,7 +5,7 @@ import Testing
     @Test(arguments: [
         "a", "import-1", "A.b_c:d-9", "*", "import-*", "a:*", ".*", "..*", "...", String(repeating: "a", count: 128),
     ])
-    func isPattern(_ text: String) throws {
+    func acceptsValidPattern(_ text: String) throws {
         let pattern = try #require(FlowPattern(text))
         #expect(pattern.description == text)
     }
@@ -14,7 +14,7 @@ import Testing
         "", ".", "..", "**", "*a", "a*b", "a**", "a b", "a/b", "a\u{0}", "ä", "a*\u{301}", "a?", "{a}", "a\n", " *", "* ",
         String(repeating: "a", count: 129), String(repeating: "a", count: 128) + "*",
     ])
-    func isNone(_ text: String) {
+    func rejectsInvalidPattern(_ text: String) {
         #expect(FlowPattern(text) == nil)
     }
 
@@ -33,13 +33,13 @@ import Testing
         (".*", ".b", true),
         (".*", "b", false),
     ])
-    func matches(_ pattern: String, _ flow: String, _ expected: Bool) throws {
+    func patternMatchesExactIDOrPrefix(_ pattern: String, _ flow: String, _ expected: Bool) throws {
         let pattern = try #require(FlowPattern(pattern))
         let flow = try #require(FlowID(flow))
         #expect(pattern.matches(flow) == expected)
     }
 
-    @Test func theStarAloneIsAll() {
+    @Test func starEqualsAllPattern() {
         #expect(FlowPattern("*") == .all)
         #expect(FlowPattern("a*") != FlowPattern("a"))
     }

@@ -19,7 +19,7 @@ import Testing
         )
     }
 
-    @Test func readingAndWritingAreApart() throws {
+    @Test func subscribeAndPublishGrantsAreIndependent() throws {
         let flow = try #require(FlowID("import-1"))
         let reader = Self.principal(subscribe: ["other", "import-*"])
         #expect(reader.maySubscribe(flow))
@@ -29,25 +29,25 @@ import Testing
         #expect(writer.mayPublish(flow))
     }
 
-    @Test func withoutPatternsNothingIsAllowed() throws {
+    @Test func principalWithoutPatternsHasNoRights() throws {
         let flow = try #require(FlowID("a"))
         let nobody = Self.principal()
         #expect(!nobody.maySubscribe(flow) && !nobody.mayPublish(flow) && !nobody.subscribesToAll)
         #expect(Scope.allCases.allSatisfy { !nobody.has($0) })
     }
 
-    @Test func onlyTheStarSubscribesToAll() {
+    @Test func onlyStarSubscribesToAll() {
         #expect(Self.principal(subscribe: ["a", "*"]).subscribesToAll)
         #expect(!Self.principal(subscribe: ["a*"]).subscribesToAll)
     }
 
-    @Test func adminImpliesNothing() {
+    @Test func adminScopeImpliesNoOtherScope() {
         let admin = Self.principal(scopes: [.admin])
         #expect(admin.has(.admin))
         #expect(!admin.has(.locks) && !admin.has(.patterns) && !admin.has(.imports))
     }
 
-    @Test func openMayEverything() throws {
+    @Test func openPrincipalHasAllRights() throws {
         let flow = try #require(FlowID("a"))
         #expect(Principal.open.isOpen && Principal.open.account == "0" && Principal.open.subject.isEmpty)
         #expect(Principal.open.maySubscribe(flow) && Principal.open.mayPublish(flow) && Principal.open.subscribesToAll)
@@ -57,13 +57,13 @@ import Testing
     }
 
     @Test(arguments: [(99, 0, false), (100, 0, true), (159, 60, false), (160, 60, true)] as [(Int64, Int64, Bool)])
-    func expiresAtItsEndPlusLeeway(_ now: Int64, _ leeway: Int64, _ expired: Bool) {
+    func expiresAtExpirationPlusLeeway(_ now: Int64, _ leeway: Int64, _ expired: Bool) {
         let principal = Self.principal(expiresAt: 100)
         #expect(principal.isExpired(now: now, leeway: leeway) == expired)
         #expect(principal.endsAt(leeway: leeway) == 100 + leeway)
     }
 
-    @Test func anEndBeyondTheClockDoesNotOverflow() {
+    @Test func maximumExpirationDoesNotOverflow() {
         #expect(Self.principal(expiresAt: .max).endsAt(leeway: 60) == .max)
     }
 
@@ -73,7 +73,7 @@ import Testing
         ("a\u{9B}31m", false), ("\u{0}", false), (String(repeating: "a", count: 256), true),
         (String(repeating: "a", count: 257), false),
     ])
-    func subjects(_ text: String, _ valid: Bool) {
+    func validatesSubject(_ text: String, _ valid: Bool) {
         #expect(Principal.isValidSubject(text) == valid)
     }
 
@@ -81,7 +81,7 @@ import Testing
         ("42", true), ("acme:eu", true), ("", false), ("..", false), ("a/b", false), ("a b", false),
         (String(repeating: "a", count: 128), true), (String(repeating: "a", count: 129), false),
     ])
-    func accounts(_ text: String, _ valid: Bool) {
+    func validatesAccount(_ text: String, _ valid: Bool) {
         #expect(Principal.isValidAccount(text) == valid)
     }
 }

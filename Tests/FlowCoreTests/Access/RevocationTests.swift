@@ -7,19 +7,19 @@ import Testing
     }
 
     @Test(arguments: [(99, true), (100, false), (101, false), (0, true)] as [(Int64, Bool)])
-    func meetsWhatWasIssuedBefore(_ issuedAt: Int64, _ revoked: Bool) {
+    func revokesOnlyTokensIssuedEarlier(_ issuedAt: Int64, _ revoked: Bool) {
         let list = RevocationList([Revocation(account: "7", subject: "ada", notBefore: 100)])
         #expect(list.isRevoked(Self.principal("7", "ada", issuedAt: issuedAt)) == revoked)
     }
 
-    @Test func isOfOneAccountsSubject() {
+    @Test func appliesToOneSubjectOfOneAccount() {
         let list = RevocationList([Revocation(account: "7", subject: "ada", notBefore: 100)])
         #expect(!list.isRevoked(Self.principal("8", "ada", issuedAt: 0)))
         #expect(!list.isRevoked(Self.principal("7", "bob", issuedAt: 0)))
         #expect(!list.isRevoked(Self.principal("7a", "da", issuedAt: 0)))
     }
 
-    @Test func theLaterHoldsInAnyOrder() {
+    @Test func latestRevocationAppliesInAnyOrder() {
         let early = Revocation(account: "7", subject: "ada", notBefore: 100)
         let late = Revocation(account: "7", subject: "ada", notBefore: 200)
         for order in [[early, late], [late, early]] {
@@ -29,14 +29,14 @@ import Testing
         }
     }
 
-    @Test func insertTellsWhetherItChangedAnything() {
+    @Test func insertReturnsWhetherListChanged() {
         var list = RevocationList()
         #expect(list.isEmpty)
         let changes = [100, 100, 50, 101].map { list.insert(Revocation(account: "7", subject: "ada", notBefore: $0)) }
         #expect(changes == [true, false, false, true])
     }
 
-    @Test func theOpenPrincipalHasNoTokenToRevoke() {
+    @Test func openPrincipalIsNeverRevoked() {
         let list = RevocationList([Revocation(account: "0", subject: "", notBefore: .max)])
         #expect(!list.isRevoked(.open))
     }

@@ -5,27 +5,27 @@ import Testing
 @Suite struct CursorTests {
     private static let epoch = Epoch(counter: 7, random: "a")
 
-    @Test func special() {
+    @Test func readsEmptyAndZeroCursor() {
         #expect(Cursor("") == .none)
         #expect(Cursor("0") == .start)
     }
 
-    @Test func oneFlowThereAndBack() throws {
-        var dice = SeededGenerator(seed: 1)
+    @Test func cursorOfOneFlowRoundTrips() throws {
+        var generator = SeededGenerator(seed: 1)
         for _ in 0..<500 {
-            let epoch = Epoch(counter: (dice.next() >> UInt64(dice.below(64))) & 0xfff_ffff_ffff, random: "x9")
-            let version = Version(dice.next() >> UInt64(1 + dice.below(63)))
+            let epoch = Epoch(counter: (generator.next() >> UInt64(generator.below(64))) & 0xfff_ffff_ffff, random: "x9")
+            let version = Version(generator.next() >> UInt64(1 + generator.below(63)))
             var buffer = ByteBuffer()
             buffer.writeIDLine(epoch: epoch, version: version)
             #expect(Cursor(String(buffer: buffer).dropFirst(4).dropLast()) == .flow(epoch, version))
         }
     }
 
-    @Test func severalFlowsThereAndBack() throws {
-        var dice = SeededGenerator(seed: 2)
+    @Test func cursorOfSeveralFlowsRoundTrips() throws {
+        var generator = SeededGenerator(seed: 2)
         for _ in 0..<200 {
-            let flows = (0..<2 + dice.below(11)).map { Sample.id("flow-\($0)") }.sorted()
-            let versions: [Version?] = flows.map { _ in dice.chance(20) ? nil : Version(dice.below(78_364_164_096)) }
+            let flows = (0..<2 + generator.below(11)).map { Sample.id("flow-\($0)") }.sorted()
+            let versions: [Version?] = flows.map { _ in generator.chance(20) ? nil : Version(generator.below(78_364_164_096)) }
             let hash = FlowSetHash(of: flows)
             var buffer = ByteBuffer()
             buffer.writeIDLine(epoch: Self.epoch, flows: hash, versions: versions)
@@ -34,7 +34,7 @@ import Testing
     }
 
     /// Seven digits are 78 thousand million events of each flow.
-    @Test func twelveFlowsFit() throws {
+    @Test func cursorOfTwelveFlowsFitsMaximumLength() throws {
         let flows = (0..<12).map { Sample.id("\($0)") }.sorted()
         let epoch = try #require(Epoch("zzzzzzzzz.zzzzzz"))
         #expect(epoch.description.utf8.count == Epoch.maximumLength)
@@ -55,18 +55,18 @@ import Testing
         "7.a-12345678901-~~", "7.a-12345678901-A", "7.a-12345678901-1-2", "7.a-12345678901-zzzzzzzzzzzzzz", "7.a-1\n",
         "7.a-1\u{0}", "12345678901234567.a-1", "7.a\u{301}-1", String(repeating: "9", count: 129), "null", "undefined", "*",
     ])
-    func rubbish(_ text: String) { #expect(Cursor(text) == .unreadable) }
+    func malformedCursorIsUnreadable(_ text: String) { #expect(Cursor(text) == .unreadable) }
 
     @Test func randomBytesNeverTrap() {
-        var dice = SeededGenerator(seed: 3)
+        var generator = SeededGenerator(seed: 3)
         let letters = Array("0179az.~-A+ é\u{0}")
         for _ in 0..<20_000 {
-            let text = String((0..<dice.below(24)).map { _ in letters[dice.below(letters.count)] })
+            let text = String((0..<generator.below(24)).map { _ in letters[generator.below(letters.count)] })
             _ = Cursor(text)
         }
     }
 
-    @Test func theHashTellsSetsApart() {
+    @Test func hashDistinguishesFlowSets() {
         let sets = [["a", "b"], ["ab", "c"], ["a", "bc"], ["a", "b", "c"], ["b", "c"], ["a", "c"], ["a"], ["a-b", "c"]]
         let hashes = sets.map { FlowSetHash(of: $0.map(Sample.id)).description }
         #expect(Set(hashes).count == sets.count)

@@ -8,10 +8,10 @@ import Testing
     private static let two = ["a", "b"].map(Sample.id)
 
     private static func plan(_ cursor: Cursor, _ flows: [FlowID], snapshot: Bool = true) -> [StartPoint] {
-        ResumePlan(cursor: cursor, flows: flows, epoch: Self.epoch, wantsSnapshot: snapshot).beginnings
+        ResumePlan(cursor: cursor, flows: flows, epoch: Self.epoch, wantsSnapshot: snapshot).startPoints
     }
 
-    @Test func ofOneFlow() {
+    @Test func cursorOfOneFlowSelectsStartPoint() {
         #expect(Self.plan(.none, Self.one) == [.snapshot])
         #expect(Self.plan(.none, Self.one, snapshot: false) == [.head])
         #expect(Self.plan(.start, Self.one) == [.after(0)])
@@ -22,7 +22,7 @@ import Testing
         #expect(Self.plan(.flows(Self.epoch, FlowSetHash(of: Self.one), [1]), Self.one) == [.resync(.otherFlows)])
     }
 
-    @Test func ofSeveralFlows() {
+    @Test func cursorOfSeveralFlowsSelectsStartPoints() {
         let hash = FlowSetHash(of: Self.two)
         #expect(Self.plan(.none, Self.two) == [.snapshot, .snapshot])
         #expect(Self.plan(.start, Self.two) == [.after(0), .after(0)])
@@ -35,17 +35,17 @@ import Testing
         #expect(Self.plan(.flow(Self.epoch, 1), Self.two) == [.resync(.otherFlows), .resync(.otherFlows)])
     }
 
-    @Test func whoKeepsEveryPlace() {
-        func keeps(_ cursor: Cursor, _ flows: [FlowID]) -> Bool {
-            ResumePlan(cursor: cursor, flows: flows, epoch: Self.epoch, wantsSnapshot: true).keepsEveryPlace
+    @Test func onlyCompleteValidCursorResumesEveryFlow() {
+        func resumes(_ cursor: Cursor, _ flows: [FlowID]) -> Bool {
+            ResumePlan(cursor: cursor, flows: flows, epoch: Self.epoch, wantsSnapshot: true).resumesEveryFlow
         }
         let hash = FlowSetHash(of: Self.two)
-        #expect(keeps(.flow(Self.epoch, 1), Self.one))
-        #expect(keeps(.start, Self.two))
-        #expect(!keeps(.none, Self.one))
-        #expect(!keeps(.unreadable, Self.one))
-        #expect(!keeps(.flow(Self.other, 1), Self.one))
-        #expect(keeps(.flows(Self.epoch, hash, [1, 2]), Self.two))
-        #expect(!keeps(.flows(Self.epoch, hash, [1, nil]), Self.two))
+        #expect(resumes(.flow(Self.epoch, 1), Self.one))
+        #expect(resumes(.start, Self.two))
+        #expect(!resumes(.none, Self.one))
+        #expect(!resumes(.unreadable, Self.one))
+        #expect(!resumes(.flow(Self.other, 1), Self.one))
+        #expect(resumes(.flows(Self.epoch, hash, [1, 2]), Self.two))
+        #expect(!resumes(.flows(Self.epoch, hash, [1, nil]), Self.two))
     }
 }

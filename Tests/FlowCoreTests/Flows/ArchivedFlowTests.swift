@@ -25,13 +25,13 @@ import Testing
     @Test(arguments: [
         Case(testDescription: "untouched", history: [1...7], expected: 1...7),
         Case(testDescription: "pruned before", history: [3...7], expected: 3...7),
-        Case(testDescription: "written to meanwhile", history: [1...7, 1...9], expected: 1...7),
+        Case(testDescription: "appended to during the read", history: [1...7, 1...9], expected: 1...7),
         Case(testDescription: "pruned between two pages", history: [1...7, 6...7], expected: 6...7),
-        Case(testDescription: "pruned within what was read", history: [1...7, 2...7], expected: 1...7),
+        Case(testDescription: "pruned within pages already read", history: [1...7, 2...7], expected: 1...7),
         Case(testDescription: "pruned beyond the version", history: [1...7, 9...12], expected: nil),
         Case(testDescription: "pruned away", history: [9...12], expected: nil),
     ])
-    func historyIsWithoutAHoleWhateverIsPruned(_ test: Case) async throws {
+    func historyHasNoGapDespitePruning(_ test: Case) async throws {
         var reads = 0
         let found = await Self.flow(7).history { after in
             let left = test.history[min(reads, test.history.count - 1)]

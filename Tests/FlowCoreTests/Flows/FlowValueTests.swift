@@ -4,21 +4,21 @@ import Testing
 
 @Suite struct FlowValueTests {
     @Test(arguments: ["a", "A-1_b.c:d", "...", "a..", "-", "0", String(repeating: "x", count: 128)])
-    func isFlow(_ text: String) { #expect(FlowID(text)?.description == text) }
+    func acceptsValidFlowID(_ text: String) { #expect(FlowID(text)?.description == text) }
 
     @Test(arguments: [
         "", ".", "..", "a b", "a/b", "a\n", "a\u{0}", "ä", "a%", "a*", "~", "e\u{301}", String(repeating: "x", count: 129),
     ])
-    func isNoFlow(_ text: String) {
+    func rejectsInvalidFlowIDAndEventType(_ text: String) {
         #expect(FlowID(text) == nil)
         #expect(EventType(text) == nil)
     }
 
-    @Test func flowsAreOrderedByTheirBytes() {
+    @Test func flowIDsAreOrderedByBytes() {
         #expect(["b", "a", "B", "a.", "a-"].map(Sample.id).sorted().map(\.rawValue) == ["B", "a", "a-", "a.", "b"])
     }
 
-    @Test func types() {
+    @Test func eventTypesHaveMaximumLengthAndReservedNames() {
         #expect(EventType(String(repeating: "x", count: 64)) != nil)
         #expect(EventType(String(repeating: "x", count: 65)) == nil)
         let own = "snapshot resync caught_up heartbeat closing presence state_update flow_deleted flow flows error open message"
@@ -26,7 +26,7 @@ import Testing
         for name in ["Snapshot", "tick", "snapshot2", "errors"] { #expect(EventType(name)?.isReserved == false, "\(name)") }
     }
 
-    @Test func epochs() throws {
+    @Test func epochsAreParsedRaisedAndOrdered() throws {
         let epoch = try #require(Epoch("zz.0a"))
         #expect(epoch.counter == 1_295)
         #expect(epoch.description == "zz.0a")
@@ -40,21 +40,21 @@ import Testing
     }
 
     @Test(arguments: ["", ".", "1", "1.", ".a", "1.A", "1.a.b", "1.a-", "-1.a", "1.ä", "zzzzzzzzzzzzzz.a", "1.aaaaaaaaaaaaaaa"])
-    func isNoEpoch(_ text: String) { #expect(Epoch(text) == nil) }
+    func rejectsInvalidEpoch(_ text: String) { #expect(Epoch(text) == nil) }
 
     @Test(arguments: ["+1.a", "Z.a", "01.a"])
-    func anEpochHasOneSpelling(_ text: String) {
+    func rejectsNoncanonicalEpoch(_ text: String) {
         do {
             #expect(Epoch(text) == nil)
         }
     }
 
-    @Test func timestampsAreFoundations() {
+    @Test func timestampFormatMatchesFoundation() {
         let format = Date.ISO8601FormatStyle(includingFractionalSeconds: true)
-        var dice = SeededGenerator(seed: 4)
+        var generator = SeededGenerator(seed: 4)
         var samples: [Int64] = [0, -1, -1_000, 951_782_400_000, 951_868_799_999, -2_203_891_200_000, 4_107_542_400_000]
         // From the year 1600 to 2400: proleptic before 1582 in one and not in the other.
-        for _ in 0..<3_000 { samples.append(Int64.random(in: -11_670_000_000_000...13_570_000_000_000, using: &dice)) }
+        for _ in 0..<3_000 { samples.append(Int64.random(in: -11_670_000_000_000...13_570_000_000_000, using: &generator)) }
         for year in stride(from: 1_904, through: 2_096, by: 4) {
             let days = Int64((year - 1970) * 365 + (year - 1969) / 4 + 59 - (year < 1969 ? 1 : 0) - (year < 1970 ? 0 : 0))
             samples += [days * 86_400_000, days * 86_400_000 - 1, days * 86_400_000 + 86_399_999]
@@ -66,7 +66,7 @@ import Testing
         }
     }
 
-    @Test func timestamps() {
+    @Test func timestampsAdvanceCompareAndFormat() {
         let time = Timestamp(milliseconds: 1_500)
         #expect(time.seconds == 1)
         #expect(time.advanced(bySeconds: -2) == Timestamp(milliseconds: -500))
@@ -82,13 +82,13 @@ import Testing
         (#"{"status":"a","status":"failed"}"#, "failed", true), (#"{"st\u0061tus":"failed"}"#, "failed", true),
         (#"{"x":{"status":"failed"}}"#, "active", false),
     ])
-    func status(_ state: String, _ expected: String, _ ends: Bool) {
+    func derivesStatusFromState(_ state: String, _ expected: String, _ ends: Bool) {
         let status = FlowStatus(of: Sample.json(state))
         #expect(status.rawValue == expected)
         #expect(status.isTerminal == ends)
     }
 
-    @Test func anOverlongStatusCountsAsActive() {
+    @Test func overlongStatusCountsAsActive() {
         func status(_ count: Int) -> FlowStatus {
             FlowStatus(of: Sample.json(#"{"status":"\#(String(repeating: "s", count: count))"}"#))
         }

@@ -42,7 +42,7 @@ import Testing
             return "\"" + cell.unicodeScalars.map { $0 == "\"" ? "\"\"" : String($0) }.joined() + "\""
         }
 
-        /// What a reader is to make of a row.
+        /// The expected record of a row.
         func record(_ row: [String]) -> [String: String?] {
             var record: [String: String?] = [:]
             for (index, name) in self.names.enumerated() { record[name] = .some(index < row.count ? row[index] : nil) }
@@ -51,7 +51,7 @@ import Testing
         }
     }
 
-    @Test func tablesComeBack() throws {
+    @Test func readsRandomTablesAsWritten() throws {
         for seed in JSONFuzzTests.cases(600) {
             var random = JSONFuzzGenerator(seed: seed)
             let table = Table(&random)
@@ -73,8 +73,8 @@ import Testing
         }
     }
 
-    /// Whatever the text and the limits are, cuts change neither the records nor the first error.
-    @Test func cutsChangeNothing() {
+    /// For any text and limits, the chunks change neither the records nor the first error.
+    @Test func chunkBoundariesDoNotChangeRecordsOrError() {
         for seed in JSONFuzzTests.cases(1000) {
             var random = JSONFuzzGenerator(seed: seed)
             var limits = ImportLimits()

@@ -5,7 +5,7 @@ import Testing
     @Test(
         arguments: [
             ("a,b\n1,2\n3,4\n", [#"{"a":"1","b":"2"}"#, #"{"a":"3","b":"4"}"#]),
-            // The last line without an end; all line ends; blank lines.
+            // A last line without a line end; all kinds of line ends; blank lines.
             ("a,b\r\n1,2\r\n\r\n3,4", [#"{"a":"1","b":"2"}"#, #"{"a":"3","b":"4"}"#]),
             ("\r\ra,b\r1,2\r\r\r3,4\r", [#"{"a":"1","b":"2"}"#, #"{"a":"3","b":"4"}"#]),
             ("\n\na,b\n\n1,2", [#"{"a":"1","b":"2"}"#]),
@@ -52,7 +52,7 @@ import Testing
             ("a,b\nnull,007\ntrue,1e5", [#"{"a":"null","b":"007"}"#, #"{"a":"true","b":"1e5"}"#]),
             ("a,b\n[1,{2", [#"{"a":"[1","b":"{2"}"#]),
         ] as [(String, [String])])
-    func records(_ text: String, _ records: [String]) throws {
+    func readsRecordsInChunksOfAnySize(_ text: String, _ records: [String]) throws {
         let reading = RecordReaderFixture(text, .csv)
         #expect(reading.error == nil)
         #expect(reading.records == records)
@@ -75,7 +75,7 @@ import Testing
             ("a,b\n1,2\n\"", .badCSV, 3, 1),
             ("é,\"b", .badCSV, 1, 4),
         ] as [(String, ImportInputError.Code, Int, Int)])
-    func errors(_ text: String, _ code: ImportInputError.Code, _ line: Int, _ column: Int) throws {
+    func reportsErrorCodeAndPosition(_ text: String, _ code: ImportInputError.Code, _ line: Int, _ column: Int) throws {
         try JSONRecordTests.expectError(Array(text.utf8), .csv, code, line, column)
     }
 
@@ -83,24 +83,24 @@ import Testing
         arguments: [
             [0x80], [0xC3], [0xC3, 0x2C], [0xED, 0xA0, 0x80], [0xE2, 0x82], [0xF4, 0x90, 0x80, 0x80], [0xFF, 0xFE], [0xC3, 0x22],
         ] as [[UInt8]])
-    func textThatIsNotUTF8(_ bytes: [UInt8]) throws {
+    func rejectsInvalidUTF8(_ bytes: [UInt8]) throws {
         try JSONRecordTests.expectError(Array("a,b\n\r\nx,y".utf8) + bytes, .csv, .badUTF8, 3, 4)
         try JSONRecordTests.expectError(Array("a,b\n\r\nx,\"y\n".utf8) + bytes, .csv, .badUTF8, 4, 1)
         try JSONRecordTests.expectError(Array("a,b".utf8) + bytes + Array("\n".utf8), .csv, .badUTF8, 1, 4)
     }
 
-    @Test func aGivenDelimiterHolds() {
+    @Test func usesGivenDelimiter() {
         let reading = RecordReaderFixture("a;b;c,d\n1;2;3,4", .csv, delimiter: UInt8(ascii: ","))
         #expect(reading.records == [#"{"a;b;c":"1;2;3","d":"4"}"#])
         #expect(RecordReaderFixture("a:b\n\"1:2\":3", .csv, delimiter: UInt8(ascii: ":")).records == [#"{"a":"1:2","b":"3"}"#])
     }
 
-    @Test func theRecordIsCountedFromTheFirstRow() {
+    @Test func errorCountsRecordsFromFirstRow() {
         #expect(RecordReaderFixture("a,b\n1,2\n1,\"2", .csv).error?.record == 1)
         #expect(RecordReaderFixture("a,\"b", .csv).error?.record == nil)
     }
 
-    @Test func manyEqualNamesStayDifferent() {
+    @Test func repeatedNamesGetUniqueSuffixes() {
         let names = [String](repeating: "x", count: 2_000)
         let reading = RecordReaderFixture(names.joined(separator: ",") + "\n1", .csv)
         #expect(reading.records.count == 1)

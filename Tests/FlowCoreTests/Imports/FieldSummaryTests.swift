@@ -2,7 +2,7 @@ import FlowCore
 import Testing
 
 @Suite struct FieldSummaryTests {
-    @Test func everyTypeIsCounted() {
+    @Test func countsEveryType() {
         let text = """
             {"a":"x","b":1,"c":true,"d":{"a":1},"e":[{"a":1}],"f":null}
             {"f":"x","a":null,"b":-0.5,"c":false}
@@ -18,14 +18,14 @@ import Testing
                 + #""f":{"count":2,"nulls":1,"types":{"string":1,"null":1}}},"field_count":6}"#)
     }
 
-    @Test func repeatedNamesAndOtherSpellingsAreOneField() {
+    @Test func repeatedAndEscapedNamesAreOneField() {
         let text = #"{"a":1,"a":"x"}"# + "\n" + #"{"\u0061":2}"# + "\n" + #"{"a":3,"\u0061":null,"a":true}"#
         #expect(
             RecordReaderFixture(text, .ndjson).summary.string
                 == #"{"fields":{"a":{"count":3,"nulls":0,"types":{"string":1,"number":1,"boolean":1}}},"field_count":1}"#)
     }
 
-    @Test func fieldsBeyondTheLimitAreCountedTogether() {
+    @Test func fieldsOverLimitAreCountedTogether() {
         var limits = ImportLimits()
         limits.summaryFields = 2
         limits.summaryNameBytes = 4
@@ -48,14 +48,14 @@ import Testing
                 + #""_extra":{"count":1,"nulls":0,"types":{"array":1}}},"field_count":3}"#)
     }
 
-    @Test func aHeaderAloneHasItsColumns() {
+    @Test func headerWithoutRowsListsColumns() {
         #expect(
             RecordReaderFixture("a,b", .csv).summary.string
                 == #"{"fields":{"a":{"count":0,"nulls":0,"types":{}},"b":{"count":0,"nulls":0,"types":{}}},"field_count":2}"#)
     }
 
-    /// Names that are alike at both ends, short and long, more than a table has room for.
-    @Test func namesAreToldApart() {
+    /// Short and long names with equal beginnings and ends, more than a table has slots for.
+    @Test func distinguishesSimilarNames() {
         for seed in JSONFuzzTests.cases(20) {
             var random = JSONFuzzGenerator(seed: seed)
             let middles = ["", "x", "xy", "12345678", "12345679", "0123456789abcdef", "0123456789abcdeg"]
@@ -73,7 +73,7 @@ import Testing
         }
     }
 
-    @Test func randomRecordsAreCountedAsTheyAreRead() {
+    @Test func summaryMatchesCountsOfRandomRecords() {
         for seed in JSONFuzzTests.cases(200) {
             var documents = JSONFuzzDocuments(seed: seed)
             let lines = (0..<8).map { _ in documents.spelled(documents.object(depth: 2)).map { $0 == 0x0A ? 0x20 : $0 } }
@@ -82,7 +82,7 @@ import Testing
         }
     }
 
-    /// The summary in the simplest way.
+    /// The expected summary, calculated without optimizations.
     static func counted(_ records: [String]) -> JSONText {
         var names: [[UInt8]] = []
         var counts: [[UInt8]: [String: Int]] = [:]

@@ -12,7 +12,7 @@ import Testing
         return limits
     }()
 
-    @Test func depth() throws {
+    @Test func rejectsRecordOverDepthLimit() throws {
         let limits = Self.small
         #expect(RecordReaderFixture("[[[[[[]]]]]]", .json, limits: limits).records == ["[[[[[]]]]]"])
         try JSONRecordTests.expectError(Array("[\n[[[[[[]]]]]]]".utf8), .json, limits: limits, .tooDeep, 2, 6)
@@ -22,7 +22,7 @@ import Testing
         try JSONRecordTests.expectError(braces, nil, .tooDeep, 1, 64 * 5 + 1)
     }
 
-    @Test func numbers() throws {
+    @Test func rejectsNumberOverLengthOrRange() throws {
         let limits = Self.small
         for number in ["1234567890", "-123456789", "0.12345678", "1e00000001"] {
             #expect(RecordReaderFixture(number, .ndjson, limits: limits).records == [number])
@@ -39,7 +39,7 @@ import Testing
     }
 
     @Test(arguments: [ImportFormat.json, .ndjson])
-    func records(_ format: ImportFormat) throws {
+    func rejectsRecordOverSizeLimit(_ format: ImportFormat) throws {
         let limits = Self.small
         let fits = "{\"a\":\"" + String(repeating: "x", count: 92) + "\"}"
         let begin = format == .json ? "[ " : " "
@@ -49,28 +49,28 @@ import Testing
         #expect(RecordReaderFixture(begin + spaced + (format == .json ? "]" : "\n"), format, limits: limits).records == [fits])
         let large = "{\"a\":\"" + String(repeating: "x", count: 93) + "\"}"
         try JSONRecordTests.expectError(Array((begin + large).utf8), format, limits: limits, .recordTooLarge, 1, begin.count + 1)
-        // Also if it is not whole, and whatever else is wrong with it further on.
+        // The size error also comes first if the record is incomplete, or if another error follows later.
         let endless = begin + "{\"a\":\"" + String(repeating: "x", count: 40_000)
         try JSONRecordTests.expectError(Array(endless.utf8), format, limits: limits, .recordTooLarge, 1, begin.count + 1)
         try JSONRecordTests.expectError(Array(endless.utf8) + [0x80], format, limits: limits, .recordTooLarge, 1, begin.count + 1)
-        // What is wrong with it before it is too large comes first.
+        // An error that occurs before the record is too large comes first.
         let wrong = begin + "{\"a\":\"" + String(repeating: "x", count: 94)
         try JSONRecordTests.expectError(Array(wrong.utf8) + [0x80], format, limits: limits, .badUTF8, 1, begin.count + 101)
     }
 
-    @Test func rows() throws {
+    @Test func rejectsRowOverSizeLimit() throws {
         let limits = Self.small
         let fits = String(repeating: "x", count: 92)
         #expect(RecordReaderFixture("a\n" + fits + "\n", .csv, limits: limits).records == ["{\"a\":\"\(fits)\"}"])
         try JSONRecordTests.expectError(Array("a\n\n\(fits)x\n".utf8), .csv, limits: limits, .recordTooLarge, 3, 1)
-        // Escapes count as they are stored.
+        // Escapes count with the bytes that are stored.
         #expect(RecordReaderFixture("a\n" + fits.dropLast(4) + "\\\\", .csv, limits: limits).error == nil)
         try JSONRecordTests.expectError(Array("a\n\(fits.dropLast())\\".utf8), .csv, limits: limits, .recordTooLarge, 2, 1)
-        // The place of a quoted cell is where its quote opens.
+        // An error in a quoted cell is reported at its opening quote.
         let open = "a,b\n1,\"" + String(repeating: "line\n", count: 8_000)
         try JSONRecordTests.expectError(Array(open.utf8), .csv, limits: limits, .recordTooLarge, 2, 3)
         try JSONRecordTests.expectError(Array("a,b\n1,\"2\n".utf8), .csv, limits: limits, .badCSV, 2, 3)
-        // Names that each row repeats, and nulls, count too.
+        // The names that each record repeats, and nulls, count as well.
         try JSONRecordTests.expectError(
             Array("aaaaa,bbbbb,ccccc,ddddd\n1\n".utf8), .csv, limits: Self.with { $0.recordBytes = 50 }, .recordTooLarge, 2, 1)
         try JSONRecordTests.expectError(
@@ -83,7 +83,7 @@ import Testing
         return limits
     }
 
-    @Test func headers() throws {
+    @Test func rejectsHeaderOverColumnOrSizeLimit() throws {
         let limits = Self.small
         #expect(RecordReaderFixture("a,b,c,d\n", .csv, limits: limits).records == [])
         try JSONRecordTests.expectError(Array("\na,b,c,d,e\n".utf8), .csv, limits: limits, .tooManyColumns, 2, 9)

@@ -3,9 +3,9 @@ import Testing
 @testable import FlowCore
 
 @Suite struct ImportLimiterTests {
-    private static func refusal(_ slots: ImportLimiter, _ account: String) -> String? {
+    private static func rejection(_ limiter: ImportLimiter, _ account: String) -> String? {
         do throws(ImportError) {
-            try slots.enter(account)
+            try limiter.acquire(account)
             return nil
         } catch {
             return switch error {
@@ -16,13 +16,13 @@ import Testing
         }
     }
 
-    @Test func `where one account may have all of them only that limit counts`() {
-        let slots = ImportLimiter(limit: 1, accountLimit: 1)
-        #expect(Self.refusal(slots, "a") == nil)
-        #expect(Self.refusal(slots, "a") == "all 1")
+    @Test func totalLimitAppliesIfAccountLimitIsEqual() {
+        let limiter = ImportLimiter(limit: 1, accountLimit: 1)
+        #expect(Self.rejection(limiter, "a") == nil)
+        #expect(Self.rejection(limiter, "a") == "all 1")
     }
 
-    @Test func `an account's own limit follows the one for all, until it is set`() {
+    @Test func accountLimitFollowsTotalLimitUntilSet() {
         var configuration = ImportConfiguration()
         #expect(configuration.maximumAccountImports == 3)
         configuration.maximumImports = 20
@@ -33,22 +33,22 @@ import Testing
         #expect(configuration.maximumAccountImports == 7)
     }
 
-    @Test func `one account leaves room for others`() {
-        let slots = ImportLimiter(limit: 3, accountLimit: 2)
-        #expect(slots.isEmpty)
-        #expect(Self.refusal(slots, "a") == nil)
-        #expect(Self.refusal(slots, "a") == nil)
-        #expect(Self.refusal(slots, "a") == "own 2")
-        #expect(Self.refusal(slots, "b") == nil)
-        #expect(Self.refusal(slots, "b") == "all 3")
-        // Its own limit is what it can do something about.
-        #expect(Self.refusal(slots, "a") == "own 2")
-        slots.leave("a")
-        #expect(Self.refusal(slots, "b") == nil)
-        #expect(Self.refusal(slots, "a") == "all 3")
-        for account in ["a", "b", "b"] { slots.leave(account) }
-        #expect(slots.isEmpty)
-        #expect(Self.refusal(slots, "a") == nil)
-        #expect(Self.refusal(slots, "a") == nil)
+    @Test func accountLimitLeavesRoomForOtherAccounts() {
+        let limiter = ImportLimiter(limit: 3, accountLimit: 2)
+        #expect(limiter.isIdle)
+        #expect(Self.rejection(limiter, "a") == nil)
+        #expect(Self.rejection(limiter, "a") == nil)
+        #expect(Self.rejection(limiter, "a") == "own 2")
+        #expect(Self.rejection(limiter, "b") == nil)
+        #expect(Self.rejection(limiter, "b") == "all 3")
+        // Both limits are reached: the account's own limit is reported, since the account can act on it.
+        #expect(Self.rejection(limiter, "a") == "own 2")
+        limiter.release("a")
+        #expect(Self.rejection(limiter, "b") == nil)
+        #expect(Self.rejection(limiter, "a") == "all 3")
+        for account in ["a", "b", "b"] { limiter.release(account) }
+        #expect(limiter.isIdle)
+        #expect(Self.rejection(limiter, "a") == nil)
+        #expect(Self.rejection(limiter, "a") == nil)
     }
 }

@@ -2,9 +2,10 @@ import FlowCore
 import Foundation
 import Testing
 
-/// Random input against the reader of whole documents and against Foundation's; cut anywhere.
+/// Compares the record reader, on random input in random chunks, with the reader of whole documents and with
+/// Foundation's.
 @Suite struct JSONRecordFuzzTests {
-    @Test func aLineIsReadAsAWholeDocumentIs() throws {
+    @Test func lineIsReadLikeWholeDocument() throws {
         for seed in JSONFuzzTests.cases(3000) {
             var documents = JSONFuzzDocuments(seed: seed)
             let document = documents.spelled(documents.tree(depth: 3))
@@ -14,7 +15,7 @@ import Testing
                 case 3..<5: documents.noise()
                 default: documents.mutated(document)
                 }
-            // Line feeds would divide it.
+            // Line feeds would split the document into several lines.
             let bytes = changed.map { $0 == 0x0A ? 0x20 : $0 }
             guard bytes.contains(where: { $0 != 0x20 && $0 != 0x09 && $0 != 0x0D }) else { continue }
             let reading = RecordReaderFixture(bytes, .ndjson)
@@ -33,11 +34,11 @@ import Testing
         let codes: [ImportInputError.Code] =
             switch expected.code {
             case .depthExceeded: [.tooDeep]
-            // It has not ended where the input does.
+            // A number is checked after its end. If the input ends before, incomplete JSON is reported instead.
             case .invalidNumber: [.badNumber, .badJSON]
             case .invalidUTF8: [.badUTF8, .badJSON]
             case .loneSurrogate: [.badUTF8, .badJSON]
-            // A byte that begins UTF-16.
+            // The first byte may be that of a UTF-16 byte order mark.
             case .syntax: expected.offset == 0 ? [.badJSON, .badUTF8] : [.badJSON]
             case .unexpectedEnd, .invalidString, .trailingData: [.badJSON]
             }
@@ -46,7 +47,7 @@ import Testing
             return
         }
         #expect(error.line == 1 && error.column == error.offset + 1, "seed \(seed)")
-        // Where the input ends within a token, that is the place.
+        // If the input ends within a token, the reader of lines reports the end of the input.
         let endsWithin = error.description.contains("the data ends")
         #expect(
             endsWithin ? error.offset >= expected.offset : error.offset == expected.offset, "seed \(seed): \(error), \(expected)")
@@ -56,7 +57,7 @@ import Testing
         (0..<documents.random.below(6)).map { _ in documents.random.below(count + 1) }.sorted()
     }
 
-    @Test func foundationReadsTheSameRecords() throws {
+    @Test func foundationReadsSameRecords() throws {
         for seed in JSONFuzzTests.cases(400) {
             var documents = JSONFuzzDocuments(seed: seed)
             documents.repeatsKeys = false
@@ -72,7 +73,7 @@ import Testing
         }
     }
 
-    @Test func foundationRefusesTheSameArrays() {
+    @Test func foundationRejectsSameArrays() {
         for seed in JSONFuzzTests.cases(3000) {
             var documents = JSONFuzzDocuments(seed: seed)
             let tree =
@@ -93,8 +94,8 @@ import Testing
         }
     }
 
-    /// Whatever the limits are, cuts change neither the records nor the first error.
-    @Test func cutsChangeNothing() {
+    /// For any limits, the chunks change neither the records nor the first error.
+    @Test func chunkBoundariesDoNotChangeRecordsOrError() {
         for seed in JSONFuzzTests.cases(1500) {
             var documents = JSONFuzzDocuments(seed: seed)
             var limits = ImportLimits()

@@ -15,7 +15,7 @@ import Testing
             ("\n[\r\n\t{ \"a\" : [ 1 , 2 ] , \"b\" : { } }\n,\n3 ] ", .json, [#"{"a":[1,2],"b":{}}"#, "3"]),
             ("\u{FEFF}[1]", .json, ["1"]),
             ("[[[]],[[1],{}]]", .json, ["[[]]", "[[1],{}]"]),
-            // Kept as they came.
+            // Kept as sent.
             (#"[{"b":1.00,"a":1E5,"b":12345678901234567890123}]"#, .json, [#"{"b":1.00,"a":1E5,"b":12345678901234567890123}"#]),
             (
                 #"["\u00e9\/\b\f\n\r\t\"\\ \ud83d\ude00", "é😀\#u{7F}ह"]"#, .json,
@@ -34,14 +34,14 @@ import Testing
             ("[1]\n[2]\n", .ndjson, ["[1]", "[2]"]),
             ("\u{FEFF}1\n2", .ndjson, ["1", "2"]),
             ("12.5e3", .ndjson, ["12.5e3"]),
-            // Undeclared.
+            // Format not declared.
             (" \n [1, 2]", nil, ["1", "2"]),
             ("\u{FEFF}\n{\"a\":1}\n{\"a\":2}", nil, [#"{"a":1}"#, #"{"a":2}"#]),
             ("{\"a\":1}", nil, [#"{"a":1}"#]),
             ("{\"a\":1}\n\n", nil, [#"{"a":1}"#]),
             ("{\n  \"a\": 1\n}\n", nil, [#"{"a":1}"#]),
         ] as [(String, ImportFormat?, [String])])
-    func records(_ text: String, _ format: ImportFormat?, _ records: [String]) {
+    func readsRecordsInChunksOfAnySize(_ text: String, _ format: ImportFormat?, _ records: [String]) {
         let reading = RecordReaderFixture(text, format)
         #expect(reading.error == nil)
         #expect(reading.records == records)
@@ -100,7 +100,9 @@ import Testing
             ("{\n\"a\":1}\n{\"a\":1}", nil, .badJSON, 3, 1),
             ("{\"é\": x", nil, .badJSON, 1, 8),
         ] as [(String, ImportFormat?, ImportInputError.Code, Int, Int)])
-    func errors(_ text: String, _ format: ImportFormat?, _ code: ImportInputError.Code, _ line: Int, _ column: Int) throws {
+    func reportsErrorCodeAndPosition(
+        _ text: String, _ format: ImportFormat?, _ code: ImportInputError.Code, _ line: Int, _ column: Int
+    ) throws {
         try Self.expectError(Array(text.utf8), format, code, line, column)
     }
 
@@ -110,13 +112,13 @@ import Testing
             ([0x22, 0xF4, 0x90, 0x80, 0x80], 1), ([0x22, 0xE2, 0x82, 0x22], 1), ([0x22, 0x61, 0x62, 0xF0, 0x9F, 0x98, 0x0A], 3),
             ([0x22, 0xFF], 1),
         ] as [([UInt8], Int)])
-    func textThatIsNotUTF8(_ string: [UInt8], _ offset: Int) throws {
+    func rejectsInvalidUTF8(_ string: [UInt8], _ offset: Int) throws {
         try Self.expectError(Array("[1,\n".utf8) + string, .json, .badUTF8, 2, offset + 1)
         try Self.expectError(Array("{\"a\":".utf8) + string, .ndjson, .badUTF8, 1, offset + 6)
     }
 
     @Test(arguments: [[0xFF, 0xFE, 0x5B, 0x00], [0xFE, 0xFF, 0x00, 0x5B]] as [[UInt8]], [nil, .json, .csv] as [ImportFormat?])
-    func otherEncodings(_ bytes: [UInt8], _ format: ImportFormat?) throws {
+    func rejectsUTF16ByteOrderMark(_ bytes: [UInt8], _ format: ImportFormat?) throws {
         try Self.expectError(bytes, format, .badUTF8, 1, 1)
     }
 
@@ -135,26 +137,26 @@ import Testing
         }
     }
 
-    @Test func errorsNameThePlaceAndRepeatNothing() throws {
+    @Test func errorNamesPositionWithoutRepeatingInput() throws {
         let text = "\u{FEFF}{\"secret\":1}\n{\"secret\":2}\n{\"secret\":x}\n"
         let error = try #require(RecordReaderFixture(text, nil).error)
         #expect(error.code == .badJSON)
         #expect((error.line, error.column) == (3, 11))
         #expect(error.offset == text.utf8.count - 3)
         #expect(error.record == 2)
-        #expect(error.description == "Line 3, column 11: JSON has no place for this byte here.")
+        #expect(error.description == "Line 3, column 11: unexpected character in JSON.")
         #expect(RecordReaderFixture("[1] 2", nil).error?.record == nil)
     }
 
     @Test(arguments: [1, 7, 20, 100])
-    func pagesEndWithARecord(_ target: Int) {
+    func pagesEndWithWholeRecord(_ target: Int) {
         let records = (0..<40).map { "{\"id\":\($0)}" }
         let text = records.joined(separator: "\n")
         let whole = RecordReaderFixture(text, .ndjson)
         let reading = RecordReaderFixture(text, .ndjson, target: target)
         #expect(reading.document == whole.document)
         #expect(reading.records == records)
-        // A page goes on until it has the target, and ends with the record that reached it.
+        // A page ends with the record that reaches the target size.
         for page in reading.pages.dropLast() { #expect(page.count >= target && page.count < target + 14) }
         #expect(reading.pages.count == min(40, (whole.document.utf8.count - 3 + target - 1) / target) || target > 7)
         for chunk in [1, 2, 13] {
@@ -163,7 +165,7 @@ import Testing
         }
     }
 
-    @Test func aPageWithoutRecordsIsADocument() {
+    @Test func emptyPageClosesArray() {
         var page = RecordPage(continuing: false, capacity: 0)
         page.close()
         #expect(page.text == Array("[\n]\n".utf8))

@@ -3,7 +3,7 @@ import Testing
 @testable import FlowCore
 
 @Suite struct NumberRangeTests {
-    /// Each is less than the next; what is in one row is equal.
+    /// Each row is less than the next; the numbers in one row are equal.
     private static let order: [[String]] = [
         ["-1e300", "-10e299"], ["-9007199254740993"], ["-9007199254740992"], ["-1.5", "-15e-1", "-0.15e1"], ["-1", "-1.0"],
         ["-1e-400"], ["-2e-999999999999999999999"], ["0", "-0", "0.00", "0e5", "-0.0E-7"], ["2e-999999999999999999999"],
@@ -23,7 +23,7 @@ import Testing
         }
     }
 
-    @Test func theEndsAreAsWritten() {
+    @Test func rangeEndsKeepOriginalText() {
         var generator = JSONFuzzGenerator(seed: 5)
         let all = Self.order.map { $0[0] }
         for _ in 0..<50 {
@@ -34,7 +34,7 @@ import Testing
         }
     }
 
-    @Test func nothingHasNoEnds() {
+    @Test func emptyRangeHasNoEndsAndEqualNumbersKeepFirst() {
         #expect(NumberRange().least == nil)
         var range = NumberRange()
         range.add(Array("5".utf8)[...])

@@ -1,6 +1,6 @@
 import FlowCore
 
-/// What came of reading an import as a whole.
+/// The result of reading a whole import.
 struct RecordReaderFixture: Hashable {
     var pages: [[UInt8]] = []
     var records: [String] = []
@@ -9,7 +9,7 @@ struct RecordReaderFixture: Hashable {
 
     var document: String { String(decoding: self.pages.joined(), as: UTF8.self) }
 
-    /// - Parameter cuts: where the input is cut into pieces, in order.
+    /// - Parameter cuts: indices at which the input is split into chunks, in ascending order.
     init(
         _ bytes: [UInt8], _ format: ImportFormat?, limits: ImportLimits = .init(), delimiter: UInt8? = nil, cuts: [Int] = [],
         target: Int = 1 << 20
@@ -51,12 +51,12 @@ struct RecordReaderFixture: Hashable {
         self.records += page.records.map { String(decoding: page.text[$0], as: UTF8.self) }
     }
 
-    /// The document that has these records.
+    /// The document with these records.
     static func document(_ records: [String]) -> String {
         records.isEmpty ? "[\n]\n" : "[\n" + records.joined(separator: ",\n") + "\n]\n"
     }
 
-    /// The ways to cut so many bytes: in the middle at each place, and into pieces of one to four bytes.
+    /// Ways to split `count` bytes into chunks: into two at each index, and into chunks of one to four bytes.
     static func cuts(_ count: Int) -> [[Int]] {
         guard count > 0 else { return [[]] }
         return (0...count).map { [$0] } + (1...4).map { Array(stride(from: $0, to: count, by: $0)) }

@@ -13,7 +13,7 @@ import Testing
         return try #require(result.member("field_info")?.member(name))
     }
 
-    @Test func theWholeResult() throws {
+    @Test func resultDescribesFieldsAndTotals() throws {
         let records = [
             #"{"id":1,"mail":"a@b.c"}"#, #"{"id":2.50,"mail":""}"#, #"{"id":null,"mail":"é@x"}"#, #"{"mail":"d@e.f"}"#,
         ]
@@ -31,7 +31,7 @@ import Testing
         #expect(analysis.recordCount == 4)
     }
 
-    @Test func noRecords() throws {
+    @Test func emptyInputHasNoFields() throws {
         #expect(
             try Self.analysis([]).json(totalRecords: 0, scope: .full).string
                 == #"{"field_info":{},"field_count":0,"records_analyzed":0,"total_records":0,"analysis_type":"full"}"#)
@@ -45,12 +45,12 @@ import Testing
             (["{}", "[]", "{}"], "object"),
             (["[1]", "[]", "{}"], "array"),
         ] as [([String], String)])
-    func theDominantType(_ values: [String], _ type: String) throws {
+    func reportsDominantType(_ values: [String], _ type: String) throws {
         let field = try Self.field("a", values.map { "{\"a\":\($0)}" })
         #expect(field.member("type")?.stringValue == type)
     }
 
-    @Test func aPatternNeedsNineInTen() throws {
+    @Test func patternRequiresNineOfTenValues() throws {
         let dates = (1...9).map { "{\"a\":\"2025-01-0\($0)\"}" }
         let empty = [String](repeating: #"{"a":""}"#, count: 50)
         #expect(try Self.field("a", dates + [#"{"a":"x"}"#] + empty).member("pattern")?.stringValue == "date")
@@ -58,7 +58,7 @@ import Testing
         #expect(try Self.field("a", empty).member("pattern")?.isNull == true)
     }
 
-    @Test func examplesAreDifferentAndCut() throws {
+    @Test func examplesAreDistinctAndTruncated() throws {
         var limits = SchemaLimits()
         limits.characters = 4
         let values = [
@@ -73,13 +73,13 @@ import Testing
         #expect(strings?.member("max_length")?.intValue == 7)
     }
 
-    @Test func oneNameIsOneFieldAndItsLastMemberCounts() throws {
+    @Test func repeatedNameIsOneFieldWithLastValue() throws {
         let field = try Self.field("a", [#"{"a":1,"\u0061":"x"}"#, #"{"\u0061":2}"#])
         #expect(field.member("present")?.intValue == 2)
         #expect(field.member("types")?.string == #"{"string":{"count":1,"share":0.5},"integer":{"count":1,"share":0.5}}"#)
     }
 
-    @Test func theLimitsHold() throws {
+    @Test func limitsFieldsNamesAndExactCounts() throws {
         var limits = SchemaLimits()
         limits.fields = 2
         limits.nameBytes = 3
@@ -94,7 +94,7 @@ import Testing
         #expect(abs((distinct?.member("distinct")?.intValue ?? 0) - 100) <= 5)
     }
 
-    @Test func theSignatureIsOfNamesAndTypes() throws {
+    @Test func signatureConsistsOfSortedNamesAndTypes() throws {
         let one = try Self.analysis([#"{"b":"x","a":1,"é":null}"#, #"{"a":2.5,"b":"y","z\"":[]}"#])
         let other = try Self.analysis([#"{"z\"":[1],"\u00e9":null,"a":7.5,"b":"other"}"#])
         let expected = #"[["a","number"],["b","string"],["z\"","array"],["é","null"]]"#
@@ -103,7 +103,7 @@ import Testing
         #expect(try Self.analysis([#"{"a":1}"#]).signature != (try Self.analysis([#"{"a":"1"}"#])).signature)
     }
 
-    @Test func recordsAreReadWhereTheyLie() throws {
+    @Test func analysisOfPageMatchesAnalysisOfCopies() throws {
         var page = RecordPage(continuing: false, capacity: 100)
         var reader = RecordReader(format: .csv)
         let text = Array("a,b\n1,x\n2,\"y\n\"\n".utf8)
@@ -115,8 +115,9 @@ import Testing
         #expect(analysis.json(totalRecords: 2, scope: .full) == copied.json(totalRecords: 2, scope: .full))
     }
 
-    /// Counts, lengths, ends and distinct values of random records, each found in the simplest way.
-    @Test func randomRecordsAreDescribedAsTheyAre() throws {
+    /// Compares counts, lengths, least and greatest values and distinct values of random records with a simple
+    /// calculation.
+    @Test func analysisMatchesReferenceForRandomRecords() throws {
         for seed in JSONFuzzTests.cases(60) {
             var documents = JSONFuzzDocuments(seed: seed)
             let texts = try (0..<30).map { _ in try JSONText(validating: documents.spelled(documents.object(depth: 2))) }

@@ -26,7 +26,7 @@ import Testing
             (.email, ["a@b.c", "first.last+tag@sub.example-1.org", "o'neil@example.com", "1@example.com"]),
             (.url, ["http://a", "HTTPS://example.org/path?q=1#x", "ftp://x:21/", "https://[::1]:80/", "https://e.org/é"]),
         ] as [(TextPattern, [String])])
-    func what(_ pattern: TextPattern, _ texts: [String]) {
+    func recognizesEachPattern(_ pattern: TextPattern, _ texts: [String]) {
         for text in texts { #expect(TextPattern(of: Array(text.utf8)[...]) == pattern, "\(text)") }
     }
 
@@ -46,11 +46,11 @@ import Testing
             "a@-b.c",
             "http:/a", "http://", "http:///x", "https://a b", "mailto:a", "https", "://a", "http://a\n", "gopher://a",
         ])
-    func whatNot(_ text: String) {
+    func otherTextsHaveNoPattern(_ text: String) {
         #expect(TextPattern(of: Array(text.utf8)[...]) == nil)
     }
 
-    @Test func longTextsHaveNone() {
+    @Test func overlongAndEmptyTextsHaveNoPattern() {
         #expect(TextPattern(of: [UInt8](repeating: UInt8(ascii: "1"), count: 2_048)[...]) == .number)
         #expect(TextPattern(of: [UInt8](repeating: UInt8(ascii: "1"), count: 2_049)[...]) == nil)
         #expect(TextPattern(of: []) == nil)

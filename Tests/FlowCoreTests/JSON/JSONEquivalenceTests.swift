@@ -7,7 +7,7 @@ import Testing
         (#"{"a":1,"a":2}"#, #"{"a":2}"#), (#"[{"x":{"p":1,"q":[{"r":"\/","s":0}]}}]"#, #"[{"x":{"q":[{"s":0,"r":"/"}],"p":1}}]"#),
         ("[]", "[]"), ("{}", "{}"), ("null", "null"), ("1", "1"), (#""\ud83d\ude00""#, "\"😀\""),
     ])
-    func equivalent(_ left: String, _ right: String) throws {
+    func ignoresMemberOrderAndSpelling(_ left: String, _ right: String) throws {
         let (left, right) = (try JSONText(validating: left.utf8), try JSONText(validating: right.utf8))
         #expect(left.isEquivalent(to: right) && right.isEquivalent(to: left))
     }
@@ -19,12 +19,12 @@ import Testing
         ("{\"\u{E9}\":1}", "{\"e\u{301}\":1}"),
         ("1", "-1"), ("12", "1"), (#""a""#, #""A""#), (#"{"a":1,"b":1}"#, #"{"a":1,"a":1}"#),
     ])
-    func different(_ left: String, _ right: String) throws {
+    func distinguishesDifferentValues(_ left: String, _ right: String) throws {
         let (left, right) = (try JSONText(validating: left.utf8), try JSONText(validating: right.utf8))
         #expect(!left.isEquivalent(to: right) && !right.isEquivalent(to: left))
     }
 
-    @Test func manyMembersInAnotherOrder() {
+    @Test func comparesManyMembersInAnyOrder() {
         let object = { (order: [Int], last: Int) in
             JSONText.object { for index in order { $0.key("k\(index)"); $0.value(index == 99 ? last : index) } }
         }

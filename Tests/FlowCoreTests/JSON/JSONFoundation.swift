@@ -1,17 +1,17 @@
 import FlowCore
 import Foundation
 
-/// Foundation's reader, and where it is known to differ from RFC 8259 or from our limits.
+/// Foundation's JSON parser, and where it is known to differ from RFC 8259 or from the hub's limits.
 enum JSONFoundation {
     static func read(_ bytes: [UInt8]) throws -> Any {
         try JSONSerialization.jsonObject(with: Data(bytes), options: .fragmentsAllowed)
     }
 
-    /// Whether Foundation takes what RFC 8259 refuses, so that its verdict says nothing:
-    /// - it guesses UTF-16 and UTF-32 from a byte order mark or from a NUL among the first four bytes;
-    /// - it takes a comma before a closing bracket;
+    /// Whether the input has a feature in which Foundation differs from RFC 8259, so that its result proves nothing:
+    /// - it detects UTF-16 and UTF-32 from a byte order mark or from a NUL among the first four bytes;
+    /// - it accepts a comma before a closing bracket;
     /// - it drops a byte order mark at the start of a string;
-    /// - it takes numbers beyond a double's range, which are left out by our own error for them.
+    /// - it accepts numbers beyond a double's range, which are recognized here by the hub's own error.
     static func isKnownToDiffer(_ bytes: [UInt8]) -> Bool {
         if bytes.prefix(4).contains(0) || [0xFE, 0xFF].contains(bytes.first) { return true }
         if zip(bytes, bytes.dropFirst()).contains(where: { $0 == 0xEF && $1 == 0xBB }) { return true }
@@ -29,7 +29,7 @@ enum JSONFoundation {
         }
     }
 
-    /// Whether Foundation's value is what the text says.
+    /// Whether Foundation's value equals the text's value.
     static func agrees(_ value: Any, _ text: JSONText) -> Bool {
         switch value {
         case is NSNull:
@@ -46,7 +46,7 @@ enum JSONFoundation {
         case let number as NSNumber:
             if let bool = text.boolValue { return number.boolValue == bool }
             if let integer = text.intValue, number.int64Value == integer { return true }
-            // Foundation reads a long fraction by way of `Decimal`, which is off in the last places.
+            // Foundation parses a long fraction as a `Decimal`, which differs in the last digits.
             guard let double = text.doubleValue else { return false }
             return abs(double - number.doubleValue) <= abs(double) * 1e-9
         default:

@@ -1,8 +1,8 @@
-/// Makes random documents and writes them down in random spelling.
+/// Generates random documents and writes them with random spelling.
 struct JSONFuzzDocuments {
     var random: JSONFuzzGenerator
 
-    /// Whether an object may have two members of one name.
+    /// Whether an object may have two members with the same name.
     var repeatsKeys = true
 
     private static let frequentKeys = ["a", "b", "c", "d", "\u{E9}", "e\u{301}"]
@@ -34,10 +34,10 @@ struct JSONFuzzDocuments {
 
     mutating func object(depth: Int = 5) -> JSONTree {
         var members: [JSONTree.Member] = []
-        // Sometimes many, so that the hashed index is used.
+        // Sometimes many members, so that the hashed index is used.
         for _ in 0..<(self.random.chance(5) ? 20 : self.random.below(6)) {
             let key = self.random.chance(70) ? Array(self.random.pick(Self.frequentKeys).utf8) : self.string()
-            // By Swift's equality, as the dictionaries of Foundation have it.
+            // Compared as Swift strings, as in the dictionaries of Foundation.
             let text = String(decoding: key, as: UTF8.self)
             if !self.repeatsKeys, members.contains(where: { String(decoding: $0.key, as: UTF8.self) == text }) { continue }
             members.append(JSONTree.Member(key: key, value: self.tree(depth: depth - 1)))
@@ -64,7 +64,7 @@ struct JSONFuzzDocuments {
         return Array(String(scalars).utf8)
     }
 
-    /// - Parameter loose: with white space and needless escapes.
+    /// - Parameter loose: whether to add white space and unnecessary escapes.
     mutating func spelled(_ tree: JSONTree, loose: Bool = true) -> [UInt8] {
         var output: [UInt8] = []
         self.write(tree, loose, &output)
@@ -127,13 +127,13 @@ struct JSONFuzzDocuments {
     mutating func mutated(_ document: [UInt8]) -> [UInt8] {
         var bytes = document
         for _ in 0...self.random.below(3) {
-            let place = self.random.below(bytes.count + 1)
+            let index = self.random.below(bytes.count + 1)
             switch self.random.below(5) {
-            case 0: bytes.insert(self.random.pick(Self.mutations), at: place)
-            case 1 where place < bytes.count: bytes[place] = self.random.pick(Self.mutations)
-            case 2 where place < bytes.count: bytes.remove(at: place)
-            case 3 where place < bytes.count: bytes[place] ^= 1 << UInt8(self.random.below(8))
-            default: bytes.removeSubrange(place..<min(bytes.count, place + self.random.below(4)))
+            case 0: bytes.insert(self.random.pick(Self.mutations), at: index)
+            case 1 where index < bytes.count: bytes[index] = self.random.pick(Self.mutations)
+            case 2 where index < bytes.count: bytes.remove(at: index)
+            case 3 where index < bytes.count: bytes[index] ^= 1 << UInt8(self.random.below(8))
+            default: bytes.removeSubrange(index..<min(bytes.count, index + self.random.below(4)))
             }
         }
         return bytes

@@ -1,6 +1,6 @@
 import FlowCore
 
-/// SplitMix64: small, seeded, the same on every machine.
+/// The random number generator SplitMix64: small, seeded, and the same on every machine.
 struct JSONFuzzGenerator: RandomNumberGenerator {
     private var state: UInt64
 
@@ -21,9 +21,9 @@ struct JSONFuzzGenerator: RandomNumberGenerator {
     mutating func pick<Element>(_ elements: [Element]) -> Element { elements[self.below(elements.count)] }
 }
 
-/// A document as a tree: the simple model that the code on texts is compared with.
+/// A document as a tree: the simple model with which the code that works on texts is compared.
 ///
-/// Strings are UTF-8 bytes, as Swift's `String` would take different names for equal.
+/// Strings are UTF-8 bytes, because Swift's `String` treats some different names as equal.
 indirect enum JSONTree: Hashable {
     struct Member: Hashable {
         var key: [UInt8]
@@ -37,7 +37,7 @@ indirect enum JSONTree: Hashable {
     case array([JSONTree])
     case object([Member])
 
-    /// Reads a text by the public API only.
+    /// Converts a text, using only the public API.
     init(_ text: JSONText) {
         if text.isObject {
             self = .object(text.members.map { Member(key: Array($0.key.utf8), value: JSONTree($0.value)) })
@@ -52,7 +52,7 @@ indirect enum JSONTree: Hashable {
         }
     }
 
-    /// Without order and repetition: what `isEquivalent` compares.
+    /// The value without the order and repetition of members, as `isEquivalent` compares it.
     var meaning: JSONMeaning {
         switch self {
         case .null: .null
@@ -65,7 +65,7 @@ indirect enum JSONTree: Hashable {
     }
 }
 
-/// A document without its members' order, as RFC 7396 sees it.
+/// A document without the order of members, as in RFC 7396.
 indirect enum JSONMeaning: Hashable {
     case null
     case bool(Bool)
@@ -74,7 +74,7 @@ indirect enum JSONMeaning: Hashable {
     case array([JSONMeaning])
     case object([[UInt8]: JSONMeaning])
 
-    /// RFC 7396 section 2, word for word.
+    /// The algorithm of RFC 7396, section 2.
     func applying(_ patch: JSONMeaning) -> JSONMeaning {
         guard case .object(let changes) = patch else { return patch }
         var members: [[UInt8]: JSONMeaning] = [:]

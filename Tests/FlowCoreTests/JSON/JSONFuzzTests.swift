@@ -2,12 +2,12 @@ import FlowCore
 import Foundation
 import Testing
 
-/// Random input against models: a tree of our own, and Foundation's `JSONSerialization`.
+/// Compares the JSON code, on random input, with two models: a tree, and Foundation's `JSONSerialization`.
 ///
-/// Each run has a new seed; a failure names the seed of its case. To see a run again: `FLOWHUB_FUZZ_SEED=<seed>`; for a
-/// longer one: `FLOWHUB_FUZZ_ROUNDS=<factor>`.
+/// Each run has a new seed; a failure reports the seed of its case. To repeat a run, set `FLOWHUB_FUZZ_SEED=<seed>`.
+/// For a longer one, set `FLOWHUB_FUZZ_ROUNDS=<factor>`.
 @Suite struct JSONFuzzTests {
-    /// The seed of the run's first case; each case has the next.
+    /// Seed of the first case of the run. Each further case has the next number.
     static let seed: UInt64 = {
         let fixed = ProcessInfo.processInfo.environment["FLOWHUB_FUZZ_SEED"].flatMap { UInt64($0) }
         let seed = fixed ?? UInt64.random(in: 0...0xFFFF_FFFF)
@@ -19,7 +19,7 @@ import Testing
 
     static func cases(_ count: Int) -> Range<UInt64> { Self.seed..<Self.seed + UInt64(count * Self.rounds) }
 
-    @Test func validDocumentsAreReadAsTheyWereMeant() throws {
+    @Test func validDocumentsMatchReferenceTree() throws {
         for seed in Self.cases(700) {
             var documents = JSONFuzzDocuments(seed: seed)
             let tree = documents.tree()
@@ -32,7 +32,7 @@ import Testing
         }
     }
 
-    @Test func foundationReadsTheSameValues() throws {
+    @Test func foundationReadsSameValues() throws {
         for seed in Self.cases(400) {
             var documents = JSONFuzzDocuments(seed: seed)
             documents.repeatsKeys = false
@@ -44,7 +44,7 @@ import Testing
         }
     }
 
-    @Test func foundationRefusesTheSameDocuments() throws {
+    @Test func foundationRejectsSameDocuments() throws {
         for seed in Self.cases(4000) {
             var documents = JSONFuzzDocuments(seed: seed)
             let document = documents.spelled(documents.tree(depth: 2))
@@ -56,7 +56,7 @@ import Testing
         }
     }
 
-    @Test func mergingIsWhatTheRFCSays() throws {
+    @Test func mergePatchMatchesReferenceModel() throws {
         for seed in Self.cases(500) {
             var documents = JSONFuzzDocuments(seed: seed)
             let target = documents.random.chance(90) ? documents.object() : documents.tree()

@@ -1,7 +1,8 @@
 import FlowCore
 import Testing
 
-/// Which documents are taken and which are refused, for which reason and where (after the JSONTestSuite's cases).
+/// Which documents are accepted and which are rejected, with the reason and the offset (after the cases of
+/// JSONTestSuite).
 @Suite struct JSONGrammarTests {
     @Test(arguments: [
         "{}", "[]", "null", "true", "false", "0", "-0", "-1", "12", "1.5", "0.0", "-0.25e-7", "1e5", "1E+5", "0e999", "1e-999",
@@ -9,7 +10,7 @@ import Testing
         "\"é€😀\"", "\"\u{2028}\u{2029}\"", "\"\u{FEFF}\"", "\"\u{FFFF}\u{10FFFF}\"",
         #"{"a":1}"#, #"{"a":1,"a":2}"#, #"{"":0}"#, #"{"a":[{},[],{"b":null}]}"#, "[1,2,3]", "[[],{},\"\",0,true,false,null]",
     ])
-    func acceptedAsWritten(_ text: String) throws {
+    func acceptsValidTextAsWritten(_ text: String) throws {
         #expect(try JSONText(validating: text.utf8).string == text)
     }
 
@@ -57,7 +58,7 @@ import Testing
             (#"{"\uDFFF":1}"#, .loneSurrogate, 2),
             (#""\uD800\u12""#, .invalidString, 7), (#""\uD800\u12"#, .unexpectedEnd, 11), (#""\uD800"#, .loneSurrogate, 1),
         ] as [(String, JSONError.Code, Int)])
-    func refused(_ text: String, _ code: JSONError.Code, _ offset: Int) {
+    func rejectsInvalidTextWithCodeAndOffset(_ text: String, _ code: JSONError.Code, _ offset: Int) {
         #expect(throws: JSONError(code: code, offset: offset)) { try JSONText(validating: text.utf8) }
     }
 
@@ -72,14 +73,14 @@ import Testing
             ([0xED, 0xA0, 0x80], .loneSurrogate), ([0xED, 0xBF, 0xBF], .loneSurrogate),
             ([0xED, 0xA0, 0xBD, 0xED, 0xB8, 0x80], .loneSurrogate), ([0xED, 0x28, 0x80], .invalidUTF8),
         ] as [([UInt8], JSONError.Code)])
-    func refusedBytesInAString(_ content: [UInt8], _ code: JSONError.Code) {
+    func rejectsInvalidUTF8InString(_ content: [UInt8], _ code: JSONError.Code) {
         #expect(throws: JSONError(code: code, offset: 2)) { try JSONText(validating: [0x22, 0x61] + content + [0x22]) }
-        // Cut off, it is refused too, whatever the reason.
+        // A truncated string is rejected too, with any error.
         #expect(throws: JSONError.self) { try JSONText(validating: [0x22] + content) }
         #expect(throws: JSONError(code: .syntax, offset: 0)) { try JSONText(validating: content) }
     }
 
-    @Test func everyScalarIsTaken() throws {
+    @Test func acceptsUnicodeScalars() throws {
         for value in UInt32(0x20)...0x10FFFF {
             guard let scalar = Unicode.Scalar(value), value % 61 == 0 || value < 0x1000 else { continue }
             let text = try JSONText(validating: JSONText.array { $0.value(String(Character(scalar))) }.bytes)
@@ -87,7 +88,7 @@ import Testing
         }
     }
 
-    @Test func descriptionsNameThePlaceAndNothingOfTheInput() {
+    @Test func errorNamesPositionWithoutRepeatingInput() {
         let error = #expect(throws: JSONError.self) { try JSONText(validating: #"{"password":hunter2}"#.utf8) }
         #expect(error?.description == "Invalid JSON at byte 12: unexpected byte.")
     }

@@ -1,7 +1,7 @@
 import FlowCore
 import Testing
 
-/// Each limit at its last allowed value and one over.
+/// Checks each limit at its last allowed value and one above.
 @Suite struct JSONLimitTests {
     static func nested(_ depth: Int, objects: Bool) -> [UInt8] {
         let open = objects ? #"{"a":"# : "["
@@ -10,7 +10,7 @@ import Testing
     }
 
     @Test(arguments: [1, 2, 63, 64, 65, 127, 128, 129, 500, 512], [true, false])
-    func depth(_ depth: Int, objects: Bool) throws {
+    func rejectsDepthOverLimit(_ depth: Int, objects: Bool) throws {
         let limits = JSONLimits(maximumDepth: depth)
         let bytes = Self.nested(depth, objects: objects)
         #expect(try JSONText(validating: bytes, limits: limits).bytes == bytes)
@@ -28,7 +28,7 @@ import Testing
         }
     }
 
-    @Test func noConfigurationLiftsTheDepth() {
+    @Test func configurationCannotExceedGreatestDepth() {
         let limits = JSONLimits(maximumDepth: .max)
         #expect(throws: JSONError(code: .depthExceeded, offset: JSONLimits.greatestDepth)) {
             try JSONText(validating: Self.nested(JSONLimits.greatestDepth + 1, objects: false), limits: limits)
@@ -41,8 +41,8 @@ import Testing
         #expect(throws: JSONError(code: .depthExceeded, offset: 0)) { try JSONText(validating: "[]".utf8, limits: limits) }
     }
 
-    @Test func mixedNestingClosesWhatItOpened() throws {
-        // Past word borders, so that a bit lost there would show.
+    @Test func mixedNestingRejectsMismatchedBracket() throws {
+        // Depths around multiples of 64, so that a bit lost between two words is noticed.
         for depth in [63, 64, 65, 130, 200] {
             let kinds = (0..<depth).map { $0 % 3 == 0 || $0 % 64 == 63 }
             let opened = kinds.map { $0 ? #"{"k":"# : "[" }.joined()
@@ -55,7 +55,7 @@ import Testing
         }
     }
 
-    @Test func aHundredThousandLevelsAreRefused() {
+    @Test func rejectsHundredThousandLevels() {
         #expect(throws: JSONError(code: .depthExceeded, offset: 64)) {
             try JSONText(validating: [UInt8](repeating: UInt8(ascii: "["), count: 100_000))
         }
@@ -65,7 +65,7 @@ import Testing
     }
 
     @Test(arguments: ["1", "-0.", "0.", "-1e-"])
-    func numberLength(_ start: String) throws {
+    func rejectsNumberOverLengthLimit(_ start: String) throws {
         let limits = JSONLimits(maximumNumberLength: 20)
         let longest = start + String(repeating: "1", count: 20 - start.utf8.count)
         #expect(try JSONText(validating: longest.utf8, limits: limits).string == longest)
@@ -74,13 +74,13 @@ import Testing
         }
     }
 
-    @Test func theDefaultNumberLength() throws {
+    @Test func defaultNumberLengthIs1000Bytes() throws {
         let longest = "0." + String(repeating: "3", count: 998)
         #expect(try JSONText(validating: longest.utf8).string == longest)
         #expect(throws: JSONError(code: .invalidNumber, offset: 0)) { try JSONText(validating: (longest + "3").utf8) }
     }
 
-    @Test func numberRange() throws {
+    @Test func rejectsNumberOutsideDoubleRange() throws {
         let accepted = [
             "1.7976931348623157e308", "-1.7976931348623157e+308", "1.7976931348623158e308", "0.00017976931348623157e312",
             "17976931348623157e292", "1e-400", "-1e-99999999999", "0e99999999999", "0.000e400",

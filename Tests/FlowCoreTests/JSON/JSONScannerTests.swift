@@ -2,7 +2,7 @@ import FlowCore
 import Testing
 
 @Suite struct JSONScannerTests {
-    @Test func tokensAndTheirRanges() throws {
+    @Test func yieldsTokensWithRanges() throws {
         let input = Array(#" {"a" : [1, "x\n", true,false , null], "b":{}} "#.utf8)
         var scanner = JSONScanner(input)
         var tokens: [JSONToken] = []
@@ -18,13 +18,13 @@ import Testing
     }
 
     @Test(arguments: ["[1,]", "{\"a\" 1}", "[1, x]", "[[[", "{\"a\":1,\"b\"}", "\"\\q\"", "[tru]", "1 2", "[1}", ""])
-    func anErrorRepeats(_ text: String) throws {
+    func repeatsFirstError(_ text: String) throws {
         var scanner = JSONScanner(Array(text.utf8))
         let first = try #require(throws: JSONError.self) { while try scanner.next() != .end {} }
         for _ in 0..<3 { #expect(throws: first) { try scanner.next() } }
     }
 
-    @Test func depthIsTold() throws {
+    @Test func reportsDepthAfterEachToken() throws {
         var scanner = JSONScanner(Array("[{\"a\":[]}]".utf8))
         var depths: [Int] = []
         while try scanner.next() != .end { depths.append(scanner.depth) }

@@ -11,14 +11,14 @@ import Testing
         (#" [ 1.0 , 1e5 , -0 , "\u0041\/" ] "#, #"[1.0,1e5,-0,"\u0041\/"]"#), ("{\"a\":1, \"a\":2}", "{\"a\":1,\"a\":2}"),
         ("[\"é 😀\" ]", "[\"é 😀\"]"),
     ])
-    func compaction(_ input: String, _ output: String) throws {
+    func removesWhitespaceBetweenTokens(_ input: String, _ output: String) throws {
         let text = try Self.text(input)
         #expect(text.string == output)
         #expect(try Self.text(text.string) == text)
         #expect(!text.bytes.contains(0x0A) && !text.bytes.contains(0x0D))
     }
 
-    @Test func slicesAndStringsAreTaken() throws {
+    @Test func acceptsSlicesAndTrustedBytes() throws {
         let input = Array("xx[1]yy".utf8)
         #expect(try JSONText(validating: input[2..<5]).string == "[1]")
         #expect(JSONText(trusted: Array("[1]".utf8)) == (try Self.text("[ 1 ]")))
@@ -26,7 +26,7 @@ import Testing
         #expect(JSONText.null.isNull)
     }
 
-    @Test func membersAreFoundByTheirDecodedName() throws {
+    @Test func findsMembersByDecodedName() throws {
         let object = try Self.text(#"{"a":1,"\u0062":[2],"c\n":{"a":3},"":4,"\ud83d\ude00":5,"\"":6,"n\u0000l":7,"x":{"y":8}}"#)
         #expect(object.member("a")?.string == "1")
         #expect(object.member("b")?.string == "[2]")
@@ -40,20 +40,20 @@ import Testing
         #expect(object.members.last?.value.string == #"{"y":8}"#)
     }
 
-    @Test func theLastOfRepeatedMembersWins() throws {
+    @Test func lastOfRepeatedMembersWins() throws {
         let object = try Self.text(#"{"a":1,"b":2,"\u0061":3}"#)
         #expect(object.member("a")?.intValue == 3)
         #expect(object.members.map(\.value.string) == ["1", "2", "3"])
     }
 
-    @Test func namesAreBytesNotSwiftStrings() throws {
-        // The same letter composed and decomposed: equal as Swift strings, two names in JSON.
+    @Test func memberNamesAreComparedByBytes() throws {
+        // The same letter, composed and decomposed: equal as Swift strings, but two names in JSON.
         let object = try Self.text("{\"\u{E9}\":1,\"e\u{301}\":2}")
         #expect(object.member("\u{E9}")?.intValue == 1)
         #expect(object.member("e\u{301}")?.intValue == 2)
     }
 
-    @Test func elements() throws {
+    @Test func listsElementsOfArray() throws {
         #expect(
             try Self.text(#"[1,"a,]",[2,[3]],{"a":[]},[],{},null]"#).elements.map(\.string) == [
                 "1", "\"a,]\"", "[2,[3]]", #"{"a":[]}"#, "[]", "{}", "null",
@@ -63,7 +63,7 @@ import Testing
         #expect(try Self.text("{\"a\":1}").elements.isEmpty)
     }
 
-    @Test func scalars() throws {
+    @Test func readsScalarValues() throws {
         #expect(try Self.text(#""a\u0000\n\u00e9\ud83d\ude00\/""#).stringValue == "a\0\n\u{E9}😀/")
         #expect(try Self.text("9223372036854775807").intValue == .max)
         #expect(try Self.text("-9223372036854775808").intValue == .min)
@@ -83,14 +83,14 @@ import Testing
         #expect(try Self.text("[]").isArray && !Self.text("[]").isObject)
     }
 
-    @Test func anythingButAnObjectHasNoMembers() throws {
+    @Test func nonObjectsAndEmptyObjectHaveNoMembers() throws {
         for text in ["[]", "[\"a\",1]", "\"a\"", "1", "null", "{}", "[{\"a\":1}]"] {
             #expect(try Self.text(text).member("a") == nil)
             #expect(try Self.text(text).members.isEmpty)
         }
     }
 
-    @Test func lines() {
+    @Test func splitsLinesAndSkipsEmptyLines() {
         let lines = { (text: String) in JSONText.splitLines(Array(text.utf8)).map { String(decoding: $0, as: UTF8.self) } }
         #expect(lines("") == [])
         #expect(lines("\n\r\n\n") == [])

@@ -2,7 +2,7 @@ import Testing
 
 @testable import FlowCore
 
-/// What the store returns is trusted, yet nothing in it may bring the server down.
+/// The bytes that a store returns are trusted, yet no bytes may crash the server.
 @Suite struct JSONTrustedTests {
     static func readAll(_ text: JSONText) {
         _ = text.stringValue
@@ -14,7 +14,7 @@ import Testing
         for element in text.elements { Self.readAll(element) }
     }
 
-    @Test func brokenTextsAreReadWithoutATrap() {
+    @Test func brokenTextsNeverTrap() {
         for seed in JSONFuzzTests.cases(600) {
             var documents = JSONFuzzDocuments(seed: seed)
             let valid = JSONText(unchecked: documents.spelled(documents.object(depth: 3), loose: false))
@@ -31,7 +31,7 @@ import Testing
         "", "{", "[", "\"", "{\"", "{\"a\"", "{\"a\":", "{\"a\":\"", "{\"a\":{", "{\"a\":1", "[1,", "{\"a\":1,", "\"\\", "\"\\\"",
         "{\"a\":}", "{:}", "[,]", "]", "}", "\"\\u", "\"\\ud83d\"", "\"\\ud83d\\\"", "-",
     ])
-    func cutTexts(_ string: String) throws {
+    func truncatedTextsNeverTrap(_ string: String) throws {
         let text = JSONText(unchecked: Array(string.utf8))
         let patch = try JSONText(validating: #"{"a":{"b":1}}"#.utf8)
         Self.readAll(text)

@@ -2,7 +2,7 @@ import FlowCore
 import Testing
 
 @Suite struct JSONWriterTests {
-    @Test func commasAndValues() throws {
+    @Test func writesNestedValuesWithCommas() throws {
         let text = try JSONText.object { writer throws(JSONError) in
             writer.key("a")
             writer.value(1)
@@ -36,7 +36,7 @@ import Testing
         ("\0\u{1}\u{1F}", #""\u0000\u0001\u001f""#), ("a\u{2028}b\u{2029}c\u{2030}", "\"a\\u2028b\\u2029c\u{2030}\""),
         ("\r\n", #""\r\n""#), ("e\u{301}\"", "\"e\u{301}\\\"\""),
     ])
-    func escapes(_ string: String, _ expected: String) throws {
+    func escapesStrings(_ string: String, _ expected: String) throws {
         var writer = JSONWriter()
         writer.value(string)
         let text = writer.finish()
@@ -49,7 +49,7 @@ import Testing
         #expect(try JSONText(validating: object.bytes).member(string)?.stringValue == string)
     }
 
-    @Test func doubles() throws {
+    @Test func doublesRoundTripAndNonfiniteBecomesNull() throws {
         let values = [0, -0.0, 1, 0.1, 1e300, .leastNonzeroMagnitude, -1.7976931348623157e308, 123_456_789.125, 1e16, 1e-5]
         let text = JSONText.array { for value in values { $0.value(value) } }
         #expect(try JSONText(validating: text.bytes).elements.map(\.doubleValue) == values)
@@ -57,7 +57,7 @@ import Testing
         #expect(none.string == "[null,null,null]")
     }
 
-    @Test func splicedMembers() throws {
+    @Test func splicesRawMembers() throws {
         let spliced = try JSONText(validating: #"{"x":1,"y":[2]}"#.utf8)
         let between = JSONText.object {
             $0.key("a")
@@ -73,7 +73,7 @@ import Testing
         #expect(JSONText.object { $0.rawMembers(of: .emptyObject) } == .emptyObject)
     }
 
-    @Test func anErrorPassesThrough() {
+    @Test func propagatesErrorOfClosure() {
         let failure = JSONError(code: .syntax, offset: 3)
         #expect(throws: failure) { try JSONText.object { _ throws(JSONError) in throw failure } }
     }

@@ -2,7 +2,7 @@ import FlowCore
 import Testing
 
 extension FlowTransitionTests {
-    @Test func sizeAndDepthOneOver() throws {
+    @Test func rejectsStateOverSizeOrDepthLimit() throws {
         var limits = ChangeLimits()
         limits.maximumStateBytes = 20
         limits.maximumDepth = 3
@@ -19,12 +19,12 @@ extension FlowTransitionTests {
         #expect(verdict(Self.patch(#"{"b":"12345"}"#), on: half) == .stateTooLarge(bytes: 25, limit: 20))
     }
 
-    @Test func deletedIsNobodysStatus() {
+    @Test func rejectsReservedStatusDeleted() {
         #expect(Self.rejection(Self.change(Self.patch(#"{"status":"deleted"}"#)), on: nil) == .reservedStatus)
         #expect(Self.rejection(Self.change(Self.put(#"{"status":"deleted"}"#)), on: nil) == .reservedStatus)
     }
 
-    @Test func fencing() throws {
+    @Test func rejectsStaleFencingTokenAndTooManyFences() throws {
         func fence(_ token: Int64, _ resource: String = "r") -> FlowChange.Fencing { .init(resource: resource, token: token) }
         let first = try Self.written(Self.patch(#"{"a":1}"#), on: nil, fencing: fence(5)).record
         #expect(first.fence.string == #"{"r":5}"#)
@@ -34,9 +34,9 @@ extension FlowTransitionTests {
         #expect(Self.rejection(stale, on: again) == .staleFencingToken(resource: "r", highest: 5))
         let other = try Self.written(Self.publish(1), on: again, fencing: fence(1, "s")).record
         #expect(other.fence.isEquivalent(to: Sample.json(#"{"r":5,"s":1}"#)))
-        let buried = try Self.written(.delete, on: other, fencing: fence(6)).record
-        #expect(buried.fence.isEquivalent(to: Sample.json(#"{"r":6,"s":1}"#)), "a tombstone remembers")
-        #expect(Self.rejection(Self.change(Self.put("{}"), fencing: fence(5)), on: buried) != nil)
+        let tombstone = try Self.written(.delete, on: other, fencing: fence(6)).record
+        #expect(tombstone.fence.isEquivalent(to: Sample.json(#"{"r":6,"s":1}"#)), "a tombstone remembers")
+        #expect(Self.rejection(Self.change(Self.put("{}"), fencing: fence(5)), on: tombstone) != nil)
 
         var limits = ChangeLimits()
         limits.maximumFences = 2
@@ -46,13 +46,13 @@ extension FlowTransitionTests {
     }
 
     /// The younger holder's request was accepted: the older one must not write after it.
-    @Test func aPatchThatChangesNothingStillFences() throws {
+    @Test func patchWithoutEffectStillRaisesFence() throws {
         let flow = try Self.written(Self.patch(#"{"a":1}"#), on: nil, fencing: .init(resource: "r", token: 4)).record
-        let younger = FlowTransition.decide(
+        let newer = FlowTransition.decide(
             Self.change(Self.patch(#"{"a":1}"#), fencing: .init(resource: "r", token: 5)), current: flow, epoch: Self.epoch,
             limits: .init())
         var after = flow
-        switch younger {
+        switch newer {
         case .write(let record, _, _), .unchanged(let record): after = record
         case .rejected: break
         }
@@ -60,12 +60,12 @@ extension FlowTransitionTests {
         #expect(Self.rejection(older, on: after) == .staleFencingToken(resource: "r", highest: 5))
     }
 
-    @Test func aPublicationWithoutEventsIsNone() throws {
+    @Test func rejectsPublishWithoutEvents() throws {
         #expect(Self.rejection(Self.change(Self.publish(0)), on: nil) == .emptyPublication)
         #expect(Self.rejection(Self.change(Self.publish(0)), on: try Self.flow([Self.patch("{}")])) == .emptyPublication)
     }
 
-    @Test func aFlowsTimesDoNotGoBack() throws {
+    @Test func flowTimestampsNeverDecrease() throws {
         let flow = try Self.flow([Self.patch("{}")])
         let early = Self.change(Self.patch(#"{"a":1}"#), at: 5)
         let decision = FlowTransition.decide(early, current: flow, epoch: Self.epoch, limits: .init())

@@ -45,7 +45,7 @@ import Testing
         }
     }
 
-    @Test func aPatchCreates() throws {
+    @Test func patchCreatesFlow() throws {
         let (record, events, created) = try Self.written(Self.patch(#"{"a":1,"b":null}"#), on: nil)
         #expect(created)
         #expect(record.version == 1)
@@ -59,7 +59,7 @@ import Testing
     }
 
     @Test(arguments: [#"{}"#, #"{"a":1}"#, #"{"b":null}"#])
-    func aPatchThatChangesNothingMakesNoEvent(_ text: String) throws {
+    func patchWithoutEffectCreatesNoEvent(_ text: String) throws {
         let current = try Self.flow([Self.patch(#"{"a":1}"#)])
         let decision = FlowTransition.decide(
             Self.change(Self.patch(text)), current: current, epoch: Self.epoch, limits: .init())
@@ -67,7 +67,7 @@ import Testing
         #expect(record == current)
     }
 
-    @Test func aPutReplaces() throws {
+    @Test func putReplacesState() throws {
         let current = try Self.flow([Self.patch(#"{"a":1}"#)])
         let (record, events, created) = try Self.written(Self.put(#"{"b":2}"#), on: current)
         #expect(!created)
@@ -76,7 +76,7 @@ import Testing
         #expect(events.first?.payload.string == #"{"updates":{"b":2},"replace":true}"#)
     }
 
-    @Test func deletingLeavesATombstone() throws {
+    @Test func deleteLeavesTombstone() throws {
         let current = try Self.flow([Self.patch(#"{"a":1}"#)])
         let (record, events, created) = try Self.written(.delete, on: current)
         #expect(!created)
@@ -91,28 +91,28 @@ import Testing
         #expect(Self.rejection(Self.change(.delete), on: nil) == .notFound)
     }
 
-    @Test func aFlowBeginsAnewAboveItsTombstone() throws {
-        let buried = try Self.flow([Self.patch(#"{"a":1}"#), .delete])
-        let (record, events, created) = try Self.written(Self.patch(#"{"b":1,"c":null}"#), on: buried)
+    @Test func recreatedFlowContinuesAboveTombstoneVersion() throws {
+        let tombstone = try Self.flow([Self.patch(#"{"a":1}"#), .delete])
+        let (record, events, created) = try Self.written(Self.patch(#"{"b":1,"c":null}"#), on: tombstone)
         #expect(created)
         #expect(record.version == 3)
         #expect(record.state.string == #"{"b":1}"#)
         #expect(record.head.resetVersion == 3)
         #expect(events.first?.payload.string == #"{"updates":{"b":1},"replace":true}"#)
-        let (told, published, _) = try Self.written(Self.publish(2), on: buried)
-        #expect(told.version == 4)
-        #expect(told.head.status == .active)
-        #expect(told.head.resetVersion == 2)
+        let (revived, published, _) = try Self.written(Self.publish(2), on: tombstone)
+        #expect(revived.version == 4)
+        #expect(revived.head.status == .active)
+        #expect(revived.head.resetVersion == 2)
         #expect(published.map(\.version) == [3, 4])
         // Even a patch that leaves the state empty makes it alive again.
-        #expect(try Self.written(Self.patch("{}"), on: buried).record.version == 3)
+        #expect(try Self.written(Self.patch("{}"), on: tombstone).record.version == 3)
     }
 
-    @Test func onlyItsOwnerChangesAFlow() throws {
+    @Test func rejectsChangeByOtherAccount() throws {
         let flow = try Self.flow([Self.patch(#"{"a":1}"#)])
-        let buried = try Self.flow([Self.patch(#"{"a":1}"#), .delete])
+        let tombstone = try Self.flow([Self.patch(#"{"a":1}"#), .delete])
         for body in [Self.patch("{}"), Self.put("{}"), .delete, Self.publish(1)] {
-            for current in [flow, buried] {
+            for current in [flow, tombstone] {
                 // Before anything else: a wrong precondition must not tell the version.
                 let change = Self.change(body, account: "2", if: .version(Self.epoch, 99))
                 #expect(Self.rejection(change, on: current) == .otherAccount)
@@ -120,29 +120,29 @@ import Testing
         }
     }
 
-    @Test func preconditions() throws {
+    @Test func rejectsChangeUnlessPreconditionHolds() throws {
         let flow = try Self.flow([Self.patch(#"{"a":1}"#), Self.patch(#"{"a":2}"#)])
-        let buried = try Self.flow([Self.patch(#"{"a":1}"#), .delete])
+        let tombstone = try Self.flow([Self.patch(#"{"a":1}"#), .delete])
         func verdict(_ precondition: FlowChange.Precondition, _ current: FlowRecord?) -> FlowOutcome.Rejection? {
             Self.rejection(Self.change(Self.patch(#"{"z":1}"#), if: precondition), on: current)
         }
         #expect(verdict(.version(Self.epoch, 2), flow) == nil)
         #expect(verdict(.version(Self.epoch, 1), flow) == .preconditionFailed(2))
         #expect(verdict(.version(Epoch(counter: 7, random: "b"), 2), flow) == .preconditionFailed(2))
-        #expect(verdict(.version(Self.epoch, 2), buried) == .preconditionFailed(0))
+        #expect(verdict(.version(Self.epoch, 2), tombstone) == .preconditionFailed(0))
         #expect(verdict(.version(Self.epoch, 0), nil) == .preconditionFailed(0))
         let older = FlowChange.Precondition.VersionTag(epoch: Self.epoch, version: 1)
         #expect(verdict(.oneOf([older, .init(epoch: Self.epoch, version: 2)]), flow) == nil)
         #expect(verdict(.oneOf([]), flow) == .preconditionFailed(2))
         #expect(verdict(.exists, flow) == nil)
-        #expect(verdict(.exists, buried) == .preconditionFailed(0))
+        #expect(verdict(.exists, tombstone) == .preconditionFailed(0))
         #expect(verdict(.exists, nil) == .preconditionFailed(0))
         #expect(verdict(.absent, flow) == .preconditionFailed(2))
-        #expect(verdict(.absent, buried) == nil)
+        #expect(verdict(.absent, tombstone) == nil)
         #expect(verdict(.absent, nil) == nil)
     }
 
-    @Test func aBatchOfEventsTakesConsecutiveVersions() throws {
+    @Test func publishedEventsGetConsecutiveVersions() throws {
         let flow = try Self.flow([Self.patch(#"{"status":"completed"}"#)])
         let (record, events, created) = try Self.written(Self.publish(3), on: flow)
         #expect(!created)
@@ -155,7 +155,7 @@ import Testing
         #expect(try Self.written(Self.publish(1), on: nil).created)
     }
 
-    @Test func whatResetsTransientEvents() throws {
+    @Test func resetVersionFollowsEndReopenReplaceAndDelete() throws {
         func reset(_ bodies: [FlowChange.Body]) throws -> Version { try Self.flow(bodies).head.resetVersion }
         let open = Self.patch(#"{"status":"active"}"#)
         let done = Self.patch(#"{"status":"completed"}"#)

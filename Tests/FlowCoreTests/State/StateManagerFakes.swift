@@ -4,7 +4,7 @@ import Synchronization
 /// A store in memory whose loads wait at a gate, and which can be made to fail.
 final class FakeStore: FlowStore {
     struct State {
-        var known = Sample.epoch
+        var adopted = Sample.epoch
         /// The epoch of the history itself.
         var actual = Sample.epoch
         var records: [FlowID: FlowRecord] = [:]
@@ -15,17 +15,17 @@ final class FakeStore: FlowStore {
         var writeFailure: StoreError?
         /// Of everything that comes after the epoch was read anew.
         var failureAfterRefresh: StoreError?
-        var isGateShut = false
+        var isGateClosed = false
         var waiting: [CheckedContinuation<Void, Never>] = []
         var observer: (@Sendable ([Commit]) -> Void)?
     }
 
     let state = Mutex(State())
 
-    var epoch: Epoch { self.state.withLock { $0.known } }
+    var epoch: Epoch { self.state.withLock { $0.adopted } }
 
     private func check() throws(StoreError) {
-        let failure: StoreError? = self.state.withLock { $0.failure ?? ($0.known == $0.actual ? nil : .epochChanged) }
+        let failure: StoreError? = self.state.withLock { $0.failure ?? ($0.adopted == $0.actual ? nil : .epochChanged) }
         if let failure { throw failure }
     }
 
@@ -59,8 +59,8 @@ final class FakeStore: FlowStore {
         }
         await withCheckedContinuation { continuation in
             let isShut = self.state.withLock { state in
-                if state.isGateShut { state.waiting.append(continuation) }
-                return state.isGateShut
+                if state.isGateClosed { state.waiting.append(continuation) }
+                return state.isGateClosed
             }
             if !isShut { continuation.resume() }
         }
@@ -69,7 +69,7 @@ final class FakeStore: FlowStore {
 
     func openGate() {
         let waiting = self.state.withLock { state in
-            state.isGateShut = false
+            state.isGateClosed = false
             defer { state.waiting = [] }
             return state.waiting
         }
@@ -99,7 +99,7 @@ final class FakeStore: FlowStore {
 
     func refreshEpoch() async throws(StoreError) -> Epoch {
         self.state.withLock { state in
-            state.known = state.actual
+            state.adopted = state.actual
             state.failure = state.failureAfterRefresh
             return state.actual
         }
@@ -108,7 +108,7 @@ final class FakeStore: FlowStore {
     func raiseEpoch(from: Epoch, now: Timestamp) async throws(StoreError) -> Epoch {
         self.state.withLock { state in
             if state.actual == from { state.actual = from.raised(atUnixSeconds: now.seconds, random: "r") }
-            state.known = state.actual
+            state.adopted = state.actual
             return state.actual
         }
     }
@@ -173,23 +173,23 @@ final class ManagerFixture: Sendable {
     let counters = FakeCounters()
     let health = HubHealth()
     let manager: StateManager
-    private let begun: Begun
+    private let announced: AnnouncedEpochs
 
-    private final class Begun: Sendable {
+    private final class AnnouncedEpochs: Sendable {
         let epochs = Mutex<[Epoch]>([])
     }
 
     init() {
-        let begun = Begun()
-        self.begun = begun
+        let announced = AnnouncedEpochs()
+        self.announced = announced
         self.manager = StateManager(
             store: self.store, cache: self.cache, transients: self.transients, bus: self.bus, counters: self.counters,
             health: self.health
-        ) { epoch in begun.epochs.withLock { $0.append(epoch) } }
+        ) { epoch in announced.epochs.withLock { $0.append(epoch) } }
     }
 
     /// The epochs that the manager said were begun.
-    var epochs: [Epoch] { self.begun.epochs.withLock { $0 } }
+    var epochs: [Epoch] { self.announced.epochs.withLock { $0 } }
 
     func patch(_ text: String) async throws -> FlowOutcome {
         try await self.manager.apply(FlowTransitionTests.change(FlowTransitionTests.patch(text)))

@@ -6,7 +6,7 @@ import Testing
 @Suite struct StateManagerTests {
     private static let higher = Epoch(counter: 8, random: "b")
 
-    @Test func aCommitIsInTheCacheAndOnTheBusBeforeItIsAnswered() async throws {
+    @Test func commitIsCachedAndPublishedBeforeApplyReturns() async throws {
         let fixture = ManagerFixture()
         _ = try await fixture.patch(#"{"a":1}"#)
         _ = try await fixture.manager.apply(FlowTransitionTests.change(FlowTransitionTests.publish(2)))
@@ -21,14 +21,14 @@ import Testing
         #expect(fixture.counters.totals() == [.eventsDurable: 3, .cacheStateHit: 1])
     }
 
-    @Test func whatChangesNothingIsNotPublished() async throws {
+    @Test func patchWithoutEffectIsNotPublished() async throws {
         let fixture = ManagerFixture()
         _ = try await fixture.patch(#"{"a":1}"#)
         _ = try await fixture.patch(#"{"a":1}"#)
         #expect(fixture.bus.state.withLock { $0.published.count } == 1)
     }
 
-    @Test func aMissIsLoadedAndKept() async throws {
+    @Test func cacheMissIsLoadedAndCached() async throws {
         let fixture = ManagerFixture()
         fixture.store.state.withLock { $0.records[Sample.flow] = Sample.record(4) }
         #expect(try await fixture.manager.record(of: Sample.flow)?.version == 4)
@@ -37,16 +37,16 @@ import Testing
         fixture.store.state.withLock { $0.records[Sample.flow] = Sample.record(6) }
         #expect(try await fixture.manager.record(of: Sample.flow, atLeast: 5)?.version == 6, "older than that is a miss")
         #expect(try await fixture.manager.record(of: Sample.id("absent")) == nil)
-        #expect(try await fixture.manager.freshRecord(of: Sample.flow)?.version == 6)
+        #expect(try await fixture.manager.loadRecord(of: Sample.flow)?.version == 6)
         #expect(fixture.store.state.withLock { $0.loads } == 4)
     }
 
     /// On one actor, so that each caller has joined the load before the gate opens.
-    @MainActor @Test func manyMissesAreOneLoad() async throws {
+    @MainActor @Test func concurrentMissesShareOneLoad() async throws {
         let fixture = ManagerFixture()
         fixture.store.state.withLock { state in
             state.records[Sample.flow] = Sample.record(4)
-            state.isGateShut = true
+            state.isGateClosed = true
         }
         let tasks = (0..<20).map { _ in Task { try await fixture.manager.record(of: Sample.flow)?.version } }
         while fixture.counters.totals()[.cacheStateMiss] != 20 { await Task.yield() }
@@ -59,11 +59,11 @@ import Testing
     }
 
     /// Who knows of version 5 is not answered by a load that began before there was one.
-    @MainActor @Test func aLoadThatBeganTooEarlyIsNotEnough() async throws {
+    @MainActor @Test func earlierLoadDoesNotSatisfyNewerVersion() async throws {
         let fixture = ManagerFixture()
         fixture.store.state.withLock { state in
             state.records[Sample.flow] = Sample.record(4)
-            state.isGateShut = true
+            state.isGateClosed = true
         }
         let early = Task { try await fixture.manager.record(of: Sample.flow)?.version }
         while fixture.store.state.withLock({ $0.waiting.isEmpty }) { await Task.yield() }
@@ -76,7 +76,7 @@ import Testing
         do { #expect(answer == 5) }
     }
 
-    @Test func anotherEpochIsAdoptedAndTheWorkDoneAgain() async throws {
+    @Test func adoptsNewEpochAndRetriesChange() async throws {
         let fixture = ManagerFixture()
         _ = try await fixture.patch(#"{"a":1}"#)
         fixture.manager.publish(
@@ -96,7 +96,7 @@ import Testing
     }
 
     /// A caller that read the epoch before it was raised once more, and is slow to say so.
-    @Test func aSlowCallerDoesNotBeginAnOlderEpochAgain() async throws {
+    @Test func neverAdoptsOlderEpoch() async throws {
         let fixture = ManagerFixture()
         fixture.store.state.withLock { $0.actual = Self.higher }
         try await fixture.manager.refreshEpoch()
@@ -106,7 +106,7 @@ import Testing
         #expect(fixture.cache.state.withLock { $0.epoch } == Self.higher)
     }
 
-    @Test func raisingTheEpochEmptiesTheCache() async throws {
+    @Test func raisingEpochEmptiesCache() async throws {
         let fixture = ManagerFixture()
         _ = try await fixture.patch(#"{"a":1}"#)
         try await fixture.manager.raiseEpoch(from: fixture.store.epoch, now: Timestamp(milliseconds: 5_000))
@@ -117,10 +117,10 @@ import Testing
         #expect(fixture.cache.versions().isEmpty, "what was loaded under the old epoch")
     }
 
-    @Test func aStoreThatIsAwayIsSaidAndAnErrorGoesToTheCaller() async throws {
+    @Test func storeFailureChangesDeliveryAndReachesCaller() async throws {
         let fixture = ManagerFixture()
-        let told = Mutex<[DeliveryStatus]>([])
-        fixture.health.observe { status in told.withLock { $0.append(status) } }
+        let notified = Mutex<[DeliveryStatus]>([])
+        fixture.health.observe { status in notified.withLock { $0.append(status) } }
         fixture.store.state.withLock { $0.failure = .unavailable("gone") }
         await #expect(throws: StoreError.unavailable("gone")) { try await fixture.patch("{}") }
         await #expect(throws: StoreError.unavailable("gone")) { try await fixture.manager.record(of: Sample.flow) }
@@ -129,15 +129,15 @@ import Testing
         #expect(try await fixture.manager.heads(of: []).isEmpty)
         await fixture.manager.probeWrites()
         fixture.health.busChanged(isDelivering: true)
-        #expect(told.withLock { $0 } == [.ok, .storeAway, .degraded, .ok])
+        #expect(notified.withLock { $0 } == [.ok, .storeAway, .degraded, .ok])
     }
 
-    @Test func onlyAWriteShowsThatWritesWorkAgain() async throws {
+    @Test func onlySuccessfulWriteRestoresDelivery() async throws {
         let fixture = ManagerFixture()
         _ = try await fixture.patch(#"{"a":1}"#)
         for failure in [StoreError.unavailable("full"), .outcomeUnknown("full")] {
-            let told = Mutex<[DeliveryStatus]>([])
-            fixture.health.observe { status in told.withLock { $0.append(status) } }
+            let notified = Mutex<[DeliveryStatus]>([])
+            fixture.health.observe { status in notified.withLock { $0.append(status) } }
             fixture.store.state.withLock { $0.writeFailure = failure }
             await #expect(throws: failure) { try await fixture.patch(#"{"a":2}"#) }
             #expect(try await fixture.manager.heads(of: []).isEmpty)
@@ -147,12 +147,12 @@ import Testing
             _ = try await fixture.patch(#"{"a":1}"#)
             #expect(fixture.health.delivery == .storeAway, "nor does a change that writes nothing")
             await fixture.manager.probeWrites()
-            #expect(told.withLock { $0 } == [.ok, .storeAway, .ok])
+            #expect(notified.withLock { $0 } == [.ok, .storeAway, .ok])
         }
         #expect(fixture.health.storeFailures == 4, "changes and probes")
     }
 
-    @Test func aFailureUnderTheNewEpochIsNotedToo() async throws {
+    @Test func failureAfterEpochChangeMarksStoreUnavailable() async throws {
         let fixture = ManagerFixture()
         fixture.store.state.withLock { $0.actual = Self.higher }
         fixture.store.state.withLock { $0.failureAfterRefresh = .unavailable("gone") }
@@ -160,7 +160,7 @@ import Testing
         #expect(fixture.health.delivery == .storeAway)
     }
 
-    @Test func transientEventsAreKeptAndPublishedWithoutTheStore() async {
+    @Test func transientEventsAreCachedAndPublishedWithoutStore() async {
         let fixture = ManagerFixture()
         let tick = TransientEvent(type: Sample.type("t"), data: Sample.json("1"), createdAt: Timestamp(milliseconds: 0))
         fixture.manager.publish([tick], of: Sample.flow, account: "1", at: 3)

@@ -10,11 +10,11 @@ extension CoreStreams {
             return nil
         }
 
-        @Test func aSnapshotAndThenEveryVersionOrAResyncThatSaysWhy() {
+        @Test func deliversSnapshotAndEveryVersionOrResync() {
             #expect(Self.firstViolation(seeds: 0..<2_000) == nil)
         }
 
-        @Test func theModelIsNotEmpty() throws {
+        @Test func modelSendsEventsAndCoversResyncReasons() throws {
             var sent = 0
             var reasons: Set<ResyncReason> = []
             for seed in 0..<200 as Range<UInt64> {
@@ -29,23 +29,23 @@ extension CoreStreams {
 
         #if DEBUG
         // In processes of their own, since a fault is planted for a whole process.
-        @Test func aResyncThatIsPassedOver() async {
+        @Test func modelDetectsSkippedResync() async {
             await #expect(processExitsWith: .success) {
-                InjectedFault.plant([.resyncOff])
+                InjectedFault.inject([.resyncOff])
                 #expect(CoreStreams.FlowReaderModelTests.firstViolation(seeds: 0..<200) != nil)
             }
         }
 
-        @Test func aPageThatIsNotChecked() async {
+        @Test func modelDetectsUncheckedHistoryPage() async {
             await #expect(processExitsWith: .success) {
-                InjectedFault.plant([.pageCheckOff])
+                InjectedFault.inject([.pageCheckOff])
                 #expect(CoreStreams.FlowReaderModelTests.firstViolation(seeds: 0..<200) != nil)
             }
         }
 
-        @Test func aSlowReaderThatSkips() async {
+        @Test func modelDetectsSlowSubscriberThatSkipsVersions() async {
             await #expect(processExitsWith: .success) {
-                InjectedFault.plant([.slowReaderSkips])
+                InjectedFault.inject([.slowReaderSkips])
                 #expect(CoreStreams.FlowReaderModelTests.firstViolation(seeds: 0..<200) != nil)
             }
         }

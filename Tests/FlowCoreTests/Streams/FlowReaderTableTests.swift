@@ -25,7 +25,7 @@ extension CoreStreams {
         /// The answer, and the cursor after it.
         private static func outcome(of input: Input, in start: Start) -> (String, Version) {
             var reader = Self.reader(in: start)
-            let answer =
+            let result =
                 switch input {
                 case .next: "\(reader.next(head: 8, isWritable: true))"
                 case .nextUnwritable: "\(reader.next(head: 8, isWritable: false))"
@@ -33,15 +33,15 @@ extension CoreStreams {
                 case .page7to8: "\(reader.pageLoaded(versions: 7...8, storeHead: 8))"
                 case .emptyPage5: "\(reader.pageLoaded(versions: nil, storeHead: 5))"
                 case .emptyPage4: "\(reader.pageLoaded(versions: nil, storeHead: 4))"
-                case .offer5: "\(reader.offered(5))"
-                case .offer6: "\(reader.offered(6))"
-                case .offer7: "\(reader.offered(7))"
-                case .snapshot8, .failed, .fellBehind, .reset, .end: Self.tell(&reader, input)
+                case .offer5: "\(reader.offer(5))"
+                case .offer6: "\(reader.offer(6))"
+                case .offer7: "\(reader.offer(7))"
+                case .snapshot8, .failed, .fellBehind, .reset, .end: Self.apply(&reader, input)
                 }
-            return (answer, reader.cursor)
+            return (result, reader.cursor)
         }
 
-        private static func tell(_ reader: inout FlowReader, _ input: Input) -> String {
+        private static func apply(_ reader: inout FlowReader, _ input: Input) -> String {
             switch input {
             case .snapshot8: _ = reader.snapshotLoaded(version: 8)
             case .failed: reader.loadFailed()
@@ -67,10 +67,10 @@ extension CoreStreams {
             case (.awaitsPage, .emptyPage5): "send(from: 0)"
             case (.awaitsPage, .emptyPage4): "resync(\(ResyncReason.cursorAhead.debug))"
             case (_, .page6to8), (_, .page7to8), (_, .emptyPage5), (_, .emptyPage4): "ignore"
-            case (.live, .offer6): "take"
+            case (.live, .offer6): "accept"
             case (.live, .offer7): "fallBehind"
-            case (_, .offer5), (_, .offer6), (_, .offer7): "drop"
-            case (.awaitsSnapshot, .snapshot8): "then goLive(announces: true)"
+            case (_, .offer5), (_, .offer6), (_, .offer7): "discard"
+            case (.awaitsSnapshot, .snapshot8): "then goLive(sendsCaughtUp: true)"
             case (.awaitsSnapshot, .failed), (.needsSnapshot, _): "then loadSnapshot"
             case (.awaitsSnapshot, .fellBehind): "then wait"
             case (.behind, _), (.awaitsPage, .failed), (.live, .fellBehind): "then loadPage(after: 5)"
@@ -80,9 +80,9 @@ extension CoreStreams {
         }
 
         @Test(arguments: Start.allCases, Input.allCases)
-        func table(_ start: Start, _ input: Input) {
-            let (answer, cursor) = Self.outcome(of: input, in: start)
-            #expect(answer == Self.expected(input, in: start))
+        func outcomeMatchesTableForEveryStateAndInput(_ start: Start, _ input: Input) {
+            let (result, cursor) = Self.outcome(of: input, in: start)
+            #expect(result == Self.expected(input, in: start))
             let moves: Version? =
                 switch (start, input) {
                 case (.awaitsSnapshot, .snapshot8), (.awaitsPage, .page6to8): 8

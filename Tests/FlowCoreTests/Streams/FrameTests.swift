@@ -18,7 +18,7 @@ extension CoreStreams {
             "event: a.b:c\ndata: {\"type\":\"a.b:c\",\"flow_id\":\"f\",\"version\":42,\"data\":{\"x\":\"\\n€\"},"
             + "\"timestamp\":\"2026-11-23T19:05:00.123Z\"}\n\n"
 
-        @Test func durable() {
+        @Test func durableFrameHasIDAndBody() {
             let frame = Frame.durable(Self.event, of: Sample.flow, epoch: Sample.epoch)
             #expect(String(buffer: frame.bytes) == "id: 7.a-42\n" + Self.body)
             #expect(String(buffer: frame.body) == Self.body)
@@ -28,7 +28,7 @@ extension CoreStreams {
             #expect(frame.createdAt == Self.event.createdAt)
         }
 
-        @Test func transient() {
+        @Test func transientFrameHasNoID() {
             let event = TransientEvent(type: Sample.type("tick"), data: Sample.json("[1]"), createdAt: Timestamp(milliseconds: 0))
             let frame = Frame.transient(event, of: Sample.flow)
             #expect(
@@ -39,7 +39,7 @@ extension CoreStreams {
             #expect(!frame.isDurable)
         }
 
-        @Test func idLineOfSeveralFlows() throws {
+        @Test func idLineEncodesPositionsOfSeveralFlows() throws {
             let flows = ["a", "b", "c"].map(Sample.id)
             let hash = FlowSetHash(of: flows)
             let line = Self.text { $0.writeIDLine(epoch: Sample.epoch, flows: hash, versions: [0, nil, 1_295]) }
@@ -47,7 +47,7 @@ extension CoreStreams {
             #expect(Cursor(line.dropFirst(4).dropLast()) == .flows(Sample.epoch, hash, [0, nil, 1_295]))
         }
 
-        @Test func controlEvents() {
+        @Test func encodesControlEvents() {
             var record = Sample.record(3)
             record.state = Sample.json(#"{"a":1}"#)
             let tick = TransientEvent(type: Sample.type("t"), data: .null, createdAt: Timestamp(milliseconds: 0))
@@ -75,7 +75,7 @@ extension CoreStreams {
             (ClosingReason.finished, false), (.deleted, false), (.drain, true), (.full, true), (.unavailable, true),
             (.expired, false), (.revoked, false),
         ])
-        func closing(_ reason: ClosingReason, _ reconnect: Bool) {
+        func closingEventContainsReasonAndReconnect(_ reason: ClosingReason, _ reconnect: Bool) {
             let start = "event: closing\ndata: {\"reason\":\"\(reason.rawValue)\",\"reconnect\":"
             #expect(Self.text { $0.writeClosing(reason) } == start + "\(reconnect)}\n\n")
             #expect(

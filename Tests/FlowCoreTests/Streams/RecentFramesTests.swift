@@ -23,7 +23,7 @@ extension CoreStreams {
             recent.page(after: recent.base, maximumBytes: .max)?.reduce(0) { $0 + $1.bytes.readableBytes } ?? 0
         }
 
-        @Test func pages() throws {
+        @Test func pagesStartAfterPositionAndRespectByteLimit() throws {
             var recent = RecentFrames(base: 5)
             #expect(recent.page(after: 5, maximumBytes: 1_000) == nil)
             for version in 6...9 as ClosedRange<Version> { recent.append(Sample.frame(version)) }
@@ -39,7 +39,7 @@ extension CoreStreams {
             #expect(recent.page(after: 5, maximumBytes: 2 * size - 1)?.map(\.version) == [6])
         }
 
-        @Test func aHoleBeginsItAnew() {
+        @Test func gapDiscardsEarlierFrames() {
             var recent = RecentFrames(base: 0)
             recent.append(Sample.frame(1))
             recent.append(Sample.frame(4))
@@ -48,7 +48,7 @@ extension CoreStreams {
             #expect(recent.page(after: 3, maximumBytes: .max)?.map(\.version) == [4])
         }
 
-        @Test func boundedByCount() {
+        @Test func frameCountIsBounded() {
             var recent = RecentFrames(base: 0, limit: Self.limit(frames: 16))
             for version in 1...100 as ClosedRange<Version> {
                 recent.append(Sample.frame(version))
@@ -58,7 +58,7 @@ extension CoreStreams {
             }
         }
 
-        @Test func boundedByBytes() {
+        @Test func byteCountIsBounded() {
             var recent = RecentFrames(base: 0, limit: Self.limit(frames: 256, bytes: 10_000))
             for version in 1...1_000 as ClosedRange<Version> {
                 recent.append(Self.frame(version, bytes: 500))
@@ -66,14 +66,14 @@ extension CoreStreams {
             }
         }
 
-        @Test func oneFrameIsKeptHoweverLarge() {
+        @Test func keepsNewestFrameOfAnySize() {
             var recent = RecentFrames(base: 0, limit: Self.limit(frames: 4, bytes: 100))
             recent.append(Self.frame(1, bytes: 1_000))
             recent.append(Self.frame(2, bytes: 1_000))
             #expect(recent.page(after: 1, maximumBytes: 1)?.map(\.version) == [2])
         }
 
-        @Test func boundedByBytesWhenEventsGrow() {
+        @Test func byteCountIsBoundedWhenEventsGrow() {
             do {
                 var recent = RecentFrames(base: 0, limit: Self.limit(frames: 256, bytes: 20_000))
                 for version in 1...100 as ClosedRange<Version> { recent.append(Self.frame(version, bytes: 1)) }

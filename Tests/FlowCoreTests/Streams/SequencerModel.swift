@@ -9,7 +9,7 @@ final class SequencerModel {
     }
 
     private var sequencer = Sequencer()
-    private var dice: SeededGenerator
+    private var random: SeededGenerator
     private let mayFail: Bool
 
     private var committed: Version
@@ -24,7 +24,7 @@ final class SequencerModel {
     private(set) var deliveries = 0
 
     init(seed: UInt64, mayFail: Bool = true) {
-        self.dice = SeededGenerator(seed: seed)
+        self.random = SeededGenerator(seed: seed)
         self.committed = Version(seed % 4)
         self.mayFail = mayFail
     }
@@ -35,49 +35,49 @@ final class SequencerModel {
     }
 
     private func step() throws(Violation) {
-        switch self.dice.below(100) {
+        switch self.random.below(100) {
         case 0..<25: self.commit()
-        case 25..<60: try self.hear()
+        case 25..<60: try self.receive()
         case 60..<63:
             // Never in the store, however long one waits. Not while starting: SequencerTests has that case.
             if self.sequencer.last != nil {
                 self.phantomsSent += 1
                 self.bus.append(Sample.event(1_000_000 + Version(self.phantomsSent)))
             }
-        case 63..<78: self.takeSnapshot()
-        case 78..<90: try self.answer()
+        case 63..<78: self.readStore()
+        case 78..<90: try self.finishLoad()
         case 90..<95: self.sweep = self.committed
         default: try self.endSweep()
         }
     }
 
     private func commit() {
-        for _ in 0...self.dice.below(3) {
+        for _ in 0...self.random.below(3) {
             self.committed += 1
-            if !self.dice.chance(20) { self.bus.append(Sample.event(self.committed)) }
+            if !self.random.chance(20) { self.bus.append(Sample.event(self.committed)) }
         }
     }
 
-    private func hear() throws(Violation) {
+    private func receive() throws(Violation) {
         guard !self.bus.isEmpty else { return }
-        let index = self.dice.chance(70) ? 0 : self.dice.below(self.bus.count)
-        let event = self.dice.chance(10) ? self.bus[index] : self.bus.remove(at: index)
-        try self.take(self.sequencer.heard(event))
+        let index = self.random.chance(70) ? 0 : self.random.below(self.bus.count)
+        let event = self.random.chance(10) ? self.bus[index] : self.bus.remove(at: index)
+        try self.process(self.sequencer.received(event))
     }
 
     /// The store is read some time after it was asked, and the answer comes some time after that.
-    private func takeSnapshot() {
+    private func readStore() {
         guard self.snapshot == nil, let read = self.read else { return }
         switch read {
         case .head: self.snapshot = .head(self.committed)
         case .page(let after):
-            let last = min(self.committed, after + 1 + Version(self.dice.below(3)))
+            let last = min(self.committed, after + 1 + Version(self.random.below(3)))
             self.snapshot = .page(Sample.page(after < last ? after + 1...last : nil, head: self.committed))
         }
     }
 
-    private func answer() throws(Violation) {
-        if self.mayFail, self.dice.chance(15), case .page? = self.read {
+    private func finishLoad() throws(Violation) {
+        if self.mayFail, self.random.chance(15), case .page? = self.read {
             self.read = nil
             self.snapshot = nil
             self.sequencer.readFailed()
@@ -90,18 +90,18 @@ final class SequencerModel {
         case .head(let version):
             let step = self.sequencer.headLoaded(version)
             if let last = self.sequencer.last, self.delivered == nil { self.delivered = last }
-            try self.take(step)
-        case .page(let page): try self.take(self.sequencer.pageLoaded(page))
+            try self.process(step)
+        case .page(let page): try self.process(self.sequencer.pageLoaded(page))
         }
     }
 
     private func endSweep() throws(Violation) {
         guard let version = self.sweep, self.sequencer.last != nil else { return }
         self.sweep = nil
-        try self.take(self.sequencer.surveyed(version))
+        try self.process(self.sequencer.sweepReported(version))
     }
 
-    private func take(_ step: Sequencer.Step) throws(Violation) {
+    private func process(_ step: Sequencer.Step) throws(Violation) {
         self.phantoms += step.phantoms
         for event in step.events {
             guard let before = self.delivered else { throw Violation(description: "delivered while starting") }
@@ -126,8 +126,8 @@ final class SequencerModel {
         self.sweep = nil
         for _ in 0..<1_000 {
             if self.read != nil {
-                self.takeSnapshot()
-                try self.answer()
+                self.readStore()
+                try self.finishLoad()
             } else if self.sequencer.last == self.committed {
                 break
             } else {

@@ -12,11 +12,11 @@ extension CoreStreams {
             return nil
         }
 
-        @Test func whateverTheBusDoesEveryVersionComesOnceAndInOrder() {
+        @Test func everyVersionIsDeliveredOnceInOrder() {
             #expect(Self.firstViolation(seeds: 0..<1_500, steps: 150) == nil)
         }
 
-        @Test func theModelIsNotEmpty() throws {
+        @Test func modelCoversDeliveriesAndPhantoms() throws {
             var deliveries = 0
             var phantoms = 0
             for seed in 0..<50 as Range<UInt64> {
@@ -31,16 +31,16 @@ extension CoreStreams {
 
         #if DEBUG
         /// In a process of its own, since a fault is planted for a whole process.
-        @Test func aGapThatIsPassedOverIsFound() async {
+        @Test func modelDetectsSkippedGapRead() async {
             await #expect(processExitsWith: .success) {
-                InjectedFault.plant([.gapReadOff])
+                InjectedFault.inject([.gapReadOff])
                 #expect(CoreStreams.SequencerModelTests.firstViolation(seeds: 0..<50, steps: 150) != nil)
             }
         }
         #endif
 
         /// Every order of five events among these, with a store that holds 1 to 4 from the start.
-        @Test func everyShortInterleaving() {
+        @Test func everyShortInterleavingDeliversAllVersions() {
             let alphabet = 7
             var failures: [String] = []
             for script in 0..<16_807 where failures.count < 5 {
@@ -49,35 +49,35 @@ extension CoreStreams {
                 var delivered: [Version] = []
                 var isReading = false
                 var hasTwoReads = false
-                func take(_ step: Sequencer.Step) {
+                func process(_ step: Sequencer.Step) {
                     delivered += step.events.map(\.version)
                     if step.read != nil {
                         hasTwoReads = hasTwoReads || isReading
                         isReading = true
                     }
                 }
-                func answer() {
+                func finishRead() {
                     guard isReading, let last = machine.last else { return }
                     isReading = false
-                    take(machine.pageLoaded(Sample.page(last < 4 ? last + 1...min(4, last + 2) : nil, head: 4)))
+                    process(machine.pageLoaded(Sample.page(last < 4 ? last + 1...min(4, last + 2) : nil, head: 4)))
                 }
                 var rest = script
                 for _ in 0..<5 {
                     switch rest % alphabet {
-                    case 4: answer()
+                    case 4: finishRead()
                     case 5:
                         if isReading {
                             isReading = false
                             machine.readFailed()
                         }
-                    case 6: take(machine.surveyed(4))
-                    case let version: take(machine.heard(Sample.event(Version(version) + 1)))
+                    case 6: process(machine.sweepReported(4))
+                    case let version: process(machine.received(Sample.event(Version(version) + 1)))
                     }
                     rest /= alphabet
                 }
                 for _ in 0..<4 {
-                    take(machine.surveyed(4))
-                    answer()
+                    process(machine.sweepReported(4))
+                    finishRead()
                 }
                 if delivered != [1, 2, 3, 4] || hasTwoReads || isReading { failures.append("script \(script): \(delivered)") }
             }

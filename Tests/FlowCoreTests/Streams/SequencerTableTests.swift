@@ -4,10 +4,10 @@ import Testing
 extension CoreStreams {
     /// All states by all events.
     @Suite struct SequencerTableTests {
-        enum Start: CaseIterable { case starting, startingHeard7, following5, reading5Held7, failed5Held7 }
+        enum Start: CaseIterable { case starting, startingReceived7, following5, reading5Early7, failed5Early7 }
 
         enum Input: CaseIterable {
-            case head5, head9, heard5, heard6, heard8, page6to7, pageEmpty5, readFailed, surveyed5, surveyed9
+            case head5, head9, received5, received6, received8, page6to7, pageEmpty5, readFailed, sweep5, sweep9
         }
 
         struct Outcome: Hashable {
@@ -24,12 +24,12 @@ extension CoreStreams {
             var machine = Sequencer()
             switch start {
             case .starting: break
-            case .startingHeard7: _ = machine.heard(Sample.event(7))
+            case .startingReceived7: _ = machine.received(Sample.event(7))
             case .following5: _ = machine.headLoaded(5)
-            case .reading5Held7, .failed5Held7:
+            case .reading5Early7, .failed5Early7:
                 _ = machine.headLoaded(5)
-                _ = machine.heard(Sample.event(7))
-                if start == .failed5Held7 { machine.readFailed() }
+                _ = machine.received(Sample.event(7))
+                if start == .failed5Early7 { machine.readFailed() }
             }
             return machine
         }
@@ -40,13 +40,13 @@ extension CoreStreams {
                 switch input {
                 case .head5: machine.headLoaded(5)
                 case .head9: machine.headLoaded(9)
-                case .heard5: machine.heard(Sample.event(5))
-                case .heard6: machine.heard(Sample.event(6))
-                case .heard8: machine.heard(Sample.event(8))
+                case .received5: machine.received(Sample.event(5))
+                case .received6: machine.received(Sample.event(6))
+                case .received8: machine.received(Sample.event(8))
                 case .page6to7: machine.pageLoaded(Sample.page(6...7, head: 7))
                 case .pageEmpty5: machine.pageLoaded(Sample.page(nil, head: 5))
-                case .surveyed5: machine.surveyed(5)
-                case .surveyed9: machine.surveyed(9)
+                case .sweep5: machine.sweepReported(5)
+                case .sweep9: machine.sweepReported(9)
                 case .readFailed: Self.failure(of: &machine)
                 }
             return Outcome(
@@ -56,38 +56,38 @@ extension CoreStreams {
         private static func failure(of machine: inout Sequencer) -> Sequencer.Step {
             machine.readFailed()
             // Nothing that anybody heard: a step that does nothing.
-            return machine.heard(Sample.event(0))
+            return machine.received(Sample.event(0))
         }
 
         private static func expected(_ input: Input, in start: Start) -> Outcome {
             switch (start, input) {
-            case (.starting, .head5), (.starting, .surveyed5): Outcome(last: 5)
-            case (.starting, .head9), (.starting, .surveyed9): Outcome(last: 9)
+            case (.starting, .head5), (.starting, .sweep5): Outcome(last: 5)
+            case (.starting, .head9), (.starting, .sweep9): Outcome(last: 9)
             case (.starting, _): Outcome(last: nil)
-            case (.startingHeard7, .head9), (.startingHeard7, .surveyed9): Outcome(last: 9)
-            case (.startingHeard7, .head5), (.startingHeard7, .surveyed5): Outcome(read: .head, last: nil)
-            case (.startingHeard7, _): Outcome(last: nil)
-            case (.following5, .heard6): Outcome([6], last: 6)
-            case (.following5, .heard8), (.following5, .surveyed9): Outcome(read: .page(after: 5), last: 5)
+            case (.startingReceived7, .head9), (.startingReceived7, .sweep9): Outcome(last: 9)
+            case (.startingReceived7, .head5), (.startingReceived7, .sweep5): Outcome(read: .head, last: nil)
+            case (.startingReceived7, _): Outcome(last: nil)
+            case (.following5, .received6): Outcome([6], last: 6)
+            case (.following5, .received8), (.following5, .sweep9): Outcome(read: .page(after: 5), last: 5)
             case (.following5, .page6to7): Outcome([6, 7], last: 7)
             case (.following5, _): Outcome(last: 5)
-            case (.reading5Held7, .heard6), (.failed5Held7, .heard6): Outcome([6, 7], last: 7)
-            case (.reading5Held7, .page6to7), (.failed5Held7, .page6to7): Outcome([6, 7], last: 7)
+            case (.reading5Early7, .received6), (.failed5Early7, .received6): Outcome([6, 7], last: 7)
+            case (.reading5Early7, .page6to7), (.failed5Early7, .page6to7): Outcome([6, 7], last: 7)
             // Heard before the read that finds the store at 5: never committed.
-            case (.reading5Held7, .pageEmpty5): Outcome(phantoms: 1, last: 5)
-            case (.failed5Held7, .pageEmpty5): Outcome(phantoms: 1, last: 5)
-            case (.reading5Held7, _): Outcome(last: 5)
-            case (.failed5Held7, .heard8), (.failed5Held7, .surveyed5), (.failed5Held7, .surveyed9):
+            case (.reading5Early7, .pageEmpty5): Outcome(phantoms: 1, last: 5)
+            case (.failed5Early7, .pageEmpty5): Outcome(phantoms: 1, last: 5)
+            case (.reading5Early7, _): Outcome(last: 5)
+            case (.failed5Early7, .received8), (.failed5Early7, .sweep5), (.failed5Early7, .sweep9):
                 Outcome(read: .page(after: 5), last: 5)
-            case (.failed5Held7, _): Outcome(last: 5)
+            case (.failed5Early7, _): Outcome(last: 5)
             }
         }
 
         @Test(arguments: Start.allCases, Input.allCases)
-        func table(_ start: Start, _ input: Input) {
+        func outcomeMatchesTableForEveryStateAndInput(_ start: Start, _ input: Input) {
             let outcome = Self.outcome(of: input, in: start)
             var allowed = [Self.expected(input, in: start)]
-            if start == .startingHeard7, input == .head5 || input == .surveyed5 {
+            if start == .startingReceived7, input == .head5 || input == .sweep5 {
                 // A machine that follows at once and reads the rest is as right as one that reads the head again.
                 allowed.append(Outcome(read: .page(after: 5), last: 5))
             }

@@ -22,79 +22,79 @@ struct StepSummary: Hashable {
 
 extension CoreStreams {
     @Suite struct SequencerTests {
-        @Test func inOrderItNeedsNoRead() {
+        @Test func eventsInOrderNeedNoRead() {
             var machine = Sequencer()
             #expect(StepSummary(machine.headLoaded(2)) == .nothing)
-            #expect(StepSummary(machine.heard(Sample.event(3))) == StepSummary([3]))
-            #expect(StepSummary(machine.heard(Sample.event(4))) == StepSummary([4]))
+            #expect(StepSummary(machine.received(Sample.event(3))) == StepSummary([3]))
+            #expect(StepSummary(machine.received(Sample.event(4))) == StepSummary([4]))
             #expect(machine.last == 4)
         }
 
-        @Test func aGapIsReadOnceAndWhatCameEarlyFollows() {
+        @Test func gapIsReadOnceAndEarlyEventsFollow() {
             var machine = Sequencer()
             _ = machine.headLoaded(0)
-            #expect(StepSummary(machine.heard(Sample.event(3))) == StepSummary(read: .page(after: 0)))
-            #expect(StepSummary(machine.heard(Sample.event(4))) == .nothing)
+            #expect(StepSummary(machine.received(Sample.event(3))) == StepSummary(read: .page(after: 0)))
+            #expect(StepSummary(machine.received(Sample.event(4))) == .nothing)
             #expect(StepSummary(machine.pageLoaded(Sample.page(1...2, head: 4))) == StepSummary([1, 2, 3, 4]))
-            #expect(StepSummary(machine.surveyed(4)) == .nothing)
+            #expect(StepSummary(machine.sweepReported(4)) == .nothing)
         }
 
-        @Test func aGapClosedByTheBusMakesTheReadHarmless() {
+        @Test func gapReadIsIgnoredAfterBusClosedGap() {
             var machine = Sequencer()
             _ = machine.headLoaded(5)
-            _ = machine.heard(Sample.event(7))
-            #expect(StepSummary(machine.heard(Sample.event(6))) == StepSummary([6, 7]))
+            _ = machine.received(Sample.event(7))
+            #expect(StepSummary(machine.received(Sample.event(6))) == StepSummary([6, 7]))
             #expect(StepSummary(machine.pageLoaded(Sample.page(6...7, head: 7))) == .nothing)
         }
 
-        @Test func aPhantomHeardBeforeTheReadIsDropped() {
+        @Test func phantomReceivedBeforeReadIsDropped() {
             var machine = Sequencer()
             _ = machine.headLoaded(5)
-            #expect(StepSummary(machine.heard(Sample.event(99))) == StepSummary(read: .page(after: 5)))
+            #expect(StepSummary(machine.received(Sample.event(99))) == StepSummary(read: .page(after: 5)))
             #expect(StepSummary(machine.pageLoaded(Sample.page(nil, head: 5))) == StepSummary(phantoms: 1))
-            #expect(StepSummary(machine.surveyed(5)) == .nothing)
+            #expect(StepSummary(machine.sweepReported(5)) == .nothing)
         }
 
-        @Test func whatWasHeardAfterTheReadBeganIsReadAgainAndNotTakenForAPhantom() {
+        @Test func eventReceivedDuringReadIsNotAPhantom() {
             var machine = Sequencer()
             _ = machine.headLoaded(5)
-            _ = machine.heard(Sample.event(7))
-            #expect(StepSummary(machine.heard(Sample.event(9))) == .nothing)
+            _ = machine.received(Sample.event(7))
+            #expect(StepSummary(machine.received(Sample.event(9))) == .nothing)
             let step = StepSummary(machine.pageLoaded(Sample.page(6...7, head: 7)))
             #expect(step == StepSummary([6, 7], read: .page(after: 7)))
             #expect(StepSummary(machine.pageLoaded(Sample.page(8...9, head: 9))) == StepSummary([8, 9]))
         }
 
-        @Test func moreThanCanBeHeldIsReadFromTheStore() {
+        @Test func eventsOverEarlyEventLimitAreReadFromStore() {
             var machine = Sequencer()
             _ = machine.headLoaded(0)
-            let top = Version(Sequencer.maximumHeld) + 10
-            for version in 2...top { _ = machine.heard(Sample.event(version)) }
+            let top = Version(Sequencer.maximumEarlyEvents) + 10
+            for version in 2...top { _ = machine.received(Sample.event(version)) }
             let first = StepSummary(machine.pageLoaded(Sample.page(1...1, head: top)))
-            #expect(first.versions == Array(1...Version(Sequencer.maximumHeld) + 1))
-            #expect(first.read == .page(after: Version(Sequencer.maximumHeld) + 1))
-            let rest = StepSummary(machine.pageLoaded(Sample.page(Version(Sequencer.maximumHeld) + 2...top, head: top)))
+            #expect(first.versions == Array(1...Version(Sequencer.maximumEarlyEvents) + 1))
+            #expect(first.read == .page(after: Version(Sequencer.maximumEarlyEvents) + 1))
+            let rest = StepSummary(machine.pageLoaded(Sample.page(Version(Sequencer.maximumEarlyEvents) + 2...top, head: top)))
             #expect(rest.versions.last == top)
             #expect(rest.read == nil)
         }
 
-        @Test func aFailedReadIsRepeatedByTheSweep() {
+        @Test func versionSweepRepeatsFailedRead() {
             var machine = Sequencer()
             _ = machine.headLoaded(5)
-            _ = machine.heard(Sample.event(7))
+            _ = machine.received(Sample.event(7))
             machine.readFailed()
-            #expect(StepSummary(machine.surveyed(7)) == StepSummary(read: .page(after: 5)))
-            #expect(StepSummary(machine.surveyed(8)) == .nothing, "one read at a time")
+            #expect(StepSummary(machine.sweepReported(7)) == StepSummary(read: .page(after: 5)))
+            #expect(StepSummary(machine.sweepReported(8)) == .nothing, "one read at a time")
         }
 
-        @Test func historyThatWasPrunedIsJumpedOver() {
+        @Test func skipsPrunedHistory() {
             var machine = Sequencer()
             _ = machine.headLoaded(5)
-            _ = machine.surveyed(12)
+            _ = machine.sweepReported(12)
             #expect(StepSummary(machine.pageLoaded(Sample.page(10...12, head: 12))) == StepSummary([10, 11, 12]))
         }
 
-        @Test func itTellsWhenTheStoreWentBack() {
+        @Test func detectsStoreRegression() {
             var machine = Sequencer()
             #expect(machine.isAhead(of: 0) == false)
             _ = machine.headLoaded(5)
@@ -103,23 +103,23 @@ extension CoreStreams {
         }
 
         /// A busy flow: each read is older than what was heard by the time it is answered.
-        @Test func aBusyFlowIsFollowedNevertheless() {
+        @Test func startsDespiteEventsDuringEachRead() {
             do {
                 var machine = Sequencer()
                 var head: Version = 10
                 for _ in 0..<100 where machine.last == nil {
                     head += 3
-                    _ = machine.heard(Sample.event(head))
+                    _ = machine.received(Sample.event(head))
                     _ = machine.headLoaded(head - 2)
                 }
                 #expect(machine.last != nil)
             }
         }
 
-        @Test func aPhantomHeardWhileStartingDoesNotKeepItFromFollowing() {
+        @Test func phantomReceivedDuringStartDoesNotPreventStart() {
             do {
                 var machine = Sequencer()
-                _ = machine.heard(Sample.event(99))
+                _ = machine.received(Sample.event(99))
                 var step = machine.headLoaded(5)
                 for _ in 0..<10 {
                     switch step.read {
@@ -134,11 +134,11 @@ extension CoreStreams {
         }
 
         /// Everything between was pruned by age, the newest events too.
-        @Test func aHistoryThatIsPrunedToTheLastDoesNotMakeItReadForEver() {
+        @Test func fullyPrunedHistoryEndsGapRead() {
             do {
                 var machine = Sequencer()
                 _ = machine.headLoaded(5)
-                var step = machine.surveyed(9)
+                var step = machine.sweepReported(9)
                 for _ in 0..<10 where step.read != nil { step = machine.pageLoaded(Sample.page(nil, head: 9)) }
                 #expect(step.read == nil)
                 #expect(machine.last == 9)

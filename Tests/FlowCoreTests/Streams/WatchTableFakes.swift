@@ -10,9 +10,9 @@ final class FakeBus: EventBus {
 
     let state = Mutex(State())
 
-    func publish(_ messages: [BusMessage], taken: (@Sendable () -> Void)?) {
+    func publish(_ messages: [BusMessage], onAccepted: (@Sendable () -> Void)?) {
         self.state.withLock { $0.published += messages }
-        taken?()
+        onAccepted?()
     }
     func attach(_ sink: any BusSink) {}
     func subscribe(to flow: FlowID) { self.state.withLock { $0.subscribed.append(flow) } }
@@ -40,7 +40,7 @@ final class FakeDeliverySink: DeliverySink {
     }
 
     /// Everything since the last call.
-    func take() -> [String] {
+    func newDeliveries() -> [String] {
         self.log.withLock { log in
             defer { log = [] }
             return log
@@ -51,7 +51,7 @@ final class FakeDeliverySink: DeliverySink {
 /// A table with its surroundings.
 final class TableFixture: Sendable {
     let bus = FakeBus()
-    let outlets = [FakeDeliverySink(), FakeDeliverySink()]
+    let sinks = [FakeDeliverySink(), FakeDeliverySink()]
     let table: WatchTable
     private let requests: Requests
 
@@ -72,7 +72,7 @@ final class TableFixture: Sendable {
                 }
             requests.items.withLock { $0.append(text) }
         }
-        for outlet in self.outlets { _ = self.table.attach(outlet) }
+        for sink in self.sinks { _ = self.table.attach(sink) }
     }
 
     /// The reads that were asked for since the last call.
@@ -83,13 +83,13 @@ final class TableFixture: Sendable {
         }
     }
 
-    /// Watches a flow from the first outlet and opens it at this version.
+    /// Watches a flow from the first sink and opens it at this version.
     func open(_ flow: FlowID = Sample.flow, at version: Version) {
-        self.table.watch(flow, outlet: 0)
+        self.table.watch(flow, sink: 0)
         self.table.subscribed(to: flow)
         self.table.opened(flow, version > 0 ? Sample.record(version, of: flow) : nil, last: [], epoch: Sample.epoch)
         _ = self.work()
-        _ = self.outlets[0].take()
+        _ = self.sinks[0].newDeliveries()
     }
 
     static func message(

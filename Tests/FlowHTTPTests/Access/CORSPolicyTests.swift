@@ -12,7 +12,7 @@ import Testing
         ("", false),
         ("*", false),
     ])
-    func anOriginIsComparedWhole(_ origin: String, _ allowed: Bool) throws {
+    func comparesWholeOrigin(_ origin: String, _ allowed: Bool) throws {
         let policy = try CORSPolicy(origins: ["https://App.Example.com:443", "http://localhost:5173"])
         #expect(policy.allowed(origin: origin) == allowed)
         #expect(!policy.allowed(origin: nil))
@@ -25,7 +25,7 @@ import Testing
         "https:/a",
         "https://ä.example", "https://[]", "https://a,https://b", " https://a",
     ])
-    func entriesThatAreNone(_ entry: String) {
+    func rejectsInvalidOriginEntry(_ entry: String) {
         let error = #expect(throws: AccessConfigurationError.self) { try CORSPolicy(origins: ["https://ok", entry]) }
         #expect(error?.setting == "FLOWHUB_CORS_ORIGINS")
     }
@@ -33,11 +33,11 @@ import Testing
     @Test(arguments: [
         "https://a", "http://[::1]:8080", "http://127.0.0.1:3000", "capacitor://localhost", "chrome-extension://abcdef",
     ])
-    func entriesThatAreOrigins(_ entry: String) throws {
+    func acceptsValidOriginEntry(_ entry: String) throws {
         #expect(try CORSPolicy(origins: [entry]).allowed(origin: entry))
     }
 
-    @Test func headersOfAnAnswer() throws {
+    @Test func responseHeadersAllowOnlyListedOrigin() throws {
         let policy = try CORSPolicy(origins: ["https://a"])
         #expect(
             self.written(policy.headers(for: "https://a")) == [
@@ -49,7 +49,7 @@ import Testing
         #expect(self.written(try CORSPolicy(origins: []).headers(for: "https://a")) == [])
     }
 
-    @Test func headersOfAPreflight() throws {
+    @Test func preflightHeadersListMethodsAndHeaders() throws {
         let policy = try CORSPolicy(origins: ["https://a"])
         #expect(
             self.written(policy.preflightHeaders(for: "https://a")) == [
@@ -62,7 +62,7 @@ import Testing
         #expect(self.written(policy.preflightHeaders(for: "https://b")) == ["Vary: Origin"])
     }
 
-    @Test func theStarAllowsNoCredentials() throws {
+    @Test func starDoesNotAllowCredentials() throws {
         let policy = try CORSPolicy(origins: ["*"])
         #expect(policy.allowed(origin: "https://anybody"))
         #expect(
@@ -89,7 +89,7 @@ import Testing
             ("https://hub.example.com", "", false), ("file://hub.example.com", "hub.example.com", false),
             ("https://hub.example.com/", "hub.example.com/", false),
         ] as [(String?, String?, Bool)])
-    func writesByCookie(_ origin: String?, _ host: String?, _ permitted: Bool) throws {
+    func permitsCookieWritesOnlyFromListedOrSameOrigin(_ origin: String?, _ host: String?, _ permitted: Bool) throws {
         let policy = try CORSPolicy(origins: ["https://a"])
         #expect(policy.permitsCookieWrite(origin: origin, host: host) == permitted)
     }

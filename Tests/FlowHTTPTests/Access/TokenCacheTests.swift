@@ -10,7 +10,7 @@ import Testing
         Principal(account: "7", subject: subject, subscribe: [], publish: [], scopes: [], issuedAt: 0, expiresAt: nil)
     }
 
-    @Test func remembersUntilTheEnd() async throws {
+    @Test func cachesTokenUntilExpirationPlusLeeway() async throws {
         let verifier = try await TokenVerifier(AccessConfiguration(hmacKey: TokenForge.secret))
         let token = try await TokenForge.hmac().token(claims: TokenForge.claims(["exp": "\(Self.now + 10)"]))
         #expect(verifier.cached(token, now: Self.now) == nil)
@@ -23,14 +23,14 @@ import Testing
         await #expect(throws: AccessError.tokenExpired) { try await verifier.verify(token, now: Self.now + 70) }
     }
 
-    @Test func canBeSwitchedOff() async throws {
+    @Test func zeroSizeDisablesCache() async throws {
         let verifier = try await TokenVerifier(AccessConfiguration(hmacKey: TokenForge.secret, cacheSize: 0))
         let token = try await TokenForge.hmac().token()
         _ = try await verifier.verify(token, now: Self.now)
         #expect(verifier.cachedCount == 0)
     }
 
-    @Test func holdsNoMoreThanItsCapacity() {
+    @Test func neverExceedsCapacity() {
         var cache = TokenCache(capacity: 100)
         for number in 0..<10_000 {
             cache.insert(Self.principal("\(number)"), for: "\(number)")
@@ -40,7 +40,7 @@ import Testing
         #expect(cache.principal(for: "0") == nil)
     }
 
-    @Test func keepsWhatIsUsed() {
+    @Test func keepsRecentlyUsedToken() {
         var cache = TokenCache(capacity: 10)
         cache.insert(Self.principal("kept"), for: "kept")
         for number in 0..<1_000 {
@@ -49,7 +49,7 @@ import Testing
         }
     }
 
-    @Test func isBoundedInBytesToo() {
+    @Test func neverExceedsMaximumBytes() {
         var cache = TokenCache(capacity: 1_000, maximumBytes: 1_000)
         for number in 0..<500 {
             cache.insert(Self.principal("a"), for: "\(1_000 + number)" + String(repeating: "x", count: 96))
@@ -59,7 +59,7 @@ import Testing
         #expect(cache.principal(for: String(repeating: "y", count: 501)) == nil)
     }
 
-    @Test func forgetsWhatItIsTold() {
+    @Test func removesOneTokenOrAllTokens() {
         var cache = TokenCache(capacity: 10)
         for name in ["a", "b", "c", "d", "e", "f"] { cache.insert(Self.principal(name), for: name) }
         cache.remove("a")
@@ -70,11 +70,11 @@ import Testing
     }
 
     @Test(arguments: ["", "A", "AAAAA", "AA=", "AA==", "AB", "AAB", "A+", "A/", "A A", "Aé"])
-    func base64URLIsStrict(_ text: String) {
+    func base64URLRejectsInvalidText(_ text: String) {
         #expect(Base64URL.decode(text.utf8) == (text.isEmpty ? [] : nil))
     }
 
-    @Test func base64URLReadsWhatIsWritten() {
+    @Test func base64URLDecodesEncodedBytes() {
         for length in 0..<70 {
             let bytes = (0..<length).map { UInt8(truncatingIfNeeded: $0 &* 89 &+ length) }
             #expect(Base64URL.decode(TokenForge.encode(bytes).utf8) == bytes)

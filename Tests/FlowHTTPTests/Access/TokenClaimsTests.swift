@@ -18,7 +18,7 @@ import Testing
         try self.forge.token(claims: TokenForge.claims(changes))
     }
 
-    @Test func everythingIsRead() async throws {
+    @Test func readsAllClaims() async throws {
         let principal = try await self.verifier().verify(self.token(), now: Self.now)
         #expect(
             principal
@@ -28,7 +28,7 @@ import Testing
                     expiresAt: Self.now + 600))
     }
 
-    @Test func whatIsOptionalMayBeMissing() async throws {
+    @Test func optionalClaimsMayBeMissing() async throws {
         let token = try self.token(["flows": nil, "scopes": nil, "iat": nil])
         let principal = try await self.verifier().verify(token, now: Self.now)
         #expect(principal.subscribe.isEmpty && principal.publish.isEmpty && principal.scopes.isEmpty && principal.issuedAt == 0)
@@ -37,42 +37,42 @@ import Testing
     @Test(arguments: [
         ("42", "42"), (#""42""#, "42"), ("0", "0"), ("9223372036854775807", "9223372036854775807"), (#""acme:eu""#, "acme:eu"),
     ])
-    func accounts(_ claim: String, _ account: String) async throws {
+    func acceptsAccountAsIntegerOrString(_ claim: String, _ account: String) async throws {
         let principal = try await self.verifier().verify(self.token(["client_account_id": claim]), now: Self.now)
         #expect(principal.account == account)
     }
 
     @Test(arguments: [nil, "null", "1.5", "1e3", "9223372036854775808", #""""#, #""..""#, #""a/b""#, #""a b""#, "[7]", "true"])
-    func accountsThatAreNone(_ claim: String?) async throws {
-        await expectRefused(
+    func rejectsMissingOrInvalidAccount(_ claim: String?) async throws {
+        await expectRejected(
             try self.token(["client_account_id": claim]), by: try await self.verifier(),
-            reason: "client_account_id is missing or no id")
+            reason: "client_account_id is missing or invalid")
     }
 
     @Test(arguments: [nil, "null", "7", #""""#, #""a\nb""#, #""a\u0000""#, #"["ada"]"#, #"{"a":1}"#])
-    func subjectsThatAreNone(_ claim: String?) async throws {
-        await expectRefused(
-            try self.token(["sub": claim]), by: try await self.verifier(), reason: "sub is missing or no text of 1...256 bytes")
+    func rejectsMissingOrInvalidSubject(_ claim: String?) async throws {
+        await expectRejected(
+            try self.token(["sub": claim]), by: try await self.verifier(), reason: "sub is missing or not a text of 1 to 256 bytes")
         let long = "\"" + String(repeating: "s", count: 257) + "\""
-        await expectRefused(
-            try self.token(["sub": long]), by: try await self.verifier(), reason: "sub is missing or no text of 1...256 bytes")
+        await expectRejected(
+            try self.token(["sub": long]), by: try await self.verifier(), reason: "sub is missing or not a text of 1 to 256 bytes")
     }
 
     @Test(arguments: ["exp", "nbf", "iat"])
-    func timesThatAreNone(_ name: String) async throws {
+    func rejectsInvalidTimeClaims(_ name: String) async throws {
         let verifier = try await self.verifier()
         for value in [
             "\"\(Self.now + 600)\"", "1e308", "9007199254740994", "-1", "-0.5", "null", "true", "[1]", "{}", "\"\"",
         ] {
-            await expectRefused(
-                try self.token([name: value]), by: verifier, reason: "exp, nbf or iat is not a number of 0...2^53")
+            await expectRejected(
+                try self.token([name: value]), by: verifier, reason: "exp, nbf or iat is not a number from 0 to 2^53")
         }
         // Beyond a double the claims are no JSON that the hub takes.
-        await expectRefused(
-            try self.token([name: "1e309"]), by: verifier, reason: "the claims are not an object or one is repeated")
+        await expectRejected(
+            try self.token([name: "1e309"]), by: verifier, reason: "the claims are not an object with unique members")
     }
 
-    @Test func fractionsAreRoundedDown() async throws {
+    @Test func timeFractionsAreRoundedDown() async throws {
         let verifier = try await self.verifier()
         let token = try self.token(["exp": "\(Self.now + 10).9", "iat": "\(Self.now).9", "nbf": "1.7e9"])
         let principal = try await verifier.verify(token, now: Self.now)
@@ -81,38 +81,38 @@ import Testing
     }
 
     @Test(arguments: [(59, true), (60, false), (61, false), (10_000, false)] as [(Int64, Bool)])
-    func expirationWithLeeway(_ ago: Int64, _ taken: Bool) async throws {
+    func acceptsExpiredTokenOnlyWithinLeeway(_ ago: Int64, _ isAccepted: Bool) async throws {
         let verifier = try await self.verifier()
         let token = try self.token(["exp": "\(Self.now - ago)"])
         let result = await Result { () async throws(AccessError) in try await verifier.verify(token, now: Self.now) }
-        #expect(result.map(\.expiresAt) == (taken ? .success(Self.now - ago) : .failure(.tokenExpired)))
+        #expect(result.map(\.expiresAt) == (isAccepted ? .success(Self.now - ago) : .failure(.tokenExpired)))
     }
 
-    @Test func withoutLeewayTheSecondCounts() async throws {
+    @Test func zeroLeewayExpiresTokenAtExactSecond() async throws {
         let verifier = try await self.verifier { $0.leewaySeconds = 0 }
         let token = try self.token(["exp": "\(Self.now + 1)"])
         _ = try await verifier.verify(token, now: Self.now)
         await #expect(throws: AccessError.tokenExpired) { try await verifier.verify(token, now: Self.now + 1) }
     }
 
-    @Test func anExpiredForgeryIsNotToldThatItExpired() async throws {
+    @Test func expiredForgeryFailsWithWrongSignature() async throws {
         let forged = try await TokenForge.hmac("another secret, also longer than 32 bytes")
             .token(claims: TokenForge.claims(["exp": "1"]))
-        await expectRefused(forged, by: try await self.verifier(), reason: "the signature is wrong")
+        await expectRejected(forged, by: try await self.verifier(), reason: "the signature is wrong")
     }
 
-    @Test func expirationMayBeRequired() async throws {
+    @Test func expirationIsRequiredUnlessConfiguredOtherwise() async throws {
         let token = try self.token(["exp": nil])
-        await expectRefused(token, by: try await self.verifier(), reason: "exp is missing")
+        await expectRejected(token, by: try await self.verifier(), reason: "exp is missing")
         let lenient = try await self.verifier { $0.requireExpiration = false }
         #expect(try await lenient.verify(token, now: Self.now).expiresAt == nil)
         await #expect(throws: AccessError.tokenExpired) { try await lenient.verify(self.token(["exp": "1"]), now: Self.now) }
     }
 
     @Test(arguments: ["nbf", "iat"])
-    func theFutureBeyondTheLeeway(_ name: String) async throws {
+    func rejectsFutureTimesBeyondLeeway(_ name: String) async throws {
         let verifier = try await self.verifier()
-        await expectRefused(
+        await expectRejected(
             try self.token([name: "\(Self.now + 61)"]), by: verifier, reason: "\(name) is in the future")
         _ = try await verifier.verify(self.token([name: "\(Self.now + 60)"]), now: Self.now)
     }
@@ -127,58 +127,58 @@ import Testing
             ("null", "aud is not a string or an array of strings"),
             (#"{"a":"flowhub"}"#, "aud is not a string or an array of strings"),
         ] as [(String?, String?)])
-    func audience(_ claim: String?, _ refusal: String?) async throws {
+    func acceptsOnlyConfiguredAudience(_ claim: String?, _ rejection: String?) async throws {
         let verifier = try await self.verifier { $0.audience = "flowhub" }
         let token = try self.token(["aud": claim])
-        if let refusal {
-            await expectRefused(token, by: verifier, reason: refusal)
+        if let rejection {
+            await expectRejected(token, by: verifier, reason: rejection)
         } else {
             _ = try await verifier.verify(token, now: Self.now)
         }
     }
 
-    @Test func withoutAConfiguredAudienceNoneIsAsked() async throws {
+    @Test func ignoresAudienceUnlessConfigured() async throws {
         _ = try await self.verifier().verify(self.token(["aud": #""other""#]), now: Self.now)
     }
 
     @Test(arguments: [
-        (#"{"subscribe":["a/b"]}"#, "flows has something that is no pattern"),
-        (#"{"publish":["*a"]}"#, "flows has something that is no pattern"),
-        (#"{"subscribe":["a",""]}"#, "flows has something that is no pattern"),
-        (#"{"subscribe":[1]}"#, "flows has something that is no pattern"),
-        (#"{"subscribe":[["*"]]}"#, "flows has something that is no pattern"),
+        (#"{"subscribe":["a/b"]}"#, "flows has an invalid flow pattern"),
+        (#"{"publish":["*a"]}"#, "flows has an invalid flow pattern"),
+        (#"{"subscribe":["a",""]}"#, "flows has an invalid flow pattern"),
+        (#"{"subscribe":[1]}"#, "flows has an invalid flow pattern"),
+        (#"{"subscribe":[["*"]]}"#, "flows has an invalid flow pattern"),
         (#"{"subscribe":"*"}"#, "flows.subscribe or flows.publish is not an array"),
         (#"{"publish":null}"#, "flows.subscribe or flows.publish is not an array"),
-        (#"["*"]"#, "flows is not an object or has a member twice"),
-        (#"{"subscribe":[],"subscribe":["*"]}"#, "flows is not an object or has a member twice"),
-        ("null", "flows is not an object or has a member twice"),
+        (#"["*"]"#, "flows is not an object with unique members"),
+        (#"{"subscribe":[],"subscribe":["*"]}"#, "flows is not an object with unique members"),
+        ("null", "flows is not an object with unique members"),
     ])
-    func flowsThatAreNone(_ flows: String, _ reason: String) async throws {
-        await expectRefused(try self.token(["flows": flows]), by: try await self.verifier(), reason: reason)
+    func rejectsInvalidFlowsClaim(_ flows: String, _ reason: String) async throws {
+        await expectRejected(try self.token(["flows": flows]), by: try await self.verifier(), reason: reason)
     }
 
-    @Test func scopes() async throws {
+    @Test func readsKnownScopesAndRejectsInvalidScopesClaim() async throws {
         let verifier = try await self.verifier()
         let token = try self.token(["scopes": #"["admin","imports","openid","Locks"]"#])
         #expect(try await verifier.verify(token, now: Self.now).scopes == [.admin, .imports])
         try await verifier.reload()
-        await expectRefused(try self.token(["scopes": #""admin""#]), by: verifier, reason: "scopes is not an array")
-        await expectRefused(try self.token(["scopes": "[1]"]), by: verifier, reason: "scopes has something that is no string")
+        await expectRejected(try self.token(["scopes": #""admin""#]), by: verifier, reason: "scopes is not an array")
+        await expectRejected(try self.token(["scopes": "[1]"]), by: verifier, reason: "scopes has an element that is not a string")
     }
 
     @Test(arguments: [#""sub":"eve""#, #""exp":9999999999"#, #""client_account_id":8"#, #""\u0073ub":"eve""#, #""flows":{}"#])
-    func repeatedClaims(_ more: String) async throws {
+    func rejectsRepeatedClaims(_ more: String) async throws {
         let claims = TokenForge.claims().dropLast() + "," + more + "}"
-        await expectRefused(
+        await expectRejected(
             try self.forge.token(claims: String(claims)), by: try await self.verifier(),
-            reason: "the claims are not an object or one is repeated")
+            reason: "the claims are not an object with unique members")
     }
 
     @Test(arguments: ["[]", "null", "\"x\"", "{", "x"])
-    func claimsThatAreNone(_ claims: String) async throws {
-        await expectRefused(
+    func rejectsClaimsThatAreNotJSONObject(_ claims: String) async throws {
+        await expectRejected(
             try self.forge.token(claims: claims), by: try await self.verifier(),
-            reason: "the claims are not an object or one is repeated")
+            reason: "the claims are not an object with unique members")
     }
 }
 

@@ -130,7 +130,7 @@ func withKeySet<Result>(_ keys: [String], _ body: (String) async throws -> Resul
 }
 
 /// Expects 401, the words that every invalid token gets, and this reason inside: a test that fails for another is no test.
-func expectRefused(
+func expectRejected(
     _ token: String,
     by verifier: TokenVerifier,
     reason: String,

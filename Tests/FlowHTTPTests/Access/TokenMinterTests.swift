@@ -5,7 +5,7 @@ import Testing
 @Suite struct TokenMinterTests {
     private static let now = TokenForge.now
 
-    @Test func whatIsMintedIsTaken() async throws {
+    @Test func verifierAcceptsMintedToken() async throws {
         let minter = try TokenMinter(key: TokenForge.secret)
         let verifier = try await TokenVerifier(AccessConfiguration(hmacKey: TokenForge.secret, audience: "flowhub"))
         let pattern = try #require(FlowPattern("import-*"))
@@ -18,14 +18,14 @@ import Testing
         #expect(try await verifier.verify(token, now: Self.now) == expected)
     }
 
-    @Test func withoutALifeThereIsNoEnd() async throws {
+    @Test func tokenWithoutTTLHasNoExpiration() async throws {
         let token = try await TokenMinter(key: TokenForge.secret).mint(
             subject: "ada", account: "7", subscribe: [], publish: [], scopes: [], ttlSeconds: nil, now: Self.now)
         let verifier = try await TokenVerifier(AccessConfiguration(hmacKey: TokenForge.secret, requireExpiration: false))
         #expect(try await verifier.verify(token, now: Self.now).expiresAt == nil)
     }
 
-    @Test func refusesWhatNoHubWouldTake() async throws {
+    @Test func rejectsInvalidKeyAndClaims() async throws {
         #expect(throws: AccessConfigurationError.self) { try TokenMinter(key: "short") }
         let minter = try TokenMinter(key: TokenForge.secret)
         for (subject, account, ttl) in [("", "7", 1), ("a\n", "7", 1), ("ada", "a/b", 1), ("ada", "7", 0), ("ada", "7", -1)] {
@@ -38,7 +38,7 @@ import Testing
 }
 
 @Suite struct AccessErrorTests {
-    @Test func codesAndStatus() {
+    @Test func errorsHaveCodeStatusAndChallenge() {
         let errors: [(AccessError, String, Int)] = [
             (.tokenMissing, "token_missing", 401), (.tokenExpired, "token_expired", 401), (.tokenRevoked, "token_revoked", 401),
             (.forbidden(need: "the scope locks"), "forbidden", 403), (.originForbidden, "origin_forbidden", 403),
@@ -48,6 +48,6 @@ import Testing
             #expect((error.challenge != nil) == (status == 401))
         }
         #expect(
-            AccessError.forbidden(need: "the scope locks").message == "The token does not allow this: it needs the scope locks.")
+            AccessError.forbidden(need: "the scope locks").message == "The token lacks the scope locks.")
     }
 }

@@ -14,7 +14,7 @@ import Testing
             ("abc", nil),
             ("Bearerabc", nil),
         ] as [(String, String?)])
-    func header(_ value: String, _ expected: String?) {
+    func readsBearerTokenFromHeader(_ value: String, _ expected: String?) {
         #expect(self.find(value, nil, nil) == expected)
     }
 
@@ -27,7 +27,7 @@ import Testing
             ("flowhub_tokenx=abc", nil),
             ("FLOWHUB_TOKEN=abc", nil), ("flowhub_token", nil), ("", nil), (";;=;", nil),
         ] as [(String, String?)])
-    func cookie(_ value: String, _ expected: String?) {
+    func readsTokenFromCookie(_ value: String, _ expected: String?) {
         #expect(self.find(nil, value, nil) == expected)
     }
 
@@ -40,11 +40,11 @@ import Testing
             ("access_token=a+b", "query a+b"), ("access_token=first&access_token=second", "query first"), ("access_token", nil),
             ("my_access_token=abc", nil), ("x=access_token=abc", nil), ("", nil), ("&&=&", nil),
         ] as [(Substring, String?)])
-    func query(_ value: Substring, _ expected: String?) {
+    func readsTokenFromQuery(_ value: Substring, _ expected: String?) {
         #expect(self.find(nil, nil, value) == expected)
     }
 
-    @Test func whatWasMeantComesBeforeWhatTheBrowserAdds() {
+    @Test func headerPrecedesQueryAndQueryPrecedesCookie() {
         #expect(self.find("Bearer h", "flowhub_token=c", "access_token=q") == "bearer h")
         #expect(self.find("Basic x", "flowhub_token=c", "access_token=q") == "query q")
         #expect(self.find("Basic x", "flowhub_token=c", "a=b") == "cookie c")
@@ -66,7 +66,7 @@ import Testing
         ("http://h/p?access_token=s", "http://h/p?access_token=***"),
         ("/access_token=path?x=1", "/access_token=path?x=1"), ("", ""),
     ])
-    func redaction(_ uri: String, _ expected: String) {
+    func redactsQueryTokenInURI(_ uri: String, _ expected: String) {
         #expect(TokenSource.redactingQueryToken(uri) == expected)
     }
 }

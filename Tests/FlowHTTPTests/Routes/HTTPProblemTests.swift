@@ -5,7 +5,7 @@ import Testing
 
 @Suite struct HTTPProblemTests {
     @Test(arguments: [(AccessError.tokenMissing, 401, "Unauthorized"), (.originForbidden, 403, "Forbidden")])
-    func whoIsNotLetInIsToldTheStatusInWords(_ error: AccessError, _ status: Int64, _ title: String) {
+    func accessProblemContainsStatusAndTitle(_ error: AccessError, _ status: Int64, _ title: String) {
         let document = HTTPProblem(error).document
         #expect(document.member("status")?.intValue == status && Int64(error.status) == status)
         #expect(document.member("title")?.stringValue == title)

@@ -7,7 +7,7 @@ import Testing
 
 @Suite struct FlowFanoutTests {
     /// The reset is told before every flow is begun anew, so an opening of before may come behind it.
-    @Test func whatWasReadUnderAnOlderEpochDoesNotOpenAFlow() async throws {
+    @Test func recordOfOlderEpochDoesNotOpenFlow() async throws {
         let old = Epoch(counter: 7, random: "a")
         let new = Epoch(counter: 8, random: "b")
         let flow = try #require(FlowID("f"))
@@ -19,15 +19,15 @@ import Testing
         let heads = (old: head(9), new: head(2))
         let loop = MultiThreadedEventLoopGroup.singleton.any()
         let versions = try await loop.submit {
-            let shard = StreamShard(loop: loop, services: .empty(epoch: old), outletNumber: 0)
-            let channel = FlowFanout(flow: flow, epoch: old, shard: shard)
+            let shard = StreamShard(loop: loop, services: .empty(epoch: old), sinkIndex: 0)
+            let fanout = FlowFanout(flow: flow, epoch: old, shard: shard)
             var versions: [Version?] = []
             func open(_ head: FlowHead, _ epoch: Epoch) {
-                channel.opened(FlowRecord(head: head, state: .emptyObject), head: head, epoch: epoch, last: [])
-                versions.append(channel.isOpen ? channel.version : nil)
+                fanout.opened(FlowRecord(head: head, state: .emptyObject), head: head, epoch: epoch, last: [])
+                versions.append(fanout.isOpen ? fanout.version : nil)
             }
             open(heads.old, old)
-            channel.reset(to: new)
+            fanout.reset(to: new)
             open(heads.old, old)
             open(heads.new, new)
             open(heads.old, old)

@@ -32,11 +32,11 @@ import Testing
     ) async throws -> String {
         let (work, continuation) = AsyncStream.makeStream(of: (@Sendable () async -> Void).self)
         let services = StreamServices.empty(epoch: self.epoch, stored: self.record(stored), work: continuation)
-        let outlet = services.table.attach(LaggingDeliverySink())
-        services.table.watch(self.flow, outlet: outlet)
+        let sink = services.table.attach(LaggingDeliverySink())
+        services.table.watch(self.flow, sink: sink)
         services.table.opened(self.flow, self.record(1), last: [], epoch: self.epoch)
         if isShownAhead {
-            services.table.shows(self.flow, 2, epoch: self.epoch)
+            services.table.noteShown(self.flow, 2, epoch: self.epoch)
         } else {
             services.table.received([try self.message(2)])
         }
@@ -44,13 +44,13 @@ import Testing
             path: "/v1/flows/f/events", query: query, lastEventID: nil, maximumFlows: 1)
         let loop = MultiThreadedEventLoopGroup.singleton.any()
         let recorded = try await loop.submit { [record = self.record(1), epoch = self.epoch, flow = self.flow] in
-            let shard = StreamShard(loop: loop, services: services, outletNumber: outlet)
-            let channel = FlowFanout(flow: flow, epoch: epoch, shard: shard)
-            channel.opened(record, head: record.head, epoch: epoch, last: [])
+            let shard = StreamShard(loop: loop, services: services, sinkIndex: sink)
+            let fanout = FlowFanout(flow: flow, epoch: epoch, shard: shard)
+            fanout.opened(record, head: record.head, epoch: epoch, last: [])
             let output = RecordedOutput()
             let stream = EventStream(
                 number: 1, principal: .open, remote: "", request: request, epoch: epoch, shard: shard, output: output)
-            stream.begin(channels: [channel], extraHeaders: [])
+            stream.start(fanouts: [fanout], extraHeaders: [])
             return NIOLoopBound((output, stream, shard), eventLoop: loop)
         }.get()
         continuation.finish()
@@ -58,18 +58,18 @@ import Testing
         return try await loop.submit { recorded.value.0.text }.get()
     }
 
-    @Test func theSnapshotIsNotOlderThanWhatWasDeliveredElsewhere() async throws {
+    @Test func snapshotIsNotOlderThanVersionDeliveredOnAnotherLoop() async throws {
         let text = try await self.firstBlocks(query: "", stored: 2)
         #expect(text.contains("event: snapshot"))
         #expect(text.contains("-2\nevent: snapshot"), "\(text)")
     }
 
-    @Test func norOlderThanWhatWasShownElsewhereBeforeItWasDelivered() async throws {
+    @Test func snapshotIsNotOlderThanVersionShownOnAnotherLoop() async throws {
         let text = try await self.firstBlocks(query: "", stored: 2, isShownAhead: true)
         #expect(text.contains("-2\nevent: snapshot"), "\(text)")
     }
 
-    @Test func whoWantsNoSnapshotBeginsWhereOthersAre() async throws {
+    @Test func streamWithoutSnapshotStartsAtVersionOfOtherLoops() async throws {
         let text = try await self.firstBlocks(query: "snapshot=0", stored: 2)
         #expect(text.contains("event: caught_up\ndata: {\"flow_id\":\"f\",\"version\":2}"), "\(text)")
     }

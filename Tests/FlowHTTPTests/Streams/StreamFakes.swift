@@ -32,7 +32,7 @@ struct EmptyHub: FlowStore, StateCache, TransientStore, EventBus, Counters, Conn
     func latest(of flow: FlowID, since version: Version) async -> [TransientEvent] { [] }
     func removeAll() {}
 
-    func publish(_ messages: [BusMessage], taken: (@Sendable () -> Void)?) {}
+    func publish(_ messages: [BusMessage], onAccepted: (@Sendable () -> Void)?) {}
     func attach(_ sink: any BusSink) {}
     func subscribe(to flow: FlowID) {}
     func unsubscribe(from flow: FlowID) {}
@@ -46,7 +46,7 @@ struct EmptyHub: FlowStore, StateCache, TransientStore, EventBus, Counters, Conn
     func connections(of flow: FlowID) async -> [ConnectionEntry] { [] }
     func count(of flow: FlowID) -> Int { 0 }
     func disconnect(_ connection: ConnectionID, account: String?) async -> Bool { false }
-    func attach(_ disconnect: @escaping @Sendable (ConnectionID) -> Void) {}
+    func onDisconnectRequest(_ disconnect: @escaping @Sendable (ConnectionID) -> Void) {}
 }
 
 extension StreamServices {
@@ -63,21 +63,22 @@ extension StreamServices {
             manager: StateManager(store: hub, cache: hub, transients: hub, bus: hub, counters: hub, health: health) { _ in },
             table: WatchTable(bus: hub, epoch: epoch) { _ in }, registry: hub, health: health, leewaySeconds: 0,
             now: { Timestamp(milliseconds: 0) }, logger: Logger(label: "test"),
-            work: work ?? AsyncStream.makeStream().continuation, registryFeed: AsyncStream.makeStream().continuation,
-            feedFeed: AsyncStream.makeStream().continuation)
+            work: work ?? AsyncStream.makeStream().continuation,
+            registryChangeContinuation: AsyncStream.makeStream().continuation,
+            feedMembershipContinuation: AsyncStream.makeStream().continuation)
     }
 }
 
 /// Keeps what a stream writes.
 final class RecordedOutput: StreamOutput {
     private(set) var text = ""
-    private(set) var refusal: StreamRefusal?
+    private(set) var rejection: StreamRejection?
     private(set) var hasEnded = false
 
     var isWritable: Bool { true }
     var queuedBytes: Int { 0 }
-    func begin(extraHeaders: [(name: String, value: String)]) {}
-    func decline(_ refusal: StreamRefusal) { self.refusal = refusal }
+    func startResponse(extraHeaders: [(name: String, value: String)]) {}
+    func reject(_ rejection: StreamRejection) { self.rejection = rejection }
     func write(_ buffer: ByteBuffer) { self.text += String(buffer: buffer) }
     func send(_ buffer: ByteBuffer) { self.write(buffer) }
     func flush() {}

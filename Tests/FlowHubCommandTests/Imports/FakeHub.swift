@@ -3,9 +3,9 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 
-/// A server that answers as a test says, and breaks off as a test says.
+/// An HTTP server whose responses and connection failures a test defines.
 final class FakeHub: Sendable {
-    /// A request as far as it came.
+    /// A request, as far as it was received.
     struct Request: Sendable {
         var method = ""
         var target = ""
@@ -33,17 +33,17 @@ final class FakeHub: Sendable {
         }
     }
 
-    /// What becomes of a request.
+    /// What the server does with a request.
     enum Behaviour: Sendable {
         case answer(Answer)
-        /// The answer comes when so many bytes of the body have.
+        /// Responds after this many bytes of the request body.
         case answerEarly(Answer, after: Int)
-        /// The connection is cut when so many bytes of the body have come.
-        case cut(after: Int)
-        /// Only so many bytes of the answer's body are sent; then the connection is cut, or nothing more comes.
-        case part(Answer, bytes: Int, isCut: Bool)
-        /// Nothing more is read after so many bytes, and nothing answered, until ``release()``.
-        case hold(Answer, after: Int)
+        /// Closes the connection after this many bytes of the request body.
+        case close(after: Int)
+        /// Sends only this many bytes of the response body; then closes the connection, or sends nothing more.
+        case part(Answer, bytes: Int, closes: Bool)
+        /// Stops reading after this many bytes of the request body, and does not respond, until ``release()``.
+        case stall(Answer, after: Int)
     }
 
     let port: Int
@@ -53,7 +53,7 @@ final class FakeHub: Sendable {
     fileprivate struct State: Sendable {
         var requests: [Request] = []
         var isReleased = false
-        var held: [any Channel] = []
+        var stalled: [any Channel] = []
     }
 
     private init(channel: any Channel, state: AsyncValue<State>) {
@@ -62,7 +62,8 @@ final class FakeHub: Sendable {
         self.state = state
     }
 
-    /// - Parameter behaviour: asked once for each request, when its head has come: the request's number, from 0.
+    /// Runs the body with a server, and stops the server afterwards.
+    /// - Parameter behaviour: called once for each request, after its head, with the request's number from 0.
     static func running<Result>(
         _ behaviour: @escaping @Sendable (Int, Request) -> Behaviour, _ body: (FakeHub) async throws -> Result
     ) async throws -> Result {
@@ -90,14 +91,14 @@ final class FakeHub: Sendable {
     var url: String { "http://127.0.0.1:\(self.port)" }
     var requests: [Request] { self.state.read { $0.requests } }
 
-    /// Lets what is held go on.
+    /// Resumes stalled connections, and ends stalling for later requests.
     func release() {
-        let held = self.state.change { state in
+        let stalled = self.state.change { state in
             state.isReleased = true
-            defer { state.held = [] }
-            return state.held
+            defer { state.stalled = [] }
+            return state.stalled
         }
-        for channel in held { channel.setOption(.autoRead, value: true).whenComplete { _ in channel.read() } }
+        for channel in stalled { channel.setOption(.autoRead, value: true).whenComplete { _ in channel.read() } }
     }
 
     func wait(for what: String, _ condition: @escaping @Sendable ([Request]) -> Bool) async throws {
@@ -109,13 +110,13 @@ private final class FakeHubHandler: ChannelInboundHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias OutboundOut = HTTPServerResponsePart
 
-    /// Bodies above this are counted and not kept.
+    /// Maximum number of body bytes that are stored for a request; further ones are only counted.
     private static let keptBytes = 4 * 1_048_576
 
     private let state: AsyncValue<FakeHub.State>
     private let behaviour: @Sendable (Int, FakeHub.Request) -> FakeHub.Behaviour
     private var number = 0
-    private var current = FakeHub.Behaviour.cut(after: 0)
+    private var current = FakeHub.Behaviour.close(after: 0)
     private var bodyBytes = 0
     private var isAnswered = false
 
@@ -135,7 +136,7 @@ private final class FakeHubHandler: ChannelInboundHandler {
             self.bodyBytes = 0
             self.isAnswered = false
             self.current = self.behaviour(self.number, request)
-            self.look(context)
+            self.applyBehaviour(context)
         case .body(let buffer):
             self.bodyBytes += buffer.readableBytes
             let number = self.number
@@ -145,7 +146,7 @@ private final class FakeHubHandler: ChannelInboundHandler {
                     state.requests[number].body += Array(buffer.readableBytesView)
                 }
             }
-            self.look(context)
+            self.applyBehaviour(context)
         case .end:
             let number = self.number
             self.state.change { $0.requests[number].isComplete = true }
@@ -155,33 +156,33 @@ private final class FakeHubHandler: ChannelInboundHandler {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
 
-    private func look(_ context: ChannelHandlerContext) {
+    private func applyBehaviour(_ context: ChannelHandlerContext) {
         switch self.current {
         case .answerEarly(let answer, let after) where self.bodyBytes >= after && !self.isAnswered:
             self.send(answer, context)
-        case .cut(let after) where self.bodyBytes >= after && after > 0:
+        case .close(let after) where self.bodyBytes >= after && after > 0:
             context.close(promise: nil)
-        case .hold(_, let after) where self.bodyBytes >= after:
+        case .stall(_, let after) where self.bodyBytes >= after:
             let channel = context.channel
-            let isHeld = self.state.change { state in
-                if !state.isReleased { state.held.append(channel) }
+            let isStalled = self.state.change { state in
+                if !state.isReleased { state.stalled.append(channel) }
                 return !state.isReleased
             }
-            if isHeld { context.channel.setOption(.autoRead, value: false).whenComplete { _ in } }
-        case .answer, .answerEarly, .cut, .part, .hold: break
+            if isStalled { context.channel.setOption(.autoRead, value: false).whenComplete { _ in } }
+        case .answer, .answerEarly, .close, .part, .stall: break
         }
     }
 
     private func ended(_ context: ChannelHandlerContext) {
         switch self.current {
-        case .answer(let answer), .hold(let answer, _): self.send(answer, context)
+        case .answer(let answer), .stall(let answer, _): self.send(answer, context)
         case .answerEarly(let answer, _): if !self.isAnswered { self.send(answer, context) }
-        case .cut: context.close(promise: nil)
-        case .part(let answer, let bytes, let isCut):
+        case .close: context.close(promise: nil)
+        case .part(let answer, let bytes, let closes):
             self.writeHead(answer, context)
             context.write(self.wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: answer.body.prefix(bytes))))), promise: nil)
             context.flush()
-            if isCut { context.close(promise: nil) }
+            if closes { context.close(promise: nil) }
         }
     }
 

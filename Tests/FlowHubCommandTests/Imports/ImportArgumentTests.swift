@@ -12,28 +12,28 @@ import Testing
         ("a.b.ndjson", "application/x-ndjson"), ("a.jsonl", "application/x-ndjson"), ("a.jsonl.gz", "application/x-ndjson"),
         ("/x.json/a.csv", "text/csv"), ("a.csv.gz", "text/csv"),
     ])
-    func `the format is told by the name`(name: String, type: String) {
+    func fileNameDeterminesFormat(name: String, type: String) {
         #expect(ImportFileFormat(fileName: name)?.contentType == type)
     }
 
     @Test(arguments: ["", "json", "hosts", "hosts.txt", "hosts.gz", "hosts.csv.zip", "hosts.csv.gz.gz", ".gz", "a.json/"])
-    func `other names tell no format`(name: String) { #expect(ImportFileFormat(fileName: name) == nil) }
+    func otherFileNamesHaveNoFormat(name: String) { #expect(ImportFileFormat(fileName: name) == nil) }
 
     @Test(arguments: [
         (["a.csv"], ImportFileFormat.csv), (["a.csv", "--format", "json"], .json), (["a.csv", "--name", "b.json"], .csv),
         (["-", "--name", "b.json.gz"], .json), (["a", "--name", "b.ndjson"], .ndjson), (["-", "--format", "csv"], .csv),
     ])
-    func `--format is above the file's name, and that above --name`(arguments: [String], format: ImportFileFormat) throws {
+    func formatOptionOverridesFileNameAndFileNameOverridesNameOption(arguments: [String], format: ImportFileFormat) throws {
         #expect(try ImportPutCommand.parse(arguments).chosenFormat() == format)
     }
 
     @Test(arguments: [["-"], ["a"], ["a", "--name", "b.txt"]])
-    func `a format that cannot be told is asked for`(arguments: [String]) throws {
+    func failsIfFormatCannotBeDetermined(arguments: [String]) throws {
         let command = try ImportPutCommand.parse(arguments)
         #expect(throws: CommandFailure.self) { try command.chosenFormat() }
     }
 
-    @Test func `the query carries what it is given, encoded`() throws {
+    @Test func putTargetContainsEncodedOptions() throws {
         #expect(try ImportPutCommand.parse(["-"]).target() == "/v1/imports")
         #expect(try ImportPutCommand.parse(["/tmp/a b&ü.csv"]).target() == "/v1/imports?file_name=a%20b%26%C3%BC.csv")
         let all = ["x.csv", "--flow", "f:1", "--name", "n\r\n?", "--source-type", "a=b"]
@@ -42,17 +42,17 @@ import Testing
     }
 
     @Test(arguments: [["x.csv", "--flow", "a/b"], ["x.csv", "--name", ""]])
-    func `a flow and a name that cannot be are refused`(arguments: [String]) throws {
+    func putRejectsInvalidFlowAndName(arguments: [String]) throws {
         let command = try ImportPutCommand.parse(arguments)
         #expect(throws: CommandFailure.self) { try command.target() }
     }
 
     @Test(arguments: [[], ["a.csv", "b.csv"], ["a.csv", "--format", "xml"], ["a.csv", "--progress=1"]])
-    func `put takes one file and known formats`(arguments: [String]) {
+    func putRejectsInvalidArguments(arguments: [String]) {
         #expect(throws: (any Error).self) { try ImportPutCommand.parse(arguments) }
     }
 
-    @Test func `records are a place and a number`() throws {
+    @Test func recordRangeConsistsOfOffsetAndLimit() throws {
         let range = try RecordRange("900000:100")
         #expect(range.offset == 900_000 && range.limit == 100)
     }
@@ -61,19 +61,19 @@ import Testing
         "", ":", "1", "1:", ":1", "-1:1", "0:0", "0:-1", "a:1", "1:2:3", "1 :2", "9223372036854775807:1",
         "99999999999999999999:1",
     ])
-    func `what is no range is refused`(text: String) {
+    func rejectsInvalidRecordRange(text: String) {
         #expect(throws: CommandFailure.self) { try RecordRange(text) }
     }
 
     @Test(arguments: [
         ["--raw", "--ndjson"], ["--raw", "--sample"], ["--records", "0:1", "--sample"], ["--records", "0:1", "--raw"],
     ])
-    func `get gives one thing at a time`(options: [String]) throws {
+    func getRejectsConflictingOptions(options: [String]) throws {
         let command = try ImportGetCommand.parse([Self.id] + options)
         #expect(throws: CommandFailure.self) { try command.range() }
     }
 
-    @Test func `ls asks for what it is told`() throws {
+    @Test func lsTargetContainsEncodedOptions() throws {
         #expect(try ImportListCommand.parse([]).target() == "/v1/imports?limit=100")
         let all = ["--flow", "f", "--status", "failed", "--limit", "5", "--after", "a b"]
         #expect(try ImportListCommand.parse(all).target() == "/v1/imports?limit=5&flow_id=f&status=failed&after=a%20b")
@@ -82,23 +82,23 @@ import Testing
     @Test(arguments: [
         ["--limit", "0"], ["--limit", "1001"], ["--status", "deleting"], ["--status", "done"], ["--flow", "a b"],
     ])
-    func `ls refuses what cannot be`(arguments: [String]) throws {
+    func lsRejectsInvalidOptions(arguments: [String]) throws {
         let command = try ImportListCommand.parse(arguments)
         #expect(throws: CommandFailure.self) { try command.target() }
     }
 
     @Test(arguments: ["", "..", "import-7", "6f1c3a52-7c1e-4f0a-9d3b-2a64c1d0e9f", "6f1c3a52/7c1e-4f0a-9d3b-2a64c1d0e9f7"])
-    func `an import is a UUID`(text: String) {
+    func rejectsImportIDThatIsNotUUID(text: String) {
         #expect(throws: CommandFailure.self) { try ImportID.argument(text) }
     }
 
-    @Test func `an import in upper case is the same one`() throws {
+    @Test func importIDIsCaseInsensitive() throws {
         #expect(try ImportID.argument(Self.id.uppercased()).rawValue == Self.id)
     }
 }
 
 @Suite struct ImportOutputTests {
-    @Test func `a list is a table, and nothing in it is a command to the terminal`() throws {
+    @Test func listTableEscapesControlCharacters() throws {
         let body = try JSONText(
             validating: """
                 {"imports":[\(ImportFixture(records: ["1", "2"]).json()),\
@@ -113,19 +113,19 @@ import Testing
                 """)
     }
 
-    @Test func `an import in a line`() throws {
+    @Test func summaryLineShowsRecordsSizesAndHash() throws {
         let stored = try JSONText(validating: ImportFixture.sized(200_000).json(contentHash: "ab").utf8)
-        #expect(ImportSummary.line(stored) == "200 records, 196 kB packed to 196 kB (ratio 0.999), content hash ab")
+        #expect(ImportSummary.line(stored) == "200 records, 196 kB compressed to 196 kB (ratio 0.999), content hash ab")
         let rows = try JSONText(
             validating: """
                 {"status":"pending","total_records":1000,"storage_metadata":{"size_bytes":5000,"original_size_bytes":5000,\
                 "record_count":1000,"content_hash":""}}
                 """.utf8)
-        #expect(ImportSummary.line(rows) == "status pending, 1,000 records, 5.0 kB as rows of the database")
+        #expect(ImportSummary.line(rows) == "status pending, 1,000 records, 5.0 kB as database rows")
         #expect(ImportSummary.line(.emptyObject) == "")
     }
 
-    @Test func `a schema is a table`() throws {
+    @Test func schemaTableShowsFieldsWithinWidth() throws {
         let body = try JSONText(
             validating: """
                 {"field_info":{"ip":{"type":"string","present":4900,"present_share":0.98,"missing":100,"nulls":20,\
@@ -144,17 +144,17 @@ import Testing
                 n      number                 0%     3         -           1.50
                 """)
         #expect(SchemaTable.text(body, Palette(isOn: false), width: 60).split(separator: "\n").allSatisfy { $0.count <= 60 })
-        #expect(SchemaTable.note(body) == "by a sample of 5,000 of 64,000 records")
+        #expect(SchemaTable.note(body) == "based on a sample of 5,000 of 64,000 records")
     }
 
-    @Test func `a problem says where it is, once`() {
+    @Test func problemMessageNamesPositionOnce() {
         func message(_ json: String) -> String { HubProblem(status: 400, body: Array(json.utf8)).message }
         #expect(
-            message(#"{"code":"bad_json","detail":"JSON has no place for this byte.","line":3,"column":17,"record":1}"#)
-                == "The hub answered 400 (bad_json): JSON has no place for this byte. It is in line 3, column 17, record 1.")
+            message(#"{"code":"bad_json","detail":"Unexpected character.","line":3,"column":17,"record":1}"#)
+                == "The hub answered 400 (bad_json): Unexpected character. At line 3, column 17, record 1.")
         #expect(
             message(#"{"code":"bad_json","detail":"Line 3, column 17: not JSON.","line":3,"column":17,"record":1}"#)
-                == "The hub answered 400 (bad_json): Line 3, column 17: not JSON. It is in record 1.")
+                == "The hub answered 400 (bad_json): Line 3, column 17: not JSON. At record 1.")
         #expect(
             message(#"{"code":"bad_json","detail":"Line 3, column 17: not JSON.","line":3,"column":17,"record":null}"#)
                 == "The hub answered 400 (bad_json): Line 3, column 17: not JSON.")

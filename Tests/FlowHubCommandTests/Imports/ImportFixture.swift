@@ -5,7 +5,7 @@ import Foundation
 
 @testable import flowhub
 
-/// An import as a hub would tell of it.
+/// An import, with the representations that a hub would return.
 struct ImportFixture {
     static let id = "6f1c3a52-7c1e-4f0a-9d3b-2a64c1d0e9f7"
 
@@ -17,18 +17,22 @@ struct ImportFixture {
         Array((self.records.isEmpty ? "[\n]\n" : "[\n" + self.records.joined(separator: ",\n") + "\n]\n").utf8)
     }
 
-    /// Stands for the packed object: nobody looks into it.
-    var packed: [UInt8] { Array("packed:".utf8) + self.ndjson.reversed() }
+    /// A stand-in for the compressed object. The command does not decompress it.
+    var compressed: [UInt8] { Array("compressed:".utf8) + self.ndjson.reversed() }
 
     static func hash(_ bytes: [UInt8]) -> String {
         SHA256.hash(data: bytes).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
     }
 
-    /// - Parameter contentHash: another one than the right one.
+    /// The hub's JSON of the import.
+    /// - Parameters:
+    ///   - contentHash: overrides the correct hash.
+    ///   - dataHash: overrides the correct hash.
     func json(contentHash: String? = nil, dataHash: String? = nil) -> String {
         let storage = StorageMetadata(
-            bucket: "b", sizeBytes: self.packed.count, originalSizeBytes: self.document.count, recordCount: self.records.count,
-            dataHash: dataHash ?? Self.hash(self.packed), contentHash: contentHash ?? Self.hash(self.ndjson))
+            bucket: "b", sizeBytes: self.compressed.count, originalSizeBytes: self.document.count,
+            recordCount: self.records.count,
+            dataHash: dataHash ?? Self.hash(self.compressed), contentHash: contentHash ?? Self.hash(self.ndjson))
         return """
             {"id":"\(Self.id)","status":"stored","flow_id":"import-7","file_name":"hosts.csv","source_type":null,\
             "created_at":"2026-11-23T19:05:00.123Z","total_records":\(self.records.count),"field_summary":{},\
@@ -36,14 +40,14 @@ struct ImportFixture {
             """
     }
 
-    /// Some records, in all about so many bytes.
+    /// An import of about this size, with records of about 1,000 bytes.
     static func sized(_ bytes: Int) -> ImportFixture {
         let filler = String(repeating: "x,", count: 480)
         return ImportFixture(records: (0..<max(bytes / 1_000, 1)).map { "{\"n\":\($0),\"text\":\"\(filler)\"}" })
     }
 }
 
-/// Runs the command itself.
+/// Runs the `flowhub` binary.
 enum CommandRun {
     struct Result {
         var exit: ChildProcess.Exit
@@ -51,7 +55,7 @@ enum CommandRun {
         var errors: String
     }
 
-    /// - Parameter input: a shell command whose output it reads; else it reads nothing.
+    /// - Parameter input: a shell command whose output is piped to standard input; `nil`: none.
     static func start(
         _ arguments: [String], hub: FakeHub, in folder: TemporaryFolder, input: String? = nil
     ) throws -> ChildProcess {
@@ -78,15 +82,15 @@ enum CommandRun {
     }
 }
 
-/// Runs with a folder that is gone afterwards.
+/// Runs the body with a temporary directory, and deletes it afterwards.
 func withFolder<Result>(_ body: (TemporaryFolder) async throws -> Result) async throws -> Result {
     let folder = try TemporaryFolder()
     defer { folder.remove() }
     return try await body(folder)
 }
 
-/// A file of so many zeros that takes no room.
+/// Creates a sparse file of this size, which uses no disk space.
 func sparseFile(_ path: String, bytes: Int) throws {
     try Data().write(to: URL(fileURLWithPath: path))
-    guard truncate(path, off_t(bytes)) == 0 else { throw ChildProcess.Failure(description: "\(path) cannot be made") }
+    guard truncate(path, off_t(bytes)) == 0 else { throw ChildProcess.Failure(description: "cannot create \(path)") }
 }

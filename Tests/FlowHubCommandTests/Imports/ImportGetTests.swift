@@ -4,12 +4,12 @@ import Testing
 
 @testable import flowhub
 
-/// Getting an import back, whole and right or not at all.
+/// Downloads of imports: complete and verified, or failed.
 @Suite struct ImportGetTests {
     private static let fixture = ImportFixture.sized(300_000)
     private static let metadata = "/v1/imports/\(ImportFixture.id)"
 
-    /// The hub's answers, of which those for `/data` are given.
+    /// Runs the body with a hub that returns `metadata`, and for `/data` the given responses.
     private static func hub(
         metadata: String? = nil, data: @escaping @Sendable (_ attempt: Int) -> FakeHub.Behaviour,
         _ body: (FakeHub) async throws -> Void
@@ -31,7 +31,7 @@ import Testing
         try await CommandRun.run(["import", "get", ImportFixture.id] + options, hub: hub, in: folder)
     }
 
-    /// The files that are left beside what the runs printed.
+    /// The files in the folder, without the recorded output of commands.
     private static func files(in folder: TemporaryFolder) throws -> [String] {
         try FileManager.default.contentsOfDirectory(atPath: folder.path)
             .filter { !$0.hasSuffix(".out") && !$0.hasSuffix(".err") }.sorted()
@@ -41,23 +41,23 @@ import Testing
         FileManager.default.contents(atPath: folder.path + "/" + name).map { Array($0) }
     }
 
-    @Test func `a file gets the document, the records or the object, and each is checked`() async throws {
+    @Test func writesAndVerifiesDocumentRecordsOrObject() async throws {
         try await withFolder { folder in
-            let packed = [("Content-Type", "application/json"), ("Content-Encoding", "gzip")]
+            let compressed = [("Content-Type", "application/json"), ("Content-Encoding", "gzip")]
             try await FakeHub.running({ _, request in
                 guard request.target.hasSuffix("/data") else { return .answer(FakeHub.Answer(200, Self.fixture.json())) }
                 return .answer(
                     request.header("Accept-Encoding") == "gzip"
-                        ? FakeHub.Answer(200, bytes: Self.fixture.packed, headers: packed)
+                        ? FakeHub.Answer(200, bytes: Self.fixture.compressed, headers: compressed)
                         : FakeHub.Answer(200, bytes: Self.fixture.document))
             }) { hub in
                 for (options, name, expected) in [
                     ([], "a.json", Self.fixture.document), (["--ndjson"], "a.ndjson", Self.fixture.ndjson),
-                    (["--raw"], "a.json.gz", Self.fixture.packed),
+                    (["--raw"], "a.json.gz", Self.fixture.compressed),
                 ] {
                     let result = try await Self.get(options + ["-o", folder.path + "/" + name], hub: hub, in: folder)
                     #expect(result.exit == .code(0), "\(result.errors)")
-                    #expect(result.errors.contains("the hash agrees"))
+                    #expect(result.errors.contains("hash verified"))
                     #expect(result.output == "")
                     #expect(Self.content(name, in: folder) == expected)
                 }
@@ -69,30 +69,30 @@ import Testing
     }
 
     @Test(arguments: [[], ["--ndjson"], ["--raw"]])
-    func `what is not what was handed in is refused, and the old file stays`(options: [String]) async throws {
+    func rejectsHashMismatchAndKeepsExistingFile(options: [String]) async throws {
         try await withFolder { folder in
             try Data("old".utf8).write(to: URL(fileURLWithPath: folder.path + "/a"))
             let zeros = String(repeating: "0", count: 64)
             let metadata = Self.fixture.json(contentHash: zeros, dataHash: zeros)
-            let isPacked = options == ["--raw"]
+            let isCompressed = options == ["--raw"]
             let answer = FakeHub.Answer(
-                200, bytes: isPacked ? Self.fixture.packed : Self.fixture.document,
-                headers: isPacked ? [("Content-Encoding", "gzip")] : [])
+                200, bytes: isCompressed ? Self.fixture.compressed : Self.fixture.document,
+                headers: isCompressed ? [("Content-Encoding", "gzip")] : [])
             try await Self.hub(metadata: metadata, data: { _ in .answer(answer) }) { hub in
                 let result = try await Self.get(options + ["-o", folder.path + "/a"], hub: hub, in: folder)
                 #expect(result.exit == .code(1))
-                #expect(result.errors.contains("What came is NOT what was handed in: the hash of what came is "))
+                #expect(result.errors.contains("The download does NOT match the import: its hash is "))
                 #expect(Self.content("a", in: folder) == Array("old".utf8))
                 #expect(try Self.files(in: folder) == ["a"])
             }
         }
     }
 
-    @Test func `a document with a record too few or cut off inside is refused`() async throws {
+    @Test func rejectsIncompleteDocument() async throws {
         try await withFolder { folder in
             let fewer = ImportFixture(records: Self.fixture.records.dropLast())
             for (document, reason) in [
-                (fewer.document, "299 records came, and the import has 300"),
+                (fewer.document, "299 records received, expected 300"),
                 (Self.fixture.document.dropLast(3), "line 301 is not one record"),
             ] {
                 try await Self.hub(data: { _ in .answer(FakeHub.Answer(200, bytes: Array(document))) }) { hub in
@@ -105,40 +105,40 @@ import Testing
         }
     }
 
-    @Test func `a broken connection is begun again for a file`() async throws {
+    @Test func restartsDownloadToFileAfterBrokenConnection() async throws {
         try await withFolder { folder in
             let answer = FakeHub.Answer(200, bytes: Self.fixture.document)
             try await Self.hub(data: { attempt in
                 switch attempt {
-                case 0: .part(answer, bytes: 200_000, isCut: true)
+                case 0: .part(answer, bytes: 200_000, closes: true)
                 case 1: .answer(FakeHub.Answer(503, "{}"))
                 default: .answer(answer)
                 }
             }) { hub in
                 let result = try await Self.get(["-o", folder.path + "/a"], hub: hub, in: folder)
                 #expect(result.exit == .code(0), "\(result.errors)")
-                #expect(result.errors.contains("beginning again"))
+                #expect(result.errors.contains("retrying from the start"))
                 #expect(Self.content("a", in: folder) == Self.fixture.document)
             }
         }
     }
 
-    @Test func `what was printed is not printed twice: there a broken connection is the end`() async throws {
+    @Test func doesNotRestartDownloadToStandardOutput() async throws {
         try await withFolder { folder in
             let answer = FakeHub.Answer(200, bytes: Self.fixture.document)
-            try await Self.hub(data: { _ in .part(answer, bytes: 200_000, isCut: true) }) { hub in
+            try await Self.hub(data: { _ in .part(answer, bytes: 200_000, closes: true) }) { hub in
                 let result = try await Self.get([], hub: hub, in: folder)
                 #expect(result.exit == .code(3))
-                #expect(result.errors.contains("ended too early"))
+                #expect(result.errors.contains("response is incomplete"))
                 #expect(hub.requests.count == 2)
             }
         }
     }
 
-    @Test func `an interrupted command leaves nothing`() async throws {
+    @Test func interruptedCommandLeavesNoFile() async throws {
         try await withFolder { folder in
             let answer = FakeHub.Answer(200, bytes: Self.fixture.document)
-            try await Self.hub(data: { _ in .part(answer, bytes: 200_000, isCut: false) }) { hub in
+            try await Self.hub(data: { _ in .part(answer, bytes: 200_000, closes: false) }) { hub in
                 let process = try CommandRun.start(
                     ["import", "get", ImportFixture.id, "-o", folder.path + "/a"], hub: hub, in: folder)
                 do {
@@ -157,7 +157,7 @@ import Testing
         }
     }
 
-    @Test func `a link and a device are written through`() async throws {
+    @Test func writesThroughSymbolicLinkAndToDevice() async throws {
         try await withFolder { folder in
             try Data("old".utf8).write(to: URL(fileURLWithPath: folder.path + "/a"))
             try FileManager.default.createSymbolicLink(atPath: folder.path + "/link", withDestinationPath: "a")
@@ -174,7 +174,7 @@ import Testing
         }
     }
 
-    @Test func `an older service's import is written, and said not to be verified`() async throws {
+    @Test func writesLegacyImportAndReportsNotVerified() async throws {
         try await withFolder { folder in
             let old = Array(#"[{"a":1}, {"a":2}]"#.utf8)
             try await Self.hub(
@@ -186,17 +186,17 @@ import Testing
                 #expect(result.errors.contains("NOT VERIFIED"))
                 let lines = try await Self.get(["--ndjson"], hub: hub, in: folder)
                 #expect(lines.exit == .code(1))
-                #expect(lines.errors.contains("Leave out --ndjson"))
+                #expect(lines.errors.contains("Omit --ndjson"))
             }
         }
     }
 
-    @Test func `rows are not packed, and an import that is not there is said not to be`() async throws {
+    @Test func rejectsRawOptionForRowsAndMissingImport() async throws {
         try await withFolder { folder in
             try await Self.hub(data: { _ in .answer(FakeHub.Answer(200, bytes: Self.fixture.document)) }) { hub in
                 let result = try await Self.get(["--raw", "-o", folder.path + "/a"], hub: hub, in: folder)
                 #expect(result.exit == .code(1))
-                #expect(result.errors.contains("Leave out --raw"))
+                #expect(result.errors.contains("Omit --raw"))
             }
             let missing = FakeHub.Answer(404, #"{"code":"not_found","detail":"No such import."}"#)
             try await FakeHub.running({ _, _ in .answer(missing) }) { hub in
@@ -208,12 +208,12 @@ import Testing
         }
     }
 
-    @Test func `records come page by page, and end where the import ends`() async throws {
+    @Test func readsRecordsInPagesUntilImportEnds() async throws {
         try await withFolder { folder in
             let total = 2_500
             try await FakeHub.running({ _, request in
                 let numbers = request.target.split { !$0.isNumber }.suffix(2).compactMap { Int($0) }
-                // No more than 700 at once, whatever is asked for.
+                // At most 700 records per response, fewer than requested.
                 let page = (numbers[0]..<min(numbers[0] + min(numbers[1], 700), total)).map { "{\"n\":\($0).0}" }
                 let body = "{\"records\":[\(page.joined(separator: ","))],\"offset\":\(numbers[0]),\"total_records\":\(total)}"
                 return .answer(FakeHub.Answer(200, body))
@@ -228,7 +228,7 @@ import Testing
         }
     }
 
-    @Test func `a sample is an array, and lines if asked for`() async throws {
+    @Test func printsSampleAsArrayOrLines() async throws {
         try await withFolder { folder in
             try await FakeHub.running({ _, request in
                 .answer(FakeHub.Answer(request.target == Self.metadata + "/sample" ? 200 : 404, #"{"records":[1,"a"]}"#))

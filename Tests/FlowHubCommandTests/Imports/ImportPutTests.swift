@@ -4,12 +4,12 @@ import Testing
 
 @testable import flowhub
 
-/// The command itself, with its exit codes and what it prints.
+/// `flowhub import put` as a process: exit codes and output.
 @Suite struct ImportPutTests {
     private static let fixture = ImportFixture.sized(20_000)
     private static let created = FakeHub.Answer(201, Self.fixture.json())
 
-    @Test func `standard input goes out in chunks, and the id alone to standard output`() async throws {
+    @Test func sendsPipeChunkedAndPrintsOnlyID() async throws {
         try await withFolder { folder in
             try await FakeHub.running({ _, _ in .answer(Self.created) }) { hub in
                 let result = try await CommandRun.run(
@@ -27,43 +27,43 @@ import Testing
         }
     }
 
-    @Test func `a file at standard input has a length and can be sent twice`() async throws {
+    @Test func resendsRedirectedFileWithLength() async throws {
         try await withFolder { folder in
             try Data("a,b\n1,2\n".utf8).write(to: URL(fileURLWithPath: folder.path + "/in"))
-            try await FakeHub.running({ number, _ in number == 0 ? .cut(after: 1) : .answer(Self.created) }) { hub in
+            try await FakeHub.running({ number, _ in number == 0 ? .close(after: 1) : .answer(Self.created) }) { hub in
                 let command = "'\(try HubBinary.path())' import put - --format csv --json < '\(folder.path)/in'"
                 let process = try ChildProcess(
                     "/bin/sh", ["-c", command], environment: ["FLOWHUB_URL": hub.url], folder: folder.path)
                 #expect(try await process.waitForExit(within: .seconds(60)) == .code(0))
                 #expect(process.output == Self.fixture.json() + "\n")
-                #expect(process.errorOutput.contains("sending it again"))
+                #expect(process.errorOutput.contains("retrying from the start"))
                 #expect(hub.requests.map { $0.header("Content-Length") } == ["8", "8"])
             }
         }
     }
 
-    @Test func `a pipe is not sent as if it could be read twice`() async throws {
+    @Test func doesNotResendPipe() async throws {
         try await withFolder { folder in
-            try await FakeHub.running({ _, _ in .cut(after: 1) }) { hub in
+            try await FakeHub.running({ _, _ in .close(after: 1) }) { hub in
                 let result = try await CommandRun.run(
                     ["import", "put", "-", "--format", "csv"], hub: hub, in: folder, input: "printf 'a,b\\n1,2\\n'")
                 #expect(result.exit == .code(3))
-                #expect(result.errors.contains("cannot be sent again by itself"))
+                #expect(result.errors.contains("Cannot retry: input is a pipe"))
                 #expect(hub.requests.count == 1)
             }
         }
     }
 
-    @Test func `progress in a log, and a refusal with its place`() async throws {
+    @Test func logsProgressAndReportsProblemPosition() async throws {
         try await withFolder { folder in
             try Data("[1,\n2,x]".utf8).write(to: URL(fileURLWithPath: folder.path + "/a.json"))
             let problem = FakeHub.Answer(400, #"{"code":"bad_json","detail":"No.","line":2,"column":3,"record":2}"#)
             try await FakeHub.running({ number, _ in .answer(number == 0 ? problem : Self.created) }) { hub in
                 let arguments = ["import", "put", folder.path + "/a.json", "--progress"]
-                let refused = try await CommandRun.run(arguments, hub: hub, in: folder)
-                #expect(refused.exit == .code(1))
-                #expect(refused.output == "")
-                #expect(refused.errors == "flowhub: The hub answered 400 (bad_json): No. It is in line 2, column 3, record 2.\n")
+                let rejected = try await CommandRun.run(arguments, hub: hub, in: folder)
+                #expect(rejected.exit == .code(1))
+                #expect(rejected.output == "")
+                #expect(rejected.errors == "flowhub: The hub answered 400 (bad_json): No. At line 2, column 3, record 2.\n")
                 let stored = try await CommandRun.run(arguments, hub: hub, in: folder)
                 #expect(stored.exit == .code(0))
                 #expect(stored.errors.hasPrefix("Sending  8 B in "))
@@ -72,16 +72,16 @@ import Testing
         }
     }
 
-    @Test func `a hub that stalls does not fill the memory`() async throws {
+    @Test func memoryStaysBoundedWhileHubStalls() async throws {
         try await withFolder { folder in
             let path = folder.path + "/large.csv"
             let size = 512 * 1_048_576
             try sparseFile(path, bytes: size)
-            try await FakeHub.running({ _, _ in .hold(Self.created, after: 1_048_576) }) { hub in
+            try await FakeHub.running({ _, _ in .stall(Self.created, after: 1_048_576) }) { hub in
                 let process = try CommandRun.start(["import", "put", path], hub: hub, in: folder)
                 do {
                     try await hub.wait(for: "the first bytes") { ($0.first?.bodyBytes ?? 0) >= 1_048_576 }
-                    // It has sent all that it will when it does nothing any more.
+                    // The command is blocked, and its buffers are full, when its CPU time no longer changes.
                     var before = -1.0
                     try await eventually("the command being at rest", every: .milliseconds(300)) {
                         let now = try #require(ProcessMetrics(of: process.id)).cpuSeconds

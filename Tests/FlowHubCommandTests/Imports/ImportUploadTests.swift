@@ -4,11 +4,11 @@ import Testing
 
 @testable import flowhub
 
-/// Handing data in, to a server that breaks off, refuses and stalls as it is told.
+/// Uploads to a server that closes connections, rejects requests, and stalls.
 @Suite struct ImportUploadTests {
     private static let created = FakeHub.Answer(201, ImportFixture(records: ["1"]).json())
 
-    private static func upload(_ file: String, to hub: FakeHub, patience: Duration = .seconds(60)) async throws
+    private static func upload(_ file: String, to hub: FakeHub, maximumWait: Duration = .seconds(60)) async throws
         -> HubClient.Response
     {
         try await HubClient.withClient(hub: HubURL(hub.url), authorization: "Bearer t") { client in
@@ -16,13 +16,13 @@ import Testing
             let bar = ProgressBar(label: "Sending", total: source.length, unit: .bytes, style: .hidden)
             return try await ImportUpload(
                 client: client, source: source, target: "/v1/imports?file_name=x", contentType: "text/csv",
-                idempotencyKey: "key-1", bar: bar, patience: patience,
-                pace: RetryBackoff(firstPause: 1)
+                idempotencyKey: "key-1", bar: bar, maximumWait: maximumWait,
+                backoff: RetryBackoff(minimumBackoff: 1)
             ).run()
         }
     }
 
-    /// A file of so many bytes that are not all the same.
+    /// Creates a file of this size with pseudorandom bytes.
     private static func file(_ bytes: Int, in folder: TemporaryFolder) throws -> (path: String, content: [UInt8]) {
         var random = SeededRandom(seed: 7)
         let content = (0..<bytes / 8).flatMap { _ in withUnsafeBytes(of: random.next()) { Array($0) } }
@@ -31,7 +31,7 @@ import Testing
         return (path, content)
     }
 
-    @Test func `a file goes out as it is, with its length and its key`() async throws {
+    @Test func sendsFileWithLengthAndIdempotencyKey() async throws {
         try await withFolder { folder in
             let file = try Self.file(1_000_000, in: folder)
             try await FakeHub.running({ _, _ in .answer(Self.created) }) { hub in
@@ -48,7 +48,7 @@ import Testing
         }
     }
 
-    @Test func `an empty file is sent, for the hub to say what is wrong with it`() async throws {
+    @Test func sendsEmptyFileAndReportsProblem() async throws {
         try await withFolder { folder in
             let file = try Self.file(0, in: folder)
             let problem = FakeHub.Answer(400, #"{"code":"empty_import","detail":"There is no data."}"#)
@@ -61,10 +61,10 @@ import Testing
     }
 
     @Test(arguments: [1, 700_000, 1_000_000])
-    func `a broken connection is followed by the whole file under the same key`(cut: Int) async throws {
+    func resendsWholeFileUnderSameKeyAfterBrokenConnection(bytes: Int) async throws {
         try await withFolder { folder in
             let file = try Self.file(1_000_000, in: folder)
-            try await FakeHub.running({ number, _ in number == 0 ? .cut(after: cut) : .answer(Self.created) }) { hub in
+            try await FakeHub.running({ number, _ in number == 0 ? .close(after: bytes) : .answer(Self.created) }) { hub in
                 let response = try await Self.upload(file.path, to: hub)
                 #expect(response.status == 201)
                 let keys = hub.requests.map { $0.header("Idempotency-Key") }
@@ -74,19 +74,19 @@ import Testing
         }
     }
 
-    @Test func `a connection that breaks again and again is given up`() async throws {
+    @Test func failsAfterMaximumAttemptsIfConnectionsBreak() async throws {
         try await withFolder { folder in
             let file = try Self.file(80_000, in: folder)
-            try await FakeHub.running({ _, _ in .cut(after: 1) }) { hub in
+            try await FakeHub.running({ _, _ in .close(after: 1) }) { hub in
                 let failure = await #expect(throws: CommandFailure.self) { try await Self.upload(file.path, to: hub) }
                 #expect(failure?.kind == .unreachable)
-                #expect(hub.requests.count == RetryBackoff.attempts)
+                #expect(hub.requests.count == RetryBackoff.maximumAttempts)
             }
         }
     }
 
     @Test(arguments: [(409, "import_in_progress"), (429, "too_many_imports"), (503, "imports_busy")])
-    func `an import in hand and a place among the imports are waited for`(status: Int, code: String) async throws {
+    func retriesBusyImportWithinMaximumWait(status: Int, code: String) async throws {
         try await withFolder { folder in
             let file = try Self.file(80_000, in: folder)
             let busy = FakeHub.Answer(
@@ -94,7 +94,7 @@ import Testing
             let replayed = FakeHub.Answer(200, ImportFixture(records: []).json(), headers: [("Idempotency-Replayed", "true")])
             try await FakeHub.running({ number, _ in
                 switch number {
-                case 0: .cut(after: 1)
+                case 0: .close(after: 1)
                 case 1: .answerEarly(busy, after: 0)
                 default: .answer(replayed)
                 }
@@ -105,7 +105,7 @@ import Testing
             }
             try await FakeHub.running({ _, _ in .answerEarly(busy, after: 0) }) { hub in
                 let failure = await #expect(throws: CommandFailure.self) {
-                    try await Self.upload(file.path, to: hub, patience: .zero)
+                    try await Self.upload(file.path, to: hub, maximumWait: .zero)
                 }
                 #expect(failure?.message.contains(code) == true)
                 #expect(hub.requests.count == 1)
@@ -114,7 +114,7 @@ import Testing
     }
 
     @Test(arguments: [503, 429])
-    func `a hub that has too much to do is asked again, unless it wants too much patience`(status: Int) async throws {
+    func retriesOverloadedHubUnlessRetryAfterIsTooLong(status: Int) async throws {
         try await withFolder { folder in
             let file = try Self.file(80_000, in: folder)
             let soon = FakeHub.Answer(status, #"{"code":"overloaded"}"#, headers: [("Retry-After", "1")])
@@ -131,26 +131,26 @@ import Testing
         }
     }
 
-    @Test func `a refusal in the middle ends the sending`() async throws {
+    @Test func rejectionDuringUploadStopsSending() async throws {
         try await withFolder { folder in
             let path = folder.path + "/large.csv"
             try sparseFile(path, bytes: 256 * 1_048_576)
             let problem = FakeHub.Answer(
-                400, #"{"code":"bad_csv","detail":"The quote is never closed.","line":12,"column":3,"record":10}"#)
+                400, #"{"code":"bad_csv","detail":"Unterminated quoted field.","line":12,"column":3,"record":10}"#)
             try await FakeHub.running({ _, _ in .answerEarly(problem, after: 1_000_000) }) { hub in
                 let failure = await #expect(throws: CommandFailure.self) { try await Self.upload(path, to: hub) }
                 #expect(
                     failure
                         == CommandFailure(
-                            .refused,
-                            "The hub answered 400 (bad_csv): The quote is never closed. It is in line 12, column 3, record 10."))
+                            .rejected,
+                            "The hub answered 400 (bad_csv): Unterminated quoted field. At line 12, column 3, record 10."))
                 let request = try #require(hub.requests.first)
                 #expect(hub.requests.count == 1 && request.bodyBytes < 256 * 1_048_576 && !request.isComplete)
             }
         }
     }
 
-    @Test func `a file that becomes shorter is not sent as if it were whole`() async throws {
+    @Test func doesNotCompleteUploadIfFileShrinks() async throws {
         try await withFolder { folder in
             let path = folder.path + "/large.csv"
             try sparseFile(path, bytes: 64 * 1_048_576)
@@ -166,7 +166,7 @@ import Testing
     }
 
     @Test(arguments: ["/nowhere/x.csv", "/"])
-    func `what cannot be read is said at once`(path: String) {
+    func rejectsUnreadableFile(path: String) {
         #expect(throws: CommandFailure.self) { try ImportSource(path) }
     }
 }

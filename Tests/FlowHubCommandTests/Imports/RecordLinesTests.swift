@@ -3,7 +3,7 @@ import Testing
 @testable import flowhub
 
 @Suite struct RecordLinesTests {
-    /// What comes out, fed in chunks of this size.
+    /// Parses a text in chunks of this size.
     private static func read(_ text: String, chunk: Int = .max) throws -> (text: String, records: Int) {
         var lines = RecordLines()
         var output: [UInt8] = []
@@ -16,7 +16,7 @@ import Testing
         return (String(decoding: output, as: UTF8.self), lines.records)
     }
 
-    @Test func `records lose the array around them, wherever the chunks are cut`() throws {
+    @Test func removesArrayAroundRecordsInChunksOfAnySize() throws {
         let records = [#"{"a":"x,"}"#, "1", #"",""#, "[]", "[1,2]", #""]""#, "null"]
         let text = "[\n" + records.joined(separator: ",\n") + "\n]\n"
         for size in 1...text.utf8.count {
@@ -27,7 +27,7 @@ import Testing
     }
 
     @Test(arguments: ["[\n]\n", "[\n]", "[]", "[]\n"])
-    func `nothing is no record`(text: String) throws {
+    func emptyArrayHasNoRecords(text: String) throws {
         let result = try Self.read(text)
         #expect(result.text == "" && result.records == 0)
     }
@@ -36,7 +36,7 @@ import Testing
         ("", 2), ("x", 1), ("[", 2), ("[\n", 2), ("[ 1 ]", 1), ("[1,2]", 1), ("[\n1", 2), ("[\n1\n", 3), ("[\n1,\n]\n", 3),
         ("[\n1\n2\n]\n", 3), ("[\n\n1\n]\n", 2), ("[\n,\n]\n", 2), ("[\n1\n]\n\n", 4), ("[\n1\n]x", 3), ("[\n1,\n2\n", 4),
     ])
-    func `what is laid out otherwise is refused, with its line, wherever the chunks are cut`(text: String, line: Int) {
+    func rejectsOtherLayoutWithLineInChunksOfAnySize(text: String, line: Int) {
         for size in 1...max(text.utf8.count, 1) {
             #expect(throws: RecordLines.Malformed(line: line), "in chunks of \(size)") { try Self.read(text, chunk: size) }
         }

@@ -7,8 +7,9 @@ import Testing
 @Suite(.serialized, .s3()) struct R2ContractTests {
     /// What the proxy before the server has a hand in; in a full run everything.
     private static let whatDiffers = ObjectStoreContract.cases.filter { promise in
-        !promise.name.hasPrefix("Of ")
-            && TestScale.pick(["What is there", "Lifecycle", "Unfinished"].contains { promise.name.hasPrefix($0) }, full: true)
+        !promise.name.hasPrefix("exactly one of ")
+            && TestScale.pick(
+                ["an existing object", "lifecycle", "unfinished"].contains { promise.name.hasPrefix($0) }, full: true)
     }
 
     private static func run(
@@ -17,12 +18,12 @@ import Testing
         try await TestStore.running(try TestStore.settings(endpoint, bucket)) { store in
             try await promise.run(
                 ObjectStoreContract.Subject(
-                    store: store, housekeeping: store, partBytes: TestStore.partBytes, hasLinks: true, hasLifecycle: hasLifecycle)
+                    store: store, maintenance: store, partBytes: TestStore.partBytes, hasLinks: true, hasLifecycle: hasLifecycle)
             )
         }
     }
 
-    @Test(arguments: ObjectStoreContract.cases) func onR2(_ promise: ObjectStoreContract.Case) async throws {
+    @Test(arguments: ObjectStoreContract.cases) func meetsContractOnR2(_ promise: ObjectStoreContract.Case) async throws {
         let bucket = try await SharedS3.bucket()
         try await R2Proxy.running(before: try SharedS3.server) { proxy in
             try await Self.run(promise, proxy.endpoint, bucket.name, hasLifecycle: true)
@@ -32,7 +33,7 @@ import Testing
 
     /// A store that keeps uploads after a failed condition, and that knows no lifecycle rules. It looks at conditions without a
     /// lock, so that several may win a race.
-    @Test(arguments: Self.whatDiffers) func onAnotherS3(
+    @Test(arguments: Self.whatDiffers) func meetsContractOnOtherS3Server(
         _ promise: ObjectStoreContract.Case
     ) async throws {
         let bucket = try await SharedS3.bucket()

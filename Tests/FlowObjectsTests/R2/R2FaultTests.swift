@@ -10,10 +10,10 @@ import Testing
         var fault: R2Fault
         var operation: ProxyOperation
         var skipping = 0
-        var isLasting: Bool
+        var isPermanent: Bool
 
         var testDescription: String {
-            "\(self.fault) on \(self.operation) \(self.skipping)\(self.isLasting ? ", for ever" : "")"
+            "\(self.fault) on \(self.operation) \(self.skipping)\(self.isPermanent ? ", for ever" : "")"
         }
     }
 
@@ -24,21 +24,21 @@ import Testing
         .truncateReply(afterBytes: 10),
     ]
 
-    private static let places: [(ProxyOperation, Int)] = [
+    private static let faultPoints: [(ProxyOperation, Int)] = [
         (.putObject, 0), (.createUpload, 0), (.uploadPart, 0), (.uploadPart, 2), (.completeUpload, 0),
     ]
 
     /// Those that never pass take the longest: of them a small run has a few.
-    private static let lasting: [R2Fault] = TestScale.pick(
+    private static let permanentFaults: [R2Fault] = TestScale.pick(
         [.internalError, .loseReply, .errorInBody(code: "InternalError", isApplied: true)], full: Self.faults)
 
     static let cases =
-        Self.places.flatMap { operation, skipping in
-            Self.faults.map { Case(fault: $0, operation: operation, skipping: skipping, isLasting: false) }
-                + Self.lasting.map { Case(fault: $0, operation: operation, skipping: skipping, isLasting: true) }
+        Self.faultPoints.flatMap { operation, skipping in
+            Self.faults.map { Case(fault: $0, operation: operation, skipping: skipping, isPermanent: false) }
+                + Self.permanentFaults.map { Case(fault: $0, operation: operation, skipping: skipping, isPermanent: true) }
         }
 
-    @Test(arguments: cases) func anUploadUnderFaults(_ fault: Case) async throws {
+    @Test(arguments: cases) func uploadUnderFaultsIsCorrectOrFailsCleanly(_ fault: Case) async throws {
         let bucket = try await SharedS3.bucket()
         try await R2Proxy.running(before: try SharedS3.server) { proxy in
             var settings = try TestStore.settings(proxy.endpoint, bucket.name)
@@ -47,7 +47,7 @@ import Testing
                 let isSmall = fault.operation == .putObject
                 let bytes = TestStore.bytes(isSmall ? 100_000 : 2 * TestStore.partBytes + 1_000)
                 proxy.inject(
-                    fault.fault, on: fault.operation, skipping: fault.skipping, times: fault.isLasting ? 1_000 : 1)
+                    fault.fault, on: fault.operation, skipping: fault.skipping, times: fault.isPermanent ? 1_000 : 1)
                 let outcome: Result<ObjectInfo, ObjectError>
                 do throws(ObjectError) {
                     outcome = .success(try await TestStore.put(store, "a/b", bytes))
@@ -65,7 +65,7 @@ import Testing
                     #expect(try await store.head("a/b")?.etag == info.etag)
                 case .failure(let error):
                     // What passes must have been passed over.
-                    #expect(fault.isLasting, "\(error)")
+                    #expect(fault.isPermanent, "\(error)")
                     #expect(error != .exists)
                     #expect(try await bucket.objects() == [])
                     // The same again is possible, and right.
@@ -74,9 +74,9 @@ import Testing
                     #expect(stored == bytes)
                 }
                 // Of an upload whose beginning was not told only the store knows; the sweep finds it.
-                let begun = proxy.requests(.createUpload).filter { $0.serverStatus == 200 }.count
+                let created = proxy.requests(.createUpload).filter { $0.serverStatus == 200 }.count
                 let known = proxy.requests(.createUpload).filter { $0.serverStatus == 200 && $0.fault == nil }.count
-                #expect(try await bucket.uploads().count <= begun - known)
+                #expect(try await bucket.uploads().count <= created - known)
             }
         }
     }
@@ -85,7 +85,8 @@ import Testing
 
     /// The reply to a put that failed for another's object is lost, too: it must not be taken for one's own, though it has the
     /// same bytes, and giving up must not delete it.
-    @Test(arguments: [100_000, 2 * TestStore.partBytes + 1]) func anothersObjectIsLeftAlone(_ size: Int) async throws {
+    @Test(arguments: [100_000, 2 * TestStore.partBytes + 1])
+    func lostReplyKeepsObjectOfOtherUploader(_ size: Int) async throws {
         let bucket = try await SharedS3.bucket()
         try await R2Proxy.running(before: try SharedS3.server) { proxy in
             try await TestStore.running(try TestStore.settings(proxy.endpoint, bucket.name)) { store in
@@ -107,7 +108,7 @@ import Testing
 
     /// The task that writes is cancelled while a request is out that the store carries out all the same.
     @Test(arguments: [ProxyOperation.putObject, .uploadPart, .completeUpload])
-    func aCancelledUploadLeavesNothing(_ operation: ProxyOperation) async throws {
+    func cancelledUploadLeavesNoObjectOrUpload(_ operation: ProxyOperation) async throws {
         let bucket = try await SharedS3.bucket()
         try await R2Proxy.running(before: try SharedS3.server) { proxy in
             try await TestStore.running(try TestStore.settings(proxy.endpoint, bucket.name)) { store in
@@ -133,7 +134,7 @@ import Testing
     // MARK: Reading
 
     @Test(arguments: [R2Fault.internalError, .unavailable, .resetRequest(), .loseReply, .truncateReply(afterBytes: 1_000_000)])
-    func aDownloadGoesOnWhereItWas(_ fault: R2Fault) async throws {
+    func downloadResumesAfterFault(_ fault: R2Fault) async throws {
         let bucket = try await SharedS3.bucket()
         try await R2Proxy.running(before: try SharedS3.server) { proxy in
             try await TestStore.running(try TestStore.settings(proxy.endpoint, bucket.name)) { store in
@@ -150,7 +151,7 @@ import Testing
         }
     }
 
-    @Test func aDownloadThatAlwaysEndsTooEarlyIsCorrupted() async throws {
+    @Test func truncatedDownloadFailsAsCorrupted() async throws {
         let bucket = try await SharedS3.bucket()
         try await R2Proxy.running(before: try SharedS3.server) { proxy in
             try await TestStore.running(try TestStore.settings(proxy.endpoint, bucket.name)) { store in
@@ -163,7 +164,7 @@ import Testing
         }
     }
 
-    @Test func anObjectThatIsReplacedWhileItIsReadIsNotMixed() async throws {
+    @Test func objectReplacedDuringDownloadFailsAsCorrupted() async throws {
         let bucket = try await SharedS3.bucket()
         try await R2Proxy.running(before: try SharedS3.server) { proxy in
             try await TestStore.running(try TestStore.settings(proxy.endpoint, bucket.name)) { store in
@@ -182,7 +183,7 @@ import Testing
         }
     }
 
-    @Test func whatComesUnpackedIsRefused() async throws {
+    @Test func rejectsObjectWithContentEncoding() async throws {
         let bucket = try await SharedS3.bucket()
         try await R2Proxy.running(before: try SharedS3.server) { proxy in
             try await TestStore.running(try TestStore.settings(proxy.endpoint, bucket.name)) { store in

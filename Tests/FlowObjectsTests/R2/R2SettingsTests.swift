@@ -16,7 +16,7 @@ import Testing
         return try R2Settings.read { environment[$0] }
     }
 
-    @Test func withoutAnyNameThereIsNoStore() throws {
+    @Test func unsetVariablesConfigureNoStore() throws {
         let none = try R2Settings.read { _ in nil }
         #expect(none == nil)
         let empty = try R2Settings.read { _ in "" }
@@ -34,7 +34,7 @@ import Testing
         (["R2_ENDPOINT": "http://[::1]:9000"], "http://[::1]:9000"),
         (["R2_ENDPOINT": "https://[2001:db8::1]"], "https://[2001:db8::1]"),
     ])
-    func endpoints(_ changes: [String: String], _ address: String) throws {
+    func derivesEndpointFromVariables(_ changes: [String: String], _ address: String) throws {
         let settings = try #require(try Self.read(changes))
         #expect("\(settings.endpoint.scheme)://\(settings.endpoint.host)" == address)
         #expect(settings.bucket == "imports")
@@ -61,7 +61,7 @@ import Testing
         (["R2_ENDPOINT": "https://example.com:0"], "R2_ENDPOINT"), (["R2_ENDPOINT": "https://example.com:x"], "R2_ENDPOINT"),
         (["R2_ENDPOINT": "https://exa mple.com"], "R2_ENDPOINT"), (["R2_ENDPOINT": "https://a\r\nb"], "R2_ENDPOINT"),
     ])
-    func refused(_ changes: [String: String], _ key: String) {
+    func rejectsInvalidSettingWithoutShowingSecret(_ changes: [String: String], _ key: String) {
         #expect {
             _ = try Self.read(changes)
         } throws: { error in
@@ -70,7 +70,7 @@ import Testing
         }
     }
 
-    @Test func certificatesThatAreNotThereAreNoticedAtTheStart() async throws {
+    @Test func rejectsMissingCertificateFile() async throws {
         var settings = try #require(try Self.read([:]))
         settings.authorities = "/nothing/there.pem"
         #expect {
@@ -80,7 +80,7 @@ import Testing
         }
     }
 
-    @Test func credentialsDescribeNothing() {
+    @Test func descriptionsNeverContainCredentials() {
         let credentials = R2Credentials(accessKeyID: "the-id", secretAccessKey: "the-secret", sessionToken: "the-token")
         for text in [
             "\(credentials)", String(reflecting: credentials), String(describing: Mirror(reflecting: credentials).children),
@@ -98,39 +98,39 @@ import Testing
 
     private static func json(_ id: String) -> String { "{\"access_key_id\": \"\(id)\", \"secret_access_key\": \"s-\(id)\"}" }
 
-    @Test func aFileIsReadAgainWhenItChanges() throws {
+    @Test func reloadsChangedCredentialsFile() throws {
         let folder = try TemporaryFolder()
         defer { folder.remove() }
         let path = folder.path + "/keys"
         try Self.write(path, Self.json("one"))
-        let keeper = try CredentialsProvider(.file(path), logger: Logger(label: "test"))
+        let provider = try CredentialsProvider(.file(path), logger: Logger(label: "test"))
         let start = ContinuousClock.now
-        #expect(keeper.current(now: start).credentials.accessKeyID == "one")
-        #expect(keeper.current(now: start).changedAt == nil)
+        #expect(provider.current(now: start).credentials.accessKeyID == "one")
+        #expect(provider.current(now: start).changedAt == nil)
 
         try Self.write(path, Self.json("second"))
         // Within a second nobody looks; then they do.
-        #expect(keeper.current(now: start + .milliseconds(100)).credentials.accessKeyID == "one")
+        #expect(provider.current(now: start + .milliseconds(100)).credentials.accessKeyID == "one")
         let later = start + .seconds(5)
-        let (changed, changedAt) = keeper.current(now: later)
+        let (changed, changedAt) = provider.current(now: later)
         #expect(changed == R2Credentials(accessKeyID: "second", secretAccessKey: "s-second"))
         #expect(changedAt == later)
 
         // Half a file is left aside.
         try Self.write(path, "{\"access_key_id\": \"thi")
-        #expect(keeper.current(now: later + .seconds(2)).credentials.accessKeyID == "second")
+        #expect(provider.current(now: later + .seconds(2)).credentials.accessKeyID == "second")
         try FileManager.default.removeItem(atPath: path)
-        #expect(keeper.current(now: later + .seconds(4)).credentials.accessKeyID == "second")
+        #expect(provider.current(now: later + .seconds(4)).credentials.accessKeyID == "second")
 
         // Whoever was refused does not wait for the second.
         try Self.write(path, Self.json("third"))
-        #expect(keeper.recheck(changed, now: later + .milliseconds(4_100)))
-        #expect(keeper.current(now: later + .milliseconds(4_200)).credentials.accessKeyID == "third")
-        #expect(!keeper.recheck(keeper.current().credentials, now: later + .milliseconds(4_300)))
+        #expect(provider.recheck(changed, now: later + .milliseconds(4_100)))
+        #expect(provider.current(now: later + .milliseconds(4_200)).credentials.accessKeyID == "third")
+        #expect(!provider.recheck(provider.current().credentials, now: later + .milliseconds(4_300)))
     }
 
     @Test(arguments: ["", "{}", "[]", "{\"access_key_id\": \"a\"}", "{\"access_key_id\": \"a b\", \"secret_access_key\": \"c\"}"])
-    func aFileThatIsNoneIsRefusedAtTheStart(_ text: String) throws {
+    func rejectsInvalidOrMissingCredentialsFile(_ text: String) throws {
         let folder = try TemporaryFolder()
         defer { folder.remove() }
         try Self.write(folder.path + "/keys", text)

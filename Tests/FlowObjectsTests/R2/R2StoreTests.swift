@@ -21,7 +21,7 @@ import Testing
 
     // MARK: What is sent
 
-    @Test func objectsAreStoredAsTheyAre() async throws {
+    @Test func storesAttributesAndSplitsOnlyLargeObjects() async throws {
         try await Self.store { store, proxy, bucket in
             for (key, size) in [("small", 1_000), ("large", TestStore.partBytes + 1)] {
                 let attributes = ObjectAttributes(metadata: ["content-hash": "0a1b"])
@@ -42,15 +42,15 @@ import Testing
         }
     }
 
-    @Test func partsAreUnderWayTogetherAndNoMore() async throws {
+    @Test func limitsPartsInFlight() async throws {
         try await Self.store(limits: { $0.partsInFlight = 2 }) { store, proxy, bucket in
             proxy.inject(.stall(isApplied: false), on: .uploadPart, times: 3)
             let bytes = TestStore.bytes(5 * TestStore.partBytes)
             let writing = Task { try await TestStore.put(store, "a", bytes) }
-            try await proxy.wait(for: "two parts") { $0.count { $0.isHeld } == 2 }
+            try await proxy.wait(for: "two parts") { $0.count { $0.isStalled } == 2 }
             #expect(proxy.requests(.uploadPart).count == 2)
             proxy.release()
-            try await proxy.wait(for: "the third part") { $0.count { $0.isHeld } == 3 }
+            try await proxy.wait(for: "the third part") { $0.count { $0.isStalled } == 3 }
             proxy.release()
             _ = try await writing.value
             let stored = try await bucket.bytes("a")
@@ -58,7 +58,7 @@ import Testing
         }
     }
 
-    @Test func moreThanTenThousandPartsAreRefusedInWords() async throws {
+    @Test func rejectsObjectWithTooManyParts() async throws {
         try await Self.store(limits: { $0.maximumParts = 3 }) { store, proxy, bucket in
             let bytes = TestStore.bytes(3 * TestStore.partBytes)
             try await TestStore.put(store, "a", bytes)
@@ -70,7 +70,7 @@ import Testing
         }
     }
 
-    @Test func writesToOneKeyWaitASecond() async throws {
+    @Test func retriesRateLimitedWritesToSameKey() async throws {
         try await Self.store { store, proxy, bucket in
             proxy.limitWrites(true)
             try await TestStore.put(store, "a", [1])
@@ -84,7 +84,7 @@ import Testing
 
     // MARK: Links
 
-    @Test func aLinkGivesTheObjectToWhoeverHasIt() async throws {
+    @Test func presignedLinkGrantsAccessToOneObjectOnly() async throws {
         try await Self.store { store, _, bucket in
             let bytes = TestStore.bytes(10_000)
             try await TestStore.put(store, "a/b:c", bytes)
@@ -106,7 +106,7 @@ import Testing
 
     // MARK: Who the hub is
 
-    @Test func aWrongSecretIsNamedAndNotTold() async throws {
+    @Test func reportsSignatureMismatchWithoutSecret() async throws {
         let bucket = try await SharedS3.bucket()
         let credentials = R2Credentials(accessKeyID: S3Server.accessKey, secretAccessKey: "not-the-secret")
         let settings = try TestStore.settings(try SharedS3.server.endpoint, bucket.name, credentials: credentials)
@@ -118,7 +118,7 @@ import Testing
         }
     }
 
-    @Test(arguments: [3_600, -3_600]) func aWrongClockIsNamed(_ seconds: Int64) async throws {
+    @Test(arguments: [3_600, -3_600]) func reportsClockSkew(_ seconds: Int64) async throws {
         let bucket = try await SharedS3.bucket()
         let settings = try TestStore.settings(try SharedS3.server.endpoint, bucket.name)
         try await TestStore.running(settings, now: { TestStore.now().advanced(bySeconds: seconds) }) { store in
@@ -128,12 +128,12 @@ import Testing
             #expect(text.range(of: pattern, options: .regularExpression) != nil, "\(text)")
             // The answer to this has no body that could say so.
             let short = await #expect(throws: ObjectError.self) { try await store.head("a") }
-            guard case .refused(let words)? = short else { throw ObjectError.invalid("\(String(describing: short))") }
-            #expect(words.range(of: pattern, options: .regularExpression) != nil, "\(words)")
+            guard case .refused(let headText)? = short else { throw ObjectError.invalid("\(String(describing: short))") }
+            #expect(headText.range(of: pattern, options: .regularExpression) != nil, "\(headText)")
         }
     }
 
-    @Test func aBucketThatIsNotThereIsNamed() async throws {
+    @Test func reportsMissingBucket() async throws {
         let settings = try TestStore.settings(try SharedS3.server.endpoint, "no-such-bucket")
         try await TestStore.running(settings) { store in
             func text(_ call: () async throws(ObjectError) -> Void) async -> String {
@@ -152,7 +152,7 @@ import Testing
     }
 
     /// The file has the next keys before R2 knows them: what is refused is tried until it does.
-    @Test func keysAreChangedWithoutARestart() async throws {
+    @Test func rotatesCredentialsWithoutRestart() async throws {
         let bucket = try await SharedS3.bucket()
         let folder = try TemporaryFolder()
         defer { folder.remove() }
@@ -172,7 +172,7 @@ import Testing
                 try await TestStore.put(store, "a", [1])
                 try write("one-that-is-not-known-yet")
                 try await eventually("the new keys to be seen", every: .milliseconds(100)) {
-                    store.client.keeper.current().changedAt != nil
+                    store.client.credentials.current().changedAt != nil
                 }
                 async let put = TestStore.put(store, "b", [2])
                 try await proxy.wait(for: "two refusals") { $0.count { $0.status == 403 } >= 2 }
@@ -185,8 +185,8 @@ import Testing
         }
     }
 
-    @Test func outOfReachIsSaidSo() async throws {
-        var settings = try TestStore.settings("http://127.0.0.1:\(try FreePort.take())", "bucket")
+    @Test func reportsUnreachableServer() async throws {
+        var settings = try TestStore.settings("http://127.0.0.1:\(try FreePort.choose())", "bucket")
         settings.limits.attempts = 2
         try await TestStore.running(settings) { store in
             let error = await #expect(throws: ObjectError.self) { try await TestStore.put(store, "a", [1]) }
@@ -196,11 +196,11 @@ import Testing
 
     // MARK: Observation
 
-    @Test func whatIsDoneIsTold() async throws {
-        let told = Mutex<[R2Operation]>([])
-        try await Self.store(observer: { operation in told.withLock { $0.append(operation) } }) { store, proxy, _ in
+    @Test func observerReceivesEveryOperation() async throws {
+        let observed = Mutex<[R2Operation]>([])
+        try await Self.store(observer: { operation in observed.withLock { $0.append(operation) } }) { store, proxy, _ in
             func names() -> [String] {
-                told.withLock { all in
+                observed.withLock { all in
                     defer { all = [] }
                     return all.map { "\($0.name) \($0.bytes) \($0.isSuccess)" }
                 }
@@ -227,7 +227,7 @@ import Testing
 
     // MARK: Many
 
-    @Test func listsLongerThanAPageOfTheStores() async throws {
+    @Test func listsWithLimitAboveServerPageSize() async throws {
         try await Self.store { store, proxy, bucket in
             let keys = (0..<12).map { "k/\($0 + 10)" }
             for key in keys { try await bucket.put(key, [1]) }

@@ -52,56 +52,56 @@ import Testing
         Row(.malformed, .always), Row(.other(99), .always), Row(.cancelled, .never), Row(.closed, .never),
     ]
 
-    @Test(arguments: table) func theTable(_ row: Row) { #expect(RetryClass(R2Failure(row.failure)) == row.kind) }
+    @Test(arguments: table) func classifiesFailures(_ row: Row) { #expect(RetryClass(R2Failure(row.failure)) == row.kind) }
 
-    @Test func waitsDoubleUpToTheCapAndEndWithTheAttempts() {
+    @Test func backoffGrowsToCapAndEndsWithLastAttempt() {
         var machine = RetryPolicy(Self.limits(), now: Self.start)
         func next(_ jitter: Double) -> RetryPolicy.Decision {
             machine.failed(Self.answer(503), now: Self.start, rotatedAt: nil, jitter: jitter)
         }
-        #expect(next(1) == .again(after: .milliseconds(200)))
-        #expect(next(0.5) == .again(after: .milliseconds(200)))
-        #expect(next(1) == .again(after: .milliseconds(800)))
-        #expect(next(1) == .again(after: .milliseconds(1_000)))
+        #expect(next(1) == .retry(after: .milliseconds(200)))
+        #expect(next(0.5) == .retry(after: .milliseconds(200)))
+        #expect(next(1) == .retry(after: .milliseconds(800)))
+        #expect(next(1) == .retry(after: .milliseconds(1_000)))
         #expect(next(1) == .giveUp)
     }
 
-    @Test func tooManyRequestsWaitsASecondAtLeast() {
+    @Test func rateLimitedRequestWaitsAtLeastOneSecond() {
         var machine = RetryPolicy(Self.limits(), now: Self.start)
         #expect(
             machine.failed(Self.answer(429, "TooManyRequests"), now: Self.start, rotatedAt: nil, jitter: 0)
-                == .again(after: .seconds(1)))
+                == .retry(after: .seconds(1)))
     }
 
-    @Test func retryAfterIsHonouredWithinTheTime() {
+    @Test func honorsRetryAfterWithinTotalTime() {
         var machine = RetryPolicy(Self.limits(), now: Self.start)
         var failure = Self.answer(503)
         failure.retryAfter = 7
-        #expect(machine.failed(failure, now: Self.start, rotatedAt: nil, jitter: 1) == .again(after: .seconds(7)))
+        #expect(machine.failed(failure, now: Self.start, rotatedAt: nil, jitter: 1) == .retry(after: .seconds(7)))
         #expect(machine.failed(failure, now: Self.start + .seconds(95), rotatedAt: nil, jitter: 1) == .giveUp)
         failure.retryAfter = 86_400
         #expect(machine.failed(failure, now: Self.start, rotatedAt: nil, jitter: 1) == .giveUp)
     }
 
-    @Test func changedBytesAreSentOnceMore() {
+    @Test func retriesDigestMismatchOnce() {
         var machine = RetryPolicy(Self.limits(), now: Self.start)
         let failure = Self.answer(400, "BadDigest")
-        #expect(machine.failed(failure, now: Self.start, rotatedAt: nil, jitter: 0) == .again(after: .zero))
+        #expect(machine.failed(failure, now: Self.start, rotatedAt: nil, jitter: 0) == .retry(after: .zero))
         #expect(machine.failed(failure, now: Self.start, rotatedAt: nil, jitter: 0) == .giveUp)
     }
 
-    @Test func refusedCredentialsAreTriedForAMinuteAfterTheyChanged() {
+    @Test func retriesRejectedCredentialsFor60SecondsAfterRotation() {
         var machine = RetryPolicy(Self.limits(), now: Self.start)
         let failure = Self.answer(403, "SignatureDoesNotMatch")
         #expect(machine.failed(failure, now: Self.start, rotatedAt: nil, jitter: 0) == .giveUp)
         for second in 0..<60 {
             let now = Self.start + .seconds(second)
-            #expect(machine.failed(failure, now: now, rotatedAt: Self.start, jitter: 0) == .again(after: .seconds(1)))
+            #expect(machine.failed(failure, now: now, rotatedAt: Self.start, jitter: 0) == .retry(after: .seconds(1)))
         }
         #expect(machine.failed(failure, now: Self.start + .seconds(60), rotatedAt: Self.start, jitter: 0) == .giveUp)
     }
 
-    @Test func whatWouldFailAgainIsNotTried() {
+    @Test func doesNotRetryPermanentFailures() {
         var machine = RetryPolicy(Self.limits(), now: Self.start)
         #expect(machine.failed(Self.answer(412), now: Self.start, rotatedAt: Self.start, jitter: 0) == .giveUp)
         #expect(machine.failed(R2Failure(.transport(.cancelled)), now: Self.start, rotatedAt: nil, jitter: 0) == .giveUp)

@@ -5,7 +5,7 @@ import Testing
 
 /// The small forms: dates, ranges, names.
 @Suite struct S3FormatTests {
-    @Test func dates() {
+    @Test func parsesHTTPAndISODates() {
         // RFC 9110, section 5.6.7.
         #expect(ServerTime.http("Sun, 06 Nov 1994 08:49:37 GMT")?.description == "1994-11-06T08:49:37.000Z")
         #expect(ServerTime.http("Thu, 29 Feb 2024 23:59:60 GMT")?.description == "2024-03-01T00:00:00.000Z")
@@ -19,7 +19,7 @@ import Testing
         }
     }
 
-    @Test func contentRanges() {
+    @Test func parsesContentRanges() {
         let range = ContentRange("bytes 5-9/100")
         #expect(range?.bytes == 5..<10)
         #expect(range?.total == 100)
@@ -38,20 +38,22 @@ import Testing
         ("50%.csv", "attachment; filename=\"50_.csv\"; filename*=UTF-8''50%25.csv"),
         ("..", "attachment; filename=\"..\""), ("", "attachment"),
     ])
-    func fileNames(_ name: String, _ field: String) { #expect(ContentDisposition.attachment(name) == field) }
+    func encodesFileNameInContentDisposition(_ name: String, _ field: String) {
+        #expect(ContentDisposition.attachment(name) == field)
+    }
 
-    @Test func longFileNamesAreCutBetweenCharacters() {
+    @Test func truncatesLongFileNamesBetweenCharacters() {
         let field = ContentDisposition.attachment(String(repeating: "中", count: 1_000))
         #expect(field.hasSuffix(String(repeating: "%E4%B8%AD", count: 85)))
         #expect(field.utf8.allSatisfy { (0x20...0x7e).contains($0) })
     }
 
-    @Test func percentEncodingIsUndone() {
+    @Test func decodesPercentEncoding() {
         #expect(PercentEncoding.decode("a%2Fb+c%25%e4%b8%ad") == "a/b c%中")
         for odd in ["%", "%4", "%zz", "%ff"] { #expect(PercentEncoding.decode(odd) == nil) }
     }
 
-    @Test func etagsAreBare() {
+    @Test func stripsETagQuotesAndWeakPrefix() {
         #expect(["\"ab\"", "W/\"ab\"", "ab"].map(R2Reply.bare) == ["ab", "ab", "ab"])
     }
 }

@@ -5,7 +5,7 @@ import Testing
 @Suite struct XMLParserTests {
     private static func parse(_ text: String) -> S3XMLElement? { XMLParser.parse(Array(text.utf8)) }
 
-    @Test func whatS3Answers() throws {
+    @Test func parsesS3Responses() throws {
         let root = try #require(
             Self.parse(
                 """
@@ -35,9 +35,9 @@ import Testing
         "<a><![CDATA[x</a>",
         "<a><!-- x</a>", "<?xml <a/>", "< a/>", "<a:/>", "<a/ >", "<a>\u{0}&;</a>", "<html><br></html>",
     ])
-    func nothingElse(_ text: String) { #expect(Self.parse(text) == nil) }
+    func rejectsMalformedAndUnsupportedXML(_ text: String) { #expect(Self.parse(text) == nil) }
 
-    @Test func depthIsBounded() {
+    @Test func limitsNestingDepth() {
         func nested(_ depth: Int) -> String {
             String(repeating: "<a>", count: depth) + String(repeating: "</a>", count: depth)
         }
@@ -46,10 +46,10 @@ import Testing
         #expect(Self.parse(nested(100_000)) == nil)
     }
 
-    @Test func badBytesAreNoText() { #expect(XMLParser.parse(Array("<a>".utf8) + [0xff] + Array("</a>".utf8)) == nil) }
+    @Test func rejectsInvalidUTF8() { #expect(XMLParser.parse(Array("<a>".utf8) + [0xff] + Array("</a>".utf8)) == nil) }
 
     /// Whatever is cut or changed: an answer or none, and no crash.
-    @Test func mutilatedAnswers() {
+    @Test func survivesTruncatedAndMutatedInput() {
         let whole = Array("<?xml version=\"1.0\"?><a x=\"1\"><b>t&amp;<![CDATA[u]]></b><!--c--><d/></a>".utf8)
         for length in 0..<whole.count { _ = XMLParser.parse(Array(whole[..<length])) }
         for index in whole.indices {
@@ -62,7 +62,7 @@ import Testing
         #expect(XMLParser.parse(whole)?["b"]?.text == "t&u")
     }
 
-    @Test func whatIsWrittenIsRead() {
+    @Test func writtenXMLRoundTrips() {
         let odd = "a<b>&\"'\u{1F600} ]]> &amp;"
         let text = XMLText.element("a", containing: [XMLText.element("b", odd)])
         #expect(Self.parse(text)?.text("b") == odd)

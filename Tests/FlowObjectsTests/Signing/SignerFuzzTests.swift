@@ -32,13 +32,13 @@ import Testing
             Bundle.module.url(forResource: "botocore_signatures", withExtension: "py", subdirectory: "Vectors"))
         let output = try await TestTools.python(
             String(decoding: try Data(contentsOf: script), as: UTF8.self), [folder.path + "/cases"])
-        let theirs = try output.split(separator: "\n").map { try JSONDecoder().decode(String.self, from: Data($0.utf8)) }
-        #expect(theirs.count == cases.count)
+        let reference = try output.split(separator: "\n").map { try JSONDecoder().decode(String.self, from: Data($0.utf8)) }
+        #expect(reference.count == cases.count)
         // One signer for all: it must not matter what it signed before.
         let signers = ["auto": Signer(region: "auto"), "us-east-1": Signer(region: "us-east-1")]
-        for (one, other) in zip(cases, theirs) {
-            let ours = try Self.sign(one, try #require(signers[one.region]))
-            #expect(Self.comparable(ours) == Self.comparable(other), "seed \(seed): \(one)")
+        for (one, other) in zip(cases, reference) {
+            let computed = try Self.sign(one, try #require(signers[one.region]))
+            #expect(Self.comparable(computed) == Self.comparable(other), "seed \(seed): \(one)")
         }
     }
 

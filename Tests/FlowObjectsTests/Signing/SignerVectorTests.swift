@@ -46,10 +46,10 @@ import Testing
         return file.vectors
     }()
 
-    @Test func theyAreAllThere() { #expect(Self.vectors.count == 25) }
+    @Test func loadsAllVectors() { #expect(Self.vectors.count == 25) }
 
-    @Test(arguments: vectors) func vector(_ vector: Vector) throws {
-        // One signer for all of a region would do as well; see `theDaysKeyIsKept`.
+    @Test(arguments: vectors) func matchesExpectedSignature(_ vector: Vector) throws {
+        // One signer for all of a region would do as well; see `cachedSigningKeyFollowsDayAndSecret`.
         let signer = Signer(region: vector.region)
         let signature: Signature
         if vector.kind == "presigned" {
@@ -75,9 +75,9 @@ import Testing
     @Test(arguments: [
         "/example/..", "/example1/example2/../..", "/./", "/./example", "//", "//example//", "/a/./b/../c//d",
     ])
-    func pathsStayAsTheyAre(_ path: String) { #expect(SigV4.canonicalPath(path) == path) }
+    func doesNotNormalizePaths(_ path: String) { #expect(SigV4.canonicalPath(path) == path) }
 
-    @Test func theDaysKeyIsKeptAndChangesWithDayAndSecret() throws {
+    @Test func cachedSigningKeyFollowsDayAndSecret() throws {
         let moments = [0, 86_399_999, 86_400_000, 0].map { Timestamp(milliseconds: $0) }
         let secrets = ["one", "two", "one"]
         let shared = Signer(region: "auto")
@@ -85,13 +85,13 @@ import Testing
         for secret in secrets {
             let credentials = R2Credentials(accessKeyID: "id", secretAccessKey: secret)
             for moment in moments {
-                let kept = shared.sign(request, credentials, at: moment).signature
-                #expect(kept == Signer(region: "auto").sign(request, credentials, at: moment).signature)
+                let cached = shared.sign(request, credentials, at: moment).signature
+                #expect(cached == Signer(region: "auto").sign(request, credentials, at: moment).signature)
             }
         }
     }
 
-    @Test func digestsOfTheStandards() {
+    @Test func digestsMatchRFCExamples() {
         // RFC 1321, A.5; RFC 4231, case 2; RFC 4648, section 10.
         #expect(Digest.md5(Array("abc".utf8)).hexadecimal == "900150983cd24fb0d6963f7d28e17f72")
         #expect(

@@ -13,7 +13,7 @@ import Testing
 
     // MARK: What goes out
 
-    @Test func requestsGoOutAsTheyAre() async throws {
+    @Test func sendsRequestsUnchangedOnOneConnection() async throws {
         let heads = AsyncValue<[String]>([])
         let bodies = AsyncValue<[[UInt8]]>([])
         let server = try RawServer { peer in
@@ -60,7 +60,7 @@ import Testing
         await transport.close()
     }
 
-    @Test func headsWithoutBodies() async throws {
+    @Test func readsResponsesWithoutBody() async throws {
         let server = try RawServer { peer in
             while let (head, _) = peer.request() {
                 peer.write(
@@ -79,7 +79,7 @@ import Testing
         await transport.close()
     }
 
-    @Test func aKeptConnectionThatIsClosedIsReplaced() async throws {
+    @Test func replacesClosedKeepAliveConnection() async throws {
         let server = try RawServer { peer in
             guard let (_, body) = peer.request() else { return }
             peer.reply("200 OK", "\(body.count)")
@@ -96,7 +96,7 @@ import Testing
 
     // MARK: What is not followed, unpacked or trusted
 
-    @Test func redirectsAreNotFollowed() async throws {
+    @Test func doesNotFollowRedirects() async throws {
         let elsewhere = try RawServer { peer in
             _ = peer.request()
             peer.reply("200 OK", "secret")
@@ -112,7 +112,7 @@ import Testing
         await transport.close()
     }
 
-    @Test func packedBodiesStayPacked() async throws {
+    @Test func doesNotDecompressBodies() async throws {
         let server = try RawServer { peer in
             _ = peer.request()
             peer.reply("200 OK", "not really", "Content-Encoding: gzip\r\n")
@@ -123,7 +123,7 @@ import Testing
         await transport.close()
     }
 
-    @Test(arguments: ["ftp", "file", "gopher", "dict"]) func otherProtocolsAreRefused(_ scheme: String) async throws {
+    @Test(arguments: ["ftp", "file", "gopher", "dict"]) func rejectsOtherProtocols(_ scheme: String) async throws {
         let transport = try Self.transport()
         await #expect(throws: TransportError.malformed) {
             _ = try await transport.send(TransportRequest(method: .get, url: "\(scheme)://127.0.0.1/etc/passwd"), limit: 100)
@@ -131,7 +131,7 @@ import Testing
         await transport.close()
     }
 
-    @Test func aProxyOfTheEnvironmentIsNotAskedForTheLoopbackInterface() async throws {
+    @Test func ignoresEnvironmentProxyForLoopback() async throws {
         let proxy = try RawServer { _ in }
         let server = try RawServer { peer in
             _ = peer.request()
@@ -146,13 +146,13 @@ import Testing
         await transport.close()
     }
 
-    @Test(arguments: [true, false]) func certificatesAreVerified(_ isTrusted: Bool) async throws {
+    @Test(arguments: [true, false]) func verifiesCertificates(_ isTrusted: Bool) async throws {
         let authority = try CertificateAuthority(name: "objects")
         defer { authority.folder.remove() }
         try authority.certify()
         let other = try CertificateAuthority(name: "other")
         defer { other.folder.remove() }
-        let port = try FreePort.take()
+        let port = try FreePort.choose()
         let server = try ChildProcess(
             "/usr/bin/openssl",
             [
@@ -160,7 +160,7 @@ import Testing
                 authority.serverKey,
             ],
             environment: [:], folder: authority.folder.path)
-        try await eventually("openssl to listen") { FreePort.isTaken(port) }
+        try await eventually("openssl to listen") { FreePort.isInUse(port) }
         let transport = try Transport(TransportLimits(), authorities: isTrusted ? authority.root : other.root)
         let request = TransportRequest(method: .get, url: "https://127.0.0.1:\(port)/")
         if isTrusted {
@@ -178,9 +178,9 @@ import Testing
 
     // MARK: What goes wrong
 
-    @Test func nobodyListens() async throws {
+    @Test func reportsConnectFailureIfPortIsClosed() async throws {
         let transport = try Self.transport()
-        let request = TransportRequest(method: .get, url: "http://127.0.0.1:\(try FreePort.take())/")
+        let request = TransportRequest(method: .get, url: "http://127.0.0.1:\(try FreePort.choose())/")
         await #expect(throws: TransportError.connect) { _ = try await transport.send(request, limit: 100) }
         await transport.close()
     }
@@ -201,7 +201,7 @@ import Testing
                 + "\r\n", error: .malformed),
         Odd(text: "HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\n" + String(repeating: "x", count: 200), error: .malformed),
     ])
-    func oddAnswers(_ odd: Odd) async throws {
+    func reportsMalformedAndTruncatedResponses(_ odd: Odd) async throws {
         let server = try RawServer { peer in
             _ = peer.request()
             peer.write(odd.text)
@@ -213,7 +213,7 @@ import Testing
         await transport.close()
     }
 
-    @Test func aResetInMidBodyComesAfterTheBytes() async throws {
+    @Test func resetDuringBodyFailsAfterReceivedBytes() async throws {
         let isRead = AsyncValue(false)
         let server = try RawServer { peer in
             _ = peer.request()
@@ -230,7 +230,7 @@ import Testing
         await transport.close()
     }
 
-    @Test func answersHaveADeadline() async throws {
+    @Test func requestsWithoutResponseTimeOut() async throws {
         let server = try RawServer { peer in while peer.receive() {} }
         let transport = try Self.transport { $0.requestMilliseconds = 100 }
         for isStreamed in [false, true] {
@@ -256,7 +256,7 @@ import Testing
         await narrow.close()
     }
 
-    @Test func aServerThatStallsIsGivenUp() async throws {
+    @Test func stalledServerTimesOut() async throws {
         let server = try RawServer { peer in
             _ = peer.request()
             peer.write("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n12345")
@@ -272,7 +272,7 @@ import Testing
     // MARK: Back-pressure
 
     /// A reader that does not read stops the server; neither the deadline nor the stall limit hits it, and it gets everything.
-    @Test func aStalledReaderStopsTheServer() async throws {
+    @Test func stalledConsumerAppliesBackpressure() async throws {
         let size = 64 << 20
         let piece = (0..<65_536).map { UInt8(truncatingIfNeeded: $0 &* 31) }
         let server = try RawServer { peer in
@@ -313,7 +313,7 @@ import Testing
         await transport.close()
     }
 
-    @Test func stalledReadersLeaveRoomForOthers() async throws {
+    @Test func stalledConsumersDoNotBlockOtherRequests() async throws {
         let server = try RawServer { peer in
             while let (head, _) = peer.request() {
                 if head.hasPrefix("GET") {
@@ -344,7 +344,7 @@ import Testing
     }
 
     /// A request gets the connection of the one before it when that ends, not when something else happens.
-    @Test func whoWaitsForAConnectionGetsItAtOnce() async throws {
+    @Test func waitingRequestGetsFreedConnectionImmediately() async throws {
         let server = try RawServer { peer in while peer.request() != nil { peer.reply("200 OK", "done") } }
         let transport = try Self.transport { $0.connections = 1 }
         let elapsed = try await ContinuousClock().measure {
@@ -364,7 +364,7 @@ import Testing
 
     // MARK: Ends
 
-    @Test func lettingGoStopsTheTransfer() async throws {
+    @Test func droppedBodyStopsTransfer() async throws {
         let server = try RawServer { peer in
             _ = peer.request()
             peer.write("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
@@ -379,7 +379,7 @@ import Testing
         await transport.close()
     }
 
-    @Test(arguments: [true, false]) func cancellationStopsTheTransfer(_ hasHead: Bool) async throws {
+    @Test(arguments: [true, false]) func cancellationStopsTransfer(_ hasHead: Bool) async throws {
         let asked = AsyncValue(false)
         let server = try RawServer { peer in
             _ = peer.request()
@@ -403,7 +403,7 @@ import Testing
         await transport.close()
     }
 
-    @Test func closingEndsWhatIsUnderWay() async throws {
+    @Test func closeFailsTransfersInFlight() async throws {
         let server = try RawServer { peer in
             _ = peer.request()
             peer.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")
@@ -427,7 +427,7 @@ import Testing
     }
 
     /// Teardown by force: transports are dropped and closed with everything in every state.
-    @Test func tornDownAtAnyMoment() async throws {
+    @Test func abortsCleanlyAtAnyPoint() async throws {
         let server = try RawServer { peer in
             while peer.request() != nil { peer.reply("200 OK", "ok") }
         }

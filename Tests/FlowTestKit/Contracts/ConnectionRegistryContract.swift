@@ -15,7 +15,7 @@ public enum ConnectionRegistryContract {
     }
 
     public static let cases: [Case] = [
-        Case("Lists what is registered, and nothing that was taken out") { registry in
+        Case("lists and counts registered connections only") { registry in
             let entries = [try Self.entry(1, "a"), try Self.entry(2, "a"), try Self.entry(2, "b")]
             await registry.register(entries)
             await registry.register([entries[0]])
@@ -29,9 +29,9 @@ public enum ConnectionRegistryContract {
             #expect(try await registry.connections(of: flow("a")).isEmpty)
             #expect(try registry.count(of: flow("b")) == 0)
         },
-        Case("Disconnects what the account may see, as long as one flow of it is registered") { registry in
+        Case("disconnects connections of the account while one of their flows is registered") { registry in
             let ended = Mutex<[UInt64]>([])
-            registry.attach { connection in ended.withLock { $0.append(connection.number) } }
+            registry.onDisconnectRequest { connection in ended.withLock { $0.append(connection.number) } }
             let entries = [try Self.entry(1, "a"), try Self.entry(1, "b"), try Self.entry(2, "a", account: "2")]
             await registry.register(entries)
             #expect(await registry.disconnect(entries[0].connection, account: "1"))
@@ -44,7 +44,7 @@ public enum ConnectionRegistryContract {
             #expect(await registry.disconnect(entries[0].connection, account: "1") == false)
             #expect(ended.withLock { $0 } == [1, 2, 1])
         },
-        Case("Thousands of connections of one flow come and go") { registry in
+        Case("registers and unregisters 5,000 connections of one flow") { registry in
             let entries = try (1...5_000).map { try Self.entry(UInt64($0), "a") }
             await registry.register(entries)
             #expect(try registry.count(of: flow("a")) == 5_000)

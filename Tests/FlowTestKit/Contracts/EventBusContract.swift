@@ -8,27 +8,27 @@ public enum EventBusContract {
 
     /// Keeps what it hears, and lets a test wait for it.
     final class Sink: BusSink {
-        private let heard: AsyncStream<BusMessage>.Continuation
-        private let confirmed: AsyncStream<FlowID>.Continuation
+        private let messageContinuation: AsyncStream<BusMessage>.Continuation
+        private let confirmationContinuation: AsyncStream<FlowID>.Continuation
         let messages: AsyncStream<BusMessage>
         let confirmations: AsyncStream<FlowID>
 
         init() {
-            (self.messages, self.heard) = AsyncStream.makeStream()
-            (self.confirmations, self.confirmed) = AsyncStream.makeStream()
+            (self.messages, self.messageContinuation) = AsyncStream.makeStream()
+            (self.confirmations, self.confirmationContinuation) = AsyncStream.makeStream()
         }
 
         func received(_ messages: [BusMessage]) {
-            for message in messages { self.heard.yield(message) }
+            for message in messages { self.messageContinuation.yield(message) }
         }
 
-        func subscribed(to flow: FlowID) { self.confirmed.yield(flow) }
+        func subscribed(to flow: FlowID) { self.confirmationContinuation.yield(flow) }
 
         func deliveryChanged() {}
     }
 
     public static let cases: [Case] = [
-        Case("A confirmed subscription gets everything that is published, in order, to the last member") { bus in
+        Case("a confirmed subscription receives every published message, complete and in order") { bus in
             let sink = Sink()
             bus.attach(sink)
             let id = try flow("a")

@@ -3,7 +3,7 @@ import Testing
 
 extension FlowStoreContract {
     static let epochs: [Case] = [
-        Case("An epoch raised elsewhere is noticed by changes and reads, and nothing is written") { subject in
+        Case("changes and reads fail after another process raised the epoch, and nothing is written") { subject in
             let store = subject.store
             let log = CommitLog(store)
             let id = try flow("a")
@@ -24,7 +24,7 @@ extension FlowStoreContract {
             #expect(try await store.patch(id, #"{"n":2}"#).record?.version == 2)
             #expect(log.all.map(\.epoch) == [before, after])
         },
-        Case("Raising the epoch: the first raise counts, and it lasts") { subject in
+        Case("only the first raise from an epoch takes effect, and it is durable") { subject in
             let store = subject.store
             let before = store.epoch
             let raised = try await store.raiseEpoch(from: before, now: start)
@@ -39,7 +39,7 @@ extension FlowStoreContract {
     ]
 
     static let concurrency: [Case] = [
-        Case("Many writers of one flow: versions without a hole, told in their order") { subject in
+        Case("concurrent writers of one flow get gapless versions, observed in order") { subject in
             let store = subject.store
             let log = CommitLog(store)
             let id = try flow("a")
@@ -62,7 +62,7 @@ extension FlowStoreContract {
             let state = try #require(try await store.load(id)).state
             for writer in 0..<20 { #expect(state.member("w\(writer)")?.intValue == 24) }
         },
-        Case("Exactly one of many that expect the same version writes") { subject in
+        Case("exactly one of many changes that expect the same version is applied") { subject in
             let store = subject.store
             let id = try flow("a")
             _ = try await store.patch(id, #"{"n":0}"#)
@@ -76,7 +76,7 @@ extension FlowStoreContract {
             #expect(outcomes.filter { $0.record?.version == 2 }.count == 1)
             #expect(outcomes.filter { $0.rejection == .preconditionFailed(2) }.count == 49)
         },
-        Case("One key sent many times at once is done once") { subject in
+        Case("concurrent requests with one idempotency key are applied once") { subject in
             let store = subject.store
             let id = try flow("a")
             let key = FlowChange.Idempotency(key: "k", fingerprint: "f")
@@ -87,7 +87,7 @@ extension FlowStoreContract {
             #expect(outcomes.filter { $0.record != nil }.count == 1)
             #expect(outcomes.filter { $0.reply?.versions == [1] }.count == 29)
         },
-        Case("A refusal among many that arrive together is one operation's result") { subject in
+        Case("a rejected change does not affect the others of its batch") { subject in
             let store = subject.store
             let outcomes = try await withThrowingTaskGroup(of: (Int, FlowOutcome).self) { group in
                 for number in 0..<400 {
@@ -107,7 +107,7 @@ extension FlowStoreContract {
             }
             #expect(try await store.list(FlowQuery(account: "1", limit: 1_000)).flows.count == 360)
         },
-        Case("Everything is there after closing and opening again") { subject in
+        Case("state, history and epoch survive closing and reopening") { subject in
             let id = try flow("a")
             for number in 1...5 {
                 #expect(try await subject.store.patch(id, #"{"n":\#(number)}"#).record?.version == Version(number))

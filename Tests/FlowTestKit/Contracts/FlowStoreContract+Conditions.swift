@@ -3,7 +3,7 @@ import Testing
 
 extension FlowStoreContract {
     static let conditions: [Case] = [
-        Case("If-Match and If-None-Match") { subject in
+        Case("preconditions on existence, absence and version are enforced") { subject in
             let store = subject.store
             let id = try flow("a")
             let epoch = store.epoch
@@ -16,7 +16,7 @@ extension FlowStoreContract {
             #expect(try await store.patch(id, #"{"n":3}"#, if: .version(other, 2)).rejection == .preconditionFailed(2))
             #expect(try await store.load(id)?.state.string == #"{"n":2}"#)
         },
-        Case("A younger holder's fencing token shuts the older one out, across a restart") { subject in
+        Case("a newer fencing token rejects older ones, also after a restart") { subject in
             let store = subject.store
             let id = try flow("a")
             func fence(_ token: Int64, _ resource: String = "r") -> FlowChange.Fencing { .init(resource: resource, token: token) }
@@ -29,7 +29,7 @@ extension FlowStoreContract {
             #expect(try await reopened.patch(id, #"{"n":4}"#, fencing: fence(8)).rejection == stale)
             #expect(try await reopened.patch(id, #"{"n":4}"#, fencing: fence(9)).record?.version == 4)
         },
-        Case("Fencing tokens only rise, across a restart and an epoch") { subject in
+        Case("fencing tokens only increase, also after a restart and a raised epoch") { subject in
             let store = subject.store
             let first = try await store.nextFencingToken()
             let second = try await store.nextFencingToken()
@@ -43,7 +43,7 @@ extension FlowStoreContract {
     ]
 
     static let idempotency: [Case] = [
-        Case("The same request is answered again without being done again") { subject in
+        Case("a repeated request gets the stored reply and is not applied again") { subject in
             let store = subject.store
             let id = try flow("a")
             let key = FlowChange.Idempotency(key: "k", fingerprint: "f")
@@ -56,7 +56,7 @@ extension FlowStoreContract {
             // Keys are an account's own.
             #expect(try await reopened.publish(try flow("b"), ["1"], account: "2", key: key).record?.version == 1)
         },
-        Case("A key stands for one request") { subject in
+        Case("an idempotency key with another request is a conflict") { subject in
             let store = subject.store
             let id = try flow("a")
             _ = try await store.patch(id, #"{"n":1}"#, key: .init(key: "k", fingerprint: "f"))
@@ -64,7 +64,7 @@ extension FlowStoreContract {
             #expect(other.rejection == .idempotencyConflict)
             #expect(try await store.load(id)?.version == 1)
         },
-        Case("A replay comes before every other condition, and a refusal is not kept") { subject in
+        Case("a replay precedes every other condition, and a rejection is not stored") { subject in
             let store = subject.store
             let id = try flow("a")
             let key = FlowChange.Idempotency(key: "k", fingerprint: "f")
@@ -75,7 +75,7 @@ extension FlowStoreContract {
             let reply = try await store.patch(id, #"{"n":1}"#, if: .absent, key: key, fencing: fencing).reply
             #expect(reply == StoredReply(fingerprint: "f", status: 201, flow: id, versions: [1]))
         },
-        Case("Replies tell what was answered") { subject in
+        Case("stored replies repeat status and versions") { subject in
             let store = subject.store
             let id = try flow("a")
             func key(_ name: String) -> FlowChange.Idempotency { .init(key: name, fingerprint: "f") }

@@ -13,7 +13,7 @@ extension FlowStoreContract {
     }
 
     static let pruning: [Case] = [
-        Case("Pruning by age takes the beginning of the history and leaves the flow") { subject in
+        Case("pruning by age deletes the oldest events and keeps the flow") { subject in
             let store = subject.store
             let id = try flow("a")
             var policy = RetentionPolicy()
@@ -33,7 +33,7 @@ extension FlowStoreContract {
             #expect(empty.headVersion == 10)
             #expect(try await store.publish(id, ["1"], at: start.advanced(bySeconds: 10_000)).record?.version == 11)
         },
-        Case("Pruning leaves no hole when times are out of order") { subject in
+        Case("pruning leaves no gap if times are out of order") { subject in
             let store = subject.store
             let id = try flow("a")
             for second in [5, 20, 3, 21, 4, 22] {
@@ -46,7 +46,7 @@ extension FlowStoreContract {
             #expect(versions.last == 6)
             #expect(versions == Array((versions.first ?? 1)...6))
         },
-        Case("Pruning by number keeps the newest, also after a restart") { subject in
+        Case("pruning by count keeps the newest events, also after a restart") { subject in
             let long = try flow("long")
             let short = try flow("short")
             var policy = RetentionPolicy()
@@ -62,7 +62,7 @@ extension FlowStoreContract {
             #expect(try await store.allEvents(of: long).map(\.version) == Array(18...22))
             #expect(try await store.allEvents(of: short).count == 3)
         },
-        Case("Replies past their time are forgotten, tombstones are not") { subject in
+        Case("expired replies are deleted, tombstones are not") { subject in
             let store = subject.store
             let id = try flow("a")
             let key = FlowChange.Idempotency(key: "k", fingerprint: "f")

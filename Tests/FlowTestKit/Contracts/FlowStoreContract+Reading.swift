@@ -3,7 +3,7 @@ import Testing
 
 extension FlowStoreContract {
     static let text: [Case] = [
-        Case("State and data come back byte for byte") { subject in
+        Case("state and event data are returned byte for byte") { subject in
             let store = subject.store
             let id = try flow("a")
             let state = #"{"z":1,"a":"\u0000\ud83d\ude00\/é","n":[1.0,1e2,-0,1E+2,0.10,12345678901234567890],"z":2,"":{}}"#
@@ -20,7 +20,7 @@ extension FlowStoreContract {
     ]
 
     static let pages: [Case] = [
-        Case("A page keeps its limits and holds at least one event") { subject in
+        Case("a history page stays within its limits and contains at least one event") { subject in
             let store = subject.store
             let id = try flow("a")
             let data = "\"" + String(repeating: "x", count: 1_000) + "\""
@@ -34,7 +34,7 @@ extension FlowStoreContract {
             #expect(try await store.page(of: id, after: 999, limit: PageLimit()).events.isEmpty)
             #expect(try await store.page(of: try flow("nobody"), after: 0, limit: PageLimit()).head == nil)
         },
-        Case("Heads of many flows, without those that never were") { subject in
+        Case("heads of many flows omit flows that never existed") { subject in
             let store = subject.store
             #expect(try await store.heads(of: []).isEmpty)
             var ids: [FlowID] = []
@@ -49,7 +49,7 @@ extension FlowStoreContract {
     ]
 
     static let lists: [Case] = [
-        Case("Lists by id, page by page, of one account and one status") { subject in
+        Case("lists flows by id, page by page, of one account and status") { subject in
             let store = subject.store
             for name in ["c", "a", "e", "b", "d"] { _ = try await store.patch(try flow(name), #"{"status":"running"}"#) }
             _ = try await store.patch(try flow("b"), #"{"status":"failed"}"#)
@@ -63,7 +63,7 @@ extension FlowStoreContract {
             #expect(try await names(store.list(FlowQuery(account: "1", includesDeleted: true, limit: 9))) == "abcde")
             #expect(try await names(store.list(FlowQuery(account: "3", limit: 9))) == "")
         },
-        Case("Lists by the last change") { subject in
+        Case("lists flows by time of the last change") { subject in
             let store = subject.store
             for (second, name) in ["c", "a", "b"].enumerated() {
                 _ = try await store.patch(try flow(name), #"{"n":1}"#, at: start.advanced(bySeconds: Int64(second)))
@@ -87,7 +87,7 @@ extension FlowStoreContract {
             let rest = try await store.list(FlowQuery(account: "1", order: order, limit: 9))
             #expect(rest.flows.map(\.flow.rawValue) == ["y", "z"])
         },
-        Case("Lists the newest changes first") { subject in
+        Case("lists flows with the newest changes first") { subject in
             let store = subject.store
             for (second, name) in ["c", "a", "b"].enumerated() {
                 _ = try await store.patch(try flow(name), #"{"n":1}"#, at: start.advanced(bySeconds: Int64(second)))
@@ -105,7 +105,7 @@ extension FlowStoreContract {
             #expect(try await names(9, deleted: true) == "bcyxa")
             #expect(try await names(2) == "cy+")
         },
-        Case("A probe of writes is no event of any flow") { subject in
+        Case("a write probe changes no flow") { subject in
             let store = subject.store
             _ = try await store.patch(try flow("a"), #"{"n":1}"#)
             let before = try await store.load(try flow("a"))
@@ -114,7 +114,7 @@ extension FlowStoreContract {
             #expect(try await store.load(try flow("a")) == before)
             #expect(try await store.refreshEpoch() == epoch)
         },
-        Case("Revocations: one a subject, the later holds") { subject in
+        Case("a subject has one revocation, and the latest time wins") { subject in
             let store = subject.store
             #expect(try await store.revocations().isEmpty)
             for (account, asked, holds) in [("1", 30, 30), ("1", 50, 50), ("1", 40, 50), ("2", 10, 10)]

@@ -3,7 +3,7 @@ import Testing
 
 extension FlowStoreContract {
     static let versions: [Case] = [
-        Case("Versions have no hole, and state and event are written together") { subject in
+        Case("versions have no gaps, and state and events are committed together") { subject in
             let store = subject.store
             let id = try flow("a")
             #expect(try await store.load(id) == nil)
@@ -28,7 +28,7 @@ extension FlowStoreContract {
                     #"{"updates":{"status":"completed"},"replace":true}"#,
                 ])
         },
-        Case("What is answered, loaded, listed and observed is the same") { subject in
+        Case("results, loads, heads, lists, history and observed commits agree") { subject in
             let store = subject.store
             let log = CommitLog(store)
             let id = try flow("a")
@@ -43,7 +43,7 @@ extension FlowStoreContract {
             #expect(try await store.page(of: id, after: 0, limit: PageLimit()).head == again?.head)
             #expect(try await store.page(of: id, after: 0, limit: PageLimit()).events == log.all.flatMap(\.events))
         },
-        Case("A patch that changes nothing makes no event") { subject in
+        Case("a patch without effect creates no event") { subject in
             let store = subject.store
             let log = CommitLog(store)
             let id = try flow("a")
@@ -54,7 +54,7 @@ extension FlowStoreContract {
             #expect(try await store.allEvents(of: id).count == 1)
             #expect(log.all.count == 1)
         },
-        Case("A batch is published all or nothing") { subject in
+        Case("events of one publish are committed all or none") { subject in
             let store = subject.store
             let id = try flow("a")
             let outcome = try await store.publish(id, (1...300).map { "\($0)" })
@@ -73,7 +73,7 @@ extension FlowStoreContract {
             #expect(refused.rejection == .preconditionFailed(300))
             #expect(try await store.allEvents(of: id).map(\.payload) == events.map(\.payload))
         },
-        Case("A state beyond the limits is refused and nothing is written") { subject in
+        Case("a state over the size limit or with a reserved status is rejected and not written") { subject in
             let store = subject.store
             let id = try flow("a")
             let long = String(repeating: "x", count: 1_048_576)
@@ -85,7 +85,7 @@ extension FlowStoreContract {
     ]
 
     static let tombstones: [Case] = [
-        Case("A deletion is an event and leaves a tombstone") { subject in
+        Case("a delete creates an event and leaves a tombstone") { subject in
             let store = subject.store
             let id = try flow("a")
             #expect(try await store.delete(id).rejection == .notFound)
@@ -100,7 +100,7 @@ extension FlowStoreContract {
             #expect(try await store.delete(id).rejection == .notFound)
             #expect(try await store.patch(id, "{}", if: .exists).rejection == .preconditionFailed(0))
         },
-        Case("A flow that begins anew goes on with its versions, for the same account only") { subject in
+        Case("a re-created flow continues its versions, for the same account only") { subject in
             let store = subject.store
             let id = try flow("a")
             _ = try await store.patch(id, #"{"n":1}"#)

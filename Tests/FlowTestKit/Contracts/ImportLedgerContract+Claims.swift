@@ -3,7 +3,7 @@ import Testing
 
 extension ImportLedgerContract {
     static let claims: [Case] = [
-        Case("One holder at a time; each claim is above the one before") { subject in
+        Case("an import has one claim at a time, and claim numbers increase") { subject in
             let begun = try await subject.begin(try subject.draft())
             let all = Set(Import.Status.allCases)
             #expect(try await subject.ledger.claim(begun.id, from: all, to: nil, seconds: 60) == nil)
@@ -16,7 +16,7 @@ extension ImportLedgerContract {
             #expect(try await subject.ledger.claim(begun.id, from: all, to: nil, seconds: 60) == nil)
             #expect(try await subject.ledger.claim(.random(), from: all, to: nil, seconds: 60) == nil)
         },
-        Case("Claims go by status, and set one") { subject in
+        Case("a claim requires an allowed status and can set another") { subject in
             let begun = try await subject.begin(try subject.draft(), claimSeconds: 0)
             #expect(try await subject.ledger.claim(begun.id, from: [.stored, .failed], to: nil, seconds: 60) == nil)
             #expect(try await subject.ledger.claim(begun.id, from: [], to: nil, seconds: 60) == nil)
@@ -24,7 +24,7 @@ extension ImportLedgerContract {
             #expect(claimed?.status == .deleting)
             #expect(try await subject.ledger.load(begun.id) == claimed)
         },
-        Case("Who holds it may hold it longer, and lets go of it with 0") { subject in
+        Case("a claim can be extended, and is released with 0 seconds") { subject in
             let begun = try await subject.begin(try subject.draft())
             let until = try #require(begun.claimedUntil)
             #expect(try await subject.ledger.extend(begun.id, claim: 1, seconds: 600))
@@ -35,13 +35,13 @@ extension ImportLedgerContract {
             #expect(try await subject.ledger.extend(begun.id, claim: 1, seconds: 60))
             #expect(try await subject.ledger.claim(begun.id, from: [.pending], to: nil, seconds: 60) == nil)
         },
-        Case("A claim ends by itself") { subject in
+        Case("a claim expires") { subject in
             let begun = try await subject.begin(try subject.draft(), claimSeconds: 1)
             try await eventually("the claim to be over", every: .milliseconds(100)) {
                 try await subject.ledger.claim(begun.id, from: [.pending], to: nil, seconds: 60) != nil
             }
         },
-        Case("Of many that claim it at once one gets it") { subject in
+        Case("exactly one of many concurrent workers gets the claim") { subject in
             for _ in 0..<TestScale.pick(3, full: 20) {
                 let begun = try await subject.begin(try subject.draft(), claimSeconds: 0)
                 let claims: [Int64] = try await withThrowingTaskGroup(of: Import?.self) { group in
@@ -53,7 +53,7 @@ extension ImportLedgerContract {
                 #expect(claims == [2])
             }
         },
-        Case("Whoever was followed by another changes nothing any more") { subject in
+        Case("an outdated claim cannot change anything") { subject in
             let records = try numbered(30)
             let stored = try await subject.storedRows(records)
             let digest = try await subject.records.digest(of: stored.id)
@@ -70,16 +70,16 @@ extension ImportLedgerContract {
                 #expect(try await subject.records.append(records, at: 30, to: id, account: "7", claim: stale) == false)
                 #expect(try await subject.records.removeRecords(of: id, claim: stale) == false)
                 #expect(
-                    try await subject.records.moveOut(
+                    try await subject.records.switchToObject(
                         id, claim: stale, location: "l", provider: "r2", expecting: digest, result(records, hasObject: true))
                         == false)
-                #expect(try await subject.records.moveIn(id, claim: stale, count: 30, result(records)) == false)
+                #expect(try await subject.records.switchToRows(id, claim: stale, count: 30, result(records)) == false)
                 #expect(try await subject.ledger.load(id) == now)
             }
             #expect(try await subject.records.digest(of: stored.id) == digest)
             #expect(try await subject.rowCount(claimed.id) == 0)
         },
-        Case("An import of another account takes no rows") { subject in
+        Case("rows of another account are rejected") { subject in
             let begun = try await subject.begin(try subject.draft(provider: subject.records.provider))
             #expect(try await subject.records.append(try numbered(1), at: 0, to: begun.id, account: "8", claim: 1) == false)
             #expect(try await subject.rowCount(begun.id) == 0)
@@ -87,7 +87,7 @@ extension ImportLedgerContract {
     ]
 
     static let ending: [Case] = [
-        Case("What is finished is stored, whole, and free") { subject in
+        Case("a finished import is stored completely, and its claim is released") { subject in
             let records = try numbered(25)
             let begun = try await subject.begin(try subject.draft(key: "k", location: "l"))
             var done = result(records, hasObject: true)
@@ -110,7 +110,7 @@ extension ImportLedgerContract {
             #expect(try await subject.rowCount(begun.id) == 10)
             #expect(try await subject.ledger.claim(begun.id, from: [.stored], to: nil, seconds: 1) != nil)
         },
-        Case("A failed import has its reason and nothing else") { subject in
+        Case("a failed import keeps its reason, but no rows, object or key") { subject in
             let begun = try await subject.begin(
                 try subject.draft(key: "k", location: "l", provider: subject.records.provider))
             #expect(try await subject.records.append(try numbered(50), at: 0, to: begun.id, account: "7", claim: 1))
@@ -126,13 +126,13 @@ extension ImportLedgerContract {
             #expect(try await subject.ledger.isReferenced("l") == false)
             #expect(try await subject.ledger.fail(begun.id, claim: 1, reason: "line 3: no JSON"))
         },
-        Case("A stored import does not fail any more") { subject in
+        Case("a stored import cannot fail") { subject in
             let stored = try await subject.storedRows(try numbered(20))
             #expect(try await subject.ledger.fail(stored.id, claim: 1, reason: "r") == false)
             #expect(try await subject.ledger.load(stored.id) == stored)
             #expect(try await subject.rowCount(stored.id) == 20)
         },
-        Case("What is removed is gone, with every row") { subject in
+        Case("removing an import deletes all its rows") { subject in
             let stored = try await subject.storedRows(try numbered(TestScale.pick(3_000, full: 50_000)))
             let claimed = try await subject.claim(stored.id, to: .deleting)
             #expect(try await subject.ledger.remove(stored.id, claim: claimed.claim))

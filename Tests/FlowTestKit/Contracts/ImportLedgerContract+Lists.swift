@@ -3,7 +3,7 @@ import Testing
 
 extension ImportLedgerContract {
     static let lists: [Case] = [
-        Case("An account's imports, the latest first, page by page") { subject in
+        Case("lists imports of an account, latest first, page by page") { subject in
             var drafts: [ImportDraft] = []
             for number in 0..<25 {
                 // Some at the same moment.
@@ -27,7 +27,7 @@ extension ImportLedgerContract {
             #expect(try await subject.ledger.list(ImportQuery(account: "7", after: .random(), limit: 10)).imports == [])
             #expect(try await subject.ledger.list(ImportQuery(account: "9", limit: 10)).imports == [])
         },
-        Case("Lists by flow and by status, without what is being deleted") { subject in
+        Case("lists imports by flow and status, without those being deleted") { subject in
             let first = try await subject.begin(try subject.draft(flow: "a"))
             let second = try await subject.storedObject(try subject.draft(flow: "b", at: start.advanced(bySeconds: 1)))
             let third = try await subject.begin(try subject.draft(flow: nil, at: start.advanced(bySeconds: 2)), claimSeconds: 0)
@@ -43,30 +43,30 @@ extension ImportLedgerContract {
         },
     ]
 
-    static let chores: [Case] = [
-        Case("All imports in the order of their ids") { subject in
+    static let maintenance: [Case] = [
+        Case("returns all imports in the order of their ids") { subject in
             var ids: [ImportID] = []
             for number in 0..<12 { ids.append(try await subject.begin(try subject.draft("\(number)")).id) }
             ids.sort()
             #expect(try await subject.ledger.imports(after: nil, limit: 5).map(\.id) == Array(ids[..<5]))
             #expect(try await subject.ledger.imports(after: ids[4], limit: 100).map(\.id) == Array(ids[5...]))
         },
-        Case("What nobody is at any more is found, and nothing else") { subject in
-            let held = try await subject.begin(try subject.draft())
+        Case("finds only pending and deleting imports without a claim") { subject in
+            let claimed = try await subject.begin(try subject.draft())
             let left = try await subject.begin(try subject.draft(), claimSeconds: 0)
             let stored = try await subject.storedObject(try subject.draft())
-            let leaving = try await subject.storedObject(try subject.draft())
-            let claim = try await subject.claim(leaving.id, to: .deleting).claim
+            let deleting = try await subject.storedObject(try subject.draft())
+            let claim = try await subject.claim(deleting.id, to: .deleting).claim
             let failed = try await subject.begin(try subject.draft())
             #expect(try await subject.ledger.fail(failed.id, claim: 1, reason: "r"))
             #expect(try await subject.ledger.abandoned(limit: 9).map(\.id) == [left.id])
-            #expect(try await subject.ledger.extend(leaving.id, claim: claim, seconds: 0))
-            #expect(try await subject.ledger.extend(held.id, claim: 1, seconds: 0))
-            #expect(Set(try await subject.ledger.abandoned(limit: 9).map(\.id)) == [held.id, left.id, leaving.id])
+            #expect(try await subject.ledger.extend(deleting.id, claim: claim, seconds: 0))
+            #expect(try await subject.ledger.extend(claimed.id, claim: 1, seconds: 0))
+            #expect(Set(try await subject.ledger.abandoned(limit: 9).map(\.id)) == [claimed.id, left.id, deleting.id])
             #expect(try await subject.ledger.abandoned(limit: 2).count == 2)
             #expect(try await subject.ledger.load(stored.id)?.status == .stored)
         },
-        Case("Who was not told is found, the longest waiting first") { subject in
+        Case("finds unannounced imports without a claim, longest waiting first") { subject in
             let first = try await subject.begin(try subject.draft())
             let second = try await subject.begin(try subject.draft())
             let third = try await subject.begin(try subject.draft())
@@ -82,13 +82,13 @@ extension ImportLedgerContract {
             #expect(try await subject.ledger.unannounced(limit: 1).map(\.id) == [third.id])
             let claim = try await subject.claim(second.id).claim
             #expect(try await subject.ledger.unannounced(limit: 9).map(\.id) == [third.id, first.id])
-            try await subject.ledger.announced(third.id)
-            try await subject.ledger.announced(.random())
+            try await subject.ledger.markAnnounced(third.id)
+            try await subject.ledger.markAnnounced(.random())
             #expect(try await subject.ledger.unannounced(limit: 9).map(\.id) == [first.id])
             #expect(try await subject.ledger.extend(second.id, claim: claim, seconds: 0))
             #expect(try await subject.ledger.unannounced(limit: 9).map(\.id) == [first.id, second.id])
         },
-        Case("A key is referenced as long as an import lies there") { subject in
+        Case("an object key is referenced until its import is removed") { subject in
             let stored = try await subject.storedObject(try subject.draft(location: "imports/x"))
             #expect(try await subject.ledger.isReferenced("imports/x"))
             #expect(try await subject.ledger.isReferenced("imports/") == false)

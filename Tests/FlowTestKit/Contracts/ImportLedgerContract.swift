@@ -29,7 +29,7 @@ public enum ImportLedgerContract {
 
     public typealias Case = ContractCase<Subject>
 
-    public static let cases: [Case] = Self.beginning + Self.claims + Self.ending + Self.lists + Self.chores
+    public static let cases: [Case] = Self.beginning + Self.claims + Self.ending + Self.lists + Self.maintenance
 }
 
 // MARK: What the cases are written with
@@ -97,7 +97,7 @@ func numbered(_ count: Int, from first: Int = 0) throws -> [JSONText] {
 func result(_ records: [JSONText], hasObject: Bool = false) -> ImportResult {
     let bytes = records.reduce(0) { $0 + $1.bytes.count + 1 }
     var index = GzipMemberIndex()
-    index.append(GzipMemberIndex.Member(records: records.count, packed: bytes / 2, unpacked: bytes))
+    index.append(GzipMemberIndex.Member(records: records.count, compressed: bytes / 2, uncompressed: bytes))
     return ImportResult(
         storage: StorageMetadata(
             bucket: hasObject ? "b" : nil, sizeBytes: hasObject ? bytes / 2 : bytes, originalSizeBytes: bytes,
@@ -110,7 +110,7 @@ func result(_ records: [JSONText], hasObject: Bool = false) -> ImportResult {
 
 extension ImportLedgerContract {
     static let beginning: [Case] = [
-        Case("What was begun is pending, under claim 1, and as its draft says") { subject in
+        Case("a new import is pending under claim 1 and matches its draft") { subject in
             let draft = try subject.draft(key: "k", location: "imports/7/x")
             let begun = try await subject.begin(draft)
             #expect(begun.claimedUntil != nil)
@@ -127,7 +127,7 @@ extension ImportLedgerContract {
             #expect(try await subject.ledger.index(of: draft.id) == nil)
             #expect(try await subject.ledger.samples(of: draft.id) == [])
         },
-        Case("Accounts and flows of any name, and names beyond ASCII, come back as they are") { subject in
+        Case("accounts, flows and file names of any text are returned unchanged") { subject in
             let account = "\u{e4}cme 0007"
             var draft = try subject.draft(account, flow: "2147483648")
             draft.fileName = String(repeating: "\u{1f40d}", count: 300)
@@ -139,7 +139,7 @@ extension ImportLedgerContract {
             #expect(begun.sourceType == nil)
             #expect(try await subject.ledger.list(ImportQuery(account: account, limit: 9)).imports == [begun])
         },
-        Case("Under a key that is in use what is there is found") { subject in
+        Case("an idempotency key in use returns the existing import") { subject in
             let first = try await subject.begin(try subject.draft(key: "k"))
             guard case .found(let found) = try await subject.ledger.begin(try subject.draft(key: "k"), claimSeconds: 60) else {
                 Issue.record("begun twice")
@@ -158,7 +158,7 @@ extension ImportLedgerContract {
             _ = try await subject.begin(try subject.draft())
             _ = try await subject.begin(try subject.draft())
         },
-        Case("A failed import, and one that is being deleted, give their key up") { subject in
+        Case("failed and deleting imports release their idempotency key") { subject in
             let failed = try await subject.begin(try subject.draft(key: "k"))
             #expect(try await subject.ledger.fail(failed.id, claim: 1, reason: "r"))
             let second = try await subject.begin(try subject.draft(key: "k"))
@@ -166,7 +166,7 @@ extension ImportLedgerContract {
             _ = try await subject.claim(second.id, to: .deleting)
             _ = try await subject.begin(try subject.draft(key: "k"))
         },
-        Case("A pending import whose claim is over gives its key up, and its worker is too late") { subject in
+        Case("a pending import whose claim expired releases its key and rejects its worker") { subject in
             let old = try await subject.begin(
                 try subject.draft(key: "k", location: "l", provider: subject.records.provider), claimSeconds: 0)
             #expect(
@@ -189,7 +189,7 @@ extension ImportLedgerContract {
             #expect(try await subject.ledger.fail(old.id, claim: swept.claim, reason: "r"))
             #expect(try await subject.rowCount(old.id) == 0)
         },
-        Case("Of many that begin under one key at once one begins") { subject in
+        Case("exactly one of many concurrent imports with one key is begun") { subject in
             for round in 0..<TestScale.pick(3, full: 20) {
                 // Every other time over one that was left behind.
                 if round % 2 == 1 { _ = try await subject.begin(try subject.draft(key: "k\(round)"), claimSeconds: 0) }

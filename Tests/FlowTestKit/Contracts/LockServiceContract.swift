@@ -6,7 +6,7 @@ public enum LockServiceContract {
     public typealias Case = ContractCase<any LockService>
 
     public static let cases: [Case] = [
-        Case("One holder at a time, until it lets go or its time is over") { locks in
+        Case("a lock has one holder until it is released or expires") { locks in
             let first = try await locks.acquire("r", account: "1", seconds: 30, now: start)
             #expect(first.resource == "r")
             #expect(first.expiresAt == start.advanced(bySeconds: 30))
@@ -22,7 +22,7 @@ public enum LockServiceContract {
             #expect(third.fencingToken > second.fencingToken)
             _ = try await locks.acquire("other", account: "1", seconds: 1, now: start.advanced(bySeconds: 31))
         },
-        Case("Renewing keeps the lock and its token") { locks in
+        Case("a renewal keeps the lock and its fencing token") { locks in
             let first = try await locks.acquire("r", account: "1", seconds: 10, now: start)
             let renewed = try await locks.renew(
                 "r", account: "1", lock: first.lock, seconds: 10, now: start.advanced(bySeconds: 9))
@@ -36,7 +36,7 @@ public enum LockServiceContract {
                 try await locks.renew("r", account: "1", lock: first.lock, seconds: 10, now: start.advanced(bySeconds: 19))
             }
         },
-        Case("Who does not hold it can neither renew nor release") { locks in
+        Case("a caller that does not hold the lock can neither renew nor release it") { locks in
             await #expect(throws: LockError.notHeld) { try await locks.release("r", account: "1", lock: "x", now: start) }
             let lease = try await locks.acquire("r", account: "1", seconds: 10, now: start)
             await #expect(throws: LockError.otherHolder) { try await locks.release("r", account: "1", lock: "x", now: start) }
@@ -49,7 +49,7 @@ public enum LockServiceContract {
             try await locks.release("r", account: "1", lock: lease.lock, now: start)
             await #expect(throws: LockError.notHeld) { try await locks.release("r", account: "1", lock: lease.lock, now: start) }
         },
-        Case("Of many at once one gets it") { locks in
+        Case("exactly one of many concurrent callers acquires the lock") { locks in
             let leases = await withTaskGroup(of: LockLease?.self) { group in
                 for _ in 0..<50 { group.addTask { try? await locks.acquire("r", account: "1", seconds: 10, now: start) } }
                 return await group.reduce(into: []) { leases, lease in if let lease { leases.append(lease) } }

@@ -3,7 +3,7 @@ import Testing
 
 extension ObjectStoreContract {
     static let lists: [Case] = [
-        Case("A list is in the order of the keys' bytes, page by page") { subject in
+        Case("lists objects in byte order of their keys, page by page") { subject in
             // In the order of their bytes: a slash comes between `.` and `0`.
             let keys = [
                 "l/A", "l/a-b", "l/a-b.c", "l/a.b", "l/a/-", "l/a/b/c", "l/a/b0", "l/a/b:c", "l/a0", "l/a00", "l/a:b", "l/aB",
@@ -45,7 +45,7 @@ extension ObjectStoreContract {
                 }
             }
         },
-        Case("A list that makes no sense is refused") { subject in
+        Case("lists with an invalid prefix, start key or limit are rejected") { subject in
             for (prefix, after, limit) in [("a b", nil, 1), ("é", nil, 1), ("", "a\r\n", 1), ("", nil, 0), ("", nil, -1)]
                 as [(String, String?, Int)]
             {

@@ -3,7 +3,7 @@ import Testing
 
 extension ObjectStoreContract {
     static let objects: [Case] = [
-        Case("An object comes back as it was written, and is what it was said to be") { subject in
+        Case("an object and its info are returned as written") { subject in
             let bytes = Self.bytes(100_000, seed: 1)
             let written = try await Self.put(subject, "imports/1/2026/11/24/a/raw_data.json.gz", bytes)
             #expect(written.key == "imports/1/2026/11/24/a/raw_data.json.gz" && written.size == bytes.count)
@@ -17,7 +17,7 @@ extension ObjectStoreContract {
             #expect(Self.areSame(try await Self.get(subject, written.key), bytes))
             #expect(!subject.store.provider.isEmpty && !subject.store.bucket.isEmpty)
         },
-        Case("Objects of sizes about a part and its double come back whole") { subject in
+        Case("objects with sizes around one and two parts are returned complete") { subject in
             let part = subject.partBytes
             for (number, size) in [part - 1, part, part + 1, 2 * part, 2 * part + 1].enumerated() {
                 let bytes = Self.bytes(size, seed: number)
@@ -26,9 +26,9 @@ extension ObjectStoreContract {
                 #expect(try await subject.store.head("sizes/\(size)")?.etag == written.etag)
                 #expect(Self.areSame(try await Self.get(subject, "sizes/\(size)"), bytes))
             }
-            #expect(try await subject.housekeeping.unfinishedUploads(prefix: "") == [])
+            #expect(try await subject.maintenance.unfinishedUploads(prefix: "") == [])
         },
-        Case("It does not matter in what pieces an object is written") { subject in
+        Case("the sizes of single writes do not change the object") { subject in
             let bytes = Self.bytes(3 * subject.partBytes + 7, seed: 3)
             let upload = try await subject.store.upload("one", ObjectAttributes())
             try await upload.write([])
@@ -41,7 +41,7 @@ extension ObjectStoreContract {
             #expect(try await small.finish().size == 1_000)
             #expect(Self.areSame(try await Self.get(subject, "many"), bytes[..<1_000]))
         },
-        Case("An empty object is one") { subject in
+        Case("an empty object can be stored") { subject in
             let written = try await Self.put(subject, "empty", [])
             #expect(written.size == 0)
             #expect(try await subject.store.head("empty")?.size == 0)
@@ -50,7 +50,7 @@ extension ObjectStoreContract {
             #expect(error.map(Self.isInvalid) == true)
             try await Self.expectOnly(["empty"], subject)
         },
-        Case("Any part of an object can be read, and nothing behind its end") { subject in
+        Case("any range within an object can be read, and none after its end") { subject in
             let part = subject.partBytes
             let bytes = Self.bytes(2 * part + 1_000, seed: 4)
             try await Self.put(subject, "a", bytes)
@@ -70,7 +70,7 @@ extension ObjectStoreContract {
                 #expect(error.map(Self.isInvalid) == true, "\(range)")
             }
         },
-        Case("What is not there is not found, and can be deleted") { subject in
+        Case("a missing object is not found, and its delete succeeds") { subject in
             #expect(try await subject.store.head("a/b") == nil)
             for range in [nil, 0..<1] {
                 await #expect(throws: ObjectError.notFound) { try await subject.store.download("a/b", range: range) }
@@ -85,7 +85,7 @@ extension ObjectStoreContract {
             try await subject.store.delete("a/b/c/d")
             #expect(try await Self.get(subject, "a/b/c") == [1])
         },
-        Case("What is deleted is gone, and its key is free") { subject in
+        Case("a deleted object is gone, and its key can be used again") { subject in
             let first = try await Self.put(subject, "a/b", Self.bytes(1_000, seed: 5))
             try await Self.put(subject, "a/c", [1])
             try await subject.store.delete("a/b")
@@ -99,7 +99,7 @@ extension ObjectStoreContract {
             for key in ["a/b", "a/c"] { try await subject.store.delete(key) }
             try await Self.expectOnly([], subject)
         },
-        Case("A download that is let go of costs the store nothing") { subject in
+        Case("an abandoned download does not affect the store") { subject in
             let bytes = Self.bytes(2 * subject.partBytes + 1, seed: 7)
             try await Self.put(subject, "a", bytes)
             for count in 0..<20 {

@@ -34,7 +34,7 @@ extension ObjectStoreContract {
     }
 
     static let races: [Case] = [
-        Case("What is there is never written over") { subject in
+        Case("an existing object is never overwritten") { subject in
             for (key, size) in [("small", 10), ("large", subject.partBytes + 1)] {
                 let bytes = Self.bytes(size, seed: 1)
                 let written = try await Self.put(subject, key, bytes)
@@ -47,18 +47,18 @@ extension ObjectStoreContract {
             }
             try await Self.expectOnly(["large", "small"], subject)
         },
-        Case("Of many small uploads to one key one wins") { subject in
+        Case("exactly one of many small uploads to one key succeeds") { subject in
             try await Self.expectOneWinner(subject, "a/b", (0..<8).map { Self.bytes(1_000 + $0, seed: $0) })
         },
-        Case("Of several large uploads to one key one wins") { subject in
+        Case("exactly one of several large uploads to one key succeeds") { subject in
             try await Self.expectOneWinner(
                 subject, "a/b", (0..<3).map { Self.bytes(subject.partBytes + 1 + $0, seed: $0) })
         },
-        Case("Of a small and a large upload to one key one wins") { subject in
+        Case("exactly one of a small and a large upload to one key succeeds") { subject in
             try await Self.expectOneWinner(
                 subject, "a/b", [Self.bytes(10, seed: 1), Self.bytes(2 * subject.partBytes, seed: 2)])
         },
-        Case("Uploads and downloads of different keys do not mix") { subject in
+        Case("concurrent transfers of different keys are independent") { subject in
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for number in 0..<6 {
                     group.addTask {
@@ -71,7 +71,7 @@ extension ObjectStoreContract {
             }
             try await Self.expectOnly((0..<6).map { "a/\($0)" }, subject)
         },
-        Case("An object is not there before it is finished") { subject in
+        Case("an object is not visible before its upload finishes") { subject in
             let bytes = Self.bytes(2 * subject.partBytes + 1, seed: 1)
             let upload = try await subject.store.upload("a", ObjectAttributes())
             try await Self.write(bytes, to: upload)
@@ -81,7 +81,7 @@ extension ObjectStoreContract {
             _ = try await upload.finish()
             #expect(try await subject.store.head("a")?.size == bytes.count)
         },
-        Case("An upload that was given up leaves nothing, however far it was") { subject in
+        Case("an aborted upload leaves nothing at any stage") { subject in
             for size in [0, 10, subject.partBytes, subject.partBytes + 1, 3 * subject.partBytes] {
                 let upload = try await subject.store.upload("a/b", ObjectAttributes())
                 try await Self.write(Self.bytes(size, seed: size), to: upload)
@@ -94,7 +94,7 @@ extension ObjectStoreContract {
             try await Self.put(subject, "a/b", [1])
             #expect(try await Self.get(subject, "a/b") == [1])
         },
-        Case("A finished upload stays finished") { subject in
+        Case("a finished upload can be neither aborted nor continued") { subject in
             for (key, size) in [("small", 10), ("large", subject.partBytes + 1)] {
                 let upload = try await subject.store.upload(key, ObjectAttributes())
                 try await Self.write(Self.bytes(size, seed: 1), to: upload)

@@ -10,7 +10,7 @@ public enum ObjectStoreContract {
     /// An empty store.
     public struct Subject: Sendable {
         public let store: any ObjectStore
-        public let housekeeping: any ObjectMaintenance
+        public let maintenance: any ObjectMaintenance
         /// Bytes that the store moves at once, where it does: the sizes around it are tried.
         public let partBytes: Int
         /// Whether it makes links.
@@ -18,10 +18,10 @@ public enum ObjectStoreContract {
         public let hasLifecycle: Bool
 
         public init(
-            store: any ObjectStore, housekeeping: any ObjectMaintenance, partBytes: Int, hasLinks: Bool, hasLifecycle: Bool
+            store: any ObjectStore, maintenance: any ObjectMaintenance, partBytes: Int, hasLinks: Bool, hasLifecycle: Bool
         ) {
             self.store = store
-            self.housekeeping = housekeeping
+            self.maintenance = maintenance
             self.partBytes = partBytes
             self.hasLinks = hasLinks
             self.hasLifecycle = hasLifecycle
@@ -30,7 +30,7 @@ public enum ObjectStoreContract {
 
     public typealias Case = ContractCase<Subject>
 
-    public static let cases: [Case] = objects + rules + races + lists + chores
+    public static let cases: [Case] = objects + rules + races + lists + maintenance
 
     // MARK: Helpers
 
@@ -97,6 +97,6 @@ public enum ObjectStoreContract {
     /// Nothing is there but these objects, and no upload.
     static func expectOnly(_ keys: [String], _ subject: Subject) async throws {
         #expect(try await subject.store.list(prefix: "", after: nil, limit: 1_000).objects.map(\.key) == keys)
-        #expect(try await subject.housekeeping.unfinishedUploads(prefix: "") == [])
+        #expect(try await subject.maintenance.unfinishedUploads(prefix: "") == [])
     }
 }

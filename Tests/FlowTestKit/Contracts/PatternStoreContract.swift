@@ -13,7 +13,7 @@ public enum PatternStoreContract {
     }
 
     public static let cases: [Case] = [
-        Case("A pattern comes back as it was written, and the next one takes its place") { store in
+        Case("a mapping pattern is returned as written, and a later one replaces it") { store in
             #expect(try await store.pattern("k", account: "1") == nil)
             for (pattern, confidence, isNew) in [
                 (#"{"b":"\u0000é","a":1.50,"a":[1e3,-0]}"#, "0.90", true), ("null", "1", false), ("[]", "8e-1", false),
@@ -25,7 +25,7 @@ public enum PatternStoreContract {
                 #expect(read.pattern.string == pattern && read.confidence.string == confidence)
             }
         },
-        Case("Each key holds its own pattern, up to the longest and strangest") { store in
+        Case("keys of up to 128 bytes and all allowed characters are distinct") { store in
             let keys = [String(repeating: "k", count: 128), "...", "a:b", "a", "a:", "-", "_.:-A9"]
             for key in keys {
                 let written = try Self.mapping("\"\(key)\"")
@@ -36,7 +36,7 @@ public enum PatternStoreContract {
             #expect(try await store.pattern("a", account: "1") == nil)
             #expect(try await store.pattern("a:", account: "1") != nil)
         },
-        Case("Another account neither sees a pattern nor changes it, until it was removed") { store in
+        Case("another account cannot read, replace or remove a mapping pattern until it is removed") { store in
             let written = try Self.mapping("1")
             #expect(try await store.put(written, key: "k", account: "1", seconds: Self.long))
             #expect(try await store.pattern("k", account: "2") == nil)
@@ -50,7 +50,7 @@ public enum PatternStoreContract {
             #expect(try await store.put(try Self.mapping("2"), key: "k", account: "2", seconds: Self.long))
             #expect(try await store.pattern("k", account: "1") == nil)
         },
-        Case("A pattern's time ends, and begins anew with each writing") { store in
+        Case("a mapping pattern expires, and each write restarts its TTL") { store in
             let written = try Self.mapping("1")
             #expect(try await store.put(written, key: "kept", account: "1", seconds: 1))
             #expect(try await store.put(written, key: "kept", account: "1", seconds: Self.long) == false)
@@ -62,7 +62,7 @@ public enum PatternStoreContract {
             #expect(try await store.remove("shortened", account: "1") == false)
             #expect(try await store.put(written, key: "shortened", account: "2", seconds: Self.long))
         },
-        Case("Of many accounts that write at once one gets the key") { store in
+        Case("exactly one of many concurrent accounts gets the key") { store in
             let winners = await withTaskGroup(of: String?.self) { group in
                 for number in 0..<50 {
                     group.addTask {

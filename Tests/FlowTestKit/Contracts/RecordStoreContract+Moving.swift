@@ -3,14 +3,14 @@ import Testing
 
 extension RecordStoreContract {
     static let moving: [Case] = [
-        Case("Moved out: an object holds the records, the first rows stay") { subject in
+        Case("a move to an object keeps only the sample rows") { subject in
             let records = try numbered(2_500)
             let stored = try await subject.storedRows(records)
             let claim = try await subject.claim(stored.id).claim
             let digest = try await subject.records.digest(of: stored.id)
             let moved = result(records, hasObject: true)
             #expect(
-                try await subject.records.moveOut(
+                try await subject.records.switchToObject(
                     stored.id, claim: claim, location: "imports/7/x", provider: "r2", expecting: digest, moved))
             var expected = stored
             expected.provider = "r2"
@@ -23,24 +23,25 @@ extension RecordStoreContract {
             #expect(try await subject.rowCount(stored.id) == 10)
             #expect(try await subject.ledger.isReferenced("imports/7/x"))
         },
-        Case("Moved in again: the rows hold the records") { subject in
+        Case("a move to rows requires every record and ends with the records in rows") { subject in
             let records = try numbered(2_500)
             let stored = try await subject.storedObject(try subject.draft(location: "l"), records: 2_500)
             let claim = try await subject.claim(stored.id).claim
             #expect(
                 try await subject.records.append(Array(records[10..<2_000]), at: 10, to: stored.id, account: "7", claim: claim))
             // Not all of them, too many, or not those of the result.
-            #expect(try await subject.records.moveIn(stored.id, claim: claim, count: 2_500, result(records)) == false)
+            #expect(try await subject.records.switchToRows(stored.id, claim: claim, count: 2_500, result(records)) == false)
             #expect(
                 try await subject.records.append(Array(records[2_000...]), at: 2_000, to: stored.id, account: "7", claim: claim))
             #expect(
-                try await subject.records.moveIn(stored.id, claim: claim, count: 2_499, result(Array(records[..<2_499]))) == false
+                try await subject.records.switchToRows(stored.id, claim: claim, count: 2_499, result(Array(records[..<2_499])))
+                    == false
             )
-            #expect(try await subject.records.moveIn(stored.id, claim: claim, count: 2_499, result(records)) == false)
+            #expect(try await subject.records.switchToRows(stored.id, claim: claim, count: 2_499, result(records)) == false)
             let before = try #require(try await subject.ledger.load(stored.id))
             #expect(before.location == "l")
             #expect(before.claimedUntil != nil)
-            #expect(try await subject.records.moveIn(stored.id, claim: claim, count: 2_500, result(records)))
+            #expect(try await subject.records.switchToRows(stored.id, claim: claim, count: 2_500, result(records)))
             let after = try #require(try await subject.ledger.load(stored.id))
             #expect(after.location == nil)
             #expect(after.provider == subject.records.provider)
@@ -51,7 +52,7 @@ extension RecordStoreContract {
             #expect(try await subject.ledger.samples(of: stored.id) == Array(records[..<10]))
             #expect(try await subject.records.records(of: stored.id, offset: 0, limit: 5_000) == records)
         },
-        Case("A try to move in that was given up leaves the samples, and the next begins behind them") { subject in
+        Case("an abandoned move to rows keeps the samples, and the next one continues after them") { subject in
             let records = try numbered(100)
             let stored = try await subject.storedObject(try subject.draft(location: "l"), records: 100)
             let first = try await subject.claim(stored.id, seconds: 0).claim
@@ -63,10 +64,10 @@ extension RecordStoreContract {
             #expect(try await subject.records.removeRecords(of: stored.id, claim: second))
             #expect(try await subject.rowCount(stored.id) == 10)
             #expect(try await subject.records.append(Array(records[10...]), at: 10, to: stored.id, account: "7", claim: second))
-            #expect(try await subject.records.moveIn(stored.id, claim: second, count: 100, result(records)))
+            #expect(try await subject.records.switchToRows(stored.id, claim: second, count: 100, result(records)))
             #expect(try await subject.records.records(of: stored.id, offset: 0, limit: 500) == records)
         },
-        Case("Nothing is moved out if a row came, went or changed since it was read") { subject in
+        Case("a move to an object is rejected if a row was added, removed or changed since it was read") { subject in
             for change in 0..<4 {
                 let records = try numbered(100)
                 let stored = try await subject.storedRows(records)
@@ -85,7 +86,7 @@ extension RecordStoreContract {
                 let rows = try await subject.records.records(of: stored.id, offset: 0, limit: 500)
                 #expect(rows != records)
                 #expect(
-                    try await subject.records.moveOut(
+                    try await subject.records.switchToObject(
                         stored.id, claim: claim, location: "l", provider: "r2", expecting: digest,
                         result(records, hasObject: true))
                         == false)
@@ -93,17 +94,17 @@ extension RecordStoreContract {
                 #expect(try await subject.records.records(of: stored.id, offset: 0, limit: 500) == rows)
             }
         },
-        Case("Nothing is moved out for an object of other than all rows") { subject in
+        Case("a move to an object is rejected if the object does not contain all rows") { subject in
             let stored = try await subject.storedRows(try numbered(100))
             let claim = try await subject.claim(stored.id).claim
             let digest = try await subject.records.digest(of: stored.id)
             let less = result(try numbered(99), hasObject: true)
             #expect(
-                try await subject.records.moveOut(
+                try await subject.records.switchToObject(
                     stored.id, claim: claim, location: "l", provider: "r2", expecting: digest, less) == false)
             #expect(try await subject.rowCount(stored.id) == 100)
         },
-        Case("Whoever takes an import over sees every row that was added before, and none comes after") { subject in
+        Case("a new claim sees every row added before, and the old claim adds none after") { subject in
             for _ in 0..<TestScale.pick(3, full: 30) {
                 let begun = try await subject.begin(try subject.draft(provider: subject.records.provider), claimSeconds: 0)
                 let added = AsyncValue(0)

@@ -17,7 +17,7 @@ public enum RecordStoreContract {
     ]
 
     static let reading: [Case] = [
-        Case("Records come back as they were written") { subject in
+        Case("records are returned byte for byte") { subject in
             let records = try Self.awkward.map { try json($0) }
             let stored = try await subject.storedRows(records)
             #expect(try await subject.records.records(of: stored.id, offset: 0, limit: 100) == records)
@@ -26,7 +26,7 @@ public enum RecordStoreContract {
             #expect(stored.provider == subject.records.provider)
             #expect(stored.location == nil)
         },
-        Case("10,000 records in pages, by number and one page after the other") { subject in
+        Case("10,000 records are read in pages, by offset and sequentially") { subject in
             let records = try numbered(10_000)
             let stored = try await subject.storedRows(records)
             for (offset, limit) in [(0, 1), (0, 7), (9, 2), (4_321, 1_000), (9_990, 100), (9_999, 1)] {
@@ -47,7 +47,7 @@ public enum RecordStoreContract {
             #expect(
                 try await subject.records.records(of: .random(), after: nil, limit: 10) == RecordSlice(records: [], next: nil))
         },
-        Case("A page has some 1 MiB, or one record") { subject in
+        Case("a record page has at most about 1 MiB, or one record") { subject in
             var records = try numbered(2)
             // Of which nothing is saved by packing.
             var random = SeededRandom(seed: 1)
@@ -79,7 +79,7 @@ public enum RecordStoreContract {
     ]
 
     static let keeping: [Case] = [
-        Case("Rows that are not as many as they should be do not become an import") { subject in
+        Case("an import with missing or misnumbered rows cannot be finished") { subject in
             let records = try numbered(30)
             let begun = try await subject.begin(try subject.draft(provider: subject.records.provider))
             func finish() async throws -> Bool {
@@ -98,7 +98,7 @@ public enum RecordStoreContract {
             #expect(try await finish())
             #expect(try await subject.ledger.samples(of: begun.id) == Array(records[..<10]))
         },
-        Case("An import of no records, and one of fewer than there are samples") { subject in
+        Case("imports with fewer records than samples are stored and moved") { subject in
             let none = try await subject.storedRows([])
             #expect(none.totalRecords == 0)
             #expect(try await subject.records.records(of: none.id, offset: 0, limit: 10) == [])
@@ -109,15 +109,15 @@ public enum RecordStoreContract {
                 let claim = try await subject.claim(stored.id).claim
                 let digest = try await subject.records.digest(of: stored.id)
                 #expect(
-                    try await subject.records.moveOut(
+                    try await subject.records.switchToObject(
                         stored.id, claim: claim, location: "l", provider: "r2", expecting: digest,
                         result(records, hasObject: true)))
                 #expect(try await subject.rowCount(stored.id) == records.count)
-                #expect(try await subject.records.moveIn(stored.id, claim: claim, count: records.count, result(records)))
+                #expect(try await subject.records.switchToRows(stored.id, claim: claim, count: records.count, result(records)))
                 #expect(try await subject.records.records(of: stored.id, offset: 0, limit: 10) == records)
             }
         },
-        Case("Removing the records leaves the samples") { subject in
+        Case("removing the records keeps the samples") { subject in
             let records = try numbered(TestScale.pick(300, full: 50_000))
             let stored = try await subject.storedRows(records)
             let other = try await subject.storedRows(records)
@@ -127,7 +127,7 @@ public enum RecordStoreContract {
             #expect(try await subject.ledger.samples(of: stored.id) == Array(records[..<10]))
             #expect(try await subject.rowCount(other.id) == records.count)
         },
-        Case("A digest is of what the rows say, all of it") { subject in
+        Case("a digest covers the content of all rows, in any order") { subject in
             let records = try numbered(200)
             let stored = try await subject.storedRows(records)
             let digest = try await subject.records.digest(of: stored.id)

@@ -18,7 +18,7 @@ public enum StateCacheContract {
     }
 
     public static let cases: [Case] = [
-        Case("A version never goes back") { cache in
+        Case("a version never decreases") { cache in
             cache.removeAll(epoch: Self.old)
             let id = try flow("a")
             #expect(cache.record(of: id, atLeast: 0) == nil)
@@ -30,7 +30,7 @@ public enum StateCacheContract {
             #expect(cache.record(of: id, atLeast: 3)?.version == 3)
             #expect(cache.record(of: id, atLeast: 4) == nil)
         },
-        Case("Only the present epoch is kept") { cache in
+        Case("only states of the current epoch are cached") { cache in
             cache.put(try Self.record("a", 9), epoch: Self.old)
             #expect(cache.versions().isEmpty)
             cache.removeAll(epoch: Self.old)
@@ -42,7 +42,7 @@ public enum StateCacheContract {
             cache.put(try Self.record("a", 1), epoch: Self.new)
             #expect(try cache.record(of: flow("a"), atLeast: 0)?.version == 1)
         },
-        Case("What is known to be old is dropped, and does not come back") { cache in
+        Case("an outdated state is removed and cannot be cached again") { cache in
             cache.removeAll(epoch: Self.old)
             let id = try flow("a")
             cache.put(try Self.record("a", 3), epoch: Self.old)
@@ -56,14 +56,14 @@ public enum StateCacheContract {
             cache.put(try Self.record("a", 5), epoch: Self.old)
             #expect(cache.record(of: id, atLeast: 0)?.version == 5)
         },
-        Case("Tombstones are kept like any flow") { cache in
+        Case("tombstones are cached like any flow") { cache in
             cache.removeAll(epoch: Self.old)
             cache.put(try Self.record("a", 3, deleted: true), epoch: Self.old)
             cache.put(try Self.record("a", 2), epoch: Self.old)
             #expect(try cache.record(of: flow("a"), atLeast: 3)?.head.isDeleted == true)
             #expect(try cache.versions() == [flow("a"): 3])
         },
-        Case("Many threads put versions in any order: the highest stays") { cache in
+        Case("the highest of concurrently cached versions remains") { cache in
             cache.removeAll(epoch: Self.old)
             let id = try flow("a")
             await withTaskGroup(of: Void.self) { group in

@@ -10,7 +10,7 @@ public enum TransientStoreContract {
     }
 
     public static let cases: [Case] = [
-        Case("The latest of each type, in the order of publication") { store in
+        Case("returns the last transient event of each type, in order of publication") { store in
             let id = try flow("a")
             store.record(try Self.event("x", "1"), of: id, at: 1)
             store.record(try Self.event("y", "2"), of: id, at: 1)
@@ -22,13 +22,13 @@ public enum TransientStoreContract {
             store.removeAll()
             #expect(await store.latest(of: id, since: 0).isEmpty)
         },
-        Case("What is long past is not shown") { store in
+        Case("does not return old transient events") { store in
             let id = try flow("a")
             store.record(try Self.event("x", "1"), of: id, at: 1)
             store.record(try Self.event("y", "2", second: 7_200), of: id, at: 1)
             #expect(await store.latest(of: id, since: 0).map(\.data.string) == ["2"])
         },
-        Case("A flow keeps a bounded number of types, the latest ones") { store in
+        Case("a flow keeps the latest types, up to a limit") { store in
             let id = try flow("a")
             for number in 0..<1_000 { store.record(try Self.event("t\(number)", "\(number)"), of: id, at: 1) }
             let kept = await store.latest(of: id, since: 0).map(\.data.string)

@@ -23,7 +23,7 @@ public struct HubAPI: Sendable {
         public var tag: String
     }
 
-    public struct Refused: Error, CustomStringConvertible {
+    public struct UnexpectedReply: Error, CustomStringConvertible {
         public let reply: HTTPReply
         public let what: String
 
@@ -111,7 +111,7 @@ public struct HubAPI: Sendable {
         let json = reply.json
         guard reply.status == 200, let version = json.member("version")?.intValue, let state = json.member("state"),
             let status = json.member("status")?.stringValue, let tag = reply.header("etag")
-        else { throw Refused(reply: reply, what: "state of \(flow)") }
+        else { throw UnexpectedReply(reply: reply, what: "state of \(flow)") }
         return Stored(version: version, state: state, status: status, tag: tag)
     }
 
@@ -125,7 +125,7 @@ public struct HubAPI: Sendable {
             if reply.status == 404 { return nil }
             let json = reply.json
             guard reply.status == 200, let version = json.member("version")?.intValue, let page = json.member("events") else {
-                throw Refused(reply: reply, what: "history of \(flow)")
+                throw UnexpectedReply(reply: reply, what: "history of \(flow)")
             }
             events += page.elements
             guard let next = json.member("next")?.intValue else { return (version, events) }

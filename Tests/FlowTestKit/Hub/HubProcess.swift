@@ -49,7 +49,7 @@ public final class HubProcess: Sendable {
     public var port: Int { self.state.read { $0.port } }
     public var dataFolder: String { self.folder.path + "/data" }
     public var log: String { self.process?.errorOutput ?? "" }
-    public var figures: ProcessMetrics? { self.process.flatMap { ProcessMetrics(of: $0.id) } }
+    public var processMetrics: ProcessMetrics? { self.process.flatMap { ProcessMetrics(of: $0.id) } }
     public var isRunning: Bool { self.process.map { $0.exit == nil } ?? false }
     public var api: HubAPI { HubAPI(port: self.port) }
 
@@ -91,12 +91,12 @@ public final class HubProcess: Sendable {
     }
 
     /// SIGTERM, without waiting.
-    public func askToEnd() { self.process?.send(SIGTERM) }
+    public func requestTermination() { self.process?.send(SIGTERM) }
 
     /// SIGTERM, and the way it ended.
     @discardableResult
     public func terminate(within timeout: Duration = .seconds(60)) async throws -> ChildProcess.Exit {
-        self.askToEnd()
+        self.requestTermination()
         return try await self.waitForExit(within: timeout)
     }
 

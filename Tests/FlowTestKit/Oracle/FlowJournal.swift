@@ -99,7 +99,7 @@ public struct FlowJournal: Sendable {
 
     public let flow: String
     private var entries: [Entry] = []
-    private var points = [Snapshot()]
+    private var snapshots = [Snapshot()]
     /// In the order in which they were sent; their data must differ.
     public private(set) var transients: [Transient] = []
 
@@ -112,19 +112,19 @@ public struct FlowJournal: Sendable {
     }
 
     public var version: Version { Version(self.entries.count) }
-    public var now: Snapshot { self.points[self.points.count - 1] }
+    public var now: Snapshot { self.snapshots[self.snapshots.count - 1] }
 
     public func entry(_ version: Version) -> Entry? {
         (1...self.version + 1).contains(version) && version <= self.version ? self.entries[Int(version - 1)] : nil
     }
 
-    public func point(_ version: Version) -> Snapshot? {
-        (0...self.version).contains(version) ? self.points[Int(version)] : nil
+    public func snapshot(at version: Version) -> Snapshot? {
+        (0...self.version).contains(version) ? self.snapshots[Int(version)] : nil
     }
 
     public mutating func append(_ entry: Entry) {
         self.entries.append(entry)
-        self.points.append(self.now.after(entry, version: self.version))
+        self.snapshots.append(self.now.after(entry, version: self.version))
     }
 
     public mutating func appendTransient(_ type: String, _ data: JSONText) {

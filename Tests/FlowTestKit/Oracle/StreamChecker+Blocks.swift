@@ -1,7 +1,7 @@
 import FlowCore
 
 extension StreamChecker {
-    mutating func take(_ block: EventBlock) {
+    mutating func check(_ block: EventBlock) {
         if self.isFirstBlock {
             self.isFirstBlock = false
             if block.retry == nil { self.report("was not told how long to wait before it reconnects", block) }
@@ -13,9 +13,9 @@ extension StreamChecker {
         }
         switch block.event {
         case "heartbeat": self.expectNoID(block)
-        case "closing": self.takeClosing(block)
-        case "snapshot", "resync", "caught_up", "presence": self.takeControl(block)
-        default: self.takeEvent(block)
+        case "closing": self.checkClosing(block)
+        case "snapshot", "resync", "caught_up", "presence": self.checkControl(block)
+        default: self.checkEvent(block)
         }
     }
 
@@ -23,63 +23,69 @@ extension StreamChecker {
         if block.id != nil { self.report("a word of the hub moves the cursor", block) }
     }
 
-    private func index(of block: EventBlock) -> Int? { self.places.firstIndex { $0.flow == block.flow && !$0.hasEnded } }
+    private func index(of block: EventBlock) -> Int? { self.trackedFlows.firstIndex { $0.flow == block.flow && !$0.hasEnded } }
 
     // MARK: The hub's own
 
-    private mutating func takeControl(_ block: EventBlock) {
+    private mutating func checkControl(_ block: EventBlock) {
         guard let index = self.index(of: block) else {
             self.report("got something of a flow that it does not watch (any more)", block)
             return
         }
         if block.event != "snapshot" { self.expectNoID(block) }
         switch block.event {
-        case "snapshot": self.takeSnapshot(block, index)
-        case "resync": self.takeResync(block, index)
-        case "caught_up": self.takeCaughtUp(block, index)
+        case "snapshot": self.checkSnapshot(block, index)
+        case "resync": self.checkResync(block, index)
+        case "caught_up": self.checkCaughtUp(block, index)
         default:
             if !self.target.wantsPresence { self.report("did not ask for presence", block) }
             if (block.json.member("count")?.intValue ?? 0) < 1 { self.report("is present, but was not counted", block) }
         }
     }
 
-    private mutating func takeSnapshot(_ block: EventBlock, _ index: Int) {
-        let place = self.places[index]
-        let journal = self.journal(place.flow)
+    private mutating func checkSnapshot(_ block: EventBlock, _ index: Int) {
+        let tracked = self.trackedFlows[index]
+        let journal = self.journal(tracked.flow)
         guard let version = block.version, let state = block.json.member("state") else {
             self.report("a snapshot without version or state", block)
             return
         }
-        if place.version != nil { self.report("a snapshot that nobody asked for", block) }
-        if let due = place.dueResync { self.report("a snapshot without the resync that was due (\(due.rawValue))", block) }
-        if place.withdrawnAt != nil {
-            self.report("a snapshot without a word that the place at \(place.withdrawnAt ?? 0) was lost", block)
+        if tracked.version != nil { self.report("a snapshot that nobody asked for", block) }
+        if let expected = tracked.expectedResync {
+            self.report("a snapshot without the resync that was due (\(expected.rawValue))", block)
         }
-        if place.version == nil, place.adoptsPlace, place.toldResync == nil { self.report("wanted no snapshot", block) }
-        if let point = journal.point(version) {
-            if !point.state.isEquivalent(to: state) { self.report("a snapshot with another state than \(point.state)", block) }
-            if point.status != block.json.member("status")?.stringValue {
-                self.report("a snapshot with another status than \(point.status)", block)
+        if tracked.withdrawnAt != nil {
+            self.report("a snapshot without a word that the place at \(tracked.withdrawnAt ?? 0) was lost", block)
+        }
+        if tracked.version == nil, tracked.adoptsPosition, tracked.announcedResync == nil {
+            self.report("wanted no snapshot", block)
+        }
+        if let snapshot = journal.snapshot(at: version) {
+            if !snapshot.state.isEquivalent(to: state) {
+                self.report("a snapshot with another state than \(snapshot.state)", block)
             }
-            self.checkLast(block, index, since: point.resetVersion)
+            if snapshot.status != block.json.member("status")?.stringValue {
+                self.report("a snapshot with another status than \(snapshot.status)", block)
+            }
+            self.checkLast(block, index, since: snapshot.resetVersion)
         } else {
             self.report("a snapshot at a version that there never was", block)
         }
-        if let epoch = block.id.flatMap({ Self.epoch(of: $0) }), let highest = place.highest[epoch], version < highest {
+        if let epoch = block.id.flatMap({ Self.epoch(of: $0) }), let highest = tracked.highest[epoch], version < highest {
             self.report("a snapshot at \(version) after version \(highest) was seen", block)
         }
-        self.places[index].version = version
-        self.places[index].state = state
-        self.places[index].stateVersion = version
-        self.places[index].adoptsPlace = false
-        let told = place.toldResync
-        self.checkID(of: block, mayChangeEpoch: told == .epoch)
-        self.places[index].toldResync = nil
+        self.trackedFlows[index].version = version
+        self.trackedFlows[index].state = state
+        self.trackedFlows[index].stateVersion = version
+        self.trackedFlows[index].adoptsPosition = false
+        let announced = tracked.announcedResync
+        self.checkID(of: block, mayChangeEpoch: announced == .epoch)
+        self.trackedFlows[index].announcedResync = nil
     }
 
     /// The latest transient events that come with a snapshot.
     private mutating func checkLast(_ block: EventBlock, _ index: Int, since reset: Version) {
-        let journal = self.journal(self.places[index].flow)
+        let journal = self.journal(self.trackedFlows[index].flow)
         for (type, envelope) in block.json.member("last")?.members ?? [] {
             guard let number = Self.number(of: envelope, in: journal) else {
                 self.report("a snapshot with a transient event \(type) that was never sent: \(envelope)", block)
@@ -88,12 +94,12 @@ extension StreamChecker {
             if journal.transients[number].sentAt < reset {
                 self.report("a snapshot with a transient event from before version \(reset): \(envelope)", block)
             }
-            self.places[index].lastTransients[type] = number
+            self.trackedFlows[index].lastTransients[type] = number
         }
     }
 
-    private mutating func takeResync(_ block: EventBlock, _ index: Int) {
-        let place = self.places[index]
+    private mutating func checkResync(_ block: EventBlock, _ index: Int) {
+        let tracked = self.trackedFlows[index]
         guard let reason = block.json.member("reason")?.stringValue.flatMap({ ResyncReason(rawValue: $0) }),
             let to = block.json.member("to")?.intValue
         else {
@@ -101,41 +107,43 @@ extension StreamChecker {
             return
         }
         let from = block.json.member("from")?.intValue
-        if let due = place.dueResync, due != reason { self.report("the reason should be \(due.rawValue)", block) }
-        if let from, let known = place.withdrawnAt ?? place.version, from != known {
+        if let expected = tracked.expectedResync, expected != reason {
+            self.report("the reason should be \(expected.rawValue)", block)
+        }
+        if let from, let known = tracked.withdrawnAt ?? tracked.version, from != known {
             self.report("a resync from \(from), but the subscriber was at \(known)", block)
         }
         switch reason {
         case .historyPruned:
-            let oldest = self.facts.oldest[place.flow] ?? 1
+            let oldest = self.facts.oldest[tracked.flow] ?? 1
             if let from, from + 1 >= oldest { self.report("history still holds \(from + 1), it begins at \(oldest)", block) }
         case .cursorAhead:
             if let from, from <= to { self.report("the cursor is not ahead", block) }
         case .badCursor, .otherFlows:
-            if place.dueResync != reason { self.report("nothing was wrong with the cursor", block) }
+            if tracked.expectedResync != reason { self.report("nothing was wrong with the cursor", block) }
         case .epoch: break
         }
-        self.places[index].dueResync = nil
-        self.places[index].withdrawnAt = nil
-        self.places[index].toldResync = reason
-        self.places[index].version = nil
-        self.places[index].isCaughtUp = false
+        self.trackedFlows[index].expectedResync = nil
+        self.trackedFlows[index].withdrawnAt = nil
+        self.trackedFlows[index].announcedResync = reason
+        self.trackedFlows[index].version = nil
+        self.trackedFlows[index].isCaughtUp = false
     }
 
-    private mutating func takeCaughtUp(_ block: EventBlock, _ index: Int) {
-        let place = self.places[index]
+    private mutating func checkCaughtUp(_ block: EventBlock, _ index: Int) {
+        let tracked = self.trackedFlows[index]
         guard let version = block.version else { return self.report("caught up without a version", block) }
-        if place.dueResync != nil || place.toldResync != nil || place.withdrawnAt != nil {
+        if tracked.expectedResync != nil || tracked.announcedResync != nil || tracked.withdrawnAt != nil {
             self.report("caught up without having been given a place", block)
-        } else if place.adoptsPlace {
-            self.places[index].adopt(version)
-        } else if place.version != version {
-            self.report("caught up at \(version), but the subscriber is at \(place.version.map(String.init) ?? "none")", block)
+        } else if tracked.adoptsPosition {
+            self.trackedFlows[index].adopt(version)
+        } else if tracked.version != version {
+            self.report("caught up at \(version), but the subscriber is at \(tracked.version.map(String.init) ?? "none")", block)
         }
-        self.places[index].isCaughtUp = true
+        self.trackedFlows[index].isCaughtUp = true
     }
 
-    private mutating func takeClosing(_ block: EventBlock) {
+    private mutating func checkClosing(_ block: EventBlock) {
         self.expectNoID(block)
         let reason = block.json.member("reason")?.stringValue ?? ""
         if block.json.member("reconnect")?.boolValue == nil { self.report("closed without a word about coming back", block) }
@@ -143,26 +151,26 @@ extension StreamChecker {
         if block.flow != nil {
             guard let index = self.index(of: block) else { return self.report("a flow ended that was not watched", block) }
             ended = [index]
-            self.places[index].hasEnded = true
+            self.trackedFlows[index].hasEnded = true
         } else {
-            ended = self.places.indices.filter { !self.places[$0].hasEnded }
+            ended = self.trackedFlows.indices.filter { !self.trackedFlows[$0].hasEnded }
             self.hasClosed = true
         }
         guard ["finished", "deleted"].contains(reason) else { return }
         for index in ended {
-            let place = self.places[index]
-            let point = place.version.flatMap { self.journal(place.flow).point($0) }
-            if point?.isTerminal != true {
-                self.report("\(place.flow) was ended at \(place.version ?? -1), where it has no end", block)
-            } else if (point?.status == "deleted") != (reason == "deleted") {
-                self.report("\(place.flow) is \(point?.status ?? "")", block)
+            let tracked = self.trackedFlows[index]
+            let snapshot = tracked.version.flatMap { self.journal(tracked.flow).snapshot(at: $0) }
+            if snapshot?.isTerminal != true {
+                self.report("\(tracked.flow) was ended at \(tracked.version ?? -1), where it has no end", block)
+            } else if (snapshot?.status == "deleted") != (reason == "deleted") {
+                self.report("\(tracked.flow) is \(snapshot?.status ?? "")", block)
             }
         }
     }
 
     // MARK: Events
 
-    private mutating func takeEvent(_ block: EventBlock) {
+    private mutating func checkEvent(_ block: EventBlock) {
         guard let index = self.index(of: block) else {
             self.report("got an event of a flow that it does not watch (any more)", block)
             return
@@ -170,42 +178,42 @@ extension StreamChecker {
         if let types = self.target.types, !types.contains(block.event) { self.report("did not ask for this type", block) }
         let json = block.json
         if json.member("type")?.stringValue != block.event { self.report("the event's name is not its type", block) }
-        guard let version = block.version else { return self.takeTransient(block, index) }
+        guard let version = block.version else { return self.checkTransient(block, index) }
         guard block.id != nil else { return self.report("a durable event without an id", block) }
-        let place = self.places[index]
-        if let at = place.version {
+        let tracked = self.trackedFlows[index]
+        if let at = tracked.version {
             if version <= at {
                 self.report("version \(version) came again or too late, after \(at)", block)
-            } else if !self.isFilteredOut(from: at + 1, to: version - 1, place.flow) {
+            } else if !self.isFilteredOut(from: at + 1, to: version - 1, tracked.flow) {
                 self.report("version \(version) came after \(at): a gap", block)
             }
-        } else if !place.adoptsPlace {
+        } else if !tracked.adoptsPosition {
             self.report("an event before the snapshot that is due", block)
         }
         let entry = FlowJournal.Entry(envelope: json)
-        if let known = self.journal(place.flow).entry(version) {
+        if let known = self.journal(tracked.flow).entry(version) {
             if !known.isEquivalent(to: entry) { self.report("not the event that was published: \(known)", block) }
         } else {
             self.report("an event that was never acknowledged and is not in the store", block)
         }
         // With some versions left out on demand, the state is followed all the same if all of its changes were asked for.
-        if let at = place.version, version > at, self.seesStates, place.stateVersion == at {
-            self.places[index].stateVersion = version - 1
+        if let at = tracked.version, version > at, self.seesStates, tracked.stateVersion == at {
+            self.trackedFlows[index].stateVersion = version - 1
         }
-        self.places[index].adoptsPlace = false
-        self.places[index].take(entry, version: version)
+        self.trackedFlows[index].adoptsPosition = false
+        self.trackedFlows[index].apply(entry, version: version)
         self.checkID(of: block)
     }
 
-    private mutating func takeTransient(_ block: EventBlock, _ index: Int) {
+    private mutating func checkTransient(_ block: EventBlock, _ index: Int) {
         self.expectNoID(block)
-        guard let number = Self.number(of: block.json, in: self.journal(self.places[index].flow)) else {
+        guard let number = Self.number(of: block.json, in: self.journal(self.trackedFlows[index].flow)) else {
             return self.report("a transient event that was never sent", block)
         }
-        if let last = self.places[index].lastTransients[block.event], number <= last {
+        if let last = self.trackedFlows[index].lastTransients[block.event], number <= last {
             self.report("a transient event that came before, or a later one did", block)
         }
-        self.places[index].lastTransients[block.event] = number
+        self.trackedFlows[index].lastTransients[block.event] = number
     }
 
     private static func number(of envelope: JSONText, in journal: FlowJournal) -> Int? {

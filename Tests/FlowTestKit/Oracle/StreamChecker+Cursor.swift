@@ -27,18 +27,18 @@ extension StreamChecker {
         let epoch: Epoch
         let versions: [Version?]
         switch Cursor(id) {
-        case .flow(let its, let version) where self.places.count == 1: (epoch, versions) = (its, [version])
-        case .flows(let its, let hash, let several) where self.places.count > 1 && several.count == self.places.count:
+        case .flow(let its, let version) where self.trackedFlows.count == 1: (epoch, versions) = (its, [version])
+        case .flows(let its, let hash, let several) where self.trackedFlows.count > 1 && several.count == self.trackedFlows.count:
             if hash != self.flowSetHash { self.report("an id of other flows", block) }
             (epoch, versions) = (its, several)
         default: return self.report("an id that cannot be read", block)
         }
         self.checkEpoch(epoch, block, mayChange: mayChangeEpoch)
-        for index in self.places.indices {
-            self.checkPlace(index, versions[index], block, isAlone: isAlone)
+        for index in self.trackedFlows.indices {
+            self.checkPosition(index, versions[index], block, isAlone: isAlone)
             // An id alone may repeat what the client claims, which may be nonsense.
-            if let told = versions[index], !isAlone {
-                self.places[index].highest[epoch] = max(self.places[index].highest[epoch] ?? 0, told)
+            if let named = versions[index], !isAlone {
+                self.trackedFlows[index].highest[epoch] = max(self.trackedFlows[index].highest[epoch] ?? 0, named)
             }
         }
     }
@@ -52,37 +52,37 @@ extension StreamChecker {
         if !mayChange { self.report("the epoch changed from \(before) without a word", block) }
         self.epoch = epoch
         // Every other flow must be given its place anew.
-        for index in self.places.indices where self.places[index].flow != block.flow {
-            if let version = self.places[index].version {
-                self.places[index].withdrawnAt = version
-                self.places[index].version = nil
+        for index in self.trackedFlows.indices where self.trackedFlows[index].flow != block.flow {
+            if let version = self.trackedFlows[index].version {
+                self.trackedFlows[index].withdrawnAt = version
+                self.trackedFlows[index].version = nil
             }
         }
     }
 
-    private mutating func checkPlace(_ index: Int, _ told: Version?, _ block: EventBlock, isAlone: Bool) {
-        let place = self.places[index]
-        switch (told, place.version) {
+    private mutating func checkPosition(_ index: Int, _ named: Version?, _ block: EventBlock, isAlone: Bool) {
+        let tracked = self.trackedFlows[index]
+        switch (named, tracked.version) {
         case (nil, nil): break
-        case (let told?, let known?) where told == known: break
+        case (let named?, let known?) where named == known: break
         case (nil, let known?):
             // Its place is lost; the notice must follow, and the end of the check sees to it.
-            self.places[index].withdrawnAt = known
-            self.places[index].version = nil
-        case (let told?, nil):
-            if place.adoptsPlace {
-                self.places[index].adopt(told)
+            self.trackedFlows[index].withdrawnAt = known
+            self.trackedFlows[index].version = nil
+        case (let named?, nil):
+            if tracked.adoptsPosition {
+                self.trackedFlows[index].adopt(named)
             } else {
-                self.report("the cursor names version \(told) of \(place.flow) before its snapshot", block)
+                self.report("the cursor names version \(named) of \(tracked.flow) before its snapshot", block)
             }
-        case (let told?, let known?):
-            if told < known {
-                self.report("the cursor goes back in \(place.flow), from \(known) to \(told)", block)
-            } else if !isAlone || !self.isFilteredOut(from: known + 1, to: told, place.flow) {
-                self.report("the cursor passes over versions \(known + 1) to \(told) of \(place.flow)", block)
+        case (let named?, let known?):
+            if named < known {
+                self.report("the cursor goes back in \(tracked.flow), from \(known) to \(named)", block)
+            } else if !isAlone || !self.isFilteredOut(from: known + 1, to: named, tracked.flow) {
+                self.report("the cursor passes over versions \(known + 1) to \(named) of \(tracked.flow)", block)
             }
-            self.places[index].version = told
-            if self.seesStates, place.stateVersion == known { self.places[index].stateVersion = told }
+            self.trackedFlows[index].version = named
+            if self.seesStates, tracked.stateVersion == known { self.trackedFlows[index].stateVersion = named }
         }
     }
 }

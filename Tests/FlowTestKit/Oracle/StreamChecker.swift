@@ -23,7 +23,7 @@ public struct StreamChecker {
     let target: StreamTarget
     let facts: Facts
     let log: StreamLog
-    var places: [TrackedFlow]
+    var trackedFlows: [TrackedFlow]
     /// Of the ids seen on this connection, or of the cursor that it began with.
     var epoch: Epoch?
     var connection = 0
@@ -36,7 +36,7 @@ public struct StreamChecker {
         self.target = target
         self.who = who
         self.facts = facts
-        self.places = target.sortedFlows.map { TrackedFlow(flow: $0) }
+        self.trackedFlows = target.sortedFlows.map { TrackedFlow(flow: $0) }
     }
 
     /// - Parameter isSettled: everything was published and there was time enough: a stream that is open must be at the end.
@@ -45,8 +45,8 @@ public struct StreamChecker {
     ) -> [Violation] {
         var checker = StreamChecker(log, target, who, facts)
         for number in log.connections.indices {
-            checker.begin(number)
-            for block in log.blocks(ofConnection: number) { checker.take(block) }
+            checker.startConnection(number)
+            for block in log.blocks(ofConnection: number) { checker.check(block) }
         }
         if isSettled { checker.finish() }
         return checker.violations
@@ -60,42 +60,42 @@ public struct StreamChecker {
 
     // MARK: Connections
 
-    private mutating func begin(_ number: Int) {
+    private mutating func startConnection(_ number: Int) {
         self.connection = number
         self.isFirstBlock = true
         self.hasClosed = false
         let connection = self.log.connections[number]
         self.epoch = nil
-        var versions = [Version?](repeating: nil, count: self.places.count)
-        var due: ResyncReason?
+        var versions = [Version?](repeating: nil, count: self.trackedFlows.count)
+        var expectedResync: ResyncReason?
         switch Cursor(connection.cursor) {
         case .none: break
         case .start: versions = versions.map { _ in 0 }
-        case .unreadable: due = .badCursor
+        case .unreadable: expectedResync = .badCursor
         case .flow(let epoch, let version):
-            if self.places.count == 1 { (self.epoch, versions) = (epoch, [version]) } else { due = .otherFlows }
-        case .flows(let epoch, let hash, let theirs):
-            let fits = self.places.count > 1 && theirs.count == self.places.count && hash == self.flowSetHash
-            if fits { (self.epoch, versions) = (epoch, theirs) } else { due = .otherFlows }
+            if self.trackedFlows.count == 1 { (self.epoch, versions) = (epoch, [version]) } else { expectedResync = .otherFlows }
+        case .flows(let epoch, let hash, let cursorVersions):
+            let fits = self.trackedFlows.count > 1 && cursorVersions.count == self.trackedFlows.count && hash == self.flowSetHash
+            if fits { (self.epoch, versions) = (epoch, cursorVersions) } else { expectedResync = .otherFlows }
         }
         if let epoch = self.epoch, !self.facts.epochs.contains(epoch) {
-            due = .epoch
+            expectedResync = .epoch
             versions = versions.map { _ in nil }
         }
-        for index in self.places.indices {
-            self.places[index].begin(at: versions[index], journal: self.journal(self.places[index].flow))
-            self.places[index].dueResync = due
+        for index in self.trackedFlows.indices {
+            self.trackedFlows[index].startConnection(at: versions[index], journal: self.journal(self.trackedFlows[index].flow))
+            self.trackedFlows[index].expectedResync = expectedResync
             // A cursor that names no place in one of its flows says that a snapshot was due there.
-            self.places[index].adoptsPlace = Cursor(connection.cursor) == .none && !self.target.wantsSnapshot
+            self.trackedFlows[index].adoptsPosition = Cursor(connection.cursor) == .none && !self.target.wantsSnapshot
         }
         if connection.status == 204 { self.checkEnd() }
     }
 
     /// 204: for good, so it must be true.
     private mutating func checkEnd() {
-        for place in self.places {
-            guard let version = place.version, self.journal(place.flow).point(version)?.isTerminal == true else {
-                self.report("was sent away with 204, but \(place.flow) has no end at \(place.version ?? -1)")
+        for tracked in self.trackedFlows {
+            guard let version = tracked.version, self.journal(tracked.flow).snapshot(at: version)?.isTerminal == true else {
+                self.report("was sent away with 204, but \(tracked.flow) has no end at \(tracked.version ?? -1)")
                 continue
             }
         }
@@ -103,18 +103,19 @@ public struct StreamChecker {
 
     private mutating func finish() {
         guard self.log.isConnected, self.log.status == 200, !self.hasClosed else { return }
-        for place in self.places where !place.hasEnded {
-            let journal = self.journal(place.flow)
-            if place.version != journal.version {
+        for tracked in self.trackedFlows where !tracked.hasEnded {
+            let journal = self.journal(tracked.flow)
+            if tracked.version != journal.version {
                 self.report(
-                    "is at version \(place.version.map(String.init) ?? "none") of \(place.flow), which is at \(journal.version)")
+                    "is at version \(tracked.version.map(String.init) ?? "none") of \(tracked.flow), which is at \(journal.version)"
+                )
                 continue
             }
-            if !place.isCaughtUp { self.report("was never told that it has caught up with \(place.flow)") }
-            if let state = place.state, place.stateVersion == journal.version, self.seesStates,
+            if !tracked.isCaughtUp { self.report("was never told that it has caught up with \(tracked.flow)") }
+            if let state = tracked.state, tracked.stateVersion == journal.version, self.seesStates,
                 !state.isEquivalent(to: journal.now.state)
             {
-                self.report("has the state \(state) of \(place.flow), which is \(journal.now.state)")
+                self.report("has the state \(state) of \(tracked.flow), which is \(journal.now.state)")
             }
         }
     }
@@ -122,5 +123,5 @@ public struct StreamChecker {
     /// Whether what it asked for is enough to follow the state.
     var seesStates: Bool { self.target.types.map { $0.contains("state_update") && $0.contains("flow_deleted") } ?? true }
 
-    var flowSetHash: FlowSetHash { FlowSetHash(of: self.places.compactMap { FlowID($0.flow) }) }
+    var flowSetHash: FlowSetHash { FlowSetHash(of: self.trackedFlows.compactMap { FlowID($0.flow) }) }
 }

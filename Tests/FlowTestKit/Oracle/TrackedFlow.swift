@@ -11,11 +11,11 @@ struct TrackedFlow {
     var stateVersion: Version?
 
     /// It said that it wants no snapshot, and takes whatever place it is given.
-    var adoptsPlace = false
+    var adoptsPosition = false
     /// The reason that it must be told before anything else.
-    var dueResync: ResyncReason?
+    var expectedResync: ResyncReason?
     /// Told, and its snapshot has not come yet.
-    var toldResync: ResyncReason?
+    var announcedResync: ResyncReason?
     /// Its cursor stopped naming a place here: a notice must follow.
     var withdrawnAt: Version?
     var isCaughtUp = false
@@ -28,30 +28,30 @@ struct TrackedFlow {
     init(flow: String) { self.flow = flow }
 
     /// A connection begins.
-    mutating func begin(at version: Version?, journal: FlowJournal) {
+    mutating func startConnection(at version: Version?, journal: FlowJournal) {
         self.version = version
-        self.adoptsPlace = false
-        self.dueResync = nil
-        self.toldResync = nil
+        self.adoptsPosition = false
+        self.expectedResync = nil
+        self.announcedResync = nil
         self.withdrawnAt = nil
         self.isCaughtUp = false
         self.hasEnded = false
         self.lastTransients = [:]
         if let version, version != self.stateVersion {
-            self.state = journal.point(version)?.state
+            self.state = journal.snapshot(at: version)?.state
             self.stateVersion = self.state == nil ? nil : version
         }
     }
 
     mutating func adopt(_ version: Version) {
         self.version = version
-        self.adoptsPlace = false
+        self.adoptsPosition = false
         self.state = nil
         self.stateVersion = nil
     }
 
     /// The next event. Its state follows if it was known up to here.
-    mutating func take(_ entry: FlowJournal.Entry, version: Version) {
+    mutating func apply(_ entry: FlowJournal.Entry, version: Version) {
         if let state = self.state, self.stateVersion == version - 1 {
             switch entry.type {
             case "state_update":

@@ -38,7 +38,7 @@ public struct CertificateAuthority: Sendable {
                 "-extfile", "san", "-out", "server.crt",
             ])
         for file in [self.serverKey, self.serverCertificate] {
-            try Postgres.give(file)
+            try Postgres.changeOwner(file)
             chmod(file, 0o600)
         }
     }

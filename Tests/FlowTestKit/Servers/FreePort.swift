@@ -5,16 +5,16 @@ import Glibc
 /// Ports of the loopback interface for servers that cannot choose their own.
 public enum FreePort {
     /// Below the range from which clients get theirs, so that nobody takes it before the server does, or while it is down.
-    public static func take() throws -> Int {
+    public static func choose() throws -> Int {
         for _ in 0..<200 {
             let port = Int.random(in: 12_000...31_999)
-            if !Self.isTaken(port) { return port }
+            if !Self.isInUse(port) { return port }
         }
         throw ChildProcess.Failure(description: "no free port was found")
     }
 
     /// Whether somebody listens there.
-    public static func isTaken(_ port: Int) -> Bool {
+    public static func isInUse(_ port: Int) -> Bool {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         guard descriptor >= 0 else { return true }
         defer { close(descriptor) }

@@ -13,8 +13,8 @@ public final class PgBouncer: Sendable {
 
     private init(_ server: PostgresServer, poolSize: Int) throws {
         self.folder = try TemporaryFolder()
-        self.port = try FreePort.take()
-        try Postgres.give(self.folder.path)
+        self.port = try FreePort.choose()
+        try Postgres.changeOwner(self.folder.path)
         let configuration = """
             [databases]
             * = host=127.0.0.1 port=\(server.port)
@@ -58,7 +58,7 @@ public final class PgBouncer: Sendable {
             if let exit = process.exit {
                 throw ChildProcess.Failure(description: "PgBouncer ended at once (\(exit)): \(process.errorOutput)")
             }
-            return FreePort.isTaken(self.port)
+            return FreePort.isInUse(self.port)
         }
     }
 

@@ -21,7 +21,7 @@ public final class PostgresServer: Sendable {
     /// - Parameter options: further settings, as `name=value`.
     public init(options: [String] = [], folder: TemporaryFolder? = nil) throws {
         self.folder = try folder ?? TemporaryFolder()
-        self.port = try FreePort.take()
+        self.port = try FreePort.choose()
         self.options = options
     }
 
@@ -46,7 +46,7 @@ public final class PostgresServer: Sendable {
 
     /// Makes the cluster.
     public func create() async throws {
-        try Postgres.give(self.folder.path)
+        try Postgres.changeOwner(self.folder.path)
         try await Postgres.run(
             "initdb", ["--auth=trust", "--username=\(Self.user)", "--encoding=UTF8", "--no-sync", "-D", self.dataFolder],
             folder: self.folder.path)
@@ -138,7 +138,7 @@ public final class PostgresServer: Sendable {
     /// A standby of this server that follows it, in a folder of its own.
     public func makeStandby(options: [String] = []) async throws -> PostgresServer {
         let standby = try PostgresServer(options: self.options + options)
-        try Postgres.give(standby.folder.path)
+        try Postgres.changeOwner(standby.folder.path)
         try await Postgres.run(
             "pg_basebackup",
             [
@@ -211,7 +211,7 @@ public enum Postgres {
     }
 
     /// Lets the user that the programs run as write there.
-    public static func give(_ folder: String) throws {
+    public static func changeOwner(_ folder: String) throws {
         guard getuid() == 0, let user = getpwnam("postgres") else { return }
         guard chown(folder, user.pointee.pw_uid, user.pointee.pw_gid) == 0 else {
             throw ChildProcess.Failure(description: "\(folder) cannot be given to the user postgres")

@@ -24,7 +24,7 @@ public struct ProxyRequest: Sendable {
     /// The status that the client was told; `nil` if it was told nothing.
     public internal(set) var status: Int?
     /// Whether it has come in whole, and stalls or has stalled.
-    public internal(set) var isHeld = false
+    public internal(set) var isStalled = false
     /// Bytes of a body that the client was sent.
     public internal(set) var replyBytes = 0
     /// Whether nothing more happens to it.

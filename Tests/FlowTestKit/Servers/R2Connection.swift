@@ -11,35 +11,35 @@ final class R2Connection {
     struct Ended: Error {}
 
     let channel: any Channel
-    let book: R2ProxyState
+    let state: R2ProxyState
     private var parts: NIOAsyncChannelInboundStream<HTTPServerRequestPart>.AsyncIterator
     private let outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>
     private var hasBody = false
     /// A body that was taken in before anybody asked for it.
-    private var gathered: ByteBuffer?
+    private var buffered: ByteBuffer?
     private(set) var request: ProxyRequest
-    private var round = 0
+    private var generation = 0
 
-    static func serve(_ connection: NIOAsyncChannel<HTTPServerRequestPart, ByteBuffer>, _ book: R2ProxyState) async {
+    static func serve(_ connection: NIOAsyncChannel<HTTPServerRequestPart, ByteBuffer>, _ state: R2ProxyState) async {
         // However it ends, it is the client's to make something of it.
         try? await connection.executeThenClose { inbound, outbound in
             var parts = inbound.makeAsyncIterator()
             guard case .head(let head)? = try await parts.next() else { return }
-            let client = R2Connection(connection.channel, book, parts, outbound, head)
+            let client = R2Connection(connection.channel, state, parts, outbound, head)
             defer { client.close() }
             try await client.serve(head)
         }
     }
 
     private init(
-        _ channel: any Channel, _ book: R2ProxyState, _ parts: NIOAsyncChannelInboundStream<HTTPServerRequestPart>.AsyncIterator,
+        _ channel: any Channel, _ state: R2ProxyState, _ parts: NIOAsyncChannelInboundStream<HTTPServerRequestPart>.AsyncIterator,
         _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>, _ first: HTTPRequestHead
     ) {
         self.channel = channel
-        self.book = book
+        self.state = state
         self.parts = parts
         self.outbound = outbound
-        (self.request, self.round) = book.arrived(first)
+        (self.request, self.generation) = state.arrived(first)
     }
 
     private func serve(_ first: HTTPRequestHead) async throws {
@@ -51,7 +51,7 @@ final class R2Connection {
             self.close()
             guard head.isKeepAlive, case .head(let next)? = try await self.parts.next(isolation: #isolation) else { return }
             head = next
-            (self.request, self.round) = self.book.arrived(head)
+            (self.request, self.generation) = self.state.arrived(head)
         }
     }
 
@@ -60,16 +60,16 @@ final class R2Connection {
 
     func note(_ change: (inout ProxyRequest) -> Void) {
         change(&self.request)
-        self.book.update(self.request, round: self.round)
+        self.state.update(self.request, generation: self.generation)
     }
 
     // MARK: The request's body
 
     /// - Returns: `nil` at its end.
     func nextPart() async throws -> ByteBuffer? {
-        if let gathered = self.gathered {
-            self.gathered = nil
-            return gathered
+        if let buffered = self.buffered {
+            self.buffered = nil
+            return buffered
         }
         guard self.hasBody else { return nil }
         switch try await self.parts.next(isolation: #isolation) {
@@ -93,7 +93,7 @@ final class R2Connection {
     }
 
     /// Takes the body in and keeps it: from now on its client is not needed.
-    func gatherBody() async throws { self.gathered = try await self.wholeBody() }
+    func bufferBody() async throws { self.buffered = try await self.wholeBody() }
 
     func discardBody() async throws { while try await self.nextPart() != nil {} }
 

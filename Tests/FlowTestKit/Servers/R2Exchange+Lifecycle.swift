@@ -14,13 +14,13 @@ extension R2Exchange {
             guard String(decoding: body, as: UTF8.self).contains("<Rule>") else {
                 return try await self.client.replyError(400, code: "MalformedXML", "There is no rule.")
             }
-            self.client.book.change { $0.lifecycles[bucket] = body }
+            self.client.state.change { $0.lifecycles[bucket] = body }
             try await self.client.reply(200)
         case .deleteLifecycle:
-            self.client.book.change { $0.lifecycles[bucket] = nil }
+            self.client.state.change { $0.lifecycles[bucket] = nil }
             try await self.client.reply(204)
         default:
-            guard let rules = self.client.book.read({ $0.lifecycles[bucket] }) else {
+            guard let rules = self.client.state.read({ $0.lifecycles[bucket] }) else {
                 return try await self.client.replyError(
                     404, code: "NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist.")
             }

@@ -13,7 +13,7 @@ struct R2Exchange {
     }
 
     private var request: ProxyRequest { self.client.request }
-    private var book: R2ProxyState { self.client.book }
+    private var state: R2ProxyState { self.client.state }
 
     func run() async throws {
         switch self.request.fault {
@@ -29,9 +29,9 @@ struct R2Exchange {
             try await self.client.discardBody()
             try await self.client.replyError(200, code: code, "On the test's order.")
         case .stall(isApplied: false):
-            try await self.client.gatherBody()
-            self.client.note { $0.isHeld = true }
-            await self.book.stall(self.client.channel)
+            try await self.client.bufferBody()
+            self.client.note { $0.isStalled = true }
+            await self.state.stall(self.client.channel)
             guard self.client.channel.isActive, !Task.isCancelled else { throw R2Connection.Ended() }
             try await self.serve()
         default:
@@ -41,13 +41,13 @@ struct R2Exchange {
 
     /// As R2 does.
     private func serve() async throws {
-        if try await self.isRefused() { return }
+        if try await self.isRejected() { return }
         switch self.request.operation {
         case .getLifecycle, .putLifecycle, .deleteLifecycle: try await self.serveLifecycle()
         case .completeUpload: try await self.complete()
         default:
             let isConditional = self.head.headers.contains(name: "if-none-match") && self.request.operation == .putObject
-            try await self.book.inTurn(isConditional ? self.request.target.path : nil) {
+            try await self.state.inTurn(isConditional ? self.request.target.path : nil) {
                 try await self.forward { try await self.client.nextPart() }
             }
         }
@@ -55,27 +55,27 @@ struct R2Exchange {
 
     // MARK: R2's rules
 
-    private func isRefused() async throws -> Bool {
+    private func isRejected() async throws -> Bool {
         let headers = self.head.headers
         let payload = headers.first(name: "x-amz-content-sha256") ?? ""
         if payload.hasPrefix("STREAMING-") || headers["content-encoding"].contains(where: { $0.contains("aws-chunked") }) {
-            return try await self.refuse(501, "NotImplemented", "\(payload) not implemented")
+            return try await self.reject(501, "NotImplemented", "\(payload) not implemented")
         }
         if ["PUT", "POST"].contains(self.request.method), !headers.contains(name: "content-length") {
-            return try await self.refuse(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
+            return try await self.reject(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
         }
         let signed = headers.first(name: "authorization")?.components(separatedBy: "SignedHeaders=").last?
             .components(separatedBy: ",")[0].components(separatedBy: ";")
         if signed?.contains("accept-encoding") == true {
-            return try await self.refuse(403, "SignatureDoesNotMatch", "Accept-Encoding is changed on the way.")
+            return try await self.reject(403, "SignatureDoesNotMatch", "Accept-Encoding is changed on the way.")
         }
-        if self.request.operation.isWriteToKey, self.book.isTooSoon(self.request.target.path) {
-            return try await self.refuse(429, "TooManyRequests", "Reduce your concurrent request rate for the same object.")
+        if self.request.operation.isWriteToKey, self.state.isTooSoon(self.request.target.path) {
+            return try await self.reject(429, "TooManyRequests", "Reduce your concurrent request rate for the same object.")
         }
         return false
     }
 
-    private func refuse(_ status: Int, _ code: String, _ message: String) async throws -> Bool {
+    private func reject(_ status: Int, _ code: String, _ message: String) async throws -> Bool {
         try await self.client.discardBody()
         try await self.client.replyError(status, code: code, message)
         return true
@@ -84,11 +84,11 @@ struct R2Exchange {
     private func complete() async throws {
         let body = try await self.client.wholeBody()
         let parts = S3XML.elements("PartNumber", in: String(buffer: body)).compactMap { Int($0) }
-        guard self.book.areEqual(parts, of: self.request.uploadID ?? "") else {
+        guard self.state.areEqual(parts, of: self.request.uploadID ?? "") else {
             return try await self.client.replyError(
                 400, code: "InvalidPart", "All non-trailing parts must have the same length.")
         }
-        try await self.book.inTurn(self.head.headers.contains(name: "if-none-match") ? self.request.target.path : nil) {
+        try await self.state.inTurn(self.head.headers.contains(name: "if-none-match") ? self.request.target.path : nil) {
             var rest: ByteBuffer? = body
             try await self.forward {
                 defer { rest = nil }
@@ -100,11 +100,11 @@ struct R2Exchange {
     // MARK: Passing on
 
     private func forward(_ nextPart: () async throws -> ByteBuffer?) async throws {
-        let unpacks =
+        let decompresses =
             self.request.operation == .getObject && self.request.range == nil
             && !self.head.headers["accept-encoding"].contains { $0.contains("gzip") }
         let pace = R2Pace(self.request.fault)
-        try await R2Upstream.exchange(port: self.book.serverPort, self.head, unpacks: unpacks) {
+        try await R2Upstream.exchange(port: self.state.serverPort, self.head, decompresses: decompresses) {
             let part = try await nextPart()
             try await pace.wait(for: part)
             return part
@@ -112,7 +112,7 @@ struct R2Exchange {
             var head = try await replies.head()
             self.client.note { $0.serverStatus = Int(head.status.code) }
             head.headers.remove(name: "connection")
-            if unpacks, head.headers.contains(name: "content-encoding") {
+            if decompresses, head.headers.contains(name: "content-encoding") {
                 head.headers.remove(name: "content-encoding")
                 head.headers.remove(name: "content-length")
                 head.headers.replaceOrAdd(name: "transfer-encoding", value: "chunked")
@@ -136,7 +136,7 @@ struct R2Exchange {
             let part = self.request.part
         else { return }
         let size = self.request.bodyBytes
-        self.book.change { $0.parts[upload, default: [:]][part] = size }
+        self.state.change { $0.parts[upload, default: [:]][part] = size }
     }
 
     /// A condition that fails takes the upload with it.
@@ -147,7 +147,7 @@ struct R2Exchange {
             let upload = self.request.uploadID
         {
             head.status = .preconditionFailed
-            try await S3Bucket(self.request.bucket, port: self.book.serverPort).abortUpload(key, id: upload)
+            try await S3Bucket(self.request.bucket, port: self.state.serverPort).abortUpload(key, id: upload)
         }
         head.headers.remove(name: "transfer-encoding")
         var text = String(buffer: body)
@@ -178,8 +178,8 @@ struct R2Exchange {
             while try await nextPart() != nil {}
             return try await self.client.replyError(200, code: code, "On the test's order.")
         case .stall(isApplied: true):
-            self.client.note { $0.isHeld = true }
-            await self.book.stall(self.client.channel)
+            self.client.note { $0.isStalled = true }
+            await self.state.stall(self.client.channel)
             guard self.client.channel.isActive, !Task.isCancelled else { throw R2Connection.Ended() }
         case .wrongETag where head.headers.contains(name: "etag"):
             head.headers.replaceOrAdd(name: "ETag", value: Self.wrongETag)

@@ -11,11 +11,11 @@ import NIOPosix
 /// which one wins, a multipart upload that is gone when its condition fails, lifecycle rules. Not here: `If-Match` on writes.
 public final class R2Proxy: Sendable {
     public let port: Int
-    private let book: R2ProxyState
+    private let state: R2ProxyState
 
     private init(_ server: S3Server) throws {
-        self.port = try FreePort.take()
-        self.book = R2ProxyState(serverPort: server.port)
+        self.port = try FreePort.choose()
+        self.state = R2ProxyState(serverPort: server.port)
     }
 
     /// Runs a proxy for the time of the body; afterwards it is gone, with its connections.
@@ -42,37 +42,37 @@ public final class R2Proxy: Sendable {
     // MARK: Faults
 
     /// Adds rules. The first one that hits a request decides.
-    public func inject(_ rules: R2Rule...) { self.book.change { $0.rules += rules } }
+    public func inject(_ rules: R2Rule...) { self.state.change { $0.rules += rules } }
 
     public func inject(_ fault: R2Fault, on operation: ProxyOperation? = nil, skipping: Int = 0, times: Int = 1) {
         self.inject(R2Rule(fault, on: operation, skipping: skipping, times: times))
     }
 
     /// Faults that have not happened, counted in requests.
-    public var faultsLeft: Int { self.book.read { $0.rules.reduce(0) { $0 + $1.times } } }
+    public var faultsRemaining: Int { self.state.read { $0.rules.reduce(0) { $0 + $1.times } } }
 
-    public func clearFaults() { self.book.change { $0.rules = [] } }
+    public func clearFaults() { self.state.change { $0.rules = [] } }
 
     /// Lets go on what a ``R2Fault/stall(isApplied:)`` holds, whatever its client has done meanwhile.
-    public func release() { self.book.release() }
+    public func release() { self.state.release() }
 
     /// Whether more than one write a second to one key is 429.
-    public func limitWrites(_ isOn: Bool) { self.book.change { $0.limitsWrites = isOn } }
+    public func limitWrites(_ isOn: Bool) { self.state.change { $0.limitsWrites = isOn } }
 
     // MARK: What it saw
 
-    public var requests: [ProxyRequest] { self.book.read { $0.requests } }
+    public var requests: [ProxyRequest] { self.state.read { $0.requests } }
 
     public func requests(_ operation: ProxyOperation) -> [ProxyRequest] { self.requests.filter { $0.operation == operation } }
 
     /// Forgets what it saw; numbers start again.
-    public func forget() { self.book.change { $0.forget() } }
+    public func forget() { self.state.change { $0.forget() } }
 
     /// Waits until what it saw is so.
     public func wait(
         for what: String, within timeout: Duration = .seconds(20), _ condition: @escaping @Sendable ([ProxyRequest]) -> Bool
     ) async throws {
-        try await self.book.wait(for: what, within: timeout) { condition($0.requests) }
+        try await self.state.wait(for: what, within: timeout) { condition($0.requests) }
     }
 
     // MARK: Life
@@ -97,7 +97,7 @@ public final class R2Proxy: Sendable {
             // Ends by cancellation.
             try? await listener.executeThenClose { connections in
                 for try await connection in connections {
-                    group.addTask { await R2Connection.serve(connection, self.book) }
+                    group.addTask { await R2Connection.serve(connection, self.state) }
                 }
             }
             group.cancelAll()

@@ -9,7 +9,7 @@ final class R2ProxyState: Sendable {
         var limitsWrites = false
         var requests: [ProxyRequest] = []
         /// Raised when requests are forgotten: what is under way then belongs to none.
-        var round = 0
+        var generation = 0
         var lastWrites: [String: ContinuousClock.Instant] = [:]
         /// Bytes of each upload's parts.
         var parts: [String: [Int: Int]] = [:]
@@ -17,7 +17,7 @@ final class R2ProxyState: Sendable {
 
         mutating func forget() {
             self.requests = []
-            self.round += 1
+            self.generation += 1
         }
     }
 
@@ -39,7 +39,7 @@ final class R2ProxyState: Sendable {
     // MARK: Requests
 
     /// - Returns: the request, and the round that it belongs to.
-    func arrived(_ head: HTTPRequestHead) -> (request: ProxyRequest, round: Int) {
+    func arrived(_ head: HTTPRequestHead) -> (request: ProxyRequest, generation: Int) {
         self.contents.change { contents in
             let request = ProxyRequest(number: contents.requests.count + 1, head: head) { operation, key in
                 for index in contents.rules.indices where contents.rules[index].hits(operation, key) {
@@ -48,13 +48,13 @@ final class R2ProxyState: Sendable {
                 return nil
             }
             contents.requests.append(request)
-            return (request, contents.round)
+            return (request, contents.generation)
         }
     }
 
-    func update(_ request: ProxyRequest, round: Int) {
+    func update(_ request: ProxyRequest, generation: Int) {
         self.contents.change { contents in
-            guard contents.round == round else { return }
+            guard contents.generation == generation else { return }
             contents.requests[request.number - 1] = request
         }
     }
@@ -98,13 +98,13 @@ final class R2ProxyState: Sendable {
     /// One conditional write to a key at a time: what the server compares and what it does is not one step.
     func inTurn<Result>(_ key: String?, _ body: () async throws -> Result) async throws -> Result {
         guard let key else { return try await body() }
-        await self.writers.take(key)
+        await self.writers.lock(key)
         do {
             let result = try await body()
-            self.writers.pass(key)
+            self.writers.unlock(key)
             return result
         } catch {
-            self.writers.pass(key)
+            self.writers.unlock(key)
             throw error
         }
     }
@@ -114,7 +114,7 @@ final class R2ProxyState: Sendable {
 final class KeyedMutex: Sendable {
     private let waiting = Mutex<[String: [CheckedContinuation<Void, Never>]]>([:])
 
-    func take(_ key: String) async {
+    func lock(_ key: String) async {
         await withCheckedContinuation { continuation in
             let isFree = self.waiting.withLock { waiting in
                 if waiting[key] == nil {
@@ -128,7 +128,7 @@ final class KeyedMutex: Sendable {
         }
     }
 
-    func pass(_ key: String) {
+    func unlock(_ key: String) {
         let next: CheckedContinuation<Void, Never>? = self.waiting.withLock { waiting in
             if waiting[key]?.isEmpty != false {
                 waiting[key] = nil

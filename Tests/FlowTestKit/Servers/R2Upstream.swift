@@ -36,10 +36,10 @@ struct R2Upstream {
 
     /// Sends a request, as it is, and gives the reply to the body.
     /// - Parameters:
-    ///   - unpacks: whether a reply in gzip is unpacked.
+    ///   - decompresses: whether a reply in gzip is unpacked.
     ///   - nextPart: of the request's body.
     static func exchange<Result>(
-        port: Int, _ head: HTTPRequestHead, unpacks: Bool, nextPart: () async throws -> ByteBuffer?,
+        port: Int, _ head: HTTPRequestHead, decompresses: Bool, nextPart: () async throws -> ByteBuffer?,
         _ body: (Replies) async throws -> Result
     ) async throws -> Result {
         let connection = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
@@ -49,7 +49,7 @@ struct R2Upstream {
                     var configuration = HTTPRequestEncoder.Configuration()
                     configuration.automaticallySetFramingHeaders = false
                     try channel.pipeline.syncOperations.addHTTPClientHandlers(encoderConfiguration: configuration)
-                    if unpacks { try channel.pipeline.syncOperations.addHandler(NIOHTTPResponseDecompressor(limit: .none)) }
+                    if decompresses { try channel.pipeline.syncOperations.addHandler(NIOHTTPResponseDecompressor(limit: .none)) }
                     return try Connection(wrappingChannelSynchronously: channel)
                 }
             }
@@ -64,10 +64,10 @@ struct R2Upstream {
         _ nextPart: () async throws -> ByteBuffer?
     ) async throws {
         // A server that has answered already need not take the rest.
-        var isTaken = (try? await outbound.write(.head(head))) != nil
+        var isAccepted = (try? await outbound.write(.head(head))) != nil
         while let part = try await nextPart() {
-            if isTaken { isTaken = (try? await outbound.write(.body(.byteBuffer(part)))) != nil }
+            if isAccepted { isAccepted = (try? await outbound.write(.body(.byteBuffer(part)))) != nil }
         }
-        if isTaken { _ = try? await outbound.write(.end(nil)) }
+        if isAccepted { _ = try? await outbound.write(.end(nil)) }
     }
 }

@@ -5,7 +5,7 @@ struct RESPSplitter {
     /// What came in is no RESP.
     struct Failure: Error {}
 
-    struct Piece {
+    struct Value {
         let bytes: ByteBuffer
         let isMessage: Bool
     }
@@ -25,7 +25,7 @@ struct RESPSplitter {
     /// How much of the bytes belongs to the value that is being read.
     private var scanned = 0
     /// How many items that value still lacks.
-    private var due = 1
+    private var itemsRemaining = 1
     private var outline = Outline()
     /// In RESP2 a message is an array like any other; which is which tells whether the connection is subscribed to something.
     private var isSubscribed = false
@@ -33,18 +33,18 @@ struct RESPSplitter {
     mutating func feed(_ more: ByteBuffer) { self.bytes.writeImmutableBuffer(more) }
 
     /// The next whole value, if it is there.
-    mutating func next() throws -> Piece? {
-        while self.due > 0 {
+    mutating func next() throws -> Value? {
+        while self.itemsRemaining > 0 {
             guard try self.scanItem() else { return nil }
         }
         guard let bytes = self.bytes.readSlice(length: self.scanned) else { throw Failure() }
         self.bytes.discardReadBytes()
         defer {
             self.scanned = 0
-            self.due = 1
+            self.itemsRemaining = 1
             self.outline = Outline()
         }
-        return Piece(bytes: bytes, isMessage: self.isMessage())
+        return Value(bytes: bytes, isMessage: self.isMessage())
     }
 
     /// Takes a header, and what a bulk string has behind it. - Returns: whether it was there.
@@ -83,7 +83,7 @@ struct RESPSplitter {
         }
         self.outline.items += 1
         self.scanned += length
-        self.due += elements - 1
+        self.itemsRemaining += elements - 1
         return true
     }
 

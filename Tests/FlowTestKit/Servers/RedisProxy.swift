@@ -25,21 +25,21 @@ public final class RedisProxy: Sendable {
     public let port: Int
     private let server: RedisServer
     private let loop: any EventLoop
-    private let figures: AsyncValue<Counters>
-    private let switchboard: NIOLoopBound<RedisProxyCore>
+    private let counters: AsyncValue<Counters>
+    private let core: NIOLoopBound<RedisProxyCore>
 
     private init(_ server: RedisServer) async throws {
-        let port = try FreePort.take()
+        let port = try FreePort.choose()
         let loop: any EventLoop = MultiThreadedEventLoopGroup.singleton.next()
-        let figures = AsyncValue(Counters())
+        let counters = AsyncValue(Counters())
         self.port = port
         self.server = server
         self.loop = loop
-        self.figures = figures
-        self.switchboard = try await loop.submit {
+        self.counters = counters
+        self.core = try await loop.submit {
             NIOLoopBound(
                 RedisProxyCore(
-                    loop: loop, port: port, serverPort: server.port, isEncrypted: server.isEncrypted, figures: figures),
+                    loop: loop, port: port, serverPort: server.port, isEncrypted: server.isEncrypted, counters: counters),
                 eventLoop: loop)
         }.get()
     }
@@ -50,7 +50,7 @@ public final class RedisProxy: Sendable {
     ) async throws -> Result {
         let proxy = try await RedisProxy(server)
         do {
-            try await proxy.loop.flatSubmit { proxy.switchboard.value.listen() }.get()
+            try await proxy.loop.flatSubmit { proxy.core.value.listen() }.get()
             let result = try await body(proxy)
             try await proxy.switchTo(.refuse)
             return result
@@ -70,30 +70,30 @@ public final class RedisProxy: Sendable {
         guard mode != .swallowMessages || !self.server.isEncrypted else {
             throw ChildProcess.Failure(description: "what is encrypted cannot be told apart")
         }
-        try await self.loop.flatSubmit { self.switchboard.value.switchTo(mode) }.get()
+        try await self.loop.flatSubmit { self.core.value.switchTo(mode) }.get()
     }
 
     /// Closes all connections, now; new ones are taken.
-    public func cut() async throws {
-        try await self.loop.flatSubmit { self.switchboard.value.cut() }.get()
+    public func closeConnections() async throws {
+        try await self.loop.flatSubmit { self.core.value.closeConnections() }.get()
     }
 
     // MARK: What happened
 
     /// How many clients are connected.
-    public var connections: Int { self.figures.read { $0.connections } }
+    public var connections: Int { self.counters.read { $0.connections } }
     /// How many clients have come so far.
-    public var accepted: Int { self.figures.read { $0.accepted } }
+    public var accepted: Int { self.counters.read { $0.accepted } }
     /// How many messages were dropped so far.
-    public var swallowed: Int { self.figures.read { $0.swallowed } }
+    public var swallowed: Int { self.counters.read { $0.swallowed } }
 
     public func waitUntilAccepted(_ count: Int, within timeout: Duration = .seconds(20)) async throws {
-        try await self.figures.wait(for: "\(count) connections of the proxy", within: timeout) {
+        try await self.counters.wait(for: "\(count) connections of the proxy", within: timeout) {
             $0.accepted >= count ? () : nil
         }
     }
 
     public func waitUntilSwallowed(_ count: Int, within timeout: Duration = .seconds(20)) async throws {
-        try await self.figures.wait(for: "\(count) messages swallowed", within: timeout) { $0.swallowed >= count ? () : nil }
+        try await self.counters.wait(for: "\(count) messages swallowed", within: timeout) { $0.swallowed >= count ? () : nil }
     }
 }

@@ -14,71 +14,71 @@ final class RedisProxyConnection: ChannelDuplexHandler {
     }
 
     let end: End
-    private let switchboard: RedisProxyCore
+    private let core: RedisProxyCore
     private var splitter: RESPSplitter?
     private var context: ChannelHandlerContext?
     private var partner: RedisProxyConnection?
-    /// Whether the switchboard connects it with the server, or has.
-    private var hasAsked = false
+    /// Whether the core connects it with the server, or has.
+    private var hasRequestedServer = false
     private var wantsRead = false
     private var isClosed = false
     /// What came and could not be passed on yet.
-    private var held = ByteBuffer()
+    private var buffered = ByteBuffer()
 
-    init(of end: End, _ switchboard: RedisProxyCore, splitter: RESPSplitter? = nil) {
+    init(of end: End, _ core: RedisProxyCore, splitter: RESPSplitter? = nil) {
         self.end = end
-        self.switchboard = switchboard
+        self.core = core
         self.splitter = splitter
     }
 
-    private var isFrozen: Bool { self.switchboard.mode == .freeze }
+    private var isFrozen: Bool { self.core.mode == .freeze }
 
-    // MARK: What the switchboard says
+    // MARK: What the core says
 
     func join(_ server: RedisProxyConnection) {
         self.partner = server
         server.partner = self
-        self.goOn()
-        server.goOn()
+        self.passOn()
+        server.passOn()
     }
 
     /// There is no server to join. In the frost nobody can know, and so it is tried again later.
     func couldNotJoin() {
-        if self.isFrozen { self.hasAsked = false } else { self.partnerEnded() }
+        if self.isFrozen { self.hasRequestedServer = false } else { self.partnerEnded() }
     }
 
-    func thaw() { self.goOn() }
+    func resume() { self.passOn() }
 
     /// Closes it now, and its partner hears nothing of it.
-    func cut() -> EventLoopFuture<Void> {
+    func closeNow() -> EventLoopFuture<Void> {
         self.partner = nil
-        self.held.clear()
-        self.switchboard.ended(self)
-        guard let context = self.context, !self.isClosed else { return self.switchboard.done }
+        self.buffered.clear()
+        self.core.ended(self)
+        guard let context = self.context, !self.isClosed else { return self.core.done }
         context.close(promise: nil)
         return context.channel.closeFuture
     }
 
     // MARK: Passing on
 
-    private func goOn() {
+    private func passOn() {
         guard !self.isFrozen else { return }
-        if self.end == .client, self.partner == nil, !self.hasAsked, !self.isClosed {
-            self.hasAsked = true
-            self.switchboard.connect(self)
+        if self.end == .client, self.partner == nil, !self.hasRequestedServer, !self.isClosed {
+            self.hasRequestedServer = true
+            self.core.connect(self)
         }
         guard let partner = self.partner else {
-            if self.isClosed { self.switchboard.ended(self) }
+            if self.isClosed { self.core.ended(self) }
             return
         }
-        if self.held.readableBytes > 0 {
-            let bytes = self.held
-            self.held = ByteBuffer()
+        if self.buffered.readableBytes > 0 {
+            let bytes = self.buffered
+            self.buffered = ByteBuffer()
             self.pass(bytes, to: partner)
         }
         if self.isClosed {
             self.partner = nil
-            self.switchboard.ended(self)
+            self.core.ended(self)
             partner.partnerEnded()
         } else {
             self.readIfAllowed()
@@ -90,11 +90,11 @@ final class RedisProxyConnection: ChannelDuplexHandler {
         do {
             self.splitter?.feed(bytes)
             var all = ByteBuffer()
-            while let piece = try self.splitter?.next() {
-                if piece.isMessage, self.switchboard.mode == .swallowMessages {
-                    self.switchboard.swallowed()
+            while let value = try self.splitter?.next() {
+                if value.isMessage, self.core.mode == .swallowMessages {
+                    self.core.swallowed()
                 } else {
-                    all.writeImmutableBuffer(piece.bytes)
+                    all.writeImmutableBuffer(value.bytes)
                 }
             }
             if all.readableBytes > 0 { partner.write(all) }
@@ -109,7 +109,7 @@ final class RedisProxyConnection: ChannelDuplexHandler {
     /// Closes it behind what was written.
     func partnerEnded() {
         self.partner = nil
-        guard let context = self.context, !self.isClosed else { return self.switchboard.ended(self) }
+        guard let context = self.context, !self.isClosed else { return self.core.ended(self) }
         let channel = context.channel
         context.writeAndFlush(self.wrapOutboundOut(ByteBuffer())).whenComplete { _ in channel.close(promise: nil) }
     }
@@ -128,8 +128,8 @@ final class RedisProxyConnection: ChannelDuplexHandler {
     func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
 
     func channelActive(context: ChannelHandlerContext) {
-        self.switchboard.opened(self)
-        self.goOn()
+        self.core.opened(self)
+        self.passOn()
     }
 
     func read(context: ChannelHandlerContext) {
@@ -138,8 +138,8 @@ final class RedisProxyConnection: ChannelDuplexHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        self.held.writeImmutableBuffer(self.unwrapInboundIn(data))
-        self.goOn()
+        self.buffered.writeImmutableBuffer(self.unwrapInboundIn(data))
+        self.passOn()
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
@@ -148,8 +148,8 @@ final class RedisProxyConnection: ChannelDuplexHandler {
 
     func channelInactive(context: ChannelHandlerContext) {
         self.isClosed = true
-        self.switchboard.closed(self)
-        self.goOn()
+        self.core.closed(self)
+        self.passOn()
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }

@@ -10,16 +10,16 @@ final class RedisProxyCore {
     private let port: Int
     private let serverPort: Int
     private let isEncrypted: Bool
-    private let figures: AsyncValue<RedisProxy.Counters>
+    private let counters: AsyncValue<RedisProxy.Counters>
     private var listener: (any Channel)?
     private var sides: [ObjectIdentifier: RedisProxyConnection] = [:]
 
-    init(loop: any EventLoop, port: Int, serverPort: Int, isEncrypted: Bool, figures: AsyncValue<RedisProxy.Counters>) {
+    init(loop: any EventLoop, port: Int, serverPort: Int, isEncrypted: Bool, counters: AsyncValue<RedisProxy.Counters>) {
         self.loop = loop
         self.port = port
         self.serverPort = serverPort
         self.isEncrypted = isEncrypted
-        self.figures = figures
+        self.counters = counters
     }
 
     func listen() -> EventLoopFuture<Void> {
@@ -45,18 +45,18 @@ final class RedisProxyCore {
         if mode == .refuse {
             let listener = self.listener
             self.listener = nil
-            return (listener?.close() ?? self.done).assumeIsolated().flatMap { self.cut() }
+            return (listener?.close() ?? self.done).assumeIsolated().flatMap { self.closeConnections() }
                 .nonisolated()
         }
         if before == .refuse { return self.listen() }
         if before == .freeze {
-            for side in self.sides.values { side.thaw() }
+            for side in self.sides.values { side.resume() }
         }
         return self.done
     }
 
-    func cut() -> EventLoopFuture<Void> {
-        EventLoopFuture.andAllComplete(self.sides.values.map { $0.cut() }, on: self.loop)
+    func closeConnections() -> EventLoopFuture<Void> {
+        EventLoopFuture.andAllComplete(self.sides.values.map { $0.closeNow() }, on: self.loop)
     }
 
     // MARK: Sides
@@ -64,21 +64,21 @@ final class RedisProxyCore {
     func opened(_ side: RedisProxyConnection) {
         self.sides[ObjectIdentifier(side)] = side
         guard side.end == .client else { return }
-        self.figures.change {
+        self.counters.change {
             $0.connections += 1
             $0.accepted += 1
         }
-        if self.mode == .refuse { _ = side.cut() }
+        if self.mode == .refuse { _ = side.closeNow() }
     }
 
     /// It is closed, and whatever it had is passed on.
     func ended(_ side: RedisProxyConnection) { self.sides[ObjectIdentifier(side)] = nil }
 
     func closed(_ side: RedisProxyConnection) {
-        if side.end == .client { self.figures.change { $0.connections -= 1 } }
+        if side.end == .client { self.counters.change { $0.connections -= 1 } }
     }
 
-    func swallowed() { self.figures.change { $0.swallowed += 1 } }
+    func swallowed() { self.counters.change { $0.swallowed += 1 } }
 
     /// Connects a client with the server.
     func connect(_ client: RedisProxyConnection) {

@@ -24,7 +24,7 @@ public final class RedisServer: Sendable {
     ///   - isEncrypted: TLS and nothing else, with a certificate for 127.0.0.1.
     public init(options: [String] = [], password: String? = nil, isEncrypted: Bool = false) throws {
         self.folder = try TemporaryFolder()
-        self.port = try FreePort.take()
+        self.port = try FreePort.choose()
         self.options = options
         self.password = password
         self.isEncrypted = isEncrypted
@@ -79,7 +79,7 @@ public final class RedisServer: Sendable {
             if let exit = process.exit {
                 throw ChildProcess.Failure(description: "Redis ended at once (\(exit)): \(process.output)\(process.errorOutput)")
             }
-            return FreePort.isTaken(self.port)
+            return FreePort.isInUse(self.port)
         }
         try await self.command(["PING"])
     }

@@ -25,8 +25,8 @@ public final class S3Server: Sendable {
 
     public init() throws {
         self.folder = try TemporaryFolder()
-        self.port = try FreePort.take()
-        self.innerPorts = try (0..<3).map { _ in try FreePort.take() }
+        self.port = try FreePort.choose()
+        self.innerPorts = try (0..<3).map { _ in try FreePort.choose() }
     }
 
     /// Runs a server for the time of the body; afterwards it is gone, with its folder.
@@ -75,7 +75,7 @@ public final class S3Server: Sendable {
                     throw ChildProcess.Failure(
                         description: "The S3 server ended at once (\(exit)): \(process.output)\(process.errorOutput)")
                 }
-                return FreePort.isTaken(port)
+                return FreePort.isInUse(port)
             }
         }
     }

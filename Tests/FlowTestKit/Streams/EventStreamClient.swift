@@ -4,7 +4,7 @@ import NIOCore
 /// when told to.
 public final class EventStreamClient: Sendable {
     /// How it tells its cursor.
-    public enum CursorPlace: Sendable { case header, query }
+    public enum CursorTransport: Sendable { case header, query }
 
     public enum Cursor: Sendable {
         /// The last id that it saw.
@@ -21,7 +21,7 @@ public final class EventStreamClient: Sendable {
         var bytesLeft: Int?
         var port: Int
         /// Up to where ``next(_:within:where:)`` has looked.
-        var looked = 0
+        var nextUnread = 0
     }
 
     public let name: String
@@ -51,7 +51,9 @@ public final class EventStreamClient: Sendable {
     // MARK: Connecting
 
     /// Connects, and returns when the head of the answer is here (at once for one that does not read).
-    public func connect(_ cursor: Cursor = .kept, by place: CursorPlace = .header, within timeout: Duration = .seconds(20))
+    public func connect(
+        _ cursor: Cursor = .kept, by transport: CursorTransport = .header, within timeout: Duration = .seconds(20)
+    )
         async throws
     {
         self.disconnect()
@@ -71,12 +73,12 @@ public final class EventStreamClient: Sendable {
         }
         do {
             let wire = try await WireConnection.open(port: self.state.read { $0.port }, options: self.options) { [state] bytes in
-                Self.take(bytes, ofConnection: number, state)
+                Self.receive(bytes, ofConnection: number, state)
             } closed: { [state] error in
                 Self.end(error.map { .failed("\($0)") } ?? .byServer, ofConnection: number, state)
             }
             self.wire.change { $0 = wire }
-            try await wire.write(self.request(text, place))
+            try await wire.write(self.request(text, transport))
         } catch {
             Self.end(.failed("\(error)"), ofConnection: number, self.state)
             throw error
@@ -88,11 +90,11 @@ public final class EventStreamClient: Sendable {
         }
     }
 
-    private func request(_ cursor: String, _ place: CursorPlace) -> [UInt8] {
+    private func request(_ cursor: String, _ transport: CursorTransport) -> [UInt8] {
         var inQuery: String?
-        if case .query = place, !cursor.isEmpty { inQuery = cursor }
+        if case .query = transport, !cursor.isEmpty { inQuery = cursor }
         var head = "GET \(self.target.path(cursorInQuery: inQuery)) HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n"
-        if case .header = place, !cursor.isEmpty { head += "Last-Event-ID: \(cursor)\r\n" }
+        if case .header = transport, !cursor.isEmpty { head += "Last-Event-ID: \(cursor)\r\n" }
         for (name, value) in self.target.headers { head += "\(name): \(value)\r\n" }
         return Array((head + "\r\n").utf8)
     }
@@ -130,14 +132,14 @@ public final class EventStreamClient: Sendable {
         try await self.wire.value?.trickle(bytes: bytes, every: TimeAmount(interval))
     }
 
-    private static func take(_ bytes: ByteBuffer, ofConnection number: Int, _ state: AsyncValue<State>) {
+    private static func receive(_ bytes: ByteBuffer, ofConnection number: Int, _ state: AsyncValue<State>) {
         state.change { state in
             guard number == state.log.connections.count - 1, state.log.connections[number].ending == nil else { return }
             var view = bytes.readableBytesView[...]
             if let left = state.bytesLeft { view = view.prefix(left) }
             state.bytesLeft = state.bytesLeft.map { $0 - view.count }
             state.log.connections[number].bytes += view.count
-            state.take(view, ofConnection: number)
+            state.receive(view, ofConnection: number)
             if state.bytesLeft == 0 {
                 state.log.connections[number].ending = .byClient
                 state.log.connections[number].ended = .now
@@ -162,12 +164,12 @@ public final class EventStreamClient: Sendable {
     ) async throws -> EventBlock {
         let what = "\(what) for \(self.name)"
         let (block, index) = try await self.state.wait(for: what, within: timeout) { state -> (EventBlock, Int)? in
-            for index in state.looked..<state.log.blocks.count where matches(state.log.blocks[index]) {
+            for index in state.nextUnread..<state.log.blocks.count where matches(state.log.blocks[index]) {
                 return (state.log.blocks[index], index)
             }
             return nil
         }
-        self.state.change { $0.looked = max($0.looked, index + 1) }
+        self.state.change { $0.nextUnread = max($0.nextUnread, index + 1) }
         return block
     }
 
@@ -177,9 +179,9 @@ public final class EventStreamClient: Sendable {
 
     @discardableResult
     public func waitUntil<Result: Sendable>(
-        _ what: String, within timeout: Duration = .seconds(20), _ look: @escaping @Sendable (StreamLog) -> Result?
+        _ what: String, within timeout: Duration = .seconds(20), _ extract: @escaping @Sendable (StreamLog) -> Result?
     ) async throws -> Result {
-        try await self.state.wait(for: "\(what) (\(self.name))", within: timeout) { look($0.log) }
+        try await self.state.wait(for: "\(what) (\(self.name))", within: timeout) { extract($0.log) }
     }
 
     public func waitUntilEnded(within timeout: Duration = .seconds(20)) async throws {
@@ -188,7 +190,7 @@ public final class EventStreamClient: Sendable {
 }
 
 extension EventStreamClient.State {
-    fileprivate mutating func take(_ bytes: some Collection<UInt8>, ofConnection number: Int) {
+    fileprivate mutating func receive(_ bytes: some Collection<UInt8>, ofConnection number: Int) {
         var body: [UInt8]
         if self.log.connections[number].status == nil {
             do { try self.head.feed(bytes) } catch {

@@ -16,7 +16,7 @@ public struct StreamLog: Sendable {
         public var comments = 0
         /// Where its blocks begin in ``StreamLog/blocks``.
         public var firstBlock: Int
-        public let began = ContinuousClock.now
+        public let startedAt = ContinuousClock.now
         public var ended: ContinuousClock.Instant?
 
         public func header(_ name: String) -> String? {

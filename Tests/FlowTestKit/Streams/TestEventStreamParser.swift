@@ -49,11 +49,11 @@ public struct TestEventStreamParser: Sendable {
         let name = String(decoding: line[..<(colon ?? line.endIndex)], as: UTF8.self)
         var value = colon.map { line[($0 + 1)...] } ?? []
         if value.first == UInt8(ascii: " ") { value = value.dropFirst() }
-        self.take(name, String(decoding: value, as: UTF8.self))
+        self.processField(name, String(decoding: value, as: UTF8.self))
         return nil
     }
 
-    private mutating func take(_ field: String, _ value: String) {
+    private mutating func processField(_ field: String, _ value: String) {
         switch field {
         case "event": self.block.event = value.isEmpty ? "message" : value
         case "data": self.block.data = self.block.data.map { "\($0)\n\(value)" } ?? value

@@ -35,22 +35,22 @@ public final class AsyncValue<Value: Sendable>: Sendable {
         }
     }
 
-    /// - Parameter look: what the waiter wants of the value, or `nil` as long as it is not there. Called under the lock,
+    /// - Parameter extract: what the waiter wants of the value, or `nil` as long as it is not there. Called under the lock,
     ///   at each change.
     /// - Throws: ``TimedOut``
     public func wait<Result: Sendable>(
-        for what: String, within timeout: Duration = .seconds(20), _ look: @escaping @Sendable (borrowing Value) -> Result?
+        for what: String, within timeout: Duration = .seconds(20), _ extract: @escaping @Sendable (borrowing Value) -> Result?
     ) async throws -> Result {
         try await withCheckedThrowingContinuation { continuation in
             let number: Int? = self.inner.withLock { inner in
-                if let result = look(inner.value) {
+                if let result = extract(inner.value) {
                     continuation.resume(returning: result)
                     return nil
                 }
                 inner.nextWaiter += 1
                 inner.waiters[inner.nextWaiter] = Waiter(
                     wakes: { value in
-                        guard let result = look(value) else { return false }
+                        guard let result = extract(value) else { return false }
                         continuation.resume(returning: result)
                         return true
                     },

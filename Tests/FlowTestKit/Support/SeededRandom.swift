@@ -23,10 +23,10 @@ public struct SeededRandom: RandomNumberGenerator, Sendable {
 
     /// - Parameter choices: what may come, with how often.
     public mutating func pick<Choice>(_ choices: [(Choice, Int)]) -> Choice {
-        var left = Int.random(in: 0..<choices.reduce(0) { $0 + $1.1 }, using: &self)
+        var remaining = Int.random(in: 0..<choices.reduce(0) { $0 + $1.1 }, using: &self)
         for (choice, weight) in choices {
-            if left < weight { return choice }
-            left -= weight
+            if remaining < weight { return choice }
+            remaining -= weight
         }
         return choices[0].0
     }

@@ -13,11 +13,11 @@ public enum TestDigest {
 
     /// Of what gzip unpacks.
     /// - Throws: if gzip does not take it.
-    public static func sha256(unpacking packed: [UInt8]) async throws -> String {
+    public static func sha256(decompressing compressed: [UInt8]) async throws -> String {
         let folder = try TemporaryFolder()
         defer { folder.remove() }
         let file = folder.path + "/packed"
-        guard FileManager.default.createFile(atPath: file, contents: Data(packed)) else {
+        guard FileManager.default.createFile(atPath: file, contents: Data(compressed)) else {
             throw ChildProcess.Failure(description: "\(file) cannot be written")
         }
         let process = try ChildProcess(

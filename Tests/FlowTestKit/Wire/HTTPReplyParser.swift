@@ -51,9 +51,9 @@ public struct HTTPReplyParser: Sendable {
     private mutating func step() throws -> Bool {
         switch self.state {
         case .head: return try self.readHead()
-        case .length(let left):
-            let taken = self.take(left)
-            self.state = taken == left ? .done : .length(left - taken)
+        case .length(let remaining):
+            let consumed = self.consume(remaining)
+            self.state = consumed == remaining ? .done : .length(remaining - consumed)
             return false
         case .chunkSize:
             guard let line = self.line() else { return false }
@@ -62,10 +62,10 @@ public struct HTTPReplyParser: Sendable {
             }
             self.state = size == 0 ? .trailers : .chunk(size)
             return true
-        case .chunk(let left):
-            let taken = self.take(left)
-            self.state = taken == left ? .chunkEnd : .chunk(left - taken)
-            return taken == left
+        case .chunk(let remaining):
+            let consumed = self.consume(remaining)
+            self.state = consumed == remaining ? .chunkEnd : .chunk(remaining - consumed)
+            return consumed == remaining
         case .chunkEnd:
             guard let line = self.line() else { return false }
             guard line.isEmpty else { throw Malformed(description: "a chunk is longer than its size") }
@@ -76,7 +76,7 @@ public struct HTTPReplyParser: Sendable {
             if line.isEmpty { self.state = .done }
             return !line.isEmpty
         case .untilClosed:
-            _ = self.take(.max)
+            _ = self.consume(.max)
             return false
         case .done: return false
         }
@@ -121,7 +121,7 @@ public struct HTTPReplyParser: Sendable {
         return String(decoding: self.buffer[self.position..<end.lowerBound], as: UTF8.self)
     }
 
-    private mutating func take(_ limit: Int) -> Int {
+    private mutating func consume(_ limit: Int) -> Int {
         let count = min(limit, self.buffer.count - self.position)
         self.reply?.body.append(contentsOf: self.buffer[self.position..<self.position + count])
         self.position += count

@@ -5,10 +5,8 @@ import Testing
 /// What pages of other origins may do.
 @Suite(.hub(["FLOWHUB_JWT_KEY": TestToken.key, "FLOWHUB_CORS_ORIGINS": "https://app.example,http://localhost:5173"]))
 struct BrowserAccessTests {
-    @Test(
-        "origins on the list get their headers on streams, answers and refusals, others do not",
-        arguments: ["/v1/flows", "/v1/flows/a/events", "/v1/flows/%00/events", "/v1/flows/a/state", "/nothing"])
-    func origins(_ target: String) async throws {
+    @Test(arguments: ["/v1/flows", "/v1/flows/a/events", "/v1/flows/%00/events", "/v1/flows/a/state", "/nothing"])
+    func sendsCORSHeadersOnlyToAllowedOrigins(_ target: String) async throws {
         let hub = try SharedHub.hub
         for (origin, isAllowed) in [
             ("https://app.example", true), ("http://localhost:5173", true), ("https://app.example.evil", false),
@@ -30,8 +28,8 @@ struct BrowserAccessTests {
         }
     }
 
-    @Test("a preflight is answered without a token", arguments: ["/v1/flows/a/state", "/v1/flows/a/events", "/v1/locks/r"])
-    func preflight(_ target: String) async throws {
+    @Test(arguments: ["/v1/flows/a/state", "/v1/flows/a/events", "/v1/locks/r"])
+    func answersPreflightWithoutToken(_ target: String) async throws {
         let hub = try SharedHub.hub
         func ask(_ origin: String) async throws -> HTTPReply {
             try await hub.call(
@@ -54,8 +52,7 @@ struct BrowserAccessTests {
         #expect(refused.header("access-control-allow-origin") == nil && refused.header("access-control-allow-methods") == nil)
     }
 
-    @Test("a change by cookie needs an allowed origin")
-    func cookieWrites() async throws {
+    @Test func cookieAuthenticatedChangesNeedAllowedOrigin() async throws {
         let hub = try SharedHub.hub
         let cookie = ("Cookie", "flowhub_token=\(TestToken().text)")
         func write(_ headers: [(name: String, value: String)]) async throws -> HTTPReply {

@@ -4,21 +4,20 @@ import Testing
 
 /// Locks over HTTP, and the fencing tokens that make them safe.
 struct LockTests {
-    @Test("acquired, held, renewed, released, and each in its own account")
-    func life() async throws {
+    @Test func onlyHolderRenewsAndReleasesLock() async throws {
         try await HubProcess.running(["FLOWHUB_JWT_KEY": TestToken.key]) { hub in
             func call(_ method: String, _ target: String, _ body: String? = nil, account: String = "7") async throws -> HTTPReply
             {
                 try await hub.call(
                     method, "/v1/locks/" + target, headers: [TestToken(account: account, scopes: ["locks"]).header], body: body)
             }
-            let taken = try await call("POST", "r", #"{"ttl":30}"#)
-            #expect(taken.status == 201)
-            let id = try #require(taken.json.member("lock_id")?.stringValue)
-            let token = try #require(taken.json.member("fencing_token")?.intValue)
+            let acquired = try await call("POST", "r", #"{"ttl":30}"#)
+            #expect(acquired.status == 201)
+            let id = try #require(acquired.json.member("lock_id")?.stringValue)
+            let token = try #require(acquired.json.member("fencing_token")?.intValue)
             #expect(
-                taken.json.member("resource")?.stringValue == "r"
-                    && taken.json.member("expires_at")?.stringValue?.hasSuffix("Z") == true)
+                acquired.json.member("resource")?.stringValue == "r"
+                    && acquired.json.member("expires_at")?.stringValue?.hasSuffix("Z") == true)
             let held = try await call("POST", "r")
             #expect(held.status == 409 && held.problemCode == "lock_held")
             // A resource is the same for all accounts, the lock its account's.
@@ -43,8 +42,7 @@ struct LockTests {
         }
     }
 
-    @Test("fencing tokens rise over a kill, and an old one cannot write")
-    func fencing() async throws {
+    @Test func rejectsStaleFencingTokenAcrossKill() async throws {
         try await HubProcess.running { hub in
             func token() async throws -> Int64 {
                 let reply = try await hub.call("POST", "/v1/locks/import", body: #"{"ttl":1}"#)

@@ -8,8 +8,7 @@ struct PatternTests {
         "{\"pattern\":\(pattern),\"confidence\":\(confidence)}"
     }
 
-    @Test("written, read as it was written, replaced, removed, and each in its own account")
-    func life() async throws {
+    @Test func storesReplacesAndDeletesPatternPerAccount() async throws {
         try await HubProcess.running(["FLOWHUB_JWT_KEY": TestToken.key]) { hub in
             func call(_ method: String, _ body: String? = nil, account: String = "7", scopes: [String] = ["patterns"])
                 async throws
@@ -46,8 +45,7 @@ struct PatternTests {
         }
     }
 
-    @Test("what is not sure enough is not kept, and leaves alone what is there")
-    func threshold() async throws {
+    @Test func rejectsPatternBelowConfidenceThreshold() async throws {
         try await HubProcess.running(["FLOWHUB_PATTERN_CONFIDENCE": "0.5", "FLOWHUB_PATTERN_SECONDS": "1"]) { hub in
             func put(_ confidence: String) async throws -> HTTPReply {
                 try await hub.call("PUT", "/v1/patterns/p", body: Self.body("1", confidence))
@@ -63,8 +61,8 @@ struct PatternTests {
         }
     }
 
-    @Test("the default threshold is 0.8")
-    func standard() async throws {
+    @Test("the default confidence threshold is 0.8")
+    func usesDefaultConfidenceThreshold() async throws {
         try await HubProcess.running { hub in
             let low = try await hub.call("PUT", "/v1/patterns/p", body: Self.body("1", "0.79"))
             #expect(low.problemCode == "low_confidence")
@@ -78,7 +76,6 @@ struct PatternTests {
 @Suite(.hub(["FLOWHUB_MAX_PATTERN_BYTES": "1024", "FLOWHUB_MAX_JSON_DEPTH": "4"]))
 struct PatternInputTests {
     @Test(
-        "is refused with what is wrong with it",
         arguments: [
             ("", 400, "bad_json"), ("{", 400, "bad_json"), (#"{"pattern":1,"confidence":0.9"#, 400, "bad_json"),
             (#"{"pattern":[[[[1]]]],"confidence":1}"#, 400, "json_too_deep"), ("[]", 422, "bad_pattern"),
@@ -90,15 +87,14 @@ struct PatternInputTests {
             (#"{"pattern":1,"confidence":1e300}"#, 422, "bad_pattern"), (#"{"pattern":1,"confidence":1e400}"#, 400, "bad_json"),
             (#"{"pattern":1,"confidence":1,"ttl":5}"#, 422, "unknown_member"),
         ])
-    func refused(_ body: String, _ status: Int, _ code: String) async throws {
+    func rejectsInvalidPattern(_ body: String, _ status: Int, _ code: String) async throws {
         let hub = try SharedHub.hub
         let reply = try await hub.call("PUT", "/v1/patterns/bad", body: body)
         #expect(reply.status == status && reply.problemCode == code, "\(reply.text)")
         #expect(try await hub.call("GET", "/v1/patterns/bad").status == 404)
     }
 
-    @Test("the size: what is just within is kept, what is just over is told the limit")
-    func size() async throws {
+    @Test func enforcesPatternSizeLimit() async throws {
         let hub = try SharedHub.hub
         for (count, status) in [(1_024, 201), (1_025, 413)] {
             let text = "\"" + String(repeating: "a", count: count - 2) + "\""

@@ -7,8 +7,7 @@ import Testing
 struct RevocationSystemTests {
     private static let environment = ["FLOWHUB_JWT_KEY": TestToken.key, "FLOWHUB_JWT_LEEWAY": "0"]
 
-    @Test("a revocation ends streams at once, refuses the token, and outlives a restart")
-    func revocation() async throws {
+    @Test func revocationEndsStreamsRejectsTokenAndSurvivesRestart() async throws {
         try await HubProcess.running(Self.environment) { hub in
             let anna = TestToken(subject: "anna", issuedIn: -5)
             let annaText = anna.text
@@ -19,36 +18,35 @@ struct RevocationSystemTests {
                 return stream
             }
             let revoked = try await stream(annaText)
-            let others = [
+            let unaffected = [
                 try await stream(TestToken(subject: "ben", issuedIn: -5).text),
                 try await stream(TestToken(subject: "anna", account: "8", issuedIn: -5).text),
             ]
-            for stream in [revoked] + others { _ = try await stream.next(event: "snapshot") }
+            for stream in [revoked] + unaffected { _ = try await stream.next(event: "snapshot") }
             let admin = hub.api.with(header: "Authorization", "Bearer \(TestToken(subject: "root", scopes: ["admin"]).text)")
             let reply = try await admin.call("POST", "/v1/revocations", jsonText(#"{"subject":"anna"}"#))
             #expect(reply.status == 201, "\(reply.text)")
             try await revoked.waitUntilEnded(within: .seconds(5))
             #expect(revoked.log.newest.last?.json.string == #"{"reason":"revoked","reconnect":false}"#)
-            #expect(others.allSatisfy { $0.isConnected })
+            #expect(unaffected.allSatisfy { $0.isConnected })
 
-            func isRefused() async throws {
+            func expectRejected() async throws {
                 for target in ["/v1/flows", "/v1/flows/f/events"] {
                     let reply = try await hub.call("GET", target, headers: [("Authorization", "Bearer \(annaText)")])
                     #expect(reply.status == 401 && reply.problemCode == "token_revoked", "\(reply.text)")
                 }
             }
-            try await isRefused()
+            try await expectRejected()
             try await hub.kill()
             try await hub.start()
-            try await isRefused()
+            try await expectRejected()
             #expect(try await stream(TestToken(subject: "anna", account: "8", issuedIn: -5).text).log.status == 200)
             // Tokens of the very second are still good to go: the revocation is of those issued before it.
             #expect(try await stream(TestToken(subject: "anna", issuedIn: 0).text).log.status == 200)
         }
     }
 
-    @Test("a revocation answers what holds, and one that is far ahead is refused as a mistake")
-    func moments() async throws {
+    @Test func returnsEffectiveRevocationTimeAndRejectsInvalid() async throws {
         try await HubProcess.running(Self.environment) { hub in
             let admin = TestToken(subject: "root", scopes: ["admin"]).header
             func revoke(_ notBefore: String) async throws -> HTTPReply {
@@ -68,8 +66,7 @@ struct RevocationSystemTests {
         }
     }
 
-    @Test("scopes are needed, and none implies another")
-    func scopes() async throws {
+    @Test func eachRouteRequiresItsScope() async throws {
         try await HubProcess.running(Self.environment) { hub in
             let calls: [(String, String, String?, scope: String)] = [
                 ("POST", "/v1/revocations", #"{"subject":"x"}"#, "admin"), ("DELETE", "/v1/connections/i.1", nil, "admin"),
@@ -90,8 +87,7 @@ struct RevocationSystemTests {
         }
     }
 
-    @Test("a connection is ended by its account's admin only, and may come back")
-    func disconnect() async throws {
+    @Test func onlyAdminOfAccountCanEndConnection() async throws {
         try await HubProcess.running(Self.environment) { hub in
             let stream = EventStreamClient(.flow("f").with { $0.headers = [TestToken().header] }, port: hub.port)
             try await stream.connect()
@@ -117,19 +113,18 @@ struct RevocationSystemTests {
         }
     }
 
-    @Test("without keys only a loopback address is served, and that is said")
-    func openMode() async throws {
+    @Test func servesWithoutKeysOnLoopbackOnly() async throws {
         let (exit, _, errors) = try await SettingsTests.run(["serve", "--host", "0.0.0.0"])
         #expect(exit == .code(2))
         #expect(errors.contains("FLOWHUB_JWT_KEY") && errors.contains("0.0.0.0"))
         #expect(try await SettingsTests.run(["serve"], ["FLOWHUB_HOST": "::"]).exit == .code(2))
         try await HubProcess.running { hub in
-            #expect(hub.log.contains("No key is configured"))
+            #expect(hub.log.contains("No JWT key configured"))
             let status = try await hub.call("GET", "/v1/flows").status
             #expect(status == 200)
         }
         try await HubProcess.running(Self.environment.merging(["FLOWHUB_HOST": "0.0.0.0"]) { $1 }) { hub in
-            #expect(!hub.log.contains("No key is configured"))
+            #expect(!hub.log.contains("No JWT key configured"))
             let status = try await hub.call("GET", "/v1/flows").status
             #expect(status == 401)
         }

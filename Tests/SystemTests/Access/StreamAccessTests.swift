@@ -41,10 +41,8 @@ struct StreamAccessTests {
         }
     }
 
-    @Test(
-        "no token and a bad one are 401 everywhere",
-        arguments: ["/v1/flows", "/v1/flows/a/state", "/v1/flows/a/events", "/v1/events?flow=a", "/v1/feed"])
-    func unauthorized(_ target: String) async throws {
+    @Test(arguments: ["/v1/flows", "/v1/flows/a/state", "/v1/flows/a/events", "/v1/events?flow=a", "/v1/feed"])
+    func rejectsMissingAndInvalidTokens(_ target: String) async throws {
         let hub = try SharedHub.hub
         let good = TestToken().text
         let forged = good.dropLast(2) + (good.hasSuffix("AA") ? "BB" : "AA")
@@ -67,8 +65,8 @@ struct StreamAccessTests {
         #expect(try await hub.call("GET", "/health/ready").status == 200, "health needs no token")
     }
 
-    @Test("a token is taken from the header, the cookie and the query", arguments: ways)
-    func places(_ way: String) async throws {
+    @Test(arguments: ways)
+    func acceptsTokenInHeaderCookieOrQueryAndNeverLogsIt(_ way: String) async throws {
         let hub = try SharedHub.hub
         let token = TestToken(subject: "ways").text
         let (target, headers) = Self.request("/v1/flows", token, by: way)
@@ -85,8 +83,7 @@ struct StreamAccessTests {
         #expect(hub.log.contains("A stream began"), "the log does not tell enough for this to mean anything")
     }
 
-    @Test("a broken request with a token in its target does not bring it into the log")
-    func tokenOfBrokenRequest() async throws {
+    @Test func neverLogsTokenOfBrokenRequest() async throws {
         let hub = try SharedHub.hub
         let token = TestToken().text
         for target in [
@@ -100,8 +97,7 @@ struct StreamAccessTests {
         #expect(!hub.log.contains(token))
     }
 
-    @Test("a stream ends with its token")
-    func expiry() async throws {
+    @Test func streamEndsWhenTokenExpires() async throws {
         let stream = try await Self.stream(.flow("expiry"), TestToken(expiresIn: 2))
         _ = try await stream.next(event: "snapshot")
         #expect(try await Self.closing(stream) == #"{"reason":"expired","reconnect":false}"#)
@@ -111,8 +107,7 @@ struct StreamAccessTests {
 
     // MARK: Flows and accounts
 
-    @Test("patterns say which flows may be seen and changed")
-    func patterns() async throws {
+    @Test func flowPatternsLimitSubscribeAndPublish() async throws {
         let token = TestToken(subscribe: ["seen-*", "one"], publish: ["changed-*"])
         let api = try Self.api(token)
         for flow in ["seen-1", "one"] {
@@ -133,8 +128,7 @@ struct StreamAccessTests {
         #expect(try await api.call("GET", "/v1/flows").json.member("flows")?.elements.isEmpty == true)
     }
 
-    @Test("another account's flow is forbidden on each route")
-    func otherAccount() async throws {
+    @Test func everyRouteForbidsFlowOfOtherAccount() async throws {
         let theirs = try Self.api(TestToken(account: "8"))
         #expect(try await theirs.put("theirs", jsonText(#"{"secret":1}"#)).status == 201)
         let mine = try Self.api(TestToken(account: "7", scopes: ["admin"]))
@@ -155,8 +149,8 @@ struct StreamAccessTests {
         #expect(try await theirs.state(of: "theirs")?.version == 1, "nothing of it was changed")
     }
 
-    @Test("a flow that another account creates ends the streams that waited for it, unseen", arguments: [false, true])
-    func boundFlow(withAnother: Bool) async throws {
+    @Test(arguments: [false, true])
+    func endsStreamsWhenOtherAccountCreatesFlow(withAnother: Bool) async throws {
         let flow = "bound-\(withAnother)"
         let target: StreamTarget = withAnother ? .flows([flow, "bound-mine"]) : .flow(flow)
         let mine = try await Self.stream(target, TestToken(account: "7"), name: "mine")
@@ -181,8 +175,7 @@ struct StreamAccessTests {
         #expect(!mine.log.blocks.contains { ($0.data ?? "").contains("s3cr3t") || ($0.version ?? 0) > 0 && $0.flow == flow })
     }
 
-    @Test("transient events of a flow that does not exist stay in their account")
-    func transientEvents() async throws {
+    @Test func transientEventsOfUnknownFlowStayInAccount() async throws {
         let streams = [
             try await Self.stream(.flow("ticks"), TestToken(account: "7"), name: "7"),
             try await Self.stream(.flow("ticks"), TestToken(account: "8"), name: "8"),
@@ -204,8 +197,7 @@ struct StreamAccessTests {
         #expect(last?.member("end") == nil && last?.member("tick")?.member("data")?.string != "7", "\(last?.string ?? "")")
     }
 
-    @Test("a transient event that nobody heard is kept for its own account only, also once another one has created the flow")
-    func keptTransientEvents() async throws {
+    @Test func latestTransientsStayInAccountAfterFlowCreation() async throws {
         let theirs = try Self.api(TestToken(account: "7"))
         #expect(try await theirs.publish("tick", jsonText("7"), to: "kept-ticks", durable: false).status == 202)
         let mine = try await Self.stream(.flow("kept-ticks"), TestToken(account: "8"), name: "before")
@@ -216,8 +208,7 @@ struct StreamAccessTests {
         #expect(try await after.next(event: "snapshot").json.member("last")?.string ?? "{}" == "{}")
     }
 
-    @Test("the feed shows an account its own flows, as far as the token reaches")
-    func feed() async throws {
+    @Test func feedShowsOnlyPermittedFlowsOfAccount() async throws {
         let feed = try await Self.stream(.feed, TestToken(account: "9", subscribe: ["fed-*"]))
         _ = try await feed.next(event: "flows")
         for (account, flow) in [("10", "fed-theirs"), ("9", "hidden"), ("9", "fed-mine")] {

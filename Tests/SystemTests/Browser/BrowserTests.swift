@@ -9,8 +9,7 @@ struct BrowserTests {
 
     private static func url(_ hub: HubProcess, _ rest: String = "") -> String { "http://127.0.0.1:\(hub.port)/\(rest)" }
 
-    @Test("the page shows the list and a flow as they change")
-    func live() async throws {
+    @Test func pageShowsChangesOfListAndFlow() async throws {
         try await HubProcess.running(Self.environment) { hub in
             try await Chromium.running { browser in
                 _ = try await hub.api.put("first", jsonText(#"{"status":"running","rows":1}"#))
@@ -38,8 +37,7 @@ struct BrowserTests {
         }
     }
 
-    @Test("the page shows progress in each of the words for it")
-    func progress() async throws {
+    @Test func pageShowsProgressInEveryKnownFormat() async throws {
         try await HubProcess.running(Self.environment) { hub in
             try await Chromium.running { browser in
                 _ = try await hub.api.put("flow", jsonText(#"{"status":"running"}"#))
@@ -64,8 +62,7 @@ struct BrowserTests {
         }
     }
 
-    @Test("a tab that is hidden between two frames goes on drawing")
-    func hidden() async throws {
+    @Test func hiddenTabContinuesToRender() async throws {
         try await HubProcess.running(Self.environment) { hub in
             try await Chromium.running { browser in
                 _ = try await hub.api.put("flow", jsonText(#"{"n":0}"#))
@@ -84,8 +81,7 @@ struct BrowserTests {
         }
     }
 
-    @Test("a hub that is killed at rest, in a frame and in a snapshot comes back to a page that is right")
-    func killed() async throws {
+    @Test func pageRecoversFromHubKilledAtAnyPoint() async throws {
         try await HubProcess.running(Self.environment) { hub in
             try await Chromium.running { browser in
                 _ = try await hub.api.put("flow", jsonText(#"{"n":0}"#))
@@ -133,8 +129,7 @@ struct BrowserTests {
         }
     }
 
-    @Test("a finished flow ends its EventSource for good")
-    func finished() async throws {
+    @Test func finishedFlowStopsEventSourceReconnects() async throws {
         try await HubProcess.running(Self.environment) { hub in
             try await Chromium.running { browser in
                 _ = try await hub.api.put("done", jsonText(#"{"status":"running"}"#))
@@ -159,8 +154,7 @@ struct BrowserTests {
         }
     }
 
-    @Test("a plain EventSource resumes with its Last-Event-ID and misses nothing")
-    func plainEventSource() async throws {
+    @Test func plainEventSourceResumesWithoutLoss() async throws {
         try await HubProcess.running(Self.environment) { hub in
             try await Chromium.running { browser in
                 let page = try await BrowserPage.open(Self.url(hub), in: browser)

@@ -63,7 +63,7 @@ final class Chromium: Sendable {
         let channel = try await NIOPipeBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(MessageReader { bytes in state.change { $0.take(bytes) } })
+                    try channel.pipeline.syncOperations.addHandler(MessageReader { bytes in state.change { $0.append(bytes) } })
                 }
             }
             .takingOwnershipOfDescriptors(input: input, output: output).get()
@@ -128,7 +128,7 @@ final class Chromium: Sendable {
 }
 
 extension Chromium.State {
-    fileprivate mutating func take(_ bytes: some Sequence<UInt8>) {
+    fileprivate mutating func append(_ bytes: some Sequence<UInt8>) {
         for byte in bytes {
             guard byte == 0 else {
                 self.buffer.append(byte)

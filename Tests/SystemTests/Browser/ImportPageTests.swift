@@ -46,8 +46,7 @@ struct ImportPageTests {
         try await BrowserPage.open("http://127.0.0.1:\(hub.port)/#flow=flow", in: browser)
     }
 
-    @Test("a bar with a length, a bar without one, and how they end")
-    func bars() async throws {
+    @Test func pageShowsImportProgressAndResult() async throws {
         try await Self.withPage { hub, _, page in
             #expect(try await page.value("document.getElementById('imports-card').hidden").boolValue == true)
             let name = "<img src=x onerror=alert(1)>.csv"
@@ -78,7 +77,7 @@ struct ImportPageTests {
                 1, "import_failed", #""file_name":"b.json","code":"bad_json","reason":"Line 2, column 3: not JSON.""#, hub)
             let failed = "failed: Line 2, column 3: not JSON. (bad_json)"
             try await page.wait("the failure", until: "\(Self.note(1)) === '\(failed)'")
-            #expect(try await page.value(Self.note(0)).stringValue == "stored: 64,000 records, 29 MB packed to 3.1 MB")
+            #expect(try await page.value(Self.note(0)).stringValue == "stored: 64,000 records, 29 MB compressed to 3.1 MB")
             #expect(try await page.value(Self.row(0, ".dataset.kind")).stringValue == "completed")
             let link = try await page.value(Self.row(0, ".querySelector('a:not([hidden])').getAttribute('href')"))
             #expect(link.stringValue == "v1/imports/\(Self.id(0))/download")
@@ -87,7 +86,7 @@ struct ImportPageTests {
             #expect(try await page.value("document.querySelectorAll('#imports img').length").intValue == 0)
 
             // A token is in the address that is asked for, and never in the link.
-            let asked = """
+            let script = """
                 (() => {
                   let asked = '';
                   HTMLAnchorElement.prototype.click = function () { asked = this.getAttribute('href'); };
@@ -97,7 +96,7 @@ struct ImportPageTests {
                   return asked;
                 })()
                 """
-            #expect(try await page.value(asked).stringValue == "v1/imports/\(Self.id(0))/download?access_token=a%2Fb")
+            #expect(try await page.value(script).stringValue == "v1/imports/\(Self.id(0))/download?access_token=a%2Fb")
             #expect(
                 try await page.value(Self.row(0, ".querySelector('a').getAttribute('href')")).stringValue == link.stringValue)
 
@@ -109,8 +108,7 @@ struct ImportPageTests {
         }
     }
 
-    @Test("a page that comes later, and one whose hub was away, know how far imports are")
-    func later() async throws {
+    @Test func newAndReconnectedPagesShowCurrentImports() async throws {
         try await Self.withPage { hub, browser, page in
             try await Self.end(0, "import_stored", #""total_records":1"#, hub)
             try await Self.end(1, "import_failed", #""code":"bad_csv","reason":"No.""#, hub)
@@ -118,22 +116,21 @@ struct ImportPageTests {
             let kinds =
                 "[...document.querySelectorAll('#imports > li')].map((li) => li.dataset.kind + li.dataset.percent).sort().join()"
             let later = try await Self.open(hub, browser)
-            for each in [page, later] {
-                try await each.wait("the imports", until: "\(kinds) === 'completed100,failed0,running25'")
+            for openPage in [page, later] {
+                try await openPage.wait("the imports", until: "\(kinds) === 'completed100,failed0,running25'")
             }
             try await hub.kill()
             try await page.wait("the loss being shown", until: "document.body?.dataset.connection !== 'live'")
             try await hub.start()
             try await Self.end(2, "import_stored", #""total_records":4"#, hub)
-            for each in [page, later] {
-                try await each.wait("the end", until: "\(kinds) === 'completed100,completed100,failed0'")
-                #expect(each.complaints.isEmpty, "\(each.complaints)")
+            for openPage in [page, later] {
+                try await openPage.wait("the end", until: "\(kinds) === 'completed100,completed100,failed0'")
+                #expect(openPage.complaints.isEmpty, "\(openPage.complaints)")
             }
         }
     }
 
-    @Test("what is no import is none, and only the last ones are kept")
-    func many() async throws {
+    @Test func ignoresInvalidImportEventsAndShowsLatest20() async throws {
         try await Self.withPage { hub, _, page in
             for text in ["null", "7", "{}", #"{"import_id":"../x"}"#, #"{"import_id":{"a":1},"bytes":1}"#] {
                 #expect(try await hub.api.publish("import_stored", jsonText(text), to: "flow").status == 201)

@@ -11,11 +11,11 @@ struct CrashRun: Sendable {
     /// What each subscriber watches.
     var targets: [StreamTarget]
     /// Acknowledgements between two crashes: some dozens, another number each time.
-    var pause = 60...400
+    var acknowledgementsPerCrash = 60...400
     /// How often ``crash`` is done.
     var crashes: Int
     /// The run goes on until so many orders were acknowledged.
-    var orders = 0
+    var minimumAcknowledgements = 0
     /// Streams outlive everything that is done here, nobody is told of a loss, and no event comes later than this after its
     /// writer was answered. `nil` where hubs are killed.
     var longestLag: Duration?
@@ -81,11 +81,11 @@ struct CrashRun: Sendable {
     private func keepCrashing(_ random: SeededRandom, _ acknowledged: AsyncValue<Int>) async throws {
         var random = random
         for _ in 0..<self.crashes {
-            let goal = acknowledged.value + random.number(self.pause)
+            let goal = acknowledged.value + random.number(self.acknowledgementsPerCrash)
             try await acknowledged.wait(for: "\(goal) acknowledgements", within: .seconds(90)) { $0 >= goal ? () : nil }
             try await self.crash(&random)
         }
-        let goal = max(acknowledged.value + 100, self.orders)
+        let goal = max(acknowledged.value + 100, self.minimumAcknowledgements)
         try await acknowledged.wait(for: "\(goal) acknowledgements", within: .seconds(600)) { $0 >= goal ? () : nil }
     }
 
@@ -97,16 +97,16 @@ struct CrashRun: Sendable {
         try await eventually("the hub to read again") { (try? await api.history(of: self.flows[0])) != nil }
         var facts = StreamChecker.Facts(journals: [:], oldest: [:], epochs: [try await ModelRun.epoch(self.hubs[0], "show")])
         var violations: [Violation] = []
-        var places: [String: [JSONText: [Version]]] = [:]
+        var stored: [String: [JSONText: [Version]]] = [:]
         for flow in self.flows {
             let history = try await api.history(of: flow) ?? (0, [])
             let journal = FlowJournal(flow: flow, envelopes: history.events)
             facts.journals[flow] = journal
             facts.oldest[flow] = 1
-            places[flow] = KillWriter.places(in: journal)
+            stored[flow] = KillWriter.storedVersions(in: journal)
             violations += StoreChecker.check(journal, version: history.version, events: history.events)
         }
-        for writer in writers { violations += writer.check(against: places) }
+        for writer in writers { violations += writer.check(against: stored) }
         let heads = facts.journals.mapValues(\.version)
         for client in clients {
             if let longestLag = self.longestLag, client.log.connections.count > 1 || !client.log.events("resync").isEmpty {
@@ -119,25 +119,25 @@ struct CrashRun: Sendable {
             _ = try? await client.waitUntil("the end of the flows") { ModelSubscriber.isAt(heads, $0, client.target) ? () : nil }
             violations += StreamChecker.check(client.log, of: client.target, by: client.name, facts)
             client.disconnect()
-            if let longestLag = self.longestLag { violations += Self.late(client, writers, longestLag) }
+            if let longestLag = self.longestLag { violations += Self.lagViolations(client, writers, longestLag) }
         }
         return violations
     }
 
     /// - Returns: what came later than that after its writer was answered.
-    private static func late(_ client: EventStreamClient, _ writers: [KillWriter], _ longest: Duration) -> [Violation] {
+    private static func lagViolations(_ client: EventStreamClient, _ writers: [KillWriter], _ longest: Duration) -> [Violation] {
         var arrivals: [String: [Version: ContinuousClock.Instant]] = [:]
         for block in client.log.blocks where block.event == "order" {
             if let flow = block.flow, let version = block.version { arrivals[flow, default: [:]][version] = block.at }
         }
         var worst: (lag: Duration, what: String)?
-        for order in writers.flatMap(\.orders) {
-            guard let acknowledgedAt = order.acknowledgedAt else { continue }
-            for version in order.versions ?? [] {
-                guard let arrival = arrivals[order.flow]?[version], arrival - acknowledgedAt > worst?.lag ?? longest else {
+        for publication in writers.flatMap(\.publications) {
+            guard let acknowledgedAt = publication.acknowledgedAt else { continue }
+            for version in publication.versions ?? [] {
+                guard let arrival = arrivals[publication.flow]?[version], arrival - acknowledgedAt > worst?.lag ?? longest else {
                     continue
                 }
-                worst = (arrival - acknowledgedAt, "version \(version) of \(order.flow)")
+                worst = (arrival - acknowledgedAt, "version \(version) of \(publication.flow)")
             }
         }
         return worst.map { [Violation(client.name, "got \($0.what) \($0.lag) after its writer was answered")] } ?? []

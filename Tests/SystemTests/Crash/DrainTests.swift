@@ -7,7 +7,7 @@ import Testing
     private static let streams = 200
     private static let window = 2.0
 
-    @Test func closes_each_stream_at_a_moment_of_its_own() async throws {
+    @Test func drainSpreadsStreamClosesOverWindow() async throws {
         try await HubProcess.running(["FLOWHUB_DRAIN_SECONDS": "2"]) { hub in
             _ = try await hub.api.patch(
                 "deploy",
@@ -16,8 +16,8 @@ import Testing
                 })
             let clients = try await Self.connect(Self.streams, to: hub)
             for client in clients { _ = try await client.next(event: "caught_up") }
-            let began = ContinuousClock.now
-            hub.askToEnd()
+            let started = ContinuousClock.now
+            hub.requestTermination()
 
             // Who asks and who comes meanwhile is told.
             let api = hub.api
@@ -31,7 +31,7 @@ import Testing
             for client in clients { try await client.waitUntilEnded() }
             #expect(try await hub.waitForExit() == .code(0))
             for client in clients { Self.expectFarewell(of: client) }
-            let moments = clients.compactMap { $0.log.connections[0].ended }.map { Self.seconds($0 - began) }.sorted()
+            let moments = clients.compactMap { $0.log.connections[0].ended }.map { Self.seconds($0 - started) }.sorted()
             Self.expectSpread(moments)
             let retries = Set(clients.compactMap { $0.log.blocks.last { $0.retry != nil }?.retry })
             #expect(retries.count > Self.streams / 4, "the hub gave \(retries.count) different times to wait")
@@ -39,7 +39,7 @@ import Testing
     }
 
     /// Writes are answered to the last, and what was acknowledged is there afterwards.
-    @Test func answers_what_was_asked() async throws {
+    @Test func drainKeepsEveryAcknowledgedEvent() async throws {
         try await HubProcess.running(["FLOWHUB_DRAIN_SECONDS": "1"]) { hub in
             let api = hub.api
             let watcher = EventStreamClient(.flow("busy"), port: hub.port)
@@ -50,7 +50,7 @@ import Testing
                 guard let written = try? await api.publish("work", .null, to: "busy") else { break }
                 if written.isAcknowledged { version = written.version }
                 if version > 20, !isAsked {
-                    hub.askToEnd()
+                    hub.requestTermination()
                     isAsked = true
                 }
             }

@@ -3,7 +3,7 @@ import Testing
 
 /// `kill -9` in the middle of everything.
 @Suite(.serialized) struct KillTests {
-    @Test func what_was_acknowledged_survives_and_nobody_misses_it() async throws {
+    @Test func acknowledgedEventsSurviveKillAndReachSubscribers() async throws {
         let seed = UInt64.random(in: 1...999_999)
         let violations = try await HubProcess.running([
             "FLOWHUB_HISTORY_EVENTS": "10000000", "FLOWHUB_RETRY_MS": "50",

@@ -5,17 +5,16 @@ import Testing
 /// Good requests in unusual company: pipelined, half-closed, behind a stream, waiting for a word.
 @Suite(.hub())
 struct ConnectionTests {
-    @Test("pipelined requests are answered in order")
-    func pipelined() async throws {
+    @Test func answersPipelinedRequestsInOrder() async throws {
         let hub = try SharedHub.hub
         let exchange = try await RawExchange.open(port: hub.port)
         defer { exchange.close() }
         let path = "/v1/flows/pipelined/state HTTP/1.1\r\nHost: hub\r\n"
-        let round =
+        let requests =
             "PUT \(path)Content-Length: 7\r\n\r\n{\"a\":1}" + "GET \(path)\r\n"
             + "PATCH \(path)Content-Length: 7\r\n\r\n{\"a\":2}" + "GET \(path)\r\n"
             + "GET /health/live HTTP/1.1\r\nHost: hub\r\n\r\n"
-        try await exchange.send(round)
+        try await exchange.send(requests)
         let replies = try await exchange.replies(5)
         #expect(replies.map(\.status) == [201, 200, 200, 200, 200])
         #expect(replies.map { $0.json.member("version")?.intValue } == [1, 1, 2, 2, nil])
@@ -23,25 +22,23 @@ struct ConnectionTests {
         #expect(replies[3].json.member("state")?.string == #"{"a":2}"#)
     }
 
-    @Test("a client of HTTP/1.0 sees the answer's end as the connection's, unless it asks to keep it")
-    func oldClients() async throws {
+    @Test func closesHTTP10ConnectionUnlessKeepAlive() async throws {
         let hub = try SharedHub.hub
         let plain = try await RawExchange.open(port: hub.port)
         defer { plain.close() }
         try await plain.send("GET /health/live HTTP/1.0\r\n\r\n")
         try await plain.waitUntilClosed(within: .seconds(2))
         #expect(try await plain.replies(1).map { $0.header("connection") } == ["close"])
-        let kept = try await RawExchange.open(port: hub.port)
-        defer { kept.close() }
+        let keptAlive = try await RawExchange.open(port: hub.port)
+        defer { keptAlive.close() }
         let request = "GET /health/live HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
-        try await kept.send(request)
-        #expect(try await kept.replies(1).map { $0.header("connection") } == [nil])
-        try await kept.send(request)
-        #expect(try await kept.replies(2).map(\.status) == [200, 200])
+        try await keptAlive.send(request)
+        #expect(try await keptAlive.replies(1).map { $0.header("connection") } == [nil])
+        try await keptAlive.send(request)
+        #expect(try await keptAlive.replies(2).map(\.status) == [200, 200])
     }
 
-    @Test("more pipelined requests than are kept in memory are all answered")
-    func manyPipelined() async throws {
+    @Test func answersMorePipelinedRequestsThanFitInBuffer() async throws {
         let exchange = try await RawExchange.open(port: try SharedHub.hub.port)
         defer { exchange.close() }
         let count = 600
@@ -54,8 +51,7 @@ struct ConnectionTests {
         #expect(replies.last?.status == 200)
     }
 
-    @Test("a request behind a stream is never carried out")
-    func behindStream() async throws {
+    @Test func neverExecutesRequestAfterStream() async throws {
         let hub = try SharedHub.hub
         let exchange = try await RawExchange.open(port: hub.port)
         defer { exchange.close() }
@@ -71,8 +67,7 @@ struct ConnectionTests {
         #expect(try await hub.api.state(of: "behind-2") == nil)
     }
 
-    @Test("a stream's own body is not taken for a request")
-    func streamWithBody() async throws {
+    @Test func doesNotParseStreamBodyAsRequest() async throws {
         let hub = try SharedHub.hub
         let exchange = try await RawExchange.open(port: hub.port)
         defer { exchange.close() }
@@ -85,8 +80,7 @@ struct ConnectionTests {
         #expect(try await hub.api.state(of: "in-body") == nil)
     }
 
-    @Test("a refused stream's body is not taken for a request, and the next one is answered")
-    func refusedStreamWithBody() async throws {
+    @Test func skipsBodyOfRejectedStreamAndAnswersNextRequest() async throws {
         let hub = try SharedHub.hub
         let exchange = try await RawExchange.open(port: hub.port)
         defer { exchange.close() }
@@ -99,8 +93,7 @@ struct ConnectionTests {
         #expect(try await hub.api.state(of: "in-refused-body") == nil)
     }
 
-    @Test("who closes its sending side gets its answer")
-    func halfClosed() async throws {
+    @Test func answersHalfClosedClient() async throws {
         let exchange = try await RawExchange.open(port: try SharedHub.hub.port)
         defer { exchange.close() }
         try await exchange.send(
@@ -111,8 +104,7 @@ struct ConnectionTests {
         try await exchange.waitUntilClosed()
     }
 
-    @Test("Expect: 100-continue gets the word, unless the body would be refused")
-    func expectContinue() async throws {
+    @Test func sends100ContinueUnlessBodyIsRejected() async throws {
         let hub = try SharedHub.hub
         let exchange = try await RawExchange.open(port: hub.port)
         defer { exchange.close() }
@@ -129,8 +121,8 @@ struct ConnectionTests {
         #expect(!large.receivedText.contains("100 Continue"))
     }
 
-    @Test("an upgrade that is not wanted does not end the conversation", arguments: ["h2c", "websocket"])
-    func upgrade(_ name: String) async throws {
+    @Test(arguments: ["h2c", "websocket"])
+    func ignoresUnsupportedUpgrade(_ name: String) async throws {
         // curl --http2 and Java's client ask for h2c with an ordinary request (RFC 9110, 7.8: it may be ignored).
         let exchange = try await RawExchange.open(port: try SharedHub.hub.port)
         defer { exchange.close() }
@@ -147,8 +139,7 @@ struct ConnectionTests {
         }
     }
 
-    @Test("the absolute form and HTTP/1.0 are understood")
-    func otherForms() async throws {
+    @Test func acceptsAbsoluteFormAndHTTP10() async throws {
         let hub = try SharedHub.hub
         let absolute = try await hub.answer(to: Array("GET http://hub/health/live HTTP/1.1\r\nHost: hub\r\n\r\n".utf8))
         #expect(absolute.status == 200)

@@ -24,8 +24,8 @@ struct IdentifierTests {
         ("DELETE", "/v1/patterns/", ""), ("DELETE", "/v1/connections/", ""),
     ]
 
-    @Test("an id that is none is refused by each route", arguments: routes.map { "\($0.method) \($0.before)ID\($0.after)" })
-    func refused(_ name: String) async throws {
+    @Test(arguments: routes.map { "\($0.method) \($0.before)ID\($0.after)" })
+    func everyRouteRejectsInvalidID(_ name: String) async throws {
         let hub = try SharedHub.hub
         let route = try #require(Self.routes.first { "\($0.method) \($0.before)ID\($0.after)" == name })
         let isQuery = route.before.contains("?")
@@ -49,8 +49,7 @@ struct IdentifierTests {
         #expect(try await hub.call("GET", "/health/live").status == 200)
     }
 
-    @Test("the longest and the strangest good ids work everywhere")
-    func goodIDs() async throws {
+    @Test func acceptsLongestAndUnusualValidIDs() async throws {
         try await HubProcess.running { hub in
             for id in [String(repeating: "a", count: 128), "...", "a..b", "-", "_", ":", "a:b.c-d_E9", "-1", "0"] {
                 #expect(try await hub.api.put(id, .emptyObject).status == 201)

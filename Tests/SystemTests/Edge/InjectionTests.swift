@@ -20,8 +20,7 @@ struct InjectionTests {
         log.blocks.filter { $0.data != nil && $0.event != "heartbeat" }
     }
 
-    @Test("data comes back as it was written, live, replayed and in history, and nothing comes with it")
-    func data() async throws {
+    @Test func eventDataIsUnchangedLiveReplayedAndInHistory() async throws {
         let hub = try SharedHub.hub
         let live = EventStreamClient(.flow("data"), port: hub.port, name: "live")
         try await live.connect()
@@ -50,8 +49,7 @@ struct InjectionTests {
         #expect(history.events.map(\.string) == Self.events(replay.log).filter { $0.event != "caught_up" }.compactMap(\.data))
     }
 
-    @Test("transient data comes as it was written, and nothing comes with it")
-    func transientData() async throws {
+    @Test func transientDataIsUnchanged() async throws {
         let hub = try SharedHub.hub
         let watcher = EventStreamClient(.flow("transient"), port: hub.port)
         try await watcher.connect()
@@ -65,8 +63,7 @@ struct InjectionTests {
         #expect(Self.events(watcher.log).allSatisfy { ["snapshot", "caught_up", "tick"].contains($0.event) })
     }
 
-    @Test("names and values of a state come as they were written, and nothing comes with them")
-    func state() async throws {
+    @Test func stateIsUnchangedInUpdatesAndSnapshots() async throws {
         let hub = try SharedHub.hub
         let watcher = EventStreamClient(.flow("state"), port: hub.port)
         try await watcher.connect()
@@ -81,18 +78,17 @@ struct InjectionTests {
         let state = "{" + Self.texts.enumerated().map { "\"\($0)\":\"\($1)\"" }.joined(separator: ",") + "}"
         #expect(try await hub.api.put("state", jsonText(state)).status == 200)
         #expect(try await hub.api.state(of: "state")?.state.string == state)
-        let newcomer = EventStreamClient(.flow("state"), port: hub.port, name: "newcomer")
-        try await newcomer.connect()
-        #expect(try await newcomer.next(event: "snapshot").json.member("state")?.string == state)
-        #expect(Self.events(newcomer.log).count(where: { $0.event != "caught_up" }) == 1)
+        let newSubscriber = EventStreamClient(.flow("state"), port: hub.port, name: "newcomer")
+        try await newSubscriber.connect()
+        #expect(try await newSubscriber.next(event: "snapshot").json.member("state")?.string == state)
+        #expect(Self.events(newSubscriber.log).count(where: { $0.event != "caught_up" }) == 1)
     }
 
     @Test(
-        "a type outside of the allow-list is refused in every spelling",
         arguments: texts.filter { $0 != "a" } + [
             "", "a b", "a/b", "{tag}", "*", "é", String(repeating: "a", count: 65), ".", "..", #"\u0020a"#, "a;b", "a,b",
         ])
-    func badType(_ text: String) async throws {
+    func rejectsInvalidEventTypes(_ text: String) async throws {
         for durable in ["true", "false"] {
             let reply = try await SharedHub.hub.call(
                 "POST", "/v1/flows/types/events", body: "{\"type\":\"\(text)\",\"data\":1,\"durable\":\(durable)}")
@@ -102,13 +98,12 @@ struct InjectionTests {
     }
 
     @Test(
-        "the hub's own types are refused in every spelling and place",
         arguments: [
             "snapshot", "resync", "caught_up", "heartbeat", "closing", "presence", "state_update", "flow_deleted", "flow",
             "flows",
             "error", "open", "message",
         ])
-    func reservedType(_ type: String) async throws {
+    func rejectsReservedEventTypes(_ type: String) async throws {
         let hub = try SharedHub.hub
         let escaped = "\\u00" + String(type.utf8.first ?? 0, radix: 16) + type.dropFirst()
         let flow = "reserved-" + type

@@ -29,7 +29,7 @@ struct JSONInputTests {
             "json_too_deep"),
         data("65 levels", String(repeating: "[", count: 64) + String(repeating: "]", count: 64), "json_too_deep"),
         data("1,001 digits", "1" + String(repeating: "0", count: 1_000)),
-        data("1,001 digits behind the point", "0." + String(repeating: "1", count: 1_000)),
+        data("1,001 digits after the point", "0." + String(repeating: "1", count: 1_000)),
         data("beyond a double", "1e400"), data("beyond a double, negative", "-1e400"), data("NaN", "NaN"),
         data("Infinity", "Infinity"),
         data("leading zero", "01"), data("plus", "+1"), data("no digit", "-"), data("hex", "0x10"), data("no exponent", "1e"),
@@ -50,8 +50,8 @@ struct JSONInputTests {
         .init(name: "a blank", bytes: [0x20]),
     ]
 
-    @Test("is 400 on every route that takes it", arguments: inputs)
-    func refused(_ input: Input) async throws {
+    @Test(arguments: inputs)
+    func everyRouteRejectsInvalidJSON(_ input: Input) async throws {
         let hub = try SharedHub.hub
         let routes = [
             ("POST", "/v1/flows/json/events"), ("PUT", "/v1/flows/json/state"), ("PATCH", "/v1/flows/json/state"),
@@ -72,14 +72,13 @@ struct JSONInputTests {
     }
 
     @Test(
-        "comes back as it was written",
         arguments: [
             "1" + String(repeating: "0", count: 300), "0." + String(repeating: "1", count: 998), "1e-400", "-0", "-0.0", "1E+2",
             "12345678901234567890",
             "0.1000", #""\u0041\u00e9""#, #"{"b":1,"a":2,"b":3}"#, #"{"":{"":[]}}"#,
             String(repeating: "[", count: 60) + String(repeating: "]", count: 60),
         ])
-    func kept(_ text: String) async throws {
+    func keepsValidJSONUnchanged(_ text: String) async throws {
         let hub = try SharedHub.hub
         let flow = "kept-\(text.utf8.reduce(UInt32(7)) { $0 &* 31 &+ UInt32($1) })"
         #expect(try await hub.api.publish("a", jsonText(text), to: flow).status == 201)

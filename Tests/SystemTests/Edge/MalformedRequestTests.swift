@@ -5,10 +5,8 @@ import Testing
 /// What is no request is refused, soon and clearly, and harms nobody else.
 @Suite(.hub(["FLOWHUB_HEAD_TIMEOUT_SECONDS": "1", "FLOWHUB_BODY_TIMEOUT_SECONDS": "1"]))
 struct MalformedRequestTests {
-    @Test(
-        "refused, and what stands behind it is not carried out",
-        arguments: MalformedRequest.headers + MalformedRequest.bodies + MalformedRequest.lines)
-    func refused(_ request: MalformedRequest) async throws {
+    @Test(arguments: MalformedRequest.headers + MalformedRequest.bodies + MalformedRequest.lines)
+    func rejectsMalformedRequestAndIgnoresFollowingBytes(_ request: MalformedRequest) async throws {
         let hub = try SharedHub.hub
         let flow = "smuggled-" + request.name.map { $0.isASCII && $0.isLetter ? String($0) : "-" }.joined()
         let exchange = try await RawExchange.open(port: hub.port)
@@ -27,17 +25,14 @@ struct MalformedRequestTests {
         #expect(try await hub.call("GET", "/v1/flows/\(flow)/state").status == 404, "the request behind it was carried out")
     }
 
-    @Test("an empty connection is closed without a word")
-    func emptyConnection() async throws {
+    @Test func closesEmptyConnectionWithoutResponse() async throws {
         let exchange = try await RawExchange.open(port: try SharedHub.hub.port)
         try await exchange.waitUntilClosed(within: .seconds(40))
         #expect(exchange.received.isEmpty)
     }
 
-    @Test(
-        "what takes too long is 408",
-        arguments: ["GET /health/li", "POST /v1/flows/slow/events HTTP/1.1\r\nHost: hub\r\nContent-Length: 9\r\n\r\n{}"])
-    func slow(_ start: String) async throws {
+    @Test(arguments: ["GET /health/li", "POST /v1/flows/slow/events HTTP/1.1\r\nHost: hub\r\nContent-Length: 9\r\n\r\n{}"])
+    func incompleteRequestTimesOutWith408(_ start: String) async throws {
         let exchange = try await RawExchange.open(port: try SharedHub.hub.port)
         defer { exchange.close() }
         try await exchange.send(start)
@@ -47,8 +42,7 @@ struct MalformedRequestTests {
         try await exchange.waitUntilClosed(within: .seconds(40))
     }
 
-    @Test("a head that trickles in is 408, however steadily it comes")
-    func trickling() async throws {
+    @Test func tricklingRequestHeadTimesOutWith408() async throws {
         let exchange = try await RawExchange.open(port: try SharedHub.hub.port)
         defer { exchange.close() }
         try await exchange.send("GET /health/live HTTP/1.1\r\nHost: hub\r\nX-A: ")
@@ -61,11 +55,10 @@ struct MalformedRequestTests {
         #expect(try await exchange.replies(1)[0].status == 408)
     }
 
-    @Test("connections that are cut off leave nothing behind")
-    func cutOff() async throws {
+    @Test func abortedConnectionsLeaveNoOpenFiles() async throws {
         try await HubProcess.running { hub in
             _ = try await hub.call("GET", "/health/live")
-            let before = try #require(hub.figures).openFiles
+            let before = try #require(hub.processMetrics).openFiles
             let starts = [
                 "G", "GET / HTTP/1.1\r\nHo", "POST /v1/flows/cut/events HTTP/1.1\r\nHost: hub\r\nContent-Length: 99\r\n\r\n{",
             ]
@@ -75,14 +68,13 @@ struct MalformedRequestTests {
                 exchange.close()
             }
             try await eventually("the files of the cut connections being closed", within: .seconds(8)) {
-                (hub.figures?.openFiles ?? .max) <= before
+                (hub.processMetrics?.openFiles ?? .max) <= before
             }
             #expect(try await hub.call("GET", "/v1/flows/cut/state").status == 404)
         }
     }
 
-    @Test("memory stays flat, however often it is tried")
-    func flatMemory() async throws {
+    @Test func malformedRequestsDoNotGrowMemory() async throws {
         try await HubProcess.running(["FLOWHUB_HEAD_TIMEOUT_SECONDS": "1", "FLOWHUB_BODY_TIMEOUT_SECONDS": "5"]) { hub in
             let bomb =
                 "POST /v1/flows/bomb/events HTTP/1.1\r\nHost: hub\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -91,17 +83,17 @@ struct MalformedRequestTests {
             let all = MalformedRequest.headers + MalformedRequest.bodies + MalformedRequest.lines
             let payloads = all.filter { names.contains($0.name) }.map { $0.bytes() } + [Array(bomb.utf8)]
             try #require(payloads.count == names.count + 1)
-            func round() async throws -> Int {
+            func sendAll() async throws -> Int {
                 for payload in payloads {
                     let reply = try await hub.answer(to: payload)
                     #expect((400..<500).contains(reply.status))
                 }
-                return try #require(hub.figures).residentBytes
+                return try #require(hub.processMetrics).residentBytes
             }
             var warm = 0
-            for _ in 0..<6 { warm = try await round() }
+            for _ in 0..<6 { warm = try await sendAll() }
             var last = 0
-            for _ in 0..<12 { last = try await round() }
+            for _ in 0..<12 { last = try await sendAll() }
             // What one round sends is 8 MB; twelve that were kept would be 96.
             #expect(last - warm < 16_000_000, "\(warm) bytes before, \(last) after")
         }

@@ -5,11 +5,12 @@ import Testing
 /// A cursor is untrusted text, and whatever it says, the answer is a stream: an `EventSource` does not survive any other.
 @Suite(.hub())
 struct UnreadableCursorTests {
-    private static func resync(_ target: StreamTarget, _ cursor: String, _ place: EventStreamClient.CursorPlace) async throws
+    private static func resync(_ target: StreamTarget, _ cursor: String, _ transport: EventStreamClient.CursorTransport)
+        async throws
         -> [EventBlock]
     {
         let watcher = EventStreamClient(target, port: try SharedHub.hub.port, name: cursor)
-        try await watcher.connect(.text(cursor), by: place)
+        try await watcher.connect(.text(cursor), by: transport)
         #expect(watcher.log.status == 200)
         _ = try await watcher.next(event: "snapshot")
         return watcher.log.blocks.filter { $0.data != nil || $0.id != nil }
@@ -22,11 +23,13 @@ struct UnreadableCursorTests {
         String(repeating: "1", count: 129), String(repeating: "a", count: 5_000),
     ]
 
-    @Test("rubbish is told as bad_cursor, in the header and in the query", arguments: rubbish)
-    func unreadable(_ cursor: String) async throws {
+    @Test(arguments: rubbish)
+    func invalidCursorIsReportedAsBadCursor(_ cursor: String) async throws {
         let escaped = cursor.utf8.map { "%" + ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
-        for (text, place) in [(cursor, EventStreamClient.CursorPlace.header), (String(escaped.prefix(3_000 / 3 * 3)), .query)] {
-            let blocks = try await Self.resync(.flow("rubbish"), text, place)
+        for (text, transport) in [
+            (cursor, EventStreamClient.CursorTransport.header), (String(escaped.prefix(3_000 / 3 * 3)), .query),
+        ] {
+            let blocks = try await Self.resync(.flow("rubbish"), text, transport)
             #expect(blocks.first?.event == "resync", "\(blocks)")
             #expect(blocks.first?.json.member("reason")?.stringValue == "bad_cursor")
             #expect(blocks.first?.json.member("from")?.isNull == true)
@@ -36,16 +39,13 @@ struct UnreadableCursorTests {
         #expect(several.first { $0.event == "resync" }?.json.member("reason")?.stringValue == "bad_cursor")
     }
 
-    @Test(
-        "bytes that are no text are told as bad_cursor",
-        arguments: ["%00", "%0d%0a%0d%0a", "%ff", "%", "%zz", "%F0%9F%98%80", "%e2%80%a8"])
-    func noText(_ cursor: String) async throws {
+    @Test(arguments: ["%00", "%0d%0a%0d%0a", "%ff", "%", "%zz", "%F0%9F%98%80", "%e2%80%a8"])
+    func cursorWithInvalidBytesIsReportedAsBadCursor(_ cursor: String) async throws {
         let blocks = try await Self.resync(.flow("rubbish"), cursor, .query)
         #expect(blocks.first?.json.member("reason")?.stringValue == "bad_cursor", "\(blocks)")
     }
 
-    @Test("bytes of a header that are no ASCII are told as bad_cursor")
-    func rawBytes() async throws {
+    @Test func nonASCIIHeaderCursorIsReportedAsBadCursor() async throws {
         let exchange = try await RawExchange.open(port: try SharedHub.hub.port)
         defer { exchange.close() }
         let head = Array("GET /v1/flows/rubbish/events HTTP/1.1\r\nHost: hub\r\nLast-Event-ID: ".utf8)
@@ -54,8 +54,7 @@ struct UnreadableCursorTests {
         #expect(exchange.receivedText.hasPrefix("HTTP/1.1 200 "))
     }
 
-    @Test("the header wins over the parameter")
-    func headerWins() async throws {
+    @Test func headerCursorTakesPrecedenceOverParameter() async throws {
         let hub = try SharedHub.hub
         let tag = try #require(try await hub.api.put("wins", .emptyObject).reply.header("etag")).filter { $0 != "\"" }
         let exchange = try await RawExchange.open(port: hub.port)
@@ -66,8 +65,7 @@ struct UnreadableCursorTests {
         #expect(!exchange.receivedText.contains("event: resync"))
     }
 
-    @Test("a cursor of other flows, of the future and of another history")
-    func known() async throws {
+    @Test func resyncsCursorOfOtherFlowsFutureOrOtherEpoch() async throws {
         let hub = try SharedHub.hub
         let tag = try #require(try await hub.api.put("known", .emptyObject).reply.header("etag")).filter { $0 != "\"" }
         let epoch = tag.prefix { $0 != "-" }

@@ -7,7 +7,7 @@ struct HalfUpload: Sendable {
 
     /// Returns when something of it lies in the store.
     static func begin(
-        _ sample: ImportSample, flow: String, key: String, at hub: HubProcess, _ stand: ImportHubFixture
+        _ sample: ImportSample, flow: String, key: String, at hub: HubProcess, _ fixture: ImportHubFixture
     ) async throws -> HalfUpload {
         let exchange = try await RawExchange.open(port: hub.port)
         let head = """
@@ -21,12 +21,12 @@ struct HalfUpload: Sendable {
         let half = sample.body.count * 9 / 10
         try await exchange.send(Array(head.utf8) + sample.body[..<half])
         try await eventually("some of it in the store", within: .seconds(60), every: .milliseconds(50)) {
-            guard let entry = try await stand.ledger().first(where: { $0.flow == flow && $0.status == "pending" }) else {
+            guard let entry = try await fixture.ledger().first(where: { $0.flow == flow && $0.status == "pending" }) else {
                 return false
             }
-            switch stand.kind {
+            switch fixture.kind {
             case .rows: return entry.rows > 0
-            case .r2, .embedded: return try await !stand.uploads().isEmpty
+            case .r2, .embedded: return try await !fixture.uploads().isEmpty
             }
         }
         return HalfUpload(exchange: exchange, rest: Array(sample.body[half...]))

@@ -4,7 +4,7 @@ import Testing
 
 /// A body that is no import, and what the hub is to say of it.
 struct HostileImport: Sendable {
-    struct Place: Hashable, Sendable {
+    struct Position: Hashable, Sendable {
         var line: Int
         var column: Int
     }
@@ -15,7 +15,7 @@ struct HostileImport: Sendable {
     var status = 400
     var code: String
     /// Where it is wrong, if that is to be looked at.
-    var place: Place?
+    var position: Position?
 
     /// With `FLOWHUB_MAX_RECORD_BYTES=65536` and `FLOWHUB_MAX_CSV_COLUMNS=50`.
     static func all() async throws -> [HostileImport] {
@@ -64,17 +64,17 @@ struct HostileImport: Sendable {
     }
 
     private static func addGzip(to list: inout HostileList) async throws {
-        let packed = try await ImportOracle.gzip([Array((ImportOracle.records(3_000).joined(separator: "\n") + "\n").utf8)])
+        let compressed = try await ImportOracle.gzip([Array((ImportOracle.records(3_000).joined(separator: "\n") + "\n").utf8)])
         // The bytes that mark the kind of the first block.
-        var damaged = packed
+        var damaged = compressed
         damaged[10] |= 0x06
-        var wrongSum = packed
-        wrongSum[packed.count - 6] ^= 1
-        list.bytes("gzip that is cut off", Array(packed.dropLast(10)), "bad_gzip")
-        list.bytes("gzip that is cut off early", Array(packed.prefix(11)), "bad_gzip")
+        var wrongSum = compressed
+        wrongSum[compressed.count - 6] ^= 1
+        list.bytes("gzip that is cut off", Array(compressed.dropLast(10)), "bad_gzip")
+        list.bytes("gzip that is cut off early", Array(compressed.prefix(11)), "bad_gzip")
         list.bytes("the magic number of gzip alone", [0x1f, 0x8b], "bad_gzip")
-        list.bytes("gzip and something behind it", packed + Array("garbage".utf8), "bad_gzip")
-        list.bytes("gzip and a part of a member behind it", packed + Array(packed.prefix(200)), "bad_gzip")
+        list.bytes("gzip and something behind it", compressed + Array("garbage".utf8), "bad_gzip")
+        list.bytes("gzip and a part of a member behind it", compressed + Array(compressed.prefix(200)), "bad_gzip")
         list.bytes("damaged gzip", damaged, "bad_gzip")
         list.bytes("gzip with another sum", wrongSum, "bad_gzip")
         list.bytes("gzip of nothing", try await ImportOracle.gzip([[]]), "empty_import")
@@ -91,7 +91,7 @@ struct HostileList {
 
     mutating func bytes(_ name: String, _ body: [UInt8], _ code: String, _ line: Int? = nil, _ column: Int? = nil) {
         var hostile = HostileImport(name: name, body: body, code: code)
-        if let line, let column { hostile.place = HostileImport.Place(line: line, column: column) }
+        if let line, let column { hostile.position = HostileImport.Position(line: line, column: column) }
         if ["record_too_large", "too_many_columns"].contains(code) { hostile.status = 413 }
         self.all.append(hostile)
     }

@@ -5,10 +5,10 @@ import Testing
 extension ImportSystemTests {
     /// Whose an import is, and who hears of it.
     @Suite struct ImportAccessTests {
-        @Test("an import is its account's alone", arguments: ImportTopology.allCases)
-        func tenants(_ setUp: ImportTopology) async throws {
-            try await ImportClusterFixture.running(setUp, ["FLOWHUB_JWT_KEY": TestToken.key]) { stage in
-                let hub = stage.hub
+        @Test(arguments: ImportTopology.allCases)
+        func importsAreVisibleToTheirAccountOnly(_ topology: ImportTopology) async throws {
+            try await ImportClusterFixture.running(topology, ["FLOWHUB_JWT_KEY": TestToken.key]) { cluster in
+                let hub = cluster.hub
                 let own = TestToken(account: "7", scopes: ["imports"]).header
                 let foreign = TestToken(account: "8", scopes: ["imports"]).header
                 let scopeless = TestToken(account: "7", scopes: ["admin", "locks", "patterns"]).header
@@ -45,11 +45,13 @@ extension ImportSystemTests {
             }
         }
 
-        @Test("a flow hears only of imports of those who may publish on it", arguments: ImportTopology.allCases)
-        func flows(_ setUp: ImportTopology) async throws {
-            try await ImportClusterFixture.running(setUp, ["FLOWHUB_JWT_KEY": TestToken.key, "FLOWHUB_IMPORT_PROGRESS_MS": "50"]) {
-                stage in
-                let hub = stage.hub
+        @Test(arguments: ImportTopology.allCases)
+        func flowReceivesImportEventsOfAllowedPublishersOnly(_ topology: ImportTopology) async throws {
+            try await ImportClusterFixture.running(
+                topology, ["FLOWHUB_JWT_KEY": TestToken.key, "FLOWHUB_IMPORT_PROGRESS_MS": "50"]
+            ) {
+                cluster in
+                let hub = cluster.hub
                 let own = TestToken(account: "7", scopes: ["imports"])
                 _ = try await hub.api.with(header: own.header.name, own.header.value).put("f", .emptyObject)
                 let watcher = EventStreamClient(StreamTarget.flow("f").with { $0.headers = [own.header] }, port: hub.port)
@@ -57,8 +59,8 @@ extension ImportSystemTests {
                 _ = try await watcher.next(event: "snapshot")
 
                 let narrow = TestToken(account: "7", publish: ["g-*"], scopes: ["imports"]).header
-                let refused = try await hub.send(TestUpload("[1]", "flow_id=f", [narrow]))
-                #expect(refused.status == 403 && refused.problemCode == "forbidden")
+                let rejected = try await hub.send(TestUpload("[1]", "flow_id=f", [narrow]))
+                #expect(rejected.status == 403 && rejected.problemCode == "forbidden")
                 let foreign = TestToken(account: "8", scopes: ["imports"]).header
                 let other = try await hub.send(TestUpload("[1]", "flow_id=f", [foreign]))
                 #expect(other.status == 403, "\(other.text)")
@@ -68,8 +70,8 @@ extension ImportSystemTests {
 
                 // Theirs are not among what comes; its own is the first that does.
                 let entry = try await hub.store(TestUpload("[1]", "flow_id=f", [own.header]))
-                let told = try await watcher.next(event: "import_stored")
-                #expect(told.data?.contains(entry.id) == true)
+                let event = try await watcher.next(event: "import_stored")
+                #expect(event.data?.contains(entry.id) == true)
                 #expect(watcher.log.events("import_failed").isEmpty && watcher.log.events("import_stored").count == 1)
                 let progress = watcher.log.events("import_progress")
                 #expect(progress.allSatisfy { $0.data?.contains(entry.id) == true })

@@ -8,16 +8,16 @@ import Testing
         _ kind: ImportHubFixture.Kind, _ body: @Sendable (ImportHubFixture, PostgresServer) async throws -> Void
     ) async throws {
         try await PostgresServer.running { server in
-            try await ImportHubFixture.running(kind, database: server) { stand in
-                try await body(stand, server)
-                try await eventually("the hub to read again") { (try? await stand.hub.api.isReady()) == true }
-                try await stand.settle()
-                #expect(try await stand.ledger().map(\.status) == ["failed"])
-                try await stand.expectSound()
-                try await stand.expectKeys(["k": 201], flow: "job")
-                try await stand.settle()
-                try await stand.expectSound()
-                try await stand.expectNothingToSweep()
+            try await ImportHubFixture.running(kind, database: server) { fixture in
+                try await body(fixture, server)
+                try await eventually("the hub to read again") { (try? await fixture.hub.api.isReady()) == true }
+                try await fixture.settle()
+                #expect(try await fixture.ledger().map(\.status) == ["failed"])
+                try await fixture.expectConsistent()
+                try await fixture.expectKeys(["k": 201], flow: "job")
+                try await fixture.settle()
+                try await fixture.expectConsistent()
+                try await fixture.expectNothingToSweep()
             }
         }
     }
@@ -27,11 +27,11 @@ import Testing
         #expect(reply.status == 503 && codes.contains(reply.problemCode ?? ""), "\(reply.status) \(reply.text)")
     }
 
-    @Test func `before the ledger is told of the object`() async throws {
-        try await Self.running(.r2) { stand, server in
-            let proxy = try stand.proxy
+    @Test func importFailsIfDatabaseIsLostBeforeLedgerUpdate() async throws {
+        try await Self.running(.r2) { fixture, server in
+            let proxy = try fixture.proxy
             proxy.inject(.stall(isApplied: true), on: .putObject)
-            async let answer = stand.hub.handIn(.small, flow: "job", key: "k")
+            async let answer = fixture.hub.uploadImport(.small, flow: "job", key: "k")
             try await proxy.wait(for: "the object") { $0.contains { $0.fault != nil && $0.serverStatus == 200 } }
             try await server.kill()
             proxy.release()
@@ -40,23 +40,23 @@ import Testing
         }
     }
 
-    @Test func `while the ledger is told of the object`() async throws {
-        try await Self.running(.r2) { stand, server in
-            let proxy = try stand.proxy
+    @Test func outcomeIsUnknownIfDatabaseIsLostDuringLedgerUpdate() async throws {
+        try await Self.running(.r2) { fixture, server in
+            let proxy = try fixture.proxy
             proxy.inject(.stall(isApplied: true), on: .putObject)
-            async let answer = stand.hub.handIn(.small, flow: "job", key: "k")
+            async let answer = fixture.hub.uploadImport(.small, flow: "job", key: "k")
             try await proxy.wait(for: "the object") { $0.contains { $0.fault != nil && $0.serverStatus == 200 } }
             // Somebody holds the row, so that the statement is under way when the server dies.
             async let holder: [String] =
-                (try? await stand.query(
+                (try? await fixture.query(
                     "BEGIN; SELECT id FROM data_imports FOR UPDATE; SELECT pg_sleep(60)")) ?? []
             try await eventually("somebody to hold the row") {
-                try await stand.query("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == ["1"]
+                try await fixture.query("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == ["1"]
             }
             proxy.release()
             try await eventually("the hub to wait for the row") {
                 let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%summary_text%'"
-                return try await stand.query(sql) == ["1"]
+                return try await fixture.query(sql) == ["1"]
             }
             try await server.kill()
             try Self.expectLoss(try await answer, ["outcome_unknown"])
@@ -65,9 +65,9 @@ import Testing
         }
     }
 
-    @Test func `while rows come`() async throws {
-        try await Self.running(.rows) { stand, server in
-            let upload = try await HalfUpload.begin(.large, flow: "job", key: "k", at: stand.hub, stand)
+    @Test func importFailsIfDatabaseIsLostWhileRowsArrive() async throws {
+        try await Self.running(.rows) { fixture, server in
+            let upload = try await HalfUpload.begin(.large, flow: "job", key: "k", at: fixture.hub, fixture)
             try await server.kill()
             try Self.expectLoss(try await upload.finish())
             try await server.start()

@@ -5,32 +5,32 @@ import Testing
 extension ImportSystemTests {
     /// A hub that is told to end while an import comes in.
     @Suite struct ImportDrainTests {
-        @Test("it has the drain's window to end", arguments: ImportTopology.allCases)
-        func window(_ setUp: ImportTopology) async throws {
-            try await ImportClusterFixture.running(setUp, ["FLOWHUB_DRAIN_SECONDS": "20"]) { stage in
-                let exchange = try await stage.beginImport()
-                stage.hub.askToEnd()
-                try await eventually("the hub to drain") { stage.hub.log.contains("Draining") }
+        @Test(arguments: ImportTopology.allCases)
+        func importFinishesWithinDrainWindow(_ topology: ImportTopology) async throws {
+            try await ImportClusterFixture.running(topology, ["FLOWHUB_DRAIN_SECONDS": "20"]) { cluster in
+                let exchange = try await cluster.beginImport()
+                cluster.hub.requestTermination()
+                try await eventually("the hub to drain") { cluster.hub.log.contains("Draining") }
                 // Longer than a hub without streams or imports takes to end.
                 try await Task.sleep(for: .seconds(3))
-                let reply = try await stage.endImport(exchange)
+                let reply = try await cluster.endImport(exchange)
                 #expect(reply.status == 201, "\(reply.text)")
                 #expect(StoredImport(reply.json)?.total == 9_000)
-                #expect(try await stage.hub.waitForExit() == .code(0))
+                #expect(try await cluster.hub.waitForExit() == .code(0))
             }
         }
 
-        @Test("what is cut off has cleared up before the hub is gone", arguments: ImportTopology.allCases)
-        func cutOff(_ setUp: ImportTopology) async throws {
-            try await ImportClusterFixture.running(setUp, ["FLOWHUB_DRAIN_SECONDS": "1"]) { stage in
-                let exchange = try await stage.beginImport()
+        @Test(arguments: ImportTopology.allCases)
+        func abortedImportIsRemovedBeforeHubExits(_ topology: ImportTopology) async throws {
+            try await ImportClusterFixture.running(topology, ["FLOWHUB_DRAIN_SECONDS": "1"]) { cluster in
+                let exchange = try await cluster.beginImport()
                 defer { exchange.close() }
-                #expect(try await stage.hub.terminate() == .code(0))
+                #expect(try await cluster.hub.terminate() == .code(0))
                 // Its claim is good for a minute yet, so the next hub could not have ended it.
-                try await stage.hub.start()
-                let all = try await stage.hub.api.call("GET", "/v1/imports").json.member("imports")?.elements ?? []
+                try await cluster.hub.start()
+                let all = try await cluster.hub.api.call("GET", "/v1/imports").json.member("imports")?.elements ?? []
                 #expect(all.map { $0.member("status")?.stringValue } == ["failed"])
-                try await stage.waitUntilNothingIsLeft()
+                try await cluster.waitUntilNothingIsLeft()
             }
         }
     }

@@ -11,16 +11,16 @@ extension ImportSystemTests {
             return try #require(try jsonText(text).member("data"))
         }
 
-        @Test("progress while it runs, and in the end a durable word", arguments: ImportTopology.allCases)
-        func live(_ setUp: ImportTopology) async throws {
-            try await ImportClusterFixture.running(setUp, hubs: 2, ["FLOWHUB_IMPORT_PROGRESS_MS": "50"]) { stage in
-                _ = try await stage.hub.api.put("f", jsonText(#"{"status":"running"}"#))
+        @Test(arguments: ImportTopology.allCases)
+        func sendsTransientProgressAndDurableResult(_ topology: ImportTopology) async throws {
+            try await ImportClusterFixture.running(topology, hubs: 2, ["FLOWHUB_IMPORT_PROGRESS_MS": "50"]) { cluster in
+                _ = try await cluster.hub.api.put("f", jsonText(#"{"status":"running"}"#))
                 // Without Redis what is transient stays on its instance.
-                let watcher = EventStreamClient(.flow("f"), port: setUp == .rows ? stage.hub.port : stage.other.port)
+                let watcher = EventStreamClient(.flow("f"), port: topology == .rows ? cluster.hub.port : cluster.other.port)
                 try await watcher.connect(.none)
                 _ = try await watcher.next(event: "snapshot")
 
-                let exchange = try await RawExchange.open(port: stage.hub.port)
+                let exchange = try await RawExchange.open(port: cluster.hub.port)
                 defer { exchange.close() }
                 try await exchange.send(
                     TestUpload("", "flow_id=f&file_name=a.ndjson").head.replacing(
@@ -44,9 +44,9 @@ extension ImportSystemTests {
                     watcher.log.events("import_progress").allSatisfy { $0.id == nil }, "nobody resumes from a transient event")
                 #expect(watcher.log.events("import_stored").isEmpty)
                 let id = try #require(last.member("import_id")?.stringValue)
-                let pending = try await stage.other.get(id)
+                let pending = try await cluster.other.get(id)
                 #expect(pending.json.member("status")?.stringValue == "pending")
-                #expect(try await stage.other.get(id, "/data").problemCode == "import_pending")
+                #expect(try await cluster.other.get(id, "/data").problemCode == "import_pending")
 
                 try await exchange.send("0\r\n\r\n")
                 let entry = try #require(StoredImport(try await exchange.replies(1)[0].json))
@@ -60,17 +60,18 @@ extension ImportSystemTests {
                 #expect(stored.member("content_hash")?.stringValue == entry.contentHash)
                 #expect(stored.member("storage_location")?.stringValue == entry.location)
                 #expect(
-                    try await stage.hub.api.history(of: "f")?.events.filter { $0.string.contains("import_stored") }.count == 1)
+                    try await cluster.hub.api.history(of: "f")?.events.filter { $0.string.contains("import_stored") }.count == 1)
                 #expect(
-                    try await stage.hub.api.history(of: "f")?.events.contains { $0.string.contains("import_progress") } == false)
+                    try await cluster.hub.api.history(of: "f")?.events.contains { $0.string.contains("import_progress") } == false
+                )
 
                 // Whoever comes later hears it from history.
-                let late = EventStreamClient(.flow("f"), port: stage.hub.port)
+                let late = EventStreamClient(.flow("f"), port: cluster.hub.port)
                 try await late.connect(.text(#require(watcher.log.blocks.first { $0.event == "snapshot" }?.id)))
                 #expect(try Self.data(try await late.next(event: "import_stored")) == stored)
 
-                let refused = try await stage.hub.send(TestUpload("{\"a\":1}\n{\"a\":}\n", "flow_id=f&file_name=b"))
-                #expect(refused.status == 400)
+                let rejected = try await cluster.hub.send(TestUpload("{\"a\":1}\n{\"a\":}\n", "flow_id=f&file_name=b"))
+                #expect(rejected.status == 400)
                 let failed = try Self.data(try await watcher.next(event: "import_failed"))
                 #expect(failed.members.map(\.key) == ["import_id", "file_name", "code", "reason"])
                 #expect(failed.member("code")?.stringValue == "bad_json")
@@ -78,13 +79,13 @@ extension ImportSystemTests {
             }
         }
 
-        @Test("the whole length is told if it is known; a flow that is not there yet is made", arguments: [ImportTopology.embedded])
-        func lengths(_ setUp: ImportTopology) async throws {
-            try await ImportClusterFixture.running(setUp, ["FLOWHUB_IMPORT_PROGRESS_MS": "50"]) { stage in
-                let watcher = EventStreamClient(.flow("new"), port: stage.hub.port)
+        @Test(arguments: [ImportTopology.embedded])
+        func progressContainsTotalAndResultCreatesFlow(_ topology: ImportTopology) async throws {
+            try await ImportClusterFixture.running(topology, ["FLOWHUB_IMPORT_PROGRESS_MS": "50"]) { cluster in
+                let watcher = EventStreamClient(.flow("new"), port: cluster.hub.port)
                 try await watcher.connect(.none)
                 let body = Array(ImportOracle.records(2_000).joined(separator: "\n").utf8)
-                let exchange = try await RawExchange.open(port: stage.hub.port)
+                let exchange = try await RawExchange.open(port: cluster.hub.port)
                 defer { exchange.close() }
                 try await exchange.send(TestUpload(body, "flow_id=new").head)
                 var rest = body[...]
@@ -99,7 +100,7 @@ extension ImportSystemTests {
                 let progress = try Self.data(#require(watcher.log.events("import_progress").first))
                 #expect(progress.member("total_bytes")?.intValue == Int64(body.count))
                 _ = try await watcher.next(event: "import_stored")
-                #expect(try await stage.hub.api.state(of: "new")?.version == 1)
+                #expect(try await cluster.hub.api.state(of: "new")?.version == 1)
             }
         }
     }

@@ -6,7 +6,7 @@ import Testing
 /// what is not there.
 @Suite(.serialized, .s3(), .postgres()) struct ImportFaultTests {
     /// A request of an upload: the so-manieth of its kind.
-    struct Place: Hashable, Sendable {
+    struct FaultPoint: Hashable, Sendable {
         var operation: ProxyOperation
         var number: Int
     }
@@ -22,83 +22,84 @@ import Testing
     private static let environment = ["FLOWHUB_IMPORT_CLAIM_SECONDS": "10", "FLOWHUB_R2_STALL_SECONDS": "1"]
 
     /// What a clean upload asks of R2.
-    static func places(_ stand: ImportHubFixture, _ sample: ImportSample) async throws -> [Place] {
-        let proxy = try stand.proxy
+    static func faultPoints(_ fixture: ImportHubFixture, _ sample: ImportSample) async throws -> [FaultPoint] {
+        let proxy = try fixture.proxy
         proxy.forget()
-        let reply = try await stand.hub.handIn(sample, flow: "clean-\(sample.records)")
+        let reply = try await fixture.hub.uploadImport(sample, flow: "clean-\(sample.records)")
         try #require(reply.status == 201, "\(reply.text)")
-        var places: [Place] = []
+        var faultPoints: [FaultPoint] = []
         for request in proxy.requests {
-            let before = places.filter { $0.operation == request.operation }.count
-            places.append(Place(operation: request.operation, number: before))
+            let before = faultPoints.filter { $0.operation == request.operation }.count
+            faultPoints.append(FaultPoint(operation: request.operation, number: before))
         }
-        return places
+        return faultPoints
     }
 
-    @Test func `the requests of an upload are known`() async throws {
-        try await ImportHubFixture.running(.r2, Self.environment) { stand in
-            #expect(try await Self.places(stand, .small).map(\.operation) == [.putObject])
-            let large = try await Self.places(stand, .large).map(\.operation)
+    @Test func uploadSendsExpectedRequests() async throws {
+        try await ImportHubFixture.running(.r2, Self.environment) { fixture in
+            #expect(try await Self.faultPoints(fixture, .small).map(\.operation) == [.putObject])
+            let large = try await Self.faultPoints(fixture, .large).map(\.operation)
             #expect(large.first == .createUpload && large.last == .completeUpload)
             #expect(large.dropFirst().dropLast() == [.uploadPart, .uploadPart, .uploadPart])
-            try await stand.expectSound(["clean-300": .small, "clean-1900": .large])
+            try await fixture.expectConsistent(["clean-300": .small, "clean-1900": .large])
         }
     }
 
-    @Test("a fault that passes is passed over", arguments: [ImportSample.small, .large])
-    func once(_ sample: ImportSample) async throws {
-        try await ImportHubFixture.running(.r2, Self.environment) { stand in
-            let places = try await Self.places(stand, sample)
-            var turn = Int.random(in: 0..<places.count)
+    @Test(arguments: [ImportSample.small, .large])
+    func uploadSurvivesTemporaryFault(_ sample: ImportSample) async throws {
+        try await ImportHubFixture.running(.r2, Self.environment) { fixture in
+            let faultPoints = try await Self.faultPoints(fixture, sample)
+            var turn = Int.random(in: 0..<faultPoints.count)
             for (number, fault) in Self.faults.enumerated() {
                 // One request after the other, from another one each time.
-                for place in TestScale.isFull ? places : [places[turn % places.count]] {
-                    try await Self.handIn(sample, "flow-\(number)-\(place.operation)-\(place.number)", fault, place, stand)
+                for faultPoint in TestScale.isFull ? faultPoints : [faultPoints[turn % faultPoints.count]] {
+                    let flow = "flow-\(number)-\(faultPoint.operation)-\(faultPoint.number)"
+                    try await Self.uploadImport(sample, flow, fault, faultPoint, fixture)
                 }
                 turn += 1
             }
-            try await stand.expectNothingToSweep()
+            try await fixture.expectNothingToSweep()
         }
     }
 
-    private static func handIn(
-        _ sample: ImportSample, _ flow: String, _ fault: R2Fault, _ place: Place, _ stand: ImportHubFixture
+    private static func uploadImport(
+        _ sample: ImportSample, _ flow: String, _ fault: R2Fault, _ faultPoint: FaultPoint, _ fixture: ImportHubFixture
     ) async throws {
-        let proxy = try stand.proxy
+        let proxy = try fixture.proxy
         proxy.forget()
-        proxy.inject(fault, on: place.operation, skipping: place.number)
-        let reply = try await stand.hub.handIn(sample, flow: flow)
-        let comment: Comment = "\(fault) at \(place.operation) \(place.number): \(reply.text)"
-        #expect(proxy.faultsLeft == 0, comment)
+        proxy.inject(fault, on: faultPoint.operation, skipping: faultPoint.number)
+        let reply = try await fixture.hub.uploadImport(sample, flow: flow)
+        let comment: Comment = "\(fault) at \(faultPoint.operation) \(faultPoint.number): \(reply.text)"
+        #expect(proxy.faultsRemaining == 0, comment)
         #expect(reply.status == 201, comment)
         proxy.clearFaults()
         proxy.release()
         // Of an upload whose beginning was not told only the store knows, and whoever sweeps.
-        let left = try await stand.uploads().count
+        let left = try await fixture.uploads().count
         if left > 0 {
             #expect(proxy.requests(.createUpload).count > left, comment)
-            try await Self.sweepUploads(stand)
+            try await Self.sweepUploads(fixture)
         }
-        try await stand.expectSound([flow: sample], comment)
+        try await fixture.expectConsistent([flow: sample], comment)
         // Else the disk of the test fills.
         guard let id = reply.json.member("id")?.stringValue else { return }
-        #expect(try await stand.hub.call("DELETE", "/v1/imports/\(id)").status == 204)
-        #expect(try await stand.ledger().contains { $0.id == id } == false)
+        #expect(try await fixture.hub.call("DELETE", "/v1/imports/\(id)").status == 204)
+        #expect(try await fixture.ledger().contains { $0.id == id } == false)
     }
 
-    private static func sweepUploads(_ stand: ImportHubFixture) async throws {
+    private static func sweepUploads(_ fixture: ImportHubFixture) async throws {
         // The S3 server has times in whole seconds, rounded up: what has just begun is not old yet.
         try await eventually("the sweep of uploads that nobody finishes") {
-            let report = try await stand.sweepReport(isDry: false)
+            let report = try await fixture.sweepReport(isDryRun: false)
             #expect(report.contains("0 objects and") && report.contains(" 0 objects missing"), "\(report)")
-            return try await stand.uploads().isEmpty
+            return try await fixture.uploads().isEmpty
         }
     }
 
     // MARK: Faults that stay
 
     /// What never works, and where. Some make the object all the same, and then it is found.
-    private static let lasting: [(R2Fault, ProxyOperation?)] = {
+    private static let permanentFaults: [(R2Fault, ProxyOperation?)] = {
         let operations: [ProxyOperation?] = [nil, .createUpload, .uploadPart, .completeUpload, .putObject]
         let all = Self.faults.flatMap { fault in operations.map { (fault, $0) } }
         // Each fault, and each place, with another partner every time.
@@ -107,31 +108,31 @@ import Testing
             ? all : Self.faults.enumerated().map { ($0.element, operations[(first + $0.offset) % operations.count]) }
     }()
 
-    @Test func `a fault that stays is a clean failure`() async throws {
+    @Test func importStaysConsistentUnderPermanentFault() async throws {
         let environment = Self.environment.merging(["FLOWHUB_R2_ATTEMPTS": "2"]) { $1 }
-        try await ImportHubFixture.running(.r2, environment) { stand in
-            let proxy = try stand.proxy
-            for (number, (fault, operation)) in Self.lasting.enumerated() {
+        try await ImportHubFixture.running(.r2, environment) { fixture in
+            let proxy = try fixture.proxy
+            for (number, (fault, operation)) in Self.permanentFaults.enumerated() {
                 let flow = "flow-\(number)"
                 proxy.forget()
                 proxy.inject(fault, on: operation, times: 1_000)
                 let sample = operation == .putObject || operation == nil && number % 2 == 0 ? ImportSample.small : .large
-                let reply = try await stand.hub.handIn(sample, flow: flow, key: flow)
+                let reply = try await fixture.hub.uploadImport(sample, flow: flow, key: flow)
                 let comment: Comment = "\(fault) at \(operation.map { "\($0)" } ?? "everything"): \(reply.text)"
-                #expect(proxy.faultsLeft < 1_000, comment)
+                #expect(proxy.faultsRemaining < 1_000, comment)
                 proxy.clearFaults()
                 proxy.release()
                 if reply.status != 201 { #expect(reply.status >= 500 && reply.problemCode != nil, comment) }
-                try await stand.settle()
-                let entries = try await stand.ledger().filter { $0.flow == flow }
+                try await fixture.settle()
+                let entries = try await fixture.ledger().filter { $0.flow == flow }
                 #expect(entries.map(\.status) == [reply.status == 201 ? "stored" : "failed"], comment)
-                if reply.status == 201 { try await Self.sweepUploads(stand) }
-                try await stand.expectSound([flow: sample], comment)
+                if reply.status == 201 { try await Self.sweepUploads(fixture) }
+                try await fixture.expectConsistent([flow: sample], comment)
             }
             // The keys of those that failed are free.
-            let again = try await stand.hub.handIn(.small, flow: "again", key: "flow-0")
+            let again = try await fixture.hub.uploadImport(.small, flow: "again", key: "flow-0")
             #expect(again.status == 201 || again.status == 422)
-            try await stand.expectNothingToSweep()
+            try await fixture.expectNothingToSweep()
         }
     }
 }

@@ -9,18 +9,18 @@ extension ImportSystemTests {
             "FLOWHUB_MAX_RECORD_BYTES": "65536", "FLOWHUB_MAX_CSV_COLUMNS": "50", "FLOWHUB_BODY_TIMEOUT_SECONDS": "1",
         ]
 
-        private static func failedCount(_ stage: ImportClusterFixture) async throws -> Int {
-            let reply = try await stage.hub.api.call("GET", "/v1/imports?status=failed&limit=1000")
+        private static func failedCount(_ cluster: ImportClusterFixture) async throws -> Int {
+            let reply = try await cluster.hub.api.call("GET", "/v1/imports?status=failed&limit=1000")
             return reply.json.member("imports")?.elements.count ?? -1
         }
 
-        @Test("bodies that are none are refused, with their place", arguments: ImportTopology.allCases)
-        func bodies(_ setUp: ImportTopology) async throws {
+        @Test(arguments: ImportTopology.allCases)
+        func rejectsInvalidBodiesWithPosition(_ topology: ImportTopology) async throws {
             let all = try await HostileImport.all()
-            try await ImportClusterFixture.running(setUp, Self.limits) { stage in
+            try await ImportClusterFixture.running(topology, Self.limits) { cluster in
                 for (number, hostile) in all.enumerated() {
                     let framing = TestUpload.Framing.allCases[number % 3]
-                    let exchange = try await RawExchange.open(port: stage.hub.port)
+                    let exchange = try await RawExchange.open(port: cluster.hub.port)
                     let upload = TestUpload(hostile.body, hostile.query, by: framing)
                     async let sent: Void? = try? exchange.send(
                         Array(upload.head.utf8) + (framing == .chunked ? upload.chunks : upload.body))
@@ -35,8 +35,9 @@ extension ImportSystemTests {
                         #expect(line ?? 0 > 0 && column ?? 0 > 0, "\(hostile.name): \(reply.text)")
                         #expect(reply.json.member("offset")?.intValue ?? -1 >= 0)
                     }
-                    if let place = hostile.place {
-                        #expect(line == Int64(place.line) && column == Int64(place.column), "\(hostile.name): \(reply.text)")
+                    if let position = hostile.position {
+                        #expect(
+                            line == Int64(position.line) && column == Int64(position.column), "\(hostile.name): \(reply.text)")
                     }
                     // The connection goes on, or ends in order.
                     if reply.header("connection") == "close" {
@@ -48,57 +49,57 @@ extension ImportSystemTests {
                     }
                     exchange.close()
                 }
-                #expect(try await Self.failedCount(stage) == all.count)
-                try await stage.waitUntilNothingIsLeft()
-                #expect(stage.hub.isRunning)
+                #expect(try await Self.failedCount(cluster) == all.count)
+                try await cluster.waitUntilNothingIsLeft()
+                #expect(cluster.hub.isRunning)
             }
         }
 
-        @Test("an answer comes before the end of a body that is wrong from its start", arguments: ImportTopology.allCases)
-        func early(_ setUp: ImportTopology) async throws {
-            try await ImportClusterFixture.running(setUp, Self.limits) { stage in
+        @Test(arguments: ImportTopology.allCases)
+        func rejectsInvalidBodyBeforeItsEnd(_ topology: ImportTopology) async throws {
+            try await ImportClusterFixture.running(topology, Self.limits) { cluster in
                 let rest = Array(repeating: UInt8(ascii: " "), count: 8 << 20)
-                let reply = try await stage.hub.answer(
+                let reply = try await cluster.hub.answer(
                     to: Array("POST /v1/imports HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000000\r\n\r\n[x".utf8) + rest)
                 #expect(reply.status == 400 && reply.header("connection") == "close")
                 for coding in ["br", "deflate", "gzip, gzip"] {
-                    let refused = try await stage.hub.send(TestUpload("[1]", "", [("Content-Encoding", coding)]))
-                    #expect(refused.status == 415 && refused.problemCode == "unsupported_content_encoding", "\(coding)")
+                    let rejected = try await cluster.hub.send(TestUpload("[1]", "", [("Content-Encoding", coding)]))
+                    #expect(rejected.status == 415 && rejected.problemCode == "unsupported_content_encoding", "\(coding)")
                 }
                 for query in ["format=xml", "format=", "flow_id=..", "flow_id=a%0d%0ab", "flow_id="] {
-                    #expect(try await stage.hub.send(TestUpload("[1]", query)).status == 400, "\(query)")
+                    #expect(try await cluster.hub.send(TestUpload("[1]", query)).status == 400, "\(query)")
                 }
-                try await stage.waitUntilNothingIsLeft()
+                try await cluster.waitUntilNothingIsLeft()
             }
         }
 
         @Test(
-            "a client that stalls is told so, one that goes away leaves nothing, one that is slow is waited for",
+            "a stalled client times out, a lost client leaves nothing, and a slow client succeeds",
             arguments: ImportTopology.allCases)
-        func slowness(_ setUp: ImportTopology) async throws {
-            try await ImportClusterFixture.running(setUp, Self.limits) { stage in
+        func stalledClientTimesOutAndSlowClientSucceeds(_ topology: ImportTopology) async throws {
+            try await ImportClusterFixture.running(topology, Self.limits) { cluster in
                 // More than a page, so that there is something to take back.
-                let begun = Array(("[" + ImportOracle.records(9_000).joined(separator: ",") + ",").utf8)
-                let stalled = try await RawExchange.open(port: stage.hub.port)
-                try await stalled.send(Array(TestUpload([], by: .chunked).head.utf8) + TestUpload.chunk(begun))
+                let firstPart = Array(("[" + ImportOracle.records(9_000).joined(separator: ",") + ",").utf8)
+                let stalled = try await RawExchange.open(port: cluster.hub.port)
+                try await stalled.send(Array(TestUpload([], by: .chunked).head.utf8) + TestUpload.chunk(firstPart))
                 let reply = try await stalled.replies(1)[0]
                 #expect(reply.status == 408 && reply.problemCode == "request_timeout", "\(reply.text)")
                 try? await stalled.closeOutput()
                 try await stalled.waitUntilClosed()
 
                 for isReset in [false, true] {
-                    let before = try await Self.failedCount(stage)
-                    let leaving = try await RawExchange.open(port: stage.hub.port)
-                    try await leaving.send(Array(TestUpload([], by: .chunked).head.utf8) + TestUpload.chunk(begun))
+                    let before = try await Self.failedCount(cluster)
+                    let disconnecting = try await RawExchange.open(port: cluster.hub.port)
+                    try await disconnecting.send(Array(TestUpload([], by: .chunked).head.utf8) + TestUpload.chunk(firstPart))
                     try await eventually("the import to be pending") {
-                        try await stage.hub.api.call("GET", "/v1/imports?status=pending").text.contains("\"pending\"")
+                        try await cluster.hub.api.call("GET", "/v1/imports?status=pending").text.contains("\"pending\"")
                     }
-                    if isReset { leaving.close() } else { try await leaving.closeOutput() }
-                    try await eventually("it to have failed") { try await Self.failedCount(stage) == before + 1 }
+                    if isReset { disconnecting.close() } else { try await disconnecting.closeOutput() }
+                    try await eventually("it to have failed") { try await Self.failedCount(cluster) == before + 1 }
                 }
-                try await stage.waitUntilNothingIsLeft()
+                try await cluster.waitUntilNothingIsLeft()
 
-                let slow = try await RawExchange.open(port: stage.hub.port)
+                let slow = try await RawExchange.open(port: cluster.hub.port)
                 try await slow.send(TestUpload([], by: .chunked).head)
                 // Longer than a stall may be, in all.
                 for number in 0..<10 {
@@ -111,38 +112,40 @@ extension ImportSystemTests {
             }
         }
 
-        @Test("gzip that unpacks to very much is stopped early, in little memory", arguments: ImportTopology.allCases)
-        func bombs(_ setUp: ImportTopology) async throws {
+        @Test(arguments: ImportTopology.allCases)
+        func rejectsGzipBombsInBoundedMemory(_ topology: ImportTopology) async throws {
             let line = "{\"a\":\"" + String(repeating: "a", count: 8_000) + "\"}\n"
             let member = try await ImportOracle.gzip([Array(String(repeating: line, count: 8_192).utf8)], level: 9)
             // Some 10 GB, in some 10 MB.
             let bomb = (0..<160).reduce(into: [UInt8]()) { bomb, _ in bomb += member }
             #expect(bomb.count < 16 << 20)
-            try await ImportClusterFixture.running(setUp) { stage in
-                let reply = try await stage.hub.send(TestUpload(bomb))
+            try await ImportClusterFixture.running(topology) { cluster in
+                let reply = try await cluster.hub.send(TestUpload(bomb))
                 #expect(reply.status == 413 && reply.problemCode == "gzip_ratio", "\(reply.text)")
-                try await stage.waitUntilNothingIsLeft()
+                try await cluster.waitUntilNothingIsLeft()
                 #expect(
-                    stage.hub.figures.map { $0.peakResidentBytes < 128 << 20 } == true, "\(String(describing: stage.hub.figures))"
+                    cluster.hub.processMetrics.map { $0.peakResidentBytes < 128 << 20 } == true,
+                    "\(String(describing: cluster.hub.processMetrics))"
                 )
             }
             let limits = ["FLOWHUB_MAX_IMPORT_RATIO": "100000", "FLOWHUB_MAX_IMPORT_BYTES": "\(80 << 20)"]
-            try await ImportClusterFixture.running(setUp, limits) { stage in
-                let reply = try await stage.hub.send(TestUpload(bomb, by: .chunked))
+            try await ImportClusterFixture.running(topology, limits) { cluster in
+                let reply = try await cluster.hub.send(TestUpload(bomb, by: .chunked))
                 #expect(reply.status == 413 && reply.problemCode == "import_too_large", "\(reply.text)")
-                try await stage.waitUntilNothingIsLeft()
+                try await cluster.waitUntilNothingIsLeft()
                 #expect(
-                    stage.hub.figures.map { $0.peakResidentBytes < 128 << 20 } == true, "\(String(describing: stage.hub.figures))"
+                    cluster.hub.processMetrics.map { $0.peakResidentBytes < 128 << 20 } == true,
+                    "\(String(describing: cluster.hub.processMetrics))"
                 )
                 // What is just as large in earnest is refused, too; and what is not is taken.
-                #expect(try await stage.hub.send(TestUpload(String(repeating: line, count: 100))).status == 201)
+                #expect(try await cluster.hub.send(TestUpload(String(repeating: line, count: 100))).status == 201)
             }
         }
 
-        @Test("ids that are none are told so, whatever is in them", arguments: ImportTopology.allCases)
-        func ids(_ setUp: ImportTopology) async throws {
-            try await ImportClusterFixture.running(setUp) { stage in
-                let entry = try await stage.hub.store(TestUpload("[1]"))
+        @Test(arguments: ImportTopology.allCases)
+        func rejectsInvalidImportIDs(_ topology: ImportTopology) async throws {
+            try await ImportClusterFixture.running(topology) { cluster in
+                let entry = try await cluster.hub.store(TestUpload("[1]"))
                 let wrong = [
                     "%2e%2e%2f%2e%2e%2fetc%2fpasswd", "..%2f..%2fetc", "x", "%00", "%0d%0aX-A:%20b", "%c3%bc", "%ff", "%", "%zz",
                     entry.id + "x", "\(entry.id)%00", "\(entry.id.dropLast())%2f", "\(entry.id.dropLast())%C4%80",
@@ -151,24 +154,24 @@ extension ImportSystemTests {
                 ]
                 for id in wrong {
                     for part in ["", "/data", "/records", "/sample", "/schema", "/download"] {
-                        let reply = try await stage.hub.get(id, part)
+                        let reply = try await cluster.hub.get(id, part)
                         #expect(reply.status == 400, "\(id)\(part): \(reply.status) \(reply.text)")
                         #expect(["bad_import_id", "malformed_request"].contains(reply.problemCode), "\(id)\(part)")
                     }
-                    #expect(try await stage.hub.api.call("DELETE", "/v1/imports/\(id)").status == 400, "\(id)")
+                    #expect(try await cluster.hub.api.call("DELETE", "/v1/imports/\(id)").status == 400, "\(id)")
                 }
                 // These are other paths.
                 for path in ["../imports", "a/b/c", "./\(entry.id)/x"] {
-                    #expect([400, 404].contains(try await stage.hub.get(path).status), "\(path)")
+                    #expect([400, 404].contains(try await cluster.hub.get(path).status), "\(path)")
                 }
-                #expect(try await stage.hub.get(entry.id.uppercased()).json == entry.json)
-                #expect(try await stage.hub.get(entry.id.replacing("-", with: "%2D")).json == entry.json)
+                #expect(try await cluster.hub.get(entry.id.uppercased()).json == entry.json)
+                #expect(try await cluster.hub.get(entry.id.replacing("-", with: "%2D")).json == entry.json)
             }
         }
 
-        @Test("file names are kept as they are and harm nobody", arguments: ImportTopology.allCases)
-        func fileNames(_ setUp: ImportTopology) async throws {
-            try await ImportClusterFixture.running(setUp) { stage in
+        @Test(arguments: ImportTopology.allCases)
+        func keepsFileNamesWithoutHeaderOrPathInjection(_ topology: ImportTopology) async throws {
+            try await ImportClusterFixture.running(topology) { cluster in
                 for (encoded, name) in [
                     ("..%2F..%2Fetc%2Fpasswd", "../../etc/passwd"), ("..", ".."), ("%2F", "/"), ("C%3A%5Ca.csv", #"C:\a.csv"#),
                     ("%C3%BC%F0%9F%98%80.csv", "ü😀.csv"), ("a%22%3B%20filename%3Db", #"a"; filename=b"#),
@@ -176,20 +179,20 @@ extension ImportSystemTests {
                     ("%E2%80%AEgnp.exe", "\u{202e}gnp.exe"),
                     (String(repeating: "n", count: 255), String(repeating: "n", count: 255)),
                 ] {
-                    let entry = try await stage.hub.store(
+                    let entry = try await cluster.hub.store(
                         TestUpload("[1]", "file_name=\(encoded)&source_type=\(encoded.prefix(21))"))
                     #expect(entry.json.member("file_name")?.stringValue == name)
-                    #expect(try await stage.hub.get(entry.id).json.member("file_name")?.stringValue == name)
+                    #expect(try await cluster.hub.get(entry.id).json.member("file_name")?.stringValue == name)
                     if let location = entry.location {
                         #expect(location.hasSuffix("/\(entry.id)/raw_data.json.gz"))
-                        #expect(try await stage.keys().contains(location))
+                        #expect(try await cluster.keys().contains(location))
                     }
-                    guard setUp == .r2 else { continue }
-                    let link = try #require(try await stage.hub.get(entry.id, "/download").header("location"))
+                    guard topology == .r2 else { continue }
+                    let link = try #require(try await cluster.hub.get(entry.id, "/download").header("location"))
                     #expect(link.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7f })
-                    let exchange = try await RawExchange.open(port: stage.proxy.port)
+                    let exchange = try await RawExchange.open(port: cluster.proxy.port)
                     try await exchange.send(
-                        "GET \(link.dropFirst(stage.proxy.endpoint.utf8.count)) HTTP/1.1\r\nHost: 127.0.0.1:\(stage.proxy.port)\r\n\r\n"
+                        "GET \(link.dropFirst(cluster.proxy.endpoint.utf8.count)) HTTP/1.1\r\nHost: 127.0.0.1:\(cluster.proxy.port)\r\n\r\n"
                     )
                     let object = try await exchange.replies(1)[0]
                     exchange.close()
@@ -203,13 +206,13 @@ extension ImportSystemTests {
                 }
                 for encoded in ["a%0D%0AX-A%3A%20b", "a%00b", "%7F", "%C2%85", String(repeating: "n", count: 256)] {
                     for name in ["file_name", "source_type"] {
-                        let reply = try await stage.hub.send(TestUpload("[1]", "\(name)=\(encoded)"))
+                        let reply = try await cluster.hub.send(TestUpload("[1]", "\(name)=\(encoded)"))
                         #expect(
                             reply.status == 400 && reply.problemCode == "bad_parameter",
                             "\(name) \(encoded.prefix(20)): \(reply.text)")
                     }
                 }
-                #expect(try await Self.failedCount(stage) == 0)
+                #expect(try await Self.failedCount(cluster) == 0)
             }
         }
     }

@@ -53,18 +53,19 @@ extension ImportHubFixture {
     }
 
     /// Nothing is wrong, as ``problems(_:)`` sees it.
-    func expectSound(
-        _ samples: [String: ImportSample] = [:], _ comment: Comment? = nil, at place: SourceLocation = #_sourceLocation
+    func expectConsistent(
+        _ samples: [String: ImportSample] = [:], _ comment: Comment? = nil, at location: SourceLocation = #_sourceLocation
     ) async throws {
         let problems = try await self.problems(samples)
-        #expect(problems == [], comment, sourceLocation: place)
+        #expect(problems == [], comment, sourceLocation: location)
     }
 
     /// Nothing is wrong, as the hub's own sweep sees it.
-    func expectNothingToSweep(at place: SourceLocation = #_sourceLocation) async throws {
+    func expectNothingToSweep(at location: SourceLocation = #_sourceLocation) async throws {
         let report = try await self.sweepReport()
         #expect(
-            report.contains(" 0 objects and 0 uploads would be removed, 0 objects missing"), "\(report)", sourceLocation: place)
+            report.contains(" 0 objects and 0 uploads would be removed, 0 objects missing"), "\(report)", sourceLocation: location
+        )
     }
 
     /// Holds the ledger, the stores and the flows against each other.
@@ -81,7 +82,7 @@ extension ImportHubFixture {
         for entry in ledger {
             problems += try await self.problems(entry, objects, samples[entry.flow]).map { "\(entry.id) \(entry.status): \($0)" }
         }
-        for flow in Set(ledger.map(\.flow)) where !flow.isEmpty { problems += try await self.told(flow, ledger) }
+        for flow in Set(ledger.map(\.flow)) where !flow.isEmpty { problems += try await self.eventProblems(flow, ledger) }
         return problems
     }
 
@@ -105,11 +106,11 @@ extension ImportHubFixture {
         if entry.records != sample.records || entry.contentHash != sample.contentHash {
             problems.append("the ledger has \(entry.records) records, or other ones than those that were handed in")
         }
-        return try await problems + self.reading(entry, sample)
+        return try await problems + self.recordProblems(entry, sample)
     }
 
     /// What is wrong with the records themselves.
-    private func reading(_ entry: Entry, _ sample: ImportSample) async throws -> [String] {
+    private func recordProblems(_ entry: Entry, _ sample: ImportSample) async throws -> [String] {
         if self.kind == .rows {
             let reply = try await HTTPCaller(port: self.hub.port).perform(HTTPCall("GET", "/v1/imports/\(entry.id)/data"))
             return reply.status == 200 && TestDigest.sha256(reply.body) == sample.documentHash ? [] : ["it reads otherwise"]
@@ -117,27 +118,29 @@ extension ImportHubFixture {
         guard let bytes = try await self.bytes(entry.location) else { return ["its object is not there"] }
         var problems: [String] = []
         if TestDigest.sha256(bytes) != entry.dataHash { problems.append("its object is another") }
-        if try await TestDigest.sha256(unpacking: bytes) != sample.documentHash {
+        if try await TestDigest.sha256(decompressing: bytes) != sample.documentHash {
             problems.append("its object has other records")
         }
         return problems
     }
 
     /// Whether the flow has heard what became of each of its imports, once.
-    private func told(_ flow: String, _ ledger: [Entry]) async throws -> [String] {
+    private func eventProblems(_ flow: String, _ ledger: [Entry]) async throws -> [String] {
         let events = try await self.hub.api.history(of: flow)?.events ?? []
         var problems: [String] = []
         for entry in ledger where entry.flow == flow {
-            let heard = events.filter { $0.member("data")?.member("import_id")?.stringValue == entry.id }
+            let received = events.filter { $0.member("data")?.member("import_id")?.stringValue == entry.id }
                 .compactMap { $0.member("type")?.stringValue }
-            if heard != ["import_\(entry.status)"] { problems.append("\(entry.id) \(entry.status): its flow heard \(heard)") }
+            if received != ["import_\(entry.status)"] {
+                problems.append("\(entry.id) \(entry.status): its flow heard \(received)")
+            }
         }
         return problems
     }
 
     /// What `flowhub imports sweep` would do, and whether it finds an object missing.
-    func sweepReport(isDry: Bool = true) async throws -> String {
-        let run = try await self.hub.command(["imports", "sweep", "--older-than", "0s"] + (isDry ? ["--dry-run"] : []))
+    func sweepReport(isDryRun: Bool = true) async throws -> String {
+        let run = try await self.hub.command(["imports", "sweep", "--older-than", "0s"] + (isDryRun ? ["--dry-run"] : []))
         return "\(run.exit) \(run.output)\(run.errors)"
     }
 }

@@ -62,7 +62,7 @@ struct ImportHubFixture: Sendable {
     // MARK: Hubs that die
 
     /// Runs a second hub on the same stores; where they are the hub's own, that hub itself, started anew. Afterwards it is dead.
-    func doomed(
+    func withKilledHub(
         _ environment: [String: String] = [:], _ body: @Sendable (HubProcess) async throws -> Void
     ) async throws {
         guard self.kind == .embedded else {

@@ -11,84 +11,86 @@ import Glibc
     // MARK: At a step
 
     /// Those that a sweep comes by, too, come first, while there is nothing to sweep.
-    private static let places = [
+    private static let failpoints = [
         "importAnnounced", "importObjectGone", "importBegun", "importUploaded", "importStored", "importDeleting",
     ]
 
-    @Test("at a step", arguments: ImportHubFixture.Kind.allCases) func steps(_ kind: ImportHubFixture.Kind) async throws {
-        try await ImportHubFixture.running(kind) { stand in
-            for place in Self.places {
+    @Test(arguments: ImportHubFixture.Kind.allCases)
+    func recoversFromKillAtEveryStep(_ kind: ImportHubFixture.Kind) async throws {
+        try await ImportHubFixture.running(kind) { fixture in
+            for failpoint in Self.failpoints {
                 var deleted: String?
-                if ["importObjectGone", "importDeleting"].contains(place) {
-                    let stored = try await stand.hub.handIn(.small, flow: place)
+                if ["importObjectGone", "importDeleting"].contains(failpoint) {
+                    let stored = try await fixture.hub.uploadImport(.small, flow: failpoint)
                     deleted = try #require(stored.json.member("id")?.stringValue, "\(stored.text)")
                 }
-                try await stand.doomed(["FLOWHUB_FAILPOINT": place]) { [deleted] hub in
+                try await fixture.withKilledHub(["FLOWHUB_FAILPOINT": failpoint]) { [deleted] hub in
                     await #expect(throws: AnswerLost.self) {
                         if let deleted { return try await hub.call("DELETE", "/v1/imports/\(deleted)") }
-                        return try await hub.handIn(.small, flow: place, key: place)
+                        return try await hub.uploadImport(.small, flow: failpoint, key: failpoint)
                     }
                     let exit = try await hub.waitForExit()
                     #expect(exit == .signal(SIGKILL))
                 }
             }
-            try await stand.settle()
-            let samples = Dictionary(uniqueKeysWithValues: Self.places.map { ($0, ImportSample.small) })
-            try await stand.expectSound(samples)
+            try await fixture.settle()
+            let samples = Dictionary(uniqueKeysWithValues: Self.failpoints.map { ($0, ImportSample.small) })
+            try await fixture.expectConsistent(samples)
             #expect(
-                try await stand.ledger().map { "\($0.flow) \($0.status)" } == [
+                try await fixture.ledger().map { "\($0.flow) \($0.status)" } == [
                     "importAnnounced stored", "importBegun failed", "importUploaded failed", "importStored stored",
                 ])
             // What was deleted was told as stored once, long ago.
             for flow in ["importObjectGone", "importDeleting"] {
-                let types = try await stand.hub.api.history(of: flow)?.events.compactMap { $0.member("type")?.stringValue }
+                let types = try await fixture.hub.api.history(of: flow)?.events.compactMap { $0.member("type")?.stringValue }
                 #expect(types == ["import_stored"])
             }
-            try await stand.expectKeys(
+            try await fixture.expectKeys(
                 ["importAnnounced": 200, "importBegun": 201, "importUploaded": 201, "importStored": 200])
-            try await stand.expectSound(samples)
-            try await stand.expectNothingToSweep()
+            try await fixture.expectConsistent(samples)
+            try await fixture.expectNothingToSweep()
         }
     }
 
     // MARK: While a request is out
 
-    @Test func `while a request to R2 is out`() async throws {
-        try await ImportHubFixture.running(.r2) { stand in
+    @Test func recoversFromKillDuringR2Request() async throws {
+        try await ImportHubFixture.running(.r2) { fixture in
             var statuses: [String: Int] = [:]
             var samples: [String: ImportSample] = [:]
             for sample in [ImportSample.small, .large] {
-                let places = try await ImportFaultTests.places(stand, sample)
+                let faultPoints = try await ImportFaultTests.faultPoints(fixture, sample)
                 samples["clean-\(sample.records)"] = sample
                 let first = Bool.random()
-                for (number, place) in places.enumerated() {
+                for (number, faultPoint) in faultPoints.enumerated() {
                     let both = TestScale.isFull || sample.records == ImportSample.small.records
                     for isApplied in both ? [false, true] : [first == (number % 2 == 0)] {
-                        let flow = "\(place.operation)-\(place.number)-\(isApplied)"
+                        let flow = "\(faultPoint.operation)-\(faultPoint.number)-\(isApplied)"
                         samples[flow] = sample
                         statuses[flow] = 201
-                        try await Self.kill(at: place, isApplied, sample, flow, stand)
+                        try await Self.kill(at: faultPoint, isApplied, sample, flow, fixture)
                     }
                 }
             }
-            try await stand.settle()
-            try await stand.expectSound(samples)
-            let others = try await stand.ledger().filter { !$0.flow.hasPrefix("clean") }
+            try await fixture.settle()
+            try await fixture.expectConsistent(samples)
+            let others = try await fixture.ledger().filter { !$0.flow.hasPrefix("clean") }
             #expect(others.map(\.status) == Array(repeating: "failed", count: statuses.count))
             // Small ones do for that.
-            try await stand.expectKeys(statuses)
-            try await stand.expectNothingToSweep()
+            try await fixture.expectKeys(statuses)
+            try await fixture.expectNothingToSweep()
         }
     }
 
     private static func kill(
-        at place: ImportFaultTests.Place, _ isApplied: Bool, _ sample: ImportSample, _ flow: String, _ stand: ImportHubFixture
+        at faultPoint: ImportFaultTests.FaultPoint, _ isApplied: Bool, _ sample: ImportSample, _ flow: String,
+        _ fixture: ImportHubFixture
     ) async throws {
-        let proxy = try stand.proxy
+        let proxy = try fixture.proxy
         proxy.forget()
-        proxy.inject(.stall(isApplied: isApplied), on: place.operation, skipping: place.number)
-        try await stand.doomed { hub in
-            async let answer = try? await hub.handIn(sample, flow: flow, key: flow)
+        proxy.inject(.stall(isApplied: isApplied), on: faultPoint.operation, skipping: faultPoint.number)
+        try await fixture.withKilledHub { hub in
+            async let answer = try? await hub.uploadImport(sample, flow: flow, key: flow)
             try await proxy.wait(for: "the request", within: .seconds(60)) { requests in
                 requests.contains { $0.fault != nil && (!isApplied || $0.serverStatus != nil) }
             }
@@ -101,20 +103,21 @@ import Glibc
 
     // MARK: While the body comes
 
-    @Test("while the body comes", arguments: ImportHubFixture.Kind.allCases) func body(_ kind: ImportHubFixture.Kind) async throws {
-        try await ImportHubFixture.running(kind) { stand in
-            try await stand.doomed { hub in
-                let upload = try await HalfUpload.begin(.large, flow: "job", key: "k", at: hub, stand)
+    @Test(arguments: ImportHubFixture.Kind.allCases)
+    func recoversFromKillDuringUploadBody(_ kind: ImportHubFixture.Kind) async throws {
+        try await ImportHubFixture.running(kind) { fixture in
+            try await fixture.withKilledHub { hub in
+                let upload = try await HalfUpload.begin(.large, flow: "job", key: "k", at: hub, fixture)
                 try await hub.kill()
                 try await upload.exchange.waitUntilClosed()
                 #expect(upload.exchange.received.isEmpty)
             }
-            try await stand.settle()
-            #expect(try await stand.ledger().map(\.status) == ["failed"])
-            try await stand.expectSound()
-            try await stand.expectKeys(["k": 201], flow: "job")
-            try await stand.expectSound()
-            try await stand.expectNothingToSweep()
+            try await fixture.settle()
+            #expect(try await fixture.ledger().map(\.status) == ["failed"])
+            try await fixture.expectConsistent()
+            try await fixture.expectKeys(["k": 201], flow: "job")
+            try await fixture.expectConsistent()
+            try await fixture.expectNothingToSweep()
         }
     }
 
@@ -125,13 +128,13 @@ import Glibc
         var lost: Set<String> = []
     }
 
-    @Test("at any time, and what was acknowledged is there", arguments: ImportHubFixture.Kind.allCases)
-    func anyTime(_ kind: ImportHubFixture.Kind) async throws {
-        try await ImportHubFixture.running(kind, ["FLOWHUB_MAX_IMPORTS": "8"]) { stand in
+    @Test(arguments: ImportHubFixture.Kind.allCases)
+    func acknowledgedImportsSurviveKillAtAnyTime(_ kind: ImportHubFixture.Kind) async throws {
+        try await ImportHubFixture.running(kind, ["FLOWHUB_MAX_IMPORTS": "8"]) { fixture in
             let work = AsyncValue(Work())
             for round in 0..<TestScale.pick(3, full: 25) {
                 let enough = work.value.acknowledged.count + Int.random(in: 1...8)
-                try await stand.doomed { hub in
+                try await fixture.withKilledHub { hub in
                     await withTaskGroup(of: Void.self) { tasks in
                         for writer in 0..<3 {
                             tasks.addTask { await Self.keepHandingIn("\(round)-\(writer)", hub, work) }
@@ -147,23 +150,23 @@ import Glibc
                     #expect(!hub.isRunning)
                 }
             }
-            try await stand.settle()
+            try await fixture.settle()
             let samples = ["job": ImportSample.small]
-            try await stand.expectSound(samples)
+            try await fixture.expectConsistent(samples)
             let done = work.value
-            let stored = Set(try await stand.ledger().filter { $0.status == "stored" }.map(\.key))
+            let stored = Set(try await fixture.ledger().filter { $0.status == "stored" }.map(\.key))
             #expect(done.acknowledged.subtracting(stored).isEmpty)
             #expect(!done.lost.isEmpty)
-            for key in done.lost { try await stand.expectKeys([key: stored.contains(key) ? 200 : 201], flow: "job") }
-            try await stand.expectSound(samples)
-            try await stand.expectNothingToSweep()
+            for key in done.lost { try await fixture.expectKeys([key: stored.contains(key) ? 200 : 201], flow: "job") }
+            try await fixture.expectConsistent(samples)
+            try await fixture.expectNothingToSweep()
         }
     }
 
     private static func keepHandingIn(_ name: String, _ hub: HubProcess, _ work: AsyncValue<Work>) async {
         for number in 0..<10_000 {
             let key = "\(name)-\(number)"
-            guard let reply = try? await hub.handIn(.small, flow: "job", key: key), reply.status == 201 else {
+            guard let reply = try? await hub.uploadImport(.small, flow: "job", key: key), reply.status == 201 else {
                 return work.change { $0.lost.insert(key) }
             }
             work.change { $0.acknowledged.insert(key) }
@@ -178,10 +181,10 @@ extension ImportHubFixture {
     ///   - flow: the key itself if it is `nil`.
     func expectKeys(_ statuses: [String: Int], flow: String? = nil) async throws {
         for (key, status) in statuses {
-            let reply = try await self.hub.handIn(.small, flow: flow ?? key, key: key)
+            let reply = try await self.hub.uploadImport(.small, flow: flow ?? key, key: key)
             #expect(reply.status == status, "\(key): \(reply.status) \(reply.text)")
             #expect((reply.header("idempotency-replayed") == "true") == (status == 200), "\(key)")
-            let again = try await self.hub.handIn(.small, flow: flow ?? key, key: key)
+            let again = try await self.hub.uploadImport(.small, flow: flow ?? key, key: key)
             #expect(again.status == 200 && again.json.member("id") == reply.json.member("id"), "\(key)")
         }
         let stored = try await self.ledger().filter { $0.status == "stored" }

@@ -13,9 +13,9 @@ extension ImportSystemTests {
         private static let block = Array((ImportOracle.records(19_000).joined(separator: "\n") + "\n").utf8)
         private static let count = size / block.count + 1
 
-        private static func expectFlat(_ stage: ImportClusterFixture, _ what: String, above idle: Int) throws {
-            let figures = try #require(stage.hub.figures)
-            let grown = figures.peakResidentBytes - idle
+        private static func expectFlat(_ cluster: ImportClusterFixture, _ what: String, above idle: Int) throws {
+            let metrics = try #require(cluster.hub.processMetrics)
+            let grown = metrics.peakResidentBytes - idle
             #expect(grown <= Self.growth, "\(what): \(idle >> 20) MiB and \(grown >> 20) MiB")
         }
 
@@ -31,29 +31,29 @@ extension ImportSystemTests {
             return last
         }
 
-        @Test("up and down, with somebody who stalls in the middle", arguments: ImportTopology.withObjects)
-        func upAndDown(_ setUp: ImportTopology) async throws {
+        @Test(arguments: ImportTopology.withObjects)
+        func uploadAndDownloadUseBoundedMemory(_ topology: ImportTopology) async throws {
             // Small parts, so that a store that stalls is felt before all has been sent.
-            try await ImportClusterFixture.running(setUp, ["FLOWHUB_R2_PART_BYTES": "5242880"]) { stage in
-                let idle = try #require(stage.hub.figures).residentBytes
-                let entry = try await self.up(stage, above: idle)
+            try await ImportClusterFixture.running(topology, ["FLOWHUB_R2_PART_BYTES": "5242880"]) { cluster in
+                let idle = try #require(cluster.hub.processMetrics).residentBytes
+                let entry = try await self.up(cluster, above: idle)
                 #expect(entry.total == 19_000 * Self.count)
-                try Self.expectFlat(stage, "up", above: idle)
-                try await self.down(stage, entry, above: idle)
-                try Self.expectFlat(stage, "down", above: idle)
+                try Self.expectFlat(cluster, "up", above: idle)
+                try await self.down(cluster, entry, above: idle)
+                try Self.expectFlat(cluster, "down", above: idle)
                 // All of it is right.
-                let file = stage.hub.folder.path + "/all"
-                let got = try await stage.hub.command(
-                    ["import", "get", entry.id, "-o", file], adding: ["FLOWHUB_URL": "http://127.0.0.1:\(stage.hub.port)"])
-                #expect(got.exit == .code(0) && got.errors.contains("the hash agrees"), "\(got)")
-                try Self.expectFlat(stage, "all", above: idle)
+                let file = cluster.hub.folder.path + "/all"
+                let got = try await cluster.hub.command(
+                    ["import", "get", entry.id, "-o", file], adding: ["FLOWHUB_URL": "http://127.0.0.1:\(cluster.hub.port)"])
+                #expect(got.exit == .code(0) && got.errors.contains("hash verified"), "\(got)")
+                try Self.expectFlat(cluster, "all", above: idle)
             }
         }
 
-        private func up(_ stage: ImportClusterFixture, above idle: Int) async throws -> StoredImport {
-            let exchange = try await RawExchange.open(port: stage.hub.port)
+        private func up(_ cluster: ImportClusterFixture, above idle: Int) async throws -> StoredImport {
+            let exchange = try await RawExchange.open(port: cluster.hub.port)
             defer { exchange.close() }
-            if stage.setUp == .r2 { try stage.proxy.inject(.stall(isApplied: false), on: .uploadPart, skipping: 1) }
+            if cluster.topology == .r2 { try cluster.proxy.inject(.stall(isApplied: false), on: .uploadPart, skipping: 1) }
             try await exchange.send(TestUpload([], by: .chunked).head)
             let sent = AsyncValue(0)
             let sending = Task {
@@ -61,18 +61,20 @@ extension ImportSystemTests {
                     try await exchange.send(TestUpload.chunk(Self.block))
                     sent.change { $0 += 1 }
                     // The client stalls.
-                    if stage.setUp != .r2, number == Self.count / 2 { try await Task.sleep(for: .seconds(1)) }
+                    if cluster.topology != .r2, number == Self.count / 2 { try await Task.sleep(for: .seconds(1)) }
                 }
                 try await exchange.send("0\r\n\r\n")
             }
             do {
-                if stage.setUp == .r2 {
-                    try await stage.proxy.wait(for: "a part to stall", within: .seconds(120)) { $0.contains { $0.fault != nil } }
+                if cluster.topology == .r2 {
+                    try await cluster.proxy.wait(for: "a part to stall", within: .seconds(120)) {
+                        $0.contains { $0.fault != nil }
+                    }
                     // The store takes nothing more, so the hub takes nothing more either.
-                    let taken = try await Self.waitUntilStill("the hub to stop reading") { sent.value }
-                    #expect(taken < Self.count, "\(taken) of \(Self.count)")
-                    try Self.expectFlat(stage, "while the store stalls", above: idle)
-                    try stage.proxy.release()
+                    let transferred = try await Self.waitUntilStill("the hub to stop reading") { sent.value }
+                    #expect(transferred < Self.count, "\(transferred) of \(Self.count)")
+                    try Self.expectFlat(cluster, "while the store stalls", above: idle)
+                    try cluster.proxy.release()
                 }
                 try await sending.value
             } catch {
@@ -80,14 +82,14 @@ extension ImportSystemTests {
                 throw error
             }
             let reply = try await exchange.replies(1, within: .seconds(60))[0]
-            guard let entry = StoredImport(reply.json) else { throw HubAPI.Refused(reply: reply, what: "the import") }
+            guard let entry = StoredImport(reply.json) else { throw HubAPI.UnexpectedReply(reply: reply, what: "the import") }
             return entry
         }
 
-        private func down(_ stage: ImportClusterFixture, _ entry: StoredImport, above idle: Int) async throws {
+        private func down(_ cluster: ImportClusterFixture, _ entry: StoredImport, above idle: Int) async throws {
             let received = AsyncValue(0)
             let isClosed = AsyncValue(false)
-            let wire = try await WireConnection.open(port: stage.hub.port) { bytes in
+            let wire = try await WireConnection.open(port: cluster.hub.port) { bytes in
                 received.change { $0 += bytes.readableBytes }
             } closed: { _ in
                 isClosed.change { $0 = true }
@@ -97,29 +99,28 @@ extension ImportSystemTests {
                 Array("GET /v1/imports/\(entry.id)/data HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".utf8))
             try await received.wait(for: "some of it", within: .seconds(60)) { $0 > 16 << 20 ? () : nil }
             try await wire.stopReading()
-            let taken = try await Self.waitUntilStill("the client to stop reading") { received.value }
+            let transferred = try await Self.waitUntilStill("the client to stop reading") { received.value }
             let total = try #require(entry.number("original_size_bytes"))
-            #expect(taken < total)
-            try Self.expectFlat(stage, "while the client stalls", above: idle)
+            #expect(transferred < total)
+            try Self.expectFlat(cluster, "while the client stalls", above: idle)
             try await wire.read()
             try await isClosed.wait(for: "the end", within: .seconds(120)) { $0 ? () : nil }
             #expect(received.value > total && received.value < total + 1_000)
         }
 
-        @Test("a store that is slow makes its clients slow, and nothing grows")
-        func slowStore() async throws {
-            try await ImportClusterFixture.running(.r2) { stage in
-                let idle = try #require(stage.hub.figures).residentBytes
-                let proxy = try stage.proxy
+        @Test func slowStoreDoesNotGrowMemory() async throws {
+            try await ImportClusterFixture.running(.r2) { cluster in
+                let idle = try #require(cluster.hub.processMetrics).residentBytes
+                let proxy = try cluster.proxy
                 proxy.inject(.slow(bytesPerSecond: 8 << 20), on: .uploadPart, times: 1_000)
                 proxy.inject(.slow(bytesPerSecond: 8 << 20), on: .getObject, times: 1_000)
                 let body = (0..<10).reduce(into: [UInt8]()) { body, _ in body += Self.block }
-                let entry = try await stage.hub.store(TestUpload(body, by: .length), within: .seconds(120))
+                let entry = try await cluster.hub.store(TestUpload(body, by: .length), within: .seconds(120))
                 #expect(entry.total == 190_000)
                 #expect(
-                    try await stage.hub.records(entry.id, from: 150_000, limit: 3)
+                    try await cluster.hub.records(entry.id, from: 150_000, limit: 3)
                         == ImportOracle.records(3, from: 150_000 % 19_000))
-                try Self.expectFlat(stage, "slow", above: idle)
+                try Self.expectFlat(cluster, "slow", above: idle)
             }
         }
     }

@@ -7,48 +7,50 @@ extension ImportSystemTests {
     /// A mover that is killed anywhere has done no harm, and the next one ends its work.
     @Suite struct ImportMoveCrashTests {
         /// What must be so whatever happened.
-        private static func expectWhole(_ stage: ImportClusterFixture, _ entry: StoredImport, _ records: [String], _ place: String)
+        private static func expectWhole(
+            _ cluster: ImportClusterFixture, _ entry: StoredImport, _ records: [String], _ context: String
+        )
             async throws
         {
-            #expect(try await stage.hub.get(entry.id, "/data").body == ImportOracle.document(records), "\(place)")
-            let verified = try await stage.hub.command(["imports", "verify"])
-            #expect(verified.exit == .code(0), "\(place): \(verified)")
+            #expect(try await cluster.hub.get(entry.id, "/data").body == ImportOracle.document(records), "\(context)")
+            let verified = try await cluster.hub.command(["imports", "verify"])
+            #expect(verified.exit == .code(0), "\(context): \(verified)")
         }
 
         /// Ends what was killed, and sees that nothing of it is left over.
         private static func finish(
-            _ stage: ImportClusterFixture, to target: String, _ entry: StoredImport, _ records: [String], _ place: String
+            _ cluster: ImportClusterFixture, to target: String, _ entry: StoredImport, _ records: [String], _ context: String
         ) async throws {
-            try await Self.expectWhole(stage, entry, records, place)
-            try await stage.endClaims()
-            let again = try await stage.hub.command(["imports", "move", "--to", target])
-            #expect(again.exit == .code(0), "\(place): \(again)")
-            let now = try #require(StoredImport(try await stage.hub.get(entry.id).json))
-            #expect(now.contentHash == entry.contentHash && now.total == records.count, "\(place)")
-            #expect((now.location == nil) == (target == "postgres"), "\(place)")
+            try await Self.expectWhole(cluster, entry, records, context)
+            try await cluster.endClaims()
+            let again = try await cluster.hub.command(["imports", "move", "--to", target])
+            #expect(again.exit == .code(0), "\(context): \(again)")
+            let now = try #require(StoredImport(try await cluster.hub.get(entry.id).json))
+            #expect(now.contentHash == entry.contentHash && now.total == records.count, "\(context)")
+            #expect((now.location == nil) == (target == "postgres"), "\(context)")
             // The S3 server has times in whole seconds, rounded up.
-            try await eventually("what was left to be swept: \(place)") {
-                let sweep = try await stage.hub.command(["imports", "sweep", "--older-than", "0s"])
-                #expect(sweep.exit == .code(0), "\(place): \(sweep)")
-                let uploads = try await stage.uploads()
-                let keys = try await stage.keys()
+            try await eventually("what was left to be swept: \(context)") {
+                let sweep = try await cluster.hub.command(["imports", "sweep", "--older-than", "0s"])
+                #expect(sweep.exit == .code(0), "\(context): \(sweep)")
+                let uploads = try await cluster.uploads()
+                let keys = try await cluster.keys()
                 return uploads == 0 && keys == [now.location].compactMap { $0 }
             }
-            #expect(try await stage.rowCount() == (target == "postgres" ? records.count : min(10, records.count)), "\(place)")
-            try await Self.expectWhole(stage, entry, records, place)
+            #expect(try await cluster.rowCount() == (target == "postgres" ? records.count : min(10, records.count)), "\(context)")
+            try await Self.expectWhole(cluster, entry, records, context)
         }
 
-        @Test("at every step, in both directions", arguments: ImportTopology.withObjects)
-        func steps(_ setUp: ImportTopology) async throws {
+        @Test(arguments: ImportTopology.withObjects)
+        func moveRecoversFromKillAtEveryStep(_ topology: ImportTopology) async throws {
             let records = ImportOracle.records(2_500)
-            try await ImportClusterFixture.running(setUp) { stage in
-                let entry = try await stage.hub.store(TestUpload(records.joined(separator: "\n")))
+            try await ImportClusterFixture.running(topology) { cluster in
+                let entry = try await cluster.hub.store(TestUpload(records.joined(separator: "\n")))
                 for point in [Failpoint.moveCopied, .moveVerified, .moveCommitted] {
                     for target in ["postgres", "r2"] {
-                        let killed = try await stage.hub.command(
+                        let killed = try await cluster.hub.command(
                             ["imports", "move", "--to", target], adding: ["FLOWHUB_FAILPOINT": point.rawValue])
                         #expect(killed.exit == .signal(SIGKILL), "\(point) \(target): \(killed)")
-                        try await Self.finish(stage, to: target, entry, records, "\(point) \(target)")
+                        try await Self.finish(cluster, to: target, entry, records, "\(point) \(target)")
                     }
                 }
             }
@@ -61,16 +63,18 @@ extension ImportSystemTests {
         }
 
         /// - Parameter phase: which requests are done and which are not when the mover dies: the others are in the other phase.
-        @Test("at every request, before it is done and after, in both directions", arguments: TestScale.pick([0], full: [0, 1]))
-        func requests(_ phase: Int) async throws {
+        @Test(
+            "a move in either direction recovers from a kill before or after each request",
+            arguments: TestScale.pick([0], full: [0, 1]))
+        func moveRecoversFromKillAtEveryRequest(_ phase: Int) async throws {
             let records = Self.large
-            try await ImportClusterFixture.running(.r2, ["FLOWHUB_R2_PART_BYTES": "5242880"]) { stage in
-                let proxy = try stage.proxy
-                let entry = try await stage.hub.store(TestUpload("[" + records.joined(separator: ",") + "]"))
+            try await ImportClusterFixture.running(.r2, ["FLOWHUB_R2_PART_BYTES": "5242880"]) { cluster in
+                let proxy = try cluster.proxy
+                let entry = try await cluster.hub.store(TestUpload("[" + records.joined(separator: ",") + "]"))
                 var operations: [String: [ProxyOperation]] = [:]
                 for target in ["postgres", "r2"] {
                     proxy.forget()
-                    let moved = try await stage.hub.command(["imports", "move", "--to", target])
+                    let moved = try await cluster.hub.command(["imports", "move", "--to", target])
                     #expect(moved.exit == .code(0), "\(moved)")
                     operations[target] = proxy.requests.map(\.operation)
                 }
@@ -79,13 +83,13 @@ extension ImportSystemTests {
                 for number in 0..<count {
                     for target in ["postgres", "r2"] {
                         guard number < operations[target]?.count ?? 0 else {
-                            #expect(try await stage.hub.command(["imports", "move", "--to", target]).exit == .code(0))
+                            #expect(try await cluster.hub.command(["imports", "move", "--to", target]).exit == .code(0))
                             continue
                         }
                         let isApplied = (number + (target == "r2" ? 1 : 0) + phase) % 2 == 1
                         proxy.forget()
                         proxy.inject(.stall(isApplied: isApplied), skipping: number)
-                        let mover = try stage.hub.startCommand(["imports", "move", "--to", target])
+                        let mover = try cluster.hub.startCommand(["imports", "move", "--to", target])
                         do {
                             try await proxy.wait(for: "request \(number)", within: .seconds(60)) {
                                 $0.contains { $0.fault != nil && (!isApplied || $0.serverStatus != nil) }
@@ -99,7 +103,7 @@ extension ImportSystemTests {
                         proxy.release()
                         proxy.clearFaults()
                         try await Self.finish(
-                            stage, to: target, entry, records,
+                            cluster, to: target, entry, records,
                             "\(target), request \(number), \(operation.map { "\($0)" } ?? "?"), done: \(isApplied)")
                     }
                 }

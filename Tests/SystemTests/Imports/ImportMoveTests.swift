@@ -5,63 +5,63 @@ import Testing
 extension ImportSystemTests {
     /// `flowhub imports move`, there and back, with what an older service left.
     @Suite struct ImportMoveTests {
-        @Test("imports are carried to rows and back, and are the same all the while", arguments: ImportTopology.withObjects)
-        func thereAndBack(_ setUp: ImportTopology) async throws {
-            try await ImportClusterFixture.running(setUp) { stage in
+        @Test(arguments: ImportTopology.withObjects)
+        func movesImportsToRowsAndBackUnchanged(_ topology: ImportTopology) async throws {
+            try await ImportClusterFixture.running(topology) { cluster in
                 var all: [(entry: StoredImport, records: [String])] = []
                 let odd = [#"{"n":1.00,"n":2}"#, #""\u0000""#, "1e-400", "[]", #"{"b":1,"a":"é"}"#]
                 for records in [odd, [], ImportOracle.records(9_000)] {
                     let text = "[" + records.joined(separator: ",") + "]"
-                    all.append((try await stage.hub.store(TestUpload(text)), records))
+                    all.append((try await cluster.hub.store(TestUpload(text)), records))
                 }
-                #expect(try await stage.hub.send(TestUpload("[1,")).status == 400)
+                #expect(try await cluster.hub.send(TestUpload("[1,")).status == 400)
                 func expectAll(_ provider: String) async throws {
                     for (entry, records) in all {
-                        let now = try #require(StoredImport(try await stage.hub.get(entry.id).json))
-                        #expect(now.provider == provider && (now.location == nil) == (provider != setUp.provider))
+                        let now = try #require(StoredImport(try await cluster.hub.get(entry.id).json))
+                        #expect(now.provider == provider && (now.location == nil) == (provider != topology.provider))
                         #expect(now.total == records.count && now.contentHash == entry.contentHash)
                         #expect(now.number("original_size_bytes") == entry.number("original_size_bytes"))
-                        #expect(try await stage.hub.get(entry.id, "/data").body == ImportOracle.document(records))
+                        #expect(try await cluster.hub.get(entry.id, "/data").body == ImportOracle.document(records))
                         if records.count > 4_000 {
                             #expect(
-                                try await stage.hub.records(entry.id, from: 3_990, limit: 50) == Array(records[3_990..<4_040]))
+                                try await cluster.hub.records(entry.id, from: 3_990, limit: 50) == Array(records[3_990..<4_040]))
                         }
-                        #expect(try await stage.hub.get(entry.id, "/schema").status == 200)
+                        #expect(try await cluster.hub.get(entry.id, "/schema").status == 200)
                     }
-                    let verified = try await stage.hub.command(["imports", "verify"])
+                    let verified = try await cluster.hub.command(["imports", "verify"])
                     #expect(verified.exit == .code(0) && verified.errors.contains("3 imports read, 0"), "\(verified)")
                 }
                 func move(_ to: String, _ more: String...) async throws -> (output: String, errors: String) {
-                    let moved = try await stage.hub.command(["imports", "move", "--to", to] + more)
+                    let moved = try await cluster.hub.command(["imports", "move", "--to", to] + more)
                     #expect(moved.exit == .code(0), "\(moved)")
                     return (moved.output, moved.errors)
                 }
-                let before = try await stage.keys()
+                let before = try await cluster.keys()
                 let dry = try await move("postgres", "--dry-run")
                 #expect(dry.errors.contains("3 imports with 9,005 records would be moved."))
                 #expect(all.allSatisfy { dry.output.contains($0.entry.id) })
-                #expect(try await stage.keys() == before)
-                try await expectAll(setUp.provider)
+                #expect(try await cluster.keys() == before)
+                try await expectAll(topology.provider)
 
                 #expect(try await move("postgres", "--limit", "1").errors.contains("1 imports with"))
                 #expect(try await move("postgres").errors.contains("2 imports with"))
-                try await expectAll(setUp == .embedded ? "sqlite" : "postgres")
-                #expect(try await stage.keys().isEmpty)
-                #expect(try await stage.rowCount() == 9_005)
+                try await expectAll(topology == .embedded ? "sqlite" : "postgres")
+                #expect(try await cluster.keys().isEmpty)
+                #expect(try await cluster.rowCount() == 9_005)
                 #expect(try await move("postgres").errors.contains("0 imports with 0 records moved."))
 
                 #expect(try await move("r2", all[2].entry.id.uppercased()).errors.contains("1 imports with 9,000 records"))
                 #expect(try await move("r2", "--dry-run").errors.contains("2 imports with 5 records would be moved."))
                 #expect(try await move("r2").errors.contains("2 imports with 5 records moved."))
-                try await expectAll(setUp.provider)
-                #expect(try await stage.rowCount() == 15)
+                try await expectAll(topology.provider)
+                #expect(try await cluster.rowCount() == 15)
                 // There is a copy already, and nobody makes another one of the ten rows that are left.
-                let after = try await stage.keys()
+                let after = try await cluster.keys()
                 #expect(after.count == 3)
                 #expect(try await move("r2").errors.contains("0 imports with 0 records moved."))
-                #expect(try await stage.keys() == after)
-                try await expectAll(setUp.provider)
-                #expect(try await stage.uploads() == 0)
+                #expect(try await cluster.keys() == after)
+                try await expectAll(topology.provider)
+                #expect(try await cluster.uploads() == 0)
             }
         }
 
@@ -90,15 +90,14 @@ extension ImportSystemTests {
             return #"{"n":\#(number),"big":\#(big),"name":"[a, \"b\": c]"}"#
         }
 
-        @Test("rows of an older service become objects, and are its rows again")
-        func seed() async throws {
-            try await ImportClusterFixture.running(.r2, after: Self.seedTables) { stage in
-                let hub = stage.hub
+        @Test func movesLegacyRowsToObjectsAndBack() async throws {
+            try await ImportClusterFixture.running(.r2, after: Self.seedTables) { cluster in
+                let hub = cluster.hub
                 let expected = (0..<3_000).map { Self.record($0) }
                 #expect(try await hub.records(Self.seedID, from: 2_990, limit: 50) == Array(expected.suffix(10)))
                 let document = try await hub.get(Self.seedID, "/data").body
                 #expect(document == ImportOracle.document(expected))
-                let original = try await stage.query(
+                let original = try await cluster.query(
                     "SELECT md5(string_agg(raw_data::text, ',' ORDER BY id)) FROM raw_import_records")
                 let moved = try await hub.command(["imports", "move", "--to", "r2"])
                 #expect(moved.exit == .code(0) && moved.errors.contains("1 imports with 3,000 records moved."), "\(moved)")
@@ -106,24 +105,24 @@ extension ImportSystemTests {
                 #expect(entry.total == 3_000 && entry.json.member("field_summary")?.member("field_count")?.intValue == 3)
                 #expect(try await hub.get(Self.seedID, "/data").body == document)
                 #expect(try await hub.records(Self.seedID, from: 1_500, limit: 1) == [Self.record(1_500)])
-                #expect(try await stage.rowCount() == 10)
-                #expect(try await stage.query("SELECT count(*) FROM raw_import_records WHERE is_sample") == "10")
+                #expect(try await cluster.rowCount() == 10)
+                #expect(try await cluster.query("SELECT count(*) FROM raw_import_records WHERE is_sample") == "10")
 
                 // The service goes on, and knows nothing of the move.
-                try await stage.query(Self.seedRows(3_000..<3_005))
+                try await cluster.query(Self.seedRows(3_000..<3_005))
                 let verified = try await hub.command(["imports", "verify"])
-                #expect(verified.exit == .code(0) && verified.output.contains("5 rows beside the object"), "\(verified)")
+                #expect(verified.exit == .code(0) && verified.output.contains("5 extra rows next to the object"), "\(verified)")
                 #expect(try await hub.get(Self.seedID, "/data").body == document)
                 #expect(try await hub.command(["imports", "move", "--to", "r2"]).errors.contains("0 imports"))
-                #expect(try await stage.rowCount() == 15)
+                #expect(try await cluster.rowCount() == 15)
 
                 #expect(try await hub.command(["imports", "move", "--to", "postgres"]).exit == .code(0))
                 let all = expected + (3_000..<3_005).map { Self.record($0) }
-                #expect(try await stage.rowCount() == 3_005)
-                #expect(try await stage.keys().isEmpty)
+                #expect(try await cluster.rowCount() == 3_005)
+                #expect(try await cluster.keys().isEmpty)
                 #expect(try await hub.get(Self.seedID, "/data").body == ImportOracle.document(all))
                 #expect(
-                    try await stage.query(
+                    try await cluster.query(
                         "SELECT md5(string_agg(raw_data::text, ',' ORDER BY md5((raw_data ->> 'n'))::uuid)) FROM raw_import_records "
                             + "WHERE (raw_data ->> 'n')::int < 3000") == original)
                 #expect(try await hub.command(["imports", "move", "--to", "r2"]).exit == .code(0))
@@ -131,26 +130,25 @@ extension ImportSystemTests {
                 #expect(last.total == 3_005)
                 #expect(try await hub.get(Self.seedID, "/data").body == ImportOracle.document(all))
                 #expect(try await hub.command(["imports", "verify"]).exit == .code(0))
-                #expect(try await stage.keys() == [last.location])
+                #expect(try await cluster.keys() == [last.location])
             }
         }
 
         /// As its own script moved them: gzip in one piece, no index, no hash of the records.
-        @Test("an object of the older service is read in part, verified and carried back")
-        func seedObject() async throws {
-            try await ImportClusterFixture.running(.r2) { stage in
+        @Test func readsVerifiesAndMovesLegacyObject() async throws {
+            try await ImportClusterFixture.running(.r2) { cluster in
                 let records = ImportOracle.records(3_000)
                 let object = try await ImportOracle.gzip([Array("[\(records.joined(separator: ", "))]".utf8)])
                 let key = "imports/0/2024/01/01/\(Self.seedID)/raw_data.json.gz"
-                try await stage.overwrite(key, object)
-                try await stage.query(
+                try await cluster.overwrite(key, object)
+                try await cluster.query(
                     """
                     INSERT INTO data_imports (id, client_account_id, discovery_flow_id, file_name, source_type, storage_provider,
                         storage_location, total_records, storage_metadata)
                     VALUES ('\(Self.seedID)', 0, 'f', 'a.json', 'json', 'r2', '\(key)', 3000,
                         '{"bucket": "b", "size_bytes": \(object.count), "original_size_bytes": 5, "record_count": 3000}')
                     """)
-                let hub = stage.hub
+                let hub = cluster.hub
                 for (offset, limit) in [(0, 5), (500, 10), (1_234, 1_000), (2_999, 10), (3_000, 10)] {
                     #expect(
                         try await hub.records(Self.seedID, from: offset, limit: limit)
@@ -163,23 +161,22 @@ extension ImportSystemTests {
                 let moved = try await hub.command(["imports", "move", "--to", "postgres"])
                 #expect(moved.exit == .code(0), "\(moved)")
                 #expect(try await hub.get(Self.seedID, "/data").body == ImportOracle.document(records))
-                #expect(try await stage.rowCount() == 3_000)
-                #expect(try await stage.keys().isEmpty)
+                #expect(try await cluster.rowCount() == 3_000)
+                #expect(try await cluster.keys().isEmpty)
                 #expect(try await hub.command(["imports", "move", "--to", "r2"]).exit == .code(0))
                 #expect(try await hub.get(Self.seedID, "/data").body == ImportOracle.document(records))
             }
         }
 
-        @Test("a row that comes while its import is moved is never lost")
-        func lateRows() async throws {
-            try await ImportClusterFixture.running(.r2, after: Self.seedTables) { stage in
-                let proxy = try stage.proxy
+        @Test func neverLosesRowAddedDuringMove() async throws {
+            try await ImportClusterFixture.running(.r2, after: Self.seedTables) { cluster in
+                let proxy = try cluster.proxy
                 // The copy is written and is about to be read back.
                 proxy.inject(.stall(isApplied: false), on: .getObject)
-                let mover = try stage.hub.startCommand(["imports", "move", "--to", "r2"])
+                let mover = try cluster.hub.startCommand(["imports", "move", "--to", "r2"])
                 do {
                     try await proxy.wait(for: "the copy to be read back") { $0.contains { $0.operation == .getObject } }
-                    try await stage.query(Self.seedRows(3_000..<3_001))
+                    try await cluster.query(Self.seedRows(3_000..<3_001))
                     proxy.release()
                     #expect(try await mover.waitForExit(within: .seconds(60)) == .code(0))
                 } catch {
@@ -187,23 +184,22 @@ extension ImportSystemTests {
                     throw error
                 }
                 #expect(mover.errorOutput.contains("1 imports with 3,001 records moved."), "\(mover.errorOutput)")
-                #expect(try await stage.hub.records(Self.seedID, from: 2_999) == [2_999, 3_000].map { Self.record($0) })
-                #expect(try await stage.keys().count == 1)
-                #expect(try await stage.rowCount() == 10)
-                #expect(try await stage.hub.command(["imports", "verify"]).exit == .code(0))
+                #expect(try await cluster.hub.records(Self.seedID, from: 2_999) == [2_999, 3_000].map { Self.record($0) })
+                #expect(try await cluster.keys().count == 1)
+                #expect(try await cluster.rowCount() == 10)
+                #expect(try await cluster.hub.command(["imports", "verify"]).exit == .code(0))
             }
         }
 
-        @Test("rows that change all the while are left as they are")
-        func unsteadyRows() async throws {
-            try await ImportClusterFixture.running(.r2, after: Self.seedTables) { stage in
-                let proxy = try stage.proxy
+        @Test func leavesConstantlyChangingRowsInPlace() async throws {
+            try await ImportClusterFixture.running(.r2, after: Self.seedTables) { cluster in
+                let proxy = try cluster.proxy
                 proxy.inject(.stall(isApplied: false), on: .getObject, times: 3)
-                let mover = try stage.hub.startCommand(["imports", "move", "--to", "r2"])
+                let mover = try cluster.hub.startCommand(["imports", "move", "--to", "r2"])
                 do {
                     for round in 0..<3 {
                         try await proxy.wait(for: "copy \(round)") { $0.count { $0.operation == .getObject } == round + 1 }
-                        try await stage.query(Self.seedRows((3_000 + round)..<(3_001 + round)))
+                        try await cluster.query(Self.seedRows((3_000 + round)..<(3_001 + round)))
                         proxy.release()
                     }
                     #expect(try await mover.waitForExit(within: .seconds(60)) == .code(1))
@@ -211,31 +207,30 @@ extension ImportSystemTests {
                     await mover.destroy()
                     throw error
                 }
-                #expect(mover.errorOutput.contains("its rows changed all the while"))
-                #expect(try await stage.rowCount() == 3_003)
-                #expect(try await stage.keys().isEmpty)
-                #expect(try await stage.hub.records(Self.seedID, from: 3_000).count == 3)
+                #expect(mover.errorOutput.contains("its rows changed during the move"))
+                #expect(try await cluster.rowCount() == 3_003)
+                #expect(try await cluster.keys().isEmpty)
+                #expect(try await cluster.hub.records(Self.seedID, from: 3_000).count == 3)
             }
         }
 
-        @Test("one mover works at a time, and what it works on nobody takes away")
-        func twoMovers() async throws {
-            try await ImportClusterFixture.running(.r2, after: Self.seedTables) { stage in
-                let proxy = try stage.proxy
+        @Test func rejectsSecondMoverAndDeleteDuringMove() async throws {
+            try await ImportClusterFixture.running(.r2, after: Self.seedTables) { cluster in
+                let proxy = try cluster.proxy
                 proxy.inject(.stall(isApplied: true), on: .putObject)
-                let mover = try stage.hub.startCommand(["imports", "move", "--to", "r2"])
+                let mover = try cluster.hub.startCommand(["imports", "move", "--to", "r2"])
                 do {
                     try await proxy.wait(for: "the first one to write") { $0.contains { $0.operation == .putObject } }
                     for target in ["r2", "postgres"] {
-                        let second = try await stage.hub.command(["imports", "move", "--to", target])
+                        let second = try await cluster.hub.command(["imports", "move", "--to", target])
                         #expect(second.exit == .code(4), "\(second)")
                         #expect(second.errors.contains("Another process is moving imports"))
                     }
-                    let reply = try await stage.hub.api.call("DELETE", "/v1/imports/\(Self.seedID)")
+                    let reply = try await cluster.hub.api.call("DELETE", "/v1/imports/\(Self.seedID)")
                     #expect(reply.status == 409 && reply.problemCode == "import_held")
-                    #expect(try await stage.hub.records(Self.seedID, from: 0, limit: 1) == [Self.record(0)])
+                    #expect(try await cluster.hub.records(Self.seedID, from: 0, limit: 1) == [Self.record(0)])
                     // What it has written is not named by the ledger yet, and no orphan either.
-                    let sweep = try await stage.hub.command(["imports", "sweep", "--older-than", "0s"])
+                    let sweep = try await cluster.hub.command(["imports", "sweep", "--older-than", "0s"])
                     #expect(sweep.exit == .code(0) && sweep.output.isEmpty, "\(sweep)")
                     proxy.release()
                     #expect(try await mover.waitForExit(within: .seconds(60)) == .code(0), "\(mover.errorOutput)")
@@ -243,10 +238,10 @@ extension ImportSystemTests {
                     await mover.destroy()
                     throw error
                 }
-                #expect(try await stage.hub.records(Self.seedID, from: 2_999) == [Self.record(2_999)])
-                #expect(try await stage.hub.command(["imports", "verify"]).exit == .code(0))
+                #expect(try await cluster.hub.records(Self.seedID, from: 2_999) == [Self.record(2_999)])
+                #expect(try await cluster.hub.command(["imports", "verify"]).exit == .code(0))
                 // A lock that was released does not keep the next one waiting.
-                #expect(try await stage.hub.command(["imports", "move", "--to", "postgres"]).exit == .code(0))
+                #expect(try await cluster.hub.command(["imports", "move", "--to", "postgres"]).exit == .code(0))
             }
         }
     }

@@ -33,49 +33,49 @@ import Testing
         _ body: @Sendable (ImportHubFixture, _ id: String, _ right: [HTTPReply]) async throws -> Void
     ) async throws {
         let environment = ["FLOWHUB_R2_STALL_SECONDS": "1", "FLOWHUB_R2_ATTEMPTS": "3", "FLOWHUB_IMPORT_CACHE_SECONDS": "1"]
-        try await ImportHubFixture.running(.r2, environment) { stand in
-            let stored = try await stand.hub.handIn(Self.sample, flow: "job")
+        try await ImportHubFixture.running(.r2, environment) { fixture in
+            let stored = try await fixture.hub.uploadImport(Self.sample, flow: "job")
             let id = try #require(stored.json.member("id")?.stringValue, "\(stored.text)")
             var right: [HTTPReply] = []
-            for reading in Self.readings { right.append(try await Self.read(reading, id, stand)) }
+            for reading in Self.readings { right.append(try await Self.read(reading, id, fixture)) }
             #expect(right.allSatisfy { $0.status == 200 })
             #expect(TestDigest.sha256(right[0].body) == Self.sample.documentHash)
-            #expect(try await TestDigest.sha256(unpacking: right[1].body) == Self.sample.documentHash)
+            #expect(try await TestDigest.sha256(decompressing: right[1].body) == Self.sample.documentHash)
             #expect(right[2].json.member("records")?.elements.count == 100)
-            try await body(stand, id, right)
+            try await body(fixture, id, right)
         }
     }
 
-    private static func read(_ reading: Reading, _ id: String, _ stand: ImportHubFixture) async throws -> HTTPReply {
-        try await HTTPCaller(port: stand.hub.port).perform(
+    private static func read(_ reading: Reading, _ id: String, _ fixture: ImportHubFixture) async throws -> HTTPReply {
+        try await HTTPCaller(port: fixture.hub.port).perform(
             HTTPCall("GET", "/v1/imports/\(id)/\(reading.target)", headers: reading.headers))
     }
 
     /// Waits until what is asked for is read from R2 again, and then as the fault wants it.
     /// - Returns: `nil` if the answer broke off.
     private static func read(
-        _ reading: Reading, _ id: String, _ fault: R2Fault, times: Int, _ stand: ImportHubFixture
+        _ reading: Reading, _ id: String, _ fault: R2Fault, times: Int, _ fixture: ImportHubFixture
     ) async throws -> HTTPReply? {
-        let proxy = try stand.proxy
+        let proxy = try fixture.proxy
         proxy.forget()
         proxy.inject(fault, on: .getObject, times: times)
         var reply: HTTPReply?
         // A schema stays at hand for a second.
         try await eventually("a request to R2") {
-            do { reply = try await Self.read(reading, id, stand) } catch is AnswerLost { reply = nil }
-            return proxy.faultsLeft < times
+            do { reply = try await Self.read(reading, id, fixture) } catch is AnswerLost { reply = nil }
+            return proxy.faultsRemaining < times
         }
         proxy.clearFaults()
         proxy.release()
         return reply
     }
 
-    @Test func `what passes is passed over`() async throws {
-        try await Self.running { stand, id, right in
+    @Test func readsSurviveTemporaryFaults() async throws {
+        try await Self.running { fixture, id, right in
             var turn = Int.random(in: 0..<Self.readings.count)
             for fault in Self.passing {
                 for number in TestScale.isFull ? Array(Self.readings.indices) : [turn % Self.readings.count] {
-                    let reply = try await Self.read(Self.readings[number], id, fault, times: 1, stand)
+                    let reply = try await Self.read(Self.readings[number], id, fault, times: 1, fixture)
                     let comment: Comment =
                         "\(fault) at \(Self.readings[number].target): \(reply.map { "\($0.status)" } ?? "none")"
                     let isRight = reply?.body == right[number].body
@@ -86,13 +86,13 @@ import Testing
         }
     }
 
-    @Test func `what is wrong or goes on never makes a whole answer that is wrong`() async throws {
-        try await Self.running { stand, id, right in
+    @Test func faultsNeverYieldWrongCompleteResponse() async throws {
+        try await Self.running { fixture, id, right in
             var turn = Int.random(in: 0..<Self.readings.count)
             let cases = Self.wrong.map { ($0, 1) } + (Self.wrong + Self.passing).map { ($0, 1_000) }
             for (fault, times) in cases {
                 for number in TestScale.isFull ? Array(Self.readings.indices) : [turn % Self.readings.count] {
-                    let reply = try await Self.read(Self.readings[number], id, fault, times: times, stand)
+                    let reply = try await Self.read(Self.readings[number], id, fault, times: times, fixture)
                     let comment: Comment =
                         "\(fault) \(times) times at \(Self.readings[number].target): \(reply.map { "\($0.status) \($0.body.count)" } ?? "none")"
                     guard let reply else { continue }
@@ -106,9 +106,9 @@ import Testing
                 turn += 1
             }
             // None of it has done any harm.
-            try await stand.expectSound(["job": Self.sample])
+            try await fixture.expectConsistent(["job": Self.sample])
             for number in Self.readings.indices {
-                let isRight = try await Self.read(Self.readings[number], id, stand).body == right[number].body
+                let isRight = try await Self.read(Self.readings[number], id, fixture).body == right[number].body
                 #expect(isRight)
             }
         }

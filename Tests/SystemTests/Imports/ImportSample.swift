@@ -46,7 +46,7 @@ struct ImportSample: Sendable {
 
 extension HubProcess {
     /// Hands a sample in, and returns the answer.
-    func handIn(
+    func uploadImport(
         _ sample: ImportSample, flow: String, key: String? = nil, within timeout: Duration = .seconds(120)
     ) async throws -> HTTPReply {
         try await HTTPCaller(port: self.port).perform(sample.call(flow: flow, key: key), within: timeout)

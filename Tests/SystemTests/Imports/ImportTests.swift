@@ -32,35 +32,35 @@ extension ImportSystemTests {
         }
 
         @Test(
-            "JSON, NDJSON and CSV, plain and in gzip, with a length, in chunks and after 100 Continue",
+            "accepts JSON, NDJSON and CSV, plain and gzip, with a length, chunked and after 100 Continue",
             arguments: ImportTopology.allCases)
-        func forms(_ setUp: ImportTopology) async throws {
-            try await ImportClusterFixture.running(setUp) { stage in
+        func acceptsEveryFormatCompressionAndFraming(_ topology: ImportTopology) async throws {
+            try await ImportClusterFixture.running(topology) { cluster in
                 for form in Form.all {
                     let text = Array(form.text.utf8)
                     let third = text.count / 3
-                    let packed = try await ImportOracle.gzip([text])
+                    let compressed = try await ImportOracle.gzip([text])
                     let members = try await ImportOracle.gzip(
                         [Array(text[..<third]), [], Array(text[third..<(2 * third)]), Array(text[(2 * third)...])])
                     let expected = try await ImportOracle.read(ImportOracle.document(form.records))
-                    for (body, framing) in [text, packed, members].flatMap({ body in
+                    for (body, framing) in [text, compressed, members].flatMap({ body in
                         TestUpload.Framing.allCases.map { (body, $0) }
                     }) {
-                        let entry = try await stage.hub.store(TestUpload(body, "format=\(form.format)", by: framing))
+                        let entry = try await cluster.hub.store(TestUpload(body, "format=\(form.format)", by: framing))
                         #expect(entry.total == form.records.count, "\(form.format) \(framing)")
                         #expect(entry.contentHash == expected.contentHash)
-                        #expect(try await stage.hub.records(entry.id, from: 0) == form.records)
-                        #expect(try await stage.hub.get(entry.id, "/data").body == ImportOracle.document(form.records))
+                        #expect(try await cluster.hub.records(entry.id, from: 0) == form.records)
+                        #expect(try await cluster.hub.get(entry.id, "/data").body == ImportOracle.document(form.records))
                     }
                 }
             }
         }
 
-        @Test("its JSON has the names that older services know, and says what is so", arguments: ImportTopology.allCases)
-        func names(_ setUp: ImportTopology) async throws {
-            try await ImportClusterFixture.running(setUp) { stage in
+        @Test(arguments: ImportTopology.allCases)
+        func importResourceHasExpectedMembersAndValues(_ topology: ImportTopology) async throws {
+            try await ImportClusterFixture.running(topology) { cluster in
                 let records = ImportOracle.records(300)
-                let reply = try await stage.hub.send(
+                let reply = try await cluster.hub.send(
                     TestUpload(
                         records.joined(separator: "\n"), "flow_id=f-1&file_name=hosts%20%C3%BC.ndjson&source_type=cmdb"))
                 #expect(reply.status == 201)
@@ -74,7 +74,7 @@ extension ImportSystemTests {
                 #expect(entry.json.member("flow_id")?.stringValue == "f-1")
                 #expect(entry.json.member("file_name")?.stringValue == "hosts ü.ndjson")
                 #expect(entry.json.member("source_type")?.stringValue == "cmdb")
-                #expect(entry.provider == setUp.provider)
+                #expect(entry.provider == topology.provider)
                 let summary = try #require(entry.json.member("field_summary"))
                 #expect(summary.member("field_count")?.intValue == 7)
                 #expect(
@@ -87,38 +87,38 @@ extension ImportSystemTests {
                     ])
                 #expect(entry.number("record_count") == 300)
                 #expect(entry.metadata.member("storage_class")?.stringValue == "STANDARD")
-                #expect(try await stage.hub.get(entry.id).json == entry.json)
+                #expect(try await cluster.hub.get(entry.id).json == entry.json)
 
-                let document = try await stage.hub.get(entry.id, "/data")
+                let document = try await cluster.hub.get(entry.id, "/data")
                 #expect(document.header("content-type") == "application/json")
                 let plain = try await ImportOracle.read(document.body)
                 #expect(plain.records == 300)
                 #expect(plain.bytes == entry.number("original_size_bytes"))
                 #expect(plain.contentHash == entry.contentHash)
-                let gzip = try await stage.hub.get(entry.id, "/data", [("Accept-Encoding", "br, gzip;q=0.5")])
-                if setUp.hasObjects {
+                let gzip = try await cluster.hub.get(entry.id, "/data", [("Accept-Encoding", "br, gzip;q=0.5")])
+                if topology.hasObjects {
                     let location = try #require(entry.location)
                     #expect(location.hasPrefix("imports/0/") && location.hasSuffix("/\(entry.id)/raw_data.json.gz"))
-                    let object = try #require(try await stage.object(location))
+                    let object = try #require(try await cluster.object(location))
                     let stored = try await ImportOracle.read(object)
                     #expect(stored.dataHash == entry.dataHash)
                     #expect(stored.contentHash == entry.contentHash)
                     #expect(object.count == entry.number("size_bytes"))
                     #expect(stored.bytes == plain.bytes)
                     #expect(gzip.header("content-encoding") == "gzip" && gzip.body == object)
-                    let head = try await stage.bucket?.head(location)
+                    let head = try await cluster.bucket?.head(location)
                     #expect(head == nil || head?.header("content-type") == "application/gzip")
                     #expect(head?.header("content-encoding") == nil)
                 } else {
                     #expect(entry.location == nil && entry.dataHash == nil)
                     #expect(gzip.header("content-encoding") == nil && gzip.body == document.body)
                 }
-                #expect(try await stage.rowCount() == (setUp.hasObjects ? 10 : 300))
+                #expect(try await cluster.rowCount() == (topology.hasObjects ? 10 : 300))
             }
         }
 
-        @Test("a text is kept as it came, whatever another reader would make of it", arguments: ImportTopology.allCases)
-        func texts(_ setUp: ImportTopology) async throws {
+        @Test(arguments: ImportTopology.allCases)
+        func keepsRecordTextUnchanged(_ topology: ImportTopology) async throws {
             let records = [
                 #"{"n":1.0}"#, #"{"n":1.00e+005,"m":-0,"k":0.1000}"#,
                 #"{"n":12345678901234567890123456789012345678901234567890}"#,
@@ -127,23 +127,25 @@ extension ImportSystemTests {
                 #"{"t":"\ud83d\ude00 😀 \/ / \b\f\n\r\t \"\\"}"#, #"{"\u0000":"\u0041"}"#, #"{}"#, #"[]"#, "null",
                 #""text""#, "7.50", "true", #"[1,[2,[3,{"x":[]}]]]"#, #"{"":""}"#, #"{"e":"é","é":"é"}"#,
             ]
-            try await ImportClusterFixture.running(setUp) { stage in
-                let entry = try await stage.hub.store(TestUpload("[" + records.joined(separator: ",") + "]"))
-                #expect(try await stage.hub.records(entry.id, from: 0) == records)
-                #expect(try await stage.hub.get(entry.id, "/data").body == ImportOracle.document(records))
-                #expect(try await stage.hub.get(entry.id, "/sample").json.member("records")?.elements.map(\.string) == records)
+            try await ImportClusterFixture.running(topology) { cluster in
+                let entry = try await cluster.hub.store(TestUpload("[" + records.joined(separator: ",") + "]"))
+                #expect(try await cluster.hub.records(entry.id, from: 0) == records)
+                #expect(try await cluster.hub.get(entry.id, "/data").body == ImportOracle.document(records))
+                #expect(try await cluster.hub.get(entry.id, "/sample").json.member("records")?.elements.map(\.string) == records)
             }
         }
 
-        @Test("records at an offset, a sample, an analysis and the whole, over several members", arguments: ImportTopology.allCases)
-        func parts(_ setUp: ImportTopology) async throws {
+        @Test(
+            "reads records at an offset, sample, schema and document over several gzip members",
+            arguments: ImportTopology.allCases)
+        func readsRecordsSampleSchemaAndDocument(_ topology: ImportTopology) async throws {
             let records = ImportOracle.records(15_000)
-            try await ImportClusterFixture.running(setUp) { stage in
-                let hub = stage.hub
+            try await ImportClusterFixture.running(topology) { cluster in
+                let hub = cluster.hub
                 let entry = try await hub.store(TestUpload(records.joined(separator: "\n")))
                 #expect(entry.total == records.count)
                 if let location = entry.location {
-                    let stored = try await ImportOracle.read(#require(try await stage.object(location)))
+                    let stored = try await ImportOracle.read(#require(try await cluster.object(location)))
                     #expect(stored.members >= 3)
                     #expect(stored.contentHash == entry.contentHash && stored.dataHash == entry.dataHash)
                 }
@@ -186,29 +188,28 @@ extension ImportSystemTests {
             }
         }
 
-        @Test("one ranged read fetches records from the middle of an object")
-        func oneRead() async throws {
-            try await ImportClusterFixture.running(.r2) { stage in
-                let entry = try await stage.hub.store(TestUpload(ImportOracle.records(15_000).joined(separator: "\n")))
-                try stage.proxy.forget()
-                #expect(try await stage.hub.records(entry.id, from: 13_000, limit: 100).count == 100)
-                let requests = try stage.proxy.requests.filter { $0.bucket == stage.bucket?.name }
+        @Test func readsRecordsWithOneRangedRequest() async throws {
+            try await ImportClusterFixture.running(.r2) { cluster in
+                let entry = try await cluster.hub.store(TestUpload(ImportOracle.records(15_000).joined(separator: "\n")))
+                try cluster.proxy.forget()
+                #expect(try await cluster.hub.records(entry.id, from: 13_000, limit: 100).count == 100)
+                let requests = try cluster.proxy.requests.filter { $0.bucket == cluster.bucket?.name }
                 #expect(requests.map(\.operation) == [.getObject])
                 #expect(requests.first?.range != nil)
                 #expect(requests.first.map { $0.replyBytes < (entry.number("size_bytes") ?? 0) * 2 / 3 } == true)
             }
         }
 
-        @Test("an empty array has no records", arguments: ImportTopology.allCases)
-        func empty(_ setUp: ImportTopology) async throws {
-            try await ImportClusterFixture.running(setUp) { stage in
+        @Test(arguments: ImportTopology.allCases)
+        func acceptsEmptyArray(_ topology: ImportTopology) async throws {
+            try await ImportClusterFixture.running(topology) { cluster in
                 for text in ["[]", " [ \n ] "] {
-                    let entry = try await stage.hub.store(TestUpload(text))
+                    let entry = try await cluster.hub.store(TestUpload(text))
                     #expect(entry.total == 0)
-                    #expect(try await stage.hub.records(entry.id, from: 0).isEmpty)
-                    #expect(try await stage.hub.get(entry.id, "/data").text == "[\n]\n")
-                    #expect(try await stage.hub.get(entry.id, "/schema").json.member("records_analyzed")?.intValue == 0)
-                    #expect(try await stage.hub.get(entry.id, "/sample").text == #"{"records":[]}"#)
+                    #expect(try await cluster.hub.records(entry.id, from: 0).isEmpty)
+                    #expect(try await cluster.hub.get(entry.id, "/data").text == "[\n]\n")
+                    #expect(try await cluster.hub.get(entry.id, "/schema").json.member("records_analyzed")?.intValue == 0)
+                    #expect(try await cluster.hub.get(entry.id, "/sample").text == #"{"records":[]}"#)
                 }
             }
         }

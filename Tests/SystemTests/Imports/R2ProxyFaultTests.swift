@@ -14,7 +14,7 @@ import Testing
         }
     }
 
-    @Test func rules_choose_their_requests() async throws {
+    @Test func rulesApplyOnlyToMatchingRequests() async throws {
         try await Self.proxied { proxy, near, truth in
             proxy.inject(
                 R2Rule(.internalError, on: .putObject, key: "b", skipping: 1, times: 2),
@@ -27,12 +27,12 @@ import Testing
             }
             // The second rule does not count what the first one hit.
             #expect(statuses == [200, 200, 500, 429, 500, 200, 200])
-            #expect(proxy.faultsLeft == 0)
+            #expect(proxy.faultsRemaining == 0)
             #expect(proxy.requests.map(\.serverStatus) == [200, 200, nil, nil, nil, 200, 200])
             #expect(try await truth.objects().map(\.key) == ["a", "b"])
             proxy.inject(.unavailable, times: 5)
             #expect(try await near.perform("GET").status == 503)
-            #expect(proxy.faultsLeft == 4)
+            #expect(proxy.faultsRemaining == 4)
             proxy.clearFaults()
             proxy.forget()
             #expect(try await near.perform("GET").status == 200)
@@ -40,13 +40,13 @@ import Testing
         }
     }
 
-    @Test func a_request_is_cut_before_it_is_done() async throws {
+    @Test func resetRequestIsNeverApplied() async throws {
         try await Self.proxied { proxy, near, truth in
             proxy.inject(.resetRequest(afterBytes: 100_000), on: .putObject)
             await #expect(throws: (any Error).self) { try await near.put("a", Array(repeating: 1, count: 8 << 20)) }
-            let cut = try #require(proxy.requests.first)
-            #expect(cut.isOver && cut.status == nil && cut.serverStatus == nil)
-            #expect(cut.bodyBytes >= 100_000 && cut.bodyBytes < 8 << 20)
+            let truncated = try #require(proxy.requests.first)
+            #expect(truncated.isOver && truncated.status == nil && truncated.serverStatus == nil)
+            #expect(truncated.bodyBytes >= 100_000 && truncated.bodyBytes < 8 << 20)
             proxy.inject(.answer(500, code: "InternalError", isEarly: true), on: .putObject)
             // Its sender may not live to read the answer.
             _ = try? await near.perform("PUT", key: "a", body: Array(repeating: 1, count: 8 << 20))
@@ -56,7 +56,7 @@ import Testing
         }
     }
 
-    @Test func a_reply_is_lost_after_it_was_done() async throws {
+    @Test func lostReplyFollowsAppliedRequest() async throws {
         try await Self.proxied { proxy, near, truth in
             proxy.inject(.loseReply, on: .putObject)
             await #expect(throws: (any Error).self) { try await near.put("a", [1]) }
@@ -67,7 +67,7 @@ import Testing
         }
     }
 
-    @Test func complete_answers_200_with_an_error() async throws {
+    @Test func completeUploadCanReturnErrorInBody() async throws {
         try await Self.proxied { proxy, _, truth in
             let program = """
                 def complete(key):
@@ -93,7 +93,7 @@ import Testing
         }
     }
 
-    @Test func replies_are_not_what_was_stored() async throws {
+    @Test func corruptsTruncatesAndMislabelsReplies() async throws {
         try await Self.proxied { proxy, near, truth in
             let bytes = (0..<300_000).map { UInt8(truncatingIfNeeded: $0) }
             proxy.inject(.wrongETag, on: .putObject)
@@ -119,7 +119,7 @@ import Testing
         }
     }
 
-    @Test func what_stalls_goes_on_when_it_is_released() async throws {
+    @Test func stalledRequestContinuesAfterRelease() async throws {
         try await Self.proxied { proxy, near, truth in
             proxy.inject(
                 R2Rule(.stall(isApplied: false), on: .putObject, key: "a"),
@@ -155,7 +155,7 @@ import Testing
         }
     }
 
-    @Test func what_is_slow_takes_its_time() async throws {
+    @Test func slowFaultLimitsThroughput() async throws {
         try await Self.proxied { proxy, near, truth in
             proxy.inject(.slow(bytesPerSecond: 1 << 20))
             let clock = ContinuousClock()

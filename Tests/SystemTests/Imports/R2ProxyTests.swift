@@ -19,7 +19,7 @@ import Testing
 
     // MARK: R2's rules
 
-    @Test func a_client_from_elsewhere_passes_and_is_seen() async throws {
+    @Test func forwardsAndRecordsBoto3Requests() async throws {
         try await Self.proxied { proxy, _, truth in
             let printed = try await TestTools.boto3(
                 proxy.endpoint, bucket: truth.name,
@@ -54,7 +54,7 @@ import Testing
         }
     }
 
-    @Test func it_refuses_what_r2_refuses() async throws {
+    @Test func rejectsRequestsThatR2Rejects() async throws {
         try await Self.proxied { proxy, near, truth in
             let streaming = try await near.perform("PUT", key: "a", headers: [("content-encoding", "aws-chunked")])
             #expect(streaming.status == 501)
@@ -73,7 +73,7 @@ import Testing
         }
     }
 
-    @Test func unequal_parts_come_to_nothing() async throws {
+    @Test func rejectsUnequalParts() async throws {
         try await Self.proxied { proxy, _, truth in
             let printed = try await TestTools.boto3(
                 proxy.endpoint, bucket: truth.name,
@@ -96,7 +96,7 @@ import Testing
         }
     }
 
-    @Test func a_key_is_written_once_a_second_if_the_test_says_so() async throws {
+    @Test func limitsWritesPerKeyWhenEnabled() async throws {
         try await Self.proxied { proxy, near, _ in
             try await near.put("a", [1])
             try await near.put("a", [2])
@@ -111,7 +111,7 @@ import Testing
         }
     }
 
-    @Test func it_never_says_continue() async throws {
+    @Test func neverSends100Continue() async throws {
         try await Self.proxied { proxy, _, truth in
             let body = Array("body".utf8)
             let signed = S3Signature.sign("PUT", path: "/\(truth.name)/a", query: "", host: "127.0.0.1", body: body)
@@ -128,7 +128,7 @@ import Testing
         }
     }
 
-    @Test func what_is_stored_as_gzip_is_unpacked_on_the_way() async throws {
+    @Test func decompressesObjectsWithContentEncodingGzip() async throws {
         try await Self.proxied { proxy, near, truth in
             let printed = try await TestTools.boto3(
                 proxy.endpoint, bucket: truth.name,
@@ -156,7 +156,7 @@ import Testing
         }
     }
 
-    @Test func of_conditional_writes_one_wins() async throws {
+    @Test func acceptsExactlyOneConditionalWrite() async throws {
         try await Self.proxied { proxy, near, truth in
             let statuses = try await withThrowingTaskGroup(of: Int.self) { group in
                 for number in 0..<8 {
@@ -185,7 +185,7 @@ import Testing
         }
     }
 
-    @Test func it_keeps_lifecycle_rules_for_whoever_signs() async throws {
+    @Test func storesLifecycleRulesOfSignedRequests() async throws {
         try await Self.proxied { proxy, _, truth in
             let program = """
                 rule = dict(ID="r", Status="Enabled", Filter=dict(Prefix="imports/"), Expiration=dict(Days=30))

@@ -5,7 +5,7 @@ import Testing
 
 /// The S3 server that the tests of imports rest on is one that looks closely, and keeps what it acknowledged.
 @Suite(.serialized, .s3()) struct S3FixtureTests {
-    @Test func a_client_from_elsewhere_reads_and_writes() async throws {
+    @Test func servesBoto3Client() async throws {
         let server = try SharedS3.server
         let bucket = try await server.createBucket()
         let printed = try await TestTools.boto3(
@@ -33,7 +33,7 @@ import Testing
         #expect(try await bucket.objects().map(\.key) == ["a/c"])
     }
 
-    @Test func it_verifies_what_is_signed() async throws {
+    @Test func verifiesSignaturesAndDigests() async throws {
         let server = try SharedS3.server
         let bucket = try await server.createBucket()
         try await bucket.put("a", [1])
@@ -74,7 +74,7 @@ import Testing
         }
     }
 
-    @Test func it_keeps_what_it_acknowledged_when_it_is_killed() async throws {
+    @Test func keepsAcknowledgedDataAfterKill() async throws {
         try await S3Server.running { server in
             let bucket = try await server.createBucket()
             try await bucket.put("a", Array("kept".utf8))

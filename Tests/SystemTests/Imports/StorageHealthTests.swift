@@ -10,78 +10,79 @@ extension ImportSystemTests {
             var overall: String?
             var services: [String: String]
             var json: JSONText
-            var took: Duration
+            var duration: Duration
         }
 
-        private static func ask(_ stage: ImportClusterFixture) async throws -> Answer {
+        private static func ask(_ cluster: ImportClusterFixture) async throws -> Answer {
             let began = ContinuousClock.now
-            let reply = try await stage.hub.call("GET", "/health/storage")
+            let reply = try await cluster.hub.call("GET", "/health/storage")
             var services: [String: String] = [:]
             for (name, service) in reply.json.member("services")?.members ?? [] {
                 services[name] = service.member("status")?.stringValue
             }
             return Answer(
                 status: reply.status, overall: reply.json.member("overall")?.stringValue, services: services, json: reply.json,
-                took: ContinuousClock.now - began)
+                duration: ContinuousClock.now - began)
         }
 
-        @Test("it is healthy, says what does the work, and leaves nothing", arguments: ImportTopology.allCases)
-        func healthy(_ setUp: ImportTopology) async throws {
-            try await ImportClusterFixture.running(setUp, ["FLOWHUB_STORAGE_HEALTH_SECONDS": "1"]) { stage in
-                let answer = try await Self.ask(stage)
+        @Test(arguments: ImportTopology.allCases)
+        func reportsHealthyServicesWithoutLeavingObjects(_ topology: ImportTopology) async throws {
+            try await ImportClusterFixture.running(topology, ["FLOWHUB_STORAGE_HEALTH_SECONDS": "1"]) { cluster in
+                let answer = try await Self.ask(cluster)
                 #expect(answer.status == 200 && answer.overall == "healthy", "\(answer.json.string)")
                 #expect(answer.json.members.map(\.key) == ["timestamp", "services", "overall"])
                 #expect(answer.services == ["r2": "healthy", "redis": "healthy", "postgres": "healthy"])
                 func provider(_ name: String) -> String? {
                     answer.json.member("services")?.member(name)?.member("provider")?.stringValue
                 }
-                #expect(provider("r2") == setUp.provider)
-                #expect(provider("redis") == (setUp == .r2 ? "redis" : "in-process"))
-                #expect(provider("postgres") == (setUp == .embedded ? "sqlite" : "postgres"))
-                #expect(try await stage.keys().isEmpty)
-                #expect(try await stage.uploads() == 0)
+                #expect(provider("r2") == topology.provider)
+                #expect(provider("redis") == (topology == .r2 ? "redis" : "in-process"))
+                #expect(provider("postgres") == (topology == .embedded ? "sqlite" : "postgres"))
+                #expect(try await cluster.keys().isEmpty)
+                #expect(try await cluster.uploads() == 0)
                 // Good for a second, for however many ask.
-                let again = try await Self.ask(stage)
+                let again = try await Self.ask(cluster)
                 #expect(again.json == answer.json)
-                try await eventually("another probe") { try await Self.ask(stage).json != answer.json }
-                #expect(try await stage.keys().isEmpty)
+                try await eventually("another probe") { try await Self.ask(cluster).json != answer.json }
+                #expect(try await cluster.keys().isEmpty)
             }
         }
 
-        @Test("it tells what is away, quickly, and that it is back")
-        func outages() async throws {
-            try await ImportClusterFixture.running(.r2, ["FLOWHUB_STORAGE_HEALTH_SECONDS": "1"]) { stage in
-                #expect(try await Self.ask(stage).overall == "healthy")
+        @Test func reportsOutagesAndRecovery() async throws {
+            try await ImportClusterFixture.running(.r2, ["FLOWHUB_STORAGE_HEALTH_SECONDS": "1"]) { cluster in
+                #expect(try await Self.ask(cluster).overall == "healthy")
                 try await SharedS3.server.kill()
                 do {
                     try await eventually("R2 to be away", within: .seconds(40)) {
-                        try await Self.ask(stage).services["r2"] == "unhealthy"
+                        try await Self.ask(cluster).services["r2"] == "unhealthy"
                     }
-                    let answer = try await Self.ask(stage)
+                    let answer = try await Self.ask(cluster)
                     #expect(answer.status == 200 && answer.overall == "degraded", "\(answer.json.string)")
                     #expect(answer.services["postgres"] == "healthy" && answer.services["redis"] == "healthy")
                     #expect(answer.json.member("services")?.member("r2")?.member("error")?.stringValue?.isEmpty == false)
                     #expect(!answer.json.string.contains(S3Server.secretKey))
                     var fresh = answer
                     try await eventually("another probe", within: .seconds(40)) {
-                        fresh = try await Self.ask(stage)
+                        fresh = try await Self.ask(cluster)
                         return fresh.json != answer.json
                     }
-                    #expect(fresh.took < .seconds(15), "\(fresh.took)")
+                    #expect(fresh.duration < .seconds(15), "\(fresh.duration)")
                     // Streams and state do not mind.
-                    #expect(try await stage.hub.call("GET", "/health/ready").status == 200)
-                    #expect(try await stage.hub.api.put("f", .emptyObject).isAcknowledged)
+                    #expect(try await cluster.hub.call("GET", "/health/ready").status == 200)
+                    #expect(try await cluster.hub.api.put("f", .emptyObject).isAcknowledged)
                 } catch {
                     try await SharedS3.server.start()
                     throw error
                 }
                 try await SharedS3.server.start()
-                try await eventually("R2 to be back", within: .seconds(60)) { try await Self.ask(stage).overall == "healthy" }
+                try await eventually("R2 to be back", within: .seconds(60)) { try await Self.ask(cluster).overall == "healthy" }
 
                 try await SharedPostgres.server.kill()
                 do {
-                    try await eventually("Postgres to be away", within: .seconds(40)) { try await Self.ask(stage).status == 503 }
-                    let answer = try await Self.ask(stage)
+                    try await eventually("Postgres to be away", within: .seconds(40)) {
+                        try await Self.ask(cluster).status == 503
+                    }
+                    let answer = try await Self.ask(cluster)
                     #expect(answer.overall == "unhealthy" && answer.services["postgres"] == "unhealthy", "\(answer.json.string)")
                     #expect(answer.services["r2"] == "healthy")
                 } catch {
@@ -90,15 +91,14 @@ extension ImportSystemTests {
                 }
                 try await SharedPostgres.server.start()
                 try await eventually("Postgres to be back", within: .seconds(60)) {
-                    try await Self.ask(stage).overall == "healthy"
+                    try await Self.ask(cluster).overall == "healthy"
                 }
-                #expect(try await stage.keys().isEmpty)
+                #expect(try await cluster.keys().isEmpty)
             }
         }
 
-        @Test("R2's operations are counted, here and for the day")
-        func counters() async throws {
-            try await ImportClusterFixture.running(.r2, ["FLOWHUB_R2_ATTEMPTS": "1"]) { stage in
+        @Test func countsObjectOperationsInTotalAndPerDay() async throws {
+            try await ImportClusterFixture.running(.r2, ["FLOWHUB_R2_ATTEMPTS": "1"]) { cluster in
                 let names = [
                     "flowhub_object_operations_total{operation=\"put\",result=\"success\"}",
                     "flowhub_object_operations_total{operation=\"put\",result=\"failure\"}",
@@ -108,21 +108,21 @@ extension ImportSystemTests {
                     "flowhub_imports_total{result=\"stored\"}", "flowhub_imports_total{result=\"failed\"}",
                     "flowhub_import_records_total", "flowhub_import_bytes_total",
                 ]
-                for name in names { #expect(try await stage.hub.api.metric(name) == 0, "\(name)") }
-                let entry = try await stage.hub.store(TestUpload(ImportOracle.records(100).joined(separator: "\n")))
-                _ = try await stage.hub.records(entry.id, from: 10)
-                try stage.proxy.inject(.internalError, on: .putObject)
-                let failed = try await stage.hub.send(TestUpload("[1]"))
+                for name in names { #expect(try await cluster.hub.api.metric(name) == 0, "\(name)") }
+                let entry = try await cluster.hub.store(TestUpload(ImportOracle.records(100).joined(separator: "\n")))
+                _ = try await cluster.hub.records(entry.id, from: 10)
+                try cluster.proxy.inject(.internalError, on: .putObject)
+                let failed = try await cluster.hub.send(TestUpload("[1]"))
                 #expect(failed.status == 503 && failed.problemCode == "objects_unavailable", "\(failed.text)")
-                #expect(try await stage.hub.api.call("DELETE", "/v1/imports/\(entry.id)").status == 204)
+                #expect(try await cluster.hub.api.call("DELETE", "/v1/imports/\(entry.id)").status == 204)
                 let size = Double(try #require(entry.number("size_bytes")))
-                #expect(try await stage.hub.api.metric(names[4]) ?? 0 >= size)
-                #expect(try await stage.hub.api.metric(names[5]) == size)
-                #expect(try await stage.hub.api.metric("flowhub_import_records_total") == 100)
+                #expect(try await cluster.hub.api.metric(names[4]) ?? 0 >= size)
+                #expect(try await cluster.hub.api.metric(names[5]) == size)
+                #expect(try await cluster.hub.api.metric("flowhub_import_records_total") == 100)
                 #expect(
-                    try await stage.hub.api.metric("flowhub_import_bytes_total").map { Int($0) }
+                    try await cluster.hub.api.metric("flowhub_import_bytes_total").map { Int($0) }
                         == entry.number("original_size_bytes"))
-                for name in names { #expect(try await stage.hub.api.metric(name) ?? 0 > 0, "\(name)") }
+                for name in names { #expect(try await cluster.hub.api.metric(name) ?? 0 > 0, "\(name)") }
                 let day = try await TestTools.python(
                     "import datetime; print(datetime.datetime.now(datetime.UTC).strftime('%Y%m%d'))")
                 for (name, least) in [

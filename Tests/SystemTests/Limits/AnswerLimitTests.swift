@@ -19,40 +19,39 @@ struct AnswerLimitTests {
     }
 
     /// Counts what comes in, and the answers by the start of their heads.
-    private final class Taken: Sendable {
-        let text = AsyncValue<(bytes: Int, answers: Int)>((0, 0))
+    private final class Received: Sendable {
+        let text = AsyncValue<(bytes: Int, responses: Int)>((0, 0))
         let isClosed = AsyncValue(false)
 
-        func take(_ buffer: ByteBuffer) {
+        func append(_ buffer: ByteBuffer) {
             let heads = String(buffer: buffer).ranges(of: "HTTP/1.1 200").count
             self.text.change {
                 $0.bytes += buffer.readableBytes
-                $0.answers += heads
+                $0.responses += heads
             }
         }
     }
 
     private static func deaf(
-        _ hub: HubProcess, _ taken: Taken = Taken(), isNarrow: Bool = true
+        _ hub: HubProcess, _ received: Received = Received(), isNarrow: Bool = true
     ) async throws -> WireConnection {
         try await WireConnection.open(
-            port: hub.port, options: .init(reads: false, isNarrow: isNarrow), received: taken.take,
-            closed: { _ in taken.isClosed.change { $0 = true } })
+            port: hub.port, options: .init(reads: false, isNarrow: isNarrow), received: received.append,
+            closed: { _ in received.isClosed.change { $0 = true } })
     }
 
-    @Test("pipelined requests are carried out as their answers are read")
-    func pipelined() async throws {
+    @Test func unreadResponsesPausePipelinedRequests() async throws {
         try await Self.withHub { hub in
-            let before = try #require(hub.figures).residentBytes
-            let taken = Taken()
-            let wire = try await Self.deaf(hub, taken, isNarrow: false)
+            let before = try #require(hub.processMetrics).residentBytes
+            let received = Received()
+            let wire = try await Self.deaf(hub, received, isNarrow: false)
             defer { wire.close() }
             let count = 150
             let requests = Array(String(repeating: Self.get(), count: count).utf8)
             async let sent: Void = wire.write(requests)
             for _ in 0..<30 {
                 try await Task.sleep(for: .milliseconds(100))
-                let grown = try #require(hub.figures).residentBytes - before
+                let grown = try #require(hub.processMetrics).residentBytes - before
                 guard grown < 40 * Self.bytes else {
                     Issue.record("\(grown >> 20) MiB for answers that nobody reads")
                     return
@@ -62,38 +61,37 @@ struct AnswerLimitTests {
             #expect(try await hub.api.publish("other", .null, to: "other").status == 201)
             try await wire.read()
             try await sent
-            try await taken.text.wait(for: "every answer", within: .seconds(60)) {
-                $0.answers == count && $0.bytes > count * Self.bytes ? () : nil
+            try await received.text.wait(for: "every answer", within: .seconds(60)) {
+                $0.responses == count && $0.bytes > count * Self.bytes ? () : nil
             }
         }
     }
 
-    @Test("who takes nothing for too long is closed")
-    func deafClient() async throws {
+    @Test func closesClientThatReadsNothing() async throws {
         try await Self.withHub(["FLOWHUB_ANSWER_TIMEOUT_SECONDS": "1"]) { hub in
-            let taken = Taken()
-            let wire = try await Self.deaf(hub, taken)
+            let received = Received()
+            let wire = try await Self.deaf(hub, received)
             defer { wire.close() }
             try await wire.write(Self.get().utf8)
             // Not a wait: it reads nothing for longer than an answer may take.
             try await Task.sleep(for: .seconds(5))
             try await wire.read()
-            try await taken.isClosed.wait(for: "the connection's end") { $0 ? () : nil }
-            #expect(taken.text.value.answers == 1 && taken.text.value.bytes < Self.bytes, "what the kernel had taken of it")
+            try await received.isClosed.wait(for: "the connection's end") { $0 ? () : nil }
+            #expect(
+                received.text.value.responses == 1 && received.text.value.bytes < Self.bytes, "what the kernel had taken of it")
         }
     }
 
-    @Test("who is slow gets the last answer of its connection whole")
-    func slowClient() async throws {
+    @Test func slowClientReceivesLastResponseCompletely() async throws {
         try await Self.withHub { hub in
-            let taken = Taken()
-            let wire = try await Self.deaf(hub, taken)
+            let received = Received()
+            let wire = try await Self.deaf(hub, received)
             defer { wire.close() }
             try await wire.write(Self.get("Connection: close\r\n").utf8)
             // Not a wait: a slow reader, within what an answer may take.
             try await Task.sleep(for: .seconds(5))
             try await wire.read()
-            try await taken.text.wait(for: "the answer", within: .seconds(30)) { $0.bytes > Self.bytes ? () : nil }
+            try await received.text.wait(for: "the answer", within: .seconds(30)) { $0.bytes > Self.bytes ? () : nil }
         }
     }
 }

@@ -20,8 +20,7 @@ struct RequestLimitTests {
         if let key { #expect(reply.json.member("detail")?.stringValue?.contains(key) == true, "\(reply.text)") }
     }
 
-    @Test("the body")
-    func body() async throws {
+    @Test func limitsRequestBody() async throws {
         let hub = try SharedHub.hub
         let event = #"{"type":"a","data":1}"#
         for (count, status) in [(4_096, 201), (4_097, 413)] {
@@ -38,8 +37,8 @@ struct RequestLimitTests {
         }
     }
 
-    @Test("the answer arrives, though all of 50 MB is sent", arguments: [true, false])
-    func largeBody(isChunked: Bool) async throws {
+    @Test(arguments: [true, false])
+    func reportsOversizedBodyEvenIfFullySent(isChunked: Bool) async throws {
         let hub = try SharedHub.hub
         let body = [UInt8](repeating: UInt8(ascii: " "), count: 50_000_000)
         let framing =
@@ -47,11 +46,10 @@ struct RequestLimitTests {
             ? "Transfer-Encoding: chunked\r\n\r\n\(String(body.count, radix: 16))\r\n" : "Content-Length: \(body.count)\r\n\r\n"
         let reply = try await hub.answer(to: Array("POST /v1/flows/large/events HTTP/1.1\r\nHost: hub\r\n\(framing)".utf8) + body)
         Self.expect(reply, 413, "body_too_large", names: "FLOWHUB_MAX_BODY_BYTES")
-        #expect(try #require(hub.figures).residentBytes < 300_000_000)
+        #expect(try #require(hub.processMetrics).residentBytes < 300_000_000)
     }
 
-    @Test("the header fields")
-    func header() async throws {
+    @Test func limitsHeaderFields() async throws {
         let hub = try SharedHub.hub
         #expect(try await hub.call("GET", "/health/live", headers: [("X-A", String(repeating: "a", count: 1_800))]).status == 200)
         for headers in [
@@ -63,8 +61,8 @@ struct RequestLimitTests {
         }
     }
 
-    @Test("the target", arguments: ["/health/live?", "/v1/flows/target/events?"])
-    func target(_ path: String) async throws {
+    @Test(arguments: ["/health/live?", "/v1/flows/target/events?"])
+    func limitsRequestTarget(_ path: String) async throws {
         let hub = try SharedHub.hub
         let within = try await hub.status(of: Self.get(path + String(repeating: "a", count: 512 - path.utf8.count)))
         #expect(within == 200)
@@ -76,8 +74,7 @@ struct RequestLimitTests {
 
     private static func get(_ target: String) -> [UInt8] { Array("GET \(target) HTTP/1.1\r\nHost: hub\r\n\r\n".utf8) }
 
-    @Test("the events of a batch")
-    func batch() async throws {
+    @Test func limitsEventsPerPublish() async throws {
         let hub = try SharedHub.hub
         func batch(_ count: Int) -> String { "[" + (0..<count).map { _ in #"{"type":"a"}"# }.joined(separator: ",") + "]" }
         func lines(_ count: Int) -> String { String(repeating: "{\"type\":\"a\"}\n", count: count) }
@@ -90,8 +87,7 @@ struct RequestLimitTests {
         #expect(try await hub.api.history(of: "batch")?.version == 6)
     }
 
-    @Test("an event's data")
-    func event() async throws {
+    @Test func limitsEventData() async throws {
         let hub = try SharedHub.hub
         for durable in [true, false] {
             #expect(try await hub.api.publish("a", jsonText(Self.text(1_024)), to: "event", durable: durable).status < 300)
@@ -100,27 +96,26 @@ struct RequestLimitTests {
         }
     }
 
-    @Test("a state, at once and grown by patches")
-    func state() async throws {
+    @Test("limits the size of a state, written whole or grown by patches")
+    func limitsStateSize() async throws {
         let hub = try SharedHub.hub
         func state(_ count: Int) throws -> JSONText { try jsonText("{\"a\":\(Self.text(count - 6))}") }
         #expect(try await hub.api.put("state", state(1_024)).status == 201)
         Self.expect(try await hub.api.put("state", state(1_025)).reply, 413, "state_too_large", names: "FLOWHUB_MAX_STATE_BYTES")
         #expect(try await hub.api.put("grown", state(900)).status == 201)
-        var refusal: HTTPReply?
+        var rejection: HTTPReply?
         var version: Version = 1
-        for number in 0..<40 where refusal == nil {
+        for number in 0..<40 where rejection == nil {
             let written = try await hub.api.patch("grown", jsonText("{\"k\(number)\":\(number)}"))
-            if written.status == 200 { version = written.version } else { refusal = written.reply }
+            if written.status == 200 { version = written.version } else { rejection = written.reply }
         }
-        Self.expect(try #require(refusal), 413, "state_too_large", names: "FLOWHUB_MAX_STATE_BYTES")
+        Self.expect(try #require(rejection), 413, "state_too_large", names: "FLOWHUB_MAX_STATE_BYTES")
         let kept = try #require(try await hub.api.state(of: "grown"))
         #expect(kept.version == version && kept.state.bytes.count <= 1_024 && kept.state.bytes.count > 1_000)
         #expect(try await hub.api.patch("grown", jsonText(#"{"a":null}"#)).status == 200, "what shrinks it is no growth")
     }
 
-    @Test("nesting, of what is sent and of what it makes")
-    func depth() async throws {
+    @Test func limitsJSONDepth() async throws {
         let hub = try SharedHub.hub
         #expect(try await hub.api.put("depth", jsonText(#"{"a":{"b":{"c":{}}}}"#)).status == 201)
         Self.expect(
@@ -129,8 +124,7 @@ struct RequestLimitTests {
         Self.expect(try await hub.api.publish("a", jsonText("[[[[]]]]"), to: "depth").reply, 400, "json_too_deep", names: nil)
     }
 
-    @Test("the flows of a connection")
-    func flows() async throws {
+    @Test func limitsFlowsAndTypesPerStream() async throws {
         let hub = try SharedHub.hub
         let two = EventStreamClient(.flows(["a", "b", "a"]), port: hub.port)
         try await two.connect()

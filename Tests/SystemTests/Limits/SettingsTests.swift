@@ -35,35 +35,33 @@ struct SettingsTests {
         }
     }
 
-    private static func refused(_ key: String, _ value: String) async throws {
+    private static func expectRejected(_ key: String, _ value: String) async throws {
         let (exit, _, errors) = try await Self.run(["serve"], [key: value])
         #expect(exit == .code(2), "\(key)=\(value): \(errors)")
         #expect(errors.contains(key), "\(key)=\(value): \(errors)")
     }
 
-    @Test("a key that is none", arguments: ["FLOWHUB_X", "FLOWHUB_MAX_CONECTIONS", "FLOWHUB_"])
-    func unknown(_ key: String) async throws { try await Self.refused(key, "1") }
+    @Test(arguments: ["FLOWHUB_X", "FLOWHUB_MAX_CONECTIONS", "FLOWHUB_"])
+    func rejectsUnknownSetting(_ key: String) async throws { try await Self.expectRejected(key, "1") }
 
-    @Test("a value outside of the range, for each key that has one")
-    func ranges() async throws {
+    @Test func rejectsValuesOutsideRange() async throws {
         let rows = try await Self.rows()
         var checked = 0
         for row in rows {
             let bounds = row.range.split(separator: " to ").map { String($0) }
             if bounds.count == 2, let lowest = Int64(bounds[0]), let highest = Int64(bounds[1]) {
-                for value in ["\(lowest - 1)", "\(highest + 1)", "many"] { try await Self.refused(row.key, value) }
+                for value in ["\(lowest - 1)", "\(highest + 1)", "many"] { try await Self.expectRejected(row.key, value) }
                 checked += 1
             } else if ["true, false", "text, json"].contains(row.range) || row.range.hasPrefix("trace,") {
-                try await Self.refused(row.key, "perhaps")
+                try await Self.expectRejected(row.key, "perhaps")
                 checked += 1
             }
         }
         #expect(checked > 25, "the table was not read")
     }
 
-    @Test("a key that is too short, an origin that is none and a key set that is missing")
-    func meaning() async throws {
-        try await Self.refused("FLOWHUB_CORS_ORIGINS", "https://a.example/path")
+    @Test func rejectsShortKeyInvalidOriginAndMissingKeySet() async throws {
+        try await Self.expectRejected("FLOWHUB_CORS_ORIGINS", "https://a.example/path")
         for (key, value) in [("FLOWHUB_JWT_KEY", "short"), ("FLOWHUB_JWKS", "/nowhere/keys.json")] {
             let (exit, _, errors) = try await Self.run(["serve"], [key: value])
             #expect([.code(1), .code(2)].contains(exit))

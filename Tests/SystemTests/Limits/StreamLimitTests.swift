@@ -14,8 +14,7 @@ struct StreamLimitTests {
         return log.newest.last?.event == "closing"
     }
 
-    @Test("streams in all")
-    func connections() async throws {
+    @Test func limitsTotalStreams() async throws {
         try await HubProcess.running(["FLOWHUB_MAX_CONNECTIONS": "3"]) { hub in
             let streams = (0..<3).map { EventStreamClient(.flow("f\($0)"), port: hub.port, name: "stream \($0)") }
             for stream in streams {
@@ -38,8 +37,7 @@ struct StreamLimitTests {
         }
     }
 
-    @Test("streams of a subject")
-    func connectionsOfSubject() async throws {
+    @Test func limitsStreamsPerSubject() async throws {
         let environment = ["FLOWHUB_MAX_CONNECTIONS_PER_SUBJECT": "2", "FLOWHUB_JWT_KEY": TestToken.key]
         try await HubProcess.running(environment) { hub in
             func stream(_ subject: String, _ account: String) async throws -> EventStreamClient {
@@ -59,15 +57,14 @@ struct StreamLimitTests {
             }
             first.disconnect()
             try await eventually("anna's place being free") {
-                let again = try await stream("anna", "7")
-                try await again.waitUntil("an answer") { $0.blocks.contains { $0.data != nil } ? () : nil }
-                return again.log.events("snapshot").count == 1
+                let reconnected = try await stream("anna", "7")
+                try await reconnected.waitUntil("an answer") { $0.blocks.contains { $0.data != nil } ? () : nil }
+                return reconnected.log.events("snapshot").count == 1
             }
         }
     }
 
-    @Test("what waits for one slow subscriber is bounded, and it misses nothing")
-    func queuedOfSubscriber() async throws {
+    @Test func limitsQueuedBytesPerSubscriberWithoutLoss() async throws {
         try await HubProcess.running(["FLOWHUB_MAX_QUEUED_BYTES_PER_SUBSCRIBER": "16384"]) { hub in
             let slow = EventStreamClient(.flow("slow"), port: hub.port, name: "slow", options: .init(isNarrow: true))
             let quick = EventStreamClient(.flow("slow"), port: hub.port, name: "quick")
@@ -94,8 +91,7 @@ struct StreamLimitTests {
         }
     }
 
-    @Test("what waits for all of them together is bounded: who falls behind is let go and goes on later")
-    func queuedOfAll() async throws {
+    @Test func shedsSlowSubscribersOverTotalQueuedBytes() async throws {
         let environment = ["FLOWHUB_MAX_QUEUED_BYTES": "65536", "FLOWHUB_MAX_QUEUED_BYTES_PER_SUBSCRIBER": "131072"]
         try await HubProcess.running(environment) { hub in
             let slow = (0..<4).map {
@@ -115,20 +111,19 @@ struct StreamLimitTests {
             #expect(try #require(try await hub.api.metric("flowhub_queued_bytes")) < 65_536)
             for stream in slow {
                 stream.disconnect()
-                let again = EventStreamClient(.flow("crowd"), port: hub.port, name: "\(stream.name) again")
-                try await again.connect(.text(stream.lastEventID))
-                _ = try await again.next("the last row", within: .seconds(40)) { $0.version == 10 }
-                #expect((stream.log.events("row") + again.log.events("row")).compactMap(\.version) == Array(1...10))
-                #expect(again.log.events("resync").isEmpty)
+                let reconnected = EventStreamClient(.flow("crowd"), port: hub.port, name: "\(stream.name) again")
+                try await reconnected.connect(.text(stream.lastEventID))
+                _ = try await reconnected.next("the last row", within: .seconds(40)) { $0.version == 10 }
+                #expect((stream.log.events("row") + reconnected.log.events("row")).compactMap(\.version) == Array(1...10))
+                #expect(reconnected.log.events("resync").isEmpty)
             }
-            let newcomer = EventStreamClient(.flow("crowd"), port: hub.port, name: "newcomer")
-            try await newcomer.connect()
-            #expect(try await newcomer.next(event: "snapshot").version == 10)
+            let newSubscriber = EventStreamClient(.flow("crowd"), port: hub.port, name: "newcomer")
+            try await newSubscriber.connect()
+            #expect(try await newSubscriber.next(event: "snapshot").version == 10)
         }
     }
 
-    @Test("it is the largest that is let go, on whichever event loop it is")
-    func largestOfAll() async throws {
+    @Test func shedsLargestSubscriberOnAnyEventLoop() async throws {
         let environment = [
             "FLOWHUB_MAX_QUEUED_BYTES": "345000", "FLOWHUB_MAX_QUEUED_BYTES_PER_SUBSCRIBER": "131072",
             "FLOWHUB_EVENT_LOOPS": "2",
@@ -164,8 +159,8 @@ struct StreamLimitTests {
                 #expect(try await api.publish("row", row, to: "small").status == 201)
                 return try await api.metric("flowhub_closings_total{reason=\"full\"}") ?? 0 >= 1
             }
-            let left = (large: try await count("large"), small: try await count("small"))
-            #expect(left == (1, 1))
+            let remaining = (large: try await count("large"), small: try await count("small"))
+            #expect(remaining == (1, 1))
         }
     }
 }

@@ -5,32 +5,31 @@ import Testing
 /// What is kept of transient events for newcomers is bounded, and the same whether somebody watches the flow or not.
 @Suite(.hub(["FLOWHUB_MAX_KEPT_TRANSIENT_BYTES": "1000", "FLOWHUB_MAX_KEPT_TRANSIENT_BYTES_PER_FLOW": "2000"]))
 struct TransientLimitTests {
-    @Test("a newcomer is shown what fits, the latest first")
-    func kept() async throws {
+    @Test func snapshotContainsLatestTransientsWithinLimit() async throws {
         let hub = try SharedHub.hub
         #expect(try await hub.api.publish("first", .null, to: "f").status == 201)
-        func newcomer() async throws -> [String] {
+        func newSubscriber() async throws -> [String] {
             let stream = EventStreamClient(.flow("f"), port: hub.port, name: "newcomer")
             try await stream.connect()
             return try await stream.next(event: "snapshot").json.member("last")?.members.map(\.key) ?? []
         }
-        func tell(_ type: String, _ count: Int) async throws {
+        func publish(_ type: String, _ count: Int) async throws {
             let data = try jsonText("\"\(String(repeating: "x", count: count - 2))\"")
             #expect(try await hub.api.publish(type, data, to: "f", durable: false).status == 202)
         }
-        #expect(try await newcomer().isEmpty)
+        #expect(try await newSubscriber().isEmpty)
         let watching = EventStreamClient(.flow("f"), port: hub.port, name: "watching")
         try await watching.connect()
         _ = try await watching.next(event: "caught_up")
         for (type, count) in [("large", 10), ("a", 900), ("b", 900), ("large", 1_001), ("c", 1_000)] {
-            try await tell(type, count)
+            try await publish(type, count)
         }
         _ = try await watching.next(event: "c")
         #expect(watching.log.events("large").count == 2, "who listens hears it all")
-        #expect(try await newcomer() == ["b", "c"])
+        #expect(try await newSubscriber() == ["b", "c"])
         watching.disconnect()
         // Once nobody watches, the flow is opened anew from what the hub keeps beside the loops.
         try await eventually("nobody watching") { try await hub.api.metric("flowhub_watched_flows") == 0 }
-        #expect(try await newcomer() == ["b", "c"])
+        #expect(try await newSubscriber() == ["b", "c"])
     }
 }

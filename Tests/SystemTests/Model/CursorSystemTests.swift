@@ -19,7 +19,9 @@ import Testing
         }
     }
 
-    private func begin(_ cursor: String, _ hub: HubProcess, _ target: StreamTarget = .flow("flow")) async throws -> [EventBlock] {
+    private func firstBlocks(_ cursor: String, _ hub: HubProcess, _ target: StreamTarget = .flow("flow")) async throws
+        -> [EventBlock]
+    {
         let client = EventStreamClient(target, port: hub.port)
         try await client.connect(.text(cursor))
         #expect(client.log.status == 200)
@@ -37,40 +39,40 @@ import Testing
         #expect(events.count > 1 && events[1].version == 30)
     }
 
-    @Test func each_kind_of_cursor_is_answered() async throws {
+    @Test func resyncsOrReplaysEveryKindOfCursor() async throws {
         try await self.withPrunedFlow { hub, _, epoch in
-            try self.expectResync("history_pruned", from: 5, try await self.begin("\(epoch)-5", hub))
-            try self.expectResync("history_pruned", from: 9, try await self.begin("\(epoch)-9", hub))
-            try self.expectResync("history_pruned", from: 0, try await self.begin("0", hub))
-            try self.expectResync("cursor_ahead", from: 31, try await self.begin("\(epoch)-31", hub))
-            try self.expectResync("epoch", from: nil, try await self.begin("1.a-30", hub))
-            try self.expectResync("bad_cursor", from: nil, try await self.begin("whatever", hub))
+            try self.expectResync("history_pruned", from: 5, try await self.firstBlocks("\(epoch)-5", hub))
+            try self.expectResync("history_pruned", from: 9, try await self.firstBlocks("\(epoch)-9", hub))
+            try self.expectResync("history_pruned", from: 0, try await self.firstBlocks("0", hub))
+            try self.expectResync("cursor_ahead", from: 31, try await self.firstBlocks("\(epoch)-31", hub))
+            try self.expectResync("epoch", from: nil, try await self.firstBlocks("1.a-30", hub))
+            try self.expectResync("bad_cursor", from: nil, try await self.firstBlocks("whatever", hub))
             let hash = FlowSetHash(of: [])
-            try self.expectResync("other_flows", from: nil, try await self.begin("\(epoch)-\(hash)-1.2", hub))
+            try self.expectResync("other_flows", from: nil, try await self.firstBlocks("\(epoch)-\(hash)-1.2", hub))
 
             // The oldest event that is left is the eleventh: nothing is lost.
-            let kept = try await self.begin("\(epoch)-10", hub)
-            #expect(kept.filter { $0.event == "event" }.compactMap(\.version) == Array(11...30))
-            #expect(!kept.contains { $0.event == "resync" || $0.event == "snapshot" })
-            let atEnd = try await self.begin("\(epoch)-30", hub)
+            let replayed = try await self.firstBlocks("\(epoch)-10", hub)
+            #expect(replayed.filter { $0.event == "event" }.compactMap(\.version) == Array(11...30))
+            #expect(!replayed.contains { $0.event == "resync" || $0.event == "snapshot" })
+            let atEnd = try await self.firstBlocks("\(epoch)-30", hub)
             #expect(atEnd.filter { $0.data != nil }.map(\.event) == ["caught_up"])
         }
     }
 
     /// The cursor is told back, so that even a client that is cut off at once keeps its place; but never before a snapshot.
-    @Test func the_place_is_told_at_once() async throws {
+    @Test func sendsResumedPositionImmediately() async throws {
         try await self.withPrunedFlow { hub, _, epoch in
-            let resumed = try await self.begin("\(epoch)-25", hub)
+            let resumed = try await self.firstBlocks("\(epoch)-25", hub)
             #expect(resumed.first?.id == "\(epoch)-25" || resumed.first { $0.data == nil && $0.id != nil }?.id == "\(epoch)-25")
             for cursor in ["", "whatever", "1.a-30"] {
-                let blocks = try await self.begin(cursor, hub)
+                let blocks = try await self.firstBlocks(cursor, hub)
                 let firstID = try #require(blocks.first { $0.id != nil })
                 #expect(firstID.event == "snapshot", "\(firstID) with the cursor \(cursor)")
             }
         }
     }
 
-    @Test func without_a_snapshot_it_begins_at_the_head() async throws {
+    @Test func streamWithoutSnapshotStartsAtHead() async throws {
         try await self.withPrunedFlow { hub, api, _ in
             let client = EventStreamClient(.flow("flow").with { $0.wantsSnapshot = false }, port: hub.port)
             try await client.connect()
@@ -83,7 +85,7 @@ import Testing
     }
 
     /// What was left out on demand moves the cursor all the same.
-    @Test func a_filter_keeps_the_place() async throws {
+    @Test func typeFilterAdvancesCursorOverSkippedEvents() async throws {
         try await self.withPrunedFlow { hub, api, epoch in
             for target in [StreamTarget.flow("flow"), .flows(["flow", "other"])] {
                 let client = EventStreamClient(target.with { $0.types = ["wanted"] }, port: hub.port)
@@ -102,7 +104,7 @@ import Testing
     }
 
     /// A run of events that are left out is one block, live and from history.
-    @Test func a_filter_tells_only_the_last_place_of_a_run() async throws {
+    @Test func typeFilterSendsOnlyLastSkippedID() async throws {
         try await HubProcess.running { hub in
             let run = Array(repeating: ("unwanted", JSONText.null), count: 50)
             let batches = [run + [("wanted", .null)], run]
@@ -114,11 +116,11 @@ import Testing
             try await late.connect(.text("0"), by: .query)
             for client in [live, late] {
                 try await client.waitUntil("the end of the flow") { $0.lastEventID.hasSuffix("-101") ? () : nil }
-                let places = client.log.blocks.filter { $0.id != nil && $0.event != "snapshot" }
+                let idBlocks = client.log.blocks.filter { $0.id != nil && $0.event != "snapshot" }
                 // Live it is what comes together in one turn, and that is the machine's to say.
-                let runs = places.count { $0.data == nil }
-                #expect(client.name == "live" ? runs < 100 : runs <= 2, "\(client.name): \(places)")
-                #expect(places.compactMap { $0.data == nil ? nil : $0.version } == [51])
+                let runs = idBlocks.count { $0.data == nil }
+                #expect(client.name == "live" ? runs < 100 : runs <= 2, "\(client.name): \(idBlocks)")
+                #expect(idBlocks.compactMap { $0.data == nil ? nil : $0.version } == [51])
                 client.disconnect()
             }
         }

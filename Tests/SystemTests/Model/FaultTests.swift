@@ -47,7 +47,7 @@ import Testing
         return schedule
     }
 
-    @Test(arguments: visible) func is_noticed(fault: InjectedFault) async throws {
+    @Test(arguments: visible) func modelDetectsInjectedFault(fault: InjectedFault) async throws {
         let seed = UInt64.random(in: 1...999_999)
         var run = ModelRun(seed: seed, schedule: Self.schedule(for: fault))
         let clean = try await run.run()

@@ -27,19 +27,19 @@ struct FlowWriter: Sendable {
             do {
                 try await self.step(api)
             } catch is AnswerLost {
-                api = try await self.comeBack()
+                api = try await self.reconnect()
             } catch is TimedOut {
-                api = try await self.comeBack()
-            } catch let refused as HubAPI.Refused where refused.reply.status == 503 {
-                api = try await self.comeBack()
+                api = try await self.reconnect()
+            } catch let refused as HubAPI.UnexpectedReply where refused.reply.status == 503 {
+                api = try await self.reconnect()
             } catch is HubAway {
-                api = try await self.comeBack()
+                api = try await self.reconnect()
             }
         }
     }
 
     /// The hub went away; what was asked of it last is settled by now. Waits until it is back.
-    private func comeBack() async throws -> HubAPI {
+    private func reconnect() async throws -> HubAPI {
         try await eventually("the hub is back", within: .seconds(40)) { (try? await self.hub.api.isReady()) == true }
         return self.hub.api
     }
@@ -49,7 +49,7 @@ struct FlowWriter: Sendable {
         case .publish: try await self.publish(1, fill: 0, api)
         case .batch: try await self.publish(self.random.number(2...8), fill: 0, api)
         case .bulk: try await self.publish(self.random.number(10...60), fill: self.random.number(200...2_000), api)
-        case .transient: try await self.tell(api)
+        case .transient: try await self.publishTransient(api)
         case .patch: try await self.patch(self.somePatch(), api)
         case .put: try await self.put(self.someObject(), api)
         case .end:
@@ -97,13 +97,13 @@ struct FlowWriter: Sendable {
         }
     }
 
-    private mutating func tell(_ api: HubAPI) async throws {
+    private mutating func publishTransient(_ api: HubAPI) async throws {
         let data = self.nextData(fill: 0)
         let type = ["tick", "step"].randomElement(using: &self.random) ?? "tick"
         // Even if the answer gets lost, somebody may have seen it.
         self.journal.appendTransient(type, data)
         let written = try await Self.reaching { try await api.publish(type, data, to: self.flow, durable: false) }
-        if written.status == 503 { throw HubAPI.Refused(reply: written.reply, what: "a transient event") }
+        if written.status == 503 { throw HubAPI.UnexpectedReply(reply: written.reply, what: "a transient event") }
         if written.status != 202 { self.report("a transient event was answered with \(written.status) \(written.reply.text)") }
     }
 
@@ -115,8 +115,8 @@ struct FlowWriter: Sendable {
         if now.exists, patched.isEquivalent(to: base) {
             _ = try await self.perform([]) { try await api.patch(flow, patch) }
         } else {
-            let isNewLife = !now.exists && self.journal.version > 0
-            let entry = FlowJournal.Entry.update(isNewLife ? patched : patch, replaces: isNewLife)
+            let isRecreated = !now.exists && self.journal.version > 0
+            let entry = FlowJournal.Entry.update(isRecreated ? patched : patch, replaces: isRecreated)
             _ = try await self.perform([entry]) { try await api.patch(flow, patch) }
         }
     }
@@ -132,7 +132,7 @@ struct FlowWriter: Sendable {
             _ = try await self.perform([.deletion]) { try await api.delete(flow) }
         } else {
             let written = try await Self.reaching { try await api.delete(flow) }
-            if written.status == 503 { throw HubAPI.Refused(reply: written.reply, what: "a deletion") }
+            if written.status == 503 { throw HubAPI.UnexpectedReply(reply: written.reply, what: "a deletion") }
             if written.status != 404 { self.report("deleting what is not there was answered with \(written.status)") }
         }
     }
@@ -141,7 +141,7 @@ struct FlowWriter: Sendable {
         let stale = api.with(header: "If-Match", "\"1.a-\(self.journal.version)\"")
         let patch = self.somePatch()
         let written = try await Self.reaching { try await stale.patch(self.flow, patch) }
-        if written.status == 503 { throw HubAPI.Refused(reply: written.reply, what: "a condition") }
+        if written.status == 503 { throw HubAPI.UnexpectedReply(reply: written.reply, what: "a condition") }
         if written.status != 412 { self.report("a stale If-Match was answered with \(written.status)") }
     }
 
@@ -154,7 +154,7 @@ struct FlowWriter: Sendable {
         let first = try await self.perform(events.map { .event($0.type, $0.data) }) { try await keyed.publish(events, to: flow) }
         guard let first else { return }
         let second = try await Self.reaching { try await keyed.publish(events, to: flow) }
-        if second.status == 503 { throw HubAPI.Refused(reply: second.reply, what: "a repetition") }
+        if second.status == 503 { throw HubAPI.UnexpectedReply(reply: second.reply, what: "a repetition") }
         if !second.replayed || second.version != first.version {
             self.report(
                 "a repeated request was answered with \(second.status) \(second.reply.text), the first at \(first.version)"
@@ -178,7 +178,7 @@ struct FlowWriter: Sendable {
         }
         if written.status == 503 {
             try await self.settle(entries)
-            throw HubAPI.Refused(reply: written.reply, what: "a change")
+            throw HubAPI.UnexpectedReply(reply: written.reply, what: "a change")
         }
         guard written.isAcknowledged else {
             self.report("a change was answered with \(written.status) \(written.reply.text)")
@@ -196,7 +196,7 @@ struct FlowWriter: Sendable {
 
     /// The answer is lost: the history tells whether the change was made, all of it or none.
     private mutating func settle(_ entries: [FlowJournal.Entry]) async throws {
-        let api = try await self.comeBack()
+        let api = try await self.reconnect()
         guard let history = try await api.history(of: self.flow, after: self.journal.version) else { return }
         let found = history.events.map { FlowJournal.Entry(envelope: $0) }
         if found.isEmpty { return }
@@ -212,7 +212,7 @@ struct FlowWriter: Sendable {
 
     static func reaching<Value>(_ send: () async throws -> Value) async throws -> Value {
         do { return try await send() } catch let error {
-            if error is AnswerLost || error is TimedOut || error is HubAPI.Refused { throw error }
+            if error is AnswerLost || error is TimedOut || error is HubAPI.UnexpectedReply { throw error }
             throw HubAway()
         }
     }

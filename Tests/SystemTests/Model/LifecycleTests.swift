@@ -12,7 +12,7 @@ import Testing
         }
     }
 
-    @Test(arguments: ["completed", "failed", "cancelled"]) func a_finished_flow_ends(status: String) async throws {
+    @Test(arguments: ["completed", "failed", "cancelled"]) func finishedFlowEndsItsStreams(status: String) async throws {
         try await HubProcess.running(Self.settings) { hub in
             let api = hub.api
             _ = try await api.patch("job", Self.status("running"))
@@ -31,21 +31,21 @@ import Testing
             #expect(client.log.blocks.last?.event == "closing")
 
             // A browser that comes back all the same is sent away for good; with the cursor in the query, too.
-            for place in [EventStreamClient.CursorPlace.header, .query] {
-                try await client.connect(by: place)
+            for transport in [EventStreamClient.CursorTransport.header, .query] {
+                try await client.connect(by: transport)
                 #expect(client.log.status == 204)
             }
             // Who has not seen the end is told it.
-            let newcomer = EventStreamClient(.flow("job"), port: hub.port)
-            try await newcomer.connect()
-            let snapshot = try await newcomer.next(event: "snapshot")
+            let newSubscriber = EventStreamClient(.flow("job"), port: hub.port)
+            try await newSubscriber.connect()
+            let snapshot = try await newSubscriber.next(event: "snapshot")
             #expect(snapshot.json.member("status")?.stringValue == status && snapshot.version == written.version)
-            try await newcomer.waitUntilEnded()
-            #expect(newcomer.log.blocks.last?.event == "closing")
+            try await newSubscriber.waitUntilEnded()
+            #expect(newSubscriber.log.blocks.last?.event == "closing")
         }
     }
 
-    @Test func a_flow_that_is_reopened_in_time_keeps_its_streams() async throws {
+    @Test func reopenedFlowKeepsStreamsWhileLingering() async throws {
         let settings = Self.settings.merging(["FLOWHUB_LINGER_MS": "3000"]) { $1 }
         try await HubProcess.running(settings) { hub in
             let api = hub.api
@@ -66,7 +66,7 @@ import Testing
         }
     }
 
-    @Test func a_deleted_flow_ends_and_may_begin_anew() async throws {
+    @Test func deletedFlowEndsStreamsAndCanBeRecreated() async throws {
         try await HubProcess.running(Self.settings) { hub in
             let api = hub.api
             _ = try await api.patch(
@@ -95,17 +95,17 @@ import Testing
             #expect(try await api.publish("again", .null, to: "job").version == 3)
             try await client.connect()
             #expect(try await client.next(event: "again").version == 3)
-            let newcomer = EventStreamClient(.flow("job"), port: hub.port)
-            try await newcomer.connect()
-            let snapshot = try await newcomer.next(event: "snapshot")
+            let newSubscriber = EventStreamClient(.flow("job"), port: hub.port)
+            try await newSubscriber.connect()
+            let snapshot = try await newSubscriber.next(event: "snapshot")
             #expect(snapshot.json.member("state") == .emptyObject && snapshot.json.member("last") == .emptyObject)
             client.disconnect()
-            newcomer.disconnect()
+            newSubscriber.disconnect()
         }
     }
 
     /// On a connection of several flows the end of one is not the end of the others.
-    @Test func one_of_several_flows_ends_alone() async throws {
+    @Test func finishedFlowDoesNotEndOtherFlowsOfStream() async throws {
         try await HubProcess.running(Self.settings) { hub in
             let api = hub.api
             for flow in ["a", "b"] { _ = try await api.patch(flow, Self.status("running")) }
@@ -125,7 +125,7 @@ import Testing
         }
     }
 
-    @Test func a_raised_epoch_is_told() async throws {
+    @Test func raisedEpochResyncsSubscribers() async throws {
         try await HubProcess.running(Self.settings) { hub in
             let api = hub.api
             _ = try await api.patch(

@@ -51,9 +51,9 @@ struct ModelSubscriber: Sendable {
 
     private mutating func connect() async {
         let choice = self.random.pick(self.schedule.cursors)
-        let place: EventStreamClient.CursorPlace = choice == .keptInQuery ? .query : .header
+        let transport: EventStreamClient.CursorTransport = choice == .keptInQuery ? .query : .header
         // The hub may be away.
-        try? await self.client.connect(self.cursor(choice), by: place)
+        try? await self.client.connect(self.cursor(choice), by: transport)
     }
 
     private mutating func cursor(_ choice: ModelSchedule.CursorChoice) -> EventStreamClient.Cursor {
@@ -116,15 +116,15 @@ struct ModelSubscriber: Sendable {
     /// Whether the newest connection has been told that it is at these versions.
     static func isAt(_ heads: [String: Version], _ log: StreamLog, _ target: StreamTarget) -> Bool {
         let flows = target.sortedFlows
-        var places: [String: Version] = [:]
+        var positions: [String: Version] = [:]
         var caughtUp = Set<String>()
         var ended = Set<String>()
         for block in log.newest {
             if let id = block.id {
                 switch Cursor(id) {
-                case .flow(_, let version): if flows.count == 1 { places[flows[0]] = version }
+                case .flow(_, let version): if flows.count == 1 { positions[flows[0]] = version }
                 case .flows(_, _, let versions):
-                    for (flow, version) in zip(flows, versions) { if let version { places[flow] = version } }
+                    for (flow, version) in zip(flows, versions) { if let version { positions[flow] = version } }
                 default: break
                 }
             }
@@ -132,9 +132,9 @@ struct ModelSubscriber: Sendable {
             if block.event == "closing" { ended.insert(flow) }
             if block.event == "caught_up" {
                 caughtUp.insert(flow)
-                places[flow] = block.version
+                positions[flow] = block.version
             }
         }
-        return flows.allSatisfy { ended.contains($0) || (caughtUp.contains($0) && places[$0] == heads[$0]) }
+        return flows.allSatisfy { ended.contains($0) || (caughtUp.contains($0) && positions[$0] == heads[$0]) }
     }
 }

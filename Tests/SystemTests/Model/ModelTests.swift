@@ -17,25 +17,25 @@ import Testing
         #expect(violations.isEmpty, "FLOWHUB_MODEL_SEED=\(seed): \(violations.count) violations\(shown)")
     }
 
-    @Test(arguments: seeds) func coming_and_going(seed: UInt64) async throws {
+    @Test(arguments: seeds) func modelHoldsUnderReconnects(seed: UInt64) async throws {
         try await self.expectNothingBroken(seed, ModelSchedule())
     }
 
-    @Test(arguments: seeds) func restarts(seed: UInt64) async throws {
+    @Test(arguments: seeds) func modelHoldsUnderRestarts(seed: UInt64) async throws {
         var schedule = ModelSchedule()
         schedule.steps = 150
         schedule.disruptions = [.kill, .terminate]
         try await self.expectNothingBroken(seed, schedule)
     }
 
-    @Test(arguments: seeds) func raised_epochs(seed: UInt64) async throws {
+    @Test(arguments: seeds) func modelHoldsUnderRaisedEpochs(seed: UInt64) async throws {
         var schedule = ModelSchedule()
         schedule.steps = 150
         schedule.disruptions = [.bumpEpoch, .bumpEpoch]
         try await self.expectNothingBroken(seed, schedule)
     }
 
-    @Test(arguments: seeds) func slow_readers(seed: UInt64) async throws {
+    @Test(arguments: seeds) func modelHoldsWithSlowSubscribers(seed: UInt64) async throws {
         var schedule = ModelSchedule()
         schedule.narrowPercent = 100
         schedule.writes = [(.bulk, 60), (.publish, 30), (.patch, 10)]

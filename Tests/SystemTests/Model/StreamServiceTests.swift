@@ -6,7 +6,7 @@ import Testing
 @Suite(.serialized) struct StreamServiceTests {
     private static let settings = ["FLOWHUB_HEARTBEAT_SECONDS": "1"]
 
-    @Test func the_heart_beats_once_an_interval_without_moving_the_cursor() async throws {
+    @Test func heartbeatKeepsCursor() async throws {
         try await HubProcess.running(Self.settings) { hub in
             _ = try await hub.api.publish("first", .null, to: "quiet")
             let client = EventStreamClient(.flow("quiet"), port: hub.port)
@@ -23,7 +23,7 @@ import Testing
         }
     }
 
-    @Test func presence_counts_who_is_there() async throws {
+    @Test func presenceCountsConnectedSubscribers() async throws {
         try await HubProcess.running(Self.settings) { hub in
             let watching = EventStreamClient(.flow("room").with { $0.wantsPresence = true }, port: hub.port)
             try await watching.connect()
@@ -45,7 +45,7 @@ import Testing
         { $0.event == "presence" && $0.json.member("count")?.intValue == count }
     }
 
-    @Test func connections_are_listed_and_can_be_ended() async throws {
+    @Test func listsAndEndsConnections() async throws {
         try await HubProcess.running(Self.settings) { hub in
             let api = hub.api
             let clients = (0..<3).map { EventStreamClient(.flow("room"), port: hub.port, name: "client \($0)") }
@@ -71,7 +71,7 @@ import Testing
         }
     }
 
-    @Test func the_feed_tells_the_flows_and_how_they_change() async throws {
+    @Test func feedSendsFlowsAndEachChangeOnce() async throws {
         try await HubProcess.running(Self.settings) { hub in
             let api = hub.api
             _ = try await api.publish("first", .null, to: "old")
@@ -92,9 +92,9 @@ import Testing
             // Each change once, although the polls overlap.
             _ = try await feed.next(event: "heartbeat")
             _ = try await feed.next(event: "heartbeat")
-            let told = feed.log.events("flow").compactMap { block in block.flow.map { "\($0) \(block.version ?? 0)" } }
-            #expect(Set(told).count == told.count, "\(told)")
-            #expect(!told.contains("old 1"), "the first page told it already")
+            let reported = feed.log.events("flow").compactMap { block in block.flow.map { "\($0) \(block.version ?? 0)" } }
+            #expect(Set(reported).count == reported.count, "\(reported)")
+            #expect(!reported.contains("old 1"), "the first page told it already")
             feed.disconnect()
         }
     }

@@ -4,8 +4,7 @@ import Testing
 
 /// One hub at a time serves a data folder.
 struct DataFolderTests {
-    @Test("a second hub on the folder is refused, and told what to do")
-    func secondHub() async throws {
+    @Test func rejectsSecondHubOnSameFolder() async throws {
         try await HubProcess.running { hub in
             #expect(try await hub.api.publish("first", .null, to: "f").status == 201)
             let second = try await hub.command(["serve", "--port", "0"])
@@ -15,8 +14,7 @@ struct DataFolderTests {
         }
     }
 
-    @Test("a killed hub leaves the folder to the next, and commands may run beside a hub")
-    func afterKill() async throws {
+    @Test func killedHubReleasesDataFolder() async throws {
         try await HubProcess.running { hub in
             try await hub.kill()
             try await hub.start()

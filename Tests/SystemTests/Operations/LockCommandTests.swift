@@ -7,33 +7,31 @@ import Testing
 @Suite(.hub())
 struct LockCommandTests {
     /// Runs until there is a file of this name.
-    private static func untilThere(_ file: String) -> String { "until test -e '\(file)'; do sleep 0.02; done" }
+    private static func untilExists(_ file: String) -> String { "until test -e '\(file)'; do sleep 0.02; done" }
 
     private static let reportsItsLock = #"echo "$FLOWHUB_LOCK_RESOURCE $FLOWHUB_LOCK_ID $FLOWHUB_FENCING_TOKEN.""#
 
-    private static func take(_ resource: String, _ hub: HubProcess, ttl: Int = 60) async throws -> HTTPReply {
+    private static func acquire(_ resource: String, _ hub: HubProcess, ttl: Int = 60) async throws -> HTTPReply {
         try await hub.call("POST", "/v1/locks/\(resource)", body: "{\"ttl\":\(ttl)}")
     }
 
-    @Test("the program has the lock and knows it, and its exit code becomes ours")
-    func life() async throws {
+    @Test func holdsLockWhileProgramRunsAndReturnsItsExitCode() async throws {
         let hub = try SharedHub.hub
         let go = hub.folder.path + "/go-life"
-        let script = "\(Self.reportsItsLock); \(Self.untilThere(go)); exit 64"
+        let script = "\(Self.reportsItsLock); \(Self.untilExists(go)); exit 64"
         try await LockedProgram.running(hub, ["life", "--", "sh", "-c", script]) { locked in
             let (id, token) = try await locked.lock("life")
-            #expect(try await Self.take("life", hub).problemCode == "lock_held")
+            #expect(try await Self.acquire("life", hub).problemCode == "lock_held")
             let renewed = try await hub.call("PUT", "/v1/locks/life?lock_id=\(id)", body: #"{"ttl":30}"#)
             #expect(renewed.status == 200 && renewed.json.member("fencing_token")?.intValue == token)
             #expect(FileManager.default.createFile(atPath: go, contents: nil))
             #expect(try await locked.process.waitForExit() == .code(64))
             #expect(locked.process.errorOutput.isEmpty)
         }
-        #expect(try await Self.take("life", hub).status == 201, "it was released")
+        #expect(try await Self.acquire("life", hub).status == 201, "it was released")
     }
 
-    @Test("standard input is the program's, and so is an end by a signal")
-    func inheritance() async throws {
+    @Test func passesStandardInputAndReportsTerminatingSignal() async throws {
         let hub = try SharedHub.hub
         let binary = try HubBinary.path()
         let script = "echo through | '\(binary)' lock inherit -- cat; '\(binary)' lock inherit -- sh -c 'kill -9 $$'; echo $?"
@@ -43,8 +41,7 @@ struct LockCommandTests {
         #expect(shell.output == "through\n137\n")
     }
 
-    @Test("a program has the terminal, and signals reach it there, too")
-    func terminal() async throws {
+    @Test func programControlsTerminalAndReceivesSignals() async throws {
         let hub = try SharedHub.hub
         let program = "read line; echo \"got $line\"; kill -TERM $PPID; while :; do sleep 0.02; done"
         let command = "'\(try HubBinary.path())' lock terminal -- sh -c 'trap \"echo interrupted; exit 9\" TERM; \(program)'"
@@ -61,8 +58,7 @@ struct LockCommandTests {
         #expect(shell.output.split(separator: "interrupted", omittingEmptySubsequences: false).count == 2, "\(shell.output)")
     }
 
-    @Test("arguments and variables reach the program as they are, also where they are not UTF-8")
-    func bytes() async throws {
+    @Test func passesNonUTF8ArgumentsAndVariablesUnchanged() async throws {
         let hub = try SharedHub.hub
         let script = """
             export ODD="$(printf 'a\\377b=c')"
@@ -74,22 +70,20 @@ struct LockCommandTests {
         #expect(shell.output.split(whereSeparator: \.isWhitespace).joined(separator: " ") == expected)
     }
 
-    @Test("a held lock is refused at once")
-    func held() async throws {
+    @Test func failsImmediatelyIfLockIsHeld() async throws {
         let hub = try SharedHub.hub
-        #expect(try await Self.take("held", hub).status == 201)
+        #expect(try await Self.acquire("held", hub).status == 201)
         let (exit, output, errors) = try await hub.lock(["held", "--", "echo", "ran"])
         #expect(exit == .code(4) && output.isEmpty && errors.contains("lock_held"), "\(errors)")
     }
 
-    @Test("--wait waits for a held lock, and gives up")
-    func waiting() async throws {
+    @Test func waitOptionWaitsForHeldLockAndTimesOut() async throws {
         let hub = try SharedHub.hub
-        let id = try #require(try await Self.take("wait", hub).json.member("lock_id")?.stringValue)
-        let gaveUp = try await hub.lock(["wait", "--wait", "1", "--", "echo", "ran"])
-        #expect(gaveUp.exit == .code(4) && gaveUp.output.isEmpty)
+        let id = try #require(try await Self.acquire("wait", hub).json.member("lock_id")?.stringValue)
+        let timedOut = try await hub.lock(["wait", "--wait", "1", "--", "echo", "ran"])
+        #expect(timedOut.exit == .code(4) && timedOut.output.isEmpty)
         try await LockedProgram.running(hub, ["wait", "--wait", "60", "--", "echo", "ran"]) { locked in
-            try await locked.says("waiting")
+            try await locked.waitUntilPrinted("waiting")
             #expect(locked.process.output.isEmpty)
             #expect(try await hub.call("DELETE", "/v1/locks/wait?lock_id=\(id)").status == 204)
             #expect(try await locked.process.waitForExit() == .code(0))
@@ -97,27 +91,25 @@ struct LockCommandTests {
         }
     }
 
-    @Test("the lock is held beyond its time, for as long as the program runs")
-    func renewal() async throws {
+    @Test func renewsLockWhileProgramRuns() async throws {
         let hub = try SharedHub.hub
         let go = hub.folder.path + "/go-renewal"
-        let script = "\(Self.reportsItsLock); \(Self.untilThere(go))"
+        let script = "\(Self.reportsItsLock); \(Self.untilExists(go))"
         try await LockedProgram.running(hub, ["renewal", "--ttl", "1", "--", "sh", "-c", script]) { locked in
             _ = try await locked.lock("renewal")
             let end = ContinuousClock.now + .seconds(3)
             try await eventually("three times the lock's time") {
-                let refused = try await Self.take("renewal", hub)
-                #expect(refused.status == 409)
+                let rejected = try await Self.acquire("renewal", hub)
+                #expect(rejected.status == 409)
                 return ContinuousClock.now > end
             }
             #expect(FileManager.default.createFile(atPath: go, contents: nil))
             #expect(try await locked.process.waitForExit() == .code(0))
         }
-        #expect(try await Self.take("renewal", hub).status == 201)
+        #expect(try await Self.acquire("renewal", hub).status == 201)
     }
 
-    @Test("a lock that was taken away ends the program, which may clean up")
-    func lost() async throws {
+    @Test func terminatesProgramWhenLockIsLost() async throws {
         let hub = try SharedHub.hub
         let script = "trap 'echo cleaned; exit 0' TERM; \(Self.reportsItsLock); while :; do sleep 0.02; done"
         try await LockedProgram.running(hub, ["lost", "--ttl", "1", "--", "sh", "-c", script]) { locked in
@@ -125,12 +117,11 @@ struct LockCommandTests {
             #expect(try await hub.call("DELETE", "/v1/locks/lost?lock_id=\(id)").status == 204)
             #expect(try await locked.process.waitForExit() == .code(5))
             #expect(locked.process.output.hasSuffix("cleaned\n"))
-            #expect(locked.process.errorOutput.contains("lock is lost"), "\(locked.process.errorOutput)")
+            #expect(locked.process.errorOutput.contains("lock was lost"), "\(locked.process.errorOutput)")
         }
     }
 
-    @Test("a program that does not want to end is killed after its grace, with all that it started")
-    func killed() async throws {
+    @Test func killsProcessGroupAfterGracePeriod() async throws {
         let hub = try SharedHub.hub
         let script = "trap '' TERM; sh -c 'echo $$; while :; do sleep 0.02; done' & \(Self.reportsItsLock); echo $$; wait"
         try await LockedProgram.running(hub, ["deaf", "--ttl", "1", "--grace", "1", "--", "sh", "-c", script]) { locked in
@@ -144,8 +135,8 @@ struct LockCommandTests {
         }
     }
 
-    @Test("the program ends when its lock's time is over and the hub is gone", arguments: [true, false])
-    func hubGone(isKilled: Bool) async throws {
+    @Test(arguments: [true, false])
+    func endsProgramIfLockExpiresWithoutHub(isKilled: Bool) async throws {
         try await HubProcess.running { hub in
             let script = "\(Self.reportsItsLock); echo $$; exec sleep 600"
             try await LockedProgram.running(hub, ["gone", "--ttl", "2", "--", "sh", "-c", script]) { locked in
@@ -155,30 +146,29 @@ struct LockCommandTests {
                 #expect(try await locked.process.waitForExit() == .code(5))
                 #expect(locked.numbers.allSatisfy { !Processes.isAlive($0) })
                 let errors = locked.process.errorOutput
-                #expect(errors.contains("trying again") && errors.contains("could not be renewed in its 2 s"), "\(errors)")
+                #expect(errors.contains("retrying") && errors.contains("could not be renewed within 2 s"), "\(errors)")
             }
         }
     }
 
-    @Test("a hub that is away for less than the lock's time costs nothing")
-    func hubAwhileGone() async throws {
+    @Test func shortHubOutageDoesNotAffectProgram() async throws {
         try await HubProcess.running { hub in
             let go = hub.folder.path + "/go"
-            let script = "\(Self.reportsItsLock); \(Self.untilThere(go)); exit 3"
+            let script = "\(Self.reportsItsLock); \(Self.untilExists(go)); exit 3"
             try await LockedProgram.running(hub, ["away", "--ttl", "6", "--", "sh", "-c", script]) { locked in
                 _ = try await locked.lock("away")
                 hub.pause()
-                try await locked.says("trying again")
+                try await locked.waitUntilPrinted("retrying")
                 hub.resume()
-                try await locked.says("the lock is renewed")
+                try await locked.waitUntilPrinted("the lock is renewed")
                 #expect(FileManager.default.createFile(atPath: go, contents: nil))
                 #expect(try await locked.process.waitForExit() == .code(3))
             }
         }
     }
 
-    @Test("signals are passed on to the program", arguments: [SIGTERM, SIGINT, SIGHUP])
-    func signals(_ signal: Int32) async throws {
+    @Test(arguments: [SIGTERM, SIGINT, SIGHUP])
+    func forwardsSignalsToProgram(_ signal: Int32) async throws {
         // What this process ignores, its children do.
         guard !Processes.isIgnored(signal) else { return }
         let hub = try SharedHub.hub
@@ -190,42 +180,39 @@ struct LockCommandTests {
             #expect(try await locked.process.waitForExit() == .code(42))
             #expect(locked.process.output.hasSuffix("heard\n"))
         }
-        #expect(try await Self.take(resource, hub).status == 201, "it was released")
+        #expect(try await Self.acquire(resource, hub).status == 201, "it was released")
     }
 
-    @Test("a signal ends the waiting")
-    func signalWhileWaiting() async throws {
+    @Test func signalEndsWaitForLock() async throws {
         let hub = try SharedHub.hub
-        #expect(try await Self.take("busy", hub).status == 201)
+        #expect(try await Self.acquire("busy", hub).status == 201)
         try await LockedProgram.running(hub, ["busy", "--wait", "600", "--", "echo", "ran"]) { locked in
-            try await locked.says("waiting")
+            try await locked.waitUntilPrinted("waiting")
             locked.process.send(SIGTERM)
             #expect(try await locked.process.waitForExit() == .code(128 + SIGTERM))
             #expect(locked.process.output.isEmpty)
         }
     }
 
-    @Test("what cannot be run leaves no lock behind", arguments: [("/nowhere/program", 127), ("/etc/passwd", 126)])
-    func unrunnable(_ program: String, _ code: Int32) async throws {
+    @Test(arguments: [("/nowhere/program", 127), ("/etc/passwd", 126)])
+    func releasesLockIfProgramCannotRun(_ program: String, _ code: Int32) async throws {
         let hub = try SharedHub.hub
         let (exit, _, errors) = try await hub.lock(["unrunnable-\(code)", "--", program])
         #expect(exit == .code(code) && errors.contains(program), "\(errors)")
-        #expect(try await Self.take("unrunnable-\(code)", hub).status == 201)
+        #expect(try await Self.acquire("unrunnable-\(code)", hub).status == 201)
     }
 
     @Test(
-        "wrong usage",
         arguments: [
             [], ["r"], ["r", "--"], ["r", "echo", "ran"], ["a b", "--", "echo", "ran"], ["..", "--", "echo", "ran"],
             ["r", "--ttl", "0", "--", "echo", "ran"], ["r", "--grace", "-1", "--", "echo", "ran"],
         ])
-    func usage(_ arguments: [String]) async throws {
+    func rejectsInvalidUsage(_ arguments: [String]) async throws {
         let (exit, output, errors) = try await SharedHub.hub.lock(arguments)
         #expect(exit == .code(2) && output.isEmpty && !errors.isEmpty)
     }
 
-    @Test("a token without the scope, and no hub at all")
-    func refused() async throws {
+    @Test func reportsMissingScopeAndUnreachableHub() async throws {
         try await HubProcess.running(["FLOWHUB_JWT_KEY": TestToken.key]) { hub in
             for (scopes, code) in [(["admin"], 1), (["locks"], 0)] {
                 let (exit, _, errors) = try await hub.lock(
@@ -259,20 +246,20 @@ private struct LockedProgram {
 
     /// What the program has said of its lock.
     func lock(_ resource: String) async throws -> (id: String, fencingToken: Int64) {
-        var words: [Substring] = []
+        var fields: [Substring] = []
         try await eventually("the program's words about its lock") {
             if let exit = self.process.exit { throw TimedOut("\(exit): \(self.process.errorOutput)") }
-            words = self.process.output.split(separator: "\n").first { $0.hasSuffix(".") }?.split(separator: " ") ?? []
-            return words.count == 3
+            fields = self.process.output.split(separator: "\n").first { $0.hasSuffix(".") }?.split(separator: " ") ?? []
+            return fields.count == 3
         }
-        #expect(words[0] == resource)
-        return (String(words[1]), try #require(Int64(words[2].dropLast())))
+        #expect(fields[0] == resource)
+        return (String(fields[1]), try #require(Int64(fields[2].dropLast())))
     }
 
     /// Process ids that the program has said.
     var numbers: [Int32] { self.process.output.split(separator: "\n").compactMap { Int32($0) } }
 
-    func says(_ text: String) async throws {
+    func waitUntilPrinted(_ text: String) async throws {
         try await eventually("\"\(text)\"") { self.process.errorOutput.contains(text) }
     }
 }

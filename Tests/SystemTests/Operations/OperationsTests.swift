@@ -6,8 +6,8 @@ import Testing
 /// What operators, balancers and dashboards see.
 @Suite(.hub())
 struct OperationsTests {
-    @Test("health tells a balancer what it needs", arguments: ["/health/live", "/health/ready", "/health/ready?strict=1"])
-    func health(_ target: String) async throws {
+    @Test(arguments: ["/health/live", "/health/ready", "/health/ready?strict=1"])
+    func healthEndpointsReportReady(_ target: String) async throws {
         let hub = try SharedHub.hub
         let reply = try await hub.call("GET", target)
         #expect(reply.status == 200)
@@ -19,8 +19,7 @@ struct OperationsTests {
         #expect(head.status == 200 && head.body.isEmpty)
     }
 
-    @Test("a hub that drains lives and is not ready")
-    func draining() async throws {
+    @Test func drainingHubIsLiveButNotReady() async throws {
         try await HubProcess.running(["FLOWHUB_DRAIN_SECONDS": "6", "FLOWHUB_EVENT_LOOPS": "1"]) { hub in
             // With two streams of which the second has its slot half-way through the window.
             let streams = (0..<2).map { EventStreamClient(.flow("f"), port: hub.port, name: "\($0)") }
@@ -29,7 +28,7 @@ struct OperationsTests {
                 _ = try await stream.next(event: "snapshot")
             }
             let caller = HTTPCaller(port: hub.port)
-            hub.askToEnd()
+            hub.requestTermination()
             var ready: HTTPReply?
             try await eventually("not being ready", every: .milliseconds(5)) {
                 ready = try await caller.perform(HTTPCall("GET", "/health/ready"))
@@ -46,8 +45,7 @@ struct OperationsTests {
         }
     }
 
-    @Test("metrics have the documented names, and count")
-    func metrics() async throws {
+    @Test func exposesDocumentedMetricsWithCorrectValues() async throws {
         try await HubProcess.running { hub in
             let documented = try Self.document("OPERATIONS.md").split(separator: "\n").filter {
                 $0.hasPrefix("| `flowhub_") || $0.hasPrefix("| `process_")
@@ -90,8 +88,7 @@ struct OperationsTests {
         }
     }
 
-    @Test("a path never becomes a label of the metrics")
-    func labels() async throws {
+    @Test func pathsNeverBecomeMetricLabels() async throws {
         let hub = try SharedHub.hub
         for number in 0..<5 { _ = try await hub.call("GET", "/v1/flows/secret-\(number)/state") }
         _ = try await hub.call("GET", "/secret-path")
@@ -99,8 +96,8 @@ struct OperationsTests {
         #expect(!text.contains("secret") && text.contains("flowhub_http_request_seconds"))
     }
 
-    @Test("the page's files have types, tags and a policy", arguments: ["/", "/page.css", "/page.js", "/favicon.svg"])
-    func page(_ target: String) async throws {
+    @Test(arguments: ["/", "/page.css", "/page.js", "/favicon.svg"])
+    func pageFilesHaveETagsAndSecurityHeaders(_ target: String) async throws {
         let hub = try SharedHub.hub
         let reply = try await hub.call("GET", target)
         #expect(reply.status == 200 && !reply.body.isEmpty)
@@ -109,16 +106,15 @@ struct OperationsTests {
         #expect(reply.header("x-content-type-options") == "nosniff")
         let tag = try #require(reply.header("etag"))
         for condition in [tag, "W/\(tag)", "\"x\", \(tag)", "*"] {
-            let again = try await hub.call("GET", target, headers: [("If-None-Match", condition)])
-            #expect(again.status == 304 && again.body.isEmpty && again.header("etag") == tag, "\(condition)")
+            let repeated = try await hub.call("GET", target, headers: [("If-None-Match", condition)])
+            #expect(repeated.status == 304 && repeated.body.isEmpty && repeated.header("etag") == tag, "\(condition)")
         }
         #expect(try await hub.call("GET", target, headers: [("If-None-Match", "\"x\"")]).status == 200)
         let head = try await hub.call("HEAD", target)
         #expect(head.status == 200 && head.body.isEmpty && head.header("content-length") == "\(reply.body.count)")
     }
 
-    @Test("Date is the time as HTTP writes it")
-    func date() async throws {
+    @Test func dateHeaderIsCurrentHTTPDate() async throws {
         let text = try #require(try await SharedHub.hub.call("GET", "/health/live").header("date"))
         let format = DateFormatter()
         format.locale = Locale(identifier: "en_US_POSIX")
@@ -129,8 +125,7 @@ struct OperationsTests {
         #expect(format.string(from: date) == text)
     }
 
-    @Test("docs/OPERATIONS.md has the table that the binary prints")
-    func settingsTable() async throws {
+    @Test func documentedSettingsMatchBinary() async throws {
         let document = try Self.document("OPERATIONS.md")
         let begin = try #require(document.range(of: "<!-- settings"))
         let end = try #require(document.range(of: "<!-- /settings -->"))

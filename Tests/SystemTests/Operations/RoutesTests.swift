@@ -11,15 +11,16 @@ struct RoutesTests {
         try await SharedHub.hub.call("PUT", "/v1/flows/\(flow)/state", headers: headers, body: body)
     }
 
-    @Test("a tag reads and writes at one version only")
-    func conditions() async throws {
+    @Test func conditionalRequestsMatchVersionTag() async throws {
         let hub = try SharedHub.hub
         let created = try await Self.put("tagged", #"{"a":1}"#, [("If-None-Match", "*")])
         #expect(created.status == 201)
         let tag = try #require(created.header("etag"))
         #expect(try await hub.api.state(of: "tagged")?.tag == tag)
-        let again = try await Self.put("tagged", "{}", [("If-None-Match", "*")])
-        #expect(again.status == 412 && again.problemCode == "precondition_failed" && again.json.member("version")?.intValue == 1)
+        let repeatedPut = try await Self.put("tagged", "{}", [("If-None-Match", "*")])
+        #expect(
+            repeatedPut.status == 412 && repeatedPut.problemCode == "precondition_failed"
+                && repeatedPut.json.member("version")?.intValue == 1)
         for (condition, status) in [(tag, 304), ("W/\(tag)", 304), ("*", 304), ("\"other\"", 200)] {
             let read = try await hub.call("GET", "/v1/flows/tagged/state", headers: [("If-None-Match", condition)])
             #expect(read.status == status && read.body.isEmpty == (status == 304), "\(condition)")
@@ -53,8 +54,7 @@ struct RoutesTests {
         #expect(try await hub.api.history(of: "tagged")?.events.count == 3)
     }
 
-    @Test("a request is carried out once under its key, and its repeat is answered alike")
-    func idempotency() async throws {
+    @Test func executesRequestOncePerIdempotencyKey() async throws {
         let hub = try SharedHub.hub
         let key = [("Idempotency-Key", "k-1")]
         for (method, target, body) in [
@@ -80,8 +80,7 @@ struct RoutesTests {
         #expect(try await Self.put("once", #"{"a":1}"#, [("Idempotency-Key", String(repeating: "~", count: 255))]).status == 200)
     }
 
-    @Test("history comes in pages, each event once")
-    func historyPages() async throws {
+    @Test func historyPagesContainEachEventOnce() async throws {
         let hub = try SharedHub.hub
         for _ in 0..<3 { _ = try await hub.api.publish((0..<10).map { _ in ("row", JSONText.null) }, to: "paged") }
         var versions: [Version] = []
@@ -101,8 +100,7 @@ struct RoutesTests {
         }
     }
 
-    @Test("flows are listed in pages, by status, and deleted ones only when asked for")
-    func lists() async throws {
+    @Test func listsFlowsByPageAndStatus() async throws {
         try await HubProcess.running { hub in
             for number in 10..<30 {
                 _ = try await hub.api.put(
@@ -123,10 +121,10 @@ struct RoutesTests {
                     after = next
                 }
             }
-            let living = (10..<30).filter { $0 != 20 }
+            let live = (10..<30).filter { $0 != 20 }
             // An empty `after` is the beginning.
-            #expect(try await list("") == living.map { "f\($0)" } + ["plain"])
-            #expect(try await list("status=completed") == living.filter { $0.isMultiple(of: 3) }.map { "f\($0)" })
+            #expect(try await list("") == live.map { "f\($0)" } + ["plain"])
+            #expect(try await list("status=completed") == live.filter { $0.isMultiple(of: 3) }.map { "f\($0)" })
             #expect(try await list("status=active") == ["plain"])
             #expect(try await list("status=deleted") == ["f20"])
             #expect(try await list("status=nothing").isEmpty)
@@ -136,8 +134,7 @@ struct RoutesTests {
         }
     }
 
-    @Test("a deleted flow is gone, keeps its history, and goes on when it is made anew")
-    func deletion() async throws {
+    @Test func deletedFlowKeepsHistoryAndContinuesVersions() async throws {
         let hub = try SharedHub.hub
         #expect(try await hub.api.put("gone", jsonText(#"{"a":1}"#)).status == 201)
         let deleted = try await hub.api.delete("gone").reply
@@ -147,12 +144,11 @@ struct RoutesTests {
         #expect(try await hub.call("GET", "/v1/flows/gone/state").status == 404)
         #expect(try await hub.api.delete("gone").status == 404)
         #expect(try await hub.api.history(of: "gone")?.events.count == 2)
-        let anew = try await hub.api.put("gone", jsonText(#"{"b":1}"#))
-        #expect(anew.status == 201 && anew.version == 3)
+        let recreated = try await hub.api.put("gone", jsonText(#"{"b":1}"#))
+        #expect(recreated.status == 201 && recreated.version == 3)
     }
 
     @Test(
-        "a refusal says what it is and what to do",
         arguments: [
             ("GET /v1/flows/none/state", "", 404, "not_found"), ("GET /v1/flows/none/history", "", 404, "not_found"),
             ("GET /v1/nothing", "", 404, "not_found"), ("GET /nothing", "", 404, "not_found"),
@@ -169,7 +165,7 @@ struct RoutesTests {
             ("POST /v1/revocations", "{}", 422, "bad_revocation"),
             ("POST /v1/revocations", #"{"subject":"a","not_before":-1}"#, 422, "bad_revocation"),
         ])
-    func refusal(_ request: String, _ body: String, _ status: Int, _ code: String) async throws {
+    func invalidRequestsReturnProblemDetails(_ request: String, _ body: String, _ status: Int, _ code: String) async throws {
         let parts = request.split(separator: " ").map { String($0) }
         let reply = try await SharedHub.hub.call(parts[0], parts[1], body: body.isEmpty ? nil : body)
         #expect(reply.status == status, "\(reply.text)")
@@ -181,8 +177,7 @@ struct RoutesTests {
                 && reply.json.member("detail")?.stringValue?.isEmpty == false)
     }
 
-    @Test("media types of changes")
-    func mediaTypes() async throws {
+    @Test func rejectsUnsupportedMediaTypesOfChanges() async throws {
         let hub = try SharedHub.hub
         for (method, type, status) in [
             ("PATCH", "application/merge-patch+json", 200), ("PATCH", "application/json", 200),
@@ -201,10 +196,8 @@ struct RoutesTests {
         }
     }
 
-    @Test(
-        "HEAD answers as GET does, without a body",
-        arguments: ["/v1/flows", "/v1/flows/headed/state", "/v1/flows/headed/history", "/v1/flows/none/state"])
-    func head(_ target: String) async throws {
+    @Test(arguments: ["/v1/flows", "/v1/flows/headed/state", "/v1/flows/headed/history", "/v1/flows/none/state"])
+    func answersHEADLikeGETWithoutBody(_ target: String) async throws {
         let hub = try SharedHub.hub
         if target.contains("headed") { _ = try await hub.api.put("headed", .emptyObject) }
         let (get, head) = (try await hub.call("GET", target), try await hub.call("HEAD", target))

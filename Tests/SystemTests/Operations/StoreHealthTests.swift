@@ -9,8 +9,7 @@ import Glibc
 
 /// A store that reads and does not write is away.
 struct StoreHealthTests {
-    @Test("while no write succeeds readiness, heartbeat and metrics say so, and once it does they say that")
-    func writesAway() async throws {
+    @Test func reportsStoreUnavailableWhileWritesFail() async throws {
         try await HubProcess.running { hub in
             let stream = EventStreamClient(.flow("quiet"), port: hub.port)
             try await stream.connect()
@@ -33,9 +32,9 @@ struct StoreHealthTests {
             lock.release()
             try await eventually("readiness", within: .seconds(15)) { try await hub.api.isReady() }
             _ = try await stream.next("the word that it is back") { Self.delivery($0) == "ok" }
-            let told = stream.log.events("heartbeat").compactMap(Self.delivery)
-            let back = told.drop { $0 == "ok" }.drop { $0 == "store_away" }
-            #expect(!back.isEmpty && back.allSatisfy { $0 == "ok" }, "away and back, once each: \(told)")
+            let reported = stream.log.events("heartbeat").compactMap(Self.delivery)
+            let back = reported.drop { $0 == "ok" }.drop { $0 == "store_away" }
+            #expect(!back.isEmpty && back.allSatisfy { $0 == "ok" }, "away and back, once each: \(reported)")
             #expect(try await hub.api.publish("third", .null, to: "f").version == 2)
         }
     }

@@ -26,14 +26,13 @@ import Testing
         return state
     }
 
-    private static func told(_ client: EventStreamClient) async throws {
+    private static func expectEpochResync(_ client: EventStreamClient) async throws {
         let resync = try await client.next(event: "resync", within: .seconds(15))
         #expect(resync.json.member("reason")?.stringValue == "epoch")
         _ = try await client.next(event: "snapshot")
     }
 
-    @Test("a restore to an older copy, while the hubs run on")
-    func restore() async throws {
+    @Test func restoreResyncsSubscribersUnderNewEpoch() async throws {
         try await PostgresServer.running { server in
             try await PostgresHubs.running(2, on: server) { hubs in
                 for number in 1...3 { #expect(try await Self.patch(hubs[0].api, number).version == Version(number)) }
@@ -48,7 +47,7 @@ import Testing
                 try await server.shutDown()
                 try server.restoreData(from: copy)
                 try await server.start()
-                for watcher in watchers { try await Self.told(watcher) }
+                for watcher in watchers { try await Self.expectEpochResync(watcher) }
                 let after = try await ModelRun.epoch(hubs[0], "show")
                 #expect(after > before)
                 #expect(try await Self.patch(hubs[1].api, 40).version == 4)
@@ -63,8 +62,8 @@ import Testing
         }
     }
 
-    @Test("a restore to an older copy that nobody watches, and whose epoch was raised since")
-    func quietRestore() async throws {
+    @Test("a restore raises the epoch, also without subscribers and if the epoch was raised since the copy")
+    func restoreWithoutSubscribersRaisesEpoch() async throws {
         try await PostgresServer.running { server in
             try await PostgresHubs.running(1, on: server) { hubs in
                 let api = hubs[0].api
@@ -95,8 +94,7 @@ import Testing
         }
     }
 
-    @Test("a standby that is two versions behind is promoted in the primary's place")
-    func promotion() async throws {
+    @Test func promotionOfLaggingStandbyResyncsSubscribers() async throws {
         try await PostgresServer.running(options: ["wal_level=replica", "max_wal_senders=4", "hot_standby=on"]) { primary in
             let standby = try await primary.makeStandby()
             do {
@@ -132,7 +130,7 @@ import Testing
             for watcher in watchers { _ = try await watcher.next("version 5") { $0.version == 5 } }
             try await primary.kill()
             try await standby.promote()
-            for watcher in watchers { try await Self.told(watcher) }
+            for watcher in watchers { try await Self.expectEpochResync(watcher) }
             let after = try await ModelRun.epoch(hubs[0], "show")
             #expect(after > before)
             #expect(try await Self.patch(hubs[0].api, 40).version == 4)
@@ -143,8 +141,7 @@ import Testing
         }
     }
 
-    @Test("a flow that is deleted and created again at another instance goes on with its versions")
-    func recreation() async throws {
+    @Test func flowRecreatedAtOtherInstanceContinuesVersions() async throws {
         try await PostgresServer.running { server in
             try await PostgresHubs.running(2, on: server, ["FLOWHUB_LINGER_MS": "60000"]) { hubs in
                 #expect(try await Self.patch(hubs[0].api, 1).version == 1)

@@ -4,8 +4,8 @@ import Testing
 
 /// Several instances on one database are one hub, with nothing else beside it.
 @Suite(.serialized, .postgres()) struct ManyInstancesTests {
-    @Test("two writers at two instances, one flow: one order, seen alike by all", arguments: PostgresHubs.Route.allCases)
-    func oneOrder(_ route: PostgresHubs.Route) async throws {
+    @Test(arguments: PostgresHubs.Route.allCases)
+    func writersAtTwoInstancesProduceOneOrder(_ route: PostgresHubs.Route) async throws {
         let updates = TestScale.pick(400, full: 2_500)
         try await PostgresHubs.running(2, on: try SharedPostgres.server, by: route) { hubs in
             let clients = [0, 1, 0, 1].map { EventStreamClient(.flow("shared"), port: hubs[$0].port, name: "watcher at \($0)") }
@@ -43,34 +43,32 @@ import Testing
         }
     }
 
-    @Test("what one instance took is in the other's streams, states, lists and feeds within two seconds")
-    func sweep() async throws {
+    @Test func versionSweepDeliversCommitsOfOtherInstance() async throws {
         try await PostgresHubs.running(2, on: try SharedPostgres.server) { hubs in
-            let (here, there) = (hubs[0].api, hubs[1].api)
-            #expect(try await here.put("job", try jsonText(#"{"status":"running","n":1}"#)).status == 201)
+            let (apiA, apiB) = (hubs[0].api, hubs[1].api)
+            #expect(try await apiA.put("job", try jsonText(#"{"status":"running","n":1}"#)).status == 201)
             // In the other's memory from now on.
-            #expect(try await there.state(of: "job")?.version == 1)
+            #expect(try await apiB.state(of: "job")?.version == 1)
             let watcher = EventStreamClient(.flow("job"), port: hubs[1].port)
             let feed = EventStreamClient(.feed, port: hubs[1].port)
             try await watcher.connect()
             try await feed.connect()
             _ = try await watcher.next(event: "caught_up")
             _ = try await feed.next(event: "flows")
-            #expect(try await here.patch("job", try jsonText(#"{"n":2}"#)).version == 2)
+            #expect(try await apiA.patch("job", try jsonText(#"{"n":2}"#)).version == 2)
             let update = try await watcher.next(event: "state_update", within: .seconds(2))
             #expect(update.version == 2)
-            let told = try await feed.next("the change in the feed", within: .seconds(4)) {
+            let change = try await feed.next("the change in the feed", within: .seconds(4)) {
                 $0.event == "flow" && $0.version == 2
             }
-            #expect(told.flow == "job")
+            #expect(change.flow == "job")
             try await eventually("the other instance to read version 2", within: .seconds(2)) {
-                try await there.state(of: "job")?.version == 2
+                try await apiB.state(of: "job")?.version == 2
             }
         }
     }
 
-    @Test("a lock is one holder's, whichever instance is asked")
-    func locks() async throws {
+    @Test func lockHasOneHolderAcrossInstances() async throws {
         try await PostgresHubs.running(2, on: try SharedPostgres.server) { hubs in
             let first = try await hubs[0].call("POST", "/v1/locks/nightly", body: #"{"ttl":30}"#)
             #expect(first.status == 201)
@@ -80,13 +78,12 @@ import Testing
             let second = try await hubs[1].call("POST", "/v1/locks/nightly", body: #"{"ttl":30}"#)
             #expect(second.status == 201)
             let older = try #require(first.json.member("fencing_token")?.intValue)
-            let younger = try #require(second.json.member("fencing_token")?.intValue)
-            #expect(younger > older)
+            let newer = try #require(second.json.member("fencing_token")?.intValue)
+            #expect(newer > older)
         }
     }
 
-    @Test("ten instances that start at once make the schema once")
-    func migrations() async throws {
+    @Test func concurrentMigrationsCreateSchemaOnce() async throws {
         let server = try SharedPostgres.server
         let database = try await server.createDatabase()
         let folder = try TemporaryFolder()

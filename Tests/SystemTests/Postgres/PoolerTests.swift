@@ -9,7 +9,7 @@ import Testing
         "FLOWHUB_PG_STATEMENT_SECONDS": "2", "FLOWHUB_PG_LOCK_SECONDS": "1", "FLOWHUB_PG_ACQUIRE_SECONDS": "1",
     ]
 
-    private static func refused(_ hub: HubProcess, _ flow: String, within limit: Duration) async throws {
+    private static func expectRejection(_ hub: HubProcess, _ flow: String, within limit: Duration) async throws {
         let start = ContinuousClock.now
         let reply = try await hub.call(
             "PATCH", "/v1/flows/\(flow)/state", headers: [("Content-Type", "application/json")], body: #"{"n":1}"#)
@@ -19,15 +19,15 @@ import Testing
         #expect(ContinuousClock.now - start < limit)
     }
 
-    @Test("a statement that blocks", arguments: PostgresHubs.Route.allCases)
-    func blocked(_ route: PostgresHubs.Route) async throws {
+    @Test(arguments: PostgresHubs.Route.allCases)
+    func blockedStatementTimesOutWithoutDelayingOthers(_ route: PostgresHubs.Route) async throws {
         let server = try SharedPostgres.server
         try await PostgresHubs.running(1, on: server, by: route, Self.limits) { hubs in
             #expect(try await hubs[0].api.put("job", try jsonText(#"{"n":0}"#)).isAcknowledged)
             let database = try #require(try await Self.database(of: "job", on: server))
             let folder = try TemporaryFolder()
             defer { folder.remove() }
-            try Postgres.give(folder.path)
+            try Postgres.changeOwner(folder.path)
             let holder = try Postgres.start(
                 "psql",
                 [
@@ -41,18 +41,18 @@ import Testing
                         "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND wait_event = 'PgSleep'",
                         in: database) == "1"
                 }
-                async let refused: Void = Self.refused(hubs[0], "job", within: .seconds(6))
+                async let rejection: Void = Self.expectRejection(hubs[0], "job", within: .seconds(6))
                 // Reads go on, and so do changes of every other flow.
                 #expect(try await hubs[0].api.state(of: "job")?.state.string == #"{"n":0}"#)
                 let api = hubs[0].api
                 var slowest = Duration.zero
                 for number in 0..<40 {
-                    let began = ContinuousClock.now
+                    let started = ContinuousClock.now
                     #expect(try await api.patch("other-\(number % 8)", try jsonText(#"{"n":\#(number)}"#)).isAcknowledged)
-                    slowest = max(slowest, ContinuousClock.now - began)
+                    slowest = max(slowest, ContinuousClock.now - started)
                 }
                 #expect(slowest < .milliseconds(700), "another flow's change took \(slowest)")
-                try await refused
+                try await rejection
                 #expect(try await api.isReady(), "one flow's lock says nothing about the store")
             } catch {
                 await holder.destroy()
@@ -72,14 +72,13 @@ import Testing
     private static func database(of flow: String, on server: PostgresServer) async throws -> String? {
         let names = try await server.query("SELECT datname FROM pg_database WHERE datname LIKE 'test_%'", in: "postgres")
         for name in names.split(separator: "\n").map({ String($0) }).reversed() {
-            let isThere = try? await server.query("SELECT count(*) FROM flows WHERE id = '\(flow)'", in: name)
-            if isThere == "1" { return name }
+            let count = try? await server.query("SELECT count(*) FROM flows WHERE id = '\(flow)'", in: name)
+            if count == "1" { return name }
         }
         return nil
     }
 
-    @Test("a pooler whose connections are all taken, and one that is gone and comes back")
-    func pooler() async throws {
+    @Test func recoversFromExhaustedAndRestartedPooler() async throws {
         let server = try SharedPostgres.server
         let url = try await server.createDatabase()
         // An index that is built beside its table takes two connections.
@@ -93,7 +92,7 @@ import Testing
                 _ = try await stream.next(event: "caught_up")
                 let folder = try TemporaryFolder()
                 defer { folder.remove() }
-                try Postgres.give(folder.path)
+                try Postgres.changeOwner(folder.path)
                 let holder = try Postgres.start(
                     "psql", ["-X", "-d", bouncer.url(url), "-c", "SELECT pg_sleep(8)"], folder: folder.path)
                 try await eventually("the pool to be taken") {
@@ -102,13 +101,13 @@ import Testing
                         in: url)
                         == "1"
                 }
-                try await Self.refused(hubs[0], "job", within: .seconds(8))
+                try await Self.expectRejection(hubs[0], "job", within: .seconds(8))
                 _ = try await holder.waitForExit(within: .seconds(20))
                 try await eventually("writes to work again", within: .seconds(15)) {
                     try await api.patch("job", try jsonText(#"{"n":1}"#)).isAcknowledged
                 }
                 try await bouncer.kill()
-                try await Self.refused(hubs[0], "job", within: .seconds(6))
+                try await Self.expectRejection(hubs[0], "job", within: .seconds(6))
                 #expect(stream.isConnected)
                 try await bouncer.start()
                 try await eventually("writes to work again", within: .seconds(15)) {

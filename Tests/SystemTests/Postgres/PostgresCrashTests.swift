@@ -10,8 +10,8 @@ import Testing
         (0..<count).map { $0 % 3 == 2 ? .flows(Self.flows) : .flow(Self.flows[$0 % 3]) }
     }
 
-    @Test("kill -9 of Postgres in a commit loop", arguments: PostgresHubs.Route.allCases)
-    func database(_ route: PostgresHubs.Route) async throws {
+    @Test(arguments: PostgresHubs.Route.allCases)
+    func acknowledgedEventsSurvivePostgresKill(_ route: PostgresHubs.Route) async throws {
         let seed = UInt64.random(in: 1...999_999)
         let crashes = TestScale.pick(2, full: 20)
         let violations = try await PostgresServer.running { server in
@@ -37,8 +37,8 @@ import Testing
         #expect(violations.isEmpty, "seed \(seed): \(violations.listing)")
     }
 
-    @Test("kill -9 of instances", arguments: PostgresHubs.Route.allCases)
-    func instances(_ route: PostgresHubs.Route) async throws {
+    @Test(arguments: PostgresHubs.Route.allCases)
+    func acknowledgedEventsSurviveInstanceKill(_ route: PostgresHubs.Route) async throws {
         let seed = UInt64.random(in: 1...999_999)
         let violations = try await PostgresHubs.running(2, on: try SharedPostgres.server, by: route) { hubs in
             try await CrashRun(
@@ -52,8 +52,8 @@ import Testing
         #expect(violations.isEmpty, "seed \(seed): \(violations.listing)")
     }
 
-    @Test("many flows, 64 publishers, two instances, and both they and Postgres are killed at random")
-    func everything() async throws {
+    @Test("acknowledged events of 64 publishers survive random kills of two instances and Postgres")
+    func acknowledgedEventsSurviveRandomKills() async throws {
         let seed = UInt64.random(in: 1...999_999)
         let flows = (0..<TestScale.pick(60, full: 1_000)).map { "flow-\($0)" }
         let violations = try await PostgresServer.running { server in
@@ -61,8 +61,9 @@ import Testing
                 let groups = stride(from: 0, to: flows.count, by: 12).map { Array(flows[$0..<min($0 + 12, flows.count)]) }
                 return try await CrashRun(
                     hubs: hubs, flows: flows, writers: 64, targets: groups.map { .flows($0) },
-                    pause: TestScale.pick(300...900, full: 2_000...8_000), crashes: TestScale.pick(4, full: 16),
-                    orders: TestScale.pick(3_000, full: 100_000)
+                    acknowledgementsPerCrash: TestScale.pick(300...900, full: 2_000...8_000),
+                    crashes: TestScale.pick(4, full: 16),
+                    minimumAcknowledgements: TestScale.pick(3_000, full: 100_000)
                 ) { random in
                     if random.chance(40) {
                         try await server.kill()
@@ -78,10 +79,8 @@ import Testing
         #expect(violations.isEmpty, "seed \(seed): \(violations.listing)")
     }
 
-    @Test(
-        "an instance dies between a commit and its publication, or before the outbox knows of it",
-        arguments: [("afterCommit", "off"), ("afterCommit", "on"), ("afterPublish", "on")])
-    func failpoint(_ place: String, _ outbox: String) async throws {
+    @Test(arguments: [("afterCommit", "off"), ("afterCommit", "on"), ("afterPublish", "on")])
+    func deliversOnceAfterCrashBetweenCommitAndPublish(_ failpoint: String, _ outbox: String) async throws {
         let server = try SharedPostgres.server
         let url = server.url(try await server.createDatabase())
         // With an outbox the sweep is slow on purpose: what delivers is the relay.
@@ -91,12 +90,12 @@ import Testing
             try await watcher.connect()
             _ = try await watcher.next(event: "caught_up")
             let doomed = try await HubProcess.running(
-                sweep.merging(["DATABASE_URL": url, "FLOWHUB_FAILPOINT": place]) { $1 }
+                sweep.merging(["DATABASE_URL": url, "FLOWHUB_FAILPOINT": failpoint]) { $1 }
             ) { doomed in
                 let answer = try? await doomed.api.publish("tick", try jsonText("1"), to: "job")
                 let died = ContinuousClock.now
                 _ = try await doomed.waitForExit(within: .seconds(5))
-                if place == "afterCommit" { #expect(answer == nil, "nobody may be answered") }
+                if failpoint == "afterCommit" { #expect(answer == nil, "nobody may be answered") }
                 let event = try await watcher.next(event: "tick", within: .seconds(4))
                 #expect(event.version == 1)
                 return event.at - died

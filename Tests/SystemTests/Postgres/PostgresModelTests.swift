@@ -13,11 +13,11 @@ import Testing
         #expect(violations.isEmpty, "seed \(seed): \(violations.count) violations\(violations.listing)")
     }
 
-    @Test(arguments: seeds) func coming_and_going(seed: UInt64) async throws {
+    @Test(arguments: seeds) func modelHoldsUnderReconnects(seed: UInt64) async throws {
         try await self.expectNothingBroken(seed, ModelSchedule())
     }
 
-    @Test(arguments: seeds) func restarts_and_raised_epochs(seed: UInt64) async throws {
+    @Test(arguments: seeds) func modelHoldsUnderRestartsAndRaisedEpochs(seed: UInt64) async throws {
         var schedule = ModelSchedule()
         schedule.steps = 120
         schedule.disruptions = [.kill, .bumpEpoch]

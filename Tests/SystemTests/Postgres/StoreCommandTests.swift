@@ -11,8 +11,8 @@ import Testing
         try await SettingsTests.run(arguments, environment)
     }
 
-    @Test("what is exported from the embedded store goes on in Postgres, with versions, history, fences and tombstones")
-    func archive() async throws {
+    @Test("flows exported from the embedded store continue in Postgres with versions, history, fences and tombstones")
+    func exportedFlowsContinueInPostgres() async throws {
         let server = try SharedPostgres.server
         let database = try await server.createDatabase()
         let folder = try TemporaryFolder()
@@ -33,10 +33,10 @@ import Testing
         #expect(try await Self.run(["migrate"], environment).exit == .code(0))
         let imported = try await Self.run(["flows", "import", file], environment)
         #expect(imported.exit == .code(0), "\(imported.errors)")
-        #expect(imported.errors.contains("2 flows with 1204 events put in"))
+        #expect(imported.errors.contains("2 flows with 1204 events imported"))
         let again = try await Self.run(["flows", "import", file], environment)
         #expect(again.exit == .code(0))
-        #expect(again.errors.contains("0 flows with 0 events put in, 2 were there already"))
+        #expect(again.errors.contains("0 flows with 0 events imported, 2 already existed"))
         try await PostgresHubs.start(1, server.url(database), [:]) { hubs in
             let api = hubs[0].api
             let moved = try #require(try await api.state(of: "job"))
@@ -53,15 +53,14 @@ import Testing
         }
         let other = try await Self.run(["flows", "import", file], environment)
         #expect(other.exit == .code(4))
-        #expect(other.errors.contains("gone: version 3 is there, the file has 2"))
+        #expect(other.errors.contains("gone: exists at version 3, file has 2"))
         try "{\"flow_id\":\"x\"}\n".write(toFile: file, atomically: true, encoding: .utf8)
         let bad = try await Self.run(["flows", "import", file], environment)
         #expect(bad.exit == .code(1))
         #expect(bad.errors.contains("line 1"))
     }
 
-    @Test("doctor says what is wrong and what to do")
-    func doctor() async throws {
+    @Test func doctorReportsFindingsAndAdvice() async throws {
         let server = try SharedPostgres.server
         let database = try await server.createDatabase()
         func examine(_ url: String) async throws -> (exit: ChildProcess.Exit, findings: [String: JSONText]) {
@@ -97,11 +96,10 @@ import Testing
     }
 
     @Test(
-        "an address that makes no sense is refused without its password, and none of it reaches a client",
         arguments: [
             "postgrs://hub:s3cret@127.0.0.1/hub?sslmode=disable", "postgres://hub:s3cret/x@127.0.0.1/hub", "hub:s3cret",
         ])
-    func badAddress(_ url: String) async throws {
+    func rejectsInvalidDatabaseURLWithoutShowingPassword(_ url: String) async throws {
         for command in ["serve", "doctor", "migrate"] {
             let (exit, output, errors) = try await Self.run([command], ["DATABASE_URL": url])
             #expect(exit == .code(2))
@@ -110,8 +108,7 @@ import Testing
         }
     }
 
-    @Test("a database that is away is told to clients without its address")
-    func awayDatabase() async throws {
+    @Test func unavailableDatabaseErrorHidesAddress() async throws {
         try await PostgresServer.running { server in
             try await PostgresHubs.running(1, on: server) { hubs in
                 try await server.kill()
@@ -126,8 +123,8 @@ import Testing
         }
     }
 
-    @Test("migrate: status, dry run, and a hub that was told not to")
-    func migrate() async throws {
+    @Test("migrate has a status and a dry run, and a hub with FLOWHUB_MIGRATE=false rejects a database without the schema")
+    func migrateShowsStatusAndDryRunBeforeApplying() async throws {
         let server = try SharedPostgres.server
         let environment = ["DATABASE_URL": server.url(try await server.createDatabase())]
         let before = try await Self.run(["migrate", "--status"], environment)

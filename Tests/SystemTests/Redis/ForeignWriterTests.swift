@@ -13,8 +13,7 @@ import Testing
         ) { try await body($0, redis) }
     }
 
-    @Test("states that are written over are never served, by any instance")
-    func states() async throws {
+    @Test func neverServesStateWrittenByForeignService() async throws {
         try await Self.running { hubs, redis in
             for flow in ["text", "table", "both", "list"] {
                 _ = try await hubs[0].api.put(flow, try jsonText(#"{"n":1}"#))
@@ -35,11 +34,11 @@ import Testing
                         let stored = try #require(try await hub.api.state(of: flow))
                         #expect(stored.version == version && stored.state.string == "{\"n\":\(version)}", "\(flow)")
                     }
-                    let newcomer = EventStreamClient(.flow(flow), port: hubs[1].port)
-                    try await newcomer.connect()
-                    let snapshot = try await newcomer.next(event: "snapshot")
+                    let newSubscriber = EventStreamClient(.flow(flow), port: hubs[1].port)
+                    try await newSubscriber.connect()
+                    let snapshot = try await newSubscriber.next(event: "snapshot")
                     #expect(snapshot.version == version && snapshot.json.member("state")?.string == "{\"n\":\(version)}")
-                    newcomer.disconnect()
+                    newSubscriber.disconnect()
                 }
             }
             // The other one has none of them in memory.
@@ -53,8 +52,7 @@ import Testing
         }
     }
 
-    @Test("connections in the older shape are replaced, and those listed are true")
-    func connections() async throws {
+    @Test func repairsForeignConnectionEntries() async throws {
         try await Self.running { hubs, redis in
             let key = "sse:connections:job"
             let seed = #"{"connections":["a","b"],"count":2}"#
@@ -89,13 +87,12 @@ import Testing
         }
     }
 
-    @Test("a lock that is a bare id holds")
-    func locks() async throws {
+    @Test func respectsLockStoredAsBareID() async throws {
         try await Self.running { hubs, redis in
             try await redis.command(["SET", "lock:nightly", "5f0c", "EX", "30"])
             for hub in hubs {
-                let taken = try await hub.call("POST", "/v1/locks/nightly", body: #"{"ttl":30}"#)
-                #expect(taken.status == 409 && taken.problemCode == "lock_held", "\(taken.text)")
+                let acquired = try await hub.call("POST", "/v1/locks/nightly", body: #"{"ttl":30}"#)
+                #expect(acquired.status == 409 && acquired.problemCode == "lock_held", "\(acquired.text)")
                 let released = try await hub.call("DELETE", "/v1/locks/nightly?lock_id=5f0c")
                 #expect(released.status == 409 || released.status == 404, "\(released.text)")
             }
@@ -105,8 +102,7 @@ import Testing
         }
     }
 
-    @Test("of what others publish only events of the older format are shown, marked and without an id")
-    func messages() async throws {
+    @Test func deliversOnlyValidForeignEventsWithoutID() async throws {
         try await Self.running { hubs, redis in
             _ = try await hubs[0].api.put("job", try jsonText(#"{"n":1}"#))
             let clients = hubs.map { EventStreamClient(.flow("job"), port: $0.port) }
@@ -118,7 +114,7 @@ import Testing
             let epoch = try await ModelRun.epoch(hubs[0], "show")
             let common = #""type":"forged","flow_id":"job","data":1,"timestamp":"2026-01-01T00:00:00Z""#
             let large = String(repeating: "x", count: 70_000)
-            let refused: [(reason: String, text: String)] = [
+            let rejected: [(reason: String, text: String)] = [
                 ("forged", "{\"version\":2,\(common)}"),
                 ("forged", "{\"epoch\":\"\(epoch)\",\(common)}"),
                 ("forged", "{\"version\":2,\"epoch\":\"\(epoch)\",\"account\":\"0\",\"origin\":\"hub-0\",\(common)}"),
@@ -135,7 +131,7 @@ import Testing
                 ("malformed", #"{"type":"closing","flow_id":"job","data":{"reason":"finished","reconnect":false}}"#),
             ]
             var expected: [String: Double] = [:]
-            for (reason, text) in refused {
+            for (reason, text) in rejected {
                 expected[reason, default: 0] += 1
                 try await redis.publish("flow:updates:job", text)
             }
@@ -153,8 +149,8 @@ import Testing
                     #expect(counted == count, "\(reason)")
                 }
                 #expect(try await hub.api.metric("flowhub_bus_foreign_total") == 2)
-                let told = client.log.blocks.map(\.event)
-                #expect(!told.contains("forged") && !told.contains("closing"))
+                let received = client.log.blocks.map(\.event)
+                #expect(!received.contains("forged") && !received.contains("closing"))
                 #expect(client.log.events("snapshot").count == 1)
                 #expect(try await hub.api.state(of: "job")?.state.string == #"{"n":1}"#)
             }

@@ -12,8 +12,7 @@ import Testing
         try await server.command(["PUBLISH", "flow:updates:\(flow)", text])
     }
 
-    @Test("each is applied once, as a durable change that every instance delivers, also when the one that applies dies")
-    func applied() async throws {
+    @Test func appliesEachLegacyUpdateOnceAcrossInstances() async throws {
         let redis = try SharedRedis.server
         try await SharedRedis.flush()
         let environment = ["REDIS_URL": redis.url, "FLOWHUB_SEED_UPDATES": "apply"]

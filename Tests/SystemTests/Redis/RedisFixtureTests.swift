@@ -16,18 +16,18 @@ import Testing
     }
 
     /// What a connection sent, and what it must have got for it.
-    private final class Talk {
+    private final class RESPSession {
         let exchange: RawExchange
         var expected = ""
 
         init(_ proxy: RedisProxy) async throws { self.exchange = try await RawExchange.open(port: proxy.port) }
 
-        func say(_ command: String, _ reply: String) async throws {
+        func send(_ command: String, _ reply: String) async throws {
             try await self.exchange.send(command + "\r\n")
-            try await self.hear(reply)
+            try await self.expect(reply)
         }
 
-        func hear(_ bytes: String) async throws {
+        func expect(_ bytes: String) async throws {
             self.expected += bytes
             try await self.exchange.waitUntilReceived(self.expected)
             #expect(self.exchange.receivedText == self.expected)
@@ -42,16 +42,16 @@ import Testing
 
     // MARK: The proxy
 
-    @Test func exactly_the_messages_are_swallowed() async throws {
+    @Test func swallowModeDropsOnlyMessages() async throws {
         try await SharedRedis.flush()
         try await RedisProxy.running(before: SharedRedis.server) { proxy in
-            let subscriber = try await Talk(proxy)
-            try await subscriber.say("SUBSCRIBE a", Self.confirmation("subscribe", "a", 1))
-            try await subscriber.say("PSUBSCRIBE b*", Self.confirmation("psubscribe", "b*", 2))
+            let subscriber = try await RESPSession(proxy)
+            try await subscriber.send("SUBSCRIBE a", Self.confirmation("subscribe", "a", 1))
+            try await subscriber.send("PSUBSCRIBE b*", Self.confirmation("psubscribe", "b*", 2))
             try await Self.publish("a", "one")
-            try await subscriber.hear(Self.array("message", "a", "one"))
+            try await subscriber.expect(Self.array("message", "a", "one"))
             try await Self.publish("b1", "two")
-            try await subscriber.hear(Self.array("pmessage", "b*", "b1", "two"))
+            try await subscriber.expect(Self.array("pmessage", "b*", "b1", "two"))
 
             try await proxy.switchTo(.swallowMessages)
             // A message in a message, one of many reads, and none at all.
@@ -60,24 +60,24 @@ import Testing
                 #expect(try await Self.publish("b1", message) == "1")
             }
             try await proxy.waitUntilSwallowed(6)
-            try await subscriber.say("PING", Self.array("pong", ""))
-            try await subscriber.say("SUBSCRIBE message", Self.confirmation("subscribe", "message", 3))
-            try await subscriber.say("UNSUBSCRIBE message", Self.confirmation("unsubscribe", "message", 2))
+            try await subscriber.send("PING", Self.array("pong", ""))
+            try await subscriber.send("SUBSCRIBE message", Self.confirmation("subscribe", "message", 3))
+            try await subscriber.send("UNSUBSCRIBE message", Self.confirmation("unsubscribe", "message", 2))
 
             try await proxy.switchTo(.pass)
             try await Self.publish("b2", "short")
-            try await subscriber.hear(Self.array("pmessage", "b*", "b2", "short"))
+            try await subscriber.expect(Self.array("pmessage", "b*", "b2", "short"))
             try await proxy.switchTo(.swallowMessages)
             try await Self.publish("a", "lost")
             try await proxy.waitUntilSwallowed(7)
             try await proxy.switchTo(.pass)
             try await SharedRedis.server.command(["EVAL", "redis.call('PUBLISH', 'a', string.rep('long', 100000))", "0"])
-            try await subscriber.hear(Self.array("message", "a", String(repeating: "long", count: 100_000)))
+            try await subscriber.expect(Self.array("message", "a", String(repeating: "long", count: 100_000)))
             #expect(proxy.swallowed == 7)
         }
     }
 
-    @Test func values_are_told_apart_however_they_come() throws {
+    @Test func splitterClassifiesValuesInChunksOfAnySize() throws {
         let values: [(String, isMessage: Bool)] = [
             (Self.array("message", "a", "one"), false),
             (Self.confirmation("subscribe", "a", 1), false),
@@ -96,10 +96,10 @@ import Testing
         let all = Array(values.map(\.0).joined().utf8)
         for size in [1, 2, 3, 5, 7, 64, all.count] {
             var splitter = RESPSplitter()
-            var found: [RESPSplitter.Piece] = []
+            var found: [RESPSplitter.Value] = []
             for start in stride(from: 0, to: all.count, by: size) {
                 splitter.feed(ByteBuffer(bytes: all[start..<min(start + size, all.count)]))
-                while let piece = try splitter.next() { found.append(piece) }
+                while let value = try splitter.next() { found.append(value) }
             }
             #expect(found.map { String(buffer: $0.bytes) } == values.map(\.0))
             #expect(found.map(\.isMessage) == values.map(\.isMessage))
@@ -109,56 +109,56 @@ import Testing
         #expect(throws: RESPSplitter.Failure.self) { try splitter.next() }
     }
 
-    @Test func replies_that_look_like_messages_come_through() async throws {
+    @Test func swallowModePassesRepliesThatResembleMessages() async throws {
         try await SharedRedis.flush()
         try await SharedRedis.server.command(["RPUSH", "list", "message", "a", "one"])
         let list = Self.array("message", "a", "one")
         try await RedisProxy.running(before: SharedRedis.server) { proxy in
             try await proxy.switchTo(.swallowMessages)
-            let ordinary = try await Talk(proxy)
-            try await ordinary.say("LRANGE list 0 -1", list)
-            try await ordinary.say("MULTI", "+OK\r\n")
-            try await ordinary.say("LRANGE list 0 -1", "+QUEUED\r\n")
-            try await ordinary.say("GET nothing", "+QUEUED\r\n")
-            try await ordinary.say("EXEC", "*2\r\n\(list)$-1\r\n")
-            try await ordinary.say("SUBSCRIBE a", Self.confirmation("subscribe", "a", 1))
-            try await ordinary.say("UNSUBSCRIBE a", Self.confirmation("unsubscribe", "a", 0))
-            try await ordinary.say("LRANGE list 0 -1", list)
+            let ordinary = try await RESPSession(proxy)
+            try await ordinary.send("LRANGE list 0 -1", list)
+            try await ordinary.send("MULTI", "+OK\r\n")
+            try await ordinary.send("LRANGE list 0 -1", "+QUEUED\r\n")
+            try await ordinary.send("GET nothing", "+QUEUED\r\n")
+            try await ordinary.send("EXEC", "*2\r\n\(list)$-1\r\n")
+            try await ordinary.send("SUBSCRIBE a", Self.confirmation("subscribe", "a", 1))
+            try await ordinary.send("UNSUBSCRIBE a", Self.confirmation("unsubscribe", "a", 0))
+            try await ordinary.send("LRANGE list 0 -1", list)
 
             // In RESP3 messages have a type of their own, and replies may come between them.
-            let modern = try await Talk(proxy)
+            let modern = try await RESPSession(proxy)
             try await modern.exchange.send("HELLO 3\r\n")
             try await modern.exchange.waitUntilReceived("$7\r\nmodules\r\n*0\r\n")
             modern.expected = modern.exchange.receivedText
             #expect(modern.expected.hasPrefix("%7\r\n"))
-            try await modern.say("SUBSCRIBE a", Self.confirmation("subscribe", "a", 1, type: ">"))
+            try await modern.send("SUBSCRIBE a", Self.confirmation("subscribe", "a", 1, type: ">"))
             #expect(try await Self.publish("a", "one") == "1")
             try await proxy.waitUntilSwallowed(1)
-            try await modern.say("LRANGE list 0 -1", list)
-            try await modern.say("GET nothing", "_\r\n")
+            try await modern.send("LRANGE list 0 -1", list)
+            try await modern.send("GET nothing", "_\r\n")
             try await proxy.switchTo(.pass)
             try await Self.publish("a", "two")
-            try await modern.hear(Self.array("message", "a", "two", type: ">"))
+            try await modern.expect(Self.array("message", "a", "two", type: ">"))
             #expect(proxy.swallowed == 1)
         }
     }
 
-    @Test func in_the_frost_nothing_moves_and_nothing_is_lost() async throws {
+    @Test func frozenProxyDelaysAndLosesNoBytes() async throws {
         try await RedisServer.running { server in
             try await RedisProxy.running(before: server) { proxy in
-                let before = try await Talk(proxy)
-                try await before.say("SUBSCRIBE a", Self.confirmation("subscribe", "a", 1))
+                let before = try await RESPSession(proxy)
+                try await before.send("SUBSCRIBE a", Self.confirmation("subscribe", "a", 1))
                 try await proxy.switchTo(.freeze)
                 #expect(try await server.command(["PUBLISH", "a", "one"]) == "1")
-                let during = try await Talk(proxy)
+                let during = try await RESPSession(proxy)
                 try await during.exchange.send("SET key 1\r\n")
                 try await proxy.waitUntilAccepted(2)
                 #expect(try await server.command(["EXISTS", "key"]) == "0")
                 #expect(before.exchange.receivedText == before.expected)
                 #expect(during.exchange.receivedText == "")
                 try await proxy.switchTo(.pass)
-                try await before.hear(Self.array("message", "a", "one"))
-                try await during.hear("+OK\r\n")
+                try await before.expect(Self.array("message", "a", "one"))
+                try await during.expect("+OK\r\n")
                 #expect(try await server.command(["GET", "key"]) == "1")
 
                 // Not even the server's end.
@@ -173,53 +173,53 @@ import Testing
         }
     }
 
-    @Test func connections_are_cut_and_refused() async throws {
+    @Test func proxyClosesAndRejectsConnections() async throws {
         try await RedisProxy.running(before: SharedRedis.server) { proxy in
-            let first = try await Talk(proxy)
-            try await first.say("PING", "+PONG\r\n")
-            try await proxy.cut()
+            let first = try await RESPSession(proxy)
+            try await first.send("PING", "+PONG\r\n")
+            try await proxy.closeConnections()
             try await first.exchange.waitUntilClosed()
-            let second = try await Talk(proxy)
-            try await second.say("PING", "+PONG\r\n")
+            let second = try await RESPSession(proxy)
+            try await second.send("PING", "+PONG\r\n")
             try await proxy.switchTo(.refuse)
             try await second.exchange.waitUntilClosed()
             await #expect(throws: (any Error).self) { _ = try await RawExchange.open(port: proxy.port) }
             #expect(proxy.connections == 0)
             try await proxy.switchTo(.pass)
-            let third = try await Talk(proxy)
-            try await third.say("PING", "+PONG\r\n")
+            let third = try await RESPSession(proxy)
+            try await third.send("PING", "+PONG\r\n")
             try await proxy.switchTo(.freeze)
-            try await proxy.cut()
+            try await proxy.closeConnections()
             try await third.exchange.waitUntilClosed()
             #expect(proxy.accepted == 3)
         }
     }
 
-    @Test func a_client_hears_of_the_servers_absence() async throws {
+    @Test func proxyClosesClientWhenServerStops() async throws {
         try await RedisServer.running { server in
             try await RedisProxy.running(before: server) { proxy in
-                let first = try await Talk(proxy)
-                try await first.say("PING", "+PONG\r\n")
+                let first = try await RESPSession(proxy)
+                try await first.send("PING", "+PONG\r\n")
                 try await server.stop()
                 try await first.exchange.waitUntilClosed()
-                let second = try await Talk(proxy)
+                let second = try await RESPSession(proxy)
                 try await second.exchange.waitUntilClosed()
                 try await server.start()
-                try await Talk(proxy).say("PING", "+PONG\r\n")
+                try await RESPSession(proxy).send("PING", "+PONG\r\n")
             }
         }
     }
 
     // MARK: The server
 
-    @Test func a_server_that_ended_comes_back_empty() async throws {
+    @Test func restartedServerIsEmpty() async throws {
         try await RedisServer.running(options: ["save 1 1", "maxmemory-policy volatile-lru"]) { server in
             #expect(try await server.command(["CONFIG", "GET", "maxmemory-policy"]) == "maxmemory-policy\nvolatile-lru")
             try await server.command(["CONFIG", "SET", "save", ""])
             try await server.command(["SET", "key", "a value\nof two lines"])
             #expect(try await server.command(["GET", "key"]) == "a value\nof two lines")
             try await server.kill()
-            #expect(!FreePort.isTaken(server.port))
+            #expect(!FreePort.isInUse(server.port))
             try await server.start()
             #expect(try await server.command(["DBSIZE"]) == "0")
             try await server.command(["SET", "key", "1"])
@@ -236,7 +236,7 @@ import Testing
         }
     }
 
-    @Test func a_server_is_ended_when_the_body_throws() async throws {
+    @Test func serverStopsIfBodyThrows() async throws {
         struct Thrown: Error {}
         var ended: RedisServer?
         await #expect(throws: Thrown.self) {
@@ -247,13 +247,13 @@ import Testing
             }
         }
         let server = try #require(ended)
-        #expect(!FreePort.isTaken(server.port))
+        #expect(!FreePort.isInUse(server.port))
         #expect(!FileManager.default.fileExists(atPath: server.folder.path))
     }
 
-    @Test(arguments: [false, true]) func a_password_and_an_authority_are_asked_for(isEncrypted: Bool) async throws {
-        let others = try CertificateAuthority(name: "others")
-        defer { others.folder.remove() }
+    @Test(arguments: [false, true]) func serverRequiresPasswordAndTrustedRoot(isEncrypted: Bool) async throws {
+        let otherAuthority = try CertificateAuthority(name: "others")
+        defer { otherAuthority.folder.remove() }
         try await RedisServer.running(password: "pass/word", isEncrypted: isEncrypted) { server in
             #expect(server.url == "\(isEncrypted ? "rediss" : "redis")://default:pass%2Fword@127.0.0.1:\(server.port)")
             try await RedisProxy.running(before: server) { proxy in
@@ -271,7 +271,7 @@ import Testing
                     try await exchange.waitUntilReceived("-NOAUTH Authentication required.\r\n")
                 }
             }
-            for authority in isEncrypted ? [server.root, others.root] : [nil] {
+            for authority in isEncrypted ? [server.root, otherAuthority.root] : [nil] {
                 let options = authority.map { ["--cacert", $0] } ?? []
                 let client = try ChildProcess(
                     "/usr/bin/redis-cli", ["-u", server.url, "--no-auth-warning"] + options + ["PING"], environment: [:],

@@ -32,11 +32,11 @@ enum RedisHubs {
         _ flow: String, from hub: HubProcess, to client: EventStreamClient, within limit: Duration
     ) async throws -> Duration {
         let written = try await hub.api.publish("probe", .null, to: flow)
-        let answered = ContinuousClock.now
+        let start = ContinuousClock.now
         let block = try await client.next("version \(written.version) of \(flow)", within: limit) {
             $0.event == "probe" && $0.version == written.version
         }
-        return block.at - answered
+        return block.at - start
     }
 }
 
@@ -60,39 +60,39 @@ extension HubProcess {
     /// The ids of a flow's connections, as this instance lists them.
     func connections(of flow: String, headers: [(name: String, value: String)] = []) async throws -> [String] {
         let reply = try await self.call("GET", "/v1/flows/\(flow)/connections", headers: headers)
-        guard reply.status == 200 else { throw HubAPI.Refused(reply: reply, what: "the connections of \(flow)") }
+        guard reply.status == 200 else { throw HubAPI.UnexpectedReply(reply: reply, what: "the connections of \(flow)") }
         return (reply.json.member("connections")?.elements ?? []).compactMap { $0.member("connection_id")?.stringValue }
     }
 }
 
 /// Asks hubs for their health again and again, and keeps what was not as it should be.
-struct HealthWatch: Sendable {
-    private let complaints = AsyncValue<[String]>([])
+struct HealthMonitor: Sendable {
+    private let failures = AsyncValue<[String]>([])
 
     /// For the time of the body.
     /// - Parameters:
     ///   - plain: serve streams and writes all the time.
     ///   - strict: are not touched by anything.
-    static func watching<Result: Sendable>(
+    static func monitoring<Result: Sendable>(
         plain: [HubProcess], strict: [HubProcess] = [], _ body: () async throws -> Result
     ) async throws -> Result {
-        let watch = HealthWatch()
+        let monitor = HealthMonitor()
         let result = try await withThrowingTaskGroup(of: Void.self) { group in
             for (hubs, path) in [(plain, "/health/ready"), (strict, "/health/ready?strict=1")] {
-                for (number, hub) in hubs.enumerated() { group.addTask { await watch.look(at: hub, number, path) } }
+                for (number, hub) in hubs.enumerated() { group.addTask { await monitor.poll(hub, number, path) } }
             }
             defer { group.cancelAll() }
             return try await body()
         }
-        if let complaint = watch.complaints.value.first { throw ChildProcess.Failure(description: complaint) }
+        if let failure = monitor.failures.value.first { throw ChildProcess.Failure(description: failure) }
         return result
     }
 
-    private func look(at hub: HubProcess, _ number: Int, _ path: String) async {
+    private func poll(_ hub: HubProcess, _ number: Int, _ path: String) async {
         while !Task.isCancelled {
             let reply = try? await hub.call("GET", path)
             if let reply, reply.status != 200 {
-                self.complaints.change { $0.append("hub \(number) said \(reply.status) to \(path): \(reply.text)") }
+                self.failures.change { $0.append("hub \(number) said \(reply.status) to \(path): \(reply.text)") }
             }
             try? await Task.sleep(for: .milliseconds(50))
         }

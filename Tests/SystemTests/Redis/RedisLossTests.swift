@@ -24,13 +24,12 @@ import Testing
         }
     }
 
-    @Test("kill -9 of Redis in mid-traffic, and it comes back empty")
-    func killed() async throws {
+    @Test func durableEventsArriveAcrossRedisKill() async throws {
         let seed = UInt64.random(in: 1...999_999)
         let targets = Self.targets(6)
         let violations = try await RedisServer.running { redis in
             try await RedisHubs.running([redis.url, redis.url], on: try SharedPostgres.server) { hubs in
-                try await HealthWatch.watching(plain: hubs) {
+                try await HealthMonitor.monitoring(plain: hubs) {
                     try await CrashRun(
                         hubs: hubs, flows: Self.flows, targets: targets, crashes: TestScale.pick(2, full: 20),
                         longestLag: .seconds(3)
@@ -50,14 +49,13 @@ import Testing
         #expect(violations.isEmpty, "seed \(seed): \(violations.listing)")
     }
 
-    @Test("Redis is stopped by a signal for a while")
-    func stopped() async throws {
+    @Test func durableEventsArriveWhileRedisIsPaused() async throws {
         let seed = UInt64.random(in: 1...999_999)
         let targets = Self.targets(6)
         let outage = TestScale.pick(Duration.seconds(5), full: .seconds(10))
         let violations = try await RedisServer.running { redis in
             try await RedisHubs.running([redis.url, redis.url], on: try SharedPostgres.server) { hubs in
-                try await HealthWatch.watching(plain: hubs) {
+                try await HealthMonitor.monitoring(plain: hubs) {
                     let watcher = EventStreamClient(.flow("quiet"), port: hubs[1].port, name: "one that stays")
                     try await watcher.connect()
                     _ = try await watcher.next(event: "caught_up")
@@ -69,8 +67,8 @@ import Testing
                         redis.pause()
                         let paused = ContinuousClock.now
                         for hub in hubs {
-                            let known = try await hub.waitUntilDegraded(within: .seconds(5))
-                            #expect(known - paused < .milliseconds(3_500), "known after \(known - paused)")
+                            let degradedAt = try await hub.waitUntilDegraded(within: .seconds(5))
+                            #expect(degradedAt - paused < .milliseconds(3_500), "known after \(degradedAt - paused)")
                         }
                         _ = try await watcher.next("word of it", within: .seconds(1)) { $0.isHeartbeat("degraded") }
                         while ContinuousClock.now - paused < outage {
@@ -90,14 +88,13 @@ import Testing
         #expect(violations.isEmpty, "seed \(seed): \(violations.listing)")
     }
 
-    @Test("Redis cuts subscribers off, for what waits for them and by an administrator's hand")
-    func cutOff() async throws {
+    @Test func durableEventsArriveAfterRedisClosesSubscribers() async throws {
         let seed = UInt64.random(in: 1...999_999)
         let targets = Self.targets(6)
         let options = ["client-output-buffer-limit pubsub 64kb 64kb 1"]
         let violations = try await RedisServer.running(options: options) { redis in
             try await RedisHubs.running([redis.url, redis.url], on: try SharedPostgres.server) { hubs in
-                try await HealthWatch.watching(plain: hubs) {
+                try await HealthMonitor.monitoring(plain: hubs) {
                     let watcher = EventStreamClient(.flow("large"), port: hubs[1].port, name: "one that is told much")
                     try await watcher.connect()
                     _ = try await watcher.next(event: "caught_up")

@@ -39,15 +39,14 @@ import Testing
     }
 
     /// Each of them waits for the same seconds, so they wait together.
-    @Test("an instance is killed, killed and started again, stands still, or just lives on")
-    func lives() async throws {
+    @Test func registryStaysCorrectWhenInstancesDieOrPause() async throws {
         async let killed: Void = Self.killed()
-        async let reborn: Void = Self.reborn()
-        async let stoodStill: Void = Self.stoodStill()
+        async let restarted: Void = Self.restarted()
+        async let paused: Void = Self.paused()
         async let renewed: Void = Self.renewed()
         try await killed
-        try await reborn
-        try await stoodStill
+        try await restarted
+        try await paused
         try await renewed
     }
 
@@ -77,7 +76,7 @@ import Testing
     }
 
     /// An instance that is killed and comes back under its name at once brings nothing of its past along.
-    private static func reborn() async throws {
+    private static func restarted() async throws {
         try await Self.running(2) { hubs, redis in
             let target = StreamTarget.flow("job").with { $0.wantsPresence = true }
             let watcher = EventStreamClient(target, port: hubs[1].port)
@@ -98,7 +97,7 @@ import Testing
     }
 
     /// An instance that stood still past its time comes back, and each of its connections is listed once.
-    private static func stoodStill() async throws {
+    private static func paused() async throws {
         try await Self.running(2) { hubs, redis in
             let clients = try await Self.connect(40, to: hubs[0]) { "job-\($0 % 2)" }
             for flow in ["job-0", "job-1"] { try await Self.waitForCount(20, of: flow, at: hubs[1]) }
@@ -141,18 +140,18 @@ import Testing
             let clients = try await Self.connect(3, to: hubs[0]) { _ in "job" }
             try await Self.waitForCount(3, of: "job", at: hubs[1])
             let keys = ["sse:connections:job", "hub:flows:hub-0", "hub:instances"]
-            func left() async throws -> [Int] {
-                var left: [Int] = []
-                for key in keys { left.append(try #require(Int(try await redis.command(["PTTL", key])))) }
-                return left
+            func remainingTTLs() async throws -> [Int] {
+                var remaining: [Int] = []
+                for key in keys { remaining.append(try #require(Int(try await redis.command(["PTTL", key])))) }
+                return remaining
             }
             let rounds = TestScale.pick(1, full: 4)
             for _ in 0..<rounds {
                 try await eventually("the keys to be old", within: .seconds(15), every: .milliseconds(50)) {
-                    try await left()[0] < 24_000
+                    try await remainingTTLs()[0] < 24_000
                 }
                 try await eventually("the keys to be renewed", within: .seconds(15), every: .milliseconds(50)) {
-                    try await left().allSatisfy { $0 > 25_000 }
+                    try await remainingTTLs().allSatisfy { $0 > 25_000 }
                 }
             }
             try await Self.waitForCount(3, of: "job", at: hubs[1])
@@ -160,13 +159,12 @@ import Testing
         }
     }
 
-    @Test("thousands of connections register in few round trips")
-    func batched() async throws {
+    @Test func registersManyConnectionsInFewRoundTrips() async throws {
         let count = TestScale.pick(2_000, full: 10_000)
         let limit = TestScale.pick(40, full: 100)
         try await Self.running(1, ["FLOWHUB_MAX_CONNECTIONS": "12000"]) { hubs, redis in
             let before = try await redis.calls(of: "evalsha")
-            let began = ContinuousClock.now
+            let start = ContinuousClock.now
             let clients = try await Self.connect(count, to: hubs[0]) { "flow-\($0 % 100)" }
             try await eventually("all to be written", within: .seconds(10), every: .milliseconds(100)) {
                 for flow in ["flow-0", "flow-99"]
@@ -174,7 +172,7 @@ import Testing
                 return true
             }
             let calls = try await redis.calls(of: "evalsha") - before
-            #expect(calls <= limit, "\(calls) calls in \(ContinuousClock.now - began)")
+            #expect(calls <= limit, "\(calls) calls in \(ContinuousClock.now - start)")
             for client in clients { client.disconnect() }
         }
     }

@@ -8,7 +8,7 @@ import Glibc
 /// A Redis in a network of its own, with several links to this machine's, each of which can be taken down: what is sent then is
 /// lost without a word. Needs a superuser and iproute2.
 struct RemoteRedis: Sendable {
-    static let isPossible = geteuid() == 0 && FileManager.default.isExecutableFile(atPath: Self.program)
+    static let isAvailable = geteuid() == 0 && FileManager.default.isExecutableFile(atPath: Self.program)
     private static let program = "/usr/sbin/ip"
     private static let port = 6_379
 
@@ -46,7 +46,7 @@ struct RemoteRedis: Sendable {
     func url(_ link: Int) -> String { "redis://\(self.address(link, 2)):\(Self.port)" }
 
     /// The far end, so that the near one goes on sending.
-    func take(_ link: Int, up isUp: Bool) async throws {
+    func setLink(_ link: Int, up isUp: Bool) async throws {
         try await self.ip("-n", self.name, "link", "set", self.device(link, "r"), isUp ? "up" : "down")
     }
 
@@ -59,7 +59,7 @@ struct RemoteRedis: Sendable {
         try await self.ip("addr", "add", "\(self.address(link, 1))/30", "dev", near)
         try await self.ip("-n", self.name, "addr", "add", "\(self.address(link, 2))/30", "dev", far)
         try await self.ip("link", "set", near, "up")
-        try await self.take(link, up: true)
+        try await self.setLink(link, up: true)
     }
 
     private func remove(_ server: ChildProcess?, _ links: Int) async {

@@ -24,8 +24,7 @@ import Testing
         return client
     }
 
-    @Test("presence counts over both, and a connection is ended through either")
-    func presence() async throws {
+    @Test func presenceAndDisconnectSpanInstances() async throws {
         try await Self.running { hubs in
             let clients = [
                 try await Self.stream("job", at: hubs[0]), try await Self.stream("job", at: hubs[1]),
@@ -42,9 +41,9 @@ import Testing
                 try await hubs[0].connections(of: "job", headers: [admin]).count == 3
             }
             #expect(try await hubs[0].connections(of: "job", headers: [stranger]).isEmpty)
-            let there = try await hubs[0].connections(of: "job", headers: [admin]).filter { $0.hasPrefix("hub-1.") }
-            #expect(there.count == 2)
-            let target = "/v1/connections/\(there[0])"
+            let remoteIDs = try await hubs[0].connections(of: "job", headers: [admin]).filter { $0.hasPrefix("hub-1.") }
+            #expect(remoteIDs.count == 2)
+            let target = "/v1/connections/\(remoteIDs[0])"
             #expect(try await hubs[0].call("DELETE", target, headers: [stranger]).status == 404)
             #expect(clients.allSatisfy { $0.isConnected })
             #expect(try await hubs[0].call("DELETE", target, headers: [admin]).status == 204)
@@ -56,13 +55,12 @@ import Testing
             #expect(try await hubs[0].call("DELETE", target, headers: [admin]).status == 404)
             #expect(try await hubs[0].call("DELETE", "/v1/connections/hub-7.1", headers: [admin]).status == 404)
             clients[0].disconnect()
-            let left = try #require(clients.dropFirst().first { $0.isConnected })
-            _ = try await left.next("one in the count", within: .seconds(5)) { $0.event == "presence" && $0.count == 1 }
+            let remaining = try #require(clients.dropFirst().first { $0.isConnected })
+            _ = try await remaining.next("one in the count", within: .seconds(5)) { $0.event == "presence" && $0.count == 1 }
         }
     }
 
-    @Test("a revocation at one ends the streams at the other within a second")
-    func revocation() async throws {
+    @Test func revocationEndsStreamsAtOtherInstance() async throws {
         try await Self.running { hubs in
             let anna = TestToken(subject: "anna", issuedIn: -5)
             let revoked = try await Self.stream("job", at: hubs[1], anna)
@@ -78,8 +76,7 @@ import Testing
         }
     }
 
-    @Test("transient events cross over, and a newcomer sees the latest, wherever it was published")
-    func transients() async throws {
+    @Test func transientEventsReachSubscribersOfBothInstances() async throws {
         try await Self.running { hubs in
             let token = TestToken().header
             let apis = hubs.map { $0.api.with(header: token.name, token.value) }
@@ -94,15 +91,15 @@ import Testing
                     $0.event == "progress" && $0.json.member("data")?.intValue == 20
                 }
                 // Each at most once, in order, and without an id.
-                let told = client.log.events("progress").compactMap { $0.json.member("data")?.intValue }
-                #expect(told == told.sorted() && Set(told).count == told.count)
+                let received = client.log.events("progress").compactMap { $0.json.member("data")?.intValue }
+                #expect(received == received.sorted() && Set(received).count == received.count)
                 #expect(client.log.events("progress").allSatisfy { $0.id == nil && $0.version == nil })
             }
             /// The latest progress and eta.
             func latest(at hub: HubProcess) async throws -> [Int64?] {
-                let newcomer = try await Self.stream("job", at: hub)
-                defer { newcomer.disconnect() }
-                let last = try #require(newcomer.log.events("snapshot").first).json.member("last")
+                let newSubscriber = try await Self.stream("job", at: hub)
+                defer { newSubscriber.disconnect() }
+                let last = try #require(newSubscriber.log.events("snapshot").first).json.member("last")
                 return ["progress", "eta"].map { last?.member($0)?.member("data")?.intValue }
             }
             for hub in hubs {
@@ -127,8 +124,7 @@ import Testing
         }
     }
 
-    @Test("locks and patterns are the same on both")
-    func locksAndPatterns() async throws {
+    @Test func locksAndPatternsAreSharedByInstances() async throws {
         try await Self.running { hubs in
             let header = TestToken(scopes: ["locks", "patterns"]).header
             func call(_ hub: Int, _ method: String, _ target: String, _ body: String? = nil) async throws -> HTTPReply {
@@ -145,17 +141,17 @@ import Testing
             let second = try await call(1, "POST", "/v1/locks/nightly", #"{"ttl":30}"#)
             #expect(second.status == 201)
             let older = try #require(first.json.member("fencing_token")?.intValue)
-            let younger = try #require(second.json.member("fencing_token")?.intValue)
-            #expect(younger > older)
+            let newer = try #require(second.json.member("fencing_token")?.intValue)
+            #expect(newer > older)
 
             // Of many who want it at once one gets it.
-            let taken = try await withThrowingTaskGroup(of: Int.self) { group in
+            let acquired = try await withThrowingTaskGroup(of: Int.self) { group in
                 for number in 0..<20 {
                     group.addTask { try await call(number % 2, "POST", "/v1/locks/rush", #"{"ttl":30}"#).status }
                 }
                 return try await group.reduce(into: []) { $0.append($1) }
             }
-            #expect(taken.count { $0 == 201 } == 1 && taken.count { $0 == 409 } == 19, "\(taken)")
+            #expect(acquired.count { $0 == 201 } == 1 && acquired.count { $0 == 409 } == 19, "\(acquired)")
 
             let pattern = #"{"pattern":{"from":"a","to":"b"},"confidence":0.9}"#
             #expect(try await call(0, "PUT", "/v1/patterns/p", pattern).status == 201)

@@ -6,22 +6,25 @@ import Testing
 @Suite(.serialized) struct FanoutTests {
     /// More than one slice of the pass.
     private static let residents = 320
-    private static let newcomers = 160
+    private static let newSubscribers = 160
 
-    @Test("who joins or leaves during a pass disturbs nobody")
-    func joinDuringPass() async throws {
+    @Test func joinsAndLeavesDuringPassDoNotDisturbOthers() async throws {
         try await HubProcess.running(["FLOWHUB_EVENT_LOOPS": "1"]) { hub in
             let api = hub.api
             _ = try await api.put("flow", .emptyObject)
             let residents = (0..<Self.residents).map { EventStreamClient(.flow("flow"), port: hub.port, name: "resident \($0)") }
             for resident in residents { try await resident.connect() }
-            let newcomers = (0..<Self.newcomers).map { EventStreamClient(.flow("flow"), port: hub.port, name: "newcomer \($0)") }
+            let newSubscribers = (0..<Self.newSubscribers).map {
+                EventStreamClient(.flow("flow"), port: hub.port, name: "newcomer \($0)")
+            }
             let port = hub.port
             // One event at a time, and some who join while it goes round.
-            for (round, joining) in stride(from: 0, to: newcomers.count, by: 4).map({ newcomers[$0..<$0 + 4] }).enumerated() {
+            for (round, joining) in stride(from: 0, to: newSubscribers.count, by: 4).map({ newSubscribers[$0..<$0 + 4] })
+                .enumerated()
+            {
                 try await withThrowingTaskGroup(of: Void.self) { group in
                     for _ in 0..<2 { group.addTask { _ = try await HubAPI(port: port).publish("event", .null, to: "flow") } }
-                    for newcomer in joining { group.addTask { try await newcomer.connect() } }
+                    for subscriber in joining { group.addTask { try await subscriber.connect() } }
                     try await group.waitForAll()
                 }
                 joining.first?.reset()
@@ -30,8 +33,8 @@ import Testing
                 }
             }
             let last = try #require(try await api.state(of: "flow")).version
-            #expect(last == Version(1 + Self.newcomers / 2))
-            let stayed = residents + newcomers.enumerated().filter { !$0.offset.isMultiple(of: 4) }.map(\.element)
+            #expect(last == Version(1 + Self.newSubscribers / 2))
+            let stayed = residents + newSubscribers.enumerated().filter { !$0.offset.isMultiple(of: 4) }.map(\.element)
             for subscriber in stayed {
                 let log = try await subscriber.waitUntil("it has the last event") { log in
                     log.lastEventID.hasSuffix("-\(last)") ? log : nil

@@ -42,8 +42,7 @@ struct FeedTests {
         return feed
     }
 
-    @Test("what a slow reader missed it gets as a page, as soon as it reads")
-    func page() async throws {
+    @Test func slowFeedSubscriberGetsMissedChangesAsPage() async throws {
         try await HubProcess.running(Self.settings) { hub in
             let flows = Self.names(60)
             let feed = try await Self.slowFeed(hub, flows)
@@ -52,17 +51,19 @@ struct FeedTests {
             let expected = versions
             try await feed.read()
             try await feed.waitUntil("every flow's version") { log in
-                var told: [String: Version] = [:]
+                var reported: [String: Version] = [:]
                 for block in log.blocks {
-                    if block.event == "flow", let flow = block.flow { told[flow] = block.version }
+                    if block.event == "flow", let flow = block.flow { reported[flow] = block.version }
                     if block.event == "flows" {
-                        told = [:]
+                        reported = [:]
                         for item in block.json.member("flows")?.elements ?? [] {
-                            if let flow = item.member("flow_id")?.stringValue { told[flow] = item.member("version")?.intValue }
+                            if let flow = item.member("flow_id")?.stringValue {
+                                reported[flow] = item.member("version")?.intValue
+                            }
                         }
                     }
                 }
-                return told == expected ? () : nil
+                return reported == expected ? () : nil
             }
             #expect(feed.isConnected)
             #expect(feed.log.events("flows").count >= 2)
@@ -75,8 +76,7 @@ struct FeedTests {
         }
     }
 
-    @Test("a slow reader of more flows than a page holds is told to begin anew")
-    func beginAnew() async throws {
+    @Test func slowFeedSubscriberOverPageSizeMustReconnect() async throws {
         try await HubProcess.running(Self.settings) { hub in
             let feed = try await Self.slowFeed(hub, Self.names(130))
             try await feed.read()
@@ -85,8 +85,7 @@ struct FeedTests {
         }
     }
 
-    @Test("the first page holds what changed last")
-    func newestFirst() async throws {
+    @Test func firstFeedPageStartsWithNewestChange() async throws {
         try await HubProcess.running { hub in
             try await Self.touch((0..<101).map { "old-\($0)" }, 0, hub.api)
             try await Task.sleep(for: .milliseconds(5))

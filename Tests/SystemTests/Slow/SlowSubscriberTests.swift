@@ -16,7 +16,7 @@ import Testing
 
     // MARK: Memory
 
-    @Test func cost_bounded_memory_and_lose_nothing() async throws {
+    @Test func slowSubscribersUseBoundedMemoryAndLoseNothing() async throws {
         try await HubProcess.running(Self.settings) { hub in
             let api = hub.api
             _ = try await api.publish("first", .null, to: Self.flow)
@@ -26,7 +26,7 @@ import Testing
             try await eventually("the slow ones are connected") {
                 try await api.metric("flowhub_connections") == Double(Self.healthy + 2 * Self.slow)
             }
-            let before = try #require(hub.figures).residentBytes
+            let before = try #require(hub.processMetrics).residentBytes
             var highestQueue = 0.0
             var peak = before
             // Each is 300 KiB, so that what waits would be 30 MiB a round if each had a queue of its own.
@@ -41,7 +41,7 @@ import Testing
                     }
                 }
                 highestQueue = max(highestQueue, try await api.metric("flowhub_queued_bytes") ?? 0)
-                peak = max(peak, hub.figures?.residentBytes ?? 0)
+                peak = max(peak, hub.processMetrics?.residentBytes ?? 0)
             }
             // One write may go over the limit before it is noticed: of each loop, a page or a burst.
             #expect(highestQueue <= Double(Self.queuedLimit) * 1.5, "\(highestQueue) bytes were queued")
@@ -85,7 +85,7 @@ import Testing
 
     // MARK: Latency
 
-    @Test func do_not_slow_down_the_healthy() async throws {
+    @Test func slowSubscribersDoNotDelayOthers() async throws {
         let phases = TestScale.pick(3, full: 5)
         let events = TestScale.pick(60, full: 200)
         let bound = TestScale.pick(2.0, full: 1.2)

@@ -1,49 +1,52 @@
 import NIOCore
 
-/// The bytes of an import as records are read from them: unpacked if they come as gzip, counted, and hashed if somebody will
-/// compare.
+/// The bytes of an import's body for parsing: decompressed if the body is gzip, counted, and hashed if the request
+/// has an idempotency key.
 final class ImportBody {
     private static let gzipMagic: [UInt8] = [0x1f, 0x8b]
-    /// Below so many unpacked bytes any ratio is taken.
-    static let freeBytes = 67_108_864
+    /// Uncompressed bytes up to which the ratio is not checked: 64 MiB.
+    static let ratioCheckThreshold = 67_108_864
 
     private var parts: any AsyncIteratorProtocol<ByteBuffer, any Error>
     private let codec: any ImportCodec
     private let configuration: ImportConfiguration
     private let hash: (any IncrementalHash)?
-    private var unpacker: (any StreamDecompressor)?
+    private var decompressor: (any StreamDecompressor)?
     private var pending: ArraySlice<UInt8> = []
     private var hasBegun = false
     private var isComplete = false
-    /// Bytes of the body so far, and of what came out of them.
-    private(set) var packedBytes = 0
-    private(set) var unpackedBytes = 0
+    /// Bytes of the body received so far, as sent.
+    private(set) var compressedBytes = 0
+    /// Bytes of the body so far, after decompression.
+    private(set) var uncompressedBytes = 0
 
-    init(_ order: ImportRequest, codec: any ImportCodec, configuration: ImportConfiguration) {
-        self.parts = order.body.makeAsyncIterator()
+    init(_ request: ImportRequest, codec: any ImportCodec, configuration: ImportConfiguration) {
+        self.parts = request.body.makeAsyncIterator()
         self.codec = codec
         self.configuration = configuration
-        self.hash = order.idempotencyKey == nil ? nil : codec.makeHash()
+        self.hash = request.idempotencyKey == nil ? nil : codec.makeHash()
     }
 
-    /// Some bytes; `nil` at the end.
+    /// The next bytes, decompressed; `nil` at the end of the body.
     func next() async throws -> [UInt8]? {
         while true {
-            if let unpacker = self.unpacker {
-                let bytes = try self.unpacked(by: unpacker)
+            if let decompressor = self.decompressor {
+                let bytes = try self.decompressed(by: decompressor)
                 if !bytes.isEmpty { return bytes }
             }
             guard let part = try await self.part() else {
-                if let unpacker = self.unpacker, !unpacker.isAtEnd { throw ImportError.badGzip("it ends in the middle") }
+                if let decompressor = self.decompressor, !decompressor.isAtEnd {
+                    throw ImportError.badGzip("unexpected end")
+                }
                 return nil
             }
             if !self.hasBegun {
-                // The magic number is two bytes, and a part may have one.
+                // The magic number has two bytes, and the first part of the body may have only one.
                 self.pending += part
                 guard self.pending.count >= 2 || self.isComplete else { continue }
                 self.hasBegun = true
                 if self.pending.starts(with: Self.gzipMagic) {
-                    self.unpacker = self.codec.makeUnpacker()
+                    self.decompressor = self.codec.makeDecompressor()
                     continue
                 }
                 let bytes = Array(self.pending)
@@ -51,7 +54,7 @@ final class ImportBody {
                 try self.count(bytes.count)
                 return bytes
             }
-            if self.unpacker != nil {
+            if self.decompressor != nil {
                 self.pending = part[...]
             } else {
                 try self.count(part.count)
@@ -60,13 +63,14 @@ final class ImportBody {
         }
     }
 
-    /// Reads what is left, for its hash alone.
+    /// Reads the rest of the body without parsing it, so that its hash and size are complete.
     func skip() async throws { while try await self.part() != nil {} }
 
-    /// SHA-256 of the body as it was sent; `nil` if nobody will ask.
+    /// SHA-256 of the body as it was sent, in hexadecimal; `nil` if the request has no idempotency key.
     func requestHash() -> String? { self.hash?.finish() }
 
-    /// At the end of the body an empty part comes first where nothing has begun yet.
+    /// The next part of the body; `nil` at its end. If the body ends before its first bytes were examined, an empty
+    /// part is returned first, so that ``next()`` examines what there is.
     private func part() async throws -> [UInt8]? {
         if self.isComplete { return nil }
         guard let buffer = try await self.parts.next(isolation: #isolation) else {
@@ -74,20 +78,21 @@ final class ImportBody {
             return self.hasBegun ? nil : []
         }
         let bytes = Array(buffer.readableBytesView)
-        self.packedBytes += bytes.count
-        // Gzip can go on without end and unpack to nothing, and what is only hashed is never counted otherwise.
-        if self.packedBytes > self.configuration.maximumBytes {
+        self.compressedBytes += bytes.count
+        // A gzip stream can continue indefinitely without output, and a body that is only hashed is not counted
+        // elsewhere.
+        if self.compressedBytes > self.configuration.maximumBytes {
             throw ImportError.tooLarge(limit: self.configuration.maximumBytes)
         }
         if let hash = self.hash { bytes.withUnsafeBytes { hash.update($0) } }
         return bytes
     }
 
-    private func unpacked(by unpacker: any StreamDecompressor) throws -> [UInt8] {
+    private func decompressed(by decompressor: any StreamDecompressor) throws -> [UInt8] {
         while true {
             let bytes: [UInt8]
             do throws(CodecError) {
-                bytes = try unpacker.unpack(&self.pending)
+                bytes = try decompressor.decompress(&self.pending)
             } catch {
                 switch error {
                 case .malformed(let what): throw ImportError.badGzip(what)
@@ -101,12 +106,12 @@ final class ImportBody {
     }
 
     private func count(_ bytes: Int) throws {
-        self.unpackedBytes += bytes
-        if self.unpackedBytes > self.configuration.maximumBytes {
+        self.uncompressedBytes += bytes
+        if self.uncompressedBytes > self.configuration.maximumBytes {
             throw ImportError.tooLarge(limit: self.configuration.maximumBytes)
         }
-        if self.unpacker != nil, self.unpackedBytes > Self.freeBytes,
-            self.unpackedBytes / max(1, self.packedBytes) > self.configuration.maximumRatio
+        if self.decompressor != nil, self.uncompressedBytes > Self.ratioCheckThreshold,
+            self.uncompressedBytes / max(1, self.compressedBytes) > self.configuration.maximumRatio
         {
             throw ImportError.suspiciousRatio(limit: self.configuration.maximumRatio)
         }

@@ -1,6 +1,6 @@
 import Synchronization
 
-/// How many imports are being taken in at once, and whose. Safe to use from any thread.
+/// Limits the number of concurrent imports, in total and for each account. Safe to use from any thread.
 final class ImportLimiter: Sendable {
     private struct State {
         var total = 0
@@ -16,24 +16,24 @@ final class ImportLimiter: Sendable {
         self.accountLimit = accountLimit
     }
 
-    var isEmpty: Bool { self.state.withLock { $0.total == 0 } }
+    var isIdle: Bool { self.state.withLock { $0.total == 0 } }
 
-    /// Whoever is in must ``leave(_:)``.
+    /// Counts one more import of an account. The caller must call ``release(_:)`` when the import has ended.
     /// - Throws: ``ImportError/busy(limit:)`` or ``ImportError/accountBusy(limit:)``.
-    func enter(_ account: String) throws(ImportError) {
-        let refusal: ImportError? = self.state.withLock { state in
+    func acquire(_ account: String) throws(ImportError) {
+        let rejection: ImportError? = self.state.withLock { state in
             let own = state.byAccount[account, default: 0]
-            // Its own limit first, if it has one: to wait for others would not help.
+            // The account's own limit comes first if it is lower: waiting for other accounts would not help.
             if own >= self.accountLimit, self.accountLimit < self.limit { return .accountBusy(limit: self.accountLimit) }
             if state.total >= self.limit { return .busy(limit: self.limit) }
             state.byAccount[account] = own + 1
             state.total += 1
             return nil
         }
-        if let refusal { throw refusal }
+        if let rejection { throw rejection }
     }
 
-    func leave(_ account: String) {
+    func release(_ account: String) {
         self.state.withLock { state in
             state.total -= 1
             let own = state.byAccount[account, default: 1] - 1

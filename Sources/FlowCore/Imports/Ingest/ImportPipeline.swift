@@ -1,11 +1,11 @@
-/// Reads the records of a body, page by page, into a sink. Used by one task.
+/// Parses the records of a body and writes them to a sink, page by page. Used by one task.
 struct ImportPipeline {
-    /// What came of it.
+    /// The result of a complete run.
     struct Result {
         var storage: StorageMetadata
         var index: GzipMemberIndex?
         var summary: JSONText
-        /// The first records.
+        /// The first ``Import/sampleRecords`` records, or fewer if they are large.
         var sample: [JSONText]
         var requestHash: String?
     }
@@ -14,14 +14,14 @@ struct ImportPipeline {
     let sink: any ImportSink
     let codec: any ImportCodec
     let configuration: ImportConfiguration
-    /// Told of bytes of the body and records so far.
+    /// Called with the bytes of the body as sent, and the records, read so far.
     let progress: (_ bytes: Int, _ records: Int) -> Void
 
     func run(format: ImportFormat?) async throws -> Result {
         var reader = RecordReader(format: format, limits: self.configuration.limits)
         let content = self.codec.makeHash()
         var sample: [JSONText] = []
-        var (sampleBytes, unpacked) = (0, 0)
+        var (sampleBytes, documentBytes) = (0, 0)
         var page = RecordPage(continuing: false, capacity: self.configuration.memberBytes)
         func send(_ full: RecordPage) async throws {
             full.hash(into: content)
@@ -30,9 +30,9 @@ struct ImportPipeline {
                 sample.append(JSONText(unchecked: Array(full.text[range])))
                 sampleBytes += range.count
             }
-            unpacked += full.text.count
-            try self.check(unpacked)
-            try await self.sink.take(full)
+            documentBytes += full.text.count
+            try self.check(documentBytes)
+            try await self.sink.write(full)
         }
 
         do {
@@ -44,7 +44,7 @@ struct ImportPipeline {
                     try await send(page)
                     page = RecordPage(continuing: true, capacity: self.configuration.memberBytes)
                 }
-                self.progress(self.body.packedBytes, reader.recordCount)
+                self.progress(self.body.compressedBytes, reader.recordCount)
             }
             try reader.finish(into: &page)
         } catch let error as ImportInputError {
@@ -53,30 +53,32 @@ struct ImportPipeline {
         page.close()
         try await send(page)
         let stored = try await self.sink.finish()
-        self.progress(self.body.packedBytes, reader.recordCount)
+        self.progress(self.body.compressedBytes, reader.recordCount)
         return Result(
             storage: StorageMetadata(
-                bucket: stored.bucket, sizeBytes: stored.storedBytes, originalSizeBytes: unpacked,
+                bucket: stored.bucket, sizeBytes: stored.storedBytes, originalSizeBytes: documentBytes,
                 recordCount: reader.recordCount, dataHash: stored.dataHash, contentHash: content.finish()),
             index: stored.index, summary: reader.summary.json, sample: sample, requestHash: self.body.requestHash())
     }
 }
 
 extension ImportPipeline {
-    /// The document has its bounds, too: rows of many columns and little in them become far more than they were.
+    /// Checks the size of the document: each CSV record repeats the column names, so the document can be much larger
+    /// than the body.
     private func check(_ bytes: Int) throws(ImportError) {
         if bytes > self.configuration.maximumBytes { throw .tooLarge(limit: self.configuration.maximumBytes) }
-        if bytes > ImportBody.freeBytes, bytes / max(1, self.body.unpackedBytes) > self.configuration.maximumRatio {
+        if bytes > ImportBody.ratioCheckThreshold, bytes / max(1, self.body.uncompressedBytes) > self.configuration.maximumRatio {
             throw .suspiciousRatio(limit: self.configuration.maximumRatio)
         }
     }
 }
 
 extension RecordPage {
-    /// Whether it has so many bytes and ends with a whole record.
+    /// Whether the page has at least `target` bytes and ends with a whole record.
     func isFull(_ target: Int) -> Bool { self.text.count >= target && self.records.last?.upperBound == self.text.count }
 
-    /// The records, each with a line feed behind it: what `content_hash` is made of.
+    /// Adds the records, each followed by a line feed, to a hash: this is how `content_hash` is calculated.
+    /// - Parameter limit: maximum number of records.
     func hash(into hash: any IncrementalHash, upTo limit: Int = .max) {
         let lineFeed: [UInt8] = [UInt8(ascii: "\n")]
         self.text.withUnsafeBytes { text in

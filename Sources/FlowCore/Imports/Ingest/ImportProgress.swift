@@ -1,4 +1,4 @@
-/// Tells a flow's subscribers how far an import is, at most every so often. Used by one task.
+/// Publishes `import_progress` events of one import, at most one per interval. Used by one task.
 final class ImportProgress {
     static let type = EventType("import_progress")
 
@@ -6,19 +6,19 @@ final class ImportProgress {
     private let totalBytes: Int?
     private let interval: Int64
     private let now: @Sendable () -> Timestamp
-    private let tell: (TransientEvent) -> Void
+    private let publish: (TransientEvent) -> Void
     private var last: (at: Timestamp, bytes: Int, records: Int)
     private var rates = (bytes: 0.0, records: 0.0)
 
     init(
         _ entry: Import, totalBytes: Int?, interval: Int64, now: @escaping @Sendable () -> Timestamp,
-        tell: @escaping (TransientEvent) -> Void
+        publish: @escaping (TransientEvent) -> Void
     ) {
         self.entry = entry
         self.totalBytes = totalBytes
         self.interval = interval
         self.now = now
-        self.tell = tell
+        self.publish = publish
         self.last = (now(), 0, 0)
     }
 
@@ -26,7 +26,7 @@ final class ImportProgress {
         let now = self.now()
         let passed = now.milliseconds - self.last.at.milliseconds
         guard passed >= self.interval else { return }
-        // Smoothed, since the network's pieces are not even.
+        // Smoothed, because the parts of a body arrive unevenly.
         func smooth(_ old: Double, _ amount: Int) -> Double {
             let rate = Double(amount) * 1_000 / Double(passed)
             return old == 0 ? rate : old * 0.7 + rate * 0.3
@@ -54,6 +54,6 @@ final class ImportProgress {
             writer.key("records_per_second")
             writer.value(Int(self.rates.records))
         }
-        self.tell(TransientEvent(type: type, data: data, createdAt: now))
+        self.publish(TransientEvent(type: type, data: data, createdAt: now))
     }
 }

@@ -1,17 +1,17 @@
 public import NIOCore
 
-/// What somebody hands in.
+/// A client's request to upload an import.
 public struct ImportRequest: Sendable {
     public var account: String
     public var flow: FlowID?
     public var fileName: String?
     public var sourceType: String?
-    /// `nil`: seen from the first bytes.
+    /// Format of the body; `nil` to detect it from the first bytes.
     public var format: ImportFormat?
     public var idempotencyKey: String?
-    /// Of the body, if it was announced.
+    /// Size of the body in bytes as sent, if the client declared it.
     public var bytes: Int?
-    /// Read once.
+    /// The body as sent. It is read once.
     public var body: any AsyncSequence<ByteBuffer, any Error> & Sendable
 
     public init(
@@ -28,14 +28,15 @@ public struct ImportRequest: Sendable {
         self.body = body
     }
 
-    /// Whether an import is the one that this asks for, but for its bytes.
-    func asks(for found: Import) -> Bool {
+    /// Whether an import was uploaded with the parameters of this request. Bodies are not compared.
+    func matches(_ found: Import) -> Bool {
         found.flow == self.flow && found.fileName == self.fileName && found.sourceType == self.sourceType
     }
 }
 
+/// The result of an upload.
 public struct ImportReceipt: Sendable {
     public var entry: Import
-    /// The same bytes were handed in before under the same key.
+    /// Whether the import was stored by an earlier request with the same idempotency key and the same body.
     public var isReplayed: Bool
 }

@@ -1,15 +1,16 @@
-/// Where the pages of an import go, one after the other. Used by one task.
+/// Destination of the pages of an import: an object or rows. Pages are written in order. Used by one task.
 protocol ImportSink: AnyObject {
-    /// Takes a page; waits while as much as may is under way.
-    func take(_ page: RecordPage) async throws
-    /// All pages are in; the last one was closed.
+    /// Writes a page. Waits while the maximum number of pages is in flight.
+    func write(_ page: RecordPage) async throws
+    /// Completes the writing after the last page, which must be closed.
     func finish() async throws -> SinkResult
-    /// Nothing of it is to remain.
-    /// - Returns: whether that is certain for all that the ledger does not remove by itself.
+    /// Deletes everything that was written.
+    /// - Returns: `false` if something may remain that the ledger does not delete by itself.
     @discardableResult
     func abort() async -> Bool
 }
 
+/// What a sink has stored.
 struct SinkResult {
     var bucket: String?
     var storedBytes: Int

@@ -1,13 +1,14 @@
 import DequeModule
 
-/// Packs pages to gzip members, several at a time, and writes them in order to an object.
+/// Compresses pages to gzip members, several at a time, and writes them to an object in order.
 final class ObjectSink: ImportSink {
-    /// Pages that are being packed. With what the reader has in hand there is work for as many cores.
-    private static let maximumPacking = 3
+    /// Maximum number of pages that are compressed concurrently. Together with parsing they keep up to four cores
+    /// busy.
+    private static let maximumCompressions = 3
 
-    private struct Packing {
+    private struct Compression {
         var records: Int
-        var unpacked: Int
+        var uncompressed: Int
         var result: Task<[UInt8], Never>
     }
 
@@ -15,7 +16,7 @@ final class ObjectSink: ImportSink {
     private let bucket: String
     private let codec: any ImportCodec
     private let hash: any IncrementalHash
-    private var packing = Deque<Packing>()
+    private var compressions = Deque<Compression>()
     private var index = GzipMemberIndex()
 
     init(_ upload: any ObjectUpload, bucket: String, codec: any ImportCodec) {
@@ -25,28 +26,30 @@ final class ObjectSink: ImportSink {
         self.hash = codec.makeHash()
     }
 
-    func take(_ page: RecordPage) async throws {
-        while self.packing.count >= Self.maximumPacking { try await self.writeNext() }
+    func write(_ page: RecordPage) async throws {
+        while self.compressions.count >= Self.maximumCompressions { try await self.writeNext() }
         let codec = self.codec
         let text = page.text
-        self.packing.append(
-            Packing(
-                records: page.records.count, unpacked: text.count, result: Task { await codec.pack(text) }))
+        self.compressions.append(
+            Compression(
+                records: page.records.count, uncompressed: text.count, result: Task { await codec.compress(text) }))
     }
 
     private func writeNext() async throws {
-        guard let next = self.packing.popFirst() else { return }
-        let packed = await next.result.value
-        packed.withUnsafeBytes { self.hash.update($0) }
-        self.index.append(.init(records: next.records, packed: packed.count, unpacked: next.unpacked))
-        do throws(ObjectError) { try await self.upload.write(packed) } catch { throw ImportError.objects(error) }
+        guard let next = self.compressions.popFirst() else { return }
+        let compressed = await next.result.value
+        compressed.withUnsafeBytes { self.hash.update($0) }
+        self.index.append(.init(records: next.records, compressed: compressed.count, uncompressed: next.uncompressed))
+        do throws(ObjectError) { try await self.upload.write(compressed) } catch { throw ImportError.objects(error) }
     }
 
     func finish() async throws -> SinkResult {
-        while !self.packing.isEmpty { try await self.writeNext() }
+        while !self.compressions.isEmpty { try await self.writeNext() }
         let info: ObjectInfo
         do throws(ObjectError) { info = try await self.upload.finish() } catch { throw ImportError.objects(error) }
-        guard info.size == self.index.packedBytes else { throw ImportError.damaged("The stored object has another size.") }
+        guard info.size == self.index.compressedBytes else {
+            throw ImportError.damaged("The stored object's size differs from what was written.")
+        }
         return SinkResult(bucket: self.bucket, storedBytes: info.size, dataHash: self.hash.finish(), index: self.index)
     }
 

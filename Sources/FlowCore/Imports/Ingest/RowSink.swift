@@ -1,4 +1,4 @@
-/// Puts the records into the store's database.
+/// Writes the records of an import as rows of the database.
 final class RowSink: ImportSink {
     private let records: any RecordStore
     private let entry: Import
@@ -10,18 +10,18 @@ final class RowSink: ImportSink {
         self.entry = entry
     }
 
-    func take(_ page: RecordPage) async throws {
+    func write(_ page: RecordPage) async throws {
         let texts = page.records.map { JSONText(unchecked: Array(page.text[$0])) }
         self.bytes += page.text.count
         guard !texts.isEmpty else { return }
-        let isMine: Bool
+        let claimHeld: Bool
         do throws(StoreError) {
-            isMine = try await self.records.append(
+            claimHeld = try await self.records.append(
                 texts, at: self.count, to: self.entry.id, account: self.entry.account, claim: self.entry.claim)
         } catch {
             throw ImportError.store(error)
         }
-        guard isMine else { throw ImportError.takenOver }
+        guard claimHeld else { throw ImportError.claimLost }
         self.count += texts.count
     }
 

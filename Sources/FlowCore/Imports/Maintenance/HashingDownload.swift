@@ -1,8 +1,8 @@
 import Synchronization
 
-/// A download whose bytes are hashed as they pass.
+/// A download that hashes its bytes as they are read.
 final class HashingDownload: ObjectDownload {
-    /// The hash belongs to this object alone and is touched under its lock only.
+    /// Unchecked: the hash is not shared with other objects and is only used under the lock.
     private struct State: ~Copyable, @unchecked Sendable {
         let hash: any IncrementalHash
     }
@@ -23,6 +23,6 @@ final class HashingDownload: ObjectDownload {
         return part
     }
 
-    /// SHA-256 of all that was read, in hexadecimal.
+    /// SHA-256 of all bytes that were read, in hexadecimal.
     func finish() -> String { self.state.withLock { $0.hash.finish() } }
 }

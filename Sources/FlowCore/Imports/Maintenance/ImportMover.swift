@@ -1,46 +1,48 @@
-/// Carries imports from rows to objects and back. Nothing is removed before its copy was read back and compared; two movers
-/// never work on one import, and one that was taken for dead can do no harm when it wakes.
+/// Moves imports between rows and objects. The source is deleted only after the copy was read back and compared.
+/// Claims ensure that two movers never work on one import, and that a mover whose claim expired changes nothing.
 public struct ImportMover: Sendable {
     public enum Outcome: Hashable, Sendable {
         case moved(records: Int, bytes: Int)
-        /// It is there already.
-        case nothingToDo
-        /// Somebody works on it. Try again later.
-        case held
-        /// Rows came, went or changed all the while. Nothing was moved.
-        case unsteady
+        /// The records are already stored in the target.
+        case alreadyMoved
+        /// Another worker has claimed the import. Retry later.
+        case claimedByOther
+        /// Rows were added, deleted or changed during each attempt. Nothing was moved.
+        case changedConcurrently
     }
 
-    /// How often a copy is made anew because rows changed under it.
+    /// Maximum number of copies that are made because rows changed during the copy.
     private static let attempts = 3
 
     private let service: ImportService
 
     public init(_ service: ImportService) { self.service = service }
 
-    // MARK: To objects
+    // MARK: Rows to object
 
-    /// - Parameter progress: told of records as they are copied.
+    /// Moves an import from rows to an object.
+    /// - Parameter progress: called with the number of records copied so far.
     public func moveToObjects(
         _ id: ImportID, progress: @escaping @Sendable (Int) -> Void
     ) async throws(ImportError) -> Outcome {
         guard self.service.objects != nil else { throw .objects(.refused("no object store is configured")) }
         for _ in 0..<Self.attempts {
-            guard let entry = try await self.claim(id) else { return .held }
-            let outcome = try await self.working(on: entry) { () async throws(ImportError) -> Outcome? in
-                guard entry.location == nil else { return .nothingToDo }
+            guard let entry = try await self.claim(id) else { return .claimedByOther }
+            let outcome = try await self.withClaim(on: entry) { () async throws(ImportError) -> Outcome? in
+                guard entry.location == nil else { return .alreadyMoved }
                 return try await self.copyToObject(entry, progress)
             }
             if let outcome { return outcome }
         }
-        return .unsteady
+        return .changedConcurrently
     }
 
-    /// - Returns: `nil` if the rows changed under it.
+    /// Copies the rows to an object and makes it the import's storage.
+    /// - Returns: `nil` if the rows changed during the copy.
     private func copyToObject(
         _ entry: Import, _ progress: @Sendable (Int) -> Void
     ) async throws(ImportError) -> Outcome? {
-        guard let objects = self.service.objects else { return .nothingToDo }
+        guard let objects = self.service.objects else { return .alreadyMoved }
         let before = try await self.digest(of: entry)
         let key = Import.objectKey(account: entry.account, createdAt: entry.createdAt, id: entry.id, claim: entry.claim)
         let upload: any ObjectUpload
@@ -70,13 +72,15 @@ public struct ImportMover: Sendable {
         #if DEBUG
         await Failpoint.reach(.moveVerified)
         #endif
-        // The rows that were copied, or none: in one transaction they are compared and removed.
+        // One transaction compares the rows with the digest, deletes them and switches the ledger; or it changes
+        // nothing.
         let isMoved: Bool
         do throws(StoreError) {
-            isMoved = try await self.service.records.moveOut(
+            isMoved = try await self.service.records.switchToObject(
                 entry.id, claim: entry.claim, location: key, provider: objects.provider, expecting: before, copy.result)
         } catch {
-            // Where nobody knows, the object stays: either it is what the ledger names, or the sweep finds it.
+            // If the outcome is unknown, the object stays: the ledger may refer to it. If it does not, the sweep
+            // deletes it.
             throw .store(error)
         }
         guard isMoved else {
@@ -90,12 +94,14 @@ public struct ImportMover: Sendable {
         return .moved(records: copy.result.storage.recordCount, bytes: copy.result.storage.sizeBytes)
     }
 
-    // MARK: To rows
+    // MARK: Object to rows
 
+    /// Moves an import from an object to rows.
+    /// - Parameter progress: called with the number of records copied so far.
     public func moveToRows(_ id: ImportID, progress: @escaping @Sendable (Int) -> Void) async throws(ImportError) -> Outcome {
-        guard let entry = try await self.claim(id) else { return .held }
-        return try await self.working(on: entry) { () async throws(ImportError) -> Outcome in
-            guard let location = entry.location else { return .nothingToDo }
+        guard let entry = try await self.claim(id) else { return .claimedByOther }
+        return try await self.withClaim(on: entry) { () async throws(ImportError) -> Outcome in
+            guard let location = entry.location else { return .alreadyMoved }
             return try await self.copyToRows(entry, location, progress)
         }
     }
@@ -103,14 +109,14 @@ public struct ImportMover: Sendable {
     private func copyToRows(
         _ entry: Import, _ location: String, _ progress: @Sendable (Int) -> Void
     ) async throws(ImportError) -> Outcome {
-        // What an attempt that died left.
-        try await self.service.keeping { () async throws(StoreError) in
+        // Delete the rows that an interrupted attempt left.
+        try await self.service.requiringClaim { () async throws(StoreError) in
             try await self.service.records.removeRecords(of: entry.id, claim: entry.claim)
         }
         do throws(ImportError) {
             return try await self.fillRows(entry, location, progress)
         } catch {
-            // Where it cannot be said what became of the rows, they stay: the next attempt removes them.
+            // If the outcome is unknown, the rows stay: the next attempt deletes them.
             if case .damaged = error { _ = try? await self.service.records.removeRecords(of: entry.id, claim: entry.claim) }
             throw error
         }
@@ -123,29 +129,29 @@ public struct ImportMover: Sendable {
         let document = try await self.service.document(of: entry)
         let copy = try await self.copy(RecordPageIterator(document, limits: .stored), to: sink, progress)
         if let hash = entry.storage?.contentHash, !hash.isEmpty, hash != copy.result.storage.contentHash {
-            throw .damaged("The object's records are not those that the ledger knows.")
+            throw .damaged("The object's records do not have the content hash that the ledger has.")
         }
         #if DEBUG
         await Failpoint.reach(.moveCopied)
         #endif
-        // Read back from the rows; what other services added meanwhile comes behind them.
+        // Read the copy back. Rows that other services have added since then follow it.
         let rows = ImportDocument(rows: self.service.records, of: entry.id, codec: self.service.codec)
         let count = copy.result.storage.recordCount
         let back = try await self.read(RecordPageIterator(rows, limits: .stored), upTo: count)
         guard back.count == count, back.hash == copy.result.storage.contentHash else {
-            throw .damaged("What was written to the database is not what was read from the object.")
+            throw .damaged("The rows that were read back differ from the object.")
         }
         #if DEBUG
         await Failpoint.reach(.moveVerified)
         #endif
-        try await self.service.keeping { () async throws(StoreError) in
-            try await self.service.records.moveIn(entry.id, claim: entry.claim, count: count, copy.result)
+        try await self.service.requiringClaim { () async throws(StoreError) in
+            try await self.service.records.switchToRows(entry.id, claim: entry.claim, count: count, copy.result)
         }
         #if DEBUG
         await Failpoint.reach(.moveCommitted)
         #endif
         self.service.cache.remove(entry.id)
-        // Nothing refers to the object any more. If it cannot be removed now, the sweep does it.
+        // Nothing refers to the object any more. If it cannot be deleted now, the sweep deletes it.
         if let objects = self.service.objects { try? await objects.delete(location) }
         return .moved(records: count, bytes: copy.result.storage.originalSizeBytes)
     }
@@ -157,30 +163,30 @@ public struct ImportMover: Sendable {
     }
 
     private func copy(
-        _ walk: RecordPageIterator, to sink: any ImportSink, _ progress: (Int) -> Void
+        _ pages: RecordPageIterator, to sink: any ImportSink, _ progress: (Int) -> Void
     ) async throws(ImportError) -> Copy {
         let content = self.service.codec.makeHash()
-        var (count, unpacked) = (0, 0)
+        var (count, documentBytes) = (0, 0)
         var samples: [JSONText] = []
         do {
-            while var page = try await walk.next() {
+            while var page = try await pages.next() {
                 page.hash(into: content)
                 for range in page.records.prefix(Import.sampleRows - samples.count) {
                     samples.append(JSONText(unchecked: Array(page.text[range])))
                 }
                 count += page.records.count
-                if walk.isComplete { page.close() }
-                unpacked += page.text.count
-                try await sink.take(page)
+                if pages.isComplete { page.close() }
+                documentBytes += page.text.count
+                try await sink.write(page)
                 progress(count)
             }
             let stored = try await sink.finish()
             let storage = StorageMetadata(
-                bucket: stored.bucket, sizeBytes: stored.storedBytes, originalSizeBytes: unpacked, recordCount: count,
+                bucket: stored.bucket, sizeBytes: stored.storedBytes, originalSizeBytes: documentBytes, recordCount: count,
                 dataHash: stored.dataHash, contentHash: content.finish())
             return Copy(
                 result: ImportResult(
-                    storage: storage, fieldSummary: walk.summary.json, index: stored.index, samples: samples, requestHash: nil))
+                    storage: storage, fieldSummary: pages.summary.json, index: stored.index, samples: samples, requestHash: nil))
         } catch let error as ImportError {
             throw error
         } catch {
@@ -188,7 +194,7 @@ public struct ImportMover: Sendable {
         }
     }
 
-    /// Reads the object back, whole, and compares.
+    /// Reads the whole object back and compares its records and hashes with the copy.
     private func compare(_ copy: Copy, at key: String, _ objects: any ObjectStore) async throws(ImportError) {
         let download: any ObjectDownload
         do throws(ObjectError) { download = try await objects.download(key, range: nil) } catch { throw .objects(error) }
@@ -197,14 +203,14 @@ public struct ImportMover: Sendable {
         let back = try await self.read(RecordPageIterator(document, limits: .stored), upTo: .max)
         let storage = copy.result.storage
         guard back.count == storage.recordCount, back.hash == storage.contentHash, hashing.finish() == storage.dataHash else {
-            throw .damaged("What was read back from the object store is not what was written.")
+            throw .damaged("The object that was read back differs from what was written.")
         }
     }
 
-    private func read(_ walk: RecordPageIterator, upTo limit: Int) async throws(ImportError) -> (count: Int, hash: String) {
+    private func read(_ pages: RecordPageIterator, upTo limit: Int) async throws(ImportError) -> (count: Int, hash: String) {
         let content = self.service.codec.makeHash()
         var count = 0
-        while count < limit, let page = try await walk.next() {
+        while count < limit, let page = try await pages.next() {
             page.hash(into: content, upTo: limit - count)
             count += min(page.records.count, limit - count)
         }
@@ -222,20 +228,20 @@ public struct ImportMover: Sendable {
         }
     }
 
-    /// Holds the claim meanwhile, and lets go of it.
-    private func working<Value: Sendable>(
+    /// Runs the body under the claim, and releases the claim.
+    private func withClaim<Value: Sendable>(
         on entry: Import, _ body: @escaping @Sendable () async throws(ImportError) -> Value
     ) async throws(ImportError) -> Value {
         let result: Result<Value, any Error>
         do {
             result = .success(
                 try await withTaskExecutorPreference(self.service.executor) {
-                    try await self.service.holding(entry) { try await body() }
+                    try await self.service.withClaim(on: entry) { try await body() }
                 })
         } catch {
             result = .failure(error)
         }
-        // One that has let go already, or lost it, changes nothing by this.
+        // If the claim was released or lost already, this changes nothing.
         _ = try? await self.service.ledger.extend(entry.id, claim: entry.claim, seconds: 0)
         switch result {
         case .success(let value): return value
@@ -249,7 +255,7 @@ public struct ImportMover: Sendable {
     }
 
     private func delete(_ key: String, _ objects: any ObjectStore) async throws(ImportError) {
-        // In a task of its own: the caller's may be cancelled, because the import is somebody else's by now.
+        // In a separate task: the caller's task may be cancelled because the claim was lost.
         let result = await Task { () async -> Result<Void, ObjectError> in
             do throws(ObjectError) { return .success(try await objects.delete(key)) } catch { return .failure(error) }
         }.value
@@ -258,16 +264,18 @@ public struct ImportMover: Sendable {
 }
 
 extension ImportService {
-    /// Runs what changes a claimed import. - Throws: ``ImportError/takenOver`` if it says that the claim is not the last one.
-    func keeping(_ body: () async throws(StoreError) -> Bool) async throws(ImportError) {
-        let isMine: Bool
-        do throws(StoreError) { isMine = try await body() } catch { throw .store(error) }
-        guard isMine else { throw .takenOver }
+    /// Runs a change of a claimed import.
+    /// - Throws: ``ImportError/claimLost`` if the body returns `false`, which means that the claim is not the latest
+    ///   one.
+    func requiringClaim(_ body: () async throws(StoreError) -> Bool) async throws(ImportError) {
+        let claimHeld: Bool
+        do throws(StoreError) { claimHeld = try await body() } catch { throw .store(error) }
+        guard claimHeld else { throw .claimLost }
     }
 }
 
 extension ImportLimits {
-    /// For what is stored already: nothing of it may be refused.
+    /// Limits for reading stored records: no stored record may be rejected.
     static var stored: ImportLimits {
         var limits = ImportLimits()
         limits.recordBytes = 1 << 30

@@ -1,52 +1,56 @@
-/// Finds what nothing refers to, and what refers to nothing. Removes the former, names the latter.
+/// Sweeps imports and the object store: deletes objects and unfinished uploads without an import, and reports imports
+/// without their object.
 public struct ImportSweeper: Sendable {
+    /// The result of one sweep.
     public struct Report: Hashable, Sendable {
-        /// Imports that a process left half done.
+        /// Number of interrupted imports that were swept.
         public var abandoned = 0
-        /// Objects that were looked at.
+        /// Number of objects that were listed.
         public var objects = 0
-        /// Objects that no import names.
+        /// Objects that no import refers to and that were deleted, or would be without `isDryRun`.
         public var orphans: [ObjectInfo] = []
-        /// Uploads that nobody will finish.
+        /// Unfinished uploads that no worker will complete and that were aborted, or would be without `isDryRun`.
         public var uploads: [UnfinishedUpload] = []
-        /// Imports whose object is not there.
+        /// Stored imports whose object does not exist.
         public var dangling: [ImportID] = []
 
         public init() {}
 
-        /// Whether so much belongs to nobody that this may be the wrong database for the bucket.
+        /// Whether there are more than 10 orphans and more than half of all objects are orphans. The database may
+        /// then not belong to this bucket.
         public var isSuspicious: Bool { self.orphans.count > 10 && self.orphans.count * 2 > self.objects }
     }
 
-    private static let slice = 1_000
+    private static let batchSize = 1_000
     private static let root = "imports/"
-    /// Where ``StorageHealth`` tries out the store.
+    /// Prefix of the probe objects of ``StorageHealth``.
     private static let probes = "health-check/"
 
     private let service: ImportService
 
     public init(_ service: ImportService) { self.service = service }
 
+    /// Runs one sweep.
     /// - Parameters:
-    ///   - seconds: what is younger is left alone.
-    ///   - isDry: finds and names, and removes nothing.
-    public func sweep(olderThan seconds: Int64, isDry: Bool) async throws(ImportError) -> Report {
+    ///   - seconds: minimum age of objects and unfinished uploads to delete.
+    ///   - isDryRun: only reports, and deletes nothing.
+    public func sweep(olderThan seconds: Int64, isDryRun: Bool) async throws(ImportError) -> Report {
         var report = Report()
-        if !isDry { report.abandoned = await self.service.sweepAbandoned() }
+        if !isDryRun { report.abandoned = await self.service.sweepAbandoned() }
         guard let objects = self.service.objects else { return report }
         let limit = self.service.now().advanced(bySeconds: -seconds)
         for prefix in [Self.root, Self.probes] {
-            let (seen, orphans) = try await self.orphans(prefix, before: limit, objects, isDry: isDry)
+            let (seen, orphans) = try await self.orphans(prefix, before: limit, objects, isDryRun: isDryRun)
             report.objects += seen
             report.orphans += orphans
         }
-        report.uploads = try await self.uploads(before: limit, isDry: isDry)
+        report.uploads = try await self.uploads(before: limit, isDryRun: isDryRun)
         report.dangling = try await self.dangling(objects)
         return report
     }
 
     private func orphans(
-        _ prefix: String, before limit: Timestamp, _ objects: any ObjectStore, isDry: Bool
+        _ prefix: String, before limit: Timestamp, _ objects: any ObjectStore, isDryRun: Bool
     ) async throws(ImportError) -> (seen: Int, orphans: [ObjectInfo]) {
         var seen = 0
         var found: [ObjectInfo] = []
@@ -54,14 +58,14 @@ public struct ImportSweeper: Sendable {
         while true {
             let page: ObjectList
             do throws(ObjectError) {
-                page = try await objects.list(prefix: prefix, after: after, limit: Self.slice)
+                page = try await objects.list(prefix: prefix, after: after, limit: Self.batchSize)
             } catch {
                 throw .objects(error)
             }
             seen += page.objects.count
             for object in page.objects where object.lastModified < limit {
                 guard try await !self.isReferenced(object.key) else { continue }
-                let removed = try await self.untouched(object.key, sparing: object.key, isDry: isDry) {
+                let removed = try await self.ifUnclaimed(object.key, sparing: object.key, isDryRun: isDryRun) {
                     () async throws(ObjectError) in
                     try await objects.delete(object.key)
                 }
@@ -72,17 +76,17 @@ public struct ImportSweeper: Sendable {
         }
     }
 
-    private func uploads(before limit: Timestamp, isDry: Bool) async throws(ImportError) -> [UnfinishedUpload] {
-        guard let housekeeping = self.service.housekeeping else { return [] }
+    private func uploads(before limit: Timestamp, isDryRun: Bool) async throws(ImportError) -> [UnfinishedUpload] {
+        guard let objectMaintenance = self.service.objectMaintenance else { return [] }
         var found: [UnfinishedUpload] = []
         for prefix in [Self.root, Self.probes] {
             let uploads: [UnfinishedUpload]
-            do throws(ObjectError) { uploads = try await housekeeping.unfinishedUploads(prefix: prefix) } catch {
+            do throws(ObjectError) { uploads = try await objectMaintenance.unfinishedUploads(prefix: prefix) } catch {
                 throw .objects(error)
             }
             for upload in uploads where upload.initiatedAt < limit {
-                let removed = try await self.untouched(upload.key, isDry: isDry) { () async throws(ObjectError) in
-                    try await housekeeping.abort(upload)
+                let removed = try await self.ifUnclaimed(upload.key, isDryRun: isDryRun) { () async throws(ObjectError) in
+                    try await objectMaintenance.abort(upload)
                 }
                 if removed { found.append(upload) }
             }
@@ -95,7 +99,8 @@ public struct ImportSweeper: Sendable {
         var after: ImportID?
         while true {
             let page: [Import]
-            do throws(StoreError) { page = try await self.service.chores.imports(after: after, limit: Self.slice) } catch {
+            do throws(StoreError) { page = try await self.service.maintenance.imports(after: after, limit: Self.batchSize) } catch
+            {
                 throw .store(error)
             }
             for entry in page where entry.status == .stored && entry.provider == objects.provider {
@@ -105,7 +110,7 @@ public struct ImportSweeper: Sendable {
                 } catch {
                     throw .objects(error)
                 }
-                // It may have been moved or deleted since the page was read.
+                // The import may have been moved or deleted since the page was read.
                 do throws(StoreError) {
                     let now = try await self.service.ledger.load(entry.id)
                     if now?.status == .stored, now?.location == location { found.append(entry.id) }
@@ -113,7 +118,7 @@ public struct ImportSweeper: Sendable {
                     throw .store(error)
                 }
             }
-            guard page.count == Self.slice, let last = page.last else { return found }
+            guard page.count == Self.batchSize, let last = page.last else { return found }
             after = last.id
         }
     }
@@ -121,27 +126,28 @@ public struct ImportSweeper: Sendable {
     // MARK: Private
 
     private func isReferenced(_ key: String) async throws(ImportError) -> Bool {
-        do throws(StoreError) { return try await self.service.chores.isReferenced(key) } catch { throw .store(error) }
+        do throws(StoreError) { return try await self.service.maintenance.isReferenced(key) } catch { throw .store(error) }
     }
 
-    /// Runs the body if nobody works on the import whose folder the key is in; whoever worked on it and was taken for dead
-    /// finds its claim gone.
-    /// - Parameter location: not if that is where the import is by now. An upload that nobody finished under the key of an
-    ///   object that is there belongs to nobody.
-    /// - Returns: whether it ran, or would have.
-    private func untouched(
-        _ key: String, sparing location: String? = nil, isDry: Bool, _ body: () async throws(ObjectError) -> Void
+    /// Runs the body under a claim on the import in whose folder the key is, unless another worker has claimed the
+    /// import. A worker whose claim has expired then finds that its claim is lost. If no import belongs to the key,
+    /// the body runs without a claim.
+    /// - Parameter location: the body does not run if this has become the import's location. Unfinished uploads pass
+    ///   `nil`: one under the key of an existing object is not needed.
+    /// - Returns: whether the body ran, or would have run without `isDryRun`.
+    private func ifUnclaimed(
+        _ key: String, sparing location: String? = nil, isDryRun: Bool, _ body: () async throws(ObjectError) -> Void
     ) async throws(ImportError) -> Bool {
         let segments = key.split(separator: "/")
         var claimed: Import?
         if segments.count >= 2, let id = ImportID(segments[segments.count - 2]) {
             do throws(StoreError) {
                 if let entry = try await self.service.ledger.load(id) {
-                    if isDry { return entry.claimedUntil.map { $0 <= self.service.now() } ?? true }
+                    if isDryRun { return entry.claimedUntil.map { $0 <= self.service.now() } ?? true }
                     claimed = try await self.service.ledger.claim(
                         id, from: Set(Import.Status.allCases), to: nil, seconds: self.service.configuration.claimSeconds)
                     guard let now = claimed else { return false }
-                    // Between the list and the claim it may have become what the import consists of.
+                    // Since the objects were listed, this one may have become the import's storage.
                     if let location, now.location == location {
                         _ = try await self.service.ledger.extend(id, claim: now.claim, seconds: 0)
                         return false
@@ -152,7 +158,7 @@ public struct ImportSweeper: Sendable {
             }
         }
         var failure: ObjectError?
-        if !isDry { do throws(ObjectError) { try await body() } catch { failure = error } }
+        if !isDryRun { do throws(ObjectError) { try await body() } catch { failure = error } }
         if let claimed {
             do throws(StoreError) {
                 _ = try await self.service.ledger.extend(claimed.id, claim: claimed.claim, seconds: 0)

@@ -1,14 +1,15 @@
-/// Looks whether what the ledger says of an import is so.
+/// Verifies imports: compares sizes, counts and hashes in the ledger with what is stored.
 public struct ImportVerifier: Sendable {
     public enum Problem: Hashable, Sendable {
-        /// The ledger names an object that is not there.
+        /// The ledger refers to an object that does not exist.
         case objectMissing
         case size(expected: Int, found: Int)
         case dataHash
         case contentHash
         case count(expected: Int, found: Int)
-        /// Rows beside the object: other services added them after the records had moved, or a move back was interrupted.
-        case rowsBeside(Int)
+        /// Rows in addition to the object's sample rows: other services added them after a move, or a move back was
+        /// interrupted.
+        case extraRows(Int)
         case unreadable(String)
     }
 
@@ -16,8 +17,9 @@ public struct ImportVerifier: Sendable {
 
     public init(_ service: ImportService) { self.service = service }
 
-    /// Reads the whole of it.
-    /// - Returns: what is wrong; empty if nothing is.
+    /// Reads a whole import.
+    /// - Parameter progress: called with the number of records read so far.
+    /// - Returns: the problems found; empty if there are none.
     public func verify(_ entry: Import, progress: @escaping @Sendable (Int) -> Void) async throws(ImportError) -> [Problem] {
         guard entry.status == .stored else { return [] }
         var problems: [Problem] = []
@@ -43,7 +45,7 @@ public struct ImportVerifier: Sendable {
             if let hash = entry.storage?.dataHash, hash != hashing.finish() { problems.append(.dataHash) }
             let rows = try await self.digestCount(entry)
             let samples = try await self.sampleCount(entry)
-            if rows > samples { problems.append(.rowsBeside(rows - samples)) }
+            if rows > samples { problems.append(.extraRows(rows - samples)) }
         } else {
             let rows = ImportDocument(rows: self.service.records, of: entry.id, codec: self.service.codec)
             problems += try await self.read(rows, entry, progress)
@@ -54,11 +56,11 @@ public struct ImportVerifier: Sendable {
     private func read(
         _ document: ImportDocument, _ entry: Import, _ progress: (Int) -> Void
     ) async throws(ImportError) -> [Problem] {
-        let walk = RecordPageIterator(document, limits: .stored)
+        let pages = RecordPageIterator(document, limits: .stored)
         let content = self.service.codec.makeHash()
         var count = 0
         do throws(ImportError) {
-            while let page = try await walk.next() {
+            while let page = try await pages.next() {
                 page.hash(into: content)
                 count += page.records.count
                 progress(count)
@@ -68,7 +70,7 @@ public struct ImportVerifier: Sendable {
         }
         var problems: [Problem] = []
         if let total = entry.totalRecords, total != count { problems.append(.count(expected: total, found: count)) }
-        // What an older service wrote has none.
+        // Imports of the legacy service have no content hash.
         if let hash = entry.storage?.contentHash, !hash.isEmpty, hash != content.finish() { problems.append(.contentHash) }
         return problems
     }
@@ -85,18 +87,18 @@ public struct ImportVerifier: Sendable {
 extension ImportVerifier.Problem: CustomStringConvertible {
     /// Whether records are lost or changed.
     public var isDamage: Bool {
-        if case .rowsBeside = self { false } else { true }
+        if case .extraRows = self { false } else { true }
     }
 
     public var description: String {
         switch self {
         case .objectMissing: "the object is missing"
         case .size(let expected, let found): "the object has \(found) bytes instead of \(expected)"
-        case .dataHash: "the object is not the one that was stored (data_hash)"
-        case .contentHash: "the records are not those that were stored (content_hash)"
+        case .dataHash: "the object's hash differs from the ledger (data_hash)"
+        case .contentHash: "the hash of the records differs from the ledger (content_hash)"
         case .count(let expected, let found): "there are \(found) records instead of \(expected)"
-        case .rowsBeside(let count):
-            "\(count) rows beside the object: late ones, or of a move that was interrupted; move --to postgres takes them in"
+        case .extraRows(let count):
+            "\(count) extra rows next to the object (late, or of an interrupted move); `imports move --to postgres` merges them"
         case .unreadable(let what): what
         }
     }

@@ -1,52 +1,52 @@
 import Synchronization
 
-/// An object store whose operations are counted.
+/// An object store that counts and times the operations of another one.
 public final class CountedObjectStore: ObjectStore {
     private let store: any ObjectStore
-    private let tally: ObjectStoreMeter
+    private let meter: ObjectStoreMeter
 
     /// - Parameters:
-    ///   - counters: of the day, if the store is R2.
-    ///   - now: for durations.
+    ///   - counters: daily counters; `nil` unless the store is R2.
+    ///   - now: clock for durations.
     public init(_ store: any ObjectStore, counters: (any Counters)?, now: @escaping @Sendable () -> Timestamp) {
         self.store = store
-        self.tally = ObjectStoreMeter(counters: counters, now: now)
+        self.meter = ObjectStoreMeter(counters: counters, now: now)
     }
 
-    public var figures: ObjectStoreMetrics { self.tally.values }
+    public var metrics: ObjectStoreMetrics { self.meter.metrics }
     public var provider: String { self.store.provider }
     public var bucket: String { self.store.bucket }
 
     public func upload(_ key: String, _ attributes: ObjectAttributes) async throws(ObjectError) -> any ObjectUpload {
-        let start = self.tally.begin()
+        let start = self.meter.start()
         do throws(ObjectError) {
-            return CountedUpload(try await self.store.upload(key, attributes), self.tally, since: start)
+            return CountedUpload(try await self.store.upload(key, attributes), self.meter, since: start)
         } catch {
-            self.tally.end(.put, since: start, isSuccess: false)
+            self.meter.end(.put, since: start, isSuccess: false)
             throw error
         }
     }
 
     public func download(_ key: String, range: Range<Int>?) async throws(ObjectError) -> any ObjectDownload {
-        let start = self.tally.begin()
+        let start = self.meter.start()
         do throws(ObjectError) {
-            return CountedDownload(try await self.store.download(key, range: range), self.tally, since: start)
+            return CountedDownload(try await self.store.download(key, range: range), self.meter, since: start)
         } catch {
-            self.tally.end(.get, since: start, isSuccess: false)
+            self.meter.end(.get, since: start, isSuccess: false)
             throw error
         }
     }
 
     public func head(_ key: String) async throws(ObjectError) -> ObjectInfo? {
-        try await self.tally.counting(.head) { () async throws(ObjectError) in try await self.store.head(key) }
+        try await self.meter.counting(.head) { () async throws(ObjectError) in try await self.store.head(key) }
     }
 
     public func delete(_ key: String) async throws(ObjectError) {
-        try await self.tally.counting(.delete) { () async throws(ObjectError) in try await self.store.delete(key) }
+        try await self.meter.counting(.delete) { () async throws(ObjectError) in try await self.store.delete(key) }
     }
 
     public func list(prefix: String, after: String?, limit: Int) async throws(ObjectError) -> ObjectList {
-        try await self.tally.counting(.list) { () async throws(ObjectError) in
+        try await self.meter.counting(.list) { () async throws(ObjectError) in
             try await self.store.list(prefix: prefix, after: after, limit: limit)
         }
     }
@@ -58,14 +58,14 @@ public final class CountedObjectStore: ObjectStore {
 
 private final class CountedUpload: ObjectUpload {
     private let upload: any ObjectUpload
-    private let tally: ObjectStoreMeter
+    private let meter: ObjectStoreMeter
     private let start: Timestamp
     private let bytes = Atomic<Int>(0)
     private let isCounted = Atomic<Bool>(false)
 
-    init(_ upload: any ObjectUpload, _ tally: ObjectStoreMeter, since start: Timestamp) {
+    init(_ upload: any ObjectUpload, _ meter: ObjectStoreMeter, since start: Timestamp) {
         self.upload = upload
-        self.tally = tally
+        self.meter = meter
         self.start = start
     }
 
@@ -88,24 +88,24 @@ private final class CountedUpload: ObjectUpload {
 
     private func count(isSuccess: Bool) {
         guard !self.isCounted.exchange(true, ordering: .relaxed) else { return }
-        self.tally.end(.put, since: self.start, bytes: self.bytes.load(ordering: .relaxed), isSuccess: isSuccess)
+        self.meter.end(.put, since: self.start, bytes: self.bytes.load(ordering: .relaxed), isSuccess: isSuccess)
     }
 }
 
 private final class CountedDownload: ObjectDownload {
     private let download: any ObjectDownload
-    private let tally: ObjectStoreMeter
+    private let meter: ObjectStoreMeter
     private let start: Timestamp
     private let bytes = Atomic<Int>(0)
     private let isCounted = Atomic<Bool>(false)
 
-    init(_ download: any ObjectDownload, _ tally: ObjectStoreMeter, since start: Timestamp) {
+    init(_ download: any ObjectDownload, _ meter: ObjectStoreMeter, since start: Timestamp) {
         self.download = download
-        self.tally = tally
+        self.meter = meter
         self.start = start
     }
 
-    /// Whoever lets go of it early wanted no more.
+    /// A download that is dropped before its end counts as a success: the caller needed no more of it.
     deinit { self.count(isSuccess: true) }
 
     var info: ObjectInfo { self.download.info }
@@ -126,6 +126,6 @@ private final class CountedDownload: ObjectDownload {
 
     private func count(isSuccess: Bool) {
         guard !self.isCounted.exchange(true, ordering: .relaxed) else { return }
-        self.tally.end(.get, since: self.start, bytes: self.bytes.load(ordering: .relaxed), isSuccess: isSuccess)
+        self.meter.end(.get, since: self.start, bytes: self.bytes.load(ordering: .relaxed), isSuccess: isSuccess)
     }
 }

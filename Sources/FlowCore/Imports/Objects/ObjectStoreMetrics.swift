@@ -1,9 +1,9 @@
 import Synchronization
 
-/// What was asked of an object store, and how it went.
+/// Number, results, bytes and durations of the operations of an object store.
 public struct ObjectStoreMetrics: Hashable, Sendable {
     public enum Operation: String, Hashable, Sendable, CaseIterable {
-        /// A whole upload, however many requests it took.
+        /// A whole upload, regardless of its number of requests.
         case put
         /// A whole download.
         case get
@@ -17,15 +17,15 @@ public struct ObjectStoreMetrics: Hashable, Sendable {
         public var milliseconds: Int64 = 0
     }
 
-    public var tallies: [Operation: Totals] = [:]
+    public var totals: [Operation: Totals] = [:]
 
-    public subscript(operation: Operation) -> Totals { self.tallies[operation] ?? Totals() }
+    public subscript(operation: Operation) -> Totals { self.totals[operation] ?? Totals() }
 }
 
-/// Counts for one store, in this process and for the day.
+/// Counts the operations of one object store, in this process and in the daily counters.
 final class ObjectStoreMeter: Sendable {
-    private let figures = Mutex(ObjectStoreMetrics())
-    /// `nil` for a store that is not R2: its counters bear that name.
+    private let metricsState = Mutex(ObjectStoreMetrics())
+    /// `nil` for a store that is not R2, because the names of the counters contain `r2`.
     private let counters: (any Counters)?
     private let now: @Sendable () -> Timestamp
 
@@ -34,18 +34,18 @@ final class ObjectStoreMeter: Sendable {
         self.now = now
     }
 
-    var values: ObjectStoreMetrics { self.figures.withLock { $0 } }
+    var metrics: ObjectStoreMetrics { self.metricsState.withLock { $0 } }
 
-    func begin() -> Timestamp { self.now() }
+    func start() -> Timestamp { self.now() }
 
     func end(_ operation: ObjectStoreMetrics.Operation, since start: Timestamp, bytes: Int = 0, isSuccess: Bool) {
         let passed = max(0, self.now().milliseconds - start.milliseconds)
-        self.figures.withLock { figures in
-            var tally = figures[operation]
-            if isSuccess { tally.successes += 1 } else { tally.failures += 1 }
-            tally.bytes += bytes
-            tally.milliseconds += passed
-            figures.tallies[operation] = tally
+        self.metricsState.withLock { metrics in
+            var total = metrics[operation]
+            if isSuccess { total.successes += 1 } else { total.failures += 1 }
+            total.bytes += bytes
+            total.milliseconds += passed
+            metrics.totals[operation] = total
         }
         guard let counters = self.counters else { return }
         let names = operation.counters
@@ -53,11 +53,11 @@ final class ObjectStoreMeter: Sendable {
         if bytes > 0 { counters.add(bytes, to: names.bytes) }
     }
 
-    /// Runs one operation and counts it.
+    /// Runs one operation, and counts and times it.
     func counting<Value>(
         _ operation: ObjectStoreMetrics.Operation, _ body: () async throws(ObjectError) -> Value
     ) async throws(ObjectError) -> Value {
-        let start = self.begin()
+        let start = self.start()
         do throws(ObjectError) {
             let value = try await body()
             self.end(operation, since: start, isSuccess: true)

@@ -1,12 +1,12 @@
 import Synchronization
 
-/// A download that never comes to its end with other bytes than were stored: the last part is kept back until all of them were
-/// hashed.
+/// A download that ends without an error only if its bytes are those that were stored. It holds back the last part
+/// until the hash of all bytes was compared.
 final class VerifiedDownload: ObjectDownload {
     private let download: HashingDownload
-    /// SHA-256 of what was stored, in hexadecimal.
+    /// SHA-256 of the stored object, in hexadecimal.
     private let hash: String
-    private let held = Mutex<[UInt8]?>(nil)
+    private let buffered = Mutex<[UInt8]?>(nil)
 
     init(_ download: any ObjectDownload, hash: String, _ codec: any ImportCodec) {
         self.download = HashingDownload(download, codec)
@@ -17,15 +17,15 @@ final class VerifiedDownload: ObjectDownload {
 
     func next() async throws(ObjectError) -> [UInt8]? {
         while let part = try await self.download.next() {
-            let before = self.held.withLock { held in
-                defer { held = part }
-                return held
+            let previous = self.buffered.withLock { buffered in
+                defer { buffered = part }
+                return buffered
             }
-            if let before { return before }
+            if let previous { return previous }
         }
-        guard let last = self.held.withLock({ $0.take() }) else { return nil }
+        guard let last = self.buffered.withLock({ $0.take() }) else { return nil }
         guard self.download.finish() == self.hash else {
-            throw .corrupted("What came from the store is not what was put there.")
+            throw .corrupted("hash mismatch on download")
         }
         return last
     }

@@ -1,21 +1,23 @@
-/// The columns of a CSV file, as what stands before each of a row's values.
+/// The columns of a CSV file, with the text that precedes each value in a record.
 struct CSVColumns: Sendable {
-    /// The names in the columns' order, as they are written in JSON, without quotes.
+    /// The names of the columns in order, as written in JSON, without quotes.
     let names: [ArraySlice<UInt8>]
 
-    /// The name of what a row has beyond the columns.
+    /// Name of the member for cells beyond the last column.
     let extraName: ArraySlice<UInt8>
 
-    /// `,"name":` of each column, and `,"_extra":[`. Some more bytes follow, so that a copy may read over the end.
+    /// `,"name":` for each column, then `,"_extra":[`. Padding follows, so that a copy in blocks may read past the
+    /// end.
     let keys: [UInt8]
 
-    /// Where in ``keys`` each one begins, and where the last one ends.
+    /// Start of each key in ``keys``, and the end of the last one.
     private let starts: [Int]
 
     var count: Int { self.names.count }
 
-    /// - Parameter header: the header's cells, as they are written in JSON, without quotes. An empty one becomes `column_3`, a
-    ///   repeated one `name_2`, and `_extra` becomes `_extra_2` where a column has that name.
+    /// - Parameter header: the cells of the header, as written in JSON, without quotes. An empty name becomes for
+    ///   example `column_3`, and a repeated one `name_2`. If a column is named `_extra`, the member for extra cells
+    ///   is named `_extra_2`.
     init(header: [ArraySlice<UInt8>]) {
         var unique = UniqueNames(taken: Set(header))
         var seen: Set<ArraySlice<UInt8>> = []
@@ -34,19 +36,19 @@ struct CSVColumns: Sendable {
         self.starts = starts
     }
 
-    /// Where in ``keys`` the column's is; beyond the last column that of the rest.
+    /// Range in ``keys`` of a column's key; beyond the last column, that of the member for extra cells.
     @inline(__always)
     func key(_ column: Int) -> Range<Int> { self.starts[column]..<self.starts[column + 1] }
 }
 
-/// Gives out names that nothing has yet.
+/// Generates names that are not in use.
 private struct UniqueNames {
     var taken: Set<ArraySlice<UInt8>>
     private var numbers: [ArraySlice<UInt8>: Int] = [:]
 
     init(taken: Set<ArraySlice<UInt8>>) { self.taken = taken }
 
-    /// The name itself, or a numbered one.
+    /// The name itself if it is not in use, else a numbered one.
     mutating func free(_ name: String) -> ArraySlice<UInt8> {
         let name = Array(name.utf8)[...]
         return self.taken.insert(name).inserted ? name : self.numbered(name)

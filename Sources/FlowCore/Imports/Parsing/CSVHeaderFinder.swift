@@ -1,19 +1,19 @@
-/// Finds what the cells of a CSV file are divided by, and where its header ends, which depends on it.
+/// Finds the delimiter of a CSV file and the end of its header, which depends on the delimiter.
 struct CSVHeaderFinder: Sendable {
-    /// One way to read the header.
+    /// The header as read with one possible delimiter.
     private struct Candidate: Sendable {
         let delimiter: UInt8
         var count = 0
         var quotes = Quotes()
     }
 
-    /// Follows quoted text. A doubled quote leaves it and enters it again.
+    /// Tracks quoted text. A doubled quote leaves quoted text and enters it again.
     private struct Quotes: Sendable {
         var isInside = false
         /// Whether a quote would open quoted text.
         var opens = true
 
-        mutating func take(_ byte: UInt8, isDelimiter: Bool) {
+        mutating func consume(_ byte: UInt8, isDelimiter: Bool) {
             if byte == JSONByte.quote, self.isInside || self.opens {
                 self.isInside.toggle()
                 self.opens = true
@@ -23,35 +23,36 @@ struct CSVHeaderFinder: Sendable {
         }
     }
 
-    /// The first of several that are equally frequent wins.
+    /// In the order of preference among equally frequent ones.
     private var candidates: [Candidate]
-    /// As if each candidate divided cells, so that what stands in quotes is not counted for any.
+    /// Quotes, if every candidate divided cells. A delimiter in quoted text is not counted for any candidate.
     private var quotes = Quotes()
-    /// Whether there is nothing but line ends so far.
+    /// Whether there were only line ends so far.
     private(set) var isEmpty = true
     private var isDecided: Bool
 
-    /// - Parameter delimiter: what the cells are divided by, if it is known.
+    /// - Parameter delimiter: the delimiter, if it is known.
     init(delimiter: UInt8?) {
         let delimiters = delimiter.map { [$0] } ?? Array(",;\t|".utf8)
         self.candidates = delimiters.map { Candidate(delimiter: $0) }
         self.isDecided = delimiter != nil
     }
 
-    /// The most frequent candidate.
+    /// The most frequent candidate so far.
     var delimiter: UInt8 { self.best.delimiter }
 
     private var best: Candidate {
         self.candidates.dropFirst().reduce(self.candidates[0]) { $1.count > $0.count ? $1 : $0 }
     }
 
-    /// Looks at the next byte.
+    /// Processes the next byte.
     /// - Returns: whether it ends the header.
-    mutating func take(_ byte: UInt8) -> Bool {
+    mutating func consume(_ byte: UInt8) -> Bool {
         if byte == UInt8(ascii: "\n") || byte == UInt8(ascii: "\r") {
             if self.isEmpty { return false }
             if !self.isDecided, self.candidates.contains(where: { !$0.quotes.isInside }) {
-                // Where the best one has a line break in quotes, the header goes on for that one alone.
+                // Decide for the best candidate. If this line break is in its quoted text, the header continues for
+                // it alone.
                 self.candidates = [self.best]
                 self.isDecided = true
             }
@@ -63,9 +64,9 @@ struct CSVHeaderFinder: Sendable {
             let isOwn = byte == self.candidates[index].delimiter
             if isOwn, !self.quotes.isInside { self.candidates[index].count += 1 }
             isDelimiter = isDelimiter || isOwn
-            self.candidates[index].quotes.take(byte, isDelimiter: isOwn)
+            self.candidates[index].quotes.consume(byte, isDelimiter: isOwn)
         }
-        self.quotes.take(byte, isDelimiter: isDelimiter)
+        self.quotes.consume(byte, isDelimiter: isDelimiter)
         return false
     }
 }

@@ -1,4 +1,4 @@
-/// Gathers the header of a CSV file, which must be whole before it can be read.
+/// Collects the header of a CSV file, which is parsed once it is complete.
 struct CSVHeaderReader: Sendable {
     private let limits: ImportLimits
     private let lines: LineTracker
@@ -11,41 +11,43 @@ struct CSVHeaderReader: Sendable {
         self.finder = CSVHeaderFinder(delimiter: delimiter)
     }
 
-    /// - Returns: whether the header is whole.
-    mutating func take(_ bytes: Span<UInt8>, from position: inout Int) throws(RecordParseError) -> Bool {
+    /// Consumes bytes up to the end of the header.
+    /// - Returns: whether the header is complete.
+    mutating func consume(_ bytes: Span<UInt8>, from position: inout Int) throws(RecordParseError) -> Bool {
         while position < bytes.count {
             let byte = bytes[position]
             position += 1
             guard self.text.count < self.limits.recordBytes else { throw self.fault(.largeHeader) }
             self.text.append(byte)
-            if self.finder.take(byte) { return true }
+            if self.finder.consume(byte) { return true }
         }
         return false
     }
 
-    /// Reads the header.
-    /// - Returns: a scanner that stands behind it.
+    /// Parses the header.
+    /// - Returns: a scanner for the rows after the header.
     func scanner() throws(RecordParseError) -> CSVRecordScanner {
         guard !self.finder.isEmpty else { throw self.fault(.empty) }
         var scanner = CSVRecordScanner(delimiter: self.finder.delimiter, limits: self.limits, lines: self.lines)
         var page = RecordPage(continuing: false, capacity: 2 * self.text.count)
-        var findings = RecordScanOutput()
+        var scanOutput = RecordScanOutput()
         var position = 0
-        try scanner.read(self.text.span, from: &position, into: &page, target: .max, &findings)
+        try scanner.read(self.text.span, from: &position, into: &page, target: .max, &scanOutput)
         if scanner.needsLineEnd {
             try scanner.finish()
             let lineEnd: [UInt8] = [UInt8(ascii: "\n")]
             position = 0
-            try scanner.read(lineEnd.span, from: &position, into: &page, target: .max, &findings)
+            try scanner.read(lineEnd.span, from: &position, into: &page, target: .max, &scanOutput)
         }
         page.trim()
-        let cells = Self.cells(page.text, findings.records)
+        let cells = Self.cells(page.text, scanOutput.records)
         guard cells.reduce(0, { $0 + $1.count }) <= self.limits.csvNameBytes else { throw self.fault(.longNames) }
-        scanner.begin(CSVColumns(header: cells))
+        scanner.startRows(CSVColumns(header: cells))
         return scanner
     }
 
-    /// Without columns a row is an object of which the one member has all cells.
+    /// The cells of the header. It is scanned without columns, so it becomes an object whose only member has all
+    /// cells.
     private static func cells(_ text: [UInt8], _ records: [Range<Int>]) -> [ArraySlice<UInt8>] {
         guard let record = records.first else { return [] }
         let values = JSONMemberRanges(in: text, at: record.lowerBound).flatMap { member in
@@ -54,5 +56,7 @@ struct CSVHeaderReader: Sendable {
         return values.map { text[$0].dropFirst().dropLast() }
     }
 
-    private func fault(_ kind: RecordParseError.Kind) -> RecordParseError { RecordParseError(kind: kind, place: self.lines.place(0)) }
+    private func fault(_ kind: RecordParseError.Kind) -> RecordParseError {
+        RecordParseError(kind: kind, position: self.lines.position(at: 0))
+    }
 }

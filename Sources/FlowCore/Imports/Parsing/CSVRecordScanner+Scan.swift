@@ -1,35 +1,38 @@
 extension CSVRecordScanner {
-    /// Lays the rows in the input on the page.
-    /// - Parameter taken: how many bytes were taken. If not all are, the page is full.
+    /// Converts the rows of the input and writes them to the page.
+    /// - Parameter consumed: index of the first byte to read; afterwards, of the first byte that was not consumed. If
+    ///   that is not the end of the input, the page is full.
     mutating func read(
-        _ input: Span<UInt8>, from taken: inout Int, into page: inout RecordPage, target: Int, _ findings: inout RecordScanOutput
+        _ input: Span<UInt8>, from consumed: inout Int, into page: inout RecordPage, target: Int,
+        _ scanOutput: inout RecordScanOutput
     ) throws(RecordParseError) {
         var room = 64
         while room > 0 {
-            page.reserve(room + 2 * (input.count - taken))
+            page.reserve(room + 2 * (input.count - consumed))
             try page.fill { text, used throws(RecordParseError) in
                 do throws(RecordParseError) {
-                    room = try self.scan(input, from: &taken, into: &text, at: &used, target: target, &findings)
+                    room = try self.scan(input, from: &consumed, into: &text, at: &used, target: target, &scanOutput)
                 } catch {
-                    // However the input was cut, it is the first fault that counts.
+                    // A size error takes precedence if it occurs first in the input, so that the error does not
+                    // depend on the chunks.
                     try self.checkSize(upTo: used)
                     throw error
                 }
                 try self.checkSize(upTo: used)
             }
-            // Short rows of many columns become much longer than they are.
+            // A short row expands if there are many columns, so it may need room more than once.
             if room > 0 { room += 1 << 12 }
         }
-        self.lines.base += taken
+        self.lines.base += consumed
     }
 
-    /// Reads on until the input is used up, a record has ended and the page holds `target` bytes, or there is no more room.
+    /// Scans until the input ends, or a record has ended and the page has `target` bytes, or there is no room left.
     ///
-    /// - Parameter output: what is behind `written` is room.
-    /// - Returns: how much room is needed to go on; 0 if it did not end for want of room.
+    /// - Parameter output: the bytes after `written` are free.
+    /// - Returns: number of free bytes needed to continue; 0 if the scan ended for another reason.
     private mutating func scan(
         _ input: Span<UInt8>, from position: inout Int, into output: inout MutableSpan<UInt8>, at written: inout Int, target: Int,
-        _ findings: inout RecordScanOutput
+        _ scanOutput: inout RecordScanOutput
     ) throws(RecordParseError) -> Int {
         let delimiter = self.delimiter
         var index = position
@@ -46,12 +49,12 @@ extension CSVRecordScanner {
             switch state {
             case .row:
                 if Self.endsLine(byte) {
-                    self.lines.end(byte, index)
+                    self.lines.lineEnd(byte, at: index)
                     index += 1
                     continue
                 }
                 guard out < target else { return 0 }
-                (output[out], output[out + 1]) = findings.separator
+                (output[out], output[out + 1]) = scanOutput.separator
                 out += 2
                 self.beginRecord(index, out)
                 state = .cell
@@ -90,7 +93,7 @@ extension CSVRecordScanner {
                     try self.closeQuote(at: out)
                     state = .quote
                 } else {
-                    if Self.endsLine(byte) { self.lines.end(byte, index) }
+                    if Self.endsLine(byte) { self.lines.lineEnd(byte, at: index) }
                     state = try self.text(byte, index, into: &output, at: &out, state)
                 }
                 index += 1
@@ -115,7 +118,7 @@ extension CSVRecordScanner {
                 }
                 if self.filled > self.columns.count { Self.write(UInt8(ascii: "]"), into: &output, at: &out) }
                 Self.write(UInt8(ascii: "}"), into: &output, at: &out)
-                try self.endRecord(at: out, &findings)
+                try self.endRecord(at: out, &scanOutput)
                 state = .row
             }
         }
@@ -133,7 +136,7 @@ extension CSVRecordScanner {
         out += 1
     }
 
-    /// Writes what stands before a cell's text.
+    /// Writes what precedes a cell's text: its key or a comma, and the opening quote.
     @inline(__always)
     private mutating func beginCell(into output: inout MutableSpan<UInt8>, at out: inout Int) {
         if self.cells <= self.columns.count {
@@ -167,12 +170,12 @@ extension CSVRecordScanner {
             let block = keys.unsafeLoadUnaligned(fromByteOffset: key.lowerBound + offset, as: SIMD16<UInt8>.self)
             bytes.storeBytes(of: block, toByteOffset: out + offset, as: SIMD16<UInt8>.self)
         }
-        // The first member has a brace in the comma's place.
+        // The first member is preceded by a brace instead of a comma.
         if self.cells == 0 { output[out] = UInt8(ascii: "{") }
         out += key.count
     }
 
-    /// Writes a byte of a cell's text, escaped where JSON wants it.
+    /// Writes a byte of a cell's text, escaped if JSON requires it.
     /// - Returns: the state after it.
     private mutating func text(
         _ byte: UInt8, _ index: Int, into output: inout MutableSpan<UInt8>, at out: inout Int, _ state: State

@@ -1,24 +1,25 @@
-/// Makes records of CSV: RFC 4180 as it is in use.
+/// Converts CSV to records: RFC 4180 with the variants in common use.
 ///
-/// - Lines end with CRLF, LF or CR; empty ones count for nothing.
-/// - A quote opens quoted text only as a cell's first byte; elsewhere it stands for itself. What follows the closing quote belongs
-///   to the cell, as spreadsheets and Python have it: `"a"b` is `ab`.
-/// - Cells are strings as they are, spaces included.
+/// - Lines end with CRLF, LF or CR. Empty lines are ignored.
+/// - A quote starts quoted text only as the first byte of a cell; elsewhere it is an ordinary character. Text after
+///   the closing quote belongs to the cell, as in spreadsheets and Python: `"a"b` is `ab`.
+/// - Cells are strings and are not trimmed.
 ///
-/// It takes its input in pieces, cut anywhere: all it knows at a cut is in here, and the part of a row that was read is in the page.
+/// The input may be split into chunks at any byte. Between chunks the scanner keeps its state; the part of a row that
+/// was read is in the page.
 struct CSVRecordScanner: Sendable {
     enum State: Sendable {
-        /// At a line's start.
+        /// At the start of a line.
         case row
         /// Before a cell.
         case cell
         case plain
         case quoted
-        /// Behind a quote in quoted text: it ends the text, or is the first of two that stand for one.
+        /// After a quote in quoted text: it ends the text, or is the first of two that stand for one.
         case quote
         /// In a character of several bytes.
         case character
-        /// At the line's end, behind the row's last cell.
+        /// At the end of the line, after the last cell of the row.
         case rowEnd
     }
 
@@ -33,21 +34,21 @@ struct CSVRecordScanner: Sendable {
     // MARK: Row and cell
 
     private(set) var isInRecord = false
-    /// Cells of the row so far.
+    /// Number of cells of the row so far, including missing ones that were added.
     var cells = 0
-    /// How many of them the input has. The others are missing.
+    /// Number of those cells that are in the input. The others are missing and become `null`.
     var filled = 0
-    /// Where in the page the row begins.
+    /// Start of the row in the page.
     private var recordStart = 0
-    private var recordPlace = InputPosition()
-    /// Whether the text that is being read stands in quotes.
+    private var recordPosition = InputPosition()
+    /// Whether the current text is in quotes.
     private(set) var isQuoted = false
-    private var quotePlace = InputPosition()
+    private var quotePosition = InputPosition()
     private var characterOffset = 0
-    private var characterLeft = 0
+    private var characterRemaining = 0
     private var characterNext: ClosedRange<UInt8> = 0x80...0xBF
 
-    /// Reads the header to begin with: one row without columns.
+    /// Creates a scanner that first reads the header, as one row without columns.
     init(delimiter: UInt8, limits: ImportLimits, lines: LineTracker) {
         self.columns = CSVColumns(header: [])
         self.delimiter = delimiter
@@ -56,8 +57,8 @@ struct CSVRecordScanner: Sendable {
         self.lines = lines
     }
 
-    /// Goes over to the rows.
-    mutating func begin(_ columns: CSVColumns) {
+    /// Switches from the header to the rows.
+    mutating func startRows(_ columns: CSVColumns) {
         self.columns = columns
         self.maximumCells = .max
     }
@@ -66,7 +67,7 @@ struct CSVRecordScanner: Sendable {
 // MARK: Rows and cells
 
 extension CSVRecordScanner {
-    /// Bytes that a step may write: a key, the longest escape, and a run's overhang.
+    /// Maximum number of bytes that one step writes: a key, the longest escape, and the overhang of a block copy.
     @inline(__always)
     func room(forKeyOf cell: Int) -> Int { self.columns.key(min(cell, self.columns.count)).count + 64 }
 
@@ -74,27 +75,28 @@ extension CSVRecordScanner {
         self.isInRecord = true
         self.cells = 0
         self.recordStart = out
-        self.recordPlace = self.lines.place(index)
+        self.recordPosition = self.lines.position(at: index)
     }
 
-    mutating func endRecord(at end: Int, _ findings: inout RecordScanOutput) throws(RecordParseError) {
+    mutating func endRecord(at end: Int, _ scanOutput: inout RecordScanOutput) throws(RecordParseError) {
         try self.checkSize(upTo: end)
-        findings.records.append(self.recordStart..<end)
-        findings.cells.append(self.filled)
+        scanOutput.records.append(self.recordStart..<end)
+        scanOutput.cells.append(self.filled)
         self.isInRecord = false
     }
 
-    /// Refuses a row as soon as what is in the page is too large.
+    /// Rejects a row as soon as its bytes in the page exceed the limit.
     @inline(__always)
     func checkSize(upTo end: Int) throws(RecordParseError) {
         guard self.isInRecord, end - self.recordStart > self.maximumRecord else { return }
         throw self.isQuoted
-            ? RecordParseError(kind: .largeField, place: self.quotePlace) : RecordParseError(kind: .largeRecord, place: self.recordPlace)
+            ? RecordParseError(kind: .largeField, position: self.quotePosition)
+            : RecordParseError(kind: .largeRecord, position: self.recordPosition)
     }
 
     mutating func openQuote(_ index: Int) {
         self.isQuoted = true
-        self.quotePlace = self.lines.place(index)
+        self.quotePosition = self.lines.position(at: index)
     }
 
     mutating func closeQuote(at end: Int) throws(RecordParseError) {
@@ -102,39 +104,43 @@ extension CSVRecordScanner {
         self.isQuoted = false
     }
 
-    /// Goes on with a quote that did not close, as it was the first of two.
+    /// Continues quoted text after two quotes, which stand for one.
     mutating func reopenQuote() { self.isQuoted = true }
 
     /// Whether a line feed at the end of the input would end a row.
     var needsLineEnd: Bool { self.state != .row }
 
-    /// - Throws: an error where the end of the input leaves something open.
+    /// Checks the end of the input.
+    /// - Throws: an error if a character or quoted text is incomplete.
     func finish() throws(RecordParseError) {
         if self.state == .character {
-            throw RecordParseError(kind: .invalidUTF8, place: self.lines.place(offset: self.characterOffset))
+            throw RecordParseError(kind: .invalidUTF8, position: self.lines.position(offset: self.characterOffset))
         }
-        if self.isQuoted { throw RecordParseError(kind: .openQuote, place: self.quotePlace) }
+        if self.isQuoted { throw RecordParseError(kind: .openQuote, position: self.quotePosition) }
     }
 
     // MARK: Characters
 
-    /// Begins a character of several bytes.
+    /// Starts a character of several bytes.
     mutating func beginCharacter(_ byte: UInt8, _ index: Int) throws(RecordParseError) {
         guard let lead = UTF8Lead(byte) else { throw self.fault(.invalidUTF8, index) }
         self.characterOffset = self.lines.base + index
-        self.characterLeft = lead.length - 1
+        self.characterRemaining = lead.length - 1
         self.characterNext = lead.second
     }
 
+    /// Processes a further byte of a character.
     /// - Returns: whether the character is complete.
     mutating func character(_ byte: UInt8) throws(RecordParseError) -> Bool {
         guard self.characterNext.contains(byte) else {
-            throw RecordParseError(kind: .invalidUTF8, place: self.lines.place(offset: self.characterOffset))
+            throw RecordParseError(kind: .invalidUTF8, position: self.lines.position(offset: self.characterOffset))
         }
         self.characterNext = 0x80...0xBF
-        self.characterLeft -= 1
-        return self.characterLeft == 0
+        self.characterRemaining -= 1
+        return self.characterRemaining == 0
     }
 
-    func fault(_ kind: RecordParseError.Kind, _ index: Int) -> RecordParseError { RecordParseError(kind: kind, place: self.lines.place(index)) }
+    func fault(_ kind: RecordParseError.Kind, _ index: Int) -> RecordParseError {
+        RecordParseError(kind: kind, position: self.lines.position(at: index))
+    }
 }

@@ -1,7 +1,7 @@
-/// The records in a piece of a document that begins and ends between two lines.
+/// Splits a part of a document that starts and ends at line boundaries into its records.
 enum DocumentLines {
-    /// - Returns: where each record is. The brackets and the commas are none of it: a record is never a bracket or a comma alone,
-    ///   and never ends with a comma.
+    /// - Returns: the range of each record, without the brackets and commas of the document. There is no ambiguity: a
+    ///   record is never only a bracket or a comma, and never ends with a comma.
     static func records(in text: [UInt8]) -> [Range<Int>] {
         var records: [Range<Int>] = []
         let span = text.span

@@ -1,12 +1,13 @@
-/// Finds a field by its name as it is written, in a few steps, whatever the names are.
+/// A hash table of field names as written, with a bounded number of steps per lookup.
 ///
-/// A table that looks at no more than ``probes`` places: names that do not fit in are left to the caller, so nobody can choose names
-/// that make it slow.
+/// A lookup examines at most ``probes`` slots. Names for which no slot is free are not stored and are left to the
+/// caller. So a client cannot choose names that make lookups slow.
 struct FieldNameTable: Sendable {
-    /// A name in a text, and what can be told of it at once.
+    /// A name in a text, with the bytes that are compared first.
     struct Key: Sendable {
         let range: Range<Int>
-        /// Its first and its last eight bytes; of a shorter name both are all of it, the rest zero.
+        /// The first and the last eight bytes of the name. If it is shorter, both are the whole name, padded with
+        /// zeros.
         let head: UInt64
         let tail: UInt64
 
@@ -25,7 +26,7 @@ struct FieldNameTable: Sendable {
 
         @inline(__always)
         private static func short(_ range: Range<Int>, in text: Span<UInt8>) -> UInt64 {
-            // The bytes behind it are cut off again, where there are enough of them.
+            // If eight bytes can be loaded, those after the name are masked out.
             if range.lowerBound + 8 <= text.count {
                 let word = text.bytes.unsafeLoadUnaligned(fromByteOffset: range.lowerBound, as: UInt64.self)
                 return UInt64(littleEndian: word) & (1 &<< UInt64(truncatingIfNeeded: 8 &* range.count) &- 1)
@@ -34,7 +35,7 @@ struct FieldNameTable: Sendable {
         }
 
         @inline(__always)
-        var slot: Int {
+        var bucket: Int {
             let mixed =
                 (self.head ^ self.tail &* 0x9E37_79B9_7F4A_7C15 ^ UInt64(truncatingIfNeeded: self.range.count))
                 &* 0xBF58_476D_1CE4_E5B9
@@ -46,28 +47,28 @@ struct FieldNameTable: Sendable {
         let head: UInt64
         let tail: UInt64
         let count: Int
-        /// Where in ``FieldNameTable/bytes`` the name is.
+        /// Start of the name in ``FieldNameTable/bytes``.
         let start: Int
         let field: Int
     }
 
     private static let probes = 4
-    private static let slots = 1 << 10
+    private static let bucketCount = 1 << 10
 
     private var entries: [Entry] = []
-    /// Indices in ``entries``; -1 where there is none.
-    private var table = [Int16](repeating: -1, count: Self.slots)
+    /// Indices in ``entries``; -1 if a slot is empty.
+    private var table = [Int16](repeating: -1, count: Self.bucketCount)
     private var bytes: [UInt8] = []
 
-    /// The field with a name that is written like this.
+    /// The field whose name is written like this; `nil` if it is not in the table.
     @inline(__always)
     func index(of key: Key, in text: Span<UInt8>) -> Int? {
-        let slot = key.slot
+        let bucket = key.bucket
         for probe in 0..<Self.probes {
-            let index = Int(self.table[(slot + probe) & (Self.slots - 1)])
+            let index = Int(self.table[(bucket + probe) & (Self.bucketCount - 1)])
             guard index >= 0 else { return nil }
             let entry = self.entries[index]
-            // One branch for all three, as it is nearly always taken.
+            // One branch for all three comparisons, because they nearly always have the same result.
             let difference =
                 (entry.head ^ key.head) | (entry.tail ^ key.tail) | UInt64(truncatingIfNeeded: entry.count ^ key.range.count)
             if difference == 0, key.range.count <= 16 || self.isSpelled(entry, key.range, in: text) { return entry.field }
@@ -83,12 +84,12 @@ struct FieldNameTable: Sendable {
         return true
     }
 
-    /// Enters a name, if there is room for it.
+    /// Adds a name if a slot is free for it.
     mutating func add(_ key: Key, _ spelling: ArraySlice<UInt8>, _ field: Int) {
         for probe in 0..<Self.probes {
-            let slot = (key.slot + probe) & (Self.slots - 1)
-            guard self.table[slot] < 0 else { continue }
-            self.table[slot] = Int16(self.entries.count)
+            let bucket = (key.bucket + probe) & (Self.bucketCount - 1)
+            guard self.table[bucket] < 0 else { continue }
+            self.table[bucket] = Int16(self.entries.count)
             self.entries.append(
                 Entry(head: key.head, tail: key.tail, count: spelling.count, start: self.bytes.count, field: field))
             self.bytes += spelling

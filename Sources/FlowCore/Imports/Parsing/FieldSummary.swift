@@ -1,14 +1,14 @@
-/// How often the records of an import have which fields, and of what type: counted while they are read.
+/// Counts how many records of an import have which fields, and of which type. It counts while the records are read.
 ///
-/// Only members of a record that is an object count. Where a record repeats a name, its last member counts, as most readers of
-/// JSON have it. A row of CSV has all columns; what it lacks is `null`.
+/// Only the members of records that are objects are counted. If a record repeats a name, only its last member is
+/// counted, as in most JSON parsers. A CSV row has all columns; a missing cell counts as `null`.
 public struct FieldSummary: Sendable {
     typealias Counted = (name: ArraySlice<UInt8>, counts: TypeCounts)
 
     /// The counts of one field.
     private struct Field: Sendable {
         var counts = TypeCounts()
-        /// The last record that has it, and its type there.
+        /// Number of the last record that has the field, and the field's type in it.
         var record = -1
         var type = TypeCounts.Kind.null
 
@@ -24,17 +24,17 @@ public struct FieldSummary: Sendable {
     private let maximumFields: Int
     private let maximumName: Int
 
-    /// In the order in which they first appeared.
+    /// In the order of their first appearance.
     private var fields: [Field] = []
-    /// Their names, decoded.
+    /// The decoded names of ``fields``.
     private var names: [ArraySlice<UInt8>] = []
     private var indices: [ArraySlice<UInt8>: Int] = [:]
     private var spellings = FieldNameTable()
-    /// Fields that are not in ``fields``.
+    /// Counts of all fields that are not in ``fields``.
     private var more = TypeCounts()
-    /// The number of the record that is being read.
+    /// Number of the record that is being read.
     private var record = 0
-    /// CSV is counted by rows.
+    /// Counts of CSV rows; `nil` for JSON.
     private var rows: RowLengths?
 
     init(limits: ImportLimits) {
@@ -44,8 +44,8 @@ public struct FieldSummary: Sendable {
 
     /// `{"fields":{"name":{"count":2,"nulls":1,"types":{"string":1,"null":1}}},"field_count":1}`
     ///
-    /// `count` is how many records have the field, those with `null` included. If there are more fields than the limit allows, or
-    /// some with longer names, their members are counted in one, under `_more` beside `fields`.
+    /// `count` is the number of records that have the field, including those with `null`. Fields beyond the limit,
+    /// and fields with names longer than the limit, are counted together under `_more` next to `fields`.
     public var json: JSONText {
         let (fields, more) = self.counted
         return .object { writer in
@@ -81,16 +81,16 @@ public struct FieldSummary: Sendable {
 
     // MARK: CSV
 
-    /// Takes the columns, before the first row.
-    mutating func begin(_ columns: CSVColumns) { self.rows = RowLengths(columns) }
+    /// Sets the columns of CSV, before the first row.
+    mutating func setColumns(_ columns: CSVColumns) { self.rows = RowLengths(columns) }
 
-    /// - Parameter cells: how many each row has.
+    /// - Parameter cells: number of cells of each row.
     mutating func addRows(_ cells: [Int]) { self.rows?.add(cells) }
 
     // MARK: JSON
 
-    /// Counts what a scanner has found.
-    /// - Parameter text: what the findings refer to.
+    /// Counts the members that a scanner has found.
+    /// - Parameter text: the text in which the members' ranges are.
     mutating func add(_ members: [RecordScanOutput.Member], in text: Span<UInt8>) {
         for member in members {
             if member.value == 0 {
@@ -108,7 +108,7 @@ public struct FieldSummary: Sendable {
     }
 
     /// Finds or adds a field by its decoded name.
-    /// - Returns: `nil` for a field that is not counted by itself.
+    /// - Returns: `nil` for a field that is not counted individually.
     @inline(never)
     private mutating func lookUp(_ key: FieldNameTable.Key, in text: Span<UInt8>) -> Int? {
         guard key.range.count <= self.maximumName else { return nil }

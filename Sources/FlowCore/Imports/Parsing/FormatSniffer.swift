@@ -1,50 +1,54 @@
-/// Looks at an import's first bytes: passes a byte order mark, and tells the format where nobody said it.
+/// Examines the first bytes of an import: skips a byte order mark, and detects the format if the request does not
+/// declare it.
 struct FormatSniffer: Sendable {
     enum Verdict: Sendable {
         case undecided
         case json(JSONRecordScanner.Framing)
         case csv
-        case refused(RecordParseError)
+        case rejected(RecordParseError)
     }
 
-    private static let mark: [UInt8] = [0xEF, 0xBB, 0xBF]
+    private static let byteOrderMark: [UInt8] = [0xEF, 0xBB, 0xBF]
 
-    /// White space at the start of a line that is kept in case it belongs to a CSV header.
-    private static let maximumHeld = 1 << 10
+    /// Maximum number of bytes of white space at the start of a line that are buffered, since they may belong to a
+    /// CSV header.
+    private static let maximumBuffered = 1 << 10
 
     private let format: ImportFormat?
 
-    /// Bytes of the input that were looked at.
+    /// Number of bytes examined so far.
     private var offset = 0
 
-    private var isMarkPossible = true
+    private var mayHaveByteOrderMark = true
 
-    /// What was looked at and is still to be read.
-    private(set) var held: [UInt8] = []
+    /// Bytes that were examined and still have to be parsed.
+    private(set) var buffered: [UInt8] = []
 
-    /// Where ``held`` begins.
+    /// Position in the input at which ``buffered`` starts.
     private(set) var lines = LineTracker()
 
     init(format: ImportFormat?) { self.format = format }
 
-    /// Looks at the next byte.
-    mutating func take(_ byte: UInt8) -> Verdict {
-        self.held.append(byte)
+    /// Examines the next byte.
+    mutating func consume(_ byte: UInt8) -> Verdict {
+        self.buffered.append(byte)
         self.offset += 1
-        if self.isMarkPossible {
-            // No UTF-8 has these, a byte order mark of UTF-16 has both.
-            if byte >= 0xFE { return .refused(RecordParseError(kind: .otherEncoding, place: .init())) }
-            self.isMarkPossible = byte == Self.mark[self.offset - 1]
-            guard !self.isMarkPossible else {
-                if self.offset == Self.mark.count { self.begin() }
+        if self.mayHaveByteOrderMark {
+            // These bytes do not occur in UTF-8, and every UTF-16 byte order mark contains both.
+            if byte >= 0xFE { return .rejected(RecordParseError(kind: .otherEncoding, position: .init())) }
+            self.mayHaveByteOrderMark = byte == Self.byteOrderMark[self.offset - 1]
+            guard !self.mayHaveByteOrderMark else {
+                if self.offset == Self.byteOrderMark.count { self.skipByteOrderMark() }
                 return .undecided
             }
         }
         return self.declared ?? self.guess(byte)
     }
 
-    /// What it is if the input ends here.
-    var lastVerdict: Verdict { self.declared ?? .refused(RecordParseError(kind: .empty, place: self.lines.place(self.held.count))) }
+    /// The verdict if the input ends here.
+    var lastVerdict: Verdict {
+        self.declared ?? .rejected(RecordParseError(kind: .empty, position: self.lines.position(at: self.buffered.count)))
+    }
 
     private var declared: Verdict? {
         switch self.format {
@@ -62,26 +66,26 @@ struct FormatSniffer: Sendable {
         case UInt8(ascii: "{"):
             return .json(.linesOrObject)
         case UInt8(ascii: "\n"):
-            // A blank line says nothing, whatever it is.
-            self.lines.feed(self.held.count - 1)
+            // Skip blank lines, which are ignored in every format.
+            self.lines.lineFeed(at: self.buffered.count - 1)
             self.drop()
             return .undecided
         case UInt8(ascii: " "), UInt8(ascii: "\t"), UInt8(ascii: "\r"):
-            return self.held.count < Self.maximumHeld ? .undecided : .csv
+            return self.buffered.count < Self.maximumBuffered ? .undecided : .csv
         default:
             return .csv
         }
     }
 
-    /// Begins the text behind a byte order mark.
-    private mutating func begin() {
-        self.isMarkPossible = false
+    /// Starts the text after a byte order mark.
+    private mutating func skipByteOrderMark() {
+        self.mayHaveByteOrderMark = false
         self.drop()
-        self.lines.begin(at: self.offset)
+        self.lines.startFirstLine(at: self.offset)
     }
 
     private mutating func drop() {
         self.lines.base = self.offset
-        self.held = []
+        self.buffered = []
     }
 }

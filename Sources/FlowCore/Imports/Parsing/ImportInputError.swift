@@ -1,10 +1,10 @@
-/// Why an import's bytes are not taken.
+/// Reason why the content of an import's body is rejected.
 ///
-/// Meant for whoever sent them: it says what is wrong, where, and what to do, and repeats nothing of the data.
+/// It is meant for the client: it says what is wrong, where, and what to do, and repeats nothing of the data.
 public struct ImportInputError: Error, Hashable, Sendable, CustomStringConvertible {
-    /// Stable names, for programs.
+    /// Stable codes for programs.
     public enum Code: String, Hashable, Sendable, CaseIterable {
-        /// Nothing but white space, or nothing at all.
+        /// Only white space, or no bytes.
         case empty = "empty_import"
         case badJSON = "bad_json"
         case tooDeep = "json_too_deep"
@@ -17,25 +17,25 @@ public struct ImportInputError: Error, Hashable, Sendable, CustomStringConvertib
 
     public let code: Code
 
-    /// Counted from 1. CRLF, LF, and in CSV a CR alone end a line.
+    /// Line of the error, counted from 1. CRLF and LF end a line; in CSV, so does a single CR.
     public let line: Int
 
-    /// Counted from 1, in bytes of the line.
+    /// Position of the error in its line, in bytes, counted from 1.
     public let column: Int
 
-    /// The place counted in bytes from 0, a byte order mark included.
+    /// Position of the error in the input, in bytes, counted from 0, including a byte order mark.
     public let offset: Int
 
-    /// The number of the record that is broken, counted from 0; `nil` if it is not in one.
+    /// Number of the invalid record, counted from 0; `nil` if the error is not in a record.
     public let record: Int?
 
     private let reason: String
 
     init(_ fault: RecordParseError, record: Int?, limits: ImportLimits) {
         self.code = fault.kind.code
-        self.line = fault.place.line
-        self.column = fault.place.column
-        self.offset = fault.place.offset
+        self.line = fault.position.line
+        self.column = fault.position.column
+        self.offset = fault.position.offset
         self.record = record
         self.reason = fault.kind.reason(limits)
     }

@@ -1,24 +1,26 @@
-/// What an import may demand of its reader. The reader's memory is bounded by these, whatever it reads.
+/// Limits on the content of an import. They bound the memory of its reader for any input.
 public struct ImportLimits: Hashable, Sendable {
-    /// Bytes of one record as it is stored, white space between tokens not counted; also of a CSV file's header as it came.
+    /// Maximum bytes of one record as stored (white space between tokens does not count), and of a CSV header as
+    /// sent.
     public var recordBytes = 1 << 20
 
-    /// Objects and arrays that may be open at once within a record. More than ``JSONLimits/greatestDepth`` counts as that.
+    /// Maximum number of objects and arrays that are open at the same time within a record. A value above
+    /// ``JSONLimits/greatestDepth`` counts as that.
     public var jsonDepth = 64
 
-    /// Bytes of a number.
+    /// Maximum bytes of a number.
     public var numberLength = 1_000
 
-    /// Columns of a CSV file's header.
+    /// Maximum number of columns of a CSV file.
     public var csvColumns = 2_000
 
-    /// Bytes of all names of a CSV file's header: each row repeats them.
+    /// Maximum bytes of all names of a CSV header together, since each record repeats them.
     public var csvNameBytes = 1 << 16
 
-    /// Fields that the summary counts one by one.
+    /// Maximum number of fields that the summary counts individually.
     public var summaryFields = 1_000
 
-    /// Bytes of a field's name in the summary. A field with a longer one is not counted by itself.
+    /// Maximum bytes of a field's name in the summary. A field with a longer name is not counted individually.
     public var summaryNameBytes = 256
 
     public init() {}

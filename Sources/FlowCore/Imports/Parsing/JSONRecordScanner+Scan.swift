@@ -1,29 +1,33 @@
 extension JSONRecordScanner {
-    /// Lays the records in the input on the page.
-    /// - Parameter taken: how many bytes were taken. If not all are, the page is full.
+    /// Writes the records of the input to the page.
+    /// - Parameter consumed: index of the first byte to read; afterwards, of the first byte that was not consumed. If
+    ///   that is not the end of the input, the page is full.
     mutating func read(
-        _ input: Span<UInt8>, from taken: inout Int, into page: inout RecordPage, target: Int, _ findings: inout RecordScanOutput
+        _ input: Span<UInt8>, from consumed: inout Int, into page: inout RecordPage, target: Int,
+        _ scanOutput: inout RecordScanOutput
     ) throws(RecordParseError) {
-        // A record has two bytes before it, and at least one of its own and a comma or line feed behind it.
+        // A record is preceded by two bytes. It has at least one byte, and a comma or line feed follows it in the
+        // input. So the output is at most twice as long as the input.
         page.reserve(2 * input.count + PlainRun.overhang)
         try page.fill { text, used throws(RecordParseError) in
             do throws(RecordParseError) {
-                try self.scan(input, from: &taken, into: &text, at: &used, target: target, &findings)
+                try self.scan(input, from: &consumed, into: &text, at: &used, target: target, &scanOutput)
             } catch {
-                // However the input was cut, it is the first fault that counts.
+                // A size error takes precedence if it occurs first in the input, so that the error does not depend on
+                // the chunks.
                 try self.checkSize(upTo: used)
                 throw error
             }
             try self.checkSize(upTo: used)
         }
-        self.lines.base += taken
+        self.lines.base += consumed
     }
 
-    /// Reads on until the input is used up, or a record has ended and the page holds `target` bytes.
-    /// - Parameter output: has room for twice the input and ``PlainRun/overhang`` behind `written`.
+    /// Scans until the input ends, or a record has ended and the page has `target` bytes.
+    /// - Parameter output: must have room after `written` for twice the input and ``PlainRun/overhang``.
     private mutating func scan(
         _ input: Span<UInt8>, from position: inout Int, into output: inout MutableSpan<UInt8>, at written: inout Int, target: Int,
-        _ findings: inout RecordScanOutput
+        _ scanOutput: inout RecordScanOutput
     ) throws(RecordParseError) {
         var index = position
         var out = written
@@ -35,7 +39,7 @@ extension JSONRecordScanner {
         }
         while index < input.count {
             let byte = input[index]
-            // What goes on after the switch copies the byte, what says `continue` has done all.
+            // The code after the switch copies the byte; branches that end with `continue` need no copy.
             switch state {
             // MARK: Between a record's tokens
             case .value, .firstElement:
@@ -45,10 +49,10 @@ extension JSONRecordScanner {
                 }
                 if byte == UInt8(ascii: "]"), state == .firstElement {
                     self.nesting.close()
-                    state = try self.afterValue(at: out + 1, &findings)
+                    state = try self.afterValue(at: out + 1, &scanOutput)
                 } else {
                     if self.nesting.depth == 1, self.nesting.isObject {
-                        findings.members.append(.init(key: self.key, value: byte))
+                        scanOutput.members.append(.init(key: self.key, value: byte))
                     }
                     state = try self.value(byte, index, out)
                 }
@@ -62,7 +66,7 @@ extension JSONRecordScanner {
                     continue
                 } else if byte == UInt8(ascii: "}"), state == .firstKey {
                     self.nesting.close()
-                    state = try self.afterValue(at: out + 1, &findings)
+                    state = try self.afterValue(at: out + 1, &scanOutput)
                 } else {
                     throw self.fault(.syntax, index)
                 }
@@ -78,7 +82,7 @@ extension JSONRecordScanner {
                     state = self.nesting.isObject ? .key : .value
                 } else if byte == (self.nesting.isObject ? UInt8(ascii: "}") : UInt8(ascii: "]")) {
                     self.nesting.close()
-                    state = try self.afterValue(at: out + 1, &findings)
+                    state = try self.afterValue(at: out + 1, &scanOutput)
                 } else if byte <= 0x20 {
                     try self.skip(byte, &index)
                     continue
@@ -96,7 +100,7 @@ extension JSONRecordScanner {
                         if self.nesting.depth == 1 { self.key = self.key.lowerBound..<out }
                         state = .colon
                     } else {
-                        state = try self.afterValue(at: out + 1, &findings)
+                        state = try self.afterValue(at: out + 1, &scanOutput)
                     }
                 } else if !JSONByte.isPlain(byte) {
                     state = try self.special(byte, index)
@@ -110,13 +114,13 @@ extension JSONRecordScanner {
             case .number:
                 guard try self.number(byte, index, out) else {
                     try self.checkNumber(output.span, out)
-                    state = try self.afterValue(at: out, &findings)
+                    state = try self.afterValue(at: out, &scanOutput)
                     continue
                 }
             case .literal:
                 guard byte == UInt8(truncatingIfNeeded: self.literal) else { throw self.fault(.syntax, index) }
                 self.literal >>= 8
-                if self.literal == 0 { state = try self.afterValue(at: out + 1, &findings) }
+                if self.literal == 0 { state = try self.afterValue(at: out + 1, &scanOutput) }
 
             // MARK: Between records
             case .document, .firstRecord, .record, .line:
@@ -127,7 +131,7 @@ extension JSONRecordScanner {
                     state = next
                 } else {
                     guard out < target else { return }
-                    (output[out], output[out + 1]) = findings.separator
+                    (output[out], output[out + 1]) = scanOutput.separator
                     out += 2
                     self.beginRecord(index, out)
                     state = .value

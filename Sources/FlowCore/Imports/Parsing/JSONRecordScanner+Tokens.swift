@@ -1,16 +1,16 @@
-/// How far a `\u` escape or a character of several bytes was read.
+/// Progress within a `\u` escape or a character of several bytes.
 struct JSONUnicodeState: Sendable {
-    /// Bytes or digits that are still to come.
-    var left = 0
-    /// What the next byte of a character may be.
+    /// Number of bytes or digits that must follow.
+    var remaining = 0
+    /// Allowed range of the next byte of a character.
     var next: ClosedRange<UInt8> = 0x80...0xBF
-    /// The escape's digits so far.
+    /// Value of the escape's digits so far.
     var unit: UInt32 = 0
-    /// The offset of the first half of a surrogate pair, when the second one must follow.
+    /// Offset of the first half of a surrogate pair, if the second half must follow.
     var highOffset: Int?
 }
 
-/// How far a number was read.
+/// Progress within a number.
 struct JSONNumberState: Sendable {
     enum Phase: Sendable {
         case minus
@@ -33,9 +33,9 @@ struct JSONNumberState: Sendable {
     }
 
     var phase = Phase.minus
-    /// Where in the page it begins.
+    /// Start of the number in the page.
     var start = 0
-    /// Where in the page its exponent's digits begin.
+    /// Start of its exponent's digits in the page.
     var exponent = 0
 }
 
@@ -73,7 +73,7 @@ extension JSONRecordScanner {
         if byte == JSONByte.backslash { return .escape }
         guard byte >= 0x80 else { throw self.tokenFault(.rawControl) }
         guard let lead = UTF8Lead(byte) else { throw self.tokenFault(.invalidUTF8) }
-        self.unicode.left = lead.length - 1
+        self.unicode.remaining = lead.length - 1
         self.unicode.next = lead.second
         return .character
     }
@@ -84,15 +84,15 @@ extension JSONRecordScanner {
         case .character:
             guard self.unicode.next.contains(byte) else { throw self.tokenFault(.invalidUTF8) }
             self.unicode.next = 0x80...0xBF
-            self.unicode.left -= 1
-            return self.unicode.left == 0 ? .string : .character
+            self.unicode.remaining -= 1
+            return self.unicode.remaining == 0 ? .string : .character
         case .escape:
             return try self.escape(byte)
         case .hexadecimal:
             guard let digit = JSONByte.hexadecimal(byte) else { throw self.tokenFault(.unknownEscape) }
             self.unicode.unit = self.unicode.unit << 4 | digit
-            self.unicode.left -= 1
-            return self.unicode.left == 0 ? try self.codeUnit() : .hexadecimal
+            self.unicode.remaining -= 1
+            return self.unicode.remaining == 0 ? try self.codeUnit() : .hexadecimal
         case .lowBackslash, .lowLetter:
             // Only another `\u` can complete the pair.
             let isBackslash = state == .lowBackslash
@@ -118,11 +118,11 @@ extension JSONRecordScanner {
 
     private mutating func digits() -> State {
         self.unicode.unit = 0
-        self.unicode.left = 4
+        self.unicode.remaining = 4
         return .hexadecimal
     }
 
-    /// The state after the last digit.
+    /// The state after the last digit of an escape.
     private mutating func codeUnit() throws(RecordParseError) -> State {
         switch (self.unicode.unit, self.unicode.highOffset) {
         case (0xDC00...0xDFFF, .some):
@@ -141,12 +141,13 @@ extension JSONRecordScanner {
     }
 
     private func pairFault() -> RecordParseError {
-        RecordParseError(kind: .loneSurrogate, place: self.lines.place(offset: self.unicode.highOffset ?? self.tokenOffset))
+        RecordParseError(kind: .loneSurrogate, position: self.lines.position(offset: self.unicode.highOffset ?? self.tokenOffset))
     }
 
     // MARK: Numbers
 
-    /// - Returns: whether the byte belongs to the number. If not, the number is over.
+    /// Processes a byte after the first byte of a number.
+    /// - Returns: whether the byte belongs to the number. If not, the number has ended.
     @inline(__always)
     mutating func number(_ byte: UInt8, _ index: Int, _ out: Int) throws(RecordParseError) -> Bool {
         if JSONByte.isDigit(byte) {
@@ -175,10 +176,10 @@ extension JSONRecordScanner {
         return true
     }
 
-    /// Looks at the number that ends at `out` as a whole.
+    /// Checks the number that ends at `out`: it must be within the range of a double.
     @inline(__always)
     func checkNumber(_ text: Span<UInt8>, _ out: Int) throws(RecordParseError) {
-        // As in `JSONNumberGrammar`: nothing shorter is beyond a double.
+        // As in `JSONNumberGrammar`: shorter numbers are always within the range.
         let isLong = out - self.number.start > 200
         guard isLong || self.number.phase == .exponentDigits && out - self.number.exponent > 2 else { return }
         guard JSONNumberGrammar.isFinite(text, self.number.start..<out) else { throw self.tokenFault(.hugeNumber) }

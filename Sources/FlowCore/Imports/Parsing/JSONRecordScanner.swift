@@ -1,15 +1,16 @@
-/// Finds the records in JSON or NDJSON, checks them, and copies them without the white space between tokens.
+/// Finds and validates the records in JSON or NDJSON, and copies them without the white space between tokens.
 ///
-/// It takes its input in pieces, cut anywhere: all it knows at a cut is in here, and the part of a record that was read is in the
-/// page. Each byte is looked at once.
+/// The input may be split into chunks at any byte. Between chunks the scanner keeps its state; the part of a record
+/// that was read is in the page. Each byte is examined once.
 struct JSONRecordScanner: Sendable {
     enum Framing: Sendable {
-        /// JSON, before its first byte.
+        /// JSON whose first byte was not read yet.
         case document
         case array
         case object
         case lines
-        /// The input's first byte is a brace: an object that has a line to itself is the first of several, any other one is alone.
+        /// The input starts with a brace. If that object ends on its line, the input is NDJSON; else it is a single
+        /// object.
         case linesOrObject
     }
 
@@ -20,7 +21,7 @@ struct JSONRecordScanner: Sendable {
         case document
         /// JSON: a record, or the array's end.
         case firstRecord
-        /// JSON: a record, behind a comma.
+        /// JSON: a record, after a comma.
         case record
         /// JSON: a comma, or the array's end.
         case afterRecord
@@ -28,7 +29,7 @@ struct JSONRecordScanner: Sendable {
         case line
         /// NDJSON: the line's end.
         case afterLine
-        /// JSON: nothing.
+        /// JSON: only white space.
         case done
 
         // Between a record's tokens.
@@ -62,21 +63,21 @@ struct JSONRecordScanner: Sendable {
     // MARK: Record
 
     private(set) var isInRecord = false
-    /// Where in the page the record begins.
+    /// Start of the record in the page.
     private var recordStart = 0
-    private var recordPlace = InputPosition()
+    private var recordPosition = InputPosition()
 
     // MARK: Token
 
-    /// Whether the string is a member's name.
+    /// Whether the current string is a member's name.
     var isKey = false
-    /// Where in the page the last name at the record's top is, without quotes.
+    /// Range in the page of the last name at the top level of the record, without quotes.
     var key = 0..<0
-    /// The offset of what an error in the token is reported at: the escape, the character, the number.
+    /// Offset at which an error in the current token is reported: the start of the escape, character or number.
     var tokenOffset = 0
     var unicode = JSONUnicodeState()
     var number = JSONNumberState()
-    /// The rest of the literal, the next byte lowest.
+    /// The remaining bytes of the literal, the next one in the lowest 8 bits.
     var literal: UInt32 = 0
 
     init(framing: Framing, limits: ImportLimits, lines: LineTracker) {
@@ -99,19 +100,19 @@ extension JSONRecordScanner {
     mutating func beginRecord(_ index: Int, _ out: Int) {
         self.isInRecord = true
         self.recordStart = out
-        self.recordPlace = self.lines.place(index)
+        self.recordPosition = self.lines.position(at: index)
     }
 
     /// The state after a value that ends at `end`.
     @inline(__always)
-    mutating func afterValue(at end: Int, _ findings: inout RecordScanOutput) throws(RecordParseError) -> State {
-        self.nesting.depth > 0 ? .afterValue : try self.endRecord(at: end, &findings)
+    mutating func afterValue(at end: Int, _ scanOutput: inout RecordScanOutput) throws(RecordParseError) -> State {
+        self.nesting.depth > 0 ? .afterValue : try self.endRecord(at: end, &scanOutput)
     }
 
-    private mutating func endRecord(at end: Int, _ findings: inout RecordScanOutput) throws(RecordParseError) -> State {
+    private mutating func endRecord(at end: Int, _ scanOutput: inout RecordScanOutput) throws(RecordParseError) -> State {
         try self.checkSize(upTo: end)
-        findings.records.append(self.recordStart..<end)
-        findings.members.append(.end)
+        scanOutput.records.append(self.recordStart..<end)
+        scanOutput.members.append(.end)
         self.isInRecord = false
         switch self.framing {
         case .array, .document: return .afterRecord
@@ -122,13 +123,13 @@ extension JSONRecordScanner {
         return .afterLine
     }
 
-    /// Refuses a record as soon as what is in the page is too large.
+    /// Rejects a record as soon as its bytes in the page exceed the limit.
     func checkSize(upTo end: Int) throws(RecordParseError) {
         guard self.isInRecord, end - self.recordStart > self.maximumRecord else { return }
-        throw RecordParseError(kind: .largeRecord, place: self.recordPlace)
+        throw RecordParseError(kind: .largeRecord, position: self.recordPosition)
     }
 
-    /// The state after a byte between records that is no record's first; `nil` if it is one.
+    /// The state after a byte between records; `nil` if the byte is the first one of a record.
     mutating func opening(_ byte: UInt8, _ index: Int, _ state: State) throws(RecordParseError) -> State? {
         switch (state, byte) {
         case (.document, UInt8(ascii: "[")):
@@ -146,7 +147,7 @@ extension JSONRecordScanner {
         }
     }
 
-    /// The state after a byte behind a record.
+    /// The state after a byte that follows a record.
     func following(_ byte: UInt8, _ index: Int, _ state: State) throws(RecordParseError) -> State {
         switch (state, byte) {
         case (.afterRecord, UInt8(ascii: ",")): return .record
@@ -157,16 +158,18 @@ extension JSONRecordScanner {
         }
     }
 
-    // MARK: Places
+    // MARK: Errors and white space
 
-    func fault(_ kind: RecordParseError.Kind, _ index: Int) -> RecordParseError { RecordParseError(kind: kind, place: self.lines.place(index)) }
-
-    /// At the token's offset.
-    func tokenFault(_ kind: RecordParseError.Kind) -> RecordParseError {
-        RecordParseError(kind: kind, place: self.lines.place(offset: self.tokenOffset))
+    func fault(_ kind: RecordParseError.Kind, _ index: Int) -> RecordParseError {
+        RecordParseError(kind: kind, position: self.lines.position(at: index))
     }
 
-    /// Passes white space between tokens.
+    /// An error at the offset of the current token.
+    func tokenFault(_ kind: RecordParseError.Kind) -> RecordParseError {
+        RecordParseError(kind: kind, position: self.lines.position(offset: self.tokenOffset))
+    }
+
+    /// Skips white space between tokens.
     @inline(__always)
     mutating func skip(_ space: UInt8, _ index: inout Int) throws(RecordParseError) {
         if space != 0x20 { try self.lineOrTab(space, index) }
@@ -180,7 +183,7 @@ extension JSONRecordScanner {
                 if self.framing == .lines { throw self.fault(.brokenLine, index) }
                 if self.framing == .linesOrObject { self.framing = .object }
             }
-            self.lines.feed(index)
+            self.lines.lineFeed(at: index)
         case UInt8(ascii: "\t"), UInt8(ascii: "\r"):
             break
         default:
@@ -190,12 +193,14 @@ extension JSONRecordScanner {
 
     // MARK: End
 
-    /// Whether a line feed at the end of the input would end a record: nothing else ends a number.
+    /// Whether a line feed at the end of the input would end a record. A number ends only with the byte that follows
+    /// it.
     var needsLineEnd: Bool {
         self.framing == .lines && self.nesting.depth == 0 && self.state == .number && self.number.phase.isComplete
     }
 
-    /// - Throws: an error where the end of the input leaves something open.
+    /// Checks the end of the input.
+    /// - Throws: an error if the document is empty or incomplete.
     func finish() throws(RecordParseError) {
         switch self.state {
         case .done, .line, .afterLine: return

@@ -1,12 +1,12 @@
-/// Copies text sixteen bytes at a time up to the first byte that needs a closer look.
+/// Copies text in blocks of 16 bytes, up to the first byte that needs special handling.
 ///
-/// Every access is checked against the spans' bounds.
+/// Every access is checked against the bounds of the spans.
 enum PlainRun {
-    /// Room behind what is to be copied without which the last bytes are left to the caller.
+    /// Number of free bytes that must follow the copied text; without them, the last bytes are left to the caller.
     static let overhang = JSONPlainBlock.count
 
-    /// Copies up to a quote, a backslash, a control byte, a byte of a character beyond ASCII, or `stop`. It ends earlier where fewer
-    /// than sixteen bytes of input or of room are left.
+    /// Copies up to a quote, a backslash, a control byte, a non-ASCII byte, or `stop`. It stops earlier if fewer than
+    /// 16 bytes of input or of room are left.
     @inline(__always)
     static func copy(
         _ input: RawSpan, _ index: inout Int, into output: inout MutableSpan<UInt8>, _ written: inout Int,

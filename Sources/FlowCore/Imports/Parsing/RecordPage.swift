@@ -1,29 +1,30 @@
-/// A part of an import's document, with whole records: what one gzip member packs.
+/// A part of an import's document with whole records: the content of one gzip member.
 ///
-/// An import's pages, one after the other, are one JSON array with one record a line:
+/// The pages of an import, concatenated, are one JSON array with one record per line:
 ///
 ///     [
 ///     {"id":1},
 ///     {"id":2}
 ///     ]
 public struct RecordPage: Sendable {
-    /// Room beyond what a page is meant to hold, so that its last record seldom makes it move.
+    /// Extra capacity, so that the last record of a page seldom causes a reallocation.
     private static let spare = 1 << 16
 
-    /// The text in UTF-8. Its last record may be unfinished while ``RecordReader/read(_:from:into:target:)`` wants more bytes.
+    /// The text in UTF-8. Its last record may be incomplete until ``RecordReader/read(_:from:into:target:)`` gets
+    /// more bytes.
     public private(set) var text: [UInt8] = []
 
-    /// Where in ``text`` each record's bytes are, whole records only.
+    /// Range in ``text`` of each complete record.
     public private(set) var records: [Range<Int>] = []
 
-    /// Bytes of the text; while it is read, room follows.
+    /// Number of bytes of the text. During a read, free bytes follow them.
     private(set) var used = 0
 
     private let continuing: Bool
 
     /// - Parameters:
-    ///   - continuing: whether the import has records on earlier pages.
-    ///   - capacity: how many bytes it is meant to hold.
+    ///   - continuing: whether earlier pages of the import have records.
+    ///   - capacity: expected number of bytes.
     public init(continuing: Bool, capacity: Int) {
         self.continuing = continuing
         self.text.reserveCapacity(capacity + Self.spare)
@@ -39,7 +40,7 @@ public struct RecordPage: Sendable {
     /// Whether the import has a record before the page's next one.
     var hasPredecessor: Bool { self.continuing || !self.records.isEmpty }
 
-    /// Makes sure that there is so much room behind what is used.
+    /// Ensures that at least `room` free bytes follow the text.
     mutating func reserve(_ room: Int) {
         let missing = self.used + room - self.text.count
         guard missing > 0 else { return }
@@ -47,10 +48,10 @@ public struct RecordPage: Sendable {
         self.text.append(addingCapacity: missing) { $0.append(repeating: 0, count: missing) }
     }
 
-    /// Takes back the room that is left.
+    /// Removes the free bytes after the text.
     mutating func trim() { self.text.removeLast(self.text.count - self.used) }
 
-    /// Hands out the text with the room behind it. The closure says how much of it is used.
+    /// Passes the text with its free bytes to the closure, which updates the number of bytes used.
     mutating func fill<Result, Failure: Error>(
         _ body: (inout MutableSpan<UInt8>, inout Int) throws(Failure) -> Result
     ) throws(Failure) -> Result {
@@ -60,7 +61,7 @@ public struct RecordPage: Sendable {
         return try body(&span, &used)
     }
 
-    /// Adds a record that is valid already.
+    /// Adds a record that is known to be valid.
     mutating func append(_ record: JSONText) {
         self.text.append(contentsOf: self.hasPredecessor ? ",\n".utf8 : "[\n".utf8)
         let start = self.text.count

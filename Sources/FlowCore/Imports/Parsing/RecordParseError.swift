@@ -1,7 +1,7 @@
-/// What a scanner stops at.
+/// The error at which a scanner stops, with its position.
 struct RecordParseError: Error, Hashable, Sendable {
     let kind: Kind
-    let place: InputPosition
+    let position: InputPosition
 
     enum Kind: Hashable, Sendable {
         case empty
@@ -46,27 +46,27 @@ extension RecordParseError.Kind {
 
     func reason(_ limits: ImportLimits) -> String {
         switch self {
-        case .empty: "there is no data. Send a JSON array, NDJSON or CSV."
-        case .noRecords: "JSON must be an array of records or one object here. Send values one a line as NDJSON."
-        case .syntax: "JSON has no place for this byte here."
-        case .unexpectedEnd: "the data ends in the middle of JSON. Send it whole."
-        case .brokenLine: "the line ends in the middle of a record. NDJSON has each record on one line."
-        case .secondValue: "NDJSON has one record a line. Begin a new line for the next one."
-        case .trailingData: "something follows the end of the JSON. Send several values one a line as NDJSON."
-        case .rawControl: "a JSON string has a raw control character. Write it as an escape."
-        case .unknownEscape: "a JSON string has an escape that JSON does not have."
-        case .loneSurrogate: "a JSON string has half a surrogate pair. Write the whole pair or leave it out."
-        case .tooDeep: "objects and arrays are nested deeper than \(limits.jsonDepth)."
-        case .longNumber: "the number is longer than \(limits.numberLength) bytes. Send it as a string."
-        case .hugeNumber: "the number is beyond what a double holds. Send it as a string."
-        case .invalidUTF8: "this is not UTF-8. Send the data in UTF-8."
-        case .otherEncoding: "this looks like UTF-16. Send the data in UTF-8."
-        case .openQuote: "the quote that opens here is never closed."
-        case .tooManyColumns: "the header has more than \(limits.csvColumns) columns."
-        case .longNames: "the header's names are longer than \(limits.csvNameBytes) bytes in all."
-        case .largeHeader: "the header is longer than \(limits.recordBytes) bytes."
-        case .largeRecord: "the record that begins here is larger than \(limits.recordBytes) bytes."
-        case .largeField: "the quote that opens here is not closed within a record of \(limits.recordBytes) bytes."
+        case .empty: "the input is empty. Send a JSON array, NDJSON or CSV."
+        case .noRecords: "a JSON document must be an array of records or one object. Send other values as NDJSON, one per line."
+        case .syntax: "unexpected character in JSON."
+        case .unexpectedEnd: "the data ends before the JSON is complete. Send all of it."
+        case .brokenLine: "the line ends before the record is complete. In NDJSON, each record must be on one line."
+        case .secondValue: "extra data after the record. In NDJSON, each record must be on its own line."
+        case .trailingData: "extra data after the JSON document. Send several values as NDJSON, one per line."
+        case .rawControl: "unescaped control character in a JSON string. Escape it."
+        case .unknownEscape: "invalid escape in a JSON string."
+        case .loneSurrogate: "unpaired surrogate in a JSON string. Send the whole pair or omit it."
+        case .tooDeep: "objects and arrays are nested deeper than \(limits.jsonDepth) levels (FLOWHUB_MAX_JSON_DEPTH)."
+        case .longNumber: "the number exceeds \(limits.numberLength) bytes. Send it as a string."
+        case .hugeNumber: "the number is out of the range of a double. Send it as a string."
+        case .invalidUTF8: "invalid UTF-8. Send the data in UTF-8."
+        case .otherEncoding: "the data seems to be UTF-16. Send it in UTF-8."
+        case .openQuote: "unterminated quoted field. Close the quote that opens here."
+        case .tooManyColumns: "the header exceeds \(limits.csvColumns) columns (FLOWHUB_MAX_CSV_COLUMNS)."
+        case .longNames: "the names in the header exceed \(limits.csvNameBytes) bytes in total."
+        case .largeHeader: "the header exceeds \(limits.recordBytes) bytes (FLOWHUB_MAX_RECORD_BYTES)."
+        case .largeRecord: "the record that starts here exceeds \(limits.recordBytes) bytes (FLOWHUB_MAX_RECORD_BYTES)."
+        case .largeField: "the record exceeds \(limits.recordBytes) bytes (FLOWHUB_MAX_RECORD_BYTES) in this quoted field."
         }
     }
 }

@@ -1,10 +1,11 @@
-/// Reads an import's bytes as they come and lays its records on pages.
+/// Parses the bytes of an import as they arrive and writes its records to pages.
 ///
-/// It holds no more than the limits allow, however the input is cut into pieces and whatever it is. A record's text is kept as
-/// it came: number tokens, escapes, the members' order, repeated members; only white space between tokens is taken out.
+/// Its memory is bounded by the limits for any input, however it is split into chunks. A record's text is kept as
+/// sent, including number tokens, escapes, the order of members and repeated members. Only white space between tokens
+/// is removed.
 ///
-/// A row of CSV becomes an object of strings. One that is too short has `null` for what it lacks, a longer one has the rest in an
-/// array of strings under `_extra`.
+/// A CSV row becomes an object of strings. Missing cells become `null`; extra cells become an array of strings under
+/// `_extra`.
 ///
 /// ```swift
 /// while position < bytes.count {
@@ -16,12 +17,13 @@
 /// }
 /// ```
 ///
-/// Once it has thrown, it is of no more use.
+/// After an error the reader must not be used again.
 public struct RecordReader: Sendable {
-    /// How much input is taken at a time: what it becomes fits a processor's nearest caches.
+    /// Bytes of input that are processed per step: few enough that they and their output fit into the nearest caches
+    /// of the processor.
     private static let step = 1 << 14
 
-    /// Where it stands: the first of these that there is has the next byte.
+    /// The stages of reading: the first of these four that is not `nil` receives the next byte.
     private var sniffer: FormatSniffer?
     private var header: CSVHeaderReader?
     private var json: JSONRecordScanner?
@@ -29,18 +31,18 @@ public struct RecordReader: Sendable {
 
     private let limits: ImportLimits
     private let delimiter: UInt8?
-    private var findings = RecordScanOutput()
+    private var scanOutput = RecordScanOutput()
 
-    /// Whole records so far.
+    /// Number of complete records so far.
     public private(set) var recordCount = 0
 
-    /// What fields they have.
+    /// Counts of their fields.
     public private(set) var summary: FieldSummary
 
     /// - Parameters:
-    ///   - format: `nil` lets the first bytes decide: `[` begins JSON, `{` begins NDJSON or one object that may have several
-    ///     lines, and anything else CSV.
-    ///   - delimiter: what divides the cells of CSV; `nil` lets the header decide between `,`, `;`, tab and `|`.
+    ///   - format: `nil` to detect it from the first bytes: `[` means JSON, `{` means NDJSON or one object of one or
+    ///     more lines, anything else means CSV.
+    ///   - delimiter: the byte between the cells of CSV; `nil` to detect `,`, `;`, tab or `|` from the header.
     public init(format: ImportFormat?, limits: ImportLimits = .init(), delimiter: UInt8? = nil) {
         self.sniffer = FormatSniffer(format: format)
         self.limits = limits
@@ -48,19 +50,21 @@ public struct RecordReader: Sendable {
         self.summary = FieldSummary(limits: limits)
     }
 
-    /// Takes bytes until all are taken or the page is full.
+    /// Consumes bytes until all are consumed or the page is full.
     ///
     /// - Parameters:
-    ///   - page: the same one until it is full.
-    ///   - target: how many bytes make a page full, at least one. It becomes longer by the rest of its last record.
-    /// - Returns: the position of the first byte that was not taken. If there is one, the page is full, and it is for a new page.
+    ///   - page: the same page until it is full.
+    ///   - target: number of bytes at which a page is full, at least 1. A page exceeds it by the rest of its last
+    ///     record.
+    /// - Returns: the position of the first byte that was not consumed. If that is not the end of `bytes`, the page
+    ///   is full; continue with a new page.
     public mutating func read(
         _ bytes: Span<UInt8>, from position: Int, into page: inout RecordPage, target: Int
     ) throws(ImportInputError) -> Int {
-        precondition(target > 0, "a page needs room for a record")
+        precondition(target > 0, "target must be at least 1")
         do throws(RecordParseError) {
             var position = position
-            try self.begin(bytes, from: &position, into: &page)
+            try self.detectFormat(bytes, from: &position, into: &page)
             try self.feed(bytes, from: &position, into: &page, target: target)
             return position
         } catch {
@@ -68,11 +72,11 @@ public struct RecordReader: Sendable {
         }
     }
 
-    /// Ends the input: reads what only its end makes whole, and checks that nothing is left open.
+    /// Ends the input: completes a record that only the end of the input ends, and checks that nothing is incomplete.
     public mutating func finish(into page: inout RecordPage) throws(ImportInputError) {
         do throws(RecordParseError) {
             if let sniffer = self.sniffer { try self.decide(sniffer.lastVerdict, into: &page) }
-            if let header = self.header { try self.begin(header.scanner()) }
+            if let header = self.header { try self.startRows(header.scanner()) }
             try self.csv?.finish()
             if self.json?.needsLineEnd ?? self.csv?.needsLineEnd ?? false {
                 let lineEnd: [UInt8] = [UInt8(ascii: "\n")]
@@ -90,12 +94,14 @@ public struct RecordReader: Sendable {
         return ImportInputError(fault, record: isInRecord ? self.recordCount : nil, limits: self.limits)
     }
 
-    // MARK: Begin
+    // MARK: Format and header
 
-    /// Takes bytes until it is known what they are, and the header of CSV.
-    private mutating func begin(_ bytes: Span<UInt8>, from position: inout Int, into page: inout RecordPage) throws(RecordParseError) {
+    /// Consumes bytes until the format is known, and the header of CSV.
+    private mutating func detectFormat(
+        _ bytes: Span<UInt8>, from position: inout Int, into page: inout RecordPage
+    ) throws(RecordParseError) {
         while self.sniffer != nil, position < bytes.count {
-            let verdict = self.sniffer?.take(bytes[position]) ?? .undecided
+            let verdict = self.sniffer?.consume(bytes[position]) ?? .undecided
             position += 1
             try self.decide(verdict, into: &page)
         }
@@ -108,48 +114,48 @@ public struct RecordReader: Sendable {
         switch verdict {
         case .undecided:
             return
-        case .refused(let fault):
+        case .rejected(let fault):
             throw fault
         case .csv:
             self.header = CSVHeaderReader(delimiter: self.delimiter, limits: self.limits, lines: sniffer.lines)
-            try self.readHeader(sniffer.held.span, from: &position)
+            try self.readHeader(sniffer.buffered.span, from: &position)
         case .json(let framing):
             self.json = JSONRecordScanner(framing: framing, limits: self.limits, lines: sniffer.lines)
-            try self.feed(sniffer.held.span, from: &position, into: &page, target: .max)
+            try self.feed(sniffer.buffered.span, from: &position, into: &page, target: .max)
         }
         self.sniffer = nil
     }
 
     private mutating func readHeader(_ bytes: Span<UInt8>, from position: inout Int) throws(RecordParseError) {
-        guard try self.header?.take(bytes, from: &position) == true, let header = self.header else { return }
-        try self.begin(header.scanner())
+        guard try self.header?.consume(bytes, from: &position) == true, let header = self.header else { return }
+        try self.startRows(header.scanner())
     }
 
-    private mutating func begin(_ scanner: CSVRecordScanner) {
+    private mutating func startRows(_ scanner: CSVRecordScanner) {
         self.header = nil
         self.csv = scanner
-        self.summary.begin(scanner.columns)
+        self.summary.setColumns(scanner.columns)
     }
 
-    // MARK: Go on
+    // MARK: Records
 
     private mutating func feed(
         _ bytes: Span<UInt8>, from position: inout Int, into page: inout RecordPage, target: Int
     ) throws(RecordParseError) {
         defer { page.trim() }
         while position < bytes.count {
-            let piece = bytes.extracting(position..<min(position + Self.step, bytes.count))
-            self.findings.clear(continuing: page.hasPredecessor)
-            // Also where the next record turns out to be broken.
-            defer { self.recordCount += self.findings.records.count }
-            var taken = 0
-            try self.json?.read(piece, from: &taken, into: &page, target: target, &self.findings)
-            try self.csv?.read(piece, from: &taken, into: &page, target: target, &self.findings)
-            page.add(self.findings.records)
-            self.summary.add(self.findings.members, in: page.text.span)
-            self.summary.addRows(self.findings.cells)
-            position += taken
-            if taken < piece.count { return }
+            let chunk = bytes.extracting(position..<min(position + Self.step, bytes.count))
+            self.scanOutput.clear(continuing: page.hasPredecessor)
+            // Counted even if the next record is invalid.
+            defer { self.recordCount += self.scanOutput.records.count }
+            var consumed = 0
+            try self.json?.read(chunk, from: &consumed, into: &page, target: target, &self.scanOutput)
+            try self.csv?.read(chunk, from: &consumed, into: &page, target: target, &self.scanOutput)
+            page.add(self.scanOutput.records)
+            self.summary.add(self.scanOutput.members, in: page.text.span)
+            self.summary.addRows(self.scanOutput.cells)
+            position += consumed
+            if consumed < chunk.count { return }
         }
     }
 }

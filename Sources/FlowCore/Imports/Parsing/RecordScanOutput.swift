@@ -1,29 +1,30 @@
-/// What a scanner has found since it was last asked. Kept apart from the page, which is only borrowed meanwhile.
+/// Records and members that a scanner has found in one step. Separate from the page, whose text is borrowed during
+/// the scan.
 struct RecordScanOutput: Sendable {
     /// A member of a record that is an object.
     struct Member: Sendable {
-        /// Where in the page the name is, without quotes, as written.
+        /// Range of the name in the page, as written, without quotes.
         let key: Range<Int>
-        /// The first byte of the value, which tells its type.
+        /// The first byte of the value, which determines its type.
         let value: UInt8
 
-        /// Stands after a record's last member.
+        /// Marks the end of a record's members.
         static let end = Member(key: 0..<0, value: 0)
     }
 
     /// Whether the import had a record before these.
     var continuing = false
 
-    /// Where in the page whole records are.
+    /// Ranges of complete records in the page.
     var records: [Range<Int>] = []
 
     /// JSON: the records' members in order, with ``Member/end`` after each record.
     var members: [Member] = []
 
-    /// CSV: how many cells each row has.
+    /// CSV: number of cells of each row.
     var cells: [Int] = []
 
-    /// The two bytes before the next record.
+    /// The two bytes before the next record: a bracket or a comma, and a line feed.
     var separator: (UInt8, UInt8) {
         (!self.continuing && self.records.isEmpty ? UInt8(ascii: "[") : UInt8(ascii: ","), UInt8(ascii: "\n"))
     }

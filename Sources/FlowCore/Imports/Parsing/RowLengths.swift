@@ -1,9 +1,10 @@
-/// How many rows of CSV have how many cells, which tells all that a summary says of columns.
+/// Counts CSV rows by their number of cells. The summary of all columns follows from these counts.
 struct RowLengths: Sendable {
-    /// Decoded.
+    /// The decoded names of the columns.
     private let names: [ArraySlice<UInt8>]
     private let extraName: ArraySlice<UInt8>
-    /// By number of cells; the last one counts all rows that have more cells than there are columns.
+    /// Number of rows for each number of cells. The last element counts all rows with more cells than there are
+    /// columns.
     private var counts: [Int]
 
     init(_ columns: CSVColumns) {
@@ -17,18 +18,18 @@ struct RowLengths: Sendable {
         return JSONStringDecoding.decoded(quoted, quoted.indices)
     }
 
-    /// - Parameter cells: how many each row has.
+    /// - Parameter cells: number of cells of each row.
     mutating func add(_ cells: [Int]) {
         for count in cells { self.counts[min(count, self.counts.count - 1)] += 1 }
     }
 
-    /// The columns, and what rows have beyond them if one has.
+    /// The counts of each column, and of the extra cells if a row has any.
     var fields: [FieldSummary.Counted] {
         let total = self.counts.reduce(0, +)
         var shorter = self.counts[0]
         var fields: [FieldSummary.Counted] = []
         for (column, name) in self.names.enumerated() {
-            // Rows with as many cells as there are columns before this one, or fewer, lack it.
+            // A column is missing in rows with at most as many cells as there are columns before it.
             var counts = TypeCounts()
             counts.add(.null, shorter)
             counts.add(.string, total - shorter)

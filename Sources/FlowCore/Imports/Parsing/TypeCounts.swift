@@ -8,7 +8,7 @@ struct TypeCounts: Sendable {
         case array
         case null
 
-        /// - Parameter byte: a value's first byte.
+        /// - Parameter byte: the first byte of a value.
         @inline(__always)
         init(startingWith byte: UInt8) {
             self =
@@ -25,7 +25,7 @@ struct TypeCounts: Sendable {
         var name: String { "\(self)" }
     }
 
-    /// By kind.
+    /// Indexed by the raw value of the kind.
     private var counts: InlineArray<6, Int> = .init(repeating: 0)
 
     subscript(kind: Kind) -> Int { self.counts[kind.rawValue] }

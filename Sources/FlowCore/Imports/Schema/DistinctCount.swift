@@ -1,4 +1,4 @@
-/// How many different values there were: exactly while they are few, then by a HyperLogLog of 4 KiB.
+/// Number of distinct values: exact for few values, and estimated by a HyperLogLog of 4 KiB for more.
 struct DistinctCount: Sendable {
     private let maximumExact: Int
     private var hashes: Set<UInt64> = []
@@ -10,7 +10,7 @@ struct DistinctCount: Sendable {
 
     var value: Int { self.sketch?.estimate ?? self.hashes.count }
 
-    /// - Parameter hash: of the value, all bits equally good.
+    /// - Parameter hash: hash of the value. All its bits must be equally well mixed.
     mutating func add(_ hash: UInt64) {
         if self.sketch != nil {
             self.sketch?.add(hash)
@@ -25,12 +25,13 @@ struct DistinctCount: Sendable {
     }
 }
 
-/// HyperLogLog (Flajolet et al. 2007) with the estimator of Ertl, "New cardinality estimation algorithms for HyperLogLog
-/// sketches" (2017), algorithm 6, which needs no correction at either end. The standard error is 1.04/√4096 = 1.6 %.
+/// HyperLogLog (Flajolet et al. 2007) with the estimator of Ertl, "New cardinality estimation algorithms for
+/// HyperLogLog sketches" (2017), algorithm 6, which needs no correction for small or large counts. The standard error
+/// is 1.04/√4096 = 1.6 %.
 struct HyperLogLog: Sendable {
     private static let indexBits = 12
     private static let count = 1 << Self.indexBits
-    /// Bits of the hash that a register counts zeros in.
+    /// Number of bits of the hash in which a register counts the leading zeros.
     private static let rankBits = 64 - Self.indexBits
 
     private var registers = [UInt8](repeating: 0, count: Self.count)

@@ -1,5 +1,6 @@
 extension FieldAnalysis {
-    /// - Parameter records: how many were looked at.
+    /// Writes the statistics of the field as an object.
+    /// - Parameter records: number of records that were analyzed.
     func write(to writer: inout JSONWriter, records: Int) {
         writer.beginObject()
         writer.key("type")
@@ -66,7 +67,7 @@ extension FieldAnalysis {
         writer.endObject()
     }
 
-    /// `{"string":{"count":8,"share":0.8}}`, without what there is none of.
+    /// `{"string":{"count":8,"share":0.8}}`, without entries that have a count of 0.
     private static func write(_ counts: [(name: String, count: Int)], of total: Int, to writer: inout JSONWriter) {
         writer.beginObject()
         for (name, count) in counts where count > 0 {
@@ -81,7 +82,7 @@ extension FieldAnalysis {
         writer.endObject()
     }
 
-    /// To four places.
+    /// A share rounded to four decimals; 0 if `total` is 0.
     private static func share(_ count: Int, of total: Int) -> Double {
         total == 0 ? 0 : (Double(count) / Double(total) * 10_000).rounded() / 10_000
     }

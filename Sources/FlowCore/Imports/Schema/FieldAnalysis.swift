@@ -1,14 +1,15 @@
-/// What an analysis knows of one field.
+/// The statistics of one field.
 struct FieldAnalysis: Sendable {
     private let limits: SchemaLimits
-    /// By ``SchemaType``.
+    /// Number of values of each ``SchemaType``, indexed by its raw value.
     private var counts = [Int](repeating: 0, count: SchemaType.allCases.count)
     private(set) var strings: StringStatistics
     private(set) var numbers = NumberRange()
     private(set) var distinct: DistinctCount
-    /// The first different values in the order in which they came. What is cut off, and objects and arrays, are strings.
+    /// The first distinct values in the order of their appearance. Truncated values, objects and arrays are shown as
+    /// strings.
     private(set) var examples: [JSONText] = []
-    /// Of the values that ``examples`` shows.
+    /// Hashes of the values that ``examples`` shows.
     private var exampleHashes: [UInt64] = []
 
     init(limits: SchemaLimits) {
@@ -17,12 +18,12 @@ struct FieldAnalysis: Sendable {
         self.distinct = DistinctCount(maximumExact: limits.exactDistinct)
     }
 
-    /// Records that have the field.
+    /// Number of records that have the field.
     var present: Int { self.counts.reduce(0, +) }
 
     func count(of type: SchemaType) -> Int { self.counts[type.rawValue] }
 
-    /// The most frequent type but null. Integers are numbers where there are others, too.
+    /// The most frequent type except null. Integers count as numbers if the field has other numbers as well.
     var type: SchemaType {
         let integers = self.count(of: .integer)
         let numbers = self.count(of: .number)
@@ -33,7 +34,7 @@ struct FieldAnalysis: Sendable {
         return most.0
     }
 
-    /// - Parameter value: where in the text the field's value is: compact JSON.
+    /// - Parameter value: range of the field's value in the text, as compact JSON.
     mutating func add(_ text: [UInt8], _ value: Range<Int>) {
         let type = SchemaType(of: text[value])
         self.counts[type.rawValue] += 1
@@ -56,11 +57,11 @@ struct FieldAnalysis: Sendable {
 
     private mutating func addExample(_ content: ArraySlice<UInt8>, _ type: SchemaType, _ hash: UInt64) {
         guard self.examples.count < self.limits.examples, !self.exampleHashes.contains(hash) else { return }
-        let cut = StringStatistics.cut(content, to: self.limits.characters)
-        let isWhole = cut.count == content.count
+        let truncated = StringStatistics.truncated(content, to: self.limits.characters)
+        let isWhole = truncated.count == content.count
         let isAsWritten = isWhole && (type == .integer || type == .number || type == .boolean)
-        let example = isAsWritten ? JSONText(trusted: Array(cut)) : Self.string(cut)
-        // Longer values may differ only in what is cut off.
+        let example = isAsWritten ? JSONText(trusted: Array(truncated)) : Self.string(truncated)
+        // Truncated values may differ only in the part that is not shown.
         guard !self.examples.contains(example) else { return }
         self.examples.append(example)
         self.exampleHashes.append(hash)

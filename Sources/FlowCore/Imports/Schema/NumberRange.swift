@@ -1,10 +1,10 @@
-/// The least and the greatest of numbers, as they were written.
+/// The least and the greatest of a field's numbers, as written.
 struct NumberRange: Sendable {
     private struct Number: Sendable {
         private(set) var text: ArraySlice<UInt8>
         let double: Double
 
-        /// Does not keep a whole record for the sake of a number in it.
+        /// A copy with text of its own, so that a whole record is not kept in memory for one number.
         var copy: Number {
             var number = self
             number.text = Array(self.text)[...]
@@ -16,7 +16,7 @@ struct NumberRange: Sendable {
             self.double = Double(String(decoding: text, as: UTF8.self)) ?? 0
         }
 
-        /// Doubles decide where they differ, as rounding keeps the order. Where they do not, the digits do.
+        /// Compares as doubles, since rounding keeps the order. If the doubles are equal, the digits are compared.
         static func < (left: Number, right: Number) -> Bool {
             guard left.double == right.double else { return left.double < right.double }
             guard left.text != right.text else { return false }
@@ -40,13 +40,13 @@ struct NumberRange: Sendable {
     }
 }
 
-/// A number of JSON without loss: ± 0.d₁d₂d₃… × 10^exponent, d₁ not zero.
+/// A JSON number without loss of precision: ± 0.d₁d₂d₃… × 10^exponent, d₁ not zero.
 struct DecimalValue: Comparable, Sendable {
     private var isNegative = false
     private var digits: [UInt8] = []
     private var exponent = 0
 
-    /// - Parameter text: a number as JSON has it.
+    /// - Parameter text: a number in JSON syntax.
     init(_ text: some Sequence<UInt8>) {
         var isFraction = false
         var exponentText: String?
@@ -73,7 +73,7 @@ struct DecimalValue: Comparable, Sendable {
             self.isNegative = false
             self.exponent = 0
         } else if let exponentText {
-            // What does not fit is beyond all doubles, or next to zero.
+            // An exponent that does not fit into 64 bits is out of any double's range: ±2³² is enough to compare it.
             let given = Int(exponentText) ?? (exponentText.hasPrefix("-") ? -(1 << 32) : 1 << 32)
             self.exponent += min(max(given, -(1 << 32)), 1 << 32)
         }
@@ -86,7 +86,7 @@ struct DecimalValue: Comparable, Sendable {
 
     private var sign: Int { self.digits.isEmpty ? 0 : self.isNegative ? -1 : 1 }
 
-    /// Compares without the signs.
+    /// Compares the absolute values.
     private func isSmaller(than other: DecimalValue) -> Bool {
         if self.digits.isEmpty { return false }
         if self.exponent != other.exponent { return self.exponent < other.exponent }

@@ -1,9 +1,9 @@
-/// Finds out what an import's records look like: which fields they have and what is in them.
+/// Statistics of the records of an import: their fields, and the types and values of these.
 ///
-/// Only the top of a record is looked at: objects and arrays in it count as such. Its memory is bounded by the limits, whatever
-/// the records are. The same records in the same order give the same result, in every process.
+/// Only the top level of a record is analyzed: nested objects and arrays count as values of these types. Memory is
+/// bounded by the limits for any records. The same records in the same order give the same result in every process.
 public struct SchemaAnalysis: Sendable {
-    /// Whether all records were looked at.
+    /// Whether all records or a sample of them were analyzed.
     public enum Scope: String, Hashable, Sendable {
         case full
         case sample = "streaming_sample"
@@ -11,27 +11,29 @@ public struct SchemaAnalysis: Sendable {
 
     private let limits: SchemaLimits
 
-    /// Records that were looked at.
+    /// Number of records that were analyzed.
     public private(set) var recordCount = 0
 
-    /// In the order in which the fields first appeared.
+    /// In the order of their first appearance.
     private var fields: [FieldAnalysis] = []
-    /// Decoded.
+    /// The decoded names of ``fields``.
     private var names: [ArraySlice<UInt8>] = []
     private var indices: [ArraySlice<UInt8>: Int] = [:]
-    /// Members of fields that are not in ``fields``.
+    /// Number of members whose fields are not in ``fields``.
     private var moreCount = 0
 
-    /// The members of the record at hand: the field, and where its value is.
+    /// Members of the current record: the index of the field and the range of the value.
     private var members: [(field: Int, value: Range<Int>)] = []
-    /// By field: the last one of its members in the record at hand, by index.
+    /// For each field, the index in ``members`` of its last member in the current record.
     private var last: [Int] = []
 
     public init(limits: SchemaLimits = .init()) { self.limits = limits }
 
     public mutating func add(_ record: JSONText) { self.add(record.bytes, record.bytes.indices) }
 
-    /// - Parameter record: where in the text the record is: a valid one in compact form. Any other gives nonsense.
+    /// Adds a record.
+    /// - Parameter record: range of the record in the text. It must be valid compact JSON, else the result is
+    ///   meaningless.
     public mutating func add(_ text: [UInt8], _ record: Range<Int>) {
         self.recordCount += 1
         self.members.removeAll(keepingCapacity: true)
@@ -43,7 +45,7 @@ public struct SchemaAnalysis: Sendable {
             self.last[field] = self.members.count
             self.members.append((field, member.value))
         }
-        // Of several of one name the last one counts, as most readers of JSON have it.
+        // If a record repeats a name, the last member counts, as in most JSON parsers.
         for (index, member) in self.members.enumerated() where self.last[member.field] == index {
             self.fields[member.field].add(text, member.value)
         }
@@ -53,7 +55,7 @@ public struct SchemaAnalysis: Sendable {
         if let index = self.indices[name] { return index }
         guard self.fields.count < self.limits.fields, name.count <= self.limits.nameBytes else { return nil }
         let index = self.fields.count
-        // A copy, as the name is a part of the record.
+        // A copy, because the slice would keep the whole record in memory.
         let name = Array(name)[...]
         self.fields.append(FieldAnalysis(limits: self.limits))
         self.names.append(name)
@@ -62,10 +64,10 @@ public struct SchemaAnalysis: Sendable {
         return index
     }
 
-    // MARK: Result
+    // MARK: Results
 
-    /// What the fields are called and of what type they are, for a hash: imports with the same fields have the same signature,
-    /// whatever the fields' order and values.
+    /// Names and types of the fields, from which the pattern key is calculated. Imports with the same fields and
+    /// types have the same signature, whatever the order and the values of the fields are.
     ///
     /// `[["amount","number"],["id","integer"]]`, sorted by the names' code points.
     public var signature: [UInt8] {
@@ -80,7 +82,7 @@ public struct SchemaAnalysis: Sendable {
         }.bytes
     }
 
-    /// The result.
+    /// The result as JSON.
     ///
     /// ```json
     /// {
@@ -101,10 +103,11 @@ public struct SchemaAnalysis: Sendable {
     /// }
     /// ```
     ///
-    /// `type` is the most frequent one but `null`. Shares are of what is above: of the records, of those that have the field, of
-    /// the strings that are not empty. `numbers` and `strings` are only there if there are any. Lengths are in characters.
-    /// `pattern` is what nine in ten of the strings are that are not empty, or `null`. If there are more fields than the limit
-    /// allows, or some with longer names, `more_members` counts their members.
+    /// `type` is the most frequent type except `null`. `present_share` relates to all records, `null_share` and the
+    /// shares of `types` to the records that have the field, and the shares of `patterns` to the strings that are not
+    /// empty. `numbers` and `strings` exist only if the field has such values. Lengths are in characters (code points).
+    /// `pattern` is the pattern of at least nine in ten of the strings that are not empty, else `null`. Members of
+    /// fields beyond the limit, or with names longer than the limit, are counted in `more_members`.
     public func json(totalRecords: Int, scope: Scope) -> JSONText {
         .object { writer in
             writer.key("field_info")

@@ -1,18 +1,19 @@
-/// What a schema analysis keeps of the records that it sees. Its memory is bounded by these.
+/// Limits on what a schema analysis keeps in memory.
 public struct SchemaLimits: Hashable, Sendable {
-    /// Fields that are looked into; members of others are only counted.
+    /// Maximum number of fields that are analyzed; members of other fields are only counted.
     public var fields = 1_000
 
-    /// Bytes of a field's name. A field with a longer one is not looked into.
+    /// Maximum bytes of a field's name. A field with a longer name is not analyzed.
     public var nameBytes = 256
 
-    /// Example values of a field.
+    /// Maximum number of examples of a field.
     public var examples = 5
 
-    /// Characters of an example and of a least and greatest string; the rest is cut off.
+    /// Maximum characters (code points) of an example, and of the least and the greatest string; the rest is
+    /// truncated.
     public var characters = 100
 
-    /// Up to this many different values of a field are counted exactly, more are estimated.
+    /// Maximum number of distinct values of a field that are counted exactly; more are estimated.
     public var exactDistinct = 256
 
     public init() {}

@@ -1,7 +1,7 @@
-/// The types that an analysis tells apart.
+/// The types of values that a schema analysis distinguishes.
 enum SchemaType: Int, Hashable, Sendable, CaseIterable {
     case string
-    /// A number without point and exponent, as it is written.
+    /// A number that is written without fraction and exponent.
     case integer
     case number
     case boolean

@@ -1,9 +1,10 @@
-/// A hash that is the same in every process, so that estimates made with it are too. Not for tables that others fill.
+/// A hash that is the same in every process, so that estimates based on it are reproducible. It has no secret key: do
+/// not use it for hash tables that clients fill.
 enum StableHash {
     static func hash(_ bytes: ArraySlice<UInt8>, seed: UInt64) -> UInt64 {
         let span = bytes.span
         let raw = span.bytes
-        // Mixed before the text comes to it, or a text could make up for another seed.
+        // Seed and length are mixed first; otherwise a text could compensate for a different seed.
         var hash = Self.mixed(seed &+ UInt64(truncatingIfNeeded: span.count) &* 0x9E37_79B9_7F4A_7C15)
         var index = 0
         while index + 8 <= span.count {
@@ -18,7 +19,7 @@ enum StableHash {
         return Self.mixed(Self.mixed(hash ^ rest))
     }
 
-    /// The finalizer of SplitMix64: each bit of the input changes each bit of the result in half of all cases.
+    /// The finalizer of SplitMix64: each bit of the input changes each bit of the result with probability 1/2.
     private static func mixed(_ word: UInt64) -> UInt64 {
         var word = word &+ 0x9E37_79B9_7F4A_7C15
         word = (word ^ word >> 30) &* 0xBF58_476D_1CE4_E5B9

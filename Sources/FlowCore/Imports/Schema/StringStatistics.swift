@@ -1,10 +1,10 @@
-/// What is to be said of a field's strings.
+/// Statistics of a field's strings.
 struct StringStatistics: Sendable {
     private let maximumCharacters: Int
 
     private(set) var count = 0
     private(set) var emptyCount = 0
-    /// By ``TextPattern``.
+    /// Number of strings of each ``TextPattern``, indexed by its raw value.
     private var patterns = [Int](repeating: 0, count: TextPattern.allCases.count)
 
     // MARK: Lengths in characters
@@ -13,24 +13,24 @@ struct StringStatistics: Sendable {
     private(set) var maximumLength = 0
     private var totalLength = 0
 
-    // MARK: By code points, cut
+    // MARK: Least and greatest by code points, truncated
 
     private(set) var least: [UInt8]?
     private(set) var greatest: [UInt8] = []
 
     init(maximumCharacters: Int) { self.maximumCharacters = maximumCharacters }
 
-    /// - Parameter text: a string's content, decoded.
+    /// - Parameter text: the decoded content of a string.
     mutating func add(_ text: ArraySlice<UInt8>) {
         let length = text.reduce(0) { $0 + ($1 & 0xC0 == 0x80 ? 0 : 1) }
         self.count += 1
         self.minimumLength = min(self.minimumLength, length)
         self.maximumLength = max(self.maximumLength, length)
         self.totalLength += length
-        // The order of UTF-8's bytes is that of the code points.
-        let cut = Self.cut(text, to: self.maximumCharacters)
-        if self.least == nil || cut.lexicographicallyPrecedes(self.least ?? []) { self.least = Array(cut) }
-        if self.greatest.lexicographicallyPrecedes(cut) { self.greatest = Array(cut) }
+        // The byte order of UTF-8 is the order of code points.
+        let truncated = Self.truncated(text, to: self.maximumCharacters)
+        if self.least == nil || truncated.lexicographicallyPrecedes(self.least ?? []) { self.least = Array(truncated) }
+        if self.greatest.lexicographicallyPrecedes(truncated) { self.greatest = Array(truncated) }
         if text.isEmpty {
             self.emptyCount += 1
         } else if let pattern = TextPattern(of: text) {
@@ -38,28 +38,28 @@ struct StringStatistics: Sendable {
         }
     }
 
-    /// To two places.
+    /// Mean length in characters, rounded to two decimals.
     var meanLength: Double {
         self.count == 0 ? 0 : (Double(self.totalLength) / Double(self.count) * 100).rounded() / 100
     }
 
-    /// The strings that are not empty.
+    /// Number of strings that are not empty.
     var filledCount: Int { self.count - self.emptyCount }
 
     func count(of pattern: TextPattern) -> Int { self.patterns[pattern.rawValue] }
 
-    /// The pattern that at least nine in ten of the strings have that are not empty.
+    /// The pattern of at least nine in ten of the strings that are not empty; `nil` if there is none.
     var pattern: TextPattern? {
         TextPattern.allCases.first { self.filledCount > 0 && 10 * self.count(of: $0) >= 9 * self.filledCount }
     }
 
-    /// The first characters of a text.
-    static func cut(_ text: ArraySlice<UInt8>, to characters: Int) -> ArraySlice<UInt8> {
+    /// The first `characters` characters (code points) of a text in UTF-8.
+    static func truncated(_ text: ArraySlice<UInt8>, to characters: Int) -> ArraySlice<UInt8> {
         guard text.count > characters else { return text }
-        var left = characters
+        var remaining = characters
         for (index, byte) in zip(text.indices, text) where byte & 0xC0 != 0x80 {
-            if left == 0 { return text[..<index] }
-            left -= 1
+            if remaining == 0 { return text[..<index] }
+            remaining -= 1
         }
         return text
     }

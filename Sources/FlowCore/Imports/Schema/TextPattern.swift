@@ -1,16 +1,17 @@
-/// What a string says besides being a string. The first that fits counts.
+/// The shape of a string, such as a date or an address. The first pattern that matches counts.
 enum TextPattern: Int, Hashable, Sendable, CaseIterable {
-    /// `true`, `false`, `yes`, `no`, in any case.
+    /// `true`, `false`, `yes` or `no`, in upper or lower case.
     case boolean
-    /// Of decimal digits, with a point and an exponent if at all. With zeros in front it is no number: those would get lost.
+    /// A decimal number with an optional sign, fraction and exponent. Not with leading zeros, because these would be
+    /// lost in a number.
     case number
-    /// A date of ISO 8601, with a time or without; or `31/12/2025`, `12/31/25`, `31.12.2025`, with a time or without.
+    /// A date by ISO 8601, or `31/12/2025`, `12/31/25` or `31.12.2025`; each with or without a time.
     case date
     case uuid
-    /// Version 4 or 6.
+    /// An address of IPv4 or IPv6.
     case ipAddress
     case email
-    /// `http`, `https`, `ftp`.
+    /// A URL with the scheme `http`, `https` or `ftp`.
     case url
 
     var name: String {
@@ -20,10 +21,12 @@ enum TextPattern: Int, Hashable, Sendable, CaseIterable {
         }
     }
 
-    /// Longer texts have none: a URL may be that long.
+    /// Maximum bytes of a text that is examined, enough for most URLs. A longer text has no pattern.
     private static let maximumLength = 2_048
 
+    /// The pattern of a text.
     /// - Parameter text: decoded, not empty.
+    /// - Returns: `nil` if no pattern matches.
     init?(of text: ArraySlice<UInt8>) {
         guard text.count <= Self.maximumLength, let first = text.first else { return nil }
         let scan = TextScan(text)
@@ -37,7 +40,7 @@ enum TextPattern: Int, Hashable, Sendable, CaseIterable {
         }
     }
 
-    /// What may begin with a letter.
+    /// Checks for the patterns of identifiers and addresses.
     private init?(named scan: TextScan) {
         if scan.isUUID {
             self = .uuid

@@ -2,14 +2,14 @@ extension TextScan {
     var isDate: Bool {
         guard (6...40).contains(self.text.count) else { return false }
         var rest = self.text
-        guard Self.takeDay(&rest) else { return false }
+        guard Self.consumeDay(&rest) else { return false }
         return rest.isEmpty || Self.isTime(rest)
     }
 
-    /// Takes a date that is in the calendar.
-    private static func takeDay(_ rest: inout ArraySlice<UInt8>) -> Bool {
-        guard let first = Self.takeNumber(&rest), let separator = rest.popFirst(), let second = Self.takeNumber(&rest),
-            rest.popFirst() == separator, let third = Self.takeNumber(&rest)
+    /// Consumes a date that exists in the calendar.
+    private static func consumeDay(_ rest: inout ArraySlice<UInt8>) -> Bool {
+        guard let first = Self.consumeNumber(&rest), let separator = rest.popFirst(), let second = Self.consumeNumber(&rest),
+            rest.popFirst() == separator, let third = Self.consumeNumber(&rest)
         else { return false }
         switch (separator, first.digits, second.digits, third.digits) {
         case (UInt8(ascii: "-"), 4, 2, 2):
@@ -17,7 +17,8 @@ extension TextScan {
         case (UInt8(ascii: "."), 1...2, 1...2, 4):
             return Self.isDay(first.value, month: second.value, year: third.value)
         case (UInt8(ascii: "/"), 1...2, 1...2, 2), (UInt8(ascii: "/"), 1...2, 1...2, 4):
-            // Two digits stand for a year from 1970 to 2069; both centuries have the same leap years there.
+            // A year of two digits is from 1970 to 2069. Adding 2000 is sufficient, since 1970 to 1999 and 2070 to
+            // 2099 have the same pattern of leap years.
             let year = third.digits == 2 ? 2000 + third.value : third.value
             return Self.isDay(first.value, month: second.value, year: year)
                 || Self.isDay(second.value, month: first.value, year: year)
@@ -33,42 +34,43 @@ extension TextScan {
         return (1...days[month - 1]).contains(day)
     }
 
-    /// `T12:30`, ` 12:30:59`, `T12:30:59.123Z`, `T12:30:59+01:00`
+    /// Whether the text is a time, such as `T12:30`, ` 12:30:59`, `T12:30:59.123Z` or `T12:30:59+01:00`.
     private static func isTime(_ text: ArraySlice<UInt8>) -> Bool {
         var rest = text
         guard let separator = rest.popFirst(), separator == UInt8(ascii: " ") || separator | 0x20 == UInt8(ascii: "t"),
-            Self.takeTwo(&rest, below: 24), rest.popFirst() == UInt8(ascii: ":"), Self.takeTwo(&rest, below: 60)
+            Self.consumeTwo(&rest, below: 24), rest.popFirst() == UInt8(ascii: ":"), Self.consumeTwo(&rest, below: 60)
         else { return false }
         if rest.first == UInt8(ascii: ":") {
             rest = rest.dropFirst()
-            // A leap second is the 61st.
-            guard Self.takeTwo(&rest, below: 61) else { return false }
+            // 60 is a leap second.
+            guard Self.consumeTwo(&rest, below: 61) else { return false }
             if rest.first == UInt8(ascii: ".") || rest.first == UInt8(ascii: ",") {
                 rest = rest.dropFirst()
-                guard let fraction = Self.takeNumber(&rest), fraction.digits <= 9 else { return false }
+                guard let fraction = Self.consumeNumber(&rest), fraction.digits <= 9 else { return false }
             }
         }
         return rest.isEmpty || Self.isZone(rest)
     }
 
-    /// `Z`, `+01:00`, `+0100`, `+01`
+    /// Whether the text is an offset from UTC: `Z`, `+01:00`, `+0100` or `+01`.
     private static func isZone(_ text: ArraySlice<UInt8>) -> Bool {
         var rest = text
         let sign = rest.popFirst()
         if sign == UInt8(ascii: "Z") || sign == UInt8(ascii: "z") { return rest.isEmpty }
-        guard sign == UInt8(ascii: "+") || sign == UInt8(ascii: "-"), Self.takeTwo(&rest, below: 24) else { return false }
+        guard sign == UInt8(ascii: "+") || sign == UInt8(ascii: "-"), Self.consumeTwo(&rest, below: 24) else { return false }
         if rest.isEmpty { return true }
         if rest.first == UInt8(ascii: ":") { rest = rest.dropFirst() }
-        return Self.takeTwo(&rest, below: 60) && rest.isEmpty
+        return Self.consumeTwo(&rest, below: 60) && rest.isEmpty
     }
 
-    private static func takeTwo(_ rest: inout ArraySlice<UInt8>, below bound: Int) -> Bool {
-        guard let number = Self.takeNumber(&rest, atMost: 2) else { return false }
+    private static func consumeTwo(_ rest: inout ArraySlice<UInt8>, below bound: Int) -> Bool {
+        guard let number = Self.consumeNumber(&rest, atMost: 2) else { return false }
         return number.digits == 2 && number.value < bound
     }
 
-    /// Takes a run of digits.
-    private static func takeNumber(_ rest: inout ArraySlice<UInt8>, atMost count: Int = 10) -> (value: Int, digits: Int)? {
+    /// Consumes up to `count` digits.
+    /// - Returns: `nil` if the text does not start with a digit.
+    private static func consumeNumber(_ rest: inout ArraySlice<UInt8>, atMost count: Int = 10) -> (value: Int, digits: Int)? {
         let digits = rest.prefix(count).prefix(while: JSONByte.isDigit)
         guard !digits.isEmpty else { return nil }
         rest = rest[digits.endIndex...]

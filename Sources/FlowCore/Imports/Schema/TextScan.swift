@@ -1,4 +1,4 @@
-/// Recognizes what a text is written like.
+/// Recognizes the patterns that a text may match.
 struct TextScan {
     let text: ArraySlice<UInt8>
 
@@ -12,21 +12,21 @@ struct TextScan {
     var isNumber: Bool {
         var rest = self.text
         if rest.first == UInt8(ascii: "-") || rest.first == UInt8(ascii: "+") { rest = rest.dropFirst() }
-        let integer = Self.takeDigits(&rest)
+        let integer = Self.consumeDigits(&rest)
         guard integer.count == 1 || integer.count > 1 && integer.first != UInt8(ascii: "0") else { return false }
         if rest.first == UInt8(ascii: ".") {
             rest = rest.dropFirst()
-            guard !Self.takeDigits(&rest).isEmpty else { return false }
+            guard !Self.consumeDigits(&rest).isEmpty else { return false }
         }
         if let byte = rest.first, byte | 0x20 == UInt8(ascii: "e") {
             rest = rest.dropFirst()
             if rest.first == UInt8(ascii: "-") || rest.first == UInt8(ascii: "+") { rest = rest.dropFirst() }
-            guard !Self.takeDigits(&rest).isEmpty else { return false }
+            guard !Self.consumeDigits(&rest).isEmpty else { return false }
         }
         return rest.isEmpty
     }
 
-    private static func takeDigits(_ rest: inout ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+    private static func consumeDigits(_ rest: inout ArraySlice<UInt8>) -> ArraySlice<UInt8> {
         let digits = rest.prefix(while: JSONByte.isDigit)
         rest = rest[digits.endIndex...]
         return digits
@@ -53,7 +53,7 @@ struct TextScan {
             }
     }
 
-    /// RFC 4291 section 2.2.
+    /// Whether the text is an IPv6 address by RFC 4291, section 2.2.
     private var isVersion6: Bool {
         let colon = UInt8(ascii: ":")
         guard self.text.contains(colon) else { return false }
@@ -61,12 +61,12 @@ struct TextScan {
         var count = 8
         if let last = groups.last, last.contains(UInt8(ascii: ".")) {
             guard Self.isVersion4(last) else { return false }
-            // It stands for two groups.
+            // The IPv4 address stands for two groups.
             groups.removeLast()
             count = 6
             if groups == [[], []] { return true }
         }
-        // Two colons stand for one group of zeros or more, once.
+        // Two colons stand for one or more groups of zeros and may occur once.
         let isShort = zip(self.text, self.text.dropFirst()).filter { $0 == colon && $1 == colon }.count == 1
         if isShort {
             if groups.first?.isEmpty == true { groups.removeFirst() }
@@ -83,7 +83,7 @@ struct TextScan {
 
     // MARK: Mail and web
 
-    /// RFC 5321, without quoted names and addresses for domains.
+    /// Whether the text is a mail address by RFC 5321, without quoted local parts and address literals.
     var isEmail: Bool {
         guard self.text.count <= 254, let at = self.text.firstIndex(of: UInt8(ascii: "@")) else { return false }
         let name = self.text[..<at]

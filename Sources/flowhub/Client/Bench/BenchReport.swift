@@ -1,7 +1,7 @@
 import FlowCore
 import Foundation
 
-/// Figures in the order in which they are shown, for programs and for people.
+/// The results of a benchmark in the order of output, as JSON or as a table.
 struct BenchReport: Sendable {
     private enum Value: Sendable {
         case count(UInt64)
@@ -37,7 +37,7 @@ struct BenchReport: Sendable {
         }.string
     }
 
-    /// - Parameter palette: for the terminal.
+    /// The results as a table with one row per value.
     func text(_ palette: Palette) -> String {
         let width = self.rows.map(\.label.count).max() ?? 0
         return self.rows.map { row in
@@ -57,7 +57,7 @@ struct BenchReport: Sendable {
         return (value * factor).rounded() / factor
     }
 
-    /// Blanks between thousands: `1 234 567.8`.
+    /// Separates thousands with blanks: `1 234 567.8`.
     private static func grouped(_ text: String) -> String {
         let end = text.firstIndex(of: ".") ?? text.endIndex
         var whole = ""

@@ -2,16 +2,17 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 
-/// One keep-alive connection that sends requests, pipelined if there are several at once, and tells the answers' statuses in order.
+/// One keep-alive connection that sends requests, pipelined if several are in flight, and reports the status of each response
+/// in order.
 ///
 /// Confined to its event loop.
 final class BenchRequester: ChannelInboundHandler {
     typealias InboundIn = HTTPClientResponsePart
     typealias OutboundOut = HTTPClientRequestPart
 
-    /// Called with each answer's status and the start of its body.
+    /// Called for each response with its status and, from 300 on, the start of its body.
     var onAnswer: ((_ status: Int, _ body: [UInt8]) -> Void)?
-    /// Called once when the connection is gone.
+    /// Called once when the connection is closed.
     var onClose: (() -> Void)?
 
     private let headers: HTTPHeaders
@@ -29,7 +30,7 @@ final class BenchRequester: ChannelInboundHandler {
         self.path = target.hub.path
     }
 
-    /// - Returns: the requester when its connection is there.
+    /// - Returns: the requester when it is connected.
     static func connect(
         _ target: BenchTarget, contentType: String, on loop: any EventLoop
     ) -> EventLoopFuture<NIOLoopBound<BenchRequester>> {
@@ -67,7 +68,7 @@ final class BenchRequester: ChannelInboundHandler {
             self.status = Int(head.status.code)
             self.body.removeAll(keepingCapacity: true)
         case .body(let chunk):
-            // Only refusals are read, and these are short.
+            // Only error bodies are used, and they are short.
             if self.status >= 300, self.body.count < 4096 { self.body.append(contentsOf: chunk.readableBytesView) }
         case .end:
             self.onAnswer?(self.status, self.body)

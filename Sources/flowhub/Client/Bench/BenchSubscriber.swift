@@ -1,17 +1,17 @@
 import NIOCore
 import NIOPosix
 
-/// One event stream of a benchmark: asks for it, checks the answer's first line, and finds the stamps in what follows.
+/// One event stream of a benchmark: sends the request, checks the status line, and finds the time stamps in the events.
 ///
 /// Confined to its event loop.
 final class BenchSubscriber: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    /// What a subscriber tells the benchmark.
+    /// The benchmark that a subscriber reports to.
     protocol Owner: AnyObject {
         func subscriberReady()
-        func subscriberRefused(_ answer: String)
+        func subscriberRejected(_ answer: String)
         func subscriberRead(_ stamp: UInt64, now: UInt64)
         func subscriberReadAll(now: UInt64)
         func subscriberClosed(flow: Int, wasReady: Bool)
@@ -21,11 +21,11 @@ final class BenchSubscriber: ChannelInboundHandler {
     private let request: ByteBuffer
     private weak var owner: (any Owner)?
     private var scanner = StampScanner()
-    /// The first line as far as it was read, until it was judged.
+    /// The start of the response, until the status is checked.
     private var head: [UInt8] = []
     private var isReady = false
 
-    /// As long as `HTTP/1.1 200`.
+    /// Length of `HTTP/1.1 200`.
     private static let headBytes = 12
 
     init(target: BenchTarget, flow: Int, owner: any Owner) {
@@ -48,7 +48,7 @@ final class BenchSubscriber: ChannelInboundHandler {
             guard self.head.count >= Self.headBytes else { return }
             guard self.head[9..<12].elementsEqual("200".utf8) else {
                 let line = String(decoding: self.head.prefix { $0 != UInt8(ascii: "\r") }, as: UTF8.self)
-                self.owner?.subscriberRefused(line)
+                self.owner?.subscriberRejected(line)
                 return context.close(promise: nil)
             }
             self.isReady = true

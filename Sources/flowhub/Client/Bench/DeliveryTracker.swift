@@ -1,16 +1,17 @@
-/// Which deliveries are still due, which came, and which will not come any more. Pure: it is told what happens.
+/// Counts the deliveries that are due, arrived, or written off. A value type without input or output.
 struct DeliveryTracker: Hashable, Sendable {
-    /// Living subscribers of each flow.
+    /// Number of connected subscribers of each flow.
     private(set) var subscribers: [Int]
-    /// Deliveries that should still come.
+    /// Deliveries that have not arrived yet.
     private(set) var due = 0
-    /// Deliveries that were given up and have not come late.
+    /// Deliveries that were written off and have not arrived late.
     private(set) var writtenOff = 0
-    /// All that came, warm-up included.
+    /// All deliveries that arrived, warm-up included.
     private(set) var delivered: UInt64 = 0
 
-    /// Stamps below this are of another run, or were written off.
+    /// Stamps below this belong to another run.
     private var start: UInt64
+    /// Stamps below this were written off.
     private var dueSince: UInt64
 
     init(flows: Int, subscribers: Int, start: UInt64) {
@@ -19,19 +20,20 @@ struct DeliveryTracker: Hashable, Sendable {
         self.dueSince = start
     }
 
-    /// How many deliveries one publication makes on average: the unit of the window.
+    /// Average number of deliveries of one publication, at least 1. Unit of the window.
     var perPublication: Int { max(1, self.subscribers.reduce(0, +) / self.subscribers.count) }
 
-    /// Whether a closed loop of this many publications has room for another.
+    /// Whether a closed loop with this many publications in flight may send another one.
     func hasRoom(window: Int) -> Bool { self.due <= (window - 1) * self.perPublication }
 
     mutating func published(flow: Int) { self.due += self.subscribers[flow] }
 
-    /// A publication was refused: nobody will see it.
-    mutating func refused(flow: Int) { self.due = max(0, self.due - self.subscribers[flow]) }
+    /// A publication was rejected: no subscriber will receive it.
+    mutating func rejected(flow: Int) { self.due = max(0, self.due - self.subscribers[flow]) }
 
-    /// - Returns: whether it belongs to this run.
-    mutating func came(stamp: UInt64) -> Bool {
+    /// Counts a delivery.
+    /// - Returns: whether the stamp belongs to this run.
+    mutating func received(stamp: UInt64) -> Bool {
         guard stamp >= self.start else { return false }
         self.delivered += 1
         if stamp >= self.dueSince {
@@ -42,7 +44,7 @@ struct DeliveryTracker: Hashable, Sendable {
         return true
     }
 
-    /// Nothing has come for so long that nothing will: the rest of a transient event that was conflated, or lost.
+    /// Writes off all due deliveries, after nothing arrived for some time: the transient events were conflated or lost.
     mutating func writeOff(now: UInt64) {
         self.writtenOff += self.due
         self.due = 0

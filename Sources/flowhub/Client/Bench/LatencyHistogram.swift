@@ -1,5 +1,4 @@
-/// Counts latencies in buckets that are each at most a 64th wider than their start: exact below 64 us, within 1.6 % above, in a
-/// fixed 16 KiB whatever comes.
+/// Histogram of latencies in fixed memory of 16 KiB: exact below 64 us, within 1.6 % (1/64) above.
 struct LatencyHistogram: Hashable, Sendable {
     private static let subBuckets: UInt64 = 64
 
@@ -13,8 +12,8 @@ struct LatencyHistogram: Hashable, Sendable {
         self.greatest = max(self.greatest, microseconds)
     }
 
-    /// - Parameter share: 0.5 for the median.
-    /// - Returns: the start of the bucket in which that share of all values is reached; 0 without values.
+    /// - Parameter share: from 0 to 1; 0.5 for the median.
+    /// - Returns: microseconds: the start of the bucket in which that share of all values is reached; 0 without values.
     func percentile(_ share: Double) -> UInt64 {
         guard self.count > 0 else { return 0 }
         if share >= 1 { return self.greatest }
@@ -27,13 +26,14 @@ struct LatencyHistogram: Hashable, Sendable {
         return self.greatest
     }
 
-    /// Log-linear: 64 buckets for each power of two.
+    /// The bucket of a value. Log-linear: 64 buckets for each power of two.
     static func bucket(_ value: UInt64) -> Int {
         guard value >= Self.subBuckets else { return Int(value) }
         let shift = 63 - value.leadingZeroBitCount - 6
         return Int(Self.subBuckets) * (shift + 1) + Int((value >> UInt64(shift)) & (Self.subBuckets - 1))
     }
 
+    /// The lowest value of a bucket.
     static func start(of bucket: Int) -> UInt64 {
         guard bucket >= Int(Self.subBuckets) else { return UInt64(bucket) }
         let shift = bucket / Int(Self.subBuckets) - 1

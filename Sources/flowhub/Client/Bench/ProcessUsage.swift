@@ -1,13 +1,13 @@
 import Foundation
 
-/// What a process has used, from `/proc` (Linux).
+/// CPU time and memory of a process, from `/proc` (Linux).
 struct ProcessUsage: Hashable, Sendable {
-    /// User and system time.
+    /// User plus system time.
     var cpuSeconds: Double
     var residentKiB: Double
 
-    /// - Parameter process: a number or `self`.
-    /// - Returns: `nil` if there is no such process here or it may not be looked at.
+    /// - Parameter process: a process id or `self`.
+    /// - Returns: `nil` if the process does not exist or this user may not inspect it.
     init?(of process: String) {
         guard let stat = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8),
             let status = try? String(contentsOfFile: "/proc/\(process)/status", encoding: .utf8)
@@ -15,7 +15,8 @@ struct ProcessUsage: Hashable, Sendable {
         self.init(stat: stat, status: status, ticksPerSecond: Double(sysconf(Int32(_SC_CLK_TCK))))
     }
 
-    /// See proc(5): `utime` and `stime` are the fields 14 and 15 of `stat`, counted from behind the name, which can hold anything.
+    /// Parses `stat` and `status`, see proc(5): `utime` and `stime` are fields 14 and 15 of `stat`. Fields are counted from
+    /// after the process name, which may contain blanks and parentheses.
     init?(stat: String, status: String, ticksPerSecond: Double) {
         guard let end = stat.lastIndex(of: ")") else { return nil }
         let fields = stat[stat.index(after: end)...].split(separator: " ")
@@ -29,10 +30,10 @@ struct ProcessUsage: Hashable, Sendable {
     }
 }
 
-/// How many sockets this process may have.
+/// The limit of open files of this process, sockets included.
 enum FileLimit {
     /// Raises the soft limit to the hard one.
-    /// - Returns: the limit then.
+    /// - Returns: the resulting limit; 1,024 if it cannot be read.
     static func raise() -> UInt64 {
         var limit = rlimit()
         guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 1024 }

@@ -1,13 +1,13 @@
-/// Finds the stamps `~T=<19 digits>~` in a stream of bytes, wherever it was cut into chunks.
+/// Finds the time stamps `~T=<19 digits>~` in a stream of bytes that arrives in chunks of any size.
 struct StampScanner: Hashable, Sendable {
     static let digits = 19
 
-    /// How much of `~T=` was read.
+    /// Number of characters of `~T=` that were matched.
     private var matched = 0
     private var digitsRead = 0
     private var value: UInt64 = 0
 
-    /// The stamp of a moment.
+    /// A stamp for a time in nanoseconds.
     static func stamp(nanoseconds: UInt64) -> String {
         let text = String(nanoseconds)
         return "~T=" + String(repeating: "0", count: max(0, Self.digits - text.utf8.count)) + text + "~"

@@ -3,21 +3,21 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 
-/// Many subscribers, a few publishers, one event loop: how fast events are delivered, how late, and at what cost.
+/// Benchmark of deliveries to many subscribers: throughput, latency, and the hub's CPU time and memory.
 ///
-/// Everything happens on the loop. One loop, since the client shares the machine with the hub that it measures; for more load
-/// run several.
+/// Confined to its event loop. It uses one loop only, because it shares the machine with the hub; for more load run several
+/// processes.
 final class StreamBench {
     struct Plan: Sendable {
         let target: BenchTarget
-        /// Where events are published: another instance, maybe.
+        /// Where events are published. May be another instance of the same hub.
         let publishing: BenchTarget
         let subscribers: Int
         let flows: Int
         let publishers: Int
-        /// Publications in flight; one is done when all subscribers of its flow have read it.
+        /// Closed loop: publications in flight. One is done when all subscribers of its flow have read it.
         let window: Int
-        /// Publications a second, instead of the window.
+        /// Open loop: publications per second, instead of the window.
         let rate: Int?
         let isDurable: Bool
     }
@@ -26,12 +26,12 @@ final class StreamBench {
         case connecting, settling, warmingUp, measuring, draining, over
     }
 
-    /// Connections that may wait for their answer at once.
+    /// Maximum number of streams that are being opened at the same time.
     private static let maximumOpening = 256
     private static let connectSeconds: Int64 = 60
     private static let stallNanoseconds: UInt64 = 3_000_000_000
     private static let maximumStalls = 3
-    /// Publications without an answer, at which an open loop stops adding to the heap.
+    /// Maximum number of publications without a response; an open loop skips further ones.
     private static let maximumUnanswered = 20_000
 
     private let plan: Plan
@@ -43,18 +43,19 @@ final class StreamBench {
     private var closed = 0
     private var publishers: [BenchRequester] = []
     private var unanswered: [Deque<Int>] = []
-    private var ledger: DeliveryTracker
+    private var tracker: DeliveryTracker
     private var nextFlow = 0
     private var nextPublication: UInt64 = 0
     private var lastArrival: UInt64 = 0
     private var stalls = 0
-    private var figures = StreamBenchMetrics()
+    private var metrics = StreamBenchMetrics()
 
     init(_ plan: Plan, loop: any EventLoop) {
         self.plan = plan
         self.loop = loop
         self.promise = loop.makePromise()
-        self.ledger = DeliveryTracker(flows: plan.flows, subscribers: plan.subscribers, start: NIODeadline.now().uptimeNanoseconds)
+        self.tracker = DeliveryTracker(
+            flows: plan.flows, subscribers: plan.subscribers, start: NIODeadline.now().uptimeNanoseconds)
     }
 
     static func run(_ plan: Plan) async throws -> BenchReport {
@@ -71,14 +72,14 @@ final class StreamBench {
     }
 
     private func start() -> EventLoopFuture<BenchReport> {
-        self.figures.beforeConnect = self.plan.target.server()
-        self.figures.connectStart = Self.now
+        self.metrics.beforeConnect = self.plan.target.server()
+        self.metrics.connectStart = Self.now
         self.openMore()
         self.after(.seconds(Self.connectSeconds)) { bench in
             guard bench.phase == .connecting else { return }
-            bench.fail("Only \(bench.ready) of \(bench.plan.subscribers) streams were answered within \(Self.connectSeconds) s.")
+            bench.fail("Only \(bench.ready) of \(bench.plan.subscribers) streams opened within \(Self.connectSeconds) s.")
         }
-        // The loop's callbacks hold the benchmark weakly; this holds it until it is over.
+        // Retains the benchmark until its end: the loop's callbacks capture it weakly.
         self.promise.futureResult.assumeIsolated().whenComplete { _ in self.phase = .over }
         return self.promise.futureResult
     }
@@ -98,15 +99,15 @@ final class StreamBench {
                 }
                 .connect(host: self.plan.target.host, port: self.plan.target.hub.port)
                 .assumeIsolated()
-                .whenFailure { [weak self] error in self?.fail("A subscriber could not connect: \(HubClient.words(error)).") }
+                .whenFailure { [weak self] error in self?.fail("A subscriber could not connect: \(HubClient.describe(error)).") }
         }
     }
 
     private func settle() {
         self.phase = .settling
-        self.figures.connectEnd = Self.now
+        self.metrics.connectEnd = Self.now
         self.after(.milliseconds(500)) { bench in
-            bench.figures.afterConnect = bench.plan.target.server()
+            bench.metrics.afterConnect = bench.plan.target.server()
             bench.connectPublishers()
         }
     }
@@ -118,16 +119,16 @@ final class StreamBench {
         EventLoopFuture.whenAllSucceed(connecting, on: self.loop).assumeIsolated().whenComplete { [weak self] result in
             guard let self, self.phase == .settling else { return }
             switch result {
-            case .failure(let error): self.fail("A publisher could not connect: \(HubClient.words(error)).")
-            case .success(let publishers): self.begin(publishers.map(\.value))
+            case .failure(let error): self.fail("A publisher could not connect: \(HubClient.describe(error)).")
+            case .success(let publishers): self.startLoad(publishers.map(\.value))
             }
         }
     }
 
-    private func begin(_ publishers: [BenchRequester]) {
+    private func startLoad(_ publishers: [BenchRequester]) {
         guard self.closed == 0 else {
             return self.fail(
-                "The hub closed \(self.closed) streams before anything was published. Is there a limit on connections?")
+                "The hub closed \(self.closed) streams before the first publication. Check its limits of connections.")
         }
         self.publishers = publishers
         self.unanswered = publishers.map { _ in [] }
@@ -140,18 +141,18 @@ final class StreamBench {
         self.lastArrival = Self.now
         self.after(.seconds(Int64(self.plan.target.warmup))) { bench in
             bench.phase = .measuring
-            bench.figures.begin(bench.plan.target)
+            bench.metrics.startMeasuring(bench.plan.target)
             bench.after(.seconds(Int64(bench.plan.target.duration))) { $0.drain() }
         }
         self.tick()
-        self.pump()
+        self.fillWindow()
     }
 
     // MARK: Publishing
 
-    private func pump() {
+    private func fillWindow() {
         guard self.plan.rate == nil, self.phase == .warmingUp || self.phase == .measuring else { return }
-        while self.ledger.hasRoom(window: self.plan.window) { self.publish() }
+        while self.tracker.hasRoom(window: self.plan.window) { self.publish() }
     }
 
     private func tick() {
@@ -164,18 +165,18 @@ final class StreamBench {
                 if self.unanswered.reduce(0, { $0 + $1.count }) < Self.maximumUnanswered {
                     self.publish()
                 } else {
-                    self.figures.skipped += 1
+                    self.metrics.skipped += 1
                 }
             }
-        } else if self.ledger.due > 0, now > self.lastArrival + Self.stallNanoseconds {
+        } else if self.tracker.due > 0, now > self.lastArrival + Self.stallNanoseconds {
             self.stalls += 1
             self.lastArrival = now
-            self.ledger.writeOff(now: now)
+            self.tracker.writeOff(now: now)
             if self.stalls >= Self.maximumStalls, self.phase != .draining {
                 return self.fail(
-                    "Deliveries stopped \(self.stalls) times for 3 s. Nothing that was measured would mean anything.")
+                    "Deliveries stopped \(self.stalls) times for 3 s. The measurement would not be valid.")
             }
-            self.pump()
+            self.fillWindow()
         }
         self.after(self.plan.rate == nil ? .milliseconds(100) : .milliseconds(1)) { $0.tick() }
     }
@@ -183,10 +184,10 @@ final class StreamBench {
     private func publish() {
         let flow = self.nextFlow
         self.nextFlow = (flow + 1) % self.plan.flows
-        let index = Int(self.figures.published % UInt64(self.publishers.count))
-        self.figures.published += 1
-        if self.phase == .measuring { self.figures.publishedMeasured += 1 }
-        self.ledger.published(flow: flow)
+        let index = Int(self.metrics.published % UInt64(self.publishers.count))
+        self.metrics.published += 1
+        if self.phase == .measuring { self.metrics.publishedMeasured += 1 }
+        self.tracker.published(flow: flow)
         self.unanswered[index].append(flow)
         let payload = self.plan.target.payload(nanoseconds: Self.now)
         let body = "{\"type\":\"bench\",\"durable\":\(self.plan.isDurable),\"data\":{\"m\":\"\(payload)\"}}"
@@ -196,30 +197,30 @@ final class StreamBench {
     private func answered(_ index: Int, _ status: Int, _ body: [UInt8]) {
         guard let flow = self.unanswered[index].popFirst() else { return }
         if (200..<300).contains(status) {
-            self.figures.acknowledged += 1
+            self.metrics.acknowledged += 1
         } else if status == 429 || status >= 500 {
-            self.figures.refused += 1
-            self.ledger.refused(flow: flow)
-            // Not in this turn: a hub that refuses at once would be asked for ever.
-            self.after(.milliseconds(20)) { $0.pump() }
+            self.metrics.rejected += 1
+            self.tracker.rejected(flow: flow)
+            // Later, not in this call: otherwise a hub that rejects immediately would cause an endless loop.
+            self.after(.milliseconds(20)) { $0.fillWindow() }
         } else {
             self.fail(HubProblem(status: status, body: body).failure)
         }
     }
 
-    // MARK: The end
+    // MARK: Finishing
 
     private func drain() {
         guard self.phase == .measuring else { return }
-        self.figures.end(self.plan.target)
+        self.metrics.stopMeasuring(self.plan.target)
         self.phase = .draining
         self.finishWhenDrained(until: Self.now + 5_000_000_000)
     }
 
     private func finishWhenDrained(until deadline: UInt64) {
-        guard self.ledger.due > 0, Self.now < deadline else {
+        guard self.tracker.due > 0, Self.now < deadline else {
             return self.promise.succeed(
-                self.figures.report(self.plan, lost: self.ledger.due + self.ledger.writtenOff, closed: self.closed))
+                self.metrics.report(self.plan, lost: self.tracker.due + self.tracker.writtenOff, closed: self.closed))
         }
         self.after(.milliseconds(20)) { $0.finishWhenDrained(until: deadline) }
     }
@@ -247,25 +248,25 @@ extension StreamBench: BenchSubscriber.Owner {
         if self.ready == self.plan.subscribers { self.settle() } else { self.openMore() }
     }
 
-    func subscriberRefused(_ answer: String) {
-        self.fail(CommandFailure(.refused, "The hub refused a stream: \(Terminal.harmless(answer))"))
+    func subscriberRejected(_ answer: String) {
+        self.fail(CommandFailure(.rejected, "The hub rejected a stream: \(Terminal.sanitized(answer))"))
     }
 
     func subscriberRead(_ stamp: UInt64, now: UInt64) {
-        guard self.ledger.came(stamp: stamp), self.phase == .measuring else { return }
-        self.figures.delivered += 1
-        self.figures.latencies.record(microseconds: now > stamp ? (now - stamp) / 1000 : 0)
+        guard self.tracker.received(stamp: stamp), self.phase == .measuring else { return }
+        self.metrics.delivered += 1
+        self.metrics.latencies.record(microseconds: now > stamp ? (now - stamp) / 1000 : 0)
     }
 
     func subscriberReadAll(now: UInt64) {
         self.lastArrival = now
-        self.pump()
+        self.fillWindow()
     }
 
     func subscriberClosed(flow: Int, wasReady: Bool) {
         guard self.phase != .over else { return }
         self.closed += 1
-        self.ledger.subscriberClosed(flow: flow)
-        if !wasReady { self.fail("The hub closed a stream without an answer.") }
+        self.tracker.subscriberClosed(flow: flow)
+        if !wasReady { self.fail("The hub closed a stream without a response.") }
     }
 }

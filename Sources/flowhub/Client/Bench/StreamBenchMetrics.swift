@@ -1,6 +1,6 @@
 import NIOCore
 
-/// What a stream benchmark counts.
+/// The counters and measurements of a stream benchmark.
 struct StreamBenchMetrics {
     var beforeConnect: ProcessUsage?
     var afterConnect: ProcessUsage?
@@ -9,8 +9,8 @@ struct StreamBenchMetrics {
     var published: UInt64 = 0
     var publishedMeasured: UInt64 = 0
     var acknowledged: UInt64 = 0
-    var refused: UInt64 = 0
-    /// Publications that an open loop left out, because the hub was too far behind.
+    var rejected: UInt64 = 0
+    /// Publications that an open loop skipped, because too many were without a response.
     var skipped: UInt64 = 0
     var delivered: UInt64 = 0
     var latencies = LatencyHistogram()
@@ -22,13 +22,13 @@ struct StreamBenchMetrics {
     private var clientStart: ProcessUsage?
     private var clientStop: ProcessUsage?
 
-    mutating func begin(_ target: BenchTarget) {
+    mutating func startMeasuring(_ target: BenchTarget) {
         self.start = NIODeadline.now().uptimeNanoseconds
         self.serverStart = target.server()
         self.clientStart = ProcessUsage(of: "self")
     }
 
-    mutating func end(_ target: BenchTarget) {
+    mutating func stopMeasuring(_ target: BenchTarget) {
         self.stop = NIODeadline.now().uptimeNanoseconds
         self.serverStop = target.server()
         self.clientStop = ProcessUsage(of: "self")
@@ -43,35 +43,36 @@ struct StreamBenchMetrics {
         report.add("flows", "flows", plan.flows)
         report.add("size", "payload bytes", plan.target.payloadBytes)
         if let rate = plan.rate {
-            report.add("rate", "publications a second wanted", rate)
+            report.add("rate", "target publications per second", rate)
         } else {
             report.add("window", "publications in flight", plan.window)
         }
         report.add("durable", "durable (1) or transient (0)", plan.isDurable ? 1 : 0)
         report.add("connect_s", "seconds to connect", Double(self.connectEnd - self.connectStart) / 1e9, decimals: 2)
         report.add(
-            "connect_cpu_us", "server CPU us a connect",
+            "connect_cpu_us", "server CPU us per connect",
             Self.cpu(self.beforeConnect, self.afterConnect).map { $0 * 1e6 / connections }, decimals: 1)
         if let before = self.beforeConnect, let after = self.afterConnect {
             report.add(
-                "kib_per_conn", "server KiB a connection", max(0, after.residentKiB - before.residentKiB) / connections,
+                "kib_per_conn", "server KiB per connection", max(0, after.residentKiB - before.residentKiB) / connections,
                 decimals: 2)
         }
         report.add("published", "publications", self.publishedMeasured)
-        report.add("published_per_s", "publications a second", Double(self.publishedMeasured) / seconds, decimals: 1)
+        report.add("published_per_s", "publications per second", Double(self.publishedMeasured) / seconds, decimals: 1)
         report.add("deliveries", "deliveries", self.delivered)
-        report.add("deliveries_per_s", "deliveries a second", Double(self.delivered) / seconds, decimals: 0)
+        report.add("deliveries_per_s", "deliveries per second", Double(self.delivered) / seconds, decimals: 0)
         report.add(
-            "server_cpu_us_per_delivery", "server CPU us a delivery",
+            "server_cpu_us_per_delivery", "server CPU us per delivery",
             self.delivered == 0 ? nil : server.map { $0 * 1e6 / Double(self.delivered) }, decimals: 3)
         report.add("server_cpu", "server cores used", server.map { $0 / seconds }, decimals: 2)
-        report.add("client_cpu", "own cores used", Self.cpu(self.clientStart, self.clientStop).map { $0 / seconds }, decimals: 2)
+        report.add(
+            "client_cpu", "client cores used", Self.cpu(self.clientStart, self.clientStop).map { $0 / seconds }, decimals: 2)
         report.add(self.latencies)
         report.add("lost", "deliveries lost", lost)
         report.add("closed", "streams closed", closed)
         report.add("pub_ok", "publications acknowledged", self.acknowledged)
-        report.add("pub_bad", "publications refused (429, 5xx)", self.refused)
-        if plan.rate != nil { report.add("skipped", "publications left out", self.skipped) }
+        report.add("pub_bad", "publications rejected (429, 5xx)", self.rejected)
+        if plan.rate != nil { report.add("skipped", "publications skipped", self.skipped) }
         return report
     }
 

@@ -2,8 +2,8 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 
-/// Publishers that each change the state of a flow over and over, the next change after the last one's answer: how many durable
-/// changes a second are acknowledged, and how soon.
+/// Benchmark of durable state changes: rate and latency of acknowledgments. Each publisher sends its next change after the
+/// response to the previous one.
 ///
 /// Confined to its event loop.
 final class UpdateBench {
@@ -26,7 +26,7 @@ final class UpdateBench {
     private var sentAt: [UInt64] = []
     private var changes: UInt64 = 0
     private var acknowledged: UInt64 = 0
-    private var refused: UInt64 = 0
+    private var rejected: UInt64 = 0
     private var latencies = LatencyHistogram()
     private var start: UInt64 = 0
     private var serverStart: ProcessUsage?
@@ -59,15 +59,15 @@ final class UpdateBench {
         EventLoopFuture.whenAllSucceed(connecting, on: self.loop).assumeIsolated().whenComplete { result in
             switch result {
             case .failure(let error):
-                self.promise.fail(CommandFailure(.unreachable, "A publisher could not connect: \(HubClient.words(error))."))
-            case .success(let publishers): self.begin(publishers.map(\.value))
+                self.promise.fail(CommandFailure(.unreachable, "A publisher could not connect: \(HubClient.describe(error))."))
+            case .success(let publishers): self.startLoad(publishers.map(\.value))
             }
         }
         self.promise.futureResult.assumeIsolated().whenComplete { _ in self.phase = .over }
         return self.promise.futureResult
     }
 
-    private func begin(_ publishers: [BenchRequester]) {
+    private func startLoad(_ publishers: [BenchRequester]) {
         self.phase = .warmingUp
         self.publishers = publishers
         self.sentAt = publishers.map { _ in 0 }
@@ -86,9 +86,9 @@ final class UpdateBench {
             bench.clientStart = ProcessUsage(of: "self")
             bench.after(.seconds(Int64(bench.plan.target.duration))) { $0.promise.succeed($0.report()) }
         }
-        // Without this a hub that stops answering would keep the command for ever.
+        // Ends the benchmark if the hub stops responding.
         self.after(.seconds(Int64(self.plan.target.warmup + self.plan.target.duration + 30))) { bench in
-            bench.promise.fail(CommandFailure(.unreachable, "The hub stopped answering."))
+            bench.promise.fail(CommandFailure(.unreachable, "The hub stopped responding."))
         }
     }
 
@@ -96,7 +96,7 @@ final class UpdateBench {
         guard self.phase != .over else { return }
         self.changes += 1
         self.sentAt[index] = NIODeadline.now().uptimeNanoseconds
-        // With more flows than publishers any of them may be next; else a publisher keeps to its own.
+        // With more flows than publishers, a random flow; otherwise each publisher has a fixed flow.
         let isAny = self.plan.flows > self.publishers.count
         let flow = self.plan.target.flow(isAny ? Int.random(in: 0..<self.plan.flows) : index % self.plan.flows)
         let body = "{\"status\":\"running\",\"n\":\(self.changes),\"m\":\"\(self.filler)\"}"
@@ -112,7 +112,7 @@ final class UpdateBench {
             }
             self.change(index)
         } else if status == 429 || status >= 500 {
-            self.refused += 1
+            self.rejected += 1
             self.after(.milliseconds(50)) { $0.change(index) }
         } else {
             self.promise.fail(HubProblem(status: status, body: body).failure)
@@ -128,14 +128,14 @@ final class UpdateBench {
         report.add("flows", "flows", self.plan.flows)
         report.add("size", "payload bytes", self.plan.target.payloadBytes)
         report.add("updates", "changes acknowledged", self.acknowledged)
-        report.add("updates_per_s", "changes acknowledged a second", Double(self.acknowledged) / seconds, decimals: 0)
+        report.add("updates_per_s", "changes acknowledged per second", Double(self.acknowledged) / seconds, decimals: 0)
         report.add(
-            "server_cpu_us_per_update", "server CPU us a change",
+            "server_cpu_us_per_update", "server CPU us per change",
             self.acknowledged == 0 ? nil : server.map { $0 * 1e6 / Double(self.acknowledged) }, decimals: 1)
         report.add("server_cpu", "server cores used", server.map { $0 / seconds }, decimals: 2)
-        report.add("client_cpu", "own cores used", client.map { $0 / seconds }, decimals: 2)
+        report.add("client_cpu", "client cores used", client.map { $0 / seconds }, decimals: 2)
         report.add(self.latencies)
-        report.add("refused", "changes refused (429, 5xx)", self.refused)
+        report.add("refused", "changes rejected (429, 5xx)", self.rejected)
         return report
     }
 

@@ -2,40 +2,42 @@ import FlowCore
 import Foundation
 import Synchronization
 
-/// Where a download goes: standard output, or a file that has its name only when all of it is there.
+/// The output of a download: standard output, or a file that is renamed to its final name when it is complete.
 final class DownloadTarget: Sendable {
     private enum Destination: Sendable {
         case standardOutput
-        /// A device or a pipe, which cannot be replaced.
+        /// A device or a named pipe, which is written directly because it cannot be replaced.
         case special(Int32)
         case file(Int32, temporary: String, path: String)
         case closed
     }
 
-    private let place: Mutex<Destination>
+    private let destination: Mutex<Destination>
     private let name: String
     private let written = Mutex(0)
 
     /// - Parameter path: `nil` and `-` are standard output.
+    /// - Throws: ``CommandFailure`` of kind `usage` if the path cannot be written.
     init(_ path: String?) throws(CommandFailure) {
-        self.name = path.map { Terminal.harmless($0) } ?? "-"
-        self.place = Mutex(.closed)
-        let place: Destination = if let path, path != "-" { try self.open(path) } else { .standardOutput }
-        self.place.withLock { $0 = place }
+        self.name = path.map { Terminal.sanitized($0) } ?? "-"
+        self.destination = Mutex(.closed)
+        let destination: Destination = if let path, path != "-" { try self.open(path) } else { .standardOutput }
+        self.destination.withLock { $0 = destination }
     }
 
     deinit { self.discard() }
 
-    /// Whether all of it can be begun anew.
-    var isRepeatable: Bool {
-        let isFile = self.place.withLock { if case .file = $0 { true } else { false } }
+    /// Whether the download can start over: the output is a file, or nothing was written yet.
+    var isRestartable: Bool {
+        let isFile = self.destination.withLock { if case .file = $0 { true } else { false } }
         return isFile || self.written.withLock { $0 } == 0
     }
 
-    /// Waits for as long as the reader of a pipe takes.
+    /// Writes all bytes. Blocks while the reader of a pipe is slow.
+    /// - Throws: ``OutputClosed`` if the reader of standard output is gone; ``CommandFailure`` for other errors.
     func write(_ bytes: [UInt8]) throws {
         let descriptor: Int32
-        switch self.place.withLock({ $0 }) {
+        switch self.destination.withLock({ $0 }) {
         case .standardOutput: descriptor = STDOUT_FILENO
         case .special(let open), .file(let open, _, _): descriptor = open
         case .closed: throw self.failure(EBADF)
@@ -51,40 +53,40 @@ final class DownloadTarget: Sendable {
         }
     }
 
-    /// Throws away what was written, to begin anew. Only where ``isRepeatable``.
+    /// Discards the written bytes, to start over. Only if ``isRestartable``.
     func restart() throws(CommandFailure) {
-        guard case .file(let descriptor, _, _) = self.place.withLock({ $0 }) else { return }
+        guard case .file(let descriptor, _, _) = self.destination.withLock({ $0 }) else { return }
         guard ftruncate(descriptor, 0) == 0, lseek(descriptor, 0, SEEK_SET) == 0 else { throw self.failure(errno) }
     }
 
-    /// All of it is there: the file gets its name.
+    /// Completes the output: syncs the temporary file and renames it to its final name.
     func finish() throws(CommandFailure) {
-        let place = self.place.withLock { place in
-            defer { place = .closed }
-            return place
+        let destination = self.destination.withLock { destination in
+            defer { destination = .closed }
+            return destination
         }
-        switch place {
+        switch destination {
         case .standardOutput, .closed: return
         case .special(let descriptor): close(descriptor)
         case .file(let descriptor, let temporary, let path):
-            // Errors of a full disk may come as late as here.
-            let isThere = fsync(descriptor) == 0 && rename(temporary, path) == 0
+            // A full disk may be reported as late as here.
+            let isRenamed = fsync(descriptor) == 0 && rename(temporary, path) == 0
             let problem = errno
             close(descriptor)
-            guard isThere else {
+            guard isRenamed else {
                 unlink(temporary)
                 throw self.failure(problem)
             }
         }
     }
 
-    /// Nothing of it is kept, if it was to be a file.
+    /// Closes the output, and deletes the temporary file.
     func discard() {
-        let place = self.place.withLock { place in
-            defer { place = .closed }
-            return place
+        let destination = self.destination.withLock { destination in
+            defer { destination = .closed }
+            return destination
         }
-        switch place {
+        switch destination {
         case .standardOutput, .closed: return
         case .special(let descriptor): close(descriptor)
         case .file(let descriptor, let temporary, _):
@@ -95,27 +97,27 @@ final class DownloadTarget: Sendable {
 
     private func open(_ path: String) throws(CommandFailure) -> Destination {
         var status = stat()
-        var goal = path
+        var resolvedPath = path
         if stat(path, &status) == 0 {
             guard status.st_mode & S_IFMT != S_IFDIR else {
-                throw CommandFailure(.usage, "\(self.name) is a folder. Name a file with -o.")
+                throw CommandFailure(.usage, "\(self.name) is a directory. Name a file with -o.")
             }
             if status.st_mode & S_IFMT != S_IFREG {
                 let descriptor = Foundation.open(path, O_WRONLY | O_CLOEXEC)
                 guard descriptor >= 0 else { throw self.failure(errno) }
                 return .special(descriptor)
             }
-            // Where a link points to is replaced, not the link.
+            // Replaces the file that a symbolic link points to, not the link.
             if let resolved = realpath(path, nil) {
-                goal = String(cString: resolved)
+                resolvedPath = String(cString: resolved)
                 free(resolved)
             }
         }
-        let url = URL(fileURLWithPath: goal)
+        let url = URL(fileURLWithPath: resolvedPath)
         let temporary = url.deletingLastPathComponent().path + "/.flowhub-\(RandomText.hex128()).part"
         let descriptor = Foundation.open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
         guard descriptor >= 0 else { throw self.failure(errno) }
-        return .file(descriptor, temporary: temporary, path: goal)
+        return .file(descriptor, temporary: temporary, path: resolvedPath)
     }
 
     private func failure(_ problem: Int32) -> CommandFailure {

@@ -5,23 +5,23 @@ import Foundation
 import NIOCore
 import NIOHTTP1
 
-/// Fetches all records of an import, and looks whether they are those that were handed in.
+/// Downloads all records of an import, and verifies count and hash.
 struct ImportDownload {
     enum Form: Hashable {
-        /// The document: one array.
+        /// The document: one JSON array with one record per line.
         case document
         case ndjson
-        /// The stored object, packed.
-        case packed
+        /// The stored object, compressed with gzip.
+        case compressed
     }
 
-    /// What came.
+    /// The result of a download.
     struct Report: Hashable {
-        /// `nil` where they were not counted: they were packed, or not laid out in lines.
+        /// Number of records; `nil` if they were not counted, because they are compressed or not one per line.
         var records: Int?
-        /// As written.
+        /// Number of bytes written.
         var bytes: Int
-        /// `false`: the import has no hash to compare with.
+        /// Whether the hash was compared; `false` if the import has none.
         var isVerified: Bool
     }
 
@@ -31,32 +31,33 @@ struct ImportDownload {
     let target: DownloadTarget
     let style: ProgressRenderer.Style
 
-    /// - Throws: ``CommandFailure``, after all attempts; the target is the caller's to discard.
+    /// Downloads and verifies the import, with retries if the target can start over.
+    /// - Throws: ``CommandFailure``, after all attempts. The caller must discard the target.
     func run() async throws -> Report {
         let metadata = try await self.client.json("/v1/imports/\(self.id)")
         let storage = metadata.member("storage_metadata").flatMap { StorageMetadata($0) }
-        let total = self.form == .packed ? storage?.sizeBytes : storage?.originalSizeBytes
+        let total = self.form == .compressed ? storage?.sizeBytes : storage?.originalSizeBytes
         let bar = ProgressBar(label: "Fetching", total: total, unit: .bytes, style: self.style)
         defer { bar.clear() }
-        var pace = RetryBackoff()
+        var backoff = RetryBackoff()
         while true {
             do {
                 let report = try await self.once(storage, bar)
                 bar.finish()
                 return report
             } catch let interruption as Interruption {
-                guard self.target.isRepeatable, let wait = pace.next(afterSeconds: interruption.afterSeconds) else {
+                guard self.target.isRestartable, let wait = backoff.next(afterSeconds: interruption.afterSeconds) else {
                     throw interruption.failure
                 }
                 try self.target.restart()
-                bar.say("flowhub: \(interruption.what), beginning again")
+                bar.note("flowhub: \(interruption.what); retrying from the start")
                 bar.update(0)
                 try await Task.sleep(for: wait)
             }
         }
     }
 
-    /// An attempt that may be made again.
+    /// A failed attempt that may be repeated.
     private struct Interruption: Error {
         let failure: CommandFailure
         let what: String
@@ -64,36 +65,37 @@ struct ImportDownload {
     }
 
     private func once(_ storage: StorageMetadata?, _ bar: ProgressBar) async throws -> Report {
-        let response = try await self.begin()
+        let response = try await self.openResponse()
         var check = Check(form: self.form, storage: storage)
         var (received, written) = (0, 0)
         do {
             for try await chunk in response.body {
-                let bytes = try check.take(chunk)
+                let bytes = try check.process(chunk)
                 try self.target.write(bytes)
                 received += chunk.readableBytes
                 written += bytes.count
                 bar.update(received)
             }
         } catch let error where Self.isOfTransport(error) {
-            let what = "the connection broke after \(HumanReadable.bytes(received))"
+            let what = "the connection was lost after \(HumanReadable.bytes(received))"
             throw Interruption(
-                failure: CommandFailure(.unreachable, "The hub's answer ended too early: \(what)."), what: what, afterSeconds: nil
+                failure: CommandFailure(.unreachable, "The hub's response is incomplete: \(what)."), what: what, afterSeconds: nil
             )
         }
         let (records, isVerified) = try check.finish()
         return Report(records: records, bytes: written, isVerified: isVerified)
     }
 
-    /// - Returns: an answer of 200, with the body that is wanted.
-    private func begin() async throws -> HTTPClientResponse {
+    /// - Returns: a 200 response whose encoding matches ``form``.
+    /// - Throws: `Interruption` if a retry may help; ``CommandFailure`` if not.
+    private func openResponse() async throws -> HTTPClientResponse {
         var headers = [(name: "Accept", value: "application/json, application/problem+json")]
-        if self.form == .packed { headers.append(("Accept-Encoding", "gzip")) }
+        if self.form == .compressed { headers.append(("Accept-Encoding", "gzip")) }
         let response: HTTPClientResponse
         do {
             response = try await self.client.stream(.get, "/v1/imports/\(self.id)/data", headers: headers)
         } catch let error where Self.isOfTransport(error) {
-            let what = "the connection broke (\(HubClient.words(error)))"
+            let what = "the connection failed (\(HubClient.describe(error)))"
             throw Interruption(failure: self.client.unreachable(error), what: what, afterSeconds: nil)
         }
         let status = Int(response.status.code)
@@ -104,13 +106,13 @@ struct ImportDownload {
             let seconds = response.headers.first(name: "Retry-After").flatMap { Int($0) }
             throw Interruption(failure: failure, what: "the hub answered \(status)", afterSeconds: seconds)
         }
-        let isPacked = response.headers.first(name: "Content-Encoding")?.lowercased() == "gzip"
-        guard isPacked == (self.form == .packed) else {
+        let isCompressed = response.headers.first(name: "Content-Encoding")?.lowercased() == "gzip"
+        guard isCompressed == (self.form == .compressed) else {
             throw CommandFailure(
-                .refused,
-                isPacked
-                    ? "The answer is packed, which was not asked for. Is there a proxy between that packs?"
-                    : "The records of this import are not packed: they are rows of the database. Leave out --raw.")
+                .rejected,
+                isCompressed
+                    ? "Unexpected gzip response. Check for a proxy that compresses responses."
+                    : "This import is stored as database rows, not as an object. Omit --raw.")
         }
         return response
     }
@@ -121,7 +123,7 @@ struct ImportDownload {
 }
 
 extension ImportDownload {
-    /// Hashes what goes by, and brings it into the form that is wanted.
+    /// Hashes and counts the records of a response, and converts them to the requested form.
     private struct Check {
         private let form: Form
         private let storage: StorageMetadata?
@@ -131,13 +133,13 @@ extension ImportDownload {
         init(form: Form, storage: StorageMetadata?) {
             self.form = form
             self.storage = storage
-            // What an older service stored has no content hash, and any layout.
+            // Imports of a legacy service have no content hash, and any layout.
             let hasLines = form == .ndjson || (form == .document && storage?.contentHash.isEmpty == false)
             self.lines = hasLines ? RecordLines() : nil
         }
 
-        /// - Returns: what to write.
-        mutating func take(_ chunk: ByteBuffer) throws(CommandFailure) -> [UInt8] {
+        /// - Returns: the bytes to write.
+        mutating func process(_ chunk: ByteBuffer) throws(CommandFailure) -> [UInt8] {
             guard self.lines != nil else {
                 let bytes = Array(chunk.readableBytesView)
                 self.hash.update(data: bytes)
@@ -160,14 +162,14 @@ extension ImportDownload {
             do throws(RecordLines.Malformed) { try self.lines?.finish() } catch { throw self.malformed(error) }
             let found = self.hash.finalize().map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
             let records = self.lines?.records
-            let hash = self.form == .packed ? self.storage?.dataHash ?? "" : self.storage?.contentHash ?? ""
+            let hash = self.form == .compressed ? self.storage?.dataHash ?? "" : self.storage?.contentHash ?? ""
             guard let storage = self.storage, !hash.isEmpty else { return (records, false) }
             if let records, records != storage.recordCount {
-                throw Self.differs("\(records) records came, and the import has \(storage.recordCount)")
+                throw Self.differs("\(records) records received, expected \(storage.recordCount)")
             }
             guard found == hash.lowercased() else {
-                let of = self.form == .packed ? "data_hash" : "content_hash"
-                throw Self.differs("the hash of what came is \(found), and the import's \(of) is \(Terminal.harmless(hash))")
+                let of = self.form == .compressed ? "data_hash" : "content_hash"
+                throw Self.differs("its hash is \(found), but the import's \(of) is \(Terminal.sanitized(hash))")
             }
             return (records, true)
         }
@@ -175,8 +177,9 @@ extension ImportDownload {
         private func malformed(_ error: RecordLines.Malformed) -> CommandFailure {
             guard self.storage?.contentHash.isEmpty == false else {
                 return CommandFailure(
-                    .refused,
-                    "Line \(error.line) is not one record: an older service laid this import out. Leave out --ndjson, and use jq -c '.[]'."
+                    .rejected,
+                    "Line \(error.line) is not one record: a legacy service stored this import. "
+                        + "Omit --ndjson, and use jq -c '.[]'."
                 )
             }
             return Self.differs("line \(error.line) is not one record of an array")
@@ -184,8 +187,9 @@ extension ImportDownload {
 
         private static func differs(_ what: String) -> CommandFailure {
             CommandFailure(
-                .refused,
-                "What came is NOT what was handed in: \(what). Do not use it. Fetch it again; if it stays so, it is damaged.")
+                .rejected,
+                "The download does NOT match the import: \(what). Do not use it. "
+                    + "Retry; if this persists, the import is damaged.")
         }
     }
 }

@@ -1,12 +1,12 @@
 import ArgumentParser
 
-/// How the records that are handed in are written.
+/// The format of an upload.
 enum ImportFileFormat: String, CaseIterable, ExpressibleByArgument {
-    /// One array.
+    /// One JSON array.
     case json
-    /// One JSON document a line.
+    /// One JSON document per line.
     case ndjson
-    /// RFC 4180, with the names in the first row.
+    /// RFC 4180, with the column names in the first row.
     case csv
 
     var contentType: String {
@@ -17,7 +17,7 @@ enum ImportFileFormat: String, CaseIterable, ExpressibleByArgument {
         }
     }
 
-    /// By a file's name, with or without `.gz` behind it.
+    /// The format of a file name, with or without a final `.gz`; `nil` if its extension is unknown.
     init?(fileName: String) {
         var name = fileName.lowercased()
         if name.hasSuffix(".gz") { name.removeLast(3) }

@@ -4,23 +4,24 @@ import NIOCore
 import NIOPosix
 import Synchronization
 
-/// The bytes that are handed in: a file, or whatever standard input is. Never more than a chunk of it is in memory.
+/// The bytes to upload, from a file or standard input. At most one chunk is in memory.
 final class ImportSource: Sendable {
-    /// Bytes that are read at once.
+    /// Maximum number of bytes per chunk.
     static let chunkBytes = 262_144
 
-    /// Bytes from where it begins; `nil` for a pipe or a terminal.
+    /// Number of bytes from ``start`` on; `nil` for a pipe or a terminal.
     let length: Int?
     private let descriptor: Int32
-    /// Where reading begins: standard input may be a file of which something was read.
+    /// Offset of the first byte to read: standard input may be a file that was partly read already.
     private let start: Int
     private let name: String
-    /// Whether bytes were taken out of something that gives them only once.
+    /// Whether bytes were read from a pipe or terminal, which cannot be read again.
     private let isUsed = Mutex(false)
 
     /// - Parameter path: `-` is standard input.
+    /// - Throws: ``CommandFailure`` of kind `usage` if it cannot be read or is a directory.
     init(_ path: String) throws(CommandFailure) {
-        let shown = Terminal.harmless(path)
+        let shown = Terminal.sanitized(path)
         self.name = path == "-" ? "Standard input" : shown
         let descriptor = path == "-" ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC)
         var status = stat()
@@ -31,7 +32,7 @@ final class ImportSource: Sendable {
         }
         guard status.st_mode & S_IFMT != S_IFDIR else {
             close(descriptor)
-            throw CommandFailure(.usage, "\(self.name) is a folder. Give one file.")
+            throw CommandFailure(.usage, "\(self.name) is a directory. Pass one file.")
         }
         self.descriptor = descriptor
         let isFile = status.st_mode & S_IFMT == S_IFREG
@@ -41,12 +42,12 @@ final class ImportSource: Sendable {
 
     deinit { close(self.descriptor) }
 
-    /// Whether ``chunks(read:)`` would still give all of it.
-    var isWhole: Bool { self.length != nil || !self.isUsed.withLock { $0 } }
+    /// Whether ``chunks(sent:)`` can still return all bytes.
+    var isRewindable: Bool { self.length != nil || !self.isUsed.withLock { $0 } }
 
-    /// All of it, from the start.
-    /// - Parameter read: called with the number of bytes of each chunk when the next one is wanted, so when it has been sent
-    ///   as far as anybody here can tell.
+    /// All bytes from the start, in chunks.
+    /// - Parameter sent: called with the size of each chunk when the next chunk is requested. By then the chunk was handed to
+    ///   the HTTP client, which is the closest observable event to "sent".
     func chunks(sent: @escaping @Sendable (Int) -> Void) -> Chunks { Chunks(source: self, sent: sent) }
 
     struct Chunks: AsyncSequence, Sendable {
@@ -69,7 +70,7 @@ final class ImportSource: Sendable {
             mutating func next() async throws -> ByteBuffer? {
                 if self.pending > 0 { self.sent(self.pending) }
                 let (source, offset) = (self.source, self.offset)
-                // A pipe may give nothing for long, so not on a thread that others need.
+                // Reading a pipe may block for long, so it runs on a thread pool.
                 let buffer = try await NIOThreadPool.singleton.runIfActive { try source.chunk(at: offset) }
                 self.pending = buffer?.readableBytes ?? 0
                 self.offset += self.pending
@@ -78,7 +79,9 @@ final class ImportSource: Sendable {
         }
     }
 
+    /// Reads a chunk. Blocks.
     /// - Returns: `nil` at the end.
+    /// - Throws: ``CommandFailure`` of kind `usage` if reading fails, or if the file is shorter than ``length`` by now.
     private func chunk(at offset: Int) throws(CommandFailure) -> ByteBuffer? {
         let wanted = min(Self.chunkBytes, (self.length ?? .max) - offset)
         guard wanted > 0 else { return nil }
@@ -102,7 +105,8 @@ final class ImportSource: Sendable {
         if count == 0, let length = self.length {
             throw CommandFailure(
                 .usage,
-                "\(self.name) became shorter while it was sent: \(offset) of \(length) bytes. Send it when nobody writes to it.")
+                "\(self.name) became shorter during the upload: \(offset) of \(length) bytes. "
+                    + "Retry when no process writes to it.")
         }
         return count > 0 ? buffer : nil
     }

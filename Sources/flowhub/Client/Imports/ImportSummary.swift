@@ -1,12 +1,14 @@
 import FlowCore
 
-/// What is said of an import in a line.
+/// A one-line summary of an import.
 enum ImportSummary {
-    /// `1,234 records, 29 MB packed to 3.1 MB (ratio 0.107), content hash 8d2f…`
+    /// For example `1,234 records, 29 MB compressed to 3.1 MB (ratio 0.107), content hash 8d2f…`.
+    /// - Parameter answer: the hub's JSON of the import.
+    /// - Returns: the parts that the JSON has; may be empty.
     static func line(_ answer: JSONText) -> String {
         var parts: [String] = []
         if let status = answer.member("status")?.stringValue, status != Import.Status.stored.rawValue {
-            parts.append("status \(Terminal.harmless(status))")
+            parts.append("status \(Terminal.sanitized(status))")
         }
         if let records = answer.member("total_records")?.intValue { parts.append("\(HumanReadable.count(Int(records))) records") }
         if let storage = answer.member("storage_metadata").flatMap({ StorageMetadata($0) }) {
@@ -14,20 +16,21 @@ enum ImportSummary {
             let ratio = storage.json.member("compression_ratio")?.string ?? "1"
             parts.append(
                 storage.dataHash == nil
-                    ? "\(original) as rows of the database"
-                    : "\(original) packed to \(HumanReadable.bytes(storage.sizeBytes)) (ratio \(ratio))")
-            if !storage.contentHash.isEmpty { parts.append("content hash \(Terminal.harmless(storage.contentHash))") }
+                    ? "\(original) as database rows"
+                    : "\(original) compressed to \(HumanReadable.bytes(storage.sizeBytes)) (ratio \(ratio))")
+            if !storage.contentHash.isEmpty { parts.append("content hash \(Terminal.sanitized(storage.contentHash))") }
         }
         return parts.joined(separator: ", ")
     }
 }
 
 extension ImportID {
-    /// An import as it stands on a command line.
+    /// Parses an import id from the command line.
+    /// - Throws: ``CommandFailure`` of kind `usage` if it is invalid.
     static func argument(_ text: String) throws(CommandFailure) -> ImportID {
         guard let id = ImportID(text) else {
             throw CommandFailure(
-                .usage, "\"\(Terminal.harmless(text))\" is no import: take a UUID as flowhub import ls shows it.")
+                .usage, "Invalid import id \"\(Terminal.sanitized(text))\". Use a UUID; flowhub import ls lists them.")
         }
         return id
     }

@@ -3,23 +3,23 @@ import FlowCore
 import NIOCore
 import NIOHTTP1
 
-/// Hands data in, with a few attempts at it. All of them have one idempotency key, so that they make one import.
+/// Uploads an import, with retries. All attempts have the same idempotency key, so they create at most one import.
 struct ImportUpload {
-    /// How long the hub may take to answer when it has everything: it may be writing the last parts to a slow store.
+    /// Timeout for the response after the whole body was sent. It is long because the hub may still be writing to a slow store.
     static let silence = TimeAmount.minutes(5)
-    /// How long the hub may take nothing of a file.
+    /// Timeout for write progress while a file is sent.
     static let stall = TimeAmount.minutes(2)
 
     let client: HubClient
     let source: ImportSource
-    /// With its query.
+    /// Request target with query.
     let target: String
     let contentType: String
     let idempotencyKey: String
     let bar: ProgressBar
-    /// How long an import that the hub still has in hand under the same key, or a place among the imports, is waited for.
-    var patience = Duration.seconds(600)
-    var pace = RetryBackoff()
+    /// Maximum time to wait for an import in progress with the same key, or for the end of other imports at the limit.
+    var maximumWait = Duration.seconds(600)
+    var backoff = RetryBackoff()
 
     private var headers: [(name: String, value: String)] {
         [
@@ -28,43 +28,44 @@ struct ImportUpload {
         ]
     }
 
-    /// - Returns: an answer of 2xx.
-    /// - Throws: ``CommandFailure`` for everything else, after all attempts.
+    /// - Returns: a 2xx response.
+    /// - Throws: ``CommandFailure`` for any other result, after all attempts; `CancellationError`.
     func run() async throws -> HubClient.Response {
-        var pace = self.pace
-        let end = ContinuousClock.now + self.patience
+        var backoff = self.backoff
+        let end = ContinuousClock.now + self.maximumWait
         while true {
             self.bar.update(0)
             switch try await self.once() {
             case .answered(let response): return response
-            case .refused(let failure): throw failure
+            case .rejected(let failure): throw failure
             case .mustWait(let failure, let what, let afterSeconds):
-                // Not a failed attempt: an earlier one got through, and this is how its answer is come by; or others, maybe an
-                // earlier one, have to end first.
+                // Does not count as a failed attempt. Either an earlier attempt arrived, and repeating the request returns its
+                // result; or the import limit is reached, maybe by an earlier attempt.
                 let wait = Duration.seconds(min(max(afterSeconds ?? 2, 1), 30))
-                guard self.source.isWhole, ContinuousClock.now + wait < end else { throw failure }
-                self.bar.say("flowhub: \(what)")
+                guard self.source.isRewindable, ContinuousClock.now + wait < end else { throw failure }
+                self.bar.note("flowhub: \(what)")
                 try await Task.sleep(for: wait)
             case .mayPass(let failure, let what, let afterSeconds):
-                guard self.source.isWhole else {
-                    throw CommandFailure(failure.kind, "\(failure.message) \(Self.onlyOnce)")
+                guard self.source.isRewindable else {
+                    throw CommandFailure(failure.kind, "\(failure.message) \(Self.pipeNotRewindable)")
                 }
-                guard let wait = pace.next(afterSeconds: afterSeconds) else { throw failure }
-                self.bar.say("flowhub: \(what), sending it again")
+                guard let wait = backoff.next(afterSeconds: afterSeconds) else { throw failure }
+                self.bar.note("flowhub: \(what); retrying from the start")
                 try await Task.sleep(for: wait)
             }
         }
     }
 
-    private static let onlyOnce = "What comes from a pipe cannot be sent again by itself: run the command again, or give a file."
+    private static let pipeNotRewindable =
+        "Cannot retry: input is a pipe. Run the command again, or pass a file."
 
     private enum Outcome {
         case answered(HubClient.Response)
-        /// For good.
-        case refused(CommandFailure)
-        /// The hub has this key's import in hand, or as many as it takes at once. `what` is so.
+        /// Final: a retry would not help.
+        case rejected(CommandFailure)
+        /// An import with this key is in progress, or the import limit is reached. `what` is a message.
         case mustWait(CommandFailure, what: String, afterSeconds: Int?)
-        /// Another attempt may end better. `what` has happened.
+        /// Temporary: a retry may succeed. `what` is the cause, for a message.
         case mayPass(CommandFailure, what: String, afterSeconds: Int?)
     }
 
@@ -79,11 +80,11 @@ struct ImportUpload {
             response = HubClient.Response(
                 status: Int(answer.status.code), headers: answer.headers, body: Array(text.readableBytesView))
         } catch let failure as CommandFailure {
-            return .refused(failure)
+            return .rejected(failure)
         } catch let cancelled as CancellationError {
             throw cancelled
         } catch {
-            let what = "the connection broke (\(HubClient.words(error)))"
+            let what = "the connection failed (\(HubClient.describe(error)))"
             return .mayPass(self.client.unreachable(error), what: what, afterSeconds: nil)
         }
         if (200..<300).contains(response.status) { return .answered(response) }
@@ -91,14 +92,14 @@ struct ImportUpload {
         let seconds = response.headers.first(name: "Retry-After").flatMap { Int($0) }
         switch problem.code {
         case "import_in_progress":
-            let what = "the hub is still taking it in, waiting for it to be done"
+            let what = "the import is in progress, waiting for its end"
             return .mustWait(problem.failure, what: what, afterSeconds: seconds)
         case "too_many_imports", "imports_busy":
-            let what = "the hub takes in as many imports as it may, waiting for one to end"
+            let what = "import limit reached, waiting for another import to end"
             return .mustWait(problem.failure, what: what, afterSeconds: seconds)
         default: break
         }
-        guard response.status == 429 || response.status >= 500 else { return .refused(problem.failure) }
+        guard response.status == 429 || response.status >= 500 else { return .rejected(problem.failure) }
         return .mayPass(problem.failure, what: "the hub answered \(response.status)", afterSeconds: seconds)
     }
 }

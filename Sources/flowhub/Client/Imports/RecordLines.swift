@@ -1,24 +1,26 @@
 import Foundation
 
-/// Reads the document of an import as it comes, in chunks of any size: `[`, one record a line with a comma behind it but the
-/// last, `]`. What comes out is each record with a line feed behind it: NDJSON, and what the content hash is taken over.
+/// Incremental parser of an import's document, for chunks of any size: a line with `[`, one record per line followed by a comma
+/// except the last, a line with `]`. Outputs each record followed by a line feed: NDJSON, and the input of the content hash.
 struct RecordLines {
-    /// The document is not laid out like this.
+    /// The document does not have this layout.
     struct Malformed: Error, Hashable {
         /// Counted from 1.
         let line: Int
     }
 
     private enum ParseState: Hashable {
-        /// Before the opening bracket, and behind it.
+        /// Before the opening bracket.
         case start
+        /// After the opening bracket.
         case opened
-        /// At the start of a line. `expectsRecord`: there was a comma, so another record must come.
+        /// At the start of a line. `expectsRecord`: the previous line ended with a comma, so a record must follow.
         case line(expectsRecord: Bool)
-        /// In a record. `afterComma`: a comma was held back, as it may be the one that ends the line.
+        /// In a record. `afterComma`: the last byte was a comma and is not output yet, because it may end the line.
         case record(afterComma: Bool)
-        /// Behind the closing bracket, and behind its line feed.
+        /// After the closing bracket.
         case closed
+        /// After the line feed that follows the closing bracket.
         case end
     }
 
@@ -26,27 +28,29 @@ struct RecordLines {
     private static let comma = UInt8(ascii: ",")
 
     private(set) var records = 0
-    private var place = ParseState.start
+    private var state = ParseState.start
 
     init() {}
 
-    /// - Parameter output: what came to its end is put behind what it holds.
+    /// Parses a chunk.
+    /// - Parameter output: receives the bytes of records.
+    /// - Throws: ``Malformed`` if the layout differs.
     mutating func feed(_ chunk: UnsafeRawBufferPointer, into output: inout [UInt8]) throws(Malformed) {
         var rest = chunk[...]
         while let byte = rest.first {
-            switch (self.place, byte) {
-            case (.start, UInt8(ascii: "[")): self.place = .opened
-            case (.opened, Self.lineFeed): self.place = .line(expectsRecord: false)
-            // Behind the last record the line has no comma, so only the bracket may follow.
-            case (.opened, UInt8(ascii: "]")), (.line(expectsRecord: false), UInt8(ascii: "]")): self.place = .closed
-            case (.closed, Self.lineFeed): self.place = .end
+            switch (self.state, byte) {
+            case (.start, UInt8(ascii: "[")): self.state = .opened
+            case (.opened, Self.lineFeed): self.state = .line(expectsRecord: false)
+            // The previous record had no comma, so only the closing bracket may follow.
+            case (.opened, UInt8(ascii: "]")), (.line(expectsRecord: false), UInt8(ascii: "]")): self.state = .closed
+            case (.closed, Self.lineFeed): self.state = .end
             case (.line(let expectsRecord), _):
-                let mayBegin = byte != Self.lineFeed && byte != Self.comma && byte != UInt8(ascii: "]")
-                guard mayBegin, expectsRecord || self.records == 0 else { throw Malformed(line: self.records + 2) }
-                self.place = .record(afterComma: false)
+                let mayStart = byte != Self.lineFeed && byte != Self.comma && byte != UInt8(ascii: "]")
+                guard mayStart, expectsRecord || self.records == 0 else { throw Malformed(line: self.records + 2) }
+                self.state = .record(afterComma: false)
                 continue
             case (.record(let afterComma), _):
-                rest = self.takeRecord(rest, afterComma: afterComma, into: &output)
+                rest = self.consumeRecord(rest, afterComma: afterComma, into: &output)
                 continue
             case (.start, _), (.opened, _): throw Malformed(line: 1)
             case (.closed, _): throw Malformed(line: self.records + 2)
@@ -56,32 +60,34 @@ struct RecordLines {
         }
     }
 
-    /// The document ends here.
+    /// Ends the document.
+    /// - Throws: ``Malformed`` if the closing bracket is missing.
     func finish() throws(Malformed) {
-        guard self.place == .closed || self.place == .end else { throw Malformed(line: self.records + 2) }
+        guard self.state == .closed || self.state == .end else { throw Malformed(line: self.records + 2) }
     }
 
-    /// - Returns: what is behind the line, if it ends in this chunk.
-    private mutating func takeRecord(
+    /// Consumes bytes of the current record up to its line feed or the end of the chunk.
+    /// - Returns: the rest of the chunk.
+    private mutating func consumeRecord(
         _ bytes: Slice<UnsafeRawBufferPointer>, afterComma: Bool, into output: inout [UInt8]
     ) -> Slice<UnsafeRawBufferPointer> {
         let end = Self.indexOfLineFeed(bytes) ?? bytes.endIndex
         let isComplete = end < bytes.endIndex
         var text = bytes[bytes.startIndex..<end]
         if afterComma, !text.isEmpty { output.append(Self.comma) }
-        var holdsComma = afterComma && text.isEmpty
+        var hasPendingComma = afterComma && text.isEmpty
         if text.last == Self.comma {
-            holdsComma = true
+            hasPendingComma = true
             text = text.dropLast()
         }
         output.append(contentsOf: text)
         guard isComplete else {
-            self.place = .record(afterComma: holdsComma)
+            self.state = .record(afterComma: hasPendingComma)
             return bytes[end...]
         }
         output.append(Self.lineFeed)
         self.records += 1
-        self.place = .line(expectsRecord: holdsComma)
+        self.state = .line(expectsRecord: hasPendingComma)
         return bytes[(end + 1)...]
     }
 

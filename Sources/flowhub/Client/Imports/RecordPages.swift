@@ -1,8 +1,8 @@
 import FlowCore
 
-/// Fetches records by their numbers, page by page, and writes them as an array or line by line.
+/// Downloads a range of records page by page, or the sample, and writes them as an array or as NDJSON.
 struct RecordPages {
-    /// Records that are asked for at once.
+    /// Maximum number of records per request.
     static let pageRecords = 1_000
 
     let client: HubClient
@@ -11,8 +11,8 @@ struct RecordPages {
     let target: DownloadTarget
     let bar: ProgressBar
 
-    /// The sample that the hub has at hand.
-    /// - Returns: how many there are.
+    /// Downloads the sample.
+    /// - Returns: the number of records.
     func sample() async throws -> Int {
         let answer = try await self.client.json("/v1/imports/\(self.id)/sample")
         let records = answer.member("records")?.elements ?? []
@@ -21,7 +21,8 @@ struct RecordPages {
         return records.count
     }
 
-    /// - Returns: how many there are, which is fewer than were asked for where the import ends.
+    /// Downloads a range of records.
+    /// - Returns: the number of records; fewer than requested at the end of the import.
     func records(_ range: RecordRange) async throws -> Int {
         var done = 0
         while done < range.limit {
@@ -32,7 +33,7 @@ struct RecordPages {
             guard !records.isEmpty else { break }
             guard records.count <= wanted else {
                 throw CommandFailure(
-                    .refused, "The hub sent more records than were asked for. Is --url the address of a FlowHub?")
+                    .rejected, "Unexpected response (more records than requested). Check --url.")
             }
             try self.write(records, isFirst: done == 0)
             done += records.count
@@ -58,7 +59,7 @@ struct RecordPages {
     }
 }
 
-/// `OFFSET:LIMIT`
+/// A range of records, parsed from `OFFSET:LIMIT`.
 struct RecordRange: Hashable {
     let offset: Int
     let limit: Int
@@ -68,7 +69,7 @@ struct RecordRange: Hashable {
         guard parts.count == 2, let offset = parts[0], let limit = parts[1], offset >= 0, limit > 0,
             !offset.addingReportingOverflow(limit).overflow
         else {
-            throw CommandFailure(.usage, "--records takes OFFSET:LIMIT, like 0:100 for the first hundred.")
+            throw CommandFailure(.usage, "--records must be OFFSET:LIMIT, such as 0:100 for the first 100 records.")
         }
         self.offset = offset
         self.limit = limit

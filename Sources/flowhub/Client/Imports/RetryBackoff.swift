@@ -1,23 +1,24 @@
-/// How long to wait between the attempts of a transfer, and when it is enough.
+/// Limits and delays of the attempts of an upload or download: exponential backoff with jitter.
 struct RetryBackoff {
-    /// In all, the first one included.
-    static let attempts = 5
-    /// A hub that asks for more patience, in seconds, is not waited for.
-    static let longestWait = 60
+    /// Maximum number of attempts, the first one included.
+    static let maximumAttempts = 5
+    /// Maximum `Retry-After` in seconds that is respected; with a longer one there is no further attempt.
+    static let maximumWait = 60
 
-    private var made = 1
-    /// Milliseconds: the next wait is this to twice as long.
-    private var pause: Int
+    private var attempts = 1
+    /// Minimum of the next delay in milliseconds; the maximum is twice that.
+    private var backoff: Int
 
-    init(firstPause milliseconds: Int = 500) { self.pause = milliseconds }
+    init(minimumBackoff milliseconds: Int = 500) { self.backoff = milliseconds }
 
-    /// - Returns: `nil` when there is to be no other attempt.
+    /// - Parameter afterSeconds: the response's `Retry-After`.
+    /// - Returns: the delay before the next attempt; `nil` if there must be no further attempt.
     mutating func next(afterSeconds: Int?) -> Duration? {
-        let asked = max(afterSeconds ?? 0, 0)
-        guard self.made < Self.attempts, asked <= Self.longestWait else { return nil }
-        self.made += 1
-        let wait = max(self.pause + Int.random(in: 0...self.pause), asked * 1_000)
-        self.pause *= 2
+        let requestedSeconds = max(afterSeconds ?? 0, 0)
+        guard self.attempts < Self.maximumAttempts, requestedSeconds <= Self.maximumWait else { return nil }
+        self.attempts += 1
+        let wait = max(self.backoff + Int.random(in: 0...self.backoff), requestedSeconds * 1_000)
+        self.backoff *= 2
         return .milliseconds(wait)
     }
 }

@@ -1,36 +1,37 @@
 import FlowCore
 
-/// A schema analysis for the terminal.
+/// A schema analysis as a table for the terminal.
 enum SchemaTable {
     private static let cellWidth = 32
 
-    /// - Parameter width: columns of the terminal; `nil`: as long as it takes.
+    /// - Parameter width: columns of the terminal; `nil`: lines are not truncated.
     static func text(_ analysis: JSONText, _ palette: Palette, width: Int?) -> String {
         var table = TextTable(["FIELD", "TYPES", "NULLS", "DISTINCT", "PATTERN", "EXAMPLES"])
         for (name, field) in analysis.member("field_info")?.members ?? [] {
             let examples = field.member("examples")?.elements.map { Self.shown($0) } ?? []
             table.add([
-                Terminal.harmless(name).cut(to: Self.cellWidth), Self.shares(field.member("types")).cut(to: Self.cellWidth),
+                Terminal.sanitized(name).truncated(to: Self.cellWidth),
+                Self.shares(field.member("types")).truncated(to: Self.cellWidth),
                 Self.nulls(field), Self.distinct(field),
-                Self.shares(field.member("strings")?.member("patterns")).cut(to: Self.cellWidth),
+                Self.shares(field.member("strings")?.member("patterns")).truncated(to: Self.cellWidth),
                 examples.isEmpty ? "-" : examples.joined(separator: ", "),
             ])
         }
         let text = table.text(palette)
         guard let width else { return text }
-        return text.split(separator: "\n").map { String($0).cut(to: max(width, Self.cellWidth)) }.joined(separator: "\n")
+        return text.split(separator: "\n").map { String($0).truncated(to: max(width, Self.cellWidth)) }.joined(separator: "\n")
     }
 
-    /// How much it was judged by.
+    /// The number of records that the analysis is based on.
     static func note(_ analysis: JSONText) -> String {
         let analyzed = Int(analysis.member("records_analyzed")?.intValue ?? 0)
         let total = Int(analysis.member("total_records")?.intValue ?? 0)
         return analyzed < total
-            ? "by a sample of \(HumanReadable.count(analyzed)) of \(HumanReadable.count(total)) records"
-            : "by all \(HumanReadable.count(total)) records"
+            ? "based on a sample of \(HumanReadable.count(analyzed)) of \(HumanReadable.count(total)) records"
+            : "based on all \(HumanReadable.count(total)) records"
     }
 
-    /// The share of records in which it is null or missing.
+    /// The share of records in which the field is null or missing.
     private static func nulls(_ field: JSONText) -> String {
         guard let present = field.member("present")?.intValue, let missing = field.member("missing")?.intValue,
             let nulls = field.member("nulls")?.intValue, present + missing > 0
@@ -38,16 +39,16 @@ enum SchemaTable {
         return Self.percent(Double(nulls + missing) / Double(present + missing))
     }
 
-    /// `~` before what is an estimate.
+    /// The number of distinct values; `~` marks an estimate.
     private static func distinct(_ field: JSONText) -> String {
         guard let count = field.member("distinct")?.intValue else { return "-" }
         return (field.member("distinct_is_exact")?.boolValue == false ? "~" : "") + HumanReadable.count(Int(count))
     }
 
-    /// `string 99%, null 1%`, the most frequent first; names alone where that is all there is.
+    /// Shares as text, the most frequent first: `string 99%, null 1%`. A share of 100% is left out.
     private static func shares(_ value: JSONText?) -> String {
         guard let value, value.isObject else { return "-" }
-        let all = value.members.map { (name: Terminal.harmless($0.key), share: $0.value.member("share")?.doubleValue) }
+        let all = value.members.map { (name: Terminal.sanitized($0.key), share: $0.value.member("share")?.doubleValue) }
         let sorted = all.sorted { ($1.share ?? 0, $0.name) < ($0.share ?? 0, $1.name) }
         let text = sorted.map { entry in
             guard let share = entry.share, share < 1 else { return entry.name }
@@ -56,7 +57,7 @@ enum SchemaTable {
         return text.isEmpty ? "-" : text.joined(separator: ", ")
     }
 
-    /// Something is never shown as nothing, and not all never as all.
+    /// A share as a percentage. Never rounds a share above 0 to 0%, nor one below 1 to 100%.
     private static func percent(_ share: Double) -> String {
         switch share {
         case ...0: "0%"
@@ -67,6 +68,6 @@ enum SchemaTable {
     }
 
     private static func shown(_ value: JSONText) -> String {
-        Terminal.harmless(value.stringValue ?? value.string).cut(to: Self.cellWidth)
+        Terminal.sanitized(value.stringValue ?? value.string).truncated(to: Self.cellWidth)
     }
 }

@@ -3,8 +3,8 @@ import Synchronization
 
 /// A program that runs as a child of this process, with its standard input, output and error.
 ///
-/// Where there is a terminal the child stays in this process's group, so that it may use it and gets what is typed there. Where
-/// there is none it gets a group of its own, and signals go to all that it started.
+/// With a terminal the child stays in this process's group, so that it can use the terminal and gets its signals. Without one
+/// it gets its own process group, and signals go to the whole group.
 final class ChildProgram: Sendable {
     enum Ending: Hashable, Sendable {
         case exited(Int32)
@@ -17,14 +17,15 @@ final class ChildProgram: Sendable {
     }
 
     let id: pid_t
-    /// Whether what is typed at a terminal reaches it without anybody's passing it on.
+    /// Whether the child is in this process's group, and the terminal itself sends signals (Ctrl-C) to it.
     let sharesTerminal: Bool
     private let state = Mutex(State())
 
-    /// - Parameter files: what the program inherits, if it is open; see ``openFiles()``.
-    /// - Throws: ``CommandFailure`` as shells have it: `notFound`, `notExecutable`.
+    /// Starts the program.
+    /// - Parameter files: the descriptors that the program inherits, from ``openFiles()``.
+    /// - Throws: ``CommandFailure`` of kind `notFound` or `notExecutable`.
     init(_ command: [ProcessText], environment: [ProcessText], files: Set<Int32>) throws(CommandFailure) {
-        // Not everything that was opened meanwhile says so itself.
+        // Libraries may have opened descriptors without close-on-exec.
         for file in Self.openFiles().subtracting(files) { _ = fcntl(file, F_SETFD, FD_CLOEXEC) }
         self.sharesTerminal = Self.hasTerminal()
         self.id = try Self.spawn(command, environment, inOwnGroup: !self.sharesTerminal)
@@ -33,22 +34,22 @@ final class ChildProgram: Sendable {
         thread.start()
     }
 
-    /// The descriptors that this process has.
+    /// The open file descriptors of this process.
     static func openFiles() -> Set<Int32> {
         let names = try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")
-        // The one that the list was read with is among them, and closed by now.
+        // The descriptor with which the directory was read is in the list and already closed.
         return Set((names ?? []).compactMap { Int32($0) }.filter { fcntl($0, F_GETFD) != -1 })
     }
 
-    /// Nothing happens if it has ended.
+    /// Sends a signal to the program or its group. Does nothing if the program has ended.
     func send(_ signal: Int32) {
         self.state.withLock { state in
-            // Until it is buried its number is nobody else's.
+            // Until the child is reaped, its PID is not reused.
             if state.ending == nil { kill(self.sharesTerminal ? self.id : -self.id, signal) }
         }
     }
 
-    /// How it ended, once it has.
+    /// Waits for the end of the program.
     func ending() async -> Ending {
         await withCheckedContinuation { continuation in
             let ending: Ending? = self.state.withLock { state in
@@ -59,19 +60,19 @@ final class ChildProgram: Sendable {
         }
     }
 
-    /// Asks it to end, and makes it when the time for that is over. With it goes all that is in its group.
+    /// Ends the program and, without a terminal, its whole group: sends SIGTERM, and SIGKILL after `grace`.
     func end(within grace: Duration) async {
         let deadline = ContinuousClock.now + grace
         self.send(SIGTERM)
-        // One that is stopped would not hear it.
+        // A stopped process handles SIGTERM only after SIGCONT.
         self.send(SIGCONT)
         while self.isAlive, ContinuousClock.now < deadline {
             try? await Task.sleep(for: .milliseconds(20), clock: .continuous)
-            // A cancelled task does not sleep.
+            // In a cancelled task `sleep` returns immediately; without this the loop would spin.
             if Task.isCancelled { break }
         }
         self.send(SIGKILL)
-        // The first of a group may be gone before the others. A group that has members keeps its number.
+        // The leader may end before the other members of its group. The group id is not reused while the group has members.
         if !self.sharesTerminal, self.groupIsAlive { kill(-self.id, SIGKILL) }
         _ = await self.ending()
     }
@@ -112,7 +113,7 @@ final class ChildProgram: Sendable {
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }
-        // Caught signals fall back by themselves. SIGPIPE is ignored here, which a child would inherit.
+        // `exec` resets caught signals to their defaults. This process ignores SIGPIPE, which the child would inherit.
         var signals = sigset_t()
         sigemptyset(&signals)
         posix_spawnattr_setsigmask(&attributes, &signals)
@@ -127,10 +128,10 @@ final class ChildProgram: Sendable {
         var variables = environment.map { $0.copy() } + [nil]
         defer { for text in arguments + variables { free(text) } }
         var id = pid_t()
-        guard let program = arguments[0] else { throw CommandFailure(.usage, "There is no program.") }
+        guard let program = arguments[0] else { throw CommandFailure(.usage, "Missing program.") }
         let problem = posix_spawnp(&id, program, nil, &attributes, &arguments, &variables)
         guard problem == 0 else {
-            let reason = "\(Terminal.harmless(command[0].description)) cannot be run: \(String(cString: strerror(problem)))."
+            let reason = "Cannot run \(Terminal.sanitized(command[0].description)): \(String(cString: strerror(problem)))."
             throw CommandFailure(problem == ENOENT ? .notFound : .notExecutable, reason)
         }
         return id

@@ -1,70 +1,74 @@
 import FlowCore
 import NIOCore
 
-/// One of the hub's locks, as whoever wants to hold it sees it.
+/// Client for one of the hub's locks.
 struct LockClient: Sendable {
-    /// The lock, as it was got.
+    /// An acquired lock.
     struct Held: Sendable {
         let id: String
         let fencingToken: Int64
-        /// Until when it is held for sure, unless it is renewed: counted from before it was asked for.
+        /// The end of the time for which the lock is certainly held unless it is renewed: the TTL, counted from before the
+        /// request was sent.
         let until: ContinuousClock.Instant
     }
 
     enum Renewal: Sendable {
         case renewed(until: ContinuousClock.Instant)
-        /// It is not held any more, or this token may not hold it.
-        case refused(String)
-        /// The hub did not say. Another attempt may end better.
+        /// The hub rejected the renewal: the lock is no longer held, or the token lacks the right.
+        case rejected(String)
+        /// The hub was unavailable. A retry may succeed.
         case failed(String)
     }
 
-    /// For the hub to answer one attempt, at most.
+    /// Timeout of one attempt.
     private static let timeout = TimeAmount.seconds(10)
-    /// Between two attempts to get a lock that somebody holds: at first, and at most.
-    private static let firstPause = 0.25
-    private static let longestPause = 2.0
+    /// Initial backoff in seconds between attempts to acquire a lock that another client holds. It doubles with each attempt.
+    private static let minimumBackoff = 0.25
+    /// Maximum backoff in seconds.
+    private static let maximumBackoff = 2.0
 
     let client: HubClient
     let resource: String
     let ttl: Int
 
-    // MARK: AcquireResult
+    // MARK: Acquiring
 
-    /// Takes the lock, again and again for as long as somebody else holds it or the hub is away.
+    /// Acquires the lock. Retries for up to `waiting` while another client holds it or the hub is unavailable.
     ///
-    /// Cancelling ends the waiting between two attempts, never an attempt: its answer is a lock.
+    /// Cancellation takes effect between two attempts, never during one: the attempt may have acquired the lock.
+    /// - Throws: ``CommandFailure`` of the last attempt; `CancellationError`.
     func acquire(waiting: Duration) async throws -> Held {
         let end = ContinuousClock.now + waiting
-        var pause = Self.firstPause
+        var backoff = Self.minimumBackoff
         var attempts = 0
         while true {
             attempts += 1
-            // A task of its own, so that it is not cancelled with this one.
-            let outcome = await Task { await self.take() }.value
-            let left = ContinuousClock.now.duration(to: end)
+            // A separate task, which is not cancelled together with this one.
+            let outcome = await Task { await self.tryAcquire() }.value
+            let remaining = ContinuousClock.now.duration(to: end)
             switch outcome {
             case .held(let held): return held
-            case .failed(let failure, let isWorthAnother):
-                guard isWorthAnother ? left > .zero || attempts < HubClient.attempts : failure.mayPass && left > .zero else {
+            case .failed(let failure, let isRetryable):
+                guard isRetryable ? remaining > .zero || attempts < HubClient.attempts : failure.mayPass && remaining > .zero
+                else {
                     throw failure
                 }
-                if attempts == 1 { Terminal.say("flowhub: waiting. \(failure.message)") }
+                if attempts == 1 { Terminal.note("flowhub: waiting. \(failure.message)") }
             }
-            let jittered = Duration.seconds(pause * Double.random(in: 0.5...1))
-            try await Task.sleep(for: left > .zero ? min(left, jittered) : jittered)
-            pause = min(pause * 2, Self.longestPause)
+            let jittered = Duration.seconds(backoff * Double.random(in: 0.5...1))
+            try await Task.sleep(for: remaining > .zero ? min(remaining, jittered) : jittered)
+            backoff = min(backoff * 2, Self.maximumBackoff)
         }
     }
 
     private enum AcquireResult: Sendable {
         case held(Held)
-        /// `isWorthAnother`: nothing was done, so that a few more attempts belong to the ordinary patience of a command.
-        case failed(CommandFailure, isWorthAnother: Bool)
+        /// `isRetryable`: the hub did nothing, so the usual number of attempts is made even without `--wait`.
+        case failed(CommandFailure, isRetryable: Bool)
     }
 
-    private func take() async -> AcquireResult {
-        let began = ContinuousClock.now
+    private func tryAcquire() async -> AcquireResult {
+        let start = ContinuousClock.now
         var request = HubClient.Request(method: .post, target: self.target)
         request.body = Array("{\"ttl\":\(self.ttl)}".utf8)
         request.timeout = Self.timeout
@@ -77,28 +81,29 @@ struct LockClient: Sendable {
             if !isUnsent {
                 failure = CommandFailure(
                     .unreachable,
-                    "\(failure.message) If it took the lock all the same, that runs out within \(self.ttl) s.")
+                    "\(failure.message) If the lock was acquired, it expires within \(self.ttl) s.")
             }
-            return .failed(failure, isWorthAnother: isUnsent)
+            return .failed(failure, isRetryable: isUnsent)
         }
         guard (200..<300).contains(response.status) else {
             let failure = HubProblem(status: response.status, body: response.body).failure
-            return .failed(failure, isWorthAnother: response.status == 429)
+            return .failed(failure, isRetryable: response.status == 429)
         }
         let body = try? JSONText(validating: response.body)
         guard let id = body?.member("lock_id")?.stringValue, let token = body?.member("fencing_token")?.intValue else {
-            let failure = CommandFailure(.refused, "The answer is not a lock. Is --url the address of a FlowHub?")
-            return .failed(failure, isWorthAnother: false)
+            let failure = CommandFailure(.rejected, "Unexpected response (not a lock). Check --url.")
+            return .failed(failure, isRetryable: false)
         }
-        return .held(Held(id: id, fencingToken: token, until: began + .seconds(self.ttl)))
+        return .held(Held(id: id, fencingToken: token, until: start + .seconds(self.ttl)))
     }
 
-    // MARK: Keeping
+    // MARK: Renewing and releasing
 
-    /// One attempt, which leaves time for another one where there is.
-    /// - Parameter left: how long the lock lasts without it.
-    func renew(_ id: String, left: Duration) async -> Renewal {
-        let began = ContinuousClock.now
+    /// Makes one attempt to renew the lock. Its timeout is at most a third of the TTL, so that there is time for another
+    /// attempt.
+    /// - Parameter remaining: time until the lock expires.
+    func renew(_ id: String, remaining: Duration) async -> Renewal {
+        let start = ContinuousClock.now
         var request = HubClient.Request(method: .put, target: self.target)
         request.body =
             JSONText.object { writer in
@@ -107,23 +112,23 @@ struct LockClient: Sendable {
                 writer.key("ttl")
                 writer.value(self.ttl)
             }.bytes
-        request.timeout = max(.milliseconds(1), min(Self.timeout, TimeAmount(min(left, .seconds(self.ttl) / 3))))
+        request.timeout = max(.milliseconds(1), min(Self.timeout, TimeAmount(min(remaining, .seconds(self.ttl) / 3))))
         let response: HubClient.Response
-        do { response = try await self.client.exchange(request) } catch { return .failed(HubClient.words(error)) }
+        do { response = try await self.client.exchange(request) } catch { return .failed(HubClient.describe(error)) }
         switch response.status {
-        case 200..<300: return .renewed(until: began + .seconds(self.ttl))
+        case 200..<300: return .renewed(until: start + .seconds(self.ttl))
         case 429, 500...: return .failed("the hub answered \(response.status)")
-        default: return .refused(HubProblem(status: response.status, body: response.body).message)
+        default: return .rejected(HubProblem(status: response.status, body: response.body).message)
         }
     }
 
-    /// Lets go of the lock. If that does not work, it runs out by itself, and that is said.
+    /// Releases the lock. If that fails, prints a message; the lock then expires.
     func release(_ id: String) async {
         var request = HubClient.Request(method: .delete, target: "\(self.target)?lock_id=\(HubURL.encoded(id))")
         request.timeout = .seconds(5)
         request.attempts = 2
         do { _ = try await self.client.send(request) } catch {
-            Terminal.say("flowhub: the lock was not released and runs out within \(self.ttl) s. \(error)")
+            Terminal.note("flowhub: cannot release the lock; it expires within \(self.ttl) s. \(error)")
         }
     }
 
@@ -131,6 +136,6 @@ struct LockClient: Sendable {
 }
 
 extension CommandFailure {
-    /// Whether it may be over after some waiting: a held lock, a hub that is away.
+    /// Whether waiting may help: another client holds the lock, or the hub is unavailable.
     fileprivate var mayPass: Bool { self.kind == .conditionFailed || self.kind == .unreachable }
 }

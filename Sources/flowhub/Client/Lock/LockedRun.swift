@@ -1,20 +1,21 @@
 import FlowCore
 import Foundation
 
-/// A program that runs for as long as a lock is held, and no longer.
+/// Runs a program while a lock is held, and ends it if the lock is lost.
 struct LockedRun {
     let locks: LockClient
     /// The program and its arguments.
     let command: [ProcessText]
-    /// For the lock, if somebody else holds it.
+    /// Maximum time to wait for the lock while another client holds it.
     let wait: Duration
-    /// For the program to end by itself when the lock is lost.
+    /// Time between SIGTERM and SIGKILL for the program if the lock is lost.
     let grace: Duration
-    /// What the program inherits beside standard input, output and error.
+    /// The open descriptors that the program inherits, standard input, output and error included.
     let files: Set<Int32>
 
-    /// - Returns: how this process is to end for the program.
-    /// - Throws: ``CommandFailure`` if the program could not be run or the lock was lost.
+    /// - Returns: the exit code for this process, from the program's end.
+    /// - Throws: ``CommandFailure`` if the lock was not acquired or was lost, or if the program cannot be run;
+    ///   ``ProgramEnded`` if a signal was received before the program started.
     func run() async throws -> ProgramEnded {
         let signals = try SignalRelay()
         let held = try await self.acquire(signals)
@@ -30,7 +31,7 @@ struct LockedRun {
         signals.stop()
         if let loss {
             if loss.mayStillHold { await self.locks.release(held.id) }
-            throw CommandFailure(.lockLost, "The lock was lost, and the program was ended. \(loss.reason)")
+            throw CommandFailure(.lockLost, "The lock was lost and the program was ended. \(loss.reason)")
         }
         await self.locks.release(held.id)
         return await ProgramEnded(process.ending())
@@ -40,7 +41,7 @@ struct LockedRun {
 
     private struct Loss: Sendable {
         let reason: String
-        /// The hub refused for another reason than that somebody else holds the lock.
+        /// Whether the hub may still have the lock, because it rejected a renewal before the lock expired. Then it is released.
         let mayStillHold: Bool
     }
 
@@ -67,50 +68,50 @@ struct LockedRun {
         ])
     }
 
-    /// Keeps the lock until the program has ended, or ends the program when the lock cannot be kept.
-    /// - Returns: once the program is gone; `nil` if the lock was held all the time.
+    /// Renews the lock until the program has ended. Ends the program if the lock is lost.
+    /// - Returns: after the end of the program: why the lock was lost; `nil` if it was held all the time.
     private func loss(of held: LockClient.Held, during process: ChildProgram) async -> Loss? {
         await withTaskGroup(of: Loss?.self) { group in
             group.addTask {
                 _ = await process.ending()
                 return nil
             }
-            group.addTask { await self.keep(held) }
+            group.addTask { await self.renewUntilLost(held) }
             let loss = await group.next() ?? nil
             group.cancelAll()
             if let loss {
-                Terminal.say("flowhub: the lock is lost, ending the program. \(loss.reason)")
+                Terminal.note("flowhub: the lock was lost; ending the program. \(loss.reason)")
                 await process.end(within: self.grace)
             }
             return loss
         }
     }
 
-    /// Renews the lock at a third of its time, again and again where the hub does not answer.
-    /// - Returns: when it is lost; `nil` when this task is cancelled.
-    private func keep(_ held: LockClient.Held) async -> Loss? {
+    /// Renews the lock after a third of its TTL. Retries while the hub is unavailable, until the lock expires.
+    /// - Returns: why the lock was lost; `nil` if this task is cancelled.
+    private func renewUntilLost(_ held: LockClient.Held) async -> Loss? {
         let ttl = Duration.seconds(self.locks.ttl)
         var until = held.until
         var next = until - ttl * 2 / 3
         var failure: String?
         while true {
             do { try await Task.sleep(until: min(next, until), clock: .continuous) } catch { return nil }
-            let left = ContinuousClock.now.duration(to: until)
-            guard left > .zero else {
+            let remaining = ContinuousClock.now.duration(to: until)
+            guard remaining > .zero else {
                 let reason = failure.map { " (\($0))" } ?? ""
-                return Loss(reason: "It could not be renewed in its \(self.locks.ttl) s\(reason).", mayStillHold: false)
+                return Loss(reason: "It could not be renewed within \(self.locks.ttl) s\(reason).", mayStillHold: false)
             }
-            switch await self.locks.renew(held.id, left: left) {
+            switch await self.locks.renew(held.id, remaining: remaining) {
             case .renewed(let end):
-                if failure != nil { Terminal.say("flowhub: the lock is renewed") }
+                if failure != nil { Terminal.note("flowhub: lock renewed") }
                 failure = nil
                 until = end
                 next = until - ttl * 2 / 3
-            case .refused(let reason):
+            case .rejected(let reason):
                 return Loss(reason: reason, mayStillHold: true)
             case .failed(let reason):
                 if Task.isCancelled { return nil }
-                if failure == nil { Terminal.say("flowhub: the lock could not be renewed (\(reason)), trying again") }
+                if failure == nil { Terminal.note("flowhub: lock renewal failed (\(reason)); retrying") }
                 failure = reason
                 next = .now + min(.seconds(1), ttl / 10) * Double.random(in: 0.5...1)
             }

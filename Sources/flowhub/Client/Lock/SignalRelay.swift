@@ -1,12 +1,12 @@
 import Foundation
 import Synchronization
 
-/// Where the handler writes to. -1 as long as there is no relay.
+/// The write end of the pipe to the relay's thread; -1 before there is a relay. Global because signal handlers cannot capture.
 private let relayPipe = Atomic<Int32>(-1)
 
-/// Catches the signals that end a process, and passes them on to a program that runs in its place.
+/// Catches SIGINT, SIGTERM, SIGHUP and SIGQUIT and forwards them to a child program.
 ///
-/// Those that were ignored when this process began (`nohup`, jobs in the background of a script) stay so.
+/// Signals that were ignored when this process started (`nohup`, background jobs of scripts) stay ignored.
 final class SignalRelay: Sendable {
     private static let caught = [SIGINT, SIGTERM, SIGHUP, SIGQUIT]
 
@@ -19,30 +19,32 @@ final class SignalRelay: Sendable {
     private let input: Int32
     private let state = Mutex(State())
 
-    /// Once in a process.
+    /// Installs the signal handlers. Create at most one relay per process.
+    /// - Throws: ``CommandFailure`` if the pipe cannot be created.
     init() throws(CommandFailure) {
         var ends: [Int32] = [-1, -1]
         guard pipe(&ends) == 0 else {
-            throw CommandFailure(.refused, "Signals cannot be caught: \(String(cString: strerror(errno))).")
+            throw CommandFailure(.rejected, "Cannot catch signals: \(String(cString: strerror(errno))).")
         }
         for end in ends {
             _ = fcntl(end, F_SETFD, FD_CLOEXEC)
         }
-        // The handler must not wait.
+        // The signal handler must not block.
         _ = fcntl(ends[1], F_SETFL, O_NONBLOCK)
         relayPipe.store(ends[1], ordering: .sequentiallyConsistent)
         self.input = ends[0]
-        // Runs for as long as the process does, and keeps this object.
+        // Runs until the process ends, and retains this object.
         let thread = Thread { [self] in self.readAll() }
         thread.name = "signals"
         thread.start()
         for signal in Self.caught { Self.catchSignal(signal) }
     }
 
-    /// The first signal that came before there was a program.
+    /// The first signal that was received while no program was running; 0 after ``stop()`` if there was none.
     var received: Int32? { self.state.withLock { $0.received } }
 
-    /// What the first signal does. A second one ends the process at once.
+    /// Sets what the first signal does before there is a program; a signal that was already received runs it now. A second
+    /// signal ends the process immediately.
     func beforeRelaying(_ action: @escaping @Sendable () -> Void) {
         let isLate = self.state.withLock { state in
             state.onFirst = action
@@ -51,7 +53,7 @@ final class SignalRelay: Sendable {
         if isLate { action() }
     }
 
-    /// From now on the signals are the program's, and so is one that has come already.
+    /// Forwards all signals to the program from now on, and one that was already received.
     func relay(to program: ChildProgram) {
         let signal = self.state.withLock { state in
             state.program = program
@@ -60,7 +62,7 @@ final class SignalRelay: Sendable {
         if let signal { program.send(signal) }
     }
 
-    /// The program has ended: the next signal ends this process at once.
+    /// Stops forwarding, after the program has ended. The next signal ends this process immediately.
     func stop() {
         self.state.withLock { state in
             state.program = nil
@@ -74,41 +76,42 @@ final class SignalRelay: Sendable {
         var message: [UInt8] = [0, 0]
         while true {
             switch read(self.input, &message, 2) {
-            case 2: self.take(Int32(message[0]), isTyped: message[1] == 1)
+            case 2: self.handle(Int32(message[0]), isTyped: message[1] == 1)
             case -1 where errno == EINTR: continue
             default: return
             }
         }
     }
 
-    private func take(_ signal: Int32, isTyped: Bool) {
-        enum Action { case pass(ChildProgram), begin((@Sendable () -> Void)?), leave }
+    private func handle(_ signal: Int32, isTyped: Bool) {
+        enum Action { case forward(ChildProgram), beforeRelaying((@Sendable () -> Void)?), exit }
         let action: Action = self.state.withLock { state in
-            if let program = state.program { return .pass(program) }
-            if state.received != nil { return .leave }
+            if let program = state.program { return .forward(program) }
+            if state.received != nil { return .exit }
             state.received = signal
-            return .begin(state.onFirst)
+            return .beforeRelaying(state.onFirst)
         }
         switch action {
-        case .pass(let program):
-            // What is typed at the terminal its driver has sent to the program, too.
+        case .forward(let program):
+            // The terminal driver has already sent a typed signal (Ctrl-C) to the program.
             if !(isTyped && program.sharesTerminal) { program.send(signal) }
-        case .begin(let action): action?()
-        case .leave: exit(128 + signal)
+        case .beforeRelaying(let action): action?()
+        case .exit: exit(128 + signal)
         }
     }
 
     private static func catchSignal(_ signal: Int32) {
         var before = sigaction()
         sigaction(signal, nil, &before)
-        // Compared as numbers: functions are not comparable.
+        // `SIG_IGN` is 1. Compared as numbers, because function pointers are not comparable in Swift.
         let isIgnored = unsafeBitCast(before.__sigaction_handler.sa_handler, to: Int.self) == 1
         if isIgnored { return }
         var action = sigaction()
         action.sa_flags = SA_SIGINFO | SA_RESTART
         action.__sigaction_handler.sa_sigaction = { signal, info, _ in
-            // Nothing here may allocate or wait: the signal may have struck anywhere.
+            // Must be async-signal-safe: no allocation, no locks, no blocking.
             let before = errno
+            // `SI_KERNEL` (0x80): the terminal driver sent the signal.
             var message = (UInt8(truncatingIfNeeded: signal), UInt8(info?.pointee.si_code == 0x80 ? 1 : 0))
             _ = write(relayPipe.load(ordering: .sequentiallyConsistent), &message, 2)
             errno = before

@@ -4,8 +4,8 @@ extension ImportClusterFixture {
     /// Begins an import whose body is left open. Returns when the ledger has it.
     func beginImport() async throws -> RawExchange {
         let exchange = try await RawExchange.open(port: self.hub.port)
-        let begun = Array(("[" + ImportOracle.records(9_000).joined(separator: ",")).utf8)
-        try await exchange.send(Array(TestUpload([], by: .chunked).head.utf8) + TestUpload.chunk(begun))
+        let firstPart = Array(("[" + ImportOracle.records(9_000).joined(separator: ",")).utf8)
+        try await exchange.send(Array(TestUpload([], by: .chunked).head.utf8) + TestUpload.chunk(firstPart))
         try await eventually("the import to be pending") {
             try await self.hub.api.call("GET", "/v1/imports?status=pending").text.contains("\"pending\"")
         }

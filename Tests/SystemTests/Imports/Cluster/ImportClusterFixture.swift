@@ -25,7 +25,7 @@ enum ImportTopology: String, CaseIterable, Sendable {
 
 /// Hubs, and the servers behind them, as somebody sees them who asks the servers themselves.
 struct ImportClusterFixture: Sendable {
-    let setUp: ImportTopology
+    let topology: ImportTopology
     let hubs: [HubProcess]
     let database: String?
     let bucket: S3Bucket?
@@ -47,19 +47,21 @@ struct ImportClusterFixture: Sendable {
     /// Runs so many hubs (one if they are embedded) for the time of the body.
     /// - Parameter sql: what somebody did to the database before the first hub came.
     static func running<Result: Sendable>(
-        _ setUp: ImportTopology, hubs count: Int = 1, _ environment: [String: String] = [:], after sql: String = "",
+        _ topology: ImportTopology, hubs count: Int = 1, _ environment: [String: String] = [:], after sql: String = "",
         _ body: @Sendable (ImportClusterFixture) async throws -> Result
     ) async throws -> Result {
-        switch setUp {
+        switch topology {
         case .embedded:
             return try await HubProcess.running(environment) { hub in
-                try await body(ImportClusterFixture(setUp: setUp, hubs: [hub], database: nil, bucket: nil, runningProxy: nil))
+                try await body(
+                    ImportClusterFixture(topology: topology, hubs: [hub], database: nil, bucket: nil, runningProxy: nil))
             }
         case .rows:
             let database = try await Self.database(after: sql)
             let all = environment.merging(["R2_ENABLED": "false"]) { $1 }
             return try await PostgresHubs.start(count, SharedPostgres.server.url(database), all) { hubs in
-                try await body(ImportClusterFixture(setUp: setUp, hubs: hubs, database: database, bucket: nil, runningProxy: nil))
+                try await body(
+                    ImportClusterFixture(topology: topology, hubs: hubs, database: database, bucket: nil, runningProxy: nil))
             }
         case .r2:
             let database = try await Self.database(after: sql)
@@ -72,7 +74,8 @@ struct ImportClusterFixture: Sendable {
                 return try await PostgresHubs.start(count, SharedPostgres.server.url(database), all) { hubs in
                     for hub in hubs { try await hub.waitUntilDelivering() }
                     return try await body(
-                        ImportClusterFixture(setUp: setUp, hubs: hubs, database: database, bucket: bucket, runningProxy: proxy))
+                        ImportClusterFixture(
+                            topology: topology, hubs: hubs, database: database, bucket: bucket, runningProxy: proxy))
                 }
             }
         }

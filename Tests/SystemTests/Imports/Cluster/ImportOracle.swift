@@ -50,13 +50,13 @@ enum ImportOracle {
     }
 
     /// Packs each by itself, by gzip(1).
-    static func gzip(_ pieces: [[UInt8]], level: Int = 6) async throws -> [UInt8] {
+    static func gzip(_ parts: [[UInt8]], level: Int = 6) async throws -> [UInt8] {
         let folder = try TemporaryFolder()
         defer { folder.remove() }
-        for (number, piece) in pieces.enumerated() {
-            try Data(piece).write(to: URL(fileURLWithPath: "\(folder.path)/\(number)"))
+        for (number, part) in parts.enumerated() {
+            try Data(part).write(to: URL(fileURLWithPath: "\(folder.path)/\(number)"))
         }
-        let script = "cd '\(folder.path)' && for n in $(seq 0 \(pieces.count - 1)); do gzip -\(level) -n -c $n >> packed; done"
+        let script = "cd '\(folder.path)' && for n in $(seq 0 \(parts.count - 1)); do gzip -\(level) -n -c $n >> packed; done"
         let shell = try ChildProcess("/bin/sh", ["-c", script], environment: [:], folder: folder.path)
         guard try await shell.waitForExit(within: .seconds(120)) == .code(0) else {
             throw ChildProcess.Failure(description: shell.errorOutput)

@@ -79,7 +79,7 @@ extension HubProcess {
     func store(_ upload: TestUpload, within limit: Duration = .seconds(40)) async throws -> StoredImport {
         let reply = try await self.send(upload, within: limit)
         guard reply.status == 201, let entry = StoredImport(reply.json) else {
-            throw HubAPI.Refused(reply: reply, what: "an import")
+            throw HubAPI.UnexpectedReply(reply: reply, what: "an import")
         }
         return entry
     }
@@ -93,7 +93,7 @@ extension HubProcess {
     func records(_ id: String, from offset: Int, limit: Int = 100) async throws -> [String] {
         let reply = try await self.get(id, "/records?offset=\(offset)&limit=\(limit)")
         guard reply.status == 200, let records = reply.json.member("records") else {
-            throw HubAPI.Refused(reply: reply, what: "records of \(id)")
+            throw HubAPI.UnexpectedReply(reply: reply, what: "records of \(id)")
         }
         return records.elements.map(\.string)
     }

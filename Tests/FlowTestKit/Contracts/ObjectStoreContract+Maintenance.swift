@@ -2,8 +2,8 @@ import FlowCore
 import Testing
 
 extension ObjectStoreContract {
-    static let chores: [Case] = [
-        Case("Unfinished uploads are found and given up, by anybody") { subject in
+    static let maintenance: [Case] = [
+        Case("unfinished uploads are listed by prefix and aborted") { subject in
             let bytes = Self.bytes(2 * subject.partBytes + 1, seed: 1)
             var uploads: [any ObjectUpload] = []
             for key in ["a/b", "a/b", "a/bc", "c"] {
@@ -12,18 +12,18 @@ extension ObjectStoreContract {
                 uploads.append(upload)
             }
             func unfinished(_ prefix: String) async throws -> [String] {
-                try await subject.housekeeping.unfinishedUploads(prefix: prefix).map(\.key).sorted()
+                try await subject.maintenance.unfinishedUploads(prefix: prefix).map(\.key).sorted()
             }
             #expect(try await unfinished("") == ["a/b", "a/b", "a/bc", "c"])
             #expect(try await unfinished("a/b") == ["a/b", "a/b", "a/bc"])
             #expect(try await unfinished("a/bc") == ["a/bc"])
             #expect(try await unfinished("b") == [])
-            let found = try await subject.housekeeping.unfinishedUploads(prefix: "a/b")
+            let found = try await subject.maintenance.unfinishedUploads(prefix: "a/b")
             #expect(Set(found.map(\.uploadID)).count == 3)
             #expect(found.allSatisfy { $0.initiatedAt > Timestamp(milliseconds: 1_600_000_000_000) })
             for upload in found {
-                try await subject.housekeeping.abort(upload)
-                try await subject.housekeeping.abort(upload)
+                try await subject.maintenance.abort(upload)
+                try await subject.maintenance.abort(upload)
             }
             #expect(try await unfinished("") == ["c"])
             for upload in uploads[..<3] {
@@ -33,25 +33,25 @@ extension ObjectStoreContract {
             _ = try await uploads[3].finish()
             try await Self.expectOnly(["c"], subject)
         },
-        Case("Lifecycle rules are kept, or refused") { subject in
-            #expect(try await subject.housekeeping.lifecycleRules() == [])
+        Case("lifecycle rules are stored, or rejected if unsupported") { subject in
+            #expect(try await subject.maintenance.lifecycleRules() == [])
             let rules = [
                 LifecycleRule(id: "rare", prefix: "imports/", infrequentAccessDays: 30),
                 LifecycleRule(id: "all & <more>", prefix: "", isEnabled: false, expirationDays: 365, abortUploadDays: 7),
             ]
             if subject.hasLifecycle {
-                try await subject.housekeeping.setLifecycleRules(rules)
+                try await subject.maintenance.setLifecycleRules(rules)
                 #expect(
-                    try await subject.housekeeping.lifecycleRules().sorted { $0.id < $1.id } == rules.sorted { $0.id < $1.id })
-                try await subject.housekeeping.setLifecycleRules([rules[0]])
-                #expect(try await subject.housekeeping.lifecycleRules() == [rules[0]])
+                    try await subject.maintenance.lifecycleRules().sorted { $0.id < $1.id } == rules.sorted { $0.id < $1.id })
+                try await subject.maintenance.setLifecycleRules([rules[0]])
+                #expect(try await subject.maintenance.lifecycleRules() == [rules[0]])
             } else {
-                let error = await #expect(throws: ObjectError.self) { try await subject.housekeeping.setLifecycleRules(rules) }
+                let error = await #expect(throws: ObjectError.self) { try await subject.maintenance.setLifecycleRules(rules) }
                 guard case .refused(let text)? = error else { throw ObjectError.invalid("not refused") }
                 #expect(!text.isEmpty)
             }
-            try await subject.housekeeping.setLifecycleRules([])
-            #expect(try await subject.housekeeping.lifecycleRules() == [])
+            try await subject.maintenance.setLifecycleRules([])
+            #expect(try await subject.maintenance.lifecycleRules() == [])
         },
     ]
 }
