@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Turns Debian's own package index into data sets to import: some 64,000 packages with up to 50 fields, as messy as real data is.
+# Converts Debian's package index into data sets to import: about 64,000 packages with up to 50 fields, as irregular as real data.
 #
 #   packages.sh FOLDER [--packages N] [--repeat N]
 #
-# writes FOLDER/packages.ndjson, one JSON object a line, and FOLDER/packages.csv, the same records with a header of all fields
-# (RFC 4180). A field has its name as in the index, and further lines of it are kept with their line feeds. Size and
-# Installed-Size are numbers in JSON; what a package does not have is left out there and empty in CSV.
+# Writes FOLDER/packages.ndjson, one JSON object per line, and FOLDER/packages.csv, the same records with a header of all fields
+# (RFC 4180). Fields have the names of the index; values of several lines keep their line feeds. Size and Installed-Size are numbers
+# in JSON. A field that a package does not have is omitted in JSON and empty in CSV.
 #
 #   --packages N   only the first N packages
-#   --repeat N     all of it N times over, for benchmarks
+#   --repeat N     all records N times, for benchmarks
 #
-# apt must know the packages; if it knows none, `apt-get update` is run.
+# Reads the package lists of apt; if there are none, it runs `apt-get update`.
 set -euo pipefail
 export LC_ALL=C
 
@@ -33,17 +33,17 @@ mkdir -p "$folder"
 index=$(mktemp "$folder/index.XXXXXX")
 trap 'rm -f "$index" "$index.counts"' EXIT
 
-# Without the lists there is only what is installed.
+# Without package lists `apt-cache dumpavail` prints installed packages only.
 has_lists() { compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null; }
 if ! has_lists; then
     sudo=""
     [ "$(id -u)" -eq 0 ] || sudo=sudo
-    $sudo apt-get update -qq || die "apt-get update failed, so there is no index of packages."
-    has_lists || die "apt knows no packages. Is there anything in /etc/apt/sources.list?"
+    $sudo apt-get update -qq || die "apt-get update failed, so there is no package index."
+    has_lists || die "apt has no package lists. Check /etc/apt/sources.list."
 fi
 apt-cache dumpavail >"$index"
 
-# Twice over the index: the first time for the names of the fields, in the order in which they appear.
+# Two passes over the index: the first collects the field names in order of appearance, the second writes the records.
 awk -v ndjson="$folder/packages.ndjson" -v csv="$folder/packages.csv" -v most="$packages" '
     function quoted(text) {
         if (text ~ /["\\]/) gsub(/["\\]/, "\\\\&", text)
@@ -85,7 +85,7 @@ awk -v ndjson="$folder/packages.ndjson" -v csv="$folder/packages.csv" -v most="$
             escape[code] = sprintf("%04x", code)
         }
     }
-    # What stands before the colon; a line that goes on begins with a blank.
+    # The field name is the text before the colon; a continuation line begins with a blank.
     { name = ""; if ($0 ~ /^[^ \t:]+:/) name = substr($0, 1, index($0, ":") - 1) }
     pass == 1 {
         if ($0 == "") inside = 0
@@ -111,7 +111,7 @@ awk -v ndjson="$folder/packages.ndjson" -v csv="$folder/packages.csv" -v most="$
 read -r records columns <"$index.counts"
 [ "$records" -gt 0 ] || die "apt-cache dumpavail printed no packages."
 
-# The file's lines from the one named on, as often as wanted.
+# Repeats the lines of a file from the given line on, $repeat times.
 repeat_file() { # name, first line
     local name="$folder/$1"
     [ "$repeat" -gt 1 ] || return 0

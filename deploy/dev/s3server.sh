@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# An S3 server for development and tests: OpenStack Swift with its s3api, on one disk, on the loopback interface only. It
-# verifies signatures, hashes and dates as a stranger would. It is no server for data that anybody needs.
+# An S3 server for development and tests: OpenStack Swift with its s3api, on one disk, on the loopback interface only. It is an
+# independent implementation that verifies signatures, hashes and dates. Do not store data in it that must survive.
 #
-#   s3server.sh configure FOLDER [PORT OBJECT CONTAINER ACCOUNT]   writes its configuration into FOLDER/etc
-#   s3server.sh start FOLDER [PORT OBJECT CONTAINER ACCOUNT]       the same, and runs it in the background
-#   s3server.sh stop FOLDER                                        ends what start began; the data stays
+#   s3server.sh configure FOLDER [PORT OBJECT CONTAINER ACCOUNT]   writes the configuration into FOLDER/etc
+#   s3server.sh start FOLDER [PORT OBJECT CONTAINER ACCOUNT]       configures, and runs the server in the background
+#   s3server.sh stop FOLDER                                        stops the server; the data stays
 #
-# Four ports: the first is that of S3, the others are inner ones. Without them free ones are taken. start prints
+# PORT is the S3 port, the other three are internal. Without ports it uses free ones. start prints
 #   endpoint=http://127.0.0.1:PORT region=auto access_key=hub:writer secret_key=secretkey
-# FOLDER must be on a file system with user xattrs. The programs come from .ci/install, in FLOWHUB_TEST_TOOLS
+# FOLDER must be on a file system with user xattrs. .ci/install installs the programs in FLOWHUB_TEST_TOOLS
 # (~/.cache/flowhub-tests).
 set -euo pipefail
 
@@ -24,7 +24,7 @@ shift 2
 servers=(object container account proxy)
 
 configure() {
-    [ -x "$tools/swift-proxy-server" ] || die "There is no $tools/swift-proxy-server: run .ci/install, or set FLOWHUB_TEST_TOOLS."
+    [ -x "$tools/swift-proxy-server" ] || die "$tools/swift-proxy-server not found: run .ci/install, or set FLOWHUB_TEST_TOOLS."
     mkdir -p "$folder"/{etc,run,srv/disk}
     "$tools/python" - "$folder" "$@" <<'PYTHON'
 import getpass, os, socket, sys
@@ -34,8 +34,8 @@ disk = folder + "/srv/disk"
 try:
     os.setxattr(disk, "user.flowhub", b"1")
 except OSError:
-    sys.exit(f"s3server: The file system of {folder} keeps no user xattrs. Take a folder on ext4, xfs or btrfs; for the "
-             "tests, name one in TMPDIR.")
+    sys.exit(f"s3server: The file system of {folder} has no user xattrs. Use a folder on ext4, xfs or btrfs; for the "
+             "tests, set TMPDIR to one.")
 
 def free_ports(count):
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
@@ -51,7 +51,7 @@ def write(name, text):
         file.write(text)
 
 def common(port):
-    # Generous times: a machine that is busy with tests is no broken disk.
+    # Long timeouts: Swift treats a slow disk as broken, and a machine that runs tests is slow.
     return (f"[DEFAULT]\nbind_ip = 127.0.0.1\nbind_port = {port}\nworkers = 0\nuser = {getpass.getuser()}\n"
             f"swift_dir = {folder}/etc\nconn_timeout = 20\nnode_timeout = 60\n")
 
@@ -78,11 +78,11 @@ allow_account_management = true
 account_autocreate = true
 conn_timeout = 20
 node_timeout = 60
-# It comes back as soon as its processes do.
+# Disables error suppression, so that a server is used again as soon as it runs again.
 error_suppression_limit = 1000000
 [filter:catch_errors]
 use = egg:swift#catch_errors
-# There is none: nothing may be remembered that others have changed.
+# No memcached: port 1 is closed. A cached entry could be older than a change made through another process.
 [filter:cache]
 use = egg:swift#memcache
 memcache_servers = 127.0.0.1:1
@@ -118,7 +118,7 @@ for name, port in zip(("object", "container", "account"), inner):
 PYTHON
 }
 
-# The process of a server, if it runs: what has its number now may be another one.
+# Prints the PID of a server if it runs. Checks the command line, because the PID may have been reused.
 process() {
     local id
     id=$(cat "$folder/run/$1.pid" 2>/dev/null) && tr '\0' ' ' 2>/dev/null <"/proc/$id/cmdline" | grep -qF "$folder/etc/$1.conf" && echo "$id"
@@ -126,7 +126,7 @@ process() {
 
 start() {
     local name endpoint
-    for name in "${servers[@]}"; do ! process "$name" >/dev/null || die "It runs already in $folder."; done
+    for name in "${servers[@]}"; do ! process "$name" >/dev/null || die "The server is already running in $folder."; done
     configure "$@"
     endpoint=$(cat "$folder/etc/endpoint")
     for name in "${servers[@]}"; do
@@ -138,7 +138,7 @@ start() {
             process "$name" >/dev/null && continue
             cat "$folder/run/$name.log" >&2
             stop
-            die "The $name server ended at once."
+            die "The $name server exited during start."
         done
         if answers; then
             echo "endpoint=$endpoint region=auto access_key=hub:writer secret_key=secretkey"
@@ -147,10 +147,10 @@ start() {
         sleep 0.1
     done
     stop
-    die "It did not answer within 30 s; see $folder/run."
+    die "The server did not answer within 30 s; see $folder/run."
 }
 
-# Whether every server takes connections.
+# Succeeds if every server accepts connections.
 answers() {
     local port
     for port in $(sed -n 's/^bind_port = //p' "$folder"/etc/*.conf); do

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# The whole tour of imports on real input, in one command: installs what is missing, builds the hub, starts Redis, Postgres, an S3
-# server and two hubs, imports Debian's package index through one while a browser watches at the other, and compares everything
-# that comes back with the source. Loopback only, free ports, a temporary folder; whatever it started has ended when it ends.
+# A tour of imports on real input, in one command: installs missing packages, builds the hub, starts Redis, Postgres, an S3 server and
+# two hubs, imports Debian's package index through one hub while a browser watches through the other, and compares everything that it
+# reads back with the source. Uses loopback, free ports and a temporary folder only, and stops everything that it started.
 #
 #   tour.sh [--screenshots FOLDER] [--keep]
 #
-#   --screenshots FOLDER   leaves the browser's screenshots there: import-progress.png and import-stored.png
-#   --keep                 leaves the folder with logs and data
+#   --screenshots FOLDER   saves the browser's screenshots there: import-progress.png and import-stored.png
+#   --keep                 keeps the folder with logs and data
 #
-# FLOWHUB_BINARY names a hub that is built already. Exit code: 0 if every check agreed, 1 if not.
+# FLOWHUB_BINARY names a hub that is already built. Exit code: 0 if every check passed, 1 if not.
 set -euo pipefail
 usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" >&2; exit 64; }
 
@@ -25,7 +25,7 @@ cd "$(dirname "$0")/../.."
 tools=deploy/dev/tour
 source $tools/steps.sh
 
-# The settings of whoever calls are none of the tour's.
+# Ignore the caller's settings.
 binary=${FLOWHUB_BINARY:-} test_tools=${FLOWHUB_TEST_TOOLS:-$HOME/.cache/flowhub-tests}
 unset "${!FLOWHUB_@}" "${!R2_@}" "${!REDIS_@}" "${!UPSTASH_@}" PORT
 python=$test_tools/bin/python
@@ -36,14 +36,14 @@ finish() {
     local status=$? pid
     trap '' INT TERM
     trap - EXIT
-    # The last first: the hubs before what they stand on.
+    # In reverse order of start: the hubs before their backends.
     for ((at = ${#pids[@]} - 1; at >= 0; at--)); do
         pid=${pids[$at]}
         if [ "$pid" = "${postgres:-}" ]; then end_process "$pid" INT; else end_process "$pid"; fi
     done
     [ ! -d "$folder/s3/run" ] || s3_server stop "$folder/s3"
-    [ -n "$is_through" ] || echo "The tour did not come to its end (exit code $status)." >&2
-    if [ -n "$keep" ]; then echo "The folder is left: $folder"; else rm -rf "$folder"; fi
+    [ -n "$is_through" ] || echo "The tour stopped early (exit code $status)." >&2
+    if [ -n "$keep" ]; then echo "Kept the folder: $folder"; else rm -rf "$folder"; fi
     exit "$status"
 }
 trap finish EXIT
@@ -52,13 +52,13 @@ trap 'exit 143' TERM
 
 echo "FlowHub: imports on real input"
 
-step "Install what is missing (.ci/install)"
-FLOWHUB_TEST_TOOLS=$test_tools .ci/install || die "Not everything could be installed."
+step "Install missing packages (.ci/install)"
+FLOWHUB_TEST_TOOLS=$test_tools .ci/install || die "Installation failed."
 
 step "Build the hub"
 if [ -n "$binary" ]; then
     hub=$(readlink -f "$binary")
-    [ -x "$hub" ] || die "FLOWHUB_BINARY is no program: $binary"
+    [ -x "$hub" ] || die "FLOWHUB_BINARY is not executable: $binary"
 else
     build=(swift build -c release --static-swift-stdlib --product flowhub)
     "${build[@]}" >"$folder/build.log" 2>&1 || { tail -n 30 "$folder/build.log"; die "The build failed."; }
@@ -66,7 +66,7 @@ else
 fi
 say "$hub"
 
-step "Start Postgres, Redis and the S3 server, and make a bucket"
+step "Start Postgres, Redis and the S3 server, and create a bucket"
 free_port() { "$python" -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 bin=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -n 1)
 as=()
@@ -91,7 +91,7 @@ await "Redis" 30 redis-cli -p "$redis_port" ping
 database=postgres://flowhub@127.0.0.1:$postgres_port/hub
 "$bin/psql" -X -q -d "${database%/hub}/postgres" -c 'CREATE DATABASE hub'
 export DATABASE_URL=$database REDIS_URL=redis://127.0.0.1:$redis_port FLOWHUB_DRAIN_SECONDS=1
-# On loopback an import is over in a second.
+# On loopback an import takes about one second: publish progress more often.
 export FLOWHUB_IMPORT_PROGRESS_MS=50
 export R2_ENDPOINT R2_ACCESS_KEY_ID R2_SECRET_ACCESS_KEY R2_BUCKET_NAME=tour
 R2_ENDPOINT=$(sed -n 's/.*endpoint=\([^ ]*\).*/\1/p' <<<"$s3")
@@ -116,17 +116,17 @@ say "A is $a, B is $b"
 json() { "$python" $tools/agree.py member "$@"; }
 for each in a b; do
     curl -s "${!each}/health/storage" >"$folder/health.json"
-    check "health of the storage at ${each^^}" healthy "$(json "$folder/health.json" overall)"
+    check "/health/storage of ${each^^}" healthy "$(json "$folder/health.json" overall)"
 done
 
-step "Make the data: Debian's package index as NDJSON and CSV"
+step "Create the data: Debian's package index as NDJSON and CSV"
 deploy/dev/packages.sh "$folder/data" | sed 's/^/       /'
 ndjson=$folder/data/packages.ndjson csv=$folder/data/packages.csv
 count=$(wc -l <"$ndjson")
 ndjson_hash=$(sha256sum <"$ndjson" | cut -d' ' -f1)
-[ "$count" -ge 30000 ] || die "apt knows $count packages; the tour needs 30,000. Is Debian's main in /etc/apt/sources.list?"
+[ "$count" -ge 30000 ] || die "apt lists $count packages; the tour needs 30,000. Check that /etc/apt/sources.list has Debian's main."
 
-step "Open the page of the flow 'packages' at B, in a browser and in the terminal"
+step "Watch the flow 'packages' through B, in a browser and in the terminal"
 "$hub" state patch packages '{"status":"running","source":"Debian package index"}' --url "$a" >"$folder/state.json" 2>&1
 start "$folder/browser.out" "$python" $tools/browser.py "$b/#flow=packages" "$folder" 2
 browser=$started
@@ -134,10 +134,10 @@ start "$folder/watch.ndjson" "$hub" watch packages --url "$b" --json
 watcher=$started
 is_live() { kill -0 "$browser" && grep -q '^live' "$folder/browser.out" && grep -q caught_up "$folder/watch.ndjson"; }
 await "The browser's stream" 60 is_live
-say "Chromium and flowhub watch have their streams"
+say "Chromium and flowhub watch are connected"
 
-step "Import both through A"
-put() { # file, name of the answer
+step "Import both files through A"
+put() { # file, name of the output
     local from=$EPOCHREALTIME
     "$hub" import put "$1" --flow packages --source-type debian --url "$a" --no-progress --json >"$folder/$2.json" || die "The import of $1 failed."
     eval "$2_seconds=$(awk -v now="$EPOCHREALTIME" -v then="$from" 'BEGIN { printf "%.3f", now - then }')"
@@ -148,10 +148,10 @@ put "$csv" second
 first=$(json "$folder/first.json" id) second=$(json "$folder/second.json" id)
 object_hash=$(json "$folder/first.json" storage_metadata.data_hash)
 
-step "What the watchers at B saw"
+step "Compare what B sent to the watchers"
 have_stored() { [ "$(grep -c '^{"event":"import_stored"' "$folder/watch.ndjson")" -ge 2 ]; }
 await "import_stored at B" 30 have_stored
-await "The browser's end" 60 grep -q '^{' "$folder/browser.out"
+await "The result of the browser" 60 grep -q '^{' "$folder/browser.out"
 wait "$browser" || true
 end_process "$watcher"
 grep '^{' "$folder/browser.out" >"$folder/browser.json"
@@ -159,22 +159,22 @@ progress=$(grep -c '^{"event":"import_progress"' "$folder/watch.ndjson" || true)
 check "import_stored events in the terminal" 2 "$(grep -c '^{"event":"import_stored"' "$folder/watch.ndjson")"
 check_that "$progress import_progress events in the terminal, more than 2 expected" "$progress > 2"
 check "imports that the page shows as completed" 2 "$(json "$folder/browser.json" completed)"
-check "what the page showed of the first, in order" '["running", "completed"]' "$(json "$folder/browser.json" "imports.$first.kinds")"
-check "what the page showed in the screenshot during the import" running "$(json "$folder/browser.json" during)"
+check "states that the page showed for the first import, in order" '["running", "completed"]' "$(json "$folder/browser.json" "imports.$first.kinds")"
+check "state in the screenshot taken during the import" running "$(json "$folder/browser.json" during)"
 check "errors in the browser" '[]' "$(json "$folder/browser.json" complaints)"
-say "Percentages that its bar showed: $(json "$folder/browser.json" "imports.$first.percents")"
-say "The page says: $(json "$folder/browser.json" text)"
+say "Percentages that the progress bar showed: $(json "$folder/browser.json" "imports.$first.percents")"
+say "Text on the page: $(json "$folder/browser.json" text)"
 if [ -n "$screenshots" ]; then
     cp "$folder/during.png" "$screenshots/import-progress.png"
     cp "$folder/after.png" "$screenshots/import-stored.png"
-    say "Screenshots are in $screenshots"
+    say "Saved screenshots in $screenshots"
 fi
 
-step "The NDJSON beside its source, read through B"
+step "Compare the NDJSON with its source, read through B"
 hash_of() { sha256sum | cut -d' ' -f1; }
 answer() { curl -sf "$b/v1/imports/$1"; }
-# The answer that these lines of the source must give, byte for byte.
-expected_page() { # from, to, the rest
+# The expected response for these lines of the source, byte for byte.
+expected_page() { # first line, last line, remaining members
     printf '{"records":['
     sed -n "$1,$2p;$2q" "$ndjson" | paste -s -d, | tr -d '\n'
     printf ']%s}' "$3"
@@ -193,19 +193,19 @@ done
 link() { curl -s -o "$folder/link.body" -w '%{http_code} %{redirect_url}' "$b/v1/imports/$1/download"; }
 read -r status url <<<"$(link "$first")"
 check "status of download" 302 "$status"
-curl -sf -o "$folder/object.gz" "$url" || die "The link does not work."
-check "data_hash is that of the object behind the link" "$object_hash" "$(hash_of <"$folder/object.gz")"
+curl -sf -o "$folder/object.gz" "$url" || die "The download link does not work."
+check "data_hash is that of the object at the download link" "$object_hash" "$(hash_of <"$folder/object.gz")"
 check "size_bytes" "$(stat -c %s "$folder/object.gz")" "$(json "$folder/entry.json" storage_metadata.size_bytes)"
-check "the object as gunzip and sed read it" "$ndjson_hash" "$(gunzip -c "$folder/object.gz" | sed '1d;$d;s/,$//' | hash_of)"
-check "the whole as flowhub import get writes it" "$ndjson_hash" "$("$hub" import get "$first" --ndjson --url "$b" --no-progress 2>/dev/null | hash_of)"
+check "the object, read with gunzip and sed" "$ndjson_hash" "$(gunzip -c "$folder/object.gz" | sed '1d;$d;s/,$//' | hash_of)"
+check "all records, written by flowhub import get" "$ndjson_hash" "$("$hub" import get "$first" --ndjson --url "$b" --no-progress 2>/dev/null | hash_of)"
 
-step "The CSV beside the same source"
+step "Compare the CSV with the same source"
 answer "$second" >"$folder/entry.json"
 check "total_records" "$count" "$(json "$folder/entry.json" total_records)"
 "$hub" import get "$second" --ndjson --url "$b" --no-progress -o "$folder/second.ndjson" 2>/dev/null
 check "records with the values of the source" "$count" "$("$python" $tools/agree.py csv "$ndjson" "$folder/second.ndjson")"
 
-step "The schema beside the source"
+step "Compare the schema with the source"
 head -n 5000 "$ndjson" >"$folder/data/few.ndjson"
 put "$folder/data/few.ndjson" third
 third=$(json "$folder/third.json" id)
@@ -217,9 +217,9 @@ for each in "$third few.ndjson" "$first packages.ndjson"; do
     done < <("$python" $tools/agree.py schema "$folder/data/$name" "$folder/schema.json")
 done
 
-step "Move everything to Postgres and read again, and back to R2"
-# What an import is, wherever it lies.
-compare_whole() { # where it should be
+step "Move all imports to Postgres, read them, and move them back to R2"
+# Checks both imports, wherever they are stored.
+compare_whole() { # expected provider
     answer "$first" >"$folder/entry.json"
     check "storage_provider of the NDJSON" "$1" "$(json "$folder/entry.json" storage_provider)"
     check "total_records of the NDJSON" "$count" "$(json "$folder/entry.json" total_records)"
@@ -228,7 +228,7 @@ compare_whole() { # where it should be
     check "hash of the CSV's records as read" "$(hash_of <"$folder/second.ndjson")" \
         "$("$hub" import get "$second" --ndjson --url "$a" --no-progress 2>/dev/null | hash_of)"
 }
-move() { # to, name of the time
+move() { # target
     local from=$EPOCHREALTIME
     "$hub" imports move --to "$1" --no-progress >"$folder/move.out" 2>&1 || { cat "$folder/move.out"; die "The move failed."; }
     eval "to_$1_seconds=$(awk -v now="$EPOCHREALTIME" -v then="$from" 'BEGIN { printf "%.3f", now - then }')"
@@ -239,26 +239,26 @@ compare_whole postgres
 check "rows in Postgres" $((2 * count + 5000)) "$(rows 'SELECT count(*) FROM raw_import_records')"
 check "objects in the bucket" 0 "$(bucket keys | wc -l)"
 read -r status url <<<"$(link "$first")"
-check "status of download, which rows do not have" 409 "$status"
+check "status of download; rows have no download link" 409 "$status"
 move r2
 compare_whole r2
-check "rows in Postgres, which are samples" 30 "$(rows 'SELECT count(*) FROM raw_import_records')"
+check "rows in Postgres, samples only" 30 "$(rows 'SELECT count(*) FROM raw_import_records')"
 check "objects in the bucket" 3 "$(bucket keys | wc -l)"
 read -r status url <<<"$(link "$first")"
 check "data_hash of the NDJSON" "$(json "$folder/entry.json" storage_metadata.data_hash)" "$(curl -sf "$url" | hash_of)"
 
 step "Verify and sweep"
 from=$EPOCHREALTIME
-check "what verify says" "3 imports read, 0 of them damaged." "$("$hub" imports verify --no-progress 2>&1 | tail -n 1)"
+check "result of verify" "3 imports read, 0 of them damaged." "$("$hub" imports verify --no-progress 2>&1 | tail -n 1)"
 verify_seconds=$(seconds_since "$from")
-check "what sweep says" "0 interrupted imports ended, 0 objects and 0 uploads removed, 0 objects missing." \
+check "result of sweep" "0 interrupted imports cleaned up, 0 objects and 0 uploads removed, 0 objects missing." \
     "$("$hub" imports sweep --older-than 0s 2>&1 | tail -n 1)"
 
-step "How fast"
+step "Measure durations"
 resident() { sed -n 's/^VmHWM:[^0-9]*\([0-9]*\) kB/\1/p' "/proc/$1/status"; }
 page_seconds=$(curl -sf -o "$folder/page.json" -w '%{time_total}' "$b/v1/imports/$first/records?offset=$((count * 9 / 10))&limit=100")
 whole_seconds=$(curl -sf -o "$folder/whole.json" -w '%{time_total}' "$b/v1/imports/$first/data")
-figures() { # what, seconds, bytes, records
+figures() { # operation, seconds, bytes, records
     awk -v what="$1" -v seconds="$2" -v bytes="$3" -v records="$4" 'BEGIN {
         printf "       %-34s %7.2f s %8.1f MB/s %9d records/s\n", what, seconds, bytes / seconds / 1e6, records / seconds
     }'
@@ -267,25 +267,25 @@ ndjson_size=$(stat -c %s "$ndjson") csv_size=$(stat -c %s "$csv")
 both=$((ndjson_size + $(stat -c %s "$folder/second.ndjson")))
 figures "import of the NDJSON" "$first_seconds" "$ndjson_size" "$count"
 figures "import of the CSV" "$second_seconds" "$csv_size" "$count"
-figures "the NDJSON read whole" "$whole_seconds" "$ndjson_size" "$count"
-figures "100 of its records at 90%" "$page_seconds" "$(stat -c %s "$folder/page.json")" 100
-figures "move to Postgres, compared" "$to_postgres_seconds" "$both" $((2 * count + 5000))
-figures "move to R2, compared" "$to_r2_seconds" "$both" $((2 * count + 5000))
+figures "read of the whole NDJSON" "$whole_seconds" "$ndjson_size" "$count"
+figures "read of 100 records at 90%" "$page_seconds" "$(stat -c %s "$folder/page.json")" 100
+figures "move to Postgres, verified" "$to_postgres_seconds" "$both" $((2 * count + 5000))
+figures "move to R2, verified" "$to_r2_seconds" "$both" $((2 * count + 5000))
 figures "verify" "$verify_seconds" "$both" $((2 * count + 5000))
-say "The NDJSON's object has $(stat -c %s "$folder/object.gz") of $ndjson_size bytes."
-say "Most that A had in memory: $(($(resident "$a_pid") / 1024)) MiB, B: $(($(resident "$b_pid") / 1024)) MiB"
+say "Object of the NDJSON: $(stat -c %s "$folder/object.gz") of $ndjson_size bytes."
+say "Peak memory of A: $(($(resident "$a_pid") / 1024)) MiB, B: $(($(resident "$b_pid") / 1024)) MiB"
 
-step "Delete them"
+step "Delete all imports"
 "$hub" import rm --yes --url "$b" "$first" "$second" "$third" | sed 's/^/       /'
 check "objects in the bucket" 0 "$(bucket keys | wc -l)"
 check "unfinished uploads in the bucket" 0 "$(bucket uploads | wc -l)"
 check "rows of imports" 0 "$(rows "SELECT count(*) FROM data_imports")"
 check "rows of records" 0 "$(rows 'SELECT count(*) FROM raw_import_records')"
-check "samples and analyses in Redis" 0 "$(redis-cli -p "$redis_port" --raw keys '*' | grep -cE '^(import:sample|schema:analysis):' || true)"
-check "status of an import that is gone" 404 "$(curl -s -o "$folder/gone.json" -w '%{http_code}' "$a/v1/imports/$first")"
+check "cached samples and analyses in Redis" 0 "$(redis-cli -p "$redis_port" --raw keys '*' | grep -cE '^(import:sample|schema:analysis):' || true)"
+check "status of a deleted import" 404 "$(curl -s -o "$folder/gone.json" -w '%{http_code}' "$a/v1/imports/$first")"
 step_ended
 
 is_through=1
 echo
-echo "$checks checks, $disagreements of them did not agree; $(seconds_since "$began") s"
+echo "$checks checks, $disagreements failed; $(seconds_since "$began") s"
 [ "$disagreements" -eq 0 ]

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks nginx.conf: its syntax, and in a real run what streams and publishers get while the hub is away and while it is there.
-# Needs nginx, curl and python3; takes free ports on 127.0.0.1 and leaves nothing behind.
+# Checks nginx.conf: its syntax, and in a real run the responses to streams and publishers while the hub is down and while it runs.
+# Needs nginx, curl and python3; uses free ports on 127.0.0.1 and leaves nothing behind.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 dir=$(mktemp -d)
@@ -27,9 +27,9 @@ for _ in $(seq 50); do curl -s -o /dev/null "http://127.0.0.1:$port/" && break; 
 
 fail() { echo "check-nginx: $1" >&2; exit 1; }
 url="http://127.0.0.1:$port"
-expect() { [ "$2" = "$1" ] || fail "$3: wanted $1, got $2"; }
+expect() { [ "$2" = "$1" ] || fail "$3: expected $1, got $2"; }
 
-# The hub is away.
+# The hub is down.
 for path in /v1/flows/a/events "/v1/flows/a/events?types=x" "/v1/events?flow=a&flow=b" /v1/feed; do
     answer=$(curl -s -D "$dir/head" -H 'Origin: https://app.example.com' "$url$path")
     expect "HTTP/1.1 200 OK" "$(head -1 "$dir/head" | tr -d '\r')" "$path"
@@ -38,10 +38,10 @@ for path in /v1/flows/a/events "/v1/flows/a/events?types=x" "/v1/events?flow=a&f
     grep -Eq '^retry: [2-9]000$' <<< "$answer" || fail "$path: no retry"
     grep -q '^data: {"reason":"unavailable","reconnect":true}$' <<< "$answer" || fail "$path: no closing"
 done
-expect 503 "$(curl -s -o /dev/null -w '%{http_code}' -X POST -d '{}' "$url/v1/flows/a/events")" "publishing while the hub is away"
-expect 502 "$(curl -s -o /dev/null -w '%{http_code}' "$url/v1/flows/a/state")" "reading state while the hub is away"
+expect 503 "$(curl -s -o /dev/null -w '%{http_code}' -X POST -d '{}' "$url/v1/flows/a/events")" "publish while the hub is down"
+expect 502 "$(curl -s -o /dev/null -w '%{http_code}' "$url/v1/flows/a/state")" "read of a state while the hub is down"
 
-# The hub is there: it streams slowly, and it refuses.
+# The hub runs: it streams slowly, and it rejects one flow.
 cat > "$dir/hub.py" <<'PY'
 import http.server, sys, time
 class Hub(http.server.BaseHTTPRequestHandler):
@@ -57,9 +57,9 @@ http.server.ThreadingHTTPServer(('127.0.0.1', int(sys.argv[1])), Hub).serve_fore
 PY
 python3 "$dir/hub.py" "$hub" & hub_pid=$!
 sleep 3 # longer than fail_timeout
-expect 403 "$(curl -s -o /dev/null -w '%{http_code}' "$url/v1/flows/refused/events")" "a refusal of the hub's"
+expect 403 "$(curl -s -o /dev/null -w '%{http_code}' "$url/v1/flows/refused/events")" "an error of the hub"
 first=$(curl -sN -D "$dir/head" --max-time 0.6 "$url/v1/flows/a/events?access_token=secret" || true)
 expect "data: 0" "$first" "the first event within 0.6 s, alone"
-grep -qi '^x-accel-buffering: no' "$dir/head" || fail "X-Accel-Buffering is lost"
+grep -qi '^x-accel-buffering: no' "$dir/head" || fail "X-Accel-Buffering is missing"
 grep -q secret "$dir/access.log" && fail "the token is in the log"
-echo "check-nginx: all is well"
+echo "check-nginx: passed"

@@ -1,8 +1,8 @@
-"""Compares what the hub answers with the source, as a client from elsewhere reads it.
+"""Compares responses of the hub with the source, independently of the hub's code.
 
-    agree.py member FILE NAME[.NAME]      prints that member of a JSON document
-    agree.py csv NDJSON IMPORTED          how many of the CSV's records, as the hub gives them back, hold what the source holds
-    agree.py schema NDJSON SCHEMA         checks of an analysis, one a line: tolerance, what, expected, found, separated by tabs
+    agree.py member FILE NAME[.NAME]      prints a member of a JSON document
+    agree.py csv NDJSON IMPORTED          prints how many records of the imported CSV have the values of the source
+    agree.py schema NDJSON SCHEMA         prints checks of an analysis, one per line: tolerance, subject, expected, found, separated by tabs
 """
 import json, sys
 
@@ -16,7 +16,7 @@ def member(path, name):
 
 
 def csv(source_path, imported_path):
-    """CSV has text alone, and of what is missing it has an empty cell."""
+    """Compares as text: CSV has no types, and a missing value is an empty cell."""
     equal = 0
     with open(source_path, encoding="utf-8") as source, open(imported_path, encoding="utf-8") as imported:
         for left, right in zip(source, imported, strict=True):
@@ -43,13 +43,13 @@ def schema(source_path, schema_path):
     check(0, "total_records", len(records), analysis["total_records"])
     if analysis["analysis_type"] == "full":
         check(0, "records_analyzed", len(records), analysis["records_analyzed"])
-        check(0, "names of the fields", " ".join(values), " ".join(fields))
-        check(0, "fields whose counts, types, ranges and lengths are right", len(values),
+        check(0, "field names", " ".join(values), " ".join(fields))
+        check(0, "fields with correct counts, types, ranges and lengths", len(values),
               sum(is_right(fields[name], values[name], len(records)) for name in values))
         for name in ("Section", "Maintainer", "Package"):
             distinct = len(set(values[name]))
             tolerance = 0 if fields[name]["distinct_is_exact"] else round(0.05 * distinct)
-            check(tolerance, f"different values of {name}", distinct, fields[name]["distinct"])
+            check(tolerance, f"distinct values of {name}", distinct, fields[name]["distinct"])
     else:
         check(1000, "records_analyzed", 5000, analysis["records_analyzed"])
         check(0, "fields whose share of the records is within 0.05", len(fields), sum(
@@ -60,7 +60,7 @@ def schema(source_path, schema_path):
 
 
 def is_right(info, values, records):
-    """Whether an analysis of all records says what can be counted here."""
+    """Whether an analysis of all records equals the counts made here."""
     strings = [value for value in values if isinstance(value, str)]
     numbers = [value for value in values if not isinstance(value, str)]
     lengths = [len(value) for value in strings]

@@ -1,17 +1,17 @@
-"""A headless Chromium, driven from outside over its DevTools pipe, that watches a flow while imports go into it.
+"""Watches a flow in a headless Chromium, driven over its DevTools pipe, while imports run.
 
     browser.py URL FOLDER COUNT
 
-prints `live` when the page has its stream; then takes FOLDER/during.png when the first import is under way and
-FOLDER/after.png when COUNT imports are completed, and prints what the page showed as one JSON object.
+Prints `live` when the page's stream is open. Saves a screenshot FOLDER/during.png during the first import and FOLDER/after.png when
+COUNT imports are completed. Then prints what the page showed as one JSON object.
 """
 import base64, json, os, shutil, signal, subprocess, sys, tempfile
 
 URL, FOLDER, COUNT = sys.argv[1], sys.argv[2], int(sys.argv[3])
 SECONDS = 300
 
-# Writes down what each import showed, as the page put it on the screen. On loopback an import is over in a second: when the first
-# one is well under way, the page hears nothing more until it was photographed.
+# Records what the page showed for each import. On loopback an import takes about one second, so when the first one is between 30 % and
+# 95 %, the recorder holds back all events until the screenshot is taken.
 RECORDER = """
 window.shown = new Map();
 window.heldBack = null;
@@ -43,7 +43,7 @@ class Browser:
     def __init__(self):
         self.profile = tempfile.mkdtemp(prefix="profile-", dir=FOLDER)
         commands, messages = os.pipe(), os.pipe()
-        # The browser reads from descriptor 3 and writes to 4: JSON, each message with a NUL behind it.
+        # The browser reads from descriptor 3 and writes to 4: JSON messages, each terminated by NUL.
         script = f"exec chromium \"$@\" 3<&{commands[0]} 4>&{messages[1]}"
         self.process = subprocess.Popen(
             ["bash", "-c", script, "bash", "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
@@ -60,7 +60,7 @@ class Browser:
         while b"\0" not in self.buffer:
             part = self.messages.read(1 << 16)
             if not part:
-                sys.exit(f"browser: Chromium has ended; see {FOLDER}/chromium.log")
+                sys.exit(f"browser: Chromium exited; see {FOLDER}/chromium.log")
             self.buffer += part
         text, self.buffer = self.buffer.split(b"\0", 1)
         return json.loads(text)
@@ -93,7 +93,7 @@ class Browser:
         return result["result"].get("value")
 
     def wait(self, condition):
-        """Until the page says so, looked at with each of its frames."""
+        """Waits until the condition is true on the page, checked every 15 ms. Returns False after SECONDS."""
         return self.value(f"""new Promise((resolve) => {{
             const end = Date.now() + {SECONDS * 1000};
             const look = () => {{
@@ -103,7 +103,7 @@ class Browser:
         }})""")
 
     def screenshot(self, name):
-        # As high as what is on the page, up to one screen.
+        # The height of the content, up to one screen.
         height = self.value("Math.ceil(document.querySelector('main').getBoundingClientRect().bottom + scrollY)")
         clip = {"x": 0, "y": 0, "width": 1100, "height": min(height, 860), "scale": 1}
         image = self.send("Page.captureScreenshot", format="png", clip=clip)["data"]
@@ -125,14 +125,14 @@ def watch(browser):
     for domain in ("Page", "Runtime", "Log"):
         browser.send(f"{domain}.enable")
     browser.send("Emulation.setDeviceMetricsOverride", width=1100, height=860, deviceScaleFactor=1, mobile=False)
-    # Without motion the bar stands where the figure is.
+    # Without animation the bar shows the same value as the number.
     browser.send("Emulation.setEmulatedMedia", features=[
         {"name": "prefers-color-scheme", "value": "light"}, {"name": "prefers-reduced-motion", "value": "reduce"}])
     browser.send("Page.addScriptToEvaluateOnNewDocument", source=RECORDER)
     browser.send("Page.navigate", url=URL)
     if not browser.wait("document.body?.dataset.connection === 'live'"):
-        sys.exit("browser: The page has no stream.")
-    # The state has been drawn, and does not flash any more.
+        sys.exit("browser: The page did not open its stream.")
+    # Wait until the state is drawn and its highlight has ended.
     browser.wait("document.body.dataset.version !== undefined && !document.querySelector('.flash')")
     print("live", flush=True)
 

@@ -1,8 +1,8 @@
-"""The bucket as a client from elsewhere sees it.
+"""Reads the bucket with an independent S3 client (boto3).
 
     bucket.py create | keys | uploads
 
-creates the bucket of R2_BUCKET_NAME, or prints its keys, or its unfinished uploads, one a line.
+Creates the bucket R2_BUCKET_NAME, or prints its keys or its unfinished uploads, one per line.
 """
 import os, sys
 

@@ -1,4 +1,4 @@
-# What the tour prints and counts, and what it starts and ends. Sourced by tour.sh.
+# Output, checks and processes of the tour. Sourced by tour.sh.
 
 steps=0 checks=0 disagreements=0 step_began="" began=$EPOCHREALTIME
 pids=()
@@ -18,10 +18,10 @@ die() {
     exit 1
 }
 
-# A hash is told apart by its beginning.
+# The first 12 digits identify a hash.
 brief() { if [[ $1 =~ ^[0-9a-f]{64}$ ]]; then echo "${1:0:12}…"; else echo "${1:0:60}"; fi; }
 
-# What was expected and what was found, which must be the same text.
+# Passes if the expected and the found text are equal.
 check() { # what, expected, found
     checks=$((checks + 1))
     if [ "$2" = "$3" ]; then
@@ -32,7 +32,7 @@ check() { # what, expected, found
     fi
 }
 
-# That an arithmetic expression holds; the text says of what.
+# Passes if an awk expression is true; the text describes it.
 check_that() { # text, expression
     checks=$((checks + 1))
     if awk "BEGIN { exit !($2) }"; then
@@ -43,7 +43,7 @@ check_that() { # text, expression
     fi
 }
 
-# Two numbers that may differ by the tolerance; with a tolerance of 0 any text.
+# Passes if two numbers differ by at most the tolerance. With tolerance 0: if two texts are equal.
 check_near() { # what, tolerance, expected, found
     if [ "$2" = 0 ]; then
         check "$1" "$3" "$4"
@@ -52,7 +52,7 @@ check_near() { # what, tolerance, expected, found
     fi
 }
 
-# Runs a program in the background that is ended with the tour; its number is in $started.
+# Runs a program in the background; the tour stops it at its end. Sets $started to its PID.
 start() { # log, program...
     local log=$1
     shift
@@ -66,12 +66,12 @@ await() { # what, seconds, command...
     local what=$1 seconds=$2 end=$((SECONDS + $2))
     shift 2
     until "$@" >/dev/null 2>&1; do
-        [ "$SECONDS" -lt "$end" ] || die "$what did not come within $seconds s."
+        [ "$SECONDS" -lt "$end" ] || die "$what: timed out after $seconds s."
         sleep 0.05
     done
 }
 
-# Ends one process of the tour's and waits for it: TERM, and after 20 seconds KILL.
+# Stops one process of the tour and waits for it: TERM, and KILL after 20 s.
 end_process() { # pid, [signal]
     local pid=$1
     kill "-${2:-TERM}" "$pid" 2>/dev/null || return 0
