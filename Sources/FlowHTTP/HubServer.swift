@@ -8,12 +8,12 @@ import NIOHTTPTypesHTTP1
 import NIOPosix
 public import ServiceLifecycle
 
-/// The network edge of the hub: one port for event streams and ordinary requests.
+/// The HTTP server of the hub: one port for event streams and ordinary requests.
 ///
-/// ``run()`` listens until the service group shuts down, then ends every stream at a moment of its own within the drain
-/// window, answers what was asked, and returns.
+/// ``run()`` serves until the service group shuts down. It then closes the streams spread over the drain window, answers the
+/// requests that were received, and returns.
 public final class HubServer: Service {
-    /// What the server serves; the concrete types are chosen by whoever composes the process.
+    /// The services that the server exposes. The composition of the process chooses their concrete types.
     public struct Dependencies: Sendable {
         public var manager: StateManager
         public var table: WatchTable
@@ -57,7 +57,7 @@ public final class HubServer: Service {
         }
     }
 
-    /// For imports that are cut off at the end of a drain.
+    /// Time limit in seconds for the cleanup of imports that are still in progress at the end of a drain.
     private static let importCleanupSeconds = 5
 
     private let instance: String
@@ -69,8 +69,9 @@ public final class HubServer: Service {
     private let onListening: @Sendable (_ host: String, _ port: Int) -> Void
 
     /// - Parameters:
-    ///   - instance: this process's name in the registry, unique among those alive.
-    ///   - onListening: called once the port is open, with the address that was bound.
+    ///   - instance: this process's name in the connection registry, unique among the live instances.
+    ///   - version: the hub's version, which `/health/ready` reports.
+    ///   - onListening: called when the port is open, with the bound address.
     public init(
         instance: String, version: String, http: HTTPConfiguration, streams: StreamConfiguration, dependencies: Dependencies,
         logger: Logger, onListening: @escaping @Sendable (_ host: String, _ port: Int) -> Void
@@ -84,6 +85,8 @@ public final class HubServer: Service {
         self.onListening = onListening
     }
 
+    /// Opens the port and serves until the service group shuts down gracefully, then drains.
+    /// - Throws: the error of opening the port, or of a background task.
     public func run() async throws {
         let (work, workContinuation) = AsyncStream.makeStream(of: (@Sendable () async -> Void).self)
         let (registryChanges, registryChangeContinuation) = AsyncStream.makeStream(of: [RegistryChange].self)
@@ -123,6 +126,7 @@ public final class HubServer: Service {
 
     // MARK: Composition
 
+    /// Creates the router with all routes, and the application that answers ordinary requests with it.
     private func application(services: StreamServices, loops: EventLoopContextSet) -> HTTPApplication {
         let backgroundTasks = self.dependencies.backgroundTasks
         let access = AccessControl(
@@ -155,7 +159,8 @@ public final class HubServer: Service {
         return HTTPApplication(access: access, router: router, logger: self.logger)
     }
 
-    /// Gives every event loop its own tables and its tick.
+    /// Creates the shard (streams and fan-outs) and the context of every event loop. Registers the shard with the watch
+    /// table, and starts the timer that calls ``EventLoopContext/tick()`` every second.
     private func prepare(
         _ group: MultiThreadedEventLoopGroup, _ loops: EventLoopContextSet, _ services: StreamServices,
         _ application: HTTPApplication
@@ -176,6 +181,8 @@ public final class HubServer: Service {
         }
     }
 
+    /// Sets the callbacks that send a change of the delivery status to all streams, and that close a stream on request of
+    /// `DELETE /v1/connections/{id}`.
     private func observe(_ loops: EventLoopContextSet) {
         let table = self.dependencies.table
         self.dependencies.health.observe { table.broadcast(.status($0)) }
@@ -184,14 +191,16 @@ public final class HubServer: Service {
         }
     }
 
+    /// Opens the port. Every accepted connection is served by one event loop.
+    /// - Returns: the listening NIO channel.
     private func bind(_ group: MultiThreadedEventLoopGroup, _ loops: EventLoopContextSet) async throws -> any Channel {
         let configuration = self.http
         let perSubscriber = self.streams.maximumQueuedBytesPerSubscriber
         return try await ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 4_096)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            // Linux hands these down to accepted sockets. A peer that vanished is noticed after 15 + 3 x 5 seconds; one that
-            // merely reads slowly answers the probes.
+            // On Linux, accepted sockets inherit these options. A vanished client is detected after 15 + 3 × 5 s; a client that
+            // reads slowly still answers the probes.
             .serverChannelOption(.socketOption(.so_keepalive), value: 1)
             .serverChannelOption(.tcpOption(.keepIdle), value: 15)
             .serverChannelOption(.tcpOption(.keepInterval), value: 5)
@@ -210,6 +219,8 @@ public final class HubServer: Service {
             .bind(host: configuration.host, port: configuration.port).get()
     }
 
+    /// Adds the HTTP handlers to an accepted connection. Closes the connection instead if its event loop already has the
+    /// maximum number of connections without an event stream.
     private static func addHandlers(to channel: any Channel, _ context: EventLoopContext, _ configuration: HTTPConfiguration)
         throws
     {
@@ -218,7 +229,8 @@ public final class HubServer: Service {
             return
         }
         var limits = NIOHTTPDecoderLimitConfiguration()
-        // The decoder counts the target among the header fields; their own limit is looked at when the head is complete.
+        // The decoder counts the request target as well. ``ConnectionHandler/handleHead(_:)`` checks the header fields
+        // alone.
         limits.maxHeaderListSize = configuration.maximumHeaderBytes + configuration.maximumURIBytes
         limits.maxHeaderFieldSize = max(configuration.maximumHeaderBytes, configuration.maximumURIBytes)
         let headLimiter = RequestHeadLimiter(limit: configuration.maximumHeaderBytes + configuration.maximumURIBytes + 4_096)
@@ -240,12 +252,15 @@ public final class HubServer: Service {
 
     // MARK: Running
 
+    /// Runs each operation of ``StreamServices/perform(_:)`` in a task of its own, until the sequence ends.
     private static func run(_ work: AsyncStream<@Sendable () async -> Void>) async {
         await withDiscardingTaskGroup { group in
             for await item in work { group.addTask { await item() } }
         }
     }
 
+    /// Applies changes to the connection registry one after the other, so that a stream is registered before it is
+    /// unregistered.
     private func applyRegistryChanges(_ changes: AsyncStream<[RegistryChange]>) async {
         for await batch in changes {
             for change in batch {
@@ -257,11 +272,12 @@ public final class HubServer: Service {
         }
     }
 
-    /// Ends the streams one by one, then the port. Until then the port stays open, so that a balancer hears "draining".
+    /// Closes the streams spread over the drain window, then the port, then the remaining connections. The port stays open
+    /// while streams are closed, so that `/health/ready` reports "draining" to a load balancer.
     private func drain(_ listener: any Channel, _ loops: EventLoopContextSet, _ services: StreamServices) async {
         services.startDraining()
         let seconds = self.http.drainSeconds
-        self.logger.notice("Draining", metadata: ["streams": "\(services.streamCount)", "seconds": "\(seconds)"])
+        self.logger.notice("Draining streams", metadata: ["streams": "\(services.streamCount)", "seconds": "\(seconds)"])
         loops.forEachLoop { $0.shard.drain(over: .seconds(Int64(seconds))) }
         let deadline = ContinuousClock.now + .seconds(seconds + 2)
         while services.streamCount > 0, ContinuousClock.now < deadline {
@@ -269,19 +285,20 @@ public final class HubServer: Service {
         }
         try? await listener.close()
         loops.forEachLoop { $0.quiesce() }
-        // What was asked already is still answered: an import or a download may have the rest of the window.
+        // Requests in progress are still answered: an import or a download may use the rest of the drain window, at least 2
+        // s.
         let end = max(deadline, ContinuousClock.now + .seconds(2))
         while await loops.busyCount() > 0, ContinuousClock.now < end {
             try? await Task.sleep(for: .milliseconds(20))
         }
-        // What is left has had its time. An import that is cut off still has to clear up, while there are loops and a store.
+        // The remaining connections are closed. An interrupted import cleans up while the event loops and the store still run.
         loops.forEachLoop { $0.closeNow() }
         await self.dependencies.imports.close(within: Self.importCleanupSeconds)
     }
 }
 
 extension NIOBSDSocket.Option {
-    // tcp(7); NIO names only some of them.
+    // Values from tcp(7): NIO does not define these options.
     fileprivate static let keepIdle = NIOBSDSocket.Option(rawValue: 4)
     fileprivate static let keepInterval = NIOBSDSocket.Option(rawValue: 5)
     fileprivate static let keepCount = NIOBSDSocket.Option(rawValue: 6)

@@ -3,8 +3,8 @@ public import Logging
 import NIOCore
 import NIOPosix
 
-/// Everything of the hub that goes by Redis, over two connections on an event loop of their own: one for commands, one for
-/// what is subscribed to.
+/// All services that the hub bases on Redis. They share two connections on one event loop: one for commands and one for
+/// subscriptions.
 public final class RedisServices: Sendable {
     public struct Configuration: Sendable {
         /// `FLOWHUB_CANARY_MS`
@@ -15,11 +15,13 @@ public final class RedisServices: Sendable {
         public var foreign = ForeignPolicy.deliver
         /// `FLOWHUB_MAX_BUS_MESSAGE_BYTES`
         public var maximumMessageBytes = 4_194_304
-        /// `REDIS_DEFAULT_TTL`: seconds that a state lives.
+        /// `REDIS_DEFAULT_TTL`: TTL of a cached state in seconds.
         public var stateSeconds = 3_600
-        /// `FLOWHUB_REGISTRY_SECONDS`: how long what is written of connections lives; it is renewed three times as often.
+        /// `FLOWHUB_REGISTRY_SECONDS`: TTL of connection entries in seconds; they are written again after a third of
+        /// it.
         public var registrySeconds = 3_600
-        /// Milliseconds that a newcomer waits for what only Redis has.
+        /// Timeout in milliseconds for reads of cached states, latest transients and import caches. Without a reply,
+        /// the hub continues without them.
         public var softTimeoutMilliseconds = 250
 
         public init() {}
@@ -42,16 +44,17 @@ public final class RedisServices: Sendable {
     private let configuration: Configuration
     private let epoch: @Sendable () -> Epoch
     private let logger: Logger
-    /// Milliseconds that a start waits for Redis.
+    /// Milliseconds that ``start()`` waits for Redis.
     private let startMilliseconds: Int
-    /// Milliseconds that whoever must have an answer waits for it.
+    /// Timeout in milliseconds for lock operations, which need a reply.
     private let timeoutMilliseconds: Int
 
     /// - Parameters:
-    ///   - instance: this process's name.
-    ///   - hubID: of the store; see ``MessageAuthenticator``.
-    ///   - counters: of this process.
-    ///   - onDelivery: told of every change of whether the bus delivers, on the event loop.
+    ///   - instance: name of this instance.
+    ///   - hubID: hub id from the store; see ``MessageAuthenticator``.
+    ///   - counters: counters of this process.
+    ///   - onDelivery: called on the event loop after each change of ``BusHealth/isDelivering``.
+    /// - Throws: ``RedisError`` if the settings are invalid.
     public init(
         _ settings: RedisSettings, instance: String, hubID: String, configuration: Configuration, counters: any Counters,
         epoch: @escaping @Sendable () -> Epoch, now: @escaping @Sendable () -> Timestamp, logger: Logger,
@@ -61,7 +64,7 @@ public final class RedisServices: Sendable {
         let loop = group.next()
         let authenticator = MessageAuthenticator(hubID: hubID)
         let health = BusHealth()
-        // Of this process: another one may bear its name while it drains.
+        // The origin is unique to this process: another process with the same instance name may still be draining.
         let codec = MessageCodec(
             authenticator: authenticator, origin: "\(instance).\(RandomText.base36(8))",
             maximumBytes: configuration.maximumMessageBytes)
@@ -112,7 +115,7 @@ public final class RedisServices: Sendable {
             softTimeoutMilliseconds: configuration.softTimeoutMilliseconds)
     }
 
-    /// Where updates of other services go, if they are to be applied. Called once.
+    /// Sets the applier of foreign updates. Called at most once.
     public func applyForeign(to updates: ForeignUpdateApplier) {
         let authenticator = self.authenticator
         self.commands.loop.execute { [core] in
@@ -122,7 +125,7 @@ public final class RedisServices: Sendable {
         }
     }
 
-    /// - Parameter local: what answers while Redis is away.
+    /// - Parameter local: store of this instance's events, which alone answers while Redis is unavailable.
     public func transients(local: any TransientStore, limits: TransientLimits, seconds: Int64) -> RedisTransientStore {
         RedisTransientStore(
             self.commands, local: local, authenticator: self.authenticator, limits: limits, seconds: seconds,
@@ -133,8 +136,9 @@ public final class RedisServices: Sendable {
         RedisLockService(self.commands, fencing: fencing, softTimeoutMilliseconds: self.timeoutMilliseconds)
     }
 
-    /// Begins to connect. Redis need not be there: it is used as soon as it is.
-    /// - Throws: if it is there, and a hub with another store lives on it. Found out later, Redis is left alone from then on.
+    /// Starts to connect. Redis need not be available: the hub uses it once it is.
+    /// - Throws: ``RedisError/otherHub`` if Redis answers within the timeout and is used by a hub with another store.
+    ///   If this is found later, both connections are closed permanently.
     public func start() async throws(RedisError) {
         let (ownership, continuation) = AsyncStream.makeStream(of: Bool?.self)
         self.registry.onOwnership { [weak self] isOurs in
@@ -158,9 +162,10 @@ public final class RedisServices: Sendable {
         if isOurs == false { throw .otherHub }
     }
 
-    /// What belongs to another hub is not touched again.
+    /// Closes both connections permanently, because another hub uses this Redis.
     private func stopForOtherHub() {
-        self.logger.error("\(RedisError.otherHub)")
+        self.logger.error(
+            "Redis is used by a hub with a different store; not using Redis", metadata: ["error": "\(RedisError.otherHub)"])
         Task { [weak self] in
             await self?.subscriber.stop()
             await self?.commands.stop()

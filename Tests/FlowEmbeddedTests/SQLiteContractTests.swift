@@ -28,8 +28,8 @@ import Testing
         try await promise.run(MemoryLockService(fencing: CountingSequence()))
     }
 
-    @Test(arguments: PatternStoreContract.cases)
-    func patternsMeetContract(_ promise: PatternStoreContract.Case) async throws {
+    @Test(arguments: MappingPatternStoreContract.cases)
+    func patternsMeetContract(_ promise: MappingPatternStoreContract.Case) async throws {
         let clock = ContinuousClock()
         let began = clock.now
         try await promise.run(

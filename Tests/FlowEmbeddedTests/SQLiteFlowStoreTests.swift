@@ -159,7 +159,7 @@ import Testing
                             _ = try await store.apply(change)
                             return true
                         } catch StoreError.unavailable(let reason) {
-                            #expect(reason == "the store is closed")
+                            #expect(reason == "the store is shutting down")
                             return false
                         }
                     }
@@ -171,8 +171,8 @@ import Testing
                 return try await group.reduce(into: 0) { $0 += $1 ? 1 : 0 }
             }
             await store.close()
-            await #expect(throws: StoreError.unavailable("the store is closed")) { try await store.heads(of: []) }
-            await #expect(throws: StoreError.unavailable("the store is closed")) { try await store.nextFencingToken() }
+            await #expect(throws: StoreError.unavailable("the store is shutting down")) { try await store.heads(of: []) }
+            await #expect(throws: StoreError.unavailable("the store is shutting down")) { try await store.nextFencingToken() }
             let again = try openStore(folder)
             #expect(again.hubID == store.hubID)
             #expect(try await again.list(FlowQuery(account: "1", limit: 1_000)).flows.count == answered)

@@ -2,7 +2,7 @@ import Testing
 
 @testable import flowhub
 
-@Suite struct FiguresTests {
+@Suite struct HumanReadableTests {
     @Test(arguments: [
         (0, "0 B"), (-5, "0 B"), (999, "999 B"), (1_000, "1.0 kB"), (1_549, "1.5 kB"), (9_949, "9.9 kB"), (9_950, "10 kB"),
         (999_499, "999 kB"), (999_500, "1.0 MB"), (29_100_000, "29 MB"), (1_073_741_824, "1.1 GB"), (.max, "9.2 EB"),
@@ -72,7 +72,7 @@ import Testing
     }
 }
 
-@Suite struct ProgressMachineTests {
+@Suite struct ProgressRendererTests {
     private static func renderer(_ style: ProgressRenderer.Style) -> ProgressRenderer {
         let line = ProgressLine(label: "Sending", unit: .items("rows"), done: 0, total: 1_000, rate: nil)
         return ProgressRenderer(style: style, line: line, now: 100)

@@ -2,7 +2,7 @@ import Testing
 
 @testable import FlowPostgres
 
-/// The life of a connection's place, as scripts of what happens and what is to be done.
+/// State machine of a connection slot: scripted events and the expected actions.
 @Suite struct ConnectionSlotStateMachineTests {
     private let start = ContinuousClock.now
 

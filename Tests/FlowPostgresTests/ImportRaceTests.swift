@@ -4,9 +4,9 @@ import Testing
 
 @testable import FlowPostgres
 
-/// Others who write the same rows at the same moment, and connections that are lost, by force.
+/// Concurrent transactions on the same rows, and connections that are terminated by force.
 @Suite(.serialized, .postgres()) struct ImportRaceTests {
-    /// Somebody else's transaction, kept open.
+    /// A concurrent transaction that is kept open.
     private final class Other: Sendable {
         let connection: PostgresConnection
 
@@ -40,9 +40,9 @@ import Testing
 
         func rows() async throws -> Int { try await self.ledger.digest(of: self.id).count }
 
-        /// Until somebody waits for somebody else's lock.
+        /// Waits until a session of the database waits for a lock.
         func waitForLock() async throws {
-            try await eventually("somebody to wait for a lock") {
+            try await eventually("a session to wait for a lock") {
                 try await self.server.query(
                     "SELECT count(*) FROM pg_stat_activity WHERE datname = '\(self.database)' AND wait_event_type = 'Lock'",
                     in: "postgres") != "0"
@@ -50,7 +50,7 @@ import Testing
         }
     }
 
-    /// An import of an older service that is about to be moved out.
+    /// Runs the body with a claimed import of a legacy service that is about to be moved to an object.
     private static func withMove(_ tables: LegacyTables, _ body: (Moving, Other) async throws -> Void) async throws {
         try await tables.withLedger { ledger, server, database in
             let id = try #require(LegacyTables.id)
@@ -165,16 +165,16 @@ import Testing
                 async let outcome = Self.failure(change)
                 try await terminate()
                 let reason = await outcome
-                if case .outcomeUnknown = reason {} else { Issue.record("it says \(String(describing: reason))") }
+                if case .outcomeUnknown = reason {} else { Issue.record("unexpected: \(String(describing: reason))") }
                 try other.run("ROLLBACK")
                 #expect(try await ledger.load(draft.id)?.status == .pending)
             }
-            // Before its commit there is nothing that could have been done.
+            // Before its commit, nothing can have taken effect.
             try other.run("BEGIN; SELECT * FROM data_imports FOR UPDATE")
             async let outcome = Self.failure { try await move.switchToObject() }
             try await terminate()
             let reason = await outcome
-            if case .unavailable = reason {} else { Issue.record("it says \(String(describing: reason))") }
+            if case .unavailable = reason {} else { Issue.record("unexpected: \(String(describing: reason))") }
             try other.run("ROLLBACK")
             #expect(try await move.rows() == 25)
         }

@@ -26,7 +26,7 @@ import Testing
     ) async throws {
         let store = try await openStore(url)
         var limits = PostgresImportLedger.Limits()
-        // So that a few rows are several batches.
+        // A small limit, so that few rows form several batches.
         limits.removedRows = 70
         let ledger = PostgresImportLedger(store, limits: limits)
         let subject = ImportLedgerContract.Subject(

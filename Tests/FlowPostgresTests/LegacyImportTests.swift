@@ -4,7 +4,7 @@ import Testing
 
 @testable import FlowPostgres
 
-/// An older service's rows are imports, and it can read what the hub writes.
+/// Rows of a legacy service are read as imports, and that service can read the rows that the hub writes.
 @Suite(.serialized, .postgres()) struct LegacyImportTests {
     private static func numbers(_ records: [JSONText]) -> [Int64] { records.compactMap { $0.member("n")?.intValue } }
 
@@ -46,13 +46,13 @@ import Testing
             #expect(try await ledger.abandoned(limit: 9) == [])
             #expect(try await ledger.unannounced(limit: 9) == [])
             #expect(try await ledger.index(of: id) == nil)
-            // Taken in hand and let go of again, it is what it was.
+            // After a claim and its release the import is unchanged.
             expected.claim = try #require(try await ledger.claim(id, from: [.stored], to: nil, seconds: 60)).claim
             #expect(try await ledger.extend(id, claim: 1, seconds: 0))
             #expect(try await ledger.load(id) == expected)
             #expect(try await ledger.abandoned(limit: 9) == [])
             #expect(try await ledger.unannounced(limit: 9) == [])
-            // What it moved to an object itself.
+            // An import that the legacy service itself moved to an object.
             let account = tables == .uuids ? "8" : nil
             try await server.query(
                 """
@@ -101,7 +101,7 @@ import Testing
             let claim = try #require(try await ledger.claim(id, from: [.stored], to: nil, seconds: 60)).claim
             let digest = try await ledger.digest(of: id)
             let out = Self.result(records, hasObject: true)
-            // One that came while the object was being written.
+            // A row that was inserted while the object was being written.
             try await server.query(tables.insertion(25..<26), in: database)
             #expect(
                 try await ledger.switchToObject(id, claim: claim, location: "l", provider: "r2", expecting: digest, out) == false)
@@ -114,7 +114,7 @@ import Testing
             #expect(moved.location == "l")
             #expect(moved.totalRecords == 25)
             #expect(try await ledger.unannounced(limit: 9) == [])
-            // The service knows nothing of the move.
+            // The legacy service does not know of the move and inserts more rows.
             try await server.query(tables.insertion(26..<28), in: database)
             #expect(try await ledger.samples(of: id).count == 10)
             let back = try #require(try await ledger.claim(id, from: [.stored], to: nil, seconds: 60)).claim
@@ -149,7 +149,7 @@ import Testing
                     id: .random(), account: account, flow: FlowID(flow), fileName: String(repeating: "n", count: 200),
                     sourceType: "json", provider: "postgres", location: nil, idempotencyKey: nil, createdAt: start)
                 guard case .begun(let begun) = try await ledger.begin(draft, claimSeconds: 60) else {
-                    Issue.record("not begun")
+                    Issue.record("the import was not begun")
                     return
                 }
                 #expect(begun.account == account)
@@ -166,7 +166,7 @@ import Testing
                         WHERE i.id = '\(draft.id)' GROUP BY 1, 2
                         """, in: database))
             }
-            // Two of the records jsonb cannot hold.
+            // jsonb rejects two of the records.
             let big = tables == .integers ? "2147483648" : ""
             func flow(_ text: String) -> String { tables == .uuids ? "" : text }
             #expect(
@@ -181,11 +181,11 @@ import Testing
         }
     }
 
-    /// What the way through the rows costs must not grow with how far one has come.
+    /// The cost of a page of records must not grow with its position.
     @Test func largeImportReadsAtConstantSpeedAndMovesCompletely() async throws {
         let count = TestScale.pick(20_000, full: 1_000_000)
         try await LegacyTables.uuids.withLedger(rows: count) { _, server, database in
-            // With the batches of every day.
+            // With the default batch sizes.
             let store = try await openStore(server.url(database))
             let ledger = PostgresImportLedger(store)
             let id = try #require(LegacyTables.id)

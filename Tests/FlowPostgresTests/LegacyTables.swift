@@ -3,7 +3,7 @@ import FlowTestKit
 
 @testable import FlowPostgres
 
-/// Tables that an older service made and goes on using. They differ from one such service to the next.
+/// Tables that a legacy service created and continues to use. Their types differ between such services.
 enum LegacyTables: CaseIterable {
     case uuids, integers, texts
 
@@ -37,7 +37,7 @@ enum LegacyTables: CaseIterable {
         }
     }
 
-    /// An SQL expression for the id of the row with the number `n`.
+    /// An SQL expression for the id of row number `n`.
     private var rowID: String {
         switch self {
         case .uuids: "md5(n::text)::uuid"
@@ -46,7 +46,7 @@ enum LegacyTables: CaseIterable {
         }
     }
 
-    /// An SQL statement that adds rows with the numbers of a range.
+    /// An SQL statement that inserts rows with the numbers of a range.
     func insertion(_ numbers: Range<Int>, time: String = "now()") -> String {
         """
         INSERT INTO raw_import_records (id, client_account_id, data_import_id, raw_data, created_at)
@@ -55,7 +55,8 @@ enum LegacyTables: CaseIterable {
         """
     }
 
-    /// Takes tables with one import over. Of its rows two have the same time each, and the last ones none.
+    /// Migrates legacy tables that contain one import, and runs the body with a ledger on them. Rows share their
+    /// times in pairs, and the last rows have no time.
     func withLedger(
         rows: Int = 25, _ body: (PostgresImportLedger, PostgresServer, String) async throws -> Void
     ) async throws {
@@ -72,7 +73,7 @@ enum LegacyTables: CaseIterable {
         let store = try await openStore(server.url(database))
         do {
             var limits = PostgresImportLedger.Limits()
-            // So that a few rows are several batches.
+            // A small limit, so that few rows form several batches.
             limits.removedRows = 7
             try await body(PostgresImportLedger(store, limits: limits), server, database)
         } catch {

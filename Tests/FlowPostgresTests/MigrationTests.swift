@@ -5,7 +5,8 @@ import Testing
 
 @testable import FlowPostgres
 
-/// The schema's steps: as they stand in the folder, refused where they do not fit, and over a database that is in use.
+/// Migrations: equal to the files in the directory, rejected if they do not match the database, and applied to a
+/// database in use.
 @Suite(.serialized, .postgres()) struct MigrationTests {
     @Test func binaryContainsExactlyFilesOfMigrationFolder() throws {
         let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../../migrations")
@@ -43,7 +44,8 @@ import Testing
         #expect(try await server.query("SELECT to_regclass('half') IS NULL", in: database) == "t")
     }
 
-    /// A transaction that keeps its snapshot would wait for the index that waits for it.
+    /// A transaction that keeps its MVCC snapshot would block the concurrent index build, which in turn blocks the
+    /// transaction.
     @Test(.timeLimit(.minutes(1)))
     func migratesDatabaseWithSerializableDefault() async throws {
         let server = try SharedPostgres.server
@@ -67,7 +69,7 @@ import Testing
         #expect(findings.contains { $0.subject == "postgres.encoding" && $0.level == .failure })
     }
 
-    /// What an older service left, with many rows, and while it goes on writing.
+    /// Tables of a legacy service with many rows, migrated while the service continues to write.
     @Test func migratesLegacyTablesDuringWrites() async throws {
         let server = try SharedPostgres.server
         let database = try await server.createDatabase()
@@ -102,7 +104,7 @@ import Testing
             }
             return try await group.reduce(.zero) { max($0, $1) }
         }
-        #expect(longest < .seconds(3), "a writer was locked out for \(longest)")
+        #expect(longest < .seconds(3), "a writer was blocked for \(longest)")
         #expect(
             try await server.query(
                 "SELECT count(*) >= \(rows), count(*) FILTER (WHERE is_sample) FROM raw_import_records", in: database) == "t|0")
@@ -112,7 +114,7 @@ import Testing
         #expect(
             try await server.query("SELECT client_account_id, file_name, status IS NULL FROM data_imports", in: database)
                 == "7|a.csv|t")
-        // What an interrupted build left of the index is no obstacle.
+        // An invalid index of an interrupted build does not prevent the migration.
         try await server.query(
             """
             DELETE FROM schema_migrations WHERE name = '0009_import_rows';

@@ -5,7 +5,8 @@ import Testing
 
 @testable import FlowPostgres
 
-/// The pool on a real server: what travels, what is answered when connections die, and that nothing is left behind.
+/// The pool on a real server: values in both directions, the outcome of units whose connection is lost, and no leaked
+/// connections or files.
 @Suite(.serialized, .postgres()) struct PoolTests {
     private func withPool(
         _ change: (inout PostgresSettings) -> Void = { _ in }, _ body: (PostgresPool, PostgresServer) async throws -> Void
@@ -139,7 +140,7 @@ import Testing
         }) { pool, _ in
             do throws(PoolFailure) {
                 _ = try await pool.run(.reads, [Statement("SELECT pg_sleep(60)")], isRetryable: true)
-                Issue.record("it ended")
+                Issue.record("the statement did not fail")
             } catch {
                 #expect(error.error.code == .timeout)
             }
@@ -150,7 +151,7 @@ import Testing
         try await self.withPool({
             $0.statementSeconds = 1; $0.lockSeconds = 1; $0.importConnections = 1
         }) { pool, _ in
-            // Beyond what the server and the driver would wait for another one.
+            // Longer than the default limits of the server and the driver.
             let long = Statement("SELECT 7::int8, pg_sleep(5)")
             #expect(try await pool.run(.imports, [long], isRetryable: true, seconds: 20)[0].first?.int64(0) == 7)
             let leased = try await pool.withLease(.imports) { lease async throws(PoolFailure) in
@@ -159,7 +160,7 @@ import Testing
                 return found[0].first?.int64(0)
             }
             #expect(leased == 7)
-            // The next one has the usual time again.
+            // The next unit has the default timeout again.
             let failure = await #expect(throws: PoolFailure.self) {
                 try await pool.run(.imports, [Statement("SELECT pg_sleep(60)")], isRetryable: true)
             }
@@ -178,7 +179,7 @@ import Testing
                     let running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(0.3)%'"
                     return try await pool.run(.reads, [Statement(running)], isRetryable: true)[0].first?.int64(0) == 1
                 }
-                // At once: each has asked before the next one does.
+                // Started immediately, so that the requests for leases are queued in order.
                 group.addImmediateTask {
                     try await pool.withLease(.imports) { lease async throws(PoolFailure) in
                         _ = try await lease.run([Statement("SELECT 1")])

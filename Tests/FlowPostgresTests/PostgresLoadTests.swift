@@ -5,7 +5,7 @@ import Testing
 
 @testable import FlowPostgres
 
-/// A store with much in it, and with others at work in it.
+/// A store with much data and with concurrent transactions.
 @Suite(.serialized, .postgres()) struct PostgresLoadTests {
     private static func change(_ flow: String, _ text: String) throws -> FlowChange {
         FlowChange(
@@ -17,7 +17,8 @@ import Testing
         return nil
     }
 
-    /// Somebody who holds what the statement locks until the body is done; then it is rolled back.
+    /// Runs the body while another session holds the locks of the statement. Its transaction is rolled back
+    /// afterwards.
     private static func withLock(
         _ statement: String, in database: String, on server: PostgresServer, _ body: () async throws -> Void
     ) async throws {
@@ -37,7 +38,7 @@ import Testing
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'", in: database)
         }
         do {
-            try await eventually("the rows to be held", isLocked)
+            try await eventually("the rows to be locked", isLocked)
             try await body()
             try await end()
         } catch {
@@ -48,7 +49,8 @@ import Testing
         await holder.destroy()
     }
 
-    /// Changes of these flows wait, those of others do not; once the holder is gone all are done.
+    /// Expects that changes of the waiting flows are deferred, that changes of other flows are not, and that all
+    /// succeed after the lock is released.
     private static func expectOtherFlowsProceed(
         _ store: PostgresFlowStore, waiting: [String], atVersion expected: Version, whileLockedBy statement: String,
         in database: String, on server: PostgresServer
@@ -120,7 +122,7 @@ import Testing
                 }
                 return await group.reduce(into: []) { $0.append($1) }
             }
-            #expect(outcomes.compactMap { $0 }.count == 400, "a serialization failure reaches nobody")
+            #expect(outcomes.compactMap { $0 }.count == 400, "a serialization failure reached a publisher")
             #expect(try await server.query("SELECT sum(version) FROM flows", in: database) == "400")
             await storeA.close()
             await storeB.close()
@@ -158,21 +160,22 @@ import Testing
             #expect(try await store.restore(archived, events: history) == .restored)
             let page = try await store.page(of: flow, after: 0, limit: PageLimit(events: 100, bytes: .max))
             #expect(page.events == history)
-            // Numbers may be drawn while it is set: those are above, too.
+            // Tokens may be allocated while the sequence is set; the margin covers them.
             let first = try await store.nextFencingToken()
             #expect(first > 12_000_000 + PostgresFlowStore.fencingMargin)
             var late = archived
             late.record.head.flow = try #require(FlowID("late"))
             let before = try await store.nextFencingToken()
             #expect(try await store.restore(late, events: history) == .restored)
-            #expect(try await store.nextFencingToken() == before + 1, "it is above already")
+            #expect(try await store.nextFencingToken() == before + 1, "the sequence was raised although it was above the fence")
         }
     }
 
     @Test func pruningReadsBoundedNumberOfRows() async throws {
         let server = try SharedPostgres.server
         try await withStore(on: server) { store, database in
-            // Three days of a hub with a few long flows among many short ones; all but the last hour is to stay.
+            // Events of up to three days: a few long flows among many short ones. All but those of the last hour are
+            // pruned.
             try await server.query(
                 """
                 INSERT INTO flow_events (flow_id, version, type, payload, created_at)

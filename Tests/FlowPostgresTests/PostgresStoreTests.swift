@@ -5,7 +5,7 @@ import Testing
 
 @testable import FlowPostgres
 
-/// What only a store of several instances has to do.
+/// Behavior that only a store of several instances has.
 @Suite(.serialized, .postgres()) struct PostgresStoreTests {
     private static func change(_ flow: String, _ text: String, key: String? = nil) throws -> FlowChange {
         FlowChange(
@@ -34,17 +34,17 @@ import Testing
                 #expect(Self.version(try await first.apply(Self.change("a", #"{"x\#(round)":1}"#))) == Version(2 * round - 1))
                 #expect(Self.version(try await second.apply(Self.change("a", #"{"y\#(round)":1}"#))) == Version(2 * round))
             }
-            // A patch that changes nothing is told the version that is, not the one that is remembered.
+            // A patch without effect is answered with the stored version, not the cached one.
             if case .unchanged(let record) = try await storeA.apply(Self.change("a", #"{"y20":1}"#)) {
                 #expect(record.version == 40)
             } else {
-                Issue.record("the patch changes nothing")
+                Issue.record("the patch must not change the flow")
             }
             #expect(Self.version(try await storeB.apply(Self.change("a", #"{"z":1}"#))) == 41)
             if case .unchanged(let record) = try await storeA.apply(Self.change("a", #"{"y20":1}"#)) {
                 #expect(record.version == 41)
             } else {
-                Issue.record("the patch changes nothing")
+                Issue.record("the patch must not change the flow")
             }
             let flow = try #require(FlowID("a"))
             let events = try await storeA.page(of: flow, after: 0, limit: PageLimit(events: 100, bytes: .max)).events
@@ -113,7 +113,7 @@ import Testing
     @Test func rejectedChangeDoesNotAffectRestOfBatch() async throws {
         let server = try SharedPostgres.server
         try await withStore(on: server) { store, database in
-            // Stands for whatever a database may refuse.
+            // A CHECK constraint stands for any value that the database rejects.
             try await server.query("ALTER TABLE flows ADD CONSTRAINT no_poison CHECK (id <> 'poison')", in: database)
             let outcomes = await withTaskGroup(of: (String, Bool).self) { group in
                 for number in 0..<50 {
@@ -137,7 +137,7 @@ import Testing
             _ = try await store.apply(Self.change("b", #"{"n":1}"#))
             func count() async throws -> String { try await server.query("SELECT count(*) FROM flow_outbox", in: database) }
             #expect(try await count() == "4")
-            #expect(try await outbox.takeOverdue(limit: 10).isEmpty, "it is not a second old")
+            #expect(try await outbox.takeOverdue(limit: 10).isEmpty, "the row is younger than 1 s")
             try await outbox.compact()
             #expect(try await count() == "2")
             try await server.query("UPDATE flow_outbox SET created_at = created_at - interval '2 seconds'", in: database)
@@ -146,7 +146,7 @@ import Testing
             }
             #expect(overdue.map(\.record.version) == [3, 1])
             #expect(overdue.map { $0.events.map(\.version) } == [[3], [1]])
-            #expect(try await outbox.takeOverdue(limit: 10).isEmpty, "it was given out just now")
+            #expect(try await outbox.takeOverdue(limit: 10).isEmpty, "the row was returned less than 1 s ago")
             outbox.markPublished(overdue)
             try await outbox.deletePublished()
             #expect(try await count() == "0")

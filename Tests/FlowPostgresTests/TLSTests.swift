@@ -3,9 +3,9 @@ import Testing
 
 @testable import FlowPostgres
 
-/// Connections to a server with a certificate: who answers is found out, and somebody else is refused.
+/// TLS connections: the server's certificate is verified, and a server with a wrong one is rejected.
 @Suite struct TLSTests {
-    /// How a connection with these parameters ends: `nil` if it is there.
+    /// The error of a connection with these parameters; `nil` if it succeeds.
     private static func failure(_ server: PostgresServer, host: String = "127.0.0.1", _ parameters: String) -> PostgresError? {
         let url = "postgres://\(PostgresServer.user)@\(host):\(server.port)/postgres?\(parameters)"
         do throws(PostgresError) {
@@ -33,7 +33,7 @@ import Testing
             #expect(Self.failure(server, host: "localhost", "sslmode=verify-ca&sslrootcert=\(ours.root)") == nil)
             let wrongName = Self.failure(server, host: "localhost", "sslmode=verify-full&sslrootcert=\(ours.root)")
             #expect(wrongName?.explanation.contains("does not match host name") == true)
-            // The whole store on it.
+            // Migrations and the store use the same parameters.
             let database = try await server.createDatabase()
             let url = server.url(database, parameters: "sslmode=verify-full&sslrootcert=\(ours.root)")
             _ = try await MigrationRunner(PostgresSettings(url: url), logger: logger).run()

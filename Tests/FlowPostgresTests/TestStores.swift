@@ -12,7 +12,7 @@ let logger: Logger = {
     return logger
 }()
 
-/// A database with the hub's schema, made once a suite's server as a template and copied for each test.
+/// Creates a database with the hub's schema: a copy of a template database, which is created once per server.
 func newDatabase(on server: PostgresServer) async throws -> String {
     let template = "flowhub_template"
     let exists = try await server.query("SELECT count(*) FROM pg_database WHERE datname = '\(template)'", in: "postgres")
@@ -32,7 +32,7 @@ func openStore(
     return try await PostgresFlowStore.open(all, configuration: configuration, now: start, logger: logger)
 }
 
-/// A store in a database of its own, closed after the body.
+/// Runs the body with a store in a new database, and closes the store afterwards.
 func withStore(
     on server: PostgresServer, _ configuration: PostgresFlowStore.Configuration = .init(),
     settings: (inout PostgresSettings) -> Void = { _ in }, _ body: (PostgresFlowStore, String) async throws -> Void
@@ -48,7 +48,7 @@ func withStore(
     await store.close()
 }
 
-/// The store that a contract's subject has open just now.
+/// The currently open store of a contract's subject.
 final class CurrentStore: Sendable {
     private let store: Mutex<PostgresFlowStore>
     private let url: String
@@ -76,7 +76,7 @@ final class CurrentStore: Sendable {
             })
     }
 
-    /// Runs a promise on a store of its own.
+    /// Runs a contract's test case on a separate store.
     static func run(_ promise: FlowStoreContract.Case, _ url: String) async throws {
         let current = try await CurrentStore(url)
         do {

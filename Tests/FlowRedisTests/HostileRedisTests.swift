@@ -4,7 +4,7 @@ import Testing
 
 @testable import FlowRedis
 
-/// What others may do to the hub's keys and channels, and what Redis may turn out to be.
+/// Hostile or broken input: foreign writes to the hub's keys and Redis channels, a read-only Redis, and stale entries.
 @Suite(.serialized, .redis()) struct HostileRedisTests {
     private static func entry(_ instance: String, _ number: UInt64, _ flow: FlowID) -> ConnectionEntry {
         ConnectionEntry(
@@ -40,7 +40,7 @@ import Testing
             #expect(services.registry.count(of: flow) <= 2_000_000_001)
             let listed = await services.registry.connections(of: flow)
             #expect(listed.map(\.connection.description) == ["evil.1", "i.1"])
-            // Whatever moment somebody claims can be written.
+            // A forged time of registration is clamped to a time that can be formatted.
             #expect(listed[0].registeredAt.description == "9999-12-31T23:59:59.999Z")
             #expect(services.bus.isDelivering)
         }
@@ -54,7 +54,7 @@ import Testing
             try await withServices(server.url, instance: "b") { b in
                 try await server.command(["SCRIPT", "FLUSH"])
                 await a.registry.register([Self.entry("a", 1, flow)])
-                try await eventually("it to be seen") { await b.registry.connections(of: flow).count == 1 }
+                try await eventually("the connection to be listed") { await b.registry.connections(of: flow).count == 1 }
                 #expect(a.bus.isDelivering)
             }
         }
@@ -64,19 +64,19 @@ import Testing
         let server = try SharedRedis.server
         try await SharedRedis.flush()
         try await RedisServer.running(options: ["replicaof 127.0.0.1 \(server.port)"]) { replica in
-            try await eventually("it to follow") {
+            try await eventually("the replica to be in sync") {
                 try await replica.command(["INFO", "replication"]).contains("master_link_status:up")
             }
             try await withServices(replica.url, waits: false) { services in
-                try await eventually("it to be refused") {
+                try await eventually("a command to be rejected") {
                     try await replica.command(["INFO", "errorstats"]).contains("errorstat_READONLY")
                 }
                 #expect(!services.bus.isDelivering)
                 try await replica.command(["REPLICAOF", "NO", "ONE"])
-                try await eventually("it to deliver") { services.bus.isDelivering }
-                // It is demoted again, behind connections that stand.
+                try await eventually("the bus to deliver") { services.bus.isDelivering }
+                // Demoted again, while the connections stay open.
                 try await replica.command(["REPLICAOF", "127.0.0.1", "\(server.port)"])
-                try await eventually("it to be noticed") { !services.bus.isDelivering }
+                try await eventually("the demotion to be noticed") { !services.bus.isDelivering }
             }
         }
     }
@@ -86,7 +86,7 @@ import Testing
         let server = try SharedRedis.server
         try await SharedRedis.flush()
         try await withServices(server.url, instance: "b") { b in
-            // A life of before under the same name, ended without a word.
+            // Entries of an earlier process with the same instance name, which ended without cleanup.
             try await server.command(["HSET", "sse:connections:f", "a.7", #"{"boot":"old"}"#])
             try await server.command(["HSET", "hub:flows:a", "f", "5"])
             try await withServices(server.url, instance: "a") { a in
@@ -95,7 +95,7 @@ import Testing
                 #expect(try await server.command(["HKEYS", "sse:connections:f"]).contains("a.7") == false)
                 #expect(try await server.command(["HGET", "hub:flows:a", "f"]).contains("2"))
                 try await eventually("two to be counted") { b.registry.count(of: flow) == 2 }
-                // The seed's form of the same key; then Redis loses everything else, too.
+                // The legacy form of the same key. Then Redis loses all other keys, too.
                 try await server.command(["SET", "sse:connections:f", #"{"x":{}}"#])
                 try await server.command(["DEL", "hub:alive:a", "hub:flows:a"])
                 try await eventually("both to be seen again", within: .seconds(15)) {

@@ -4,7 +4,7 @@ import Testing
 
 @testable import FlowRedis
 
-/// Two instances and what is between them.
+/// Two instances that communicate through Redis.
 @Suite(.serialized, .redis()) struct InstancesTests {
     private static func two(
         _ url: (String) -> String = { $0 },
@@ -35,7 +35,7 @@ import Testing
                 a.bus.publish([try durable(flow, Version(version))])
                 #expect(Self.versions(sinkA).count == version)
             }
-            try await eventually("the other one to have them") { Self.versions(sinkB) == Array(1...500) }
+            try await eventually("the other instance to receive all of them") { Self.versions(sinkB) == Array(1...500) }
             b.bus.publish([try transient(flow, "1")])
             try await eventually("the answer") { sinkA.all.messages.count == 501 }
             #expect(sinkB.all.messages.count == 501)
@@ -49,14 +49,14 @@ import Testing
             try await withServices(server.url) { services in
                 let counts = RecordingSink()
                 services.bus.publish([try durable(flow, 1), try durable(flow, 2)]) { counts.receivedNotification(.revocations) }
-                try await eventually("them to be taken") { counts.all.notifications.count == 1 }
+                try await eventually("both messages to be accepted") { counts.all.notifications.count == 1 }
                 try await server.kill()
                 try await eventually("the loss") { !services.bus.isDelivering }
                 services.bus.publish([try durable(flow, 3)]) { counts.receivedNotification(.revocations) }
                 try await server.start()
-                try await eventually("it to be back") { services.bus.isDelivering }
+                try await eventually("the bus to deliver again") { services.bus.isDelivering }
                 services.bus.publish([try durable(flow, 4)]) { counts.receivedNotification(.revocations) }
-                try await eventually("the next one to be taken") { counts.all.notifications.count == 2 }
+                try await eventually("the next message to be accepted") { counts.all.notifications.count == 2 }
             }
         }
     }
@@ -71,7 +71,7 @@ import Testing
                     for flow in flows { b.bus.subscribe(to: flow) }
                     try await eventually("all to be subscribed") { sink.all.subscribed.count == flows.count }
                     try await server.kill()
-                    try await eventually("both to know") { !a.bus.isDelivering && !b.bus.isDelivering }
+                    try await eventually("both instances to detect the loss") { !a.bus.isDelivering && !b.bus.isDelivering }
                     let restored = sink.all.restored
                     try await server.start()
                     try await eventually("both to be back") { a.bus.isDelivering && b.bus.isDelivering }
@@ -94,12 +94,14 @@ import Testing
                     b.bus.attach(sink)
                     b.bus.subscribe(to: flow)
                     try await eventually("the subscription") { sink.all.subscribed == [flow] }
-                    try await proxy.switchTo(.swallowMessages)
-                    try await eventually("it to be found out", within: .seconds(5)) { b.health.replacedConnections > 0 }
+                    try await proxy.switchTo(.dropMessages)
+                    try await eventually("the connection to be replaced", within: .seconds(5)) {
+                        b.health.replacedConnections > 0
+                    }
                     #expect(!b.bus.isDelivering)
                     #expect(a.bus.isDelivering)
-                    try await proxy.switchTo(.pass)
-                    try await eventually("it to be healed") { b.bus.isDelivering }
+                    try await proxy.switchTo(.forward)
+                    try await eventually("the bus to deliver again") { b.bus.isDelivering }
                     a.bus.publish([try durable(flow, 1)])
                     try await eventually("the message") { Self.versions(sink) == [1] }
                 }
@@ -138,7 +140,7 @@ import Testing
             let server = try SharedRedis.server
             #expect(try await server.command(["PUBSUB", "NUMSUB", "flow:updates:f"]).contains("1"))
             a.bus.unsubscribe(from: flow)
-            try await eventually("it to be given up", within: .seconds(30)) {
+            try await eventually("the flow to be unsubscribed", within: .seconds(30)) {
                 try await server.command(["PUBSUB", "NUMSUB", "flow:updates:f"]).split(separator: "\n").last == "0"
             }
         }
@@ -191,7 +193,7 @@ import Testing
             let codec = MessageCodec(authenticator: MessageAuthenticator(hubID: "two"), origin: "b", maximumBytes: 10_000)
             let message = String(decoding: codec.encode(try durable(flow, 1), sequence: 1), as: UTF8.self)
             try await server.command(["PUBLISH", "flow:updates:f", message])
-            try await eventually("its refusal") { a.health.rejected.contains { $0.reason == "forged" && $0.count == 1 } }
+            try await eventually("its rejection") { a.health.rejected.contains { $0.reason == "forged" && $0.count == 1 } }
             #expect(sink.all.messages.isEmpty)
         }
         try await server.command(["DEL", "hub:name"])
@@ -211,7 +213,7 @@ import Testing
             b.registry.onDisconnectRequest { connection in if connection.number == 4 { ended.receivedNotification(.revocations) }
             }
             await b.registry.register([entry])
-            try await eventually("it to be seen") { await a.registry.connections(of: flow) == [entry] }
+            try await eventually("the connection to be listed") { await a.registry.connections(of: flow) == [entry] }
             #expect(await a.registry.disconnect(entry.connection, account: "2") == false)
             #expect(ended.all.notifications.isEmpty)
             #expect(await a.registry.disconnect(entry.connection, account: "1"))
@@ -235,14 +237,14 @@ import Testing
                 }
                 await b.registry.register(entries)
                 for round in 0..<3 {
-                    try await eventually("them to be seen, round \(round)") {
+                    try await eventually("the connections to be listed, round \(round)") {
                         await a.registry.connections(of: flow) == entries
                     }
                     #expect(try await server.command(["HGET", "hub:flows:b", "f"]) == "3")
                     try await server.command(round == 0 ? ["DEL", "sse:connections:f"] : ["SET", "sse:connections:f", "{}"])
                 }
                 await b.registry.unregister(Array(entries.dropFirst()))
-                try await eventually("one to be left") { await a.registry.connections(of: flow) == [entries[0]] }
+                try await eventually("one connection to remain") { await a.registry.connections(of: flow) == [entries[0]] }
                 #expect(try await server.command(["HGET", "hub:flows:b", "f"]) == "1")
             }
         }

@@ -22,11 +22,11 @@ import Testing
         }
         #expect(backoffs == [100, 200, 400, 800, 1_600, 3_200, 6_400, 10_000, 10_000, 10_000])
         #expect(machine.connected() == .handshake)
-        #expect(machine.lost(jitter: 0) == .wait(milliseconds: 5_000), "let in is what counts")
+        #expect(machine.lost(jitter: 0) == .wait(milliseconds: 5_000), "without a handshake the backoff stays")
         #expect(machine.backoffElapsed() == .connect)
         #expect(machine.connected() == .handshake)
         #expect(machine.handshakeSucceeded() == .ready)
-        #expect(machine.lost(jitter: 0) == .wait(milliseconds: 50), "who is thrown out at once does not come back at once")
+        #expect(machine.lost(jitter: 0) == .wait(milliseconds: 50), "backoff after a connection that was not stable")
         #expect(machine.backoffElapsed() == .connect)
         #expect(machine.connected() == .handshake)
         #expect(machine.handshakeSucceeded() == .ready)
@@ -77,7 +77,7 @@ import Testing
         #expect((tracker.isComplete) == true)
         #expect(tracker.subscribe(b) == .confirmed)
         #expect(tracker.subscribe(try self.flow("c")) == .sendSubscribe)
-        #expect(tracker.isComplete == true, "who comes later does not make it incomplete")
+        #expect(tracker.isComplete == true, "later subscriptions do not count")
         tracker.lost()
         #expect((tracker.isComplete) == false)
         #expect(try Set(tracker.connected()) == [a, b, self.flow("c")])
@@ -90,8 +90,8 @@ import Testing
         _ = tracker.connected()
         #expect(tracker.subscribe(a) == .sendSubscribe)
         tracker.unsubscribe(a, at: 0)
-        #expect(tracker.removeExpired(at: 60_000) == [], "its confirmation is still to come")
-        #expect((tracker.confirm(a)) == false, "nobody waits for it")
+        #expect(tracker.removeExpired(at: 60_000) == [], "its confirmation is in flight")
+        #expect((tracker.confirm(a)) == false, "the flow is no longer watched")
         #expect(tracker.subscribe(a) == .confirmed)
         tracker.unsubscribe(a, at: 60_000)
         #expect(tracker.removeExpired(at: 69_999) == [])
@@ -99,7 +99,7 @@ import Testing
         #expect(tracker.subscribe(a) == .sendSubscribe)
         tracker.unsubscribe(a, at: 70_001)
         tracker.lost()
-        #expect(tracker.removeExpired(at: 90_000) == [a], "nobody will confirm it")
+        #expect(tracker.removeExpired(at: 90_000) == [a], "no confirmation can arrive")
         #expect(tracker.count == 0)
         #expect(tracker.connected() == [])
     }
@@ -117,7 +117,7 @@ import Testing
         #expect(canary.lag == 2)
         let second = canary.next(at: 2_000)
         #expect((canary.received(second, at: 2_002)) == false)
-        // The server's word on the one that has come already.
+        // The server's reply for a canary that was already received.
         canary.accepted(second, at: 2_003)
         for moment in [3_000, 4_000] as [Int64] {
             canary.accepted(canary.next(at: moment), at: moment)
@@ -126,9 +126,9 @@ import Testing
         #expect(canary.assess(at: 5_002) == .replace)
         #expect(canary.isDelivering == false)
         canary.lost()
-        #expect(canary.assess(at: 60_000) == .ok, "there is no connection to look after")
+        #expect(canary.assess(at: 60_000) == .ok, "no connection to observe")
         canary.started(at: 60_000)
-        #expect(canary.assess(at: 62_999) == .ok, "a fresh one is given time")
+        #expect(canary.assess(at: 62_999) == .ok, "a new connection gets the full timeout")
     }
 
     @Test func sendFailureDoesNotReplaceSubscriberConnection() {
@@ -138,20 +138,20 @@ import Testing
         _ = canary.received(first, at: 1)
         #expect(canary.assess(at: 3_001) == .degraded)
         canary.accepted(canary.next(at: 3_400), at: 3_500)
-        #expect(canary.assess(at: 4_000) == .degraded, "what was taken just now may still come")
+        #expect(canary.assess(at: 4_000) == .degraded, "a recently accepted canary may still arrive")
         #expect(canary.assess(at: 5_000) == .replace)
     }
 
     @Test func onlySentCanariesCount() {
         var canary = Canary(timeout: 3_000)
         let early = canary.next(at: 0)
-        #expect((canary.received(early, at: 1)) == false, "there is nothing yet that it could show")
+        #expect((canary.received(early, at: 1)) == false, "the subscriber connection is not complete")
         canary.started(at: 10)
         for number in [0, 99, UInt64.max] { #expect((canary.received(number, at: 11)) == false) }
         #expect(canary.isDelivering == false)
         let late = canary.next(at: 20)
         canary.sendingFailed()
-        #expect((canary.received(late, at: 21)) == false, "nothing can be sent any more")
+        #expect((canary.received(late, at: 21)) == false, "the command connection is lost")
         #expect(canary.isDelivering == false)
         let next = canary.next(at: 30)
         #expect((canary.received(next, at: 31)) == true)

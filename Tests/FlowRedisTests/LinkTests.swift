@@ -6,7 +6,7 @@ import Testing
 
 @testable import FlowRedis
 
-/// One connection, and what may happen to it.
+/// One connection to Redis under failures.
 @Suite(.serialized) struct LinkTests {
     private static func withLink(
         _ settings: RedisSettings, _ body: (RedisLink) async throws -> Void
@@ -75,7 +75,7 @@ import Testing
                 let error = await #expect(throws: RedisError.self) { try await link.run([RESPCommand("PING")], within: 50) }
                 #expect(error == .timedOut)
                 server.resume()
-                // On the same connection: it would be .away otherwise for a moment.
+                // The same connection still works: after a reconnect this would fail with `notConnected` for a moment.
                 #expect(try await link.run([RESPCommand("PING")]) == [.status("PONG")])
             }
         }
@@ -118,8 +118,8 @@ import Testing
                 var wrong = try settings(server.url, root: server.root)
                 wrong.password = "other"
                 try await Self.withLink(wrong) { link in
-                    // It was reached, and refused the greeting, as soon as it has counted the failure.
-                    try await eventually("the refusal") {
+                    // The server has counted the failed authentication, so it was reached and rejected the handshake.
+                    try await eventually("the rejected handshake") {
                         let stats = try await server.command(["INFO", "stats"])
                         return !stats.contains("acl_access_denied_auth:0")
                     }
@@ -129,7 +129,7 @@ import Testing
                     var strange = try settings(server.url)
                     strange.connectMilliseconds = 500
                     try await Self.withLink(strange) { link in
-                        try await eventually("a try") {
+                        try await eventually("a connection attempt") {
                             try await server.command(["INFO", "stats"]).contains("total_connections")
                         }
                         await #expect(throws: RedisError.notConnected) { try await link.run([RESPCommand("PING")]) }

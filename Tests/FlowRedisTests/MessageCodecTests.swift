@@ -68,7 +68,7 @@ import Testing
             var changed = bytes
             changed[index] ^= 1
             let result = self.name(self.other.decode(changed, from: self.flow, now: now()))
-            // Between mark and body two bytes say nothing.
+            // The two bytes between MAC and body are not covered by the MAC.
             #expect(result == (index == 40 || index == 41 ? "own" : "forged"), "byte \(index): \(result)")
         }
         #expect(self.result(String(decoding: bytes, as: UTF8.self), hubID: "another hub") == "forged")

@@ -26,8 +26,8 @@ import Testing
         try await Self.services { try await promise.run($0.locks(fencing: CountingSequence())) }
     }
 
-    @Test(arguments: PatternStoreContract.cases)
-    func patternsMeetContract(_ promise: PatternStoreContract.Case) async throws {
+    @Test(arguments: MappingPatternStoreContract.cases)
+    func patternsMeetContract(_ promise: MappingPatternStoreContract.Case) async throws {
         try await Self.services { try await promise.run($0.patterns) }
     }
 
@@ -42,7 +42,7 @@ import Testing
     }
 }
 
-/// Forgetting everything comes with another epoch of the store, and that is how Redis knows.
+/// The store raises the epoch when it removes everything; by that, the events in Redis become invalid.
 private struct UnderNewEpoch: TransientStore {
     let store: RedisTransientStore
     let raise: @Sendable () -> Void

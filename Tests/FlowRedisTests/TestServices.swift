@@ -29,7 +29,7 @@ func settings(_ url: String, root: String? = nil) throws -> RedisSettings {
     return settings
 }
 
-/// The epoch of a store that there is not.
+/// A settable epoch in place of a store's.
 final class CurrentEpoch: Sendable {
     private let epoch = Mutex(FlowRedisTests.epoch)
 
@@ -37,7 +37,7 @@ final class CurrentEpoch: Sendable {
     func raise() { self.epoch.withLock { $0 = Epoch(counter: $0.counter + 1, random: "b") } }
 }
 
-/// An instance's services, connected, for the time of the body.
+/// Starts an instance's services, runs the body, and closes them.
 func withServices<Result>(
     _ url: String, instance: String = "i", hub: String = "hub", root: String? = nil,
     epochs: CurrentEpoch = CurrentEpoch(), waits: Bool = true,
@@ -64,7 +64,7 @@ func withServices<Result>(
     }
 }
 
-/// Keeps what a bus tells.
+/// Records everything that a bus delivers.
 final class RecordingSink: BusSink {
     struct Recorded {
         var messages: [BusMessage] = []

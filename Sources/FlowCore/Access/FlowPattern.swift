@@ -1,14 +1,16 @@
-/// Which flows a token is for: one id, or every id that begins with a prefix (`import-*`; `*` alone is every flow).
+/// A grant in a token: one flow id, or all flow ids with a prefix (`import-*`). `*` alone grants every flow.
 ///
-/// A pattern is 1 to 128 bytes of the ids' allow-list, with at most one `*`, at its end. Nothing else is a pattern: there is
-/// no way to write one that looks narrow and is wide.
+/// A pattern has 1 to 128 bytes: characters allowed in flow ids, with at most one `*`, at the end. Other wildcards do not
+/// exist, so that a pattern cannot match more flows than it appears to.
 public struct FlowPattern: Hashable, Sendable, CustomStringConvertible {
-    /// Every flow.
+    /// The pattern `*`, which matches every flow.
     public static let all = FlowPattern(stem: "", isPrefix: true)
 
+    /// The pattern without its `*`.
     private let stem: String
     private let isPrefix: Bool
 
+    /// Parses a pattern.
     /// - Returns: `nil` if the text is neither an id nor a prefix with `*`.
     public init?(_ text: String) {
         let bytes = text.utf8
@@ -18,7 +20,8 @@ public struct FlowPattern: Hashable, Sendable, CustomStringConvertible {
             return
         }
         let stem = bytes.dropLast()
-        // `.` and `..` are no ids, but ids may begin with them; so a letter is put behind before the allow-list is asked.
+        // `.` and `..` are not ids, but ids may start with them. So a prefix is valid if it is an id with a letter
+        // appended.
         guard stem.count < FlowID.maximumLength,
             Identifier.isValid(Array(stem) + [UInt8(ascii: "a")], maximumLength: FlowID.maximumLength)
         else { return nil }
@@ -30,11 +33,13 @@ public struct FlowPattern: Hashable, Sendable, CustomStringConvertible {
         self.isPrefix = isPrefix
     }
 
+    /// Whether the pattern grants this flow.
     public func matches(_ flow: FlowID) -> Bool {
-        // By bytes: both sides are ASCII by their allow-list, and no Unicode equivalence may widen a right.
+        // Compares bytes, because Swift compares strings by Unicode equivalence, which must not make a pattern match
+        // further ids. Both sides are ASCII.
         self.isPrefix ? flow.rawValue.utf8.starts(with: self.stem.utf8) : flow.rawValue.utf8.elementsEqual(self.stem.utf8)
     }
 
-    /// The pattern as it was written.
+    /// The pattern's text.
     public var description: String { self.isPrefix ? self.stem + "*" : self.stem }
 }

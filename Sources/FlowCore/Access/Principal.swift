@@ -1,34 +1,36 @@
-/// A right beyond flows that a token may carry in its `scopes`. None implies another.
+/// A permission in a token's `scopes`, in addition to those for flows. No scope implies another.
 public enum Scope: String, Hashable, Sendable, CaseIterable {
-    /// Take, renew and release locks.
+    /// Acquire, renew and release locks.
     case locks
     /// Read and write mapping patterns.
     case patterns
     /// Create, read and delete imports.
     case imports
-    /// Disconnect connections and revoke subjects of the own account.
+    /// Close streams of the token's account, and revoke all tokens of one of its subjects.
     case admin
 }
 
-/// Who a request or a stream acts for, as a verified token says it.
+/// The identity and permissions of the client that sent a request or opened a stream, from its verified token.
 public struct Principal: Sendable, Equatable {
-    /// Bytes that a `sub` may have.
+    /// Maximum length of a `sub`, in bytes.
     public static let maximumSubjectLength = 256
-    /// Bytes that a `client_account_id` may have.
+    /// Maximum length of a `client_account_id`, in bytes.
     public static let maximumAccountLength = 128
 
-    /// The account whose flows, locks, patterns and imports are seen; nothing of another account ever is.
+    /// The account whose flows, locks, mapping patterns and imports are accessible. Those of other accounts never are.
     public let account: String
     /// The token's `sub`.
     public let subject: String
+    /// The flows that the client may read.
     public let subscribe: [FlowPattern]
+    /// The flows that the client may change or publish events to.
     public let publish: [FlowPattern]
     public let scopes: Set<Scope>
-    /// Unix seconds; 0 for a token without `iat`, so that every revocation of its subject meets it.
+    /// The token's `iat` in Unix seconds. It is 0 for a token without `iat`, so that every revocation of its subject applies.
     public let issuedAt: Int64
-    /// Unix seconds, without the leeway; `nil` if the token does not expire.
+    /// The token's `exp` in Unix seconds, without leeway; `nil` if the token does not expire.
     public let expiresAt: Int64?
-    /// Whether this is ``open``: the hub has no keys and everybody may do everything.
+    /// Whether this is ``open``: the hub has no keys, and every client has all permissions.
     public let isOpen: Bool
 
     public init(
@@ -50,7 +52,7 @@ public struct Principal: Sendable, Equatable {
         self.isOpen = false
     }
 
-    /// Everybody, where no key is configured: account `0`, no subject, every right, no end.
+    /// The principal of every client of a hub without keys: account `0`, empty subject, all permissions, no expiry.
     public static let open = Principal()
 
     private init() {
@@ -64,44 +66,51 @@ public struct Principal: Sendable, Equatable {
         self.isOpen = true
     }
 
+    /// Whether a pattern in ``subscribe`` matches the flow. The caller checks the flow's account.
     public func maySubscribe(_ flow: FlowID) -> Bool {
         self.subscribe.contains { $0.matches(flow) }
     }
 
+    /// Whether a pattern in ``publish`` matches the flow. The caller checks the flow's account.
     public func mayPublish(_ flow: FlowID) -> Bool {
         self.publish.contains { $0.matches(flow) }
     }
 
+    /// Whether the client has this permission. No other scope implies it.
     public func has(_ scope: Scope) -> Bool {
         self.scopes.contains(scope)
     }
 
-    /// Whether every flow of the account may be read, so that lists need no filter.
+    /// Whether the client may read all flows of its account, so that lists need no filter by pattern.
     public var subscribesToAll: Bool {
         self.subscribe.contains(.all)
     }
 
-    /// Whether the token has ended at `now`, which is when `now` reaches `exp` plus the leeway (RFC 7519, 4.1.4: "on or after").
+    /// Whether the token is expired: `now` is on or after `exp` plus the leeway (RFC 7519, 4.1.4).
+    /// - Parameters:
+    ///   - now: Unix seconds.
+    ///   - leeway: tolerated clock difference, in seconds.
     public func isExpired(now: Int64, leeway: Int64) -> Bool {
         guard let end = self.endsAt(leeway: leeway) else { return false }
         return now >= end
     }
 
-    /// The first unix second at which a stream of this token must be closed; `nil` if it need not be.
+    /// The Unix second from which on streams of this token must be closed: ``expiresAt`` plus the leeway in seconds.
+    /// - Returns: `nil` if the token does not expire.
     public func endsAt(leeway: Int64) -> Int64? {
         guard let expiresAt = self.expiresAt else { return nil }
         let (end, overflow) = expiresAt.addingReportingOverflow(leeway)
         return overflow ? .max : end
     }
 
-    /// Whether the text can be a `sub`: 1 to 256 bytes without control characters, since it goes into logs and lists.
+    /// Whether the text is a valid `sub`: 1 to 256 bytes without control characters, because it appears in logs and lists.
     public static func isValidSubject(_ text: String) -> Bool {
         guard !text.isEmpty, text.utf8.count <= Self.maximumSubjectLength else { return false }
-        // U+0080 to U+009F too: terminals take them for escape sequences.
+        // The category includes U+0080 to U+009F, which terminals interpret as the start of control sequences.
         return !text.unicodeScalars.contains { $0.properties.generalCategory == .control }
     }
 
-    /// Whether the text can be an account: 1 to 128 bytes of the ids' allow-list, since it goes into keys and paths.
+    /// Whether the text is a valid account: 1 to 128 bytes of ``Identifier`` characters, because it is part of keys and paths.
     public static func isValidAccount(_ text: String) -> Bool {
         Identifier.isValid(text.utf8, maximumLength: Self.maximumAccountLength)
     }

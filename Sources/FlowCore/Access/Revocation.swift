@@ -1,8 +1,8 @@
-/// The end of all tokens of an account's subject that were issued before a moment.
+/// The revocation of all tokens of a subject that were issued before a given time.
 public struct Revocation: Sendable, Hashable {
     public let account: String
     public let subject: String
-    /// Unix seconds. A token issued at this second or later is good again.
+    /// Unix seconds. Tokens issued in this second or later are valid.
     public let notBefore: Int64
 
     public init(account: String, subject: String, notBefore: Int64) {
@@ -12,9 +12,10 @@ public struct Revocation: Sendable, Hashable {
     }
 }
 
-/// The revocations an instance knows of; a value, swapped whole when the store is read again.
+/// The revocations that an instance has read. A value type, replaced as a whole when the store is read again.
 ///
-/// One entry for each subject: of two revocations the later holds, in whichever order they are read.
+/// It has one entry per subject. Of two revocations the one with the later ``Revocation/notBefore`` counts, in whichever
+/// order they are inserted.
 public struct RevocationList: Sendable, Equatable {
     private struct Holder: Hashable {
         let account: String
@@ -31,7 +32,8 @@ public struct RevocationList: Sendable, Equatable {
         }
     }
 
-    /// - Returns: whether the list changed; `false` if a revocation that reaches as far was known.
+    /// Inserts a revocation.
+    /// - Returns: whether the list changed; `false` if it has a revocation of this subject with the same or a later time.
     @discardableResult
     public mutating func insert(_ revocation: Revocation) -> Bool {
         let holder = Holder(account: revocation.account, subject: revocation.subject)
@@ -40,7 +42,8 @@ public struct RevocationList: Sendable, Equatable {
         return true
     }
 
-    /// Whether the principal's token was issued before its subject's revocation. The open principal has no token and is not.
+    /// Whether the principal's token was issued before the time of its subject's revocation. Always `false` for
+    /// ``Principal/open``, which has no token.
     public func isRevoked(_ principal: Principal) -> Bool {
         guard !principal.isOpen, !self.notBefore.isEmpty,
             let notBefore = self.notBefore[Holder(account: principal.account, subject: principal.subject)]

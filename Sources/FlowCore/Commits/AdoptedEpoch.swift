@@ -1,6 +1,6 @@
 import Synchronization
 
-/// The epoch that the process works under.
+/// The epoch that this process has adopted. Safe to use from any thread.
 package final class AdoptedEpoch: Sendable {
     private let epoch: Mutex<Epoch>
 
@@ -8,7 +8,8 @@ package final class AdoptedEpoch: Sendable {
 
     package var value: Epoch { self.epoch.withLock { $0 } }
 
-    /// Never goes back. - Returns: whether it was advanced.
+    /// Adopts an epoch if it is higher than the adopted one.
+    /// - Returns: whether it was higher, and is the adopted one now.
     package func advance(to epoch: Epoch) -> Bool {
         self.epoch.withLock { adopted in
             guard epoch > adopted else { return false }
@@ -17,5 +18,6 @@ package final class AdoptedEpoch: Sendable {
         }
     }
 
+    /// Adopts an epoch, even if it is lower than the adopted one.
     package func set(_ epoch: Epoch) { self.epoch.withLock { $0 = epoch } }
 }

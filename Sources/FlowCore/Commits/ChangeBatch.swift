@@ -1,17 +1,18 @@
-/// The changes of one transaction, decided one on top of the other.
+/// The changes of one transaction, each decided on the result of the ones before it.
 ///
-/// A store tells it what the transaction found (``setStored(_:of:)``, ``setStored(_:for:)``), lets it decide the changes in the order
-/// of their arrival, and writes down what has come of them. It holds no connection and no clock, so that every store comes to
-/// the same conclusions.
+/// A store sets the rows that the transaction has read (``setStored(_:of:)``, ``setStored(_:for:)``), lets the batch decide the
+/// changes in the order of their arrival, and writes the resulting rows. The batch has no connection and no clock, so that
+/// all stores decide alike.
 package struct ChangeBatch: Sendable {
-    /// A flow as the transaction found it and as it leaves it.
+    /// A flow as the transaction has read it, and as the batch has changed it.
     package struct Row: Sendable {
         package var stored: FlowRecord?
         package var current: FlowRecord?
+        /// Whether a change of the batch has modified the flow, so that the store must write the row.
         package var isDirty = false
     }
 
-    /// Who may use an idempotency key: it is an account's own.
+    /// An idempotency key with the account to which it belongs. Different accounts may use the same key.
     package struct ReplyKey: Hashable, Comparable, Sendable {
         package var account: String
         package var key: String
@@ -26,12 +27,14 @@ package struct ChangeBatch: Sendable {
         }
     }
 
+    /// A stored reply to insert.
     package struct ReplyRow: Sendable {
         package var key: ReplyKey
         package var reply: StoredReply
         package var at: Timestamp
     }
 
+    /// A durable event to insert.
     package struct EventRow: Sendable {
         package var flow: FlowID
         package var event: FlowEvent
@@ -44,7 +47,7 @@ package struct ChangeBatch: Sendable {
     package private(set) var newEvents: [EventRow] = []
     package private(set) var newReplies: [ReplyRow] = []
     package private(set) var commits: [Commit] = []
-    /// One for each decided change, in order.
+    /// The outcome of each decided change, in order.
     package private(set) var outcomes: [FlowOutcome] = []
 
     package init(epoch: Epoch, limits: ChangeLimits) {
@@ -52,22 +55,28 @@ package struct ChangeBatch: Sendable {
         self.limits = limits
     }
 
-    // MARK: What the transaction found
+    // MARK: Stored rows
 
+    /// Whether the flow's row was set, or the fact that it has none.
     package func hasLoaded(_ flow: FlowID) -> Bool { self.rows[flow] != nil }
+    /// Whether the stored reply under the key was set, or the fact that there is none.
     package func hasLoaded(_ key: ReplyKey) -> Bool { self.replies[key] != nil }
 
+    /// Sets a flow as the transaction has read it; `nil` if it never existed.
     package mutating func setStored(_ record: FlowRecord?, of flow: FlowID) {
         self.rows[flow] = Row(stored: record, current: record)
     }
 
+    /// Sets the stored reply that the transaction has read under a key; `nil` if there is none.
     package mutating func setStored(_ reply: StoredReply?, for key: ReplyKey) { self.replies[key] = .some(reply) }
 
+    /// Sets a stored reply that the transaction has read.
     package mutating func setStored(_ row: (key: ReplyKey, reply: StoredReply)) { self.replies[row.key] = row.reply }
 
     // MARK: Decisions
 
-    /// Decides one change on top of those before it. Its flow and its key must be known.
+    /// Decides one change on the result of those before it, and appends its outcome. The stored rows of its flow and of its
+    /// idempotency key must have been set.
     package mutating func decide(_ change: FlowChange) {
         let key = change.replyKey
         if let key, let idempotency = change.idempotency, let reply = self.replies[key] ?? nil {
@@ -96,12 +105,18 @@ package struct ChangeBatch: Sendable {
 
     package var hasDirtyRows: Bool { self.rows.values.contains { $0.isDirty } }
 
-    /// The flows that must be written, in the order in which every transaction locks them. Sorts them.
+    /// The flows to write, sorted by id. Every transaction locks rows in this order, which avoids deadlocks. Sorts on each
+    /// call.
     package var dirtyRows: [(flow: FlowID, row: Row)] {
         self.rows.lazy.filter { $0.value.isDirty }.map { (flow: $0.key, row: $0.value) }
             .sorted { $0.flow.rawValue < $1.flow.rawValue }
     }
 
+    /// Adds the reply to a committed change with an idempotency key: to the replies to insert, and for later changes of
+    /// the batch with the same key. Does nothing for a change without a key.
+    /// - Parameters:
+    ///   - status: the HTTP status of the reply.
+    ///   - versions: see ``StoredReply/versions``.
     private mutating func storeReply(to change: FlowChange, _ key: ReplyKey?, status: Int, versions: [Version]) {
         guard let key, let idempotency = change.idempotency else { return }
         let reply = StoredReply(fingerprint: idempotency.fingerprint, status: status, flow: change.flow, versions: versions)
@@ -109,13 +124,14 @@ package struct ChangeBatch: Sendable {
         self.newReplies.append(ReplyRow(key: key, reply: reply, at: change.at))
     }
 
+    /// The HTTP status of the reply to a committed change: 201 if it published events or created the flow, else 200.
     private static func status(of change: FlowChange, created: Bool) -> Int {
         if case .publish = change.body { return 201 }
         return created ? 201 : 200
     }
 
     #if DEBUG
-    /// For the planted fault that takes a flow away with its deletion.
+    /// For the injected fault ``InjectedFault/tombstoneOff``: drops the flow's row and its new events from the batch.
     package mutating func discard(_ flow: FlowID) {
         self.rows[flow] = Row()
         self.newEvents.removeAll { $0.flow == flow }
@@ -124,11 +140,12 @@ package struct ChangeBatch: Sendable {
 }
 
 extension FlowChange {
+    /// The request's idempotency key, within the change's account; `nil` if the request has none.
     package var replyKey: ChangeBatch.ReplyKey? {
         self.idempotency.map { ChangeBatch.ReplyKey(account: self.account, key: $0.key) }
     }
 
-    /// Bytes of the bodies, for the bounds.
+    /// The size of the change's JSON texts in bytes, for the limits of queues and batches.
     package var bodyBytes: Int {
         switch self.body {
         case .patch(let text), .replace(let text): text.bytes.count

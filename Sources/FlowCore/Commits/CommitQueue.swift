@@ -1,8 +1,9 @@
-/// A change that waits for the writer, and whoever waits for its outcome.
+/// A change that waits for the writer, with the continuation of its caller.
 package struct PendingChange: Sendable {
     package let change: FlowChange
     package let continuation: CheckedContinuation<Result<FlowOutcome, StoreError>, Never>
-    /// Until when it may wait for a row that somebody else holds; set when it was found held.
+    /// The time at which the change fails if another transaction still has its flow's row locked; `nil` if the change has
+    /// not been deferred because of a locked row.
     package var rowLockDeadline: ContinuousClock.Instant?
 
     package init(change: FlowChange, continuation: CheckedContinuation<Result<FlowOutcome, StoreError>, Never>) {
@@ -11,10 +12,11 @@ package struct PendingChange: Sendable {
     }
 }
 
-/// The changes that wait for the writer, in the order of their arrival. *Idle*, while nothing waits and nobody writes;
-/// *writing* from the first addition until a batch is done and nothing waits.
+/// The queue of changes before a writer, in the order of their arrival (group commit).
 ///
-/// How many may wait is the business of the ``InFlightLimiter`` before it.
+/// States: *idle*, while no change waits and the writer does not run; *writing*, from the first addition until a batch is
+/// finished and no change waits. Confined to its owner's lock. The number of waiting changes is bounded by the owner's
+/// ``InFlightLimiter``.
 package struct CommitQueue: ~Copyable {
     private let batchChanges: Int
     private let batchBytes: Int
@@ -22,21 +24,23 @@ package struct CommitQueue: ~Copyable {
     private var isWriting = false
 
     /// - Parameters:
-    ///   - batchChanges: changes in one batch at most.
-    ///   - batchBytes: bytes of their bodies at most; one alone may have more.
+    ///   - batchChanges: maximum number of changes in one batch.
+    ///   - batchBytes: maximum total size of their bodies in bytes. A change that alone exceeds it forms a batch of its
+    ///     own.
     package init(batchChanges: Int, batchBytes: Int) {
         self.batchChanges = max(1, batchChanges)
         self.batchBytes = batchBytes
     }
 
-    /// - Returns: whether the writer is idle and must be started.
+    /// Appends a change.
+    /// - Returns: whether the writer was idle and must be started by the caller.
     package mutating func add(_ pending: PendingChange) -> Bool {
         self.waiting.append(pending)
         defer { self.isWriting = true }
         return !self.isWriting
     }
 
-    /// The next batch: at least one change if any waits.
+    /// Removes and returns the next batch: at least one change, if any waits.
     package mutating func nextBatch() -> [PendingChange] {
         var bytes = 0
         var count = 0
@@ -55,8 +59,8 @@ package struct CommitQueue: ~Copyable {
         return batch
     }
 
-    /// A batch is done.
-    /// - Returns: whether the writer must go on with another; if not, it is idle.
+    /// Reports that the writer has finished a batch.
+    /// - Returns: whether the writer must continue with another batch. If not, it is idle now.
     package mutating func batchFinished() -> Bool {
         self.isWriting = !self.waiting.isEmpty
         return self.isWriting

@@ -1,6 +1,7 @@
 import Synchronization
 
-/// Counts what is under way, up to a bound, and lets one close wait for the last to leave.
+/// A limit on the number and the total bytes of operations in flight. ``closeAndDrain()`` rejects new operations and
+/// returns when none is in flight any more. Safe to use from any thread.
 package final class InFlightLimiter: Sendable {
     private struct State: Sendable {
         var count = 0
@@ -15,22 +16,24 @@ package final class InFlightLimiter: Sendable {
     private let state = Mutex(State())
 
     /// - Parameters:
-    ///   - maximumCount: of those inside.
-    ///   - maximumBytes: that they hold together; one alone is let in whatever it holds.
+    ///   - maximumCount: maximum number of operations in flight.
+    ///   - maximumBytes: maximum total bytes of the operations in flight. An operation that alone exceeds it is admitted
+    ///     when no other is in flight.
+    ///   - overloadReason: the text of ``StoreError/overloaded(_:)``.
     package init(maximumCount: Int, maximumBytes: Int, overloadReason: String) {
         self.maximumCount = maximumCount
         self.maximumBytes = maximumBytes
         self.overloadReason = overloadReason
     }
 
-    /// Whether nobody is inside.
+    /// Whether no operation is in flight.
     package var isIdle: Bool { self.state.withLock { $0.count == 0 } }
 
-    /// - Throws: ``StoreError/unavailable(_:)`` if it is closed, ``StoreError/overloaded(_:)`` if it is full.
-    /// Whoever is in must ``release(bytes:)``.
+    /// Admits an operation, which must call ``release(bytes:)`` with the same number of bytes when it ends. Does not wait.
+    /// - Throws: ``StoreError/unavailable(_:)`` if the limiter is closed, ``StoreError/overloaded(_:)`` if a limit is reached.
     package func acquire(bytes: Int = 0) throws(StoreError) {
         let rejection: StoreError? = self.state.withLock { state in
-            if state.isClosed { return .unavailable("the store is closed") }
+            if state.isClosed { return .unavailable("the store is shutting down") }
             let isTooMuch = state.bytes + bytes > self.maximumBytes && state.count > 0
             if state.count >= self.maximumCount || isTooMuch { return .overloaded(self.overloadReason) }
             state.count += 1
@@ -40,6 +43,7 @@ package final class InFlightLimiter: Sendable {
         if let rejection { throw rejection }
     }
 
+    /// Ends an operation that was admitted by ``acquire(bytes:)``.
     package func release(bytes: Int = 0) {
         let waiters: [CheckedContinuation<Void, Never>] = self.state.withLock { state in
             state.count -= 1
@@ -51,7 +55,7 @@ package final class InFlightLimiter: Sendable {
         for waiter in waiters { waiter.resume() }
     }
 
-    /// Lets nobody in from now on, and returns when nobody is inside any more.
+    /// Rejects all operations from now on, and returns when none is in flight any more. May be called more than once.
     package func closeAndDrain() async {
         await withCheckedContinuation { waiter in
             let isIdle = self.state.withLock { state in

@@ -1,27 +1,34 @@
 import Synchronization
 
-/// The flows that may have more history than they should: those that were written lately, and, once after the start, all
-/// of them, a slice at a time. So pruning by number looks at what changed and not at everything there is.
+/// The flows that may have more durable events than the retention allows.
+///
+/// These are the flows that were written since the last pruning and, once after the start, the results of a scan of all
+/// flows, in slices. So pruning by number of events reads flows that have changed, and not the whole table. Safe to use from
+/// any thread.
 package final class PruneCandidates: Sendable {
     private struct State: Sendable {
         var versions: [FlowID: Version] = [:]
-        /// Versions up to this one are within the number of events that was last asked about.
+        /// The maximum number of events per flow, as of the most recent ``nextBatch(above:limit:)``. A flow at or below
+        /// this version has no more events than that.
         var threshold: Version = 0
-        /// Where the walk over all flows goes on; `nil` when it is done.
+        /// The flow id after which the scan continues; `nil` when it is complete.
         var scanCursor: String? = ""
 
+        /// Drops all candidates and starts the scan of all flows again.
         mutating func restart() {
             self.versions = [:]
             self.scanCursor = ""
         }
     }
 
-    /// Flows that are remembered; beyond that a walk over all of them costs less.
+    /// Maximum number of candidates. If there are more, they are dropped and all flows are scanned again, so that the
+    /// memory stays bounded.
     private let maximumFlows: Int
     private let state = Mutex(State())
 
     package init(maximumFlows: Int = 50_000) { self.maximumFlows = maximumFlows }
 
+    /// Adds flows with their versions. Flows at or below the threshold are ignored.
     package func add(_ flows: some Sequence<(FlowID, Version)>) {
         self.state.withLock { state in
             for (flow, version) in flows where version > state.threshold { state.versions[flow] = version }
@@ -29,26 +36,29 @@ package final class PruneCandidates: Sendable {
         }
     }
 
-    /// Hands out, and forgets, at most `limit` flows with more versions than `events`. Those with fewer are forgotten too.
+    /// Removes and returns at most `limit` flows whose version is above `events`, the maximum number of events per flow.
+    /// Also drops all candidates whose version is at or below `events`.
     package func nextBatch(above events: Int, limit: Int) -> [(FlowID, Version)] {
         self.state.withLock { state in
-            // Fewer than before: flows that were passed over count now.
+            // The maximum was lowered: flows that were ignored at the higher threshold may have too many events now.
             if events < state.threshold { state.restart() }
             state.threshold = Version(events)
-            var long = state.versions.filter { $0.value > events }
+            var remaining = state.versions.filter { $0.value > events }
             state.versions = [:]
-            let batch = long.prefix(limit).map { ($0.key, $0.value) }
-            for (flow, _) in batch { long[flow] = nil }
-            state.versions = long
+            let batch = remaining.prefix(limit).map { ($0.key, $0.value) }
+            for (flow, _) in batch { remaining[flow] = nil }
+            state.versions = remaining
             return batch
         }
     }
 
+    /// The flow id after which the scan of all flows continues, empty at its start; `nil` when it is complete.
     package var scanCursor: String? { self.state.withLock { $0.scanCursor } }
 
-    /// - Parameter last: the last id of the slice; `nil` if there is none behind it.
+    /// Reports that a slice of the scan was read.
+    /// - Parameter last: the last flow id of the slice; `nil` if no flows follow.
     package func advanceScan(to last: String?) { self.state.withLock { $0.scanCursor = last } }
 
-    /// Begins the walk anew: what was handed out may not have been dealt with.
+    /// Drops all candidates and restarts the scan, because pruning of a batch has failed.
     package func restart() { self.state.withLock { $0.restart() } }
 }

@@ -1,27 +1,32 @@
-/// How much may wait for a store, and how much it does at once. Each is a configuration key of the server.
+/// The limits of a store's queues and batches. Each is a setting of the hub.
 public struct StoreLimits: Hashable, Sendable {
-    /// Changes under way or waiting at most; more are refused as ``StoreError/overloaded(_:)``.
+    /// Maximum number of changes that wait or are in flight. Further ones fail with ``StoreError/overloaded(_:)``.
     public var waitingChanges = 8_192
-    /// Bytes of the bodies of these changes at most. One alone is always let in.
+    /// Maximum total size of the bodies of these changes, in bytes. A change that alone exceeds it is admitted when no
+    /// other waits or is in flight.
     public var waitingBytes = 67_108_864
-    /// Reads under way or waiting at most; more are refused as ``StoreError/overloaded(_:)``.
+    /// Maximum number of reads that wait or are in flight. Further ones fail with ``StoreError/overloaded(_:)``.
     public var waitingReads = 4_096
-    /// Changes in one transaction at most.
+    /// Maximum number of changes in one batch.
     public var groupChanges = 512
-    /// Bytes of the bodies of these changes at most; one alone may have more.
+    /// Maximum total size of the bodies in one batch, in bytes. A change that alone exceeds it forms a batch of its own.
     public var groupBytes = 8_388_608
 
     public init() {}
 
+    /// Creates the limiter of changes.
     package func makeChangeLimiter() -> InFlightLimiter {
         InFlightLimiter(
             maximumCount: self.waitingChanges, maximumBytes: self.waitingBytes,
-            overloadReason: "too many changes wait to be written")
+            overloadReason: "write queue is full: at most \(self.waitingChanges) changes and \(self.waitingBytes) bytes may wait")
     }
 
+    /// Creates a limiter with the maximum of ``waitingReads`` operations, without a limit of bytes.
+    /// - Parameter overloadReason: the text of the error for further operations.
     package func makeLimiter(_ overloadReason: String) -> InFlightLimiter {
         InFlightLimiter(maximumCount: self.waitingReads, maximumBytes: .max, overloadReason: overloadReason)
     }
 
+    /// Creates a queue with the limits of batches.
     package func makeQueue() -> CommitQueue { CommitQueue(batchChanges: self.groupChanges, batchBytes: self.groupBytes) }
 }

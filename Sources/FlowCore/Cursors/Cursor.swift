@@ -1,20 +1,23 @@
-/// What a client says about where it stopped reading: the text of `Last-Event-ID` or `?last_event_id=`, understood.
+/// A stream's position as the client sends it: the parsed text of `Last-Event-ID` or `?last_event_id=`.
 public enum Cursor: Hashable, Sendable {
-    /// Nothing said: a newcomer.
+    /// No cursor: a new subscriber.
     case none
     /// `0`: from the start of history.
     case start
-    /// One flow: `<epoch>-<version>`.
+    /// `<epoch>-<version>`: the position in one flow.
     case flow(Epoch, Version)
-    /// Several flows: `<epoch>-<hash of the sorted ids>-<versions in base 36>`.
+    /// `<epoch>-<hash of the sorted ids>-<versions in base 36>`: the positions in several flows. A version is `nil` for a
+    /// flow without a position yet.
     case flows(Epoch, FlowSetHash, [Version?])
-    /// Text that no hub of this kind has ever sent. It is answered by a `resync`, never by an error, because an
-    /// `EventSource` that meets an error is gone for good.
+    /// A text that no hub sends. It is answered with a `resync` and not with an error, because an `EventSource` does not
+    /// reconnect after an error response.
     case unreadable
 
-    /// The longest text that a hub sends. Longer or stranger ids would cost a browser a CORS preflight at each reconnect.
+    /// Maximum length of a cursor in bytes. With a longer one or other characters, a browser would send a CORS preflight for
+    /// each reconnect.
     public static let maximumLength = 128
 
+    /// Parses a cursor. Never fails: an invalid text is ``unreadable``.
     public init(_ text: some StringProtocol) {
         if text.isEmpty {
             self = .none
@@ -28,6 +31,8 @@ public enum Cursor: Hashable, Sendable {
         }
     }
 
+    /// Parses the parts of a cursor between its hyphens.
+    /// - Returns: `nil` if they are not an epoch and a version, or an epoch, a hash and versions.
     private static func parse(_ parts: [String]) -> Cursor? {
         guard let first = parts.first, let epoch = Epoch(first) else { return nil }
         switch parts.count {
@@ -53,14 +58,15 @@ public enum Cursor: Hashable, Sendable {
     }
 }
 
-/// A fingerprint of a set of flows: which flows the versions of a cursor belong to, in which order.
+/// A hash of a set of flow ids, by which a cursor's versions are matched to the flows of a stream.
 public struct FlowSetHash: Hashable, Sendable, CustomStringConvertible {
+    /// Length of the text, in bytes.
     public static let length = 11
 
     public let description: String
 
-    /// FNV-1a (64 bits) over the sorted ids, in base 62.
-    /// - Parameter flows: sorted, without doubles.
+    /// Computes the hash: FNV-1a (64 bits) over the sorted ids, each followed by a line feed, in base 62.
+    /// - Parameter flows: sorted, without duplicates.
     public init(of flows: [FlowID]) {
         var hash: UInt64 = 0xcbf2_9ce4_8422_2325
         for flow in flows {
@@ -75,6 +81,7 @@ public struct FlowSetHash: Hashable, Sendable, CustomStringConvertible {
         self.description = String(decoding: digits, as: UTF8.self)
     }
 
+    /// - Returns: `nil` if the text is not 11 characters of `0-9A-Za-z`.
     init?(_ text: String) {
         guard text.utf8.count == Self.length, text.utf8.allSatisfy({ Self.alphabet.contains($0) }) else { return nil }
         self.description = text

@@ -1,37 +1,39 @@
-/// How one flow of a connection begins, decided from the client's cursor alone.
+/// The point at which a subscription starts, derived from the client's cursor.
 public enum StartPoint: Hashable, Sendable {
-    /// The whole state, then what follows.
+    /// A snapshot, then the events after it.
     case snapshot
-    /// Told why its place is lost, then the whole state.
+    /// A `resync` with this reason, then a snapshot and the events after it.
     case resync(ResyncReason)
-    /// What came after this version.
+    /// The events after this version.
     case after(Version)
-    /// No snapshot wanted (`?snapshot=0`): from the head of the flow, wherever it is.
+    /// The events after the flow's head, without a snapshot (`?snapshot=0`).
     case head
 }
 
-/// Why a subscriber cannot go on from where it was.
+/// The reason of a `resync`: why a subscriber cannot continue from its position. Raw values are on the wire.
 public enum ResyncReason: String, Hashable, Sendable, CaseIterable {
-    /// The history that it lacks was pruned.
+    /// Events after the position were pruned.
     case historyPruned = "history_pruned"
-    /// The store's history is another one than the cursor's.
+    /// The position belongs to another epoch than the store's.
     case epoch = "epoch"
-    /// The cursor is beyond the head of the flow.
+    /// The position is above the flow's head.
     case cursorAhead = "cursor_ahead"
-    /// The cursor cannot be read.
+    /// The cursor cannot be parsed.
     case badCursor = "bad_cursor"
-    /// The cursor is of another set of flows.
+    /// The cursor belongs to another set of flows.
     case otherFlows = "other_flows"
 }
 
-/// Where each flow of a connection begins.
+/// The start points of a stream's flows, derived from its cursor.
 public struct ResumePlan: Hashable, Sendable {
-    /// In the order of the flows.
+    /// The start points, in the order of the flows.
     public let startPoints: [StartPoint]
 
+    /// Derives the plan without reading the store: whether a version is valid is only known when history is read.
     /// - Parameters:
-    ///   - flows: sorted, without doubles.
-    ///   - epoch: the store's.
+    ///   - flows: the stream's flows, sorted, without duplicates.
+    ///   - epoch: the adopted epoch.
+    ///   - wantsSnapshot: whether a client without a cursor is sent a snapshot.
     public init(cursor: Cursor, flows: [FlowID], epoch: Epoch, wantsSnapshot: Bool) {
         let newSubscriber: StartPoint = wantsSnapshot ? .snapshot : .head
         self.startPoints =
@@ -51,13 +53,13 @@ public struct ResumePlan: Hashable, Sendable {
                 } else if cursorEpoch != epoch {
                     flows.map { _ in .resync(.epoch) }
                 } else {
-                    // A flow that was not sent yet had a snapshot due.
+                    // A flow without a position had not been sent its snapshot yet.
                     versions.map { version in version.map { .after($0) } ?? .snapshot }
                 }
             }
     }
 
-    /// Whether every flow begins at a place and none with a snapshot, so that the cursor may be told at once.
+    /// Whether no flow starts with a snapshot or resync, so that the stream's cursor is valid and can be sent immediately.
     public var resumesEveryFlow: Bool {
         self.startPoints.allSatisfy { startPoint in
             switch startPoint {

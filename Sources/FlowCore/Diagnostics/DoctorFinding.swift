@@ -1,18 +1,20 @@
-/// One thing that an examination of the hub's surroundings found, in words for its operator.
+/// One result of the diagnostics of `flowhub doctor`, described for operators.
 public struct DoctorFinding: Hashable, Sendable {
+    /// The severity of a finding.
     public enum Level: String, Sendable {
         case ok
-        /// It works, and something should be done about it.
+        /// What was checked works, but the operator should change something.
         case warning
-        /// It does not work.
+        /// What was checked does not work.
         case failure
     }
 
     public var level: Level
-    /// What was looked at, as `postgres.migrations`.
+    /// What was checked, such as `postgres.migrations`.
     public var subject: String
+    /// What was found.
     public var text: String
-    /// What to do; empty where nothing is to be done.
+    /// What the operator should do; empty if nothing.
     public var advice: String
 
     public init(_ level: Level, _ subject: String, _ text: String, advice: String = "") {

@@ -1,15 +1,18 @@
-/// One line of an archive (NDJSON): a flow, or one of the events of the flow before it.
+/// One line of an archive file of flows (NDJSON): a flow, or an event of the flow on the most recent flow line above it.
 public enum ArchiveLine: Hashable, Sendable {
+    /// A flow; its events follow on the next lines.
     case flow(ArchivedFlow)
+    /// A durable event of a flow.
     case event(FlowEvent, of: FlowID)
 
-    /// What is wrong with a line, in words for whoever has the file.
+    /// The reason why a line of an archive is invalid, described for operators.
     public struct Malformed: Error, Hashable, Sendable, CustomStringConvertible {
         public let description: String
 
         public init(description: String) { self.description = description }
     }
 
+    /// The line as JSON, without its line feed.
     public var json: JSONText {
         switch self {
         case .flow(let flow):
@@ -50,14 +53,17 @@ public enum ArchiveLine: Hashable, Sendable {
         }
     }
 
-    /// From one line of an archive, checked: it may have been made by hand.
+    /// Parses and validates a line, which may have been written by hand.
+    /// - Throws: ``Malformed`` if a member is missing or invalid, or if the status does not match the state.
     public init(_ json: JSONText) throws(Malformed) {
         if let name = json.member("event_of")?.stringValue {
             guard let flow = FlowID(name), let version = json.member("version")?.intValue, version > 0,
                 let type = json.member("type")?.stringValue.flatMap({ EventType($0) }),
                 let time = json.member("created_at")?.intValue, let payload = json.member("payload"), payload.isObject
             else {
-                throw Malformed(description: "an event needs event_of, version, type, created_at (milliseconds) and payload")
+                throw Malformed(
+                    description: "an event line must have valid event_of, version (1 or more), type, created_at (milliseconds) "
+                        + "and payload (an object)")
             }
             self = .event(
                 FlowEvent(version: version, type: type, payload: payload, createdAt: Timestamp(milliseconds: time)), of: flow)
@@ -71,11 +77,11 @@ public enum ArchiveLine: Hashable, Sendable {
             let updated = json.member("updated_at")?.intValue, let state = json.member("state"), state.isObject
         else {
             throw Malformed(
-                description: "a flow needs flow_id, client_account_id, version, status, reset_version, created_at, updated_at "
-                    + "(milliseconds) and state")
+                description: "a flow line must have valid flow_id, client_account_id, version (1 or more), status, reset_version "
+                    + "(0 to version), created_at and updated_at (milliseconds), and state (an object)")
         }
         guard status == FlowStatus.deleted.rawValue ? state == .emptyObject : status == FlowStatus(of: state).rawValue else {
-            throw Malformed(description: "the status of \(flow) is not its state's")
+            throw Malformed(description: "the line of flow \(flow) has the status \(status), which does not match its state")
         }
         let head = FlowHead(
             flow: flow, account: account, version: version, status: FlowStatus(stored: status), resetVersion: reset,

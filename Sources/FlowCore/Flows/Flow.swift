@@ -1,21 +1,22 @@
-/// What a flow is doing, as its state's `status` member says it.
+/// A flow's status: the string member `status` of its state.
 public struct FlowStatus: Hashable, Sendable, CustomStringConvertible {
-    /// A flow whose state has no readable `status`.
+    /// The status of a flow whose state has no valid `status`.
     public static let active = FlowStatus(unchecked: "active")
-    /// A flow that was deleted. Only a tombstone has this status: a state that claims it is refused.
+    /// The status of a tombstone. A change whose state has it is rejected.
     public static let deleted = FlowStatus(unchecked: "deleted")
 
+    /// Maximum length, in bytes.
     public static let maximumLength = 64
 
     public let rawValue: String
 
     private init(unchecked: String) { self.rawValue = unchecked }
 
-    /// For the stores: a status that ``init(of:)`` made before.
+    /// Creates a status from the text that a store has read, without validation.
     public init(stored: String) { self.rawValue = stored }
 
-    /// The status that a state declares. A missing, overlong or non-string member, or one with control characters, counts as
-    /// `active`, since the state is the publisher's own and the hub needs only to know whether the flow has ended.
+    /// The status in a state. A member that is missing, empty, too long, not a string, or that contains control characters
+    /// counts as `active`: the state belongs to the publisher, and the hub only needs to know whether the flow is terminal.
     public init(of state: JSONText) {
         guard let text = state.member("status")?.stringValue, (1...Self.maximumLength).contains(text.utf8.count),
             text.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7f })
@@ -26,7 +27,7 @@ public struct FlowStatus: Hashable, Sendable, CustomStringConvertible {
         self.rawValue = text
     }
 
-    /// Whether the flow has ended: nothing more is expected, and its streams end too.
+    /// Whether the flow has ended: no more events are expected, and its streams are closed after the linger time.
     public var isTerminal: Bool {
         switch self.rawValue {
         case "completed", "failed", "cancelled", "deleted": true
@@ -37,14 +38,16 @@ public struct FlowStatus: Hashable, Sendable, CustomStringConvertible {
     public var description: String { self.rawValue }
 }
 
-/// A flow without its state: what a list, a sweep and a page of events need to know of it.
+/// A flow without its state, as lists, the version sweep and history pages use it.
 public struct FlowHead: Hashable, Sendable {
     public var flow: FlowID
     public var account: String
     public var version: Version
     public var status: FlowStatus
-    /// The version of the last end, replacement or deletion. Transient events from before it say nothing any more.
+    /// The version at which the flow last ended, was replaced or was deleted; 0 if never. Transient events that were published
+    /// before it are void.
     public var resetVersion: Version
+    /// The time of the last change.
     public var updatedAt: Timestamp
 
     public init(
@@ -58,16 +61,16 @@ public struct FlowHead: Hashable, Sendable {
         self.updatedAt = updatedAt
     }
 
-    /// A tombstone: the flow was deleted, its version lives on.
+    /// Whether this is a tombstone: the flow was deleted, and only its version is kept.
     public var isDeleted: Bool { self.status == .deleted }
 }
 
-/// A flow with its whole state at one version.
+/// A stored flow: its head, its state and its fences, as of one version.
 public struct FlowRecord: Hashable, Sendable {
     public var head: FlowHead
     /// A JSON object; `{}` for a tombstone.
     public var state: JSONText
-    /// The highest fencing token seen for each resource: a JSON object of integers.
+    /// The fences: a JSON object with the highest fencing token that the flow has seen for each resource.
     public var fence: JSONText
 
     public init(head: FlowHead, state: JSONText, fence: JSONText = .emptyObject) {
@@ -79,12 +82,12 @@ public struct FlowRecord: Hashable, Sendable {
     public var version: Version { self.head.version }
 }
 
-/// A durable event as the store keeps it.
+/// A durable event, as it is stored.
 public struct FlowEvent: Hashable, Sendable {
     public var version: Version
     public var type: EventType
-    /// The members that are this event's own, as one JSON object: `{"data":…}`, `{"updates":{…}}`,
-    /// `{"updates":{…},"replace":true}` or `{}`. Frames and history splice them between the common members.
+    /// The event's own members as one JSON object: `{"data":…}`, `{"updates":{…}}`, `{"updates":{…},"replace":true}` or
+    /// `{}`. ``envelope(of:)`` inserts them between the common members.
     public var payload: JSONText
     public var createdAt: Timestamp
 
@@ -95,7 +98,7 @@ public struct FlowEvent: Hashable, Sendable {
         self.createdAt = createdAt
     }
 
-    /// The event as one JSON object, the same on every way out: stream, history and bus.
+    /// The event as one JSON object, which is the same in streams, in history responses and on the bus.
     public func envelope(of flow: FlowID) -> JSONText {
         JSONText.object { writer in
             writer.key("type")
@@ -111,12 +114,14 @@ public struct FlowEvent: Hashable, Sendable {
     }
 }
 
-/// An event that is told to whoever listens now and is not kept: progress ticks and the like.
+/// An event without a version, such as a progress update. It is delivered to live subscribers and absent from history;
+/// only the latest one of each type is kept, for snapshots.
 public struct TransientEvent: Hashable, Sendable {
     public var type: EventType
     public var data: JSONText
     public var createdAt: Timestamp
-    /// Published on the bus by a service that is not the hub: nobody knows what version it belongs to, and subscribers are told.
+    /// Whether this is a foreign event, published on the bus by a process other than a hub instance. The flow's version at its
+    /// publication is unknown, and subscribers see `"foreign": true`.
     public var isForeign: Bool
 
     public init(type: EventType, data: JSONText, createdAt: Timestamp, isForeign: Bool = false) {
@@ -126,6 +131,7 @@ public struct TransientEvent: Hashable, Sendable {
         self.isForeign = isForeign
     }
 
+    /// The event as one JSON object, which is the same in streams and on the bus.
     public func envelope(of flow: FlowID) -> JSONText {
         JSONText.object { writer in
             writer.key("type")

@@ -1,13 +1,14 @@
-/// The name of a flow: 1 to 128 bytes of `A-Za-z0-9_.:-`, neither `.` nor `..`.
+/// The identifier of a flow: 1 to 128 bytes of `A-Za-z0-9_.:-`, but not `.` or `..`.
 ///
-/// The allow-list is checked once, here, so that an id can be put into a key, a path, a log line or a frame without
-/// another thought.
+/// The initializer checks the characters, so an id can be used in keys, paths, log lines and frames without escaping.
 public struct FlowID: Hashable, Sendable, Comparable, CustomStringConvertible {
+    /// Maximum length, in bytes.
     public static let maximumLength = 128
 
     public let rawValue: String
 
-    /// - Returns: `nil` if the text is no valid id.
+    /// Creates an id from text.
+    /// - Returns: `nil` if the text is not a valid id.
     public init?(_ text: some StringProtocol) {
         guard Identifier.isValid(text.utf8, maximumLength: Self.maximumLength) else { return nil }
         self.rawValue = String(text)
@@ -18,8 +19,9 @@ public struct FlowID: Hashable, Sendable, Comparable, CustomStringConvertible {
     public var description: String { self.rawValue }
 }
 
-/// The type of an event: 1 to 64 bytes of `A-Za-z0-9_.:-`.
+/// The type of an event: 1 to 64 bytes of `A-Za-z0-9_.:-`, but not `.` or `..`.
 public struct EventType: Hashable, Sendable, CustomStringConvertible {
+    /// Maximum length, in bytes.
     public static let maximumLength = 64
 
     public static let stateUpdate = EventType(reserved: "state_update")
@@ -27,7 +29,8 @@ public struct EventType: Hashable, Sendable, CustomStringConvertible {
 
     public let rawValue: String
 
-    /// - Returns: `nil` if the text is no valid type. A reserved type is valid: see ``isReserved``.
+    /// Creates a type from text.
+    /// - Returns: `nil` if the text is not a valid type. Reserved types are valid; see ``isReserved``.
     public init?(_ text: some StringProtocol) {
         guard Identifier.isValid(text.utf8, maximumLength: Self.maximumLength) else { return nil }
         self.rawValue = String(text)
@@ -35,8 +38,8 @@ public struct EventType: Hashable, Sendable, CustomStringConvertible {
 
     private init(reserved: String) { self.rawValue = reserved }
 
-    /// Whether the hub alone may publish this type. `error`, `open` and `message` are among them because an
-    /// `EventSource` gives these names a meaning of its own.
+    /// Whether only the hub itself may publish events of this type. `error`, `open` and `message` are reserved because a
+    /// browser's `EventSource` uses these names for events of its own.
     public var isReserved: Bool { Self.reserved.contains(self.rawValue) }
 
     static let reserved: Set<String> = [
@@ -47,9 +50,9 @@ public struct EventType: Hashable, Sendable, CustomStringConvertible {
     public var description: String { self.rawValue }
 }
 
-/// The allow-list that all identifiers of the hub share.
+/// The allow-list of characters for all identifiers of the hub.
 public enum Identifier {
-    /// Whether the bytes are 1 to `maximumLength` of `A-Za-z0-9_.:-` and neither `.` nor `..`.
+    /// Whether there are 1 to `maximumLength` bytes, all of `A-Za-z0-9_.:-`, that are not `.` or `..`.
     public static func isValid(_ bytes: some Collection<UInt8>, maximumLength: Int) -> Bool {
         var count = 0
         var onlyDots = true

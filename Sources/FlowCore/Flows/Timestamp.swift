@@ -1,24 +1,27 @@
-/// A moment on the wall clock, in milliseconds since 1970-01-01T00:00:00Z.
+/// A wall clock time, in milliseconds since 1970-01-01T00:00:00Z.
 ///
-/// The core never reads a clock: moments come in as arguments. This type only carries and prints them.
+/// The core does not read the wall clock: callers pass the time.
 public struct Timestamp: Hashable, Sendable, Comparable, CustomStringConvertible {
     public let milliseconds: Int64
 
-    /// 0000-01-01T00:00:00.000Z and 9999-12-31T23:59:59.999Z.
+    /// The bounds of ``description``: 0000-01-01T00:00:00.000Z and 9999-12-31T23:59:59.999Z.
     private static let earliest: Int64 = -62_167_219_200_000
     private static let latest: Int64 = 253_402_300_799_999
 
     public init(milliseconds: Int64) { self.milliseconds = milliseconds }
 
+    /// Unix seconds, rounded toward zero.
     public var seconds: Int64 { self.milliseconds / 1000 }
 
+    /// The time that is this many seconds later, or earlier for a negative number.
     public func advanced(bySeconds seconds: Int64) -> Timestamp {
         Timestamp(milliseconds: self.milliseconds + seconds * 1000)
     }
 
     public static func < (left: Timestamp, right: Timestamp) -> Bool { left.milliseconds < right.milliseconds }
 
-    /// RFC 3339 with milliseconds, in UTC: `2026-11-23T19:05:00.123Z`.
+    /// The time in RFC 3339 with milliseconds, in UTC: `2026-11-23T19:05:00.123Z`. Times outside the years 0 to 9999 are
+    /// clamped.
     public var description: String {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(24)
@@ -26,8 +29,9 @@ public struct Timestamp: Hashable, Sendable, Comparable, CustomStringConvertible
         return String(decoding: bytes, as: UTF8.self)
     }
 
+    /// Appends ``description`` in UTF-8.
     func write(into bytes: inout [UInt8]) {
-        // Years have four digits: a moment from elsewhere may lie anywhere.
+        // Clamp to years of four digits: a time from outside the hub may have any value.
         let moment = min(max(self.milliseconds, Self.earliest), Self.latest)
         let days = moment.flooredQuotient(by: 86_400_000)
         let inDay = moment - days * 86_400_000
@@ -49,8 +53,8 @@ public struct Timestamp: Hashable, Sendable, Comparable, CustomStringConvertible
     }
 }
 
-/// Days to year, month and day in the proleptic Gregorian calendar (Howard Hinnant, "chrono-Compatible Low-Level Date
-/// Algorithms", `civil_from_days`).
+/// A date in the proleptic Gregorian calendar, computed from a number of days (Howard Hinnant, "chrono-Compatible Low-Level
+/// Date Algorithms", `civil_from_days`).
 private struct CivilDate {
     let year: Int64
     let month: Int64
@@ -70,6 +74,7 @@ private struct CivilDate {
 }
 
 extension Int64 {
+    /// The quotient, rounded toward negative infinity.
     fileprivate func flooredQuotient(by divisor: Int64) -> Int64 {
         let quotient = self / divisor
         return self % divisor < 0 ? quotient - 1 : quotient
@@ -77,6 +82,7 @@ extension Int64 {
 }
 
 extension [UInt8] {
+    /// Appends the last `width` decimal digits of a number that is not negative, with leading zeros.
     fileprivate mutating func appendDecimal(_ value: Int64, width: Int) {
         var divisor: Int64 = 1
         for _ in 1..<width { divisor *= 10 }

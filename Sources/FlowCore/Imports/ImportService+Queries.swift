@@ -212,7 +212,7 @@ extension ImportService {
 
     func download(_ location: String, of entry: Import, range: Range<Int>?) async throws(ImportError) -> any ObjectDownload {
         guard let objects = self.objects, objects.provider == entry.provider else {
-            throw .objects(.refused("the import is stored in \(entry.provider), which is not configured"))
+            throw .objects(.rejected("the import is stored in \(entry.provider), which is not configured"))
         }
         do throws(ObjectError) {
             return try await objects.download(location, range: range)

@@ -1,64 +1,73 @@
-/// Where flows and their events are durable. SQLite and Postgres implement it; one contract suite runs on both.
+/// The system of record for flows and their events. SQLite and Postgres implement it; one contract suite runs on both.
 ///
-/// Every method compares, in its own statement or transaction, the store's epoch with ``EpochStore/epoch`` and throws
-/// ``StoreError/epochChanged`` on a difference, having written nothing.
+/// Every read and write of this protocol except ``probeWrite()`` compares the store's epoch with ``EpochStore/epoch`` in its
+/// own statement or transaction. If they differ, it changes nothing and throws ``StoreError/epochChanged``.
 public protocol FlowStore: EpochStore {
-    /// Commits a change with its events, in one transaction. Changes that arrive together may share the transaction; a
-    /// rejection is the result of the one operation and does not touch its neighbours. Changes of one flow take effect
-    /// in the order of the calls' arrival.
+    /// Commits a change with its events, in one transaction. Concurrent changes may share the transaction; the rejection of
+    /// one does not affect the others. Changes of one flow take effect in the order of the calls.
     func apply(_ change: FlowChange) async throws(StoreError) -> FlowOutcome
 
-    /// Tells every commit, in commit order and before anybody is answered, so that what is published is in order too. The
-    /// observer is called from any thread and must not block. Called once, before the first ``apply(_:)``.
+    /// Sets the observer, which receives the commits of this process: those of one flow in commit order, and each before
+    /// ``apply(_:)`` returns its outcome. So events are published in order, and before their publisher is answered.
+    ///
+    /// Called once, before the first ``apply(_:)``. The observer is called from any thread and must not block.
     func observeCommits(_ observer: @escaping @Sendable ([Commit]) -> Void)
 
     /// The flow with its state, tombstones included; `nil` if it never existed.
     func load(_ flow: FlowID) async throws(StoreError) -> FlowRecord?
 
-    /// Durable events in the order of their versions, beginning at the first that is kept above `after`.
+    /// Durable events above `after` in version order, from the first one that has not been pruned.
     func page(of flow: FlowID, after: Version, limit: PageLimit) async throws(StoreError) -> EventPage
 
-    /// The heads of these flows; a flow that never existed is left out. This is the question of the version sweep.
+    /// The heads of these flows, in any order; flows that never existed are left out. The version sweep uses it.
     func heads(of flows: [FlowID]) async throws(StoreError) -> [FlowHead]
 
-    /// Flows in the order of their ids, or of their last change.
+    /// The heads of an account's flows, in the order of their ids or of their last change.
     func list(_ query: FlowQuery) async throws(StoreError) -> FlowList
 
-    /// Removes history and replies that are past their time, a bounded number of rows a call. Tombstones stay: their version
-    /// must not be given out again.
-    /// - Returns: the number of rows removed; 0 when nothing is left to do.
+    /// Deletes history and stored replies beyond the retention, at most ``RetentionPolicy/batch`` rows per call. Tombstones
+    /// stay, because their versions must not be assigned again.
+    /// - Returns: the number of deleted rows; 0 if nothing is left to delete, or if another instance is pruning.
     func prune(_ policy: RetentionPolicy, now: Timestamp) async throws(StoreError) -> Int
 
-    /// Commits something small that no flow shows, to learn whether the store takes writes. Does not look at the epoch.
+    /// Commits a small change that is visible in no flow, to test whether the store accepts writes. Ignores the epoch.
     func probeWrite() async throws(StoreError)
 }
 
-/// The name of the store's history.
+/// The epoch of the store's history.
 public protocol EpochStore: Sendable {
-    /// The epoch that this process works under.
+    /// The epoch that this process has adopted.
     var epoch: Epoch { get }
-    /// Reads the epoch anew and works under it from now on.
+    /// Reads the store's epoch and adopts it.
+    /// - Returns: the adopted epoch.
     func refreshEpoch() async throws(StoreError) -> Epoch
-    /// Raises the epoch, if it still is `from`; somebody else's raise counts as done. The fencing sequence jumps ahead.
+    /// Raises the store's epoch if it still is `from`, and adopts it. If another instance has raised it already, adopts
+    /// that one. Raising also advances the ``FencingSequence``, beyond the tokens issued in the lost history.
+    /// - Returns: the adopted epoch.
     func raiseEpoch(from: Epoch, now: Timestamp) async throws(StoreError) -> Epoch
 }
 
-/// Tokens that are not valid any more.
+/// The store of token revocations.
 public protocol RevocationStore: Sendable {
-    /// - Returns: what holds from now on: of two revocations of one subject the later moment.
+    /// Stores a revocation. Of two revocations of one subject, the one with the later time stays in effect.
+    /// - Returns: the revocation that is in effect now.
     @discardableResult
     func revoke(_ revocation: Revocation, now: Timestamp) async throws(StoreError) -> Revocation
+    /// All revocations of all accounts.
     func revocations() async throws(StoreError) -> [Revocation]
 }
 
-/// The numbers that order the holders of a lock. Each is above all before it, across restarts and epochs.
+/// The source of fencing tokens, which order the holders of a lock.
 public protocol FencingSequence: Sendable {
+    /// Issues a token that is higher than all issued before, across restarts and epochs.
     func nextFencingToken() async throws(StoreError) -> Int64
 }
 
-/// What one committed change made of a flow.
+/// The record of one committed change: the flow after it, and its events.
 public struct Commit: Sendable {
     public var record: FlowRecord
+    /// In version order, the last one at the record's version. A commit from ``Outbox/takeOverdue(limit:)`` has only the newest
+    /// event, and none if that was pruned.
     public var events: [FlowEvent]
     public var epoch: Epoch
 
@@ -69,9 +78,11 @@ public struct Commit: Sendable {
     }
 }
 
-/// How much of a flow's history one page may hold. A page holds at least one event, however large.
+/// The bounds of a history page. A page with a larger first event contains that one event.
 public struct PageLimit: Hashable, Sendable {
+    /// Maximum number of events.
     public var events: Int
+    /// Maximum size of the events' payloads, in bytes.
     public var bytes: Int
 
     public init(events: Int = 1_000, bytes: Int = 65_536) {
@@ -80,11 +91,11 @@ public struct PageLimit: Hashable, Sendable {
     }
 }
 
-/// Consecutive durable events and the head of their flow, read in one snapshot of the store.
+/// A history page: consecutive durable events and the head of their flow, as of one MVCC snapshot of the store.
 public struct EventPage: Sendable {
     /// `nil` if the flow never existed.
     public var head: FlowHead?
-    /// Ascending and without a hole. Where the first is above the version asked for plus one, pruning took what lay between.
+    /// In version order without gaps. If the first one is above `after + 1`, the events between were pruned.
     public var events: [FlowEvent]
 
     public init(head: FlowHead?, events: [FlowEvent]) {
@@ -95,21 +106,26 @@ public struct EventPage: Sendable {
     public var headVersion: Version { self.head?.version ?? 0 }
 }
 
+/// A query for a list page of an account's flows.
 public struct FlowQuery: Hashable, Sendable {
+    /// The order of the list, and where the list page starts.
     public enum Order: Hashable, Sendable {
-        /// Ascending ids above `after`.
+        /// By id, ascending; only ids above `after`.
         case id(after: String?)
-        /// Ascending time of the last change and id: not before this moment, and of that moment only ids above `after`.
+        /// By time of the last change, then id, ascending. Only flows changed after `since`, or at `since` with an id above
+        /// `after`.
         case changed(since: Timestamp, after: FlowID?)
-        /// Descending time of the last change and id: what was touched last comes first.
+        /// By time of the last change, then id, descending: the flow that was changed last comes first.
         case newest
     }
 
     public var account: String
+    /// The status that the flows must have; `nil` for any.
     public var status: FlowStatus?
     public var order: Order
-    /// Tombstones are listed only when asked for.
+    /// Whether tombstones are listed too.
     public var includesDeleted: Bool
+    /// Maximum number of flows.
     public var limit: Int
 
     public init(
@@ -123,9 +139,10 @@ public struct FlowQuery: Hashable, Sendable {
     }
 }
 
+/// A list page of flows.
 public struct FlowList: Sendable {
     public var flows: [FlowHead]
-    /// Whether there are more behind the last.
+    /// Whether more flows follow after the last one.
     public var hasMore: Bool
 
     public init(flows: [FlowHead], hasMore: Bool) {
@@ -134,28 +151,29 @@ public struct FlowList: Sendable {
     }
 }
 
-/// How long what is kept.
+/// The limits of pruning.
 public struct RetentionPolicy: Hashable, Sendable {
-    /// Events older than this are pruned. The default is 7 days.
+    /// Maximum age of durable events in seconds; older ones are pruned. The default is 7 days.
     public var historySeconds: Int64 = 7 * 86_400
-    /// The newest events of a flow that are kept at most.
+    /// Maximum number of durable events per flow; the oldest ones beyond it are pruned.
     public var historyEvents: Int = 10_000
-    /// Replies to idempotency keys.
+    /// Lifetime of stored replies, in seconds. The default is 1 day.
     public var replySeconds: Int64 = 86_400
-    /// Rows removed in one call.
+    /// Maximum number of rows deleted by one call of ``FlowStore/prune(_:now:)``.
     public var batch: Int = 2_000
 
     public init() {}
 }
 
-/// Why the store did not do what it was asked.
+/// The reason that a store operation failed. The texts are shown to operators and clients.
 public enum StoreError: Error, Hashable, Sendable {
-    /// Not reached, or busy beyond its time limit. Nothing was changed.
+    /// The store cannot be reached, or failed or timed out. Nothing was changed.
     case unavailable(String)
-    /// More waits for the store than may. It is there; nothing was changed.
+    /// A queue of the store is full; the store itself may be available. Nothing was changed.
     case overloaded(String)
-    /// The connection was lost while the commit was under way: the change may or may not be durable.
+    /// The connection was lost during the commit: the change may or may not be durable.
     case outcomeUnknown(String)
-    /// The store's history is another one. Nothing was changed; refresh the epoch and drop what is in memory.
+    /// The store's epoch is not the adopted one. Nothing was changed; the caller must call ``EpochStore/refreshEpoch()`` and
+    /// drop its cached flows.
     case epochChanged
 }

@@ -1,16 +1,17 @@
-/// What of imports is kept at hand for a while, for whoever asks next. It may be gone at any time; nothing waits for it long.
+/// A cache of values that are derived from imports. An entry may be dropped at any time. Safe to use from any task.
 public protocol ImportCache: Sendable {
-    /// JSON as it was put; `nil` on a miss.
+    /// The JSON text that was put; `nil` if there is none, or if the cache does not answer in time.
     func value(_ kind: ImportCacheKind, of id: ImportID) async -> JSONText?
-    /// Does not wait.
+    /// Caches a value for at most `seconds`. Returns before it is written; a failure has no effect.
     func put(_ value: JSONText, _ kind: ImportCacheKind, of id: ImportID, seconds: Int)
-    /// Everything of this import. Does not wait.
+    /// Removes all values of an import. Returns before they are removed.
     func remove(_ id: ImportID)
 }
 
+/// The kinds of cached values. Raw values are prefixes of cache keys.
 public enum ImportCacheKind: String, Hashable, Sendable, CaseIterable {
     /// A JSON array of the first ``Import/sampleRecords`` records.
     case sample = "import:sample"
-    /// A schema analysis.
+    /// The import's schema analysis as JSON.
     case analysis = "schema:analysis"
 }

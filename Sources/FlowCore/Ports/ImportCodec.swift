@@ -1,35 +1,41 @@
-/// Packing, unpacking and hashing, which is C's work. Safe to use from any task; none of it runs on the caller's thread.
+/// The port for gzip and SHA-256, which C libraries implement. Safe to use from any task; the asynchronous methods do not
+/// run on the caller's thread.
 public protocol ImportCodec: Sendable {
-    /// One gzip member (RFC 1952) of these bytes.
+    /// Compresses the bytes into one gzip member (RFC 1952).
     func compress(_ bytes: [UInt8]) async -> [UInt8]
-    /// The bytes of whole gzip members, one after the other.
-    /// - Parameter limit: bytes that they may have in all.
+    /// Decompresses one or more complete gzip members, and concatenates the results.
+    /// - Parameter limit: the maximum total size of the result, in bytes.
+    /// - Throws: ``CodecError``.
     func decompress(_ members: [UInt8], limit: Int) async throws(CodecError) -> [UInt8]
-    /// For a stream of one or more gzip members of any size.
+    /// Creates a decompressor for a stream of one or more gzip members of any size.
     func makeDecompressor() -> any StreamDecompressor
-    /// SHA-256.
+    /// Creates a SHA-256 hash.
     func makeHash() -> any IncrementalHash
 }
 
-/// Used by one task. Runs on the caller's thread, some 64 KiB at a time.
+/// An incremental gzip decompressor. It must be used by one task only, and runs on the caller's thread; callers pass about
+/// 64 KiB at a time.
 public protocol StreamDecompressor: AnyObject {
-    /// Unpacks some of the input: at most 256 KiB of output a call.
-    /// - Parameter input: what has not been taken yet. What was is removed from it.
-    /// - Returns: what came out; empty if more input is needed.
+    /// Decompresses some of the input, to at most 256 KiB of output per call.
+    /// - Parameter input: the bytes that were not processed yet. The processed ones are removed from it.
+    /// - Returns: the decompressed bytes; empty if more input is needed.
+    /// - Throws: ``CodecError``.
     func decompress(_ input: inout ArraySlice<UInt8>) throws(CodecError) -> [UInt8]
-    /// Whether the input may end here: between two members, and not before the first.
+    /// Whether the input may end here: at least one gzip member is complete and no other one has started.
     var isAtEnd: Bool { get }
 }
 
+/// An incremental hash. It must be used by one task only, and runs on the caller's thread.
 public protocol IncrementalHash: AnyObject {
     func update(_ bytes: UnsafeRawBufferPointer)
-    /// In hexadecimal. The hash takes nothing more.
+    /// Ends the hash and returns it in hexadecimal. Must be the last call.
     func finish() -> String
 }
 
+/// The reason that decompression failed.
 public enum CodecError: Error, Hashable, Sendable {
-    /// No gzip, or damaged.
+    /// The bytes are not gzip, or are damaged.
     case malformed(String)
-    /// More bytes than the limit.
+    /// The result exceeds the limit.
     case tooLarge
 }

@@ -1,104 +1,119 @@
-/// The book of imports. SQLite and Postgres implement it; one contract suite runs on both.
+/// The import ledger: the table of imports and their claims. SQLite and Postgres implement it; one contract suite runs on
+/// both.
 ///
-/// Whoever works on an import holds a claim on it for a while, by the ledger's clock. Each claim has a number above all before
-/// it, and every change of a claimed import names its number: once somebody else has taken over, it changes nothing.
+/// A worker must claim an import before it changes it. A claim is a lease that expires by the ledger's clock. Each claim of
+/// an import has a higher claim number than those before it, and every change passes the number: it has no effect if another
+/// worker has claimed the import since.
 ///
-/// Does not look at the store's epoch: an import has no versions.
+/// The ledger ignores the store's epoch, because imports have no versions.
 public protocol ImportLedger: Sendable {
-    /// Enters a pending import under claim 1. Under an idempotency key of the account that is in use, what is there is returned
-    /// instead; a failed import gives its key up, and so does a pending one whose claim is over: its worker is too late then, and it
-    /// stays for whoever sweeps.
+    /// Inserts a pending import with claim number 1.
+    ///
+    /// If another import of the account has the draft's idempotency key, that one is returned instead. Failed imports have no
+    /// key. A pending import whose claim has expired loses its key to the new one and gets a new claim number, so that its
+    /// worker can no longer change it; the import sweep removes what it left.
     func begin(_ draft: ImportDraft, claimSeconds: Int) async throws(StoreError) -> ImportBeginResult
 
-    /// Takes an import over, if nobody holds it and its status is one of these; makes it `status` if one is named.
-    /// - Returns: the import with its new claim; `nil` if it cannot be had.
+    /// Claims an import that has one of these statuses and is not claimed by another worker.
+    /// - Parameter status: the import's new status; `nil` to leave it unchanged.
+    /// - Returns: the import with its new claim; `nil` if it does not exist, is claimed or has another status.
     func claim(
         _ id: ImportID, from statuses: Set<Import.Status>, to status: Import.Status?, seconds: Int
     ) async throws(StoreError) -> Import?
 
-    /// Holds it for so long from now on; 0 lets go of it.
-    /// - Returns: whether the claim still is the last one.
+    /// Sets the claim to expire `seconds` from now; 0 releases it.
+    /// - Returns: whether the claim is still the latest one. If not, nothing was changed.
     func extend(_ id: ImportID, claim: Int64, seconds: Int) async throws(StoreError) -> Bool
 
-    /// Makes the import `stored`, in one transaction with its sample rows, and lets go of it. Where the records are rows (no
-    /// index, and the provider is ``RecordStore/provider``) it counts them, and marks the first ones as samples.
-    /// - Returns: whether the claim still was the last one; if not, nothing was changed.
-    /// - Throws: ``StoreError/unavailable(_:)`` if the rows are not as many as the result says; nothing was changed.
+    /// Makes the import `stored`, in one transaction with its sample rows, and releases the claim. If the records are rows
+    /// (no index, and the provider is ``RecordStore/provider``), it counts them and marks the first ones as samples.
+    /// - Returns: whether the claim was still the latest one. If not, nothing was changed.
+    /// - Throws: ``StoreError/unavailable(_:)`` if the number of rows differs from the result's; nothing was changed.
     func finish(_ id: ImportID, claim: Int64, _ result: ImportResult) async throws(StoreError) -> Bool
 
-    /// Makes a pending import `failed`, lets go of it, and gives up its idempotency key. Its rows are gone, and it has no
-    /// location any more: what lies there is nobody's.
-    /// - Returns: whether the claim still was the last one. `false` also for a stored import, which stays as it is: an earlier
-    ///   ``finish(_:claim:_:)`` of unknown outcome was done.
+    /// Makes a pending import `failed` and releases its claim and its idempotency key. Its rows are deleted and its location is
+    /// cleared, so an object there becomes an orphan.
+    /// - Returns: whether the claim was still the latest one. Also `false` for a stored import, which is not changed: an
+    ///   earlier ``finish(_:claim:_:)`` whose outcome was unknown has succeeded.
     func fail(_ id: ImportID, claim: Int64, reason: String) async throws(StoreError) -> Bool
 
-    /// Removes the import and every row of it; in between it is `deleting`.
+    /// Deletes the import and all its rows.
+    /// - Returns: whether the claim was still the latest one. If not, nothing was changed.
     func remove(_ id: ImportID, claim: Int64) async throws(StoreError) -> Bool
 
+    /// - Returns: `nil` if there is no such import.
     func load(_ id: ImportID) async throws(StoreError) -> Import?
-    /// `nil` if it has none.
+    /// The gzip member index of the import's object; `nil` if the import does not exist or its records are rows.
     func index(of id: ImportID) async throws(StoreError) -> GzipMemberIndex?
-    /// The sample rows, in order: at most ``Import/sampleRows``.
+    /// The sample rows in order, at most ``Import/sampleRows``.
     func samples(of id: ImportID) async throws(StoreError) -> [JSONText]
-    /// Of an account, the latest first, `deleting` ones left out. Empty if the import that it comes after is gone.
+    /// Imports of an account, the newest first, without those that are `deleting`. Empty if the import in
+    /// ``ImportQuery/after`` does not exist.
     func list(_ query: ImportQuery) async throws(StoreError) -> ImportList
 }
 
-/// What looks after the book as a whole.
+/// Queries over the imports of all accounts, for maintenance.
 public protocol ImportMaintenance: Sendable {
-    /// All imports of all accounts, in the order of their ids, above `after`.
+    /// Imports in the order of their ids, above `after`; from the first one if it is `nil`.
     func imports(after: ImportID?, limit: Int) async throws(StoreError) -> [Import]
-    /// `pending` and `deleting` imports that nobody holds (any more).
+    /// `pending` and `deleting` imports that no worker has claimed, the longest unchanged first.
     func abandoned(limit: Int) async throws(StoreError) -> [Import]
-    /// Stored and failed imports of a hub's whose flow was not told, and that nobody holds; the longest waiting first.
+    /// Stored and failed imports whose import event was not published yet and that no worker has claimed, the longest
+    /// unchanged first. Imports of the legacy service are left out.
     func unannounced(limit: Int) async throws(StoreError) -> [Import]
+    /// Records that the import's event was published.
     func markAnnounced(_ id: ImportID) async throws(StoreError)
-    /// Whether this key is the location of an import.
+    /// Whether the object key is the location of an import.
     func isReferenced(_ key: String) async throws(StoreError) -> Bool
 }
 
-/// Records as rows of the store's database.
+/// The store of imports' records as database rows.
 public protocol RecordStore: Sendable {
-    /// Names the kind of store in the ledger: `postgres` or `sqlite`.
+    /// The provider in the ledger: `postgres` or `sqlite`.
     var provider: String { get }
 
-    /// Adds records under consecutive indices, in one transaction. They take the place of rows of this hub that are there under
-    /// the same indices.
-    /// - Parameter index: of the first.
-    /// - Returns: whether the claim still is the last one; if not, nothing was added.
+    /// Adds records with consecutive record numbers, in one transaction. They replace rows of a hub with the same numbers.
+    /// - Parameter index: the number of the first record, counted from 0.
+    /// - Returns: whether the claim is still the latest one. If not, nothing was added.
     func append(
         _ records: [JSONText], at index: Int, to id: ImportID, account: String, claim: Int64
     ) async throws(StoreError) -> Bool
 
-    /// Records in order from number `offset` on: at most `limit`, and no more than some 1 MiB, but at least one if there is one.
+    /// Records in order, from number `offset` on: at most `limit` of them and about 1 MiB in total. A larger first record is
+    /// returned alone. Empty if there are no records from `offset` on.
     func records(of id: ImportID, offset: Int, limit: Int) async throws(StoreError) -> [JSONText]
 
-    /// All records in order, a page after the other, each of a size as above. A page costs the same wherever it is, which one at
-    /// an offset does not in an import whose rows have no numbers.
-    /// - Parameter bookmark: of the page before; `nil` for the first page.
+    /// The next slice of all records in order, with the bounds of ``records(of:offset:limit:)``. Each slice costs the same;
+    /// reading by offset gets slower towards the end of an import whose rows have no numbers.
+    /// - Parameter bookmark: ``RecordSlice/next`` of the previous slice; `nil` for the first one.
     func records(of id: ImportID, after bookmark: RecordBookmark?, limit: Int) async throws(StoreError) -> RecordSlice
 
-    /// Removes rows that this hub made and that are no sample, in batches.
+    /// Deletes the rows that a hub has written, except sample rows, in batches.
+    /// - Returns: whether the claim is still the latest one. If not, nothing was deleted.
     func removeRecords(of id: ImportID, claim: Int64) async throws(StoreError) -> Bool
 
-    /// Counts the rows and adds up a digest of each, samples included. Goes through all of them.
+    /// The digest of all rows, sample rows included. Reads every row.
     func digest(of id: ImportID) async throws(StoreError) -> RowDigest
 
-    /// Makes an object the place of an import whose records are rows: in one transaction checks that the rows still have this
-    /// digest, removes all but the first ``Import/sampleRows``, and sets location, provider, metadata and index.
-    /// A row that comes after that stays where it is.
-    /// - Returns: whether it was done: if a row came, went or changed meanwhile, the result has another count, or the claim is not
-    ///   the last one, nothing was.
+    /// Switches an import from rows to an object. One transaction checks that the rows still have this digest, removes all
+    /// but the first ``Import/sampleRows``, and sets location, provider, metadata and index. A row that is added later stays
+    /// as an extra row.
+    /// - Parameters:
+    ///   - location: the object's key.
+    ///   - expecting: the digest of the rows that the object was made from.
+    /// - Returns: whether the switch was made. If rows were added, deleted or changed since, if the counts differ, or if the
+    ///   claim is not the latest one, nothing was changed.
     func switchToObject(
         _ id: ImportID, claim: Int64, location: String, provider: String, expecting: RowDigest, _ result: ImportResult
     ) async throws(StoreError) -> Bool
 
-    /// Makes the rows the place of an import whose records are an object, if those with a number are as many as this, without
-    /// holes. The sample rows are the first of them.
+    /// Switches an import from an object to rows, if the numbered rows are `count` many without gaps. The first ones become
+    /// the sample rows.
+    /// - Returns: whether the switch was made. If not, nothing was changed.
     func switchToRows(_ id: ImportID, claim: Int64, count: Int, _ result: ImportResult) async throws(StoreError) -> Bool
 }
 
-/// Where a reading of records has come to. Only the store that gave it can make sense of it.
+/// A continuation token for reading an import's records. Only valid for the store that issued it.
 public struct RecordBookmark: Hashable, Sendable {
     public let rawValue: String
 
@@ -108,7 +123,7 @@ public struct RecordBookmark: Hashable, Sendable {
 /// Consecutive records of an import.
 public struct RecordSlice: Hashable, Sendable {
     public var records: [JSONText]
-    /// `nil` at the end. The last page may be empty.
+    /// The token for the next slice; `nil` at the end. The last slice may be empty.
     public var next: RecordBookmark?
 
     public init(records: [JSONText], next: RecordBookmark?) {
@@ -117,10 +132,11 @@ public struct RecordSlice: Hashable, Sendable {
     }
 }
 
-/// Two sets of rows with one digest are the same rows, but for their order.
+/// A count and hash of an import's rows, independent of their order. Equal digests mean equal sets of rows, but for hash
+/// collisions.
 public struct RowDigest: Hashable, Sendable {
     public var count: Int
-    /// The sum of a hash of each row.
+    /// The sum of the rows' hashes, in the store's own notation.
     public var sum: String
 
     public init(count: Int, sum: String) {
@@ -129,7 +145,7 @@ public struct RowDigest: Hashable, Sendable {
     }
 }
 
-/// An import before it is there.
+/// The values of an import that is about to begin.
 public struct ImportDraft: Hashable, Sendable {
     public var id: ImportID
     public var account: String
@@ -157,17 +173,19 @@ public struct ImportDraft: Hashable, Sendable {
     }
 }
 
+/// The result of ``ImportLedger/begin(_:claimSeconds:)``.
 public enum ImportBeginResult: Sendable {
+    /// A new pending import, claimed by the caller.
     case begun(Import)
-    /// The account's import under that key: a stored one, or a pending one that somebody holds.
+    /// The account's earlier import with the same idempotency key: not failed, and if pending, claimed by another worker.
     case found(Import)
 }
 
-/// What became of an import's records.
+/// The outcome of storing an import's records.
 public struct ImportResult: Hashable, Sendable {
     public var storage: StorageMetadata
     public var fieldSummary: JSONText
-    /// `nil` where the records are rows.
+    /// The gzip member index of the object; `nil` if the records are rows.
     public var index: GzipMemberIndex?
     /// The first ``Import/sampleRows`` records.
     public var samples: [JSONText]
@@ -184,11 +202,12 @@ public struct ImportResult: Hashable, Sendable {
     }
 }
 
+/// A query for a list page of an account's imports.
 public struct ImportQuery: Hashable, Sendable {
     public var account: String
     public var flow: FlowID?
     public var status: Import.Status?
-    /// Only those that come after this one.
+    /// The last import of the previous list page; `nil` for the first page.
     public var after: ImportID?
     public var limit: Int
 
@@ -201,6 +220,7 @@ public struct ImportQuery: Hashable, Sendable {
     }
 }
 
+/// A list page of imports.
 public struct ImportList: Sendable {
     public var imports: [Import]
     public var hasMore: Bool

@@ -1,16 +1,28 @@
-/// Locks that save work. They do not make it safe: a holder that paused beyond its time may go on writing, and only the
-/// fencing token, sent along with the write, stops it.
+/// The service for resource locks: leases with fencing tokens.
+///
+/// A lock alone prevents duplicate work, not conflicting writes: a client that paused beyond its lease may go on writing. Only
+/// the fencing token stops it, if it is sent along with each write. Safe to use from any task.
 public protocol LockService: Sendable {
+    /// Acquires the lock on a resource for `seconds`.
+    /// - Throws: ``LockError/held(until:)`` if another client holds it, ``LockError/tooMany(limit:)`` or
+    ///   ``LockError/unavailable(_:)``.
     func acquire(_ resource: String, account: String, seconds: Int, now: Timestamp) async throws(LockError) -> LockLease
+    /// Extends a lock to expire `seconds` after `now`.
+    /// - Parameter lock: ``LockLease/lock`` of the acquisition.
+    /// - Throws: ``LockError/notHeld``, ``LockError/otherHolder`` or ``LockError/unavailable(_:)``.
     func renew(_ resource: String, account: String, lock: String, seconds: Int, now: Timestamp) async throws(LockError)
         -> LockLease
+    /// Releases a lock before it expires. Throws the same errors as
+    /// ``renew(_:account:lock:seconds:now:)``.
     func release(_ resource: String, account: String, lock: String, now: Timestamp) async throws(LockError)
 }
 
+/// An acquired lock.
 public struct LockLease: Hashable, Sendable {
     public var resource: String
-    /// Random; who knows it holds the lock.
+    /// The lock's secret, 128 random bits in hexadecimal. A client that presents it, with the account, is the holder.
     public var lock: String
+    /// Higher than the tokens of all earlier acquisitions.
     public var fencingToken: Int64
     public var expiresAt: Timestamp
 
@@ -22,14 +34,16 @@ public struct LockLease: Hashable, Sendable {
     }
 }
 
+/// The reason that a lock operation failed.
 public enum LockError: Error, Hashable, Sendable {
-    /// Somebody holds it until then.
+    /// Another client holds the lock, which expires then unless it is renewed.
     case held(until: Timestamp)
-    /// Nobody holds it: it ran out or was released.
+    /// The lock is not held: it expired or was released.
     case notHeld
-    /// Somebody else holds it.
+    /// Another client holds the lock.
     case otherHolder
+    /// The lock service is unavailable. The lock may or may not have been acquired, renewed or released.
     case unavailable(String)
-    /// This process keeps as many locks as it may.
+    /// The maximum number of locks of this process is reached.
     case tooMany(limit: Int)
 }

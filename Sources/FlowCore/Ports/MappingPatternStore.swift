@@ -1,43 +1,45 @@
-/// Mapping patterns that somebody worked out once, kept for a while so that nobody need work them out again.
+/// A cache of mapping patterns, so that a proposal of how fields map is computed once and used again.
 ///
-/// A key is one name for all accounts, and belongs to the account that put something there until that is removed or past its
-/// time. A store is a cache: it may let go of a pattern earlier, where it has no room.
+/// All accounts share one key space. A key belongs to the account that put a pattern under it, until the pattern is removed
+/// or expires. A store may drop patterns before they expire, to stay within its limits. Safe to use from any task.
 public protocol MappingPatternStore: Sendable {
-    /// - Returns: `nil` if there is none, its time is over, or it is another account's.
+    /// - Returns: `nil` if there is no pattern, it has expired, or the key belongs to another account.
     func pattern(_ key: String, account: String) async throws(MappingPatternError) -> MappingPattern?
-    /// Keeps a pattern in place of the account's earlier one.
-    /// - Parameter seconds: how long, from now on, by the store's clock.
-    /// - Returns: whether there was none before.
-    /// - Throws: ``MappingPatternError/otherAccount`` without changing anything, if the key is another account's.
+    /// Stores a pattern in place of the account's earlier one.
+    /// - Parameter seconds: the lifetime from now on, by the store's clock.
+    /// - Returns: whether there was no pattern under the key before.
+    /// - Throws: ``MappingPatternError/otherAccount`` if the key belongs to another account; nothing was changed.
     func put(_ pattern: MappingPattern, key: String, account: String, seconds: Int) async throws(MappingPatternError) -> Bool
-    /// - Returns: whether there was one of this account. One of another account stays.
+    /// Removes a pattern. A pattern of another account stays.
+    /// - Returns: whether the account had a pattern under the key.
     func remove(_ key: String, account: String) async throws(MappingPatternError) -> Bool
 }
 
-/// How fields map, and how sure whoever worked it out is of it.
+/// A proposal of how fields map, with the confidence that its author has in it.
 public struct MappingPattern: Hashable, Sendable {
-    /// Any JSON; it comes back as it was written.
+    /// Any JSON value, returned exactly as it was written.
     public let pattern: JSONText
-    /// A number of 0...1, as it was written.
+    /// A JSON number from 0 to 1, returned exactly as it was written.
     public let confidence: JSONText
 
-    /// - Returns: `nil` if the confidence is no number of 0...1.
+    /// - Returns: `nil` if the confidence is not a number from 0 to 1.
     public init?(pattern: JSONText, confidence: JSONText) {
         guard let value = confidence.doubleValue, (0...1).contains(value) else { return nil }
         self.pattern = pattern
         self.confidence = confidence
     }
 
-    /// The double next to ``confidence``.
+    /// The double that is nearest to ``confidence``.
     public var confidenceValue: Double { self.confidence.doubleValue ?? 0 }
 
-    /// Bytes of both texts.
+    /// The size of both JSON texts, in bytes.
     public var size: Int { self.pattern.bytes.count + self.confidence.bytes.count }
 }
 
+/// The reason that a mapping pattern operation failed.
 public enum MappingPatternError: Error, Hashable, Sendable {
-    /// The key is another account's.
+    /// The key belongs to another account.
     case otherAccount
-    /// The store is out of reach. Whether a change was made is not known; to make it again does no harm.
+    /// The store is unavailable. A change may or may not have been made; it can be repeated safely.
     case unavailable(String)
 }

@@ -1,67 +1,71 @@
-/// Where bulk data lies: objects under keys, whole or not at all. R2 and a folder implement it; one contract suite runs on both.
+/// The port for objects: immutable bytes under keys, each visible completely or not at all. R2 and a directory implement it;
+/// one contract suite runs on both. Safe to use from any task.
 ///
-/// Keys are paths of the hub's own making: segments of `A-Za-z0-9_.:-` with slashes between, at most 1,024 bytes, no segment
-/// `.` or `..`; any other is ``ObjectError/invalid(_:)``.
+/// Keys are paths that the hub makes: segments of `A-Za-z0-9_.:-`, separated by slashes, at most 1,024 bytes in total, and no
+/// segment `.` or `..`. Any other key is rejected with ``ObjectError/invalid(_:)``.
 public protocol ObjectStore: Sendable {
-    /// Names the kind of store in the ledger: `r2` or `folder`.
+    /// The provider in the import ledger: `r2` or `folder`.
     var provider: String { get }
+    /// The name of the bucket; for a directory, the last component of its path.
     var bucket: String { get }
 
-    /// Begins an object under a key that nothing has yet. It is not there until ``ObjectUpload/finish()`` has returned.
+    /// Starts to write an object under an unused key. The object is not visible before ``ObjectUpload/finish()``.
     func upload(_ key: String, _ attributes: ObjectAttributes) async throws(ObjectError) -> any ObjectUpload
 
-    /// Reads an object, or a part of it.
-    /// - Parameter range: bytes, the end clamped to the object's; an empty one, or one behind its end, is
-    ///   ``ObjectError/invalid(_:)``.
+    /// Opens an object, or a byte range of it, for reading.
+    /// - Parameter range: the bytes to read, clamped to the object's end; `nil` for all. A range that is empty or starts at or
+    ///   after the object's end is ``ObjectError/invalid(_:)``.
     func download(_ key: String, range: Range<Int>?) async throws(ObjectError) -> any ObjectDownload
 
-    /// - Returns: `nil` if there is none.
+    /// The attributes of an object.
+    /// - Returns: `nil` if there is no object under the key.
     func head(_ key: String) async throws(ObjectError) -> ObjectInfo?
 
-    /// Removes an object for good. That there is none is no error.
+    /// Deletes an object permanently. A missing object is not an error.
     func delete(_ key: String) async throws(ObjectError)
 
-    /// Objects whose keys begin with `prefix`, in the order of their bytes, above `after`.
+    /// The objects whose keys start with `prefix` and are above `after`, in byte order of the keys.
     func list(prefix: String, after: String?, limit: Int) async throws(ObjectError) -> ObjectList
 
-    /// A link by which anybody may read the object for a while, without a token.
+    /// Makes a download link: a presigned URL with which any client can read the object without a token, until it expires.
     /// - Parameters:
-    ///   - seconds: 1 to 604,800.
-    ///   - fileName: what a browser shall call the file.
-    /// - Returns: `nil` if the store has no such links.
+    ///   - seconds: the lifetime of the link, 1 to 604,800.
+    ///   - fileName: the name under which a browser saves the file.
+    /// - Returns: `nil` if the store does not support links.
     func presign(_ key: String, seconds: Int, fileName: String) throws(ObjectError) -> String?
 }
 
-/// An object that is being written. Used by one task.
+/// The writing of one object. It must be used by one task only.
 public protocol ObjectUpload: Sendable {
-    /// Takes some bytes; waits while as much as may is under way.
+    /// Appends bytes to the object. Waits while the store's limit of parts in flight is reached.
     func write(_ bytes: [UInt8]) async throws(ObjectError)
 
-    /// Makes it visible. Checked against what was written: what is returned is in the store as it was handed in.
-    /// - Throws: ``ObjectError/exists`` if somebody else's object is there; nothing of this one remains then. After any other
-    ///   error it may be there or not: ``abort()`` and look.
+    /// Completes the object and makes it visible, after it was verified against the bytes written.
+    /// - Throws: ``ObjectError/exists`` if another object has the key; nothing of this one remains then. After any other error
+    ///   the object may or may not exist: call ``abort()``, then check.
     func finish() async throws(ObjectError) -> ObjectInfo
 
-    /// Gives it up; as far as the store can be reached nothing of it remains. After ``finish()`` has returned: does nothing.
-    /// - Returns: whether it is certain that nothing remains of what was not finished. If not, somebody has to look later.
+    /// Discards the object, as far as the store is available. Has no effect after ``finish()`` has returned.
+    /// - Returns: whether it is certain that nothing remains of an unfinished object. If not, the import sweep must look for
+    ///   remains later.
     @discardableResult
     func abort() async -> Bool
 }
 
-/// An object that is being read. Used by one task. Let go of it to stop.
+/// The reading of one object. It must be used by one task only, and stops when it is released.
 public protocol ObjectDownload: Sendable {
-    /// Of the whole object, also if a part is read.
+    /// The attributes of the whole object, even if a range of it is read.
     var info: ObjectInfo { get }
 
-    /// The next bytes; `nil` at the end of what was asked for. Fewer bytes than the store announced are
-    /// ``ObjectError/corrupted(_:)``, never an early end.
+    /// The next bytes of the requested range; `nil` at its end.
+    /// - Throws: ``ObjectError/corrupted(_:)`` if the store sends fewer bytes than it announced, among other errors.
     func next() async throws(ObjectError) -> [UInt8]?
 }
 
-/// What the store keeps beside the bytes.
+/// The attributes that the store keeps with an object's bytes.
 public struct ObjectAttributes: Hashable, Sendable {
     public var contentType: String
-    /// Names of `a-z0-9-`, values of printable ASCII, 2,048 bytes in all.
+    /// Names consist of `a-z0-9-`, values of printable ASCII; at most 2,048 bytes in total.
     public var metadata: [String: String]
 
     public init(contentType: String = "application/gzip", metadata: [String: String] = [:]) {
@@ -70,10 +74,12 @@ public struct ObjectAttributes: Hashable, Sendable {
     }
 }
 
+/// The attributes of a stored object.
 public struct ObjectInfo: Hashable, Sendable {
     public var key: String
+    /// In bytes.
     public var size: Int
-    /// Changes with the bytes; without quotes.
+    /// The entity tag, without quotes. It changes with the bytes.
     public var etag: String
     public var lastModified: Timestamp
     public var storageClass: String
@@ -87,8 +93,10 @@ public struct ObjectInfo: Hashable, Sendable {
     }
 }
 
+/// A list page of objects.
 public struct ObjectList: Sendable {
     public var objects: [ObjectInfo]
+    /// Whether more objects follow after the last one.
     public var hasMore: Bool
 
     public init(objects: [ObjectInfo], hasMore: Bool) {
@@ -97,17 +105,19 @@ public struct ObjectList: Sendable {
     }
 }
 
-/// What looks after a store as a whole.
+/// Operations on a whole object store, for maintenance.
 public protocol ObjectMaintenance: Sendable {
-    /// Uploads that were begun and neither finished nor given up, by anybody.
+    /// Uploads of any process that were neither finished nor aborted, for keys that start with `prefix`.
     func unfinishedUploads(prefix: String) async throws(ObjectError) -> [UnfinishedUpload]
-    /// Gives one of them up; its bytes are gone. That it is gone already is no error.
+    /// Aborts an unfinished upload and deletes its bytes. A missing upload is not an error.
     func abort(_ upload: UnfinishedUpload) async throws(ObjectError)
+    /// The lifecycle rules of the bucket.
     func lifecycleRules() async throws(ObjectError) -> [LifecycleRule]
-    /// In place of all that were there.
+    /// Replaces all lifecycle rules of the bucket.
     func setLifecycleRules(_ rules: [LifecycleRule]) async throws(ObjectError)
 }
 
+/// An upload that was neither finished nor aborted, such as one that was interrupted.
 public struct UnfinishedUpload: Hashable, Sendable {
     public var key: String
     public var uploadID: String
@@ -120,16 +130,16 @@ public struct UnfinishedUpload: Hashable, Sendable {
     }
 }
 
-/// What the store does by itself with objects of a certain age.
+/// A lifecycle rule: what the bucket does to objects and uploads of a certain age.
 public struct LifecycleRule: Hashable, Sendable {
     public var id: String
     public var prefix: String
     public var isEnabled: Bool
-    /// Days after which objects move to infrequent access; `nil`: never.
+    /// Days after which objects move to infrequent access; `nil` for never.
     public var infrequentAccessDays: Int?
-    /// Days after which objects are deleted; `nil`: never.
+    /// Days after which objects are deleted; `nil` for never.
     public var expirationDays: Int?
-    /// Days after which unfinished uploads are given up; `nil`: the store's own rule.
+    /// Days after which unfinished uploads are aborted; `nil` for the store's default.
     public var abortUploadDays: Int?
 
     public init(
@@ -145,17 +155,18 @@ public struct LifecycleRule: Hashable, Sendable {
     }
 }
 
-/// Why an object store did not do what it was asked. The texts name no secret.
+/// The reason that an object store operation failed. The texts contain no secrets.
 public enum ObjectError: Error, Hashable, Sendable {
+    /// There is no object under the key.
     case notFound
-    /// Another object is there already.
+    /// Another object has the key already.
     case exists
-    /// Out of reach, or busy beyond every attempt. A write may have happened or not.
+    /// The store is unreachable or overloaded, after all attempts. A write may or may not have been made.
     case unavailable(String)
-    /// It answered, and will answer the same again: credentials, bucket, limits.
-    case refused(String)
-    /// The bytes are not those that were written.
+    /// The store rejected the request and would reject it again, because of credentials, bucket or limits.
+    case rejected(String)
+    /// The bytes differ from those that were written.
     case corrupted(String)
-    /// What was asked for makes no sense.
+    /// The request is invalid, such as a malformed key or a range outside the object.
     case invalid(String)
 }

@@ -1,13 +1,18 @@
-/// What was committed and may not have been published: written in the transaction of the change itself, so that whichever
-/// process dies when, another one publishes it. Only where a bus reaches other instances.
+/// The transactional outbox: the commits whose publication the bus has not confirmed yet.
+///
+/// The store writes a commit's row in the transaction of the change itself. So if an instance crashes between the commit and
+/// the publication, another instance publishes it. Only used with a bus between instances. Safe to use from any task.
 public protocol Outbox: Sendable {
-    /// The bus took these. Notes it and does not wait.
+    /// Records in memory that the bus has accepted these commits. Does not wait.
     func markPublished(_ commits: [Commit])
-    /// Forgets what was taken since the last call.
+    /// Deletes the rows of the commits marked since the last call, and older rows of the same flows. If it fails, they are
+    /// published again, which is harmless.
     func deletePublished() async throws(StoreError)
-    /// Takes over what nobody has published for a second: of each flow its newest event, with the flow as it is now. Unless it
-    /// is ``markPublished(_:)`` and flushed, it is handed out again a second later, to whoever asks.
+    /// Returns commits that have been unpublished for more than 1 s: for each flow the newest event, with the flow's current
+    /// record. Other callers do not receive them for 1 s, in which the caller must publish them, ``markPublished(_:)`` and
+    /// ``deletePublished()``.
+    /// - Parameter limit: the maximum number of rows.
     func takeOverdue(limit: Int) async throws(StoreError) -> [Commit]
-    /// Keeps only the newest of each flow, while there is no bus to take them.
+    /// Deletes all rows except the newest one of each flow, which bounds the table while the bus does not deliver.
     func compact() async throws(StoreError)
 }

@@ -1,8 +1,9 @@
-/// Flows as the instances of a hub leave them for each other, and for services that only read. Losing it loses nothing.
+/// The cache of flows in Redis, shared by all instances, and readable by other services. It may be lost at any time. Safe to
+/// use from any task.
 public protocol SharedStateCache: Sendable {
-    /// Leaves the flow, unless a newer one is there. Does not wait; goes out with what is published next.
+    /// Caches the flow unless a higher version is there. Does not wait; a failure has no effect.
     func put(_ record: FlowRecord, epoch: Epoch)
-    /// The flow as somebody left it; `nil` if it is not there, is older than `version`, of another epoch, not from this hub, or
-    /// not to be had at once.
+    /// The cached flow; `nil` if there is none, its version is below `version`, it is from another epoch, it was not written
+    /// by this hub, or the cache does not answer in time.
     func record(of flow: FlowID, atLeast version: Version, epoch: Epoch) async -> FlowRecord?
 }

@@ -1,34 +1,42 @@
-/// Flows in the memory of this process, so that reads need not ask the store. Called from any thread; never blocks.
+/// The cache of flows in the memory of this process, which saves reads of the store. Called from any thread; never blocks.
+///
+/// A flow's version never decreases within an epoch. The version sweep keeps the cached flows current.
 public protocol StateCache: Sendable {
-    /// The flow as cached; `nil` on a miss or if what is there is below `atLeast`.
+    /// The cached flow; `nil` on a miss, or if its version is below `atLeast`.
     func record(of flow: FlowID, atLeast: Version) -> FlowRecord?
-    /// Keeps the record unless a higher version is there already, or the epoch is not the cache's.
+    /// Caches the record, unless a higher version is cached or `epoch` is not the cache's.
     func put(_ record: FlowRecord, epoch: Epoch)
-    /// Drops the record, if it is below this version, and takes none that is from now on: the next reader asks the store.
+    /// Drops the record if it is below this version, and accepts none below it from then on. So the next reader asks the
+    /// store.
     func remove(_ flow: FlowID, below version: Version)
-    /// Drops everything and takes records of this epoch only from now on.
+    /// Drops all records, and accepts only records of this epoch from now on.
     func removeAll(epoch: Epoch)
-    /// The flows that are cached with their versions: the version sweep looks after them.
+    /// The cached flows with their versions, for the version sweep.
     func versions() -> [FlowID: Version]
 }
 
-/// The latest transient event of each type, so that a newcomer need not wait for the next one.
+/// The store of each flow's latest transient event of every type, for snapshots. Best effort: events may be lost. Safe to use
+/// from any task.
 public protocol TransientStore: Sendable {
-    /// Does not wait. - Parameter version: the flow's version when the event was published.
+    /// Stores an event in place of the flow's earlier one of the same type. Does not wait.
+    /// - Parameter version: the flow's version when the event was published.
     func record(_ event: TransientEvent, of flow: FlowID, at version: Version)
-    /// What was published at or above `version`, in the order of publication.
+    /// The latest events that were published when the flow was at or above `version`, in order of publication.
     func latest(of flow: FlowID, since version: Version) async -> [TransientEvent]
+    /// Drops the events in this process's memory, because their versions belong to an epoch that has been replaced.
     func removeAll()
 }
 
-/// Counts that are kept beyond the process, by name and day.
+/// Usage counters by name and day. An implementation may share them between instances and keep them across restarts. Called
+/// from any thread.
 public protocol Counters: Sendable {
+    /// Adds to a counter. Does not wait.
     func add(_ amount: Int, to counter: Counter)
-    /// The totals of today (UTC), as far as this process knows them.
+    /// The totals of the current day (UTC), as far as this process knows them.
     func totals() -> [Counter: Int]
 }
 
-/// The allow-list of counters: a name is a key in a shared store, so nobody may make one up.
+/// The counters. Raw values are part of keys in Redis, so no other names are allowed.
 public enum Counter: String, Hashable, Sendable, CaseIterable {
     case cacheStateHit = "cache:state:hit"
     case cacheStateMiss = "cache:state:miss"

@@ -1,15 +1,18 @@
 /// A request to change one flow durably.
 public struct FlowChange: Sendable {
+    /// The kind of change, with its content.
     public enum Body: Sendable {
-        /// JSON Merge Patch (RFC 7396) of the state.
+        /// Applies a JSON Merge Patch (RFC 7396) to the state.
         case patch(JSONText)
-        /// A new state in place of the old one.
+        /// Replaces the state.
         case replace(JSONText)
+        /// Deletes the flow, leaving a tombstone.
         case delete
-        /// Events of the publisher's own types, all or none; the state stays as it is.
+        /// Appends durable events of the publisher's own types, all or none. The state is not changed.
         case publish([NewEvent])
     }
 
+    /// A durable event before it has a version.
     public struct NewEvent: Sendable {
         public var type: EventType
         public var data: JSONText
@@ -20,15 +23,18 @@ public struct FlowChange: Sendable {
         }
     }
 
+    /// A condition on the flow that must hold for the change to be committed.
     public enum Precondition: Hashable, Sendable {
         case none
-        /// `If-Match: "<epoch>-<version>", …`: the flow is at one of these places. With none of them it is not.
+        /// `If-Match: "<epoch>-<version>", …`: the flow exists and has one of these versions. Never met by an empty list.
         case oneOf([VersionTag])
-        /// `If-Match: *`
+        /// `If-Match: *`: the flow exists. A tombstone does not count.
         case exists
-        /// `If-None-Match: *`
+        /// `If-None-Match: *`: the flow does not exist, or is a tombstone.
         case absent
 
+        /// The content of one `ETag` or `If-Match` value `"<epoch>-<version>"`: a version and the epoch in which it was
+        /// assigned.
         public struct VersionTag: Hashable, Sendable {
             public var epoch: Epoch
             public var version: Version
@@ -39,15 +45,16 @@ public struct FlowChange: Sendable {
             }
         }
 
+        /// The condition that the flow exists and has exactly this version in this epoch.
         public static func version(_ epoch: Epoch, _ version: Version) -> Precondition {
             .oneOf([VersionTag(epoch: epoch, version: version)])
         }
     }
 
-    /// `Idempotency-Key`, and what makes one request another.
+    /// The request's `Idempotency-Key`, and a digest that identifies the request.
     public struct Idempotency: Hashable, Sendable {
         public var key: String
-        /// A digest of method, path and body: the same key with another digest is refused.
+        /// A digest of method, path and body. The same key with another digest is rejected.
         public var fingerprint: String
 
         public init(key: String, fingerprint: String) {
@@ -56,7 +63,7 @@ public struct FlowChange: Sendable {
         }
     }
 
-    /// `Fencing-Token: <resource>=<token>`: refused when the flow has seen a higher token of that resource.
+    /// `Fencing-Token: <resource>=<token>`. The change is rejected if the flow has seen a higher token for the resource.
     public struct Fencing: Hashable, Sendable {
         public var resource: String
         public var token: Int64
@@ -73,6 +80,7 @@ public struct FlowChange: Sendable {
     public var precondition: Precondition
     public var idempotency: Idempotency?
     public var fencing: Fencing?
+    /// The time of the request. ``FlowTransition`` replaces it by the flow's last time of change if that is later.
     public var at: Timestamp
 
     public init(
@@ -89,44 +97,52 @@ public struct FlowChange: Sendable {
     }
 }
 
-/// What became of a change. Every case is the result of that one operation; none of them undoes its neighbours in a batch.
+/// The outcome of one change. It concerns this change alone: a rejection does not affect the others in the batch.
 public enum FlowOutcome: Sendable {
-    /// Committed. `events` is what subscribers will see.
+    /// The change was committed. `events` are the durable events that subscribers receive; `created` is whether the flow did
+    /// not exist before, or was a tombstone.
     case applied(FlowRecord, events: [FlowEvent], created: Bool)
-    /// Nothing to do: the patch changes nothing.
+    /// The patch has no effect. Nothing was committed but the reply to an idempotency key.
     case unchanged(FlowRecord)
-    /// The same request was committed before; this was its answer.
+    /// A request with the same idempotency key was committed before; this is its stored reply.
     case replayed(StoredReply)
+    /// The change was rejected. Nothing was committed.
     case rejected(Rejection)
 
+    /// The reason that a change was rejected.
     public enum Rejection: Hashable, Sendable {
-        /// No such flow, for this account.
+        /// The flow to delete does not exist.
         case notFound
         /// The flow belongs to another account.
         case otherAccount
-        /// `If-Match` or `If-None-Match` failed; the flow is at this version (0: there is none).
+        /// `If-Match` or `If-None-Match` is not met. The flow has this version; 0 if it does not exist.
         case preconditionFailed(Version)
-        /// A lock's younger holder has written already.
+        /// A newer holder of the lock, with this higher token, has changed the flow already.
         case staleFencingToken(resource: String, highest: Int64)
-        /// A publication without events.
+        /// The change publishes no events.
         case emptyPublication
-        /// The key was used for another request.
+        /// The idempotency key was used for a different request.
         case idempotencyConflict
+        /// The resulting state exceeds ``ChangeLimits/maximumStateBytes``.
         case stateTooLarge(bytes: Int, limit: Int)
+        /// The resulting state exceeds ``ChangeLimits/maximumDepth``.
         case stateTooDeep(limit: Int)
-        /// `deleted` is the hub's own status.
+        /// The state has the status `deleted`, which only a tombstone may have.
         case reservedStatus
-        /// A fence of more resources than a flow keeps.
+        /// The fencing token is for a further resource, and the flow has fences for ``ChangeLimits/maximumFences``
+        /// already.
         case tooManyFences(limit: Int)
     }
 }
 
-/// The answer to a committed request, kept under its idempotency key.
+/// The response to a committed request, stored under its idempotency key.
 public struct StoredReply: Hashable, Sendable {
+    /// ``FlowChange/Idempotency/fingerprint`` of the request.
     public var fingerprint: String
+    /// The HTTP status.
     public var status: Int
     public var flow: FlowID
-    /// The version of each event of the request, in order; the flow's version where it made none.
+    /// The versions of the request's events, in order. If it had none: the flow's version.
     public var versions: [Version]
 
     public init(fingerprint: String, status: Int, flow: FlowID, versions: [Version]) {
@@ -137,13 +153,13 @@ public struct StoredReply: Hashable, Sendable {
     }
 }
 
-/// Bounds that a change must keep. Each is a configuration key of the server.
+/// The limits of the state that a change results in.
 public struct ChangeLimits: Hashable, Sendable {
-    /// Bytes of a state, in compact form.
+    /// Maximum size of a state as compact JSON, in bytes.
     public var maximumStateBytes = 1_048_576
-    /// Nesting of a state, counted over objects and arrays.
+    /// Maximum nesting depth of a state, counting objects and arrays.
     public var maximumDepth = 64
-    /// Resources whose fencing tokens one flow remembers.
+    /// Maximum number of resources for which one flow keeps fences.
     public var maximumFences = 64
 
     public init() {}

@@ -1,18 +1,25 @@
-/// What a change does to a flow, decided from the flow alone.
+/// The effect of a change on a flow, decided by a pure function of the flow and the change.
 ///
-/// Every store loads the flow under its lock, asks here, and writes down the answer in the same transaction. So SQLite
-/// and Postgres cannot come to different conclusions.
+/// A store reads the flow, decides, and writes the result in one transaction that verifies that the flow was still at the
+/// version read. Because all stores use this function, SQLite and Postgres decide alike.
 public enum FlowTransition: Sendable {
+    /// Write the record and append the events. `created` is whether the flow did not exist before, or was a tombstone.
     case write(FlowRecord, events: [FlowEvent], created: Bool)
+    /// Write nothing: the patch has no effect.
     case unchanged(FlowRecord)
+    /// Write nothing, and reject the change.
     case rejected(FlowOutcome.Rejection)
 
-    /// - Parameter current: the flow as it stands, a tombstone included; `nil` if it never existed.
+    /// Decides a change. Checks are made in this order: account, precondition, fencing token, content.
+    /// - Parameters:
+    ///   - current: the flow as stored, or its tombstone; `nil` if it never existed.
+    ///   - epoch: the adopted epoch, for preconditions.
     public static func decide(
         _ change: FlowChange, current: FlowRecord?, epoch: Epoch, limits: ChangeLimits
     ) -> FlowTransition {
         if let current, current.head.account != change.account { return .rejected(.otherAccount) }
-        // Clocks differ and jump; a flow's times do not go back, so that age and version agree on what is older.
+        // The clocks of instances differ and jump. The maximum keeps a flow's times from decreasing while its version
+        // rises.
         var change = change
         if let current { change.at = max(change.at, current.head.updatedAt) }
         let live = current.flatMap { $0.head.isDeleted ? nil : $0 }
@@ -28,10 +35,12 @@ public enum FlowTransition: Sendable {
         }
         switch change.body {
         case .patch(let patch):
-            // A flow that begins anew after its deletion has nothing to patch: its first update stands for the whole state.
+            // A flow that is re-created after its deletion has no state to patch: the patch is its whole state, and its
+            // event replaces the state that subscribers have.
             let base = live?.state ?? .emptyObject
             let patched = base.applying(mergePatch: patch)
-            // A younger holder's token must be written down even where its patch changes nothing: it shuts out the older one.
+            // A higher fencing token must be written even if the patch has no effect: otherwise the lock's older holder
+            // could still write.
             if let live, patched.isEquivalent(to: live.state), fence == live.fence { return .unchanged(live) }
             return Self.writeState(
                 patched, updates: patch, replaces: live == nil && current != nil, change: change, current: current,
@@ -49,8 +58,13 @@ public enum FlowTransition: Sendable {
         }
     }
 
-    // MARK: Conditions
+    // MARK: Preconditions and fences
 
+    /// Checks whether the flow meets the precondition of its change.
+    /// - Parameters:
+    ///   - live: the flow; `nil` if it does not exist or is a tombstone.
+    ///   - version: the version of the flow or its tombstone; 0 if it never existed.
+    /// - Returns: `nil` if the precondition is met.
     private static func check(
         _ precondition: FlowChange.Precondition, live: FlowRecord?, version: Version, epoch: Epoch
     ) -> FlowOutcome.Rejection? {
@@ -64,8 +78,13 @@ public enum FlowTransition: Sendable {
         return isMet ? nil : .preconditionFailed(live == nil ? 0 : version)
     }
 
+    /// A rejection in the form of an error, as `Result` requires.
     private struct FenceFailure: Error { var value: FlowOutcome.Rejection }
 
+    /// Raises the fence of one resource to the token. A token equal to the fence is accepted, since one holder writes
+    /// often.
+    /// - Parameter limit: maximum number of resources with a fence.
+    /// - Returns: the new fences; a failure if the token is lower than the fence, or if the limit is exceeded.
     private static func advance(
         _ fence: JSONText, by fencing: FlowChange.Fencing, limit: Int
     ) -> Result<JSONText, FenceFailure> {
@@ -85,6 +104,11 @@ public enum FlowTransition: Sendable {
 
     // MARK: Effects
 
+    /// Writes a new state with one event `state_update`.
+    /// - Parameters:
+    ///   - updates: the patch, for the event; unused if `replaces`.
+    ///   - replaces: whether the event contains the whole state, with `"replace": true`.
+    ///   - live: `current` unless it is a tombstone.
     private static func writeState(
         _ state: JSONText, updates: JSONText, replaces: Bool, change: FlowChange, current: FlowRecord?, live: FlowRecord?,
         fence: JSONText, limits: ChangeLimits
@@ -112,6 +136,7 @@ public enum FlowTransition: Sendable {
         return .write(FlowRecord(head: head, state: state, fence: fence), events: [event], created: live == nil)
     }
 
+    /// Replaces a live flow by a tombstone, with one event `flow_deleted`.
     private static func tombstone(_ change: FlowChange, live: FlowRecord?, fence: JSONText) -> FlowTransition {
         guard var record = live else { return .rejected(.notFound) }
         record.head.version += 1
@@ -125,6 +150,7 @@ public enum FlowTransition: Sendable {
         return .write(record, events: [event], created: false)
     }
 
+    /// Appends the publisher's events. Creates the flow with the state `{}` if it does not exist.
     private static func append(
         _ new: [FlowChange.NewEvent], change: FlowChange, current: FlowRecord?, live: FlowRecord?, fence: JSONText
     ) -> FlowTransition {

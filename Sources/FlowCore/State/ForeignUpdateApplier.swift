@@ -1,10 +1,11 @@
 public import Logging
 import Synchronization
 
-/// Takes updates that services beside the hub published on the bus as changes of their flows' states.
+/// Applies foreign updates, which processes other than hub instances publish on the bus, as patches of their flows.
 ///
-/// Each is applied once, whichever instances hear of it: its digest is the idempotency key. It belongs to whoever owns the
-/// flow; where there is no flow yet, to `newFlowAccount`, or to nobody: then it is dropped.
+/// Each update is applied once, even if several instances receive it: its digest is the idempotency key. The change is made
+/// for the account that owns the flow. If the flow does not exist, it is created for `newFlowAccount`; without such an
+/// account the update is dropped. Updates of one flow are applied in the order of their arrival.
 public final class ForeignUpdateApplier: Sendable {
     struct Update: Sendable {
         var flow: FlowID
@@ -12,8 +13,10 @@ public final class ForeignUpdateApplier: Sendable {
         var digest: String
     }
 
-    /// Updates that wait. More are dropped and counted: whoever publishes beside the hub is told nothing.
+    /// Maximum number of updates that wait or are being applied. Further ones are dropped and counted; the process that
+    /// published them receives no error.
     public static let maximumWaiting = 10_000
+    /// Number of tasks that apply updates. A flow always maps to the same task.
     private static let maximumConcurrent = 32
 
     private let newFlowAccount: String?
@@ -31,11 +34,12 @@ public final class ForeignUpdateApplier: Sendable {
         (self.updates, self.continuation) = AsyncStream.makeStream()
     }
 
-    /// Updates that were not applied: nobody owns the flow, too many waited, or the store refused.
+    /// Number of updates that were not applied: no account owns the flow, too many updates waited, the change was rejected, or
+    /// the store failed.
     public var droppedCount: Int { self.dropped.load(ordering: .relaxed) }
 
-    /// Called from any thread; does not wait.
-    /// - Parameter digest: alike for the same message wherever it is heard.
+    /// Queues an update. Called from any thread; does not wait.
+    /// - Parameter digest: a digest of the message, equal on all instances that receive it.
     public func enqueue(_ updates: JSONText, of flow: FlowID, digest: String) {
         guard self.waiting.load(ordering: .relaxed) < Self.maximumWaiting else {
             self.dropped.add(1, ordering: .relaxed)
@@ -45,20 +49,22 @@ public final class ForeignUpdateApplier: Sendable {
         self.continuation.yield(Update(flow: flow, updates: updates, digest: digest))
     }
 
+    /// Applies queued updates until the task is canceled.
     func run(_ manager: StateManager) async {
         await withDiscardingTaskGroup { group in
-            // A flow's updates in their order, those of different flows side by side.
-            let lanes = (0..<Self.maximumConcurrent).map { _ in AsyncStream.makeStream(of: Update.self) }
-            for lane in lanes {
-                group.addTask { for await update in lane.stream { await self.apply(update, manager) } }
+            // One queue per task: updates of one flow stay in order, those in different queues are applied concurrently.
+            let queues = (0..<Self.maximumConcurrent).map { _ in AsyncStream.makeStream(of: Update.self) }
+            for queue in queues {
+                group.addTask { for await update in queue.stream { await self.apply(update, manager) } }
             }
             for await update in self.updates {
-                lanes[Int(UInt(bitPattern: update.flow.hashValue) % UInt(Self.maximumConcurrent))].continuation.yield(update)
+                queues[Int(UInt(bitPattern: update.flow.hashValue) % UInt(Self.maximumConcurrent))].continuation.yield(update)
             }
-            for lane in lanes { lane.continuation.finish() }
+            for queue in queues { queue.continuation.finish() }
         }
     }
 
+    /// Commits one update for the account that owns its flow. Counts an update that is not committed as dropped.
     private func apply(_ update: Update, _ manager: StateManager) async {
         defer { self.waiting.subtract(1, ordering: .relaxed) }
         do throws(StoreError) {
@@ -76,7 +82,8 @@ public final class ForeignUpdateApplier: Sendable {
             }
         } catch {
             self.dropped.add(1, ordering: .relaxed)
-            self.logger.warning("An update of another service was not applied", metadata: ["reason": "\(error)"])
+            self.logger.warning(
+                "Failed to apply foreign update", metadata: ["flow_id": "\(update.flow)", "error": "\(error)"])
         }
     }
 }

@@ -1,18 +1,21 @@
 import Synchronization
 
-/// How well the hub delivers just now, as far as the store and the bus have shown.
+/// The delivery status of this instance, derived from the results of store operations and from whether the bus delivers.
+/// Safe to use from any thread.
 ///
-/// Reading and writing are told apart: a full disk or a database that only reads still answers every read.
+/// Reads and writes are tracked separately: with a full disk or a read-only database, every read still succeeds.
 public final class HubHealth: Sendable {
-    public enum StoreAccess: Hashable, Sendable { case reading, writing }
+    /// The kind of a store operation.
+    public enum StoreAccess: Hashable, Sendable { case read, write }
 
     fileprivate struct State {
-        /// What the store did not do when it was asked last.
+        /// The kinds of store operation whose most recent one failed.
         var unavailable: Set<StoreAccess> = []
         var isBusDelivering = true
         var observer: (@Sendable (DeliveryStatus) -> Void)?
-        /// What the observer heard last.
+        /// The status with which the observer was called most recently.
         var lastNotified: DeliveryStatus?
+        /// Whether a call of the observer is in progress.
         var isNotifying = false
 
         var delivery: DeliveryStatus {
@@ -28,8 +31,8 @@ public final class HubHealth: Sendable {
 
     public var delivery: DeliveryStatus { self.state.withLock { $0.delivery } }
 
-    /// Called at once, and for every change of ``delivery`` from then on, in their order, from any thread. What passes while it
-    /// is at work it may not hear of.
+    /// Sets the observer of ``delivery`` and calls it immediately with the current status. From then on it is called after each
+    /// change, one call at a time, in order, from any thread. Changes that revert while a call is in progress are skipped.
     public func observe(_ observer: @escaping @Sendable (DeliveryStatus) -> Void) {
         self.change { state in
             state.observer = observer
@@ -37,22 +40,27 @@ public final class HubHealth: Sendable {
         }
     }
 
-    /// Whether the store is thought not to take writes. Only a write that went through shows that it does again.
-    public var isWriteUnavailable: Bool { self.state.withLock { $0.unavailable.contains(.writing) } }
+    /// Whether the most recent write to the store failed. Only a successful write resets it.
+    public var isWriteUnavailable: Bool { self.state.withLock { $0.unavailable.contains(.write) } }
 
-    /// Whether the store did not answer the last read: then nobody looks after what is in memory.
-    public var isReadUnavailable: Bool { self.state.withLock { $0.unavailable.contains(.reading) } }
+    /// Whether the most recent read of the store failed. Then the version sweep fails too, so cached flows may be
+    /// outdated.
+    public var isReadUnavailable: Bool { self.state.withLock { $0.unavailable.contains(.read) } }
 
+    /// Reports that a store operation succeeded.
     public func storeSucceeded(_ access: StoreAccess) { self.change { $0.unavailable.remove(access) } }
+    /// Reports that a store operation failed because the store is unavailable or the outcome is unknown.
     public func storeFailed(_ access: StoreAccess) {
         self.failures.add(1, ordering: .relaxed)
         self.change { $0.unavailable.insert(access) }
     }
 
-    /// How often the store did not do what it was asked.
+    /// Number of calls of ``storeFailed(_:)`` so far.
     public var storeFailures: Int { self.failures.load(ordering: .relaxed) }
+    /// Reports whether the bus delivers.
     public func busChanged(isDelivering: Bool) { self.change { $0.isBusDelivering = isDelivering } }
 
+    /// Changes the state, then calls the observer outside the lock until it has received the latest status.
     private func change(_ body: (inout State) -> Void) {
         self.state.withLock { body(&$0) }
         while let (observer, status) = self.state.withLock({ $0.nextNotification() }) {
@@ -63,7 +71,10 @@ public final class HubHealth: Sendable {
 }
 
 extension HubHealth.State {
-    /// One at a time: of two that tell at once the later could be overtaken by the earlier. It looks again when it is done.
+    /// The next call of the observer; `nil` if none is due or another call is in progress.
+    ///
+    /// Calls are made one at a time, since of two concurrent ones the older status could arrive last. The caller asks again
+    /// after each call.
     fileprivate mutating func nextNotification() -> (@Sendable (DeliveryStatus) -> Void, DeliveryStatus)? {
         guard !self.isNotifying, self.lastNotified != self.delivery, let observer = self.observer else { return nil }
         self.isNotifying = true

@@ -1,7 +1,5 @@
 extension JSONText {
-    /// The deepest nesting of objects and arrays; 0 for a scalar.
-    ///
-    /// A patch and the state that it is applied to are each within the limit, their merge need not be.
+    /// The maximum nesting depth of objects and arrays; 0 for a scalar. Compared with ``ChangeLimits/maximumDepth``.
     public var depth: Int {
         var depth = 0
         var deepest = 0

@@ -1,9 +1,11 @@
 import Synchronization
 
-/// The one door to the flows: every change goes through the store and out on the bus, every read through the cache.
+/// The only API of a running hub for changing flows, and the cached API for reading them.
 ///
-/// What a commit made is put into the cache and published in commit order, before its publisher is answered; so a reader
-/// that was told "done" finds it done. Safe to use from any task.
+/// A change is committed by the store, then cached and published on the bus, in commit order and before the client that
+/// sent it is answered. So a client that then reads the flow from the same instance finds its change. Every store
+/// operation runs under the adopted epoch: if the store's epoch has changed, the manager adopts it, empties the caches
+/// and retries the operation once. Results of store operations update ``HubHealth``. Safe to use from any task.
 public final class StateManager: Sendable {
     public let store: any FlowStore
     private let cache: any StateCache
@@ -13,7 +15,7 @@ public final class StateManager: Sendable {
     private let shared: (any SharedStateCache)?
     private let counters: any Counters
     private let health: HubHealth
-    /// A load of one history does not answer for another.
+    /// The epoch is part of the key, so that a load from before an epoch change is not shared after it.
     private struct LoadKey: Hashable, Sendable {
         var flow: FlowID
         var epoch: Epoch
@@ -25,9 +27,10 @@ public final class StateManager: Sendable {
     private let epochChanged: @Sendable (Epoch) -> Void
 
     /// - Parameters:
-    ///   - outbox: where the store notes what it commits until the bus has taken it; `nil` if it does not.
-    ///   - shared: what the instances leave for each other; `nil` if there is nothing of the kind.
-    ///   - epochChanged: called after the store was found to have another history and the cache was emptied.
+    ///   - outbox: marks the commits that the bus has accepted as published; `nil` if the store has no outbox.
+    ///   - shared: the cache that the instances share; `nil` if there is none.
+    ///   - epochChanged: called once for each newly adopted epoch, in order, after the caches were emptied. Called under
+    ///     a lock, from any thread; must not call back into the manager.
     public init(
         store: any FlowStore, cache: any StateCache, transients: any TransientStore, bus: any EventBus,
         outbox: (any Outbox)? = nil, shared: (any SharedStateCache)? = nil, counters: any Counters, health: HubHealth,
@@ -50,6 +53,8 @@ public final class StateManager: Sendable {
         }
     }
 
+    /// Caches commits and publishes their events on the bus. Static, so that the store's observer does not retain the
+    /// manager.
     private static func publish(
         _ commits: [Commit], cache: any StateCache, shared: (any SharedStateCache)?, bus: any EventBus, outbox: (any Outbox)?
     ) {
@@ -72,47 +77,49 @@ public final class StateManager: Sendable {
         }
     }
 
-    /// Tells the bus of commits that another process, or this one before, did not get to publish.
+    /// Caches and publishes commits from the outbox, whose publication by their own instance was not confirmed.
     func publish(_ commits: [Commit]) {
         Self.publish(commits, cache: self.cache, shared: self.shared, bus: self.bus, outbox: self.outbox)
     }
 
     public var epoch: Epoch { self.store.epoch }
 
-    /// Commits a change. It is published by the time this returns.
+    /// Commits a change, and passes its events to the bus before it returns.
     public func apply(_ change: FlowChange) async throws(StoreError) -> FlowOutcome {
-        let outcome = try await self.underCurrentEpoch(.writing) { () async throws(StoreError) in
+        let outcome = try await self.underCurrentEpoch(.write) { () async throws(StoreError) in
             try await self.store.apply(change)
         }
-        // Of the other outcomes the store may have known without writing anything.
-        if case .applied = outcome { self.health.storeSucceeded(.writing) }
+        // Only `applied` proves a write. The store may decide the other outcomes without one.
+        if case .applied = outcome { self.health.storeSucceeded(.write) }
         return outcome
     }
 
-    /// Shows whether the store takes writes again, when it is thought not to.
+    /// Probes whether the store accepts writes again, if the most recent write failed.
     func probeWrites() async {
         guard self.health.isWriteUnavailable else { return }
         do throws(StoreError) {
             try await self.store.probeWrite()
-            self.health.storeSucceeded(.writing)
+            self.health.storeSucceeded(.write)
         } catch {
-            self.health.storeFailed(.writing)
+            self.health.storeFailed(.write)
         }
     }
 
-    /// The flow, from memory if it is there; tombstones included.
-    /// - Parameter atLeast: a version that is known to exist; anything older counts as a miss.
+    /// The flow or its tombstone, from the memory cache, else the shared cache, else the store.
+    /// - Parameter version: a version that is known to exist. A cached record below it counts as a miss.
+    /// - Returns: `nil` if the flow never existed.
     public func record(of flow: FlowID, atLeast version: Version = 0) async throws(StoreError) -> FlowRecord? {
-        // While the store cannot be asked the version sweep does not look after memory: other instances may be ahead of it.
+        // While reads of the store fail, the version sweep fails too, so the caches may lack commits of other instances.
         if !self.health.isReadUnavailable, let cached = self.cachedRecord(of: flow, atLeast: version) { return cached }
         if !self.health.isReadUnavailable, let shared = await self.sharedRecord(of: flow, atLeast: version) { return shared }
         let record = try await self.loadRecord(of: flow)
         if (record?.version ?? 0) >= version { return record }
-        // That load was under way before the version was there.
+        // The load was shared with an earlier caller, and had read the flow before this version was committed.
         return try await self.loadRecord(of: flow)
     }
 
-    /// The flow as another instance left it; from then on it is in memory, and the sweep looks after it.
+    /// The flow from the shared cache; `nil` on a miss. It is then cached in memory, where the version sweep keeps it
+    /// current.
     private func sharedRecord(of flow: FlowID, atLeast version: Version) async -> FlowRecord? {
         guard let shared = self.shared else { return nil }
         let epoch = self.store.epoch
@@ -121,25 +128,25 @@ public final class StateManager: Sendable {
         }
         guard let found = record, found.version >= version else { return nil }
         self.cache.put(found, epoch: epoch)
-        // What this instance has seen by now may be newer.
+        // This instance may have cached a newer version in the meantime.
         return self.cache.record(of: flow, atLeast: version)
     }
 
-    /// The flow, if it is in memory.
+    /// The flow from the memory cache; `nil` on a miss.
     public func cachedRecord(of flow: FlowID, atLeast version: Version = 0) -> FlowRecord? {
         let cached = self.cache.record(of: flow, atLeast: version)
         self.counters.add(1, to: cached == nil ? .cacheStateMiss : .cacheStateHit)
         return cached
     }
 
-    /// The flow as the store has it; loads that are under way at the same time are one.
+    /// The flow from the store. Concurrent calls share one load, which may have started before this call.
     public func loadRecord(of flow: FlowID) async throws(StoreError) -> FlowRecord? {
         try await self.loads.value(for: LoadKey(flow: flow, epoch: self.store.epoch)) { [self] () async throws(StoreError) in
             try await self.loadFreshRecord(of: flow)
         }
     }
 
-    /// The flow as the store has it now, by a read that begins after this call.
+    /// The flow from the store, by a load that starts after this call and is not shared. The result is cached.
     public func loadFreshRecord(of flow: FlowID) async throws(StoreError) -> FlowRecord? {
         try await self.reading { () async throws(StoreError) in
             let epoch = self.store.epoch
@@ -152,56 +159,60 @@ public final class StateManager: Sendable {
         }
     }
 
-    /// Durable events above a version.
+    /// A history page: durable events above a version, from the store.
     public func page(of flow: FlowID, after version: Version, limit: PageLimit) async throws(StoreError) -> EventPage {
         try await self.reading { () async throws(StoreError) in
             try await self.store.page(of: flow, after: version, limit: limit)
         }
     }
 
+    /// The heads of flows, from the store. An empty list tests whether the store can be read.
     public func heads(of flows: [FlowID]) async throws(StoreError) -> [FlowHead] {
         try await self.reading { () async throws(StoreError) in try await self.store.heads(of: flows) }
     }
 
+    /// A list page of flows, from the store.
     public func list(_ query: FlowQuery) async throws(StoreError) -> FlowList {
         try await self.reading { () async throws(StoreError) in try await self.store.list(query) }
     }
 
     // MARK: Transient events
 
-    /// Hands an event to whoever watches now. It is kept only as the latest of its type.
-    /// - Parameter version: the flow's version, as far as the caller knows it.
+    /// Publishes transient events directly on the bus. Each is kept only as the latest of its type. Does not wait or fail.
+    /// - Parameter version: the flow's version, as far as the caller knows it; 0 if the flow does not exist.
     public func publish(_ events: [TransientEvent], of flow: FlowID, account: String, at version: Version) {
         let epoch = self.store.epoch
-        // A flow that does not exist belongs to nobody: what is said of it now must not be shown to whoever creates it.
+        // A flow that does not exist has no owner. Its events are not kept, because another account might create the flow.
         if version > 0 { for event in events { self.transients.record(event, of: flow, at: version) } }
         self.counters.add(events.count, to: .eventsTransient)
         self.bus.publish(
             events.map { BusMessage(flow: flow, account: account, epoch: epoch, content: .transient($0)) })
     }
 
-    /// The latest transient event of each type that still says something about the flow.
+    /// The latest transient event of each type that was published at or above `version`, the flow's reset version.
     public func latestTransients(of flow: FlowID, since version: Version) async -> [TransientEvent] {
         await self.transients.latest(of: flow, since: version)
     }
 
     // MARK: Epoch
 
-    /// Works under the store's present epoch and forgets whatever was in memory, if it is another one than before.
+    /// Adopts the store's epoch. If it is higher than before, empties the caches and notifies the streams.
     public func refreshEpoch() async throws(StoreError) {
         self.adopt(try await self.store.refreshEpoch())
     }
 
-    /// The store went back in time: gives its history a new name, so that no version means two things.
-    /// - Parameter from: the epoch under which that was found. If it was raised since, that is enough.
+    /// Raises the store's epoch after the store regressed, so that no version identifies two events, and adopts it.
+    /// - Parameter epoch: the epoch in which the lower versions were found. If the store's epoch was raised since, that
+    ///   one is adopted.
     public func raiseEpoch(from epoch: Epoch, now: Timestamp) async throws(StoreError) {
         let raised = try await self.store.raiseEpoch(from: epoch, now: now)
         self.adopt(raised)
     }
 
+    /// Empties the caches and announces the epoch, if it is higher than the last announced one.
     private func adopt(_ epoch: Epoch) {
-        // Several callers may meet a new epoch at once, and a slow one may come with an older one than is known by now:
-        // subscribers are told once of each, and in order. Under the lock, so that two beginnings cannot overtake each other.
+        // Several callers may find a new epoch at the same time, and a slow one may pass an outdated epoch. The lock is held
+        // during the notification, so that each epoch is announced once and in order.
         self.announcedEpoch.withLock { announced in
             guard epoch > announced else { return }
             announced = epoch
@@ -211,12 +222,15 @@ public final class StateManager: Sendable {
         }
     }
 
+    /// Runs a read of the store under the current epoch, and reports its success to ``HubHealth``.
     private func reading<Value: Sendable>(_ body: () async throws(StoreError) -> Value) async throws(StoreError) -> Value {
-        let value = try await self.underCurrentEpoch(.reading, body)
-        self.health.storeSucceeded(.reading)
+        let value = try await self.underCurrentEpoch(.read, body)
+        self.health.storeSucceeded(.read)
         return value
     }
 
+    /// Runs a store operation. If the store's epoch has changed, adopts it and runs the operation a second time. Reports
+    /// a failure that means that the store is unavailable to ``HubHealth``.
     private func underCurrentEpoch<Value: Sendable>(
         _ access: HubHealth.StoreAccess, _ body: () async throws(StoreError) -> Value
     ) async throws(StoreError) -> Value {

@@ -1,21 +1,26 @@
 import Synchronization
 
-/// Tries out what the hub stores things in, when somebody asks, and remembers the answer for some seconds.
+/// The probes behind `/health/storage`: tests the object store, the bus and the database on request, and caches the report.
+/// Safe to use from any task.
 public final class StorageHealth: Sendable {
+    /// The status of one component (object store, bus or database) or of all three together. Raw values are on the wire.
     public enum Status: String, Hashable, Sendable {
         case healthy, degraded, unhealthy
     }
 
-    /// What was found of one of the three.
+    /// The result for one component: the object store, the bus or the database.
     public struct Component: Hashable, Sendable {
         public var status: Status
-        /// What does the work: `r2`, `redis`, `postgres`, or what stands in for it.
+        /// The implementation in use, such as `r2`, `redis` or `postgres`.
         public var provider: String
-        /// What is wrong, without a secret.
+        /// The reason for a status other than healthy, for operators; `nil` if the component is healthy. Contains no
+        /// secrets.
         public var reason: String?
     }
 
+    /// The results of one probe.
     public struct Report: Hashable, Sendable {
+        /// The time at which the probe started.
         public var at: Timestamp
         public var objects: Component
         public var bus: Component
@@ -27,7 +32,7 @@ public final class StorageHealth: Sendable {
         }
     }
 
-    /// The names of what is configured.
+    /// The names of the configured bus and database.
     public struct Providers: Hashable, Sendable {
         public var bus: String
         public var database: String
@@ -45,12 +50,16 @@ public final class StorageHealth: Sendable {
     private let messages: any EventBus
     private let providers: Providers
     private let instance: String
-    /// Seconds that an answer is good for.
+    /// The time for which a report is reused, in seconds.
     private let seconds: Int64
     private let now: @Sendable () -> Timestamp
     private let last = Mutex<Report?>(nil)
     private let probes = SingleFlight<Int, Report, Never>()
 
+    /// - Parameters:
+    ///   - objects: the object store; `nil` if imports are stored in the database, which is then reported in its place.
+    ///   - instance: the instance's name, part of the keys of probe objects.
+    ///   - seconds: the time for which a report is reused.
     public init(
         objects: (any ObjectStore)?, manager: StateManager, bus: any EventBus, providers: Providers, instance: String,
         seconds: Int64, now: @escaping @Sendable () -> Timestamp
@@ -64,7 +73,8 @@ public final class StorageHealth: Sendable {
         self.now = now
     }
 
-    /// What is known now; tried out anew if that is older than some seconds. However many ask, one probe is under way.
+    /// The cached report if it is less than `seconds` old, else a new one. A cached report with a time in the future,
+    /// because the clock was set back, is not used. Concurrent calls share one probe.
     public func report() async -> Report {
         let now = self.now()
         if let last = self.last.withLock({ $0 }), now < last.at.advanced(bySeconds: self.seconds), now >= last.at { return last }
@@ -81,9 +91,10 @@ public final class StorageHealth: Sendable {
         let isDelivering = self.messages.isDelivering
         return Component(
             status: isDelivering ? .healthy : .degraded, provider: self.providers.bus,
-            reason: isDelivering ? nil : "no canary comes back; events are delivered through the database")
+            reason: isDelivering ? nil : "the bus returned no canary (test message) in time; the version sweep delivers events, every second")
     }
 
+    /// Reads from the database and commits a write probe, which changes no flow. A failure of either is `unhealthy`.
     private func probeDatabase() async -> Component {
         var component = Component(status: .healthy, provider: self.providers.database)
         do throws(StoreError) {
@@ -91,12 +102,13 @@ public final class StorageHealth: Sendable {
             try await self.manager.store.probeWrite()
         } catch {
             component.status = .unhealthy
-            component.reason = "\(error)"
+            component.reason = "the database probe failed: \(error)"
         }
         return component
     }
 
-    /// Writes an object, reads it, compares, and removes it, all under the same key.
+    /// Writes an object under a random key, reads it back, compares, and deletes it. A failed deletion is `degraded`, any other
+    /// failure `unhealthy`.
     private func probeObjects() async -> Component {
         guard let objects = self.objects else {
             return Component(status: .healthy, provider: self.providers.database, reason: nil)
@@ -110,7 +122,7 @@ public final class StorageHealth: Sendable {
             let download = try await objects.download(key, range: nil)
             var read: [UInt8] = []
             while let part = try await download.next() { read += part }
-            if read != Self.text { throw .corrupted("what was read is not what was written") }
+            if read != Self.text { throw .corrupted("the object read differs from the object written") }
         } catch {
             component.status = .unhealthy
             component.reason = error.explanation
@@ -126,12 +138,12 @@ public final class StorageHealth: Sendable {
 }
 
 extension ObjectError {
-    /// For people.
+    /// A description for operators.
     public var explanation: String {
         switch self {
-        case .notFound: "what was written is not there"
-        case .exists: "another object is there"
-        case .unavailable(let reason), .refused(let reason), .corrupted(let reason), .invalid(let reason): reason
+        case .notFound: "the object was not found"
+        case .exists: "another object exists under this key"
+        case .unavailable(let reason), .rejected(let reason), .corrupted(let reason), .invalid(let reason): reason
         }
     }
 }

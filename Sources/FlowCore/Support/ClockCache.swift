@@ -1,17 +1,15 @@
-/// A map with an upper bound that lets go of what was not asked for lately: the clock algorithm, the next thing to "least
-/// recently used" that needs no list to be kept in order.
+/// A bounded dictionary that evicts entries which were not used recently, by the CLOCK algorithm. CLOCK approximates LRU
+/// without keeping a list in order of use.
 ///
-/// Inlinable, so that each use in another module is compiled for its own types.
-///
-/// A value, confined to whatever lock its owner keeps it under. Lookups, insertions and evictions take constant time on
-/// average.
+/// A value type, which the owner protects with its lock. Lookups, insertions and evictions take constant time on average.
+/// Inlinable, so that other modules specialize it for their types.
 package struct ClockCache<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     @usableFromInline
     struct Slot: Sendable {
         @usableFromInline var key: Key
         @usableFromInline var value: Value
         @usableFromInline var cost: Int
-        /// Asked for since the hand passed by.
+        /// Whether the entry was used since ``ClockCache/hand`` last passed it.
         @usableFromInline var isRecent: Bool
 
         @inlinable
@@ -23,13 +21,16 @@ package struct ClockCache<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         }
     }
 
-    /// Entries and summed cost that are kept at most.
+    /// Maximum number of entries.
     package let maximumEntries: Int
+    /// Maximum total cost of the entries.
     package let maximumCost: Int
 
     @usableFromInline var index: [Key: Int] = [:]
     @usableFromInline var slots: [Slot] = []
+    /// Index of the slot that is examined next for eviction.
     @usableFromInline var hand = 0
+    /// Total cost of the entries.
     package var cost = 0
 
     @inlinable
@@ -41,13 +42,13 @@ package struct ClockCache<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     @inlinable
     package var count: Int { self.slots.count }
 
-    /// Counts as no question for any of them.
+    /// Visits all entries, without marking them as used.
     @inlinable
     package func forEach(_ body: (Key, Value) -> Void) {
         for slot in self.slots { body(slot.key, slot.value) }
     }
 
-    /// The value, which is kept longer for having been asked for.
+    /// Returns the value for a key and marks the entry as used; `nil` if the key has no entry.
     @inlinable
     package mutating func value(for key: Key) -> Value? {
         guard let position = self.index[key] else { return nil }
@@ -55,8 +56,9 @@ package struct ClockCache<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         return self.slots[position].value
     }
 
-    /// Keeps the value, unless it alone costs more than all may; then the key is empty afterwards.
-    /// - Returns: what had to go for it, the value itself included if it could not be kept.
+    /// Sets the value for a key and evicts entries until the limits are met. A value that costs more than ``maximumCost`` is
+    /// not kept; the key then has no entry.
+    /// - Returns: the evicted entries, including the value itself if it was not kept.
     @inlinable
     @discardableResult
     package mutating func set(_ value: Value, for key: Key, cost: Int) -> [(key: Key, value: Value)] {
@@ -78,7 +80,9 @@ package struct ClockCache<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         return evicted
     }
 
-    /// Changes a value in place, a new one if there is none, and then keeps to the bounds.
+    /// Changes the value for a key in place, or inserts a changed default value if the key has no entry, and evicts
+    /// entries until the limits are met.
+    /// - Parameter body: changes the value and returns its new cost.
     @inlinable
     package mutating func update(_ key: Key, default makeValue: @autoclosure () -> Value, _ body: (inout Value) -> Int) {
         let position: Int
@@ -97,6 +101,8 @@ package struct ClockCache<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         while self.slots.count > self.maximumEntries || self.cost > self.maximumCost { _ = self.evict(sparing: key) }
     }
 
+    /// Removes the entry of a key.
+    /// - Returns: its value; `nil` if there was no entry.
     @inlinable
     @discardableResult
     package mutating func removeValue(for key: Key) -> Value? {
@@ -104,6 +110,7 @@ package struct ClockCache<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         return self.remove(at: position).value
     }
 
+    /// Removes all entries.
     @inlinable
     package mutating func removeAll() {
         self.index = [:]
@@ -112,7 +119,10 @@ package struct ClockCache<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         self.cost = 0
     }
 
-    /// Called only with at least two entries or one that is not `key`, since one entry that costs too much is gone before.
+    /// Evicts the first entry at or after ``hand`` that was not used recently and is not the entry of `key`.
+    ///
+    /// Requires at least one entry of another key, or the search would not end. The callers ensure this: if the entry of
+    /// `key` alone exceeds the cost limit, they remove it first.
     @inlinable
     mutating func evict(sparing key: Key) -> (key: Key, value: Value) {
         while true {
@@ -126,7 +136,7 @@ package struct ClockCache<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         }
     }
 
-    /// The last slot takes the place of the removed one, so that there are no gaps.
+    /// Removes a slot. The last slot moves to its index, so that the array has no gaps.
     @inlinable
     mutating func remove(at position: Int) -> (key: Key, value: Value) {
         let removed = self.slots[position]

@@ -1,42 +1,45 @@
 import Synchronization
 
-/// Faults that a test plants one at a time, to prove that it would notice them. A release build has none of them: every
-/// place that asks is compiled in debug builds only.
+/// Deliberate defects for fault injection: a test activates them to prove that it detects them. Release builds contain none,
+/// because every check of a fault is compiled in debug builds only.
 public enum InjectedFault: UInt64, CaseIterable, Sendable {
-    /// A gap in the bus's messages is passed over instead of being read from the store.
+    /// The sequencer skips missing versions instead of reading them from the store.
     case gapReadOff
-    /// A subscriber whose place is lost goes on without a word.
+    /// A subscriber whose position is lost is sent no resync.
     case resyncOff
-    /// A page that does not begin right after the cursor is taken as it is.
+    /// A history page is sent even if events between the cursor and the page are missing.
     case pageCheckOff
-    /// A cursor at the head is told before the snapshot that is due.
+    /// The stream sends a cursor at the head before the snapshot that is due.
     case primeBeforeSnapshot
-    /// Deleting a flow forgets its version.
+    /// Deleting a flow leaves no tombstone, so that its versions are assigned again.
     case tombstoneOff
-    /// Events due in one turn are written in the wrong order.
+    /// Events that are due in one write are written in reverse order.
     case batchReversed
-    /// A slow subscriber loses what it could not take.
+    /// A slow subscriber skips the events that it was not sent while its socket was not writable.
     case slowReaderSkips
-    /// A replay does not stop where the live events begin.
+    /// A replay does not stop where the live events start.
     case replayOverlaps
-    /// The cache keeps an older state over a newer one.
+    /// The cache replaces a newer state by an older one.
     case cacheGoesBack
-    /// A write is acknowledged before it is committed.
+    /// A change is acknowledged before it is committed.
     case earlyAcknowledgement
 
     private static let active = Atomic<UInt64>(0)
 
     private var bit: UInt64 { 1 << self.rawValue }
 
+    /// Whether ``inject(_:)`` has activated this fault.
     public var isActive: Bool { Self.active.load(ordering: .relaxed) & self.bit != 0 }
 
-    /// Plants exactly these faults. Only debug builds offer it.
+    /// Activates exactly these faults, for the whole process. Debug builds only.
     #if DEBUG
     public static func inject(_ faults: [InjectedFault]) {
         Self.active.store(faults.reduce(0) { $0 | $1.bit }, ordering: .relaxed)
     }
     #endif
 
+    /// Finds a fault by its case name.
+    /// - Returns: `nil` if no fault has this name.
     public init?(name: String) {
         guard let fault = Self.allCases.first(where: { "\($0)" == name }) else { return nil }
         self = fault

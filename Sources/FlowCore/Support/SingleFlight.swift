@@ -1,14 +1,14 @@
 import Synchronization
 
-/// Lets callers that want the same thing at the same time share one load of it.
+/// One load per key on behalf of all concurrent callers. Safe to use from any task.
 final class SingleFlight<Key: Hashable & Sendable, Value: Sendable, Failure: Error>: Sendable {
     private let flights = Mutex<[Key: Task<Result<Value, Failure>, Never>]>([:])
 
-    /// The value, from a load that is under way for this key or from a new one.
+    /// Returns the result of the load that is in flight for this key, or of a new one.
     func value(
         for key: Key, load: @escaping @Sendable () async throws(Failure) -> Value
     ) async throws(Failure) -> Value {
-        // A task of its own, since the load must go on for the others when the caller that began it is cancelled.
+        // A separate task, because the load must continue for the other callers if the one that started it is canceled.
         let task = self.flights.withLock { flights in
             if let running = flights[key] { return running }
             let task = Task {

@@ -1,9 +1,9 @@
 import FlowCore
 import GRDB
 
-/// Imports to and from rows.
+/// Reading and writing of the import ledger's rows.
 extension Database {
-    /// The database's clock: this machine's, in whole milliseconds.
+    /// The clock of the ledger: this machine's, in whole milliseconds.
     func clock() throws -> Timestamp {
         let now = try self.first("SELECT CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER)", []) { row in
             Timestamp(milliseconds: row[0])
@@ -23,7 +23,7 @@ extension Database {
         try self.first("SELECT \(Self.importColumns) FROM data_imports WHERE \(condition)", arguments, Import.init)
     }
 
-    /// - Parameter rest: of the statement, from `WHERE` on.
+    /// - Parameter rest: the end of the SELECT statement, from `WHERE` on.
     func entries(_ rest: String, _ arguments: [DatabaseValue]) throws -> [Import] {
         let rows = try self.rows("SELECT \(Self.importColumns) FROM data_imports \(rest)", arguments)
         var entries: [Import] = []
@@ -46,7 +46,7 @@ extension Database {
             ])
     }
 
-    /// Makes it failed and cuts its rows off.
+    /// Makes the import `failed` and detaches its rows.
     func fail(_ id: ImportID, reason: String, at now: Timestamp) throws {
         _ = try self.detachRows(of: id, keepingSamples: false)
         try self.run(
@@ -57,7 +57,7 @@ extension Database {
             """, [reason.databaseValue, now.databaseValue, id.rawValue.databaseValue])
     }
 
-    /// Makes it stored, or says anew how its records are stored.
+    /// Makes the import `stored`, or writes the new storage of its records.
     func store(_ id: ImportID, _ result: ImportResult, at now: Timestamp) throws {
         try self.run(
             """
@@ -72,7 +72,7 @@ extension Database {
             ])
     }
 
-    /// Whether the claim is the last one.
+    /// Whether the claim number is the import's current one.
     func claimHeld(_ id: ImportID, claim: Int64) throws -> Bool {
         try self.first(
             "SELECT 1 FROM data_imports WHERE id = ? AND claim = ?", [id.rawValue.databaseValue, claim.databaseValue]
@@ -81,7 +81,7 @@ extension Database {
 }
 
 extension Import {
-    /// From the columns of `Database.importColumns`.
+    /// Decodes the columns of `Database.importColumns`.
     init(_ row: Row) throws {
         guard let id = ImportID(row[0] as String), let status = Status(rawValue: row[5]) else { throw UnreadableRow() }
         let claimedUntil: Int64? = row[16]

@@ -1,7 +1,7 @@
 import FlowCore
 
-/// A hash of a record's text that is the same in every process: FNV-1a, mixed once more (SplitMix64's last steps), since it is
-/// added up.
+/// A hash of a record's text that is equal in all processes: FNV-1a, followed by the finalizer of SplitMix64, because
+/// a row digest adds up the hashes.
 enum RecordHash {
     static func of(_ text: String) -> UInt64 {
         var text = text

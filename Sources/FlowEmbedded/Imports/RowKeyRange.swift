@@ -1,8 +1,9 @@
 import FlowCore
 import GRDB
 
-/// The places of an import's rows. A row's key is its span's number in the upper half and the record's in the lower, so an import
-/// lies together and in order, and the table needs no other index.
+/// The range of row keys that belongs to an import, called its span. A row's key has the span's number in the upper
+/// 32 bits and the record's number in the lower 32. So an import's rows are adjacent and in order, and the table
+/// needs no other index.
 struct RowKeyRange: Hashable, Sendable {
     var number: Int64
 
@@ -11,11 +12,12 @@ struct RowKeyRange: Hashable, Sendable {
     var first: Int64 { self.number << 32 }
     var end: Int64 { (self.number + 1) << 32 }
 
-    /// Of `place >= ? AND place < ?`.
+    /// The arguments for `place >= ? AND place < ?`.
     var bounds: [DatabaseValue] { [self.first.databaseValue, self.end.databaseValue] }
 }
 
-/// An import's span, with the number of changes that were made to its rows: each of a hub's is counted, and nobody else makes any.
+/// An import's span, with the number of changes of its rows. Every change of rows increments it, so an equal number
+/// means unchanged rows.
 struct ImportRowRange: Hashable, Sendable {
     var span: RowKeyRange
     var changes: Int64
@@ -42,13 +44,15 @@ extension Database {
             [rowKey.databaseValue, isSample.databaseValue, record.databaseValue])
     }
 
-    /// Takes the rows away from an import, by giving it another span. They are removed later, see ``deleteDetachedRows(limit:)``.
+    /// Detaches an import's rows by giving the import a new span. They are deleted later; see
+    /// ``deleteDetachedRows(limit:)``.
+    /// - Parameter keepingSamples: whether to copy the sample rows to the new span.
     func detachRows(of id: ImportID, keepingSamples: Bool) throws {
         guard let old = try self.recordRows(id)?.span else { return }
         try self.run("INSERT INTO cut_off_records (span) VALUES (?)", [old.number.databaseValue])
         let new = try self.newSpan()
         if keepingSamples {
-            // Few, and in front.
+            // At most ``Import/sampleRows`` rows, at the beginning of the span.
             try self.run(
                 """
                 INSERT INTO raw_import_records (place, is_sample, raw_text)
@@ -65,14 +69,14 @@ extension Database {
             [new.number.databaseValue, id.rawValue.databaseValue])
     }
 
-    /// Marks the first rows as samples.
+    /// Marks the first ``Import/sampleRows`` rows as sample rows.
     func markSamples(_ span: RowKeyRange) throws {
         try self.run(
             "UPDATE raw_import_records SET is_sample = 1 WHERE place >= ? AND place < ?",
             [span.first.databaseValue, span.rowKey(at: Import.sampleRows).databaseValue])
     }
 
-    /// Removes rows that were cut off.
+    /// Deletes up to `limit` detached rows.
     /// - Returns: whether there may be more.
     func deleteDetachedRows(limit: Int) throws -> Bool {
         let number = try self.first("SELECT min(span) FROM cut_off_records", []) { $0[0] as Int64? }

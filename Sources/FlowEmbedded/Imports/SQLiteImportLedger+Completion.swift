@@ -2,7 +2,9 @@ public import FlowCore
 import GRDB
 
 extension SQLiteImportLedger {
-    /// Where the records are rows they are counted beside the writer; that none was added since is looked at under the claim.
+    /// Makes the import `stored`. If its records are rows, they are counted on a reader connection first. The
+    /// transaction then verifies, under the claim, that the rows have not changed since.
+    /// - Throws: `unavailable` if the number of rows differs from the result's; nothing is changed then.
     public func finish(_ id: ImportID, claim: Int64, _ result: ImportResult) async throws(StoreError) -> Bool {
         let counted = result.index == nil ? try await self.count(id) : nil
         return try await self.store.write { database in
@@ -12,7 +14,7 @@ extension SQLiteImportLedger {
             if result.index == nil, entry.provider == Self.provider {
                 guard let counted, counted.rows == rows, counted.isWhole(result.storage.recordCount) else {
                     throw StoreError.unavailable(
-                        "the import has \(counted?.count ?? 0) rows in place of \(result.storage.recordCount)")
+                        "expected \(result.storage.recordCount) rows of the import, found \(counted?.count ?? 0)")
                 }
                 try database.markSamples(rows.span)
             } else {
@@ -58,7 +60,7 @@ extension SQLiteImportLedger {
         var count: Int
         var last: Int64?
 
-        /// All of so many, without holes.
+        /// Whether the rows are exactly the records 0 up to `count`, without gaps.
         func isWhole(_ count: Int) -> Bool {
             self.count == count && (count == 0 || self.last == self.rows.span.rowKey(at: count - 1))
         }

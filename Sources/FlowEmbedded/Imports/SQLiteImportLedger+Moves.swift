@@ -6,11 +6,12 @@ extension SQLiteImportLedger {
         try await self.digested(id)?.digest ?? RowDigest(count: 0, sum: "0")
     }
 
-    /// The rows are read beside the writer, and whether they are still the same is seen by the number of their changes.
+    /// The rows are read on a reader connection. The transaction then verifies by their change count that they are
+    /// still the same.
     public func switchToObject(
         _ id: ImportID, claim: Int64, location: String, provider: String, expecting: RowDigest, _ result: ImportResult
     ) async throws(StoreError) -> Bool {
-        // An object of other than all rows is none to leave them for.
+        // The object must contain all rows, because the rows are deleted.
         guard expecting.count == result.storage.recordCount, let found = try await self.digested(id), found.digest == expecting
         else { return false }
         let isDone = try await self.store.write { database in

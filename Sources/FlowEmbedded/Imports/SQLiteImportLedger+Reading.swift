@@ -47,7 +47,7 @@ extension SQLiteImportLedger {
                 arguments += [last.createdAt.databaseValue, last.id.rawValue.databaseValue]
             }
             let limit = max(1, query.limit)
-            // One more than asked for tells whether there are more.
+            // One row more than requested shows whether there are more.
             arguments.append((limit + 1).databaseValue)
             var imports = try database.entries(
                 "WHERE \(conditions.joined(separator: " AND ")) ORDER BY created_at DESC, id DESC LIMIT ?", arguments)
@@ -57,7 +57,7 @@ extension SQLiteImportLedger {
         }
     }
 
-    // MARK: Chores
+    // MARK: Maintenance
 
     public func imports(after: ImportID?, limit: Int) async throws(StoreError) -> [Import] {
         try await self.store.read(checksEpoch: false) { database in
@@ -66,7 +66,7 @@ extension SQLiteImportLedger {
         }
     }
 
-    /// Also goes on with removing rows, where a crash kept it from being done.
+    /// Also continues the deletion of detached rows that a crash interrupted.
     public func abandoned(limit: Int) async throws(StoreError) -> [Import] {
         await self.deleteDetachedRowsInBatches()
         return try await self.open("status IN ('pending', 'deleting')", limit: limit)
@@ -76,7 +76,8 @@ extension SQLiteImportLedger {
         try await self.open("announced_at IS NULL AND status IN ('stored', 'failed')", limit: limit)
     }
 
-    /// - Parameter condition: implies that of the index `data_imports_open`.
+    /// Reads unclaimed imports, the longest unchanged first.
+    /// - Parameter condition: an SQL condition. It must imply the condition of the index `data_imports_open`.
     private func open(_ condition: String, limit: Int) async throws(StoreError) -> [Import] {
         try await self.store.read(checksEpoch: false) { database in
             try database.entries(

@@ -36,12 +36,12 @@ extension SQLiteImportLedger {
         }
     }
 
-    /// The bookmark is the number of the next record: rows have no holes.
+    /// The bookmark is the number of the next record, because rows have no gaps.
     public func records(
         of id: ImportID, after bookmark: RecordBookmark?, limit: Int
     ) async throws(StoreError) -> RecordSlice {
         guard let offset = bookmark.map({ Int($0.rawValue) }) ?? 0 else {
-            throw .unavailable("the bookmark is not one of this store's")
+            throw .unavailable("invalid continuation token")
         }
         let records = try await self.records(of: id, offset: offset, limit: limit)
         return RecordSlice(

@@ -1,16 +1,17 @@
 public import FlowCore
 import GRDB
 
-/// The ledger of imports in an SQLite file, and records as rows beside it: the same file as the flows'.
+/// The import ledger in an SQLite file, with records as rows of the same file, which also contains the flows.
 ///
-/// Claims run by the clock of this machine, so that several processes on the file agree. No transaction is long: a flow's commit
-/// waits for one batch of rows at most. Rows that are to go are cut off from their import in one step, and removed bit by bit
-/// afterwards; what a crash leaves of that the next chores go on with. Safe to use from any task.
+/// Claims expire by this machine's clock, so that all processes on the file agree. Transactions are short: a flow's
+/// commit waits for at most one batch of rows. Rows to be deleted are detached from their import in one step and
+/// deleted in batches afterwards. If a crash interrupts that, the next maintenance continues. Safe to use from any
+/// task.
 public final class SQLiteImportLedger: ImportLedger, ImportMaintenance, RecordStore {
     public struct Limits: Hashable, Sendable {
-        /// Rows that are removed in one transaction.
+        /// Rows that are deleted in one transaction.
         public var removedRows = 1_000
-        /// Bytes of the records in one answer; one alone may have more.
+        /// Maximum bytes of the records in one page; a single larger record is a page by itself.
         public var pageBytes = 1_048_576
 
         public init() {}
@@ -37,7 +38,7 @@ public final class SQLiteImportLedger: ImportLedger, ImportMaintenance, RecordSt
                     "account = ? AND idempotency_key = ?", [draft.account.databaseValue, key.databaseValue])
             {
                 guard found.status == .pending, found.isUnclaimed(at: now) else { return .found(found) }
-                // Its worker is too late from here on; what is there of it is the sweep's.
+                // The higher claim number locks out the interrupted worker. The import sweep cleans up.
                 try database.run(
                     "UPDATE data_imports SET claim = claim + 1, claimed_until = NULL, idempotency_key = NULL WHERE id = ?",
                     [found.id.rawValue.databaseValue])
@@ -82,9 +83,9 @@ public final class SQLiteImportLedger: ImportLedger, ImportMaintenance, RecordSt
         }
     }
 
-    // MARK: Rows that are cut off
+    // MARK: Detached rows
 
-    /// Removes rows that belong to no import any more, a batch in a transaction. If it fails, it is done later.
+    /// Deletes all detached rows, one batch per transaction. After a failure, maintenance continues later.
     func deleteDetachedRowsInBatches() async {
         let rows = self.limits.removedRows
         while true {

@@ -1,12 +1,12 @@
 public import FlowCore
 import Synchronization
 
-/// The connections of a hub that is one process.
+/// The connection registry of a single-process hub.
 ///
-/// Registering and unregistering take constant time; an entry costs some 200 bytes with its share of both tables, since
-/// the flow is kept once and the strings of one connection are shared.
+/// Registering and unregistering take constant time. An entry takes about 200 bytes in both tables, because the flow
+/// is stored once and the strings of one connection are shared.
 public final class MemoryConnectionRegistry: ConnectionRegistry {
-    /// What is kept of an entry beside its flow and connection, which are the keys.
+    /// The fields of an entry other than its flow and connection, which are the keys.
     private struct Detail: Sendable {
         var account: String
         var subject: String
@@ -16,7 +16,7 @@ public final class MemoryConnectionRegistry: ConnectionRegistry {
 
     private struct Owner: Sendable {
         var account: String
-        /// Flows that the connection is registered with.
+        /// Number of flows for which the connection is registered.
         var flows: Int
     }
 
@@ -56,7 +56,7 @@ public final class MemoryConnectionRegistry: ConnectionRegistry {
         }
     }
 
-    /// In the order of the connections' numbers.
+    /// Sorted by instance and number of the connection.
     public func connections(of flow: FlowID) async -> [ConnectionEntry] {
         let details = self.state.withLock { $0.flows[flow] ?? [:] }
         return details.sorted { ($0.key.instance, $0.key.number) < ($1.key.instance, $1.key.number) }.map { connection, detail in

@@ -1,7 +1,7 @@
 public import FlowCore
 import Synchronization
 
-/// Counters of today, in this process. Adding is one atomic addition and a look at the clock.
+/// Counters of the current day, in this process. An addition costs one atomic operation and one read of the clock.
 public final class MemoryCounters: Counters {
     private final class Cell: Sendable {
         let value = Atomic<Int>(0)
@@ -11,7 +11,7 @@ public final class MemoryCounters: Counters {
     private let day: Atomic<Int64>
     private let now: @Sendable () -> Timestamp
 
-    /// - Parameter now: the wall clock; a day begins at midnight UTC.
+    /// - Parameter now: the wall clock. A day begins at midnight UTC.
     public init(now: @escaping @Sendable () -> Timestamp) {
         self.cells = Dictionary(uniqueKeysWithValues: Counter.allCases.map { ($0, Cell()) })
         self.day = Atomic(Self.day(of: now()))
@@ -28,11 +28,12 @@ public final class MemoryCounters: Counters {
         return self.cells.mapValues { $0.value.load(ordering: .relaxed) }
     }
 
-    /// An addition that runs at the very moment of midnight may count for either day or for none; nobody is billed by these.
+    /// Resets the counters on a new day. An addition concurrent with midnight may count for either day or neither,
+    /// which is accurate enough for statistics.
     private func startDay() {
         let today = Self.day(of: self.now())
         let known = self.day.load(ordering: .relaxed)
-        // Only forward: a clock that is set back does not make today's counts disappear.
+        // Only forward, so that setting the clock back does not reset today's counts.
         guard today > known, self.day.compareExchange(expected: known, desired: today, ordering: .relaxed).exchanged else {
             return
         }

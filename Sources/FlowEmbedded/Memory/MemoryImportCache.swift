@@ -1,7 +1,8 @@
 public import FlowCore
 import Synchronization
 
-/// Samples and analyses in the memory of this process. What was not asked for lately goes first when there is too much.
+/// Cache of import samples and schema analyses in this process. The least recently used entries are evicted first
+/// (CLOCK).
 public final class MemoryImportCache: ImportCache {
     private struct Key: Hashable, Sendable {
         var kind: ImportCacheKind
@@ -13,7 +14,7 @@ public final class MemoryImportCache: ImportCache {
         var expiresAt: Timestamp
     }
 
-    /// Bytes of an entry beside its text, estimated.
+    /// Estimated bytes of an entry in addition to its text.
     private static let overhead = 256
     private static let maximumEntries = 10_000
 
@@ -21,8 +22,8 @@ public final class MemoryImportCache: ImportCache {
     private let now: @Sendable () -> Timestamp
 
     /// - Parameters:
-    ///   - bytes: kept at most.
-    ///   - now: the wall clock, which says when an entry's time is over.
+    ///   - bytes: maximum size of the cache.
+    ///   - now: the wall clock, for the expiry of entries.
     public init(bytes: Int, now: @escaping @Sendable () -> Timestamp) {
         self.kept = Mutex(ClockCache(maximumEntries: Self.maximumEntries, maximumCost: bytes))
         self.now = now

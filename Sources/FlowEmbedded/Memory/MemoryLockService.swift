@@ -1,17 +1,17 @@
 public import FlowCore
 import Synchronization
 
-/// Locks of a hub that is one process. They do not survive a restart; the fencing tokens do.
+/// Locks of a single-process hub. They do not survive a restart; fencing tokens keep rising across it.
 public final class MemoryLockService: LockService {
     private struct Held: Sendable {
         var lock: String
         var account: String
-        /// 0 until the sequence has answered.
+        /// The fencing token; 0 until the fencing sequence has allocated it.
         var fencingToken: Int64
         var expiresAt: Timestamp
     }
 
-    /// Locks held at the same time.
+    /// Default maximum number of locks held at the same time.
     public static let defaultMaximumLocks = 10_000
 
     private let fencing: any FencingSequence
@@ -28,8 +28,8 @@ public final class MemoryLockService: LockService {
     ) async throws(LockError) -> LockLease {
         let reservation = Held(
             lock: RandomText.hex128(), account: account, fencingToken: 0, expiresAt: now.advanced(bySeconds: Int64(seconds)))
-        // The place is taken before the token is asked for: of two holders one after the other the later must have the
-        // higher token, which two requests under way at the same time would not promise.
+        // The lock is reserved before its token is requested: a later holder must have a higher token, which two
+        // concurrent requests to the sequence would not guarantee.
         try self.reserve(resource, reservation, now: now)
         let token: Int64
         do {
@@ -43,7 +43,7 @@ public final class MemoryLockService: LockService {
             held[resource]?.fencingToken = token
             return nil
         }
-        // The token took longer than the lock lasts, and somebody else came.
+        // The reservation expired before the token arrived, and another client acquired or reserved the lock.
         if let other { throw .held(until: other.expiresAt) }
         return LockLease(
             resource: resource, lock: reservation.lock, fencingToken: token, expiresAt: reservation.expiresAt)
@@ -82,7 +82,9 @@ public final class MemoryLockService: LockService {
         }
     }
 
-    /// - Returns: the lease as `change` left it, or as it was before if it is gone.
+    /// Changes a held lock after checking its holder.
+    /// - Returns: the lease after `change`; the lease before it if `change` removed the lock.
+    /// - Throws: `notHeld` if the lock has expired or was released; `otherHolder` if another client holds it.
     private func withHeld(
         _ resource: String, account: String, lock: String, now: Timestamp, change: (inout [String: Held]) -> Void
     ) throws(LockError) -> LockLease {
@@ -102,7 +104,7 @@ public final class MemoryLockService: LockService {
     private static func reason(of error: StoreError) -> String {
         switch error {
         case .unavailable(let reason), .overloaded(let reason), .outcomeUnknown(let reason): reason
-        case .epochChanged: "the store's history changed"
+        case .epochChanged: "the epoch has changed"
         }
     }
 }

@@ -1,13 +1,13 @@
 public import FlowCore
 import Synchronization
 
-/// Mapping patterns of a hub that is one process. They do not survive a restart; what was not asked for lately goes first
-/// when there are too many.
+/// Mapping patterns of a single-process hub. They do not survive a restart. The least recently used ones are evicted
+/// first (CLOCK).
 public final class MemoryMappingPatternStore: MappingPatternStore {
     public struct Limits: Hashable, Sendable {
-        /// Patterns kept at most.
+        /// Maximum number of mapping patterns.
         public var patterns = 10_000
-        /// Bytes of them, with what the hub needs beside them, at most.
+        /// Maximum bytes of all mapping patterns, including an estimate of the overhead.
         public var bytes = 33_554_432
 
         public init() {}
@@ -19,13 +19,13 @@ public final class MemoryMappingPatternStore: MappingPatternStore {
         var expiresAt: Timestamp
     }
 
-    /// Bytes of a pattern beside its texts, key and account, estimated.
+    /// Estimated bytes of an entry in addition to pattern, key and account.
     private static let overhead = 256
 
     private let kept: Mutex<ClockCache<String, Kept>>
     private let now: @Sendable () -> Timestamp
 
-    /// - Parameter now: the wall clock, which says when a pattern's time is over.
+    /// - Parameter now: the wall clock, for the expiry of mapping patterns.
     public init(limits: Limits = .init(), now: @escaping @Sendable () -> Timestamp) {
         self.kept = Mutex(ClockCache(maximumEntries: limits.patterns, maximumCost: limits.bytes))
         self.now = now
@@ -64,7 +64,7 @@ public final class MemoryMappingPatternStore: MappingPatternStore {
         }
     }
 
-    /// What is kept under the key; forgotten if its time is over.
+    /// The entry under the key; an expired one is removed.
     private static func unexpired(_ key: String, in kept: inout ClockCache<String, Kept>, _ now: Timestamp) -> Kept? {
         guard let known = kept.value(for: key) else { return nil }
         if known.expiresAt > now { return known }

@@ -1,15 +1,16 @@
 public import FlowCore
 import Synchronization
 
-/// Flows in memory, in shards with a lock each, within a bound of entries and bytes.
+/// Cache of stored flows in memory, in 16 shards with a mutex each, bounded by entries and bytes.
 ///
-/// A version never goes back, not even across an eviction: a shard remembers the versions that it let go of for as long
-/// as it takes to let go of that many again, so that a load that was under way meanwhile does not bring an older state in.
+/// A flow's version never goes back, not even after an eviction: each shard remembers the versions of the last
+/// evicted flows, at least as many as its maximum of entries. So a load that was in flight during the eviction cannot
+/// insert an older state.
 public final class MemoryStateCache: StateCache {
     public struct Limits: Hashable, Sendable {
-        /// Flows kept at most.
+        /// Maximum number of flows.
         public var entries = 20_000
-        /// Bytes of their states, with what the hub needs beside them, at most.
+        /// Maximum bytes of all entries, including an estimate of the overhead.
         public var bytes = 134_217_728
 
         public init() {}
@@ -18,7 +19,7 @@ public final class MemoryStateCache: StateCache {
     private struct Shard: Sendable {
         var epoch: Epoch?
         var records: ClockCache<FlowID, FlowRecord>
-        /// Versions of flows that were let go, the younger half and the older one.
+        /// Versions of evicted flows: the newer half and the older half.
         var floors: [FlowID: Version] = [:]
         var olderFloors: [FlowID: Version] = [:]
 
@@ -39,9 +40,9 @@ public final class MemoryStateCache: StateCache {
         init(_ shard: Shard) { self.shard = Mutex(shard) }
     }
 
-    /// A power of two, so that choosing one is a mask.
+    /// A power of two, so that a shard is chosen with a bit mask.
     private static let shardCount = 16
-    /// Bytes of an entry beside its state, estimated: keys, the record's strings, the tables' slots.
+    /// Estimated bytes of an entry in addition to its state: keys, strings, and hash table slots.
     private static let entryOverhead = 384
 
     private let cells: [Cell]

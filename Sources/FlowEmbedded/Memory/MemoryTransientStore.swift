@@ -1,16 +1,16 @@
 public import FlowCore
 import Synchronization
 
-/// The latest transient events of each flow, in memory: a few types a flow, the flows told most recently.
+/// The latest transients in memory: the last event of each of a few types per flow, for the most recently used flows.
 public final class MemoryTransientStore: TransientStore {
     public struct Limits: Hashable, Sendable {
-        /// Flows whose transient events are kept.
+        /// Maximum number of flows with latest transients.
         public var flows = 10_000
-        /// What is kept of one of them.
+        /// Limits of one flow.
         public var flow = TransientLimits()
-        /// Bytes of all of them together.
+        /// Maximum bytes of all flows together.
         public var bytes = 67_108_864
-        /// Age, as measured from the flow's latest event, beyond which an event is not shown any more.
+        /// Maximum age in seconds, measured from the flow's newest transient event. Older events are not returned.
         public var seconds: Int64 = 3_600
 
         public init() {}
@@ -25,7 +25,7 @@ public final class MemoryTransientStore: TransientStore {
     }
 
     private static let shardCount = 16
-    /// Bytes of an event and of a flow beside the data, estimated.
+    /// Estimated bytes of an event and of a flow in addition to the data.
     private static let eventOverhead = 128
     private static let flowOverhead = 256
 

@@ -1,8 +1,8 @@
 import Dispatch
 import FlowCore
 
-/// Where calls run that may wait for a disk: on threads of their own, so that Swift's few are free. As many run at once as
-/// there are uploads and downloads, since each of those waits for its last call.
+/// Runs blocking disk calls on separate threads, so that they do not block the threads of Swift tasks. One upload or
+/// download has at most one call in flight, so their number bounds the threads.
 final class FileIOQueue: Sendable {
     private let queue = DispatchQueue(label: "flowhub.objects", attributes: .concurrent)
 

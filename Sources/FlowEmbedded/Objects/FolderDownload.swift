@@ -1,7 +1,7 @@
 import FlowCore
 import Synchronization
 
-/// A file that is being read. That its name is removed meanwhile does not matter.
+/// A download of a file. It can be read to its end even if the file is deleted in the meantime.
 final class FolderDownload: ObjectDownload {
     let info: ObjectInfo
     private let file: OpenFile
@@ -24,7 +24,7 @@ final class FolderDownload: ObjectDownload {
         guard start < self.end else { return nil }
         let range = start..<min(self.end, start + self.readBytes)
         let bytes = try await self.ioQueue.run { () throws(ObjectError) in try self.file.read(range) }
-        guard bytes.count == range.count else { throw .corrupted("The file ends before its bytes do.") }
+        guard bytes.count == range.count else { throw .corrupted("The file was truncated during the read.") }
         self.position.withLock { $0 = range.upperBound }
         return bytes
     }

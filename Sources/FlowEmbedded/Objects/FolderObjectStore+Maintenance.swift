@@ -1,7 +1,7 @@
 public import FlowCore
 
 extension FolderObjectStore: ObjectMaintenance {
-    /// Also those of processes that are gone.
+    /// Includes uploads of processes that have ended.
     public func unfinishedUploads(prefix: String) async throws(ObjectError) -> [UnfinishedUpload] {
         try ObjectRules.check(prefix: prefix)
         return try await self.ioQueue.run { () throws(ObjectError) in
@@ -21,7 +21,7 @@ extension FolderObjectStore: ObjectMaintenance {
 
     public func abort(_ upload: UnfinishedUpload) async throws(ObjectError) {
         try ObjectRules.check(key: upload.key)
-        guard let name = UploadName(upload.uploadID) else { throw .invalid("That is no upload of this store.") }
+        guard let name = UploadName(upload.uploadID) else { throw .invalid("Unknown upload id.") }
         try await self.ioQueue.run { () throws(ObjectError) in
             let folders = Self.path(upload.key)
             guard let folder = try self.uploads.open(folders) else { return }
@@ -34,7 +34,7 @@ extension FolderObjectStore: ObjectMaintenance {
 
     public func setLifecycleRules(_ rules: [LifecycleRule]) async throws(ObjectError) {
         guard rules.isEmpty else {
-            throw .refused("A folder does nothing by itself: lifecycle rules are for a bucket on R2.")
+            throw .rejected("Lifecycle rules are not supported by folder storage, only by R2 buckets.")
         }
     }
 }

@@ -4,22 +4,22 @@ public import FlowCore
 import Glibc
 #endif
 
-/// Objects as files of a folder: `stored/` has them under their keys, `uploads/` what is not finished. Several processes may
-/// use one folder.
+/// An object store in a directory: `stored/` has finished objects under their keys, `uploads/` has unfinished ones.
+/// Several processes may use one directory.
 ///
-/// A file appears under its key by a hard link to what was written and synchronized, which never takes another's place.
-/// Attributes are checked and not kept: the files are what their names say. A key whose path leads through another key cannot
-/// be held, and a segment has at most 255 bytes.
+/// An object is written and synchronized under a temporary name, then hard-linked to its key, which never replaces an
+/// existing file. Attributes are validated but not stored. A key cannot be stored if its path leads through another
+/// key, and a segment has at most 255 bytes.
 public final class FolderObjectStore: ObjectStore {
     public struct Limits: Hashable, Sendable {
-        /// Bytes that a download reads at once.
+        /// Bytes per read of a download.
         public var readBytes = 262_144
 
         public init() {}
     }
 
     public let provider = "folder"
-    /// The folder's name.
+    /// The directory's name.
     public let bucket: String
     let stored: FolderTree
     let uploads: FolderTree
@@ -27,8 +27,8 @@ public final class FolderObjectStore: ObjectStore {
     private let limits: Limits
     private let now: @Sendable () -> Timestamp
 
-    /// Makes the folder if it is missing.
-    /// - Parameter now: the wall clock, which says when an upload was begun.
+    /// Creates the directory if it does not exist.
+    /// - Parameter now: the wall clock, for the start times of uploads.
     public init(folder: String, limits: Limits = .init(), now: @escaping @Sendable () -> Timestamp) throws(EmbeddedStoreError) {
         self.bucket = folder.split(separator: "/").last.map(String.init) ?? folder
         self.stored = FolderTree(root: folder + "/stored")
@@ -45,7 +45,8 @@ public final class FolderObjectStore: ObjectStore {
         try ObjectRules.check(attributes)
         let name = UploadName(beganAt: self.now()).description
         return try await self.ioQueue.run { () throws(ObjectError) in
-            // Better now than after all the bytes; whoever comes between is noticed at the end.
+            // Fails early, before any byte is written. An object that appears later is detected by
+            // ``FolderUpload/finish()``.
             if try self.info(key) != nil { throw .exists }
             return try self.uploads.make(Self.path(key), isDurable: false) { folder throws(ObjectError) in
                 let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW
@@ -59,7 +60,7 @@ public final class FolderObjectStore: ObjectStore {
         try ObjectRules.check(key: key)
         return try await self.ioQueue.run { () throws(ObjectError) in
             let (folders, name) = Self.location(key)
-            // Not to wait for a writer, should it be a pipe.
+            // O_NONBLOCK: opening a named pipe must not wait for its writer.
             guard let folder = try self.stored.open(folders),
                 let file = try OpenFile.open(name, in: folder, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
             else { throw .notFound }
@@ -89,7 +90,7 @@ public final class FolderObjectStore: ObjectStore {
     public func list(prefix: String, after: String?, limit: Int) async throws(ObjectError) -> ObjectList {
         try ObjectRules.check(prefix: prefix)
         if let after { try ObjectRules.check(prefix: after) }
-        guard limit > 0 else { throw .invalid("A list has at least one object.") }
+        guard limit > 0 else { throw .invalid("limit must be at least 1.") }
         return try await self.ioQueue.run { () throws(ObjectError) in
             var list = ObjectList(objects: [], hasMore: false)
             try self.stored.forEachFile(prefix: prefix, after: after) { key, info in
@@ -101,18 +102,18 @@ public final class FolderObjectStore: ObjectStore {
         }
     }
 
-    /// - Returns: `nil`: whoever may read a folder needs no link.
+    /// - Returns: always `nil`, because a directory has no download links.
     public func presign(_ key: String, seconds: Int, fileName: String) throws(ObjectError) -> String? {
         try ObjectRules.check(key: key)
         try ObjectRules.check(linkSeconds: seconds)
         return nil
     }
 
-    // MARK: Places
+    // MARK: Paths
 
     static func path(_ key: String) -> [Substring] { key.split(separator: "/") }
 
-    /// The folders that lead to a key's file, and its name.
+    /// The directories that lead to a key's file, and the file's name.
     static func location(_ key: String) -> (folders: [Substring], name: String) {
         var folders = self.path(key)
         let name = folders.popLast() ?? ""
@@ -126,7 +127,7 @@ public final class FolderObjectStore: ObjectStore {
     }
 }
 
-/// Names a file among the unfinished uploads to a key: when it was begun, and 128 random bits.
+/// Name of an unfinished upload's file: its start time in milliseconds and 128 random bits.
 struct UploadName: CustomStringConvertible {
     let description: String
     let beganAt: Timestamp
@@ -136,7 +137,7 @@ struct UploadName: CustomStringConvertible {
         self.description = "\(max(0, beganAt.milliseconds))-\(RandomText.hex128())"
     }
 
-    /// - Returns: `nil` if it is none.
+    /// Parses a file name; `nil` if it is not the name of an upload.
     init?(_ text: String) {
         let parts = text.split(separator: "-", omittingEmptySubsequences: false)
         guard parts.count == 2, let milliseconds = Int64(parts[0]), milliseconds >= 0, parts[1].utf8.count == 32,

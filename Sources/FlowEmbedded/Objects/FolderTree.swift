@@ -4,16 +4,18 @@ import FlowCore
 import Glibc
 #endif
 
-/// Folders in folders, one for each segment of a key. No symbolic link is followed on any of them but the root.
+/// A tree of directories, one for each segment of a key. It follows no symbolic links except at the root.
 struct FolderTree: Sendable {
     let root: String
 
     private static let folderFlags = O_RDONLY | O_DIRECTORY
 
-    /// - Returns: `nil` if there is no such folder.
+    /// Opens the directory at a path below the root.
+    /// - Returns: `nil` if it does not exist.
+    /// - Throws: ``ObjectError/unavailable(_:)`` if the root is missing.
     func open(_ folders: some Sequence<Substring>) throws(ObjectError) -> OpenFile? {
         guard var folder = try OpenFile.open(self.root, Self.folderFlags) else {
-            throw .unavailable("The folder \(self.root) is gone.")
+            throw .unavailable("The directory \(self.root) does not exist.")
         }
         for name in folders {
             guard let next = try OpenFile.open(String(name), in: folder, Self.folderFlags | O_NOFOLLOW) else { return nil }
@@ -22,23 +24,25 @@ struct FolderTree: Sendable {
         return folder
     }
 
-    /// Makes what is missing, and runs the body in the folder.
+    /// Creates the missing directories, and runs the body in the last one.
     /// - Parameters:
-    ///   - isDurable: whether all of them are on the disk before the body runs.
-    ///   - body: returns `nil` if the folder was removed meanwhile, as an empty one may be at any time.
+    ///   - isDurable: whether all of them must be on disk before the body runs.
+    ///   - body: returns `nil` if its directory was removed in the meantime: another process may remove an empty
+    ///     directory at any time. The call then starts again.
     func make<Value>(
         _ folders: [Substring], isDurable: Bool, _ body: (OpenFile) throws(ObjectError) -> Value?
     ) throws(ObjectError) -> Value {
-        // Somebody else's removal comes between only now and then.
+        // Another process removes a directory in between only rarely.
         for _ in 0..<Self.attempts {
             if let folder = try self.makeOnce(folders, isDurable: isDurable), let value = try body(folder) { return value }
         }
-        throw .unavailable("The folder \(self.root) is cleared as fast as it is filled.")
+        throw .unavailable("Directories in \(self.root) keep being deleted.")
     }
 
     private static let attempts = 1_000
 
-    /// - Returns: `nil` if one of them was removed meanwhile.
+    /// Makes one attempt of ``make(_:isDurable:_:)``.
+    /// - Returns: `nil` if one of the directories was removed in the meantime.
     private func makeOnce(_ folders: [Substring], isDurable: Bool) throws(ObjectError) -> OpenFile? {
         guard var folder = try self.open([]) else { return nil }
         for name in folders {
@@ -47,7 +51,7 @@ struct FolderTree: Sendable {
                 if errno == ENOENT { return nil }
                 throw FolderFailure.error(errno)
             }
-            // Also one that was there: whoever made it may not have come so far yet.
+            // An existing directory as well: the process that created it may not have synchronized it yet.
             if isDurable { try folder.synchronize() }
             guard let next = try OpenFile.open(name, in: folder, Self.folderFlags | O_NOFOLLOW) else {
                 if try folder.info(of: name).map({ $0.kind != .folder }) == true { throw FolderFailure.isBlocked }
@@ -58,7 +62,7 @@ struct FolderTree: Sendable {
         return folder
     }
 
-    /// Removes the last of these folders if it is empty, then the one before, and so on.
+    /// Removes the last of these directories if it is empty, then its parent, and so on.
     func prune(_ folders: [Substring]) {
         var folders = folders[...]
         while let last = folders.popLast() {
@@ -68,8 +72,8 @@ struct FolderTree: Sendable {
         }
     }
 
-    /// Visits all files whose paths begin with `prefix` and come after `after`, in the order of the bytes of their paths.
-    /// - Parameter visit: returns whether to go on.
+    /// Visits all files whose paths begin with `prefix` and come after `after`, in the byte order of their paths.
+    /// - Parameter visit: returns whether to continue.
     func forEachFile(
         prefix: String, after: String?, _ visit: (_ path: String, FileInfo) throws(ObjectError) -> Bool
     ) throws(ObjectError) {
@@ -79,7 +83,7 @@ struct FolderTree: Sendable {
     private func forEachFile(
         _ folders: [Substring], _ span: Span, _ visit: (String, FileInfo) throws(ObjectError) -> Bool
     ) throws(ObjectError) -> Bool {
-        // One that is gone by now has nothing in it.
+        // A directory that was removed in the meantime contains nothing.
         guard let folder = try self.open(folders) else { return true }
         let base = folders.map { $0 + "/" }.joined()
         let entries = try folder.entries().filter { ObjectRules.isSegment($0.name) }
@@ -95,14 +99,14 @@ struct FolderTree: Sendable {
         return true
     }
 
-    /// Which paths are meant.
+    /// The range of paths to visit.
     private struct Span {
         let prefix: String
         let after: String?
 
         func contains(_ path: String) -> Bool { path.hasPrefix(self.prefix) && self.after.map { $0 < path } != false }
 
-        /// Whether it may contain a path that begins with this one, which ends in a slash.
+        /// Whether paths below this directory may be in the range. The directory's path ends with a slash.
         func reachesInto(_ folder: String) -> Bool {
             guard folder.hasPrefix(self.prefix) || self.prefix.hasPrefix(folder) else { return false }
             guard let after = self.after else { return true }

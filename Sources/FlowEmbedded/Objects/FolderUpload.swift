@@ -5,20 +5,20 @@ import Synchronization
 import Glibc
 #endif
 
-/// A file that is being written, to appear under a key.
+/// An upload: a file under a temporary name that ``finish()`` links to its key.
 final class FolderUpload: ObjectUpload {
     private struct State: Sendable {
         var written = 0
-        /// Whether it may have appeared under its key.
+        /// Whether the file was linked to its key.
         var mayExist = false
-        /// Whether nothing more can be done with it.
+        /// Whether the upload was finished or aborted.
         var hasEnded = false
     }
 
     private let key: String
     private let name: String
     private let file: OpenFile
-    /// Where it is written.
+    /// The directory of the unfinished file.
     private let folder: OpenFile
     private let store: FolderObjectStore
     private let state = Mutex(State())
@@ -46,7 +46,7 @@ final class FolderUpload: ObjectUpload {
             try self.file.synchronize()
             let info = try self.file.info()
             guard info.size == self.state.withLock({ $0.written }) else {
-                throw .corrupted("The file has another size than what was written.")
+                throw .corrupted("The file's size differs from the bytes written.")
             }
             do throws(ObjectError) {
                 try self.link()
@@ -62,16 +62,16 @@ final class FolderUpload: ObjectUpload {
     @discardableResult
     func abort() async -> Bool {
         guard (try? self.checkOpen()) != nil else { return true }
-        // What cannot be removed is found among the unfinished ones.
+        // A file that cannot be removed is listed as an unfinished upload.
         let isGone = (try? await self.store.ioQueue.run { () throws(ObjectError) in self.end() }) ?? false
         return isGone && !self.state.withLock { $0.mayExist }
     }
 
     private func checkOpen() throws(ObjectError) {
-        if self.state.withLock({ $0.hasEnded }) { throw .invalid("The upload has ended.") }
+        if self.state.withLock({ $0.hasEnded }) { throw .invalid("The upload was already finished or aborted.") }
     }
 
-    /// Makes the file appear under its key, on the disk, too.
+    /// Links the file to its key, and synchronizes the directory.
     private func link() throws(ObjectError) {
         let (folders, name) = FolderObjectStore.location(self.key)
         let target: OpenFile = try self.store.stored.make(folders, isDurable: true) { target throws(ObjectError) in
@@ -93,8 +93,8 @@ final class FolderUpload: ObjectUpload {
         try target.synchronize()
     }
 
-    /// Takes away what was written, but for what has a key by now.
-    /// - Returns: whether it is gone.
+    /// Removes the unfinished name. A file that was linked to its key stays there.
+    /// - Returns: whether the name was removed.
     @discardableResult
     private func end() -> Bool {
         self.state.withLock { $0.hasEnded = true }

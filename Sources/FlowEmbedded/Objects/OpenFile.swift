@@ -4,7 +4,7 @@ import FlowCore
 import Glibc
 #endif
 
-/// A file or folder that is open, until the last one lets go of it.
+/// An open file or directory. Closed when the last reference is released.
 final class OpenFile: Sendable {
     let descriptor: Int32
 
@@ -12,8 +12,9 @@ final class OpenFile: Sendable {
 
     deinit { close(self.descriptor) }
 
-    /// - Parameter folder: in which the path starts, if it is a relative one.
-    /// - Returns: `nil` if there is no such thing: nothing of that name, or a symbolic link.
+    /// Opens a file or directory.
+    /// - Parameter folder: the directory that a relative path starts from; `nil`: the working directory.
+    /// - Returns: `nil` if it does not exist or is a symbolic link.
     static func open(
         _ path: String, in folder: OpenFile? = nil, _ flags: Int32, mode: mode_t = 0
     ) throws(ObjectError) -> OpenFile? {
@@ -34,7 +35,7 @@ final class OpenFile: Sendable {
         return FileInfo(status)
     }
 
-    /// Of something in this folder; `nil` if there is nothing of this name.
+    /// Information about an entry of this directory; `nil` if it does not exist.
     func info(of name: String) throws(ObjectError) -> FileInfo? {
         var status = stat()
         if fstatat(self.descriptor, name, &status, AT_SYMLINK_NOFOLLOW) == 0 { return FileInfo(status) }
@@ -53,7 +54,7 @@ final class OpenFile: Sendable {
         }
     }
 
-    /// - Returns: fewer bytes only where the file ends.
+    /// - Returns: fewer bytes than requested only at the end of the file.
     func read(_ range: Range<Int>) throws(ObjectError) -> [UInt8] {
         var failure: Int32?
         let bytes = [UInt8](unsafeUninitializedCapacity: range.count) { buffer, filled in
@@ -73,14 +74,15 @@ final class OpenFile: Sendable {
         return bytes
     }
 
-    /// Until the disk has it.
+    /// Waits until the contents are on disk (fsync).
     func synchronize() throws(ObjectError) {
         while fsync(self.descriptor) != 0 {
             if errno != EINTR { throw FolderFailure.error(errno) }
         }
     }
 
-    /// Removes a file's name from this folder. - Returns: whether there was one.
+    /// Removes a file's name from this directory.
+    /// - Returns: whether the name existed.
     @discardableResult
     func remove(_ name: String) throws(ObjectError) -> Bool {
         if unlinkat(self.descriptor, name, 0) == 0 { return true }
@@ -90,9 +92,10 @@ final class OpenFile: Sendable {
         }
     }
 
-    /// The names in this folder, and whether they are folders, as they come; none if it was removed.
+    /// The files and directories in this directory, unsorted. Empty if the directory was removed.
     func entries() throws(ObjectError) -> [FolderEntry] {
-        // Another place in it, so that two may read it at once. The stream closes it.
+        // A second descriptor with its own read position, so that two threads can list the directory at the same
+        // time. `closedir` closes it.
         let own = openat(self.descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard own >= 0, let stream = fdopendir(own) else {
             let code = errno
@@ -123,16 +126,17 @@ final class OpenFile: Sendable {
     }
 }
 
-/// A file or a folder in a folder.
+/// A file or directory in a directory.
 struct FolderEntry: Hashable, Sendable {
     let name: String
     let isFolder: Bool
 
-    /// What it adds to a path. The slash counts in the order of paths: there are characters on either side of it.
+    /// The part of the path that this entry adds. Directories are sorted with their slash, because some characters of
+    /// keys sort before a slash and others after it.
     var pathPart: String { self.isFolder ? self.name + "/" : self.name }
 }
 
-/// What the file system knows of something.
+/// Metadata of a file system entry.
 struct FileInfo: Hashable, Sendable {
     enum Kind: Hashable, Sendable {
         case file
@@ -158,7 +162,8 @@ struct FileInfo: Hashable, Sendable {
         self.modifiedNanoseconds = status.st_mtim.tv_nsec
     }
 
-    /// As an object under a key. Nobody writes into a stored file, so these three stay as long as its bytes do.
+    /// The metadata as an object's. Stored files are never modified, so size, time and inode identify the bytes in
+    /// the ETag.
     func object(_ key: String) -> ObjectInfo {
         let modified = Int64(self.modifiedSeconds) * 1_000 + Int64(self.modifiedNanoseconds) / 1_000_000
         let tag = [self.size, self.modifiedSeconds, self.modifiedNanoseconds].map { String($0, radix: 16) }

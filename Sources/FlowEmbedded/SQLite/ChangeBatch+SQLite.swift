@@ -1,16 +1,18 @@
 import FlowCore
 import GRDB
 
-/// What the writer knows without reading. Nothing but this store's writer changes flows; should another process do it all the
-/// same (a restore, a second hub on the same file), SQLite's `data_version` differs at the next transaction.
+/// The flows that the writer has cached. Only this process's writer changes flows. If another process does so
+/// nevertheless (a restore, a second hub on the same file), SQLite's `data_version` differs in the next transaction
+/// and the cache is cleared.
 struct SQLiteWriterCache: Sendable {
     var rowCache: WriterRowCache
-    /// `PRAGMA data_version` of the writer's connection when the rows were read.
+    /// `PRAGMA data_version` of the writer's connection when the cached rows were read.
     private var dataVersion: Int64?
 
     init(rowCache: WriterRowCache) { self.rowCache = rowCache }
 
-    /// - Parameter dataVersion: as read inside the transaction that is about to use the rows.
+    /// Clears the cache if another connection has changed the database.
+    /// - Parameter dataVersion: the value read in the transaction that is about to use the cached rows.
     mutating func invalidateIfChanged(dataVersion: Int64?) {
         guard dataVersion == nil || dataVersion != self.dataVersion else { return }
         self.rowCache.removeAll()
@@ -19,7 +21,7 @@ struct SQLiteWriterCache: Sendable {
 }
 
 extension ChangeBatch {
-    /// Reads what the change needs to know and decides it.
+    /// Reads the flow and the stored reply that the change needs, unless loaded or cached, and decides the change.
     mutating func perform(_ change: FlowChange, in database: Database, cache: inout SQLiteWriterCache) throws {
         if let key = change.replyKey, !self.hasLoaded(key) {
             self.setStored(try database.reply(to: key.key, account: key.account), for: key)
@@ -37,7 +39,7 @@ extension ChangeBatch {
         #endif
     }
 
-    /// Writes it all: each flow once, however many changes of the batch it had.
+    /// Writes the batch's events, flows and replies. Each flow's row is written once, even after several changes.
     func finish(_ database: Database) throws {
         for new in self.newEvents { try database.insert(new.event, of: new.flow) }
         for (_, row) in self.dirtyRows {

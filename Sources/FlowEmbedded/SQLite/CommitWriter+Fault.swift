@@ -4,8 +4,8 @@ import GRDB
 import Synchronization
 
 extension CommitWriter {
-    /// The planted fault `earlyAcknowledgement`: everybody is answered before the commit, and every fourth commit does not
-    /// come.
+    /// The injected fault `earlyAcknowledgement`: publishers are answered before the commit, and every fourth batch
+    /// is rolled back.
     func writeEarly(_ pending: ArraySlice<PendingChange>, in database: Database) {
         do {
             let batch = try self.decide(pending, in: database)

@@ -3,12 +3,13 @@ import GRDB
 import Logging
 import Synchronization
 
-/// Writes batches of changes, each in one transaction, and answers them.
+/// Writes batches of changes, each in one transaction, and answers their publishers.
 ///
-/// ``write(_:in:)`` is called on the database's writer queue only, one call at a time; the lock around the cache is never
-/// waited for.
+/// ``write(_:in:)`` is called on the database's writer queue only, one call at a time, so the cache's mutex is never
+/// contended.
 final class CommitWriter: Sendable {
-    /// A struct of its own: a closure that is a generic type's very argument is wrapped anew by every access to it.
+    /// A struct around the closure: a closure that is the direct argument of a generic type is wrapped again by each
+    /// access.
     private struct Observer: Sendable {
         var handler: (@Sendable ([Commit]) -> Void)?
     }
@@ -20,7 +21,7 @@ final class CommitWriter: Sendable {
     private let logger: Logger
     private let observer = Mutex(Observer())
     #if DEBUG
-    /// Batches since the start, for a planted fault.
+    /// Number of batches since the start, for an injected fault.
     let earlyBatches = Atomic<Int>(0)
     #endif
 
@@ -34,7 +35,8 @@ final class CommitWriter: Sendable {
 
     func observe(_ observer: @escaping @Sendable ([Commit]) -> Void) { self.observer.withLock { $0.handler = observer } }
 
-    /// Commits the changes, in one transaction if all goes well, tells the observer and answers each.
+    /// Commits the changes, in one transaction if no change fails it, then notifies the observer and answers the
+    /// publishers.
     func write(_ pending: ArraySlice<PendingChange>, in database: Database) {
         #if DEBUG
         if InjectedFault.earlyAcknowledgement.isActive {
@@ -49,12 +51,12 @@ final class CommitWriter: Sendable {
             self.invalidateCache()
             guard case .rolledBack(_, mayConcernOne: true) = error, pending.count > 1 else {
                 self.logger.warning(
-                    "Changes were not written",
-                    metadata: ["changes": "\(pending.count)", "reason": "\(error.reason)"])
+                    "Failed to commit changes",
+                    metadata: ["changes": "\(pending.count)", "error": "\(error.reason)"])
                 self.complete(pending, .failure(error.reason))
                 return
             }
-            // One of them is to blame: the halves are tried apart, down to that one, and all the others go through.
+            // One change may have failed the transaction: retry the halves separately, down to single changes.
             let middle = pending.startIndex + pending.count / 2
             self.write(pending[..<middle], in: database)
             self.write(pending[middle...], in: database)
@@ -90,7 +92,7 @@ final class CommitWriter: Sendable {
         return batch
     }
 
-    /// Begins a transaction and does everything but the commit. After a failure there is no transaction.
+    /// Begins a transaction and does everything except the commit. After a failure the transaction is rolled back.
     func decide(_ pending: ArraySlice<PendingChange>, in database: Database) throws(Failure) -> ChangeBatch {
         let epoch = self.epoch.value
         var batch = ChangeBatch(epoch: epoch, limits: self.limits)
@@ -104,7 +106,7 @@ final class CommitWriter: Sendable {
             }
             try batch.finish(database)
         } catch {
-            // Fails if SQLite has rolled back by itself, which is as good.
+            // Fails if SQLite has already rolled back by itself, which has the same effect.
             try? database.rollback()
             throw .rolledBack(
                 StoreError(rolledBack: error), mayConcernOne: (error as? DatabaseError)?.mayConcernOneOperation ?? false)
@@ -112,7 +114,7 @@ final class CommitWriter: Sendable {
         return batch
     }
 
-    /// What a committed batch means for the rest of the process, before anybody is answered.
+    /// Caches and reports a committed batch, before its publishers are answered.
     func publish(_ batch: ChangeBatch) {
         self.cache.withLock { $0.rowCache.update(from: batch.rows) }
         guard !batch.commits.isEmpty else { return }

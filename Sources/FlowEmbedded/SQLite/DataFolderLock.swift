@@ -4,29 +4,30 @@ import Foundation
 import Glibc
 #endif
 
-/// Keeps a folder for one hub: two on the same files would each tell its own subscribers only. Held until it is released, at
-/// the latest when the process ends, however it does.
+/// An exclusive file lock on a data directory. Two hubs on the same files would each deliver events to their own
+/// subscribers only. The lock is held until this object is released, or until the process ends in any way.
 ///
-/// Commands that read the store or raise its epoch beside a running hub do not take it.
+/// Commands that read the store or raise its epoch next to a running hub do not acquire it.
 public final class DataFolderLock: Sendable {
-    /// What a folder is kept for.
+    /// The operation that the lock makes exclusive.
     public enum Purpose: String, Sendable {
-        /// Serving from it.
+        /// Running a hub on the directory.
         case hub
-        /// Carrying its imports elsewhere.
+        /// Moving the directory's imports to or from another store.
         case move
     }
 
     private let descriptor: Int32
 
-    /// Makes the folder if it is missing.
-    /// - Throws: ``EmbeddedStoreError`` at once, if somebody else holds it.
+    /// Creates the directory if it does not exist, and locks it without waiting.
+    /// - Throws: ``EmbeddedStoreError`` if another process holds the lock, or the lock file cannot be opened or
+    ///   locked.
     public init(directory: String, for purpose: Purpose = .hub) throws(EmbeddedStoreError) {
         try SQLiteDatabaseOpener.makeFolder(directory)
         let path = directory + "/\(purpose.rawValue).lock"
         let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
         guard descriptor >= 0 else {
-            throw EmbeddedStoreError(code: .folder, description: "The file \(path) cannot be opened.")
+            throw EmbeddedStoreError(code: .folder, description: "Cannot open the file \(path).")
         }
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
             let isHeld = errno == EWOULDBLOCK
@@ -34,20 +35,21 @@ public final class DataFolderLock: Sendable {
             close(descriptor)
             guard isHeld else {
                 throw EmbeddedStoreError(
-                    code: .folder, description: "The file \(path) cannot be locked. Keep the folder on a local disk.")
+                    code: .folder, description: "Cannot lock the file \(path). Use a directory on a local disk.")
             }
-            let process = holder.map { " (process \($0))" } ?? ""
+            let process = holder.map { " (PID \($0))" } ?? ""
             let text =
                 switch purpose {
                 case .hub:
-                    "Another hub\(process) is running on the folder \(directory). "
-                        + "End it, or give this one a folder of its own with --data or FLOWHUB_DATA."
-                case .move: "Another process\(process) is moving the imports of the folder \(directory). Wait for its end."
+                    "Directory \(directory) is in use by another hub\(process). "
+                        + "Stop it, or use another directory with --data or FLOWHUB_DATA."
+                case .move:
+                    "Imports of directory \(directory) are being moved by another process\(process). Wait until it has ended."
                 }
             throw EmbeddedStoreError(code: .inUse, description: text)
         }
         self.descriptor = descriptor
-        // For whoever is refused. That it cannot be written is not this one's concern.
+        // The process id for the error message of other processes. A failure to write it is ignored.
         let line = Array("\(getpid())\n".utf8)
         _ = ftruncate(descriptor, 0)
         _ = pwrite(descriptor, line, line.count, 0)

@@ -1,12 +1,12 @@
 import FlowCore
 import GRDB
 
-/// Flows and events to and from rows. Statements are prepared once a connection and bound by hand, since this is where a
-/// commit spends its time.
+/// Reading and writing of flows and events. Statements are prepared once per connection and their parameters bound
+/// directly, because a commit spends most of its time here.
 extension Database {
     func run(_ sql: String, _ arguments: [DatabaseValue]) throws {
         let statement = try self.cachedStatement(sql: sql)
-        // Unchecked: the number of question marks is a matter of this file, not of the input.
+        // Unchecked, because the number of placeholders is fixed by the code, not by input.
         statement.setUncheckedArguments(StatementArguments(arguments))
         try statement.execute()
     }
@@ -17,7 +17,7 @@ extension Database {
         return try Row.fetchCursor(statement)
     }
 
-    /// The first row, decoded while its cursor lives: without the cursor the row is empty.
+    /// The first row, decoded while its cursor is alive: the row is empty after the cursor is released.
     func first<Value>(_ sql: String, _ arguments: [DatabaseValue], _ decode: (Row) throws -> Value) throws -> Value? {
         let rows = try self.rows(sql, arguments)
         return try withExtendedLifetime(rows) { try rows.next().map(decode) }
@@ -53,7 +53,7 @@ extension Database {
     func update(_ record: FlowRecord, from stored: FlowRecord) throws {
         let head = record.head
         if head.status == stored.head.status {
-            // Leaves the columns alone that an index would have to be kept up with.
+            // The status is unchanged: do not write the indexed columns, so that their indexes need no update.
             try self.run(
                 "UPDATE flows SET version = ?, reset_version = ?, updated_at = ?, fence = ?, state = ? WHERE id = ?",
                 [
@@ -92,7 +92,7 @@ extension Database {
         try self.run("DELETE FROM flows WHERE id = ?", [flow.rawValue.databaseValue])
     }
 
-    // MARK: The hub
+    // MARK: Epoch
 
     func storedEpoch() throws -> Epoch {
         let stored = try self.first("SELECT epoch FROM hub_meta", []) { Epoch($0[0] as String) }
@@ -100,14 +100,14 @@ extension Database {
         return epoch
     }
 
-    /// Throws ``StoreError/epochChanged`` if the database's history is another one than the caller works under.
+    /// Throws ``StoreError/epochChanged`` if the stored epoch differs from the one that the caller has adopted.
     func check(_ epoch: Epoch) throws {
         if try self.storedEpoch() != epoch { throw StoreError.epochChanged }
     }
 }
 
 extension FlowHead {
-    /// From the columns of `Database.headColumns`.
+    /// Decodes the columns of `Database.headColumns`.
     init(_ row: Row) throws {
         guard let flow = FlowID(row[0] as String) else { throw UnreadableRow() }
         self.init(
@@ -117,7 +117,7 @@ extension FlowHead {
 }
 
 extension FlowEvent {
-    /// From `version, type, created_at, payload`.
+    /// Decodes the columns `version, type, created_at, payload`.
     init(_ row: Row) throws {
         guard let type = EventType(row[1] as String) else { throw UnreadableRow() }
         self.init(version: row[0], type: type, payload: JSONText(stored: row[3]), createdAt: Timestamp(milliseconds: row[2]))

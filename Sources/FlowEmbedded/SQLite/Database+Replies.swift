@@ -1,7 +1,7 @@
 import FlowCore
 import GRDB
 
-/// Answers that are kept under their idempotency keys.
+/// Reading and writing of stored replies under their idempotency keys.
 extension Database {
     func reply(to key: String, account: String) throws -> StoredReply? {
         try self.first(

@@ -1,17 +1,17 @@
-/// Why an embedded store could not be opened. Its text is for the operator who named the folder: it says which folder, and
-/// nothing of what is in it.
+/// An error of opening an embedded store. The description names the directory for the operator, and nothing of its
+/// contents.
 public struct EmbeddedStoreError: Error, Hashable, Sendable, CustomStringConvertible {
     public struct Code: Hashable, Sendable {
         private enum Value { case folder, inUse, database, schema }
         private let value: Value
 
-        /// The folder cannot be made or written to.
+        /// The directory cannot be created, written or locked.
         public static let folder = Code(value: .folder)
-        /// Another hub is running on the folder.
+        /// Another process has locked the directory.
         public static let inUse = Code(value: .inUse)
-        /// The file cannot be opened, is damaged or no database.
+        /// The database file cannot be opened, is damaged, or is not a database.
         public static let database = Code(value: .database)
-        /// The tables cannot be made, or what they hold cannot be read.
+        /// The tables cannot be created or decoded.
         public static let schema = Code(value: .schema)
     }
 

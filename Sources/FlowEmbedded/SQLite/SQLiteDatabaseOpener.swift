@@ -2,16 +2,16 @@ import FlowCore
 import Foundation
 import GRDB
 
-/// Opens the database of a folder, as this store needs it.
+/// Opens the database of a data directory with the configuration that this store needs.
 enum SQLiteDatabaseOpener {
     static let fileName = "flowhub.sqlite"
 
-    /// Pages that the log may hold before a commit copies them into the database: 32 MB. The larger it is, the more
-    /// often a page that many commits changed is copied only once.
+    /// Pages in the write-ahead log after which a commit copies them into the database: 32 MB. The higher the number,
+    /// the more often a page that several commits changed is copied only once.
     private static let checkpointPages = 8_000
-    /// What the log's file is cut back to after that.
+    /// Size in bytes to which the log's file is truncated after that.
     private static let journalBytes = 67_108_864
-    /// KiB of pages that the writer and each reader keep.
+    /// Page cache of the writer and of each reader, in KiB.
     private static let writerCacheKiB = 32_768
     private static let readerCacheKiB = 4_096
 
@@ -30,11 +30,11 @@ enum SQLiteDatabaseOpener {
             pool = try DatabasePool(
                 path: directory + "/" + Self.fileName,
                 configuration: Self.configuration(readers: readers, busySeconds: busySeconds))
-            // GRDB sets NORMAL, which may lose the last commits when the power fails.
+            // GRDB sets NORMAL, which may lose the last commits on a power failure.
             try pool.writeWithoutTransaction { try $0.execute(sql: "PRAGMA synchronous = FULL") }
         } catch {
-            let reason = (error as? DatabaseError)?.reason ?? "unknown failure"
-            throw EmbeddedStoreError(code: .database, description: "The database in \(directory) cannot be opened: \(reason).")
+            let reason = (error as? DatabaseError)?.reason ?? "unknown error"
+            throw EmbeddedStoreError(code: .database, description: "Cannot open the database in \(directory): \(reason).")
         }
         do {
             return try pool.writeWithoutTransaction { database in
@@ -43,8 +43,8 @@ enum SQLiteDatabaseOpener {
                 return Opened(pool: pool, hubID: hubID, epoch: try database.storedEpoch())
             }
         } catch {
-            let reason = (error as? DatabaseError)?.reason ?? "they are not this program's"
-            throw EmbeddedStoreError(code: .schema, description: "The tables in \(directory) cannot be made or read: \(reason).")
+            let reason = (error as? DatabaseError)?.reason ?? "the database was not created by FlowHub"
+            throw EmbeddedStoreError(code: .schema, description: "Cannot create or read the tables in \(directory): \(reason).")
         }
     }
 
@@ -52,10 +52,10 @@ enum SQLiteDatabaseOpener {
         do {
             try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         } catch {
-            throw EmbeddedStoreError(code: .folder, description: "The folder \(directory) cannot be made.")
+            throw EmbeddedStoreError(code: .folder, description: "Cannot create the directory \(directory).")
         }
         guard FileManager.default.isWritableFile(atPath: directory) else {
-            throw EmbeddedStoreError(code: .folder, description: "The folder \(directory) cannot be written to.")
+            throw EmbeddedStoreError(code: .folder, description: "Cannot write to the directory \(directory).")
         }
     }
 

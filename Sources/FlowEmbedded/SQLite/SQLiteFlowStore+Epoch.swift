@@ -2,17 +2,19 @@ public import FlowCore
 import GRDB
 
 extension SQLiteFlowStore {
-    /// How far the fencing sequence jumps with a raised epoch: beyond whatever was handed out in the history that is lost.
+    /// Advance of the fencing sequence when the epoch is raised: more than the tokens that the lost history may have
+    /// issued after the restored copy.
     private static let fencingJump: Int64 = 1_000_000
 
     public var epoch: Epoch { self.adoptedEpoch.value }
 
     public func refreshEpoch() async throws(StoreError) -> Epoch {
-        // In the writer's queue, so that it is not an older answer than a raise that came meanwhile.
+        // On the writer's queue, so that the result is not older than a raise in the meantime.
         try await self.write { database in
             var stored = try database.storedEpoch()
             if stored < self.adoptedEpoch.value {
-                // An older copy bears an older name: what is written on it needs one above all that were worked under.
+                // A restored copy has an older epoch. Changes to it need an epoch above all that this process has
+                // adopted.
                 stored = self.adoptedEpoch.value.raised(atUnixSeconds: 0, random: RandomText.base36(6))
                 try database.run("UPDATE hub_meta SET epoch = ?", [stored.description.databaseValue])
             }
@@ -31,7 +33,8 @@ extension SQLiteFlowStore {
                 [raised.description.databaseValue, Self.fencingJump.databaseValue])
             return raised
         }
-        // After the commit. A change that came in between found another epoch than the known one, and is tried again.
+        // Adopted after the commit. A change in between finds that the stored epoch differs from the adopted one, and
+        // is retried.
         self.adoptedEpoch.set(epoch)
         return epoch
     }
@@ -40,7 +43,7 @@ extension SQLiteFlowStore {
 extension SQLiteFlowStore: FencingSequence {
     private static let advanceFencing = "UPDATE hub_meta SET fencing = fencing + 1"
 
-    /// Passes over a fencing number: SQLite writes no page for an update that leaves the row as it is.
+    /// Consumes one fencing token, because SQLite writes no page if an update leaves the row unchanged.
     public func probeWrite() async throws(StoreError) {
         try await self.write { try $0.run(Self.advanceFencing, []) }
     }

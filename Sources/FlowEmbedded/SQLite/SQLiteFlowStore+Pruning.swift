@@ -2,10 +2,11 @@ public import FlowCore
 import GRDB
 
 extension SQLiteFlowStore {
-    /// Flows that one call looks at in the walk after the start.
+    /// Flows per call in the scan of all flows that follows a start.
     private static let scanBatchSize = 10_000
 
-    /// Tombstones stay: a version must never mean two things, however long ago the flow was deleted.
+    /// Deletes old events and stored replies, at most `policy.batch` rows per call. Tombstones stay, so that no
+    /// version of a deleted flow is assigned twice.
     public func prune(_ policy: RetentionPolicy, now: Timestamp) async throws(StoreError) -> Int {
         try await self.scan(policy)
         let epoch = self.epoch
@@ -21,7 +22,7 @@ extension SQLiteFlowStore {
                         let last = version - Version(policy.historyEvents)
                         remaining -= try database.pruneEvents(of: flow, through: last, limit: remaining)
                     }
-                    // Once more later: this flow may not be done, or not even have been begun with.
+                    // Added again: the limit was reached before this flow was completely pruned.
                     if remaining == 0 { pruneCandidates.add([(flow, version)]) }
                 }
                 return max(1, policy.batch) - remaining
@@ -32,7 +33,8 @@ extension SQLiteFlowStore {
         }
     }
 
-    /// Goes on with the walk over all flows that follows a start, beside the writer.
+    /// Continues the scan of all flows that follows a start, on a reader connection. Adds flows with long histories
+    /// to the prune candidates.
     private func scan(_ policy: RetentionPolicy) async throws(StoreError) {
         guard let after = self.pruneCandidates.scanCursor else { return }
         let (long, last) = try await self.read { database in
@@ -57,12 +59,13 @@ extension SQLiteFlowStore {
 }
 
 extension Database {
-    /// Removes history from before a moment. What goes is always the beginning of a flow's history: where times are not in
-    /// the order of the versions (a clock was set back), an event goes with a later one rather than leave a hole.
-    /// - Returns: the number of rows removed.
+    /// Deletes events that are older than a moment. Only the beginning of a flow's history is deleted: if times are
+    /// not in the order of versions (a clock was set back), an event is deleted together with a later one, so that no
+    /// gap appears.
+    /// - Returns: the number of deleted rows.
     fileprivate func pruneEvents(before moment: Timestamp, limit: Int) throws -> Int {
         var remaining = limit
-        // An index entry holds the whole key, so that this reads nothing but the old end of the index.
+        // The index contains the primary key, so this reads only the old end of the index.
         let rows = try self.rows(
             """
             SELECT flow_id, max(version) FROM

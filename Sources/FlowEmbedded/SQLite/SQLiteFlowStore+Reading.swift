@@ -2,7 +2,7 @@ public import FlowCore
 import GRDB
 
 extension SQLiteFlowStore {
-    /// Ids in one statement.
+    /// Maximum number of ids in one statement.
     private static let headChunk = 500
 
     public func load(_ flow: FlowID) async throws(StoreError) -> FlowRecord? {
@@ -34,7 +34,8 @@ extension SQLiteFlowStore {
     }
 
     public func heads(of flows: [FlowID]) async throws(StoreError) -> [FlowHead] {
-        // One statement for every chunk, the last one filled up with NULL, which is nobody's id.
+        // The same statement for every chunk, so that it is prepared once. The last chunk is padded with NULL, which
+        // equals no id.
         let placeholders = Array(repeating: "?", count: Self.headChunk).joined(separator: ",")
         let sql = "SELECT \(Database.headColumns) FROM flows WHERE id IN (\(placeholders))"
         return try await self.read { database in
@@ -74,7 +75,7 @@ extension SQLiteFlowStore {
                 order = "updated_at DESC, id DESC"
             }
             let limit = max(1, query.limit)
-            // One more than asked for tells whether there are more.
+            // One row more than requested shows whether there are more.
             arguments.append((limit + 1).databaseValue)
             let rows = try database.rows(
                 """

@@ -34,6 +34,6 @@ extension SQLiteFlowStore: RevocationStore {
 }
 
 extension Revocation {
-    /// From `account, subject, not_before`.
+    /// Decodes the columns `account, subject, not_before`.
     fileprivate init(_ row: Row) { self.init(account: row[0], subject: row[1], notBefore: row[2]) }
 }

@@ -2,9 +2,12 @@ import FlowCore
 import GRDB
 
 extension SQLiteFlowStore {
-    /// Runs in one snapshot of the database, after comparing its epoch with the known one, if that matters to what is read.
+    /// Runs a read in one MVCC snapshot of the database.
     ///
-    /// Not cancelled with its task: a reader that went away says nothing about the store, and a failed read would.
+    /// The read is not cancelled with its task: a reader that went away says nothing about the store, and a failed
+    /// read would count against it.
+    /// - Parameter checksEpoch: whether to throw `epochChanged` if the stored epoch differs from the adopted one.
+    ///   Imports do not need it.
     func read<Value: Sendable>(
         checksEpoch: Bool = true, _ body: @escaping @Sendable (Database) throws -> Value
     ) async throws(StoreError) -> Value {
@@ -25,7 +28,8 @@ extension SQLiteFlowStore {
         return try result.get()
     }
 
-    /// Runs in one transaction of the writer, behind whatever it has to do already. Does not look at the epoch.
+    /// Runs a write in one transaction on the writer connection, after the writes queued before it. Does not compare
+    /// the epoch.
     func write<Value: Sendable>(
         _ body: @escaping @Sendable (Database) throws -> Value
     ) async throws(StoreError) -> Value {
@@ -47,7 +51,7 @@ extension SQLiteFlowStore {
             try database.beginTransaction(.immediate)
             value = try body(database)
         } catch {
-            // Fails if SQLite has rolled back by itself, which is as good.
+            // Fails if SQLite has already rolled back by itself, which has the same effect.
             try? database.rollback()
             return .failure(StoreError(rolledBack: error))
         }

@@ -4,32 +4,33 @@ import GRDB
 public import Logging
 import Synchronization
 
-/// Flows in an SQLite file: the store of a hub that needs no server.
+/// Flows in an SQLite file: the embedded store, for a hub without a database server.
 ///
-/// A write-ahead log with full synchronisation: what is acknowledged survives a power cut. Changes that arrive while a
-/// commit is under way share the next one. Reads run beside the writer, each in a snapshot of its own.
+/// It uses a write-ahead log with full synchronization, so acknowledged changes survive a power failure. Changes that
+/// arrive during a commit share the next one. Reads run at the same time as writes, each in its own MVCC snapshot.
 ///
-/// Another process may open the same file for a command such as `flowhub epoch bump`; each waits for the other's
-/// transactions, and this one notices what the other did. Safe to use from any task; no method blocks a task's thread.
+/// Another process may open the same file for a command such as `flowhub epoch bump`. Each waits for the other's
+/// transactions, and this process detects the other's changes. Safe to use from any task; no method blocks a task's
+/// thread.
 public final class SQLiteFlowStore: FlowStore {
     public struct Configuration: Sendable {
-        /// Bounds that a change must keep.
+        /// Limits of one change.
         public var changes = ChangeLimits()
-        /// Bounds of what waits, and of what is done at once.
+        /// Limits of the queues and of concurrent operations.
         public var limits = StoreLimits()
-        /// Connections that read, each with a thread while it does.
+        /// Maximum number of reader connections, each with its own thread during a read.
         public var readers = 4
-        /// Flows that the writer keeps at most, so that it need not read them again.
+        /// Maximum number of flows in the writer row cache. A cached flow is not read again before its next change.
         public var cachedRows = 10_000
-        /// Bytes of their states at most.
+        /// Maximum bytes of the cached states.
         public var cachedRowBytes = 33_554_432
-        /// Seconds to wait for another process's transaction.
+        /// Timeout in seconds for another process's transaction.
         public var busySeconds = 5
 
         public init() {}
     }
 
-    /// The name of this database, made with its schema; it survives a restore.
+    /// Identifier of this database, created with its schema. It survives a restore.
     public let hubID: String
 
     let pool: DatabasePool
@@ -42,12 +43,12 @@ public final class SQLiteFlowStore: FlowStore {
     private let writer: CommitWriter
     private let logger: Logger
 
-    /// Opens the folder's database `flowhub.sqlite`, and makes the folder and the tables where they are missing. Blocks
-    /// the thread while it does.
+    /// Opens the database `flowhub.sqlite` in a directory. Creates the directory and the tables if they do not exist.
+    /// Blocks the calling thread.
     ///
     /// - Parameters:
-    ///   - directory: path of a folder that this process may write to.
-    ///   - now: for the first epoch and the migrations' times.
+    ///   - directory: path of a directory that this process may write to.
+    ///   - now: time for the first epoch and for the records of applied migrations.
     public init(
         directory: String, configuration: Configuration = .init(), now: Timestamp, logger: Logger
     ) throws(EmbeddedStoreError) {
@@ -57,8 +58,8 @@ public final class SQLiteFlowStore: FlowStore {
         self.pool = opened.pool
         self.adoptedEpoch = AdoptedEpoch(opened.epoch)
         self.pruneCandidates = PruneCandidates()
-        self.reads = configuration.limits.makeLimiter("too many reads wait")
-        self.writes = configuration.limits.makeLimiter("too many writes wait")
+        self.reads = configuration.limits.makeLimiter("read queue is full")
+        self.writes = configuration.limits.makeLimiter("write queue is full")
         self.changes = configuration.limits.makeChangeLimiter()
         self.queue = Mutex(configuration.limits.makeQueue())
         self.writer = CommitWriter(
@@ -69,20 +70,20 @@ public final class SQLiteFlowStore: FlowStore {
         self.logger = logger
     }
 
-    /// Takes nothing more, finishes what is under way, and closes the file. Using the store afterwards fails as
+    /// Rejects new operations, waits for those in flight, and closes the file. Using the store afterwards throws
     /// ``StoreError/unavailable(_:)``. May be called more than once.
     public func close() async {
         await self.changes.closeAndDrain()
         await self.writes.closeAndDrain()
         await self.reads.closeAndDrain()
         await withCheckedContinuation { done in
-            // Not on a task's thread, since it waits for the connections' threads.
+            // Not on a task's thread, because it waits for the connections' threads.
             DispatchQueue.global().async {
                 do {
                     try self.pool.close()
                 } catch {
                     self.logger.warning(
-                        "The database was not closed in order", metadata: ["reason": "\(StoreError(rolledBack: error))"])
+                        "Failed to close database cleanly", metadata: ["error": "\(StoreError(rolledBack: error))"])
                 }
                 done.resume()
             }
@@ -108,7 +109,8 @@ public final class SQLiteFlowStore: FlowStore {
         self.pool.asyncWriteWithoutTransaction { database in
             let batch = self.queue.withLock { $0.nextBatch() }
             self.writer.write(batch[...], in: database)
-            // A turn of its own for the next batch, so that others who write get theirs in between.
+            // The next batch is a separate item on the writer's queue, so that other writes get their turn in
+            // between.
             if self.queue.withLock({ $0.batchFinished() }) { self.startWriting() }
         }
     }

@@ -1,16 +1,17 @@
 import FlowCore
 import GRDB
 
-/// The schema, as the ordered list of steps that made it. Append-only: a step that was released is never changed.
+/// The migrations of the SQLite schema, in order. Append-only: a released migration is never changed.
 enum SQLiteMigrations {
-    /// A step's number is its place in the list, from 1.
+    /// The migrations. A migration's number is its position in the list, from 1.
     private static let steps: [(name: String, sql: String)] = [
         ("flows", Self.flows), ("imports", Self.imports),
     ]
 
-    /// Brings the schema up to date. A newer one than this program knows is left as it is.
+    /// Applies the missing migrations. A newer schema than this binary knows is left unchanged.
     ///
-    /// One immediate transaction, so that of two processes that open a new file at once the second finds all done.
+    /// Runs in one immediate transaction: of two processes that open a new file at the same time, the second finds
+    /// all migrations applied.
     static func run(_ database: Database, now: Timestamp) throws {
         try database.inTransaction(.immediate) {
             try database.execute(
@@ -36,8 +37,8 @@ enum SQLiteMigrations {
         }
     }
 
-    /// Times are milliseconds since 1970. STRICT, so that a column's type can be relied upon when it is read. The states
-    /// come last in their rows: what asks for heads does not walk through them.
+    /// Times are milliseconds since 1970. STRICT guarantees a column's type on reading. The states are the last
+    /// columns, so that reads of heads do not scan them.
     private static let flows = """
         CREATE TABLE hub_meta (
             only INTEGER PRIMARY KEY CHECK (only = 1),
@@ -93,7 +94,7 @@ enum SQLiteMigrations {
         ) STRICT, WITHOUT ROWID;
         """
 
-    /// Names as in Postgres where the meaning is the same.
+    /// Columns have the same names as in Postgres if their meaning is the same.
     private static let imports = """
         CREATE TABLE data_imports (
             id TEXT NOT NULL PRIMARY KEY,
@@ -113,7 +114,7 @@ enum SQLiteMigrations {
             claim INTEGER NOT NULL,
             claimed_until INTEGER,
             announced_at INTEGER,
-            -- Where its rows are, see RowKeyRange, and how often they were changed.
+            -- Where its rows are, see RecordSpan, and how often they were changed.
             span INTEGER NOT NULL,
             row_changes INTEGER NOT NULL,
             storage_metadata TEXT,

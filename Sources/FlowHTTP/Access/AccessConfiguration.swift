@@ -8,11 +8,12 @@ public struct AccessConfiguration: Sendable {
     public var audience: String?
     /// `FLOWHUB_JWT_REQUIRE_EXP`: whether a token without `exp` is rejected.
     public var requireExpiration: Bool
-    /// Clock difference that is tolerated for `exp`, `nbf` and `iat`, in seconds: 0 to 60.
+    /// `FLOWHUB_JWT_LEEWAY`: clock difference that is tolerated for `exp`, `nbf` and `iat`, in seconds: 0 to 60.
     public var leewaySeconds: Int
-    /// Maximum length of a token in bytes. A longer one is rejected without being parsed.
+    /// `FLOWHUB_JWT_MAX_BYTES`: maximum length of a token in bytes. A longer token is rejected without being parsed.
     public var maximumTokenBytes: Int
-    /// Maximum number of verified tokens in the cache, which saves the signature check on a reconnect. 0: no cache.
+    /// `FLOWHUB_JWT_CACHE`: maximum number of verified tokens in the cache, which saves the signature check when a client
+    /// reconnects. 0: no cache.
     public var cacheSize: Int
     /// `FLOWHUB_CORS_ORIGINS`: the entries of the ``CORSPolicy``.
     public var corsOrigins: [String]
@@ -39,14 +40,15 @@ public struct AccessConfiguration: Sendable {
 
     /// Whether no key is configured, so that every request has the principal ``FlowCore/Principal/open``.
     ///
-    /// An empty `FLOWHUB_JWT_KEY` counts as a key, and as an invalid one: a secret that is missing by mistake must not open
-    /// the hub.
+    /// An empty `FLOWHUB_JWT_KEY` counts as an invalid key: a secret that is missing by mistake must not open the hub to
+    /// requests without a token.
     public var isOpen: Bool { self.hmacKey == nil && self.jwksPath == nil }
 }
 
-/// An invalid access setting, or an invalid argument of ``TokenMinter``. The description names it, the problem and the remedy;
-/// it never contains a key.
+/// An invalid access setting, or an invalid argument of ``TokenMinter``. The description consists of the name, the problem
+/// and the remedy. It never contains a key.
 public struct AccessConfigurationError: Error, Sendable, Equatable, CustomStringConvertible {
+    /// Name of the setting or argument.
     public let setting: String
     public let problem: String
     public let remedy: String

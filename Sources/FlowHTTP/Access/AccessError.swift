@@ -13,7 +13,8 @@ public struct AccessError: Error, Sendable, Equatable, CustomStringConvertible {
     }
 
     public let kind: Code
-    /// What the client can do about it. It is the same for every invalid token: which check failed would only help a forger.
+    /// What the client can do about the error. The text is the same for every invalid token: naming the failed check would
+    /// only help a forger.
     public let message: String
     /// The check that failed. It is never sent to the client.
     public let reason: String
@@ -24,6 +25,7 @@ public struct AccessError: Error, Sendable, Equatable, CustomStringConvertible {
         self.reason = reason
     }
 
+    /// The problem's `code` on the wire.
     public var code: String { self.kind.rawValue }
 
     /// The HTTP status: 401 if another token could help, else 403.
@@ -68,7 +70,7 @@ extension AccessError {
 
     public static let originForbidden = AccessError(
         .originForbidden,
-        message: "Requests that modify data and use the cookie need an allowed Origin. Add the page's origin to "
+        message: "A request that modifies data with the cookie flowhub_token needs an allowed Origin. Add the page's origin to "
             + "FLOWHUB_CORS_ORIGINS, or send the token in the Authorization header.",
         reason: "a request that modifies data uses the cookie and has no allowed Origin"
     )
@@ -80,6 +82,8 @@ extension AccessError {
         AccessError(.forbidden, message: "The token lacks \(need).", reason: "not granted by the claims")
     }
 
+    /// The rejection of a token that failed a check.
+    /// - Parameter reason: the check that failed. It is not sent to the client.
     static func tokenInvalid(_ reason: StaticString) -> AccessError {
         AccessError(
             .tokenInvalid,

@@ -2,7 +2,8 @@
 ///
 /// jwt-kit's own decoder accepts padding and returns no bytes for invalid text, so its caller cannot detect the error.
 enum Base64URL {
-    /// - Returns: the decoded bytes; `nil` if a byte is not in the alphabet, the length is impossible or unused bits are set.
+    /// Decodes a complete text.
+    /// - Returns: `nil` if a byte is not in the alphabet, the length is impossible or unused bits are set.
     static func decode(_ text: some Collection<UInt8>) -> [UInt8]? {
         guard text.count % 4 != 1 else { return nil }
         var result: [UInt8] = []
@@ -22,6 +23,7 @@ enum Base64URL {
         return pending == 0 ? result : nil
     }
 
+    /// The six bits that a character of the alphabet stands for; `nil` for any other byte.
     private static func value(of byte: UInt8) -> UInt32? {
         switch byte {
         case UInt8(ascii: "A")...UInt8(ascii: "Z"): UInt32(byte - UInt8(ascii: "A"))

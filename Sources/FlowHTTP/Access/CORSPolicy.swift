@@ -1,16 +1,19 @@
-/// The origins whose pages may call the hub from a browser, and may modify data with the cookie.
+/// The origins whose pages may call the hub from a browser, and may modify data with the cookie `flowhub_token`.
 ///
 /// The list holds origins as browsers write them: `https://app.example.com`, `http://localhost:5173`. An origin matches only
 /// if the whole text is equal.
 ///
 /// `*` allows every origin **without credentials**: the response has `Access-Control-Allow-Origin: *` and never allows
-/// credentials. A page then needs the token itself (header or query); the cookie is of no use to it. Only the list decides
-/// this, not whether the hub has keys: an open hub that gets keys later does not accept its cookies from every page. An
-/// origin that is listed in addition to `*` keeps its credentials.
+/// credentials. A page then must send the token itself (header or query), because the browser does not send the cookie. This
+/// also applies to a hub without keys, so that it does not accept cookies from every page once it gets keys. An origin that is
+/// listed in addition to `*` is still allowed credentials.
 public struct CORSPolicy: Sendable, Equatable {
+    /// Value of `Access-Control-Allow-Methods`.
     public static let methods = "GET, POST, PUT, PATCH, DELETE"
+    /// Value of `Access-Control-Allow-Headers`.
     public static let requestHeaders =
         "authorization, content-type, if-match, if-none-match, idempotency-key, fencing-token, last-event-id"
+    /// Value of `Access-Control-Expose-Headers`.
     public static let exposedHeaders = "ETag, Idempotency-Replayed, Retry-After, Location"
     /// Time for which a browser may cache the response to a preflight, in seconds.
     public static let maximumAgeSeconds = 600
@@ -18,6 +21,7 @@ public struct CORSPolicy: Sendable, Equatable {
     private let origins: Set<String>
     private let allowsAny: Bool
 
+    /// Parses the entries of `FLOWHUB_CORS_ORIGINS`.
     /// - Throws: ``AccessConfigurationError`` if an entry is not an origin. A path or a trailing slash is an error and not
     ///   ignored, because an operator who writes one expects an effect.
     public init(origins entries: [String]) throws(AccessConfigurationError) {
@@ -75,13 +79,15 @@ public struct CORSPolicy: Sendable, Equatable {
         guard let origin else { return false }
         if self.origins.contains(origin) { return true }
         guard let host, let own = Self.parts(of: origin), own.scheme == "https" || own.scheme == "http" else { return false }
-        // Behind a proxy that terminates TLS the hub does not know its own scheme, so `Host` may or may not have the default
-        // port.
+        // Behind a proxy that terminates TLS the hub does not know its own scheme. So the port in `Host` may be missing, or
+        // be the default port of the scheme in `Origin`.
         let port = own.scheme == "https" ? ":443" : ":80"
         let wanted = host.lowercased()
         return wanted == own.authority || wanted == own.authority + port
     }
 
+    /// `Access-Control-Allow-Origin` and `-Credentials` for an allowed origin, and `Vary` if the response depends on
+    /// `Origin`.
     private func grant(for origin: String?) -> [(name: String, value: String)] {
         if let origin, self.origins.contains(origin) {
             return [
@@ -90,7 +96,8 @@ public struct CORSPolicy: Sendable, Equatable {
                 (name: "Vary", value: "Origin"),
             ]
         }
-        // With a list the response depends on `Origin`, also for origins that are not listed. `Vary` tells caches so.
+        // With a list the response depends on `Origin`, also for origins that are not listed. Without `Vary` a cache could
+        // send it to a page of another origin.
         let vary = self.origins.isEmpty ? [] : [(name: "Vary", value: "Origin")]
         guard self.allowsAny, origin != nil else { return vary }
         return [(name: "Access-Control-Allow-Origin", value: "*")] + vary
@@ -133,6 +140,7 @@ extension CORSPolicy {
         return (String(decoding: scheme, as: UTF8.self), String(decoding: authority, as: UTF8.self))
     }
 
+    /// Whether the text after the host is `:` and a port from 1 to 65535.
     private static func isPort(_ tail: ArraySlice<UInt8>) -> Bool {
         let digits = tail.dropFirst()
         guard tail.first == UInt8(ascii: ":"), digits.allSatisfy({ Self.isDigit($0) }),
@@ -146,9 +154,11 @@ extension CORSPolicy {
     private static func isHexDigit(_ byte: UInt8) -> Bool {
         Self.isDigit(byte) || (UInt8(ascii: "a")...UInt8(ascii: "f")).contains(byte)
     }
+    /// Whether a byte may occur in a scheme (RFC 3986, 3.1), in lower case.
     private static func isSchemeByte(_ byte: UInt8) -> Bool {
         Self.isLowerLetter(byte) || Self.isDigit(byte) || "+-.".utf8.contains(byte)
     }
+    /// Whether a byte may occur in a host name, in lower case.
     private static func isHostByte(_ byte: UInt8) -> Bool {
         Self.isLowerLetter(byte) || Self.isDigit(byte) || ".-_".utf8.contains(byte)
     }

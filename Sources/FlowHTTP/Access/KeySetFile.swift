@@ -4,26 +4,34 @@ import JWTKit
 
 /// The file that `FLOWHUB_JWKS` names: a JSON Web Key Set (RFC 7517).
 ///
-/// A key for another purpose or algorithm is ignored (RFC 7517, 5). An invalid key that is meant for the hub keeps it from
-/// starting: if it were ignored, the error would only show when its tokens are rejected. Private parts are never read.
+/// A key is ignored if it is not for verification or not for an algorithm of ``TokenAlgorithm`` (RFC 7517, 5). An invalid key
+/// that is meant for the hub keeps the hub from starting: otherwise the mistake would only show when tokens signed with that
+/// key are rejected. The private parts of asymmetric keys are never read.
 enum KeySetFile {
     static let setting = "FLOWHUB_JWKS"
+    /// Maximum size of the file.
     static let maximumBytes = 1 << 20
-    /// The length of the hash (RFC 7518, 3.2).
+    /// Minimum length of an HS256 secret in bytes: the length of the hash (RFC 7518, 3.2).
     static let minimumSecretBytes = 32
 
+    /// An ``AccessConfigurationError`` for ``setting``.
     static func error(_ problem: String, remedy: String) -> AccessConfigurationError {
         AccessConfigurationError(Self.setting, problem, remedy: remedy)
     }
 
+    /// HS256 with a secret; `nil` if the secret is shorter than ``minimumSecretBytes``.
     static func hmac(_ secret: [UInt8]) async -> TokenKeys.Signature? {
         guard secret.count >= Self.minimumSecretBytes else { return nil }
         return try? await JWTKeyCollection().add(hmac: HMACKey(from: secret), digestAlgorithm: .sha256).getKey()
     }
 
+    /// Reads the usable keys of the file; the result has at least one.
+    /// - Throws: ``AccessConfigurationError`` if the file cannot be read, is not a key set, has no usable key or an invalid
+    ///   one.
     static func read(_ path: String) throws(AccessConfigurationError) -> [Key] {
         guard let data = try? Data(contentsOf: URL(filePath: path)) else {
-            throw Self.error("the file \(path) cannot be read", remedy: "Check that it exists and that the hub's user can read it.")
+            throw Self.error(
+                "the file \(path) cannot be read", remedy: "Check that it exists and that the hub's user can read it.")
         }
         guard data.count <= Self.maximumBytes else {
             throw Self.error("the file \(path) is larger than 1 MiB", remedy: "It must contain only the key set.")
@@ -40,7 +48,7 @@ enum KeySetFile {
         var keys: [Key] = []
         for (index, element) in elements.enumerated() {
             guard let object = TokenObject(element) else {
-                throw Self.error("key \(index + 1) is not an object", remedy: "Each entry of keys must be a JSON Web Key.")
+                throw Self.error("key \(index + 1) is not a JSON object", remedy: "Each entry of keys must be a JSON Web Key.")
             }
             if let key = try Key(object, position: index + 1) { keys.append(key) }
         }
@@ -57,13 +65,15 @@ enum KeySetFile {
 extension KeySetFile {
     /// One usable key of the set.
     struct Key {
+        /// `kid`; `nil` if the key has none.
         let keyID: String?
         let algorithm: TokenAlgorithm
         private let object: TokenObject
         /// The key's place in the set, from 1, for error messages.
         private let position: Int
 
-        /// - Returns: `nil` if the key is for another purpose or algorithm.
+        /// Reads a key of the set.
+        /// - Returns: `nil` if the key is not for verification or not for an algorithm of ``TokenAlgorithm``.
         /// - Throws: ``AccessConfigurationError`` if the key is meant for the hub and is invalid.
         init?(_ object: TokenObject, position: Int) throws(AccessConfigurationError) {
             if object.has("use"), object.string("use") != "sig" { return nil }
@@ -86,10 +96,11 @@ extension KeySetFile {
                 algorithm = .hs256
             default: return nil
             }
-            // A key with alg is for that algorithm only (RFC 7517, 4.4). A key without is for the one above.
+            // A key with `alg` is for that algorithm only (RFC 7517, 4.4); without, for the one that follows from `kty` and
+            // `crv`.
             if object.has("alg"), object.string("alg") != algorithm.rawValue { return nil }
             if object.has("kid"), object.string("kid") == nil {
-                throw KeySetFile.error("the kid of key \(position) is not a string", remedy: "Make it a string.")
+                throw KeySetFile.error("the kid of key \(position) is not a string", remedy: "Make the kid a string.")
             }
             self.keyID = object.string("kid")
             self.algorithm = algorithm
@@ -97,6 +108,8 @@ extension KeySetFile {
             self.position = position
         }
 
+        /// The key as jwt-kit's implementation of its algorithm.
+        /// - Throws: ``AccessConfigurationError`` if the key is invalid or too weak.
         func signature() async throws(AccessConfigurationError) -> TokenKeys.Signature {
             let signature: TokenKeys.Signature? =
                 switch self.algorithm {
@@ -119,13 +132,16 @@ extension KeySetFile {
             return signature
         }
 
+        /// HS256 with the secret in `k`; `nil` if `k` is missing, not base64url or shorter than 32 bytes.
         private func secret() async -> TokenKeys.Signature? {
             guard let text = self.part("k"), let bytes = Base64URL.decode(text.utf8) else { return nil }
             return await KeySetFile.hmac(bytes)
         }
 
+        /// A string member of the key, such as `n` or `x`; `nil` if it is missing or not a string.
         private func part(_ name: String) -> String? { self.object.string(name) }
 
+        /// Verification with a public key; `nil` if jwt-kit rejects the key.
         private static func signature(_ key: JWK) async -> TokenKeys.Signature? {
             try? await JWTKeyCollection().add(jwk: key).getKey()
         }

@@ -1,10 +1,10 @@
 import FlowCore
 
-/// A bounded cache of the principals of verified tokens. The key is the whole token.
+/// A bounded cache of the principals of verified tokens. The cache key is the whole token.
 ///
-/// It has two generations. An entry that is used moves to the young one. When that is full, the old one is dropped and the
-/// young one becomes the old one. This evicts entries that were not used for long, without an ordered list, and lookup and
-/// insertion take constant time. Only valid tokens are inserted, so guessed tokens cannot evict others. (Strings compare by
+/// It has two generations. An entry that is used moves to the young one. When the young one is full, the old one is dropped
+/// and the young one becomes the old one. This evicts entries that were not used for long, without an ordered list, and
+/// lookup and insertion take constant time. Only valid tokens are inserted, so guessed tokens cannot evict others. (Strings compare by
 /// Unicode equivalence; a string equivalent to a valid token, which is ASCII, still requires knowledge of the whole token.)
 struct TokenCache {
     private typealias Generation = [String: Principal]
@@ -26,8 +26,10 @@ struct TokenCache {
         self.maximumBytes = maximumBytes
     }
 
+    /// The number of cached tokens.
     var count: Int { self.young.count + self.old.count }
 
+    /// The principal of a token; `nil` if the token is not cached. Keeps the entry from early eviction.
     mutating func principal(for token: String) -> Principal? {
         if let principal = self.young[token] { return principal }
         guard let principal = self.old.removeValue(forKey: token) else { return nil }
@@ -35,6 +37,7 @@ struct TokenCache {
         return principal
     }
 
+    /// Caches a verified token. Ignores a token that is longer than half of the limit of bytes.
     mutating func insert(_ principal: Principal, for token: String) {
         guard self.capacity > 0 else { return }
         let size = token.utf8.count

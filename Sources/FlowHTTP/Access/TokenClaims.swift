@@ -2,7 +2,9 @@ import FlowCore
 
 /// Checks of a token's claims, and the principal that they describe.
 struct TokenRules: Sendable {
+    /// The value that `aud` must contain. `nil`: `aud` is not checked.
     let audience: String?
+    /// Whether a token without `exp` is rejected.
     let requireExpiration: Bool
     /// Tolerated clock difference in seconds.
     let leeway: Int64
@@ -14,13 +16,15 @@ struct TokenRules: Sendable {
     ///   - now: Unix time in seconds.
     /// - Throws: ``AccessError`` `token_expired` if expiry is the only problem, else `token_invalid`.
     func principal(of payload: [UInt8], now: Int64) throws(AccessError) -> Principal {
-        guard let claims = TokenObject(payload) else { throw .tokenInvalid("the claims are not an object with unique members") }
+        guard let claims = TokenObject(payload) else {
+            throw .tokenInvalid("the payload is not a JSON object, or a member name occurs twice")
+        }
         let issuedAt = try Self.time("iat", of: claims)
         let notBefore = try Self.time("nbf", of: claims)
         let expiresAt = try Self.time("exp", of: claims)
-        if expiresAt == nil, self.requireExpiration { throw .tokenInvalid("exp is missing") }
-        if let notBefore, notBefore > now + self.leeway { throw .tokenInvalid("nbf is in the future") }
-        if let issuedAt, issuedAt > now + self.leeway { throw .tokenInvalid("iat is in the future") }
+        if expiresAt == nil, self.requireExpiration { throw .tokenInvalid("the claim exp is missing") }
+        if let notBefore, notBefore > now + self.leeway { throw .tokenInvalid("the claim nbf is in the future") }
+        if let issuedAt, issuedAt > now + self.leeway { throw .tokenInvalid("the claim iat is in the future") }
         try self.checkAudience(of: claims)
         let flows = try Self.flows(of: claims)
         let principal = Principal(
@@ -32,76 +36,88 @@ struct TokenRules: Sendable {
             issuedAt: issuedAt ?? 0,
             expiresAt: expiresAt
         )
-        // Last, so that `token_expired` is only sent for a token that was valid before.
+        // Expiry is checked last, so that `token_expired` is only sent for a token that was valid before.
         if principal.isExpired(now: now, leeway: self.leeway) { throw .tokenExpired }
         return principal
     }
 
-    /// A `NumericDate` (RFC 7519, 2), rounded down. Above 2^53 a double cannot represent every second.
+    /// The `NumericDate` in a claim (RFC 7519, 2), rounded down to seconds. Values above 2^53 are rejected, because a
+    /// double cannot represent every second there.
     /// - Returns: `nil` if the claim is missing.
     private static func time(_ name: String, of claims: TokenObject) throws(AccessError) -> Int64? {
         guard let value = claims[name] else { return nil }
         guard let number = value.doubleValue, (0...9_007_199_254_740_992).contains(number) else {
-            throw .tokenInvalid("exp, nbf or iat is not a number from 0 to 2^53")
+            throw .tokenInvalid("the claim exp, nbf or iat is not a number from 0 to 2^53")
         }
         return Int64(number.rounded(.down))
     }
 
-    /// `aud` is a string or an array of strings (RFC 7519, 4.1.3).
+    /// Checks that `aud`, a string or an array of strings (RFC 7519, 4.1.3), contains the configured audience.
     private func checkAudience(of claims: TokenObject) throws(AccessError) {
         guard let wanted = self.audience else { return }
-        guard let claim = claims["aud"] else { throw .tokenInvalid("aud is missing") }
+        guard let claim = claims["aud"] else { throw .tokenInvalid("the claim aud is missing") }
         var found = false
         for value in claim.isArray ? claim.elements : [claim] {
-            guard let text = value.stringValue else { throw .tokenInvalid("aud is not a string or an array of strings") }
+            guard let text = value.stringValue else { throw .tokenInvalid("the claim aud is not a string or an array of strings") }
             // Compared by bytes (RFC 7519, 2): Swift's == also accepts canonically equivalent strings.
             if text.utf8.elementsEqual(wanted.utf8) { found = true }
         }
-        guard found else { throw .tokenInvalid("aud does not name this hub") }
+        guard found else { throw .tokenInvalid("the claim aud does not name this hub") }
     }
 
+    /// The claim `sub`, which is required.
     private static func subject(of claims: TokenObject) throws(AccessError) -> String {
         guard let subject = claims.string("sub"), Principal.isValidSubject(subject) else {
-            throw .tokenInvalid("sub is missing or not a text of 1 to 256 bytes")
+            throw .tokenInvalid("the claim sub is missing or not 1 to 256 bytes of text")
         }
         return subject
     }
 
-    /// The account may be an integer or a string: the legacy service stores integers in its tables and sends strings.
+    /// The claim `client_account_id`, which is required. It may be an integer or a string, because FlowHub's predecessor,
+    /// the legacy service, stores integers in its tables and sends strings.
     private static func account(of claims: TokenObject) throws(AccessError) -> String {
         guard let claim = claims["client_account_id"],
             let account = claim.stringValue ?? claim.intValue.map({ String($0) }),
             Principal.isValidAccount(account)
-        else { throw .tokenInvalid("client_account_id is missing or invalid") }
+        else { throw .tokenInvalid("the claim client_account_id is missing or invalid") }
         return account
     }
 
+    /// The claim `flows`; `nil` if it is missing.
     private static func flows(of claims: TokenObject) throws(AccessError) -> TokenObject? {
         guard let claim = claims["flows"] else { return nil }
-        guard let flows = TokenObject(claim) else { throw .tokenInvalid("flows is not an object with unique members") }
+        guard let flows = TokenObject(claim) else {
+            throw .tokenInvalid("the claim flows is not a JSON object, or a member name occurs twice")
+        }
         return flows
     }
 
+    /// The flow patterns in the member `subscribe` or `publish` of the claim `flows`; empty if it is missing.
     private static func patterns(_ name: String, of flows: TokenObject?) throws(AccessError) -> [FlowPattern] {
         guard let flows, flows.has(name) else { return [] }
-        guard let elements = flows.array(name) else { throw .tokenInvalid("flows.subscribe or flows.publish is not an array") }
+        guard let elements = flows.array(name) else {
+            throw .tokenInvalid("the claim flows.subscribe or flows.publish is not an array")
+        }
         var patterns: [FlowPattern] = []
         for element in elements {
             guard let text = element.stringValue, let pattern = FlowPattern(text) else {
-                throw .tokenInvalid("flows has an invalid flow pattern")
+                throw .tokenInvalid("the claim flows has an invalid flow pattern")
             }
             patterns.append(pattern)
         }
         return patterns
     }
 
-    /// Unknown scopes are ignored: they belong to other services.
+    /// The scopes in the claim `scopes`. Unknown scopes are ignored: they are for other services that accept the same
+    /// tokens.
     private static func scopes(of claims: TokenObject) throws(AccessError) -> Set<Scope> {
         guard claims.has("scopes") else { return [] }
-        guard let elements = claims.array("scopes") else { throw .tokenInvalid("scopes is not an array") }
+        guard let elements = claims.array("scopes") else { throw .tokenInvalid("the claim scopes is not an array") }
         var scopes: Set<Scope> = []
         for element in elements {
-            guard let text = element.stringValue else { throw .tokenInvalid("scopes has an element that is not a string") }
+            guard let text = element.stringValue else {
+                throw .tokenInvalid("the claim scopes has an element that is not a string")
+            }
             if let scope = Scope(rawValue: text) { scopes.insert(scope) }
         }
         return scopes

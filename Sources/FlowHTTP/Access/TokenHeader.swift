@@ -15,18 +15,24 @@ struct TokenHeader {
     /// `kid`; `nil` if the header has none.
     let keyID: String?
 
+    /// Parses the decoded first part of a token.
+    /// - Throws: ``AccessError`` `token_invalid` for a header that the hub does not accept.
     init(_ bytes: [UInt8]) throws(AccessError) {
-        guard let object = TokenObject(bytes) else { throw .tokenInvalid("the header is not an object with unique members") }
-        // An extension that is marked critical and not understood (RFC 7515, 4.1.11). The hub understands none.
-        guard !object.has("crit") else { throw .tokenInvalid("the header has crit") }
+        guard let object = TokenObject(bytes) else {
+            throw .tokenInvalid("the token header is not a JSON object, or a member name occurs twice")
+        }
+        // `crit` lists extensions that a verifier must understand (RFC 7515, 4.1.11). The hub understands none.
+        guard !object.has("crit") else { throw .tokenInvalid("the token header has crit") }
         guard let name = object.string("alg"), let algorithm = TokenAlgorithm(rawValue: name) else {
-            throw .tokenInvalid("alg is not one of HS256, RS256, ES256, EdDSA")
+            throw .tokenInvalid("alg in the token header is not one of HS256, RS256, ES256, EdDSA")
         }
         if object.has("typ") {
-            guard let type = object.string("typ"), Self.accepts(type: type) else { throw .tokenInvalid("typ is not a JWT type") }
+            guard let type = object.string("typ"), Self.accepts(type: type) else {
+                throw .tokenInvalid("typ in the token header is not a JWT type")
+            }
         }
         if object.has("kid") {
-            guard let keyID = object.string("kid") else { throw .tokenInvalid("kid is not a string") }
+            guard let keyID = object.string("kid") else { throw .tokenInvalid("kid in the token header is not a string") }
             self.keyID = keyID
         } else {
             self.keyID = nil

@@ -6,6 +6,7 @@ struct TokenKeys: Sendable {
     /// jwt-kit's implementation of one algorithm with one key.
     typealias Signature = any JWTAlgorithm
 
+    /// What selects a key that has a `kid`.
     private struct Name: Hashable {
         let keyID: String
         let algorithm: TokenAlgorithm
@@ -17,6 +18,7 @@ struct TokenKeys: Sendable {
 
     var isEmpty: Bool { self.all.isEmpty }
 
+    /// Adds a key.
     /// - Returns: `false` if there is already a key with this `kid` for this algorithm.
     mutating func add(_ signature: Signature, keyID: String?, for algorithm: TokenAlgorithm) -> Bool {
         if let keyID {
@@ -36,21 +38,23 @@ struct TokenKeys: Sendable {
         let signature = try self.signature(for: header)
         // An unreadable signature (wrong length) throws; the result is the same as for a wrong one.
         guard (try? signature.verify(parts.signature, signs: parts.signedBytes)) == true else {
-            throw .tokenInvalid("the signature is wrong")
+            throw .tokenInvalid("the token's signature is wrong")
         }
     }
 
+    /// The key that the header selects: the key with its `kid` and `alg`. A header without `kid` selects the only key for
+    /// its `alg`.
     private func signature(for header: TokenHeader) throws(AccessError) -> Signature {
         guard let keyID = header.keyID else {
             guard let candidates = self.all[header.algorithm], let only = candidates.first else {
-                throw .tokenInvalid("no key for alg")
+                throw .tokenInvalid("the hub has no key for the token's alg")
             }
-            guard candidates.count == 1 else { throw .tokenInvalid("kid is missing and several keys match alg") }
+            guard candidates.count == 1 else { throw .tokenInvalid("the token has no kid, and several keys match its alg") }
             return only
         }
-        guard self.keyIDs.contains(keyID) else { throw .tokenInvalid("the kid is unknown") }
+        guard self.keyIDs.contains(keyID) else { throw .tokenInvalid("no key has the token's kid") }
         guard let signature = self.named[Name(keyID: keyID, algorithm: header.algorithm)] else {
-            throw .tokenInvalid("alg does not match the key")
+            throw .tokenInvalid("the token's alg does not match the key with its kid")
         }
         return signature
     }
@@ -64,7 +68,7 @@ extension TokenKeys {
         if let key = configuration.hmacKey {
             try Self.validateSecret(key)
             guard let signature = await KeySetFile.hmac(Array(key.utf8)) else {
-                throw AccessConfigurationError("FLOWHUB_JWT_KEY", "the secret is unusable", remedy: "Generate a new one.")
+                throw AccessConfigurationError("FLOWHUB_JWT_KEY", "the secret is unusable", remedy: "Generate one with: openssl rand -base64 48")
             }
             _ = keys.add(signature, keyID: nil, for: .hs256)
         }
@@ -74,7 +78,8 @@ extension TokenKeys {
         return keys
     }
 
-    /// - Throws: ``AccessConfigurationError`` for a secret that is shorter than 32 bytes or a PEM file.
+    /// Checks the value of `FLOWHUB_JWT_KEY`.
+    /// - Throws: ``AccessConfigurationError`` if it is a PEM file or shorter than 32 bytes.
     static func validateSecret(_ key: String) throws(AccessConfigurationError) {
         let setting = "FLOWHUB_JWT_KEY"
         // If a public key were the secret, anyone with the public key could sign tokens (RFC 8725, 2.1).
@@ -94,6 +99,8 @@ extension TokenKeys {
         }
     }
 
+    /// Adds the keys of a key set.
+    /// - Throws: ``AccessConfigurationError`` if a key is invalid, or two keys of one algorithm have the same `kid`.
     private mutating func add(keySet: [KeySetFile.Key]) async throws(AccessConfigurationError) {
         for key in keySet {
             let signature = try await key.signature()

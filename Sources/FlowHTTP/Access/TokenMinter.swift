@@ -13,6 +13,7 @@ public struct TokenMinter: Sendable {
         self.key = key
     }
 
+    /// Creates a signed token.
     /// - Parameters:
     ///   - ttlSeconds: seconds from `now` to `exp`. `nil`: a token without `exp`, which hubs reject unless configured
     ///     otherwise.
@@ -29,13 +30,14 @@ public struct TokenMinter: Sendable {
         now: Int64
     ) async throws(AccessConfigurationError) -> String {
         guard Principal.isValidSubject(subject) else {
-            throw AccessConfigurationError("subject", "invalid subject", remedy: "Use 1 to 256 bytes without control characters.")
+            throw AccessConfigurationError(
+                "subject", "the value is not a valid sub claim", remedy: "Use 1 to 256 bytes without control characters.")
         }
         guard Principal.isValidAccount(account) else {
-            throw AccessConfigurationError("account", "invalid account", remedy: "Use 1 to 128 of A-Za-z0-9_.:-")
+            throw AccessConfigurationError("account", "the value is not a valid client_account_id claim", remedy: "Use 1 to 128 of A-Za-z0-9_.:-")
         }
         guard (ttlSeconds ?? 1) > 0 else {
-            throw AccessConfigurationError("ttl", "the token would already be expired", remedy: "Use 1 second or more.")
+            throw AccessConfigurationError("ttl", "a token without lifetime would be expired at once", remedy: "Use 1 second or more.")
         }
         let claims = MintedClaims(
             sub: subject,
@@ -49,11 +51,13 @@ public struct TokenMinter: Sendable {
         do {
             return try await JWTKeyCollection().add(hmac: HMACKey(from: self.key), digestAlgorithm: .sha256).sign(claims)
         } catch {
-            throw AccessConfigurationError("token", "the token could not be signed", remedy: "This is a defect; please report it.")
+            throw AccessConfigurationError(
+                "token", "the token could not be signed", remedy: "This is a defect; please report it.")
         }
     }
 }
 
+/// The claims of a minted token.
 private struct MintedClaims: JWTPayload {
     struct Flows: Codable {
         let subscribe: [String]
@@ -74,6 +78,6 @@ private struct MintedClaims: JWTPayload {
     let exp: Int64?
     let aud: String?
 
-    /// Required by jwt-kit, which calls it when it decodes a token. The hub decodes none with it.
+    /// Required by jwt-kit, which calls it when it decodes a token. The hub does not decode tokens with jwt-kit.
     func verify(using algorithm: some JWTAlgorithm) async throws {}
 }

@@ -5,12 +5,14 @@ import FlowCore
 struct TokenObject {
     private let members: [String: JSONText]
 
+    /// Parses an object.
     /// - Returns: `nil` if the bytes are not one JSON object, or a member is repeated.
     init?(_ bytes: [UInt8]) {
         guard let text = try? JSONText(validating: bytes) else { return nil }
         self.init(text)
     }
 
+    /// Reads the members of an object.
     /// - Returns: `nil` if the text is not an object, or a member is repeated.
     init?(_ text: JSONText) {
         guard text.isObject else { return nil }
@@ -21,8 +23,10 @@ struct TokenObject {
         self.members = members
     }
 
+    /// The member's value; `nil` if the member is missing.
     subscript(name: String) -> JSONText? { self.members[name] }
 
+    /// Whether the object has the member, whatever its value.
     func has(_ name: String) -> Bool { self.members[name] != nil }
 
     /// The member's string value; `nil` if it is missing or not a string.

@@ -6,6 +6,8 @@ struct TokenParts {
     /// The signed text: the first two parts and the dot between them, as received.
     let signedBytes: ArraySlice<UInt8>
 
+    /// Splits a token and decodes its parts.
+    /// - Throws: ``AccessError`` `token_invalid` if the token is longer than `maximumBytes` or not in this form.
     init(_ token: String, maximumBytes: Int) throws(AccessError) {
         guard token.utf8.count <= maximumBytes else { throw .tokenInvalid("the token is too long") }
         let bytes = Array(token.utf8)
@@ -15,7 +17,7 @@ struct TokenParts {
         }
         guard let header = Base64URL.decode(parts[0]), let payload = Base64URL.decode(parts[1]),
             let signature = Base64URL.decode(parts[2])
-        else { throw .tokenInvalid("a part is not base64url") }
+        else { throw .tokenInvalid("a part of the token is not base64url") }
         self.header = header
         self.payload = payload
         self.signature = signature

@@ -31,6 +31,7 @@ public enum TokenSource: Sendable, Hashable {
         return nil
     }
 
+    /// The credentials in an `Authorization` field; `nil` for a scheme other than `Bearer`.
     private static func bearerToken(_ header: String) -> String? {
         let text = header.utf8.drop { Self.isBlank($0) }
         let scheme = text.prefix { !Self.isBlank($0) }
@@ -38,6 +39,7 @@ public enum TokenSource: Sendable, Hashable {
         return Self.trimmed(text.dropFirst(scheme.count))
     }
 
+    /// The value of the first cookie ``cookieName``, without quotes; `nil` if there is none.
     private static func cookieToken(_ header: String) -> String? {
         for pair in header.utf8.split(separator: UInt8(ascii: ";")) {
             guard let equals = pair.firstIndex(of: UInt8(ascii: "=")),
@@ -51,6 +53,7 @@ public enum TokenSource: Sendable, Hashable {
         return nil
     }
 
+    /// The decoded value of the first parameter ``queryName``; `nil` if there is none.
     private static func queryToken(_ query: Substring) -> String? {
         for pair in query.utf8.split(separator: UInt8(ascii: "&")) {
             let name = pair.prefix { $0 != UInt8(ascii: "=") }
@@ -60,8 +63,8 @@ public enum TokenSource: Sendable, Hashable {
         return nil
     }
 
-    /// Decodes percent escapes (RFC 3986, 2.1). A `%` without two hex digits stays; no valid token contains one, so it is
-    /// rejected later.
+    /// Decodes percent escapes (RFC 3986, 2.1). A `%` without two hex digits is kept. No valid token contains one, so the
+    /// verifier rejects it.
     private static func decoded(_ part: Substring.UTF8View) -> String {
         guard part.contains(UInt8(ascii: "%")) else { return String(decoding: part, as: UTF8.self) }
         var result: [UInt8] = []
@@ -78,6 +81,7 @@ public enum TokenSource: Sendable, Hashable {
         return String(decoding: result, as: UTF8.self)
     }
 
+    /// The text without spaces and tabs at both ends.
     private static func trimmed(_ part: Substring.UTF8View) -> String {
         var part = part.drop { Self.isBlank($0) }
         while let last = part.last, Self.isBlank(last) { part.removeLast() }
@@ -92,8 +96,8 @@ public enum TokenSource: Sendable, Hashable {
 extension TokenSource {
     /// The target of a request with the value of each `access_token` replaced by `***`, for logs.
     ///
-    /// The comparison of the name decodes it and ignores case, so it is wider than ``token(authorization:cookie:query:)``. A
-    /// token under a misspelled name is not logged either.
+    /// Also replaces the value of a parameter whose name differs from `access_token` in case only.
+    /// ``token(authorization:cookie:query:)`` ignores such a parameter, but its value may be a token too.
     public static func redactingQueryToken(_ uri: String) -> String {
         guard let questionMark = uri.utf8.firstIndex(of: UInt8(ascii: "?")) else { return uri }
         let query = uri.utf8[uri.utf8.index(after: questionMark)...]

@@ -17,7 +17,7 @@ public final class TokenVerifier: Sendable {
     private let rules: TokenRules
     private let state: Mutex<State>
 
-    /// Reads the keys.
+    /// Checks the settings and reads the keys.
     ///
     /// - Throws: ``AccessConfigurationError`` if a setting or a key is invalid; the hub must not start then.
     public init(_ configuration: AccessConfiguration) async throws(AccessConfigurationError) {
@@ -90,18 +90,19 @@ public final class TokenVerifier: Sendable {
     /// The number of cached tokens.
     public var cachedCount: Int { self.state.withLock { $0.cache.count } }
 
+    /// Checks the settings that are not keys.
     private static func validate(_ configuration: AccessConfiguration) throws(AccessConfigurationError) {
         guard (0...60).contains(configuration.leewaySeconds) else {
             throw AccessConfigurationError(
                 "FLOWHUB_JWT_LEEWAY",
-                "\(configuration.leewaySeconds) s is out of range",
-                remedy: "Use 0 to 60 seconds; synchronize the machines' clocks with NTP."
+                "a clock tolerance of \(configuration.leewaySeconds) s is out of range",
+                remedy: "Set a tolerance of 0 to 60 seconds, and synchronize the clocks of the hub and the token issuer with NTP."
             )
         }
         guard configuration.maximumTokenBytes > 0, configuration.cacheSize >= 0 else {
             throw AccessConfigurationError(
                 "FLOWHUB_JWT_MAX_BYTES, FLOWHUB_JWT_CACHE",
-                "a limit is out of range",
+                "the values \(configuration.maximumTokenBytes) and \(configuration.cacheSize) are not both in range",
                 remedy: "FLOWHUB_JWT_MAX_BYTES must be at least 1 and FLOWHUB_JWT_CACHE at least 0."
             )
         }
@@ -109,7 +110,7 @@ public final class TokenVerifier: Sendable {
             throw AccessConfigurationError(
                 "FLOWHUB_JWT_AUDIENCE",
                 "the value is empty",
-                remedy: "Set it to the aud of the issuer's tokens, or unset it."
+                remedy: "Set it to the aud claim of the issuer's tokens, or unset it to skip the check of aud."
             )
         }
     }

@@ -8,6 +8,7 @@ import NIOHTTPTypes
 extension ConnectionHandler {
     // MARK: Requests
 
+    /// Processes a request head: rejects it, opens an event stream, or starts to read or stream the body.
     func handleHead(_ head: HTTPRequest) {
         self.headLimiter.awaitsHead = false
         let configuration = self.loop.configuration
@@ -20,7 +21,7 @@ extension ConnectionHandler {
             self.rejectAndClose(.malformed)
             return
         }
-        // As on the wire: name, colon, blank, value, line end.
+        // The size on the wire: name, colon, space, value, CRLF.
         let headerBytes = head.headerFields.reduce(0) { $0 + $1.name.rawName.utf8.count + $1.value.utf8.count + 4 }
         guard headerBytes <= configuration.maximumHeaderBytes else {
             self.rejectAndClose(.headersTooLarge(configuration))
@@ -46,12 +47,12 @@ extension ConnectionHandler {
         self.state = .reading(head, ByteBuffer())
     }
 
-    /// Whether the body has no bound here and goes to its route as it comes in.
+    /// Whether the route reads the body while it arrives, so that the connection does not limit its size.
     private static func streamsRequestBody(method: HTTPRequest.Method, path: Substring) -> Bool {
         method == .post && path == "/v1/imports"
     }
 
-    /// Answers a request whose body is yet to come.
+    /// Answers a request while its body arrives.
     private func receive(_ head: HTTPRequest) {
         let boundSelf = NIOLoopBound(self, eventLoop: self.loop.loop)
         let loop = self.loop.loop
@@ -63,13 +64,13 @@ extension ConnectionHandler {
             to: head, body: .init(asyncSequence: bodyStream), keepAlive: !self.closesAfterResponse(head), bodyStream: bodyStream)
     }
 
-    /// The peer waits for it before it sends the body.
+    /// Sends `100 Continue` to a client that waits for it before it sends the body.
     private func sendContinue() {
         guard case .receiving = self.state, !self.dropsBody else { return }
         self.context?.writeAndFlush(self.wrapOutboundOut(.head(HTTPResponse(status: .continue))), promise: nil)
     }
 
-    /// Takes no more of a body: the answer has come before its end, or the rest of it cannot be read.
+    /// Stops streaming a body, and discards the rest of it, because the response came before its end or it cannot be read.
     func dropBody() {
         guard case .receiving = self.state else { return }
         self.state = .responding(keepAlive: false)
@@ -78,9 +79,11 @@ extension ConnectionHandler {
         self.resumeReading()
     }
 
+    /// Whether the connection is closed after the response to this request.
     func closesAfterResponse(_ head: HTTPRequest) -> Bool { Self.requestsClose(head) || self.isQuiescing }
 
-    /// - Parameter bodyStream: where the body comes from, if it is yet to come.
+    /// Answers a request in a task on the event loop.
+    /// - Parameter bodyStream: the source of `body` if it is still arriving.
     func respond(to head: HTTPRequest, body: RequestBody, keepAlive: Bool, bodyStream: RequestBodyStream? = nil) {
         guard let channel = self.context?.channel else { return }
         if let bodyStream {
@@ -95,7 +98,7 @@ extension ConnectionHandler {
         let remote = self.remote
         let boundSelf = NIOLoopBound(self, eventLoop: self.loop.loop)
         let start = NIODeadline.now()
-        // Each request is a task of its own, bounded by the connection's state: the next begins when this one is answered.
+        // One task per request. The connection's state lets the next request start only after this response.
         Task(executorPreference: self.loop.executor) {
             let (response, route) = await application.respond(to: request, channel: channel, remote: remote)
             let writer = ConnectionResponseWriter(connection: boundSelf)
@@ -104,8 +107,8 @@ extension ConnectionHandler {
         }
     }
 
-    /// Whether the connection ends with the answer: the client says so, or it wants another protocol, and behind such a request
-    /// the decoder reads nothing.
+    /// Whether the connection must be closed after the response: the client requests it, or it requests an upgrade, after
+    /// which the decoder parses no further requests.
     static func requestsClose(_ head: HTTPRequest) -> Bool {
         if head.headerFields[.upgrade] != nil { return true }
         guard let options = head.headerFields[.connection] else { return false }
@@ -122,12 +125,13 @@ extension ConnectionHandler {
         if head.method == .head || response.status == .noContent || response.status == .notModified {
             writer.end()
         } else {
-            // A body that fails half-way leaves nothing but to close.
+            // The head was sent already, so an error can only be reported by closing the connection.
             do { try await response.body.write(writer) } catch { self.context?.close(promise: nil) }
         }
     }
 
-    /// Waits for the peer, if it has not taken what was written before.
+    /// Writes a part of a response body. Suspends while the socket is not writable.
+    /// - Throws: ``RequestBodyStream/Disconnected`` if the connection was closed.
     func writeBody(_ buffer: ByteBuffer) async throws {
         guard case .responding = self.state, let context = self.context else { throw RequestBodyStream.Disconnected() }
         context.write(self.wrapOutboundOut(.body(buffer)), promise: nil)
@@ -139,14 +143,15 @@ extension ConnectionHandler {
         self.deadline = .distantFuture
     }
 
-    /// - Parameter error: why nothing more can be written.
+    /// Resumes the task that waits in ``writeBody(_:)``.
+    /// - Parameter error: the reason why nothing more can be written; `nil` if the socket is writable again.
     func resumeWriter(_ error: (any Error)?) {
         guard let writer = self.writer else { return }
         self.writer = nil
         if let error { writer.resume(throwing: error) } else { writer.resume() }
     }
 
-    /// The response is complete; on with the next request.
+    /// Completes the response, then processes the next request or closes the connection.
     func finishResponse() {
         guard case .responding(let keepAlive) = self.state, let context = self.context else { return }
         context.writeAndFlush(self.wrapOutboundOut(.end(nil)), promise: nil)
@@ -163,7 +168,7 @@ extension ConnectionHandler {
         }
     }
 
-    /// The peer has taken its answer, but for what the socket holds.
+    /// Continues after the response was flushed to the socket.
     func responseFlushed() {
         if self.isLast {
             self.lingeringClose()

@@ -6,17 +6,18 @@ import NIOCore
 import NIOHTTP1
 import NIOHTTPTypes
 
-/// One connection: ordinary requests one after the other, until a request for an event stream takes it over.
+/// One HTTP/1.1 connection. It serves ordinary requests one after the other, until a request opens an event stream. From then
+/// on it carries only the stream.
 ///
-/// Ordinary requests are read whole (their size is bounded), answered by Hummingbird's router in a task on this event
-/// loop, and written back in order. An import is answered while its body comes in. An event stream needs no task: its head is answered here, and from then on this
-/// handler is the stream's ``StreamOutput``.
+/// An ordinary request is read whole (its size is bounded), and answered by Hummingbird's router in a task on this event loop.
+/// Responses are written in order. An import is answered while its body arrives. An event stream needs no task: its head is
+/// answered here, and then this handler is the stream's ``StreamOutput``.
 ///
-/// `ConnectionHandler+Requests.swift` is the way of ordinary requests, `ConnectionHandler+Streams.swift` that of event streams.
+/// `ConnectionHandler+Requests.swift` handles ordinary requests, `ConnectionHandler+Streams.swift` event streams.
 ///
-/// States: *idle* → *reading* → *responding* → *idle* …; *idle* → *receiving* → *responding* …; *responding* → *flushing* → *idle* where the peer is slow to take its
-/// answer; *idle* → *admitting* → *streaming*; every state → *lingering close*, where the last word is written and the rest is read and
-/// thrown away, so that it arrives; every state → *closed*.
+/// States: *idle* → *reading* → *responding* → *idle* …; *idle* → *receiving* → *responding* …; *responding* → *flushing* →
+/// *idle* if the client is slow to read its response; *idle* → *admitting* → *streaming*; every state → *lingering close*, in
+/// which the last bytes are sent and input is read and discarded, so that they arrive; every state → *closed*.
 final class ConnectionHandler: ChannelDuplexHandler {
     typealias InboundIn = HTTPRequestPart
     typealias OutboundIn = HTTPResponsePart
@@ -25,13 +26,13 @@ final class ConnectionHandler: ChannelDuplexHandler {
     enum State {
         case idle
         case reading(HTTPRequest, ByteBuffer)
-        /// The request is being answered while its body comes in.
+        /// The request is being answered while its body arrives.
         case receiving(keepAlive: Bool, RequestBodyStream)
         case responding(keepAlive: Bool)
-        /// The answer waits for the peer to take it. No further request is begun until then: what is answered to a peer that does
-        /// not read would gather without end.
+        /// The response was written and waits for the client to read it. No further request is processed until then: otherwise
+        /// responses to a client that does not read would accumulate without bound.
         case flushing
-        /// The token of a stream's head is being verified.
+        /// The token of a request for a stream is being verified.
         case admitting
         case streaming(EventStream)
         case lingeringClose
@@ -44,30 +45,32 @@ final class ConnectionHandler: ChannelDuplexHandler {
     var httpHandlers: [any RemovableChannelHandler]
     var state = State.idle
     private(set) var context: ChannelHandlerContext?
-    /// What came in while a request was being answered.
+    /// Parts of further requests that arrived while a request was being answered.
     var pipelined = Deque<HTTPRequestPart>()
     var isReadPaused = false
-    /// As many of them as the loop knows to be waiting for their turn.
+    /// The number of pipelined parts that the shard's ``StreamShard/pendingRequestParts`` includes.
     private var countedPendingParts = 0
     var deadline: NIODeadline
-    /// What the peer had not taken when the deadline was set.
+    /// The queued bytes when the write timeout was set.
     private var unsentBytes = 0
     private(set) var isQuiescing = false
-    /// The answer came before the body's end; the rest of it is thrown away.
+    /// Whether the rest of a request body is discarded.
     var dropsBody = false
-    /// The task that writes an answer, while the peer has to take some of it first.
+    /// The task that writes a response, while it waits for the socket to become writable.
     var writer: CheckedContinuation<Void, any Error>?
     var hasRemovedHTTPHandlers = false
     var closesAfterRejection = false
     private(set) var inputClosed = false
-    /// The channel's own answer takes a detour through locks and existentials, and every delivery asks. The channel tells
-    /// each change while it happens.
+    /// A copy of the channel's `isWritable`, updated with each change. Every delivery reads it, and reading the channel's
+    /// property costs a lock and an existential call.
     private(set) var isWritable = true
 
-    /// Parts that wait behind a request before the socket is left alone.
+    /// Maximum number of pipelined parts; the socket is not read while there are more.
     private static let maximumPipelined = 256
 
-    /// - Parameter httpHandlers: the handlers of HTTP/1.1 between the socket and this one.
+    /// - Parameters:
+    ///   - httpHandlers: the HTTP/1.1 handlers between the socket and this handler; a stream removes them.
+    ///   - remote: the client's address, for the registry.
     init(loop: EventLoopContext, headLimiter: RequestHeadLimiter, httpHandlers: [any RemovableChannelHandler], remote: String) {
         self.httpHandlers = httpHandlers
         self.loop = loop
@@ -86,7 +89,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        // Behind the head of a stream the HTTP handlers are gone: what comes is bytes, and nobody wants them.
+        // After the head of a stream the HTTP handlers are removed, and input is raw bytes. It is ignored.
         if case .streaming = self.state { return }
         if self.hasRemovedHTTPHandlers { return }
         self.handle(self.unwrapInboundIn(data))
@@ -97,7 +100,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         case (.idle, .head(let head)):
             self.handleHead(head)
         case (.reading(let head, var body), .body(let bytes)):
-            // Taken out of the state first, so that appending does not copy.
+            // Clears the state first, so that appending does not copy the buffer.
             self.state = .idle
             if body.readableBytes + bytes.readableBytes > self.loop.configuration.maximumBodyBytes {
                 self.rejectAndClose(.bodyTooLarge(self.loop.configuration.maximumBodyBytes))
@@ -120,7 +123,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
             self.pipelined.append(part)
             self.countPendingParts()
         case (.idle, _), (.reading, .head), (.receiving, .head), (.streaming, _), (.lingeringClose, _), (.closed, _):
-            // The rest of a body that was refused, or a request behind an event stream: nobody will answer it.
+            // The rest of a rejected body, or a request after an event stream: it is ignored.
             break
         }
     }
@@ -149,7 +152,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         switch self.state {
         case .streaming(let stream): stream.writabilityChanged()
         case .flushing: if self.isWritable { self.responseFlushed() }
-        // The peer has the last word; now it may close.
+        // The last bytes were passed to the socket. From now on the client gets the short timeout to close.
         case .lingeringClose: if self.isWritable { self.deadline = min(self.deadline, .now() + Self.lingeringCloseTimeout) }
         case .idle, .reading, .receiving, .responding, .admitting, .closed: break
         }
@@ -188,14 +191,14 @@ final class ConnectionHandler: ChannelDuplexHandler {
             } else if error is IOError {
                 context.close(promise: nil)
             } else {
-                // The codec could not make a request of what the decoder read.
+                // The codec could not convert the decoded head into a request.
                 self.rejectAndClose(.malformed)
             }
         case .receiving(_, let bodyStream):
             self.dropBody()
             bodyStream.fail(HTTPProblem.malformed)
         case .responding:
-            // What follows the request is no HTTP: it is answered, and then the connection ends.
+            // The bytes after the request are not HTTP: finish the response, then close.
             self.state = .responding(keepAlive: false)
         case .flushing:
             self.lingeringClose(timeout: self.writeTimeout)
@@ -206,8 +209,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     // MARK: Rejections
 
-    /// Answers without having read the whole request. What is left of it is read and thrown away for a while, since
-    /// closing at once would reset the connection and could take the answer with it.
+    /// Rejects a request before it was read whole, and closes the connection. A lingering close discards the rest of the
+    /// request: an immediate close would reset the connection, and the client could lose the response.
     func rejectAndClose(_ problem: HTTPProblem) {
         guard let context = self.context else { return }
         self.loop.requests.observe(route: "refused", status: problem.status.code, duration: .zero)
@@ -223,13 +226,15 @@ final class ConnectionHandler: ChannelDuplexHandler {
         self.lingeringClose()
     }
 
+    /// Time for the client to close its side after the last bytes were sent.
     static let lingeringCloseTimeout = TimeAmount.seconds(3)
+    /// Time for the client to read some bytes of a response.
     var writeTimeout: TimeAmount { .seconds(Int64(self.loop.configuration.answerTimeoutSeconds)) }
 
-    /// Closes the sending side and gives the peer some seconds to close its own.
+    /// Closes the sending side, and discards input until the client closes its side or the timeout expires.
     func lingeringClose(timeout time: TimeAmount = ConnectionHandler.lingeringCloseTimeout) {
         guard let context = self.context else { return }
-        // The last write may have found the connection gone, and `channelInactive` came before it returned.
+        // The last write may have failed, and `channelInactive` was called before it returned.
         if case .closed = self.state { return }
         self.state = .lingeringClose
         self.discardPipelined()
@@ -251,18 +256,18 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     // MARK: Time
 
-    /// Waits so long for the peer to take what was written to it.
+    /// Starts a timeout for the client to read some of the queued bytes.
     func startWriteTimeout(_ time: TimeAmount) {
         self.unsentBytes = self.queuedBytes
         self.deadline = .now() + time
     }
 
-    /// Closes what has taken too long.
+    /// Rejects the request or closes the connection if the deadline of its state has passed. Called every second.
     func checkDeadline(_ now: NIODeadline) {
         guard now >= self.deadline, let context = self.context else { return }
         switch self.state {
         case .flushing:
-            // Who takes some of it is slow; who takes nothing is gone or means harm.
+            // A client that has read some bytes is slow: extend the deadline. One that has read none is dead or hostile: close.
             if self.queuedBytes < self.unsentBytes {
                 self.startWriteTimeout(self.writeTimeout)
             } else {
@@ -272,7 +277,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
             if self.headLimiter.hasReceivedBytes { self.rejectAndClose(.tooSlow) } else { context.close(promise: nil) }
         case .reading: self.rejectAndClose(.tooSlow)
         case .receiving(_, let bodyStream):
-            // While it is full, the peer waits for the hub, and has all its time once there is room again.
+            // While the buffer is full, the client waits for the hub: restart its timeout.
             guard !bodyStream.isFull else {
                 self.deadline = now + .seconds(Int64(self.loop.configuration.bodyTimeoutSeconds))
                 return
@@ -291,6 +296,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         }
     }
 
+    /// Whether a request is being read or answered.
     var isBusy: Bool {
         switch self.state {
         case .reading, .receiving, .responding, .flushing, .admitting: true
@@ -302,8 +308,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
         if case .flushing = self.state { true } else { false }
     }
 
-    /// Tells the loop how many parts wait here for their turn. Those behind an answer that nobody takes do not: live events are
-    /// not held back for them.
+    /// Updates the shard's count of pending request parts. Parts that wait for a client to read a response are not counted,
+    /// because a pass must not be deferred for them.
     func countPendingParts() {
         let count = self.isFlushing ? 0 : self.pipelined.count
         self.loop.shard.pendingRequestParts += count - self.countedPendingParts
@@ -312,6 +318,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     func closeNow() { self.context?.close(promise: nil) }
 
+    /// Accepts no further request. Closes the connection now if it is idle, else after the response.
     func quiesce() {
         self.isQuiescing = true
         if case .idle = self.state, !self.headLimiter.hasReceivedBytes { self.context?.close(promise: nil) }

@@ -2,7 +2,7 @@ import FlowCore
 import Logging
 import NIOCore
 
-/// What the connections of one event loop have in common. Confined to the loop.
+/// The state that the connections of one event loop share. Confined to the loop.
 final class EventLoopContext {
     let loop: any EventLoop
     let shard: StreamShard
@@ -11,7 +11,7 @@ final class EventLoopContext {
     let configuration: HTTPConfiguration
     var requests = RequestCounters()
 
-    /// Connections that hold no event stream, for their time limits.
+    /// Connections without an event stream, whose deadlines are checked.
     private var ordinary: [ObjectIdentifier: ConnectionHandler] = [:]
     private var dateSecond: Int64 = -1
     private var date = ""
@@ -29,27 +29,27 @@ final class EventLoopContext {
 
     var ordinaryCount: Int { self.ordinary.count }
 
-    /// Connections with a request that is not answered yet.
+    /// Number of connections with a request that was not answered yet.
     var busyCount: Int { self.ordinary.values.count { $0.isBusy } }
 
-    /// Once a second.
+    /// Checks the connections' deadlines, and does the periodic work of the shard. Called every second.
     func tick() {
         let now = NIODeadline.now()
         for connection in Array(self.ordinary.values) { connection.checkDeadline(now) }
         self.shard.tick()
     }
 
-    /// Connections that wait for a request are closed; the others after their answer.
+    /// Closes idle connections now, and the others after their response.
     func quiesce() {
         for connection in Array(self.ordinary.values) { connection.quiesce() }
     }
 
-    /// Closes every connection that holds no event stream, whatever it is at.
+    /// Closes every connection without an event stream immediately, also during a request.
     func closeNow() {
         for connection in Array(self.ordinary.values) { connection.closeNow() }
     }
 
-    /// The value of `Date` (RFC 9110, 5.6.7), made once a second.
+    /// The value of `Date` (RFC 9110, 5.6.7), formatted at most once per second.
     var httpDate: String {
         let now = self.shard.now()
         if now.seconds != self.dateSecond {
@@ -60,6 +60,7 @@ final class EventLoopContext {
     }
 }
 
+/// Formatting of HTTP dates.
 enum HTTPDate {
     private static let days = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]
     private static let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]

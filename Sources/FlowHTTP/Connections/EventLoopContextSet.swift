@@ -2,8 +2,7 @@ import FlowCore
 import NIOCore
 import Synchronization
 
-/// The event loops of the server, each with its own connections. Safe to use from any thread: what is a loop's own is
-/// reached on that loop only.
+/// The contexts of the server's event loops. Safe to use from any thread: a context is only accessed on its loop.
 final class EventLoopContextSet: Sendable {
     private let contexts = Mutex<[ObjectIdentifier: NIOLoopBound<EventLoopContext>]>([:])
 
@@ -17,12 +16,12 @@ final class EventLoopContextSet: Sendable {
 
     var all: [NIOLoopBound<EventLoopContext>] { self.contexts.withLock { Array($0.values) } }
 
-    /// Does something on every loop and does not wait for it.
+    /// Runs `body` on every event loop, without waiting for it.
     func forEachLoop(_ body: @escaping @Sendable (EventLoopContext) -> Void) {
         for context in self.all { context.eventLoop.execute { body(context.value) } }
     }
 
-    /// Connections that have a request to answer.
+    /// Number of connections with a request that was not answered yet, over all loops.
     func busyCount() async -> Int {
         var count = 0
         for context in self.all {
@@ -31,7 +30,7 @@ final class EventLoopContextSet: Sendable {
         return count
     }
 
-    /// What all loops have counted.
+    /// The sums of the counters of all loops.
     func counters() async throws -> (StreamCounters, RequestCounters) {
         var streams = StreamCounters()
         var requests = RequestCounters()

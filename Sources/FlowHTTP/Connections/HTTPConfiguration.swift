@@ -1,43 +1,45 @@
 public import FlowCore
 
-/// The limits and time-outs of connections and ordinary requests. Each is a configuration key.
+/// The limits and timeouts of connections and ordinary requests.
 public struct HTTPConfiguration: Sendable {
-    /// `FLOWHUB_HOST`
+    /// `FLOWHUB_HOST`: address to listen on.
     public var host = "127.0.0.1"
-    /// `PORT`
+    /// `PORT`: port to listen on.
     public var port = 8080
-    /// `FLOWHUB_MAX_BODY_BYTES`: of a request.
+    /// `FLOWHUB_MAX_BODY_BYTES`: maximum size of a request body, except of an import.
     public var maximumBodyBytes = 2_097_152
-    /// `FLOWHUB_MAX_HEADER_BYTES`: of all header fields of a request.
+    /// `FLOWHUB_MAX_HEADER_BYTES`: maximum size of all header fields of a request together.
     public var maximumHeaderBytes = 16_384
-    /// `FLOWHUB_MAX_URI_BYTES`: of a request's target.
+    /// `FLOWHUB_MAX_URI_BYTES`: maximum length of a request target.
     public var maximumURIBytes = 8_192
-    /// `FLOWHUB_MAX_BATCH_EVENTS`: of one publication.
+    /// `FLOWHUB_MAX_BATCH_EVENTS`: maximum number of events in one request.
     public var maximumBatchEvents = 1_000
-    /// `FLOWHUB_MAX_JSON_DEPTH`
+    /// `FLOWHUB_MAX_JSON_DEPTH`: maximum nesting of JSON in requests.
     public var maximumJSONDepth = 64
-    /// `FLOWHUB_MAX_EVENT_BYTES`: of one event's data.
+    /// `FLOWHUB_MAX_EVENT_BYTES`: maximum size of one event's data.
     public var maximumEventBytes = 262_144
-    /// `FLOWHUB_MAX_PATTERN_BYTES`: of one mapping pattern.
+    /// `FLOWHUB_MAX_PATTERN_BYTES`: maximum size of one mapping pattern.
     public var maximumPatternBytes = 65_536
-    /// `FLOWHUB_PATTERN_CONFIDENCE`: the least that a mapping pattern needs to be kept.
+    /// `FLOWHUB_PATTERN_CONFIDENCE`: minimum confidence of a mapping pattern that is stored.
     public var patternConfidence = 0.8
-    /// `FLOWHUB_PATTERN_SECONDS`: how long a mapping pattern is kept.
+    /// `FLOWHUB_PATTERN_SECONDS`: lifetime of a mapping pattern.
     public var patternSeconds = 86_400
-    /// `FLOWHUB_HEAD_TIMEOUT_SECONDS`: from the first byte of a connection or request to the end of its head.
+    /// `FLOWHUB_HEAD_TIMEOUT_SECONDS`: timeout for the first request head, from the opening of the connection.
     public var headTimeoutSeconds = 10
-    /// `FLOWHUB_BODY_TIMEOUT_SECONDS`: from the end of the head to the end of the body.
+    /// `FLOWHUB_BODY_TIMEOUT_SECONDS`: timeout from the end of the head to the end of the body; for an import, between two
+    /// parts of the body.
     public var bodyTimeoutSeconds = 30
-    /// `FLOWHUB_ANSWER_TIMEOUT_SECONDS`: for the peer to take more of an answer that waits for it.
+    /// `FLOWHUB_ANSWER_TIMEOUT_SECONDS`: timeout for write progress of a response.
     public var answerTimeoutSeconds = 60
-    /// `FLOWHUB_IDLE_TIMEOUT_SECONDS`: between two requests of a connection.
+    /// `FLOWHUB_IDLE_TIMEOUT_SECONDS`: timeout from a response to the end of the next request head.
     public var idleTimeoutSeconds = 75
-    /// `FLOWHUB_DRAIN_SECONDS`: over how long streams are closed on SIGTERM.
+    /// `FLOWHUB_DRAIN_SECONDS`: time over which the closing of streams is spread after SIGTERM.
     public var drainSeconds = 30
-    /// `FLOWHUB_EVENT_LOOPS`: threads that serve sockets; 0 for one a core.
+    /// `FLOWHUB_EVENT_LOOPS`: number of event loop threads; 0: one per core.
     public var eventLoops = 0
-    /// `FLOWHUB_MAX_ORDINARY_CONNECTIONS`: connections without an event stream, for each event loop.
+    /// `FLOWHUB_MAX_ORDINARY_CONNECTIONS`: maximum number of connections without an event stream, per event loop.
     public var maximumOrdinaryConnections = 4_096
+    /// Limits of the changes that the store accepts.
     public var changeLimits = ChangeLimits()
 
     public init() {}

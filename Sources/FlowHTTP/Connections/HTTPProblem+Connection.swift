@@ -1,40 +1,42 @@
 import HTTPTypes
 
-/// What a connection refuses before a route is asked.
+/// Responses to requests that the connection rejects before routing.
 extension HTTPProblem {
     static var malformed: HTTPProblem {
         HTTPProblem(
-            .badRequest, "malformed_request", "This is not a request of HTTP/1.1 that the hub can read. The connection is closed."
+            .badRequest, "malformed_request", "Malformed HTTP/1.1 request. The connection was closed."
         )
     }
 
     static var badHost: HTTPProblem {
-        HTTPProblem(.badRequest, "bad_host", "A request names exactly one host, in its Host field. The connection is closed.")
+        HTTPProblem(.badRequest, "bad_host", "The request must have exactly one valid Host header. The connection was closed.")
     }
 
     static var unknownCoding: HTTPProblem {
-        HTTPProblem(.notImplemented, "unknown_transfer_coding", "The one Transfer-Encoding is chunked. The connection is closed.")
+        HTTPProblem(
+            .notImplemented, "unknown_transfer_coding",
+            "Only Transfer-Encoding: chunked is supported. The connection was closed.")
     }
 
     static var tooSlow: HTTPProblem {
-        HTTPProblem(.requestTimeout, "request_timeout", "The request took too long to arrive. Send it again in one go.")
+        HTTPProblem(.requestTimeout, "request_timeout", "The request was not received in time. Retry.")
     }
 
     static func bodyTooLarge(_ limit: Int) -> HTTPProblem {
         HTTPProblem(
             .contentTooLarge, "body_too_large",
-            "A request body may have \(limit) bytes (FLOWHUB_MAX_BODY_BYTES). Send less at a time.")
+            "The request body exceeds \(limit) bytes (FLOWHUB_MAX_BODY_BYTES). Split it.")
     }
 
     static func uriTooLong(_ configuration: HTTPConfiguration) -> HTTPProblem {
         HTTPProblem(
             .uriTooLong, "uri_too_long",
-            "A request target may have \(configuration.maximumURIBytes) bytes (FLOWHUB_MAX_URI_BYTES).")
+            "The request target exceeds \(configuration.maximumURIBytes) bytes (FLOWHUB_MAX_URI_BYTES).")
     }
 
     static func headersTooLarge(_ configuration: HTTPConfiguration) -> HTTPProblem {
         HTTPProblem(
             .requestHeaderFieldsTooLarge, "headers_too_large",
-            "The header fields may have \(configuration.maximumHeaderBytes) bytes together (FLOWHUB_MAX_HEADER_BYTES).")
+            "The header fields together exceed \(configuration.maximumHeaderBytes) bytes (FLOWHUB_MAX_HEADER_BYTES).")
     }
 }

@@ -1,7 +1,7 @@
 import NIOCore
 
-/// Runs the tasks of ordinary requests on the event loop of their connection, so that a request that waits for nothing is
-/// answered without changing threads. Handlers do not block: what takes long waits for another executor.
+/// Runs the tasks of ordinary requests on the event loop of their connection, so that a request that does not suspend is
+/// answered without a change of threads. Handlers must not block: long work runs on another executor.
 final class LoopExecutor: TaskExecutor {
     private let loop: any EventLoop
 

@@ -2,15 +2,15 @@ import DequeModule
 import NIOCore
 import Synchronization
 
-/// The body of a request that is answered while it comes in. The connection hands parts over on its event loop; one task takes
-/// them, on any thread. When more than a few wait, the connection stops reading its socket.
+/// The body of a request that is answered while it arrives. The connection appends parts on its event loop; one task reads
+/// them, on any thread. While 256 KiB or more are buffered, the connection does not read its socket.
 final class RequestBodyStream: AsyncSequence, Sendable {
     typealias Element = ByteBuffer
 
-    /// The peer is gone, and with it the rest of the body.
+    /// The client has disconnected before the end of the body, or of the response.
     struct Disconnected: Error {}
 
-    /// Bytes that wait before the socket is left alone.
+    /// Buffered bytes from which on the socket is not read.
     private static let capacity = 262_144
 
     private struct State {
@@ -23,9 +23,9 @@ final class RequestBodyStream: AsyncSequence, Sendable {
     }
 
     private let state = Mutex(State())
-    /// Called when the first part is asked for: the peer may be waiting for a word.
+    /// Called when the first part is requested: the client may be waiting for `100 Continue`.
     private let onFirstRead: @Sendable () -> Void
-    /// Called when there is room again.
+    /// Called when the buffered bytes have fallen below ``capacity``.
     private let onDrain: @Sendable () -> Void
 
     init(onFirstRead: @escaping @Sendable () -> Void, onDrain: @escaping @Sendable () -> Void) {
@@ -60,7 +60,8 @@ final class RequestBodyStream: AsyncSequence, Sendable {
         waiter?.resume(returning: nil)
     }
 
-    /// What is waiting is dropped, too.
+    /// Fails the reading task, also before it has read the buffered parts, which are dropped. Does nothing if the body is
+    /// complete and read.
     func fail(_ error: any Error) {
         let waiter = self.state.withLock { state -> CheckedContinuation<ByteBuffer?, any Error>? in
             guard state.failure == nil, !state.isComplete || state.bytes > 0 else { return nil }
@@ -82,7 +83,9 @@ final class RequestBodyStream: AsyncSequence, Sendable {
         func next() async throws -> ByteBuffer? { try await self.body.next() }
     }
 
-    /// A task that is cancelled while it waits waits no longer; the rest of the body may still come.
+    /// Returns the next part, or `nil` at the end.
+    /// - Throws: `CancellationError` if the task is cancelled, although the rest of the body may still arrive; else the error
+    ///   of ``fail(_:)``.
     private func next() async throws -> ByteBuffer? {
         try await withTaskCancellationHandler {
             try await self.nextPart()
@@ -101,7 +104,7 @@ final class RequestBodyStream: AsyncSequence, Sendable {
         return try await withCheckedThrowingContinuation { waiter in
             let (result, hasRoom) = self.state.withLock { state -> (Result<ByteBuffer?, any Error>?, Bool) in
                 if let failure = state.failure { return (.failure(failure), false) }
-                // Asked for under the lock: a cancellation from now on finds the waiter.
+                // Checked under the lock: a later cancellation finds the waiter.
                 if Task.isCancelled { return (.failure(CancellationError()), false) }
                 let wasFull = state.bytes >= Self.capacity
                 if let part = state.parts.popFirst() {
@@ -112,7 +115,7 @@ final class RequestBodyStream: AsyncSequence, Sendable {
                 state.waiter = waiter
                 return (nil, false)
             }
-            // Whoever makes room says so, each time: the socket may have been left alone at any moment before.
+            // Reported each time: the connection may have stopped reading at any moment before.
             if hasRoom { self.onDrain() }
             if let result { waiter.resume(with: result) }
         }

@@ -1,18 +1,18 @@
 import NIOCore
 
-/// The handler next to the socket. It stops a request head that grows without end, which the decoder would gather, and
-/// event streams write through its context, past the encoder of ordinary responses.
+/// The handler next to the socket. It limits the size of a request head, which the decoder would buffer without bound. Event
+/// streams write through its context, which bypasses the encoder of ordinary responses.
 final class RequestHeadLimiter: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
 
     struct HeadTooLarge: Error {
-        /// Whether the request line itself has no end.
+        /// Whether the request line itself is too long.
         var isRequestLine: Bool
     }
 
     private(set) var context: ChannelHandlerContext?
-    /// Set while no request is being read: the next bytes are a head.
+    /// Whether the next bytes belong to a request head. Setting it to `true` resets the counts.
     var awaitsHead = true {
         didSet {
             guard self.awaitsHead else { return }
@@ -23,7 +23,7 @@ final class RequestHeadLimiter: ChannelInboundHandler {
     }
     /// Whether any byte of the awaited head has arrived.
     var hasReceivedBytes: Bool { self.headBytes > 0 }
-    /// Bytes of the awaited head's first line, as far as they have come.
+    /// Bytes received of the awaited head's first line.
     private(set) var lineLength = 0
     private var headBytes = 0
     private var sawLineEnd = false

@@ -1,16 +1,16 @@
 import NIOCore
 import NIOHTTP1
 
-/// Refuses request heads that the parser takes and RFC 9112 does not: about these two parties could disagree which host is
-/// meant or where the request ends. And it says of every head whether the connection ends with its answer.
+/// Rejects request heads that the parser accepts and RFC 9112 does not. A proxy and the hub could disagree about the host or
+/// the end of such a request. It also adds `Connection: close` to every head after whose response the connection ends.
 final class RequestHeadValidator: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias InboundOut = HTTPServerRequestPart
 
     enum Rejection: Error {
-        /// RFC 9112, 3.2: not exactly one `Host`, or one that is none.
+        /// Not exactly one `Host`, or an invalid one (RFC 9112, 3.2).
         case host
-        /// RFC 9112, 6.1: a transfer coding that the hub does not undo.
+        /// A transfer coding other than `chunked` (RFC 9112, 6.1).
         case transferCoding
     }
 
@@ -27,7 +27,7 @@ final class RequestHeadValidator: ChannelInboundHandler, RemovableChannelHandler
             context.fireErrorCaught(rejection)
             return
         }
-        // What follows knows no versions. A client of HTTP/1.0 takes the end of the connection for the end of the answer.
+        // The next handlers do not see the HTTP version. An HTTP/1.0 client reads the response until the connection is closed.
         if head.isKeepAlive {
             context.fireChannelRead(data)
         } else {
@@ -45,7 +45,8 @@ final class RequestHeadValidator: ChannelInboundHandler, RemovableChannelHandler
         return nil
     }
 
-    /// Whether the text could be `uri-host [":" port]` (RFC 3986, 3.2.2): nothing that ends an authority or a line.
+    /// Whether the text has only characters of `uri-host [":" port]` (RFC 3986, 3.2.2), none of which ends an authority or a
+    /// line.
     private static func isHost(_ text: String) -> Bool {
         text.utf8.allSatisfy { byte in
             switch byte {

@@ -6,52 +6,52 @@ extension HTTPProblem {
         switch error {
         case .busy(let limit):
             self = .later(
-                "imports_busy", "\(limit) imports are being taken in already (FLOWHUB_MAX_IMPORTS). Try again in a while.",
+                "imports_busy", "\(limit) imports are in progress (FLOWHUB_MAX_IMPORTS). Retry later.",
                 seconds: 5)
         case .accountBusy(let limit):
             self.init(
                 .tooManyRequests, "too_many_imports",
-                "\(limit) imports of this account are being taken in already (FLOWHUB_MAX_ACCOUNT_IMPORTS). Wait for one to end.")
+                "\(limit) imports of this account are in progress (FLOWHUB_MAX_ACCOUNT_IMPORTS). Retry later.")
             self.headers[.retryAfter] = "5"
         case .inProgress:
             self.init(
-                .conflict, "import_in_progress", "The import under this Idempotency-Key is being taken in. Try again in a while.")
+                .conflict, "import_in_progress", "An import with this Idempotency-Key is in progress. Retry later.")
             self.headers[.retryAfter] = "5"
         case .keyConflict:
             self.init(
                 .unprocessableContent, "idempotency_conflict",
-                "The Idempotency-Key was used for an import of other bytes or parameters. Take a new key.")
+                "The Idempotency-Key was used for an import with a different body or parameters. Use a new key.")
         case .otherAccount: self = .otherAccount
         case .input(let error): self.init(error)
         case .badGzip(let what):
-            self.init(.badRequest, "bad_gzip", "The body begins as gzip and is not valid: \(what). Nothing of it was kept.")
+            self.init(.badRequest, "bad_gzip", "Invalid gzip body: \(what). Nothing was stored.")
         case .tooLarge(let limit):
             self.init(
                 .contentTooLarge, "import_too_large",
-                "An import may have \(limit) bytes unpacked (FLOWHUB_MAX_IMPORT_BYTES). Send it in parts. Nothing of it was kept."
+                "The import exceeds \(limit) bytes uncompressed (FLOWHUB_MAX_IMPORT_BYTES). Split it. Nothing was stored."
             )
         case .suspiciousRatio(let limit):
             self.init(
                 .contentTooLarge, "gzip_ratio",
-                "The body becomes more than \(limit) times its size (FLOWHUB_MAX_IMPORT_RATIO). Nothing of it was kept.")
+                "The body decompresses to more than \(limit) times its size (FLOWHUB_MAX_IMPORT_RATIO). Nothing was stored.")
         case .claimLost:
-            self = .later("import_taken_over", "The import took too long without a word and was given up. Send it again.")
-        case .notFound: self = .notFound("There is no such import.")
+            self = .later("import_taken_over", "The import's claim expired and it was abandoned. Send it again.")
+        case .notFound: self = .notFound("Import not found.")
         case .notStored(.pending):
-            self.init(.conflict, "import_pending", "The import is still being taken in. Its flow is told when it is stored.")
+            self.init(.conflict, "import_pending", "The import is not stored yet. Retry later.")
             self.headers[.retryAfter] = "5"
         case .notStored:
-            self.init(.conflict, "import_failed", "The import came to nothing, so it has no records. Send it again.")
+            self.init(.conflict, "import_failed", "The import failed and has no records. Send it again.")
         case .claimedByOther:
-            self.init(.conflict, "import_held", "Somebody works on this import just now. Try again in a while.")
+            self.init(.conflict, "import_held", "The import is claimed by another worker. Retry later.")
             self.headers[.retryAfter] = "5"
         case .linksUnsupported:
-            self.init(.conflict, "no_link", "This import has no download link where it is stored. Read its /data instead.")
+            self.init(.conflict, "no_link", "The store of this import does not support download links. Use /data.")
         case .objects(let error): self.init(error)
         case .store(let error): self.init(error)
         case .damaged(let what):
             self.init(
-                .internalServerError, "import_damaged", "\(what) `flowhub imports verify` tells more; nothing was changed.")
+                .internalServerError, "import_damaged", "\(what) Nothing was changed. Run `flowhub imports verify`.")
         }
     }
 
@@ -59,23 +59,24 @@ extension HTTPProblem {
         switch error {
         case .unavailable(let reason):
             self = .later(
-                "objects_unavailable", "The object store cannot be had now (\(reason)). Nothing was changed; try again.")
-        case .refused(let reason):
+                "objects_unavailable", "The object store is unavailable (\(reason)). Nothing was changed. Retry later.")
+        case .rejected(let reason):
             self.init(
                 .internalServerError, "objects_refused",
-                "The object store refuses the hub (\(reason)). Its operator must look at the R2 settings.")
+                "The object store rejected the hub's request (\(reason)). Check the R2 settings.")
         case .corrupted(let reason):
-            self = .later("objects_corrupted", "What came from the object store was not whole (\(reason)). Try again.")
+            self = .later("objects_corrupted", "Corrupted response from the object store (\(reason)). Retry.")
         case .notFound, .exists, .invalid:
             self.init(
-                .internalServerError, "internal", "The hub and its object store disagree. Try again, and tell the operator.")
+                .internalServerError, "internal",
+                "Unexpected object store response. Retry; if it persists, contact the operator.")
         }
     }
 
     private init(_ error: ImportInputError) {
         let isTooLarge = error.code == .recordTooLarge || error.code == .tooManyColumns
         self.init(
-            isTooLarge ? .contentTooLarge : .badRequest, error.code.rawValue, "\(error) Nothing of the import was kept.")
+            isTooLarge ? .contentTooLarge : .badRequest, error.code.rawValue, "\(error) Nothing was stored.")
         func number(_ value: Int) -> JSONText { JSONText(trusted: Array(String(value).utf8)) }
         self.members = [("line", number(error.line)), ("column", number(error.column)), ("offset", number(error.offset))]
         if let record = error.record { self.members.append(("record", number(record))) }

@@ -3,23 +3,27 @@ import HTTPTypes
 import Hummingbird
 
 extension ImportRequest {
-    /// Bytes of a file's name, and of a source's type.
+    /// Maximum lengths of `file_name` and `source_type` in bytes.
     private static let maximumFileName = 255
     private static let maximumSourceType = 64
 
-    /// What a request asks for.
+    /// Reads an import request from its query parameters and header fields.
+    /// - Throws: ``HTTPProblem`` for an invalid parameter or header field; ``AccessError`` if the token may not publish to
+    ///   the flow.
     init(_ request: Request, _ context: HubContext) throws {
         let parameters = QueryParameters(request.querySubstring)
         var flow: FlowID?
         if let text = parameters.first("flow_id") {
             guard let named = FlowID(text) else { throw HTTPProblem.badFlowID }
-            guard context.principal.mayPublish(named) else { throw AccessError.forbidden(need: "this flow under flows.publish") }
+            guard context.principal.mayPublish(named) else {
+                throw AccessError.forbidden(need: "permission to publish to this flow (flows.publish)")
+            }
             flow = named
         }
         if let coding = request.headers[.contentEncoding]?.lowercased(), coding != "gzip", coding != "identity" {
             var problem = HTTPProblem(
                 .unsupportedMediaType, "unsupported_content_encoding",
-                "Send the import plain or as gzip, not \(coding.prefix(40)).")
+                "Content-Encoding must be gzip or identity, not \(coding.prefix(40)).")
             problem.headers[.acceptEncoding] = "gzip, identity"
             throw problem
         }
@@ -31,29 +35,31 @@ extension ImportRequest {
             bytes: request.headers[.contentLength].flatMap { Int($0) }, body: request.body)
     }
 
-    /// A parameter that is shown to people and is part of no key, path or statement.
+    /// A parameter with free text, which is only displayed: it is not part of a key, path or statement.
+    /// - Returns: `nil` if it is missing or empty.
     private static func text(_ parameters: QueryParameters, _ name: String, maximum: Int) throws -> String? {
         guard let text = parameters.first(name), !text.isEmpty else { return nil }
         let hasControls = text.unicodeScalars.contains { $0.properties.generalCategory == .control }
         guard text.utf8.count <= maximum, !hasControls else {
             throw HTTPProblem(
-                .badRequest, "bad_parameter", "\(name) has up to \(maximum) bytes of UTF-8 and no control characters.")
+                .badRequest, "bad_parameter", "\(name) must have at most \(maximum) bytes of UTF-8 and no control characters.")
         }
         return text
     }
 
-    /// - Returns: `nil` if nobody says so; then the first bytes tell.
+    /// The format from `format` or `Content-Type`.
+    /// - Returns: `nil` if neither specifies it; it is then detected from the first bytes of the body.
     private static func format(_ parameters: QueryParameters, _ request: Request) throws -> ImportFormat? {
         if let text = parameters.first("format") {
             guard let format = ImportFormat(rawValue: text) else {
-                throw HTTPProblem(.badRequest, "bad_parameter", "format is json, ndjson or csv.")
+                throw HTTPProblem(.badRequest, "bad_parameter", "format must be json, ndjson or csv.")
             }
             return format
         }
         return switch request.mediaType {
         case "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines": .ndjson
         case "text/csv", "application/csv", "text/tab-separated-values": .csv
-        // What programs say that know no better; JSON of either kind begins like nothing else.
+        // `application/json` and generic types do not tell JSON from NDJSON, and both are easy to detect.
         default: nil
         }
     }

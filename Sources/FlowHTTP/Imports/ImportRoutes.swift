@@ -3,7 +3,7 @@ import HTTPTypes
 import Hummingbird
 import NIOCore
 
-/// Imports of the own account: handed in, listed, read, analysed and taken away.
+/// `/v1/imports`: uploads, lists, reads, analyzes and deletes the imports of the principal's account.
 struct ImportRoutes: Sendable {
     let imports: ImportService
     let patterns: any MappingPatternStore
@@ -20,7 +20,7 @@ struct ImportRoutes: Sendable {
         group.get("imports/:import/download", use: self.download)
     }
 
-    // MARK: Handing in
+    // MARK: Uploading
 
     @Sendable private func create(_ request: Request, _ context: HubContext) async throws -> Response {
         try context.require(.imports)
@@ -44,7 +44,7 @@ struct ImportRoutes: Sendable {
         }
         if let text = parameters.first("status") {
             guard let status = Import.Status(rawValue: text), status != .deleting else {
-                throw HTTPProblem(.badRequest, "bad_parameter", "status is pending, stored or failed.")
+                throw HTTPProblem(.badRequest, "bad_parameter", "status must be pending, stored or failed.")
             }
             query.status = status
         }
@@ -69,7 +69,8 @@ struct ImportRoutes: Sendable {
         return .json(try await self.mappingErrors { try await self.imports.entry(id, account: context.principal.account) }.json)
     }
 
-    /// The whole document. Who takes gzip gets the object as it lies in the store.
+    /// The whole document. If the import is stored as an object and the client accepts gzip, the object is sent as it is
+    /// stored.
     @Sendable private func data(_ request: Request, _ context: HubContext) async throws -> Response {
         let id = try self.id(context)
         let account = context.principal.account
@@ -101,7 +102,7 @@ struct ImportRoutes: Sendable {
         let maximum = self.imports.configuration.maximumRecords
         let limit = try FlowRoutes.limit(parameters, default: min(100, maximum), maximum: maximum)
         guard let offset = Int(parameters.first("offset") ?? "0"), offset >= 0 else {
-            throw HTTPProblem(.badRequest, "bad_parameter", "offset is the number of a record, from 0 on.")
+            throw HTTPProblem(.badRequest, "bad_parameter", "offset must be an integer ≥ 0.")
         }
         let (records, total) = try await self.mappingErrors {
             try await self.imports.records(id, account: context.principal.account, offset: offset, limit: limit)
@@ -133,7 +134,8 @@ struct ImportRoutes: Sendable {
         let id = try self.id(context)
         let account = context.principal.account
         let analysis = try await self.mappingErrors { try await self.imports.analysis(id, account: account) }
-        // Whoever mapped data of this shape before left the mapping under this key. Without it the analysis is as good.
+        // A client that mapped data of this shape before may have stored its mapping under this key. If it cannot be read, the
+        // analysis is sent without it.
         var mapping: MappingPattern?
         if let key = analysis.member("pattern_key")?.stringValue {
             mapping = try? await self.patterns.pattern(key, account: account)
@@ -167,7 +169,7 @@ struct ImportRoutes: Sendable {
     // MARK: Private
 
     static var badID: HTTPProblem {
-        HTTPProblem(.badRequest, "bad_import_id", "An import's id is a UUID: 8-4-4-4-12 hexadecimal digits.")
+        HTTPProblem(.badRequest, "bad_import_id", "An import id must be a UUID: 8-4-4-4-12 hexadecimal digits.")
     }
 
     private func id(_ context: HubContext) throws -> ImportID {
@@ -183,7 +185,8 @@ struct ImportRoutes: Sendable {
     }
 }
 
-/// Hands a document to an answer's writer. Its calls come one after the other, from the one task that writes the answer.
+/// Gives the closure of a response body access to a document, which is not `Sendable`. The calls are sequential: only the task
+/// that writes the response makes them.
 private final class DocumentReader: @unchecked Sendable {
     private let document: ImportDocument
 
@@ -193,7 +196,7 @@ private final class DocumentReader: @unchecked Sendable {
 }
 
 extension Request {
-    /// Whether gzip is named, and not with a weight of 0 (RFC 9110, 12.5.3).
+    /// Whether `Accept-Encoding` names gzip with a weight other than 0 (RFC 9110, 12.5.3).
     fileprivate var acceptsGzip: Bool {
         guard let header = self.headers[.acceptEncoding] else { return false }
         return header.lowercased().split(separator: ",").contains { item in

@@ -1,6 +1,6 @@
 import FlowCore
 
-/// Text of the Prometheus exposition format, version 0.0.4.
+/// A builder of text in the Prometheus exposition format, version 0.0.4.
 struct MetricsText {
     private(set) var text = ""
 
@@ -14,19 +14,22 @@ struct MetricsText {
         self.text += "\(name) \(value)\n"
     }
 
-    /// - Parameter values: one sample for each value of the label, which comes from a fixed set.
+    /// Writes a metric with one label.
+    /// - Parameter values: one sample for each value of the label. The label's values must be a fixed set.
     mutating func labelled(_ name: String, _ help: String, type: String, label: String, _ values: [(String, Int)]) {
         self.head(name, help, type)
         for (value, count) in values { self.text += "\(name){\(label)=\"\(value)\"} \(count)\n" }
     }
 
-    /// - Parameter values: labels in braces without the braces.
+    /// Writes a metric with several labels.
+    /// - Parameter values: the text between the braces, and the sample.
     mutating func series(_ name: String, _ help: String, type: String, _ values: [(labels: String, value: Int)]) {
         self.head(name, help, type)
         for (labels, value) in values { self.text += "\(name){\(labels)} \(value)\n" }
     }
 
-    /// - Parameter series: labels in braces without the braces, empty for none.
+    /// Writes a histogram.
+    /// - Parameter series: the text between the braces (empty without labels), and the histogram.
     mutating func histogram(_ name: String, _ help: String, _ series: [(labels: String, Histogram)]) {
         self.head(name, help, "histogram")
         for (labels, histogram) in series {
@@ -50,32 +53,32 @@ struct MetricsText {
 extension MetricsText {
     mutating func write(_ bus: BusMetrics) {
         self.gauge(
-            "flowhub_bus_lag_seconds", "From publication to arrival, of the last canary that came back; 0 without Redis.",
+            "flowhub_bus_lag_seconds", "Time from publication to arrival of the last canary; 0 without Redis.",
             bus.lagSeconds ?? 0)
-        self.counter("flowhub_bus_messages_total", "Messages that came from the bus.", bus.received)
-        self.counter("flowhub_bus_foreign_total", "Messages of services beside the hub.", bus.foreign)
+        self.counter("flowhub_bus_messages_total", "Messages received from the bus.", bus.received)
+        self.counter("flowhub_bus_foreign_total", "Foreign messages received.", bus.foreign)
         self.labelled(
-            "flowhub_bus_refused_total", "Messages that were dropped.", type: "counter", label: "reason",
+            "flowhub_bus_refused_total", "Bus messages dropped.", type: "counter", label: "reason",
             bus.rejected.map { ($0.reason, $0.count) })
         self.counter(
-            "flowhub_bus_replaced_total", "Connections to the bus that answered and delivered nothing.", bus.replacedConnections)
+            "flowhub_bus_replaced_total", "Subscriber connections replaced after missing canaries.", bus.replacedConnections)
     }
 }
 
 extension MetricsText {
     mutating func write(_ imports: ImportMetrics) {
         self.labelled(
-            "flowhub_imports_total", "Imports by what became of them; swept ones were left by a process that died.",
+            "flowhub_imports_total", "Imports by result; swept: interrupted and cleaned up later.",
             type: "counter",
             label: "result", [("stored", imports.stored), ("failed", imports.failed), ("swept", imports.swept)])
-        self.counter("flowhub_import_records_total", "Records of the imports stored here.", imports.records)
-        self.counter("flowhub_import_bytes_total", "Unpacked bytes of the imports stored here.", imports.bytes)
+        self.counter("flowhub_import_records_total", "Records of imports stored by this instance.", imports.records)
+        self.counter("flowhub_import_bytes_total", "Uncompressed bytes of imports stored by this instance.", imports.bytes)
     }
 
-    /// - Parameter totals: of the day.
+    /// - Parameter totals: the counters since the start of the UTC day.
     mutating func writeImportCache(_ totals: [Counter: Int]) {
         self.series(
-            "flowhub_import_cache_total", "Samples and analyses asked for, and whether they were at hand.", type: "counter",
+            "flowhub_import_cache_total", "Import samples and schema analyses read, by cache result.", type: "counter",
             [
                 ("cache=\"sample\",result=\"hit\"", totals[.cacheImportSampleHit] ?? 0),
                 ("cache=\"sample\",result=\"miss\"", totals[.cacheImportSampleMiss] ?? 0),
@@ -87,17 +90,17 @@ extension MetricsText {
     mutating func write(_ objects: ObjectStoreMetrics) {
         let operations = ObjectStoreMetrics.Operation.allCases
         self.series(
-            "flowhub_object_operations_total", "What was asked of the object store.", type: "counter",
+            "flowhub_object_operations_total", "Object store operations.", type: "counter",
             operations.flatMap { operation in
                 [("success", objects[operation].successes), ("failure", objects[operation].failures)].map { result, count in
                     ("operation=\"\(operation)\",result=\"\(result)\"", count)
                 }
             })
         self.labelled(
-            "flowhub_object_bytes_total", "Bytes that went to the object store or came from it.", type: "counter",
+            "flowhub_object_bytes_total", "Bytes sent to and received from the object store.", type: "counter",
             label: "operation", operations.map { ("\($0)", objects[$0].bytes) })
         self.labelled(
-            "flowhub_object_milliseconds_total", "Time that the object store took, whole uploads and downloads included.",
+            "flowhub_object_milliseconds_total", "Duration of object store operations, including whole uploads and downloads.",
             type: "counter", label: "operation", operations.map { ("\($0)", Int(objects[$0].milliseconds)) })
     }
 }

@@ -1,17 +1,17 @@
 import FoundationEssentials
 
-/// What Linux says of this process.
+/// Memory, CPU time and open files of this process, from `/proc`.
 struct ProcessStatistics {
     var residentBytes = 0
     var cpuSeconds = 0.0
     var openFiles = 0
 
-    /// Zeros where `/proc` cannot be read.
+    /// Reads the current values. Values that cannot be read are 0.
     static func current() -> ProcessStatistics {
         var statistics = ProcessStatistics()
         if let stat = Self.read("/proc/self/stat"), let end = stat.lastIndex(of: ")") {
             let fields = stat[stat.index(after: end)...].split(separator: " ")
-            // Fields 14 and 15 of proc(5), in clock ticks of a hundredth of a second; field 24, in pages.
+            // proc(5): fields 14 and 15 are in clock ticks of 0.01 s, field 24 is in pages.
             if fields.count > 21, let user = Double(fields[11]), let system = Double(fields[12]), let pages = Int(fields[21]) {
                 statistics.cpuSeconds = (user + system) / 100
                 statistics.residentBytes = pages * 4096

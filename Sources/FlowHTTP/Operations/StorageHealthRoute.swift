@@ -1,7 +1,7 @@
 import FlowCore
 import Hummingbird
 
-/// `/health/storage`, in the shape that older services answer it in.
+/// `/health/storage`, in the format of the legacy service.
 struct StorageHealthRoute: Sendable {
     let storage: StorageHealth
 
@@ -15,14 +15,14 @@ struct StorageHealthRoute: Sendable {
                 writer.value(report.at.description)
                 writer.key("services")
                 writer.beginObject()
-                for (name, finding) in [("r2", report.objects), ("redis", report.bus), ("postgres", report.database)] {
+                for (name, component) in [("r2", report.objects), ("redis", report.bus), ("postgres", report.database)] {
                     writer.key(name)
                     writer.beginObject()
                     writer.key("status")
-                    writer.value(finding.status.rawValue)
+                    writer.value(component.status.rawValue)
                     writer.key("provider")
-                    writer.value(finding.provider)
-                    if let reason = finding.reason {
+                    writer.value(component.provider)
+                    if let reason = component.reason {
                         writer.key("error")
                         writer.value(reason)
                     }

@@ -3,13 +3,13 @@ import HTTPTypes
 import Hummingbird
 import NIOCore
 
-/// Connections, revocations and locks.
+/// The routes of connections, revocations and locks.
 struct CoordinationRoutes: Sendable {
     let manager: StateManager
     let registry: any ConnectionRegistry
     let revocations: any RevocationStore
     let locks: any LockService
-    /// Called after a revocation was stored, so that it takes effect here at once.
+    /// Called after a revocation was stored. Makes it effective on this instance immediately and notifies the others.
     let revoked: @Sendable () async -> Void
     let now: @Sendable () -> Timestamp
 
@@ -55,25 +55,28 @@ struct CoordinationRoutes: Sendable {
         try context.require(.admin)
         guard let id = context.parameters.get("connection").flatMap({ ConnectionID($0) }) else {
             throw HTTPProblem(
-                .badRequest, "bad_connection_id", "A connection id is <instance>.<number>, as GET …/connections lists it.")
+                .badRequest, "bad_connection_id",
+                "A connection id must be <instance>.<number>, as listed by GET …/connections.")
         }
         guard await self.registry.disconnect(id, account: context.principal.account) else {
-            throw HTTPProblem.notFound("There is no such connection.")
+            throw HTTPProblem.notFound("Connection not found.")
         }
         return Response(status: .noContent)
     }
 
     // MARK: Revocations
 
-    /// Seconds that a revocation's moment may lie ahead. Of two the later holds for good, so one that is far ahead by mistake would
-    /// shut its subject out for as long.
+    /// How far `not_before` may be in the future, in seconds. The latest `not_before` of a subject cannot be undone, so a
+    /// value that is far ahead by mistake would lock the subject out until then.
     private static let maximumRevocationAhead: Int64 = 86_400
 
     @Sendable private func revoke(_ request: Request, _ context: HubContext) async throws -> Response {
         try context.require(.admin)
         let body = try await request.json(types: nil, limits: .init())
         guard let subject = body.member("subject")?.stringValue, Principal.isValidSubject(subject) else {
-            throw HTTPProblem(.unprocessableContent, "bad_revocation", "subject is missing: the sub of the tokens to revoke.")
+            throw HTTPProblem(
+                .unprocessableContent, "bad_revocation", "subject (the sub claim of the tokens to revoke) is required."
+            )
         }
         let now = self.now()
         var notBefore = now.seconds
@@ -81,13 +84,13 @@ struct CoordinationRoutes: Sendable {
             guard let seconds = requested.intValue, seconds >= 0 else {
                 throw HTTPProblem(
                     .unprocessableContent, "bad_revocation",
-                    "not_before is in unix seconds: tokens issued before it are revoked. Left out, it is now.")
+                    "not_before must be a Unix time in seconds; default: now. Tokens issued before it are revoked.")
             }
             guard seconds <= now.seconds + Self.maximumRevocationAhead else {
                 throw HTTPProblem(
                     .unprocessableContent, "bad_revocation",
-                    "not_before is more than a day ahead, and a revocation cannot be taken back. It is in seconds since 1970, not "
-                        + "in milliseconds.")
+                    "not_before must be at most one day ahead, because a revocation cannot be undone. It is a Unix time in "
+                        + "seconds, not milliseconds.")
             }
             notBefore = seconds
         }
@@ -136,7 +139,7 @@ struct CoordinationRoutes: Sendable {
         guard let text = context.parameters.get("resource"), let resource = PercentDecoding.decode(Substring(text)),
             Identifier.isValid(resource.utf8, maximumLength: 128)
         else {
-            throw HTTPProblem(.badRequest, "bad_resource", "A resource is 1 to 128 of A-Z a-z 0-9 _ . : - and neither . nor ..")
+            throw HTTPProblem(.badRequest, "bad_resource", "A resource must be 1 to 128 of A-Z a-z 0-9 _ . : - and not . or ..")
         }
         return (resource, context.principal.account)
     }
@@ -153,7 +156,7 @@ struct CoordinationRoutes: Sendable {
     private func seconds(_ request: Request) async throws -> Int {
         guard let ttl = try await self.body(request).member("ttl") else { return 30 }
         guard let seconds = ttl.intValue, (1...3_600).contains(seconds) else {
-            throw HTTPProblem(.unprocessableContent, "bad_ttl", "ttl is a whole number of seconds from 1 to 3600.")
+            throw HTTPProblem(.unprocessableContent, "bad_ttl", "ttl must be an integer from 1 to 3600 (seconds).")
         }
         return Int(seconds)
     }
@@ -162,7 +165,7 @@ struct CoordinationRoutes: Sendable {
         let id = QueryParameters(request.querySubstring).first("lock_id")
         let inBody = try await self.body(request).member("lock_id")?.stringValue
         guard let id = id ?? inBody else {
-            throw HTTPProblem(.badRequest, "lock_id_missing", "Say which lock: ?lock_id=… or {\"lock_id\": …}")
+            throw HTTPProblem(.badRequest, "lock_id_missing", "lock_id is required: ?lock_id=… or {\"lock_id\": …}")
         }
         return id
     }
@@ -185,14 +188,14 @@ struct CoordinationRoutes: Sendable {
 extension HTTPProblem {
     fileprivate init(_ error: LockError) {
         switch error {
-        case .held(let until): self.init(.conflict, "lock_held", "Somebody holds the lock until \(until). Try again then.")
-        case .notHeld: self = .notFound("Nobody holds this lock: it ran out or was released.")
-        case .otherHolder: self.init(.conflict, "lock_not_yours", "Somebody else holds this lock.")
+        case .held(let until): self.init(.conflict, "lock_held", "The lock is held until \(until).")
+        case .notHeld: self = .notFound("The lock is not held: it expired or was released.")
+        case .otherHolder: self.init(.conflict, "lock_not_yours", "The lock is held by another client.")
         case .unavailable(let reason):
-            self.init(.serviceUnavailable, "locks_unavailable", "Locks cannot be had now (\(reason)). Try again.")
+            self.init(.serviceUnavailable, "locks_unavailable", "The lock service is unavailable (\(reason)). Retry later.")
             self.headers[.retryAfter] = "1"
         case .tooMany(let limit):
-            self.init(.serviceUnavailable, "too_many_locks", "The hub keeps \(limit) locks at most. Release some.")
+            self.init(.serviceUnavailable, "too_many_locks", "Lock limit (\(limit)) reached. Release locks, or retry later.")
             self.headers[.retryAfter] = "1"
         }
     }

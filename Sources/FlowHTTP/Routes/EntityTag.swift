@@ -1,15 +1,16 @@
-/// A member of `If-Match` or `If-None-Match` (RFC 9110, 8.8.3).
+/// An entity tag in `If-Match` or `If-None-Match` (RFC 9110, 8.8.3).
 struct EntityTag: Equatable {
     var isWeak: Bool
-    /// What stands between the quotes; a comma is no separator there.
+    /// The text between the quotes. It may contain commas.
     var value: Substring
 
-    /// - Returns: `nil` if it is no list of tags.
+    /// Parses a list of tags.
+    /// - Returns: `nil` if the text is not a list of tags, or an empty one.
     static func list(_ text: String) -> [EntityTag]? {
         var tags: [EntityTag] = []
         var rest = Substring(text)
         while true {
-            // Empty members are passed over (RFC 9110, 5.6.1).
+            // Empty list elements are ignored (RFC 9110, 5.6.1).
             rest = rest.drop { $0 == " " || $0 == "\t" || $0 == "," }
             if rest.isEmpty { return tags.isEmpty ? nil : tags }
             let isWeak = rest.hasPrefix("W/")

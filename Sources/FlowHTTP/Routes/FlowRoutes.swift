@@ -3,7 +3,7 @@ import HTTPTypes
 import Hummingbird
 import NIOCore
 
-/// State, history and lists of flows.
+/// The routes of flows: state, history and list.
 struct FlowRoutes: Sendable {
     let manager: StateManager
     let configuration: HTTPConfiguration
@@ -37,7 +37,7 @@ struct FlowRoutes: Sendable {
         let status = parameters.first("status").map { FlowStatus(stored: $0) }
         var after = parameters.first("after").flatMap { $0.isEmpty ? nil : $0 }
         if let after, FlowID(after) == nil { throw HTTPProblem.badFlowID }
-        // Flows that the token may not see are passed over, and the page is filled from behind them, within reason.
+        // Skips flows that the token may not see and fills the page from the flows after them, with at most 10 reads.
         var flows: [FlowHead] = []
         var hasMore = true
         var pagesRead = 0
@@ -74,7 +74,7 @@ struct FlowRoutes: Sendable {
         let parameters = QueryParameters(request.querySubstring)
         let limit = try Self.limit(parameters, default: 100, maximum: 1_000)
         guard let after = Version(parameters.first("after") ?? "0"), after >= 0 else {
-            throw HTTPProblem(.badRequest, "bad_parameter", "after is a version: 0, 1, 2 …")
+            throw HTTPProblem(.badRequest, "bad_parameter", "after must be an integer ≥ 0.")
         }
         let page = try await self.manager.page(of: flow, after: after, limit: PageLimit(events: limit, bytes: 1_048_576))
         guard let head = page.head else { throw Self.unknown }
@@ -131,14 +131,14 @@ struct FlowRoutes: Sendable {
     private func object(_ request: Request, types: [String]) async throws -> JSONText {
         let body = try await request.json(types: types, limits: JSONLimits(maximumDepth: self.configuration.maximumJSONDepth))
         guard body.isObject else {
-            throw HTTPProblem(.unprocessableContent, "state_not_object", "A state and a patch of it are JSON objects.")
+            throw HTTPProblem(.unprocessableContent, "state_not_object", "The body must be a JSON object.")
         }
         return body
     }
 
-    // MARK: Answers
+    // MARK: Responses
 
-    private static var unknown: HTTPProblem { .notFound("There is no such flow.") }
+    private static var unknown: HTTPProblem { .notFound("Flow not found.") }
 
     static func entityTag(_ epoch: Epoch, _ version: Version) -> String { "\"\(epoch)-\(version)\"" }
 
@@ -161,7 +161,7 @@ struct FlowRoutes: Sendable {
     static func limit(_ parameters: QueryParameters, default defaultLimit: Int, maximum: Int) throws -> Int {
         guard let text = parameters.first("limit") else { return defaultLimit }
         guard let limit = Int(text), limit >= 1 else {
-            throw HTTPProblem(.badRequest, "bad_parameter", "limit is a number from 1 to \(maximum).")
+            throw HTTPProblem(.badRequest, "bad_parameter", "limit must be an integer ≥ 1; the maximum is \(maximum).")
         }
         return min(limit, maximum)
     }

@@ -4,7 +4,7 @@ import Hummingbird
 import Logging
 import NIOCore
 
-/// Answers ordinary requests: the router, and what every answer has in common.
+/// Answers ordinary requests: the router, error responses, preflights and CORS header fields.
 struct HTTPApplication: Sendable {
     let access: AccessControl
     private let responder: RouterResponder<HubContext>
@@ -16,7 +16,8 @@ struct HTTPApplication: Sendable {
         self.logger = logger
     }
 
-    /// - Returns: the answer, and the pattern of the route that made it, for the metrics.
+    /// Answers a request.
+    /// - Returns: the response, and the route pattern that produced it, as a label for the metrics.
     func respond(to request: Request, channel: any Channel, remote: String) async -> (Response, route: String) {
         if request.method == .options, request.headers[.accessControlRequestMethod] != nil {
             return (self.preflight(request), "preflight")
@@ -25,7 +26,7 @@ struct HTTPApplication: Sendable {
         var response: Response
         do {
             response = try await self.responder.respond(to: request, context: context)
-            // The router answers what it does not know by itself, without a word.
+            // For an unknown route the router returns a 404 without a body.
             if response.status == .notFound, response.headers[.contentType] == nil {
                 response = Self.problem(for: HTTPError(.notFound)).response
             }
@@ -38,9 +39,9 @@ struct HTTPApplication: Sendable {
         } catch let error as any HTTPResponseError {
             response = Self.problem(for: error).response
         } catch {
-            self.logger.error("A request failed", metadata: ["error": "\(error)", "path": "\(request.uri.path)"])
+            self.logger.error("Request failed", metadata: ["error": "\(error)", "path": "\(request.uri.path)"])
             response =
-                HTTPProblem(.internalServerError, "internal", "The hub failed to answer. The reason is in its log.").response
+                HTTPProblem(.internalServerError, "internal", "Internal error; see the hub's log.").response
         }
         for (name, value) in self.access.cors.headers(for: request.headers[.origin]) {
             if let field = HTTPField.Name(name), response.headers[field] == nil { response.headers[field] = value }
@@ -48,7 +49,8 @@ struct HTTPApplication: Sendable {
         return (response, context.endpointPath ?? "none")
     }
 
-    /// A browser asks before it sends a request that no form could send (Fetch, 3.2.2).
+    /// The response to a preflight, which a browser sends before a cross-origin request that an HTML form could not make
+    /// (Fetch, 3.2.2).
     private func preflight(_ request: Request) -> Response {
         var response = Response(status: .noContent)
         for (name, value) in self.access.cors.preflightHeaders(for: request.headers[.origin]) {
@@ -61,7 +63,7 @@ struct HTTPApplication: Sendable {
         switch error.status {
         case .notFound:
             HTTPProblem(
-                .notFound, "not_found", "There is nothing at this address and method. docs/PROTOCOL.md lists what there is.")
+                .notFound, "not_found", "No route for this method and path; see docs/PROTOCOL.md.")
         case .contentTooLarge:
             HTTPProblem(.contentTooLarge, "body_too_large", "The request body is too large.")
         default:
@@ -70,7 +72,7 @@ struct HTTPApplication: Sendable {
     }
 }
 
-/// What a route knows of its request beside the request itself.
+/// The context in which a route answers a request.
 struct HubContext: RequestContext {
     struct Source: RequestContextSource {
         let channel: any Channel
@@ -79,7 +81,7 @@ struct HubContext: RequestContext {
     }
 
     var coreContext: CoreRequestContextStorage
-    /// Who asks; set by ``AccessMiddleware`` on the routes under `/v1`.
+    /// The principal of the request; ``AccessMiddleware`` sets it on the routes under `/v1`.
     var principal = Principal.open
     let remote: String
 
@@ -89,14 +91,16 @@ struct HubContext: RequestContext {
     }
 }
 
-/// Who may do what.
+/// Authentication of requests: token, origin of requests that modify data by cookie, and revocations.
 struct AccessControl: Sendable {
     let verifier: TokenVerifier
     let cors: CORSPolicy
     let isRevoked: @Sendable (Principal) -> Bool
     let now: @Sendable () -> Timestamp
 
-    /// - Throws: ``AccessError``
+    /// The principal of an ordinary request.
+    /// - Throws: ``AccessError`` if the token is missing, invalid, expired or revoked, or if a request that modifies data
+    ///   uses the cookie without an allowed `Origin`.
     func principal(for request: Request) async throws(AccessError) -> Principal {
         if self.verifier.isOpen { return .open }
         let found = TokenSource.token(
@@ -113,7 +117,7 @@ struct AccessControl: Sendable {
     }
 }
 
-/// Lets in who shows a token, and answers browsers that ask beforehand.
+/// Authenticates the requests of a group of routes and sets their principal.
 struct AccessMiddleware: RouterMiddleware {
     let access: AccessControl
 

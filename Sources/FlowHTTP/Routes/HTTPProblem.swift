@@ -3,13 +3,13 @@ import HTTPTypes
 import Hummingbird
 import NIOCore
 
-/// An answer that says what went wrong and what to do: `application/problem+json` (RFC 9457) with a stable `code`.
+/// An error response, `application/problem+json` (RFC 9457), with a stable `code` and a `detail` for people.
 struct HTTPProblem: Error, HTTPResponseError {
     var status: HTTPResponse.Status
     var code: String
     var detail: String
     var headers: HTTPFields = [:]
-    /// Further members of the document.
+    /// Additional members of the document.
     var members: [(name: String, value: JSONText)] = []
 
     init(_ status: HTTPResponse.Status, _ code: String, _ detail: String) {
@@ -62,18 +62,19 @@ extension HTTPProblem {
         case .unavailable(let reason):
             self.init(
                 .serviceUnavailable, "store_unavailable",
-                "The store cannot take this now (\(reason)). Nothing was changed; try again.")
+                "The store is unavailable (\(reason)). Nothing was changed. Retry later.")
         case .overloaded(let reason):
             self.init(
                 .serviceUnavailable, "overloaded",
-                "The hub has more to do than it may keep waiting (\(reason)). Try again in a moment.")
+                "The hub is overloaded (\(reason)). Retry shortly.")
         case .outcomeUnknown:
             self.init(
                 .serviceUnavailable, "outcome_unknown",
-                "The connection to the store was lost during the commit: the change may be durable or not. Read the flow, or repeat "
-                    + "the request with its Idempotency-Key.")
+                "The connection to the store was lost during the commit: it is unknown whether the change was saved. Retry "
+                    + "with the same Idempotency-Key, or read the flow.")
         case .epochChanged:
-            self.init(.serviceUnavailable, "epoch_changed", "The store was restored just now. Nothing was changed; try again.")
+            self.init(
+                .serviceUnavailable, "epoch_changed", "The store was restored or failed over. Nothing was changed. Retry.")
         }
         self.headers[.retryAfter] = "1"
     }
@@ -85,9 +86,9 @@ extension HTTPProblem {
         }
     }
 
-    /// What is said of a flow that belongs to another account.
+    /// The response for a flow that belongs to another account.
     static var otherAccount: HTTPProblem {
-        HTTPProblem(.forbidden, "forbidden", "The token does not allow this: the flow belongs to another account.")
+        HTTPProblem(.forbidden, "forbidden", "The flow belongs to another account.")
     }
 
     static var badFlowID: HTTPProblem { HTTPProblem(StreamRequest.badFlowID) }

@@ -3,7 +3,7 @@ import HTTPTypes
 import Hummingbird
 import NIOCore
 
-/// Mapping patterns of the own account.
+/// `/v1/patterns`: the mapping patterns of the principal's account.
 struct MappingPatternRoutes: Sendable {
     let patterns: any MappingPatternStore
     let configuration: HTTPConfiguration
@@ -40,7 +40,7 @@ struct MappingPatternRoutes: Sendable {
 
     // MARK: Private
 
-    private static var unknown: HTTPProblem { HTTPProblem.notFound("There is no such pattern, or its time is over.") }
+    private static var unknown: HTTPProblem { HTTPProblem.notFound("Mapping pattern not found or expired.") }
 
     private func keyAndAccount(_ context: HubContext) throws -> (key: String, account: String) {
         try context.require(.patterns)
@@ -48,32 +48,34 @@ struct MappingPatternRoutes: Sendable {
             Identifier.isValid(key.utf8, maximumLength: 128)
         else {
             throw HTTPProblem(
-                .badRequest, "bad_pattern_key", "A pattern's key is 1 to 128 of A-Z a-z 0-9 _ . : - and neither . nor ..")
+                .badRequest, "bad_pattern_key", "A pattern key must be 1 to 128 of A-Z a-z 0-9 _ . : - and not . or ..")
         }
         return (key, context.principal.account)
     }
 
-    /// What a request asks to keep, if it is worth keeping.
+    /// The mapping pattern in a request's body.
+    /// - Throws: ``HTTPProblem`` if it is invalid or too large, or its confidence is too low.
     private func pattern(_ body: JSONText) throws -> MappingPattern {
         guard body.isObject, let text = body.member("pattern"), let confidence = body.member("confidence") else {
-            throw Self.bad(#"Send {"pattern": any JSON, "confidence": a number from 0 to 1}."#)
+            throw Self.bad(#"The body must be {"pattern": <any JSON>, "confidence": <number from 0 to 1>}."#)
         }
         if let other = body.members.first(where: { $0.key != "pattern" && $0.key != "confidence" }) {
             throw HTTPProblem(
-                .unprocessableContent, "unknown_member", "\(other.key.prefix(80)) is no member of a pattern: it would be lost.")
+                .unprocessableContent, "unknown_member",
+                "Unknown member \(other.key.prefix(80)). Only pattern and confidence are allowed.")
         }
         guard let pattern = MappingPattern(pattern: text, confidence: confidence) else {
-            throw Self.bad("confidence is a number from 0 to 1.")
+            throw Self.bad("confidence must be a number from 0 to 1.")
         }
         let maximum = self.configuration.maximumPatternBytes
         guard text.bytes.count <= maximum else {
             throw HTTPProblem(
-                .contentTooLarge, "pattern_too_large", "A pattern has \(maximum) bytes at most (FLOWHUB_MAX_PATTERN_BYTES).")
+                .contentTooLarge, "pattern_too_large", "The pattern exceeds \(maximum) bytes (FLOWHUB_MAX_PATTERN_BYTES).")
         }
         guard pattern.confidenceValue >= self.configuration.patternConfidence else {
             throw HTTPProblem(
                 .unprocessableContent, "low_confidence",
-                "The pattern was not kept: its confidence is below \(self.configuration.patternConfidence).")
+                "Not stored: confidence is below \(self.configuration.patternConfidence) (FLOWHUB_PATTERN_CONFIDENCE).")
         }
         return pattern
     }
@@ -99,9 +101,9 @@ extension HTTPProblem {
     fileprivate init(_ error: MappingPatternError) {
         switch error {
         case .otherAccount:
-            self.init(.conflict, "pattern_not_yours", "Another account keeps a pattern under this key. Take another key.")
+            self.init(.conflict, "pattern_not_yours", "The key belongs to another account. Use another key.")
         case .unavailable(let reason):
-            self.init(.serviceUnavailable, "patterns_unavailable", "Patterns cannot be had now (\(reason)). Try again.")
+            self.init(.serviceUnavailable, "patterns_unavailable", "Mapping patterns are unavailable (\(reason)). Retry later.")
             self.headers[.retryAfter] = "1"
         }
     }

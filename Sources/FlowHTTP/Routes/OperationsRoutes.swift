@@ -4,7 +4,7 @@ import Hummingbird
 import NIOCore
 import Synchronization
 
-/// Health, metrics and the page.
+/// The routes of health, metrics and the web UI.
 struct OperationsRoutes: Sendable {
     let services: StreamServices
     let counters: any Counters
@@ -29,10 +29,10 @@ struct OperationsRoutes: Sendable {
 
     // MARK: Health
 
-    /// What a balancer asks: can streams and writes be served here.
+    /// `/health/ready`, for load balancers: whether this instance can serve streams and writes.
     @Sendable private func ready(_ request: Request, _ context: HubContext) async throws -> Response {
         let isDraining = self.services.isDraining
-        // Reads are tried here; whether writes work is known from the last of them.
+        // A read is tested here. Whether writes work is known from the latest ones.
         var canRead = true
         do { _ = try await self.services.manager.heads(of: []) } catch { canRead = false }
         let delivery = self.services.health.delivery
@@ -62,42 +62,45 @@ struct OperationsRoutes: Sendable {
         text.counter("flowhub_deliveries_total", "Events written to subscribers.", streams.deliveries)
         let totals = self.counters.totals()
         text.labelled(
-            "flowhub_publishes_total", "Events published here.", type: "counter", label: "durable",
+            "flowhub_publishes_total", "Events published on this instance.", type: "counter", label: "durable",
             [("true", totals[.eventsDurable] ?? 0), ("false", totals[.eventsTransient] ?? 0)])
         text.labelled(
-            "flowhub_state_cache_total", "Reads of a flow's state.", type: "counter", label: "result",
+            "flowhub_state_cache_total", "Flow state reads, by cache result.", type: "counter", label: "result",
             [("hit", totals[.cacheStateHit] ?? 0), ("miss", totals[.cacheStateMiss] ?? 0)])
-        text.gauge("flowhub_queued_bytes", "Bytes that wait for slow peers.", self.services.queuedBytesBudget.bytes)
-        text.counter("flowhub_slow_readers_total", "Times a live subscriber fell behind its socket.", streams.slowReaders)
+        text.gauge("flowhub_queued_bytes", "Unsent bytes of event streams.", self.services.queuedBytesBudget.bytes)
+        text.counter(
+            "flowhub_slow_readers_total", "Subscriptions that fell behind, and feeds that missed a change.", streams.slowSubscribers)
         text.labelled(
-            "flowhub_resyncs_total", "Subscribers that were told their place is lost.", type: "counter", label: "reason",
+            "flowhub_resyncs_total", "Resyncs sent.", type: "counter", label: "reason",
             ResyncReason.allCases.map { ($0.rawValue, streams.resyncs[$0] ?? 0) })
         text.labelled(
-            "flowhub_closings_total", "Streams ended by the hub.", type: "counter", label: "reason",
+            "flowhub_closings_total", "Streams closed by the hub.", type: "counter", label: "reason",
             ClosingReason.allCases.map { ($0.rawValue, streams.closings[$0] ?? 0) })
         text.labelled(
-            "flowhub_refusals_total", "Streams turned away.", type: "counter", label: "reason",
+            "flowhub_refusals_total", "Streams rejected.", type: "counter", label: "reason",
             ClosingReason.allCases.map { ($0.rawValue, self.services.refusalCounts[$0] ?? 0) })
-        text.counter("flowhub_phantom_events_total", "Events above the store's version, dropped.", self.services.table.phantoms)
         text.counter(
-            "flowhub_store_errors_total", "Times the store did not do what it was asked.", self.services.health.storeFailures)
+            "flowhub_phantom_events_total", "Events above the store's version received and dropped.",
+            self.services.table.phantoms)
+        text.counter(
+            "flowhub_store_errors_total", "Failed store operations.", self.services.health.storeFailures)
         let delivery = self.services.health.delivery
         text.labelled(
-            "flowhub_delivery_status", "1 for how delivery works just now.", type: "gauge", label: "status",
+            "flowhub_delivery_status", "1 for the current delivery status, 0 for the others.", type: "gauge", label: "status",
             [DeliveryStatus.ok, .degraded, .storeAway].map { ($0.rawValue, $0 == delivery ? 1 : 0) })
         text.write(self.bus.metrics ?? BusMetrics())
         text.write(self.imports.metrics)
         text.writeImportCache(totals)
         text.write(self.imports.objectStoreMetrics)
-        text.histogram("flowhub_delivery_lag_seconds", "From an event's commit to its fan-out.", [("", streams.lag)])
+        text.histogram("flowhub_delivery_lag_seconds", "Time from an event's commit to its fan-out.", [("", streams.lag)])
         text.histogram(
-            "flowhub_http_request_seconds", "Ordinary requests.",
+            "flowhub_http_request_seconds", "Duration of ordinary requests.",
             requests.histograms.sorted { ($0.key.route, $0.key.status) < ($1.key.route, $1.key.status) }.map { key, histogram in
                 ("route=\"\(key.route)\",status=\"\(key.status)\"", histogram)
             })
         let process = ProcessStatistics.current()
         text.gauge("process_resident_memory_bytes", "Resident memory.", process.residentBytes)
-        text.counter("process_cpu_seconds_total", "User and system CPU.", process.cpuSeconds)
+        text.counter("process_cpu_seconds_total", "User and system CPU time.", process.cpuSeconds)
         text.gauge("process_open_fds", "Open file descriptors.", process.openFiles)
         return Response(
             status: .ok, headers: [.contentType: "text/plain; version=0.0.4", .cacheControl: "no-store"],

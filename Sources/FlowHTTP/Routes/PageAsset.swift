@@ -3,7 +3,7 @@ import HTTPTypes
 import Hummingbird
 import NIOCore
 
-/// A file of the page, inside the binary.
+/// A file of the web UI, embedded in the binary.
 struct PageAsset: Sendable {
     let path: String
     private let type: String
@@ -17,7 +17,7 @@ struct PageAsset: Sendable {
         PageAsset("/favicon.svg", "image/svg+xml", PackageResources.favicon_svg),
     ]
 
-    /// Nothing from elsewhere, nothing inline, in nobody's frame.
+    /// The Content-Security-Policy: only the hub's own resources, no inline code or styles, no embedding in frames.
     private static let policy =
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; "
         + "form-action 'self'; frame-ancestors 'none'"

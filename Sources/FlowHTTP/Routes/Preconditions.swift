@@ -1,40 +1,40 @@
 import FlowCore
 import HTTPTypes
 
-/// The conditions that a request puts on the flow it changes (RFC 9110, section 13).
+/// Parses the conditions that a request sets on the flow it changes (RFC 9110, 13).
 enum Preconditions {
     static func read(_ headers: HTTPFields) throws -> FlowChange.Precondition {
         if let condition = headers[.ifMatch] {
             if condition == "*" { return .exists }
             guard let tags = EntityTag.list(condition) else {
                 throw HTTPProblem(
-                    .badRequest, "bad_precondition", "If-Match takes * or ETags as the hub sent them: \"<epoch>-<version>\".")
+                    .badRequest, "bad_precondition", "If-Match must be * or ETags from the hub: \"<epoch>-<version>\".")
             }
-            // A tag that is not the hub's, or a weak one, matches no flow; the comparison is strong.
+            // The comparison is strong, so weak tags match no flow; neither do tags that the hub did not create.
             return .oneOf(tags.compactMap { $0.isWeak ? nil : Self.versionTag($0.value) })
         }
         if let condition = headers[.ifNoneMatch] {
             guard condition == "*" else {
                 throw HTTPProblem(
-                    .badRequest, "bad_precondition", "On a change, If-None-Match takes * only: create, never replace.")
+                    .badRequest, "bad_precondition", "On writes, If-None-Match must be * (create only).")
             }
             return .absent
         }
         return .none
     }
 
-    /// `Fencing-Token: <resource>=<token>`
+    /// The value of `Fencing-Token: <resource>=<token>`; `nil` without the header field.
     static func fencing(_ headers: HTTPFields) throws -> FlowChange.Fencing? {
         guard let text = headers[.fencingToken] else { return nil }
         let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
         guard parts.count == 2, Identifier.isValid(parts[0].utf8, maximumLength: 128), let token = Int64(parts[1]), token >= 0
         else {
-            throw HTTPProblem(.badRequest, "bad_fencing_token", "Fencing-Token is <resource>=<number>, as the lock gave it.")
+            throw HTTPProblem(.badRequest, "bad_fencing_token", "Fencing-Token must be <resource>=<fencing_token of the lock>.")
         }
         return FlowChange.Fencing(resource: String(parts[0]), token: token)
     }
 
-    /// Whether a tag is in the list of `If-None-Match`. Comparison is weak, as RFC 9110 asks for here.
+    /// Whether `If-None-Match` contains a tag. The comparison is weak (RFC 9110, 13.1.2).
     static func matches(_ condition: String, tag: String) -> Bool {
         condition == "*" || EntityTag.list(condition)?.contains { "\"\($0.value)\"" == tag } == true
     }
@@ -52,18 +52,18 @@ extension HTTPField.Name {
 }
 
 extension HTTPProblem {
-    /// Why a change was not made.
+    /// The response for a change that was rejected.
     init(_ rejection: FlowOutcome.Rejection, of flow: FlowID) {
         switch rejection {
         case .notFound:
-            self = .notFound("There is no such flow.")
+            self = .notFound("Flow not found.")
         case .otherAccount:
             self = .otherAccount
         case .preconditionFailed(let version):
             self.init(
                 .preconditionFailed, "precondition_failed",
                 version == 0
-                    ? "There is no such flow." : "The flow is at version \(version). Read it again and decide anew.")
+                    ? "Flow not found." : "The flow is at version \(version). Read it and retry with the new ETag.")
             self.members = [
                 (
                     "version",
@@ -75,29 +75,31 @@ extension HTTPProblem {
         case .staleFencingToken(let resource, let highest):
             self.init(
                 .conflict, "stale_fencing_token",
-                "A younger holder of the lock \(resource) has written already (token \(highest)). Stop writing, and take the lock again."
+                "A newer holder of lock \(resource) (token \(highest)) has already written to this flow. "
+                    + "Stop and reacquire the lock."
             )
         case .emptyPublication:
-            self.init(.unprocessableContent, "empty_batch", "The batch has no events.")
+            self.init(.unprocessableContent, "empty_batch", "The batch must have at least one event.")
         case .idempotencyConflict:
             self.init(
                 .unprocessableContent, "idempotency_conflict",
-                "This Idempotency-Key was used for another request. Use a new key for a new request.")
+                "The Idempotency-Key was used for a different request. Use a new key.")
         case .stateTooLarge(let bytes, let limit):
             self.init(
                 .contentTooLarge, "state_too_large",
-                "The state would have \(bytes) bytes; it may have \(limit) (FLOWHUB_MAX_STATE_BYTES).")
+                "The resulting state of \(bytes) bytes exceeds \(limit) bytes (FLOWHUB_MAX_STATE_BYTES).")
         case .stateTooDeep(let limit):
             self.init(
                 .unprocessableContent, "state_too_deep",
-                "The state would be nested deeper than \(limit) levels (FLOWHUB_MAX_JSON_DEPTH).")
+                "The resulting state exceeds \(limit) levels of nesting (FLOWHUB_MAX_JSON_DEPTH).")
         case .reservedStatus:
             self.init(
                 .unprocessableContent, "reserved_status",
-                "The status deleted is the hub's own. DELETE the state to delete the flow.")
+                "The status \"deleted\" is reserved. To delete the flow, DELETE its state.")
         case .tooManyFences(let limit):
             self.init(
-                .unprocessableContent, "too_many_fences", "A flow remembers the fencing tokens of \(limit) resources at most.")
+                .unprocessableContent, "too_many_fences",
+                "The flow already tracks fencing tokens of \(limit) resources, the maximum.")
         }
     }
 }

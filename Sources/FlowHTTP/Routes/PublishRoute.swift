@@ -27,7 +27,7 @@ struct PublishRoute: Sendable {
         guard durable.count == publications.count else {
             throw HTTPProblem(
                 .unprocessableContent, "mixed_batch",
-                "A batch is all or nothing, so its events are all durable or all transient. Send the others by themselves.")
+                "A batch must be all durable or all transient. Send the two kinds in separate requests.")
         }
         return try await self.commit(durable.map(\.event), isBatch: isBatch, of: flow, request, context)
     }
@@ -57,7 +57,7 @@ struct PublishRoute: Sendable {
                     writer.value(record.version)
                 }, status: .created)
         case .unchanged(let record):
-            // A publication always makes events; the store's word for anything else is passed on as it is.
+            // Not expected, because a publication always creates events.
             return .json(
                 .object {
                     $0.key("version"); $0.value(record.version)
@@ -67,7 +67,8 @@ struct PublishRoute: Sendable {
         }
     }
 
-    /// Transient events go to whoever watches now. Whose flow it is must be known first.
+    /// Publishes transient events to the current subscribers. Reads the flow's head first, if no cache has it, to check the
+    /// account.
     private func publishTransient(_ publications: [Publication], of flow: FlowID, _ context: HubContext) async throws -> Response
     {
         let account = context.principal.account
@@ -113,11 +114,12 @@ struct PublishRoute: Sendable {
         guard count > self.configuration.maximumBatchEvents else { return }
         throw HTTPProblem(
             .contentTooLarge, "batch_too_large",
-            "A batch may have \(self.configuration.maximumBatchEvents) events (FLOWHUB_MAX_BATCH_EVENTS). Send several.")
+            "The batch exceeds \(self.configuration.maximumBatchEvents) events (FLOWHUB_MAX_BATCH_EVENTS). Split it.")
     }
 
     private func checkNotEmpty(_ publications: [Publication]) throws {
-        if publications.isEmpty { throw HTTPProblem(.unprocessableContent, "empty_batch", "The batch has no events.") }
+        guard publications.isEmpty else { return }
+        throw HTTPProblem(.unprocessableContent, "empty_batch", "The batch must have at least one event.")
     }
 
     private func publication(_ event: JSONText, number: Int?) throws -> Publication {
@@ -125,7 +127,7 @@ struct PublishRoute: Sendable {
         func problem(_ code: String, _ detail: String) -> HTTPProblem {
             HTTPProblem(.unprocessableContent, code, prefix + detail)
         }
-        guard event.isObject else { throw problem("bad_event", "An event is an object: {\"type\": …, \"data\": …}") }
+        guard event.isObject else { throw problem("bad_event", "An event must be an object: {\"type\": …, \"data\": …}") }
         var type: EventType?
         var data = JSONText.null
         var isDurable = true
@@ -133,23 +135,23 @@ struct PublishRoute: Sendable {
             switch key {
             case "type":
                 type = value.stringValue.flatMap { EventType($0) }
-                if type == nil { throw problem("bad_event_type", "type is 1 to 64 of A-Z a-z 0-9 _ . : -") }
+                if type == nil { throw problem("bad_event_type", "type must be 1 to 64 of A-Z a-z 0-9 _ . : -") }
             case "data": data = value
             case "durable":
-                guard let flag = value.boolValue else { throw problem("bad_event", "durable is true or false.") }
+                guard let flag = value.boolValue else { throw problem("bad_event", "durable must be true or false.") }
                 isDurable = flag
             default:
-                throw problem("unknown_member", "An event has type, data and durable, nothing else.")
+                throw problem("unknown_member", "Unknown member \(key.prefix(80)). An event has type, data and durable.")
             }
         }
-        guard let type else { throw problem("bad_event_type", "type is missing.") }
+        guard let type else { throw problem("bad_event_type", "type is required.") }
         if type.isReserved {
-            throw problem("reserved_type", "The type \(type) is the hub's own. Choose another name.")
+            throw problem("reserved_type", "The event type \(type) is reserved. Choose another name.")
         }
         if data.bytes.count > self.configuration.maximumEventBytes {
             throw HTTPProblem(
                 .contentTooLarge, "event_too_large",
-                prefix + "data may have \(self.configuration.maximumEventBytes) bytes (FLOWHUB_MAX_EVENT_BYTES).")
+                prefix + "data exceeds \(self.configuration.maximumEventBytes) bytes (FLOWHUB_MAX_EVENT_BYTES).")
         }
         return Publication(event: .init(type: type, data: data), isDurable: isDurable)
     }

@@ -4,10 +4,12 @@ import HTTPTypes
 import Hummingbird
 import NIOCore
 
+/// The right that a route needs for the flow in its path.
 enum FlowAccess { case subscribe, publish }
 
 extension HubContext {
-    /// The flow in the path, if the token allows it.
+    /// The flow in the path.
+    /// - Throws: ``HTTPProblem`` if the id is invalid, ``AccessError`` if the token does not grant the access.
     func flow(for access: FlowAccess) throws -> FlowID {
         guard let text = self.parameters.get("flow"), let decoded = PercentDecoding.decode(Substring(text)),
             let flow = FlowID(decoded)
@@ -16,9 +18,13 @@ extension HubContext {
         }
         switch access {
         case .subscribe:
-            guard self.principal.maySubscribe(flow) else { throw AccessError.forbidden(need: "this flow under flows.subscribe") }
+            guard self.principal.maySubscribe(flow) else {
+                throw AccessError.forbidden(need: "permission to subscribe to this flow (flows.subscribe)")
+            }
         case .publish:
-            guard self.principal.mayPublish(flow) else { throw AccessError.forbidden(need: "this flow under flows.publish") }
+            guard self.principal.mayPublish(flow) else {
+                throw AccessError.forbidden(need: "permission to publish to this flow (flows.publish)")
+            }
         }
         return flow
     }
@@ -38,20 +44,23 @@ extension Request {
     }
 
     func bytes() async throws -> [UInt8] {
-        // The connection has read the body whole and within its limit.
+        // The connection has already read the whole body and enforced its limit.
         let buffer = try await self.body.collect(upTo: .max)
         return Array(buffer.readableBytesView)
     }
 
     /// The body as JSON.
-    /// - Parameter types: what `Content-Type` may be; without one, JSON is assumed. `nil` takes any, since `curl -d` says
-    ///   that everything is a form.
+    /// - Parameters:
+    ///   - types: accepted values of `Content-Type`; a request without one is assumed to be JSON. `nil` accepts any, because
+    ///     `curl -d` sends the type of a form by default.
+    ///   - limits: limits of the JSON text.
+    /// - Throws: ``HTTPProblem`` for another type, or for text that is not JSON within the limits.
     func json(types: [String]?, limits: JSONLimits) async throws -> JSONText {
         let type = self.mediaType
         if let types, !type.isEmpty, !types.contains(type) {
             var problem = HTTPProblem(
                 .unsupportedMediaType, "unsupported_media_type",
-                "Send \(types.joined(separator: " or ")), not \(type.prefix(80)).")
+                "Content-Type must be \(types.joined(separator: " or ")), not \(type.prefix(80)).")
             problem.headers[.accept] = types.joined(separator: ", ")
             throw problem
         }
@@ -67,12 +76,12 @@ extension Request {
     func idempotencyKey() throws -> String? {
         guard let key = self.headers[.idempotencyKey] else { return nil }
         guard (1...255).contains(key.utf8.count), key.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) else {
-            throw HTTPProblem(.badRequest, "bad_idempotency_key", "An Idempotency-Key is 1 to 255 visible ASCII characters.")
+            throw HTTPProblem(.badRequest, "bad_idempotency_key", "Idempotency-Key must be 1 to 255 visible ASCII characters.")
         }
         return key
     }
 
-    /// `Idempotency-Key`, with a digest of what the request asks for.
+    /// The `Idempotency-Key` with a digest of method, path, conditions, fencing token and body; `nil` without the header field.
     func idempotency() async throws -> FlowChange.Idempotency? {
         guard let key = try self.idempotencyKey() else { return nil }
         var hash = SHA256()
@@ -94,7 +103,7 @@ extension Response {
         return Response(status: status, headers: headers, body: .init(byteBuffer: ByteBuffer(bytes: text.bytes)))
     }
 
-    /// The answer to a request that was committed before under the same key.
+    /// The response to a request that was committed before under the same idempotency key.
     static func replay(_ reply: StoredReply, epoch: Epoch) -> Response {
         .json(
             .object { writer in

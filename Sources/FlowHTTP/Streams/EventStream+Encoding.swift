@@ -1,15 +1,16 @@
 import FlowCore
 import NIOCore
 
-/// Events for one write to a connection that does not take a flow's frames as they are: with its own cursor, and without what it
-/// filters out.
+/// Events for one write to a stream that cannot share a flow's frames: it has several flows, and so a cursor of its own, or a
+/// type filter.
 struct EncodedBatch {
     fileprivate(set) var buffer = ByteBuffer()
-    /// A durable event that was filtered out, if none came after it: its place is told without it.
+    /// The version of the last durable event if it was filtered out; the cursor must still advance to it.
     fileprivate var filteredVersion: Version?
 }
 
 extension EventStream {
+    /// Appends a frame, unless the stream's type filter excludes it.
     func encode(_ frame: Frame, for subscription: Subscription, into batch: inout EncodedBatch) {
         let isWanted = self.request.types?.contains(frame.type) ?? true
         guard frame.isDurable else {
@@ -26,7 +27,7 @@ extension EventStream {
         }
     }
 
-    /// What is to be written. A run of events that were filtered out moves the cursor once.
+    /// The bytes to write. If the last durable events were filtered out, one `id:` line advances the cursor past them.
     func finish(_ batch: EncodedBatch, for subscription: Subscription) -> ByteBuffer {
         var buffer = batch.buffer
         if let version = batch.filteredVersion {
@@ -36,6 +37,8 @@ extension EventStream {
         return buffer
     }
 
+    /// Writes the stream's cursor as an `id:` line.
+    /// - Parameter override: a version that replaces the reader's cursor of one flow.
     func writeID(into buffer: inout ByteBuffer, override: (index: Int, version: Version)? = nil) {
         if let hash = self.hash {
             let versions = self.subscriptions.map { subscription -> Version? in

@@ -1,12 +1,12 @@
 import FlowCore
 import NIOCore
 
-/// One client's event stream: its subscriptions, its cursor, and the words that the hub says to it alone.
+/// One event stream (SSE response) of a client: its subscriptions, its cursor, and the events that are sent to it alone.
 ///
-/// Confined to its event loop. It knows nothing of HTTP versions: bytes leave through a ``StreamOutput``.
+/// Confined to its event loop. It does not depend on the connection's type and writes to a ``StreamOutput``.
 final class EventStream {
     enum State {
-        /// Waits for its flows to be opened; the response has not begun.
+        /// Waiting for its flows to be opened; the response head was not sent yet.
         case opening
         case open
         case closed
@@ -21,20 +21,20 @@ final class EventStream {
 
     private var output: (any StreamOutput)?
     private(set) var subscriptions: [Subscription] = []
-    /// Whether it takes a flow's frames as they are: one flow, no filter.
+    /// Whether the stream can send a flow's shared frames unchanged: one flow, no type filter.
     let isPlain: Bool
     let hash: FlowSetHash?
     private(set) var epoch: Epoch
     private var isAdvancing = false
-    /// Bytes that wait for the peer, as far as they were counted.
+    /// The stream's queued bytes that ``QueuedBytesBudget`` includes.
     private(set) var countedQueue = 0
-    /// Whose turn it is to read history.
+    /// Number of the next turn in the round-robin over the subscriptions.
     private var turn = 0
     private var plan: ResumePlan
 
-    /// What the feed's stream has instead of subscriptions.
+    /// The feed of a stream of `/v1/feed`, which has no subscriptions.
     var feedReader: FeedReader?
-    /// Its places in the shard's lists, kept by the shard.
+    /// The stream's indices in the shard's ``HeartbeatWheel``, which sets them, and the seconds that it has been opening.
     var wheelSlot = -1
     var wheelIndex = -1
     var ticksOpening = 0
@@ -62,23 +62,23 @@ final class EventStream {
     var isOpen: Bool { self.state == .open }
     var isOpening: Bool { self.state == .opening }
 
-    // MARK: Beginning
+    // MARK: Opening
 
-    /// A flow that this stream waited for was opened.
+    /// Continues opening the stream after one of its flows was opened.
     func flowOpened() {
         guard self.state == .opening else { return }
         self.shard.proceed(with: self)
     }
 
-    /// The head of the response goes out, and the readers begin.
+    /// Sends the response head, joins the fan-outs and starts the readers.
     func start(fanouts: [FlowFanout], extraHeaders: [(name: String, value: String)]) {
         guard self.state == .opening, let output = self.output else { return }
         self.state = .open
         output.startResponse(extraHeaders: extraHeaders)
         var opening = ByteBuffer()
         opening.writeRetry(milliseconds: self.shard.jitteredRetry())
-        // An id without data moves the cursor and fires nothing. It must not stand before a snapshot that is due: a client
-        // that is cut off in between would take its place for kept.
+        // An `id:` without data moves the client's cursor and dispatches no event. It must not precede a snapshot that is
+        // due: a client that loses the connection in between would resume from it and never receive the snapshot.
         var primes = self.plan.resumesEveryFlow
         #if DEBUG
         if InjectedFault.primeBeforeSnapshot.isActive { primes = true }
@@ -108,7 +108,7 @@ final class EventStream {
 
     // MARK: Reading history
 
-    /// Lets the readers go on, in turns, as far as the socket takes it.
+    /// Advances the readers round-robin while the socket is writable, then flushes.
     func advanceReaders() {
         guard self.state == .open, !self.isAdvancing else { return }
         self.isAdvancing = true
@@ -139,9 +139,10 @@ final class EventStream {
 
     private var mayReadHistory: Bool { self.isWritable && self.shard.hasQueueBudget }
 
-    /// The state, with its place in the cursor; before it, the reason if the client lost its own.
+    /// Sends the state with its position as `id:`, preceded by `resync` if the client's position was invalid. Ends the
+    /// subscription instead if the flow belongs to another account.
     func sendSnapshot(_ record: FlowRecord, for subscription: Subscription) {
-        // A late answer to what was asked before a reset is not sent.
+        // The result of a load that was started before a reset is dropped.
         guard self.state == .open, subscription.reader.awaitsSnapshot else { return }
         let fanout = subscription.fanout
         let owner = record.version > 0 ? record.head.account : fanout.account
@@ -161,7 +162,8 @@ final class EventStream {
         self.write(buffer)
     }
 
-    /// A page of history: the events above the cursor, or a notice that it cannot be used.
+    /// Sends the events of a history page that are above the cursor. If the page shows that the position is invalid, sends
+    /// nothing; a snapshot with `resync` follows.
     func sendPage(_ frames: [Frame], coalesced: CoalescedFrames?, storeHead: Version?, for subscription: Subscription) {
         guard self.state == .open else { return }
         let versions = frames.first.flatMap { first in frames.last.map { first.version...$0.version } }
@@ -182,7 +184,7 @@ final class EventStream {
                 let buffer = self.finish(batch, for: subscription)
                 if buffer.readableBytes > 0 { self.write(buffer) }
             }
-            // A page is as much as may wait for the peer at one time.
+            // Flush each page: its size is the maximum that is queued for a peer at a time.
             self.flush()
         }
     }
@@ -206,7 +208,7 @@ final class EventStream {
             self.write(repeated.bytes)
         }
         #endif
-        // The write may have ended the stream.
+        // The write may have closed the stream.
         guard self.state == .open, !subscription.reader.hasEnded else { return }
         subscription.lastTransient = fanout.newestTransientNumber
         fanout.addLive(subscription)
@@ -215,13 +217,13 @@ final class EventStream {
 
     // MARK: Writing
 
-    /// Writes and flushes at once.
+    /// Writes and flushes.
     func send(_ buffer: ByteBuffer) {
         self.output?.send(buffer)
         self.countQueue()
     }
 
-    /// A block of the hub's own, if the client takes it now; it is not worth a queue.
+    /// Sends a control event if the socket is writable, else drops it: it is not worth queuing.
     func sendIfWritable(_ block: ByteBuffer) {
         guard self.state == .open, self.isWritable else { return }
         self.send(block)
@@ -236,20 +238,21 @@ final class EventStream {
         self.countQueue()
     }
 
-    /// The socket takes more, or no more.
+    /// Handles a change of the socket's writability.
     func writabilityChanged() {
-        // No more: a write is under way, and what it leaves behind is counted when it is done.
+        // Not writable: a write is in progress, and its caller counts the queued bytes afterwards.
         guard self.isWritable else { return }
         self.measureQueue()
         self.advanceReaders()
     }
 
-    /// Keeps the sum of what waits for slow peers; after every write, so a socket that takes more is not asked. What it may hold
-    /// all the same is found by ``measureQueue()`` once a second.
+    /// Updates the queued bytes if the socket is not writable. It is called after every write, so a writable socket is not
+    /// asked; ``measureQueue()`` finds the bytes that it may still buffer once a second.
     private func countQueue() {
         if let output = self.output, !output.isWritable { self.measureQueue() }
     }
 
+    /// Updates the queued bytes of this stream in the budget, and sheds streams if the total exceeds its limit.
     func measureQueue() {
         guard let output = self.output else { return }
         let queued = output.queuedBytes
@@ -261,7 +264,7 @@ final class EventStream {
 
     // MARK: Ending
 
-    /// Ends one flow of the stream, and the stream with the last of them.
+    /// Ends one flow of the stream with `closing`. Closes the stream if it was the last.
     func end(_ subscription: Subscription, _ reason: ClosingReason) {
         guard self.state != .closed, !subscription.reader.hasEnded else { return }
         let isLast = self.subscriptions.allSatisfy { $0 === subscription || $0.reader.hasEnded }
@@ -276,7 +279,7 @@ final class EventStream {
         self.send(buffer)
     }
 
-    /// The last word, then the end. A peer that is not reading does not get the word.
+    /// Closes the stream. Sends `closing` first if the socket is writable.
     func close(_ reason: ClosingReason, reconnect: Bool? = nil, retryMilliseconds: Int? = nil) {
         guard self.state != .closed else { return }
         let output = self.output
@@ -292,7 +295,7 @@ final class EventStream {
         output?.finish()
     }
 
-    /// Answers with something that is final, before the stream began.
+    /// Answers with a final response instead of a stream. Does nothing after the stream has opened.
     func reject(_ rejection: StreamRejection) {
         guard self.state == .opening else { return }
         let output = self.output
@@ -300,7 +303,7 @@ final class EventStream {
         output?.reject(rejection)
     }
 
-    /// The memory for slow peers is used up: this one costs too much to keep.
+    /// Closes the stream without `closing`, because the limit of queued bytes is exceeded and this stream has the most.
     func shed() {
         guard self.state == .open else { return }
         self.shard.counters.closed(.full)
@@ -309,7 +312,7 @@ final class EventStream {
         output?.abort()
     }
 
-    /// The connection is gone.
+    /// Ends the stream after its connection was closed.
     func disconnected() { self.tearDown() }
 
     private func tearDown() {
@@ -331,7 +334,7 @@ final class EventStream {
         if let reason { self.shard.counters.resynced(reason) }
     }
 
-    /// The store's history is another one.
+    /// Adopts a new epoch. The plan of an opening stream is derived again from its cursor.
     func adopt(_ epoch: Epoch) {
         self.epoch = epoch
         if self.state == .opening {
@@ -340,7 +343,7 @@ final class EventStream {
         } else {
             for subscription in self.subscriptions {
                 self.count(.epoch)
-                // One that ended has left its fanout, which resets the others.
+                // An ended subscription has left its fan-out; the fan-out resets the others.
                 if subscription.reader.hasEnded { subscription.reader.reset(.epoch) }
             }
         }
@@ -348,7 +351,7 @@ final class EventStream {
 
     // MARK: For the shard
 
-    /// The versions that the client says it has, if it says so for every flow.
+    /// The versions in the client's cursor; `nil` unless it has a usable one for every flow.
     var claimedVersions: [Version]? {
         let versions = self.plan.startPoints.compactMap { startPoint -> Version? in
             if case .after(let version) = startPoint { version } else { nil }

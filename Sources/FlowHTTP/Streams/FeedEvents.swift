@@ -1,7 +1,7 @@
 import FlowCore
 import NIOCore
 
-/// The events of `/v1/feed`: the account's flows as a list, then one at a time as they change.
+/// The events of `/v1/feed`: `flows` lists the account's flows, then `flow` reports each change.
 enum FeedEvents {
     static func first(_ heads: [FlowHead]) -> ByteBuffer {
         var block = ByteBuffer()

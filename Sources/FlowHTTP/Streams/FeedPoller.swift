@@ -2,16 +2,17 @@ import FlowCore
 import Logging
 import Synchronization
 
-/// Asks the store once a second what changed in the accounts whose feed somebody reads.
+/// Polls the store once a second for changed flows of the accounts that have an open feed.
 final class FeedPoller: Sendable {
     private struct Account {
         var readers = 0
         var since: Timestamp
-        /// The versions told within the overlap, so that nothing is told twice.
+        /// The versions reported within the overlap, so that they are not reported again.
         var reported: [FlowID: Version] = [:]
     }
 
-    /// Changes may become visible later than they are dated: by the longest transaction allowed.
+    /// Overlap of consecutive polls. A change becomes visible when its transaction commits, which may be later than its
+    /// timestamp by up to the longest transaction.
     private static let overlapSeconds: Int64 = 10
     private static let pageSize = 1_000
 
@@ -61,7 +62,7 @@ final class FeedPoller: Sendable {
         var hasMore = true
         while hasMore {
             let query = FlowQuery(account: account, order: order, includesDeleted: true, limit: Self.pageSize)
-            // What could not be read is asked for again in a second, from where this round began.
+            // After a failed read the next poll starts from the same `since`.
             guard let page = try? await self.manager.list(query) else { return }
             guard let last = page.flows.last else { break }
             hasMore = page.hasMore

@@ -1,20 +1,21 @@
 import FlowCore
 import NIOCore
 
-/// One reader of an account's feed: a page of the flows that changed last, then each change.
+/// The feed on one stream: first a list of the flows that changed last, then each change.
 ///
-/// What changes while a page is read waits for it. What changes while the peer takes nothing is not kept: once it takes more it
-/// gets a fresh page, or begins anew where a page does not hold everything. Confined to the event loop.
+/// Changes during the load of the list are buffered, up to the size of the list. Changes while the socket is not writable are
+/// dropped. When it is writable again, a new list is sent; if the account has more flows than one list, the stream is closed
+/// instead, so that the client reconnects. Confined to the event loop.
 final class FeedReader {
     private let stream: EventStream
     private let shard: StreamShard
     private var isLoading = false
-    /// Changes that came while the page was being read.
+    /// Changes that arrived during the load of the list.
     private var pendingChanges: [FlowHead] = []
-    /// Whether a change was not told.
+    /// Whether a change was dropped.
     private var hasMissedChange = false
     private var hasSentPage = false
-    /// Whether the poller knows of it.
+    /// Whether the poller reports changes to this feed.
     private(set) var isRegistered = false
 
     init(_ stream: EventStream, shard: StreamShard) {
@@ -24,7 +25,7 @@ final class FeedReader {
 
     func start() { self.load() }
 
-    /// These flows of the account changed.
+    /// Sends or buffers changed flows of the account, as far as the token may see them.
     func changed(_ heads: [FlowHead]) {
         let visible = heads.filter { self.stream.principal.maySubscribe($0.flow) }
         guard !visible.isEmpty, !self.hasMissedChange, self.stream.isOpen else { return }
@@ -35,11 +36,12 @@ final class FeedReader {
         } else {
             self.hasMissedChange = true
             self.pendingChanges = []
-            self.shard.counters.slowReaders += 1
+            self.shard.counters.slowSubscribers += 1
         }
     }
 
-    /// The peer takes more, or a second has passed.
+    /// Loads the list again if a change was dropped and the socket is writable. Called when it becomes writable, and every
+    /// second.
     func resume() {
         guard self.hasMissedChange, !self.isLoading, self.stream.isOpen, self.stream.isWritable else { return }
         self.load()
@@ -56,7 +58,8 @@ final class FeedReader {
         } then: { [self] (list: FlowList?) in
             self.isLoading = false
             guard self.stream.isOpen else { return }
-            // A page that leaves flows out does not tell which of them changed or are gone; a client that connects knows that.
+            // A list that is not complete does not show which other flows changed or were deleted. A client that reconnects
+            // does not rely on earlier lists.
             guard let list, !(self.hasSentPage && list.hasMore) else {
                 self.stream.close(.unavailable, retryMilliseconds: self.shard.jitteredRetry())
                 return
@@ -81,7 +84,7 @@ final class FeedReader {
         self.stream.send(block)
     }
 
-    /// From the page on: so the poller does not tell it once more.
+    /// Registers with the poller, with the versions of the list, so that it does not report them again.
     private func register(_ list: FlowList, since startedAt: Timestamp) {
         guard !self.isRegistered, self.stream.isOpen else { return }
         self.isRegistered = true

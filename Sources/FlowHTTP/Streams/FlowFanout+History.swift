@@ -1,9 +1,10 @@
 import FlowCore
 import NIOCore
 
-/// The way of those who are not live: snapshots and pages, from memory where it reaches, else from the store. Equal loads
-/// that are under way are one.
+/// Snapshots and history pages for subscriptions that are not live: from memory if possible, else from the store. Subscriptions
+/// that need the same data share one load.
 extension FlowFanout {
+    /// Sends the subscription a snapshot at ``minimumSnapshotVersion`` or above, from memory or after a load.
     func requestSnapshot(for subscription: Subscription) {
         let version = self.minimumSnapshotVersion
         if let record = self.currentRecord(atLeast: version) {
@@ -20,12 +21,12 @@ extension FlowFanout {
             let waiters = self.snapshotWaiters.removeValue(forKey: version) ?? []
             for waiter in waiters where !waiter.reader.hasEnded {
                 if epoch != self.epoch || !self.isOpen {
-                    // Of a history that is over; the flow's opening feeds whoever waits.
+                    // The load is of a previous epoch. The readers continue when the flow is opened again.
                     waiter.reader.loadFailed()
                 } else if let record {
                     waiter.stream.sendSnapshot(record ?? self.absentRecord, for: waiter)
                 } else {
-                    // Asked again with the next tick: at once would be a storm while the store is away.
+                    // Retried at the next tick: an immediate retry would flood a store that is unavailable.
                     waiter.reader.loadFailed()
                     continue
                 }
@@ -34,7 +35,7 @@ extension FlowFanout {
         }
     }
 
-    /// The snapshot as a block without its id line. Made once for all who join at the same version.
+    /// The snapshot as a block without its `id:` line. Encoded once for all subscribers that join at the same version.
     func snapshotBlock(of record: FlowRecord) -> ByteBuffer {
         if let snapshot = self.snapshot, snapshot.version == record.version, snapshot.transient == self.newestTransientNumber,
             record.version == self.version
@@ -42,13 +43,14 @@ extension FlowFanout {
             return snapshot.block
         }
         var block = ByteBufferAllocator().buffer(capacity: record.state.bytes.count + 256)
-        // A record may be ahead of this loop, and so may be the end or replacement that makes the transients void.
+        // The record may be ahead of this loop and include an end or replacement that makes the transients void.
         let isAhead = record.head.resetVersion > self.version
         block.writeSnapshot(record, last: isAhead ? [] : self.transients.entries.map(\.event))
         if record.version == self.version { self.snapshot = (record.version, self.newestTransientNumber, block) }
         return block
     }
 
+    /// Sends the subscription the history page after a version, from the recent frames or after a load.
     func requestPage(after version: Version, for subscription: Subscription) {
         let maximumBytes = self.shard.services.configuration.page.bytes
         if let frames = self.recent.page(after: version, maximumBytes: maximumBytes), let last = frames.last {

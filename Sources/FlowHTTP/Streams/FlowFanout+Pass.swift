@@ -1,36 +1,36 @@
 import FlowCore
 import NIOCore
 
-/// An event on its way to the live subscribers.
+/// An event that was not yet sent to all live subscribers.
 struct LiveLogEntry {
     let frame: Frame
-    /// Set where the flow has no owner yet: only this account's subscribers get it.
+    /// The only account whose subscribers get the event. Set if the flow has no owner yet, else `nil`.
     let account: String?
-    /// The number of the last transient event up to here: whoever was sent this entry has them all.
+    /// The number of the last transient event up to this entry. A subscriber at this entry was sent all of them.
     let transients: UInt64
 }
 
-/// Consecutive frames in one buffer, made once for everybody who stands at the same place.
+/// Consecutive frames in one buffer, shared by all subscribers at the same position.
 struct CoalescedFrames {
     let start: Int
     let end: Int
     let buffer: ByteBuffer
-    /// The durable versions inside; `nil` if there are none.
+    /// Lowest and highest version of the durable events in the buffer; `nil` without durable events.
     let versions: ClosedRange<Version>?
-    /// Whether these versions follow one another without a hole.
+    /// Whether the versions ascend without gaps.
     let isContiguous: Bool
-    /// Whether it ends where it does because more would be too much for one write.
+    /// Whether more frames follow, which would exceed the size of one write.
     var isFull = false
 }
 
-/// The way of live events.
+/// Delivery of live events.
 ///
-/// They are appended to a log, and a pass goes round the seats like an elevator: each subscriber that it comes to is given
-/// everything between its position and the end of the log, in one write. What arrives while the pass is under way joins
-/// it, so under load a write carries many events, and an event needs one round whenever it comes. The pass stops for the
-/// event loop's other work after a slice of writes.
+/// Events are appended to the live log. A pass visits the live slots round-robin: each subscriber is sent everything between
+/// its position and the end of the log, in one write. Events that arrive during a pass join it. So under load one write
+/// carries many events, and each event needs one round, whenever it arrives. The pass is divided into slices, between which
+/// the event loop does its other work.
 extension FlowFanout {
-    /// A live subscriber takes a seat. It has everything up to the end of the log.
+    /// Assigns a live slot to a subscription that was sent everything up to the end of the live log.
     func addLive(_ subscription: Subscription) {
         subscription.position = self.liveLogEnd
         if let slot = self.freeSlots.popLast() {
@@ -39,12 +39,12 @@ extension FlowFanout {
         } else {
             subscription.liveSlot = self.liveSlots.count
             self.liveSlots.append(subscription)
-            // A pass that is under way comes by the new seat, too: without one more, it would stop a seat short of where it began.
+            // A running pass also visits the new slot; extend it by one or it ends one slot early.
             if self.slotsLeftInPass > 0 { self.slotsLeftInPass += 1 }
         }
     }
 
-    /// The subscriber is not live any more. Its seat stays empty for the next one, so that a pass is not disturbed.
+    /// Frees the live slot of a subscription. The slot stays in place, empty, so that a running pass is not disturbed.
     func removeLive(_ subscription: Subscription) {
         guard subscription.liveSlot >= 0 else { return }
         self.liveSlots[subscription.liveSlot] = nil
@@ -52,10 +52,11 @@ extension FlowFanout {
         subscription.liveSlot = -1
     }
 
-    /// - Parameter account: set where only its subscribers may get the event.
+    /// Appends an event to the live log and requests a pass.
+    /// - Parameter account: if set, only its subscribers get the event.
     func append(_ frame: Frame, account: String? = nil) {
         guard self.liveSlots.count > self.freeSlots.count else {
-            // Nobody is live: readers find durable events in history and transients among the latest.
+            // No subscription is live: readers find durable events in history, and transients among the latest.
             if !self.liveLog.isEmpty || self.slotsLeftInPass > 0 { self.clearLiveLog() }
             self.liveLogBase += 1
             return
@@ -74,7 +75,7 @@ extension FlowFanout {
         self.coalesced = nil
     }
 
-    /// Drops what everybody has.
+    /// Drops the entries that every live subscription was sent.
     private func trimLiveLog() {
         var oldest = self.liveLogEnd
         for case let subscription? in self.liveSlots { oldest = min(oldest, subscription.position) }
@@ -82,8 +83,9 @@ extension FlowFanout {
         self.liveLogBase = oldest
     }
 
-    /// Goes on with the pass for at most so many writes.
-    /// - Returns: the writes that are left.
+    /// Continues the pass.
+    /// - Parameter budget: maximum number of subscribers to write to.
+    /// - Returns: the part of the budget that was not used.
     func deliver(budget: Int) -> Int {
         var budget = budget
         while self.slotsLeftInPass > 0, budget > 0 {
@@ -99,12 +101,13 @@ extension FlowFanout {
         return budget
     }
 
-    /// Everything that is due, in pieces that may wait for one peer, as long as the peer takes them.
+    /// Writes everything that is due to a subscriber, one page at a time, while its socket is writable. If it is not, the
+    /// subscriber falls behind.
     private func deliver(to subscription: Subscription) {
         let stream = subscription.stream
         while subscription.liveSlot >= 0, subscription.position < self.liveLogEnd {
             guard stream.isWritable else {
-                self.shard.counters.slowReaders += 1
+                self.shard.counters.slowSubscribers += 1
                 subscription.fallBehind()
                 return
             }
@@ -125,7 +128,8 @@ extension FlowFanout {
         }
     }
 
-    /// For connections with several flows, with a filter, or whose cursor is inside the batch. One batch.
+    /// Writes one batch, encoded for this subscriber. Used if the stream has several flows or a type filter, if log entries
+    /// are for one account only, or if the subscriber's cursor does not match the shared frames.
     private func deliverOneByOne(to subscription: Subscription) {
         let stream = subscription.stream
         let limit = self.shard.services.configuration.page.bytes
@@ -141,7 +145,7 @@ extension FlowFanout {
                 case .accept: stream.encode(entry.frame, for: subscription, into: &batch)
                 case .discard: continue
                 case .fallBehind:
-                    self.shard.counters.slowReaders += 1
+                    self.shard.counters.slowSubscribers += 1
                     subscription.fallBehind()
                     self.send(batch, to: subscription)
                     stream.advanceReaders()
@@ -162,7 +166,7 @@ extension FlowFanout {
         if buffer.readableBytes > 0 { subscription.stream.send(buffer) }
     }
 
-    /// The log from a position on, as much of it as may wait for one peer but at least one frame.
+    /// The live log from a position on in one buffer: at least one frame, and further ones up to the size of a page.
     private func coalescedFrames(from position: Int) -> CoalescedFrames {
         let end = self.liveLogEnd
         if let coalesced = self.coalesced, coalesced.start == position, coalesced.end == end || coalesced.isFull {
@@ -184,6 +188,10 @@ extension FlowFanout {
         return frames
     }
 
+    /// Copies consecutive frames into one buffer.
+    /// - Parameters:
+    ///   - start: live log position of the first frame; of a history page, the version before it.
+    ///   - end: live log position after the last frame; of a history page, its version.
     static func coalesce(_ frames: some Collection<Frame>, start: Int, end: Int) -> CoalescedFrames {
         var lowest: Version?
         var highest: Version = 0

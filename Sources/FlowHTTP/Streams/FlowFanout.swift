@@ -2,17 +2,17 @@ import FlowCore
 import Logging
 import NIOCore
 
-/// A transient event that is kept as the latest of its type.
+/// The latest transient event of a type.
 struct TransientFrame {
     let frame: Frame
-    /// Of all transients that this loop was told of the flow.
+    /// Sequence number among all transient events of the flow that were inserted on this loop.
     let number: UInt64
 }
 
-/// A flow on one event loop: its recent frames, its latest transients, and everybody here who is subscribed to it.
+/// A flow on one event loop: its recent frames, its latest transients and its subscriptions on this loop.
 ///
-/// Confined to its event loop. ``FlowFanout+Pass.swift`` is the way of live events, ``FlowFanout+History.swift`` that of
-/// the readers behind them.
+/// Confined to its event loop. `FlowFanout+Pass.swift` delivers live events; `FlowFanout+History.swift` serves the
+/// subscriptions that are not live.
 final class FlowFanout {
     let flow: FlowID
     let shard: StreamShard
@@ -21,9 +21,9 @@ final class FlowFanout {
     private(set) var epoch: Epoch
     /// The flow as of ``version``; `nil` while it does not exist.
     private(set) var head: FlowHead?
-    /// The last version that was handed to live subscribers; readers go live here.
+    /// The flow's latest version on this loop. A reader whose cursor reaches it goes live.
     private(set) var version: Version = 0
-    /// The state, where it is known at ``version``.
+    /// The flow with its state at ``version``; `nil` if it is not in memory.
     private var record: FlowRecord?
     private var isLoadingRecord = false
     private(set) var recent: RecentFrames
@@ -32,14 +32,14 @@ final class FlowFanout {
     private(set) var transients = LatestTransients<TransientFrame>()
     private var transientCount: UInt64 = 0
 
-    // Everybody subscribed, whatever they are doing.
+    // All subscriptions, live or not.
     private(set) var subscriberCount = 0
     var presenceCount = 0
     var lastSentPresence = -1
-    /// Streams that wait for the flow to be opened.
+    /// The streams that wait for the flow to be opened.
     var openWaiters: [ObjectIdentifier: EventStream] = [:]
 
-    // The live ones; see FlowFanout+Pass.swift.
+    // Live subscriptions; see FlowFanout+Pass.swift.
     var liveSlots: [Subscription?] = []
     var freeSlots: [Int] = []
     var liveLog: [LiveLogEntry] = []
@@ -48,17 +48,17 @@ final class FlowFanout {
     var slotsLeftInPass = 0
     var isInPass = false
     var coalesced: CoalescedFrames?
-    /// Below this place the log holds events for one account only, from before the flow had an owner.
+    /// Live log position below which entries may be for one account only, because the flow had no owner yet.
     var restrictedLogEnd = 0
 
-    // Readers' loads under way; see FlowFanout+History.swift.
+    // Loads in flight; see FlowFanout+History.swift.
     var pageWaiters: [Version: [Subscription]] = [:]
-    /// By the version that the snapshot must not be below.
+    /// Subscriptions that wait for a snapshot, by its minimum version.
     var snapshotWaiters: [Version: [Subscription]] = [:]
     var snapshot: (version: Version, transient: UInt64, block: ByteBuffer)?
     var page: CoalescedFrames?
 
-    /// When the streams of an ended flow end.
+    /// When the streams of a terminal flow end; `nil` while the flow is not terminal.
     private(set) var lingersUntil: NIODeadline?
 
     init(flow: FlowID, epoch: Epoch, shard: StreamShard) {
@@ -74,13 +74,16 @@ final class FlowFanout {
 
     // MARK: Deliveries
 
-    /// The flow is followed from this record on.
-    /// - Parameter head: above the record's where events were delivered while the record was read.
+    /// Opens the flow. Events after `head` follow as deliveries.
+    /// - Parameters:
+    ///   - record: the flow as it was read; `nil` if it did not exist.
+    ///   - head: the head that was delivered last. It is above the record's if events were delivered during the read.
+    ///   - last: the latest transients, read with the record.
     func opened(_ record: FlowRecord?, head: FlowHead?, epoch: Epoch, last: [TransientEvent]) {
-        // Read before the store's history became another one, and told after that: the flow will be opened again.
+        // The read began before a change of epoch and was delivered after it. The flow will be opened again.
         guard epoch >= self.epoch else { return }
         if self.isOpen, self.epoch == epoch {
-            // For another loop; here everything above this version was or will be delivered anyway.
+            // Requested by another loop. Everything above this version was or will be delivered here anyway.
             if let record, record.version == self.version { self.record = record }
             return
         }
@@ -90,7 +93,7 @@ final class FlowFanout {
         self.recent = RecentFrames(base: self.version)
         self.record = record?.version == self.version ? record : nil
         self.transients = .init()
-        // They were read with the record. An end or a replacement that was delivered since makes them void.
+        // The transients were read with the record. An end or replacement that was delivered since then makes them void.
         if (head?.resetVersion ?? 0) <= (record?.head.resetVersion ?? 0) {
             for event in last { self.insertTransient(event, Frame.transient(event, of: self.flow)) }
         }
@@ -101,10 +104,10 @@ final class FlowFanout {
         self.forEachSubscription { $0.stream.advanceReaders() }
     }
 
-    /// The next durable events. Those at or below ``version`` were delivered before.
+    /// Receives the next durable events. Those at or below ``version`` were delivered before and are ignored.
     func received(_ frames: [Frame], head: FlowHead?) {
         guard self.isOpen else { return }
-        // Whose flow it is must be known before anybody is given its first event.
+        // The flow's account must be known before its first event is sent to a subscriber.
         if self.head == nil, let head { self.setHead(head) }
         for frame in frames where frame.version > self.version {
             self.recent.append(frame)
@@ -113,7 +116,7 @@ final class FlowFanout {
             self.shard.counters.observe(lagOf: frame, now: self.shard.now())
         }
         if frames.isEmpty, let head, head.version > self.version {
-            // Pruned before anybody here heard of it: who is live reads history and is told.
+            // The events were pruned before this instance received them. Live subscriptions read history and are resynced.
             self.version = head.version
             self.recent = RecentFrames(base: self.version)
             self.forEachSubscription { if $0.reader.isLive { $0.fallBehind() } }
@@ -122,16 +125,17 @@ final class FlowFanout {
         if let head, head.version == self.version {
             self.setHead(head)
         } else if self.head == nil || self.head?.status.isTerminal == true || head.map({ $0.version > self.version }) == true {
-            // An event whose head is not known: what the flow is now, the store knows.
+            // The head at the latest version is not known: read it from the store.
             self.requestRecord()
         }
         if let head {
-            // What was in progress before an end, a replacement or a deletion says nothing any more.
+            // Transients from before an end, a replacement or a deletion are void.
             self.transients.removeAll(below: head.resetVersion)
         }
         if let record = self.record, record.version < self.version { self.record = nil }
     }
 
+    /// Receives a transient event. It is dropped if the flow belongs to an account other than `account`.
     func received(_ event: TransientEvent, _ frame: Frame, account: String) {
         guard self.isOpen else { return }
         if let owner = self.account {
@@ -143,7 +147,7 @@ final class FlowFanout {
         }
     }
 
-    /// The store's history is another one: the flow is opened anew, and everybody is told.
+    /// Resets the flow to a new epoch. It will be opened again, and every subscription gets a `resync` and a snapshot.
     func reset(to epoch: Epoch) {
         self.isOpen = false
         self.epoch = epoch
@@ -163,13 +167,13 @@ final class FlowFanout {
 
     // MARK: State
 
-    /// What a newcomer must be shown at least; above ``version`` where this loop lags behind another one.
+    /// The minimum version of a new snapshot. It is above ``version`` if another loop has already shown a later version.
     var minimumSnapshotVersion: Version {
         max(self.version, self.shard.services.table.highestShown(of: self.flow, epoch: self.epoch))
     }
 
-    /// The flow with its state at `version` or above, if it is at hand.
-    /// - Parameter version: not below ``version``.
+    /// The flow with its state at `version` or above; `nil` if it is not in memory.
+    /// - Parameter version: must be at least ``version``.
     func currentRecord(atLeast version: Version) -> FlowRecord? {
         if let record = self.record, record.version == version { return record }
         if self.head == nil, version == 0, self.isOpen { return self.absentRecord }
@@ -180,13 +184,13 @@ final class FlowFanout {
         return nil
     }
 
-    /// A subscriber is about to be shown this version.
+    /// Records that a subscriber is about to be sent this version, if the loop's own version is below it.
     func noteShown(_ version: Version) {
         guard version > self.version else { return }
         self.shard.services.table.noteShown(self.flow, version, epoch: self.epoch)
     }
 
-    /// What a flow is before it exists.
+    /// The record of a flow that does not exist.
     var absentRecord: FlowRecord {
         FlowRecord(
             head: FlowHead(
@@ -211,8 +215,8 @@ final class FlowFanout {
         }
     }
 
-    /// Whether the flow has ended and its time for late events is over. An event behind the end whose head is not known yet may
-    /// have begun it anew.
+    /// Whether the flow is terminal and no longer waits for late events. `false` if an event after the end was delivered and
+    /// its head is not known yet: it may have reopened the flow.
     var lingerHasExpired: Bool {
         guard let head = self.head, head.version >= self.version else { return false }
         return self.lingersUntil.map { $0 <= .now() } ?? false
@@ -220,7 +224,7 @@ final class FlowFanout {
 
     var closingReason: ClosingReason { self.head?.isDeleted == true ? .deleted : .finished }
 
-    /// A flow that did not exist belonged to nobody; now it does, and the others must not see it.
+    /// Ends the subscriptions of other accounts. They were possible while the flow did not exist and so had no owner.
     private func endSubscriptions(notOf account: String) {
         self.forEachSubscription { subscription in
             if subscription.stream.principal.account != account {
@@ -236,7 +240,7 @@ final class FlowFanout {
             limits: self.shard.services.configuration.transients)
     }
 
-    /// Asks what the flow is now, until the answer is not older than what was delivered.
+    /// Reads the flow from the store, and again if events were delivered during the read.
     private func requestRecord() {
         guard !self.isLoadingRecord else { return }
         self.isLoadingRecord = true
@@ -250,7 +254,7 @@ final class FlowFanout {
             self.isLoadingRecord = false
             guard self.isOpen, self.epoch == epoch else { return }
             guard let record else {
-                // The store is away: again in a while, at once would be a storm.
+                // The store is unavailable. Retry after 1 s; an immediate retry would flood it.
                 self.shard.loop.assumeIsolated().scheduleTask(in: .seconds(1)) { [weak self] in
                     guard let self, self.isOpen, self.epoch == epoch else { return }
                     self.requestRecord()
@@ -258,7 +262,8 @@ final class FlowFanout {
                 return
             }
             guard let record, record.version >= self.version else {
-                // Events overtook the answer. A flow that is not there any more is the version sweep's to find out.
+                // Events were delivered during the read: read again. Otherwise the flow no longer exists in the store, which
+                // the version sweep detects.
                 if self.version > version { self.requestRecord() }
                 return
             }
@@ -267,7 +272,7 @@ final class FlowFanout {
         }
     }
 
-    // MARK: Who is here
+    // MARK: Subscriptions
 
     private var subscriptions: [ObjectIdentifier: Subscription] = [:]
 
@@ -276,7 +281,7 @@ final class FlowFanout {
         self.subscriberCount += 1
         if subscription.stream.wantsPresence {
             self.presenceCount += 1
-            // The newcomer has not heard the number yet.
+            // The new subscriber was not sent the count yet.
             self.lastSentPresence = -1
         }
         self.shard.fanoutOccupied(self)
@@ -290,7 +295,7 @@ final class FlowFanout {
         if self.subscriberCount == 0 { self.shard.fanoutEmptied(self) }
     }
 
-    /// Calls for everybody who was here at the beginning; they may leave meanwhile.
+    /// Calls `body` for each subscription present at the start that has not ended. `body` may end subscriptions.
     func forEachSubscription(_ body: (Subscription) -> Void) {
         for subscription in Array(self.subscriptions.values) where !subscription.reader.hasEnded { body(subscription) }
     }

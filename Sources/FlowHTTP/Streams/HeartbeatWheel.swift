@@ -1,10 +1,10 @@
-/// All open streams of a loop, spread over the seconds of the heartbeat's interval, so that the heartbeats are too.
+/// All open streams of an event loop, distributed over the seconds of the heartbeat interval to spread the heartbeats.
 struct HeartbeatWheel {
     private var slots: [[EventStream]]
     private var next = 0
     private var fill = 0
 
-    /// - Parameter slots: the interval in seconds.
+    /// - Parameter slots: the heartbeat interval in seconds; one wheel slot per second.
     init(slots: Int) {
         self.slots = Array(repeating: [], count: max(1, slots))
     }
@@ -27,7 +27,8 @@ struct HeartbeatWheel {
         stream.wheelSlot = -1
     }
 
-    /// The streams whose turn it is this second.
+    /// Advances to the next wheel slot.
+    /// - Returns: the streams that are due a heartbeat in this second.
     mutating func advance() -> [EventStream] {
         self.next = (self.next + 1) % self.slots.count
         return self.slots[self.next]

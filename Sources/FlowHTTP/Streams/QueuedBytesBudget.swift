@@ -1,9 +1,9 @@
 import Synchronization
 
-/// What waits for slow peers, over all event loops: the sum, and the largest of each loop, so that it is the largest of all that
-/// goes when the memory for them is used up. Safe to use from any thread.
+/// The queued bytes of the streams of all event loops: the sum, and the largest stream of each loop. With these, shedding finds
+/// the stream with the most queued bytes of all. Safe to use from any thread.
 final class QueuedBytesBudget: Sendable {
-    /// The page of one event loop.
+    /// The part of one event loop: the queued bytes of its largest stream, and a request to shed it.
     final class LoopShare: Sendable {
         fileprivate let largest = Atomic<Int>(0)
         private let isSheddingRequested = Atomic<Bool>(false)
@@ -11,14 +11,15 @@ final class QueuedBytesBudget: Sendable {
 
         fileprivate init(shed: @escaping @Sendable () -> Void) { self.shed = shed }
 
-        /// Asks the loop to let its largest go; once until it does.
+        /// Asks the loop to shed its largest stream. Further calls have no effect until shedding starts.
         func requestShedding() {
             if !self.isSheddingRequested.exchange(true, ordering: .relaxed) { self.shed() }
         }
 
         func sheddingStarted() { self.isSheddingRequested.store(false, ordering: .relaxed) }
 
-        /// A stream of the loop holds so much. It may be out of date upwards: the loop looks again when it is asked.
+        /// Raises the value to the queued bytes of a stream. The value may be too high if the stream's queue has shrunk since
+        /// then; the loop measures again when it sheds.
         func raiseLargest(_ bytes: Int) {
             if bytes > self.largest.load(ordering: .relaxed) { self.largest.store(bytes, ordering: .relaxed) }
         }
@@ -32,14 +33,15 @@ final class QueuedBytesBudget: Sendable {
     var bytes: Int { self.sum.load(ordering: .relaxed) }
     func changed(by bytes: Int) { self.sum.add(bytes, ordering: .relaxed) }
 
-    /// - Parameter shed: called from any thread, when the loop should let streams go.
+    /// Creates the share of one event loop.
+    /// - Parameter shed: called on any thread when the loop must shed streams.
     func register(shed: @escaping @Sendable () -> Void) -> LoopShare {
         let loopShare = LoopShare(shed: shed)
         self.loopShares.withLock { $0.append(loopShare) }
         return loopShare
     }
 
-    /// The loop whose largest stream holds more than this.
+    /// The loop with the largest stream of all; `nil` if that stream's queued bytes are at most `bytes`.
     func larger(than bytes: Int) -> LoopShare? {
         let largest = self.loopShares.withLock { $0 }.max {
             $0.largest.load(ordering: .relaxed) < $1.largest.load(ordering: .relaxed)

@@ -2,8 +2,8 @@ import FlowCore
 import NIOCore
 import Synchronization
 
-/// The way into an event loop for what other threads deliver. Deliveries that come together are taken in one turn of the
-/// loop, in their order.
+/// The delivery sink of one event loop. Any thread may deliver; the shard processes the deliveries on its loop, in their
+/// order, and all that are queued in one task.
 final class ShardMailbox: DeliverySink {
     private struct State {
         var deliveries: [Delivery] = []

@@ -1,31 +1,32 @@
 import NIOCore
 
-/// What carries an event stream's bytes: a socket, or one stream of an HTTP/2 connection. Confined to the event loop.
+/// The transport of one event stream: its HTTP/1.1 connection (``ConnectionHandler``), or a fake in tests. Confined to the
+/// event loop.
 ///
-/// Writes are gathered until ``flush()``. A write may fail, and then closes the stream before it returns.
+/// Writes are buffered until ``flush()``. A write that fails closes the stream before it returns.
 protocol StreamOutput: AnyObject {
-    /// Whether the peer takes more. Nothing is written to an output that is not writable, except a last word.
+    /// Whether the socket is writable. If it is not, no history is read and no live event is written.
     var isWritable: Bool { get }
-    /// Bytes handed over that the peer has not taken.
+    /// Bytes that were written and are still buffered in this process.
     var queuedBytes: Int { get }
 
-    /// Sends the head of a `200` event stream.
+    /// Writes the response head of an event stream, with status 200.
     func startResponse(extraHeaders: [(name: String, value: String)])
-    /// Answers with something else than a stream; instead of ``startResponse(extraHeaders:)``.
+    /// Answers with an ordinary response instead of a stream. Not to be called after ``startResponse(extraHeaders:)``.
     func reject(_ rejection: StreamRejection)
     func write(_ buffer: ByteBuffer)
     /// Writes and flushes.
     func send(_ buffer: ByteBuffer)
     func flush()
-    /// Sends what is queued, if the peer takes it, and ends.
+    /// Flushes, and closes the connection after the peer has read what is queued, or after a timeout.
     func finish()
-    /// Ends at once and forgets what is queued.
+    /// Closes the connection immediately and drops what is queued.
     func abort()
 }
 
-/// An answer that is final for an `EventSource`.
+/// A response after which an `EventSource` does not reconnect.
 enum StreamRejection {
-    /// Every flow has ended and the client has seen the end.
+    /// 204: every flow is terminal, and the client's cursor is at its last event.
     case noContent
     case problem(HTTPProblem)
 }

@@ -1,32 +1,34 @@
 import FlowCore
 import HTTPTypes
 
-/// What a client asks for when it opens an event stream.
+/// A parsed request for an event stream.
 struct StreamRequest {
-    /// Sorted, without doubles; empty for the feed.
+    /// The flows in ascending order, without duplicates; empty for the feed.
     var flows: [FlowID]
     var cursor = Cursor.none
     var wantsSnapshot = true
     var wantsPresence = false
     var types: Set<EventType>?
     var isFeed = false
-    /// Sent with the head of the response: CORS, where it applies.
+    /// Additional header fields of the response: those of CORS, if it applies.
     var responseHeaders: [(name: String, value: String)] = []
 
-    /// Why a request can never be answered with a stream. Everything that may pass is said inside a stream instead.
+    /// A request that can never be answered with a stream. Temporary conditions are reported inside a stream instead.
     struct Malformed: Error {
         var code: String
         var detail: String
     }
 
-    /// Whether this is the address of an event stream.
+    /// Whether a request is for an event stream.
     static func isStream(method: HTTPRequest.Method, path: Substring) -> Bool {
         guard method == .get else { return false }
         if path == "/v1/events" || path == "/v1/feed" { return true }
         return path.hasPrefix("/v1/flows/") && path.hasSuffix("/events")
     }
 
-    /// - Parameter maximumFlows: of one connection.
+    /// Parses the target and the `Last-Event-ID` of a request.
+    /// - Parameter maximumFlows: maximum number of flows of one stream.
+    /// - Throws: ``Malformed`` for an invalid flow id or event type, or too many of them.
     init(path: Substring, query: Substring, lastEventID: String?, maximumFlows: Int) throws(Malformed) {
         self.flows = []
         let parameters = QueryParameters(query)
@@ -58,12 +60,13 @@ struct StreamRequest {
             flows.insert(flow)
         }
         if flows.isEmpty {
-            throw Malformed(code: "flow_missing", detail: "Name at least one flow: /v1/events?flow=a&flow=b")
+            throw Malformed(code: "flow_missing", detail: "At least one flow is required: /v1/events?flow=a&flow=b")
         }
         if flows.count > maximum {
             throw Malformed(
                 code: "too_many_flows",
-                detail: "One connection takes up to \(maximum) flows, \(flows.count) were asked for. Open another connection.")
+                detail: "\(flows.count) flows exceed the maximum of \(maximum) (FLOWHUB_MAX_FLOWS_PER_CONNECTION). "
+                    + "Use several streams.")
         }
         self.flows = flows.sorted()
     }
@@ -73,21 +76,22 @@ struct StreamRequest {
         for name in text.split(separator: ",").prefix(65) {
             guard let type = EventType(name) else {
                 throw Malformed(
-                    code: "bad_event_type", detail: "An event type is 1 to 64 of A-Z a-z 0-9 _ . : -; separate several by commas."
+                    code: "bad_event_type",
+                    detail: "An event type must be 1 to 64 of A-Z a-z 0-9 _ . : -; separate several by commas."
                 )
             }
             types.insert(type)
         }
-        if types.count > 64 { throw Malformed(code: "too_many_types", detail: "?types= takes up to 64 event types.") }
+        if types.count > 64 { throw Malformed(code: "too_many_types", detail: "types must have at most 64 event types.") }
         return types
     }
 
     static let badFlowID = Malformed(
-        code: "bad_flow_id", detail: "A flow id is 1 to 128 of A-Z a-z 0-9 _ . : - and neither . nor ..")
+        code: "bad_flow_id", detail: "A flow id must be 1 to 128 of A-Z a-z 0-9 _ . : - and not . or ..")
 }
 
-/// The parameters of a query string (`application/x-www-form-urlencoded`), in their order. A value that cannot be decoded
-/// stands as it was sent: no allow-list takes it, and a cursor of that kind is answered as an unreadable one.
+/// The first 256 parameters of a query string (`application/x-www-form-urlencoded`), in their order. A value that cannot be
+/// decoded is kept as it was sent: no allow-list accepts it, and as a cursor it is unreadable.
 struct QueryParameters {
     private var pairs: [(name: String, value: String)] = []
 
@@ -104,8 +108,10 @@ struct QueryParameters {
     func all(_ name: String) -> [String] { self.pairs.filter { $0.name == name }.map(\.value) }
 }
 
+/// Decoding of percent escapes (RFC 3986, 2.1).
 enum PercentDecoding {
-    /// - Returns: `nil` for a broken escape or text that is not UTF-8.
+    /// - Parameter plusIsSpace: whether `+` means a space, as in a query string.
+    /// - Returns: `nil` for an invalid escape or text that is not UTF-8.
     static func decode(_ text: Substring, plusIsSpace: Bool = false) -> String? {
         if !text.utf8.contains(UInt8(ascii: "%")), !(plusIsSpace && text.utf8.contains(UInt8(ascii: "+"))) { return String(text) }
         var bytes: [UInt8] = []

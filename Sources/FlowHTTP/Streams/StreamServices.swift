@@ -3,7 +3,7 @@ import Logging
 import NIOCore
 import Synchronization
 
-/// What the event loops share. Everything in it may be used from any thread.
+/// The services and counters that the event loops share. Safe to use from any thread.
 final class StreamServices: Sendable {
     let instance: String
     let configuration: StreamConfiguration
@@ -47,7 +47,7 @@ final class StreamServices: Sendable {
         self.feedMembershipContinuation = feedMembershipContinuation
     }
 
-    /// Begins something that waits; the server's task group runs it.
+    /// Starts an asynchronous operation in the server's task group.
     func perform(_ body: @escaping @Sendable () async -> Void) { self.work.yield(body) }
     func registryChanged(_ changes: [RegistryChange]) { self.registryChangeContinuation.yield(changes) }
     func feedMembershipChanged(_ change: FeedMembershipChange) { self.feedMembershipContinuation.yield(change) }
@@ -58,8 +58,8 @@ final class StreamServices: Sendable {
     var isDraining: Bool { self.draining.load(ordering: .relaxed) }
     func startDraining() { self.draining.store(true, ordering: .relaxed) }
 
-    /// Counts a stream in, if there is room for it.
-    /// - Returns: its number, or `nil` when the house is full.
+    /// Counts a new stream, unless a connection limit is reached.
+    /// - Returns: the stream number, or `nil` if a connection limit is reached.
     func admit(_ principal: Principal) -> UInt64? {
         let limit = self.configuration.maximumConnections
         guard self.streams.add(1, ordering: .relaxed).newValue <= limit else {
@@ -84,7 +84,7 @@ final class StreamServices: Sendable {
         return self.nextNumber.add(1, ordering: .relaxed).newValue
     }
 
-    /// Counts a stream out that ``admit(_:)`` counted in.
+    /// Removes a stream that ``admit(_:)`` has counted.
     func release(_ principal: Principal) {
         self.streams.subtract(1, ordering: .relaxed)
         guard !principal.isOpen else { return }
@@ -105,36 +105,37 @@ enum RegistryChange: Sendable {
 }
 
 enum FeedMembershipChange: Sendable {
-    /// A reader was told these versions, as of this moment.
+    /// A feed was sent these versions, which were read at `since`.
     case joined(account: String, since: Timestamp, versions: [FlowID: Version])
     case left(account: String)
 }
 
-/// The limits and intervals of event streams. Each is a configuration key.
+/// The limits and intervals of event streams.
 public struct StreamConfiguration: Sendable {
-    /// `FLOWHUB_HEARTBEAT_SECONDS`
+    /// `FLOWHUB_HEARTBEAT_SECONDS`: interval of heartbeats on a stream.
     public var heartbeatSeconds = 15
-    /// `FLOWHUB_RETRY_MS`: the middle of what clients are told to wait before they reconnect.
+    /// `FLOWHUB_RETRY_MS`: average of the SSE `retry:`, the time that clients wait before they reconnect.
     public var retryMilliseconds = 2_000
-    /// `FLOWHUB_LINGER_MS`: how long a flow that has ended waits for late events.
+    /// `FLOWHUB_LINGER_MS`: how long the streams of a terminal flow stay open for late events.
     public var lingerMilliseconds: Int64 = 10_000
-    /// `FLOWHUB_OPEN_SECONDS`: how long a new stream waits for the store.
+    /// `FLOWHUB_OPEN_SECONDS`: timeout for opening a stream, which includes reading its flows from the store.
     public var openSeconds = 5
-    /// `FLOWHUB_MAX_CONNECTIONS`: event streams in all.
+    /// `FLOWHUB_MAX_CONNECTIONS`: maximum number of event streams.
     public var maximumConnections = 10_000
-    /// `FLOWHUB_MAX_CONNECTIONS_PER_SUBJECT`: event streams of one account's subject. Does not apply in open mode.
+    /// `FLOWHUB_MAX_CONNECTIONS_PER_SUBJECT`: maximum number of event streams of one subject of an account. Not applied to a
+    /// hub without keys.
     public var maximumConnectionsPerSubject = 100
-    /// `FLOWHUB_MAX_QUEUED_BYTES`: bytes that wait for slow peers, all together.
+    /// `FLOWHUB_MAX_QUEUED_BYTES`: maximum queued bytes of all streams.
     public var maximumQueuedBytes = 268_435_456
-    /// `FLOWHUB_MAX_QUEUED_BYTES_PER_SUBSCRIBER`: bytes that wait for one slow peer.
+    /// `FLOWHUB_MAX_QUEUED_BYTES_PER_SUBSCRIBER`: queued bytes above which a stream is not writable.
     public var maximumQueuedBytesPerSubscriber = 65_536
-    /// `FLOWHUB_MAX_FLOWS_PER_CONNECTION`
+    /// `FLOWHUB_MAX_FLOWS_PER_CONNECTION`: maximum number of flows of one stream.
     public var maximumFlows = 12
-    /// Of the latest transient events of one flow.
+    /// Limits of the latest transients of one flow.
     public var transients = TransientLimits()
-    /// Flows in the first event of the feed.
+    /// Maximum number of flows in the feed's `flows` event.
     public var feedPage = 100
-    /// One page of history.
+    /// Limits of one history page.
     public var page = PageLimit()
 
     public init() {}

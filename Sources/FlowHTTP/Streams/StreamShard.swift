@@ -3,12 +3,12 @@ import Logging
 import NIOCore
 import Synchronization
 
-/// The event streams of one event loop, with the flows that they watch. Confined to the loop: no lock, no task and no
-/// await is on the way of an event from here on.
+/// The event streams and fan-outs of one event loop. Confined to the loop, so events are delivered without locks, tasks and
+/// suspension.
 final class StreamShard {
-    /// Writes of a pass before the loop looks at its sockets again; 256 take about two milliseconds.
+    /// Number of writes in one slice of a pass, after which the loop polls its sockets. 256 writes take about 2 ms.
     static let writesPerSlice = 256
-    /// How often a pass lets requests that were already read go first.
+    /// Maximum number of times that a pass is deferred for requests that were already read.
     static let maximumDeferrals = 64
 
     let loop: any EventLoop
@@ -27,7 +27,7 @@ final class StreamShard {
     private var flowsInPass: [FlowFanout] = []
     private var isPassScheduled = false
     private var deferrals = 0
-    /// Ordinary requests that were read and wait for their turn on this loop.
+    /// Parts of ordinary requests that were read and wait to be processed on this loop.
     var pendingRequestParts = 0
 
     private lazy var queueShare = self.services.queuedBytesBudget.register {
@@ -56,7 +56,7 @@ final class StreamShard {
 
     // MARK: Opening
 
-    /// Opens a stream, or declines it. `stream.request` was checked against the token already.
+    /// Opens a stream, or closes it if the hub is draining or has too many queued bytes. The caller has authorized the request.
     func open(_ stream: EventStream) {
         self.streamCount += 1
         if self.isDraining || self.services.isDraining {
@@ -72,7 +72,8 @@ final class StreamShard {
         self.proceed(with: stream)
     }
 
-    /// Goes on with a stream that waits for its flows.
+    /// Starts the stream if all its flows are open; otherwise opens them and waits. Rejects it if a flow belongs to another
+    /// account.
     func proceed(with stream: EventStream) {
         guard stream.state == .opening else { return }
         if stream.isFeed {
@@ -105,13 +106,14 @@ final class StreamShard {
         self.start(stream, fanouts: fanouts)
     }
 
-    /// Everything has ended as far as this loop knows. The last word is the store's: the flow may have been opened again.
+    /// Answers 204 if the store confirms that every flow is terminal at the version in the client's cursor. On this loop they
+    /// are; the store may already have a later event that reopened one.
     private func confirmEnd(of stream: EventStream, claimed: [Version]) {
         let flows = stream.request.flows
         self.load { services in
             try await services.manager.heads(of: flows)
         } then: { [self] (heads: [FlowHead]?) in
-            // Begun anew meanwhile: the claim was of another history.
+            // The epoch has changed during the read, and with it what the cursor means.
             guard stream.state == .opening, stream.claimedVersions == claimed else {
                 self.proceed(with: stream)
                 return
@@ -126,7 +128,7 @@ final class StreamShard {
             if ended {
                 stream.reject(.noContent)
             } else {
-                // Opened again, and this loop is about to hear of it. The client comes back to it in a moment.
+                // A flow was reopened, and this loop has not received the event yet. The client reconnects after `retry:`.
                 _ = self.services.table.applySweep(flows, heads: heads, delivered: [:])
                 stream.close(.unavailable, retryMilliseconds: self.jitteredRetry())
             }
@@ -138,7 +140,7 @@ final class StreamShard {
         self.heartbeatWheel.insert(stream)
         self.change(.register(stream.registryEntries))
         self.services.logger.debug(
-            "A stream began", metadata: ["connection": "\(stream.number)", "flows": "\(stream.request.flows.count)"])
+            "Stream opened", metadata: ["connection": "\(stream.number)", "flows": "\(stream.request.flows.count)"])
         stream.start(fanouts: fanouts, extraHeaders: stream.request.responseHeaders)
     }
 
@@ -152,10 +154,10 @@ final class StreamShard {
         reader.start()
     }
 
-    /// The stream ended, for whatever reason.
+    /// Removes a stream that has ended for any reason.
     func closed(_ stream: EventStream) {
         self.streamCount -= 1
-        self.services.logger.debug("A stream ended", metadata: ["connection": "\(stream.number)"])
+        self.services.logger.debug("Stream closed", metadata: ["connection": "\(stream.number)"])
         self.services.release(stream.principal)
         if self.openingStreams.removeValue(forKey: ObjectIdentifier(stream)) != nil {
             for flow in stream.request.flows { self.fanouts[flow]?.openWaiters[ObjectIdentifier(stream)] = nil }
@@ -171,7 +173,7 @@ final class StreamShard {
         }
     }
 
-    /// Ends the stream of this number, if it is here.
+    /// Closes the stream with this number, if it is on this loop.
     func disconnect(_ number: UInt64) {
         self.forEachStream { if $0.number == number { $0.close(.revoked, reconnect: true) } }
     }
@@ -188,7 +190,7 @@ final class StreamShard {
     }
 
     func fanoutOccupied(_ fanout: FlowFanout) { self.emptyFanouts.remove(fanout.flow) }
-    /// It stays for a moment: a reader that reconnects finds its history in memory.
+    /// An empty fan-out stays until the next tick, up to 1 s, so that a client that reconnects finds its history in memory.
     func fanoutEmptied(_ fanout: FlowFanout) { self.emptyFanouts.insert(fanout.flow) }
 
     private func removeEmptyFanouts() {
@@ -228,7 +230,7 @@ final class StreamShard {
         }
     }
 
-    /// Tells the feeds of an account what changed.
+    /// Passes changed flows to the feeds of an account.
     func deliverFeedChanges(_ heads: [FlowHead], account: String) {
         for stream in Array(self.feedStreams.values) where stream.principal.account == account {
             stream.feedReader?.changed(heads)
@@ -250,7 +252,7 @@ final class StreamShard {
         self.loop.assumeIsolated().execute { self.runPassSlice() }
     }
 
-    /// A slice of the pass. Requests that were read already go first, so that what they publish shares the writes.
+    /// Runs one slice of the pass. Requests that were already read are processed first, so that their events share the writes.
     private func runPassSlice() {
         if self.pendingRequestParts > 0, self.deferrals < Self.maximumDeferrals {
             self.deferrals += 1
@@ -271,24 +273,28 @@ final class StreamShard {
         if self.flowsInPass.isEmpty {
             self.isPassScheduled = false
         } else {
-            // A timer rather than another task: between tasks the loop does not look at its sockets.
+            // A timer instead of a task: the loop does not poll its sockets between tasks.
             self.loop.assumeIsolated().scheduleTask(in: .microseconds(20)) { self.runPassSlice() }
         }
     }
 
     // MARK: Queues
 
-    /// Whether readers may be fed from history: what waits for slow peers is within its limit.
+    /// Whether the queued bytes are below their limit, so that readers may read history.
     var hasQueueBudget: Bool { self.services.queuedBytesBudget.bytes < self.services.configuration.maximumQueuedBytes }
     var isOverQueueBudget: Bool { !self.hasQueueBudget }
 
-    /// A stream holds so much now.
+    /// Updates the budget after a stream's queued bytes have changed.
+    /// - Parameters:
+    ///   - bytes: the stream's queued bytes now.
+    ///   - difference: the change since they were reported last.
     func queued(_ bytes: Int, changedBy difference: Int) {
         self.services.queuedBytesBudget.changed(by: difference)
         self.queueShare.raiseLargest(bytes)
     }
 
-    /// The memory for slow peers is used up: those that hold most of it go, until it is not, on whichever loop they are.
+    /// Sheds streams, the one with the most queued bytes first, until the total is within its limit. If that stream is on
+    /// another loop, requests shedding there.
     func shedLoad() {
         self.queueShare.sheddingStarted()
         while self.isOverQueueBudget {
@@ -303,7 +309,7 @@ final class StreamShard {
 
     // MARK: Time
 
-    /// Once a second.
+    /// Does the periodic work of the loop. Called every second.
     func tick() {
         let block = self.heartbeat()
         for stream in self.heartbeatWheel.advance() { stream.sendIfWritable(block) }
@@ -327,7 +333,7 @@ final class StreamShard {
         }
         for flow in self.lingeringFlows {
             guard let fanout = self.fanouts[flow], fanout.lingerHasExpired else { continue }
-            // Who has not been given the last event yet gets it first, and ends with the next tick.
+            // A subscriber that was not sent the last event yet gets it first, and ends at a later tick.
             fanout.forEachSubscription { subscription in
                 guard subscription.reader.isLive, subscription.reader.cursor >= fanout.version else { return }
                 subscription.stream.end(subscription, fanout.closingReason)
@@ -345,7 +351,7 @@ final class StreamShard {
 
     private func sendPresence() {
         for fanout in self.fanouts.values where fanout.presenceCount > 0 && fanout.isOpen {
-            // The registry is told in batches: who has just come is counted here before there.
+            // The registry is updated in batches, so the local count may include subscribers that it lacks.
             let count = max(self.services.registry.count(of: fanout.flow), fanout.subscriberCount)
             guard count != fanout.lastSentPresence else { continue }
             fanout.lastSentPresence = count
@@ -357,7 +363,7 @@ final class StreamShard {
 
     // MARK: Draining
 
-    /// Closes every stream at a moment of its own within the window, so that those who come back do not come together.
+    /// Closes the open streams spread over the window, in random order, so that clients do not all reconnect at the same time.
     func drain(over window: TimeAmount) {
         guard !self.isDraining else { return }
         self.isDraining = true
@@ -388,7 +394,7 @@ final class StreamShard {
         self.registryChanges.append(change)
     }
 
-    /// Does something that waits, off the loop, and goes on here with the result; `nil` if it failed.
+    /// Runs an asynchronous operation off the loop, then calls `then` on the loop with the result, or with `nil` if it failed.
     func load<Value: Sendable>(
         _ work: @escaping @Sendable (StreamServices) async throws -> Value, then: @escaping (Value?) -> Void
     ) {

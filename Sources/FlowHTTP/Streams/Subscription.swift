@@ -1,21 +1,21 @@
 import FlowCore
 import NIOCore
 
-/// One flow on one event stream: a reader of the core, with its place among the flow's live subscribers.
+/// One flow on one event stream: its reader, and its position among the flow's live subscriptions.
 ///
-/// Confined to the event loop of its fanout.
+/// Confined to the event loop of its fan-out.
 final class Subscription {
-    /// A cycle while the stream lives; its end takes the subscriptions away.
+    /// A reference cycle while the stream is open; the stream removes its subscriptions when it ends.
     let stream: EventStream
     let fanout: FlowFanout
-    /// Its place in the stream's cursor.
+    /// Index of the flow in the stream's cursor.
     let index: Int
     var reader: FlowReader
-    /// Where it stands in the fanout's live log.
+    /// Position in the fan-out's live log up to which the subscriber was sent the events.
     var position = 0
-    /// Its seat among the live subscribers; -1 while it is not one.
+    /// Live slot; -1 while the subscription is not live.
     var liveSlot = -1
-    /// The number of the last transient event that it was given.
+    /// The number of the last transient event that the subscriber was sent.
     var lastTransient: UInt64 = 0
 
     init(stream: EventStream, fanout: FlowFanout, index: Int, startPoint: StartPoint) {
@@ -25,13 +25,13 @@ final class Subscription {
         self.reader = FlowReader(startPoint, head: startPoint == .head ? fanout.minimumSnapshotVersion : fanout.version)
     }
 
-    /// What it holds is void: it begins anew with a notice and a snapshot.
+    /// Invalidates the position: a `resync` and a snapshot follow.
     func reset(_ reason: ResyncReason) {
         self.fanout.removeLive(self)
         self.reader.reset(reason)
     }
 
-    /// It leaves the live ones and reads from history once the socket takes more.
+    /// Leaves the live slot. Delivery continues from history when the socket is writable again.
     func fallBehind() {
         self.fanout.removeLive(self)
         self.reader.fellBehind()

@@ -2,10 +2,10 @@ import CDeflate
 public import FlowCore
 import Synchronization
 
-/// Gzip by libdeflate where whole members are at hand, by zlib where they come as a stream; SHA-256 by OpenSSL.
+/// ``ImportCodec`` for gzip: libdeflate for whole members in memory, zlib for streams. SHA-256 by OpenSSL.
 public final class GzipCodec: ImportCodec {
-    /// libdeflate's contexts. Each is used by one call at a time and kept for the next: whoever has taken it out, under the lock,
-    /// has it alone. libdeflate ties none to a thread, so they may cross threads.
+    /// Reusable libdeflate contexts. A call removes a context under the lock, uses it alone, and puts it back.
+    /// libdeflate binds no context to a thread, so contexts may move between threads.
     private struct Contexts: ~Copyable, @unchecked Sendable {
         var compressors: [OpaquePointer] = []
         var decompressors: [OpaquePointer] = []
@@ -16,8 +16,8 @@ public final class GzipCodec: ImportCodec {
     private let contexts = Mutex(Contexts())
 
     /// - Parameters:
-    ///   - level: libdeflate's, 1 (fast) to 12 (small).
-    ///   - pool: runs the work.
+    ///   - level: compression level of libdeflate, 1 (fast) to 12 (small).
+    ///   - pool: runs compression and decompression.
     public init(level: Int, pool: WorkerPool) {
         self.level = Int32(level)
         self.pool = pool
@@ -47,8 +47,8 @@ public final class GzipCodec: ImportCodec {
     @concurrent private func compressed(_ bytes: [UInt8]) async -> [UInt8] {
         let cached = self.contexts.withLock { UInt(bitPattern: $0.compressors.popLast()) }
         guard let context = OpaquePointer(bitPattern: cached) ?? libdeflate_alloc_compressor(self.level) else {
-            // Nothing but want of memory makes it fail, of which Swift itself would die.
-            fatalError("no memory for compressing")
+            // Fails only if out of memory, which is fatal everywhere in Swift.
+            fatalError("out of memory for compression")
         }
         let bound = libdeflate_gzip_compress_bound(context, bytes.count)
         let compressed = [UInt8](unsafeUninitializedCapacity: bound) { output, count in
@@ -58,15 +58,15 @@ public final class GzipCodec: ImportCodec {
         }
         let address = UInt(bitPattern: context)
         self.contexts.withLock { if let context = OpaquePointer(bitPattern: address) { $0.compressors.append(context) } }
-        // At its size: what is packed may wait for its part to be full.
+        // A copy of the exact size: the member may stay in memory until its part of the upload is full.
         return [UInt8](compressed[...])
     }
 
     @concurrent private func decompressed(_ members: [UInt8], limit: Int) async -> Result<[UInt8], CodecError> {
         let cached = self.contexts.withLock { UInt(bitPattern: $0.decompressors.popLast()) }
         guard let context = OpaquePointer(bitPattern: cached) ?? libdeflate_alloc_decompressor() else {
-            // As above.
-            fatalError("no memory for unpacking")
+            // Fails only if out of memory, which is fatal everywhere in Swift.
+            fatalError("out of memory for decompression")
         }
         var failure: CodecError?
         let bytes = [UInt8](unsafeUninitializedCapacity: limit) { output, count in
@@ -78,7 +78,7 @@ public final class GzipCodec: ImportCodec {
                         context, input.baseAddress?.advanced(by: consumed), input.count - consumed,
                         output.baseAddress?.advanced(by: count), limit - count, &read, &written)
                     guard result == LIBDEFLATE_SUCCESS else {
-                        failure = result == LIBDEFLATE_INSUFFICIENT_SPACE ? .tooLarge : .malformed("a damaged gzip member")
+                        failure = result == LIBDEFLATE_INSUFFICIENT_SPACE ? .tooLarge : .malformed("corrupted gzip member")
                         return
                     }
                     consumed += read

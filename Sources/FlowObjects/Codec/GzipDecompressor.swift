@@ -1,13 +1,14 @@
 import CZlib
 import FlowCore
 
-/// Inflates a series of gzip members (RFC 1952) as their bytes come in.
+/// Decompresses a series of gzip members (RFC 1952) incrementally.
 final class GzipDecompressor: StreamDecompressor {
+    /// Maximum bytes of one output buffer.
     private static let outputBytes = 262_144
-    /// 15 bits of window, and a gzip header is a must.
+    /// Window of 15 bits; 16 more makes a gzip header mandatory (zlib, `inflateInit2`).
     private static let windowBits: Int32 = 15 + 16
 
-    /// zlib keeps its address.
+    /// On the heap, because zlib keeps its address.
     private let stream: UnsafeMutablePointer<z_stream>
     private(set) var isAtEnd = false
     private var failure: CodecError?
@@ -16,8 +17,8 @@ final class GzipDecompressor: StreamDecompressor {
         self.stream = .allocate(capacity: 1)
         self.stream.initialize(to: z_stream())
         guard inflateInit2_(self.stream, Self.windowBits, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size)) == Z_OK else {
-            // Nothing but want of memory makes it fail, of which Swift itself would die.
-            fatalError("no memory for unpacking")
+            // Fails only if out of memory, which is fatal everywhere in Swift.
+            fatalError("out of memory for decompression")
         }
     }
 
@@ -30,7 +31,7 @@ final class GzipDecompressor: StreamDecompressor {
         if let failure = self.failure { throw failure }
         if self.isAtEnd {
             guard let first = input.first else { return [] }
-            guard first == 0x1f else { throw self.fail(.malformed("bytes behind the end of the gzip data")) }
+            guard first == 0x1f else { throw self.fail(.malformed("data after the end of the gzip stream")) }
             inflateReset(self.stream)
             self.isAtEnd = false
         }
@@ -54,7 +55,7 @@ final class GzipDecompressor: StreamDecompressor {
         case Z_STREAM_END: self.isAtEnd = true
         // No progress was possible: more input is needed.
         case Z_OK, Z_BUF_ERROR: break
-        default: throw self.fail(.malformed("the gzip data are damaged"))
+        default: throw self.fail(.malformed("corrupted gzip data"))
         }
         return output
     }

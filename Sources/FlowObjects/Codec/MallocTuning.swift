@@ -1,13 +1,14 @@
 import CMalloc
 import Foundation
 
-/// How the process's memory is handed out where it goes by the megabyte.
+/// Configures glibc's malloc for large blocks.
 public enum MallocTuning {
     private static let megabyte: Int32 = 1_048_576
 
-    /// Lets every block of a megabyte and more come from the system and go back to it at once. By itself glibc takes such blocks
-    /// from its heaps after the first was freed, and what lies between them never goes back: after one import of a gigabyte a hub
-    /// would keep 40 MiB that it does not need. Called once, at the start. `MALLOC_MMAP_THRESHOLD_` in the environment wins.
+    /// Makes malloc map each block of 1 MiB or more separately, so that the system gets its memory back when it is
+    /// freed. By default, glibc allocates such blocks from its heaps after the first one was freed, and smaller blocks
+    /// between them keep the memory in the process: after one import of 1 GB, a hub would keep 40 MiB that it does not
+    /// need. Called once, at start. The environment variable `MALLOC_MMAP_THRESHOLD_` takes precedence.
     public static func useMmapForLargeBlocks() {
         guard ProcessInfo.processInfo.environment["MALLOC_MMAP_THRESHOLD_"] == nil else { return }
         _ = mallopt(M_MMAP_THRESHOLD, Self.megabyte)

@@ -1,13 +1,13 @@
 import COpenSSL
 import FlowCore
 
-/// SHA-256 by OpenSSL, which uses the processor's instructions for it.
+/// Incremental SHA-256 by OpenSSL, which uses the processor's SHA instructions.
 final class OpenSSLSHA256: IncrementalHash {
     private let context: OpaquePointer
 
     init() {
         guard let context = EVP_MD_CTX_new(), EVP_DigestInit_ex(context, EVP_sha256(), nil) == 1 else {
-            // Out of memory, or an OpenSSL without SHA-256: nothing can be stored without it.
+            // Out of memory, or an OpenSSL build without SHA-256: no object can be stored.
             fatalError("OpenSSL cannot compute SHA-256")
         }
         self.context = context

@@ -2,24 +2,24 @@ import DequeModule
 import Foundation
 import Synchronization
 
-/// Threads for work that would hold up the event loops: reading, packing and unpacking bulk data. They yield to the threads that
-/// serve streams (a higher nice value).
+/// Threads for work that would block the event loops: parsing, compressing and decompressing bulk data. They have a
+/// lower priority (a higher nice value) than the threads that serve streams.
 ///
-/// A task prefers it by `Task(executorPreference:)` or `withTaskExecutorPreference`.
+/// A task selects the pool with `Task(executorPreference:)` or `withTaskExecutorPreference`.
 public final class WorkerPool: TaskExecutor {
     private struct State: ~Copyable {
         var jobs: Deque<UnownedJob> = []
         var isClosed = false
     }
 
-    /// nice(1): what has to wait when the cores are busy.
+    /// Nice value of the threads; see nice(1).
     private static let niceness: Int32 = 5
 
     private let state = Mutex(State())
     private let available = DispatchSemaphore(value: 0)
     private let threads: Int
 
-    /// - Parameter threads: as many as there are cores, if the work is to use them all.
+    /// - Parameter threads: number of threads. The number of cores lets the work use all of them.
     public init(threads: Int) {
         self.threads = threads
         for number in 0..<threads {
@@ -30,7 +30,7 @@ public final class WorkerPool: TaskExecutor {
         }
     }
 
-    /// Ends the threads once they have nothing to do. What is handed in afterwards is never run.
+    /// Ends the threads after the enqueued jobs. Jobs that are enqueued later do not run.
     public func close() {
         self.state.withLock { $0.isClosed = true }
         for _ in 0..<self.threads { self.available.signal() }
@@ -43,12 +43,13 @@ public final class WorkerPool: TaskExecutor {
     }
 
     private func work() {
-        // On Linux the priority is a thread's own.
+        // On Linux, the priority applies to the calling thread only.
         setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, Self.niceness)
         while let job = self.nextJob() { job.runSynchronously(on: self.asUnownedTaskExecutor()) }
     }
 
-    /// Waits for a job; `nil` when the pool is closed and has none.
+    /// Waits for a job.
+    /// - Returns: the next job; `nil` if the pool is closed and has no job.
     private func nextJob() -> UnownedJob? {
         while true {
             self.available.wait()

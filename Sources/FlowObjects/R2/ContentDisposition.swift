@@ -1,10 +1,11 @@
-/// `Content-Disposition` of a file that a browser shall save (RFC 6266).
+/// `Content-Disposition` of a file that a browser saves (RFC 6266).
 enum ContentDisposition {
     private static let maximumBytes = 255
 
-    /// Whatever the name holds, the value is printable ASCII with one quoted string.
+    /// The header value for a file name. For any name it is printable ASCII with one quoted string, followed by the
+    /// percent-encoded name if that differs.
     static func attachment(_ fileName: String) -> String {
-        // A path is none of the browser's business, and control characters are nobody's.
+        // Path separators and control characters have no place in a file name.
         let name = String(
             String.UnicodeScalarView(
                 fileName.unicodeScalars.map {
@@ -19,7 +20,7 @@ enum ContentDisposition {
             + (fallback == short ? "" : "; filename*=UTF-8''\(PercentEncoding.encode(short))")
     }
 
-    /// Cuts between characters.
+    /// Shortens a name to 255 bytes of UTF-8, between characters.
     private static func shortened(_ name: String) -> String {
         var short = ""
         for character in name {

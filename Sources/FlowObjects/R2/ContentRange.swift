@@ -1,7 +1,7 @@
 /// `Content-Range: bytes 5-9/100` (RFC 9110, section 14.4).
 struct ContentRange: Hashable, Sendable {
     let bytes: Range<Int>
-    /// Of the whole object.
+    /// Size of the whole object in bytes.
     let total: Int
 
     init?(_ text: String) {

@@ -3,10 +3,11 @@ import Foundation
 import Logging
 import Synchronization
 
-/// The credentials as they are now. From a file they are read again when it has changed: looked at once a second at most, and
-/// when R2 has refused them. Safe to use from any task; a look is one `stat`.
+/// Supplies the current credentials. Credentials from a file are reloaded when the file has changed: the file is
+/// checked at most once a second, and immediately after R2 has rejected the credentials. Safe to use from any task; a
+/// check is one `stat` call.
 final class CredentialsProvider: Sendable {
-    /// What tells one version of a file from another.
+    /// Identifies one version of a file.
     private struct Version: Hashable, Sendable {
         let device: UInt
         let number: UInt
@@ -18,7 +19,7 @@ final class CredentialsProvider: Sendable {
     private struct State: Sendable {
         var credentials: R2Credentials
         var version: Version?
-        /// When they took the place of others; `nil` if they have not.
+        /// When they replaced earlier credentials; `nil` if they have not.
         var changedAt: ContinuousClock.Instant?
         var checkedAt: ContinuousClock.Instant
         var isBroken = false
@@ -30,7 +31,7 @@ final class CredentialsProvider: Sendable {
     private let logger: Logger
     private let state: Mutex<State>
 
-    /// - Throws: if the file is not there or not as it should be.
+    /// - Throws: ``R2SettingsError`` if the file cannot be read or is invalid.
     init(_ source: R2Settings.Source, logger: Logger) throws(R2SettingsError) {
         self.logger = logger
         switch source {
@@ -48,7 +49,7 @@ final class CredentialsProvider: Sendable {
         }
     }
 
-    /// - Returns: the credentials, and when they took the place of others.
+    /// - Returns: the credentials, and when they replaced earlier ones (`nil` if they have not).
     func current(now: ContinuousClock.Instant = .now) -> (credentials: R2Credentials, changedAt: ContinuousClock.Instant?) {
         self.state.withLock { state in
             if now - state.checkedAt >= .seconds(1) { self.reloadIfChanged(&state, now) }
@@ -56,8 +57,8 @@ final class CredentialsProvider: Sendable {
         }
     }
 
-    /// Looks at once, since R2 refuses these.
-    /// - Returns: whether there are others now.
+    /// Checks the file immediately, because R2 has rejected the credentials.
+    /// - Returns: whether the credentials are now other than the rejected ones.
     func recheck(_ rejected: R2Credentials, now: ContinuousClock.Instant = .now) -> Bool {
         self.state.withLock { state in
             self.reloadIfChanged(&state, now)
@@ -68,9 +69,10 @@ final class CredentialsProvider: Sendable {
     private func reloadIfChanged(_ state: inout State, _ now: ContinuousClock.Instant) {
         state.checkedAt = now
         guard let path = self.path, let version = Self.version(path), version != state.version else { return }
-        // Half a file, or none: the next look may find the whole, and until then the old ones are the best there are.
+        // The file may be missing or incomplete while it is replaced: keep the previous credentials until the next
+        // check.
         guard let credentials = Self.read(path) else {
-            if !state.isBroken { self.logger.warning("The file of R2 credentials cannot be read; the earlier ones stay") }
+            if !state.isBroken { self.logger.warning("Cannot read R2 credentials file; keeping previous credentials") }
             state.isBroken = true
             return
         }
@@ -79,7 +81,7 @@ final class CredentialsProvider: Sendable {
         guard credentials != state.credentials else { return }
         state.credentials = credentials
         state.changedAt = now
-        self.logger.info("R2 credentials changed")
+        self.logger.info("Reloaded R2 credentials")
     }
 
     private static func version(_ path: String) -> Version? {

@@ -1,6 +1,6 @@
 import FlowCore
 
-/// A large object's parts, as they are put one by one and then made one object.
+/// A multipart upload: an object that is uploaded in parts, which are combined at the end.
 struct MultipartUpload: Sendable {
     struct Part: Hashable, Sendable {
         let number: Int
@@ -10,11 +10,11 @@ struct MultipartUpload: Sendable {
     let client: R2Client
     let key: String
     let id: String
-    /// Whether R2 may have another one that was begun in its place, and whose id nobody was told.
+    /// Whether R2 may have a second upload, created by an attempt whose reply with the id was lost.
     let mayHaveOrphanUpload: Bool
 
-    /// Begins one.
-    /// - Parameter headers: what the object shall have.
+    /// Creates an upload.
+    /// - Parameter headers: header fields of the object.
     static func begin(_ client: R2Client, _ key: String, headers: [NamedValue]) async throws(R2Failure) -> MultipartUpload {
         var request = R2Request(.post, key: key, query: [NamedValue("uploads", "")], headers: headers)
         request.check = { Self.uploadID($0.body) == nil ? .invalidResponse : nil }
@@ -30,7 +30,8 @@ struct MultipartUpload: Sendable {
         return id
     }
 
-    /// Puts a part until R2 has exactly these bytes. A second one under its number takes the place of the first.
+    /// Uploads a part, with retries until R2's ETag proves that it has exactly these bytes. A later part with the same
+    /// number replaces an earlier one.
     func put(_ bytes: [UInt8], number: Int) async throws(R2Failure) -> Part {
         let md5 = Digest.md5(bytes)
         let etag = md5.hexadecimal
@@ -42,10 +43,10 @@ struct MultipartUpload: Sendable {
         return Part(number: number, md5: md5)
     }
 
-    /// The ETag that R2 gives to the object (Cloudflare, "Multipart upload").
+    /// The ETag that R2 assigns to the combined object (Cloudflare, "Multipart upload").
     static func etag(_ parts: [Part]) -> String { "\(Digest.md5(parts.flatMap(\.md5)).hexadecimal)-\(parts.count)" }
 
-    /// Makes them one object, if there is none under the key.
+    /// Combines the parts into one object, unless an object exists under the key.
     func complete(_ parts: [Part]) async throws(R2Failure) -> R2Reply {
         var request = R2Request(
             .post, key: self.key, query: [NamedValue("uploadId", self.id)],
@@ -64,7 +65,7 @@ struct MultipartUpload: Sendable {
         return try await self.client.call(request)
     }
 
-    /// The head said yes before the work was done: only the body knows how it went.
+    /// Checks the reply's body: R2 sends status 200 before the work is done, so only the body reports the outcome.
     private static func verdict(_ reply: R2Reply, expecting etag: String) -> R2Failure.Reason? {
         guard let root = XMLParser.parse(reply.body) else { return .invalidResponse }
         if root.name == "Error" {
@@ -74,6 +75,6 @@ struct MultipartUpload: Sendable {
         return R2Reply.bare(reported) == etag ? nil : .contentMismatch
     }
 
-    /// Nothing of it remains, if R2 can be reached.
+    /// Deletes the upload and its parts. A missing upload is not an error.
     func abort() async throws(R2Failure) { try await self.client.abortUpload(self.key, self.id) }
 }

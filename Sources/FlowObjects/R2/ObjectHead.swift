@@ -1,19 +1,20 @@
 import FlowCore
 
-/// What R2 says of an object in the head of an answer.
+/// Attributes of an object from a response head.
 struct ObjectHead: Sendable {
     var info: ObjectInfo
-    /// Which upload wrote it, where it was one of the hub's; see ``R2Upload``.
+    /// The upload marker of the ``R2Upload`` that wrote the object; `nil` if the hub did not write it.
     var uploadMarker: String?
 
-    /// Of a whole object's head.
-    /// - Returns: `nil` if it lacks its size or its ETag.
+    /// Reads the head of a response that concerns a whole object.
+    /// - Returns: `nil` if the size or the ETag is missing.
     init?(_ key: String, _ head: TransportHead) {
         guard let size = head["content-length"].flatMap({ Int($0) }), size >= 0 else { return nil }
         self.init(key, head, size: size)
     }
 
-    /// - Parameter size: of the whole object.
+    /// - Parameter size: size of the whole object in bytes.
+    /// - Returns: `nil` if the ETag is missing.
     init?(_ key: String, _ head: TransportHead, size: Int) {
         guard let etag = head["etag"].map(R2Reply.bare), !etag.isEmpty else { return nil }
         self.info = ObjectInfo(
@@ -27,7 +28,7 @@ struct ObjectHead: Sendable {
 }
 
 extension R2Client {
-    /// - Returns: `nil` if there is none.
+    /// - Returns: the attributes of the object; `nil` if it does not exist.
     func head(_ key: String) async throws(R2Failure) -> ObjectHead? {
         do throws(R2Failure) {
             let reply = try await self.observed(.head, R2Request(.head, key: key))
@@ -39,7 +40,7 @@ extension R2Client {
         }
     }
 
-    /// That there is none is no failure.
+    /// Deletes an object. A missing object is not an error.
     func delete(_ key: String) async throws(R2Failure) {
         do throws(R2Failure) {
             _ = try await self.observed(.delete, R2Request(.delete, key: key))
@@ -48,7 +49,7 @@ extension R2Client {
         }
     }
 
-    /// That it is gone already is no failure.
+    /// Aborts a multipart upload. A missing upload is not an error.
     func abortUpload(_ key: String, _ uploadID: String) async throws(R2Failure) {
         do throws(R2Failure) {
             _ = try await self.observed(.abort, R2Request(.delete, key: key, query: [NamedValue("uploadId", uploadID)]))

@@ -1,19 +1,19 @@
 import FlowCore
 
-/// `GetBucketLifecycleConfiguration`, `PutBucketLifecycleConfiguration` and `DeleteBucketLifecycle`.
+/// Lifecycle rules: `GetBucketLifecycleConfiguration`, `PutBucketLifecycleConfiguration` and `DeleteBucketLifecycle`.
 extension R2Client {
     func lifecycleRules() async throws(R2Failure) -> [LifecycleRule] {
         let body: [UInt8]
         do throws(R2Failure) {
             body = try await self.observed(.lifecycle, R2Request(.get, query: [NamedValue("lifecycle", "")])).body
         } catch {
-            // None were ever set.
+            // No rules were ever set.
             if error.code == "NoSuchLifecycleConfiguration" { return [] }
             throw error
         }
         if body.isEmpty { return [] }
         guard let root = XMLParser.parse(body) else { throw R2Failure(.invalidResponse) }
-        // A store that knows no rules takes the question for one after its objects.
+        // A store without lifecycle rules ignores the query parameter and lists its objects.
         if root.name == "ListBucketResult" { return [] }
         guard root.name == "LifecycleConfiguration" else { throw R2Failure(.invalidResponse) }
         return root.all("Rule").map(LifecycleRule.init)
@@ -21,7 +21,7 @@ extension R2Client {
 
     func setLifecycleRules(_ rules: [LifecycleRule]) async throws(R2Failure) {
         if rules.isEmpty {
-            // A store that knows no rules might take the request for one that deletes the bucket.
+            // A store without lifecycle rules might ignore the query parameter and delete the bucket.
             guard try await !self.lifecycleRules().isEmpty else { return }
             _ = try await self.observed(.lifecycle, R2Request(.delete, query: [NamedValue("lifecycle", "")]))
             return
@@ -39,7 +39,7 @@ extension LifecycleRule {
         let filter = rule["Filter"]
         self.init(
             id: rule.text("ID") ?? "",
-            // Older rules have the prefix without a filter, and those with further conditions inside an And.
+            // Older rules have the prefix outside of a filter; rules with further conditions have it inside `And`.
             prefix: filter?.text("Prefix") ?? filter?["And"]?.text("Prefix") ?? rule.text("Prefix") ?? "",
             isEnabled: rule.text("Status") == "Enabled",
             infrequentAccessDays: rule["Transition"]?.text("Days").flatMap { Int($0) },

@@ -1,12 +1,13 @@
 import FlowCore
 
 extension R2Client {
-    /// What S3 gives in one answer.
+    /// Maximum number of objects in one S3 list page.
     private static let pageObjects = 1_000
-    /// A key of 1,024 bytes may take three times as many when it is encoded, and there are some 300 bytes beside it.
+    /// Maximum bytes of a list page. An encoded key of 1,024 bytes may have three times as many, and each entry has
+    /// about 300 further bytes.
     private static let pageBytes = 8_388_608
 
-    /// In the order of the keys' bytes.
+    /// Lists up to `limit` objects in the byte order of their keys.
     func list(prefix: String, after: String?, limit: Int) async throws(R2Failure) -> ObjectList {
         var objects: [ObjectInfo] = []
         var token: String?
@@ -46,7 +47,7 @@ extension R2Client {
         entry.text("Key").flatMap { isEncoded ? PercentEncoding.decode($0) : $0 }
     }
 
-    /// All of them.
+    /// Lists all unfinished uploads under a prefix.
     func unfinishedUploads(prefix: String) async throws(R2Failure) -> [UnfinishedUpload] {
         var uploads: [UnfinishedUpload] = []
         var marker: (key: String, id: String)?

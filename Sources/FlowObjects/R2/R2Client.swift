@@ -1,7 +1,7 @@
 import FlowCore
 import Logging
 
-/// Makes requests of one bucket: signs, sends, tries again, and reads errors. Safe to use from any task.
+/// Client for one bucket: signs and sends requests, retries them, and reads errors. Safe to use from any task.
 struct R2Client: Sendable {
     let settings: R2Settings
     let transport: Transport
@@ -11,14 +11,15 @@ struct R2Client: Sendable {
     let observer: R2Observer
     let now: @Sendable () -> Timestamp
 
-    /// Of an error's body.
+    /// Maximum bytes of an error response's body.
     private static let errorBytes = 65_536
-    /// Seconds; more make no difference.
+    /// Upper bound for `Retry-After` in seconds. It exceeds every retry deadline.
     private static let longestWait = 86_400
 
-    // MARK: With further attempts
+    // MARK: With retries
 
-    /// The answer with a status of 2xx.
+    /// Sends a request, with retries.
+    /// - Returns: the whole response, with a status of 2xx.
     func call(_ request: R2Request) async throws(R2Failure) -> R2Reply {
         var attempts = 0
         return try await self.withRetries { () async throws(R2Failure) -> R2Reply in
@@ -36,7 +37,8 @@ struct R2Client: Sendable {
         }
     }
 
-    /// The head with a status of 2xx; the body is read as it comes.
+    /// Sends a request, with retries.
+    /// - Returns: the response head, with a status of 2xx, and the body to read as it arrives.
     func open(_ request: R2Request) async throws(R2Failure) -> (head: TransportHead, body: TransportBody) {
         try await self.withRetries { () async throws(R2Failure) -> (head: TransportHead, body: TransportBody) in
             try await self.attempt(request)
@@ -57,12 +59,13 @@ struct R2Client: Sendable {
         }
     }
 
-    /// Returns when the next attempt is due.
+    /// Waits until the next attempt is due.
+    /// - Throws: `failure` if there is no further attempt, or a cancellation if the task is cancelled.
     func waitOrGiveUp(_ machine: inout RetryPolicy, _ failure: R2Failure) async throws(R2Failure) {
         let decision = machine.failed(
             failure, now: .now, rotatedAt: self.credentials.current().changedAt, jitter: .random(in: 0...1))
         guard case .retry(let wait) = decision else { throw failure }
-        self.logger.debug("R2 failed; trying again", metadata: ["reason": "\(failure.reason)", "wait": "\(wait)"])
+        self.logger.debug("R2 request failed; retrying", metadata: ["error": "\(failure.reason)", "backoff": "\(wait)"])
         do { try await Task.sleep(for: wait) } catch {
             var cancelled = R2Failure(.transport(.cancelled))
             cancelled.mayHaveTakenEffect = failure.mayHaveTakenEffect
@@ -77,7 +80,7 @@ struct R2Client: Sendable {
         do throws(R2Failure) {
             return try await self.send(request, credentials)
         } catch {
-            // Others may lie in the file already: those have not failed yet.
+            // The credentials file may contain newer ones, which have not failed yet: try them immediately.
             guard RetryClass(error) == .afterRotation, self.credentials.recheck(credentials) else { throw error }
             return try await self.send(request, self.credentials.current().credentials)
         }
@@ -104,7 +107,7 @@ struct R2Client: Sendable {
             throw R2Failure(.transport(error))
         }
         if (200...299).contains(head.status) { return (head, body) }
-        // An error's text that does not come whole says nothing; its status does.
+        // If the error's body cannot be read, the status alone describes the error.
         throw self.failure(head, (try? await body.collect(limit: Self.errorBytes)) ?? [])
     }
 
@@ -118,7 +121,7 @@ struct R2Client: Sendable {
             clockSkew: head["date"].flatMap(ServerTime.http).map { $0.seconds - self.now().seconds })
     }
 
-    /// `<Error><Code>…`; anything that does not look like a code is left out, since it ends up in logs.
+    /// The `Code` of an S3 error; `nil` if it does not look like a code. It appears in logs.
     static func errorCode(_ body: [UInt8]) -> String? {
         guard let error = XMLParser.parse(body), error.name == "Error", let code = error.text("Code"),
             (1...64).contains(code.utf8.count),
@@ -127,12 +130,12 @@ struct R2Client: Sendable {
         return code
     }
 
-    /// RFC 9110, section 10.2.3: seconds, or a date.
+    /// `Retry-After` in seconds, sent as a number or a date (RFC 9110, section 10.2.3); `nil` if missing or invalid.
     private func retryAfter(_ head: TransportHead) -> Int? {
         guard let text = head["retry-after"] else { return nil }
         if let seconds = Int(text), seconds >= 0 { return min(seconds, Self.longestWait) }
         guard let moment = ServerTime.http(text) else { return nil }
-        // By the server's own clock, where it tells it.
+        // Relative to the server's own clock, if the response has a `Date`.
         let now = head["date"].flatMap(ServerTime.http) ?? self.now()
         return Int(min(max(0, moment.seconds - now.seconds), Int64(Self.longestWait)))
     }
@@ -143,7 +146,8 @@ struct R2Client: Sendable {
         self.observer(R2Operation(name: name, bytes: bytes, duration: .now - start, isSuccess: isSuccess))
     }
 
-    /// A request that is an operation of its own. A missing object is no failure of the store's.
+    /// Sends a request that is a whole operation, and reports it to the observer. A missing object is not a failure of
+    /// the store.
     func observed(
         _ name: R2Operation.Name, bytes: Int = 0, _ request: R2Request
     ) async throws(R2Failure) -> R2Reply {

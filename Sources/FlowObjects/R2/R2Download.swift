@@ -1,23 +1,23 @@
 import FlowCore
 
-/// An object, or a range of it, as it comes from R2. A connection that breaks is made again from the byte that was reached, as long
-/// as the object is the same.
+/// A streamed object, or a range of it. If the connection breaks, a ranged read continues from the next missing byte,
+/// provided that the object is unchanged.
 actor R2Download: ObjectDownload {
     nonisolated let info: ObjectInfo
     private let client: R2Client
-    /// What is still to come, in bytes of the object.
+    /// Bytes of the object that were not received yet.
     private var rest: Range<Int>
     private var body: TransportBody?
     private var machine: RetryPolicy
     private let start: ContinuousClock.Instant
     private var received = 0
-    /// Bytes since the last failure.
+    /// Bytes received since the last failure.
     private var progress = 0
     private var failure: ObjectError?
     private var isReported = false
 
-    /// After so many bytes a failure counts as the first one again. Without such a bound a store that gives a byte at a time
-    /// would be asked for ever.
+    /// Bytes of progress after which a failure counts as the first one again. Without this minimum, a store that sends
+    /// one byte at a time would be retried indefinitely.
     private static let step = 65_536
 
     private init(
@@ -32,14 +32,14 @@ actor R2Download: ObjectDownload {
     }
 
     deinit {
-        // A reader that has enough lets go.
+        // A reader that stops before the end is not a failure.
         if !self.isReported { self.client.observe(.get, since: self.start, bytes: self.received, isSuccess: true) }
     }
 
-    /// Asks for it, until its head is there.
+    /// Sends the request and waits for the response head.
     static func open(_ client: R2Client, _ key: String, _ range: Range<Int>?) async throws(ObjectError) -> R2Download {
         if let range, range.isEmpty || range.lowerBound < 0 {
-            throw .invalid("A range has at least one byte, and begins at 0 or above.")
+            throw .invalid("A range must contain at least one byte and start at 0 or above.")
         }
         let start = ContinuousClock.now
         do throws(R2Failure) {
@@ -60,11 +60,11 @@ actor R2Download: ObjectDownload {
         return request
     }
 
-    /// What a head announces: the object, and which bytes of it follow.
+    /// The object and the byte range that a response head announces.
     private static func read(
         _ key: String, _ head: TransportHead, _ range: Range<Int>?
     ) throws(R2Failure) -> (ObjectInfo, Range<Int>) {
-        // Whoever unpacks in between changes sizes and places.
+        // An intermediary that decompresses changes sizes and offsets.
         guard head["content-encoding"].map({ $0.lowercased() == "identity" }) ?? true else { throw R2Failure(.contentMismatch) }
         guard let range else {
             guard head.status == 200, let object = ObjectHead(key, head) else { throw R2Failure(.invalidResponse) }
@@ -87,7 +87,7 @@ actor R2Download: ObjectDownload {
             self.body = nil
             try await self.recover(failure)
         }
-        // The end after the last byte lets the connection be used again.
+        // Reading the end of the body makes the connection reusable.
         _ = try? await self.body?.next()
         self.body = nil
         self.report(isSuccess: true)
@@ -106,7 +106,7 @@ actor R2Download: ObjectDownload {
         return bytes
     }
 
-    /// The body that is being read; after a failure another one, of the same object, from the byte that was reached.
+    /// The current body. After a failure, opens a new one for the same object, from the next missing byte.
     private func openBody() async throws(R2Failure) -> TransportBody {
         if let body = self.body { return body }
         let (head, body) = try await self.client.attempt(Self.request(self.info.key, self.rest, etag: self.info.etag))
@@ -118,7 +118,8 @@ actor R2Download: ObjectDownload {
         return body
     }
 
-    /// Returns when another attempt is due.
+    /// Waits until the next attempt is due.
+    /// - Throws: the final error if there is no further attempt.
     private func recover(_ failure: R2Failure) async throws(ObjectError) {
         var machine = self.progress >= Self.step ? RetryPolicy(self.client.settings.limits, now: .now) : self.machine
         self.progress = 0
@@ -135,9 +136,9 @@ actor R2Download: ObjectDownload {
 
     private func reason(_ failure: R2Failure) -> ObjectError {
         switch failure.reason {
-        case .transport(.short): .corrupted("R2 gave fewer bytes than it had announced.")
-        case .contentMismatch: .corrupted("R2 gave other bytes than it had announced.")
-        case .answer(412, _): .corrupted("The object was replaced while it was read.")
+        case .transport(.short): .corrupted("R2 sent fewer bytes than announced.")
+        case .contentMismatch: .corrupted("R2 sent another range, size or encoding than announced.")
+        case .answer(412, _): .corrupted("The object was replaced during the read.")
         default: ObjectError(failure, bucket: self.client.settings.bucket)
         }
     }

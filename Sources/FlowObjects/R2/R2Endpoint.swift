@@ -1,13 +1,14 @@
-/// Where R2's S3 interface is: scheme, host and port, and nothing else.
+/// Address of R2's S3 interface: scheme, host and port.
 struct R2Endpoint: Hashable, Sendable {
     let scheme: String
-    /// As in the `Host` field: without the scheme's own port.
+    /// Host as in the `Host` field: with the port, unless it is the scheme's default.
     let host: String
 
-    /// Cloudflare's own, by account. A bucket of a jurisdiction is reached only through that jurisdiction's.
+    /// Cloudflare's endpoint of an account. A bucket in a jurisdiction is reachable only through the endpoint of that
+    /// jurisdiction.
     init(account: String, jurisdiction: String) throws(R2SettingsError) {
         guard (1...63).contains(account.utf8.count), account.utf8.allSatisfy(Self.isAlphanumeric) else {
-            throw R2SettingsError("R2_ACCOUNT_ID", "must be the account's id, 32 hexadecimal digits.")
+            throw R2SettingsError("R2_ACCOUNT_ID", "must be the account id, 32 hexadecimal digits.")
         }
         switch jurisdiction {
         case "": self.host = "\(account).r2.cloudflarestorage.com"
@@ -30,21 +31,22 @@ struct R2Endpoint: Hashable, Sendable {
         }
         if rest.hasSuffix("/") { rest = rest.dropLast() }
         guard !rest.contains("@") else {
-            throw Self.invalid("it must not hold a user or a password; keys have settings of their own")
+            throw Self.invalid(
+                "it must not contain a user or a password; set the keys in R2_ACCESS_KEY_ID and R2_SECRET_ACCESS_KEY")
         }
-        guard !rest.contains("?"), !rest.contains("#") else { throw Self.invalid("it must not hold a query") }
-        guard !rest.contains("/") else { throw Self.invalid("it must not hold a path; the bucket belongs in R2_BUCKET_NAME") }
+        guard !rest.contains("?"), !rest.contains("#") else { throw Self.invalid("it must not contain a query") }
+        guard !rest.contains("/") else { throw Self.invalid("it must not contain a path; set the bucket in R2_BUCKET_NAME") }
         var name = rest
         var port: Int?
         if let colon = rest.lastIndex(of: ":"), !rest.hasSuffix("]") {
             guard let number = Int(rest[rest.index(after: colon)...]), (1...65_535).contains(number) else {
-                throw Self.invalid("its port must be a number from 1 to 65535")
+                throw Self.invalid("the port must be from 1 to 65535")
             }
             (name, port) = (rest[..<colon], number)
         }
-        guard Self.isHost(name) else { throw Self.invalid("its host makes no sense") }
+        guard Self.isHost(name) else { throw Self.invalid("invalid host") }
         guard scheme == "https" || Self.isLoopback(name) else {
-            throw Self.invalid("http:// is for 127.0.0.1 alone; elsewhere it must be https://")
+            throw Self.invalid("http:// is allowed for loopback hosts only; use https://")
         }
         self.scheme = scheme
         self.host =
@@ -77,7 +79,7 @@ struct R2Endpoint: Hashable, Sendable {
 }
 
 extension Substring {
-    /// What follows a prefix, whose case does not matter.
+    /// The text after a prefix, compared without case; `nil` if the text does not start with it.
     fileprivate func dropping(_ prefix: String) -> Substring? {
         self.prefix(prefix.count).lowercased() == prefix ? self.dropFirst(prefix.count) : nil
     }

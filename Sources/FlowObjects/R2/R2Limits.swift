@@ -1,39 +1,40 @@
-/// What the object store may take, and for how long.
+/// Limits and timeouts of the object store.
 public struct R2Limits: Hashable, Sendable {
-    /// Bytes of a part of a large object; R2 wants all but the last alike, and takes 10,000 of an object. An object of at most one
-    /// part is put in one request.
+    /// Bytes of each part of a multipart upload. R2 requires all parts but the last to have the same size, and allows
+    /// 10,000 per object. An object of at most this size is uploaded in one request.
     public var partBytes = 12_582_912
-    /// Parts of one object that are under way at a time.
+    /// Maximum number of parts of one object in flight.
     public var partsInFlight = 2
-    /// How often a request is made before it has failed.
+    /// Maximum number of attempts per request.
     public var attempts = 5
-    /// To reach R2, TLS included.
+    /// Timeout in seconds for connecting, TLS included.
     public var connectSeconds = 10
-    /// Without a byte in either direction, after which a request is given up; libcurl takes up to five seconds more to notice. The
-    /// pauses of a slow reader do not count.
+    /// Idle timeout: seconds without a byte in either direction after which a request fails. libcurl takes up to 5 s
+    /// more to detect it. Pauses of a slow reader do not count.
     public var stallSeconds = 30
-    /// Until a request has its answer.
+    /// Timeout in seconds for a whole response, or for the head of a streamed one.
     public var requestSeconds = 120
-    /// After which no further attempt is made.
+    /// Seconds after the start of a request after which no further attempt starts.
     public var retrySeconds = 300
-    /// Before the second attempt, at most; each one after may wait twice as long.
+    /// Maximum backoff in milliseconds before the second attempt. The maximum doubles with each further attempt.
     public var retryBaseMilliseconds = 200
-    /// Between two attempts, at most.
+    /// Upper bound of the backoff in milliseconds.
     public var retryCapMilliseconds = 20_000
-    /// For how long after a change of credentials R2 may not know them yet.
+    /// Seconds after a change of credentials during which R2 may still reject the new ones.
     public var rotationSeconds = 60
-    /// Requests under way at a time, not counting downloads.
+    /// Maximum number of requests in flight, not counting downloads.
     public var connections = 16
-    /// Downloads under way at a time; others wait.
+    /// Maximum number of downloads in flight; others wait.
     public var downloads = 64
-    /// Bytes of a download that its reader has not taken yet.
+    /// Maximum bytes of a download that are buffered for its reader.
     public var bufferBytes = 262_144
-    /// Of one object. R2 takes no more; only a test wants fewer.
+    /// Maximum number of parts of one object. This is R2's limit; only tests set a lower one.
     var maximumParts = 10_000
 
     public init() {}
 
-    /// From R2's own lower limit (Cloudflare, "Limits") to what memory should bear.
+    /// Valid range of ``partBytes``: from R2's minimum (Cloudflare, "Limits") to a maximum that keeps memory use
+    /// acceptable.
     public static let partBytesRange = 5_242_880...536_870_912
 
     var transport: TransportLimits {

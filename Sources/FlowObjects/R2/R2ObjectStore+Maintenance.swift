@@ -18,7 +18,8 @@ extension R2ObjectStore: ObjectMaintenance {
         }
     }
 
-    /// Needs a token that may administer the bucket, as does setting them.
+    /// Reads the lifecycle rules. Needs a token with permission to administer the bucket, as does
+    /// ``setLifecycleRules(_:)``.
     public func lifecycleRules() async throws(ObjectError) -> [LifecycleRule] {
         do throws(R2Failure) { return try await self.client.lifecycleRules() } catch { throw self.error(error) }
     }
@@ -27,11 +28,11 @@ extension R2ObjectStore: ObjectMaintenance {
         for rule in rules {
             try ObjectRules.check(prefix: rule.prefix)
             guard (1...255).contains(rule.id.utf8.count), rule.id.utf8.allSatisfy({ (0x20...0x7e).contains($0) }) else {
-                throw .invalid("A rule's id is 1 to 255 printable characters.")
+                throw .invalid("A rule id must be 1 to 255 printable ASCII characters.")
             }
             let days = [rule.infrequentAccessDays, rule.expirationDays, rule.abortUploadDays].compactMap { $0 }
             guard !days.isEmpty, days.allSatisfy({ $0 > 0 }) else {
-                throw .invalid("A rule says after how many days, 1 or more.")
+                throw .invalid("A rule must have a number of days, 1 or more.")
             }
         }
         do throws(R2Failure) { try await self.client.setLifecycleRules(rules) } catch { throw self.error(error) }

@@ -2,21 +2,22 @@ public import FlowCore
 import Foundation
 public import Logging
 
-/// Objects in a bucket of Cloudflare R2, by its S3 interface (HTTP/1.1 by libcurl, signed by the hub). Safe to use from any task.
+/// ``ObjectStore`` for a bucket of Cloudflare R2, over its S3 interface (HTTP/1.1 by libcurl, requests signed by the
+/// hub). Safe to use from any task.
 ///
-/// What is written is written under a key that nothing has, is checked by MD5 and SHA-256 on the way and by its ETag afterwards, and
-/// is never taken for another's. Requests that fail for a while are made again; see ``R2Limits``.
+/// An upload never replaces an object. Its bytes are verified by MD5 and SHA-256 in transit and by the ETag afterwards,
+/// and its upload marker identifies its own object. Requests that fail temporarily are retried; see ``R2Limits``.
 public final class R2ObjectStore: ObjectStore {
     let client: R2Client
 
     public let provider = "r2"
     public var bucket: String { self.client.settings.bucket }
 
-    /// Starts the store's thread. R2 is not asked for anything yet.
+    /// Starts the thread of the store. Sends no request yet.
     /// - Parameters:
-    ///   - observer: told of each operation.
-    ///   - now: the time that requests are signed with; R2 refuses what is more than 15 minutes off.
-    /// - Throws: if a file that the settings name cannot be read, or the system has no room for a thread.
+    ///   - observer: called for each operation.
+    ///   - now: current time, with which requests are signed. R2 rejects requests that are more than 15 minutes off.
+    /// - Throws: ``R2SettingsError`` if a setting is invalid, a file cannot be read, or no thread can be created.
     public init(
         _ settings: R2Settings, logger: Logger, now: @escaping @Sendable () -> Timestamp,
         observer: @escaping R2Observer = { _ in }
@@ -31,14 +32,14 @@ public final class R2ObjectStore: ObjectStore {
         do throws(TransportError) {
             transport = try Transport(settings.limits.transport, authorities: settings.authorities)
         } catch {
-            throw R2SettingsError("R2_ENDPOINT", "cannot be used: there is no memory or thread left for it.")
+            throw R2SettingsError("R2_ENDPOINT", "cannot be used: out of memory or threads.")
         }
         self.client = R2Client(
             settings: settings, transport: transport, credentials: try CredentialsProvider(settings.source, logger: logger),
             signer: Signer(region: settings.region), logger: logger, observer: observer, now: now)
     }
 
-    /// Ends what is under way and waits until the store's thread is gone.
+    /// Ends the requests in flight and waits until the thread of the store has ended.
     public func close() async { await self.client.transport.close() }
 
     // MARK: ObjectStore
@@ -54,7 +55,9 @@ public final class R2ObjectStore: ObjectStore {
         return try await R2Download.open(self.client, key, range)
     }
 
-    /// A bucket that is not there looks like an object that is not there: R2's answer to this has no body.
+    /// Reads the attributes of an object. A missing bucket looks like a missing object, because R2's response to a HEAD
+    /// has no body.
+    /// - Returns: `nil` if the object does not exist.
     public func head(_ key: String) async throws(ObjectError) -> ObjectInfo? {
         try ObjectRules.check(key: key)
         do throws(R2Failure) { return try await self.client.head(key)?.info } catch { throw self.error(error) }
@@ -68,7 +71,7 @@ public final class R2ObjectStore: ObjectStore {
     public func list(prefix: String, after: String?, limit: Int) async throws(ObjectError) -> ObjectList {
         try ObjectRules.check(prefix: prefix)
         if let after { try ObjectRules.check(prefix: after) }
-        guard limit > 0 else { throw .invalid("A limit is at least 1.") }
+        guard limit > 0 else { throw .invalid("The limit must be at least 1.") }
         do throws(R2Failure) {
             return try await self.client.list(prefix: prefix, after: after, limit: limit)
         } catch {

@@ -1,17 +1,18 @@
-/// One request to R2's S3 interface, before it is signed. The same value is signed anew for each attempt.
+/// One request to R2's S3 interface, before it is signed. Each attempt signs the same value again.
 struct R2Request: Sendable {
     var method: TransportMethod
-    /// `nil`: it is about the bucket.
+    /// Key of the object; `nil` if the request concerns the bucket.
     var key: String?
     var query: [NamedValue] = []
     var headers: [NamedValue] = []
     var body: [UInt8] = []
     /// SHA-256 of the body in hexadecimal.
     var payloadHash = SignableRequest.emptyPayload
+    /// Whether the response body is read as it arrives.
     var isStreamed = false
-    /// Bytes of an answer that is not streamed.
+    /// Maximum bytes of a response that is not streamed.
     var replyLimit = 1_048_576
-    /// Whether a 2xx answer is what it says. Not asked when it is streamed.
+    /// Validates a 2xx response: returns the reason if it is invalid. Not called for a streamed response.
     var check: @Sendable (R2Reply) -> R2Failure.Reason? = { _ in nil }
 
     init(_ method: TransportMethod, key: String? = nil, query: [NamedValue] = [], headers: [NamedValue] = []) {
@@ -21,14 +22,15 @@ struct R2Request: Sendable {
         self.headers = headers
     }
 
-    /// Signs the body's hash, and sends its MD5 along: the bytes arrive as they are here, or not at all.
+    /// Sets the body, with its SHA-256 for the signature and its MD5 as a header field, so that R2 rejects changed
+    /// bytes.
     mutating func setBody(_ bytes: [UInt8], md5: [UInt8]) {
         self.body = bytes
         self.payloadHash = Digest.sha256(bytes).hexadecimal
         self.headers.append(NamedValue("Content-MD5", md5.base64))
     }
 
-    /// What the signature covers: nothing that a proxy may change on the way.
+    /// The header fields that the signature covers: none that a proxy may change.
     var signedHeaders: [NamedValue] {
         self.headers.filter { header in
             let name = header.name.lowercased()
@@ -38,17 +40,17 @@ struct R2Request: Sendable {
     }
 }
 
-/// A whole answer.
+/// A whole response.
 struct R2Reply: Sendable {
     var head: TransportHead
     var body: [UInt8]
-    /// Whether the request was made before, and failed.
+    /// Whether an earlier attempt of the request failed.
     var wasRetried = false
 
-    /// Without quotes.
+    /// The ETag without quotes; `nil` if the response has none.
     var etag: String? { self.head["etag"].map(R2Reply.bare) }
 
-    /// An ETag without quotes and without the mark of a weak one.
+    /// Removes the quotes and the prefix `W/` of a weak ETag.
     static func bare(_ etag: String) -> String {
         let strong = etag.hasPrefix("W/") ? etag.dropFirst(2) : etag[...]
         return String(strong.drop { $0 == "\"" }.reversed().drop { $0 == "\"" }.reversed())

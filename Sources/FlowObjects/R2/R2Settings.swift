@@ -1,73 +1,76 @@
-/// Where the objects are, and who the hub is there.
+/// Endpoint, bucket and credentials of the object store.
 public struct R2Settings: Sendable {
-    /// Where the credentials come from.
+    /// Source of the credentials.
     enum Source: Hashable, Sendable {
         case fixed(R2Credentials)
-        /// A JSON file that is read again when it changes; see ``CredentialsProvider``.
+        /// Path of a JSON file that is reloaded when it changes; see ``CredentialsProvider``.
         case file(String)
     }
 
     let endpoint: R2Endpoint
     public let bucket: String
     let source: Source
-    /// R2 has only this one.
+    /// R2's only region.
     let region = "auto"
-    /// A file of certificates (PEM) to trust instead of the system's.
+    /// File of certificates (PEM) to trust instead of the system's.
     public var authorities: String?
     public var limits = R2Limits()
 
-    /// The names that ``read(_:)`` asks for.
+    /// Names of the environment variables that ``read(_:)`` uses.
     public static let keys = [
         "R2_ACCOUNT_ID", "R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY", "R2_BUCKET_NAME", "R2_ENDPOINT", "R2_SESSION_TOKEN",
         "FLOWHUB_R2_JURISDICTION", "FLOWHUB_R2_CREDENTIALS", "FLOWHUB_R2_CA",
     ]
 
-    /// Credentials that do not change while the hub runs.
+    /// Creates settings with credentials that do not change while the hub runs.
     public init(endpoint: String, bucket: String, credentials: R2Credentials) throws(R2SettingsError) {
         try self.init(R2Endpoint(url: endpoint), bucket: bucket, .fixed(credentials))
     }
 
     private init(_ endpoint: R2Endpoint, bucket: String, _ source: Source) throws(R2SettingsError) {
         guard Self.isBucket(bucket) else {
-            throw R2SettingsError("R2_BUCKET_NAME", "must be a bucket's name: 3 to 63 of a-z, 0-9, - and . .")
+            throw R2SettingsError("R2_BUCKET_NAME", "must be a bucket name: 3 to 63 characters of a-z, 0-9, hyphen and dot.")
         }
         self.endpoint = endpoint
         self.bucket = bucket
         self.source = source
     }
 
-    /// Reads the environment's names.
+    /// Reads the settings from environment variables.
     ///
     /// - `R2_BUCKET_NAME`: the bucket.
-    /// - `R2_ACCOUNT_ID` with `FLOWHUB_R2_JURISDICTION` (`eu`, `fedramp` or empty), or `R2_ENDPOINT` (`https://host[:port]`) in
-    ///   their place.
-    /// - `FLOWHUB_R2_CREDENTIALS`: a JSON file `{"access_key_id", "secret_access_key", "session_token"?}`, or
-    ///   `R2_ACCESS_KEY_ID`, `R2_SECRET_ACCESS_KEY` and for temporary ones `R2_SESSION_TOKEN`, which change only with a restart.
+    /// - `R2_ACCOUNT_ID` with `FLOWHUB_R2_JURISDICTION` (`eu`, `fedramp` or empty), or instead `R2_ENDPOINT`
+    ///   (`https://host[:port]`).
+    /// - `FLOWHUB_R2_CREDENTIALS`: a JSON file `{"access_key_id", "secret_access_key", "session_token"?}`, or instead
+    ///   `R2_ACCESS_KEY_ID`, `R2_SECRET_ACCESS_KEY` and, for temporary credentials, `R2_SESSION_TOKEN`. Changes of the latter
+    ///   need a restart.
     /// - `FLOWHUB_R2_CA`: a file of certificates (PEM) to trust instead of the system's.
     ///
-    /// One file rather than one for each value: both keys change at once, and a file can be replaced at once (by renaming, as
-    /// Kubernetes does with its secrets), so that an old key is never seen with a new secret.
+    /// All credentials are in one file, not in one file per value. A file can be replaced atomically (by renaming, as
+    /// Kubernetes does with its secrets), so that an old key is never combined with a new secret.
     ///
-    /// - Parameter value: of a name; `nil` or empty if it is not set.
-    /// - Returns: `nil` if none of the names is set.
+    /// - Parameter value: returns the value of a variable; `nil` or empty if it is not set.
+    /// - Returns: `nil` if none of the variables is set.
+    /// - Throws: ``R2SettingsError`` if a value is missing or invalid.
     public static func read(_ value: (String) -> String?) throws(R2SettingsError) -> R2Settings? {
         func text(_ key: String) -> String? { value(key).flatMap { $0.isEmpty ? nil : $0 } }
         guard Self.keys.contains(where: { text($0) != nil }) else { return nil }
 
         guard let bucket = text("R2_BUCKET_NAME") else {
-            throw R2SettingsError("R2_BUCKET_NAME", "must be set, as other R2 settings are: it names the bucket.")
+            throw R2SettingsError("R2_BUCKET_NAME", "must be set, because other R2 settings are set.")
         }
         let jurisdiction = text("FLOWHUB_R2_JURISDICTION") ?? ""
         let endpoint: R2Endpoint
         if let url = text("R2_ENDPOINT") {
             guard jurisdiction.isEmpty else {
-                throw R2SettingsError("FLOWHUB_R2_JURISDICTION", "must be empty with R2_ENDPOINT, which says it already.")
+                throw R2SettingsError(
+                    "FLOWHUB_R2_JURISDICTION", "must not be set together with R2_ENDPOINT: it is set there already.")
             }
             endpoint = try R2Endpoint(url: url)
         } else if let account = text("R2_ACCOUNT_ID") {
             endpoint = try R2Endpoint(account: account, jurisdiction: jurisdiction)
         } else {
-            throw R2SettingsError("R2_ACCOUNT_ID", "must be set, or R2_ENDPOINT in its place.")
+            throw R2SettingsError("R2_ACCOUNT_ID", "or R2_ENDPOINT must be set.")
         }
         var settings = try R2Settings(endpoint, bucket: bucket, Self.source(text))
         settings.authorities = text("FLOWHUB_R2_CA")
@@ -77,19 +80,19 @@ public struct R2Settings: Sendable {
     private static func source(_ text: (String) -> String?) throws(R2SettingsError) -> Source {
         if let path = text("FLOWHUB_R2_CREDENTIALS") {
             for key in ["R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY", "R2_SESSION_TOKEN"] where text(key) != nil {
-                throw R2SettingsError(key, "must not be set with FLOWHUB_R2_CREDENTIALS, which says it already.")
+                throw R2SettingsError(key, "must not be set together with FLOWHUB_R2_CREDENTIALS: it is set there already.")
             }
             return .file(path)
         }
         guard let id = text("R2_ACCESS_KEY_ID") else {
-            throw R2SettingsError("R2_ACCESS_KEY_ID", "must be set, or FLOWHUB_R2_CREDENTIALS in its place.")
+            throw R2SettingsError("R2_ACCESS_KEY_ID", "or FLOWHUB_R2_CREDENTIALS must be set.")
         }
         guard let secret = text("R2_SECRET_ACCESS_KEY") else {
-            throw R2SettingsError("R2_SECRET_ACCESS_KEY", "must be set with R2_ACCESS_KEY_ID.")
+            throw R2SettingsError("R2_SECRET_ACCESS_KEY", "must be set together with R2_ACCESS_KEY_ID.")
         }
         let credentials = R2Credentials(accessKeyID: id, secretAccessKey: secret, sessionToken: text("R2_SESSION_TOKEN"))
         guard credentials.isSendable else {
-            throw R2SettingsError("R2_ACCESS_KEY_ID", "and R2_SECRET_ACCESS_KEY must be printable, without spaces.")
+            throw R2SettingsError("R2_ACCESS_KEY_ID", "and R2_SECRET_ACCESS_KEY must be printable ASCII without spaces.")
         }
         return .fixed(credentials)
     }
@@ -101,7 +104,7 @@ public struct R2Settings: Sendable {
 }
 
 extension R2Credentials {
-    /// Printable ASCII without spaces: nothing that could break a header field.
+    /// Whether all values are printable ASCII without spaces, so that they cannot break a header field.
     var isSendable: Bool {
         [self.accessKeyID, self.secretAccessKey, self.sessionToken ?? "-"].allSatisfy {
             !$0.isEmpty && $0.utf8.allSatisfy { (0x21...0x7e).contains($0) }

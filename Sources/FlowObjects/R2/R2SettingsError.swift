@@ -1,8 +1,8 @@
-/// A setting of the object store that makes no sense. Its text holds no value.
+/// An invalid setting of the object store. Its text contains no value.
 public struct R2SettingsError: Error, Hashable, Sendable, CustomStringConvertible {
-    /// The name in the environment.
+    /// Name of the environment variable.
     public let key: String
-    /// What is wrong and what to do: the rest of a sentence that begins with the key.
+    /// The problem and its solution: the rest of a sentence that begins with the key.
     public let problem: String
 
     init(_ key: String, _ problem: String) {

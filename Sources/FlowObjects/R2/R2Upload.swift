@@ -1,14 +1,14 @@
 import FlowCore
 import Logging
 
-/// An object on its way to R2: gathered to equal parts, of which a few are under way at a time. What is held in memory is one part
-/// and those under way.
+/// An upload to R2. Bytes are collected into parts of equal size, a limited number of which is in flight. At most one
+/// part and those in flight are in memory.
 ///
-/// Each upload marks its object with a number of its own, so that after a reply was lost it can tell its object from another's,
-/// even if both have the same bytes: it never takes another's for its own, nor deletes it.
+/// Each upload stores a random upload marker with its object. When a reply was lost, the marker distinguishes its own
+/// object from any other, even one with the same bytes: it neither reports nor deletes an object of another upload.
 ///
-/// If the reply to the very beginning of a large object is lost, R2 may keep an empty upload that nobody knows of; a sweep of
-/// unfinished uploads finds it, as does R2 after seven days.
+/// If the reply to the creation of a multipart upload is lost, R2 may keep an empty upload with an unknown id. The
+/// import sweep removes it, as does R2 after seven days.
 actor R2Upload: ObjectUpload {
     private enum State: Sendable {
         case open, finished
@@ -30,9 +30,9 @@ actor R2Upload: ObjectUpload {
     private var multipart: MultipartUpload?
     private var partTasks: [PartTask] = []
     private var parts: [MultipartUpload.Part] = []
-    /// A request failed that may have made the object all the same.
+    /// Whether a failed request may have created the object.
     private var mayExist = false
-    /// R2 may have an empty upload whose beginning it did not get to tell.
+    /// Whether R2 may have an empty multipart upload whose id was lost.
     private var mayHaveOrphanUpload = false
 
     init(_ client: R2Client, _ key: String, _ attributes: ObjectAttributes) {
@@ -40,7 +40,7 @@ actor R2Upload: ObjectUpload {
         self.client = client
         self.key = key
         self.uploadMarker = uploadMarker
-        // Bytes are to come out as they went in, through whatever stands between (Cloudflare, "Transparent decompression").
+        // `no-transform` keeps intermediaries from decompressing the bytes (Cloudflare, "Transparent decompression").
         self.headers =
             [NamedValue("Content-Type", attributes.contentType), NamedValue("Cache-Control", "no-transform")]
             + attributes.metadata.sorted { $0.key < $1.key }.map { NamedValue("x-amz-meta-\($0.key)", $0.value) }
@@ -55,7 +55,7 @@ actor R2Upload: ObjectUpload {
             let partBytes = self.client.settings.limits.partBytes
             var rest = bytes[...]
             while !rest.isEmpty {
-                // Only once more bytes are there: an object of one part is put at once.
+                // Send a full part only when more bytes follow: an object of one part is uploaded in a single request.
                 if self.pending.count == partBytes { try await self.dispatch() }
                 let some = rest.prefix(partBytes - self.pending.count)
                 self.pending.append(contentsOf: some)
@@ -90,7 +90,7 @@ actor R2Upload: ObjectUpload {
         for partTask in self.partTasks { partTask.cancel() }
         for partTask in self.partTasks { _ = await partTask.value }
         self.partTasks = []
-        // In a task of its own: the caller's may be cancelled, and that is just when this has to be done.
+        // A separate task, because the caller's may be cancelled, and the cleanup is needed in that case, too.
         let (multipart, mayExist) = (self.multipart, self.mayExist)
         let isClean = await Task { await self.cleanUp(multipart, mayExist: mayExist) }.value
         return isClean && !self.mayHaveOrphanUpload
@@ -100,7 +100,7 @@ actor R2Upload: ObjectUpload {
         switch self.state {
         case .open: return
         case .failed(let error): throw error
-        case .finished, .aborted: throw .invalid("The upload has ended.")
+        case .finished, .aborted: throw .invalid("The upload is already finished or aborted.")
         }
     }
 
@@ -125,7 +125,7 @@ actor R2Upload: ObjectUpload {
 
     // MARK: In parts
 
-    /// Sends what is gathered as a part.
+    /// Starts the upload of the collected bytes as a part.
     private func dispatch() async throws(R2Failure) {
         let limits = self.client.settings.limits
         guard self.parts.count + self.partTasks.count < limits.maximumParts else {
@@ -148,7 +148,7 @@ actor R2Upload: ObjectUpload {
         let number = self.parts.count + self.partTasks.count + 1
         let bytes = self.pending
         self.pending = []
-        // What follows is mostly another part; growing step by step would copy it over and over.
+        // Usually another full part follows. Reserving its size avoids repeated copies while it grows.
         self.pending.reserveCapacity(limits.partBytes)
         // Detached, to hash off this actor; awaited in `awaitOldestPart` or cancelled in `abort`.
         self.partTasks.append(
@@ -161,7 +161,7 @@ actor R2Upload: ObjectUpload {
             })
     }
 
-    /// Waits for the oldest part under way.
+    /// Waits for the oldest part in flight.
     private func awaitOldestPart() async throws(R2Failure) {
         guard let partTask = self.partTasks.first else { return }
         let result = await withTaskCancellationHandler {
@@ -186,33 +186,34 @@ actor R2Upload: ObjectUpload {
                 try await multipart.complete(parts)
             }
         } catch {
-            // R2 gives the parts up with the condition; elsewhere they would stay.
+            // R2 deletes the parts when the condition fails; other stores keep them.
             if error == .exists { try? await multipart.abort() }
             throw error
         }
     }
 
-    // MARK: What became of it
+    // MARK: Confirmation
 
-    /// Makes the object, and where it is not certain what came of that, looks.
+    /// Runs the request that creates the object. If its outcome is uncertain, checks whether the object exists.
     private func confirming(
         etag: String, _ make: () async throws(R2Failure) -> R2Reply
     ) async throws(ObjectError) -> ObjectInfo {
         do throws(R2Failure) {
             let reply = try await make()
-            // By the store's clock, as its own date of the object is.
-            let made = reply.head["date"].flatMap(ServerTime.http) ?? self.client.now()
-            return ObjectInfo(key: self.key, size: self.total, etag: etag, lastModified: made)
+            // Time of the store's clock, as in the object's own modification time.
+            let lastModified = reply.head["date"].flatMap(ServerTime.http) ?? self.client.now()
+            return ObjectInfo(key: self.key, size: self.total, etag: etag, lastModified: lastModified)
         } catch {
-            // Somebody's is there, or the upload is gone: both may be what an attempt before this one has done, even one that
-            // libcurl has made by itself.
+            // An object exists, or the upload is gone: either may be the effect of an earlier attempt, even of one that
+            // libcurl repeated by itself.
             self.mayExist = error.mayHaveTakenEffect || error.isPreconditionFailed || error.code == "NoSuchUpload"
             guard self.mayExist else { throw ObjectError(error, bucket: self.client.settings.bucket) }
             return try await self.verifyObject(after: error, etag: etag)
         }
     }
 
-    /// An object that was not there before may be this one, made by a request whose reply was lost.
+    /// Checks whether the object under the key is this upload's own, created by a request whose reply was lost.
+    /// - Throws: ``ObjectError/exists`` if it is another upload's object.
     private func verifyObject(after failure: R2Failure, etag: String) async throws(ObjectError) -> ObjectInfo {
         let error = ObjectError(failure, bucket: self.client.settings.bucket)
         if failure.reason == .transport(.cancelled) || failure.reason == .transport(.closed) { throw error }
@@ -223,14 +224,15 @@ actor R2Upload: ObjectUpload {
             throw ObjectError(error, bucket: self.client.settings.bucket)
         }
         guard let seen else {
-            throw failure.isPreconditionFailed ? .unavailable("Another object came and went under the same key.") : error
+            throw failure.isPreconditionFailed
+                ? .unavailable("Another object existed under the same key and was deleted.") : error
         }
         guard seen.uploadMarker == self.uploadMarker else {
             self.mayExist = false
             throw .exists
         }
         guard seen.info.etag == etag, seen.info.size == self.total else {
-            throw .corrupted("R2 has other bytes than it was given.")
+            throw .corrupted("R2 stored other bytes than were sent (ETag or size mismatch).")
         }
         return seen.info
     }
@@ -245,8 +247,8 @@ actor R2Upload: ObjectUpload {
             return true
         } catch {
             self.client.logger.warning(
-                "An upload that was given up may have left something in R2; the sweep looks for it",
-                metadata: ["reason": "\(ObjectError(error, bucket: self.client.settings.bucket))"])
+                "Aborted upload may have left data in R2; the sweep will remove it",
+                metadata: ["error": "\(ObjectError(error, bucket: self.client.settings.bucket))"])
             return false
         }
     }

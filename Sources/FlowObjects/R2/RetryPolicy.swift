@@ -1,13 +1,14 @@
-/// What may become of a request that failed, if it is made again.
+/// How a failed request may be retried.
 enum RetryClass: Hashable, Sendable {
-    /// The same answer would come again.
+    /// Not at all: the response would be the same.
     case never
+    /// After the backoff.
     case always
-    /// At least a second later: one key takes one write a second.
+    /// After the backoff and 1 s more: R2 allows one write per second to a key.
     case slowly
-    /// The bytes may have changed on the way; a second time they would not.
+    /// Once: the bytes may have been changed in transit, which is unlikely to happen twice.
     case once
-    /// R2 may not know new credentials yet.
+    /// For a limited time after a change of credentials, since R2 may not know the new ones yet.
     case afterRotation
 
     init(_ failure: R2Failure) {
@@ -19,7 +20,7 @@ enum RetryClass: Hashable, Sendable {
         }
     }
 
-    /// Cloudflare, "R2 error codes", and AWS, "Error responses".
+    /// Classifies an error response (Cloudflare, "R2 error codes"; AWS, "Error responses").
     private static func answer(_ status: Int, _ code: String) -> RetryClass {
         switch code {
         case "InternalError", "ServiceUnavailable", "ClientDisconnect", "IncompleteBody", "RequestTimeout", "OperationAborted",
@@ -40,8 +41,9 @@ enum RetryClass: Hashable, Sendable {
     }
 }
 
-/// Decides whether and when a request is made again: exponential back-off with full jitter (AWS Architecture Blog, "Exponential
-/// Backoff and Jitter"), within a number of attempts and a span of time. A value, with the time and the dice from outside.
+/// Decides whether and when a request is retried: exponential backoff with full jitter (AWS Architecture Blog,
+/// "Exponential Backoff and Jitter"), up to a maximum number of attempts and a deadline. A value type; time and jitter
+/// are parameters.
 struct RetryPolicy: Sendable {
     enum Decision: Hashable, Sendable {
         case giveUp
@@ -58,9 +60,10 @@ struct RetryPolicy: Sendable {
         self.deadline = now + .seconds(limits.retrySeconds)
     }
 
+    /// Records a failed attempt.
     /// - Parameters:
-    ///   - rotatedAt: when the credentials last changed.
-    ///   - jitter: evenly from 0 to 1.
+    ///   - rotatedAt: when the credentials last changed; `nil` if they have not.
+    ///   - jitter: uniformly distributed random number from 0 to 1.
     mutating func failed(
         _ failure: R2Failure, now: ContinuousClock.Instant, rotatedAt: ContinuousClock.Instant?, jitter: Double
     ) -> Decision {
@@ -71,7 +74,7 @@ struct RetryPolicy: Sendable {
             if self.hasRetriedDigest { return .giveUp }
             self.hasRetriedDigest = true
         case .afterRotation:
-            // Not counted: it is a matter of time, not of luck.
+            // Not counted as a failed attempt: R2 accepts the credentials after some time.
             guard let rotatedAt, now - rotatedAt < .seconds(self.limits.rotationSeconds) else { return .giveUp }
             return self.wait(.seconds(1) + .seconds(1) * jitter, now)
         case .always, .slowly: break
@@ -87,7 +90,7 @@ struct RetryPolicy: Sendable {
         return self.wait(wait, now)
     }
 
-    /// An answer that would come too late is worth no wait.
+    /// Gives up if the next attempt would start after the deadline.
     private func wait(_ wait: Duration, _ now: ContinuousClock.Instant) -> Decision {
         now + wait < self.deadline ? .retry(after: wait) : .giveUp
     }

@@ -1,11 +1,12 @@
-/// One element of an S3 answer, with its children. Attributes and the prefixes of names are left out: S3 uses them for nothing.
+/// An element of an S3 response in XML, with its children. Attributes and namespace prefixes are dropped, because S3
+/// does not use them.
 struct S3XMLElement: Hashable, Sendable {
     var name: String
-    /// Only of an element without children.
+    /// Text of an element without children; otherwise empty.
     var text = ""
     var children: [S3XMLElement] = []
 
-    /// The first child of that name.
+    /// The first child with this name.
     subscript(_ name: String) -> S3XMLElement? { self.children.first { $0.name == name } }
 
     func all(_ name: String) -> [S3XMLElement] { self.children.filter { $0.name == name } }
@@ -13,7 +14,7 @@ struct S3XMLElement: Hashable, Sendable {
     func text(_ name: String) -> String? { self[name]?.text }
 }
 
-/// Writes what S3 reads.
+/// Writes the XML of S3 requests.
 enum XMLText {
     static func element(_ name: String, _ text: String) -> String { "<\(name)>\(Self.escape(text))</\(name)>" }
 

@@ -1,14 +1,14 @@
-/// Reads the XML of S3 answers: elements, text, character references, CDATA, comments. Strict, and closed to everything that
-/// makes XML dangerous: no document type, no entities but the five that are built in, bounded depth.
+/// Parser of S3 responses in XML: elements, text, character references, CDATA, comments. Strict and safe for untrusted
+/// input: no document type, only the five predefined entities, bounded depth.
 struct XMLParser {
     struct Malformed: Error {}
 
     private static let maximumDepth = 16
 
     private var rest: ArraySlice<UInt8>
-    /// From the root inwards: the elements that are not closed yet.
+    /// Elements that are not closed yet, from the root inwards.
     private var open: [S3XMLElement] = []
-    /// The text of the innermost one so far.
+    /// Text of the innermost open element so far.
     private var text: [UInt8] = []
 
     static func parse(_ bytes: [UInt8]) -> S3XMLElement? {
@@ -47,7 +47,7 @@ struct XMLParser {
 
     // MARK: Elements
 
-    /// - Returns: the root, if it is empty.
+    /// - Returns: the root element if it is the one that was read and is empty; otherwise `nil`.
     private mutating func openElement() throws(Malformed) -> S3XMLElement? {
         let name = try self.name()
         guard self.open.count < Self.maximumDepth else { throw Malformed() }
@@ -59,7 +59,7 @@ struct XMLParser {
         return isEmpty ? try self.closeInnermost() : nil
     }
 
-    /// - Returns: the root, if it is that which ends.
+    /// - Returns: the root element if the end tag closes it; otherwise `nil`.
     private mutating func close() throws(Malformed) -> S3XMLElement? {
         let name = try self.name()
         self.skipSpace()
@@ -79,7 +79,7 @@ struct XMLParser {
         return nil
     }
 
-    /// The name without its prefix.
+    /// Reads a name and drops its namespace prefix.
     private mutating func name() throws(Malformed) -> String {
         let bytes = self.rest.prefix { !Self.isSpace($0) && !"<>/=\"'&!?".utf8.contains($0) }
         guard !bytes.isEmpty, let name = String(validating: bytes, as: UTF8.self) else { throw Malformed() }
@@ -119,7 +119,7 @@ struct XMLParser {
         self.text += plain
         self.rest = self.rest.dropFirst(plain.count)
         guard self.skip("&") else { return }
-        // The longest that means anything is &#x10FFFF;
+        // The longest valid reference is `&#x10FFFF;`.
         let reference = try self.upTo(";", within: 10)
         let name = String(decoding: reference, as: UTF8.self)
         switch name {
@@ -138,7 +138,7 @@ struct XMLParser {
 
     // MARK: Bytes
 
-    /// Behind the root there is nothing but white space and comments.
+    /// Accepts only white space and comments after the root element.
     private mutating func expectNothing() throws(Malformed) {
         while true {
             self.skipSpace()
@@ -157,7 +157,7 @@ struct XMLParser {
 
     private mutating func skipSpace() { self.rest = self.rest.drop(while: Self.isSpace) }
 
-    /// What comes before an end, which is passed over.
+    /// The bytes before a terminator. Skips the terminator, too.
     private mutating func upTo(_ end: String, within limit: Int = .max) throws(Malformed) -> ArraySlice<UInt8> {
         let terminator = Array(end.utf8)
         var index = self.rest.startIndex

@@ -1,12 +1,12 @@
 import COpenSSL
 
-/// Digests of bytes that are all at hand, by OpenSSL.
+/// Digests of bytes in memory, by OpenSSL.
 enum Digest {
     static func sha256(_ bytes: [UInt8]) -> [UInt8] { Self.digest(bytes, EVP_sha256(), count: 32) }
 
     static func sha256(_ text: String) -> [UInt8] { Self.sha256(Array(text.utf8)) }
 
-    /// Proves nothing against an attacker; S3 names objects' contents by it.
+    /// Not secure against an attacker. S3 uses it for ETags and `Content-MD5`.
     static func md5(_ bytes: [UInt8]) -> [UInt8] { Self.digest(bytes, EVP_md5(), count: 16) }
 
     static func hmacSHA256(key: [UInt8], _ text: String) -> [UInt8] {
@@ -14,7 +14,7 @@ enum Digest {
         var code = [UInt8](repeating: 0, count: 32)
         var count: UInt32 = 0
         guard HMAC(EVP_sha256(), key, Int32(key.count), message, message.count, &code, &count) != nil, count == 32 else {
-            // Out of memory, or an OpenSSL without it: nothing can be signed without it.
+            // Out of memory, or an OpenSSL build without the algorithm: no request can be signed.
             fatalError("OpenSSL cannot compute HMAC-SHA-256")
         }
         return code
@@ -23,7 +23,7 @@ enum Digest {
     private static func digest(_ bytes: [UInt8], _ algorithm: OpaquePointer?, count: Int) -> [UInt8] {
         var digest = [UInt8](repeating: 0, count: count)
         guard EVP_Digest(bytes, bytes.count, &digest, nil, algorithm, nil) == 1 else {
-            // Out of memory, or an OpenSSL without it: nothing can be stored without it.
+            // Out of memory, or an OpenSSL build without the algorithm: no object can be stored.
             fatalError("OpenSSL cannot compute a digest")
         }
         return digest
@@ -31,7 +31,7 @@ enum Digest {
 }
 
 extension [UInt8] {
-    /// Two lower-case digits a byte.
+    /// Two lower-case digits per byte.
     var hexadecimal: String {
         let digits = Array("0123456789abcdef".utf8)
         var text: [UInt8] = []
@@ -43,7 +43,7 @@ extension [UInt8] {
         return String(decoding: text, as: UTF8.self)
     }
 
-    /// RFC 4648, section 4, with padding.
+    /// Base64 with padding (RFC 4648, section 4).
     var base64: String {
         let digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
         var text: [UInt8] = []

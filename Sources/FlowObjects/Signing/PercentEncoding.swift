@@ -1,4 +1,5 @@
-/// Percent-encoding as SigV4 wants it: each octet but `A-Za-z0-9-._~`, exactly once, with capital digits.
+/// Percent-encoding as SigV4 requires it: every byte except `A-Za-z0-9-._~` is encoded, exactly once, with upper-case
+/// digits.
 enum PercentEncoding {
     static func encode(_ text: String, keepingSlashes: Bool = false) -> String {
         let digits = Array("0123456789ABCDEF".utf8)
@@ -14,8 +15,8 @@ enum PercentEncoding {
         return String(decoding: encoded, as: UTF8.self)
     }
 
-    /// What a list says with `encoding-type=url`, where a plus is a space.
-    /// - Returns: `nil` if it is not encoded as it should be.
+    /// Decodes a value of a list response with `encoding-type=url`, in which a plus is a space.
+    /// - Returns: `nil` if the text is not valid percent-encoded UTF-8.
     static func decode(_ text: String) -> String? {
         var bytes: [UInt8] = []
         var rest = Array(text.utf8)[...]

@@ -1,8 +1,8 @@
-/// Who the hub is to R2. Its description tells nothing.
+/// Access key of the hub for R2. Its description and mirror show no value.
 public struct R2Credentials: Hashable, Sendable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
     public var accessKeyID: String
     public var secretAccessKey: String
-    /// Of temporary credentials.
+    /// Session token of temporary credentials.
     public var sessionToken: String?
 
     public init(accessKeyID: String, secretAccessKey: String, sessionToken: String? = nil) {

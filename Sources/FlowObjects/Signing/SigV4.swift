@@ -1,28 +1,28 @@
 import FlowCore
 
-/// AWS Signature Version 4 in its form for S3 (AWS, "Authenticating Requests: Using the Authorization Header" and "Using Query
-/// Parameters"): pure functions of a request, a moment and a key.
+/// AWS Signature Version 4 for S3 (AWS, "Authenticating Requests: Using the Authorization Header" and "Using Query
+/// Parameters"). Pure functions of a request, a time and a key.
 enum SigV4 {
-    /// A moment in the form of `x-amz-date`: `20260822T101530Z`.
+    /// A time in the format of `x-amz-date`: `20260822T101530Z`.
     static func date(_ moment: Timestamp) -> String {
         moment.description.prefix(19).filter { $0 != "-" && $0 != ":" } + "Z"
     }
 
-    /// The key of one day, region and secret.
+    /// The signing key of one day, region and secret.
     static func key(secret: String, day: String, region: String) -> [UInt8] {
         var key = Array("AWS4\(secret)".utf8)
         for part in [day, region, "s3", "aws4_request"] { key = Digest.hmacSHA256(key: key, part) }
         return key
     }
 
-    /// The fields that a signature in the `Authorization` header goes with, beside `host`.
+    /// Header fields of a request with an `Authorization` header, in addition to `host` and the request's own.
     static func addedHeaders(payloadHash: String, date: String, sessionToken: String?) -> [NamedValue] {
         var headers = [NamedValue("x-amz-content-sha256", payloadHash), NamedValue("x-amz-date", date)]
         if let sessionToken { headers.append(NamedValue("x-amz-security-token", sessionToken)) }
         return headers
     }
 
-    /// The members of a presigned query, beside the request's own and the signature.
+    /// Query parameters of a presigned URL, in addition to the request's own and the signature.
     static func addedQuery(
         credential: String, date: String, seconds: Int, sessionToken: String?, signedHeaders: String
     ) -> [NamedValue] {
@@ -39,14 +39,16 @@ enum SigV4 {
         path.isEmpty ? "/" : PercentEncoding.encode(path, keepingSlashes: true)
     }
 
-    /// Sorted by encoded name, then by encoded value; a member without a value keeps its `=`. Goes on the wire as it is signed.
+    /// The query sorted by encoded name, then by encoded value. A parameter without a value keeps its `=`. It is sent
+    /// as it is signed.
     static func canonicalQuery(_ query: [NamedValue]) -> String {
         query.map { (PercentEncoding.encode($0.name), PercentEncoding.encode($0.value)) }
             .sorted { $0 < $1 }
             .map { "\($0)=\($1)" }.joined(separator: "&")
     }
 
-    /// Names in lower case and in order, values trimmed and runs of spaces in them made one, repeated fields made one.
+    /// Header fields with lower-case names, in order: values are trimmed, runs of spaces collapsed, and repeated fields
+    /// combined.
     static func canonicalHeaders(_ headers: [NamedValue]) -> [(name: String, value: String)] {
         var values: [String: [String]] = [:]
         for header in headers {
@@ -60,7 +62,7 @@ enum SigV4 {
         Self.canonicalHeaders(headers).map(\.name).joined(separator: ";")
     }
 
-    /// - Parameter request: with every header and member of the query that is to be covered.
+    /// - Parameter request: the request with every header field and query parameter to sign.
     static func sign(_ request: SignableRequest, date: String, accessKeyID: String, region: String, key: [UInt8]) -> Signature {
         let headers = Self.canonicalHeaders(request.headers)
         let signedHeaders = headers.map(\.name).joined(separator: ";")

@@ -1,4 +1,4 @@
-/// One member of a query or one header field, as it is meant: not encoded.
+/// A query parameter or a header field, not encoded.
 struct NamedValue: Hashable, Sendable {
     var name: String
     var value: String
@@ -12,13 +12,13 @@ struct NamedValue: Hashable, Sendable {
 /// The part of a request that a signature covers.
 struct SignableRequest: Hashable, Sendable {
     var method: String
-    /// With the port, if it is not the scheme's own.
+    /// Host with the port, unless it is the scheme's default.
     var host: String
-    /// Not encoded, and taken as it is: no `..` is resolved and no slash dropped.
+    /// Path, not encoded. It is used unchanged: no `..` is resolved and no slash dropped.
     var path: String
     var query: [NamedValue] = []
-    /// To be signed beside `host` and what the signer adds itself. Names in any case; a repeated one is sent as it is and
-    /// signed as one.
+    /// Header fields to sign in addition to `host` and those that the signer adds. Names in any case. A repeated field
+    /// is sent unchanged and signed as one.
     var headers: [NamedValue] = []
     /// SHA-256 of the body in hexadecimal, or ``unsignedPayload``.
     var payloadHash: String = Self.unsignedPayload
@@ -27,13 +27,13 @@ struct SignableRequest: Hashable, Sendable {
     static let emptyPayload = Digest.sha256([]).hexadecimal
 }
 
-/// A signature with what it was made of, which is what one looks at when a server disagrees.
+/// A signature with its inputs, for comparison when a server disagrees.
 struct Signature: Hashable, Sendable {
     var canonicalRequest: String
     var stringToSign: String
-    /// In hexadecimal.
+    /// The signature in hexadecimal.
     var signature: String
-    /// Names in order, separated by semicolons.
+    /// Names of the signed header fields in order, separated by semicolons.
     var signedHeaders: String
     /// `ACCESSKEY/date/region/s3/aws4_request`
     var credential: String

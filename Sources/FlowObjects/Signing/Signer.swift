@@ -1,9 +1,10 @@
 import FlowCore
 import Synchronization
 
-/// Signs requests of one region. Safe to use from any task.
+/// Signs requests for one region. Safe to use from any task.
 ///
-/// What it returns depends on its arguments alone; it keeps the key of the day, which takes four of the five hashes.
+/// The result depends only on the arguments. The signing key of the current day is cached, which saves four of five
+/// HMACs.
 final class Signer: Sendable {
     private struct Day: Sendable {
         let secret: String
@@ -16,7 +17,8 @@ final class Signer: Sendable {
 
     init(region: String) { self.region = region }
 
-    /// - Returns: the signature, and the header fields to send beside the request's own, `Authorization` among them.
+    /// - Returns: the signature, and the header fields to send in addition to the request's own, including
+    ///   `Authorization`.
     func sign(
         _ request: SignableRequest, _ credentials: R2Credentials, at moment: Timestamp
     ) -> (signature: Signature, headers: [NamedValue]) {
@@ -29,11 +31,11 @@ final class Signer: Sendable {
         return (signature, added + [NamedValue("Authorization", signature.authorization)])
     }
 
-    /// A link that does by itself what the request would do.
+    /// A presigned URL, which needs no `Authorization` header.
     /// - Parameters:
-    ///   - request: its payload hash is left aside; whoever uses the link must send its headers as they are here.
-    ///   - scheme: `https`, but for a test on the loopback interface.
-    ///   - seconds: 1 to 604,800.
+    ///   - request: the request. Its payload hash is ignored; the client must send its header fields unchanged.
+    ///   - scheme: `https`, or `http` for tests on the loopback interface.
+    ///   - seconds: lifetime of the URL, 1 to 604,800.
     func presign(
         _ request: SignableRequest, _ credentials: R2Credentials, at moment: Timestamp, scheme: String, seconds: Int
     ) -> (signature: Signature, url: String) {

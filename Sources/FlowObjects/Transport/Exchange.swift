@@ -1,8 +1,8 @@
 import Synchronization
 
-/// One request and its answer, between the transport's thread, which fills it, and the task that reads it.
+/// One request and its response, shared by the transport's thread, which fills it, and the task that reads it.
 final class Exchange: Sendable {
-    /// What to do with bytes that came.
+    /// How the transport continues after received bytes.
     enum Verdict { case accepted, pause, stop }
 
     private typealias HeadAnswer = CheckedContinuation<Result<TransportHead, TransportError>, Never>
@@ -14,10 +14,10 @@ final class Exchange: Sendable {
         var buffer: [UInt8] = []
         var bytesWaiter: BytesAnswer?
         var isPaused = false
-        /// The outer one is `nil` while it is under way, the inner one if it ended well.
+        /// Outer `nil`: in progress. Inner `nil`: ended without an error.
         var end: TransportError??
 
-        /// What a reader gets now; `nil` if it has to wait.
+        /// The result for a reader; `nil` if the reader must wait.
         mutating func consumeBuffer() -> Result<[UInt8]?, TransportError>? {
             if !self.buffer.isEmpty {
                 defer { self.buffer = [] }
@@ -28,7 +28,7 @@ final class Exchange: Sendable {
             return .success(nil)
         }
 
-        /// - Returns: whether the transport must be told.
+        /// - Returns: whether the transport was paused and must be resumed.
         mutating func unpause() -> Bool {
             defer { self.isPaused = false }
             return self.isPaused && self.end == nil
@@ -48,9 +48,9 @@ final class Exchange: Sendable {
         self.bufferBytes = bufferBytes
     }
 
-    // MARK: The reader
+    // MARK: Called by the reader
 
-    /// Waits for the head of the answer.
+    /// Waits for the response head.
     func head() async -> Result<TransportHead, TransportError> {
         await withCheckedContinuation { (waiter: HeadAnswer) in
             let result: Result<TransportHead, TransportError>? = self.state.withLock { state in
@@ -64,8 +64,9 @@ final class Exchange: Sendable {
         }
     }
 
-    /// Waits for bytes: as many as there are. `nil` at the end.
-    /// - Parameter resume: called if the transport had paused, and must be told that there is room again.
+    /// Waits for bytes of the body.
+    /// - Parameter resume: called if the transport was paused and must be resumed.
+    /// - Returns: all buffered bytes; `nil` at the end.
     func next(resume: () -> Void) async -> Result<[UInt8]?, TransportError> {
         await withCheckedContinuation { (waiter: BytesAnswer) in
             let (result, mustResume) = self.state.withLock { state -> (Result<[UInt8]?, TransportError>?, Bool) in
@@ -80,9 +81,9 @@ final class Exchange: Sendable {
         }
     }
 
-    // MARK: The thread
+    // MARK: Called by the transport's thread
 
-    /// Takes the head; a later one in its place is an error of the caller's.
+    /// Sets the response head. Must be called at most once.
     func deliver(_ head: TransportHead) {
         let waiter = self.state.withLock { state in
             state.head = head
@@ -95,11 +96,12 @@ final class Exchange: Sendable {
     var hasHead: Bool { self.state.withLock { $0.head != nil } }
     var hasEnded: Bool { self.state.withLock { $0.end != nil } }
 
-    /// Takes bytes of the body, if there is room for them.
+    /// Appends bytes of the body if the buffer has room.
     func accept(_ bytes: UnsafeRawBufferPointer) -> Verdict {
         self.state.withLock { state in
             if state.end != nil { return .stop }
-            // Whatever its size, the first piece is taken: otherwise nothing would ever move.
+            // An empty buffer accepts any number of bytes: a larger block than the buffer would otherwise never be
+            // delivered.
             if !state.buffer.isEmpty, state.buffer.count + bytes.count > self.bufferBytes {
                 state.isPaused = true
                 return .pause
@@ -109,8 +111,8 @@ final class Exchange: Sendable {
         }
     }
 
-    /// Hands what has come to a reader who waits. Called after all that was ready has been taken, so that a reader is woken
-    /// for many pieces at once.
+    /// Passes the buffered bytes to a waiting reader. Called after all available bytes were appended, so that the
+    /// reader resumes once for many blocks.
     func flush() {
         let woken = self.state.withLock { state -> (BytesAnswer, Result<[UInt8]?, TransportError>)? in
             guard let waiter = state.bytesWaiter, let result = state.consumeBuffer() else { return nil }
@@ -120,7 +122,7 @@ final class Exchange: Sendable {
         if let (waiter, result) = woken { waiter.resume(returning: result) }
     }
 
-    /// It is over. What came before the end can still be read. Only the first end counts.
+    /// Ends the exchange. Only the first call counts. Buffered bytes can still be read.
     func end(_ error: TransportError?) {
         let waiter: (HeadAnswer, TransportError)? = self.state.withLock { state in
             guard state.end == nil else { return nil }

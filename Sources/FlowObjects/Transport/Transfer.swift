@@ -4,7 +4,7 @@ import CCurl
 import Glibc
 #endif
 
-/// An exchange while libcurl works on it: the handle, and what its callbacks need. Confined to the transport's thread.
+/// An exchange in progress in libcurl: the handle and the state of its callbacks. Confined to the transport's thread.
 final class Transfer {
     let exchange: Exchange
     let easy: UnsafeMutableRawPointer
@@ -17,10 +17,10 @@ final class Transfer {
     private var headSize = 0
     private var hasHead = false
     private var isOversized = false
-    /// Something came that its reader was not told yet.
+    /// Whether bytes were appended to the exchange after the last ``flush()``.
     private(set) var needsFlush = false
 
-    /// - Returns: `nil` without memory.
+    /// - Returns: `nil` if out of memory.
     init?(_ exchange: Exchange, headBytes: Int) {
         guard let easy = curl_easy_init() else { return nil }
         self.exchange = exchange
@@ -28,27 +28,28 @@ final class Transfer {
         self.headBytes = headBytes
     }
 
-    /// The driver has taken the handle from its multi handle before.
+    /// The driver must have removed the handle from its multi handle.
     deinit {
         curl_easy_cleanup(self.easy)
         // libcurl reads the list for as long as the handle lives.
         curl_slist_free_all(self.fields)
     }
 
-    /// What libcurl's result means here.
+    /// The error for a libcurl result; `nil` if the transfer succeeded.
     func outcome(_ code: CURLcode) -> TransportError? {
         self.isOversized ? .malformed : TransportError(code)
     }
 
-    /// Wakes the reader for everything that came.
+    /// Passes all received bytes to the reader.
     func flush() {
         self.needsFlush = false
         self.exchange.flush()
     }
 
-    // MARK: Setting up
+    // MARK: Setup
 
-    /// - Returns: `false` without memory, or if an option is not there.
+    /// Sets the options of the handle.
+    /// - Returns: `false` if out of memory, or if libcurl does not have an option.
     func prepare(_ limits: TransportLimits, authorities: String?) -> Bool {
         let request = self.exchange.request
         let isPlain = request.url.hasPrefix("http://")
@@ -61,13 +62,15 @@ final class Transfer {
         }
         set(CURLOPT_URL, request.url)
         set(CURLOPT_PROTOCOLS_STR, isPlain ? "http" : "https")
-        // A proxy of the environment (https_proxy) sees nothing but TLS; the loopback interface needs none.
+        // A proxy from the environment (https_proxy) sees only TLS traffic. Plain HTTP is for the loopback interface,
+        // which needs no proxy.
         if isPlain { set(CURLOPT_PROXY, "") }
         set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1)
         set(CURLOPT_PATH_AS_IS, 1)
         set(CURLOPT_FOLLOWLOCATION, 0)
         set(CURLOPT_DISALLOW_USERNAME_IN_URL, 1)
-        // Each stream has a connection of its own: a reader that stalls holds up nobody else's window.
+        // With HTTP/1.1 each stream has its own connection: a stalled reader does not block the flow control window of
+        // others.
         set(CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_1_1))
         set(CURLOPT_HTTP_CONTENT_DECODING, 0)
         set(CURLOPT_SSLVERSION, Int(CURL_SSLVERSION_TLSv1_2))
@@ -75,7 +78,7 @@ final class Transfer {
         set(CURLOPT_SSL_VERIFYHOST, 2)
         if let authorities {
             set(CURLOPT_CAINFO, authorities)
-            // Otherwise the system's folder of certificates would be trusted beside the file.
+            // Otherwise the system's certificate directory would be trusted in addition to the file.
             set(CURLOPT_CAPATH, nil)
         }
         set(CURLOPT_NOSIGNAL, 1)
@@ -127,7 +130,7 @@ final class Transfer {
             }) == CURLE_OK
     }
 
-    /// The driver holds the transfer for as long as its handle is in use.
+    /// The driver retains the transfer as long as its handle is in use.
     private static func of(_ context: UnsafeMutableRawPointer?) -> Transfer {
         guard let context else { preconditionFailure("libcurl has lost its context") }
         return Unmanaged<Transfer>.fromOpaque(context).takeUnretainedValue()
@@ -135,9 +138,9 @@ final class Transfer {
 
     // MARK: Callbacks
 
-    /// - Returns: how many bytes were taken; fewer than there are end the transfer.
+    /// - Returns: the number of bytes processed. Fewer than passed in make libcurl end the transfer.
     private func receiveHeader(_ line: UnsafeRawBufferPointer) -> Int {
-        // What comes behind the body (trailers) tells nothing here.
+        // Trailer fields after the body are ignored.
         if self.hasHead { return line.count }
         self.headSize += line.count
         guard self.headSize <= self.headBytes else {

@@ -5,23 +5,25 @@ import Synchronization
 import Glibc
 #endif
 
-/// HTTP/1.1 by libcurl: sends what it is given, as it is given, and hands out what comes, at its reader's pace.
+/// HTTP/1.1 client by libcurl. It sends requests unchanged and delivers response bodies at the reader's pace
+/// (backpressure).
 ///
-/// One thread of its own drives everything; connections are kept and used again. Safe to use from any task; nothing here blocks a
-/// task's thread. libcurl may send a request a second time if a kept connection turns out to be closed: what must not happen
-/// twice must say so by a condition.
+/// One thread drives all transfers and reuses connections. Safe to use from any task; never blocks a task's thread.
+/// libcurl may send a request twice if a reused connection turns out to be closed: a request that must not take effect
+/// twice needs a condition such as `If-None-Match`.
 final class Transport: Sendable {
-    /// `curl_global_init` is called once in a process.
-    private static let isInitialised = curl_global_init(Int(CURL_GLOBAL_DEFAULT)) == CURLE_OK
+    /// `curl_global_init` must be called once per process.
+    private static let isInitialized = curl_global_init(Int(CURL_GLOBAL_DEFAULT)) == CURLE_OK
 
     private let limits: TransportLimits
     private let mailbox: TransportMailbox
     private let thread: Mutex<pthread_t?>
     private let lastID = Atomic<UInt64>(0)
 
-    /// - Parameter authorities: a file of certificates (PEM) to trust instead of the system's.
+    /// - Parameter authorities: file of certificates (PEM) to trust instead of the system's.
+    /// - Throws: ``TransportError`` if out of memory or threads.
     init(_ limits: TransportLimits, authorities: String? = nil) throws(TransportError) {
-        guard Self.isInitialised, let multi = curl_multi_init() else { throw .other(CURLE_FAILED_INIT.rawValue) }
+        guard Self.isInitialized, let multi = curl_multi_init() else { throw .other(CURLE_FAILED_INIT.rawValue) }
         self.limits = limits
         self.mailbox = TransportMailbox(multi: multi)
         guard let thread = TransportDriver.start(multi, self.mailbox, limits, authorities: authorities) else {
@@ -36,7 +38,7 @@ final class Transport: Sendable {
         pthread_detach(thread)
     }
 
-    /// Ends what is under way with ``TransportError/closed`` and waits until the thread is gone.
+    /// Ends all exchanges with ``TransportError/closed`` and waits until the thread has ended.
     func close() async {
         await withCheckedContinuation { closer in
             if !self.mailbox.send(.close(closer)) { closer.resume() }
@@ -45,11 +47,11 @@ final class Transport: Sendable {
             defer { thread = nil }
             return thread
         }
-        // It has nothing left to do.
+        // The thread has finished its work, so that joining it does not block.
         if let thread { pthread_join(thread, nil) }
     }
 
-    /// Sends a request and waits for the head of the answer. Cancelling the task cancels the request.
+    /// Sends a request and waits for the response head. Cancelling the task cancels the request.
     func open(_ request: TransportRequest) async throws(TransportError) -> (head: TransportHead, body: TransportBody) {
         let exchange = self.start(request)
         let body = TransportBody(exchange, self.mailbox)
@@ -61,8 +63,9 @@ final class Transport: Sendable {
         return (try head.get(), body)
     }
 
-    /// Sends a request and waits for the whole answer.
-    /// - Parameter limit: bytes of its body. More are ``TransportError/malformed``.
+    /// Sends a request and waits for the whole response.
+    /// - Parameter limit: maximum bytes of the body.
+    /// - Throws: ``TransportError/malformed`` if the body exceeds the limit.
     func send(_ request: TransportRequest, limit: Int) async throws(TransportError) -> (head: TransportHead, body: [UInt8]) {
         let (head, body) = try await self.open(request)
         return (head, try await body.collect(limit: limit))
@@ -78,7 +81,7 @@ final class Transport: Sendable {
     }
 }
 
-/// The body of an answer. Read by one task. Whoever lets go of it stops the transfer.
+/// The body of a response, read by one task. Releasing it cancels the transfer.
 final class TransportBody: Sendable {
     private let exchange: Exchange
     private let mailbox: TransportMailbox
@@ -90,7 +93,8 @@ final class TransportBody: Sendable {
 
     deinit { if !self.exchange.hasEnded { self.mailbox.send(.cancel(self.exchange.id)) } }
 
-    /// The next bytes, as many as have come; `nil` at the end. A reader that does not ask stops the sender.
+    /// Waits for bytes of the body. While the reader does not call it, the sender is stopped (backpressure).
+    /// - Returns: all bytes received so far; `nil` at the end.
     func next() async throws(TransportError) -> [UInt8]? {
         try await withTaskCancellationHandler {
             await self.exchange.next { self.mailbox.send(.resume(self.exchange.id)) }
@@ -99,7 +103,8 @@ final class TransportBody: Sendable {
         }.get()
     }
 
-    /// All of it.
+    /// The whole body.
+    /// - Throws: ``TransportError/malformed`` if it exceeds `limit` bytes.
     func collect(limit: Int) async throws(TransportError) -> [UInt8] {
         var bytes: [UInt8] = []
         while let more = try await self.next() {

@@ -5,8 +5,8 @@ import DequeModule
 import Glibc
 #endif
 
-/// The thread that drives all transfers through one multi handle: it waits in `curl_multi_poll` for sockets and for messages.
-/// Everything here is confined to that thread; the outside talks to it through its mailbox.
+/// The thread that drives all transfers through one multi handle. It waits in `curl_multi_poll` for sockets and for
+/// messages. All of its state is confined to that thread; others communicate through the mailbox.
 final class TransportDriver {
     private let multi: UnsafeMutableRawPointer
     private let mailbox: TransportMailbox
@@ -30,8 +30,8 @@ final class TransportDriver {
         self.authorities = authorities
     }
 
-    /// Takes the handle over.
-    /// - Returns: `nil` if the system has no thread left; then the handle is freed.
+    /// Starts the thread, which takes ownership of the multi handle.
+    /// - Returns: `nil` if no thread can be created; then the handle is freed.
     static func start(
         _ multi: UnsafeMutableRawPointer, _ mailbox: TransportMailbox, _ limits: TransportLimits, authorities: String?
     ) -> pthread_t? {
@@ -63,7 +63,8 @@ final class TransportDriver {
             self.collect()
             for transfer in self.running.values where transfer.needsFlush { transfer.flush() }
             self.failOverdue()
-            // Last, since each of the above may have made room; a new transfer keeps the poll from waiting.
+            // Last, since each step above may free a connection. After a transfer was added, `curl_multi_poll` returns
+            // immediately.
             self.startWaiting()
             curl_multi_poll(self.multi, nil, 0, self.timeoutMilliseconds, nil)
         }
@@ -76,7 +77,7 @@ final class TransportDriver {
 
     private static func prepareThread() {
         flowhub_name_thread("flowhub-objects")
-        // OpenSSL writes to sockets without MSG_NOSIGNAL, and CURLOPT_NOSIGNAL keeps libcurl from minding the signal.
+        // OpenSSL writes to sockets without MSG_NOSIGNAL, and with CURLOPT_NOSIGNAL libcurl does not ignore SIGPIPE.
         var signals = sigset_t()
         sigemptyset(&signals)
         sigaddset(&signals, SIGPIPE)
@@ -87,7 +88,7 @@ final class TransportDriver {
         let most = self.limits.connections + self.limits.streams
         flowhub_curl_multi_set_long(self.multi, CURLMOPT_MAX_HOST_CONNECTIONS, most)
         flowhub_curl_multi_set_long(self.multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, most)
-        // Connections that are kept for the next request.
+        // Idle connections to keep for reuse.
         flowhub_curl_multi_set_long(self.multi, CURLMOPT_MAXCONNECTS, self.limits.connections)
     }
 
@@ -99,7 +100,7 @@ final class TransportDriver {
             if exchange.request.isStreamed { self.waitingStreams.append(exchange) } else { self.waiting.append(exchange) }
         case .resume(let id):
             guard let transfer = self.running[id] else { return }
-            // Both directions go on; the bytes that libcurl has in hand come in at once, within this call.
+            // Resumes both directions. libcurl delivers its buffered bytes within this call.
             curl_easy_pause(transfer.easy, CURLPAUSE_CONT)
         case .cancel(let id): self.cancel(id)
         case .close(let closer):
@@ -121,7 +122,7 @@ final class TransportDriver {
         self.drop(.cancelled) { $0.id == id }
     }
 
-    /// Ends those who still wait for a connection.
+    /// Ends exchanges that are still waiting for a connection.
     private func drop(_ error: TransportError, _ isMeant: (Exchange) -> Bool) {
         for exchange in self.waiting + self.waitingStreams where isMeant(exchange) { exchange.end(error) }
         self.waiting.removeAll(where: isMeant)
@@ -152,7 +153,7 @@ final class TransportDriver {
             guard message.pointee.msg == CURLMSG_DONE, let context = flowhub_curl_context(message.pointee.easy_handle) else {
                 continue
             }
-            // The message dies with the handle's removal.
+            // The message is invalid after the handle is removed.
             let code = message.pointee.data.result
             let transfer = Unmanaged<Transfer>.fromOpaque(context).takeUnretainedValue()
             self.finish(transfer, transfer.outcome(code))
@@ -176,8 +177,8 @@ final class TransportDriver {
         self.drop(.timeout) { $0.deadline <= now }
     }
 
-    /// A stream has none once its head is there: how long it takes is its reader's affair, and a stalled server is noticed by
-    /// libcurl.
+    /// The deadline of a transfer; `nil` for a stream after its head, whose duration depends on the reader. libcurl
+    /// detects a stalled server.
     private func deadline(of transfer: Transfer) -> ContinuousClock.Instant? {
         transfer.exchange.request.isStreamed && transfer.exchange.hasHead ? nil : transfer.exchange.deadline
     }
@@ -191,6 +192,6 @@ final class TransportDriver {
         return Int32(max(0, min(remaining + 1, Double(Self.longestWait))))
     }
 
-    /// Milliseconds; a message ends the wait at once.
+    /// Maximum wait in milliseconds. A message ends it immediately.
     private static let longestWait: Int32 = 10_000
 }

@@ -1,41 +1,42 @@
 import CCurl
 
-/// Why a request has no answer. Whether the server has done what it was asked is not known, except with `connect` and `tls`.
+/// The reason why a request has no complete response. Except for `connect` and `tls`, it is unknown whether the server
+/// executed the request.
 enum TransportError: Error, Hashable, Sendable, CustomStringConvertible {
-    /// The name is not known, or nobody listens.
+    /// Unknown host, or the connection was refused or not established.
     case connect
-    /// Nobody who could be trusted answered.
+    /// TLS failed, or the server's certificate is not trusted.
     case tls
-    /// No byte for too long, or no answer in time.
+    /// No byte within the idle timeout, or no response in time.
     case timeout
-    /// The connection ended before the answer did, and nothing said so.
+    /// The connection failed before the response was complete.
     case lost
-    /// The answer is shorter than its head had said.
+    /// The body is shorter than its head announced.
     case short
-    /// What came is no HTTP, or more than may.
+    /// The response is not valid HTTP, or exceeds a limit.
     case malformed
-    /// The task was cancelled, or the reader let go.
+    /// The task was cancelled, or the reader released the body.
     case cancelled
     /// The transport was closed.
     case closed
-    /// libcurl has another reason, by its number.
+    /// Any other error of libcurl, by its number.
     case other(UInt32)
 
     var description: String {
         switch self {
-        case .connect: "there is no connection to it"
-        case .tls: "its certificate cannot be trusted, or TLS fails"
-        case .timeout: "it did not answer in time"
-        case .lost: "the connection was lost"
-        case .short: "its answer ended too early"
-        case .malformed: "its answer makes no sense"
-        case .cancelled: "the task was cancelled"
-        case .closed: "the store is closed"
-        case .other(let number): "libcurl gave up (error \(number))"
+        case .connect: "cannot connect"
+        case .tls: "TLS failed or certificate not trusted"
+        case .timeout: "timed out"
+        case .lost: "connection lost"
+        case .short: "response truncated"
+        case .malformed: "invalid response"
+        case .cancelled: "task cancelled"
+        case .closed: "the store is shutting down"
+        case .other(let number): "libcurl error \(number)"
         }
     }
 
-    /// - Returns: `nil` if it is none. libcurl's own texts are not used: they name addresses.
+    /// - Returns: `nil` for success. libcurl's own texts are not used, because they contain addresses.
     init?(_ code: CURLcode) {
         switch code {
         case CURLE_OK: return nil

@@ -1,23 +1,25 @@
-/// What the transport may take, and for how long.
+/// Limits and timeouts of the transport.
 struct TransportLimits: Hashable, Sendable {
-    /// Requests under way at a time, not counting streams. Others wait.
+    /// Maximum number of requests in flight, not counting streams. Others wait.
     var connections = 16
-    /// Answers that are being read at their readers' pace, at a time. Others wait.
+    /// Maximum number of streamed responses in flight. Others wait.
     var streams = 64
-    /// To reach the server, TLS included.
+    /// Timeout in milliseconds for connecting, TLS included.
     var connectMilliseconds = 10_000
-    /// Without a byte in either direction; the pauses of a slow reader do not count. libcurl looks at the average of the last five
-    /// seconds, so that it may take as much longer.
+    /// Idle timeout in seconds without a byte in either direction. Pauses of a slow reader do not count. libcurl uses
+    /// the average of the last 5 s and may therefore take that much longer.
     var stallSeconds = 30
-    /// Until the whole answer, or the head of a stream, is there; waiting for a connection included.
+    /// Timeout in milliseconds for the whole response, or for the head of a streamed one. It includes the wait for a
+    /// connection.
     var requestMilliseconds = 120_000
-    /// A connection that was not used for so long is not used again.
+    /// Seconds after which an idle connection is no longer reused.
     var idleSeconds = 60
-    /// Bytes of an answer that nobody has read yet.
+    /// Maximum bytes of a response that are buffered for its reader.
     var bufferBytes = 262_144
-    /// Bytes of an answer's head.
+    /// Maximum bytes of a response head.
     var headBytes = 65_536
 
-    /// Bytes that libcurl takes from a socket at once: those come in addition when a reader is behind.
+    /// Maximum bytes that libcurl reads from a socket in one call. They may be buffered in addition when the reader is
+    /// slow.
     static let receiveBytes = 65_536
 }

@@ -1,21 +1,21 @@
 import CCurl
 import Synchronization
 
-/// What the transport's thread is told.
+/// A message to the transport's thread.
 enum TransportMessage: Sendable {
     case start(Exchange)
-    /// The reader has room again.
+    /// Resumes the exchange with this id: its buffer has room again.
     case resume(UInt64)
-    /// Nobody wants the answer any more.
+    /// Cancels the exchange with this id.
     case cancel(UInt64)
-    /// Ends everything, frees the handle, and tells whoever waits for it.
+    /// Ends all exchanges, frees the multi handle, and resumes the continuation.
     case close(CheckedContinuation<Void, Never>?)
 }
 
-/// Messages for the transport's thread, which waits in `curl_multi_poll`.
+/// Queue of messages to the transport's thread, which waits in `curl_multi_poll`.
 final class TransportMailbox: Sendable {
-    /// `curl_multi_wakeup` is the one function that any thread may call with another thread's handle (its manual page), as long
-    /// as the handle lives; the state below says how long that is.
+    /// `curl_multi_wakeup` is the only function that any thread may call on another thread's handle (see its manual
+    /// page), as long as the handle exists. `State.isClosed` ensures that.
     private struct Handle: @unchecked Sendable { let multi: UnsafeMutableRawPointer }
 
     private struct State: Sendable {
@@ -28,7 +28,8 @@ final class TransportMailbox: Sendable {
 
     init(multi: UnsafeMutableRawPointer) { self.handle = Handle(multi: multi) }
 
-    /// - Returns: whether it will be received.
+    /// Sends a message and wakes the thread.
+    /// - Returns: whether the mailbox accepted it; `false` after ``close()``.
     @discardableResult
     func send(_ message: TransportMessage) -> Bool {
         self.state.withLock { state in
@@ -39,7 +40,7 @@ final class TransportMailbox: Sendable {
         }
     }
 
-    /// Everything that was sent since. For the thread.
+    /// All messages since the last call. Called by the transport's thread.
     func receive() -> [TransportMessage] {
         self.state.withLock { state in
             defer { state.messages = [] }
@@ -47,8 +48,8 @@ final class TransportMailbox: Sendable {
         }
     }
 
-    /// Takes nothing more; afterwards the handle may be freed. For the thread.
-    /// - Returns: what nobody has received.
+    /// Rejects further messages; afterwards the handle may be freed. Called by the transport's thread.
+    /// - Returns: the messages that were not received.
     func close() -> [TransportMessage] {
         self.state.withLock { state in
             state.isClosed = true

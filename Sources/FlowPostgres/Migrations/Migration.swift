@@ -52,8 +52,8 @@ struct MigrationPlan: Hashable, Sendable {
             guard let recorded = self.applied[migration.name], recorded != migration.sha256 else { continue }
             throw PostgresError(
                 .schema,
-                "migration \(migration.name) was changed after it was applied. Use the binary that applied it, or restore the file"
-            )
+                "migration \(migration.name) was changed after it was applied. "
+                    + "Restore the file, or use the binary that applied it")
         }
         let pending = migrations.filter { self.applied[$0.name] == nil }
         if let first = pending.first, let last = self.applied.keys.max(), first.name < last {

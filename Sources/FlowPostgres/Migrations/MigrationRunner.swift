@@ -102,7 +102,8 @@ public struct MigrationRunner: Sendable {
     private static func checkEncoding(_ connection: PostgresConnection) throws(PostgresError) {
         guard !["UTF8", "SQL_ASCII"].contains(connection.encoding) else { return }
         throw PostgresError(
-            .schema, "the database's encoding is \(connection.encoding); create a database with ENCODING 'UTF8' TEMPLATE template0")
+            .schema,
+            "the database's encoding is \(connection.encoding); create a database with ENCODING 'UTF8' TEMPLATE template0")
     }
 
     /// Applies the next migration in one transaction.

@@ -36,7 +36,7 @@ final class CommitLane: Sendable {
 
     func add(_ pending: PendingChange) {
         let mustStart = self.queue.withLock { $0.add(pending) }
-        // A separate task, because it writes the changes of all callers: cancelling one caller must not cancel it.
+        // A separate task, because it writes the changes of all callers: canceling one caller must not cancel it.
         if mustStart { Task { await self.work() } }
     }
 

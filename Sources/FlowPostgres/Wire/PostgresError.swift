@@ -90,7 +90,7 @@ public struct PostgresError: Error, Hashable, Sendable, CustomStringConvertible 
     static let unreadable = PostgresError(.schema, "the database contains a row that cannot be decoded")
     static let badURL = PostgresError(
         .url,
-        "is not of the form postgres://user:password@host:port/database?sslmode=… or host=… dbname=… . Write / @ : ? # % "
+        "must have the form postgres://user:password@host:port/database?sslmode=… or host=… dbname=… . Write / @ : ? # % "
             + "in a password as %2F %40 %3A %3F %23 %25")
     static let rowLocked = PostgresError(.locked, "the flow's row is locked by another transaction")
     static let tooMuchContention = PostgresError(.conflict, "too many conflicting changes")

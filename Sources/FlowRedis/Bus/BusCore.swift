@@ -2,22 +2,23 @@ import FlowCore
 import Logging
 import NIOCore
 
-/// What the bus has on its event loop: subscriptions, the canary, and what comes from both connections.
+/// State of the bus: subscriptions, the canary, and the messages of both Redis connections. Confined to one event loop.
 final class BusCore {
     struct Configuration: Sendable {
         var canaryMilliseconds: Int64 = 1_000
         var canaryTimeoutMilliseconds: Int64 = 3_000
-        /// What becomes of messages of the seed's format.
+        /// Policy for foreign messages (`FLOWHUB_SEED_UPDATES`).
         var foreign = ForeignPolicy.deliver
     }
 
-    /// What applies updates of the seed's format; where it is set, one instance at a time hears all of them.
+    /// Receives each foreign `state_update` while this instance holds the leader lease `hub:apply`. `message` is the
+    /// channel name followed by the payload.
     var onForeignUpdate: ((_ flow: FlowID, _ updates: JSONText, _ message: [UInt8]) -> Void)?
     private var isLeaseHolder = false
 
-    /// Channels in one SUBSCRIBE.
+    /// Maximum number of channels in one SUBSCRIBE or UNSUBSCRIBE command.
     private static let batch = 512
-    /// Messages that an event loop may be behind before no more are read.
+    /// Backlog of the sink, in messages, above which reading pauses. Reading resumes at half of it.
     private static let maximumBacklog = 10_000
     private static let pauseLength = TimeAmount.milliseconds(2)
     private static let prefix = "flow:updates:"
@@ -26,13 +27,13 @@ final class BusCore {
     static func channel(of flow: FlowID) -> String { Self.prefix + flow.rawValue }
 
     var sink: (any BusSink)?
-    /// Told of every change of ``BusHealth/isDelivering``.
+    /// Called on the event loop after each change of ``BusHealth/isDelivering``, until ``stop()``.
     var onDelivery: (@Sendable (Bool) -> Void)?
-    /// What came on a channel of the hub's own.
+    /// Receives the messages of `hub:control:{instance}` and `hub:control:all`.
     var onControl: (([UInt8]) -> Void)?
-    /// The commands' connection is there.
+    /// Called when the command connection is ready, and when the server has lost the scripts.
     var onCommandsReady: (() -> Void)?
-    /// Set once, before anything else.
+    /// Set once, by ``start(commands:subscriber:)``.
     private var links: (commands: RedisLink, subscriber: RedisLink)?
 
     private let instance: String
@@ -45,7 +46,7 @@ final class BusCore {
 
     private var subscriptions = SubscriptionTracker()
     private var canary: Canary
-    /// The hub's own channels that are not confirmed yet.
+    /// Canary and control channels whose subscription the server has not confirmed yet.
     private var ownUnconfirmed: Set<String> = []
     private var toSubscribe: [FlowID] = []
     private var inbox: [BusMessage] = []
@@ -63,13 +64,13 @@ final class BusCore {
         self.loop = loop
         self.now = now
         self.logger = logger
-        // Of two in a row one may be late.
+        // At least 2.5 intervals, so that a single late canary does not count as an outage.
         self.canary = Canary(timeout: max(configuration.canaryTimeoutMilliseconds, configuration.canaryMilliseconds * 5 / 2))
     }
 
     private var canaryChannel: String { "hub:canary:\(self.instance)" }
     private var ownChannels: [String] { [self.canaryChannel, "hub:control:\(self.instance)", "hub:control:all"] }
-    /// Milliseconds of a clock that only goes forward.
+    /// Monotonic time in milliseconds.
     private var uptime: Int64 { Int64(NIODeadline.now().uptimeNanoseconds / 1_000_000) }
 
     func start(commands: RedisLink, subscriber: RedisLink) {
@@ -82,7 +83,7 @@ final class BusCore {
 
     func stop() {
         self.timer?.cancel()
-        // Nobody is told any more: those who would be are about to end, too.
+        // No callbacks from here on: their receivers stop as well.
         self.onDelivery = nil
         self.sink = nil
         self.setDelivering(false)
@@ -108,7 +109,8 @@ final class BusCore {
         switch self.subscriptions.subscribe(flow) {
         case .sendSubscribe: self.toSubscribe.append(flow)
         case .confirmed: self.sink?.subscribed(to: flow)
-        // Without a connection there is nothing to wait for: the sweep goes by the second.
+        // Without a connection there is no confirmation to wait for. Nothing is lost: while delivery is degraded, the
+        // version sweep runs every second.
         case .pending: if !self.subscriptions.isConnected { self.sink?.subscribed(to: flow) }
         }
     }
@@ -129,7 +131,7 @@ final class BusCore {
         }
     }
 
-    /// The subscribers' connection is there: everything anew.
+    /// Called when the subscriber connection is ready. Subscribes to every channel again.
     func connected() {
         self.isPaused = false
         self.toSubscribe = []
@@ -148,24 +150,25 @@ final class BusCore {
         self.setDelivering(false)
     }
 
-    /// A server that was started anew knows no script.
+    /// Loads all scripts, since a restarted server has none.
     func commandsReady() {
         self.links?.commands.send(RedisScript.all.map(\.load))
         self.onCommandsReady?()
         if self.canary.hasStarted { self.sendCanary() }
     }
 
-    /// The commands' connection is lost: nothing that is published here reaches anybody.
+    /// Called when the command connection is lost. Delivery counts as degraded, because this instance cannot publish.
     func commandsLost() {
         self.canary.sendingFailed()
         self.setDelivering(false)
     }
 
-    // MARK: Updates of other services
+    // MARK: Foreign updates
 
     private static let leaseMilliseconds = 10_000
 
-    /// Sees to it that one instance hears everything that is published.
+    /// Acquires or renews the leader lease `hub:apply`. Its holder subscribes to the messages of all flows, so that
+    /// each foreign update reaches at least one instance.
     private func renewLease() {
         guard self.configuration.foreign == .apply else { return }
         var call = RedisScript.lease.call(keys: ["hub:apply"])
@@ -206,19 +209,19 @@ final class BusCore {
         self.sendCanary()
     }
 
-    // MARK: The canary
+    // MARK: Canary
 
     private func tick() {
         self.sendSubscriptionCommand("UNSUBSCRIBE", self.subscriptions.removeExpired(at: self.uptime))
         switch self.canary.assess(at: self.uptime) {
         case .ok: break
-        // Also where what comes is left unread for a while: then it is not the connection that is to blame.
         case .degraded: self.setDelivering(false)
+        // While reading is paused, no canary can be received: the connection is not at fault.
         case .replace where self.isPaused: self.setDelivering(false)
         case .replace:
             self.setDelivering(false)
             self.health.countReplacedConnection()
-            self.logger.warning("Redis answers and delivers nothing; the subscribers' connection is made anew")
+            self.logger.warning("No canary received; replacing the Redis subscriber connection")
             self.links?.subscriber.replace()
         }
         if self.canary.hasStarted { self.sendCanary() }
@@ -232,7 +235,7 @@ final class BusCore {
         call.add(self.canaryMAC(number) + Array(String(number).utf8))
         call.add(60_000)
         self.links?.commands.send([call]) { result in
-            // A publication that failed proves nothing.
+            // A failed publication says nothing about the subscriber connection.
             guard case .success(let replies) = result, replies.first?.integer != nil else { return }
             core.value.canary.accepted(number, at: core.value.uptime)
         }
@@ -247,7 +250,8 @@ final class BusCore {
         if let lag = self.canary.lag { self.health.set(lag: lag) }
     }
 
-    /// Of this process: another one may bear its name for a while.
+    /// MAC of a canary of this process. It covers the origin, which is unique to the process: another process may have
+    /// the same instance name for some time.
     private func canaryMAC(_ number: UInt64) -> [UInt8] {
         self.codec.authenticator.mac(for: Array("\(self.codec.origin) \(number)".utf8))
     }
@@ -256,11 +260,11 @@ final class BusCore {
         guard self.health.isDelivering != isDelivering else { return }
         self.health.set(isDelivering: isDelivering)
         self.onDelivery?(isDelivering)
-        // What was missed meanwhile.
+        // The sink reads from the store what it missed.
         if isDelivering { self.sink?.deliveryChanged() }
     }
 
-    // MARK: What comes
+    // MARK: Received messages
 
     func receivedPush(_ value: RESPValue) {
         if let elements = value.elements, elements.count == 4, let channel = elements[2].bytes, let payload = elements[3].bytes {
@@ -287,12 +291,12 @@ final class BusCore {
         self.health.countReceived()
         switch self.codec.decode(payload, from: flow, now: self.now()) {
         case .own(let message): self.enqueue(message)
-        // Delivered when it was published.
+        // Already delivered when it was published.
         case .echo: break
         case .foreign(let event):
             switch self.configuration.foreign {
             case .ignore: return
-            // Comes back as a durable event of the hub.
+            // Delivered as the durable event of the change that applies it.
             case .apply where event.type == .stateUpdate: return
             case .apply, .deliver: self.health.countForeign()
             }
@@ -301,10 +305,10 @@ final class BusCore {
         }
     }
 
-    /// The epoch that foreign messages are taken under: whatever the hub works under.
+    /// Supplies the epoch under which foreign messages are delivered: the epoch that this instance has adopted.
     var epoch: () -> Epoch = { Epoch(counter: 0, random: "0") }
 
-    /// What comes in one turn of the loop is handed over together.
+    /// Collects the messages of one turn of the event loop and hands them to the sink together.
     private func enqueue(_ message: BusMessage) {
         self.inbox.append(message)
         guard self.inbox.count == 1 else { return }
@@ -316,7 +320,8 @@ final class BusCore {
         }
     }
 
-    /// The event loops do not keep up: what comes waits at the server, which has a limit of its own.
+    /// Pauses reading because the event loops fall behind. Messages then queue at the server, up to the limit of its
+    /// output buffer.
     private func pause() {
         self.isPaused = true
         self.links?.subscriber.setReading(false)
@@ -335,11 +340,12 @@ final class BusCore {
     }
 }
 
-/// What becomes of messages that services beside the hub publish in the seed's format.
+/// Policy for foreign messages: those that a process other than a hub instance publishes in the legacy format.
 public enum ForeignPolicy: String, Hashable, Sendable, CaseIterable {
-    /// They go live, marked as foreign.
+    /// Delivers them live, flagged `foreign`.
     case deliver
-    /// Updates become changes of the flows' states; the rest goes live.
+    /// Applies `state_update` messages as changes of the flow's state, and delivers all others live.
     case apply
+    /// Drops them.
     case ignore
 }

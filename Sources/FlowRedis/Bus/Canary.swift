@@ -1,37 +1,41 @@
-/// Tells whether what is published reaches the connection that serves the subscribers. A value; no connection and no clock.
+/// State machine that decides from canaries whether published messages arrive on the subscriber connection. A value
+/// type without I/O; times are parameters, in milliseconds of a monotonic clock.
 ///
-/// PING proves nothing: after a failover a connection may sit on a server that answers it and is never told of anything. So
-/// each instance publishes to itself, and only what comes back counts.
+/// A reply to PING proves nothing: after a failover, a connection may lead to a server that answers PING but receives
+/// no messages. Therefore each instance publishes canaries to itself, and only a received canary counts.
 struct Canary: ~Copyable {
     enum Assessment: Hashable {
         case ok
-        /// Nothing has come for too long, though the server took what was sent: the subscribers' connection is to be replaced.
+        /// No canary was received within the timeout, although the server accepted some: replace the subscriber
+        /// connection.
         case replace
-        /// Nothing has come for too long, and nothing could be sent either: that connection is not to blame.
+        /// No canary was received within the timeout, but none was accepted early enough to blame the subscriber
+        /// connection.
         case degraded
     }
 
     private let timeout: Int64
-    /// Since when the connection is complete; a fresh one is given time.
+    /// When the subscriber connection was complete; `nil` while it is not. A new connection gets the full timeout.
     private var startedAt: Int64?
     private var lastReceivedAt: Int64?
     private var lastNumber: UInt64 = 0
-    /// The first that the server took after the last one heard.
+    /// When the server first accepted a canary newer than the last received one; `nil` if it has not.
     private var acceptedAt: Int64?
     private var sent: UInt64 = 0
-    /// When those were sent that have not come back.
+    /// Send times of the canaries that are still expected, by number.
     private var sentAt: [UInt64: Int64] = [:]
     private(set) var isDelivering = false
-    /// Milliseconds from publication to arrival, of the last one that came.
+    /// Milliseconds from publication to arrival of the last received canary.
     private(set) var lag: Int64?
 
-    /// Whether there is a connection that it watches.
+    /// Whether there is a complete subscriber connection to observe.
     var hasStarted: Bool { self.startedAt != nil }
 
-    /// - Parameter timeout: milliseconds without a word.
+    /// - Parameter timeout: milliseconds without a received canary after which delivery counts as degraded.
     init(timeout: Int64) { self.timeout = timeout }
 
-    /// The subscribers' connection has everything that it asked for.
+    /// Records that the subscriber connection is complete: the server has confirmed all subscriptions that were
+    /// requested when it was established.
     mutating func started(at now: Int64) {
         self.startedAt = now
         self.lastReceivedAt = nil
@@ -43,7 +47,7 @@ struct Canary: ~Copyable {
         self.isDelivering = false
     }
 
-    /// Nothing can be sent: what is still on its way shows nothing any more.
+    /// Records that the command connection was lost. Canaries in flight no longer count.
     mutating func sendingFailed() {
         self.sentAt = [:]
         self.isDelivering = false
@@ -52,17 +56,18 @@ struct Canary: ~Copyable {
     mutating func next(at now: Int64) -> UInt64 {
         self.sent += 1
         self.sentAt[self.sent] = now
-        // As many as are out within the time that matters.
+        // Bounds memory: with more than 256 canaries outstanding, all but the newest are forgotten.
         if self.sentAt.count > 256 { self.sentAt = [self.sent: now] }
         return self.sent
     }
 
-    /// The server took a publication. Its word may come after the publication itself.
+    /// Records that the server accepted a canary. The reply may arrive after the canary itself.
     mutating func accepted(_ number: UInt64, at now: Int64) {
         if number > self.lastNumber, self.acceptedAt == nil { self.acceptedAt = now }
     }
 
-    /// One came back. - Returns: whether delivery begins with it.
+    /// Records a received canary.
+    /// - Returns: whether delivery changes from degraded to ok.
     mutating func received(_ number: UInt64, at now: Int64) -> Bool {
         guard self.startedAt != nil, let sentAt = self.sentAt[number] else { return false }
         self.sentAt = self.sentAt.filter { $0.key > number }
@@ -74,7 +79,7 @@ struct Canary: ~Copyable {
         return !self.isDelivering
     }
 
-    /// What came was left unread until now, so that nothing can be said of the time before.
+    /// Restarts the timeout after a pause in reading, since nothing could be received during it.
     mutating func readingResumed(at now: Int64) {
         if self.startedAt != nil { self.lastReceivedAt = now }
         self.acceptedAt = nil

@@ -1,29 +1,30 @@
 import Crypto
 
-/// What tells the hub's own messages from everybody else's: a key that all instances of one hub have from its store, and that
-/// nobody has who only reaches Redis.
+/// Creates and checks the MACs that distinguish the hub's own messages from those of other Redis clients. The key is
+/// derived from the hub id in the store: all instances have it, and a process with access to Redis alone does not.
 ///
-/// A message bears the first 16 bytes of its HMAC-SHA-256 (RFC 2104, truncated as section 5 allows).
+/// A MAC is the first 16 bytes of the HMAC-SHA-256 of a message (RFC 2104, truncated as section 5 allows), in
+/// hexadecimal.
 struct MessageAuthenticator: Sendable {
-    /// Hexadecimal digits of a mark.
+    /// Length of a MAC in hexadecimal digits.
     static let macLength = 32
 
-    /// With the key in it already: what is left to do for a message is the message.
+    /// HMAC state that already includes the key, so that each MAC only hashes its message.
     private let prepared: HMAC<SHA256>
 
-    /// - Parameter hubID: random, and written nowhere but in the store.
+    /// - Parameter hubID: 128 random bits, stored only in the hub's store.
     init(hubID: String) {
         self.prepared = HMAC<SHA256>(key: SymmetricKey(data: SHA256.hash(data: Array("flowhub bus \(hubID)".utf8))))
     }
 
-    /// What may be shown of the hub: alike for all of its instances, and no way back to its id.
+    /// A public name of the hub. It is the same for all instances, and the hub id cannot be derived from it.
     static func publicName(of hubID: String) -> String {
         Self.hex(SHA256.hash(data: Array("flowhub name \(hubID)".utf8)).prefix(8))
     }
 
     func mac(for bytes: some Sequence<UInt8>) -> [UInt8] { Array(Self.hex(self.code(Array(bytes)).prefix(16)).utf8) }
 
-    /// Takes the same time wherever a wrong mark differs.
+    /// Whether the MAC is that of the bytes. The comparison takes constant time.
     func isAuthentic(_ bytes: UnsafeRawBufferPointer, mac: UnsafeRawBufferPointer) -> Bool {
         guard mac.count == Self.macLength else { return false }
         var hash = self.prepared

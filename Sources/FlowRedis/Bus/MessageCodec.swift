@@ -1,34 +1,34 @@
 import FlowCore
 import Synchronization
 
-/// An event as it goes over the channel `flow:updates:{flow}`: the seed service's `{"type","flow_id","updates" or
-/// "data","timestamp"}` with the hub's own members before it.
+/// Encodes and decodes the messages of the Redis channel `flow:updates:{flow}`. The format is that of the legacy
+/// service, `{"type","flow_id","updates" or "data","timestamp"}`, preceded by members of the hub.
 ///
-/// The members of the hub's own messages come in one order, and the mark first, so that reading one is a comparison of bytes
-/// and not a parse of JSON. What bears no mark is somebody else's and is parsed.
+/// Hub messages have their members in a fixed order, the MAC first, so that decoding compares bytes instead of parsing
+/// JSON. A message without a MAC is foreign and is parsed.
 struct MessageCodec: Sendable {
     enum DecodeResult: Sendable {
         case own(BusMessage)
-        /// What this instance published itself.
+        /// A message that this process published.
         case echo
-        /// Of a service that knows the seed's format only.
+        /// A message of a service that knows only the legacy format.
         case foreign(TransientEvent)
         case rejected(RejectReason)
     }
 
     enum RejectReason: String, Sendable, CaseIterable {
         case tooLarge = "too_large"
-        /// No JSON, or not the members that an event has.
+        /// Not JSON, or without the members of an event.
         case malformed
-        /// It says that it is the hub's, and is not.
+        /// It has members that only hub messages have, without a valid MAC.
         case forged
-        /// It is of another flow than its channel's.
+        /// Its `flow_id` is not the flow of its channel.
         case otherFlow = "other_flow"
-        /// A transient event that says nothing any more: a connection had fallen silent, and everything came at last.
+        /// A transient event older than ``maximumTransientAge``, received after its connection had stalled.
         case late
     }
 
-    /// Milliseconds after which a transient event is too late.
+    /// Maximum age of a transient event in milliseconds.
     static let maximumTransientAge: Int64 = 10_000
 
     let authenticator: MessageAuthenticator
@@ -42,7 +42,7 @@ struct MessageCodec: Sendable {
         self.maximumBytes = maximumBytes
     }
 
-    // MARK: Writing
+    // MARK: Encoding
 
     func encode(_ message: BusMessage, sequence: UInt64) -> [UInt8] {
         var writer = JSONWriter(capacity: 512)
@@ -88,11 +88,11 @@ struct MessageCodec: Sendable {
         writer.value(at.description)
     }
 
-    // MARK: Reading
+    // MARK: Decoding
 
     private static let macPrefix = Array("{\"mac\":\"".utf8)
 
-    /// - Parameter flow: the channel's.
+    /// - Parameter flow: the flow of the Redis channel.
     func decode(_ bytes: [UInt8], from flow: FlowID, now: Timestamp) -> DecodeResult {
         guard bytes.count <= self.maximumBytes else { return .rejected(.tooLarge) }
         guard bytes.starts(with: Self.macPrefix) else { return Self.foreign(bytes, flow, now) }
@@ -139,7 +139,8 @@ struct MessageCodec: Sendable {
         return .own(BusMessage(flow: flow, account: account, epoch: epoch, content: content))
     }
 
-    /// A message of the seed's format. Whoever says more, a version or an epoch, claims to be the hub.
+    /// Decodes a message of the legacy format. One with a `version`, `epoch`, `origin` or `mac` imitates a hub message
+    /// and is rejected as forged.
     private static func foreign(_ bytes: [UInt8], _ flow: FlowID, _ now: Timestamp) -> DecodeResult {
         guard let json = try? JSONText(validating: bytes), json.isObject else { return .rejected(.malformed) }
         guard ["version", "epoch", "origin", "mac"].allSatisfy({ json.member($0) == nil }) else { return .rejected(.forged) }
@@ -152,7 +153,7 @@ struct MessageCodec: Sendable {
     }
 }
 
-/// The epoch that was read last: it is the same for a long time.
+/// Cache of the last parsed epoch, which is the same in nearly all consecutive messages.
 private final class EpochCache: Sendable {
     private let last = Mutex<(bytes: [UInt8], epoch: Epoch)?>(nil)
 
@@ -166,7 +167,7 @@ private final class EpochCache: Sendable {
     }
 }
 
-/// Reads members whose names and order are known, from bytes whose mark was right.
+/// Reads members with known names and order from a message whose MAC was verified.
 private struct MemberReader {
     private let bytes: UnsafeRawBufferPointer
     private var position = 0
@@ -199,7 +200,7 @@ private struct MemberReader {
         return isNegative ? -value : value
     }
 
-    /// A string that needs no escapes, as it stands between its quotes.
+    /// The bytes of a string member; `nil` if the string contains escapes or the next member has another name.
     mutating func bytes(_ name: StaticString) -> Slice<UnsafeRawBufferPointer>? {
         guard let (range, isEscaped) = self.string(name), !isEscaped else { return nil }
         return self.bytes[range]
@@ -234,13 +235,13 @@ private struct MemberReader {
         return (first..<end, isEscaped)
     }
 
-    /// What is left, as an object of its own.
+    /// The remaining members as a JSON object.
     func rest() -> JSONText {
         guard self.position < self.bytes.count, self.bytes[self.position] == UInt8(ascii: ",") else { return .emptyObject }
         return JSONText(trusted: [UInt8(ascii: "{")] + self.bytes[(self.position + 1)...])
     }
 
-    /// The member `data`, which is the last.
+    /// The value of the member `data`, which is the last one.
     mutating func data() -> JSONText? {
         guard self.skip(",\"data\":"), self.position < self.bytes.count - 1 else { return nil }
         return JSONText(trusted: Array(self.bytes[self.position..<(self.bytes.count - 1)]))

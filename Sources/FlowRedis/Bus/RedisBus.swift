@@ -3,10 +3,10 @@ import Logging
 import NIOCore
 import Synchronization
 
-/// The bus of many instances: what one publishes reaches all that subscribe to its flow, through Redis.
+/// ``EventBus`` over Redis pub/sub: a message reaches all instances that are subscribed to its flow.
 ///
-/// What this instance publishes it delivers to itself at once and does not wait for the echo. Nothing here has to work for a
-/// subscriber to get everything: what is lost, the version sweep finds.
+/// An instance delivers its own messages to itself immediately, without waiting for their echo. No durable event
+/// depends on the bus: the version sweep finds those that were lost.
 public final class RedisBus: EventBus {
     private enum Operation {
         case publish(channel: String, messages: [[UInt8]], onAccepted: (@Sendable () -> Void)?)
@@ -75,7 +75,7 @@ public final class RedisBus: EventBus {
     public func subscribe(to flow: FlowID) { self.enqueue([.subscribe(flow)]) }
     public func unsubscribe(from flow: FlowID) { self.enqueue([.unsubscribe(flow)]) }
 
-    /// Orders that come together are carried out in one turn of the loop, in their order.
+    /// Enqueues operations. Those of one turn of the event loop run together, in order.
     private func enqueue(_ new: [Operation]) {
         let isFirst = self.operations.withLock { operations in
             operations += new
@@ -102,7 +102,7 @@ public final class RedisBus: EventBus {
     }
 }
 
-/// Does something when it was counted down to nothing.
+/// Runs a closure when its count reaches zero.
 private final class CountdownLatch: Sendable {
     private let remaining: Atomic<Int>
     private let then: @Sendable () -> Void
@@ -115,7 +115,7 @@ private final class CountdownLatch: Sendable {
     func countDown() { if self.remaining.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { self.then() } }
 }
 
-/// How the bus does, for whoever asks from any thread.
+/// State and counters of the bus. Safe to read from any thread.
 public final class BusHealth: Sendable {
     private let delivering = Atomic<Bool>(false)
     private let lagMilliseconds = Atomic<Int64>(-1)
@@ -126,22 +126,22 @@ public final class BusHealth: Sendable {
 
     init() {}
 
-    /// Whether what is published arrives here, as the canary showed.
+    /// Whether published messages arrive at this instance, as proved by the canary.
     public var isDelivering: Bool { self.delivering.load(ordering: .relaxed) }
-    /// Milliseconds that the last canary took; `nil` before the first one.
+    /// Milliseconds from publication to arrival of the last canary; `nil` before the first one.
     public var lag: Int64? {
         let lag = self.lagMilliseconds.load(ordering: .relaxed)
         return lag < 0 ? nil : lag
     }
-    /// Messages that were dropped, by the reason.
+    /// Number of rejected messages, by reason.
     public var rejected: [(reason: String, count: Int)] {
         let counts = self.rejectedCounts.withLock { $0 }
         return MessageCodec.RejectReason.allCases.map { ($0.rawValue, counts[$0] ?? 0) }
     }
-    /// Messages of services that know the seed's format only.
+    /// Number of foreign messages that were delivered, or handed over to be applied.
     public var foreignMessages: Int { self.foreign.load(ordering: .relaxed) }
     public var receivedMessages: Int { self.received.load(ordering: .relaxed) }
-    /// Subscribers' connections that delivered nothing and were given up.
+    /// Number of subscriber connections that were replaced because no canary arrived.
     public var replacedConnections: Int { self.replaced.load(ordering: .relaxed) }
 
     func set(isDelivering: Bool) { self.delivering.store(isDelivering, ordering: .relaxed) }

@@ -1,31 +1,33 @@
 import FlowCore
 
-/// What an instance is subscribed to, wants to be, and may soon not be any more. A value; no connection and no clock.
+/// State machine of an instance's subscriptions to flows: requested, confirmed and lingering ones. A value type without
+/// I/O; times are parameters, in milliseconds.
 struct SubscriptionTracker: ~Copyable {
-    /// How long a flow stays subscribed after its last watcher: whoever reconnects finds it so.
+    /// Milliseconds that a flow stays subscribed after the end of its last watch, so that a reconnecting client finds
+    /// the subscription in place.
     static let lingerMilliseconds: Int64 = 10_000
 
     private struct Entry {
         var isConfirmed = false
-        /// When nobody wanted it any more, in milliseconds.
+        /// When the last watch ended, in milliseconds; `nil` while the flow is watched.
         var unsubscribedAt: Int64?
     }
 
     enum SubscribeAction: Hashable {
-        /// Ask the server for it.
+        /// Send SUBSCRIBE.
         case sendSubscribe
-        /// It is there already.
+        /// The server has already confirmed the subscription.
         case confirmed
-        /// It was asked for, or will be when there is a connection.
+        /// The subscription was requested, or will be once a connection is ready.
         case pending
     }
 
     private var flows: [FlowID: Entry] = [:]
-    /// Of what was asked for when the connection came: what is not confirmed yet.
+    /// Flows that were requested when the connection became ready, and are not confirmed yet.
     private var initial: Set<FlowID> = []
     private(set) var isConnected = false
 
-    /// Whether the server has confirmed everything that was wanted when the connection came.
+    /// Whether the server has confirmed all subscriptions that were requested when the connection became ready.
     var isComplete: Bool { self.isConnected && self.initial.isEmpty }
 
     var count: Int { self.flows.count }
@@ -41,7 +43,8 @@ struct SubscriptionTracker: ~Copyable {
 
     mutating func unsubscribe(_ flow: FlowID, at now: Int64) { self.flows[flow]?.unsubscribedAt = now }
 
-    /// - Returns: whether somebody waits for it.
+    /// Records the server's confirmation.
+    /// - Returns: whether this is the first confirmation and the flow is still watched.
     mutating func confirm(_ flow: FlowID) -> Bool {
         self.initial.remove(flow)
         guard let entry = self.flows[flow], !entry.isConfirmed else { return false }
@@ -49,7 +52,8 @@ struct SubscriptionTracker: ~Copyable {
         return entry.unsubscribedAt == nil
     }
 
-    /// - Returns: what to ask for, all of it.
+    /// Records that the connection is ready.
+    /// - Returns: all watched flows, for which SUBSCRIBE must be sent.
     mutating func connected() -> [FlowID] {
         self.isConnected = true
         self.flows = self.flows.filter { $0.value.unsubscribedAt == nil }
@@ -64,10 +68,11 @@ struct SubscriptionTracker: ~Copyable {
         for flow in self.flows.keys { self.flows[flow]?.isConfirmed = false }
     }
 
-    /// - Returns: what to give up: nobody has wanted it for a while. Asking for it later asks anew.
+    /// Removes the flows whose watch ended at least ``lingerMilliseconds`` ago.
+    /// - Returns: the removed flows, for which UNSUBSCRIBE must be sent.
     mutating func removeExpired(at now: Int64) -> [FlowID] {
         let expired = self.flows.filter { _, entry in
-            // Its confirmation may be on its way as long as there is a connection.
+            // While connected, an unconfirmed flow stays: its confirmation may be in flight.
             (entry.isConfirmed || !self.isConnected) && now - (entry.unsubscribedAt ?? now) >= Self.lingerMilliseconds
         }.map(\.key)
         for flow in expired { self.flows[flow] = nil }

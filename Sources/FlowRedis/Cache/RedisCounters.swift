@@ -2,13 +2,14 @@ public import FlowCore
 import NIOCore
 import Synchronization
 
-/// `metric:{name}:{YYYYMMDD}`, as the seed's services count: added up in the process and written in batches; kept for a week.
+/// Daily counters `metric:{name}:{YYYYMMDD}`, shared with the legacy service. Increments are added up in the process
+/// and written every 5 s. The keys expire after 7 days.
 public final class RedisCounters: Counters {
     private final class Cell: Sendable {
         let unwritten = Atomic<Int>(0)
     }
 
-    /// Between two batches.
+    /// Interval between two writes.
     private static let interval = TimeAmount.seconds(5)
     private static let retentionSeconds = 604_800
 
@@ -18,7 +19,7 @@ public final class RedisCounters: Counters {
     private let cells: [Counter: Cell]
     private let timer = Mutex<RepeatedTask?>(nil)
 
-    /// - Parameter local: what ``totals()`` tells: the counts of this process.
+    /// - Parameter local: the counters of this process, which ``totals()`` returns.
     init(_ link: RedisLink, local: any Counters, now: @escaping @Sendable () -> Timestamp) {
         self.link = link
         self.local = local
@@ -43,7 +44,7 @@ public final class RedisCounters: Counters {
     func stop() async {
         self.timer.withLock { $0 }?.cancel()
         self.flush()
-        // Answers come in order: with this one, those of the batch are there.
+        // Replies arrive in order: after this one, the replies to the batch have arrived.
         _ = try? await self.link.run([RESPCommand("PING")], within: 250)
     }
 
@@ -54,7 +55,8 @@ public final class RedisCounters: Counters {
             guard amount != 0 else { continue }
             let key = "metric:\(counter.rawValue):\(day)"
             self.link.send([RESPCommand("INCRBY", key, "\(amount)"), RESPCommand("EXPIRE", key, "\(Self.retentionSeconds)")]) {
-                // Not sent at all. Where the answer was lost nobody knows; twice would be worse than once less.
+                // The commands were not sent: write the amount with the next batch. If only the reply was lost, the
+                // outcome is unknown, and an amount counted twice would be worse than a lost one.
                 if case .failure(let error) = $0, error == .notConnected || error == .tooManyPending {
                     cell.unwritten.add(amount, ordering: .relaxed)
                 }

@@ -1,16 +1,17 @@
 public import FlowCore
 
-/// `flow:state:{flow}`, the bare state as the seed's services read it, and `flow:meta:{flow}` with the rest of the record.
+/// Cache of flow states that the instances share: `flow:state:{flow}` with the bare state, as the legacy service reads
+/// it, and `flow:meta:{flow}` with the rest of the record.
 ///
-/// A record is marked as messages are: a service that writes its own JSON over the state makes the entry a miss and nothing
-/// else.
+/// A MAC covers both. If another service overwrites the state, the entry becomes a cache miss, with no further effect.
 public final class RedisStateCache: SharedStateCache {
     private let link: RedisLink
     private let authenticator: MessageAuthenticator
     private let seconds: Int
     private let softTimeoutMilliseconds: Int
 
-    /// - Parameter seconds: how long an entry lives, about: lives are spread so that they do not end together.
+    /// - Parameter seconds: TTL of an entry. Up to 10% is added at random, so that entries do not expire at the same
+    ///   time.
     init(_ link: RedisLink, authenticator: MessageAuthenticator, seconds: Int, softTimeoutMilliseconds: Int) {
         self.link = link
         self.authenticator = authenticator
@@ -55,7 +56,7 @@ public final class RedisStateCache: SharedStateCache {
         return self.authenticator.mac(for: Array(context.utf8) + rest.bytes + record.state.bytes)
     }
 
-    /// What a record has beside its flow, version and state.
+    /// The members of a record other than flow, version and state.
     private static func rest(of record: FlowRecord) -> JSONText {
         JSONText.object { writer in
             writer.key("account")

@@ -1,7 +1,7 @@
 public import FlowCore
 
-/// `flow:last:{flow}`: the latest transient event of each type for newcomers on every instance; and a store of this instance's
-/// own, which answers while Redis is away.
+/// The latest transient event of each type in `flow:last:{flow}`, for new subscribers on every instance. Events of this
+/// instance are also in a local store, which alone answers while Redis is unavailable.
 public final class RedisTransientStore: TransientStore {
     private let link: RedisLink
     private let local: any TransientStore
@@ -9,10 +9,11 @@ public final class RedisTransientStore: TransientStore {
     private let limits: TransientLimits
     private let seconds: Int64
     private let softTimeoutMilliseconds: Int
-    /// Of the store. What was published under another one is of another history, where a flow may be somebody else's.
+    /// Supplies the store's epoch. Each MAC covers it: an event of another epoch belongs to another history, in which
+    /// the flow may have another account.
     private let epoch: @Sendable () -> Epoch
 
-    /// - Parameter seconds: how long an event says something to newcomers.
+    /// - Parameter seconds: TTL of the key, and the maximum age of an event relative to the flow's newest one.
     init(
         _ link: RedisLink, local: any TransientStore, authenticator: MessageAuthenticator, limits: TransientLimits,
         seconds: Int64,
@@ -30,7 +31,7 @@ public final class RedisTransientStore: TransientStore {
     public func record(_ event: TransientEvent, of flow: FlowID, at version: Version) {
         self.local.record(event, of: flow, at: version)
         guard event.data.bytes.count <= self.limits.eventBytes else {
-            // The one before it is not the latest any more.
+            // Too large to store. The stored event is no longer the latest one of its type.
             self.link.send([RESPCommand("HDEL", "flow:last:\(flow)", event.type.rawValue)])
             return
         }
@@ -69,13 +70,14 @@ public final class RedisTransientStore: TransientStore {
         let all = shared + localEvents.filter { !newer.contains($0.type) }
         guard let newest = all.map(\.createdAt).max() else { return [] }
         let oldest = newest.advanced(bySeconds: -self.seconds)
-        // In the order of publication; of one moment, this instance's own last and in their order.
+        // In order of publication. Among events of the same millisecond, those of this instance come last, in their
+        // order.
         let sorted = all.filter { $0.createdAt >= oldest }.enumerated()
             .sorted { ($0.element.createdAt, $0.offset) < ($1.element.createdAt, $1.offset) }.map(\.element)
         return sorted.suffix(self.limits.types)
     }
 
-    /// Comes with another epoch, under which what Redis has bears no right mark.
+    /// Removes the local events. Called when the epoch changes; the MACs of the events in Redis are then invalid.
     public func removeAll() {
         self.local.removeAll()
     }

@@ -4,11 +4,12 @@ import NIOCore
 import NIOPosix
 import Synchronization
 
-/// Looks a Redis over: whether the hub can work with it, and what its operator should know. Leaves nothing behind.
+/// Diagnostics of Redis for `flowhub doctor`: whether the hub can use it, and what an operator should know. Leaves no
+/// data behind.
 public struct RedisDiagnostics: Sendable {
-    /// `SET … KEEPTTL`, which locks are renewed by, came with 6.0.
+    /// Oldest supported major version. `AUTH` with a user name needs the access control lists of 6.0.
     private static let oldestServer = 6
-    /// Seconds by which clocks may differ before locks and time stamps of the instances disagree.
+    /// Maximum clock difference in seconds. Beyond it, lock expiry and time stamps differ between instances.
     private static let tolerableSkew: Int64 = 2
 
     private let settings: RedisSettings
@@ -49,8 +50,9 @@ public struct RedisDiagnostics: Sendable {
 
     private static func advice(for error: RedisError) -> String {
         switch error.code {
-        case .credentials: "Check user and password in REDIS_URL, or UPSTASH_REDIS_TOKEN, and the rights of that user."
-        case .connection, .timeout: "Check host and port in REDIS_URL, that the server runs, and whether it wants rediss://."
+        case .credentials: "Check user and password in REDIS_URL (or UPSTASH_REDIS_TOKEN), and the permissions of the user."
+        case .connection, .timeout:
+            "Check host and port in REDIS_URL, that the server is running, and whether it requires TLS (rediss://)."
         default: ""
         }
     }
@@ -62,9 +64,9 @@ public struct RedisDiagnostics: Sendable {
         var findings = [
             DoctorFinding(
                 .ok, "redis.connection",
-                "\(self.settings.usesTLS ? "reached by TLS" : "reached"), an answer in \(duration.formatted)",
+                "connected \(self.settings.usesTLS ? "over TLS" : "without TLS"), reply time \(duration.formatted)",
                 advice: self.settings.usesTLS || self.isLoopback
-                    ? "" : "Anybody on the way can read along: use rediss:// if others may.")
+                    ? "" : "Traffic is not encrypted. Use rediss:// unless the network is trusted.")
         ]
         findings.append(Self.version(replies[0].text ?? ""))
         findings.append(Self.eviction(replies[1].text ?? ""))
@@ -82,46 +84,48 @@ public struct RedisDiagnostics: Sendable {
     private static func version(_ info: String) -> DoctorFinding {
         guard let version = Self.value("redis_version", in: info),
             let major = version.split(separator: ".").first.flatMap({ Int($0) })
-        else { return DoctorFinding(.warning, "redis.version", "the server does not tell its version") }
+        else { return DoctorFinding(.warning, "redis.version", "the server does not report its version") }
         return major >= Self.oldestServer
             ? DoctorFinding(.ok, "redis.version", "Redis \(version)")
-            : DoctorFinding(.failure, "redis.version", "Redis \(version) is too old", advice: "The hub needs Redis 6.0 or later.")
+            : DoctorFinding(
+                .failure, "redis.version", "Redis \(version) is not supported", advice: "Upgrade to Redis 6.0 or later.")
     }
 
     private static func eviction(_ info: String) -> DoctorFinding {
         let policy = Self.value("maxmemory_policy", in: info) ?? "unknown"
         guard (Self.value("maxmemory", in: info) ?? "0") != "0" else {
-            return DoctorFinding(.ok, "redis.memory", "no limit is set")
+            return DoctorFinding(.ok, "redis.memory", "no memory limit is set (maxmemory 0)")
         }
         guard policy.hasPrefix("noeviction") else {
             return DoctorFinding(
-                .warning, "redis.memory", "when memory is short, Redis drops keys (\(policy)), locks and the registry among them",
-                advice: "Give it room, or set maxmemory-policy to noeviction. Fencing numbers stay safe either way.")
+                .warning, "redis.memory",
+                "at its memory limit, Redis evicts keys, including locks and the connection registry (\(policy))",
+                advice: "Increase maxmemory, or set maxmemory-policy to noeviction. Fencing tokens are not affected.")
         }
-        return DoctorFinding(.ok, "redis.memory", "limited, and nothing is dropped (\(policy))")
+        return DoctorFinding(.ok, "redis.memory", "memory limit is set, keys are not evicted (\(policy))")
     }
 
     private func clock(_ reply: RESPValue) -> DoctorFinding? {
         guard let seconds = reply.elements?.first?.text.flatMap({ Int64($0) }) else { return nil }
         let skew = abs(seconds - self.now().seconds)
         return skew <= Self.tolerableSkew
-            ? DoctorFinding(.ok, "redis.clock", "its clock and this machine's agree")
+            ? DoctorFinding(.ok, "redis.clock", "clock differs from this host's by at most \(Self.tolerableSkew) s")
             : DoctorFinding(
-                .warning, "redis.clock", "its clock and this machine's differ by \(skew) s",
-                advice: "Keep both by NTP: locks run out by these clocks.")
+                .warning, "redis.clock", "clock differs from this host's by \(skew) s",
+                advice: "Synchronize both clocks with NTP: lock expiry depends on them.")
     }
 
-    /// Scripts and publications, which a restricted user may lack.
+    /// Checks the permissions for scripts and PUBLISH, which a restricted user may lack.
     private static func rights(_ link: RedisLink) async throws(RedisError) -> DoctorFinding {
         let replies = try await link.run([
             RESPCommand("EVAL", "return 1", "0"), RESPCommand("PUBLISH", "hub:canary:doctor", "1"),
         ])
         guard let errorReply = replies.compactMap(\.errorReply).first else {
-            return DoctorFinding(.ok, "redis.rights", "scripts and publications are allowed")
+            return DoctorFinding(.ok, "redis.rights", "scripts and PUBLISH are permitted")
         }
         return DoctorFinding(
             .failure, "redis.rights", "\(RedisError(reply: errorReply))",
-            advice: "The user needs +@all on ~* and &*, or at least scripts, hashes, strings, sets and pub/sub.")
+            advice: "Grant the user +@all on ~* and &*, or at least scripting, hash, string, set and pub/sub commands.")
     }
 }
 

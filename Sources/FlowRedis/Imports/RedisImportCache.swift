@@ -1,15 +1,15 @@
 public import FlowCore
 
-/// `import:sample:{import}` and `schema:analysis:{import}`: JSON as older services read it. Whose import it is stands in the
-/// ledger, which is asked first.
+/// Cache of `import:sample:{import}` and `schema:analysis:{import}`, as JSON that legacy services can read. It does not
+/// check accounts: callers look up the import in the ledger first.
 public final class RedisImportCache: ImportCache {
-    /// A larger value is not worth its place; whoever asks reads it from the import.
+    /// Maximum size of a cached value in bytes. A larger value is read from the import each time.
     static let maximumBytes = 4_194_304
 
     private let link: RedisLink
     private let timeoutMilliseconds: Int
 
-    /// - Parameter timeoutMilliseconds: milliseconds that an answer may take before it counts as a miss.
+    /// - Parameter timeoutMilliseconds: milliseconds to wait for a reply before it counts as a miss.
     init(_ link: RedisLink, timeoutMilliseconds: Int) {
         self.link = link
         self.timeoutMilliseconds = timeoutMilliseconds

@@ -4,8 +4,9 @@ import NIOCore
 import NIOPosix
 import NIOSSL
 
-/// What a ``RedisLink`` has on its event loop.
+/// State of a ``RedisLink``. Confined to its event loop.
 final class LinkCore {
+    /// Commands that were sent together, until all of their replies have arrived.
     private struct Pending {
         var missing: Int
         let bytes: Int
@@ -24,7 +25,7 @@ final class LinkCore {
 
     private var machine = LinkStateMachine()
     private var channel: (any Channel)?
-    /// Of the connection that is made or was made last: what an earlier one still tells is not heard.
+    /// Number of the latest connection attempt. Events of earlier connections are ignored.
     private var generation = 0
     private var pending: Deque<Pending> = []
     private var pendingCommands = 0
@@ -35,7 +36,7 @@ final class LinkCore {
     private var lastScriptReload = NIODeadline.uptimeNanoseconds(0)
     private var lastErrorReplyLog = NIODeadline.uptimeNanoseconds(0)
 
-    /// How long a connection must be ready to count as one that works.
+    /// How long a connection must be ready to count as stable.
     private static let stabilityPeriod = TimeAmount.seconds(1)
 
     init(
@@ -51,7 +52,7 @@ final class LinkCore {
         self.events = events
     }
 
-    // MARK: Life
+    // MARK: Life cycle
 
     func start() { self.perform(self.machine.start()) }
 
@@ -77,7 +78,7 @@ final class LinkCore {
             self.loop.assumeIsolated().scheduleTask(in: Self.stabilityPeriod) {
                 guard generation == self.generation, self.machine.isReady else { return }
                 self.machine.provedStable()
-                if self.hasLoggedOutage { self.logger.notice("Redis is reached again", metadata: ["link": "\(self.name)"]) }
+                if self.hasLoggedOutage { self.logger.notice("Reconnected to Redis", metadata: ["link": "\(self.name)"]) }
                 self.hasLoggedOutage = false
             }
             self.events.ready()
@@ -96,13 +97,14 @@ final class LinkCore {
             .connectTimeout(.milliseconds(Int64(settings.connectMilliseconds)))
             .channelOption(.socketOption(.tcp_nodelay), value: 1)
             .channelOption(.socketOption(.so_keepalive), value: 1)
-            // Without it a link that fell silent is noticed after a quarter of an hour (tcp_retries2).
+            // Without TCP_USER_TIMEOUT, a connection that drops packets silently is detected only after about 15
+            // minutes (tcp_retries2).
             .channelOption(Self.userTimeout, value: .init(settings.commandMilliseconds))
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let pipeline = channel.pipeline.syncOperations
                     if let tls {
-                        // An address has no name that a certificate could bear beside it.
+                        // Server Name Indication is for host names only, not for IP addresses (RFC 6066, section 3).
                         let name = Self.isAddress(settings.host) ? nil : settings.host
                         try pipeline.addHandler(try NIOSSLClientHandler(context: tls, serverHostname: name))
                     }
@@ -120,27 +122,29 @@ final class LinkCore {
                 case .success(let channel):
                     self.channel = channel
                     self.perform(self.machine.connected())
-                    // Stopped meanwhile.
+                    // The link was stopped while it was connecting.
                     if self.channel == nil { channel.close(promise: nil) }
-                case .failure(let error): self.lost(RedisError(.connection, "Redis is not reached: \(Self.kind(of: error))."))
+                case .failure(let error):
+                    self.lost(RedisError(.connection, "Cannot connect to Redis: \(Self.kind(of: error))."))
                 }
             }
     }
 
-    /// Linux's TCP_USER_TIMEOUT (tcp(7)), which NIO has no name for.
+    /// Linux's TCP_USER_TIMEOUT (tcp(7)), for which NIO has no constant.
     private static let userTimeout = ChannelOptions.Types.SocketOption(level: .tcp, name: NIOBSDSocket.Option(rawValue: 18))
 
     private static func isAddress(_ host: String) -> Bool { (try? SocketAddress(ipAddress: host, port: 0)) != nil }
 
     private static func kind(of error: any Error) -> String {
         switch error {
-        case is ChannelError: "the time was up"
-        case is NIOConnectionError: "nobody listens there, or the name is not known"
-        default: "the connection failed"
+        case is ChannelError: "timed out"
+        case is NIOConnectionError: "connection refused or unknown host"
+        default: "connection failed"
         }
     }
 
-    /// What every connection begins with. A server that is still loading is not ready.
+    /// Sends the commands that every connection starts with. A server that is still loading its data rejects `ECHO` and
+    /// is not ready.
     private func startHandshake() {
         var commands: [RESPCommand] = []
         if let password = self.settings.password {
@@ -173,17 +177,20 @@ final class LinkCore {
         let action = self.machine.lost(jitter: .random(in: 0...1))
         if !self.hasLoggedOutage, action != .nothing {
             self.hasLoggedOutage = true
-            self.logger.warning("Redis is not reached", metadata: ["link": "\(self.name)", "reason": "\(error)"])
+            self.logger.warning(
+                wasReady ? "Lost connection to Redis" : "Cannot connect to Redis",
+                metadata: ["link": "\(self.name)", "error": "\(error)"])
         }
         self.fail(error.code == .timeout ? error : .lost)
         if wasReady { self.events.lost() } else if action != .nothing { self.events.failed(error) }
         self.perform(action)
     }
 
-    /// Gives the connection up.
+    /// Closes the connection and handles it as lost.
     func drop(_ error: RedisError) {
         guard let channel = self.channel else { return }
-        // What it still tells is not waited for: a silent peer would keep its close waiting.
+        // Does not wait for the close to complete: an unresponsive peer would delay it. Later events of this connection
+        // are ignored.
         self.generation += 1
         channel.close(promise: nil)
         self.lost(error)
@@ -229,7 +236,7 @@ final class LinkCore {
         self.outgoing = channel.allocator.buffer(capacity: 4_096)
     }
 
-    /// Answers come in order: if the first is late, all are.
+    /// Starts the timer of the oldest pending commands. Replies arrive in order: if the first is overdue, all are.
     private func armReplyTimer() {
         guard self.replyTimer == nil, let first = self.pending.first else { return }
         self.replyTimer = self.loop.assumeIsolated().scheduleTask(deadline: first.deadline) {
@@ -248,13 +255,13 @@ final class LinkCore {
         for command in failed { command.completion(.failure(error)) }
     }
 
-    // MARK: What comes
+    // MARK: Replies and messages
 
     private func received(_ event: LinkHandler.Event, generation: Int) {
         guard generation == self.generation else { return }
         switch event {
         case .value(let value): self.received(value)
-        case .malformed(let reason): self.drop(RedisError(.malformed, "Redis sent \(reason)."))
+        case .malformed(let reason): self.drop(RedisError(.malformed, "Invalid reply from Redis: \(reason)."))
         case .failed: self.drop(.lost)
         case .ended: self.lost(.lost)
         }
@@ -275,20 +282,20 @@ final class LinkCore {
         done.completion(.success(done.replies))
     }
 
-    /// Error replies that say something of the connection and not of the command.
-    /// - Returns: whether it was given up.
+    /// Handles error replies that concern the connection rather than the command.
+    /// - Returns: whether the connection was dropped.
     private func handleErrorReply(_ errorReply: String) -> Bool {
         let error = RedisError(reply: errorReply)
-        // A server that only reads is the wrong one: the name may lead to the right one by now. And nothing that is subscribed
-        // to may be refused.
+        // Reconnects if the server is read-only or loading: the host name may resolve to the primary by then. Also
+        // reconnects if a subscriber connection receives any error, since every subscription must succeed.
         if self.isSubscriber || ["READONLY", "MASTERDOWN", "LOADING"].contains(where: errorReply.hasPrefix) {
             self.drop(error)
             return true
         }
-        // What is refused for want of memory or rights goes on being refused; one word of it is enough for a while.
+        // Lack of memory or permissions lasts: log it at most once a minute.
         if ["OOM", "MISCONF", "NOPERM"].contains(where: errorReply.hasPrefix), self.lastErrorReplyLog + .minutes(1) < .now() {
             self.lastErrorReplyLog = .now()
-            self.logger.warning("Redis refuses commands", metadata: ["link": "\(self.name)", "reason": "\(error)"])
+            self.logger.warning("Redis rejected a command", metadata: ["link": "\(self.name)", "error": "\(error)"])
         }
         if errorReply.hasPrefix("NOSCRIPT"), self.lastScriptReload + .seconds(1) < .now() {
             self.lastScriptReload = .now()
@@ -299,7 +306,7 @@ final class LinkCore {
 }
 
 extension RESPValue {
-    /// The server's words, if it said no.
+    /// The text of an error reply; `nil` for every other reply.
     var errorReply: String? {
         if case .error(let text) = self { text } else { nil }
     }

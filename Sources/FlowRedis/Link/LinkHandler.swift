@@ -1,6 +1,6 @@
 import NIOCore
 
-/// A connection's bytes as replies; confined to its event loop.
+/// Parses the bytes of a connection into replies. Confined to the event loop of the connection.
 final class LinkHandler: ChannelInboundHandler {
     enum Event {
         case value(RESPValue)

@@ -1,31 +1,35 @@
-/// The life of one connection that is always wanted. Events in, what to do out; no socket and no clock.
+/// State machine of a connection that is re-established until it is stopped. Takes events and returns actions, without
+/// I/O and without a clock.
 ///
-/// *idle* → *connecting* → *greeting* → *ready*; whatever is lost goes to *waiting* and back to *connecting*; *closed* ends it.
-/// The first try after a connection that stood for a while is immediate, then the pauses double up to ten seconds, jittered so that
-/// many instances do not come back together.
+/// *idle* → *connecting* → *handshaking* → *ready*. A loss leads to *waiting* and back to *connecting*; *closed* is
+/// final. After the loss of a stable connection the first attempt is immediate. Otherwise the backoff doubles up to 10
+/// s, with jitter, so that many instances do not reconnect at the same time.
 struct LinkStateMachine: ~Copyable {
     enum Action: Hashable {
         case nothing
         case connect
         case wait(milliseconds: Int)
-        /// Ask to be let in.
+        /// Send the handshake.
         case handshake
         case ready
-        /// Close what is open.
+        /// Close the connection, if there is one.
         case close
     }
 
     private enum State { case idle, connecting, handshaking, ready, waiting, closed }
 
+    /// Smallest backoff in milliseconds, before jitter.
     static let minimumBackoff = 100
+    /// Largest backoff in milliseconds, before jitter.
     static let maximumBackoff = 10_000
-    /// After a connection that was let in and lost at once: the server is there.
+    /// Largest backoff in milliseconds after the loss of a connection that was ready but not stable: the server is
+    /// reachable.
     static let maximumShortLivedBackoff = 1_000
 
     private var state = State.idle
-    /// Tries since the last time that it was let in.
+    /// Failed attempts since the last successful handshake.
     private var failures = 0
-    /// Times that it was let in and lost at once.
+    /// Consecutive connections that were ready and were lost before they were stable.
     private var shortLivedCount = 0
     private var isStable = false
 
@@ -50,15 +54,16 @@ struct LinkStateMachine: ~Copyable {
         return .ready
     }
 
-    /// The connection has been ready for a while. One that is let in and thrown out at once is a try like any other.
+    /// Records that the connection is stable. The loss of a connection that is ready but not stable yet is followed by
+    /// backoff.
     mutating func provedStable() {
         guard self.state == .ready else { return }
         self.isStable = true
         self.shortLivedCount = 0
     }
 
-    /// The connection, or the try for one, is over.
-    /// - Parameter jitter: 0 to 1.
+    /// Records the loss of the connection, or the failure of an attempt to connect.
+    /// - Parameter jitter: random number from 0 to 1.
     mutating func lost(jitter: Double) -> Action {
         switch self.state {
         case .ready where self.isStable:

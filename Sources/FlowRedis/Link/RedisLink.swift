@@ -4,20 +4,22 @@ import NIOPosix
 import NIOSSL
 import Synchronization
 
-/// One connection to Redis that is always wanted: made, made anew when lost, and given up when it does not answer.
+/// A self-healing connection to Redis. It reconnects after each loss, and closes a connection on which a reply is
+/// overdue.
 ///
-/// Commands that come in one turn of the event loop go out in one write, and nobody waits for an answer before the next is
-/// sent. Safe to use from any thread; ``Events`` are told on the event loop.
+/// Commands of one turn of the event loop are written together. They are pipelined: none waits for the reply to an
+/// earlier one. Safe to use from any thread; ``Events`` are called on the event loop.
 final class RedisLink: Sendable {
     struct Events: Sendable {
-        /// The server lets the hub in. Commands from within go out first.
+        /// The handshake has succeeded. Commands that are sent from within the callback go out first.
         var ready: @Sendable () -> Void = {}
+        /// A connection that was ready is lost.
         var lost: @Sendable () -> Void = {}
-        /// A try came to nothing.
+        /// An attempt to connect, or its handshake, has failed.
         var failed: @Sendable (RedisError) -> Void = { _ in }
-        /// The server does not know a script (any more). At most once a second.
+        /// The server does not have a script, for example after a restart. Called at most once a second.
         var scriptMissing: @Sendable () -> Void = {}
-        /// Something that was not asked for: messages of a connection that has subscribed.
+        /// Received a value on a subscriber connection: a message or a confirmation.
         var pushed: @Sendable (RESPValue) -> Void = { _ in }
     }
 
@@ -27,8 +29,10 @@ final class RedisLink: Sendable {
     private let core: NIOLoopBoundBox<LinkCore>
 
     /// - Parameters:
-    ///   - name: what the server's list of clients shows.
-    ///   - isSubscriber: what comes is pushed, and no command has an answer of its own.
+    ///   - name: client name, as in `CLIENT LIST`.
+    ///   - isSubscriber: whether every value received after the handshake is pushed, and no command has a reply of its
+    ///     own.
+    /// - Throws: ``RedisError`` with the code `url` if the certificates in `FLOWHUB_REDIS_CA` cannot be read.
     init(
         _ settings: RedisSettings, name: String, isSubscriber: Bool, loop: any EventLoop, logger: Logger, events: Events
     ) throws(RedisError) {
@@ -42,15 +46,16 @@ final class RedisLink: Sendable {
 
     func start() { self.onLoop { $0.start() } }
 
-    /// Fails what is under way, closes, and makes no new connection.
+    /// Fails the pending commands, closes the connection, and does not reconnect.
     func stop() async {
         let done = self.loop.makePromise(of: Void.self)
         self.onLoop { $0.stop(done) }
         try? await done.futureResult.get()
     }
 
-    /// Sends the commands in a row. Error replies are values: each is the answer to one command.
-    /// - Parameter completion: called once, on the event loop, with an answer to every command or with why there is none.
+    /// Sends the commands one after the other. An error reply is a value in the result, at the place of its command.
+    /// - Parameter completion: called once, on the event loop, with one reply per command, or with the error that
+    ///   prevented them.
     func send(_ commands: [RESPCommand], _ completion: @escaping Completion = { _ in }) {
         self.onLoop { $0.send(commands, completion) }
     }
@@ -63,7 +68,9 @@ final class RedisLink: Sendable {
         return try result.get()
     }
 
-    /// As ``run(_:)``, but waits no longer than this: the answer, when it comes, is nobody's.
+    /// Like ``run(_:)``, but waits at most `milliseconds`. A reply that arrives later is discarded; the connection
+    /// stays open.
+    /// - Throws: ``RedisError/timedOut`` if there is no reply in time.
     func run(_ commands: [RESPCommand], within milliseconds: Int) async throws(RedisError) -> [RESPValue] {
         let loop = self.loop
         let result = await withCheckedContinuation {
@@ -78,10 +85,11 @@ final class RedisLink: Sendable {
         return try result.get()
     }
 
-    /// Closes the connection as if it had been lost.
+    /// Closes the connection as if it had been lost, and reconnects.
     func replace() { self.onLoop { $0.drop(.timedOut) } }
 
-    /// Reads on, or leaves what comes in the sockets: then it is the server that queues, and cuts who does not read.
+    /// Resumes or pauses reading. While it is paused, data stays in the socket buffers and then queues at the server,
+    /// which disconnects clients over its output buffer limit.
     func setReading(_ isReading: Bool) { self.onLoop { $0.setReading(isReading) } }
 
     private func onLoop(_ body: @escaping @Sendable (LinkCore) -> Void) {
@@ -98,12 +106,12 @@ final class RedisLink: Sendable {
             if let file = settings.authorities { configuration.trustRoots = .file(file) }
             return try NIOSSLContext(configuration: configuration)
         } catch {
-            throw RedisError(.url, "The certificates in FLOWHUB_REDIS_CA cannot be read: it must name a file in PEM form.")
+            throw RedisError(.url, "FLOWHUB_REDIS_CA must name a readable file of certificates (PEM).")
         }
     }
 }
 
-/// Takes the first of two answers.
+/// Resumes a continuation with the first of two results, and ignores the second.
 private final class FirstAnswer: Sendable {
     private let continuation: Mutex<CheckedContinuation<Result<[RESPValue], RedisError>, Never>?>
 

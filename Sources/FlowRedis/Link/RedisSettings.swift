@@ -1,6 +1,6 @@
 import FlowCore
 
-/// Where Redis is, and how long what may take.
+/// Address and credentials of Redis, with timeouts and limits.
 public struct RedisSettings: Hashable, Sendable {
     public var host = "127.0.0.1"
     public var port = 6379
@@ -8,17 +8,17 @@ public struct RedisSettings: Hashable, Sendable {
     public var user: String?
     public var password: String?
     public var database = 0
-    /// A file of certificates (PEM) to trust instead of the system's.
+    /// File of certificates (PEM) to trust instead of the system's.
     public var authorities: String?
-    /// Milliseconds to reach the server and be let in.
+    /// Timeout in milliseconds for connecting, and again for the handshake.
     public var connectMilliseconds = 2_000
-    /// Milliseconds that a command may take; then the connection is given up.
+    /// Timeout in milliseconds for a reply. Then the connection is closed.
     public var commandMilliseconds = 2_000
-    /// Commands that may wait for an answer.
+    /// Maximum number of commands without a reply. More are rejected.
     public var maximumPending = 100_000
-    /// Bytes of the commands that wait for an answer.
+    /// Total bytes of commands without a reply, above which more are rejected.
     public var maximumPendingBytes = 67_108_864
-    /// Bytes of one reply or message.
+    /// Maximum bytes of one reply or message. Over it the connection is closed.
     public var maximumReplyBytes = 16_777_216
 
     public init() {}
@@ -33,7 +33,7 @@ public struct RedisSettings: Hashable, Sendable {
         }
         var rest = url[scheme.upperBound...]
         if let query = rest.firstIndex(of: "?") { rest = rest[..<query] }
-        // A password may hold an @; a host may not.
+        // The password may contain an @, the host may not.
         if let at = rest.lastIndex(of: "@") {
             try self.readCredentials(rest[..<at])
             rest = rest[rest.index(after: at)...]
@@ -42,7 +42,7 @@ public struct RedisSettings: Hashable, Sendable {
             let number = rest[rest.index(after: slash)...]
             if !number.isEmpty {
                 guard let database = Int(number), (0...16_383).contains(database) else {
-                    throw Self.badURL("the database after the last / must be a number")
+                    throw Self.badURL("the database must be a number from 0 to 16383")
                 }
                 self.database = database
             }
@@ -51,12 +51,15 @@ public struct RedisSettings: Hashable, Sendable {
         try self.readAddress(rest)
     }
 
-    /// Upstash's own pair: the address is that of its REST service, the same host serves Redis by TLS.
+    /// Settings for Upstash.
+    /// - Parameters:
+    ///   - url: the address of the database's REST service, whose host also serves Redis over TLS.
+    ///   - token: the password.
     public init(upstash url: String, token: String) throws(RedisError) {
         guard let scheme = url.firstRange(of: "://"), ["https", "rediss"].contains(url[..<scheme.lowerBound].lowercased()) else {
-            throw RedisError(.url, "UPSTASH_REDIS_URL must be the database's address, https://….")
+            throw RedisError(.url, "UPSTASH_REDIS_URL must be the URL of the database, https://host.")
         }
-        guard !token.isEmpty else { throw RedisError(.url, "UPSTASH_REDIS_TOKEN must hold the database's token.") }
+        guard !token.isEmpty else { throw RedisError(.url, "UPSTASH_REDIS_TOKEN must be the token of the database.") }
         self.usesTLS = true
         self.user = "default"
         self.password = token
@@ -68,7 +71,7 @@ public struct RedisSettings: Hashable, Sendable {
         let user = text[..<(colon ?? text.startIndex)]
         let password = colon.map { text[text.index(after: $0)...] } ?? text
         guard let user = PercentEncoding.decode(user), let password = PercentEncoding.decode(password) else {
-            throw Self.badURL("the user or the password is not percent-encoded as it should be")
+            throw Self.badURL("invalid percent-encoding in the user or password")
         }
         self.user = user.isEmpty ? nil : user
         self.password = password.isEmpty ? nil : password
@@ -80,21 +83,23 @@ public struct RedisSettings: Hashable, Sendable {
         if text.hasPrefix("["), let end = text.firstIndex(of: "]") {
             host = text[text.index(after: text.startIndex)..<end]
             let rest = text[text.index(after: end)...]
-            if rest.hasPrefix(":") { port = rest.dropFirst() } else if !rest.isEmpty { throw Self.badURL("the address is odd") }
+            if rest.hasPrefix(":") { port = rest.dropFirst() } else if !rest.isEmpty { throw Self.badURL("invalid address") }
         } else if let colon = text.lastIndex(of: ":") {
             host = text[..<colon]
             port = text[text.index(after: colon)...]
         }
-        guard !host.contains(where: { "[]".contains($0) }) else { throw Self.badURL("the address is odd") }
+        guard !host.contains(where: { "[]".contains($0) }) else { throw Self.badURL("invalid address") }
         if !host.isEmpty { self.host = String(host) }
         if let port {
-            guard let number = Int(port), (1...65_535).contains(number) else { throw Self.badURL("the port must be a number") }
+            guard let number = Int(port), (1...65_535).contains(number) else {
+                throw Self.badURL("the port must be from 1 to 65535")
+            }
             self.port = number
         }
     }
 
     private static func badURL(_ reason: String) -> RedisError {
-        RedisError(.url, "REDIS_URL is not redis[s]://[user:password@]host[:port][/database]: \(reason).")
+        RedisError(.url, "REDIS_URL must be redis[s]://[user:password@]host[:port][/database]: \(reason).")
     }
 }
 

@@ -1,6 +1,7 @@
 public import FlowCore
 
-/// `lock:{resource}`: locks that hold across instances. Redis may lose them; the fencing number, from the store, is what is safe.
+/// ``LockService`` over Redis keys `lock:{resource}`. Redis may lose a lock; safety comes from the fencing token, which
+/// the store assigns.
 public final class RedisLockService: LockService {
     private let link: RedisLink
     private let fencing: any FencingSequence
@@ -17,10 +18,11 @@ public final class RedisLockService: LockService {
     ) async throws(LockError) -> LockLease {
         let lock = RandomText.hex128()
         let expiresAt = now.advanced(bySeconds: Int64(seconds))
-        // The place is taken before the number is drawn: of two holders one after the other the later has the higher one.
+        // Acquire the lock before allocating the fencing token: of two consecutive holders, the later one then has the
+        // higher token.
         var call = RedisScript.lockAcquire.call(keys: ["lock:\(resource)"])
         call.add(Self.encode(lock, account, expiresAt).bytes)
-        // Until it has its number. If the answer is lost, nobody is kept waiting for a lock that nobody got.
+        // A short TTL until the lock has its token: if the reply is lost, the lock without a holder expires after 10 s.
         call.add(min(seconds, Self.unfencedSeconds) * 1_000)
         call.add(now.milliseconds)
         let reply = try await self.run(RedisScript.lockAcquire, call)
@@ -32,11 +34,12 @@ public final class RedisLockService: LockService {
             guard let lease = Self.lease(reply, resource, lock) else { throw LockError.held(until: expiresAt) }
             return lease
         } catch {
-            // Nobody else is kept waiting for a lock that nobody got.
+            // Release the lock, since the caller did not get it. Only a lock with a token can be released, so a token
+            // is set first.
             _ = try? await self.update(resource, account, lock, now, "number", "1", "", 1_000)
             _ = try? await self.update(resource, account, lock, now, "release", "", "", 0)
             if let error = error as? LockError { throw error }
-            throw .unavailable("The fencing number could not be drawn: the store is away.")
+            throw .unavailable("Cannot allocate a fencing token: the store is unavailable.")
         }
     }
 
@@ -57,10 +60,10 @@ public final class RedisLockService: LockService {
 
     // MARK: Private
 
-    /// How long a lock without a number may last.
+    /// Maximum TTL in seconds of a lock without a fencing token.
     private static let unfencedSeconds = 10
 
-    private static let unexpected = LockError.unavailable("Redis gave an answer that does not fit the question.")
+    private static let unexpected = LockError.unavailable("Unexpected reply from Redis.")
 
     private func update(
         _ resource: String, _ account: String, _ lock: String, _ now: Timestamp, _ operation: String, _ value: String,

@@ -1,13 +1,15 @@
 public import FlowCore
 
-/// `pattern:mapping:{key}`: a JSON object with the pattern, its confidence and the account that owns it.
+/// ``MappingPatternStore`` over Redis keys `pattern:mapping:{key}`: a JSON object with the pattern, its confidence and
+/// the account that owns it.
 ///
-/// What a service wrote there that names no account is nobody's: it is not shown, and the first who puts one owns the key.
+/// A value without an account, written by another service, belongs to no account: it is not returned, and the first
+/// account to put a pattern owns the key.
 public final class RedisMappingPatternStore: MappingPatternStore {
     private let link: RedisLink
     private let timeoutMilliseconds: Int
 
-    /// - Parameter timeoutMilliseconds: milliseconds that an answer may take.
+    /// - Parameter timeoutMilliseconds: timeout for a reply in milliseconds.
     init(_ link: RedisLink, timeoutMilliseconds: Int) {
         self.link = link
         self.timeoutMilliseconds = timeoutMilliseconds

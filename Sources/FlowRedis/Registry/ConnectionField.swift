@@ -1,6 +1,7 @@
 import FlowCore
 
-/// A connection as a field of `sse:connections:{flow}`: its id, and JSON with the boot that it was written under.
+/// A connection as a field of `sse:connections:{flow}`: its id, and JSON that includes the incarnation under which it
+/// was written (member `boot`).
 enum ConnectionField {
     static func encode(_ entry: ConnectionEntry, _ incarnation: String) -> JSONText {
         JSONText.object { writer in

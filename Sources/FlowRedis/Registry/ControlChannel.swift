@@ -2,7 +2,8 @@ import FlowCore
 import NIOCore
 import Synchronization
 
-/// What instances tell each other beside events, over `hub:control:{i}` and `hub:control:all`. Marked as messages are.
+/// Messages between instances other than events, on the Redis channels `hub:control:{instance}` and `hub:control:all`:
+/// peer notifications and requests to close a connection. Each message has a MAC.
 final class ControlChannel: Sendable {
     private struct State {
         var waiting: [String: CheckedContinuation<Bool, Never>] = [:]
@@ -13,7 +14,7 @@ final class ControlChannel: Sendable {
     private let instance: String
     private let link: RedisLink
     private let authenticator: MessageAuthenticator
-    /// Milliseconds that an answer may take.
+    /// Timeout for an answer in milliseconds.
     private let timeoutMilliseconds: Int
     private let state = Mutex(State())
 
@@ -42,12 +43,13 @@ final class ControlChannel: Sendable {
         }
     }
 
-    /// Asks the instance that holds the connection. - Returns: whether it has ended one.
+    /// Asks the instance that has the connection to close it.
+    /// - Returns: whether that instance has closed it; `false` if there is no answer in time.
     func disconnect(_ connection: ConnectionID, account: String?) async -> Bool {
         let requestID = RandomText.hex128()
         return await withCheckedContinuation { continuation in
             self.state.withLock { $0.waiting[requestID] = continuation }
-            // Nobody answers for an instance that is not there.
+            // An instance that is not running does not answer.
             self.link.loop.scheduleTask(in: .milliseconds(Int64(self.timeoutMilliseconds))) { self.answered(requestID, false) }
             self.send(to: connection.instance) { writer in
                 writer.key("op")
@@ -77,9 +79,9 @@ final class ControlChannel: Sendable {
         self.link.send([command])
     }
 
-    // MARK: Hearing
+    // MARK: Receiving
 
-    /// What came on one of the channels.
+    /// Handles a message of one of the two Redis channels.
     func received(_ payload: [UInt8]) {
         guard payload.count > MessageAuthenticator.macLength else { return }
         let body = Array(payload[MessageAuthenticator.macLength...])

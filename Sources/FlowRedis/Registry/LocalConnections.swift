@@ -1,18 +1,18 @@
 import FlowCore
 
-/// The connections of this instance. A value.
+/// The connections of this instance. A value type.
 struct LocalConnections {
     private var flows: [FlowID: [ConnectionID: ConnectionEntry]] = [:]
     private var owners: [ConnectionID: (account: String, flows: Int)] = [:]
 
-    /// - Returns: whether it was not there.
+    /// - Returns: whether the entry is new.
     mutating func insert(_ entry: ConnectionEntry) -> Bool {
         guard self.flows[entry.flow, default: [:]].updateValue(entry, forKey: entry.connection) == nil else { return false }
         self.owners[entry.connection, default: (entry.account, 0)].flows += 1
         return true
     }
 
-    /// - Returns: whether it was there.
+    /// - Returns: whether there was such an entry.
     mutating func remove(_ entry: ConnectionEntry) -> Bool {
         guard self.flows[entry.flow]?.removeValue(forKey: entry.connection) != nil else { return false }
         if self.flows[entry.flow]?.isEmpty == true { self.flows[entry.flow] = nil }

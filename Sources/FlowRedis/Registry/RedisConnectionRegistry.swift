@@ -3,32 +3,33 @@ import Logging
 import NIOCore
 import Synchronization
 
-/// Who is connected where, over all instances: one field a connection in the hash `sse:connections:{flow}`.
+/// ``ConnectionRegistry`` over Redis: one field per connection in the hash `sse:connections:{flow}`.
 ///
-/// Liveness is an instance's, not a connection's: `hub:alive:{i}` runs out unless it is renewed, and what a dead instance wrote is
-/// passed over by every reader and swept away by whoever comes by. An instance that was thought dead, or whose Redis came back
-/// empty, writes everything again under a new boot.
+/// Liveness is tracked per instance, not per connection: `hub:alive:{instance}` expires unless the instance renews it.
+/// Readers ignore the entries of dead instances, and any live instance removes them. An instance that counted as dead,
+/// or whose Redis lost its data, starts a new incarnation and registers all its connections again.
 public final class RedisConnectionRegistry: ConnectionRegistry {
     struct Configuration: Sendable {
-        /// Milliseconds between two signs of life.
+        /// Milliseconds between two liveness heartbeats.
         var heartbeatInterval: Int64 = 4_000
-        /// Milliseconds without one, and an instance counts as dead.
+        /// Milliseconds without a heartbeat after which an instance counts as dead.
         var livenessTimeout: Int64 = 12_000
-        /// Milliseconds that what is written lives; a third of it until it is written again.
+        /// TTL of entries in milliseconds. They are written again after a third of it.
         var lifetime: Int64 = 3_600_000
     }
 
-    /// Changes that go out in one call.
+    /// Maximum number of changes in one call of the script.
     private static let batch = 500
-    /// Milliseconds for changes to gather: one by itself is written soon, and of a crowd that comes or goes many at once.
+    /// Milliseconds during which changes are collected: a single change is written soon, and many simultaneous changes
+    /// in few calls.
     private static let batchDelay: Int64 = 20
-    /// Milliseconds between two batches.
+    /// Minimum milliseconds between two writes.
     private static let minimumFlushInterval: Int64 = 200
-    /// Flows that one call of the sweep looks at.
+    /// Approximate number of flows per call of the sweep script (`HSCAN COUNT`).
     private static let sweepBatch = 100
-    /// More than that nobody counts on one instance.
+    /// Upper bound for the count that an instance reports; larger values are treated as this one.
     private static let maximumPlausibleCount = 1_000_000_000
-    /// How long somebody's question for a count keeps it fresh, in milliseconds.
+    /// Milliseconds after the last request for a count during which it is kept current.
     private static let countFreshness: Int64 = 10_000
 
     private enum Change {
@@ -45,16 +46,17 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
     private struct State {
         var local = LocalConnections()
         var incarnation = RandomText.base36(12)
-        /// Whether Redis knows this instance under its boot.
+        /// Whether Redis has this incarnation.
         var isAlive = false
         var isStarting = false
-        /// The connection came while a beginning was under way that may have failed for want of it.
+        /// The connection became ready while a new incarnation was being started, which may have failed without the
+        /// connection.
         var restartRequested = false
         var pending: [Change] = []
         var isFlushDue = false
         var lastFlush: Int64 = 0
         var disconnect: (@Sendable (ConnectionID) -> Void)?
-        /// How many watch on other instances, of flows that somebody asked for lately.
+        /// Numbers of connections on other instances, for flows whose count was requested recently.
         var remoteCounts: [FlowID: Int] = [:]
         var countRequestedAt: [FlowID: Int64] = [:]
         var onOwnership: (@Sendable (Bool) -> Void)?
@@ -62,7 +64,7 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
     }
 
     private let instance: String
-    /// What may be shown of the hub's name.
+    /// Public name of the hub; see ``MessageAuthenticator/publicName(of:)``.
     private let hub: String
     private let link: RedisLink
     private let control: ControlChannel
@@ -90,7 +92,7 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
     private static func key(of flow: FlowID) -> String { "sse:connections:\(flow)" }
     private var uptime: Int64 { Int64(NIODeadline.now().uptimeNanoseconds / 1_000_000) }
 
-    // MARK: Life
+    // MARK: Life cycle
 
     func start() {
         let heartbeat = self.link.loop.scheduleRepeatedTask(
@@ -110,7 +112,7 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         self.timers.withLock { $0 = [heartbeat, count, sweep, renew] }
     }
 
-    /// Takes this instance out, as far as Redis is there.
+    /// Writes pending changes and removes this instance's liveness key, if Redis is reachable.
     func stop() async {
         for timer in self.timers.withLock({ $0 }) { timer.cancel() }
         self.flush()
@@ -120,7 +122,7 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         _ = try? await self.link.run([call], within: min(500, self.softTimeoutMilliseconds))
     }
 
-    /// The connection is there, maybe to a server that knows nothing.
+    /// Called when the command connection is ready. The server may have lost its data.
     func connected() { self.sendHeartbeat() }
 
     private func sendHeartbeat() {
@@ -128,8 +130,9 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         if let incarnation { self.send(heartbeat: incarnation) } else { self.startNewIncarnation() }
     }
 
-    /// Under a boot of its own. What is still under way under the one before must not count; and what was written under it, or by
-    /// an earlier process of this name, nobody else sweeps out as long as this one lives.
+    /// Starts a new incarnation, so that commands in flight under the previous one have no effect. First removes the
+    /// entries of the previous incarnation, and of earlier processes with this name: no other instance sweeps them
+    /// while this one is alive.
     private func startNewIncarnation() {
         let incarnations: (old: String, new: String)? = self.state.withLock { state in
             guard !state.isStarting else {
@@ -173,7 +176,8 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         }
     }
 
-    /// Told with the first answer, and again if Redis turns out to be another hub's.
+    /// Sets the callback that reports whether Redis belongs to this hub: with the first reply, and again if another hub
+    /// is found to use Redis.
     func onOwnership(_ body: @escaping @Sendable (_ isOurs: Bool) -> Void) { self.state.withLock { $0.onOwnership = body } }
 
     private func reportOwnership(isOurs: Bool) {
@@ -184,12 +188,12 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         report?(isOurs)
     }
 
-    /// - Parameter stored: the boot that Redis had.
+    /// - Parameter stored: the incarnation that Redis had; `nil` if it had none.
     private func heartbeatAnswered(_ stored: String?, _ incarnation: String) {
         if let stored, stored != incarnation {
-            // For a while after a crash it is this instance's own life of before.
+            // After a crash it may be this instance's previous process, until its key expires.
             self.logger.warning(
-                "Another process bears this instance's name, or did until just now; if it goes on, FLOWHUB_INSTANCE must be its own",
+                "Instance name is in use by another process or a previous run; set a unique FLOWHUB_INSTANCE if this persists",
                 metadata: ["instance": "\(self.instance)"])
             return
         }
@@ -200,13 +204,13 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         }
         switch wasAlive {
         case false: self.writeAll()
-        // Thought dead meanwhile, or Redis came back empty.
+        // The key had expired, or Redis lost its data: starts a new incarnation.
         case true where stored == nil: self.sendHeartbeat()
         default: break
         }
     }
 
-    /// Everything anew: a field that is there is only written over.
+    /// Writes all entries again. Existing fields are overwritten.
     private func writeAll() {
         self.state.withLock { state in
             guard state.isAlive else { return }
@@ -250,7 +254,8 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
             state.isFlushDue = false
             state.lastFlush = now
             defer { state.pending = [] }
-            // Without a sign of life nothing counts; after the first one everything is written.
+            // Until Redis has this incarnation, changes have no effect. The first heartbeat reply is followed by a
+            // write of all entries.
             return (state.isAlive ? state.pending : [], state.incarnation)
         }
         for start in stride(from: 0, to: changes.count, by: Self.batch) {
@@ -270,13 +275,14 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         var call = RedisScript.register.call(keys: keys)
         call.add(incarnation)
         call.add(self.configuration.lifetime)
-        // Those that came first: of one that came and went within a batch the going is the last word.
+        // Additions come before removals: a connection that was opened and closed within the batch ends up removed.
         for case .add(let entry) in changes { Self.add("+", entry, incarnation, counts, to: &call) }
         for case .remove(let entry) in changes { Self.add("-", entry, incarnation, counts, to: &call) }
         self.link.send([call]) { [weak self] result in
             guard let self else { return }
             if case .success(let replies) = result, replies.first?.integer == 1 { return }
-            // Not written, or not known to be, or yet to be: only another boot makes sure.
+            // The changes were not written, or the outcome is unknown: only a new incarnation makes the registry
+            // correct.
             self.state.withLock { if $0.incarnation == incarnation { $0.isAlive = false } }
         }
     }
@@ -293,7 +299,7 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
 
     // MARK: Reading
 
-    /// Of this instance from memory; of the others as Redis has them, if it answers.
+    /// The connections of this instance from memory, and those of other live instances from Redis, if it answers.
     public func connections(of flow: FlowID) async -> [ConnectionEntry] {
         var entries = self.state.withLock { $0.local.entries(of: flow) }
         entries += await self.remoteEntries(of: flow)
@@ -317,7 +323,7 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         return found.filter { incarnations[$0.entry.connection.instance] == $0.incarnation }.map(\.entry)
     }
 
-    /// Those that are alive.
+    /// The incarnations of those instances that are alive, by instance.
     private func incarnations(of instances: [String]) async -> [String: String] {
         guard !instances.isEmpty else { return [:] }
         var command = RESPCommand("MGET")
@@ -337,7 +343,7 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         }
     }
 
-    /// Once a second, of the flows that somebody wants to know of.
+    /// Updates, once a second, the remote counts of flows whose count was requested in the last 10 s.
     private func updateRemoteCounts() {
         let now = self.uptime
         let flows = self.state.withLock { state in
@@ -374,9 +380,9 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         }
     }
 
-    // MARK: Sweeping
+    // MARK: Sweep of dead instances
 
-    /// Takes out what dead instances left behind.
+    /// Removes the entries of dead instances.
     private func sweep() { Task { [weak self] in await self?.sweepDeadInstances() } }
 
     private func sweepDeadInstances() async {
@@ -391,7 +397,7 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         }
     }
 
-    /// Takes out everything that an instance wrote, unless it is alive.
+    /// Removes all entries of an instance, unless it is alive.
     /// - Returns: whether Redis answered.
     private func removeEntries(of instance: String) async -> Bool {
         var cursor = "0"
@@ -418,7 +424,7 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         return true
     }
 
-    // MARK: Ending connections
+    // MARK: Closing connections
 
     public func disconnect(_ connection: ConnectionID, account: String?) async -> Bool {
         if connection.instance == self.instance { return self.disconnectHere(connection, account: account) }

@@ -1,7 +1,9 @@
--- Says that an instance is alive.
--- KEYS: hub:alive:{i}, hub:instances, hub:name
--- ARGV: boot, milliseconds to live, instance, milliseconds that the list lives, name of the hub
--- Returns the boot that the key had; nothing if it was gone. An instance of another hub is refused while this one lives.
+-- Renews the liveness key of an instance.
+-- KEYS: hub:alive:{instance}, hub:instances, hub:name
+-- ARGV: incarnation, TTL of hub:alive and hub:name in milliseconds, instance, TTL of hub:instances in milliseconds,
+-- public name of the hub
+-- Returns the incarnation that the key had, or nil if there was none. Replies with the error OTHERHUB while an instance
+-- of another hub is alive.
 local name = redis.call('GET', KEYS[3])
 if name and name ~= ARGV[5] then return redis.error_reply('OTHERHUB') end
 local stored = redis.call('GET', KEYS[1])

@@ -1,6 +1,7 @@
--- Takes or keeps a lease that one instance has at a time.
--- KEYS: the lease
--- ARGV: instance, milliseconds to live
+-- Acquires or renews a lease that one instance holds at a time.
+-- KEYS: key of the lease
+-- ARGV: instance, TTL in milliseconds
+-- Returns 1 if the instance holds the lease, otherwise 0.
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])

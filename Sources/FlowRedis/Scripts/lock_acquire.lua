@@ -1,12 +1,12 @@
--- Takes a lock that nobody holds.
+-- Acquires a lock that is not held.
 -- KEYS: lock:{resource}
--- ARGV: the lock as JSON, milliseconds to live, now in milliseconds
--- Returns nothing, or when the holder's time is over.
+-- ARGV: lock as JSON, TTL in milliseconds, current time in milliseconds
+-- Returns nil, or the time in milliseconds at which the current holder's lock expires.
 local stored = redis.call('GET', KEYS[1])
 if stored then
     local isLock, lock = pcall(cjson.decode, stored)
     local expires = isLock and type(lock) == 'table' and tonumber(lock.expires)
-    -- What the seed's service wrote is a bare id: it holds for as long as its key lives.
+    -- The legacy service stores a bare id: its lock is held until the key expires.
     if not expires then
         local remaining = redis.call('PTTL', KEYS[1])
         return string.format('%.0f', tonumber(ARGV[3]) + math.max(remaining, 1000))

@@ -1,8 +1,9 @@
--- Changes or ends a lock that the caller holds.
+-- Updates or releases a lock that the caller holds.
 -- KEYS: lock:{resource}
--- ARGV: lock id, account, now in milliseconds, what (number, renew, release), fencing number or new end in milliseconds, text of
---       the new end, milliseconds to live
--- Returns the fencing number and the end in milliseconds, or 'none' or 'other'.
+-- ARGV: lock id, account, current time in milliseconds, operation (number, renew, release), fencing token or new expiry
+-- in milliseconds, new expiry as text, TTL in milliseconds
+-- Returns the fencing token and the expiry in milliseconds; 'none' if the lock is not held; 'other' if another client
+-- holds it.
 local stored = redis.call('GET', KEYS[1])
 if not stored then return 'none' end
 local isLock, lock = pcall(cjson.decode, stored)

@@ -1,7 +1,7 @@
--- Keeps a pattern, unless the key is another account's.
+-- Stores a mapping pattern, unless the key belongs to another account.
 -- KEYS: pattern:mapping:{key}
--- ARGV: account, pattern, milliseconds to live
--- Returns 1 if there was none, 0 if there was one, -1 if it is another account's.
+-- ARGV: account, pattern, TTL in milliseconds
+-- Returns 1 if the key is new, 0 if a value was replaced, -1 if the key belongs to another account.
 local stored = redis.call('GET', KEYS[1])
 if stored then
     local isObject, pattern = pcall(cjson.decode, stored)

@@ -1,6 +1,7 @@
--- Keeps the latest transient event of a type; where there are too many types the one told longest ago goes.
+-- Stores the latest transient event of a type. Over the maximum number of types, the type with the oldest event is
+-- removed.
 -- KEYS: flow:last:{flow}
--- ARGV: type, event (a mark of 32 bytes, then JSON), milliseconds to live, types kept at most
+-- ARGV: type, event (a MAC of 32 bytes, then JSON), TTL in milliseconds, maximum number of types
 if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then redis.call('DEL', KEYS[1]) end
 if redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) == 1 and redis.call('HLEN', KEYS[1]) > tonumber(ARGV[4]) then
     local fields = redis.call('HGETALL', KEYS[1])

@@ -1,6 +1,7 @@
--- Keeps a flow's state, unless a newer one is there.
+-- Stores a flow's state, unless a newer one is stored.
 -- KEYS: flow:state:{flow}, flow:meta:{flow}
--- ARGV: epoch, version, milliseconds to live, state, the rest of the record
+-- ARGV: epoch, version, TTL in milliseconds, state, rest of the record with its MAC
+-- Returns 1 if the state was stored, otherwise 0.
 local function counter(epoch)
     local digits = string.match(epoch, '^(%w+)%.') or ''
     return #digits, digits

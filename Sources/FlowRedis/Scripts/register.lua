@@ -1,11 +1,13 @@
--- Writes what became of an instance's connections, if the instance is alive under this boot.
--- KEYS: hub:alive:{i}, hub:flows:{i}, then sse:connections:{flow} for each change
--- ARGV: boot, milliseconds to live, then for each change: + or -, flow, connection, entry, how many the instance has of the flow
+-- Writes changes of an instance's connections, if the instance is alive under this incarnation.
+-- KEYS: hub:alive:{instance}, hub:flows:{instance}, then sse:connections:{flow} for each change
+-- ARGV: incarnation, TTL in milliseconds, then for each change: + or -, flow, connection, entry, number of the
+-- instance's connections that watch the flow
+-- Returns 1, or 0 if Redis does not have this incarnation.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 local argIndex = 3
 for index = 3, #KEYS do
     local key, flow, id = KEYS[index], ARGV[argIndex + 1], ARGV[argIndex + 2]
-    -- The seed kept one JSON string for all connections of a flow.
+    -- The legacy service stores one JSON string for all connections of a flow.
     local kind = redis.call('TYPE', key).ok
     if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', key) end
     if ARGV[argIndex] == '+' then
@@ -14,7 +16,7 @@ for index = 3, #KEYS do
     else
         redis.call('HDEL', key, id)
     end
-    -- Told, not counted up: whoever else writes the key would make it wrong for good.
+    -- The number is set, not incremented: after another writer changes the key, the next write corrects it.
     if ARGV[argIndex + 4] == '0' then
         redis.call('HDEL', KEYS[2], flow)
     else

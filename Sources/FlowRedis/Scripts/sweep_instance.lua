@@ -1,6 +1,7 @@
--- Takes out of some flows what an instance wrote, unless it is alive.
--- KEYS: hub:alive:{i}, hub:flows:{i}, hub:instances, then sse:connections:{flow} for each flow
+-- Removes an instance's entries from some flows, unless the instance is alive.
+-- KEYS: hub:alive:{instance}, hub:flows:{instance}, hub:instances, then sse:connections:{flow} for each flow
 -- ARGV: instance, then each flow
+-- Returns 0 if the instance is alive, otherwise 1.
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 local prefix = ARGV[1] .. '.'
 for index = 4, #KEYS do

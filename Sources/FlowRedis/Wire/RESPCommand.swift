@@ -1,7 +1,8 @@
 import CHiredis
 import NIOCore
 
-/// A command with its arguments. Arguments are bytes and are never taken for anything else.
+/// A command with its arguments. Arguments are bytes with a length prefix: their content cannot change the command's
+/// structure.
 public struct RESPCommand: Hashable, Sendable {
     public private(set) var arguments: [[UInt8]]
 
@@ -13,14 +14,15 @@ public struct RESPCommand: Hashable, Sendable {
     public mutating func add(_ argument: [UInt8]) { self.arguments.append(argument) }
     public mutating func add(_ number: some BinaryInteger) { self.add(String(number)) }
 
-    /// What it takes on the wire, about.
+    /// Approximate size on the wire in bytes.
     var byteCount: Int { self.arguments.reduce(16) { $0 + $1.count + 16 } }
 }
 
 extension ByteBuffer {
-    /// The command as Redis reads it, by hiredis's formatter.
+    /// Appends a command in RESP, formatted by hiredis.
     mutating func write(_ command: RESPCommand) {
-        // One copy beside the formatter's: the arguments in a row, so that they can be pointed at.
+        // All arguments in one buffer, so that pointers into it stay valid. This is one copy in addition to the
+        // formatter's.
         var row: [UInt8] = []
         row.reserveCapacity(command.arguments.reduce(0) { $0 + $1.count })
         for argument in command.arguments { row += argument }
@@ -33,7 +35,7 @@ extension ByteBuffer {
             }
             var formatted: UnsafeMutablePointer<CChar>?
             let count = flowhub_format(&formatted, Int32(lengths.count), &pointers, lengths)
-            // As Swift itself does without memory.
+            // Out of memory is fatal, as everywhere in Swift.
             guard count >= 0, let formatted else { fatalError("out of memory") }
             defer { flowhub_free_command(formatted) }
             self.writeBytes(UnsafeRawBufferPointer(start: formatted, count: Int(count)))

@@ -1,23 +1,23 @@
 import CHiredis
 import NIOCore
 
-/// Takes a connection's bytes apart into replies, by hiredis's reader. Confined to whoever owns it.
+/// Incremental parser of replies, on hiredis's reader. Not thread-safe.
 ///
-/// What it finds wrong it goes on finding wrong: the connection must be closed then.
+/// Errors are permanent: after one, the connection must be closed.
 final class RESPReader {
-    /// Why the bytes are no replies.
+    /// The reason why the bytes are not a valid reply.
     struct Malformed: Error, Hashable {
         var description: String
     }
 
     private let reader: UnsafeMutablePointer<redisReader>
     private let maximumReply: Int
-    /// Bytes that came since the last reply was finished.
+    /// Bytes received since the last complete reply.
     private var unfinished = 0
 
-    /// - Parameter maximumReply: bytes that may wait for the rest of their reply.
+    /// - Parameter maximumReply: maximum bytes of an incomplete reply.
     init(maximumReply: Int) {
-        // As Swift itself does without memory.
+        // Out of memory is fatal, as everywhere in Swift.
         guard let reader = flowhub_reader_create() else { fatalError("out of memory") }
         self.reader = reader
         self.maximumReply = maximumReply
@@ -33,13 +33,14 @@ final class RESPReader {
         if result != REDIS_OK { throw self.malformed }
     }
 
-    /// The next reply; `nil` until more bytes came.
+    /// The next complete reply; `nil` until more bytes are fed.
+    /// - Throws: ``Malformed`` if the bytes are invalid, or an incomplete reply exceeds the maximum.
     func next() throws(Malformed) -> RESPValue? {
         var reply: UnsafeMutableRawPointer?
         guard redisReaderGetReply(self.reader, &reply) == REDIS_OK else { throw self.malformed }
         guard let reply else {
             guard self.unfinished <= self.maximumReply else {
-                throw Malformed(description: "a reply of more than \(self.maximumReply) bytes")
+                throw Malformed(description: "a reply exceeds \(self.maximumReply) bytes (FLOWHUB_REDIS_MAX_REPLY_BYTES)")
             }
             return nil
         }
@@ -49,12 +50,12 @@ final class RESPReader {
     }
 
     private var malformed: Malformed {
-        // What hiredis says of it is a fixed text.
+        // hiredis's error texts quote at most one received byte.
         let text = withUnsafeBytes(of: self.reader.pointee.errstr) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-        return Malformed(description: text.isEmpty ? "bytes that are no reply" : text)
+        return Malformed(description: text.isEmpty ? "protocol error" : text)
     }
 
-    /// As deep as the reader let it become.
+    /// Converts a reply. The reader bounds its depth.
     private static func value(_ reply: redisReply) throws(Malformed) -> RESPValue {
         switch reply.type {
         case REDIS_REPLY_STRING: return .string(Self.bytes(reply))
@@ -66,11 +67,11 @@ final class RESPReader {
             var values: [RESPValue] = []
             values.reserveCapacity(Int(reply.elements))
             for index in 0..<Int(reply.elements) {
-                guard let element = reply.element[index] else { throw Malformed(description: "an array with a hole") }
+                guard let element = reply.element[index] else { throw Malformed(description: "missing array element") }
                 values.append(try Self.value(element.pointee))
             }
             return .array(values)
-        default: throw Malformed(description: "a reply of a type that was not asked for")
+        default: throw Malformed(description: "unsupported reply type \(reply.type)")
         }
     }
 

@@ -5,7 +5,7 @@ public enum RESPValue: Hashable, Sendable {
     case integer(Int64)
     case null
     case array([RESPValue])
-    /// The server's own words, which begin with a code: `ERR`, `NOSCRIPT`, `LOADING` …
+    /// An error reply. It starts with a code: `ERR`, `NOSCRIPT`, `LOADING` …
     case error(String)
 
     public var bytes: [UInt8]? {

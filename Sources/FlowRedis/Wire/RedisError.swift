@@ -1,24 +1,25 @@
-/// What went wrong with Redis. Its text holds no key, no value and no credential.
+/// An error of Redis or its settings. Its text contains no key, value or credential.
 public struct RedisError: Error, Hashable, Sendable, CustomStringConvertible {
     public struct Code: Hashable, Sendable {
         enum Value { case connection, credentials, timeout, busy, rejected, malformed, url, ownedByOtherHub }
         let value: Value
 
-        /// Not reached, or lost with the command under way: whether it was carried out is not known.
+        /// Not connected, or the connection was lost with the command in flight: it is unknown whether Redis executed
+        /// it.
         public static let connection = Code(value: .connection)
-        /// Reached, but not let in.
+        /// The server rejected the credentials, or the user lacks a permission.
         public static let credentials = Code(value: .credentials)
-        /// No answer in time; the connection was given up.
+        /// No reply in time. It is unknown whether Redis executed the command.
         public static let timeout = Code(value: .timeout)
-        /// As many commands wait as may.
+        /// The limit of pending commands is reached.
         public static let busy = Code(value: .busy)
-        /// The server said no.
+        /// The server replied with an error.
         public static let rejected = Code(value: .rejected)
-        /// What came is not Redis's protocol, or not the answer to what was asked.
+        /// The reply violates the protocol, or does not match the command.
         public static let malformed = Code(value: .malformed)
-        /// It belongs to somebody else.
+        /// Redis is used by a hub with another store.
         public static let ownedByOtherHub = Code(value: .ownedByOtherHub)
-        /// REDIS_URL makes no sense.
+        /// A Redis setting is invalid.
         public static let url = Code(value: .url)
     }
 
@@ -30,32 +31,33 @@ public struct RedisError: Error, Hashable, Sendable, CustomStringConvertible {
         self.description = description
     }
 
-    static let notConnected = RedisError(.connection, "Redis is not reached just now.")
+    static let notConnected = RedisError(.connection, "Not connected to Redis.")
     static let lost = RedisError(.connection, "The connection to Redis was lost.")
-    static let timedOut = RedisError(.timeout, "Redis did not answer in time.")
-    static let tooManyPending = RedisError(.busy, "Too many commands wait for Redis.")
-    static let unexpected = RedisError(.malformed, "Redis gave an answer that does not fit the question.")
+    static let timedOut = RedisError(.timeout, "Redis did not reply in time.")
+    static let tooManyPending = RedisError(
+        .busy, "Too many pending Redis commands (FLOWHUB_REDIS_MAX_PENDING, FLOWHUB_REDIS_MAX_PENDING_BYTES).")
+    static let unexpected = RedisError(.malformed, "Unexpected reply from Redis.")
 
     static let otherHub = RedisError(
         .ownedByOtherHub,
-        "A hub with another store lives on this Redis. Give each hub a Redis of its own, or a database of its own: REDIS_URL=redis://host/1."
+        "Redis is used by a hub with a different store. Use a separate server or database number: REDIS_URL=redis://host/1."
     )
 
-    /// Of an error reply only the code is told: the rest may quote what was sent.
+    /// Keeps only the code of an error reply, because its text may quote the command.
     init(reply: String) {
-        // Codes are of this form (Redis documentation, "RESP: simple errors"); anything else is not repeated.
+        // Error codes are upper-case letters (Redis documentation, "RESP: simple errors"). Anything else is not shown.
         let first = reply.prefix { $0 != " " }
         let isCode = (1...32).contains(first.utf8.count) && first.utf8.allSatisfy { (0x41...0x5a).contains($0) }
         let shownCode = isCode ? first : "no code"
         switch shownCode {
         case "NOAUTH", "WRONGPASS", "NOPERM":
             self.init(
-                .credentials, "Redis does not let the hub in (\(shownCode)): look at the user and the password in REDIS_URL.")
+                .credentials, "Redis denied access (\(shownCode)): check user, password and permissions (REDIS_URL).")
         case _ where reply.hasPrefix("ERR AUTH") || reply.hasPrefix("ERR invalid password"):
-            self.init(.credentials, "Redis does not take the password in REDIS_URL.")
+            self.init(.credentials, "Redis rejected the password in REDIS_URL.")
         case "READONLY", "MASTERDOWN":
-            self.init(.rejected, "Redis only reads (\(shownCode)): it is a replica, or was demoted.")
-        default: self.init(.rejected, "Redis refused a command (\(shownCode)).")
+            self.init(.rejected, "Redis is read-only (\(shownCode)): it is a replica, or was demoted.")
+        default: self.init(.rejected, "Redis rejected a command (\(shownCode)).")
         }
     }
 }

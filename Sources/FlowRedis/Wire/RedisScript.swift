@@ -1,6 +1,6 @@
 import Crypto
 
-/// A script that the server keeps by its digest.
+/// A Lua script that is called by its SHA-1 digest.
 struct RedisScript: Sendable {
     private let source: [UInt8]
     private let digest: String
@@ -13,14 +13,14 @@ struct RedisScript: Sendable {
         self.digest = hex.joined()
     }
 
-    /// For the beginning of a connection: a server that was restarted knows no script.
+    /// Command that loads the script. Sent on each new connection, since a restarted server has no scripts.
     var load: RESPCommand {
         var command = RESPCommand("SCRIPT", "LOAD")
         command.add(self.source)
         return command
     }
 
-    /// The call by its digest.
+    /// Command that calls the script by its digest. The arguments are added to it.
     func call(keys: [String]) -> RESPCommand {
         var command = RESPCommand("EVALSHA", self.digest)
         command.add(keys.count)
@@ -30,7 +30,7 @@ struct RedisScript: Sendable {
 }
 
 extension RedisLink {
-    /// Calls a script, with its whole source if the server does not know it (any more).
+    /// Calls a script. If the server does not have it, loads it and calls it again.
     func run(_ script: RedisScript, _ call: RESPCommand, within milliseconds: Int) async throws(RedisError) -> RESPValue {
         var replies = try await self.run([call], within: milliseconds)
         if replies.first?.isMissingScript == true { replies = try await self.run([script.load, call], within: milliseconds) }

@@ -68,7 +68,7 @@ struct ProgressOptions: ParsableArguments {
     static func style(requested: Bool?, isTerminal: Bool) -> ProgressRenderer.Style {
         switch (requested, isTerminal) {
         case (false, _), (nil, false): .hidden
-        case (_, true): .drawn(Palette(isOn: Terminal.isColourful(STDERR_FILENO)))
+        case (_, true): .drawn(Palette(isOn: Terminal.isColorful(STDERR_FILENO)))
         case (true, false): .lines
         }
     }

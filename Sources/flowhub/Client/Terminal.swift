@@ -7,11 +7,11 @@ struct OutputClosed: Error {}
 /// Output of commands: results to standard output, messages to standard error.
 enum Terminal {
     /// Whether to use colors on standard output.
-    static let isColourful = Self.isColourful(STDOUT_FILENO)
+    static let isColorful = Self.isColorful(STDOUT_FILENO)
 
     /// Whether to use colors on this descriptor: it is a terminal, `NO_COLOR` is empty or not set (https://no-color.org), and
     /// `TERM` is not `dumb`.
-    static func isColourful(_ descriptor: Int32) -> Bool {
+    static func isColorful(_ descriptor: Int32) -> Bool {
         isatty(descriptor) == 1
             && (ProcessInfo.processInfo.environment["NO_COLOR"] ?? "").isEmpty
             && ProcessInfo.processInfo.environment["TERM"] != "dumb"

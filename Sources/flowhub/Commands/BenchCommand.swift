@@ -143,6 +143,6 @@ enum BenchSetup {
     }
 
     static func show(_ report: BenchReport, json: Bool) throws(OutputClosed) {
-        try Terminal.show(json ? report.json : report.text(Palette(isOn: Terminal.isColourful)))
+        try Terminal.show(json ? report.json : report.text(Palette(isOn: Terminal.isColorful)))
     }
 }

@@ -28,7 +28,7 @@ struct ConnectionsCommand: AsyncParsableCommand {
             for connection in body.member("connections")?.elements ?? [] {
                 table.add(["connection_id", "instance", "subject", "registered_at"].map { connection.cell($0) })
             }
-            try Terminal.show(table.text(Palette(isOn: Terminal.isColourful)))
+            try Terminal.show(table.text(Palette(isOn: Terminal.isColorful)))
         }
     }
 }

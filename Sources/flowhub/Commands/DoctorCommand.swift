@@ -91,7 +91,7 @@ struct DoctorCommand: AsyncParsableCommand {
     // MARK: Output
 
     private static func printText(_ findings: [DoctorFinding]) throws {
-        let palette = Palette(isOn: Terminal.isColourful)
+        let palette = Palette(isOn: Terminal.isColorful)
         let width = findings.map(\.subject.count).max() ?? 0
         for finding in findings {
             let symbol =

@@ -50,7 +50,7 @@ struct FlowsListCommand: AsyncParsableCommand {
     func run() async throws {
         guard (1...1000).contains(self.limit) else { throw CommandFailure(.usage, "--limit must be from 1 to 1000.") }
         try await self.options.withClient { client in
-            let palette = Palette(isOn: Terminal.isColourful)
+            let palette = Palette(isOn: Terminal.isColorful)
             var table = TextTable(["FLOW", "STATUS", "VERSION", "UPDATED"])
             var after: String?
             repeat {

@@ -36,7 +36,7 @@ struct HistoryCommand: AsyncParsableCommand {
             let body = try await client.json(target)
             if self.options.json { return try Terminal.show(body.string) }
             var printer = EventPrinter(
-                json: false, palette: Palette(isOn: Terminal.isColourful), namesFlow: false, width: Terminal.width)
+                json: false, palette: Palette(isOn: Terminal.isColorful), namesFlow: false, width: Terminal.width)
             for event in body.isArray ? body.elements : body.member("events")?.elements ?? [] {
                 let type = event.member("type")?.stringValue ?? "?"
                 let shown = ServerEvent(type: type, data: event.string, id: "")

@@ -36,7 +36,7 @@ struct ImportListCommand: AsyncParsableCommand {
         try await self.options.withClient { client in
             let body = try await client.json(target)
             if self.options.json { return try Terminal.show(body.string) }
-            try Terminal.show(Self.table(body, Palette(isOn: Terminal.isColourful)))
+            try Terminal.show(Self.table(body, Palette(isOn: Terminal.isColorful)))
             if let next = body.member("next"), !next.isNull {
                 Terminal.note("More imports exist. Continue with --after \(Terminal.sanitized(next.stringValue ?? next.string))")
             }

@@ -28,7 +28,7 @@ struct ImportSchemaCommand: AsyncParsableCommand {
         try await self.options.withClient { client in
             let body = try await client.json("/v1/imports/\(id)/schema")
             if self.options.json { return try Terminal.show(body.string) }
-            try Terminal.show(SchemaTable.text(body, Palette(isOn: Terminal.isColourful), width: Terminal.width))
+            try Terminal.show(SchemaTable.text(body, Palette(isOn: Terminal.isColorful), width: Terminal.width))
             Terminal.note(SchemaTable.note(body))
         }
     }

@@ -103,7 +103,7 @@ extension ImportError {
     var message: String {
         switch self {
         case .objects(.unavailable(let reason)): "The object store is unavailable: \(reason)"
-        case .objects(.refused(let reason)): "The object store rejected the request: \(reason)"
+        case .objects(.rejected(let reason)): "The object store rejected the request: \(reason)"
         case .objects(let error): "The object store failed: \(error)"
         case .store(let error): "The store failed: \(error)"
         case .damaged(let what): what

@@ -78,6 +78,6 @@ struct ImportsLifecycleCommand: AsyncParsableCommand {
                 days(rule.infrequentAccessDays), days(rule.expirationDays), days(rule.abortUploadDays),
             ])
         }
-        try Terminal.show(table.text(Palette(isOn: Terminal.isColourful)))
+        try Terminal.show(table.text(Palette(isOn: Terminal.isColorful)))
     }
 }

@@ -67,7 +67,7 @@ struct WatchCommand: AsyncParsableCommand {
             var watcher = Watcher(
                 client: client, flows: flows, target: target, cursor: cursor, endsWhenFinished: self.untilFinished,
                 giveUpAfter: self.giveUp)
-            let palette = Palette(isOn: Terminal.isColourful && !self.options.json)
+            let palette = Palette(isOn: Terminal.isColorful && !self.options.json)
             var printer = EventPrinter(
                 json: self.options.json, palette: palette, namesFlow: flows.count > 1,
                 width: palette.isOn ? Terminal.width : nil)

@@ -107,7 +107,8 @@ struct Setting: Sendable {
     /// The URL of Postgres. Without it the hub uses the embedded store in ``HubConfiguration/dataDirectory``.
     static let databaseURL = Setting(
         key: "DATABASE_URL",
-        summary: "Postgres, as postgres://user:password@host/database?sslmode=verify-full or in libpq's own form.",
+        summary:
+            "Postgres, as postgres://user:password@host/database?sslmode=verify-full or in libpq's key=value form. Without it: SQLite.",
         defaultText: "", range: "text", isSecret: true
     ) { configuration, url in configuration.postgres?.url = url }
 
@@ -177,7 +178,7 @@ struct Setting: Sendable {
     static func list(_ key: String, _ path: any WritableKeyPath<HubConfiguration, [String]> & Sendable, _ summary: String)
         -> Setting
     {
-        Setting(key: key, summary: summary, defaultText: "", range: "separated by commas", isSecret: false) {
+        Setting(key: key, summary: summary, defaultText: "", range: "comma-separated list", isSecret: false) {
             configuration, text in
             configuration[keyPath: path] = text.split(separator: ",").map { entry in
                 let trimmed = entry.drop { $0 == " " }

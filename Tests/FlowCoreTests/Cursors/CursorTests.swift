@@ -33,7 +33,7 @@ import Testing
         }
     }
 
-    /// Seven digits are 78 thousand million events of each flow.
+    /// Seven digits of base 36 allow for 78 billion events per flow.
     @Test func cursorOfTwelveFlowsFitsMaximumLength() throws {
         let flows = (0..<12).map { Sample.id("\($0)") }.sorted()
         let epoch = try #require(Epoch("zzzzzzzzz.zzzzzz"))
@@ -71,7 +71,7 @@ import Testing
         let hashes = sets.map { FlowSetHash(of: $0.map(Sample.id)).description }
         #expect(Set(hashes).count == sets.count)
         #expect(hashes.allSatisfy { $0.utf8.count == FlowSetHash.length })
-        // On the wire: it must not change between releases.
+        // The hash is on the wire and must not change between releases.
         #expect(hashes[0] == FlowSetHash(of: [Sample.id("a"), Sample.id("b")]).description)
     }
 }

@@ -17,7 +17,7 @@ import Testing
 
     struct Case: CustomTestStringConvertible, Sendable {
         var testDescription: String
-        /// What is left of history when each page is read, the last time also from then on; pages of three.
+        /// The history that remains when each page is read; the last entry applies to all later reads. Pages have three events.
         var history: [ClosedRange<Version>]
         var expected: ClosedRange<Version>?
     }

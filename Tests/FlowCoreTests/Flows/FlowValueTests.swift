@@ -53,14 +53,14 @@ import Testing
         let format = Date.ISO8601FormatStyle(includingFractionalSeconds: true)
         var generator = SeededGenerator(seed: 4)
         var samples: [Int64] = [0, -1, -1_000, 951_782_400_000, 951_868_799_999, -2_203_891_200_000, 4_107_542_400_000]
-        // From the year 1600 to 2400: proleptic before 1582 in one and not in the other.
+        // Years 1600 to 2400. Before 1582 Foundation does not use the proleptic Gregorian calendar, and the results differ.
         for _ in 0..<3_000 { samples.append(Int64.random(in: -11_670_000_000_000...13_570_000_000_000, using: &generator)) }
         for year in stride(from: 1_904, through: 2_096, by: 4) {
             let days = Int64((year - 1970) * 365 + (year - 1969) / 4 + 59 - (year < 1969 ? 1 : 0) - (year < 1970 ? 0 : 0))
             samples += [days * 86_400_000, days * 86_400_000 - 1, days * 86_400_000 + 86_399_999]
         }
         for sample in samples {
-            // Half a millisecond up, since Foundation cuts off what a double cannot hold.
+            // A quarter of a millisecond is added, because Foundation truncates and a double is not exact.
             let date = Date(timeIntervalSince1970: (Double(sample) + 0.25) / 1_000)
             #expect(Timestamp(milliseconds: sample).description == date.formatted(format), "\(sample)")
         }

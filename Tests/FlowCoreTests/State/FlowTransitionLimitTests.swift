@@ -14,7 +14,7 @@ extension FlowTransitionTests {
         #expect(verdict(Self.put(#"{"a":{"b":[]}}"#)) == nil)
         #expect(verdict(Self.put(#"{"a":{"b":[[]]}}"#)) == .stateTooDeep(limit: 3))
         #expect(verdict(Self.put(#"{"a":"[[[[{\"["}"#)) == nil, "braces in a string are no depth")
-        // Each is within the limit, both together are not.
+        // State and patch are each within the limit, but the patched state is not.
         let half = try Self.flow([Self.patch(#"{"a":"12345"}"#)])
         #expect(verdict(Self.patch(#"{"b":"12345"}"#), on: half) == .stateTooLarge(bytes: 25, limit: 20))
     }
@@ -45,7 +45,7 @@ extension FlowTransitionTests {
         #expect(Self.rejection(Self.change(Self.patch(#"{"a":9}"#), fencing: fence(9)), on: other, limits: limits) == nil)
     }
 
-    /// The younger holder's request was accepted: the older one must not write after it.
+    /// The newer holder's change was accepted, so the older holder must not write after it.
     @Test func patchWithoutEffectStillRaisesFence() throws {
         let flow = try Self.written(Self.patch(#"{"a":1}"#), on: nil, fencing: .init(resource: "r", token: 4)).record
         let newer = FlowTransition.decide(

@@ -19,7 +19,7 @@ import Testing
         .publish((0..<count).map { .init(type: Sample.type("t"), data: Sample.json("\($0)")) })
     }
 
-    /// The flow after these changes; each must be written.
+    /// The flow after these changes, each of which must result in a write.
     static func flow(_ bodies: [FlowChange.Body]) throws -> FlowRecord {
         var record: FlowRecord?
         for body in bodies { record = try Self.written(body, on: record).record }
@@ -104,7 +104,7 @@ import Testing
         #expect(revived.head.status == .active)
         #expect(revived.head.resetVersion == 2)
         #expect(published.map(\.version) == [3, 4])
-        // Even a patch that leaves the state empty makes it alive again.
+        // Even a patch that leaves the state empty re-creates the flow.
         #expect(try Self.written(Self.patch("{}"), on: tombstone).record.version == 3)
     }
 
@@ -113,7 +113,7 @@ import Testing
         let tombstone = try Self.flow([Self.patch(#"{"a":1}"#), .delete])
         for body in [Self.patch("{}"), Self.put("{}"), .delete, Self.publish(1)] {
             for current in [flow, tombstone] {
-                // Before anything else: a wrong precondition must not tell the version.
+                // The account is checked first: a failed precondition would reveal the version to another account.
                 let change = Self.change(body, account: "2", if: .version(Self.epoch, 99))
                 #expect(Self.rejection(change, on: current) == .otherAccount)
             }

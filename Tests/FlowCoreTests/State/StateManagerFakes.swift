@@ -1,19 +1,19 @@
 import FlowCore
 import Synchronization
 
-/// A store in memory whose loads wait at a gate, and which can be made to fail.
+/// An in-memory store with a gate at which loads wait, and with failures that a test sets.
 final class FakeStore: FlowStore {
     struct State {
         var adopted = Sample.epoch
-        /// The epoch of the history itself.
+        /// The epoch of the store, which the manager may not have adopted yet.
         var actual = Sample.epoch
         var records: [FlowID: FlowRecord] = [:]
         var loads = 0
         var applies = 0
         var failure: StoreError?
-        /// Of changes and probes only.
+        /// The error of changes and write probes only.
         var writeFailure: StoreError?
-        /// Of everything that comes after the epoch was read anew.
+        /// The error of all operations after `refreshEpoch()`.
         var failureAfterRefresh: StoreError?
         var isGateClosed = false
         var waiting: [CheckedContinuation<Void, Never>] = []
@@ -164,7 +164,7 @@ final class FakeCounters: Counters {
     func totals() -> [Counter: Int] { self.counts.withLock { $0 } }
 }
 
-/// A manager with its surroundings.
+/// A state manager with fakes of its dependencies.
 final class ManagerFixture: Sendable {
     let store = FakeStore()
     let cache = FakeCache()
@@ -188,7 +188,7 @@ final class ManagerFixture: Sendable {
         ) { epoch in announced.epochs.withLock { $0.append(epoch) } }
     }
 
-    /// The epochs that the manager said were begun.
+    /// The epochs that the manager announced, in order.
     var epochs: [Epoch] { self.announced.epochs.withLock { $0 } }
 
     func patch(_ text: String) async throws -> FlowOutcome {

@@ -41,7 +41,7 @@ import Testing
         #expect(fixture.store.state.withLock { $0.loads } == 4)
     }
 
-    /// On one actor, so that each caller has joined the load before the gate opens.
+    /// Runs on the main actor, so that every caller has joined the load before the gate opens.
     @MainActor @Test func concurrentMissesShareOneLoad() async throws {
         let fixture = ManagerFixture()
         fixture.store.state.withLock { state in
@@ -50,7 +50,7 @@ import Testing
         }
         let tasks = (0..<20).map { _ in Task { try await fixture.manager.record(of: Sample.flow)?.version } }
         while fixture.counters.totals()[.cacheStateMiss] != 20 { await Task.yield() }
-        // The load is a task of its own and may not have come to the gate.
+        // The load runs in a separate task, which may not have reached the gate yet.
         while fixture.store.state.withLock({ $0.waiting.isEmpty }) { await Task.yield() }
         tasks[0].cancel()
         fixture.store.openGate()
@@ -58,7 +58,7 @@ import Testing
         #expect(fixture.store.state.withLock { $0.loads } == 1)
     }
 
-    /// Who knows of version 5 is not answered by a load that began before there was one.
+    /// A caller that knows of version 5 must not receive the result of a load that had read version 4.
     @MainActor @Test func earlierLoadDoesNotSatisfyNewerVersion() async throws {
         let fixture = ManagerFixture()
         fixture.store.state.withLock { state in
@@ -92,10 +92,10 @@ import Testing
         #expect(fixture.cache.state.withLock { $0.epoch } == Self.higher)
         #expect(await fixture.manager.latestTransients(of: Sample.flow, since: 0).isEmpty)
         try await fixture.manager.refreshEpoch()
-        #expect(fixture.epochs == [Self.higher], "told once")
+        #expect(fixture.epochs == [Self.higher], "announced once")
     }
 
-    /// A caller that read the epoch before it was raised once more, and is slow to say so.
+    /// Simulates a slow caller that read the epoch before it was raised and adopts it afterwards.
     @Test func neverAdoptsOlderEpoch() async throws {
         let fixture = ManagerFixture()
         fixture.store.state.withLock { $0.actual = Self.higher }

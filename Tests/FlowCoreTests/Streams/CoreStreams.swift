@@ -1,10 +1,10 @@
 import FlowCore
 import Testing
 
-/// The tests of what lies between the bus and a subscriber.
+/// Tests of the state machines between the bus and the subscribers.
 @Suite enum CoreStreams {}
 
-/// SplitMix64: the same seed gives the same run.
+/// The random number generator SplitMix64. The same seed gives the same test run.
 struct SeededGenerator: RandomNumberGenerator {
     private var state: UInt64
 
@@ -22,7 +22,7 @@ struct SeededGenerator: RandomNumberGenerator {
     mutating func chance(_ percent: Int) -> Bool { self.below(100) < percent }
 }
 
-/// What went wrong in a run of a model, with the seed that shows it again.
+/// A violation that a model or test helper has found.
 struct Violation: Error, CustomStringConvertible {
     var description: String
 }

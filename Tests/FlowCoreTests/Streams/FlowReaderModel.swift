@@ -1,8 +1,8 @@
 import FlowCore
 
-/// A store with pruning, a record of recent frames, a head that moves, loads answered late, a socket that opens and
-/// closes, live events with holes, and another history at any time; and in the middle a reader. Throws when the subscriber
-/// is sent something else than snapshots and what follows each, or is not told of a loss.
+/// A randomized model of a reader's surroundings: a store with pruning, recent frames, a moving head, loads that return
+/// late, a socket that is writable or not, live events with gaps, and epoch changes. Throws if the subscriber is sent
+/// anything but snapshots and the versions that follow each, or if it loses events without a resync.
 final class FlowReaderModel {
     private struct Load {
         var isSnapshot: Bool
@@ -18,13 +18,13 @@ final class FlowReaderModel {
     private var committed: Version
     private var pruned: Version = 0
     private var epoch = 0
-    /// Handed to live subscribers so far.
+    /// The last version that was delivered to live subscribers.
     private var head: Version
     private var recent: RecentFrames
     private var isWritable = true
     private var load: Load?
 
-    // What the subscriber knows.
+    // The subscriber's view.
     private var position: Version?
     private var owesResync = false
     private var hasSentAnything = false
@@ -73,12 +73,12 @@ final class FlowReaderModel {
         }
     }
 
-    /// The sequencer hands out the next versions, and jumps where pruning was faster.
+    /// Delivers the next versions as the sequencer does, skipping those that were pruned before they were delivered.
     private func advance() throws(Violation) {
         for _ in 0...self.random.below(3) where self.head < self.committed {
             self.head = min(max(self.head, self.pruned) + 1, self.committed)
             self.recent.append(Sample.frame(self.head))
-            // Now and then an event does not reach this subscriber.
+            // Some events do not reach this subscriber.
             if self.reader.isLive, self.isWritable, !self.random.chance(10) {
                 if case .accept = self.reader.offer(self.head) { try self.send(event: self.head) }
             }
@@ -102,7 +102,7 @@ final class FlowReaderModel {
     }
 
     private func startLoad(_ load: Load) throws(Violation) {
-        // One that was overtaken by another history is answered to nobody.
+        // A load of an earlier epoch may still be in flight. It is superseded, and its result is never reported.
         if let old = self.load, old.epoch == self.epoch { throw Violation(description: "two loads at once") }
         self.load = load
     }
@@ -172,7 +172,8 @@ final class FlowReaderModel {
         self.owesResync = true
     }
 
-    /// Nothing more happens, except that half of the subscribers are slow once more: they reach the head all the same.
+    /// Ends the run: the reader must reach the head. In half of the runs the subscriber then becomes slow during two more
+    /// commits, and must reach the head again.
     private func settle() throws(Violation) {
         self.isWritable = true
         try self.catchUp()

@@ -28,7 +28,7 @@ extension CoreStreams {
         }
 
         #if DEBUG
-        // In processes of their own, since a fault is planted for a whole process.
+        // The next tests run in separate processes, because an injected fault is active in the whole process.
         @Test func modelDetectsSkippedResync() async {
             await #expect(processExitsWith: .success) {
                 InjectedFault.inject([.resyncOff])

@@ -2,7 +2,8 @@ import FlowCore
 import Testing
 
 extension CoreStreams {
-    /// All states by all events. Each begins with cursor 5 where it has one, and a head of 8.
+    /// Checks the reader's outcome for every combination of state and input. A reader with a position has cursor 5, and the
+    /// flow's head is 8.
     @Suite struct FlowReaderTableTests {
         enum Start: CaseIterable { case needsSnapshot, awaitsSnapshot, behind, awaitsPage, live, ended }
 
@@ -22,7 +23,7 @@ extension CoreStreams {
             return reader
         }
 
-        /// The answer, and the cursor after it.
+        /// The result of the input, and the cursor after it.
         private static func outcome(of input: Input, in start: Start) -> (String, Version) {
             var reader = Self.reader(in: start)
             let result =

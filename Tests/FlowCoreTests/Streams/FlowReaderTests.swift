@@ -17,7 +17,7 @@ extension CoreStreams {
             #expect(reader.cursor == 6)
         }
 
-        /// Its connection may go on with other flows, and then the cursor names it.
+        /// The stream may continue with other flows, and its cursor then still contains the ended flow's position.
         @Test func endedReaderKeepsPositionOnlyInItsEpoch() {
             var reader = FlowReader(.after(3), head: 3)
             reader.end()

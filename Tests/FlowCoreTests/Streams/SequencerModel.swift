@@ -1,7 +1,7 @@
 import FlowCore
 
-/// A store with committed versions, a bus that loses, repeats, reorders and delays, reads answered late, sweeps; and
-/// between them the sequencer. Throws when something other than 1, 2, 3 … comes out.
+/// A randomized model of the sequencer's surroundings: a store with commits, a bus that loses, repeats, reorders and delays
+/// messages, reads that return late, and version sweeps. Throws if the sequencer delivers versions out of order or with gaps.
 final class SequencerModel {
     private enum Snapshot {
         case head(Version)
@@ -39,7 +39,7 @@ final class SequencerModel {
         case 0..<25: self.commit()
         case 25..<60: try self.receive()
         case 60..<63:
-            // Never in the store, however long one waits. Not while starting: SequencerTests has that case.
+            // A phantom. Not while starting: SequencerTests covers that case.
             if self.sequencer.last != nil {
                 self.phantomsSent += 1
                 self.bus.append(Sample.event(1_000_000 + Version(self.phantomsSent)))
@@ -65,7 +65,7 @@ final class SequencerModel {
         try self.process(self.sequencer.received(event))
     }
 
-    /// The store is read some time after it was asked, and the answer comes some time after that.
+    /// Reads the store. This happens some steps after the request, and the result is reported some steps later.
     private func readStore() {
         guard self.snapshot == nil, let read = self.read else { return }
         switch read {
@@ -120,7 +120,7 @@ final class SequencerModel {
         }
     }
 
-    /// No message arrives any more; reads are answered, and a sweep finds the rest.
+    /// Ends the run: discards all messages, completes reads and runs sweeps until every version must have been delivered.
     private func settle() throws(Violation) {
         self.bus = []
         self.sweep = nil
@@ -138,7 +138,7 @@ final class SequencerModel {
         guard self.delivered == self.committed else {
             throw Violation(description: "stuck at \(self.delivered ?? -1) of \(self.committed)")
         }
-        // What is left of the phantoms goes with the last read that was needed.
+        // A phantom may still be buffered if no read was needed after it. A repeated one may be counted several times.
         if self.phantoms > self.phantomsSent * 50 { throw Violation(description: "phantoms counted again and again") }
     }
 }

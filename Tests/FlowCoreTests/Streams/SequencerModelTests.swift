@@ -30,7 +30,7 @@ extension CoreStreams {
         }
 
         #if DEBUG
-        /// In a process of its own, since a fault is planted for a whole process.
+        /// Runs in a separate process, because an injected fault is active in the whole process.
         @Test func modelDetectsSkippedGapRead() async {
             await #expect(processExitsWith: .success) {
                 InjectedFault.inject([.gapReadOff])
@@ -39,7 +39,7 @@ extension CoreStreams {
         }
         #endif
 
-        /// Every order of five events among these, with a store that holds 1 to 4 from the start.
+        /// Runs every sequence of five out of seven inputs, with a store that has versions 1 to 4 from the start.
         @Test func everyShortInterleavingDeliversAllVersions() {
             let alphabet = 7
             var failures: [String] = []

@@ -2,7 +2,7 @@ import FlowCore
 import Testing
 
 extension CoreStreams {
-    /// All states by all events.
+    /// Checks the sequencer's outcome for every combination of state and input.
     @Suite struct SequencerTableTests {
         enum Start: CaseIterable { case starting, startingReceived7, following5, reading5Early7, failed5Early7 }
 
@@ -55,7 +55,7 @@ extension CoreStreams {
 
         private static func failure(of machine: inout Sequencer) -> Sequencer.Step {
             machine.readFailed()
-            // Nothing that anybody heard: a step that does nothing.
+            // `readFailed()` returns no step. Event 0 is below every version and yields an empty one.
             return machine.received(Sample.event(0))
         }
 
@@ -73,7 +73,7 @@ extension CoreStreams {
             case (.following5, _): Outcome(last: 5)
             case (.reading5Early7, .received6), (.failed5Early7, .received6): Outcome([6, 7], last: 7)
             case (.reading5Early7, .page6to7), (.failed5Early7, .page6to7): Outcome([6, 7], last: 7)
-            // Heard before the read that finds the store at 5: never committed.
+            // Event 7 was received before the read that finds the store at 5, so it is a phantom.
             case (.reading5Early7, .pageEmpty5): Outcome(phantoms: 1, last: 5)
             case (.failed5Early7, .pageEmpty5): Outcome(phantoms: 1, last: 5)
             case (.reading5Early7, _): Outcome(last: 5)
@@ -88,7 +88,7 @@ extension CoreStreams {
             let outcome = Self.outcome(of: input, in: start)
             var allowed = [Self.expected(input, in: start)]
             if start == .startingReceived7, input == .head5 || input == .sweep5 {
-                // A machine that follows at once and reads the rest is as right as one that reads the head again.
+                // Following immediately and reading the missing events is as correct as reading the head again.
                 allowed.append(Outcome(read: .page(after: 5), last: 5))
             }
             #expect(allowed.contains(outcome), "\(outcome)")

@@ -1,7 +1,7 @@
 import FlowCore
 import Testing
 
-/// What a step asks for, in a form that can be compared.
+/// A step in a form that can be compared.
 struct StepSummary: Hashable {
     var versions: [Version] = []
     var read: Sequencer.Step.Read?
@@ -102,7 +102,7 @@ extension CoreStreams {
             #expect(machine.isAhead(of: 5) == false)
         }
 
-        /// A busy flow: each read is older than what was heard by the time it is answered.
+        /// Simulates a busy flow: by the time a read returns, events above its result have been received.
         @Test func startsDespiteEventsDuringEachRead() {
             do {
                 var machine = Sequencer()
@@ -133,7 +133,7 @@ extension CoreStreams {
             }
         }
 
-        /// Everything between was pruned by age, the newest events too.
+        /// All events of the gap were pruned by age, including the newest ones.
         @Test func fullyPrunedHistoryEndsGapRead() {
             do {
                 var machine = Sequencer()

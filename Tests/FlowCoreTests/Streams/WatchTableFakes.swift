@@ -20,7 +20,7 @@ final class FakeBus: EventBus {
     var isDelivering: Bool { true }
 }
 
-/// Remembers what it was given, as text.
+/// A sink that records its deliveries as text.
 final class FakeDeliverySink: DeliverySink {
     private let log = Mutex<[String]>([])
 
@@ -39,7 +39,7 @@ final class FakeDeliverySink: DeliverySink {
         self.log.withLock { $0.append(text) }
     }
 
-    /// Everything since the last call.
+    /// The deliveries since the last call.
     func newDeliveries() -> [String] {
         self.log.withLock { log in
             defer { log = [] }
@@ -48,7 +48,7 @@ final class FakeDeliverySink: DeliverySink {
     }
 }
 
-/// A table with its surroundings.
+/// A watch table with two fake sinks and a fake bus.
 final class TableFixture: Sendable {
     let bus = FakeBus()
     let sinks = [FakeDeliverySink(), FakeDeliverySink()]
@@ -75,7 +75,7 @@ final class TableFixture: Sendable {
         for sink in self.sinks { _ = self.table.attach(sink) }
     }
 
-    /// The reads that were asked for since the last call.
+    /// The work items that the table has enqueued since the last call, as text.
     func work() -> [String] {
         self.requests.items.withLock { items in
             defer { items = [] }
@@ -83,7 +83,7 @@ final class TableFixture: Sendable {
         }
     }
 
-    /// Watches a flow from the first sink and opens it at this version.
+    /// Watches a flow from the first sink, opens it at this version, and discards the resulting work items and deliveries.
     func open(_ flow: FlowID = Sample.flow, at version: Version) {
         self.table.watch(flow, sink: 0)
         self.table.subscribed(to: flow)

@@ -90,8 +90,8 @@ extension CoreStreams {
             #expect(fixture.sinks[1].newDeliveries() == ["f events [5] head 5"])
         }
 
-        /// An event that is delivered while the store is read for a second sink comes before that sink's opening, and
-        /// a sink that is not open passes over it.
+        /// An event that is delivered during the read for a second sink reaches that sink before its opening, and the sink
+        /// ignores it. So the sink must not be opened below that event without receiving it again.
         @Test func secondSinkMissesNoEventDuringOpening() {
             let fixture = TableFixture()
             fixture.open(at: 3)
@@ -146,7 +146,7 @@ extension CoreStreams {
             fixture.table.reset(to: Self.higher)
             fixture.table.opened(Sample.flow, Sample.record(2), last: [], epoch: Self.higher)
             _ = fixture.sinks[0].newDeliveries()
-            // Read before the reset, answered after it.
+            // The page was read before the reset and is reported after it.
             fixture.table.loaded(Sample.flow, Sample.page(10...12, head: 12), epoch: Sample.epoch)
             do {
                 #expect(fixture.sinks[0].newDeliveries().isEmpty)
@@ -173,7 +173,7 @@ extension CoreStreams {
                 "gone: it went back")
         }
 
-        /// The heads were read, and before they were looked at the next event was committed and delivered.
+        /// An event is committed and delivered after the heads were read and before they are compared.
         @Test func eventDuringVersionSweepIsNotRegression() {
             let fixture = TableFixture()
             fixture.open(at: 3)

@@ -3,7 +3,7 @@ import FlowHTTP
 import FoundationEssentials
 import Testing
 
-/// What the hub does not start with, and whether its words help.
+/// Invalid access settings, and whether their messages name the setting and the problem.
 @Suite struct AccessConfigurationTests {
     private func rejection(_ configuration: AccessConfiguration) async throws -> String {
         let error = await #expect(throws: AccessConfigurationError.self) { try await TokenVerifier(configuration) }
@@ -78,7 +78,7 @@ import Testing
     }
 }
 
-/// Writes another text into a test's file.
+/// Replaces the content of a file.
 func replaceFile(_ path: String, with text: String) throws {
     try Data(text.utf8).write(to: URL(filePath: path))
 }

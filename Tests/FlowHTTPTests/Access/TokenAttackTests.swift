@@ -2,7 +2,7 @@ import FlowCore
 import FlowHTTP
 import Testing
 
-/// The attacks of RFC 8725 on the header, the parts and the choice of the key. Claims are in ``TokenClaimsTests``.
+/// The attacks of RFC 8725 on the header, the parts and the choice of the key. ``TokenClaimsTests`` covers claims.
 @Suite struct TokenAttackTests {
     private let forge: TokenForge
     private let verifier: TokenVerifier
@@ -64,13 +64,13 @@ import Testing
             parts[0] + "." + parts[1] + "." + TokenForge.encode([0]),
             TokenForge.encode(#"{"alg":"HS256"}"#) + "." + parts[1] + "." + parts[2],
             try await TokenForge.hmac("another secret, also longer than 32 bytes").token(),
-            // Cut, at a length that is base64url.
+            // Truncated to a length that is valid base64url.
             String(token.dropLast(3)),
         ]
         for text in wrong { await expectRejected(text, by: self.verifier, reason: "the signature is wrong") }
     }
 
-    /// Base64url is read strictly, so no character can be another without changing what was signed or the signature.
+    /// Base64url is decoded strictly, so each changed character changes the signed bytes or the signature.
     @Test func rejectsEverySingleChangedCharacter() async throws {
         let token = Array(try self.forge.token().utf8)
         for index in token.indices {
@@ -157,7 +157,7 @@ import Testing
             ] {
                 let token = try evil.forge.token(header: #"{"alg":"ES256","kid":"k",\#(more)}"#)
                 await expectRejected(token, by: verifier, reason: "the signature is wrong")
-                // Nor do they disturb a token of the right key.
+                // They do not affect a token that is signed with the right key.
                 _ = try await verifier.verify(
                     good.forge.token(header: #"{"alg":"ES256","kid":"k",\#(more)}"#), now: TokenForge.now)
                 try await verifier.reload()
@@ -173,7 +173,7 @@ import Testing
             await expectRejected(
                 try forge.token(header: #"{"alg":"HS256","kid":"k"}"#), by: verifier, reason: "alg does not match the key")
             await expectRejected(try forge.token(header: #"{"alg":"HS256"}"#), by: verifier, reason: "no key for alg")
-            // Beside a secret of the hub the confusion meets that secret, not the public key.
+            // If the hub also has a secret, HS256 selects that secret and not the public key.
             let both = try await TokenVerifier(AccessConfiguration(hmacKey: TokenForge.secret, jwksPath: path))
             await expectRejected(try forge.token(header: #"{"alg":"HS256"}"#), by: both, reason: "the signature is wrong")
             await expectRejected(

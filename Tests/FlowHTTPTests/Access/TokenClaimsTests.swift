@@ -52,10 +52,10 @@ import Testing
     @Test(arguments: [nil, "null", "7", #""""#, #""a\nb""#, #""a\u0000""#, #"["ada"]"#, #"{"a":1}"#])
     func rejectsMissingOrInvalidSubject(_ claim: String?) async throws {
         await expectRejected(
-            try self.token(["sub": claim]), by: try await self.verifier(), reason: "sub is missing or not a text of 1 to 256 bytes")
+            try self.token(["sub": claim]), by: try await self.verifier(), reason: "sub is missing or not 1 to 256 bytes of text")
         let long = "\"" + String(repeating: "s", count: 257) + "\""
         await expectRejected(
-            try self.token(["sub": long]), by: try await self.verifier(), reason: "sub is missing or not a text of 1 to 256 bytes")
+            try self.token(["sub": long]), by: try await self.verifier(), reason: "sub is missing or not 1 to 256 bytes of text")
     }
 
     @Test(arguments: ["exp", "nbf", "iat"])
@@ -67,7 +67,7 @@ import Testing
             await expectRejected(
                 try self.token([name: value]), by: verifier, reason: "exp, nbf or iat is not a number from 0 to 2^53")
         }
-        // Beyond a double the claims are no JSON that the hub takes.
+        // A number beyond a double's range makes the claims invalid JSON for the hub.
         await expectRejected(
             try self.token([name: "1e309"]), by: verifier, reason: "the claims are not an object with unique members")
     }
@@ -163,7 +163,7 @@ import Testing
         #expect(try await verifier.verify(token, now: Self.now).scopes == [.admin, .imports])
         try await verifier.reload()
         await expectRejected(try self.token(["scopes": #""admin""#]), by: verifier, reason: "scopes is not an array")
-        await expectRejected(try self.token(["scopes": "[1]"]), by: verifier, reason: "scopes has an element that is not a string")
+        await expectRejected(try self.token(["scopes": "[1]"]), by: verifier, reason: "scopes has an element that is no string")
     }
 
     @Test(arguments: [#""sub":"eve""#, #""exp":9999999999"#, #""client_account_id":8"#, #""\u0073ub":"eve""#, #""flows":{}"#])
@@ -183,7 +183,7 @@ import Testing
 }
 
 extension Result where Failure == AccessError {
-    /// The outcome of a body, to compare it with another.
+    /// The outcome of `body` as a value that can be compared.
     fileprivate init(_ body: () async throws(AccessError) -> Success) async {
         do throws(AccessError) {
             self = .success(try await body())

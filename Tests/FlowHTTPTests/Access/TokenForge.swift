@@ -5,10 +5,10 @@ import FoundationEssentials
 import JWTKit
 import Testing
 
-/// Makes tokens byte by byte, the wrong ones above all: no library writes what an attacker writes.
+/// Creates tokens byte by byte, because a library does not create the malformed ones of an attacker.
 struct TokenForge: Sendable {
     static let secret = "a secret of this test, longer than 32 bytes"
-    /// The tests' clock, in unix seconds.
+    /// The tests' clock: Unix time in seconds.
     static let now: Int64 = 1_700_000_000
 
     let signer: any JWTAlgorithm
@@ -17,13 +17,15 @@ struct TokenForge: Sendable {
         TokenForge(signer: try await JWTKeyCollection().add(hmac: HMACKey(from: secret), digestAlgorithm: .sha256).getKey())
     }
 
-    /// A token of this header and these claims, signed by the forge's key whatever the header says.
+    /// A token with this header and these claims. It is signed with the forge's key, also if the header names another
+    /// algorithm.
     func token(header: String = #"{"alg":"HS256","typ":"JWT"}"#, claims: String = Self.claims()) throws -> String {
         let signed = Self.encode(header) + "." + Self.encode(claims)
         return signed + "." + Self.encode(try self.signer.sign(Array(signed.utf8)))
     }
 
-    /// Good claims, with members added, replaced or (by `nil`) left out; values are JSON.
+    /// Valid claims with changed members.
+    /// - Parameter changes: members to add, to replace or (`nil`) to omit; the values are JSON.
     static func claims(_ changes: [String: String?] = [:]) -> String {
         var members: [String: String?] = [
             "sub": #""ada""#,
@@ -58,13 +60,13 @@ struct TokenForge: Sendable {
     }
 }
 
-/// A key pair of each kind that a key set may hold: the forge signs, the JSON Web Key verifies.
+/// A key pair of a kind that a key set may contain: the forge signs, the JSON Web Key verifies.
 struct TestKey: Sendable {
     let forge: TokenForge
     let algorithm: String
-    /// The public members, without the braces.
+    /// The public members of the JSON Web Key, without braces.
     let members: String
-    /// For RSA: the public key as a PEM file.
+    /// The public key as PEM; only for RSA.
     var pem = ""
 
     func key(_ kid: String?, more: String = "") -> String {
@@ -117,7 +119,7 @@ struct TestKey: Sendable {
     }
 }
 
-/// Gives the body the path of a file with this text, and removes it.
+/// Calls `body` with the path of a temporary file with this text.
 func withFile<Result>(_ text: String, _ body: (String) async throws -> Result) async throws -> Result {
     let url = FileManager.default.temporaryDirectory.appending(path: "flowhub-access-\(UUID().uuidString).json")
     try Data(text.utf8).write(to: url)
@@ -129,7 +131,8 @@ func withKeySet<Result>(_ keys: [String], _ body: (String) async throws -> Resul
     try await withFile(#"{"keys":[\#(keys.joined(separator: ","))]}"#, body)
 }
 
-/// Expects 401, the words that every invalid token gets, and this reason inside: a test that fails for another is no test.
+/// Expects a 401 with the message for all invalid tokens, and this internal reason, so that a test does not pass for a
+/// different reason.
 func expectRejected(
     _ token: String,
     by verifier: TokenVerifier,
@@ -138,12 +141,12 @@ func expectRejected(
 ) async {
     do throws(AccessError) {
         _ = try await verifier.verify(token, now: TokenForge.now)
-        Issue.record("the token was taken", sourceLocation: location)
+        Issue.record("the token was accepted", sourceLocation: location)
     } catch {
         #expect(error.code == "token_invalid", sourceLocation: location)
         #expect(error.status == 401, sourceLocation: location)
         #expect(error.reason == reason, sourceLocation: location)
         #expect(error.message.hasPrefix("The token is not valid for this hub."), sourceLocation: location)
     }
-    #expect(verifier.cachedCount == 0, "a refused token must not be remembered", sourceLocation: location)
+    #expect(verifier.cachedCount == 0, "a rejected token must not be cached", sourceLocation: location)
 }

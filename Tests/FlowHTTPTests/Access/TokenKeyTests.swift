@@ -2,7 +2,7 @@ import FlowCore
 import FlowHTTP
 import Testing
 
-/// The four algorithms, key sets and their rotation.
+/// The four algorithms, key sets and key rotation.
 @Suite struct TokenKeyTests {
     private static let now = TokenForge.now
 
@@ -79,7 +79,7 @@ import Testing
             try await verifier.reload()
             #expect(verifier.cached(token, now: Self.now) == nil)
             await expectRejected(token, by: verifier, reason: "the kid is unknown")
-            // A file that is broken later does not take the keys away.
+            // If the file becomes invalid later, the previous keys stay in use.
             try replaceFile(path, with: "{")
             await #expect(throws: AccessConfigurationError.self) { try await verifier.reload() }
             _ = try await verifier.verify(new.forge.token(header: new.header("new")), now: Self.now)

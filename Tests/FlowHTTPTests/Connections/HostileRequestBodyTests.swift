@@ -4,10 +4,11 @@ import Testing
 
 @testable import FlowHTTP
 
+/// A request body whose producer and reader run at the same time, in hostile orders.
 @Suite struct HostileRequestBodyTests {
     private static let part = ByteBuffer(repeating: 7, count: 65_536)
 
-    /// What a feed and its connection's side have in common.
+    /// The connection's side of a body: the producer and the pause of its reads.
     private final class Side: Sendable {
         let body = Mutex<RequestBodyStream?>(nil)
         private let readPaused = Atomic<Bool>(false)
@@ -17,7 +18,7 @@ import Testing
             set { self.readPaused.store(newValue, ordering: .sequentiallyConsistent) }
         }
 
-        /// As the connection does: gives all that the socket had, and then looks whether to read on.
+        /// Appends several parts, then pauses if the body is full, as the connection does.
         func fill() {
             let body = self.body.withLock { $0 }
             for _ in 0..<4 { body?.append(HostileRequestBodyTests.part) }
@@ -27,13 +28,13 @@ import Testing
 
     @Test func bodyFilledDuringFirstReadSignalsDrain() async throws {
         let side = Side()
-        // The first one who asks finds nothing; before it can wait, the socket has had so much that it is left alone.
+        // The first read finds no part. Before it can wait, the body is filled, so that the connection pauses reading.
         let body = RequestBodyStream(
             onFirstRead: { side.fill() }, onDrain: { side.isReadPaused = false })
         side.body.withLock { $0 = body }
         let iterator = body.makeAsyncIterator()
         #expect(try await iterator.next()?.readableBytes == 65_536)
-        #expect(!side.isReadPaused, "nobody would ever read the socket again")
+        #expect(!side.isReadPaused, "reading the socket was never resumed")
         side.body.withLock { $0 = nil }
     }
 

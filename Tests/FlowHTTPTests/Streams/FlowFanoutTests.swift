@@ -6,7 +6,7 @@ import Testing
 @testable import FlowHTTP
 
 @Suite struct FlowFanoutTests {
-    /// The reset is told before every flow is begun anew, so an opening of before may come behind it.
+    /// An opening with a record of the previous epoch may arrive after the reset to a new epoch.
     @Test func recordOfOlderEpochDoesNotOpenFlow() async throws {
         let old = Epoch(counter: 7, random: "a")
         let new = Epoch(counter: 8, random: "b")

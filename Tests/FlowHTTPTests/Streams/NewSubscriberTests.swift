@@ -5,7 +5,7 @@ import Testing
 
 @testable import FlowHTTP
 
-/// A client without a cursor comes back to an event loop that has not heard yet what it saw on another one.
+/// A client without a cursor reconnects to an event loop that has not received events that the client saw on another loop.
 @Suite struct NewSubscriberTests {
     private let epoch = Epoch(counter: 7, random: "a")
     private let flow = FlowID("f").unsafelyUnwrapped
@@ -26,7 +26,7 @@ import Testing
             content: .durable(event, head: self.record(version).head))
     }
 
-    /// What a stream is sent first that begins on a loop at version 1.
+    /// The first blocks that a stream is sent if it starts on a loop at version 1.
     private func firstBlocks(
         query: Substring, stored: Version, isShownAhead: Bool = false
     ) async throws -> String {

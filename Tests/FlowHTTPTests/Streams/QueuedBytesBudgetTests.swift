@@ -14,8 +14,8 @@ import Testing
         second.raiseLargest(30)
         second.raiseLargest(20)
         #expect(budget.larger(than: 10) === second)
-        #expect(budget.larger(than: 30) == nil, "nobody is asked for as much as the asker has")
-        // Looked at anew, it has less.
+        #expect(budget.larger(than: 30) == nil, "a loop with no larger stream was asked to shed")
+        // Measured again, its largest stream has fewer bytes.
         second.setLargest(5)
         #expect(budget.larger(than: 5) === first)
         first.requestShedding()

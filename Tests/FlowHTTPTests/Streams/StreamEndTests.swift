@@ -5,7 +5,7 @@ import Testing
 
 @testable import FlowHTTP
 
-/// The end of a flow comes after its last event, whenever the second strikes.
+/// A stream of a terminal flow ends only after its last event, also if the tick comes in between.
 @Suite struct StreamEndTests {
     @Test(arguments: [false, true]) func streamDoesNotCloseBeforeLastEventIsSent(isReopened: Bool) async throws {
         let epoch = Epoch(counter: 7, random: "a")
@@ -37,7 +37,7 @@ import Testing
                     version: 3, type: .stateUpdate, payload: .emptyObject, createdAt: Timestamp(milliseconds: 0))
                 shard.process([.events(flow, [Frame.durable(next, of: flow, epoch: epoch)], head: nil)])
             }
-            // The event is on its way, and waits for its turn of the loop.
+            // The event is in the live log, and the pass has not run yet.
             shard.tick()
             return NIOLoopBound((shard, output), eventLoop: loop)
         }.get()
@@ -49,7 +49,7 @@ import Testing
         }.get()
         #expect(text.before.contains("event: caught_up"))
         #expect(text.before.contains("event: flow_deleted") && !text.before.contains("event: closing"))
-        // Whether a flow with an event behind its end has ended is not known here.
+        // The loop does not know whether a flow with an event after its end is still terminal.
         #expect(text.after.dropFirst(text.before.count).contains("event: closing") == !isReopened)
     }
 }

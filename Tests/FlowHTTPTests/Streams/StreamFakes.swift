@@ -4,7 +4,7 @@ import NIOCore
 
 @testable import FlowHTTP
 
-/// Everything that streams ask for, with one flow in it at most.
+/// The ports that streams use, with at most one flow.
 struct EmptyHub: FlowStore, StateCache, TransientStore, EventBus, Counters, ConnectionRegistry {
     let epoch: Epoch
     var stored: FlowRecord?
@@ -50,8 +50,8 @@ struct EmptyHub: FlowStore, StateCache, TransientStore, EventBus, Counters, Conn
 }
 
 extension StreamServices {
-    /// Of a hub with one flow in it at most.
-    /// - Parameter work: takes what is asked for; nobody does it otherwise.
+    /// Services of a hub with at most one flow.
+    /// - Parameter work: receives the operations of ``perform(_:)``. `nil`: they are never run.
     static func empty(
         epoch: Epoch, stored: FlowRecord? = nil, configuration: StreamConfiguration = StreamConfiguration(),
         work: AsyncStream<@Sendable () async -> Void>.Continuation? = nil
@@ -69,7 +69,7 @@ extension StreamServices {
     }
 }
 
-/// Keeps what a stream writes.
+/// A stream output that records what is written.
 final class RecordedOutput: StreamOutput {
     private(set) var text = ""
     private(set) var rejection: StreamRejection?
@@ -86,7 +86,7 @@ final class RecordedOutput: StreamOutput {
     func abort() { self.hasEnded = true }
 }
 
-/// An event loop that has not got round to what it was told.
+/// The sink of an event loop that has not processed its deliveries yet.
 struct LaggingDeliverySink: DeliverySink {
     func deliver(_ delivery: Delivery) {}
 }

@@ -34,7 +34,7 @@ final class FakeHub: Sendable {
     }
 
     /// What the server does with a request.
-    enum Behaviour: Sendable {
+    enum Behavior: Sendable {
         case answer(Answer)
         /// Responds after this many bytes of the request body.
         case answerEarly(Answer, after: Int)
@@ -63,9 +63,9 @@ final class FakeHub: Sendable {
     }
 
     /// Runs the body with a server, and stops the server afterwards.
-    /// - Parameter behaviour: called once for each request, after its head, with the request's number from 0.
+    /// - Parameter behavior: called once for each request, after its head, with the request's number from 0.
     static func running<Result>(
-        _ behaviour: @escaping @Sendable (Int, Request) -> Behaviour, _ body: (FakeHub) async throws -> Result
+        _ behavior: @escaping @Sendable (Int, Request) -> Behavior, _ body: (FakeHub) async throws -> Result
     ) async throws -> Result {
         let state = AsyncValue(State())
         let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
@@ -73,7 +73,7 @@ final class FakeHub: Sendable {
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.configureHTTPServerPipeline(withErrorHandling: false)
-                    try channel.pipeline.syncOperations.addHandler(FakeHubHandler(state: state, behaviour: behaviour))
+                    try channel.pipeline.syncOperations.addHandler(FakeHubHandler(state: state, behavior: behavior))
                 }
             }
             .bind(host: "127.0.0.1", port: 0).get()
@@ -114,15 +114,15 @@ private final class FakeHubHandler: ChannelInboundHandler {
     private static let keptBytes = 4 * 1_048_576
 
     private let state: AsyncValue<FakeHub.State>
-    private let behaviour: @Sendable (Int, FakeHub.Request) -> FakeHub.Behaviour
+    private let behavior: @Sendable (Int, FakeHub.Request) -> FakeHub.Behavior
     private var number = 0
-    private var current = FakeHub.Behaviour.close(after: 0)
+    private var current = FakeHub.Behavior.close(after: 0)
     private var bodyBytes = 0
     private var isAnswered = false
 
-    init(state: AsyncValue<FakeHub.State>, behaviour: @escaping @Sendable (Int, FakeHub.Request) -> FakeHub.Behaviour) {
+    init(state: AsyncValue<FakeHub.State>, behavior: @escaping @Sendable (Int, FakeHub.Request) -> FakeHub.Behavior) {
         self.state = state
-        self.behaviour = behaviour
+        self.behavior = behavior
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -135,8 +135,8 @@ private final class FakeHubHandler: ChannelInboundHandler {
             }
             self.bodyBytes = 0
             self.isAnswered = false
-            self.current = self.behaviour(self.number, request)
-            self.applyBehaviour(context)
+            self.current = self.behavior(self.number, request)
+            self.applyBehavior(context)
         case .body(let buffer):
             self.bodyBytes += buffer.readableBytes
             let number = self.number
@@ -146,7 +146,7 @@ private final class FakeHubHandler: ChannelInboundHandler {
                     state.requests[number].body += Array(buffer.readableBytesView)
                 }
             }
-            self.applyBehaviour(context)
+            self.applyBehavior(context)
         case .end:
             let number = self.number
             self.state.change { $0.requests[number].isComplete = true }
@@ -156,7 +156,7 @@ private final class FakeHubHandler: ChannelInboundHandler {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
 
-    private func applyBehaviour(_ context: ChannelHandlerContext) {
+    private func applyBehavior(_ context: ChannelHandlerContext) {
         switch self.current {
         case .answerEarly(let answer, let after) where self.bodyBytes >= after && !self.isAnswered:
             self.send(answer, context)

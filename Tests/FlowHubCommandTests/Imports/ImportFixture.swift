@@ -18,7 +18,7 @@ struct ImportFixture {
     }
 
     /// A stand-in for the compressed object. The command does not decompress it.
-    var compressed: [UInt8] { Array("compressed:".utf8) + self.ndjson.reversed() }
+    var compressed: [UInt8] { Array("stored:".utf8) + self.ndjson.reversed() }
 
     static func hash(_ bytes: [UInt8]) -> String {
         SHA256.hash(data: bytes).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()

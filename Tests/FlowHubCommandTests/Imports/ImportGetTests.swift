@@ -11,7 +11,7 @@ import Testing
 
     /// Runs the body with a hub that returns `metadata`, and for `/data` the given responses.
     private static func hub(
-        metadata: String? = nil, data: @escaping @Sendable (_ attempt: Int) -> FakeHub.Behaviour,
+        metadata: String? = nil, data: @escaping @Sendable (_ attempt: Int) -> FakeHub.Behavior,
         _ body: (FakeHub) async throws -> Void
     ) async throws {
         let attempts = AsyncValue(0)

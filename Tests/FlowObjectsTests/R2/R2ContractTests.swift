@@ -5,8 +5,8 @@ import Testing
 @testable import FlowObjects
 
 @Suite(.serialized, .s3()) struct R2ContractTests {
-    /// What the proxy before the server has a hand in; in a full run everything.
-    private static let whatDiffers = ObjectStoreContract.cases.filter { promise in
+    /// Cases in which servers differ; in a full run all cases that do not depend on races.
+    private static let differingCases = ObjectStoreContract.cases.filter { promise in
         !promise.name.hasPrefix("exactly one of ")
             && TestScale.pick(
                 ["an existing object", "lifecycle", "unfinished"].contains { promise.name.hasPrefix($0) }, full: true)
@@ -31,9 +31,9 @@ import Testing
         }
     }
 
-    /// A store that keeps uploads after a failed condition, and that knows no lifecycle rules. It looks at conditions without a
-    /// lock, so that several may win a race.
-    @Test(arguments: Self.whatDiffers) func meetsContractOnOtherS3Server(
+    /// A server that keeps uploads after a failed condition and has no lifecycle rules. It checks conditions without a
+    /// lock, so that several uploads may win a race.
+    @Test(arguments: Self.differingCases) func meetsContractOnOtherS3Server(
         _ promise: ObjectStoreContract.Case
     ) async throws {
         let bucket = try await SharedS3.bucket()

@@ -4,7 +4,8 @@ import Testing
 
 @testable import FlowObjects
 
-/// One fault at each request of an upload, once and for ever: exactly one right object, or a clean failure.
+/// Injects a fault into each request of an upload, once or permanently. The result must be exactly one correct object,
+/// or a clean failure.
 @Suite(.serialized, .s3()) struct R2FaultTests {
     struct Case: Sendable, CustomTestStringConvertible {
         var fault: R2Fault
@@ -13,7 +14,7 @@ import Testing
         var isPermanent: Bool
 
         var testDescription: String {
-            "\(self.fault) on \(self.operation) \(self.skipping)\(self.isPermanent ? ", for ever" : "")"
+            "\(self.fault) on \(self.operation) \(self.skipping)\(self.isPermanent ? ", permanent" : "")"
         }
     }
 
@@ -28,7 +29,7 @@ import Testing
         (.putObject, 0), (.createUpload, 0), (.uploadPart, 0), (.uploadPart, 2), (.completeUpload, 0),
     ]
 
-    /// Those that never pass take the longest: of them a small run has a few.
+    /// Permanent faults take the longest: a small run has only some of them.
     private static let permanentFaults: [R2Fault] = TestScale.pick(
         [.internalError, .loseReply, .errorInBody(code: "InternalError", isApplied: true)], full: Self.faults)
 
@@ -64,16 +65,16 @@ import Testing
                     #expect(stored == bytes)
                     #expect(try await store.head("a/b")?.etag == info.etag)
                 case .failure(let error):
-                    // What passes must have been passed over.
+                    // A single fault must have been retried successfully.
                     #expect(fault.isPermanent, "\(error)")
                     #expect(error != .exists)
                     #expect(try await bucket.objects() == [])
-                    // The same again is possible, and right.
+                    // The same upload succeeds afterwards.
                     try await TestStore.put(store, "a/b", bytes)
                     let stored = try await bucket.bytes("a/b")
                     #expect(stored == bytes)
                 }
-                // Of an upload whose beginning was not told only the store knows; the sweep finds it.
+                // Only the store knows an upload whose id was lost with the reply; the import sweep finds it.
                 let created = proxy.requests(.createUpload).filter { $0.serverStatus == 200 }.count
                 let known = proxy.requests(.createUpload).filter { $0.serverStatus == 200 && $0.fault == nil }.count
                 #expect(try await bucket.uploads().count <= created - known)
@@ -81,10 +82,10 @@ import Testing
         }
     }
 
-    // MARK: Other people's objects
+    // MARK: Objects of other uploaders
 
-    /// The reply to a put that failed for another's object is lost, too: it must not be taken for one's own, though it has the
-    /// same bytes, and giving up must not delete it.
+    /// A put fails because of another upload's object, and its reply is lost. The object must not be reported as the
+    /// upload's own, although it has the same bytes, and `abort()` must not delete it.
     @Test(arguments: [100_000, 2 * TestStore.partBytes + 1])
     func lostReplyKeepsObjectOfOtherUploader(_ size: Int) async throws {
         let bucket = try await SharedS3.bucket()
@@ -104,9 +105,9 @@ import Testing
         }
     }
 
-    // MARK: Giving up
+    // MARK: Cancellation
 
-    /// The task that writes is cancelled while a request is out that the store carries out all the same.
+    /// The writing task is cancelled during a request that the store executes nevertheless.
     @Test(arguments: [ProxyOperation.putObject, .uploadPart, .completeUpload])
     func cancelledUploadLeavesNoObjectOrUpload(_ operation: ProxyOperation) async throws {
         let bucket = try await SharedS3.bucket()
@@ -124,7 +125,7 @@ import Testing
                 }
                 try await proxy.wait(for: "the request") { $0.contains { $0.fault != nil && $0.serverStatus == 200 } }
                 task.cancel()
-                guard case .unavailable? = await task.value else { throw ObjectError.invalid("it was not stopped") }
+                guard case .unavailable? = await task.value else { throw ObjectError.invalid("the upload was not cancelled") }
                 #expect(try await bucket.objects() == [])
                 #expect(try await bucket.uploads() == [])
             }
@@ -177,7 +178,7 @@ import Testing
                 try await bucket.put("a", TestStore.bytes(4_000_000, seed: 2))
                 let error = await #expect(throws: ObjectError.self) { while try await download.next() != nil {} }
                 guard case .corrupted? = error else { throw ObjectError.invalid("\(String(describing: error))") }
-                // It stays so.
+                // The error is permanent.
                 await #expect(throws: ObjectError.self) { try await download.next() }
             }
         }
@@ -188,7 +189,8 @@ import Testing
         try await R2Proxy.running(before: try SharedS3.server) { proxy in
             try await TestStore.running(try TestStore.settings(proxy.endpoint, bucket.name)) { store in
                 try await bucket.put("a", [1, 2, 3], headers: [("content-type", "text/plain"), ("content-encoding", "gzip")])
-                // Through R2 it has no length any more, past it still the mark of what was packed.
+                // Requested whole, the object is decompressed and has no length. Requested by range, it still has its
+                // Content-Encoding.
                 let error = await #expect(throws: ObjectError.self) { try await store.download("a", range: nil) }
                 guard case .unavailable? = error else { throw ObjectError.invalid("\(String(describing: error))") }
                 let other = await #expect(throws: ObjectError.self) { try await store.download("a", range: 0..<2) }

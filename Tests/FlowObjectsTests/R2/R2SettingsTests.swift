@@ -89,10 +89,10 @@ import Testing
         }
     }
 
-    // MARK: The file
+    // MARK: Credentials file
 
     private static func write(_ path: String, _ text: String) throws {
-        // As whoever rotates should do it: the whole file at once.
+        // Replaces the file atomically, as an operator should.
         try text.write(toFile: path, atomically: true, encoding: .utf8)
     }
 
@@ -109,20 +109,20 @@ import Testing
         #expect(provider.current(now: start).changedAt == nil)
 
         try Self.write(path, Self.json("second"))
-        // Within a second nobody looks; then they do.
+        // The file is checked at most once a second.
         #expect(provider.current(now: start + .milliseconds(100)).credentials.accessKeyID == "one")
         let later = start + .seconds(5)
         let (changed, changedAt) = provider.current(now: later)
         #expect(changed == R2Credentials(accessKeyID: "second", secretAccessKey: "s-second"))
         #expect(changedAt == later)
 
-        // Half a file is left aside.
+        // An incomplete file is ignored.
         try Self.write(path, "{\"access_key_id\": \"thi")
         #expect(provider.current(now: later + .seconds(2)).credentials.accessKeyID == "second")
         try FileManager.default.removeItem(atPath: path)
         #expect(provider.current(now: later + .seconds(4)).credentials.accessKeyID == "second")
 
-        // Whoever was refused does not wait for the second.
+        // After a rejection, the file is checked immediately.
         try Self.write(path, Self.json("third"))
         #expect(provider.recheck(changed, now: later + .milliseconds(4_100)))
         #expect(provider.current(now: later + .milliseconds(4_200)).credentials.accessKeyID == "third")

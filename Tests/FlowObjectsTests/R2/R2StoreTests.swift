@@ -19,7 +19,7 @@ import Testing
         }
     }
 
-    // MARK: What is sent
+    // MARK: Uploads
 
     @Test func storesAttributesAndSplitsOnlyLargeObjects() async throws {
         try await Self.store { store, proxy, bucket in
@@ -32,7 +32,7 @@ import Testing
                 #expect(head.header("cache-control") == "no-transform")
                 #expect(head.header("x-amz-meta-content-hash") == "0a1b")
             }
-            // One request for one part; for more, parts that are alike but the last.
+            // One request for an object of one part; otherwise parts of equal size, except the last.
             #expect(proxy.requests(.putObject).count == 1)
             #expect(
                 proxy.requests(.uploadPart).sorted { ($0.part ?? 0) < ($1.part ?? 0) }.map(\.bodyBytes) == [
@@ -64,7 +64,7 @@ import Testing
             try await TestStore.put(store, "a", bytes)
             let error = await #expect(throws: ObjectError.self) { try await TestStore.put(store, "b", bytes + [1]) }
             #expect(
-                error == .refused("The object has more than 3 parts, which R2 does not take: raise FLOWHUB_R2_PART_BYTES."))
+                error == .rejected("The object has more than 3 parts, the maximum of R2: increase FLOWHUB_R2_PART_BYTES."))
             #expect(try await bucket.objects().map(\.key) == ["a"])
             #expect(try await bucket.uploads() == [])
         }
@@ -82,7 +82,7 @@ import Testing
         }
     }
 
-    // MARK: Links
+    // MARK: Download links
 
     @Test func presignedLinkGrantsAccessToOneObjectOnly() async throws {
         try await Self.store { store, _, bucket in
@@ -104,7 +104,7 @@ import Testing
         }
     }
 
-    // MARK: Who the hub is
+    // MARK: Credentials and access
 
     @Test func reportsSignatureMismatchWithoutSecret() async throws {
         let bucket = try await SharedS3.bucket()
@@ -112,7 +112,7 @@ import Testing
         let settings = try TestStore.settings(try SharedS3.server.endpoint, bucket.name, credentials: credentials)
         try await TestStore.running(settings) { store in
             let error = await #expect(throws: ObjectError.self) { try await TestStore.put(store, "a", [1]) }
-            guard case .refused(let text)? = error else { throw ObjectError.invalid("\(String(describing: error))") }
+            guard case .rejected(let text)? = error else { throw ObjectError.invalid("\(String(describing: error))") }
             #expect(text.contains("403 SignatureDoesNotMatch"))
             #expect(!text.contains("secret"))
         }
@@ -123,12 +123,12 @@ import Testing
         let settings = try TestStore.settings(try SharedS3.server.endpoint, bucket.name)
         try await TestStore.running(settings, now: { TestStore.now().advanced(bySeconds: seconds) }) { store in
             let error = await #expect(throws: ObjectError.self) { try await TestStore.put(store, "a", [1]) }
-            guard case .refused(let text)? = error else { throw ObjectError.invalid("\(String(describing: error))") }
+            guard case .rejected(let text)? = error else { throw ObjectError.invalid("\(String(describing: error))") }
             let pattern = seconds > 0 ? "clock is 3[56][0-9][0-9] s ahead of" : "clock is 3[56][0-9][0-9] s behind"
             #expect(text.range(of: pattern, options: .regularExpression) != nil, "\(text)")
-            // The answer to this has no body that could say so.
+            // The response to a HEAD has no body, and so no error code.
             let short = await #expect(throws: ObjectError.self) { try await store.head("a") }
-            guard case .refused(let headText)? = short else { throw ObjectError.invalid("\(String(describing: short))") }
+            guard case .rejected(let headText)? = short else { throw ObjectError.invalid("\(String(describing: short))") }
             #expect(headText.range(of: pattern, options: .regularExpression) != nil, "\(headText)")
         }
     }
@@ -138,7 +138,7 @@ import Testing
         try await TestStore.running(settings) { store in
             func text(_ call: () async throws(ObjectError) -> Void) async -> String {
                 do throws(ObjectError) { try await call() } catch {
-                    if case .refused(let text) = error { return text }
+                    if case .rejected(let text) = error { return text }
                 }
                 return ""
             }
@@ -151,7 +151,7 @@ import Testing
         }
     }
 
-    /// The file has the next keys before R2 knows them: what is refused is tried until it does.
+    /// The file contains the new keys before R2 knows them: rejected requests are retried until R2 accepts them.
     @Test func rotatesCredentialsWithoutRestart() async throws {
         let bucket = try await SharedS3.bucket()
         let folder = try TemporaryFolder()
@@ -175,8 +175,8 @@ import Testing
                     store.client.credentials.current().changedAt != nil
                 }
                 async let put = TestStore.put(store, "b", [2])
-                try await proxy.wait(for: "two refusals") { $0.count { $0.status == 403 } >= 2 }
-                // The server's own keys cannot change: going back stands for the moment at which it knows them.
+                try await proxy.wait(for: "two rejections") { $0.count { $0.status == 403 } >= 2 }
+                // The server's keys cannot change: restoring the old key simulates that R2 now knows the new one.
                 try write(S3Server.secretKey)
                 _ = try await put
                 let stored = try await bucket.bytes("b")
@@ -190,7 +190,7 @@ import Testing
         settings.limits.attempts = 2
         try await TestStore.running(settings) { store in
             let error = await #expect(throws: ObjectError.self) { try await TestStore.put(store, "a", [1]) }
-            #expect(error == .unavailable("R2 is out of reach: there is no connection to it."))
+            #expect(error == .unavailable("R2 request failed: cannot connect."))
         }
     }
 
@@ -225,7 +225,7 @@ import Testing
         }
     }
 
-    // MARK: Many
+    // MARK: Lists
 
     @Test func listsWithLimitAboveServerPageSize() async throws {
         try await Self.store { store, proxy, bucket in
@@ -234,7 +234,7 @@ import Testing
             let all = try await store.list(prefix: "k/", after: nil, limit: 5_000)
             #expect(all.objects.map(\.key) == keys)
             #expect(!all.hasMore)
-            // Others' keys come whole, too.
+            // Keys that the hub would not create are decoded correctly, too.
             try await bucket.put("odd/a b+c%&<é", [1])
             #expect(try await store.list(prefix: "odd/", after: nil, limit: 10).objects.map(\.key) == ["odd/a b+c%&<é"])
         }

@@ -3,7 +3,7 @@ import Testing
 
 @testable import FlowObjects
 
-/// The small forms: dates, ranges, names.
+/// Formats of S3: dates, ranges, file names.
 @Suite struct S3FormatTests {
     @Test func parsesHTTPAndISODates() {
         // RFC 9110, section 5.6.7.

@@ -48,7 +48,7 @@ import Testing
 
     @Test func rejectsInvalidUTF8() { #expect(XMLParser.parse(Array("<a>".utf8) + [0xff] + Array("</a>".utf8)) == nil) }
 
-    /// Whatever is cut or changed: an answer or none, and no crash.
+    /// Truncated or changed input yields an element or `nil`, and no crash.
     @Test func survivesTruncatedAndMutatedInput() {
         let whole = Array("<?xml version=\"1.0\"?><a x=\"1\"><b>t&amp;<![CDATA[u]]></b><!--c--><d/></a>".utf8)
         for length in 0..<whole.count { _ = XMLParser.parse(Array(whole[..<length])) }

@@ -5,8 +5,10 @@ import Testing
 
 @testable import FlowObjects
 
-/// Random requests, signed here and by botocore, which shares nothing with the hub.
+/// Signatures of random requests, compared with those of botocore, an independent implementation.
 @Suite struct SignerFuzzTests {
+    // swift-format-ignore: AlwaysUseLowerCamelCase
+    // Members have the names that the Python script reads.
     private struct Case: Encodable {
         var kind, method, host, path, payload_hash, access_key, secret_key, region, date: String
         var session_token: String?
@@ -34,7 +36,7 @@ import Testing
             String(decoding: try Data(contentsOf: script), as: UTF8.self), [folder.path + "/cases"])
         let reference = try output.split(separator: "\n").map { try JSONDecoder().decode(String.self, from: Data($0.utf8)) }
         #expect(reference.count == cases.count)
-        // One signer for all: it must not matter what it signed before.
+        // One signer per region for all cases: earlier signatures must have no effect.
         let signers = ["auto": Signer(region: "auto"), "us-east-1": Signer(region: "us-east-1")]
         for (one, other) in zip(cases, reference) {
             let computed = try Self.sign(one, try #require(signers[one.region]))
@@ -44,7 +46,7 @@ import Testing
 
     private static func make(_ random: inout SeededRandom) -> Case {
         let kind = random.chance(50) ? "header" : "presigned"
-        // botocore keeps one of several members of a name when it presigns.
+        // botocore keeps only one of several parameters with the same name when it presigns, so names are unique.
         let names = (0..<random.number(0...4)).map { "\(Self.text(&random, 1...6))\(kind == "header" ? "" : "\($0)")" }
         var headers: [[String]] = [["content-type", "application/gzip"], ["if-none-match", "*"], ["range", "bytes=1-2"]]
             .filter { _ in random.chance(40) }
@@ -66,7 +68,7 @@ import Testing
         String((0..<random.number(length)).map { _ in random.any(of: Self.odd) })
     }
 
-    /// Of a header field: printable, with spaces in all places.
+    /// A random value of a header field: printable ASCII with spaces in any place.
     private static func value(_ random: inout SeededRandom) -> String {
         let printable = (0x20...0x7e).map { Character(Unicode.Scalar($0)) } + Array("      ")
         return String((0..<random.number(0...20)).map { _ in random.any(of: printable) })
@@ -92,7 +94,7 @@ import Testing
         return signer.sign(request, credentials, at: moment).signature.authorization
     }
 
-    /// In a link the order of the members is free.
+    /// The parts of a presigned URL, sorted, since the order of its query parameters is free.
     private static func comparable(_ text: String) -> [String] {
         text.split(whereSeparator: { $0 == "?" || $0 == "&" }).map(String.init).sorted()
     }

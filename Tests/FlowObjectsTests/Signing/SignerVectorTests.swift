@@ -4,8 +4,10 @@ import Testing
 
 @testable import FlowObjects
 
-/// AWS's own examples for S3, and requests as they go to R2 on which botocore agreed.
+/// AWS's examples for S3, and requests to R2 whose signatures were verified with botocore.
 @Suite struct SignerVectorTests {
+    // swift-format-ignore: AlwaysUseLowerCamelCase
+    // Members have the names of the JSON file.
     struct Vector: Decodable, CustomTestStringConvertible {
         var name, kind, method, host, path_decoded, raw_path, access_key, secret_key, region, amz_date: String
         var canonical_request, string_to_sign, signature, signed_headers: String
@@ -49,7 +51,7 @@ import Testing
     @Test func loadsAllVectors() { #expect(Self.vectors.count == 25) }
 
     @Test(arguments: vectors) func matchesExpectedSignature(_ vector: Vector) throws {
-        // One signer for all of a region would do as well; see `cachedSigningKeyFollowsDayAndSecret`.
+        // A new signer for each vector; `cachedSigningKeyFollowsDayAndSecret` tests a shared one.
         let signer = Signer(region: vector.region)
         let signature: Signature
         if vector.kind == "presigned" {
@@ -71,7 +73,7 @@ import Testing
         #expect(SigV4.canonicalPath(vector.path_decoded) == vector.raw_path)
     }
 
-    /// The general suite of AWS's SDKs resolves these paths; S3 must not, since each is a key of its own.
+    /// The general test suite of the AWS SDKs normalizes these paths. S3 must not, since each is a different key.
     @Test(arguments: [
         "/example/..", "/example1/example2/../..", "/./", "/./example", "//", "//example//", "/a/./b/../c//d",
     ])

@@ -5,15 +5,15 @@ import Foundation
 import Glibc
 #endif
 
-/// A server of the loopback interface that says exactly what a test tells it to, one connection on one thread each.
+/// A TCP server on the loopback interface that sends exactly the bytes a test specifies. Each connection has a thread.
 final class RawServer: Sendable {
-    /// What one connection sees and does. Confined to its thread; every call blocks.
+    /// The server's end of one connection. Confined to its thread; every call blocks.
     final class Peer {
         private let socket: Int32
         private var unread: [UInt8] = []
-        /// Which connection of the server this is, from 1 on.
+        /// Number of the connection, from 1.
         let number: Int
-        /// How many bytes the kernel has taken from ``write(_:)``.
+        /// Number of bytes that the kernel has accepted from ``write(_:)``, over all connections.
         let written: AsyncValue<Int>
 
         fileprivate init(_ socket: Int32, number: Int, written: AsyncValue<Int>) {
@@ -22,7 +22,8 @@ final class RawServer: Sendable {
             self.written = written
         }
 
-        /// The next request's head as it came, and its body as long as `Content-Length` says; `nil` when the client has gone.
+        /// Reads the next request.
+        /// - Returns: the head and a body of `Content-Length` bytes; `nil` if the client has disconnected.
         func request() -> (head: String, body: [UInt8])? {
             while true {
                 let text = String(decoding: self.unread, as: UTF8.self)
@@ -39,7 +40,7 @@ final class RawServer: Sendable {
             }
         }
 
-        /// - Returns: whether something came.
+        /// - Returns: whether bytes were received.
         func receive() -> Bool {
             var buffer = [UInt8](repeating: 0, count: 65_536)
             let count = recv(self.socket, &buffer, buffer.count, 0)
@@ -48,7 +49,7 @@ final class RawServer: Sendable {
             return true
         }
 
-        /// - Returns: `false` when the client has gone.
+        /// - Returns: `false` if the client has disconnected.
         @discardableResult
         func write(_ bytes: [UInt8]) -> Bool {
             var sent = 0
@@ -70,7 +71,7 @@ final class RawServer: Sendable {
             self.write("HTTP/1.1 \(status)\r\nContent-Length: \(body.utf8.count)\r\n\(fields)\r\n\(body)")
         }
 
-        /// The client sees a reset instead of an end.
+        /// Makes the close send a TCP reset instead of a regular end.
         func reset() {
             var option = linger(l_onoff: 1, l_linger: 0)
             setsockopt(self.socket, SOL_SOCKET, SO_LINGER, &option, socklen_t(MemoryLayout<linger>.size))
@@ -78,20 +79,20 @@ final class RawServer: Sendable {
     }
 
     let port: Int
-    /// Bytes that were written to clients.
+    /// Number of bytes written to all clients.
     let written = AsyncValue(0)
     let connections = AsyncValue(0)
     let closed = AsyncValue(0)
     private let listener: Int32
 
-    /// - Parameter serve: called on a thread of its own for each connection, which is closed when it returns.
+    /// - Parameter serve: called for each connection on a separate thread. The connection is closed when it returns.
     init(_ serve: @escaping @Sendable (Peer) -> Void) throws {
         self.listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_addr.s_addr = inet_addr("127.0.0.1")
         var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-        // Small, so that a client that does not read is felt soon.
+        // A small send buffer, so that a client that does not read soon blocks the server.
         var buffer: Int32 = 65_536
         setsockopt(self.listener, SOL_SOCKET, SO_SNDBUF, &buffer, socklen_t(MemoryLayout<Int32>.size))
         let listener = self.listener
@@ -100,7 +101,7 @@ final class RawServer: Sendable {
                 bind(listener, $0, size) == 0 && listen(listener, 64) == 0 && getsockname(listener, $0, &size) == 0
             }
         }
-        guard isListening else { throw ChildProcess.Failure(description: "no port for a server of the test's") }
+        guard isListening else { throw ChildProcess.Failure(description: "no free port for the test server") }
         self.port = Int(UInt16(bigEndian: address.sin_port))
         let (written, connections, closed) = (self.written, self.connections, self.closed)
         Thread.detachNewThread {
@@ -121,7 +122,7 @@ final class RawServer: Sendable {
     }
 
     deinit {
-        // Wakes `accept`, which `close` would not.
+        // Unblocks `accept`, which `close` would not.
         shutdown(self.listener, Int32(SHUT_RDWR))
         Glibc.close(self.listener)
     }

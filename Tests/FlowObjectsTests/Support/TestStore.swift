@@ -6,7 +6,7 @@ import Synchronization
 
 @testable import FlowObjects
 
-/// R2ObjectStore as the tests use it: small parts, short waits, and what its observer heard.
+/// Creates ``R2ObjectStore`` instances for tests, with small parts and short backoff.
 enum TestStore {
     static let partBytes = R2Limits.partBytesRange.lowerBound
 
@@ -29,7 +29,7 @@ enum TestStore {
         return settings
     }
 
-    /// Runs a store for the time of the body.
+    /// Creates a store, runs the body, and closes the store.
     static func running<Value>(
         _ settings: R2Settings, now: @escaping @Sendable () -> Timestamp = now, observer: @escaping R2Observer = { _ in },
         _ body: (R2ObjectStore) async throws -> Value
@@ -45,7 +45,7 @@ enum TestStore {
         }
     }
 
-    /// Bytes that look like none others.
+    /// Pseudo-random bytes, determined by the seed.
     static func bytes(_ count: Int, seed: UInt64 = 1) -> [UInt8] {
         var random = SeededRandom(seed: seed)
         return [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
@@ -59,7 +59,7 @@ enum TestStore {
         }
     }
 
-    /// Writes and finishes; gives up on any error, as whoever uses a store does.
+    /// Uploads an object. Aborts the upload on any error, as callers of a store must.
     @discardableResult
     static func put(
         _ store: R2ObjectStore, _ key: String, _ bytes: [UInt8], _ attributes: ObjectAttributes = ObjectAttributes()

@@ -11,7 +11,7 @@ import Testing
         return try Transport(limits)
     }
 
-    // MARK: What goes out
+    // MARK: Requests and responses
 
     @Test func sendsRequestsUnchangedOnOneConnection() async throws {
         let heads = AsyncValue<[String]>([])
@@ -25,7 +25,7 @@ import Testing
         }
         let transport = try Self.transport()
         let path = "/b/a/./b/../c//d%2Fe?uploads=&x=%2B"
-        // More than libcurl asks to be allowed for.
+        // A body for which libcurl would send `Expect: 100-continue` by default.
         let large = [UInt8](repeating: 7, count: 3_000_000)
         let requests = [
             TransportRequest(method: .put, url: server.url + path, headers: [NamedValue("X-A", "b")], body: large),
@@ -55,7 +55,7 @@ import Testing
         #expect(seen[0].contains("\r\nContent-Length: 3000000"))
         #expect(seen[1].contains("\r\nContent-Length: 0"))
         #expect(seen[2].contains("\r\nContent-Length: 0"))
-        // All of them on one connection.
+        // All requests used one connection.
         #expect(server.connections.value == 1)
         await transport.close()
     }
@@ -94,7 +94,7 @@ import Testing
         await transport.close()
     }
 
-    // MARK: What is not followed, unpacked or trusted
+    // MARK: Redirects, encodings and trust
 
     @Test func doesNotFollowRedirects() async throws {
         let elsewhere = try RawServer { peer in
@@ -176,7 +176,7 @@ import Testing
         await server.destroy()
     }
 
-    // MARK: What goes wrong
+    // MARK: Failures
 
     @Test func reportsConnectFailureIfPortIsClosed() async throws {
         let transport = try Self.transport()
@@ -238,7 +238,7 @@ import Testing
                 _ = try await transport.open(TransportRequest(method: .get, url: server.url, isStreamed: isStreamed))
             }
         }
-        // One that waits for a connection has the same.
+        // The deadline also applies to a request that waits for a connection.
         let narrow = try Self.transport {
             $0.requestMilliseconds = 300
             $0.connections = 1
@@ -269,9 +269,10 @@ import Testing
         await transport.close()
     }
 
-    // MARK: Back-pressure
+    // MARK: Backpressure
 
-    /// A reader that does not read stops the server; neither the deadline nor the stall limit hits it, and it gets everything.
+    /// A reader that does not read stops the server. Neither the deadline nor the idle timeout applies to it, and it
+    /// receives everything afterwards.
     @Test func stalledConsumerAppliesBackpressure() async throws {
         let size = 64 << 20
         let piece = (0..<65_536).map { UInt8(truncatingIfNeeded: $0 &* 31) }
@@ -285,7 +286,7 @@ import Testing
             $0.requestMilliseconds = 500
         }
         let (_, body) = try await transport.open(TransportRequest(method: .get, url: server.url, isStreamed: true))
-        // It has stopped when it wrote nothing for longer than both limits.
+        // The server is stopped if it wrote nothing for longer than both timeouts.
         var last = -1
         var spent = clock()
         try await eventually("the server to be stopped", every: .milliseconds(1_500)) {
@@ -294,9 +295,9 @@ import Testing
             spent = clock()
             return false
         }
-        // Nobody turns in circles meanwhile.
+        // No thread polled in a busy loop meanwhile.
         #expect(Double(clock() - spent) / Double(CLOCKS_PER_SEC) < 0.5)
-        // What the kernel's buffers hold (up to 6 MiB by default) and ours.
+        // The bytes in the kernel's buffers (up to 6 MiB by default) and in the transport's.
         #expect(last < 16 << 20)
         var total = 0
         var largest = 0
@@ -336,14 +337,14 @@ import Testing
             let (_, body) = try await transport.send(TransportRequest(method: .put, url: server.url, body: [1]), limit: 10)
             #expect(body == Array("done".utf8))
         }
-        // A place that becomes free is the next one's.
+        // The next stream starts when another one ends.
         async let fourth = transport.open(TransportRequest(method: .get, url: server.url, isStreamed: true))
         stalled.removeLast()
         #expect(try await fourth.head.status == 200)
         await transport.close()
     }
 
-    /// A request gets the connection of the one before it when that ends, not when something else happens.
+    /// A waiting request starts as soon as the request before it ends, not with the next event.
     @Test func waitingRequestGetsFreedConnectionImmediately() async throws {
         let server = try RawServer { peer in while peer.request() != nil { peer.reply("200 OK", "done") } }
         let transport = try Self.transport { $0.connections = 1 }
@@ -362,7 +363,7 @@ import Testing
         await transport.close()
     }
 
-    // MARK: Ends
+    // MARK: Cancellation and close
 
     @Test func droppedBodyStopsTransfer() async throws {
         let server = try RawServer { peer in
@@ -422,11 +423,11 @@ import Testing
         await #expect(throws: TransportError.closed) {
             _ = try await transport.send(TransportRequest(method: .get, url: server.url), limit: 100)
         }
-        // A second time does nothing.
+        // A second close has no effect.
         await transport.close()
     }
 
-    /// Teardown by force: transports are dropped and closed with everything in every state.
+    /// Transports are released and closed with transfers in every state.
     @Test func abortsCleanlyAtAnyPoint() async throws {
         let server = try RawServer { peer in
             while peer.request() != nil { peer.reply("200 OK", "ok") }

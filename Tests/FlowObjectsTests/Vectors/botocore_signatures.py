@@ -1,9 +1,9 @@
-"""Signs requests with botocore, for comparison: reads one JSON object a line from a file, prints one a line.
+"""Signs requests with botocore, for comparison. Reads one JSON object per line from a file, prints one JSON string per line.
 
 {"kind": "header" | "presigned", "method", "host", "path", "query": [[name, value]], "headers": [[name, value]],
  "payload_hash", "access_key", "secret_key", "session_token"?, "region", "date", "expires"}
 
-Path and query are as they are meant; here they are encoded by botocore's own functions.
+Path and query are not encoded; botocore's own functions encode them.
 """
 import datetime, json, sys
 from unittest import mock

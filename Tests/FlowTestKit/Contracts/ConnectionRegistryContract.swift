@@ -2,7 +2,7 @@ public import FlowCore
 import Synchronization
 import Testing
 
-/// What every ``ConnectionRegistry`` promises.
+/// Contract tests that every ``ConnectionRegistry`` passes.
 public enum ConnectionRegistryContract {
     public typealias Case = ContractCase<any ConnectionRegistry>
 

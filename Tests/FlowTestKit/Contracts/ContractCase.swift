@@ -1,6 +1,6 @@
 public import Testing
 
-/// One promise of a port, to be run on every implementation of it. A test target runs a suite with
+/// One test case of a port's contract, which every implementation of the port passes. A test target runs all cases with
 /// `@Test(arguments: SomeContract.cases)`.
 public struct ContractCase<Subject: Sendable>: Sendable, CustomTestStringConvertible {
     public let name: String

@@ -2,11 +2,11 @@ public import FlowCore
 import Synchronization
 import Testing
 
-/// What a bus that works promises. What it does when its server is away is each bus's own test.
+/// Contract tests that every ``EventBus`` passes while its server is available. Outages are tested for each bus separately.
 public enum EventBusContract {
     public typealias Case = ContractCase<any EventBus>
 
-    /// Keeps what it hears, and lets a test wait for it.
+    /// A sink that exposes received messages and confirmed subscriptions as streams, so that a test can wait for them.
     final class Sink: BusSink {
         private let messageContinuation: AsyncStream<BusMessage>.Continuation
         private let confirmationContinuation: AsyncStream<FlowID>.Continuation
@@ -45,7 +45,7 @@ public enum EventBusContract {
             var messages = sink.messages.makeAsyncIterator()
             let first = try #require(await messages.next())
             guard case .durable(event, head: head) = first.content else {
-                Issue.record("another event")
+                Issue.record("the first message is not the published durable event")
                 return
             }
             #expect(first.flow == id)
@@ -53,7 +53,7 @@ public enum EventBusContract {
             #expect(first.epoch == epoch)
             for _ in 0..<100 {
                 guard case .transient(transient)? = await messages.next()?.content else {
-                    Issue.record("another event")
+                    Issue.record("a message is not the published transient event")
                     return
                 }
             }

@@ -53,7 +53,7 @@ extension FlowStoreContract {
             #expect(try await store.allEvents(of: id).count == 2)
             let reopened = try await subject.reopen()
             #expect(try await reopened.publish(id, ["1", "2"], key: key).reply == reply)
-            // Keys are an account's own.
+            // Idempotency keys are scoped to an account.
             #expect(try await reopened.publish(try flow("b"), ["1"], account: "2", key: key).record?.version == 1)
         },
         Case("an idempotency key with another request is a conflict") { subject in

@@ -32,7 +32,7 @@ extension FlowStoreContract {
             #expect(end.events.isEmpty)
             #expect(end.headVersion == 20)
             #expect(try await store.page(of: id, after: 999, limit: PageLimit()).events.isEmpty)
-            #expect(try await store.page(of: try flow("nobody"), after: 0, limit: PageLimit()).head == nil)
+            #expect(try await store.page(of: try flow("missing"), after: 0, limit: PageLimit()).head == nil)
         },
         Case("heads of many flows omit flows that never existed") { subject in
             let store = subject.store
@@ -79,7 +79,7 @@ extension FlowStoreContract {
             #expect(try await names(since: 0, deleted: true) == "bac")
             #expect(try await names(since: 9) == "c")
             #expect(try await names(since: 10) == "")
-            // Flows of one moment are told apart by their ids.
+            // Flows that changed at the same time are ordered by id.
             for name in ["x", "y", "z"] {
                 _ = try await store.patch(try flow(name), #"{"n":1}"#, at: start.advanced(bySeconds: 20))
             }
@@ -101,7 +101,7 @@ extension FlowStoreContract {
                     FlowQuery(account: "1", order: .newest, includesDeleted: deleted, limit: limit))
                 return list.flows.map(\.flow.rawValue).joined() + (list.hasMore ? "+" : "")
             }
-            #expect(try await names(9) == "cyxa", "of one moment the higher id comes first")
+            #expect(try await names(9) == "cyxa", "flows that changed at the same time are ordered by descending id")
             #expect(try await names(9, deleted: true) == "bcyxa")
             #expect(try await names(2) == "cy+")
         },
@@ -117,11 +117,11 @@ extension FlowStoreContract {
         Case("a subject has one revocation, and the latest time wins") { subject in
             let store = subject.store
             #expect(try await store.revocations().isEmpty)
-            for (account, asked, holds) in [("1", 30, 30), ("1", 50, 50), ("1", 40, 50), ("2", 10, 10)]
+            for (account, given, effective) in [("1", 30, 30), ("1", 50, 50), ("1", 40, 50), ("2", 10, 10)]
                 as [(String, Int64, Int64)]
             {
-                let revoked = try await store.revoke(Revocation(account: account, subject: "s", notBefore: asked), now: start)
-                #expect(revoked == Revocation(account: account, subject: "s", notBefore: holds))
+                let revoked = try await store.revoke(Revocation(account: account, subject: "s", notBefore: given), now: start)
+                #expect(revoked == Revocation(account: account, subject: "s", notBefore: effective))
             }
             let stored = Set(try await subject.reopen().revocations())
             let expected: Set = [

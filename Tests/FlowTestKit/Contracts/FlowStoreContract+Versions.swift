@@ -66,19 +66,19 @@ extension FlowStoreContract {
             #expect(record.version == 300)
             #expect(events.map(\.version) == Array(1...300))
             let tick = try type("tick")
-            let refused = try await store.apply(
+            let rejected = try await store.apply(
                 FlowChange(
                     flow: id, account: "1", body: .publish([.init(type: tick, data: .null), .init(type: tick, data: .null)]),
                     precondition: .absent, at: start))
-            #expect(refused.rejection == .preconditionFailed(300))
+            #expect(rejected.rejection == .preconditionFailed(300))
             #expect(try await store.allEvents(of: id).map(\.payload) == events.map(\.payload))
         },
         Case("a state over the size limit or with a reserved status is rejected and not written") { subject in
             let store = subject.store
             let id = try flow("a")
             let long = String(repeating: "x", count: 1_048_576)
-            let refused = try await store.replace(id, #"{"long":"\#(long)"}"#)
-            #expect(refused.rejection == .stateTooLarge(bytes: 1_048_576 + 11, limit: 1_048_576))
+            let rejected = try await store.replace(id, #"{"long":"\#(long)"}"#)
+            #expect(rejected.rejection == .stateTooLarge(bytes: 1_048_576 + 11, limit: 1_048_576))
             #expect(try await store.patch(id, #"{"status":"deleted"}"#).rejection == .reservedStatus)
             #expect(try await store.load(id) == nil)
         },
@@ -106,9 +106,9 @@ extension FlowStoreContract {
             _ = try await store.patch(id, #"{"n":1}"#)
             _ = try await store.delete(id)
             #expect(try await store.patch(id, #"{"n":2}"#, account: "2").rejection == .otherAccount)
-            let anew = try await store.patch(id, #"{"m":2}"#, if: .absent)
-            #expect(anew.isCreated)
-            #expect(anew.record?.version == 3)
+            let recreated = try await store.patch(id, #"{"m":2}"#, if: .absent)
+            #expect(recreated.isCreated)
+            #expect(recreated.record?.version == 3)
             #expect(try await store.load(id)?.state.string == #"{"m":2}"#)
             #expect(try await store.load(id)?.head.isDeleted == false)
             #expect(try await store.list(FlowQuery(account: "1", limit: 9)).flows.map(\.version) == [3])

@@ -2,16 +2,16 @@ public import FlowCore
 import Synchronization
 import Testing
 
-/// What every ``FlowStore`` promises.
+/// Contract tests that every ``FlowStore`` passes.
 public enum FlowStoreContract {
     public typealias Store = FlowStore & FencingSequence & RevocationStore
 
-    /// An empty store, and what only its maker can do.
+    /// An empty store under test, with operations that the store itself does not offer.
     public struct Subject: Sendable {
         public var store: any Store
-        /// Closes the store and opens what it left behind. Limits are the default ones.
+        /// Closes the store and reopens its data, with default limits.
         public var reopen: @Sendable () async throws -> any Store
-        /// Raises the epoch as another process would, behind the store's back.
+        /// Raises the epoch directly in the database, as another process would.
         public var raiseEpochElsewhere: @Sendable () async throws -> Void
 
         public init(
@@ -31,7 +31,7 @@ public enum FlowStoreContract {
         + Self.pruning + Self.epochs + Self.concurrency
 }
 
-// MARK: What the cases are written with
+// MARK: Helpers
 
 let start = Timestamp(milliseconds: 1_700_000_000_000)
 
@@ -112,7 +112,7 @@ extension FlowOutcome {
     }
 }
 
-/// Everything that a store told its observer, in order.
+/// All commits that a store reported to its observer, in order.
 final class CommitLog: Sendable {
     private let commits = Mutex<[Commit]>([])
 

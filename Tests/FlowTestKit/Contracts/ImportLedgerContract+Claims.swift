@@ -31,13 +31,13 @@ extension ImportLedgerContract {
             let later = try #require(try await subject.ledger.load(begun.id)?.claimedUntil)
             #expect(later >= until.advanced(bySeconds: 500))
             #expect(try await subject.ledger.extend(begun.id, claim: 1, seconds: 0))
-            // Nobody came in between.
+            // No other worker has claimed the import since.
             #expect(try await subject.ledger.extend(begun.id, claim: 1, seconds: 60))
             #expect(try await subject.ledger.claim(begun.id, from: [.pending], to: nil, seconds: 60) == nil)
         },
         Case("a claim expires") { subject in
             let begun = try await subject.begin(try subject.draft(), claimSeconds: 1)
-            try await eventually("the claim to be over", every: .milliseconds(100)) {
+            try await eventually("the claim to expire", every: .milliseconds(100)) {
                 try await subject.ledger.claim(begun.id, from: [.pending], to: nil, seconds: 60) != nil
             }
         },
@@ -104,7 +104,7 @@ extension ImportLedgerContract {
             #expect(stored == expected)
             #expect(try await subject.ledger.index(of: begun.id) == done.index)
             #expect(try await subject.ledger.samples(of: begun.id) == Array(records[..<10]))
-            // A worker that does not know whether it was done does it again.
+            // A worker that does not know the outcome repeats the call.
             #expect(try await subject.ledger.finish(begun.id, claim: 1, done))
             #expect(try await subject.ledger.load(begun.id) == stored)
             #expect(try await subject.rowCount(begun.id) == 10)

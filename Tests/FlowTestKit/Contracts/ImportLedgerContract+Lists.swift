@@ -6,7 +6,7 @@ extension ImportLedgerContract {
         Case("lists imports of an account, latest first, page by page") { subject in
             var drafts: [ImportDraft] = []
             for number in 0..<25 {
-                // Some at the same moment.
+                // Up to three imports share a time of creation.
                 let draft = try subject.draft(at: start.advanced(bySeconds: Int64(number / 3)))
                 drafts.append(draft)
                 _ = try await subject.begin(draft)
@@ -53,16 +53,16 @@ extension ImportLedgerContract {
         },
         Case("finds only pending and deleting imports without a claim") { subject in
             let claimed = try await subject.begin(try subject.draft())
-            let left = try await subject.begin(try subject.draft(), claimSeconds: 0)
+            let unclaimed = try await subject.begin(try subject.draft(), claimSeconds: 0)
             let stored = try await subject.storedObject(try subject.draft())
             let deleting = try await subject.storedObject(try subject.draft())
             let claim = try await subject.claim(deleting.id, to: .deleting).claim
             let failed = try await subject.begin(try subject.draft())
             #expect(try await subject.ledger.fail(failed.id, claim: 1, reason: "r"))
-            #expect(try await subject.ledger.abandoned(limit: 9).map(\.id) == [left.id])
+            #expect(try await subject.ledger.abandoned(limit: 9).map(\.id) == [unclaimed.id])
             #expect(try await subject.ledger.extend(deleting.id, claim: claim, seconds: 0))
             #expect(try await subject.ledger.extend(claimed.id, claim: 1, seconds: 0))
-            #expect(Set(try await subject.ledger.abandoned(limit: 9).map(\.id)) == [claimed.id, left.id, deleting.id])
+            #expect(Set(try await subject.ledger.abandoned(limit: 9).map(\.id)) == [claimed.id, unclaimed.id, deleting.id])
             #expect(try await subject.ledger.abandoned(limit: 2).count == 2)
             #expect(try await subject.ledger.load(stored.id)?.status == .stored)
         },
@@ -74,9 +74,9 @@ extension ImportLedgerContract {
             #expect(try await subject.ledger.unannounced(limit: 9) == [])
             let done = result(try numbered(1), hasObject: true)
             #expect(try await subject.ledger.finish(third.id, claim: 1, done))
-            try await subject.waitForLater()
+            try await subject.waitForClockToAdvance()
             #expect(try await subject.ledger.fail(first.id, claim: 1, reason: "r"))
-            try await subject.waitForLater()
+            try await subject.waitForClockToAdvance()
             #expect(try await subject.ledger.finish(second.id, claim: 1, done))
             #expect(try await subject.ledger.unannounced(limit: 9).map(\.id) == [third.id, first.id, second.id])
             #expect(try await subject.ledger.unannounced(limit: 1).map(\.id) == [third.id])

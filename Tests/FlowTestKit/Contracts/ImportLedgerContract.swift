@@ -1,13 +1,13 @@
 public import FlowCore
 import Testing
 
-/// What every ``ImportLedger`` with its ``ImportMaintenance`` promises. ``RecordStoreContract`` is the rows' part.
+/// Contract tests that every ``ImportLedger`` with its ``ImportMaintenance`` passes. ``RecordStoreContract`` covers the rows.
 public enum ImportLedgerContract {
-    /// An empty store.
+    /// An empty ledger and its record store under test.
     public struct Subject: Sendable {
         public var ledger: any ImportLedger & ImportMaintenance
         public var records: any RecordStore
-        /// Does something to an import's rows behind the store's back.
+        /// Changes an import's rows directly in the database, bypassing the record store.
         public var tamper: @Sendable (Tampering, ImportID) async throws -> Void
 
         public init(
@@ -20,10 +20,11 @@ public enum ImportLedgerContract {
         }
     }
 
-    /// What somebody else does to the rows.
+    /// A change to an import's rows by another program.
     public enum Tampering: Sendable {
-        /// Another text in the place of the record of this number.
+        /// Replaces the text of the record with this number.
         case change(Int, String)
+        /// Removes the record with this number.
         case remove(Int)
     }
 
@@ -32,7 +33,7 @@ public enum ImportLedgerContract {
     public static let cases: [Case] = Self.beginning + Self.claims + Self.ending + Self.lists + Self.maintenance
 }
 
-// MARK: What the cases are written with
+// MARK: Helpers
 
 extension ImportLedgerContract.Subject {
     func draft(
@@ -47,12 +48,12 @@ extension ImportLedgerContract.Subject {
     /// A new import under its first claim.
     func begin(_ draft: ImportDraft, claimSeconds: Int = 60) async throws -> Import {
         guard case .begun(let begun) = try await self.ledger.begin(draft, claimSeconds: claimSeconds) else {
-            throw TimedOut("the key is in use")
+            throw TimedOut("a new import, but its idempotency key is in use")
         }
         return begun
     }
 
-    /// An import whose records are rows.
+    /// A stored import whose records are rows.
     func storedRows(_ records: [JSONText], _ account: String = "7") async throws -> Import {
         let begun = try await self.begin(try self.draft(account, provider: self.records.provider))
         for start in stride(from: 0, to: records.count, by: 2_000) {
@@ -63,7 +64,7 @@ extension ImportLedgerContract.Subject {
         return try #require(try await self.ledger.load(begun.id))
     }
 
-    /// An import whose records are an object.
+    /// A stored import whose records are in an object.
     func storedObject(_ draft: ImportDraft, records: Int = 3) async throws -> Import {
         let begun = try await self.begin(draft)
         #expect(try await self.ledger.finish(begun.id, claim: 1, result(try numbered(records), hasObject: true)))
@@ -75,10 +76,10 @@ extension ImportLedgerContract.Subject {
             try await self.ledger.claim(id, from: Set(Import.Status.allCases), to: status, seconds: seconds))
     }
 
-    /// Waits until the ledger's clock has gone on.
-    func waitForLater() async throws {
+    /// Waits until the ledger's clock has advanced, so that later times differ from earlier ones.
+    func waitForClockToAdvance() async throws {
         let probe = try await self.begin(try self.draft("probe", flow: nil))
-        try await eventually("the ledger's clock to go on", every: .milliseconds(1)) {
+        try await eventually("the ledger's clock to advance", every: .milliseconds(1)) {
             _ = try await self.ledger.extend(probe.id, claim: 1, seconds: 60)
             guard let before = probe.claimedUntil, let now = try await self.ledger.load(probe.id)?.claimedUntil else {
                 return false
@@ -142,18 +143,18 @@ extension ImportLedgerContract {
         Case("an idempotency key in use returns the existing import") { subject in
             let first = try await subject.begin(try subject.draft(key: "k"))
             guard case .found(let found) = try await subject.ledger.begin(try subject.draft(key: "k"), claimSeconds: 60) else {
-                Issue.record("begun twice")
+                Issue.record("a second import with the same key was begun")
                 return
             }
             #expect(found == first)
             #expect(try await subject.ledger.finish(first.id, claim: 1, result(try numbered(3), hasObject: true)))
             guard case .found(let stored) = try await subject.ledger.begin(try subject.draft(key: "k"), claimSeconds: 60) else {
-                Issue.record("begun twice")
+                Issue.record("a second import with the same key was begun")
                 return
             }
             #expect(stored.id == first.id)
             #expect(stored.status == .stored)
-            // Another account's key, and no key, are others.
+            // The key of another account is a different key, and imports without a key are always new.
             _ = try await subject.begin(try subject.draft("8", key: "k"))
             _ = try await subject.begin(try subject.draft())
             _ = try await subject.begin(try subject.draft())
@@ -173,25 +174,25 @@ extension ImportLedgerContract {
                 try await subject.records.append(try numbered(20), at: 0, to: old.id, account: "7", claim: 1))
             let new = try await subject.begin(try subject.draft(key: "k"))
             #expect(new.id != old.id)
-            let left = try #require(try await subject.ledger.load(old.id))
-            #expect(left.status == .pending)
-            #expect(left.idempotencyKey == nil)
-            // What is there of it is still known, and whoever sweeps gets it.
-            #expect(left.location == "l")
-            #expect(left.claimedUntil == nil)
+            let expired = try #require(try await subject.ledger.load(old.id))
+            #expect(expired.status == .pending)
+            #expect(expired.idempotencyKey == nil)
+            // Its location is still recorded, and the import is listed for the sweep.
+            #expect(expired.location == "l")
+            #expect(expired.claimedUntil == nil)
             #expect(try await subject.ledger.abandoned(limit: 10).map(\.id) == [old.id])
             #expect(try await subject.ledger.finish(old.id, claim: 1, result(try numbered(20))) == false)
             #expect(
                 try await subject.records.append(try numbered(1), at: 20, to: old.id, account: "7", claim: 1) == false)
             #expect(try await subject.ledger.fail(old.id, claim: 1, reason: "r") == false)
-            #expect(try await subject.ledger.load(old.id) == left)
+            #expect(try await subject.ledger.load(old.id) == expired)
             let swept = try await subject.claim(old.id)
             #expect(try await subject.ledger.fail(old.id, claim: swept.claim, reason: "r"))
             #expect(try await subject.rowCount(old.id) == 0)
         },
         Case("exactly one of many concurrent imports with one key is begun") { subject in
             for round in 0..<TestScale.pick(3, full: 20) {
-                // Every other time over one that was left behind.
+                // In every second round an abandoned import has the key.
                 if round % 2 == 1 { _ = try await subject.begin(try subject.draft(key: "k\(round)"), claimSeconds: 0) }
                 let begun = try await withThrowingTaskGroup(of: Bool.self) { group in
                     for _ in 0..<12 {

@@ -1,7 +1,7 @@
 public import FlowCore
 import Testing
 
-/// What every ``LockService`` promises.
+/// Contract tests that every ``LockService`` passes.
 public enum LockServiceContract {
     public typealias Case = ContractCase<any LockService>
 

@@ -4,7 +4,7 @@ import Testing
 extension ObjectStoreContract {
     static let lists: [Case] = [
         Case("lists objects in byte order of their keys, page by page") { subject in
-            // In the order of their bytes: a slash comes between `.` and `0`.
+            // In byte order: a slash sorts between `.` and `0`.
             let keys = [
                 "l/A", "l/a-b", "l/a-b.c", "l/a.b", "l/a/-", "l/a/b/c", "l/a/b0", "l/a/b:c", "l/a0", "l/a00", "l/a:b", "l/aB",
                 "l/a_b", "l/aa/x", "l/b/c/d", "m",
@@ -39,7 +39,7 @@ extension ObjectStoreContract {
             ] {
                 let expected = keys.filter { $0.hasPrefix(prefix) }
                 #expect(try await list(prefix) == expected, "\(prefix)")
-                // Keys that are there, and places between them.
+                // Existing keys, and positions between them.
                 for after in keys + ["l/a", "l/a/", "l/a/b", "l/a0/", "k", "l/z", "z"] {
                     #expect(try await list(prefix, after: after) == expected.filter { $0 > after }, "\(prefix) after \(after)")
                 }

@@ -47,7 +47,7 @@ extension ObjectStoreContract {
                 #expect(try await subject.maintenance.lifecycleRules() == [rules[0]])
             } else {
                 let error = await #expect(throws: ObjectError.self) { try await subject.maintenance.setLifecycleRules(rules) }
-                guard case .refused(let text)? = error else { throw ObjectError.invalid("not refused") }
+                guard case .rejected(let text)? = error else { throw ObjectError.invalid("lifecycle rules were not rejected") }
                 #expect(!text.isEmpty)
             }
             try await subject.maintenance.setLifecycleRules([])

@@ -2,7 +2,8 @@ import FlowCore
 import Testing
 
 extension ObjectStoreContract {
-    /// Begins all uploads, writes them all, and only then finishes them at once. - Returns: what became of each.
+    /// Opens and writes all uploads, and then finishes them concurrently.
+    /// - Returns: the outcome of each upload, in the order of `contents`.
     private static func race(_ subject: Subject, _ key: String, _ contents: [[UInt8]]) async throws -> [Result<
         ObjectInfo, any Error
     >] {

@@ -5,16 +5,17 @@ import Testing
 import Glibc
 #endif
 
-/// What every ``ObjectStore`` with its ``ObjectMaintenance`` promises.
+/// Contract tests that every ``ObjectStore`` with its ``ObjectMaintenance`` passes.
 public enum ObjectStoreContract {
-    /// An empty store.
+    /// An empty store under test.
     public struct Subject: Sendable {
         public let store: any ObjectStore
         public let maintenance: any ObjectMaintenance
-        /// Bytes that the store moves at once, where it does: the sizes around it are tried.
+        /// Size of an upload part in bytes, if the store uses parts. The cases test object sizes around it.
         public let partBytes: Int
-        /// Whether it makes links.
+        /// Whether the store supports download links.
         public let hasLinks: Bool
+        /// Whether the store supports lifecycle rules.
         public let hasLifecycle: Bool
 
         public init(
@@ -34,7 +35,7 @@ public enum ObjectStoreContract {
 
     // MARK: Helpers
 
-    /// Bytes that look like none others: those of another seed, or of another place, differ.
+    /// Pseudorandom bytes: another seed or another offset yields different bytes.
     static func bytes(_ count: Int, seed: Int) -> [UInt8] {
         var state = UInt64(truncatingIfNeeded: seed) &* 0x9e37_79b9_7f4a_7c15 | 1
         return [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
@@ -49,7 +50,7 @@ public enum ObjectStoreContract {
         }
     }
 
-    /// Without the many comparisons that an expectation would print.
+    /// Compares bytes outside of `#expect`, which would print the differences of large arrays.
     static func areSame(_ left: some Collection<UInt8>, _ right: some Collection<UInt8>) -> Bool {
         guard left.count == right.count else { return false }
         return Array(left).withUnsafeBytes { left in
@@ -60,7 +61,7 @@ public enum ObjectStoreContract {
         }
     }
 
-    /// Writes an object in pieces of a size that divides nothing.
+    /// Uploads an object in chunks of 999,983 bytes, a prime that divides no part size.
     @discardableResult
     static func put(_ subject: Subject, _ key: String, _ bytes: [UInt8]) async throws -> ObjectInfo {
         let upload = try await subject.store.upload(key, ObjectAttributes())
@@ -84,7 +85,7 @@ public enum ObjectStoreContract {
         let download = try await subject.store.download(key, range: range)
         var bytes: [UInt8] = []
         while let piece = try await download.next() { bytes += piece }
-        // And it stays at the end.
+        // A finished download stays finished.
         #expect(try await download.next() == nil)
         return bytes
     }
@@ -94,7 +95,7 @@ public enum ObjectStoreContract {
         return false
     }
 
-    /// Nothing is there but these objects, and no upload.
+    /// Expects that the store has exactly these objects and no unfinished upload.
     static func expectOnly(_ keys: [String], _ subject: Subject) async throws {
         #expect(try await subject.store.list(prefix: "", after: nil, limit: 1_000).objects.map(\.key) == keys)
         #expect(try await subject.maintenance.unfinishedUploads(prefix: "") == [])

@@ -29,7 +29,7 @@ extension RecordStoreContract {
             let claim = try await subject.claim(stored.id).claim
             #expect(
                 try await subject.records.append(Array(records[10..<2_000]), at: 10, to: stored.id, account: "7", claim: claim))
-            // Not all of them, too many, or not those of the result.
+            // Rejected: rows are missing, or the count differs from the rows or from the result.
             #expect(try await subject.records.switchToRows(stored.id, claim: claim, count: 2_500, result(records)) == false)
             #expect(
                 try await subject.records.append(Array(records[2_000...]), at: 2_000, to: stored.id, account: "7", claim: claim))
@@ -78,7 +78,7 @@ extension RecordStoreContract {
                     #expect(
                         try await subject.records.append(try numbered(1), at: 100, to: stored.id, account: "7", claim: claim))
                 case 1: try await subject.tamper(.change(50, #"{"n":51}"#), stored.id)
-                // A sample.
+                // A sample row.
                 case 2: try await subject.tamper(.change(3, #"{"n":4}"#), stored.id)
                 default: try await subject.tamper(.remove(99), stored.id)
                 }
@@ -117,7 +117,7 @@ extension RecordStoreContract {
                             added.change { $0 += 200 }
                         }
                     }
-                    _ = try await added.wait(for: "some rows") { $0 >= 1_000 ? $0 : nil }
+                    _ = try await added.wait(for: "1,000 rows") { $0 >= 1_000 ? $0 : nil }
                     let claim = try await subject.claim(begun.id).claim
                     let counted = try await subject.rowCount(begun.id)
                     try await group.waitForAll()

@@ -1,14 +1,14 @@
 import FlowCore
 import Testing
 
-/// What every ``RecordStore`` promises, together with its ledger.
+/// Contract tests that every ``RecordStore`` passes, together with its ledger.
 public enum RecordStoreContract {
     public typealias Subject = ImportLedgerContract.Subject
     public typealias Case = ContractCase<Subject>
 
-    public static let cases: [Case] = Self.reading + Self.keeping + Self.moving
+    public static let cases: [Case] = Self.reading + Self.integrity + Self.moving
 
-    /// What a database might well change: escapes, number tokens, the order of members, repeated ones.
+    /// Records that a database's JSON type may alter: escapes, number tokens, the order of members, duplicate members.
     static let awkward = [
         #"{"z":1,"a":2}"#, #"{"a":1,"a":2}"#, #"{"a":"\u0000"}"#, #"{"\u0000":"\\u0000"}"#, #"{"n":1e308}"#,
         #"{"n":-1E-0200000}"#,
@@ -49,7 +49,7 @@ public enum RecordStoreContract {
         },
         Case("a record page has at most about 1 MiB, or one record") { subject in
             var records = try numbered(2)
-            // Of which nothing is saved by packing.
+            // Random text, so that compression in the database saves little.
             var random = SeededRandom(seed: 1)
             for bytes in [300_000, 300_000, 300_000, 300_000, 3_000_000, 10, 10] {
                 let text = (0..<bytes / 16).map { _ in String(random.next() | 1 << 63, radix: 16) }.joined()
@@ -78,7 +78,7 @@ public enum RecordStoreContract {
         },
     ]
 
-    static let keeping: [Case] = [
+    static let integrity: [Case] = [
         Case("an import with missing or misnumbered rows cannot be finished") { subject in
             let records = try numbered(30)
             let begun = try await subject.begin(try subject.draft(provider: subject.records.provider))
@@ -88,7 +88,7 @@ public enum RecordStoreContract {
             await #expect(throws: StoreError.self) { try await finish() }
             #expect(try await subject.records.append(Array(records[..<20]), at: 0, to: begun.id, account: "7", claim: 1))
             await #expect(throws: StoreError.self) { try await finish() }
-            // A hole.
+            // A gap: the row with number 20 is missing.
             #expect(try await subject.records.append(Array(records[20...]), at: 21, to: begun.id, account: "7", claim: 1))
             await #expect(throws: StoreError.self) { try await finish() }
             #expect(try await subject.ledger.load(begun.id) == begun)
@@ -132,7 +132,7 @@ public enum RecordStoreContract {
             let stored = try await subject.storedRows(records)
             let digest = try await subject.records.digest(of: stored.id)
             #expect(digest.count == 200)
-            // The same rows again, in another import and in another order.
+            // The same rows in another import and in another order.
             let reversed = try await subject.storedRows(Array(records.reversed()))
             #expect(try await subject.records.digest(of: reversed.id) == digest)
             #expect(try await subject.records.digest(of: .random()).count == 0)

@@ -1,9 +1,9 @@
 public import FlowCore
 import Testing
 
-/// What every ``StateCache`` promises.
+/// Contract tests that every ``StateCache`` passes.
 public enum StateCacheContract {
-    /// An empty cache that has not been told an epoch.
+    /// A case gets an empty cache that has no epoch yet.
     public typealias Case = ContractCase<any StateCache>
 
     private static let old = Epoch(counter: 1, random: "a")
@@ -50,7 +50,7 @@ public enum StateCacheContract {
             #expect(cache.record(of: id, atLeast: 0)?.version == 3)
             cache.remove(id, below: 5)
             #expect(cache.record(of: id, atLeast: 0) == nil)
-            // A load that was under way.
+            // The result of a load that started before the removal.
             cache.put(try Self.record("a", 4), epoch: Self.old)
             #expect(cache.record(of: id, atLeast: 0) == nil)
             cache.put(try Self.record("a", 5), epoch: Self.old)

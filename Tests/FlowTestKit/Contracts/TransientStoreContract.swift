@@ -1,7 +1,7 @@
 public import FlowCore
 import Testing
 
-/// What every ``TransientStore`` promises.
+/// Contract tests that every ``TransientStore`` passes.
 public enum TransientStoreContract {
     public typealias Case = ContractCase<any TransientStore>
 

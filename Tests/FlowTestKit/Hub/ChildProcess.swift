@@ -5,11 +5,10 @@ import Synchronization
 import Glibc
 #endif
 
-/// A process that a test started, known by its id and ended by it. Its output goes to files, so that nobody has to read
-/// along.
+/// A child process of a test. Its output goes to files, so that no task has to drain a pipe.
 ///
-/// Foundation's `Process` is not used: its children inherit the descriptors of other children started at the same time,
-/// and then their ends are noticed late.
+/// Foundation's `Process` is not used: its children inherit the descriptors of other children that are started at the
+/// same time, so that their exits are noticed late.
 public final class ChildProcess: Sendable {
     public struct Failure: Error, CustomStringConvertible {
         public let description: String
@@ -28,14 +27,14 @@ public final class ChildProcess: Sendable {
     private let reaped = Mutex<Exit?>(nil)
 
     private typealias CloseFrom = @convention(c) (UnsafeMutablePointer<posix_spawn_file_actions_t>, Int32) -> Int32
-    /// In glibc since 2.34, and not among what Swift sees of it.
+    /// Available in glibc since 2.34, but not imported into Swift.
     private static let closeFrom = dlsym(nil, "posix_spawn_file_actions_addclosefrom_np").map {
         unsafeBitCast($0, to: CloseFrom.self)
     }
 
     /// - Parameters:
-    ///   - environment: all of it; nothing is inherited but `PATH` and what the runtime needs.
-    ///   - folder: where its output is kept.
+    ///   - environment: the child's environment. It inherits only `PATH`, `LD_LIBRARY_PATH`, `HOME` and `TMPDIR`.
+    ///   - folder: folder for the files with its output.
     public init(_ binary: String, _ arguments: [String], environment: [String: String], folder: String) throws {
         let name = UUID().uuidString
         self.outputFile = "\(folder)/\(name).out"
@@ -47,10 +46,10 @@ public final class ChildProcess: Sendable {
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         posix_spawn_file_actions_addopen(&actions, 1, self.outputFile, flags, 0o600)
         posix_spawn_file_actions_addopen(&actions, 2, self.errorFile, flags, 0o600)
-        // A connection of the test that its child had, too, would not end when the test closes it.
+        // If the child inherited a connection of the test, the connection would stay open after the test closes it.
         guard Self.closeFrom?(&actions, 3) == 0 else { throw Failure(description: "this C library cannot close descriptors") }
 
-        // Swift's threads block signals, and a child that does not mind its mask would never hear of a SIGTERM.
+        // Swift's threads block signals. A child that inherits this mask and does not reset it would never receive SIGTERM.
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }
@@ -74,7 +73,7 @@ public final class ChildProcess: Sendable {
     public var output: String { Self.text(of: self.outputFile) }
     public var errorOutput: String { Self.text(of: self.errorFile) }
 
-    /// How it ended, if it has.
+    /// How the process ended; `nil` while it runs.
     public var exit: Exit? {
         self.reaped.withLock { reaped in
             if let reaped { return reaped }
@@ -86,7 +85,7 @@ public final class ChildProcess: Sendable {
         }
     }
 
-    /// Nothing happens if it has ended: the id may be another process's by then.
+    /// Sends a signal, unless the process was reaped: its id may then belong to another process.
     public func send(_ signal: Int32) {
         self.reaped.withLock { reaped in
             if reaped == nil { _ = Glibc.kill(self.id, signal) }
@@ -98,7 +97,7 @@ public final class ChildProcess: Sendable {
         return self.exit ?? .code(-1)
     }
 
-    /// Ends it for good, whatever it is doing, and does not return before it is gone.
+    /// Sends SIGKILL and waits for the exit.
     public func destroy() async {
         self.send(SIGKILL)
         _ = try? await self.waitForExit()

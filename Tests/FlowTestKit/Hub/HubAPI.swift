@@ -1,13 +1,13 @@
 public import FlowCore
 
-/// The hub's requests, as a publisher makes them.
+/// A client for the hub's HTTP API.
 public struct HubAPI: Sendable {
-    /// What a change was answered with.
+    /// The response to a change.
     public struct Written: Sendable {
         public var status: Int
-        /// The flow's version after it.
+        /// The flow's version after the change.
         public var version: Version
-        /// Of the events of a batch, as versions.
+        /// The versions of the events of a batch.
         public var versions: [Version]
         public var state: JSONText?
         public var replayed: Bool
@@ -46,7 +46,7 @@ public struct HubAPI: Sendable {
         return copy
     }
 
-    /// - Throws: ``AnswerLost`` and the like; an answer of any status is no error.
+    /// - Throws: ``AnswerLost``, ``TimedOut``, or the error of the connection attempt. An error status does not throw.
     public func call(_ method: String, _ target: String, _ json: JSONText? = nil) async throws -> HTTPReply {
         let call =
             json.map { HTTPCall(method, target, headers: self.headers, json: $0) }
@@ -56,7 +56,7 @@ public struct HubAPI: Sendable {
 
     // MARK: Changes
 
-    /// One event as an object, several as a batch.
+    /// Publishes one event as an object, or several as a batch.
     public func publish(_ events: [(type: String, data: JSONText)], to flow: String, durable: Bool = true) async throws -> Written
     {
         let objects = events.map { event in
@@ -115,8 +115,8 @@ public struct HubAPI: Sendable {
         return Stored(version: version, state: state, status: status, tag: tag)
     }
 
-    /// The flow's version, and the events above another one that history still holds, as the store has them.
-    /// - Returns: `nil` for a flow that never existed. One that was deleted has a history.
+    /// The flow's version and its stored events above the version `start`.
+    /// - Returns: `nil` for a flow that never existed. A deleted flow has a history.
     public func history(of flow: String, after start: Version = 0) async throws -> (version: Version, events: [JSONText])? {
         var events: [JSONText] = []
         var after = start
@@ -135,7 +135,7 @@ public struct HubAPI: Sendable {
 
     public func isReady() async throws -> Bool { try await self.call("GET", "/health/ready").status == 200 }
 
-    /// A number of `/metrics`, by its name with its labels.
+    /// The value of a metric, by its name with labels; `nil` if `/metrics` does not contain it.
     public func metric(_ name: String) async throws -> Double? {
         let text = try await self.call("GET", "/metrics").text
         let line = text.split(separator: "\n").first { $0.hasPrefix(name + " ") }

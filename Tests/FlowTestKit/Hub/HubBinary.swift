@@ -4,21 +4,21 @@ import Foundation
 import Glibc
 #endif
 
-/// Where the `flowhub` under test is.
+/// Location of the `flowhub` binary under test.
 public enum HubBinary {
     public struct Missing: Error, CustomStringConvertible {
         public let description: String
     }
 
-    /// `FLOWHUB_BINARY`, or the `flowhub` in the build folder that holds the running tests.
+    /// The path in `FLOWHUB_BINARY`, or that of `flowhub` in the build folder of the running tests.
     public static func path() throws -> String {
         if let named = ProcessInfo.processInfo.environment["FLOWHUB_BINARY"], !named.isEmpty {
             guard FileManager.default.isExecutableFile(atPath: named) else {
-                throw Missing(description: "FLOWHUB_BINARY names \(named), which cannot be run.")
+                throw Missing(description: "FLOWHUB_BINARY is \(named), which is not executable.")
             }
             return named
         }
-        // The test runner is a bundle in the build folder, or a tool of the toolchain that was given that bundle.
+        // The test runner is a bundle in the build folder, or a tool of the toolchain with that bundle as an argument.
         for argument in CommandLine.arguments {
             var folder = URL(fileURLWithPath: argument).deletingLastPathComponent()
             for _ in 0..<4 {
@@ -31,6 +31,6 @@ public enum HubBinary {
             }
         }
         throw Missing(
-            description: "There is no flowhub beside the tests. Build it (swift build) or name it in FLOWHUB_BINARY.")
+            description: "There is no flowhub next to the tests. Run swift build, or set FLOWHUB_BINARY to its path.")
     }
 }

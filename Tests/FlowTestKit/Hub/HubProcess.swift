@@ -4,7 +4,7 @@ import Foundation
 import Glibc
 #endif
 
-/// A hub under test: `flowhub serve` with a data folder of its own, which survives its restarts, and a port that does too.
+/// A hub under test: `flowhub serve` with its own data folder and port, which stay the same over restarts.
 public final class HubProcess: Sendable {
     private struct State: Sendable {
         var process: ChildProcess?
@@ -22,7 +22,7 @@ public final class HubProcess: Sendable {
         self.state = AsyncValue(State(environment: environment))
     }
 
-    /// Runs a hub for the time of the body; afterwards it is gone, with its folder, even if the body threw.
+    /// Runs a hub for the duration of the body, then kills it and removes its folder, even if the body throws.
     public static func running<Result>(
         _ environment: [String: String] = [:], _ body: (HubProcess) async throws -> Result
     ) async throws -> Result {
@@ -40,10 +40,10 @@ public final class HubProcess: Sendable {
         }
     }
 
-    /// What to say of a hub that ended when nobody asked it to.
+    /// Description of an unexpected exit; `nil` if the hub runs, or ended with code 0 or by SIGKILL.
     private var ending: String? {
         guard let process = self.process, let exit = process.exit, exit != .code(0), exit != .signal(SIGKILL) else { return nil }
-        return "the hub ended by itself (\(exit)), its last words: \(process.errorOutput.suffix(4_000))"
+        return "the hub exited unexpectedly (\(exit)); end of its log: \(process.errorOutput.suffix(4_000))"
     }
 
     public var port: Int { self.state.read { $0.port } }
@@ -55,19 +55,19 @@ public final class HubProcess: Sendable {
 
     private var process: ChildProcess? { self.state.read { $0.process } }
 
-    // MARK: Life
+    // MARK: Lifecycle
 
-    /// Starts it, on the port that it had before, and returns once it listens.
+    /// Starts the hub, on its previous port if it had one, and returns once it listens.
     public func start(adding environment: [String: String] = [:]) async throws {
         self.state.change { $0.environment.merge(environment) { $1 } }
         guard self.port == 0 else { return try await self.launch() }
         while true {
-            // Below the range from which clients get theirs (net.ipv4.ip_local_port_range), so that the port is still free
-            // when the hub comes back to it.
+            // Below the range of ephemeral client ports (net.ipv4.ip_local_port_range), so that the port is still free when
+            // the hub restarts.
             self.state.change { $0.port = Int.random(in: 15_000...31_999) }
             do {
                 return try await self.launch()
-            } catch let failure as ChildProcess.Failure where failure.description.contains("is taken") {
+            } catch let failure as ChildProcess.Failure where failure.description.contains("is in use. Choose") {
                 continue
             }
         }
@@ -75,25 +75,25 @@ public final class HubProcess: Sendable {
 
     private func launch() async throws {
         let state = self.state.value
-        // A hub that crashes says where, among its last words. One that is killed says nothing.
+        // A hub that crashes prints a backtrace to its error output.
         let backtrace = "enable=yes,interactive=no,color=no,threads=crashed,images=none,registers=none,limit=40,cache=no"
         var all = ["SWIFT_BACKTRACE": backtrace, "FLOWHUB_DATA": self.dataFolder]
         all.merge(state.environment) { $1 }
         all["PORT"] = String(state.port)
         let process = try ChildProcess(self.binary, ["serve"], environment: all, folder: self.folder.path)
         self.state.change { $0.process = process }
-        try await eventually("the hub's line that it listens", within: .seconds(30), every: .milliseconds(5)) {
+        try await eventually("the hub's log line Listening", within: .seconds(30), every: .milliseconds(5)) {
             if let exit = process.exit {
-                throw ChildProcess.Failure(description: "the hub ended at once (\(exit)): \(process.errorOutput)")
+                throw ChildProcess.Failure(description: "the hub exited at startup (\(exit)): \(process.errorOutput)")
             }
             return Self.port(in: process.errorOutput) == state.port
         }
     }
 
-    /// SIGTERM, without waiting.
+    /// Sends SIGTERM without waiting.
     public func requestTermination() { self.process?.send(SIGTERM) }
 
-    /// SIGTERM, and the way it ended.
+    /// Sends SIGTERM and waits for the exit.
     @discardableResult
     public func terminate(within timeout: Duration = .seconds(60)) async throws -> ChildProcess.Exit {
         self.requestTermination()
@@ -105,7 +105,7 @@ public final class HubProcess: Sendable {
         return try await process.waitForExit(within: timeout)
     }
 
-    /// SIGKILL: it gets to do nothing more.
+    /// Sends SIGKILL and waits for the exit.
     public func kill() async throws {
         self.process?.send(SIGKILL)
         _ = try await self.waitForExit()
@@ -119,7 +119,7 @@ public final class HubProcess: Sendable {
         self.folder.remove()
     }
 
-    /// Runs another command of the binary on this hub's data folder, to its end.
+    /// Runs another command of the binary on this hub's data folder and waits for its exit.
     public func command(
         _ arguments: [String], adding more: [String: String] = [:]
     ) async throws -> (exit: ChildProcess.Exit, output: String, errors: String) {
@@ -133,7 +133,7 @@ public final class HubProcess: Sendable {
         }
     }
 
-    /// Starts such a command; whoever asks sees to its end.
+    /// Starts a command on this hub's data folder. The caller must wait for its exit or destroy it.
     public func startCommand(_ arguments: [String], adding more: [String: String] = [:]) throws -> ChildProcess {
         var environment = self.state.read { $0.environment }
         environment["FLOWHUB_DATA"] = self.dataFolder
@@ -141,7 +141,7 @@ public final class HubProcess: Sendable {
         return try ChildProcess(self.binary, arguments, environment: environment, folder: self.folder.path)
     }
 
-    /// From `… Listening instance=… url=http://127.0.0.1:8080/`
+    /// Parses the port from the log line `… Listening instance=… url=http://127.0.0.1:8080/`.
     private static func port(in log: String) -> Int? {
         guard let line = log.split(separator: "\n").last(where: { $0.contains(" Listening ") }),
             let start = line.range(of: "url=\"http://") ?? line.range(of: "url=http://")

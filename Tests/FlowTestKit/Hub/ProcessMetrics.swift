@@ -1,11 +1,11 @@
 import Foundation
 
-/// What a process uses, from /proc.
+/// Resource use of a process, from /proc.
 public struct ProcessMetrics: Sendable {
     public var residentBytes: Int
-    /// The most that it was so far.
+    /// Maximum of ``residentBytes`` so far.
     public var peakResidentBytes: Int
-    /// User and system time.
+    /// User and system time, at 100 clock ticks per second.
     public var cpuSeconds: Double
     public var openFiles: Int
 
@@ -16,7 +16,7 @@ public struct ProcessMetrics: Sendable {
         else { return nil }
         self.residentBytes = resident
         self.peakResidentBytes = peak
-        // proc(5): the name in parentheses may hold anything, so count from behind it; utime and stime are fields 14 and 15.
+        // proc(5): the name in parentheses may contain any character, so count after it; utime and stime are fields 14 and 15.
         let fields = stat.drop { $0 != ")" }.split(separator: " ")
         guard fields.count > 12, let user = Double(fields[12]), let system = Double(fields[13]) else { return nil }
         self.cpuSeconds = (user + system) / 100

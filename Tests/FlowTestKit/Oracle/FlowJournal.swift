@@ -1,10 +1,10 @@
 public import FlowCore
 
-/// What a flow's durable history is, as its publisher knows it: the oracle beside the store, whose own history is pruned.
+/// The complete durable history of a flow as its publisher knows it. An oracle for the store, whose own history is pruned.
 public struct FlowJournal: Sendable {
     public struct Entry: Sendable {
         public var type: String
-        /// The event's own members: `data`, or `updates` and `replace`.
+        /// The event's specific members: `data`, or `updates` and `replace`.
         public var payload: JSONText
 
         public init(type: String, payload: JSONText) {
@@ -34,7 +34,7 @@ public struct FlowJournal: Sendable {
 
         public static let deletion = Entry(type: "flow_deleted", payload: .emptyObject)
 
-        /// From an event as a stream or a history shows it.
+        /// Creates an entry from an event in the format of streams and of history.
         public init(envelope: JSONText) {
             let common = ["type", "flow_id", "version", "timestamp"]
             self.type = envelope.member("type")?.stringValue ?? ""
@@ -56,14 +56,14 @@ public struct FlowJournal: Sendable {
         public var state = JSONText.emptyObject
         public var status = "active"
         public var exists = false
-        /// The last end, replacement or deletion.
+        /// The version at which the flow last ended, was replaced, or was deleted.
         public var resetVersion: Version = 0
 
         public init() {}
 
         public var isTerminal: Bool { ["completed", "failed", "cancelled", "deleted"].contains(self.status) }
 
-        /// What it is after the next event.
+        /// The snapshot after the next event.
         public func after(_ entry: Entry, version: Version) -> Snapshot {
             var next = self
             switch entry.type {
@@ -100,12 +100,12 @@ public struct FlowJournal: Sendable {
     public let flow: String
     private var entries: [Entry] = []
     private var snapshots = [Snapshot()]
-    /// In the order in which they were sent; their data must differ.
+    /// Transient events in the order of sending. Their data must differ, since it identifies them.
     public private(set) var transients: [Transient] = []
 
     public init(flow: String) { self.flow = flow }
 
-    /// From a whole history.
+    /// Creates a journal from a complete history.
     public init(flow: String, envelopes: [JSONText]) {
         self.flow = flow
         for envelope in envelopes { self.append(Entry(envelope: envelope)) }

@@ -4,9 +4,9 @@ extension StreamChecker {
     mutating func check(_ block: EventBlock) {
         if self.isFirstBlock {
             self.isFirstBlock = false
-            if block.retry == nil { self.report("was not told how long to wait before it reconnects", block) }
+            if block.retry == nil { self.report("the first block of a connection has no retry", block) }
         }
-        if self.hasClosed { self.report("got something after the stream was closed", block) }
+        if self.hasClosed { self.report("received a block after the closing event of the stream", block) }
         guard block.data != nil else {
             if block.id != nil { self.checkID(of: block, isAlone: true) }
             return
@@ -20,16 +20,16 @@ extension StreamChecker {
     }
 
     private mutating func expectNoID(_ block: EventBlock) {
-        if block.id != nil { self.report("a word of the hub moves the cursor", block) }
+        if block.id != nil { self.report("an event that must not have an id has one", block) }
     }
 
     private func index(of block: EventBlock) -> Int? { self.trackedFlows.firstIndex { $0.flow == block.flow && !$0.hasEnded } }
 
-    // MARK: The hub's own
+    // MARK: Control events
 
     private mutating func checkControl(_ block: EventBlock) {
         guard let index = self.index(of: block) else {
-            self.report("got something of a flow that it does not watch (any more)", block)
+            self.report("received a control event of a flow that it does not watch or no longer watches", block)
             return
         }
         if block.event != "snapshot" { self.expectNoID(block) }
@@ -38,8 +38,8 @@ extension StreamChecker {
         case "resync": self.checkResync(block, index)
         case "caught_up": self.checkCaughtUp(block, index)
         default:
-            if !self.target.wantsPresence { self.report("did not ask for presence", block) }
-            if (block.json.member("count")?.intValue ?? 0) < 1 { self.report("is present, but was not counted", block) }
+            if !self.target.wantsPresence { self.report("received presence without a request for it", block) }
+            if (block.json.member("count")?.intValue ?? 0) < 1 { self.report("presence does not count this subscriber", block) }
         }
     }
 
@@ -50,29 +50,29 @@ extension StreamChecker {
             self.report("a snapshot without version or state", block)
             return
         }
-        if tracked.version != nil { self.report("a snapshot that nobody asked for", block) }
+        if tracked.version != nil { self.report("an unexpected snapshot", block) }
         if let expected = tracked.expectedResync {
-            self.report("a snapshot without the resync that was due (\(expected.rawValue))", block)
+            self.report("a snapshot without the expected resync (\(expected.rawValue))", block)
         }
         if tracked.withdrawnAt != nil {
-            self.report("a snapshot without a word that the place at \(tracked.withdrawnAt ?? 0) was lost", block)
+            self.report("a snapshot without a resync for the lost position at version \(tracked.withdrawnAt ?? 0)", block)
         }
         if tracked.version == nil, tracked.adoptsPosition, tracked.announcedResync == nil {
-            self.report("wanted no snapshot", block)
+            self.report("a snapshot in spite of snapshot=0", block)
         }
         if let snapshot = journal.snapshot(at: version) {
             if !snapshot.state.isEquivalent(to: state) {
-                self.report("a snapshot with another state than \(snapshot.state)", block)
+                self.report("the snapshot's state should be \(snapshot.state)", block)
             }
             if snapshot.status != block.json.member("status")?.stringValue {
-                self.report("a snapshot with another status than \(snapshot.status)", block)
+                self.report("the snapshot's status should be \(snapshot.status)", block)
             }
             self.checkLast(block, index, since: snapshot.resetVersion)
         } else {
-            self.report("a snapshot at a version that there never was", block)
+            self.report("a snapshot at a version that never existed", block)
         }
         if let epoch = block.id.flatMap({ Self.epoch(of: $0) }), let highest = tracked.highest[epoch], version < highest {
-            self.report("a snapshot at \(version) after version \(highest) was seen", block)
+            self.report("a snapshot at version \(version) after version \(highest)", block)
         }
         self.trackedFlows[index].version = version
         self.trackedFlows[index].state = state
@@ -83,7 +83,7 @@ extension StreamChecker {
         self.trackedFlows[index].announcedResync = nil
     }
 
-    /// The latest transient events that come with a snapshot.
+    /// Checks the latest transients of a snapshot.
     private mutating func checkLast(_ block: EventBlock, _ index: Int, since reset: Version) {
         let journal = self.journal(self.trackedFlows[index].flow)
         for (type, envelope) in block.json.member("last")?.members ?? [] {
@@ -108,7 +108,7 @@ extension StreamChecker {
         }
         let from = block.json.member("from")?.intValue
         if let expected = tracked.expectedResync, expected != reason {
-            self.report("the reason should be \(expected.rawValue)", block)
+            self.report("the reason of the resync should be \(expected.rawValue)", block)
         }
         if let from, let known = tracked.withdrawnAt ?? tracked.version, from != known {
             self.report("a resync from \(from), but the subscriber was at \(known)", block)
@@ -116,11 +116,11 @@ extension StreamChecker {
         switch reason {
         case .historyPruned:
             let oldest = self.facts.oldest[tracked.flow] ?? 1
-            if let from, from + 1 >= oldest { self.report("history still holds \(from + 1), it begins at \(oldest)", block) }
+            if let from, from + 1 >= oldest { self.report("history still has \(from + 1), it starts at \(oldest)", block) }
         case .cursorAhead:
             if let from, from <= to { self.report("the cursor is not ahead", block) }
         case .badCursor, .otherFlows:
-            if tracked.expectedResync != reason { self.report("nothing was wrong with the cursor", block) }
+            if tracked.expectedResync != reason { self.report("a resync in spite of a valid cursor", block) }
         case .epoch: break
         }
         self.trackedFlows[index].expectedResync = nil
@@ -134,7 +134,7 @@ extension StreamChecker {
         let tracked = self.trackedFlows[index]
         guard let version = block.version else { return self.report("caught up without a version", block) }
         if tracked.expectedResync != nil || tracked.announcedResync != nil || tracked.withdrawnAt != nil {
-            self.report("caught up without having been given a place", block)
+            self.report("caught up before the due resync or snapshot", block)
         } else if tracked.adoptsPosition {
             self.trackedFlows[index].adopt(version)
         } else if tracked.version != version {
@@ -146,10 +146,10 @@ extension StreamChecker {
     private mutating func checkClosing(_ block: EventBlock) {
         self.expectNoID(block)
         let reason = block.json.member("reason")?.stringValue ?? ""
-        if block.json.member("reconnect")?.boolValue == nil { self.report("closed without a word about coming back", block) }
+        if block.json.member("reconnect")?.boolValue == nil { self.report("a closing event without reconnect", block) }
         let ended: [Int]
         if block.flow != nil {
-            guard let index = self.index(of: block) else { return self.report("a flow ended that was not watched", block) }
+            guard let index = self.index(of: block) else { return self.report("a closing event of an unwatched flow", block) }
             ended = [index]
             self.trackedFlows[index].hasEnded = true
         } else {
@@ -161,9 +161,9 @@ extension StreamChecker {
             let tracked = self.trackedFlows[index]
             let snapshot = tracked.version.flatMap { self.journal(tracked.flow).snapshot(at: $0) }
             if snapshot?.isTerminal != true {
-                self.report("\(tracked.flow) was ended at \(tracked.version ?? -1), where it has no end", block)
+                self.report("closed \(tracked.flow) at version \(tracked.version ?? -1), where it is not terminal", block)
             } else if (snapshot?.status == "deleted") != (reason == "deleted") {
-                self.report("\(tracked.flow) is \(snapshot?.status ?? "")", block)
+                self.report("closed \(tracked.flow), whose status is \(snapshot?.status ?? "")", block)
             }
         }
     }
@@ -172,31 +172,33 @@ extension StreamChecker {
 
     private mutating func checkEvent(_ block: EventBlock) {
         guard let index = self.index(of: block) else {
-            self.report("got an event of a flow that it does not watch (any more)", block)
+            self.report("received an event of a flow that it does not watch or no longer watches", block)
             return
         }
-        if let types = self.target.types, !types.contains(block.event) { self.report("did not ask for this type", block) }
+        if let types = self.target.types, !types.contains(block.event) {
+            self.report("an event of a type that is filtered out", block)
+        }
         let json = block.json
-        if json.member("type")?.stringValue != block.event { self.report("the event's name is not its type", block) }
+        if json.member("type")?.stringValue != block.event { self.report("the event field differs from the type", block) }
         guard let version = block.version else { return self.checkTransient(block, index) }
         guard block.id != nil else { return self.report("a durable event without an id", block) }
         let tracked = self.trackedFlows[index]
         if let at = tracked.version {
             if version <= at {
-                self.report("version \(version) came again or too late, after \(at)", block)
+                self.report("version \(version) is repeated or out of order after \(at)", block)
             } else if !self.isFilteredOut(from: at + 1, to: version - 1, tracked.flow) {
-                self.report("version \(version) came after \(at): a gap", block)
+                self.report("a gap: version \(version) after \(at)", block)
             }
         } else if !tracked.adoptsPosition {
-            self.report("an event before the snapshot that is due", block)
+            self.report("an event before the due snapshot", block)
         }
         let entry = FlowJournal.Entry(envelope: json)
         if let known = self.journal(tracked.flow).entry(version) {
-            if !known.isEquivalent(to: entry) { self.report("not the event that was published: \(known)", block) }
+            if !known.isEquivalent(to: entry) { self.report("differs from the published event \(known)", block) }
         } else {
             self.report("an event that was never acknowledged and is not in the store", block)
         }
-        // With some versions left out on demand, the state is followed all the same if all of its changes were asked for.
+        // If the type filter includes all state changes, the versions that it skipped did not change the state.
         if let at = tracked.version, version > at, self.seesStates, tracked.stateVersion == at {
             self.trackedFlows[index].stateVersion = version - 1
         }
@@ -211,7 +213,7 @@ extension StreamChecker {
             return self.report("a transient event that was never sent", block)
         }
         if let last = self.trackedFlows[index].lastTransients[block.event], number <= last {
-            self.report("a transient event that came before, or a later one did", block)
+            self.report("a transient event that is repeated or out of order", block)
         }
         self.trackedFlows[index].lastTransients[block.event] = number
     }

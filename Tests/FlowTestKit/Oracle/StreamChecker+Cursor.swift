@@ -8,13 +8,13 @@ extension StreamChecker {
         }
     }
 
-    /// The cursor that a block tells must be where its subscriber is, in every flow.
+    /// Checks that a block's cursor is the subscriber's position in every flow.
     ///
     /// - Parameters:
-    ///   - isAlone: the block has nothing but its id: it may tell that versions were left out on demand.
-    ///   - mayChangeEpoch: a notice was given that the store's history is another one.
+    ///   - isAlone: whether the block has only an id. Such an id may advance over versions that the type filter skipped.
+    ///   - mayChangeEpoch: whether a resync with the reason `epoch` precedes the block.
     mutating func checkID(of block: EventBlock, isAlone: Bool = false, mayChangeEpoch: Bool = false) {
-        guard let id = block.id else { return self.report("a block without the id that it needs", block) }
+        guard let id = block.id else { return self.report("a block without its required id", block) }
         let isPlain = id.utf8.allSatisfy { byte in
             switch byte {
             case 0x30...0x39, 0x41...0x5a, 0x61...0x7a, UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"),
@@ -23,20 +23,20 @@ extension StreamChecker {
             default: false
             }
         }
-        if id.utf8.count > 128 || !isPlain { self.report("an id that would cost a preflight", block) }
+        if id.utf8.count > 128 || !isPlain { self.report("an id that would require a CORS preflight", block) }
         let epoch: Epoch
         let versions: [Version?]
         switch Cursor(id) {
-        case .flow(let its, let version) where self.trackedFlows.count == 1: (epoch, versions) = (its, [version])
-        case .flows(let its, let hash, let several) where self.trackedFlows.count > 1 && several.count == self.trackedFlows.count:
+        case .flow(let idEpoch, let version) where self.trackedFlows.count == 1: (epoch, versions) = (idEpoch, [version])
+        case .flows(let idEpoch, let hash, let all) where self.trackedFlows.count > 1 && all.count == self.trackedFlows.count:
             if hash != self.flowSetHash { self.report("an id of other flows", block) }
-            (epoch, versions) = (its, several)
-        default: return self.report("an id that cannot be read", block)
+            (epoch, versions) = (idEpoch, all)
+        default: return self.report("an id that is not a cursor of this stream", block)
         }
         self.checkEpoch(epoch, block, mayChange: mayChangeEpoch)
         for index in self.trackedFlows.indices {
             self.checkPosition(index, versions[index], block, isAlone: isAlone)
-            // An id alone may repeat what the client claims, which may be nonsense.
+            // An id without an event may repeat the client's cursor, which is unverified.
             if let named = versions[index], !isAlone {
                 self.trackedFlows[index].highest[epoch] = max(self.trackedFlows[index].highest[epoch] ?? 0, named)
             }
@@ -49,9 +49,9 @@ extension StreamChecker {
             self.epoch = epoch
             return
         }
-        if !mayChange { self.report("the epoch changed from \(before) without a word", block) }
+        if !mayChange { self.report("the epoch changed from \(before) without a resync", block) }
         self.epoch = epoch
-        // Every other flow must be given its place anew.
+        // Every other flow must get a resync and a snapshot.
         for index in self.trackedFlows.indices where self.trackedFlows[index].flow != block.flow {
             if let version = self.trackedFlows[index].version {
                 self.trackedFlows[index].withdrawnAt = version
@@ -66,7 +66,7 @@ extension StreamChecker {
         case (nil, nil): break
         case (let named?, let known?) where named == known: break
         case (nil, let known?):
-            // Its place is lost; the notice must follow, and the end of the check sees to it.
+            // The position is lost and a resync must follow. checkSnapshot and finish report it if it does not.
             self.trackedFlows[index].withdrawnAt = known
             self.trackedFlows[index].version = nil
         case (let named?, nil):
@@ -79,7 +79,7 @@ extension StreamChecker {
             if named < known {
                 self.report("the cursor goes back in \(tracked.flow), from \(known) to \(named)", block)
             } else if !isAlone || !self.isFilteredOut(from: known + 1, to: named, tracked.flow) {
-                self.report("the cursor passes over versions \(known + 1) to \(named) of \(tracked.flow)", block)
+                self.report("the cursor skips versions \(known + 1) to \(named) of \(tracked.flow)", block)
             }
             self.trackedFlows[index].version = named
             if self.seesStates, tracked.stateVersion == known { self.trackedFlows[index].stateVersion = named }

@@ -1,15 +1,16 @@
 public import FlowCore
 
-/// Holds what one subscriber saw against what happened: order, no gap, no double, snapshots that fit, loss that is told.
+/// The test oracle: checks what one subscriber received against the journals of its flows. Events must be in order, without
+/// gaps and duplicates; snapshots must be correct; a resync must announce every loss.
 ///
-/// It works afterwards and knows nothing of the server's machinery; all that it goes by are the promises and the journals.
+/// It checks a finished log, and uses only the protocol's guarantees and the journals.
 public struct StreamChecker {
-    /// What is known of the flows when everything has come to rest.
+    /// Facts about the flows after all activity has ended.
     public struct Facts: Sendable {
         public var journals: [String: FlowJournal]
-        /// The oldest version that history still holds, of each flow.
+        /// The oldest version in the history of each flow.
         public var oldest: [String: Version]
-        /// Every epoch that the store ever had.
+        /// All epochs that the store has had.
         public var epochs: Set<Epoch>
 
         public init(journals: [String: FlowJournal], oldest: [String: Version], epochs: Set<Epoch>) {
@@ -19,31 +20,32 @@ public struct StreamChecker {
         }
     }
 
-    let who: String
+    let subscriber: String
     let target: StreamTarget
     let facts: Facts
     let log: StreamLog
     var trackedFlows: [TrackedFlow]
-    /// Of the ids seen on this connection, or of the cursor that it began with.
+    /// The epoch of the last id on this connection; before the first one, that of its cursor.
     var epoch: Epoch?
     var connection = 0
     var isFirstBlock = true
     var hasClosed = false
     public var violations: [Violation] = []
 
-    private init(_ log: StreamLog, _ target: StreamTarget, _ who: String, _ facts: Facts) {
+    private init(_ log: StreamLog, _ target: StreamTarget, _ subscriber: String, _ facts: Facts) {
         self.log = log
         self.target = target
-        self.who = who
+        self.subscriber = subscriber
         self.facts = facts
         self.trackedFlows = target.sortedFlows.map { TrackedFlow(flow: $0) }
     }
 
-    /// - Parameter isSettled: everything was published and there was time enough: a stream that is open must be at the end.
+    /// - Parameter isSettled: whether all publishing has ended and its events had time to arrive. If so, an open stream must
+    ///   be at the head of each flow.
     public static func check(
-        _ log: StreamLog, of target: StreamTarget, by who: String, _ facts: Facts, isSettled: Bool = true
+        _ log: StreamLog, of target: StreamTarget, by subscriber: String, _ facts: Facts, isSettled: Bool = true
     ) -> [Violation] {
-        var checker = StreamChecker(log, target, who, facts)
+        var checker = StreamChecker(log, target, subscriber, facts)
         for number in log.connections.indices {
             checker.startConnection(number)
             for block in log.blocks(ofConnection: number) { checker.check(block) }
@@ -55,7 +57,7 @@ public struct StreamChecker {
     func journal(_ flow: String) -> FlowJournal { self.facts.journals[flow] ?? FlowJournal(flow: flow) }
 
     mutating func report(_ what: String, _ block: EventBlock? = nil) {
-        self.violations.append(Violation(self.who, what, connection: self.connection, block: block?.description))
+        self.violations.append(Violation(self.subscriber, what, connection: self.connection, block: block?.description))
     }
 
     // MARK: Connections
@@ -85,17 +87,17 @@ public struct StreamChecker {
         for index in self.trackedFlows.indices {
             self.trackedFlows[index].startConnection(at: versions[index], journal: self.journal(self.trackedFlows[index].flow))
             self.trackedFlows[index].expectedResync = expectedResync
-            // A cursor that names no place in one of its flows says that a snapshot was due there.
+            // A cursor without a version for one of its flows means that a snapshot of that flow is due.
             self.trackedFlows[index].adoptsPosition = Cursor(connection.cursor) == .none && !self.target.wantsSnapshot
         }
         if connection.status == 204 { self.checkEnd() }
     }
 
-    /// 204: for good, so it must be true.
+    /// Checks a 204, which ends reconnects permanently: every flow must be terminal at the subscriber's position.
     private mutating func checkEnd() {
         for tracked in self.trackedFlows {
             guard let version = tracked.version, self.journal(tracked.flow).snapshot(at: version)?.isTerminal == true else {
-                self.report("was sent away with 204, but \(tracked.flow) has no end at \(tracked.version ?? -1)")
+                self.report("received 204, but \(tracked.flow) is not terminal at version \(tracked.version ?? -1)")
                 continue
             }
         }
@@ -111,7 +113,7 @@ public struct StreamChecker {
                 )
                 continue
             }
-            if !tracked.isCaughtUp { self.report("was never told that it has caught up with \(tracked.flow)") }
+            if !tracked.isCaughtUp { self.report("received no caught_up of \(tracked.flow)") }
             if let state = tracked.state, tracked.stateVersion == journal.version, self.seesStates,
                 !state.isEquivalent(to: journal.now.state)
             {
@@ -120,7 +122,7 @@ public struct StreamChecker {
         }
     }
 
-    /// Whether what it asked for is enough to follow the state.
+    /// Whether the type filter includes all events that change the state.
     var seesStates: Bool { self.target.types.map { $0.contains("state_update") && $0.contains("flow_deleted") } ?? true }
 
     var flowSetHash: FlowSetHash { FlowSetHash(of: self.trackedFlows.compactMap { FlowID($0.flow) }) }

@@ -1,33 +1,33 @@
 import FlowCore
 
-/// Where a subscriber stands in one flow, as its stream told it.
+/// A subscriber's position and state in one flow, according to its stream.
 struct TrackedFlow {
     let flow: String
-    /// The version up to which it knows the flow; `nil` while it has no place.
+    /// The subscriber's position; `nil` while it has none.
     var version: Version?
-    /// The state that it made of what it saw; `nil` if it saw only a part.
+    /// The state that results from the received events; `nil` if state changes are missing.
     var state: JSONText?
     /// The version of ``state``.
     var stateVersion: Version?
 
-    /// It said that it wants no snapshot, and takes whatever place it is given.
+    /// Whether the subscriber requested no snapshot and adopts the first position that the hub sends.
     var adoptsPosition = false
-    /// The reason that it must be told before anything else.
+    /// The reason of the resync that must come before anything else; `nil` if none is due.
     var expectedResync: ResyncReason?
-    /// Told, and its snapshot has not come yet.
+    /// The reason of a received resync whose snapshot has not arrived yet.
     var announcedResync: ResyncReason?
-    /// Its cursor stopped naming a place here: a notice must follow.
+    /// The position that ids of the stream no longer contain: a resync must follow.
     var withdrawnAt: Version?
     var isCaughtUp = false
     var hasEnded = false
     /// The highest version seen in each epoch.
     var highest: [Epoch: Version] = [:]
-    /// The number of the last transient event of each type that this connection brought.
+    /// The journal index of the last transient event of each type on this connection.
     var lastTransients: [String: Int] = [:]
 
     init(flow: String) { self.flow = flow }
 
-    /// A connection begins.
+    /// Resets the flow for a new connection whose cursor has this version.
     mutating func startConnection(at version: Version?, journal: FlowJournal) {
         self.version = version
         self.adoptsPosition = false
@@ -50,7 +50,7 @@ struct TrackedFlow {
         self.stateVersion = nil
     }
 
-    /// The next event. Its state follows if it was known up to here.
+    /// Applies the next event. The state is kept only if it is known up to the previous version.
     mutating func apply(_ entry: FlowJournal.Entry, version: Version) {
         if let state = self.state, self.stateVersion == version - 1 {
             switch entry.type {

@@ -4,16 +4,16 @@ import Foundation
 import Glibc
 #endif
 
-/// An authority of the tests' own, with its files in a temporary folder, that certifies servers at 127.0.0.1.
+/// A certificate authority for tests. Its files are in a temporary folder; it issues certificates for servers at 127.0.0.1.
 public struct CertificateAuthority: Sendable {
     public let folder: TemporaryFolder
 
-    /// The certificate to trust.
+    /// Path of the root certificate that clients must trust.
     public var root: String { self.folder.path + "/root.crt" }
     public var serverCertificate: String { self.folder.path + "/server.crt" }
     public var serverKey: String { self.folder.path + "/server.key" }
 
-    /// - Parameter folder: where its files go; without one it makes its own, and whoever asked for it removes it.
+    /// - Parameter folder: folder for its files. If `nil`, a temporary folder is created, which the caller must remove.
     public init(name: String, folder: TemporaryFolder? = nil) throws {
         self.folder = try folder ?? TemporaryFolder()
         try self.openssl(
@@ -24,7 +24,7 @@ public struct CertificateAuthority: Sendable {
             ])
     }
 
-    /// A certificate for a server at 127.0.0.1, and only there.
+    /// Creates a key and a certificate that is valid for a server at 127.0.0.1 only.
     public func certify() throws {
         try self.openssl(
             [

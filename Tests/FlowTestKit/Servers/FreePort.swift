@@ -2,9 +2,10 @@
 import Glibc
 #endif
 
-/// Ports of the loopback interface for servers that cannot choose their own.
+/// Free ports on the loopback interface, for servers that cannot choose their own.
 public enum FreePort {
-    /// Below the range from which clients get theirs, so that nobody takes it before the server does, or while it is down.
+    /// A free port below the range of ephemeral client ports, so that no client takes it before the server binds it or while
+    /// the server is down.
     public static func choose() throws -> Int {
         for _ in 0..<200 {
             let port = Int.random(in: 12_000...31_999)
@@ -13,7 +14,7 @@ public enum FreePort {
         throw ChildProcess.Failure(description: "no free port was found")
     }
 
-    /// Whether somebody listens there.
+    /// Whether a process listens on the port at 127.0.0.1.
     public static func isInUse(_ port: Int) -> Bool {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         guard descriptor >= 0 else { return true }

@@ -5,7 +5,7 @@ import Synchronization
 import Glibc
 #endif
 
-/// A PgBouncer in transaction mode before a ``PostgresServer``.
+/// A PgBouncer in transaction mode in front of a ``PostgresServer``.
 public final class PgBouncer: Sendable {
     public let port: Int
     private let folder: TemporaryFolder
@@ -30,7 +30,7 @@ public final class PgBouncer: Sendable {
             server_login_retry = 1
             auth_file = \(self.folder.path)/users
             """
-        // With auth_type any every user is let in, and the server is asked as the one that the databases name.
+        // With auth_type any every user is accepted; PgBouncer connects to the server as the user in [databases].
         try (configuration.replacingOccurrences(of: "* = ", with: "* = user=\(PostgresServer.user) "))
             .write(toFile: self.folder.path + "/pgbouncer.ini", atomically: true, encoding: .utf8)
         try "\"\(PostgresServer.user)\" \"\"\n".write(toFile: self.folder.path + "/users", atomically: true, encoding: .utf8)
@@ -56,7 +56,7 @@ public final class PgBouncer: Sendable {
         self.process.withLock { $0 = process }
         try await eventually("PgBouncer to listen", within: .seconds(20), every: .milliseconds(20)) {
             if let exit = process.exit {
-                throw ChildProcess.Failure(description: "PgBouncer ended at once (\(exit)): \(process.errorOutput)")
+                throw ChildProcess.Failure(description: "PgBouncer exited at startup (\(exit)): \(process.errorOutput)")
             }
             return FreePort.isInUse(self.port)
         }

@@ -5,8 +5,8 @@ import Synchronization
 import Glibc
 #endif
 
-/// A PostgreSQL server of the tests' own, with its data in a temporary folder and a free port of the loopback interface. It may
-/// be killed and started again, and copied while it stands.
+/// A PostgreSQL server for tests, on a free port of the loopback interface, with its data in a temporary folder. It can be
+/// killed and restarted, and its data can be copied while it is stopped.
 public final class PostgresServer: Sendable {
     public let port: Int
     public let folder: TemporaryFolder
@@ -25,7 +25,7 @@ public final class PostgresServer: Sendable {
         self.options = options
     }
 
-    /// Runs a server for the time of the body; afterwards it is gone, with its folder.
+    /// Runs a server for the duration of the body, then stops it and removes its folder.
     public static func running<Result>(
         options: [String] = [], _ body: (PostgresServer) async throws -> Result
     ) async throws -> Result {
@@ -42,9 +42,9 @@ public final class PostgresServer: Sendable {
         }
     }
 
-    // MARK: Life
+    // MARK: Lifecycle
 
-    /// Makes the cluster.
+    /// Creates the database cluster with `initdb`.
     public func create() async throws {
         try Postgres.changeOwner(self.folder.path)
         try await Postgres.run(
@@ -56,7 +56,7 @@ public final class PostgresServer: Sendable {
         let settings =
             [
                 "listen_addresses=127.0.0.1", "port=\(self.port)", "unix_socket_directories=", "max_connections=100",
-                // The tests kill processes and never the machine: what was written is there.
+                // fsync is off: the tests kill processes and never the machine, so the kernel keeps written data.
                 "fsync=off", "shared_buffers=64MB", "logging_collector=off",
             ] + self.options
         let process = try Postgres.start(
@@ -64,7 +64,7 @@ public final class PostgresServer: Sendable {
         self.process.withLock { $0 = process }
         try await eventually("PostgreSQL to listen", within: .seconds(60), every: .milliseconds(20)) {
             if let exit = process.exit {
-                throw ChildProcess.Failure(description: "PostgreSQL ended at once (\(exit)): \(process.errorOutput)")
+                throw ChildProcess.Failure(description: "PostgreSQL exited at startup (\(exit)): \(process.errorOutput)")
             }
             return try await self.isReady()
         }
@@ -76,26 +76,26 @@ public final class PostgresServer: Sendable {
         return try await process.waitForExit() == .code(0)
     }
 
-    /// SIGKILL to the server and everything that it started, at once.
+    /// Sends SIGKILL to the server and its child processes, and waits until all are gone.
     public func kill() async throws {
         guard let process = self.process.withLock({ $0 }) else { return }
-        // Stopped first, so that nothing notices the others' end.
+        // Stop the postmaster first, so that it does not react to the exit of its children.
         process.send(SIGSTOP)
         let children = Processes.children(of: process.id)
         for child in children { _ = Glibc.kill(child, SIGKILL) }
         process.send(SIGKILL)
         _ = try await process.waitForExit()
-        try await eventually("the server's processes to be gone") { children.allSatisfy { !Processes.isAlive($0) } }
+        try await eventually("the server's processes to exit") { children.allSatisfy { !Processes.isAlive($0) } }
     }
 
-    /// SIGQUIT: ends at once, without a checkpoint.
+    /// Sends SIGQUIT: immediate shutdown without a checkpoint.
     public func stop() async throws {
         guard let process = self.process.withLock({ $0 }) else { return }
         process.send(SIGQUIT)
         _ = try await process.waitForExit()
     }
 
-    /// SIGINT: ends in order; connections are cut.
+    /// Sends SIGINT: fast shutdown, which closes open connections.
     public func shutDown() async throws {
         guard let process = self.process.withLock({ $0 }) else { return }
         process.send(SIGINT)
@@ -114,14 +114,16 @@ public final class PostgresServer: Sendable {
         "postgres://\(Self.user)@127.0.0.1:\(self.port)/\(database)" + (parameters.isEmpty ? "" : "?\(parameters)")
     }
 
-    /// A new, empty database. - Returns: its name.
+    /// Creates a database, by default an empty one.
+    /// - Returns: its name.
     public func createDatabase(from template: String = "template0") async throws -> String {
         let name = "test_\(self.databases.add(1, ordering: .relaxed).newValue)"
         try await self.query("CREATE DATABASE \(name) TEMPLATE \(template)", in: "postgres")
         return name
     }
 
-    /// Runs SQL by `psql`. - Returns: the rows, columns separated by bars.
+    /// Runs SQL with `psql`.
+    /// - Returns: the rows, with columns separated by `|`.
     @discardableResult
     public func query(_ sql: String, in database: String) async throws -> String {
         let process = try Postgres.start(
@@ -135,7 +137,7 @@ public final class PostgresServer: Sendable {
 
     // MARK: Copies
 
-    /// A standby of this server that follows it, in a folder of its own.
+    /// Creates a streaming standby of this server, with its own folder and port.
     public func makeStandby(options: [String] = []) async throws -> PostgresServer {
         let standby = try PostgresServer(options: self.options + options)
         try Postgres.changeOwner(standby.folder.path)
@@ -149,32 +151,33 @@ public final class PostgresServer: Sendable {
         return standby
     }
 
-    /// Makes a primary of a standby.
+    /// Promotes this standby to primary.
     public func promote() async throws {
         try await self.query("SELECT pg_promote(true, 60)", in: "postgres")
     }
 
-    /// A copy of the data as it is now; the server must be down.
+    /// Copies the current data. The server must be stopped.
+    /// - Returns: the path of the copy.
     public func copyData() throws -> String {
         let copy = self.folder.path + "/copy"
         try Self.cp(self.dataFolder, copy)
         return copy
     }
 
-    /// Puts a copy in the data's place; the server must be down.
+    /// Replaces the data with a copy. The server must be stopped.
     public func restoreData(from copy: String) throws {
         try FileManager.default.removeItem(atPath: self.dataFolder)
         try Self.cp(copy, self.dataFolder)
     }
 
-    /// Keeps owners and rights, which Foundation's copy does not.
+    /// Copies with `cp -a`, which keeps owners and permissions; Foundation's copy does not.
     private static func cp(_ from: String, _ to: String) throws {
         let status = Processes.runToEnd("/bin/cp", ["-a", from, to])
         guard status == 0 else { throw ChildProcess.Failure(description: "cp of \(from) failed (\(status))") }
     }
 }
 
-/// The programs of PostgreSQL, which refuse to run as root.
+/// The programs of PostgreSQL. They refuse to run as root.
 public enum Postgres {
     public static let binaryFolder: String? =
         (["/usr/lib/postgresql"] + [])
@@ -191,10 +194,10 @@ public enum Postgres {
         for folder in ["/usr/bin", "/usr/sbin"] where FileManager.default.isExecutableFile(atPath: "\(folder)/\(program)") {
             return "\(folder)/\(program)"
         }
-        throw ChildProcess.Failure(description: "There is no \(program). Install Debian's packages postgresql and pgbouncer.")
+        throw ChildProcess.Failure(description: "\(program) was not found. Install Debian's packages postgresql and pgbouncer.")
     }
 
-    /// Starts one of them, as an ordinary user.
+    /// Starts a program, as the user `postgres` if this process runs as root.
     public static func start(_ program: String, _ arguments: [String], folder: String) throws -> ChildProcess {
         let binary = try Self.path(program)
         guard getuid() == 0 else { return try ChildProcess(binary, arguments, environment: [:], folder: folder) }
@@ -210,11 +213,11 @@ public enum Postgres {
         }
     }
 
-    /// Lets the user that the programs run as write there.
+    /// Makes the user `postgres` the owner of a file or folder, if this process runs as root.
     public static func changeOwner(_ folder: String) throws {
         guard getuid() == 0, let user = getpwnam("postgres") else { return }
         guard chown(folder, user.pointee.pw_uid, user.pointee.pw_gid) == 0 else {
-            throw ChildProcess.Failure(description: "\(folder) cannot be given to the user postgres")
+            throw ChildProcess.Failure(description: "cannot change the owner of \(folder) to postgres")
         }
     }
 }

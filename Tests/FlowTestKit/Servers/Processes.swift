@@ -4,17 +4,17 @@ import Foundation
 import Glibc
 #endif
 
-/// What /proc knows of processes.
+/// Information about processes from /proc.
 public enum Processes {
     public static func children(of parent: Int32) -> [Int32] {
         let all = ((try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []).compactMap { Int32($0) }
         return all.filter { Self.stat($0)?.parent == parent }
     }
 
-    /// Neither gone nor waiting to be buried.
+    /// Whether the process exists and is not a zombie.
     public static func isAlive(_ id: Int32) -> Bool { Self.stat(id).map { $0.state != "Z" } ?? false }
 
-    /// Whether this process ignores a signal, as its children then do.
+    /// Whether this process ignores a signal. Its children inherit that.
     public static func isIgnored(_ signal: Int32) -> Bool {
         let data = FileManager.default.contents(atPath: "/proc/self/status") ?? Data()
         let line = String(decoding: data, as: UTF8.self).split(separator: "\n").first { $0.hasPrefix("SigIgn:") }
@@ -22,7 +22,7 @@ public enum Processes {
         return mask >> UInt64(signal - 1) & 1 == 1
     }
 
-    /// proc(5): the name in parentheses may hold anything, so count from behind it.
+    /// Parses /proc/{id}/stat, see proc(5). The name in parentheses may contain any character, so fields are counted after it.
     private static func stat(_ id: Int32) -> (state: Substring, parent: Int32)? {
         guard let data = FileManager.default.contents(atPath: "/proc/\(id)/stat") else { return nil }
         let fields = String(decoding: data, as: UTF8.self).drop { $0 != ")" }.dropFirst(2).split(separator: " ")
@@ -30,7 +30,8 @@ public enum Processes {
         return (fields[0], parent)
     }
 
-    /// Runs a program and blocks until it ends. - Returns: its exit code; -1 if it could not be started or was killed.
+    /// Runs a program and blocks until it ends.
+    /// - Returns: its exit code; -1 if it could not be started or was killed.
     public static func runToEnd(_ binary: String, _ arguments: [String]) -> Int32 {
         var list = ([binary] + arguments).map { strdup($0) } + [nil]
         defer { for text in list { free(text) } }

@@ -1,6 +1,6 @@
 import Foundation
 
-/// What a request asks of an S3 server.
+/// The S3 operation that a request performs.
 public enum ProxyOperation: String, Hashable, Sendable, CaseIterable {
     case createBucket, deleteBucket, headBucket, listObjects, listUploads, getLifecycle, putLifecycle, deleteLifecycle
     case headObject, getObject, putObject, deleteObject, copyObject
@@ -36,7 +36,7 @@ public enum ProxyOperation: String, Hashable, Sendable, CaseIterable {
         }
     }
 
-    /// Whether R2 counts it against the writes to a key: one a second.
+    /// Whether R2 counts the operation against its limit of one write per second and key.
     var isWriteToKey: Bool {
         switch self {
         case .putObject, .copyObject, .completeUpload, .deleteObject: true
@@ -45,7 +45,7 @@ public enum ProxyOperation: String, Hashable, Sendable, CaseIterable {
     }
 }
 
-/// A request's target, taken apart.
+/// The parsed target of a request.
 struct R2Target: Sendable {
     let path: String
     let rawQuery: String

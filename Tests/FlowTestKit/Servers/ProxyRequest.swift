@@ -1,8 +1,8 @@
 public import NIOHTTP1
 
-/// A request that an ``R2Proxy`` saw, and what became of it.
+/// A request that an ``R2Proxy`` received, with its outcome so far.
 public struct ProxyRequest: Sendable {
-    /// From 1 on, in the order of their heads.
+    /// Number from 1, in the order in which the request heads arrived.
     public let number: Int
     public let operation: ProxyOperation
     public let method: String
@@ -11,23 +11,23 @@ public struct ProxyRequest: Sendable {
     public let bucket: String
     public let key: String?
     public let uploadID: String?
-    /// The part's number.
+    /// The part number of an uploaded part.
     public let part: Int?
-    /// The field `Range`.
+    /// The value of the header field `Range`.
     public var range: String? { self.headers.first(name: "range") }
-    /// What was done to it.
+    /// The fault that is applied to the request; `nil` if none.
     public let fault: R2Fault?
-    /// Bytes of its body that came.
+    /// Received bytes of the request body.
     public internal(set) var bodyBytes = 0
-    /// The server's status; `nil` if it was not asked or did not say.
+    /// Status of the server's response; `nil` if the request was not forwarded or has no response.
     public internal(set) var serverStatus: Int?
-    /// The status that the client was told; `nil` if it was told nothing.
+    /// Status of the response that was sent to the client; `nil` if none was sent.
     public internal(set) var status: Int?
-    /// Whether it has come in whole, and stalls or has stalled.
+    /// Whether an ``R2Fault/stall(isApplied:)`` has begun. By then the request was received completely.
     public internal(set) var isStalled = false
-    /// Bytes of a body that the client was sent.
+    /// Bytes of the response body that were sent to the client.
     public internal(set) var replyBytes = 0
-    /// Whether nothing more happens to it.
+    /// Whether the proxy has finished with the request.
     public internal(set) var isOver = false
     let target: R2Target
 

@@ -5,9 +5,9 @@ import NIOHTTP1
 import Glibc
 #endif
 
-/// One client's connection with an ``R2Proxy``, one request after the other.
+/// A client's connection to an ``R2Proxy``. It serves one request at a time.
 final class R2Connection {
-    /// The connection is to be closed.
+    /// Thrown to close the connection.
     struct Ended: Error {}
 
     let channel: any Channel
@@ -15,13 +15,13 @@ final class R2Connection {
     private var parts: NIOAsyncChannelInboundStream<HTTPServerRequestPart>.AsyncIterator
     private let outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>
     private var hasBody = false
-    /// A body that was taken in before anybody asked for it.
+    /// A request body that ``bufferBody()`` has read in advance.
     private var buffered: ByteBuffer?
     private(set) var request: ProxyRequest
     private var generation = 0
 
     static func serve(_ connection: NIOAsyncChannel<HTTPServerRequestPart, ByteBuffer>, _ state: R2ProxyState) async {
-        // However it ends, it is the client's to make something of it.
+        // Errors are ignored: the client sees them as a closed connection.
         try? await connection.executeThenClose { inbound, outbound in
             var parts = inbound.makeAsyncIterator()
             guard case .head(let head)? = try await parts.next() else { return }
@@ -55,7 +55,7 @@ final class R2Connection {
         }
     }
 
-    /// Nothing more happens to the request.
+    /// Marks the request as finished.
     private func close() { self.note { $0.isOver = true } }
 
     func note(_ change: (inout ProxyRequest) -> Void) {
@@ -65,7 +65,8 @@ final class R2Connection {
 
     // MARK: The request's body
 
-    /// - Returns: `nil` at its end.
+    /// - Returns: the next bytes of the request body; `nil` at its end.
+    /// - Throws: ``Ended`` if the connection ends within the body.
     func nextPart() async throws -> ByteBuffer? {
         if let buffered = self.buffered {
             self.buffered = nil
@@ -92,7 +93,7 @@ final class R2Connection {
         return body
     }
 
-    /// Takes the body in and keeps it: from now on its client is not needed.
+    /// Reads and buffers the whole body, so that the request can be forwarded later even if its client is suspended by then.
     func bufferBody() async throws { self.buffered = try await self.wholeBody() }
 
     func discardBody() async throws { while try await self.nextPart() != nil {} }
@@ -121,7 +122,7 @@ final class R2Connection {
         if isChunked { try await self.outbound.write(ByteBuffer(string: "0\r\n\r\n")) }
     }
 
-    /// A whole reply.
+    /// Sends a complete response.
     func reply(_ status: Int, headers: HTTPHeaders = [:], xml: String = "") async throws {
         var headers = headers
         headers.replaceOrAdd(name: "content-length", value: "\(xml.utf8.count)")
@@ -136,7 +137,7 @@ final class R2Connection {
             xml: "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>\(code)</Code><Message>\(message)</Message></Error>")
     }
 
-    /// Ends the connection with a reset.
+    /// Closes the connection with a TCP reset.
     func reset() async throws -> Never {
         let socket = self.channel as? any SocketOptionProvider
         try? await socket?.setSoLinger(linger(l_onoff: 1, l_linger: 0)).get()

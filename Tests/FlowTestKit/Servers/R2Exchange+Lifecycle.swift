@@ -1,7 +1,7 @@
 import NIOCore
 import NIOHTTP1
 
-/// Lifecycle rules, which the server behind has not: kept here, and given back as they came.
+/// Lifecycle rules. The S3 server does not support them, so the proxy stores them and returns them unchanged.
 extension R2Exchange {
     func serveLifecycle() async throws {
         let body = Array(buffer: try await self.client.wholeBody())
@@ -28,7 +28,7 @@ extension R2Exchange {
         }
     }
 
-    /// Whether the request, body included, is signed as it must be.
+    /// Whether the request's signature is correct, including the hash of the body.
     private func isSigned(_ body: [UInt8]) -> Bool {
         let headers = self.head.headers
         guard let authorization = headers.first(name: "authorization"), let time = headers.first(name: "x-amz-date"),

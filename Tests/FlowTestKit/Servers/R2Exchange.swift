@@ -2,7 +2,7 @@ import Foundation
 import NIOCore
 import NIOHTTP1
 
-/// One request's way through an ``R2Proxy``.
+/// The handling of one request by an ``R2Proxy``.
 struct R2Exchange {
     let client: R2Connection
     let head: HTTPRequestHead
@@ -20,14 +20,14 @@ struct R2Exchange {
         case .answer(let status, let code, let retryAfter, let isEarly):
             var headers = HTTPHeaders(retryAfter.map { [("Retry-After", "\($0)")] } ?? [])
             if isEarly { headers.add(name: "Connection", value: "close") } else { try await self.client.discardBody() }
-            try await self.client.replyError(status, code: code, "On the test's order.", headers: headers)
+            try await self.client.replyError(status, code: code, "Injected by the test.", headers: headers)
             if isEarly { throw R2Connection.Ended() }
         case .resetRequest(let count):
             while self.request.bodyBytes < count, try await self.client.nextPart() != nil {}
             try await self.client.reset()
         case .errorInBody(let code, isApplied: false):
             try await self.client.discardBody()
-            try await self.client.replyError(200, code: code, "On the test's order.")
+            try await self.client.replyError(200, code: code, "Injected by the test.")
         case .stall(isApplied: false):
             try await self.client.bufferBody()
             self.client.note { $0.isStalled = true }
@@ -39,7 +39,7 @@ struct R2Exchange {
         }
     }
 
-    /// As R2 does.
+    /// Serves the request under R2's rules.
     private func serve() async throws {
         if try await self.isRejected() { return }
         switch self.request.operation {
@@ -67,7 +67,7 @@ struct R2Exchange {
         let signed = headers.first(name: "authorization")?.components(separatedBy: "SignedHeaders=").last?
             .components(separatedBy: ",")[0].components(separatedBy: ";")
         if signed?.contains("accept-encoding") == true {
-            return try await self.reject(403, "SignatureDoesNotMatch", "Accept-Encoding is changed on the way.")
+            return try await self.reject(403, "SignatureDoesNotMatch", "Accept-Encoding must not be signed.")
         }
         if self.request.operation.isWriteToKey, self.state.isTooSoon(self.request.target.path) {
             return try await self.reject(429, "TooManyRequests", "Reduce your concurrent request rate for the same object.")
@@ -97,7 +97,7 @@ struct R2Exchange {
         }
     }
 
-    // MARK: Passing on
+    // MARK: Forwarding
 
     private func forward(_ nextPart: () async throws -> ByteBuffer?) async throws {
         let decompresses =
@@ -139,7 +139,7 @@ struct R2Exchange {
         self.state.change { $0.parts[upload, default: [:]][part] = size }
     }
 
-    /// A condition that fails takes the upload with it.
+    /// Sends the response to a CompleteMultipartUpload. If its condition failed, aborts the upload first, as R2 does.
     private func finishCompletion(_ head: HTTPResponseHead, _ replies: R2Upstream.Replies) async throws {
         let body = try await replies.wholeBody()
         var head = head
@@ -165,7 +165,7 @@ struct R2Exchange {
 
     private static let wrongETag = "\"00000000000000000000000000000bad\""
 
-    /// Gives the client its reply, with what the script does to it.
+    /// Sends a response to the client, with the request's fault applied.
     private func pass(_ reply: HTTPResponseHead, _ pace: R2Pace, _ nextPart: () async throws -> ByteBuffer?) async throws {
         var head = reply
         var end = Int.max
@@ -176,7 +176,7 @@ struct R2Exchange {
             try await self.client.reset()
         case .errorInBody(let code, _):
             while try await nextPart() != nil {}
-            return try await self.client.replyError(200, code: code, "On the test's order.")
+            return try await self.client.replyError(200, code: code, "Injected by the test.")
         case .stall(isApplied: true):
             self.client.note { $0.isStalled = true }
             await self.state.stall(self.client.channel)
@@ -208,7 +208,7 @@ struct R2Exchange {
     }
 }
 
-/// How fast bodies pass.
+/// Throttles bodies to the rate of an ``R2Fault/slow(bytesPerSecond:)``.
 struct R2Pace {
     private let bytesPerSecond: Int?
 

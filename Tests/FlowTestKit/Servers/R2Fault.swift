@@ -1,30 +1,31 @@
-/// What may go wrong with a request on its way to R2 and back.
+/// A fault that an ``R2Proxy`` applies to a request or to its response.
 public enum R2Fault: Hashable, Sendable {
-    /// Refused by R2's edge, and nothing done.
+    /// The proxy answers with an error; the request is not applied.
     /// - Parameters:
     ///   - retryAfter: seconds, for the field `Retry-After`.
-    ///   - isEarly: before the body was read; the connection is closed then.
+    ///   - isEarly: whether the proxy answers before it has read the body, and then closes the connection.
     case answer(_ status: Int, code: String, retryAfter: Int? = nil, isEarly: Bool = false)
-    /// The connection is reset once so many bytes of the body came. Nothing is done.
+    /// The connection is reset after this many bytes of the request body. The request is not applied.
     case resetRequest(afterBytes: Int = 0)
-    /// Done, and then the connection is reset without a word.
+    /// The request is applied, and the connection is reset instead of a response.
     case loseReply
-    /// 200 with an `<Error>` for a body, as Complete may answer.
-    /// - Parameter isApplied: whether it was done all the same.
+    /// The response is 200 with an `<Error>` as body, as CompleteMultipartUpload may answer.
+    /// - Parameter isApplied: whether the request is applied nevertheless.
     case errorInBody(code: String, isApplied: Bool)
-    /// Done, and the reply names an ETag that is not the object's.
+    /// The request is applied, and the response has an ETag that is not the object's.
     case wrongETag
-    /// The reply's head is whole, and the connection ends after so many bytes of its body.
+    /// The connection ends after the response head and this many bytes of the response body.
     case truncateReply(afterBytes: Int)
-    /// One bit of the reply's body is another.
+    /// One bit of this byte of the response body is flipped.
     case corruptReply(atByte: Int)
-    /// Nothing happens, until the proxy is told to ``R2Proxy/release()``.
-    /// - Parameter isApplied: the request was done, and its reply is kept back; otherwise the server has not heard of it.
+    /// The request waits until ``R2Proxy/release()`` is called.
+    /// - Parameter isApplied: if `true`, the server applies the request and only its response waits; otherwise the request is
+    ///   forwarded after the release.
     case stall(isApplied: Bool)
-    /// Both bodies pass at no more than this.
+    /// The bodies of request and response are forwarded at this rate at most.
     case slow(bytesPerSecond: Int)
 
-    /// R2's usual refusals that pass.
+    /// Temporary errors that R2 is known to return.
     public static let internalError = R2Fault.answer(500, code: "InternalError")
     public static let unavailable = R2Fault.answer(503, code: "ServiceUnavailable")
     public static func tooManyRequests(retryAfter: Int? = nil) -> R2Fault {
@@ -32,15 +33,15 @@ public enum R2Fault: Hashable, Sendable {
     }
 }
 
-/// Which requests a fault befalls.
+/// A rule that selects the requests to which a fault is applied.
 public struct R2Rule: Hashable, Sendable {
-    /// `nil`: any.
+    /// The matching operation; `nil`: any.
     public var operation: ProxyOperation?
-    /// `nil`: any.
+    /// The matching object key; `nil`: any.
     public var key: String?
-    /// So many that match pass first.
+    /// Number of matching requests that are forwarded unchanged first.
     public var skipping: Int
-    /// So many that match are hit then.
+    /// Number of matching requests to which the fault is applied after that.
     public var times: Int
     public var fault: R2Fault
 
@@ -52,7 +53,8 @@ public struct R2Rule: Hashable, Sendable {
         self.fault = fault
     }
 
-    /// Counts a request if it matches. - Returns: whether the fault befalls it.
+    /// Counts a request if it matches.
+    /// - Returns: whether the fault is applied to the request.
     mutating func hits(_ operation: ProxyOperation, _ key: String?) -> Bool {
         guard self.times > 0, self.operation == nil || self.operation == operation, self.key == nil || self.key == key else {
             return false

@@ -2,16 +2,16 @@ import NIOCore
 import NIOHTTP1
 import Synchronization
 
-/// What an ``R2Proxy`` knows: the script, the requests, and what R2's rules count.
+/// State of an ``R2Proxy``: fault rules, recorded requests, and the data that R2's rules need.
 final class R2ProxyState: Sendable {
     struct Contents: Sendable {
         var rules: [R2Rule] = []
         var limitsWrites = false
         var requests: [ProxyRequest] = []
-        /// Raised when requests are forgotten: what is under way then belongs to none.
+        /// Incremented when the recorded requests are cleared. Updates of requests in flight at that time are ignored.
         var generation = 0
         var lastWrites: [String: ContinuousClock.Instant] = [:]
-        /// Bytes of each upload's parts.
+        /// Sizes of uploaded parts in bytes, by upload id and part number.
         var parts: [String: [Int: Int]] = [:]
         var lifecycles: [String: [UInt8]] = [:]
 
@@ -38,7 +38,8 @@ final class R2ProxyState: Sendable {
 
     // MARK: Requests
 
-    /// - Returns: the request, and the round that it belongs to.
+    /// Records a new request.
+    /// - Returns: the request and its generation.
     func arrived(_ head: HTTPRequestHead) -> (request: ProxyRequest, generation: Int) {
         self.contents.change { contents in
             let request = ProxyRequest(number: contents.requests.count + 1, head: head) { operation, key in
@@ -61,7 +62,7 @@ final class R2ProxyState: Sendable {
 
     // MARK: Stalling
 
-    /// Returns when it is released, the channel is closed, or the task is cancelled.
+    /// Suspends until ``release()`` is called, the channel is closed, or the task is cancelled.
     func stall(_ channel: any Channel) async {
         let number = self.stalls.add(1, ordering: .relaxed).newValue
         let (stream, continuation) = AsyncStream<Never>.makeStream()
@@ -77,7 +78,8 @@ final class R2ProxyState: Sendable {
 
     // MARK: R2's rules
 
-    /// Counts a write to a key. - Returns: whether it comes too soon.
+    /// Records a write to a key.
+    /// - Returns: whether it must be rejected, since the last write to the key was less than 1 s ago.
     func isTooSoon(_ path: String) -> Bool {
         self.contents.change { contents in
             guard contents.limitsWrites else { return false }
@@ -88,14 +90,15 @@ final class R2ProxyState: Sendable {
         }
     }
 
-    /// Whether all parts but the last are of one size, and the last is none bigger; as far as they came by here.
+    /// Whether all parts except the last have the same size and the last is not larger. Parts that were not uploaded through
+    /// this proxy are ignored.
     func areEqual(_ parts: [Int], of upload: String) -> Bool {
         let sizes = self.contents.read { contents in parts.sorted().compactMap { contents.parts[upload]?[$0] } }
         guard let first = sizes.first, let last = sizes.last else { return true }
         return sizes.dropLast().allSatisfy { $0 == first } && last <= first
     }
 
-    /// One conditional write to a key at a time: what the server compares and what it does is not one step.
+    /// Runs conditional writes to a key one at a time, since the server's comparison and write are not atomic.
     func inTurn<Result>(_ key: String?, _ body: () async throws -> Result) async throws -> Result {
         guard let key else { return try await body() }
         await self.writers.lock(key)
@@ -110,7 +113,7 @@ final class R2ProxyState: Sendable {
     }
 }
 
-/// Whose turn it is, for each key.
+/// One mutex per key. Waiting tasks acquire it in the order of their calls.
 final class KeyedMutex: Sendable {
     private let waiting = Mutex<[String: [CheckedContinuation<Void, Never>]]>([:])
 

@@ -3,11 +3,11 @@ import NIOHTTP1
 import NIOHTTPCompression
 import NIOPosix
 
-/// The proxy's connection with the server, for one request.
+/// The proxy's connection to the server for one request.
 struct R2Upstream {
     private typealias Connection = NIOAsyncChannel<HTTPClientResponsePart, HTTPClientRequestPart>
 
-    /// What came of it, as far as it came.
+    /// The server's response, read as it arrives.
     final class Replies {
         private var parts: NIOAsyncChannelInboundStream<HTTPClientResponsePart>.AsyncIterator
 
@@ -18,7 +18,7 @@ struct R2Upstream {
             return head
         }
 
-        /// - Returns: `nil` at the end.
+        /// - Returns: the next bytes of the response body; `nil` at its end.
         func nextPart() async throws -> ByteBuffer? {
             switch try await self.parts.next(isolation: #isolation) {
             case .body(let bytes): return bytes
@@ -34,10 +34,10 @@ struct R2Upstream {
         }
     }
 
-    /// Sends a request, as it is, and gives the reply to the body.
+    /// Sends a request unchanged and passes the response to the closure `body`.
     /// - Parameters:
-    ///   - decompresses: whether a reply in gzip is unpacked.
-    ///   - nextPart: of the request's body.
+    ///   - decompresses: whether a gzip response is decompressed.
+    ///   - nextPart: returns the next bytes of the request body; `nil` at its end.
     static func exchange<Result>(
         port: Int, _ head: HTTPRequestHead, decompresses: Bool, nextPart: () async throws -> ByteBuffer?,
         _ body: (Replies) async throws -> Result
@@ -63,7 +63,7 @@ struct R2Upstream {
         _ head: HTTPRequestHead, _ outbound: NIOAsyncChannelOutboundWriter<HTTPClientRequestPart>,
         _ nextPart: () async throws -> ByteBuffer?
     ) async throws {
-        // A server that has answered already need not take the rest.
+        // A server that has already answered may stop reading the body. That is not an error.
         var isAccepted = (try? await outbound.write(.head(head))) != nil
         while let part = try await nextPart() {
             if isAccepted { isAccepted = (try? await outbound.write(.body(.byteBuffer(part)))) != nil }

@@ -1,8 +1,8 @@
 import NIOCore
 
-/// Cuts what a Redis server sends into whole values, and tells which of them are messages of its pub/sub.
+/// An incremental parser that splits the output of a Redis server into values and recognizes pub/sub messages.
 struct RESPSplitter {
-    /// What came in is no RESP.
+    /// The input is not valid RESP.
     struct Failure: Error {}
 
     struct Value {
@@ -10,7 +10,7 @@ struct RESPSplitter {
         let isMessage: Bool
     }
 
-    /// As much of a value as tells what it is.
+    /// The parts of a value that identify its kind.
     private struct Outline {
         var type: UInt8 = 0
         var count = 0
@@ -22,17 +22,17 @@ struct RESPSplitter {
     }
 
     private var bytes = ByteBuffer()
-    /// How much of the bytes belongs to the value that is being read.
+    /// Number of buffered bytes that belong to the current value.
     private var scanned = 0
-    /// How many items that value still lacks.
+    /// Number of items that the current value still lacks.
     private var itemsRemaining = 1
     private var outline = Outline()
-    /// In RESP2 a message is an array like any other; which is which tells whether the connection is subscribed to something.
+    /// Whether the connection has subscriptions. In RESP2 a message is an ordinary array: without a subscription it is a reply.
     private var isSubscribed = false
 
     mutating func feed(_ more: ByteBuffer) { self.bytes.writeImmutableBuffer(more) }
 
-    /// The next whole value, if it is there.
+    /// - Returns: the next complete value; `nil` if more bytes are needed.
     mutating func next() throws -> Value? {
         while self.itemsRemaining > 0 {
             guard try self.scanItem() else { return nil }
@@ -47,7 +47,8 @@ struct RESPSplitter {
         return Value(bytes: bytes, isMessage: self.isMessage())
     }
 
-    /// Takes a header, and what a bulk string has behind it. - Returns: whether it was there.
+    /// Scans one item: a header line and, of a bulk string, its content.
+    /// - Returns: whether the item was complete.
     private mutating func scanItem() throws -> Bool {
         let rest = self.bytes.readableBytesView.dropFirst(self.scanned)
         guard let type = rest.first, let end = rest.firstIndex(of: UInt8(ascii: "\r")) else { return false }

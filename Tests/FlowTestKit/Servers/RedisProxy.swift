@@ -1,25 +1,25 @@
 import NIOCore
 import NIOPosix
 
-/// What stands between a hub and a ``RedisServer``, with faults that a test switches on and off.
+/// A proxy between a hub and a ``RedisServer``, with faults that a test switches on and off.
 public final class RedisProxy: Sendable {
     public enum Mode: Hashable, Sendable, CaseIterable {
-        /// Everything goes on.
-        case pass
-        /// Everything goes on but the messages of subscriptions (`message`, `pmessage`): what the server answers, confirms
-        /// and pongs still comes. A message that the proxy had not whole when the mode began is dropped, too.
-        case swallowMessages
-        /// Nothing goes on either way, not even an end; connections stay, and new ones are taken. What came meanwhile goes on
-        /// later.
+        /// Forwards everything.
+        case forward
+        /// Forwards everything except pub/sub messages (`message`, `pmessage`): replies, confirmations and pongs still arrive.
+        /// A message that the proxy had received only in part when the mode was set is dropped, too.
+        case dropMessages
+        /// Forwards nothing in either direction, not even the end of a connection. Connections stay open, and new ones are
+        /// accepted. The bytes are forwarded after the mode ends.
         case freeze
-        /// There is nobody: all connections are closed, and new ones refused.
-        case refuse
+        /// Closes all connections and refuses new ones, as if no server were running.
+        case refuseConnections
     }
 
     struct Counters: Sendable {
         var connections = 0
         var accepted = 0
-        var swallowed = 0
+        var dropped = 0
     }
 
     public let port: Int
@@ -44,7 +44,7 @@ public final class RedisProxy: Sendable {
         }.get()
     }
 
-    /// Runs a proxy for the time of the body; afterwards it is gone, with its connections.
+    /// Runs a proxy for the duration of the body, then closes it with all its connections.
     public static func running<Result>(
         before server: RedisServer, _ body: (RedisProxy) async throws -> Result
     ) async throws -> Result {
@@ -52,48 +52,48 @@ public final class RedisProxy: Sendable {
         do {
             try await proxy.loop.flatSubmit { proxy.core.value.listen() }.get()
             let result = try await body(proxy)
-            try await proxy.switchTo(.refuse)
+            try await proxy.switchTo(.refuseConnections)
             return result
         } catch {
-            try? await proxy.switchTo(.refuse)
+            try? await proxy.switchTo(.refuseConnections)
             throw error
         }
     }
 
-    /// The server's URL, by way of the proxy.
+    /// URL of the server through the proxy.
     public var url: String { self.server.url(port: self.port) }
 
     // MARK: Faults
 
-    /// Holds for every byte that the proxy has not passed on yet when this returns.
+    /// Sets the mode. It applies to every byte that the proxy has not forwarded when this returns.
     public func switchTo(_ mode: Mode) async throws {
-        guard mode != .swallowMessages || !self.server.isEncrypted else {
-            throw ChildProcess.Failure(description: "what is encrypted cannot be told apart")
+        guard mode != .dropMessages || !self.server.isEncrypted else {
+            throw ChildProcess.Failure(description: "messages cannot be recognized on an encrypted connection")
         }
         try await self.loop.flatSubmit { self.core.value.switchTo(mode) }.get()
     }
 
-    /// Closes all connections, now; new ones are taken.
+    /// Closes all connections immediately. New ones are accepted.
     public func closeConnections() async throws {
         try await self.loop.flatSubmit { self.core.value.closeConnections() }.get()
     }
 
-    // MARK: What happened
+    // MARK: Counters
 
-    /// How many clients are connected.
+    /// Number of connected clients.
     public var connections: Int { self.counters.read { $0.connections } }
-    /// How many clients have come so far.
+    /// Number of client connections that were accepted so far.
     public var accepted: Int { self.counters.read { $0.accepted } }
-    /// How many messages were dropped so far.
-    public var swallowed: Int { self.counters.read { $0.swallowed } }
+    /// Number of messages that were dropped so far.
+    public var dropped: Int { self.counters.read { $0.dropped } }
 
     public func waitUntilAccepted(_ count: Int, within timeout: Duration = .seconds(20)) async throws {
-        try await self.counters.wait(for: "\(count) connections of the proxy", within: timeout) {
+        try await self.counters.wait(for: "\(count) accepted connections of the proxy", within: timeout) {
             $0.accepted >= count ? () : nil
         }
     }
 
-    public func waitUntilSwallowed(_ count: Int, within timeout: Duration = .seconds(20)) async throws {
-        try await self.counters.wait(for: "\(count) messages swallowed", within: timeout) { $0.swallowed >= count ? () : nil }
+    public func waitUntilDropped(_ count: Int, within timeout: Duration = .seconds(20)) async throws {
+        try await self.counters.wait(for: "\(count) dropped messages", within: timeout) { $0.dropped >= count ? () : nil }
     }
 }

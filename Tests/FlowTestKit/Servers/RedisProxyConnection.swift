@@ -1,13 +1,13 @@
 import NIOCore
 
-/// One of the two connections that a ``RedisProxy`` joins. It reads only what it may pass on, so that a peer feels the other's
-/// slowness, or the frost.
+/// One of the two connections that a ``RedisProxy`` joins. It reads only what it can forward, so that a slow or frozen peer
+/// causes backpressure at the other one.
 final class RedisProxyConnection: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    /// To whom it leads.
+    /// The peer of the connection.
     enum End {
         case client
         case server
@@ -18,11 +18,11 @@ final class RedisProxyConnection: ChannelDuplexHandler {
     private var splitter: RESPSplitter?
     private var context: ChannelHandlerContext?
     private var partner: RedisProxyConnection?
-    /// Whether the core connects it with the server, or has.
+    /// Whether a connection to the server was requested.
     private var hasRequestedServer = false
     private var wantsRead = false
     private var isClosed = false
-    /// What came and could not be passed on yet.
+    /// Received bytes that could not be forwarded yet.
     private var buffered = ByteBuffer()
 
     init(of end: End, _ core: RedisProxyCore, splitter: RESPSplitter? = nil) {
@@ -33,23 +33,23 @@ final class RedisProxyConnection: ChannelDuplexHandler {
 
     private var isFrozen: Bool { self.core.mode == .freeze }
 
-    // MARK: What the core says
+    // MARK: Calls from the core
 
     func join(_ server: RedisProxyConnection) {
         self.partner = server
         server.partner = self
-        self.passOn()
-        server.passOn()
+        self.forward()
+        server.forward()
     }
 
-    /// There is no server to join. In the frost nobody can know, and so it is tried again later.
+    /// The connection to the server failed. A frozen proxy must not reveal that: the attempt is repeated after the mode ends.
     func couldNotJoin() {
         if self.isFrozen { self.hasRequestedServer = false } else { self.partnerEnded() }
     }
 
-    func resume() { self.passOn() }
+    func resume() { self.forward() }
 
-    /// Closes it now, and its partner hears nothing of it.
+    /// Closes the connection immediately and leaves its partner open.
     func closeNow() -> EventLoopFuture<Void> {
         self.partner = nil
         self.buffered.clear()
@@ -59,9 +59,9 @@ final class RedisProxyConnection: ChannelDuplexHandler {
         return context.channel.closeFuture
     }
 
-    // MARK: Passing on
+    // MARK: Forwarding
 
-    private func passOn() {
+    private func forward() {
         guard !self.isFrozen else { return }
         if self.end == .client, self.partner == nil, !self.hasRequestedServer, !self.isClosed {
             self.hasRequestedServer = true
@@ -74,7 +74,7 @@ final class RedisProxyConnection: ChannelDuplexHandler {
         if self.buffered.readableBytes > 0 {
             let bytes = self.buffered
             self.buffered = ByteBuffer()
-            self.pass(bytes, to: partner)
+            self.forward(bytes, to: partner)
         }
         if self.isClosed {
             self.partner = nil
@@ -85,28 +85,28 @@ final class RedisProxyConnection: ChannelDuplexHandler {
         }
     }
 
-    private func pass(_ bytes: ByteBuffer, to partner: RedisProxyConnection) {
+    private func forward(_ bytes: ByteBuffer, to partner: RedisProxyConnection) {
         guard self.splitter != nil else { return partner.write(bytes) }
         do {
             self.splitter?.feed(bytes)
             var all = ByteBuffer()
             while let value = try self.splitter?.next() {
-                if value.isMessage, self.core.mode == .swallowMessages {
-                    self.core.swallowed()
+                if value.isMessage, self.core.mode == .dropMessages {
+                    self.core.dropped()
                 } else {
                     all.writeImmutableBuffer(value.bytes)
                 }
             }
             if all.readableBytes > 0 { partner.write(all) }
         } catch {
-            // No Redis server says such a thing: better an end than a fault that does nothing.
+            // A Redis server always sends valid RESP. Close the connection, so that the test fails instead of missing a fault.
             self.context?.close(promise: nil)
         }
     }
 
     private func write(_ bytes: ByteBuffer) { self.context?.writeAndFlush(self.wrapOutboundOut(bytes), promise: nil) }
 
-    /// Closes it behind what was written.
+    /// Closes the connection after pending writes.
     func partnerEnded() {
         self.partner = nil
         guard let context = self.context, !self.isClosed else { return self.core.ended(self) }
@@ -129,7 +129,7 @@ final class RedisProxyConnection: ChannelDuplexHandler {
 
     func channelActive(context: ChannelHandlerContext) {
         self.core.opened(self)
-        self.passOn()
+        self.forward()
     }
 
     func read(context: ChannelHandlerContext) {
@@ -139,7 +139,7 @@ final class RedisProxyConnection: ChannelDuplexHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         self.buffered.writeImmutableBuffer(self.unwrapInboundIn(data))
-        self.passOn()
+        self.forward()
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
@@ -149,7 +149,7 @@ final class RedisProxyConnection: ChannelDuplexHandler {
     func channelInactive(context: ChannelHandlerContext) {
         self.isClosed = true
         self.core.closed(self)
-        self.passOn()
+        self.forward()
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }

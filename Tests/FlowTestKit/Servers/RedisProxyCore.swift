@@ -1,10 +1,10 @@
 import NIOCore
 import NIOPosix
 
-/// The inside of a ``RedisProxy``. Everything happens on one event loop.
+/// Listener and connections of a ``RedisProxy``. Everything runs on one event loop.
 final class RedisProxyCore {
-    private(set) var mode = RedisProxy.Mode.pass
-    /// For those who have nothing to wait for.
+    private(set) var mode = RedisProxy.Mode.forward
+    /// A future that has already succeeded.
     var done: EventLoopFuture<Void> { self.loop.makeSucceededVoidFuture() }
     private let loop: any EventLoop
     private let port: Int
@@ -42,13 +42,13 @@ final class RedisProxyCore {
         let before = self.mode
         guard mode != before else { return self.done }
         self.mode = mode
-        if mode == .refuse {
+        if mode == .refuseConnections {
             let listener = self.listener
             self.listener = nil
             return (listener?.close() ?? self.done).assumeIsolated().flatMap { self.closeConnections() }
                 .nonisolated()
         }
-        if before == .refuse { return self.listen() }
+        if before == .refuseConnections { return self.listen() }
         if before == .freeze {
             for side in self.sides.values { side.resume() }
         }
@@ -68,19 +68,19 @@ final class RedisProxyCore {
             $0.connections += 1
             $0.accepted += 1
         }
-        if self.mode == .refuse { _ = side.closeNow() }
+        if self.mode == .refuseConnections { _ = side.closeNow() }
     }
 
-    /// It is closed, and whatever it had is passed on.
+    /// The connection is closed, and all its bytes were forwarded or dropped.
     func ended(_ side: RedisProxyConnection) { self.sides[ObjectIdentifier(side)] = nil }
 
     func closed(_ side: RedisProxyConnection) {
         if side.end == .client { self.counters.change { $0.connections -= 1 } }
     }
 
-    func swallowed() { self.counters.change { $0.swallowed += 1 } }
+    func dropped() { self.counters.change { $0.dropped += 1 } }
 
-    /// Connects a client with the server.
+    /// Opens the connection to the server for a client.
     func connect(_ client: RedisProxyConnection) {
         let splitter = self.isEncrypted ? nil : RESPSplitter()
         let server = NIOLoopBound(RedisProxyConnection(of: .server, self, splitter: splitter), eventLoop: self.loop)

@@ -5,8 +5,7 @@ import Synchronization
 import Glibc
 #endif
 
-/// A Redis server of the tests' own, on a free port of the loopback interface. It keeps nothing on disk: whatever ends it
-/// empties it.
+/// A Redis server for tests, on a free port of the loopback interface. It has no persistence: a restart empties it.
 public final class RedisServer: Sendable {
     public let port: Int
     public let folder: TemporaryFolder
@@ -15,13 +14,13 @@ public final class RedisServer: Sendable {
     private let options: [String]
     private let process = Mutex<ChildProcess?>(nil)
 
-    /// The certificate to trust, if it is encrypted.
+    /// Path of the root certificate that clients must trust; `nil` without TLS.
     public var root: String? { self.isEncrypted ? self.folder.path + "/root.crt" : nil }
     private var configurationFile: String { self.folder.path + "/redis.conf" }
 
     /// - Parameters:
     ///   - options: further lines of its configuration, as `name value`.
-    ///   - isEncrypted: TLS and nothing else, with a certificate for 127.0.0.1.
+    ///   - isEncrypted: whether it accepts only TLS, with a certificate for 127.0.0.1.
     public init(options: [String] = [], password: String? = nil, isEncrypted: Bool = false) throws {
         self.folder = try TemporaryFolder()
         self.port = try FreePort.choose()
@@ -30,7 +29,7 @@ public final class RedisServer: Sendable {
         self.isEncrypted = isEncrypted
     }
 
-    /// Runs a server for the time of the body; afterwards it is gone, with its folder.
+    /// Runs a server for the duration of the body, then stops it and removes its folder.
     public static func running<Result>(
         options: [String] = [], password: String? = nil, isEncrypted: Bool = false,
         _ body: (RedisServer) async throws -> Result
@@ -48,9 +47,9 @@ public final class RedisServer: Sendable {
         }
     }
 
-    // MARK: Life
+    // MARK: Lifecycle
 
-    /// Makes its configuration, and its certificate if it is encrypted.
+    /// Creates the configuration and, for TLS, the certificate.
     public func create() throws {
         var lines = ["bind 127.0.0.1", "dir \(self.folder.path)", "daemonize no", "save \"\"", "appendonly no"]
         if self.isEncrypted {
@@ -70,30 +69,31 @@ public final class RedisServer: Sendable {
 
     public func start() async throws {
         if self.process.withLock({ $0.map { $0.exit == nil } }) == true {
-            throw ChildProcess.Failure(description: "Redis runs already")
+            throw ChildProcess.Failure(description: "Redis is already running")
         }
         let process = try ChildProcess(
             Self.path("redis-server"), [self.configurationFile], environment: [:], folder: self.folder.path)
         self.process.withLock { $0 = process }
         try await eventually("Redis to listen", within: .seconds(20)) {
             if let exit = process.exit {
-                throw ChildProcess.Failure(description: "Redis ended at once (\(exit)): \(process.output)\(process.errorOutput)")
+                let output = process.output + process.errorOutput
+                throw ChildProcess.Failure(description: "Redis exited at startup (\(exit)): \(output)")
             }
             return FreePort.isInUse(self.port)
         }
         try await self.command(["PING"])
     }
 
-    /// SIGKILL.
+    /// Sends SIGKILL.
     public func kill() async throws { try await self.end(SIGKILL) }
 
-    /// SIGTERM: ends in order.
+    /// Sends SIGTERM: orderly shutdown.
     public func stop() async throws { try await self.end(SIGTERM) }
 
     public func pause() { self.process.withLock { $0 }?.send(SIGSTOP) }
     public func resume() { self.process.withLock { $0 }?.send(SIGCONT) }
 
-    /// Killed and there again, without anything that it knew.
+    /// Kills and restarts the server, which loses all its data.
     public func restartEmpty() async throws {
         try await self.kill()
         try await self.start()
@@ -107,26 +107,27 @@ public final class RedisServer: Sendable {
     private func end(_ signal: Int32) async throws {
         guard let process = self.process.withLock({ $0 }) else { return }
         process.send(signal)
-        // One that is paused would not hear of it.
+        // A paused process does not handle SIGTERM before it continues.
         process.send(SIGCONT)
         _ = try await process.waitForExit()
     }
 
     // MARK: Use
 
-    /// `redis://…`, or `rediss://…` if it is encrypted, with the password.
+    /// The URL with the password: `redis://…`, or `rediss://…` with TLS.
     public var url: String { self.url(port: self.port) }
 
-    /// The same server behind another port.
+    /// The URL of the same server through another port, such as a proxy's.
     public func url(port: Int) -> String {
         let unreserved = CharacterSet(charactersIn: "-._~").union(.alphanumerics)
         let password = self.password?.addingPercentEncoding(withAllowedCharacters: unreserved)
         return (self.isEncrypted ? "rediss://" : "redis://") + (password.map { "default:\($0)@" } ?? "") + "127.0.0.1:\(port)"
     }
 
-    /// Runs a command by `redis-cli`. - Returns: the reply as it prints it for programs, an element a line.
-    /// - Parameter port: where it connects; the server's own without one.
-    /// - Throws: also if the reply is an error.
+    /// Runs a command with `redis-cli`.
+    /// - Parameter port: port to connect to; `nil`: the server's own.
+    /// - Returns: the reply in raw format, one element per line.
+    /// - Throws: ``ChildProcess/Failure`` if `redis-cli` fails or the reply is an error.
     @discardableResult
     public func command(_ arguments: [String], port: Int? = nil) async throws -> String {
         var connection = ["-h", "127.0.0.1", "-p", "\(port ?? self.port)", "--no-auth-warning", "-e"]
@@ -147,13 +148,13 @@ public final class RedisServer: Sendable {
         return client.output.hasSuffix("\n") ? String(client.output.dropLast()) : client.output
     }
 
-    /// Empties it.
+    /// Deletes all data.
     public func flush() async throws { try await self.command(["FLUSHALL"]) }
 
     private static func path(_ program: String) throws -> String {
         let path = "/usr/bin/\(program)"
         guard FileManager.default.isExecutableFile(atPath: path) else {
-            throw ChildProcess.Failure(description: "There is no \(program). Install Debian's package redis-server.")
+            throw ChildProcess.Failure(description: "\(program) was not found. Install Debian's package redis-server.")
         }
         return path
     }

@@ -1,6 +1,6 @@
 import Foundation
 
-/// A bucket as somebody else sees it who asks the server itself, past every proxy.
+/// A client for one bucket, independent of the hub. That of ``S3Server/createBucket()`` bypasses the proxy.
 public struct S3Bucket: Sendable {
     public struct Object: Hashable, Sendable {
         public let key: String
@@ -8,7 +8,7 @@ public struct S3Bucket: Sendable {
         public let etag: String
     }
 
-    /// A multipart upload that is neither finished nor given up.
+    /// A multipart upload that is neither completed nor aborted.
     public struct Upload: Hashable, Sendable {
         public let key: String
         public let id: String
@@ -24,7 +24,7 @@ public struct S3Bucket: Sendable {
 
     func create() async throws { try await self.expect(200, self.perform("PUT")) }
 
-    // MARK: What is there
+    // MARK: Contents
 
     public func objects(prefix: String = "") async throws -> [Object] {
         var objects: [Object] = []
@@ -42,7 +42,7 @@ public struct S3Bucket: Sendable {
         }
     }
 
-    /// The stored bytes, whatever their encoding; `nil` if there is no such object.
+    /// The stored bytes, without content decoding; `nil` if the object does not exist.
     public func bytes(_ key: String) async throws -> [UInt8]? {
         let reply = try await self.perform("GET", key: key)
         if reply.status == 404 { return nil }
@@ -50,7 +50,7 @@ public struct S3Bucket: Sendable {
         return reply.body
     }
 
-    /// The header fields that the server has for it; `nil` if there is no such object.
+    /// The response to a HEAD request; `nil` if the object does not exist.
     public func head(_ key: String) async throws -> HTTPReply? {
         let reply = try await self.perform("HEAD", key: key)
         if reply.status == 404 { return nil }
@@ -76,7 +76,8 @@ public struct S3Bucket: Sendable {
 
     public func delete(_ key: String) async throws { try await self.expect(204, self.perform("DELETE", key: key)) }
 
-    /// Begins a multipart upload and leaves it. - Returns: its id.
+    /// Creates a multipart upload and leaves it unfinished.
+    /// - Returns: its id.
     public func beginUpload(_ key: String) async throws -> String {
         let reply = try await self.perform("POST", key: key, query: [("uploads", "")], body: [])
         try self.expect(200, reply)
@@ -90,8 +91,8 @@ public struct S3Bucket: Sendable {
 
     // MARK: Requests
 
-    /// A signed request.
-    /// - Parameter body: a `PUT` without one has an empty one.
+    /// Sends a signed request.
+    /// - Parameter body: the request body; a `PUT` with `nil` has an empty body.
     public func perform(
         _ method: String, key: String? = nil, query: [(String, String)] = [],
         headers: [(name: String, value: String)] = [], body: [UInt8]? = nil
@@ -99,7 +100,7 @@ public struct S3Bucket: Sendable {
         let path = "/" + self.name + (key.map { "/" + Self.encode($0, except: "/") } ?? "")
         let query = query.map { "\(Self.encode($0.0))=\(Self.encode($0.1))" }.joined(separator: "&")
         let body = method == "PUT" ? body ?? [] : body
-        // That is the host of every HTTPCall.
+        // Every HTTPCall sends this host.
         let signed = S3Signature.sign(
             method, path: path, query: query, headers: headers, host: "127.0.0.1", body: body ?? [])
         return try await self.caller.perform(
@@ -118,14 +119,14 @@ public struct S3Bucket: Sendable {
     }
 }
 
-/// As much of XML as an S3 server's answers take.
+/// A minimal XML reader, sufficient for the responses of an S3 server.
 enum S3XML {
-    /// The insides of all elements of a name, which hold none of their own name.
+    /// The contents of all elements with this name. They must not contain elements with the same name.
     static func elements(_ name: String, in xml: String) -> [String] {
         xml.components(separatedBy: "<\(name)>").dropFirst().map { $0.components(separatedBy: "</\(name)>")[0] }
     }
 
-    /// Of the first element of this name; empty if there is none.
+    /// The text of the first element with this name; empty if there is no such element.
     static func text(_ name: String, in xml: String) -> String {
         var text = Self.elements(name, in: xml).first ?? ""
         for (entity, character) in [("&quot;", "\""), ("&lt;", "<"), ("&gt;", ">"), ("&apos;", "'"), ("&amp;", "&")] {

@@ -5,14 +5,14 @@ import Synchronization
 import Glibc
 #endif
 
-/// An S3 server of the tests' own that verifies signatures, hashes and dates: OpenStack Swift with its s3api, on free ports of
-/// the loopback interface. It may be killed and started again; what it acknowledged stays.
+/// An S3 server for tests that verifies signatures, hashes and dates: OpenStack Swift with s3api, on free ports of the loopback
+/// interface. It can be killed and restarted, and keeps acknowledged data.
 public final class S3Server: Sendable {
     public static let region = "auto"
     public static let accessKey = "hub:writer"
     public static let secretKey = "secretkey"
 
-    /// Of S3. The three other ports are the server's own affair.
+    /// Port of the S3 API. Swift's internal servers use three other ports.
     public let port: Int
     public let folder: TemporaryFolder
     private let innerPorts: [Int]
@@ -29,7 +29,7 @@ public final class S3Server: Sendable {
         self.innerPorts = try (0..<3).map { _ in try FreePort.choose() }
     }
 
-    /// Runs a server for the time of the body; afterwards it is gone, with its folder.
+    /// Runs a server for the duration of the body, then stops it and removes its folder.
     public static func running<Result>(_ body: (S3Server) async throws -> Result) async throws -> Result {
         let server = try S3Server()
         do {
@@ -44,9 +44,9 @@ public final class S3Server: Sendable {
         }
     }
 
-    // MARK: Life
+    // MARK: Lifecycle
 
-    /// Makes its configuration.
+    /// Creates the configuration.
     public func create() async throws {
         let ports = [self.port] + self.innerPorts
         let configure = try ChildProcess(
@@ -59,7 +59,7 @@ public final class S3Server: Sendable {
 
     public func start() async throws {
         guard self.processes.withLock({ $0.isEmpty }) else {
-            throw ChildProcess.Failure(description: "the S3 server runs already")
+            throw ChildProcess.Failure(description: "the S3 server is already running")
         }
         for program in Self.programs {
             let process = try ChildProcess(
@@ -73,14 +73,14 @@ public final class S3Server: Sendable {
                 for process in processes {
                     guard let exit = process.exit else { continue }
                     throw ChildProcess.Failure(
-                        description: "The S3 server ended at once (\(exit)): \(process.output)\(process.errorOutput)")
+                        description: "the S3 server exited at startup (\(exit)): \(process.output)\(process.errorOutput)")
                 }
                 return FreePort.isInUse(port)
             }
         }
     }
 
-    /// SIGKILL to all of it, at once.
+    /// Sends SIGKILL to all its processes and waits for their exit.
     public func kill() async throws {
         let processes = self.processes.withLock { processes in
             defer { processes = [] }
@@ -100,7 +100,7 @@ public final class S3Server: Sendable {
 
     // MARK: Use
 
-    /// A new, empty bucket.
+    /// Creates an empty bucket.
     public func createBucket() async throws -> S3Bucket {
         let bucket = S3Bucket("test-\(self.buckets.add(1, ordering: .relaxed).newValue)", port: self.port)
         try await bucket.create()

@@ -2,18 +2,18 @@ import Crypto
 import FlowCore
 import Foundation
 
-/// Signature version 4 for S3, as the tests compute it: written apart from the hub's, and only for requests of the tests.
+/// AWS signature version 4 for S3. It is independent of the hub's implementation and supports only what the tests need.
 struct S3Signature {
     let method: String
-    /// Encoded, with the slash.
+    /// Percent-encoded path, with the leading slash.
     let path: String
-    /// Encoded, without the question mark.
+    /// Percent-encoded query, without the question mark.
     let query: String
-    /// The names that are signed, in lower case and in order, with the values.
+    /// The signed header fields, with lower-case names in ascending order.
     let headers: [(name: String, value: String)]
-    /// `x-amz-content-sha256`
+    /// Value of `x-amz-content-sha256`.
     let payload: String
-    /// `20261123T190500Z`
+    /// Value of `x-amz-date`, such as `20261123T190500Z`.
     let time: String
 
     private var scope: String { "\(self.time.prefix(8))/\(S3Server.region)/s3/aws4_request" }
@@ -36,7 +36,8 @@ struct S3Signature {
         return Self.hmac(key, text).map { Self.hexadecimal($0) }.joined()
     }
 
-    /// Signs a request of now, with these headers and all that must be.
+    /// Signs a request with the current time.
+    /// - Returns: the given header fields and those that the signature requires, except `host`.
     static func sign(
         _ method: String, path: String, query: String, headers: [(name: String, value: String)] = [], host: String,
         body: [UInt8]

@@ -1,13 +1,13 @@
 public import Testing
 
-/// One PostgreSQL server for all tests of a suite, gone after the last of them.
+/// A suite trait that runs one PostgreSQL server for all tests of the suite.
 public struct SharedPostgres: SuiteTrait, TestScoping {
     @TaskLocal private static var running: PostgresServer?
 
     let options: [String]
     public var isRecursive: Bool { false }
 
-    /// The server of the suite that asks.
+    /// The server of the current suite.
     public static var server: PostgresServer {
         get throws { try #require(Self.running, "the suite has no server: give it the trait .postgres()") }
     }

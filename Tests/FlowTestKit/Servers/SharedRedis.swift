@@ -1,18 +1,18 @@
 public import Testing
 
-/// One Redis server for all tests of a suite, gone after the last of them.
+/// A suite trait that runs one Redis server for all tests of the suite.
 public struct SharedRedis: SuiteTrait, TestScoping {
     @TaskLocal private static var running: RedisServer?
 
     let options: [String]
     public var isRecursive: Bool { false }
 
-    /// The server of the suite that asks.
+    /// The server of the current suite.
     public static var server: RedisServer {
         get throws { try #require(Self.running, "the suite has no server: give it the trait .redis()") }
     }
 
-    /// Empties the suite's server.
+    /// Deletes all data of the suite's server.
     public static func flush() async throws { try await Self.server.flush() }
 
     public func provideScope(

@@ -1,17 +1,17 @@
 public import Testing
 
-/// One S3 server for all tests of a suite, gone after the last of them. Each test makes a bucket of its own.
+/// A suite trait that runs one S3 server for all tests of the suite. Each test creates its own bucket.
 public struct SharedS3: SuiteTrait, TestScoping {
     @TaskLocal private static var running: S3Server?
 
     public var isRecursive: Bool { false }
 
-    /// The server of the suite that asks.
+    /// The server of the current suite.
     public static var server: S3Server {
         get throws { try #require(Self.running, "the suite has no server: give it the trait .s3()") }
     }
 
-    /// A new, empty bucket on it.
+    /// Creates an empty bucket on the suite's server.
     public static func bucket() async throws -> S3Bucket { try await Self.server.createBucket() }
 
     public func provideScope(

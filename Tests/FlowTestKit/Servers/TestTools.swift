@@ -1,6 +1,6 @@
 import Foundation
 
-/// The Python environment that `.ci/install` makes: the S3 server, and boto3 as a client that shares nothing with the hub.
+/// The Python environment that `.ci/install` creates: the S3 server, and boto3 as an S3 client independent of the hub.
 public enum TestTools {
     public static let folder: String = {
         let environment = ProcessInfo.processInfo.environment
@@ -10,13 +10,14 @@ public enum TestTools {
     public static func program(_ name: String) throws -> String {
         let path = "\(self.folder)/bin/\(name)"
         guard FileManager.default.isExecutableFile(atPath: path) else {
-            throw ChildProcess.Failure(description: "There is no \(path). Run .ci/install.")
+            throw ChildProcess.Failure(description: "\(path) was not found. Run .ci/install.")
         }
         return path
     }
 
-    /// Runs a Python program to its end. - Returns: what it printed, without the last line feed.
-    /// - Throws: if it ends with another code than 0, with what it said.
+    /// Runs a Python program and waits for its exit.
+    /// - Returns: its standard output, without the last line feed.
+    /// - Throws: ``ChildProcess/Failure`` with its output if the exit code is not 0.
     public static func python(
         _ program: String, _ arguments: [String] = [], environment: [String: String] = [:]
     ) async throws -> String {
@@ -37,8 +38,8 @@ public enum TestTools {
         return process.output.hasSuffix("\n") ? String(process.output.dropLast()) : process.output
     }
 
-    /// Runs a Python program with boto3, which finds the client `s3` and the name `bucket`. It does not try again by itself,
-    /// and sends no more checksums than it must.
+    /// Runs a Python program with boto3. The program can use the client `s3`, the bucket name `bucket`, and
+    /// `refusal(call, …)`, which returns a call's error as text. The client does not retry and sends only required checksums.
     public static func boto3(_ endpoint: String, bucket: String, secret: String = S3Server.secretKey, _ program: String)
         async throws
         -> String

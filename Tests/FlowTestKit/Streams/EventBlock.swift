@@ -1,6 +1,6 @@
 public import FlowCore
 
-/// One block of an event stream, as it came: what stood between two empty lines.
+/// One block of an event stream as received: the lines between two empty lines.
 public struct EventBlock: Sendable {
     /// The `id:` line; `nil` if there was none.
     public var id: String?
@@ -8,15 +8,16 @@ public struct EventBlock: Sendable {
     public var event = "message"
     /// The `data:` lines; `nil` if there were none, and then a browser fires no event.
     public var data: String?
-    /// Milliseconds.
+    /// The `retry:` line, in milliseconds.
     public var retry: Int?
-    /// Of which connection of its subscriber: 0, 1, 2 …
+    /// Index of the subscriber's connection that received the block: 0, 1, 2 …
     public var connection = 0
+    /// Time of receipt.
     public var at = ContinuousClock.now
 
     public init() {}
 
-    /// `null` if the data is no JSON.
+    /// The data as JSON; `null` if it is not JSON.
     public var json: JSONText { self.data.flatMap { try? JSONText(validating: Array($0.utf8)) } ?? .null }
     public var flow: String? { self.json.member("flow_id")?.stringValue }
     public var version: Version? { self.json.member("version")?.intValue }

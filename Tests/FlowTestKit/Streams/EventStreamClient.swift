@@ -1,13 +1,13 @@
 import NIOCore
 
-/// A subscriber: does what an `EventSource` does, except that it reconnects only when told to, and what no browser would do,
-/// when told to.
+/// A subscriber like an `EventSource` that reconnects only on request. It can also do what no browser does, such as reading
+/// slowly or resetting the connection.
 public final class EventStreamClient: Sendable {
-    /// How it tells its cursor.
+    /// Where the client sends its cursor.
     public enum CursorTransport: Sendable { case header, query }
 
     public enum Cursor: Sendable {
-        /// The last id that it saw.
+        /// The last received id.
         case kept
         case none
         case text(String)
@@ -17,10 +17,10 @@ public final class EventStreamClient: Sendable {
         var log = StreamLog()
         var head = HTTPReplyParser()
         var parser = TestEventStreamParser()
-        /// Bytes after which the client hangs up, wherever that is.
+        /// Bytes to receive before the client disconnects, possibly within a block; `nil`: unlimited.
         var bytesLeft: Int?
         var port: Int
-        /// Up to where ``next(_:within:where:)`` has looked.
+        /// Index of the first block that `next(_:within:where:)` has neither returned nor skipped.
         var nextUnread = 0
     }
 
@@ -39,7 +39,7 @@ public final class EventStreamClient: Sendable {
         self.options = options
     }
 
-    /// The next connection goes to another hub.
+    /// Sets the hub's port for the next connection.
     public func move(to port: Int) { self.state.change { $0.port = port } }
 
     deinit { self.wire.value?.close() }
@@ -50,7 +50,7 @@ public final class EventStreamClient: Sendable {
 
     // MARK: Connecting
 
-    /// Connects, and returns when the head of the answer is here (at once for one that does not read).
+    /// Connects, and returns when the response head has arrived, or immediately if the client does not read.
     public func connect(
         _ cursor: Cursor = .kept, by transport: CursorTransport = .header, within timeout: Duration = .seconds(20)
     )
@@ -99,15 +99,16 @@ public final class EventStreamClient: Sendable {
         return Array((head + "\r\n").utf8)
     }
 
-    /// Hangs up. What was received before counts, what is on its way does not.
+    /// Disconnects. Bytes that arrive later are ignored.
     public func disconnect() {
         self.end()?.close()
     }
 
-    /// Hangs up with a reset.
+    /// Disconnects with a TCP reset.
     public func reset() { self.end()?.reset() }
 
-    /// Hangs up after so many more bytes, in the middle of whatever they are.
+    /// Ends the connection after this many more bytes, possibly within a block. Later bytes are ignored; the socket is closed
+    /// at the next connect or disconnect.
     public func disconnect(afterBytes count: Int) { self.state.change { $0.bytesLeft = count } }
 
     private func end() -> WireConnection? {
@@ -157,7 +158,7 @@ public final class EventStreamClient: Sendable {
 
     // MARK: Waiting
 
-    /// The next block for which the predicate holds, after the one that this returned last.
+    /// Waits for the next block that matches, after the last one that was returned.
     public func next(
         _ what: String = "a block", within timeout: Duration = .seconds(20),
         where matches: @escaping @Sendable (EventBlock) -> Bool
@@ -204,7 +205,7 @@ extension EventStreamClient.State {
         } else {
             body = Array(bytes)
         }
-        // Anything else is no stream, and its body means nothing here.
+        // A response with another status is not a stream; its body is ignored.
         guard self.log.connections[number].status == 200 else { return }
         for var block in self.parser.feed(body) {
             block.connection = number

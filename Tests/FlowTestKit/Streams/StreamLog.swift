@@ -1,4 +1,4 @@
-/// Everything that a subscriber saw, over all of its connections.
+/// Everything that a subscriber received, over all its connections.
 public struct StreamLog: Sendable {
     public enum Ending: Sendable {
         case byServer
@@ -7,14 +7,14 @@ public struct StreamLog: Sendable {
     }
 
     public struct Connection: Sendable {
-        /// What it said about where it stopped; empty for nothing.
+        /// The cursor that the client sent; empty if none.
         public var cursor: String
         public var status: Int?
         public var headers: [(name: String, value: String)] = []
         public var ending: Ending?
         public var bytes = 0
         public var comments = 0
-        /// Where its blocks begin in ``StreamLog/blocks``.
+        /// Index of its first block in ``StreamLog/blocks``.
         public var firstBlock: Int
         public let startedAt = ContinuousClock.now
         public var ended: ContinuousClock.Instant?
@@ -25,9 +25,9 @@ public struct StreamLog: Sendable {
     }
 
     public var connections: [Connection] = []
-    /// Of all connections, in order.
+    /// Blocks of all connections, in the order of receipt.
     public var blocks: [EventBlock] = []
-    /// What a browser would send when it comes back.
+    /// The cursor that a browser would send when it reconnects.
     public var lastEventID = ""
 
     public init() {}
@@ -40,7 +40,7 @@ public struct StreamLog: Sendable {
         return self.blocks[self.connections[number].firstBlock..<end]
     }
 
-    /// Those of the present connection.
+    /// Blocks of the newest connection.
     public var newest: ArraySlice<EventBlock> {
         self.connections.isEmpty ? [] : self.blocks(ofConnection: self.connections.count - 1)
     }

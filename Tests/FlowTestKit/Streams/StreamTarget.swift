@@ -1,7 +1,7 @@
-/// What a subscriber asks for.
+/// The flows and options that a subscriber requests.
 public struct StreamTarget: Sendable {
     public var flows: [String]
-    /// Whether it goes to `/v1/events` even with one flow.
+    /// Whether to request `/v1/events`, even for one flow.
     public var isShared: Bool
     public var types: [String]?
     public var wantsSnapshot = true
@@ -21,7 +21,7 @@ public struct StreamTarget: Sendable {
         return copy
     }
 
-    /// Sorted and without doubles, as the hub orders them in a cursor.
+    /// The flows sorted and without duplicates, as in a cursor.
     public var sortedFlows: [String] { Set(self.flows).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) } }
 
     public func path(cursorInQuery: String?) -> String {

@@ -1,5 +1,5 @@
-/// Reads an event stream as the WHATWG's HTML standard says (section 9.2.6), but keeps what a browser would not show: blocks
-/// with an id alone, and how many comments there were.
+/// A parser for event streams (WHATWG HTML, section 9.2.6). It also keeps what a browser would not show: blocks with only an
+/// id, and the number of comments.
 public struct TestEventStreamParser: Sendable {
     private var line: [UInt8] = []
     private var lastWasReturn = false
@@ -9,13 +9,13 @@ public struct TestEventStreamParser: Sendable {
 
     /// What a browser would send as `Last-Event-ID`.
     public private(set) var lastEventID = ""
-    /// Lines that began with a colon.
+    /// Number of lines that began with a colon.
     public private(set) var comments = 0
 
-    /// - Parameter lastEventID: kept from an earlier connection.
+    /// - Parameter lastEventID: the last id of an earlier connection.
     public init(lastEventID: String = "") { self.lastEventID = lastEventID }
 
-    /// - Returns: the blocks that these bytes complete. What the stream's end leaves incomplete is never seen.
+    /// - Returns: the blocks that these bytes complete. An incomplete block at the end of the stream is dropped.
     public mutating func feed(_ bytes: some Sequence<UInt8>) -> [EventBlock] {
         var blocks: [EventBlock] = []
         for byte in bytes {
@@ -71,7 +71,7 @@ public struct TestEventStreamParser: Sendable {
             self.isEmptyBlock = true
         }
         if self.isEmptyBlock { return nil }
-        // Only now: an id in a block that was cut off is never taken.
+        // Set only here, so that the id of an incomplete block is never used.
         if let id = self.block.id { self.lastEventID = id }
         self.block.at = .now
         return self.block

@@ -2,10 +2,10 @@ import NIOCore
 import NIOPosix
 import Synchronization
 
-/// A value that any thread may change and a test may wait for.
+/// A thread-safe value whose changes a test can wait for.
 public final class AsyncValue<Value: Sendable>: Sendable {
     private struct Waiter: Sendable {
-        /// Resumes the waiter and says so, if the value is what it waits for.
+        /// Resumes the waiter and returns `true` if the value satisfies its condition.
         let wakes: @Sendable (borrowing Value) -> Bool
         let fail: @Sendable (any Error) -> Void
     }
@@ -35,8 +35,10 @@ public final class AsyncValue<Value: Sendable>: Sendable {
         }
     }
 
-    /// - Parameter extract: what the waiter wants of the value, or `nil` as long as it is not there. Called under the lock,
-    ///   at each change.
+    /// Waits until `extract` returns a result.
+    /// - Parameters:
+    ///   - what: description of the awaited condition, for the error.
+    ///   - extract: returns a result from the value, or `nil` to wait on. Called under the lock at each change.
     /// - Throws: ``TimedOut``
     public func wait<Result: Sendable>(
         for what: String, within timeout: Duration = .seconds(20), _ extract: @escaping @Sendable (borrowing Value) -> Result?

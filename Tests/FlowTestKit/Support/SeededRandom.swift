@@ -12,7 +12,7 @@ public struct SeededRandom: RandomNumberGenerator, Sendable {
         return bits ^ (bits >> 31)
     }
 
-    /// Another source for another task, so that what one does never depends on how far another has come.
+    /// A new generator for another task, so that its numbers do not depend on the progress of this one.
     public mutating func fork() -> SeededRandom { SeededRandom(seed: self.next()) }
 
     public mutating func chance(_ percent: Int) -> Bool { Int.random(in: 0..<100, using: &self) < percent }
@@ -21,7 +21,7 @@ public struct SeededRandom: RandomNumberGenerator, Sendable {
 
     public mutating func any<Choice>(of choices: [Choice]) -> Choice { choices[Int.random(in: choices.indices, using: &self)] }
 
-    /// - Parameter choices: what may come, with how often.
+    /// - Parameter choices: the choices, each with its weight.
     public mutating func pick<Choice>(_ choices: [(Choice, Int)]) -> Choice {
         var remaining = Int.random(in: 0..<choices.reduce(0) { $0 + $1.1 }, using: &self)
         for (choice, weight) in choices {

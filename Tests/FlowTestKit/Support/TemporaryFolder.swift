@@ -1,6 +1,6 @@
 import Foundation
 
-/// A folder of one test's own, removed afterwards.
+/// A new temporary folder for one test. Its creator must call ``remove()``.
 public struct TemporaryFolder: Sendable {
     public let path: String
 

@@ -1,9 +1,9 @@
 import Crypto
 import Foundation
 
-/// Hashes as the tests compute them.
+/// SHA-256 hashes, computed independently of the hub.
 public enum TestDigest {
-    /// In hexadecimal.
+    /// The hash in hexadecimal.
     public static func sha256(_ bytes: [UInt8]) -> String {
         let digits = Array("0123456789abcdef".utf8)
         var text: [UInt8] = []
@@ -11,14 +11,14 @@ public enum TestDigest {
         return String(decoding: text, as: UTF8.self)
     }
 
-    /// Of what gzip unpacks.
-    /// - Throws: if gzip does not take it.
+    /// The hash of the data that gzip(1) decompresses.
+    /// - Throws: ``ChildProcess/Failure`` if gzip(1) rejects the data.
     public static func sha256(decompressing compressed: [UInt8]) async throws -> String {
         let folder = try TemporaryFolder()
         defer { folder.remove() }
-        let file = folder.path + "/packed"
+        let file = folder.path + "/compressed"
         guard FileManager.default.createFile(atPath: file, contents: Data(compressed)) else {
-            throw ChildProcess.Failure(description: "\(file) cannot be written")
+            throw ChildProcess.Failure(description: "cannot write \(file)")
         }
         let process = try ChildProcess(
             "/bin/bash", ["-o", "pipefail", "-c", "gzip -dc < \"$0\" | sha256sum", file], environment: [:], folder: folder.path)

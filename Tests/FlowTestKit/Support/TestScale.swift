@@ -1,6 +1,6 @@
 import Foundation
 
-/// How much a run may take: small by default, everything with `FLOWHUB_TEST_FULL=1`.
+/// Scale of a test run: small by default, full with `FLOWHUB_TEST_FULL=1`.
 public enum TestScale {
     public static let isFull = ProcessInfo.processInfo.environment["FLOWHUB_TEST_FULL"] == "1"
 

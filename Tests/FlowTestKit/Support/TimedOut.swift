@@ -1,17 +1,17 @@
-/// Something that was waited for did not happen in time.
+/// A condition was not satisfied within its timeout.
 public struct TimedOut: Error, CustomStringConvertible {
     public let what: String
 
     public init(_ what: String) { self.what = what }
 
-    public var description: String { "not within the time allowed: \(self.what)" }
+    public var description: String { "timed out waiting for: \(self.what)" }
 }
 
-/// Asks again and again until the condition holds, for what cannot be waited for in any other way: another process's
-/// memory, a page of the hub, a log file.
+/// Polls until the condition holds. For state without a notification: another process's memory, a response of the hub, a
+/// log file.
 ///
-/// - Parameter what: named in the error.
-/// - Throws: ``TimedOut``, and whatever the condition throws.
+/// - Parameter what: description of the condition, for the error.
+/// - Throws: ``TimedOut``, or the error of the condition.
 public func eventually(
     _ what: String, within timeout: Duration = .seconds(20), every interval: Duration = .milliseconds(10),
     _ condition: () async throws -> Bool

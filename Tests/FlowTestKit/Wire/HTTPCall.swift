@@ -1,7 +1,7 @@
 public import FlowCore
 import NIOCore
 
-/// A request.
+/// An HTTP/1.1 request.
 public struct HTTPCall: Sendable {
     public var method: String
     public var target: String
@@ -27,14 +27,14 @@ public struct HTTPCall: Sendable {
     }
 }
 
-/// The request was sent, at least in part, and there is no answer. Whether it was carried out nobody knows.
+/// The request was sent, at least in part, and has no response. It is unknown whether it was applied.
 public struct AnswerLost: Error, CustomStringConvertible {
     public let description: String
 
     public init(description: String) { self.description = description }
 }
 
-/// Sends requests to one port over connections that are kept. Any number of tasks may share it.
+/// Sends requests to one port over keep-alive connections. Any number of tasks may share it.
 public final class HTTPCaller: Sendable {
     private let port: Int
     private let idle = AsyncValue<[HTTPConnection]>([])
@@ -43,7 +43,7 @@ public final class HTTPCaller: Sendable {
 
     deinit { for connection in self.idle.value { connection.close() } }
 
-    /// - Throws: ``AnswerLost``, ``TimedOut``, or what kept it from connecting.
+    /// - Throws: ``AnswerLost``, ``TimedOut``, or the error of the connection attempt.
     public func perform(_ call: HTTPCall, within timeout: Duration = .seconds(30)) async throws -> HTTPReply {
         var kept: HTTPConnection?
         self.idle.change { idle in
@@ -67,7 +67,7 @@ public final class HTTPCaller: Sendable {
     }
 }
 
-/// One connection with one request at a time.
+/// A connection that carries one request at a time.
 final class HTTPConnection: Sendable {
     private struct State: Sendable {
         var parser = HTTPReplyParser()
@@ -105,11 +105,11 @@ final class HTTPConnection: Sendable {
     func perform(_ call: HTTPCall, within timeout: Duration) async throws -> HTTPReply {
         self.state.change { $0.parser = HTTPReplyParser(isAnswerToHead: call.method == "HEAD") }
         do { try await self.wire.write(call.bytes) } catch {
-            // The answer may be here already: a refusal needs not the whole request.
+            // The response may have arrived already: a server may reject a request before it has read all of it.
             guard self.state.read({ $0.parser.isComplete }) else { throw AnswerLost(description: "writing failed: \(error)") }
         }
         let result: Result<HTTPReply, AnswerLost> = try await self.state.wait(
-            for: "an answer to \(call.method) \(call.target)", within: timeout
+            for: "the response to \(call.method) \(call.target)", within: timeout
         ) { state in
             if state.parser.isComplete, let reply = state.parser.reply { return .success(reply) }
             if let failure = state.failure { return .failure(AnswerLost(description: "\(failure)")) }

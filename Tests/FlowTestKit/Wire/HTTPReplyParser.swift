@@ -1,5 +1,5 @@
-/// Reads answers of HTTP/1.1, a few bytes at a time. It is the tests' own, so that the server is not judged by the parser
-/// that it is built on.
+/// An incremental parser for HTTP/1.1 responses. It is independent of the parser that the hub uses, so that the hub is not
+/// tested against its own parser.
 public struct HTTPReplyParser: Sendable {
     public struct Malformed: Error, CustomStringConvertible {
         public let description: String
@@ -12,7 +12,7 @@ public struct HTTPReplyParser: Sendable {
         case chunk(Int)
         case chunkEnd
         case trailers
-        /// The body is what comes until the peer closes.
+        /// The body ends when the peer closes the connection.
         case untilClosed
         case done
     }
@@ -21,13 +21,13 @@ public struct HTTPReplyParser: Sendable {
     private var state = State.head
     private var buffer: [UInt8] = []
     private var position = 0
-    /// Filled in as the bytes come; `nil` before the head is complete.
+    /// The response so far; `nil` before its head is complete.
     public private(set) var reply: HTTPReply?
 
     public init(isAnswerToHead: Bool = false) { self.isAnswerToHead = isAnswerToHead }
 
     public var isComplete: Bool { if case .done = self.state { true } else { false } }
-    /// What was read beyond the answer.
+    /// Bytes after the response.
     public var rest: ArraySlice<UInt8> { self.buffer[self.position...] }
 
     public mutating func feed(_ bytes: some Sequence<UInt8>) throws {
@@ -44,7 +44,7 @@ public struct HTTPReplyParser: Sendable {
         switch self.state {
         case .done: break
         case .untilClosed: self.state = .done
-        default: throw Malformed(description: "the connection was closed in the middle of an answer")
+        default: throw Malformed(description: "the connection was closed within a response")
         }
     }
 
@@ -92,7 +92,7 @@ public struct HTTPReplyParser: Sendable {
         guard start.count >= 2, start[0].hasPrefix("HTTP/1."), let status = Int(start[1]) else {
             throw Malformed(description: "status line: \(lines.first ?? "")")
         }
-        // 100 Continue and the like come before the answer.
+        // Interim responses such as 100 Continue precede the final response.
         if (100..<200).contains(status) { return true }
         var headers: [(name: String, value: String)] = []
         for line in lines.dropFirst() {

@@ -1,6 +1,6 @@
 import NIOCore
 
-/// A connection for requests that are none: sends exactly the given bytes and keeps whatever comes back.
+/// A connection for arbitrary, also malformed requests: sends exactly the given bytes and records all received bytes.
 public final class RawExchange: Sendable {
     private struct State: Sendable {
         var received: [UInt8] = []
@@ -38,7 +38,7 @@ public final class RawExchange: Sendable {
         try await self.state.wait(for: "the end of the connection", within: timeout) { $0.isClosed ? () : nil }
     }
 
-    /// Returns once that is the end of what came.
+    /// Waits until the received bytes end with this text.
     public func waitUntilReceived(_ end: String, within timeout: Duration = .seconds(20)) async throws {
         let bytes = Array(end.utf8)
         try await self.state.wait(for: "the bytes \(end.suffix(200).debugDescription)", within: timeout) { state in
@@ -46,9 +46,10 @@ public final class RawExchange: Sendable {
         }
     }
 
-    /// The next answers, in order.
+    /// Waits for the first `count` responses on the connection.
+    /// - Returns: the responses, in order.
     public func replies(_ count: Int, within timeout: Duration = .seconds(20)) async throws -> [HTTPReply] {
-        try await self.state.wait(for: "\(count) answers", within: timeout) { state in
+        try await self.state.wait(for: "\(count) responses", within: timeout) { state in
             var replies: [HTTPReply] = []
             var bytes = state.received[...]
             while replies.count < count {

@@ -5,13 +5,13 @@ import NIOPosix
 import Glibc
 #endif
 
-/// A TCP connection to this machine, without any protocol. Whoever opens it says what to do with what comes in.
+/// A TCP connection to 127.0.0.1 without a protocol. Closures receive its bytes and its end.
 public final class WireConnection: Sendable {
     public struct Options: Sendable {
-        /// Whether it reads from the start.
+        /// Whether the connection reads from the start.
         public var reads = true
-        /// A small window: `SO_RCVBUF` and a small segment size, which keeps the sender's buffer small, too. Loopback
-        /// otherwise swallows megabytes for a peer that does not read.
+        /// Whether to use a small receive buffer and segment size (`SO_RCVBUF`, `TCP_MAXSEG`), which also keep the sender's
+        /// buffer small. Otherwise the kernel buffers megabytes on loopback for a peer that does not read.
         public var isNarrow = false
 
         public init(reads: Bool = true, isNarrow: Bool = false) {
@@ -25,8 +25,8 @@ public final class WireConnection: Sendable {
     private init(_ channel: any Channel) { self.channel = channel }
 
     /// - Parameters:
-    ///   - received: called on the connection's event loop.
-    ///   - closed: called once, on the event loop; with the error that ended it, if any.
+    ///   - received: called on the connection's event loop with received bytes.
+    ///   - closed: called once, on the event loop, with the error that ended the connection, if any.
     public static func open(
         port: Int, options: Options = .init(), received: @escaping @Sendable (ByteBuffer) -> Void,
         closed: @escaping @Sendable ((any Error)?) -> Void
@@ -53,13 +53,13 @@ public final class WireConnection: Sendable {
         try await self.channel.writeAndFlush(ByteBuffer(bytes: bytes)).get()
     }
 
-    /// The sending side is done; what comes in is still read.
+    /// Half-closes the connection: nothing more is sent, but bytes are still received.
     public func closeOutput() async throws { try await self.channel.close(mode: .output).get() }
 
-    /// At once. What the peer sent and nobody read makes it a reset.
+    /// Closes the connection immediately. If received bytes were not read, the kernel sends a reset.
     public func close() { self.channel.close(promise: nil) }
 
-    /// Closes with a reset, as a machine does that lost its network and came back.
+    /// Closes the connection with a TCP reset, as a machine does after it has lost its network for a time.
     public func reset() {
         guard let socket = self.channel as? any SocketOptionProvider else { return self.close() }
         socket.setSoLinger(linger(l_onoff: 1, l_linger: 0)).whenComplete { _ in self.channel.close(promise: nil) }
@@ -69,14 +69,14 @@ public final class WireConnection: Sendable {
 
     public func stopReading() async throws { try await self.channel.setOption(.autoRead, value: false).get() }
 
-    /// Reads as fast as it comes.
+    /// Reads without a limit from now on.
     public func read() async throws {
         try await self.channel.setOption(.recvAllocator, value: AdaptiveRecvByteBufferAllocator()).get()
         try await self.channel.setOption(.maxMessagesPerRead, value: 4).get()
         try await self.channel.setOption(.autoRead, value: true).get()
     }
 
-    /// Reads so many bytes at a time, one time for each interval, until the connection ends.
+    /// Reads up to `bytes` bytes per interval, until the connection ends.
     public func trickle(bytes: Int, every interval: TimeAmount) async throws {
         try await self.stopReading()
         try await self.channel.setOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: bytes)).get()

@@ -2,7 +2,7 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// What pages of other origins may do.
+/// The access of pages of other origins.
 @Suite(.hub(["FLOWHUB_JWT_KEY": TestToken.key, "FLOWHUB_CORS_ORIGINS": "https://app.example,http://localhost:5173"]))
 struct BrowserAccessTests {
     @Test(arguments: ["/v1/flows", "/v1/flows/a/events", "/v1/flows/%00/events", "/v1/flows/a/state", "/nothing"])

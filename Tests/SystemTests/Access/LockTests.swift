@@ -20,7 +20,7 @@ struct LockTests {
                     && acquired.json.member("expires_at")?.stringValue?.hasSuffix("Z") == true)
             let held = try await call("POST", "r")
             #expect(held.status == 409 && held.problemCode == "lock_held")
-            // A resource is the same for all accounts, the lock its account's.
+            // All accounts share the resources; a lock belongs to the account that acquired it.
             #expect(try await call("POST", "r", account: "8").problemCode == "lock_held")
             #expect(try await call("DELETE", "r?lock_id=\(id)", account: "8").status == 409)
             #expect(try await call("PUT", "r?lock_id=\(id)", "{}", account: "8").status == 409)
@@ -63,14 +63,14 @@ struct LockTests {
                 return second > 0
             }
             #expect(second > first)
-            #expect(try await write(first).status == 200, "nobody younger has written yet")
+            #expect(try await write(first).status == 200, "no newer holder has written yet")
             #expect(try await write(second).status == 200)
             for method in ["PATCH", "PUT"] {
                 let stale = try await write(first, method)
                 #expect(stale.status == 409 && stale.problemCode == "stale_fencing_token")
             }
             #expect(try await hub.api.state(of: "fenced")?.state.string == "{\"by\":\(second)}")
-            #expect(try await write(first, resource: "another").status == 200, "each resource has tokens of its own")
+            #expect(try await write(first, resource: "another").status == 200, "each resource has separate tokens")
             for bad in ["import", "import=", "=1", "import=x", "import=-1", "a b=1", "import=99999999999999999999"] {
                 let reply = try await hub.call("PATCH", "/v1/flows/fenced/state", headers: [("Fencing-Token", bad)], body: "{}")
                 #expect(reply.status == 400 && reply.problemCode == "bad_fencing_token", "\(bad): \(reply.text)")

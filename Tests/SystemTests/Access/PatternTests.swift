@@ -36,7 +36,7 @@ struct PatternTests {
                 let refused = try await call(method, body, scopes: ["locks", "imports", "admin"])
                 #expect(refused.status == 403 && refused.problemCode == "forbidden", "\(method)")
             }
-            #expect(try await call("GET").text == Self.body("null", "1"), "nobody else changed it")
+            #expect(try await call("GET").text == Self.body("null", "1"), "another account changed it")
 
             let gone = try await call("DELETE")
             #expect(gone.status == 204 && gone.body.isEmpty)
@@ -72,7 +72,7 @@ struct PatternTests {
     }
 }
 
-/// Patterns that are none, or too much.
+/// Mapping patterns that are invalid or over the limits.
 @Suite(.hub(["FLOWHUB_MAX_PATTERN_BYTES": "1024", "FLOWHUB_MAX_JSON_DEPTH": "4"]))
 struct PatternInputTests {
     @Test(

@@ -41,7 +41,7 @@ struct RevocationSystemTests {
             try await hub.start()
             try await expectRejected()
             #expect(try await stream(TestToken(subject: "anna", account: "8", issuedIn: -5).text).log.status == 200)
-            // Tokens of the very second are still good to go: the revocation is of those issued before it.
+            // Tokens issued in the same second stay valid: the revocation applies to those issued before it.
             #expect(try await stream(TestToken(subject: "anna", issuedIn: 0).text).log.status == 200)
         }
     }

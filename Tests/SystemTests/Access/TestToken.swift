@@ -1,7 +1,7 @@
 import FlowCore
 import Foundation
 
-/// A token made by hand, so that the hub is not judged by its own library.
+/// A token that is created without the hub's JWT library, so that the library is not tested against itself.
 struct TestToken {
     static let key = "a key of the tests, of 32 bytes or more"
 
@@ -10,10 +10,10 @@ struct TestToken {
     var subscribe = ["*"]
     var publish = ["*"]
     var scopes: [String] = []
-    /// Seconds from now.
+    /// `iat` and `exp` in seconds from now.
     var issuedIn = -1
     var expiresIn = 600
-    /// Makes it another token with the same claims.
+    /// `jti`: makes tokens with otherwise equal claims different.
     var id = Int.random(in: 0..<1_000_000_000)
 
     var text: String {
@@ -52,7 +52,7 @@ struct TestToken {
     }
 }
 
-/// RFC 2104 over FIPS 180-4.
+/// HMAC (RFC 2104) with SHA-256 (FIPS 180-4).
 enum HMACSHA256 {
     static func code(_ message: [UInt8], key: [UInt8]) -> [UInt8] {
         var block = key.count > 64 ? Self.hash(key) : key
@@ -60,13 +60,13 @@ enum HMACSHA256 {
         return Self.hash(block.map { $0 ^ 0x5c } + Self.hash(block.map { $0 ^ 0x36 } + message))
     }
 
-    /// The first 32 bits of the fractions of roots of the first primes.
+    /// The primes whose roots define the constants: the first 32 bits of the roots' fractions.
     private static let primes = (2...311).filter { number in !(2..<number).contains { number % $0 == 0 } }
 
     private static func fraction(_ root: Double, of prime: Int, _ power: Int) -> UInt32 {
-        // A double has 53 bits, and the integer part takes four of them at most.
+        // A double has 53 bits, and the integer part uses at most five of them.
         var value = UInt64((root - root.rounded(.down)) * 4_294_967_296)
-        // The last bit may be off by one; decide it in whole numbers: (i + value / 2^32)^power against prime.
+        // The last bit may be off by one. Decide it with integers: compare (i + value / 2^32)^power with the prime.
         let whole = UInt64(root.rounded(.down))
         func isBelow(_ candidate: UInt64) -> Bool {
             let scaled = whole << 32 | candidate

@@ -2,7 +2,7 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// One tab.
+/// A tab of the browser.
 struct BrowserPage: Sendable {
     let browser: Chromium
     let session: String
@@ -22,7 +22,7 @@ struct BrowserPage: Sendable {
         try await self.browser.send(method, parameters, session: self.session)
     }
 
-    /// The value of an expression; awaited if it is a promise.
+    /// Evaluates a JavaScript expression, and awaits the result if it is a promise.
     func value(_ expression: String) async throws -> JSONText {
         let parameters = JSONText.object { writer in
             writer.key("expression")
@@ -33,7 +33,7 @@ struct BrowserPage: Sendable {
             writer.value(true)
         }
         let answer = try await self.send("Runtime.evaluate", parameters.string)
-        if let exception = answer.member("exceptionDetails") { throw Chromium.Refused(description: exception.string) }
+        if let exception = answer.member("exceptionDetails") { throw Chromium.Failure(description: exception.string) }
         return answer.member("result")?.member("value") ?? .null
     }
 
@@ -49,7 +49,7 @@ struct BrowserPage: Sendable {
             }
         } catch is TimedOut {
             let body = try await self.value("JSON.stringify(document.body?.dataset ?? null)")
-            throw TimedOut("\(what); the page says \(body.stringValue ?? "nothing") and \(self.complaints)")
+            throw TimedOut("\(what); page data: \(body.stringValue ?? "none"); page errors: \(self.pageErrors)")
         }
     }
 
@@ -62,9 +62,9 @@ struct BrowserPage: Sendable {
         )
     }
 
-    /// Exceptions, errors on the console and violations of the content security policy; not that the network failed, which
-    /// happens on purpose.
-    var complaints: [String] {
+    /// Exceptions, errors on the console and violations of the content security policy. Network errors are excluded, since
+    /// the tests provoke them.
+    var pageErrors: [String] {
         let exceptions = self.browser.events("Runtime.exceptionThrown", session: self.session).map(\.string)
         let console = self.browser.events("Runtime.consoleAPICalled", session: self.session).filter {
             ["error", "assert"].contains($0.member("type")?.stringValue ?? "")
@@ -75,7 +75,7 @@ struct BrowserPage: Sendable {
         return exceptions + console.map(\.string) + entries.map(\.string)
     }
 
-    /// How often the page asked for an address that holds this text.
+    /// Number of the page's requests whose URL contains this text.
     func requests(for text: String) -> Int {
         self.browser.events("Network.requestWillBeSent", session: self.session).count {
             $0.member("request")?.member("url")?.stringValue?.contains(text) == true

@@ -2,7 +2,7 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// A real browser, its own EventSource and the hub's page.
+/// Tests of the web UI, and of a browser's own EventSource.
 @Suite(.serialized)
 struct BrowserTests {
     private static let environment = ["FLOWHUB_RETRY_MS": "100", "FLOWHUB_LINGER_MS": "100"]
@@ -32,7 +32,7 @@ struct BrowserTests {
                 _ = try await hub.api.publish("note", jsonText(#""<script>alert(1)</script>\u2028""#), to: "first")
                 try await page.wait("the event", until: "document.querySelector('#events > li')?.dataset.type === 'note'")
                 #expect(try await page.value("document.querySelectorAll('#events img, #events script').length").intValue == 0)
-                #expect(page.complaints.isEmpty && list.complaints.isEmpty, "\(page.complaints + list.complaints)")
+                #expect(page.pageErrors.isEmpty && list.pageErrors.isEmpty, "\(page.pageErrors + list.pageErrors)")
             }
         }
     }
@@ -52,12 +52,12 @@ struct BrowserTests {
                     #expect(try await hub.api.publish("progress", jsonText(data), to: "flow", durable: false).status == 202)
                     try await page.wait(data, until: "document.body?.dataset.progress === '\(percent)'")
                 }
-                // What says nothing of it leaves it as it is.
+                // Data without a known format of progress does not change the progress.
                 for data in [#"{"done":true}"#, #"{"done":1,"total":0}"#, #"{"rows":5}"#] {
                     let value = try await page.value("progressIn(\(data), {})")
                     #expect(value.isNull, "\(data)")
                 }
-                #expect(page.complaints.isEmpty, "\(page.complaints)")
+                #expect(page.pageErrors.isEmpty, "\(page.pageErrors)")
             }
         }
     }
@@ -68,15 +68,15 @@ struct BrowserTests {
                 _ = try await hub.api.put("flow", jsonText(#"{"n":0}"#))
                 let page = try await BrowserPage.open(Self.url(hub, "#flow=flow"), in: browser)
                 try await page.waitForState(#"{"n":0}"#, version: 1)
-                // A frame that is asked for and does not come, as in a tab that is hidden by then.
+                // An animation frame that is requested and never runs, as in a tab that has become hidden.
                 _ = try await page.value(
                     "window.asked = 0; window.requestAnimationFrame = () => { window.asked += 1; return 1; }; 0")
                 _ = try await hub.api.patch("flow", jsonText(#"{"n":1}"#))
-                try await page.wait("the frame being asked for", until: "window.asked > 0")
+                try await page.wait("the request for an animation frame", until: "window.asked > 0")
                 let hide = "Object.defineProperty(document, 'hidden', { get: () => true }); "
                 _ = try await page.value(hide + "document.dispatchEvent(new Event('visibilitychange')); 0")
                 try await page.waitForState(#"{"n":1}"#, version: 2)
-                #expect(page.complaints.isEmpty, "\(page.complaints)")
+                #expect(page.pageErrors.isEmpty, "\(page.pageErrors)")
             }
         }
     }
@@ -88,14 +88,14 @@ struct BrowserTests {
                 let page = try await BrowserPage.open(Self.url(hub, "#flow=flow"), in: browser)
                 try await page.waitForState(#"{"n":0}"#, version: 1)
 
-                // At rest.
+                // Kill the hub while the stream is idle.
                 try await hub.kill()
-                try await page.wait("the loss being shown", until: "document.body?.dataset.connection !== 'live'")
+                try await page.wait("the lost connection to be shown", until: "document.body?.dataset.connection !== 'live'")
                 try await hub.start()
                 _ = try await hub.api.patch("flow", jsonText(#"{"n":1}"#))
                 try await page.waitForState(#"{"n":1}"#, version: 2)
 
-                // In a frame: it is killed as soon as the change is acknowledged, with half a megabyte of it on its way.
+                // Kill the hub within an event: right after the acknowledgment, while about 500 kB of the event are in flight.
                 let large = String(repeating: "a", count: 500_000)
                 for number in 2...4 {
                     #expect(
@@ -106,16 +106,16 @@ struct BrowserTests {
                 }
                 try await page.waitForState("{\"n\":4,\"large\":\"\(large)4\"}", version: 5)
 
-                // In a snapshot: of about a megabyte, with the tab's own reading stopped half-way.
+                // Kill the hub at several points of a snapshot of about 1 MB.
                 let huge = String(repeating: "b", count: 1_000_000)
                 #expect(try await hub.api.put("flow", jsonText("{\"n\":5,\"large\":\"\(huge)\"}")).status == 200)
                 for delay in [0, 5, 20, 60] {
                     let before = page.requests(for: "/v1/flows/flow/events")
                     try await page.send("Page.reload")
-                    try await eventually("the page asking anew", every: .milliseconds(1)) {
+                    try await eventually("the page to reconnect", every: .milliseconds(1)) {
                         page.requests(for: "/v1/flows/flow/events") > before
                     }
-                    // Not a wait: each time the hub dies at another point of the snapshot.
+                    // The delay selects the point of the snapshot; it does not wait for anything.
                     try await Task.sleep(for: .milliseconds(delay))
                     try await hub.kill()
                     try await hub.start()
@@ -124,7 +124,7 @@ struct BrowserTests {
                 _ = try await hub.api.patch("flow", jsonText(#"{"large":null}"#))
                 try await page.waitForState(#"{"n":5}"#, version: 7)
                 #expect(try #require(try await page.data("connection")) == "live")
-                #expect(page.complaints.isEmpty, "\(page.complaints)")
+                #expect(page.pageErrors.isEmpty, "\(page.pageErrors)")
             }
         }
     }
@@ -138,18 +138,18 @@ struct BrowserTests {
                 _ = try await hub.api.patch("done", jsonText(#"{"status":"completed"}"#))
                 try await page.wait("the end", until: "document.body?.dataset.connection === 'finished'")
                 #expect(try await page.data("closing") == "finished")
-                try await eventually("the stream being gone") { try await hub.api.metric("flowhub_connections") == 0 }
+                try await eventually("the stream to be closed") { try await hub.api.metric("flowhub_connections") == 0 }
                 let before = page.requests(for: "/v1/flows/done/events")
 
-                // A plain EventSource that nobody closes comes back with its cursor, gets 204 and stops. When it has, one that
-                // still ran in the page would have come back, too: `retry:` is 150 ms at most.
+                // An EventSource that is not closed reconnects with its cursor, gets 204 and stops. By then an EventSource that
+                // still ran in the page would have reconnected, too, since `retry:` is at most 150 ms.
                 let plain =
                     "new Promise((done) => { const s = new EventSource('/v1/flows/done/events'); s.onerror = () => { if (s.readyState === 2) done(s.readyState); }; })"
                 #expect(try await page.value(plain).intValue == 2)
                 #expect(page.requests(for: "/v1/flows/done/events") <= before + 2)
                 #expect(try await page.data("connection") == "finished")
                 #expect(try await hub.api.metric("flowhub_connections") == 0)
-                #expect(page.complaints.isEmpty, "\(page.complaints)")
+                #expect(page.pageErrors.isEmpty, "\(page.pageErrors)")
             }
         }
     }

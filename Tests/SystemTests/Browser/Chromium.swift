@@ -12,10 +12,10 @@ import Glibc
 final class Chromium: Sendable {
     struct Missing: Error, CustomStringConvertible {
         let description =
-            "There is no chromium in PATH, and these tests are about a real browser. Install it: apt-get install chromium"
+            "chromium was not found in PATH. These tests need a real browser. Install it: apt-get install chromium"
     }
 
-    struct Refused: Error, CustomStringConvertible {
+    struct Failure: Error, CustomStringConvertible {
         let description: String
     }
 
@@ -38,7 +38,7 @@ final class Chromium: Sendable {
         self.state = state
     }
 
-    /// Runs a browser for the time of the body; afterwards it is gone with all its processes, even if the body threw.
+    /// Runs a browser for the duration of the body, then kills all its processes, even if the body throws.
     static func running<Result>(_ body: (Chromium) async throws -> Result) async throws -> Result {
         let browser = try await Self.start()
         do {
@@ -56,8 +56,8 @@ final class Chromium: Sendable {
         guard folders.contains(where: { FileManager.default.isExecutableFile(atPath: "\($0)/chromium") }) else { throw Missing() }
         let folder = try TemporaryFolder()
         let (commands, messages) = (folder.path + "/commands", folder.path + "/messages")
-        guard mkfifo(commands, 0o600) == 0, mkfifo(messages, 0o600) == 0 else { throw Refused(description: "mkfifo failed") }
-        // For both reading and writing, so that opening waits for nobody.
+        guard mkfifo(commands, 0o600) == 0, mkfifo(messages, 0o600) == 0 else { throw Failure(description: "mkfifo failed") }
+        // Opened for reading and writing, so that opening does not wait for the other end.
         let (output, input) = (open(commands, O_RDWR | O_CLOEXEC), open(messages, O_RDWR | O_CLOEXEC))
         let state = AsyncValue(State())
         let channel = try await NIOPipeBootstrap(group: MultiThreadedEventLoopGroup.singleton)
@@ -70,7 +70,7 @@ final class Chromium: Sendable {
         let flags =
             "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --disable-background-networking "
             + "--disable-extensions"
-        // In a session of its own, so that all its processes can be ended by one signal.
+        // In its own session, so that one signal ends all its processes.
         let script =
             "exec setsid chromium \(flags) --remote-debugging-pipe --user-data-dir='\(folder.path)/profile' about:blank "
             + "3<'\(commands)' 4>'\(messages)'"
@@ -79,7 +79,7 @@ final class Chromium: Sendable {
     }
 
     private func end() async {
-        // Setsid made it the leader of its group; nothing happens if it has gone.
+        // setsid made it the leader of its process group. If it has exited, the group id may belong to other processes.
         if self.process.exit == nil { _ = Glibc.kill(-self.process.id, SIGKILL) }
         await self.process.destroy()
         try? await self.channel.close().get()
@@ -88,6 +88,7 @@ final class Chromium: Sendable {
 
     // MARK: The protocol
 
+    /// Sends a DevTools command.
     /// - Returns: the result of the command.
     @discardableResult
     func send(_ method: String, _ parameters: String = "{}", session: String? = nil) async throws -> JSONText {
@@ -110,15 +111,17 @@ final class Chromium: Sendable {
         try await self.channel.writeAndFlush(ByteBuffer(bytes: message.bytes + [0])).get()
         let answer: JSONText
         do {
-            answer = try await self.state.wait(for: "chromium's answer to \(method)", within: .seconds(40)) { $0.answers[number] }
+            answer = try await self.state.wait(for: "the response to \(method)", within: .seconds(40)) { $0.answers[number] }
         } catch {
-            throw Refused(description: "\(error): \(self.process.errorOutput.suffix(500))")
+            throw Failure(description: "\(error): \(self.process.errorOutput.suffix(500))")
         }
-        guard let result = answer.member("result") else { throw Refused(description: "\(method): \(answer.string.prefix(500))") }
+        guard let result = answer.member("result") else {
+            throw Failure(description: "\(method): \(answer.string.prefix(500))")
+        }
         return result
     }
 
-    /// What the browser told of a page by itself, in order.
+    /// The received DevTools events of a session, in order.
     func events(_ method: String, session: String) -> [JSONText] {
         self.state.read { state in
             state.events.filter { $0.member("method")?.stringValue == method && $0.member("sessionId")?.stringValue == session }

@@ -2,7 +2,7 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// The page and imports: their events, published as anybody may publish them.
+/// Tests of imports in the web UI. The tests publish the import events themselves, as any publisher may.
 @Suite(.serialized)
 struct ImportPageTests {
     private static func id(_ number: Int) -> String { "6f1c3a52-7c1e-4f0a-9d3b-0000000000\(number < 10 ? "0" : "")\(number)" }
@@ -37,7 +37,7 @@ struct ImportPageTests {
                 let page = try await Self.open(hub, browser)
                 try await page.waitForState(#"{"status":"running"}"#, version: 1)
                 try await body(hub, browser, page)
-                #expect(page.complaints.isEmpty, "\(page.complaints)")
+                #expect(page.pageErrors.isEmpty, "\(page.pageErrors)")
             }
         }
     }
@@ -85,7 +85,7 @@ struct ImportPageTests {
             #expect(try await page.value("document.getElementById('imports').offsetHeight").intValue == height)
             #expect(try await page.value("document.querySelectorAll('#imports img').length").intValue == 0)
 
-            // A token is in the address that is asked for, and never in the link.
+            // On a click the token is part of the requested URL. It is never part of the link's `href`.
             let script = """
                 (() => {
                   let asked = '';
@@ -100,7 +100,7 @@ struct ImportPageTests {
             #expect(
                 try await page.value(Self.row(0, ".querySelector('a').getAttribute('href')")).stringValue == link.stringValue)
 
-            // A late progress does not bring back what is stored; what failed may be tried again.
+            // Late progress does not change a stored import. A failed import may be retried.
             try await Self.progress(0, #""bytes":1,"total_bytes":2"#, hub)
             try await Self.progress(1, #""bytes":1,"total_bytes":2"#, hub)
             try await page.wait("the second attempt", until: Self.row(1, "?.dataset.kind === 'running'"))
@@ -120,12 +120,12 @@ struct ImportPageTests {
                 try await openPage.wait("the imports", until: "\(kinds) === 'completed100,failed0,running25'")
             }
             try await hub.kill()
-            try await page.wait("the loss being shown", until: "document.body?.dataset.connection !== 'live'")
+            try await page.wait("the lost connection to be shown", until: "document.body?.dataset.connection !== 'live'")
             try await hub.start()
             try await Self.end(2, "import_stored", #""total_records":4"#, hub)
             for openPage in [page, later] {
                 try await openPage.wait("the end", until: "\(kinds) === 'completed100,completed100,failed0'")
-                #expect(openPage.complaints.isEmpty, "\(openPage.complaints)")
+                #expect(openPage.pageErrors.isEmpty, "\(openPage.pageErrors)")
             }
         }
     }
@@ -136,7 +136,7 @@ struct ImportPageTests {
                 #expect(try await hub.api.publish("import_stored", jsonText(text), to: "flow").status == 201)
             }
             try await Self.progress(99, #""bytes":"12","total_bytes":[],"records":null,"file_name":{}"#, hub)
-            try await page.wait("the import that tells nothing", until: "\(Self.note(99)) === ''")
+            try await page.wait("the import without details", until: "\(Self.note(99)) === ''")
             for number in 0..<25 { try await Self.end(number, "import_stored", "\"file_name\":\"\(number)\"", hub) }
             let files = "[...document.querySelectorAll('#imports .file')].map((file) => file.textContent).join()"
             let expected = (5..<25).reversed().map { "\($0)" }.joined(separator: ",")

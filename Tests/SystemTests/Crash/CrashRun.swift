@@ -1,25 +1,25 @@
 import FlowCore
 import FlowTestKit
 
-/// Writers and subscribers at work while something is killed again and again; afterwards what each of them was told is held
-/// against what the store has.
+/// A run of writers and subscribers while something is killed repeatedly. Afterwards the replies to the writers and
+/// the events of the subscribers are compared with the store.
 struct CrashRun: Sendable {
-    /// On one store; a client may be with any of them, and with another after each loss.
+    /// The instances on one store. A client connects to any of them, and to another one after each loss.
     let hubs: [HubProcess]
     var flows = ["orders-0", "orders-1", "orders-2"]
     var writers = 9
-    /// What each subscriber watches.
+    /// The target of each subscriber.
     var targets: [StreamTarget]
-    /// Acknowledgements between two crashes: some dozens, another number each time.
+    /// Range of the random number of acknowledgements between two crashes.
     var acknowledgementsPerCrash = 60...400
-    /// How often ``crash`` is done.
+    /// Number of calls of ``crash``.
     var crashes: Int
-    /// The run goes on until so many orders were acknowledged.
+    /// The run continues until this many publications were acknowledged.
     var minimumAcknowledgements = 0
-    /// Streams outlive everything that is done here, nobody is told of a loss, and no event comes later than this after its
-    /// writer was answered. `nil` where hubs are killed.
+    /// Maximum delay of an event after the reply to its writer. If it is set, streams must survive every crash
+    /// without a resync. `nil` if hubs are killed.
     var longestLag: Duration?
-    /// Kills something and brings it back.
+    /// Kills a process and restarts it.
     let crash: @Sendable (_ random: inout SeededRandom) async throws -> Void
 
     private enum Part: Sendable {
@@ -28,7 +28,7 @@ struct CrashRun: Sendable {
         case killer
     }
 
-    /// - Returns: what was broken.
+    /// - Returns: the violations that were found.
     func run(seed: UInt64) async throws -> [Violation] {
         var random = SeededRandom(seed: seed)
         let acknowledged = AsyncValue(0)
@@ -71,7 +71,7 @@ struct CrashRun: Sendable {
         while !isOver() {
             if !client.isConnected {
                 if let hub = self.hubs.randomElement() { client.move(to: hub.port) }
-                // Refused while the hub is away.
+                // Fails while the hub is down.
                 try? await client.connect()
             }
             _ = try? await client.waitUntil("the end", within: .milliseconds(20)) { $0.isConnected ? nil : () }
@@ -89,11 +89,11 @@ struct CrashRun: Sendable {
         try await acknowledged.wait(for: "\(goal) acknowledgements", within: .seconds(600)) { $0 >= goal ? () : nil }
     }
 
-    // MARK: Judgement
+    // MARK: Checks
 
     private func judge(_ writers: [KillWriter], _ clients: [EventStreamClient]) async throws -> [Violation] {
         let api = self.hubs[0].api
-        // The last thing to be killed may have been what it works with.
+        // The last crash may have killed a process that the hub depends on.
         try await eventually("the hub to read again") { (try? await api.history(of: self.flows[0])) != nil }
         var facts = StreamChecker.Facts(journals: [:], oldest: [:], epochs: [try await ModelRun.epoch(self.hubs[0], "show")])
         var violations: [Violation] = []
@@ -112,10 +112,10 @@ struct CrashRun: Sendable {
             if let longestLag = self.longestLag, client.log.connections.count > 1 || !client.log.events("resync").isEmpty {
                 let endings = client.log.connections.map { "\($0.ending.map { "\($0)" } ?? "open")" }
                 violations.append(
-                    Violation(client.name, "has noticed more than a delay of \(longestLag): connections \(endings), or a resync"))
+                    Violation(client.name, "had more than a delay of \(longestLag): connections \(endings), or a resync"))
             }
             if !client.isConnected { try await client.connect() }
-            // The checker says more about one that does not get there.
+            // If a client does not get there, the checker reports the details.
             _ = try? await client.waitUntil("the end of the flows") { ModelSubscriber.isAt(heads, $0, client.target) ? () : nil }
             violations += StreamChecker.check(client.log, of: client.target, by: client.name, facts)
             client.disconnect()
@@ -124,7 +124,8 @@ struct CrashRun: Sendable {
         return violations
     }
 
-    /// - Returns: what came later than that after its writer was answered.
+    /// - Returns: a violation for the event that arrived latest after the reply to its writer, if that exceeds the
+    ///   limit.
     private static func lagViolations(_ client: EventStreamClient, _ writers: [KillWriter], _ longest: Duration) -> [Violation] {
         var arrivals: [String: [Version: ContinuousClock.Instant]] = [:]
         for block in client.log.blocks where block.event == "order" {
@@ -140,11 +141,11 @@ struct CrashRun: Sendable {
                 worst = (arrival - acknowledgedAt, "version \(version) of \(publication.flow)")
             }
         }
-        return worst.map { [Violation(client.name, "got \($0.what) \($0.lag) after its writer was answered")] } ?? []
+        return worst.map { [Violation(client.name, "received \($0.what) \($0.lag) after the reply to its writer")] } ?? []
     }
 }
 
 extension [Violation] {
-    /// The first of them, for a message.
+    /// The first 10 violations as text.
     var listing: String { self.prefix(10).map { "\n  \($0)" }.joined() }
 }

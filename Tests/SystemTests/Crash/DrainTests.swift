@@ -2,7 +2,7 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// SIGTERM: a deploy is not a stampede.
+/// Drain after SIGTERM: no reconnect storm on deploys.
 @Suite(.serialized) struct DrainTests {
     private static let streams = 200
     private static let window = 2.0
@@ -19,10 +19,10 @@ import Testing
             let started = ContinuousClock.now
             hub.requestTermination()
 
-            // Who asks and who comes meanwhile is told.
+            // Health checks and new streams are answered that the hub drains.
             let api = hub.api
             try await eventually("/health/ready says that the hub drains") { try await !api.isReady() }
-            let late = EventStreamClient(.flow("deploy"), port: hub.port, name: "a latecomer")
+            let late = EventStreamClient(.flow("deploy"), port: hub.port, name: "late subscriber")
             try await late.connect()
             try await late.waitUntilEnded()
             #expect(late.log.status == 200)
@@ -34,11 +34,11 @@ import Testing
             let moments = clients.compactMap { $0.log.connections[0].ended }.map { Self.seconds($0 - started) }.sorted()
             Self.expectSpread(moments)
             let retries = Set(clients.compactMap { $0.log.blocks.last { $0.retry != nil }?.retry })
-            #expect(retries.count > Self.streams / 4, "the hub gave \(retries.count) different times to wait")
+            #expect(retries.count > Self.streams / 4, "the hub sent \(retries.count) different retry delays")
         }
     }
 
-    /// Writes are answered to the last, and what was acknowledged is there afterwards.
+    /// Writes are answered until the end, and acknowledged events are in the store afterwards.
     @Test func drainKeepsEveryAcknowledgedEvent() async throws {
         try await HubProcess.running(["FLOWHUB_DRAIN_SECONDS": "1"]) { hub in
             let api = hub.api
@@ -58,7 +58,7 @@ import Testing
             try await hub.start()
             let last = version
             let stored = try #require(try await hub.api.history(of: "busy"))
-            // The last answer may have been lost with the connection.
+            // The last reply may have been lost with the connection.
             #expect(stored.version == last || stored.version == last + 1)
             try await watcher.connect()
             try await watcher.waitUntil("what was acknowledged") { log in
@@ -82,12 +82,12 @@ import Testing
 
     private static func expectFarewell(of client: EventStreamClient) {
         let last = Array(client.log.blocks.suffix(2))
-        #expect(last.count == 2 && last[0].retry != nil, "\(client.name) was not told how long to wait")
+        #expect(last.count == 2 && last[0].retry != nil, "\(client.name) got no retry delay")
         #expect(last.last?.event == "closing" && last.last?.json.member("reason")?.stringValue == "drain", "\(client.name)")
         #expect(last.last?.json.member("reconnect")?.boolValue == true)
     }
 
-    /// No burst: in each quarter of the window goes about a quarter of the streams.
+    /// Expects no burst: about a quarter of the streams is closed in each quarter of the window.
     private static func expectSpread(_ moments: [Double]) {
         #expect(moments.count == Self.streams)
         for quarter in 0..<4 {

@@ -1,7 +1,7 @@
 import FlowTestKit
 import Testing
 
-/// `kill -9` in the middle of everything.
+/// `kill -9` of the hub during writes and streams.
 @Suite(.serialized) struct KillTests {
     @Test func acknowledgedEventsSurviveKillAndReachSubscribers() async throws {
         let seed = UInt64.random(in: 1...999_999)

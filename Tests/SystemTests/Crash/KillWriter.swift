@@ -1,22 +1,22 @@
 import FlowCore
 import FlowTestKit
 
-/// One of several writers while what they write to is killed again and again. It remembers what it was told.
+/// One of several writers while their hubs or store are killed repeatedly. It records the replies.
 struct KillWriter: Sendable {
-    /// Something that it asked for, and what it knows of the outcome.
+    /// A publication and what the writer knows of its outcome.
     struct Publication: Sendable {
         var flow: String
         var data: [JSONText]
-        /// Of each event, if the order was acknowledged.
+        /// Version of each event, if the publication was acknowledged.
         var versions: [Version]?
         var acknowledgedAt: ContinuousClock.Instant?
-        /// Carried out at most once, however often it was sent.
+        /// Idempotency key: with it, the publication takes effect at most once, however often it is sent.
         var key: String?
     }
 
     let name: String
     let flows: [String]
-    /// Any of which may take an order.
+    /// The instances to which it may publish.
     let hubs: [HubProcess]
     let acknowledged: AsyncValue<Int>
     var random: SeededRandom
@@ -44,10 +44,10 @@ struct KillWriter: Sendable {
                 } catch let rejection as HubAPI.UnexpectedReply {
                     throw rejection
                 } catch {
-                    // What it was sent to is gone, or just goes.
+                    // The hub is down or shutting down.
                     try? await Task.sleep(for: .milliseconds(20))
                     api = self.random.any(of: self.hubs).api
-                    // Without a key nobody knows whether it was carried out, and sending it again would be another order.
+                    // Without a key the outcome stays unknown, and sending it again might publish it twice.
                     if publication.key == nil { break }
                 }
             }
@@ -69,15 +69,15 @@ struct KillWriter: Sendable {
     private func send(_ publication: Publication, _ api: HubAPI) async throws -> [Version] {
         let api = publication.key.map { api.with(header: "Idempotency-Key", $0) } ?? api
         let written = try await api.publish(publication.data.map { ("order", $0) }, to: publication.flow)
-        // 503 outcome_unknown or draining is no answer.
+        // After 503 `outcome_unknown` or `draining` the outcome is unknown.
         if written.status == 503 { throw AnswerLost(description: written.reply.text) }
         guard written.isAcknowledged else { throw HubAPI.UnexpectedReply(reply: written.reply, what: "an order") }
         return Array(written.version - Version(publication.data.count) + 1...written.version)
     }
 
-    // MARK: Judgement
+    // MARK: Checks
 
-    /// Where each event's data stands in a flow's history.
+    /// The versions of each event's data in a flow's history.
     static func storedVersions(in journal: FlowJournal) -> [JSONText: [Version]] {
         var found: [JSONText: [Version]] = [:]
         for version in 1...max(1, journal.version) {
@@ -86,21 +86,21 @@ struct KillWriter: Sendable {
         return found
     }
 
-    /// Holds what it was told against the whole histories of the flows.
+    /// Compares the recorded replies with the complete histories of the flows.
     func check(against found: [String: [JSONText: [Version]]]) -> [Violation] {
         var violations: [Violation] = []
         for publication in self.publications {
             let stored = publication.data.map { found[publication.flow]?[$0] ?? [] }
             if let versions = publication.versions, stored != versions.map({ [$0] }) {
                 violations.append(
-                    Violation(self.name, "was told \(versions) for \(publication.data), the store holds it at \(stored)"))
+                    Violation(self.name, "got \(versions) for \(publication.data), but the store has it at \(stored)"))
             }
-            // Nobody knows whether it was carried out; but only as a whole, and once.
+            // The outcome is unknown, but it must be complete and happen only once.
             let versions = stored.compactMap(\.first)
             let isWhole =
                 versions.count == publication.data.count && zip(versions, versions.dropFirst()).allSatisfy { $0 + 1 == $1 }
             if publication.versions == nil, stored.contains(where: { $0.count > 1 }) || !(versions.isEmpty || isWhole) {
-                violations.append(Violation(self.name, "has a part of \(publication.data), or twice: \(stored)"))
+                violations.append(Violation(self.name, "found a part of \(publication.data), or found it twice: \(stored)"))
             }
         }
         return violations

@@ -2,7 +2,7 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// Good requests in unusual company: pipelined, half-closed, behind a stream, waiting for a word.
+/// Valid requests on unusual connections: pipelined, half-closed, after a stream, or waiting for `100 Continue`.
 @Suite(.hub())
 struct ConnectionTests {
     @Test func answersPipelinedRequestsInOrder() async throws {
@@ -62,7 +62,7 @@ struct ConnectionTests {
         let published = try await hub.api.publish("seen", .null, to: "front")
         #expect(published.status == 201)
         try await eventually("the event") { exchange.receivedText.contains("event: seen") }
-        #expect(exchange.receivedText.ranges(of: "HTTP/1.1 ").count == 1, "there is one answer: the stream")
+        #expect(exchange.receivedText.ranges(of: "HTTP/1.1 ").count == 1, "the stream must be the only response")
         #expect(try await hub.api.state(of: "behind-1") == nil)
         #expect(try await hub.api.state(of: "behind-2") == nil)
     }
@@ -123,7 +123,7 @@ struct ConnectionTests {
 
     @Test(arguments: ["h2c", "websocket"])
     func ignoresUnsupportedUpgrade(_ name: String) async throws {
-        // curl --http2 and Java's client ask for h2c with an ordinary request (RFC 9110, 7.8: it may be ignored).
+        // curl --http2 and Java's client request an upgrade to h2c, which a server may ignore (RFC 9110, 7.8).
         let exchange = try await RawExchange.open(port: try SharedHub.hub.port)
         defer { exchange.close() }
         let get = "GET /health/live HTTP/1.1\r\nHost: hub\r\n"

@@ -2,10 +2,10 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// Ids are held against their allow-list before anything else sees them.
+/// Identifiers are checked against their allow-list before they are used.
 @Suite(.hub())
 struct IdentifierTests {
-    /// As they stand in a target.
+    /// Invalid identifiers as they appear in a request target.
     static let badIDs = [
         "..", ".", "%2e", "%2e%2e", "%2e%2e%2f", "..%2f..%2fetc%2fpasswd", "a%2fb", "a/b", "", "%00", "a%00", "a%0d%0ab", "a%0ab",
         "%20",
@@ -31,18 +31,18 @@ struct IdentifierTests {
         let isQuery = route.before.contains("?")
         let caller = HTTPCaller(port: hub.port)
         for id in Self.badIDs {
-            // An empty `after` is the beginning.
+            // An empty `after` means the start of the list.
             if route.before.hasSuffix("after="), id.isEmpty { continue }
             let body: [UInt8]? =
                 ["PUT", "PATCH", "POST"].contains(route.method)
                 ? Array((route.after.hasSuffix("events") ? #"{"type":"a"}"# : "{}").utf8) : nil
             let target = route.before + id + route.after
             let reply = try await caller.perform(HTTPCall(route.method, target, body: body))
-            // A slash or nothing makes another path of it.
+            // An identifier that is empty or has a slash results in a different path.
             let codes: Set<Int> = isQuery ? [400] : id.contains("/") || id.isEmpty ? [400, 404, 405] : [400, 404]
             #expect(codes.contains(reply.status), "\(route.method) \(target): \(reply.status) \(reply.text)")
             if !isQuery, reply.status == 404, !id.contains("/"), !id.isEmpty {
-                #expect(Bool(false), "\(route.method) \(target): refused as not found, so it was looked for")
+                #expect(Bool(false), "\(route.method) \(target): answered 404, so the identifier was looked up")
             }
         }
         #expect(try await hub.call("GET", "/v1/flows").json.member("flows")?.elements.isEmpty == true)

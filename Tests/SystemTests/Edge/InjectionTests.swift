@@ -2,10 +2,10 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// What a publisher writes is never more than data to those who watch.
+/// Texts of a publisher reach subscribers as data only: they cannot inject lines or events into a stream.
 @Suite(.hub(["FLOWHUB_HEARTBEAT_SECONDS": "300"]))
 struct InjectionTests {
-    /// Texts of JSON strings without their quotes, as they stand in a request.
+    /// JSON strings without their quotes, as they appear in a request.
     static let texts = [
         #"a\rb"#, #"a\nb"#, #"a\r\nb"#, #"a\u000ab"#, #"a\u000Db"#, #"a\u2028b\u2029c"#, "a\u{2028}b\u{2029}c", #"a\u0000b"#,
         #"\uFEFFa"#, "\u{feff}a", #"a\u0085b"#, "a\u{85}b", "\u{7f}",
@@ -15,7 +15,7 @@ struct InjectionTests {
         #"\u003cscript\u003e</script>"#, #"\b\f\t"#,
     ]
 
-    /// Every event that came, but the hub's word that the replay is over.
+    /// Every received event except heartbeats.
     private static func events(_ log: StreamLog) -> [EventBlock] {
         log.blocks.filter { $0.data != nil && $0.event != "heartbeat" }
     }
@@ -45,7 +45,7 @@ struct InjectionTests {
         }
         let history = try #require(try await hub.api.history(of: "data"))
         #expect(history.events.dropLast().map { $0.member("data")?.string } == written)
-        // The members in the stream's order, too: history is the same text.
+        // The order of the members is also the same: history has the same text as the stream.
         #expect(history.events.map(\.string) == Self.events(replay.log).filter { $0.event != "caught_up" }.compactMap(\.data))
     }
 
@@ -69,7 +69,7 @@ struct InjectionTests {
         try await watcher.connect()
         _ = try await watcher.next(event: "snapshot")
         for (index, text) in Self.texts.enumerated() {
-            // The number makes each patch a change: some of the texts are the same string in other escapes.
+            // The index makes each patch change the state: some texts are the same string with different escapes.
             let patch = "{\"\(text)\":[\"\(text)\",\(index)]}"
             #expect(try await hub.api.patch("state", jsonText(patch)).status < 300)
             let block = try await watcher.next(event: "state_update")
@@ -78,7 +78,7 @@ struct InjectionTests {
         let state = "{" + Self.texts.enumerated().map { "\"\($0)\":\"\($1)\"" }.joined(separator: ",") + "}"
         #expect(try await hub.api.put("state", jsonText(state)).status == 200)
         #expect(try await hub.api.state(of: "state")?.state.string == state)
-        let newSubscriber = EventStreamClient(.flow("state"), port: hub.port, name: "newcomer")
+        let newSubscriber = EventStreamClient(.flow("state"), port: hub.port, name: "new subscriber")
         try await newSubscriber.connect()
         #expect(try await newSubscriber.next(event: "snapshot").json.member("state")?.string == state)
         #expect(Self.events(newSubscriber.log).count(where: { $0.event != "caught_up" }) == 1)

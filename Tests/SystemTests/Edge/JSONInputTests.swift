@@ -2,7 +2,7 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// JSON that is none, or too much.
+/// Request bodies with invalid JSON, or with JSON over the limits.
 @Suite(.hub())
 struct JSONInputTests {
     struct Input: Sendable, CustomTestStringConvertible {
@@ -13,7 +13,7 @@ struct JSONInputTests {
     }
 
     private static func data(_ name: String, _ value: [UInt8], _ code: String = "bad_json") -> Input {
-        // Good for every route: a type for those who want one, an object for the others.
+        // An object with a type is valid for every route.
         Input(name: name, bytes: Array(#"{"type":"a","data":"#.utf8) + value + Array("}".utf8), code: code)
     }
 
@@ -59,7 +59,7 @@ struct JSONInputTests {
             ("POST", "/v1/locks/json"), ("PUT", "/v1/patterns/json"),
         ]
         for (method, target) in routes {
-            // A lock needs no body.
+            // The body of a lock request is optional.
             if input.bytes.isEmpty, target.hasSuffix("locks/json") { continue }
             let reply = try await hub.call(method, target, bytes: input.bytes)
             #expect(reply.status == 400, "\(method) \(target): \(reply.status) \(reply.text.prefix(300))")

@@ -1,7 +1,7 @@
 import FlowTestKit
 import Testing
 
-/// Bytes that are no good request, and what must come of them.
+/// Bytes of a malformed request, and the statuses that are correct for it.
 struct MalformedRequest: Sendable, CustomTestStringConvertible {
     let name: String
     let bytes: @Sendable () -> [UInt8]
@@ -17,7 +17,7 @@ struct MalformedRequest: Sendable, CustomTestStringConvertible {
     private static let get = "GET /health/live HTTP/1.1\r\nHost: hub\r\n"
     private static let post = "POST /v1/flows/malformed/events HTTP/1.1\r\nHost: hub\r\n"
 
-    /// What a smuggler would put behind it.
+    /// The request that request smuggling would append.
     static func smuggled(_ flow: String) -> [UInt8] {
         Array("PUT /v1/flows/\(flow)/state HTTP/1.1\r\nHost: hub\r\nContent-Length: 2\r\n\r\n{}".utf8)
     }

@@ -2,7 +2,7 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// What is no request is refused, soon and clearly, and harms nobody else.
+/// Malformed and slow requests are rejected with a problem, within the timeouts, without effect on other clients.
 @Suite(.hub(["FLOWHUB_HEAD_TIMEOUT_SECONDS": "1", "FLOWHUB_BODY_TIMEOUT_SECONDS": "1"]))
 struct MalformedRequestTests {
     @Test(arguments: MalformedRequest.headers + MalformedRequest.bodies + MalformedRequest.lines)
@@ -22,7 +22,7 @@ struct MalformedRequestTests {
         _ = await sent
 
         #expect(try await hub.call("GET", "/health/live").status == 200)
-        #expect(try await hub.call("GET", "/v1/flows/\(flow)/state").status == 404, "the request behind it was carried out")
+        #expect(try await hub.call("GET", "/v1/flows/\(flow)/state").status == 404, "the request after it was executed")
     }
 
     @Test func closesEmptyConnectionWithoutResponse() async throws {
@@ -46,7 +46,7 @@ struct MalformedRequestTests {
         let exchange = try await RawExchange.open(port: try SharedHub.hub.port)
         defer { exchange.close() }
         try await exchange.send("GET /health/live HTTP/1.1\r\nHost: hub\r\nX-A: ")
-        // The pace of the attack, not a wait: each byte comes well within the time that a whole head has.
+        // The interval of the attack, not a wait: each byte arrives well within the timeout of a whole head.
         try await eventually("an answer", within: .seconds(40), every: .milliseconds(100)) {
             if !exchange.received.isEmpty { return true }
             try? await exchange.send("a")
@@ -94,7 +94,7 @@ struct MalformedRequestTests {
             for _ in 0..<6 { warm = try await sendAll() }
             var last = 0
             for _ in 0..<12 { last = try await sendAll() }
-            // What one round sends is 8 MB; twelve that were kept would be 96.
+            // One round sends 8 MB, so twelve rounds would leave 96 MB if they were kept.
             #expect(last - warm < 16_000_000, "\(warm) bytes before, \(last) after")
         }
     }

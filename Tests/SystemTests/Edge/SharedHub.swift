@@ -2,14 +2,14 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// One hub for all tests of a suite, gone after the last of them.
+/// A trait that runs one hub for all tests of a suite and stops it after the last.
 struct SharedHub: SuiteTrait, TestScoping {
     @TaskLocal private static var running: HubProcess?
 
     let environment: [String: String]
     var isRecursive: Bool { false }
 
-    /// The hub of the suite that asks.
+    /// The hub of the current suite.
     static var hub: HubProcess {
         get throws { try #require(Self.running, "the suite has no hub: give it the trait .hub(…)") }
     }
@@ -27,7 +27,7 @@ extension Trait where Self == SharedHub {
     static func hub(_ environment: [String: String] = [:]) -> Self { SharedHub(environment: environment) }
 }
 
-/// JSON from its text.
+/// Parses a JSON text.
 func jsonText(_ text: String) throws -> JSONText { try JSONText(validating: Array(text.utf8)) }
 
 extension HTTPReply {
@@ -36,7 +36,7 @@ extension HTTPReply {
 }
 
 extension HubProcess {
-    /// One request by itself.
+    /// Sends one request on a connection of its own.
     func call(
         _ method: String, _ target: String, headers: [(name: String, value: String)] = [], body: String? = nil
     ) async throws -> HTTPReply {
@@ -49,8 +49,8 @@ extension HubProcess {
         try await HTTPCaller(port: self.port).perform(HTTPCall(method, target, headers: headers, body: bytes))
     }
 
-    /// Sends bytes as they are and waits for the first answer. What cannot be sent any more, because the hub has closed, is no
-    /// error: the answer counts.
+    /// Sends bytes unchanged on a connection of its own and waits for the first response. A failed send is ignored, because
+    /// the hub may close the connection before it has read everything.
     func answer(to bytes: [UInt8], within timeout: Duration = .seconds(40)) async throws -> HTTPReply {
         let exchange = try await RawExchange.open(port: self.port)
         defer { exchange.close() }

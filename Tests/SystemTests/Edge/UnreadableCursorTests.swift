@@ -2,7 +2,8 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// A cursor is untrusted text, and whatever it says, the answer is a stream: an `EventSource` does not survive any other.
+/// A cursor is untrusted text. The response is a stream for every cursor, because an `EventSource` stops reconnecting after any
+/// other response.
 @Suite(.hub())
 struct UnreadableCursorTests {
     private static func resync(_ target: StreamTarget, _ cursor: String, _ transport: EventStreamClient.CursorTransport)

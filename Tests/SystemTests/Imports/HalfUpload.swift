@@ -1,11 +1,11 @@
 import FlowTestKit
 
-/// An upload of which a part has come, and that is being stored.
+/// An upload of which the first 90 % were sent and that is being stored.
 struct HalfUpload: Sendable {
     let exchange: RawExchange
     private let rest: [UInt8]
 
-    /// Returns when something of it lies in the store.
+    /// Sends 90 % of the body, and returns when the store has some of it.
     static func begin(
         _ sample: ImportSample, flow: String, key: String, at hub: HubProcess, _ fixture: ImportHubFixture
     ) async throws -> HalfUpload {
@@ -17,10 +17,10 @@ struct HalfUpload: Sendable {
             Idempotency-Key: \(key)\r
             Content-Length: \(sample.body.count)\r\n\r\n
             """
-        // A part goes out once more than it is there, and the last pages are still being packed.
+        // The hub uploads a part only after it has more bytes than one part, and the last pages are still being compressed.
         let half = sample.body.count * 9 / 10
         try await exchange.send(Array(head.utf8) + sample.body[..<half])
-        try await eventually("some of it in the store", within: .seconds(60), every: .milliseconds(50)) {
+        try await eventually("some of the upload to be in the store", within: .seconds(60), every: .milliseconds(50)) {
             guard let entry = try await fixture.ledger().first(where: { $0.flow == flow && $0.status == "pending" }) else {
                 return false
             }
@@ -32,7 +32,8 @@ struct HalfUpload: Sendable {
         return HalfUpload(exchange: exchange, rest: Array(sample.body[half...]))
     }
 
-    /// Sends what is left, as far as the hub takes it. - Returns: the answer; `nil` if the connection ended without one.
+    /// Sends the rest of the body, as far as the hub accepts it.
+    /// - Returns: the response; `nil` if the connection ended without one.
     func finish() async throws -> HTTPReply? {
         async let sent: Void? = try? self.exchange.send(self.rest)
         let reply = try? await self.exchange.replies(1, within: .seconds(60)).first

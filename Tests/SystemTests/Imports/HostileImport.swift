@@ -2,7 +2,7 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// A body that is no import, and what the hub is to say of it.
+/// An invalid upload body, and the error that the hub must answer with.
 struct HostileImport: Sendable {
     struct Position: Hashable, Sendable {
         var line: Int
@@ -14,10 +14,10 @@ struct HostileImport: Sendable {
     var query = ""
     var status = 400
     var code: String
-    /// Where it is wrong, if that is to be looked at.
+    /// The expected position of the error; `nil` if it is not checked.
     var position: Position?
 
-    /// With `FLOWHUB_MAX_RECORD_BYTES=65536` and `FLOWHUB_MAX_CSV_COLUMNS=50`.
+    /// All invalid bodies, for a hub with `FLOWHUB_MAX_RECORD_BYTES=65536` and `FLOWHUB_MAX_CSV_COLUMNS=50`.
     static func all() async throws -> [HostileImport] {
         var list = HostileList()
         Self.addJSON(to: &list)
@@ -28,7 +28,7 @@ struct HostileImport: Sendable {
     }
 
     private static func addJSON(to list: inout HostileList) {
-        list.text("nothing", "", "empty_import", 1, 1)
+        list.text("an empty body", "", "empty_import", 1, 1)
         list.text("white space", " \r\n\t ", "empty_import")
         list.text("a byte order mark alone", "\u{feff}", "empty_import")
         list.text("100,000 brackets", String(repeating: "[", count: 100_000), "json_too_deep", 1, 66)
@@ -37,9 +37,9 @@ struct HostileImport: Sendable {
         list.text("a number that no double holds", "[\n1,\n1e400]", "bad_number", 3, 1)
         list.text("a lone surrogate", #"["\ud800"]"#, "bad_json")
         list.text("an array without an end", "[1,\n2", "bad_json")
-        list.text("a comma too much", "[1,\n2,]", "bad_json", 2, 3)
+        list.text("a trailing comma", "[1,\n2,]", "bad_json", 2, 3)
         list.text("no comma", "[1 2]", "bad_json", 1, 4)
-        list.text("something behind the end", "[1]\n{}", "bad_json", 2, 1)
+        list.text("data after the end", "[1]\n{}", "bad_json", 2, 1)
         list.text("a control character in a string", "[\"a\u{1}\"]", "bad_json", 1, 4)
         list.text("NaN", "[NaN]", "bad_json", 1, 2)
         list.text("a leading zero", "[01]", "bad_json")
@@ -50,9 +50,9 @@ struct HostileImport: Sendable {
     private static func addUTF8(to list: inout HostileList) {
         list.bytes("not UTF-8", Array("[1,\n\"a".utf8) + [0xff] + Array("\"]".utf8), "bad_utf8", 2, 3)
         list.bytes("overlong UTF-8", Array("[\"".utf8) + [0xc0, 0xaf] + Array("\"]".utf8), "bad_utf8", 1, 3)
-        list.bytes("a surrogate in UTF-8", Array("[\"".utf8) + [0xed, 0xa0, 0x80] + Array("\"]".utf8), "bad_utf8")
+        list.bytes("a surrogate encoded in UTF-8", Array("[\"".utf8) + [0xed, 0xa0, 0x80] + Array("\"]".utf8), "bad_utf8")
         list.bytes("UTF-16", [0xff, 0xfe, 0x5b, 0, 0x31, 0, 0x5d, 0], "bad_utf8")
-        list.bytes("UTF-16, big end first", [0xfe, 0xff, 0, 0x5b, 0, 0x31, 0, 0x5d], "bad_utf8")
+        list.bytes("UTF-16, big-endian", [0xfe, 0xff, 0, 0x5b, 0, 0x31, 0, 0x5d], "bad_utf8")
     }
 
     private static func addTables(to list: inout HostileList) {
@@ -65,20 +65,20 @@ struct HostileImport: Sendable {
 
     private static func addGzip(to list: inout HostileList) async throws {
         let compressed = try await ImportOracle.gzip([Array((ImportOracle.records(3_000).joined(separator: "\n") + "\n").utf8)])
-        // The bytes that mark the kind of the first block.
+        // Makes the type of the first deflate block invalid.
         var damaged = compressed
         damaged[10] |= 0x06
         var wrongSum = compressed
         wrongSum[compressed.count - 6] ^= 1
-        list.bytes("gzip that is cut off", Array(compressed.dropLast(10)), "bad_gzip")
-        list.bytes("gzip that is cut off early", Array(compressed.prefix(11)), "bad_gzip")
+        list.bytes("truncated gzip", Array(compressed.dropLast(10)), "bad_gzip")
+        list.bytes("gzip truncated within its first block", Array(compressed.prefix(11)), "bad_gzip")
         list.bytes("the magic number of gzip alone", [0x1f, 0x8b], "bad_gzip")
-        list.bytes("gzip and something behind it", compressed + Array("garbage".utf8), "bad_gzip")
-        list.bytes("gzip and a part of a member behind it", compressed + Array(compressed.prefix(200)), "bad_gzip")
+        list.bytes("gzip followed by garbage", compressed + Array("garbage".utf8), "bad_gzip")
+        list.bytes("gzip followed by a truncated member", compressed + Array(compressed.prefix(200)), "bad_gzip")
         list.bytes("damaged gzip", damaged, "bad_gzip")
-        list.bytes("gzip with another sum", wrongSum, "bad_gzip")
-        list.bytes("gzip of nothing", try await ImportOracle.gzip([[]]), "empty_import")
-        list.bytes("gzip of what is no JSON", try await ImportOracle.gzip([Array("[1,\nx]".utf8)]), "bad_json", 2, 1)
+        list.bytes("gzip with a wrong checksum", wrongSum, "bad_gzip")
+        list.bytes("gzip of an empty body", try await ImportOracle.gzip([[]]), "empty_import")
+        list.bytes("gzip of invalid JSON", try await ImportOracle.gzip([Array("[1,\nx]".utf8)]), "bad_json", 2, 1)
     }
 }
 

@@ -3,7 +3,7 @@ import FlowTestKit
 import Testing
 
 extension ImportSystemTests {
-    /// Whose an import is, and who hears of it.
+    /// Tests of which tokens can access an import, and of which flows receive its events.
     @Suite struct ImportAccessTests {
         @Test(arguments: ImportTopology.allCases)
         func importsAreVisibleToTheirAccountOnly(_ topology: ImportTopology) async throws {
@@ -22,7 +22,7 @@ extension ImportSystemTests {
                     #expect(try await hub.get(entry.id, part).problemCode == "token_missing", "\(part)")
                     #expect([200, 302, 409].contains(try await hub.get(entry.id, part, [own]).status), "\(part)")
                 }
-                // As if it had never been: the same answer as for one that nobody has.
+                // To another account the import does not exist: the response is the same as for an unknown id.
                 let unknown = try await hub.get("00000000-0000-4000-8000-000000000009", "", [foreign])
                 #expect(unknown.text == (try await hub.get(entry.id, "", [foreign])).text)
                 for (header, status) in [(foreign, 404), (scopeless, 403)] {
@@ -38,7 +38,7 @@ extension ImportSystemTests {
                 #expect(try await hub.call("GET", "/v1/imports", headers: [scopeless]).status == 403)
                 #expect(try await hub.send(TestUpload("[1]", "", [scopeless])).status == 403)
                 #expect(try await hub.send(TestUpload("[1]")).status == 401)
-                // A key is a name within an account.
+                // Idempotency keys are scoped to an account.
                 let theirs = try await hub.store(TestUpload("[2]", "", [foreign, ("Idempotency-Key", "k")]))
                 #expect(theirs.id != entry.id)
                 #expect(try await hub.get(entry.id, "/data", [own]).text == "[\n1\n]\n")
@@ -68,7 +68,7 @@ extension ImportSystemTests {
                 #expect(try await hub.send(TestUpload("[1]", "flow_id=g-1", [narrow])).status == 201)
                 #expect(try await hub.send(TestUpload("[1]", "flow_id=a%2Fb", [narrow])).problemCode == "bad_flow_id")
 
-                // Theirs are not among what comes; its own is the first that does.
+                // The rejected imports have sent no event, so the first one is that of the account's own import.
                 let entry = try await hub.store(TestUpload("[1]", "flow_id=f", [own.header]))
                 let event = try await watcher.next(event: "import_stored")
                 #expect(event.data?.contains(entry.id) == true)

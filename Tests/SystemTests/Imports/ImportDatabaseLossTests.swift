@@ -2,7 +2,7 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// Postgres is killed while an import is under way: nobody is told what is not so, and once it is back all of it agrees.
+/// Postgres is killed during an import: no response is wrong, and after a restart ledger, stores and events are consistent.
 @Suite(.serialized, .s3()) struct ImportDatabaseLossTests {
     private static func running(
         _ kind: ImportHubFixture.Kind, _ body: @Sendable (ImportHubFixture, PostgresServer) async throws -> Void
@@ -10,7 +10,7 @@ import Testing
         try await PostgresServer.running { server in
             try await ImportHubFixture.running(kind, database: server) { fixture in
                 try await body(fixture, server)
-                try await eventually("the hub to read again") { (try? await fixture.hub.api.isReady()) == true }
+                try await eventually("the hub to be ready again") { (try? await fixture.hub.api.isReady()) == true }
                 try await fixture.settle()
                 #expect(try await fixture.ledger().map(\.status) == ["failed"])
                 try await fixture.expectConsistent()
@@ -23,7 +23,7 @@ import Testing
     }
 
     private static func expectLoss(_ reply: HTTPReply?, _ codes: Set<String> = ["store_unavailable", "outcome_unknown"]) throws {
-        let reply = try #require(reply, "there was no answer")
+        let reply = try #require(reply, "no response")
         #expect(reply.status == 503 && codes.contains(reply.problemCode ?? ""), "\(reply.status) \(reply.text)")
     }
 
@@ -46,11 +46,11 @@ import Testing
             proxy.inject(.stall(isApplied: true), on: .putObject)
             async let answer = fixture.hub.uploadImport(.small, flow: "job", key: "k")
             try await proxy.wait(for: "the object") { $0.contains { $0.fault != nil && $0.serverStatus == 200 } }
-            // Somebody holds the row, so that the statement is under way when the server dies.
+            // Another transaction locks the row, so that the hub's statement is in flight when the server is killed.
             async let holder: [String] =
                 (try? await fixture.query(
                     "BEGIN; SELECT id FROM data_imports FOR UPDATE; SELECT pg_sleep(60)")) ?? []
-            try await eventually("somebody to hold the row") {
+            try await eventually("the row to be locked") {
                 try await fixture.query("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == ["1"]
             }
             proxy.release()

@@ -3,7 +3,7 @@ import FlowTestKit
 import Testing
 
 extension ImportSystemTests {
-    /// A hub that is told to end while an import comes in.
+    /// Tests of a hub that gets SIGTERM during an upload.
     @Suite struct ImportDrainTests {
         @Test(arguments: ImportTopology.allCases)
         func importFinishesWithinDrainWindow(_ topology: ImportTopology) async throws {
@@ -11,7 +11,7 @@ extension ImportSystemTests {
                 let exchange = try await cluster.beginImport()
                 cluster.hub.requestTermination()
                 try await eventually("the hub to drain") { cluster.hub.log.contains("Draining") }
-                // Longer than a hub without streams or imports takes to end.
+                // Longer than a hub without streams and imports needs to exit.
                 try await Task.sleep(for: .seconds(3))
                 let reply = try await cluster.endImport(exchange)
                 #expect(reply.status == 201, "\(reply.text)")
@@ -26,7 +26,7 @@ extension ImportSystemTests {
                 let exchange = try await cluster.beginImport()
                 defer { exchange.close() }
                 #expect(try await cluster.hub.terminate() == .code(0))
-                // Its claim is good for a minute yet, so the next hub could not have ended it.
+                // The claim is valid for another minute, so the restarted hub cannot have failed the import.
                 try await cluster.hub.start()
                 let all = try await cluster.hub.api.call("GET", "/v1/imports").json.member("imports")?.elements ?? []
                 #expect(all.map { $0.member("status")?.stringValue } == ["failed"])

@@ -3,9 +3,9 @@ import FlowTestKit
 import Testing
 
 extension ImportSystemTests {
-    /// What a flow hears of its imports, on whatever instance.
+    /// Tests of the events that a flow receives about its imports, on any instance.
     @Suite struct ImportEventTests {
-        /// What an event says; around it are its type and its flow.
+        /// The member `data` of an import event.
         private static func data(_ block: EventBlock) throws -> JSONText {
             let text = try #require(block.data)
             return try #require(try jsonText(text).member("data"))
@@ -15,7 +15,7 @@ extension ImportSystemTests {
         func sendsTransientProgressAndDurableResult(_ topology: ImportTopology) async throws {
             try await ImportClusterFixture.running(topology, hubs: 2, ["FLOWHUB_IMPORT_PROGRESS_MS": "50"]) { cluster in
                 _ = try await cluster.hub.api.put("f", jsonText(#"{"status":"running"}"#))
-                // Without Redis what is transient stays on its instance.
+                // Without Redis, transient events stay on their instance.
                 let watcher = EventStreamClient(.flow("f"), port: topology == .rows ? cluster.hub.port : cluster.other.port)
                 try await watcher.connect(.none)
                 _ = try await watcher.next(event: "snapshot")
@@ -41,7 +41,7 @@ extension ImportSystemTests {
                     ])
                 #expect(last.member("bytes_per_second")?.intValue ?? 0 > 0)
                 #expect(
-                    watcher.log.events("import_progress").allSatisfy { $0.id == nil }, "nobody resumes from a transient event")
+                    watcher.log.events("import_progress").allSatisfy { $0.id == nil }, "transient events have no id")
                 #expect(watcher.log.events("import_stored").isEmpty)
                 let id = try #require(last.member("import_id")?.stringValue)
                 let pending = try await cluster.other.get(id)
@@ -65,7 +65,7 @@ extension ImportSystemTests {
                     try await cluster.hub.api.history(of: "f")?.events.contains { $0.string.contains("import_progress") } == false
                 )
 
-                // Whoever comes later hears it from history.
+                // A later subscriber receives it from history.
                 let late = EventStreamClient(.flow("f"), port: cluster.hub.port)
                 try await late.connect(.text(#require(watcher.log.blocks.first { $0.event == "snapshot" }?.id)))
                 #expect(try Self.data(try await late.next(event: "import_stored")) == stored)

@@ -2,10 +2,10 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// An upload with something going wrong at any of its requests: one right object, or a clean failure, and the ledger never names
-/// what is not there.
+/// Faults at each request of an upload to R2. The result is one correct object or a clean failure, and the ledger never refers
+/// to a missing object.
 @Suite(.serialized, .s3(), .postgres()) struct ImportFaultTests {
-    /// A request of an upload: the so-manieth of its kind.
+    /// A request of an upload: its operation, and its index from 0 among the requests with this operation.
     struct FaultPoint: Hashable, Sendable {
         var operation: ProxyOperation
         var number: Int
@@ -18,10 +18,10 @@ import Testing
         .stall(isApplied: true),
     ]
 
-    // A large upload that is held up by a busy machine is nobody's to sweep.
+    // The claim is long enough that a large upload on a busy machine is not swept.
     private static let environment = ["FLOWHUB_IMPORT_CLAIM_SECONDS": "10", "FLOWHUB_R2_STALL_SECONDS": "1"]
 
-    /// What a clean upload asks of R2.
+    /// The requests to R2 of an upload without faults.
     static func faultPoints(_ fixture: ImportHubFixture, _ sample: ImportSample) async throws -> [FaultPoint] {
         let proxy = try fixture.proxy
         proxy.forget()
@@ -51,7 +51,7 @@ import Testing
             let faultPoints = try await Self.faultPoints(fixture, sample)
             var turn = Int.random(in: 0..<faultPoints.count)
             for (number, fault) in Self.faults.enumerated() {
-                // One request after the other, from another one each time.
+                // In a full run all requests; otherwise one per fault, starting with a random one.
                 for faultPoint in TestScale.isFull ? faultPoints : [faultPoints[turn % faultPoints.count]] {
                     let flow = "flow-\(number)-\(faultPoint.operation)-\(faultPoint.number)"
                     try await Self.uploadImport(sample, flow, fault, faultPoint, fixture)
@@ -74,35 +74,35 @@ import Testing
         #expect(reply.status == 201, comment)
         proxy.clearFaults()
         proxy.release()
-        // Of an upload whose beginning was not told only the store knows, and whoever sweeps.
-        let left = try await fixture.uploads().count
-        if left > 0 {
-            #expect(proxy.requests(.createUpload).count > left, comment)
+        // If the response to createUpload was lost, the hub does not know the upload. A sweep removes it.
+        let remaining = try await fixture.uploads().count
+        if remaining > 0 {
+            #expect(proxy.requests(.createUpload).count > remaining, comment)
             try await Self.sweepUploads(fixture)
         }
         try await fixture.expectConsistent([flow: sample], comment)
-        // Else the disk of the test fills.
+        // Without this the disk would fill up.
         guard let id = reply.json.member("id")?.stringValue else { return }
         #expect(try await fixture.hub.call("DELETE", "/v1/imports/\(id)").status == 204)
         #expect(try await fixture.ledger().contains { $0.id == id } == false)
     }
 
     private static func sweepUploads(_ fixture: ImportHubFixture) async throws {
-        // The S3 server has times in whole seconds, rounded up: what has just begun is not old yet.
-        try await eventually("the sweep of uploads that nobody finishes") {
+        // The S3 server rounds times up to whole seconds, so a new upload is not old enough at first.
+        try await eventually("the sweep of unfinished uploads") {
             let report = try await fixture.sweepReport(isDryRun: false)
             #expect(report.contains("0 objects and") && report.contains(" 0 objects missing"), "\(report)")
             return try await fixture.uploads().isEmpty
         }
     }
 
-    // MARK: Faults that stay
+    // MARK: Permanent faults
 
-    /// What never works, and where. Some make the object all the same, and then it is found.
+    /// Permanent faults, each with its operation (`nil`: all). Some let R2 apply the request, so that the hub finds the object.
     private static let permanentFaults: [(R2Fault, ProxyOperation?)] = {
         let operations: [ProxyOperation?] = [nil, .createUpload, .uploadPart, .completeUpload, .putObject]
         let all = Self.faults.flatMap { fault in operations.map { (fault, $0) } }
-        // Each fault, and each place, with another partner every time.
+        // Each fault and each operation once, in pairs that differ between runs.
         let first = Int.random(in: 0..<operations.count)
         return TestScale.isFull
             ? all : Self.faults.enumerated().map { ($0.element, operations[(first + $0.offset) % operations.count]) }
@@ -129,7 +129,7 @@ import Testing
                 if reply.status == 201 { try await Self.sweepUploads(fixture) }
                 try await fixture.expectConsistent([flow: sample], comment)
             }
-            // The keys of those that failed are free.
+            // Failed imports have released their idempotency keys.
             let again = try await fixture.hub.uploadImport(.small, flow: "again", key: "flow-0")
             #expect(again.status == 201 || again.status == 422)
             try await fixture.expectNothingToSweep()

@@ -3,7 +3,7 @@ import FlowTestKit
 import Testing
 
 extension ImportSystemTests {
-    /// What is no import leaves nothing behind, and is told where it is wrong.
+    /// Tests that invalid uploads are rejected with the position of the error, and leave no data behind.
     @Suite struct ImportHostileTests {
         private static let limits = [
             "FLOWHUB_MAX_RECORD_BYTES": "65536", "FLOWHUB_MAX_CSV_COLUMNS": "50", "FLOWHUB_BODY_TIMEOUT_SECONDS": "1",
@@ -39,7 +39,7 @@ extension ImportSystemTests {
                         #expect(
                             line == Int64(position.line) && column == Int64(position.column), "\(hostile.name): \(reply.text)")
                     }
-                    // The connection goes on, or ends in order.
+                    // The connection stays usable, or is closed cleanly.
                     if reply.header("connection") == "close" {
                         try? await exchange.closeOutput()
                         try await exchange.waitUntilClosed()
@@ -78,7 +78,7 @@ extension ImportSystemTests {
             arguments: ImportTopology.allCases)
         func stalledClientTimesOutAndSlowClientSucceeds(_ topology: ImportTopology) async throws {
             try await ImportClusterFixture.running(topology, Self.limits) { cluster in
-                // More than a page, so that there is something to take back.
+                // More than one page of records, so that there is stored data to remove.
                 let firstPart = Array(("[" + ImportOracle.records(9_000).joined(separator: ",") + ",").utf8)
                 let stalled = try await RawExchange.open(port: cluster.hub.port)
                 try await stalled.send(Array(TestUpload([], by: .chunked).head.utf8) + TestUpload.chunk(firstPart))
@@ -95,16 +95,16 @@ extension ImportSystemTests {
                         try await cluster.hub.api.call("GET", "/v1/imports?status=pending").text.contains("\"pending\"")
                     }
                     if isReset { disconnecting.close() } else { try await disconnecting.closeOutput() }
-                    try await eventually("it to have failed") { try await Self.failedCount(cluster) == before + 1 }
+                    try await eventually("the import to have failed") { try await Self.failedCount(cluster) == before + 1 }
                 }
                 try await cluster.waitUntilNothingIsLeft()
 
                 let slow = try await RawExchange.open(port: cluster.hub.port)
                 try await slow.send(TestUpload([], by: .chunked).head)
-                // Longer than a stall may be, in all.
+                // Takes longer in total than the body timeout of 1 s.
                 for number in 0..<10 {
                     try await slow.send(TestUpload.chunk(Array((number == 0 ? "[0" : ",\(number)").utf8)))
-                    // The client's own slowness, not a wait for anything.
+                    // Makes the client slow; it does not wait for anything.
                     try await Task.sleep(for: .milliseconds(200))
                 }
                 try await slow.send(TestUpload.chunk([UInt8(ascii: "]")]) + Array("0\r\n\r\n".utf8))
@@ -116,7 +116,7 @@ extension ImportSystemTests {
         func rejectsGzipBombsInBoundedMemory(_ topology: ImportTopology) async throws {
             let line = "{\"a\":\"" + String(repeating: "a", count: 8_000) + "\"}\n"
             let member = try await ImportOracle.gzip([Array(String(repeating: line, count: 8_192).utf8)], level: 9)
-            // Some 10 GB, in some 10 MB.
+            // About 10 GB, compressed to less than 16 MiB.
             let bomb = (0..<160).reduce(into: [UInt8]()) { bomb, _ in bomb += member }
             #expect(bomb.count < 16 << 20)
             try await ImportClusterFixture.running(topology) { cluster in
@@ -137,7 +137,7 @@ extension ImportSystemTests {
                     cluster.hub.processMetrics.map { $0.peakResidentBytes < 128 << 20 } == true,
                     "\(String(describing: cluster.hub.processMetrics))"
                 )
-                // What is just as large in earnest is refused, too; and what is not is taken.
+                // A small import is accepted under the same limits.
                 #expect(try await cluster.hub.send(TestUpload(String(repeating: line, count: 100))).status == 201)
             }
         }
@@ -160,7 +160,7 @@ extension ImportSystemTests {
                     }
                     #expect(try await cluster.hub.api.call("DELETE", "/v1/imports/\(id)").status == 400, "\(id)")
                 }
-                // These are other paths.
+                // These paths belong to no import route.
                 for path in ["../imports", "a/b/c", "./\(entry.id)/x"] {
                     #expect([400, 404].contains(try await cluster.hub.get(path).status), "\(path)")
                 }

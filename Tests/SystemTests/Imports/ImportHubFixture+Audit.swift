@@ -15,7 +15,7 @@ extension ImportHubFixture {
         var dataHash: String
         var contentHash: String
         var isAnnounced: Bool
-        /// Rows of records that the database has of it.
+        /// Number of the import's record rows in the database.
         var rows: Int
     }
 
@@ -43,7 +43,7 @@ extension ImportHubFixture {
         }
     }
 
-    /// Waits until every import has come to its end, and its flow was told.
+    /// Waits until every import is stored or failed, and its event was published.
     func settle(within timeout: Duration = .seconds(40)) async throws {
         try await eventually("the end of every import", within: timeout, every: .milliseconds(100)) {
             try await self.query(
@@ -52,7 +52,7 @@ extension ImportHubFixture {
         }
     }
 
-    /// Nothing is wrong, as ``problems(_:)`` sees it.
+    /// Expects that ``problems(_:)`` finds nothing.
     func expectConsistent(
         _ samples: [String: ImportSample] = [:], _ comment: Comment? = nil, at location: SourceLocation = #_sourceLocation
     ) async throws {
@@ -60,7 +60,7 @@ extension ImportHubFixture {
         #expect(problems == [], comment, sourceLocation: location)
     }
 
-    /// Nothing is wrong, as the hub's own sweep sees it.
+    /// Expects that a sweep would remove nothing and misses no object.
     func expectNothingToSweep(at location: SourceLocation = #_sourceLocation) async throws {
         let report = try await self.sweepReport()
         #expect(
@@ -68,16 +68,16 @@ extension ImportHubFixture {
         )
     }
 
-    /// Holds the ledger, the stores and the flows against each other.
-    /// - Parameter samples: what was handed in to a flow; an import of a flow that is not there is not read.
-    /// - Returns: what is wrong, in words.
+    /// Compares the ledger, the stores and the events of the flows.
+    /// - Parameter samples: the uploaded sample of each flow. Records of imports of other flows are not compared.
+    /// - Returns: descriptions of the inconsistencies; empty if there are none.
     func problems(_ samples: [String: ImportSample] = [:]) async throws -> [String] {
         var problems: [String] = []
         let ledger = try await self.ledger()
         let objects = try await self.objects()
-        for key in try await self.uploads() { problems.append("\(key) is an upload that nobody finishes") }
+        for key in try await self.uploads() { problems.append("\(key) is an unfinished upload") }
         for key in objects.keys where !ledger.contains(where: { $0.location == key }) {
-            problems.append("\(key) is nobody's object")
+            problems.append("\(key) is an object without an import")
         }
         for entry in ledger {
             problems += try await self.problems(entry, objects, samples[entry.flow]).map { "\(entry.id) \(entry.status): \($0)" }
@@ -88,43 +88,45 @@ extension ImportHubFixture {
 
     private func problems(_ entry: Entry, _ objects: [String: Int], _ sample: ImportSample?) async throws -> [String] {
         guard entry.status == "stored" else {
-            guard entry.status == "failed" else { return ["it has come to no end"] }
-            return (entry.location.isEmpty ? [] : ["it names an object"])
-                + (entry.rows == 0 ? [] : ["\(entry.rows) rows are left"])
-                + (entry.key.isEmpty ? [] : ["it keeps its key"])
+            guard entry.status == "failed" else { return ["it is neither stored nor failed"] }
+            return (entry.location.isEmpty ? [] : ["it still refers to an object"])
+                + (entry.rows == 0 ? [] : ["it still has \(entry.rows) rows"])
+                + (entry.key.isEmpty ? [] : ["it still has its idempotency key"])
         }
         var problems: [String] = []
         if self.kind == .rows {
-            if entry.rows != entry.records { problems.append("\(entry.rows) rows in place of \(entry.records)") }
+            if entry.rows != entry.records { problems.append("\(entry.rows) rows instead of \(entry.records)") }
         } else {
-            if entry.rows != min(10, entry.records) { problems.append("\(entry.rows) rows beside the object") }
+            let extra = entry.rows - min(10, entry.records)
+            if extra != 0 { problems.append("\(extra) extra rows next to the object") }
             if objects[entry.location] != entry.size {
-                problems.append("its object has \(objects[entry.location] ?? -1) bytes in place of \(entry.size)")
+                problems.append("its object has \(objects[entry.location] ?? -1) bytes instead of \(entry.size)")
             }
         }
         guard let sample else { return problems }
         if entry.records != sample.records || entry.contentHash != sample.contentHash {
-            problems.append("the ledger has \(entry.records) records, or other ones than those that were handed in")
+            problems.append("the ledger has \(entry.records) records, or another content hash than the sample")
         }
         return try await problems + self.recordProblems(entry, sample)
     }
 
-    /// What is wrong with the records themselves.
+    /// Descriptions of the differences between the stored records and the sample.
     private func recordProblems(_ entry: Entry, _ sample: ImportSample) async throws -> [String] {
         if self.kind == .rows {
             let reply = try await HTTPCaller(port: self.hub.port).perform(HTTPCall("GET", "/v1/imports/\(entry.id)/data"))
-            return reply.status == 200 && TestDigest.sha256(reply.body) == sample.documentHash ? [] : ["it reads otherwise"]
+            let isRight = reply.status == 200 && TestDigest.sha256(reply.body) == sample.documentHash
+            return isRight ? [] : ["its data differs from the sample"]
         }
-        guard let bytes = try await self.bytes(entry.location) else { return ["its object is not there"] }
+        guard let bytes = try await self.bytes(entry.location) else { return ["its object is missing"] }
         var problems: [String] = []
-        if TestDigest.sha256(bytes) != entry.dataHash { problems.append("its object is another") }
+        if TestDigest.sha256(bytes) != entry.dataHash { problems.append("its object does not match the ledger's data hash") }
         if try await TestDigest.sha256(decompressing: bytes) != sample.documentHash {
-            problems.append("its object has other records")
+            problems.append("the records of its object differ from the sample")
         }
         return problems
     }
 
-    /// Whether the flow has heard what became of each of its imports, once.
+    /// Checks that the flow has received the result of each of its imports exactly once.
     private func eventProblems(_ flow: String, _ ledger: [Entry]) async throws -> [String] {
         let events = try await self.hub.api.history(of: flow)?.events ?? []
         var problems: [String] = []
@@ -132,13 +134,13 @@ extension ImportHubFixture {
             let received = events.filter { $0.member("data")?.member("import_id")?.stringValue == entry.id }
                 .compactMap { $0.member("type")?.stringValue }
             if received != ["import_\(entry.status)"] {
-                problems.append("\(entry.id) \(entry.status): its flow heard \(received)")
+                problems.append("\(entry.id) \(entry.status): its flow received \(received)")
             }
         }
         return problems
     }
 
-    /// What `flowhub imports sweep` would do, and whether it finds an object missing.
+    /// Exit code and output of `flowhub imports sweep`.
     func sweepReport(isDryRun: Bool = true) async throws -> String {
         let run = try await self.hub.command(["imports", "sweep", "--older-than", "0s"] + (isDryRun ? ["--dry-run"] : []))
         return "\(run.exit) \(run.output)\(run.errors)"

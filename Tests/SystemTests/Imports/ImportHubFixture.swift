@@ -3,7 +3,7 @@ import FlowTestKit
 import Foundation
 import Testing
 
-/// A hub that takes imports in, and a look behind it.
+/// A hub for import tests, with direct access to its stores.
 struct ImportHubFixture: Sendable {
     enum Kind: String, CaseIterable, Sendable, CustomTestStringConvertible {
         case r2 = "Postgres and R2"
@@ -19,12 +19,13 @@ struct ImportHubFixture: Sendable {
     let server: PostgresServer?
     private let database: String?
     private let bucket: S3Bucket?
-    private let nearR2: R2Proxy?
+    private let r2Proxy: R2Proxy?
 
-    /// Between the hub and R2.
-    var proxy: R2Proxy { get throws { try #require(self.nearR2, "there is no R2 behind this hub") } }
+    /// The proxy between the hub and R2.
+    var proxy: R2Proxy { get throws { try #require(self.r2Proxy, "this hub does not use R2") } }
 
-    /// - Parameter database: the server for the ledger; the suite's if it is `nil`.
+    /// Runs a hub for the duration of the body.
+    /// - Parameter database: the server for the ledger; `nil`: that of the suite.
     static func running<Result: Sendable>(
         _ kind: Kind, database server: PostgresServer? = nil, _ environment: [String: String] = [:],
         _ body: @Sendable (ImportHubFixture) async throws -> Result
@@ -39,7 +40,7 @@ struct ImportHubFixture: Sendable {
             return try await HubProcess.running(all) { hub in
                 try await body(
                     ImportHubFixture(
-                        kind: kind, hub: hub, environment: all, server: server, database: database, bucket: nil, nearR2: nil))
+                        kind: kind, hub: hub, environment: all, server: server, database: database, bucket: nil, r2Proxy: nil))
             }
         }
         let bucket = try await SharedS3.bucket()
@@ -54,14 +55,15 @@ struct ImportHubFixture: Sendable {
                 try await body(
                     ImportHubFixture(
                         kind: kind, hub: hub, environment: environment, server: server, database: database, bucket: bucket,
-                        nearR2: proxy))
+                        r2Proxy: proxy))
             }
         }
     }
 
-    // MARK: Hubs that die
+    // MARK: Killed hubs
 
-    /// Runs a second hub on the same stores; where they are the hub's own, that hub itself, started anew. Afterwards it is dead.
+    /// Runs a second hub on the same stores for the body, then kills it. An embedded hub does not share its stores: it is
+    /// itself restarted for the body, and killed and restarted after it.
     func withKilledHub(
         _ environment: [String: String] = [:], _ body: @Sendable (HubProcess) async throws -> Void
     ) async throws {
@@ -78,9 +80,10 @@ struct ImportHubFixture: Sendable {
         try await self.hub.start(adding: environment.mapValues { _ in "" })
     }
 
-    // MARK: Behind it
+    // MARK: Stores
 
-    /// Rows of the ledger's database, columns separated by bars.
+    /// Runs SQL in the ledger's database.
+    /// - Returns: the rows, with columns separated by `|`.
     func query(_ sql: String) async throws -> [String] {
         let text: String
         if let server, let database {
@@ -111,7 +114,7 @@ struct ImportHubFixture: Sendable {
             })
     }
 
-    /// The keys of uploads that are neither finished nor given up.
+    /// The keys of unfinished uploads.
     func uploads() async throws -> [String] {
         if let bucket { return try await bucket.uploads().map(\.key) }
         return self.kind == .embedded ? try Self.files(in: self.objectFolder + "/uploads") : []

@@ -4,7 +4,7 @@ import Glibc
 import Testing
 
 extension ImportSystemTests {
-    /// The same bytes under one key are one import.
+    /// Tests of idempotency keys: the same bytes with one key are one import.
     @Suite struct ImportIdempotencyTests {
         private static func key(_ name: String) -> (name: String, value: String) { ("Idempotency-Key", name) }
 
@@ -13,7 +13,7 @@ extension ImportSystemTests {
             return reply.json.member("imports")?.elements.count ?? -1
         }
 
-        /// An upload whose end is yet to come.
+        /// Starts an upload without finishing it.
         private static func begin(_ cluster: ImportClusterFixture, key: String) async throws -> RawExchange {
             let exchange = try await RawExchange.open(port: cluster.hub.port)
             let upload = TestUpload([], "", [Self.key(key)], by: .chunked)
@@ -35,7 +35,7 @@ extension ImportSystemTests {
                     #expect(reply.status == 200 && reply.header("idempotency-replayed") == "true")
                     #expect(reply.json == first.json)
                 }
-                // The same records are not the same bytes.
+                // Other bytes, even of the same records, or other parameters are a conflict.
                 for (text, query) in [
                     ("[1,2]", "flow_id=f&file_name=a"), ("[1, 2] ", "flow_id=f&file_name=a"), ("[1", "flow_id=f&file_name=a"),
                     ("[1, 2]", "flow_id=f&file_name=b"), ("[1, 2]", "flow_id=g&file_name=a"), ("[1, 2]", "file_name=a"),
@@ -69,10 +69,10 @@ extension ImportSystemTests {
                 #expect(try await cluster.hub.send(TestUpload("[1,", "", [Self.key("bad")])).status == 400)
                 #expect(try await cluster.other.send(TestUpload("[1]", "", [Self.key("bad")])).status == 201)
 
-                // One that breaks off.
+                // An interrupted upload.
                 let broken = try await Self.begin(cluster, key: "broken")
                 broken.close()
-                try await eventually("it to have failed") { try await Self.count(cluster, "failed") == 2 }
+                try await eventually("the import to have failed") { try await Self.count(cluster, "failed") == 2 }
                 #expect(try await cluster.other.send(TestUpload("[1]", "", [Self.key("broken")])).status == 201)
                 #expect(try await Self.count(cluster, "stored") == 3)
                 #expect(try await cluster.keys().count == (topology.hasObjects ? 3 : 0))
@@ -119,9 +119,9 @@ extension ImportSystemTests {
                             "POST", "/v1/imports?flow_id=f", headers: [Self.key("\(point)")], bytes: body)
                     }
                     #expect(try await cluster.hub.waitForExit() == .signal(SIGKILL), "\(point)")
-                    try await cluster.endClaims()
+                    try await cluster.expireClaims()
                     try await cluster.hub.start(adding: ["FLOWHUB_FAILPOINT": ""])
-                    try await eventually("the flow to be told, \(point)") {
+                    try await eventually("the event of the import, \(point)") {
                         try await cluster.hub.api.history(of: "f")?.events.count == events + 1
                     }
                     let ids = try await Self.ids(cluster).filter { !before.contains($0) }
@@ -147,11 +147,11 @@ extension ImportSystemTests {
                         try await cluster.hub.api.call("DELETE", "/v1/imports/\(entry.id)")
                     }
                     #expect(try await cluster.hub.waitForExit() == .signal(SIGKILL), "\(point)")
-                    try await cluster.endClaims()
+                    try await cluster.expireClaims()
                     try await cluster.hub.start(adding: ["FLOWHUB_FAILPOINT": ""])
                     #expect(try await cluster.hub.get(entry.id).status == 404, "\(point)")
                     try await cluster.waitUntilNothingIsLeft()
-                    try await eventually("its entry to be gone") {
+                    try await eventually("its ledger entry to be deleted") {
                         try await cluster.query("SELECT count(*) FROM data_imports") == "0"
                     }
                 }

@@ -6,11 +6,11 @@ import Testing
 import Glibc
 #endif
 
-/// `kill -9` of a hub at every step of an import: whoever comes after it ends what it left, one way or the other.
+/// `kill -9` of a hub at every step of an import. A hub that runs afterwards completes or removes the import.
 @Suite(.serialized, .s3(), .postgres()) struct ImportKillTests {
     // MARK: At a step
 
-    /// Those that a sweep comes by, too, come first, while there is nothing to sweep.
+    /// The failpoints that a sweep also reaches come first, while there is nothing to sweep.
     private static let failpoints = [
         "importAnnounced", "importObjectGone", "importBegun", "importUploaded", "importStored", "importDeleting",
     ]
@@ -40,7 +40,7 @@ import Glibc
                 try await fixture.ledger().map { "\($0.flow) \($0.status)" } == [
                     "importAnnounced stored", "importBegun failed", "importUploaded failed", "importStored stored",
                 ])
-            // What was deleted was told as stored once, long ago.
+            // The flow of a deleted import has only the earlier event `import_stored`.
             for flow in ["importObjectGone", "importDeleting"] {
                 let types = try await fixture.hub.api.history(of: flow)?.events.compactMap { $0.member("type")?.stringValue }
                 #expect(types == ["import_stored"])
@@ -52,7 +52,7 @@ import Glibc
         }
     }
 
-    // MARK: While a request is out
+    // MARK: During a request to R2
 
     @Test func recoversFromKillDuringR2Request() async throws {
         try await ImportHubFixture.running(.r2) { fixture in
@@ -74,9 +74,9 @@ import Glibc
             }
             try await fixture.settle()
             try await fixture.expectConsistent(samples)
-            let others = try await fixture.ledger().filter { !$0.flow.hasPrefix("clean") }
-            #expect(others.map(\.status) == Array(repeating: "failed", count: statuses.count))
-            // Small ones do for that.
+            let interrupted = try await fixture.ledger().filter { !$0.flow.hasPrefix("clean") }
+            #expect(interrupted.map(\.status) == Array(repeating: "failed", count: statuses.count))
+            // The small sample suffices for this check.
             try await fixture.expectKeys(statuses)
             try await fixture.expectNothingToSweep()
         }
@@ -101,7 +101,7 @@ import Glibc
         proxy.release()
     }
 
-    // MARK: While the body comes
+    // MARK: During the upload body
 
     @Test(arguments: ImportHubFixture.Kind.allCases)
     func recoversFromKillDuringUploadBody(_ kind: ImportHubFixture.Kind) async throws {
@@ -137,7 +137,7 @@ import Glibc
                 try await fixture.withKilledHub { hub in
                     await withTaskGroup(of: Void.self) { tasks in
                         for writer in 0..<3 {
-                            tasks.addTask { await Self.keepHandingIn("\(round)-\(writer)", hub, work) }
+                            tasks.addTask { await Self.uploadUntilKilled("\(round)-\(writer)", hub, work) }
                         }
                         tasks.addTask {
                             try? await work.wait(for: "some imports", within: .seconds(60)) {
@@ -163,7 +163,7 @@ import Glibc
         }
     }
 
-    private static func keepHandingIn(_ name: String, _ hub: HubProcess, _ work: AsyncValue<Work>) async {
+    private static func uploadUntilKilled(_ name: String, _ hub: HubProcess, _ work: AsyncValue<Work>) async {
         for number in 0..<10_000 {
             let key = "\(name)-\(number)"
             guard let reply = try? await hub.uploadImport(.small, flow: "job", key: key), reply.status == 201 else {
@@ -175,10 +175,10 @@ import Glibc
 }
 
 extension ImportHubFixture {
-    /// Hands in the small sample under keys that were used by hubs that died: all of them free, or stored already.
+    /// Uploads the small sample with idempotency keys that were used at killed hubs. A key is free, or its import is stored.
     /// - Parameters:
-    ///   - statuses: what each is answered with.
-    ///   - flow: the key itself if it is `nil`.
+    ///   - statuses: the expected status for each key: 201 if it is free, 200 if its import is stored.
+    ///   - flow: the flow of the imports; `nil`: each key is also the flow id.
     func expectKeys(_ statuses: [String: Int], flow: String? = nil) async throws {
         for (key, status) in statuses {
             let reply = try await self.hub.uploadImport(.small, flow: flow ?? key, key: key)

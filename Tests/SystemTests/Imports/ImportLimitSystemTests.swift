@@ -3,7 +3,7 @@ import FlowTestKit
 import Testing
 
 extension ImportSystemTests {
-    /// More imports at once than may be.
+    /// Tests of the limits of concurrent imports.
     @Suite struct ImportLimitSystemTests {
         @Test(
             arguments: [

@@ -4,7 +4,7 @@ import Foundation
 import Testing
 
 extension ImportSystemTests {
-    /// Lists, links, what is at hand, and how an import goes.
+    /// Tests of lists, download links, cached samples and analyses, and deletion.
     @Suite struct ImportListTests {
         private static func ids(_ reply: HTTPReply) -> [String] {
             (reply.json.member("imports")?.elements ?? []).compactMap { $0.member("id")?.stringValue }
@@ -44,7 +44,7 @@ extension ImportSystemTests {
                 }
                 #expect(try await api.call("GET", "/v1/imports?after=x").problemCode == "bad_import_id")
                 #expect(try await api.call("GET", "/v1/imports?flow_id=a/b").problemCode == "bad_flow_id")
-                // A failed one has no records, and says so.
+                // A failed import has no records: reads are answered with `import_failed`.
                 let failure = try #require(Self.ids(failed).first)
                 for part in ["data", "records", "sample", "schema", "download"] {
                     let reply = try await cluster.hub.get(failure, "/\(part)")
@@ -97,7 +97,7 @@ extension ImportSystemTests {
                 let records = ImportOracle.records(120)
                 let entry = try await cluster.hub.store(TestUpload(records.joined(separator: "\n")))
                 let (sample, analysis) = ("import:sample:\(entry.id)", "schema:analysis:\(entry.id)")
-                try await eventually("the sample to be there") { try await redis.command(["EXISTS", sample]) == "1" }
+                try await eventually("the sample to be cached") { try await redis.command(["EXISTS", sample]) == "1" }
                 let program = """
                     import json, sys
                     records = json.loads(sys.argv[1])
@@ -107,10 +107,10 @@ extension ImportSystemTests {
                     try await TestTools.python(program, [redis.command(["GET", sample])]) == "list 100 host-7.example.org")
                 #expect(try await Int(redis.command(["TTL", sample])).map { (3_500...3_600).contains($0) } == true)
                 let schema = try await cluster.hub.get(entry.id, "/schema")
-                try await eventually("the analysis to be there") { try await redis.command(["EXISTS", analysis]) == "1" }
+                try await eventually("the analysis to be cached") { try await redis.command(["EXISTS", analysis]) == "1" }
                 #expect(try await jsonText(redis.command(["GET", analysis])).member("field_info")?.members.count == 7)
 
-                // From there it comes to every instance, without a question to R2.
+                // Every instance reads them from Redis, without a request to R2.
                 try cluster.proxy.forget()
                 for _ in 0..<2 {
                     let reply = try await cluster.other.get(entry.id, "/sample")
@@ -124,12 +124,12 @@ extension ImportSystemTests {
                         == Array(records.prefix(100)))
                 #expect(try await cluster.other.get(entry.id, "/schema").json == schema.json)
                 #expect(try cluster.proxy.requests.count == 2)
-                try await eventually("both to be there again") { try await redis.command(["EXISTS", sample, analysis]) == "2" }
+                try await eventually("both to be cached again") { try await redis.command(["EXISTS", sample, analysis]) == "2" }
                 for (kind, result) in [("sample", "hit"), ("sample", "miss"), ("analysis", "hit"), ("analysis", "miss")] {
                     let name = "flowhub_import_cache_total{cache=\"\(kind)\",result=\"\(result)\"}"
                     #expect(try await cluster.other.api.metric(name) ?? 0 > 0, "\(name)")
                 }
-                // What somebody else put there in its place is not handed out as records.
+                // An invalid cached value is not returned as records.
                 try await redis.command(["SET", sample, "{\"no\":"])
                 #expect(try await cluster.hub.get(entry.id, "/sample").json.member("records")?.elements.count == 100)
             }
@@ -150,7 +150,7 @@ extension ImportSystemTests {
                 #expect(try await cluster.hub.api.call("DELETE", "/v1/imports/\(entry.id)").status == 404)
                 #expect(Self.ids(try await cluster.hub.api.call("GET", "/v1/imports")) == [remaining.id])
                 #expect(try await cluster.keys() == [remaining.location].compactMap { $0 })
-                try await eventually("its rows to be gone") { try await cluster.rowCount() == 1 }
+                try await eventually("its rows to be deleted") { try await cluster.rowCount() == 1 }
                 #expect(try await cluster.query("SELECT count(*) FROM data_imports") == "1")
                 if topology == .r2 {
                     let names = ["import:sample:\(entry.id)", "schema:analysis:\(entry.id)"]

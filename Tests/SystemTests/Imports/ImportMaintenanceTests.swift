@@ -13,7 +13,7 @@ extension ImportSystemTests {
                 for _ in 0..<5 { entries.append(try await cluster.hub.store(TestUpload(records.joined(separator: "\n")))) }
                 let keys = try entries.map { try #require($0.location) }
                 let good = try #require(try await cluster.object(keys[0]))
-                // A byte in the middle is another; half of it; the same records packed otherwise; gone.
+                // One byte changed; truncated to half; the same records compressed differently; deleted.
                 var damaged = good
                 damaged[good.count / 2] ^= 0x10
                 try await cluster.overwrite(keys[1], damaged)
@@ -34,7 +34,7 @@ extension ImportSystemTests {
                 #expect(lines(4).contains("the object is missing"))
                 #expect(try await cluster.hub.command(["imports", "verify", entries[0].id]).exit == .code(0))
 
-                // None of them is handed out as if nothing were, and none is moved.
+                // Damaged imports are not returned as complete, and are not moved.
                 for (entry, code) in [(entries[1], 500), (entries[4], 500)] {
                     let reply = try await cluster.hub.get(entry.id, "/records?offset=0&limit=1000")
                     #expect(reply.status == code && reply.problemCode == "import_damaged", "\(reply.text)")
@@ -43,7 +43,7 @@ extension ImportSystemTests {
                 #expect(moved.exit == .code(1), "\(moved)")
                 #expect(moved.errors.contains("4 imports could not be moved. They are unchanged."), "\(moved)")
                 #expect(try await cluster.hub.get(entries[0].id, "/data").body == ImportOracle.document(records))
-                // An answer that has begun can say no more than that it ends too early.
+                // A response that has begun can report the damage only by ending early.
                 for entry in entries[1...3] {
                     await #expect(throws: AnswerLost.self) { try await cluster.hub.get(entry.id, "/data") }
                 }
@@ -71,9 +71,9 @@ extension ImportSystemTests {
                 let young = try await cluster.hub.command(["imports", "sweep"])
                 #expect(young.exit == .code(0) && young.output.isEmpty, "\(young)")
                 let before = try await cluster.keys()
-                // The S3 server has times in whole seconds, rounded up.
+                // The S3 server rounds times up to whole seconds, so the orphans are not old enough at first.
                 var dry = try await cluster.hub.command(["imports", "sweep", "--older-than", "0s", "--dry-run"])
-                try await eventually("all of them to be named") {
+                try await eventually("the report to contain all orphans") {
                     if named.allSatisfy({ dry.output.contains("\($0)  ") }) { return true }
                     dry = try await cluster.hub.command(["imports", "sweep", "--older-than", "0s", "--dry-run"])
                     return false

@@ -4,22 +4,24 @@ import NIOCore
 import Testing
 
 extension ImportSystemTests {
-    /// Whatever the size, a hub takes an import in and gives it back in bounded memory, and waits for whoever is slower.
+    /// Tests that uploads and downloads of any size use bounded memory, with backpressure from slow clients and slow stores.
     @Suite struct ImportMemoryTests {
-        /// Above what an idle hub has. A debug build's own pages are some 50 MiB where a release's are 20.
+        /// Maximum growth in bytes over the idle hub. Of this a debug build's own pages use about 50 MiB, those of a release
+        /// build 20 MiB.
         private static let growth = 72 << 20
         private static let size = TestScale.pick(128 << 20, full: 1 << 30)
-        /// Some 4 MiB of whole lines.
+        /// About 4 MiB of complete lines.
         private static let block = Array((ImportOracle.records(19_000).joined(separator: "\n") + "\n").utf8)
         private static let count = size / block.count + 1
 
-        private static func expectFlat(_ cluster: ImportClusterFixture, _ what: String, above idle: Int) throws {
+        private static func expectBoundedMemory(_ cluster: ImportClusterFixture, _ what: String, above idle: Int) throws {
             let metrics = try #require(cluster.hub.processMetrics)
             let grown = metrics.peakResidentBytes - idle
             #expect(grown <= Self.growth, "\(what): \(idle >> 20) MiB and \(grown >> 20) MiB")
         }
 
-        /// Waits until a number stays as it is.
+        /// Waits until a number has not changed for 700 ms.
+        /// - Returns: the number.
         private static func waitUntilStill(_ what: String, _ number: () -> Int) async throws -> Int {
             var last = number()
             var since = ContinuousClock.now
@@ -33,24 +35,24 @@ extension ImportSystemTests {
 
         @Test(arguments: ImportTopology.withObjects)
         func uploadAndDownloadUseBoundedMemory(_ topology: ImportTopology) async throws {
-            // Small parts, so that a store that stalls is felt before all has been sent.
+            // Small parts, so that a stalled store causes backpressure before the whole body was sent.
             try await ImportClusterFixture.running(topology, ["FLOWHUB_R2_PART_BYTES": "5242880"]) { cluster in
                 let idle = try #require(cluster.hub.processMetrics).residentBytes
-                let entry = try await self.up(cluster, above: idle)
+                let entry = try await self.upload(cluster, above: idle)
                 #expect(entry.total == 19_000 * Self.count)
-                try Self.expectFlat(cluster, "up", above: idle)
-                try await self.down(cluster, entry, above: idle)
-                try Self.expectFlat(cluster, "down", above: idle)
-                // All of it is right.
+                try Self.expectBoundedMemory(cluster, "after the upload", above: idle)
+                try await self.download(cluster, entry, above: idle)
+                try Self.expectBoundedMemory(cluster, "after the download", above: idle)
+                // The complete data is correct.
                 let file = cluster.hub.folder.path + "/all"
                 let got = try await cluster.hub.command(
                     ["import", "get", entry.id, "-o", file], adding: ["FLOWHUB_URL": "http://127.0.0.1:\(cluster.hub.port)"])
                 #expect(got.exit == .code(0) && got.errors.contains("hash verified"), "\(got)")
-                try Self.expectFlat(cluster, "all", above: idle)
+                try Self.expectBoundedMemory(cluster, "after import get", above: idle)
             }
         }
 
-        private func up(_ cluster: ImportClusterFixture, above idle: Int) async throws -> StoredImport {
+        private func upload(_ cluster: ImportClusterFixture, above idle: Int) async throws -> StoredImport {
             let exchange = try await RawExchange.open(port: cluster.hub.port)
             defer { exchange.close() }
             if cluster.topology == .r2 { try cluster.proxy.inject(.stall(isApplied: false), on: .uploadPart, skipping: 1) }
@@ -70,10 +72,10 @@ extension ImportSystemTests {
                     try await cluster.proxy.wait(for: "a part to stall", within: .seconds(120)) {
                         $0.contains { $0.fault != nil }
                     }
-                    // The store takes nothing more, so the hub takes nothing more either.
+                    // The store accepts nothing more, so the hub stops reading.
                     let transferred = try await Self.waitUntilStill("the hub to stop reading") { sent.value }
                     #expect(transferred < Self.count, "\(transferred) of \(Self.count)")
-                    try Self.expectFlat(cluster, "while the store stalls", above: idle)
+                    try Self.expectBoundedMemory(cluster, "while the store stalls", above: idle)
                     try cluster.proxy.release()
                 }
                 try await sending.value
@@ -86,7 +88,7 @@ extension ImportSystemTests {
             return entry
         }
 
-        private func down(_ cluster: ImportClusterFixture, _ entry: StoredImport, above idle: Int) async throws {
+        private func download(_ cluster: ImportClusterFixture, _ entry: StoredImport, above idle: Int) async throws {
             let received = AsyncValue(0)
             let isClosed = AsyncValue(false)
             let wire = try await WireConnection.open(port: cluster.hub.port) { bytes in
@@ -102,7 +104,7 @@ extension ImportSystemTests {
             let transferred = try await Self.waitUntilStill("the client to stop reading") { received.value }
             let total = try #require(entry.number("original_size_bytes"))
             #expect(transferred < total)
-            try Self.expectFlat(cluster, "while the client stalls", above: idle)
+            try Self.expectBoundedMemory(cluster, "while the client stalls", above: idle)
             try await wire.read()
             try await isClosed.wait(for: "the end", within: .seconds(120)) { $0 ? () : nil }
             #expect(received.value > total && received.value < total + 1_000)
@@ -120,7 +122,7 @@ extension ImportSystemTests {
                 #expect(
                     try await cluster.hub.records(entry.id, from: 150_000, limit: 3)
                         == ImportOracle.records(3, from: 150_000 % 19_000))
-                try Self.expectFlat(cluster, "slow", above: idle)
+                try Self.expectBoundedMemory(cluster, "with a slow store", above: idle)
             }
         }
     }

@@ -4,9 +4,9 @@ import Glibc
 import Testing
 
 extension ImportSystemTests {
-    /// A mover that is killed anywhere has done no harm, and the next one ends its work.
+    /// A mover that is killed at any point does no damage, and the next one completes its work.
     @Suite struct ImportMoveCrashTests {
-        /// What must be so whatever happened.
+        /// Expects that the import is unchanged and that `imports verify` finds nothing.
         private static func expectWhole(
             _ cluster: ImportClusterFixture, _ entry: StoredImport, _ records: [String], _ context: String
         )
@@ -17,19 +17,19 @@ extension ImportSystemTests {
             #expect(verified.exit == .code(0), "\(context): \(verified)")
         }
 
-        /// Ends what was killed, and sees that nothing of it is left over.
+        /// Completes a killed move, and expects that it has left nothing behind.
         private static func finish(
             _ cluster: ImportClusterFixture, to target: String, _ entry: StoredImport, _ records: [String], _ context: String
         ) async throws {
             try await Self.expectWhole(cluster, entry, records, context)
-            try await cluster.endClaims()
+            try await cluster.expireClaims()
             let again = try await cluster.hub.command(["imports", "move", "--to", target])
             #expect(again.exit == .code(0), "\(context): \(again)")
             let now = try #require(StoredImport(try await cluster.hub.get(entry.id).json))
             #expect(now.contentHash == entry.contentHash && now.total == records.count, "\(context)")
             #expect((now.location == nil) == (target == "postgres"), "\(context)")
-            // The S3 server has times in whole seconds, rounded up.
-            try await eventually("what was left to be swept: \(context)") {
+            // The S3 server rounds times up to whole seconds, so new objects are not old enough at first.
+            try await eventually("the leftovers to be swept: \(context)") {
                 let sweep = try await cluster.hub.command(["imports", "sweep", "--older-than", "0s"])
                 #expect(sweep.exit == .code(0), "\(context): \(sweep)")
                 let uploads = try await cluster.uploads()
@@ -56,13 +56,14 @@ extension ImportSystemTests {
             }
         }
 
-        /// Some 5.5 MB packed: two parts.
+        /// About 5.5 MB compressed: two parts.
         private static let large = (0..<23).map { number in
             var random = SeededRandom(seed: UInt64(number))
             return "\"" + (0..<31_000).map { _ in String(random.next(), radix: 16) }.joined() + "\""
         }
 
-        /// - Parameter phase: which requests are done and which are not when the mover dies: the others are in the other phase.
+        /// - Parameter phase: selects which requests are applied when the mover is killed, and which are not. The other phase
+        ///   is the opposite selection.
         @Test(
             "a move in either direction recovers from a kill before or after each request",
             arguments: TestScale.pick([0], full: [0, 1]))
@@ -104,7 +105,7 @@ extension ImportSystemTests {
                         proxy.clearFaults()
                         try await Self.finish(
                             cluster, to: target, entry, records,
-                            "\(target), request \(number), \(operation.map { "\($0)" } ?? "?"), done: \(isApplied)")
+                            "\(target), request \(number), \(operation.map { "\($0)" } ?? "?"), applied: \(isApplied)")
                     }
                 }
             }

@@ -2,9 +2,9 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// Reading an import while its object comes wrong: what is answered in whole is right.
+/// Reads of an import while R2 fails or returns wrong bytes: every complete response is correct.
 @Suite(.serialized, .s3(), .postgres()) struct ImportReadFaultTests {
-    /// Two members and a bit, in one request.
+    /// Two gzip members and a part of a third, uploaded in one request.
     private static let sample = ImportSample(records: 280, bytes: 8_192, seed: 3)
 
     private struct Reading: Sendable {
@@ -17,8 +17,8 @@ import Testing
         Reading(target: "records?offset=100&limit=100"), Reading(target: "schema"),
     ]
 
-    /// Faults that are gone when R2 is asked again.
-    private static let passing: [R2Fault] = [
+    /// Faults that a retry overcomes.
+    private static let temporary: [R2Fault] = [
         .internalError, .unavailable, .tooManyRequests(retryAfter: 1), .resetRequest(), .loseReply,
         .truncateReply(afterBytes: 10), .truncateReply(afterBytes: 700_000), .stall(isApplied: false), .stall(isApplied: true),
         .answer(503, code: "SlowDown", isEarly: true),
@@ -51,8 +51,8 @@ import Testing
             HTTPCall("GET", "/v1/imports/\(id)/\(reading.target)", headers: reading.headers))
     }
 
-    /// Waits until what is asked for is read from R2 again, and then as the fault wants it.
-    /// - Returns: `nil` if the answer broke off.
+    /// Repeats a read until it sends a request to R2, to which the fault is applied.
+    /// - Returns: the response; `nil` if it ended early.
     private static func read(
         _ reading: Reading, _ id: String, _ fault: R2Fault, times: Int, _ fixture: ImportHubFixture
     ) async throws -> HTTPReply? {
@@ -60,7 +60,7 @@ import Testing
         proxy.forget()
         proxy.inject(fault, on: .getObject, times: times)
         var reply: HTTPReply?
-        // A schema stays at hand for a second.
+        // A schema is cached for 1 s.
         try await eventually("a request to R2") {
             do { reply = try await Self.read(reading, id, fixture) } catch is AnswerLost { reply = nil }
             return proxy.faultsRemaining < times
@@ -73,7 +73,7 @@ import Testing
     @Test func readsSurviveTemporaryFaults() async throws {
         try await Self.running { fixture, id, right in
             var turn = Int.random(in: 0..<Self.readings.count)
-            for fault in Self.passing {
+            for fault in Self.temporary {
                 for number in TestScale.isFull ? Array(Self.readings.indices) : [turn % Self.readings.count] {
                     let reply = try await Self.read(Self.readings[number], id, fault, times: 1, fixture)
                     let comment: Comment =
@@ -89,7 +89,7 @@ import Testing
     @Test func faultsNeverYieldWrongCompleteResponse() async throws {
         try await Self.running { fixture, id, right in
             var turn = Int.random(in: 0..<Self.readings.count)
-            let cases = Self.wrong.map { ($0, 1) } + (Self.wrong + Self.passing).map { ($0, 1_000) }
+            let cases = Self.wrong.map { ($0, 1) } + (Self.wrong + Self.temporary).map { ($0, 1_000) }
             for (fault, times) in cases {
                 for number in TestScale.isFull ? Array(Self.readings.indices) : [turn % Self.readings.count] {
                     let reply = try await Self.read(Self.readings[number], id, fault, times: times, fixture)
@@ -105,7 +105,7 @@ import Testing
                 }
                 turn += 1
             }
-            // None of it has done any harm.
+            // The faults have changed no stored data.
             try await fixture.expectConsistent(["job": Self.sample])
             for number in Self.readings.indices {
                 let isRight = try await Self.read(Self.readings[number], id, fixture).body == right[number].body

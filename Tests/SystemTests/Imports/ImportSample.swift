@@ -1,22 +1,22 @@
 import FlowTestKit
 
-/// Records that pack badly, the same for the same seed.
+/// Records that compress badly. The same seed yields the same records.
 struct ImportSample: Sendable {
     let records: Int
-    /// As it is handed in: NDJSON, each record with a line feed behind it.
+    /// The upload body: NDJSON, each record followed by a line feed.
     let body: [UInt8]
-    /// As it is stored: a JSON array with a record a line.
+    /// The stored document: a JSON array with one record per line.
     let document: [UInt8]
     /// SHA-256 of the body and of the document.
     let contentHash: String
     let documentHash: String
 
-    /// Some 12 MiB packed: three parts of the least size that R2 takes.
+    /// About 12 MiB compressed: three parts of the minimum size of R2.
     static let large = ImportSample(records: 1_900, bytes: 8_192, seed: 1)
-    /// One request's.
+    /// Small enough for one request.
     static let small = ImportSample(records: 300, bytes: 100, seed: 2)
 
-    /// - Parameter bytes: of a record, nearly.
+    /// - Parameter bytes: approximate size of a record.
     init(records: Int, bytes: Int, seed: UInt64) {
         var random = SeededRandom(seed: seed)
         let letters = (0x23...0x7e).filter { $0 != 0x5c }.map { UInt8($0) }
@@ -45,7 +45,7 @@ struct ImportSample: Sendable {
 }
 
 extension HubProcess {
-    /// Hands a sample in, and returns the answer.
+    /// Uploads a sample and returns the response.
     func uploadImport(
         _ sample: ImportSample, flow: String, key: String? = nil, within timeout: Duration = .seconds(120)
     ) async throws -> HTTPReply {

@@ -2,24 +2,24 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// A hub that was taken for dead and is not, and hubs that get the same import at once.
+/// Tests of a paused hub whose claim expires, and of hubs that get the same import at the same time.
 @Suite(.serialized, .s3(), .postgres()) struct ImportTakeoverTests {
     private static let shared = [ImportHubFixture.Kind.r2, .rows]
 
-    /// The import was swept while its hub stood still: its flow was told, and nothing is there.
+    /// Waits until the import of a paused hub was swept: it has failed, its event was published, and no data remains.
     private static func expectSwept(_ fixture: ImportHubFixture, flow: String) async throws {
         try await fixture.settle()
         #expect(try await fixture.ledger().filter { $0.flow == flow }.map(\.status) == ["failed"])
         try await fixture.expectConsistent()
     }
 
-    private static func expectRefusal(_ reply: HTTPReply?, _ what: Comment) {
-        // That it was not taken in is what counts; whether it was told so depends on where it stood.
+    private static func expectRejection(_ reply: HTTPReply?, _ what: Comment) {
+        // The import must not be stored. Whether its client gets a response depends on the point at which the hub was paused.
         guard let reply else { return }
         #expect(reply.status == 503 && reply.problemCode == "import_taken_over", "\(what): \(reply.status) \(reply.text)")
     }
 
-    // MARK: Taken for dead
+    // MARK: Paused hubs
 
     @Test(arguments: shared)
     func hubPausedDuringBodyCannotFinishSweptImport(_ kind: ImportHubFixture.Kind) async throws {
@@ -29,8 +29,8 @@ import Testing
                 hub.pause()
                 try await Self.expectSwept(fixture, flow: "job")
                 hub.resume()
-                Self.expectRefusal(try await upload.finish(), "\(kind)")
-                // It is well otherwise.
+                Self.expectRejection(try await upload.finish(), "\(kind)")
+                // The hub works otherwise.
                 let next = try await hub.uploadImport(.small, flow: "next", key: "k")
                 #expect(next.status == 201, "\(next.text)")
             }
@@ -50,13 +50,13 @@ import Testing
                 try await proxy.wait(for: "the request", within: .seconds(60)) { requests in requests.contains { $0.isStalled } }
                 hub.pause()
                 try await Self.expectSwept(fixture, flow: "job")
-                // R2 carries out now what it was asked for long ago.
+                // R2 applies the delayed request only now.
                 proxy.release()
-                try await proxy.wait(for: "it to be done") { requests in
+                try await proxy.wait(for: "the request to be applied") { requests in
                     requests.contains { $0.fault != nil && $0.serverStatus != nil }
                 }
                 hub.resume()
-                Self.expectRefusal(try await answer, "\(isApplied)")
+                Self.expectRejection(try await answer, "\(isApplied)")
                 try await fixture.expectConsistent()
             }
             try await fixture.expectKeys(["k": 201], flow: "job")
@@ -66,7 +66,7 @@ import Testing
     }
 
     @Test func expiredClaimFreesKeyBeforeSweep() async throws {
-        // The hub that is left sweeps when this is over.
+        // The remaining hub sweeps only every 15 s, a quarter of its claim duration. The key must be free before that.
         try await ImportHubFixture.running(.r2, ["FLOWHUB_IMPORT_CLAIM_SECONDS": "60"]) { fixture in
             try await fixture.withKilledHub(["FLOWHUB_IMPORT_CLAIM_SECONDS": "4"]) { hub in
                 _ = try await HalfUpload.begin(.large, flow: "job", key: "k", at: hub, fixture)
@@ -78,14 +78,14 @@ import Testing
                 #expect(reply.status == 409 && reply.problemCode == "import_in_progress", "\(reply.text)")
                 return false
             }
-            // What the first one left is still known, and goes.
+            // The abandoned import is still in the ledger, and is swept.
             try await fixture.settle()
             #expect(try await fixture.ledger().map(\.status).sorted() == ["failed", "stored"])
             try await fixture.expectConsistent()
         }
     }
 
-    // MARK: At once
+    // MARK: Concurrent uploads
 
     @Test(arguments: shared)
     func concurrentUploadsAtTwoHubsCreateOneImport(_ kind: ImportHubFixture.Kind) async throws {

@@ -3,9 +3,9 @@ import FlowTestKit
 import Testing
 
 extension ImportSystemTests {
-    /// What is handed in is stored as it is, and all of it can be read back, wherever it is stored.
+    /// Tests that uploads are stored unchanged and can be read back completely, in every topology.
     @Suite struct ImportTests {
-        /// Records as text, and their three forms.
+        /// An upload in one of the three formats, and the records that it contains.
         private struct Form: Sendable {
             var format: String
             var text: String
@@ -156,7 +156,7 @@ extension ImportSystemTests {
                     let expected = offset < records.count ? Array(records[offset...].prefix(limit)) : []
                     #expect(try await hub.records(entry.id, from: offset, limit: limit) == expected, "\(offset) \(limit)")
                 }
-                // Where a member ends and the next begins.
+                // Across the boundaries of gzip members.
                 for offset in stride(from: 0, to: 15_000, by: 997) {
                     #expect(try await hub.records(entry.id, from: offset, limit: 999) == Array(records[offset...].prefix(999)))
                 }

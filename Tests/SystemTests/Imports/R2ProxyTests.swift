@@ -3,26 +3,26 @@ import Testing
 
 @testable import FlowTestKit
 
-/// The proxy before the S3 server adds R2's rules, does what its script says, and tells what it saw.
+/// Tests that ``R2Proxy`` enforces R2's rules and records requests.
 @Suite(.serialized, .s3()) struct R2ProxyTests {
     private static let part = 5 << 20
 
-    /// Runs the body with a proxy, and a new bucket by way of it and past it.
+    /// Runs the body with a proxy, and with a new bucket that is accessed through the proxy and directly.
     private static func proxied(
-        _ body: (_ proxy: R2Proxy, _ near: S3Bucket, _ truth: S3Bucket) async throws -> Void
+        _ body: (_ proxy: R2Proxy, _ viaProxy: S3Bucket, _ direct: S3Bucket) async throws -> Void
     ) async throws {
-        let truth = try await SharedS3.bucket()
+        let direct = try await SharedS3.bucket()
         try await R2Proxy.running(before: SharedS3.server) { proxy in
-            try await body(proxy, S3Bucket(truth.name, port: proxy.port), truth)
+            try await body(proxy, S3Bucket(direct.name, port: proxy.port), direct)
         }
     }
 
     // MARK: R2's rules
 
     @Test func forwardsAndRecordsBoto3Requests() async throws {
-        try await Self.proxied { proxy, _, truth in
+        try await Self.proxied { proxy, _, direct in
             let printed = try await TestTools.boto3(
-                proxy.endpoint, bucket: truth.name,
+                proxy.endpoint, bucket: direct.name,
                 """
                 s3.put_object(Bucket=bucket, Key="a b", Body=b"0123456789")
                 print(s3.get_object(Bucket=bucket, Key="a b", Range="bytes=2-4")["Body"].read().decode())
@@ -50,33 +50,33 @@ import Testing
             #expect(requests[0].key == "a b" && requests[1].range == "bytes=2-4" && requests[1].replyBytes == 3)
             #expect(requests[4...6].map(\.bodyBytes) == [Self.part, Self.part, 7] && requests[4...6].map(\.part) == [1, 2, 3])
             #expect(requests[8].replyBytes == 2 * Self.part + 7)
-            #expect(try await truth.objects().map(\.key) == ["m"])
+            #expect(try await direct.objects().map(\.key) == ["m"])
         }
     }
 
     @Test func rejectsRequestsThatR2Rejects() async throws {
-        try await Self.proxied { proxy, near, truth in
-            let streaming = try await near.perform("PUT", key: "a", headers: [("content-encoding", "aws-chunked")])
+        try await Self.proxied { proxy, viaProxy, direct in
+            let streaming = try await viaProxy.perform("PUT", key: "a", headers: [("content-encoding", "aws-chunked")])
             #expect(streaming.status == 501)
             let payload = ("x-amz-content-sha256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD")
-            let signedInChunks = HTTPCall("PUT", "/\(truth.name)/a", headers: [payload], body: [1])
+            let signedInChunks = HTTPCall("PUT", "/\(direct.name)/a", headers: [payload], body: [1])
             #expect(try await HTTPCaller(port: proxy.port).perform(signedInChunks).status == 501)
-            let withoutLength = HTTPCall("PUT", "/\(truth.name)/a")
+            let withoutLength = HTTPCall("PUT", "/\(direct.name)/a")
             #expect(try await HTTPCaller(port: proxy.port).perform(withoutLength).status == 411)
             let chunked = try await RawExchange.open(port: proxy.port)
             try await chunked.send(
-                "PUT /\(truth.name)/a HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n")
+                "PUT /\(direct.name)/a HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n")
             #expect(try await chunked.replies(1).first?.status == 411)
             chunked.close()
-            #expect(try await near.perform("GET", key: "a", headers: [("accept-encoding", "gzip")]).status == 403)
-            #expect(try await truth.objects().isEmpty)
+            #expect(try await viaProxy.perform("GET", key: "a", headers: [("accept-encoding", "gzip")]).status == 403)
+            #expect(try await direct.objects().isEmpty)
         }
     }
 
     @Test func rejectsUnequalParts() async throws {
-        try await Self.proxied { proxy, _, truth in
+        try await Self.proxied { proxy, _, direct in
             let printed = try await TestTools.boto3(
-                proxy.endpoint, bucket: truth.name,
+                proxy.endpoint, bucket: direct.name,
                 """
                 def complete(key, *sizes):
                     upload = s3.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
@@ -92,46 +92,47 @@ import Testing
                 print(complete("d", least + 1, least))
                 """)
             #expect(printed == "400 InvalidPart\n400 InvalidPart\n400 EntityTooSmall\nnothing")
-            #expect(try await truth.objects().map(\.key) == ["d"])
+            #expect(try await direct.objects().map(\.key) == ["d"])
         }
     }
 
     @Test func limitsWritesPerKeyWhenEnabled() async throws {
-        try await Self.proxied { proxy, near, _ in
-            try await near.put("a", [1])
-            try await near.put("a", [2])
+        try await Self.proxied { proxy, viaProxy, _ in
+            try await viaProxy.put("a", [1])
+            try await viaProxy.put("a", [2])
             proxy.limitWrites(true)
-            try await near.put("a", [3])
-            let again = try await near.perform("PUT", key: "a", body: [4])
+            try await viaProxy.put("a", [3])
+            let again = try await viaProxy.perform("PUT", key: "a", body: [4])
             #expect(again.status == 429 && again.text.contains("TooManyRequests"))
-            try await near.put("b", [5])
+            try await viaProxy.put("b", [5])
             try await eventually("the key to be writable again") {
-                try await near.perform("PUT", key: "a", body: [6]).status == 200
+                try await viaProxy.perform("PUT", key: "a", body: [6]).status == 200
             }
         }
     }
 
     @Test func neverSends100Continue() async throws {
-        try await Self.proxied { proxy, _, truth in
+        try await Self.proxied { proxy, _, direct in
             let body = Array("body".utf8)
-            let signed = S3Signature.sign("PUT", path: "/\(truth.name)/a", query: "", host: "127.0.0.1", body: body)
+            let signed = S3Signature.sign("PUT", path: "/\(direct.name)/a", query: "", host: "127.0.0.1", body: body)
             let exchange = try await RawExchange.open(port: proxy.port)
             let fields = signed.map { "\($0.name): \($0.value)\r\n" }.joined()
             try await exchange.send(
-                "PUT /\(truth.name)/a HTTP/1.1\r\nHost: 127.0.0.1\r\n\(fields)Expect: 100-continue\r\nContent-Length: 4\r\n\r\n")
+                "PUT /\(direct.name)/a HTTP/1.1\r\nHost: 127.0.0.1\r\n\(fields)"
+                    + "Expect: 100-continue\r\nContent-Length: 4\r\n\r\n")
             try await proxy.wait(for: "the head") { $0.count == 1 }
             try await exchange.send(body)
             #expect(try await exchange.replies(1).first?.status == 200)
             #expect(!exchange.receivedText.contains("Continue"))
             exchange.close()
-            #expect(try await truth.bytes("a") == body)
+            #expect(try await direct.bytes("a") == body)
         }
     }
 
     @Test func decompressesObjectsWithContentEncodingGzip() async throws {
-        try await Self.proxied { proxy, near, truth in
+        try await Self.proxied { proxy, viaProxy, direct in
             let printed = try await TestTools.boto3(
-                proxy.endpoint, bucket: truth.name,
+                proxy.endpoint, bucket: direct.name,
                 """
                 import gzip
                 packed = gzip.compress(b"unpacked" * 1000)
@@ -140,15 +141,15 @@ import Testing
                 print(len(packed))
                 """)
             let size = try #require(Int(printed))
-            #expect(try await truth.bytes("encoded")?.count == size)
-            #expect(try await near.bytes("encoded") == Array(String(repeating: "unpacked", count: 1_000).utf8))
-            #expect(try await near.bytes("opaque")?.count == size)
-            #expect(try await near.head("opaque")?.header("content-length") == "\(size)")
+            #expect(try await direct.bytes("encoded")?.count == size)
+            #expect(try await viaProxy.bytes("encoded") == Array(String(repeating: "unpacked", count: 1_000).utf8))
+            #expect(try await viaProxy.bytes("opaque")?.count == size)
+            #expect(try await viaProxy.head("opaque")?.header("content-length") == "\(size)")
             let asking = try await RawExchange.open(port: proxy.port)
-            let signed = S3Signature.sign("HEAD", path: "/\(truth.name)/opaque", query: "", host: "127.0.0.1", body: [])
+            let signed = S3Signature.sign("HEAD", path: "/\(direct.name)/opaque", query: "", host: "127.0.0.1", body: [])
             let fields = signed.map { "\($0.name): \($0.value)\r\n" }.joined()
             try await asking.send(
-                "HEAD /\(truth.name)/opaque HTTP/1.1\r\nHost: 127.0.0.1\r\n\(fields)Accept-Encoding: gzip\r\n\r\n")
+                "HEAD /\(direct.name)/opaque HTTP/1.1\r\nHost: 127.0.0.1\r\n\(fields)Accept-Encoding: gzip\r\n\r\n")
             try await asking.waitUntilReceived("\r\n\r\n")
             #expect(asking.receivedText.hasPrefix("HTTP/1.1 200 "))
             #expect(!asking.receivedText.lowercased().contains("content-length"))
@@ -157,18 +158,19 @@ import Testing
     }
 
     @Test func acceptsExactlyOneConditionalWrite() async throws {
-        try await Self.proxied { proxy, near, truth in
+        try await Self.proxied { proxy, viaProxy, direct in
             let statuses = try await withThrowingTaskGroup(of: Int.self) { group in
                 for number in 0..<8 {
                     group.addTask {
-                        try await near.perform("PUT", key: "a", headers: [("if-none-match", "*")], body: [UInt8(number)]).status
+                        let body = [UInt8(number)]
+                        return try await viaProxy.perform("PUT", key: "a", headers: [("if-none-match", "*")], body: body).status
                     }
                 }
                 return try await group.reduce(into: []) { $0.append($1) }
             }
             #expect(statuses.sorted() == [200] + Array(repeating: 412, count: 7))
             let printed = try await TestTools.boto3(
-                proxy.endpoint, bucket: truth.name,
+                proxy.endpoint, bucket: direct.name,
                 """
                 def complete(key):
                     upload = s3.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
@@ -180,23 +182,23 @@ import Testing
                 print(complete("b"))
                 """)
             #expect(printed == "412 PreconditionFailed\nnothing")
-            #expect(try await truth.uploads().isEmpty)
-            #expect(try await truth.bytes("a")?.count == 1)
+            #expect(try await direct.uploads().isEmpty)
+            #expect(try await direct.bytes("a")?.count == 1)
         }
     }
 
     @Test func storesLifecycleRulesOfSignedRequests() async throws {
-        try await Self.proxied { proxy, _, truth in
+        try await Self.proxied { proxy, _, direct in
             let program = """
                 rule = dict(ID="r", Status="Enabled", Filter=dict(Prefix="imports/"), Expiration=dict(Days=30))
                 rules = dict(LifecycleConfiguration=dict(Rules=[rule]))
                 print(refusal(s3.get_bucket_lifecycle_configuration))
                 print(refusal(s3.put_bucket_lifecycle_configuration, **rules))
                 """
-            let stranger = try await TestTools.boto3(proxy.endpoint, bucket: truth.name, secret: "another", program)
+            let stranger = try await TestTools.boto3(proxy.endpoint, bucket: direct.name, secret: "another", program)
             #expect(stranger == "403 SignatureDoesNotMatch\n403 SignatureDoesNotMatch")
             let owner = try await TestTools.boto3(
-                proxy.endpoint, bucket: truth.name,
+                proxy.endpoint, bucket: direct.name,
                 program + """
 
                     print(s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"][0]["Expiration"])

@@ -3,7 +3,7 @@ import Testing
 
 @testable import FlowTestKit
 
-/// The S3 server that the tests of imports rest on is one that looks closely, and keeps what it acknowledged.
+/// Tests that the S3 server of the import tests verifies requests and keeps acknowledged data.
 @Suite(.serialized, .s3()) struct S3FixtureTests {
     @Test func servesBoto3Client() async throws {
         let server = try SharedS3.server

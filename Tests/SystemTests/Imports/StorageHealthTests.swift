@@ -3,7 +3,7 @@ import FlowTestKit
 import Testing
 
 extension ImportSystemTests {
-    /// `/health/storage`, and what is counted.
+    /// Tests of `/health/storage` and of the storage metrics.
     @Suite struct StorageHealthTests {
         private struct Answer {
             var status: Int
@@ -40,7 +40,7 @@ extension ImportSystemTests {
                 #expect(provider("postgres") == (topology == .embedded ? "sqlite" : "postgres"))
                 #expect(try await cluster.keys().isEmpty)
                 #expect(try await cluster.uploads() == 0)
-                // Good for a second, for however many ask.
+                // The result is cached for 1 s, for all requests.
                 let again = try await Self.ask(cluster)
                 #expect(again.json == answer.json)
                 try await eventually("another probe") { try await Self.ask(cluster).json != answer.json }
@@ -53,7 +53,7 @@ extension ImportSystemTests {
                 #expect(try await Self.ask(cluster).overall == "healthy")
                 try await SharedS3.server.kill()
                 do {
-                    try await eventually("R2 to be away", within: .seconds(40)) {
+                    try await eventually("R2 to be reported as unhealthy", within: .seconds(40)) {
                         try await Self.ask(cluster).services["r2"] == "unhealthy"
                     }
                     let answer = try await Self.ask(cluster)
@@ -67,7 +67,7 @@ extension ImportSystemTests {
                         return fresh.json != answer.json
                     }
                     #expect(fresh.duration < .seconds(15), "\(fresh.duration)")
-                    // Streams and state do not mind.
+                    // Streams and flows are not affected.
                     #expect(try await cluster.hub.call("GET", "/health/ready").status == 200)
                     #expect(try await cluster.hub.api.put("f", .emptyObject).isAcknowledged)
                 } catch {
@@ -75,11 +75,13 @@ extension ImportSystemTests {
                     throw error
                 }
                 try await SharedS3.server.start()
-                try await eventually("R2 to be back", within: .seconds(60)) { try await Self.ask(cluster).overall == "healthy" }
+                try await eventually("R2 to be healthy again", within: .seconds(60)) {
+                    try await Self.ask(cluster).overall == "healthy"
+                }
 
                 try await SharedPostgres.server.kill()
                 do {
-                    try await eventually("Postgres to be away", within: .seconds(40)) {
+                    try await eventually("Postgres to be reported as unavailable", within: .seconds(40)) {
                         try await Self.ask(cluster).status == 503
                     }
                     let answer = try await Self.ask(cluster)
@@ -90,7 +92,7 @@ extension ImportSystemTests {
                     throw error
                 }
                 try await SharedPostgres.server.start()
-                try await eventually("Postgres to be back", within: .seconds(60)) {
+                try await eventually("Postgres to be healthy again", within: .seconds(60)) {
                     try await Self.ask(cluster).overall == "healthy"
                 }
                 #expect(try await cluster.keys().isEmpty)

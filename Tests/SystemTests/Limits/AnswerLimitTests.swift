@@ -3,7 +3,7 @@ import FlowTestKit
 import NIOCore
 import Testing
 
-/// What waits for a client that does not read its answers is bounded, in bytes and in time.
+/// Responses to a client that does not read them are bounded, in bytes and in time.
 struct AnswerLimitTests {
     private static let path = "/v1/flows/big/state"
     private static let bytes = 1_000_000
@@ -18,7 +18,7 @@ struct AnswerLimitTests {
         }
     }
 
-    /// Counts what comes in, and the answers by the start of their heads.
+    /// Counts received bytes, and responses by the start of their heads.
     private final class Received: Sendable {
         let text = AsyncValue<(bytes: Int, responses: Int)>((0, 0))
         let isClosed = AsyncValue(false)
@@ -53,11 +53,11 @@ struct AnswerLimitTests {
                 try await Task.sleep(for: .milliseconds(100))
                 let grown = try #require(hub.processMetrics).residentBytes - before
                 guard grown < 40 * Self.bytes else {
-                    Issue.record("\(grown >> 20) MiB for answers that nobody reads")
+                    Issue.record("\(grown >> 20) MiB for responses that are not read")
                     return
                 }
             }
-            // Others are served meanwhile, and none of the requests is lost.
+            // Other clients are served in the meantime, and no request is lost.
             #expect(try await hub.api.publish("other", .null, to: "other").status == 201)
             try await wire.read()
             try await sent
@@ -73,12 +73,12 @@ struct AnswerLimitTests {
             let wire = try await Self.deaf(hub, received)
             defer { wire.close() }
             try await wire.write(Self.get().utf8)
-            // Not a wait: it reads nothing for longer than an answer may take.
+            // Not a wait: the client reads nothing for longer than the write timeout.
             try await Task.sleep(for: .seconds(5))
             try await wire.read()
             try await received.isClosed.wait(for: "the connection's end") { $0 ? () : nil }
             #expect(
-                received.text.value.responses == 1 && received.text.value.bytes < Self.bytes, "what the kernel had taken of it")
+                received.text.value.responses == 1 && received.text.value.bytes < Self.bytes, "more than the kernel had buffered")
         }
     }
 
@@ -88,7 +88,7 @@ struct AnswerLimitTests {
             let wire = try await Self.deaf(hub, received)
             defer { wire.close() }
             try await wire.write(Self.get("Connection: close\r\n").utf8)
-            // Not a wait: a slow reader, within what an answer may take.
+            // Not a wait: the client is slow, but within the write timeout.
             try await Task.sleep(for: .seconds(5))
             try await wire.read()
             try await received.text.wait(for: "the answer", within: .seconds(30)) { $0.bytes > Self.bytes ? () : nil }

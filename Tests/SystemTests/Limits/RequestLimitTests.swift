@@ -2,7 +2,7 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// Each limit of a request: what is just within works, what is just over is told what to do.
+/// The limits of requests: a request at the limit is accepted, one just over it gets a problem that names the setting.
 @Suite(
     .hub([
         "FLOWHUB_MAX_BODY_BYTES": "4096", "FLOWHUB_MAX_HEADER_BYTES": "2048", "FLOWHUB_MAX_URI_BYTES": "512",
@@ -112,7 +112,7 @@ struct RequestLimitTests {
         Self.expect(try #require(rejection), 413, "state_too_large", names: "FLOWHUB_MAX_STATE_BYTES")
         let kept = try #require(try await hub.api.state(of: "grown"))
         #expect(kept.version == version && kept.state.bytes.count <= 1_024 && kept.state.bytes.count > 1_000)
-        #expect(try await hub.api.patch("grown", jsonText(#"{"a":null}"#)).status == 200, "what shrinks it is no growth")
+        #expect(try await hub.api.patch("grown", jsonText(#"{"a":null}"#)).status == 200, "shrinking must be accepted")
     }
 
     @Test func limitsJSONDepth() async throws {
@@ -137,7 +137,7 @@ struct RequestLimitTests {
 }
 
 extension HubProcess {
-    /// The status alone: a stream has no end to wait for.
+    /// The status of the response. It does not wait for the end of the body, which a stream does not have.
     fileprivate func status(of bytes: [UInt8]) async throws -> Int? {
         let exchange = try await RawExchange.open(port: self.port)
         defer { exchange.close() }

@@ -1,7 +1,7 @@
 import FlowTestKit
 import Testing
 
-/// The start refuses what it does not understand, and says which key it is.
+/// The hub does not start with an invalid setting, and the error names the setting.
 struct SettingsTests {
     struct Row: Sendable {
         var key: String
@@ -9,7 +9,7 @@ struct SettingsTests {
         var range: String
     }
 
-    /// A command of the binary in a folder of its own, run to its end.
+    /// Runs a command of the binary in a new folder and waits for its exit.
     static func run(_ arguments: [String], _ environment: [String: String] = [:]) async throws -> (
         exit: ChildProcess.Exit, output: String, errors: String
     ) {
@@ -57,7 +57,7 @@ struct SettingsTests {
                 checked += 1
             }
         }
-        #expect(checked > 25, "the table was not read")
+        #expect(checked > 25, "the table of settings was not parsed")
     }
 
     @Test func rejectsShortKeyInvalidOriginAndMissingKeySet() async throws {

@@ -2,7 +2,7 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// Limits of streams are no errors: who is over them is told inside of a stream to come again.
+/// A client over a limit of streams gets a stream with `closing` and `retry:`, not an error, so that it reconnects.
 struct StreamLimitTests {
     private static func isFull(_ stream: EventStreamClient) async throws -> Bool {
         try await stream.waitUntilEnded()
@@ -28,7 +28,7 @@ struct StreamLimitTests {
             try await feed.connect()
             #expect(try await Self.isFull(feed))
             #expect(try await hub.api.metric("flowhub_refusals_total{reason=\"full\"}") == 2)
-            #expect(try await hub.call("GET", "/v1/flows").status == 200, "ordinary requests go on")
+            #expect(try await hub.call("GET", "/v1/flows").status == 200, "ordinary requests must still be answered")
             streams[0].disconnect()
             try await eventually("the place being free") { try await hub.api.metric("flowhub_connections") == 2 }
             try await fourth.connect()
@@ -81,8 +81,8 @@ struct StreamLimitTests {
             }
             _ = try await quick.next("the last row") { $0.version == 50 }
             #expect(try #require(try await hub.api.metric("flowhub_slow_readers_total")) >= 1)
-            #expect(highest > 0, "nothing ever waited: the test is none")
-            // The limit, and the one event or page that crossed it.
+            #expect(highest > 0, "nothing was queued, so the test proves nothing")
+            // The limit, plus the event or page that exceeded it.
             #expect(highest <= 16_384 + 16_384 + 9_000, "\(highest)")
             try await slow.read()
             _ = try await slow.next("the last row", within: .seconds(40)) { $0.version == 50 }
@@ -106,7 +106,7 @@ struct StreamLimitTests {
             let data = try jsonText("\"\(String(repeating: "a", count: 60_000))\"")
             for _ in 0..<10 { #expect(try await hub.api.publish("row", data, to: "crowd").status == 201) }
             _ = try await quick.next("the last row", within: .seconds(40)) { $0.version == 10 }
-            #expect(quick.log.events("row").compactMap(\.version) == Array(1...10), "who reads loses nothing by those who do not")
+            #expect(quick.log.events("row").compactMap(\.version) == Array(1...10), "a fast subscriber lost events")
             #expect(try #require(try await hub.api.metric("flowhub_closings_total{reason=\"full\"}")) >= 1)
             #expect(try #require(try await hub.api.metric("flowhub_queued_bytes")) < 65_536)
             for stream in slow {
@@ -117,7 +117,7 @@ struct StreamLimitTests {
                 #expect((stream.log.events("row") + reconnected.log.events("row")).compactMap(\.version) == Array(1...10))
                 #expect(reconnected.log.events("resync").isEmpty)
             }
-            let newSubscriber = EventStreamClient(.flow("crowd"), port: hub.port, name: "newcomer")
+            let newSubscriber = EventStreamClient(.flow("crowd"), port: hub.port, name: "new subscriber")
             try await newSubscriber.connect()
             #expect(try await newSubscriber.next(event: "snapshot").version == 10)
         }
@@ -129,7 +129,8 @@ struct StreamLimitTests {
             "FLOWHUB_EVENT_LOOPS": "2",
         ]
         try await HubProcess.running(environment) { hub in
-            // Connections go to the two loops in turn: this one's to the first, the deaf ones to the second.
+            // Connections are assigned to the two loops alternately: this one to the first, those that do not read to the
+            // second.
             let api = hub.api
             #expect(try await api.isReady())
             func deaf(_ flow: String) async throws -> EventStreamClient {
@@ -154,7 +155,8 @@ struct StreamLimitTests {
                 return try await api.metric("flowhub_slow_readers_total") ?? 0 >= 2
             }
             try #require(try await count("large") == 2)
-            // Slowly, since who still takes something is looked at once a second: it is to hold less than the large ones.
+            // At intervals, because queued bytes of a writable stream are only measured once a second, and this stream must
+            // have fewer than the large ones.
             try await eventually("too much", within: .seconds(30), every: .milliseconds(200)) {
                 #expect(try await api.publish("row", row, to: "small").status == 201)
                 return try await api.metric("flowhub_closings_total{reason=\"full\"}") ?? 0 >= 1

@@ -2,14 +2,14 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// What is kept of transient events for newcomers is bounded, and the same whether somebody watches the flow or not.
+/// The latest transients of a flow are bounded, and the same with and without subscribers.
 @Suite(.hub(["FLOWHUB_MAX_KEPT_TRANSIENT_BYTES": "1000", "FLOWHUB_MAX_KEPT_TRANSIENT_BYTES_PER_FLOW": "2000"]))
 struct TransientLimitTests {
     @Test func snapshotContainsLatestTransientsWithinLimit() async throws {
         let hub = try SharedHub.hub
         #expect(try await hub.api.publish("first", .null, to: "f").status == 201)
         func newSubscriber() async throws -> [String] {
-            let stream = EventStreamClient(.flow("f"), port: hub.port, name: "newcomer")
+            let stream = EventStreamClient(.flow("f"), port: hub.port, name: "new subscriber")
             try await stream.connect()
             return try await stream.next(event: "snapshot").json.member("last")?.members.map(\.key) ?? []
         }
@@ -25,11 +25,11 @@ struct TransientLimitTests {
             try await publish(type, count)
         }
         _ = try await watching.next(event: "c")
-        #expect(watching.log.events("large").count == 2, "who listens hears it all")
+        #expect(watching.log.events("large").count == 2, "a live subscriber must receive every event")
         #expect(try await newSubscriber() == ["b", "c"])
         watching.disconnect()
-        // Once nobody watches, the flow is opened anew from what the hub keeps beside the loops.
-        try await eventually("nobody watching") { try await hub.api.metric("flowhub_watched_flows") == 0 }
+        // Without subscribers, the flow is opened again from the transients that the hub stores outside the event loops.
+        try await eventually("no watched flow") { try await hub.api.metric("flowhub_watched_flows") == 0 }
         #expect(try await newSubscriber() == ["b", "c"])
     }
 }

@@ -2,19 +2,18 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// What a subscriber is told that comes with a cursor of whatever kind. The model does this at random; here each case is
-/// named.
+/// Tests of the response to each kind of cursor. The model tests choose cursors at random; here each kind has its own case.
 @Suite(.serialized) struct CursorSystemTests {
     private static let settings = ["FLOWHUB_HISTORY_EVENTS": "20", "FLOWHUB_PRUNE_SECONDS": "1"]
 
-    /// A flow at version 30, in a hub with an empty memory, whose history begins with 11.
+    /// Runs the body with a restarted hub, whose caches are empty, and a flow at version 30 whose history starts at 11.
     private func withPrunedFlow(_ body: (HubProcess, HubAPI, Epoch) async throws -> Void) async throws {
         try await HubProcess.running(Self.settings) { hub in
             _ = try await hub.api.publish((0..<30).map { _ in ("event", .null) }, to: "flow")
             _ = try await hub.api.publish("event", .null, to: "other")
             try await hub.terminate()
             try await hub.start()
-            try await eventually("the history is pruned") { try await hub.api.history(of: "flow")?.events.count == 20 }
+            try await eventually("the history to be pruned") { try await hub.api.history(of: "flow")?.events.count == 20 }
             try await body(hub, hub.api, try await ModelRun.epoch(hub, "show"))
         }
     }
@@ -50,7 +49,7 @@ import Testing
             let hash = FlowSetHash(of: [])
             try self.expectResync("other_flows", from: nil, try await self.firstBlocks("\(epoch)-\(hash)-1.2", hub))
 
-            // The oldest event that is left is the eleventh: nothing is lost.
+            // The oldest stored event is version 11, so nothing after version 10 is lost.
             let replayed = try await self.firstBlocks("\(epoch)-10", hub)
             #expect(replayed.filter { $0.event == "event" }.compactMap(\.version) == Array(11...30))
             #expect(!replayed.contains { $0.event == "resync" || $0.event == "snapshot" })
@@ -59,7 +58,8 @@ import Testing
         }
     }
 
-    /// The cursor is told back, so that even a client that is cut off at once keeps its place; but never before a snapshot.
+    /// The hub returns a valid cursor immediately, so that a client that disconnects right away keeps its position. Without a
+    /// valid cursor, the first id is that of the snapshot.
     @Test func sendsResumedPositionImmediately() async throws {
         try await self.withPrunedFlow { hub, _, epoch in
             let resumed = try await self.firstBlocks("\(epoch)-25", hub)
@@ -84,7 +84,7 @@ import Testing
         }
     }
 
-    /// What was left out on demand moves the cursor all the same.
+    /// Events that the type filter skips advance the cursor.
     @Test func typeFilterAdvancesCursorOverSkippedEvents() async throws {
         try await self.withPrunedFlow { hub, api, epoch in
             for target in [StreamTarget.flow("flow"), .flows(["flow", "other"])] {
@@ -103,7 +103,7 @@ import Testing
         }
     }
 
-    /// A run of events that are left out is one block, live and from history.
+    /// A run of skipped events is sent as one block with only an id, live and from history.
     @Test func typeFilterSendsOnlyLastSkippedID() async throws {
         try await HubProcess.running { hub in
             let run = Array(repeating: ("unwanted", JSONText.null), count: 50)
@@ -117,7 +117,7 @@ import Testing
             for client in [live, late] {
                 try await client.waitUntil("the end of the flow") { $0.lastEventID.hasSuffix("-101") ? () : nil }
                 let idBlocks = client.log.blocks.filter { $0.id != nil && $0.event != "snapshot" }
-                // Live it is what comes together in one turn, and that is the machine's to say.
+                // Live, the events of one pass are one run, and how many arrive in a pass depends on timing.
                 let runs = idBlocks.count { $0.data == nil }
                 #expect(client.name == "live" ? runs < 100 : runs <= 2, "\(client.name): \(idBlocks)")
                 #expect(idBlocks.compactMap { $0.data == nil ? nil : $0.version } == [51])

@@ -2,19 +2,19 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// The model's own test: a hub with a planted fault must not get past it, and the same run without the fault must be clean.
+/// Mutation tests of the model: it must detect an injected fault, and the same run without the fault must be clean.
 @Suite(.serialized) struct FaultTests {
-    /// Faults that cannot show through an embedded hub, and why. They are found by the tests of their machines.
+    /// Faults that cannot be observed in an embedded hub, with the reason. Unit tests detect them.
     private static let hidden: Set<InjectedFault> = [
-        // The bus of one process loses nothing and keeps the order, so there is never a gap to read.
+        // The bus within one process loses nothing and keeps the order, so there is never a gap.
         .gapReadOff,
-        // A load must overlap a commit by microseconds: seen in two runs of three only. The contract of the cache forces it.
+        // A load must overlap a commit by microseconds, which happened in only two of three runs. StateCacheContract tests it.
         .cacheGoesBack,
     ]
 
     static let visible = InjectedFault.allCases.filter { !Self.hidden.contains($0) }
 
-    /// A short script that comes by the place of the fault.
+    /// A short schedule that reaches the code of the fault.
     private static func schedule(for fault: InjectedFault) -> ModelSchedule {
         var schedule = ModelSchedule()
         schedule.flows = 2
@@ -23,7 +23,7 @@ import Testing
         schedule.settling = .seconds(5)
         switch fault {
         case .resyncOff:
-            schedule.cursors = [(.rubbish, 40), (.otherEpoch, 20), (.kept, 40)]
+            schedule.cursors = [(.invalid, 40), (.otherEpoch, 20), (.kept, 40)]
         case .pageCheckOff:
             schedule.writes = [(.bulk, 30), (.publish, 70)]
             schedule.cursors = [(.start, 30), (.older, 30), (.kept, 40)]
@@ -54,6 +54,6 @@ import Testing
         #expect(clean.isEmpty, "without \(fault), seed \(seed): \(clean.prefix(5).map(\.description))")
         run.schedule.environment["FLOWHUB_FAULTS"] = "\(fault)"
         let found = try await run.run()
-        #expect(!found.isEmpty, "\(fault) went unnoticed, seed \(seed)")
+        #expect(!found.isEmpty, "\(fault) was not detected, seed \(seed)")
     }
 }

@@ -4,12 +4,12 @@ import FlowTestKit
 extension FlowWriter {
     // MARK: Reading
 
-    /// What was acknowledged is there to be read.
+    /// Reads the flow and checks that it equals what was acknowledged.
     mutating func read(_ api: HubAPI) async throws {
-        let stored = try await Self.reaching { try await api.state(of: self.flow) }
+        let stored = try await Self.attempt { try await api.state(of: self.flow) }
         let now = self.journal.now
         guard let stored else {
-            if now.exists { self.report("the flow is not there, though version \(self.journal.version) was acknowledged") }
+            if now.exists { self.report("the flow does not exist, but version \(self.journal.version) was acknowledged") }
             return
         }
         if stored.version != self.journal.version || !stored.state.isEquivalent(to: now.state) || !now.exists {

@@ -1,7 +1,7 @@
 import FlowCore
 import FlowTestKit
 
-/// The only publisher of one flow. It knows what must come of each change, and so what the flow must be.
+/// The only publisher of one flow. It predicts the effect of each change, and so knows the flow's expected state.
 struct FlowWriter: Sendable {
     let flow: String
     let hub: HubProcess
@@ -30,17 +30,17 @@ struct FlowWriter: Sendable {
                 api = try await self.reconnect()
             } catch is TimedOut {
                 api = try await self.reconnect()
-            } catch let refused as HubAPI.UnexpectedReply where refused.reply.status == 503 {
+            } catch let error as HubAPI.UnexpectedReply where error.reply.status == 503 {
                 api = try await self.reconnect()
-            } catch is HubAway {
+            } catch is HubUnavailable {
                 api = try await self.reconnect()
             }
         }
     }
 
-    /// The hub went away; what was asked of it last is settled by now. Waits until it is back.
+    /// Waits until the hub is ready again.
     private func reconnect() async throws -> HubAPI {
-        try await eventually("the hub is back", within: .seconds(40)) { (try? await self.hub.api.isReady()) == true }
+        try await eventually("the hub to be ready again", within: .seconds(40)) { (try? await self.hub.api.isReady()) == true }
         return self.hub.api
     }
 
@@ -71,7 +71,7 @@ struct FlowWriter: Sendable {
         }
     }
 
-    /// Different each time.
+    /// Event data that is unique within the flow.
     private mutating func nextData(fill: Int) -> JSONText {
         self.count += 1
         let count = self.count
@@ -100,9 +100,9 @@ struct FlowWriter: Sendable {
     private mutating func publishTransient(_ api: HubAPI) async throws {
         let data = self.nextData(fill: 0)
         let type = ["tick", "step"].randomElement(using: &self.random) ?? "tick"
-        // Even if the answer gets lost, somebody may have seen it.
+        // Recorded before it is sent: a subscriber may receive the event even if the response is lost.
         self.journal.appendTransient(type, data)
-        let written = try await Self.reaching { try await api.publish(type, data, to: self.flow, durable: false) }
+        let written = try await Self.attempt { try await api.publish(type, data, to: self.flow, durable: false) }
         if written.status == 503 { throw HubAPI.UnexpectedReply(reply: written.reply, what: "a transient event") }
         if written.status != 202 { self.report("a transient event was answered with \(written.status) \(written.reply.text)") }
     }
@@ -131,21 +131,21 @@ struct FlowWriter: Sendable {
         if self.journal.now.exists {
             _ = try await self.perform([.deletion]) { try await api.delete(flow) }
         } else {
-            let written = try await Self.reaching { try await api.delete(flow) }
+            let written = try await Self.attempt { try await api.delete(flow) }
             if written.status == 503 { throw HubAPI.UnexpectedReply(reply: written.reply, what: "a deletion") }
-            if written.status != 404 { self.report("deleting what is not there was answered with \(written.status)") }
+            if written.status != 404 { self.report("deleting a missing flow was answered with \(written.status)") }
         }
     }
 
     private mutating func patchOnStaleCondition(_ api: HubAPI) async throws {
         let stale = api.with(header: "If-Match", "\"1.a-\(self.journal.version)\"")
         let patch = self.somePatch()
-        let written = try await Self.reaching { try await stale.patch(self.flow, patch) }
+        let written = try await Self.attempt { try await stale.patch(self.flow, patch) }
         if written.status == 503 { throw HubAPI.UnexpectedReply(reply: written.reply, what: "a condition") }
         if written.status != 412 { self.report("a stale If-Match was answered with \(written.status)") }
     }
 
-    /// The same request under the same key is carried out once.
+    /// Sends the same request twice with one idempotency key, and checks that it is applied once.
     private mutating func publishTwice(_ api: HubAPI) async throws {
         let events = self.someEvents(self.random.number(1...3), fill: 0)
         let flow = self.flow
@@ -153,7 +153,7 @@ struct FlowWriter: Sendable {
         let keyed = api.with(header: "Idempotency-Key", "key-\(flow)-\(self.count)")
         let first = try await self.perform(events.map { .event($0.type, $0.data) }) { try await keyed.publish(events, to: flow) }
         guard let first else { return }
-        let second = try await Self.reaching { try await keyed.publish(events, to: flow) }
+        let second = try await Self.attempt { try await keyed.publish(events, to: flow) }
         if second.status == 503 { throw HubAPI.UnexpectedReply(reply: second.reply, what: "a repetition") }
         if !second.replayed || second.version != first.version {
             self.report(
@@ -162,16 +162,16 @@ struct FlowWriter: Sendable {
         }
     }
 
-    // MARK: Carrying out
+    // MARK: Sending
 
-    /// Sends a change that must make these events and no others.
-    /// - Returns: `nil` if it was not answered as it should be.
+    /// Sends a change that must create exactly these events.
+    /// - Returns: the response; `nil` if the change was rejected, which is reported as a violation.
     private mutating func perform(
         _ entries: [FlowJournal.Entry], _ send: () async throws -> HubAPI.Written
     ) async throws -> HubAPI.Written? {
         let written: HubAPI.Written
         do {
-            written = try await Self.reaching(send)
+            written = try await Self.attempt(send)
         } catch let error where error is AnswerLost || error is TimedOut {
             try await self.settle(entries)
             throw error
@@ -194,26 +194,28 @@ struct FlowWriter: Sendable {
         return written
     }
 
-    /// The answer is lost: the history tells whether the change was made, all of it or none.
+    /// Determines from the history whether a change without a response was applied: completely or not at all.
     private mutating func settle(_ entries: [FlowJournal.Entry]) async throws {
         let api = try await self.reconnect()
         guard let history = try await api.history(of: self.flow, after: self.journal.version) else { return }
         let found = history.events.map { FlowJournal.Entry(envelope: $0) }
         if found.isEmpty { return }
         guard found.count == entries.count, zip(found, entries).allSatisfy({ $0.isEquivalent(to: $1) }) else {
-            self.report("after a lost answer the store holds \(history.events), which was not asked for")
+            self.report("after a lost response the store has the unexpected events \(history.events)")
             return
         }
         for entry in entries { self.journal.append(entry) }
     }
 
-    /// What kept the request from being sent at all.
-    struct HubAway: Error {}
+    /// The request was not sent, since the hub is unavailable.
+    struct HubUnavailable: Error {}
 
-    static func reaching<Value>(_ send: () async throws -> Value) async throws -> Value {
+    /// Sends a request.
+    /// - Throws: ``HubUnavailable`` if the request was not sent; otherwise the error of the request.
+    static func attempt<Value>(_ send: () async throws -> Value) async throws -> Value {
         do { return try await send() } catch let error {
             if error is AnswerLost || error is TimedOut || error is HubAPI.UnexpectedReply { throw error }
-            throw HubAway()
+            throw HubUnavailable()
         }
     }
 }

@@ -2,7 +2,7 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// The end of a flow, and what comes after it.
+/// Tests of finished, reopened, deleted and re-created flows, and of a raised epoch.
 @Suite(.serialized) struct LifecycleTests {
     private static let settings = ["FLOWHUB_LINGER_MS": "500", "FLOWHUB_HEARTBEAT_SECONDS": "1", "FLOWHUB_SWEEP_SECONDS": "1"]
 
@@ -25,17 +25,17 @@ import Testing
             let closing = try await client.next(event: "closing")
             #expect(closing.json.member("reason")?.stringValue == "finished")
             #expect(closing.json.member("reconnect")?.boolValue == false)
-            // It lingers for late events.
+            // The flow lingers for late events.
             #expect(closing.at - end.at > .milliseconds(400))
             try await client.waitUntilEnded()
             #expect(client.log.blocks.last?.event == "closing")
 
-            // A browser that comes back all the same is sent away for good; with the cursor in the query, too.
+            // A client that reconnects nevertheless gets 204, also with the cursor in the query.
             for transport in [EventStreamClient.CursorTransport.header, .query] {
                 try await client.connect(by: transport)
                 #expect(client.log.status == 204)
             }
-            // Who has not seen the end is told it.
+            // A subscriber that has not received the end gets a snapshot and a closing event.
             let newSubscriber = EventStreamClient(.flow("job"), port: hub.port)
             try await newSubscriber.connect()
             let snapshot = try await newSubscriber.next(event: "snapshot")
@@ -55,7 +55,7 @@ import Testing
             _ = try await client.next(event: "state_update")
             _ = try await api.patch("job", Self.status("running"))
             let reopened = try await client.next(event: "state_update")
-            // Longer than it would have lingered.
+            // Longer than the linger time of 3 s.
             _ = try await client.next("a heartbeat after that time", within: .seconds(15)) {
                 $0.event == "heartbeat" && $0.at - reopened.at > .seconds(5)
             }
@@ -91,7 +91,7 @@ import Testing
             #expect(client.log.status == 204)
             #expect(try await api.state(of: "job") == nil)
 
-            // The versions go on, and what was in progress before says nothing any more.
+            // Versions continue, and transient events from before the deletion are void.
             #expect(try await api.publish("again", .null, to: "job").version == 3)
             try await client.connect()
             #expect(try await client.next(event: "again").version == 3)
@@ -104,7 +104,7 @@ import Testing
         }
     }
 
-    /// On a connection of several flows the end of one is not the end of the others.
+    /// On a stream of several flows, the end of one flow does not end the others.
     @Test func finishedFlowDoesNotEndOtherFlowsOfStream() async throws {
         try await HubProcess.running(Self.settings) { hub in
             let api = hub.api
@@ -152,7 +152,7 @@ import Testing
                     #expect(snapshot.id?.hasPrefix("\(raised)-") == true && snapshot.flow == resync.flow)
                 }
             }
-            // Writes go on, under the new name; an old cursor is told what it missed.
+            // Changes continue under the new epoch. A cursor of the old epoch gets a resync.
             let version = try await api.publish("more", .null, to: "job").version
             for (client, cursor) in zip(clients, before) {
                 #expect(try await client.next(event: "more").version == version)

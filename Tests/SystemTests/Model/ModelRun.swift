@@ -2,13 +2,13 @@ import FlowCore
 import FlowTestKit
 import Synchronization
 
-/// One run of the model: a hub, a writer for each flow, subscribers that come and go, and restarts in between. After each
-/// round everything comes to rest, and what everybody saw is held against what was acknowledged.
+/// One run of the model: a hub, a writer per flow, subscribers that connect and disconnect, and restarts of the hub. After
+/// each round all activity ends, and what the subscribers received is checked against what was acknowledged.
 struct ModelRun {
     let seed: UInt64
     var schedule = ModelSchedule()
 
-    /// - Returns: what was broken, with the seed.
+    /// - Returns: the violations that were found; empty if none.
     func run() async throws -> [Violation] {
         try await HubProcess.running(self.schedule.allSettings) { hub in try await self.run(on: hub) }
     }
@@ -26,7 +26,7 @@ struct ModelRun {
             let round = try await self.round(writers, subscribers, hub, random.fork())
             (writers, subscribers) = (round.writers, round.subscribers)
             epochs.formUnion(round.epochs)
-            violations = round.violations + (try await self.judge(writers, subscribers, hub, epochs))
+            violations = round.violations + (try await self.check(writers, subscribers, hub, epochs))
             if !violations.isEmpty { break }
         }
         for subscriber in subscribers { subscriber.client.disconnect() }
@@ -104,20 +104,20 @@ struct ModelRun {
             case .kill:
                 try await hub.kill()
                 try await hub.start()
-            case .bumpEpoch: epochs.insert(try await Self.epoch(hub, "bump"))
+            case .raiseEpoch: epochs.insert(try await Self.epoch(hub, "bump"))
             }
         }
         return epochs
     }
 
-    /// Reads a state again and again, between breaths: it must not go back.
+    /// Reads a state every 5 ms until the round is over. Its version must never decrease.
     private static func read(_ flow: String, _ hub: HubProcess, until isOver: @Sendable () -> Bool) async throws -> [Violation] {
         let api = hub.api
         var highest: Version = 0
         var violations: [Violation] = []
         while !isOver() {
             try await Task.sleep(for: .milliseconds(5))
-            // The hub may be away, or the flow deleted.
+            // The hub may be restarting, or the flow deleted.
             guard let stored = try? await api.state(of: flow) else { continue }
             if stored.version < highest {
                 violations.append(Violation("a reader of \(flow)", "reads version \(stored.version) after \(highest)"))
@@ -127,9 +127,9 @@ struct ModelRun {
         return violations
     }
 
-    // MARK: Judgement
+    // MARK: Checks
 
-    private func judge(
+    private func check(
         _ writers: [FlowWriter], _ subscribers: [ModelSubscriber], _ hub: HubProcess, _ epochs: Set<Epoch>
     ) async throws -> [Violation] {
         let heads = Dictionary(uniqueKeysWithValues: writers.map { ($0.flow, $0.journal.version) })
@@ -142,7 +142,7 @@ struct ModelRun {
         for writer in writers {
             let journal = writer.journal
             if self.schedule.awaitsPruning {
-                try await eventually("history of \(writer.flow) is pruned") {
+                try await eventually("the history of \(writer.flow) to be pruned") {
                     (try await api.history(of: writer.flow)?.events.count ?? 0) <= self.schedule.historyEvents
                 }
             }

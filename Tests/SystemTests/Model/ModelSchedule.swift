@@ -1,52 +1,56 @@
 import FlowTestKit
 
-/// What a run of the model does, how often each thing, and under which settings. With a seed it is the whole script.
+/// The operations of a model run with their weights, and the hub's settings. Together with a seed it determines all random
+/// choices of the run.
 struct ModelSchedule: Sendable {
     enum Write: Sendable {
         case publish, batch, bulk, transient, patch, put, end, reopen, delete, staleCondition, repeatedKey, read
     }
 
     enum Move: Sendable {
-        case connect, disconnect, reset, cutInside, stopReading, read, linger
+        case connect, disconnect, reset, disconnectWithinBlock, stopReading, read, linger
     }
 
     enum CursorChoice: Sendable {
-        case kept, keptInQuery, none, start, older, rubbish, ahead, otherEpoch, otherFlows
+        case kept, keptInQuery, none, start, older, invalid, ahead, otherEpoch, otherFlows
     }
 
-    enum Disruption: Sendable { case terminate, kill, bumpEpoch }
+    enum Disruption: Sendable { case terminate, kill, raiseEpoch }
 
     var flows = 4
     var subscribers = 10
-    /// Of each flow: ask for its state all the time, and must never see it go back.
+    /// Number of tasks per flow that continuously read its state and check that its version never decreases.
     var readers = 1
     var rounds = 2
-    /// Of each writer and each subscriber, in one round.
+    /// Steps of each writer in one round. Subscribers run until all writers have finished.
     var steps = 60
     var writes: [(Write, Int)] = [
         (.publish, 30), (.batch, 10), (.bulk, 6), (.transient, 12), (.patch, 25), (.put, 5), (.end, 3), (.reopen, 4),
         (.delete, 3), (.staleCondition, 3), (.repeatedKey, 4), (.read, 12),
     ]
     var moves: [(Move, Int)] = [
-        (.connect, 30), (.disconnect, 10), (.reset, 5), (.cutInside, 15), (.stopReading, 6), (.read, 8), (.linger, 30),
+        (.connect, 30), (.disconnect, 10), (.reset, 5), (.disconnectWithinBlock, 15), (.stopReading, 6), (.read, 8),
+        (.linger, 30),
     ]
     var cursors: [(CursorChoice, Int)] = [
-        (.kept, 50), (.keptInQuery, 20), (.none, 8), (.start, 4), (.older, 10), (.rubbish, 3), (.ahead, 2), (.otherEpoch, 2),
+        (.kept, 50), (.keptInQuery, 20), (.none, 8), (.start, 4), (.older, 10), (.invalid, 3), (.ahead, 2), (.otherEpoch, 2),
         (.otherFlows, 3),
     ]
-    /// In each round, at moments of the seed's choice.
+    /// Disruptions in each round, at random times.
     var disruptions: [Disruption] = []
-    /// How often a subscriber is one of several flows, filtered, without snapshot, or narrow (so that it can be slow).
+    /// Percentages of subscribers with several flows, with a type filter, without snapshot, and with small buffers (so that
+    /// they can be slow).
     var sharedPercent = 35
     var filteredPercent = 25
     var headPercent = 15
     var narrowPercent = 40
 
+    /// Number of events per flow that history keeps.
     var historyEvents = 40
-    /// Whether a round is over only when history is pruned down to that.
+    /// Whether a round waits until history is pruned to ``historyEvents``.
     var awaitsPruning = false
     var environment: [String: String] = [:]
-    /// How long a subscriber may take to reach the end once all is quiet.
+    /// Maximum time for a subscriber to reach the heads after all publishing has ended.
     var settling = Duration.seconds(30)
 
     var allSettings: [String: String] {

@@ -1,7 +1,7 @@
 import FlowCore
 import FlowTestKit
 
-/// A subscriber that comes and goes as its seed says.
+/// A subscriber that connects, disconnects and pauses at random, according to its seed.
 struct ModelSubscriber: Sendable {
     let client: EventStreamClient
     let hub: HubProcess
@@ -29,19 +29,19 @@ struct ModelSubscriber: Sendable {
         self.random = random
     }
 
-    /// - Parameter isOver: whether the writers are done, so that there is nothing more to come in for.
+    /// - Parameter isOver: whether all writers have finished.
     mutating func run(until isOver: @Sendable () -> Bool) async {
         while !isOver() {
             switch self.random.pick(self.schedule.moves) {
             case .connect: if !self.client.isConnected { await self.connect() }
             case .disconnect: self.client.disconnect()
             case .reset: self.client.reset()
-            case .cutInside: self.client.disconnect(afterBytes: self.random.number(1...3_000))
+            case .disconnectWithinBlock: self.client.disconnect(afterBytes: self.random.number(1...3_000))
             case .stopReading: if self.isNarrow { try? await self.client.stopReading() }
             case .read: try? await self.client.read()
             case .linger: break
             }
-            // Until something more was seen, or nothing is to be seen for a while.
+            // Wait for up to 20 more blocks, at most 60 ms.
             let seen = self.client.log.blocks.count + self.random.number(1...20)
             _ = try? await self.client.waitUntil("more", within: .milliseconds(self.random.number(2...60))) {
                 $0.blocks.count >= seen ? () : nil
@@ -52,7 +52,7 @@ struct ModelSubscriber: Sendable {
     private mutating func connect() async {
         let choice = self.random.pick(self.schedule.cursors)
         let transport: EventStreamClient.CursorTransport = choice == .keptInQuery ? .query : .header
-        // The hub may be away.
+        // The hub may be restarting.
         try? await self.client.connect(self.cursor(choice), by: transport)
     }
 
@@ -65,7 +65,7 @@ struct ModelSubscriber: Sendable {
         case .older:
             let ids = self.client.log.blocks.compactMap(\.id)
             return ids.randomElement(using: &self.random).map { .text($0) } ?? .none
-        case .rubbish:
+        case .invalid:
             let texts = [
                 "rubbish", "1-2-3-4-5", "a.b-", "-1", "zz.zz-~", "1.a-99999999999999999999", String(repeating: "9", count: 200),
             ]
@@ -85,9 +85,10 @@ struct ModelSubscriber: Sendable {
 
     private var hash: FlowSetHash { FlowSetHash(of: self.client.target.sortedFlows.compactMap { FlowID($0) }) }
 
-    // MARK: Coming to rest
+    // MARK: Settling
 
-    /// Reconnects as a browser does until it is where the flows are, or its stream has come to its end.
+    /// Reconnects like a browser until the subscriber is at the heads of its flows or its stream has ended permanently, for at
+    /// most ``ModelSchedule/settling``.
     func settle(at heads: [String: Version]) async {
         let deadline = ContinuousClock.now + self.schedule.settling
         try? await self.client.read()
@@ -113,7 +114,7 @@ struct ModelSubscriber: Sendable {
         return last.event == "closing" && last.json.member("reconnect")?.boolValue == false
     }
 
-    /// Whether the newest connection has been told that it is at these versions.
+    /// Whether the newest connection has caught up and is at these versions, in every flow that has not ended.
     static func isAt(_ heads: [String: Version], _ log: StreamLog, _ target: StreamTarget) -> Bool {
         let flows = target.sortedFlows
         var positions: [String: Version] = [:]

@@ -2,8 +2,8 @@ import FlowTestKit
 import Foundation
 import Testing
 
-/// The real hub under a random load, held against what its publishers know. A failure names its seed;
-/// `FLOWHUB_MODEL_SEED=<seed>` runs that one again.
+/// The real hub under a random load, checked against what its publishers know. A failure prints its seed;
+/// `FLOWHUB_MODEL_SEED=<seed>` repeats that run.
 @Suite(.serialized) struct ModelTests {
     private static let seeds: [UInt64] = {
         if let text = ProcessInfo.processInfo.environment["FLOWHUB_MODEL_SEED"], let seed = UInt64(text) { return [seed] }
@@ -11,28 +11,28 @@ import Testing
         return (0..<count).map { _ in UInt64.random(in: 1...999_999) }
     }()
 
-    private func expectNothingBroken(_ seed: UInt64, _ schedule: ModelSchedule) async throws {
+    private func expectNoViolations(_ seed: UInt64, _ schedule: ModelSchedule) async throws {
         let violations = try await ModelRun(seed: seed, schedule: schedule).run()
         let shown = violations.prefix(10).map { "\n  \($0)" }.joined()
         #expect(violations.isEmpty, "FLOWHUB_MODEL_SEED=\(seed): \(violations.count) violations\(shown)")
     }
 
     @Test(arguments: seeds) func modelHoldsUnderReconnects(seed: UInt64) async throws {
-        try await self.expectNothingBroken(seed, ModelSchedule())
+        try await self.expectNoViolations(seed, ModelSchedule())
     }
 
     @Test(arguments: seeds) func modelHoldsUnderRestarts(seed: UInt64) async throws {
         var schedule = ModelSchedule()
         schedule.steps = 150
         schedule.disruptions = [.kill, .terminate]
-        try await self.expectNothingBroken(seed, schedule)
+        try await self.expectNoViolations(seed, schedule)
     }
 
     @Test(arguments: seeds) func modelHoldsUnderRaisedEpochs(seed: UInt64) async throws {
         var schedule = ModelSchedule()
         schedule.steps = 150
-        schedule.disruptions = [.bumpEpoch, .bumpEpoch]
-        try await self.expectNothingBroken(seed, schedule)
+        schedule.disruptions = [.raiseEpoch, .raiseEpoch]
+        try await self.expectNoViolations(seed, schedule)
     }
 
     @Test(arguments: seeds) func modelHoldsWithSlowSubscribers(seed: UInt64) async throws {
@@ -41,6 +41,6 @@ import Testing
         schedule.writes = [(.bulk, 60), (.publish, 30), (.patch, 10)]
         schedule.moves = [(.connect, 20), (.stopReading, 20), (.read, 15), (.linger, 45)]
         schedule.cursors = [(.kept, 1)]
-        try await self.expectNothingBroken(seed, schedule)
+        try await self.expectNoViolations(seed, schedule)
     }
 }

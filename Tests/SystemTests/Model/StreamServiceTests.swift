@@ -2,7 +2,7 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// Who is here: heartbeats, presence, the list of connections, the feed.
+/// Tests of heartbeats, presence, the list of connections, and the feed.
 @Suite(.serialized) struct StreamServiceTests {
     private static let settings = ["FLOWHUB_HEARTBEAT_SECONDS": "1"]
 
@@ -13,12 +13,12 @@ import Testing
             try await client.connect()
             _ = try await client.next(event: "caught_up")
             let cursor = client.lastEventID
-            var beats: [EventBlock] = []
-            for _ in 0..<4 { beats.append(try await client.next(event: "heartbeat", within: .seconds(5))) }
-            #expect(beats.allSatisfy { $0.id == nil && $0.json.member("delivery")?.stringValue == "ok" })
+            var heartbeats: [EventBlock] = []
+            for _ in 0..<4 { heartbeats.append(try await client.next(event: "heartbeat", within: .seconds(5))) }
+            #expect(heartbeats.allSatisfy { $0.id == nil && $0.json.member("delivery")?.stringValue == "ok" })
             #expect(client.lastEventID == cursor)
-            // Not more often than asked for; a busy machine may make it later.
-            #expect(beats[3].at - beats[0].at > .milliseconds(2_500))
+            // Not more often than configured. A busy machine may delay heartbeats.
+            #expect(heartbeats[3].at - heartbeats[0].at > .milliseconds(2_500))
             client.disconnect()
         }
     }
@@ -31,7 +31,7 @@ import Testing
             let second = EventStreamClient(.flow("room"), port: hub.port)
             try await second.connect()
             _ = try await watching.next("a count of 2", where: Self.counts(2))
-            // Vanished rather than closed: a reset is noticed just as well.
+            // A reset is detected like a regular close.
             second.reset()
             _ = try await watching.next("a count of 1 again", where: Self.counts(1))
             #expect(second.log.events("presence").isEmpty)
@@ -54,20 +54,20 @@ import Testing
                 let reply = try await api.call("GET", "/v1/flows/room/connections")
                 return (reply.json.member("connections")?.elements ?? []).compactMap { $0.member("connection_id")?.stringValue }
             }
-            try await eventually("all three are listed") { try await listed().count == 3 }
+            try await eventually("all three to be listed") { try await listed().count == 3 }
             let victim = try #require(try await listed().first)
             #expect(try await api.call("DELETE", "/v1/connections/\(victim)").status == 204)
-            try await eventually("one of them is ended") { clients.count { $0.isConnected } == 2 }
+            try await eventually("one of them to be disconnected") { clients.count { $0.isConnected } == 2 }
             let ended = try #require(clients.first { !$0.isConnected })
             #expect(ended.log.blocks.last?.event == "closing")
-            // No ban: it is told to come back, and may.
+            // The client is not banned: `reconnect` is true, and it can connect again.
             #expect(ended.log.blocks.last?.json.member("reconnect")?.boolValue == true)
-            try await eventually("it is not listed any more") { try await !listed().contains(victim) }
+            try await eventually("it to be removed from the list") { try await !listed().contains(victim) }
             #expect(try await api.call("DELETE", "/v1/connections/\(victim)").status == 404)
             try await ended.connect()
             _ = try await ended.next(event: "caught_up")
             for client in clients { client.disconnect() }
-            try await eventually("nobody is listed") { try await listed().isEmpty }
+            try await eventually("the list to be empty") { try await listed().isEmpty }
         }
     }
 
@@ -94,7 +94,7 @@ import Testing
             _ = try await feed.next(event: "heartbeat")
             let reported = feed.log.events("flow").compactMap { block in block.flow.map { "\($0) \(block.version ?? 0)" } }
             #expect(Set(reported).count == reported.count, "\(reported)")
-            #expect(!reported.contains("old 1"), "the first page told it already")
+            #expect(!reported.contains("old 1"), "the first event already contained it")
             feed.disconnect()
         }
     }

@@ -2,7 +2,7 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// One hub at a time serves a data folder.
+/// A data folder can only be used by one hub at a time.
 struct DataFolderTests {
     @Test func rejectsSecondHubOnSameFolder() async throws {
         try await HubProcess.running { hub in
@@ -10,7 +10,7 @@ struct DataFolderTests {
             let second = try await hub.command(["serve", "--port", "0"])
             #expect(second.exit == .code(1))
             #expect(second.errors.contains(hub.dataFolder) && second.errors.contains("--data"), "\(second.errors)")
-            #expect(try await hub.api.publish("second", .null, to: "f").version == 2, "the first one goes on")
+            #expect(try await hub.api.publish("second", .null, to: "f").version == 2, "the first hub must continue to work")
         }
     }
 

@@ -3,10 +3,10 @@ import FlowTestKit
 import Foundation
 import Testing
 
-/// `flowhub lock`: a program runs while its lock is held, and no longer.
+/// `flowhub lock`: a program runs only while its lock is held.
 @Suite(.hub())
 struct LockCommandTests {
-    /// Runs until there is a file of this name.
+    /// A shell loop that runs until a file exists.
     private static func untilExists(_ file: String) -> String { "until test -e '\(file)'; do sleep 0.02; done" }
 
     private static let reportsItsLock = #"echo "$FLOWHUB_LOCK_RESOURCE $FLOWHUB_LOCK_ID $FLOWHUB_FENCING_TOKEN.""#
@@ -47,7 +47,7 @@ struct LockCommandTests {
         let command = "'\(try HubBinary.path())' lock terminal -- sh -c 'trap \"echo interrupted; exit 9\" TERM; \(program)'"
         let file = hub.folder.path + "/terminal.sh"
         #expect(FileManager.default.createFile(atPath: file, contents: Data(command.utf8)))
-        // script(1) runs it in a terminal of its own.
+        // script(1) runs the command in a new terminal.
         let shell = try ChildProcess(
             "/bin/sh", ["-c", "echo typed | script -qec 'sh \(file)' /dev/null"], environment: ["FLOWHUB_URL": hub.url],
             folder: hub.folder.path)
@@ -160,7 +160,7 @@ struct LockCommandTests {
                 hub.pause()
                 try await locked.waitUntilPrinted("retrying")
                 hub.resume()
-                try await locked.waitUntilPrinted("the lock is renewed")
+                try await locked.waitUntilPrinted("lock renewed")
                 #expect(FileManager.default.createFile(atPath: go, contents: nil))
                 #expect(try await locked.process.waitForExit() == .code(3))
             }
@@ -169,7 +169,7 @@ struct LockCommandTests {
 
     @Test(arguments: [SIGTERM, SIGINT, SIGHUP])
     func forwardsSignalsToProgram(_ signal: Int32) async throws {
-        // What this process ignores, its children do.
+        // A child inherits ignored signals.
         guard !Processes.isIgnored(signal) else { return }
         let hub = try SharedHub.hub
         let resource = "signal-\(signal)"
@@ -226,17 +226,17 @@ struct LockCommandTests {
     }
 }
 
-/// `flowhub lock` under test.
+/// A running `flowhub lock` under test.
 private struct LockedProgram {
     let process: ChildProcess
 
-    /// Gone afterwards, and its program with it.
+    /// Runs `flowhub lock` during `body`. If `body` throws, ends it and its program.
     static func running(_ hub: HubProcess, _ arguments: [String], _ body: (LockedProgram) async throws -> Void) async throws {
         let locked = LockedProgram(
             process: try ChildProcess(
                 HubBinary.path(), ["lock"] + arguments, environment: ["FLOWHUB_URL": hub.url], folder: hub.folder.path))
         do { try await body(locked) } catch {
-            // It ends its program, which a killed one could not.
+            // SIGTERM lets it end its program; after SIGKILL the program would continue.
             locked.process.send(SIGTERM)
             _ = try? await locked.process.waitForExit(within: .seconds(15))
             await locked.process.destroy()
@@ -244,10 +244,10 @@ private struct LockedProgram {
         }
     }
 
-    /// What the program has said of its lock.
+    /// The lock that the program has printed.
     func lock(_ resource: String) async throws -> (id: String, fencingToken: Int64) {
         var fields: [Substring] = []
-        try await eventually("the program's words about its lock") {
+        try await eventually("the lock that the program prints") {
             if let exit = self.process.exit { throw TimedOut("\(exit): \(self.process.errorOutput)") }
             fields = self.process.output.split(separator: "\n").first { $0.hasSuffix(".") }?.split(separator: " ") ?? []
             return fields.count == 3
@@ -256,7 +256,7 @@ private struct LockedProgram {
         return (String(fields[1]), try #require(Int64(fields[2].dropLast())))
     }
 
-    /// Process ids that the program has said.
+    /// The process ids that the program has printed.
     var numbers: [Int32] { self.process.output.split(separator: "\n").compactMap { Int32($0) } }
 
     func waitUntilPrinted(_ text: String) async throws {
@@ -267,7 +267,7 @@ private struct LockedProgram {
 extension HubProcess {
     fileprivate var url: String { "http://127.0.0.1:\(self.port)" }
 
-    /// `flowhub lock`, to its end.
+    /// Runs `flowhub lock` and waits for its exit.
     fileprivate func lock(_ arguments: [String], _ environment: [String: String] = [:]) async throws -> (
         exit: ChildProcess.Exit, output: String, errors: String
     ) {

@@ -3,7 +3,7 @@ import FlowTestKit
 import Foundation
 import Testing
 
-/// What operators, balancers and dashboards see.
+/// Health, metrics and the web UI, for operators, load balancers and dashboards.
 @Suite(.hub())
 struct OperationsTests {
     @Test(arguments: ["/health/live", "/health/ready", "/health/ready?strict=1"])
@@ -21,7 +21,7 @@ struct OperationsTests {
 
     @Test func drainingHubIsLiveButNotReady() async throws {
         try await HubProcess.running(["FLOWHUB_DRAIN_SECONDS": "6", "FLOWHUB_EVENT_LOOPS": "1"]) { hub in
-            // With two streams of which the second has its slot half-way through the window.
+            // Of two streams, the second is closed in the middle of the drain window.
             let streams = (0..<2).map { EventStreamClient(.flow("f"), port: hub.port, name: "\($0)") }
             for stream in streams {
                 try await stream.connect()
@@ -39,7 +39,7 @@ struct OperationsTests {
             for stream in streams {
                 try await stream.waitUntilEnded()
                 #expect(stream.log.newest.last?.json.string == #"{"reason":"drain","reconnect":true}"#)
-                #expect(stream.log.newest.count { $0.retry != nil } == 2, "one at the beginning, one of its own at the end")
+                #expect(stream.log.newest.count { $0.retry != nil } == 2, "one at the start, another one at the end")
             }
             #expect(try await hub.waitForExit() == .code(0))
         }
@@ -81,7 +81,7 @@ struct OperationsTests {
             ] { #expect(try await hub.api.metric(name) == value, "\(name)") }
             #expect(try #require(try await hub.api.metric("process_resident_memory_bytes")) > 1_000_000)
             #expect(try #require(try await hub.api.metric("process_open_fds")) > 5)
-            // Each line is one that Prometheus can read.
+            // Each line is valid in the Prometheus text format.
             for line in reply.text.split(separator: "\n") where !line.hasPrefix("#") {
                 #expect(line.split(separator: " ").count == 2 && Double(line.split(separator: " ")[1]) != nil, "\(line)")
             }
@@ -135,7 +135,7 @@ struct OperationsTests {
         #expect(table == printed)
     }
 
-    /// From the folder `docs` of the repository that this file is in.
+    /// The text of a file in the folder `docs` of the repository.
     private static func document(_ name: String) throws -> String {
         var folder = URL(fileURLWithPath: #filePath).resolvingSymlinksInPath()
         while folder.path != "/" {

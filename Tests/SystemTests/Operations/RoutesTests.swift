@@ -2,7 +2,7 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// The ordinary routes as a client sees them: conditions, repeats, pages and refusals.
+/// The ordinary routes: conditions, idempotency keys, pages and rejections.
 @Suite(.hub())
 struct RoutesTests {
     private static func put(_ flow: String, _ body: String, _ headers: [(name: String, value: String)] = []) async throws
@@ -48,7 +48,7 @@ struct RoutesTests {
         #expect(
             try await Self.put("tagged", #"{"a":3}"#, [("If-Match", "\"x\", \(now)"), ("Idempotency-Key", "tag")]).status == 200)
         let repeated = try await Self.put("tagged", #"{"a":3}"#, [("If-Match", "\"x\", \(now)"), ("Idempotency-Key", "tag")])
-        #expect(repeated.status == 200 && repeated.header("idempotency-replayed") == "true", "the key is looked up first")
+        #expect(repeated.status == 200 && repeated.header("idempotency-replayed") == "true", "the key must be checked first")
         let unchanged = try await hub.api.patch("tagged", jsonText(#"{"a":3}"#))
         #expect(unchanged.status == 200 && unchanged.version == 3)
         #expect(try await hub.api.history(of: "tagged")?.events.count == 3)
@@ -71,7 +71,7 @@ struct RoutesTests {
             #expect(other.status == 422 && other.problemCode == "idempotency_conflict")
         }
         #expect(try await hub.api.history(of: "once-post")?.version == 2)
-        // Only successes are remembered.
+        // Only successful responses are stored for an idempotency key.
         #expect(try await Self.put("once", "[]", key).status == 422)
         #expect(try await Self.put("once", "{}", key).status == 201)
         for bad in ["", "a b", "é", String(repeating: "a", count: 256)] {
@@ -122,7 +122,7 @@ struct RoutesTests {
                 }
             }
             let live = (10..<30).filter { $0 != 20 }
-            // An empty `after` is the beginning.
+            // An empty `after` means the start of the list.
             #expect(try await list("") == live.map { "f\($0)" } + ["plain"])
             #expect(try await list("status=completed") == live.filter { $0.isMultiple(of: 3) }.map { "f\($0)" })
             #expect(try await list("status=active") == ["plain"])

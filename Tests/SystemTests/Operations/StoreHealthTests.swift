@@ -7,7 +7,7 @@ import Testing
 import Glibc
 #endif
 
-/// A store that reads and does not write is away.
+/// A store that can be read but not written is reported as unavailable.
 struct StoreHealthTests {
     @Test func reportsStoreUnavailableWhileWritesFail() async throws {
         try await HubProcess.running { hub in
@@ -18,7 +18,7 @@ struct StoreHealthTests {
 
             let lock = try WriterLock(hub)
             #expect(try await hub.api.publish("second", .null, to: "f").status == 503)
-            #expect(try await hub.api.state(of: "f")?.version == 1, "reads go on")
+            #expect(try await hub.api.state(of: "f")?.version == 1, "reads must still work")
             for _ in 0..<30 {
                 let ready = try await hub.api.call("GET", "/health/ready")
                 #expect(ready.status == 503)
@@ -34,15 +34,15 @@ struct StoreHealthTests {
             _ = try await stream.next("the word that it is back") { Self.delivery($0) == "ok" }
             let reported = stream.log.events("heartbeat").compactMap(Self.delivery)
             let back = reported.drop { $0 == "ok" }.drop { $0 == "store_away" }
-            #expect(!back.isEmpty && back.allSatisfy { $0 == "ok" }, "away and back, once each: \(reported)")
+            #expect(!back.isEmpty && back.allSatisfy { $0 == "ok" }, "expected store_away, then ok: \(reported)")
             #expect(try await hub.api.publish("third", .null, to: "f").version == 2)
         }
     }
 
     private static func delivery(_ block: EventBlock) -> String? { block.json.member("delivery")?.stringValue }
 
-    /// The database's lock of whoever writes, as another process's transaction would hold it: byte 120 of the index of the
-    /// write-ahead log (https://sqlite.org/walformat.html, section 2.3.1).
+    /// SQLite's write lock, locked as by a transaction of another process: byte 120 of the index of the write-ahead log
+    /// (https://sqlite.org/walformat.html, section 2.3.1).
     private final class WriterLock {
         private let descriptor: Int32
 
@@ -52,7 +52,7 @@ struct StoreHealthTests {
             try #require(fcntl(self.descriptor, F_SETLK, &lock) == 0, "errno \(errno)")
         }
 
-        /// Closing a file gives up the process's locks on it.
+        /// Closing a file releases the process's locks on it.
         func release() { close(self.descriptor) }
     }
 }

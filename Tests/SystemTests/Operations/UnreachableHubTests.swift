@@ -1,11 +1,11 @@
 import FlowTestKit
 import Testing
 
-/// Commands whose hub is not there.
+/// Commands without a reachable hub.
 struct UnreachableHubTests {
     @Test func commandFailsWithinSecondsIfHubIsUnreachable() async throws {
         let start = ContinuousClock.now
-        // Port 1 is nobody's.
+        // No program listens on port 1.
         let (exit, output, errors) = try await SettingsTests.run(["flows"], ["FLOWHUB_URL": "http://127.0.0.1:1"])
         #expect(ContinuousClock.now - start < .seconds(10))
         #expect(exit == .code(3) && output.isEmpty)

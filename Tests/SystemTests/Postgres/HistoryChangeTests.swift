@@ -2,8 +2,8 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// The database becomes another one behind the hub's back: subscribers are told, none diverges, and no version means two
-/// things.
+/// The database is replaced by an older copy or a standby while hubs run: subscribers get a resync, their states stay
+/// equal to the store's, and no version gets two meanings.
 @Suite(.serialized) struct HistoryChangeTests {
     private static func patch(_ api: HubAPI, _ number: Int) async throws -> HubAPI.Written {
         try await api.patch("job", try jsonText(#"{"n":\#(number)}"#))
@@ -16,7 +16,7 @@ import Testing
         return client
     }
 
-    /// The state that a subscriber has put together from its snapshot and its updates.
+    /// The state that a subscriber computes from its snapshot and its updates.
     private static func state(_ log: StreamLog) -> JSONText? {
         guard let start = log.blocks.lastIndex(where: { $0.event == "snapshot" }) else { return nil }
         var state = log.blocks[start].json.member("state") ?? .emptyObject
@@ -71,7 +71,7 @@ import Testing
                 try await server.shutDown()
                 let copy = try server.copyData()
                 try await server.start()
-                // The copy bears an older name than the one that is worked under.
+                // The copy has an older epoch than the adopted one.
                 try await eventually("the database to be back") {
                     try await hubs[0].command(["epoch", "bump"]).exit == .code(0)
                 }
@@ -81,7 +81,7 @@ import Testing
                 try await server.shutDown()
                 try server.restoreData(from: copy)
                 try await server.start()
-                // What is in memory is above the store; nobody writes and nobody watches.
+                // The cached version is higher than the store's. Nothing is written, and no subscriber is connected.
                 try await eventually("the older state to be read", within: .seconds(15)) {
                     (try? await api.state(of: "job"))??.version == 2
                 }
@@ -110,7 +110,7 @@ import Testing
     private static func promote(_ primary: PostgresServer, _ standby: PostgresServer) async throws {
         try await standby.start()
         let database = try await primary.createDatabase()
-        // As libpq has it: whichever of the two takes writes.
+        // libpq connects to the server of the two that accepts writes.
         let url =
             "postgres://\(PostgresServer.user)@127.0.0.1:\(primary.port),127.0.0.1:\(standby.port)/\(database)?target_session_attrs=read-write"
         try await PostgresHubs.start(2, url, [:]) { hubs in
@@ -118,10 +118,10 @@ import Testing
             try await eventually("the standby to have version 3") {
                 try await standby.query("SELECT version FROM flows WHERE id = 'job'", in: database) == "3"
             }
-            // From here on it hears nothing any more.
+            // From here on the standby receives no WAL.
             try await standby.query("ALTER SYSTEM SET primary_conninfo = ''", in: "postgres")
             try await standby.query("SELECT pg_reload_conf()", in: "postgres")
-            try await eventually("the standby to be cut off") {
+            try await eventually("the standby to be disconnected") {
                 try await standby.query("SELECT count(*) FROM pg_stat_wal_receiver", in: "postgres") == "0"
             }
             let before = try await ModelRun.epoch(hubs[0], "show")

@@ -2,7 +2,7 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// Several instances on one database are one hub, with nothing else beside it.
+/// Several instances on one database form one hub, without Redis.
 @Suite(.serialized, .postgres()) struct ManyInstancesTests {
     @Test(arguments: PostgresHubs.Route.allCases)
     func writersAtTwoInstancesProduceOneOrder(_ route: PostgresHubs.Route) async throws {
@@ -12,7 +12,7 @@ import Testing
             for client in clients { try await client.connect() }
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for (number, hub) in hubs.enumerated() {
-                    // Several at a time, so that the instances' commits overlap.
+                    // Several concurrent writers per instance, so that the instances' commits overlap.
                     for lane in 0..<4 {
                         group.addTask {
                             let api = hub.api
@@ -47,7 +47,7 @@ import Testing
         try await PostgresHubs.running(2, on: try SharedPostgres.server) { hubs in
             let (apiA, apiB) = (hubs[0].api, hubs[1].api)
             #expect(try await apiA.put("job", try jsonText(#"{"status":"running","n":1}"#)).status == 201)
-            // In the other's memory from now on.
+            // The other instance caches the flow from now on.
             #expect(try await apiB.state(of: "job")?.version == 1)
             let watcher = EventStreamClient(.flow("job"), port: hubs[1].port)
             let feed = EventStreamClient(.feed, port: hubs[1].port)

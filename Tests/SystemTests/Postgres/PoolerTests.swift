@@ -2,9 +2,9 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// What is in the way between a hub and its database: every wait has an end, and the answer says what is wrong.
+/// Locked rows and poolers between hub and database: every wait is bounded, and the error names the cause.
 @Suite(.serialized, .postgres()) struct PoolerTests {
-    /// Nobody may wait longer than the limits set here allow.
+    /// The limits that bound every wait in these tests.
     private static let limits = [
         "FLOWHUB_PG_STATEMENT_SECONDS": "2", "FLOWHUB_PG_LOCK_SECONDS": "1", "FLOWHUB_PG_ACQUIRE_SECONDS": "1",
     ]
@@ -42,7 +42,7 @@ import Testing
                         in: database) == "1"
                 }
                 async let rejection: Void = Self.expectRejection(hubs[0], "job", within: .seconds(6))
-                // Reads go on, and so do changes of every other flow.
+                // Reads continue, and so do changes of every other flow.
                 #expect(try await hubs[0].api.state(of: "job")?.state.string == #"{"n":0}"#)
                 let api = hubs[0].api
                 var slowest = Duration.zero
@@ -53,13 +53,13 @@ import Testing
                 }
                 #expect(slowest < .milliseconds(700), "another flow's change took \(slowest)")
                 try await rejection
-                #expect(try await api.isReady(), "one flow's lock says nothing about the store")
+                #expect(try await api.isReady(), "a locked row must not make the store unavailable")
             } catch {
                 await holder.destroy()
                 throw error
             }
             await holder.destroy()
-            try await eventually("the row to be free") {
+            try await eventually("the row to be unlocked") {
                 _ = try await server.query(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()",
                     in: database)
@@ -68,7 +68,7 @@ import Testing
         }
     }
 
-    /// The database that holds this flow.
+    /// The test database that contains this flow.
     private static func database(of flow: String, on server: PostgresServer) async throws -> String? {
         let names = try await server.query("SELECT datname FROM pg_database WHERE datname LIKE 'test_%'", in: "postgres")
         for name in names.split(separator: "\n").map({ String($0) }).reversed() {
@@ -81,7 +81,7 @@ import Testing
     @Test func recoversFromExhaustedAndRestartedPooler() async throws {
         let server = try SharedPostgres.server
         let url = try await server.createDatabase()
-        // An index that is built beside its table takes two connections.
+        // Start once without the pooler, because a concurrent index build needs two connections.
         try await PostgresHubs.start(1, server.url(url), [:]) { hubs in #expect(hubs[0].isRunning) }
         try await PgBouncer.running(before: server, poolSize: 1) { bouncer in
             try await PostgresHubs.start(1, bouncer.url(url), Self.limits) { hubs in
@@ -95,7 +95,7 @@ import Testing
                 try Postgres.changeOwner(folder.path)
                 let holder = try Postgres.start(
                     "psql", ["-X", "-d", bouncer.url(url), "-c", "SELECT pg_sleep(8)"], folder: folder.path)
-                try await eventually("the pool to be taken") {
+                try await eventually("the pooler's only connection to be in use") {
                     try await server.query(
                         "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(8)%' AND wait_event = 'PgSleep'",
                         in: url)

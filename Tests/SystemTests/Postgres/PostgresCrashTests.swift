@@ -2,7 +2,7 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// Whichever process dies when: what was acknowledged is there, and every watcher gets it.
+/// Whichever process is killed, acknowledged events stay in the store and reach every subscriber.
 @Suite(.serialized, .postgres()) struct PostgresCrashTests {
     private static let flows = ["orders-0", "orders-1", "orders-2"]
 
@@ -16,7 +16,7 @@ import Testing
         let crashes = TestScale.pick(2, full: 20)
         let violations = try await PostgresServer.running { server in
             try await PostgresHubs.running(2, on: server, by: route) { hubs in
-                let waiting = EventStreamClient(.flow("quiet"), port: hubs[0].port, name: "one that stays")
+                let waiting = EventStreamClient(.flow("quiet"), port: hubs[0].port, name: "lasting subscriber")
                 try await waiting.connect()
                 let violations = try await CrashRun(
                     hubs: hubs, flows: Self.flows, targets: Self.targets(6), crashes: crashes
@@ -25,10 +25,10 @@ import Testing
                     try await Task.sleep(for: .milliseconds(random.number(0...1_500)))
                     try await server.start()
                 }.run(seed: seed)
-                // A stream outlives the database, and says what it waits for.
+                // A stream survives the outage of the database and reports the delivery status.
                 #expect(waiting.log.connections.count == 1 && waiting.isConnected)
                 #expect(waiting.log.events("heartbeat").contains { $0.json.member("delivery")?.stringValue == "store_away" })
-                try await waiting.waitUntil("good news") { log in
+                try await waiting.waitUntil("delivery to be ok again") { log in
                     log.events("heartbeat").last?.json.member("delivery")?.stringValue == "ok" ? () : nil
                 }
                 return violations
@@ -83,7 +83,7 @@ import Testing
     func deliversOnceAfterCrashBetweenCommitAndPublish(_ failpoint: String, _ outbox: String) async throws {
         let server = try SharedPostgres.server
         let url = server.url(try await server.createDatabase())
-        // With an outbox the sweep is slow on purpose: what delivers is the relay.
+        // With an outbox the version sweep is slow on purpose, so that the outbox relay must deliver.
         let sweep = ["FLOWHUB_OUTBOX": outbox, "FLOWHUB_SWEEP_SECONDS": outbox == "on" ? "60" : "1"]
         try await PostgresHubs.start(1, url, sweep) { hubs in
             let watcher = EventStreamClient(.flow("job"), port: hubs[0].port)
@@ -95,13 +95,13 @@ import Testing
                 let answer = try? await doomed.api.publish("tick", try jsonText("1"), to: "job")
                 let died = ContinuousClock.now
                 _ = try await doomed.waitForExit(within: .seconds(5))
-                if failpoint == "afterCommit" { #expect(answer == nil, "nobody may be answered") }
+                if failpoint == "afterCommit" { #expect(answer == nil, "the publisher must not be answered") }
                 let event = try await watcher.next(event: "tick", within: .seconds(4))
                 #expect(event.version == 1)
                 return event.at - died
             }
             #expect(doomed < .seconds(2), "delivered by the other instance after \(doomed)")
-            // Nothing comes twice: the next event is the next version.
+            // No event is delivered twice: the next event has the next version.
             #expect(try await hubs[0].api.publish("tick", try jsonText("2"), to: "job").version == 2)
             _ = try await watcher.next("version 2") { $0.version == 2 }
             #expect(watcher.log.events("tick").map(\.version) == [1, 2])

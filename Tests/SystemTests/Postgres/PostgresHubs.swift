@@ -1,15 +1,15 @@
 import FlowTestKit
 
-/// Several hubs on one Postgres.
+/// Runs several hub instances on one Postgres database.
 enum PostgresHubs {
-    /// How they reach the database.
+    /// How the instances connect to the database.
     enum Route: String, CaseIterable, Sendable {
         case direct
-        /// A PgBouncer in transaction mode.
+        /// Through a PgBouncer in transaction mode.
         case pooled
     }
 
-    /// Runs so many hubs on a database of their own for the time of the body.
+    /// Runs `count` instances on a new database while the body runs.
     static func running<Result: Sendable>(
         _ count: Int, on server: PostgresServer, by route: Route = .direct, _ environment: [String: String] = [:],
         _ body: @Sendable ([HubProcess]) async throws -> Result

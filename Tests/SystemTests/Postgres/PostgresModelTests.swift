@@ -1,11 +1,11 @@
 import FlowTestKit
 import Testing
 
-/// The model of the hub, with Postgres as its store.
+/// The model tests with Postgres as the store.
 @Suite(.serialized, .postgres()) struct PostgresModelTests {
     private static let seeds = (0..<TestScale.pick(1, full: 10)).map { _ in UInt64.random(in: 1...999_999) }
 
-    private func expectNothingBroken(_ seed: UInt64, _ schedule: ModelSchedule) async throws {
+    private func expectNoViolations(_ seed: UInt64, _ schedule: ModelSchedule) async throws {
         let server = try SharedPostgres.server
         var schedule = schedule
         schedule.environment["DATABASE_URL"] = server.url(try await server.createDatabase())
@@ -14,13 +14,13 @@ import Testing
     }
 
     @Test(arguments: seeds) func modelHoldsUnderReconnects(seed: UInt64) async throws {
-        try await self.expectNothingBroken(seed, ModelSchedule())
+        try await self.expectNoViolations(seed, ModelSchedule())
     }
 
     @Test(arguments: seeds) func modelHoldsUnderRestartsAndRaisedEpochs(seed: UInt64) async throws {
         var schedule = ModelSchedule()
         schedule.steps = 120
-        schedule.disruptions = [.kill, .bumpEpoch]
-        try await self.expectNothingBroken(seed, schedule)
+        schedule.disruptions = [.kill, .raiseEpoch]
+        try await self.expectNoViolations(seed, schedule)
     }
 }

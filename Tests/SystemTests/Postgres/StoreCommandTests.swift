@@ -3,7 +3,7 @@ import FlowTestKit
 import Foundation
 import Testing
 
-/// The commands that work on a store itself.
+/// Commands that open the store directly.
 @Suite(.serialized, .postgres()) struct StoreCommandTests {
     private static func run(
         _ arguments: [String], _ environment: [String: String]
@@ -47,7 +47,7 @@ import Testing
             #expect(try await api.with(header: "Fencing-Token", "r=6").patch("job", try jsonText(#"{"n":3}"#)).status == 409)
             #expect(try await api.state(of: "gone") == nil)
             #expect(try await api.put("gone", try jsonText(#"{"n":2}"#)).version == 3)
-            // A lock taken here outdoes the holders of before.
+            // A lock that is acquired here gets a higher fencing token than earlier holders had.
             let lock = try await hubs[0].call("POST", "/v1/locks/r", body: "{}")
             #expect(try #require(lock.json.member("fencing_token")?.intValue) > 7)
         }
@@ -74,7 +74,7 @@ import Testing
         #expect(fresh.exit == .code(0))
         #expect(level(fresh.findings["postgres.connection"]) == "ok")
         #expect(level(fresh.findings["postgres.migrations"]) == "warning")
-        // The tests' server does without.
+        // The test server runs without fsync.
         #expect(level(fresh.findings["postgres.durability"]) == "warning")
         #expect(fresh.findings["postgres.pooler"]?.member("text")?.stringValue?.hasPrefix("none") == true)
         #expect(try await Self.run(["migrate"], ["DATABASE_URL": server.url(database)]).exit == .code(0))
@@ -89,7 +89,7 @@ import Testing
         #expect(nowhere.findings["postgres.connection"]?.member("advice")?.stringValue?.contains("DATABASE_URL") == true)
         let missing = try await examine(server.url("no_such_database"))
         #expect(missing.findings["postgres.connection"]?.member("advice")?.stringValue?.contains("database") == true)
-        // Nothing is changed by a look.
+        // The diagnostics change nothing.
         let untouched = try await server.createDatabase()
         _ = try await examine(server.url(untouched))
         #expect(try await server.query("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", in: untouched) == "0")
@@ -112,12 +112,12 @@ import Testing
         try await PostgresServer.running { server in
             try await PostgresHubs.running(1, on: server) { hubs in
                 try await server.kill()
-                try await eventually("the hub to know") {
+                try await eventually("the hub to report the outage") {
                     let reply = try await hubs[0].call(
                         "PATCH", "/v1/flows/job/state", headers: [("Content-Type", "application/json")], body: "{}")
                     #expect(reply.status == 503)
                     #expect(!reply.text.contains("127.0.0.1") && !reply.text.contains("\(server.port)"))
-                    return reply.text.contains("cannot be reached")
+                    return reply.text.contains("cannot connect to the database")
                 }
             }
         }

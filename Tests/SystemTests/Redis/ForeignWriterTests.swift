@@ -2,8 +2,8 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// A service of the older design writes its own JSON over the hub's keys and channels, or somebody who only reaches Redis
-/// pretends to be the hub.
+/// A legacy service overwrites the hub's keys and publishes on its Redis channels, or a process with access to Redis
+/// imitates the hub.
 @Suite(.serialized, .postgres(), .redis()) struct ForeignWriterTests {
     private static func running(_ body: @Sendable ([HubProcess], RedisServer) async throws -> Void) async throws {
         let redis = try SharedRedis.server
@@ -41,9 +41,9 @@ import Testing
                     newSubscriber.disconnect()
                 }
             }
-            // The other one has none of them in memory.
+            // The other instance has none of the states in memory.
             try await check(1, readsAt: hubs.reversed())
-            // And the next change goes through.
+            // The next change succeeds.
             for flow in ["text", "table", "both", "list"] {
                 let written = try await hubs[0].api.patch(flow, try jsonText(#"{"n":2}"#))
                 #expect(written.version == 2, "\(written.reply.text)")
@@ -67,7 +67,7 @@ import Testing
             }
             for client in clients { try await client.connect() }
             try await waitUntilListed()
-            // Fields of nobody, and of somebody who never lived, are passed over.
+            // Invalid fields, and fields of instances that never ran, are ignored.
             try await redis.command(["HSET", key, "hub-9.1", "{}", "nonsense", "x", "hub-0.x", "[]"])
             let dead = #"{"boot":"x","account":"0","subject":"x","remote":"x","registered":1,"registered_at":"x"}"#
             try await redis.command(["HSET", key, "hub-1.999999", dead, "hub-8.1", dead])
@@ -75,11 +75,12 @@ import Testing
                 let count = try await hub.connections(of: "job").count
                 #expect(count == 2)
             }
-            // Written over once more: whoever comes next makes it a hash again; the others are written at the next renewal.
+            // Overwritten again: the next registration makes the key a hash, and the next renewal restores the other
+            // entries.
             try await redis.command(["SET", key, seed])
             let third = EventStreamClient(.flow("job"), port: hubs[0].port)
             try await third.connect()
-            try await eventually("the newcomer to be listed", within: .seconds(5)) {
+            try await eventually("the new connection to be listed", within: .seconds(5)) {
                 try await hubs[1].connections(of: "job").count == 2
             }
             #expect(try await redis.command(["TYPE", key]) == "hash")
@@ -154,7 +155,7 @@ import Testing
                 #expect(client.log.events("snapshot").count == 1)
                 #expect(try await hub.api.state(of: "job")?.state.string == #"{"n":1}"#)
             }
-            // The hub's own versions go on where they were.
+            // The flow's versions continue without a gap.
             #expect(try await hubs[1].api.patch("job", try jsonText(#"{"n":2}"#)).version == 2)
             for client in clients {
                 let update = try await client.next("version 2", within: .seconds(1)) { $0.version == 2 }

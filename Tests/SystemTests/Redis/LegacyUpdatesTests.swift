@@ -3,10 +3,10 @@ import FlowTestKit
 import Foundation
 import Testing
 
-/// Services that know the seed's format only, beside two instances that take what they publish as changes.
+/// Legacy services publish next to two instances that apply their updates as changes.
 @Suite(.serialized, .postgres(), .redis()) struct LegacyUpdatesTests {
     private static func publish(_ flow: String, _ updates: String, number: Int, on server: RedisServer) async throws {
-        // As Python's json.dumps writes it.
+        // In the format of Python's `json.dumps`.
         let text =
             #"{"type": "state_update", "flow_id": "\#(flow)", "updates": \#(updates), "timestamp": "2026-01-01T00:00:0\#(number)"}"#
         try await server.command(["PUBLISH", "flow:updates:\(flow)", text])
@@ -22,7 +22,9 @@ import Testing
                 try await watcher.connect()
                 _ = try await watcher.next(event: "caught_up")
             }
-            try await eventually("somebody to listen to all") { try await redis.command(["PUBSUB", "NUMPAT"]).contains("1") }
+            try await eventually("one instance to subscribe to all flows") {
+                try await redis.command(["PUBSUB", "NUMPAT"]).contains("1")
+            }
             for number in 1...5 {
                 for _ in 0..<2 { try await Self.publish("job", #"{"n\#(number)": \#(number)}"#, number: number, on: redis) }
             }
@@ -33,7 +35,7 @@ import Testing
                 #expect(updates.allSatisfy { $0.id != nil && $0.json.member("foreign") == nil })
             }
             #expect(try await hubs[0].api.state(of: "job")?.version == 5)
-            // Whoever listens to all goes without a word; the other one takes over.
+            // The holder of the leader lease is killed; the other instance takes over.
             let holder = try await redis.command(["GET", "hub:apply"])
             var names: [String] = []
             for hub in hubs {
@@ -42,7 +44,7 @@ import Testing
             let index = try #require(names.firstIndex { holder.contains($0) })
             try await hubs[index].kill()
             let survivor = hubs[1 - index]
-            try await eventually("the other one to listen to all", within: .seconds(30)) {
+            try await eventually("the other instance to subscribe to all flows", within: .seconds(30)) {
                 let holder = try await redis.command(["GET", "hub:apply"])
                 let patterns = try await redis.command(["PUBSUB", "NUMPAT"])
                 return holder.contains(names[1 - index]) && patterns.contains("1")

@@ -4,9 +4,9 @@ import Testing
 
 @testable import FlowTestKit
 
-/// The servers and faults that the tests of Redis rest on do what they say.
+/// Tests of the Redis servers and the fault proxy that other tests use.
 @Suite(.serialized, .redis()) struct RedisFixtureTests {
-    /// RESP of an array of bulk strings.
+    /// A RESP array of bulk strings.
     private static func array(_ elements: String..., type: String = "*") -> String {
         elements.reduce("\(type)\(elements.count)\r\n") { $0 + "$\($1.utf8.count)\r\n\($1)\r\n" }
     }
@@ -15,7 +15,7 @@ import Testing
         "\(type)3\r\n$\(kind.utf8.count)\r\n\(kind)\r\n$\(channel.utf8.count)\r\n\(channel)\r\n:\(count)\r\n"
     }
 
-    /// What a connection sent, and what it must have got for it.
+    /// A raw connection with the bytes that it is expected to have received.
     private final class RESPSession {
         let exchange: RawExchange
         var expected = ""
@@ -34,15 +34,15 @@ import Testing
         }
     }
 
-    /// - Returns: how many have got it, as the server sees it.
+    /// - Returns: number of subscribers that received the message, as reported by the server.
     @discardableResult
     private static func publish(_ channel: String, _ message: String) async throws -> String {
         try await SharedRedis.server.command(["PUBLISH", channel, message])
     }
 
-    // MARK: The proxy
+    // MARK: Proxy
 
-    @Test func swallowModeDropsOnlyMessages() async throws {
+    @Test func dropModeDropsOnlyMessages() async throws {
         try await SharedRedis.flush()
         try await RedisProxy.running(before: SharedRedis.server) { proxy in
             let subscriber = try await RESPSession(proxy)
@@ -53,27 +53,27 @@ import Testing
             try await Self.publish("b1", "two")
             try await subscriber.expect(Self.array("pmessage", "b*", "b1", "two"))
 
-            try await proxy.switchTo(.swallowMessages)
-            // A message in a message, one of many reads, and none at all.
+            try await proxy.switchTo(.dropMessages)
+            // A payload that looks like a message, one that spans many reads, and an empty one.
             for message in [Self.array("message", "a", "x"), String(repeating: "\r\n*3\r\n", count: 15_000), ""] {
                 #expect(try await Self.publish("a", message) == "1")
                 #expect(try await Self.publish("b1", message) == "1")
             }
-            try await proxy.waitUntilSwallowed(6)
+            try await proxy.waitUntilDropped(6)
             try await subscriber.send("PING", Self.array("pong", ""))
             try await subscriber.send("SUBSCRIBE message", Self.confirmation("subscribe", "message", 3))
             try await subscriber.send("UNSUBSCRIBE message", Self.confirmation("unsubscribe", "message", 2))
 
-            try await proxy.switchTo(.pass)
+            try await proxy.switchTo(.forward)
             try await Self.publish("b2", "short")
             try await subscriber.expect(Self.array("pmessage", "b*", "b2", "short"))
-            try await proxy.switchTo(.swallowMessages)
+            try await proxy.switchTo(.dropMessages)
             try await Self.publish("a", "lost")
-            try await proxy.waitUntilSwallowed(7)
-            try await proxy.switchTo(.pass)
+            try await proxy.waitUntilDropped(7)
+            try await proxy.switchTo(.forward)
             try await SharedRedis.server.command(["EVAL", "redis.call('PUBLISH', 'a', string.rep('long', 100000))", "0"])
             try await subscriber.expect(Self.array("message", "a", String(repeating: "long", count: 100_000)))
-            #expect(proxy.swallowed == 7)
+            #expect(proxy.dropped == 7)
         }
     }
 
@@ -109,12 +109,12 @@ import Testing
         #expect(throws: RESPSplitter.Failure.self) { try splitter.next() }
     }
 
-    @Test func swallowModePassesRepliesThatResembleMessages() async throws {
+    @Test func dropModeForwardsRepliesThatResembleMessages() async throws {
         try await SharedRedis.flush()
         try await SharedRedis.server.command(["RPUSH", "list", "message", "a", "one"])
         let list = Self.array("message", "a", "one")
         try await RedisProxy.running(before: SharedRedis.server) { proxy in
-            try await proxy.switchTo(.swallowMessages)
+            try await proxy.switchTo(.dropMessages)
             let ordinary = try await RESPSession(proxy)
             try await ordinary.send("LRANGE list 0 -1", list)
             try await ordinary.send("MULTI", "+OK\r\n")
@@ -125,7 +125,7 @@ import Testing
             try await ordinary.send("UNSUBSCRIBE a", Self.confirmation("unsubscribe", "a", 0))
             try await ordinary.send("LRANGE list 0 -1", list)
 
-            // In RESP3 messages have a type of their own, and replies may come between them.
+            // In RESP3, messages have a separate type, and replies may come between them.
             let modern = try await RESPSession(proxy)
             try await modern.exchange.send("HELLO 3\r\n")
             try await modern.exchange.waitUntilReceived("$7\r\nmodules\r\n*0\r\n")
@@ -133,13 +133,13 @@ import Testing
             #expect(modern.expected.hasPrefix("%7\r\n"))
             try await modern.send("SUBSCRIBE a", Self.confirmation("subscribe", "a", 1, type: ">"))
             #expect(try await Self.publish("a", "one") == "1")
-            try await proxy.waitUntilSwallowed(1)
+            try await proxy.waitUntilDropped(1)
             try await modern.send("LRANGE list 0 -1", list)
             try await modern.send("GET nothing", "_\r\n")
-            try await proxy.switchTo(.pass)
+            try await proxy.switchTo(.forward)
             try await Self.publish("a", "two")
             try await modern.expect(Self.array("message", "a", "two", type: ">"))
-            #expect(proxy.swallowed == 1)
+            #expect(proxy.dropped == 1)
         }
     }
 
@@ -156,17 +156,17 @@ import Testing
                 #expect(try await server.command(["EXISTS", "key"]) == "0")
                 #expect(before.exchange.receivedText == before.expected)
                 #expect(during.exchange.receivedText == "")
-                try await proxy.switchTo(.pass)
+                try await proxy.switchTo(.forward)
                 try await before.expect(Self.array("message", "a", "one"))
                 try await during.expect("+OK\r\n")
                 #expect(try await server.command(["GET", "key"]) == "1")
 
-                // Not even the server's end.
+                // A frozen proxy does not even forward the server's close.
                 try await proxy.switchTo(.freeze)
                 try await server.restartEmpty()
                 #expect(proxy.connections == 2)
                 #expect(!before.exchange.isClosed && !during.exchange.isClosed)
-                try await proxy.switchTo(.pass)
+                try await proxy.switchTo(.forward)
                 try await before.exchange.waitUntilClosed()
                 try await during.exchange.waitUntilClosed()
             }
@@ -181,11 +181,11 @@ import Testing
             try await first.exchange.waitUntilClosed()
             let second = try await RESPSession(proxy)
             try await second.send("PING", "+PONG\r\n")
-            try await proxy.switchTo(.refuse)
+            try await proxy.switchTo(.refuseConnections)
             try await second.exchange.waitUntilClosed()
             await #expect(throws: (any Error).self) { _ = try await RawExchange.open(port: proxy.port) }
             #expect(proxy.connections == 0)
-            try await proxy.switchTo(.pass)
+            try await proxy.switchTo(.forward)
             let third = try await RESPSession(proxy)
             try await third.send("PING", "+PONG\r\n")
             try await proxy.switchTo(.freeze)
@@ -210,7 +210,7 @@ import Testing
         }
     }
 
-    // MARK: The server
+    // MARK: Server
 
     @Test func restartedServerIsEmpty() async throws {
         try await RedisServer.running(options: ["save 1 1", "maxmemory-policy volatile-lru"]) { server in
@@ -266,7 +266,7 @@ import Testing
                 try await exchange.send("PING\r\n")
                 if isEncrypted {
                     try await exchange.waitUntilClosed()
-                    await #expect(throws: ChildProcess.Failure.self) { try await proxy.switchTo(.swallowMessages) }
+                    await #expect(throws: ChildProcess.Failure.self) { try await proxy.switchTo(.dropMessages) }
                 } else {
                     try await exchange.waitUntilReceived("-NOAUTH Authentication required.\r\n")
                 }

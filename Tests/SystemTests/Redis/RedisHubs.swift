@@ -1,9 +1,9 @@
 import FlowCore
 import FlowTestKit
 
-/// Several hubs on one Postgres and one Redis.
+/// Several instances on one Postgres and one Redis.
 enum RedisHubs {
-    /// Runs a hub for each URL of Redis, on a database of their own, until all of them deliver, and then the body.
+    /// Starts an instance for each Redis URL, all on one new database, waits until all deliver, and runs the body.
     static func running<Result: Sendable>(
         _ urls: [String], on server: PostgresServer, _ environment: [String: String] = [:],
         _ body: @Sendable ([HubProcess]) async throws -> Result
@@ -25,8 +25,8 @@ enum RedisHubs {
         return try await HubProcess.running(own) { hub in try await Self.nested(urls, environment, hubs + [hub], body) }
     }
 
-    /// A durable event that one hub takes reaches a stream of its own at another one.
-    /// - Returns: how long that took from the writer's answer on.
+    /// Publishes a durable event on one instance and waits for it on a stream of another.
+    /// - Returns: the time from the publisher's response to the arrival.
     @discardableResult
     static func probe(
         _ flow: String, from hub: HubProcess, to client: EventStreamClient, within limit: Duration
@@ -41,23 +41,23 @@ enum RedisHubs {
 }
 
 extension HubProcess {
-    /// Whether everything works, what goes by Redis included.
+    /// Whether the instance is ready and delivers by Redis.
     func isStrictlyReady() async throws -> Bool { try await self.call("GET", "/health/ready?strict=1").status == 200 }
 
     func waitUntilDelivering(within limit: Duration = .seconds(20)) async throws {
         try await eventually("the hub to deliver by Redis", within: limit) { try await self.isStrictlyReady() }
     }
 
-    /// - Returns: when it was known.
+    /// - Returns: the time at which the instance reported it.
     @discardableResult
     func waitUntilDegraded(within limit: Duration) async throws -> ContinuousClock.Instant {
-        try await eventually("the hub to know that Redis does not deliver", within: limit) {
+        try await eventually("the hub to report that Redis does not deliver", within: limit) {
             try await !self.isStrictlyReady()
         }
         return .now
     }
 
-    /// The ids of a flow's connections, as this instance lists them.
+    /// The ids of a flow's connections, as listed by this instance.
     func connections(of flow: String, headers: [(name: String, value: String)] = []) async throws -> [String] {
         let reply = try await self.call("GET", "/v1/flows/\(flow)/connections", headers: headers)
         guard reply.status == 200 else { throw HubAPI.UnexpectedReply(reply: reply, what: "the connections of \(flow)") }
@@ -65,14 +65,15 @@ extension HubProcess {
     }
 }
 
-/// Asks hubs for their health again and again, and keeps what was not as it should be.
+/// Polls the readiness of instances and records failures.
 struct HealthMonitor: Sendable {
     private let failures = AsyncValue<[String]>([])
 
-    /// For the time of the body.
+    /// Polls while the body runs.
     /// - Parameters:
-    ///   - plain: serve streams and writes all the time.
-    ///   - strict: are not touched by anything.
+    ///   - plain: instances that must serve streams and writes all the time.
+    ///   - strict: instances that must also deliver by Redis all the time.
+    /// - Throws: the first failure.
     static func monitoring<Result: Sendable>(
         plain: [HubProcess], strict: [HubProcess] = [], _ body: () async throws -> Result
     ) async throws -> Result {
@@ -92,7 +93,7 @@ struct HealthMonitor: Sendable {
         while !Task.isCancelled {
             let reply = try? await hub.call("GET", path)
             if let reply, reply.status != 200 {
-                self.failures.change { $0.append("hub \(number) said \(reply.status) to \(path): \(reply.text)") }
+                self.failures.change { $0.append("hub \(number) answered \(reply.status) to \(path): \(reply.text)") }
             }
             try? await Task.sleep(for: .milliseconds(50))
         }

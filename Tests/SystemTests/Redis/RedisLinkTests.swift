@@ -2,14 +2,14 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// What is between one instance and Redis fails; the other instance must not notice.
+/// The link between one instance and Redis fails; the other instance must not be affected.
 @Suite(.serialized, .postgres(), .redis()) struct RedisLinkTests {
     private static let flows = ["orders-0", "orders-1", "orders-2"]
 
     private typealias Crash =
         @Sendable ([HubProcess], _ healthyClient: EventStreamClient, _ isolatedClient: EventStreamClient) async throws -> Void
 
-    /// Two hubs with traffic, the second one's link broken and mended again and again.
+    /// Two instances with traffic. The link of the second one is interrupted and restored repeatedly.
     private static func run(
         _ urls: [String], crashes: Int, longestLag: Duration, _ crash: @escaping Crash
     ) async throws {
@@ -17,8 +17,8 @@ import Testing
         let targets: [StreamTarget] = (0..<6).map { $0 % 3 == 2 ? .flows(Self.flows) : .flow(Self.flows[$0 % 3]) }
         let violations = try await RedisHubs.running(urls, on: try SharedPostgres.server) { hubs in
             try await HealthMonitor.monitoring(plain: hubs, strict: [hubs[0]]) {
-                let healthyClient = EventStreamClient(.flow("quiet"), port: hubs[0].port, name: "one at the sound instance")
-                let isolatedClient = EventStreamClient(.flow("quiet"), port: hubs[1].port, name: "one at the other instance")
+                let healthyClient = EventStreamClient(.flow("quiet"), port: hubs[0].port, name: "healthy instance")
+                let isolatedClient = EventStreamClient(.flow("quiet"), port: hubs[1].port, name: "isolated instance")
                 for client in [healthyClient, isolatedClient] {
                     try await client.connect()
                     _ = try await client.next(event: "caught_up")
@@ -34,7 +34,7 @@ import Testing
         #expect(violations.isEmpty, "seed \(seed): \(violations.listing)")
     }
 
-    /// The second one behind a proxy.
+    /// As ``run(_:crashes:longestLag:_:)``, with the second instance behind a proxy.
     private static func runBehindProxy(
         crashes: Int, longestLag: Duration,
         _ crash:
@@ -52,9 +52,11 @@ import Testing
         }
     }
 
+    /// Interrupts the second instance's link silently, checks the degraded delivery, and restores the link.
     /// - Parameters:
-    ///   - interrupt: nothing comes any more, and nothing ends.
-    ///   - healsWithin: from when the link is there again.
+    ///   - timeout: maximum time from the restoration of the link until delivery is ok.
+    ///   - interrupt: stops all traffic of the link without closing connections.
+    ///   - restore: lets traffic pass again.
     private static func silence(
         _ hubs: [HubProcess], _ healthyClient: EventStreamClient, _ isolatedClient: EventStreamClient,
         healsWithin timeout: Duration,
@@ -64,26 +66,26 @@ import Testing
         try await interrupt()
         let start = ContinuousClock.now
         let degradedAt = try await hubs[1].waitUntilDegraded(within: .seconds(5))
-        #expect(degradedAt - start < .milliseconds(3_500), "known after \(degradedAt - start)")
-        _ = try await isolatedClient.next("word of it", within: .seconds(1)) { $0.isHeartbeat("degraded") }
+        #expect(degradedAt - start < .milliseconds(3_500), "degraded after \(degradedAt - start)")
+        _ = try await isolatedClient.next("a degraded heartbeat", within: .seconds(1)) { $0.isHeartbeat("degraded") }
         for _ in 0..<TestScale.pick(1, full: 3) {
             let lag = try await RedisHubs.probe("quiet", from: hubs[0], to: isolatedClient, within: .seconds(3))
-            #expect(lag < .seconds(2), "by the sweep after \(lag)")
-            // What the cut-off instance takes, the other one's relay publishes.
+            #expect(lag < .seconds(2), "delivered by version sweep after \(lag)")
+            // The other instance's outbox relay publishes the commits of the isolated one.
             let outboxLag = try await RedisHubs.probe("quiet", from: hubs[1], to: healthyClient, within: .seconds(4))
-            #expect(outboxLag < .seconds(3), "by the outbox after \(outboxLag)")
+            #expect(outboxLag < .seconds(3), "delivered by outbox after \(outboxLag)")
         }
         if TestScale.isFull {
-            // Whom the registry forgets meanwhile is there, all the same.
-            try await eventually("the cut-off instance to count as dead", within: .seconds(15)) {
+            // A stream that the registry no longer lists stays connected.
+            try await eventually("the isolated instance to count as dead", within: .seconds(15)) {
                 try await hubs[0].connections(of: "quiet").count == 1
             }
         }
         try await restore()
         try await hubs[1].waitUntilDelivering(within: timeout)
-        _ = try await isolatedClient.next("good news", within: .seconds(1)) { $0.isHeartbeat("ok") }
+        _ = try await isolatedClient.next("an ok heartbeat", within: .seconds(1)) { $0.isHeartbeat("ok") }
         let lag = try await RedisHubs.probe("quiet", from: hubs[0], to: isolatedClient, within: .seconds(3))
-        #expect(lag < .milliseconds(500), "by Redis after \(lag)")
+        #expect(lag < .milliseconds(500), "delivered by Redis after \(lag)")
         try await Self.waitForBoth(hubs)
     }
 
@@ -96,13 +98,13 @@ import Testing
     }
 
     @Test func silentlyDroppedLinkDegradesAndRecovers() async throws {
-        // Both mostly wait.
+        // Both spend most of their time waiting, so they run concurrently.
         async let frozen: Void = Self.frozen()
         if RemoteRedis.isAvailable { try await Self.down() }
         try await frozen
     }
 
-    /// By a proxy.
+    /// Interrupts the link with a proxy that stops forwarding.
     private static func frozen() async throws {
         try await Self.runBehindProxy(
             crashes: TestScale.pick(1, full: 5), longestLag: .seconds(6)
@@ -110,12 +112,12 @@ import Testing
             try await Self.silence(hubs, healthyClient, isolatedClient, healsWithin: .seconds(15)) {
                 try await proxy.switchTo(.freeze)
             } restore: {
-                try await proxy.switchTo(.pass)
+                try await proxy.switchTo(.forward)
             }
         }
     }
 
-    /// By a network link that is down: what is sent is lost without a word.
+    /// Interrupts the link by taking a network interface down: packets are lost silently.
     private static func down() async throws {
         try await RemoteRedis.running(links: 2) { remote in
             try await Self.run(
@@ -134,35 +136,35 @@ import Testing
         try await Self.runBehindProxy(crashes: TestScale.pick(1, full: 5), longestLag: .seconds(6)) {
             proxy, hubs, healthyClient, isolatedClient in
             let before = try await hubs[1].api.metric("flowhub_bus_replaced_total") ?? 0
-            try await proxy.switchTo(.swallowMessages)
+            try await proxy.switchTo(.dropMessages)
             let start = ContinuousClock.now
             let degradedAt = try await hubs[1].waitUntilDegraded(within: .seconds(6))
-            // Three seconds after the last word, and a look every second.
-            #expect(degradedAt - start < .milliseconds(4_500), "known after \(degradedAt - start)")
-            _ = try await isolatedClient.next("word of it", within: .seconds(1)) { $0.isHeartbeat("degraded") }
+            // Three seconds without a canary, checked once a second.
+            #expect(degradedAt - start < .milliseconds(4_500), "degraded after \(degradedAt - start)")
+            _ = try await isolatedClient.next("a degraded heartbeat", within: .seconds(1)) { $0.isHeartbeat("degraded") }
             try await eventually("the connection to be replaced", within: .seconds(5)) {
                 try await hubs[1].api.metric("flowhub_bus_replaced_total") ?? 0 > before
             }
             let lag = try await RedisHubs.probe("quiet", from: hubs[0], to: isolatedClient, within: .seconds(3))
-            #expect(lag < .seconds(2), "by the sweep after \(lag)")
+            #expect(lag < .seconds(2), "delivered by version sweep after \(lag)")
             let outboxLag = try await RedisHubs.probe("quiet", from: hubs[1], to: healthyClient, within: .seconds(4))
-            #expect(outboxLag < .seconds(3), "the sound instance after \(outboxLag)")
-            try await proxy.switchTo(.pass)
+            #expect(outboxLag < .seconds(3), "delivered to the healthy instance after \(outboxLag)")
+            try await proxy.switchTo(.forward)
             try await hubs[1].waitUntilDelivering(within: .seconds(10))
-            _ = try await isolatedClient.next("good news", within: .seconds(1)) { $0.isHeartbeat("ok") }
+            _ = try await isolatedClient.next("an ok heartbeat", within: .seconds(1)) { $0.isHeartbeat("ok") }
             let healed = try await RedisHubs.probe("quiet", from: hubs[0], to: isolatedClient, within: .seconds(3))
-            #expect(healed < .milliseconds(500), "by Redis after \(healed)")
+            #expect(healed < .milliseconds(500), "delivered by Redis after \(healed)")
         }
     }
 
     @Test func rejectedAndClosedConnectionsRecover() async throws {
         try await Self.runBehindProxy(crashes: TestScale.pick(2, full: 10), longestLag: .seconds(4)) {
             proxy, hubs, _, isolatedClient in
-            try await proxy.switchTo(.refuse)
+            try await proxy.switchTo(.refuseConnections)
             try await hubs[1].waitUntilDegraded(within: .seconds(3))
             let lag = try await RedisHubs.probe("quiet", from: hubs[0], to: isolatedClient, within: .seconds(3))
-            #expect(lag < .seconds(2), "by the sweep after \(lag)")
-            try await proxy.switchTo(.pass)
+            #expect(lag < .seconds(2), "delivered by version sweep after \(lag)")
+            try await proxy.switchTo(.forward)
             try await hubs[1].waitUntilDelivering(within: .seconds(15))
             try await proxy.closeConnections()
             try await hubs[1].waitUntilDelivering(within: .seconds(5))

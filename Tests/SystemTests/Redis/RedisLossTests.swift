@@ -2,8 +2,8 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// Redis dies, falls silent or throws the hubs out, in the midst of traffic: streams stay, writes are acknowledged, durable
-/// events arrive, and when it is back everything is as before.
+/// Redis is killed, hangs, or disconnects the instances during traffic. Streams stay open, writes are acknowledged,
+/// durable events arrive, and after recovery Redis is used as before.
 @Suite(.serialized, .postgres()) struct RedisLossTests {
     private static let flows = ["orders-0", "orders-1", "orders-2"]
 
@@ -11,7 +11,7 @@ import Testing
         (0..<count).map { $0 % 3 == 2 ? .flows(Self.flows) : .flow(Self.flows[$0 % 3]) }
     }
 
-    /// Of each flow, both instances list those who watch it, and nobody twice.
+    /// Waits until both instances list each connection of each flow exactly once.
     private static func waitForRegistry(_ hubs: [HubProcess], _ targets: [StreamTarget]) async throws {
         for flow in Self.flows {
             let count = targets.count { $0.flows.contains(flow) }
@@ -56,10 +56,10 @@ import Testing
         let violations = try await RedisServer.running { redis in
             try await RedisHubs.running([redis.url, redis.url], on: try SharedPostgres.server) { hubs in
                 try await HealthMonitor.monitoring(plain: hubs) {
-                    let watcher = EventStreamClient(.flow("quiet"), port: hubs[1].port, name: "one that stays")
+                    let watcher = EventStreamClient(.flow("quiet"), port: hubs[1].port, name: "permanent subscriber")
                     try await watcher.connect()
                     _ = try await watcher.next(event: "caught_up")
-                    // Before the silence is known, what another instance took is late by so much.
+                    // Until an instance detects the outage, events of the other one are late by the detection time.
                     return try await CrashRun(
                         hubs: hubs, flows: Self.flows, targets: targets, crashes: TestScale.pick(1, full: 3),
                         longestLag: .seconds(6)
@@ -68,18 +68,18 @@ import Testing
                         let paused = ContinuousClock.now
                         for hub in hubs {
                             let degradedAt = try await hub.waitUntilDegraded(within: .seconds(5))
-                            #expect(degradedAt - paused < .milliseconds(3_500), "known after \(degradedAt - paused)")
+                            #expect(degradedAt - paused < .milliseconds(3_500), "degraded after \(degradedAt - paused)")
                         }
-                        _ = try await watcher.next("word of it", within: .seconds(1)) { $0.isHeartbeat("degraded") }
+                        _ = try await watcher.next("a degraded heartbeat", within: .seconds(1)) { $0.isHeartbeat("degraded") }
                         while ContinuousClock.now - paused < outage {
                             let lag = try await RedisHubs.probe("quiet", from: hubs[0], to: watcher, within: .seconds(3))
-                            #expect(lag < .seconds(2), "by the sweep after \(lag)")
+                            #expect(lag < .seconds(2), "delivered by version sweep after \(lag)")
                         }
                         redis.resume()
                         for hub in hubs { try await hub.waitUntilDelivering(within: .seconds(15)) }
-                        _ = try await watcher.next("good news", within: .seconds(1)) { $0.isHeartbeat("ok") }
+                        _ = try await watcher.next("an ok heartbeat", within: .seconds(1)) { $0.isHeartbeat("ok") }
                         let lag = try await RedisHubs.probe("quiet", from: hubs[0], to: watcher, within: .seconds(3))
-                        #expect(lag < .milliseconds(500), "by Redis after \(lag)")
+                        #expect(lag < .milliseconds(500), "delivered by Redis after \(lag)")
                         try await Self.waitForRegistry(hubs, targets)
                     }.run(seed: seed)
                 }
@@ -95,7 +95,7 @@ import Testing
         let violations = try await RedisServer.running(options: options) { redis in
             try await RedisHubs.running([redis.url, redis.url], on: try SharedPostgres.server) { hubs in
                 try await HealthMonitor.monitoring(plain: hubs) {
-                    let watcher = EventStreamClient(.flow("large"), port: hubs[1].port, name: "one that is told much")
+                    let watcher = EventStreamClient(.flow("large"), port: hubs[1].port, name: "subscriber of large events")
                     try await watcher.connect()
                     _ = try await watcher.next(event: "caught_up")
                     let text = String(repeating: "x", count: 100_000)
@@ -106,13 +106,13 @@ import Testing
                         if random.chance(50) {
                             #expect(try await redis.command(["CLIENT", "KILL", "TYPE", "pubsub"]) != "0")
                         } else {
-                            // More than may wait, in one message.
+                            // A message that exceeds the server's output buffer limit.
                             let before = try await redis.subscribers()
                             #expect(before.count == 2)
                             let written = try await hubs[0].api.publish("large", try jsonText("\"\(text)\""), to: "large")
                             #expect(written.isAcknowledged, "\(written.reply.text)")
                             _ = try await watcher.next("the large event", within: .seconds(3)) { $0.version == written.version }
-                            try await eventually("the subscriber to be another one", within: .seconds(5)) {
+                            try await eventually("the subscriber connections to be replaced", within: .seconds(5)) {
                                 let now = try await redis.subscribers()
                                 return now.count == 2 && now != before
                             }
@@ -135,7 +135,7 @@ extension EventBlock {
 }
 
 extension RedisServer {
-    /// The ids of the clients that are subscribed to something.
+    /// The ids of all clients with a subscription.
     func subscribers() async throws -> Set<Substring> {
         let list = try await self.command(["CLIENT", "LIST", "TYPE", "pubsub"])
         return Set(list.split(whereSeparator: \.isNewline).compactMap { $0.split(separator: " ").first })

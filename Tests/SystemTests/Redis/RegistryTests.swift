@@ -2,7 +2,7 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// Who is connected where, over all instances: the truth, whoever dies.
+/// The registry is correct on all instances, even when instances die or pause.
 @Suite(.serialized, .postgres()) struct RegistryTests {
     private static func running(
         _ count: Int, _ environment: [String: String] = [:], _ body: @Sendable ([HubProcess], RedisServer) async throws -> Void
@@ -13,7 +13,7 @@ import Testing
         }
     }
 
-    /// Connects so many streams, some at a time.
+    /// Opens streams, up to 32 at a time.
     private static func connect(_ count: Int, to hub: HubProcess, flow: @Sendable (Int) -> String) async throws
         -> [EventStreamClient]
     {
@@ -38,7 +38,7 @@ import Testing
         }
     }
 
-    /// Each of them waits for the same seconds, so they wait together.
+    /// Each scenario waits for the same timeouts, so they run concurrently.
     @Test func registryStaysCorrectWhenInstancesDieOrPause() async throws {
         async let killed: Void = Self.killed()
         async let restarted: Void = Self.restarted()
@@ -50,7 +50,7 @@ import Testing
         try await renewed
     }
 
-    /// An instance that is killed is gone from the registry within 15 s, and swept out of Redis soon after.
+    /// The connections of a killed instance leave the registry within 15 s and are swept from Redis soon after.
     private static func killed() async throws {
         let count = TestScale.pick(500, full: 5_000)
         try await Self.running(2) { hubs, redis in
@@ -64,7 +64,7 @@ import Testing
             let died = ContinuousClock.now
             try await Self.waitForCount(1, of: "crowd", at: hubs[1])
             #expect(ContinuousClock.now - died < .seconds(15))
-            try await eventually("the dead one's fields to be swept", within: .seconds(30), every: .milliseconds(100)) {
+            try await eventually("the dead instance's fields to be swept", within: .seconds(30), every: .milliseconds(100)) {
                 try await redis.command(["HLEN", "sse:connections:crowd"]) == "1"
             }
             #expect(ContinuousClock.now - died < .seconds(30))
@@ -75,7 +75,7 @@ import Testing
         }
     }
 
-    /// An instance that is killed and comes back under its name at once brings nothing of its past along.
+    /// An instance that is killed and immediately restarted under the same name keeps no entries of its previous run.
     private static func restarted() async throws {
         try await Self.running(2) { hubs, redis in
             let target = StreamTarget.flow("job").with { $0.wantsPresence = true }
@@ -83,40 +83,41 @@ import Testing
             try await watcher.connect()
             let clients = try await Self.connect(20, to: hubs[0]) { _ in "job" }
             try await Self.waitForCount(21, of: "job", at: hubs[1])
-            _ = try await watcher.next("all in the count") { $0.event == "presence" && $0.count == 21 }
+            _ = try await watcher.next("all connections in the count") { $0.event == "presence" && $0.count == 21 }
             try await hubs[0].kill()
             try await hubs[0].start()
             let fresh = try await Self.connect(3, to: hubs[0]) { _ in "job" }
             try await Self.waitForCount(4, of: "job", at: hubs[1], within: .seconds(20))
-            try await eventually("the past to be swept out", within: .seconds(20), every: .milliseconds(50)) {
+            try await eventually("the old entries to be swept", within: .seconds(20), every: .milliseconds(50)) {
                 try await redis.command(["HLEN", "sse:connections:job"]) == "4"
             }
-            _ = try await watcher.next("the living in the count") { $0.event == "presence" && $0.count == 4 }
+            _ = try await watcher.next("only live connections in the count") { $0.event == "presence" && $0.count == 4 }
             for client in clients + fresh { client.disconnect() }
         }
     }
 
-    /// An instance that stood still past its time comes back, and each of its connections is listed once.
+    /// An instance that is paused for longer than its liveness timeout resumes, and each of its connections is listed
+    /// once.
     private static func paused() async throws {
         try await Self.running(2) { hubs, redis in
             let clients = try await Self.connect(40, to: hubs[0]) { "job-\($0 % 2)" }
             for flow in ["job-0", "job-1"] { try await Self.waitForCount(20, of: flow, at: hubs[1]) }
             hubs[0].pause()
             for flow in ["job-0", "job-1"] { try await Self.waitForCount(0, of: flow, at: hubs[1]) }
-            // In one run the other one has swept by now, in another not.
+            // In some runs, the other instance has swept the entries before the resume.
             if TestScale.isFull, Bool.random() {
                 try await eventually("its fields to be swept", within: .seconds(30)) {
                     try await redis.command(["EXISTS", "sse:connections:job-0", "sse:connections:job-1"]) == "0"
                 }
             }
-            // Who leaves meanwhile must not be listed again.
+            // Clients that disconnect during the pause must not be listed again.
             for client in clients.prefix(10) { client.disconnect() }
             hubs[0].resume()
             for hub in [hubs[1], hubs[0]] {
                 for flow in ["job-0", "job-1"] { try await Self.waitForCount(15, of: flow, at: hub) }
             }
             for flow in ["job-0", "job-1"] {
-                try await eventually("the hash of \(flow) to hold the truth") {
+                try await eventually("the hash of \(flow) to be correct") {
                     try await redis.command(["HLEN", "sse:connections:\(flow)"]) == "15"
                 }
                 #expect(try await redis.command(["HGET", "hub:flows:hub-0", flow]) == "15")
@@ -134,7 +135,7 @@ import Testing
         }
     }
 
-    /// What is watched for longer than anything lives in Redis stays registered.
+    /// Connections that last longer than the TTL of their keys stay registered.
     private static func renewed() async throws {
         try await Self.running(2, ["FLOWHUB_REGISTRY_SECONDS": "30"]) { hubs, redis in
             let clients = try await Self.connect(3, to: hubs[0]) { _ in "job" }
@@ -147,7 +148,7 @@ import Testing
             }
             let rounds = TestScale.pick(1, full: 4)
             for _ in 0..<rounds {
-                try await eventually("the keys to be old", within: .seconds(15), every: .milliseconds(50)) {
+                try await eventually("the keys to age", within: .seconds(15), every: .milliseconds(50)) {
                     try await remainingTTLs()[0] < 24_000
                 }
                 try await eventually("the keys to be renewed", within: .seconds(15), every: .milliseconds(50)) {
@@ -179,12 +180,12 @@ import Testing
 }
 
 extension EventBlock {
-    /// Of a presence event.
+    /// Number of connections in a presence event.
     var count: Int64? { self.json.member("count")?.intValue }
 }
 
 extension RedisServer {
-    /// How often a command was called, as the server counts.
+    /// Number of calls of a command, as counted by the server.
     func calls(of command: String) async throws -> Int {
         let lines = try await self.command(["INFO", "commandstats"]).split(whereSeparator: \.isNewline)
         let prefix = "cmdstat_\(command):calls="

@@ -5,19 +5,19 @@ import Foundation
 import Glibc
 #endif
 
-/// A Redis in a network of its own, with several links to this machine's, each of which can be taken down: what is sent then is
-/// lost without a word. Needs a superuser and iproute2.
+/// A Redis server in a separate network namespace, with several links to the host. Each link can be taken down: packets
+/// are then lost silently. Needs root and iproute2.
 struct RemoteRedis: Sendable {
     static let isAvailable = geteuid() == 0 && FileManager.default.isExecutableFile(atPath: Self.program)
     private static let program = "/usr/sbin/ip"
     private static let port = 6_379
 
     private let name: String
-    /// The second byte of its addresses, and one of the third.
+    /// Second and third byte of the addresses.
     private let net: (Int, Int)
     private let folder: TemporaryFolder
 
-    /// Runs it for the time of the body; afterwards it is gone, with its network.
+    /// Starts the server, runs the body, and removes the server and its network.
     static func running<Result>(links: Int, _ body: (RemoteRedis) async throws -> Result) async throws -> Result {
         let number = Int.random(in: 0..<65_000)
         let remote = RemoteRedis(
@@ -45,7 +45,7 @@ struct RemoteRedis: Sendable {
 
     func url(_ link: Int) -> String { "redis://\(self.address(link, 2)):\(Self.port)" }
 
-    /// The far end, so that the near one goes on sending.
+    /// Changes the far end of the link, so that the near end continues to send.
     func setLink(_ link: Int, up isUp: Bool) async throws {
         try await self.ip("-n", self.name, "link", "set", self.device(link, "r"), isUp ? "up" : "down")
     }

@@ -2,7 +2,7 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// Two instances with Redis between them are one hub.
+/// Two instances connected by Redis behave as one hub.
 @Suite(.serialized, .postgres(), .redis()) struct TwoInstancesTests {
     private static func running(_ body: @Sendable ([HubProcess]) async throws -> Void) async throws {
         let redis = try SharedRedis.server
@@ -90,12 +90,12 @@ import Testing
                 _ = try await client.next("the last one", within: .seconds(2)) {
                     $0.event == "progress" && $0.json.member("data")?.intValue == 20
                 }
-                // Each at most once, in order, and without an id.
+                // Each event arrives at most once, in order, and without an id.
                 let received = client.log.events("progress").compactMap { $0.json.member("data")?.intValue }
                 #expect(received == received.sorted() && Set(received).count == received.count)
                 #expect(client.log.events("progress").allSatisfy { $0.id == nil && $0.version == nil })
             }
-            /// The latest progress and eta.
+            /// The latest transients `progress` and `eta` that a new subscriber receives.
             func latest(at hub: HubProcess) async throws -> [Int64?] {
                 let newSubscriber = try await Self.stream("job", at: hub)
                 defer { newSubscriber.disconnect() }
@@ -103,21 +103,21 @@ import Testing
                 return ["progress", "eta"].map { last?.member($0)?.member("data")?.intValue }
             }
             for hub in hubs {
-                try await eventually("a newcomer to be told 20", within: .seconds(2)) {
+                try await eventually("a new subscriber to receive 20", within: .seconds(2)) {
                     try await latest(at: hub) == [20, nil]
                 }
             }
             _ = try await apis[1].publish("progress", try jsonText("21"), to: "job", durable: false)
             _ = try await apis[1].publish("eta", try jsonText("7"), to: "job", durable: false)
             for hub in hubs {
-                try await eventually("a newcomer to be told the later ones", within: .seconds(2)) {
+                try await eventually("a new subscriber to receive the later ones", within: .seconds(2)) {
                     try await latest(at: hub) == [21, 7]
                 }
             }
-            // A new beginning forgets them, on both.
+            // Replacing the state voids earlier transients on both instances.
             _ = try await apis[0].put("job", try jsonText(#"{"status":"again"}"#))
             for hub in hubs {
-                try await eventually("nothing to be left of them", within: .seconds(2)) {
+                try await eventually("no latest transients to remain", within: .seconds(2)) {
                     try await latest(at: hub) == [nil, nil]
                 }
             }
@@ -144,7 +144,7 @@ import Testing
             let newer = try #require(second.json.member("fencing_token")?.intValue)
             #expect(newer > older)
 
-            // Of many who want it at once one gets it.
+            // Exactly one of many concurrent requests acquires the lock.
             let acquired = try await withThrowingTaskGroup(of: Int.self) { group in
                 for number in 0..<20 {
                     group.addTask { try await call(number % 2, "POST", "/v1/locks/rush", #"{"ttl":30}"#).status }

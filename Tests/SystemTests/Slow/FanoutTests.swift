@@ -2,9 +2,9 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// The fan-out goes round the subscribers in slices, and they come and go meanwhile.
+/// Subscribers that join and leave while a pass delivers to the others in slices.
 @Suite(.serialized) struct FanoutTests {
-    /// More than one slice of the pass.
+    /// More subscribers than one slice of a pass has writes.
     private static let residents = 320
     private static let newSubscribers = 160
 
@@ -15,10 +15,10 @@ import Testing
             let residents = (0..<Self.residents).map { EventStreamClient(.flow("flow"), port: hub.port, name: "resident \($0)") }
             for resident in residents { try await resident.connect() }
             let newSubscribers = (0..<Self.newSubscribers).map {
-                EventStreamClient(.flow("flow"), port: hub.port, name: "newcomer \($0)")
+                EventStreamClient(.flow("flow"), port: hub.port, name: "new subscriber \($0)")
             }
             let port = hub.port
-            // One event at a time, and some who join while it goes round.
+            // One event at a time, while some subscribers join during its pass.
             for (round, joining) in stride(from: 0, to: newSubscribers.count, by: 4).map({ newSubscribers[$0..<$0 + 4] })
                 .enumerated()
             {

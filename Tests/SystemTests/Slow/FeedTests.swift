@@ -2,7 +2,7 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// The feed of somebody who does not read for a moment.
+/// The feed of a client that stops reading for a while.
 struct FeedTests {
     private static let settings = ["FLOWHUB_MAX_QUEUED_BYTES_PER_SUBSCRIBER": "4096", "FLOWHUB_RETRY_MS": "50"]
 
@@ -23,7 +23,7 @@ struct FeedTests {
         }
     }
 
-    /// A feed that was told something and then does not read until changes are lost for it.
+    /// A feed that has received the list, and then does not read until changes are dropped for it.
     private static func slowFeed(_ hub: HubProcess, _ flows: [String]) async throws -> EventStreamClient {
         try await Self.touch(flows, 0, hub.api)
         let feed = EventStreamClient(.feed, port: hub.port, name: "feed", options: .init(isNarrow: true))
@@ -36,7 +36,7 @@ struct FeedTests {
             try await Self.touch(flows, number, hub.api)
             return try await hub.api.metric("flowhub_slow_readers_total") ?? 0 > 0
         }
-        // And while it is behind.
+        // Further changes while the feed is behind.
         try await Self.touch(flows, -1, hub.api)
         try await Task.sleep(for: .seconds(2))
         return feed

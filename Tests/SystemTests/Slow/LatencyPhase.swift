@@ -1,12 +1,12 @@
 import FlowCore
 import FlowTestKit
 
-/// How long events take from their publisher to healthy subscribers, in one stretch of time.
+/// Latencies from the publisher to healthy subscribers in one phase of a test.
 struct LatencyPhase: Sendable {
-    /// Seconds, ascending.
+    /// Latencies in seconds, ascending.
     let latencies: [Double]
 
-    /// Publishes one event after the other, each when every subscriber has the one before.
+    /// Publishes events one after the other, each after every subscriber has received the previous one.
     static func measure(_ events: Int, flow: String, _ clients: [EventStreamClient], _ api: HubAPI) async throws -> LatencyPhase {
         var latencies: [Double] = []
         for _ in 0..<events {

@@ -2,9 +2,9 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// A slow subscriber costs nobody anything.
+/// Slow subscribers use bounded memory and do not delay others.
 @Suite(.serialized) struct SlowSubscriberTests {
-    /// Of each kind: those that never read and those that read a byte a second.
+    /// Number of slow subscribers of each kind: without any read, and with a read of one byte per second.
     private static let slow = TestScale.pick(100, full: 1_000)
     private static let healthy = 20
     private static let flow = "busy"
@@ -22,14 +22,14 @@ import Testing
             _ = try await api.publish("first", .null, to: Self.flow)
             let healthy = try await Self.connect(Self.healthy, to: hub, "healthy", .init())
             let idle = try await Self.crowd(hub)
-            // All of them are connected and none of them is behind: what comes now is the price of being slow.
+            // All are connected and none is behind: from here on, memory growth is caused by slow subscribers.
             try await eventually("the slow ones are connected") {
                 try await api.metric("flowhub_connections") == Double(Self.healthy + 2 * Self.slow)
             }
             let before = try #require(hub.processMetrics).residentBytes
             var highestQueue = 0.0
             var peak = before
-            // Each is 300 KiB, so that what waits would be 30 MiB a round if each had a queue of its own.
+            // Each batch is 300 KiB, so separate queues would grow by 30 MiB per round for 100 subscribers.
             let filler = JSONText.object {
                 $0.key("fill"); $0.value(String(repeating: "x", count: 10_240))
             }
@@ -43,7 +43,7 @@ import Testing
                 highestQueue = max(highestQueue, try await api.metric("flowhub_queued_bytes") ?? 0)
                 peak = max(peak, hub.processMetrics?.residentBytes ?? 0)
             }
-            // One write may go over the limit before it is noticed: of each loop, a page or a burst.
+            // On each loop one write, of a page or a burst, may exceed the limit before it is measured.
             #expect(highestQueue <= Double(Self.queuedLimit) * 1.5, "\(highestQueue) bytes were queued")
             let allowed = 2 * Self.queuedLimit + 2 * Self.slow * 32_768 + 33_554_432
             #expect(peak - before < allowed, "resident memory grew by \((peak - before) >> 20) MiB, \(allowed >> 20) are allowed")
@@ -54,7 +54,7 @@ import Testing
         }
     }
 
-    /// They wake up, and get all that history holds: over the same connection if it was kept, else over a new one.
+    /// Lets the subscribers read, and expects everything in history, on the same connection or after a reconnect.
     private static func expectEverythingInOrder(_ clients: some Sequence<EventStreamClient>, _ api: HubAPI) async throws {
         let history = try #require(try await api.history(of: Self.flow))
         let journal = FlowJournal(flow: Self.flow, envelopes: history.events)
@@ -79,7 +79,7 @@ import Testing
             let facts = StreamChecker.Facts(journals: [Self.flow: journal], oldest: [Self.flow: 1], epochs: epochs)
             let violations = StreamChecker.check(client.log, of: client.target, by: client.name, facts)
             #expect(violations.isEmpty, "\(violations.prefix(3).map(\.description))")
-            #expect(client.log.events("resync").isEmpty, "\(client.name) lost its place though history holds everything")
+            #expect(client.log.events("resync").isEmpty, "\(client.name) was resynced although history is complete")
         }
     }
 
@@ -102,7 +102,7 @@ import Testing
             for _ in 0..<phases {
                 alone.append(try await LatencyPhase.measure(events, flow: Self.flow, healthy, api).percentile(99))
                 let crowd = try await Self.crowd(hub)
-                // Until their windows are full, they are not slow.
+                // They are not slow until their TCP windows are full.
                 let version = try await api.publish(Array(repeating: ("bulk", filler), count: 60), to: Self.flow).version
                 for client in healthy { _ = try await client.next("version \(version)") { $0.version == version } }
                 crowded.append(try await LatencyPhase.measure(events, flow: Self.flow, healthy, api).percentile(99))
@@ -112,8 +112,8 @@ import Testing
                 }
             }
             let (quiet, busy) = (LatencyPhase.median(alone), LatencyPhase.median(crowded))
-            // Below a millisecond it is the machine that is measured.
-            #expect(busy <= quiet * bound + 0.001, "p99 \(busy) s beside \(2 * Self.slow) slow ones, \(quiet) s without")
+            // Differences below 1 ms are noise of the machine.
+            #expect(busy <= quiet * bound + 0.001, "p99 \(busy) s with \(2 * Self.slow) slow subscribers, \(quiet) s without")
             for client in healthy { client.disconnect() }
         }
     }
@@ -133,7 +133,7 @@ import Testing
         return clients
     }
 
-    /// Those that never read, and those that read a byte a second.
+    /// Connects the slow subscribers: those without any read, and those with a read of one byte per second.
     private static func crowd(_ hub: HubProcess) async throws -> [EventStreamClient] {
         let deaf = try await Self.connect(Self.slow, to: hub, "deaf", .init(reads: false, isNarrow: true))
         let halting = try await Self.connect(Self.slow, to: hub, "halting", .init(reads: false, isNarrow: true))

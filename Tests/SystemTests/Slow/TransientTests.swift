@@ -2,7 +2,7 @@ import FlowCore
 import FlowTestKit
 import Testing
 
-/// Transient events for somebody who cannot keep up with them.
+/// Transient events for a subscriber that falls behind.
 struct TransientTests {
     @Test func slowSubscriberGetsNoTransientEventTwice() async throws {
         try await HubProcess.running(["FLOWHUB_EVENT_LOOPS": "1"]) { hub in

@@ -25,7 +25,7 @@ public struct ImportMover: Sendable {
     public func moveToObjects(
         _ id: ImportID, progress: @escaping @Sendable (Int) -> Void
     ) async throws(ImportError) -> Outcome {
-        guard self.service.objects != nil else { throw .objects(.refused("no object store is configured")) }
+        guard self.service.objects != nil else { throw .objects(.rejected("no object store is configured")) }
         for _ in 0..<Self.attempts {
             guard let entry = try await self.claim(id) else { return .claimedByOther }
             let outcome = try await self.withClaim(on: entry) { () async throws(ImportError) -> Outcome? in

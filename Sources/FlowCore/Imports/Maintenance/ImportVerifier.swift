@@ -25,7 +25,7 @@ public struct ImportVerifier: Sendable {
         var problems: [Problem] = []
         if let location = entry.location {
             guard let objects = self.service.objects, objects.provider == entry.provider else {
-                throw .objects(.refused("the import's object is in a store that is not configured (\(entry.provider))"))
+                throw .objects(.rejected("the import's object is in a store that is not configured (\(entry.provider))"))
             }
             let found: (any ObjectDownload)?
             do throws(ObjectError) {

@@ -1,7 +1,7 @@
 import FlowTestKit
 
 extension ImportClusterFixture {
-    /// Begins an import whose body is left open. Returns when the ledger has it.
+    /// Starts an upload without finishing its body. Returns when the import is pending in the ledger.
     func beginImport() async throws -> RawExchange {
         let exchange = try await RawExchange.open(port: self.hub.port)
         let firstPart = Array(("[" + ImportOracle.records(9_000).joined(separator: ",")).utf8)
@@ -12,7 +12,8 @@ extension ImportClusterFixture {
         return exchange
     }
 
-    /// Sends what ``beginImport()`` left open, and gets the answer.
+    /// Sends the rest of the body of ``beginImport()``.
+    /// - Returns: the response.
     func endImport(_ exchange: RawExchange) async throws -> HTTPReply {
         try await exchange.send(TestUpload.chunk([UInt8(ascii: "]")]) + Array("0\r\n\r\n".utf8))
         return try await exchange.replies(1)[0]

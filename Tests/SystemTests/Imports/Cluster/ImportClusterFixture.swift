@@ -2,13 +2,13 @@ import FlowCore
 import FlowTestKit
 import Foundation
 
-/// Where the imports of a test go.
+/// The stores that the hubs of a test use for imports.
 enum ImportTopology: String, CaseIterable, Sendable {
-    /// One hub: SQLite, and a folder for objects.
+    /// One hub with SQLite, and a folder for objects.
     case embedded
     /// Hubs on one Postgres, with the records as rows.
     case rows
-    /// Hubs on one Postgres and one Redis, with objects in R2: the S3 server behind the proxy.
+    /// Hubs on one Postgres and one Redis, with objects in R2: the S3 server through the proxy.
     case r2
 
     var provider: String {
@@ -23,7 +23,7 @@ enum ImportTopology: String, CaseIterable, Sendable {
     static let withObjects: [ImportTopology] = [.embedded, .r2]
 }
 
-/// Hubs, and the servers behind them, as somebody sees them who asks the servers themselves.
+/// Hubs and their stores. The stores are read directly, not through the hubs.
 struct ImportClusterFixture: Sendable {
     let topology: ImportTopology
     let hubs: [HubProcess]
@@ -32,7 +32,7 @@ struct ImportClusterFixture: Sendable {
     private let runningProxy: R2Proxy?
 
     var hub: HubProcess { self.hubs[0] }
-    /// The one that is farthest from the first.
+    /// The last hub. It is not ``hub`` if there are several.
     var other: HubProcess { self.hubs[self.hubs.count - 1] }
 
     struct Missing: Error {}
@@ -44,8 +44,8 @@ struct ImportClusterFixture: Sendable {
         }
     }
 
-    /// Runs so many hubs (one if they are embedded) for the time of the body.
-    /// - Parameter sql: what somebody did to the database before the first hub came.
+    /// Runs `count` hubs (one if embedded) for the duration of the body.
+    /// - Parameter sql: SQL that runs in the new database before the first hub starts.
     static func running<Result: Sendable>(
         _ topology: ImportTopology, hubs count: Int = 1, _ environment: [String: String] = [:], after sql: String = "",
         _ body: @Sendable (ImportClusterFixture) async throws -> Result
@@ -87,7 +87,7 @@ struct ImportClusterFixture: Sendable {
         return database
     }
 
-    /// Of a hub that has its imports there.
+    /// Settings of a hub that stores its imports in the bucket, through the proxy.
     static func environment(_ proxy: R2Proxy, _ bucket: S3Bucket) -> [String: String] {
         [
             "R2_ENDPOINT": proxy.endpoint, "R2_BUCKET_NAME": bucket.name, "R2_ACCESS_KEY_ID": S3Server.accessKey,
@@ -97,7 +97,7 @@ struct ImportClusterFixture: Sendable {
 
     // MARK: What is stored
 
-    /// The keys of all objects; none where records are rows.
+    /// The keys of all objects; empty if records are rows.
     func keys() async throws -> [String] {
         if let bucket { return try await bucket.objects().map(\.key) }
         return try Self.files(below: self.hub.dataFolder + "/objects/stored")
@@ -108,13 +108,13 @@ struct ImportClusterFixture: Sendable {
         return FileManager.default.contents(atPath: self.hub.dataFolder + "/objects/stored/" + key).map { Array($0) }
     }
 
-    /// Uploads that are neither finished nor given up.
+    /// Number of unfinished uploads.
     func uploads() async throws -> Int {
         if let bucket { return try await bucket.uploads().count }
         return try Self.files(below: self.hub.dataFolder + "/objects/uploads").count
     }
 
-    /// The rows that hold records.
+    /// Number of record rows of all imports.
     func rowCount() async throws -> Int {
         Int(try await self.query("SELECT count(*) FROM raw_import_records")) ?? -1
     }
@@ -130,8 +130,8 @@ struct ImportClusterFixture: Sendable {
             """, [self.hub.dataFolder + "/flowhub.sqlite", sql])
     }
 
-    /// The time of every claim and of the movers' lock is over, as it would be after a while.
-    func endClaims() async throws {
+    /// Expires every claim and, in Postgres, every lock, as time would.
+    func expireClaims() async throws {
         guard self.database != nil else {
             try await self.query("UPDATE data_imports SET claimed_until = 1 WHERE claimed_until IS NOT NULL")
             return
@@ -141,7 +141,7 @@ struct ImportClusterFixture: Sendable {
         )
     }
 
-    /// Puts other bytes in an object's place; `nil` removes it.
+    /// Replaces the bytes of an object; `nil` removes the object.
     func overwrite(_ key: String, _ bytes: [UInt8]?) async throws {
         if let bucket {
             if let bytes { try await bucket.put(key, bytes) } else { try await bucket.delete(key) }
@@ -155,9 +155,9 @@ struct ImportClusterFixture: Sendable {
         try Data(bytes).write(to: URL(fileURLWithPath: file))
     }
 
-    /// Nothing of any import is anywhere but in the ledger.
+    /// Waits until no rows, objects and uploads exist. Ledger entries may remain.
     func waitUntilNothingIsLeft() async throws {
-        try await eventually("nothing of an import to be left") {
+        try await eventually("all rows, objects and uploads to be deleted") {
             let rows = try await self.rowCount()
             let uploads = try await self.uploads()
             let keys = try await self.keys()

@@ -2,19 +2,19 @@ import FlowCore
 import FlowTestKit
 import Foundation
 
-/// What others make of the bytes that a hub stores: gzip, sha256 and JSON of Python's.
+/// Independent readers of the bytes that a hub stores: gzip, SHA-256 and JSON of Python.
 enum ImportOracle {
-    /// What is in a document, one JSON array with one record a line.
+    /// The properties of a document: a JSON array with one record per line.
     struct Document: Sendable {
         var records: Int
         var bytes: Int
-        /// Of the bytes that were given, packed if they are.
+        /// SHA-256 of the given bytes, compressed or not.
         var dataHash: String
         var contentHash: String
         var members: Int
     }
 
-    /// - Parameter bytes: of a document, plain or as gzip.
+    /// - Parameter bytes: a document, plain or gzip.
     static func read(_ bytes: [UInt8]) async throws -> Document {
         let folder = try TemporaryFolder()
         defer { folder.remove() }
@@ -49,27 +49,27 @@ enum ImportOracle {
         return Document(records: records, bytes: bytes, dataHash: parts[2], contentHash: parts[3], members: members)
     }
 
-    /// Packs each by itself, by gzip(1).
+    /// Compresses each part with gzip(1) to its own gzip member.
     static func gzip(_ parts: [[UInt8]], level: Int = 6) async throws -> [UInt8] {
         let folder = try TemporaryFolder()
         defer { folder.remove() }
         for (number, part) in parts.enumerated() {
             try Data(part).write(to: URL(fileURLWithPath: "\(folder.path)/\(number)"))
         }
-        let script = "cd '\(folder.path)' && for n in $(seq 0 \(parts.count - 1)); do gzip -\(level) -n -c $n >> packed; done"
+        let script = "cd '\(folder.path)' && for n in $(seq 0 \(parts.count - 1)); do gzip -\(level) -n -c $n >> all; done"
         let shell = try ChildProcess("/bin/sh", ["-c", script], environment: [:], folder: folder.path)
         guard try await shell.waitForExit(within: .seconds(120)) == .code(0) else {
             throw ChildProcess.Failure(description: shell.errorOutput)
         }
-        return Array(try Data(contentsOf: URL(fileURLWithPath: folder.path + "/packed")))
+        return Array(try Data(contentsOf: URL(fileURLWithPath: folder.path + "/all")))
     }
 
-    /// The document that the hub makes of records.
+    /// The document that the hub creates from these records.
     static func document(_ records: [String]) -> [UInt8] {
         records.isEmpty ? Array("[\n]\n".utf8) : Array(("[\n" + records.joined(separator: ",\n") + "\n]\n").utf8)
     }
 
-    /// Records of some 220 bytes that compress as such data do, always the same.
+    /// Deterministic records of about 220 bytes, with realistic compressibility.
     static func records(_ count: Int, from first: Int = 0) -> [String] {
         (first..<first + count).map { number in
             var random = SeededRandom(seed: UInt64(number))

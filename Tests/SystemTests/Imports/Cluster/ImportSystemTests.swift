@@ -1,5 +1,5 @@
 import FlowTestKit
 import Testing
 
-/// Imports through a whole hub, or several. The suites within share their servers.
+/// Tests of imports with one or several hubs. The nested suites share their servers.
 @Suite(.serialized, .s3(), .postgres(), .redis()) struct ImportSystemTests {}

@@ -1,11 +1,11 @@
 import FlowCore
 import FlowTestKit
 
-/// A request that hands an import in.
+/// An upload request.
 struct TestUpload: Sendable {
     enum Framing: CaseIterable, Sendable {
         case length, chunked
-        /// The body follows only when the hub has asked for it.
+        /// `Expect: 100-continue`: the body follows after the hub's 100 Continue.
         case expecting
     }
 
@@ -33,7 +33,7 @@ struct TestUpload: Sendable {
         return head + "\r\n"
     }
 
-    /// In pieces that have nothing to do with records.
+    /// The body in chunked coding. Chunks grow from 1 to 100,000 bytes, independent of record boundaries.
     var chunks: [UInt8] {
         var bytes: [UInt8] = []
         var rest = self.body[...]
@@ -53,7 +53,7 @@ struct TestUpload: Sendable {
 }
 
 extension HubProcess {
-    /// Hands an import in and waits for the answer.
+    /// Sends an upload and waits for the response.
     func send(_ upload: TestUpload, within limit: Duration = .seconds(40)) async throws -> HTTPReply {
         let exchange = try await RawExchange.open(port: self.port)
         defer { exchange.close() }
@@ -75,7 +75,8 @@ extension HubProcess {
         return reply
     }
 
-    /// Hands an import in, which must be stored.
+    /// Sends an upload that must be stored.
+    /// - Throws: ``HubAPI/UnexpectedReply`` if it is not.
     func store(_ upload: TestUpload, within limit: Duration = .seconds(40)) async throws -> StoredImport {
         let reply = try await self.send(upload, within: limit)
         guard reply.status == 201, let entry = StoredImport(reply.json) else {
@@ -89,7 +90,7 @@ extension HubProcess {
         try await HTTPCaller(port: self.port).perform(HTTPCall("GET", "/v1/imports/\(id)\(rest)", headers: headers))
     }
 
-    /// The texts of records from a number on.
+    /// The texts of up to `limit` records from `offset` on.
     func records(_ id: String, from offset: Int, limit: Int = 100) async throws -> [String] {
         let reply = try await self.get(id, "/records?offset=\(offset)&limit=\(limit)")
         guard reply.status == 200, let records = reply.json.member("records") else {
@@ -99,12 +100,12 @@ extension HubProcess {
     }
 }
 
-/// What the hub says of an import that it has stored.
+/// The hub's description of a stored import.
 struct StoredImport: Sendable {
     let json: JSONText
     let id: String
     let total: Int
-    /// `nil` where the records are rows.
+    /// The object key; `nil` if the records are rows.
     let location: String?
     let provider: String
     let metadata: JSONText

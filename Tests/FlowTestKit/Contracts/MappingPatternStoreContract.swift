@@ -1,9 +1,9 @@
 public import FlowCore
 import Testing
 
-/// What every ``MappingPatternStore`` promises, with time as it passes.
-public enum PatternStoreContract {
-    /// An empty store.
+/// Contract tests that every ``MappingPatternStore`` passes. They use the real clock.
+public enum MappingPatternStoreContract {
+    /// A case gets an empty store.
     public typealias Case = ContractCase<any MappingPatternStore>
 
     private static let long = 3_600
@@ -56,8 +56,8 @@ public enum PatternStoreContract {
             #expect(try await store.put(written, key: "kept", account: "1", seconds: Self.long) == false)
             #expect(try await store.put(written, key: "shortened", account: "1", seconds: Self.long))
             #expect(try await store.put(written, key: "shortened", account: "1", seconds: 1) == false)
-            // Whatever was to end a second after an earlier moment has ended when this one has.
-            try await eventually("the end of a pattern's time") { try await store.pattern("shortened", account: "1") == nil }
+            // The first write of "kept" had the same TTL and was earlier: without a restart it would have expired, too.
+            try await eventually("the mapping pattern to expire") { try await store.pattern("shortened", account: "1") == nil }
             #expect(try await store.pattern("kept", account: "1") == written)
             #expect(try await store.remove("shortened", account: "1") == false)
             #expect(try await store.put(written, key: "shortened", account: "2", seconds: Self.long))
