@@ -85,7 +85,8 @@ let package = Package(
             ],
             resources: [
                 .embedInCode("Scripts/put_state.lua"), .embedInCode("Scripts/put_latest_transient.lua"),
-                .embedInCode("Scripts/register.lua"), .embedInCode("Scripts/heartbeat.lua"), .embedInCode("Scripts/unregister_instance.lua"),
+                .embedInCode("Scripts/register.lua"), .embedInCode("Scripts/heartbeat.lua"),
+                .embedInCode("Scripts/unregister_instance.lua"),
                 .embedInCode("Scripts/sweep_instance.lua"), .embedInCode("Scripts/lock_acquire.lua"),
                 .embedInCode("Scripts/lock_update.lua"), .embedInCode("Scripts/pattern_put.lua"),
                 .embedInCode("Scripts/pattern_remove.lua"), .embedInCode("Scripts/lease.lua"),

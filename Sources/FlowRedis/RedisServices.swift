@@ -7,21 +7,21 @@ import NIOPosix
 /// subscriptions.
 public final class RedisServices: Sendable {
     public struct Configuration: Sendable {
-        /// `FLOWHUB_CANARY_MS`
+        /// `FLOWHUB_CANARY_MS`: milliseconds between two canaries.
         public var canaryMilliseconds: Int64 = 1_000
-        /// `FLOWHUB_CANARY_BLIND_MS`
+        /// `FLOWHUB_CANARY_BLIND_MS`: milliseconds without a received canary until delivery counts as degraded.
         public var canaryTimeoutMilliseconds: Int64 = 3_000
-        /// `FLOWHUB_SEED_UPDATES`
+        /// `FLOWHUB_SEED_UPDATES`: what to do with messages that programs other than a hub publish on Redis.
         public var foreign = ForeignPolicy.deliver
-        /// `FLOWHUB_MAX_BUS_MESSAGE_BYTES`
+        /// `FLOWHUB_MAX_BUS_MESSAGE_BYTES`: maximum bytes of a received bus message; a larger one is rejected.
         public var maximumMessageBytes = 4_194_304
         /// `REDIS_DEFAULT_TTL`: TTL of a cached state in seconds.
         public var stateSeconds = 3_600
-        /// `FLOWHUB_REGISTRY_SECONDS`: TTL of connection entries in seconds; they are written again after a third of
-        /// it.
+        /// `FLOWHUB_REGISTRY_SECONDS`: TTL of registry entries in seconds. Each entry is written again after a third of
+        /// the TTL.
         public var registrySeconds = 3_600
-        /// Timeout in milliseconds for reads of cached states, latest transients and import caches. Without a reply,
-        /// the hub continues without them.
+        /// Timeout in milliseconds for reads of cached states, latest transients and import caches. When it elapses, the
+        /// hub continues without the value.
         public var softTimeoutMilliseconds = 250
 
         public init() {}
@@ -115,7 +115,7 @@ public final class RedisServices: Sendable {
             softTimeoutMilliseconds: configuration.softTimeoutMilliseconds)
     }
 
-    /// Sets the applier of foreign updates. Called at most once.
+    /// Sets the receiver of foreign updates, which applies them as changes of flows. Called at most once.
     public func applyForeign(to updates: ForeignUpdateApplier) {
         let authenticator = self.authenticator
         self.commands.loop.execute { [core] in
@@ -125,18 +125,24 @@ public final class RedisServices: Sendable {
         }
     }
 
-    /// - Parameter local: store of this instance's events, which alone answers while Redis is unavailable.
+    /// Makes the store of the latest transients.
+    /// - Parameters:
+    ///   - local: store of this instance's events, which alone answers while Redis is unavailable.
+    ///   - seconds: TTL of a flow's events in Redis.
     public func transients(local: any TransientStore, limits: TransientLimits, seconds: Int64) -> RedisTransientStore {
         RedisTransientStore(
             self.commands, local: local, authenticator: self.authenticator, limits: limits, seconds: seconds,
             softTimeoutMilliseconds: self.configuration.softTimeoutMilliseconds, epoch: self.epoch)
     }
 
+    /// Makes the lock service.
+    /// - Parameter fencing: the store's source of fencing tokens.
     public func locks(fencing: any FencingSequence) -> RedisLockService {
         RedisLockService(self.commands, fencing: fencing, softTimeoutMilliseconds: self.timeoutMilliseconds)
     }
 
-    /// Starts to connect. Redis need not be available: the hub uses it once it is.
+    /// Starts to connect, and waits for the first reply or the connect timeout. If Redis is unavailable, the hub uses it
+    /// as soon as it is available.
     /// - Throws: ``RedisError/otherHub`` if Redis answers within the timeout and is used by a hub with another store.
     ///   If this is found later, both connections are closed permanently.
     public func start() async throws(RedisError) {
@@ -172,6 +178,7 @@ public final class RedisServices: Sendable {
         }
     }
 
+    /// Writes pending registry changes and counters to Redis, then closes both connections.
     public func close() async {
         await self.registry.stop()
         await self.counters.stop()

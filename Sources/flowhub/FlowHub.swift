@@ -24,6 +24,7 @@ struct FlowHub: AsyncParsableCommand {
             BenchCommand.self,
         ])
 
+    /// Runs the command line, and ends the process with the exit code of the command.
     static func main() async {
         await CommandRunner.run(Self.self)
     }

@@ -171,7 +171,8 @@ import Testing
             func flow(_ text: String) -> String { tables == .uuids ? "" : text }
             #expect(
                 found == [
-                    "7|\(LegacyTables.flow)|7|2|4", "|\(flow("a"))||2|4", "\(big)|\(flow(LegacyTables.flow.uppercased()))|\(big)|2|4",
+                    "7|\(LegacyTables.flow)|7|2|4", "|\(flow("a"))||2|4",
+                    "\(big)|\(flow(LegacyTables.flow.uppercased()))|\(big)|2|4",
                     "|\(flow("a"))||2|4",
                 ])
             #expect(

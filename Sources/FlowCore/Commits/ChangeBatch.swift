@@ -57,9 +57,9 @@ package struct ChangeBatch: Sendable {
 
     // MARK: Stored rows
 
-    /// Whether the flow's row was set, or the fact that it has none.
+    /// Whether ``setStored(_:of:)`` was called for the flow, with a record or with `nil`.
     package func hasLoaded(_ flow: FlowID) -> Bool { self.rows[flow] != nil }
-    /// Whether the stored reply under the key was set, or the fact that there is none.
+    /// Whether the stored reply under the key was set, or was set to `nil` because there is none.
     package func hasLoaded(_ key: ReplyKey) -> Bool { self.replies[key] != nil }
 
     /// Sets a flow as the transaction has read it; `nil` if it never existed.
@@ -112,8 +112,8 @@ package struct ChangeBatch: Sendable {
             .sorted { $0.flow.rawValue < $1.flow.rawValue }
     }
 
-    /// Adds the reply to a committed change with an idempotency key: to the replies to insert, and for later changes of
-    /// the batch with the same key. Does nothing for a change without a key.
+    /// Keeps the reply to a change that was not rejected, if the change has an idempotency key: to insert it, and for
+    /// later changes of the batch with the same key.
     /// - Parameters:
     ///   - status: the HTTP status of the reply.
     ///   - versions: see ``StoredReply/versions``.
@@ -124,7 +124,7 @@ package struct ChangeBatch: Sendable {
         self.newReplies.append(ReplyRow(key: key, reply: reply, at: change.at))
     }
 
-    /// The HTTP status of the reply to a committed change: 201 if it published events or created the flow, else 200.
+    /// The HTTP status of the reply to an applied change: 201 if it published events or created the flow, else 200.
     private static func status(of change: FlowChange, created: Bool) -> Int {
         if case .publish = change.body { return 201 }
         return created ? 201 : 200

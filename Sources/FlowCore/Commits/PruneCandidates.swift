@@ -21,8 +21,8 @@ package final class PruneCandidates: Sendable {
         }
     }
 
-    /// Maximum number of candidates. If there are more, they are dropped and all flows are scanned again, so that the
-    /// memory stays bounded.
+    /// Maximum number of candidates. If there are more, they are dropped and all flows are scanned again: beyond this
+    /// number a scan costs less than remembering candidates.
     private let maximumFlows: Int
     private let state = Mutex(State())
 

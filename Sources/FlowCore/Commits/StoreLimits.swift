@@ -18,7 +18,8 @@ public struct StoreLimits: Hashable, Sendable {
     package func makeChangeLimiter() -> InFlightLimiter {
         InFlightLimiter(
             maximumCount: self.waitingChanges, maximumBytes: self.waitingBytes,
-            overloadReason: "write queue is full: at most \(self.waitingChanges) changes and \(self.waitingBytes) bytes may wait")
+            overloadReason:
+                "write queue is full: at most \(self.waitingChanges) changes and \(self.waitingBytes) bytes may wait")
     }
 
     /// Creates a limiter with the maximum of ``waitingReads`` operations, without a limit of bytes.

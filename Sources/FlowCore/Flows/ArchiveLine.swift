@@ -62,8 +62,8 @@ public enum ArchiveLine: Hashable, Sendable {
                 let time = json.member("created_at")?.intValue, let payload = json.member("payload"), payload.isObject
             else {
                 throw Malformed(
-                    description: "an event line must have valid event_of, version (1 or more), type, created_at (milliseconds) "
-                        + "and payload (an object)")
+                    description: "an event line must have valid members event_of, version (1 or more), type, "
+                        + "created_at (milliseconds) and payload (an object)")
             }
             self = .event(
                 FlowEvent(version: version, type: type, payload: payload, createdAt: Timestamp(milliseconds: time)), of: flow)
@@ -77,11 +77,11 @@ public enum ArchiveLine: Hashable, Sendable {
             let updated = json.member("updated_at")?.intValue, let state = json.member("state"), state.isObject
         else {
             throw Malformed(
-                description: "a flow line must have valid flow_id, client_account_id, version (1 or more), status, reset_version "
-                    + "(0 to version), created_at and updated_at (milliseconds), and state (an object)")
+                description: "a flow line must have valid members flow_id, client_account_id, version (1 or more), "
+                    + "status, reset_version (0 to version), created_at and updated_at (milliseconds), and state (an object)")
         }
         guard status == FlowStatus.deleted.rawValue ? state == .emptyObject : status == FlowStatus(of: state).rawValue else {
-            throw Malformed(description: "the line of flow \(flow) has the status \(status), which does not match its state")
+            throw Malformed(description: "the status in the line of flow \(flow) does not match the state in the same line")
         }
         let head = FlowHead(
             flow: flow, account: account, version: version, status: FlowStatus(stored: status), resetVersion: reset,

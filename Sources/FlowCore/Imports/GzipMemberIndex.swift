@@ -25,14 +25,18 @@ public struct GzipMemberIndex: Hashable, Sendable {
         public var firstRecord: Int
     }
 
-    /// In the order of the object.
+    /// The members in the order in which they are in the object.
     public private(set) var members: [Member] = []
+    /// Number of records in all members together.
     public private(set) var recordCount = 0
+    /// Size of the object in bytes: the sum of all members.
     public private(set) var compressedBytes = 0
+    /// Size of all members together in bytes after decompression.
     public private(set) var uncompressedBytes = 0
 
     public init() {}
 
+    /// Adds a member that follows those in the index.
     public mutating func append(_ member: Member) {
         self.members.append(member)
         self.recordCount += member.records
@@ -40,9 +44,10 @@ public struct GzipMemberIndex: Hashable, Sendable {
         self.uncompressedBytes += member.uncompressed
     }
 
-    /// The run of members that contains these records. It ends before the last of them if it would exceed the limit.
-    /// - Parameter maximumBytes: maximum uncompressed bytes of the run. The first member is included even if it is
-    ///   larger.
+    /// The run of members that contains the records with these numbers, counted from 0. If these members together
+    /// exceed the limit, the run ends early and lacks the last of the records.
+    /// - Parameter maximumBytes: maximum uncompressed bytes of the run. The first member is included even if it alone
+    ///   exceeds the limit.
     /// - Returns: `nil` if the object has none of these records.
     public func run(containing records: Range<Int>, maximumBytes limit: Int = .max) -> Run? {
         let wanted = records.clamped(to: 0..<self.recordCount)
@@ -66,7 +71,8 @@ public struct GzipMemberIndex: Hashable, Sendable {
         return run
     }
 
-    /// The run that consists of this one member.
+    /// The run that consists of one member.
+    /// - Parameter number: number of the member in the object, counted from 0. The member must exist.
     public func run(of number: Int) -> Run {
         let before = self.members[..<number]
         let start = before.reduce(0) { $0 + $1.compressed }
@@ -88,6 +94,7 @@ public struct GzipMemberIndex: Hashable, Sendable {
         return JSONText(trusted: text)
     }
 
+    /// Reads an index from its form in the ledger.
     /// - Returns: `nil` if the JSON does not have the form of ``json``.
     public init?(_ json: JSONText) {
         guard json.isArray else { return nil }

@@ -27,7 +27,8 @@ extension Import {
         }
     }
 
-    /// The event for the import's flow, `import_stored` or `import_failed`; `nil` in any other status.
+    /// The event that reports the import's outcome on its flow: `import_stored` for a stored import, `import_failed`
+    /// for a failed one, `nil` in any other status.
     /// - Parameter code: stable code of the failure, for `import_failed`.
     func outcomeEvent(code: String) -> FlowChange.NewEvent? {
         guard self.status == .stored || self.status == .failed,
@@ -61,6 +62,7 @@ extension Import {
 }
 
 extension JSONWriter {
+    /// Writes a member with a string value, or with `null` if the value is `nil`.
     fileprivate mutating func member(_ name: String, _ value: String?) {
         self.key(name)
         if let value { self.value(value) } else { self.null() }
@@ -68,6 +70,7 @@ extension JSONWriter {
 }
 
 extension JSONText {
+    /// A JSON array of these elements in order.
     static func array(of elements: some Sequence<JSONText>) -> JSONText {
         var bytes: [UInt8] = [UInt8(ascii: "[")]
         for element in elements {

@@ -1,7 +1,8 @@
 /// A data set that a client uploaded, as the import ledger records it.
 public struct Import: Hashable, Sendable {
+    /// Where the import is between the start of its upload and its deletion.
     public enum Status: String, Hashable, Sendable, CaseIterable {
-        /// Being ingested. Its records cannot be read and no event was published yet.
+        /// Being ingested. Its records cannot be read, and of its events only `import_progress` may have been published.
         case pending
         /// Stored completely and readable.
         case stored
@@ -16,16 +17,21 @@ public struct Import: Hashable, Sendable {
     /// The flow on which the import's events are published; `nil` if the client named none.
     public var flow: FlowID?
     public var fileName: String?
+    /// The kind of source that the client named; `nil` if it named none. The hub does not interpret it.
     public var sourceType: String?
     public var status: Status
     public var createdAt: Timestamp
     /// `nil` before the import is stored, and for an import of the legacy service whose records were never counted.
     public var totalRecords: Int?
+    /// Counts of the records' fields by type, see ``FieldSummary/json``. `nil` before the import is stored, and if the
+    /// legacy service recorded none.
     public var fieldSummary: JSONText?
     /// The kind of store that holds the records: ``ObjectStore/provider`` or ``RecordStore/provider``.
     public var provider: String
     /// Key of the object that holds the records; `nil` if the records are rows.
     public var location: String?
+    /// Sizes and hashes of the stored records. `nil` before the import is stored, and if the legacy service recorded
+    /// none.
     public var storage: StorageMetadata?
     /// Reason of the failure as a sentence for the client; `nil` unless the import failed.
     public var failure: String?
@@ -33,7 +39,7 @@ public struct Import: Hashable, Sendable {
     public var idempotencyKey: String?
     /// SHA-256 of the request body as it was sent, in hexadecimal; `nil` without an idempotency key.
     public var requestHash: String?
-    /// Claim number: counts the claims on this import. Changes under a lower number have no effect.
+    /// Claim number: counts the workers' claims on this import. A change under a lower number has no effect.
     public var claim: Int64
     /// Time at which the latest claim expires, by the ledger's clock; `nil` if the import is not claimed.
     public var claimedUntil: Timestamp?
@@ -80,6 +86,7 @@ public struct Import: Hashable, Sendable {
 
 /// How and where an import's records are stored: the `storage_metadata` column of the legacy service.
 public struct StorageMetadata: Hashable, Sendable {
+    /// Name of the bucket that has the object; `nil` if the records are rows.
     public var bucket: String?
     /// Size of the object in bytes; ``originalSizeBytes`` if the records are rows.
     public var sizeBytes: Int
@@ -115,6 +122,7 @@ public struct StorageMetadata: Hashable, Sendable {
         return "\(thousandths / 1_000)." + String(repeating: "0", count: 3 - fraction.utf8.count) + fraction
     }
 
+    /// The metadata as JSON, in the form of the ledger and of `storage_metadata` in the HTTP API.
     public var json: JSONText {
         .object { writer in
             writer.key("bucket")

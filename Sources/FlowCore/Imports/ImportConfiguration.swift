@@ -9,15 +9,18 @@ public struct ImportConfiguration: Hashable, Sendable {
         set { self.ownAccountImports = newValue }
     }
     private var ownAccountImports: Int?
-    /// `FLOWHUB_MAX_IMPORT_BYTES`: maximum size of one import in bytes, uncompressed.
+    /// `FLOWHUB_MAX_IMPORT_BYTES`: maximum size of one import in bytes. It applies to the body as sent, to the
+    /// decompressed body, and to the document made from it.
     public var maximumBytes = 107_374_182_400
     /// `FLOWHUB_MAX_IMPORT_RATIO`: maximum ratio of uncompressed to compressed bytes of a gzip body, and of document
-    /// bytes to input bytes. It is checked beyond 64 MiB.
+    /// bytes to body bytes after decompression. The ratio of a body is checked only beyond 64 MiB of
+    /// uncompressed bytes, and that of a document only beyond 64 MiB of document bytes.
     public var maximumRatio = 250
-    /// Target size of a gzip member in bytes, uncompressed. A member ends with the record that reaches it.
+    /// Target size of a gzip member in bytes, uncompressed. A member ends with the record that reaches
+    /// this size.
     public var memberBytes = 1_048_576
-    /// `FLOWHUB_IMPORT_CLAIM_SECONDS`: duration of a claim. Another instance may sweep an import whose claim was not
-    /// renewed for this long.
+    /// `FLOWHUB_IMPORT_CLAIM_SECONDS`: duration of a worker's claim on an import. If the claim was not renewed for this
+    /// long, the import counts as interrupted, and any instance may clean it up.
     public var claimSeconds = 60
     /// `FLOWHUB_IMPORT_PROGRESS_MS`: minimum interval between two `import_progress` events of one import, in
     /// milliseconds.
@@ -26,7 +29,8 @@ public struct ImportConfiguration: Hashable, Sendable {
     public var cacheSeconds = 3_600
     /// `FLOWHUB_MAX_RECORDS`: maximum number of records that one `records` request returns.
     public var maximumRecords = 1_000
-    /// Maximum bytes of the records in one response or sample. A single record may be larger.
+    /// Number of bytes of records after which a response or a cached sample gets no further records. A single record
+    /// may be larger.
     public var answerBytes = 8_388_608
     /// `FLOWHUB_DOWNLOAD_SECONDS`: lifetime of a download link.
     public var downloadSeconds = 300
@@ -34,11 +38,14 @@ public struct ImportConfiguration: Hashable, Sendable {
     public var analysisRecords = 10_000
     /// Maximum number of records in the sample of a schema analysis.
     public var sampleRecords = 5_000
-    /// Maximum number of gzip members from which that sample is taken.
+    /// Maximum number of gzip members from which the sample of a schema analysis is taken.
     public var sampleMembers = 50
-    /// Maximum uncompressed bytes that the analysis of a sample reads, except that it reads at least one member.
+    /// Maximum uncompressed bytes that the schema analysis of a sample reads from an object. It reads at least one gzip
+    /// member, even if that is larger.
     public var sampleBytes = 67_108_864
+    /// Limits on the content of an import, such as the size of a record.
     public var limits = ImportLimits()
+    /// Limits on what a schema analysis keeps in memory.
     public var schema = SchemaLimits()
 
     public init() {}

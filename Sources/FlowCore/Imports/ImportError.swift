@@ -12,12 +12,13 @@ public enum ImportError: Error, Sendable {
     case otherAccount
     /// The content of the body is invalid.
     case input(ImportInputError)
-    /// The body starts with the magic number of gzip and is not valid gzip.
+    /// The body starts with the magic number of gzip and is not valid gzip. The text names the defect, as part of a
+    /// sentence.
     case badGzip(String)
-    /// The body or the document exceeds ``ImportConfiguration/maximumBytes``, uncompressed.
+    /// The body as sent, the decompressed body, or the document exceeds ``ImportConfiguration/maximumBytes``.
     case tooLarge(limit: Int)
-    /// The body or the document expands beyond ``ImportConfiguration/maximumRatio``: gzip data, or CSV with long
-    /// column names.
+    /// The import expands beyond ``ImportConfiguration/maximumRatio``: the body by decompression, or CSV with long
+    /// column names by conversion to JSON.
     case suspiciousRatio(limit: Int)
     /// Another worker has claimed the import, because this worker's claim expired.
     case claimLost
@@ -25,13 +26,16 @@ public enum ImportError: Error, Sendable {
     case notFound
     /// The import is in another status than `stored`, so its records cannot be read.
     case notStored(Import.Status)
-    /// Another worker has claimed the import, or it was moved during each of several attempts to read it.
+    /// Another worker has claimed the import, or its records were moved between rows and object during each of three
+    /// attempts to read them.
     case claimedByOther
     /// Download links are not supported: the records are rows, or the object store has no links.
     case linksUnsupported
+    /// An operation of the object store failed.
     case objects(ObjectError)
+    /// An operation of the database failed: of the ledger, of records as rows, or of a flow.
     case store(StoreError)
-    /// The stored data differs from what was written. The text is a sentence that says how.
+    /// The stored records are missing or differ from what was written. The text describes this in whole sentences.
     case damaged(String)
 }
 
@@ -58,15 +62,16 @@ extension ImportError {
         switch self {
         case .input(let error): error.description
         case .badGzip(let what): "Invalid gzip body: \(what)."
-        case .tooLarge(let limit): "The import exceeds \(limit) bytes uncompressed (FLOWHUB_MAX_IMPORT_BYTES)."
-        case .suspiciousRatio(let limit): "The body expands to more than \(limit) times its size (FLOWHUB_MAX_IMPORT_RATIO)."
-        case .claimLost: "The import's claim expired."
-        case .objects: "The object store failed."
-        case .store: "The store failed."
+        case .tooLarge(let limit): "The import exceeds \(limit) bytes uncompressed (FLOWHUB_MAX_IMPORT_BYTES). Split it."
+        case .suspiciousRatio(let limit):
+            "The import expands to more than \(limit) times the size of its body (FLOWHUB_MAX_IMPORT_RATIO). Split it."
+        case .claimLost: "The hub's claim on the import expired before the import was stored. Send the import again."
+        case .objects: "The object store failed while it stored the import. Send the import again."
+        case .store: "The database failed while it stored the import. Send the import again."
         case .damaged(let what): what
         case .busy, .accountBusy, .inProgress, .keyConflict, .otherAccount, .notFound, .notStored, .claimedByOther,
             .linksUnsupported:
-            "The import was rejected."
+            "The hub rejected the import. Nothing was stored."
         }
     }
 }

@@ -2,7 +2,8 @@
 public struct ImportID: Hashable, Sendable, Comparable, CustomStringConvertible {
     public let rawValue: String
 
-    /// - Returns: `nil` unless the text is a UUID with its hyphens. Upper-case letters are converted to lower case.
+    /// Reads an id. Upper-case letters are converted to lower case.
+    /// - Returns: `nil` unless the text is a UUID with its hyphens.
     public init?(_ text: some StringProtocol) {
         let bytes = Array(text.utf8)
         guard bytes.count == 36 else { return nil }
@@ -24,6 +25,7 @@ public struct ImportID: Hashable, Sendable, Comparable, CustomStringConvertible 
         return ImportID(trusted: String(decoding: hex, as: UTF8.self))
     }
 
+    /// The order of the ids' texts, in which maintenance goes through imports.
     public static func < (left: ImportID, right: ImportID) -> Bool { left.rawValue < right.rawValue }
 
     public var description: String { self.rawValue }

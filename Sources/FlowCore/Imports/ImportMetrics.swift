@@ -2,14 +2,19 @@ import Synchronization
 
 /// Counters of the imports of this process since its start.
 public struct ImportMetrics: Hashable, Sendable {
+    /// Imports that were stored.
     public var stored = 0
+    /// Imports whose ingestion failed.
     public var failed = 0
+    /// Records of the imports that were stored.
     public var records = 0
     /// Uncompressed bytes of the stored documents.
     public var bytes = 0
-    /// Interrupted imports that were swept.
+    /// Interrupted imports that were cleaned up: marked failed, or deleted if a deletion was interrupted.
     public var swept = 0
 
+    /// Counts one import that was stored.
+    /// - Parameter bytes: uncompressed size of its document.
     mutating func countStored(records: Int, bytes: Int) {
         self.stored += 1
         self.records += records
@@ -21,5 +26,6 @@ extension ImportService {
     /// Metrics of the object store; all zero if records are stored as rows.
     public var objectStoreMetrics: ObjectStoreMetrics { (self.objects as? CountedObjectStore)?.metrics ?? ObjectStoreMetrics() }
 
+    /// The current counters of the imports of this process.
     public var metrics: ImportMetrics { self.metricsState.withLock { $0 } }
 }

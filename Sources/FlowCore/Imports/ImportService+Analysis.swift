@@ -29,6 +29,8 @@ extension ImportService {
     /// Number of gzip members that are read concurrently.
     private static let concurrentReads = 8
 
+    /// Analyzes all records of an import, or a sample if it has at least ``ImportConfiguration/analysisRecords``. The
+    /// sample is spread evenly over the rows or the object. From an object without an index it takes the first records.
     private func analyse(_ entry: Import) async throws(ImportError) -> JSONText {
         var schema = SchemaAnalysis(limits: self.configuration.schema)
         let total = entry.totalRecords
@@ -56,16 +58,18 @@ extension ImportService {
         }
     }
 
-    /// Adds a sample of an object's records, spread evenly over the object. Each chosen member needs one ranged read.
+    /// Adds a sample of an object's records, spread evenly over the object. Each chosen gzip member needs one ranged
+    /// read.
     private func addMembers(of entry: Import, _ index: GzipMemberIndex, to schema: inout SchemaAnalysis) async throws(ImportError)
     {
         guard let location = entry.location else { return }
-        // If members are large, read fewer of them, so that all together stay within the limit.
+        // If gzip members are large, read fewer of them, so that together they stay within `sampleBytes`.
         let largest = index.members.reduce(1) { max($0, $1.uncompressed) }
         let sample = EvenlySpacedSample(
             of: index, records: self.configuration.sampleRecords,
             members: max(1, min(self.configuration.sampleMembers, self.configuration.sampleBytes / largest)))
-        // Read several members concurrently, since each read is a round trip to the object store; add them in order.
+        // Each read is a round trip to the object store, so several members are read concurrently. Their records are
+        // added in order, so that the result is reproducible.
         for start in stride(from: 0, to: sample.parts.count, by: Self.concurrentReads) {
             let parts = sample.parts[start..<min(start + Self.concurrentReads, sample.parts.count)]
             let reads = parts.map { part in
@@ -82,24 +86,33 @@ extension ImportService {
                 let text = try await read.value.get()
                 let records = DocumentLines.records(in: text)
                 guard records.count == part.records else {
-                    throw .damaged("The object does not match its index: a gzip member has a different number of records.")
+                    throw .damaged(
+                        "The import's object does not match its gzip member index: member \(part.member) has "
+                            + "\(records.count) records instead of \(part.records).")
                 }
                 for position in part.positions { schema.add(text, records[position]) }
             }
         }
     }
 
+    /// Adds a sample of rows: groups of consecutive rows that start at evenly spaced offsets.
+    /// - Parameter total: number of the import's records by the ledger.
     private func addRows(of entry: Import, total: Int, to schema: inout SchemaAnalysis) async throws(ImportError) {
         let groups = min(self.configuration.sampleMembers, total)
         let each = max(1, self.configuration.sampleRecords / groups)
         for group in 0..<groups {
             let offset = (total - each) / max(1, groups - 1) * group
             let records = try await self.records(of: entry, from: max(0, offset), limit: each)
-            guard !records.isEmpty else { throw .damaged("Rows were moved or deleted during the read.") }
+            guard !records.isEmpty else {
+                throw .damaged(
+                    "The import has no rows from record \(max(0, offset)) on, but \(total) records by the ledger: rows were "
+                        + "deleted, or moved during the read.")
+            }
             for record in records { schema.add(record) }
         }
     }
 
+    /// Adds the import's first records, at most `count`.
     private func addAll(of entry: Import, upTo count: Int, to schema: inout SchemaAnalysis) async throws(ImportError) {
         let pages = RecordPageIterator(try await self.document(of: entry), limits: .stored)
         while schema.recordCount < count, let page = try await pages.next() {

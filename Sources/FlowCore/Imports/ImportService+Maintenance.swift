@@ -5,11 +5,11 @@ extension ImportService {
     /// Interval between two rounds of maintenance: a quarter of the claim duration, but 1 to 15 s, so that expired
     /// claims are found soon.
     private var interval: Duration { .seconds(min(15, max(1, self.configuration.claimSeconds / 4))) }
-    /// Maximum number of imports that one query returns.
+    /// Maximum number of imports that each query of a round of maintenance returns.
     private static let batchSize = 100
 
-    /// Runs import maintenance until the task is cancelled: sweeps interrupted imports and publishes outcomes that
-    /// were not published. Every instance may run it. Claims and idempotency keys ensure that each action takes
+    /// Runs import maintenance until the task is cancelled: cleans up interrupted imports and publishes import events
+    /// that were not published. Every instance may run it. Claims and idempotency keys ensure that each action takes
     /// effect once.
     public func run() async {
         while !Task.isCancelled {
@@ -18,9 +18,10 @@ extension ImportService {
         }
     }
 
-    /// Runs one round of maintenance: sweeps up to 100 abandoned imports and publishes the outcome of up to 100
-    /// others.
-    /// - Returns: the number of imports that were swept.
+    /// Runs one round of maintenance. Cleans up to 100 imports that no worker has claimed: a `pending` import is marked
+    /// failed and its data is deleted; a `deleting` import is deleted completely. Then publishes the import events of
+    /// up to 100 imports whose event was not published yet. What fails is logged and retried in the next round.
+    /// - Returns: the number of imports that were cleaned up.
     @discardableResult
     public func sweepAbandoned() async -> Int {
         var count = 0
@@ -36,19 +37,27 @@ extension ImportService {
         return count
     }
 
+    /// Cleans up one abandoned import. Logs an error instead of throwing it.
+    /// - Returns: whether the import was cleaned up.
     private func sweepQuietly(_ entry: Import) async -> Bool {
         do {
             return try await self.sweep(entry)
         } catch {
-            self.logger.notice("Import sweep failed; will retry", metadata: ["import_id": "\(entry.id)", "error": "\(error)"])
+            self.logger.notice(
+                "Failed to clean up interrupted import; will retry",
+                metadata: ["import_id": "\(entry.id)", "error": "\(error)"])
             return false
         }
     }
 
+    /// Claims an abandoned import and cleans it up: a `pending` import is marked failed and its data is deleted; a
+    /// `deleting` import is deleted completely.
+    /// - Returns: `false` if another worker has claimed the import.
     private func sweep(_ found: Import) async throws -> Bool {
         let claimed = try await self.ledger.claim(
             found.id, from: [.pending, .deleting], to: nil, seconds: self.configuration.claimSeconds)
-        // `nil`: another instance has claimed the import, or its worker has renewed its claim.
+        // Without a claim, leave the import: since the query another instance has claimed it, or the worker that
+        // ingests it has renewed the expired claim.
         guard let entry = claimed else { return false }
         return try await self.withClaim(on: entry) {
             if entry.status == .deleting { return try await self.deleteEverything(entry) }
@@ -56,7 +65,8 @@ extension ImportService {
             guard try await self.records.removeRecords(of: entry.id, claim: entry.claim) else { return false }
             let reason = "The import was interrupted and nothing was stored. Send it again."
             guard try await self.ledger.fail(entry.id, claim: entry.claim, reason: reason) else { return false }
-            self.logger.notice("Swept interrupted import", metadata: ["import_id": "\(entry.id)"])
+            self.logger.notice(
+                "Marked interrupted import as failed and deleted its data", metadata: ["import_id": "\(entry.id)"])
             var failed = entry
             failed.status = .failed
             failed.failure = reason
@@ -67,8 +77,9 @@ extension ImportService {
 
     // MARK: Deletion
 
-    /// Deletes an import. From this call on, queries do not return it. If the object store is unavailable, the sweep
-    /// deletes the object later.
+    /// Deletes an import. From this call on, queries do not return it. If its data cannot be deleted now, such as while
+    /// the object store is unavailable, the import sweep deletes it later.
+    /// - Throws: ``ImportError/notFound``, ``ImportError/claimedByOther`` or ``ImportError/store(_:)``.
     public func delete(_ id: ImportID, account: String) async throws(ImportError) {
         _ = try await self.entry(id, account: account)
         let claimed: Import?
@@ -88,11 +99,14 @@ extension ImportService {
         } catch {
             // The import has the status `deleting`, so the sweep continues the deletion.
             self.logger.notice(
-                "Failed to delete import object; will retry", metadata: ["import_id": "\(id)", "error": "\(error)"])
+                "Failed to delete data of import; the import sweep will retry",
+                metadata: ["import_id": "\(id)", "error": "\(error)"])
             _ = try? await self.ledger.extend(id, claim: entry.claim, seconds: 0)
         }
     }
 
+    /// Deletes the objects and unfinished uploads of a claimed import, then its rows and its ledger entry.
+    /// - Returns: `false` if another worker has claimed the import since; rows and ledger entry remain then.
     private func deleteEverything(_ entry: Import) async throws -> Bool {
         try await self.removeObjects(of: entry)
         #if DEBUG
@@ -103,14 +117,14 @@ extension ImportService {
         return true
     }
 
-    /// Deletes all objects and unfinished uploads that any attempt at this import may have left.
+    /// Deletes all objects and unfinished uploads that any attempt to store or move this import may have left.
     private func removeObjects(of entry: Import) async throws(ObjectError) {
         guard let location = entry.location else { return }
         guard let objects = self.objects else {
-            throw .unavailable("the import is stored as an object, and no object store is configured")
+            throw .unavailable(Self.unconfigured(entry.provider))
         }
         guard entry.provider == objects.provider else {
-            throw .unavailable("the import is stored in \(entry.provider), which is not configured")
+            throw .unavailable(Self.unconfigured(entry.provider))
         }
         try await objects.delete(location)
         // Objects of the legacy service may have any key. The hub's own objects are in one folder for each import.

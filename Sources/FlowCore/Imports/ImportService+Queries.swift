@@ -10,10 +10,13 @@ extension ImportService {
         return found
     }
 
+    /// The imports of an account that match the query, the newest first, without those that are being deleted.
     public func list(_ query: ImportQuery) async throws(ImportError) -> ImportList {
         do throws(StoreError) { return try await self.ledger.list(query) } catch { throw .store(error) }
     }
 
+    /// A stored import of this account, whose records can be read.
+    /// - Throws: ``ImportError/notStored(_:)`` in any other status, besides the errors of ``entry(_:account:)``.
     private func storedEntry(_ id: ImportID, account: String) async throws(ImportError) -> Import {
         let entry = try await self.entry(id, account: account)
         guard entry.status == .stored else { throw .notStored(entry.status) }
@@ -31,9 +34,11 @@ extension ImportService {
         }
     }
 
+    /// Opens the document of an import at the storage that this ledger entry names.
     public func document(of entry: Import) async throws(ImportError) -> ImportDocument {
         guard let location = entry.location else {
-            // If a hub counted the rows, a lower number means that they were moved or deleted during the read.
+            // The count in the ledger is exact if a hub stored the import, which a content hash shows. Fewer rows then mean
+            // that rows were deleted, or moved during the read.
             let isCounted = entry.storage.map { !$0.contentHash.isEmpty } ?? false
             return ImportDocument(
                 rows: self.records, of: entry.id, atLeast: isCounted ? entry.totalRecords : nil, codec: self.codec)
@@ -54,9 +59,10 @@ extension ImportService {
         }
     }
 
-    /// Consecutive records from a number on, counted from 0. If the object has an index, they need one ranged read.
-    /// Fewer than `limit` are returned at the end of the import, or if they reach
-    /// ``ImportConfiguration/answerBytes``. If any record exists at `offset`, at least one is returned.
+    /// Consecutive records from number `offset` on, counted from 0. If the object has an index, they need one
+    /// ranged read. Fewer than `limit` are returned at the end of the import, or if the records would exceed
+    /// ``ImportConfiguration/answerBytes``. If a record exists at `offset`, at least one is returned.
+    /// - Returns: the records, and the number of all records of the import; `nil` if the latter is unknown.
     public func records(
         _ id: ImportID, account: String, offset: Int, limit: Int
     ) async throws(ImportError) -> (records: [JSONText], total: Int?) {
@@ -92,15 +98,18 @@ extension ImportService {
         throw .claimedByOther
     }
 
+    /// Number of attempts to read records that are moved during each attempt.
     private static let readAttempts = 3
 
-    /// Whether fewer rows were returned than the ledger's count promises: they were moved or deleted, or they are
-    /// large.
+    /// Whether fewer rows were returned than the ledger's count promises. Either rows were moved or deleted during the
+    /// read, or the rows reached ``ImportConfiguration/answerBytes``. Always `false` for an object.
     private func isShort(_ records: [JSONText], of entry: Import, from offset: Int, limit: Int) -> Bool {
         guard entry.location == nil, let total = entry.totalRecords, offset < total else { return false }
         return records.count < min(limit, total - offset)
     }
 
+    /// The records from number `offset` on, at most `limit`, read from the storage that this ledger entry names. A
+    /// move during the read is not detected.
     func records(of entry: Import, from offset: Int, limit: Int) async throws(ImportError) -> [JSONText] {
         guard let location = entry.location else { return try await self.rows(of: entry, from: offset, limit: limit) }
         guard let index = try await self.index(of: entry) else {
@@ -114,6 +123,7 @@ extension ImportService {
         return DocumentLines.records(in: text).dropFirst(skipped).prefix(limit).map { JSONText(unchecked: Array(text[$0])) }
     }
 
+    /// Reads rows until there are `limit` of them, or ``ImportConfiguration/answerBytes`` are reached.
     private func rows(of entry: Import, from offset: Int, limit: Int) async throws(ImportError) -> [JSONText] {
         var all: [JSONText] = []
         var bytes = 0
@@ -132,6 +142,8 @@ extension ImportService {
         return all
     }
 
+    /// Downloads a run of gzip members with one ranged read, and decompresses it.
+    /// - Throws: ``ImportError/damaged(_:)`` if the result does not have the size that the index records.
     func text(of run: GzipMemberIndex.Run, location: String, entry: Import, index: GzipMemberIndex) async throws(ImportError)
         -> [UInt8]
     {
@@ -145,7 +157,7 @@ extension ImportService {
         return try await self.codec.text(of: compressed, uncompressedBytes: uncompressedBytes)
     }
 
-    /// Finds records in an object without an index: all records before them are decompressed and skipped.
+    /// Finds records in an object without a gzip member index: decompresses and skips all records before them.
     private func scan(_ entry: Import, from offset: Int, limit: Int) async throws(ImportError) -> [JSONText] {
         let pages = RecordPageIterator(try await self.document(of: entry), limits: .stored)
         var found: [JSONText] = []
@@ -161,8 +173,8 @@ extension ImportService {
         return found
     }
 
-    /// The first records as a JSON array, from the cache if possible. If the object store fails, the sample rows of
-    /// the ledger are returned.
+    /// The first ``Import/sampleRecords`` records as a JSON array, from the cache if possible. If the object store
+    /// fails, the sample rows of the ledger, which are at most ``Import/sampleRows``.
     public func sample(_ id: ImportID, account: String) async throws(ImportError) -> JSONText {
         _ = try await self.storedEntry(id, account: account)
         if let cached = await self.cache.value(.sample, of: id), cached.isArray {
@@ -174,7 +186,8 @@ extension ImportService {
         do throws(ImportError) {
             records = try await self.records(id, account: account, offset: 0, limit: Import.sampleRecords).records
         } catch .objects(let error) {
-            // The few sample rows of the ledger are better than an error.
+            // The client gets the few sample rows of the ledger instead of an error. They are not cached, so that the
+            // next request tries the object store again.
             let rows: [JSONText]
             do throws(StoreError) { rows = try await self.ledger.samples(of: id) } catch { throw .store(error) }
             guard !rows.isEmpty else { throw .objects(error) }
@@ -187,7 +200,7 @@ extension ImportService {
 
     /// A link with which any client can download the object without a token, for
     /// ``ImportConfiguration/downloadSeconds``.
-    /// - Throws: ``ImportError/linksUnsupported`` if there are no such links.
+    /// - Throws: ``ImportError/linksUnsupported`` if the records are rows, or the object store has no download links.
     public func link(_ id: ImportID, account: String) async throws(ImportError) -> String {
         let entry = try await self.storedEntry(id, account: account)
         guard let location = entry.location, let objects = self.objects, objects.provider == entry.provider else {
@@ -206,28 +219,38 @@ extension ImportService {
 
     // MARK: Private
 
+    /// The gzip member index of the import's object; `nil` if the records are rows, or the legacy service wrote the
+    /// object.
     func index(of entry: Import) async throws(ImportError) -> GzipMemberIndex? {
         do throws(StoreError) { return try await self.ledger.index(of: entry.id) } catch { throw .store(error) }
     }
 
+    /// Opens the object of an import for reading.
+    /// - Parameter range: the bytes to read; `nil` for all.
+    /// - Throws: ``ImportError/damaged(_:)`` if the object does not exist.
     func download(_ location: String, of entry: Import, range: Range<Int>?) async throws(ImportError) -> any ObjectDownload {
         guard let objects = self.objects, objects.provider == entry.provider else {
-            throw .objects(.rejected("the import is stored in \(entry.provider), which is not configured"))
+            throw .objects(.rejected(Self.unconfigured(entry.provider)))
         }
         do throws(ObjectError) {
             return try await objects.download(location, range: range)
         } catch .notFound {
-            throw .damaged("The import's object does not exist.")
+            throw .damaged("The import's object \(location) does not exist in the object store.")
         } catch {
             throw .objects(error)
         }
     }
+
+    /// The reason of errors about an import whose object is in a store that this process does not use.
+    static func unconfigured(_ provider: String) -> String {
+        "the import's object is in the store \(provider), which is not configured for this process"
+    }
 }
 
 extension Import {
-    /// File name for downloads: the part of the uploaded file's name before its first period, without its path and
-    /// without characters other than ASCII letters, digits and `._- `, at most 100 characters. If nothing remains,
-    /// the import's id.
+    /// File name for downloads, with the ending `.json.gz`. Its stem is the part of the uploaded file's name before the
+    /// first period, without its path and without characters other than ASCII letters, digits and `._- `, at most
+    /// 100 characters. If nothing remains, the stem is the import's id.
     public var downloadName: String {
         let last = self.fileName?.split(whereSeparator: { $0 == "/" || $0 == "\\" }).last.map(String.init) ?? ""
         let safe = last.unicodeScalars.filter { scalar in

@@ -4,13 +4,15 @@ import Synchronization
 /// Ingests, reads and deletes imports: the only API for them. Safe to use from any task.
 ///
 /// The ledger shows the progress of each import: it is `pending` before any of its bytes is stored, and `stored` once
-/// all of them are. If a process dies, another one finds its unfinished work in the ledger and finishes or sweeps it.
+/// all of them are. If a process stops before that, another one finds the unfinished import in the ledger: it marks a
+/// `pending` import as failed and deletes its data, and continues a deletion.
 public final class ImportService: Sendable {
     let ledger: any ImportLedger
     let maintenance: any ImportMaintenance
     let records: any RecordStore
     /// `nil` if records are stored as rows.
     let objects: (any ObjectStore)?
+    /// `nil` if no object store with maintenance operations is configured.
     let objectMaintenance: (any ObjectMaintenance)?
     let codec: any ImportCodec
     let cache: any ImportCache
@@ -23,8 +25,10 @@ public final class ImportService: Sendable {
     let executor: any TaskExecutor
     private let limiter: ImportLimiter
     let metricsState = Mutex(ImportMetrics())
+    /// Schema analyses in progress, one per import.
     let analyses = SingleFlight<ImportID, Result<JSONText, ImportError>, Never>()
 
+    /// The ports and services that an ``ImportService`` uses.
     public struct Dependencies: Sendable {
         public var ledger: any ImportLedger
         public var maintenance: any ImportMaintenance
@@ -74,8 +78,8 @@ public final class ImportService: Sendable {
         self.logger = logger
     }
 
-    /// Waits up to `seconds` until no import is in progress. Imports whose requests were cut off still have to delete
-    /// what they stored and to update the ledger.
+    /// Waits up to `seconds` until no import is being ingested. An import whose request was interrupted still has to
+    /// delete what it stored and to update the ledger.
     public func close(within seconds: Int) async {
         let end = ContinuousClock.now + .seconds(seconds)
         while !self.limiter.isIdle, ContinuousClock.now < end { try? await Task.sleep(for: .milliseconds(20)) }
@@ -83,8 +87,8 @@ public final class ImportService: Sendable {
 
     // MARK: Ingestion
 
-    /// Ingests an import completely or not at all. Returns after the import is stored and its event was published on
-    /// its flow. If the publication fails, maintenance repeats it.
+    /// Ingests an import completely or not at all. Returns after the import is stored and the hub has tried once to
+    /// publish `import_stored` on its flow. If that fails, import maintenance repeats it.
     ///
     /// - Throws: ``ImportError``, or the error that the body threw.
     public func ingest(_ request: ImportRequest) async throws -> ImportReceipt {
@@ -94,12 +98,16 @@ public final class ImportService: Sendable {
         return try await withTaskExecutorPreference(self.executor) { try await self.begin(request) }
     }
 
+    /// Checks that a flow may carry events of this account. A flow that does not exist yet may.
+    /// - Throws: ``ImportError/otherAccount`` if the flow belongs to another account.
     private func check(_ flow: FlowID, of account: String) async throws(ImportError) {
         let head: FlowHead?
         do throws(StoreError) { head = try await self.manager.record(of: flow)?.head } catch { throw .store(error) }
         if let head, head.account != account { throw .otherAccount }
     }
 
+    /// Inserts a pending import into the ledger and ingests the body. If the request's idempotency key is in use,
+    /// answers from the earlier import instead.
     private func begin(_ request: ImportRequest) async throws -> ImportReceipt {
         let id = ImportID.random()
         let now = self.now()
@@ -124,8 +132,10 @@ public final class ImportService: Sendable {
         }
     }
 
-    /// Answers a request whose idempotency key is in use: returns the stored import if the parameters and the body
-    /// are the same.
+    /// Answers a request whose idempotency key another import of the account has. Returns that import if it was
+    /// uploaded with the same parameters and the same body.
+    /// - Throws: ``ImportError/inProgress`` if the other import is not stored yet, ``ImportError/keyConflict`` if
+    ///   parameters or body differ.
     private func replay(_ found: Import, _ request: ImportRequest) async throws -> ImportReceipt {
         guard found.status == .stored else { throw ImportError.inProgress }
         guard request.matches(found) else { throw ImportError.keyConflict }
@@ -135,6 +145,8 @@ public final class ImportService: Sendable {
         return ImportReceipt(entry: found, isReplayed: true)
     }
 
+    /// Stores the body as the records of a pending import, and publishes the outcome. After an error the import is
+    /// marked failed, or the import sweep cleans it up later.
     private func ingestBody(_ entry: Import, _ request: ImportRequest) async throws -> ImportReceipt {
         do {
             let outcome = try await self.withClaim(on: entry) { await self.read(entry, request) }
@@ -142,8 +154,7 @@ public final class ImportService: Sendable {
             switch outcome {
             case .complete(let complete): result = complete
             case .failed(let error, let isClean):
-                // Abandon the import after the last renewal of the claim, so that a renewal cannot overwrite the
-                // release.
+                // `withClaim` has ended, so no renewal of the claim can follow and undo the release of the claim here.
                 try await self.abandon(entry, because: error, isClean: isClean)
                 throw error
             }
@@ -167,11 +178,15 @@ public final class ImportService: Sendable {
 
     /// The result of reading a body into storage.
     private enum ReadOutcome: Sendable {
+        /// All bytes are stored. The ledger does not show it yet.
         case complete(ImportPipeline.Result)
-        /// - Parameter isClean: whether nothing of the import is left in the object store.
+        /// Reading or storing failed.
+        /// - Parameter isClean: whether it is certain that nothing of the import is left in the object store.
         case failed(any Error, isClean: Bool)
     }
 
+    /// Reads the body into an object or into rows, and publishes `import_progress` meanwhile. After an error it deletes
+    /// what was written, as far as possible.
     private func read(_ entry: Import, _ request: ImportRequest) async -> ReadOutcome {
         let sink: any ImportSink
         do { sink = try await self.sink(for: entry) } catch { return .failed(error, isClean: true) }
@@ -192,6 +207,7 @@ public final class ImportService: Sendable {
         }
     }
 
+    /// The destination of an import's records: the object at its location, or rows if it has none.
     private func sink(for entry: Import) async throws(ImportError) -> any ImportSink {
         guard let objects = self.objects, let key = entry.location else { return RowSink(self.records, entry) }
         do throws(ObjectError) {
@@ -202,26 +218,31 @@ public final class ImportService: Sendable {
         }
     }
 
-    /// Abandons an import: marks it failed and publishes that, or releases its claim so that the sweep cleans it up.
-    /// - Parameter isClean: whether nothing of the import is left in the object store.
+    /// Ends an import that could not be stored. If nothing is left of it, marks it failed and publishes
+    /// `import_failed`; else releases its claim, so that the import sweep cleans it up.
+    /// - Parameter isClean: whether it is certain that nothing of the import is left in the object store.
     /// - Throws: ``ImportError/claimLost`` if another worker has claimed the import since.
     private func abandon(_ entry: Import, because error: any Error, isClean: Bool) async throws(ImportError) {
-        // In a separate task: the caller's task may be cancelled, and this has to be done especially then.
+        // In a separate task: if the caller's task is cancelled, the ledger must still be updated.
         let claimHeld = await Task { await self.recordFailure(of: entry, because: error, isClean: isClean) }.value
         if !claimHeld { throw .claimLost }
     }
 
+    /// Marks an import failed and publishes `import_failed` if `isClean`; else releases its claim.
+    /// - Returns: `false` if another worker has claimed the import since; `true` also if the ledger cannot be reached.
     private func recordFailure(of entry: Import, because error: any Error, isClean: Bool) async -> Bool {
         guard isClean else {
-            // The ledger must keep the import until its remains are deleted. Releasing the claim hands it to the
-            // sweep.
-            self.logger.notice("Could not clean up import; leaving it to the sweep", metadata: ["import_id": "\(entry.id)"])
+            // Parts of the object may remain, and the import sweep finds them through the import's location. So the
+            // import stays `pending`, and without a claim the sweep cleans it up.
+            self.logger.notice(
+                "Failed to delete data of interrupted import; leaving it to the import sweep",
+                metadata: ["import_id": "\(entry.id)"])
             return (try? await self.ledger.extend(entry.id, claim: entry.claim, seconds: 0)) ?? true
         }
         let failure = error as? ImportError
         if failure == nil { self.logger.info("Import upload interrupted", metadata: ["import_id": "\(entry.id)"]) }
-        let reason = failure?.reason ?? "The upload was interrupted."
-        // If the ledger cannot be reached, the claim expires and the sweep does this.
+        let reason = failure?.reason ?? "The upload was interrupted and nothing was stored. Send the import again."
+        // If the ledger cannot be reached, the claim expires and the import sweep marks the import failed.
         guard let claimHeld = try? await self.ledger.fail(entry.id, claim: entry.claim, reason: reason) else { return true }
         guard claimHeld else { return false }
         var failed = entry
@@ -231,6 +252,10 @@ public final class ImportService: Sendable {
         return true
     }
 
+    /// Marks an import stored in the ledger.
+    /// - Returns: the import with its new status and storage.
+    /// - Throws: ``ImportError/claimLost`` if another worker has claimed the import since; its object is then deleted.
+    ///   ``ImportError/store(_:)`` if the outcome is unknown or the ledger cannot be reached.
     private func finish(_ entry: Import, _ result: ImportPipeline.Result) async throws -> Import {
         let outcome = ImportResult(
             storage: result.storage, fieldSummary: result.summary, index: result.index,
@@ -239,8 +264,9 @@ public final class ImportService: Sendable {
         do throws(StoreError) {
             claimHeld = try await self.ledger.finish(entry.id, claim: entry.claim, outcome)
         } catch .outcomeUnknown(let reason) {
-            // The ledger knows the outcome. If it cannot be read either, the outcome stays unknown, and the sweep
-            // resolves it.
+            // The transaction may have been committed: read the ledger to find out. If the import is not `stored` there,
+            // or the ledger cannot be read, report the unknown outcome. If the import is still `pending` when its claim
+            // expires, the import sweep cleans it up.
             guard let found = try? await self.ledger.load(entry.id), found.status == .stored else {
                 throw ImportError.store(.outcomeUnknown(reason))
             }
@@ -263,8 +289,8 @@ public final class ImportService: Sendable {
         return stored
     }
 
-    /// Deletes the object of an import that was abandoned after this worker's claim had expired. The object may have
-    /// been completed after the sweep had searched for objects of the import.
+    /// Deletes the object that this worker wrote before it lost its claim, unless the ledger refers to that object. The
+    /// import sweep may have searched for objects of the import before this one was complete.
     private func discard(_ entry: Import) async {
         guard let objects = self.objects, let location = entry.location else { return }
         do {
@@ -272,16 +298,18 @@ public final class ImportService: Sendable {
             try await objects.delete(location)
         } catch {
             self.logger.notice(
-                "Could not delete orphaned object; leaving it to the sweep",
+                "Failed to delete orphaned object; leaving it to the import sweep",
                 metadata: ["key": "\(location)", "error": "\(error)"])
         }
     }
 
-    /// What can end first while a body runs under a claim.
+    /// What can end first while a body runs under a claim: the body, or the task that renews the claim.
     private enum ClaimOutcome<Value: Sendable>: Sendable {
+        /// The body has ended.
         case ended(Result<Value, any Error>)
+        /// Another worker has claimed the import.
         case lost
-        /// The caller was cancelled.
+        /// The renewing task was cancelled.
         case cancelled
     }
 
@@ -301,7 +329,7 @@ public final class ImportService: Sendable {
                 do {
                     while true {
                         try await Task.sleep(for: .seconds(max(1, self.configuration.claimSeconds / 4)))
-                        // If the store is unavailable, that does not mean that the claim is lost.
+                        // An error means that the ledger is unavailable, not that the claim is lost.
                         let claimHeld = try? await self.ledger.extend(
                             entry.id, claim: entry.claim, seconds: self.configuration.claimSeconds)
                         if claimHeld == false { return .lost }
@@ -330,17 +358,20 @@ public final class ImportService: Sendable {
 
     // MARK: Import events
 
-    /// Publishes the outcome of an import on its flow, once. If that fails now, maintenance repeats it.
+    /// Publishes `import_stored` or `import_failed` on the import's flow, and records in the ledger that this was done.
+    /// If it fails now, import maintenance repeats it. The event is published only once.
+    /// - Parameter code: stable code of the failure, for `import_failed`.
     func publishOutcome(_ entry: Import, code: String = "interrupted") async {
         do throws(StoreError) {
             if let flow = entry.flow, let event = entry.outcomeEvent(code: code) {
                 let change = FlowChange(
                     flow: flow, account: entry.account, body: .publish([event]),
-                    // A repetition after a crash has the same key, so the event is published only once.
+                    // Each attempt has the same idempotency key, so an event that was published already is not repeated.
                     idempotency: .init(key: "import:\(entry.id):\(entry.status)", fingerprint: entry.id.rawValue), at: self.now())
                 if case .rejected(let rejection) = try await self.manager.apply(change) {
                     self.logger.notice(
-                        "Import event rejected by its flow", metadata: ["import_id": "\(entry.id)", "error": "\(rejection)"])
+                        "Import event rejected by its flow; will not retry",
+                        metadata: ["import_id": "\(entry.id)", "error": "\(rejection)"])
                 }
             }
             #if DEBUG

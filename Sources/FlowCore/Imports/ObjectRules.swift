@@ -1,56 +1,66 @@
 /// The rules for keys, attributes, ranges and links that all implementations of ``ObjectStore`` share.
 public enum ObjectRules {
+    /// Maximum bytes of an object's key.
     public static let maximumKeyBytes = 1_024
+    /// Maximum bytes of all metadata names and values of an object together.
     public static let maximumMetadataBytes = 2_048
     /// Maximum lifetime of a download link: one week, as in R2.
     public static let maximumLinkSeconds = 604_800
 
     /// Checks the key of an object.
-    /// - Throws: ``ObjectError/invalid(_:)``, as do all of these checks.
+    /// - Throws: ``ObjectError/invalid(_:)`` if the key is not valid. The checks below throw the same.
     public static func check(key: String) throws(ObjectError) {
         guard !key.isEmpty, key.utf8.count <= self.maximumKeyBytes else {
-            throw .invalid("A key must have 1 to \(self.maximumKeyBytes) bytes.")
+            throw .invalid("An object key must have 1 to \(self.maximumKeyBytes) bytes, not \(key.utf8.count).")
         }
         guard key.split(separator: "/", omittingEmptySubsequences: false).allSatisfy({ self.isSegment($0) }) else {
-            throw .invalid("A key must have segments of A-Z a-z 0-9 _ . : - between slashes; no segment may be empty, . or ..")
+            throw .invalid(
+                "An object key must have segments of A-Z a-z 0-9 _ . : - between slashes, and none that is empty, . or ..")
         }
     }
 
-    /// Checks a prefix of keys, or the text after which a list starts. It may be empty.
+    /// Checks a prefix of object keys, or the key after which a list starts. Either may be empty.
     public static func check(prefix: String) throws(ObjectError) {
         guard prefix.utf8.count <= self.maximumKeyBytes, prefix.utf8.allSatisfy({ self.isAllowed($0) || $0 == UInt8(ascii: "/") })
-        else { throw .invalid("A key prefix must have at most \(self.maximumKeyBytes) bytes of A-Z a-z 0-9 _ . : - and /") }
+        else {
+            throw .invalid(
+                "A prefix of object keys must have at most \(self.maximumKeyBytes) bytes of A-Z a-z 0-9 _ . : - and /")
+        }
     }
 
+    /// Checks the content type and the metadata of an object.
     public static func check(_ attributes: ObjectAttributes) throws(ObjectError) {
         guard !attributes.contentType.isEmpty, self.isPrintable(attributes.contentType) else {
-            throw .invalid("A content type must be printable ASCII and not empty.")
+            throw .invalid("An object's content type must be printable ASCII and not empty.")
         }
         var bytes = 0
         for (name, value) in attributes.metadata {
             guard !name.isEmpty, name.utf8.allSatisfy({ self.isNameByte($0) }) else {
-                throw .invalid("A metadata name must consist of a-z 0-9 -")
+                throw .invalid("The name of an object's metadata must consist of a-z 0-9 - and not be empty: \(name)")
             }
-            guard self.isPrintable(value) else { throw .invalid("A metadata value must be printable ASCII.") }
+            guard self.isPrintable(value) else { throw .invalid("The metadata value of \(name) must be printable ASCII.") }
             bytes += name.utf8.count + value.utf8.count
         }
         guard bytes <= self.maximumMetadataBytes else {
-            throw .invalid("The metadata exceeds \(self.maximumMetadataBytes) bytes.")
+            throw .invalid("An object's metadata must have at most \(self.maximumMetadataBytes) bytes, not \(bytes).")
         }
     }
 
+    /// Checks the lifetime of a download link.
     public static func check(linkSeconds seconds: Int) throws(ObjectError) {
         guard (1...self.maximumLinkSeconds).contains(seconds) else {
-            throw .invalid("The lifetime of a link must be from 1 to \(self.maximumLinkSeconds) seconds.")
+            throw .invalid(
+                "The lifetime of a download link must be from 1 to \(self.maximumLinkSeconds) seconds, not \(seconds).")
         }
     }
 
-    /// The bytes of an object of this size that are in the range; all of them if there is no range.
-    /// - Throws: ``ObjectError/invalid(_:)`` if the range is empty or starts after the object's end.
+    /// The part of a byte range that is within an object of this size; all bytes of the object if there is no range.
+    /// - Throws: ``ObjectError/invalid(_:)`` if the range is empty, or starts at or after the object's end.
     public static func clamp(_ range: Range<Int>?, size: Int) throws(ObjectError) -> Range<Int> {
         guard let range else { return 0..<size }
         guard range.lowerBound >= 0, !range.isEmpty, range.lowerBound < size else {
-            throw .invalid("The byte range is not within the object.")
+            throw .invalid(
+                "The byte range from \(range.lowerBound) to \(range.upperBound) is not within the object's \(size) bytes.")
         }
         return range.lowerBound..<min(range.upperBound, size)
     }
@@ -60,6 +70,7 @@ public enum ObjectRules {
         !text.isEmpty && text != "." && text != ".." && text.utf8.allSatisfy { self.isAllowed($0) }
     }
 
+    /// Whether the byte may occur in a segment of a key.
     private static func isAllowed(_ byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"):
@@ -68,6 +79,7 @@ public enum ObjectRules {
         }
     }
 
+    /// Whether the byte may occur in a metadata name.
     private static func isNameByte(_ byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "-"): true
@@ -75,5 +87,6 @@ public enum ObjectRules {
         }
     }
 
+    /// Whether the text consists of printable ASCII and spaces.
     private static func isPrintable(_ text: String) -> Bool { text.utf8.allSatisfy { (0x20...0x7e).contains($0) } }
 }

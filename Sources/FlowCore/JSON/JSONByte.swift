@@ -3,13 +3,14 @@ enum JSONByte {
     static let quote = UInt8(ascii: "\"")
     static let backslash = UInt8(ascii: "\\")
 
+    /// Whether the byte is one of JSON's four white space characters.
     @inline(__always)
     static func isWhiteSpace(_ byte: UInt8) -> Bool {
-        // One comparison suffices in the common case: between the tokens of compact JSON, every byte is above the
-        // space.
+        // The first comparison alone decides the common case: in compact JSON, every byte of a token is above the space.
         byte <= 0x20 && (byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09)
     }
 
+    /// Whether the byte is one of `0` to `9`.
     @inline(__always)
     static func isDigit(_ byte: UInt8) -> Bool { byte &- UInt8(ascii: "0") < 10 }
 
@@ -30,7 +31,7 @@ enum JSONByte {
         }
     }
 
-    /// The hexadecimal digit of a value below 16.
+    /// The hexadecimal digit, in lower case, of a value below 16.
     static func digit(_ value: UInt8) -> UInt8 {
         value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + value - 10
     }

@@ -1,5 +1,6 @@
 /// Removes the white space between tokens from a validated document.
 enum JSONCompaction {
+    /// The document without white space between its tokens.
     /// - Parameter whiteSpace: number of bytes to remove, so that the result is allocated once and at its exact size.
     static func compacted(_ bytes: [UInt8], removing whiteSpace: Int) -> [UInt8] {
         let input = bytes.span
@@ -17,7 +18,8 @@ enum JSONCompaction {
                 if byte == JSONByte.quote {
                     isInString = false
                 } else if byte == JSONByte.backslash {
-                    // The escaped byte may be a quote. A valid string has one after each backslash.
+                    // The byte after a backslash is copied here, because it may be a quote that does not end the string.
+                    // A valid string has a byte after each backslash.
                     mutable[written] = input[index]
                     written += 1
                     index += 1

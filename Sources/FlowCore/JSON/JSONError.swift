@@ -15,11 +15,11 @@ public struct JSONError: Error, Hashable, Sendable, CustomStringConvertible {
         case invalidNumber
         /// A raw control byte in a string, or an escape that JSON does not define.
         case invalidString
-        /// A surrogate without its other half, as a `\u` escape or encoded in UTF-8.
+        /// A UTF-16 surrogate without the other half of its pair, written as a `\u` escape or encoded in UTF-8.
         case loneSurrogate
         /// Bytes in a string that are not UTF-8.
         case invalidUTF8
-        /// Data after the end of the document.
+        /// Bytes other than white space after the end of the document.
         case trailingData
     }
 
@@ -39,7 +39,7 @@ public struct JSONError: Error, Hashable, Sendable, CustomStringConvertible {
             case .syntax: "unexpected byte"
             case .unexpectedEnd: "unexpected end of the document"
             case .depthExceeded: "objects and arrays are nested too deeply"
-            case .invalidNumber: "the number is out of range or too long"
+            case .invalidNumber: "the number is outside the range of a double or has too many characters"
             case .invalidString: "the string has a raw control byte or an invalid escape"
             case .loneSurrogate: "the string has a surrogate without its other half"
             case .invalidUTF8: "the string is not valid UTF-8"

@@ -1,5 +1,5 @@
-/// The open containers of a JSON document, one bit each: 1 for an object, 0 for an array. It needs no heap memory and
-/// is cheap to copy.
+/// The open objects and arrays (containers) of a JSON document, one bit each: 1 for an object, 0 for an array. It needs
+/// no heap memory and is cheap to copy.
 struct JSONNesting: Sendable {
     private(set) var depth = 0
 
@@ -11,7 +11,8 @@ struct JSONNesting: Sendable {
     @inline(__always)
     var isObject: Bool { self.inner & 1 == 1 }
 
-    /// Opens a container. The caller ensures that at most ``JSONLimits/greatestDepth`` are open.
+    /// Opens an object, or an array if `object` is `false`. The caller ensures that at most ``JSONLimits/greatestDepth``
+    /// are open.
     @inline(__always)
     mutating func open(object: Bool) {
         if self.depth > 0, self.depth & 63 == 0 { self.outer[self.depth >> 6 - 1] = self.inner }
@@ -19,6 +20,7 @@ struct JSONNesting: Sendable {
         self.depth += 1
     }
 
+    /// Closes the innermost container. Valid only while a container is open.
     @inline(__always)
     mutating func close() {
         self.inner >>= 1

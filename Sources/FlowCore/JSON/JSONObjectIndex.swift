@@ -17,6 +17,7 @@ struct JSONObjectIndex {
     /// Index in ``entries`` of each name; empty if there are at most ``fewNames``.
     private var positions: [ArraySlice<UInt8>: Int] = [:]
 
+    /// Indexes the object that starts at `start` of a compact text. Any other value has no members.
     init(in bytes: [UInt8], at start: Int = 0) {
         var all: [Entry] = []
         for member in JSONMemberRanges(in: bytes, at: start) {

@@ -15,6 +15,7 @@ enum JSONPlainBlock {
         return halves[0] != 0 ? halves[0].trailingZeroBitCount >> 3 : 8 + halves[1].trailingZeroBitCount >> 3
     }
 
+    /// A vector with this byte in each of its 16 lanes.
     @inline(__always)
     private static func all(_ byte: UInt8) -> SIMD16<Int8> { SIMD16(repeating: Int8(bitPattern: byte)) }
 }

@@ -15,6 +15,7 @@ struct JSONMemberRanges: Sequence, IteratorProtocol {
         self.position = isObject ? start + 1 : bytes.count
     }
 
+    /// The next member; `nil` after the last one.
     mutating func next() -> Element? {
         // A copy, since a span of `self.bytes` would borrow all of `self`.
         let bytes = self.bytes
@@ -43,6 +44,7 @@ struct JSONElementRanges: Sequence, IteratorProtocol {
         self.position = isArray ? start + 1 : bytes.count
     }
 
+    /// The range of the next element; `nil` after the last one.
     mutating func next() -> Range<Int>? {
         // A copy, since a span of `self.bytes` would borrow all of `self`.
         let bytes = self.bytes

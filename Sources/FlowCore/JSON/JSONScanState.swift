@@ -12,7 +12,8 @@ struct JSONScanState: Sendable {
         case key
         /// A member's name or `}`: after `{`.
         case firstKey
-        /// A comma or the container's end; outside of all containers, the end of the input.
+        /// A comma or the end of the innermost container (object or array); outside of all containers, the end of the
+        /// input.
         case afterValue
     }
 
@@ -72,6 +73,7 @@ struct JSONScanState: Sendable {
         }
     }
 
+    /// Reads a scalar, or the bracket that opens an object or array.
     @inline(__always)
     private mutating func value(_ bytes: Span<UInt8>) throws(JSONError) -> JSONToken {
         let start = self.position
@@ -119,6 +121,7 @@ struct JSONScanState: Sendable {
         return .key(start..<end)
     }
 
+    /// Reads `true`, `false` or `null`, whose first byte the caller has checked.
     /// - Parameter spelling: the literal's ASCII bytes, the first one in the most significant position.
     private mutating func literal(
         _ token: JSONToken, _ bytes: Span<UInt8>, spelling: UInt64, length: Int
@@ -134,6 +137,7 @@ struct JSONScanState: Sendable {
         return token
     }
 
+    /// Reads the bracket that opens an object, or an array if `object` is `false`. Checks the depth.
     private mutating func open(object: Bool) throws(JSONError) {
         guard self.nesting.depth < self.maximumDepth else { throw JSONError(code: .depthExceeded, offset: self.position) }
         self.nesting.open(object: object)
@@ -141,6 +145,8 @@ struct JSONScanState: Sendable {
         self.expectation = object ? .firstKey : .firstElement
     }
 
+    /// Reads the bracket that closes the innermost object or array.
+    /// - Returns: `token`.
     private mutating func close(_ token: JSONToken) -> JSONToken {
         self.nesting.close()
         self.position += 1
@@ -148,6 +154,7 @@ struct JSONScanState: Sendable {
         return token
     }
 
+    /// Advances to the next byte that is not white space, and counts the skipped bytes in ``whiteSpace``.
     @inline(__always)
     private mutating func skipWhiteSpace(_ bytes: Span<UInt8>) {
         let start = self.position
@@ -157,6 +164,7 @@ struct JSONScanState: Sendable {
         self.whiteSpace += index - start
     }
 
+    /// The error for the byte at ``position``, or for the end of the input if no byte is left.
     private func unexpected(_ bytes: Span<UInt8>) -> JSONError {
         JSONError(code: self.position < bytes.count ? .syntax : .unexpectedEnd, offset: self.position)
     }

@@ -1,7 +1,7 @@
 /// Decodes the strings of a valid text, including their escapes.
 ///
-/// Strings are compared by their decoded bytes, never as Swift strings. Swift treats `é` as one scalar and as two as
-/// equal; in JSON (RFC 8259, section 8.3) they are different names.
+/// Strings are compared by their decoded bytes, never as Swift strings. Swift treats an `é` of one scalar and an `é` of
+/// two scalars as equal; in JSON (RFC 8259, section 8.3) they are different names.
 enum JSONStringDecoding {
     /// The content, in UTF-8, of the string in `range`, which includes the quotes.
     static func decoded(_ bytes: [UInt8], _ range: Range<Int>) -> ArraySlice<UInt8> {
@@ -11,6 +11,7 @@ enum JSONStringDecoding {
         return Self.unescaped(content)[...]
     }
 
+    /// Replaces the escapes in the content of a valid string, without its quotes, by the characters they stand for.
     private static func unescaped(_ content: ArraySlice<UInt8>) -> [UInt8] {
         var output: [UInt8] = []
         output.reserveCapacity(content.count)
@@ -34,7 +35,7 @@ enum JSONStringDecoding {
                 var value = Self.codeUnit(content, at: index)
                 index += 4
                 if 0xD800...0xDBFF ~= value {
-                    // The text is valid, so the other half follows as `\uXXXX`.
+                    // A high surrogate. The text is valid, so the low surrogate follows as `\uXXXX`.
                     let low = Self.codeUnit(content, at: index + 2)
                     value = 0x10000 + (value & 0x3FF) << 10 + (low & 0x3FF)
                     index += 6
@@ -47,6 +48,7 @@ enum JSONStringDecoding {
         return output
     }
 
+    /// The value of the four hexadecimal digits from `start` on.
     private static func codeUnit(_ content: ArraySlice<UInt8>, at start: Int) -> UInt32 {
         var unit: UInt32 = 0
         for index in start..<start + 4 where index < content.endIndex {

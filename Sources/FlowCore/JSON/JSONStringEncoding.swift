@@ -1,6 +1,7 @@
 /// Encodes strings by RFC 8259, section 7. U+2028 and U+2029 are escaped too, because they end a line in older
 /// JavaScript.
 enum JSONStringEncoding {
+    /// Appends the string in quotes, escaped, in UTF-8.
     static func append(_ string: String, to output: inout [UInt8]) {
         let text = string.utf8
         output.append(JSONByte.quote)
@@ -12,13 +13,14 @@ enum JSONStringEncoding {
         output.append(JSONByte.quote)
     }
 
-    /// Whether the byte is copied unchanged. 0xE2 is not, because U+2028 and U+2029 begin with it (as do many other
-    /// characters).
+    /// Whether a string of only such bytes is copied unchanged. 0xE2 is excluded because U+2028 and U+2029 begin with it,
+    /// as do many characters that need no escape.
     @inline(__always)
     private static func isCopied(_ byte: UInt8) -> Bool {
         byte >= 0x20 && byte != JSONByte.quote && byte != JSONByte.backslash && byte != 0xE2
     }
 
+    /// Appends one character of a string, escaped if necessary.
     private static func append(_ scalar: Unicode.Scalar, to output: inout [UInt8]) {
         switch scalar {
         case "\"": output.append(contentsOf: #"\""#.utf8)

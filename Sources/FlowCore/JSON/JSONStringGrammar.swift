@@ -1,6 +1,7 @@
 /// Grammar of strings: RFC 8259, section 7, with UTF-8 by RFC 3629.
 enum JSONStringGrammar {
     /// The index after the closing quote of the string whose opening quote is at `start`.
+    /// - Throws: ``JSONError`` if the string is invalid or has no closing quote.
     @inline(__always)
     static func end(in bytes: Span<UInt8>, from start: Int) throws(JSONError) -> Int {
         var index = Self.plainEnd(in: bytes, from: start + 1)
@@ -10,6 +11,7 @@ enum JSONStringGrammar {
     }
 
     /// Skips plain bytes in blocks of 16, while a whole block remains.
+    /// - Returns: the index of the first byte that was not skipped.
     @inline(__always)
     private static func plainEnd(in bytes: Span<UInt8>, from start: Int) -> Int {
         let raw = bytes.bytes
@@ -22,7 +24,8 @@ enum JSONStringGrammar {
         return index
     }
 
-    /// Continues the string at the first byte that is not plain.
+    /// Reads the rest of a string byte by byte, from `start` within it.
+    /// - Returns: the index after the closing quote.
     @inline(never)
     private static func slowEnd(in bytes: Span<UInt8>, from start: Int) throws(JSONError) -> Int {
         var index = start
@@ -43,7 +46,7 @@ enum JSONStringGrammar {
         throw JSONError(code: .unexpectedEnd, offset: index)
     }
 
-    /// The index after a character of two to four bytes.
+    /// The index after the UTF-8 character of two to four bytes that starts at `start`.
     @inline(__always)
     private static func characterEnd(in bytes: Span<UInt8>, from start: Int) throws(JSONError) -> Int {
         guard let lead = UTF8Lead(bytes[start]) else { throw JSONError(code: .invalidUTF8, offset: start) }
@@ -60,7 +63,7 @@ enum JSONStringGrammar {
         return index
     }
 
-    /// The index after the escape whose backslash is at `start`; for a surrogate, after both halves.
+    /// The index after the escape whose backslash is at `start`; for a surrogate, after both escapes of its pair.
     private static func escapeEnd(in bytes: Span<UInt8>, from start: Int) throws(JSONError) -> Int {
         guard start + 1 < bytes.count else { throw JSONError(code: .unexpectedEnd, offset: bytes.count) }
         switch bytes[start + 1] {
@@ -86,7 +89,7 @@ enum JSONStringGrammar {
         }
     }
 
-    /// The value of the four digits after the `\u` at `start`.
+    /// The value of the four hexadecimal digits after the `\u` at `start`.
     private static func codeUnit(in bytes: Span<UInt8>, from start: Int) throws(JSONError) -> UInt32 {
         var unit: UInt32 = 0
         for index in start + 2..<start + 6 {

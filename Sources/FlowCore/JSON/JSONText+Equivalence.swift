@@ -12,6 +12,7 @@ private struct JSONEquivalence {
     let left: [UInt8]
     let right: [UInt8]
 
+    /// Whether the values at these indices of both texts are equivalent.
     func areEquivalent(left leftStart: Int, right rightStart: Int) -> Bool {
         guard leftStart < self.left.count, rightStart < self.right.count else { return false }
         let first = self.left[leftStart]
@@ -30,6 +31,7 @@ private struct JSONEquivalence {
         }
     }
 
+    /// Whether the objects at these indices have the same names with equivalent values.
     private func areObjectsEquivalent(_ leftStart: Int, _ rightStart: Int) -> Bool {
         let leftIndex = JSONObjectIndex(in: self.left, at: leftStart)
         let rightIndex = JSONObjectIndex(in: self.right, at: rightStart)
@@ -40,6 +42,7 @@ private struct JSONEquivalence {
         }
     }
 
+    /// Whether the arrays at these indices have equivalent elements in the same order.
     private func areArraysEquivalent(_ leftStart: Int, _ rightStart: Int) -> Bool {
         var leftElements = JSONElementRanges(in: self.left, at: leftStart)
         var rightElements = JSONElementRanges(in: self.right, at: rightStart)

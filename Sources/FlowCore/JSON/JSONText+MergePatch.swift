@@ -64,10 +64,12 @@ private struct JSONMergePatch {
         var range: Range<Int>
         let key: Range<Int>
         let value: Int
-        /// Index of the patch's member with the same name; `nil` if the patch does not name it.
+        /// Index in the patch's entries of the member with the same name; `nil` if the patch does not name it.
         let patch: Int?
     }
 
+    /// The members of the target's object at `start`; empty if there is no object. Neighboring members that the patch
+    /// does not name are combined.
     private func targetMembers(at start: Int?, _ patched: JSONObjectIndex) -> [TargetMembers] {
         guard let start else { return [] }
         var members: [TargetMembers] = []
@@ -84,7 +86,11 @@ private struct JSONMergePatch {
         return members
     }
 
-    /// Writes the new version of one member that the patch names; writes nothing for `null`.
+    /// Writes the new version of one member that the patch names; writes nothing if the patch's value is `null`.
+    /// - Parameters:
+    ///   - key: the name as written, with its quotes.
+    ///   - old: start of the target's value; `nil` if the target has no such member.
+    ///   - start: see ``separate(from:)``.
     private mutating func write(_ entry: JSONObjectIndex.Entry, key: ArraySlice<UInt8>, replacing old: Int?, from start: Int) {
         let value = entry.value.lowerBound
         let first = self.patch[value]
@@ -99,6 +105,8 @@ private struct JSONMergePatch {
         }
     }
 
+    /// Writes a comma, unless the next member is the first one of its object.
+    /// - Parameter start: length of the output after the object's `{`.
     private mutating func separate(from start: Int) {
         if self.output.count > start { self.output.append(UInt8(ascii: ",")) }
     }

@@ -32,7 +32,7 @@ extension JSONText {
         return Double(self.string)
     }
 
-    /// The value of an object's member; the last one if the name repeats, as in most JSON parsers.
+    /// The value of an object's member with this name; the last such member if the name repeats, as in most JSON parsers.
     ///
     /// - Parameter key: compared byte by byte with the decoded names.
     /// - Returns: `nil` if there is no such member or the value is not an object.
@@ -60,8 +60,10 @@ extension JSONText {
         return JSONByte.isDigit(first) || first == UInt8(ascii: "-")
     }
 
+    /// The value in this range of the bytes, as a text of its own.
     private func part(_ range: Range<Int>) -> JSONText { JSONText(unchecked: Array(self.bytes[range])) }
 
+    /// The decoded string in this range, which includes the quotes.
     private static func string(_ bytes: [UInt8], _ range: Range<Int>) -> String {
         String(decoding: JSONStringDecoding.decoded(bytes, range), as: UTF8.self)
     }

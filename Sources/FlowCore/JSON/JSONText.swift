@@ -54,6 +54,8 @@ public struct JSONText: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
+    /// Whether the bytes are a valid document without white space between tokens, nested at most
+    /// ``JSONLimits/greatestDepth`` deep.
     private static func isCompact(_ bytes: [UInt8]) -> Bool {
         let limits = JSONLimits(maximumDepth: .max, maximumNumberLength: .max)
         guard let whiteSpace = try? Self.validate(bytes.span, limits: limits) else { return false }

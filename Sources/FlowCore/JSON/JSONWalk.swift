@@ -27,7 +27,8 @@ enum JSONWalk {
                 depth += 1
                 index += 1
             case UInt8(ascii: "}"), UInt8(ascii: "]"):
-                // At depth 0 this closes the container of a number or literal.
+                // At depth 0 the value is a number or literal, and this bracket closes the object or array that contains
+                // it.
                 if depth == 0 { return index }
                 depth -= 1
                 index += 1

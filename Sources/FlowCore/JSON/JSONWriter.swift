@@ -76,14 +76,17 @@ public struct JSONWriter: Sendable {
         self.bytes.append(contentsOf: object.bytes[1..<object.bytes.count - 1])
     }
 
+    /// Ends the document and returns it.
     public consuming func finish() -> JSONText { JSONText(trusted: self.bytes) }
 
+    /// Writes the bracket that opens an object or array.
     private mutating func begin(_ byte: UInt8) {
         self.separate()
         self.bytes.append(byte)
         self.needsComma = false
     }
 
+    /// Writes the bracket that closes an object or array.
     private mutating func end(_ byte: UInt8) {
         self.bytes.append(byte)
         self.needsComma = true

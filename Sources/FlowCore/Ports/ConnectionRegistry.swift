@@ -1,7 +1,7 @@
 /// The registry of streams: which stream watches which flow, over all instances.
 ///
 /// Called from any thread. Registration is best effort: an implementation that shares its entries with other instances
-/// writes them later, and repeats what was lost.
+/// writes them after the call has returned, and writes entries again that the shared registry has lost.
 public protocol ConnectionRegistry: Sendable {
     /// Adds entries of this instance. Adding one again has no effect.
     func register(_ entries: [ConnectionEntry]) async
@@ -13,7 +13,7 @@ public protocol ConnectionRegistry: Sendable {
     func count(of flow: FlowID) -> Int
     /// Asks the instance that serves a stream to close it.
     /// - Parameter account: the account that the stream must belong to; `nil` for any.
-    /// - Returns: whether such a stream exists.
+    /// - Returns: whether the instance has confirmed that it closes such a stream.
     func disconnect(_ connection: ConnectionID, account: String?) async -> Bool
     /// Sets the callback that closes a stream of this instance. Called from any thread.
     func onDisconnectRequest(_ disconnect: @escaping @Sendable (ConnectionID) -> Void)

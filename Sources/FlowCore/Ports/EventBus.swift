@@ -16,7 +16,8 @@ public protocol EventBus: Sendable {
     func unsubscribe(from flow: FlowID)
     /// Whether published messages reach the subscribed instances at the moment.
     var isDelivering: Bool { get }
-    /// Sends a hint to the other instances. It may be lost: it only speeds up what they would find by polling.
+    /// Sends a hint, such as "revocations changed", to the other instances. It may be lost: they find the same change
+    /// later by polling the store.
     func notifyPeers(_ notification: PeerNotification)
     /// Counters of the bus; `nil` if it runs within the process and cannot fail.
     var metrics: BusMetrics? { get }
@@ -26,21 +27,24 @@ public protocol EventBus: Sendable {
 public struct BusMetrics: Sendable {
     /// Time from publication to arrival of the last canary, in seconds; `nil` before the first one.
     public var lagSeconds: Double?
-    /// Messages received, of any kind.
+    /// Number of messages received, of any kind.
     public var received = 0
-    /// Messages received from processes other than hub instances.
+    /// Number of messages received from processes other than hub instances.
     public var foreign = 0
-    /// Messages dropped because they were invalid, by reason.
+    /// Number of received messages that were dropped as invalid, by reason.
     public var rejected: [(reason: String, count: Int)] = []
-    /// Connections that were replaced because they answered commands but delivered no messages.
+    /// Number of subscriber connections that were replaced because they answered commands but delivered no messages.
     public var replacedConnections = 0
 
     public init() {}
 }
 
 extension EventBus {
+    /// Does nothing: the default for a bus within one process, which has no other instances.
     public func notifyPeers(_ notification: PeerNotification) {}
+    /// `nil`: the default for a bus that cannot fail.
     public var metrics: BusMetrics? { nil }
+    /// Sends messages without a callback for their acknowledgment.
     public func publish(_ messages: [BusMessage]) { self.publish(messages, onAccepted: nil) }
 }
 
@@ -54,12 +58,15 @@ public protocol BusSink: Sendable {
     func deliveryChanged()
     /// Receives a hint that another instance sent with ``EventBus/notifyPeers(_:)``.
     func receivedNotification(_ notification: PeerNotification)
-    /// Number of received messages that are not processed yet. A bus with backpressure stops reading while it is high.
+    /// Number of received messages that are not processed yet. A bus with backpressure stops reading from its connection
+    /// while the number exceeds the bus's limit.
     var backlog: Int { get }
 }
 
 extension BusSink {
+    /// 0: the default for a sink that processes messages before ``received(_:)`` returns.
     public var backlog: Int { 0 }
+    /// Ignores the hint: the default for a sink that needs none.
     public func receivedNotification(_ notification: PeerNotification) {}
 }
 
@@ -77,7 +84,8 @@ public struct BusMessage: Sendable {
         case durable(FlowEvent, head: FlowHead)
         /// A transient event, published by a hub instance.
         case transient(TransientEvent)
-        /// A foreign event, for the flow's owner. ``BusMessage/account`` has no meaning.
+        /// A foreign event, published by a process other than a hub instance. Subscribers of the account that owns the
+        /// flow receive it; ``BusMessage/account`` has no meaning.
         case foreign(TransientEvent)
     }
 

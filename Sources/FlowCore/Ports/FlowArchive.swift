@@ -44,7 +44,8 @@ extension ArchivedFlow {
         var after: Version = 0
         while after < end {
             let next = try await page(after).events
-            // Events after the previous page were pruned since it was read: the remaining history starts here.
+            // Pruning has deleted events between the previous page and this one. History must have no gaps, so it starts
+            // here.
             if let first = next.first, first.version > after + 1 { events = [] }
             events += next.filter { $0.version <= end }
             guard let last = next.last else { break }

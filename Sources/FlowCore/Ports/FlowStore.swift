@@ -1,14 +1,16 @@
 /// The system of record for flows and their events. SQLite and Postgres implement it; one contract suite runs on both.
 ///
-/// Every read and write of this protocol except ``probeWrite()`` compares the store's epoch with ``EpochStore/epoch`` in its
-/// own statement or transaction. If they differ, it changes nothing and throws ``StoreError/epochChanged``.
+/// Every read and write of this protocol except ``probeWrite()`` compares the store's epoch with ``EpochStore/epoch`` in
+/// the statement or transaction of the read or write. If they differ, it changes nothing and throws
+/// ``StoreError/epochChanged``.
 public protocol FlowStore: EpochStore {
     /// Commits a change with its events, in one transaction. Concurrent changes may share the transaction; the rejection of
     /// one does not affect the others. Changes of one flow take effect in the order of the calls.
     func apply(_ change: FlowChange) async throws(StoreError) -> FlowOutcome
 
     /// Sets the observer, which receives the commits of this process: those of one flow in commit order, and each before
-    /// ``apply(_:)`` returns its outcome. So events are published in order, and before their publisher is answered.
+    /// ``apply(_:)`` returns its outcome. So the events are sent on the bus in order, and before the client that sent the
+    /// change is answered.
     ///
     /// Called once, before the first ``apply(_:)``. The observer is called from any thread and must not block.
     func observeCommits(_ observer: @escaping @Sendable ([Commit]) -> Void)
@@ -16,13 +18,14 @@ public protocol FlowStore: EpochStore {
     /// The flow with its state, tombstones included; `nil` if it never existed.
     func load(_ flow: FlowID) async throws(StoreError) -> FlowRecord?
 
-    /// Durable events above `after` in version order, from the first one that has not been pruned.
+    /// A history page: durable events above `after` in version order, from the first one that has not been pruned, as
+    /// many as `limit` allows.
     func page(of flow: FlowID, after: Version, limit: PageLimit) async throws(StoreError) -> EventPage
 
     /// The heads of these flows, in any order; flows that never existed are left out. The version sweep uses it.
     func heads(of flows: [FlowID]) async throws(StoreError) -> [FlowHead]
 
-    /// The heads of an account's flows, in the order of their ids or of their last change.
+    /// The heads of an account's flows, filtered and ordered by the query.
     func list(_ query: FlowQuery) async throws(StoreError) -> FlowList
 
     /// Deletes history and stored replies beyond the retention, at most ``RetentionPolicy/batch`` rows per call. Tombstones
@@ -57,7 +60,8 @@ public protocol RevocationStore: Sendable {
     func revocations() async throws(StoreError) -> [Revocation]
 }
 
-/// The source of fencing tokens, which order the holders of a lock.
+/// The source of fencing tokens: numbers that order the holders of a lock, so that a write of an earlier holder can be
+/// rejected.
 public protocol FencingSequence: Sendable {
     /// Issues a token that is higher than all issued before, across restarts and epochs.
     func nextFencingToken() async throws(StoreError) -> Int64
@@ -78,7 +82,7 @@ public struct Commit: Sendable {
     }
 }
 
-/// The bounds of a history page. A page with a larger first event contains that one event.
+/// The bounds of a history page. If the first event alone exceeds ``bytes``, the page contains this one event.
 public struct PageLimit: Hashable, Sendable {
     /// Maximum number of events.
     public var events: Int
@@ -95,7 +99,8 @@ public struct PageLimit: Hashable, Sendable {
 public struct EventPage: Sendable {
     /// `nil` if the flow never existed.
     public var head: FlowHead?
-    /// In version order without gaps. If the first one is above `after + 1`, the events between were pruned.
+    /// In version order without gaps. If the first one is above `after + 1`, the events between it and `after` were
+    /// pruned.
     public var events: [FlowEvent]
 
     public init(head: FlowHead?, events: [FlowEvent]) {

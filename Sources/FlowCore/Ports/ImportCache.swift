@@ -2,7 +2,7 @@
 public protocol ImportCache: Sendable {
     /// The JSON text that was put; `nil` if there is none, or if the cache does not answer in time.
     func value(_ kind: ImportCacheKind, of id: ImportID) async -> JSONText?
-    /// Caches a value for at most `seconds`. Returns before it is written; a failure has no effect.
+    /// Caches a value for at most `seconds`. Returns before the value is written; a failure has no effect.
     func put(_ value: JSONText, _ kind: ImportCacheKind, of id: ImportID, seconds: Int)
     /// Removes all values of an import. Returns before they are removed.
     func remove(_ id: ImportID)

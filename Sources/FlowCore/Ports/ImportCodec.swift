@@ -27,6 +27,7 @@ public protocol StreamDecompressor: AnyObject {
 
 /// An incremental hash. It must be used by one task only, and runs on the caller's thread.
 public protocol IncrementalHash: AnyObject {
+    /// Adds bytes to the hash.
     func update(_ bytes: UnsafeRawBufferPointer)
     /// Ends the hash and returns it in hexadecimal. Must be the last call.
     func finish() -> String
@@ -36,6 +37,6 @@ public protocol IncrementalHash: AnyObject {
 public enum CodecError: Error, Hashable, Sendable {
     /// The bytes are not gzip, or are damaged.
     case malformed(String)
-    /// The result exceeds the limit.
+    /// The decompressed bytes exceed the limit.
     case tooLarge
 }

@@ -9,9 +9,10 @@
 public protocol ImportLedger: Sendable {
     /// Inserts a pending import with claim number 1.
     ///
-    /// If another import of the account has the draft's idempotency key, that one is returned instead. Failed imports have no
-    /// key. A pending import whose claim has expired loses its key to the new one and gets a new claim number, so that its
-    /// worker can no longer change it; the import sweep removes what it left.
+    /// If another import of the account has the draft's idempotency key, that import is returned instead. Failed imports
+    /// have no key. A pending import whose claim has expired loses its key to the new one and gets a new claim number, so
+    /// that the worker of the pending import can no longer change it; the import sweep deletes what that worker has
+    /// stored.
     func begin(_ draft: ImportDraft, claimSeconds: Int) async throws(StoreError) -> ImportBeginResult
 
     /// Claims an import that has one of these statuses and is not claimed by another worker.
@@ -25,8 +26,9 @@ public protocol ImportLedger: Sendable {
     /// - Returns: whether the claim is still the latest one. If not, nothing was changed.
     func extend(_ id: ImportID, claim: Int64, seconds: Int) async throws(StoreError) -> Bool
 
-    /// Makes the import `stored`, in one transaction with its sample rows, and releases the claim. If the records are rows
-    /// (no index, and the provider is ``RecordStore/provider``), it counts them and marks the first ones as samples.
+    /// Makes the import `stored`, in one transaction with its sample rows, and releases the claim. If the records are
+    /// rows (no index, and the provider is ``RecordStore/provider``), it counts them and marks the first ones as sample
+    /// rows.
     /// - Returns: whether the claim was still the latest one. If not, nothing was changed.
     /// - Throws: ``StoreError/unavailable(_:)`` if the number of rows differs from the result's; nothing was changed.
     func finish(_ id: ImportID, claim: Int64, _ result: ImportResult) async throws(StoreError) -> Bool
@@ -41,7 +43,7 @@ public protocol ImportLedger: Sendable {
     /// - Returns: whether the claim was still the latest one. If not, nothing was changed.
     func remove(_ id: ImportID, claim: Int64) async throws(StoreError) -> Bool
 
-    /// - Returns: `nil` if there is no such import.
+    /// The import with this id, in any status; `nil` if there is none.
     func load(_ id: ImportID) async throws(StoreError) -> Import?
     /// The gzip member index of the import's object; `nil` if the import does not exist or its records are rows.
     func index(of id: ImportID) async throws(StoreError) -> GzipMemberIndex?
@@ -54,16 +56,16 @@ public protocol ImportLedger: Sendable {
 
 /// Queries over the imports of all accounts, for maintenance.
 public protocol ImportMaintenance: Sendable {
-    /// Imports in the order of their ids, above `after`; from the first one if it is `nil`.
+    /// Imports in the order of their ids, above `after`; from the first import on if `after` is `nil`.
     func imports(after: ImportID?, limit: Int) async throws(StoreError) -> [Import]
-    /// `pending` and `deleting` imports that no worker has claimed, the longest unchanged first.
+    /// `pending` and `deleting` imports whose claim has expired or was released, the longest unchanged first.
     func abandoned(limit: Int) async throws(StoreError) -> [Import]
-    /// Stored and failed imports whose import event was not published yet and that no worker has claimed, the longest
-    /// unchanged first. Imports of the legacy service are left out.
+    /// Stored and failed imports whose import event was not published yet and whose claim has expired or was released,
+    /// the longest unchanged first. Imports of the legacy service are left out.
     func unannounced(limit: Int) async throws(StoreError) -> [Import]
     /// Records that the import's event was published.
     func markAnnounced(_ id: ImportID) async throws(StoreError)
-    /// Whether the object key is the location of an import.
+    /// Whether an import refers to the object under this key. If none does, the object is an orphan.
     func isReferenced(_ key: String) async throws(StoreError) -> Bool
 }
 
@@ -72,15 +74,16 @@ public protocol RecordStore: Sendable {
     /// The provider in the ledger: `postgres` or `sqlite`.
     var provider: String { get }
 
-    /// Adds records with consecutive record numbers, in one transaction. They replace rows of a hub with the same numbers.
+    /// Adds records with consecutive record numbers, in one transaction. Rows that a hub has written under the same
+    /// numbers are replaced.
     /// - Parameter index: the number of the first record, counted from 0.
     /// - Returns: whether the claim is still the latest one. If not, nothing was added.
     func append(
         _ records: [JSONText], at index: Int, to id: ImportID, account: String, claim: Int64
     ) async throws(StoreError) -> Bool
 
-    /// Records in order, from number `offset` on: at most `limit` of them and about 1 MiB in total. A larger first record is
-    /// returned alone. Empty if there are no records from `offset` on.
+    /// Records in order, from number `offset` on: at most `limit` of them and about 1 MiB in total. A first record that
+    /// exceeds 1 MiB is returned alone. Empty if there are no records from `offset` on.
     func records(of id: ImportID, offset: Int, limit: Int) async throws(StoreError) -> [JSONText]
 
     /// The next slice of all records in order, with the bounds of ``records(of:offset:limit:)``. Each slice costs the same;
@@ -95,20 +98,20 @@ public protocol RecordStore: Sendable {
     /// The digest of all rows, sample rows included. Reads every row.
     func digest(of id: ImportID) async throws(StoreError) -> RowDigest
 
-    /// Switches an import from rows to an object. One transaction checks that the rows still have this digest, removes all
-    /// but the first ``Import/sampleRows``, and sets location, provider, metadata and index. A row that is added later stays
-    /// as an extra row.
+    /// Switches an import from rows to an object. One transaction checks that the rows still have this digest, removes
+    /// all but the first ``Import/sampleRows``, and sets location, provider, metadata and index. A row that another
+    /// process adds after the switch stays as an extra row.
     /// - Parameters:
     ///   - location: the object's key.
     ///   - expecting: the digest of the rows that the object was made from.
-    /// - Returns: whether the switch was made. If rows were added, deleted or changed since, if the counts differ, or if the
-    ///   claim is not the latest one, nothing was changed.
+    /// - Returns: whether the switch was made. If rows were added, deleted or changed since the digest was made, if the
+    ///   counts differ, or if the claim is not the latest one, nothing was changed.
     func switchToObject(
         _ id: ImportID, claim: Int64, location: String, provider: String, expecting: RowDigest, _ result: ImportResult
     ) async throws(StoreError) -> Bool
 
-    /// Switches an import from an object to rows, if the numbered rows are `count` many without gaps. The first ones become
-    /// the sample rows.
+    /// Switches an import from an object to rows, if its numbered rows are exactly the records 0 up to `count`, without
+    /// gaps. The first ones become the sample rows.
     /// - Returns: whether the switch was made. If not, nothing was changed.
     func switchToRows(_ id: ImportID, claim: Int64, count: Int, _ result: ImportResult) async throws(StoreError) -> Bool
 }
@@ -123,7 +126,7 @@ public struct RecordBookmark: Hashable, Sendable {
 /// Consecutive records of an import.
 public struct RecordSlice: Hashable, Sendable {
     public var records: [JSONText]
-    /// The token for the next slice; `nil` at the end. The last slice may be empty.
+    /// The token for the next slice; `nil` if this is the last one. The last slice may be empty.
     public var next: RecordBookmark?
 
     public init(records: [JSONText], next: RecordBookmark?) {
@@ -145,7 +148,7 @@ public struct RowDigest: Hashable, Sendable {
     }
 }
 
-/// The values of an import that is about to begin.
+/// The values of a new import, for ``ImportLedger/begin(_:claimSeconds:)``.
 public struct ImportDraft: Hashable, Sendable {
     public var id: ImportID
     public var account: String

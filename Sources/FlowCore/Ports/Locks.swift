@@ -1,7 +1,7 @@
 /// The service for resource locks: leases with fencing tokens.
 ///
-/// A lock alone prevents duplicate work, not conflicting writes: a client that paused beyond its lease may go on writing. Only
-/// the fencing token stops it, if it is sent along with each write. Safe to use from any task.
+/// A lock alone prevents duplicate work, not conflicting writes: a client that paused until its lease had expired may go
+/// on writing. Only the fencing token, sent along with each write, stops such a client. Safe to use from any task.
 public protocol LockService: Sendable {
     /// Acquires the lock on a resource for `seconds`.
     /// - Throws: ``LockError/held(until:)`` if another client holds it, ``LockError/tooMany(limit:)`` or
@@ -36,7 +36,7 @@ public struct LockLease: Hashable, Sendable {
 
 /// The reason that a lock operation failed.
 public enum LockError: Error, Hashable, Sendable {
-    /// Another client holds the lock, which expires then unless it is renewed.
+    /// Another client holds the lock, which expires at this time unless that client renews it.
     case held(until: Timestamp)
     /// The lock is not held: it expired or was released.
     case notHeld

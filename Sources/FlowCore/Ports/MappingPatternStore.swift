@@ -1,8 +1,10 @@
-/// A cache of mapping patterns, so that a proposal of how fields map is computed once and used again.
+/// A cache of mapping patterns, so that a proposal of how an import's fields map is computed once and used again.
 ///
-/// All accounts share one key space. A key belongs to the account that put a pattern under it, until the pattern is removed
-/// or expires. A store may drop patterns before they expire, to stay within its limits. Safe to use from any task.
+/// All accounts share one key space. A key belongs to the account that put a pattern under it, until the pattern is
+/// removed or expires. A store may drop patterns before they expire, to stay within its limits. Safe to use from any
+/// task.
 public protocol MappingPatternStore: Sendable {
+    /// The mapping pattern under a key.
     /// - Returns: `nil` if there is no pattern, it has expired, or the key belongs to another account.
     func pattern(_ key: String, account: String) async throws(MappingPatternError) -> MappingPattern?
     /// Stores a pattern in place of the account's earlier one.
@@ -15,7 +17,7 @@ public protocol MappingPatternStore: Sendable {
     func remove(_ key: String, account: String) async throws(MappingPatternError) -> Bool
 }
 
-/// A proposal of how fields map, with the confidence that its author has in it.
+/// A proposal of how an import's fields map, with the confidence that its author has in it.
 public struct MappingPattern: Hashable, Sendable {
     /// Any JSON value, returned exactly as it was written.
     public let pattern: JSONText
@@ -36,7 +38,7 @@ public struct MappingPattern: Hashable, Sendable {
     public var size: Int { self.pattern.bytes.count + self.confidence.bytes.count }
 }
 
-/// The reason that a mapping pattern operation failed.
+/// The reason that an operation on a mapping pattern (a cached proposal of how an import's fields map) failed.
 public enum MappingPatternError: Error, Hashable, Sendable {
     /// The key belongs to another account.
     case otherAccount

@@ -41,8 +41,8 @@ public protocol ObjectUpload: Sendable {
     func write(_ bytes: [UInt8]) async throws(ObjectError)
 
     /// Completes the object and makes it visible, after it was verified against the bytes written.
-    /// - Throws: ``ObjectError/exists`` if another object has the key; nothing of this one remains then. After any other error
-    ///   the object may or may not exist: call ``abort()``, then check.
+    /// - Throws: ``ObjectError/exists`` if another object has the key; nothing of this upload remains then. After any
+    ///   other error the object may or may not exist: call ``abort()``, then check.
     func finish() async throws(ObjectError) -> ObjectInfo
 
     /// Discards the object, as far as the store is available. Has no effect after ``finish()`` has returned.
@@ -52,12 +52,12 @@ public protocol ObjectUpload: Sendable {
     func abort() async -> Bool
 }
 
-/// The reading of one object. It must be used by one task only, and stops when it is released.
+/// The reading of one object. It must be used by one task only. Releasing the last reference to it ends the download.
 public protocol ObjectDownload: Sendable {
     /// The attributes of the whole object, even if a range of it is read.
     var info: ObjectInfo { get }
 
-    /// The next bytes of the requested range; `nil` at its end.
+    /// The next bytes of the requested range; `nil` when all of them have been read.
     /// - Throws: ``ObjectError/corrupted(_:)`` if the store sends fewer bytes than it announced, among other errors.
     func next() async throws(ObjectError) -> [UInt8]?
 }

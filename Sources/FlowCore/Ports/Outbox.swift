@@ -5,8 +5,8 @@
 public protocol Outbox: Sendable {
     /// Records in memory that the bus has accepted these commits. Does not wait.
     func markPublished(_ commits: [Commit])
-    /// Deletes the rows of the commits marked since the last call, and older rows of the same flows. If it fails, they are
-    /// published again, which is harmless.
+    /// Deletes the rows of the commits marked since the last call, and older rows of the same flows. If that fails, the
+    /// commits are published again; the receiving sequencers drop the repetition.
     func deletePublished() async throws(StoreError)
     /// Returns commits that have been unpublished for more than 1 s: for each flow the newest event, with the flow's current
     /// record. Other callers do not receive them for 1 s, in which the caller must publish them, ``markPublished(_:)`` and

@@ -6,7 +6,7 @@ public protocol StateCache: Sendable {
     func record(of flow: FlowID, atLeast: Version) -> FlowRecord?
     /// Caches the record, unless a higher version is cached or `epoch` is not the cache's.
     func put(_ record: FlowRecord, epoch: Epoch)
-    /// Drops the record if it is below this version, and accepts none below it from then on. So the next reader asks the
+    /// Drops the record if it is below this version, and accepts none below it from then on. So the next read goes to the
     /// store.
     func remove(_ flow: FlowID, below version: Version)
     /// Drops all records, and accepts only records of this epoch from now on.

@@ -64,7 +64,7 @@ public final class ForeignUpdateApplier: Sendable {
         }
     }
 
-    /// Commits one update for the account that owns its flow. Counts an update that is not committed as dropped.
+    /// Commits one update for the account that owns its flow. Counts an update that cannot be applied as dropped.
     private func apply(_ update: Update, _ manager: StateManager) async {
         defer { self.waiting.subtract(1, ordering: .relaxed) }
         do throws(StoreError) {

@@ -27,7 +27,7 @@ public final class StateManager: Sendable {
     private let epochChanged: @Sendable (Epoch) -> Void
 
     /// - Parameters:
-    ///   - outbox: marks the commits that the bus has accepted as published; `nil` if the store has no outbox.
+    ///   - outbox: marks commits as published when the bus has accepted them; `nil` if the store has no outbox.
     ///   - shared: the cache that the instances share; `nil` if there is none.
     ///   - epochChanged: called once for each newly adopted epoch, in order, after the caches were emptied. Called under
     ///     a lock, from any thread; must not call back into the manager.
@@ -202,8 +202,8 @@ public final class StateManager: Sendable {
     }
 
     /// Raises the store's epoch after the store regressed, so that no version identifies two events, and adopts it.
-    /// - Parameter epoch: the epoch in which the lower versions were found. If the store's epoch was raised since, that
-    ///   one is adopted.
+    /// - Parameter epoch: the epoch in which the store was found to have regressed. If another instance has raised the
+    ///   store's epoch since, the raised one is adopted.
     public func raiseEpoch(from epoch: Epoch, now: Timestamp) async throws(StoreError) {
         let raised = try await self.store.raiseEpoch(from: epoch, now: now)
         self.adopt(raised)
@@ -230,7 +230,7 @@ public final class StateManager: Sendable {
     }
 
     /// Runs a store operation. If the store's epoch has changed, adopts it and runs the operation a second time. Reports
-    /// a failure that means that the store is unavailable to ``HubHealth``.
+    /// to ``HubHealth`` a failure that means that the store is unavailable.
     private func underCurrentEpoch<Value: Sendable>(
         _ access: HubHealth.StoreAccess, _ body: () async throws(StoreError) -> Value
     ) async throws(StoreError) -> Value {

@@ -91,7 +91,8 @@ public final class StorageHealth: Sendable {
         let isDelivering = self.messages.isDelivering
         return Component(
             status: isDelivering ? .healthy : .degraded, provider: self.providers.bus,
-            reason: isDelivering ? nil : "the bus returned no canary (test message) in time; the version sweep delivers events, every second")
+            reason: isDelivering
+                ? nil : "the bus returned no canary (test message) in time; the version sweep delivers events, every second")
     }
 
     /// Reads from the database and commits a write probe, which changes no flow. A failure of either is `unhealthy`.

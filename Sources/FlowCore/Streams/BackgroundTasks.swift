@@ -77,7 +77,7 @@ public final class BackgroundTasks: Sendable {
         }
     }
 
-    /// Whether the principal's token is revoked, by the revocations that this instance has read last.
+    /// Whether the principal's token is revoked, by the revocations that this instance has read most recently.
     public func isRevoked(_ principal: Principal) -> Bool {
         self.knownRevocations.withLock { $0.isRevoked(principal) }
     }
@@ -97,6 +97,7 @@ public final class BackgroundTasks: Sendable {
 
     // MARK: Reads
 
+    /// Does the read or sweep that the watch table requests, and reports the result of a read to the table.
     private func perform(_ work: WatchTable.WorkItem) async {
         switch work {
         case .open(let flow, let epoch):
@@ -134,8 +135,8 @@ public final class BackgroundTasks: Sendable {
             ticks += 1
             self.table.tick()
             let interval = self.health.delivery == .ok ? self.configuration.sweepSeconds : 1
-            // A pause is at least four times as long as the last sweep, so that periodic sweeps use at most a fifth of the
-            // time, however many flows there are.
+            // A pause is at least four times as long as the most recent sweep, so that periodic sweeps use at most a
+            // fifth of the time, however many flows there are.
             guard .seconds(ticks) >= max(.seconds(interval), self.lastSweepDuration * 4) else { continue }
             ticks = 0
             await self.timedSweep()
@@ -176,8 +177,8 @@ public final class BackgroundTasks: Sendable {
 
     /// The version sweep: compares the store's heads of all watched and cached flows with what was delivered or cached.
     ///
-    /// Flows that are behind get a read, and outdated cache entries are dropped. If the store has a lower version than was
-    /// delivered or cached, it regressed, and the epoch is raised.
+    /// Reads are requested for watched flows that are behind the store, and outdated cache entries are dropped. If the
+    /// store has a lower version than was delivered or cached, it regressed, and the epoch is raised.
     private func sweep() async {
         let cached = self.cache.versions()
         let flows = Array(Set(self.table.watchedFlows()).union(cached.keys))
@@ -187,12 +188,13 @@ public final class BackgroundTasks: Sendable {
             for start in stride(from: 0, to: flows.count, by: self.configuration.sweepBatchSize) {
                 let batch = Array(flows[start..<min(start + self.configuration.sweepBatchSize, flows.count)])
                 let epoch = self.manager.epoch
-                // Taken before the read: events that are delivered during the read may be above its result.
+                // Must precede the read of the heads: events that are delivered during that read may be above its result.
                 let delivered = self.table.deliveredVersions(of: batch)
                 let heads = try await self.manager.heads(of: batch)
                 let storeRegressed = self.table.applySweep(batch, heads: heads, delivered: delivered)
                 if storeRegressed || Self.isAhead(cached, batch, heads) {
-                    self.logger.error("Store is older than delivered events (restored?); raising the epoch")
+                    self.logger.error(
+                        "Store has lower versions than this instance has delivered or cached (restored?); raising the epoch")
                     try await self.manager.raiseEpoch(from: epoch, now: self.now())
                     return
                 }
@@ -212,6 +214,7 @@ public final class BackgroundTasks: Sendable {
 
     // MARK: Pruning
 
+    /// Deletes events and stored replies beyond the retention, at every interval, until nothing is left to delete.
     private func runPruning() async {
         while !Task.isCancelled {
             do { try await Task.sleep(for: .seconds(self.configuration.pruneSeconds)) } catch { return }
@@ -224,7 +227,7 @@ public final class BackgroundTasks: Sendable {
                 }
                 if removed > 0 { self.logger.debug("Pruned history", metadata: ["rows": "\(removed)"]) }
             } catch {
-                self.logger.warning("Pruning failed", metadata: ["error": "\(error)"])
+                self.logger.warning("Pruning of history failed", metadata: ["error": "\(error)"])
             }
         }
     }

@@ -22,10 +22,11 @@ public enum Delivery: Sendable {
     case reset(Epoch)
     /// The delivery status has changed. Subscribers are sent a heartbeat with it immediately.
     case status(DeliveryStatus)
-    /// The revocations have changed: close the streams whose token is revoked now.
+    /// The revocations have changed: the sink must close the streams whose token is now revoked.
     case revoked(RevocationList)
 }
 
 extension DeliverySink {
+    /// 0: the default for a sink that processes deliveries immediately.
     public var backlog: Int { 0 }
 }

@@ -4,7 +4,7 @@ public enum DeliveryStatus: String, Hashable, Sendable {
     case ok
     /// The bus is configured and does not deliver. Events are delivered by the version sweep, every second.
     case degraded
-    /// The last read or write failed because the store was unavailable or its outcome is unknown. Events are delivered again
-    /// when the store is available.
+    /// The most recent read or write of the store failed: the store was unavailable, or the outcome of a commit is
+    /// unknown. Events are delivered again when the store is available.
     case storeAway = "store_away"
 }

@@ -59,7 +59,8 @@ public struct FlowReader: ~Copyable {
     private var state: State
     /// The last version that the subscriber was sent; valid only if ``hasPosition``.
     public private(set) var cursor: Version
-    /// The `resync` to send before the next snapshot: its reason, and the subscriber's last version if it had one.
+    /// The `resync` to send before the next snapshot: its reason, and the last version that the subscriber was sent, if
+    /// known.
     public private(set) var pendingResync: (reason: ResyncReason, from: Version?)?
     private var sendsCaughtUp = true
     /// Whether an ended reader had no position, or one in an epoch that has been replaced since.
@@ -145,7 +146,7 @@ public struct FlowReader: ~Copyable {
         return self.pendingResync
     }
 
-    /// Reports a page of history and moves the cursor to its end. Ignored unless a page was requested.
+    /// Reports a page of history and moves the cursor to the page's last version. Ignored unless a page was requested.
     ///
     /// The position is lost if events after the cursor were pruned, or if the cursor is above the store's version.
     /// - Parameters:
@@ -175,7 +176,7 @@ public struct FlowReader: ~Copyable {
         return .send(from: skipped)
     }
 
-    /// Reports that a load failed. ``next(head:isWritable:)`` returns it again.
+    /// Reports that a load failed. ``next(head:isWritable:)`` then returns the same load again.
     public mutating func loadFailed() {
         switch self.state {
         case .awaitsPage: self.state = .behind
@@ -232,6 +233,7 @@ public struct FlowReader: ~Copyable {
         self.state = .ended
     }
 
+    /// Makes a `resync` with this reason and a snapshot due, because the subscriber cannot continue from the cursor.
     private mutating func losePosition(_ reason: ResyncReason) -> PageVerdict {
         #if DEBUG
         if InjectedFault.resyncOff.isActive {

@@ -22,10 +22,12 @@ public struct Frame: Sendable {
 
     public var isDurable: Bool { self.version > 0 }
 
+    /// Encodes a durable event, with the `id:` line for a stream with one flow.
     public static func durable(_ event: FlowEvent, of flow: FlowID, epoch: Epoch) -> Frame {
         Frame(version: event.version, type: event.type, createdAt: event.createdAt, epoch: epoch, data: event.envelope(of: flow))
     }
 
+    /// Encodes a transient event, which has no `id:` line.
     public static func transient(_ event: TransientEvent, of flow: FlowID) -> Frame {
         Frame(version: 0, type: event.type, createdAt: event.createdAt, epoch: nil, data: event.envelope(of: flow))
     }

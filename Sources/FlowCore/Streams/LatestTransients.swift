@@ -15,12 +15,12 @@ public struct TransientLimits: Hashable, Sendable {
 
 /// The latest transient event of each type of a flow, in order of publication, within ``TransientLimits``.
 ///
-/// A snapshot sends these events as `last`, so that a new subscriber sees the current progress without waiting for the next
-/// event. Events published before the flow's reset version are void; ``removeAll(below:)`` drops them.
+/// A snapshot sends these events as `last`, so that a new subscriber sees the current progress without waiting for the
+/// next event. Events published while the flow was below its reset version are void; ``removeAll(below:)`` drops them.
 public struct LatestTransients<Attachment: Sendable>: Sendable {
     public struct Entry: Sendable {
         public var event: TransientEvent
-        /// The flow's version when it was published.
+        /// The flow's version when the event was published.
         public var version: Version
         /// Additional data of the owner of the collection, such as the encoded frame.
         public var attachment: Attachment
@@ -32,8 +32,8 @@ public struct LatestTransients<Attachment: Sendable>: Sendable {
 
     public init() {}
 
-    /// Inserts an event in place of the earlier one of its type. An event that exceeds the limits is not kept, but removes the
-    /// earlier one all the same, which is not the latest any more.
+    /// Inserts an event in place of the earlier one of its type. An event that alone exceeds the limits is not kept. The
+    /// earlier one is removed nevertheless, because it is no longer the latest.
     public mutating func insert(_ event: TransientEvent, at version: Version, _ attachment: Attachment, limits: TransientLimits) {
         if let index = self.entries.firstIndex(where: { $0.event.type == event.type }) { self.remove(index) }
         let size = event.data.bytes.count
@@ -50,5 +50,6 @@ public struct LatestTransients<Attachment: Sendable>: Sendable {
         self.bytes = self.entries.reduce(0) { $0 + $1.event.data.bytes.count }
     }
 
+    /// Removes the entry at this index of ``entries``.
     private mutating func remove(_ index: Int) { self.bytes -= self.entries.remove(at: index).event.data.bytes.count }
 }

@@ -27,8 +27,8 @@ public struct OutboxRelay: Sendable {
         self.logger = logger
     }
 
-    /// Runs until the task is canceled, then deletes the rows that were published last. Logs only the first of consecutive
-    /// failures.
+    /// Runs until the task is canceled, then deletes the rows of the most recently published commits. Logs only the first
+    /// of consecutive failures.
     public func run() async {
         var isFailing = false
         var lastCompaction = ContinuousClock.now - Self.compactionInterval
@@ -38,7 +38,9 @@ public struct OutboxRelay: Sendable {
                 try await self.runOnce(&lastCompaction)
                 isFailing = false
             } catch {
-                if !isFailing { self.logger.warning("Outbox relay failed", metadata: ["error": "\(error)"]) }
+                if !isFailing {
+                    self.logger.warning("Outbox relay failed to use the store; retrying", metadata: ["error": "\(error)"])
+                }
                 isFailing = true
             }
         }
@@ -46,6 +48,9 @@ public struct OutboxRelay: Sendable {
         try? await self.outbox.deletePublished()
     }
 
+    /// Deletes the rows of published commits, then publishes the overdue ones. While the bus does not deliver, it
+    /// publishes nothing, and compacts the outbox every 10 s.
+    /// - Parameter lastCompaction: the time of the last compaction, which this call updates.
     private func runOnce(_ lastCompaction: inout ContinuousClock.Instant) async throws(StoreError) {
         try await self.outbox.deletePublished()
         guard self.bus.isDelivering else {

@@ -9,13 +9,13 @@ public struct RecentFrames: Sendable {
     public struct Limit: Hashable, Sendable {
         /// Maximum number of frames.
         public var frames = 256
-        /// Maximum total size of the frames, in bytes. A single larger frame is kept.
+        /// Maximum total size of the frames, in bytes. The newest frame is kept even if it alone exceeds it.
         public var bytes = 262_144
 
         public init() {}
     }
 
-    /// The version before the first frame. Readers with a cursor at or above it can be served from here.
+    /// The version before the oldest frame. Readers with a cursor at or above it can be served from here.
     public private(set) var base: Version
     private var frames: [Frame] = []
     private var bytes = 0
@@ -44,6 +44,7 @@ public struct RecentFrames: Sendable {
         }
     }
 
+    /// Drops the `count` oldest frames.
     private mutating func drop(_ count: Int) {
         for frame in self.frames.prefix(count) { self.bytes -= frame.bytes.readableBytes }
         self.frames.removeFirst(count)

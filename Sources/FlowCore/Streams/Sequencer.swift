@@ -1,8 +1,8 @@
 /// The reorder buffer of one watched flow: hands out durable events in version order, each once, although the bus may
 /// lose, repeat and reorder them.
 ///
-/// Versions are assigned at commit, without gaps. So if a later version has been received, a missing one is in the store:
-/// the sequencer buffers the early event and requests a read of the gap. It never waits for a lost message.
+/// Versions are assigned at commit, without gaps. So if a higher version has been received, every missing one is in the
+/// store: the sequencer buffers the early event and requests a read of the gap. It never waits for a lost message.
 ///
 /// States: *starting*, until the flow's version is known; then *following*, from ``headLoaded(_:)`` on. Events received
 /// while *starting* are not buffered; if one of them is above the loaded version, the gap is read from the store.
@@ -48,6 +48,7 @@ public struct Sequencer: ~Copyable {
 
     fileprivate struct EarlyEvent {
         var event: FlowEvent
+        /// The value of ``Following/reads`` when the event was received.
         var receivedAfterRead: Int
     }
 
@@ -148,7 +149,7 @@ public struct Sequencer: ~Copyable {
         return step
     }
 
-    /// Reports that the read failed. The next version sweep or early event starts another one.
+    /// Reports that the requested read failed. The next version sweep or early event starts another read.
     public mutating func readFailed() {
         guard case .following(var following) = self.state else { return }
         following.isReading = false

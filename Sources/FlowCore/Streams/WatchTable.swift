@@ -13,10 +13,11 @@ public final class WatchTable: BusSink {
     /// A watched flow. Confined to its stripe's lock.
     private final class Watch {
         var sequencer = Sequencer()
+        /// Indices of the sinks that receive the flow's deliveries.
         var sinks: [Int]
         /// The epoch of the history that the sequencer follows.
         let epoch: Epoch
-        /// Sinks that have not received ``Delivery/opened(_:_:head:epoch:last:)`` yet.
+        /// Indices of the sinks that have not received ``Delivery/opened(_:_:head:epoch:last:)`` yet.
         var sinksAwaitingOpen: Set<Int>
         /// Whether a ``WorkItem/open(_:_:)`` is in flight. The sequencer tracks its page reads itself.
         var isReading = false
@@ -36,6 +37,7 @@ public final class WatchTable: BusSink {
         }
     }
 
+    /// A part of the watches, with a lock of its own.
     private final class Stripe: Sendable {
         let watches = Mutex<[FlowID: Watch]>([:])
     }
@@ -85,6 +87,7 @@ public final class WatchTable: BusSink {
 
     /// Starts delivery of a flow's events to a sink. The sink must ignore events of the flow that arrive before
     /// ``Delivery/opened(_:_:head:epoch:last:)``.
+    /// - Parameter sink: the index that ``attach(_:)`` returned.
     public func watch(_ flow: FlowID, sink: Int) {
         let isFirst = self.stripe(of: flow).watches.withLock { watches in
             if let watch = watches[flow] {
@@ -103,7 +106,8 @@ public final class WatchTable: BusSink {
         if isFirst { self.bus.subscribe(to: flow) }
     }
 
-    /// Ends delivery of a flow to a sink. The bus subscription ends with the last sink.
+    /// Ends delivery of a flow to a sink. The bus subscription ends when no sink watches the flow any more.
+    /// - Parameter sink: the index that ``attach(_:)`` returned.
     public func unwatch(_ flow: FlowID, sink: Int) {
         let wasLast = self.stripe(of: flow).watches.withLock { watches in
             guard let watch = watches[flow] else { return false }
@@ -118,10 +122,12 @@ public final class WatchTable: BusSink {
         if self.isWatched(flow) { self.bus.subscribe(to: flow) }
     }
 
+    /// Whether at least one sink of this instance watches the flow.
     public func isWatched(_ flow: FlowID) -> Bool {
         self.stripe(of: flow).watches.withLock { $0[flow] != nil }
     }
 
+    /// All flows that at least one sink of this instance watches, in any order.
     public func watchedFlows() -> [FlowID] {
         self.stripes.flatMap { stripe in stripe.watches.withLock { Array($0.keys) } }
     }
@@ -144,7 +150,8 @@ public final class WatchTable: BusSink {
         }
     }
 
-    /// Records that a sink sends a subscriber a version that the table has not delivered yet.
+    /// Records that a sink sends a subscriber a version that the table has not delivered yet. Ignored if the watch has
+    /// another epoch.
     public func noteShown(_ flow: FlowID, _ version: Version, epoch: Epoch) {
         self.stripe(of: flow).watches.withLock { watches in
             guard let watch = watches[flow], watch.epoch == epoch else { return }
@@ -161,8 +168,8 @@ public final class WatchTable: BusSink {
 
     // MARK: Input from the bus
 
-    /// Opens a flow when the bus has confirmed its subscription, so that no event between the read and the subscription
-    /// is missed.
+    /// Requests the read that opens a flow. Called when the bus has confirmed the subscription, so that no event is
+    /// published unnoticed between the read and the subscription.
     public func subscribed(to flow: FlowID) {
         let epoch: Epoch? = self.stripe(of: flow).watches.withLock { watches in
             guard let watch = watches[flow], !watch.isReading, !watch.isOpen else { return nil }
@@ -172,10 +179,13 @@ public final class WatchTable: BusSink {
         if let epoch { self.enqueueWork(.open(flow, epoch)) }
     }
 
+    /// Hands each message to the watch of its flow. Messages of flows that are not watched are ignored.
     public func received(_ messages: [BusMessage]) {
         for message in messages { self.receive(message) }
     }
 
+    /// Delivers a transient or foreign event, or hands a durable one to the flow's sequencer. A message of another epoch
+    /// is ignored; one of a higher epoch requests a version sweep, which finds the new epoch.
     private func receive(_ message: BusMessage) {
         let epoch = self.epoch.withLock { $0 }
         if message.epoch != epoch {
@@ -207,8 +217,10 @@ public final class WatchTable: BusSink {
     /// Requests a version sweep, which finds the events that were lost while the bus did not deliver.
     public func deliveryChanged() { self.enqueueWork(.sweep) }
 
+    /// The highest backlog of all sinks.
     public var backlog: Int { self.sinks.withLock { $0 }.reduce(0) { max($0, $1.backlog) } }
 
+    /// Requests a read of the revocations when another instance reports that they have changed.
     public func receivedNotification(_ notification: PeerNotification) {
         switch notification {
         case .revocations: self.enqueueWork(.revocations)
@@ -334,10 +346,12 @@ public final class WatchTable: BusSink {
         }
     }
 
-    /// Requests a read of each flow for which a sink still waits, unless one is in flight. Called every second.
+    /// Requests a read of each flow whose opening a sink still awaits, unless such a read is in flight. Called every
+    /// second.
     ///
-    /// A flow that is not open yet is skipped once, to give the bus time to confirm the subscription. If it has not done so
-    /// by the second call, the flow is opened nevertheless, and the version sweep finds events that the bus does not deliver.
+    /// A flow that is not open yet is skipped once, to give the bus time to confirm the subscription. If the bus has not
+    /// done so by the second call, the flow is opened nevertheless, and the version sweep finds events that the bus does
+    /// not deliver.
     public func tick() {
         for stripe in self.stripes {
             let unconfirmed = stripe.watches.withLock { watches in
@@ -361,6 +375,7 @@ public final class WatchTable: BusSink {
 
     // MARK: Private
 
+    /// The stripe that holds the flow's watch, if there is one. A flow always maps to the same stripe.
     private func stripe(of flow: FlowID) -> Stripe {
         self.stripes[Int(truncatingIfNeeded: UInt(bitPattern: flow.hashValue) & 15)]
     }
@@ -383,11 +398,13 @@ public final class WatchTable: BusSink {
         return read
     }
 
+    /// Hands a delivery to the sinks with these indices.
     private func deliver(_ delivery: Delivery, to sinkIndices: [Int]) {
         let sinks = self.sinks.withLock { $0 }
         for index in sinkIndices { sinks[index].deliver(delivery) }
     }
 
+    /// Enqueues the work item for a read; does nothing for `nil`.
     private func request(_ read: Read?, of flow: FlowID) {
         switch read {
         case (.head, let epoch)?: self.enqueueWork(.open(flow, epoch))

@@ -12,18 +12,22 @@ extension Database {
         return now
     }
 
+    /// The columns of an import, in the order that `Import(_:)` decodes.
     static let importColumns = """
         id, account, flow_id, file_name, source_type, status, created_at, total_records, field_summary, storage_provider,
         storage_location, storage_metadata, failure, idempotency_key, request_hash, claim, claimed_until
         """
 
+    /// Reads the import; `nil` if it does not exist.
     func entry(_ id: ImportID) throws -> Import? { try self.entry("id = ?", [id.rawValue.databaseValue]) }
 
+    /// Reads the first import that meets an SQL condition; `nil` if there is none.
     func entry(_ condition: String, _ arguments: [DatabaseValue]) throws -> Import? {
         try self.first("SELECT \(Self.importColumns) FROM data_imports WHERE \(condition)", arguments, Import.init)
     }
 
-    /// - Parameter rest: the end of the SELECT statement, from `WHERE` on.
+    /// Reads the imports that a SELECT finds.
+    /// - Parameter rest: the end of the statement, from `WHERE` on.
     func entries(_ rest: String, _ arguments: [DatabaseValue]) throws -> [Import] {
         let rows = try self.rows("SELECT \(Self.importColumns) FROM data_imports \(rest)", arguments)
         var entries: [Import] = []
@@ -31,6 +35,7 @@ extension Database {
         return entries
     }
 
+    /// Inserts a pending import with claim 1, which expires at `until`, and a new span for its rows.
     func insert(_ draft: ImportDraft, until: Timestamp, at now: Timestamp) throws {
         try self.run(
             """
@@ -46,7 +51,7 @@ extension Database {
             ])
     }
 
-    /// Makes the import `failed` and detaches its rows.
+    /// Makes the import `failed`, releases its claim and its idempotency key, and detaches its rows.
     func fail(_ id: ImportID, reason: String, at now: Timestamp) throws {
         _ = try self.detachRows(of: id, keepingSamples: false)
         try self.run(
@@ -57,7 +62,8 @@ extension Database {
             """, [reason.databaseValue, now.databaseValue, id.rawValue.databaseValue])
     }
 
-    /// Makes the import `stored`, or writes the new storage of its records.
+    /// Writes the import's result, makes the import `stored` and releases its claim. An import that is stored already
+    /// gets the metadata and the index of its new storage.
     func store(_ id: ImportID, _ result: ImportResult, at now: Timestamp) throws {
         try self.run(
             """
@@ -72,7 +78,7 @@ extension Database {
             ])
     }
 
-    /// Whether the claim number is the import's current one.
+    /// Whether the claim number is the import's latest one: no other worker has claimed the import since.
     func claimHeld(_ id: ImportID, claim: Int64) throws -> Bool {
         try self.first(
             "SELECT 1 FROM data_imports WHERE id = ? AND claim = ?", [id.rawValue.databaseValue, claim.databaseValue]

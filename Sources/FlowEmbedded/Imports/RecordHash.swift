@@ -1,8 +1,9 @@
 import FlowCore
 
-/// A hash of a record's text that is equal in all processes: FNV-1a, followed by the finalizer of SplitMix64, because
-/// a row digest adds up the hashes.
+/// A hash of a record's text that is equal in all processes: FNV-1a, followed by the finalizer of SplitMix64. The
+/// finalizer spreads each change over all bits, because a row digest adds up the hashes.
 enum RecordHash {
+    /// The hash of the text's UTF-8 bytes.
     static func of(_ text: String) -> UInt64 {
         var text = text
         return text.withUTF8 { bytes in

@@ -5,31 +5,37 @@ import GRDB
 /// 32 bits and the record's number in the lower 32. So an import's rows are adjacent and in order, and the table
 /// needs no other index.
 struct RowKeyRange: Hashable, Sendable {
+    /// The span's number, different for each import and for detached rows.
     var number: Int64
 
+    /// The key of the row for the record with number `index`, counted from 0.
     func rowKey(at index: Int) -> Int64 { self.first + Int64(min(max(0, index), Int(UInt32.max))) }
 
+    /// The lowest key of the range.
     var first: Int64 { self.number << 32 }
+    /// The first key after the range.
     var end: Int64 { (self.number + 1) << 32 }
 
     /// The arguments for `place >= ? AND place < ?`.
     var bounds: [DatabaseValue] { [self.first.databaseValue, self.end.databaseValue] }
 }
 
-/// An import's span, with the number of changes of its rows. Every change of rows increments it, so an equal number
-/// means unchanged rows.
+/// An import's span, with a counter of the changes of its rows. Each change increments it, so an equal count means
+/// unchanged rows.
 struct ImportRowRange: Hashable, Sendable {
     var span: RowKeyRange
     var changes: Int64
 }
 
 extension Database {
+    /// Reads the import's span and the count of its row changes; `nil` if the import does not exist.
     func recordRows(_ id: ImportID) throws -> ImportRowRange? {
         try self.first("SELECT span, row_changes FROM data_imports WHERE id = ?", [id.rawValue.databaseValue]) { row in
             ImportRowRange(span: RowKeyRange(number: row[0]), changes: row[1])
         }
     }
 
+    /// A span that no import and no detached rows have.
     func newSpan() throws -> RowKeyRange {
         let last = try self.first(
             "SELECT max((SELECT coalesce(max(span), 0) FROM data_imports), (SELECT coalesce(max(span), 0) FROM cut_off_records))",
@@ -38,6 +44,7 @@ extension Database {
         return RowKeyRange(number: (last ?? 0) + 1)
     }
 
+    /// Inserts a row, or replaces the one with the same key.
     func addRecord(_ record: JSONText, at rowKey: Int64, isSample: Bool) throws {
         try self.run(
             "INSERT OR REPLACE INTO raw_import_records (place, is_sample, raw_text) VALUES (?, ?, ?)",
@@ -76,7 +83,7 @@ extension Database {
             [span.first.databaseValue, span.rowKey(at: Import.sampleRows).databaseValue])
     }
 
-    /// Deletes up to `limit` detached rows.
+    /// Deletes up to `limit` detached rows of one span.
     /// - Returns: whether there may be more.
     func deleteDetachedRows(limit: Int) throws -> Bool {
         let number = try self.first("SELECT min(span) FROM cut_off_records", []) { $0[0] as Int64? }

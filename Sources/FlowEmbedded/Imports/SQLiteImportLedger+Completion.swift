@@ -2,8 +2,9 @@ public import FlowCore
 import GRDB
 
 extension SQLiteImportLedger {
-    /// Makes the import `stored`. If its records are rows, they are counted on a reader connection first. The
-    /// transaction then verifies, under the claim, that the rows have not changed since.
+    /// Makes the import `stored` and releases its claim. If its records are rows, they are counted on a reader
+    /// connection first. The transaction then verifies, under the claim, that the rows have not changed since.
+    /// - Returns: `false`, with nothing changed, if another worker has claimed the import since.
     /// - Throws: `unavailable` if the number of rows differs from the result's; nothing is changed then.
     public func finish(_ id: ImportID, claim: Int64, _ result: ImportResult) async throws(StoreError) -> Bool {
         let counted = result.index == nil ? try await self.count(id) : nil
@@ -14,7 +15,8 @@ extension SQLiteImportLedger {
             if result.index == nil, entry.provider == Self.provider {
                 guard let counted, counted.rows == rows, counted.isWhole(result.storage.recordCount) else {
                     throw StoreError.unavailable(
-                        "expected \(result.storage.recordCount) rows of the import, found \(counted?.count ?? 0)")
+                        "import \(id) must have \(result.storage.recordCount) rows without gaps, "
+                            + "but has \(counted?.count ?? 0) rows")
                 }
                 try database.markSamples(rows.span)
             } else {
@@ -30,6 +32,9 @@ extension SQLiteImportLedger {
         }
     }
 
+    /// Makes the import `failed`, and deletes its rows.
+    /// - Returns: `false`, with nothing changed, if another worker has claimed the import since, or if it is neither
+    ///   `pending` nor `failed`.
     public func fail(_ id: ImportID, claim: Int64, reason: String) async throws(StoreError) -> Bool {
         let isDone = try await self.store.write { database in
             guard try database.claimHeld(id, claim: claim), let entry = try database.entry(id),
@@ -42,6 +47,8 @@ extension SQLiteImportLedger {
         return isDone
     }
 
+    /// Deletes the import and all its rows.
+    /// - Returns: `false`, with nothing changed, if another worker has claimed the import since.
     public func remove(_ id: ImportID, claim: Int64) async throws(StoreError) -> Bool {
         let isDone = try await self.store.write { database in
             guard try database.claimHeld(id, claim: claim) else { return false }
@@ -55,17 +62,20 @@ extension SQLiteImportLedger {
 
     // MARK: Counting
 
+    /// The number of an import's rows, and which rows were counted.
     struct Counted: Sendable {
         var rows: ImportRowRange
         var count: Int
+        /// The highest row key; `nil` if there are no rows.
         var last: Int64?
 
-        /// Whether the rows are exactly the records 0 up to `count`, without gaps.
+        /// Whether the rows are those of the records 0 up to `count - 1`, without gaps.
         func isWhole(_ count: Int) -> Bool {
             self.count == count && (count == 0 || self.last == self.rows.span.rowKey(at: count - 1))
         }
     }
 
+    /// Counts the import's rows on a reader connection; `nil` if the import does not exist.
     func count(_ id: ImportID) async throws(StoreError) -> Counted? {
         try await self.store.read(checksEpoch: false) { database in
             guard let rows = try database.recordRows(id) else { return nil }

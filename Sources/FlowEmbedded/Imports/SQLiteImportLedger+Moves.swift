@@ -2,16 +2,19 @@ public import FlowCore
 import GRDB
 
 extension SQLiteImportLedger {
+    /// Computes the count and the sum of hashes of the import's rows.
     public func digest(of id: ImportID) async throws(StoreError) -> RowDigest {
         try await self.digested(id)?.digest ?? RowDigest(count: 0, sum: "0")
     }
 
-    /// The rows are read on a reader connection. The transaction then verifies by their change count that they are
-    /// still the same.
+    /// Detaches all rows except the sample rows, and sets the object as the import's storage. The rows are read on a
+    /// reader connection before; the transaction verifies by their change count that they are still the same.
+    /// - Returns: `false`, with nothing changed, if the digest of the rows is not the expected one, if the counts
+    ///   differ, or if another worker has claimed the import since.
     public func switchToObject(
         _ id: ImportID, claim: Int64, location: String, provider: String, expecting: RowDigest, _ result: ImportResult
     ) async throws(StoreError) -> Bool {
-        // The object must contain all rows, because the rows are deleted.
+        // The object must contain every row, because the rows are deleted here.
         guard expecting.count == result.storage.recordCount, let found = try await self.digested(id), found.digest == expecting
         else { return false }
         let isDone = try await self.store.write { database in
@@ -28,6 +31,9 @@ extension SQLiteImportLedger {
         return isDone
     }
 
+    /// Sets the rows as the import's storage in place of its object, and marks the first ones as sample rows.
+    /// - Returns: `false`, with nothing changed, if the rows are not `count` many without gaps, or if another worker
+    ///   has claimed the import since.
     public func switchToRows(
         _ id: ImportID, claim: Int64, count: Int, _ result: ImportResult
     ) async throws(StoreError) -> Bool {
@@ -47,6 +53,7 @@ extension SQLiteImportLedger {
         }
     }
 
+    /// Reads the import's rows on a reader connection, and computes their digest; `nil` if the import does not exist.
     private func digested(_ id: ImportID) async throws(StoreError) -> (rows: ImportRowRange, digest: RowDigest)? {
         try await self.store.read(checksEpoch: false) { database in
             guard let found = try database.recordRows(id) else { return nil }

@@ -2,10 +2,12 @@ public import FlowCore
 import GRDB
 
 extension SQLiteImportLedger {
+    /// Reads the import; `nil` if it does not exist.
     public func load(_ id: ImportID) async throws(StoreError) -> Import? {
         try await self.store.read(checksEpoch: false) { try $0.entry(id) }
     }
 
+    /// Reads the gzip member index of the import's object; `nil` if the import does not exist or its records are rows.
     public func index(of id: ImportID) async throws(StoreError) -> GzipMemberIndex? {
         try await self.store.read(checksEpoch: false) { database in
             let text = try database.first("SELECT member_index FROM data_imports WHERE id = ?", [id.rawValue.databaseValue]) {
@@ -17,6 +19,7 @@ extension SQLiteImportLedger {
         }
     }
 
+    /// Reads the import's sample rows in order.
     public func samples(of id: ImportID) async throws(StoreError) -> [JSONText] {
         try await self.store.read(checksEpoch: false) { database in
             guard let span = try database.recordRows(id)?.span else { return [] }
@@ -29,6 +32,8 @@ extension SQLiteImportLedger {
         }
     }
 
+    /// Reads a list page of an account's imports, the newest first. Empty if the import in ``ImportQuery/after`` does
+    /// not exist.
     public func list(_ query: ImportQuery) async throws(StoreError) -> ImportList {
         try await self.store.read(checksEpoch: false) { database in
             var conditions = ["account = ?", "status <> 'deleting'"]
@@ -59,6 +64,7 @@ extension SQLiteImportLedger {
 
     // MARK: Maintenance
 
+    /// Reads up to `limit` imports of all accounts in the order of their ids, above `after`.
     public func imports(after: ImportID?, limit: Int) async throws(StoreError) -> [Import] {
         try await self.store.read(checksEpoch: false) { database in
             try database.entries(
@@ -66,17 +72,19 @@ extension SQLiteImportLedger {
         }
     }
 
-    /// Also continues the deletion of detached rows that a crash interrupted.
+    /// Reads `pending` and `deleting` imports that no worker has claimed. Before that, deletes detached rows that an
+    /// earlier call or a crash has left.
     public func abandoned(limit: Int) async throws(StoreError) -> [Import] {
         await self.deleteDetachedRowsInBatches()
         return try await self.open("status IN ('pending', 'deleting')", limit: limit)
     }
 
+    /// Reads unclaimed `stored` and `failed` imports whose import event is not marked as published.
     public func unannounced(limit: Int) async throws(StoreError) -> [Import] {
         try await self.open("announced_at IS NULL AND status IN ('stored', 'failed')", limit: limit)
     }
 
-    /// Reads unclaimed imports, the longest unchanged first.
+    /// Reads up to `limit` imports that no worker has claimed; the one whose last change is longest ago comes first.
     /// - Parameter condition: an SQL condition. It must imply the condition of the index `data_imports_open`.
     private func open(_ condition: String, limit: Int) async throws(StoreError) -> [Import] {
         try await self.store.read(checksEpoch: false) { database in
@@ -89,6 +97,7 @@ extension SQLiteImportLedger {
         }
     }
 
+    /// Stores the time at which the import's event was published.
     public func markAnnounced(_ id: ImportID) async throws(StoreError) {
         try await self.store.write { database in
             try database.run(
@@ -97,6 +106,7 @@ extension SQLiteImportLedger {
         }
     }
 
+    /// Whether an import has this object key as its location.
     public func isReferenced(_ key: String) async throws(StoreError) -> Bool {
         try await self.store.read(checksEpoch: false) { database in
             try database.first("SELECT 1 FROM data_imports WHERE storage_location = ?", [key.databaseValue]) { _ in true }

@@ -2,6 +2,8 @@ public import FlowCore
 import GRDB
 
 extension SQLiteImportLedger {
+    /// Inserts the records as rows, numbered from `index` on. Rows with the same numbers are replaced.
+    /// - Returns: `false`, with nothing inserted, if another worker has claimed the import since.
     public func append(
         _ records: [JSONText], at index: Int, to id: ImportID, account: String, claim: Int64
     ) async throws(StoreError) -> Bool {
@@ -17,6 +19,7 @@ extension SQLiteImportLedger {
         }
     }
 
+    /// Reads up to `limit` records and about 1 MiB, in order, from number `offset` on.
     public func records(of id: ImportID, offset: Int, limit: Int) async throws(StoreError) -> [JSONText] {
         let (limit, pageBytes) = (max(1, limit), self.limits.pageBytes)
         return try await self.store.read(checksEpoch: false) { database in
@@ -36,18 +39,20 @@ extension SQLiteImportLedger {
         }
     }
 
-    /// The bookmark is the number of the next record, because rows have no gaps.
+    /// Reads the next records after the bookmark, which is the number of the next record, because rows have no gaps.
     public func records(
         of id: ImportID, after bookmark: RecordBookmark?, limit: Int
     ) async throws(StoreError) -> RecordSlice {
         guard let offset = bookmark.map({ Int($0.rawValue) }) ?? 0 else {
-            throw .unavailable("invalid continuation token")
+            throw .unavailable("invalid continuation token of the records of import \(id)")
         }
         let records = try await self.records(of: id, offset: offset, limit: limit)
         return RecordSlice(
             records: records, next: records.isEmpty ? nil : RecordBookmark(rawValue: "\(offset + records.count)"))
     }
 
+    /// Deletes the rows, except sample rows.
+    /// - Returns: `false`, with nothing changed, if another worker has claimed the import since.
     public func removeRecords(of id: ImportID, claim: Int64) async throws(StoreError) -> Bool {
         let isDone = try await self.store.write { database in
             guard try database.claimHeld(id, claim: claim) else { return false }

@@ -3,21 +3,23 @@ import GRDB
 
 /// The import ledger in an SQLite file, with records as rows of the same file, which also contains the flows.
 ///
-/// Claims expire by this machine's clock, so that all processes on the file agree. Transactions are short: a flow's
-/// commit waits for at most one batch of rows. Rows to be deleted are detached from their import in one step and
+/// Claims expire by this machine's clock, on which all processes with the file open agree. Transactions are short: a
+/// flow's commit waits for at most one batch of rows. Rows to be deleted are detached from their import in one step and
 /// deleted in batches afterwards. If a crash interrupts that, the next maintenance continues. Safe to use from any
 /// task.
 public final class SQLiteImportLedger: ImportLedger, ImportMaintenance, RecordStore {
     public struct Limits: Hashable, Sendable {
-        /// Rows that are deleted in one transaction.
+        /// Maximum number of rows that one transaction deletes.
         public var removedRows = 1_000
-        /// Maximum bytes of the records in one page; a single larger record is a page by itself.
+        /// Maximum total bytes of the records that one read returns. A single record above this limit is returned
+        /// alone.
         public var pageBytes = 1_048_576
 
         public init() {}
     }
 
     public var provider: String { Self.provider }
+    /// Provider of imports whose records are rows in SQLite.
     static let provider = "sqlite"
 
     let store: SQLiteFlowStore
@@ -30,6 +32,8 @@ public final class SQLiteImportLedger: ImportLedger, ImportMaintenance, RecordSt
 
     // MARK: Claims
 
+    /// Inserts a pending import with claim 1, or returns the import of the account that has the same idempotency key.
+    /// An interrupted import with the key loses it to the new import.
     public func begin(_ draft: ImportDraft, claimSeconds: Int) async throws(StoreError) -> ImportBeginResult {
         try await self.store.write { database -> ImportBeginResult in
             let now = try database.clock()
@@ -38,7 +42,8 @@ public final class SQLiteImportLedger: ImportLedger, ImportMaintenance, RecordSt
                     "account = ? AND idempotency_key = ?", [draft.account.databaseValue, key.databaseValue])
             {
                 guard found.status == .pending, found.isUnclaimed(at: now) else { return .found(found) }
-                // The higher claim number locks out the interrupted worker. The import sweep cleans up.
+                // With the higher claim number, the former worker can change nothing any more. The import sweep marks
+                // its import as failed later.
                 try database.run(
                     "UPDATE data_imports SET claim = claim + 1, claimed_until = NULL, idempotency_key = NULL WHERE id = ?",
                     [found.id.rawValue.databaseValue])
@@ -49,6 +54,8 @@ public final class SQLiteImportLedger: ImportLedger, ImportMaintenance, RecordSt
         }
     }
 
+    /// Claims an unclaimed import that has one of the statuses, and sets its new status if there is one.
+    /// - Returns: the import with its new claim; `nil` if it does not exist, is claimed or has another status.
     public func claim(
         _ id: ImportID, from statuses: Set<Import.Status>, to status: Import.Status?, seconds: Int
     ) async throws(StoreError) -> Import? {
@@ -73,6 +80,8 @@ public final class SQLiteImportLedger: ImportLedger, ImportMaintenance, RecordSt
         }
     }
 
+    /// Sets the claim to expire `seconds` from now; 0 releases it.
+    /// - Returns: `false`, with nothing changed, if another worker has claimed the import since.
     public func extend(_ id: ImportID, claim: Int64, seconds: Int) async throws(StoreError) -> Bool {
         try await self.store.write { database in
             let until = seconds > 0 ? try database.clock().advanced(bySeconds: Int64(seconds)).databaseValue : .null
@@ -85,7 +94,7 @@ public final class SQLiteImportLedger: ImportLedger, ImportMaintenance, RecordSt
 
     // MARK: Detached rows
 
-    /// Deletes all detached rows, one batch per transaction. After a failure, maintenance continues later.
+    /// Deletes all detached rows, one batch per transaction. Stops at the first failure; maintenance continues later.
     func deleteDetachedRowsInBatches() async {
         let rows = self.limits.removedRows
         while true {
@@ -96,5 +105,6 @@ public final class SQLiteImportLedger: ImportLedger, ImportMaintenance, RecordSt
 }
 
 extension Import {
+    /// Whether no worker's claim on the import is valid at this time.
     func isUnclaimed(at now: Timestamp) -> Bool { self.claimedUntil.map { $0 <= now } ?? true }
 }

@@ -14,6 +14,7 @@ public final class MemoryConnectionRegistry: ConnectionRegistry {
         var registeredAt: Timestamp
     }
 
+    /// The account of a connection, and for how many flows it is registered.
     private struct Owner: Sendable {
         var account: String
         /// Number of flows for which the connection is registered.
@@ -23,8 +24,10 @@ public final class MemoryConnectionRegistry: ConnectionRegistry {
     private struct State: Sendable {
         var flows: [FlowID: [ConnectionID: Detail]] = [:]
         var owners: [ConnectionID: Owner] = [:]
+        /// The callback that closes a stream.
         var disconnect: (@Sendable (ConnectionID) -> Void)?
 
+        /// Adds an entry, or replaces the one of the same flow and connection.
         mutating func insert(_ entry: ConnectionEntry) {
             let detail = Detail(
                 account: entry.account, subject: entry.subject, remote: entry.remote, registeredAt: entry.registeredAt)
@@ -32,6 +35,7 @@ public final class MemoryConnectionRegistry: ConnectionRegistry {
             if before == nil { self.owners[entry.connection, default: Owner(account: entry.account, flows: 0)].flows += 1 }
         }
 
+        /// Removes an entry; an unknown one is ignored.
         mutating func remove(_ entry: ConnectionEntry) {
             guard self.flows[entry.flow]?.removeValue(forKey: entry.connection) != nil else { return }
             if self.flows[entry.flow]?.isEmpty == true { self.flows[entry.flow] = nil }
@@ -44,19 +48,21 @@ public final class MemoryConnectionRegistry: ConnectionRegistry {
 
     public init() {}
 
+    /// Adds the entries of streams.
     public func register(_ entries: [ConnectionEntry]) async {
         self.state.withLock { state in
             for entry in entries { state.insert(entry) }
         }
     }
 
+    /// Removes the entries of streams; unknown ones are ignored.
     public func unregister(_ entries: [ConnectionEntry]) async {
         self.state.withLock { state in
             for entry in entries { state.remove(entry) }
         }
     }
 
-    /// Sorted by instance and number of the connection.
+    /// The streams that watch the flow, sorted by instance and number of the connection.
     public func connections(of flow: FlowID) async -> [ConnectionEntry] {
         let details = self.state.withLock { $0.flows[flow] ?? [:] }
         return details.sorted { ($0.key.instance, $0.key.number) < ($1.key.instance, $1.key.number) }.map { connection, detail in
@@ -66,8 +72,11 @@ public final class MemoryConnectionRegistry: ConnectionRegistry {
         }
     }
 
+    /// The number of streams that watch the flow.
     public func count(of flow: FlowID) -> Int { self.state.withLock { $0.flows[flow]?.count ?? 0 } }
 
+    /// Calls the callback that closes the stream.
+    /// - Returns: `false` if the stream is unknown, or does not belong to the account.
     public func disconnect(_ connection: ConnectionID, account: String?) async -> Bool {
         let (isVisible, disconnect) = self.state.withLock { state in
             let owner = state.owners[connection]?.account
@@ -78,6 +87,7 @@ public final class MemoryConnectionRegistry: ConnectionRegistry {
         return true
     }
 
+    /// Sets the callback that closes a stream.
     public func onDisconnectRequest(_ disconnect: @escaping @Sendable (ConnectionID) -> Void) {
         self.state.withLock { $0.disconnect = disconnect }
     }

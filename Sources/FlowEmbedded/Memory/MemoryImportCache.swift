@@ -16,6 +16,7 @@ public final class MemoryImportCache: ImportCache {
 
     /// Estimated bytes of an entry in addition to its text.
     private static let overhead = 256
+    /// Maximum number of cached values.
     private static let maximumEntries = 10_000
 
     private let kept: Mutex<ClockCache<Key, Kept>>
@@ -29,6 +30,7 @@ public final class MemoryImportCache: ImportCache {
         self.now = now
     }
 
+    /// The cached value; `nil` if there is none or it has expired.
     public func value(_ kind: ImportCacheKind, of id: ImportID) async -> JSONText? {
         let now = self.now()
         return self.kept.withLock { kept in
@@ -39,6 +41,7 @@ public final class MemoryImportCache: ImportCache {
         }
     }
 
+    /// Caches a value for `seconds`, unless it is evicted before.
     public func put(_ value: JSONText, _ kind: ImportCacheKind, of id: ImportID, seconds: Int) {
         let fresh = Kept(value: value, expiresAt: self.now().advanced(bySeconds: Int64(seconds)))
         self.kept.withLock { kept in
@@ -46,6 +49,7 @@ public final class MemoryImportCache: ImportCache {
         }
     }
 
+    /// Removes all values of an import.
     public func remove(_ id: ImportID) {
         self.kept.withLock { kept in
             for kind in ImportCacheKind.allCases { _ = kept.removeValue(for: Key(kind: kind, id: id)) }

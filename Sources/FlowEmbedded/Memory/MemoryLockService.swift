@@ -23,13 +23,15 @@ public final class MemoryLockService: LockService {
         self.maximumLocks = maximumLocks
     }
 
+    /// Reserves the lock if it is free, then requests its fencing token.
+    /// - Throws: `held` if another client holds the lock; `tooMany` if the maximum number of locks is reached.
     public func acquire(
         _ resource: String, account: String, seconds: Int, now: Timestamp
     ) async throws(LockError) -> LockLease {
         let reservation = Held(
             lock: RandomText.hex128(), account: account, fencingToken: 0, expiresAt: now.advanced(bySeconds: Int64(seconds)))
-        // The lock is reserved before its token is requested: a later holder must have a higher token, which two
-        // concurrent requests to the sequence would not guarantee.
+        // The lock is reserved before its token is requested, so that a later holder requests its token later and
+        // receives a higher one. Two concurrent requests could receive their tokens in either order.
         try self.reserve(resource, reservation, now: now)
         let token: Int64
         do {
@@ -43,12 +45,14 @@ public final class MemoryLockService: LockService {
             held[resource]?.fencingToken = token
             return nil
         }
-        // The reservation expired before the token arrived, and another client acquired or reserved the lock.
+        // The reservation expired before the fencing token arrived, and another client acquired or reserved the lock.
         if let other { throw .held(until: other.expiresAt) }
         return LockLease(
             resource: resource, lock: reservation.lock, fencingToken: token, expiresAt: reservation.expiresAt)
     }
 
+    /// Extends the lock if this account and lock secret hold it.
+    /// - Throws: `notHeld` or `otherHolder` if they do not.
     public func renew(
         _ resource: String, account: String, lock: String, seconds: Int, now: Timestamp
     ) async throws(LockError) -> LockLease {
@@ -57,12 +61,17 @@ public final class MemoryLockService: LockService {
         }
     }
 
+    /// Frees the lock if this account and lock secret hold it.
+    /// - Throws: `notHeld` or `otherHolder` if they do not.
     public func release(_ resource: String, account: String, lock: String, now: Timestamp) async throws(LockError) {
         _ = try self.withHeld(resource, account: account, lock: lock, now: now) { $0[resource] = nil }
     }
 
     // MARK: Private
 
+    /// Inserts a lock without a token, unless another client holds the resource. At the maximum number of locks,
+    /// expired ones are removed first.
+    /// - Throws: `held` or `tooMany`.
     private func reserve(_ resource: String, _ reservation: Held, now: Timestamp) throws(LockError) {
         let failure: LockError? = self.held.withLock { held in
             if let other = held[resource], other.expiresAt > now { return .held(until: other.expiresAt) }
@@ -76,6 +85,7 @@ public final class MemoryLockService: LockService {
         if let failure { throw failure }
     }
 
+    /// Frees the resource, unless another lock on it was acquired since.
     private func remove(_ resource: String, lock: String) {
         self.held.withLock { held in
             if held[resource]?.lock == lock { held[resource] = nil }
@@ -101,10 +111,11 @@ public final class MemoryLockService: LockService {
         return try result.get()
     }
 
+    /// The text of the store's error.
     private static func reason(of error: StoreError) -> String {
         switch error {
         case .unavailable(let reason), .overloaded(let reason), .outcomeUnknown(let reason): reason
-        case .epochChanged: "the epoch has changed"
+        case .epochChanged: "the store's epoch has changed after a restore"
         }
     }
 }

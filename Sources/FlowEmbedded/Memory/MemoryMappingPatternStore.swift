@@ -31,6 +31,8 @@ public final class MemoryMappingPatternStore: MappingPatternStore {
         self.now = now
     }
 
+    /// The account's mapping pattern under the key; `nil` if there is none, it has expired, or the key belongs to
+    /// another account.
     public func pattern(_ key: String, account: String) async throws(MappingPatternError) -> MappingPattern? {
         let now = self.now()
         return self.kept.withLock { kept in
@@ -39,6 +41,9 @@ public final class MemoryMappingPatternStore: MappingPatternStore {
         }
     }
 
+    /// Stores a mapping pattern in place of the account's earlier one.
+    /// - Returns: whether there was none under the key.
+    /// - Throws: `otherAccount` if the key belongs to another account.
     public func put(
         _ pattern: MappingPattern, key: String, account: String, seconds: Int
     ) async throws(MappingPatternError) -> Bool {
@@ -55,6 +60,8 @@ public final class MemoryMappingPatternStore: MappingPatternStore {
         return isNew
     }
 
+    /// Removes the account's mapping pattern.
+    /// - Returns: whether the account had one under the key.
     public func remove(_ key: String, account: String) async throws(MappingPatternError) -> Bool {
         let now = self.now()
         return self.kept.withLock { kept in
@@ -64,7 +71,7 @@ public final class MemoryMappingPatternStore: MappingPatternStore {
         }
     }
 
-    /// The entry under the key; an expired one is removed.
+    /// The entry under the key; `nil` if there is none. An expired entry is removed.
     private static func unexpired(_ key: String, in kept: inout ClockCache<String, Kept>, _ now: Timestamp) -> Kept? {
         guard let known = kept.value(for: key) else { return nil }
         if known.expiresAt > now { return known }

@@ -3,9 +3,9 @@ import Synchronization
 
 /// Cache of stored flows in memory, in 16 shards with a mutex each, bounded by entries and bytes.
 ///
-/// A flow's version never goes back, not even after an eviction: each shard remembers the versions of the last
-/// evicted flows, at least as many as its maximum of entries. So a load that was in flight during the eviction cannot
-/// insert an older state.
+/// A flow's version never goes back, not even after an eviction: each shard remembers the versions of flows that it has
+/// evicted, at least as many of the latest as its maximum of entries. So a load that was in flight during the eviction
+/// cannot insert an older state.
 public final class MemoryStateCache: StateCache {
     public struct Limits: Hashable, Sendable {
         /// Maximum number of flows.
@@ -16,13 +16,16 @@ public final class MemoryStateCache: StateCache {
         public init() {}
     }
 
+    /// One of 16 parts of the cache; a flow's hash selects its shard.
     private struct Shard: Sendable {
         var epoch: Epoch?
         var records: ClockCache<FlowID, FlowRecord>
-        /// Versions of evicted flows: the newer half and the older half.
+        /// Versions of the flows evicted last, below which no record is accepted: the newer half here and the older
+        /// half in `olderFloors`.
         var floors: [FlowID: Version] = [:]
         var olderFloors: [FlowID: Version] = [:]
 
+        /// Remembers the version of an evicted flow. When the newer half is full, it replaces the older half.
         mutating func remember(_ flow: FlowID, _ version: Version) {
             if self.floors.count >= self.records.maximumEntries {
                 self.olderFloors = self.floors
@@ -31,9 +34,11 @@ public final class MemoryStateCache: StateCache {
             self.floors[flow] = version
         }
 
+        /// The remembered version of an evicted flow; 0 if there is none.
         func floor(of flow: FlowID) -> Version { self.floors[flow] ?? self.olderFloors[flow] ?? 0 }
     }
 
+    /// A shard behind its mutex. A class, because a mutex cannot be an element of an array.
     private final class Cell: Sendable {
         let shard: Mutex<Shard>
 
@@ -55,6 +60,7 @@ public final class MemoryStateCache: StateCache {
         }
     }
 
+    /// The cached flow; `nil` if it is not cached or its version is below the given one.
     public func record(of flow: FlowID, atLeast version: Version) -> FlowRecord? {
         self.cell(of: flow).shard.withLock { shard in
             guard let record = shard.records.value(for: flow), record.version >= version else { return nil }
@@ -62,6 +68,7 @@ public final class MemoryStateCache: StateCache {
         }
     }
 
+    /// Caches the record, unless a higher version is known or the epoch is not the cache's.
     public func put(_ record: FlowRecord, epoch: Epoch) {
         let flow = record.head.flow
         self.cell(of: flow).shard.withLock { shard in
@@ -73,6 +80,7 @@ public final class MemoryStateCache: StateCache {
         }
     }
 
+    /// Drops the flow's record if it is below the version, and accepts no such record afterwards.
     public func remove(_ flow: FlowID, below version: Version) {
         self.cell(of: flow).shard.withLock { shard in
             guard let known = shard.records.value(for: flow), known.version < version else { return }
@@ -81,6 +89,7 @@ public final class MemoryStateCache: StateCache {
         }
     }
 
+    /// Drops all records, and accepts only records of this epoch from now on.
     public func removeAll(epoch: Epoch) {
         for cell in self.cells {
             cell.shard.withLock { shard in
@@ -92,6 +101,7 @@ public final class MemoryStateCache: StateCache {
         }
     }
 
+    /// The cached flows with their versions.
     public func versions() -> [FlowID: Version] {
         var versions: [FlowID: Version] = [:]
         for cell in self.cells {
@@ -100,10 +110,12 @@ public final class MemoryStateCache: StateCache {
         return versions
     }
 
+    /// The shard of the flow, selected by its hash.
     private func cell(of flow: FlowID) -> Cell {
         self.cells[Int(truncatingIfNeeded: UInt(bitPattern: flow.hashValue) & UInt(Self.shardCount - 1))]
     }
 
+    /// Whether an older version may replace a newer one: only as an injected fault of a debug build.
     private static var mayGoBack: Bool {
         #if DEBUG
         InjectedFault.cacheGoesBack.isActive

@@ -18,15 +18,18 @@ public final class MemoryTransientStore: TransientStore {
 
     private typealias Latest = LatestTransients<Void>
 
+    /// One of 16 parts of the store behind its mutex. A class, because a mutex cannot be an element of an array.
     private final class Cell: Sendable {
         let flows: Mutex<ClockCache<FlowID, Latest>>
 
         init(_ flows: ClockCache<FlowID, Latest>) { self.flows = Mutex(flows) }
     }
 
+    /// A power of two, so that a shard is chosen with a bit mask.
     private static let shardCount = 16
-    /// Estimated bytes of an event and of a flow in addition to the data.
+    /// Estimated bytes of an event in addition to its data.
     private static let eventOverhead = 128
+    /// Estimated bytes of a flow in addition to its events.
     private static let flowOverhead = 256
 
     private let limits: Limits
@@ -39,6 +42,8 @@ public final class MemoryTransientStore: TransientStore {
         self.cells = (0..<Self.shardCount).map { _ in Cell(ClockCache(maximumEntries: flows, maximumCost: bytes)) }
     }
 
+    /// Stores an event in place of the flow's earlier one of the same type.
+    /// - Parameter version: the flow's version when the event was published.
     public func record(_ event: TransientEvent, of flow: FlowID, at version: Version) {
         let limits = self.limits.flow
         self.cell(of: flow).flows.withLock { flows in
@@ -49,6 +54,8 @@ public final class MemoryTransientStore: TransientStore {
         }
     }
 
+    /// The latest events that were published when the flow was at or above the version, without those older than the
+    /// maximum age.
     public func latest(of flow: FlowID, since version: Version) async -> [TransientEvent] {
         let events = self.cell(of: flow).flows.withLock { $0.value(for: flow)?.entries ?? [] }
         guard let newest = events.map(\.event.createdAt).max() else { return [] }
@@ -56,10 +63,12 @@ public final class MemoryTransientStore: TransientStore {
         return events.filter { $0.version >= version && $0.event.createdAt >= oldest }.map(\.event)
     }
 
+    /// Drops all events of all flows.
     public func removeAll() {
         for cell in self.cells { cell.flows.withLock { $0.removeAll() } }
     }
 
+    /// The shard of the flow, selected by its hash.
     private func cell(of flow: FlowID) -> Cell {
         self.cells[Int(truncatingIfNeeded: UInt(bitPattern: flow.hashValue) & UInt(Self.shardCount - 1))]
     }

@@ -6,6 +6,7 @@ import Glibc
 
 /// Maps errors of file system calls to object store errors.
 enum FolderFailure {
+    /// The object store error for an `errno` of a file system call.
     static func error(_ code: Int32) -> ObjectError {
         switch code {
         case ENOSPC, EDQUOT: .unavailable("The disk of the object directory is full. Free some space.")
@@ -18,11 +19,15 @@ enum FolderFailure {
         }
     }
 
+    /// `linkat` is not supported.
     static let noLinks = ObjectError.rejected(
         "The file system of the object directory has no hard links. Use a local disk (ext4, xfs, btrfs).")
+    /// The key's path is an existing directory.
     static let isFolder = ObjectError.rejected(
-        "The key is a prefix of another object's path, which folder storage does not support.")
+        "The object's key is a directory in the path of another object. Storage in a directory does not support that.")
+    /// A parent directory of the key's path cannot be created, because something else has its name.
     static let isBlocked = ObjectError.rejected(
-        "A directory on the key's path is an object, a symbolic link, or a file that the hub did not create.")
+        "The object's key leads through an object, a symbolic link or another file instead of a directory.")
+    /// The file of the unfinished upload was deleted.
     static let aborted = ObjectError.rejected("The upload was aborted by another process.")
 }

@@ -1,7 +1,7 @@
 public import FlowCore
 
 extension FolderObjectStore: ObjectMaintenance {
-    /// Includes uploads of processes that have ended.
+    /// Lists the unfinished uploads of all processes, ended ones included.
     public func unfinishedUploads(prefix: String) async throws(ObjectError) -> [UnfinishedUpload] {
         try ObjectRules.check(prefix: prefix)
         return try await self.ioQueue.run { () throws(ObjectError) in
@@ -19,9 +19,11 @@ extension FolderObjectStore: ObjectMaintenance {
         }
     }
 
+    /// Deletes the file of an unfinished upload, and its directories if they are empty then. A missing file is not an
+    /// error.
     public func abort(_ upload: UnfinishedUpload) async throws(ObjectError) {
         try ObjectRules.check(key: upload.key)
-        guard let name = UploadName(upload.uploadID) else { throw .invalid("Unknown upload id.") }
+        guard let name = UploadName(upload.uploadID) else { throw .invalid("Invalid upload id: \(upload.uploadID).") }
         try await self.ioQueue.run { () throws(ObjectError) in
             let folders = Self.path(upload.key)
             guard let folder = try self.uploads.open(folders) else { return }
@@ -30,11 +32,13 @@ extension FolderObjectStore: ObjectMaintenance {
         }
     }
 
+    /// A directory has no lifecycle rules.
     public func lifecycleRules() async throws(ObjectError) -> [LifecycleRule] { [] }
 
+    /// Rejects all lifecycle rules; an empty list has no effect.
     public func setLifecycleRules(_ rules: [LifecycleRule]) async throws(ObjectError) {
         guard rules.isEmpty else {
-            throw .rejected("Lifecycle rules are not supported by folder storage, only by R2 buckets.")
+            throw .rejected("Lifecycle rules are supported by R2 buckets only, not by storage in a directory.")
         }
     }
 }

@@ -8,11 +8,11 @@ import Glibc
 /// Several processes may use one directory.
 ///
 /// An object is written and synchronized under a temporary name, then hard-linked to its key, which never replaces an
-/// existing file. Attributes are validated but not stored. A key cannot be stored if its path leads through another
-/// key, and a segment has at most 255 bytes.
+/// existing file. Attributes are validated but not stored. A key cannot be stored if a part of its path is an object,
+/// or if it is itself a part of another object's path. A segment of a key has at most 255 bytes.
 public final class FolderObjectStore: ObjectStore {
     public struct Limits: Hashable, Sendable {
-        /// Bytes per read of a download.
+        /// Maximum bytes that one call of ``ObjectDownload/next()`` reads.
         public var readBytes = 262_144
 
         public init() {}
@@ -21,7 +21,9 @@ public final class FolderObjectStore: ObjectStore {
     public let provider = "folder"
     /// The directory's name.
     public let bucket: String
+    /// The finished objects.
     let stored: FolderTree
+    /// The unfinished objects: for each, a directory with the key's path and in it a file with the upload's name.
     let uploads: FolderTree
     let ioQueue = FileIOQueue()
     private let limits: Limits
@@ -29,6 +31,7 @@ public final class FolderObjectStore: ObjectStore {
 
     /// Creates the directory if it does not exist.
     /// - Parameter now: the wall clock, for the start times of uploads.
+    /// - Throws: ``EmbeddedStoreError`` if the directory cannot be created or written.
     public init(folder: String, limits: Limits = .init(), now: @escaping @Sendable () -> Timestamp) throws(EmbeddedStoreError) {
         self.bucket = folder.split(separator: "/").last.map(String.init) ?? folder
         self.stored = FolderTree(root: folder + "/stored")
@@ -40,13 +43,15 @@ public final class FolderObjectStore: ObjectStore {
 
     // MARK: Objects
 
+    /// Starts to write an object in `uploads/`.
+    /// - Throws: `exists` if an object has the key already.
     public func upload(_ key: String, _ attributes: ObjectAttributes) async throws(ObjectError) -> any ObjectUpload {
         try ObjectRules.check(key: key)
         try ObjectRules.check(attributes)
         let name = UploadName(beganAt: self.now()).description
         return try await self.ioQueue.run { () throws(ObjectError) in
-            // Fails early, before any byte is written. An object that appears later is detected by
-            // ``FolderUpload/finish()``.
+            // Fails before any byte is written, if an object has the key already. An object that another upload
+            // finishes later is detected by ``FolderUpload/finish()``.
             if try self.info(key) != nil { throw .exists }
             return try self.uploads.make(Self.path(key), isDurable: false) { folder throws(ObjectError) in
                 let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW
@@ -56,6 +61,8 @@ public final class FolderObjectStore: ObjectStore {
         }
     }
 
+    /// Opens an object's file for reading.
+    /// - Throws: `notFound` if there is no regular file under the key.
     public func download(_ key: String, range: Range<Int>?) async throws(ObjectError) -> any ObjectDownload {
         try ObjectRules.check(key: key)
         return try await self.ioQueue.run { () throws(ObjectError) in
@@ -72,11 +79,13 @@ public final class FolderObjectStore: ObjectStore {
         }
     }
 
+    /// The size and time of an object's file; `nil` if there is no regular file under the key.
     public func head(_ key: String) async throws(ObjectError) -> ObjectInfo? {
         try ObjectRules.check(key: key)
         return try await self.ioQueue.run { () throws(ObjectError) in try self.info(key)?.object(key) }
     }
 
+    /// Deletes an object's file durably, and then its directories as far as they are empty.
     public func delete(_ key: String) async throws(ObjectError) {
         try ObjectRules.check(key: key)
         try await self.ioQueue.run { () throws(ObjectError) in
@@ -87,10 +96,11 @@ public final class FolderObjectStore: ObjectStore {
         }
     }
 
+    /// Lists up to `limit` objects whose keys start with `prefix` and are above `after`, in byte order of the keys.
     public func list(prefix: String, after: String?, limit: Int) async throws(ObjectError) -> ObjectList {
         try ObjectRules.check(prefix: prefix)
         if let after { try ObjectRules.check(prefix: after) }
-        guard limit > 0 else { throw .invalid("limit must be at least 1.") }
+        guard limit > 0 else { throw .invalid("The limit must be at least 1.") }
         return try await self.ioQueue.run { () throws(ObjectError) in
             var list = ObjectList(objects: [], hasMore: false)
             try self.stored.forEachFile(prefix: prefix, after: after) { key, info in
@@ -102,7 +112,8 @@ public final class FolderObjectStore: ObjectStore {
         }
     }
 
-    /// - Returns: always `nil`, because a directory has no download links.
+    /// Checks the arguments. A directory has no download links.
+    /// - Returns: always `nil`.
     public func presign(_ key: String, seconds: Int, fileName: String) throws(ObjectError) -> String? {
         try ObjectRules.check(key: key)
         try ObjectRules.check(linkSeconds: seconds)
@@ -111,15 +122,17 @@ public final class FolderObjectStore: ObjectStore {
 
     // MARK: Paths
 
+    /// The segments of a key: the names of its directories, then the name of its file.
     static func path(_ key: String) -> [Substring] { key.split(separator: "/") }
 
-    /// The directories that lead to a key's file, and the file's name.
+    /// The names of the directories that lead to a key's file, and the file's name.
     static func location(_ key: String) -> (folders: [Substring], name: String) {
         var folders = self.path(key)
         let name = folders.popLast() ?? ""
         return (folders, String(name))
     }
 
+    /// Metadata of an object's file; `nil` if there is no regular file under the key.
     private func info(_ key: String) throws(ObjectError) -> FileInfo? {
         let (folders, name) = Self.location(key)
         guard let info = try self.stored.open(folders)?.info(of: name), info.kind == .file else { return nil }
@@ -132,12 +145,13 @@ struct UploadName: CustomStringConvertible {
     let description: String
     let beganAt: Timestamp
 
+    /// Creates a new name.
     init(beganAt: Timestamp) {
         self.beganAt = beganAt
         self.description = "\(max(0, beganAt.milliseconds))-\(RandomText.hex128())"
     }
 
-    /// Parses a file name; `nil` if it is not the name of an upload.
+    /// Parses a file name; `nil` if it is not the name of an unfinished upload.
     init?(_ text: String) {
         let parts = text.split(separator: "-", omittingEmptySubsequences: false)
         guard parts.count == 2, let milliseconds = Int64(parts[0]), milliseconds >= 0, parts[1].utf8.count == 32,

@@ -11,11 +11,11 @@ struct FolderTree: Sendable {
     private static let folderFlags = O_RDONLY | O_DIRECTORY
 
     /// Opens the directory at a path below the root.
-    /// - Returns: `nil` if it does not exist.
+    /// - Returns: `nil` if it does not exist, or if a part of the path is not a directory.
     /// - Throws: ``ObjectError/unavailable(_:)`` if the root is missing.
     func open(_ folders: some Sequence<Substring>) throws(ObjectError) -> OpenFile? {
         guard var folder = try OpenFile.open(self.root, Self.folderFlags) else {
-            throw .unavailable("The directory \(self.root) does not exist.")
+            throw .unavailable("The object directory \(self.root) does not exist.")
         }
         for name in folders {
             guard let next = try OpenFile.open(String(name), in: folder, Self.folderFlags | O_NOFOLLOW) else { return nil }
@@ -24,21 +24,22 @@ struct FolderTree: Sendable {
         return folder
     }
 
-    /// Creates the missing directories, and runs the body in the last one.
+    /// Creates the missing directories of a path, and runs the body in the last one.
     /// - Parameters:
-    ///   - isDurable: whether all of them must be on disk before the body runs.
-    ///   - body: returns `nil` if its directory was removed in the meantime: another process may remove an empty
-    ///     directory at any time. The call then starts again.
+    ///   - isDurable: whether all these directories must be on disk before the body runs.
+    ///   - body: returns `nil` if its directory was removed in the meantime, since another process may remove an empty
+    ///     directory at any time. Then everything is repeated.
     func make<Value>(
         _ folders: [Substring], isDurable: Bool, _ body: (OpenFile) throws(ObjectError) -> Value?
     ) throws(ObjectError) -> Value {
-        // Another process removes a directory in between only rarely.
+        // Repeated, because another process may remove a directory between its creation and its use. This is rare.
         for _ in 0..<Self.attempts {
             if let folder = try self.makeOnce(folders, isDurable: isDurable), let value = try body(folder) { return value }
         }
-        throw .unavailable("Directories in \(self.root) keep being deleted.")
+        throw .unavailable("Another process keeps deleting directories in \(self.root).")
     }
 
+    /// Maximum number of attempts of ``make(_:isDurable:_:)``.
     private static let attempts = 1_000
 
     /// Makes one attempt of ``make(_:isDurable:_:)``.
@@ -51,7 +52,8 @@ struct FolderTree: Sendable {
                 if errno == ENOENT { return nil }
                 throw FolderFailure.error(errno)
             }
-            // An existing directory as well: the process that created it may not have synchronized it yet.
+            // A directory that existed before is synchronized as well: the process that created it may not have done so
+            // yet.
             if isDurable { try folder.synchronize() }
             guard let next = try OpenFile.open(name, in: folder, Self.folderFlags | O_NOFOLLOW) else {
                 if try folder.info(of: name).map({ $0.kind != .folder }) == true { throw FolderFailure.isBlocked }
@@ -62,7 +64,8 @@ struct FolderTree: Sendable {
         return folder
     }
 
-    /// Removes the last of these directories if it is empty, then its parent, and so on.
+    /// Removes the last of these directories if it is empty, then the one before it, and so on up to the root. Errors
+    /// are ignored.
     func prune(_ folders: [Substring]) {
         var folders = folders[...]
         while let last = folders.popLast() {
@@ -72,7 +75,8 @@ struct FolderTree: Sendable {
         }
     }
 
-    /// Visits all files whose paths begin with `prefix` and come after `after`, in the byte order of their paths.
+    /// Calls `visit` for all files whose paths begin with `prefix` and are above `after`, in the byte order of their
+    /// paths.
     /// - Parameter visit: returns whether to continue.
     func forEachFile(
         prefix: String, after: String?, _ visit: (_ path: String, FileInfo) throws(ObjectError) -> Bool
@@ -80,6 +84,8 @@ struct FolderTree: Sendable {
         _ = try self.forEachFile([], Span(prefix: prefix, after: after), visit)
     }
 
+    /// Visits the files of one directory and those below it.
+    /// - Returns: whether to continue; `false` once `visit` has returned `false`.
     private func forEachFile(
         _ folders: [Substring], _ span: Span, _ visit: (String, FileInfo) throws(ObjectError) -> Bool
     ) throws(ObjectError) -> Bool {
@@ -104,9 +110,10 @@ struct FolderTree: Sendable {
         let prefix: String
         let after: String?
 
+        /// Whether the file with this path is to be visited.
         func contains(_ path: String) -> Bool { path.hasPrefix(self.prefix) && self.after.map { $0 < path } != false }
 
-        /// Whether paths below this directory may be in the range. The directory's path ends with a slash.
+        /// Whether the directory may contain files that are to be visited. Its path ends with a slash.
         func reachesInto(_ folder: String) -> Bool {
             guard folder.hasPrefix(self.prefix) || self.prefix.hasPrefix(folder) else { return false }
             guard let after = self.after else { return true }

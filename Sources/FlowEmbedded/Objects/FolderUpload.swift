@@ -5,17 +5,19 @@ import Synchronization
 import Glibc
 #endif
 
-/// An upload: a file under a temporary name that ``finish()`` links to its key.
+/// The writing of an object: a file under a temporary name, which ``finish()`` links to the object's key.
 final class FolderUpload: ObjectUpload {
     private struct State: Sendable {
+        /// Number of bytes written.
         var written = 0
-        /// Whether the file was linked to its key.
+        /// Whether the file was linked to the key, so that the object may exist even if ``finish()`` has failed.
         var mayExist = false
         /// Whether the upload was finished or aborted.
         var hasEnded = false
     }
 
     private let key: String
+    /// The temporary name.
     private let name: String
     private let file: OpenFile
     /// The directory of the unfinished file.
@@ -31,6 +33,7 @@ final class FolderUpload: ObjectUpload {
         self.store = store
     }
 
+    /// Appends bytes to the file.
     func write(_ bytes: [UInt8]) async throws(ObjectError) {
         try self.checkOpen()
         guard !bytes.isEmpty else { return }
@@ -40,13 +43,15 @@ final class FolderUpload: ObjectUpload {
         }
     }
 
+    /// Synchronizes the file, verifies its size, and links it to the key.
+    /// - Throws: `exists` if another object has the key; the file is removed then.
     func finish() async throws(ObjectError) -> ObjectInfo {
         try self.checkOpen()
         return try await self.store.ioQueue.run { () throws(ObjectError) in
             try self.file.synchronize()
             let info = try self.file.info()
             guard info.size == self.state.withLock({ $0.written }) else {
-                throw .corrupted("The file's size differs from the bytes written.")
+                throw .corrupted("The size of the object's file differs from the number of bytes written.")
             }
             do throws(ObjectError) {
                 try self.link()
@@ -59,19 +64,24 @@ final class FolderUpload: ObjectUpload {
         }
     }
 
+    /// Removes the file. Has no effect after ``finish()`` has returned.
+    /// - Returns: whether it is certain that neither the file nor an object remains of a failed upload.
     @discardableResult
     func abort() async -> Bool {
         guard (try? self.checkOpen()) != nil else { return true }
-        // A file that cannot be removed is listed as an unfinished upload.
+        // If the file cannot be removed, it is listed as an unfinished upload from now on, and the import sweep removes
+        // it.
         let isGone = (try? await self.store.ioQueue.run { () throws(ObjectError) in self.end() }) ?? false
         return isGone && !self.state.withLock { $0.mayExist }
     }
 
+    /// Throws `invalid` if the upload was finished or aborted.
     private func checkOpen() throws(ObjectError) {
         if self.state.withLock({ $0.hasEnded }) { throw .invalid("The upload was already finished or aborted.") }
     }
 
-    /// Links the file to its key, and synchronizes the directory.
+    /// Links the file to the key, and synchronizes the key's directory.
+    /// - Throws: `exists` if another object has the key.
     private func link() throws(ObjectError) {
         let (folders, name) = FolderObjectStore.location(self.key)
         let target: OpenFile = try self.store.stored.make(folders, isDurable: true) { target throws(ObjectError) in
@@ -93,8 +103,8 @@ final class FolderUpload: ObjectUpload {
         try target.synchronize()
     }
 
-    /// Removes the unfinished name. A file that was linked to its key stays there.
-    /// - Returns: whether the name was removed.
+    /// Ends the upload and removes the temporary name. A file that was linked to the key stays there.
+    /// - Returns: whether the name does not exist any more.
     @discardableResult
     private func end() -> Bool {
         self.state.withLock { $0.hasEnded = true }

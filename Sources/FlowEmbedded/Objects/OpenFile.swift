@@ -29,13 +29,14 @@ final class OpenFile: Sendable {
         }
     }
 
+    /// Metadata of this file or directory.
     func info() throws(ObjectError) -> FileInfo {
         var status = stat()
         guard fstat(self.descriptor, &status) == 0 else { throw FolderFailure.error(errno) }
         return FileInfo(status)
     }
 
-    /// Information about an entry of this directory; `nil` if it does not exist.
+    /// Metadata of an entry of this directory, of a symbolic link itself; `nil` if the entry does not exist.
     func info(of name: String) throws(ObjectError) -> FileInfo? {
         var status = stat()
         if fstatat(self.descriptor, name, &status, AT_SYMLINK_NOFOLLOW) == 0 { return FileInfo(status) }
@@ -43,6 +44,7 @@ final class OpenFile: Sendable {
         return nil
     }
 
+    /// Appends all bytes to the file.
     func write(_ bytes: [UInt8]) throws(ObjectError) {
         var offset = 0
         while offset < bytes.count {
@@ -54,7 +56,8 @@ final class OpenFile: Sendable {
         }
     }
 
-    /// - Returns: fewer bytes than requested only at the end of the file.
+    /// Reads a range of the file.
+    /// - Returns: fewer bytes than requested only if the file ends before the range does.
     func read(_ range: Range<Int>) throws(ObjectError) -> [UInt8] {
         var failure: Int32?
         let bytes = [UInt8](unsafeUninitializedCapacity: range.count) { buffer, filled in
@@ -81,8 +84,8 @@ final class OpenFile: Sendable {
         }
     }
 
-    /// Removes a file's name from this directory.
-    /// - Returns: whether the name existed.
+    /// Removes the name of a file from this directory.
+    /// - Returns: whether a file had the name.
     @discardableResult
     func remove(_ name: String) throws(ObjectError) -> Bool {
         if unlinkat(self.descriptor, name, 0) == 0 { return true }
@@ -92,7 +95,7 @@ final class OpenFile: Sendable {
         }
     }
 
-    /// The files and directories in this directory, unsorted. Empty if the directory was removed.
+    /// The regular files and directories in this directory, unsorted. Empty if the directory was removed.
     func entries() throws(ObjectError) -> [FolderEntry] {
         // A second descriptor with its own read position, so that two threads can list the directory at the same
         // time. `closedir` closes it.
@@ -131,8 +134,8 @@ struct FolderEntry: Hashable, Sendable {
     let name: String
     let isFolder: Bool
 
-    /// The part of the path that this entry adds. Directories are sorted with their slash, because some characters of
-    /// keys sort before a slash and others after it.
+    /// The part of the path that this entry adds, with a slash for a directory. Sorting needs the slash, because some
+    /// characters of keys sort before it and others after it.
     var pathPart: String { self.isFolder ? self.name + "/" : self.name }
 }
 
@@ -162,8 +165,8 @@ struct FileInfo: Hashable, Sendable {
         self.modifiedNanoseconds = status.st_mtim.tv_nsec
     }
 
-    /// The metadata as an object's. Stored files are never modified, so size, time and inode identify the bytes in
-    /// the ETag.
+    /// The metadata as that of the object under `key`. Stored files are never modified, so size, time and inode
+    /// identify the bytes in the ETag.
     func object(_ key: String) -> ObjectInfo {
         let modified = Int64(self.modifiedSeconds) * 1_000 + Int64(self.modifiedNanoseconds) / 1_000_000
         let tag = [self.size, self.modifiedSeconds, self.modifiedNanoseconds].map { String($0, radix: 16) }

@@ -1,14 +1,15 @@
 import FlowCore
 import GRDB
 
-/// The flows that the writer has cached. Only this process's writer changes flows. If another process does so
-/// nevertheless (a restore, a second hub on the same file), SQLite's `data_version` differs in the next transaction
-/// and the cache is cleared.
+/// The flows that the writer read or wrote last. Only this process's writer changes flows. If another process does so
+/// nevertheless (a restore, a second hub on the same file), SQLite's `data_version` differs in the next transaction and
+/// the cache is cleared.
 struct SQLiteWriterCache: Sendable {
     var rowCache: WriterRowCache
     /// `PRAGMA data_version` of the writer's connection when the cached rows were read.
     private var dataVersion: Int64?
 
+    /// Creates the cache; the first transaction clears it.
     init(rowCache: WriterRowCache) { self.rowCache = rowCache }
 
     /// Clears the cache if another connection has changed the database.
@@ -21,7 +22,8 @@ struct SQLiteWriterCache: Sendable {
 }
 
 extension ChangeBatch {
-    /// Reads the flow and the stored reply that the change needs, unless loaded or cached, and decides the change.
+    /// Decides the change. Before that, reads its flow and the stored reply of its idempotency key, unless the batch or
+    /// the cache has them.
     mutating func perform(_ change: FlowChange, in database: Database, cache: inout SQLiteWriterCache) throws {
         if let key = change.replyKey, !self.hasLoaded(key) {
             self.setStored(try database.reply(to: key.key, account: key.account), for: key)

@@ -4,8 +4,8 @@ import GRDB
 import Synchronization
 
 extension CommitWriter {
-    /// The injected fault `earlyAcknowledgement`: publishers are answered before the commit, and every fourth batch
-    /// is rolled back.
+    /// Implements the injected fault `earlyAcknowledgement`: the clients that sent the changes are answered before the
+    /// commit, and every fourth batch is rolled back.
     func writeEarly(_ pending: ArraySlice<PendingChange>, in database: Database) {
         do {
             let batch = try self.decide(pending, in: database)

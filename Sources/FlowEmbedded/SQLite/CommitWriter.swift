@@ -3,7 +3,7 @@ import GRDB
 import Logging
 import Synchronization
 
-/// Writes batches of changes, each in one transaction, and answers their publishers.
+/// Writes batches of changes, each in one transaction, and answers the clients that sent them.
 ///
 /// ``write(_:in:)`` is called on the database's writer queue only, one call at a time, so the cache's mutex is never
 /// contended.
@@ -33,10 +33,11 @@ final class CommitWriter: Sendable {
         self.logger = logger
     }
 
+    /// Sets the observer, which receives every commit.
     func observe(_ observer: @escaping @Sendable ([Commit]) -> Void) { self.observer.withLock { $0.handler = observer } }
 
-    /// Commits the changes, in one transaction if no change fails it, then notifies the observer and answers the
-    /// publishers.
+    /// Commits the changes, in one transaction if no change makes it fail. Then notifies the observer and answers the
+    /// clients that sent the changes.
     func write(_ pending: ArraySlice<PendingChange>, in database: Database) {
         #if DEBUG
         if InjectedFault.earlyAcknowledgement.isActive {
@@ -69,9 +70,11 @@ final class CommitWriter: Sendable {
     // MARK: Steps
 
     enum Failure: Error {
-        /// Rolled back before COMMIT.
+        /// The transaction was rolled back before COMMIT, so nothing was changed.
+        /// - Parameter mayConcernOne: whether a single change may have caused the error, so that the others may succeed
+        ///   without it.
         case rolledBack(StoreError, mayConcernOne: Bool)
-        /// COMMIT failed.
+        /// COMMIT failed; the outcome may be unknown.
         case commit(StoreError)
 
         var reason: StoreError {
@@ -81,6 +84,7 @@ final class CommitWriter: Sendable {
         }
     }
 
+    /// Decides and commits the changes in one transaction.
     private func transact(_ pending: ArraySlice<PendingChange>, in database: Database) throws(Failure) -> ChangeBatch {
         let batch = try self.decide(pending, in: database)
         do {
@@ -92,7 +96,8 @@ final class CommitWriter: Sendable {
         return batch
     }
 
-    /// Begins a transaction and does everything except the commit. After a failure the transaction is rolled back.
+    /// Begins a transaction, decides the changes and writes them; the caller commits. If it throws, the transaction was
+    /// rolled back.
     func decide(_ pending: ArraySlice<PendingChange>, in database: Database) throws(Failure) -> ChangeBatch {
         let epoch = self.epoch.value
         var batch = ChangeBatch(epoch: epoch, limits: self.limits)
@@ -106,7 +111,7 @@ final class CommitWriter: Sendable {
             }
             try batch.finish(database)
         } catch {
-            // Fails if SQLite has already rolled back by itself, which has the same effect.
+            // The rollback itself fails if SQLite has already rolled back, which has the same effect.
             try? database.rollback()
             throw .rolledBack(
                 StoreError(rolledBack: error), mayConcernOne: (error as? DatabaseError)?.mayConcernOneOperation ?? false)
@@ -114,7 +119,8 @@ final class CommitWriter: Sendable {
         return batch
     }
 
-    /// Caches and reports a committed batch, before its publishers are answered.
+    /// Caches the rows of a committed batch, and reports its commits to the observer. Called before the clients are
+    /// answered.
     func publish(_ batch: ChangeBatch) {
         self.cache.withLock { $0.rowCache.update(from: batch.rows) }
         guard !batch.commits.isEmpty else { return }
@@ -122,12 +128,15 @@ final class CommitWriter: Sendable {
         self.observer.withLock { $0.handler }?(batch.commits)
     }
 
+    /// Empties the row cache, so that the next changes are decided from rows read from the database.
     func invalidateCache() { self.cache.withLock { $0.rowCache.removeAll() } }
 
+    /// Answers the clients that sent the changes, each with the outcome of its change.
     func complete(_ pending: ArraySlice<PendingChange>, _ batch: ChangeBatch) {
         for (change, outcome) in zip(pending, batch.outcomes) { change.continuation.resume(returning: .success(outcome)) }
     }
 
+    /// Answers all these clients with the same result.
     func complete(_ pending: ArraySlice<PendingChange>, _ result: Result<FlowOutcome, StoreError>) {
         for change in pending { change.continuation.resume(returning: result) }
     }

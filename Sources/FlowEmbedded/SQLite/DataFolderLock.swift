@@ -4,7 +4,7 @@ import Foundation
 import Glibc
 #endif
 
-/// An exclusive file lock on a data directory. Two hubs on the same files would each deliver events to their own
+/// An exclusive file lock on a data directory. If two hubs used the same files, each would deliver events to its own
 /// subscribers only. The lock is held until this object is released, or until the process ends in any way.
 ///
 /// Commands that read the store or raise its epoch next to a running hub do not acquire it.
@@ -27,7 +27,9 @@ public final class DataFolderLock: Sendable {
         let path = directory + "/\(purpose.rawValue).lock"
         let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
         guard descriptor >= 0 else {
-            throw EmbeddedStoreError(code: .folder, description: "Cannot open the file \(path).")
+            let code = errno
+            throw EmbeddedStoreError(
+                code: .folder, description: "Cannot open the lock file \(path): \(String(cString: strerror(code))).")
         }
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
             let isHeld = errno == EWOULDBLOCK
@@ -35,16 +37,17 @@ public final class DataFolderLock: Sendable {
             close(descriptor)
             guard isHeld else {
                 throw EmbeddedStoreError(
-                    code: .folder, description: "Cannot lock the file \(path). Use a directory on a local disk.")
+                    code: .folder, description: "Cannot lock the file \(path). Use a data directory on a local disk.")
             }
             let process = holder.map { " (PID \($0))" } ?? ""
             let text =
                 switch purpose {
                 case .hub:
-                    "Directory \(directory) is in use by another hub\(process). "
-                        + "Stop it, or use another directory with --data or FLOWHUB_DATA."
+                    "Data directory \(directory) is in use by another hub\(process). "
+                        + "Stop that hub, or use another directory with --data or FLOWHUB_DATA."
                 case .move:
-                    "Imports of directory \(directory) are being moved by another process\(process). Wait until it has ended."
+                    "Another process\(process) is moving the imports of data directory \(directory). "
+                        + "Wait until that process has ended."
                 }
             throw EmbeddedStoreError(code: .inUse, description: text)
         }
@@ -57,6 +60,7 @@ public final class DataFolderLock: Sendable {
 
     deinit { close(self.descriptor) }
 
+    /// The process id in the lock file; `nil` if it cannot be read.
     private static func holder(_ descriptor: Int32) -> Int32? {
         var line = [UInt8](repeating: 0, count: 16)
         let count = pread(descriptor, &line, line.count, 0)

@@ -4,6 +4,7 @@ import GRDB
 /// Reading and writing of flows and events. Statements are prepared once per connection and their parameters bound
 /// directly, because a commit spends most of its time here.
 extension Database {
+    /// Executes a statement without a result.
     func run(_ sql: String, _ arguments: [DatabaseValue]) throws {
         let statement = try self.cachedStatement(sql: sql)
         // Unchecked, because the number of placeholders is fixed by the code, not by input.
@@ -11,13 +12,16 @@ extension Database {
         try statement.execute()
     }
 
+    /// A cursor over the rows of a SELECT. The statement is reused, so only one such cursor may be in use for the same
+    /// SQL.
     func rows(_ sql: String, _ arguments: [DatabaseValue]) throws -> RowCursor {
         let statement = try self.cachedStatement(sql: sql)
         statement.setUncheckedArguments(StatementArguments(arguments))
         return try Row.fetchCursor(statement)
     }
 
-    /// The first row, decoded while its cursor is alive: the row is empty after the cursor is released.
+    /// Decodes the first row of a SELECT; `nil` if there are no rows. The row is decoded while its cursor is alive,
+    /// since the row is empty after that.
     func first<Value>(_ sql: String, _ arguments: [DatabaseValue], _ decode: (Row) throws -> Value) throws -> Value? {
         let rows = try self.rows(sql, arguments)
         return try withExtendedLifetime(rows) { try rows.next().map(decode) }
@@ -25,8 +29,10 @@ extension Database {
 
     // MARK: Flows
 
+    /// The columns of a flow's head, in the order that `FlowHead(_:)` decodes.
     static let headColumns = "id, client_account_id, status, version, reset_version, updated_at"
 
+    /// Reads the flow with its state; `nil` if it never existed.
     func flow(_ flow: FlowID) throws -> FlowRecord? {
         try self.first(
             "SELECT \(Self.headColumns), fence, state FROM flows WHERE id = ?", [flow.rawValue.databaseValue]
@@ -35,6 +41,7 @@ extension Database {
         }
     }
 
+    /// Inserts the row of a new flow.
     func insert(_ record: FlowRecord) throws {
         let head = record.head
         try self.run(
@@ -50,6 +57,8 @@ extension Database {
             ])
     }
 
+    /// Updates the flow's row. The time of creation changes only if a deleted flow is created again.
+    /// - Parameter stored: the flow as the row has it before.
     func update(_ record: FlowRecord, from stored: FlowRecord) throws {
         let head = record.head
         if head.status == stored.head.status {
@@ -78,6 +87,7 @@ extension Database {
 
     // MARK: Events
 
+    /// Inserts a durable event of the flow.
     func insert(_ event: FlowEvent, of flow: FlowID) throws {
         try self.run(
             "INSERT INTO flow_events (flow_id, version, type, created_at, payload) VALUES (?, ?, ?, ?, ?)",
@@ -87,6 +97,7 @@ extension Database {
             ])
     }
 
+    /// Deletes the flow and its events completely, for the injected fault `tombstoneOff`.
     func deleteWithoutTombstone(_ flow: FlowID) throws {
         try self.run("DELETE FROM flow_events WHERE flow_id = ?", [flow.rawValue.databaseValue])
         try self.run("DELETE FROM flows WHERE id = ?", [flow.rawValue.databaseValue])
@@ -94,6 +105,7 @@ extension Database {
 
     // MARK: Epoch
 
+    /// Reads the epoch in the database.
     func storedEpoch() throws -> Epoch {
         let stored = try self.first("SELECT epoch FROM hub_meta", []) { Epoch($0[0] as String) }
         guard let epoch = stored ?? nil else { throw UnreadableRow() }
@@ -125,6 +137,7 @@ extension FlowEvent {
 }
 
 extension JSONText {
+    /// Creates JSON text from a column, without validation, because the hub wrote it.
     init(stored text: String) { self.init(trusted: Array(text.utf8)) }
 
     var databaseValue: DatabaseValue { self.string.databaseValue }

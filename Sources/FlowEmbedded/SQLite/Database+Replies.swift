@@ -3,6 +3,7 @@ import GRDB
 
 /// Reading and writing of stored replies under their idempotency keys.
 extension Database {
+    /// Reads the reply stored under the account's idempotency key; `nil` if there is none.
     func reply(to key: String, account: String) throws -> StoredReply? {
         try self.first(
             "SELECT fingerprint, status, flow_id, versions FROM idempotency WHERE account = ? AND key = ?",
@@ -14,6 +15,7 @@ extension Database {
         }
     }
 
+    /// Stores the reply under the account's idempotency key.
     func insert(_ reply: StoredReply, to key: String, account: String, at moment: Timestamp) throws {
         try self.run(
             """

@@ -1,6 +1,7 @@
-/// An error of opening an embedded store. The description names the directory for the operator, and nothing of its
-/// contents.
+/// An error of opening an embedded store. The description names the directory or file for the operator, and nothing of
+/// its contents.
 public struct EmbeddedStoreError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// The kind of error.
     public struct Code: Hashable, Sendable {
         private enum Value { case folder, inUse, database, schema }
         private let value: Value

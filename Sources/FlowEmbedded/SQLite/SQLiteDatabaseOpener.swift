@@ -4,23 +4,30 @@ import GRDB
 
 /// Opens the database of a data directory with the configuration that this store needs.
 enum SQLiteDatabaseOpener {
+    /// Name of the database file in the data directory.
     static let fileName = "flowhub.sqlite"
 
     /// Pages in the write-ahead log after which a commit copies them into the database: 32 MB. The higher the number,
     /// the more often a page that several commits changed is copied only once.
     private static let checkpointPages = 8_000
-    /// Size in bytes to which the log's file is truncated after that.
+    /// Size in bytes to which the write-ahead log's file is truncated after such a copy.
     private static let journalBytes = 67_108_864
     /// Page cache of the writer and of each reader, in KiB.
     private static let writerCacheKiB = 32_768
     private static let readerCacheKiB = 4_096
 
+    /// An open database with the values of its row in `hub_meta`.
     struct Opened {
         var pool: DatabasePool
         var hubID: String
         var epoch: Epoch
     }
 
+    /// Opens the database, creates it if it does not exist, and applies missing migrations. Blocks the calling thread.
+    /// - Parameters:
+    ///   - readers: maximum number of reader connections.
+    ///   - busySeconds: timeout for another process's transaction.
+    ///   - now: time for the first epoch and for the records of applied migrations.
     static func open(
         directory: String, readers: Int, busySeconds: Int, now: Timestamp
     ) throws(EmbeddedStoreError) -> Opened {
@@ -48,17 +55,24 @@ enum SQLiteDatabaseOpener {
         }
     }
 
+    /// Creates the directory and its parents if they do not exist.
+    /// - Throws: ``EmbeddedStoreError`` if it cannot be created or written.
     static func makeFolder(_ directory: String) throws(EmbeddedStoreError) {
         do {
             try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         } catch {
-            throw EmbeddedStoreError(code: .folder, description: "Cannot create the directory \(directory).")
+            throw EmbeddedStoreError(
+                code: .folder,
+                description: "Cannot create the directory \(directory). Check the permissions of its parent directory.")
         }
         guard FileManager.default.isWritableFile(atPath: directory) else {
-            throw EmbeddedStoreError(code: .folder, description: "Cannot write to the directory \(directory).")
+            throw EmbeddedStoreError(
+                code: .folder,
+                description: "Cannot write to the directory \(directory). The hub's user needs write permission.")
         }
     }
 
+    /// The settings of all connections to the database.
     private static func configuration(readers: Int, busySeconds: Int) -> GRDB.Configuration {
         var configuration = GRDB.Configuration()
         configuration.label = "flowhub"

@@ -1,7 +1,7 @@
 import FlowCore
 import GRDB
 
-/// The error of a row that cannot be decoded: no version of FlowHub wrote it.
+/// The error of a row that lacks a value or has one that no version of FlowHub writes.
 struct UnreadableRow: Error {}
 
 extension StoreError {
@@ -14,7 +14,7 @@ extension StoreError {
         } else if error is UnreadableRow {
             self = .unavailable("the database contains a row that cannot be decoded")
         } else {
-            self = .unavailable("database error")
+            self = .unavailable("unexpected database error")
         }
     }
 
@@ -25,7 +25,7 @@ extension StoreError {
     /// after a restart.
     init(failedCommit error: any Error) {
         guard let error = error as? DatabaseError else {
-            self = .outcomeUnknown("the commit failed")
+            self = .outcomeUnknown("the database failed to commit")
             return
         }
         switch error.resultCode {
@@ -36,6 +36,7 @@ extension StoreError {
 }
 
 extension DatabaseError {
+    /// A text for the SQLite result code, without paths, SQL or values.
     var reason: String {
         switch self.resultCode {
         case .SQLITE_BUSY, .SQLITE_LOCKED: "the database is locked by another process"
@@ -50,7 +51,7 @@ extension DatabaseError {
         }
     }
 
-    /// Whether a single operation of a batch may have caused the error. The others are then retried without it.
+    /// Whether a single change of a batch may have caused the error. The other changes are then retried without it.
     var mayConcernOneOperation: Bool {
         switch self.resultCode {
         case .SQLITE_CONSTRAINT, .SQLITE_TOOBIG, .SQLITE_MISMATCH, .SQLITE_RANGE, .SQLITE_ERROR: true

@@ -2,6 +2,7 @@ public import FlowCore
 import GRDB
 
 extension SQLiteFlowStore: FlowArchive {
+    /// Reads stored flows in the order of their ids, after the id `after`, tombstones included.
     public func exportFlows(after: String?, limit: Int) async throws(StoreError) -> [ArchivedFlow] {
         try await self.read { database in
             let rows = try database.rows(
@@ -17,6 +18,8 @@ extension SQLiteFlowStore: FlowArchive {
         }
     }
 
+    /// Inserts the flow with its events in one transaction, and raises the fencing sequence to its highest token.
+    /// Changes nothing if a flow with this id exists.
     public func restore(_ flow: ArchivedFlow, events: [FlowEvent]) async throws(StoreError) -> RestoreOutcome {
         let epoch = self.epoch
         return try await self.write { database in

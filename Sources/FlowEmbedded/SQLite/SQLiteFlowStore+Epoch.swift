@@ -2,19 +2,23 @@ public import FlowCore
 import GRDB
 
 extension SQLiteFlowStore {
-    /// Advance of the fencing sequence when the epoch is raised: more than the tokens that the lost history may have
-    /// issued after the restored copy.
+    /// Number of tokens by which the fencing sequence advances when the epoch is raised: more than may have been issued
+    /// after the restored copy was made.
     private static let fencingJump: Int64 = 1_000_000
 
+    /// The epoch that this process has adopted.
     public var epoch: Epoch { self.adoptedEpoch.value }
 
+    /// Adopts the stored epoch, and raises it first if it is older than the adopted one.
+    /// - Returns: the adopted epoch.
     public func refreshEpoch() async throws(StoreError) -> Epoch {
-        // On the writer's queue, so that the result is not older than a raise in the meantime.
+        // On the writer's queue, where a raise by this process runs as well: the epoch that is adopted is never older
+        // than one raised before.
         try await self.write { database in
             var stored = try database.storedEpoch()
             if stored < self.adoptedEpoch.value {
-                // A restored copy has an older epoch. Changes to it need an epoch above all that this process has
-                // adopted.
+                // The stored epoch is older, so the database is a restored copy. Its next versions need an epoch higher
+                // than all that this process has adopted.
                 stored = self.adoptedEpoch.value.raised(atUnixSeconds: 0, random: RandomText.base36(6))
                 try database.run("UPDATE hub_meta SET epoch = ?", [stored.description.databaseValue])
             }
@@ -23,6 +27,8 @@ extension SQLiteFlowStore {
         }
     }
 
+    /// Raises the stored epoch if it still is `from`, and adopts the stored one.
+    /// - Returns: the adopted epoch.
     public func raiseEpoch(from: Epoch, now: Timestamp) async throws(StoreError) -> Epoch {
         let epoch = try await self.write { database in
             let stored = try database.storedEpoch()
@@ -33,21 +39,24 @@ extension SQLiteFlowStore {
                 [raised.description.databaseValue, Self.fencingJump.databaseValue])
             return raised
         }
-        // Adopted after the commit. A change in between finds that the stored epoch differs from the adopted one, and
-        // is retried.
+        // Adopted only after the commit. Until then, a change finds a stored epoch that differs from the adopted one,
+        // fails with `epochChanged`, and is retried by its caller.
         self.adoptedEpoch.set(epoch)
         return epoch
     }
 }
 
 extension SQLiteFlowStore: FencingSequence {
+    /// SQL that advances the fencing sequence by one token.
     private static let advanceFencing = "UPDATE hub_meta SET fencing = fencing + 1"
 
-    /// Consumes one fencing token, because SQLite writes no page if an update leaves the row unchanged.
+    /// Commits a write to test whether the database accepts it. Consumes one fencing token, because SQLite writes no
+    /// page if an update leaves the row unchanged.
     public func probeWrite() async throws(StoreError) {
         try await self.write { try $0.run(Self.advanceFencing, []) }
     }
 
+    /// Advances the fencing sequence by one, and returns the new token.
     public func nextFencingToken() async throws(StoreError) -> Int64 {
         try await self.write { database in
             try database.run(Self.advanceFencing, [])

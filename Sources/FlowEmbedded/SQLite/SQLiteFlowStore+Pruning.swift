@@ -2,11 +2,12 @@ public import FlowCore
 import GRDB
 
 extension SQLiteFlowStore {
-    /// Flows per call in the scan of all flows that follows a start.
+    /// Flows that one call reads of the scan of all flows, which runs once after a start.
     private static let scanBatchSize = 10_000
 
-    /// Deletes old events and stored replies, at most `policy.batch` rows per call. Tombstones stay, so that no
-    /// version of a deleted flow is assigned twice.
+    /// Deletes old events and stored replies, at most `policy.batch` rows per call. Tombstones stay, so that no version
+    /// of a deleted flow is assigned twice.
+    /// - Returns: the number of deleted rows.
     public func prune(_ policy: RetentionPolicy, now: Timestamp) async throws(StoreError) -> Int {
         try await self.scan(policy)
         let epoch = self.epoch
@@ -22,7 +23,8 @@ extension SQLiteFlowStore {
                         let last = version - Version(policy.historyEvents)
                         remaining -= try database.pruneEvents(of: flow, through: last, limit: remaining)
                     }
-                    // Added again: the limit was reached before this flow was completely pruned.
+                    // The flow remains a candidate: the limit of rows was reached, so some of its old events may still
+                    // exist.
                     if remaining == 0 { pruneCandidates.add([(flow, version)]) }
                 }
                 return max(1, policy.batch) - remaining
@@ -33,8 +35,8 @@ extension SQLiteFlowStore {
         }
     }
 
-    /// Continues the scan of all flows that follows a start, on a reader connection. Adds flows with long histories
-    /// to the prune candidates.
+    /// Reads the next slice of the scan of all flows after a start, on a reader connection, and adds its flows with too
+    /// many events to the prune candidates. Does nothing when the scan is complete.
     private func scan(_ policy: RetentionPolicy) async throws(StoreError) {
         guard let after = self.pruneCandidates.scanCursor else { return }
         let (long, last) = try await self.read { database in
@@ -59,13 +61,13 @@ extension SQLiteFlowStore {
 }
 
 extension Database {
-    /// Deletes events that are older than a moment. Only the beginning of a flow's history is deleted: if times are
-    /// not in the order of versions (a clock was set back), an event is deleted together with a later one, so that no
-    /// gap appears.
+    /// Deletes up to `limit` events that are older than a moment. Only the beginning of a flow's history is deleted: if
+    /// times are not in the order of versions (a clock was set back), an event is deleted together with a later one, so
+    /// that no gap appears.
     /// - Returns: the number of deleted rows.
     fileprivate func pruneEvents(before moment: Timestamp, limit: Int) throws -> Int {
         var remaining = limit
-        // The index contains the primary key, so this reads only the old end of the index.
+        // The index on the time also contains the primary key, so this reads only its oldest entries and not the table.
         let rows = try self.rows(
             """
             SELECT flow_id, max(version) FROM
@@ -83,6 +85,8 @@ extension Database {
         return limit - remaining
     }
 
+    /// Deletes up to `limit` of the flow's events, the oldest first, up to the version `last`.
+    /// - Returns: the number of deleted rows.
     fileprivate func pruneEvents(of flow: FlowID, through last: Version, limit: Int) throws -> Int {
         let lowest = try self.first(
             "SELECT min(version) FROM flow_events WHERE flow_id = ?", [flow.rawValue.databaseValue]
@@ -94,6 +98,8 @@ extension Database {
         return self.changesCount
     }
 
+    /// Deletes up to `limit` stored replies that are older than a moment, the oldest first.
+    /// - Returns: the number of deleted rows.
     fileprivate func pruneReplies(before moment: Timestamp, limit: Int) throws -> Int {
         guard limit > 0 else { return 0 }
         try self.run(

@@ -2,13 +2,16 @@ public import FlowCore
 import GRDB
 
 extension SQLiteFlowStore {
-    /// Maximum number of ids in one statement.
+    /// Number of flow ids in one statement of ``heads(of:)``.
     private static let headChunk = 500
 
+    /// Reads the flow with its state, tombstones included; `nil` if it never existed.
     public func load(_ flow: FlowID) async throws(StoreError) -> FlowRecord? {
         try await self.read { try $0.flow(flow) }
     }
 
+    /// Reads the flow's head and a history page after the version, in one MVCC snapshot. A first event above the limit
+    /// of bytes is returned alone.
     public func page(of flow: FlowID, after version: Version, limit: PageLimit) async throws(StoreError) -> EventPage {
         try await self.read { database in
             let head = try database.first(
@@ -33,6 +36,7 @@ extension SQLiteFlowStore {
         }
     }
 
+    /// Reads the heads of these flows, in any order. Flows that never existed are left out.
     public func heads(of flows: [FlowID]) async throws(StoreError) -> [FlowHead] {
         // The same statement for every chunk, so that it is prepared once. The last chunk is padded with NULL, which
         // equals no id.
@@ -51,6 +55,7 @@ extension SQLiteFlowStore {
         }
     }
 
+    /// Reads a list page of an account's flows: their heads, in the order of the query.
     public func list(_ query: FlowQuery) async throws(StoreError) -> FlowList {
         try await self.read { database in
             var conditions = ["client_account_id = ?"]

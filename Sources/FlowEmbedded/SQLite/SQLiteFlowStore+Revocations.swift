@@ -2,6 +2,8 @@ public import FlowCore
 import GRDB
 
 extension SQLiteFlowStore: RevocationStore {
+    /// Stores the revocation. If the subject has one already, the later `notBefore` of the two stays.
+    /// - Returns: the revocation in effect.
     @discardableResult
     public func revoke(_ revocation: Revocation, now: Timestamp) async throws(StoreError) -> Revocation {
         try await self.write { database in
@@ -23,6 +25,7 @@ extension SQLiteFlowStore: RevocationStore {
         }
     }
 
+    /// Reads all revocations of all accounts.
     public func revocations() async throws(StoreError) -> [Revocation] {
         try await self.read { database in
             let rows = try database.rows("SELECT account, subject, not_before FROM revocations ORDER BY account, subject", [])

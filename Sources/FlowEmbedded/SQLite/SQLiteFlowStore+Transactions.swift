@@ -4,8 +4,8 @@ import GRDB
 extension SQLiteFlowStore {
     /// Runs a read in one MVCC snapshot of the database.
     ///
-    /// The read is not cancelled with its task: a reader that went away says nothing about the store, and a failed
-    /// read would count against it.
+    /// The read continues if its task is cancelled: a cancelled read would be recorded as a failure of the store,
+    /// although only its client has disconnected.
     /// - Parameter checksEpoch: whether to throw `epochChanged` if the stored epoch differs from the adopted one.
     ///   Imports do not need it.
     func read<Value: Sendable>(
@@ -43,6 +43,7 @@ extension SQLiteFlowStore {
         return try result.get()
     }
 
+    /// Runs the body in one transaction, and rolls back if it throws.
     private static func transact<Value: Sendable>(
         _ database: Database, _ body: (Database) throws -> Value
     ) -> Result<Value, StoreError> {
@@ -51,7 +52,7 @@ extension SQLiteFlowStore {
             try database.beginTransaction(.immediate)
             value = try body(database)
         } catch {
-            // Fails if SQLite has already rolled back by itself, which has the same effect.
+            // The rollback itself fails if SQLite has already rolled back, which has the same effect.
             try? database.rollback()
             return .failure(StoreError(rolledBack: error))
         }

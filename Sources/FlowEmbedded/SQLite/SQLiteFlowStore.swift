@@ -9,9 +9,9 @@ import Synchronization
 /// It uses a write-ahead log with full synchronization, so acknowledged changes survive a power failure. Changes that
 /// arrive during a commit share the next one. Reads run at the same time as writes, each in its own MVCC snapshot.
 ///
-/// Another process may open the same file for a command such as `flowhub epoch bump`. Each waits for the other's
-/// transactions, and this process detects the other's changes. Safe to use from any task; no method blocks a task's
-/// thread.
+/// Another process may open the same file for a command such as `flowhub epoch bump`. Each of the two waits for the
+/// other's transactions, and this process detects the other's changes. Safe to use from any task; no method blocks a
+/// task's thread.
 public final class SQLiteFlowStore: FlowStore {
     public struct Configuration: Sendable {
         /// Limits of one change.
@@ -20,11 +20,12 @@ public final class SQLiteFlowStore: FlowStore {
         public var limits = StoreLimits()
         /// Maximum number of reader connections, each with its own thread during a read.
         public var readers = 4
-        /// Maximum number of flows in the writer row cache. A cached flow is not read again before its next change.
+        /// Maximum number of flows in the writer row cache. A change of a cached flow is decided without reading the
+        /// flow.
         public var cachedRows = 10_000
-        /// Maximum bytes of the cached states.
+        /// Maximum total bytes of the cached states.
         public var cachedRowBytes = 33_554_432
-        /// Timeout in seconds for another process's transaction.
+        /// Timeout in seconds of the wait for another process's transaction on the same file.
         public var busySeconds = 5
 
         public init() {}
@@ -92,8 +93,11 @@ public final class SQLiteFlowStore: FlowStore {
 
     // MARK: Changes
 
+    /// Sets the observer, which receives every commit before the client that sent the change is answered.
     public func observeCommits(_ observer: @escaping @Sendable ([Commit]) -> Void) { self.writer.observe(observer) }
 
+    /// Commits the change, together with others that wait.
+    /// - Throws: `overloaded` if the queue of changes is full.
     public func apply(_ change: FlowChange) async throws(StoreError) -> FlowOutcome {
         let bytes = change.bodyBytes
         try self.changes.acquire(bytes: bytes)
@@ -105,12 +109,13 @@ public final class SQLiteFlowStore: FlowStore {
         return try result.get()
     }
 
+    /// Writes batch after batch on the writer's queue until no change is queued.
     private func startWriting() {
         self.pool.asyncWriteWithoutTransaction { database in
             let batch = self.queue.withLock { $0.nextBatch() }
             self.writer.write(batch[...], in: database)
-            // The next batch is a separate item on the writer's queue, so that other writes get their turn in
-            // between.
+            // The next batch is a separate item on the writer's queue, so that other writes, such as those of imports,
+            // run between batches.
             if self.queue.withLock({ $0.batchFinished() }) { self.startWriting() }
         }
     }

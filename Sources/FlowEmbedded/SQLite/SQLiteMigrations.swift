@@ -3,7 +3,7 @@ import GRDB
 
 /// The migrations of the SQLite schema, in order. Append-only: a released migration is never changed.
 enum SQLiteMigrations {
-    /// The migrations. A migration's number is its position in the list, from 1.
+    /// The migrations in order. A migration's number is its position in the list, from 1.
     private static let steps: [(name: String, sql: String)] = [
         ("flows", Self.flows), ("imports", Self.imports),
     ]

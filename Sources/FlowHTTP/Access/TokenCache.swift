@@ -4,8 +4,9 @@ import FlowCore
 ///
 /// It has two generations. An entry that is used moves to the young one. When the young one is full, the old one is dropped
 /// and the young one becomes the old one. This evicts entries that were not used for long, without an ordered list, and
-/// lookup and insertion take constant time. Only valid tokens are inserted, so guessed tokens cannot evict others. (Strings compare by
-/// Unicode equivalence; a string equivalent to a valid token, which is ASCII, still requires knowledge of the whole token.)
+/// lookup and insertion take constant time. Only valid tokens are inserted, so guessed tokens cannot evict others. (Strings
+/// compare by Unicode equivalence; a string equivalent to a valid token, which is ASCII, still requires knowledge of the
+/// whole token.)
 struct TokenCache {
     private typealias Generation = [String: Principal]
 
@@ -54,11 +55,13 @@ struct TokenCache {
         self.young[token] = principal
     }
 
+    /// Removes a token, if it is cached.
     mutating func remove(_ token: String) {
         if self.young.removeValue(forKey: token) != nil { self.youngBytes -= token.utf8.count }
         self.old.removeValue(forKey: token)
     }
 
+    /// Removes all tokens.
     mutating func removeAll() {
         self.young = [:]
         self.old = [:]

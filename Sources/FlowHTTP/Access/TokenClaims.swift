@@ -17,7 +17,7 @@ struct TokenRules: Sendable {
     /// - Throws: ``AccessError`` `token_expired` if expiry is the only problem, else `token_invalid`.
     func principal(of payload: [UInt8], now: Int64) throws(AccessError) -> Principal {
         guard let claims = TokenObject(payload) else {
-            throw .tokenInvalid("the payload is not a JSON object, or a member name occurs twice")
+            throw .tokenInvalid("the token payload is not a JSON object, or a member name occurs twice")
         }
         let issuedAt = try Self.time("iat", of: claims)
         let notBefore = try Self.time("nbf", of: claims)
@@ -58,7 +58,9 @@ struct TokenRules: Sendable {
         guard let claim = claims["aud"] else { throw .tokenInvalid("the claim aud is missing") }
         var found = false
         for value in claim.isArray ? claim.elements : [claim] {
-            guard let text = value.stringValue else { throw .tokenInvalid("the claim aud is not a string or an array of strings") }
+            guard let text = value.stringValue else {
+                throw .tokenInvalid("the claim aud is not a string or an array of strings")
+            }
             // Compared by bytes (RFC 7519, 2): Swift's == also accepts canonically equivalent strings.
             if text.utf8.elementsEqual(wanted.utf8) { found = true }
         }

@@ -68,7 +68,8 @@ extension TokenKeys {
         if let key = configuration.hmacKey {
             try Self.validateSecret(key)
             guard let signature = await KeySetFile.hmac(Array(key.utf8)) else {
-                throw AccessConfigurationError("FLOWHUB_JWT_KEY", "the secret is unusable", remedy: "Generate one with: openssl rand -base64 48")
+                throw AccessConfigurationError(
+                    "FLOWHUB_JWT_KEY", "the secret is unusable", remedy: "Generate one with: openssl rand -base64 48")
             }
             _ = keys.add(signature, keyID: nil, for: .hs256)
         }

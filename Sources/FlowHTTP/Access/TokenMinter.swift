@@ -34,10 +34,12 @@ public struct TokenMinter: Sendable {
                 "subject", "the value is not a valid sub claim", remedy: "Use 1 to 256 bytes without control characters.")
         }
         guard Principal.isValidAccount(account) else {
-            throw AccessConfigurationError("account", "the value is not a valid client_account_id claim", remedy: "Use 1 to 128 of A-Za-z0-9_.:-")
+            throw AccessConfigurationError(
+                "account", "the value is not a valid client_account_id claim", remedy: "Use 1 to 128 of A-Za-z0-9_.:-")
         }
         guard (ttlSeconds ?? 1) > 0 else {
-            throw AccessConfigurationError("ttl", "a token without lifetime would be expired at once", remedy: "Use 1 second or more.")
+            throw AccessConfigurationError(
+                "ttl", "the token would already be expired", remedy: "Use a lifetime of 1 second or more.")
         }
         let claims = MintedClaims(
             sub: subject,

@@ -96,7 +96,7 @@ public final class TokenVerifier: Sendable {
             throw AccessConfigurationError(
                 "FLOWHUB_JWT_LEEWAY",
                 "a clock tolerance of \(configuration.leewaySeconds) s is out of range",
-                remedy: "Set a tolerance of 0 to 60 seconds, and synchronize the clocks of the hub and the token issuer with NTP."
+                remedy: "Set a tolerance of 0 to 60 seconds, and synchronize the clocks of the hub and the token issuer by NTP."
             )
         }
         guard configuration.maximumTokenBytes > 0, configuration.cacheSize >= 0 else {

@@ -21,7 +21,7 @@ extension ConnectionHandler {
             self.rejectAndClose(.malformed)
             return
         }
-        // The size on the wire: name, colon, space, value, CRLF.
+        // The size of the fields on the wire: each is name, colon, space, value, CRLF.
         let headerBytes = head.headerFields.reduce(0) { $0 + $1.name.rawName.utf8.count + $1.value.utf8.count + 4 }
         guard headerBytes <= configuration.maximumHeaderBytes else {
             self.rejectAndClose(.headersTooLarge(configuration))
@@ -47,7 +47,7 @@ extension ConnectionHandler {
         self.state = .reading(head, ByteBuffer())
     }
 
-    /// Whether the route reads the body while it arrives, so that the connection does not limit its size.
+    /// Whether the route reads the body as it arrives. The connection then does not limit the size of the body.
     private static func streamsRequestBody(method: HTTPRequest.Method, path: Substring) -> Bool {
         method == .post && path == "/v1/imports"
     }
@@ -70,7 +70,9 @@ extension ConnectionHandler {
         self.context?.writeAndFlush(self.wrapOutboundOut(.head(HTTPResponse(status: .continue))), promise: nil)
     }
 
-    /// Stops streaming a body, and discards the rest of it, because the response came before its end or it cannot be read.
+    /// Stops passing the request body to the task that answers the request, and discards the rest of the body. Called when
+    /// the response is ready before the whole body has arrived, or when the body is malformed or too slow. Does nothing if
+    /// no body is arriving.
     func dropBody() {
         guard case .receiving = self.state else { return }
         self.state = .responding(keepAlive: false)
@@ -79,7 +81,7 @@ extension ConnectionHandler {
         self.resumeReading()
     }
 
-    /// Whether the connection is closed after the response to this request.
+    /// Whether the connection is closed after the response to this request: the client or a drain requires it.
     func closesAfterResponse(_ head: HTTPRequest) -> Bool { Self.requestsClose(head) || self.isQuiescing }
 
     /// Answers a request in a task on the event loop.
@@ -107,14 +109,15 @@ extension ConnectionHandler {
         }
     }
 
-    /// Whether the connection must be closed after the response: the client requests it, or it requests an upgrade, after
-    /// which the decoder parses no further requests.
+    /// Whether the client requests the close of the connection after the response, or an upgrade, after which the HTTP
+    /// decoder parses no further requests.
     static func requestsClose(_ head: HTTPRequest) -> Bool {
         if head.headerFields[.upgrade] != nil { return true }
         guard let options = head.headerFields[.connection] else { return false }
         return options.lowercased().split(separator: ",").contains { $0.split(separator: " ").first == "close" }
     }
 
+    /// Writes a response, including its body. Does nothing if the connection was closed.
     private func answer(_ response: Response, to head: HTTPRequest, with writer: ConnectionResponseWriter) async {
         self.dropBody()
         guard case .responding(let keepAlive) = self.state, let context = self.context else { return }
@@ -125,7 +128,7 @@ extension ConnectionHandler {
         if head.method == .head || response.status == .noContent || response.status == .notModified {
             writer.end()
         } else {
-            // The head was sent already, so an error can only be reported by closing the connection.
+            // The response head was sent already, so an error can only be reported by closing the connection.
             do { try await response.body.write(writer) } catch { self.context?.close(promise: nil) }
         }
     }
@@ -168,7 +171,7 @@ extension ConnectionHandler {
         }
     }
 
-    /// Continues after the response was flushed to the socket.
+    /// Processes the next request or closes the connection, after the socket has accepted the whole response.
     func responseFlushed() {
         if self.isLast {
             self.lingeringClose()
@@ -178,15 +181,17 @@ extension ConnectionHandler {
         }
     }
 
-    /// Whether no request will follow.
+    /// Whether no further request will be processed on this connection.
     private var isLast: Bool { self.isQuiescing || (self.inputClosed && self.pipelined.isEmpty) }
 
+    /// Waits for the next request, at most for the idle timeout.
     func becomeIdle() {
         self.state = .idle
         self.headLimiter.awaitsHead = true
         self.deadline = .now() + .seconds(Int64(self.loop.configuration.idleTimeoutSeconds))
     }
 
+    /// Processes the parts that arrived while a request was being answered, until one of them completes the next request.
     func processPipelined() {
         self.countPendingParts()
         while !self.pipelined.isEmpty {
@@ -204,6 +209,7 @@ extension ConnectionHandler {
         self.resumeReading()
     }
 
+    /// Drops the parts that arrived while a request was being answered.
     func discardPipelined() {
         self.pipelined = []
         self.countPendingParts()
@@ -214,7 +220,10 @@ extension ConnectionHandler {
 private struct ConnectionResponseWriter: ResponseBodyWriter {
     let connection: NIOLoopBound<ConnectionHandler>
 
+    /// Writes a part of the body. Suspends while the socket is not writable.
     func write(_ buffer: ByteBuffer) async throws { try await self.connection.value.writeBody(buffer) }
+    /// Completes the response; trailing fields are not sent.
     consuming func finish(_ trailingHeaders: HTTPFields?) async throws { self.connection.value.finishResponse() }
+    /// Completes a response without a body.
     func end() { self.connection.value.finishResponse() }
 }

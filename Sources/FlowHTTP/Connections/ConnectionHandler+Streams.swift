@@ -7,7 +7,8 @@ import NIOHTTPTypes
 extension ConnectionHandler {
     // MARK: Event streams
 
-    /// Parses and authenticates a request for an event stream.
+    /// Parses and authenticates a request for an event stream, then calls ``admit(_:_:)``. Answers a malformed request with
+    /// a problem.
     func openStream(_ head: HTTPRequest, path: Substring, query: Substring) {
         let access = self.loop.application.access
         let fields = head.headerFields
@@ -89,6 +90,7 @@ extension ConnectionHandler {
         }
     }
 
+    /// Answers a request for a stream with a problem instead of a stream.
     func reject(_ problem: HTTPProblem, cors: [(name: String, value: String)]) {
         var response = problem.response
         for (name, value) in cors {
@@ -112,11 +114,13 @@ extension ConnectionHandler {
 }
 
 extension ConnectionHandler: StreamOutput {
+    /// Bytes that were written and that NIO has not passed to the socket.
     var queuedBytes: Int {
         guard let options = self.context?.channel.syncOptions else { return 0 }
         return (try? options.getOption(.bufferedWritableBytes)) ?? 0
     }
 
+    /// Writes the response head, which turns the connection into an event stream.
     func startResponse(extraHeaders: [(name: String, value: String)]) {
         self.loop.closed(self)
         self.discardPipelined()
@@ -138,6 +142,7 @@ extension ConnectionHandler: StreamOutput {
         self.httpHandlers = []
     }
 
+    /// Answers with 204 or a problem instead of a stream.
     func reject(_ rejection: StreamRejection) {
         guard case .streaming(let stream) = self.state else { return }
         let cors = stream.request.responseHeaders
@@ -153,22 +158,26 @@ extension ConnectionHandler: StreamOutput {
         }
     }
 
-    /// Bypasses the encoder: an event stream has no length and no chunks, and ends when the connection closes.
+    /// Writes without the HTTP encoder: an event stream has no length and no chunks, and ends when the connection closes.
     func write(_ buffer: ByteBuffer) {
         self.headLimiter.context?.write(NIOAny(buffer), promise: nil)
     }
 
+    /// Writes and flushes, without the HTTP encoder.
     func send(_ buffer: ByteBuffer) {
         self.headLimiter.context?.writeAndFlush(NIOAny(buffer), promise: nil)
     }
 
+    /// Flushes what was written.
     func flush() { self.headLimiter.context?.flush() }
 
+    /// Flushes, then closes with a lingering close, so that the client receives the last events.
     func finish() {
         self.flush()
         self.lingeringClose()
     }
 
+    /// Closes the connection immediately and drops the queued bytes.
     func abort() { self.context?.close(promise: nil) }
 }
 

@@ -41,25 +41,31 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     let loop: EventLoopContext
     let headLimiter: RequestHeadLimiter
+    /// The client's IP address, for the connection registry.
     let remote: String
     var httpHandlers: [any RemovableChannelHandler]
     var state = State.idle
     private(set) var context: ChannelHandlerContext?
     /// Parts of further requests that arrived while a request was being answered.
     var pipelined = Deque<HTTPRequestPart>()
+    /// Whether a read of the socket was requested and postponed; ``resumeReading()`` makes up for it.
     var isReadPaused = false
     /// The number of pipelined parts that the shard's ``StreamShard/pendingRequestParts`` includes.
     private var countedPendingParts = 0
     var deadline: NIODeadline
-    /// The queued bytes when the write timeout was set.
+    /// The queued bytes when the write timeout was started. Fewer bytes when it expires show that the client has read some.
     private var unsentBytes = 0
+    /// Whether the connection accepts no further request: see ``quiesce()``.
     private(set) var isQuiescing = false
-    /// Whether the rest of a request body is discarded.
+    /// Whether the rest of the current request body is discarded as it arrives.
     var dropsBody = false
     /// The task that writes a response, while it waits for the socket to become writable.
     var writer: CheckedContinuation<Void, any Error>?
     var hasRemovedHTTPHandlers = false
+    /// Whether the connection closes after an ordinary response to a request for a stream, because the client wants it
+    /// closed.
     var closesAfterRejection = false
+    /// Whether the client has closed its sending side.
     private(set) var inputClosed = false
     /// A copy of the channel's `isWritable`, updated with each change. Every delivery reads it, and reading the channel's
     /// property costs a lock and an existential call.
@@ -81,26 +87,30 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     // MARK: Channel events
 
+    /// Registers the connection, so that its deadlines are checked.
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
         self.loop.opened(self)
     }
 
+    /// Forgets the context, which is invalid from now on.
     func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
 
+    /// Processes one part of a request from the HTTP handlers.
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        // After the head of a stream the HTTP handlers are removed, and input is raw bytes. It is ignored.
+        // Once a stream has started, the HTTP handlers are removed and input consists of raw bytes, which are ignored.
         if case .streaming = self.state { return }
         if self.hasRemovedHTTPHandlers { return }
         self.handle(self.unwrapInboundIn(data))
     }
 
+    /// Processes one part of a request according to the state of the connection: reads it, queues it or discards it.
     func handle(_ part: HTTPRequestPart) {
         switch (self.state, part) {
         case (.idle, .head(let head)):
             self.handleHead(head)
         case (.reading(let head, var body), .body(let bytes)):
-            // Clears the state first, so that appending does not copy the buffer.
+            // The state has a reference to the buffer: without clearing it first, appending would copy the buffer.
             self.state = .idle
             if body.readableBytes + bytes.readableBytes > self.loop.configuration.maximumBodyBytes {
                 self.rejectAndClose(.bodyTooLarge(self.loop.configuration.maximumBodyBytes))
@@ -123,11 +133,14 @@ final class ConnectionHandler: ChannelDuplexHandler {
             self.pipelined.append(part)
             self.countPendingParts()
         case (.idle, _), (.reading, .head), (.receiving, .head), (.streaming, _), (.lingeringClose, _), (.closed, _):
-            // The rest of a rejected body, or a request after an event stream: it is ignored.
+            // The rest of a rejected body, or a further request on a connection that carries an event stream: it is
+            // ignored.
             break
         }
     }
 
+    /// Passes a read request to the socket. Postpones it while too much input waits to be processed, or while the client
+    /// does not read its response.
     func read(context: ChannelHandlerContext) {
         if self.pipelined.count >= Self.maximumPipelined || self.isFlushing || self.isBodyFull {
             self.isReadPaused = true
@@ -136,16 +149,19 @@ final class ConnectionHandler: ChannelDuplexHandler {
         }
     }
 
+    /// Makes up for a postponed read of the socket. Does nothing if no read was postponed.
     func resumeReading() {
         guard self.isReadPaused else { return }
         self.isReadPaused = false
         self.context?.read()
     }
 
+    /// Whether the body that is being received has reached its limit of buffered bytes.
     private var isBodyFull: Bool {
         if case .receiving(_, let bodyStream) = self.state { bodyStream.isFull } else { false }
     }
 
+    /// Continues the stream, the body or the response that waits for the socket.
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         self.isWritable = context.channel.isWritable
         if self.isWritable { self.resumeWriter(nil) }
@@ -158,6 +174,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         }
     }
 
+    /// Handles the half-close by the client: closes the connection unless a response is still due.
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         guard case ChannelEvent.inputClosed = event else { return }
         self.inputClosed = true
@@ -167,6 +184,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         }
     }
 
+    /// Ends the stream or the request after the connection was closed.
     func channelInactive(context: ChannelHandlerContext) {
         let state = self.state
         self.becomeClosed()
@@ -175,6 +193,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
         if case .streaming(let stream) = state { stream.disconnected() }
     }
 
+    /// Rejects a request that cannot be parsed. If a request is already being answered, closes the connection after the
+    /// response.
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         switch self.state {
         case .idle, .reading:
@@ -198,7 +218,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
             self.dropBody()
             bodyStream.fail(HTTPProblem.malformed)
         case .responding:
-            // The bytes after the request are not HTTP: finish the response, then close.
+            // The bytes that follow the request are not HTTP: finish the response, then close the connection.
             self.state = .responding(keepAlive: false)
         case .flushing:
             self.lingeringClose(timeout: self.writeTimeout)
@@ -234,7 +254,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// Closes the sending side, and discards input until the client closes its side or the timeout expires.
     func lingeringClose(timeout time: TimeAmount = ConnectionHandler.lingeringCloseTimeout) {
         guard let context = self.context else { return }
-        // The last write may have failed, and `channelInactive` was called before it returned.
+        // If the last write failed, `channelInactive` has already run and the connection is closed.
         if case .closed = self.state { return }
         self.state = .lingeringClose
         self.discardPipelined()
@@ -248,6 +268,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         }
     }
 
+    /// Enters the final state and removes the connection from the loop's connections.
     private func becomeClosed() {
         self.discardPipelined()
         self.state = .closed
@@ -277,7 +298,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
             if self.headLimiter.hasReceivedBytes { self.rejectAndClose(.tooSlow) } else { context.close(promise: nil) }
         case .reading: self.rejectAndClose(.tooSlow)
         case .receiving(_, let bodyStream):
-            // While the buffer is full, the client waits for the hub: restart its timeout.
+            // While the buffer is full, the client waits for the hub and is not too slow: restart the timeout of the body.
             guard !bodyStream.isFull else {
                 self.deadline = now + .seconds(Int64(self.loop.configuration.bodyTimeoutSeconds))
                 return
@@ -304,21 +325,23 @@ final class ConnectionHandler: ChannelDuplexHandler {
         }
     }
 
+    /// Whether a complete response waits for the client to read it.
     var isFlushing: Bool {
         if case .flushing = self.state { true } else { false }
     }
 
-    /// Updates the shard's count of pending request parts. Parts that wait for a client to read a response are not counted,
-    /// because a pass must not be deferred for them.
+    /// Updates the shard's count of pending request parts, for which a pass (delivery of live events) is deferred. Parts
+    /// that wait for a client to read a response are not counted: that may take long, and the pass must not wait for it.
     func countPendingParts() {
         let count = self.isFlushing ? 0 : self.pipelined.count
         self.loop.shard.pendingRequestParts += count - self.countedPendingParts
         self.countedPendingParts = count
     }
 
+    /// Closes the connection immediately, also during a request.
     func closeNow() { self.context?.close(promise: nil) }
 
-    /// Accepts no further request. Closes the connection now if it is idle, else after the response.
+    /// Accepts no further request. Closes the connection now if no request has begun, else after the response.
     func quiesce() {
         self.isQuiescing = true
         if case .idle = self.state, !self.headLimiter.hasReceivedBytes { self.context?.close(promise: nil) }

@@ -24,22 +24,26 @@ final class EventLoopContext {
         self.configuration = configuration
     }
 
+    /// Adds a connection that has no event stream (any longer). Its deadline is checked every second.
     func opened(_ connection: ConnectionHandler) { self.ordinary[ObjectIdentifier(connection)] = connection }
+    /// Removes a connection that was closed or now carries an event stream.
     func closed(_ connection: ConnectionHandler) { self.ordinary[ObjectIdentifier(connection)] = nil }
 
+    /// Number of connections without an event stream.
     var ordinaryCount: Int { self.ordinary.count }
 
     /// Number of connections with a request that was not answered yet.
     var busyCount: Int { self.ordinary.values.count { $0.isBusy } }
 
-    /// Checks the connections' deadlines, and does the periodic work of the shard. Called every second.
+    /// Checks the deadlines of connections without an event stream, and calls the shard's ``StreamShard/tick()``. Called
+    /// every second.
     func tick() {
         let now = NIODeadline.now()
         for connection in Array(self.ordinary.values) { connection.checkDeadline(now) }
         self.shard.tick()
     }
 
-    /// Closes idle connections now, and the others after their response.
+    /// Closes connections without an event stream: idle ones now, the others after their response.
     func quiesce() {
         for connection in Array(self.ordinary.values) { connection.quiesce() }
     }

@@ -6,14 +6,17 @@ import Synchronization
 final class EventLoopContextSet: Sendable {
     private let contexts = Mutex<[ObjectIdentifier: NIOLoopBound<EventLoopContext>]>([:])
 
+    /// Adds the context of an event loop.
     func insert(_ context: NIOLoopBound<EventLoopContext>) {
         self.contexts.withLock { $0[ObjectIdentifier(context.eventLoop)] = context }
     }
 
+    /// The context of an event loop; `nil` if the loop is not one of the server's.
     func context(of loop: any EventLoop) -> NIOLoopBound<EventLoopContext>? {
         self.contexts.withLock { $0[ObjectIdentifier(loop)] }
     }
 
+    /// All contexts, in no particular order.
     var all: [NIOLoopBound<EventLoopContext>] { self.contexts.withLock { Array($0.values) } }
 
     /// Runs `body` on every event loop, without waiting for it.
@@ -31,6 +34,7 @@ final class EventLoopContextSet: Sendable {
     }
 
     /// The sums of the counters of all loops.
+    /// - Throws: NIO's error if a loop was shut down.
     func counters() async throws -> (StreamCounters, RequestCounters) {
         var streams = StreamCounters()
         var requests = RequestCounters()

@@ -12,9 +12,9 @@ public struct HTTPConfiguration: Sendable {
     public var maximumHeaderBytes = 16_384
     /// `FLOWHUB_MAX_URI_BYTES`: maximum length of a request target.
     public var maximumURIBytes = 8_192
-    /// `FLOWHUB_MAX_BATCH_EVENTS`: maximum number of events in one request.
+    /// `FLOWHUB_MAX_BATCH_EVENTS`: maximum number of events in one request to publish.
     public var maximumBatchEvents = 1_000
-    /// `FLOWHUB_MAX_JSON_DEPTH`: maximum nesting of JSON in requests.
+    /// `FLOWHUB_MAX_JSON_DEPTH`: maximum number of nested objects and arrays of JSON in requests.
     public var maximumJSONDepth = 64
     /// `FLOWHUB_MAX_EVENT_BYTES`: maximum size of one event's data.
     public var maximumEventBytes = 262_144
@@ -26,10 +26,10 @@ public struct HTTPConfiguration: Sendable {
     public var patternSeconds = 86_400
     /// `FLOWHUB_HEAD_TIMEOUT_SECONDS`: timeout for the first request head, from the opening of the connection.
     public var headTimeoutSeconds = 10
-    /// `FLOWHUB_BODY_TIMEOUT_SECONDS`: timeout from the end of the head to the end of the body; for an import, between two
-    /// parts of the body.
+    /// `FLOWHUB_BODY_TIMEOUT_SECONDS`: timeout from the end of the request head to the end of the body; for an import,
+    /// between two parts of the body.
     public var bodyTimeoutSeconds = 30
-    /// `FLOWHUB_ANSWER_TIMEOUT_SECONDS`: timeout for write progress of a response.
+    /// `FLOWHUB_ANSWER_TIMEOUT_SECONDS`: time in which the client must read some bytes of a response that waits for it.
     public var answerTimeoutSeconds = 60
     /// `FLOWHUB_IDLE_TIMEOUT_SECONDS`: timeout from a response to the end of the next request head.
     public var idleTimeoutSeconds = 75

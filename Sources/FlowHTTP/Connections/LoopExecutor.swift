@@ -7,6 +7,7 @@ final class LoopExecutor: TaskExecutor {
 
     init(_ loop: any EventLoop) { self.loop = loop }
 
+    /// Runs a job on the event loop, after the work that is already queued there.
     func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
         self.loop.execute { job.runSynchronously(on: self.asUnownedTaskExecutor()) }

@@ -10,7 +10,7 @@ final class RequestBodyStream: AsyncSequence, Sendable {
     /// The client has disconnected before the end of the body, or of the response.
     struct Disconnected: Error {}
 
-    /// Buffered bytes from which on the socket is not read.
+    /// Number of buffered bytes from which on the connection does not read its socket.
     private static let capacity = 262_144
 
     private struct State {
@@ -35,8 +35,10 @@ final class RequestBodyStream: AsyncSequence, Sendable {
 
     // MARK: The connection's side
 
+    /// Whether ``capacity`` is reached, so that the connection must stop reading its socket.
     var isFull: Bool { self.state.withLock { $0.bytes >= Self.capacity } }
 
+    /// Passes a part of the body to the reading task, or buffers it until the task asks for it. Ignores it after a failure.
     func append(_ part: ByteBuffer) {
         guard part.readableBytes > 0 else { return }
         let waiter = self.state.withLock { state -> CheckedContinuation<ByteBuffer?, any Error>? in
@@ -52,6 +54,7 @@ final class RequestBodyStream: AsyncSequence, Sendable {
         waiter?.resume(returning: part)
     }
 
+    /// Marks the body as complete. After the buffered parts the reading task receives `nil`.
     func finish() {
         let waiter = self.state.withLock { state in
             state.isComplete = true
@@ -75,6 +78,7 @@ final class RequestBodyStream: AsyncSequence, Sendable {
 
     // MARK: The task's side
 
+    /// The iterator of the reading task. A body can be read once only.
     func makeAsyncIterator() -> Iterator { Iterator(body: self) }
 
     struct Iterator: AsyncIteratorProtocol {
@@ -95,6 +99,7 @@ final class RequestBodyStream: AsyncSequence, Sendable {
         }
     }
 
+    /// Returns a buffered part, or suspends until one arrives or the body ends or fails.
     private func nextPart() async throws -> ByteBuffer? {
         let isFirst = self.state.withLock { state in
             defer { state.hasStartedReading = true }
@@ -104,7 +109,7 @@ final class RequestBodyStream: AsyncSequence, Sendable {
         return try await withCheckedThrowingContinuation { waiter in
             let (result, hasRoom) = self.state.withLock { state -> (Result<ByteBuffer?, any Error>?, Bool) in
                 if let failure = state.failure { return (.failure(failure), false) }
-                // Checked under the lock: a later cancellation finds the waiter.
+                // Checked under the lock: a cancellation after this check finds the waiter and resumes it.
                 if Task.isCancelled { return (.failure(CancellationError()), false) }
                 let wasFull = state.bytes >= Self.capacity
                 if let part = state.parts.popFirst() {
@@ -115,7 +120,8 @@ final class RequestBodyStream: AsyncSequence, Sendable {
                 state.waiter = waiter
                 return (nil, false)
             }
-            // Reported each time: the connection may have stopped reading at any moment before.
+            // Called each time the buffered bytes fall below the capacity, because the connection may have paused its
+            // reads.
             if hasRoom { self.onDrain() }
             if let result { waiter.resume(with: result) }
         }
@@ -123,6 +129,7 @@ final class RequestBodyStream: AsyncSequence, Sendable {
 }
 
 extension Optional {
+    /// Returns the value and sets the optional to `nil`.
     fileprivate mutating func take() -> Wrapped? {
         defer { self = nil }
         return self

@@ -1,13 +1,14 @@
 import NIOCore
 
-/// The handler next to the socket. It limits the size of a request head, which the decoder would buffer without bound. Event
-/// streams write through its context, which bypasses the encoder of ordinary responses.
+/// The first handler of a connection's pipeline. It limits the size of a request head, which the HTTP decoder would buffer
+/// without bound. Event streams write through its context, which bypasses the encoder of ordinary responses.
 final class RequestHeadLimiter: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
 
+    /// The error that this handler reports when a request head exceeds the limit.
     struct HeadTooLarge: Error {
-        /// Whether the request line itself is too long.
+        /// Whether the limit was exceeded before the end of the request line, so that the target is too long.
         var isRequestLine: Bool
     }
 
@@ -30,11 +31,15 @@ final class RequestHeadLimiter: ChannelInboundHandler {
     private var isDiscarding = false
     private let limit: Int
 
+    /// - Parameter limit: maximum size of a request head in bytes.
     init(limit: Int) { self.limit = limit }
 
+    /// Keeps the context, through which event streams write.
     func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+    /// Forgets the context, which is invalid from now on.
     func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
 
+    /// Counts the bytes of an awaited request head and passes them on, until the limit is exceeded.
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard !self.isDiscarding else { return }
         if self.awaitsHead {

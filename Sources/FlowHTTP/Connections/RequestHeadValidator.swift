@@ -1,8 +1,11 @@
 import NIOCore
 import NIOHTTP1
 
-/// Rejects request heads that the parser accepts and RFC 9112 does not. A proxy and the hub could disagree about the host or
-/// the end of such a request. It also adds `Connection: close` to every head after whose response the connection ends.
+/// Rejects request heads that the HTTP parser accepts and RFC 9112 does not. A proxy and the hub could disagree about the host
+/// or the end of such a request (request smuggling).
+///
+/// It also adds `Connection: close` to the head of an HTTP/1.0 request without `keep-alive`. Such a client expects the hub to
+/// close the connection, and the next handlers cannot see the HTTP version.
 final class RequestHeadValidator: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias InboundOut = HTTPServerRequestPart
@@ -16,6 +19,7 @@ final class RequestHeadValidator: ChannelInboundHandler, RemovableChannelHandler
 
     private var isDiscarding = false
 
+    /// Passes request parts on. Reports an invalid request head as a ``Rejection`` and discards all input that follows it.
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard !self.isDiscarding else { return }
         guard case .head(var head) = self.unwrapInboundIn(data) else {
@@ -36,6 +40,7 @@ final class RequestHeadValidator: ChannelInboundHandler, RemovableChannelHandler
         }
     }
 
+    /// The rule that a request head violates; `nil` if the head is valid.
     static func rejection(of head: HTTPRequestHead) -> Rejection? {
         let hosts = head.headers["host"]
         let mayLackHost = head.version.major == 1 && head.version.minor == 0

@@ -2,6 +2,7 @@ import FlowCore
 import HTTPTypes
 
 extension HTTPProblem {
+    /// The response to a request about imports that failed.
     init(_ error: ImportError) {
         switch error {
         case .busy(let limit):
@@ -35,7 +36,8 @@ extension HTTPProblem {
                 .contentTooLarge, "gzip_ratio",
                 "The body decompresses to more than \(limit) times its size (FLOWHUB_MAX_IMPORT_RATIO). Nothing was stored.")
         case .claimLost:
-            self = .later("import_taken_over", "The import's claim expired and it was abandoned. Send it again.")
+            self = .later(
+                "import_taken_over", "The import was interrupted: its claim was not renewed in time. Send it again.")
         case .notFound: self = .notFound("Import not found.")
         case .notStored(.pending):
             self.init(.conflict, "import_pending", "The import is not stored yet. Retry later.")
@@ -43,10 +45,13 @@ extension HTTPProblem {
         case .notStored:
             self.init(.conflict, "import_failed", "The import failed and has no records. Send it again.")
         case .claimedByOther:
-            self.init(.conflict, "import_held", "The import is claimed by another worker. Retry later.")
+            self.init(
+                .conflict, "import_held", "Another worker has claimed the import, for example to move it. Retry later.")
             self.headers[.retryAfter] = "5"
         case .linksUnsupported:
-            self.init(.conflict, "no_link", "The store of this import does not support download links. Use /data.")
+            self.init(
+                .conflict, "no_link",
+                "The store of this import does not support download links. Use GET /v1/imports/{id}/data.")
         case .objects(let error): self.init(error)
         case .store(let error): self.init(error)
         case .damaged(let what):
@@ -55,6 +60,7 @@ extension HTTPProblem {
         }
     }
 
+    /// The response to a request for which the object store failed.
     private init(_ error: ObjectError) {
         switch error {
         case .unavailable(let reason):
@@ -65,14 +71,15 @@ extension HTTPProblem {
                 .internalServerError, "objects_refused",
                 "The object store rejected the hub's request (\(reason)). Check the R2 settings.")
         case .corrupted(let reason):
-            self = .later("objects_corrupted", "Corrupted response from the object store (\(reason)). Retry.")
+            self = .later("objects_corrupted", "The object store sent a corrupted response (\(reason)). Retry.")
         case .notFound, .exists, .invalid:
             self.init(
                 .internalServerError, "internal",
-                "Unexpected object store response. Retry; if it persists, contact the operator.")
+                "The object store sent an unexpected response. Retry; if it persists, contact the hub's operator.")
         }
     }
 
+    /// The response to an upload with invalid content. Additional JSON members give the position of the error.
     private init(_ error: ImportInputError) {
         let isTooLarge = error.code == .recordTooLarge || error.code == .tooManyColumns
         self.init(
@@ -82,6 +89,7 @@ extension HTTPProblem {
         if let record = error.record { self.members.append(("record", number(record))) }
     }
 
+    /// A 503 with the time in seconds after which to retry.
     private static func later(_ code: String, _ detail: String, seconds: Int = 1) -> HTTPProblem {
         var problem = HTTPProblem(.serviceUnavailable, code, detail)
         problem.headers[.retryAfter] = String(seconds)

@@ -35,31 +35,32 @@ extension ImportRequest {
             bytes: request.headers[.contentLength].flatMap { Int($0) }, body: request.body)
     }
 
-    /// A parameter with free text, which is only displayed: it is not part of a key, path or statement.
-    /// - Returns: `nil` if it is missing or empty.
+    /// A query parameter with free text. The text is only stored and displayed, never part of a key, path or SQL statement.
+    /// - Returns: `nil` if the parameter is missing or empty.
     private static func text(_ parameters: QueryParameters, _ name: String, maximum: Int) throws -> String? {
         guard let text = parameters.first(name), !text.isEmpty else { return nil }
         let hasControls = text.unicodeScalars.contains { $0.properties.generalCategory == .control }
         guard text.utf8.count <= maximum, !hasControls else {
             throw HTTPProblem(
-                .badRequest, "bad_parameter", "\(name) must have at most \(maximum) bytes of UTF-8 and no control characters.")
+                .badRequest, "bad_parameter",
+                "The parameter \(name) must have at most \(maximum) bytes of UTF-8 and no control characters.")
         }
         return text
     }
 
-    /// The format from `format` or `Content-Type`.
-    /// - Returns: `nil` if neither specifies it; it is then detected from the first bytes of the body.
+    /// The format that the query parameter `format` names, or without it `Content-Type`.
+    /// - Returns: `nil` if neither names a format. The format is then detected from the first bytes of the body.
     private static func format(_ parameters: QueryParameters, _ request: Request) throws -> ImportFormat? {
         if let text = parameters.first("format") {
             guard let format = ImportFormat(rawValue: text) else {
-                throw HTTPProblem(.badRequest, "bad_parameter", "format must be json, ndjson or csv.")
+                throw HTTPProblem(.badRequest, "bad_parameter", "The parameter format must be json, ndjson or csv.")
             }
             return format
         }
         return switch request.mediaType {
         case "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines": .ndjson
         case "text/csv", "application/csv", "text/tab-separated-values": .csv
-        // `application/json` and generic types do not tell JSON from NDJSON, and both are easy to detect.
+        // Clients send `application/json` and generic types for JSON and NDJSON alike, so the body decides.
         default: nil
         }
     }

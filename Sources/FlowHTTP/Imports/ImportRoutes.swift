@@ -8,6 +8,7 @@ struct ImportRoutes: Sendable {
     let imports: ImportService
     let patterns: any MappingPatternStore
 
+    /// Adds the routes to the router.
     func add(to group: RouterGroup<HubContext>) {
         group.post("imports", use: self.create)
         group.get("imports", use: self.list)
@@ -22,6 +23,8 @@ struct ImportRoutes: Sendable {
 
     // MARK: Uploading
 
+    /// `POST /v1/imports`: ingests the body as an import. Answers 201, or 200 with an import that was stored under the same
+    /// `Idempotency-Key`.
     @Sendable private func create(_ request: Request, _ context: HubContext) async throws -> Response {
         try context.require(.imports)
         let importRequest = try ImportRequest(request, context)
@@ -33,6 +36,7 @@ struct ImportRoutes: Sendable {
 
     // MARK: Reading
 
+    /// `GET /v1/imports`: a list page of imports, newest first.
     @Sendable private func list(_ request: Request, _ context: HubContext) async throws -> Response {
         try context.require(.imports)
         let parameters = QueryParameters(request.querySubstring)
@@ -44,7 +48,7 @@ struct ImportRoutes: Sendable {
         }
         if let text = parameters.first("status") {
             guard let status = Import.Status(rawValue: text), status != .deleting else {
-                throw HTTPProblem(.badRequest, "bad_parameter", "status must be pending, stored or failed.")
+                throw HTTPProblem(.badRequest, "bad_parameter", "The parameter status must be pending, stored or failed.")
             }
             query.status = status
         }
@@ -64,13 +68,14 @@ struct ImportRoutes: Sendable {
             })
     }
 
+    /// `GET /v1/imports/{id}`: the import without its records.
     @Sendable private func entry(_ request: Request, _ context: HubContext) async throws -> Response {
         let id = try self.id(context)
         return .json(try await self.mappingErrors { try await self.imports.entry(id, account: context.principal.account) }.json)
     }
 
-    /// The whole document. If the import is stored as an object and the client accepts gzip, the object is sent as it is
-    /// stored.
+    /// `GET /v1/imports/{id}/data`: all records as one JSON array. If the import is stored as an object and the client
+    /// accepts gzip, the object is sent as it is stored.
     @Sendable private func data(_ request: Request, _ context: HubContext) async throws -> Response {
         let id = try self.id(context)
         let account = context.principal.account
@@ -96,13 +101,14 @@ struct ImportRoutes: Sendable {
             })
     }
 
+    /// `GET /v1/imports/{id}/records`: records from `offset` on, at most `limit`.
     @Sendable private func records(_ request: Request, _ context: HubContext) async throws -> Response {
         let id = try self.id(context)
         let parameters = QueryParameters(request.querySubstring)
         let maximum = self.imports.configuration.maximumRecords
         let limit = try FlowRoutes.limit(parameters, default: min(100, maximum), maximum: maximum)
         guard let offset = Int(parameters.first("offset") ?? "0"), offset >= 0 else {
-            throw HTTPProblem(.badRequest, "bad_parameter", "offset must be an integer ≥ 0.")
+            throw HTTPProblem(.badRequest, "bad_parameter", "The parameter offset must be an integer ≥ 0.")
         }
         let (records, total) = try await self.mappingErrors {
             try await self.imports.records(id, account: context.principal.account, offset: offset, limit: limit)
@@ -120,6 +126,7 @@ struct ImportRoutes: Sendable {
             })
     }
 
+    /// `GET /v1/imports/{id}/sample`: the first 100 records, or fewer if they exceed 8 MiB.
     @Sendable private func sample(_ request: Request, _ context: HubContext) async throws -> Response {
         let id = try self.id(context)
         let sample = try await self.mappingErrors { try await self.imports.sample(id, account: context.principal.account) }
@@ -130,12 +137,13 @@ struct ImportRoutes: Sendable {
             })
     }
 
+    /// `GET /v1/imports/{id}/schema`: the schema analysis, and the mapping pattern of the same fields if there is one.
     @Sendable private func schema(_ request: Request, _ context: HubContext) async throws -> Response {
         let id = try self.id(context)
         let account = context.principal.account
         let analysis = try await self.mappingErrors { try await self.imports.analysis(id, account: account) }
-        // A client that mapped data of this shape before may have stored its mapping under this key. If it cannot be read, the
-        // analysis is sent without it.
+        // A client that mapped data with the same fields before may have stored a mapping pattern under the pattern key. If
+        // the mapping pattern cannot be read, the analysis is sent without it.
         var mapping: MappingPattern?
         if let key = analysis.member("pattern_key")?.stringValue {
             mapping = try? await self.patterns.pattern(key, account: account)
@@ -154,12 +162,14 @@ struct ImportRoutes: Sendable {
             })
     }
 
+    /// `GET /v1/imports/{id}/download`: redirects to a download link of the object store.
     @Sendable private func download(_ request: Request, _ context: HubContext) async throws -> Response {
         let id = try self.id(context)
         let link = try await self.mappingErrors { try await self.imports.link(id, account: context.principal.account) }
         return Response(status: .found, headers: [.location: link, .cacheControl: "no-store"])
     }
 
+    /// `DELETE /v1/imports/{id}`: deletes an import.
     @Sendable private func remove(_ request: Request, _ context: HubContext) async throws -> Response {
         let id = try self.id(context)
         try await self.mappingErrors { try await self.imports.delete(id, account: context.principal.account) }
@@ -172,6 +182,8 @@ struct ImportRoutes: Sendable {
         HTTPProblem(.badRequest, "bad_import_id", "An import id must be a UUID: 8-4-4-4-12 hexadecimal digits.")
     }
 
+    /// The import id in the path, if the token has the scope `imports`.
+    /// - Throws: ``AccessError`` without the scope, ``HTTPProblem`` for an invalid id.
     private func id(_ context: HubContext) throws -> ImportID {
         try context.require(.imports)
         guard let text = context.parameters.get("import"), let decoded = PercentDecoding.decode(Substring(text)),
@@ -180,6 +192,7 @@ struct ImportRoutes: Sendable {
         return id
     }
 
+    /// Runs `body` and converts an ``ImportError`` into its ``HTTPProblem``.
     private func mappingErrors<Value>(_ body: () async throws -> Value) async throws -> Value {
         do { return try await body() } catch let error as ImportError { throw HTTPProblem(error) }
     }
@@ -192,6 +205,7 @@ private final class DocumentReader: @unchecked Sendable {
 
     init(_ document: ImportDocument) { self.document = document }
 
+    /// The next part of the document; `nil` at its end.
     func next() async throws -> ByteBuffer? { try await self.document.next().map { ByteBuffer(bytes: $0) } }
 }
 

@@ -4,18 +4,20 @@ import FlowCore
 struct MetricsText {
     private(set) var text = ""
 
+    /// Writes a gauge without labels.
     mutating func gauge(_ name: String, _ help: String, _ value: some Numeric) {
         self.head(name, help, "gauge")
         self.text += "\(name) \(value)\n"
     }
 
+    /// Writes a counter without labels.
     mutating func counter(_ name: String, _ help: String, _ value: some Numeric) {
         self.head(name, help, "counter")
         self.text += "\(name) \(value)\n"
     }
 
     /// Writes a metric with one label.
-    /// - Parameter values: one sample for each value of the label. The label's values must be a fixed set.
+    /// - Parameter values: the label's values, which must be a fixed set, each with its sample.
     mutating func labelled(_ name: String, _ help: String, type: String, label: String, _ values: [(String, Int)]) {
         self.head(name, help, type)
         for (value, count) in values { self.text += "\(name){\(label)=\"\(value)\"} \(count)\n" }
@@ -45,20 +47,22 @@ struct MetricsText {
         }
     }
 
+    /// Writes the lines `# HELP` and `# TYPE` of a metric.
     private mutating func head(_ name: String, _ help: String, _ type: String) {
         self.text += "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n"
     }
 }
 
 extension MetricsText {
+    /// Writes the metrics of the bus.
     mutating func write(_ bus: BusMetrics) {
         self.gauge(
             "flowhub_bus_lag_seconds", "Time from publication to arrival of the last canary; 0 without Redis.",
             bus.lagSeconds ?? 0)
         self.counter("flowhub_bus_messages_total", "Messages received from the bus.", bus.received)
-        self.counter("flowhub_bus_foreign_total", "Foreign messages received.", bus.foreign)
+        self.counter("flowhub_bus_foreign_total", "Messages received from the bus that no hub instance published.", bus.foreign)
         self.labelled(
-            "flowhub_bus_refused_total", "Bus messages dropped.", type: "counter", label: "reason",
+            "flowhub_bus_refused_total", "Bus messages dropped, by reason.", type: "counter", label: "reason",
             bus.rejected.map { ($0.reason, $0.count) })
         self.counter(
             "flowhub_bus_replaced_total", "Subscriber connections replaced after missing canaries.", bus.replacedConnections)
@@ -66,15 +70,17 @@ extension MetricsText {
 }
 
 extension MetricsText {
+    /// Writes the metrics of imports.
     mutating func write(_ imports: ImportMetrics) {
         self.labelled(
-            "flowhub_imports_total", "Imports by result; swept: interrupted and cleaned up later.",
+            "flowhub_imports_total", "Imports by result; swept: interrupted, later marked as failed or deleted.",
             type: "counter",
             label: "result", [("stored", imports.stored), ("failed", imports.failed), ("swept", imports.swept)])
         self.counter("flowhub_import_records_total", "Records of imports stored by this instance.", imports.records)
         self.counter("flowhub_import_bytes_total", "Uncompressed bytes of imports stored by this instance.", imports.bytes)
     }
 
+    /// Writes the cache hits and misses of import samples and schema analyses.
     /// - Parameter totals: the counters since the start of the UTC day.
     mutating func writeImportCache(_ totals: [Counter: Int]) {
         self.series(
@@ -87,10 +93,11 @@ extension MetricsText {
             ])
     }
 
+    /// Writes the metrics of the object store.
     mutating func write(_ objects: ObjectStoreMetrics) {
         let operations = ObjectStoreMetrics.Operation.allCases
         self.series(
-            "flowhub_object_operations_total", "Object store operations.", type: "counter",
+            "flowhub_object_operations_total", "Object store operations, by operation and result.", type: "counter",
             operations.flatMap { operation in
                 [("success", objects[operation].successes), ("failure", objects[operation].failures)].map { result, count in
                     ("operation=\"\(operation)\",result=\"\(result)\"", count)

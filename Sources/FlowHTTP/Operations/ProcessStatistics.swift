@@ -21,6 +21,7 @@ struct ProcessStatistics {
         return statistics
     }
 
+    /// The text of a file; `nil` if it cannot be read.
     private static func read(_ path: String) -> String? {
         guard let data = FileManager.default.contents(atPath: path) else { return nil }
         return String(decoding: data, as: UTF8.self)

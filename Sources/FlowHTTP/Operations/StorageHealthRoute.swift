@@ -1,12 +1,14 @@
 import FlowCore
 import Hummingbird
 
-/// `/health/storage`, in the format of the legacy service.
+/// `GET /health/storage`: the health of object store, bus and database, in the format of FlowHub's predecessor.
 struct StorageHealthRoute: Sendable {
     let storage: StorageHealth
 
+    /// Adds the route to the router.
     func add(to router: Router<HubContext>) { router.get("health/storage", use: self.response) }
 
+    /// The health report; 503 if the hub as a whole is unhealthy.
     @Sendable private func response(_ request: Request, _ context: HubContext) async throws -> Response {
         let report = await self.storage.report()
         return .json(

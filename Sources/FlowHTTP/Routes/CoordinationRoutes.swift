@@ -9,10 +9,11 @@ struct CoordinationRoutes: Sendable {
     let registry: any ConnectionRegistry
     let revocations: any RevocationStore
     let locks: any LockService
-    /// Called after a revocation was stored. Makes it effective on this instance immediately and notifies the others.
+    /// Called after a revocation was stored. Applies it on this instance immediately and notifies the other instances.
     let revoked: @Sendable () async -> Void
     let now: @Sendable () -> Timestamp
 
+    /// Adds the routes to the router.
     func add(to group: RouterGroup<HubContext>) {
         group.get("flows/:flow/connections", use: self.connections)
         group.delete("connections/:connection", use: self.disconnect)
@@ -24,6 +25,7 @@ struct CoordinationRoutes: Sendable {
 
     // MARK: Connections
 
+    /// `GET /v1/flows/{id}/connections`: the streams on all instances that watch a flow, of the principal's account only.
     @Sendable private func connections(_ request: Request, _ context: HubContext) async throws -> Response {
         let flow = try context.flow(for: .subscribe)
         let entries = await self.registry.connections(of: flow).filter { $0.account == context.principal.account }
@@ -51,6 +53,7 @@ struct CoordinationRoutes: Sendable {
             })
     }
 
+    /// `DELETE /v1/connections/{id}`: closes a stream of the account on any instance. Needs the scope `admin`.
     @Sendable private func disconnect(_ request: Request, _ context: HubContext) async throws -> Response {
         try context.require(.admin)
         guard let id = context.parameters.get("connection").flatMap({ ConnectionID($0) }) else {
@@ -70,12 +73,15 @@ struct CoordinationRoutes: Sendable {
     /// value that is far ahead by mistake would lock the subject out until then.
     private static let maximumRevocationAhead: Int64 = 86_400
 
+    /// `POST /v1/revocations`: revokes the tokens of a subject that were issued before `not_before`. Needs the scope
+    /// `admin`.
     @Sendable private func revoke(_ request: Request, _ context: HubContext) async throws -> Response {
         try context.require(.admin)
         let body = try await request.json(types: nil, limits: .init())
         guard let subject = body.member("subject")?.stringValue, Principal.isValidSubject(subject) else {
             throw HTTPProblem(
-                .unprocessableContent, "bad_revocation", "subject (the sub claim of the tokens to revoke) is required."
+                .unprocessableContent, "bad_revocation",
+                "The member subject (the sub claim of the tokens to revoke) is required."
             )
         }
         let now = self.now()
@@ -108,6 +114,7 @@ struct CoordinationRoutes: Sendable {
 
     // MARK: Locks
 
+    /// `POST /v1/locks/{resource}`: acquires a lock for `ttl` seconds.
     @Sendable private func acquire(_ request: Request, _ context: HubContext) async throws -> Response {
         let (resource, account) = try self.lock(context)
         let seconds = try await self.seconds(request)
@@ -117,6 +124,7 @@ struct CoordinationRoutes: Sendable {
         return Self.response(lease, status: .created)
     }
 
+    /// `PUT /v1/locks/{resource}`: extends a lock that the caller holds by `ttl` seconds from now.
     @Sendable private func renew(_ request: Request, _ context: HubContext) async throws -> Response {
         let (resource, account) = try self.lock(context)
         let id = try await self.lockID(request)
@@ -127,6 +135,7 @@ struct CoordinationRoutes: Sendable {
         return Self.response(lease, status: .ok)
     }
 
+    /// `DELETE /v1/locks/{resource}`: releases a lock that the caller holds.
     @Sendable private func release(_ request: Request, _ context: HubContext) async throws -> Response {
         let (resource, account) = try self.lock(context)
         let id = try await self.lockID(request)
@@ -134,6 +143,8 @@ struct CoordinationRoutes: Sendable {
         return Response(status: .noContent)
     }
 
+    /// The resource in the path and the account, if the token has the scope `locks`.
+    /// - Throws: ``AccessError`` without the scope, ``HTTPProblem`` for an invalid resource.
     private func lock(_ context: HubContext) throws -> (resource: String, account: String) {
         try context.require(.locks)
         guard let text = context.parameters.get("resource"), let resource = PercentDecoding.decode(Substring(text)),
@@ -144,23 +155,28 @@ struct CoordinationRoutes: Sendable {
         return (resource, context.principal.account)
     }
 
+    /// Runs `body` and converts a ``LockError`` into its ``HTTPProblem``.
     private func mappingErrors<Value>(_ body: () async throws -> Value) async throws -> Value {
         do { return try await body() } catch let error as LockError { throw HTTPProblem(error) }
     }
 
+    /// The body as JSON; an empty object if the request has none.
     private func body(_ request: Request) async throws -> JSONText {
         let bytes = try await request.bytes()
         return bytes.isEmpty ? .emptyObject : try await request.json(types: nil, limits: .init())
     }
 
+    /// The lifetime `ttl` in the body, in seconds; 30 if it is missing.
     private func seconds(_ request: Request) async throws -> Int {
         guard let ttl = try await self.body(request).member("ttl") else { return 30 }
         guard let seconds = ttl.intValue, (1...3_600).contains(seconds) else {
-            throw HTTPProblem(.unprocessableContent, "bad_ttl", "ttl must be an integer from 1 to 3600 (seconds).")
+            throw HTTPProblem(.unprocessableContent, "bad_ttl", "The member ttl must be an integer from 1 to 3600 (seconds).")
         }
         return Int(seconds)
     }
 
+    /// The `lock_id` in the query, else in the body, which shows that the caller holds the lock.
+    /// - Throws: ``HTTPProblem`` without it.
     private func lockID(_ request: Request) async throws -> String {
         let id = QueryParameters(request.querySubstring).first("lock_id")
         let inBody = try await self.body(request).member("lock_id")?.stringValue
@@ -170,6 +186,7 @@ struct CoordinationRoutes: Sendable {
         return id
     }
 
+    /// The response with the state of a lock.
     private static func response(_ lease: LockLease, status: HTTPResponse.Status) -> Response {
         .json(
             .object { writer in
@@ -186,16 +203,20 @@ struct CoordinationRoutes: Sendable {
 }
 
 extension HTTPProblem {
+    /// The response to a request about a lock that failed.
     fileprivate init(_ error: LockError) {
         switch error {
-        case .held(let until): self.init(.conflict, "lock_held", "The lock is held until \(until).")
-        case .notHeld: self = .notFound("The lock is not held: it expired or was released.")
-        case .otherHolder: self.init(.conflict, "lock_not_yours", "The lock is held by another client.")
+        case .held(let until): self.init(.conflict, "lock_held", "The lock is held until \(until). Retry then.")
+        case .notHeld: self = .notFound("The lock is not held: it expired or was released. Acquire it again.")
+        case .otherHolder:
+            self.init(
+                .conflict, "lock_not_yours", "Another client holds the lock: it has another lock_id than the request.")
         case .unavailable(let reason):
             self.init(.serviceUnavailable, "locks_unavailable", "The lock service is unavailable (\(reason)). Retry later.")
             self.headers[.retryAfter] = "1"
         case .tooMany(let limit):
-            self.init(.serviceUnavailable, "too_many_locks", "Lock limit (\(limit)) reached. Release locks, or retry later.")
+            self.init(
+                .serviceUnavailable, "too_many_locks", "The limit of \(limit) locks is reached. Release locks, or retry later.")
             self.headers[.retryAfter] = "1"
         }
     }

@@ -4,8 +4,8 @@ struct EntityTag: Equatable {
     /// The text between the quotes. It may contain commas.
     var value: Substring
 
-    /// Parses a list of tags.
-    /// - Returns: `nil` if the text is not a list of tags, or an empty one.
+    /// Parses a comma-separated list of tags.
+    /// - Returns: at least one tag; `nil` if the text has none or is not a list of tags.
     static func list(_ text: String) -> [EntityTag]? {
         var tags: [EntityTag] = []
         var rest = Substring(text)

@@ -3,12 +3,13 @@ import HTTPTypes
 import Hummingbird
 import NIOCore
 
-/// The routes of flows: state, history and list.
+/// The routes of flows: reads and changes their states, and reads their histories and their list.
 struct FlowRoutes: Sendable {
     let manager: StateManager
     let configuration: HTTPConfiguration
     let now: @Sendable () -> Timestamp
 
+    /// Adds the routes to the router.
     func add(to group: RouterGroup<HubContext>) {
         group.get("flows", use: self.list)
         group.get("flows/:flow/state", use: self.read)
@@ -20,6 +21,7 @@ struct FlowRoutes: Sendable {
 
     // MARK: Reading
 
+    /// `GET /v1/flows/{id}/state`: the state of a flow; 304 if `If-None-Match` has its `ETag`.
     @Sendable private func read(_ request: Request, _ context: HubContext) async throws -> Response {
         let flow = try context.flow(for: .subscribe)
         guard let record = try await self.manager.record(of: flow), !record.head.isDeleted else { throw Self.unknown }
@@ -31,13 +33,15 @@ struct FlowRoutes: Sendable {
         return Self.response(record, epoch: self.manager.epoch, status: .ok)
     }
 
+    /// `GET /v1/flows`: a list page of the flows of the account that the token may see, by id.
     @Sendable private func list(_ request: Request, _ context: HubContext) async throws -> Response {
         let parameters = QueryParameters(request.querySubstring)
         let limit = try Self.limit(parameters, default: 100, maximum: 1_000)
         let status = parameters.first("status").map { FlowStatus(stored: $0) }
         var after = parameters.first("after").flatMap { $0.isEmpty ? nil : $0 }
         if let after, FlowID(after) == nil { throw HTTPProblem.badFlowID }
-        // Skips flows that the token may not see and fills the page from the flows after them, with at most 10 reads.
+        // Skips flows that the token may not see, and fills the list page with the flows that follow, with at most 10
+        // reads.
         var flows: [FlowHead] = []
         var hasMore = true
         var pagesRead = 0
@@ -69,12 +73,13 @@ struct FlowRoutes: Sendable {
             })
     }
 
+    /// `GET /v1/flows/{id}/history`: stored durable events above the version `after`, at most `limit` events and 1 MiB.
     @Sendable private func history(_ request: Request, _ context: HubContext) async throws -> Response {
         let flow = try context.flow(for: .subscribe)
         let parameters = QueryParameters(request.querySubstring)
         let limit = try Self.limit(parameters, default: 100, maximum: 1_000)
         guard let after = Version(parameters.first("after") ?? "0"), after >= 0 else {
-            throw HTTPProblem(.badRequest, "bad_parameter", "after must be an integer ≥ 0.")
+            throw HTTPProblem(.badRequest, "bad_parameter", "The parameter after must be an integer ≥ 0.")
         }
         let page = try await self.manager.page(of: flow, after: after, limit: PageLimit(events: limit, bytes: 1_048_576))
         guard let head = page.head else { throw Self.unknown }
@@ -97,20 +102,26 @@ struct FlowRoutes: Sendable {
 
     // MARK: Changing
 
+    /// `PATCH /v1/flows/{id}/state`: applies a merge patch to the state.
     @Sendable private func patch(_ request: Request, _ context: HubContext) async throws -> Response {
         let body = try await self.object(request, types: ["application/json", "application/merge-patch+json"])
         return try await self.apply(.patch(body), request, context)
     }
 
+    /// `PUT /v1/flows/{id}/state`: sets a new state.
     @Sendable private func replace(_ request: Request, _ context: HubContext) async throws -> Response {
         let body = try await self.object(request, types: ["application/json"])
         return try await self.apply(.replace(body), request, context)
     }
 
+    /// `DELETE /v1/flows/{id}/state`: deletes the flow and leaves a tombstone.
     @Sendable private func delete(_ request: Request, _ context: HubContext) async throws -> Response {
         try await self.apply(.delete, request, context)
     }
 
+    /// Applies a change to the flow in the path and answers with the new state, or with the stored reply if the
+    /// `Idempotency-Key` was used before.
+    /// - Throws: ``HTTPProblem`` if the change was rejected.
     private func apply(_ body: FlowChange.Body, _ request: Request, _ context: HubContext) async throws -> Response {
         let flow = try context.flow(for: .publish)
         let change = FlowChange(
@@ -128,6 +139,8 @@ struct FlowRoutes: Sendable {
         }
     }
 
+    /// The body as a JSON object.
+    /// - Throws: ``HTTPProblem`` for another content type or another kind of JSON.
     private func object(_ request: Request, types: [String]) async throws -> JSONText {
         let body = try await request.json(types: types, limits: JSONLimits(maximumDepth: self.configuration.maximumJSONDepth))
         guard body.isObject else {
@@ -140,8 +153,10 @@ struct FlowRoutes: Sendable {
 
     private static var unknown: HTTPProblem { .notFound("Flow not found.") }
 
+    /// The `ETag` of a flow: `"<epoch>-<version>"`.
     static func entityTag(_ epoch: Epoch, _ version: Version) -> String { "\"\(epoch)-\(version)\"" }
 
+    /// The response with the state of a flow and its `ETag`.
     private static func response(_ record: FlowRecord, epoch: Epoch, status: HTTPResponse.Status) -> Response {
         .json(
             .object { writer in
@@ -158,10 +173,13 @@ struct FlowRoutes: Sendable {
             }, status: status, headers: [.eTag: Self.entityTag(epoch, record.version)])
     }
 
+    /// The query parameter `limit`, lowered to `maximum`; `defaultLimit` if it is missing.
+    /// - Throws: ``HTTPProblem`` if it is not an integer of at least 1.
     static func limit(_ parameters: QueryParameters, default defaultLimit: Int, maximum: Int) throws -> Int {
         guard let text = parameters.first("limit") else { return defaultLimit }
         guard let limit = Int(text), limit >= 1 else {
-            throw HTTPProblem(.badRequest, "bad_parameter", "limit must be an integer ≥ 1; the maximum is \(maximum).")
+            throw HTTPProblem(
+                .badRequest, "bad_parameter", "The parameter limit must be an integer ≥ 1; the maximum is \(maximum).")
         }
         return min(limit, maximum)
     }

@@ -4,7 +4,8 @@ import Hummingbird
 import Logging
 import NIOCore
 
-/// Answers ordinary requests: the router, error responses, preflights and CORS header fields.
+/// Answers ordinary requests, which are all except those for an event stream: routes them, converts errors into problems,
+/// answers CORS preflights and adds the CORS header fields.
 struct HTTPApplication: Sendable {
     let access: AccessControl
     private let responder: RouterResponder<HubContext>
@@ -41,7 +42,7 @@ struct HTTPApplication: Sendable {
         } catch {
             self.logger.error("Request failed", metadata: ["error": "\(error)", "path": "\(request.uri.path)"])
             response =
-                HTTPProblem(.internalServerError, "internal", "Internal error; see the hub's log.").response
+                HTTPProblem(.internalServerError, "internal", "Internal error; the hub's log has the cause.").response
         }
         for (name, value) in self.access.cors.headers(for: request.headers[.origin]) {
             if let field = HTTPField.Name(name), response.headers[field] == nil { response.headers[field] = value }
@@ -59,6 +60,7 @@ struct HTTPApplication: Sendable {
         return response
     }
 
+    /// The problem for an error of Hummingbird, such as an unknown route.
     private static func problem(for error: any HTTPResponseError) -> HTTPProblem {
         switch error.status {
         case .notFound:
@@ -67,7 +69,7 @@ struct HTTPApplication: Sendable {
         case .contentTooLarge:
             HTTPProblem(.contentTooLarge, "body_too_large", "The request body is too large.")
         default:
-            HTTPProblem(error.status, "refused", error.status.reasonPhrase)
+            HTTPProblem(error.status, "refused", "The request was rejected: \(error.status.reasonPhrase).")
         }
     }
 }
@@ -91,10 +93,12 @@ struct HubContext: RequestContext {
     }
 }
 
-/// Authentication of requests: token, origin of requests that modify data by cookie, and revocations.
+/// Authentication of requests: verifies the token, checks revocations, and checks the `Origin` of requests that modify data
+/// with the cookie.
 struct AccessControl: Sendable {
     let verifier: TokenVerifier
     let cors: CORSPolicy
+    /// Whether the tokens of a principal are revoked.
     let isRevoked: @Sendable (Principal) -> Bool
     let now: @Sendable () -> Timestamp
 
@@ -121,6 +125,8 @@ struct AccessControl: Sendable {
 struct AccessMiddleware: RouterMiddleware {
     let access: AccessControl
 
+    /// Sets the principal of the request, then calls the next handler.
+    /// - Throws: ``AccessError`` if the request is not authenticated.
     @concurrent
     func handle(
         _ request: Request, context: HubContext, next: @concurrent (Request, HubContext) async throws -> Response

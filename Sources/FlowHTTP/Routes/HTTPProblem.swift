@@ -12,12 +12,16 @@ struct HTTPProblem: Error, HTTPResponseError {
     /// Additional members of the document.
     var members: [(name: String, value: JSONText)] = []
 
+    /// - Parameters:
+    ///   - code: stable identifier of the kind of error.
+    ///   - detail: what went wrong and what to do, as sentences.
     init(_ status: HTTPResponse.Status, _ code: String, _ detail: String) {
         self.status = status
         self.code = code
         self.detail = detail
     }
 
+    /// The body of the response.
     var document: JSONText {
         .object { writer in
             writer.key("type")
@@ -37,6 +41,7 @@ struct HTTPProblem: Error, HTTPResponseError {
         }
     }
 
+    /// The complete response.
     var response: Response {
         var headers = self.headers
         headers[.contentType] = "application/problem+json"
@@ -44,19 +49,23 @@ struct HTTPProblem: Error, HTTPResponseError {
         return Response(status: self.status, headers: headers, body: .init(byteBuffer: ByteBuffer(bytes: self.document.bytes)))
     }
 
+    /// The response, for Hummingbird, which calls this for an error of a route.
     func response(from request: Request, context: some RequestContext) throws -> Response { self.response }
 }
 
 extension HTTPProblem {
+    /// The response to a request that is not authenticated or not permitted.
     init(_ error: AccessError) {
         self.init(error.status == 403 ? .forbidden : .unauthorized, error.code, error.message)
         if let challenge = error.challenge { self.headers[.wwwAuthenticate] = challenge }
     }
 
+    /// The response to a malformed request for a stream.
     init(_ error: StreamRequest.Malformed) {
         self.init(.badRequest, error.code, error.detail)
     }
 
+    /// The response to a request for which the store failed; 503 with `Retry-After`.
     init(_ error: StoreError) {
         switch error {
         case .unavailable(let reason):
@@ -79,6 +88,7 @@ extension HTTPProblem {
         self.headers[.retryAfter] = "1"
     }
 
+    /// The response to a request whose body is not acceptable JSON.
     init(_ error: JSONError) {
         switch error.code {
         case .depthExceeded: self.init(.badRequest, "json_too_deep", error.description)
@@ -91,7 +101,10 @@ extension HTTPProblem {
         HTTPProblem(.forbidden, "forbidden", "The flow belongs to another account.")
     }
 
+    /// The response to a request with an invalid flow id.
     static var badFlowID: HTTPProblem { HTTPProblem(StreamRequest.badFlowID) }
 
-    static func notFound(_ what: String) -> HTTPProblem { HTTPProblem(.notFound, "not_found", what) }
+    /// A 404.
+    /// - Parameter detail: what was not found, as a sentence.
+    static func notFound(_ detail: String) -> HTTPProblem { HTTPProblem(.notFound, "not_found", detail) }
 }

@@ -3,17 +3,20 @@ import HTTPTypes
 import Hummingbird
 import NIOCore
 
-/// `/v1/patterns`: the mapping patterns of the principal's account.
+/// `/v1/patterns`: reads, stores and deletes the mapping patterns of the principal's account. A mapping pattern is a cached
+/// proposal of how the fields of an import map.
 struct MappingPatternRoutes: Sendable {
     let patterns: any MappingPatternStore
     let configuration: HTTPConfiguration
 
+    /// Adds the routes to the router.
     func add(to group: RouterGroup<HubContext>) {
         group.get("patterns/:key", use: self.read)
         group.put("patterns/:key", use: self.put)
         group.delete("patterns/:key", use: self.remove)
     }
 
+    /// `GET /v1/patterns/{key}`: a mapping pattern and its confidence.
     @Sendable private func read(_ request: Request, _ context: HubContext) async throws -> Response {
         let (key, account) = try self.keyAndAccount(context)
         guard let pattern = try await self.mappingErrors({ try await self.patterns.pattern(key, account: account) }) else {
@@ -22,6 +25,8 @@ struct MappingPatternRoutes: Sendable {
         return Self.response(pattern, status: .ok)
     }
 
+    /// `PUT /v1/patterns/{key}`: stores a mapping pattern for ``HTTPConfiguration/patternSeconds``. Answers 201 if the key
+    /// is new, else 200.
     @Sendable private func put(_ request: Request, _ context: HubContext) async throws -> Response {
         let (key, account) = try self.keyAndAccount(context)
         let pattern = try self.pattern(
@@ -32,6 +37,7 @@ struct MappingPatternRoutes: Sendable {
         return Self.response(pattern, status: isNew ? .created : .ok)
     }
 
+    /// `DELETE /v1/patterns/{key}`: deletes a mapping pattern; 404 if there is none.
     @Sendable private func remove(_ request: Request, _ context: HubContext) async throws -> Response {
         let (key, account) = try self.keyAndAccount(context)
         guard try await self.mappingErrors({ try await self.patterns.remove(key, account: account) }) else { throw Self.unknown }
@@ -42,6 +48,8 @@ struct MappingPatternRoutes: Sendable {
 
     private static var unknown: HTTPProblem { HTTPProblem.notFound("Mapping pattern not found or expired.") }
 
+    /// The pattern key in the path and the account, if the token has the scope `patterns`.
+    /// - Throws: ``AccessError`` without the scope, ``HTTPProblem`` for an invalid key.
     private func keyAndAccount(_ context: HubContext) throws -> (key: String, account: String) {
         try context.require(.patterns)
         guard let text = context.parameters.get("key"), let key = PercentDecoding.decode(Substring(text)),
@@ -54,7 +62,7 @@ struct MappingPatternRoutes: Sendable {
     }
 
     /// The mapping pattern in a request's body.
-    /// - Throws: ``HTTPProblem`` if it is invalid or too large, or its confidence is too low.
+    /// - Throws: ``HTTPProblem`` if the body is invalid, the mapping pattern too large or its confidence too low.
     private func pattern(_ body: JSONText) throws -> MappingPattern {
         guard body.isObject, let text = body.member("pattern"), let confidence = body.member("confidence") else {
             throw Self.bad(#"The body must be {"pattern": <any JSON>, "confidence": <number from 0 to 1>}."#)
@@ -65,27 +73,32 @@ struct MappingPatternRoutes: Sendable {
                 "Unknown member \(other.key.prefix(80)). Only pattern and confidence are allowed.")
         }
         guard let pattern = MappingPattern(pattern: text, confidence: confidence) else {
-            throw Self.bad("confidence must be a number from 0 to 1.")
+            throw Self.bad("The member confidence must be a number from 0 to 1.")
         }
         let maximum = self.configuration.maximumPatternBytes
         guard text.bytes.count <= maximum else {
             throw HTTPProblem(
-                .contentTooLarge, "pattern_too_large", "The pattern exceeds \(maximum) bytes (FLOWHUB_MAX_PATTERN_BYTES).")
+                .contentTooLarge, "pattern_too_large",
+                "The mapping pattern exceeds \(maximum) bytes (FLOWHUB_MAX_PATTERN_BYTES).")
         }
         guard pattern.confidenceValue >= self.configuration.patternConfidence else {
             throw HTTPProblem(
                 .unprocessableContent, "low_confidence",
-                "Not stored: confidence is below \(self.configuration.patternConfidence) (FLOWHUB_PATTERN_CONFIDENCE).")
+                "The mapping pattern was not stored: its confidence is below \(self.configuration.patternConfidence) "
+                    + "(FLOWHUB_PATTERN_CONFIDENCE).")
         }
         return pattern
     }
 
+    /// A 422 `bad_pattern`.
     private static func bad(_ detail: String) -> HTTPProblem { HTTPProblem(.unprocessableContent, "bad_pattern", detail) }
 
+    /// Runs `body` and converts a ``MappingPatternError`` into its ``HTTPProblem``.
     private func mappingErrors<Value>(_ body: () async throws -> Value) async throws -> Value {
         do { return try await body() } catch let error as MappingPatternError { throw HTTPProblem(error) }
     }
 
+    /// The response with a mapping pattern.
     private static func response(_ pattern: MappingPattern, status: HTTPResponse.Status) -> Response {
         .json(
             .object { writer in
@@ -98,10 +111,11 @@ struct MappingPatternRoutes: Sendable {
 }
 
 extension HTTPProblem {
+    /// The response to a request about a mapping pattern that failed.
     fileprivate init(_ error: MappingPatternError) {
         switch error {
         case .otherAccount:
-            self.init(.conflict, "pattern_not_yours", "The key belongs to another account. Use another key.")
+            self.init(.conflict, "pattern_not_yours", "The pattern key belongs to another account. Use another key.")
         case .unavailable(let reason):
             self.init(.serviceUnavailable, "patterns_unavailable", "Mapping patterns are unavailable (\(reason)). Retry later.")
             self.headers[.retryAfter] = "1"

@@ -13,6 +13,7 @@ struct OperationsRoutes: Sendable {
     let loops: EventLoopContextSet
     let version: String
 
+    /// Adds the routes to the router.
     func add(to router: Router<HubContext>) {
         router.get("health/live") { _, _ in
             Response.json(
@@ -29,10 +30,11 @@ struct OperationsRoutes: Sendable {
 
     // MARK: Health
 
-    /// `/health/ready`, for load balancers: whether this instance can serve streams and writes.
+    /// `GET /health/ready`, for load balancers: 200 if this instance can serve streams and writes, else 503. With
+    /// `?strict=1` also 503 while delivery is degraded.
     @Sendable private func ready(_ request: Request, _ context: HubContext) async throws -> Response {
         let isDraining = self.services.isDraining
-        // A read is tested here. Whether writes work is known from the latest ones.
+        // The store is read here, to see whether reads succeed. Whether writes succeed is known from the latest writes.
         var canRead = true
         do { _ = try await self.services.manager.heads(of: []) } catch { canRead = false }
         let delivery = self.services.health.delivery
@@ -54,6 +56,7 @@ struct OperationsRoutes: Sendable {
 
     // MARK: Metrics
 
+    /// `GET /metrics`: the metrics of this instance in the format of Prometheus.
     @Sendable private func metrics(_ request: Request, _ context: HubContext) async throws -> Response {
         let (streams, requests) = try await self.loops.counters()
         var text = MetricsText()
@@ -69,18 +72,19 @@ struct OperationsRoutes: Sendable {
             [("hit", totals[.cacheStateHit] ?? 0), ("miss", totals[.cacheStateMiss] ?? 0)])
         text.gauge("flowhub_queued_bytes", "Unsent bytes of event streams.", self.services.queuedBytesBudget.bytes)
         text.counter(
-            "flowhub_slow_readers_total", "Subscriptions that fell behind, and feeds that missed a change.", streams.slowSubscribers)
+            "flowhub_slow_readers_total", "Subscriptions that fell behind, and feeds that missed a change.",
+            streams.slowSubscribers)
         text.labelled(
-            "flowhub_resyncs_total", "Resyncs sent.", type: "counter", label: "reason",
+            "flowhub_resyncs_total", "resync events sent to subscribers, by reason.", type: "counter", label: "reason",
             ResyncReason.allCases.map { ($0.rawValue, streams.resyncs[$0] ?? 0) })
         text.labelled(
-            "flowhub_closings_total", "Streams closed by the hub.", type: "counter", label: "reason",
+            "flowhub_closings_total", "Streams closed by the hub, by reason.", type: "counter", label: "reason",
             ClosingReason.allCases.map { ($0.rawValue, streams.closings[$0] ?? 0) })
         text.labelled(
-            "flowhub_refusals_total", "Streams rejected.", type: "counter", label: "reason",
+            "flowhub_refusals_total", "Streams rejected instead of opened, by reason.", type: "counter", label: "reason",
             ClosingReason.allCases.map { ($0.rawValue, self.services.refusalCounts[$0] ?? 0) })
         text.counter(
-            "flowhub_phantom_events_total", "Events above the store's version received and dropped.",
+            "flowhub_phantom_events_total", "Events received and dropped, because their version was above the store's.",
             self.services.table.phantoms)
         text.counter(
             "flowhub_store_errors_total", "Failed store operations.", self.services.health.storeFailures)

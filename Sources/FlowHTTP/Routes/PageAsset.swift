@@ -8,6 +8,7 @@ struct PageAsset: Sendable {
     let path: String
     private let type: String
     private let body: ByteBuffer
+    /// The `ETag`: a hash of the content in quotes.
     private let tag: String
 
     static let all = [
@@ -30,6 +31,7 @@ struct PageAsset: Sendable {
         self.tag = "\"\(digest)\""
     }
 
+    /// The response with the file, or 304 if `If-None-Match` shows that the browser has this version.
     func response(to request: Request) -> Response {
         var headers: HTTPFields = [.contentType: self.type, .cacheControl: "no-cache", .eTag: self.tag]
         headers[.contentSecurityPolicy] = Self.policy

@@ -3,6 +3,8 @@ import HTTPTypes
 
 /// Parses the conditions that a request sets on the flow it changes (RFC 9110, 13).
 enum Preconditions {
+    /// The precondition in `If-Match`, else in `If-None-Match`; `.none` without both.
+    /// - Throws: ``HTTPProblem`` for an invalid value.
     static func read(_ headers: HTTPFields) throws -> FlowChange.Precondition {
         if let condition = headers[.ifMatch] {
             if condition == "*" { return .exists }
@@ -10,13 +12,14 @@ enum Preconditions {
                 throw HTTPProblem(
                     .badRequest, "bad_precondition", "If-Match must be * or ETags from the hub: \"<epoch>-<version>\".")
             }
-            // The comparison is strong, so weak tags match no flow; neither do tags that the hub did not create.
+            // The comparison is strong (RFC 9110, 13.1.1), so a weak tag matches no flow; nor does a tag in a form that the
+            // hub does not use.
             return .oneOf(tags.compactMap { $0.isWeak ? nil : Self.versionTag($0.value) })
         }
         if let condition = headers[.ifNoneMatch] {
             guard condition == "*" else {
                 throw HTTPProblem(
-                    .badRequest, "bad_precondition", "On writes, If-None-Match must be * (create only).")
+                    .badRequest, "bad_precondition", "On a request that changes a flow, If-None-Match must be * (create only).")
             }
             return .absent
         }
@@ -24,6 +27,7 @@ enum Preconditions {
     }
 
     /// The value of `Fencing-Token: <resource>=<token>`; `nil` without the header field.
+    /// - Throws: ``HTTPProblem`` for an invalid value.
     static func fencing(_ headers: HTTPFields) throws -> FlowChange.Fencing? {
         guard let text = headers[.fencingToken] else { return nil }
         let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
@@ -39,6 +43,7 @@ enum Preconditions {
         condition == "*" || EntityTag.list(condition)?.contains { "\"\($0.value)\"" == tag } == true
     }
 
+    /// The epoch and version in a tag; `nil` if the hub does not create tags of this form.
     private static func versionTag(_ tag: Substring) -> FlowChange.Precondition.VersionTag? {
         guard case .flow(let epoch, let version) = Cursor(tag) else { return nil }
         return .init(epoch: epoch, version: version)
@@ -52,7 +57,7 @@ extension HTTPField.Name {
 }
 
 extension HTTPProblem {
-    /// The response for a change that was rejected.
+    /// The response to a request whose change of a flow was rejected.
     init(_ rejection: FlowOutcome.Rejection, of flow: FlowID) {
         switch rejection {
         case .notFound:
@@ -63,7 +68,7 @@ extension HTTPProblem {
             self.init(
                 .preconditionFailed, "precondition_failed",
                 version == 0
-                    ? "Flow not found." : "The flow is at version \(version). Read it and retry with the new ETag.")
+                    ? "Flow not found." : "The flow is at version \(version). Read it and retry with its new ETag.")
             self.members = [
                 (
                     "version",
@@ -99,7 +104,7 @@ extension HTTPProblem {
         case .tooManyFences(let limit):
             self.init(
                 .unprocessableContent, "too_many_fences",
-                "The flow already tracks fencing tokens of \(limit) resources, the maximum.")
+                "The flow already tracks fencing tokens of \(limit) resources, the maximum. Use a lock on one of them.")
         }
     }
 }

@@ -10,15 +10,18 @@ struct PublishRoute: Sendable {
     let configuration: HTTPConfiguration
     let now: @Sendable () -> Timestamp
 
+    /// Adds the route to the router.
     func add(to group: RouterGroup<HubContext>) {
         group.post("flows/:flow/events", use: self.publish)
     }
 
+    /// One event of a request, as parsed.
     private struct Publication {
         var event: FlowChange.NewEvent
         var isDurable: Bool
     }
 
+    /// Reads the events, then commits the durable ones or publishes the transient ones.
     @Sendable private func publish(_ request: Request, _ context: HubContext) async throws -> Response {
         let flow = try context.flow(for: .publish)
         let (publications, isBatch) = try await self.read(request)
@@ -32,6 +35,8 @@ struct PublishRoute: Sendable {
         return try await self.commit(durable.map(\.event), isBatch: isBatch, of: flow, request, context)
     }
 
+    /// Commits durable events as one change, and answers with the position (`<epoch>-<version>`) of each.
+    /// - Parameter isBatch: whether the request had an array or NDJSON, so that the response has an array `ids`.
     private func commit(
         _ events: [FlowChange.NewEvent], isBatch: Bool, of flow: FlowID, _ request: Request, _ context: HubContext
     ) async throws -> Response {
@@ -67,8 +72,8 @@ struct PublishRoute: Sendable {
         }
     }
 
-    /// Publishes transient events to the current subscribers. Reads the flow's head first, if no cache has it, to check the
-    /// account.
+    /// Publishes transient events to the current subscribers. Compares the flow's account with the publisher's first, and reads
+    /// the flow from the store for that if no cache has it.
     private func publishTransient(_ publications: [Publication], of flow: FlowID, _ context: HubContext) async throws -> Response
     {
         let account = context.principal.account
@@ -84,6 +89,9 @@ struct PublishRoute: Sendable {
 
     // MARK: Reading
 
+    /// The events in the body.
+    /// - Returns: the events, and whether they were sent as a batch (an array or NDJSON).
+    /// - Throws: ``HTTPProblem`` for an invalid event, or an empty or too large batch.
     private func read(_ request: Request) async throws -> ([Publication], isBatch: Bool) {
         let limits = JSONLimits(maximumDepth: self.configuration.maximumJSONDepth)
         let type = request.mediaType
@@ -110,6 +118,7 @@ struct PublishRoute: Sendable {
         return (publications, true)
     }
 
+    /// Throws `batch_too_large` if the batch has more events than allowed.
     private func checkCount(_ count: Int) throws {
         guard count > self.configuration.maximumBatchEvents else { return }
         throw HTTPProblem(
@@ -117,11 +126,14 @@ struct PublishRoute: Sendable {
             "The batch exceeds \(self.configuration.maximumBatchEvents) events (FLOWHUB_MAX_BATCH_EVENTS). Split it.")
     }
 
+    /// Throws `empty_batch` if the batch has no event.
     private func checkNotEmpty(_ publications: [Publication]) throws {
         guard publications.isEmpty else { return }
         throw HTTPProblem(.unprocessableContent, "empty_batch", "The batch must have at least one event.")
     }
 
+    /// Parses and checks one event.
+    /// - Parameter number: its number in the batch from 1, for error messages; `nil` for a single event.
     private func publication(_ event: JSONText, number: Int?) throws -> Publication {
         let prefix = number.map { "Event \($0): " } ?? ""
         func problem(_ code: String, _ detail: String) -> HTTPProblem {
@@ -135,23 +147,25 @@ struct PublishRoute: Sendable {
             switch key {
             case "type":
                 type = value.stringValue.flatMap { EventType($0) }
-                if type == nil { throw problem("bad_event_type", "type must be 1 to 64 of A-Z a-z 0-9 _ . : -") }
+                if type == nil { throw problem("bad_event_type", "The member type must be 1 to 64 of A-Z a-z 0-9 _ . : -") }
             case "data": data = value
             case "durable":
-                guard let flag = value.boolValue else { throw problem("bad_event", "durable must be true or false.") }
+                guard let flag = value.boolValue else {
+                    throw problem("bad_event", "The member durable must be true or false.")
+                }
                 isDurable = flag
             default:
                 throw problem("unknown_member", "Unknown member \(key.prefix(80)). An event has type, data and durable.")
             }
         }
-        guard let type else { throw problem("bad_event_type", "type is required.") }
+        guard let type else { throw problem("bad_event_type", "The member type is required.") }
         if type.isReserved {
             throw problem("reserved_type", "The event type \(type) is reserved. Choose another name.")
         }
         if data.bytes.count > self.configuration.maximumEventBytes {
             throw HTTPProblem(
                 .contentTooLarge, "event_too_large",
-                prefix + "data exceeds \(self.configuration.maximumEventBytes) bytes (FLOWHUB_MAX_EVENT_BYTES).")
+                prefix + "The member data exceeds \(self.configuration.maximumEventBytes) bytes (FLOWHUB_MAX_EVENT_BYTES).")
         }
         return Publication(event: .init(type: type, data: data), isDurable: isDurable)
     }

@@ -29,12 +29,15 @@ extension HubContext {
         return flow
     }
 
+    /// Checks that the token has a scope.
+    /// - Throws: ``AccessError`` `forbidden` if it has not.
     func require(_ scope: Scope) throws {
         guard self.principal.has(scope) else { throw AccessError.forbidden(need: "the scope \(scope.rawValue)") }
     }
 }
 
 extension Request {
+    /// The part of the target after the `?`, still percent-encoded; empty without a query.
     var querySubstring: Substring { Substring(self.uri.query ?? "") }
 
     /// The media type without its parameters, in lower case.
@@ -43,6 +46,7 @@ extension Request {
         return type.split(separator: " ").first.map { $0.lowercased() } ?? ""
     }
 
+    /// The whole body.
     func bytes() async throws -> [UInt8] {
         // The connection has already read the whole body and enforced its limit.
         let buffer = try await self.body.collect(upTo: .max)
@@ -71,8 +75,11 @@ extension Request {
         }
     }
 
+    /// The whole body; empty if it cannot be read.
     private func bytesOrEmpty() async -> [UInt8] { (try? await self.bytes()) ?? [] }
 
+    /// The value of `Idempotency-Key`; `nil` without the header field.
+    /// - Throws: ``HTTPProblem`` for an invalid value.
     func idempotencyKey() throws -> String? {
         guard let key = self.headers[.idempotencyKey] else { return nil }
         guard (1...255).contains(key.utf8.count), key.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) else {
@@ -81,7 +88,8 @@ extension Request {
         return key
     }
 
-    /// The `Idempotency-Key` with a digest of method, path, conditions, fencing token and body; `nil` without the header field.
+    /// The `Idempotency-Key` with a digest of method, path, preconditions, fencing token and body, which shows whether the
+    /// key is used for another request; `nil` without the header field.
     func idempotency() async throws -> FlowChange.Idempotency? {
         guard let key = try self.idempotencyKey() else { return nil }
         var hash = SHA256()
@@ -96,6 +104,7 @@ extension Request {
 }
 
 extension Response {
+    /// A response with JSON that clients and proxies must not store.
     static func json(_ text: JSONText, status: HTTPResponse.Status = .ok, headers: HTTPFields = [:]) -> Response {
         var headers = headers
         headers[.contentType] = "application/json"

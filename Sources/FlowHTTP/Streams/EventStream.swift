@@ -6,14 +6,16 @@ import NIOCore
 /// Confined to its event loop. It does not depend on the connection's type and writes to a ``StreamOutput``.
 final class EventStream {
     enum State {
-        /// Waiting for its flows to be opened; the response head was not sent yet.
+        /// Waiting for the flows of the stream to be opened. The response head was not sent yet.
         case opening
         case open
         case closed
     }
 
+    /// Number of the stream, unique within this process.
     let number: UInt64
     let principal: Principal
+    /// The client's IP address.
     let remote: String
     let request: StreamRequest
     let shard: StreamShard
@@ -23,13 +25,16 @@ final class EventStream {
     private(set) var subscriptions: [Subscription] = []
     /// Whether the stream can send a flow's shared frames unchanged: one flow, no type filter.
     let isPlain: Bool
+    /// Hash of the flow ids, which the cursor of a stream with several flows contains; `nil` for one flow or none.
     let hash: FlowSetHash?
     private(set) var epoch: Epoch
+    /// Whether ``advanceReaders()`` is running. Its steps may call it again, which then has no effect.
     private var isAdvancing = false
     /// The stream's queued bytes that ``QueuedBytesBudget`` includes.
     private(set) var countedQueue = 0
-    /// Number of the next turn in the round-robin over the subscriptions.
+    /// Counter of the round-robin over the subscriptions: its remainder is the index of the next one.
     private var turn = 0
+    /// Where each flow of the stream starts, derived from the client's cursor.
     private var plan: ResumePlan
 
     /// The feed of a stream of `/v1/feed`, which has no subscriptions.
@@ -77,8 +82,8 @@ final class EventStream {
         output.startResponse(extraHeaders: extraHeaders)
         var opening = ByteBuffer()
         opening.writeRetry(milliseconds: self.shard.jitteredRetry())
-        // An `id:` without data moves the client's cursor and dispatches no event. It must not precede a snapshot that is
-        // due: a client that loses the connection in between would resume from it and never receive the snapshot.
+        // An `id:` without data moves the client's cursor and dispatches no event. It is sent only if no snapshot is due:
+        // a client that lost the connection between the two would resume from this `id:` and never receive the snapshot.
         var primes = self.plan.resumesEveryFlow
         #if DEBUG
         if InjectedFault.primeBeforeSnapshot.isActive { primes = true }
@@ -189,6 +194,8 @@ final class EventStream {
         }
     }
 
+    /// Gives a subscription a live slot after its reader has reached the head. Sends `caught_up` and the latest transients
+    /// first, if due.
     private func goLive(_ subscription: Subscription, sendsCaughtUp: Bool) {
         let fanout = subscription.fanout
         if sendsCaughtUp {
@@ -229,10 +236,12 @@ final class EventStream {
         self.send(block)
     }
 
+    /// Writes without flushing.
     private func write(_ buffer: ByteBuffer) {
         self.output?.write(buffer)
     }
 
+    /// Flushes, then updates the queued bytes.
     private func flush() {
         self.output?.flush()
         self.countQueue()
@@ -246,8 +255,8 @@ final class EventStream {
         self.advanceReaders()
     }
 
-    /// Updates the queued bytes if the socket is not writable. It is called after every write, so a writable socket is not
-    /// asked; ``measureQueue()`` finds the bytes that it may still buffer once a second.
+    /// Updates the queued bytes after a write if the socket is not writable. While the socket is writable,
+    /// ``measureQueue()`` runs only once a second, to save its cost on every write.
     private func countQueue() {
         if let output = self.output, !output.isWritable { self.measureQueue() }
     }
@@ -264,7 +273,7 @@ final class EventStream {
 
     // MARK: Ending
 
-    /// Ends one flow of the stream with `closing`. Closes the stream if it was the last.
+    /// Ends one flow of the stream with `closing`. Closes the stream if no other flow is left.
     func end(_ subscription: Subscription, _ reason: ClosingReason) {
         guard self.state != .closed, !subscription.reader.hasEnded else { return }
         let isLast = self.subscriptions.allSatisfy { $0 === subscription || $0.reader.hasEnded }
@@ -280,6 +289,9 @@ final class EventStream {
     }
 
     /// Closes the stream. Sends `closing` first if the socket is writable.
+    /// - Parameters:
+    ///   - reconnect: the member `reconnect` of `closing`; `nil` for the default of the reason.
+    ///   - retryMilliseconds: a new SSE `retry:` to send; `nil` keeps that of the client.
     func close(_ reason: ClosingReason, reconnect: Bool? = nil, retryMilliseconds: Int? = nil) {
         guard self.state != .closed else { return }
         let output = self.output
@@ -315,6 +327,7 @@ final class EventStream {
     /// Ends the stream after its connection was closed.
     func disconnected() { self.tearDown() }
 
+    /// Releases everything that belongs to the stream. Does nothing if it is closed.
     private func tearDown() {
         guard self.state != .closed else { return }
         self.state = .closed
@@ -330,6 +343,7 @@ final class EventStream {
         self.feedReader = nil
     }
 
+    /// Counts a `resync`.
     private func count(_ reason: ResyncReason?) {
         if let reason { self.shard.counters.resynced(reason) }
     }
@@ -359,6 +373,7 @@ final class EventStream {
         return versions.count == self.request.flows.count && !versions.isEmpty ? versions : nil
     }
 
+    /// The entries of the stream in the connection registry, one for each flow.
     var registryEntries: [ConnectionEntry] {
         self.request.flows.map { flow in
             ConnectionEntry(

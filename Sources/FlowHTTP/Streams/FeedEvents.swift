@@ -3,6 +3,7 @@ import NIOCore
 
 /// The events of `/v1/feed`: `flows` lists the account's flows, then `flow` reports each change.
 enum FeedEvents {
+    /// The event `flows`, the first of a feed.
     static func first(_ heads: [FlowHead]) -> ByteBuffer {
         var block = ByteBuffer()
         block.writeEvent(
@@ -16,6 +17,7 @@ enum FeedEvents {
         return block
     }
 
+    /// Appends an event `flow`, which reports a change.
     static func write(_ head: FlowHead, into block: inout ByteBuffer) {
         block.writeEvent("flow", data: Self.summary(of: head))
     }

@@ -5,7 +5,10 @@ import Synchronization
 /// Polls the store once a second for changed flows of the accounts that have an open feed.
 final class FeedPoller: Sendable {
     private struct Account {
+        /// Number of open feeds of the account.
         var readers = 0
+        /// Start of the last successful poll; before the first poll, the time at which the feed's list was read. The next
+        /// poll reads changes since then, with an overlap.
         var since: Timestamp
         /// The versions reported within the overlap, so that they are not reported again.
         var reported: [FlowID: Version] = [:]
@@ -27,6 +30,7 @@ final class FeedPoller: Sendable {
         self.now = now
     }
 
+    /// Polls until `changes` ends, for the accounts that have an open feed according to `changes`.
     func run(changes: AsyncStream<FeedMembershipChange>) async {
         await withDiscardingTaskGroup { group in
             group.addTask { await self.poll() }
@@ -35,6 +39,7 @@ final class FeedPoller: Sendable {
         }
     }
 
+    /// Counts the open feeds of an account. The first one starts its polling, the last one ends it.
     private func applyMembershipChange(_ change: FeedMembershipChange) {
         self.accounts.withLock { accounts in
             switch change {
@@ -47,6 +52,7 @@ final class FeedPoller: Sendable {
         }
     }
 
+    /// Polls the accounts once a second, one after the other, until the task is cancelled.
     private func poll() async {
         while !Task.isCancelled {
             do { try await Task.sleep(for: .seconds(1)) } catch { return }
@@ -54,6 +60,7 @@ final class FeedPoller: Sendable {
         }
     }
 
+    /// Reads the flows of an account that have changed since the last poll, and passes new versions to the feeds.
     private func poll(_ account: String) async {
         guard let since = self.accounts.withLock({ $0[account]?.since }) else { return }
         let startedAt = self.now()

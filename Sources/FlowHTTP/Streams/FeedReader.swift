@@ -12,8 +12,9 @@ final class FeedReader {
     private var isLoading = false
     /// Changes that arrived during the load of the list.
     private var pendingChanges: [FlowHead] = []
-    /// Whether a change was dropped.
+    /// Whether a change was dropped, so that a new list is due.
     private var hasMissedChange = false
+    /// Whether a list was sent on this stream.
     private var hasSentPage = false
     /// Whether the poller reports changes to this feed.
     private(set) var isRegistered = false
@@ -23,9 +24,11 @@ final class FeedReader {
         self.shard = shard
     }
 
+    /// Loads and sends the first list.
     func start() { self.load() }
 
-    /// Sends or buffers changed flows of the account, as far as the token may see them.
+    /// Sends changed flows of the account, if the token may see them. Buffers them while the list is being loaded. Drops
+    /// them if the buffer is full or the socket is not writable.
     func changed(_ heads: [FlowHead]) {
         let visible = heads.filter { self.stream.principal.maySubscribe($0.flow) }
         guard !visible.isEmpty, !self.hasMissedChange, self.stream.isOpen else { return }
@@ -47,6 +50,8 @@ final class FeedReader {
         self.load()
     }
 
+    /// Loads the list of the most recently changed flows, and sends it. Closes the stream if the read fails, or if a second
+    /// list would not have all flows.
     private func load() {
         self.hasMissedChange = false
         self.isLoading = true
@@ -70,6 +75,7 @@ final class FeedReader {
         }
     }
 
+    /// Sends a list, and then the buffered changes that are newer.
     private func sendPage(_ list: FlowList) {
         self.hasSentPage = true
         self.stream.send(FeedEvents.first(list.flows.filter { self.stream.principal.maySubscribe($0.flow) }))
@@ -78,6 +84,7 @@ final class FeedReader {
         if !newer.isEmpty { self.send(newer) }
     }
 
+    /// Sends an event `flow` for each changed flow.
     private func send(_ heads: [FlowHead]) {
         var block = ByteBuffer()
         for head in heads { FeedEvents.write(head, into: &block) }
@@ -92,6 +99,7 @@ final class FeedReader {
             .joined(account: self.stream.principal.account, since: startedAt, versions: Self.versions(list)))
     }
 
+    /// The version of each flow of a list.
     private static func versions(_ list: FlowList) -> [FlowID: Version] {
         Dictionary(list.flows.map { ($0.flow, $0.version) }) { max($0, $1) }
     }

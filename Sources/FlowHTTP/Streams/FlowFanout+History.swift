@@ -21,7 +21,7 @@ extension FlowFanout {
             let waiters = self.snapshotWaiters.removeValue(forKey: version) ?? []
             for waiter in waiters where !waiter.reader.hasEnded {
                 if epoch != self.epoch || !self.isOpen {
-                    // The load is of a previous epoch. The readers continue when the flow is opened again.
+                    // The loaded state belongs to a previous epoch. The readers continue when the flow is opened again.
                     waiter.reader.loadFailed()
                 } else if let record {
                     waiter.stream.sendSnapshot(record ?? self.absentRecord, for: waiter)
@@ -43,7 +43,8 @@ extension FlowFanout {
             return snapshot.block
         }
         var block = ByteBufferAllocator().buffer(capacity: record.state.bytes.count + 256)
-        // The record may be ahead of this loop and include an end or replacement that makes the transients void.
+        // The record may be of a later version than this loop has received. If the flow has ended or was replaced in
+        // between, the transient events are void.
         let isAhead = record.head.resetVersion > self.version
         block.writeSnapshot(record, last: isAhead ? [] : self.transients.entries.map(\.event))
         if record.version == self.version { self.snapshot = (record.version, self.newestTransientNumber, block) }

@@ -6,13 +6,16 @@ struct LiveLogEntry {
     let frame: Frame
     /// The only account whose subscribers get the event. Set if the flow has no owner yet, else `nil`.
     let account: String?
-    /// The number of the last transient event up to this entry. A subscriber at this entry was sent all of them.
+    /// Number of the newest transient event up to this entry. A subscriber that was sent this entry was also sent that
+    /// event.
     let transients: UInt64
 }
 
 /// Consecutive frames in one buffer, shared by all subscribers at the same position.
 struct CoalescedFrames {
+    /// Live log position of the first frame; for a history page, the version before the first frame.
     let start: Int
+    /// Live log position after the last frame; for a history page, the version of the last frame.
     let end: Int
     let buffer: ByteBuffer
     /// Lowest and highest version of the durable events in the buffer; `nil` without durable events.
@@ -39,7 +42,8 @@ extension FlowFanout {
         } else {
             subscription.liveSlot = self.liveSlots.count
             self.liveSlots.append(subscription)
-            // A running pass also visits the new slot; extend it by one or it ends one slot early.
+            // A running pass also visits the new slot. Without this it would end one slot early, before every subscriber
+            // was sent the events.
             if self.slotsLeftInPass > 0 { self.slotsLeftInPass += 1 }
         }
     }
@@ -53,10 +57,11 @@ extension FlowFanout {
     }
 
     /// Appends an event to the live log and requests a pass.
-    /// - Parameter account: if set, only its subscribers get the event.
+    /// - Parameter account: if set, only subscribers of this account get the event.
     func append(_ frame: Frame, account: String? = nil) {
         guard self.liveSlots.count > self.freeSlots.count else {
-            // No subscription is live: readers find durable events in history, and transients among the latest.
+            // No subscription is live: readers find durable events in history, and transient events among the latest
+            // transients.
             if !self.liveLog.isEmpty || self.slotsLeftInPass > 0 { self.clearLiveLog() }
             self.liveLogBase += 1
             return
@@ -68,6 +73,7 @@ extension FlowFanout {
         self.shard.enqueue(self)
     }
 
+    /// Drops all entries of the live log and ends the pass.
     func clearLiveLog() {
         self.liveLogBase += self.liveLog.count
         self.liveLog.removeAll(keepingCapacity: self.liveLog.capacity <= 1_024)
@@ -83,7 +89,7 @@ extension FlowFanout {
         self.liveLogBase = oldest
     }
 
-    /// Continues the pass.
+    /// Continues this flow's pass: writes to the live subscribers that it has not visited yet.
     /// - Parameter budget: maximum number of subscribers to write to.
     /// - Returns: the part of the budget that was not used.
     func deliver(budget: Int) -> Int {
@@ -101,8 +107,8 @@ extension FlowFanout {
         return budget
     }
 
-    /// Writes everything that is due to a subscriber, one page at a time, while its socket is writable. If it is not, the
-    /// subscriber falls behind.
+    /// Writes the live log entries that a subscriber was not sent yet, at most one history page of bytes per write. If the
+    /// socket is not writable, the subscription leaves its live slot and continues from history.
     private func deliver(to subscription: Subscription) {
         let stream = subscription.stream
         while subscription.liveSlot >= 0, subscription.position < self.liveLogEnd {
@@ -161,6 +167,7 @@ extension FlowFanout {
         self.send(batch, to: subscription)
     }
 
+    /// Writes a batch, unless all its events were filtered out and the cursor is unchanged.
     private func send(_ batch: EncodedBatch, to subscription: Subscription) {
         let buffer = subscription.stream.finish(batch, for: subscription)
         if buffer.readableBytes > 0 { subscription.stream.send(buffer) }

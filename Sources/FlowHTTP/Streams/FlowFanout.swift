@@ -17,6 +17,7 @@ final class FlowFanout {
     let flow: FlowID
     let shard: StreamShard
 
+    /// Whether the flow was opened: its version is known, and later events are delivered.
     private(set) var isOpen = false
     private(set) var epoch: Epoch
     /// The flow as of ``version``; `nil` while it does not exist.
@@ -26,6 +27,7 @@ final class FlowFanout {
     /// The flow with its state at ``version``; `nil` if it is not in memory.
     private var record: FlowRecord?
     private var isLoadingRecord = false
+    /// The newest frames, for subscribers that resume shortly behind the head.
     private(set) var recent: RecentFrames
 
     /// The latest transient event of each type.
@@ -34,31 +36,45 @@ final class FlowFanout {
 
     // All subscriptions, live or not.
     private(set) var subscriberCount = 0
+    /// Number of subscriptions on streams that want `presence` events.
     var presenceCount = 0
+    /// The presence that was sent most recently; -1 to send it at the next opportunity.
     var lastSentPresence = -1
     /// The streams that wait for the flow to be opened.
     var openWaiters: [ObjectIdentifier: EventStream] = [:]
 
     // Live subscriptions; see FlowFanout+Pass.swift.
+    /// The live subscriptions; `nil` for a slot that is free.
     var liveSlots: [Subscription?] = []
+    /// Indices of the free slots of ``liveSlots``.
     var freeSlots: [Int] = []
+    /// The events that were not yet sent to every live subscription.
     var liveLog: [LiveLogEntry] = []
+    /// Live log position of the first entry of ``liveLog``.
     var liveLogBase = 0
+    /// Index of the live slot that the pass visits next.
     var nextSlot = 0
+    /// Number of live slots that the current pass has not visited yet; 0 without a pass.
     var slotsLeftInPass = 0
+    /// Whether the shard has the flow in its queue of flows to deliver.
     var isInPass = false
+    /// The latest result of coalescing live log entries, for subscribers at the same position.
     var coalesced: CoalescedFrames?
-    /// Live log position below which entries may be for one account only, because the flow had no owner yet.
+    /// Live log position below which entries may be for one account only, because they arrived before the flow had an
+    /// owner.
     var restrictedLogEnd = 0
 
     // Loads in flight; see FlowFanout+History.swift.
+    /// Subscriptions that wait for a history page, by the version after which it starts.
     var pageWaiters: [Version: [Subscription]] = [:]
     /// Subscriptions that wait for a snapshot, by its minimum version.
     var snapshotWaiters: [Version: [Subscription]] = [:]
+    /// The latest encoded snapshot, with its version and the number of the newest transient event in it.
     var snapshot: (version: Version, transient: UInt64, block: ByteBuffer)?
+    /// The latest history page made of recent frames, for subscribers at the same position.
     var page: CoalescedFrames?
 
-    /// When the streams of a terminal flow end; `nil` while the flow is not terminal.
+    /// When the subscriptions of a terminal flow end; `nil` while the flow is not terminal.
     private(set) var lingersUntil: NIODeadline?
 
     init(flow: FlowID, epoch: Epoch, shard: StreamShard) {
@@ -68,8 +84,11 @@ final class FlowFanout {
         self.recent = RecentFrames(base: 0)
     }
 
+    /// The account that owns the flow; `nil` while the flow does not exist.
     var account: String? { self.head?.account }
+    /// Live log position after the newest entry.
     var liveLogEnd: Int { self.liveLogBase + self.liveLog.count }
+    /// Number of the newest transient event; 0 if there was none.
     var newestTransientNumber: UInt64 { self.transientCount }
 
     // MARK: Deliveries
@@ -80,10 +99,11 @@ final class FlowFanout {
     ///   - head: the head that was delivered last. It is above the record's if events were delivered during the read.
     ///   - last: the latest transients, read with the record.
     func opened(_ record: FlowRecord?, head: FlowHead?, epoch: Epoch, last: [TransientEvent]) {
-        // The read began before a change of epoch and was delivered after it. The flow will be opened again.
+        // The read began before a change of epoch, and its result arrived after it. The flow will be opened again.
         guard epoch >= self.epoch else { return }
         if self.isOpen, self.epoch == epoch {
-            // Requested by another loop. Everything above this version was or will be delivered here anyway.
+            // Another event loop requested this. The flow is already open here, so all later events were or will be
+            // delivered anyway.
             if let record, record.version == self.version { self.record = record }
             return
         }
@@ -93,7 +113,7 @@ final class FlowFanout {
         self.recent = RecentFrames(base: self.version)
         self.record = record?.version == self.version ? record : nil
         self.transients = .init()
-        // The transients were read with the record. An end or replacement that was delivered since then makes them void.
+        // The transient events were read with the record. If the flow has ended or was replaced since then, they are void.
         if (head?.resetVersion ?? 0) <= (record?.head.resetVersion ?? 0) {
             for event in last { self.insertTransient(event, Frame.transient(event, of: self.flow)) }
         }
@@ -105,9 +125,11 @@ final class FlowFanout {
     }
 
     /// Receives the next durable events. Those at or below ``version`` were delivered before and are ignored.
+    /// - Parameter head: the flow at or after the last event; see ``FlowCore/Delivery``.
     func received(_ frames: [Frame], head: FlowHead?) {
         guard self.isOpen else { return }
-        // The flow's account must be known before its first event is sent to a subscriber.
+        // The head names the flow's owner, and setting it ends the subscriptions of other accounts. Otherwise these would
+        // be sent the flow's first event.
         if self.head == nil, let head { self.setHead(head) }
         for frame in frames where frame.version > self.version {
             self.recent.append(frame)
@@ -116,7 +138,8 @@ final class FlowFanout {
             self.shard.counters.observe(lagOf: frame, now: self.shard.now())
         }
         if frames.isEmpty, let head, head.version > self.version {
-            // The events were pruned before this instance received them. Live subscriptions read history and are resynced.
+            // The events were pruned before this instance received them. Live subscriptions read history, find the gap and
+            // get a `resync`.
             self.version = head.version
             self.recent = RecentFrames(base: self.version)
             self.forEachSubscription { if $0.reader.isLive { $0.fallBehind() } }
@@ -129,7 +152,7 @@ final class FlowFanout {
             self.requestRecord()
         }
         if let head {
-            // Transients from before an end, a replacement or a deletion are void.
+            // Transient events from before the flow last ended, was replaced or was deleted are void.
             self.transients.removeAll(below: head.resetVersion)
         }
         if let record = self.record, record.version < self.version { self.record = nil }
@@ -167,7 +190,8 @@ final class FlowFanout {
 
     // MARK: State
 
-    /// The minimum version of a new snapshot. It is above ``version`` if another loop has already shown a later version.
+    /// The minimum version of a new snapshot. It is above ``version`` if another event loop may have sent a later version
+    /// to a client: if that client reconnects to this loop, its snapshot must not be older.
     var minimumSnapshotVersion: Version {
         max(self.version, self.shard.services.table.highestShown(of: self.flow, epoch: self.epoch))
     }
@@ -199,6 +223,8 @@ final class FlowFanout {
             state: .emptyObject)
     }
 
+    /// Sets the head. Starts or stops the linger time of a terminal flow, and ends the subscriptions of other accounts when
+    /// the owner becomes known.
     private func setHead(_ head: FlowHead?) {
         let owner = self.account
         self.head = head
@@ -215,13 +241,14 @@ final class FlowFanout {
         }
     }
 
-    /// Whether the flow is terminal and no longer waits for late events. `false` if an event after the end was delivered and
-    /// its head is not known yet: it may have reopened the flow.
+    /// Whether the flow is terminal and its time for late events is over. `false` if a later event was delivered and the
+    /// head at that version is not known yet: the event may have reopened the flow.
     var lingerHasExpired: Bool {
         guard let head = self.head, head.version >= self.version else { return false }
         return self.lingersUntil.map { $0 <= .now() } ?? false
     }
 
+    /// The reason with which the subscriptions of a terminal flow end.
     var closingReason: ClosingReason { self.head?.isDeleted == true ? .deleted : .finished }
 
     /// Ends the subscriptions of other accounts. They were possible while the flow did not exist and so had no owner.
@@ -233,6 +260,7 @@ final class FlowFanout {
         }
     }
 
+    /// Stores an event as the latest transient event of its type.
     private func insertTransient(_ event: TransientEvent, _ frame: Frame) {
         self.transientCount += 1
         self.transients.insert(
@@ -276,6 +304,7 @@ final class FlowFanout {
 
     private var subscriptions: [ObjectIdentifier: Subscription] = [:]
 
+    /// Adds a subscription. It is not live until its reader has reached the head.
     func join(_ subscription: Subscription) {
         self.subscriptions[ObjectIdentifier(subscription)] = subscription
         self.subscriberCount += 1
@@ -287,6 +316,7 @@ final class FlowFanout {
         self.shard.fanoutOccupied(self)
     }
 
+    /// Removes a subscription, live or not. Does nothing if it has already left.
     func leave(_ subscription: Subscription) {
         guard self.subscriptions.removeValue(forKey: ObjectIdentifier(subscription)) != nil else { return }
         self.removeLive(subscription)

@@ -1,7 +1,9 @@
 /// All open streams of an event loop, distributed over the seconds of the heartbeat interval to spread the heartbeats.
 struct HeartbeatWheel {
     private var slots: [[EventStream]]
+    /// The wheel slot of the current second.
     private var next = 0
+    /// The wheel slot that was given to the newest stream.
     private var fill = 0
 
     /// - Parameter slots: the heartbeat interval in seconds; one wheel slot per second.
@@ -9,8 +11,10 @@ struct HeartbeatWheel {
         self.slots = Array(repeating: [], count: max(1, slots))
     }
 
+    /// All open streams of the event loop.
     var all: [EventStream] { self.slots.flatMap { $0 } }
 
+    /// Adds a stream to the next slot in turn.
     mutating func insert(_ stream: EventStream) {
         self.fill = (self.fill + 1) % self.slots.count
         stream.wheelSlot = self.fill
@@ -18,6 +22,7 @@ struct HeartbeatWheel {
         self.slots[self.fill].append(stream)
     }
 
+    /// Removes a stream. Does nothing if it is not on the wheel.
     mutating func remove(_ stream: EventStream) {
         guard stream.wheelSlot >= 0, let last = self.slots[stream.wheelSlot].popLast() else { return }
         if last !== stream {

@@ -11,26 +11,30 @@ final class QueuedBytesBudget: Sendable {
 
         fileprivate init(shed: @escaping @Sendable () -> Void) { self.shed = shed }
 
-        /// Asks the loop to shed its largest stream. Further calls have no effect until shedding starts.
+        /// Requests that the event loop sheds its largest stream. Further calls have no effect until shedding starts.
         func requestShedding() {
             if !self.isSheddingRequested.exchange(true, ordering: .relaxed) { self.shed() }
         }
 
+        /// Allows the next request.
         func sheddingStarted() { self.isSheddingRequested.store(false, ordering: .relaxed) }
 
-        /// Raises the value to the queued bytes of a stream. The value may be too high if the stream's queue has shrunk since
-        /// then; the loop measures again when it sheds.
+        /// Raises ``largest`` to the queued bytes of a stream, if they are more. The value stays too high when that queue
+        /// shrinks later; the loop measures again when it sheds.
         func raiseLargest(_ bytes: Int) {
             if bytes > self.largest.load(ordering: .relaxed) { self.largest.store(bytes, ordering: .relaxed) }
         }
 
+        /// Sets ``largest`` to a measured value.
         func setLargest(_ bytes: Int) { self.largest.store(bytes, ordering: .relaxed) }
     }
 
     private let sum = Atomic<Int>(0)
     private let loopShares = Mutex<[LoopShare]>([])
 
+    /// The queued bytes of all streams.
     var bytes: Int { self.sum.load(ordering: .relaxed) }
+    /// Adds the change of a stream's queued bytes, negative if the queue has shrunk.
     func changed(by bytes: Int) { self.sum.add(bytes, ordering: .relaxed) }
 
     /// Creates the share of one event loop.
@@ -41,7 +45,7 @@ final class QueuedBytesBudget: Sendable {
         return loopShare
     }
 
-    /// The loop with the largest stream of all; `nil` if that stream's queued bytes are at most `bytes`.
+    /// The share of the event loop whose stream has the most queued bytes; `nil` if these are at most `bytes`.
     func larger(than bytes: Int) -> LoopShare? {
         let largest = self.loopShares.withLock { $0 }.max {
             $0.largest.load(ordering: .relaxed) < $1.largest.load(ordering: .relaxed)

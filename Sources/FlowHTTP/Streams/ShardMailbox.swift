@@ -15,10 +15,12 @@ final class ShardMailbox: DeliverySink {
 
     init(loop: any EventLoop) { self.loop = loop }
 
+    /// Sets the shard that processes the deliveries. Deliveries that are processed before this call are dropped.
     func connect(to shard: NIOLoopBound<StreamShard>) {
         self.state.withLock { $0.shard = shard }
     }
 
+    /// Queues a delivery, and schedules the shard if the queue was empty.
     func deliver(_ delivery: Delivery) {
         let isFirst = self.state.withLock { state in
             state.deliveries.append(delivery)
@@ -27,8 +29,10 @@ final class ShardMailbox: DeliverySink {
         if isFirst { self.loop.execute { self.drain() } }
     }
 
+    /// Number of deliveries that wait for the shard.
     var backlog: Int { self.state.withLock { $0.deliveries.count } }
 
+    /// Passes all queued deliveries to the shard. Runs on the event loop.
     private func drain() {
         let (deliveries, shard) = self.state.withLock { state in
             defer { state.deliveries = [] }

@@ -14,11 +14,13 @@ protocol StreamOutput: AnyObject {
     func startResponse(extraHeaders: [(name: String, value: String)])
     /// Answers with an ordinary response instead of a stream. Not to be called after ``startResponse(extraHeaders:)``.
     func reject(_ rejection: StreamRejection)
+    /// Writes bytes of the stream without flushing them.
     func write(_ buffer: ByteBuffer)
     /// Writes and flushes.
     func send(_ buffer: ByteBuffer)
+    /// Passes the written bytes to the socket.
     func flush()
-    /// Flushes, and closes the connection after the peer has read what is queued, or after a timeout.
+    /// Flushes, and closes the connection after the client has read what is queued, or after a timeout if it does not.
     func finish()
     /// Closes the connection immediately and drops what is queued.
     func abort()
@@ -26,7 +28,7 @@ protocol StreamOutput: AnyObject {
 
 /// A response after which an `EventSource` does not reconnect.
 enum StreamRejection {
-    /// 204: every flow is terminal, and the client's cursor is at its last event.
+    /// 204: every flow is terminal, and the client's cursor is at the last event of each.
     case noContent
     case problem(HTTPProblem)
 }

@@ -1,13 +1,17 @@
 import FlowCore
 import HTTPTypes
 
-/// A parsed request for an event stream.
+/// A parsed request for an event stream: of one flow, of several flows, or of the feed.
 struct StreamRequest {
     /// The flows in ascending order, without duplicates; empty for the feed.
     var flows: [FlowID]
+    /// The position to resume from, sent as `Last-Event-ID` or `?last_event_id=`.
     var cursor = Cursor.none
+    /// Whether a new subscriber starts with a snapshot: `false` with `?snapshot=0`.
     var wantsSnapshot = true
+    /// Whether the stream gets `presence` events: `true` with `?presence=1`.
     var wantsPresence = false
+    /// The type filter `?types=`: the wanted event types; `nil` for all.
     var types: Set<EventType>?
     var isFeed = false
     /// Additional header fields of the response: those of CORS, if it applies.
@@ -53,6 +57,7 @@ struct StreamRequest {
         if let types = parameters.first("types"), !types.isEmpty { self.types = try Self.readTypes(types) }
     }
 
+    /// Reads the parameters `flow`; at least one is required.
     private mutating func readFlows(_ parameters: QueryParameters, maximum: Int) throws(Malformed) {
         var flows = Set<FlowID>()
         for name in parameters.all("flow") {
@@ -71,6 +76,7 @@ struct StreamRequest {
         self.flows = flows.sorted()
     }
 
+    /// Parses the value of `types`, at most 64 event types.
     private static func readTypes(_ text: String) throws(Malformed) -> Set<EventType> {
         var types = Set<EventType>()
         for name in text.split(separator: ",").prefix(65) {
@@ -91,7 +97,7 @@ struct StreamRequest {
 }
 
 /// The first 256 parameters of a query string (`application/x-www-form-urlencoded`), in their order. A value that cannot be
-/// decoded is kept as it was sent: no allow-list accepts it, and as a cursor it is unreadable.
+/// decoded is kept as it was sent. It contains a `%`, so it is not a valid flow id, event type, number or cursor.
 struct QueryParameters {
     private var pairs: [(name: String, value: String)] = []
 
@@ -104,12 +110,15 @@ struct QueryParameters {
         }
     }
 
+    /// The value of the first parameter with this name; `nil` if there is none.
     func first(_ name: String) -> String? { self.pairs.first { $0.name == name }?.value }
+    /// The values of all parameters with this name.
     func all(_ name: String) -> [String] { self.pairs.filter { $0.name == name }.map(\.value) }
 }
 
 /// Decoding of percent escapes (RFC 3986, 2.1).
 enum PercentDecoding {
+    /// Decodes the percent escapes of a text.
     /// - Parameter plusIsSpace: whether `+` means a space, as in a query string.
     /// - Returns: `nil` for an invalid escape or text that is not UTF-8.
     static func decode(_ text: Substring, plusIsSpace: Bool = false) -> String? {
@@ -132,6 +141,7 @@ enum PercentDecoding {
         return String(validating: bytes, as: UTF8.self)
     }
 
+    /// The value of a hexadecimal digit; `nil` for any other byte.
     private static func digit(_ byte: UInt8) -> UInt8? {
         switch byte {
         case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0")

@@ -11,6 +11,7 @@ final class StreamServices: Sendable {
     let table: WatchTable
     let registry: any ConnectionRegistry
     let health: HubHealth
+    /// Seconds after the `exp` of its token at which a stream is closed.
     let leewaySeconds: Int64
     let now: @Sendable () -> Timestamp
     let logger: Logger
@@ -19,7 +20,9 @@ final class StreamServices: Sendable {
     private let streams = Atomic<Int>(0)
     private let nextNumber = Atomic<UInt64>(0)
     private let draining = Atomic<Bool>(false)
+    /// Number of rejected streams by reason.
     private let refusals = Mutex<[ClosingReason: Int]>([:])
+    /// Number of streams by account and subject.
     private let bySubject = Mutex<[String: Int]>([:])
 
     private let work: AsyncStream<@Sendable () async -> Void>.Continuation
@@ -49,13 +52,17 @@ final class StreamServices: Sendable {
 
     /// Starts an asynchronous operation in the server's task group.
     func perform(_ body: @escaping @Sendable () async -> Void) { self.work.yield(body) }
+    /// Queues changes of the connection registry, which are applied in their order.
     func registryChanged(_ changes: [RegistryChange]) { self.registryChangeContinuation.yield(changes) }
+    /// Queues the opening or closing of a feed for the ``FeedPoller``.
     func feedMembershipChanged(_ change: FeedMembershipChange) { self.feedMembershipContinuation.yield(change) }
 
     // MARK: Admission
 
+    /// Number of streams that ``admit(_:)`` has counted, over all event loops.
     var streamCount: Int { self.streams.load(ordering: .relaxed) }
     var isDraining: Bool { self.draining.load(ordering: .relaxed) }
+    /// From now on new streams are closed immediately, with the reason `drain`.
     func startDraining() { self.draining.store(true, ordering: .relaxed) }
 
     /// Counts a new stream, unless a connection limit is reached.
@@ -95,18 +102,22 @@ final class StreamServices: Sendable {
         }
     }
 
+    /// Counts a stream that was rejected.
     func countRefusal(_ reason: ClosingReason) { self.refusals.withLock { $0[reason, default: 0] += 1 } }
     var refusalCounts: [ClosingReason: Int] { self.refusals.withLock { $0 } }
 }
 
+/// A change of the connection registry, with one entry for each flow of a stream.
 enum RegistryChange: Sendable {
     case register([ConnectionEntry])
     case unregister([ConnectionEntry])
 }
 
+/// The opening or closing of a feed.
 enum FeedMembershipChange: Sendable {
-    /// A feed was sent these versions, which were read at `since`.
+    /// A feed of the account was opened. It was sent these versions, which were read at `since`.
     case joined(account: String, since: Timestamp, versions: [FlowID: Version])
+    /// A feed of the account was closed.
     case left(account: String)
 }
 

@@ -13,29 +13,39 @@ final class StreamShard {
 
     let loop: any EventLoop
     let services: StreamServices
+    /// Number of this shard's delivery sink in the watch table.
     let sinkIndex: Int
     var counters = StreamCounters()
 
     private(set) var fanouts: [FlowID: FlowFanout] = [:]
     private(set) var streamCount = 0
+    /// Terminal flows whose subscriptions stay open for late events.
     var lingeringFlows = Set<FlowID>()
+    /// Flows whose fan-out has no subscription. A fan-out without waiting streams is removed at the next tick.
     private var emptyFanouts = Set<FlowID>()
+    /// Streams that wait for their flows to be opened.
     private var openingStreams: [ObjectIdentifier: EventStream] = [:]
     private var heartbeatWheel: HeartbeatWheel
+    /// The open streams of `/v1/feed`.
     private var feedStreams: [ObjectIdentifier: EventStream] = [:]
 
+    /// The fan-outs with events that some live subscriber was not sent yet, in the order of their turns.
     private var flowsInPass: [FlowFanout] = []
     private var isPassScheduled = false
+    /// How often the current slice was deferred.
     private var deferrals = 0
     /// Parts of ordinary requests that were read and wait to be processed on this loop.
     var pendingRequestParts = 0
 
+    /// This event loop's part of the budget of queued bytes.
     private lazy var queueShare = self.services.queuedBytesBudget.register {
         [loop = self.loop, shard = NIOLoopBound(self, eventLoop: self.loop)] in
         loop.execute { shard.value.shedLoad() }
     }
 
+    /// Changes of the connection registry that are sent as one batch.
     private var registryChanges: [RegistryChange] = []
+    /// The delivery status that heartbeats report.
     private var delivery: DeliveryStatus
     private var isDraining = false
 
@@ -47,8 +57,10 @@ final class StreamShard {
         self.delivery = services.health.delivery
     }
 
+    /// The current time by the hub's clock.
     func now() -> Timestamp { self.services.now() }
 
+    /// A random SSE `retry:` in milliseconds, from half to one and a half times the configured average.
     func jitteredRetry() -> Int {
         let base = self.services.configuration.retryMilliseconds
         return base / 2 + Int.random(in: 0...base)
@@ -106,14 +118,14 @@ final class StreamShard {
         self.start(stream, fanouts: fanouts)
     }
 
-    /// Answers 204 if the store confirms that every flow is terminal at the version in the client's cursor. On this loop they
-    /// are; the store may already have a later event that reopened one.
+    /// Answers 204 if the store confirms that every flow is terminal at the version in the client's cursor. On this event
+    /// loop that is the case, but the store may have a later event that reopened a flow.
     private func confirmEnd(of stream: EventStream, claimed: [Version]) {
         let flows = stream.request.flows
         self.load { services in
             try await services.manager.heads(of: flows)
         } then: { [self] (heads: [FlowHead]?) in
-            // The epoch has changed during the read, and with it what the cursor means.
+            // The epoch has changed during the read, and with it the meaning of the cursor: decide again.
             guard stream.state == .opening, stream.claimedVersions == claimed else {
                 self.proceed(with: stream)
                 return
@@ -135,6 +147,7 @@ final class StreamShard {
         }
     }
 
+    /// Starts a stream whose flows are all open: registers it and sends the response head.
     private func start(_ stream: EventStream, fanouts: [FlowFanout]) {
         self.openingStreams[ObjectIdentifier(stream)] = nil
         self.heartbeatWheel.insert(stream)
@@ -144,6 +157,7 @@ final class StreamShard {
         stream.start(fanouts: fanouts, extraHeaders: stream.request.responseHeaders)
     }
 
+    /// Starts a stream of `/v1/feed`.
     private func startFeed(_ stream: EventStream) {
         self.openingStreams[ObjectIdentifier(stream)] = nil
         self.heartbeatWheel.insert(stream)
@@ -180,6 +194,7 @@ final class StreamShard {
 
     // MARK: Flows
 
+    /// The fan-out of a flow; creates it and watches the flow if there is none.
     private func fanout(of flow: FlowID) -> FlowFanout {
         if let fanout = self.fanouts[flow] { return fanout }
         let fanout = FlowFanout(flow: flow, epoch: self.services.manager.epoch, shard: self)
@@ -189,10 +204,13 @@ final class StreamShard {
         return fanout
     }
 
+    /// Keeps a fan-out that has a subscription again.
     func fanoutOccupied(_ fanout: FlowFanout) { self.emptyFanouts.remove(fanout.flow) }
-    /// An empty fan-out stays until the next tick, up to 1 s, so that a client that reconnects finds its history in memory.
+    /// Marks a fan-out without subscriptions for removal at the next tick, up to 1 s later. Until then a client that
+    /// reconnects finds the recent frames in memory.
     func fanoutEmptied(_ fanout: FlowFanout) { self.emptyFanouts.insert(fanout.flow) }
 
+    /// Removes the fan-outs without subscriptions, and ends the watch of their flows.
     private func removeEmptyFanouts() {
         for flow in self.emptyFanouts {
             guard let fanout = self.fanouts[flow] else { continue }
@@ -206,6 +224,7 @@ final class StreamShard {
 
     // MARK: Deliveries
 
+    /// Processes deliveries of the watch table in their order.
     func process(_ deliveries: [Delivery]) {
         for delivery in deliveries {
             switch delivery {
@@ -237,6 +256,7 @@ final class StreamShard {
         }
     }
 
+    /// Adds a fan-out with new live events to the pass.
     func enqueue(_ fanout: FlowFanout) {
         if !fanout.isInPass {
             fanout.isInPass = true
@@ -245,6 +265,7 @@ final class StreamShard {
         self.schedulePass()
     }
 
+    /// Schedules the first slice of a pass, unless a pass is in progress.
     private func schedulePass() {
         guard !self.isPassScheduled else { return }
         self.isPassScheduled = true
@@ -284,17 +305,17 @@ final class StreamShard {
     var hasQueueBudget: Bool { self.services.queuedBytesBudget.bytes < self.services.configuration.maximumQueuedBytes }
     var isOverQueueBudget: Bool { !self.hasQueueBudget }
 
-    /// Updates the budget after a stream's queued bytes have changed.
+    /// Updates the budget of queued bytes after those of a stream have changed.
     /// - Parameters:
     ///   - bytes: the stream's queued bytes now.
-    ///   - difference: the change since they were reported last.
+    ///   - difference: the change since the previous call for this stream.
     func queued(_ bytes: Int, changedBy difference: Int) {
         self.services.queuedBytesBudget.changed(by: difference)
         self.queueShare.raiseLargest(bytes)
     }
 
-    /// Sheds streams, the one with the most queued bytes first, until the total is within its limit. If that stream is on
-    /// another loop, requests shedding there.
+    /// Sheds streams, the one with the most queued bytes first, until the total is within its limit. If the stream with the
+    /// most queued bytes is on another event loop, requests shedding there.
     func shedLoad() {
         self.queueShare.sheddingStarted()
         while self.isOverQueueBudget {
@@ -309,7 +330,8 @@ final class StreamShard {
 
     // MARK: Time
 
-    /// Does the periodic work of the loop. Called every second.
+    /// Does the periodic work: sends heartbeats and presence, closes expired streams, resumes readers and removes empty
+    /// fan-outs. Called every second.
     func tick() {
         let block = self.heartbeat()
         for stream in self.heartbeatWheel.advance() { stream.sendIfWritable(block) }
@@ -333,7 +355,7 @@ final class StreamShard {
         }
         for flow in self.lingeringFlows {
             guard let fanout = self.fanouts[flow], fanout.lingerHasExpired else { continue }
-            // A subscriber that was not sent the last event yet gets it first, and ends at a later tick.
+            // A subscriber that was not sent the flow's newest event yet is sent it first, and ends at a later tick.
             fanout.forEachSubscription { subscription in
                 guard subscription.reader.isLive, subscription.reader.cursor >= fanout.version else { return }
                 subscription.stream.end(subscription, fanout.closingReason)
@@ -343,15 +365,17 @@ final class StreamShard {
         self.removeEmptyFanouts()
     }
 
+    /// The `heartbeat` event with the current time and delivery status.
     private func heartbeat() -> ByteBuffer {
         var block = ByteBuffer()
         block.writeHeartbeat(at: self.now(), delivery: self.delivery)
         return block
     }
 
+    /// Sends `presence` for each flow whose number of streams has changed.
     private func sendPresence() {
         for fanout in self.fanouts.values where fanout.presenceCount > 0 && fanout.isOpen {
-            // The registry is updated in batches, so the local count may include subscribers that it lacks.
+            // The registry is updated in batches, so it may lack subscribers that this event loop already has.
             let count = max(self.services.registry.count(of: fanout.flow), fanout.subscriberCount)
             guard count != fanout.lastSentPresence else { continue }
             fanout.lastSentPresence = count
@@ -379,10 +403,12 @@ final class StreamShard {
 
     // MARK: Private
 
+    /// Calls `body` for each open stream. `body` may close streams.
     func forEachStream(_ body: (EventStream) -> Void) {
         for stream in self.heartbeatWheel.all where stream.isOpen { body(stream) }
     }
 
+    /// Reports a change to the connection registry, together with all other changes of this turn of the event loop.
     private func change(_ change: RegistryChange) {
         if self.registryChanges.isEmpty {
             self.loop.assumeIsolated().execute {

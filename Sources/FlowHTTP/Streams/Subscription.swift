@@ -11,13 +11,16 @@ final class Subscription {
     /// Index of the flow in the stream's cursor.
     let index: Int
     var reader: FlowReader
-    /// Position in the fan-out's live log up to which the subscriber was sent the events.
+    /// Position in the fan-out's live log. The subscriber was sent all events below it.
     var position = 0
     /// Live slot; -1 while the subscription is not live.
     var liveSlot = -1
-    /// The number of the last transient event that the subscriber was sent.
+    /// Number of the newest transient event that the subscriber was sent.
     var lastTransient: UInt64 = 0
 
+    /// - Parameters:
+    ///   - index: index of the flow in the stream's cursor.
+    ///   - startPoint: where the subscriber starts to read.
     init(stream: EventStream, fanout: FlowFanout, index: Int, startPoint: StartPoint) {
         self.stream = stream
         self.fanout = fanout

@@ -30,20 +30,25 @@ public final class GzipCodec: ImportCodec {
         }
     }
 
+    /// Compresses the bytes into one gzip member, on the pool.
     public func compress(_ bytes: [UInt8]) async -> [UInt8] {
         await withTaskExecutorPreference(self.pool) { await self.compressed(bytes) }
     }
 
+    /// Decompresses complete gzip members, on the pool.
     public func decompress(_ members: [UInt8], limit: Int) async throws(CodecError) -> [UInt8] {
         let result = await withTaskExecutorPreference(self.pool) { await self.decompressed(members, limit: limit) }
         return try result.get()
     }
 
+    /// Creates a decompressor that uses zlib on the caller's thread.
     public func makeDecompressor() -> any StreamDecompressor { GzipDecompressor() }
+    /// Creates a SHA-256 hash by OpenSSL.
     public func makeHash() -> any IncrementalHash { OpenSSLSHA256() }
 
     // MARK: Private
 
+    /// Compresses the bytes with a context of its own.
     @concurrent private func compressed(_ bytes: [UInt8]) async -> [UInt8] {
         let cached = self.contexts.withLock { UInt(bitPattern: $0.compressors.popLast()) }
         guard let context = OpaquePointer(bitPattern: cached) ?? libdeflate_alloc_compressor(self.level) else {
@@ -58,10 +63,11 @@ public final class GzipCodec: ImportCodec {
         }
         let address = UInt(bitPattern: context)
         self.contexts.withLock { if let context = OpaquePointer(bitPattern: address) { $0.compressors.append(context) } }
-        // A copy of the exact size: the member may stay in memory until its part of the upload is full.
+        // A copy of the exact size: the caller may keep the gzip member in memory until a part of the upload is full.
         return [UInt8](compressed[...])
     }
 
+    /// Decompresses complete gzip members with a context of its own, to at most `limit` bytes.
     @concurrent private func decompressed(_ members: [UInt8], limit: Int) async -> Result<[UInt8], CodecError> {
         let cached = self.contexts.withLock { UInt(bitPattern: $0.decompressors.popLast()) }
         guard let context = OpaquePointer(bitPattern: cached) ?? libdeflate_alloc_decompressor() else {

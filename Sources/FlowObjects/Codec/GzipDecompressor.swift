@@ -8,8 +8,9 @@ final class GzipDecompressor: StreamDecompressor {
     /// Window of 15 bits; 16 more makes a gzip header mandatory (zlib, `inflateInit2`).
     private static let windowBits: Int32 = 15 + 16
 
-    /// On the heap, because zlib keeps its address.
+    /// On the heap, because zlib keeps a pointer to the structure, which therefore must not move.
     private let stream: UnsafeMutablePointer<z_stream>
+    /// Whether the input so far ends with a complete gzip member.
     private(set) var isAtEnd = false
     private var failure: CodecError?
 
@@ -27,6 +28,7 @@ final class GzipDecompressor: StreamDecompressor {
         self.stream.deallocate()
     }
 
+    /// Decompresses input until it is used up, 256 KiB of output are full, or a gzip member ends.
     func decompress(_ input: inout ArraySlice<UInt8>) throws(CodecError) -> [UInt8] {
         if let failure = self.failure { throw failure }
         if self.isAtEnd {
@@ -60,6 +62,7 @@ final class GzipDecompressor: StreamDecompressor {
         return output
     }
 
+    /// Records an error, which every later call of ``decompress(_:)`` throws again.
     private func fail(_ error: CodecError) -> CodecError {
         self.failure = error
         return error

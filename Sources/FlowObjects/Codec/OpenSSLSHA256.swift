@@ -15,8 +15,11 @@ final class OpenSSLSHA256: IncrementalHash {
 
     deinit { EVP_MD_CTX_free(self.context) }
 
+    /// Adds bytes to the hash.
     func update(_ bytes: UnsafeRawBufferPointer) { _ = EVP_DigestUpdate(self.context, bytes.baseAddress, bytes.count) }
 
+    /// Ends the hash. Must be the last call.
+    /// - Returns: the hash in hexadecimal.
     func finish() -> String {
         var digest = [UInt8](repeating: 0, count: 32)
         _ = EVP_DigestFinal_ex(self.context, &digest, nil)

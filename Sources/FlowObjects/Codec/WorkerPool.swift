@@ -36,12 +36,14 @@ public final class WorkerPool: TaskExecutor {
         for _ in 0..<self.threads { self.available.signal() }
     }
 
+    /// Enqueues a job of a task. The Swift runtime calls this.
     public func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
         self.state.withLock { $0.jobs.append(job) }
         self.available.signal()
     }
 
+    /// Runs jobs until the pool is closed. The body of each thread.
     private func work() {
         // On Linux, the priority applies to the calling thread only.
         setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, Self.niceness)
@@ -49,7 +51,7 @@ public final class WorkerPool: TaskExecutor {
     }
 
     /// Waits for a job.
-    /// - Returns: the next job; `nil` if the pool is closed and has no job.
+    /// - Returns: the next job; `nil` if the pool is closed and no job is enqueued.
     private func nextJob() -> UnownedJob? {
         while true {
             self.available.wait()

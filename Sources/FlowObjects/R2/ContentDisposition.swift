@@ -1,11 +1,12 @@
 /// `Content-Disposition` of a file that a browser saves (RFC 6266).
 enum ContentDisposition {
+    /// Maximum bytes of a file name in UTF-8.
     private static let maximumBytes = 255
 
-    /// The header value for a file name. For any name it is printable ASCII with one quoted string, followed by the
-    /// percent-encoded name if that differs.
+    /// The header value for a file name: always printable ASCII. It has the name as a quoted string, in which `_` replaces
+    /// all other characters; if any was replaced, the percent-encoded name follows.
     static func attachment(_ fileName: String) -> String {
-        // Path separators and control characters have no place in a file name.
+        // A path separator or a control character in a file name could write to another folder or mislead the user.
         let name = String(
             String.UnicodeScalarView(
                 fileName.unicodeScalars.map {

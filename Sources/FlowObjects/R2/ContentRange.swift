@@ -1,9 +1,10 @@
-/// `Content-Range: bytes 5-9/100` (RFC 9110, section 14.4).
+/// The value of a response's `Content-Range`, such as `bytes 5-9/100` (RFC 9110, section 14.4).
 struct ContentRange: Hashable, Sendable {
     let bytes: Range<Int>
     /// Size of the whole object in bytes.
     let total: Int
 
+    /// - Returns: `nil` if the value is invalid, or the size of the whole object is not given.
     init?(_ text: String) {
         guard text.hasPrefix("bytes ") else { return nil }
         let halves = text.dropFirst(6).split(separator: "/")

@@ -19,14 +19,18 @@ final class CredentialsProvider: Sendable {
     private struct State: Sendable {
         var credentials: R2Credentials
         var version: Version?
-        /// When they replaced earlier credentials; `nil` if they have not.
+        /// When the credentials replaced earlier ones from the file; `nil` if they are the first.
         var changedAt: ContinuousClock.Instant?
+        /// When the file was last checked for changes.
         var checkedAt: ContinuousClock.Instant
+        /// Whether the file's current version was found unreadable, which is logged once.
         var isBroken = false
     }
 
+    /// Maximum bytes of the credentials file.
     private static let maximumBytes = 65_536
 
+    /// Path of the credentials file; `nil` if the credentials are fixed.
     private let path: String?
     private let logger: Logger
     private let state: Mutex<State>
@@ -42,14 +46,16 @@ final class CredentialsProvider: Sendable {
             guard let credentials = Self.read(path) else {
                 throw R2SettingsError(
                     "FLOWHUB_R2_CREDENTIALS",
-                    "must name a readable JSON file {\"access_key_id\": …, \"secret_access_key\": …, \"session_token\": …}.")
+                    "must be the path of a readable JSON file "
+                        + "{\"access_key_id\": …, \"secret_access_key\": …}; \"session_token\" is optional.")
             }
             self.path = path
             self.state = Mutex(State(credentials: credentials, version: Self.version(path), checkedAt: .now))
         }
     }
 
-    /// - Returns: the credentials, and when they replaced earlier ones (`nil` if they have not).
+    /// The credentials to use now. Checks the file first if the previous check was 1 s ago or earlier.
+    /// - Returns: the credentials, and when they replaced earlier ones from the file (`nil` if they are the first).
     func current(now: ContinuousClock.Instant = .now) -> (credentials: R2Credentials, changedAt: ContinuousClock.Instant?) {
         self.state.withLock { state in
             if now - state.checkedAt >= .seconds(1) { self.reloadIfChanged(&state, now) }
@@ -58,7 +64,7 @@ final class CredentialsProvider: Sendable {
     }
 
     /// Checks the file immediately, because R2 has rejected the credentials.
-    /// - Returns: whether the credentials are now other than the rejected ones.
+    /// - Returns: whether the credentials now differ from the rejected ones, so that another attempt may succeed.
     func recheck(_ rejected: R2Credentials, now: ContinuousClock.Instant = .now) -> Bool {
         self.state.withLock { state in
             self.reloadIfChanged(&state, now)
@@ -66,13 +72,18 @@ final class CredentialsProvider: Sendable {
         }
     }
 
+    /// Reads the file if its version has changed. Without a file, has no effect.
     private func reloadIfChanged(_ state: inout State, _ now: ContinuousClock.Instant) {
         state.checkedAt = now
         guard let path = self.path, let version = Self.version(path), version != state.version else { return }
         // The file may be missing or incomplete while it is replaced: keep the previous credentials until the next
         // check.
         guard let credentials = Self.read(path) else {
-            if !state.isBroken { self.logger.warning("Cannot read R2 credentials file; keeping previous credentials") }
+            if !state.isBroken {
+                self.logger.warning(
+                    "Cannot read R2 credentials file FLOWHUB_R2_CREDENTIALS; keeping previous credentials",
+                    metadata: ["path": "\(path)"])
+            }
             state.isBroken = true
             return
         }
@@ -81,9 +92,10 @@ final class CredentialsProvider: Sendable {
         guard credentials != state.credentials else { return }
         state.credentials = credentials
         state.changedAt = now
-        self.logger.info("Reloaded R2 credentials")
+        self.logger.info("Reloaded R2 credentials file FLOWHUB_R2_CREDENTIALS", metadata: ["path": "\(path)"])
     }
 
+    /// The version of the file; `nil` if there is no such file.
     private static func version(_ path: String) -> Version? {
         var status = stat()
         guard stat(path, &status) == 0 else { return nil }
@@ -92,6 +104,7 @@ final class CredentialsProvider: Sendable {
             nanoseconds: status.st_mtim.tv_nsec)
     }
 
+    /// Reads the credentials in a file; `nil` if the file cannot be read, or lacks a member, or a value is not printable.
     private static func read(_ path: String) -> R2Credentials? {
         guard let file = FileHandle(forReadingAtPath: path), let data = try? file.read(upToCount: Self.maximumBytes),
             let json = try? JSONText(validating: Array(data)), let id = json.member("access_key_id")?.stringValue,

@@ -13,8 +13,8 @@ struct MultipartUpload: Sendable {
     /// Whether R2 may have a second upload, created by an attempt whose reply with the id was lost.
     let mayHaveOrphanUpload: Bool
 
-    /// Creates an upload.
-    /// - Parameter headers: header fields of the object.
+    /// Creates a multipart upload in R2.
+    /// - Parameter headers: header fields with the attributes of the object.
     static func begin(_ client: R2Client, _ key: String, headers: [NamedValue]) async throws(R2Failure) -> MultipartUpload {
         var request = R2Request(.post, key: key, query: [NamedValue("uploads", "")], headers: headers)
         request.check = { Self.uploadID($0.body) == nil ? .invalidResponse : nil }
@@ -23,6 +23,7 @@ struct MultipartUpload: Sendable {
         return MultipartUpload(client: client, key: key, id: id, mayHaveOrphanUpload: reply.wasRetried)
     }
 
+    /// The upload id in the response to the creation; `nil` if the response is not valid.
     private static func uploadID(_ body: [UInt8]) -> String? {
         guard let root = XMLParser.parse(body), root.name == "InitiateMultipartUploadResult", let id = root.text("UploadId"),
             !id.isEmpty
@@ -46,7 +47,7 @@ struct MultipartUpload: Sendable {
     /// The ETag that R2 assigns to the combined object (Cloudflare, "Multipart upload").
     static func etag(_ parts: [Part]) -> String { "\(Digest.md5(parts.flatMap(\.md5)).hexadecimal)-\(parts.count)" }
 
-    /// Combines the parts into one object, unless an object exists under the key.
+    /// Combines the parts into one object. If an object exists under the key, R2 responds with status 412.
     func complete(_ parts: [Part]) async throws(R2Failure) -> R2Reply {
         var request = R2Request(
             .post, key: self.key, query: [NamedValue("uploadId", self.id)],
@@ -65,7 +66,9 @@ struct MultipartUpload: Sendable {
         return try await self.client.call(request)
     }
 
-    /// Checks the reply's body: R2 sends status 200 before the work is done, so only the body reports the outcome.
+    /// Checks the body of the response to a completion: R2 sends status 200 before it has combined the parts, so only the
+    /// body reports the outcome.
+    /// - Returns: the reason of the failure; `nil` if the object was created with the expected ETag.
     private static func verdict(_ reply: R2Reply, expecting etag: String) -> R2Failure.Reason? {
         guard let root = XMLParser.parse(reply.body) else { return .invalidResponse }
         if root.name == "Error" {

@@ -6,13 +6,14 @@ struct ObjectHead: Sendable {
     /// The upload marker of the ``R2Upload`` that wrote the object; `nil` if the hub did not write it.
     var uploadMarker: String?
 
-    /// Reads the head of a response that concerns a whole object.
+    /// Reads the attributes from the head of a response to a request for a whole object.
     /// - Returns: `nil` if the size or the ETag is missing.
     init?(_ key: String, _ head: TransportHead) {
         guard let size = head["content-length"].flatMap({ Int($0) }), size >= 0 else { return nil }
         self.init(key, head, size: size)
     }
 
+    /// Reads the attributes from the head of a response whose `Content-Length` may be that of a range.
     /// - Parameter size: size of the whole object in bytes.
     /// - Returns: `nil` if the ETag is missing.
     init?(_ key: String, _ head: TransportHead, size: Int) {
@@ -24,11 +25,13 @@ struct ObjectHead: Sendable {
         self.uploadMarker = head["x-amz-meta-\(Self.uploadMarkerName)"]
     }
 
+    /// Name of the metadata with the upload marker, without the prefix `x-amz-meta-`.
     static let uploadMarkerName = "flowhub-upload"
 }
 
 extension R2Client {
-    /// - Returns: the attributes of the object; `nil` if it does not exist.
+    /// Reads the attributes of an object.
+    /// - Returns: `nil` if the object does not exist.
     func head(_ key: String) async throws(R2Failure) -> ObjectHead? {
         do throws(R2Failure) {
             let reply = try await self.observed(.head, R2Request(.head, key: key))

@@ -2,6 +2,7 @@ import FlowCore
 
 /// Lifecycle rules: `GetBucketLifecycleConfiguration`, `PutBucketLifecycleConfiguration` and `DeleteBucketLifecycle`.
 extension R2Client {
+    /// Reads the lifecycle rules of the bucket; empty if the store does not have such rules.
     func lifecycleRules() async throws(R2Failure) -> [LifecycleRule] {
         let body: [UInt8]
         do throws(R2Failure) {
@@ -19,6 +20,7 @@ extension R2Client {
         return root.all("Rule").map(LifecycleRule.init)
     }
 
+    /// Replaces all lifecycle rules of the bucket; an empty array deletes them.
     func setLifecycleRules(_ rules: [LifecycleRule]) async throws(R2Failure) {
         if rules.isEmpty {
             // A store without lifecycle rules might ignore the query parameter and delete the bucket.
@@ -35,11 +37,12 @@ extension R2Client {
 }
 
 extension LifecycleRule {
+    /// Reads the XML of a rule. Missing elements become `nil` or empty.
     fileprivate init(_ rule: S3XMLElement) {
         let filter = rule["Filter"]
         self.init(
             id: rule.text("ID") ?? "",
-            // Older rules have the prefix outside of a filter; rules with further conditions have it inside `And`.
+            // In S3's older format the prefix is outside of `Filter`; in rules with several conditions it is inside `And`.
             prefix: filter?.text("Prefix") ?? filter?["And"]?.text("Prefix") ?? rule.text("Prefix") ?? "",
             isEnabled: rule.text("Status") == "Enabled",
             infrequentAccessDays: rule["Transition"]?.text("Days").flatMap { Int($0) },
@@ -47,6 +50,7 @@ extension LifecycleRule {
             abortUploadDays: rule["AbortIncompleteMultipartUpload"]?.text("DaysAfterInitiation").flatMap { Int($0) })
     }
 
+    /// The rule as XML.
     fileprivate var xml: String {
         var parts = [
             XMLText.element("ID", self.id),

@@ -3,11 +3,11 @@ import FlowCore
 extension R2Client {
     /// Maximum number of objects in one S3 list page.
     private static let pageObjects = 1_000
-    /// Maximum bytes of a list page. An encoded key of 1,024 bytes may have three times as many, and each entry has
-    /// about 300 further bytes.
+    /// Maximum bytes of an S3 list page. A key of 1,024 bytes may have 3,072 bytes when percent-encoded, and each of up to
+    /// 1,000 entries has about 300 further bytes.
     private static let pageBytes = 8_388_608
 
-    /// Lists up to `limit` objects in the byte order of their keys.
+    /// Lists up to `limit` objects whose keys start with `prefix` and are above `after`, in the byte order of their keys.
     func list(prefix: String, after: String?, limit: Int) async throws(R2Failure) -> ObjectList {
         var objects: [ObjectInfo] = []
         var token: String?
@@ -34,6 +34,8 @@ extension R2Client {
         }
     }
 
+    /// Reads an entry of a list page; `nil` if it is invalid.
+    /// - Parameter isEncoded: whether the key is percent-encoded.
     private func object(_ entry: S3XMLElement, isEncoded: Bool) -> ObjectInfo? {
         guard let key = self.key(entry, isEncoded: isEncoded), let size = entry.text("Size").flatMap({ Int($0) }),
             let etag = entry.text("ETag"), let modified = entry.text("LastModified").flatMap(ServerTime.iso)
@@ -43,6 +45,7 @@ extension R2Client {
             storageClass: entry.text("StorageClass") ?? "STANDARD")
     }
 
+    /// The key in an entry of a list page; `nil` if it is missing or invalid.
     private func key(_ entry: S3XMLElement, isEncoded: Bool) -> String? {
         entry.text("Key").flatMap { isEncoded ? PercentEncoding.decode($0) : $0 }
     }
@@ -70,6 +73,8 @@ extension R2Client {
         }
     }
 
+    /// Requests one S3 list page.
+    /// - Parameter root: the name that the root element of the response must have.
     private func page(
         _ name: R2Operation.Name, _ query: [NamedValue], root: String
     ) async throws(R2Failure) -> S3XMLElement {

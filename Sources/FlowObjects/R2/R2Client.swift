@@ -45,6 +45,7 @@ struct R2Client: Sendable {
         }
     }
 
+    /// Repeats an attempt until it succeeds or the retry policy gives up.
     private func withRetries<Value>(
         _ attempt: () async throws(R2Failure) -> Value
     ) async throws(R2Failure) -> Value {
@@ -75,17 +76,20 @@ struct R2Client: Sendable {
 
     // MARK: One attempt
 
+    /// Sends a request once; a second time if R2 has rejected the credentials and the credentials file has new ones.
     func attempt(_ request: R2Request) async throws(R2Failure) -> (head: TransportHead, body: TransportBody) {
         let credentials = self.credentials.current().credentials
         do throws(R2Failure) {
             return try await self.send(request, credentials)
         } catch {
-            // The credentials file may contain newer ones, which have not failed yet: try them immediately.
+            // The credentials file may contain newer credentials, which R2 has not rejected: try them immediately.
             guard RetryClass(error) == .afterRotation, self.credentials.recheck(credentials) else { throw error }
             return try await self.send(request, self.credentials.current().credentials)
         }
     }
 
+    /// Signs a request and sends it once.
+    /// - Throws: ``R2Failure`` for any status other than 2xx.
     private func send(
         _ request: R2Request, _ credentials: R2Credentials
     ) async throws(R2Failure) -> (head: TransportHead, body: TransportBody) {
@@ -111,17 +115,20 @@ struct R2Client: Sendable {
         throw self.failure(head, (try? await body.collect(limit: Self.errorBytes)) ?? [])
     }
 
+    /// The path of an object, or of the bucket if `key` is `nil`; not encoded.
     func path(_ key: String?) -> String { "/\(self.settings.bucket)" + (key.map { "/\($0)" } ?? "") }
 
     // MARK: Errors
 
+    /// The failure that an error response describes.
     func failure(_ head: TransportHead, _ body: [UInt8]) -> R2Failure {
         R2Failure(
             .answer(status: head.status, code: Self.errorCode(body) ?? ""), retryAfter: self.retryAfter(head),
             clockSkew: head["date"].flatMap(ServerTime.http).map { $0.seconds - self.now().seconds })
     }
 
-    /// The `Code` of an S3 error; `nil` if it does not look like a code. It appears in logs.
+    /// The `Code` in the body of an S3 error response. As it appears in logs, only letters and digits are accepted.
+    /// - Returns: `nil` if the body has no such code.
     static func errorCode(_ body: [UInt8]) -> String? {
         guard let error = XMLParser.parse(body), error.name == "Error", let code = error.text("Code"),
             (1...64).contains(code.utf8.count),
@@ -142,12 +149,14 @@ struct R2Client: Sendable {
 
     // MARK: Observation
 
+    /// Reports an operation that began at `start` and ends now to the observer.
     func observe(_ name: R2Operation.Name, since start: ContinuousClock.Instant, bytes: Int = 0, isSuccess: Bool) {
         self.observer(R2Operation(name: name, bytes: bytes, duration: .now - start, isSuccess: isSuccess))
     }
 
-    /// Sends a request that is a whole operation, and reports it to the observer. A missing object is not a failure of
-    /// the store.
+    /// Sends a request that is a whole operation, and reports it to the observer. A response that the object does not
+    /// exist is reported as success.
+    /// - Parameter bytes: bytes of object content that the request sends, for the report.
     func observed(
         _ name: R2Operation.Name, bytes: Int = 0, _ request: R2Request
     ) async throws(R2Failure) -> R2Reply {

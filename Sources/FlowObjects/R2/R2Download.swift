@@ -8,16 +8,20 @@ actor R2Download: ObjectDownload {
     /// Bytes of the object that were not received yet.
     private var rest: Range<Int>
     private var body: TransportBody?
+    /// Decides on retries since the most recent progress.
     private var machine: RetryPolicy
     private let start: ContinuousClock.Instant
+    /// Bytes of the object received so far.
     private var received = 0
-    /// Bytes received since the last failure.
+    /// Bytes received since the most recent failure.
     private var progress = 0
+    /// The final error, which every later ``next()`` throws again.
     private var failure: ObjectError?
+    /// Whether the operation was reported to the observer.
     private var isReported = false
 
-    /// Bytes of progress after which a failure counts as the first one again. Without this minimum, a store that sends
-    /// one byte at a time would be retried indefinitely.
+    /// Bytes that must arrive after a failure so that the next failure counts as the first one again. Without this
+    /// minimum, a store that sends one byte per attempt would be retried indefinitely.
     private static let step = 65_536
 
     private init(
@@ -37,9 +41,11 @@ actor R2Download: ObjectDownload {
     }
 
     /// Sends the request and waits for the response head.
+    /// - Parameter range: the bytes to read; `nil` for the whole object.
     static func open(_ client: R2Client, _ key: String, _ range: Range<Int>?) async throws(ObjectError) -> R2Download {
         if let range, range.isEmpty || range.lowerBound < 0 {
-            throw .invalid("A range must contain at least one byte and start at 0 or above.")
+            throw .invalid(
+                "The byte range from \(range.lowerBound) to \(range.upperBound) is empty or starts below 0.")
         }
         let start = ContinuousClock.now
         do throws(R2Failure) {
@@ -52,6 +58,8 @@ actor R2Download: ObjectDownload {
         }
     }
 
+    /// The request for an object or a range of it.
+    /// - Parameter etag: ETag that the object must still have; `nil` for any.
     private static func request(_ key: String, _ range: Range<Int>?, etag: String?) -> R2Request {
         var request = R2Request(.get, key: key)
         if let range { request.headers.append(NamedValue("Range", "bytes=\(range.lowerBound)-\(range.upperBound - 1)")) }
@@ -61,10 +69,12 @@ actor R2Download: ObjectDownload {
     }
 
     /// The object and the byte range that a response head announces.
+    /// - Parameter range: the requested range; `nil` for the whole object.
+    /// - Throws: ``R2Failure`` if the response is not the one requested.
     private static func read(
         _ key: String, _ head: TransportHead, _ range: Range<Int>?
     ) throws(R2Failure) -> (ObjectInfo, Range<Int>) {
-        // An intermediary that decompresses changes sizes and offsets.
+        // A proxy that decompresses the object would change the size and the offsets of its bytes.
         guard head["content-encoding"].map({ $0.lowercased() == "identity" }) ?? true else { throw R2Failure(.contentMismatch) }
         guard let range else {
             guard head.status == 200, let object = ObjectHead(key, head) else { throw R2Failure(.invalidResponse) }
@@ -79,6 +89,7 @@ actor R2Download: ObjectDownload {
 
     // MARK: ObjectDownload
 
+    /// The next bytes of the object; `nil` at the end of the range. After a failure, reads on from the next missing byte.
     func next() async throws(ObjectError) -> [UInt8]? {
         if let failure { throw failure }
         while !self.rest.isEmpty {
@@ -94,6 +105,7 @@ actor R2Download: ObjectDownload {
         return nil
     }
 
+    /// Waits for bytes from the current response.
     private func read() async throws(R2Failure) -> [UInt8] {
         let body = try await self.openBody()
         let bytes: [UInt8]?
@@ -134,15 +146,17 @@ actor R2Download: ObjectDownload {
         }
     }
 
+    /// The error that the caller of ``next()`` gets for a failure.
     private func reason(_ failure: R2Failure) -> ObjectError {
         switch failure.reason {
-        case .transport(.short): .corrupted("R2 sent fewer bytes than announced.")
-        case .contentMismatch: .corrupted("R2 sent another range, size or encoding than announced.")
-        case .answer(412, _): .corrupted("The object was replaced during the read.")
+        case .transport(.short): .corrupted("R2 sent fewer bytes of the object than it announced.")
+        case .contentMismatch: .corrupted("R2 sent the object with another range, size or encoding than it announced.")
+        case .answer(412, _): .corrupted("Another object replaced the one in R2 during the read.")
         default: ObjectError(failure, bucket: self.client.settings.bucket)
         }
     }
 
+    /// Reports the operation to the observer. Only the first call counts.
     private func report(isSuccess: Bool) {
         if self.isReported { return }
         self.isReported = true

@@ -6,9 +6,10 @@ struct R2Endpoint: Hashable, Sendable {
 
     /// Cloudflare's endpoint of an account. A bucket in a jurisdiction is reachable only through the endpoint of that
     /// jurisdiction.
+    /// - Parameter jurisdiction: `eu`, `fedramp`, or empty for none.
     init(account: String, jurisdiction: String) throws(R2SettingsError) {
         guard (1...63).contains(account.utf8.count), account.utf8.allSatisfy(Self.isAlphanumeric) else {
-            throw R2SettingsError("R2_ACCOUNT_ID", "must be the account id, 32 hexadecimal digits.")
+            throw R2SettingsError("R2_ACCOUNT_ID", "must be the Cloudflare account id: 32 hexadecimal digits.")
         }
         switch jurisdiction {
         case "": self.host = "\(account).r2.cloudflarestorage.com"
@@ -34,7 +35,9 @@ struct R2Endpoint: Hashable, Sendable {
             throw Self.invalid(
                 "it must not contain a user or a password; set the keys in R2_ACCESS_KEY_ID and R2_SECRET_ACCESS_KEY")
         }
-        guard !rest.contains("?"), !rest.contains("#") else { throw Self.invalid("it must not contain a query") }
+        guard !rest.contains("?"), !rest.contains("#") else {
+            throw Self.invalid("it must not contain a query or a fragment")
+        }
         guard !rest.contains("/") else { throw Self.invalid("it must not contain a path; set the bucket in R2_BUCKET_NAME") }
         var name = rest
         var port: Int?
@@ -44,7 +47,9 @@ struct R2Endpoint: Hashable, Sendable {
             }
             (name, port) = (rest[..<colon], number)
         }
-        guard Self.isHost(name) else { throw Self.invalid("invalid host") }
+        guard Self.isHost(name) else {
+            throw Self.invalid("the host must be a name, an IPv4 address, or an IPv6 address in brackets")
+        }
         guard scheme == "https" || Self.isLoopback(name) else {
             throw Self.invalid("http:// is allowed for loopback hosts only; use https://")
         }
@@ -53,10 +58,12 @@ struct R2Endpoint: Hashable, Sendable {
             port == nil || port == (scheme == "https" ? 443 : 80) ? name.lowercased() : "\(name.lowercased()):\(port ?? 0)"
     }
 
+    /// The error for an invalid `R2_ENDPOINT`.
     private static func invalid(_ why: String) -> R2SettingsError {
         R2SettingsError("R2_ENDPOINT", "must be of the form https://host[:port]: \(why).")
     }
 
+    /// Whether a text has only characters of a host name, an IPv4 address, or an IPv6 address in brackets.
     private static func isHost(_ name: Substring) -> Bool {
         if name.hasPrefix("["), name.hasSuffix("]") {
             return name.dropFirst().dropLast().utf8.allSatisfy { Self.isAlphanumeric($0) || ":.".utf8.contains($0) }
@@ -64,12 +71,14 @@ struct R2Endpoint: Hashable, Sendable {
         return (1...253).contains(name.utf8.count) && name.utf8.allSatisfy { Self.isAlphanumeric($0) || "-.".utf8.contains($0) }
     }
 
+    /// Whether a host is `localhost`, `[::1]` or an address 127.x.x.x.
     private static func isLoopback(_ name: Substring) -> Bool {
         if name == "[::1]" || name.lowercased() == "localhost" { return true }
         let parts = name.split(separator: ".", omittingEmptySubsequences: false)
         return parts.count == 4 && parts.first == "127" && parts.allSatisfy { UInt8($0) != nil }
     }
 
+    /// Whether a byte is an ASCII letter or digit.
     private static func isAlphanumeric(_ byte: UInt8) -> Bool {
         switch byte {
         case 0x30...0x39, 0x41...0x5a, 0x61...0x7a: true

@@ -16,9 +16,9 @@ struct R2Failure: Error, Hashable, Sendable {
     }
 
     var reason: Reason
-    /// Seconds to wait, from `Retry-After`.
+    /// Seconds until the next attempt, as R2 requests it in `Retry-After`; `nil` if it does not.
     var retryAfter: Int?
-    /// R2's clock minus the hub's, in seconds.
+    /// R2's clock minus the hub's, in seconds; `nil` if the response has no `Date`.
     var clockSkew: Int64?
     /// Whether R2 may have executed the request, in this attempt or an earlier one.
     var mayHaveTakenEffect: Bool
@@ -37,21 +37,25 @@ struct R2Failure: Error, Hashable, Sendable {
             }
     }
 
+    /// The status of an error response; `nil` for every other failure.
     var status: Int? {
         if case .answer(let status, _) = self.reason { status } else { nil }
     }
 
+    /// The S3 error code of an error response, empty if it has none; `nil` for every other failure.
     var code: String? {
         if case .answer(_, let code) = self.reason { code } else { nil }
     }
 
-    /// Whether the object does not exist. A missing bucket is distinguishable only if the response has a body.
+    /// Whether R2 responded that the object does not exist. If the response has no body (to a HEAD), a missing bucket looks
+    /// the same.
     var isMissingObject: Bool { self.status == 404 && self.code != "NoSuchBucket" && self.code != "NoSuchUpload" }
 
+    /// Whether R2 rejected the request because of its `If-Match` or `If-None-Match`.
     var isPreconditionFailed: Bool { self.status == 412 }
 
-    /// Whether R2 rejected the time of the signature, which must be within 15 minutes of its clock. The response to a
-    /// HEAD has no code, so the clock skew decides.
+    /// Whether R2 rejected the time of the signature, which must be within 15 minutes of R2's clock. The response to a
+    /// HEAD has no error code; then a clock skew of 15 minutes or more decides.
     fileprivate var isClockSkewError: Bool {
         self.code == "RequestTimeTooSkewed" || self.code == "ExpiredRequest"
             || (self.status == 401 || self.status == 403) && abs(self.clockSkew ?? 0) >= 900
@@ -61,33 +65,37 @@ struct R2Failure: Error, Hashable, Sendable {
 // MARK: Errors for callers
 
 extension ObjectError {
-    /// - Parameter bucket: name for messages about the bucket.
+    /// The error for a caller of the object store.
+    /// - Parameter bucket: name of the bucket, for the text.
     init(_ failure: R2Failure, bucket: String) {
         switch failure.reason {
-        case .transport(.cancelled): self = .unavailable("The task was cancelled.")
+        case .transport(.cancelled): self = .unavailable("The request to R2 was cancelled.")
         case .transport(let error): self = .unavailable("R2 request failed: \(error).")
-        case .contentMismatch: self = .corrupted("R2's response does not match the content (ETag, size or encoding).")
-        case .invalidResponse: self = .unavailable("R2 sent an invalid response.")
+        case .contentMismatch:
+            self = .corrupted("R2's response does not match the object's content (ETag, size, range or encoding).")
+        case .invalidResponse:
+            self = .unavailable("R2 sent a successful response with invalid content; check R2_ENDPOINT if this persists.")
         case .tooManyParts(let most):
             self = .rejected(
                 "The object has more than \(most) parts, the maximum of R2: increase FLOWHUB_R2_PART_BYTES.")
         case .answer(let status, let code) where failure.isClockSkewError:
-            self = .rejected(Self.clockSkewMessage(code.isEmpty ? "\(status)" : "\(status) \(code)", clockSkew: failure.clockSkew))
+            self = .rejected(
+                Self.clockSkewMessage(code.isEmpty ? "\(status)" : "\(status) \(code)", clockSkew: failure.clockSkew))
         case .answer(let status, let code):
             let statusText = code.isEmpty ? "\(status)" : "\(status) \(code)"
             switch (status, code) {
             case (404, "NoSuchBucket"):
-                self = .rejected("Bucket \(bucket) does not exist: check R2_BUCKET_NAME and the endpoint.")
-            case (404, "NoSuchUpload"): self = .rejected("The upload was aborted.")
+                self = .rejected("Bucket \(bucket) does not exist: check R2_BUCKET_NAME and R2_ACCOUNT_ID or R2_ENDPOINT.")
+            case (404, "NoSuchUpload"): self = .rejected("The multipart upload does not exist in R2: it was aborted.")
             case (404, _): self = .notFound
             case (401, _), (403, _):
                 self = .rejected(
-                    "R2 denied access (\(statusText)): check the access keys and their permissions for bucket \(bucket)."
+                    "R2 denied access (\(statusText)): check the hub's R2 credentials and their rights on bucket \(bucket)."
                 )
             case (412, _): self = .exists
-            case (416, _): self = .invalid("The range is outside of the object.")
+            case (416, _): self = .invalid("The byte range starts after the end of the object.")
             case (_, "BadDigest"), (_, "XAmzContentSHA256Mismatch"):
-                self = .corrupted("The bytes were changed in transit to R2 (\(statusText)).")
+                self = .corrupted("The object's bytes were changed in transit to R2 (\(statusText)).")
             default:
                 self =
                     RetryClass(failure) == .never
@@ -97,6 +105,8 @@ extension ObjectError {
         }
     }
 
+    /// The text about a clock that is wrong.
+    /// - Parameter clockSkew: R2's clock minus the hub's, in seconds; `nil` if unknown.
     private static func clockSkewMessage(_ statusText: String, clockSkew: Int64?) -> String {
         guard let clockSkew, clockSkew != 0 else {
             return "R2 rejected the time of the request (\(statusText)): synchronize the hub's clock with NTP."

@@ -12,7 +12,7 @@ public struct R2Limits: Hashable, Sendable {
     /// Idle timeout: seconds without a byte in either direction after which a request fails. libcurl takes up to 5 s
     /// more to detect it. Pauses of a slow reader do not count.
     public var stallSeconds = 30
-    /// Timeout in seconds for a whole response, or for the head of a streamed one.
+    /// Timeout in seconds for a whole response; for a download, for its response head only.
     public var requestSeconds = 120
     /// Seconds after the start of a request after which no further attempt starts.
     public var retrySeconds = 300
@@ -20,11 +20,11 @@ public struct R2Limits: Hashable, Sendable {
     public var retryBaseMilliseconds = 200
     /// Upper bound of the backoff in milliseconds.
     public var retryCapMilliseconds = 20_000
-    /// Seconds after a change of credentials during which R2 may still reject the new ones.
+    /// Seconds after a change of credentials during which a request is retried if R2 rejects the new ones.
     public var rotationSeconds = 60
-    /// Maximum number of requests in flight, not counting downloads.
+    /// Maximum number of requests in flight, not counting downloads; further requests wait.
     public var connections = 16
-    /// Maximum number of downloads in flight; others wait.
+    /// Maximum number of downloads in flight; further ones wait.
     public var downloads = 64
     /// Maximum bytes of a download that are buffered for its reader.
     public var bufferBytes = 262_144
@@ -37,6 +37,7 @@ public struct R2Limits: Hashable, Sendable {
     /// acceptable.
     public static let partBytesRange = 5_242_880...536_870_912
 
+    /// The limits of the transport that correspond to these.
     var transport: TransportLimits {
         var limits = TransportLimits()
         limits.connections = self.connections

@@ -1,6 +1,7 @@
 public import FlowCore
 
 extension R2ObjectStore: ObjectMaintenance {
+    /// Lists all multipart uploads under a prefix that were neither completed nor aborted.
     public func unfinishedUploads(prefix: String) async throws(ObjectError) -> [UnfinishedUpload] {
         try ObjectRules.check(prefix: prefix)
         do throws(R2Failure) {
@@ -10,6 +11,7 @@ extension R2ObjectStore: ObjectMaintenance {
         }
     }
 
+    /// Aborts a multipart upload, of any process. A missing upload is not an error.
     public func abort(_ upload: UnfinishedUpload) async throws(ObjectError) {
         do throws(R2Failure) {
             try await self.client.abortUpload(upload.key, upload.uploadID)
@@ -18,21 +20,22 @@ extension R2ObjectStore: ObjectMaintenance {
         }
     }
 
-    /// Reads the lifecycle rules. Needs a token with permission to administer the bucket, as does
+    /// Reads the lifecycle rules of the bucket. The R2 credentials must have permission to administer the bucket, also for
     /// ``setLifecycleRules(_:)``.
     public func lifecycleRules() async throws(ObjectError) -> [LifecycleRule] {
         do throws(R2Failure) { return try await self.client.lifecycleRules() } catch { throw self.error(error) }
     }
 
+    /// Checks the rules, and replaces all lifecycle rules of the bucket with them.
     public func setLifecycleRules(_ rules: [LifecycleRule]) async throws(ObjectError) {
         for rule in rules {
             try ObjectRules.check(prefix: rule.prefix)
             guard (1...255).contains(rule.id.utf8.count), rule.id.utf8.allSatisfy({ (0x20...0x7e).contains($0) }) else {
-                throw .invalid("A rule id must be 1 to 255 printable ASCII characters.")
+                throw .invalid("The id of a lifecycle rule must be 1 to 255 printable ASCII characters.")
             }
             let days = [rule.infrequentAccessDays, rule.expirationDays, rule.abortUploadDays].compactMap { $0 }
             guard !days.isEmpty, days.allSatisfy({ $0 > 0 }) else {
-                throw .invalid("A rule must have a number of days, 1 or more.")
+                throw .invalid("Lifecycle rule \(rule.id) must have at least one number of days, each 1 or more.")
             }
         }
         do throws(R2Failure) { try await self.client.setLifecycleRules(rules) } catch { throw self.error(error) }

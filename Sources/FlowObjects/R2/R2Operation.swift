@@ -7,7 +7,12 @@ public struct R2Operation: Hashable, Sendable {
         case part
         /// An object or a range of it was read, to the end or until its reader stopped.
         case get
-        case head, delete, list
+        /// The attributes of an object were read.
+        case head
+        /// An object was deleted.
+        case delete
+        /// Objects were listed.
+        case list
         /// Unfinished uploads were listed.
         case uploads
         /// A multipart upload was aborted.
@@ -21,7 +26,7 @@ public struct R2Operation: Hashable, Sendable {
     public var bytes: Int
     /// Time from the first attempt to the last response.
     public var duration: Duration
-    /// Whether it succeeded. A missing object counts as success.
+    /// Whether the operation succeeded. A response that the object does not exist counts as success.
     public var isSuccess: Bool
 }
 

@@ -12,7 +12,8 @@ struct R2Request: Sendable {
     var isStreamed = false
     /// Maximum bytes of a response that is not streamed.
     var replyLimit = 1_048_576
-    /// Validates a 2xx response: returns the reason if it is invalid. Not called for a streamed response.
+    /// Validates a 2xx response. Returns the reason why the response counts as a failure; `nil` if it is valid. Not called
+    /// for a streamed response.
     var check: @Sendable (R2Reply) -> R2Failure.Reason? = { _ in nil }
 
     init(_ method: TransportMethod, key: String? = nil, query: [NamedValue] = [], headers: [NamedValue] = []) {
@@ -30,7 +31,8 @@ struct R2Request: Sendable {
         self.headers.append(NamedValue("Content-MD5", md5.base64))
     }
 
-    /// The header fields that the signature covers: none that a proxy may change.
+    /// The header fields that the signature covers. A field that a proxy may change is not among them, because the
+    /// signature would then be wrong.
     var signedHeaders: [NamedValue] {
         self.headers.filter { header in
             let name = header.name.lowercased()
@@ -40,7 +42,7 @@ struct R2Request: Sendable {
     }
 }
 
-/// A whole response.
+/// A whole response of R2, with its body in memory.
 struct R2Reply: Sendable {
     var head: TransportHead
     var body: [UInt8]
@@ -50,7 +52,7 @@ struct R2Reply: Sendable {
     /// The ETag without quotes; `nil` if the response has none.
     var etag: String? { self.head["etag"].map(R2Reply.bare) }
 
-    /// Removes the quotes and the prefix `W/` of a weak ETag.
+    /// An ETag without its quotes and, if it is weak, without the prefix `W/`.
     static func bare(_ etag: String) -> String {
         let strong = etag.hasPrefix("W/") ? etag.dropFirst(2) : etag[...]
         return String(strong.drop { $0 == "\"" }.reversed().drop { $0 == "\"" }.reversed())

@@ -12,7 +12,7 @@ public struct R2Settings: Sendable {
     let source: Source
     /// R2's only region.
     let region = "auto"
-    /// File of certificates (PEM) to trust instead of the system's.
+    /// Path of a file of certificates (PEM) to trust instead of the system's (`FLOWHUB_R2_CA`).
     public var authorities: String?
     public var limits = R2Limits()
 
@@ -29,7 +29,8 @@ public struct R2Settings: Sendable {
 
     private init(_ endpoint: R2Endpoint, bucket: String, _ source: Source) throws(R2SettingsError) {
         guard Self.isBucket(bucket) else {
-            throw R2SettingsError("R2_BUCKET_NAME", "must be a bucket name: 3 to 63 characters of a-z, 0-9, hyphen and dot.")
+            throw R2SettingsError(
+                "R2_BUCKET_NAME", "must be the name of a bucket: 3 to 63 characters of a-z, 0-9, hyphen and dot.")
         }
         self.endpoint = endpoint
         self.bucket = bucket
@@ -42,8 +43,8 @@ public struct R2Settings: Sendable {
     /// - `R2_ACCOUNT_ID` with `FLOWHUB_R2_JURISDICTION` (`eu`, `fedramp` or empty), or instead `R2_ENDPOINT`
     ///   (`https://host[:port]`).
     /// - `FLOWHUB_R2_CREDENTIALS`: a JSON file `{"access_key_id", "secret_access_key", "session_token"?}`, or instead
-    ///   `R2_ACCESS_KEY_ID`, `R2_SECRET_ACCESS_KEY` and, for temporary credentials, `R2_SESSION_TOKEN`. Changes of the latter
-    ///   need a restart.
+    ///   `R2_ACCESS_KEY_ID`, `R2_SECRET_ACCESS_KEY` and, for temporary credentials, `R2_SESSION_TOKEN`. A change of the file
+    ///   is found while the hub runs; a change of the three variables needs a restart.
     /// - `FLOWHUB_R2_CA`: a file of certificates (PEM) to trust instead of the system's.
     ///
     /// All credentials are in one file, not in one file per value. A file can be replaced atomically (by renaming, as
@@ -57,46 +58,52 @@ public struct R2Settings: Sendable {
         guard Self.keys.contains(where: { text($0) != nil }) else { return nil }
 
         guard let bucket = text("R2_BUCKET_NAME") else {
-            throw R2SettingsError("R2_BUCKET_NAME", "must be set, because other R2 settings are set.")
+            throw R2SettingsError("R2_BUCKET_NAME", "must be set to the name of the bucket, because other R2 settings are set.")
         }
         let jurisdiction = text("FLOWHUB_R2_JURISDICTION") ?? ""
         let endpoint: R2Endpoint
         if let url = text("R2_ENDPOINT") {
             guard jurisdiction.isEmpty else {
                 throw R2SettingsError(
-                    "FLOWHUB_R2_JURISDICTION", "must not be set together with R2_ENDPOINT: it is set there already.")
+                    "FLOWHUB_R2_JURISDICTION",
+                    "must not be set together with R2_ENDPOINT, whose host determines the jurisdiction.")
             }
             endpoint = try R2Endpoint(url: url)
         } else if let account = text("R2_ACCOUNT_ID") {
             endpoint = try R2Endpoint(account: account, jurisdiction: jurisdiction)
         } else {
-            throw R2SettingsError("R2_ACCOUNT_ID", "or R2_ENDPOINT must be set.")
+            throw R2SettingsError("R2_ACCOUNT_ID", "must be set to the Cloudflare account id, unless R2_ENDPOINT is set.")
         }
         var settings = try R2Settings(endpoint, bucket: bucket, Self.source(text))
         settings.authorities = text("FLOWHUB_R2_CA")
         return settings
     }
 
+    /// Reads where the credentials come from: a file, or variables.
     private static func source(_ text: (String) -> String?) throws(R2SettingsError) -> Source {
         if let path = text("FLOWHUB_R2_CREDENTIALS") {
             for key in ["R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY", "R2_SESSION_TOKEN"] where text(key) != nil {
-                throw R2SettingsError(key, "must not be set together with FLOWHUB_R2_CREDENTIALS: it is set there already.")
+                throw R2SettingsError(
+                    key, "must not be set together with FLOWHUB_R2_CREDENTIALS, whose file contains all credentials.")
             }
             return .file(path)
         }
         guard let id = text("R2_ACCESS_KEY_ID") else {
-            throw R2SettingsError("R2_ACCESS_KEY_ID", "or FLOWHUB_R2_CREDENTIALS must be set.")
+            throw R2SettingsError("R2_ACCESS_KEY_ID", "must be set, unless FLOWHUB_R2_CREDENTIALS is set.")
         }
         guard let secret = text("R2_SECRET_ACCESS_KEY") else {
-            throw R2SettingsError("R2_SECRET_ACCESS_KEY", "must be set together with R2_ACCESS_KEY_ID.")
+            throw R2SettingsError("R2_SECRET_ACCESS_KEY", "must be set, because R2_ACCESS_KEY_ID is set.")
         }
         let credentials = R2Credentials(accessKeyID: id, secretAccessKey: secret, sessionToken: text("R2_SESSION_TOKEN"))
         guard credentials.isSendable else {
-            throw R2SettingsError("R2_ACCESS_KEY_ID", "and R2_SECRET_ACCESS_KEY must be printable ASCII without spaces.")
+            throw R2SettingsError(
+                "R2_ACCESS_KEY_ID",
+                "must be printable ASCII without spaces, as must R2_SECRET_ACCESS_KEY and R2_SESSION_TOKEN.")
         }
         return .fixed(credentials)
     }
 
+    /// Whether a text has the form of a bucket name.
     private static func isBucket(_ name: String) -> Bool {
         (3...63).contains(name.utf8.count)
             && name.utf8.allSatisfy { (0x61...0x7a).contains($0) || (0x30...0x39).contains($0) || $0 == 0x2d || $0 == 0x2e }

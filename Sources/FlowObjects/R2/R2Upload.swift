@@ -1,14 +1,15 @@
 import FlowCore
 import Logging
 
-/// An upload to R2. Bytes are collected into parts of equal size, a limited number of which is in flight. At most one
-/// part and those in flight are in memory.
+/// An upload to R2. Bytes are collected into parts of equal size, a limited number of which is in flight. Only these
+/// parts and the one being collected are in memory.
 ///
-/// Each upload stores a random upload marker with its object. When a reply was lost, the marker distinguishes its own
-/// object from any other, even one with the same bytes: it neither reports nor deletes an object of another upload.
+/// Each upload stores a random upload marker with its object. When a reply was lost, the marker distinguishes the
+/// upload's own object from any other, even from one with the same bytes. So an upload neither reports nor deletes an
+/// object of another upload.
 ///
 /// If the reply to the creation of a multipart upload is lost, R2 may keep an empty upload with an unknown id. The
-/// import sweep removes it, as does R2 after seven days.
+/// import sweep aborts it; otherwise R2 does so after seven days.
 actor R2Upload: ObjectUpload {
     private enum State: Sendable {
         case open, finished
@@ -25,10 +26,15 @@ actor R2Upload: ObjectUpload {
     private let start = ContinuousClock.now
 
     private var state = State.open
+    /// Bytes of the part that is being collected.
     private var pending: [UInt8] = []
+    /// Bytes written so far.
     private var total = 0
+    /// The multipart upload; `nil` as long as the bytes fit into one part.
     private var multipart: MultipartUpload?
+    /// The parts in flight, in order.
     private var partTasks: [PartTask] = []
+    /// The uploaded parts, in order.
     private var parts: [MultipartUpload.Part] = []
     /// Whether a failed request may have created the object.
     private var mayExist = false
@@ -49,6 +55,7 @@ actor R2Upload: ObjectUpload {
 
     // MARK: ObjectUpload
 
+    /// Appends bytes. Waits while ``R2Limits/partsInFlight`` parts are being uploaded.
     func write(_ bytes: [UInt8]) async throws(ObjectError) {
         try self.mustBeOpen()
         do throws(R2Failure) {
@@ -67,6 +74,7 @@ actor R2Upload: ObjectUpload {
         }
     }
 
+    /// Creates the object in R2 and verifies its ETag.
     func finish() async throws(ObjectError) -> ObjectInfo {
         try self.mustBeOpen()
         do throws(ObjectError) {
@@ -80,6 +88,8 @@ actor R2Upload: ObjectUpload {
         }
     }
 
+    /// Cancels the parts in flight, aborts the multipart upload, and deletes the object if this upload has created it.
+    /// - Returns: whether it is certain that nothing of the upload remains in R2.
     @discardableResult
     func abort() async -> Bool {
         switch self.state {
@@ -90,20 +100,22 @@ actor R2Upload: ObjectUpload {
         for partTask in self.partTasks { partTask.cancel() }
         for partTask in self.partTasks { _ = await partTask.value }
         self.partTasks = []
-        // A separate task, because the caller's may be cancelled, and the cleanup is needed in that case, too.
+        // A separate task, because the caller's task may be cancelled, which would cancel the requests of the cleanup.
         let (multipart, mayExist) = (self.multipart, self.mayExist)
         let isClean = await Task { await self.cleanUp(multipart, mayExist: mayExist) }.value
         return isClean && !self.mayHaveOrphanUpload
     }
 
+    /// - Throws: the error of an earlier call, or ``ObjectError/invalid(_:)`` after ``finish()`` or ``abort()``.
     private func mustBeOpen() throws(ObjectError) {
         switch self.state {
         case .open: return
         case .failed(let error): throw error
-        case .finished, .aborted: throw .invalid("The upload is already finished or aborted.")
+        case .finished, .aborted: throw .invalid("The upload was already finished or aborted.")
         }
     }
 
+    /// Ends the upload with an error and reports the failed operation.
     private func fail(_ error: ObjectError) -> ObjectError {
         self.state = .failed(error)
         self.client.observe(.put, since: self.start, isSuccess: false)
@@ -112,6 +124,7 @@ actor R2Upload: ObjectUpload {
 
     // MARK: In one request
 
+    /// Uploads an object of at most one part in a single request.
     private func putWhole() async throws(ObjectError) -> ObjectInfo {
         let md5 = Digest.md5(self.pending)
         let etag = md5.hexadecimal
@@ -125,7 +138,8 @@ actor R2Upload: ObjectUpload {
 
     // MARK: In parts
 
-    /// Starts the upload of the collected bytes as a part.
+    /// Starts to upload the collected bytes as a part. Before, waits while too many parts are in flight, and creates the
+    /// multipart upload if this is the first part.
     private func dispatch() async throws(R2Failure) {
         let limits = self.client.settings.limits
         guard self.parts.count + self.partTasks.count < limits.maximumParts else {
@@ -173,6 +187,7 @@ actor R2Upload: ObjectUpload {
         self.parts.append(try result.get())
     }
 
+    /// Uploads the final part, waits for all parts, and combines them into the object.
     private func complete(_ multipart: MultipartUpload) async throws(ObjectError) -> ObjectInfo {
         do throws(R2Failure) {
             if !self.pending.isEmpty { try await self.dispatch() }
@@ -186,7 +201,7 @@ actor R2Upload: ObjectUpload {
                 try await multipart.complete(parts)
             }
         } catch {
-            // R2 deletes the parts when the condition fails; other stores keep them.
+            // When `If-None-Match` fails, R2 deletes the parts; other stores keep them until the upload is aborted.
             if error == .exists { try? await multipart.abort() }
             throw error
         }
@@ -200,12 +215,12 @@ actor R2Upload: ObjectUpload {
     ) async throws(ObjectError) -> ObjectInfo {
         do throws(R2Failure) {
             let reply = try await make()
-            // Time of the store's clock, as in the object's own modification time.
+            // By the store's clock, because that is the clock of the object's modification time in later responses.
             let lastModified = reply.head["date"].flatMap(ServerTime.http) ?? self.client.now()
             return ObjectInfo(key: self.key, size: self.total, etag: etag, lastModified: lastModified)
         } catch {
-            // An object exists, or the upload is gone: either may be the effect of an earlier attempt, even of one that
-            // libcurl repeated by itself.
+            // If R2 reports that an object exists (412), or that the multipart upload does not exist, that may be the
+            // effect of an earlier attempt, even of one that libcurl repeated by itself.
             self.mayExist = error.mayHaveTakenEffect || error.isPreconditionFailed || error.code == "NoSuchUpload"
             guard self.mayExist else { throw ObjectError(error, bucket: self.client.settings.bucket) }
             return try await self.verifyObject(after: error, etag: etag)
@@ -225,18 +240,20 @@ actor R2Upload: ObjectUpload {
         }
         guard let seen else {
             throw failure.isPreconditionFailed
-                ? .unavailable("Another object existed under the same key and was deleted.") : error
+                ? .unavailable("Another object had the same key in R2 and was deleted meanwhile.") : error
         }
         guard seen.uploadMarker == self.uploadMarker else {
             self.mayExist = false
             throw .exists
         }
         guard seen.info.etag == etag, seen.info.size == self.total else {
-            throw .corrupted("R2 stored other bytes than were sent (ETag or size mismatch).")
+            throw .corrupted("R2 stored other bytes than the hub sent: the object's ETag or size differs.")
         }
         return seen.info
     }
 
+    /// Aborts the multipart upload, and deletes this upload's own object if it may exist.
+    /// - Returns: whether all of that succeeded.
     private func cleanUp(_ multipart: MultipartUpload?, mayExist: Bool) async -> Bool {
         do throws(R2Failure) {
             try await multipart?.abort()
@@ -247,7 +264,7 @@ actor R2Upload: ObjectUpload {
             return true
         } catch {
             self.client.logger.warning(
-                "Aborted upload may have left data in R2; the sweep will remove it",
+                "Aborted upload may have left data in R2; the import sweep will remove it",
                 metadata: ["error": "\(ObjectError(error, bucket: self.client.settings.bucket))"])
             return false
         }

@@ -1,16 +1,18 @@
 /// How a failed request may be retried.
 enum RetryClass: Hashable, Sendable {
-    /// Not at all: the response would be the same.
+    /// The request is not retried: the response would be the same.
     case never
-    /// After the backoff.
+    /// The request is retried after the backoff.
     case always
-    /// After the backoff and 1 s more: R2 allows one write per second to a key.
+    /// The request is retried after the backoff and 1 s more: R2 allows one write per second to a key.
     case slowly
-    /// Once: the bytes may have been changed in transit, which is unlikely to happen twice.
+    /// The request is retried once: its bytes may have been changed in transit, which is unlikely to happen twice.
     case once
-    /// For a limited time after a change of credentials, since R2 may not know the new ones yet.
+    /// The request is retried only shortly after a change of credentials (``R2Limits/rotationSeconds``), since R2 may not
+    /// know the new ones yet.
     case afterRotation
 
+    /// Classifies a failure.
     init(_ failure: R2Failure) {
         switch failure.reason {
         case .transport(.cancelled), .transport(.closed), .tooManyParts: self = .never
@@ -52,15 +54,18 @@ struct RetryPolicy: Sendable {
 
     private let limits: R2Limits
     private let deadline: ContinuousClock.Instant
+    /// Number of failed attempts.
     private var failures = 0
+    /// Whether a request of class ``RetryClass/once`` was retried.
     private var hasRetriedDigest = false
 
+    /// - Parameter now: start of the request, from which the deadline counts.
     init(_ limits: R2Limits, now: ContinuousClock.Instant) {
         self.limits = limits
         self.deadline = now + .seconds(limits.retrySeconds)
     }
 
-    /// Records a failed attempt.
+    /// Records a failed attempt and decides whether another one follows.
     /// - Parameters:
     ///   - rotatedAt: when the credentials last changed; `nil` if they have not.
     ///   - jitter: uniformly distributed random number from 0 to 1.
@@ -74,7 +79,7 @@ struct RetryPolicy: Sendable {
             if self.hasRetriedDigest { return .giveUp }
             self.hasRetriedDigest = true
         case .afterRotation:
-            // Not counted as a failed attempt: R2 accepts the credentials after some time.
+            // Not counted as a failed attempt: R2 accepts new credentials after some time, and `rotationSeconds` bounds it.
             guard let rotatedAt, now - rotatedAt < .seconds(self.limits.rotationSeconds) else { return .giveUp }
             return self.wait(.seconds(1) + .seconds(1) * jitter, now)
         case .always, .slowly: break
@@ -90,7 +95,7 @@ struct RetryPolicy: Sendable {
         return self.wait(wait, now)
     }
 
-    /// Gives up if the next attempt would start after the deadline.
+    /// Decides on a retry after `wait`, or gives up if the attempt would start after the deadline.
     private func wait(_ wait: Duration, _ now: ContinuousClock.Instant) -> Decision {
         now + wait < self.deadline ? .retry(after: wait) : .giveUp
     }

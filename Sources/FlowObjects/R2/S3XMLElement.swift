@@ -9,17 +9,22 @@ struct S3XMLElement: Hashable, Sendable {
     /// The first child with this name.
     subscript(_ name: String) -> S3XMLElement? { self.children.first { $0.name == name } }
 
+    /// All children with this name.
     func all(_ name: String) -> [S3XMLElement] { self.children.filter { $0.name == name } }
 
+    /// The text of the first child with this name; `nil` if there is none.
     func text(_ name: String) -> String? { self[name]?.text }
 }
 
 /// Writes the XML of S3 requests.
 enum XMLText {
+    /// An element with this text, in which special characters are escaped.
     static func element(_ name: String, _ text: String) -> String { "<\(name)>\(Self.escape(text))</\(name)>" }
 
+    /// An element with these children, which are XML already.
     static func element(_ name: String, containing children: [String]) -> String { "<\(name)>\(children.joined())</\(name)>" }
 
+    /// The text with `&`, `<`, `>` and `"` replaced by entities.
     private static func escape(_ text: String) -> String {
         var escaped = ""
         for scalar in text.unicodeScalars {

@@ -4,7 +4,8 @@ import FlowCore
 enum ServerTime {
     private static let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
-    /// `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, section 5.6.7: the only form that may be generated).
+    /// Parses a time in a header field, such as `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, section 5.6.7: the only form that
+    /// may be generated); `nil` if it is invalid.
     static func http(_ text: String) -> Timestamp? {
         let words = text.split(separator: " ")
         guard words.count == 6, words[5] == "GMT", let day = Int(words[1]),
@@ -14,7 +15,7 @@ enum ServerTime {
         return Self.moment(year: year, month: month + 1, day: day, clock: words[4])
     }
 
-    /// `2026-11-25T01:00:10.000Z` (ISO 8601, as S3 writes it in XML).
+    /// Parses a time in S3's XML, such as `2026-11-25T01:00:10.000Z` (ISO 8601); `nil` if it is invalid.
     static func iso(_ text: String) -> Timestamp? {
         guard text.hasSuffix("Z"), let middle = text.firstIndex(of: "T") else { return nil }
         let date = text[..<middle].split(separator: "-").compactMap { Int($0) }
@@ -25,6 +26,7 @@ enum ServerTime {
         return Timestamp(milliseconds: moment.milliseconds + Int64(fraction))
     }
 
+    /// The time for a date and a clock text such as `08:49:37`; `nil` if one of them is out of range.
     private static func moment(year: Int, month: Int, day: Int, clock: Substring) -> Timestamp? {
         let time = clock.split(separator: ":").compactMap { Int($0) }
         guard time.count == 3, (1970...9999).contains(year), (1...12).contains(month), (1...31).contains(day),

@@ -11,6 +11,8 @@ struct XMLParser {
     /// Text of the innermost open element so far.
     private var text: [UInt8] = []
 
+    /// Parses a document.
+    /// - Returns: the root element; `nil` if the document is malformed.
     static func parse(_ bytes: [UInt8]) -> S3XMLElement? {
         var parser = XMLParser(rest: bytes[...])
         return try? parser.document()
@@ -18,6 +20,7 @@ struct XMLParser {
 
     private init(rest: ArraySlice<UInt8>) { self.rest = rest }
 
+    /// Reads the whole document and returns its root element.
     private mutating func document() throws(Malformed) -> S3XMLElement {
         self.skip("\u{feff}")
         while true {
@@ -47,7 +50,8 @@ struct XMLParser {
 
     // MARK: Elements
 
-    /// - Returns: the root element if it is the one that was read and is empty; otherwise `nil`.
+    /// Reads a start tag after its `<`, and opens the element. Closes it again if the tag ends with `/>`.
+    /// - Returns: the root element if that is the one that was closed; otherwise `nil`.
     private mutating func openElement() throws(Malformed) -> S3XMLElement? {
         let name = try self.name()
         guard self.open.count < Self.maximumDepth else { throw Malformed() }
@@ -59,7 +63,8 @@ struct XMLParser {
         return isEmpty ? try self.closeInnermost() : nil
     }
 
-    /// - Returns: the root element if the end tag closes it; otherwise `nil`.
+    /// Reads an end tag after its `</`, and closes the innermost element, which must have the same name.
+    /// - Returns: the root element if that is the one that was closed; otherwise `nil`.
     private mutating func close() throws(Malformed) -> S3XMLElement? {
         let name = try self.name()
         self.skipSpace()
@@ -67,6 +72,8 @@ struct XMLParser {
         return try self.closeInnermost()
     }
 
+    /// Closes the innermost open element: adds it to its parent.
+    /// - Returns: the element if it is the root and so has no parent; otherwise `nil`.
     private mutating func closeInnermost() throws(Malformed) -> S3XMLElement? {
         guard var element = self.open.popLast() else { throw Malformed() }
         if element.children.isEmpty {
@@ -90,6 +97,7 @@ struct XMLParser {
         return String(local)
     }
 
+    /// Reads the attributes of a start tag, and drops them.
     private mutating func attributes() throws(Malformed) {
         while true {
             let hadSpace = self.rest.first.map(Self.isSpace) ?? false
@@ -113,6 +121,7 @@ struct XMLParser {
 
     // MARK: Text
 
+    /// Reads text up to the next tag, or up to and including one character reference.
     private mutating func characters() throws(Malformed) {
         guard !self.open.isEmpty, !self.rest.isEmpty else { throw Malformed() }
         let plain = self.rest.prefix { $0 != UInt8(ascii: "<") && $0 != UInt8(ascii: "&") }
@@ -148,6 +157,8 @@ struct XMLParser {
         }
     }
 
+    /// Skips a text if it comes next.
+    /// - Returns: whether it did.
     @discardableResult
     private mutating func skip(_ text: String) -> Bool {
         guard self.rest.starts(with: text.utf8) else { return false }
@@ -155,9 +166,12 @@ struct XMLParser {
         return true
     }
 
+    /// Skips white space.
     private mutating func skipSpace() { self.rest = self.rest.drop(while: Self.isSpace) }
 
-    /// The bytes before a terminator. Skips the terminator, too.
+    /// Reads up to a terminator and skips the terminator.
+    /// - Parameter limit: maximum number of bytes before the terminator.
+    /// - Returns: the bytes before the terminator.
     private mutating func upTo(_ end: String, within limit: Int = .max) throws(Malformed) -> ArraySlice<UInt8> {
         let terminator = Array(end.utf8)
         var index = self.rest.startIndex
@@ -171,5 +185,6 @@ struct XMLParser {
         throw Malformed()
     }
 
+    /// Whether a byte is white space in XML.
     private static func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 || byte == 0x0a || byte == 0x0d }
 }

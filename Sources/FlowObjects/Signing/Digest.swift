@@ -2,13 +2,16 @@ import COpenSSL
 
 /// Digests of bytes in memory, by OpenSSL.
 enum Digest {
+    /// SHA-256, 32 bytes.
     static func sha256(_ bytes: [UInt8]) -> [UInt8] { Self.digest(bytes, EVP_sha256(), count: 32) }
 
+    /// SHA-256 of the text in UTF-8, 32 bytes.
     static func sha256(_ text: String) -> [UInt8] { Self.sha256(Array(text.utf8)) }
 
-    /// Not secure against an attacker. S3 uses it for ETags and `Content-MD5`.
+    /// MD5, 16 bytes. Not secure against an attacker; S3 uses it for ETags and `Content-MD5`.
     static func md5(_ bytes: [UInt8]) -> [UInt8] { Self.digest(bytes, EVP_md5(), count: 16) }
 
+    /// HMAC-SHA-256 of the text in UTF-8, 32 bytes.
     static func hmacSHA256(key: [UInt8], _ text: String) -> [UInt8] {
         let message = Array(text.utf8)
         var code = [UInt8](repeating: 0, count: 32)
@@ -20,6 +23,7 @@ enum Digest {
         return code
     }
 
+    /// The digest of `count` bytes that an OpenSSL algorithm computes.
     private static func digest(_ bytes: [UInt8], _ algorithm: OpaquePointer?, count: Int) -> [UInt8] {
         var digest = [UInt8](repeating: 0, count: count)
         guard EVP_Digest(bytes, bytes.count, &digest, nil, algorithm, nil) == 1 else {
@@ -31,7 +35,7 @@ enum Digest {
 }
 
 extension [UInt8] {
-    /// Two lower-case digits per byte.
+    /// The bytes in hexadecimal, two lower-case digits per byte.
     var hexadecimal: String {
         let digits = Array("0123456789abcdef".utf8)
         var text: [UInt8] = []
@@ -43,7 +47,7 @@ extension [UInt8] {
         return String(decoding: text, as: UTF8.self)
     }
 
-    /// Base64 with padding (RFC 4648, section 4).
+    /// The bytes in Base64 with padding (RFC 4648, section 4).
     var base64: String {
         let digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
         var text: [UInt8] = []

@@ -1,6 +1,8 @@
 /// Percent-encoding as SigV4 requires it: every byte except `A-Za-z0-9-._~` is encoded, exactly once, with upper-case
 /// digits.
 enum PercentEncoding {
+    /// Encodes a text.
+    /// - Parameter keepingSlashes: whether slashes stay as they are, as in a path.
     static func encode(_ text: String, keepingSlashes: Bool = false) -> String {
         let digits = Array("0123456789ABCDEF".utf8)
         var encoded: [UInt8] = []
@@ -35,6 +37,7 @@ enum PercentEncoding {
         return String(validating: bytes, as: UTF8.self)
     }
 
+    /// Whether a byte is one of `A-Za-z0-9-._~`, which are not encoded.
     private static func isUnreserved(_ byte: UInt8) -> Bool {
         switch byte {
         case 0x30...0x39, 0x41...0x5a, 0x61...0x7a: true

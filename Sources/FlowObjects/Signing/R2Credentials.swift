@@ -2,7 +2,7 @@
 public struct R2Credentials: Hashable, Sendable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
     public var accessKeyID: String
     public var secretAccessKey: String
-    /// Session token of temporary credentials.
+    /// Session token of temporary credentials; `nil` for permanent ones.
     public var sessionToken: String?
 
     public init(accessKeyID: String, secretAccessKey: String, sessionToken: String? = nil) {

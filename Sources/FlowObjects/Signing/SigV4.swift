@@ -35,12 +35,13 @@ enum SigV4 {
         return query
     }
 
+    /// The path, percent-encoded except for slashes. An empty path becomes `/`.
     static func canonicalPath(_ path: String) -> String {
         path.isEmpty ? "/" : PercentEncoding.encode(path, keepingSlashes: true)
     }
 
-    /// The query sorted by encoded name, then by encoded value. A parameter without a value keeps its `=`. It is sent
-    /// as it is signed.
+    /// The query, percent-encoded and sorted by name, then by value. A parameter without a value keeps its `=`. The request
+    /// must be sent with exactly this query, because the signature covers it.
     static func canonicalQuery(_ query: [NamedValue]) -> String {
         query.map { (PercentEncoding.encode($0.name), PercentEncoding.encode($0.value)) }
             .sorted { $0 < $1 }
@@ -58,11 +59,16 @@ enum SigV4 {
         return values.sorted { $0.key < $1.key }.map { ($0.key, $0.value.joined(separator: ",")) }
     }
 
+    /// The names of the header fields in lower case, sorted and separated by semicolons.
     static func signedHeaders(_ headers: [NamedValue]) -> String {
         Self.canonicalHeaders(headers).map(\.name).joined(separator: ";")
     }
 
-    /// - Parameter request: the request with every header field and query parameter to sign.
+    /// Signs a request with the signing key of a day.
+    /// - Parameters:
+    ///   - request: the request with every header field and query parameter that the signature covers.
+    ///   - date: the time in the format of ``date(_:)``.
+    ///   - key: the signing key of that day; see ``key(secret:day:region:)``.
     static func sign(_ request: SignableRequest, date: String, accessKeyID: String, region: String, key: [UInt8]) -> Signature {
         let headers = Self.canonicalHeaders(request.headers)
         let signedHeaders = headers.map(\.name).joined(separator: ";")

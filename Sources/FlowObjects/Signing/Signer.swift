@@ -6,6 +6,7 @@ import Synchronization
 /// The result depends only on the arguments. The signing key of the current day is cached, which saves four of five
 /// HMACs.
 final class Signer: Sendable {
+    /// The signing key of one day, with the inputs from which it was derived.
     private struct Day: Sendable {
         let secret: String
         let day: String
@@ -17,6 +18,7 @@ final class Signer: Sendable {
 
     init(region: String) { self.region = region }
 
+    /// Signs a request that is sent with an `Authorization` header.
     /// - Returns: the signature, and the header fields to send in addition to the request's own, including
     ///   `Authorization`.
     func sign(
@@ -53,12 +55,15 @@ final class Signer: Sendable {
         return (signature, url)
     }
 
+    /// Signs a request that has all header fields and query parameters that the signature covers.
     private func signature(_ request: SignableRequest, _ credentials: R2Credentials, _ date: String) -> Signature {
         SigV4.sign(
             request, date: date, accessKeyID: credentials.accessKeyID, region: self.region,
             key: self.key(secret: credentials.secretAccessKey, day: String(date.prefix(8))))
     }
 
+    /// The signing key of a day, from the cache if the day and the secret are those of the previous call.
+    /// - Parameter day: a date such as `20260822`.
     private func key(secret: String, day: String) -> [UInt8] {
         if let cached = self.today.withLock({ $0 }), cached.secret == secret, cached.day == day { return cached.key }
         let key = SigV4.key(secret: secret, day: day, region: self.region)

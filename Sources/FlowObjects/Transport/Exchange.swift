@@ -2,7 +2,7 @@ import Synchronization
 
 /// One request and its response, shared by the transport's thread, which fills it, and the task that reads it.
 final class Exchange: Sendable {
-    /// How the transport continues after received bytes.
+    /// What the transport does after it has received bytes: go on, offer them again after a pause, or end the transfer.
     enum Verdict { case accepted, pause, stop }
 
     private typealias HeadAnswer = CheckedContinuation<Result<TransportHead, TransportError>, Never>
@@ -10,14 +10,19 @@ final class Exchange: Sendable {
 
     private struct State: Sendable {
         var head: TransportHead?
+        /// The reader, while it waits for the response head.
         var headWaiter: HeadAnswer?
+        /// Received bytes of the body that were not read yet.
         var buffer: [UInt8] = []
+        /// The reader, while it waits for bytes of the body.
         var bytesWaiter: BytesAnswer?
+        /// Whether the transport has paused the transfer, because the buffer is full.
         var isPaused = false
         /// Outer `nil`: in progress. Inner `nil`: ended without an error.
         var end: TransportError??
 
-        /// The result for a reader; `nil` if the reader must wait.
+        /// Empties the buffer for the reader.
+        /// - Returns: the bytes, or how the exchange has ended; `nil` if the reader must wait.
         mutating func consumeBuffer() -> Result<[UInt8]?, TransportError>? {
             if !self.buffer.isEmpty {
                 defer { self.buffer = [] }
@@ -28,7 +33,8 @@ final class Exchange: Sendable {
             return .success(nil)
         }
 
-        /// - Returns: whether the transport was paused and must be resumed.
+        /// Records that the buffer has room again.
+        /// - Returns: whether the transfer was paused and must be resumed.
         mutating func unpause() -> Bool {
             defer { self.isPaused = false }
             return self.isPaused && self.end == nil
@@ -38,9 +44,13 @@ final class Exchange: Sendable {
     let id: UInt64
     let request: TransportRequest
     let deadline: ContinuousClock.Instant
+    /// Bytes in the buffer above which the transfer pauses.
     private let bufferBytes: Int
     private let state = Mutex(State())
 
+    /// - Parameters:
+    ///   - id: number of the exchange, unique in its transport.
+    ///   - deadline: when the request fails; if the response is streamed, it applies to the response head only.
     init(id: UInt64, _ request: TransportRequest, deadline: ContinuousClock.Instant, bufferBytes: Int) {
         self.id = id
         self.request = request
@@ -65,7 +75,7 @@ final class Exchange: Sendable {
     }
 
     /// Waits for bytes of the body.
-    /// - Parameter resume: called if the transport was paused and must be resumed.
+    /// - Parameter resume: called if the transfer was paused and must be resumed.
     /// - Returns: all buffered bytes; `nil` at the end.
     func next(resume: () -> Void) async -> Result<[UInt8]?, TransportError> {
         await withCheckedContinuation { (waiter: BytesAnswer) in
@@ -100,8 +110,7 @@ final class Exchange: Sendable {
     func accept(_ bytes: UnsafeRawBufferPointer) -> Verdict {
         self.state.withLock { state in
             if state.end != nil { return .stop }
-            // An empty buffer accepts any number of bytes: a larger block than the buffer would otherwise never be
-            // delivered.
+            // An empty buffer accepts any number of bytes: a block above `bufferBytes` would otherwise never be delivered.
             if !state.buffer.isEmpty, state.buffer.count + bytes.count > self.bufferBytes {
                 state.isPaused = true
                 return .pause
@@ -123,6 +132,7 @@ final class Exchange: Sendable {
     }
 
     /// Ends the exchange. Only the first call counts. Buffered bytes can still be read.
+    /// - Parameter error: the reason; `nil` if the response is complete.
     func end(_ error: TransportError?) {
         let waiter: (HeadAnswer, TransportError)? = self.state.withLock { state in
             guard state.end == nil else { return nil }

@@ -9,17 +9,24 @@ final class Transfer {
     let exchange: Exchange
     let easy: UnsafeMutableRawPointer
     private let headBytes: Int
+    /// Header fields of the request.
     private var fields: UnsafeMutablePointer<curl_slist>?
+    /// Bytes of the request body that libcurl has read.
     private var sent = 0
 
     private var status = 0
     private var headers: [NamedValue] = []
+    /// Bytes of the response head received so far.
     private var headSize = 0
+    /// Whether the response head is complete.
     private var hasHead = false
+    /// Whether the response head exceeds its limit.
     private var isOversized = false
     /// Whether bytes were appended to the exchange after the last ``flush()``.
     private(set) var needsFlush = false
 
+    /// Creates the libcurl handle of an exchange.
+    /// - Parameter headBytes: maximum bytes of the response head.
     /// - Returns: `nil` if out of memory.
     init?(_ exchange: Exchange, headBytes: Int) {
         guard let easy = curl_easy_init() else { return nil }
@@ -28,19 +35,19 @@ final class Transfer {
         self.headBytes = headBytes
     }
 
-    /// The driver must have removed the handle from its multi handle.
+    /// Frees the handle. ``TransportDriver`` must have removed it from its multi handle before.
     deinit {
         curl_easy_cleanup(self.easy)
         // libcurl reads the list for as long as the handle lives.
         curl_slist_free_all(self.fields)
     }
 
-    /// The error for a libcurl result; `nil` if the transfer succeeded.
+    /// The error for the result code of the finished transfer; `nil` if it succeeded.
     func outcome(_ code: CURLcode) -> TransportError? {
         self.isOversized ? .malformed : TransportError(code)
     }
 
-    /// Passes all received bytes to the reader.
+    /// Passes all received bytes to the task that reads the response.
     func flush() {
         self.needsFlush = false
         self.exchange.flush()
@@ -48,7 +55,8 @@ final class Transfer {
 
     // MARK: Setup
 
-    /// Sets the options of the handle.
+    /// Sets the options of the handle: request, limits and TLS.
+    /// - Parameter authorities: path of a file of certificates (PEM) to trust instead of the system's.
     /// - Returns: `false` if out of memory, or if libcurl does not have an option.
     func prepare(_ limits: TransportLimits, authorities: String?) -> Bool {
         let request = self.exchange.request
@@ -102,6 +110,8 @@ final class Transfer {
         return self.setCallbacks() && isFine
     }
 
+    /// Sets the header fields of the request.
+    /// - Returns: `false` if out of memory.
     private func setFields(_ headers: [NamedValue]) -> Bool {
         // Without "Expect:" libcurl would wait for a "100 Continue" that R2 never sends.
         for line in headers.map({ "\($0.name): \($0.value)" }) + ["Expect:", "User-Agent: flowhub"] {
@@ -111,6 +121,8 @@ final class Transfer {
         return flowhub_curl_set_list(self.easy, CURLOPT_HTTPHEADER, self.fields) == CURLE_OK
     }
 
+    /// Sets the callbacks for the response head, the response body, the request body, and rewinding the request body.
+    /// - Returns: `false` if libcurl rejects one.
     private func setCallbacks() -> Bool {
         flowhub_curl_set_callbacks(
             self.easy, Unmanaged.passUnretained(self).toOpaque(),
@@ -130,7 +142,7 @@ final class Transfer {
             }) == CURLE_OK
     }
 
-    /// The driver retains the transfer as long as its handle is in use.
+    /// The transfer to which a callback belongs. ``TransportDriver`` retains it as long as its handle is in use.
     private static func of(_ context: UnsafeMutableRawPointer?) -> Transfer {
         guard let context else { preconditionFailure("libcurl has lost its context") }
         return Unmanaged<Transfer>.fromOpaque(context).takeUnretainedValue()
@@ -138,7 +150,8 @@ final class Transfer {
 
     // MARK: Callbacks
 
-    /// - Returns: the number of bytes processed. Fewer than passed in make libcurl end the transfer.
+    /// Processes one line of the response head, and delivers the head after its empty last line.
+    /// - Returns: the number of bytes processed. If it is not the size of the line, libcurl ends the transfer.
     private func receiveHeader(_ line: UnsafeRawBufferPointer) -> Int {
         // Trailer fields after the body are ignored.
         if self.hasHead { return line.count }
@@ -162,6 +175,8 @@ final class Transfer {
         return line.count
     }
 
+    /// Passes bytes of the response body to the exchange.
+    /// - Returns: the number of bytes processed; 0 to end the transfer, or libcurl's code for a pause.
     private func receive(_ bytes: UnsafeRawBufferPointer) -> Int {
         switch self.exchange.accept(bytes) {
         case .accepted:
@@ -172,6 +187,8 @@ final class Transfer {
         }
     }
 
+    /// Copies the next bytes of the request body into libcurl's buffer.
+    /// - Returns: the number of bytes copied; 0 at the end of the body.
     private func send(_ room: UnsafeMutableRawBufferPointer) -> Int {
         let body = self.exchange.request.body
         let count = min(room.count, body.count - self.sent)

@@ -12,7 +12,7 @@ import Glibc
 /// libcurl may send a request twice if a reused connection turns out to be closed: a request that must not take effect
 /// twice needs a condition such as `If-None-Match`.
 final class Transport: Sendable {
-    /// `curl_global_init` must be called once per process.
+    /// Whether `curl_global_init`, which must be called once per process, has succeeded.
     private static let isInitialized = curl_global_init(Int(CURL_GLOBAL_DEFAULT)) == CURLE_OK
 
     private let limits: TransportLimits
@@ -38,7 +38,7 @@ final class Transport: Sendable {
         pthread_detach(thread)
     }
 
-    /// Ends all exchanges with ``TransportError/closed`` and waits until the thread has ended.
+    /// Ends all requests in flight with ``TransportError/closed``, and waits until the transport's thread has ended.
     func close() async {
         await withCheckedContinuation { closer in
             if !self.mailbox.send(.close(closer)) { closer.resume() }
@@ -47,7 +47,7 @@ final class Transport: Sendable {
             defer { thread = nil }
             return thread
         }
-        // The thread has finished its work, so that joining it does not block.
+        // The thread resumed the continuation as its final action, so that joining it does not block.
         if let thread { pthread_join(thread, nil) }
     }
 
@@ -71,6 +71,7 @@ final class Transport: Sendable {
         return (head, try await body.collect(limit: limit))
     }
 
+    /// Passes a request to the transport's thread. If the transport is closed, ends the exchange at once.
     private func start(_ request: TransportRequest) -> Exchange {
         let exchange = Exchange(
             id: self.lastID.add(1, ordering: .relaxed).newValue, request,

@@ -5,8 +5,8 @@ import DequeModule
 import Glibc
 #endif
 
-/// The thread that drives all transfers through one multi handle. It waits in `curl_multi_poll` for sockets and for
-/// messages. All of its state is confined to that thread; others communicate through the mailbox.
+/// The thread that drives all transfers through one libcurl multi handle. It waits in `curl_multi_poll` for sockets and
+/// for messages. All state is confined to that thread; other threads send messages to the mailbox.
 final class TransportDriver {
     private let multi: UnsafeMutableRawPointer
     private let mailbox: TransportMailbox
@@ -14,11 +14,16 @@ final class TransportDriver {
     private let authorities: String?
     private let clock = ContinuousClock()
 
+    /// Transfers in libcurl, by the id of their exchange.
     private var running: [UInt64: Transfer] = [:]
+    /// Number of running transfers with a streamed response.
     private var runningStreams = 0
+    /// Exchanges that wait for a connection.
     private var waiting: Deque<Exchange> = []
+    /// Exchanges with a streamed response that wait for a connection.
     private var waitingStreams: Deque<Exchange> = []
     private var isClosing = false
+    /// Callers of ``Transport/close()``, resumed at the end of the thread.
     private var closers: [CheckedContinuation<Void, Never>] = []
 
     private init(
@@ -52,6 +57,7 @@ final class TransportDriver {
         return nil
     }
 
+    /// Drives transfers until the transport is closed, then ends all exchanges and frees the multi handle.
     private func run() {
         Self.prepareThread()
         self.setLimits()
@@ -75,15 +81,18 @@ final class TransportDriver {
         for closer in self.closers { closer.resume() }
     }
 
+    /// Names the thread, and blocks SIGPIPE on it.
     private static func prepareThread() {
         flowhub_name_thread("flowhub-objects")
-        // OpenSSL writes to sockets without MSG_NOSIGNAL, and with CURLOPT_NOSIGNAL libcurl does not ignore SIGPIPE.
+        // OpenSSL writes to sockets without MSG_NOSIGNAL, and with CURLOPT_NOSIGNAL libcurl does not ignore SIGPIPE:
+        // otherwise a connection that the server closed would end the process.
         var signals = sigset_t()
         sigemptyset(&signals)
         sigaddset(&signals, SIGPIPE)
         pthread_sigmask(SIG_BLOCK, &signals, nil)
     }
 
+    /// Sets libcurl's limits of connections.
     private func setLimits() {
         let most = self.limits.connections + self.limits.streams
         flowhub_curl_multi_set_long(self.multi, CURLMOPT_MAX_HOST_CONNECTIONS, most)
@@ -94,6 +103,7 @@ final class TransportDriver {
 
     // MARK: Messages
 
+    /// Processes a message while the transport is open.
     private func process(_ message: TransportMessage) {
         switch message {
         case .start(let exchange):
@@ -109,6 +119,7 @@ final class TransportDriver {
         }
     }
 
+    /// Answers a message that arrived after the transport was closed.
     private func reject(_ message: TransportMessage) {
         switch message {
         case .start(let exchange): exchange.end(.closed)
@@ -117,20 +128,22 @@ final class TransportDriver {
         }
     }
 
+    /// Ends the exchange with this id as cancelled, if it has not ended yet.
     private func cancel(_ id: UInt64) {
         if let transfer = self.running[id] { return self.finish(transfer, .cancelled) }
         self.drop(.cancelled) { $0.id == id }
     }
 
-    /// Ends exchanges that are still waiting for a connection.
-    private func drop(_ error: TransportError, _ isMeant: (Exchange) -> Bool) {
-        for exchange in self.waiting + self.waitingStreams where isMeant(exchange) { exchange.end(error) }
-        self.waiting.removeAll(where: isMeant)
-        self.waitingStreams.removeAll(where: isMeant)
+    /// Ends those exchanges with an error that still wait for a connection and match the predicate.
+    private func drop(_ error: TransportError, _ matches: (Exchange) -> Bool) {
+        for exchange in self.waiting + self.waitingStreams where matches(exchange) { exchange.end(error) }
+        self.waiting.removeAll(where: matches)
+        self.waitingStreams.removeAll(where: matches)
     }
 
     // MARK: Transfers
 
+    /// Starts waiting exchanges, as far as the limits of connections allow.
     private func startWaiting() {
         while self.running.count - self.runningStreams < self.limits.connections, let exchange = self.waiting.popFirst() {
             self.start(exchange)
@@ -138,6 +151,7 @@ final class TransportDriver {
         while self.runningStreams < self.limits.streams, let exchange = self.waitingStreams.popFirst() { self.start(exchange) }
     }
 
+    /// Hands an exchange to libcurl. If that fails for lack of memory, ends the exchange.
     private func start(_ exchange: Exchange) {
         guard let transfer = Transfer(exchange, headBytes: self.limits.headBytes),
             transfer.prepare(self.limits, authorities: self.authorities),
@@ -147,6 +161,7 @@ final class TransportDriver {
         if exchange.request.isStreamed { self.runningStreams += 1 }
     }
 
+    /// Ends the exchanges whose transfers libcurl has finished.
     private func collect() {
         var remaining: Int32 = 0
         while let message = curl_multi_info_read(self.multi, &remaining) {
@@ -160,6 +175,7 @@ final class TransportDriver {
         }
     }
 
+    /// Removes a transfer from libcurl and ends its exchange; `error` is `nil` if the response is complete.
     private func finish(_ transfer: Transfer, _ error: TransportError?) {
         curl_multi_remove_handle(self.multi, transfer.easy)
         self.running[transfer.exchange.id] = nil
@@ -169,6 +185,7 @@ final class TransportDriver {
 
     // MARK: Time
 
+    /// Ends all exchanges whose deadline has passed, with ``TransportError/timeout``.
     private func failOverdue() {
         let now = self.clock.now
         for transfer in self.running.values where self.deadline(of: transfer).map({ $0 <= now }) ?? false {
@@ -177,12 +194,13 @@ final class TransportDriver {
         self.drop(.timeout) { $0.deadline <= now }
     }
 
-    /// The deadline of a transfer; `nil` for a stream after its head, whose duration depends on the reader. libcurl
-    /// detects a stalled server.
+    /// The deadline of a transfer; `nil` for a streamed response after its head, whose duration depends on the reader.
+    /// There, libcurl's idle timeout detects a stalled server.
     private func deadline(of transfer: Transfer) -> ContinuousClock.Instant? {
         transfer.exchange.request.isStreamed && transfer.exchange.hasHead ? nil : transfer.exchange.deadline
     }
 
+    /// Milliseconds until the next deadline, at most ``longestWait``.
     private var timeoutMilliseconds: Int32 {
         let deadlines =
             self.running.values.compactMap { self.deadline(of: $0) } + self.waiting.map(\.deadline)
@@ -192,6 +210,6 @@ final class TransportDriver {
         return Int32(max(0, min(remaining + 1, Double(Self.longestWait))))
     }
 
-    /// Maximum wait in milliseconds. A message ends it immediately.
+    /// Maximum milliseconds of one `curl_multi_poll`. A message ends the wait immediately.
     private static let longestWait: Int32 = 10_000
 }

@@ -3,19 +3,19 @@ import CCurl
 /// The reason why a request has no complete response. Except for `connect` and `tls`, it is unknown whether the server
 /// executed the request.
 enum TransportError: Error, Hashable, Sendable, CustomStringConvertible {
-    /// Unknown host, or the connection was refused or not established.
+    /// The host is unknown, or no connection to it was established.
     case connect
     /// TLS failed, or the server's certificate is not trusted.
     case tls
-    /// No byte within the idle timeout, or no response in time.
+    /// No byte arrived within the idle timeout, or the response was not complete by the request's deadline.
     case timeout
     /// The connection failed before the response was complete.
     case lost
-    /// The body is shorter than its head announced.
+    /// The response body is shorter than the response head announced.
     case short
-    /// The response is not valid HTTP, or exceeds a limit.
+    /// The response is not valid HTTP, or its head or body exceeds the size limit.
     case malformed
-    /// The task was cancelled, or the reader released the body.
+    /// The task was cancelled, or ``TransportBody`` was released before its end.
     case cancelled
     /// The transport was closed.
     case closed
@@ -29,14 +29,15 @@ enum TransportError: Error, Hashable, Sendable, CustomStringConvertible {
         case .timeout: "timed out"
         case .lost: "connection lost"
         case .short: "response truncated"
-        case .malformed: "invalid response"
+        case .malformed: "the response is not valid HTTP, or is too large"
         case .cancelled: "task cancelled"
-        case .closed: "the store is shutting down"
+        case .closed: "the hub is shutting down"
         case .other(let number): "libcurl error \(number)"
         }
     }
 
-    /// - Returns: `nil` for success. libcurl's own texts are not used, because they contain addresses.
+    /// Converts libcurl's result code. libcurl's own texts are not used, because they contain addresses.
+    /// - Returns: `nil` for success.
     init?(_ code: CURLcode) {
         switch code {
         case CURLE_OK: return nil

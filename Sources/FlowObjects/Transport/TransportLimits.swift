@@ -1,16 +1,16 @@
 /// Limits and timeouts of the transport.
 struct TransportLimits: Hashable, Sendable {
-    /// Maximum number of requests in flight, not counting streams. Others wait.
+    /// Maximum number of requests in flight, not counting those with streamed responses. Further requests wait.
     var connections = 16
-    /// Maximum number of streamed responses in flight. Others wait.
+    /// Maximum number of requests with streamed responses in flight. Further ones wait.
     var streams = 64
     /// Timeout in milliseconds for connecting, TLS included.
     var connectMilliseconds = 10_000
-    /// Idle timeout in seconds without a byte in either direction. Pauses of a slow reader do not count. libcurl uses
-    /// the average of the last 5 s and may therefore take that much longer.
+    /// Idle timeout: seconds without a byte in either direction. Pauses of a slow reader do not count. libcurl averages
+    /// the speed over 5 s, and may therefore detect a stall up to 5 s later.
     var stallSeconds = 30
-    /// Timeout in milliseconds for the whole response, or for the head of a streamed one. It includes the wait for a
-    /// connection.
+    /// Timeout in milliseconds for the whole response; if the response is streamed, for its head only. It includes the
+    /// wait for a connection.
     var requestMilliseconds = 120_000
     /// Seconds after which an idle connection is no longer reused.
     var idleSeconds = 60
@@ -19,7 +19,7 @@ struct TransportLimits: Hashable, Sendable {
     /// Maximum bytes of a response head.
     var headBytes = 65_536
 
-    /// Maximum bytes that libcurl reads from a socket in one call. They may be buffered in addition when the reader is
-    /// slow.
+    /// Maximum bytes that libcurl reads from a socket in one call. If the reader is slow, libcurl may buffer them in
+    /// addition to ``bufferBytes``.
     static let receiveBytes = 65_536
 }

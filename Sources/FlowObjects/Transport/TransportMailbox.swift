@@ -3,8 +3,9 @@ import Synchronization
 
 /// A message to the transport's thread.
 enum TransportMessage: Sendable {
+    /// Sends the request of an exchange as soon as a connection is free.
     case start(Exchange)
-    /// Resumes the exchange with this id: its buffer has room again.
+    /// Resumes the paused exchange with this id, because its buffer has room again.
     case resume(UInt64)
     /// Cancels the exchange with this id.
     case cancel(UInt64)
@@ -40,7 +41,7 @@ final class TransportMailbox: Sendable {
         }
     }
 
-    /// All messages since the last call. Called by the transport's thread.
+    /// Removes and returns all messages that were sent since the previous call. Called by the transport's thread.
     func receive() -> [TransportMessage] {
         self.state.withLock { state in
             defer { state.messages = [] }
@@ -48,8 +49,8 @@ final class TransportMailbox: Sendable {
         }
     }
 
-    /// Rejects further messages; afterwards the handle may be freed. Called by the transport's thread.
-    /// - Returns: the messages that were not received.
+    /// Rejects further messages; afterwards the multi handle may be freed. Called by the transport's thread.
+    /// - Returns: the messages that ``receive()`` has not returned.
     func close() -> [TransportMessage] {
         self.state.withLock { state in
             state.isClosed = true

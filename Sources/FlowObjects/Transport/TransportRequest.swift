@@ -3,10 +3,10 @@ enum TransportMethod: String, Hashable, Sendable {
     case get = "GET", head = "HEAD", put = "PUT", post = "POST", delete = "DELETE"
 }
 
-/// A request that is sent as it is.
+/// An HTTP request, which the transport sends unchanged.
 struct TransportRequest: Sendable {
     var method: TransportMethod
-    /// Sent unchanged.
+    /// The percent-encoded URL.
     var url: String
     /// Header fields. libcurl adds `Host`, `Content-Length` and `Accept`.
     var headers: [NamedValue] = []
@@ -22,6 +22,6 @@ struct TransportHead: Hashable, Sendable {
     /// Header fields with names in lower case.
     var headers: [NamedValue]
 
-    /// The value of the first field with this name.
+    /// The value of the first field with this name, which must be in lower case; `nil` if there is none.
     subscript(_ name: String) -> String? { self.headers.first { $0.name == name }?.value }
 }

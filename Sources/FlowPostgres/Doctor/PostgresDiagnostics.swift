@@ -3,14 +3,14 @@ public import FlowCore
 import Foundation
 public import Logging
 
-/// Checks whether the hub can run on a database, and what its operator should change. Read-only.
+/// Checks whether the hub can run on a database, and what its operator should change. Changes nothing in the database.
 public struct PostgresDiagnostics: Sendable {
     /// The oldest server version that supports the hub's SQL: 13.0.
     private static let oldestServer = 130_000
     /// The oldest server version that the hub is tested with: 15.0.
     private static let oldestTested = 150_000
-    /// Maximum difference between two clocks in seconds. Beyond it, lock expiry and timestamps of the instances
-    /// disagree.
+    /// Maximum difference between the clocks of this machine and the database in seconds. Beyond it, the instances
+    /// disagree about the expiry of locks and about timestamps.
     private static let tolerableSkew = 2.0
 
     private let settings: PostgresSettings
@@ -21,6 +21,8 @@ public struct PostgresDiagnostics: Sendable {
         self.logger = logger
     }
 
+    /// Runs all checks, each with one finding or more. If the connection or another check fails, the migrations are not
+    /// checked.
     public func run() async -> [DoctorFinding] {
         let settings = self.settings
         var findings: [DoctorFinding] = await withCheckedContinuation { continuation in
@@ -31,6 +33,7 @@ public struct PostgresDiagnostics: Sendable {
         return findings
     }
 
+    /// Runs all checks except that of the migrations, on one connection. Blocks the calling thread.
     private static func examine(_ settings: PostgresSettings) -> [DoctorFinding] {
         let connection: PostgresConnection
         do throws(PostgresError) {
@@ -56,16 +59,18 @@ public struct PostgresDiagnostics: Sendable {
         return findings
     }
 
+    /// What the operator should do about a failed connection or statement.
     private static func advice(for error: PostgresError) -> String {
         switch error.code {
         case .credentials: "Check user, password and database in DATABASE_URL, and the server's pg_hba.conf."
         case .connection: "Check host and port in DATABASE_URL, that the server is running, and that no firewall blocks it."
-        default: "See the server's log."
+        default: "See the log of the database server."
         }
     }
 
     // MARK: Checks
 
+    /// Warns if the connection to another machine is not encrypted.
     private static func connection(_ connection: PostgresConnection) -> DoctorFinding {
         let isLocal = connection.host.hasPrefix("/") || connection.host == "localhost" || connection.host.hasPrefix("127.")
         let target = "\(connection.user)@\(connection.host)/\(connection.database)"
@@ -78,9 +83,10 @@ public struct PostgresDiagnostics: Sendable {
                 + "sslmode=require encrypts, but does not verify the server.")
     }
 
+    /// Fails below PostgreSQL 13, and warns below 15.
     private static func version(_ connection: PostgresConnection) -> DoctorFinding {
         let version = connection.serverVersion
-        let text = "PostgreSQL \(version / 10_000).\(version % 10_000)"
+        let text = "the server runs PostgreSQL \(version / 10_000).\(version % 10_000)"
         if version < Self.oldestServer {
             return DoctorFinding(
                 .failure, "postgres.version", text,
@@ -93,14 +99,18 @@ public struct PostgresDiagnostics: Sendable {
         return DoctorFinding(.ok, "postgres.version", text)
     }
 
+    /// Fails unless the database's encoding can store all JSON. Warns about SQL_ASCII, which stores any bytes.
     private static func encoding(_ connection: PostgresConnection) -> DoctorFinding {
         let advice = "Create the database with ENCODING 'UTF8' TEMPLATE template0: other encodings reject some valid JSON."
         switch connection.encoding {
-        case "UTF8": return DoctorFinding(.ok, "postgres.encoding", "UTF8")
+        case "UTF8": return DoctorFinding(.ok, "postgres.encoding", "the database's encoding is UTF8")
         case "SQL_ASCII":
             return DoctorFinding(
-                .warning, "postgres.encoding", "SQL_ASCII, which does not validate text", advice: advice)
-        default: return DoctorFinding(.failure, "postgres.encoding", connection.encoding, advice: advice)
+                .warning, "postgres.encoding", "the database's encoding is SQL_ASCII, which does not validate text",
+                advice: advice)
+        default:
+            return DoctorFinding(
+                .failure, "postgres.encoding", "the database's encoding is \(connection.encoding)", advice: advice)
         }
     }
 
@@ -122,23 +132,31 @@ public struct PostgresDiagnostics: Sendable {
                 ) lacking
                 """)
         ).first?.text(0)
-        guard let missing else { return DoctorFinding(.ok, "postgres.rights", "privileges are sufficient") }
+        guard let missing else {
+            return DoctorFinding(
+                .ok, "postgres.rights", "the database user has all privileges that `flowhub serve` needs")
+        }
         return DoctorFinding(
-            .failure, "postgres.rights", "missing privileges: \(missing)",
-            advice: "Grant them: see \"The database and its user\" in docs/OPERATIONS.md.")
+            .failure, "postgres.rights", "the database user lacks privileges: \(missing)",
+            advice: "Grant them to the user: see \"The database and its user\" in docs/OPERATIONS.md.")
     }
 
+    /// Reports whether a pooler is between the hub and the server.
     private static func pooler(
         _ connection: PostgresConnection, _ settings: PostgresSettings
     ) throws(PostgresError) -> DoctorFinding {
         switch try Connector.prepare(connection, .control, settings) {
-        case .direct: DoctorFinding(.ok, "postgres.pooler", "none: statements are prepared, timeouts apply to the session")
+        case .direct:
+            DoctorFinding(
+                .ok, "postgres.pooler", "no pooler detected: statements are prepared, timeouts apply to the session")
         case .pooled:
             DoctorFinding(
                 .ok, "postgres.pooler", "a pooler was detected: no prepared statements, timeouts per transaction")
         }
     }
 
+    /// Fails if the server or the user's transactions are read-only, or if no schema exists. Warns if the user may not
+    /// create tables.
     private static func role(_ connection: PostgresConnection) throws(PostgresError) -> [DoctorFinding] {
         let row = try connection.execute(
             Statement(
@@ -157,14 +175,15 @@ public struct PostgresDiagnostics: Sendable {
         if row?.bool(1) == true {
             return [
                 DoctorFinding(
-                    .failure, "postgres.role", "transactions are read-only by default",
-                    advice: "Set default_transaction_read_only to off for the hub's user.")
+                    .failure, "postgres.role", "transactions of the hub's user are read-only by default",
+                    advice: "Set default_transaction_read_only to off for this user.")
             ]
         }
         guard let schema = row?.text(3) else {
             return [
                 DoctorFinding(
-                    .failure, "postgres.role", "no schema for the tables exists", advice: "Set the user's search_path.")
+                    .failure, "postgres.role", "no schema of the database user's search_path exists",
+                    advice: "Set search_path of the user to an existing schema.")
             ]
         }
         if row?.bool(2) == true {
@@ -177,6 +196,7 @@ public struct PostgresDiagnostics: Sendable {
         ]
     }
 
+    /// Warns if the clocks of this machine and the database differ by more than 2 s.
     private static func clock(_ connection: PostgresConnection) throws(PostgresError) -> DoctorFinding {
         let before = Date().timeIntervalSince1970
         let serverTime = try connection.execute(
@@ -188,9 +208,10 @@ public struct PostgresDiagnostics: Sendable {
         if skew <= Self.tolerableSkew { return DoctorFinding(.ok, "postgres.clock", text) }
         return DoctorFinding(
             .warning, "postgres.clock", text,
-            advice: "Synchronize both clocks by NTP: lock expiry uses the hubs' clocks.")
+            advice: "Synchronize both clocks by NTP: each hub uses its own clock for the expiry of locks.")
     }
 
+    /// Warns if settings of the server allow a crash to lose commits.
     private static func durability(_ connection: PostgresConnection) throws(PostgresError) -> DoctorFinding {
         let row = try connection.execute(
             Statement(
@@ -198,12 +219,16 @@ public struct PostgresDiagnostics: Sendable {
         ).first
         let off = [("fsync", row?.text(0)), ("synchronous_commit", row?.text(1)), ("full_page_writes", row?.text(2))]
             .filter { $0.1 == "off" }.map(\.0)
-        if off.isEmpty { return DoctorFinding(.ok, "postgres.durability", "commits are durable") }
+        if off.isEmpty {
+            return DoctorFinding(
+                .ok, "postgres.durability", "commits survive a crash: no durability setting of the server is off")
+        }
         return DoctorFinding(
-            .warning, "postgres.durability", "off: \(off.joined(separator: ", "))",
-            advice: "Turn these settings on. Otherwise a crash of the server's machine may lose acknowledged changes.")
+            .warning, "postgres.durability", "settings of the server are off: \(off.joined(separator: ", "))",
+            advice: "Turn these settings on: without them, a crash of the server's machine may lose acknowledged changes.")
     }
 
+    /// Warns if the server's connection limit leaves fewer connections than one more instance needs.
     private static func connectionLimit(
         _ connection: PostgresConnection, _ settings: PostgresSettings
     ) throws(PostgresError) -> DoctorFinding {
@@ -216,25 +241,27 @@ public struct PostgresDiagnostics: Sendable {
         ).first
         let (most, used) = (row?.int64(0) ?? 0, row?.int64(1) ?? 0)
         let needed = PoolWorkload.allCases.reduce(0) { $0 + $1.connections(settings) } + 2
-        let text = "\(used) of \(most) connections are in use; an instance needs up to \(needed)"
+        let text = "\(used) of the server's \(most) connections are in use; an instance needs up to \(needed)"
         if used + Int64(needed) <= most { return DoctorFinding(.ok, "postgres.room", text) }
         return DoctorFinding(
             .warning, "postgres.room", text,
             advice: "Raise max_connections, lower FLOWHUB_PG_READ_CONNECTIONS, or use a pooler.")
     }
 
+    /// Warns about migrations that are not applied. Fails if the applied ones do not match this binary.
     private func migrations() async -> DoctorFinding {
         do throws(PostgresError) {
             let missing = try await MigrationRunner(self.settings, logger: self.logger).status().filter { !$0.isApplied }
-            if missing.isEmpty { return DoctorFinding(.ok, "postgres.migrations", "the schema is up to date") }
+            if missing.isEmpty { return DoctorFinding(.ok, "postgres.migrations", "all migrations are applied") }
             return DoctorFinding(
-                .warning, "postgres.migrations", "not applied: \(missing.map(\.name).joined(separator: ", "))",
+                .warning, "postgres.migrations", "migrations not applied: \(missing.map(\.name).joined(separator: ", "))",
                 advice:
                     "Run `flowhub migrate`, or start `flowhub serve` without FLOWHUB_MIGRATE=false."
             )
         } catch {
             return DoctorFinding(
-                .failure, "postgres.migrations", error.explanation, advice: "Use the binary that matches the database.")
+                .failure, "postgres.migrations", error.explanation,
+                advice: "Use the flowhub version whose migrations match the database.")
         }
     }
 }

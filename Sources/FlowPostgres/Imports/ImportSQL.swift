@@ -6,11 +6,13 @@ import FlowCore
 /// it, it is read as `stored`, so the hub never deletes it as an interrupted import. Its provider counts only if it
 /// has a location.
 enum ImportSQL {
-    /// Provider of imports whose records are rows.
+    /// Provider of imports whose records are rows in Postgres.
     static let provider = "postgres"
 
+    /// The status by which the hub treats the import, as text.
     static let status = "CASE WHEN i.claim = 0 THEN 'stored' ELSE i.status::text END"
 
+    /// The provider by which the hub treats the import, as text.
     static let storageProvider = """
         CASE WHEN i.claim > 0 THEN i.storage_provider::text WHEN i.storage_location IS NULL THEN '\(Self.provider)'
         ELSE coalesce(i.storage_provider::text, 'r2') END
@@ -19,14 +21,17 @@ enum ImportSQL {
     /// The account as text. An index uses this exact expression, so it must not change.
     static let account = "coalesce(i.account, i.client_account_id::text)"
 
+    /// The flow's id as text; NULL for an import without a flow.
     static let flow = "coalesce(i.flow_id, i.discovery_flow_id::text)"
 
     /// Whether no worker holds the import's claim.
     static let isUnclaimed = "(i.claimed_until IS NULL OR i.claimed_until <= clock_timestamp())"
 
-    /// Whether a hub numbered the rows or counted them. Their numbers have no gaps then.
+    /// Whether the numbers of the import's rows have no gaps: a hub inserted the import, or has stored its content hash
+    /// after reading all records.
     static let isNumbered = "(i.account IS NOT NULL OR i.storage_metadata ->> 'content_hash' IS NOT NULL)"
 
+    /// The columns of an import, in the order that ``ResultRow/entry()`` decodes.
     private static let list = [
         "i.id::text", "coalesce(\(Self.account), '')", Self.flow, "i.file_name::text", "i.source_type::text", Self.status,
         "i.created_at::timestamptz", "i.total_records::bigint", "coalesce(i.summary_text::text, i.field_summary::text)",
@@ -34,7 +39,9 @@ enum ImportSQL {
         "i.request_hash", "i.claim", "i.claimed_until",
     ]
 
+    /// The columns of an import, for a SELECT or RETURNING.
     static let columns = Self.list.joined(separator: ", ")
+    /// Number of ``columns``; the index of a column that follows them.
     static let columnCount = Self.list.count
 
     /// Assignments that write an import's result when it becomes stored or its records move. They use `$3` to `$7` of
@@ -66,6 +73,7 @@ extension ResultSet {
         return try row.entry()
     }
 
+    /// Decodes all rows of ``ImportSQL/columns``.
     func entries() throws(StoreError) -> [Import] {
         var entries: [Import] = []
         entries.reserveCapacity(self.rowCount)
@@ -75,6 +83,7 @@ extension ResultSet {
 }
 
 extension ResultRow {
+    /// Decodes the columns of ``ImportSQL/columns``.
     func entry() throws(StoreError) -> Import {
         guard let id = self.text(0).flatMap({ ImportID($0) }), let account = self.text(1), let claim = self.int64(15) else {
             throw StoreError(PoolFailure(.unreadable))
@@ -88,8 +97,8 @@ extension ResultRow {
             idempotencyKey: self.text(13), requestHash: self.text(14), claim: claim, claimedUntil: self.time(16))
     }
 
-    /// Decodes JSON that another program may have written or `jsonb` has formatted, so it is validated; `nil` if it
-    /// is NULL or invalid.
+    /// Decodes JSON text. It is validated, because another program may have written it or `jsonb` has formatted it;
+    /// `nil` if it is NULL or invalid.
     func foreignJSON(_ column: Int) -> JSONText? {
         self.text(column).flatMap { text in
             try? JSONText(

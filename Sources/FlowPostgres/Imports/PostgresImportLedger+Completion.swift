@@ -1,7 +1,9 @@
 public import FlowCore
 
 extension PostgresImportLedger {
-    /// Makes the import `stored`. If its records are rows, counts them first in the same statement.
+    /// Makes the import `stored` and releases its claim. If its records are rows, counts them first in the same
+    /// statement.
+    /// - Returns: `false`, with nothing changed, if another worker has claimed the import since.
     /// - Throws: `unavailable` if the number of rows differs from the result's; nothing is changed then.
     public func finish(_ id: ImportID, claim: Int64, _ result: ImportResult) async throws(StoreError) -> Bool {
         var parameters = ImportSQL.parameters(id, claim, result)
@@ -40,13 +42,15 @@ extension PostgresImportLedger {
         let row = try await self.run(.imports, Statement(sql, parameters), seconds: seconds).first
         guard row?.int64(0) == 1 else { return false }
         guard row?.int64(1) == 1 else {
-            throw .unavailable("expected \(result.storage.recordCount) rows of the import, found \(row?.int64(2) ?? 0)")
+            let count = row?.int64(2) ?? 0
+            throw .unavailable("import \(id) must have \(result.storage.recordCount) rows without gaps, but has \(count) rows")
         }
         return true
     }
 
-    /// Makes the import `failed`. Deletes the rows that a hub wrote, in batches beforehand if there are many, and
-    /// clears the location: an object there becomes an orphan.
+    /// Makes the import `failed`. Deletes the rows that a hub wrote, in batches before the last transaction, and clears
+    /// the location: an object there becomes an orphan.
+    /// - Returns: `false` if another worker has claimed the import since, or if it is neither `pending` nor `failed`.
     public func fail(_ id: ImportID, claim: Int64, reason: String) async throws(StoreError) -> Bool {
         let isOpen = "i.status IN ('pending', 'failed')"
         guard try await self.removeNumbered(of: id, claim: claim, if: isOpen, withSamples: true) else { return false }
@@ -71,11 +75,14 @@ extension PostgresImportLedger {
         return try await self.run(.imports, Statement(sql, parameters)).first?.int64(0) == 1
     }
 
+    /// Deletes the import and all its rows, those of a legacy service included. Rows are deleted in batches.
+    /// - Returns: `false` if another worker has claimed the import since.
     public func remove(_ id: ImportID, claim: Int64) async throws(StoreError) -> Bool {
         var parameters = ParameterList()
         parameters.add(id.rawValue)
         parameters.add(claim)
-        // From here on the import is hidden, and after a crash the next import sweep continues the deletion.
+        // The status `deleting` hides the import from lists. If the process ends before the deletion does, the next
+        // import sweep continues it.
         let deleting = """
             UPDATE data_imports SET status = 'deleting', idempotency_key = NULL, updated_at = clock_timestamp()
             WHERE id = $1::uuid AND claim = $2 RETURNING 1
@@ -97,11 +104,12 @@ extension PostgresImportLedger {
 
     // MARK: Rows in batches
 
-    /// Deletes the rows that have a number, in batches, each under the claim.
+    /// Deletes the rows that have a number, which are those that a hub wrote, in batches of one transaction each. Each
+    /// batch verifies the claim.
     /// - Parameters:
-    ///   - condition: an SQL condition on the import `i` that must hold as well.
+    ///   - condition: an SQL condition on the import `i`, verified by each batch as well.
     ///   - withSamples: whether to delete sample rows too.
-    /// - Returns: whether claim and condition held until the end.
+    /// - Returns: `false` if the claim was lost or the condition is not met. Batches before that stay deleted.
     func removeNumbered(
         of id: ImportID, claim: Int64, if condition: String, withSamples: Bool
     ) async throws(StoreError) -> Bool {
@@ -111,8 +119,8 @@ extension PostgresImportLedger {
             SELECT min(record_index)::bigint, max(record_index)::bigint FROM raw_import_records WHERE data_import_id = $1::uuid
             """
         let row = try await self.read(.imports, [Statement(span, parameters)])[0].first
-        // Batches by number, not by the rows that are left: the index keeps deleted entries for a while, and each
-        // batch would scan them again.
+        // Each batch is a range of record numbers. If it were the first rows that still exist, it would scan the index
+        // entries of all rows deleted before, which the index keeps for a while.
         var next = row?.int64(0) ?? 0
         let last = row?.int64(1) ?? 0
         repeat {
@@ -139,8 +147,8 @@ extension PostgresImportLedger {
         return true
     }
 
-    /// Deletes the rows that a legacy service wrote, in batches. They have no number.
-    /// - Returns: whether the claim held until the end.
+    /// Deletes the rows that a legacy service wrote, which have no number, in batches of one transaction each.
+    /// - Returns: `false` if the claim was lost. Batches before that stay deleted.
     private func removeUnnumbered(of id: ImportID, claim: Int64) async throws(StoreError) -> Bool {
         var parameters = ParameterList()
         parameters.add(id.rawValue)

@@ -1,6 +1,7 @@
 public import FlowCore
 
 extension PostgresImportLedger {
+    /// Computes the count and the sum of hashes of all rows of the import in one statement.
     public func digest(of id: ImportID) async throws(StoreError) -> RowDigest {
         var parameters = ParameterList()
         parameters.add(id.rawValue)
@@ -13,17 +14,20 @@ extension PostgresImportLedger {
         return result.first?.digest ?? RowDigest(count: 0, sum: "0")
     }
 
+    /// Deletes all rows except the sample rows, and sets the object as the import's storage, in one transaction.
+    /// - Returns: `false`, with nothing changed, if the digest of the rows is not the expected one, if the counts
+    ///   differ, or if another worker has claimed the import since.
     public func switchToObject(
         _ id: ImportID, claim: Int64, location: String, provider: String, expecting: RowDigest, _ result: ImportResult
     ) async throws(StoreError) -> Bool {
-        // The object must contain all rows, because the rows are deleted.
+        // The object must contain every row, because the rows are deleted here.
         guard expecting.count == result.storage.recordCount else { return false }
         let seconds = self.limits.wholeImportSeconds
         var parameters = ImportSQL.parameters(id, claim, result)
         parameters.add(location)
         parameters.add(provider)
-        // The import's row is locked last, not first: the deletion may take minutes, and the claim must be extended
-        // in between.
+        // The import's row is locked only after the deletion, which may take minutes: a lock on it blocks the extension
+        // of the claim, and the claim would expire.
         let move = """
             UPDATE data_imports i SET \(ImportSQL.result), storage_location = $8, storage_provider = $9
             WHERE i.id = $1::uuid AND i.claim = $2 RETURNING 1
@@ -46,6 +50,7 @@ extension PostgresImportLedger {
         }
     }
 
+    /// Creates a statement whose result has one row if the claim is the import's latest, and none otherwise.
     private static func checkClaim(_ id: ImportID, claim: Int64) -> Statement {
         var parameters = ParameterList()
         parameters.add(id.rawValue)
@@ -53,12 +58,13 @@ extension PostgresImportLedger {
         return Statement("SELECT 1 FROM data_imports WHERE id = $1::uuid AND claim = $2", parameters)
     }
 
-    /// Deletes all rows except the sample rows, and returns the digest of the deleted and the kept rows.
+    /// Creates the statement that deletes all rows except the sample rows. It returns one digest of the deleted and the
+    /// kept rows.
     ///
     /// The statement sees one MVCC snapshot: it neither counts nor deletes a row that is committed while it runs. It
-    /// waits for a row that another transaction is changing, and uses the row's new value; it does not count a row
-    /// that the other transaction deleted. So the digest covers exactly the rows deleted or kept. The caller rolls
-    /// back if it differs from the expected one.
+    /// waits for a row that another transaction is changing, and uses the row's new value; it does not count a row that
+    /// the other transaction deleted. So the digest covers exactly the rows deleted or kept. The caller rolls back if
+    /// it differs from the expected one.
     private static func deleteAllButFirst(of id: ImportID) -> Statement {
         var parameters = ParameterList()
         parameters.add(id.rawValue)
@@ -82,7 +88,9 @@ extension PostgresImportLedger {
             """, parameters)
     }
 
-    /// Changes nothing and returns `false` if the number of rows differs from `count`, or if the claim was lost.
+    /// Sets the rows as the import's storage in place of its object, and marks the first ones as sample rows.
+    /// - Returns: `false`, with nothing changed, if the numbered rows are not `count` many without gaps, or if another
+    ///   worker has claimed the import since.
     public func switchToRows(
         _ id: ImportID, claim: Int64, count: Int, _ result: ImportResult
     ) async throws(StoreError) -> Bool {
@@ -117,7 +125,8 @@ extension PostgresImportLedger {
 }
 
 extension PoolLease {
-    /// Runs a statement that does not commit. Its failure has no effect, because the transaction is rolled back.
+    /// Runs a statement inside a transaction that is committed later. Its failure has no effect, because the
+    /// transaction is rolled back.
     fileprivate func runUncommitted(_ statement: Statement) async throws(PoolFailure) -> ResultSet {
         do throws(PoolFailure) {
             return try await self.run([statement])[0]
@@ -128,6 +137,7 @@ extension PoolLease {
 }
 
 extension ResultRow {
+    /// Decodes the columns count and sum of a row digest; `nil` if one of them is NULL.
     fileprivate var digest: RowDigest? {
         guard let count = self.int64(0), let sum = self.text(1) else { return nil }
         return RowDigest(count: Int(count), sum: sum)

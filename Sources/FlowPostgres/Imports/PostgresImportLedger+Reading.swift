@@ -1,10 +1,12 @@
 public import FlowCore
 
 extension PostgresImportLedger {
+    /// Reads the import; `nil` if it does not exist.
     public func load(_ id: ImportID) async throws(StoreError) -> Import? {
         try await self.read("SELECT \(ImportSQL.columns) FROM data_imports i WHERE i.id = $1::uuid", of: id).entry()
     }
 
+    /// Reads the gzip member index of the import's object; `nil` if the import does not exist or its records are rows.
     public func index(of id: ImportID) async throws(StoreError) -> GzipMemberIndex? {
         let result = try await self.read("SELECT member_index FROM data_imports WHERE id = $1::uuid", of: id)
         guard let json = result.first?.json(0) else { return nil }
@@ -12,6 +14,7 @@ extension PostgresImportLedger {
         return index
     }
 
+    /// Reads the import's sample rows in order.
     public func samples(of id: ImportID) async throws(StoreError) -> [JSONText] {
         var parameters = ParameterList()
         parameters.add(id.rawValue)
@@ -22,6 +25,8 @@ extension PostgresImportLedger {
         return try await self.read(.imports, [Statement(sql, parameters)])[0].records()
     }
 
+    /// Reads a list page of an account's imports, the newest first. Empty if the import in ``ImportQuery/after`` does
+    /// not exist.
     public func list(_ query: ImportQuery) async throws(StoreError) -> ImportList {
         var parameters = ParameterList()
         parameters.add(query.account)
@@ -59,6 +64,7 @@ extension PostgresImportLedger {
 
     // MARK: Maintenance
 
+    /// Reads up to `limit` imports of all accounts in the order of their ids, above `after`.
     public func imports(after: ImportID?, limit: Int) async throws(StoreError) -> [Import] {
         var parameters = ParameterList()
         parameters.add(max(1, limit))
@@ -70,16 +76,19 @@ extension PostgresImportLedger {
         return try await self.read(Statement(sql, parameters)).entries()
     }
 
+    /// Reads `pending` and `deleting` imports that no worker has claimed, except those that no hub has ever claimed.
     public func abandoned(limit: Int) async throws(StoreError) -> [Import] {
         try await self.open("i.status IN ('pending', 'deleting') AND i.claim > 0", limit: limit)
     }
 
+    /// Reads unclaimed `stored` and `failed` imports whose import event is not marked as published. Imports of a legacy
+    /// service have no `account` and are left out.
     public func unannounced(limit: Int) async throws(StoreError) -> [Import] {
         try await self.open(
             "i.account IS NOT NULL AND i.announced_at IS NULL AND i.status IN ('stored', 'failed')", limit: limit)
     }
 
-    /// Reads unclaimed imports, the longest unchanged first.
+    /// Reads up to `limit` imports that no worker has claimed; the one whose last change is longest ago comes first.
     /// - Parameter condition: an SQL condition on `i`. It must imply the condition of the index `data_imports_open`.
     private func open(_ condition: String, limit: Int) async throws(StoreError) -> [Import] {
         var parameters = ParameterList()
@@ -91,6 +100,7 @@ extension PostgresImportLedger {
         return try await self.read(Statement(sql, parameters)).entries()
     }
 
+    /// Stores the time at which the import's event was published.
     public func markAnnounced(_ id: ImportID) async throws(StoreError) {
         var parameters = ParameterList()
         parameters.add(id.rawValue)
@@ -98,6 +108,7 @@ extension PostgresImportLedger {
         _ = try await self.change(Statement(sql, parameters), isRetryable: true)
     }
 
+    /// Whether an import has this object key as its location.
     public func isReferenced(_ key: String) async throws(StoreError) -> Bool {
         var parameters = ParameterList()
         parameters.add(key)
@@ -105,6 +116,7 @@ extension PostgresImportLedger {
         return try await self.read(Statement(sql, parameters)).rowCount > 0
     }
 
+    /// Runs a SELECT on the ledger whose parameter `$1` is the import's id.
     private func read(_ sql: String, of id: ImportID) async throws(StoreError) -> ResultSet {
         var parameters = ParameterList()
         parameters.add(id.rawValue)

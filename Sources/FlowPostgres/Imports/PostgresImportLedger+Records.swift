@@ -1,6 +1,8 @@
 public import FlowCore
 
 extension PostgresImportLedger {
+    /// Inserts the records as rows, numbered from `index` on. Rows with the same numbers are replaced.
+    /// - Returns: `false`, with nothing inserted, if another worker has claimed the import since.
     public func append(
         _ records: [JSONText], at index: Int, to id: ImportID, account: String, claim: Int64
     ) async throws(StoreError) -> Bool {
@@ -33,6 +35,8 @@ extension PostgresImportLedger {
 
     // MARK: Reading
 
+    /// Reads up to `limit` records and about 1 MiB, in order, from number `offset` on. If the rows have no numbers, or
+    /// numbers with gaps, it skips the first `offset` rows instead.
     public func records(of id: ImportID, offset: Int, limit: Int) async throws(StoreError) -> [JSONText] {
         let (offset, limit) = (max(0, offset), max(1, limit))
         var parameters = ParameterList()
@@ -43,8 +47,8 @@ extension PostgresImportLedger {
                 EXISTS (SELECT 1 FROM raw_import_records WHERE data_import_id = i.id AND record_index IS NULL)
             FROM data_imports i WHERE i.id = $1::uuid
             """
-        // Both statements in one round trip. If a hub numbered the rows, the second result is the page, whatever the
-        // offset.
+        // Both statements in one round trip: if the rows have numbers without gaps, the second result is already the
+        // page of records. Otherwise it is discarded, and rows are skipped by count.
         let results = try await self.read(
             .imports,
             [Statement(shape, parameters), self.page("r.record_index >= $4", of: id, limit: limit, [Int64(offset)])])
@@ -54,6 +58,7 @@ extension PostgresImportLedger {
             return try await self.read(.imports, [page])[0].records()
         }
         var records = try results[1].records()
+        // Whether the limit of bytes ended the page before `limit` records.
         let isTruncated = results[1].first.map { $0.int64(5) != Int64(records.count) } ?? false
         if row.bool(2) == true, records.count < limit, !isTruncated {
             let skipped = max(0, Int64(offset) - (row.int64(1) ?? 0))
@@ -63,11 +68,13 @@ extension PostgresImportLedger {
         return records
     }
 
+    /// Reads the next records after the bookmark. Each call starts at a position in the index of rows, so it costs the
+    /// same wherever the position is.
     public func records(
         of id: ImportID, after bookmark: RecordBookmark?, limit: Int
     ) async throws(StoreError) -> RecordSlice {
         guard var position = bookmark.map({ RowPosition($0) }) ?? RowPosition.start else {
-            throw .unavailable("invalid continuation token")
+            throw .unavailable("invalid continuation token of the records of import \(id)")
         }
         var records: [JSONText] = []
         while true {
@@ -87,6 +94,11 @@ extension PostgresImportLedger {
         }
     }
 
+    /// Creates the statement of ``RecordSQL/page(_:skips:)``.
+    /// - Parameters:
+    ///   - condition: an SQL condition on the rows `r`.
+    ///   - skips: whether to skip as many rows as the first of the values says.
+    ///   - values: the parameters from `$4` on.
     private func page(
         _ condition: String, skips: Bool = false, of id: ImportID, limit: Int, _ values: [Int64]
     ) -> Statement {
@@ -98,12 +110,15 @@ extension PostgresImportLedger {
         return Statement(RecordSQL.page(condition, skips: skips), parameters)
     }
 
+    /// Deletes the rows that a hub wrote, except sample rows, in batches.
+    /// - Returns: `false` if another worker has claimed the import since.
     public func removeRecords(of id: ImportID, claim: Int64) async throws(StoreError) -> Bool {
         try await self.removeNumbered(of: id, claim: claim, if: "true", withSamples: false)
     }
 }
 
 extension ResultSet {
+    /// Decodes the records of all rows.
     func records() throws(StoreError) -> [JSONText] {
         var records: [JSONText] = []
         records.reserveCapacity(self.rowCount)

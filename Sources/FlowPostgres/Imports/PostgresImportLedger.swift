@@ -2,17 +2,18 @@ public import FlowCore
 
 /// The import ledger in Postgres, with records as rows of the same database.
 ///
-/// The tables belong to a legacy service: the ledger reads what that service wrote, and writes what it reads; see
-/// `migrations/0004_import_ledger.sql`. Claims expire by the database's clock. Changes of the ledger use the
-/// `control` connections and reads the `reads` connections. Records have connections of their own, so that a large
-/// import delays neither flows nor the claims of other imports. Safe to use from any task.
+/// The tables belong to a legacy service: the ledger reads the rows that this service wrote, and writes rows that this
+/// service can read; see `migrations/0004_import_ledger.sql`. Claims expire by the database's clock. Changes of the
+/// ledger use the `control` connections and reads the `reads` connections. Records have connections of their own, so
+/// that a large import delays neither flows nor the claims of other imports. Safe to use from any task.
 public final class PostgresImportLedger: ImportLedger, ImportMaintenance, RecordStore {
     public struct Limits: Hashable, Sendable {
         /// Timeout in seconds of a statement over all rows of an import.
         public var wholeImportSeconds = 600
-        /// Rows that are deleted in one transaction.
+        /// Maximum number of rows that one transaction deletes.
         public var removedRows = 20_000
-        /// Maximum bytes of the records in one page; a single larger record is a page by itself.
+        /// Maximum total bytes of the records that one read returns. A single record above this limit is returned
+        /// alone.
         public var pageBytes = 1_048_576
 
         public init() {}
@@ -30,9 +31,13 @@ public final class PostgresImportLedger: ImportLedger, ImportMaintenance, Record
 
     // MARK: Claims
 
-    /// Attempts of ``begin(_:claimSeconds:)`` if its idempotency key changes hands in between.
+    /// Maximum attempts of ``begin(_:claimSeconds:)``. A further one is needed when the import that had the idempotency
+    /// key has released it since.
     private static let beginAttempts = 5
 
+    /// Inserts a pending import with claim 1, or returns the import of the account that has the same idempotency key.
+    /// An interrupted import with the key loses it to the new import.
+    /// - Throws: `overloaded` if other requests with the key interfere in each of five attempts.
     public func begin(_ draft: ImportDraft, claimSeconds: Int) async throws(StoreError) -> ImportBeginResult {
         for _ in 0..<Self.beginAttempts {
             if let begun = try await self.insert(draft, claimSeconds: claimSeconds) { return .begun(begun) }
@@ -40,7 +45,7 @@ public final class PostgresImportLedger: ImportLedger, ImportMaintenance, Record
             guard found.isInterrupted else { return .found(found.entry) }
             try await self.freeKey(of: found.entry.id)
         }
-        throw .overloaded("too many concurrent requests with this key")
+        throw .overloaded("too many concurrent requests with the same Idempotency-Key")
     }
 
     /// Inserts the import as `pending` with claim 1.
@@ -69,8 +74,8 @@ public final class PostgresImportLedger: ImportLedger, ImportMaintenance, Record
         return try await self.change(Statement(sql, parameters)).entry()
     }
 
-    /// The import under the draft's idempotency key, and whether it is interrupted: pending, and claimed by no
-    /// worker. `nil` if there is none.
+    /// Reads the import with the draft's idempotency key, and whether it is interrupted: pending, and claimed by no
+    /// worker. `nil` if no import has the key.
     private func find(_ draft: ImportDraft) async throws(StoreError) -> (entry: Import, isInterrupted: Bool)? {
         var parameters = ParameterList()
         parameters.add(draft.account)
@@ -84,8 +89,8 @@ public final class PostgresImportLedger: ImportLedger, ImportMaintenance, Record
         return (entry, row.bool(ImportSQL.columnCount) == true)
     }
 
-    /// Releases the key of an interrupted import and advances its claim number, so that its worker changes nothing
-    /// any more. The import sweep cleans up.
+    /// Releases the idempotency key of an interrupted import, and advances its claim number so that its former worker
+    /// can change nothing any more. The import sweep marks the import as failed later.
     private func freeKey(of id: ImportID) async throws(StoreError) {
         var parameters = ParameterList()
         parameters.add(id.rawValue)
@@ -96,6 +101,8 @@ public final class PostgresImportLedger: ImportLedger, ImportMaintenance, Record
         _ = try await self.change(Statement(sql, parameters), isRetryable: true)
     }
 
+    /// Claims an unclaimed import that has one of the statuses, and sets its new status if there is one.
+    /// - Returns: the import with its new claim; `nil` if it does not exist, is claimed or has another status.
     public func claim(
         _ id: ImportID, from statuses: Set<Import.Status>, to status: Import.Status?, seconds: Int
     ) async throws(StoreError) -> Import? {
@@ -104,8 +111,8 @@ public final class PostgresImportLedger: ImportLedger, ImportMaintenance, Record
         parameters.add(statuses.map(\.rawValue))
         parameters.add(status?.rawValue)
         parameters.add(seconds)
-        // The first claim stores the meaning of the legacy service's status and provider. From then on they are the
-        // hub's.
+        // A legacy service's status and provider have a meaning of their own for the hub; see ``ImportSQL``. The first
+        // claim writes that meaning into the columns, which the hub reads as they are from then on.
         let sql = """
             UPDATE data_imports i SET claim = i.claim + 1, claimed_until = clock_timestamp() + $4 * interval '1 second',
                 status = coalesce($3, \(ImportSQL.status)), storage_provider = \(ImportSQL.storageProvider),
@@ -117,6 +124,8 @@ public final class PostgresImportLedger: ImportLedger, ImportMaintenance, Record
         return try await self.change(Statement(sql, parameters)).entry()
     }
 
+    /// Sets the claim to expire `seconds` from now by the database's clock; 0 releases it.
+    /// - Returns: `false`, with nothing changed, if another worker has claimed the import since.
     public func extend(_ id: ImportID, claim: Int64, seconds: Int) async throws(StoreError) -> Bool {
         var parameters = ParameterList()
         parameters.add(id.rawValue)
@@ -141,6 +150,8 @@ public final class PostgresImportLedger: ImportLedger, ImportMaintenance, Record
         try await self.read(.reads, [statement])[0]
     }
 
+    /// Runs a statement as one transaction on a connection of the workload.
+    /// - Parameter seconds: statement timeout; `nil`: the one of the settings.
     func run(
         _ workload: PoolWorkload, _ statement: Statement, isRetryable: Bool = false, seconds: Int? = nil
     ) async throws(StoreError) -> ResultSet {
@@ -151,6 +162,9 @@ public final class PostgresImportLedger: ImportLedger, ImportMaintenance, Record
         }
     }
 
+    /// Runs statements that only read, as one transaction on a connection of the workload. They are sent once more if
+    /// the connection is lost.
+    /// - Parameter seconds: statement timeout; `nil`: the one of the settings.
     func read(
         _ workload: PoolWorkload, _ statements: [Statement], seconds: Int? = nil
     ) async throws(StoreError) -> [ResultSet] {

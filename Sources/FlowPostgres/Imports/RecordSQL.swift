@@ -4,12 +4,13 @@ import FlowCore
 ///
 /// The order is: numbered rows by number, then rows without a number, which a legacy service wrote, by time and id.
 enum RecordSQL {
-    /// The record's text in a row that no hub wrote; otherwise NULL.
+    /// The record's text in a row that a legacy service wrote; NULL in a row that a hub wrote.
     static let foreignText = "CASE WHEN r.raw_text IS NULL THEN coalesce(r.raw_data::text, 'null') END"
 
-    /// Hash of a row's record. It depends neither on the row's number nor on whether it is a sample.
+    /// Hash of the record in a row. It depends neither on the row's number nor on whether it is a sample row.
     static let hash = "hashtextextended(coalesce(r.raw_text::text, r.raw_data::text, 'null'), 0)"
 
+    /// The sort order of an import's rows.
     static let order = "r.record_index, r.created_at, r.id"
 
     /// The SELECT of one page of records.
@@ -22,7 +23,7 @@ enum RecordSQL {
     static func page(_ condition: String, skips: Bool = false) -> String {
         let rows: String
         if skips {
-            // Skipped rows are read from the index only.
+            // Skipped rows are read from the index only, without their records.
             rows = """
                 raw_import_records r WHERE r.id IN (
                     SELECT r.id FROM raw_import_records r WHERE r.data_import_id = $1::uuid AND \(condition)
@@ -31,8 +32,8 @@ enum RecordSQL {
         } else {
             rows = "raw_import_records r WHERE r.data_import_id = $1::uuid AND \(condition) ORDER BY \(Self.order) LIMIT $3"
         }
-        // Limited first by the sizes on disk, so that rows beyond the page are not even decompressed, then by the
-        // sizes sent.
+        // Limited first by the records' sizes on disk, so that records beyond the page are not even decompressed, then
+        // by the sizes of the texts that are sent.
         return """
             SELECT r.raw_text, r.foreign_text, r.record_index::bigint, r.created_at::text, r.id::text, r.total FROM (
                 SELECT r.*, sum(r.bytes) OVER (ORDER BY r.number) AS through FROM (

@@ -9,20 +9,23 @@ enum RowPosition: Hashable, Sendable {
     /// After a row without number and time; `nil`: after all rows with a time.
     case undated(after: String?)
 
+    /// Sort key of a row with a number. Time and id order rows with the same number.
     struct Numbered: Hashable, Sendable {
         var number: Int64
         var time: String
         var id: String
     }
 
+    /// Sort key of a row without a number. The id orders rows with the same time.
     struct Dated: Hashable, Sendable {
         var time: String
         var id: String
     }
 
+    /// The position before all rows.
     static let start = RowPosition.numbered(after: nil)
 
-    /// The position after all rows of this kind; `nil` for the last kind.
+    /// The position before the first row of the next kind (numbered, dated, undated); `nil` for the last kind.
     var nextKind: RowPosition? {
         switch self {
         case .numbered: .dated(after: nil)
@@ -84,6 +87,7 @@ enum RowPosition: Hashable, Sendable {
         }
     }
 
+    /// Parses a position from its text; `nil` if the text has no valid form.
     init?(_ bookmark: RecordBookmark) {
         let parts = bookmark.rawValue.split(separator: "|", maxSplits: 1, omittingEmptySubsequences: false)
         let rest = parts.count > 1 ? parts[1] : nil

@@ -4,6 +4,7 @@ import Crypto
 public struct Migration: Hashable, Sendable {
     /// File name without extension, such as `0001_flows`.
     public let name: String
+    /// The statements of the file.
     public let sql: String
     /// SHA-256 of the file's bytes in hexadecimal.
     public let sha256: String
@@ -11,8 +12,10 @@ public struct Migration: Hashable, Sendable {
     /// other files.
     public let concurrentIndex: String?
 
+    /// Beginning of the first line of a file with a concurrent index build; the index name follows.
     private static let concurrentPrefix = "-- outside a transaction: "
 
+    /// Creates a migration from the bytes of its file.
     public init(name: String, bytes: [UInt8]) {
         self.name = name
         self.sql = String(decoding: bytes, as: UTF8.self)
@@ -25,7 +28,7 @@ public struct Migration: Hashable, Sendable {
             first.hasPrefix(Self.concurrentPrefix) ? String(first.dropFirst(Self.concurrentPrefix.count)) : nil
     }
 
-    /// All migrations in order. A test compares the list with the directory.
+    /// All migrations in order. A test compares the list with the files in `migrations/`.
     public static let all: [Migration] = [
         Migration(name: "0001_flows", bytes: PackageResources._001_flows_sql),
         Migration(name: "0002_imports", bytes: PackageResources._002_imports_sql),
@@ -39,7 +42,7 @@ public struct Migration: Hashable, Sendable {
     ]
 }
 
-/// The migrations that a database has.
+/// The applied migrations of a database, from which the missing ones follow.
 struct MigrationPlan: Hashable, Sendable {
     /// The applied migrations as recorded in the database: name to SHA-256.
     var applied: [String: String]

@@ -2,14 +2,16 @@ import Dispatch
 import Foundation
 public import Logging
 
-/// Applies the migrations that a database lacks. Any number of instances may run it at the same time: an advisory
-/// lock, which lasts until the end of a transaction and so works through a pooler, admits one at a time. The lock is
-/// polled, because a statement that waits for it would keep an MVCC snapshot, and `CREATE INDEX CONCURRENTLY` waits
-/// for all older snapshots.
+/// Applies the migrations that a database lacks. Any number of instances may run it at the same time: an advisory lock
+/// admits one at a time. The lock lasts until the end of a transaction, and so works through a pooler. It is polled,
+/// because a statement that waits for it would keep an MVCC snapshot, and `CREATE INDEX CONCURRENTLY` waits for all
+/// older snapshots.
 ///
 /// Uses blocking connections of its own on a separate queue.
 public struct MigrationRunner: Sendable {
+    /// Whether a migration is applied.
     public struct Status: Hashable, Sendable {
+        /// The migration's file name without extension.
         public var name: String
         public var isApplied: Bool
     }
@@ -20,9 +22,10 @@ public struct MigrationRunner: Sendable {
 
     /// Key of the advisory lock: "flowhub" in ASCII.
     private static let lockKey: Int64 = 0x66_6c6f_7768_7562
-    /// Lock timeout in seconds for a table in use. While a migration waits for a table lock, later statements on the
-    /// table queue behind it.
+    /// Timeout in seconds of a migration's wait for a table lock. During the wait, later statements on the table queue
+    /// behind the migration.
     private static let tableLockSeconds = 2
+    /// Maximum number of attempts that end in a lock timeout, a time limit or a conflict.
     private static let maximumTries = 60
     /// Timeout in seconds for the query that reads which migrations are applied.
     private static let statusSeconds = 30
@@ -35,7 +38,9 @@ public struct MigrationRunner: Sendable {
         self.logger = logger
     }
 
-    /// The state of all migrations, including applied ones that this binary does not know.
+    /// Reads which migrations are applied, in order. Includes applied ones of a newer release, which this binary does
+    /// not know.
+    /// - Throws: ``PostgresError`` of code `schema` if the applied migrations do not match this binary's.
     public func status() async throws(PostgresError) -> [Status] {
         try await self.blocking { () throws(PostgresError) in
             let connection = try PostgresConnection(self.settings)
@@ -55,7 +60,7 @@ public struct MigrationRunner: Sendable {
             .schema, "migration \(missing.name) is not applied; run `flowhub migrate`, or set FLOWHUB_MIGRATE=true")
     }
 
-    /// Applies the missing migrations.
+    /// Applies the missing migrations, each in one transaction.
     /// - Returns: the names of the migrations applied by this call.
     public func run() async throws(PostgresError) -> [String] {
         try await self.blocking { () throws(PostgresError) in
@@ -81,24 +86,30 @@ public struct MigrationRunner: Sendable {
                         }
                     }
                 } catch {
-                    // Retried, because transactions that use the table take precedence.
+                    // The migration gives way to transactions that use its tables: it stops waiting after a short lock
+                    // timeout, and tries again.
                     tries += 1
                     guard error.code == .locked || error.code == .timeout || error.code == .conflict, tries < Self.maximumTries
                     else { throw error }
-                    self.logger.notice("Migration is waiting for a table lock", metadata: ["attempt": "\(tries)"])
+                    self.logger.notice(
+                        "Migration attempt failed because of other transactions; will retry", metadata: ["attempt": "\(tries)"])
                     Thread.sleep(forTimeInterval: .random(in: 0.2...1))
                 }
             }
         }
     }
 
+    /// The result of one step.
     private enum Step {
+        /// The migration with this name was applied.
         case applied(String)
+        /// No migration is missing.
         case upToDate
+        /// Another instance holds the advisory lock.
         case lockedElsewhere
     }
 
-    /// Rejects databases whose encoding cannot store all JSON that publishers may send.
+    /// Rejects databases whose encoding cannot store all JSON that clients may send.
     private static func checkEncoding(_ connection: PostgresConnection) throws(PostgresError) {
         guard !["UTF8", "SQL_ASCII"].contains(connection.encoding) else { return }
         throw PostgresError(
@@ -106,7 +117,7 @@ public struct MigrationRunner: Sendable {
             "the database's encoding is \(connection.encoding); create a database with ENCODING 'UTF8' TEMPLATE template0")
     }
 
-    /// Applies the next migration in one transaction.
+    /// Applies the next missing migration in one transaction, if the advisory lock is free.
     private func step(_ connection: PostgresConnection) throws(PostgresError) -> Step {
         try connection.execute(
             """
@@ -166,6 +177,7 @@ public struct MigrationRunner: Sendable {
         try connection.execute(migration.sql)
     }
 
+    /// Reads which migrations are applied; none if the table `schema_migrations` does not exist.
     private static func plan(_ connection: PostgresConnection) throws(PostgresError) -> MigrationPlan {
         let statement = Statement("SELECT to_regclass('schema_migrations') IS NOT NULL")
         let exists = try connection.execute(statement, within: Self.statusSeconds).first?.bool(0)
@@ -177,6 +189,7 @@ public struct MigrationRunner: Sendable {
         return plan
     }
 
+    /// Runs a body that blocks on a dispatch queue, so that it does not block a thread of Swift tasks.
     private func blocking<Value: Sendable>(
         _ body: @escaping @Sendable () throws(PostgresError) -> Value
     ) async throws(PostgresError) -> Value {

@@ -1,19 +1,22 @@
 /// State machine of one connection slot of the pool.
 ///
 /// A pure value: it receives events and the time, and returns the action to perform. States: *waiting* until the next
-/// attempt, *connecting*, *live*, and finally *closed*. After the loss of a connection it retries immediately. After
-/// failures it backs off exponentially.
+/// attempt, *connecting*, *live*, and finally *closed*. After the loss of a connection that lived at least 1 s, the
+/// next attempt follows immediately. After failures the slot backs off exponentially.
 struct ConnectionSlotStateMachine {
     enum State: Hashable, Sendable {
-        /// No connection. The last `failures` attempts in a row failed.
+        /// Without a connection until the next attempt. The last `failures` attempts in a row failed.
         case waiting(until: ContinuousClock.Instant, failures: Int)
+        /// An attempt is in progress. The `failures` attempts before it failed in a row.
         case connecting(failures: Int)
         case live(since: ContinuousClock.Instant)
         case closed
     }
 
     enum Action: Hashable, Sendable {
+        /// Nothing to do.
         case none
+        /// Open a connection now.
         case connect
     }
 
@@ -23,7 +26,8 @@ struct ConnectionSlotStateMachine {
     /// Minimum lifetime of a connection whose loss is followed by an immediate attempt. The loss of a younger one
     /// counts as a first failure, so that a server that closes connections immediately is not flooded with attempts.
     static let stabilityPeriod = Duration.seconds(1)
-    /// Failures in a row after which waiting units fail immediately instead of at their deadlines.
+    /// Failed attempts in a row after which units that wait for a connection fail immediately instead of at their
+    /// deadlines.
     static let failFastThreshold = 3
 
     private(set) var state: State
@@ -45,22 +49,23 @@ struct ConnectionSlotStateMachine {
         }
     }
 
-    /// Starts the next attempt when its time has come.
+    /// Starts the next attempt if its time has come.
+    /// - Returns: whether the caller must open a connection now.
     mutating func tick(_ now: ContinuousClock.Instant) -> Action {
         guard case .waiting(let until, let failures) = self.state, until <= now else { return .none }
         self.state = .connecting(failures: failures)
         return .connect
     }
 
-    /// Reports an established connection.
-    /// - Returns: whether to keep it; `false` after a close.
+    /// Records that the attempt has established a connection.
+    /// - Returns: whether the caller keeps the connection; `false` if the slot was closed during the attempt.
     mutating func connected(_ now: ContinuousClock.Instant) -> Bool {
         guard case .connecting = self.state else { return false }
         self.state = .live(since: now)
         return true
     }
 
-    /// Reports a failed attempt.
+    /// Records that the attempt has failed.
     /// - Parameter jitter: random number from 0 to 1. It spreads the attempts of slots that failed together over half
     ///   to all of the backoff.
     mutating func connectFailed(_ now: ContinuousClock.Instant, jitter: Double) {
@@ -68,7 +73,8 @@ struct ConnectionSlotStateMachine {
         self.backOff(now, failures: failures + 1, jitter: jitter)
     }
 
-    /// Reports the loss of a live connection.
+    /// Records the loss of the live connection. The next attempt follows immediately, or after a backoff if the
+    /// connection lived less than ``stabilityPeriod``.
     mutating func lost(_ now: ContinuousClock.Instant, jitter: Double) {
         guard case .live(let since) = self.state else { return }
         if now - since < Self.stabilityPeriod {
@@ -78,15 +84,17 @@ struct ConnectionSlotStateMachine {
         }
     }
 
-    /// Ends the backoff, because another slot has connected to the server.
+    /// Ends the backoff: another slot has connected, so the server is available again.
     mutating func retryNow(_ now: ContinuousClock.Instant) {
         if case .waiting(let until, let failures) = self.state, failures > 0 {
             self.state = .waiting(until: min(until, now), failures: 0)
         }
     }
 
+    /// Closes the slot: no attempt follows.
     mutating func close() { self.state = .closed }
 
+    /// Delays the next attempt, after so many failures in a row.
     private mutating func backOff(_ now: ContinuousClock.Instant, failures: Int, jitter: Double) {
         let backoff = min(Self.minimumBackoff * (1 << min(failures - 1, 10)), Self.maximumBackoff)
         self.state = .waiting(until: now + backoff * (0.5 + jitter / 2), failures: failures)

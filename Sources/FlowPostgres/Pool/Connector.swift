@@ -1,14 +1,15 @@
 import Dispatch
 
-/// Opens connections one after the other on a separate queue, because libpq's name lookups block and the driver's
-/// thread must not.
+/// Opens connections one after the other on a queue of its own. libpq's name lookups block, and the driver's thread,
+/// which serves all connections, must not.
 struct Connector: Sendable {
     private let settings: PostgresSettings
     private let queue = DispatchQueue(label: "flowhub.postgres.connect")
 
     init(_ settings: PostgresSettings) { self.settings = settings }
 
-    /// Opens a connection in pipeline mode and sends the result to the mailbox.
+    /// Opens a connection in pipeline mode, and reports it or the failure to the driver's mailbox.
+    /// - Parameter slot: index of the connection slot in the driver.
     func connect(slot: Int, workload: PoolWorkload, reportTo mailbox: Mailbox<DriverMessage>) {
         self.queue.async {
             do throws(PostgresError) {
@@ -22,7 +23,7 @@ struct Connector: Sendable {
         }
     }
 
-    /// Detects a pooler, and sets the session's timeouts if there is none.
+    /// Detects a pooler. On a direct connection, sets the session's isolation level and timeouts.
     static func prepare(
         _ connection: PostgresConnection, _ workload: PoolWorkload, _ settings: PostgresSettings
     ) throws(PostgresError) -> ConnectionMode {
@@ -39,7 +40,7 @@ struct Connector: Sendable {
         return .direct
     }
 
-    /// The settings of ``prepare(_:_:_:)`` for one transaction, used with a pooler, where session settings do not
+    /// The settings of ``prepare(_:_:_:)`` for one transaction, used with a pooler, where settings of a session do not
     /// last. The isolation level comes first: it cannot be set after a statement that takes an MVCC snapshot.
     static func transactionSettings(_ workload: PoolWorkload, _ settings: PostgresSettings) -> [Statement] {
         [
@@ -53,6 +54,8 @@ struct Connector: Sendable {
         Statement("SELECT set_config('statement_timeout', '\(seconds)s', true)")
     }
 
+    /// The SQL calls that set the timeouts.
+    /// - Parameter isLocal: whether they apply to the current transaction only, not to the session.
     private static func limits(_ workload: PoolWorkload, _ settings: PostgresSettings, _ isLocal: Bool) -> String {
         """
         set_config('statement_timeout', '\(settings.statementSeconds)s', \(isLocal)),

@@ -5,21 +5,27 @@ import Synchronization
 import Glibc
 #endif
 
-/// A queue of messages for a thread that waits in `poll`, with the file descriptor that wakes it.
+/// A queue of messages to a thread that waits in `poll`, with a file descriptor that wakes the thread.
 final class Mailbox<Message: Sendable>: Sendable {
     private struct State: Sendable {
         var messages: [Message] = []
+        /// Whether the thread was woken and has not received its messages yet.
         var isAwake = false
+        /// Whether further messages are rejected.
         var isClosed = false
     }
 
     private let state = Mutex(State())
+    /// Readable while messages wait.
     let descriptor: Int32
 
     init() throws(PostgresError) {
-        // eventfd(2): needs one descriptor, and one read clears any number of wake-ups.
+        // eventfd(2): needs a single descriptor, and one read clears any number of wake-ups.
         let descriptor = eventfd(0, Int32(EFD_NONBLOCK | EFD_CLOEXEC))
-        guard descriptor >= 0 else { throw PostgresError(.busy, "out of file descriptors; raise the limit of open files") }
+        guard descriptor >= 0 else {
+            throw PostgresError(
+                .busy, "the process is out of file descriptors; raise its limit of open files (LimitNOFILE, ulimit -n)")
+        }
         self.descriptor = descriptor
     }
 
@@ -42,8 +48,8 @@ final class Mailbox<Message: Sendable>: Sendable {
         return isAccepted
     }
 
-    /// Rejects further messages.
-    /// - Returns: the messages that were sent and not received.
+    /// Rejects all further messages.
+    /// - Returns: the messages that were sent before and not received.
     func close() -> [Message] {
         self.state.withLock { state in
             state.isClosed = true

@@ -10,26 +10,32 @@ final class PoolDriver {
     private let settings: PostgresSettings
     private let mailbox: Mailbox<DriverMessage>
     private let connector: Connector
+    /// For each workload, the statements that a transaction through a pooler runs first.
     private let transactionSettings: [[Statement]]
     private let logger: Logger
     private let clock = ContinuousClock()
 
     private var slots: [PoolSlot] = []
+    /// For each workload, the units that wait for a connection, in order of arrival.
     private var queues: [[PoolUnit]] = PoolWorkload.allCases.map { _ in [] }
+    /// Callers that wait for exclusive use of a connection, in order of arrival.
     private var leaseQueue: [(workload: PoolWorkload, deadline: ContinuousClock.Instant, continuation: LeaseContinuation)] = []
+    /// Number of the next lease ticket.
     private var nextLease: UInt64 = 1
+    /// The error of the last failed connection attempt. Units that fail fast fail with it.
     private var lastFailure = PostgresError(.connection, "not connected to the database yet")
-    /// Callers that wait for the close. Not empty from the first close request on.
+    /// Callers of ``PostgresPool/close()`` that wait for its end. Not empty from the first call until the thread ends.
     private var closing: [CheckedContinuation<Void, Never>] = []
+    /// Whether all connections are closed, so that the thread ends.
     private var isClosed = false
 
     private typealias LeaseContinuation = CheckedContinuation<Result<LeaseTicket, PostgresError>, Never>
 
-    /// Additional time after the server's own limits, before the driver closes a connection that does not reply.
+    /// Time that the driver waits after the server's own limits before it closes a connection without a reply.
     private static let grace = Duration.seconds(2)
 
-    /// Time at which the connection is closed if its first unit has no reply: after the limits for waiting for a lock
-    /// and for running a statement, and ``grace``.
+    /// Time at which the slot's connection is closed if its first unit in flight has no reply: after the limits for
+    /// waiting for a lock and for running a statement, and ``grace``. `nil` if no unit is in flight.
     private func overdueAt(_ slot: PoolSlot) -> ContinuousClock.Instant? {
         guard let since = slot.runningSince, let unit = slot.inFlight.first?.unit else { return nil }
         let seconds = max(unit.statementSeconds ?? 0, self.settings.statementSeconds)
@@ -54,6 +60,8 @@ final class PoolDriver {
         thread.start()
     }
 
+    /// The loop of the thread: starts what is due, then waits for replies and messages. Returns when the pool is
+    /// closed.
     private func run() {
         while !self.isClosed {
             self.connectIdleSlots()
@@ -68,6 +76,7 @@ final class PoolDriver {
 
     // MARK: Waiting
 
+    /// Waits until a connection has data, a message arrives or something is due, and processes it.
     private func wait() {
         var descriptors = [pollfd(fd: self.mailbox.descriptor, events: Int16(POLLIN), revents: 0)]
         var polled: [Int] = []
@@ -83,6 +92,7 @@ final class PoolDriver {
         if descriptors[0].revents != 0 { for message in self.mailbox.receive() { self.handle(message) } }
     }
 
+    /// Time until the next attempt or deadline, at most 1 s.
     private var timeoutMilliseconds: Int32 {
         let now = self.clock.now
         var earliest = now + .seconds(1)
@@ -99,6 +109,7 @@ final class PoolDriver {
 
     // MARK: Messages
 
+    /// Processes one message to the thread.
     private func handle(_ message: DriverMessage) {
         switch message {
         case .unit(let unit):
@@ -141,6 +152,7 @@ final class PoolDriver {
         }
     }
 
+    /// Rejects all waiting units and leases, and closes the connections without a unit in flight.
     private func close(_ continuation: CheckedContinuation<Void, Never>) {
         self.closing.append(continuation)
         for workload in PoolWorkload.allCases {
@@ -153,6 +165,7 @@ final class PoolDriver {
         self.endIfIdle()
     }
 
+    /// Closes the connection slot `index` for good.
     private func retire(_ index: Int) {
         self.slots[index].machine.close()
         self.slots[index].disconnect()
@@ -169,6 +182,7 @@ final class PoolDriver {
 
     // MARK: Connections
 
+    /// Starts the connection attempts that are due.
     private func connectIdleSlots() {
         guard self.closing.isEmpty else { return }
         let now = self.clock.now
@@ -177,6 +191,7 @@ final class PoolDriver {
         }
     }
 
+    /// Reads the replies on the connection of slot `index`, and answers the callers of the units that are complete.
     private func receive(_ index: Int) {
         let done = self.slots[index].receive()
         for flight in done ?? self.slots[index].finished { Self.complete(flight) }
@@ -184,6 +199,7 @@ final class PoolDriver {
         if done == nil { self.lose(index) } else if !self.closing.isEmpty { self.endIfIdle() }
     }
 
+    /// Sends queued data on all connections, as far as their sockets accept it.
     private func flush() {
         for index in self.slots.indices where self.slots[index].hasUnsent {
             switch self.slots[index].connection?.flush() {
@@ -194,8 +210,8 @@ final class PoolDriver {
         }
     }
 
-    /// Handles a lost connection, or closes one that does not reply. Units in flight are retried once if they are
-    /// retryable; others fail.
+    /// Closes the connection of slot `index`, which is lost or does not reply. Its units in flight are sent once more
+    /// if they are retryable; others fail.
     private func lose(_ index: Int) {
         let inFlight = self.slots[index].inFlight
         self.slots[index].inFlight = []
@@ -219,9 +235,11 @@ final class PoolDriver {
 
     // MARK: Units
 
+    /// Sends the workload's waiting units on its connections, as far as these have room.
     private func dispatch(_ workload: PoolWorkload) {
         guard !self.queues[workload.rawValue].isEmpty else { return }
-        // A waiting lease is served before units that were queued after it.
+        // A lease needs a connection without units in flight. If units queued after it were sent, it might wait until
+        // its deadline.
         let waiter = self.leaseQueue.first { $0.workload == workload }?.deadline
         var sent = 0
         for unit in self.queues[workload.rawValue] {
@@ -238,13 +256,13 @@ final class PoolDriver {
         self.queues[workload.rawValue].removeFirst(sent)
     }
 
-    /// The slot of a workload with the fewest units in flight; `nil` if none is free.
+    /// Index of the workload's slot with the fewest units in flight; `nil` if no slot can be sent another unit.
     private func leastLoadedSlot(_ workload: PoolWorkload) -> Int? {
         self.slots.indices.filter { self.slots[$0].workload == workload && self.slots[$0].isFree }
             .min { self.slots[$0].inFlight.count < self.slots[$1].inFlight.count }
     }
 
-    /// Grants idle connections to waiting leases.
+    /// Grants connections without units in flight to waiting leases.
     private func serveLeases() {
         guard !self.leaseQueue.isEmpty else { return }
         var remaining: [(workload: PoolWorkload, deadline: ContinuousClock.Instant, continuation: LeaseContinuation)] = []
@@ -264,14 +282,14 @@ final class PoolDriver {
         self.leaseQueue = remaining
     }
 
-    /// Fails units and leases whose deadline has passed, or all of them if every slot of their workload fails fast.
-    /// Closes connections whose reply is overdue.
+    /// Fails units and leases that still wait after their deadline, or all of them if every slot of their workload
+    /// fails fast. Closes connections whose reply is overdue.
     private func failOverdue() {
         let now = self.clock.now
         for workload in PoolWorkload.allCases {
             let isFailingFast = self.slots.allSatisfy { $0.workload != workload || $0.machine.isFailingFast }
             let reason =
-                isFailingFast ? self.lastFailure : PostgresError(.busy, "timed out waiting for a database connection")
+                isFailingFast ? self.lastFailure : PostgresError(.busy, "timed out waiting for a free database connection")
             self.queues[workload.rawValue].removeAll { unit in
                 guard isFailingFast || unit.deadline <= now else { return false }
                 Self.reject(unit, reason)
@@ -290,6 +308,7 @@ final class PoolDriver {
         }
     }
 
+    /// Answers the caller of a unit whose replies are complete.
     private static func complete(_ flight: PoolSlot.InFlightUnit) {
         if let failure = flight.failure {
             flight.unit.continuation.resume(returning: .failure(PoolFailure(error: failure, mayHaveTakenEffect: failure.isFatal)))
@@ -298,7 +317,7 @@ final class PoolDriver {
         }
     }
 
-    /// Rejects a message that was sent after the close.
+    /// Fails the caller of a message that was sent after the close.
     static func reject(_ message: DriverMessage) {
         switch message {
         case .unit(let unit), .leasedUnit(_, let unit): Self.reject(unit, .poolClosed)
@@ -308,11 +327,13 @@ final class PoolDriver {
         }
     }
 
+    /// Fails a unit that was not sent, and so has no effect.
     private static func reject(_ unit: PoolUnit, _ error: PostgresError) {
         unit.continuation.resume(returning: .failure(PoolFailure(error: error, mayHaveTakenEffect: false)))
     }
 }
 
 extension PostgresError {
+    /// The error of an operation after ``PostgresPool/close()``.
     static var poolClosed: PostgresError { PostgresError(.closed, "the store is closed") }
 }

@@ -4,33 +4,41 @@ import DequeModule
 struct PoolSlot {
     /// A unit that was sent and has no complete reply yet.
     struct InFlightUnit {
-        /// The statement to which a result belongs.
+        /// What a result of the server belongs to.
         enum Part {
+            /// A statement of the unit itself.
             case unit
-            /// A statement of the pool itself, such as the timeouts.
+            /// A statement that the pool has added, such as the timeouts.
             case pool
+            /// The preparation of the next statement.
             case preparation(sql: String)
         }
 
         var unit: PoolUnit
         let sentAt = ContinuousClock.now
-        /// The statements whose results are expected, in order.
+        /// What the expected results belong to, in order.
         var parts: Deque<Part>
+        /// The results of the unit's own statements so far.
         var results: [ResultSet] = []
+        /// The first error of the unit; the transaction is rolled back then.
         var failure: PostgresError?
     }
 
-    /// Maximum number of prepared statements on one connection. Further ones are sent unprepared.
+    /// Maximum number of prepared statements on one connection. Further statements are sent unprepared.
     private static let maximumPrepared = 200
 
     let workload: PoolWorkload
     var machine: ConnectionSlotStateMachine
+    /// `nil` while the slot is not connected.
     var connection: PostgresConnection?
     var mode = ConnectionMode.direct
+    /// Units that were sent and not completely answered, in order of sending.
     var inFlight: [InFlightUnit] = []
-    /// Time of the last complete reply.
+    /// Time at which the previous unit was completely answered.
     private var lastReplyAt: ContinuousClock.Instant?
+    /// The lease that has exclusive use of the connection; `nil` if the connection is shared.
     var lease: LeaseTicket?
+    /// Whether libpq may have data that it has not written to the socket yet.
     var hasUnsent = false
     /// Names of prepared statements by their SQL. Used on direct connections only: a pooler may run the next
     /// transaction on a server process that does not have them.
@@ -42,7 +50,9 @@ struct PoolSlot {
         self.machine = ConnectionSlotStateMachine(now: now)
     }
 
+    /// Whether the slot has a connection.
     var isLive: Bool { self.connection != nil }
+    /// Whether another unit may be sent: the slot is connected, not leased, and below the workload's depth.
     var isFree: Bool { self.isLive && self.lease == nil && self.inFlight.count < self.workload.depth }
 
     /// Start time of the first unit in flight: when it was sent, or when the unit before it was done.
@@ -50,7 +60,7 @@ struct PoolSlot {
         self.inFlight.first.map { flight in self.lastReplyAt.map { max($0, flight.sentAt) } ?? flight.sentAt }
     }
 
-    /// Drops the connection with its lease and prepared statements.
+    /// Closes the connection, and drops its lease and prepared statements.
     mutating func disconnect() {
         self.connection = nil
         self.lease = nil
@@ -60,11 +70,12 @@ struct PoolSlot {
     }
 
     /// Sends a unit.
+    /// - Parameter settings: statements that precede the unit on a pooled connection.
     /// - Returns: whether libpq accepted it; `false` if the connection is lost.
     mutating func send(_ unit: PoolUnit, settings: [Statement]) -> Bool {
         guard let connection = self.connection else { return false }
         var flight = InFlightUnit(unit: unit, parts: [])
-        // On a leased connection these settings must follow BEGIN; see ``PoolLease``.
+        // On a leased connection the settings must follow BEGIN, so ``PoolLease`` sends them itself.
         if self.mode == .pooled, self.lease == nil {
             for statement in settings {
                 guard connection.send(statement) else { return false }
@@ -80,6 +91,8 @@ struct PoolSlot {
         return true
     }
 
+    /// Sends a statement of a unit. Prepares it first if that is worth it and the connection is direct.
+    /// - Returns: whether libpq accepted it; `false` if the connection is lost.
     private mutating func send(_ statement: Statement, on connection: PostgresConnection, _ flight: inout InFlightUnit) -> Bool {
         flight.parts.append(.unit)
         guard self.mode == .direct, self.workload.prepares, statement.isWorthPreparing else { return connection.send(statement) }
@@ -94,7 +107,7 @@ struct PoolSlot {
     }
 
     /// Reads the server's replies.
-    /// - Returns: the completed units; `nil` if the connection is lost, with the completed ones in ``finished``.
+    /// - Returns: the units that are complete now; `nil` if the connection is lost, with these units in ``finished``.
     mutating func receive() -> [InFlightUnit]? {
         guard let connection = self.connection else { return [] }
         let isConnected = connection.consume()
@@ -125,6 +138,7 @@ struct PoolSlot {
         return done
     }
 
+    /// Assigns a result, or its error, to the first unit in flight.
     private mutating func add(_ result: ResultSet, _ error: PostgresError?) {
         let part = self.inFlight[0].parts.popFirst()
         if let error {

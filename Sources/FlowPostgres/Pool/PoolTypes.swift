@@ -1,9 +1,17 @@
 /// A class of queries. Each workload has its own connections, so that none can delay another.
 enum PoolWorkload: Int, CaseIterable, Sendable {
-    case changes, reads, pages, control
+    /// Batches of changes, written by the commit lanes.
+    case changes
+    /// States, heads, lists and the import ledger.
+    case reads
+    /// History pages.
+    case pages
+    /// Everything else: the epoch, revocations, locks, changes of the import ledger, and the outbox.
+    case control
     /// Pruning and scans of whole tables, which may take long.
     case maintenance
-    /// Records of imports. The import ledger uses other workloads, so that a worker can extend its claim in time.
+    /// Records of imports. The import ledger uses other workloads, so that a worker can extend its claim while records
+    /// occupy these connections.
     case imports
 
     /// Maximum units in flight on one connection.
@@ -18,12 +26,13 @@ enum PoolWorkload: Int, CaseIterable, Sendable {
         }
     }
 
-    /// Whether statements are prepared. Not for records of imports: one import has a hundred rows and the next a
-    /// million, and a cached plan for the former would scan the whole table for the latter.
+    /// Whether statements are prepared. Not for records of imports: the server may keep a plan that it made for an
+    /// import of a hundred rows, and scan the whole table with it for an import of a million.
     var prepares: Bool { self != .imports }
 
-    /// Lock timeout in milliseconds. A batch of changes waits at most 100 ms, about as long as another instance's
-    /// batch takes. Changes of rows that stay locked are deferred, so that they delay no others.
+    /// Timeout of one wait for a row or table lock, in milliseconds: ``PostgresSettings/lockSeconds``, but at most 100
+    /// ms for changes. That is about the duration of another instance's batch. Then the batch continues without the
+    /// change that waits, which is deferred for up to ``PostgresSettings/lockSeconds``.
     func lockMilliseconds(_ settings: PostgresSettings) -> Int {
         self == .changes ? min(100, settings.lockSeconds * 1_000) : settings.lockSeconds * 1_000
     }
@@ -47,20 +56,21 @@ struct PoolUnit: Sendable {
 
     let workload: PoolWorkload
     let statements: [Statement]
-    /// Whether to send the unit once more if the connection is lost before its reply.
+    /// Whether to send the unit once more if the connection is lost before the reply.
     let isRetryable: Bool
-    /// The unit fails if it was not sent by then. Its running time is limited by the server's timeouts.
+    /// The unit fails if it was not sent by then. After that, the server's timeouts limit its duration.
     let deadline: ContinuousClock.Instant
     /// Statement timeout in seconds; `nil`: the one of the settings.
     var statementSeconds: Int?
     let continuation: Continuation
+    /// Whether the unit was sent before, on a connection that was lost.
     var wasRetried = false
 }
 
 /// The failure of a unit.
 struct PoolFailure: Error, Sendable {
     let error: PostgresError
-    /// Whether the unit may have taken effect: it was sent, and the connection was lost before its reply.
+    /// Whether the unit may have taken effect: it was sent, and the connection ended before its complete reply.
     let mayHaveTakenEffect: Bool
 }
 
@@ -72,7 +82,8 @@ enum ConnectionMode: Sendable {
     case pooled
 }
 
-/// Identifies a lease and its connection slot. The number detects a ticket that outlived its connection.
+/// Identifies a lease and its connection slot. The number differs from the slot's current one if the connection was
+/// lost since.
 struct LeaseTicket: Sendable {
     let number: UInt64
     let slot: Int
@@ -81,12 +92,19 @@ struct LeaseTicket: Sendable {
 
 /// A message to the driver's thread.
 enum DriverMessage: Sendable {
+    /// Run a unit on any connection of its workload.
     case unit(PoolUnit)
+    /// Grant exclusive use of a connection, or fail at the deadline.
     case lease(PoolWorkload, deadline: ContinuousClock.Instant, CheckedContinuation<Result<LeaseTicket, PostgresError>, Never>)
+    /// Run a unit on the leased connection.
     case leasedUnit(LeaseTicket, PoolUnit)
-    /// - Parameter isClean: whether the connection is outside a transaction.
+    /// The lease ends.
+    /// - Parameter isClean: whether the connection is outside a transaction. If not, the connection is closed.
     case leaseEnded(LeaseTicket, isClean: Bool)
+    /// The connector has opened a connection for the slot with this index.
     case connected(slot: Int, PostgresConnection, ConnectionMode)
+    /// The attempt to connect the slot with this index has failed.
     case connectFailed(slot: Int, PostgresError)
+    /// Close the pool, and resume the continuation when it is closed.
     case close(CheckedContinuation<Void, Never>)
 }

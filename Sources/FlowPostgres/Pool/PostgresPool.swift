@@ -7,8 +7,8 @@ public final class PostgresPool: Sendable {
     private let mailbox: Mailbox<DriverMessage>
 
     /// Starts the pool's thread, which opens the connections and retries failed attempts.
-    /// - Throws: ``PostgresError`` only if the process is out of file descriptors. A database that is unavailable is
-    ///   not an error here; units fail then.
+    /// - Throws: ``PostgresError`` only if the process is out of file descriptors. If the database is unavailable,
+    ///   units fail later.
     public init(_ settings: PostgresSettings, logger: Logger) throws(PostgresError) {
         self.settings = settings
         self.mailbox = try Mailbox()
@@ -22,8 +22,9 @@ public final class PostgresPool: Sendable {
 
     /// Runs statements as one transaction that commits after the last of them.
     /// - Parameters:
-    ///   - isRetryable: whether to run them once more if the connection is lost before the reply.
+    ///   - isRetryable: whether to run the transaction once more if the connection is lost before the reply.
     ///   - seconds: statement timeout; `nil`: the one of the settings.
+    /// - Returns: one result per statement.
     func run(
         _ workload: PoolWorkload, _ statements: [Statement], isRetryable: Bool, seconds: Int? = nil
     ) async throws(PoolFailure) -> [ResultSet] {
@@ -62,6 +63,8 @@ public final class PostgresPool: Sendable {
         }
     }
 
+    /// Runs statements on a leased connection, as one step of its transaction.
+    /// - Returns: one result per statement.
     func runLeased(
         _ ticket: LeaseTicket, _ workload: PoolWorkload, _ statements: [Statement], seconds: Int?
     ) async throws(PoolFailure) -> [ResultSet] {
@@ -76,10 +79,12 @@ public final class PostgresPool: Sendable {
         return try result.get()
     }
 
+    /// Sends a message to the pool's thread. After the close, fails the message's caller instead.
     private func send(_ message: DriverMessage) {
         if !self.mailbox.send(message) { PoolDriver.reject(message) }
     }
 
+    /// Time by which a unit or lease that starts to wait now must have a connection.
     private var deadline: ContinuousClock.Instant { .now + .seconds(self.settings.acquireSeconds) }
 }
 
@@ -92,6 +97,7 @@ struct PoolLease: ~Copyable {
     /// Begins a transaction and runs its first statements. With a pooler, also makes the transaction's settings. A
     /// failure has no effect, because nothing is committed here.
     /// - Parameter seconds: statement timeout of this transaction; `nil`: the one of the settings.
+    /// - Returns: one result per given statement.
     func begin(then statements: [Statement], seconds: Int? = nil) async throws(PoolFailure) -> [ResultSet] {
         var all = [Statement("BEGIN ISOLATION LEVEL READ COMMITTED")]
         if self.ticket.mode == .pooled { all += Connector.transactionSettings(self.workload, self.pool.settings) }

@@ -2,13 +2,13 @@ import FlowCore
 
 /// SQL statements that read and write a batch of changes.
 enum ChangeStatements {
-    /// Reads the flows. Every result has at least one row with the epoch and timeline columns; a flow that does not
-    /// exist adds no row.
-    /// - Parameter locking: whether to lock the flows' rows. Rows that another transaction has locked are skipped.
+    /// Creates the statement that reads these flows. Its result has at least one row, with the columns `epoch` and
+    /// `same` of ``StoreSQL/meta``. A flow that does not exist adds no row.
+    /// - Parameter locking: whether to lock the flows' rows until the end of the transaction. Rows that another
+    ///   transaction has locked are skipped, so the result lacks these flows.
     static func read(_ flows: [FlowID], locking: Bool) -> Statement {
         var parameters = ParameterList()
         parameters.add(flows.map(\.rawValue).sorted())
-        // Rows that another transaction has locked are left out of the result.
         let order = locking ? "ORDER BY id FOR UPDATE SKIP LOCKED" : ""
         return Statement(
             """
@@ -18,14 +18,16 @@ enum ChangeStatements {
             """, parameters)
     }
 
-    /// Reads which of the flows exist, whether their rows are locked or not.
+    /// Creates the statement that reads which of these flows have a row. It locks nothing, so that it also finds rows
+    /// that another transaction has locked.
     static func existing(_ flows: Set<FlowID>) -> Statement {
         var parameters = ParameterList()
         parameters.add(flows.map(\.rawValue))
         return Statement("SELECT id FROM flows WHERE id = ANY ($1)", parameters)
     }
 
-    /// Reads the stored replies of these idempotency keys.
+    /// Creates the statement that reads the stored replies of these idempotency keys. A key without a reply adds no
+    /// row.
     static func read(_ keys: [ChangeBatch.ReplyKey]) -> Statement {
         var parameters = ParameterList()
         parameters.add(keys.map(\.account))
@@ -37,16 +39,16 @@ enum ChangeStatements {
             """, parameters)
     }
 
-    /// Writes a decided batch. A flow whose version differs from its base is not written, nor are its events and
-    /// replies. Nothing is written if the epoch or the timeline has changed.
+    /// Creates the statement that writes a decided batch. A flow whose version differs from its base is not written,
+    /// nor are its events and replies. Nothing is written if the epoch or the timeline has changed.
     ///
-    /// Result columns: the epoch, whether the timeline is the same, and the id of a confirmed flow (one whose base
-    /// was still current). The result has at least one row.
+    /// Result columns: the epoch, whether the timeline is the same, and the id of a confirmed flow (one whose base was
+    /// still current). The result has at least one row.
     ///
     /// - Parameters:
-    ///   - checked: flows that are not written but must still have these versions.
-    ///   - outbox: whether to insert rows into the outbox, from which the bus delivers the changes to other
-    ///     instances.
+    ///   - checked: flows that are not written. They are confirmed if they still have these versions.
+    ///   - outbox: whether to insert the written flows into the outbox. If this instance ends before the bus has
+    ///     accepted their events, another instance publishes them from there.
     static func write(_ batch: ChangeBatch, checked: [(FlowID, Version)], outbox: Bool) -> Statement {
         let rows = batch.dirtyRows
         var parameters = ParameterList(capacity: Self.bytes(of: batch))
@@ -96,6 +98,7 @@ enum ChangeStatements {
         return batch.newEvents.reduce(states + 1_024) { $0 + $1.event.payload.bytes.count + 160 }
     }
 
+    /// CTEs that write the batch's flows and events. `done` has the ids of the written flows.
     private static let writeFlows = """
         WITH \(StoreSQL.meta),
         want AS MATERIALIZED (
@@ -135,6 +138,7 @@ enum ChangeStatements {
         )
         """
 
+    /// CTE that inserts the written flows into the outbox.
     private static let writeOutbox = """
         ,
         outbox AS (
@@ -143,6 +147,8 @@ enum ChangeStatements {
         )
         """
 
+    /// CTE that inserts the stored replies of confirmed flows.
+    /// - Parameter first: number of the first of its seven placeholders.
     private static func writeReplies(from first: Int) -> String {
         let placeholders = (first..<first + 7).map { "$\($0)" }.joined(separator: ", ")
         return """
@@ -156,11 +162,14 @@ enum ChangeStatements {
             """
     }
 
+    /// CTE of the confirmed flows of a batch without checked ones: the written flows.
     private static let confirmed = """
         ,
         confirmed AS MATERIALIZED (SELECT id FROM done)
         """
 
+    /// CTE of the confirmed flows: the written ones, and the checked ones that still have the expected version.
+    /// - Parameter first: number of the first of its two placeholders, the checked flows' ids and versions.
     private static func confirmedOrUnchanged(from first: Int) -> String {
         """
         ,

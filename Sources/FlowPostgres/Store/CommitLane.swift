@@ -4,28 +4,32 @@ import Synchronization
 
 /// One serial writer of changes to Postgres. Changes that arrive while a batch is in flight form the next batch.
 ///
-/// Within a process a flow always maps to the same lane, so its changes are committed and reported in order. A batch
-/// is decided from the lane's row cache and written by one compare-and-set statement. Flows in conflict, because
-/// another instance committed first, are decided again under their row locks.
+/// Within a process a flow always maps to the same lane, so its changes are committed, and reported to the observer, in
+/// order. A batch is decided from the lane's row cache and written by one compare-and-set statement. Flows in conflict,
+/// because another instance committed to them first, are decided again under their row locks.
 final class CommitLane: Sendable {
+    /// What all lanes of a store have in common.
     struct Environment: Sendable {
         let pool: PostgresPool
         let epochManager: EpochManager
         let limits: ChangeLimits
+        /// Whether each written flow is inserted into the outbox.
         let usesOutbox: Bool
-        /// Receives every commit before its publishers are answered.
+        /// Receives every commit, before the client that sent the change is answered.
         let committed: @Sendable ([Commit]) -> Void
         let logger: Logger
     }
 
-    /// Maximum attempts of a batch under row locks. If flows are still in conflict after that, their changes fail.
+    /// Maximum number of attempts to write a batch under row locks. Changes of flows that are still in conflict after
+    /// the last attempt fail.
     private static let maximumTries = 6
 
     private let environment: Environment
     private let queue: Mutex<CommitQueue>
-    /// Accessed by the batch in flight, by retries of deferred changes, and by ``invalidateCache()``.
+    /// The flows that this lane read or wrote last. Accessed by the batch in flight, by retries of deferred changes,
+    /// and by ``invalidateCache()``.
     private let rowCache: Mutex<WriterRowCache>
-    /// Changes of flows whose rows another transaction has locked.
+    /// Deferred changes: another transaction has locked the rows of their flows.
     private let lockedRows = Mutex(LockedRowQueue())
 
     init(_ environment: Environment, queue: consuming CommitQueue, rowCache: WriterRowCache) {
@@ -34,25 +38,31 @@ final class CommitLane: Sendable {
         self.rowCache = Mutex(rowCache)
     }
 
+    /// Queues a change, and starts the writer if it is idle.
     func add(_ pending: PendingChange) {
         let mustStart = self.queue.withLock { $0.add(pending) }
-        // A separate task, because it writes the changes of all callers: canceling one caller must not cancel it.
+        // A separate task: it writes the changes of all callers, so the cancellation of one caller must not cancel it.
         if mustStart { Task { await self.work() } }
     }
 
+    /// Writes batch after batch until no change is queued.
     private func work() async {
         repeat {
             let batch = self.queue.withLock { $0.nextBatch() }
-            // A change of a flow with deferred changes is deferred too, after them, to keep the flow's order.
+            // If a flow has deferred changes, its row is locked, and a new change is deferred behind them. Otherwise it
+            // would overtake them.
             let ready = self.lockedRows.withLock { lockedRows in batch.filter { !lockedRows.enqueueIfFlowDeferred($0) } }
             if !ready.isEmpty { await self.write(ready) }
         } while self.queue.withLock { $0.batchFinished() }
     }
 
+    /// Empties the row cache, so that the next changes are decided from rows read from the database.
     func invalidateCache() { self.rowCache.withLock { $0.removeAll() } }
 
     // MARK: Batches decided from the row cache
 
+    /// Commits a batch that is decided from cached rows. Changes that this could not commit, because of a conflict or
+    /// an error of one of them, are written under row locks.
     private func write(_ pending: [PendingChange]) async {
         let retry: ArraySlice<PendingChange>
         var seen = SeenVersions(epoch: self.environment.epochManager.epoch)
@@ -79,8 +89,9 @@ final class CommitLane: Sendable {
     }
 
     /// Decides the changes from cached rows, after reading the rows that are not cached.
-    /// - Returns: the batch, and the flows that are not written but must still be at these versions, because their
-    ///   decisions rest on cached rows or a reply is stored.
+    /// - Returns: the batch; and in `checked` the flows that the batch leaves unchanged, with the versions that they
+    ///   must still have at the write. They are checked if their rows came from the cache or if a reply for them is
+    ///   stored.
     private func decide(
         _ pending: [PendingChange]
     ) async throws(PoolFailure) -> (batch: ChangeBatch, checked: [(FlowID, Version)]) {
@@ -105,9 +116,10 @@ final class CommitLane: Sendable {
 
     // MARK: Batches under row locks
 
-    /// Decides and writes under the flows' row locks. If one change fails the whole transaction, the batch is halved
-    /// repeatedly, down to single changes. Changes of rows that another transaction has locked are deferred.
-    /// - Parameter seen: the versions of the flows that this process has read or committed.
+    /// Decides and writes the changes under their flows' row locks. If one change fails the whole transaction, the
+    /// batch is halved repeatedly, down to single changes. Changes of rows that another transaction has locked are
+    /// deferred.
+    /// - Parameter seen: the versions of the flows that this process has read or committed before.
     private func writeLocked(_ pending: ArraySlice<PendingChange>, seen: SeenVersions) async {
         var remaining = pending
         for _ in 0..<Self.maximumTries where !remaining.isEmpty {
@@ -164,7 +176,8 @@ final class CommitLane: Sendable {
             // Flows that exist and were skipped by the locking read: another transaction has locked their rows.
             let existing = found[found.count - 1].rows.compactMap { $0.text(0).flatMap { FlowID($0) } }
             let lockedFlows = Set(existing.filter { batch.rows[$0]?.stored == nil })
-            // The database was restored to an older copy. The epoch must be raised before anything is written.
+            // A version below the one seen before means that the database was restored to an older copy. If anything
+            // were written before the epoch is raised, a lost version would be assigned to a different event.
             if seen.isAhead(of: batch, except: lockedFlows) { throw PoolFailure(.storeRegressed) }
             for change in pending where !lockedFlows.contains(change.change.flow) { batch.decide(change.change) }
             let checked = Set(batch.newReplies.map(\.reply.flow)).filter { batch.rows[$0]?.isDirty == false }
@@ -180,14 +193,15 @@ final class CommitLane: Sendable {
 
     // MARK: Locked rows
 
-    /// Defers changes until their rows are unlocked, at most `lockSeconds`. The lane continues with changes of other
-    /// flows.
+    /// Defers changes: they are retried until their flows' rows are unlocked, and fail after `lockSeconds`. The lane
+    /// continues with changes of other flows.
     private func deferUntilUnlocked(_ pending: [PendingChange]) {
         let until = ContinuousClock.now + .seconds(self.environment.pool.settings.lockSeconds)
         let mustStart = self.lockedRows.withLock { $0.add(pending, until: until) }
         if mustStart { Task { await self.retryDeferred() } }
     }
 
+    /// Retries the deferred changes every ``LockedRowQueue/retryInterval`` until none are left.
     private func retryDeferred() async {
         while true {
             // No connection is in use during the wait, so the number of deferred flows is not limited by the pool.
@@ -199,9 +213,10 @@ final class CommitLane: Sendable {
         }
     }
 
-    /// Raises the epoch and fails the changes, of which nothing was written. Callers retry them under the new epoch.
-    /// - Parameter from: the epoch under which the regression was found. If it has been raised since, it is not
-    ///   raised again.
+    /// Raises the epoch and fails the changes, of which nothing was written. The callers retry them under the new
+    /// epoch.
+    /// - Parameter from: the epoch under which the lower version was found. If the store's epoch is not this one any
+    ///   more, it is not raised again.
     private func raiseEpoch(from epoch: Epoch, _ pending: ArraySlice<PendingChange>) async {
         self.environment.logger.error("Database is older than committed changes (restored?); raising the epoch")
         let latest = pending.map(\.change.at).max() ?? Timestamp(milliseconds: 0)
@@ -215,7 +230,8 @@ final class CommitLane: Sendable {
 
     // MARK: Steps
 
-    /// Caches and reports the confirmed changes, and answers their publishers.
+    /// Caches the batch's rows, reports the confirmed commits to the observer, and answers the clients whose changes
+    /// were confirmed.
     /// - Returns: the changes of flows in conflict, to be decided again.
     private func finishBatch(
         _ pending: ArraySlice<PendingChange>, _ batch: ChangeBatch, checked: [(FlowID, Version)], confirmed: Set<FlowID>
@@ -226,13 +242,15 @@ final class CommitLane: Sendable {
         var conflicted = Set(checked.lazy.map(\.0).filter { !confirmed.contains($0) })
         for (flow, row) in batch.rows where row.isDirty && !confirmed.contains(flow) { conflicted.insert(flow) }
         self.rowCache.withLock { rowCache in
-            // If the epoch has changed since, the rows belong to an old history and must not be cached.
+            // If another epoch was adopted since the batch was decided, the rows belong to an old history and must not
+            // be cached.
             if batch.epoch == self.environment.epochManager.epoch { rowCache.update(from: batch.rows) }
             for flow in conflicted { rowCache.remove(flow) }
         }
         let commits = conflicted.isEmpty ? batch.commits : batch.commits.filter { !conflicted.contains($0.record.head.flow) }
         if !commits.isEmpty { self.environment.committed(commits) }
-        // A change that was answered from the stored reply of a change in conflict is in conflict as well.
+        // A change that repeats the idempotency key of a change in conflict was answered from a reply that is not
+        // stored now. It is decided again as well.
         var keys: Set<ChangeBatch.ReplyKey> = []
         var retry: [PendingChange] = []
         for (change, outcome) in zip(pending, batch.outcomes) {
@@ -247,16 +265,21 @@ final class CommitLane: Sendable {
         return retry[...]
     }
 
+    /// The idempotency keys of the changes, sorted and without duplicates.
     private static func keys(of pending: ArraySlice<PendingChange>) -> [ChangeBatch.ReplyKey] {
         Set(pending.compactMap(\.change.replyKey)).sorted()
     }
 
+    /// The statements that read the flows and, if there are keys, their stored replies.
     private static func reads(_ flows: Set<FlowID>, _ keys: [ChangeBatch.ReplyKey], locking: Bool) -> [Statement] {
         var statements = [ChangeStatements.read(Array(flows), locking: locking)]
         if !keys.isEmpty { statements.append(ChangeStatements.read(keys)) }
         return statements
     }
 
+    /// Enters the results of ``reads(_:_:locking:)`` into the batch, and that the flows and keys without a row do not
+    /// exist.
+    /// - Throws: `epochChanged` if the store's epoch or timeline differs from the batch's epoch.
     private static func load(
         _ results: [ResultSet], flows: Set<FlowID>, keys: [ChangeBatch.ReplyKey], into batch: inout ChangeBatch
     ) throws(PoolFailure) {
@@ -273,11 +296,14 @@ final class CommitLane: Sendable {
         }
     }
 
+    /// The confirmed flows in the result of ``ChangeStatements/write(_:checked:outbox:)``.
+    /// - Throws: `epochChanged` if the store's epoch or timeline differs from the batch's epoch.
     private static func confirmedFlows(_ result: ResultSet, _ batch: ChangeBatch) throws(PoolFailure) -> Set<FlowID> {
         do throws(PostgresError) { try result.check(batch.epoch) } catch { throw PoolFailure(error) }
         return Set(result.rows.compactMap { $0.text(2).flatMap { FlowID($0) } })
     }
 
+    /// Answers the changes with the failure. Logs it, unless only the epoch has changed.
     private func fail(_ pending: ArraySlice<PendingChange>, _ failure: PoolFailure) {
         let reason = StoreError(failure)
         if reason != .epochChanged {

@@ -4,14 +4,14 @@ import Synchronization
 
 /// Tracks the epoch that this process has adopted, and raises it after a restore or a failover of the database.
 final class EpochManager: Sendable {
-    /// Advance of the fencing sequence when the epoch is raised: more than the tokens that the lost history may have
-    /// issued after the restored copy.
+    /// Number of tokens by which the fencing sequence advances when the epoch is raised: more than may have been issued
+    /// after the restored copy was made.
     private static let fencingJump: Int64 = 1_000_000
 
     private let pool: PostgresPool
     private let adoptedEpoch: AdoptedEpoch
     private let logger: Logger
-    /// Called after a new epoch was adopted, to clear what was cached under the old one.
+    /// Called after a newer epoch was adopted, to clear what was cached under the previous one.
     private let epochChangeHandlers: Mutex<[@Sendable () -> Void]>
 
     init(pool: PostgresPool, epoch: Epoch, logger: Logger) {
@@ -21,8 +21,10 @@ final class EpochManager: Sendable {
         self.epochChangeHandlers = Mutex([])
     }
 
+    /// The epoch that this process has adopted.
     var epoch: Epoch { self.adoptedEpoch.value }
 
+    /// Adds a handler that is called each time a newer epoch was adopted.
     func onEpochChange(_ handler: @escaping @Sendable () -> Void) {
         self.epochChangeHandlers.withLock { $0.append(handler) }
     }
@@ -58,7 +60,8 @@ final class EpochManager: Sendable {
     func raise(from: Epoch, now: Timestamp) async throws(PoolFailure) {
         var parameters = ParameterList()
         parameters.add(from.description)
-        // Above the adopted epoch as well: a restored copy may store an older one.
+        // Higher than the adopted epoch as well as the stored one: a restored copy may store an epoch older than the
+        // adopted.
         parameters.add(max(from, self.epoch).raised(atUnixSeconds: now.seconds, random: RandomText.base36(6)).description)
         let raise = Statement(
             """
@@ -74,10 +77,11 @@ final class EpochManager: Sendable {
         self.adopt(epoch)
     }
 
-    /// Adopts an epoch that is newer than the adopted one. A late reply may carry an older one, which is ignored.
+    /// Adopts the epoch if it is newer than the adopted one. An older one, from a reply that a newer reply has
+    /// overtaken, is ignored.
     private func adopt(_ epoch: Epoch) {
-        // Advance first, then clear the caches: rows of a batch under the old epoch are not cached any more when the
-        // handlers run.
+        // The epoch advances first, then the caches are cleared. In the reverse order, a batch under the old epoch
+        // could cache its rows after the handlers have run.
         guard self.adoptedEpoch.advance(to: epoch) else { return }
         for handler in self.epochChangeHandlers.withLock({ $0 }) { handler() }
     }

@@ -1,14 +1,15 @@
 import FlowCore
 
-/// Deferred changes: they wait for rows that another transaction has locked, in order of arrival. A value type,
+/// Deferred changes, in order of arrival: another transaction has locked the rows of their flows. A value type,
 /// protected by its lane's mutex.
 struct LockedRowQueue {
     /// Interval between two attempts to lock the rows.
     static let retryInterval = Duration.milliseconds(50)
 
     private var deferred: [PendingChange] = []
-    /// Flows with deferred changes, waiting or in an attempt.
+    /// Flows with deferred changes, whether these wait or are being retried.
     private var flows: Set<FlowID> = []
+    /// Whether a task of the lane retries the deferred changes.
     private var isRetrying = false
 
     /// Appends the change if its flow has deferred changes already, to keep the flow's order.
@@ -19,8 +20,9 @@ struct LockedRowQueue {
         return true
     }
 
-    /// Defers changes, before later ones of the same flows.
-    /// - Parameter until: the deadline of changes that were not deferred before; the others keep theirs.
+    /// Defers changes whose rows were found locked.
+    /// - Parameter until: the deadline of changes that are deferred for the first time; changes deferred before keep
+    ///   theirs.
     /// - Returns: whether the caller must start the retries, because none are running.
     mutating func add(_ changes: some Sequence<PendingChange>, until: ContinuousClock.Instant) -> Bool {
         let first = changes.map { change in
@@ -28,7 +30,8 @@ struct LockedRowQueue {
             change.rowLockDeadline = change.rowLockDeadline ?? until
             return change
         }
-        // In front, because later changes of these flows may have been appended during the attempt.
+        // In front of the queue: while these changes were tried, later changes of the same flows may have been
+        // appended.
         self.deferred.insert(contentsOf: first, at: 0)
         self.flows.formUnion(first.map(\.change.flow))
         defer { self.isRetrying = true }
@@ -43,7 +46,7 @@ struct LockedRowQueue {
         return (self.deferred.filter { !isExpired($0) }, self.deferred.filter(isExpired))
     }
 
-    /// Ends an attempt.
+    /// Ends the retry of the changes from ``nextBatch(now:)``.
     /// - Returns: whether no deferred change is left; the caller then stops retrying.
     mutating func batchFinished() -> Bool {
         self.flows = Set(self.deferred.map(\.change.flow))
@@ -57,15 +60,16 @@ struct SeenVersions {
     private let epoch: Epoch
     private var versions: [FlowID: Version] = [:]
 
+    /// Creates an empty set: no version was seen under this epoch.
     init(epoch: Epoch) { self.epoch = epoch }
 
-    /// Creates the set from the bases of a batch.
+    /// Creates the set of the versions from which a batch was decided.
     init(_ batch: ChangeBatch) {
         self.epoch = batch.epoch
         self.versions = batch.rows.mapValues { $0.stored?.version ?? 0 }
     }
 
-    /// Whether the rows that were read have a lower version than seen before under the same epoch.
+    /// Whether a flow was seen with a higher version, under the same epoch, than the batch has read now.
     /// - Parameter lockedFlows: flows whose rows were not read.
     func isAhead(of batch: ChangeBatch, except lockedFlows: Set<FlowID>) -> Bool {
         guard self.epoch == batch.epoch else { return false }

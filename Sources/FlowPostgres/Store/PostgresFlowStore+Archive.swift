@@ -1,13 +1,15 @@
 public import FlowCore
 
 extension PostgresFlowStore: FlowArchive {
-    /// Limits of one INSERT of events: number of events, and bytes of their payloads. A single event may exceed the
-    /// bytes.
+    /// Limits of one INSERT of events: their number, and the total bytes of their payloads. A single event above the
+    /// limit of bytes is inserted alone.
     static let restoreSlice = PageLimit(events: 1_000, bytes: 4_194_304)
-    /// Distance of the fencing sequence above the highest fence of a restored flow. It covers tokens that are
-    /// allocated while the sequence is set.
+    /// Distance to which the fencing sequence is raised above the highest fencing token of a restored flow. Tokens that
+    /// are allocated between the comparison and the assignment stay below it, so the assignment never sets the sequence
+    /// back.
     static let fencingMargin: Int64 = 1_000_000
 
+    /// Reads stored flows in the order of their ids, after the id `after`, tombstones included.
     public func exportFlows(after: String?, limit: Int) async throws(StoreError) -> [ArchivedFlow] {
         var parameters = ParameterList()
         parameters.add(after ?? "")
@@ -30,6 +32,8 @@ extension PostgresFlowStore: FlowArchive {
         }
     }
 
+    /// Inserts the flow with its events in one transaction, and raises the fencing sequence above its tokens. Changes
+    /// nothing if a flow with this id exists.
     public func restore(_ flow: ArchivedFlow, events: [FlowEvent]) async throws(StoreError) -> RestoreOutcome {
         let id = flow.record.head.flow
         let epoch = self.epoch
@@ -48,8 +52,8 @@ extension PostgresFlowStore: FlowArchive {
                     return flow.outcome(existing: existing)
                 }
                 for slice in Self.slices(of: events) { _ = try await lease.run([Self.insert(slice, of: id)]) }
-                // The flow's row comes last, so that it is locked only briefly: until the commit, another transaction
-                // that creates the flow waits for it.
+                // The flow's row is inserted last: until the commit, another transaction that creates the same flow
+                // waits for it.
                 _ = try await lease.run(
                     [Self.raiseFencing(above: flow.highestFence), Self.insert(flow), Statement("COMMIT")])
                 return .restored
@@ -59,6 +63,7 @@ extension PostgresFlowStore: FlowArchive {
         }
     }
 
+    /// Divides the events into slices within ``restoreSlice``, one for each INSERT.
     static func slices(of events: [FlowEvent]) -> [ArraySlice<FlowEvent>] {
         var slices: [ArraySlice<FlowEvent>] = []
         var (start, bytes) = (0, 0)
@@ -73,7 +78,7 @@ extension PostgresFlowStore: FlowArchive {
         return slices
     }
 
-    /// Raises the fencing sequence above the token, if it is not above it already.
+    /// Creates the statement that raises the fencing sequence above the token, unless the sequence is higher already.
     private static func raiseFencing(above token: Int64) -> Statement {
         var parameters = ParameterList()
         parameters.add(token)
@@ -81,6 +86,7 @@ extension PostgresFlowStore: FlowArchive {
             "SELECT setval('hub_fencing', $1 + \(Self.fencingMargin)) FROM hub_fencing WHERE last_value <= $1", parameters)
     }
 
+    /// Creates the statement that inserts the flow's row.
     private static func insert(_ flow: ArchivedFlow) -> Statement {
         let head = flow.record.head
         var parameters = ParameterList()
@@ -102,6 +108,7 @@ extension PostgresFlowStore: FlowArchive {
             """, parameters)
     }
 
+    /// Creates the statement that inserts the flow's events.
     private static func insert(_ events: ArraySlice<FlowEvent>, of flow: FlowID) -> Statement {
         var parameters = ParameterList()
         parameters.add(flow.rawValue)

@@ -1,8 +1,11 @@
 public import FlowCore
 
 extension PostgresFlowStore {
+    /// The epoch that this process has adopted.
     public var epoch: Epoch { self.epochManager.epoch }
 
+    /// Adopts the stored epoch, and raises it first if the database was restored or failed over.
+    /// - Returns: the adopted epoch.
     public func refreshEpoch() async throws(StoreError) -> Epoch {
         do throws(PoolFailure) {
             try await self.epochManager.refresh()
@@ -12,6 +15,8 @@ extension PostgresFlowStore {
         }
     }
 
+    /// Raises the stored epoch if it still is `from`, and adopts the stored one.
+    /// - Returns: the adopted epoch.
     public func raiseEpoch(from: Epoch, now: Timestamp) async throws(StoreError) -> Epoch {
         do throws(PoolFailure) {
             try await self.epochManager.raise(from: from, now: now)
@@ -21,6 +26,7 @@ extension PostgresFlowStore {
         }
     }
 
+    /// Updates the row of `hub_meta` to the same value, which fails if the database accepts no writes.
     public func probeWrite() async throws(StoreError) {
         do throws(PoolFailure) {
             _ = try await self.pool.run(.control, [Statement("UPDATE hub_meta SET epoch = epoch")], isRetryable: true)
@@ -31,6 +37,7 @@ extension PostgresFlowStore {
 }
 
 extension PostgresFlowStore: FencingSequence {
+    /// Allocates the next value of the sequence `hub_fencing`. A retry after a lost connection skips a token.
     public func nextFencingToken() async throws(StoreError) -> Int64 {
         do throws(PoolFailure) {
             let result = try await self.pool.run(
@@ -44,6 +51,8 @@ extension PostgresFlowStore: FencingSequence {
 }
 
 extension PostgresFlowStore: RevocationStore {
+    /// Stores the revocation. If the subject has one already, the later `notBefore` of the two stays.
+    /// - Returns: the revocation in effect.
     @discardableResult
     public func revoke(_ revocation: Revocation, now: Timestamp) async throws(StoreError) -> Revocation {
         var parameters = ParameterList()
@@ -58,7 +67,7 @@ extension PostgresFlowStore: RevocationStore {
             SET not_before = greatest(revocations.not_before, excluded.not_before), created_at = excluded.created_at
             RETURNING account, subject, not_before
             """, parameters)
-        // Retryable, because the statement is idempotent.
+        // Retryable, because a second execution stores the same `notBefore`.
         do throws(PoolFailure) {
             let result = try await self.pool.run(.control, [statement], isRetryable: true)[0]
             guard let effective = result.first.flatMap(Self.revocation) else { throw PoolFailure(.unreadable) }
@@ -68,6 +77,7 @@ extension PostgresFlowStore: RevocationStore {
         }
     }
 
+    /// Reads all revocations of all accounts.
     public func revocations() async throws(StoreError) -> [Revocation] {
         do throws(PoolFailure) {
             let result = try await self.pool.run(

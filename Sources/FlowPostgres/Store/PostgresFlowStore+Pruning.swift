@@ -3,13 +3,14 @@ public import FlowCore
 extension PostgresFlowStore {
     /// Key of the advisory lock that lets one instance prune at a time: "prune" in ASCII.
     private static let pruneLock: Int64 = 0x70_7275_6e65
-    /// Seconds for which the row of an expired lock is kept.
+    /// Seconds after its expiry for which the row of a lock is kept.
     private static let lockSeconds: Int64 = 3_600
-    /// Flows per call in the scan of all flows that follows a start.
+    /// Flows that one call reads of the scan of all flows, which runs once after a start.
     private static let scanBatchSize = 10_000
 
-    /// Deletes old events, stored replies and expired locks, at most `policy.batch` rows per call. Tombstones stay,
-    /// so that no version of a deleted flow is assigned twice.
+    /// Deletes old events, stored replies and expired locks, at most `policy.batch` rows per call. Tombstones stay, so
+    /// that no version of a deleted flow is assigned twice.
+    /// - Returns: the number of deleted rows.
     public func prune(_ policy: RetentionPolicy, now: Timestamp) async throws(StoreError) -> Int {
         do throws(StoreError) {
             try await self.scan(policy)
@@ -29,7 +30,8 @@ extension PostgresFlowStore {
                         .number(remaining),
                     ])
                 remaining -= removed ?? 0
-                // Added again if the limit was reached before all were pruned, or if another instance is pruning.
+                // The flows remain candidates if the limit of rows was reached, since some may not be pruned yet, or if
+                // another instance is pruning.
                 if remaining == 0 || removed == nil { self.pruneCandidates.add(long) }
             } else if !long.isEmpty {
                 self.pruneCandidates.add(long)
@@ -41,6 +43,7 @@ extension PostgresFlowStore {
         }
     }
 
+    /// A parameter of a pruning statement.
     private enum Value {
         case time(Timestamp)
         case number(Int)
@@ -48,8 +51,8 @@ extension PostgresFlowStore {
         case numbers([Int64])
     }
 
-    /// Deletes events that are older than the limit. The lateral limits keep the planner from a merge join, which
-    /// would read all events in order.
+    /// CTEs that delete events older than `$2`, at most `$3` of them. The lateral limits keep the planner from a merge
+    /// join, which would read all events in order.
     ///
     /// Only the beginning of a flow's history is deleted. If times are not in the order of versions, an event is
     /// deleted together with a later one, so that no gap appears.
@@ -68,6 +71,7 @@ extension PostgresFlowStore {
         )
         """
 
+    /// CTE that deletes stored replies older than `$2`, at most `$3` of them.
     private static let agedReplies = """
         gone AS (
             DELETE FROM idempotency WHERE (SELECT mine FROM turn) AND ctid = ANY (ARRAY (
@@ -75,7 +79,7 @@ extension PostgresFlowStore {
         )
         """
 
-    /// Deletes locks that expired at least ``lockSeconds`` ago.
+    /// CTE that deletes locks that expired before `$2`, which is ``lockSeconds`` ago; at most `$3` of them.
     private static let agedLocks = """
         gone AS (
             DELETE FROM hub_locks WHERE (SELECT mine FROM turn) AND ctid = ANY (ARRAY (
@@ -83,6 +87,7 @@ extension PostgresFlowStore {
         )
         """
 
+    /// CTEs that delete the events of each flow in `$2` up to its version in `$3`, at most `$4` events in total.
     static let longHistories = """
         doomed AS MATERIALIZED (
             SELECT e.ctid FROM unnest($2, $3) AS o (flow_id, through) CROSS JOIN LATERAL (
@@ -95,6 +100,7 @@ extension PostgresFlowStore {
         """
 
     /// Runs one pruning statement, which deletes a bounded number of rows. Deletes nothing if the epoch has changed.
+    /// - Parameter values: the parameters from `$2` on.
     /// - Returns: the number of deleted rows; `nil` while another instance prunes.
     private func prune(_ sql: String, _ values: [Value]) async throws(StoreError) -> Int? {
         var parameters = ParameterList()
@@ -127,8 +133,8 @@ extension PostgresFlowStore {
         """
     }
 
-    /// Continues the scan of all flows that follows a start, and adds flows with long histories to the prune
-    /// candidates.
+    /// Reads the next slice of the scan of all flows after a start, and adds its flows with too many events to the
+    /// prune candidates. Does nothing when the scan is complete.
     private func scan(_ policy: RetentionPolicy) async throws(StoreError) {
         guard let after = self.pruneCandidates.scanCursor else { return }
         var parameters = ParameterList()

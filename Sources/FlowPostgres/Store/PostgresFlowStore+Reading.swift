@@ -1,6 +1,7 @@
 public import FlowCore
 
 extension PostgresFlowStore {
+    /// Reads the flow with its state, tombstones included; `nil` if it never existed.
     public func load(_ flow: FlowID) async throws(StoreError) -> FlowRecord? {
         var parameters = ParameterList()
         parameters.add(flow.rawValue)
@@ -12,14 +13,16 @@ extension PostgresFlowStore {
         return try await self.read(.reads, statement) { result throws(PostgresError) in try result.first?.record(at: 2) }
     }
 
+    /// Reads the flow's head and a history page after the version, in one MVCC snapshot. A first event above the limit
+    /// of bytes is returned alone.
     public func page(of flow: FlowID, after version: Version, limit: PageLimit) async throws(StoreError) -> EventPage {
         var parameters = ParameterList()
         parameters.add(flow.rawValue)
         parameters.add(version)
         parameters.add(max(1, limit.events))
         parameters.add(limit.bytes)
-        // One statement reads one MVCC snapshot. `pg_column_size` is the size on disk, possibly compressed, so the
-        // server sends little more than a history page. The exact limit is applied below.
+        // One statement reads one MVCC snapshot. `pg_column_size` is a payload's size on disk, which may be compressed,
+        // so the server sends somewhat more than one history page. The exact limit of bytes is applied below.
         let statement = Statement(
             """
             WITH \(StoreSQL.meta)
@@ -50,6 +53,7 @@ extension PostgresFlowStore {
         }
     }
 
+    /// Reads the heads of these flows, in any order. Flows that never existed are left out.
     public func heads(of flows: [FlowID]) async throws(StoreError) -> [FlowHead] {
         var parameters = ParameterList()
         parameters.add(flows.map(\.rawValue))
@@ -61,6 +65,7 @@ extension PostgresFlowStore {
         return try await self.read(.reads, statement, Self.heads)
     }
 
+    /// Reads a list page of an account's flows: their heads, in the order of the query.
     public func list(_ query: FlowQuery) async throws(StoreError) -> FlowList {
         var parameters = ParameterList()
         parameters.add(query.account)
@@ -77,7 +82,7 @@ extension PostgresFlowStore {
             parameters.add(after ?? "")
             conditions.append("id > $\(parameters.count)")
         case .changed(let since, let after):
-            // The index is by minute, so only the flows of one minute have to be sorted.
+            // The index is sorted by minute, so only the flows of the same minute have to be sorted by time and id.
             order = "changed_minute, updated_at, id"
             parameters.add(since.minutes)
             conditions.append("changed_minute >= $\(parameters.count)")
@@ -105,6 +110,7 @@ extension PostgresFlowStore {
         return FlowList(flows: heads, hasMore: hasMore)
     }
 
+    /// Decodes the heads of all rows, after the two columns of `meta`.
     private static func heads(_ result: ResultSet) throws(PostgresError) -> [FlowHead] {
         var heads: [FlowHead] = []
         heads.reserveCapacity(result.rowCount)

@@ -4,22 +4,23 @@ import Synchronization
 
 /// Flows in Postgres: the store that any number of instances share.
 ///
-/// Changes that arrive together form one transaction for each ``CommitLane``. Reads run at the same time on
-/// connections of their own. Every statement compares the epoch and the server's timeline. Nothing depends on
-/// features that a transaction pooler breaks: session state, prepared statements (used on direct connections only) or
-/// `LISTEN`. Safe to use from any task; no method blocks a task's thread.
+/// Changes that arrive together form one transaction for each ``CommitLane``. Reads run at the same time on connections
+/// of their own. Every transaction on flows compares the store's epoch and the server's timeline with the adopted ones.
+/// Nothing depends on features that a transaction pooler breaks: session state, prepared statements (used on direct
+/// connections only) or `LISTEN`. Safe to use from any task; no method blocks a task's thread.
 public final class PostgresFlowStore: FlowStore {
     public struct Configuration: Sendable {
         /// Limits of one change.
         public var changes = ChangeLimits()
         /// Limits of the queues and of concurrent operations.
         public var limits = StoreLimits()
-        /// Maximum number of flows in the row caches of all lanes together. A cached flow is not read again before
-        /// its next change.
+        /// Maximum number of flows in the row caches of all lanes together. A change of a cached flow is decided
+        /// without reading the flow.
         public var cachedRows = 10_000
-        /// Maximum bytes of the cached states.
+        /// Maximum total bytes of the cached states in all lanes.
         public var cachedRowBytes = 33_554_432
-        /// Whether commits are inserted into the outbox until the bus has accepted them; see ``PostgresOutbox``.
+        /// Whether written flows are inserted into the outbox, where they stay until the bus has accepted their events;
+        /// see ``PostgresOutbox``.
         public var usesOutbox = false
 
         public init() {}
@@ -38,7 +39,7 @@ public final class PostgresFlowStore: FlowStore {
     let logger: Logger
 
     /// Connects to a database whose schema is up to date; see ``MigrationRunner``.
-    /// - Parameter now: time for the epoch of a new or promoted database.
+    /// - Parameter now: time for the counter of the new epoch, which is raised if the database is new or was promoted.
     /// - Throws: ``PostgresError`` if the database is unavailable or its tables are not initialized.
     public static func open(
         _ settings: PostgresSettings, configuration: Configuration = .init(), now: Timestamp, logger: Logger
@@ -53,7 +54,7 @@ public final class PostgresFlowStore: FlowStore {
                 throw PoolFailure(PostgresError(.schema, "the hub's tables are not initialized; run `flowhub migrate`"))
             }
             let store = PostgresFlowStore(pool, hubID: hubID, epoch: epoch, configuration: configuration, logger: logger)
-            // The database was created by a migration just now, or was promoted from a standby since.
+            // Counter 1: a migration has just created the database. Another timeline: it was promoted from a standby.
             if epoch.counter == 1 || !isSame { try await store.epochManager.raise(from: epoch, now: now) }
             return store
         } catch {
@@ -98,8 +99,12 @@ public final class PostgresFlowStore: FlowStore {
 
     // MARK: Changes
 
+    /// Sets the observer, which receives every commit of this process before the client that sent the change is
+    /// answered.
     public func observeCommits(_ observer: @escaping @Sendable ([Commit]) -> Void) { self.observers.set(observer) }
 
+    /// Commits the change on its flow's lane, together with others that wait there.
+    /// - Throws: `overloaded` if the queue of changes is full.
     public func apply(_ change: FlowChange) async throws(StoreError) -> FlowOutcome {
         let bytes = change.bodyBytes
         try self.changes.acquire(bytes: bytes)
@@ -122,6 +127,8 @@ private final class ObserverBox: Sendable {
 
     private let observer = Mutex(Observer())
 
+    /// Sets the observer of all following commits.
     func set(_ observer: @escaping @Sendable ([Commit]) -> Void) { self.observer.withLock { $0.handler = observer } }
+    /// Calls the observer, if one is set.
     func notify(_ commits: [Commit]) { self.observer.withLock { $0.handler }?(commits) }
 }

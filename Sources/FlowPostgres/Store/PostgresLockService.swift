@@ -1,12 +1,14 @@
 public import FlowCore
 
-/// Locks as rows of the database, for a hub of several instances without Redis. They expire by the instances' clocks:
-/// `flowhub doctor` reports how far each clock is from the database's.
+/// Locks as rows of the database, for a hub of several instances without Redis. Instances compare a lock's expiry with
+/// their own clocks: `flowhub doctor` reports how far each clock is from the database's.
 public final class PostgresLockService: LockService {
     private let pool: PostgresPool
 
     public init(_ store: PostgresFlowStore) { self.pool = store.pool }
 
+    /// Inserts the lock's row, or replaces an expired one, and allocates its fencing token in the same transaction.
+    /// - Throws: `held` if another client holds the lock.
     public func acquire(
         _ resource: String, account: String, seconds: Int, now: Timestamp
     ) async throws(LockError) -> LockLease {
@@ -38,10 +40,12 @@ public final class PostgresLockService: LockService {
         if let token = results[1].first?.int64(0) {
             return LockLease(resource: resource, lock: lock, fencingToken: token, expiresAt: until)
         }
-        // The holder may have released the lock since the insert; the lock is free then.
+        // Without a row, the holder has released the lock since the insert failed: the lock is free from now on.
         throw .held(until: results[2].first?.time(2) ?? now)
     }
 
+    /// Extends the lock if this account and lock secret hold it.
+    /// - Throws: `notHeld` or `otherHolder` if they do not.
     public func renew(
         _ resource: String, account: String, lock: String, seconds: Int, now: Timestamp
     ) async throws(LockError) -> LockLease {
@@ -58,6 +62,8 @@ public final class PostgresLockService: LockService {
         return LockLease(resource: resource, lock: lock, fencingToken: token, expiresAt: until)
     }
 
+    /// Deletes the lock's row if this account and lock secret hold it.
+    /// - Throws: `notHeld` or `otherHolder` if they do not.
     public func release(_ resource: String, account: String, lock: String, now: Timestamp) async throws(LockError) {
         let release = Statement(
             """
@@ -70,6 +76,7 @@ public final class PostgresLockService: LockService {
 
     // MARK: Private
 
+    /// The parameters `$1` to `$4` of the condition that the caller holds the lock.
     private static func ownerParameters(
         _ resource: String, _ account: String, _ lock: String, _ now: Timestamp
     ) -> ParameterList {
@@ -81,17 +88,20 @@ public final class PostgresLockService: LockService {
         return parameters
     }
 
+    /// Creates the statement that reads the lock's row, if it exists.
     private static func holder(of resource: String) -> Statement {
         var parameters = ParameterList()
         parameters.add(resource)
         return Statement("SELECT account, lock_id, expires_at FROM hub_locks WHERE resource = $1", parameters)
     }
 
+    /// The error for a caller that does not hold the lock: `notHeld` if it is free, otherwise `otherHolder`.
     private static func rejection(_ holder: ResultSet, now: Timestamp) -> LockError {
         guard let until = holder.first?.time(2), until > now else { return .notHeld }
         return .otherHolder
     }
 
+    /// Runs the statements as one transaction, and maps a failure to `unavailable`.
     private func run(_ statements: [Statement]) async throws(LockError) -> [ResultSet] {
         do throws(PoolFailure) {
             return try await self.pool.run(.control, statements, isRetryable: false)

@@ -1,16 +1,19 @@
 public import FlowCore
 import Synchronization
 
-/// The table `flow_outbox`: one row for each flow that a batch changed, deleted after the bus has accepted the event.
+/// The table `flow_outbox`: one row for each flow that a batch changed. The row is deleted after the bus has accepted
+/// the flow's event.
 ///
 /// Ages are measured by the database's clock, so the instances' clocks need not agree.
 public final class PostgresOutbox: Outbox {
     private let store: PostgresFlowStore
+    /// For each flow, the highest version that the bus has accepted since the last ``deletePublished()``.
     private let published = Mutex<[FlowID: Version]>([:])
 
     /// - Parameter store: a store opened with ``PostgresFlowStore/Configuration/usesOutbox``.
     public init(_ store: PostgresFlowStore) { self.store = store }
 
+    /// Records in memory that the bus has accepted these commits.
     public func markPublished(_ commits: [Commit]) {
         self.published.withLock { published in
             for commit in commits {
@@ -20,6 +23,7 @@ public final class PostgresOutbox: Outbox {
         }
     }
 
+    /// Deletes the rows of the commits marked since the last call, and rows of the same flows with lower versions.
     public func deletePublished() async throws(StoreError) {
         let published = self.published.withLock { published in
             defer { published = [:] }
@@ -29,8 +33,7 @@ public final class PostgresOutbox: Outbox {
         #if DEBUG
         await Failpoint.reach(.afterPublish)
         #endif
-        // Rows below a published version are deleted as well: an instance that misses those events reads them from
-        // the store.
+        // Rows with lower versions are deleted too: an instance that misses those events reads them from the store.
         var parameters = ParameterList()
         parameters.add(published.keys.map(\.rawValue))
         parameters.add(Array(published.values))
@@ -42,11 +45,15 @@ public final class PostgresOutbox: Outbox {
         do throws(PoolFailure) {
             _ = try await self.store.pool.run(.control, [statement], isRetryable: true)
         } catch {
-            // The rows stay and are published again later. Instances drop the repetition by its version.
+            // The rows stay in the outbox, and the outbox relay publishes them again. Instances drop an event whose
+            // version they have received before.
             throw StoreError(PoolFailure(error.error))
         }
     }
 
+    /// Returns commits that have been unpublished for more than 1 s, and sets their age to 0, so that other callers do
+    /// not receive them for 1 s.
+    /// - Parameter limit: the maximum number of rows.
     public func takeOverdue(limit: Int) async throws(StoreError) -> [Commit] {
         var parameters = ParameterList()
         parameters.add(limit)
@@ -77,6 +84,7 @@ public final class PostgresOutbox: Outbox {
         }
     }
 
+    /// Deletes all rows except the newest one of each flow.
     public func compact() async throws(StoreError) {
         let statement = Statement(
             """

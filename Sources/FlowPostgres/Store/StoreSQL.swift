@@ -2,20 +2,24 @@ import FlowCore
 
 /// SQL fragments shared by the statements on flows and events.
 enum StoreSQL {
-    /// A CTE with the store's epoch, and whether the server's timeline is the one for which the epoch was raised.
-    /// Every statement compares both. The timeline comes from the WAL file name because `pg_control_checkpoint()`
-    /// shows a promotion only minutes later.
+    /// A CTE with the store's epoch, and in `same` whether the server's timeline is the one for which the epoch was
+    /// raised. Statements on flows compare both with what this process has adopted. The timeline comes from the WAL
+    /// file name because `pg_control_checkpoint()` shows a promotion only minutes later.
     static let meta = """
         meta AS MATERIALIZED (
             SELECT epoch, timeline = left(pg_walfile_name(pg_current_wal_lsn()), 8) AS same FROM hub_meta
         )
         """
 
+    /// The columns of a flow's head.
+    /// - Parameter table: alias of the table `flows`.
     static func head(_ table: String) -> String {
         ["id", "client_account_id", "status", "version", "reset_version", "updated_at"].map { "\(table).\($0)" }
             .joined(separator: ", ")
     }
 
+    /// The columns of a stored flow: its head, fences and state.
+    /// - Parameter table: alias of the table `flows`.
     static func record(_ table: String) -> String { "\(Self.head(table)), \(table).fence, \(table).state" }
 }
 
@@ -33,7 +37,8 @@ extension ResultRow {
             updatedAt: updatedAt)
     }
 
-    /// Decodes the columns of ``StoreSQL/record(_:)``; `nil` if an outer join found no flow.
+    /// Decodes the columns of ``StoreSQL/record(_:)``, of which the first has the index `column`; `nil` if an outer
+    /// join found no flow.
     func record(at column: Int) throws(PostgresError) -> FlowRecord? {
         guard let head = try self.head(at: column) else { return nil }
         guard let fence = self.json(column + 6), let state = self.json(column + 7) else { throw PostgresError.unreadable }
@@ -53,7 +58,8 @@ extension ResultRow {
         )
     }
 
-    /// Decodes the columns `version, type, created_at, payload`; `nil` if an outer join found no event.
+    /// Decodes the columns `version, type, created_at, payload`, of which the first has the index `column`; `nil` if an
+    /// outer join found no event.
     func event(at column: Int) throws(PostgresError) -> FlowEvent? {
         guard let version = self.int64(column) else { return nil }
         guard let name = self.text(column + 1), let type = EventType(name), let createdAt = self.time(column + 2),
@@ -76,7 +82,7 @@ extension ResultSet {
 }
 
 extension StoreError {
-    /// Maps a pool failure to the store's error.
+    /// Maps a pool failure to the store's error: `outcomeUnknown` if the unit may have taken effect.
     init(_ failure: PoolFailure) {
         let error = failure.error
         if failure.mayHaveTakenEffect {
@@ -84,8 +90,8 @@ extension StoreError {
         } else if error.code == .epoch {
             self = .epochChanged
         } else if [.locked, .conflict, .data].contains(error.code) || (error.code == .busy && error.state == nil) {
-            // The store is available. Only this change failed: a conflict, a locked row, a rejected value, or no free
-            // connection.
+            // The store is available, and only this operation failed: because of a conflict, a locked row, a rejected
+            // value, or because no connection was free.
             self = .overloaded(error.description)
         } else {
             self = .unavailable(error.description)
@@ -94,7 +100,8 @@ extension StoreError {
 }
 
 extension PoolFailure {
-    /// Creates a failure without effect: of a rolled-back unit, a read, or an invalid reply.
+    /// Creates a failure without effect: of a transaction that was rolled back, of a read, or of a reply that cannot be
+    /// decoded.
     init(_ error: PostgresError) {
         self.init(error: error, mayHaveTakenEffect: false)
     }

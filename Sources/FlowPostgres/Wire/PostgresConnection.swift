@@ -8,6 +8,7 @@ final class PostgresConnection: @unchecked Sendable {
     private let handle: OpaquePointer
 
     /// Connects. Blocks the calling thread for up to `connect_timeout` per address.
+    /// - Throws: ``PostgresError`` with libpq's message in `serverMessage`.
     init(_ settings: PostgresSettings) throws(PostgresError) {
         var keywords: [String] = []
         var values: [String] = []
@@ -38,14 +39,21 @@ final class PostgresConnection: @unchecked Sendable {
 
     // MARK: Properties
 
+    /// File descriptor of the socket, for `poll`.
     var socket: Int32 { PQsocket(self.handle) }
+    /// Whether libpq has found the connection lost.
     var isBroken: Bool { PQstatus(self.handle) == CONNECTION_BAD }
+    /// libpq's last error message. It may name host, port and user.
     var errorMessage: String { String(cString: PQerrorMessage(self.handle)) }
+    /// Version of the server, such as 150004 for 15.4.
     var serverVersion: Int { Int(PQserverVersion(self.handle)) }
     /// The server process id that was reported on connect. A pooler reports a made-up one.
     var reportedBackendPID: Int { Int(PQbackendPID(self.handle)) }
+    /// The encoding of the database, such as `UTF8`.
     var encoding: String { PQparameterStatus(self.handle, "server_encoding").map { String(cString: $0) } ?? "unknown" }
+    /// Whether the connection uses TLS.
     var isEncrypted: Bool { PQsslInUse(self.handle) == 1 }
+    /// The server's host name or address, or the directory of its Unix socket.
     var host: String { PQhost(self.handle).map { String(cString: $0) } ?? "" }
     var database: String { PQdb(self.handle).map { String(cString: $0) } ?? "" }
     var user: String { PQuser(self.handle).map { String(cString: $0) } ?? "" }
@@ -62,6 +70,7 @@ final class PostgresConnection: @unchecked Sendable {
     }
 
     /// Runs one statement with parameters. Blocks until it is done.
+    /// - Throws: ``PostgresError`` if the statement failed.
     func execute(_ statement: Statement) throws(PostgresError) -> ResultSet {
         let result = statement.parameters.withPointers { count, types, values, lengths, formats in
             ResultSet(PQexecParams(self.handle, statement.sql, count, types, values, lengths, formats, 1))
@@ -81,7 +90,8 @@ final class PostgresConnection: @unchecked Sendable {
             let remaining = (deadline - .now).components.seconds * 1_000 + 50
             var descriptor = pollfd(fd: self.socket, events: Int16(POLLIN), revents: 0)
             guard ContinuousClock.now < deadline, poll(&descriptor, 1, Int32(max(1, remaining))) >= 0 else {
-                throw PostgresError(.timeout, "the database accepted the connection but did not reply")
+                throw PostgresError(
+                    .timeout, "the database accepted the connection but did not reply within \(seconds) s")
             }
         }
         let result = ResultSet(PQgetResult(self.handle))
@@ -95,11 +105,12 @@ final class PostgresConnection: @unchecked Sendable {
     /// Switches to non-blocking pipeline mode, in which several statements may be in flight.
     func enterPipeline() throws(PostgresError) {
         guard PQsetnonblocking(self.handle, 1) == 0, PQenterPipelineMode(self.handle) == 1 else {
-            throw PostgresError(.connection, "cannot switch the connection to pipeline mode")
+            throw PostgresError(.connection, "cannot switch the database connection to pipeline mode")
         }
     }
 
     /// Queues the preparation of a statement under a name that is unique on this connection.
+    /// - Returns: whether libpq accepted it; `false` if the connection is lost.
     func prepare(_ statement: Statement, as name: String) -> Bool {
         statement.parameters.withPointers { count, types, _, _, _ in
             PQsendPrepare(self.handle, name, statement.sql, count, types) == 1
@@ -107,13 +118,15 @@ final class PostgresConnection: @unchecked Sendable {
     }
 
     /// Queues the execution of a prepared statement.
+    /// - Returns: whether libpq accepted it; `false` if the connection is lost.
     func send(_ statement: Statement, preparedAs name: String) -> Bool {
         statement.parameters.withPointers { count, _, values, lengths, formats in
             PQsendQueryPrepared(self.handle, name, count, values, lengths, formats, 1) == 1
         }
     }
 
-    /// Queues one statement.
+    /// Queues one statement that is not prepared.
+    /// - Returns: whether libpq accepted it; `false` if the connection is lost.
     func send(_ statement: Statement) -> Bool {
         statement.parameters.withPointers { count, types, values, lengths, formats in
             PQsendQueryParams(self.handle, statement.sql, count, types, values, lengths, formats, 1) == 1
@@ -121,10 +134,12 @@ final class PostgresConnection: @unchecked Sendable {
     }
 
     /// Ends a unit: the statements since the last sync form one implicit transaction.
+    /// - Returns: whether libpq accepted it; `false` if the connection is lost.
     func sync() -> Bool { PQpipelineSync(self.handle) == 1 }
 
     /// Sends queued data.
-    /// - Returns: whether everything was sent; `nil` if the connection is lost.
+    /// - Returns: `true` if everything was sent, `false` if the socket accepts no more at present, `nil` if the
+    ///   connection is lost.
     func flush() -> Bool? {
         switch PQflush(self.handle) {
         case 0: true
@@ -133,7 +148,7 @@ final class PostgresConnection: @unchecked Sendable {
         }
     }
 
-    /// Reads the available data from the socket.
+    /// Reads the available data from the socket into libpq's buffer.
     /// - Returns: whether the connection is alive.
     func consume() -> Bool { PQconsumeInput(self.handle) == 1 }
 
@@ -143,12 +158,13 @@ final class PostgresConnection: @unchecked Sendable {
         case none
         /// The end of one statement's results.
         case separator
+        /// The result of one statement.
         case result(ResultSet)
         /// The end of a unit.
         case sync
     }
 
-    /// The next reply, without blocking.
+    /// Removes and returns the next reply from libpq's buffer, without blocking.
     func nextReply() -> Reply {
         guard PQisBusy(self.handle) == 0 else { return .none }
         guard let result = PQgetResult(self.handle) else { return .separator }
@@ -162,6 +178,7 @@ final class PostgresConnection: @unchecked Sendable {
 
 /// Null-terminated arrays of C strings, valid during a call.
 private enum CStrings {
+    /// Calls the body with the array of these strings.
     static func with<Result>(_ strings: [String], _ body: (UnsafePointer<UnsafePointer<CChar>?>) -> Result) -> Result {
         var bytes: [CChar] = []
         var offsets: [Int] = []

@@ -1,6 +1,7 @@
-/// An error of Postgres or of the connection to it. The description names the cause and the action; it contains no
-/// SQL, values or credentials.
+/// An error of Postgres or of the connection to it. The description names the cause, and the action if there is one; it
+/// contains no SQL, values or credentials.
 public struct PostgresError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// The kind of error, by which callers decide whether to retry.
     public struct Code: Hashable, Sendable {
         enum Value {
             case connection, credentials, timeout, busy, conflict, statement, readOnly, schema, data, aborted, closed, epoch
@@ -12,13 +13,13 @@ public struct PostgresError: Error, Hashable, Sendable, CustomStringConvertible 
         public static let connection = Code(value: .connection)
         /// The server rejected the login.
         public static let credentials = Code(value: .credentials)
-        /// A time limit was exceeded.
+        /// A connection attempt, a statement or the wait for other instances' migrations exceeded its time limit.
         public static let timeout = Code(value: .timeout)
         /// The server is out of resources, or no pool connection was free in time.
         public static let busy = Code(value: .busy)
-        /// Conflict with a concurrent transaction. A retry may succeed.
+        /// Conflict with a concurrent transaction, such as a deadlock or a duplicate key. A retry may succeed.
         public static let conflict = Code(value: .conflict)
-        /// Another transaction holds the row or table lock.
+        /// Another transaction holds a row or table lock for longer than the lock timeout.
         public static let locked = Code(value: .locked)
         /// DATABASE_URL cannot be parsed.
         public static let url = Code(value: .url)
@@ -28,11 +29,12 @@ public struct PostgresError: Error, Hashable, Sendable, CustomStringConvertible 
         public static let readOnly = Code(value: .readOnly)
         /// Tables or privileges are missing, or the schema does not match this binary.
         public static let schema = Code(value: .schema)
-        /// The server rejected a value.
+        /// The server rejected a value, such as text that its encoding cannot store.
         public static let data = Code(value: .data)
-        /// Skipped because an earlier statement of the unit failed.
+        /// The statement was skipped because an earlier statement of its unit failed.
         static let aborted = Code(value: .aborted)
-        /// The store's epoch or timeline differs from the caller's.
+        /// The store's epoch or timeline differs from the adopted one, or a flow's version is below one that was
+        /// committed.
         static let epoch = Code(value: .epoch)
         /// The pool was closed.
         public static let closed = Code(value: .closed)
@@ -45,8 +47,7 @@ public struct PostgresError: Error, Hashable, Sendable, CustomStringConvertible 
     /// The server's message. It may quote values, so it is shown to users of commands only; only the messages of
     /// failed connection attempts are logged.
     public let serverMessage: String?
-    /// Whether the server closed the connection with this error. The outcome of a write that was in flight is unknown
-    /// then.
+    /// Whether the server closed the connection with this error. Then the outcome of a write in flight is unknown.
     let isFatal: Bool
 
     init(
@@ -59,18 +60,20 @@ public struct PostgresError: Error, Hashable, Sendable, CustomStringConvertible 
         self.isFatal = isFatal
     }
 
-    /// Maps SQLSTATE (PostgreSQL documentation, appendix A).
+    /// Creates the error for a SQLSTATE of the server (PostgreSQL documentation, appendix A).
     init(state: String, severity: String, message: String, constraint: String?) {
         let isFatal = severity == "FATAL" || severity == "PANIC"
         let (code, text): (Code, String) =
             switch state {
-            case "57014": (.timeout, "the database canceled the statement (time limit exceeded)")
-            case "55P03": (.locked, "lock timeout: another transaction holds the lock")
+            case "57014": (.timeout, "the database canceled a statement that exceeded its time limit")
+            case "55P03": (.locked, "lock timeout: another transaction holds a row or table lock")
             case "40001", "40P01", "23505": (.conflict, "conflict with a concurrent transaction")
-            case "25006": (.readOnly, "the database is read-only")
-            case "55000" where message.contains("recovery"): (.readOnly, "the database is a standby")
+            case "25006": (.readOnly, "the database is read-only; DATABASE_URL must name the primary")
+            case "55000" where message.contains("recovery"):
+                (.readOnly, "the database is a standby; DATABASE_URL must name the primary")
             case "42P01", "42703", "3F000": (.schema, "tables or columns of the hub are missing; run `flowhub migrate`")
-            case "42501": (.schema, "the database user lacks a privilege on the hub's tables")
+            case "42501":
+                (.schema, "the database user lacks a privilege on the hub's tables; `flowhub doctor` shows which")
             case "28000", "28P01": (.credentials, "the database rejected the user or password")
             case "3D000": (.credentials, "the database does not exist")
             case "57P01", "57P02", "57P03": (.connection, "the database is shutting down or starting up")
@@ -85,17 +88,23 @@ public struct PostgresError: Error, Hashable, Sendable, CustomStringConvertible 
         self.init(code, text, state: state, serverMessage: message, isFatal: isFatal)
     }
 
-    static let epochChanged = PostgresError(.epoch, "the epoch has changed")
-    static let storeRegressed = PostgresError(.epoch, "the database is older than committed data")
+    /// The store's epoch or timeline differs from the adopted one.
+    static let epochChanged = PostgresError(.epoch, "the store's epoch has changed after a restore or a failover")
+    /// A flow has a lower version than this process has read or committed before.
+    static let storeRegressed = PostgresError(.epoch, "the database is older than changes committed before (restored?)")
+    /// A row or reply lacks a value, or has one that the hub does not write.
     static let unreadable = PostgresError(.schema, "the database contains a row that cannot be decoded")
+    /// The value of DATABASE_URL cannot be parsed. The text follows the name of the setting.
     static let badURL = PostgresError(
         .url,
         "must have the form postgres://user:password@host:port/database?sslmode=… or host=… dbname=… . Write / @ : ? # % "
             + "in a password as %2F %40 %3A %3F %23 %25")
-    static let rowLocked = PostgresError(.locked, "the flow's row is locked by another transaction")
-    static let tooMuchContention = PostgresError(.conflict, "too many conflicting changes")
+    /// A deferred change whose deadline has passed.
+    static let rowLocked = PostgresError(.locked, "another transaction has locked the flow's row for too long")
+    /// A change that was in conflict in each attempt.
+    static let tooMuchContention = PostgresError(.conflict, "other instances changed the flow during every attempt")
 
-    /// Whether a single operation of a batch may have caused the error. The others are then retried without it.
+    /// Whether a single change of a batch may have caused the error. The other changes are then retried without it.
     var mayConcernOneOperation: Bool {
         switch self.code {
         case .conflict, .locked, .data, .statement: true
@@ -103,8 +112,8 @@ public struct PostgresError: Error, Hashable, Sendable, CustomStringConvertible 
         }
     }
 
-    /// Creates the error of a failed connection attempt. libpq's message is kept for the operator: it names host,
-    /// port and user.
+    /// Creates the error of a failed connection attempt. ``serverMessage`` is the first line of libpq's message, which
+    /// names host, port and user for the operator.
     init(connecting message: String, needsPassword: Bool) {
         let line = message.split(separator: "\n").first.map(String.init) ?? "no reason given"
         let isRejected =
@@ -115,6 +124,6 @@ public struct PostgresError: Error, Hashable, Sendable, CustomStringConvertible 
             isRejected ? "the database rejected the login" : "cannot connect to the database", serverMessage: line)
     }
 
-    /// The description with the server's message, if there is one. For users of commands.
+    /// The description, followed by the server's message if there is one. Shown to users of commands, not to clients.
     public var explanation: String { self.serverMessage.map { "\(self.description): \($0)" } ?? self.description }
 }

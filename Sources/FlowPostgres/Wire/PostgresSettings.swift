@@ -7,22 +7,22 @@ public struct PostgresSettings: Sendable {
     public var url: String
     /// Timeout in seconds for connecting to one address.
     public var connectSeconds = 5
-    /// Statement timeout in seconds. The server cancels the statement then.
+    /// Statement timeout in seconds, after which the server cancels the statement.
     public var statementSeconds = 10
-    /// Timeout in seconds for a row or table lock of another transaction.
+    /// Timeout in seconds for a row or table lock that another transaction holds.
     public var lockSeconds = 5
     /// Timeout in seconds for a free pool connection.
     public var acquireSeconds = 5
     /// Name of the hub in `pg_stat_activity`.
     public var applicationName = "flowhub"
-    /// Connections for changes; each writes one batch at a time. More than two rarely help, because they wait for
+    /// Connections for changes; each writes one batch at a time. More than two rarely help, because batches wait for
     /// each other's row locks.
     public var changeConnections = 2
     /// Connections for states, heads and lists; each has several statements in flight.
     public var readConnections = 3
-    /// Connections for history pages. Separate, so that subscribers far behind do not delay other reads.
+    /// Connections for history pages. Separate, so that subscribers that replay much history do not delay other reads.
     public var pageConnections = 2
-    /// Connections for records of imports, which are read and written by the thousand.
+    /// Connections for records of imports. Separate, because one import has thousands of them.
     public var importConnections = 2
     /// Connections for everything else: the epoch, revocations, locks, the import ledger's changes, and the outbox
     /// relay. Pruning has one more connection of its own.

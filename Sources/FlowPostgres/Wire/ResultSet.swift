@@ -12,8 +12,10 @@ final class ResultSet: @unchecked Sendable {
 
     var rowCount: Int { self.handle.map { Int(PQntuples($0)) } ?? 0 }
     var rows: some Sequence<ResultRow> { (0..<self.rowCount).lazy.map { ResultRow(set: self, number: Int32($0)) } }
+    /// The first row; `nil` if there are no rows.
     var first: ResultRow? { self.rowCount > 0 ? ResultRow(set: self, number: 0) : nil }
 
+    /// The last row; `nil` if there are no rows.
     var last: ResultRow? { self.rowCount > 0 ? ResultRow(set: self, number: Int32(self.rowCount - 1)) : nil }
 
     /// The error in this result; `nil` if the statement succeeded.
@@ -29,12 +31,14 @@ final class ResultSet: @unchecked Sendable {
             state: state, severity: self.field("V") ?? "", message: self.field("M") ?? "", constraint: self.field("n"))
     }
 
-    /// A field of an error message, by its letter in the Postgres protocol.
+    /// A field of the server's error message, by its letter in the Postgres protocol; `nil` if the message lacks it.
     private func field(_ letter: Unicode.Scalar) -> String? {
         guard let handle = self.handle, let text = PQresultErrorField(handle, Int32(letter.value)) else { return nil }
         return String(cString: text)
     }
 
+    /// Calls the body with the bytes of a cell.
+    /// - Returns: the body's value; `nil` if the cell is NULL.
     fileprivate func withCell<Value>(_ row: Int32, _ column: Int32, _ body: (UnsafeRawBufferPointer) -> Value) -> Value? {
         guard let handle = self.handle, PQgetisnull(handle, row, column) == 0, let cell = PQgetvalue(handle, row, column) else {
             return nil
@@ -43,17 +47,21 @@ final class ResultSet: @unchecked Sendable {
     }
 }
 
-/// One row, with its cells in the server's binary format.
+/// One row of a result, with its cells in the server's binary format. Columns are counted from 0.
 struct ResultRow {
     let set: ResultSet
+    /// Index of the row in its result.
     let number: Int32
 
+    /// Whether the cell is NULL.
     func isNull(_ column: Int) -> Bool { self.set.withCell(self.number, Int32(column)) { _ in } == nil }
 
+    /// A cell of type `text`, or of one with the same binary format; `nil` if it is NULL.
     func text(_ column: Int) -> String? {
         self.set.withCell(self.number, Int32(column)) { String(decoding: $0, as: UTF8.self) }
     }
 
+    /// A cell of type `int8` or `int4`; `nil` if it is NULL or has another size.
     func int64(_ column: Int) -> Int64? {
         let value = self.set.withCell(self.number, Int32(column)) { bytes -> Int64? in
             switch bytes.count {
@@ -65,11 +73,13 @@ struct ResultRow {
         return value ?? nil
     }
 
+    /// A cell of type `bool`; `nil` if it is NULL.
     func bool(_ column: Int) -> Bool? { self.set.withCell(self.number, Int32(column)) { $0.first == 1 } }
 
+    /// A cell of type `timestamptz`, rounded down to milliseconds; `nil` if it is NULL.
     func time(_ column: Int) -> Timestamp? { self.int64(column).map { Timestamp(postgresMicroseconds: $0) } }
 
-    /// A `json` column. Its bytes are exactly the text that was written.
+    /// A cell of type `json`, whose bytes are exactly the text that was written; `nil` if it is NULL.
     func json(_ column: Int) -> JSONText? {
         self.set.withCell(self.number, Int32(column)) { JSONText(trusted: Array($0)) }
     }

@@ -11,7 +11,8 @@ struct Statement: Sendable {
         self.parameters = parameters
     }
 
-    /// Whether to keep a prepared plan. Statements without parameters, such as BEGIN, do not need one.
+    /// Whether the statement is prepared if its connection allows it. Statements without parameters, such as BEGIN,
+    /// have nothing to plan.
     var isWorthPreparing: Bool { self.parameters.count > 0 }
 }
 
@@ -35,28 +36,38 @@ struct ParameterList: Sendable {
     /// Range of each parameter in `bytes`; `nil`: NULL.
     private var ranges: [Range<Int>?] = []
 
+    /// Creates an empty list.
+    /// - Parameter capacity: expected bytes of all parameters, reserved in advance.
     init(capacity: Int = 0) { if capacity > 0 { self.bytes.reserveCapacity(capacity) } }
 
+    /// Number of parameters, which is also the number of the last placeholder.
     var count: Int { self.types.count }
 
     // MARK: Values
 
+    /// Appends a parameter of type `text`.
     mutating func add(_ text: String) { self.add(TypeNumber.text) { $0.append(contentsOf: text.utf8) } }
+    /// Appends a parameter of type `int8`.
     mutating func add(_ number: Int64) { self.add(TypeNumber.int8) { $0.append(bigEndian: UInt64(bitPattern: number)) } }
+    /// Appends a parameter of type `int8`.
     mutating func add(_ number: Int) { self.add(Int64(number)) }
+    /// Appends a parameter of type `timestamptz`.
     mutating func add(_ time: Timestamp) {
         self.add(TypeNumber.timestamptz) { $0.append(bigEndian: UInt64(bitPattern: time.postgresMicroseconds)) }
     }
 
+    /// Appends a parameter of type `text`; `nil` is NULL.
     mutating func add(_ text: String?) {
         if let text { self.add(text) } else { self.addNull(TypeNumber.text) }
     }
 
+    /// Appends a parameter of type `json`; `nil` is NULL.
     mutating func add(_ document: JSONText?) {
         guard let document else { return self.addNull(TypeNumber.json) }
         self.add(TypeNumber.json) { $0.append(contentsOf: document.bytes) }
     }
 
+    /// Appends one parameter: an array of `text`.
     mutating func add(_ texts: some Collection<String>) {
         self.add(array: TypeNumber.textArray, of: TypeNumber.text, texts.count) { bytes in
             for text in texts {
@@ -66,6 +77,7 @@ struct ParameterList: Sendable {
         }
     }
 
+    /// Appends one parameter: an array of `int8`.
     mutating func add(_ numbers: some Collection<Int64>) {
         self.add(array: TypeNumber.int8Array, of: TypeNumber.int8, numbers.count) { bytes in
             for number in numbers {
@@ -75,6 +87,7 @@ struct ParameterList: Sendable {
         }
     }
 
+    /// Appends one parameter: an array of `timestamptz`.
     mutating func add(_ times: some Collection<Timestamp>) {
         self.add(array: TypeNumber.timestamptzArray, of: TypeNumber.timestamptz, times.count) { bytes in
             for time in times {
@@ -84,6 +97,7 @@ struct ParameterList: Sendable {
         }
     }
 
+    /// Appends one parameter: an array of `json`.
     mutating func add(_ documents: some Collection<JSONText>) {
         self.add(array: TypeNumber.jsonArray, of: TypeNumber.json, documents.count) { bytes in
             for document in documents {
@@ -93,6 +107,7 @@ struct ParameterList: Sendable {
         }
     }
 
+    /// Appends a parameter of the type with this OID. `write` appends its value.
     private mutating func add(_ type: UInt32, _ write: (inout [UInt8]) -> Void) {
         let start = self.bytes.count
         write(&self.bytes)
@@ -100,13 +115,14 @@ struct ParameterList: Sendable {
         self.ranges.append(start..<self.bytes.count)
     }
 
+    /// Appends NULL as a parameter of the type with this OID.
     private mutating func addNull(_ type: UInt32) {
         self.types.append(type)
         self.ranges.append(nil)
     }
 
-    /// Adds an array with the header that `array_recv` expects: number of dimensions, whether there are NULLs, the
-    /// element type, the length and the lower bound.
+    /// Appends an array of `count` elements, which `write` appends. Its header is what `array_recv` expects: number of
+    /// dimensions, whether there are NULLs, the element type, the length and the lower bound.
     private mutating func add(array type: UInt32, of element: UInt32, _ count: Int, _ write: (inout [UInt8]) -> Void) {
         self.add(type) { bytes in
             bytes.append(bigEndian: count == 0 ? 0 : 1 as UInt32)
@@ -153,16 +169,19 @@ extension Timestamp {
     /// Whole minutes since 1970, rounded down.
     var minutes: Int64 { (self.milliseconds - (self.milliseconds < 0 ? 59_999 : 0)) / 60_000 }
 
+    /// The time as the server's binary format has it: microseconds since 2000-01-01 UTC.
     var postgresMicroseconds: Int64 { (self.milliseconds - Self.postgresEpoch) * 1_000 }
 
+    /// Creates a time from the server's binary format, rounded down to milliseconds.
     init(postgresMicroseconds: Int64) {
-        // Rounds down, also before 2000.
+        // Division rounds towards zero, so a negative number needs a correction to be rounded down.
         let milliseconds = (postgresMicroseconds >= 0 ? postgresMicroseconds : postgresMicroseconds - 999) / 1_000
         self.init(milliseconds: milliseconds + Self.postgresEpoch)
     }
 }
 
 extension [UInt8] {
+    /// Appends the bytes of a number, the most significant first.
     fileprivate mutating func append(bigEndian value: some FixedWidthInteger) {
         Swift.withUnsafeBytes(of: value.bigEndian) { self.append(contentsOf: $0) }
     }

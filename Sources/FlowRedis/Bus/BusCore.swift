@@ -5,7 +5,9 @@ import NIOCore
 /// State of the bus: subscriptions, the canary, and the messages of both Redis connections. Confined to one event loop.
 final class BusCore {
     struct Configuration: Sendable {
+        /// Milliseconds between two canaries.
         var canaryMilliseconds: Int64 = 1_000
+        /// Milliseconds without a received canary until delivery counts as degraded.
         var canaryTimeoutMilliseconds: Int64 = 3_000
         /// Policy for foreign messages (`FLOWHUB_SEED_UPDATES`).
         var foreign = ForeignPolicy.deliver
@@ -14,18 +16,23 @@ final class BusCore {
     /// Receives each foreign `state_update` while this instance holds the leader lease `hub:apply`. `message` is the
     /// channel name followed by the payload.
     var onForeignUpdate: ((_ flow: FlowID, _ updates: JSONText, _ message: [UInt8]) -> Void)?
+    /// Whether this instance holds the leader lease `hub:apply`.
     private var isLeaseHolder = false
 
     /// Maximum number of channels in one SUBSCRIBE or UNSUBSCRIBE command.
     private static let batch = 512
     /// Backlog of the sink, in messages, above which reading pauses. Reading resumes at half of it.
     private static let maximumBacklog = 10_000
+    /// Time between two checks of the sink's backlog while reading is paused.
     private static let pauseLength = TimeAmount.milliseconds(2)
+    /// Prefix of the Redis channels of flows.
     private static let prefix = "flow:updates:"
     private static let prefixBytes = Array(BusCore.prefix.utf8)
 
+    /// The Redis channel with a flow's messages.
     static func channel(of flow: FlowID) -> String { Self.prefix + flow.rawValue }
 
+    /// The receiver of messages; `nil` before it is attached and after ``stop()``.
     var sink: (any BusSink)?
     /// Called on the event loop after each change of ``BusHealth/isDelivering``, until ``stop()``.
     var onDelivery: (@Sendable (Bool) -> Void)?
@@ -48,8 +55,11 @@ final class BusCore {
     private var canary: Canary
     /// Canary and control channels whose subscription the server has not confirmed yet.
     private var ownUnconfirmed: Set<String> = []
+    /// Flows whose SUBSCRIBE is sent by the next ``flushSubscriptions()``.
     private var toSubscribe: [FlowID] = []
+    /// Messages received in this turn of the event loop, which the sink receives together.
     private var inbox: [BusMessage] = []
+    /// Whether reading from the subscriber connection is paused, because the sink has too large a backlog.
     private var isPaused = false
     private var timer: RepeatedTask?
 
@@ -73,6 +83,7 @@ final class BusCore {
     /// Monotonic time in milliseconds.
     private var uptime: Int64 { Int64(NIODeadline.now().uptimeNanoseconds / 1_000_000) }
 
+    /// Sets the two connections, and starts the timer that runs ``tick()`` once per canary interval.
     func start(commands: RedisLink, subscriber: RedisLink) {
         self.links = (commands, subscriber)
         let core = NIOLoopBound(self, eventLoop: self.loop)
@@ -81,6 +92,7 @@ final class BusCore {
         ) { _ in core.value.tick() }
     }
 
+    /// Stops the timer and all callbacks. From then on delivery counts as degraded.
     func stop() {
         self.timer?.cancel()
         // No callbacks from here on: their receivers stop as well.
@@ -91,6 +103,8 @@ final class BusCore {
 
     // MARK: Publishing
 
+    /// Publishes messages on a Redis channel.
+    /// - Parameter onAccepted: called if Redis has acknowledged all messages.
     func publish(_ messages: [[UInt8]], on channel: String, onAccepted: (@Sendable () -> Void)?) {
         let commands = messages.map { message in
             var command = RESPCommand("PUBLISH", channel)
@@ -105,6 +119,7 @@ final class BusCore {
 
     // MARK: Subscriptions
 
+    /// Subscribes to a flow's messages. ``flushSubscriptions()`` must follow.
     func subscribe(to flow: FlowID) {
         switch self.subscriptions.subscribe(flow) {
         case .sendSubscribe: self.toSubscribe.append(flow)
@@ -115,14 +130,17 @@ final class BusCore {
         }
     }
 
+    /// Ends the subscription to a flow's messages, 10 s from now unless ``subscribe(to:)`` is called before.
     func unsubscribe(from flow: FlowID) { self.subscriptions.unsubscribe(flow, at: self.uptime) }
 
+    /// Sends SUBSCRIBE for the flows since the last call.
     func flushSubscriptions() {
         let flows = self.toSubscribe
         self.toSubscribe = []
         self.sendSubscriptionCommand("SUBSCRIBE", flows)
     }
 
+    /// Sends SUBSCRIBE or UNSUBSCRIBE for the channels of flows, in batches.
     private func sendSubscriptionCommand(_ name: String, _ flows: [FlowID]) {
         for start in stride(from: 0, to: flows.count, by: Self.batch) {
             var command = RESPCommand(name)
@@ -143,6 +161,7 @@ final class BusCore {
         self.sendSubscriptionCommand("SUBSCRIBE", self.subscriptions.connected())
     }
 
+    /// Called when the subscriber connection is lost. Delivery counts as degraded until a canary arrives again.
     func lost() {
         self.subscriptions.lost()
         self.toSubscribe = []
@@ -150,7 +169,8 @@ final class BusCore {
         self.setDelivering(false)
     }
 
-    /// Loads all scripts, since a restarted server has none.
+    /// Called when the command connection is ready, and when Redis does not have a script. Loads all scripts, since a
+    /// restarted server has none.
     func commandsReady() {
         self.links?.commands.send(RedisScript.all.map(\.load))
         self.onCommandsReady?()
@@ -165,10 +185,11 @@ final class BusCore {
 
     // MARK: Foreign updates
 
+    /// TTL of the leader lease.
     private static let leaseMilliseconds = 10_000
 
-    /// Acquires or renews the leader lease `hub:apply`. Its holder subscribes to the messages of all flows, so that
-    /// each foreign update reaches at least one instance.
+    /// Acquires or renews the leader lease `hub:apply`, if foreign updates are to be applied. The instance that holds it
+    /// subscribes to the messages of all flows, so that each foreign update reaches at least one instance.
     private func renewLease() {
         guard self.configuration.foreign == .apply else { return }
         var call = RedisScript.lease.call(keys: ["hub:apply"])
@@ -181,12 +202,15 @@ final class BusCore {
         }
     }
 
+    /// Subscribes to the messages of all flows when the lease is acquired, and unsubscribes when it is lost.
     private func setLeaseHolder(_ isHolder: Bool) {
         guard isHolder != self.isLeaseHolder else { return }
         self.isLeaseHolder = isHolder
         self.links?.subscriber.send([RESPCommand(isHolder ? "PSUBSCRIBE" : "PUNSUBSCRIBE", Self.prefix + "*")])
     }
 
+    /// Handles a message of the subscription to all flows. Passes on foreign updates; all other messages are received
+    /// through the flow's own subscription, too.
     private func receivedPatternMessage(_ channel: [UInt8], _ payload: [UInt8]) {
         guard channel.starts(with: Self.prefixBytes),
             let flow = FlowID(String(decoding: channel[Self.prefixBytes.count...], as: UTF8.self)),
@@ -196,6 +220,7 @@ final class BusCore {
         self.onForeignUpdate?(flow, event.data, channel + payload)
     }
 
+    /// Handles the server's confirmation of a subscription. After the last outstanding one, the first canary is sent.
     private func confirmed(_ channel: String) {
         if channel.hasPrefix(Self.prefix) {
             if let flow = FlowID(channel.dropFirst(Self.prefix.count)), self.subscriptions.confirm(flow) {
@@ -211,12 +236,13 @@ final class BusCore {
 
     // MARK: Canary
 
+    /// Runs once per canary interval: ends lingering subscriptions, assesses delivery, sends a canary, renews the lease.
     private func tick() {
         self.sendSubscriptionCommand("UNSUBSCRIBE", self.subscriptions.removeExpired(at: self.uptime))
         switch self.canary.assess(at: self.uptime) {
         case .ok: break
         case .degraded: self.setDelivering(false)
-        // While reading is paused, no canary can be received: the connection is not at fault.
+        // While reading is paused, no canary can be received: the connection is not at fault and stays.
         case .replace where self.isPaused: self.setDelivering(false)
         case .replace:
             self.setDelivering(false)
@@ -228,6 +254,7 @@ final class BusCore {
         self.renewLease()
     }
 
+    /// Publishes this instance's next canary.
     private func sendCanary() {
         let core = NIOLoopBound(self, eventLoop: self.loop)
         let number = self.canary.next(at: self.uptime)
@@ -235,12 +262,13 @@ final class BusCore {
         call.add(self.canaryMAC(number) + Array(String(number).utf8))
         call.add(60_000)
         self.links?.commands.send([call]) { result in
-            // A failed publication says nothing about the subscriber connection.
+            // Only a canary that Redis accepted must arrive. A failed one proves nothing about the subscriber connection.
             guard case .success(let replies) = result, replies.first?.integer != nil else { return }
             core.value.canary.accepted(number, at: core.value.uptime)
         }
     }
 
+    /// Handles a received canary, unless its MAC is wrong. The first one after an outage ends the degraded delivery.
     private func receivedCanary(_ payload: [UInt8]) {
         guard payload.count > MessageAuthenticator.macLength,
             let number = UInt64(String(decoding: payload[MessageAuthenticator.macLength...], as: UTF8.self)),
@@ -256,22 +284,26 @@ final class BusCore {
         self.codec.authenticator.mac(for: Array("\(self.codec.origin) \(number)".utf8))
     }
 
+    /// Sets whether the bus delivers, and reports a change.
     private func setDelivering(_ isDelivering: Bool) {
         guard self.health.isDelivering != isDelivering else { return }
         self.health.set(isDelivering: isDelivering)
         self.onDelivery?(isDelivering)
-        // The sink reads from the store what it missed.
+        // The sink then reads from the store the events that it missed during the outage.
         if isDelivering { self.sink?.deliveryChanged() }
     }
 
     // MARK: Received messages
 
+    /// Handles a value that the subscriber connection received. It has four elements if it is a message of the
+    /// subscription to all flows; otherwise three, whose first one is `message`, `subscribe` or another confirmation.
     func receivedPush(_ value: RESPValue) {
         if let elements = value.elements, elements.count == 4, let channel = elements[2].bytes, let payload = elements[3].bytes {
             return self.receivedPatternMessage(channel, payload)
         }
         guard let elements = value.elements, elements.count == 3, let kind = elements[0].bytes, let channel = elements[1].bytes
         else { return }
+        // `message` is the only kind with seven bytes.
         if kind.count == 7, let payload = elements[2].bytes {
             self.receivedMessage(channel, payload)
         } else if kind == Self.subscribeKind {
@@ -281,6 +313,7 @@ final class BusCore {
 
     private static let subscribeKind = Array("subscribe".utf8)
 
+    /// Handles a message of a Redis channel: a canary, a control message, or a message of a flow.
     private func receivedMessage(_ channel: [UInt8], _ payload: [UInt8]) {
         guard channel.starts(with: Self.prefixBytes) else {
             let name = String(decoding: channel, as: UTF8.self)
@@ -291,12 +324,12 @@ final class BusCore {
         self.health.countReceived()
         switch self.codec.decode(payload, from: flow, now: self.now()) {
         case .own(let message): self.enqueue(message)
-        // Already delivered when it was published.
+        // This instance delivered the message to its own sink when it published it.
         case .echo: break
         case .foreign(let event):
             switch self.configuration.foreign {
             case .ignore: return
-            // Delivered as the durable event of the change that applies it.
+            // Not delivered itself: the lease holder applies it as a change, whose durable event is delivered.
             case .apply where event.type == .stateUpdate: return
             case .apply, .deliver: self.health.countForeign()
             }
@@ -320,14 +353,15 @@ final class BusCore {
         }
     }
 
-    /// Pauses reading because the event loops fall behind. Messages then queue at the server, up to the limit of its
-    /// output buffer.
+    /// Pauses reading, because the sink has more than ``maximumBacklog`` messages to process. Messages then queue at
+    /// Redis, which disconnects the instance when they exceed its output buffer limit.
     private func pause() {
         self.isPaused = true
         self.links?.subscriber.setReading(false)
         self.loop.assumeIsolated().scheduleTask(in: Self.pauseLength) { self.checkBacklog() }
     }
 
+    /// Resumes reading once the backlog is at most half of the maximum; until then checks again every 2 ms.
     private func checkBacklog() {
         guard self.isPaused else { return }
         if let backlog = self.sink?.backlog, backlog > Self.maximumBacklog / 2 {
@@ -340,7 +374,7 @@ final class BusCore {
     }
 }
 
-/// Policy for foreign messages: those that a process other than a hub instance publishes in the legacy format.
+/// Policy for foreign messages: those that a process other than a hub instance publishes, in the legacy service's format.
 public enum ForeignPolicy: String, Hashable, Sendable, CaseIterable {
     /// Delivers them live, flagged `foreign`.
     case deliver

@@ -5,6 +5,7 @@
 /// no messages. Therefore each instance publishes canaries to itself, and only a received canary counts.
 struct Canary: ~Copyable {
     enum Assessment: Hashable {
+        /// A canary was received within the timeout, or the subscriber connection is not complete or younger than that.
         case ok
         /// No canary was received within the timeout, although the server accepted some: replace the subscriber
         /// connection.
@@ -19,13 +20,15 @@ struct Canary: ~Copyable {
     private var startedAt: Int64?
     private var lastReceivedAt: Int64?
     private var lastNumber: UInt64 = 0
-    /// When the server first accepted a canary newer than the last received one; `nil` if it has not.
+    /// When the server first accepted a canary newer than the most recently received one; `nil` if it accepted none.
     private var acceptedAt: Int64?
+    /// Number of the most recently sent canary.
     private var sent: UInt64 = 0
     /// Send times of the canaries that are still expected, by number.
     private var sentAt: [UInt64: Int64] = [:]
+    /// Whether a canary has arrived since the last outage.
     private(set) var isDelivering = false
-    /// Milliseconds from publication to arrival of the last received canary.
+    /// Milliseconds from publication to arrival of the most recently received canary; `nil` before the first one.
     private(set) var lag: Int64?
 
     /// Whether there is a complete subscriber connection to observe.
@@ -42,6 +45,7 @@ struct Canary: ~Copyable {
         self.acceptedAt = nil
     }
 
+    /// Records that the subscriber connection was lost.
     mutating func lost() {
         self.startedAt = nil
         self.isDelivering = false
@@ -53,6 +57,7 @@ struct Canary: ~Copyable {
         self.isDelivering = false
     }
 
+    /// Assigns the number of the canary that is sent now.
     mutating func next(at now: Int64) -> UInt64 {
         self.sent += 1
         self.sentAt[self.sent] = now
@@ -85,6 +90,7 @@ struct Canary: ~Copyable {
         self.acceptedAt = nil
     }
 
+    /// Assesses whether canaries arrive. If none arrived within the timeout, delivery counts as degraded.
     mutating func assess(at now: Int64) -> Assessment {
         guard let startedAt = self.startedAt, now - (self.lastReceivedAt ?? startedAt) >= self.timeout else { return .ok }
         self.isDelivering = false

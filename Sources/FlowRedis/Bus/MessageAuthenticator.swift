@@ -22,6 +22,7 @@ struct MessageAuthenticator: Sendable {
         Self.hex(SHA256.hash(data: Array("flowhub name \(hubID)".utf8)).prefix(8))
     }
 
+    /// The MAC of the bytes, as hexadecimal digits in ASCII.
     func mac(for bytes: some Sequence<UInt8>) -> [UInt8] { Array(Self.hex(self.code(Array(bytes)).prefix(16)).utf8) }
 
     /// Whether the MAC is that of the bytes. The comparison takes constant time.
@@ -39,15 +40,18 @@ struct MessageAuthenticator: Sendable {
         return difference == 0
     }
 
+    /// The untruncated HMAC-SHA-256 of the bytes.
     private func code(_ bytes: [UInt8]) -> HMAC<SHA256>.MAC {
         var hash = self.prepared
         hash.update(data: bytes)
         return hash.finalize()
     }
 
+    /// The bytes in hexadecimal, two lower-case digits per byte.
     private static func hex(_ bytes: some Sequence<UInt8>) -> String {
         String(decoding: bytes.flatMap { [Self.digit($0 >> 4), Self.digit($0 & 15)] }, as: UTF8.self)
     }
 
+    /// The hexadecimal digit for a value from 0 to 15, in ASCII.
     private static func digit(_ value: UInt8) -> UInt8 { value < 10 ? value + UInt8(ascii: "0") : value + UInt8(ascii: "a") - 10 }
 }

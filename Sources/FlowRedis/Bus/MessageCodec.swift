@@ -2,29 +2,31 @@ import FlowCore
 import Synchronization
 
 /// Encodes and decodes the messages of the Redis channel `flow:updates:{flow}`. The format is that of the legacy
-/// service, `{"type","flow_id","updates" or "data","timestamp"}`, preceded by members of the hub.
+/// service, `{"type","flow_id","updates" or "data","timestamp"}`, preceded by members that only hub instances write.
 ///
 /// Hub messages have their members in a fixed order, the MAC first, so that decoding compares bytes instead of parsing
 /// JSON. A message without a MAC is foreign and is parsed.
 struct MessageCodec: Sendable {
     enum DecodeResult: Sendable {
+        /// A message that another instance of this hub published.
         case own(BusMessage)
         /// A message that this process published.
         case echo
-        /// A message of a service that knows only the legacy format.
+        /// A message without a MAC, in the legacy service's format.
         case foreign(TransientEvent)
+        /// A message that must be dropped.
         case rejected(RejectReason)
     }
 
     enum RejectReason: String, Sendable, CaseIterable {
         case tooLarge = "too_large"
-        /// Not JSON, or without the members of an event.
+        /// The message is not JSON, or lacks members of an event.
         case malformed
-        /// It has members that only hub messages have, without a valid MAC.
+        /// The message has members that only hub messages have, without a valid MAC.
         case forged
-        /// Its `flow_id` is not the flow of its channel.
+        /// The message's `flow_id` is not the flow of the Redis channel on which it arrived.
         case otherFlow = "other_flow"
-        /// A transient event older than ``maximumTransientAge``, received after its connection had stalled.
+        /// A transient event that was published more than ``maximumTransientAge`` ago, as after a stalled connection.
         case late
     }
 
@@ -32,7 +34,9 @@ struct MessageCodec: Sendable {
     static let maximumTransientAge: Int64 = 10_000
 
     let authenticator: MessageAuthenticator
+    /// Identifier of this process in its messages, by which it recognizes their echoes.
     let origin: String
+    /// Maximum bytes of a received message.
     let maximumBytes: Int
     private let epochCache = EpochCache()
 
@@ -44,6 +48,8 @@ struct MessageCodec: Sendable {
 
     // MARK: Encoding
 
+    /// Encodes a message of this process, with its MAC.
+    /// - Parameter sequence: number of the message among those of this process.
     func encode(_ message: BusMessage, sequence: UInt64) -> [UInt8] {
         var writer = JSONWriter(capacity: 512)
         writer.beginObject()
@@ -77,6 +83,7 @@ struct MessageCodec: Sendable {
         return Array("{\"mac\":\"".utf8) + self.authenticator.mac(for: body) + Array("\",".utf8) + body
     }
 
+    /// Writes the members that durable and transient events have in common.
     private static func writeCommon(_ writer: inout JSONWriter, _ type: EventType, _ flow: FlowID, _ at: Timestamp) {
         writer.key("at")
         writer.value(at.milliseconds)
@@ -92,7 +99,8 @@ struct MessageCodec: Sendable {
 
     private static let macPrefix = Array("{\"mac\":\"".utf8)
 
-    /// - Parameter flow: the flow of the Redis channel.
+    /// Decodes a received message and checks its MAC.
+    /// - Parameter flow: the flow of the Redis channel on which the message arrived.
     func decode(_ bytes: [UInt8], from flow: FlowID, now: Timestamp) -> DecodeResult {
         guard bytes.count <= self.maximumBytes else { return .rejected(.tooLarge) }
         guard bytes.starts(with: Self.macPrefix) else { return Self.foreign(bytes, flow, now) }
@@ -107,6 +115,7 @@ struct MessageCodec: Sendable {
         }
     }
 
+    /// Decodes the members of a message whose MAC was verified.
     private func own(_ reader: inout MemberReader, _ flow: FlowID, _ now: Timestamp) -> DecodeResult {
         guard let origin = reader.bytes("\"origin\":"), reader.number(",\"seq\":") != nil,
             let epoch = reader.bytes(",\"epoch\":").flatMap({ self.epochCache.epoch($0) }),
@@ -139,8 +148,8 @@ struct MessageCodec: Sendable {
         return .own(BusMessage(flow: flow, account: account, epoch: epoch, content: content))
     }
 
-    /// Decodes a message of the legacy format. One with a `version`, `epoch`, `origin` or `mac` imitates a hub message
-    /// and is rejected as forged.
+    /// Decodes a message of the legacy service's format. A message with a `version`, `epoch`, `origin` or `mac` imitates a
+    /// hub message and is rejected as forged.
     private static func foreign(_ bytes: [UInt8], _ flow: FlowID, _ now: Timestamp) -> DecodeResult {
         guard let json = try? JSONText(validating: bytes), json.isObject else { return .rejected(.malformed) }
         guard ["version", "epoch", "origin", "mac"].allSatisfy({ json.member($0) == nil }) else { return .rejected(.forged) }
@@ -153,10 +162,11 @@ struct MessageCodec: Sendable {
     }
 }
 
-/// Cache of the last parsed epoch, which is the same in nearly all consecutive messages.
+/// Cache of the most recently parsed epoch, which is the same in nearly all consecutive messages.
 private final class EpochCache: Sendable {
     private let last = Mutex<(bytes: [UInt8], epoch: Epoch)?>(nil)
 
+    /// Parses the text of an epoch; `nil` if it is invalid.
     func epoch(_ bytes: Slice<UnsafeRawBufferPointer>) -> Epoch? {
         self.last.withLock { last in
             if let last, bytes.elementsEqual(last.bytes) { return last.epoch }
@@ -167,13 +177,16 @@ private final class EpochCache: Sendable {
     }
 }
 
-/// Reads members with known names and order from a message whose MAC was verified.
+/// Reads members with known names and order from a message whose MAC was verified. Each name is passed with the
+/// punctuation around it, such as `,"version":`.
 private struct MemberReader {
     private let bytes: UnsafeRawBufferPointer
     private var position = 0
 
     init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
 
+    /// Skips a text if it comes next.
+    /// - Returns: whether it did.
     private mutating func skip(_ text: StaticString) -> Bool {
         let count = text.utf8CodeUnitCount
         guard self.position + count <= self.bytes.count else { return false }
@@ -182,6 +195,7 @@ private struct MemberReader {
         return true
     }
 
+    /// The integer of the next member; `nil`, without reading, if it has another name or no integer.
     mutating func number(_ name: StaticString) -> Int64? {
         let start = self.position
         guard self.skip(name) else { return nil }
@@ -206,6 +220,7 @@ private struct MemberReader {
         return self.bytes[range]
     }
 
+    /// The unescaped string of the next member; `nil` if it has another name or no valid string.
     mutating func text(_ name: StaticString) -> String? {
         guard let (range, isEscaped) = self.string(name) else { return nil }
         if isEscaped {
@@ -214,6 +229,8 @@ private struct MemberReader {
         return String(decoding: self.bytes[range], as: UTF8.self)
     }
 
+    /// The range between the quotes of the next member's string, and whether the string contains escapes.
+    /// - Returns: `nil`, without reading, if the next member has another name or no string.
     private mutating func string(_ name: StaticString) -> (Range<Int>, isEscaped: Bool)? {
         let start = self.position
         guard self.skip(name), self.position < self.bytes.count, self.bytes[self.position] == UInt8(ascii: "\"") else {
@@ -241,7 +258,7 @@ private struct MemberReader {
         return JSONText(trusted: [UInt8(ascii: "{")] + self.bytes[(self.position + 1)...])
     }
 
-    /// The value of the member `data`, which is the last one.
+    /// The value of the member `data`, which must be the message's final one; `nil` if the next member is another.
     mutating func data() -> JSONText? {
         guard self.skip(",\"data\":"), self.position < self.bytes.count - 1 else { return nil }
         return JSONText(trusted: Array(self.bytes[self.position..<(self.bytes.count - 1)]))

@@ -8,6 +8,7 @@ import Synchronization
 /// An instance delivers its own messages to itself immediately, without waiting for their echo. No durable event
 /// depends on the bus: the version sweep finds those that were lost.
 public final class RedisBus: EventBus {
+    /// A call that waits for the next turn of the event loop.
     private enum Operation {
         case publish(channel: String, messages: [[UInt8]], onAccepted: (@Sendable () -> Void)?)
         case subscribe(FlowID)
@@ -33,10 +34,13 @@ public final class RedisBus: EventBus {
         self.loop = loop
     }
 
+    /// Whether messages published through Redis arrive at this instance, as proved by the canary.
     public var isDelivering: Bool { self.health.isDelivering }
 
+    /// Sends a peer notification to all other instances over their Redis control channel.
     public func notifyPeers(_ notification: PeerNotification) { self.control.notifyPeers(notification) }
 
+    /// The counters of ``BusHealth``; never `nil`.
     public var metrics: BusMetrics? {
         var metrics = BusMetrics()
         metrics.lagSeconds = self.health.lag.map { Double($0) / 1_000 }
@@ -47,12 +51,14 @@ public final class RedisBus: EventBus {
         return metrics
     }
 
+    /// Sets the receiver of all messages and peer notifications.
     public func attach(_ sink: any BusSink) {
         self.sink.withLock { $0 = sink }
         self.control.onNotification { sink.receivedNotification($0) }
         self.loop.execute { self.core.value.sink = sink }
     }
 
+    /// Delivers messages to this instance's own sink, then publishes them on the Redis channels of their flows.
     public func publish(_ messages: [BusMessage], onAccepted: (@Sendable () -> Void)?) {
         guard !messages.isEmpty else {
             onAccepted?()
@@ -72,7 +78,9 @@ public final class RedisBus: EventBus {
         self.enqueue(operations)
     }
 
+    /// Subscribes to the Redis channel of a flow.
     public func subscribe(to flow: FlowID) { self.enqueue([.subscribe(flow)]) }
+    /// Ends the subscription to the Redis channel of a flow, after it has lingered for 10 s.
     public func unsubscribe(from flow: FlowID) { self.enqueue([.unsubscribe(flow)]) }
 
     /// Enqueues operations. Those of one turn of the event loop run together, in order.
@@ -84,6 +92,7 @@ public final class RedisBus: EventBus {
         if isFirst { self.loop.execute { self.runOperations() } }
     }
 
+    /// Runs all enqueued operations. Called on the event loop.
     private func runOperations() {
         let operations = self.operations.withLock { operations in
             defer { operations = [] }
@@ -107,11 +116,13 @@ private final class CountdownLatch: Sendable {
     private let remaining: Atomic<Int>
     private let then: @Sendable () -> Void
 
+    /// - Parameter then: runs at the last of `count` calls of ``countDown()``.
     init(of count: Int, then: @escaping @Sendable () -> Void) {
         self.remaining = Atomic(count)
         self.then = then
     }
 
+    /// Decrements the count.
     func countDown() { if self.remaining.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { self.then() } }
 }
 
@@ -128,7 +139,7 @@ public final class BusHealth: Sendable {
 
     /// Whether published messages arrive at this instance, as proved by the canary.
     public var isDelivering: Bool { self.delivering.load(ordering: .relaxed) }
-    /// Milliseconds from publication to arrival of the last canary; `nil` before the first one.
+    /// Milliseconds from publication to arrival of the most recent canary; `nil` before the first one.
     public var lag: Int64? {
         let lag = self.lagMilliseconds.load(ordering: .relaxed)
         return lag < 0 ? nil : lag
@@ -140,14 +151,21 @@ public final class BusHealth: Sendable {
     }
     /// Number of foreign messages that were delivered, or handed over to be applied.
     public var foreignMessages: Int { self.foreign.load(ordering: .relaxed) }
+    /// Number of messages received on the Redis channels of flows, including echoes and rejected messages.
     public var receivedMessages: Int { self.received.load(ordering: .relaxed) }
     /// Number of subscriber connections that were replaced because no canary arrived.
     public var replacedConnections: Int { self.replaced.load(ordering: .relaxed) }
 
+    /// Sets ``isDelivering``.
     func set(isDelivering: Bool) { self.delivering.store(isDelivering, ordering: .relaxed) }
+    /// Sets ``lag``, in milliseconds.
     func set(lag: Int64) { self.lagMilliseconds.store(lag, ordering: .relaxed) }
+    /// Counts one rejected message.
     func countRejected(_ reason: MessageCodec.RejectReason) { self.rejectedCounts.withLock { $0[reason, default: 0] += 1 } }
+    /// Counts one foreign message that is delivered or applied.
     func countForeign() { self.foreign.add(1, ordering: .relaxed) }
+    /// Counts one message received on the Redis channel of a flow.
     func countReceived() { self.received.add(1, ordering: .relaxed) }
+    /// Counts one subscriber connection that is replaced because no canary arrived.
     func countReplacedConnection() { self.replaced.add(1, ordering: .relaxed) }
 }

@@ -3,13 +3,13 @@ import FlowCore
 /// State machine of an instance's subscriptions to flows: requested, confirmed and lingering ones. A value type without
 /// I/O; times are parameters, in milliseconds.
 struct SubscriptionTracker: ~Copyable {
-    /// Milliseconds that a flow stays subscribed after the end of its last watch, so that a reconnecting client finds
-    /// the subscription in place.
+    /// Milliseconds that a flow stays subscribed after its watch has ended, so that a client that reconnects soon finds the
+    /// subscription in place.
     static let lingerMilliseconds: Int64 = 10_000
 
     private struct Entry {
         var isConfirmed = false
-        /// When the last watch ended, in milliseconds; `nil` while the flow is watched.
+        /// When the flow's watch ended, in milliseconds; `nil` while the flow is watched.
         var unsubscribedAt: Int64?
     }
 
@@ -18,7 +18,7 @@ struct SubscriptionTracker: ~Copyable {
         case sendSubscribe
         /// The server has already confirmed the subscription.
         case confirmed
-        /// The subscription was requested, or will be once a connection is ready.
+        /// The confirmation is outstanding: SUBSCRIBE was sent, or is sent once a connection is ready.
         case pending
     }
 
@@ -30,8 +30,11 @@ struct SubscriptionTracker: ~Copyable {
     /// Whether the server has confirmed all subscriptions that were requested when the connection became ready.
     var isComplete: Bool { self.isConnected && self.initial.isEmpty }
 
+    /// Number of flows that are watched or were watched less than ``lingerMilliseconds`` ago.
     var count: Int { self.flows.count }
 
+    /// Records that a flow is watched.
+    /// - Returns: what the caller must do.
     mutating func subscribe(_ flow: FlowID) -> SubscribeAction {
         if let entry = self.flows[flow] {
             self.flows[flow]?.unsubscribedAt = nil
@@ -41,9 +44,10 @@ struct SubscriptionTracker: ~Copyable {
         return self.isConnected ? .sendSubscribe : .pending
     }
 
+    /// Records that a flow's watch has ended. The flow stays subscribed until ``removeExpired(at:)`` returns it.
     mutating func unsubscribe(_ flow: FlowID, at now: Int64) { self.flows[flow]?.unsubscribedAt = now }
 
-    /// Records the server's confirmation.
+    /// Records the server's confirmation of a subscription.
     /// - Returns: whether this is the first confirmation and the flow is still watched.
     mutating func confirm(_ flow: FlowID) -> Bool {
         self.initial.remove(flow)
@@ -62,6 +66,7 @@ struct SubscriptionTracker: ~Copyable {
         return Array(self.flows.keys)
     }
 
+    /// Records that the connection was lost, and all confirmed subscriptions with it.
     mutating func lost() {
         self.isConnected = false
         self.initial = []

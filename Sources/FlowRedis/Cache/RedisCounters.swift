@@ -6,6 +6,7 @@ import Synchronization
 /// and written every 5 s. The keys expire after 7 days.
 public final class RedisCounters: Counters {
     private final class Cell: Sendable {
+        /// Increments since the most recent write to Redis.
         let unwritten = Atomic<Int>(0)
     }
 
@@ -27,13 +28,16 @@ public final class RedisCounters: Counters {
         self.cells = Dictionary(uniqueKeysWithValues: Counter.allCases.map { ($0, Cell()) })
     }
 
+    /// Adds to this process's counter, and to the amount that the next write sends to Redis.
     public func add(_ amount: Int, to counter: Counter) {
         self.local.add(amount, to: counter)
         self.cells[counter]?.unwritten.add(amount, ordering: .relaxed)
     }
 
+    /// The totals of this process alone.
     public func totals() -> [Counter: Int] { self.local.totals() }
 
+    /// Starts the periodic writes to Redis.
     func start() {
         let task = self.link.loop.scheduleRepeatedTask(initialDelay: Self.interval, delay: Self.interval) { [weak self] _ in
             self?.flush()
@@ -41,13 +45,15 @@ public final class RedisCounters: Counters {
         self.timer.withLock { $0 = task }
     }
 
+    /// Ends the periodic writes, and writes what is left. Waits at most 250 ms for Redis.
     func stop() async {
         self.timer.withLock { $0 }?.cancel()
         self.flush()
-        // Replies arrive in order: after this one, the replies to the batch have arrived.
+        // Replies arrive in order: when PING is answered, Redis has executed the increments before it.
         _ = try? await self.link.run([RESPCommand("PING")], within: 250)
     }
 
+    /// Sends all unwritten increments to Redis, without waiting.
     private func flush() {
         let day = self.now().description.prefix(10).filter { $0 != "-" }
         for (counter, cell) in self.cells {
@@ -55,8 +61,8 @@ public final class RedisCounters: Counters {
             guard amount != 0 else { continue }
             let key = "metric:\(counter.rawValue):\(day)"
             self.link.send([RESPCommand("INCRBY", key, "\(amount)"), RESPCommand("EXPIRE", key, "\(Self.retentionSeconds)")]) {
-                // The commands were not sent: write the amount with the next batch. If only the reply was lost, the
-                // outcome is unknown, and an amount counted twice would be worse than a lost one.
+                // These errors mean that the commands were not sent: the next write repeats them. After any other error
+                // Redis may have executed them, and an amount counted twice would be worse than a lost one.
                 if case .failure(let error) = $0, error == .notConnected || error == .tooManyPending {
                     cell.unwritten.add(amount, ordering: .relaxed)
                 }

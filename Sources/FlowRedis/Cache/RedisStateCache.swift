@@ -1,9 +1,9 @@
 public import FlowCore
 
-/// Cache of flow states that the instances share: `flow:state:{flow}` with the bare state, as the legacy service reads
-/// it, and `flow:meta:{flow}` with the rest of the record.
+/// Cache of stored flows that the instances share in two Redis keys: `flow:state:{flow}` has the bare state, as the legacy
+/// service reads it, and `flow:meta:{flow}` has the rest.
 ///
-/// A MAC covers both. If another service overwrites the state, the entry becomes a cache miss, with no further effect.
+/// A MAC covers both. If another program overwrites the state, the MAC is wrong and the entry counts as a cache miss.
 public final class RedisStateCache: SharedStateCache {
     private let link: RedisLink
     private let authenticator: MessageAuthenticator
@@ -19,6 +19,7 @@ public final class RedisStateCache: SharedStateCache {
         self.softTimeoutMilliseconds = softTimeoutMilliseconds
     }
 
+    /// Sends a stored flow to Redis without waiting. A flow that is cached with a higher version stays.
     public func put(_ record: FlowRecord, epoch: Epoch) {
         let flow = record.head.flow.rawValue
         let rest = Self.rest(of: record)
@@ -32,6 +33,7 @@ public final class RedisStateCache: SharedStateCache {
         self.link.send([call])
     }
 
+    /// Reads a stored flow and checks its MAC; `nil` if Redis does not reply in time, among other reasons.
     public func record(of flow: FlowID, atLeast version: Version, epoch: Epoch) async -> FlowRecord? {
         let replies = try? await self.link.run(
             [
@@ -51,6 +53,7 @@ public final class RedisStateCache: SharedStateCache {
         return mac == Array(macAndBody[..<MessageAuthenticator.macLength]) ? record : nil
     }
 
+    /// The MAC of a cached flow. It covers flow, epoch, version, `rest` and the state.
     private func mac(_ record: FlowRecord, _ epoch: Epoch, _ rest: JSONText) -> [UInt8] {
         let context = "\(record.head.flow) \(epoch) \(record.version) "
         return self.authenticator.mac(for: Array(context.utf8) + rest.bytes + record.state.bytes)
@@ -72,6 +75,7 @@ public final class RedisStateCache: SharedStateCache {
         }
     }
 
+    /// Composes a stored flow from the cached state and `rest`; `nil` if one of them is malformed.
     private static func record(_ flow: FlowID, _ version: Version, state: [UInt8], rest: [UInt8]) -> FlowRecord? {
         guard let state = try? JSONText(validating: state), state.isObject, let rest = try? JSONText(validating: rest),
             let account = rest.member("account")?.stringValue, let status = rest.member("status")?.stringValue,

@@ -1,7 +1,8 @@
 public import FlowCore
 
-/// The latest transient event of each type in `flow:last:{flow}`, for new subscribers on every instance. Events of this
-/// instance are also in a local store, which alone answers while Redis is unavailable.
+/// The latest transient event of each type in the Redis key `flow:last:{flow}`, for new subscribers on every instance.
+/// Events that were published on this instance are also in a local store, which alone answers while Redis is
+/// unavailable.
 public final class RedisTransientStore: TransientStore {
     private let link: RedisLink
     private let local: any TransientStore
@@ -9,8 +10,8 @@ public final class RedisTransientStore: TransientStore {
     private let limits: TransientLimits
     private let seconds: Int64
     private let softTimeoutMilliseconds: Int
-    /// Supplies the store's epoch. Each MAC covers it: an event of another epoch belongs to another history, in which
-    /// the flow may have another account.
+    /// Supplies the store's epoch, which each MAC covers. An event of another epoch is therefore ignored: in that other
+    /// history, the flow may belong to another account.
     private let epoch: @Sendable () -> Epoch
 
     /// - Parameter seconds: TTL of the key, and the maximum age of an event relative to the flow's newest one.
@@ -28,10 +29,11 @@ public final class RedisTransientStore: TransientStore {
         self.softTimeoutMilliseconds = softTimeoutMilliseconds
     }
 
+    /// Stores an event locally, and sends it to Redis without waiting.
     public func record(_ event: TransientEvent, of flow: FlowID, at version: Version) {
         self.local.record(event, of: flow, at: version)
         guard event.data.bytes.count <= self.limits.eventBytes else {
-            // Too large to store. The stored event is no longer the latest one of its type.
+            // Too large to store. The event in Redis is no longer the latest one of its type, so it is removed.
             self.link.send([RESPCommand("HDEL", "flow:last:\(flow)", event.type.rawValue)])
             return
         }
@@ -51,6 +53,7 @@ public final class RedisTransientStore: TransientStore {
         self.link.send([call])
     }
 
+    /// The later one of the local event and the event in Redis, for each type. Without a reply in time, local events only.
     public func latest(of flow: FlowID, since version: Version) async -> [TransientEvent] {
         let localEvents = await self.local.latest(of: flow, since: version)
         let replies = try? await self.link.run(
@@ -70,8 +73,8 @@ public final class RedisTransientStore: TransientStore {
         let all = shared + localEvents.filter { !newer.contains($0.type) }
         guard let newest = all.map(\.createdAt).max() else { return [] }
         let oldest = newest.advanced(bySeconds: -self.seconds)
-        // In order of publication. Among events of the same millisecond, those of this instance come last, in their
-        // order.
+        // In order of publication. Among events of the same millisecond, those of this instance come last, in the local
+        // store's order.
         let sorted = all.filter { $0.createdAt >= oldest }.enumerated()
             .sorted { ($0.element.createdAt, $0.offset) < ($1.element.createdAt, $1.offset) }.map(\.element)
         return sorted.suffix(self.limits.types)
@@ -82,10 +85,13 @@ public final class RedisTransientStore: TransientStore {
         self.local.removeAll()
     }
 
+    /// The MAC of an event in Redis. It covers flow, type, epoch and `body`.
     private func mac(_ flow: FlowID, _ type: EventType, _ body: JSONText) -> [UInt8] {
         self.authenticator.mac(for: Array("\(flow) \(type) \(self.epoch()) ".utf8) + body.bytes)
     }
 
+    /// Decodes a field of `flow:last:{flow}`.
+    /// - Returns: `nil` if it is malformed, its MAC is wrong, or it was published when the flow was below `version`.
     private func event(_ flow: FlowID, _ name: RESPValue, _ value: RESPValue, since version: Version) -> TransientEvent? {
         guard let type = name.text.flatMap({ EventType($0) }), let macAndBody = value.bytes,
             macAndBody.count > MessageAuthenticator.macLength,

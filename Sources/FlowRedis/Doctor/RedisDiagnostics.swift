@@ -20,6 +20,8 @@ public struct RedisDiagnostics: Sendable {
         self.now = now
     }
 
+    /// Connects to Redis and runs all checks.
+    /// - Returns: one finding per check; a single failure if the connection or a command of the checks fails.
     public func run() async -> [DoctorFinding] {
         let (outcomes, continuation) = AsyncStream.makeStream(of: RedisError?.self)
         let link: RedisLink
@@ -48,15 +50,18 @@ public struct RedisDiagnostics: Sendable {
         return findings
     }
 
+    /// The advice to an operator for an error; empty if there is none.
     private static func advice(for error: RedisError) -> String {
         switch error.code {
-        case .credentials: "Check user and password in REDIS_URL (or UPSTASH_REDIS_TOKEN), and the permissions of the user."
+        case .credentials:
+            "Check the user and password in REDIS_URL (or UPSTASH_REDIS_TOKEN), and that user's permissions in Redis."
         case .connection, .timeout:
-            "Check host and port in REDIS_URL, that the server is running, and whether it requires TLS (rediss://)."
+            "Check the host and port in REDIS_URL, that Redis is running there, and whether it requires TLS (rediss://)."
         default: ""
         }
     }
 
+    /// Runs all checks over a connection that is ready.
     private func diagnose(_ link: RedisLink) async throws(RedisError) -> [DoctorFinding] {
         let start = ContinuousClock.now
         let replies = try await link.run([RESPCommand("INFO", "server"), RESPCommand("INFO", "memory"), RESPCommand("TIME")])
@@ -64,9 +69,9 @@ public struct RedisDiagnostics: Sendable {
         var findings = [
             DoctorFinding(
                 .ok, "redis.connection",
-                "connected \(self.settings.usesTLS ? "over TLS" : "without TLS"), reply time \(duration.formatted)",
+                "connected to Redis \(self.settings.usesTLS ? "over TLS" : "without TLS"), reply time \(duration.formatted)",
                 advice: self.settings.usesTLS || self.isLoopback
-                    ? "" : "Traffic is not encrypted. Use rediss:// unless the network is trusted.")
+                    ? "" : "Traffic to Redis is not encrypted. Use rediss:// in REDIS_URL unless the network is trusted.")
         ]
         findings.append(Self.version(replies[0].text ?? ""))
         findings.append(Self.eviction(replies[1].text ?? ""))
@@ -75,43 +80,54 @@ public struct RedisDiagnostics: Sendable {
         return findings
     }
 
+    /// Whether Redis runs on this host.
     private var isLoopback: Bool { ["127.0.0.1", "::1", "localhost"].contains(self.settings.host) }
 
+    /// The value of a field in a reply to `INFO`; `nil` if the field is missing.
     private static func value(_ name: String, in info: String) -> String? {
         info.split(whereSeparator: \.isNewline).first { $0.hasPrefix(name + ":") }.map { String($0.dropFirst(name.count + 1)) }
     }
 
+    /// Checks the server's version in a reply to `INFO server`.
     private static func version(_ info: String) -> DoctorFinding {
         guard let version = Self.value("redis_version", in: info),
             let major = version.split(separator: ".").first.flatMap({ Int($0) })
-        else { return DoctorFinding(.warning, "redis.version", "the server does not report its version") }
+        else {
+            return DoctorFinding(
+                .warning, "redis.version", "Redis does not report its version (INFO server)",
+                advice: "Check that the server is Redis 6.0 or later.")
+        }
         return major >= Self.oldestServer
             ? DoctorFinding(.ok, "redis.version", "Redis \(version)")
             : DoctorFinding(
                 .failure, "redis.version", "Redis \(version) is not supported", advice: "Upgrade to Redis 6.0 or later.")
     }
 
+    /// Checks in a reply to `INFO memory` whether Redis may evict keys.
     private static func eviction(_ info: String) -> DoctorFinding {
         let policy = Self.value("maxmemory_policy", in: info) ?? "unknown"
         guard (Self.value("maxmemory", in: info) ?? "0") != "0" else {
-            return DoctorFinding(.ok, "redis.memory", "no memory limit is set (maxmemory 0)")
+            return DoctorFinding(.ok, "redis.memory", "Redis has no memory limit (maxmemory 0)")
         }
         guard policy.hasPrefix("noeviction") else {
             return DoctorFinding(
                 .warning, "redis.memory",
-                "at its memory limit, Redis evicts keys, including locks and the connection registry (\(policy))",
-                advice: "Increase maxmemory, or set maxmemory-policy to noeviction. Fencing tokens are not affected.")
+                "at its memory limit, Redis evicts keys, such as locks and registry entries (maxmemory-policy \(policy))",
+                advice: "Increase Redis's maxmemory, or set its maxmemory-policy to noeviction. "
+                    + "Fencing tokens are not affected.")
         }
-        return DoctorFinding(.ok, "redis.memory", "memory limit is set, keys are not evicted (\(policy))")
+        return DoctorFinding(
+            .ok, "redis.memory", "Redis has a memory limit and evicts no keys (maxmemory-policy \(policy))")
     }
 
+    /// Compares the server's clock, in a reply to `TIME`, with this host's; `nil` if the reply has no time.
     private func clock(_ reply: RESPValue) -> DoctorFinding? {
         guard let seconds = reply.elements?.first?.text.flatMap({ Int64($0) }) else { return nil }
         let skew = abs(seconds - self.now().seconds)
         return skew <= Self.tolerableSkew
-            ? DoctorFinding(.ok, "redis.clock", "clock differs from this host's by at most \(Self.tolerableSkew) s")
+            ? DoctorFinding(.ok, "redis.clock", "the clocks of Redis and this host differ by at most \(Self.tolerableSkew) s")
             : DoctorFinding(
-                .warning, "redis.clock", "clock differs from this host's by \(skew) s",
+                .warning, "redis.clock", "the clocks of Redis and this host differ by \(skew) s",
                 advice: "Synchronize both clocks with NTP: lock expiry depends on them.")
     }
 
@@ -121,15 +137,17 @@ public struct RedisDiagnostics: Sendable {
             RESPCommand("EVAL", "return 1", "0"), RESPCommand("PUBLISH", "hub:canary:doctor", "1"),
         ])
         guard let errorReply = replies.compactMap(\.errorReply).first else {
-            return DoctorFinding(.ok, "redis.rights", "scripts and PUBLISH are permitted")
+            return DoctorFinding(.ok, "redis.rights", "the Redis user may run scripts and PUBLISH")
         }
         return DoctorFinding(
             .failure, "redis.rights", "\(RedisError(reply: errorReply))",
-            advice: "Grant the user +@all on ~* and &*, or at least scripting, hash, string, set and pub/sub commands.")
+            advice: "Grant the Redis user +@all on keys ~* and channels &*, "
+                + "or at least the scripting, hash, string, set and pub/sub commands.")
     }
 }
 
 extension Duration {
+    /// The duration in milliseconds with one decimal.
     fileprivate var formatted: String {
         let (seconds, attoseconds) = self.components
         let microseconds = seconds * 1_000_000 + attoseconds / 1_000_000_000_000

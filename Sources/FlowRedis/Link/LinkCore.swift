@@ -8,6 +8,7 @@ import NIOSSL
 final class LinkCore {
     /// Commands that were sent together, until all of their replies have arrived.
     private struct Pending {
+        /// Number of replies that have not arrived yet.
         var missing: Int
         let bytes: Int
         var replies: [RESPValue] = []
@@ -28,9 +29,12 @@ final class LinkCore {
     /// Number of the latest connection attempt. Events of earlier connections are ignored.
     private var generation = 0
     private var pending: Deque<Pending> = []
+    /// Number of commands whose replies have not arrived yet.
     private var pendingCommands = 0
+    /// Commands that were sent in this turn of the event loop and are not written to the socket yet.
     private var outgoing = ByteBuffer()
     private var replyTimer: Scheduled<Void>?
+    /// Whether the current outage was logged. An outage is logged once, until a connection is stable again.
     private var hasLoggedOutage = false
     private var pendingBytes = 0
     private var lastScriptReload = NIODeadline.uptimeNanoseconds(0)
@@ -54,8 +58,11 @@ final class LinkCore {
 
     // MARK: Life cycle
 
+    /// Starts the first attempt to connect.
     func start() { self.perform(self.machine.start()) }
 
+    /// Fails the pending commands, closes the connection, and does not reconnect.
+    /// - Parameter done: succeeds once the connection is closed.
     func stop(_ done: EventLoopPromise<Void>) {
         self.replyTimer?.cancel()
         let channel = self.channel
@@ -64,6 +71,7 @@ final class LinkCore {
         if let channel { channel.closeFuture.cascade(to: done) } else { done.succeed() }
     }
 
+    /// Performs an action of the state machine.
     private func perform(_ action: LinkStateMachine.Action) {
         switch action {
         case .nothing: break
@@ -88,6 +96,7 @@ final class LinkCore {
         }
     }
 
+    /// Starts an attempt to connect, and reports its result to the state machine.
     private func connect() {
         self.generation += 1
         let generation = self.generation
@@ -133,8 +142,10 @@ final class LinkCore {
     /// Linux's TCP_USER_TIMEOUT (tcp(7)), for which NIO has no constant.
     private static let userTimeout = ChannelOptions.Types.SocketOption(level: .tcp, name: NIOBSDSocket.Option(rawValue: 18))
 
+    /// Whether a host is an IP address, not a name.
     private static func isAddress(_ host: String) -> Bool { (try? SocketAddress(ipAddress: host, port: 0)) != nil }
 
+    /// The kind of a connection error, in words that show no address.
     private static func kind(of error: any Error) -> String {
         switch error {
         case is ChannelError: "timed out"
@@ -159,6 +170,7 @@ final class LinkCore {
         }
     }
 
+    /// Handles the replies of the handshake. An error reply closes the connection, except for one to `CLIENT SETNAME`.
     private func handshakeFinished(_ result: Result<[RESPValue], RedisError>, generation: Int) {
         guard generation == self.generation, case .success(let replies) = result else { return }
         if let errorReply = replies.dropLast(2).compactMap(\.errorReply).first ?? replies.last?.errorReply {
@@ -168,6 +180,7 @@ final class LinkCore {
         self.perform(self.machine.handshakeSucceeded())
     }
 
+    /// Handles the loss of a connection, or a failed attempt: fails the pending commands and prepares the next attempt.
     private func lost(_ error: RedisError) {
         let wasReady = self.machine.isReady
         self.channel = nil
@@ -196,12 +209,14 @@ final class LinkCore {
         self.lost(error)
     }
 
+    /// Resumes or pauses reading from the socket.
     func setReading(_ isReading: Bool) {
         self.channel?.setOption(.autoRead, value: isReading).assumeIsolated().whenComplete { _ in }
     }
 
     // MARK: Commands
 
+    /// Sends commands. Fails them if the connection is not ready, or if a limit of pending commands is exceeded.
     func send(_ commands: [RESPCommand], _ completion: @escaping RedisLink.Completion) {
         guard self.machine.isReady else { return completion(.failure(.notConnected)) }
         guard self.pendingCommands + commands.count <= self.settings.maximumPending,
@@ -210,6 +225,8 @@ final class LinkCore {
         self.enqueue(commands, within: self.settings.commandMilliseconds, completion)
     }
 
+    /// Appends commands to the output of this turn of the event loop. Their replies are due within `milliseconds`. A
+    /// subscriber connection that is ready expects no replies, so the completion is called at once.
     private func enqueue(_ commands: [RESPCommand], within milliseconds: Int, _ completion: @escaping RedisLink.Completion) {
         let isFirst = self.outgoing.readableBytes == 0
         for command in commands { self.outgoing.write(command) }
@@ -230,13 +247,15 @@ final class LinkCore {
         if isFirst { self.loop.assumeIsolated().execute { self.flush() } }
     }
 
+    /// Writes the commands of this turn of the event loop to the socket.
     private func flush() {
         guard let channel = self.channel, self.outgoing.readableBytes > 0 else { return }
         channel.writeAndFlush(self.outgoing, promise: nil)
         self.outgoing = channel.allocator.buffer(capacity: 4_096)
     }
 
-    /// Starts the timer of the oldest pending commands. Replies arrive in order: if the first is overdue, all are.
+    /// Starts the timer that closes the connection when the reply to the oldest pending commands is overdue. Replies
+    /// arrive in order, so one timer is enough.
     private func armReplyTimer() {
         guard self.replyTimer == nil, let first = self.pending.first else { return }
         self.replyTimer = self.loop.assumeIsolated().scheduleTask(deadline: first.deadline) {
@@ -247,6 +266,7 @@ final class LinkCore {
         }
     }
 
+    /// Fails all pending commands.
     private func fail(_ error: RedisError) {
         let failed = self.pending
         self.pending = []
@@ -257,6 +277,7 @@ final class LinkCore {
 
     // MARK: Replies and messages
 
+    /// Handles an event of a connection. Events of connections before the latest attempt are ignored.
     private func received(_ event: LinkHandler.Event, generation: Int) {
         guard generation == self.generation else { return }
         switch event {
@@ -267,6 +288,8 @@ final class LinkCore {
         }
     }
 
+    /// Handles one received value: a message on a ready subscriber connection, otherwise a reply to the oldest pending
+    /// commands.
     private func received(_ value: RESPValue) {
         if let errorReply = value.errorReply, self.machine.isReady, self.handleErrorReply(errorReply) { return }
         if self.isSubscriber, self.machine.isReady { return self.events.pushed(value) }
@@ -286,13 +309,14 @@ final class LinkCore {
     /// - Returns: whether the connection was dropped.
     private func handleErrorReply(_ errorReply: String) -> Bool {
         let error = RedisError(reply: errorReply)
-        // Reconnects if the server is read-only or loading: the host name may resolve to the primary by then. Also
-        // reconnects if a subscriber connection receives any error, since every subscription must succeed.
+        // Reconnects if the server is read-only or loading: the host name may resolve to the new primary at the next
+        // attempt. Also reconnects if a subscriber connection receives any error, since every subscription must succeed.
         if self.isSubscriber || ["READONLY", "MASTERDOWN", "LOADING"].contains(where: errorReply.hasPrefix) {
             self.drop(error)
             return true
         }
-        // Lack of memory or permissions lasts: log it at most once a minute.
+        // These errors (no memory, failed persistence, missing permission) recur with every command until an operator
+        // acts: log them at most once a minute.
         if ["OOM", "MISCONF", "NOPERM"].contains(where: errorReply.hasPrefix), self.lastErrorReplyLog + .minutes(1) < .now() {
             self.lastErrorReplyLog = .now()
             self.logger.warning("Redis rejected a command", metadata: ["link": "\(self.name)", "error": "\(error)"])

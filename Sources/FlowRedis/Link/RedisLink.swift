@@ -11,7 +11,7 @@ import Synchronization
 /// earlier one. Safe to use from any thread; ``Events`` are called on the event loop.
 final class RedisLink: Sendable {
     struct Events: Sendable {
-        /// The handshake has succeeded. Commands that are sent from within the callback go out first.
+        /// The handshake has succeeded. Commands that are sent from within the callback go out before all others.
         var ready: @Sendable () -> Void = {}
         /// A connection that was ready is lost.
         var lost: @Sendable () -> Void = {}
@@ -19,10 +19,11 @@ final class RedisLink: Sendable {
         var failed: @Sendable (RedisError) -> Void = { _ in }
         /// The server does not have a script, for example after a restart. Called at most once a second.
         var scriptMissing: @Sendable () -> Void = {}
-        /// Received a value on a subscriber connection: a message or a confirmation.
+        /// A subscriber connection has received a value: a message, or the confirmation of a subscription.
         var pushed: @Sendable (RESPValue) -> Void = { _ in }
     }
 
+    /// Receives one reply per command, or the error that prevented the replies.
     typealias Completion = @Sendable (Result<[RESPValue], RedisError>) -> Void
 
     let loop: any EventLoop
@@ -44,6 +45,7 @@ final class RedisLink: Sendable {
             eventLoop: loop)
     }
 
+    /// Starts to connect. From then on each lost connection is replaced, until ``stop()``.
     func start() { self.onLoop { $0.start() } }
 
     /// Fails the pending commands, closes the connection, and does not reconnect.
@@ -60,6 +62,8 @@ final class RedisLink: Sendable {
         self.onLoop { $0.send(commands, completion) }
     }
 
+    /// Sends the commands and waits for one reply per command. An error reply is a value in the result.
+    /// - Throws: ``RedisError`` if the commands were not sent, or if the connection is lost before the last reply.
     func run(_ commands: [RESPCommand]) async throws(RedisError) -> [RESPValue] {
         let result = await withCheckedContinuation {
             (continuation: CheckedContinuation<Result<[RESPValue], RedisError>, Never>) in
@@ -92,6 +96,7 @@ final class RedisLink: Sendable {
     /// which disconnects clients over its output buffer limit.
     func setReading(_ isReading: Bool) { self.onLoop { $0.setReading(isReading) } }
 
+    /// Runs a closure on the event loop: immediately if the caller is on it.
     private func onLoop(_ body: @escaping @Sendable (LinkCore) -> Void) {
         if self.loop.inEventLoop {
             body(self.core.value)
@@ -100,13 +105,15 @@ final class RedisLink: Sendable {
         }
     }
 
+    /// The TLS settings. Server certificates are verified against `FLOWHUB_REDIS_CA`, or else the system's authorities.
     private static func tls(_ settings: RedisSettings) throws(RedisError) -> NIOSSLContext {
         do {
             var configuration = TLSConfiguration.makeClientConfiguration()
             if let file = settings.authorities { configuration.trustRoots = .file(file) }
             return try NIOSSLContext(configuration: configuration)
         } catch {
-            throw RedisError(.url, "FLOWHUB_REDIS_CA must name a readable file of certificates (PEM).")
+            throw RedisError(
+                .url, "Cannot load the certificates in FLOWHUB_REDIS_CA: it must be the path of a readable PEM file.")
         }
     }
 }
@@ -119,6 +126,7 @@ private final class FirstAnswer: Sendable {
         self.continuation = Mutex(continuation)
     }
 
+    /// Resumes the continuation if this is the first call.
     func resume(_ result: Result<[RESPValue], RedisError>) {
         let continuation = self.continuation.withLock { continuation in
             defer { continuation = nil }

@@ -7,23 +7,26 @@ public struct RedisSettings: Hashable, Sendable {
     public var usesTLS = false
     public var user: String?
     public var password: String?
+    /// Number of the database on the server (`SELECT`), 0 to 16,383.
     public var database = 0
-    /// File of certificates (PEM) to trust instead of the system's.
+    /// Path of a file with the certificates (PEM) to trust instead of the system's (`FLOWHUB_REDIS_CA`).
     public var authorities: String?
     /// Timeout in milliseconds for connecting, and again for the handshake.
     public var connectMilliseconds = 2_000
-    /// Timeout in milliseconds for a reply. Then the connection is closed.
+    /// Timeout in milliseconds for a reply. When it elapses, the connection is closed.
     public var commandMilliseconds = 2_000
-    /// Maximum number of commands without a reply. More are rejected.
+    /// Maximum number of commands that wait for a reply. Further commands fail.
     public var maximumPending = 100_000
-    /// Total bytes of commands without a reply, above which more are rejected.
+    /// Total bytes of the commands that wait for a reply, above which further commands fail.
     public var maximumPendingBytes = 67_108_864
-    /// Maximum bytes of one reply or message. Over it the connection is closed.
+    /// Maximum bytes of one reply or message. If one is larger, the connection is closed.
     public var maximumReplyBytes = 16_777_216
 
     public init() {}
 
+    /// Reads the settings from a `REDIS_URL`.
     /// - Parameter url: `redis[s]://[[user]:password@]host[:port][/database]`; user and password percent-encoded.
+    /// - Throws: ``RedisError`` with the code `url` if the URL is invalid.
     public init(url: String) throws(RedisError) {
         guard let scheme = url.firstRange(of: "://") else { throw Self.badURL("it must begin with redis:// or rediss://") }
         switch url[..<scheme.lowerBound].lowercased() {
@@ -55,40 +58,46 @@ public struct RedisSettings: Hashable, Sendable {
     /// - Parameters:
     ///   - url: the address of the database's REST service, whose host also serves Redis over TLS.
     ///   - token: the password.
+    /// - Throws: ``RedisError`` with the code `url` if the URL is invalid or the token is empty.
     public init(upstash url: String, token: String) throws(RedisError) {
         guard let scheme = url.firstRange(of: "://"), ["https", "rediss"].contains(url[..<scheme.lowerBound].lowercased()) else {
-            throw RedisError(.url, "UPSTASH_REDIS_URL must be the URL of the database, https://host.")
+            throw RedisError(.url, "UPSTASH_REDIS_URL must be the URL of the Upstash database, of the form https://host.")
         }
-        guard !token.isEmpty else { throw RedisError(.url, "UPSTASH_REDIS_TOKEN must be the token of the database.") }
+        guard !token.isEmpty else {
+            throw RedisError(
+                .url, "UPSTASH_REDIS_TOKEN is not set: set it to the token of the Upstash database in UPSTASH_REDIS_URL.")
+        }
         self.usesTLS = true
         self.user = "default"
         self.password = token
         try self.readAddress(url[scheme.upperBound...].prefix { $0 != "/" })
     }
 
+    /// Reads `user:password`, or a password alone, both percent-encoded.
     private mutating func readCredentials(_ text: Substring) throws(RedisError) {
         let colon = text.firstIndex(of: ":")
         let user = text[..<(colon ?? text.startIndex)]
         let password = colon.map { text[text.index(after: $0)...] } ?? text
         guard let user = PercentEncoding.decode(user), let password = PercentEncoding.decode(password) else {
-            throw Self.badURL("invalid percent-encoding in the user or password")
+            throw Self.badURL("the user or the password is not valid percent-encoded UTF-8")
         }
         self.user = user.isEmpty ? nil : user
         self.password = password.isEmpty ? nil : password
     }
 
+    /// Reads `host[:port]`, with an IPv6 address in brackets. An empty host or a missing port leaves the default.
     private mutating func readAddress(_ text: Substring) throws(RedisError) {
         var host = text
         var port: Substring?
         if text.hasPrefix("["), let end = text.firstIndex(of: "]") {
             host = text[text.index(after: text.startIndex)..<end]
             let rest = text[text.index(after: end)...]
-            if rest.hasPrefix(":") { port = rest.dropFirst() } else if !rest.isEmpty { throw Self.badURL("invalid address") }
+            if rest.hasPrefix(":") { port = rest.dropFirst() } else if !rest.isEmpty { throw Self.badURL(Self.badHost) }
         } else if let colon = text.lastIndex(of: ":") {
             host = text[..<colon]
             port = text[text.index(after: colon)...]
         }
-        guard !host.contains(where: { "[]".contains($0) }) else { throw Self.badURL("invalid address") }
+        guard !host.contains(where: { "[]".contains($0) }) else { throw Self.badURL(Self.badHost) }
         if !host.isEmpty { self.host = String(host) }
         if let port {
             guard let number = Int(port), (1...65_535).contains(number) else {
@@ -98,12 +107,16 @@ public struct RedisSettings: Hashable, Sendable {
         }
     }
 
+    private static let badHost = "the host must be a name, an IPv4 address, or an IPv6 address in brackets"
+
+    /// The error for an invalid `REDIS_URL`. `reason` must not quote the URL, which may contain a password.
     private static func badURL(_ reason: String) -> RedisError {
         RedisError(.url, "REDIS_URL must be redis[s]://[user:password@]host[:port][/database]: \(reason).")
     }
 }
 
 private enum PercentEncoding {
+    /// The decoded text; `nil` if the text is not valid percent-encoded UTF-8.
     static func decode(_ text: Substring) -> String? {
         var bytes: [UInt8] = []
         var rest = text.utf8[...]

@@ -4,6 +4,7 @@ public import FlowCore
 /// the store assigns.
 public final class RedisLockService: LockService {
     private let link: RedisLink
+    /// The store's source of fencing tokens.
     private let fencing: any FencingSequence
     private let softTimeoutMilliseconds: Int
 
@@ -13,6 +14,7 @@ public final class RedisLockService: LockService {
         self.softTimeoutMilliseconds = softTimeoutMilliseconds
     }
 
+    /// Acquires a lock in Redis, then adds a fencing token from the store. Releases the lock if that fails.
     public func acquire(
         _ resource: String, account: String, seconds: Int, now: Timestamp
     ) async throws(LockError) -> LockLease {
@@ -22,7 +24,7 @@ public final class RedisLockService: LockService {
         // higher token.
         var call = RedisScript.lockAcquire.call(keys: ["lock:\(resource)"])
         call.add(Self.encode(lock, account, expiresAt).bytes)
-        // A short TTL until the lock has its token: if the reply is lost, the lock without a holder expires after 10 s.
+        // At most 10 s until the lock has its token: if the reply is lost, the lock has no holder and must expire soon.
         call.add(min(seconds, Self.unfencedSeconds) * 1_000)
         call.add(now.milliseconds)
         let reply = try await self.run(RedisScript.lockAcquire, call)
@@ -34,8 +36,8 @@ public final class RedisLockService: LockService {
             guard let lease = Self.lease(reply, resource, lock) else { throw LockError.held(until: expiresAt) }
             return lease
         } catch {
-            // Release the lock, since the caller did not get it. Only a lock with a token can be released, so a token
-            // is set first.
+            // Release the lock, since the caller did not get it. `lock_update.lua` releases only a lock with a fencing
+            // token, so one is set first.
             _ = try? await self.update(resource, account, lock, now, "number", "1", "", 1_000)
             _ = try? await self.update(resource, account, lock, now, "release", "", "", 0)
             if let error = error as? LockError { throw error }
@@ -43,6 +45,7 @@ public final class RedisLockService: LockService {
         }
     }
 
+    /// Extends a lock in Redis, provided that the caller holds it.
     public func renew(
         _ resource: String, account: String, lock: String, seconds: Int, now: Timestamp
     ) async throws(LockError) -> LockLease {
@@ -53,6 +56,7 @@ public final class RedisLockService: LockService {
         return lease
     }
 
+    /// Removes a lock from Redis, provided that the caller holds it.
     public func release(_ resource: String, account: String, lock: String, now: Timestamp) async throws(LockError) {
         let reply = try await self.update(resource, account, lock, now, "release", "", "", 0)
         guard reply.elements != nil else { throw Self.lockError(reply) }
@@ -63,8 +67,14 @@ public final class RedisLockService: LockService {
     /// Maximum TTL in seconds of a lock without a fencing token.
     private static let unfencedSeconds = 10
 
-    private static let unexpected = LockError.unavailable("Unexpected reply from Redis.")
+    private static let unexpected = LockError.unavailable("Unexpected reply from Redis to a lock operation.")
 
+    /// Calls the script `lock_update.lua`, whose reply ``lease(_:_:_:)`` and ``lockError(_:)`` interpret.
+    /// - Parameters:
+    ///   - operation: `number` to set the fencing token, `renew` or `release`.
+    ///   - value: the fencing token, or the new expiry in milliseconds; empty for `release`.
+    ///   - text: the new expiry as text for `renew`; otherwise empty.
+    ///   - milliseconds: the new TTL of the lock's key.
     private func update(
         _ resource: String, _ account: String, _ lock: String, _ now: Timestamp, _ operation: String, _ value: String,
         _ text: String,
@@ -81,6 +91,7 @@ public final class RedisLockService: LockService {
         return try await self.run(RedisScript.lockUpdate, call)
     }
 
+    /// Calls a script. Any failure becomes ``LockError/unavailable(_:)``.
     private func run(_ script: RedisScript, _ call: RESPCommand) async throws(LockError) -> RESPValue {
         do throws(RedisError) {
             return try await self.link.run(script, call, within: self.softTimeoutMilliseconds)
@@ -89,6 +100,7 @@ public final class RedisLockService: LockService {
         }
     }
 
+    /// The error that corresponds to a reply of `lock_update.lua` without a lease.
     private static func lockError(_ reply: RESPValue) -> LockError {
         switch reply.text {
         case "none": .notHeld
@@ -97,6 +109,7 @@ public final class RedisLockService: LockService {
         }
     }
 
+    /// The lease that a reply of `lock_update.lua` contains; `nil` if the caller does not hold the lock.
     private static func lease(_ reply: RESPValue, _ resource: String, _ lock: String) -> LockLease? {
         guard let parts = reply.elements, parts.count == 2, let fencingToken = parts[0].text.flatMap({ Int64($0) }),
             let end = parts[1].text.flatMap({ Int64($0) })
@@ -104,6 +117,7 @@ public final class RedisLockService: LockService {
         return LockLease(resource: resource, lock: lock, fencingToken: fencingToken, expiresAt: Timestamp(milliseconds: end))
     }
 
+    /// The value of a lock's key before the lock has a fencing token: the token is 0.
     private static func encode(_ lock: String, _ account: String, _ end: Timestamp) -> JSONText {
         JSONText.object { writer in
             writer.key("lock_id")

@@ -3,8 +3,8 @@ public import FlowCore
 /// ``MappingPatternStore`` over Redis keys `pattern:mapping:{key}`: a JSON object with the pattern, its confidence and
 /// the account that owns it.
 ///
-/// A value without an account, written by another service, belongs to no account: it is not returned, and the first
-/// account to put a pattern owns the key.
+/// A value without an account, written by a program other than a hub, belongs to no account: it is not returned, and the
+/// first account that puts a pattern under the key replaces it and owns the key.
 public final class RedisMappingPatternStore: MappingPatternStore {
     private let link: RedisLink
     private let timeoutMilliseconds: Int
@@ -15,8 +15,10 @@ public final class RedisMappingPatternStore: MappingPatternStore {
         self.timeoutMilliseconds = timeoutMilliseconds
     }
 
+    /// The Redis key of the pattern with this pattern key.
     private static func name(_ key: String) -> String { "pattern:mapping:\(key)" }
 
+    /// Reads a pattern from Redis; `nil` if there is none, or if it belongs to another account.
     public func pattern(_ key: String, account: String) async throws(MappingPatternError) -> MappingPattern? {
         let reply: RESPValue
         do throws(RedisError) {
@@ -37,6 +39,7 @@ public final class RedisMappingPatternStore: MappingPatternStore {
         return MappingPattern(pattern: pattern, confidence: confidence)
     }
 
+    /// Writes a pattern to Redis, unless the key belongs to another account.
     public func put(
         _ pattern: MappingPattern, key: String, account: String, seconds: Int
     ) async throws(MappingPatternError) -> Bool {
@@ -59,12 +62,14 @@ public final class RedisMappingPatternStore: MappingPatternStore {
         }
     }
 
+    /// Removes a pattern from Redis, if it belongs to the account.
     public func remove(_ key: String, account: String) async throws(MappingPatternError) -> Bool {
         var call = RedisScript.patternRemove.call(keys: [Self.name(key)])
         call.add(account)
         return try await self.run(RedisScript.patternRemove, call) == 1
     }
 
+    /// Calls a script that replies with a number. Any failure becomes ``MappingPatternError/unavailable(_:)``.
     private func run(_ script: RedisScript, _ call: RESPCommand) async throws(MappingPatternError) -> Int64 {
         do throws(RedisError) {
             guard let number = try await self.link.run(script, call, within: self.timeoutMilliseconds).integer else {

@@ -1,8 +1,9 @@
 import FlowCore
 
-/// A connection as a field of `sse:connections:{flow}`: its id, and JSON that includes the incarnation under which it
-/// was written (member `boot`).
+/// A registry entry as a field of the Redis hash `sse:connections:{flow}`. The field's name is the id of the stream; its
+/// value is JSON with the incarnation under which it was written (member `boot`).
 enum ConnectionField {
+    /// The JSON value of an entry's field.
     static func encode(_ entry: ConnectionEntry, _ incarnation: String) -> JSONText {
         JSONText.object { writer in
             writer.key("boot")
@@ -20,6 +21,8 @@ enum ConnectionField {
         }
     }
 
+    /// Decodes the name and the value of a field.
+    /// - Returns: `nil` if the field does not have this format, for example because another program wrote it.
     static func decode(_ id: RESPValue, _ value: RESPValue, _ flow: FlowID) -> (entry: ConnectionEntry, incarnation: String)? {
         guard let connection = id.text.flatMap({ ConnectionID($0) }),
             let json = value.bytes.flatMap({ try? JSONText(validating: $0) }),

@@ -6,6 +6,7 @@ import Synchronization
 /// peer notifications and requests to close a connection. Each message has a MAC.
 final class ControlChannel: Sendable {
     private struct State {
+        /// Calls of ``disconnect(_:account:)`` that wait for an answer, by request id.
         var waiting: [String: CheckedContinuation<Bool, Never>] = [:]
         var disconnect: @Sendable (ConnectionID, String?) -> Bool = { _, _ in false }
         var onNotification: @Sendable (PeerNotification) -> Void = { _ in }
@@ -14,7 +15,7 @@ final class ControlChannel: Sendable {
     private let instance: String
     private let link: RedisLink
     private let authenticator: MessageAuthenticator
-    /// Timeout for an answer in milliseconds.
+    /// Timeout in milliseconds for another instance's answer to a request to close a stream.
     private let timeoutMilliseconds: Int
     private let state = Mutex(State())
 
@@ -25,15 +26,19 @@ final class ControlChannel: Sendable {
         self.timeoutMilliseconds = timeoutMilliseconds
     }
 
+    /// Sets the callback that closes a stream of this instance, provided that it belongs to the account (`nil`: any account).
+    /// The callback returns whether there is such a stream.
     func onDisconnect(_ body: @escaping @Sendable (ConnectionID, String?) -> Bool) {
         self.state.withLock { $0.disconnect = body }
     }
+    /// Sets the callback that receives the peer notifications of other instances.
     func onNotification(_ body: @escaping @Sendable (PeerNotification) -> Void) {
         self.state.withLock { $0.onNotification = body }
     }
 
     // MARK: Sending
 
+    /// Sends a peer notification to all other instances. It is lost if Redis or the other instance is not connected.
     func notifyPeers(_ notification: PeerNotification) {
         self.send(to: "all") { writer in
             writer.key("op")
@@ -43,13 +48,14 @@ final class ControlChannel: Sendable {
         }
     }
 
-    /// Asks the instance that has the connection to close it.
-    /// - Returns: whether that instance has closed it; `false` if there is no answer in time.
+    /// Asks the instance that serves a stream to close it.
+    /// - Parameter account: the account that the stream must belong to; `nil` for any.
+    /// - Returns: whether that instance closes it; `false` if it has no such stream or does not answer in time.
     func disconnect(_ connection: ConnectionID, account: String?) async -> Bool {
         let requestID = RandomText.hex128()
         return await withCheckedContinuation { continuation in
             self.state.withLock { $0.waiting[requestID] = continuation }
-            // An instance that is not running does not answer.
+            // An instance that is not running does not answer: without the timeout, the caller would wait forever.
             self.link.loop.scheduleTask(in: .milliseconds(Int64(self.timeoutMilliseconds))) { self.answered(requestID, false) }
             self.send(to: connection.instance) { writer in
                 writer.key("op")
@@ -64,10 +70,12 @@ final class ControlChannel: Sendable {
         }
     }
 
+    /// Resumes the call that waits for the answer to a request. Without effect if the answer or the timeout came before.
     private func answered(_ requestID: String, _ isFound: Bool) {
         self.state.withLock { $0.waiting.removeValue(forKey: requestID) }?.resume(returning: isFound)
     }
 
+    /// Publishes a JSON message with a MAC to one instance, or to all of them if `instance` is `all`.
     private func send(to instance: String, _ body: (inout JSONWriter) -> Void) {
         let text = JSONText.object { writer in
             writer.key("from")
@@ -81,7 +89,7 @@ final class ControlChannel: Sendable {
 
     // MARK: Receiving
 
-    /// Handles a message of one of the two Redis channels.
+    /// Handles a message of one of the two Redis channels. Ignores it if its MAC is wrong or this instance sent it.
     func received(_ payload: [UInt8]) {
         guard payload.count > MessageAuthenticator.macLength else { return }
         let body = Array(payload[MessageAuthenticator.macLength...])

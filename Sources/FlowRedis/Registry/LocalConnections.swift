@@ -1,10 +1,12 @@
 import FlowCore
 
-/// The connections of this instance. A value type.
+/// The registry entries of this instance's streams. A value type.
 struct LocalConnections {
     private var flows: [FlowID: [ConnectionID: ConnectionEntry]] = [:]
+    /// For each stream the account, and the number of flows it is registered for.
     private var owners: [ConnectionID: (account: String, flows: Int)] = [:]
 
+    /// Adds an entry, or replaces the one of the same stream and flow.
     /// - Returns: whether the entry is new.
     mutating func insert(_ entry: ConnectionEntry) -> Bool {
         guard self.flows[entry.flow, default: [:]].updateValue(entry, forKey: entry.connection) == nil else { return false }
@@ -12,6 +14,7 @@ struct LocalConnections {
         return true
     }
 
+    /// Removes the entry of the same stream and flow.
     /// - Returns: whether there was such an entry.
     mutating func remove(_ entry: ConnectionEntry) -> Bool {
         guard self.flows[entry.flow]?.removeValue(forKey: entry.connection) != nil else { return false }
@@ -21,8 +24,12 @@ struct LocalConnections {
         return true
     }
 
+    /// The entries of a flow, one per stream.
     func entries(of flow: FlowID) -> [ConnectionEntry] { Array((self.flows[flow] ?? [:]).values) }
+    /// The number of this instance's streams that watch a flow.
     func count(of flow: FlowID) -> Int { self.flows[flow]?.count ?? 0 }
+    /// The account of a stream; `nil` if the stream has no entry here.
     func account(of connection: ConnectionID) -> String? { self.owners[connection]?.account }
+    /// All entries, of all flows.
     var all: [ConnectionEntry] { self.flows.values.flatMap(\.values) }
 }

@@ -3,35 +3,35 @@ import Logging
 import NIOCore
 import Synchronization
 
-/// ``ConnectionRegistry`` over Redis: one field per connection in the hash `sse:connections:{flow}`.
+/// ``ConnectionRegistry`` over Redis: one field per stream in the hash `sse:connections:{flow}`.
 ///
-/// Liveness is tracked per instance, not per connection: `hub:alive:{instance}` expires unless the instance renews it.
-/// Readers ignore the entries of dead instances, and any live instance removes them. An instance that counted as dead,
-/// or whose Redis lost its data, starts a new incarnation and registers all its connections again.
+/// Liveness is tracked per instance, not per stream: `hub:alive:{instance}` expires unless the instance renews it.
+/// Entries of an instance whose key has expired are ignored, and any live instance removes them. An instance that finds
+/// its own key expired, or the data of Redis lost, starts a new incarnation and registers all its streams again.
 public final class RedisConnectionRegistry: ConnectionRegistry {
     struct Configuration: Sendable {
         /// Milliseconds between two liveness heartbeats.
         var heartbeatInterval: Int64 = 4_000
         /// Milliseconds without a heartbeat after which an instance counts as dead.
         var livenessTimeout: Int64 = 12_000
-        /// TTL of entries in milliseconds. They are written again after a third of it.
+        /// TTL of entries in milliseconds. Each entry is written again after a third of the TTL.
         var lifetime: Int64 = 3_600_000
     }
 
-    /// Maximum number of changes in one call of the script.
+    /// Maximum number of changes in one call of the script `register.lua`.
     private static let batch = 500
-    /// Milliseconds during which changes are collected: a single change is written soon, and many simultaneous changes
-    /// in few calls.
+    /// Minimum milliseconds from a change to its write. Changes made meanwhile are written in the same call.
     private static let batchDelay: Int64 = 20
-    /// Minimum milliseconds between two writes.
+    /// Minimum milliseconds between two writes of changes to Redis.
     private static let minimumFlushInterval: Int64 = 200
     /// Approximate number of flows per call of the sweep script (`HSCAN COUNT`).
     private static let sweepBatch = 100
-    /// Upper bound for the count that an instance reports; larger values are treated as this one.
+    /// Upper bound for the number of streams that another instance reports for a flow; a higher number counts as this one.
     private static let maximumPlausibleCount = 1_000_000_000
-    /// Milliseconds after the last request for a count during which it is kept current.
+    /// Milliseconds after the most recent ``count(of:)`` of a flow during which its remote count is updated every second.
     private static let countFreshness: Int64 = 10_000
 
+    /// A change of this instance's entries that is to be written to Redis.
     private enum Change {
         case add(ConnectionEntry)
         case remove(ConnectionEntry)
@@ -46,20 +46,27 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
     private struct State {
         var local = LocalConnections()
         var incarnation = RandomText.base36(12)
-        /// Whether Redis has this incarnation.
+        /// Whether Redis has confirmed this incarnation. Only then are changes written.
         var isAlive = false
+        /// Whether a new incarnation is being started: the entries of the previous one are being removed.
         var isStarting = false
-        /// The connection became ready while a new incarnation was being started, which may have failed without the
-        /// connection.
+        /// Whether another start was requested during the current one. It follows if the current one fails, for example
+        /// because the connection was lost.
         var restartRequested = false
+        /// Changes that are not written yet.
         var pending: [Change] = []
+        /// Whether a write of the pending changes is scheduled.
         var isFlushDue = false
+        /// When changes were last written, in milliseconds of ``uptime``.
         var lastFlush: Int64 = 0
+        /// Closes a stream of this instance.
         var disconnect: (@Sendable (ConnectionID) -> Void)?
-        /// Numbers of connections on other instances, for flows whose count was requested recently.
+        /// Number of streams on other instances, for flows whose count was requested in the last 10 s.
         var remoteCounts: [FlowID: Int] = [:]
+        /// When the count of a flow was last requested, in milliseconds of ``uptime``.
         var countRequestedAt: [FlowID: Int64] = [:]
         var onOwnership: (@Sendable (Bool) -> Void)?
+        /// Whether `onOwnership` was called with `true`.
         var hasReportedOwnership = false
     }
 
@@ -89,11 +96,14 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         control.onDisconnect { [weak self] connection, account in self?.disconnectHere(connection, account: account) ?? false }
     }
 
+    /// The Redis key with the entries of a flow.
     private static func key(of flow: FlowID) -> String { "sse:connections:\(flow)" }
+    /// Monotonic time in milliseconds.
     private var uptime: Int64 { Int64(NIODeadline.now().uptimeNanoseconds / 1_000_000) }
 
     // MARK: Life cycle
 
+    /// Starts the timers: liveness heartbeat, remote counts, sweep of dead instances, and renewal of all entries.
     func start() {
         let heartbeat = self.link.loop.scheduleRepeatedTask(
             initialDelay: .milliseconds(self.configuration.heartbeatInterval),
@@ -122,9 +132,10 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         _ = try? await self.link.run([call], within: min(500, self.softTimeoutMilliseconds))
     }
 
-    /// Called when the command connection is ready. The server may have lost its data.
+    /// Called when the command connection is ready. Sends a heartbeat at once, because Redis may have lost its data.
     func connected() { self.sendHeartbeat() }
 
+    /// Sends a liveness heartbeat; if Redis has not confirmed the incarnation, starts a new one first.
     private func sendHeartbeat() {
         let incarnation: String? = self.state.withLock { $0.isAlive ? $0.incarnation : nil }
         if let incarnation { self.send(heartbeat: incarnation) } else { self.startNewIncarnation() }
@@ -160,6 +171,7 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         }
     }
 
+    /// Calls the script `heartbeat.lua` for an incarnation and handles its reply.
     private func send(heartbeat incarnation: String) {
         var call = RedisScript.heartbeat.call(keys: ["hub:alive:\(self.instance)", "hub:instances", "hub:name"])
         call.add(incarnation)
@@ -176,10 +188,11 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         }
     }
 
-    /// Sets the callback that reports whether Redis belongs to this hub: with the first reply, and again if another hub
-    /// is found to use Redis.
+    /// Sets the callback that reports whether Redis belongs to this hub: `true` after the first successful heartbeat,
+    /// `false` after each heartbeat that finds another hub's name in Redis.
     func onOwnership(_ body: @escaping @Sendable (_ isOurs: Bool) -> Void) { self.state.withLock { $0.onOwnership = body } }
 
+    /// Calls the ownership callback; with `true` only once.
     private func reportOwnership(isOurs: Bool) {
         let report = self.state.withLock { state in
             defer { if isOurs { state.hasReportedOwnership = true } }
@@ -188,10 +201,11 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         report?(isOurs)
     }
 
-    /// - Parameter stored: the incarnation that Redis had; `nil` if it had none.
+    /// Handles the reply to the heartbeat of an incarnation.
+    /// - Parameter stored: the incarnation that Redis had before; `nil` if it had none.
     private func heartbeatAnswered(_ stored: String?, _ incarnation: String) {
         if let stored, stored != incarnation {
-            // After a crash it may be this instance's previous process, until its key expires.
+            // After a crash, the stored incarnation may be that of this instance's previous process, until the key expires.
             self.logger.warning(
                 "Instance name is in use by another process or a previous run; set a unique FLOWHUB_INSTANCE if this persists",
                 metadata: ["instance": "\(self.instance)"])
@@ -204,13 +218,13 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         }
         switch wasAlive {
         case false: self.writeAll()
-        // The key had expired, or Redis lost its data: starts a new incarnation.
+        // The key had expired, or Redis lost its data. As `isAlive` is false now, this starts a new incarnation.
         case true where stored == nil: self.sendHeartbeat()
         default: break
         }
     }
 
-    /// Writes all entries again. Existing fields are overwritten.
+    /// Writes all entries of this instance to Redis, in place of those that are there, and all pending removals.
     private func writeAll() {
         self.state.withLock { state in
             guard state.isAlive else { return }
@@ -222,6 +236,7 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
 
     // MARK: Writing
 
+    /// Adds entries in memory, and schedules their write to Redis.
     public func register(_ entries: [ConnectionEntry]) async {
         let isDue = self.state.withLock { state in
             for entry in entries where state.local.insert(entry) { state.pending.append(.add(entry)) }
@@ -231,6 +246,7 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         if isDue { self.flushSoon() }
     }
 
+    /// Removes entries in memory, and schedules their removal from Redis.
     public func unregister(_ entries: [ConnectionEntry]) async {
         let isDue = self.state.withLock { state in
             for entry in entries where state.local.remove(entry) { state.pending.append(.remove(entry)) }
@@ -240,6 +256,7 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         if isDue { self.flushSoon() }
     }
 
+    /// Schedules a write of the pending changes, no sooner than the two minimum delays allow.
     private func flushSoon() {
         let sinceLast = self.uptime - self.state.withLock { $0.lastFlush }
         self.link.loop.scheduleTask(in: .milliseconds(max(Self.batchDelay, Self.minimumFlushInterval - sinceLast))) {
@@ -248,14 +265,15 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         }
     }
 
+    /// Writes the pending changes in batches. Drops them if Redis has not confirmed the incarnation.
     private func flush() {
         let now = self.uptime
         let (changes, incarnation) = self.state.withLock { state -> ([Change], String) in
             state.isFlushDue = false
             state.lastFlush = now
             defer { state.pending = [] }
-            // Until Redis has this incarnation, changes have no effect. The first heartbeat reply is followed by a
-            // write of all entries.
+            // Until Redis has confirmed this incarnation, changes would have no effect. The confirmation is followed by
+            // a write of all entries, which includes them.
             return (state.isAlive ? state.pending : [], state.incarnation)
         }
         for start in stride(from: 0, to: changes.count, by: Self.batch) {
@@ -263,6 +281,7 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         }
     }
 
+    /// Writes one batch of changes. If Redis does not confirm it, the next heartbeat starts a new incarnation.
     private func write(_ changes: [Change], _ incarnation: String) {
         let counts = self.state.withLock { state in
             var counts: [FlowID: Int] = [:]
@@ -287,6 +306,10 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         }
     }
 
+    /// Appends the arguments for one change to a call of `register.lua`.
+    /// - Parameters:
+    ///   - sign: `+` to add the entry, `-` to remove it.
+    ///   - counts: the number of this instance's streams per flow.
     private static func add(
         _ sign: String, _ entry: ConnectionEntry, _ incarnation: String, _ counts: [FlowID: Int], to call: inout RESPCommand
     ) {
@@ -299,13 +322,14 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
 
     // MARK: Reading
 
-    /// The connections of this instance from memory, and those of other live instances from Redis, if it answers.
+    /// The streams of this instance from memory, and those of other live instances from Redis if it replies in time.
     public func connections(of flow: FlowID) async -> [ConnectionEntry] {
         var entries = self.state.withLock { $0.local.entries(of: flow) }
         entries += await self.remoteEntries(of: flow)
         return entries.sorted { ($0.connection.instance, $0.connection.number) < ($1.connection.instance, $1.connection.number) }
     }
 
+    /// The entries of other live instances for a flow; empty if Redis does not reply in time.
     private func remoteEntries(of flow: FlowID) async -> [ConnectionEntry] {
         let replies = try? await self.link.run([RESPCommand("HGETALL", Self.key(of: flow))], within: self.softTimeoutMilliseconds)
         guard let fields = replies?.first?.elements else { return [] }
@@ -323,7 +347,7 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         return found.filter { incarnations[$0.entry.connection.instance] == $0.incarnation }.map(\.entry)
     }
 
-    /// The incarnations of those instances that are alive, by instance.
+    /// The incarnations of those instances that are alive, by instance; empty if Redis does not reply in time.
     private func incarnations(of instances: [String]) async -> [String: String] {
         guard !instances.isEmpty else { return [:] }
         var command = RESPCommand("MGET")
@@ -335,6 +359,7 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         return incarnations
     }
 
+    /// The number of this instance's streams from memory, plus that of other live instances as of the most recent update.
     public func count(of flow: FlowID) -> Int {
         let now = self.uptime
         return self.state.withLock { state in
@@ -355,6 +380,7 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         Task { [weak self] in await self?.loadRemoteCounts(of: flows) }
     }
 
+    /// Reads the numbers of streams of all other live instances from Redis, and adds them up per flow.
     private func loadRemoteCounts(of flows: [FlowID]) async {
         guard
             let all = try? await self.link.run([RESPCommand("SMEMBERS", "hub:instances")], within: self.softTimeoutMilliseconds),
@@ -382,9 +408,10 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
 
     // MARK: Sweep of dead instances
 
-    /// Removes the entries of dead instances.
+    /// Starts ``sweepDeadInstances()`` in a task of its own.
     private func sweep() { Task { [weak self] in await self?.sweepDeadInstances() } }
 
+    /// Removes the entries of all other instances whose liveness key has expired. Stops if Redis does not reply in time.
     private func sweepDeadInstances() async {
         guard
             let all = try? await self.link.run([RESPCommand("SMEMBERS", "hub:instances")], within: self.softTimeoutMilliseconds),
@@ -397,8 +424,8 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         }
     }
 
-    /// Removes all entries of an instance, unless it is alive.
-    /// - Returns: whether Redis answered.
+    /// Removes all entries of an instance from Redis, unless it is alive.
+    /// - Returns: `false` if Redis did not reply in time; entries may remain then.
     private func removeEntries(of instance: String) async -> Bool {
         var cursor = "0"
         repeat {
@@ -426,11 +453,14 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
 
     // MARK: Closing connections
 
+    /// Closes a stream of this instance, or asks the instance that serves it to do so.
     public func disconnect(_ connection: ConnectionID, account: String?) async -> Bool {
         if connection.instance == self.instance { return self.disconnectHere(connection, account: account) }
         return await self.control.disconnect(connection, account: account)
     }
 
+    /// Closes a stream of this instance.
+    /// - Returns: `false` if there is no such stream, or if it belongs to an account other than `account`.
     private func disconnectHere(_ connection: ConnectionID, account: String?) -> Bool {
         let (owner, disconnect) = self.state.withLock { ($0.local.account(of: connection), $0.disconnect) }
         guard let owner, account == nil || account == owner, let disconnect else { return false }
@@ -438,6 +468,7 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         return true
     }
 
+    /// Sets the callback that closes a stream of this instance.
     public func onDisconnectRequest(_ disconnect: @escaping @Sendable (ConnectionID) -> Void) {
         self.state.withLock { $0.disconnect = disconnect }
     }

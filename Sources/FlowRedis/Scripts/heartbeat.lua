@@ -1,9 +1,9 @@
--- Renews the liveness key of an instance.
+-- Writes or renews the liveness key of an instance, unless the key has another incarnation.
 -- KEYS: hub:alive:{instance}, hub:instances, hub:name
 -- ARGV: incarnation, TTL of hub:alive and hub:name in milliseconds, instance, TTL of hub:instances in milliseconds,
 -- public name of the hub
--- Returns the incarnation that the key had, or nil if there was none. Replies with the error OTHERHUB while an instance
--- of another hub is alive.
+-- Returns the incarnation that the key had before, or nil if there was none. Replies with the error OTHERHUB and changes
+-- nothing while an instance of another hub is alive on this Redis.
 local name = redis.call('GET', KEYS[3])
 if name and name ~= ARGV[5] then return redis.error_reply('OTHERHUB') end
 local stored = redis.call('GET', KEYS[1])

@@ -1,5 +1,5 @@
--- Acquires or renews a lease that one instance holds at a time.
--- KEYS: key of the lease
+-- Acquires or renews a lease that at most one instance holds at a time.
+-- KEYS: the lease's key, such as hub:apply
 -- ARGV: instance, TTL in milliseconds
 -- Returns 1 if the instance holds the lease, otherwise 0.
 local holder = redis.call('GET', KEYS[1])

@@ -1,7 +1,8 @@
--- Updates or releases a lock that the caller holds.
+-- Sets the fencing token of a lock that the caller holds, renews the lock, or releases it.
 -- KEYS: lock:{resource}
--- ARGV: lock id, account, current time in milliseconds, operation (number, renew, release), fencing token or new expiry
--- in milliseconds, new expiry as text, TTL in milliseconds
+-- ARGV: lock id, account, current time in milliseconds, operation, value, text, TTL in milliseconds. The operation is
+-- 'number' (value: the fencing token), 'renew' (value: the new expiry in milliseconds, text: the same as text), or
+-- 'release' (no value and text).
 -- Returns the fencing token and the expiry in milliseconds; 'none' if the lock is not held; 'other' if another client
 -- holds it.
 local stored = redis.call('GET', KEYS[1])
@@ -14,6 +15,7 @@ if ARGV[4] == 'number' then
     lock.fencing_token = tonumber(ARGV[5])
     redis.call('SET', KEYS[1], cjson.encode(lock), 'PX', ARGV[7])
 elseif lock.fencing_token == 0 then
+    -- The lock is still being acquired: no client knows its id yet.
     return 'other'
 elseif ARGV[4] == 'renew' then
     lock.expires = tonumber(ARGV[5])

@@ -1,7 +1,7 @@
 -- Removes a mapping pattern of an account.
 -- KEYS: pattern:mapping:{key}
 -- ARGV: account
--- Returns 1 if the pattern was removed, otherwise 0.
+-- Returns 1 if the pattern was removed, 0 if there is none or it belongs to another account.
 local stored = redis.call('GET', KEYS[1])
 if not stored then return 0 end
 local isObject, pattern = pcall(cjson.decode, stored)

@@ -1,7 +1,10 @@
--- Stores the latest transient event of a type. Over the maximum number of types, the type with the oldest event is
--- removed.
+-- Stores a transient event as the latest one of its type in a flow. If the flow then has events of more types than
+-- allowed, removes the oldest of the other events.
 -- KEYS: flow:last:{flow}
--- ARGV: type, event (a MAC of 32 bytes, then JSON), TTL in milliseconds, maximum number of types
+-- ARGV: event type, event (a MAC of 32 bytes, then JSON), TTL in milliseconds, maximum number of types
+-- Returns 1.
+
+-- HSET fails on a key that is not a hash.
 if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then redis.call('DEL', KEYS[1]) end
 if redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) == 1 and redis.call('HLEN', KEYS[1]) > tonumber(ARGV[4]) then
     local fields = redis.call('HGETALL', KEYS[1])

@@ -1,11 +1,15 @@
--- Stores a flow's state, unless a newer one is stored.
+-- Caches a flow's state, unless the cached one has a higher epoch, or the same epoch and a higher version.
 -- KEYS: flow:state:{flow}, flow:meta:{flow}
--- ARGV: epoch, version, TTL in milliseconds, state, rest of the record with its MAC
--- Returns 1 if the state was stored, otherwise 0.
+-- ARGV: epoch, version, TTL in milliseconds, state, rest of the stored flow (a MAC, then JSON)
+-- Returns 1 if the state was cached, otherwise 0.
+
+-- The number of digits and the digits of an epoch's counter, which has no leading zeros: of two counters, the one with
+-- more digits is higher.
 local function counter(epoch)
     local digits = string.match(epoch, '^(%w+)%.') or ''
     return #digits, digits
 end
+-- Whether the epoch left is lower than the epoch right.
 local function older(left, right)
     local length, digits = counter(left)
     local otherLength, otherDigits = counter(right)
@@ -14,6 +18,7 @@ local function older(left, right)
     return left < right
 end
 
+-- HMGET fails on a key that is not a hash.
 if redis.call('TYPE', KEYS[2]).ok ~= 'hash' then redis.call('DEL', KEYS[2]) end
 local stored = redis.call('HMGET', KEYS[2], 'epoch', 'version')
 if stored[1] and stored[2] then

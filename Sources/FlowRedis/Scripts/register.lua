@@ -1,13 +1,13 @@
--- Writes changes of an instance's connections, if the instance is alive under this incarnation.
+-- Adds and removes registry entries of an instance's streams, if the instance is alive under this incarnation.
 -- KEYS: hub:alive:{instance}, hub:flows:{instance}, then sse:connections:{flow} for each change
--- ARGV: incarnation, TTL in milliseconds, then for each change: + or -, flow, connection, entry, number of the
--- instance's connections that watch the flow
--- Returns 1, or 0 if Redis does not have this incarnation.
+-- ARGV: incarnation, TTL in milliseconds, then for each change: + to add or - to remove, flow, stream id, entry as JSON,
+-- number of the instance's streams that watch the flow
+-- Returns 1 if the changes were made, 0 if Redis does not have this incarnation.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 local argIndex = 3
 for index = 3, #KEYS do
     local key, flow, id = KEYS[index], ARGV[argIndex + 1], ARGV[argIndex + 2]
-    -- The legacy service stores one JSON string for all connections of a flow.
+    -- The legacy service stores one JSON string for all streams of a flow. A hash replaces it.
     local kind = redis.call('TYPE', key).ok
     if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', key) end
     if ARGV[argIndex] == '+' then
@@ -16,7 +16,7 @@ for index = 3, #KEYS do
     else
         redis.call('HDEL', key, id)
     end
-    -- The number is set, not incremented: after another writer changes the key, the next write corrects it.
+    -- The number is set, not incremented: if another program changes the key, the next write corrects it.
     if ARGV[argIndex + 4] == '0' then
         redis.call('HDEL', KEYS[2], flow)
     else

@@ -1,4 +1,4 @@
--- Removes an instance's entries from some flows, unless the instance is alive.
+-- Removes an instance's entries from the given flows, unless the instance is alive.
 -- KEYS: hub:alive:{instance}, hub:flows:{instance}, hub:instances, then sse:connections:{flow} for each flow
 -- ARGV: instance, then each flow
 -- Returns 0 if the instance is alive, otherwise 1.
@@ -8,7 +8,9 @@ for index = 4, #KEYS do
     if redis.call('TYPE', KEYS[index]).ok == 'hash' then
         local ids = {}
         for _, id in ipairs(redis.call('HKEYS', KEYS[index])) do
+            -- An id is instance.number. The instance may contain dots, the number does not.
             if string.sub(id, 1, #prefix) == prefix and not string.find(id, '.', #prefix + 1, true) then ids[#ids + 1] = id end
+            -- In batches, because Lua limits the number of arguments of a call.
             if #ids == 1000 then
                 redis.call('HDEL', KEYS[index], unpack(ids))
                 ids = {}

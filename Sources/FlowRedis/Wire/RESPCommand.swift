@@ -10,8 +10,11 @@ public struct RESPCommand: Hashable, Sendable {
         self.arguments = [Array(name.utf8)] + arguments.map { Array($0.utf8) }
     }
 
+    /// Appends an argument.
     public mutating func add(_ argument: String) { self.arguments.append(Array(argument.utf8)) }
+    /// Appends an argument.
     public mutating func add(_ argument: [UInt8]) { self.arguments.append(argument) }
+    /// Appends a number as an argument, in decimal.
     public mutating func add(_ number: some BinaryInteger) { self.add(String(number)) }
 
     /// Approximate size on the wire in bytes.

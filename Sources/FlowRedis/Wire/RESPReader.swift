@@ -25,6 +25,8 @@ final class RESPReader {
 
     deinit { flowhub_reader_free(self.reader) }
 
+    /// Appends received bytes to the parser's input.
+    /// - Throws: ``Malformed`` if the parser has failed before.
     func feed(_ bytes: ByteBuffer) throws(Malformed) {
         self.unfinished += bytes.readableBytes
         let result = bytes.withUnsafeReadableBytes { bytes in
@@ -49,6 +51,7 @@ final class RESPReader {
         return try Self.value(reply.assumingMemoryBound(to: redisReply.self).pointee)
     }
 
+    /// The error that hiredis's reader reports.
     private var malformed: Malformed {
         // hiredis's error texts quote at most one received byte.
         let text = withUnsafeBytes(of: self.reader.pointee.errstr) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
@@ -67,7 +70,7 @@ final class RESPReader {
             var values: [RESPValue] = []
             values.reserveCapacity(Int(reply.elements))
             for index in 0..<Int(reply.elements) {
-                guard let element = reply.element[index] else { throw Malformed(description: "missing array element") }
+                guard let element = reply.element[index] else { throw Malformed(description: "an array element is missing") }
                 values.append(try Self.value(element.pointee))
             }
             return .array(values)
@@ -75,6 +78,7 @@ final class RESPReader {
         }
     }
 
+    /// The content of a string, status or error reply.
     private static func bytes(_ reply: redisReply) -> [UInt8] {
         guard let start = reply.str else { return [] }
         return Array(UnsafeRawBufferPointer(start: start, count: Int(reply.len)))

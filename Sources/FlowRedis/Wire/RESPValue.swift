@@ -8,10 +8,12 @@ public enum RESPValue: Hashable, Sendable {
     /// An error reply. It starts with a code: `ERR`, `NOSCRIPT`, `LOADING` …
     case error(String)
 
+    /// The bytes of a string reply; `nil` for every other reply.
     public var bytes: [UInt8]? {
         if case .string(let bytes) = self { bytes } else { nil }
     }
 
+    /// The text of a string or status reply, with invalid UTF-8 repaired; `nil` for every other reply.
     public var text: String? {
         switch self {
         case .string(let bytes): String(decoding: bytes, as: UTF8.self)
@@ -20,10 +22,12 @@ public enum RESPValue: Hashable, Sendable {
         }
     }
 
+    /// The number of an integer reply; `nil` for every other reply.
     public var integer: Int64? {
         if case .integer(let number) = self { number } else { nil }
     }
 
+    /// The elements of an array reply; `nil` for every other reply.
     public var elements: [RESPValue]? {
         if case .array(let elements) = self { elements } else { nil }
     }

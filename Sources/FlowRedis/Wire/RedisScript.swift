@@ -1,10 +1,11 @@
 import Crypto
 
-/// A Lua script that is called by its SHA-1 digest.
+/// A Lua script that is called by its SHA-1 digest (`EVALSHA`).
 struct RedisScript: Sendable {
     private let source: [UInt8]
     private let digest: String
 
+    /// - Parameter source: the Lua text in UTF-8.
     init(_ source: [UInt8]) {
         self.source = source
         let hex = Insecure.SHA1.hash(data: source).map { byte in
@@ -20,7 +21,7 @@ struct RedisScript: Sendable {
         return command
     }
 
-    /// Command that calls the script by its digest. The arguments are added to it.
+    /// Command that calls the script by its digest. The caller adds the script's arguments to it.
     func call(keys: [String]) -> RESPCommand {
         var command = RESPCommand("EVALSHA", self.digest)
         command.add(keys.count)
@@ -30,7 +31,9 @@ struct RedisScript: Sendable {
 }
 
 extension RedisLink {
-    /// Calls a script. If the server does not have it, loads it and calls it again.
+    /// Calls a script and waits at most `milliseconds` for the reply. If the server does not have the script, loads it and
+    /// calls it again, with the same timeout.
+    /// - Throws: ``RedisError``, also for an error reply.
     func run(_ script: RedisScript, _ call: RESPCommand, within milliseconds: Int) async throws(RedisError) -> RESPValue {
         var replies = try await self.run([call], within: milliseconds)
         if replies.first?.isMissingScript == true { replies = try await self.run([script.load, call], within: milliseconds) }
@@ -54,6 +57,7 @@ extension RedisScript {
     static let canary = RedisScript(PackageResources.canary_lua)
     static let lease = RedisScript(PackageResources.lease_lua)
 
+    /// The scripts that are loaded on each new connection.
     static let all = [
         Self.putState, Self.putLatestTransient, Self.register, Self.heartbeat, Self.unregisterInstance, Self.sweepInstance,
         Self.lockAcquire,
@@ -62,5 +66,6 @@ extension RedisScript {
 }
 
 extension RESPValue {
+    /// Whether the reply reports that the server does not have the script that was called.
     var isMissingScript: Bool { self.errorReply?.hasPrefix("NOSCRIPT") == true }
 }

@@ -7,7 +7,7 @@ enum FailureKind: Int32, Sendable {
     case rejected = 1
     /// The command line or a setting is invalid.
     case usage = 2
-    /// The hub was unreachable, or answered 5xx to the last attempt.
+    /// At the last attempt the hub was unreachable or answered 5xx.
     case unreachable = 3
     /// A precondition failed (412), or the request conflicts with another one (409).
     case conditionFailed = 4
@@ -37,7 +37,7 @@ struct CommandFailure: Error, CustomStringConvertible, Hashable {
         """
 }
 
-/// The end of the program that `flowhub lock` ran. This process exits with the same code.
+/// The result of the program that `flowhub lock` ran. This process exits with the same code.
 struct ProgramEnded: Error {
     let exitCode: Int32
 
@@ -47,9 +47,10 @@ struct ProgramEnded: Error {
     init(signal: Int32) { self.exitCode = 128 + signal }
 }
 
-/// Parses and runs a command, and ends the process with the documented exit code. ArgumentParser's own `main()` would exit
-/// with 64 for invalid usage and 1 for every error.
+/// Runs commands with the documented exit codes. ArgumentParser's own `main()` would exit with 64 for invalid usage and with 1
+/// for every other error.
 enum CommandRunner {
+    /// Parses and runs a command, prints its error, and ends the process with the exit code of the result.
     static func run(_ root: (some AsyncParsableCommand).Type, arguments: [String]? = nil) async -> Never {
         do {
             var command = try root.parseAsRoot(arguments)
@@ -65,7 +66,7 @@ enum CommandRunner {
         } catch let ended as ProgramEnded {
             exit(ended.exitCode)
         } catch is OutputClosed {
-            // The reader has closed the pipe (`flowhub watch … | head`). That is no error.
+            // The program that reads this output has closed the pipe (`flowhub watch … | head`). That is no error.
             exit(0)
         } catch {
             let code = root.exitCode(for: error)
@@ -94,6 +95,7 @@ enum CommandRunner {
 struct InterruptWatch {
     fileprivate let source: any DispatchSourceSignal
 
+    /// Restores the default behavior: SIGINT ends the process.
     func end() {
         self.source.cancel()
         signal(SIGINT, SIG_DFL)

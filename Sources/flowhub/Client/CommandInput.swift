@@ -16,19 +16,19 @@ enum CommandInput {
         while true {
             let chunk: Data?
             do { chunk = try FileHandle.standardInput.read(upToCount: 65_536) } catch {
-                throw CommandFailure(.usage, "Cannot read standard input.")
+                throw CommandFailure(.usage, "Cannot read standard input. Pass the data as an argument instead of -.")
             }
             guard let chunk, !chunk.isEmpty else { return bytes }
             bytes.append(contentsOf: chunk)
             guard bytes.count <= Self.maximumBytes else {
-                throw CommandFailure(.usage, "Standard input exceeds \(Self.maximumBytes >> 20) MiB. Split it.")
+                throw CommandFailure(.usage, "Standard input exceeds \(Self.maximumBytes >> 20) MiB. Split the input.")
             }
         }
     }
 
-    /// Reads and validates a JSON document, so that an invalid one fails without a request.
+    /// Reads a JSON document like ``bytes(_:)`` and validates it, so that an invalid one fails without a request to the hub.
     /// - Parameter missing: returned for an empty input; if `nil`, an empty input is an error.
-    /// - Throws: ``CommandFailure`` of kind `usage`.
+    /// - Throws: ``CommandFailure`` of kind `usage` if the document cannot be read or is invalid.
     static func json(_ argument: String?, orElse missing: JSONText? = nil) throws(CommandFailure) -> JSONText {
         let bytes = try Self.bytes(argument) ?? []
         if let missing, bytes.allSatisfy({ $0 == 0x20 || $0 == 0x0A || $0 == 0x0D || $0 == 0x09 }) { return missing }

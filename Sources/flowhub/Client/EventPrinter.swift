@@ -7,7 +7,7 @@ struct EventPrinter {
     let palette: Palette
     /// Whether rows have a column with the flow id, because several flows are shown.
     let namesFlow: Bool
-    /// Columns of the terminal; `nil`: rows are not truncated, and progress is not drawn in place.
+    /// Columns of the terminal; `nil`: rows are not truncated, and a progress bar does not overwrite the one before.
     let width: Int?
 
     private var delivery = "ok"
@@ -20,9 +20,10 @@ struct EventPrinter {
         self.width = width
     }
 
-    /// - Parameter now: used if the event carries no time.
-    /// - Returns: what to write to standard output; empty for a heartbeat that reports no change of the delivery status (unless
-    ///   ``json``).
+    /// Formats an event.
+    /// - Parameter now: the time to show if the event carries none.
+    /// - Returns: what to write to standard output; with rows, empty for a heartbeat that reports no change of the delivery
+    ///   status.
     mutating func text(of event: ServerEvent, now: Timestamp) -> String {
         let data = try? JSONText(validating: event.data.utf8)
         if self.json { return Self.line(event, data) + "\n" }
@@ -70,17 +71,19 @@ struct EventPrinter {
         }.string
     }
 
+    /// The JSON of a member of the event. A leading `= ` marks a state that was replaced instead of patched.
     private static func shown(_ data: JSONText, _ member: String) -> String {
         let replaces = data.member("replace")?.boolValue == true
         return (replaces ? "= " : "") + Terminal.sanitized(data.member(member)?.string ?? "")
     }
 
-    /// The members of a control event, without those that have a column.
+    /// The members of a control event as `name=value`, without `flow_id` and `version`, which have columns of their own.
     private static func brief(_ data: JSONText) -> String {
         data.members.filter { $0.key != "flow_id" && $0.key != "version" }
             .map { Terminal.sanitized("\($0.key)=\($0.value.stringValue ?? $0.value.string)") }.joined(separator: " ")
     }
 
+    /// Formats a row with the columns time, flow, version, type and text.
     /// - Parameters:
     ///   - text: free of control characters other than this program's own color sequences.
     ///   - progressOf: identifies a progress bar; a row with the same value as the row before overwrites it.
@@ -101,6 +104,7 @@ struct EventPrinter {
         return (drawsOver ? "\u{1B}[1A\u{1B}[2K" : "") + colored
     }
 
+    /// The event type, padded to its column and in its color.
     private func painted(_ type: String) -> String {
         let name = Terminal.sanitized(type).padded(to: 14)
         switch type {
@@ -113,8 +117,8 @@ struct EventPrinter {
     }
 }
 
-/// Progress found in an event's data: `percent` or `percentage`, or `progress` (a share up to 1, a percentage above), or
-/// `done`, `current` or `processed` together with `total`.
+/// Progress found in an event's data. The first of these members that exists counts: `percent`, `percentage`, `progress` (up to
+/// 1 a share, above 1 a percentage); then `done`, `current` or `processed`, each divided by `total`.
 struct Progress: Hashable {
     /// From 0 to 1.
     let share: Double
@@ -138,6 +142,7 @@ struct Progress: Hashable {
         self.note = note ?? ""
     }
 
+    /// A bar of this many cells, followed by the percentage: `████████░░░░░░░░░░░░ 40%`.
     func bar(_ palette: Palette, cells: Int = 20) -> String {
         let full = Int((self.share * Double(cells)).rounded())
         let bar = String(repeating: "█", count: full) + String(repeating: "░", count: cells - full)
@@ -146,6 +151,7 @@ struct Progress: Hashable {
 }
 
 extension String {
+    /// Appends blanks up to this many characters. A longer text is unchanged.
     func padded(to width: Int) -> String {
         self.count >= width ? self : self + String(repeating: " ", count: width - self.count)
     }
@@ -159,7 +165,7 @@ extension String {
             if character == "\u{1B}" { inCommand = true }
             if !inCommand {
                 count += 1
-                // The last column is for the ellipsis.
+                // The ellipsis replaces the character in the last column.
                 if count == width { return result + "…" + (result.contains("\u{1B}") ? "\u{1B}[0m" : "") }
             }
             result.append(character)

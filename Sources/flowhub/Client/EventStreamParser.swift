@@ -6,16 +6,17 @@
 /// - An incomplete block at the end of the stream is dropped, as the standard requires. So use a new parser for each
 ///   connection, with the cursor of the previous one.
 struct EventStreamParser {
-    /// An item of the stream that is complete.
+    /// An item of the stream, of which all bytes have arrived.
     enum Item: Hashable, Sendable {
         case event(ServerEvent)
-        /// A block without data moved the cursor.
+        /// The new cursor, from the `id:` of a block (bytes up to an empty line) without data.
         case cursor(String)
         /// Milliseconds to wait before the next connection.
         case retry(Int)
     }
 
-    /// A block exceeds the limit, which no hub sends. The parser cannot continue with this stream.
+    /// A block (the bytes up to an empty line) exceeds the limit. No hub sends such a block. The parser cannot continue with
+    /// this stream.
     struct TooLarge: Error, Hashable {
         let limit: Int
     }
@@ -23,7 +24,7 @@ struct EventStreamParser {
     /// Maximum number of bytes of a line plus the data of its block.
     let limit: Int
 
-    /// The id of the last complete block, to send as `Last-Event-ID`. Empty: none.
+    /// The most recent `id:` of a complete block, to send as `Last-Event-ID`. Empty: none.
     private(set) var cursor: String
 
     private var line: [UInt8] = []
@@ -61,6 +62,7 @@ struct EventStreamParser {
         return items
     }
 
+    /// Processes a complete line: an empty one ends the block, any other is a field of the block.
     private mutating func endLine(_ items: inout [Item]) {
         if self.isFirstLine {
             self.isFirstLine = false
@@ -74,6 +76,7 @@ struct EventStreamParser {
         }
     }
 
+    /// Adds the field in the current line to the block. A `retry:` becomes an item immediately.
     private mutating func readField(_ items: inout [Item]) {
         let colon = self.line.firstIndex(of: UInt8(ascii: ":")) ?? self.line.endIndex
         var value = self.line[min(colon + 1, self.line.endIndex)...]
@@ -94,6 +97,7 @@ struct EventStreamParser {
         }
     }
 
+    /// Ends the block: moves the cursor, and adds an event if the block has data.
     private mutating func endBlock(_ items: inout [Item]) {
         let moved = self.cursor != self.pendingID
         self.cursor = self.pendingID
@@ -117,6 +121,6 @@ struct EventStreamParser {
 struct ServerEvent: Hashable, Sendable {
     var type: String
     var data: String
-    /// The cursor after this event; an event without `id:` does not change it. Empty: none yet.
+    /// The stream's cursor after this event. An event without `id:` has that of the event before. Empty: none yet.
     var id: String
 }

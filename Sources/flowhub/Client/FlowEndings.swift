@@ -5,10 +5,10 @@ struct FlowEndings: Hashable, Sendable {
     /// The watched flows, in the order of the command line.
     let flows: [FlowID]
 
-    /// The last status seen of each flow.
+    /// The most recent known status of each flow.
     private(set) var statuses: [FlowID: FlowStatus] = [:]
 
-    /// The reason of `closing` for each flow that was closed with `reconnect: false`.
+    /// For each flow that the hub closed with `reconnect: false`: the reason in the event `closing`.
     private(set) var closed: [FlowID: String] = [:]
 
     init(_ flows: [FlowID]) { self.flows = flows }
@@ -22,8 +22,10 @@ struct FlowEndings: Hashable, Sendable {
     /// Whether a flow was closed because the token expired or was revoked. Reconnecting needs a new token.
     var lostAccess: Bool { self.closed.values.contains { $0 == "revoked" || $0 == "expired" } }
 
+    /// Sets the known status of a flow.
     mutating func set(_ status: FlowStatus, of flow: FlowID) { self.statuses[flow] = status }
 
+    /// Updates statuses and closed flows from one event of the stream. `type`: the event type, `data`: the event's JSON.
     mutating func read(_ type: String, _ data: JSONText) {
         let named = data.member("flow_id")?.stringValue.flatMap { FlowID($0) }
         switch type {

@@ -18,7 +18,7 @@ struct HubClient {
     /// A request whose response is collected in memory.
     struct Request {
         var method: Method
-        /// Path from `/v1` and query.
+        /// Path, starting with `/v1`, and query.
         var target: String
         var headers: [(name: String, value: String)] = []
         var body: [UInt8] = []
@@ -46,7 +46,7 @@ struct HubClient {
     /// Default timeout of one attempt; for a stream, the timeout until its response head.
     static let timeout = TimeAmount.seconds(30)
 
-    /// Default of the time without received bytes after which a connection is considered dead. The hub sends a heartbeat every
+    /// Default timeout without received bytes; then the connection counts as lost. On a stream the hub sends a heartbeat every
     /// 15 s by default.
     static let silence = TimeAmount.seconds(60)
 
@@ -59,8 +59,8 @@ struct HubClient {
 
     /// Runs the body with a client, and shuts the client down afterwards.
     /// - Parameters:
-    ///   - silence: timeout for received bytes while the client waits for the hub.
-    ///   - stall: timeout for write progress; `nil`: none, for a body whose source may be slow.
+    ///   - silence: timeout without received bytes while the client waits for the hub.
+    ///   - stall: timeout without write progress of the request body; `nil`: none, for a body whose source may be slow.
     static func withClient<Result>(
         hub: HubURL, authorization: String?, silence: TimeAmount = Self.silence, stall: TimeAmount? = nil,
         _ body: (HubClient) async throws -> Result
@@ -83,7 +83,7 @@ struct HubClient {
         }
     }
 
-    /// Sends a request, and repeats it after failures that may be temporary.
+    /// Sends a request. Repeats it after a failure that may be temporary, if repeating it is safe.
     /// - Returns: a 2xx response.
     /// - Throws: ``CommandFailure`` for any other result, after all attempts; `CancellationError`.
     func send(_ request: Request) async throws -> Response {
@@ -94,7 +94,7 @@ struct HubClient {
             case .rejected(let failure): throw failure
             case .mayPass(let failure, let what, let afterSeconds):
                 let wait = max(backoff + Int.random(in: 0...backoff), (afterSeconds ?? 0) * 1000)
-                // Fails instead of waiting for longer than 10 s.
+                // Fails if the next attempt would have to wait for longer than 10 s.
                 guard wait <= 10_000 else { throw failure }
                 if attempt == 1 { Terminal.note("flowhub: \(what); retrying") }
                 try await Task.sleep(for: .milliseconds(wait))
@@ -145,6 +145,7 @@ struct HubClient {
         case mayPass(CommandFailure, what: String, afterSeconds: Int?)
     }
 
+    /// Makes one attempt, and decides whether a further one may follow.
     private func once(_ request: Request) async throws(CancellationError) -> Outcome {
         let response: Response
         do {
@@ -158,14 +159,14 @@ struct HubClient {
         }
         if (200..<300).contains(response.status) { return .answered(response) }
         let failure = HubProblem(status: response.status, body: response.body).failure
-        // After a 429 nothing was changed; after a 5xx the outcome is unknown.
+        // A 429 shows that the hub changed nothing. After a 5xx that is unknown, so only an idempotent request is repeated.
         guard response.status == 429 || (response.status >= 500 && request.isRetryable) else { return .rejected(failure) }
         let seconds = response.headers.first(name: "Retry-After").flatMap { Int($0) }
         return .mayPass(
             failure, what: "the hub answered \(response.status)", afterSeconds: seconds.map { min(max($0, 0), 3600) })
     }
 
-    /// Makes one attempt.
+    /// Makes one attempt, and collects the response in memory.
     /// - Returns: the response, whatever its status.
     /// - Throws: transport errors.
     func exchange(_ request: Request) async throws -> Response {
@@ -181,6 +182,7 @@ struct HubClient {
         return Response(status: Int(response.status.code), headers: response.headers, body: Array(body.readableBytesView))
     }
 
+    /// A request to the hub with the headers that all requests have: `User-Agent` and `Authorization`.
     private func prepared(_ method: Method, _ target: String) -> HTTPClientRequest {
         var request = HTTPClientRequest(url: self.hub.base + target)
         request.method = HTTPMethod(rawValue: method.rawValue)
@@ -222,7 +224,9 @@ extension HubClient {
     func json(_ target: String) async throws -> JSONText {
         let body = try await self.send(Request(method: .get, target: target)).body
         do { return try JSONText(validating: body) } catch {
-            throw CommandFailure(.rejected, "Unexpected response (not JSON). Check --url.")
+            throw CommandFailure(
+                .rejected,
+                "The response to GET \(Terminal.sanitized(target)) is not JSON. Check that --url is the hub's.")
         }
     }
 }

@@ -13,6 +13,8 @@ struct HubAddress: ParsableArguments {
             "The token to send. (environment: FLOWHUB_TOKEN, which is not visible to other users)", valueName: "jwt"))
     var token: String?
 
+    /// The hub's URL: `--url`, else `FLOWHUB_URL`, else port 8080 of this machine.
+    /// - Throws: ``CommandFailure`` of kind `usage` if it is invalid.
     func hub() throws(CommandFailure) -> HubURL {
         try HubURL(self.url ?? HubOptions.environment("FLOWHUB_URL") ?? "http://127.0.0.1:8080")
     }
@@ -23,12 +25,13 @@ struct HubAddress: ParsableArguments {
         guard let token = self.token ?? HubOptions.environment("FLOWHUB_TOKEN") else { return nil }
         guard !token.isEmpty, token.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
             throw CommandFailure(
-                .usage, "Invalid token: it contains blanks or non-ASCII characters. Check that it is complete and unquoted.")
+                .usage,
+                "The token in --token or FLOWHUB_TOKEN contains blanks or non-ASCII characters. Pass it complete and unquoted.")
         }
         return "Bearer \(token)"
     }
 
-    /// Runs the body with a client, and shuts the client down afterwards. Warns if a token is sent unencrypted.
+    /// Runs the body with a client for the hub, and shuts the client down afterwards. Warns if a token is sent unencrypted.
     func withClient<Result>(
         silence: TimeAmount = HubClient.silence, stall: TimeAmount? = nil, _ body: (HubClient) async throws -> Result
     ) async throws -> Result {
@@ -47,14 +50,17 @@ struct HubAddress: ParsableArguments {
 struct HubOptions: ParsableArguments {
     @OptionGroup var address: HubAddress
 
-    @Flag(help: "Print JSON.")
+    @Flag(help: "Print JSON for programs.")
     var json = false
 
+    /// The hub's URL; see ``HubAddress/hub()``.
     func hub() throws(CommandFailure) -> HubURL { try self.address.hub() }
 
+    /// The value of the `Authorization` header; see ``HubAddress/authorization()``.
     func authorization() throws(CommandFailure) -> String? { try self.address.authorization() }
 
-    /// Runs the body with a client, and shuts the client down afterwards. SIGINT (Ctrl-C) ends the process meanwhile.
+    /// Runs the body with a client for the hub, and shuts the client down afterwards. While the body runs, SIGINT (Ctrl-C) ends
+    /// the process with exit code 130.
     func withClient<Result>(
         silence: TimeAmount = HubClient.silence, stall: TimeAmount? = nil, _ body: (HubClient) async throws -> Result
     ) async throws -> Result {
@@ -75,7 +81,8 @@ extension FlowID {
     /// - Throws: ``CommandFailure`` of kind `usage` if it is invalid.
     static func argument(_ text: String) throws(CommandFailure) -> FlowID {
         guard let flow = FlowID(text) else {
-            throw CommandFailure(.usage, "Invalid flow id \"\(Terminal.sanitized(text))\". Use 1 to 128 of A-Za-z0-9_.:-")
+            throw CommandFailure(
+                .usage, "Invalid flow id \"\(Terminal.sanitized(text))\". Use 1 to 128 characters of A-Za-z0-9_.:-")
         }
         return flow
     }

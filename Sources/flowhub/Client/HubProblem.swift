@@ -1,6 +1,7 @@
 import FlowCore
 
-/// An error response: a problem of the hub (`application/problem+json`, RFC 9457), or an error of a proxy with only a status.
+/// An error response: from the hub with problem details (`application/problem+json`, RFC 9457), or from a proxy with only a
+/// status.
 struct HubProblem: Hashable, Sendable {
     let status: Int
     /// The problem code; `nil` if the response did not come from the hub.

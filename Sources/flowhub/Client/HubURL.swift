@@ -10,6 +10,8 @@ struct HubURL: Hashable, Sendable {
     /// The path before `/v1`; empty, or starting with a slash.
     let path: String
 
+    /// Parses `http[s]://host[:port][/path]`.
+    /// - Throws: ``CommandFailure`` of kind `usage` for any other text.
     init(_ text: String) throws(CommandFailure) {
         guard let parts = URLComponents(string: text), let scheme = parts.scheme?.lowercased(),
             scheme == "http" || scheme == "https", let host = parts.host, !host.isEmpty
@@ -23,7 +25,9 @@ struct HubURL: Hashable, Sendable {
         self.isSecure = scheme == "https"
         self.host = host.hasPrefix("[") && host.hasSuffix("]") ? String(host.dropFirst().dropLast()) : host
         self.port = parts.port ?? (self.isSecure ? 443 : 80)
-        guard (1...65_535).contains(self.port) else { throw CommandFailure(.usage, "The port must be from 1 to 65535.") }
+        guard (1...65_535).contains(self.port) else {
+            throw CommandFailure(.usage, "The port in the hub's URL must be from 1 to 65535, not \(self.port).")
+        }
         var path = parts.percentEncodedPath
         while path.hasSuffix("/") { path.removeLast() }
         self.path = path
@@ -40,6 +44,7 @@ struct HubURL: Hashable, Sendable {
     /// The value of the `Host` header.
     var authority: String { "\(Self.bracketed(self.host)):\(self.port)" }
 
+    /// The host as it is written in a URL: an IPv6 address in brackets, any other host unchanged.
     private static func bracketed(_ host: String) -> String { host.contains(":") ? "[\(host)]" : host }
 
     /// Percent-encodes a value for a query or path: all bytes except `:` and the unreserved characters (RFC 3986, 2.3).

@@ -2,12 +2,12 @@
 enum HumanReadable {
     private static let units = ["kB", "MB", "GB", "TB", "PB", "EB"]
 
-    /// A size in decimal units with at most three digits: `999 B`, `1.5 kB`, `29 MB`. Negative counts become `0 B`.
+    /// A number of bytes in decimal units, with at most three digits: `999 B`, `1.5 kB`, `29 MB`. Negative counts become `0 B`.
     static func bytes(_ count: Int) -> String {
         guard count >= 1_000 else { return "\(max(count, 0)) B" }
         var value = Double(count) / 1_000
         var unit = 0
-        // A value that would round to 1000 moves to the next unit.
+        // A value that would be rounded to 1000 is shown in the next higher unit.
         while value >= 999.5, unit < self.units.count - 1 {
             value /= 1_000
             unit += 1
@@ -36,7 +36,7 @@ enum HumanReadable {
         }
     }
 
-    /// One decimal below 10, none above.
+    /// Formats a number: with one decimal if it is below 10, else rounded to a whole number.
     private static func format(_ value: Double) -> String {
         let tenths = Int((value * 10).rounded())
         return tenths < 100 ? "\(tenths / 10).\(tenths % 10)" : "\(Int(value.rounded()))"

@@ -10,10 +10,12 @@ extension JSONText {
         // The previous token decides which separator precedes the next one.
         var isOpening = true
         var isAfterKey = false
+        /// Starts a new line, indented by the depth.
         func breakLine() {
             result.append(UInt8(ascii: "\n"))
             result.append(contentsOf: repeatElement(UInt8(ascii: " "), count: depth * 2))
         }
+        /// Writes what precedes a key or value: a comma if it is not the first of its object or array, and a line break.
         func separate() {
             if isAfterKey {
                 isAfterKey = false
@@ -23,16 +25,19 @@ extension JSONText {
             }
             isOpening = false
         }
+        /// Writes a key, or a value other than an object or array.
         func value(_ text: some Sequence<UInt8>) {
             separate()
             result.append(contentsOf: text)
         }
+        /// Writes the opening bracket of an object or array.
         func open(_ byte: UInt8) {
             separate()
             result.append(byte)
             depth += 1
             isOpening = true
         }
+        /// Writes the closing bracket of an object or array, on a line of its own unless it is empty.
         func close(_ byte: UInt8) {
             depth -= 1
             if !isOpening { breakLine() }

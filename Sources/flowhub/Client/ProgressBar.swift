@@ -2,7 +2,7 @@ import ArgumentParser
 import Foundation
 import Synchronization
 
-/// Shows progress on standard error. Thread-safe; draws at most ten times per second.
+/// Shows the progress of an operation on standard error. Thread-safe; draws at most ten times per second.
 final class ProgressBar: Sendable {
     private let renderer: Mutex<ProgressRenderer>
 
@@ -22,12 +22,12 @@ final class ProgressBar: Sendable {
         self.write { $0.update(done: done, total: $0.line.total, now: Self.now, width: Self.width) }
     }
 
-    /// Adds to the amount processed.
+    /// Adds `count` to the processed amount.
     func advance(by count: Int) {
         self.write { $0.update(done: $0.line.done + count, total: $0.line.total, now: Self.now, width: Self.width) }
     }
 
-    /// Prints a line on standard error without mixing it into the bar.
+    /// Prints a line on standard error above the bar.
     func note(_ text: String) {
         self.write { $0.interrupt(with: text, now: Self.now, width: Self.width) }
     }
@@ -38,7 +38,7 @@ final class ProgressBar: Sendable {
     /// Removes the bar.
     func clear() { self.write { $0.finish(keepsSummary: false, now: Self.now) } }
 
-    /// Renders and writes under one lock, so that the output of two threads does not mix.
+    /// Writes what `text` renders to standard error, under one lock, so that the output of two threads does not mix.
     private func write(_ text: (inout ProgressRenderer) -> String?) {
         self.renderer.withLock { renderer in
             guard let text = text(&renderer) else { return }
@@ -48,6 +48,7 @@ final class ProgressBar: Sendable {
 
     private static var now: Double { Double(DispatchTime.now().uptimeNanoseconds) / 1e9 }
 
+    /// Columns of the terminal at standard error; 80 if they are unknown.
     private static func width() -> Int { Terminal.width(of: STDERR_FILENO) ?? 80 }
 }
 
@@ -65,6 +66,7 @@ struct ProgressOptions: ParsableArguments {
     /// The style without options: a bar on a terminal, else hidden.
     static var automaticStyle: ProgressRenderer.Style { Self.style(requested: nil, isTerminal: Self.isTerminal) }
 
+    /// The style for `--progress` (`true`), `--no-progress` (`false`) or neither (`nil`).
     static func style(requested: Bool?, isTerminal: Bool) -> ProgressRenderer.Style {
         switch (requested, isTerminal) {
         case (false, _), (nil, false): .hidden

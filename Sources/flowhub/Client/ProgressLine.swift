@@ -11,7 +11,7 @@ struct ProgressLine: Hashable, Sendable {
     var done: Int
     /// `nil` if the total is unknown.
     var total: Int?
-    /// Units per second over the last seconds; `nil` until it can be measured.
+    /// Bytes or items per second, measured over about the last 10 s; `nil` until it can be measured.
     var rate: Double?
 
     /// - Parameter width: maximum number of columns.
@@ -34,7 +34,7 @@ struct ProgressLine: Hashable, Sendable {
         return self.line("", counts, Palette(isOn: false)).truncated(to: max(width, 1))
     }
 
-    /// The line that remains after the operation: amount, duration, and from 1 s on the average rate.
+    /// The line that replaces the bar after the operation: amount, duration, and if it took at least 1 s the average rate.
     func summary(seconds: Double) -> String {
         var text = "\(self.label)  \(self.format(self.done))"
         if let total = self.total, self.done < total { text += " of \(self.format(total))" }
@@ -48,6 +48,7 @@ struct ProgressLine: Hashable, Sendable {
         self.total.map { $0 <= 0 ? 1 : min(max(Double(self.done) / Double($0), 0), 1) }
     }
 
+    /// Joins label, bar (`head`) and counts (`tail`), and colors the bar.
     private func line(_ head: String, _ tail: String, _ palette: Palette) -> String {
         let barCharacters: Set<Character> = ["█", "░"]
         let bar = head.prefix { barCharacters.contains($0) }
@@ -55,6 +56,7 @@ struct ProgressLine: Hashable, Sendable {
         return [self.label, painted, tail].filter { !$0.isEmpty }.joined(separator: "  ")
     }
 
+    /// The bar of this many cells and the percentage; only the percentage with 0 cells; empty if the total is unknown.
     private func head(cells: Int) -> String {
         guard let share = self.share else { return "" }
         let full = Int(share * Double(cells))
@@ -77,6 +79,7 @@ struct ProgressLine: Hashable, Sendable {
         return "\(HumanReadable.duration(seconds: Double(total - self.done) / rate)) left"
     }
 
+    /// An amount in the unit: `1.5 kB`, or `1,234` for items.
     private func format(_ value: Int) -> String {
         switch self.unit {
         case .bytes: HumanReadable.bytes(value)

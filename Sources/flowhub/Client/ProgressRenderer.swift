@@ -2,7 +2,7 @@
 struct ProgressRenderer: Sendable {
     /// How progress is shown.
     enum Style: Hashable, Sendable {
-        /// Not at all.
+        /// Shows nothing.
         case hidden
         /// One line of a terminal, redrawn in place.
         case drawn(Palette)
@@ -16,13 +16,14 @@ struct ProgressRenderer: Sendable {
     private static let lineInterval = 5.0
     /// Seconds over which the rate is measured.
     private static let rateSpan = 10.0
-    /// Minimum seconds between two samples for the rate.
+    /// Minimum seconds between two samples of the progress, from which the rate is computed.
     private static let sampleInterval = 0.25
 
     let style: Style
     private(set) var line: ProgressLine
     private let start: Double
-    /// Time of the last output. With ``Style/lines`` initially the start, so that the first line follows after one interval.
+    /// Time of the most recent output. With ``Style/lines`` initially the start, so that the first line is written after one
+    /// interval.
     private var written: Double?
     private var isOnScreen = false
     private var samples: [(time: Double, done: Int)]
@@ -51,12 +52,14 @@ struct ProgressRenderer: Sendable {
         return now - written >= interval ? self.write(now, width) : nil
     }
 
-    /// - Returns: the output that prints a line in place of the bar and redraws the bar below it.
+    /// Prints a message while the bar is shown.
+    /// - Returns: the output that replaces the bar with the message, and redraws the bar below it.
     mutating func interrupt(with text: String, now: Double, width: () -> Int) -> String {
         guard self.isOnScreen else { return text + "\n" }
         return "\r\u{1B}[K\(text)\n" + (self.write(now, width) ?? "")
     }
 
+    /// Ends the display.
     /// - Parameter keepsSummary: whether a summary replaces the bar; otherwise the bar is only removed.
     /// - Returns: what to write; `nil` if nothing is to be written.
     mutating func finish(keepsSummary: Bool, now: Double) -> String? {
@@ -67,6 +70,8 @@ struct ProgressRenderer: Sendable {
         return text.isEmpty ? nil : text
     }
 
+    /// Renders the current progress.
+    /// - Returns: what to write; `nil` if the style is hidden.
     private mutating func write(_ now: Double, _ width: () -> Int) -> String? {
         self.written = now
         switch self.style {
@@ -79,10 +84,11 @@ struct ProgressRenderer: Sendable {
         }
     }
 
+    /// Records the progress at this time, at most every 0.25 s, and computes the rate over the last 10 s.
     private mutating func takeSample(_ now: Double) {
         if let last = self.samples.last, now - last.time >= Self.sampleInterval {
             self.samples.append((now, self.line.done))
-            // Keeps one sample older than the span, so that the rate covers the whole span.
+            // Keeps one sample older than 10 s, so that the rate covers the whole 10 s.
             while self.samples.count > 2, now - self.samples[1].time >= Self.rateSpan { self.samples.removeFirst() }
         }
         guard let first = self.samples.first, now - first.time >= Self.sampleInterval else {

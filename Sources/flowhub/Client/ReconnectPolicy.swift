@@ -1,7 +1,8 @@
 /// Reconnect delays: the hub's `retry:`, doubled with each further failure in a row.
 ///
-/// The hub spreads its clients with a random `retry:` for each, so the delay starts there. A connection that delivered only
-/// `closing` counts as a failure; otherwise clients would reconnect to a full hub without backoff.
+/// The hub sends each client a random `retry:`, so that they do not all reconnect at the same time; the first delay is that
+/// value. A connection that delivered only `closing` counts as a failure; otherwise clients would reconnect to a full hub
+/// without backoff.
 struct ReconnectPolicy: Hashable, Sendable {
     static let defaultRetryMilliseconds = 2000
 
@@ -14,7 +15,7 @@ struct ReconnectPolicy: Hashable, Sendable {
     private(set) var retryMilliseconds = Self.defaultRetryMilliseconds
     private(set) var failures = 0
 
-    /// The hub sent `retry:`.
+    /// Stores the `retry:` that the hub sent as the next first delay, up to ``maximumRetry``.
     mutating func receivedRetry(milliseconds: Int) { self.retryMilliseconds = min(max(milliseconds, 0), Self.maximumRetry) }
 
     /// The connection delivered an event other than `closing`, or moved the cursor: resets the backoff.

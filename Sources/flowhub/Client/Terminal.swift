@@ -1,7 +1,7 @@
 import FlowCore
 import Foundation
 
-/// Standard output cannot be written, because its reader has closed it.
+/// Standard output cannot be written, usually because the program that reads it has closed the pipe.
 struct OutputClosed: Error {}
 
 /// Output of commands: results to standard output, messages to standard error.
@@ -17,10 +17,10 @@ enum Terminal {
             && ProcessInfo.processInfo.environment["TERM"] != "dumb"
     }
 
-    /// Columns of the terminal at standard output; `nil` if there is none.
+    /// Columns of the terminal at standard output; `nil` if standard output is not a terminal.
     static var width: Int? { Self.width(of: STDOUT_FILENO) }
 
-    /// Columns of the terminal at this descriptor; `nil` if there is none.
+    /// Columns of the terminal at this file descriptor; `nil` if the descriptor is not a terminal.
     static func width(of descriptor: Int32) -> Int? {
         var size = winsize()
         guard isatty(descriptor) == 1, ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return nil }
@@ -28,9 +28,11 @@ enum Terminal {
     }
 
     /// Writes a line of the result to standard output.
-    /// - Throws: ``OutputClosed`` if it cannot be written.
+    /// - Throws: ``OutputClosed`` if the line cannot be written.
     static func show(_ line: String) throws(OutputClosed) { try Self.show(Array((line + "\n").utf8)) }
 
+    /// Writes bytes of the result to standard output.
+    /// - Throws: ``OutputClosed`` if they cannot be written.
     static func show(_ bytes: [UInt8]) throws(OutputClosed) {
         do { try FileHandle.standardOutput.write(contentsOf: Data(bytes)) } catch { throw OutputClosed() }
     }
@@ -54,7 +56,8 @@ enum Terminal {
         return String(result)
     }
 
-    /// Control characters (C0, DEL, C1), and characters that change the direction of text.
+    /// Whether the character could change what the terminal shows: control characters (C0, DEL, C1), and characters that change
+    /// the direction of text.
     private static func isDangerous(_ scalar: Unicode.Scalar) -> Bool {
         switch scalar.value {
         case 0..<0x20, 0x7F..<0xA0, 0x200E, 0x200F, 0x202A...0x202E, 0x2066...0x2069: true
@@ -63,16 +66,23 @@ enum Terminal {
     }
 }
 
-/// Functions that add color sequences to text, if enabled.
+/// Adds color sequences for the terminal to text if ``isOn``; otherwise returns the text unchanged.
 struct Palette: Hashable, Sendable {
     let isOn: Bool
 
+    /// The text in faint type, if colors are on.
     func dim(_ text: String) -> String { self.paint("2", text) }
+    /// The text in bold type, if colors are on.
     func bold(_ text: String) -> String { self.paint("1", text) }
+    /// The text in red, if colors are on.
     func red(_ text: String) -> String { self.paint("31", text) }
+    /// The text in green, if colors are on.
     func green(_ text: String) -> String { self.paint("32", text) }
+    /// The text in yellow, if colors are on.
     func yellow(_ text: String) -> String { self.paint("33", text) }
+    /// The text in blue, if colors are on.
     func blue(_ text: String) -> String { self.paint("34", text) }
+    /// The text in cyan, if colors are on.
     func cyan(_ text: String) -> String { self.paint("36", text) }
 
     /// A flow's status in its color.
@@ -85,5 +95,6 @@ struct Palette: Hashable, Sendable {
         }
     }
 
+    /// Puts the color sequence with this SGR code before the text and the reset sequence after it, if colors are on.
     private func paint(_ code: String, _ text: String) -> String { self.isOn ? "\u{1B}[\(code)m\(text)\u{1B}[0m" : text }
 }

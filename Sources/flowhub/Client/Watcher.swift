@@ -27,7 +27,7 @@ struct Watcher {
 
     private(set) var endings: FlowEndings
     private(set) var cursor: String
-    /// The reason of the `closing` that ended the last connection.
+    /// The reason in the event `closing` with which the hub ended the most recent connection; `nil` without such an event.
     private var lastClosingReason: String?
     private var policy = ReconnectPolicy()
     private var generator = SystemRandomNumberGenerator()
@@ -52,7 +52,9 @@ struct Watcher {
             do {
                 if let ending = try await self.readStream(show) { return ending }
                 failure = CommandFailure(
-                    .unreachable, self.lastClosingReason.map { "the hub closed the stream (\($0))" } ?? "the stream ended")
+                    .unreachable,
+                    self.lastClosingReason.map { "the hub closed the stream (\($0))" }
+                        ?? "the stream ended without a closing event")
             } catch let error as Interruption {
                 failure = CommandFailure(.unreachable, error.reason)
             }
@@ -69,13 +71,13 @@ struct Watcher {
         }
     }
 
-    /// A connection failed or was rejected temporarily; reconnecting may help.
+    /// The connection failed, or the hub rejected it temporarily. Reconnecting may help.
     private struct Interruption: Error {
         let reason: String
     }
 
     /// Opens one connection and reads it to its end.
-    /// - Returns: `nil` if the connection ended and the flows did not.
+    /// - Returns: how the flows ended; `nil` if the connection ended before them.
     /// - Throws: `Interruption` if reconnecting may help; ``CommandFailure`` if not; errors of `show`.
     private mutating func readStream(_ show: (Notice) throws -> Void) async throws -> Ending? {
         let response: HTTPClientResponse
@@ -101,7 +103,7 @@ struct Watcher {
         guard contentType.lowercased().hasPrefix("text/event-stream") else {
             throw CommandFailure(
                 .rejected,
-                "Unexpected response (not an event stream, but \"\(Terminal.sanitized(contentType))\"). Check --url.")
+                "The response is not an event stream, but of type \"\(Terminal.sanitized(contentType))\". Check --url.")
         }
         self.lastClosingReason = nil
         try show(.connected(cursor: self.cursor))
@@ -122,6 +124,8 @@ struct Watcher {
         return try shown.get()
     }
 
+    /// Processes one item of the stream: moves the cursor, and shows an event.
+    /// - Returns: how the flows ended; `nil` if they have not.
     private mutating func handle(_ item: EventStreamParser.Item, _ show: (Notice) throws -> Void) throws -> Ending? {
         switch item {
         case .retry(let milliseconds):
@@ -145,14 +149,18 @@ struct Watcher {
         return nil
     }
 
-    /// A sentence without its period, to be continued.
+    /// A message without the period at its end, so that text can be appended.
     private static func withoutPeriod(_ message: String) -> String {
         message.hasSuffix(".") ? String(message.dropLast()) : message
     }
 
+    /// Describes an error while reading the stream, as the reason to reconnect.
+    /// - Throws: `CancellationError` if that is the error.
     private static func interruption(_ error: any Error) throws(CancellationError) -> Interruption {
         if let cancelled = error as? CancellationError { throw cancelled }
-        if error is EventStreamParser.TooLarge { return Interruption(reason: "an event is too large") }
+        if let error = error as? EventStreamParser.TooLarge {
+            return Interruption(reason: "the hub sent an event of more than \(error.limit >> 20) MiB")
+        }
         if error as? HTTPClientError == .readTimeout {
             return Interruption(reason: "no data was received for \(HubClient.silence.nanoseconds / 1_000_000_000) s")
         }

@@ -20,6 +20,8 @@ struct WriteConditions: ParsableArguments {
         help: ArgumentHelp("Idempotency key: requests with the same key take effect once. (default: random)", valueName: "key"))
     var idempotencyKey: String?
 
+    /// Converts the options to request headers.
+    /// - Throws: ``CommandFailure`` of kind `usage` if an option is invalid or two cannot be combined.
     func headers() throws(CommandFailure) -> WriteHeaders {
         if self.createOnly, self.ifMatch != nil {
             throw CommandFailure(.usage, "--create-only and --if-match cannot be combined.")
@@ -52,6 +54,8 @@ struct WriteHeaders {
 
 /// Sends a state change and prints the response.
 enum StateAnswer {
+    /// Sends a change of a flow's state and prints the response.
+    /// - Parameter body: the state or merge patch; `nil` to delete the flow.
     static func change(
         _ method: HubClient.Method, _ flow: String, _ body: JSONText?, contentType: String = "application/json",
         _ headers: WriteHeaders, _ options: HubOptions
@@ -69,7 +73,7 @@ enum StateAnswer {
     /// Prints the state on standard output, and version, status and ETag on standard error.
     static func show(_ response: HubClient.Response, json: Bool) throws(OutputClosed) {
         guard let body = try? JSONText(validating: response.body) else {
-            if json { try Terminal.show("{}") } else { Terminal.note("done") }
+            if json { try Terminal.show("{}") } else { Terminal.note("The hub accepted the change.") }
             return
         }
         if json { return try Terminal.show(body.string) }
@@ -77,7 +81,7 @@ enum StateAnswer {
         if let version = body.member("version")?.intValue { notes.append("version \(version)") }
         if let status = body.member("status")?.stringValue { notes.append("status \(Terminal.sanitized(status))") }
         if let etag = response.headers.first(name: "ETag") { notes.append("ETag \(Terminal.sanitized(etag))") }
-        if response.isReplayed { notes.append("already done under this idempotency key") }
+        if response.isReplayed { notes.append("already made by an earlier request with this idempotency key") }
         if !notes.isEmpty { Terminal.note(notes.joined(separator: ", ")) }
         guard let state = body.member("state") else { return }
         // Sanitizes each line separately, to keep the line breaks of the layout.

@@ -4,7 +4,7 @@ import ArgumentParser
 struct BenchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench",
-        abstract: "Measure a hub under load.",
+        abstract: "Measure the throughput and latency of a hub under load.",
         discussion: """
             stream (the default) measures deliveries to many subscribers. updates measures durable state changes. The load can \
             saturate the hub, so without --allow-remote only a hub on this machine is accepted.
@@ -24,7 +24,7 @@ struct BenchCommand: AsyncParsableCommand {
 struct BenchStreamCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "stream",
-        abstract: "Measure deliveries to many subscribers.",
+        abstract: "Measure how fast a hub delivers events to many subscribers.",
         discussion: """
             A delivery is one event read by one subscriber. Its latency is the time from just before the publication is sent \
             until the subscriber has read the event.
@@ -92,7 +92,7 @@ struct BenchStreamCommand: AsyncParsableCommand {
 struct BenchUpdatesCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "updates",
-        abstract: "Measure durable state changes.",
+        abstract: "Measure how fast a hub stores state changes.",
         discussion: """
             Each publisher has one connection and sends its next change as soon as the previous one is acknowledged. With \
             more flows than publishers, each change goes to a random flow; otherwise each publisher changes one flow.
@@ -132,8 +132,10 @@ struct BenchUpdatesCommand: AsyncParsableCommand {
     }
 }
 
-/// Steps that both benchmarks share: check the limit of open files, print the report.
+/// Steps that both benchmark commands share: checking the limit of open files, and printing the report.
 enum BenchSetup {
+    /// Raises the limit of open files, and checks that it suffices for this many sockets and 64 other files.
+    /// - Throws: ``CommandFailure`` of kind `usage` if it does not suffice.
     static func needFiles(_ sockets: Int) throws(CommandFailure) {
         let limit = FileLimit.raise()
         guard limit >= UInt64(sockets) + 64 else {
@@ -142,6 +144,7 @@ enum BenchSetup {
         }
     }
 
+    /// Prints the report on standard output, as JSON or as a table.
     static func show(_ report: BenchReport, json: Bool) throws(OutputClosed) {
         try Terminal.show(json ? report.json : report.text(Palette(isOn: Terminal.isColorful)))
     }

@@ -5,7 +5,7 @@ import FlowCore
 struct ConnectionsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "connections",
-        abstract: "List the connections that watch a flow, on all instances.",
+        abstract: "List the event streams that watch a flow, on all instances.",
         discussion: """
             EXAMPLES
               flowhub connections import-42

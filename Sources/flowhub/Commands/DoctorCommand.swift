@@ -10,7 +10,7 @@ import Logging
 struct DoctorCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "doctor",
-        abstract: "Check the configuration and its backends.",
+        abstract: "Check the settings, and connect to the configured store, Redis and R2.",
         discussion: """
             Reads the same environment as `flowhub serve`, connects to the configured backends, and prints one finding per \
             check, with advice if something is wrong. It changes nothing.
@@ -22,8 +22,8 @@ struct DoctorCommand: AsyncParsableCommand {
             EXIT CODES: 0 no failures, possibly warnings; 1 at least one check failed; 2 invalid usage or setting.
             """)
 
-    /// The lowest limit of open files that suffices for the hub's lowest default of `FLOWHUB_MAX_CONNECTIONS` (10,000), plus
-    /// 2,048 other files.
+    /// The minimum limit of open files: one for each of 10,000 streams, the minimum default of `FLOWHUB_MAX_CONNECTIONS`, and
+    /// 2,048 others.
     private static let fewFiles: UInt64 = 12_048
 
     @Flag(help: "Print JSON for programs.")
@@ -51,6 +51,7 @@ struct DoctorCommand: AsyncParsableCommand {
 
     // MARK: This machine
 
+    /// Checks the limit of open files, and whether tokens are required.
     private static func process(_ configuration: HubConfiguration) -> [DoctorFinding] {
         var findings = [DoctorFinding(.ok, "settings", "all settings are valid")]
         let files = FileLimit.raise()
@@ -58,7 +59,7 @@ struct DoctorCommand: AsyncParsableCommand {
             files >= Self.fewFiles
                 ? DoctorFinding(.ok, "files", "the limit of open files is \(files)")
                 : DoctorFinding(
-                    .warning, "files", "the limit of open files is \(files); each stream needs one",
+                    .warning, "files", "the limit of open files is \(files); each event stream needs one file",
                     advice: "Raise the limit: `ulimit -n 65536`, or LimitNOFILE= in the systemd unit."))
         if configuration.access.isOpen {
             findings.append(
@@ -66,30 +67,33 @@ struct DoctorCommand: AsyncParsableCommand {
                     .warning, "access", "no JWT key is set: any process on this machine has full access",
                     advice: "Set FLOWHUB_JWT_KEY or FLOWHUB_JWKS. Without a key the hub listens on loopback addresses only."))
         } else {
-            findings.append(DoctorFinding(.ok, "access", "tokens are required"))
+            findings.append(DoctorFinding(.ok, "access", "requests need a token, because a JWT key is set"))
         }
         return findings
     }
 
+    /// Checks whether the directory of the embedded store is writable, or can be created.
     private static func folder(_ path: String) -> DoctorFinding {
         let manager = FileManager.default
         guard manager.fileExists(atPath: path) else {
             let parent = URL(fileURLWithPath: path).deletingLastPathComponent().path
             return manager.isWritableFile(atPath: parent)
-                ? DoctorFinding(.ok, "store", "the directory \(path) does not exist yet and can be created")
+                ? DoctorFinding(.ok, "store", "the embedded store's directory \(path) does not exist yet; `serve` can create it")
                 : DoctorFinding(
-                    .failure, "store", "the directory \(path) cannot be created",
+                    .failure, "store", "the embedded store's directory \(path) cannot be created",
                     advice: "Set FLOWHUB_DATA to a directory that the hub's user may create or write.")
         }
         guard manager.isWritableFile(atPath: path) else {
             return DoctorFinding(
-                .failure, "store", "the directory \(path) is not writable", advice: "Make the hub's user its owner.")
+                .failure, "store", "the embedded store's directory \(path) is not writable",
+                advice: "Make the user that runs the hub the owner of the directory.")
         }
         return DoctorFinding(.ok, "store", "the embedded store is in \(path); only one instance can use it")
     }
 
     // MARK: Output
 
+    /// Prints one row per finding: level, subject and text. Advice follows on a row of its own.
     private static func printText(_ findings: [DoctorFinding]) throws {
         let palette = Palette(isOn: Terminal.isColorful)
         let width = findings.map(\.subject.count).max() ?? 0
@@ -108,6 +112,7 @@ struct DoctorCommand: AsyncParsableCommand {
         }
     }
 
+    /// Prints the findings as one JSON array.
     private static func printJSON(_ findings: [DoctorFinding]) throws {
         let list = JSONText.array { writer in
             for finding in findings {

@@ -5,7 +5,7 @@ import FlowCore
 struct EpochCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "epoch",
-        abstract: "Show or raise the epoch.",
+        abstract: "Show the store's epoch, or raise it after a restore.",
         discussion: """
             The epoch identifies one history of the store. Raise it after the store was restored from an older copy: every \
             subscriber then gets a resync and a snapshot, and a version cannot stand for two different events. The hub may run \
@@ -21,7 +21,7 @@ struct EpochCommand: AsyncParsableCommand {
         subcommands: [Show.self, Bump.self], defaultSubcommand: Show.self)
 
     struct Show: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(commandName: "show", abstract: "Print the epoch.")
+        static let configuration = CommandConfiguration(commandName: "show", abstract: "Print the store's epoch.")
         @OptionGroup var location: StoreLocation
 
         func run() async throws {
@@ -32,7 +32,8 @@ struct EpochCommand: AsyncParsableCommand {
     }
 
     struct Bump: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(commandName: "bump", abstract: "Raise the epoch and print it.")
+        static let configuration = CommandConfiguration(
+            commandName: "bump", abstract: "Raise the store's epoch, so that all subscribers get a new snapshot, and print it.")
         @OptionGroup var location: StoreLocation
 
         func run() async throws {
@@ -41,7 +42,7 @@ struct EpochCommand: AsyncParsableCommand {
                 print(try await store.flows.raiseEpoch(from: store.flows.epoch, now: SystemClock.now()))
             } catch {
                 await store.close()
-                throw CommandFailure(.rejected, "Cannot raise the epoch: \(error)")
+                throw CommandFailure(.rejected, "Cannot raise the store's epoch: \(error)")
             }
             await store.close()
         }

@@ -41,7 +41,7 @@ struct FlowsExportCommand: AsyncParsableCommand {
             Terminal.note("\(flows) flows with \(events) events exported.")
         } catch let error as StoreError {
             await store.close()
-            throw CommandFailure(.rejected, "The store failed: \(error)")
+            throw CommandFailure(.rejected, "The store failed during the export, which is incomplete: \(error)")
         } catch {
             await store.close()
             throw error
@@ -49,6 +49,8 @@ struct FlowsExportCommand: AsyncParsableCommand {
         await store.close()
     }
 
+    /// Prints the events in a flow's history, one per line.
+    /// - Returns: the number of events.
     private static func writeHistory(of flow: ArchivedFlow, _ store: HubStore) async throws -> Int {
         let id = flow.record.head.flow
         let events = try await flow.history { try await store.flows.page(of: id, after: $0, limit: Self.page) }
@@ -90,10 +92,10 @@ struct FlowsImportCommand: AsyncParsableCommand {
             }
         } catch let error as StoreError {
             await store.close()
-            throw CommandFailure(.rejected, "\(report.text) The store failed: \(error)")
+            throw CommandFailure(.rejected, "\(report.text) Stopped because the store failed: \(error)")
         } catch {
             await store.close()
-            throw CommandFailure(.rejected, "\(report.text) Stopped at line \(lines.number): \(error)")
+            throw CommandFailure(.rejected, "\(report.text) Stopped at line \(lines.number) of the file: \(error)")
         }
         await store.close()
         Terminal.note(report.text)
@@ -109,6 +111,7 @@ struct FlowsImportCommand: AsyncParsableCommand {
         var alreadyPresent = 0
         var conflicting = 0
 
+        /// Counts the outcome for one flow. Prints a message if the flow exists with another version or state.
         mutating func add(_ outcome: RestoreOutcome, _ record: FlowRecord, _ events: Int) {
             switch outcome {
             case .restored:
@@ -117,7 +120,9 @@ struct FlowsImportCommand: AsyncParsableCommand {
             case .alreadyPresent: self.alreadyPresent += 1
             case .conflictingVersion(let version):
                 self.conflicting += 1
-                Terminal.note("\(record.head.flow): exists at version \(version), file has \(record.version).")
+                Terminal.note(
+                    "flow \(record.head.flow) was left unchanged: the store has version \(version), the file has version "
+                        + "\(record.version).")
             }
         }
 
@@ -127,11 +132,11 @@ struct FlowsImportCommand: AsyncParsableCommand {
     }
 }
 
-/// Reads an archive flow by flow. At most one flow with its history is in memory.
+/// Reads the output of `flowhub flows export` flow by flow. At most one flow with its history is in memory.
 final class ArchiveReader {
     private let handle: UnsafeMutablePointer<FILE>
     private var pending: ArchiveLine?
-    /// Number of the line that was read last, from 1.
+    /// Number of the most recently read line of the file, counted from 1; 0 before the first one.
     private(set) var number = 0
 
     init(file: String) throws(CommandFailure) {
@@ -143,10 +148,14 @@ final class ArchiveReader {
 
     deinit { fclose(self.handle) }
 
+    /// Reads the next flow and its events.
+    /// - Returns: `nil` at the end of the file.
+    /// - Throws: ``ArchiveLine/Malformed`` or a JSON error for an invalid line, or for events that do not belong to the
+    ///   flow or have gaps.
     func nextFlow() throws -> (ArchivedFlow, [FlowEvent])? {
         guard let first = try self.nextLine() else { return nil }
         guard case .flow(let flow) = first else {
-            throw ArchiveLine.Malformed(description: "an event without a preceding flow")
+            throw ArchiveLine.Malformed(description: "it is an event, but no flow precedes it")
         }
         var events: [FlowEvent] = []
         while let line = try self.nextLine() {
@@ -155,10 +164,12 @@ final class ArchiveReader {
                 break
             }
             guard owner == flow.record.head.flow else {
-                throw ArchiveLine.Malformed(description: "an event of \(owner) in the history of \(flow.record.head.flow)")
+                throw ArchiveLine.Malformed(
+                    description: "it is an event of \(owner), but the flow before it is \(flow.record.head.flow)")
             }
             if let last = events.last, event.version != last.version + 1 {
-                throw ArchiveLine.Malformed(description: "version \(event.version) of \(owner) follows \(last.version)")
+                throw ArchiveLine.Malformed(
+                    description: "version \(event.version) of flow \(owner) follows version \(last.version)")
             }
             events.append(event)
         }
@@ -171,6 +182,9 @@ final class ArchiveReader {
         return (flow, events)
     }
 
+    /// Reads the next line that is not empty. The first line of the following flow, with which the events of a flow end, is
+    /// returned a second time.
+    /// - Returns: `nil` at the end of the file.
     private func nextLine() throws -> ArchiveLine? {
         if let line = self.pending {
             self.pending = nil

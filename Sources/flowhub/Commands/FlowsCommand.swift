@@ -5,7 +5,7 @@ import FlowCore
 struct FlowsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "flows",
-        abstract: "List flows, or move them between stores.",
+        abstract: "List flows, or export and import them.",
         discussion: """
             Without a subcommand, flows are listed. `export` and `import` open a store directly and cover all accounts: the \
             database of DATABASE_URL, or the directory of the embedded store.
@@ -25,7 +25,7 @@ struct FlowsCommand: AsyncParsableCommand {
 struct FlowsListCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "list",
-        abstract: "List flows.",
+        abstract: "List the flows that the token may read, with status and version.",
         discussion: """
             Prints the first page of the flows that the token may read. --json prints each page as the hub sent it, one per line.
 
@@ -41,14 +41,16 @@ struct FlowsListCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Only flows with this status.", valueName: "s"))
     var status: String?
 
-    @Flag(help: "Print all pages.")
+    @Flag(help: "List all flows, not only those of the first page.")
     var all = false
 
-    @Option(help: ArgumentHelp("Flows per page.", valueName: "n"))
+    @Option(help: ArgumentHelp("Number of flows per page, 1 to 1000.", valueName: "n"))
     var limit = 100
 
     func run() async throws {
-        guard (1...1000).contains(self.limit) else { throw CommandFailure(.usage, "--limit must be from 1 to 1000.") }
+        guard (1...1000).contains(self.limit) else {
+            throw CommandFailure(.usage, "--limit must be from 1 to 1000, not \(self.limit).")
+        }
         try await self.options.withClient { client in
             let palette = Palette(isOn: Terminal.isColorful)
             var table = TextTable(["FLOW", "STATUS", "VERSION", "UPDATED"])

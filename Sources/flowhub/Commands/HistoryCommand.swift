@@ -21,7 +21,7 @@ struct HistoryCommand: AsyncParsableCommand {
 
     @OptionGroup var options: HubOptions
 
-    @Option(help: ArgumentHelp("Start after this version.", valueName: "n"))
+    @Option(help: ArgumentHelp("Print only events with a version above this one.", valueName: "n"))
     var after: Int64?
 
     @Option(help: ArgumentHelp("Maximum number of events.", valueName: "n"))
@@ -29,7 +29,9 @@ struct HistoryCommand: AsyncParsableCommand {
 
     func run() async throws {
         let flow = try FlowID.argument(self.flow)
-        guard (1...1000).contains(self.limit) else { throw CommandFailure(.usage, "--limit must be from 1 to 1000.") }
+        guard (1...1000).contains(self.limit) else {
+            throw CommandFailure(.usage, "--limit must be from 1 to 1000, not \(self.limit).")
+        }
         guard (self.after ?? 0) >= 0 else { throw CommandFailure(.usage, "--after must be a version, 0 or higher.") }
         let target = "/v1/flows/\(flow)/history?limit=\(self.limit)" + (self.after.map { "&after=\($0)" } ?? "")
         try await self.options.withClient { client in

@@ -55,7 +55,7 @@ struct ImportGetCommand: AsyncParsableCommand {
         let id = try ImportID.argument(self.id)
         let range = try self.range()
         if self.raw, self.output == nil, isatty(STDOUT_FILENO) == 1 {
-            throw CommandFailure(.usage, "Refusing to write gzip data to a terminal. Name a file with -o.")
+            throw CommandFailure(.usage, "--raw does not write gzip data to a terminal. Name an output file with -o.")
         }
         let target = try DownloadTarget(self.output)
         let interrupt = CommandRunner.exitOnInterrupt { target.discard() }
@@ -74,17 +74,21 @@ struct ImportGetCommand: AsyncParsableCommand {
         }
     }
 
+    /// Checks that the options can be combined, and parses `--records`.
+    /// - Returns: `nil` without `--records`.
+    /// - Throws: ``CommandFailure`` of kind `usage`.
     func range() throws(CommandFailure) -> RecordRange? {
         if [self.records != nil, self.sample, self.raw].count(where: { $0 }) > 1 {
             throw CommandFailure(.usage, "--records, --sample and --raw are mutually exclusive.")
         }
         if self.raw, self.ndjson {
-            throw CommandFailure(.usage, "--raw and --ndjson cannot be combined: the stored object contains the array.")
+            throw CommandFailure(.usage, "--raw and --ndjson cannot be combined: the stored object is a JSON array, not NDJSON.")
         }
         guard let text = self.records else { return nil }
         return try RecordRange(text)
     }
 
+    /// Downloads all records or the stored object, verifies the hash, and prints a summary.
     private func whole(_ client: HubClient, _ id: ImportID, _ target: DownloadTarget) async throws {
         let form: ImportDownload.Form = self.raw ? .compressed : self.ndjson ? .ndjson : .document
         let download = ImportDownload(client: client, id: id, form: form, target: target, style: self.progress.style)
@@ -92,9 +96,10 @@ struct ImportGetCommand: AsyncParsableCommand {
         try target.finish()
         let records = report.records.map { "\(HumanReadable.count($0)) records, " } ?? ""
         let check = report.isVerified ? "hash verified" : "NOT VERIFIED: the import has no hash"
-        Terminal.note("\(records)\(HumanReadable.bytes(report.bytes)), \(check)")
+        Terminal.note("downloaded \(records)\(HumanReadable.bytes(report.bytes)), \(check)")
     }
 
+    /// Downloads a range of records, or the sample if `range` is `nil`, and prints the number of records.
     private func part(_ client: HubClient, _ id: ImportID, _ range: RecordRange?, _ target: DownloadTarget) async throws {
         let bar = ProgressBar(label: "Fetching", total: range?.limit, unit: .items("records"), style: self.progress.style)
         defer { bar.clear() }
@@ -102,6 +107,6 @@ struct ImportGetCommand: AsyncParsableCommand {
         let count = if let range { try await pages.records(range) } else { try await pages.sample() }
         try target.finish()
         bar.clear()
-        Terminal.note("\(HumanReadable.count(count)) records")
+        Terminal.note("downloaded \(HumanReadable.count(count)) records")
     }
 }

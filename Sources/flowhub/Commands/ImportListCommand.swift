@@ -5,7 +5,7 @@ import FlowCore
 struct ImportListCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ls",
-        abstract: "List imports.",
+        abstract: "List imports with their status, number of records, size and flow.",
         discussion: """
             SIZE is the size of an import in the store. --json prints the hub's response unchanged.
 
@@ -28,7 +28,7 @@ struct ImportListCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Maximum number of imports.", valueName: "n"))
     var limit = 100
 
-    @Option(help: ArgumentHelp("Start after this import; the previous list page names it.", valueName: "id"))
+    @Option(help: ArgumentHelp("Start after the import with this id; the previous list page names it.", valueName: "id"))
     var after: String?
 
     func run() async throws {
@@ -43,13 +43,17 @@ struct ImportListCommand: AsyncParsableCommand {
         }
     }
 
+    /// The request target: `/v1/imports` with the options as query.
+    /// - Throws: ``CommandFailure`` of kind `usage` if an option is invalid.
     func target() throws(CommandFailure) -> String {
-        guard (1...1000).contains(self.limit) else { throw CommandFailure(.usage, "--limit must be from 1 to 1000.") }
+        guard (1...1000).contains(self.limit) else {
+            throw CommandFailure(.usage, "--limit must be from 1 to 1000, not \(self.limit).")
+        }
         var target = "/v1/imports?limit=\(self.limit)"
         if let flow = self.flow { target += "&flow_id=\(try FlowID.argument(flow))" }
         if let text = self.status {
             guard let status = Import.Status(rawValue: text), status != .deleting else {
-                throw CommandFailure(.usage, "--status must be pending, stored or failed.")
+                throw CommandFailure(.usage, "--status must be pending, stored or failed, not \"\(Terminal.sanitized(text))\".")
             }
             target += "&status=\(status.rawValue)"
         }
@@ -57,6 +61,7 @@ struct ImportListCommand: AsyncParsableCommand {
         return target
     }
 
+    /// Formats the hub's JSON list of imports as a table for the terminal.
     static func table(_ body: JSONText, _ palette: Palette) -> String {
         var table = TextTable(["ID", "STATUS", "RECORDS", "SIZE", "FLOW", "FILE", "CREATED"])
         for item in body.member("imports")?.elements ?? [] {
@@ -70,6 +75,7 @@ struct ImportListCommand: AsyncParsableCommand {
         return table.text(palette) { $0 == 1 ? Self.painted($1, palette) + $2.dropFirst($1.count) : $2 }
     }
 
+    /// The status of an import in its color.
     private static func painted(_ status: String, _ palette: Palette) -> String {
         switch Import.Status(rawValue: status) {
         case .stored: palette.green(status)

@@ -54,7 +54,8 @@ struct ImportPutCommand: AsyncParsableCommand {
         let key = try HeaderArgument.checked(self.idempotencyKey, "--idempotency-key") ?? "cli-\(UUID().uuidString)"
         let source = try ImportSource(self.file)
         let bar = ProgressBar(label: "Sending", total: source.length, unit: .bytes, style: self.progress.style)
-        // No stall limit for a pipe: its producer may be slow, which is not a fault of the hub.
+        // The timeout for write progress is for files only: a pipe may make no progress because the program that writes to it
+        // is slow.
         let stall = source.length == nil ? nil : ImportUpload.stall
         try await self.options.withClient(silence: ImportUpload.silence, stall: stall) { client in
             let upload = ImportUpload(
@@ -85,21 +86,24 @@ struct ImportPutCommand: AsyncParsableCommand {
         return text.isEmpty ? "/v1/imports" : "/v1/imports?\(text)"
     }
 
+    /// The format of `--format`, or without it that of the file name.
+    /// - Throws: ``CommandFailure`` of kind `usage` if neither names a format.
     func chosenFormat() throws(CommandFailure) -> ImportFileFormat {
         if let format = self.format { return format }
-        // The name of FILE first: --name is free text.
+        // The extension of FILE takes precedence over that of --name, which is free text.
         let names = self.file == "-" ? [self.name] : [self.file, self.name]
         if let format = names.lazy.compactMap({ $0 }).compactMap({ ImportFileFormat(fileName: $0) }).first { return format }
-        throw CommandFailure(.usage, "Unknown format. Use --format json, ndjson or csv.")
+        throw CommandFailure(.usage, "The file name does not show the format of the data. Pass --format json, ndjson or csv.")
     }
 
     private var fileName: String? {
         self.name ?? (self.file == "-" ? nil : URL(fileURLWithPath: self.file).lastPathComponent)
     }
 
+    /// Prints the import's id, and on standard error a summary; or with `json` the hub's whole response.
     private static func show(_ response: HubClient.Response, json: Bool) throws {
         guard let body = try? JSONText(validating: response.body), let id = body.member("id")?.stringValue else {
-            throw CommandFailure(.rejected, "Unexpected response (not an import). Check --url.")
+            throw CommandFailure(.rejected, "The response to the upload is not an import. Check that --url is the hub's.")
         }
         if json { return try Terminal.show(body.string) }
         let notes = [response.isReplayed ? "already stored under this idempotency key" : "stored", ImportSummary.line(body)]

@@ -49,18 +49,23 @@ struct ImportRemoveCommand: AsyncParsableCommand {
                     }
                 } catch let failure as CommandFailure where failure.kind == .rejected || failure.kind == .conditionFailed {
                     rejected += 1
-                    Terminal.note("\(id): \(failure.message)")
+                    Terminal.note("import \(id) was not deleted: \(failure.message)")
                 }
             }
             if rejected > 0 {
-                throw CommandFailure(.rejected, "\(rejected) of \(all.count) imports could not be deleted.")
+                throw CommandFailure(
+                    .rejected, "\(rejected) of \(all.count) imports could not be deleted. The messages above name them.")
             }
         }
     }
 
+    /// Asks on the terminal whether to delete this many imports.
+    /// - Returns: whether the answer is `y` or `yes`.
+    /// - Throws: ``CommandFailure`` of kind `usage` without a terminal.
     private static func isConfirmed(count: Int) throws(CommandFailure) -> Bool {
         guard isatty(STDIN_FILENO) == 1, isatty(STDERR_FILENO) == 1 else {
-            throw CommandFailure(.usage, "Not a terminal, so the deletion cannot be confirmed. Use --yes.")
+            throw CommandFailure(
+                .usage, "The deletion cannot be confirmed: standard input or standard error is not a terminal. Use --yes.")
         }
         let what = count == 1 ? "this import" : "these \(count) imports"
         try? FileHandle.standardError.write(contentsOf: Data("Permanently delete \(what)? [y/N] ".utf8))

@@ -5,11 +5,11 @@ import FlowCore
 struct ImportSchemaCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "schema",
-        abstract: "Show an analysis of an import's fields.",
+        abstract: "Show which fields an import has, and the types and examples of their values.",
         discussion: """
             For each field: its types and their shares, the share of records in which it is null or missing, the number of \
             distinct values (~ marks an estimate), the text patterns of its strings, and examples. A large import is analyzed \
-            by a sample. --json prints the hub's response unchanged, with lengths and ranges.
+            by a sample. --json prints the hub's response unchanged, which also has the lengths and ranges of the values.
 
             EXAMPLES
               flowhub import schema 6f1c…

@@ -41,7 +41,7 @@ struct ImportStores {
     private init(_ store: HubStore, _ configuration: HubConfiguration) throws {
         let counters = MemoryCounters(now: SystemClock.now)
         let objects = try HubObjectStorage(configuration, counters: counters, logger: StoreLocation.logger)
-        // No bus to the instances: a running hub finds commits of this process in the store, by its version sweep.
+        // This process is not connected to Redis: a running hub finds the commits of this process with its version sweep.
         let manager = StateManager(
             store: store.flows, cache: MemoryStateCache(limits: .init()), transients: MemoryTransientStore(limits: .init()),
             bus: InProcessBus(), counters: counters, health: HubHealth()
@@ -55,6 +55,7 @@ struct ImportStores {
         self.configuration = configuration
     }
 
+    /// Closes the object store and the store.
     private func close() async {
         await self.objects.close()
         await self.store.close()
@@ -73,7 +74,7 @@ struct ImportStores {
 
     /// Runs the body under the lock that lets one process move imports at a time: a lock on the data directory of the embedded
     /// store, or a ``MoveLock`` in Postgres.
-    /// - Throws: ``CommandFailure`` of kind `conditionFailed` if another process holds it.
+    /// - Throws: ``CommandFailure`` of kind `conditionFailed` if another process holds the lock.
     func withMoveLock<Value>(_ body: () async throws -> Value) async throws -> Value {
         guard self.configuration.postgres != nil else {
             let lock: DataFolderLock
@@ -105,9 +106,9 @@ extension ImportError {
         case .objects(.unavailable(let reason)): "The object store is unavailable: \(reason)"
         case .objects(.rejected(let reason)): "The object store rejected the request: \(reason)"
         case .objects(let error): "The object store failed: \(error)"
-        case .store(let error): "The store failed: \(error)"
+        case .store(let error): "The store of imports failed: \(error)"
         case .damaged(let what): what
-        case .claimLost: "Another worker has claimed the import."
+        case .claimLost: "Another process has claimed the import since. Run the command again later."
         default: "\(self)"
         }
     }

@@ -4,7 +4,7 @@ import ArgumentParser
 struct ImportsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "imports",
-        abstract: "Maintain the imports of a store: move, verify, sweep, lifecycle.",
+        abstract: "Maintain stored imports: move, verify and clean up their data, and set lifecycle rules.",
         discussion: """
             For operators. These commands open the stores directly, with the environment of the hub (DATABASE_URL, R2_…, \
             FLOWHUB_DATA); the hub may run meanwhile. The commands for users are under flowhub import.

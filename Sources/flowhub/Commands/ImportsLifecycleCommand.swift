@@ -10,7 +10,7 @@ struct ImportsLifecycleCommand: AsyncParsableCommand {
             Without options, prints the bucket's rules. With options, sets one rule for everything under imports/ and replaces \
             the rule of an earlier call; other rules stay. The credentials must be allowed to administer the bucket.
 
-            The imports of expired objects stay in the ledger; flowhub imports sweep lists them.
+            An import whose object has expired stays in the list of imports; flowhub imports sweep reports it.
 
             EXAMPLES
               flowhub imports lifecycle
@@ -23,16 +23,16 @@ struct ImportsLifecycleCommand: AsyncParsableCommand {
     private static let id = "flowhub-imports"
     private static let prefix = "imports/"
 
-    @Option(help: ArgumentHelp("Days until imports move to the infrequent access class.", valueName: "days"))
+    @Option(help: ArgumentHelp("Days after which imports move to the storage class for infrequent access.", valueName: "days"))
     var infrequentAfter: Int?
 
-    @Option(help: ArgumentHelp("Days until imports are deleted.", valueName: "days"))
+    @Option(help: ArgumentHelp("Days after which the objects of imports are deleted.", valueName: "days"))
     var expireAfter: Int?
 
-    @Option(help: ArgumentHelp("Days until unfinished uploads are aborted.", valueName: "days"))
+    @Option(help: ArgumentHelp("Days after which unfinished uploads are aborted.", valueName: "days"))
     var abortAfter: Int?
 
-    @Flag(help: "Remove the rule that this command has set.")
+    @Flag(help: "Remove the rule that an earlier call of this command has set.")
     var clear = false
 
     @OptionGroup var location: StoreLocation
@@ -40,7 +40,8 @@ struct ImportsLifecycleCommand: AsyncParsableCommand {
     func validate() throws {
         for days in [self.infrequentAfter, self.expireAfter, self.abortAfter].compactMap({ $0 })
         where !(1...36_500).contains(days) {
-            throw ValidationError("The number of days must be from 1 to 36500.")
+            throw ValidationError(
+                "--infrequent-after, --expire-after and --abort-after must be from 1 to 36500 days, not \(days).")
         }
         if self.clear, self.isSetting {
             throw ValidationError("--clear cannot be combined with --infrequent-after, --expire-after or --abort-after.")
@@ -71,6 +72,7 @@ struct ImportsLifecycleCommand: AsyncParsableCommand {
             }
         }
         var table = TextTable(["RULE", "PREFIX", "ENABLED", "INFREQUENT AFTER", "EXPIRE AFTER", "ABORT UPLOADS AFTER"])
+        /// A cell with a number of days; `-` for `nil`, which means never.
         func days(_ count: Int?) -> String { count.map { "\($0) days" } ?? "-" }
         for rule in rules {
             table.add([

@@ -12,11 +12,11 @@ struct ImportsMoveCommand: AsyncParsableCommand {
 
     static let configuration = CommandConfiguration(
         commandName: "move",
-        abstract: "Move imports between database and object store.",
+        abstract: "Move the records of imports from the database to the object store, or back.",
         discussion: """
             For each import, copies the records, reads the copy back completely and compares it. Then one transaction compares \
             the rows again and switches the ledger to the copy. The command may be interrupted at any time and repeated. Rows \
-            that are added meanwhile are kept. Imports of a legacy service are moved too.
+            that a program adds during the move are kept. Imports of a legacy service are moved too.
 
             EXAMPLES
               flowhub imports move --to r2 --dry-run
@@ -39,12 +39,12 @@ struct ImportsMoveCommand: AsyncParsableCommand {
     @OptionGroup var progress: ProgressOptions
     @OptionGroup var location: StoreLocation
 
-    @Argument(help: "Move only these imports.")
+    @Argument(help: "The ids of the imports to move. (default: all)")
     var ids: [String] = []
 
     func run() async throws {
         let only = try Set(self.ids.map { try ImportID.argument($0) })
-        guard (self.limit ?? 1) >= 1 else { throw CommandFailure(.usage, "--limit must be 1 or higher.") }
+        guard (self.limit ?? 1) >= 1 else { throw CommandFailure(.usage, "--limit must be 1 or higher, not \(self.limit ?? 0).") }
         let report = try await ImportStores.run(self.location) { stores in
             if self.to == .r2, stores.objectMaintenance == nil {
                 throw CommandFailure(
@@ -65,12 +65,15 @@ struct ImportsMoveCommand: AsyncParsableCommand {
         var records = 0
         var failed = 0
 
+        /// The summary for the terminal: how many imports and records were moved, or with `--dry-run` would be.
         func text(isDryRun: Bool) -> String {
             let what = "\(HumanReadable.count(self.moved)) imports with \(HumanReadable.count(self.records)) records"
             return isDryRun ? "\(what) would be moved." : "\(what) moved."
         }
     }
 
+    /// Moves the imports that are not at the destination yet, or with `--dry-run` lists them. `only`: their ids; empty:
+    /// all.
     private func move(_ stores: ImportStores, _ only: Set<ImportID>) async throws -> Report {
         let mover = ImportMover(stores.service)
         var report = Report()
@@ -88,6 +91,8 @@ struct ImportsMoveCommand: AsyncParsableCommand {
         return report
     }
 
+    /// Moves one import, prints the outcome and adds it to the report.
+    /// - Throws: an import error other than `damaged`, which is only reported.
     private func move(_ entry: Import, _ mover: ImportMover, _ report: inout Report) async throws {
         let bar = ProgressBar(
             label: entry.id.rawValue, total: entry.totalRecords, unit: .items("records"), style: self.progress.style)
@@ -102,7 +107,7 @@ struct ImportsMoveCommand: AsyncParsableCommand {
             bar.clear()
             guard case .damaged(let what) = error else { throw error }
             report.failed += 1
-            Terminal.note("\(entry.id): \(what) The import is unchanged.")
+            Terminal.note("import \(entry.id) was not moved and is unchanged: \(what)")
             return
         }
         bar.clear()
@@ -114,10 +119,12 @@ struct ImportsMoveCommand: AsyncParsableCommand {
         case .alreadyMoved: break
         case .claimedByOther:
             report.failed += 1
-            Terminal.note("\(entry.id): claimed by another process. Run this command again later.")
+            Terminal.note("import \(entry.id) was not moved: another process has claimed it. Run this command again later.")
         case .changedConcurrently:
             report.failed += 1
-            Terminal.note("\(entry.id): its rows changed during the move. Run this command again when they no longer change.")
+            Terminal.note(
+                "import \(entry.id) was not moved: its rows changed during the move. "
+                    + "Run this command again when they no longer change.")
         }
     }
 }

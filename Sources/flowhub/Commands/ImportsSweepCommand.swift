@@ -5,10 +5,10 @@ import FlowCore
 struct ImportsSweepCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "sweep",
-        abstract: "Remove objects without an import, and list imports without their object.",
+        abstract: "Delete objects that no import refers to, and list imports whose object is missing.",
         discussion: """
-            Cleans up interrupted imports (a running hub also does this), deletes objects that no import refers to, and aborts \
-            unfinished uploads. Imports whose object is missing are listed and left unchanged.
+            Marks interrupted imports as failed (a running hub also does this), deletes objects that no import refers to, and \
+            aborts unfinished uploads. Imports whose object is missing are listed and left unchanged.
 
             EXAMPLES
               flowhub imports sweep --dry-run
@@ -31,12 +31,15 @@ struct ImportsSweepCommand: AsyncParsableCommand {
 
     func run() async throws {
         guard let seconds = Self.seconds(self.olderThan) else {
-            throw CommandFailure(.usage, "--older-than must be a number with s, m, h or d, such as 24h.")
+            throw CommandFailure(
+                .usage,
+                "--older-than must be a number with s, m, h or d, such as 24h, not \"\(Terminal.sanitized(self.olderThan))\".")
         }
         let report = try await ImportStores.run(self.location) { stores in
             let sweeper = ImportSweeper(stores.service)
             if self.isDryRun || self.force { return try await sweeper.sweep(olderThan: seconds, isDryRun: self.isDryRun) }
-            // Guards against a bucket of another database, and against a restored database: a sweep would delete its objects.
+            // With the bucket of another database, or after the database was restored from an older copy, a sweep would delete
+            // objects that are in use. So a dry run first finds out how many objects belong to no import.
             let found = try await sweeper.sweep(olderThan: seconds, isDryRun: true)
             guard !found.isSuspicious else {
                 throw CommandFailure(
@@ -50,15 +53,18 @@ struct ImportsSweepCommand: AsyncParsableCommand {
         let verb = self.isDryRun ? "would be removed" : "removed"
         for object in report.orphans { try Terminal.show("\(object.key)  \(HumanReadable.bytes(object.size)), \(verb)") }
         for upload in report.uploads { try Terminal.show("\(upload.key)  unfinished since \(upload.initiatedAt), \(verb)") }
-        for id in report.dangling { try Terminal.show("\(id)  its object is missing") }
+        for id in report.dangling { try Terminal.show("\(id)  the object of this import is missing") }
         Terminal.note(
             "\(report.abandoned) interrupted imports cleaned up, \(report.orphans.count) objects and "
                 + "\(report.uploads.count) uploads \(verb), \(report.dangling.count) objects missing.")
         if !report.dangling.isEmpty {
-            throw CommandFailure(.rejected, "The objects of \(report.dangling.count) imports are missing.")
+            throw CommandFailure(
+                .rejected, "The objects of \(report.dangling.count) imports are missing. The output names the imports.")
         }
     }
 
+    /// Parses an age such as `90s`, `15m`, `24h` or `7d`.
+    /// - Returns: seconds; `nil` for any other text.
     static func seconds(_ text: String) -> Int64? {
         guard let unit = text.last, let count = Int64(text.dropLast()), count >= 0, count <= 100_000_000 else { return nil }
         switch unit {

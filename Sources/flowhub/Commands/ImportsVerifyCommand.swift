@@ -5,9 +5,10 @@ import FlowCore
 struct ImportsVerifyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "verify",
-        abstract: "Read imports completely and compare counts and hashes with the ledger.",
+        abstract: "Read imports completely, and compare their counts and hashes with the import ledger.",
         discussion: """
-            Prints one line per problem. Extra rows next to an object are listed and are not damage.
+            Prints one line per problem. Database rows of an import that its object does not contain are listed, but are no \
+            damage.
 
             EXAMPLES
               flowhub imports verify
@@ -20,7 +21,7 @@ struct ImportsVerifyCommand: AsyncParsableCommand {
     @OptionGroup var progress: ProgressOptions
     @OptionGroup var location: StoreLocation
 
-    @Argument(help: "Verify only these imports.")
+    @Argument(help: "The ids of the imports to verify. (default: all)")
     var ids: [String] = []
 
     func run() async throws {
@@ -36,12 +37,12 @@ struct ImportsVerifyCommand: AsyncParsableCommand {
                 bar.clear()
                 count += 1
                 for problem in problems { try Terminal.show("\(entry.id)  \(problem)") }
-                // Extra rows are intact, only not part of the object.
+                // Not counted: rows in the database that the object does not contain. The object is intact without them.
                 if problems.contains(where: { $0.isDamage }) { wrong += 1 }
             }
             return (count, wrong)
         }
         Terminal.note("\(HumanReadable.count(count)) imports read, \(HumanReadable.count(wrong)) of them damaged.")
-        if wrong > 0 { throw CommandFailure(.rejected, "\(wrong) imports are damaged.") }
+        if wrong > 0 { throw CommandFailure(.rejected, "\(wrong) imports are damaged. The output names them.") }
     }
 }

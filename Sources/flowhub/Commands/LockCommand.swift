@@ -32,7 +32,7 @@ struct LockCommand: AsyncParsableCommand {
             ran.
             """)
 
-    @Argument(help: "The name of the lock: 1 to 128 of A-Za-z0-9_.:-")
+    @Argument(help: "The name of the lock: 1 to 128 characters of A-Za-z0-9_.:-")
     var resource: String
 
     @Argument(parsing: .postTerminator, help: "The program to run, and its arguments.")
@@ -52,15 +52,21 @@ struct LockCommand: AsyncParsableCommand {
     func run() async throws {
         guard Identifier.isValid(self.resource.utf8, maximumLength: 128) else {
             throw CommandFailure(
-                .usage, "Invalid lock name \"\(Terminal.sanitized(self.resource))\". Use 1 to 128 of A-Za-z0-9_.:-")
+                .usage, "Invalid lock name \"\(Terminal.sanitized(self.resource))\". Use 1 to 128 characters of A-Za-z0-9_.:-")
         }
         guard self.program.first?.isEmpty == false else {
             throw CommandFailure(.usage, "Missing program. Usage: flowhub lock \(self.resource) -- PROGRAM [ARGUMENTS]")
         }
-        guard (1...3_600).contains(self.ttl) else { throw CommandFailure(.usage, "--ttl must be from 1 to 3600.") }
-        guard (0...604_800).contains(self.wait) else { throw CommandFailure(.usage, "--wait must be from 0 to 604800.") }
-        guard (0...3_600).contains(self.grace) else { throw CommandFailure(.usage, "--grace must be from 0 to 3600.") }
-        // Listed before this command opens any file: the program inherits these descriptors only.
+        guard (1...3_600).contains(self.ttl) else {
+            throw CommandFailure(.usage, "--ttl must be from 1 to 3600 seconds, not \(self.ttl).")
+        }
+        guard (0...604_800).contains(self.wait) else {
+            throw CommandFailure(.usage, "--wait must be from 0 to 604800 seconds, not \(self.wait).")
+        }
+        guard (0...3_600).contains(self.grace) else {
+            throw CommandFailure(.usage, "--grace must be from 0 to 3600 seconds, not \(self.grace).")
+        }
+        // The program inherits only the descriptors that are open now, not those that this command opens later.
         let files = ChildProgram.openFiles()
         throw try await self.hub.withClient { client in
             try await LockedRun(

@@ -29,7 +29,8 @@ struct MigrateCommand: AsyncParsableCommand {
     func run() async throws {
         let configuration = try HubConfiguration.fromEnvironment()
         guard let settings = configuration.postgres else {
-            throw CommandFailure(.usage, "DATABASE_URL is not set. The embedded store needs no migration command.")
+            throw CommandFailure(
+                .usage, "DATABASE_URL is not set. Set it to migrate Postgres; the embedded store migrates itself.")
         }
         let logger = Logger(label: "flowhub") { _ in LineLogHandler(logLevel: .notice, format: .text) }
         let runner = MigrationRunner(settings, logger: logger)
@@ -46,6 +47,8 @@ struct MigrateCommand: AsyncParsableCommand {
         }
     }
 
+    /// Prints the migrations with their status, or the SQL of the missing ones. Changes nothing.
+    /// - Throws: `ExitCode(1)` with `--status` if a migration is missing.
     private func show(_ runner: MigrationRunner) async throws {
         let all = try await runner.status()
         if self.status {
@@ -69,7 +72,7 @@ extension HubConfiguration {
         do {
             return try HubConfiguration(environment: ProcessInfo.processInfo.environment)
         } catch {
-            throw CommandFailure(.usage, "\(error)")
+            throw CommandFailure(.usage, "Invalid setting \(error)")
         }
     }
 }

@@ -1,12 +1,12 @@
 import FlowCore
 import Synchronization
 
-/// The lock that lets one process on all machines move imports at a time. It is renewed until it is released. If it is lost,
-/// the claims on the imports still keep moves correct.
+/// The lock in Postgres that lets only one process at a time, on any machine, move imports. It is renewed until it is released.
+/// If the lock is lost, moves stay correct, because a mover also claims each import.
 final class MoveLock: Sendable {
     private static let resource = "flowhub:imports:move"
     private static let account = "flowhub"
-    /// Seconds until the lock expires if it is not renewed, and so the time that the lock outlives a killed process.
+    /// Seconds until the lock expires if it is not renewed. A killed process blocks others for at most this long.
     private static let seconds = 15
 
     private let locks: any LockService
@@ -14,6 +14,9 @@ final class MoveLock: Sendable {
 
     init(_ locks: any LockService) { self.locks = locks }
 
+    /// Acquires the lock and renews it every 5 s in the background.
+    /// - Throws: ``CommandFailure`` of kind `conditionFailed` if another process holds the lock, `unreachable` if the store
+    ///   fails.
     func acquire() async throws {
         let lease: LockLease
         do throws(LockError) {
@@ -38,6 +41,7 @@ final class MoveLock: Sendable {
         self.held.withLock { $0 = (lease.lock, renewing) }
     }
 
+    /// Stops the renewal and releases the lock. Does nothing if the lock was not acquired.
     func release() async {
         guard
             let (lock, renewing) = self.held.withLock({ held in

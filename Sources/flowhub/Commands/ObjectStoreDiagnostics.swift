@@ -9,18 +9,20 @@ struct ObjectStoreDiagnostics {
     let settings: R2Settings
     let logger: Logger
 
+    /// Makes the check. The only finding says whether the bucket can be listed, or why not.
     func run() async -> [DoctorFinding] {
         let store: R2ObjectStore
         do {
             store = try R2ObjectStore(self.settings, logger: self.logger, now: SystemClock.now)
         } catch {
-            return [DoctorFinding(.failure, Self.subject, "\(error)")]
+            return [DoctorFinding(.failure, Self.subject, "the R2 settings cannot be used: \(error)")]
         }
         let finding = await self.diagnose(store)
         await store.close()
         return [finding]
     }
 
+    /// Lists one object. The finding says whether that succeeded, with advice if not.
     private func diagnose(_ store: R2ObjectStore) async -> DoctorFinding {
         do throws(ObjectError) {
             _ = try await store.list(prefix: "imports/", after: nil, limit: 1)
@@ -41,12 +43,13 @@ struct ObjectStoreDiagnostics {
         }
     }
 
-    /// Reports where imports are stored if R2 is not configured.
+    /// The finding for a configuration without R2: where imports are stored.
     static func without(_ configuration: HubConfiguration) -> DoctorFinding {
         if configuration.isR2Enabled, configuration.postgres == nil {
             return DoctorFinding(.ok, Self.subject, "imports are stored in \(configuration.dataDirectory)/objects")
         }
         return DoctorFinding(
-            .ok, Self.subject, "imports are stored as database rows, about 2 times their size; R2 needs about 0.2 times")
+            .ok, Self.subject,
+            "imports are stored as database rows, which take about 2 times their size; objects in R2 take about 0.2 times")
     }
 }

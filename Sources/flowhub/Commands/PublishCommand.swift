@@ -27,7 +27,7 @@ struct PublishCommand: AsyncParsableCommand {
     @Argument(help: "The flow's id.")
     var flow: String
 
-    @Argument(help: "The event type: 1 to 64 of A-Za-z0-9_.:-")
+    @Argument(help: "The event type: 1 to 64 characters of A-Za-z0-9_.:-")
     var type: String?
 
     @Argument(help: "The event's data as JSON; - is standard input.")
@@ -49,7 +49,8 @@ struct PublishCommand: AsyncParsableCommand {
         let flow = try FlowID.argument(self.flow)
         let type = try self.eventType()
         if self.transient, self.idempotencyKey != nil {
-            throw CommandFailure(.usage, "--transient and --idempotency-key cannot be combined.")
+            throw CommandFailure(
+                .usage, "--transient and --idempotency-key cannot be combined: only durable events have an idempotency key.")
         }
         let key = try HeaderArgument.checked(self.idempotencyKey, "--idempotency-key") ?? "cli-\(UUID().uuidString)"
         var request = HubClient.Request(method: .post, target: "/v1/flows/\(flow)/events")
@@ -62,7 +63,9 @@ struct PublishCommand: AsyncParsableCommand {
             request.contentType = "application/x-ndjson"
             request.body = try self.lines(type)
         } else {
-            guard let type else { throw CommandFailure(.usage, "Missing TYPE. See flowhub publish --help.") }
+            guard let type else {
+                throw CommandFailure(.usage, "Missing TYPE, the event type. See flowhub publish --help.")
+            }
             request.body = self.event(type, try CommandInput.json(self.data, orElse: .null)).bytes
         }
         let sent = request
@@ -83,17 +86,22 @@ struct PublishCommand: AsyncParsableCommand {
         }
     }
 
+    /// The argument TYPE.
+    /// - Returns: `nil` if it is omitted.
+    /// - Throws: ``CommandFailure`` of kind `usage` if it is invalid or reserved for the hub.
     private func eventType() throws(CommandFailure) -> EventType? {
         guard let text = self.type else { return nil }
         guard let type = EventType(text) else {
-            throw CommandFailure(.usage, "Invalid event type \"\(Terminal.sanitized(text))\". Use 1 to 64 of A-Za-z0-9_.:-")
+            throw CommandFailure(
+                .usage, "Invalid event type \"\(Terminal.sanitized(text))\". Use 1 to 64 characters of A-Za-z0-9_.:-")
         }
         guard !type.isReserved else {
-            throw CommandFailure(.usage, "The event type \(type) is reserved. Use another one.")
+            throw CommandFailure(.usage, "The event type \(type) is reserved for the hub. Use another one.")
         }
         return type
     }
 
+    /// The request body for one event: `{"type":…,"data":…}`, for a transient event also with `"durable":false`.
     private func event(_ type: EventType, _ data: JSONText) -> JSONText {
         JSONText.object { writer in
             writer.key("type")
@@ -107,18 +115,23 @@ struct PublishCommand: AsyncParsableCommand {
         }
     }
 
+    /// Reads standard input, and converts each line to the form that the hub expects.
+    /// - Parameter type: the type of all events, whose lines contain only data; `nil`: each line has its own type.
+    /// - Throws: ``CommandFailure`` of kind `usage` if a line is invalid or there is none.
     private func lines(_ type: EventType?) throws(CommandFailure) -> [UInt8] {
         let input = try CommandInput.bytes("-") ?? []
         var result: [UInt8] = []
         for (index, line) in JSONText.splitLines(input).enumerated() {
             let text: JSONText
-            do { text = try JSONText(validating: line) } catch { throw CommandFailure(.usage, "Line \(index + 1): \(error)") }
+            do { text = try JSONText(validating: line) } catch {
+                throw CommandFailure(.usage, "Line \(index + 1) of the input: \(error)")
+            }
             if let type {
                 result.append(contentsOf: self.event(type, text).bytes)
             } else {
                 guard let name = text.member("type")?.stringValue, let own = EventType(name) else {
                     throw CommandFailure(
-                        .usage, "Line \(index + 1) has no valid \"type\". Pass TYPE if the lines contain only data.")
+                        .usage, "Line \(index + 1) of the input has no valid \"type\". Pass TYPE if the lines contain only data.")
                 }
                 let event = self.transient ? self.event(own, text.member("data") ?? .null) : text
                 result.append(contentsOf: event.bytes)
@@ -132,12 +145,13 @@ struct PublishCommand: AsyncParsableCommand {
 
 /// Validation of option values that are sent as HTTP headers.
 enum HeaderArgument {
+    /// Checks the value of an option. `option`: its name, for the error.
     /// - Returns: the value; `nil` if the option is not given.
     /// - Throws: ``CommandFailure`` of kind `usage` unless the value is 1 to 255 visible ASCII characters.
     static func checked(_ value: String?, _ option: String) throws(CommandFailure) -> String? {
         guard let value else { return nil }
         guard (1...255).contains(value.utf8.count), value.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
-            throw CommandFailure(.usage, "\(option) must be 1 to 255 visible ASCII characters.")
+            throw CommandFailure(.usage, "The value of \(option) must be 1 to 255 visible ASCII characters.")
         }
         return value
     }

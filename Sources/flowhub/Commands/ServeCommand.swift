@@ -45,7 +45,9 @@ struct ServeCommand: AsyncParsableCommand {
         var configuration = try HubConfiguration.fromEnvironment()
         if let host = self.host { configuration.http.host = host }
         if let port = self.port {
-            guard (0...65_535).contains(port) else { throw CommandFailure(.usage, "--port must be from 0 to 65535.") }
+            guard (0...65_535).contains(port) else {
+                throw CommandFailure(.usage, "--port must be from 0 to 65535, not \(port).")
+            }
             configuration.http.port = port
         }
         if let data = self.data { configuration.dataDirectory = data }
@@ -63,11 +65,11 @@ struct ServeCommand: AsyncParsableCommand {
                 Self.announce(host: host, port: port, isOpen: isOpen, logger: logger)
             }
         } catch let error as AccessConfigurationError {
-            throw CommandFailure(.usage, "\(error)")
+            throw CommandFailure(.usage, "Invalid setting \(error)")
         } catch let error as PostgresError {
-            throw CommandFailure(.rejected, "Cannot start: \(error.explanation). Run `flowhub doctor` for details.")
+            throw CommandFailure(.rejected, "The hub cannot start: \(error.explanation). Run `flowhub doctor` for details.")
         } catch {
-            throw CommandFailure(.rejected, "Cannot start: \(error)")
+            throw CommandFailure(.rejected, "The hub cannot start: \(error)")
         }
         let group = ServiceGroup(
             configuration: .init(
@@ -77,15 +79,16 @@ struct ServeCommand: AsyncParsableCommand {
             try await group.run()
         } catch {
             await hub.close()
-            throw CommandFailure(.rejected, "Stopped after an error: \(Self.explain(error, configuration))")
+            throw CommandFailure(.rejected, "The hub stopped after an error: \(Self.explain(error, configuration))")
         }
         await hub.close()
-        logger.notice("Stopped")
+        logger.notice("Hub stopped")
     }
 
     // MARK: Private
 
-    /// Sets defaults that depend on the machine or are random: instance name, event loops, maximum number of streams.
+    /// Sets the values that depend on this machine or are random, unless they are configured: instance name, number of event
+    /// loops, maximum number of streams.
     private static func complete(_ configuration: inout HubConfiguration) {
         if configuration.instance.isEmpty {
             configuration.instance = "i" + String(UInt64.random(in: .min ... .max), radix: 36)
@@ -99,7 +102,8 @@ struct ServeCommand: AsyncParsableCommand {
         }
     }
 
-    /// Without a key every client has full access, so only clients on this machine may reach the hub.
+    /// Rejects a configuration without a token key that listens on other than loopback addresses: without a key every client
+    /// has full access, so only clients on this machine may reach the hub.
     /// - Throws: ``CommandFailure`` of kind `usage` if there is no key and the address to listen on is not a loopback address.
     private static func refuseOpenExposure(_ configuration: HubConfiguration) throws {
         guard configuration.access.isOpen, !Loopback.contains(configuration.http.host) else { return }
@@ -109,6 +113,7 @@ struct ServeCommand: AsyncParsableCommand {
                 + "Set FLOWHUB_JWT_KEY or FLOWHUB_JWKS, or use --host 127.0.0.1.")
     }
 
+    /// Creates the logger of the hub, with the configured level and format. Each line has the instance name.
     private static func logger(_ configuration: HubConfiguration) -> Logger {
         let format: LineLogHandler.Format = configuration.logFormat == "json" ? .json : .text
         let level = Logger.Level(rawValue: configuration.logLevel) ?? .info
@@ -117,6 +122,7 @@ struct ServeCommand: AsyncParsableCommand {
         return logger
     }
 
+    /// Logs the URL on which the hub listens, and a notice if it accepts requests without a token (`isOpen`).
     private static func announce(host: String, port: Int, isOpen: Bool, logger: Logger) {
         let shown = host.contains(":") ? "[\(host)]" : host
         if isOpen {
@@ -125,6 +131,7 @@ struct ServeCommand: AsyncParsableCommand {
         logger.notice("Listening", metadata: ["url": "http://\(shown):\(port)/"])
     }
 
+    /// Describes the error that ended the server, with advice if the port is in use or not permitted.
     private static func explain(_ error: any Error, _ configuration: HubConfiguration) -> String {
         let text = "\(error)"
         if text.contains("errno: 98") {

@@ -18,6 +18,8 @@ struct StoreLocation: ParsableArguments {
     /// - Throws: ``CommandFailure`` of kind `usage` for an invalid setting, of kind `rejected` if the store cannot be opened.
     func open() async throws -> HubStore { try await self.open(self.configuration()) }
 
+    /// The configuration of this environment, with `--data` instead of `DATABASE_URL` if it is given, and without
+    /// migrations.
     func configuration() throws -> HubConfiguration {
         var configuration = try HubConfiguration.fromEnvironment()
         configuration.migrates = false
@@ -28,11 +30,14 @@ struct StoreLocation: ParsableArguments {
         return configuration
     }
 
+    /// Opens the store of a configuration.
+    /// - Throws: ``CommandFailure`` of kind `rejected` if the store does not exist or cannot be opened.
     func open(_ configuration: HubConfiguration) async throws -> HubStore {
         let directory = configuration.dataDirectory
         guard configuration.postgres != nil || FileManager.default.fileExists(atPath: directory) else {
             throw CommandFailure(
-                .rejected, "No store in \(directory). Pass its directory with --data, or set DATABASE_URL.")
+                .rejected,
+                "The embedded store's directory \(directory) does not exist. Pass it with --data, or set DATABASE_URL.")
         }
         do {
             return try await HubStore.open(configuration, logger: Self.logger)

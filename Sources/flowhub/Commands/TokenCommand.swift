@@ -21,19 +21,24 @@ struct TokenCommand: AsyncParsableCommand {
             EXIT CODES: 0 success; 2 invalid usage, or a missing or invalid key.
             """)
 
-    @Option(help: "The subject (sub).")
+    @Option(help: "The subject of the token (claim sub).")
     var subject: String
 
-    @Option(help: "The account (client_account_id).")
+    @Option(help: "The account of the token (claim client_account_id).")
     var account = "0"
 
-    @Option(parsing: .singleValue, help: ArgumentHelp("Flows that it may read and watch; repeatable.", valueName: "pattern"))
+    @Option(
+        parsing: .singleValue,
+        help: ArgumentHelp("Flows that the token may read and watch; repeatable.", valueName: "pattern"))
     var subscribe: [String] = []
 
-    @Option(parsing: .singleValue, help: ArgumentHelp("Flows that it may change; repeatable.", valueName: "pattern"))
+    @Option(parsing: .singleValue, help: ArgumentHelp("Flows that the token may change; repeatable.", valueName: "pattern"))
     var publish: [String] = []
 
-    @Option(parsing: .singleValue, help: ArgumentHelp("locks, patterns, imports or admin; repeatable.", valueName: "scope"))
+    @Option(
+        parsing: .singleValue,
+        help: ArgumentHelp(
+            "Further right of the token: locks, patterns, imports or admin; repeatable.", valueName: "scope"))
     var scope: [String] = []
 
     @Option(help: ArgumentHelp("Lifetime: 30s, 15m, 1h, 7d.", valueName: "time"))
@@ -62,11 +67,13 @@ struct TokenCommand: AsyncParsableCommand {
                 ttlSeconds: seconds, audience: HubOptions.environment("FLOWHUB_JWT_AUDIENCE"),
                 now: Int64(Date().timeIntervalSince1970))
         } catch {
-            throw CommandFailure(.usage, "\(error)")
+            throw CommandFailure(.usage, "Cannot create the token. \(error)")
         }
         try Terminal.show(token)
     }
 
+    /// Parses a flow pattern: a flow id, or a prefix followed by `*`.
+    /// - Throws: ``CommandFailure`` of kind `usage` for any other text.
     private static func pattern(_ text: String) throws(CommandFailure) -> FlowPattern {
         guard let pattern = FlowPattern(text) else {
             throw CommandFailure(
@@ -75,7 +82,7 @@ struct TokenCommand: AsyncParsableCommand {
         return pattern
     }
 
-    /// Parses `90`, `30s`, `15m`, `1h` or `7d`.
+    /// Parses a time such as `90` (seconds), `30s`, `15m`, `1h` or `7d`.
     /// - Returns: seconds, from 1 to 31,536,000 (365 days).
     /// - Throws: ``CommandFailure`` of kind `usage` for any other text.
     static func seconds(_ text: String) throws(CommandFailure) -> Int {
@@ -83,7 +90,9 @@ struct TokenCommand: AsyncParsableCommand {
         let unit = text.last.flatMap { units[$0] }
         let number = Int(unit == nil ? text[...] : text.dropLast())
         guard let number, (1...31_536_000).contains(number), number * (unit ?? 1) <= 31_536_000 else {
-            throw CommandFailure(.usage, "--ttl must be a time such as 30s, 15m, 1h or 7d, at most 365d.")
+            throw CommandFailure(
+                .usage,
+                "--ttl must be a time such as 30s, 15m, 1h or 7d, at most 365d, not \"\(Terminal.sanitized(text))\".")
         }
         return number * (unit ?? 1)
     }

@@ -6,7 +6,7 @@ import Foundation
 struct WatchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "watch",
-        abstract: "Follow flows live.",
+        abstract: "Print the state and events of flows, live.",
         discussion: """
             Prints the state of each flow, then each change and event as it happens. After a lost connection, watch \
             reconnects and continues at its cursor: no durable event is lost or repeated. If history no longer holds the \
@@ -55,14 +55,14 @@ struct WatchCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Seconds without a working connection after which watch exits; 0: never.", valueName: "s"))
     var giveUp = 120
 
-    /// The highest number of flows of one stream that the hub accepts.
+    /// Maximum number of flows of one stream that any hub accepts.
     static let maximumFlows = 12
 
     func run() async throws {
         let flows = try self.flows()
         let target = try self.target(flows)
         let cursor = try self.cursor()
-        guard self.giveUp >= 0 else { throw CommandFailure(.usage, "--give-up must be 0 or higher.") }
+        guard self.giveUp >= 0 else { throw CommandFailure(.usage, "--give-up must be 0 or higher, not \(self.giveUp).") }
         try await self.options.withClient { client in
             var watcher = Watcher(
                 client: client, flows: flows, target: target, cursor: cursor, endsWhenFinished: self.untilFinished,
@@ -78,7 +78,7 @@ struct WatchCommand: AsyncParsableCommand {
                         "connected to \(client.hub.host)\(cursor.isEmpty ? "" : ", continuing after \(Terminal.sanitized(cursor))")"
                     )
                 case .lost(let reason, let milliseconds):
-                    Terminal.note("\(reason); next attempt in \(Double(milliseconds / 100) / 10) s")
+                    Terminal.note("not connected: \(reason); next attempt in \(Double(milliseconds / 100) / 10) s")
                 case .event(let event):
                     let text = printer.text(of: event, now: Self.now())
                     if !text.isEmpty { try Terminal.show(Array(text.utf8)) }
@@ -106,6 +106,8 @@ struct WatchCommand: AsyncParsableCommand {
         if watcher.endings.flows.contains(where: { watcher.endings.statuses[$0]?.rawValue != "completed" }) { throw ExitCode(1) }
     }
 
+    /// The flows of the command line, without duplicates.
+    /// - Throws: ``CommandFailure`` of kind `usage` if an id is invalid or there are more than ``maximumFlows``.
     private func flows() throws(CommandFailure) -> [FlowID] {
         var flows: [FlowID] = []
         for text in self.flow {
@@ -113,11 +115,15 @@ struct WatchCommand: AsyncParsableCommand {
             if !flows.contains(flow) { flows.append(flow) }
         }
         guard flows.count <= Self.maximumFlows else {
-            throw CommandFailure(.usage, "One stream has at most \(Self.maximumFlows) flows. Start another watch for the rest.")
+            throw CommandFailure(
+                .usage,
+                "One stream has at most \(Self.maximumFlows) flows, not \(flows.count). Start another watch for the rest.")
         }
         return flows
     }
 
+    /// The request target of the stream, with the options as query.
+    /// - Throws: ``CommandFailure`` of kind `usage` if `--types` is invalid.
     private func target(_ flows: [FlowID]) throws(CommandFailure) -> String {
         var query = flows.count == 1 ? [] : flows.map { "flow=\($0)" }
         if let types = self.types {
@@ -125,7 +131,7 @@ struct WatchCommand: AsyncParsableCommand {
             for name in types.split(separator: ",") {
                 guard let type = EventType(name) else {
                     throw CommandFailure(
-                        .usage, "Invalid event type \"\(Terminal.sanitized(name))\". Use 1 to 64 of A-Za-z0-9_.:-")
+                        .usage, "Invalid event type \"\(Terminal.sanitized(name))\". Use 1 to 64 characters of A-Za-z0-9_.:-")
                 }
                 names.append(type.rawValue)
             }
@@ -138,6 +144,8 @@ struct WatchCommand: AsyncParsableCommand {
         return path + (query.isEmpty ? "" : "?" + query.joined(separator: "&"))
     }
 
+    /// The cursor of `--from`; `0` for `start`, empty without the option.
+    /// - Throws: ``CommandFailure`` of kind `usage` if it is invalid.
     private func cursor() throws(CommandFailure) -> String {
         guard let from = self.from else { return "" }
         if from == "start" { return "0" }
@@ -147,5 +155,6 @@ struct WatchCommand: AsyncParsableCommand {
         return from
     }
 
+    /// The wall clock.
     private static func now() -> Timestamp { Timestamp(milliseconds: Int64(Date().timeIntervalSince1970 * 1000)) }
 }

@@ -2,7 +2,7 @@
 import FlowCore
 import Foundation
 
-/// Fault injection by the environment, for tests. Debug builds only.
+/// Fault injection by environment variables, for tests. Debug builds only.
 enum FaultInjection {
     /// Enables the faults of `FLOWHUB_FAULTS`, which the tests must detect, and the failpoint of `FLOWHUB_FAILPOINT`, at
     /// which the process kills itself.
@@ -11,7 +11,7 @@ enum FaultInjection {
         if let names = environment["FLOWHUB_FAULTS"] {
             InjectedFault.inject(names.split(separator: ",").compactMap { InjectedFault(name: String($0)) })
         }
-        // SIGKILL when the failpoint is reached for the first time.
+        // The process kills itself when it reaches the failpoint for the first time.
         if let name = environment["FLOWHUB_FAILPOINT"], let chosen = Failpoint(rawValue: name) {
             Failpoint.arm { failpoint in if failpoint == chosen { kill(getpid(), SIGKILL) } }
         }

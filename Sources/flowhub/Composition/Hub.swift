@@ -5,7 +5,7 @@ import FlowRedis
 import Foundation
 import Logging
 
-/// The hub instance of this process. The only place that chooses implementations of the ports.
+/// The hub instance of this process. Chooses the implementations of the core's ports, for example Redis or in-process.
 struct Hub {
     let server: HubServer
     private let store: HubStore
@@ -13,7 +13,7 @@ struct Hub {
     private let objects: HubObjectStorage
 
     /// Opens the store, connects to Redis if configured, and assembles the server. Does not listen yet.
-    /// - Parameter onListening: called with the actual address when the server listens.
+    /// - Parameter onListening: called with the address and port of the socket, when the server listens.
     /// - Throws: the reason why the hub cannot start, with a readable description.
     init(
         _ configuration: HubConfiguration, logger: Logger, onListening: @escaping @Sendable (_ host: String, _ port: Int) -> Void
@@ -31,7 +31,7 @@ struct Hub {
                 counters: ownCounters, epoch: { store.flows.epoch }, now: now, logger: logger,
                 onDelivery: { health.busChanged(isDelivering: $0) })
         }
-        // Degraded until the first canary has returned.
+        // Until the first canary has returned it is unknown whether Redis delivers, so the delivery status is degraded.
         if redis != nil { health.busChanged(isDelivering: false) }
         if let redis {
             do {
@@ -65,8 +65,8 @@ struct Hub {
             health: health
         ) { table.reset(to: $0) }
         let relay = store.outbox.map { OutboxRelay(outbox: $0, manager: manager, bus: bus, logger: logger) }
-        // Without keys there is one account, which owns new flows. With keys the owner of a new flow is unknown, so foreign
-        // updates change existing flows only.
+        // A foreign update names no account. Without token keys there is only one account, which owns the flows that foreign
+        // updates create. With keys the owner of a new flow would be unknown, so foreign updates change existing flows only.
         let foreign: ForeignUpdateApplier? =
             configuration.redisServices.foreign == .apply && redis != nil
             ? ForeignUpdateApplier(
@@ -100,7 +100,7 @@ struct Hub {
             logger: logger, onListening: onListening)
     }
 
-    /// Closes the object store, Redis and the store, after the server has ended. Waits for operations in flight.
+    /// Closes the object store, Redis and the store, and waits for operations in flight. Called after the server has ended.
     func close() async {
         await self.objects.close()
         await self.redis?.close()
@@ -108,7 +108,7 @@ struct Hub {
     }
 }
 
-/// The wall clock. The only place that reads it for the hub; everything else gets the time as a parameter.
+/// The wall clock of the hub. The services of the hub do not read a wall clock themselves but get this one as a parameter.
 enum SystemClock {
     static let now: @Sendable () -> Timestamp = {
         Timestamp(milliseconds: Int64(Date().timeIntervalSince1970 * 1000))

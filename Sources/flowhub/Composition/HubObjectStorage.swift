@@ -7,13 +7,13 @@ import Logging
 struct HubObjectStorage {
     let pool: WorkerPool
     let codec: GzipCodec
-    /// The object store; `nil`: records are stored as database rows.
+    /// The object store; `nil`: records of imports are stored as database rows.
     let store: CountedObjectStore?
     let objectMaintenance: (any ObjectMaintenance)?
     private let r2: R2ObjectStore?
 
-    /// Uses R2 if it is configured; else a directory next to the embedded store; with Postgres, database rows, because
-    /// instances do not share a directory.
+    /// Uses R2 if it is configured and enabled. Otherwise uses a directory next to the embedded store. With Postgres or with
+    /// `R2_ENABLED=false` there is then no object store: instances on one Postgres database do not share a directory.
     /// - Throws: an error if the R2 settings are invalid or the directory cannot be used.
     init(_ configuration: HubConfiguration, counters: any Counters, logger: Logger) throws {
         MallocTuning.useMmapForLargeBlocks()
@@ -41,6 +41,7 @@ struct HubObjectStorage {
         }
     }
 
+    /// Creates the import service. It stores records in the object store, or without one as rows in `store`.
     func service(
         _ store: HubStore, manager: StateManager, cache: any ImportCache, counters: any Counters,
         configuration: ImportConfiguration, logger: Logger
@@ -52,6 +53,7 @@ struct HubObjectStorage {
                 executor: self.pool), configuration: configuration, now: SystemClock.now, logger: logger)
     }
 
+    /// Closes the connections to R2 and ends the threads for import work. Called when no import is in progress.
     func close() async {
         await self.r2?.close()
         self.pool.close()

@@ -16,17 +16,18 @@ struct HubStore {
     /// The lock on the embedded store's directory, held while a hub serves from it.
     private var folder: DataFolderLock?
 
-    /// Opens the store for a hub that serves. Only one hub may serve from a directory.
+    /// Opens the store for `serve`. Locks the directory of an embedded store, from which only one hub may serve.
     /// - Throws: `EmbeddedStoreError` if another hub serves from the directory; errors of ``open(_:logger:)``.
     static func openToServe(_ configuration: HubConfiguration, logger: Logger) async throws -> HubStore {
-        // Locks before it opens the database, so that a rejected hub changes nothing in it.
+        // Locks the directory before it opens the database in it. Otherwise a second hub would already have changed the
+        // database, for example migrated it, when it is rejected.
         let folder = configuration.postgres == nil ? try DataFolderLock(directory: configuration.dataDirectory) : nil
         var store = try await Self.open(configuration, logger: logger)
         store.folder = folder
         return store
     }
 
-    /// Opens the store. A hub may serve from it at the same time.
+    /// Opens the store without locking the directory of an embedded store: a hub may serve from it at the same time.
     static func open(_ configuration: HubConfiguration, logger: Logger) async throws -> HubStore {
         if let settings = configuration.postgres {
             return try await Self.postgres(settings, configuration, logger: logger)
@@ -42,6 +43,8 @@ struct HubStore {
             close: { await flows.close() })
     }
 
+    /// Applies missing migrations, or with `FLOWHUB_MIGRATE=false` checks that none is missing, and opens the Postgres
+    /// store.
     private static func postgres(
         _ settings: PostgresSettings, _ configuration: HubConfiguration, logger: Logger
     ) async throws -> HubStore {

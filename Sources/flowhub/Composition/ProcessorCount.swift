@@ -2,8 +2,8 @@ import Foundation
 
 /// The processors that this process may run on.
 enum ProcessorCount {
-    /// The number of processors that the affinity mask (`taskset`, or a container's `cpuset`) allows. Unlike the C library's
-    /// number of online processors. At least 1.
+    /// The number of processors that the affinity mask (`taskset`, or a container's `cpuset`) allows, at least 1. The C
+    /// library's number of online processors would ignore the mask.
     static func allowed() -> Int {
         guard let data = FileManager.default.contents(atPath: "/proc/self/status") else {
             return max(1, ProcessInfo.processInfo.activeProcessorCount)

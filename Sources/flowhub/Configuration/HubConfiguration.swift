@@ -11,22 +11,23 @@ struct HubConfiguration {
     var streams = StreamConfiguration()
     var access = AccessConfiguration()
     var background = BackgroundTasks.Configuration()
-    /// Queue limits of either store.
+    /// Limits of the queues and batches of the store, embedded or Postgres.
     var store = StoreLimits()
     /// Postgres as the store; `nil`: the embedded store.
     var postgres: PostgresSettings?
-    /// Redis as the bus between instances; `nil`: the version sweep delivers between them.
+    /// Redis as the bus between instances; `nil`: an instance finds the commits of others only with its version sweep.
     var redis: RedisSettings?
     var isRedisEnabled = true
     var redisServices = RedisServices.Configuration()
-    /// R2 as the object store of imports; `nil`: a directory of the embedded store, or database rows in Postgres.
+    /// R2 as the object store of imports; `nil`: a directory next to the embedded store, or with Postgres database rows.
     var r2: R2Settings?
     var isR2Enabled = true
-    /// Name of the ``ForeignPolicy`` for foreign events. Sets ``redisServices``.
+    /// Raw value of the ``ForeignPolicy`` for events of other programs on Redis. Copied to `redisServices.foreign`.
     var foreignUpdates = "deliver"
     /// Whether `serve` applies missing migrations to Postgres before it listens.
     var migrates = true
-    /// Whether to use a transactional outbox: `on`, `off`, or `auto` (if Redis is configured).
+    /// Whether Postgres keeps commits in an outbox until they are published: `on`, `off`, or `auto` (on if Redis is
+    /// configured).
     var outbox = "auto"
     /// Directory of the embedded store.
     var dataDirectory = "./flowhub-data"
@@ -34,19 +35,19 @@ struct HubConfiguration {
     var instance = ""
     var logLevel = "info"
     var logFormat = "text"
-    /// Maximum size of the state cache.
+    /// Maximum bytes of the flow states that are cached in memory.
     var cacheBytes = 67_108_864
-    /// Limits of the mapping patterns in memory, without Redis.
+    /// Limits of the mapping patterns (cached field mappings) in memory, where a hub without Redis keeps them.
     var patterns = MemoryMappingPatternStore.Limits()
 
     var imports = ImportConfiguration()
-    /// Maximum size of the samples and schema analyses in memory, without Redis.
+    /// Maximum bytes of the samples and schema analyses of imports that a hub without Redis caches in memory.
     var importCacheBytes = 16_777_216
     /// Compression level of libdeflate, 1 to 12.
     var compressionLevel = 1
     /// Number of low-priority threads for import work; 0: one per core.
     var bulkThreads = 0
-    /// Cache time of `/health/storage`.
+    /// Time in seconds that the result of `/health/storage` stays cached.
     var storageHealthSeconds: Int64 = 5
 
     /// A setting with an invalid value, or an unknown setting.
@@ -58,7 +59,7 @@ struct HubConfiguration {
     }
 
     /// Reads the configuration.
-    /// - Parameter environment: unknown names that start with `FLOWHUB_` are an error, because they usually are typing errors.
+    /// - Parameter environment: unknown names that start with `FLOWHUB_` are an error, because they usually are misspelled.
     /// - Throws: ``Invalid`` for the first invalid setting.
     init(environment: [String: String]) throws {
         if let url = environment["DATABASE_URL"], !url.isEmpty {
@@ -70,8 +71,8 @@ struct HubConfiguration {
         }
         try self.readRedis(environment)
         try self.readR2(environment)
-        // With Redis, the version sweep only finds lost messages; BackgroundTasks shortens its interval while Redis is
-        // unavailable.
+        // With Redis, the version sweep is needed only for lost messages, so its longer default interval suffices.
+        // BackgroundTasks shortens the interval while Redis is unavailable.
         if self.redis != nil { self.background.sweepSeconds = BackgroundTasks.Configuration().sweepSeconds }
         for setting in Setting.all {
             guard let text = environment[setting.key] else { continue }
@@ -80,7 +81,7 @@ struct HubConfiguration {
         if !self.isRedisEnabled { self.redis = nil }
         if !self.isR2Enabled { self.r2 = nil }
         if !self.instance.isEmpty, ConnectionID("\(self.instance).0") == nil || self.instance == "all" {
-            throw Invalid(key: "FLOWHUB_INSTANCE", problem: "must be 1 to 64 of A-Za-z0-9_.:- and not \"all\"")
+            throw Invalid(key: "FLOWHUB_INSTANCE", problem: "must be 1 to 64 characters of A-Za-z0-9_.:- and not \"all\"")
         }
         self.redisServices.foreign = ForeignPolicy(rawValue: self.foreignUpdates) ?? .deliver
         let known = Set(Setting.all.map(\.key)).union(Setting.forCommands)
@@ -90,7 +91,7 @@ struct HubConfiguration {
         self.streams.page.bytes = min(self.streams.page.bytes, self.streams.maximumQueuedBytesPerSubscriber)
         self.http.changeLimits.maximumDepth = self.http.maximumJSONDepth
         self.imports.limits.jsonDepth = self.http.maximumJSONDepth
-        // Without keys there is only one account, so it may use all concurrent imports.
+        // Without token keys there is only one account, so it may use all concurrent imports of the instance.
         if self.access.isOpen, environment["FLOWHUB_MAX_ACCOUNT_IMPORTS"] == nil {
             self.imports.maximumAccountImports = self.imports.maximumImports
         }
@@ -98,6 +99,7 @@ struct HubConfiguration {
 
     init() {}
 
+    /// Reads the settings of R2, unless `R2_ENABLED` is false.
     private mutating func readR2(_ environment: [String: String]) throws {
         guard !Setting.isOff(environment["R2_ENABLED"]) else { return }
         do throws(R2SettingsError) {
@@ -107,7 +109,7 @@ struct HubConfiguration {
         }
     }
 
-    /// Reads `REDIS_URL`, or else `UPSTASH_REDIS_URL` and `UPSTASH_REDIS_TOKEN`.
+    /// Reads `REDIS_URL` or, if it is not set, `UPSTASH_REDIS_URL` and `UPSTASH_REDIS_TOKEN`, unless `REDIS_ENABLED` is false.
     private mutating func readRedis(_ environment: [String: String]) throws {
         guard !Setting.isOff(environment["REDIS_ENABLED"]) else { return }
         do throws(RedisError) {

@@ -15,6 +15,7 @@ struct LineLogHandler: LogHandler {
         set { self.metadata[key] = newValue }
     }
 
+    /// Writes one line with the time, level, message and metadata of the event.
     func log(event: LogEvent) {
         let time = Timestamp(milliseconds: Int64(Date().timeIntervalSince1970 * 1000))
         let metadata = self.metadata.merging(event.metadata ?? [:]) { $1 }.sorted { $0.key < $1.key }
@@ -41,8 +42,8 @@ struct LineLogHandler: LogHandler {
         FileHandle.standardError.write(Data((line + "\n").utf8))
     }
 
-    /// A metadata value on one line. Quoted as a JSON string if it has other than plain characters, so that no value can
-    /// forge a log line.
+    /// A metadata value without line breaks. A value that is empty, or has other characters than visible ASCII or a quote or
+    /// `=`, is written as a JSON string, so that no value can forge a log line or another metadata entry.
     private static func printable(_ value: String) -> String {
         let isPlain = value.utf8.allSatisfy { (0x21...0x7e).contains($0) && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "=") }
         if isPlain, !value.isEmpty { return value }

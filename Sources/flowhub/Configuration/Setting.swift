@@ -14,7 +14,7 @@ struct Setting: Sendable {
     let isSecret: Bool
     let apply: @Sendable (inout HubConfiguration, String) throws -> Void
 
-    /// Environment variables of the client commands and tests, which the server accepts and ignores.
+    /// Environment variables of client commands and tests. `serve` must not reject them as unknown settings.
     static let forCommands: Set<String> = [
         "FLOWHUB_LOCK_RESOURCE", "FLOWHUB_LOCK_ID", "FLOWHUB_FENCING_TOKEN", "FLOWHUB_URL", "FLOWHUB_TOKEN", "FLOWHUB_TEST_FULL",
         "FLOWHUB_TEST_TOOLS",
@@ -24,6 +24,7 @@ struct Setting: Sendable {
 
     // MARK: Kinds
 
+    /// A setting that is a whole number. `path`: the property that it sets, whose initial value is the default.
     static func number<Value: FixedWidthInteger & Sendable>(
         _ key: String, _ path: any WritableKeyPath<HubConfiguration, Value> & Sendable, _ range: ClosedRange<Value>,
         _ summary: String,
@@ -41,7 +42,7 @@ struct Setting: Sendable {
         }
     }
 
-    /// A decimal number from 0 to 1.
+    /// A setting that is a decimal number from 0 to 1.
     static func fraction(
         _ key: String, _ path: any WritableKeyPath<HubConfiguration, Double> & Sendable, _ summary: String
     ) -> Setting {
@@ -55,6 +56,7 @@ struct Setting: Sendable {
         }
     }
 
+    /// A setting that is any text. `path`: the property that it sets, whose initial value is the default.
     static func text(
         _ key: String, _ path: any WritableKeyPath<HubConfiguration, String> & Sendable, _ summary: String,
         defaultText: String? = nil
@@ -67,6 +69,7 @@ struct Setting: Sendable {
         }
     }
 
+    /// A setting that is any text and has no default.
     static func optional(
         _ key: String, _ path: any WritableKeyPath<HubConfiguration, String?> & Sendable, _ summary: String,
         isSecret: Bool = false
@@ -76,6 +79,7 @@ struct Setting: Sendable {
         }
     }
 
+    /// A setting that is one of `choices`.
     static func choice(
         _ key: String, _ path: any WritableKeyPath<HubConfiguration, String> & Sendable, _ choices: [String], _ summary: String
     ) -> Setting {
@@ -91,6 +95,7 @@ struct Setting: Sendable {
         }
     }
 
+    /// A setting that is true or false, in several spellings.
     static func flag(_ key: String, _ path: any WritableKeyPath<HubConfiguration, Bool> & Sendable, _ summary: String) -> Setting
     {
         Setting(
@@ -108,17 +113,20 @@ struct Setting: Sendable {
     static let databaseURL = Setting(
         key: "DATABASE_URL",
         summary:
-            "Postgres, as postgres://user:password@host/database?sslmode=verify-full or in libpq's key=value form. Without it: SQLite.",
+            "URL of Postgres: postgres://user:password@host/database?sslmode=verify-full, or libpq key=value. Without: SQLite.",
         defaultText: "", range: "text", isSecret: true
     ) { configuration, url in configuration.postgres?.url = url }
 
+    /// Whether the text of a setting means false. `nil` (not set) does not.
     static func isOff(_ text: String?) -> Bool { text.map { ["false", "0", "no", "off"].contains($0.lowercased()) } ?? false }
 
-    /// A setting that `HubConfiguration.init(environment:)` reads itself, because either of two variables can select Redis.
+    /// A setting of Redis that is only listed here. `HubConfiguration.init(environment:)` reads it together with the others,
+    /// because `REDIS_URL` takes precedence over `UPSTASH_REDIS_URL`.
     static func redisText(_ key: String, _ summary: String) -> Setting {
         Setting(key: key, summary: summary, defaultText: "", range: "text", isSecret: true) { _, _ in }
     }
 
+    /// A setting that is a whole number in the Redis settings. It is checked also if Redis is not configured.
     static func redisNumber(
         _ key: String, _ path: any WritableKeyPath<RedisSettings, Int> & Sendable, _ range: ClosedRange<Int>, _ summary: String
     ) -> Setting {
@@ -134,11 +142,12 @@ struct Setting: Sendable {
         }
     }
 
-    /// A setting that `R2Settings.read` reads, because these settings depend on each other.
+    /// A setting of R2 that is only listed here. `R2Settings.read` reads it together with the others, on which it depends.
     static func r2Text(_ key: String, _ summary: String, isSecret: Bool = false) -> Setting {
         Setting(key: key, summary: summary, defaultText: "", range: "text", isSecret: isSecret) { _, _ in }
     }
 
+    /// A setting that is a whole number in the limits of R2. It is checked also if R2 is not configured.
     static func r2Number(
         _ key: String, _ path: any WritableKeyPath<R2Limits, Int> & Sendable, _ range: ClosedRange<Int>, _ summary: String
     ) -> Setting {
@@ -154,12 +163,14 @@ struct Setting: Sendable {
         }
     }
 
-    /// A file with certificates (PEM) for `rediss://`.
+    /// The file of certificates (PEM) that a `rediss://` connection trusts.
     static let redisAuthorities = Setting(
-        key: "FLOWHUB_REDIS_CA", summary: "File of certificates (PEM) to trust for rediss:// instead of the system's.",
+        key: "FLOWHUB_REDIS_CA",
+        summary: "File of certificates (PEM) to trust for rediss:// instead of the system's certificates.",
         defaultText: "", range: "text", isSecret: false
     ) { configuration, path in configuration.redis?.authorities = path }
 
+    /// A setting that is a whole number in the Postgres settings. It is checked also if Postgres is not configured.
     static func postgresNumber(
         _ key: String, _ path: any WritableKeyPath<PostgresSettings, Int> & Sendable, _ range: ClosedRange<Int>, _ summary: String
     ) -> Setting {
@@ -175,6 +186,7 @@ struct Setting: Sendable {
         }
     }
 
+    /// A setting that is a comma-separated list. Blanks around its entries are removed.
     static func list(_ key: String, _ path: any WritableKeyPath<HubConfiguration, [String]> & Sendable, _ summary: String)
         -> Setting
     {

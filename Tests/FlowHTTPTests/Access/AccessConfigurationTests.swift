@@ -44,7 +44,7 @@ import Testing
         (#"{"keys":{}}"#, "is not a key set"), (#"{"kty":"RSA"}"#, "is not a key set"),
         (#"{"keys":[],"keys":[]}"#, "is not a key set"), (#"{"keys":[]}"#, "no usable key"),
         (#"{"keys":[{"kty":"EC","crv":"P-384"}]}"#, "no usable key"),
-        (#"{"keys":["k"]}"#, "key 1 is not an object"),
+        (#"{"keys":["k"]}"#, "key 1 is not a JSON object"),
         (#"{"keys":[{"kty":"RSA"}]}"#, "key 1 (RS256) is invalid or too weak"),
         (#"{"keys":[{"kty":"RSA","n":"AQAB","e":"AQAB"}]}"#, "key 1 (RS256) is invalid or too weak"),
         (#"{"keys":[{"kty":"EC","crv":"P-256","x":"AAAA","y":"AAAA"}]}"#, "key 1 (ES256) is invalid or too weak"),

@@ -20,19 +20,21 @@ import Testing
     @Test(arguments: ["none", "None", "nONE", "NONE", "", "HS256 ", "hs256", "HS384", "HS512", "PS256", "ES512", "RS256\\u0000"])
     func rejectsUnsupportedAlgorithm(_ name: String) async throws {
         let token = try self.forge.token(header: #"{"alg":"\#(name)"}"#)
-        await expectRejected(token, by: self.verifier, reason: "alg is not one of HS256, RS256, ES256, EdDSA")
+        await expectRejected(
+            token, by: self.verifier, reason: "alg in the token header is not one of HS256, RS256, ES256, EdDSA")
     }
 
     @Test(arguments: [#"{"typ":"JWT"}"#, #"{"alg":null}"#, #"{"alg":["HS256"]}"#, #"{"alg":256}"#])
     func rejectsMissingOrInvalidAlgorithm(_ header: String) async throws {
         let token = try self.forge.token(header: header)
-        await expectRejected(token, by: self.verifier, reason: "alg is not one of HS256, RS256, ES256, EdDSA")
+        await expectRejected(
+            token, by: self.verifier, reason: "alg in the token header is not one of HS256, RS256, ES256, EdDSA")
     }
 
     @Test(arguments: ["RS256", "ES256", "EdDSA"])
     func rejectsAlgorithmWithoutKey(_ name: String) async throws {
         let token = try self.forge.token(header: #"{"alg":"\#(name)"}"#)
-        await expectRejected(token, by: self.verifier, reason: "no key for alg")
+        await expectRejected(token, by: self.verifier, reason: "the hub has no key for the token's alg")
     }
 
     @Test func rejectsMissingOrEmptyParts() async throws {
@@ -50,7 +52,7 @@ import Testing
     @Test func rejectsPartsThatAreNotBase64URL() async throws {
         let token = try self.forge.token()
         for text in [token + "=", token + "==", token + " ", token + "\n", " " + token, token + "+", token + "/", token + "é"] {
-            await expectRejected(text, by: self.verifier, reason: "a part is not base64url")
+            await expectRejected(text, by: self.verifier, reason: "a part of the token is not base64url")
         }
     }
 
@@ -67,7 +69,7 @@ import Testing
             // Truncated to a length that is valid base64url.
             String(token.dropLast(3)),
         ]
-        for text in wrong { await expectRejected(text, by: self.verifier, reason: "the signature is wrong") }
+        for text in wrong { await expectRejected(text, by: self.verifier, reason: "the token's signature is wrong") }
     }
 
     /// Base64url is decoded strictly, so each changed character changes the signed bytes or the signature.
@@ -91,7 +93,8 @@ import Testing
             #"{"alg":"none","alg":"HS256"}"#, #"{"alg":"HS256","\u0061lg":"none"}"#, #"{"kid":"a","alg":"HS256","kid":"b"}"#,
         ] {
             let token = try self.forge.token(header: header)
-            await expectRejected(token, by: self.verifier, reason: "the header is not an object with unique members")
+            await expectRejected(
+                token, by: self.verifier, reason: "the token header is not a JSON object, or a member name occurs twice")
         }
     }
 
@@ -101,13 +104,13 @@ import Testing
     ])
     func rejectsUnknownKeyID(_ kid: String) async throws {
         let token = try self.forge.token(header: #"{"alg":"HS256","kid":"\#(kid)"}"#)
-        await expectRejected(token, by: self.verifier, reason: "the kid is unknown")
+        await expectRejected(token, by: self.verifier, reason: "no key has the token's kid")
     }
 
     @Test(arguments: ["1", "null", "[]", "{}", "true"])
     func rejectsKeyIDThatIsNotString(_ kid: String) async throws {
         let token = try self.forge.token(header: #"{"alg":"HS256","kid":\#(kid)}"#)
-        await expectRejected(token, by: self.verifier, reason: "kid is not a string")
+        await expectRejected(token, by: self.verifier, reason: "kid in the token header is not a string")
     }
 
     @Test func rejectsOversizedToken() async throws {
@@ -120,15 +123,17 @@ import Testing
     @Test func rejectsDeepNesting() async throws {
         let deep = String(repeating: "[", count: 2_000) + String(repeating: "]", count: 2_000)
         let header = try self.forge.token(header: #"{"alg":"HS256","x":\#(deep)}"#)
-        await expectRejected(header, by: self.verifier, reason: "the header is not an object with unique members")
+        await expectRejected(
+            header, by: self.verifier, reason: "the token header is not a JSON object, or a member name occurs twice")
         let claims = try self.forge.token(claims: TokenForge.claims(["x": deep]))
-        await expectRejected(claims, by: self.verifier, reason: "the claims are not an object with unique members")
+        await expectRejected(
+            claims, by: self.verifier, reason: "the token payload is not a JSON object, or a member name occurs twice")
     }
 
     @Test(arguments: [#"["exp"]"#, #"["b64"]"#, "[]", "null", #""exp""#])
     func rejectsAnyCriticalExtension(_ crit: String) async throws {
         let token = try self.forge.token(header: #"{"alg":"HS256","crit":\#(crit),"b64":false}"#)
-        await expectRejected(token, by: self.verifier, reason: "the header has crit")
+        await expectRejected(token, by: self.verifier, reason: "the token header has crit")
     }
 
     @Test(arguments: ["JWT", "jwt", "at+jwt", "AT+JWT", "application/at+jwt"])
@@ -142,7 +147,7 @@ import Testing
     ])
     func rejectsOtherTokenTypes(_ type: String) async throws {
         let token = try self.forge.token(header: #"{"alg":"HS256","typ":\#(type)}"#)
-        await expectRejected(token, by: self.verifier, reason: "typ is not a JWT type")
+        await expectRejected(token, by: self.verifier, reason: "typ in the token header is not a JWT type")
     }
 
     @Test func neverUsesEmbeddedKey() async throws {
@@ -156,7 +161,7 @@ import Testing
                 #""x5c":["MIIB"]"#,
             ] {
                 let token = try evil.forge.token(header: #"{"alg":"ES256","kid":"k",\#(more)}"#)
-                await expectRejected(token, by: verifier, reason: "the signature is wrong")
+                await expectRejected(token, by: verifier, reason: "the token's signature is wrong")
                 // They do not affect a token that is signed with the right key.
                 _ = try await verifier.verify(
                     good.forge.token(header: #"{"alg":"ES256","kid":"k",\#(more)}"#), now: TokenForge.now)
@@ -171,13 +176,17 @@ import Testing
         try await withKeySet([rsa.key("k")]) { path in
             let verifier = try await TokenVerifier(AccessConfiguration(jwksPath: path))
             await expectRejected(
-                try forge.token(header: #"{"alg":"HS256","kid":"k"}"#), by: verifier, reason: "alg does not match the key")
-            await expectRejected(try forge.token(header: #"{"alg":"HS256"}"#), by: verifier, reason: "no key for alg")
+                try forge.token(header: #"{"alg":"HS256","kid":"k"}"#), by: verifier,
+                reason: "the token's alg does not match the key with its kid")
+            await expectRejected(
+                try forge.token(header: #"{"alg":"HS256"}"#), by: verifier, reason: "the hub has no key for the token's alg")
             // If the hub also has a secret, HS256 selects that secret and not the public key.
             let both = try await TokenVerifier(AccessConfiguration(hmacKey: TokenForge.secret, jwksPath: path))
-            await expectRejected(try forge.token(header: #"{"alg":"HS256"}"#), by: both, reason: "the signature is wrong")
             await expectRejected(
-                try forge.token(header: #"{"alg":"HS256","kid":"k"}"#), by: both, reason: "alg does not match the key")
+                try forge.token(header: #"{"alg":"HS256"}"#), by: both, reason: "the token's signature is wrong")
+            await expectRejected(
+                try forge.token(header: #"{"alg":"HS256","kid":"k"}"#), by: both,
+                reason: "the token's alg does not match the key with its kid")
         }
     }
 }

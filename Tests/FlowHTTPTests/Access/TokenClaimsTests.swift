@@ -46,16 +46,18 @@ import Testing
     func rejectsMissingOrInvalidAccount(_ claim: String?) async throws {
         await expectRejected(
             try self.token(["client_account_id": claim]), by: try await self.verifier(),
-            reason: "client_account_id is missing or invalid")
+            reason: "the claim client_account_id is missing or invalid")
     }
 
     @Test(arguments: [nil, "null", "7", #""""#, #""a\nb""#, #""a\u0000""#, #"["ada"]"#, #"{"a":1}"#])
     func rejectsMissingOrInvalidSubject(_ claim: String?) async throws {
         await expectRejected(
-            try self.token(["sub": claim]), by: try await self.verifier(), reason: "sub is missing or not 1 to 256 bytes of text")
+            try self.token(["sub": claim]), by: try await self.verifier(),
+            reason: "the claim sub is missing or not 1 to 256 bytes of text")
         let long = "\"" + String(repeating: "s", count: 257) + "\""
         await expectRejected(
-            try self.token(["sub": long]), by: try await self.verifier(), reason: "sub is missing or not 1 to 256 bytes of text")
+            try self.token(["sub": long]), by: try await self.verifier(),
+            reason: "the claim sub is missing or not 1 to 256 bytes of text")
     }
 
     @Test(arguments: ["exp", "nbf", "iat"])
@@ -65,11 +67,12 @@ import Testing
             "\"\(Self.now + 600)\"", "1e308", "9007199254740994", "-1", "-0.5", "null", "true", "[1]", "{}", "\"\"",
         ] {
             await expectRejected(
-                try self.token([name: value]), by: verifier, reason: "exp, nbf or iat is not a number from 0 to 2^53")
+                try self.token([name: value]), by: verifier, reason: "the claim exp, nbf or iat is not a number from 0 to 2^53")
         }
         // A number beyond a double's range makes the claims invalid JSON for the hub.
         await expectRejected(
-            try self.token([name: "1e309"]), by: verifier, reason: "the claims are not an object with unique members")
+            try self.token([name: "1e309"]), by: verifier,
+            reason: "the token payload is not a JSON object, or a member name occurs twice")
     }
 
     @Test func timeFractionsAreRoundedDown() async throws {
@@ -98,12 +101,12 @@ import Testing
     @Test func expiredForgeryFailsWithWrongSignature() async throws {
         let forged = try await TokenForge.hmac("another secret, also longer than 32 bytes")
             .token(claims: TokenForge.claims(["exp": "1"]))
-        await expectRejected(forged, by: try await self.verifier(), reason: "the signature is wrong")
+        await expectRejected(forged, by: try await self.verifier(), reason: "the token's signature is wrong")
     }
 
     @Test func expirationIsRequiredUnlessConfiguredOtherwise() async throws {
         let token = try self.token(["exp": nil])
-        await expectRejected(token, by: try await self.verifier(), reason: "exp is missing")
+        await expectRejected(token, by: try await self.verifier(), reason: "the claim exp is missing")
         let lenient = try await self.verifier { $0.requireExpiration = false }
         #expect(try await lenient.verify(token, now: Self.now).expiresAt == nil)
         await #expect(throws: AccessError.tokenExpired) { try await lenient.verify(self.token(["exp": "1"]), now: Self.now) }
@@ -113,19 +116,20 @@ import Testing
     func rejectsFutureTimesBeyondLeeway(_ name: String) async throws {
         let verifier = try await self.verifier()
         await expectRejected(
-            try self.token([name: "\(Self.now + 61)"]), by: verifier, reason: "\(name) is in the future")
+            try self.token([name: "\(Self.now + 61)"]), by: verifier, reason: "the claim \(name) is in the future")
         _ = try await verifier.verify(self.token([name: "\(Self.now + 60)"]), now: Self.now)
     }
 
     @Test(
         arguments: [
-            (#""flowhub""#, nil), (#"["other","flowhub"]"#, nil), (nil, "aud is missing"),
-            (#""other""#, "aud does not name this hub"),
-            (#""FlowHub""#, "aud does not name this hub"), (#""flowhub ""#, "aud does not name this hub"),
-            ("[]", "aud does not name this hub"), (#"[["flowhub"]]"#, "aud is not a string or an array of strings"),
-            (#"["flowhub",1]"#, "aud is not a string or an array of strings"),
-            ("null", "aud is not a string or an array of strings"),
-            (#"{"a":"flowhub"}"#, "aud is not a string or an array of strings"),
+            (#""flowhub""#, nil), (#"["other","flowhub"]"#, nil), (nil, "the claim aud is missing"),
+            (#""other""#, "the claim aud does not name this hub"),
+            (#""FlowHub""#, "the claim aud does not name this hub"), (#""flowhub ""#, "the claim aud does not name this hub"),
+            ("[]", "the claim aud does not name this hub"),
+            (#"[["flowhub"]]"#, "the claim aud is not a string or an array of strings"),
+            (#"["flowhub",1]"#, "the claim aud is not a string or an array of strings"),
+            ("null", "the claim aud is not a string or an array of strings"),
+            (#"{"a":"flowhub"}"#, "the claim aud is not a string or an array of strings"),
         ] as [(String?, String?)])
     func acceptsOnlyConfiguredAudience(_ claim: String?, _ rejection: String?) async throws {
         let verifier = try await self.verifier { $0.audience = "flowhub" }
@@ -142,16 +146,16 @@ import Testing
     }
 
     @Test(arguments: [
-        (#"{"subscribe":["a/b"]}"#, "flows has an invalid flow pattern"),
-        (#"{"publish":["*a"]}"#, "flows has an invalid flow pattern"),
-        (#"{"subscribe":["a",""]}"#, "flows has an invalid flow pattern"),
-        (#"{"subscribe":[1]}"#, "flows has an invalid flow pattern"),
-        (#"{"subscribe":[["*"]]}"#, "flows has an invalid flow pattern"),
-        (#"{"subscribe":"*"}"#, "flows.subscribe or flows.publish is not an array"),
-        (#"{"publish":null}"#, "flows.subscribe or flows.publish is not an array"),
-        (#"["*"]"#, "flows is not an object with unique members"),
-        (#"{"subscribe":[],"subscribe":["*"]}"#, "flows is not an object with unique members"),
-        ("null", "flows is not an object with unique members"),
+        (#"{"subscribe":["a/b"]}"#, "the claim flows has an invalid flow pattern"),
+        (#"{"publish":["*a"]}"#, "the claim flows has an invalid flow pattern"),
+        (#"{"subscribe":["a",""]}"#, "the claim flows has an invalid flow pattern"),
+        (#"{"subscribe":[1]}"#, "the claim flows has an invalid flow pattern"),
+        (#"{"subscribe":[["*"]]}"#, "the claim flows has an invalid flow pattern"),
+        (#"{"subscribe":"*"}"#, "the claim flows.subscribe or flows.publish is not an array"),
+        (#"{"publish":null}"#, "the claim flows.subscribe or flows.publish is not an array"),
+        (#"["*"]"#, "the claim flows is not a JSON object, or a member name occurs twice"),
+        (#"{"subscribe":[],"subscribe":["*"]}"#, "the claim flows is not a JSON object, or a member name occurs twice"),
+        ("null", "the claim flows is not a JSON object, or a member name occurs twice"),
     ])
     func rejectsInvalidFlowsClaim(_ flows: String, _ reason: String) async throws {
         await expectRejected(try self.token(["flows": flows]), by: try await self.verifier(), reason: reason)
@@ -162,8 +166,9 @@ import Testing
         let token = try self.token(["scopes": #"["admin","imports","openid","Locks"]"#])
         #expect(try await verifier.verify(token, now: Self.now).scopes == [.admin, .imports])
         try await verifier.reload()
-        await expectRejected(try self.token(["scopes": #""admin""#]), by: verifier, reason: "scopes is not an array")
-        await expectRejected(try self.token(["scopes": "[1]"]), by: verifier, reason: "scopes has an element that is no string")
+        await expectRejected(try self.token(["scopes": #""admin""#]), by: verifier, reason: "the claim scopes is not an array")
+        await expectRejected(
+            try self.token(["scopes": "[1]"]), by: verifier, reason: "the claim scopes has an element that is not a string")
     }
 
     @Test(arguments: [#""sub":"eve""#, #""exp":9999999999"#, #""client_account_id":8"#, #""\u0073ub":"eve""#, #""flows":{}"#])
@@ -171,14 +176,14 @@ import Testing
         let claims = TokenForge.claims().dropLast() + "," + more + "}"
         await expectRejected(
             try self.forge.token(claims: String(claims)), by: try await self.verifier(),
-            reason: "the claims are not an object with unique members")
+            reason: "the token payload is not a JSON object, or a member name occurs twice")
     }
 
     @Test(arguments: ["[]", "null", "\"x\"", "{", "x"])
     func rejectsClaimsThatAreNotJSONObject(_ claims: String) async throws {
         await expectRejected(
             try self.forge.token(claims: claims), by: try await self.verifier(),
-            reason: "the claims are not an object with unique members")
+            reason: "the token payload is not a JSON object, or a member name occurs twice")
     }
 }
 

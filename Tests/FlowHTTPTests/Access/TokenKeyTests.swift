@@ -34,11 +34,12 @@ import Testing
             for signature in [
                 "AA", TokenForge.encode([UInt8](repeating: 0, count: 64)), TokenForge.encode([UInt8](repeating: 0, count: 256)),
             ] {
-                await expectRejected("\(parts[0]).\(parts[1]).\(signature)", by: verifier, reason: "the signature is wrong")
+                await expectRejected(
+                    "\(parts[0]).\(parts[1]).\(signature)", by: verifier, reason: "the token's signature is wrong")
             }
             for other in ["HS256", "RS256", "ES256", "EdDSA"] where other != key.algorithm {
                 let token = try key.forge.token(header: #"{"alg":"\#(other)","kid":"k"}"#)
-                await expectRejected(token, by: verifier, reason: "alg does not match the key")
+                await expectRejected(token, by: verifier, reason: "the token's alg does not match the key with its kid")
             }
         }
     }
@@ -49,7 +50,7 @@ import Testing
         try await withKeySet([key.key("k")]) { path in
             let verifier = try await TokenVerifier(AccessConfiguration(jwksPath: path))
             await expectRejected(
-                try stranger.forge.token(header: key.header("k")), by: verifier, reason: "the signature is wrong")
+                try stranger.forge.token(header: key.header("k")), by: verifier, reason: "the token's signature is wrong")
         }
     }
 
@@ -58,11 +59,12 @@ import Testing
         try await withKeySet([old.key("2024"), new.key("2025")]) { path in
             let verifier = try await TokenVerifier(AccessConfiguration(jwksPath: path))
             await expectRejected(
-                try new.forge.token(header: new.header("2024")), by: verifier, reason: "the signature is wrong")
-            await expectRejected(try new.forge.token(header: new.header("2026")), by: verifier, reason: "the kid is unknown")
+                try new.forge.token(header: new.header("2024")), by: verifier, reason: "the token's signature is wrong")
+            await expectRejected(
+                try new.forge.token(header: new.header("2026")), by: verifier, reason: "no key has the token's kid")
             await expectRejected(
                 try new.forge.token(header: new.header(nil)), by: verifier,
-                reason: "kid is missing and several keys match alg")
+                reason: "the token has no kid, and several keys match its alg")
             _ = try await verifier.verify(old.forge.token(header: old.header("2024")), now: Self.now)
             _ = try await verifier.verify(new.forge.token(header: new.header("2025")), now: Self.now)
         }
@@ -78,7 +80,7 @@ import Testing
             #expect(verifier.cached(token, now: Self.now) != nil)
             try await verifier.reload()
             #expect(verifier.cached(token, now: Self.now) == nil)
-            await expectRejected(token, by: verifier, reason: "the kid is unknown")
+            await expectRejected(token, by: verifier, reason: "no key has the token's kid")
             // If the file becomes invalid later, the previous keys stay in use.
             try replaceFile(path, with: "{")
             await #expect(throws: AccessConfigurationError.self) { try await verifier.reload() }
@@ -94,7 +96,8 @@ import Testing
                 _ = try await verifier.verify(key.forge.token(header: key.header(nil)), now: Self.now)
             }
             try await verifier.reload()
-            await expectRejected(try rsa.forge.token(header: rsa.header("")), by: verifier, reason: "the kid is unknown")
+            await expectRejected(
+                try rsa.forge.token(header: rsa.header("")), by: verifier, reason: "no key has the token's kid")
         }
     }
 
@@ -111,9 +114,11 @@ import Testing
         try await withKeySet(keys) { path in
             let verifier = try await TokenVerifier(AccessConfiguration(jwksPath: path))
             for kid in ["enc", "ops"] {
-                await expectRejected(try other.forge.token(header: other.header(kid)), by: verifier, reason: "the kid is unknown")
+                await expectRejected(
+                    try other.forge.token(header: other.header(kid)), by: verifier, reason: "no key has the token's kid")
             }
-            await expectRejected(try rsa.forge.token(header: rsa.header("pss")), by: verifier, reason: "the kid is unknown")
+            await expectRejected(
+                try rsa.forge.token(header: rsa.header("pss")), by: verifier, reason: "no key has the token's kid")
             _ = try await verifier.verify(key.forge.token(header: key.header(nil)), now: Self.now)
         }
     }

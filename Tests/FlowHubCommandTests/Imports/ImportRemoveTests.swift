@@ -17,7 +17,7 @@ import Testing
                     ["import", "rm", Self.other, ImportFixture.id, ImportFixture.id.uppercased(), "--yes"], hub: hub, in: folder)
                 #expect(result.exit == .code(1))
                 #expect(result.output == "\(ImportFixture.id) deleted\n")
-                #expect(result.errors.contains("\(Self.other): The hub answered 404"))
+                #expect(result.errors.contains("import \(Self.other) was not deleted: The hub answered 404"))
                 #expect(hub.requests.map(\.method) == ["DELETE", "DELETE"])
             }
         }

@@ -84,7 +84,9 @@ extension ImportSystemTests {
 
                 try await cluster.overwrite(#require(missing.location), nil)
                 let swept = try await cluster.hub.command(["imports", "sweep", "--older-than", "0s"])
-                #expect(swept.exit == .code(1) && swept.output.contains("\(missing.id)  its object is missing"), "\(swept)")
+                #expect(
+                    swept.exit == .code(1) && swept.output.contains("\(missing.id)  the object of this import is missing"),
+                    "\(swept)")
                 #expect(try await cluster.keys() == [location, "other/a"].sorted())
                 #expect(try await cluster.bucket?.uploads().map(\.key) ?? ["other/b"] == ["other/b"])
                 #expect(try await cluster.hub.get(entry.id, "/data").text == "[\n1\n]\n")

@@ -12,8 +12,12 @@ final class ImportBody {
     private let configuration: ImportConfiguration
     private let hash: (any IncrementalHash)?
     private var decompressor: (any StreamDecompressor)?
+    /// Bytes as sent that were received and not processed: the first ones until there are two, or the decompressor's
+    /// input.
     private var pending: ArraySlice<UInt8> = []
+    /// Whether the first bytes were examined for the magic number of gzip.
     private var hasBegun = false
+    /// Whether the request's body has ended.
     private var isComplete = false
     /// Bytes of the body received so far, as sent.
     private(set) var compressedBytes = 0
@@ -27,7 +31,9 @@ final class ImportBody {
         self.hash = request.idempotencyKey == nil ? nil : codec.makeHash()
     }
 
-    /// The next bytes, decompressed; `nil` at the end of the body.
+    /// The next bytes of the body, decompressed; `nil` at its end.
+    /// - Throws: ``ImportError/badGzip(_:)``, ``ImportError/tooLarge(limit:)``,
+    ///   ``ImportError/suspiciousRatio(limit:)``, or the error of the request's body.
     func next() async throws -> [UInt8]? {
         while true {
             if let decompressor = self.decompressor {
@@ -36,7 +42,7 @@ final class ImportBody {
             }
             guard let part = try await self.part() else {
                 if let decompressor = self.decompressor, !decompressor.isAtEnd {
-                    throw ImportError.badGzip("unexpected end")
+                    throw ImportError.badGzip("the gzip data is truncated")
                 }
                 return nil
             }
@@ -63,14 +69,14 @@ final class ImportBody {
         }
     }
 
-    /// Reads the rest of the body without parsing it, so that its hash and size are complete.
+    /// Reads the rest of the body without decompressing it, so that its hash and its size are complete.
     func skip() async throws { while try await self.part() != nil {} }
 
     /// SHA-256 of the body as it was sent, in hexadecimal; `nil` if the request has no idempotency key.
     func requestHash() -> String? { self.hash?.finish() }
 
-    /// The next part of the body; `nil` at its end. If the body ends before its first bytes were examined, an empty
-    /// part is returned first, so that ``next()`` examines what there is.
+    /// The next part of the body as sent; `nil` at its end. If the body ends before its first bytes were examined, one
+    /// empty part is returned first, so that ``next()`` examines a body of less than two bytes.
     private func part() async throws -> [UInt8]? {
         if self.isComplete { return nil }
         guard let buffer = try await self.parts.next(isolation: #isolation) else {
@@ -79,8 +85,8 @@ final class ImportBody {
         }
         let bytes = Array(buffer.readableBytesView)
         self.compressedBytes += bytes.count
-        // A gzip stream can continue indefinitely without output, and a body that is only hashed is not counted
-        // elsewhere.
+        // The bytes as sent are limited too: a gzip stream can continue without any output, and ``skip()`` counts no
+        // uncompressed bytes.
         if self.compressedBytes > self.configuration.maximumBytes {
             throw ImportError.tooLarge(limit: self.configuration.maximumBytes)
         }
@@ -88,6 +94,7 @@ final class ImportBody {
         return bytes
     }
 
+    /// The next decompressed bytes; empty if the decompressor needs more input than is pending.
     private func decompressed(by decompressor: any StreamDecompressor) throws -> [UInt8] {
         while true {
             let bytes: [UInt8]
@@ -105,6 +112,7 @@ final class ImportBody {
         }
     }
 
+    /// Counts uncompressed bytes and checks the limits of size and ratio.
     private func count(_ bytes: Int) throws {
         self.uncompressedBytes += bytes
         if self.uncompressedBytes > self.configuration.maximumBytes {

@@ -3,10 +3,13 @@ struct ImportPipeline {
     /// The result of a complete run.
     struct Result {
         var storage: StorageMetadata
+        /// The gzip member index of the object; `nil` if the records are rows.
         var index: GzipMemberIndex?
+        /// Counts of the records' fields, see ``FieldSummary/json``.
         var summary: JSONText
-        /// The first ``Import/sampleRecords`` records, or fewer if they are large.
+        /// The first ``Import/sampleRecords`` records, or fewer if they exceed ``ImportConfiguration/answerBytes``.
         var sample: [JSONText]
+        /// SHA-256 of the body as sent, in hexadecimal; `nil` without an idempotency key.
         var requestHash: String?
     }
 
@@ -14,15 +17,20 @@ struct ImportPipeline {
     let sink: any ImportSink
     let codec: any ImportCodec
     let configuration: ImportConfiguration
-    /// Called with the bytes of the body as sent, and the records, read so far.
+    /// Called with the number of bytes of the body as sent and the number of records that were read so far.
     let progress: (_ bytes: Int, _ records: Int) -> Void
 
+    /// Reads the whole body, writes its records to the sink, and finishes the sink. After an error the caller must
+    /// abort the sink.
+    /// - Parameter format: format of the body; `nil` to detect it.
+    /// - Throws: ``ImportError``, or the error that the body threw.
     func run(format: ImportFormat?) async throws -> Result {
         var reader = RecordReader(format: format, limits: self.configuration.limits)
         let content = self.codec.makeHash()
         var sample: [JSONText] = []
         var (sampleBytes, documentBytes) = (0, 0)
         var page = RecordPage(continuing: false, capacity: self.configuration.memberBytes)
+        /// Adds a complete page to the hash and the sample, and writes it to the sink.
         func send(_ full: RecordPage) async throws {
             full.hash(into: content)
             for range in full.records.prefix(Import.sampleRecords - sample.count) {
@@ -63,8 +71,9 @@ struct ImportPipeline {
 }
 
 extension ImportPipeline {
-    /// Checks the size of the document: each CSV record repeats the column names, so the document can be much larger
-    /// than the body.
+    /// Checks size and ratio of the document. Each CSV record repeats the column names, so the document can be much
+    /// larger than the body.
+    /// - Parameter bytes: size of the document so far.
     private func check(_ bytes: Int) throws(ImportError) {
         if bytes > self.configuration.maximumBytes { throw .tooLarge(limit: self.configuration.maximumBytes) }
         if bytes > ImportBody.ratioCheckThreshold, bytes / max(1, self.body.uncompressedBytes) > self.configuration.maximumRatio {

@@ -3,11 +3,15 @@ final class ImportProgress {
     static let type = EventType("import_progress")
 
     private let entry: Import
+    /// Size of the body as sent; `nil` if the client did not declare it.
     private let totalBytes: Int?
+    /// Minimum interval between two events, in milliseconds.
     private let interval: Int64
     private let now: @Sendable () -> Timestamp
     private let publish: (TransientEvent) -> Void
+    /// Time, bytes and records of the most recent event; at first, of the start.
     private var last: (at: Timestamp, bytes: Int, records: Int)
+    /// Smoothed bytes and records per second.
     private var rates = (bytes: 0.0, records: 0.0)
 
     init(
@@ -22,6 +26,8 @@ final class ImportProgress {
         self.last = (now(), 0, 0)
     }
 
+    /// Publishes an event if the interval since the previous one has passed.
+    /// - Parameter bytes: number of bytes of the body as sent that were read so far.
     func update(bytes: Int, records: Int) {
         let now = self.now()
         let passed = now.milliseconds - self.last.at.milliseconds

@@ -3,13 +3,15 @@ public import NIOCore
 /// A client's request to upload an import.
 public struct ImportRequest: Sendable {
     public var account: String
+    /// The flow on which the import's events are published; `nil` for none.
     public var flow: FlowID?
     public var fileName: String?
     public var sourceType: String?
     /// Format of the body; `nil` to detect it from the first bytes.
     public var format: ImportFormat?
+    /// The request's `Idempotency-Key`; `nil` if it has none.
     public var idempotencyKey: String?
-    /// Size of the body in bytes as sent, if the client declared it.
+    /// Size of the body in bytes as sent; `nil` if the client did not declare it.
     public var bytes: Int?
     /// The body as sent. It is read once.
     public var body: any AsyncSequence<ByteBuffer, any Error> & Sendable
@@ -28,7 +30,8 @@ public struct ImportRequest: Sendable {
         self.body = body
     }
 
-    /// Whether an import was uploaded with the parameters of this request. Bodies are not compared.
+    /// Whether this request has the flow, file name and source type with which an import was uploaded. The bodies are
+    /// not compared.
     func matches(_ found: Import) -> Bool {
         found.flow == self.flow && found.fileName == self.fileName && found.sourceType == self.sourceType
     }
@@ -36,6 +39,7 @@ public struct ImportRequest: Sendable {
 
 /// The result of an upload.
 public struct ImportReceipt: Sendable {
+    /// The stored import.
     public var entry: Import
     /// Whether the import was stored by an earlier request with the same idempotency key and the same body.
     public var isReplayed: Bool

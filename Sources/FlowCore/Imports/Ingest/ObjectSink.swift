@@ -6,8 +6,11 @@ final class ObjectSink: ImportSink {
     /// busy.
     private static let maximumCompressions = 3
 
+    /// A page that is being compressed to a gzip member.
     private struct Compression {
+        /// Number of records of the page.
         var records: Int
+        /// Size of the page in bytes before compression.
         var uncompressed: Int
         var result: Task<[UInt8], Never>
     }
@@ -16,7 +19,9 @@ final class ObjectSink: ImportSink {
     private let bucket: String
     private let codec: any ImportCodec
     private let hash: any IncrementalHash
+    /// The pages in the order in which their gzip members must be written.
     private var compressions = Deque<Compression>()
+    /// The gzip members that were written.
     private var index = GzipMemberIndex()
 
     init(_ upload: any ObjectUpload, bucket: String, codec: any ImportCodec) {
@@ -26,6 +31,7 @@ final class ObjectSink: ImportSink {
         self.hash = codec.makeHash()
     }
 
+    /// Starts to compress a page. Waits while the maximum number of pages is being compressed.
     func write(_ page: RecordPage) async throws {
         while self.compressions.count >= Self.maximumCompressions { try await self.writeNext() }
         let codec = self.codec
@@ -35,6 +41,7 @@ final class ObjectSink: ImportSink {
                 records: page.records.count, uncompressed: text.count, result: Task { await codec.compress(text) }))
     }
 
+    /// Waits until the oldest page is compressed, and writes its gzip member.
     private func writeNext() async throws {
         guard let next = self.compressions.popFirst() else { return }
         let compressed = await next.result.value
@@ -43,16 +50,21 @@ final class ObjectSink: ImportSink {
         do throws(ObjectError) { try await self.upload.write(compressed) } catch { throw ImportError.objects(error) }
     }
 
+    /// Writes the remaining pages and makes the object visible.
+    /// - Throws: ``ImportError/damaged(_:)`` if the object's size differs from the bytes written.
     func finish() async throws -> SinkResult {
         while !self.compressions.isEmpty { try await self.writeNext() }
         let info: ObjectInfo
         do throws(ObjectError) { info = try await self.upload.finish() } catch { throw ImportError.objects(error) }
         guard info.size == self.index.compressedBytes else {
-            throw ImportError.damaged("The stored object's size differs from what was written.")
+            throw ImportError.damaged(
+                "The stored object has \(info.size) bytes, but \(self.index.compressedBytes) bytes were written to it.")
         }
         return SinkResult(bucket: self.bucket, storedBytes: info.size, dataHash: self.hash.finish(), index: self.index)
     }
 
+    /// Discards the object.
+    /// - Returns: whether it is certain that nothing of it remains in the object store.
     @discardableResult
     func abort() async -> Bool { await self.upload.abort() }
 }

@@ -17,12 +17,14 @@ final class HashingDownload: ObjectDownload {
 
     var info: ObjectInfo { self.download.info }
 
+    /// The next bytes of the download, which are also hashed; `nil` at the end.
     func next() async throws(ObjectError) -> [UInt8]? {
         guard let part = try await self.download.next() else { return nil }
         self.state.withLock { state in part.withUnsafeBytes { state.hash.update($0) } }
         return part
     }
 
-    /// SHA-256 of all bytes that were read, in hexadecimal.
+    /// Ends the hash.
+    /// - Returns: SHA-256 of all bytes that were read, in hexadecimal.
     func finish() -> String { self.state.withLock { $0.hash.finish() } }
 }

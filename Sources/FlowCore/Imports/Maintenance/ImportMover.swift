@@ -1,7 +1,10 @@
 /// Moves imports between rows and objects. The source is deleted only after the copy was read back and compared.
 /// Claims ensure that two movers never work on one import, and that a mover whose claim expired changes nothing.
 public struct ImportMover: Sendable {
+    /// The outcome of moving one import.
     public enum Outcome: Hashable, Sendable {
+        /// The records were moved.
+        /// - Parameter bytes: size of the new object, or of the uncompressed document if the target is rows.
         case moved(records: Int, bytes: Int)
         /// The records are already stored in the target.
         case alreadyMoved
@@ -11,7 +14,7 @@ public struct ImportMover: Sendable {
         case changedConcurrently
     }
 
-    /// Maximum number of copies that are made because rows changed during the copy.
+    /// Maximum number of attempts to copy rows that change during each attempt.
     private static let attempts = 3
 
     private let service: ImportService
@@ -25,7 +28,9 @@ public struct ImportMover: Sendable {
     public func moveToObjects(
         _ id: ImportID, progress: @escaping @Sendable (Int) -> Void
     ) async throws(ImportError) -> Outcome {
-        guard self.service.objects != nil else { throw .objects(.rejected("no object store is configured")) }
+        guard self.service.objects != nil else {
+            throw .objects(.rejected("no object store is configured, so imports cannot be moved to objects"))
+        }
         for _ in 0..<Self.attempts {
             guard let entry = try await self.claim(id) else { return .claimedByOther }
             let outcome = try await self.withClaim(on: entry) { () async throws(ImportError) -> Outcome? in
@@ -72,15 +77,15 @@ public struct ImportMover: Sendable {
         #if DEBUG
         await Failpoint.reach(.moveVerified)
         #endif
-        // One transaction compares the rows with the digest, deletes them and switches the ledger; or it changes
-        // nothing.
+        // One transaction compares the rows with the digest, deletes all but the sample rows, and switches the ledger to
+        // the object. If the rows have changed, it changes nothing.
         let isMoved: Bool
         do throws(StoreError) {
             isMoved = try await self.service.records.switchToObject(
                 entry.id, claim: entry.claim, location: key, provider: objects.provider, expecting: before, copy.result)
         } catch {
-            // If the outcome is unknown, the object stays: the ledger may refer to it. If it does not, the sweep
-            // deletes it.
+            // Keep the object: the switch may have been committed, and then the ledger refers to it. If the ledger does
+            // not, the import sweep deletes the object.
             throw .store(error)
         }
         guard isMoved else {
@@ -106,6 +111,8 @@ public struct ImportMover: Sendable {
         }
     }
 
+    /// Copies the object's records to rows and makes these the import's storage. If the copy is damaged, deletes the
+    /// rows.
     private func copyToRows(
         _ entry: Import, _ location: String, _ progress: @Sendable (Int) -> Void
     ) async throws(ImportError) -> Outcome {
@@ -116,12 +123,15 @@ public struct ImportMover: Sendable {
         do throws(ImportError) {
             return try await self.fillRows(entry, location, progress)
         } catch {
-            // If the outcome is unknown, the rows stay: the next attempt deletes them.
+            // After any other error the rows stay: the switch may have been committed, and then they are the import's
+            // storage. If it was not, the next attempt deletes them.
             if case .damaged = error { _ = try? await self.service.records.removeRecords(of: entry.id, claim: entry.claim) }
             throw error
         }
     }
 
+    /// Writes the rows, reads them back, switches the ledger to them, and deletes the object.
+    /// - Throws: ``ImportError/damaged(_:)`` if the object or the rows do not have the expected content hash.
     private func fillRows(
         _ entry: Import, _ location: String, _ progress: @Sendable (Int) -> Void
     ) async throws(ImportError) -> Outcome {
@@ -129,17 +139,17 @@ public struct ImportMover: Sendable {
         let document = try await self.service.document(of: entry)
         let copy = try await self.copy(RecordPageIterator(document, limits: .stored), to: sink, progress)
         if let hash = entry.storage?.contentHash, !hash.isEmpty, hash != copy.result.storage.contentHash {
-            throw .damaged("The object's records do not have the content hash that the ledger has.")
+            throw .damaged("The SHA-256 of the records in the object differs from the ledger (content_hash).")
         }
         #if DEBUG
         await Failpoint.reach(.moveCopied)
         #endif
-        // Read the copy back. Rows that other services have added since then follow it.
+        // Read back only as many rows as were copied: rows that the legacy service has added follow them.
         let rows = ImportDocument(rows: self.service.records, of: entry.id, codec: self.service.codec)
         let count = copy.result.storage.recordCount
         let back = try await self.read(RecordPageIterator(rows, limits: .stored), upTo: count)
         guard back.count == count, back.hash == copy.result.storage.contentHash else {
-            throw .damaged("The rows that were read back differ from the object.")
+            throw .damaged("The rows that were copied from the object differ from it when they are read back.")
         }
         #if DEBUG
         await Failpoint.reach(.moveVerified)
@@ -151,17 +161,20 @@ public struct ImportMover: Sendable {
         await Failpoint.reach(.moveCommitted)
         #endif
         self.service.cache.remove(entry.id)
-        // Nothing refers to the object any more. If it cannot be deleted now, the sweep deletes it.
+        // Nothing refers to the object any more. If it cannot be deleted now, the import sweep deletes it.
         if let objects = self.service.objects { try? await objects.delete(location) }
         return .moved(records: count, bytes: copy.result.storage.originalSizeBytes)
     }
 
     // MARK: Copying
 
+    /// A copy that was written and is not the import's storage yet.
     struct Copy: Sendable {
         var result: ImportResult
     }
 
+    /// Writes all records of the pages to the sink and finishes it.
+    /// - Parameter progress: called with the number of records copied so far.
     private func copy(
         _ pages: RecordPageIterator, to sink: any ImportSink, _ progress: (Int) -> Void
     ) async throws(ImportError) -> Copy {
@@ -190,11 +203,12 @@ public struct ImportMover: Sendable {
         } catch let error as ImportError {
             throw error
         } catch {
-            throw .damaged("\(error)")
+            throw .damaged("The records could not be copied: \(error).")
         }
     }
 
-    /// Reads the whole object back and compares its records and hashes with the copy.
+    /// Reads the whole new object back and compares its records and hashes with what was written.
+    /// - Throws: ``ImportError/damaged(_:)`` if they differ.
     private func compare(_ copy: Copy, at key: String, _ objects: any ObjectStore) async throws(ImportError) {
         let download: any ObjectDownload
         do throws(ObjectError) { download = try await objects.download(key, range: nil) } catch { throw .objects(error) }
@@ -203,10 +217,12 @@ public struct ImportMover: Sendable {
         let back = try await self.read(RecordPageIterator(document, limits: .stored), upTo: .max)
         let storage = copy.result.storage
         guard back.count == storage.recordCount, back.hash == storage.contentHash, hashing.finish() == storage.dataHash else {
-            throw .damaged("The object that was read back differs from what was written.")
+            throw .damaged("The object that was copied from the rows differs from them when it is read back.")
         }
     }
 
+    /// Reads the first records, at most `limit`.
+    /// - Returns: their number and their content hash.
     private func read(_ pages: RecordPageIterator, upTo limit: Int) async throws(ImportError) -> (count: Int, hash: String) {
         let content = self.service.codec.makeHash()
         var count = 0
@@ -219,6 +235,8 @@ public struct ImportMover: Sendable {
 
     // MARK: Claims
 
+    /// Claims a stored import.
+    /// - Returns: `nil` if another worker has claimed it, or it is not stored.
     private func claim(_ id: ImportID) async throws(ImportError) -> Import? {
         do throws(StoreError) {
             return try await self.service.ledger.claim(
@@ -228,7 +246,8 @@ public struct ImportMover: Sendable {
         }
     }
 
-    /// Runs the body under the claim, and releases the claim.
+    /// Runs the body while the claim is renewed, then releases the claim.
+    /// - Throws: the body's error, or ``ImportError/claimLost``.
     private func withClaim<Value: Sendable>(
         on entry: Import, _ body: @escaping @Sendable () async throws(ImportError) -> Value
     ) async throws(ImportError) -> Value {
@@ -246,14 +265,16 @@ public struct ImportMover: Sendable {
         switch result {
         case .success(let value): return value
         case .failure(let error as ImportError): throw error
-        case .failure(let error): throw .damaged("\(error)")
+        case .failure(let error): throw .damaged("The import could not be moved: \(error).")
         }
     }
 
+    /// Count and sum of hashes of all rows of an import, by which a later change of the rows is detected.
     private func digest(of entry: Import) async throws(ImportError) -> RowDigest {
         do throws(StoreError) { return try await self.service.records.digest(of: entry.id) } catch { throw .store(error) }
     }
 
+    /// Deletes an object, also if the caller's task is cancelled.
     private func delete(_ key: String, _ objects: any ObjectStore) async throws(ImportError) {
         // In a separate task: the caller's task may be cancelled because the claim was lost.
         let result = await Task { () async -> Result<Void, ObjectError> in
@@ -264,9 +285,8 @@ public struct ImportMover: Sendable {
 }
 
 extension ImportService {
-    /// Runs a change of a claimed import.
-    /// - Throws: ``ImportError/claimLost`` if the body returns `false`, which means that the claim is not the latest
-    ///   one.
+    /// Runs a change of a claimed import that returns whether the claim is still the latest one.
+    /// - Throws: ``ImportError/claimLost`` if it returns `false`.
     func requiringClaim(_ body: () async throws(StoreError) -> Bool) async throws(ImportError) {
         let claimHeld: Bool
         do throws(StoreError) { claimHeld = try await body() } catch { throw .store(error) }
@@ -275,7 +295,8 @@ extension ImportService {
 }
 
 extension ImportLimits {
-    /// Limits for reading stored records: no stored record may be rejected.
+    /// Limits for reading stored records. They are far above the defaults, so that no record that was stored is
+    /// rejected.
     static var stored: ImportLimits {
         var limits = ImportLimits()
         limits.recordBytes = 1 << 30

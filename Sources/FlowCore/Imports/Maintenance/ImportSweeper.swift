@@ -1,9 +1,9 @@
-/// Sweeps imports and the object store: deletes objects and unfinished uploads without an import, and reports imports
-/// without their object.
+/// The import sweep as `flowhub imports sweep` runs it. It cleans up interrupted imports, deletes objects and
+/// unfinished uploads that belong to no import, and reports imports whose object does not exist.
 public struct ImportSweeper: Sendable {
     /// The result of one sweep.
     public struct Report: Hashable, Sendable {
-        /// Number of interrupted imports that were swept.
+        /// Number of interrupted imports that were cleaned up: marked failed, or deleted if a deletion was interrupted.
         public var abandoned = 0
         /// Number of objects that were listed.
         public var objects = 0
@@ -21,7 +21,9 @@ public struct ImportSweeper: Sendable {
         public var isSuspicious: Bool { self.orphans.count > 10 && self.orphans.count * 2 > self.objects }
     }
 
+    /// Maximum number of objects or imports per request.
     private static let batchSize = 1_000
+    /// Prefix of the objects of imports.
     private static let root = "imports/"
     /// Prefix of the probe objects of ``StorageHealth``.
     private static let probes = "health-check/"
@@ -30,10 +32,10 @@ public struct ImportSweeper: Sendable {
 
     public init(_ service: ImportService) { self.service = service }
 
-    /// Runs one sweep.
+    /// Runs one import sweep.
     /// - Parameters:
     ///   - seconds: minimum age of objects and unfinished uploads to delete.
-    ///   - isDryRun: only reports, and deletes nothing.
+    ///   - isDryRun: whether only to report what would be deleted, and to change nothing.
     public func sweep(olderThan seconds: Int64, isDryRun: Bool) async throws(ImportError) -> Report {
         var report = Report()
         if !isDryRun { report.abandoned = await self.service.sweepAbandoned() }
@@ -49,6 +51,9 @@ public struct ImportSweeper: Sendable {
         return report
     }
 
+    /// Deletes the objects under a prefix that were last modified before `limit` and that no import refers to.
+    /// - Returns: the number of all objects under the prefix, and the orphans that were deleted, or would be without
+    ///   `isDryRun`.
     private func orphans(
         _ prefix: String, before limit: Timestamp, _ objects: any ObjectStore, isDryRun: Bool
     ) async throws(ImportError) -> (seen: Int, orphans: [ObjectInfo]) {
@@ -76,6 +81,8 @@ public struct ImportSweeper: Sendable {
         }
     }
 
+    /// Aborts the unfinished uploads that were initiated before `limit` and whose import no worker has claimed.
+    /// - Returns: the uploads that were aborted, or would be without `isDryRun`.
     private func uploads(before limit: Timestamp, isDryRun: Bool) async throws(ImportError) -> [UnfinishedUpload] {
         guard let objectMaintenance = self.service.objectMaintenance else { return [] }
         var found: [UnfinishedUpload] = []
@@ -94,6 +101,7 @@ public struct ImportSweeper: Sendable {
         return found
     }
 
+    /// The stored imports whose object does not exist.
     private func dangling(_ objects: any ObjectStore) async throws(ImportError) -> [ImportID] {
         var found: [ImportID] = []
         var after: ImportID?
@@ -110,7 +118,7 @@ public struct ImportSweeper: Sendable {
                 } catch {
                     throw .objects(error)
                 }
-                // The import may have been moved or deleted since the page was read.
+                // The import may have been moved or deleted since the ledger was read: read its entry again.
                 do throws(StoreError) {
                     let now = try await self.service.ledger.load(entry.id)
                     if now?.status == .stored, now?.location == location { found.append(entry.id) }
@@ -125,15 +133,16 @@ public struct ImportSweeper: Sendable {
 
     // MARK: Private
 
+    /// Whether the object key is the location of an import.
     private func isReferenced(_ key: String) async throws(ImportError) -> Bool {
         do throws(StoreError) { return try await self.service.maintenance.isReferenced(key) } catch { throw .store(error) }
     }
 
-    /// Runs the body under a claim on the import in whose folder the key is, unless another worker has claimed the
-    /// import. A worker whose claim has expired then finds that its claim is lost. If no import belongs to the key,
-    /// the body runs without a claim.
-    /// - Parameter location: the body does not run if this has become the import's location. Unfinished uploads pass
-    ///   `nil`: one under the key of an existing object is not needed.
+    /// Runs the body under a claim on the import in whose folder the key is, unless another worker has claimed that
+    /// import. Because of the claim, a worker whose own claim has expired can no longer make the object the import's
+    /// storage. If no import belongs to the key, the body runs without a claim.
+    /// - Parameter location: the body does not run if this is the import's location by now. `nil` for unfinished
+    ///   uploads: one under the key of a complete object is not needed.
     /// - Returns: whether the body ran, or would have run without `isDryRun`.
     private func ifUnclaimed(
         _ key: String, sparing location: String? = nil, isDryRun: Bool, _ body: () async throws(ObjectError) -> Void
@@ -147,7 +156,7 @@ public struct ImportSweeper: Sendable {
                     claimed = try await self.service.ledger.claim(
                         id, from: Set(Import.Status.allCases), to: nil, seconds: self.service.configuration.claimSeconds)
                     guard let now = claimed else { return false }
-                    // Since the objects were listed, this one may have become the import's storage.
+                    // The object may have become the import's storage after the check that no import refers to it.
                     if let location, now.location == location {
                         _ = try await self.service.ledger.extend(id, claim: now.claim, seconds: 0)
                         return false

@@ -1,15 +1,21 @@
 /// Verifies imports: compares sizes, counts and hashes in the ledger with what is stored.
 public struct ImportVerifier: Sendable {
+    /// A difference between the ledger and what is stored of an import.
     public enum Problem: Hashable, Sendable {
         /// The ledger refers to an object that does not exist.
         case objectMissing
+        /// The object's size in bytes differs from the ledger.
         case size(expected: Int, found: Int)
+        /// The object's SHA-256 differs from the ledger.
         case dataHash
+        /// The records' SHA-256 differs from the ledger.
         case contentHash
+        /// The number of records differs from the ledger.
         case count(expected: Int, found: Int)
-        /// Rows in addition to the object's sample rows: other services added them after a move, or a move back was
-        /// interrupted.
+        /// The records are in an object, but the database has this many rows of the import besides the ten sample rows.
+        /// Either the legacy service added them after the move to the object, or a move back to rows was interrupted.
         case extraRows(Int)
+        /// Reading the records failed, because they are damaged. The text describes the damage.
         case unreadable(String)
     }
 
@@ -17,15 +23,16 @@ public struct ImportVerifier: Sendable {
 
     public init(_ service: ImportService) { self.service = service }
 
-    /// Reads a whole import.
+    /// Reads all records of a stored import, and compares them with the ledger.
     /// - Parameter progress: called with the number of records read so far.
-    /// - Returns: the problems found; empty if there are none.
+    /// - Returns: the problems found; empty if there are none, or if the import is not `stored`.
+    /// - Throws: ``ImportError`` if a store fails or is not configured.
     public func verify(_ entry: Import, progress: @escaping @Sendable (Int) -> Void) async throws(ImportError) -> [Problem] {
         guard entry.status == .stored else { return [] }
         var problems: [Problem] = []
         if let location = entry.location {
             guard let objects = self.service.objects, objects.provider == entry.provider else {
-                throw .objects(.rejected("the import's object is in a store that is not configured (\(entry.provider))"))
+                throw .objects(.rejected(ImportService.unconfigured(entry.provider)))
             }
             let found: (any ObjectDownload)?
             do throws(ObjectError) {
@@ -53,6 +60,7 @@ public struct ImportVerifier: Sendable {
         return problems
     }
 
+    /// Reads the records of a document, and compares their number and hash with the ledger.
     private func read(
         _ document: ImportDocument, _ entry: Import, _ progress: (Int) -> Void
     ) async throws(ImportError) -> [Problem] {
@@ -75,31 +83,37 @@ public struct ImportVerifier: Sendable {
         return problems
     }
 
+    /// Number of the import's rows in the database, sample rows included.
     private func digestCount(_ entry: Import) async throws(ImportError) -> Int {
         do throws(StoreError) { return try await self.service.records.digest(of: entry.id).count } catch { throw .store(error) }
     }
 
+    /// Number of the import's sample rows.
     private func sampleCount(_ entry: Import) async throws(ImportError) -> Int {
         do throws(StoreError) { return try await self.service.ledger.samples(of: entry.id).count } catch { throw .store(error) }
     }
 }
 
 extension ImportVerifier.Problem: CustomStringConvertible {
-    /// Whether records are lost or changed.
+    /// Whether the problem means that records are lost or changed. Extra rows do not.
     public var isDamage: Bool {
         if case .extraRows = self { false } else { true }
     }
 
+    /// The problem as a part of a sentence, to print after the import's id.
     public var description: String {
         switch self {
-        case .objectMissing: "the object is missing"
-        case .size(let expected, let found): "the object has \(found) bytes instead of \(expected)"
-        case .dataHash: "the object's hash differs from the ledger (data_hash)"
-        case .contentHash: "the hash of the records differs from the ledger (content_hash)"
-        case .count(let expected, let found): "there are \(found) records instead of \(expected)"
+        case .objectMissing: "the object is missing from the object store"
+        case .size(let expected, let found):
+            "the object has \(found) bytes instead of the \(expected) in the ledger (size_bytes)"
+        case .dataHash: "the SHA-256 of the object differs from the ledger (data_hash)"
+        case .contentHash: "the SHA-256 of the records differs from the ledger (content_hash)"
+        case .count(let expected, let found):
+            "there are \(found) records instead of the \(expected) in the ledger (total_records)"
         case .extraRows(let count):
-            "\(count) extra rows next to the object (late, or of an interrupted move); `imports move --to postgres` merges them"
-        case .unreadable(let what): what
+            "\(count) extra rows in the database besides the object: added after the move to the object, or left by an "
+                + "interrupted move to rows. `flowhub imports move --to postgres` merges them with the object's records"
+        case .unreadable(let what): "the records cannot be read: \(what)"
         }
     }
 }

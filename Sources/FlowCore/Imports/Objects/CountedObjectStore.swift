@@ -13,10 +13,12 @@ public final class CountedObjectStore: ObjectStore {
         self.meter = ObjectStoreMeter(counters: counters, now: now)
     }
 
+    /// The operations of this process so far.
     public var metrics: ObjectStoreMetrics { self.meter.metrics }
     public var provider: String { self.store.provider }
     public var bucket: String { self.store.bucket }
 
+    /// Starts an upload, which is counted as one `put` when it ends.
     public func upload(_ key: String, _ attributes: ObjectAttributes) async throws(ObjectError) -> any ObjectUpload {
         let start = self.meter.start()
         do throws(ObjectError) {
@@ -27,6 +29,7 @@ public final class CountedObjectStore: ObjectStore {
         }
     }
 
+    /// Starts a download, which is counted as one `get` when it ends.
     public func download(_ key: String, range: Range<Int>?) async throws(ObjectError) -> any ObjectDownload {
         let start = self.meter.start()
         do throws(ObjectError) {
@@ -37,25 +40,30 @@ public final class CountedObjectStore: ObjectStore {
         }
     }
 
+    /// The attributes of an object; `nil` if there is none. Counted as `head`.
     public func head(_ key: String) async throws(ObjectError) -> ObjectInfo? {
         try await self.meter.counting(.head) { () async throws(ObjectError) in try await self.store.head(key) }
     }
 
+    /// Deletes an object. Counted as `delete`.
     public func delete(_ key: String) async throws(ObjectError) {
         try await self.meter.counting(.delete) { () async throws(ObjectError) in try await self.store.delete(key) }
     }
 
+    /// A list page of objects. Counted as `list`.
     public func list(prefix: String, after: String?, limit: Int) async throws(ObjectError) -> ObjectList {
         try await self.meter.counting(.list) { () async throws(ObjectError) in
             try await self.store.list(prefix: prefix, after: after, limit: limit)
         }
     }
 
+    /// A download link; `nil` if the store does not support links. Not counted, since it needs no request.
     public func presign(_ key: String, seconds: Int, fileName: String) throws(ObjectError) -> String? {
         try self.store.presign(key, seconds: seconds, fileName: fileName)
     }
 }
 
+/// An upload that counts its bytes, and itself once when it is finished or aborted.
 private final class CountedUpload: ObjectUpload {
     private let upload: any ObjectUpload
     private let meter: ObjectStoreMeter
@@ -69,29 +77,36 @@ private final class CountedUpload: ObjectUpload {
         self.start = start
     }
 
+    /// Counts the bytes and writes them to the object.
     func write(_ bytes: [UInt8]) async throws(ObjectError) {
         self.bytes.add(bytes.count, ordering: .relaxed)
         try await self.upload.write(bytes)
     }
 
+    /// Completes the object. Only a success is counted here: after an error the caller has to call
+    /// ``abort()``.
     func finish() async throws(ObjectError) -> ObjectInfo {
         let info = try await self.upload.finish()
         self.count(isSuccess: true)
         return info
     }
 
+    /// Counts a failure and discards the object.
+    /// - Returns: whether it is certain that nothing of it remains.
     @discardableResult
     func abort() async -> Bool {
         self.count(isSuccess: false)
         return await self.upload.abort()
     }
 
+    /// Counts the upload, unless it was counted before.
     private func count(isSuccess: Bool) {
         guard !self.isCounted.exchange(true, ordering: .relaxed) else { return }
         self.meter.end(.put, since: self.start, bytes: self.bytes.load(ordering: .relaxed), isSuccess: isSuccess)
     }
 }
 
+/// A download that counts its bytes, and itself once when it ends or is released.
 private final class CountedDownload: ObjectDownload {
     private let download: any ObjectDownload
     private let meter: ObjectStoreMeter
@@ -105,11 +120,13 @@ private final class CountedDownload: ObjectDownload {
         self.start = start
     }
 
-    /// A download that is dropped before its end counts as a success: the caller needed no more of it.
+    /// Counts a download that is released before all its bytes were read as a success: the caller needed no more of
+    /// them.
     deinit { self.count(isSuccess: true) }
 
     var info: ObjectInfo { self.download.info }
 
+    /// The next bytes of the download; `nil` at its end.
     func next() async throws(ObjectError) -> [UInt8]? {
         do throws(ObjectError) {
             guard let part = try await self.download.next() else {
@@ -124,6 +141,7 @@ private final class CountedDownload: ObjectDownload {
         }
     }
 
+    /// Counts the download, unless it was counted before.
     private func count(isSuccess: Bool) {
         guard !self.isCounted.exchange(true, ordering: .relaxed) else { return }
         self.meter.end(.get, since: self.start, bytes: self.bytes.load(ordering: .relaxed), isSuccess: isSuccess)

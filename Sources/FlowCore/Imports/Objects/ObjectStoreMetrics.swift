@@ -2,23 +2,29 @@ import Synchronization
 
 /// Number, results, bytes and durations of the operations of an object store.
 public struct ObjectStoreMetrics: Hashable, Sendable {
+    /// The kinds of operations that are counted.
     public enum Operation: String, Hashable, Sendable, CaseIterable {
         /// A whole upload, regardless of its number of requests.
         case put
         /// A whole download.
         case get
+        /// One call of the operation of this name.
         case head, delete, list
     }
 
+    /// The totals of one kind of operation.
     public struct Totals: Hashable, Sendable {
         public var successes = 0
         public var failures = 0
+        /// Bytes uploaded or downloaded.
         public var bytes = 0
+        /// Sum of the durations.
         public var milliseconds: Int64 = 0
     }
 
     public var totals: [Operation: Totals] = [:]
 
+    /// The totals of a kind of operation; all zero before its first one.
     public subscript(operation: Operation) -> Totals { self.totals[operation] ?? Totals() }
 }
 
@@ -34,10 +40,13 @@ final class ObjectStoreMeter: Sendable {
         self.now = now
     }
 
+    /// The operations of this process so far.
     var metrics: ObjectStoreMetrics { self.metricsState.withLock { $0 } }
 
+    /// The time at which an operation starts, to be passed to `end`.
     func start() -> Timestamp { self.now() }
 
+    /// Counts an operation that has ended, with its duration and bytes.
     func end(_ operation: ObjectStoreMetrics.Operation, since start: Timestamp, bytes: Int = 0, isSuccess: Bool) {
         let passed = max(0, self.now().milliseconds - start.milliseconds)
         self.metricsState.withLock { metrics in
@@ -70,6 +79,7 @@ final class ObjectStoreMeter: Sendable {
 }
 
 extension ObjectStoreMetrics.Operation {
+    /// The daily counters of a kind of operation.
     fileprivate var counters: (success: Counter, failure: Counter, bytes: Counter) {
         switch self {
         case .put: (.r2PutSuccess, .r2PutFailure, .r2PutBytes)

@@ -1,11 +1,12 @@
 import Synchronization
 
-/// A download that ends without an error only if its bytes are those that were stored. It holds back the last part
-/// until the hash of all bytes was compared.
+/// A download that ends without an error only if its bytes have the SHA-256 of the stored object. It holds back the
+/// part that arrives last until the hash of all bytes was compared.
 final class VerifiedDownload: ObjectDownload {
     private let download: HashingDownload
     /// SHA-256 of the stored object, in hexadecimal.
     private let hash: String
+    /// The part that arrived last and was not returned yet.
     private let buffered = Mutex<[UInt8]?>(nil)
 
     init(_ download: any ObjectDownload, hash: String, _ codec: any ImportCodec) {
@@ -15,6 +16,8 @@ final class VerifiedDownload: ObjectDownload {
 
     var info: ObjectInfo { self.download.info }
 
+    /// The next bytes of the object; `nil` at its end.
+    /// - Throws: ``ObjectError/corrupted(_:)`` instead of the final bytes if the hash differs.
     func next() async throws(ObjectError) -> [UInt8]? {
         while let part = try await self.download.next() {
             let previous = self.buffered.withLock { buffered in
@@ -25,7 +28,7 @@ final class VerifiedDownload: ObjectDownload {
         }
         guard let last = self.buffered.withLock({ $0.take() }) else { return nil }
         guard self.download.finish() == self.hash else {
-            throw .corrupted("hash mismatch on download")
+            throw .corrupted("the SHA-256 of the downloaded object differs from the ledger (data_hash)")
         }
         return last
     }

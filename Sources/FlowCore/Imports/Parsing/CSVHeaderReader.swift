@@ -3,6 +3,7 @@ struct CSVHeaderReader: Sendable {
     private let limits: ImportLimits
     private let lines: LineTracker
     private var finder: CSVHeaderFinder
+    /// The header as sent, so far.
     private var text: [UInt8] = []
 
     init(delimiter: UInt8?, limits: ImportLimits, lines: LineTracker) {
@@ -12,6 +13,7 @@ struct CSVHeaderReader: Sendable {
     }
 
     /// Consumes bytes up to the end of the header.
+    /// - Parameter position: index of the first byte to consume; afterwards, of the first byte that was not consumed.
     /// - Returns: whether the header is complete.
     mutating func consume(_ bytes: Span<UInt8>, from position: inout Int) throws(RecordParseError) -> Bool {
         while position < bytes.count {
@@ -24,8 +26,9 @@ struct CSVHeaderReader: Sendable {
         return false
     }
 
-    /// Parses the header.
+    /// Parses the complete header.
     /// - Returns: a scanner for the rows after the header.
+    /// - Throws: an error if the header is empty or invalid, or exceeds a limit.
     func scanner() throws(RecordParseError) -> CSVRecordScanner {
         guard !self.finder.isEmpty else { throw self.fault(.empty) }
         var scanner = CSVRecordScanner(delimiter: self.finder.delimiter, limits: self.limits, lines: self.lines)
@@ -56,6 +59,7 @@ struct CSVHeaderReader: Sendable {
         return values.map { text[$0].dropFirst().dropLast() }
     }
 
+    /// An error at the start of the header.
     private func fault(_ kind: RecordParseError.Kind) -> RecordParseError {
         RecordParseError(kind: kind, position: self.lines.position(at: 0))
     }

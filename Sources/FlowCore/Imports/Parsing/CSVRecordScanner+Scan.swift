@@ -1,7 +1,10 @@
 extension CSVRecordScanner {
     /// Converts the rows of the input and writes them to the page.
-    /// - Parameter consumed: index of the first byte to read; afterwards, of the first byte that was not consumed. If
-    ///   that is not the end of the input, the page is full.
+    /// - Parameters:
+    ///   - consumed: index in the input of the first byte to read; afterwards, of the first byte that was not consumed.
+    ///     If that is not the end of the input, the page is full.
+    ///   - target: number of bytes at which the page is full. It is checked only before a row.
+    ///   - scanOutput: the rows that ended are added to it.
     mutating func read(
         _ input: Span<UInt8>, from consumed: inout Int, into page: inout RecordPage, target: Int,
         _ scanOutput: inout RecordScanOutput
@@ -13,22 +16,23 @@ extension CSVRecordScanner {
                 do throws(RecordParseError) {
                     room = try self.scan(input, from: &consumed, into: &text, at: &used, target: target, &scanOutput)
                 } catch {
-                    // A size error takes precedence if it occurs first in the input, so that the error does not
-                    // depend on the chunks.
+                    // If the row is too large already at this byte, report that instead: with smaller chunks, it would
+                    // have been found first. The error must not depend on how the input is split into chunks.
                     try self.checkSize(upTo: used)
                     throw error
                 }
                 try self.checkSize(upTo: used)
             }
-            // A short row expands if there are many columns, so it may need room more than once.
+            // A row with few cells gets a `null` for each missing column, so it may need more room several times.
             if room > 0 { room += 1 << 12 }
         }
         self.lines.base += consumed
     }
 
-    /// Scans until the input ends, or a record has ended and the page has `target` bytes, or there is no room left.
-    ///
-    /// - Parameter output: the bytes after `written` are free.
+    /// Scans until the input ends, or a row has ended and the page has `target` bytes, or the page has no room left.
+    /// - Parameters:
+    ///   - position: index in the input of the next byte to scan.
+    ///   - output: the page's text, with free bytes from `written` on.
     /// - Returns: number of free bytes needed to continue; 0 if the scan ended for another reason.
     private mutating func scan(
         _ input: Span<UInt8>, from position: inout Int, into output: inout MutableSpan<UInt8>, at written: inout Int, target: Int,
@@ -125,18 +129,21 @@ extension CSVRecordScanner {
         return 0
     }
 
+    /// Whether the byte is CR or LF.
     @inline(__always)
     private static func endsLine(_ byte: UInt8) -> Bool { byte == UInt8(ascii: "\n") || byte == UInt8(ascii: "\r") }
 
     // MARK: Writing
 
+    /// Writes one byte to the page.
     @inline(__always)
     private static func write(_ byte: UInt8, into output: inout MutableSpan<UInt8>, at out: inout Int) {
         output[out] = byte
         out += 1
     }
 
-    /// Writes what precedes a cell's text: its key or a comma, and the opening quote.
+    /// Writes what precedes a cell's text: the key of its column and the opening quote. A further extra cell has a
+    /// comma instead of a key.
     @inline(__always)
     private mutating func beginCell(into output: inout MutableSpan<UInt8>, at out: inout Int) {
         if self.cells <= self.columns.count {
@@ -147,6 +154,7 @@ extension CSVRecordScanner {
         Self.write(JSONByte.quote, into: &output, at: &out)
     }
 
+    /// Writes the closing quote of a cell.
     @inline(__always)
     private mutating func endCell(into output: inout MutableSpan<UInt8>, at out: inout Int) throws(RecordParseError) {
         Self.write(JSONByte.quote, into: &output, at: &out)
@@ -155,12 +163,15 @@ extension CSVRecordScanner {
         try self.checkSize(upTo: out)
     }
 
+    /// Writes the member of a missing cell, whose value is `null`.
     private mutating func addNull(into output: inout MutableSpan<UInt8>, at out: inout Int) {
         self.writeKey(into: &output, at: &out)
         for byte in "null".utf8 { Self.write(byte, into: &output, at: &out) }
         self.cells += 1
     }
 
+    /// Writes the key of the next cell's column. It copies blocks of 16 bytes, so up to 15 bytes after the key are
+    /// overwritten, too.
     @inline(__always)
     private func writeKey(into output: inout MutableSpan<UInt8>, at out: inout Int) {
         let key = self.columns.key(self.cells)
@@ -176,7 +187,7 @@ extension CSVRecordScanner {
     }
 
     /// Writes a byte of a cell's text, escaped if JSON requires it.
-    /// - Returns: the state after it.
+    /// - Returns: the state for the next byte.
     private mutating func text(
         _ byte: UInt8, _ index: Int, into output: inout MutableSpan<UInt8>, at out: inout Int, _ state: State
     ) throws(RecordParseError) -> State {

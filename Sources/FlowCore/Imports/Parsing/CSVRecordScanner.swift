@@ -8,12 +8,15 @@
 /// The input may be split into chunks at any byte. Between chunks the scanner keeps its state; the part of a row that
 /// was read is in the page.
 struct CSVRecordScanner: Sendable {
+    /// Where the scanner is in the input.
     enum State: Sendable {
         /// At the start of a line.
         case row
         /// Before a cell.
         case cell
+        /// In the text of a cell, outside quotes.
         case plain
+        /// In quoted text.
         case quoted
         /// After a quote in quoted text: it ends the text, or is the first of two that stand for one.
         case quote
@@ -25,7 +28,9 @@ struct CSVRecordScanner: Sendable {
 
     private(set) var columns: CSVColumns
     let delimiter: UInt8
+    /// Maximum number of cells: of the header, the limit of columns; of a row, none.
     private(set) var maximumCells: Int
+    /// Maximum bytes of a row as a record.
     let maximumRecord: Int
     var state = State.row
 
@@ -40,12 +45,17 @@ struct CSVRecordScanner: Sendable {
     var filled = 0
     /// Start of the row in the page.
     private var recordStart = 0
+    /// Start of the row in the input.
     private var recordPosition = InputPosition()
     /// Whether the current text is in quotes.
     private(set) var isQuoted = false
+    /// Position in the input of the quote that opened the current or previous quoted text.
     private var quotePosition = InputPosition()
+    /// Offset in the input of the current character of several bytes.
     private var characterOffset = 0
+    /// Number of bytes of that character that must follow.
     private var characterRemaining = 0
+    /// Allowed range of the next byte of that character.
     private var characterNext: ClosedRange<UInt8> = 0x80...0xBF
 
     /// Creates a scanner that first reads the header, as one row without columns.
@@ -57,7 +67,7 @@ struct CSVRecordScanner: Sendable {
         self.lines = lines
     }
 
-    /// Switches from the header to the rows.
+    /// Switches from the header to the rows, which have these columns.
     mutating func startRows(_ columns: CSVColumns) {
         self.columns = columns
         self.maximumCells = .max
@@ -67,10 +77,15 @@ struct CSVRecordScanner: Sendable {
 // MARK: Rows and cells
 
 extension CSVRecordScanner {
-    /// Maximum number of bytes that one step writes: a key, the longest escape, and the overhang of a block copy.
+    /// Maximum number of bytes that one step writes to the page for this cell, counted from 0: its key, the longest
+    /// escape, and the overhang of a copy in blocks.
     @inline(__always)
     func room(forKeyOf cell: Int) -> Int { self.columns.key(min(cell, self.columns.count)).count + 64 }
 
+    /// Starts a row.
+    /// - Parameters:
+    ///   - index: index of its first byte in the current chunk of input.
+    ///   - out: its start in the page.
     mutating func beginRecord(_ index: Int, _ out: Int) {
         self.isInRecord = true
         self.cells = 0
@@ -78,6 +93,7 @@ extension CSVRecordScanner {
         self.recordPosition = self.lines.position(at: index)
     }
 
+    /// Adds the complete row, which ends at `end` in the page, to the output of the scan.
     mutating func endRecord(at end: Int, _ scanOutput: inout RecordScanOutput) throws(RecordParseError) {
         try self.checkSize(upTo: end)
         scanOutput.records.append(self.recordStart..<end)
@@ -85,7 +101,7 @@ extension CSVRecordScanner {
         self.isInRecord = false
     }
 
-    /// Rejects a row as soon as its bytes in the page exceed the limit.
+    /// Rejects the current row if its bytes in the page, up to `end`, exceed the limit.
     @inline(__always)
     func checkSize(upTo end: Int) throws(RecordParseError) {
         guard self.isInRecord, end - self.recordStart > self.maximumRecord else { return }
@@ -94,11 +110,13 @@ extension CSVRecordScanner {
             : RecordParseError(kind: .largeRecord, position: self.recordPosition)
     }
 
+    /// Starts quoted text after a quote at this index of the current chunk.
     mutating func openQuote(_ index: Int) {
         self.isQuoted = true
         self.quotePosition = self.lines.position(at: index)
     }
 
+    /// Ends quoted text, which ends at `end` in the page.
     mutating func closeQuote(at end: Int) throws(RecordParseError) {
         try self.checkSize(upTo: end)
         self.isQuoted = false
@@ -107,10 +125,10 @@ extension CSVRecordScanner {
     /// Continues quoted text after two quotes, which stand for one.
     mutating func reopenQuote() { self.isQuoted = true }
 
-    /// Whether a line feed at the end of the input would end a row.
+    /// Whether a row has started and not ended. At the end of the input, a line feed must then be added to end it.
     var needsLineEnd: Bool { self.state != .row }
 
-    /// Checks the end of the input.
+    /// Checks that the input may end here.
     /// - Throws: an error if a character or quoted text is incomplete.
     func finish() throws(RecordParseError) {
         if self.state == .character {
@@ -121,7 +139,8 @@ extension CSVRecordScanner {
 
     // MARK: Characters
 
-    /// Starts a character of several bytes.
+    /// Starts a character of several bytes, at this index of the current chunk.
+    /// - Throws: an error if no UTF-8 character starts with the byte.
     mutating func beginCharacter(_ byte: UInt8, _ index: Int) throws(RecordParseError) {
         guard let lead = UTF8Lead(byte) else { throw self.fault(.invalidUTF8, index) }
         self.characterOffset = self.lines.base + index
@@ -129,7 +148,7 @@ extension CSVRecordScanner {
         self.characterNext = lead.second
     }
 
-    /// Processes a further byte of a character.
+    /// Checks a further byte of a character.
     /// - Returns: whether the character is complete.
     mutating func character(_ byte: UInt8) throws(RecordParseError) -> Bool {
         guard self.characterNext.contains(byte) else {
@@ -140,6 +159,7 @@ extension CSVRecordScanner {
         return self.characterRemaining == 0
     }
 
+    /// An error at an index of the current chunk.
     func fault(_ kind: RecordParseError.Kind, _ index: Int) -> RecordParseError {
         RecordParseError(kind: kind, position: self.lines.position(at: index))
     }

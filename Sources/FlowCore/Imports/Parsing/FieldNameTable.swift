@@ -1,7 +1,7 @@
 /// A hash table of field names as written, with a bounded number of steps per lookup.
 ///
-/// A lookup examines at most ``probes`` slots. Names for which no slot is free are not stored and are left to the
-/// caller. So a client cannot choose names that make lookups slow.
+/// A lookup examines at most ``probes`` slots. A name for which none of them is free is not stored; the caller must
+/// find it elsewhere. So a client cannot choose names that make lookups slow.
 struct FieldNameTable: Sendable {
     /// A name in a text, with the bytes that are compared first.
     struct Key: Sendable {
@@ -24,6 +24,7 @@ struct FieldNameTable: Sendable {
             }
         }
 
+        /// A name of less than eight bytes as one word, padded with zeros.
         @inline(__always)
         private static func short(_ range: Range<Int>, in text: Span<UInt8>) -> UInt64 {
             // If eight bytes can be loaded, those after the name are masked out.
@@ -34,6 +35,7 @@ struct FieldNameTable: Sendable {
             return range.reversed().reduce(0) { $0 << 8 | UInt64(text[$1]) }
         }
 
+        /// The first slot that a lookup of the name examines.
         @inline(__always)
         var bucket: Int {
             let mixed =
@@ -43,24 +45,30 @@ struct FieldNameTable: Sendable {
         }
     }
 
+    /// A stored name and the number of its field.
     private struct Entry: Sendable {
         let head: UInt64
         let tail: UInt64
+        /// Length of the name in bytes.
         let count: Int
         /// Start of the name in ``FieldNameTable/bytes``.
         let start: Int
+        /// The number that was passed to `add`.
         let field: Int
     }
 
+    /// Maximum number of slots that a lookup examines.
     private static let probes = 4
+    /// Number of slots of the table.
     private static let bucketCount = 1 << 10
 
     private var entries: [Entry] = []
     /// Indices in ``entries``; -1 if a slot is empty.
     private var table = [Int16](repeating: -1, count: Self.bucketCount)
+    /// The stored names, one after the other.
     private var bytes: [UInt8] = []
 
-    /// The field whose name is written like this; `nil` if it is not in the table.
+    /// The number of the field whose name is written like this; `nil` if the name is not in the table.
     @inline(__always)
     func index(of key: Key, in text: Span<UInt8>) -> Int? {
         let bucket = key.bucket
@@ -76,6 +84,7 @@ struct FieldNameTable: Sendable {
         return nil
     }
 
+    /// Whether the names also agree in the bytes between the first and the last eight.
     @inline(never)
     private func isSpelled(_ entry: Entry, _ range: Range<Int>, in text: Span<UInt8>) -> Bool {
         for offset in 8..<range.count - 8 where self.bytes[entry.start + offset] != text[range.lowerBound + offset] {
@@ -85,6 +94,9 @@ struct FieldNameTable: Sendable {
     }
 
     /// Adds a name if a slot is free for it.
+    /// - Parameters:
+    ///   - spelling: the name as written, without quotes.
+    ///   - field: the number that lookups of the name return.
     mutating func add(_ key: Key, _ spelling: ArraySlice<UInt8>, _ field: Int) {
         for probe in 0..<Self.probes {
             let bucket = (key.bucket + probe) & (Self.bucketCount - 1)

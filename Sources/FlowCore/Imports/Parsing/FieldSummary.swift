@@ -3,15 +3,18 @@
 /// Only the members of records that are objects are counted. If a record repeats a name, only its last member is
 /// counted, as in most JSON parsers. A CSV row has all columns; a missing cell counts as `null`.
 public struct FieldSummary: Sendable {
+    /// A field's decoded name and its counts.
     typealias Counted = (name: ArraySlice<UInt8>, counts: TypeCounts)
 
     /// The counts of one field.
     private struct Field: Sendable {
         var counts = TypeCounts()
-        /// Number of the last record that has the field, and the field's type in it.
+        /// Number of the latest record that has the field.
         var record = -1
+        /// Type of the field in that record.
         var type = TypeCounts.Kind.null
 
+        /// Counts a value of the field. If the record has the field already, the new value replaces the earlier one.
         @inline(__always)
         mutating func add(_ type: TypeCounts.Kind, record: Int) {
             if self.record == record { self.counts.remove(self.type) }
@@ -21,14 +24,18 @@ public struct FieldSummary: Sendable {
         }
     }
 
+    /// Maximum number of fields that are counted individually.
     private let maximumFields: Int
+    /// Maximum bytes of the name of such a field.
     private let maximumName: Int
 
-    /// In the order of their first appearance.
+    /// The fields that are counted individually, in the order of their first appearance.
     private var fields: [Field] = []
     /// The decoded names of ``fields``.
     private var names: [ArraySlice<UInt8>] = []
+    /// Index in ``fields`` by decoded name.
     private var indices: [ArraySlice<UInt8>: Int] = [:]
+    /// Index in ``fields`` by the name as written, which needs no decoding.
     private var spellings = FieldNameTable()
     /// Counts of all fields that are not in ``fields``.
     private var more = TypeCounts()
@@ -45,7 +52,8 @@ public struct FieldSummary: Sendable {
     /// `{"fields":{"name":{"count":2,"nulls":1,"types":{"string":1,"null":1}}},"field_count":1}`
     ///
     /// `count` is the number of records that have the field, including those with `null`. Fields beyond the limit,
-    /// and fields with names longer than the limit, are counted together under `_more` next to `fields`.
+    /// and fields with names longer than the limit, are counted together under `_more`, a
+    /// sibling of `fields`.
     public var json: JSONText {
         let (fields, more) = self.counted
         return .object { writer in
@@ -65,6 +73,7 @@ public struct FieldSummary: Sendable {
         }
     }
 
+    /// The counts of the individual fields, and of all others together.
     private var counted: (fields: [Counted], more: TypeCounts) {
         guard let rows = self.rows else { return (zip(self.names, self.fields).map { ($0, $1.counts) }, self.more) }
         var fields: [Counted] = []
@@ -84,6 +93,7 @@ public struct FieldSummary: Sendable {
     /// Sets the columns of CSV, before the first row.
     mutating func setColumns(_ columns: CSVColumns) { self.rows = RowLengths(columns) }
 
+    /// Counts CSV rows.
     /// - Parameter cells: number of cells of each row.
     mutating func addRows(_ cells: [Int]) { self.rows?.add(cells) }
 
@@ -107,8 +117,8 @@ public struct FieldSummary: Sendable {
         }
     }
 
-    /// Finds or adds a field by its decoded name.
-    /// - Returns: `nil` for a field that is not counted individually.
+    /// Finds a field by its decoded name, or adds it.
+    /// - Returns: its index in ``fields``; `nil` if the field is not counted individually.
     @inline(never)
     private mutating func lookUp(_ key: FieldNameTable.Key, in text: Span<UInt8>) -> Int? {
         guard key.range.count <= self.maximumName else { return nil }

@@ -1,10 +1,14 @@
 /// Examines the first bytes of an import: skips a byte order mark, and detects the format if the request does not
 /// declare it.
 struct FormatSniffer: Sendable {
+    /// What is known of the format.
     enum Verdict: Sendable {
+        /// More bytes are needed.
         case undecided
+        /// JSON or NDJSON.
         case json(JSONRecordScanner.Framing)
         case csv
+        /// The input is empty, or is UTF-16.
         case rejected(RecordParseError)
     }
 
@@ -14,11 +18,13 @@ struct FormatSniffer: Sendable {
     /// CSV header.
     private static let maximumBuffered = 1 << 10
 
+    /// Format that the request declares; `nil` to detect it.
     private let format: ImportFormat?
 
     /// Number of bytes examined so far.
     private var offset = 0
 
+    /// Whether all bytes so far are the start of a byte order mark.
     private var mayHaveByteOrderMark = true
 
     /// Bytes that were examined and still have to be parsed.
@@ -34,7 +40,7 @@ struct FormatSniffer: Sendable {
         self.buffered.append(byte)
         self.offset += 1
         if self.mayHaveByteOrderMark {
-            // These bytes do not occur in UTF-8, and every UTF-16 byte order mark contains both.
+            // 0xFE and 0xFF do not occur in UTF-8, and every byte order mark of UTF-16 consists of both.
             if byte >= 0xFE { return .rejected(RecordParseError(kind: .otherEncoding, position: .init())) }
             self.mayHaveByteOrderMark = byte == Self.byteOrderMark[self.offset - 1]
             guard !self.mayHaveByteOrderMark else {
@@ -50,6 +56,7 @@ struct FormatSniffer: Sendable {
         self.declared ?? .rejected(RecordParseError(kind: .empty, position: self.lines.position(at: self.buffered.count)))
     }
 
+    /// The verdict by the format that the request declares; `nil` if it declares none.
     private var declared: Verdict? {
         switch self.format {
         case .json: .json(.document)
@@ -59,6 +66,7 @@ struct FormatSniffer: Sendable {
         }
     }
 
+    /// The verdict by the first byte that is not white space. Until then, buffers white space and skips blank lines.
     private mutating func guess(_ byte: UInt8) -> Verdict {
         switch byte {
         case UInt8(ascii: "["):
@@ -77,13 +85,14 @@ struct FormatSniffer: Sendable {
         }
     }
 
-    /// Starts the text after a byte order mark.
+    /// Starts the text after a complete byte order mark, which does not count for columns.
     private mutating func skipByteOrderMark() {
         self.mayHaveByteOrderMark = false
         self.drop()
         self.lines.startFirstLine(at: self.offset)
     }
 
+    /// Discards the buffered bytes, so that they are not parsed.
     private mutating func drop() {
         self.lines.base = self.offset
         self.buffered = []

@@ -1,45 +1,55 @@
 /// An import's document as an uncompressed stream of chunks: `[`, one record per line, `]`. Used by one task.
 public final class ImportDocument {
+    /// Where the records are.
     private enum Source {
         /// An object with a gzip member index.
         case members(any ObjectDownload, GzipMemberIndex)
         /// An object of the legacy service: gzip data of any structure.
         case stream(any ObjectDownload, any StreamDecompressor)
+        /// Rows of the database.
         case rows(any RecordStore, ImportID)
     }
 
+    /// Maximum number of rows per chunk.
     private static let rowsPerPage = 1_000
 
     private let source: Source
     private let codec: any ImportCodec
+    /// Bytes of the object that were downloaded and not decompressed yet.
     private var compressed: [UInt8] = []
-    /// Number of the next gzip member.
+    /// Number of the next gzip member, counted from 0.
     private var position = 0
     /// Bookmark of the next batch of rows, and whether any row was read.
     private var rows: (bookmark: RecordBookmark?, hasBegun: Bool) = (nil, false)
+    /// Whether the last chunk was returned.
     private var isComplete = false
-    /// Number of rows still expected at least, if it is known.
+    /// Minimum number of rows that must still follow; `nil` if any number is accepted.
     private var missingRows: Int?
 
+    /// A document that is stored as an object.
+    /// - Parameter index: the object's gzip member index; `nil` if the legacy service wrote the object.
     init(_ download: any ObjectDownload, index: GzipMemberIndex?, codec: any ImportCodec) {
         self.source = index.map { .members(download, $0) } ?? .stream(download, codec.makeDecompressor())
         self.codec = codec
     }
 
-    /// - Parameter count: minimum number of rows; fewer throw ``ImportError/damaged(_:)``.
+    /// A document that is stored as rows.
+    /// - Parameter count: minimum number of rows; if there are fewer, ``next()`` throws ``ImportError/damaged(_:)``.
     init(rows records: any RecordStore, of id: ImportID, atLeast count: Int? = nil, codec: any ImportCodec) {
         self.source = .rows(records, id)
         self.codec = codec
         self.missingRows = count
     }
 
-    /// Size of the whole document in bytes, if it is known in advance: for an object with an index. Rows may be added
-    /// during the read.
+    /// Size of the whole document in bytes; `nil` unless it is an object with an index. Rows may be added during the
+    /// read.
     var bytes: Int? {
         if case .members(_, let index) = self.source { index.uncompressedBytes } else { nil }
     }
 
-    /// The next chunk, usually up to about 1 MiB; `nil` at the end, which is reached only if everything was valid.
+    /// The next chunk of the document, usually up to about 1 MiB; `nil` at the end.
+    /// - Throws: ``ImportError/damaged(_:)`` if the stored data is incomplete or invalid, so the end is reached only if
+    ///   all of it was read.
     public func next() async throws(ImportError) -> [UInt8]? {
         if self.isComplete { return nil }
         switch self.source {
@@ -49,17 +59,22 @@ public final class ImportDocument {
         }
     }
 
+    /// The text of the next gzip member. At the end, checks that the object ends there, too.
     private func nextMember(_ download: any ObjectDownload, _ index: GzipMemberIndex) async throws(ImportError) -> [UInt8]? {
         guard self.position < index.members.count else {
             guard self.compressed.isEmpty, try await Self.part(download) == nil else {
-                throw .damaged("The object is longer than its index says.")
+                throw .damaged(
+                    "The import's object is longer than the \(index.compressedBytes) bytes of its gzip member index.")
             }
             self.isComplete = true
             return nil
         }
         let member = index.members[self.position]
         while self.compressed.count < member.compressed {
-            guard let part = try await Self.part(download) else { throw .damaged("The object is shorter than its index says.") }
+            guard let part = try await Self.part(download) else {
+                throw .damaged(
+                    "The import's object is shorter than the \(index.compressedBytes) bytes of its gzip member index.")
+            }
             self.compressed += part
         }
         let bytes = Array(self.compressed.prefix(member.compressed))
@@ -68,6 +83,8 @@ public final class ImportDocument {
         return try await self.codec.text(of: bytes, uncompressedBytes: member.uncompressed)
     }
 
+    /// The next decompressed bytes of an object without an index. At the end, checks that the last gzip member is
+    /// complete.
     private func nextChunk(_ download: any ObjectDownload, _ decompressor: any StreamDecompressor) async throws(ImportError)
         -> [UInt8]?
     {
@@ -75,13 +92,15 @@ public final class ImportDocument {
             var input = self.compressed[...]
             let bytes: [UInt8]
             do throws(CodecError) { bytes = try decompressor.decompress(&input) } catch {
-                throw .damaged("The object is not valid gzip.")
+                throw .damaged("The import's object is not valid gzip.")
             }
             self.compressed = Array(input)
             if !bytes.isEmpty { return bytes }
             guard self.compressed.isEmpty else { continue }
             guard let part = try await Self.part(download) else {
-                guard decompressor.isAtEnd else { throw .damaged("The object is truncated.") }
+                guard decompressor.isAtEnd else {
+                    throw .damaged("The import's object is truncated: its gzip data is incomplete.")
+                }
                 self.isComplete = true
                 return nil
             }
@@ -89,6 +108,7 @@ public final class ImportDocument {
         }
     }
 
+    /// The next rows as lines of the document.
     private func nextRows(_ records: any RecordStore, _ id: ImportID) async throws(ImportError) -> [UInt8]? {
         let slice: RecordSlice
         do throws(StoreError) {
@@ -101,8 +121,10 @@ public final class ImportDocument {
         self.rows = (slice.next, self.rows.hasBegun || !slice.records.isEmpty)
         self.missingRows = self.missingRows.map { $0 - slice.records.count }
         if slice.next == nil {
-            guard self.missingRows ?? 0 <= 0 else {
-                throw .damaged("Rows were moved or deleted during the read.")
+            let missing = self.missingRows ?? 0
+            guard missing <= 0 else {
+                throw .damaged(
+                    "The import has \(missing) rows fewer than in the ledger: they were deleted, or moved during the read.")
             }
             page.close()
             self.isComplete = true
@@ -110,20 +132,28 @@ public final class ImportDocument {
         return page.text
     }
 
+    /// The next bytes of the object; `nil` at its end.
     private static func part(_ download: any ObjectDownload) async throws(ImportError) -> [UInt8]? {
         do throws(ObjectError) { return try await download.next() } catch { throw .objects(error) }
     }
 }
 
 extension ImportCodec {
-    /// The decompressed text of one or more gzip members.
-    /// - Throws: ``ImportError/damaged(_:)`` if they do not have this uncompressed size.
+    /// Decompresses one or more gzip members of an object.
+    /// - Parameter uncompressedBytes: size of the result by the gzip member index.
+    /// - Throws: ``ImportError/damaged(_:)`` if the bytes are not gzip or the result has another size.
     func text(of members: [UInt8], uncompressedBytes: Int) async throws(ImportError) -> [UInt8] {
         let text: [UInt8]
         do throws(CodecError) { text = try await self.decompress(members, limit: uncompressedBytes) } catch {
-            throw .damaged("The object does not match its index.")
+            throw .damaged(
+                "The import's object does not match its gzip member index: a part of it cannot be decompressed to "
+                    + "\(uncompressedBytes) bytes.")
         }
-        guard text.count == uncompressedBytes else { throw .damaged("The object does not match its index.") }
+        guard text.count == uncompressedBytes else {
+            throw .damaged(
+                "The import's object does not match its gzip member index: a part of it has \(text.count) bytes after "
+                    + "decompression instead of \(uncompressedBytes).")
+        }
         return text
     }
 }

@@ -4,7 +4,7 @@
 public struct ImportInputError: Error, Hashable, Sendable, CustomStringConvertible {
     /// Stable codes for programs.
     public enum Code: String, Hashable, Sendable, CaseIterable {
-        /// Only white space, or no bytes.
+        /// The body has no bytes, or only white space.
         case empty = "empty_import"
         case badJSON = "bad_json"
         case tooDeep = "json_too_deep"
@@ -29,6 +29,7 @@ public struct ImportInputError: Error, Hashable, Sendable, CustomStringConvertib
     /// Number of the invalid record, counted from 0; `nil` if the error is not in a record.
     public let record: Int?
 
+    /// What is wrong and what to do, as a sentence that starts in lower case.
     private let reason: String
 
     init(_ fault: RecordParseError, record: Int?, limits: ImportLimits) {

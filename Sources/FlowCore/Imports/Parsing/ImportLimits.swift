@@ -5,7 +5,7 @@ public struct ImportLimits: Hashable, Sendable {
     public var recordBytes = 1 << 20
 
     /// Maximum number of objects and arrays that are open at the same time within a record. A value above
-    /// ``JSONLimits/greatestDepth`` counts as that.
+    /// ``JSONLimits/greatestDepth`` is lowered to it.
     public var jsonDepth = 64
 
     /// Maximum bytes of a number.
@@ -14,7 +14,7 @@ public struct ImportLimits: Hashable, Sendable {
     /// Maximum number of columns of a CSV file.
     public var csvColumns = 2_000
 
-    /// Maximum bytes of all names of a CSV header together, since each record repeats them.
+    /// Maximum bytes of all column names of a CSV header together, since each record repeats them.
     public var csvNameBytes = 1 << 16
 
     /// Maximum number of fields that the summary counts individually.

@@ -1,20 +1,23 @@
 extension JSONRecordScanner {
     /// Writes the records of the input to the page.
-    /// - Parameter consumed: index of the first byte to read; afterwards, of the first byte that was not consumed. If
-    ///   that is not the end of the input, the page is full.
+    /// - Parameters:
+    ///   - consumed: index in the input of the first byte to read; afterwards, of the first byte that was not consumed.
+    ///     If that is not the end of the input, the page is full.
+    ///   - target: number of bytes at which the page is full. It is checked only before a record.
+    ///   - scanOutput: the records that ended, and their members, are added to it.
     mutating func read(
         _ input: Span<UInt8>, from consumed: inout Int, into page: inout RecordPage, target: Int,
         _ scanOutput: inout RecordScanOutput
     ) throws(RecordParseError) {
-        // A record is preceded by two bytes. It has at least one byte, and a comma or line feed follows it in the
-        // input. So the output is at most twice as long as the input.
+        // The output has two bytes before each record. In the input, each record has at least one byte, and a comma or
+        // line feed after it. So the output is at most twice as long as the input.
         page.reserve(2 * input.count + PlainRun.overhang)
         try page.fill { text, used throws(RecordParseError) in
             do throws(RecordParseError) {
                 try self.scan(input, from: &consumed, into: &text, at: &used, target: target, &scanOutput)
             } catch {
-                // A size error takes precedence if it occurs first in the input, so that the error does not depend on
-                // the chunks.
+                // If the record is too large already at this byte, report that instead: with smaller chunks, it would have
+                // been found first. The error must not depend on how the input is split into chunks.
                 try self.checkSize(upTo: used)
                 throw error
             }
@@ -24,7 +27,9 @@ extension JSONRecordScanner {
     }
 
     /// Scans until the input ends, or a record has ended and the page has `target` bytes.
-    /// - Parameter output: must have room after `written` for twice the input and ``PlainRun/overhang``.
+    /// - Parameters:
+    ///   - position: index in the input of the next byte to scan.
+    ///   - output: the page's text. It must have room after `written` for twice the input and ``PlainRun/overhang``.
     private mutating func scan(
         _ input: Span<UInt8>, from position: inout Int, into output: inout MutableSpan<UInt8>, at written: inout Int, target: Int,
         _ scanOutput: inout RecordScanOutput

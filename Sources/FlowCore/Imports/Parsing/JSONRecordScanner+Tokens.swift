@@ -12,6 +12,7 @@ struct JSONUnicodeState: Sendable {
 
 /// Progress within a number.
 struct JSONNumberState: Sendable {
+    /// The part of the number to which the latest byte belongs.
     enum Phase: Sendable {
         case minus
         case zero
@@ -40,7 +41,10 @@ struct JSONNumberState: Sendable {
 }
 
 extension JSONRecordScanner {
-    /// The state after a value's first byte.
+    /// Starts a value and returns the state after its first byte.
+    /// - Parameters:
+    ///   - index: index of the byte in the current chunk of input.
+    ///   - out: index of the byte in the page.
     mutating func value(_ byte: UInt8, _ index: Int, _ out: Int) throws(RecordParseError) -> State {
         switch byte {
         case JSONByte.quote:
@@ -67,7 +71,8 @@ extension JSONRecordScanner {
 
     // MARK: Strings
 
-    /// The state after a byte of a string that is not plain.
+    /// The state after a byte of a string that needs special handling: a backslash, a control byte, which is an error,
+    /// or the first byte of a character of several bytes.
     mutating func special(_ byte: UInt8, _ index: Int) throws(RecordParseError) -> State {
         self.tokenOffset = self.lines.base + index
         if byte == JSONByte.backslash { return .escape }
@@ -78,7 +83,7 @@ extension JSONRecordScanner {
         return .character
     }
 
-    /// The state after a byte within an escape or a character.
+    /// The state after a byte within an escape or a character of several bytes.
     mutating func unicode(_ byte: UInt8, _ index: Int, _ state: State) throws(RecordParseError) -> State {
         switch state {
         case .character:
@@ -94,7 +99,7 @@ extension JSONRecordScanner {
             self.unicode.remaining -= 1
             return self.unicode.remaining == 0 ? try self.codeUnit() : .hexadecimal
         case .lowBackslash, .lowLetter:
-            // Only another `\u` can complete the pair.
+            // After the first half of a surrogate pair, only another `\u` escape can complete the pair.
             let isBackslash = state == .lowBackslash
             guard byte == (isBackslash ? JSONByte.backslash : UInt8(ascii: "u")) else { throw self.pairFault() }
             if isBackslash { self.tokenOffset = self.lines.base + index }
@@ -104,6 +109,7 @@ extension JSONRecordScanner {
         }
     }
 
+    /// The state after the byte that follows a backslash.
     private mutating func escape(_ byte: UInt8) throws(RecordParseError) -> State {
         switch byte {
         case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"), UInt8(ascii: "b"), UInt8(ascii: "f"),
@@ -116,13 +122,15 @@ extension JSONRecordScanner {
         }
     }
 
+    /// Starts the four digits of a `\u` escape.
     private mutating func digits() -> State {
         self.unicode.unit = 0
         self.unicode.remaining = 4
         return .hexadecimal
     }
 
-    /// The state after the last digit of an escape.
+    /// The state after the last digit of a `\u` escape.
+    /// - Throws: an error if the escape is half of a surrogate pair without the other half.
     private mutating func codeUnit() throws(RecordParseError) -> State {
         switch (self.unicode.unit, self.unicode.highOffset) {
         case (0xDC00...0xDFFF, .some):
@@ -140,6 +148,7 @@ extension JSONRecordScanner {
         }
     }
 
+    /// An error at the first half of a surrogate pair whose second half does not follow.
     private func pairFault() -> RecordParseError {
         RecordParseError(kind: .loneSurrogate, position: self.lines.position(offset: self.unicode.highOffset ?? self.tokenOffset))
     }
@@ -147,7 +156,10 @@ extension JSONRecordScanner {
     // MARK: Numbers
 
     /// Processes a byte after the first byte of a number.
-    /// - Returns: whether the byte belongs to the number. If not, the number has ended.
+    /// - Parameters:
+    ///   - index: index of the byte in the current chunk of input.
+    ///   - out: index of the byte in the page.
+    /// - Returns: whether the byte belongs to the number. If not, the number has ended before it.
     @inline(__always)
     mutating func number(_ byte: UInt8, _ index: Int, _ out: Int) throws(RecordParseError) -> Bool {
         if JSONByte.isDigit(byte) {
@@ -176,10 +188,11 @@ extension JSONRecordScanner {
         return true
     }
 
-    /// Checks the number that ends at `out`: it must be within the range of a double.
+    /// Checks that the number that ends at `out` in the page is within the range of a double.
     @inline(__always)
     func checkNumber(_ text: Span<UInt8>, _ out: Int) throws(RecordParseError) {
-        // As in `JSONNumberGrammar`: shorter numbers are always within the range.
+        // As in `JSONNumberGrammar`: a number of at most 200 bytes, with at most two digits in its exponent, is always within
+        // the range.
         let isLong = out - self.number.start > 200
         guard isLong || self.number.phase == .exponentDigits && out - self.number.exponent > 2 else { return }
         guard JSONNumberGrammar.isFinite(text, self.number.start..<out) else { throw self.tokenFault(.hugeNumber) }

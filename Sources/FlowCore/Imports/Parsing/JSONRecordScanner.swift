@@ -3,11 +3,15 @@
 /// The input may be split into chunks at any byte. Between chunks the scanner keeps its state; the part of a record
 /// that was read is in the page. Each byte is examined once.
 struct JSONRecordScanner: Sendable {
+    /// How the input is divided into records.
     enum Framing: Sendable {
         /// JSON whose first byte was not read yet.
         case document
+        /// JSON: the elements of one array are the records.
         case array
+        /// JSON: one object is the only record.
         case object
+        /// NDJSON: one record per line.
         case lines
         /// The input starts with a brace. If that object ends on its line, the input is NDJSON; else it is a single
         /// object.
@@ -34,28 +38,40 @@ struct JSONRecordScanner: Sendable {
 
         // Between a record's tokens.
         case value
+        /// An array's first element, or its end.
         case firstElement
         case key
+        /// An object's first name, or its end.
         case firstKey
         case colon
+        /// A comma, or the end of the object or array.
         case afterValue
 
         // Within a token.
         case string
+        /// The byte after a backslash.
         case escape
+        /// A digit of a `\u` escape.
         case hexadecimal
+        /// The backslash of the second half of a surrogate pair.
         case lowBackslash
+        /// The `u` of the second half of a surrogate pair.
         case lowLetter
+        /// A further byte of a character of several bytes.
         case character
         case number
+        /// A further byte of `true`, `false` or `null`.
         case literal
     }
 
     private(set) var framing: Framing
     var state: State
+    /// The objects and arrays of the record that are open.
     var nesting = JSONNesting()
     let maximumDepth: Int
+    /// Maximum bytes of a number.
     let maximumNumberLength: Int
+    /// Maximum bytes of a record.
     let maximumRecord: Int
 
     var lines: LineTracker
@@ -65,19 +81,22 @@ struct JSONRecordScanner: Sendable {
     private(set) var isInRecord = false
     /// Start of the record in the page.
     private var recordStart = 0
+    /// Start of the record in the input.
     private var recordPosition = InputPosition()
 
     // MARK: Token
 
     /// Whether the current string is a member's name.
     var isKey = false
-    /// Range in the page of the last name at the top level of the record, without quotes.
+    /// Range in the page of the member name that was read most recently at the top level of the current record,
+    /// without its quotes.
     var key = 0..<0
-    /// Offset at which an error in the current token is reported: the start of the escape, character or number.
+    /// Offset in the input at which an error in the current token is reported: the start of the escape, character or
+    /// number.
     var tokenOffset = 0
     var unicode = JSONUnicodeState()
     var number = JSONNumberState()
-    /// The remaining bytes of the literal, the next one in the lowest 8 bits.
+    /// The remaining bytes of the current `true`, `false` or `null`, the next one in the lowest 8 bits.
     var literal: UInt32 = 0
 
     init(framing: Framing, limits: ImportLimits, lines: LineTracker) {
@@ -97,18 +116,25 @@ struct JSONRecordScanner: Sendable {
 // MARK: Records
 
 extension JSONRecordScanner {
+    /// Starts a record.
+    /// - Parameters:
+    ///   - index: index of its first byte in the current chunk of input.
+    ///   - out: its start in the page.
     mutating func beginRecord(_ index: Int, _ out: Int) {
         self.isInRecord = true
         self.recordStart = out
         self.recordPosition = self.lines.position(at: index)
     }
 
-    /// The state after a value that ends at `end`.
+    /// Ends a value, which ends at `end` in the page, and with it the record if the value is not nested.
+    /// - Returns: the state for the next byte.
     @inline(__always)
     mutating func afterValue(at end: Int, _ scanOutput: inout RecordScanOutput) throws(RecordParseError) -> State {
         self.nesting.depth > 0 ? .afterValue : try self.endRecord(at: end, &scanOutput)
     }
 
+    /// Adds the complete record, which ends at `end` in the page, to the output of the scan.
+    /// - Returns: the state for the next byte.
     private mutating func endRecord(at end: Int, _ scanOutput: inout RecordScanOutput) throws(RecordParseError) -> State {
         try self.checkSize(upTo: end)
         scanOutput.records.append(self.recordStart..<end)
@@ -123,13 +149,16 @@ extension JSONRecordScanner {
         return .afterLine
     }
 
-    /// Rejects a record as soon as its bytes in the page exceed the limit.
+    /// Rejects the current record if its bytes in the page, up to `end`, exceed the limit.
     func checkSize(upTo end: Int) throws(RecordParseError) {
         guard self.isInRecord, end - self.recordStart > self.maximumRecord else { return }
         throw RecordParseError(kind: .largeRecord, position: self.recordPosition)
     }
 
-    /// The state after a byte between records; `nil` if the byte is the first one of a record.
+    /// Processes a byte that may be the first one of a record.
+    /// - Parameter index: index of the byte in the current chunk of input.
+    /// - Returns: the state after the byte if it opens or closes the array of records; `nil` if a record starts with
+    ///   it.
     mutating func opening(_ byte: UInt8, _ index: Int, _ state: State) throws(RecordParseError) -> State? {
         switch (state, byte) {
         case (.document, UInt8(ascii: "[")):
@@ -147,7 +176,8 @@ extension JSONRecordScanner {
         }
     }
 
-    /// The state after a byte that follows a record.
+    /// The state after a byte that follows a record and is not white space.
+    /// - Throws: an error unless the byte is a comma or the end of the array of records.
     func following(_ byte: UInt8, _ index: Int, _ state: State) throws(RecordParseError) -> State {
         switch (state, byte) {
         case (.afterRecord, UInt8(ascii: ",")): return .record
@@ -160,22 +190,26 @@ extension JSONRecordScanner {
 
     // MARK: Errors and white space
 
+    /// An error at an index of the current chunk.
     func fault(_ kind: RecordParseError.Kind, _ index: Int) -> RecordParseError {
         RecordParseError(kind: kind, position: self.lines.position(at: index))
     }
 
-    /// An error at the offset of the current token.
+    /// An error at ``tokenOffset``.
     func tokenFault(_ kind: RecordParseError.Kind) -> RecordParseError {
         RecordParseError(kind: kind, position: self.lines.position(offset: self.tokenOffset))
     }
 
-    /// Skips white space between tokens.
+    /// Skips one byte that is at most a space, between tokens.
+    /// - Throws: an error if it is not white space, or ends a line within a record of NDJSON.
     @inline(__always)
     mutating func skip(_ space: UInt8, _ index: inout Int) throws(RecordParseError) {
         if space != 0x20 { try self.lineOrTab(space, index) }
         index += 1
     }
 
+    /// Checks a byte below the space, between tokens, and counts lines. After a line feed within its first object,
+    /// input that could be NDJSON is a single object.
     private mutating func lineOrTab(_ space: UInt8, _ index: Int) throws(RecordParseError) {
         switch space {
         case UInt8(ascii: "\n"):
@@ -193,13 +227,13 @@ extension JSONRecordScanner {
 
     // MARK: End
 
-    /// Whether a line feed at the end of the input would end a record. A number ends only with the byte that follows
-    /// it.
+    /// Whether a line of NDJSON ends with a number at the end of the input. A number ends only with the byte after it,
+    /// so a line feed must then be added.
     var needsLineEnd: Bool {
         self.framing == .lines && self.nesting.depth == 0 && self.state == .number && self.number.phase.isComplete
     }
 
-    /// Checks the end of the input.
+    /// Checks that the input may end here.
     /// - Throws: an error if the document is empty or incomplete.
     func finish() throws(RecordParseError) {
         switch self.state {

@@ -10,27 +10,30 @@ struct LineTracker: Sendable {
     /// Number of bytes of the input before the current chunk.
     var base = 0
 
+    /// Number of the current line, counted from 1.
     private var line = 1
 
-    /// Offset of the first byte of the current line.
+    /// Offset in the input of the first byte of the current line.
     private var start = 0
 
-    /// Offset after the last carriage return that ended a line.
+    /// Offset in the input after the CR that ended the previous line; `nil` if an LF ended it.
     private var carriageEnd: Int?
 
+    /// The position in the input of a byte of the current line, given its index in the current chunk.
     func position(at index: Int) -> InputPosition { self.position(offset: self.base + index) }
 
+    /// The position in the input of a byte of the current line, given its offset in the input.
     func position(offset: Int) -> InputPosition {
         InputPosition(line: self.line, column: offset - self.start + 1, offset: offset)
     }
 
-    /// Starts a line after the line feed at this index.
+    /// Starts a line after the LF at this index of the current chunk.
     mutating func lineFeed(at index: Int) {
         self.line += 1
         self.start = self.base + index + 1
     }
 
-    /// Starts a line after the CR or LF at this index. CR, LF and CRLF each end one line.
+    /// Starts a line after the CR or LF at this index of the current chunk. CR, LF and CRLF each end one line.
     mutating func lineEnd(_ byte: UInt8, at index: Int) {
         let end = self.base + index + 1
         if byte == UInt8(ascii: "\n"), self.carriageEnd == end - 1 { self.line -= 1 }
@@ -38,6 +41,6 @@ struct LineTracker: Sendable {
         self.lineFeed(at: index)
     }
 
-    /// Starts the first line, after a byte order mark.
+    /// Makes the first line start at this offset in the input, after a byte order mark.
     mutating func startFirstLine(at offset: Int) { self.start = offset }
 }

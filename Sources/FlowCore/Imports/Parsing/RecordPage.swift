@@ -20,6 +20,7 @@ public struct RecordPage: Sendable {
     /// Number of bytes of the text. During a read, free bytes follow them.
     private(set) var used = 0
 
+    /// Whether earlier pages of the import have records.
     private let continuing: Bool
 
     /// - Parameters:
@@ -30,14 +31,14 @@ public struct RecordPage: Sendable {
         self.text.reserveCapacity(capacity + Self.spare)
     }
 
-    /// Ends the document, after the import's last record.
+    /// Ends the document's JSON array. To be called on the import's last page, after its last record.
     public mutating func close() {
         if !self.hasPredecessor { self.text.append(contentsOf: "[".utf8) }
         self.text.append(contentsOf: "\n]\n".utf8)
         self.used = self.text.count
     }
 
-    /// Whether the import has a record before the page's next one.
+    /// Whether the import has a record, in this page or an earlier one, before the record that is added next.
     var hasPredecessor: Bool { self.continuing || !self.records.isEmpty }
 
     /// Ensures that at least `room` free bytes follow the text.
@@ -51,7 +52,8 @@ public struct RecordPage: Sendable {
     /// Removes the free bytes after the text.
     mutating func trim() { self.text.removeLast(self.text.count - self.used) }
 
-    /// Passes the text with its free bytes to the closure, which updates the number of bytes used.
+    /// Passes the text, with the free bytes after it, to the closure, which writes to them and updates the number of
+    /// bytes used.
     mutating func fill<Result, Failure: Error>(
         _ body: (inout MutableSpan<UInt8>, inout Int) throws(Failure) -> Result
     ) throws(Failure) -> Result {
@@ -61,7 +63,7 @@ public struct RecordPage: Sendable {
         return try body(&span, &used)
     }
 
-    /// Adds a record that is known to be valid.
+    /// Adds a record that is known to be valid compact JSON, with the separator before it.
     mutating func append(_ record: JSONText) {
         self.text.append(contentsOf: self.hasPredecessor ? ",\n".utf8 : "[\n".utf8)
         let start = self.text.count
@@ -70,5 +72,6 @@ public struct RecordPage: Sendable {
         self.records.append(start..<self.used)
     }
 
+    /// Adds the ranges of complete records whose text the page has already.
     mutating func add(_ records: [Range<Int>]) { self.records.append(contentsOf: records) }
 }

@@ -1,14 +1,18 @@
-/// Iterates over the records of a document page by page, whatever its white space is. Used by one task.
+/// Parses a stored document and returns its records page by page. Other white space than the hub writes is accepted,
+/// and removed. Used by one task.
 public final class RecordPageIterator {
     /// Target size of a page in bytes.
     private static let pageBytes = 1_048_576
 
     private let document: ImportDocument
     private var reader: RecordReader
+    /// The document's chunk that is being parsed.
     private var chunk: [UInt8] = []
+    /// Index in the chunk of the next byte to parse.
     private var position = 0
+    /// Whether a page was returned.
     private var hasBegun = false
-    /// Whether the last page was returned.
+    /// Whether the document has ended, so that the page that was returned most recently is the final one.
     private(set) var isComplete = false
 
     public init(_ document: ImportDocument, limits: ImportLimits) {
@@ -16,10 +20,12 @@ public final class RecordPageIterator {
         self.reader = RecordReader(format: .json, limits: limits)
     }
 
-    /// Summary of the fields of all records so far.
+    /// Counts of the fields of all records returned so far.
     var summary: FieldSummary { self.reader.summary }
 
-    /// The next page; `nil` at the end.
+    /// The next page of records; `nil` after the final one, which may have no records.
+    /// - Throws: ``ImportError/damaged(_:)`` if the document is not valid, besides the errors of
+    ///   ``ImportDocument/next()``.
     public func next() async throws(ImportError) -> RecordPage? {
         if self.isComplete { return nil }
         var page = RecordPage(continuing: self.hasBegun, capacity: Self.pageBytes)
@@ -39,7 +45,7 @@ public final class RecordPageIterator {
                         chunk.span, from: self.position, into: &page, target: Self.pageBytes)
                 }
             } catch {
-                throw .damaged("The stored records cannot be parsed: \(error)")
+                throw .damaged("The import's stored records cannot be parsed: \(error)")
             }
             if self.position < chunk.count || page.isFull(Self.pageBytes) { break }
         }

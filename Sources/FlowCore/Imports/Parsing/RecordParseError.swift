@@ -3,6 +3,7 @@ struct RecordParseError: Error, Hashable, Sendable {
     let kind: Kind
     let position: InputPosition
 
+    /// What is wrong.
     enum Kind: Hashable, Sendable {
         case empty
         case noRecords
@@ -29,6 +30,7 @@ struct RecordParseError: Error, Hashable, Sendable {
 }
 
 extension RecordParseError.Kind {
+    /// The stable code that the client receives.
     var code: ImportInputError.Code {
         switch self {
         case .empty: .empty
@@ -44,6 +46,7 @@ extension RecordParseError.Kind {
         }
     }
 
+    /// What is wrong and what to do, as a sentence that starts in lower case.
     func reason(_ limits: ImportLimits) -> String {
         switch self {
         case .empty: "the input is empty. Send a JSON array, NDJSON or CSV."
@@ -54,19 +57,20 @@ extension RecordParseError.Kind {
         case .secondValue: "extra data after the record. In NDJSON, each record must be on its own line."
         case .trailingData: "extra data after the JSON document. Send several values as NDJSON, one per line."
         case .rawControl: "unescaped control character in a JSON string. Escape it."
-        case .unknownEscape: "invalid escape in a JSON string."
+        case .unknownEscape: "invalid escape in a JSON string. Use only the escapes of RFC 8259."
         case .loneSurrogate: "unpaired surrogate in a JSON string. Send the whole pair or omit it."
         case .tooDeep: "objects and arrays are nested deeper than \(limits.jsonDepth) levels (FLOWHUB_MAX_JSON_DEPTH)."
         case .longNumber: "the number exceeds \(limits.numberLength) bytes. Send it as a string."
         case .hugeNumber: "the number is out of the range of a double. Send it as a string."
         case .invalidUTF8: "invalid UTF-8. Send the data in UTF-8."
         case .otherEncoding: "the data seems to be UTF-16. Send it in UTF-8."
-        case .openQuote: "unterminated quoted field. Close the quote that opens here."
-        case .tooManyColumns: "the header exceeds \(limits.csvColumns) columns (FLOWHUB_MAX_CSV_COLUMNS)."
-        case .longNames: "the names in the header exceed \(limits.csvNameBytes) bytes in total."
-        case .largeHeader: "the header exceeds \(limits.recordBytes) bytes (FLOWHUB_MAX_RECORD_BYTES)."
+        case .openQuote: "unterminated quoted CSV field. Close the quote that opens here."
+        case .tooManyColumns: "the CSV header exceeds \(limits.csvColumns) columns (FLOWHUB_MAX_CSV_COLUMNS)."
+        case .longNames: "the column names in the CSV header exceed \(limits.csvNameBytes) bytes in total. Shorten them."
+        case .largeHeader: "the CSV header exceeds \(limits.recordBytes) bytes (FLOWHUB_MAX_RECORD_BYTES)."
         case .largeRecord: "the record that starts here exceeds \(limits.recordBytes) bytes (FLOWHUB_MAX_RECORD_BYTES)."
-        case .largeField: "the record exceeds \(limits.recordBytes) bytes (FLOWHUB_MAX_RECORD_BYTES) in this quoted field."
+        case .largeField:
+            "the record exceeds \(limits.recordBytes) bytes (FLOWHUB_MAX_RECORD_BYTES) in the quoted field that starts here."
         }
     }
 }

@@ -30,13 +30,15 @@ public struct RecordReader: Sendable {
     private var csv: CSVRecordScanner?
 
     private let limits: ImportLimits
+    /// The byte between the cells of CSV; `nil` to detect it.
     private let delimiter: UInt8?
+    /// What a scanner found in the current step.
     private var scanOutput = RecordScanOutput()
 
     /// Number of complete records so far.
     public private(set) var recordCount = 0
 
-    /// Counts of their fields.
+    /// Counts of the fields of these records.
     public private(set) var summary: FieldSummary
 
     /// - Parameters:
@@ -72,7 +74,8 @@ public struct RecordReader: Sendable {
         }
     }
 
-    /// Ends the input: completes a record that only the end of the input ends, and checks that nothing is incomplete.
+    /// Ends the input: completes a last record that has no line end, and adds it to the page.
+    /// - Throws: an error if the input is empty or incomplete.
     public mutating func finish(into page: inout RecordPage) throws(ImportInputError) {
         do throws(RecordParseError) {
             if let sniffer = self.sniffer { try self.decide(sniffer.lastVerdict, into: &page) }
@@ -89,6 +92,7 @@ public struct RecordReader: Sendable {
         }
     }
 
+    /// The error for the client, with the number of the current record.
     private func error(_ fault: RecordParseError) -> ImportInputError {
         let isInRecord = self.json?.isInRecord ?? self.csv?.isInRecord ?? false
         return ImportInputError(fault, record: isInRecord ? self.recordCount : nil, limits: self.limits)
@@ -96,7 +100,7 @@ public struct RecordReader: Sendable {
 
     // MARK: Format and header
 
-    /// Consumes bytes until the format is known, and the header of CSV.
+    /// Consumes bytes until the format is known and, for CSV, the header is complete.
     private mutating func detectFormat(
         _ bytes: Span<UInt8>, from position: inout Int, into page: inout RecordPage
     ) throws(RecordParseError) {
@@ -108,6 +112,8 @@ public struct RecordReader: Sendable {
         try self.readHeader(bytes, from: &position)
     }
 
+    /// Creates the scanner of the detected format and passes to it the bytes that were buffered. Does nothing while the
+    /// format is undecided.
     private mutating func decide(_ verdict: FormatSniffer.Verdict, into page: inout RecordPage) throws(RecordParseError) {
         guard let sniffer = self.sniffer else { return }
         var position = 0
@@ -126,11 +132,13 @@ public struct RecordReader: Sendable {
         self.sniffer = nil
     }
 
+    /// Consumes bytes of the CSV header, if that is the current stage. Starts the rows when it is complete.
     private mutating func readHeader(_ bytes: Span<UInt8>, from position: inout Int) throws(RecordParseError) {
         guard try self.header?.consume(bytes, from: &position) == true, let header = self.header else { return }
         try self.startRows(header.scanner())
     }
 
+    /// Replaces the header reader by the scanner of the rows.
     private mutating func startRows(_ scanner: CSVRecordScanner) {
         self.header = nil
         self.csv = scanner
@@ -139,6 +147,8 @@ public struct RecordReader: Sendable {
 
     // MARK: Records
 
+    /// Passes bytes to the scanner in steps, and adds its records to page and summary, until all bytes are consumed or
+    /// the page is full.
     private mutating func feed(
         _ bytes: Span<UInt8>, from position: inout Int, into page: inout RecordPage, target: Int
     ) throws(RecordParseError) {
@@ -146,7 +156,8 @@ public struct RecordReader: Sendable {
         while position < bytes.count {
             let chunk = bytes.extracting(position..<min(position + Self.step, bytes.count))
             self.scanOutput.clear(continuing: page.hasPredecessor)
-            // Counted even if the next record is invalid.
+            // Deferred, so that after an error the count includes the records before the invalid one: the count is the
+            // invalid record's number.
             defer { self.recordCount += self.scanOutput.records.count }
             var consumed = 0
             try self.json?.read(chunk, from: &consumed, into: &page, target: target, &self.scanOutput)

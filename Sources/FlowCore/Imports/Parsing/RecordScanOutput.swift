@@ -12,7 +12,7 @@ struct RecordScanOutput: Sendable {
         static let end = Member(key: 0..<0, value: 0)
     }
 
-    /// Whether the import had a record before these.
+    /// Whether the import has a record before ``records``.
     var continuing = false
 
     /// Ranges of complete records in the page.
@@ -24,11 +24,14 @@ struct RecordScanOutput: Sendable {
     /// CSV: number of cells of each row.
     var cells: [Int] = []
 
-    /// The two bytes before the next record: a bracket or a comma, and a line feed.
+    /// The two bytes to write before the next record: a bracket before the import's first record, a comma before any
+    /// other, and a line feed.
     var separator: (UInt8, UInt8) {
         (!self.continuing && self.records.isEmpty ? UInt8(ascii: "[") : UInt8(ascii: ","), UInt8(ascii: "\n"))
     }
 
+    /// Empties the output before the next step.
+    /// - Parameter continuing: whether the import has had a record so far.
     mutating func clear(continuing: Bool) {
         self.continuing = continuing
         self.records.removeAll(keepingCapacity: true)

@@ -2,6 +2,7 @@
 struct RowLengths: Sendable {
     /// The decoded names of the columns.
     private let names: [ArraySlice<UInt8>]
+    /// The decoded name of the member for extra cells.
     private let extraName: ArraySlice<UInt8>
     /// Number of rows for each number of cells. The last element counts all rows with more cells than there are
     /// columns.
@@ -13,11 +14,13 @@ struct RowLengths: Sendable {
         self.counts = Array(repeating: 0, count: columns.count + 2)
     }
 
+    /// A name without JSON escapes.
     private static func decoded(_ name: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
         let quoted = [JSONByte.quote] + name + [JSONByte.quote]
         return JSONStringDecoding.decoded(quoted, quoted.indices)
     }
 
+    /// Counts rows.
     /// - Parameter cells: number of cells of each row.
     mutating func add(_ cells: [Int]) {
         for count in cells { self.counts[min(count, self.counts.count - 1)] += 1 }

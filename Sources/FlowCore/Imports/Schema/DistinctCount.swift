@@ -1,15 +1,21 @@
 /// Number of distinct values: exact for few values, and estimated by a HyperLogLog of 4 KiB for more.
 struct DistinctCount: Sendable {
+    /// Maximum number of distinct values that are counted exactly.
     private let maximumExact: Int
+    /// Hashes of the values, as long as the count is exact.
     private var hashes: Set<UInt64> = []
+    /// `nil` as long as the count is exact.
     private var sketch: HyperLogLog?
 
     init(maximumExact: Int) { self.maximumExact = maximumExact }
 
+    /// Whether ``value`` is exact, but for hash collisions, instead of estimated.
     var isExact: Bool { self.sketch == nil }
 
+    /// Number of distinct values that were added.
     var value: Int { self.sketch?.estimate ?? self.hashes.count }
 
+    /// Adds a value, which changes nothing if it was added before.
     /// - Parameter hash: hash of the value. All its bits must be equally well mixed.
     mutating func add(_ hash: UInt64) {
         if self.sketch != nil {
@@ -29,19 +35,23 @@ struct DistinctCount: Sendable {
 /// HyperLogLog sketches" (2017), algorithm 6, which needs no correction for small or large counts. The standard error
 /// is 1.04/√4096 = 1.6 %.
 struct HyperLogLog: Sendable {
+    /// Number of bits of the hash that select a register.
     private static let indexBits = 12
+    /// Number of registers.
     private static let count = 1 << Self.indexBits
     /// Number of bits of the hash in which a register counts the leading zeros.
     private static let rankBits = 64 - Self.indexBits
 
     private var registers = [UInt8](repeating: 0, count: Self.count)
 
+    /// Adds a value by its hash. All bits of the hash must be equally well mixed.
     mutating func add(_ hash: UInt64) {
         let index = Int(hash >> UInt64(Self.rankBits))
         let zeros = (hash << UInt64(Self.indexBits)).leadingZeroBitCount
         self.registers[index] = max(self.registers[index], UInt8(min(zeros, Self.rankBits) + 1))
     }
 
+    /// The estimated number of distinct values that were added.
     var estimate: Int {
         var histogram = [Int](repeating: 0, count: Self.rankBits + 2)
         for register in self.registers { histogram[Int(register)] += 1 }
@@ -54,6 +64,7 @@ struct HyperLogLog: Sendable {
         return estimate.isFinite ? Int(estimate.rounded()) : 0
     }
 
+    /// The function σ of Ertl's paper, which corrects for registers that are still zero.
     private static func sigma(_ share: Double) -> Double {
         if share == 1 { return .infinity }
         var (power, weight, sum) = (share, 1.0, share)
@@ -66,6 +77,7 @@ struct HyperLogLog: Sendable {
         }
     }
 
+    /// The function τ of Ertl's paper, which corrects for registers that have reached their maximum.
     private static func tau(_ share: Double) -> Double {
         if share == 0 || share == 1 { return 0 }
         var (root, weight, sum) = (share, 1.0, 1 - share)

@@ -13,21 +13,22 @@ public struct EvenlySpacedSample: Hashable, Sendable {
         public var positions: [Int] { (0..<self.sampled).map { $0 * self.records / self.sampled } }
     }
 
-    /// In the order of the object.
+    /// The gzip members to read and what to take from each, in the order of the object.
     public let parts: [Part]
 
     /// Number of records to take in total.
     public var recordCount: Int { self.parts.reduce(0) { $0 + $1.sampled } }
 
+    /// Selects the records to take from an object.
     /// - Parameters:
-    ///   - records: number of records to take; fewer if the selected members have fewer.
-    ///   - members: maximum number of members to take them from.
+    ///   - records: number of records to take; fewer if the selected gzip members have fewer.
+    ///   - members: maximum number of gzip members to take them from.
     public init(of index: GzipMemberIndex, records: Int, members: Int) {
         let chosen = Self.members(of: index, members: members)
         var remaining = records
         var counts: [Int: Int] = [:]
-        // From the smallest member to the largest, each gets an equal share of the rest, so that larger members make
-        // up for smaller ones.
+        // From the member with the fewest records to the one with the most, each gets an equal share of the records that
+        // remain to be taken. So members with more records make up for those that have less than a share.
         for (number, member) in chosen.sorted(by: { index.members[$0].records < index.members[$1].records }).enumerated() {
             let share = (remaining + chosen.count - number - 1) / (chosen.count - number)
             let count = min(share, index.members[member].records)
@@ -40,8 +41,8 @@ public struct EvenlySpacedSample: Hashable, Sendable {
         }
     }
 
-    /// Numbers of members that have records, evenly spaced over the object, including the first and the last one. All
-    /// of them if there are at most `members`.
+    /// Numbers of at most `members` gzip members that have records, evenly spaced over the object. They include the
+    /// first and the last one if they are two or more.
     public static func members(of index: GzipMemberIndex, members: Int) -> [Int] {
         let filled = index.members.indices.filter { index.members[$0].records > 0 }
         guard filled.count > members else { return filled }

@@ -1,5 +1,5 @@
 extension FieldAnalysis {
-    /// Writes the statistics of the field as an object.
+    /// Writes the statistics of the field as an object, see ``SchemaAnalysis/json(totalRecords:scope:)``.
     /// - Parameter records: number of records that were analyzed.
     func write(to writer: inout JSONWriter, records: Int) {
         writer.beginObject()
@@ -33,6 +33,7 @@ extension FieldAnalysis {
         writer.endObject()
     }
 
+    /// Writes the member `numbers`, if the field has numbers.
     private func writeNumbers(to writer: inout JSONWriter) {
         guard let least = self.numbers.least, let greatest = self.numbers.greatest else { return }
         writer.key("numbers")
@@ -44,6 +45,7 @@ extension FieldAnalysis {
         writer.endObject()
     }
 
+    /// Writes the member `strings`, if the field has strings.
     private func writeStrings(to writer: inout JSONWriter) {
         let strings = self.strings
         guard strings.count > 0 else { return }
@@ -67,7 +69,8 @@ extension FieldAnalysis {
         writer.endObject()
     }
 
-    /// `{"string":{"count":8,"share":0.8}}`, without entries that have a count of 0.
+    /// Writes counts and their shares of a total: `{"string":{"count":8,"share":0.8}}`, without entries that have a
+    /// count of 0.
     private static func write(_ counts: [(name: String, count: Int)], of total: Int, to writer: inout JSONWriter) {
         writer.beginObject()
         for (name, count) in counts where count > 0 {

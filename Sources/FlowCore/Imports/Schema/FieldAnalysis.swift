@@ -3,8 +3,11 @@ struct FieldAnalysis: Sendable {
     private let limits: SchemaLimits
     /// Number of values of each ``SchemaType``, indexed by its raw value.
     private var counts = [Int](repeating: 0, count: SchemaType.allCases.count)
+    /// Statistics of the values that are strings.
     private(set) var strings: StringStatistics
+    /// Range of the values that are numbers.
     private(set) var numbers = NumberRange()
+    /// Number of distinct values except `null`.
     private(set) var distinct: DistinctCount
     /// The first distinct values in the order of their appearance. Truncated values, objects and arrays are shown as
     /// strings.
@@ -21,6 +24,7 @@ struct FieldAnalysis: Sendable {
     /// Number of records that have the field.
     var present: Int { self.counts.reduce(0, +) }
 
+    /// Number of records in which the field has this type.
     func count(of type: SchemaType) -> Int { self.counts[type.rawValue] }
 
     /// The most frequent type except null. Integers count as numbers if the field has other numbers as well.
@@ -34,7 +38,8 @@ struct FieldAnalysis: Sendable {
         return most.0
     }
 
-    /// - Parameter value: range of the field's value in the text, as compact JSON.
+    /// Adds the field's value in one record.
+    /// - Parameter value: range of the value in the text, as compact JSON.
     mutating func add(_ text: [UInt8], _ value: Range<Int>) {
         let type = SchemaType(of: text[value])
         self.counts[type.rawValue] += 1
@@ -55,18 +60,23 @@ struct FieldAnalysis: Sendable {
         self.addExample(content, type, hash)
     }
 
+    /// Adds a value to the examples, unless there are enough of them or it is shown already.
+    /// - Parameters:
+    ///   - content: the value as written; for a string, its decoded content.
+    ///   - hash: hash of the whole value.
     private mutating func addExample(_ content: ArraySlice<UInt8>, _ type: SchemaType, _ hash: UInt64) {
         guard self.examples.count < self.limits.examples, !self.exampleHashes.contains(hash) else { return }
         let truncated = StringStatistics.truncated(content, to: self.limits.characters)
         let isWhole = truncated.count == content.count
         let isAsWritten = isWhole && (type == .integer || type == .number || type == .boolean)
         let example = isAsWritten ? JSONText(trusted: Array(truncated)) : Self.string(truncated)
-        // Truncated values may differ only in the part that is not shown.
+        // Two different values may be equal after truncation: show them once.
         guard !self.examples.contains(example) else { return }
         self.examples.append(example)
         self.exampleHashes.append(hash)
     }
 
+    /// A text in UTF-8 as a JSON string.
     private static func string(_ text: ArraySlice<UInt8>) -> JSONText {
         var writer = JSONWriter()
         writer.value(String(decoding: text, as: UTF8.self))

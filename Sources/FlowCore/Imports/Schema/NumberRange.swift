@@ -1,5 +1,6 @@
 /// The least and the greatest of a field's numbers, as written.
 struct NumberRange: Sendable {
+    /// A number as written and as the nearest double.
     private struct Number: Sendable {
         private(set) var text: ArraySlice<UInt8>
         let double: Double
@@ -24,11 +25,15 @@ struct NumberRange: Sendable {
         }
     }
 
+    /// `nil` before the first number.
     private var ends: (least: Number, greatest: Number)?
 
+    /// The least number as written; `nil` if there are no numbers.
     var least: ArraySlice<UInt8>? { self.ends?.least.text }
+    /// The greatest number as written; `nil` if there are no numbers.
     var greatest: ArraySlice<UInt8>? { self.ends?.greatest.text }
 
+    /// Adds a number in JSON syntax.
     mutating func add(_ text: ArraySlice<UInt8>) {
         let number = Number(text)
         guard let ends = self.ends else {
@@ -73,20 +78,22 @@ struct DecimalValue: Comparable, Sendable {
             self.isNegative = false
             self.exponent = 0
         } else if let exponentText {
-            // An exponent that does not fit into 64 bits is out of any double's range: ±2³² is enough to compare it.
+            // An exponent beyond ±2³² is far out of any double's range, so it is limited to that for the comparison.
             let given = Int(exponentText) ?? (exponentText.hasPrefix("-") ? -(1 << 32) : 1 << 32)
             self.exponent += min(max(given, -(1 << 32)), 1 << 32)
         }
     }
 
+    /// Compares the exact values.
     static func < (left: DecimalValue, right: DecimalValue) -> Bool {
         if left.sign != right.sign { return left.sign < right.sign }
         return left.isNegative ? right.isSmaller(than: left) : left.isSmaller(than: right)
     }
 
+    /// -1, 0 or 1.
     private var sign: Int { self.digits.isEmpty ? 0 : self.isNegative ? -1 : 1 }
 
-    /// Compares the absolute values.
+    /// Compares the absolute values of two numbers with the same sign.
     private func isSmaller(than other: DecimalValue) -> Bool {
         if self.digits.isEmpty { return false }
         if self.exponent != other.exponent { return self.exponent < other.exponent }

@@ -1,4 +1,4 @@
-/// Statistics of the records of an import: their fields, and the types and values of these.
+/// Statistics of the records of an import: which fields they have, and the types and values of the fields.
 ///
 /// Only the top level of a record is analyzed: nested objects and arrays count as values of these types. Memory is
 /// bounded by the limits for any records. The same records in the same order give the same result in every process.
@@ -14,10 +14,11 @@ public struct SchemaAnalysis: Sendable {
     /// Number of records that were analyzed.
     public private(set) var recordCount = 0
 
-    /// In the order of their first appearance.
+    /// The fields that are analyzed, in the order of their first appearance.
     private var fields: [FieldAnalysis] = []
     /// The decoded names of ``fields``.
     private var names: [ArraySlice<UInt8>] = []
+    /// Index in ``fields`` by decoded name.
     private var indices: [ArraySlice<UInt8>: Int] = [:]
     /// Number of members whose fields are not in ``fields``.
     private var moreCount = 0
@@ -29,9 +30,10 @@ public struct SchemaAnalysis: Sendable {
 
     public init(limits: SchemaLimits = .init()) { self.limits = limits }
 
+    /// Adds a record.
     public mutating func add(_ record: JSONText) { self.add(record.bytes, record.bytes.indices) }
 
-    /// Adds a record.
+    /// Adds a record that is part of a text.
     /// - Parameter record: range of the record in the text. It must be valid compact JSON, else the result is
     ///   meaningless.
     public mutating func add(_ text: [UInt8], _ record: Range<Int>) {
@@ -51,6 +53,8 @@ public struct SchemaAnalysis: Sendable {
         }
     }
 
+    /// Finds a field by its decoded name, or adds it.
+    /// - Returns: its index in ``fields``; `nil` if the name is too long or there are too many fields.
     private mutating func field(_ name: ArraySlice<UInt8>) -> Int? {
         if let index = self.indices[name] { return index }
         guard self.fields.count < self.limits.fields, name.count <= self.limits.nameBytes else { return nil }
@@ -108,6 +112,10 @@ public struct SchemaAnalysis: Sendable {
     /// empty. `numbers` and `strings` exist only if the field has such values. Lengths are in characters (code points).
     /// `pattern` is the pattern of at least nine in ten of the strings that are not empty, else `null`. Members of
     /// fields beyond the limit, or with names longer than the limit, are counted in `more_members`.
+    ///
+    /// - Parameters:
+    ///   - totalRecords: number of all records of the import.
+    ///   - scope: whether all of them or a sample were analyzed.
     public func json(totalRecords: Int, scope: Scope) -> JSONText {
         .object { writer in
             writer.key("field_info")

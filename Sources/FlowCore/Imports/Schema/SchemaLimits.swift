@@ -6,7 +6,7 @@ public struct SchemaLimits: Hashable, Sendable {
     /// Maximum bytes of a field's name. A field with a longer name is not analyzed.
     public var nameBytes = 256
 
-    /// Maximum number of examples of a field.
+    /// Maximum number of example values of a field.
     public var examples = 5
 
     /// Maximum characters (code points) of an example, and of the least and the greatest string; the rest is

@@ -3,14 +3,17 @@ enum SchemaType: Int, Hashable, Sendable, CaseIterable {
     case string
     /// A number that is written without fraction and exponent.
     case integer
+    /// A number that is written with a fraction or an exponent.
     case number
     case boolean
     case object
     case array
     case null
 
+    /// The name in the JSON of the analysis.
     var name: String { "\(self)" }
 
+    /// The type of a value.
     /// - Parameter value: valid JSON.
     init(of value: ArraySlice<UInt8>) {
         switch TypeCounts.Kind(startingWith: value.first ?? 0) {

@@ -1,6 +1,7 @@
 /// A hash that is the same in every process, so that estimates based on it are reproducible. It has no secret key: do
 /// not use it for hash tables that clients fill.
 enum StableHash {
+    /// The hash of the bytes. Different seeds give independent hashes.
     static func hash(_ bytes: ArraySlice<UInt8>, seed: UInt64) -> UInt64 {
         let span = bytes.span
         let raw = span.bytes

@@ -1,8 +1,11 @@
 /// Statistics of a field's strings.
 struct StringStatistics: Sendable {
+    /// Maximum characters of ``least`` and ``greatest``; the rest is truncated.
     private let maximumCharacters: Int
 
+    /// Number of strings.
     private(set) var count = 0
+    /// Number of strings that are empty.
     private(set) var emptyCount = 0
     /// Number of strings of each ``TextPattern``, indexed by its raw value.
     private var patterns = [Int](repeating: 0, count: TextPattern.allCases.count)
@@ -15,12 +18,14 @@ struct StringStatistics: Sendable {
 
     // MARK: Least and greatest by code points, truncated
 
+    /// `nil` before the first string.
     private(set) var least: [UInt8]?
     private(set) var greatest: [UInt8] = []
 
     init(maximumCharacters: Int) { self.maximumCharacters = maximumCharacters }
 
-    /// - Parameter text: the decoded content of a string.
+    /// Adds a string.
+    /// - Parameter text: its decoded content in UTF-8.
     mutating func add(_ text: ArraySlice<UInt8>) {
         let length = text.reduce(0) { $0 + ($1 & 0xC0 == 0x80 ? 0 : 1) }
         self.count += 1
@@ -46,6 +51,7 @@ struct StringStatistics: Sendable {
     /// Number of strings that are not empty.
     var filledCount: Int { self.count - self.emptyCount }
 
+    /// Number of strings that match this pattern as their first one.
     func count(of pattern: TextPattern) -> Int { self.patterns[pattern.rawValue] }
 
     /// The pattern of at least nine in ten of the strings that are not empty; `nil` if there is none.

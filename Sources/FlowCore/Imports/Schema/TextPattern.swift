@@ -1,9 +1,9 @@
-/// The shape of a string, such as a date or an address. The first pattern that matches counts.
+/// The shape of a string, such as a date or an address. If several patterns match, a string has the first of them.
 enum TextPattern: Int, Hashable, Sendable, CaseIterable {
     /// `true`, `false`, `yes` or `no`, in upper or lower case.
     case boolean
-    /// A decimal number with an optional sign, fraction and exponent. Not with leading zeros, because these would be
-    /// lost in a number.
+    /// A decimal number with an optional sign, fraction and exponent. A text with leading zeros does not match,
+    /// because a number would lose them.
     case number
     /// A date by ISO 8601, or `31/12/2025`, `12/31/25` or `31.12.2025`; each with or without a time.
     case date
@@ -14,6 +14,7 @@ enum TextPattern: Int, Hashable, Sendable, CaseIterable {
     /// A URL with the scheme `http`, `https` or `ftp`.
     case url
 
+    /// The name in the JSON of the analysis.
     var name: String {
         switch self {
         case .ipAddress: "ip_address"
@@ -24,7 +25,7 @@ enum TextPattern: Int, Hashable, Sendable, CaseIterable {
     /// Maximum bytes of a text that is examined, enough for most URLs. A longer text has no pattern.
     private static let maximumLength = 2_048
 
-    /// The pattern of a text.
+    /// The first pattern that a text matches.
     /// - Parameter text: decoded, not empty.
     /// - Returns: `nil` if no pattern matches.
     init?(of text: ArraySlice<UInt8>) {
@@ -40,7 +41,7 @@ enum TextPattern: Int, Hashable, Sendable, CaseIterable {
         }
     }
 
-    /// Checks for the patterns of identifiers and addresses.
+    /// Checks for the patterns of identifiers and addresses: UUID, IP address, mail address and URL.
     private init?(named scan: TextScan) {
         if scan.isUUID {
             self = .uuid

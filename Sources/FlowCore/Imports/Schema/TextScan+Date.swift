@@ -1,4 +1,5 @@
 extension TextScan {
+    /// Whether the text is a date, with or without a time, see ``TextPattern/date``.
     var isDate: Bool {
         guard (6...40).contains(self.text.count) else { return false }
         var rest = self.text
@@ -6,7 +7,8 @@ extension TextScan {
         return rest.isEmpty || Self.isTime(rest)
     }
 
-    /// Consumes a date that exists in the calendar.
+    /// Consumes a date without a time from the start of the text.
+    /// - Returns: whether there is one that exists in the calendar.
     private static func consumeDay(_ rest: inout ArraySlice<UInt8>) -> Bool {
         guard let first = Self.consumeNumber(&rest), let separator = rest.popFirst(), let second = Self.consumeNumber(&rest),
             rest.popFirst() == separator, let third = Self.consumeNumber(&rest)
@@ -27,6 +29,7 @@ extension TextScan {
         }
     }
 
+    /// Whether the month has this day in this year.
     private static func isDay(_ day: Int, month: Int, year: Int) -> Bool {
         guard (1...12).contains(month) else { return false }
         let isLeapYear = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
@@ -63,13 +66,15 @@ extension TextScan {
         return Self.consumeTwo(&rest, below: 60) && rest.isEmpty
     }
 
+    /// Consumes a number of exactly two digits.
+    /// - Returns: whether there is one, and it is below the bound. If not, digits may have been consumed.
     private static func consumeTwo(_ rest: inout ArraySlice<UInt8>, below bound: Int) -> Bool {
         guard let number = Self.consumeNumber(&rest, atMost: 2) else { return false }
         return number.digits == 2 && number.value < bound
     }
 
-    /// Consumes up to `count` digits.
-    /// - Returns: `nil` if the text does not start with a digit.
+    /// Consumes up to `count` digits from the start of the text.
+    /// - Returns: their value and number; `nil` if the text does not start with a digit.
     private static func consumeNumber(_ rest: inout ArraySlice<UInt8>, atMost count: Int = 10) -> (value: Int, digits: Int)? {
         let digits = rest.prefix(count).prefix(while: JSONByte.isDigit)
         guard !digits.isEmpty else { return nil }

@@ -1,14 +1,17 @@
 /// Recognizes the patterns that a text may match.
 struct TextScan {
+    /// The decoded text, in UTF-8.
     let text: ArraySlice<UInt8>
 
     init(_ text: ArraySlice<UInt8>) { self.text = text }
 
+    /// Whether the text matches ``TextPattern/boolean``.
     var isBoolean: Bool {
         guard self.text.count <= 5 else { return false }
         return ["true", "false", "yes", "no"].contains { self.text.elementsEqual($0.utf8, by: { $0 | 0x20 == $1 }) }
     }
 
+    /// Whether the text matches ``TextPattern/number``.
     var isNumber: Bool {
         var rest = self.text
         if rest.first == UInt8(ascii: "-") || rest.first == UInt8(ascii: "+") { rest = rest.dropFirst() }
@@ -26,12 +29,14 @@ struct TextScan {
         return rest.isEmpty
     }
 
+    /// Removes all digits from the start of the text and returns them; empty if there are none.
     private static func consumeDigits(_ rest: inout ArraySlice<UInt8>) -> ArraySlice<UInt8> {
         let digits = rest.prefix(while: JSONByte.isDigit)
         rest = rest[digits.endIndex...]
         return digits
     }
 
+    /// Whether the text is a UUID with its hyphens, in upper or lower case.
     var isUUID: Bool {
         self.text.count == 36
             && zip(0..., self.text).allSatisfy { index, byte in
@@ -41,8 +46,10 @@ struct TextScan {
 
     // MARK: Addresses
 
+    /// Whether the text is an IPv4 or IPv6 address, without a port, prefix length or zone.
     var isIPAddress: Bool { self.text.count <= 45 && (Self.isVersion4(self.text) || self.isVersion6) }
 
+    /// Whether the text is an IPv4 address: four numbers up to 255 without leading zeros.
     private static func isVersion4(_ text: ArraySlice<UInt8>) -> Bool {
         let parts = text.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
         return parts.count == 4
@@ -77,6 +84,7 @@ struct TextScan {
         return (isShort ? groups.count < count : groups.count == count) && groups.allSatisfy(Self.isGroup)
     }
 
+    /// Whether the text is one to four hexadecimal digits, a group of an IPv6 address.
     private static func isGroup(_ group: ArraySlice<UInt8>) -> Bool {
         (1...4).contains(group.count) && group.allSatisfy { JSONByte.hexadecimal($0) != nil }
     }
@@ -93,6 +101,7 @@ struct TextScan {
         }
     }
 
+    /// Whether the text is a URL with the scheme `http`, `https` or `ftp` and a host.
     var isURL: Bool {
         guard let colon = self.text.prefix(6).firstIndex(of: UInt8(ascii: ":")) else { return false }
         let scheme = self.text[..<colon]
@@ -104,6 +113,7 @@ struct TextScan {
         return !host.isEmpty && rest.allSatisfy { $0 > 0x20 && $0 != 0x7F && !"\"<>\\^`{|}".utf8.contains($0) }
     }
 
+    /// Whether the text is a host name of at least this number of labels.
     private static func isHost(_ host: ArraySlice<UInt8>, labels: Int) -> Bool {
         let parts = host.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
         let hyphen = UInt8(ascii: "-")
@@ -114,6 +124,7 @@ struct TextScan {
             }
     }
 
+    /// Whether the byte is an ASCII letter or digit.
     private static func isAlphanumeric(_ byte: UInt8) -> Bool {
         JSONByte.isDigit(byte) || (byte | 0x20) &- UInt8(ascii: "a") < 26
     }

@@ -6,7 +6,7 @@ import Foundation
 struct BenchOptions: ParsableArguments {
     @OptionGroup var hub: HubOptions
 
-    @Option(help: ArgumentHelp("Payload bytes of each event or change.", valueName: "n"))
+    @Option(help: ArgumentHelp("Payload bytes of each published event or state change.", valueName: "n"))
     var size = 200
 
     @Option(help: ArgumentHelp("Seconds to measure.", valueName: "s"))
@@ -30,6 +30,8 @@ struct BenchOptions: ParsableArguments {
     @Flag(help: "Allow a hub on another machine. Use it only if you may put load on that machine and on the network.")
     var allowRemote = false
 
+    /// Checks the options. `other`: URL of another instance of the hub (`--publish-url`), used instead of `--url`.
+    /// - Throws: ``CommandFailure`` of kind `usage` if an option is invalid.
     func target(at other: String? = nil) throws(CommandFailure) -> BenchTarget {
         let url: HubURL
         if let other { url = try HubURL(other) } else { url = try self.hub.hub() }
@@ -38,14 +40,15 @@ struct BenchOptions: ParsableArguments {
         }
         guard url.isLoopback || self.allowRemote else {
             throw CommandFailure(
-                .usage, "\(Terminal.sanitized(url.host)) is another machine. Use --allow-remote if you may put load on it.")
+                .usage,
+                "The hub \(Terminal.sanitized(url.host)) is on another machine. Use --allow-remote if you may put load on it.")
         }
         try Self.check(self.size, 64...65_536, "--size")
         try Self.check(self.duration, 1...600, "--duration")
         try Self.check(self.warmup, 0...60, "--warmup")
         let prefix = self.prefix ?? "bench-\(UInt32.random(in: 0 ... .max))-"
         guard prefix.utf8.count <= 100, FlowID(prefix + "0") != nil else {
-            throw CommandFailure(.usage, "--prefix must be at most 100 of A-Za-z0-9_.:-")
+            throw CommandFailure(.usage, "--prefix must be at most 100 characters of A-Za-z0-9_.:-")
         }
         if let pid = self.serverPid, ProcessUsage(of: "\(pid)") == nil {
             throw CommandFailure(.usage, "Cannot read the CPU time of process \(pid). Check --server-pid.")
@@ -55,13 +58,16 @@ struct BenchOptions: ParsableArguments {
             payloadBytes: self.size, warmup: self.warmup, duration: self.duration)
     }
 
+    /// Checks that the value of an option is in its range.
+    /// - Throws: ``CommandFailure`` of kind `usage` if it is not.
     static func check(_ value: Int, _ range: ClosedRange<Int>, _ option: String) throws(CommandFailure) {
         guard range.contains(value) else {
-            throw CommandFailure(.usage, "\(option) must be from \(range.lowerBound) to \(range.upperBound).")
+            throw CommandFailure(.usage, "\(option) must be from \(range.lowerBound) to \(range.upperBound), not \(value).")
         }
     }
 
-    /// Deletes the flows that a run has created, unless `--keep` is set. A failure is only reported.
+    /// Deletes the flows that a run has created, unless `--keep` is set. A failure is only reported, and a rejection by the hub
+    /// is ignored.
     func cleanUp(_ target: BenchTarget, flows: Int) async {
         if self.keep { return }
         do {
@@ -72,7 +78,7 @@ struct BenchOptions: ParsableArguments {
             }
         } catch let failure as CommandFailure where failure.kind == .rejected {
         } catch {
-            Terminal.note("Cannot delete the flows \(target.prefix)…: \(error)")
+            Terminal.note("Cannot delete the flows \(target.prefix)… that the benchmark created: \(error)")
         }
     }
 }
@@ -88,11 +94,13 @@ struct BenchTarget: Sendable {
     let warmup: Int
     let duration: Int
 
+    /// The id of the flow with this number, counted from 0.
     func flow(_ index: Int) -> String { "\(self.prefix)\(index)" }
 
+    /// CPU time and memory of the hub's process now; `nil` without `--server-pid`, or if the process has ended.
     func server() -> ProcessUsage? { self.serverProcess.flatMap { ProcessUsage(of: $0) } }
 
-    /// A payload of the configured size: a time stamp, then filler.
+    /// A payload of the configured size: the time stamp of this time, then filler.
     func payload(nanoseconds: UInt64) -> String { StampScanner.stamp(nanoseconds: nanoseconds) + self.filler }
 
     private var filler: String { String(repeating: "a", count: max(0, self.payloadBytes - StampScanner.digits - 4)) }

@@ -10,15 +10,18 @@ struct BenchReport: Sendable {
 
     private var rows: [(name: String, label: String, value: Value)] = []
 
+    /// Adds a count. `name`: the JSON member, `label`: the title of the row.
     mutating func add(_ name: String, _ label: String, _ value: some BinaryInteger) {
         self.rows.append((name, label, .count(UInt64(clamping: value))))
     }
 
+    /// Adds a measured value, rounded to this many decimals; nothing if it is `nil`.
     mutating func add(_ name: String, _ label: String, _ value: Double?, decimals: Int) {
         guard let value else { return }
         self.rows.append((name, label, .measure(value, decimals: decimals)))
     }
 
+    /// Adds the percentiles and the maximum of the latencies.
     mutating func add(_ histogram: LatencyHistogram) {
         for (name, share) in [("p50_us", 0.5), ("p90_us", 0.9), ("p99_us", 0.99), ("p999_us", 0.999), ("max_us", 1.0)] {
             self.add(name, "latency \(name.dropLast(3))", Double(histogram.percentile(share)), decimals: 0)
@@ -52,6 +55,7 @@ struct BenchReport: Sendable {
         }.joined(separator: "\n")
     }
 
+    /// Rounds a value to this many decimals.
     private static func rounded(_ value: Double, _ decimals: Int) -> Double {
         let factor = decimals == 0 ? 1.0 : pow(10, Double(decimals))
         return (value * factor).rounded() / factor
@@ -68,6 +72,7 @@ struct BenchReport: Sendable {
         return String(whole.reversed()) + text[end...]
     }
 
+    /// A duration with its unit: `250 us`, `1.50 ms`, `2.00 s`.
     private static func duration(_ microseconds: Double) -> String {
         if microseconds < 1000 { return "\(Int(microseconds)) us" }
         if microseconds < 1_000_000 { return String(format: "%.2f ms", microseconds / 1000) }

@@ -30,6 +30,7 @@ final class BenchRequester: ChannelInboundHandler {
         self.path = target.hub.path
     }
 
+    /// Connects to the hub.
     /// - Returns: the requester when it is connected.
     static func connect(
         _ target: BenchTarget, contentType: String, on loop: any EventLoop
@@ -48,6 +49,7 @@ final class BenchRequester: ChannelInboundHandler {
             .map { _ in requester }
     }
 
+    /// Sends a request without waiting for earlier responses. Does nothing after the connection was closed.
     func send(_ method: HTTPMethod, _ target: String, _ body: ByteBuffer) {
         guard let context = self.context else { return }
         var headers = self.headers
@@ -58,10 +60,13 @@ final class BenchRequester: ChannelInboundHandler {
         context.writeAndFlush(self.wrapOutboundOut(.end(nil)), promise: nil)
     }
 
+    /// Keeps the context, with which requests are sent.
     func handlerAdded(context: ChannelHandlerContext) { self.context = context }
 
+    /// Drops the context: no further requests are sent.
     func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
 
+    /// Collects the status and, from 300 on, the body of a response, and reports the response when it is complete.
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch self.unwrapInboundIn(data) {
         case .head(let head):
@@ -75,6 +80,7 @@ final class BenchRequester: ChannelInboundHandler {
         }
     }
 
+    /// Reports that the connection was closed, and drops the callbacks.
     func channelInactive(context: ChannelHandlerContext) {
         self.context = nil
         self.onClose?()
@@ -82,5 +88,6 @@ final class BenchRequester: ChannelInboundHandler {
         self.onAnswer = nil
     }
 
+    /// Closes the connection; ``channelInactive(context:)`` reports that.
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
 }

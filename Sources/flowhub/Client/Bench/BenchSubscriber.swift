@@ -10,10 +10,15 @@ final class BenchSubscriber: ChannelInboundHandler {
 
     /// The benchmark that a subscriber reports to.
     protocol Owner: AnyObject {
+        /// The hub has accepted the stream with status 200.
         func subscriberReady()
+        /// The hub has rejected the stream. `answer`: the status line of the response.
         func subscriberRejected(_ answer: String)
+        /// The subscriber has read an event. `stamp` and `now`: times of publication and of reading, in nanoseconds.
         func subscriberRead(_ stamp: UInt64, now: UInt64)
+        /// The subscriber has processed all bytes that had arrived.
         func subscriberReadAll(now: UInt64)
+        /// The stream was closed. `flow`: the flow's number; `wasReady`: whether the hub had accepted the stream.
         func subscriberClosed(flow: Int, wasReady: Bool)
     }
 
@@ -37,10 +42,12 @@ final class BenchSubscriber: ChannelInboundHandler {
         self.flow = flow
     }
 
+    /// Sends the request for the stream.
     func channelActive(context: ChannelHandlerContext) {
         context.writeAndFlush(self.wrapOutboundOut(self.request), promise: nil)
     }
 
+    /// Checks the status of the response, and reports each event by its time stamp.
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let buffer = self.unwrapInboundIn(data)
         if !self.isReady {
@@ -59,11 +66,14 @@ final class BenchSubscriber: ChannelInboundHandler {
         self.scanner.scan(buffer.readableBytesUInt8Span) { self.owner?.subscriberRead($0, now: now) }
     }
 
+    /// Reports that all bytes that had arrived were processed.
     func channelReadComplete(context: ChannelHandlerContext) {
         self.owner?.subscriberReadAll(now: NIODeadline.now().uptimeNanoseconds)
     }
 
+    /// Reports that the stream was closed.
     func channelInactive(context: ChannelHandlerContext) { self.owner?.subscriberClosed(flow: self.flow, wasReady: self.isReady) }
 
+    /// Closes the connection; ``channelInactive(context:)`` reports that.
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
 }

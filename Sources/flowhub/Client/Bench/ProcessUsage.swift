@@ -6,7 +6,8 @@ struct ProcessUsage: Hashable, Sendable {
     var cpuSeconds: Double
     var residentKiB: Double
 
-    /// - Parameter process: a process id or `self`.
+    /// Reads the current usage.
+    /// - Parameter process: a process id, or `self` for this process.
     /// - Returns: `nil` if the process does not exist or this user may not inspect it.
     init?(of process: String) {
         guard let stat = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8),
@@ -15,8 +16,8 @@ struct ProcessUsage: Hashable, Sendable {
         self.init(stat: stat, status: status, ticksPerSecond: Double(sysconf(Int32(_SC_CLK_TCK))))
     }
 
-    /// Parses `stat` and `status`, see proc(5): `utime` and `stime` are fields 14 and 15 of `stat`. Fields are counted from
-    /// after the process name, which may contain blanks and parentheses.
+    /// Parses the files `stat` and `status`, see proc(5): `utime` and `stime` are fields 14 and 15 of `stat`. The code counts
+    /// fields after the process name (field 2), which may contain blanks and parentheses.
     init?(stat: String, status: String, ticksPerSecond: Double) {
         guard let end = stat.lastIndex(of: ")") else { return nil }
         let fields = stat[stat.index(after: end)...].split(separator: " ")

@@ -2,17 +2,18 @@
 struct StampScanner: Hashable, Sendable {
     static let digits = 19
 
-    /// Number of characters of `~T=` that were matched.
+    /// Number of characters of the prefix `~T=` that were matched.
     private var matched = 0
     private var digitsRead = 0
     private var value: UInt64 = 0
 
-    /// A stamp for a time in nanoseconds.
+    /// The text of the time stamp for a time in nanoseconds.
     static func stamp(nanoseconds: UInt64) -> String {
         let text = String(nanoseconds)
         return "~T=" + String(repeating: "0", count: max(0, Self.digits - text.utf8.count)) + text + "~"
     }
 
+    /// Scans a chunk. `found` is called for each time stamp that is complete, also if it began in an earlier chunk.
     mutating func scan(_ bytes: Span<UInt8>, _ found: (_ nanoseconds: UInt64) -> Void) {
         var index = 0
         while index < bytes.count {

@@ -15,9 +15,9 @@ final class StreamBench {
         let subscribers: Int
         let flows: Int
         let publishers: Int
-        /// Closed loop: publications in flight. One is done when all subscribers of its flow have read it.
+        /// Number of publications in flight (closed loop). A publication is done when all subscribers of its flow have read it.
         let window: Int
-        /// Open loop: publications per second, instead of the window.
+        /// Publications per second (open loop); `nil`: a closed loop with ``window``.
         let rate: Int?
         let isDurable: Bool
     }
@@ -31,7 +31,7 @@ final class StreamBench {
     private static let connectSeconds: Int64 = 60
     private static let stallNanoseconds: UInt64 = 3_000_000_000
     private static let maximumStalls = 3
-    /// Maximum number of publications without a response; an open loop skips further ones.
+    /// Maximum number of publications without a response. At this limit an open loop skips publications that are due.
     private static let maximumUnanswered = 20_000
 
     private let plan: Plan
@@ -58,6 +58,8 @@ final class StreamBench {
             flows: plan.flows, subscribers: plan.subscribers, start: NIODeadline.now().uptimeNanoseconds)
     }
 
+    /// Runs the benchmark on a thread of its own.
+    /// - Throws: ``CommandFailure`` if the measurement failed.
     static func run(_ plan: Plan) async throws -> BenchReport {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let loop = group.any()
@@ -71,6 +73,8 @@ final class StreamBench {
         return try result.get()
     }
 
+    /// Starts to open the streams.
+    /// - Returns: the report, when the benchmark has ended.
     private func start() -> EventLoopFuture<BenchReport> {
         self.metrics.beforeConnect = self.plan.target.server()
         self.metrics.connectStart = Self.now
@@ -79,13 +83,14 @@ final class StreamBench {
             guard bench.phase == .connecting else { return }
             bench.fail("Only \(bench.ready) of \(bench.plan.subscribers) streams opened within \(Self.connectSeconds) s.")
         }
-        // Retains the benchmark until its end: the loop's callbacks capture it weakly.
+        // This closure retains the benchmark until the benchmark has ended; all other callbacks capture it weakly.
         self.promise.futureResult.assumeIsolated().whenComplete { _ in self.phase = .over }
         return self.promise.futureResult
     }
 
     // MARK: Connecting
 
+    /// Opens further streams while fewer than ``maximumOpening`` are being opened.
     private func openMore() {
         while self.phase == .connecting, self.opened < self.plan.subscribers, self.opened - self.ready < Self.maximumOpening {
             let flow = self.opened % self.plan.flows
@@ -103,6 +108,7 @@ final class StreamBench {
         }
     }
 
+    /// Measures the hub's memory 500 ms after all streams are open, and then connects the publishers.
     private func settle() {
         self.phase = .settling
         self.metrics.connectEnd = Self.now
@@ -112,6 +118,7 @@ final class StreamBench {
         }
     }
 
+    /// Connects the publishers, and then starts the load.
     private func connectPublishers() {
         let connecting = (0..<self.plan.publishers).map { _ in
             BenchRequester.connect(self.plan.publishing, contentType: "application/json", on: self.loop)
@@ -125,10 +132,12 @@ final class StreamBench {
         }
     }
 
+    /// Starts publishing: first the warm-up, then the measurement.
     private func startLoad(_ publishers: [BenchRequester]) {
         guard self.closed == 0 else {
             return self.fail(
-                "The hub closed \(self.closed) streams before the first publication. Check its limits of connections.")
+                "The hub closed \(self.closed) streams before the first publication. "
+                    + "Check FLOWHUB_MAX_CONNECTIONS and FLOWHUB_MAX_CONNECTIONS_PER_SUBJECT.")
         }
         self.publishers = publishers
         self.unanswered = publishers.map { _ in [] }
@@ -150,11 +159,14 @@ final class StreamBench {
 
     // MARK: Publishing
 
+    /// Closed loop: publishes until the window is full.
     private func fillWindow() {
         guard self.plan.rate == nil, self.phase == .warmingUp || self.phase == .measuring else { return }
         while self.tracker.hasRoom(window: self.plan.window) { self.publish() }
     }
 
+    /// Open loop: publishes what is due. Closed loop, or draining: gives up the expected deliveries if none has
+    /// arrived for 3 s. Repeats itself every 1 ms in an open loop, every 100 ms in a closed one.
     private func tick() {
         guard self.phase != .over else { return }
         let now = Self.now
@@ -174,13 +186,14 @@ final class StreamBench {
             self.tracker.writeOff(now: now)
             if self.stalls >= Self.maximumStalls, self.phase != .draining {
                 return self.fail(
-                    "Deliveries stopped \(self.stalls) times for 3 s. The measurement would not be valid.")
+                    "No event was delivered for 3 s, \(self.stalls) times. The measurement would not be valid.")
             }
             self.fillWindow()
         }
         self.after(self.plan.rate == nil ? .milliseconds(100) : .milliseconds(1)) { $0.tick() }
     }
 
+    /// Publishes one event to the next flow, with the next publisher.
     private func publish() {
         let flow = self.nextFlow
         self.nextFlow = (flow + 1) % self.plan.flows
@@ -194,6 +207,7 @@ final class StreamBench {
         self.publishers[index].send(.POST, "/v1/flows/\(self.plan.target.flow(flow))/events", ByteBuffer(string: body))
     }
 
+    /// Counts the response to the oldest unanswered publication of the publisher with this index.
     private func answered(_ index: Int, _ status: Int, _ body: [UInt8]) {
         guard let flow = self.unanswered[index].popFirst() else { return }
         if (200..<300).contains(status) {
@@ -201,7 +215,7 @@ final class StreamBench {
         } else if status == 429 || status >= 500 {
             self.metrics.rejected += 1
             self.tracker.rejected(flow: flow)
-            // Later, not in this call: otherwise a hub that rejects immediately would cause an endless loop.
+            // Publishes later, not in this call: otherwise a hub that rejects immediately would cause an endless loop.
             self.after(.milliseconds(20)) { $0.fillWindow() }
         } else {
             self.fail(HubProblem(status: status, body: body).failure)
@@ -210,6 +224,7 @@ final class StreamBench {
 
     // MARK: Finishing
 
+    /// Ends the measurement, and waits up to 5 s for the expected deliveries.
     private func drain() {
         guard self.phase == .measuring else { return }
         self.metrics.stopMeasuring(self.plan.target)
@@ -217,6 +232,7 @@ final class StreamBench {
         self.finishWhenDrained(until: Self.now + 5_000_000_000)
     }
 
+    /// Ends the benchmark when all expected deliveries have arrived, or at the deadline (monotonic clock, nanoseconds).
     private func finishWhenDrained(until deadline: UInt64) {
         guard self.tracker.due > 0, Self.now < deadline else {
             return self.promise.succeed(
@@ -225,8 +241,10 @@ final class StreamBench {
         self.after(.milliseconds(20)) { $0.finishWhenDrained(until: deadline) }
     }
 
+    /// Ends the benchmark with a failure of kind `unreachable`.
     private func fail(_ message: String) { self.fail(CommandFailure(.unreachable, message)) }
 
+    /// Ends the benchmark with a failure, unless it has ended already.
     private func fail(_ failure: CommandFailure) {
         guard self.phase != .over else { return }
         self.promise.fail(failure)
@@ -234,6 +252,7 @@ final class StreamBench {
 
     private static var now: UInt64 { NIODeadline.now().uptimeNanoseconds }
 
+    /// Runs `work` after a delay, unless the benchmark has ended by then.
     private func after(_ delay: TimeAmount, _ work: @escaping (StreamBench) -> Void) {
         self.loop.assumeIsolated().scheduleTask(in: delay) { [weak self] in
             if let self, self.phase != .over { work(self) }
@@ -242,27 +261,32 @@ final class StreamBench {
 }
 
 extension StreamBench: BenchSubscriber.Owner {
+    /// Settles when all streams are open; otherwise opens further ones.
     func subscriberReady() {
         self.ready += 1
         guard self.phase == .connecting else { return }
         if self.ready == self.plan.subscribers { self.settle() } else { self.openMore() }
     }
 
+    /// Ends the benchmark: its number of streams cannot be reached.
     func subscriberRejected(_ answer: String) {
         self.fail(CommandFailure(.rejected, "The hub rejected a stream: \(Terminal.sanitized(answer))"))
     }
 
+    /// Counts the delivery and, while measuring, records the latency.
     func subscriberRead(_ stamp: UInt64, now: UInt64) {
         guard self.tracker.received(stamp: stamp), self.phase == .measuring else { return }
         self.metrics.delivered += 1
         self.metrics.latencies.record(microseconds: now > stamp ? (now - stamp) / 1000 : 0)
     }
 
+    /// Notes the time of arrival, and in a closed loop publishes the next events.
     func subscriberReadAll(now: UInt64) {
         self.lastArrival = now
         self.fillWindow()
     }
 
+    /// Counts the closed stream. Ends the benchmark if the hub had not accepted the stream.
     func subscriberClosed(flow: Int, wasReady: Bool) {
         guard self.phase != .over else { return }
         self.closed += 1

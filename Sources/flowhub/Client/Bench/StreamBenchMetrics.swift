@@ -10,7 +10,7 @@ struct StreamBenchMetrics {
     var publishedMeasured: UInt64 = 0
     var acknowledged: UInt64 = 0
     var rejected: UInt64 = 0
-    /// Publications that an open loop skipped, because too many were without a response.
+    /// Number of publications that an open loop skipped, because too many earlier ones were without a response.
     var skipped: UInt64 = 0
     var delivered: UInt64 = 0
     var latencies = LatencyHistogram()
@@ -22,18 +22,22 @@ struct StreamBenchMetrics {
     private var clientStart: ProcessUsage?
     private var clientStop: ProcessUsage?
 
+    /// Records the start of the measurement, with the CPU time of the hub and of this process.
     mutating func startMeasuring(_ target: BenchTarget) {
         self.start = NIODeadline.now().uptimeNanoseconds
         self.serverStart = target.server()
         self.clientStart = ProcessUsage(of: "self")
     }
 
+    /// Records the end of the measurement, with the CPU time of the hub and of this process.
     mutating func stopMeasuring(_ target: BenchTarget) {
         self.stop = NIODeadline.now().uptimeNanoseconds
         self.serverStop = target.server()
         self.clientStop = ProcessUsage(of: "self")
     }
 
+    /// Creates the report. `lost`: number of deliveries that did not arrive, `closed`: number of streams that the hub
+    /// closed.
     func report(_ plan: StreamBench.Plan, lost: Int, closed: Int) -> BenchReport {
         let seconds = max(Double(self.stop - self.start) / 1e9, 0.001)
         let server = Self.cpu(self.serverStart, self.serverStop)
@@ -76,6 +80,7 @@ struct StreamBenchMetrics {
         return report
     }
 
+    /// CPU seconds between two readings; `nil` if one is missing.
     private static func cpu(_ from: ProcessUsage?, _ to: ProcessUsage?) -> Double? {
         guard let from, let to else { return nil }
         return to.cpuSeconds - from.cpuSeconds

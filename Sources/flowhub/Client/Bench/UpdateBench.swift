@@ -39,6 +39,8 @@ final class UpdateBench {
         self.filler = String(repeating: "a", count: plan.target.payloadBytes)
     }
 
+    /// Runs the benchmark on a thread of its own.
+    /// - Throws: ``CommandFailure`` if the measurement failed.
     static func run(_ plan: Plan) async throws -> BenchReport {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let loop = group.any()
@@ -52,6 +54,8 @@ final class UpdateBench {
         return try result.get()
     }
 
+    /// Connects the publishers and starts the load.
+    /// - Returns: the report, when the benchmark has ended.
     private func run() -> EventLoopFuture<BenchReport> {
         let connecting = (0..<self.plan.publishers).map { _ in
             BenchRequester.connect(self.plan.target, contentType: "application/merge-patch+json", on: self.loop)
@@ -67,6 +71,7 @@ final class UpdateBench {
         return self.promise.futureResult
     }
 
+    /// Starts a change on each connection: first the warm-up, then the measurement.
     private func startLoad(_ publishers: [BenchRequester]) {
         self.phase = .warmingUp
         self.publishers = publishers
@@ -88,21 +93,23 @@ final class UpdateBench {
         }
         // Ends the benchmark if the hub stops responding.
         self.after(.seconds(Int64(self.plan.target.warmup + self.plan.target.duration + 30))) { bench in
-            bench.promise.fail(CommandFailure(.unreachable, "The hub stopped responding."))
+            bench.promise.fail(CommandFailure(.unreachable, "The benchmark did not end in time: the hub stopped responding."))
         }
     }
 
+    /// Sends the next change of the publisher with this index.
     private func change(_ index: Int) {
         guard self.phase != .over else { return }
         self.changes += 1
         self.sentAt[index] = NIODeadline.now().uptimeNanoseconds
-        // With more flows than publishers, a random flow; otherwise each publisher has a fixed flow.
+        // With more flows than publishers, each change goes to a random flow; otherwise each publisher has a fixed flow.
         let isAny = self.plan.flows > self.publishers.count
         let flow = self.plan.target.flow(isAny ? Int.random(in: 0..<self.plan.flows) : index % self.plan.flows)
         let body = "{\"status\":\"running\",\"n\":\(self.changes),\"m\":\"\(self.filler)\"}"
         self.publishers[index].send(.PATCH, "/v1/flows/\(flow)/state", ByteBuffer(string: body))
     }
 
+    /// Counts the response to the change of the publisher with this index, and starts its next change.
     private func answered(_ index: Int, _ status: Int, _ body: [UInt8]) {
         guard self.phase != .over else { return }
         if (200..<300).contains(status) {
@@ -119,6 +126,7 @@ final class UpdateBench {
         }
     }
 
+    /// Creates the report of the measurement, which ends now.
     private func report() -> BenchReport {
         let seconds = max(Double(NIODeadline.now().uptimeNanoseconds - self.start) / 1e9, 0.001)
         let server = self.serverStart.flatMap { start in self.plan.target.server().map { $0.cpuSeconds - start.cpuSeconds } }
@@ -139,6 +147,7 @@ final class UpdateBench {
         return report
     }
 
+    /// Runs `work` after a delay, unless the benchmark has ended by then.
     private func after(_ delay: TimeAmount, _ work: @escaping (UpdateBench) -> Void) {
         self.loop.assumeIsolated().scheduleTask(in: delay) { [weak self] in
             if let self, self.phase != .over { work(self) }

@@ -53,13 +53,13 @@ final class DownloadTarget: Sendable {
         }
     }
 
-    /// Discards the written bytes, to start over. Only if ``isRestartable``.
+    /// Discards the written bytes, so that the download can start over. Only called if ``isRestartable``.
     func restart() throws(CommandFailure) {
         guard case .file(let descriptor, _, _) = self.destination.withLock({ $0 }) else { return }
         guard ftruncate(descriptor, 0) == 0, lseek(descriptor, 0, SEEK_SET) == 0 else { throw self.failure(errno) }
     }
 
-    /// Completes the output: syncs the temporary file and renames it to its final name.
+    /// Completes the output. A temporary file is synced to disk and renamed to its final name.
     func finish() throws(CommandFailure) {
         let destination = self.destination.withLock { destination in
             defer { destination = .closed }
@@ -69,7 +69,7 @@ final class DownloadTarget: Sendable {
         case .standardOutput, .closed: return
         case .special(let descriptor): close(descriptor)
         case .file(let descriptor, let temporary, let path):
-            // A full disk may be reported as late as here.
+            // Some file systems report a full disk only here.
             let isRenamed = fsync(descriptor) == 0 && rename(temporary, path) == 0
             let problem = errno
             close(descriptor)
@@ -80,7 +80,7 @@ final class DownloadTarget: Sendable {
         }
     }
 
-    /// Closes the output, and deletes the temporary file.
+    /// Closes the output without completing it, and deletes the temporary file. Does nothing after ``finish()``.
     func discard() {
         let destination = self.destination.withLock { destination in
             defer { destination = .closed }
@@ -95,6 +95,8 @@ final class DownloadTarget: Sendable {
         }
     }
 
+    /// Opens a device or pipe, or creates a temporary file next to the file that is to be replaced.
+    /// - Throws: ``CommandFailure`` of kind `usage` if that fails or the path is a directory.
     private func open(_ path: String) throws(CommandFailure) -> Destination {
         var status = stat()
         var resolvedPath = path
@@ -120,6 +122,7 @@ final class DownloadTarget: Sendable {
         return .file(descriptor, temporary: temporary, path: resolvedPath)
     }
 
+    /// The failure for a system error. `problem`: its `errno`.
     private func failure(_ problem: Int32) -> CommandFailure {
         let name = self.name == "-" ? "Standard output" : self.name
         return CommandFailure(.usage, "\(name) cannot be written: \(String(cString: strerror(problem))).")

@@ -5,7 +5,7 @@ import Foundation
 import NIOCore
 import NIOHTTP1
 
-/// Downloads all records of an import, and verifies count and hash.
+/// Downloads all records of an import, or its object, and verifies the number of records and the hash.
 struct ImportDownload {
     enum Form: Hashable {
         /// The document: one JSON array with one record per line.
@@ -31,7 +31,7 @@ struct ImportDownload {
     let target: DownloadTarget
     let style: ProgressRenderer.Style
 
-    /// Downloads and verifies the import, with retries if the target can start over.
+    /// Downloads and verifies the import. A failed attempt is repeated if the target can start over.
     /// - Throws: ``CommandFailure``, after all attempts. The caller must discard the target.
     func run() async throws -> Report {
         let metadata = try await self.client.json("/v1/imports/\(self.id)")
@@ -64,6 +64,8 @@ struct ImportDownload {
         let afterSeconds: Int?
     }
 
+    /// Makes one attempt. `storage`: what the hub says about count and hash; `nil` if it says nothing.
+    /// - Throws: `Interruption` if a retry may help.
     private func once(_ storage: StorageMetadata?, _ bar: ProgressBar) async throws -> Report {
         let response = try await self.openResponse()
         var check = Check(form: self.form, storage: storage)
@@ -86,6 +88,7 @@ struct ImportDownload {
         return Report(records: records, bytes: written, isVerified: isVerified)
     }
 
+    /// Requests the records or the object.
     /// - Returns: a 200 response whose encoding matches ``form``.
     /// - Throws: `Interruption` if a retry may help; ``CommandFailure`` if not.
     private func openResponse() async throws -> HTTPClientResponse {
@@ -111,12 +114,13 @@ struct ImportDownload {
             throw CommandFailure(
                 .rejected,
                 isCompressed
-                    ? "Unexpected gzip response. Check for a proxy that compresses responses."
+                    ? "The response is compressed, which was not requested. Check for a proxy that compresses responses."
                     : "This import is stored as database rows, not as an object. Omit --raw.")
         }
         return response
     }
 
+    /// Whether the error is one of the connection to the hub, so that a retry may help.
     private static func isOfTransport(_ error: any Error) -> Bool {
         !(error is CommandFailure || error is OutputClosed || error is CancellationError || error is Interruption)
     }
@@ -133,12 +137,14 @@ extension ImportDownload {
         init(form: Form, storage: StorageMetadata?) {
             self.form = form
             self.storage = storage
-            // Imports of a legacy service have no content hash, and any layout.
+            // An import of a legacy service has no content hash, and its document need not have one record per line.
             let hasLines = form == .ndjson || (form == .document && storage?.contentHash.isEmpty == false)
             self.lines = hasLines ? RecordLines() : nil
         }
 
-        /// - Returns: the bytes to write.
+        /// Hashes a chunk of the response.
+        /// - Returns: the bytes to write, in the requested form.
+        /// - Throws: ``CommandFailure`` if the chunk does not have one record per line.
         mutating func process(_ chunk: ByteBuffer) throws(CommandFailure) -> [UInt8] {
             guard self.lines != nil else {
                 let bytes = Array(chunk.readableBytesView)
@@ -158,6 +164,10 @@ extension ImportDownload {
             return self.form == .ndjson ? records : Array(chunk.readableBytesView)
         }
 
+        /// Compares number of records and hash with those of the import.
+        /// - Returns: the number of records, `nil` if not counted; whether the hash was compared, `false` if the import has
+        ///   none.
+        /// - Throws: ``CommandFailure`` if they differ.
         mutating func finish() throws(CommandFailure) -> (records: Int?, isVerified: Bool) {
             do throws(RecordLines.Malformed) { try self.lines?.finish() } catch { throw self.malformed(error) }
             let found = self.hash.finalize().map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
@@ -174,17 +184,19 @@ extension ImportDownload {
             return (records, true)
         }
 
+        /// The failure for a response that does not have one record per line.
         private func malformed(_ error: RecordLines.Malformed) -> CommandFailure {
             guard self.storage?.contentHash.isEmpty == false else {
                 return CommandFailure(
                     .rejected,
                     "Line \(error.line) is not one record: a legacy service stored this import. "
-                        + "Omit --ndjson, and use jq -c '.[]'."
+                        + "Omit --ndjson, and convert the output with jq -c '.[]'."
                 )
             }
             return Self.differs("line \(error.line) is not one record of an array")
         }
 
+        /// The failure for a download that differs from the import. `what`: the difference.
         private static func differs(_ what: String) -> CommandFailure {
             CommandFailure(
                 .rejected,

@@ -1,6 +1,6 @@
 import ArgumentParser
 
-/// The format of an upload.
+/// The format of an uploaded data set.
 enum ImportFileFormat: String, CaseIterable, ExpressibleByArgument {
     /// One JSON array.
     case json

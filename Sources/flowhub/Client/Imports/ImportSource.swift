@@ -42,10 +42,10 @@ final class ImportSource: Sendable {
 
     deinit { close(self.descriptor) }
 
-    /// Whether ``chunks(sent:)`` can still return all bytes.
+    /// Whether all bytes can be read from ``start`` (again): true for a file, and for a pipe of which nothing was read.
     var isRewindable: Bool { self.length != nil || !self.isUsed.withLock { $0 } }
 
-    /// All bytes from the start, in chunks.
+    /// All bytes of the source from ``start`` on, in chunks.
     /// - Parameter sent: called with the size of each chunk when the next chunk is requested. By then the chunk was handed to
     ///   the HTTP client, which is the closest observable event to "sent".
     func chunks(sent: @escaping @Sendable (Int) -> Void) -> Chunks { Chunks(source: self, sent: sent) }
@@ -54,6 +54,7 @@ final class ImportSource: Sendable {
         fileprivate let source: ImportSource
         fileprivate let sent: @Sendable (Int) -> Void
 
+        /// Starts reading the source from its start.
         func makeAsyncIterator() -> Iterator { Iterator(source: self.source, sent: self.sent) }
 
         struct Iterator: AsyncIteratorProtocol {
@@ -67,6 +68,8 @@ final class ImportSource: Sendable {
                 self.sent = sent
             }
 
+            /// Reports the previous chunk as sent, and reads the next one.
+            /// - Returns: `nil` at the end of the source.
             mutating func next() async throws -> ByteBuffer? {
                 if self.pending > 0 { self.sent(self.pending) }
                 let (source, offset) = (self.source, self.offset)
@@ -79,8 +82,8 @@ final class ImportSource: Sendable {
         }
     }
 
-    /// Reads a chunk. Blocks.
-    /// - Returns: `nil` at the end.
+    /// Reads a chunk. Blocks. `offset`: of its first byte from ``start``; not used for a pipe.
+    /// - Returns: `nil` at the end of the source.
     /// - Throws: ``CommandFailure`` of kind `usage` if reading fails, or if the file is shorter than ``length`` by now.
     private func chunk(at offset: Int) throws(CommandFailure) -> ByteBuffer? {
         let wanted = min(Self.chunkBytes, (self.length ?? .max) - offset)

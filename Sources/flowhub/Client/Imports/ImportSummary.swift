@@ -4,7 +4,7 @@ import FlowCore
 enum ImportSummary {
     /// For example `1,234 records, 29 MB compressed to 3.1 MB (ratio 0.107), content hash 8d2f…`.
     /// - Parameter answer: the hub's JSON of the import.
-    /// - Returns: the parts that the JSON has; may be empty.
+    /// - Returns: the parts for which the JSON has values; may be empty.
     static func line(_ answer: JSONText) -> String {
         var parts: [String] = []
         if let status = answer.member("status")?.stringValue, status != Import.Status.stored.rawValue {

@@ -5,7 +5,7 @@ import NIOHTTP1
 
 /// Uploads an import, with retries. All attempts have the same idempotency key, so they create at most one import.
 struct ImportUpload {
-    /// Timeout for the response after the whole body was sent. It is long because the hub may still be writing to a slow store.
+    /// Timeout for the response after the whole body was sent. The hub may then still be writing to a slow store.
     static let silence = TimeAmount.minutes(5)
     /// Timeout for write progress while a file is sent.
     static let stall = TimeAmount.minutes(2)
@@ -17,7 +17,8 @@ struct ImportUpload {
     let contentType: String
     let idempotencyKey: String
     let bar: ProgressBar
-    /// Maximum time to wait for an import in progress with the same key, or for the end of other imports at the limit.
+    /// Maximum time to wait while an earlier request with this idempotency key is in progress, or while the hub's limit of
+    /// concurrent imports is reached.
     var maximumWait = Duration.seconds(600)
     var backoff = RetryBackoff()
 
@@ -28,6 +29,7 @@ struct ImportUpload {
         ]
     }
 
+    /// Uploads the source.
     /// - Returns: a 2xx response.
     /// - Throws: ``CommandFailure`` for any other result, after all attempts; `CancellationError`.
     func run() async throws -> HubClient.Response {
@@ -39,8 +41,8 @@ struct ImportUpload {
             case .answered(let response): return response
             case .rejected(let failure): throw failure
             case .mustWait(let failure, let what, let afterSeconds):
-                // Does not count as a failed attempt. Either an earlier attempt arrived, and repeating the request returns its
-                // result; or the import limit is reached, maybe by an earlier attempt.
+                // Does not count as a failed attempt. If an earlier attempt of this upload reached the hub, repeating the
+                // request returns the result of that attempt. It may also be one of the imports that reach the limit.
                 let wait = Duration.seconds(min(max(afterSeconds ?? 2, 1), 30))
                 guard self.source.isRewindable, ContinuousClock.now + wait < end else { throw failure }
                 self.bar.note("flowhub: \(what)")
@@ -63,12 +65,15 @@ struct ImportUpload {
         case answered(HubClient.Response)
         /// Final: a retry would not help.
         case rejected(CommandFailure)
-        /// An import with this key is in progress, or the import limit is reached. `what` is a message.
+        /// An earlier request with this idempotency key is in progress, or the hub's limit of concurrent imports is reached.
+        /// `what` is a message.
         case mustWait(CommandFailure, what: String, afterSeconds: Int?)
         /// Temporary: a retry may succeed. `what` is the cause, for a message.
         case mayPass(CommandFailure, what: String, afterSeconds: Int?)
     }
 
+    /// Makes one attempt, and decides whether a further one may follow.
+    /// - Throws: `CancellationError`.
     private func once() async throws -> Outcome {
         let bar = self.bar
         let body = HTTPClientRequest.Body.stream(
@@ -92,10 +97,10 @@ struct ImportUpload {
         let seconds = response.headers.first(name: "Retry-After").flatMap { Int($0) }
         switch problem.code {
         case "import_in_progress":
-            let what = "the import is in progress, waiting for its end"
+            let what = "an earlier request with this idempotency key is still in progress; waiting for its end"
             return .mustWait(problem.failure, what: what, afterSeconds: seconds)
         case "too_many_imports", "imports_busy":
-            let what = "import limit reached, waiting for another import to end"
+            let what = "the hub's limit of concurrent imports is reached; waiting for another import to end"
             return .mustWait(problem.failure, what: what, afterSeconds: seconds)
         default: break
         }

@@ -3,9 +3,9 @@ import Foundation
 /// Incremental parser of an import's document, for chunks of any size: a line with `[`, one record per line followed by a comma
 /// except the last, a line with `]`. Outputs each record followed by a line feed: NDJSON, and the input of the content hash.
 struct RecordLines {
-    /// The document does not have this layout.
+    /// The document does not have one record per line in an array.
     struct Malformed: Error, Hashable {
-        /// Counted from 1.
+        /// Number of the line with the error, counted from 1.
         let line: Int
     }
 
@@ -41,7 +41,7 @@ struct RecordLines {
             switch (self.state, byte) {
             case (.start, UInt8(ascii: "[")): self.state = .opened
             case (.opened, Self.lineFeed): self.state = .line(expectsRecord: false)
-            // The previous record had no comma, so only the closing bracket may follow.
+            // No comma follows the previous record, so only the closing bracket may follow.
             case (.opened, UInt8(ascii: "]")), (.line(expectsRecord: false), UInt8(ascii: "]")): self.state = .closed
             case (.closed, Self.lineFeed): self.state = .end
             case (.line(let expectsRecord), _):
@@ -60,7 +60,7 @@ struct RecordLines {
         }
     }
 
-    /// Ends the document.
+    /// Checks at the end of the input that the document is complete.
     /// - Throws: ``Malformed`` if the closing bracket is missing.
     func finish() throws(Malformed) {
         guard self.state == .closed || self.state == .end else { throw Malformed(line: self.records + 2) }
@@ -91,6 +91,7 @@ struct RecordLines {
         return bytes[(end + 1)...]
     }
 
+    /// The index of the first line feed; `nil` if there is none.
     private static func indexOfLineFeed(_ bytes: Slice<UnsafeRawBufferPointer>) -> Int? {
         let part = UnsafeRawBufferPointer(rebasing: bytes)
         guard let base = part.baseAddress, let found = memchr(base, Int32(Self.lineFeed), part.count) else { return nil }

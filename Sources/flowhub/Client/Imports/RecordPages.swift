@@ -33,7 +33,8 @@ struct RecordPages {
             guard !records.isEmpty else { break }
             guard records.count <= wanted else {
                 throw CommandFailure(
-                    .rejected, "Unexpected response (more records than requested). Check --url.")
+                    .rejected,
+                    "The response has \(records.count) records, but \(wanted) were requested. Check that --url is the hub's.")
             }
             try self.write(records, isFirst: done == 0)
             done += records.count
@@ -44,6 +45,7 @@ struct RecordPages {
         return done
     }
 
+    /// Writes the records of one response. `isFirst`: whether they are the first of the output, where the array begins.
     private func write(_ records: [JSONText], isFirst: Bool) throws {
         var text: [UInt8] = []
         for (index, record) in records.enumerated() {
@@ -54,6 +56,7 @@ struct RecordPages {
         try self.target.write(text)
     }
 
+    /// Writes the end of the array; nothing for NDJSON. `isEmpty`: whether no record was written.
     private func close(isEmpty: Bool) throws {
         if !self.isNDJSON { try self.target.write(Array((isEmpty ? "[\n]\n" : "\n]\n").utf8)) }
     }
@@ -64,6 +67,8 @@ struct RecordRange: Hashable {
     let offset: Int
     let limit: Int
 
+    /// Parses the value of `--records`.
+    /// - Throws: ``CommandFailure`` of kind `usage` if it is invalid.
     init(_ text: String) throws(CommandFailure) {
         let parts = text.split(separator: ":", omittingEmptySubsequences: false).map { Int($0) }
         guard parts.count == 2, let offset = parts[0], let limit = parts[1], offset >= 0, limit > 0,

@@ -11,7 +11,8 @@ struct RetryBackoff {
 
     init(minimumBackoff milliseconds: Int = 500) { self.backoff = milliseconds }
 
-    /// - Parameter afterSeconds: the response's `Retry-After`.
+    /// Counts a failed attempt.
+    /// - Parameter afterSeconds: the `Retry-After` of its response; `nil` without one.
     /// - Returns: the delay before the next attempt; `nil` if there must be no further attempt.
     mutating func next(afterSeconds: Int?) -> Duration? {
         let requestedSeconds = max(afterSeconds ?? 0, 0)

@@ -4,6 +4,7 @@ import FlowCore
 enum SchemaTable {
     private static let cellWidth = 32
 
+    /// The table with one row per field.
     /// - Parameter width: columns of the terminal; `nil`: lines are not truncated.
     static func text(_ analysis: JSONText, _ palette: Palette, width: Int?) -> String {
         var table = TextTable(["FIELD", "TYPES", "NULLS", "DISTINCT", "PATTERN", "EXAMPLES"])
@@ -67,6 +68,7 @@ enum SchemaTable {
         }
     }
 
+    /// An example value as text, truncated to the width of a cell.
     private static func shown(_ value: JSONText) -> String {
         Terminal.sanitized(value.stringValue ?? value.string).truncated(to: Self.cellWidth)
     }

@@ -25,7 +25,7 @@ final class ChildProgram: Sendable {
     /// - Parameter files: the descriptors that the program inherits, from ``openFiles()``.
     /// - Throws: ``CommandFailure`` of kind `notFound` or `notExecutable`.
     init(_ command: [ProcessText], environment: [ProcessText], files: Set<Int32>) throws(CommandFailure) {
-        // Libraries may have opened descriptors without close-on-exec.
+        // Descriptors that libraries of this process opened without close-on-exec must not reach the program.
         for file in Self.openFiles().subtracting(files) { _ = fcntl(file, F_SETFD, FD_CLOEXEC) }
         self.sharesTerminal = Self.hasTerminal()
         self.id = try Self.spawn(command, environment, inOwnGroup: !self.sharesTerminal)
@@ -44,7 +44,7 @@ final class ChildProgram: Sendable {
     /// Sends a signal to the program or its group. Does nothing if the program has ended.
     func send(_ signal: Int32) {
         self.state.withLock { state in
-            // Until the child is reaped, its PID is not reused.
+            // Before the child is reaped its PID is not reused, so the signal cannot reach another process.
             if state.ending == nil { kill(self.sharesTerminal ? self.id : -self.id, signal) }
         }
     }
@@ -60,7 +60,8 @@ final class ChildProgram: Sendable {
         }
     }
 
-    /// Ends the program and, without a terminal, its whole group: sends SIGTERM, and SIGKILL after `grace`.
+    /// Ends the program and, without a terminal, its whole process group: sends SIGTERM and, if that does not end them within
+    /// `grace`, SIGKILL.
     func end(within grace: Duration) async {
         let deadline = ContinuousClock.now + grace
         self.send(SIGTERM)
@@ -72,7 +73,8 @@ final class ChildProgram: Sendable {
             if Task.isCancelled { break }
         }
         self.send(SIGKILL)
-        // The leader may end before the other members of its group. The group id is not reused while the group has members.
+        // The program may have ended before other processes of its group, to which `send` then sends nothing. The group id is
+        // not reused while the group has members.
         if !self.sharesTerminal, self.groupIsAlive { kill(-self.id, SIGKILL) }
         _ = await self.ending()
     }
@@ -85,6 +87,7 @@ final class ChildProgram: Sendable {
 
     private var groupIsAlive: Bool { kill(-self.id, 0) == 0 }
 
+    /// Waits until the child has ended, reaps it, and resumes the callers of ``ending()``. Blocks its thread.
     private func waitForEnd() {
         var info = siginfo_t()
         while waitid(P_PID, id_t(self.id), &info, WEXITED | WNOWAIT) == -1, errno == EINTR {}
@@ -100,6 +103,7 @@ final class ChildProgram: Sendable {
         for continuation in waiting { continuation.resume(returning: ending) }
     }
 
+    /// Whether this process has a controlling terminal.
     private static func hasTerminal() -> Bool {
         let terminal = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY)
         guard terminal >= 0 else { return false }
@@ -107,13 +111,17 @@ final class ChildProgram: Sendable {
         return true
     }
 
+    /// Starts the program, which is searched in `PATH`, with default signal handling.
+    /// - Returns: its process id.
+    /// - Throws: ``CommandFailure`` of kind `notFound` or `notExecutable`.
     private static func spawn(
         _ command: [ProcessText], _ environment: [ProcessText], inOwnGroup: Bool
     ) throws(CommandFailure) -> pid_t {
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }
-        // `exec` resets caught signals to their defaults. This process ignores SIGPIPE, which the child would inherit.
+        // `exec` resets caught signals to their defaults, but not ignored ones. This process ignores SIGPIPE; without this the
+        // program would ignore it too.
         var signals = sigset_t()
         sigemptyset(&signals)
         posix_spawnattr_setsigmask(&attributes, &signals)
@@ -128,7 +136,7 @@ final class ChildProgram: Sendable {
         var variables = environment.map { $0.copy() } + [nil]
         defer { for text in arguments + variables { free(text) } }
         var id = pid_t()
-        guard let program = arguments[0] else { throw CommandFailure(.usage, "Missing program.") }
+        guard let program = arguments[0] else { throw CommandFailure(.usage, "The program to run is missing.") }
         let problem = posix_spawnp(&id, program, nil, &attributes, &arguments, &variables)
         guard problem == 0 else {
             let reason = "Cannot run \(Terminal.sanitized(command[0].description)): \(String(cString: strerror(problem)))."

@@ -20,11 +20,11 @@ struct LockClient: Sendable {
         case failed(String)
     }
 
-    /// Timeout of one attempt.
+    /// Timeout of one attempt to acquire or renew the lock.
     private static let timeout = TimeAmount.seconds(10)
     /// Initial backoff in seconds between attempts to acquire a lock that another client holds. It doubles with each attempt.
     private static let minimumBackoff = 0.25
-    /// Maximum backoff in seconds.
+    /// Maximum backoff between two attempts to acquire, in seconds.
     private static let maximumBackoff = 2.0
 
     let client: HubClient
@@ -43,7 +43,7 @@ struct LockClient: Sendable {
         var attempts = 0
         while true {
             attempts += 1
-            // A separate task, which is not cancelled together with this one.
+            // The attempt runs in a separate task, so that it is not interrupted if this task is cancelled.
             let outcome = await Task { await self.tryAcquire() }.value
             let remaining = ContinuousClock.now.duration(to: end)
             switch outcome {
@@ -53,7 +53,7 @@ struct LockClient: Sendable {
                 else {
                     throw failure
                 }
-                if attempts == 1 { Terminal.note("flowhub: waiting. \(failure.message)") }
+                if attempts == 1 { Terminal.note("flowhub: waiting for the lock \(self.resource). \(failure.message)") }
             }
             let jittered = Duration.seconds(backoff * Double.random(in: 0.5...1))
             try await Task.sleep(for: remaining > .zero ? min(remaining, jittered) : jittered)
@@ -63,10 +63,11 @@ struct LockClient: Sendable {
 
     private enum AcquireResult: Sendable {
         case held(Held)
-        /// `isRetryable`: the hub did nothing, so the usual number of attempts is made even without `--wait`.
+        /// `isRetryable`: the hub certainly did not acquire the lock, so further attempts are made even without `--wait`.
         case failed(CommandFailure, isRetryable: Bool)
     }
 
+    /// Makes one attempt to acquire the lock.
     private func tryAcquire() async -> AcquireResult {
         let start = ContinuousClock.now
         var request = HubClient.Request(method: .post, target: self.target)
@@ -91,7 +92,8 @@ struct LockClient: Sendable {
         }
         let body = try? JSONText(validating: response.body)
         guard let id = body?.member("lock_id")?.stringValue, let token = body?.member("fencing_token")?.intValue else {
-            let failure = CommandFailure(.rejected, "Unexpected response (not a lock). Check --url.")
+            let failure = CommandFailure(
+                .rejected, "The response to the request for the lock is not a lock. Check that --url is the hub's.")
             return .failed(failure, isRetryable: false)
         }
         return .held(Held(id: id, fencingToken: token, until: start + .seconds(self.ttl)))
@@ -122,13 +124,13 @@ struct LockClient: Sendable {
         }
     }
 
-    /// Releases the lock. If that fails, prints a message; the lock then expires.
+    /// Releases the lock. If that fails, prints a message; the lock then expires at the end of its TTL.
     func release(_ id: String) async {
         var request = HubClient.Request(method: .delete, target: "\(self.target)?lock_id=\(HubURL.encoded(id))")
         request.timeout = .seconds(5)
         request.attempts = 2
         do { _ = try await self.client.send(request) } catch {
-            Terminal.note("flowhub: cannot release the lock; it expires within \(self.ttl) s. \(error)")
+            Terminal.note("flowhub: cannot release the lock \(self.resource); it expires within \(self.ttl) s. \(error)")
         }
     }
 

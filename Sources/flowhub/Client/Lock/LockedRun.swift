@@ -13,7 +13,8 @@ struct LockedRun {
     /// The open descriptors that the program inherits, standard input, output and error included.
     let files: Set<Int32>
 
-    /// - Returns: the exit code for this process, from the program's end.
+    /// Acquires the lock, runs the program, and releases the lock.
+    /// - Returns: the exit code with which this process must end: that of the program.
     /// - Throws: ``CommandFailure`` if the lock was not acquired or was lost, or if the program cannot be run;
     ///   ``ProgramEnded`` if a signal was received before the program started.
     func run() async throws -> ProgramEnded {
@@ -41,10 +42,13 @@ struct LockedRun {
 
     private struct Loss: Sendable {
         let reason: String
-        /// Whether the hub may still have the lock, because it rejected a renewal before the lock expired. Then it is released.
+        /// Whether the lock may still exist at the hub, which rejected a renewal before the lock expired. Then this client
+        /// releases the lock.
         let mayStillHold: Bool
     }
 
+    /// Acquires the lock. A signal that is received meanwhile cancels that.
+    /// - Throws: ``CommandFailure`` if the lock was not acquired; ``ProgramEnded`` after a signal.
     private func acquire(_ signals: SignalRelay) async throws -> LockClient.Held {
         let acquiring = Task { try await self.locks.acquire(waiting: self.wait) }
         signals.beforeRelaying { acquiring.cancel() }
@@ -61,6 +65,7 @@ struct LockedRun {
         return held
     }
 
+    /// The environment of the program: that of this process, and the variables that describe the lock.
     private func environment(_ held: LockClient.Held) -> [ProcessText] {
         ProcessText.environment(adding: [
             "FLOWHUB_LOCK_RESOURCE": self.locks.resource, "FLOWHUB_LOCK_ID": held.id,
@@ -69,7 +74,7 @@ struct LockedRun {
     }
 
     /// Renews the lock until the program has ended. Ends the program if the lock is lost.
-    /// - Returns: after the end of the program: why the lock was lost; `nil` if it was held all the time.
+    /// - Returns: when the program has ended: why the lock was lost; `nil` if the lock was held until then.
     private func loss(of held: LockClient.Held, during process: ChildProgram) async -> Loss? {
         await withTaskGroup(of: Loss?.self) { group in
             group.addTask {
@@ -99,7 +104,7 @@ struct LockedRun {
             let remaining = ContinuousClock.now.duration(to: until)
             guard remaining > .zero else {
                 let reason = failure.map { " (\($0))" } ?? ""
-                return Loss(reason: "It could not be renewed within \(self.locks.ttl) s\(reason).", mayStillHold: false)
+                return Loss(reason: "The lock could not be renewed within \(self.locks.ttl) s\(reason).", mayStillHold: false)
             }
             switch await self.locks.renew(held.id, remaining: remaining) {
             case .renewed(let end):
@@ -120,6 +125,7 @@ struct LockedRun {
 }
 
 extension ProgramEnded {
+    /// The exit code for a program that ended like this.
     fileprivate init(_ ending: ChildProgram.Ending) {
         switch ending {
         case .exited(let code): self.init(exitCode: code)

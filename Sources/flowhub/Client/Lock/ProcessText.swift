@@ -17,8 +17,8 @@ struct ProcessText: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// The last arguments of this process as raw bytes.
-    /// - Parameter texts: the same arguments as decoded strings, which determine the count.
+    /// The final arguments of this process, as many as `texts`, as raw bytes.
+    /// - Parameter texts: the same arguments as decoded strings. They are used if the raw ones cannot be read.
     static func arguments(_ texts: [String]) -> [ProcessText] {
         let all = Self.list("/proc/self/cmdline")
         return all.count > texts.count ? Array(all.suffix(texts.count)) : texts.map { ProcessText($0) }
@@ -34,7 +34,7 @@ struct ProcessText: Hashable, Sendable, CustomStringConvertible {
         return inherited + additions.map { ProcessText("\($0.key)=\($0.value)") }
     }
 
-    /// Reads a file of NUL-terminated strings.
+    /// Reads a file of NUL-terminated strings; empty if it cannot be read.
     private static func list(_ file: String) -> [ProcessText] {
         let bytes = FileManager.default.contents(atPath: file) ?? Data()
         return bytes.split(separator: 0, omittingEmptySubsequences: false).dropLast().map { ProcessText(bytes: $0) }

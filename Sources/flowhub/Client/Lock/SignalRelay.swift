@@ -1,7 +1,8 @@
 import Foundation
 import Synchronization
 
-/// The write end of the pipe to the relay's thread; -1 before there is a relay. Global because signal handlers cannot capture.
+/// The write end of the pipe on which signal handlers report to the relay's thread; -1 before there is a relay. Global because
+/// signal handlers cannot capture values.
 private let relayPipe = Atomic<Int32>(-1)
 
 /// Catches SIGINT, SIGTERM, SIGHUP and SIGQUIT and forwards them to a child program.
@@ -24,16 +25,16 @@ final class SignalRelay: Sendable {
     init() throws(CommandFailure) {
         var ends: [Int32] = [-1, -1]
         guard pipe(&ends) == 0 else {
-            throw CommandFailure(.rejected, "Cannot catch signals: \(String(cString: strerror(errno))).")
+            throw CommandFailure(.rejected, "Cannot create the pipe to forward signals: \(String(cString: strerror(errno))).")
         }
         for end in ends {
             _ = fcntl(end, F_SETFD, FD_CLOEXEC)
         }
-        // The signal handler must not block.
+        // The signal handler, which writes to the pipe, must not block.
         _ = fcntl(ends[1], F_SETFL, O_NONBLOCK)
         relayPipe.store(ends[1], ordering: .sequentiallyConsistent)
         self.input = ends[0]
-        // Runs until the process ends, and retains this object.
+        // The thread runs until the process ends, and retains this object.
         let thread = Thread { [self] in self.readAll() }
         thread.name = "signals"
         thread.start()
@@ -43,8 +44,8 @@ final class SignalRelay: Sendable {
     /// The first signal that was received while no program was running; 0 after ``stop()`` if there was none.
     var received: Int32? { self.state.withLock { $0.received } }
 
-    /// Sets what the first signal does before there is a program; a signal that was already received runs it now. A second
-    /// signal ends the process immediately.
+    /// Sets the action that the first signal runs while there is no program. If a signal was received already, the action runs
+    /// now. A second signal ends the process immediately.
     func beforeRelaying(_ action: @escaping @Sendable () -> Void) {
         let isLate = self.state.withLock { state in
             state.onFirst = action
@@ -53,7 +54,7 @@ final class SignalRelay: Sendable {
         if isLate { action() }
     }
 
-    /// Forwards all signals to the program from now on, and one that was already received.
+    /// Forwards all signals to the program from now on. Also forwards the signal that was received before, if any.
     func relay(to program: ChildProgram) {
         let signal = self.state.withLock { state in
             state.program = program
@@ -72,6 +73,7 @@ final class SignalRelay: Sendable {
 
     // MARK: Private
 
+    /// Reads the reports of the signal handlers from the pipe. Runs on the relay's thread until the process ends.
     private func readAll() {
         var message: [UInt8] = [0, 0]
         while true {
@@ -83,6 +85,8 @@ final class SignalRelay: Sendable {
         }
     }
 
+    /// Forwards a signal to the program. Without a program, runs the action for the first signal and ends the process at
+    /// the second. `isTyped`: the terminal sent the signal (Ctrl-C).
     private func handle(_ signal: Int32, isTyped: Bool) {
         enum Action { case forward(ChildProgram), beforeRelaying((@Sendable () -> Void)?), exit }
         let action: Action = self.state.withLock { state in
@@ -100,6 +104,7 @@ final class SignalRelay: Sendable {
         }
     }
 
+    /// Installs the signal handler, unless this process was started with the signal ignored.
     private static func catchSignal(_ signal: Int32) {
         var before = sigaction()
         sigaction(signal, nil, &before)
