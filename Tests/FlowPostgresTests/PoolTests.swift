@@ -5,6 +5,10 @@ import Testing
 
 @testable import FlowPostgres
 
+#if canImport(Glibc)
+import Glibc
+#endif
+
 /// The pool on a real server: values in both directions, the outcome of units whose connection is lost, and no leaked
 /// connections or files.
 @Suite(.serialized, .postgres()) struct PoolTests {
@@ -216,5 +220,60 @@ import Testing
                 "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'flowhub'", in: "postgres") == "0"
         }
         try await eventually("files to be closed") { (ProcessMetrics(of: getpid())?.openFiles ?? 0) <= before + 2 }
+    }
+
+    /// A process that exits while libpq connects can crash in the exit handlers of libraries that libpq uses.
+    @Test func closeWaitsForRunningConnectionAttempt() async throws {
+        let server = try SilentServer()
+        var settings = PostgresSettings(url: "postgres://hub@127.0.0.1:\(server.port)/hub")
+        settings.connectSeconds = 2
+        let pool = try PostgresPool(settings, logger: logger)
+        let peer = try server.accept(withinMilliseconds: 10_000)
+        await pool.close()
+        #expect(server.isClosedByClient(peer))
+        #expect(throws: TimedOut.self) { try server.accept(withinMilliseconds: 0) }
+    }
+}
+
+/// A TCP server on a free port of the loopback address. It accepts connections and never replies.
+private final class SilentServer {
+    let port: UInt16
+    private let listener: Int32
+
+    init() throws {
+        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = inet_addr("127.0.0.1")
+        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let isListening = withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(listener, $0, size) == 0 && listen(listener, 8) == 0 && getsockname(listener, $0, &size) == 0
+            }
+        }
+        guard isListening else { throw POSIXError(.EADDRNOTAVAIL) }
+        self.listener = listener
+        self.port = UInt16(bigEndian: address.sin_port)
+    }
+
+    deinit { close(self.listener) }
+
+    /// - Returns: the descriptor of the accepted connection.
+    /// - Throws: ``TimedOut`` if no client connects in time.
+    func accept(withinMilliseconds milliseconds: Int32) throws -> Int32 {
+        var descriptor = pollfd(fd: self.listener, events: Int16(POLLIN), revents: 0)
+        guard poll(&descriptor, 1, milliseconds) == 1 else { throw TimedOut("a connection") }
+        return Glibc.accept(self.listener, nil, nil)
+    }
+
+    /// Reads what has arrived, and closes the connection.
+    /// - Returns: whether the client had closed its side before the call.
+    func isClosedByClient(_ peer: Int32) -> Bool {
+        defer { close(peer) }
+        var buffer = [UInt8](repeating: 0, count: 4_096)
+        while true {
+            let count = recv(peer, &buffer, buffer.count, Int32(MSG_DONTWAIT))
+            if count <= 0 { return count == 0 }
+        }
     }
 }

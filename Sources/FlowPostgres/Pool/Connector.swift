@@ -1,10 +1,12 @@
 import Dispatch
+import Synchronization
 
 /// Opens connections one after the other on a queue of its own. libpq's name lookups block, and the driver's thread,
 /// which serves all connections, must not.
-struct Connector: Sendable {
+final class Connector: Sendable {
     private let settings: PostgresSettings
     private let queue = DispatchQueue(label: "flowhub.postgres.connect")
+    private let isClosed = Atomic(false)
 
     init(_ settings: PostgresSettings) { self.settings = settings }
 
@@ -12,6 +14,7 @@ struct Connector: Sendable {
     /// - Parameter slot: index of the connection slot in the driver.
     func connect(slot: Int, workload: PoolWorkload, reportTo mailbox: Mailbox<DriverMessage>) {
         self.queue.async {
+            guard !self.isClosed.load(ordering: .relaxed) else { return }
             do throws(PostgresError) {
                 let connection = try PostgresConnection(self.settings)
                 let mode = try Self.prepare(connection, workload, self.settings)
@@ -21,6 +24,14 @@ struct Connector: Sendable {
                 mailbox.send(.connectFailed(slot: slot, error))
             }
         }
+    }
+
+    /// Skips the attempts that have not started, and blocks until the running one has ended: at most the connect timeout
+    /// per address, and as much for the first reply. libpq runs Kerberos and OpenSSL, whose exit handlers free what an
+    /// attempt uses, so a process that exits during an attempt could crash.
+    func close() {
+        self.isClosed.store(true, ordering: .relaxed)
+        self.queue.sync {}
     }
 
     /// Detects a pooler. On a direct connection, sets the session's isolation level and timeouts.

@@ -71,7 +71,10 @@ final class PoolDriver {
             self.flush()
             self.wait()
         }
+        self.connector.close()
         for message in self.mailbox.close() { Self.reject(message) }
+        for waiter in self.closing { waiter.resume() }
+        self.closing = []
     }
 
     // MARK: Waiting
@@ -176,8 +179,6 @@ final class PoolDriver {
         guard !self.closing.isEmpty, self.slots.allSatisfy({ $0.inFlight.isEmpty }) else { return }
         for index in self.slots.indices { self.retire(index) }
         self.isClosed = true
-        for waiter in self.closing { waiter.resume() }
-        self.closing = []
     }
 
     // MARK: Connections

@@ -15,7 +15,8 @@ public final class PostgresPool: Sendable {
         PoolDriver.start(settings, self.mailbox, logger: logger)
     }
 
-    /// Rejects new units, waits for those in flight, and closes the connections.
+    /// Rejects new units, waits for those in flight and for a running connection attempt, and closes the connections.
+    /// libpq runs on no thread afterwards.
     public func close() async {
         await withCheckedContinuation { self.send(.close($0)) }
     }
