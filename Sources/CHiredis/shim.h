@@ -8,7 +8,7 @@
 /* The reader and the formatter, alike for 0.14 and 1.x.
  *
  * Neither version bounds what a server may make the reader build: 0.14 takes any number of elements, 1.x before 1.4.1 any
- * depth, and frees it by recursion. So arrays are made by way of a function that refuses both. */
+ * depth, and frees it by recursion. So arrays are created by a function that rejects both. */
 
 #define FLOWHUB_MAX_DEPTH 8
 #define FLOWHUB_MAX_ELEMENTS 1048576
@@ -19,7 +19,7 @@ typedef size_t flowhub_count;
 typedef int flowhub_count;
 #endif
 
-/* The reader's own functions with one in the place of another. */
+/* The reader's own functions, with one of them replaced. */
 typedef struct {
     redisReplyObjectFunctions functions;
     void *(*array)(const redisReadTask *, flowhub_count);
@@ -46,7 +46,7 @@ static inline redisReader *flowhub_reader_create(void) {
     bounds->functions.createArray = flowhub_bounded_array;
     reader->fn = &bounds->functions;
     reader->privdata = bounds;
-    /* 0 keeps the buffer: the default lets go of it after every larger reply. */
+    /* 0 keeps the buffer. With the default, the reader frees it after every larger reply. */
     reader->maxbuf = 0;
     return reader;
 }

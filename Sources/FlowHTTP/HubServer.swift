@@ -285,8 +285,8 @@ public final class HubServer: Service {
         }
         try? await listener.close()
         loops.forEachLoop { $0.quiesce() }
-        // Requests in progress are still answered: an import or a download may use the rest of the drain window, at least 2
-        // s.
+        // Requests in progress are still answered: an import or a download may use the rest of the drain window, and at
+        // least 2 s.
         let end = max(deadline, ContinuousClock.now + .seconds(2))
         while await loops.busyCount() > 0, ContinuousClock.now < end {
             try? await Task.sleep(for: .milliseconds(20))

@@ -76,7 +76,7 @@ import Testing
                 try await eventually("the bus to deliver") { services.bus.isDelivering }
                 // Demoted again, while the connections stay open.
                 try await replica.command(["REPLICAOF", "127.0.0.1", "\(server.port)"])
-                try await eventually("the demotion to be noticed") { !services.bus.isDelivering }
+                try await eventually("the demotion to be detected") { !services.bus.isDelivering }
             }
         }
     }

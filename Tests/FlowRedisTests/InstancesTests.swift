@@ -203,7 +203,7 @@ import Testing
     @Test func notificationsReachPeersAndDisconnectReachesOwner() async throws {
         try await Self.two { a, b, sinkA, sinkB in
             a.bus.notifyPeers(.revocations)
-            try await eventually("the notice") { sinkB.all.notifications == [.revocations] }
+            try await eventually("the notification") { sinkB.all.notifications == [.revocations] }
             #expect(sinkA.all.notifications.isEmpty)
             let flow = try #require(FlowID("f"))
             let entry = ConnectionEntry(

@@ -86,7 +86,7 @@ import Testing
             try await Self.withLink(try settings(server.url)) { link in
                 try await eventually("a connection") { await Self.isReached(link) }
                 try await server.kill()
-                try await eventually("the loss to be noticed") { await !Self.isReached(link) }
+                try await eventually("the loss to be detected") { await !Self.isReached(link) }
                 await #expect(throws: RedisError.notConnected) { try await link.run([RESPCommand("PING")]) }
                 try await server.start()
                 try await eventually("the connection to be back") { await Self.isReached(link) }

@@ -54,7 +54,7 @@ func withServices<Result>(
         epoch: { epochs.value }, now: now, logger: logger, onDelivery: { _ in })
     do {
         try await services.start()
-        if waits { try await eventually("the canary to come back") { services.bus.isDelivering } }
+        if waits { try await eventually("the canary to return") { services.bus.isDelivering } }
         let result = try await body(services)
         await services.close()
         return result

@@ -1,4 +1,4 @@
-/// A permission in a token's `scopes`, in addition to those for flows. No scope implies another.
+/// A permission in a token's `scopes`, in addition to the permissions for flows. No scope implies another.
 public enum Scope: String, Hashable, Sendable, CaseIterable {
     /// Acquire, renew and release locks.
     case locks
@@ -17,7 +17,7 @@ public struct Principal: Sendable, Equatable {
     /// Maximum length of a `client_account_id`, in bytes.
     public static let maximumAccountLength = 128
 
-    /// The account whose flows, locks, mapping patterns and imports are accessible. Those of other accounts never are.
+    /// The only account whose flows, locks, mapping patterns and imports the client may access.
     public let account: String
     /// The token's `sub`.
     public let subject: String

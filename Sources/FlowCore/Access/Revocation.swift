@@ -17,12 +17,14 @@ public struct Revocation: Sendable, Hashable {
 /// It has one entry per subject. Of two revocations the one with the later ``Revocation/notBefore`` counts, in whichever
 /// order they are inserted.
 public struct RevocationList: Sendable, Equatable {
-    private struct Holder: Hashable {
+    /// A subject of an account.
+    private struct SubjectKey: Hashable {
         let account: String
         let subject: String
     }
 
-    private var notBefore: [Holder: Int64] = [:]
+    /// ``Revocation/notBefore`` of each subject.
+    private var notBefore: [SubjectKey: Int64] = [:]
 
     public init() {}
 
@@ -36,9 +38,9 @@ public struct RevocationList: Sendable, Equatable {
     /// - Returns: whether the list changed; `false` if it has a revocation of this subject with the same or a later time.
     @discardableResult
     public mutating func insert(_ revocation: Revocation) -> Bool {
-        let holder = Holder(account: revocation.account, subject: revocation.subject)
-        if let known = self.notBefore[holder], known >= revocation.notBefore { return false }
-        self.notBefore[holder] = revocation.notBefore
+        let key = SubjectKey(account: revocation.account, subject: revocation.subject)
+        if let known = self.notBefore[key], known >= revocation.notBefore { return false }
+        self.notBefore[key] = revocation.notBefore
         return true
     }
 
@@ -46,11 +48,12 @@ public struct RevocationList: Sendable, Equatable {
     /// ``Principal/open``, which has no token.
     public func isRevoked(_ principal: Principal) -> Bool {
         guard !principal.isOpen, !self.notBefore.isEmpty,
-            let notBefore = self.notBefore[Holder(account: principal.account, subject: principal.subject)]
+            let notBefore = self.notBefore[SubjectKey(account: principal.account, subject: principal.subject)]
         else { return false }
         return principal.issuedAt < notBefore
     }
 
+    /// Number of subjects that have a revocation.
     public var count: Int { self.notBefore.count }
     public var isEmpty: Bool { self.notBefore.isEmpty }
 }

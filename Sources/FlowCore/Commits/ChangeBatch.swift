@@ -6,7 +6,9 @@
 package struct ChangeBatch: Sendable {
     /// A flow as the transaction has read it, and as the batch has changed it.
     package struct Row: Sendable {
+        /// As the transaction has read it; `nil` if the flow never existed.
         package var stored: FlowRecord?
+        /// After the changes decided so far; `nil` if the flow does not exist and none of them creates it.
         package var current: FlowRecord?
         /// Whether a change of the batch has modified the flow, so that the store must write the row.
         package var isDirty = false
@@ -31,6 +33,7 @@ package struct ChangeBatch: Sendable {
     package struct ReplyRow: Sendable {
         package var key: ReplyKey
         package var reply: StoredReply
+        /// The time of the change.
         package var at: Timestamp
     }
 
@@ -40,12 +43,16 @@ package struct ChangeBatch: Sendable {
         package var event: FlowEvent
     }
 
+    /// The adopted epoch.
     package let epoch: Epoch
     private let limits: ChangeLimits
+    /// The stored replies that were set or decided; a value of `nil` means that the key has none.
     private var replies: [ReplyKey: StoredReply?] = [:]
+    /// The flows that were set, after the changes decided so far.
     package private(set) var rows: [FlowID: Row] = [:]
     package private(set) var newEvents: [EventRow] = []
     package private(set) var newReplies: [ReplyRow] = []
+    /// The commits that the observer receives after the transaction, in order.
     package private(set) var commits: [Commit] = []
     /// The outcome of each decided change, in order.
     package private(set) var outcomes: [FlowOutcome] = []

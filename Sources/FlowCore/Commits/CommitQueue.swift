@@ -12,7 +12,7 @@ package struct PendingChange: Sendable {
     }
 }
 
-/// The queue of changes before a writer, in the order of their arrival (group commit).
+/// The queue of the changes that wait for a writer, in the order of their arrival (group commit).
 ///
 /// States: *idle*, while no change waits and the writer does not run; *writing*, from the first addition until a batch is
 /// finished and no change waits. Confined to its owner's lock. The number of waiting changes is bounded by the owner's

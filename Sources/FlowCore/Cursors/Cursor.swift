@@ -63,6 +63,7 @@ public struct FlowSetHash: Hashable, Sendable, CustomStringConvertible {
     /// Length of the text, in bytes.
     public static let length = 11
 
+    /// The hash as text.
     public let description: String
 
     /// Computes the hash: FNV-1a (64 bits) over the sorted ids, each followed by a line feed, in base 62.

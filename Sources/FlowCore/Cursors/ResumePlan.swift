@@ -29,7 +29,7 @@ public struct ResumePlan: Hashable, Sendable {
     /// The start points, in the order of the flows.
     public let startPoints: [StartPoint]
 
-    /// Derives the plan without reading the store: whether a version is valid is only known when history is read.
+    /// Derives the plan without reading the store. Whether a version is valid is only known when ``FlowReader`` reads history.
     /// - Parameters:
     ///   - flows: the stream's flows, sorted, without duplicates.
     ///   - epoch: the adopted epoch.
@@ -53,7 +53,7 @@ public struct ResumePlan: Hashable, Sendable {
                 } else if cursorEpoch != epoch {
                     flows.map { _ in .resync(.epoch) }
                 } else {
-                    // A flow without a position had not been sent its snapshot yet.
+                    // The client had not been sent the snapshot of a flow without a position yet.
                     versions.map { version in version.map { .after($0) } ?? .snapshot }
                 }
             }

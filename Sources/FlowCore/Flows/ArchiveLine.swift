@@ -1,6 +1,6 @@
-/// One line of an archive file of flows (NDJSON): a flow, or an event of the flow on the most recent flow line above it.
+/// One line of an archive file of flows (NDJSON): a flow, or one event of a flow. A flow's events follow its line.
 public enum ArchiveLine: Hashable, Sendable {
-    /// A flow; its events follow on the next lines.
+    /// A flow. Its events, if any, are the next lines.
     case flow(ArchivedFlow)
     /// A durable event of a flow.
     case event(FlowEvent, of: FlowID)

@@ -35,8 +35,8 @@ public struct Epoch: Hashable, Sendable, Comparable, CustomStringConvertible {
         guard self.description == text else { return nil }
     }
 
-    /// Returns a higher epoch, to raise this one. It is also higher than epochs that other instances raised before, as
-    /// far as their clocks agree.
+    /// Returns a higher epoch, to raise this one. The result is also higher than epochs that other instances raised in
+    /// earlier seconds, as far as their clocks agree.
     /// - Parameter random: random digits of base 36; at most 8, so that the text stays within ``maximumLength``.
     public func raised(atUnixSeconds seconds: Int64, random: String) -> Epoch {
         Epoch(counter: max(self.counter + 1, UInt64(max(0, seconds))), random: random)

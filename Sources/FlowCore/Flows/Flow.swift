@@ -12,7 +12,7 @@ public struct FlowStatus: Hashable, Sendable, CustomStringConvertible {
 
     private init(unchecked: String) { self.rawValue = unchecked }
 
-    /// Creates a status from the text that a store has read, without validation.
+    /// Creates a status from the text in a store's row, without validation.
     public init(stored: String) { self.rawValue = stored }
 
     /// The status in a state. A member that is missing, empty, too long, not a string, or that contains control characters
@@ -118,6 +118,7 @@ public struct FlowEvent: Hashable, Sendable {
 /// only the latest one of each type is kept, for snapshots.
 public struct TransientEvent: Hashable, Sendable {
     public var type: EventType
+    /// The event's JSON member `data`; for a foreign event of type `state_update`, its JSON member `updates`.
     public var data: JSONText
     public var createdAt: Timestamp
     /// Whether this is a foreign event, published on the bus by a process other than a hub instance. The flow's version at its

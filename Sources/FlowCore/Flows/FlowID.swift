@@ -24,7 +24,9 @@ public struct EventType: Hashable, Sendable, CustomStringConvertible {
     /// Maximum length, in bytes.
     public static let maximumLength = 64
 
+    /// The type of the event of a patch or replace.
     public static let stateUpdate = EventType(reserved: "state_update")
+    /// The type of the event of a delete.
     public static let flowDeleted = EventType(reserved: "flow_deleted")
 
     public let rawValue: String

@@ -18,6 +18,7 @@ public struct GzipMemberIndex: Hashable, Sendable {
 
     /// A run of consecutive members.
     public struct Run: Hashable, Sendable {
+        /// Numbers of the members in the object, counted from 0.
         public var members: Range<Int>
         /// The bytes of the object that hold these members.
         public var bytes: Range<Int>
@@ -45,9 +46,9 @@ public struct GzipMemberIndex: Hashable, Sendable {
     }
 
     /// The run of members that contains the records with these numbers, counted from 0. If these members together
-    /// exceed the limit, the run ends early and lacks the last of the records.
+    /// exceed `maximumBytes`, the run ends early and lacks the last of the records.
     /// - Parameter maximumBytes: maximum uncompressed bytes of the run. The first member is included even if it alone
-    ///   exceeds the limit.
+    ///   has more.
     /// - Returns: `nil` if the object has none of these records.
     public func run(containing records: Range<Int>, maximumBytes limit: Int = .max) -> Run? {
         let wanted = records.clamped(to: 0..<self.recordCount)

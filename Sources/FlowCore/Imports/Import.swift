@@ -2,7 +2,8 @@
 public struct Import: Hashable, Sendable {
     /// Where the import is between the start of its upload and its deletion.
     public enum Status: String, Hashable, Sendable, CaseIterable {
-        /// Being ingested. Its records cannot be read, and of its events only `import_progress` may have been published.
+        /// Being ingested, or interrupted and not cleaned up yet. Its records cannot be read, and of its events only
+        /// `import_progress` may have been published.
         case pending
         /// Stored completely and readable.
         case stored
@@ -16,6 +17,7 @@ public struct Import: Hashable, Sendable {
     public var account: String
     /// The flow on which the import's events are published; `nil` if the client named none.
     public var flow: FlowID?
+    /// Name of the uploaded file; `nil` if the client named none.
     public var fileName: String?
     /// The kind of source that the client named; `nil` if it named none. The hub does not interpret it.
     public var sourceType: String?
@@ -37,7 +39,8 @@ public struct Import: Hashable, Sendable {
     public var failure: String?
     /// `Idempotency-Key` of the upload request; `nil` if it had none.
     public var idempotencyKey: String?
-    /// SHA-256 of the request body as it was sent, in hexadecimal; `nil` without an idempotency key.
+    /// SHA-256 of the request body as it was sent, in hexadecimal; `nil` without an idempotency key, and before
+    /// the import is stored.
     public var requestHash: String?
     /// Claim number: counts the workers' claims on this import. A change under a lower number has no effect.
     public var claim: Int64
@@ -98,6 +101,7 @@ public struct StorageMetadata: Hashable, Sendable {
     /// SHA-256 of the records, each followed by a line feed, in hexadecimal. It does not depend on where the records
     /// are stored. Empty if unknown.
     public var contentHash: String
+    /// Storage class as S3 names it: `STANDARD` for every import that a hub stores.
     public var storageClass: String
 
     public init(

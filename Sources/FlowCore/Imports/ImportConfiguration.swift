@@ -8,6 +8,7 @@ public struct ImportConfiguration: Hashable, Sendable {
         get { self.ownAccountImports ?? max(1, self.maximumImports - 1) }
         set { self.ownAccountImports = newValue }
     }
+    /// The value that was set for ``maximumAccountImports``; `nil` for the default.
     private var ownAccountImports: Int?
     /// `FLOWHUB_MAX_IMPORT_BYTES`: maximum size of one import in bytes. It applies to the body as sent, to the
     /// decompressed body, and to the document made from it.
@@ -19,20 +20,20 @@ public struct ImportConfiguration: Hashable, Sendable {
     /// Target size of a gzip member in bytes, uncompressed. A member ends with the record that reaches
     /// this size.
     public var memberBytes = 1_048_576
-    /// `FLOWHUB_IMPORT_CLAIM_SECONDS`: duration of a worker's claim on an import. If the claim was not renewed for this
-    /// long, the import counts as interrupted, and any instance may clean it up.
+    /// `FLOWHUB_IMPORT_CLAIM_SECONDS`: duration of a worker's claim on an import, in seconds. If the claim was not
+    /// renewed for this long, the import counts as interrupted, and any instance may clean it up.
     public var claimSeconds = 60
     /// `FLOWHUB_IMPORT_PROGRESS_MS`: minimum interval between two `import_progress` events of one import, in
     /// milliseconds.
     public var progressMilliseconds: Int64 = 250
-    /// `FLOWHUB_IMPORT_CACHE_SECONDS`: time that a sample or a schema analysis stays cached.
+    /// `FLOWHUB_IMPORT_CACHE_SECONDS`: time that a sample or a schema analysis stays cached, in seconds.
     public var cacheSeconds = 3_600
     /// `FLOWHUB_MAX_RECORDS`: maximum number of records that one `records` request returns.
     public var maximumRecords = 1_000
     /// Number of bytes of records after which a response or a cached sample gets no further records. A single record
     /// may be larger.
     public var answerBytes = 8_388_608
-    /// `FLOWHUB_DOWNLOAD_SECONDS`: lifetime of a download link.
+    /// `FLOWHUB_DOWNLOAD_SECONDS`: lifetime of a download link, in seconds.
     public var downloadSeconds = 300
     /// Number of records from which a schema analysis reads a sample instead of all records.
     public var analysisRecords = 10_000

@@ -4,11 +4,11 @@ public enum ImportError: Error, Sendable {
     case busy(limit: Int)
     /// The maximum number of concurrent imports of this account is in progress.
     case accountBusy(limit: Int)
-    /// An import with the same `Idempotency-Key` is in progress.
+    /// The account's import with the same `Idempotency-Key` is still `pending`.
     case inProgress
     /// The `Idempotency-Key` was used before with another body or other parameters.
     case keyConflict
-    /// The flow belongs to another account.
+    /// The flow that the upload request names belongs to another account.
     case otherAccount
     /// The content of the body is invalid.
     case input(ImportInputError)
@@ -22,12 +22,12 @@ public enum ImportError: Error, Sendable {
     case suspiciousRatio(limit: Int)
     /// Another worker has claimed the import, because this worker's claim expired.
     case claimLost
-    /// The account has no import with this id.
+    /// The account has no import with this id, or the import is being deleted.
     case notFound
     /// The import is in another status than `stored`, so its records cannot be read.
     case notStored(Import.Status)
-    /// Another worker has claimed the import, or its records were moved between rows and object during each of three
-    /// attempts to read them.
+    /// For a deletion: another worker has claimed the import, or the import is not `stored` or `failed`. For a read:
+    /// the records were moved between rows and object during each of three attempts to read them.
     case claimedByOther
     /// Download links are not supported: the records are rows, or the object store has no links.
     case linksUnsupported

@@ -23,7 +23,7 @@ public struct ImportMetrics: Hashable, Sendable {
 }
 
 extension ImportService {
-    /// Metrics of the object store; all zero if records are stored as rows.
+    /// Metrics of the object store; all zero if none is configured.
     public var objectStoreMetrics: ObjectStoreMetrics { (self.objects as? CountedObjectStore)?.metrics ?? ObjectStoreMetrics() }
 
     /// The current counters of the imports of this process.

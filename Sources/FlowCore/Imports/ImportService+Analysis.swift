@@ -29,8 +29,9 @@ extension ImportService {
     /// Number of gzip members that are read concurrently.
     private static let concurrentReads = 8
 
-    /// Analyzes all records of an import, or a sample if it has at least ``ImportConfiguration/analysisRecords``. The
-    /// sample is spread evenly over the rows or the object. From an object without an index it takes the first records.
+    /// Analyzes all records of an import, or a sample if the ledger counts at least
+    /// ``ImportConfiguration/analysisRecords`` records. The sample is spread evenly over the rows or the object. For an
+    /// object without a gzip member index, the sample is the first records.
     private func analyse(_ entry: Import) async throws(ImportError) -> JSONText {
         var schema = SchemaAnalysis(limits: self.configuration.schema)
         let total = entry.totalRecords
@@ -58,8 +59,8 @@ extension ImportService {
         }
     }
 
-    /// Adds a sample of an object's records, spread evenly over the object. Each chosen gzip member needs one ranged
-    /// read.
+    /// Adds a sample of an object's records to the analysis, spread evenly over the object. Each chosen gzip member
+    /// needs one ranged read.
     private func addMembers(of entry: Import, _ index: GzipMemberIndex, to schema: inout SchemaAnalysis) async throws(ImportError)
     {
         guard let location = entry.location else { return }
@@ -95,7 +96,7 @@ extension ImportService {
         }
     }
 
-    /// Adds a sample of rows: groups of consecutive rows that start at evenly spaced offsets.
+    /// Adds a sample of rows to the analysis: groups of consecutive rows that start at evenly spaced offsets.
     /// - Parameter total: number of the import's records by the ledger.
     private func addRows(of entry: Import, total: Int, to schema: inout SchemaAnalysis) async throws(ImportError) {
         let groups = min(self.configuration.sampleMembers, total)
@@ -112,7 +113,7 @@ extension ImportService {
         }
     }
 
-    /// Adds the import's first records, at most `count`.
+    /// Adds the import's first records, at most `count`, to the analysis.
     private func addAll(of entry: Import, upTo count: Int, to schema: inout SchemaAnalysis) async throws(ImportError) {
         let pages = RecordPageIterator(try await self.document(of: entry), limits: .stored)
         while schema.recordCount < count, let page = try await pages.next() {

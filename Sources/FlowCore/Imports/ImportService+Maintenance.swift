@@ -20,7 +20,7 @@ extension ImportService {
 
     /// Runs one round of maintenance. Cleans up to 100 imports that no worker has claimed: a `pending` import is marked
     /// failed and its data is deleted; a `deleting` import is deleted completely. Then publishes the import events of
-    /// up to 100 imports whose event was not published yet. What fails is logged and retried in the next round.
+    /// up to 100 imports whose event was not published yet. An action that fails is logged; the next round repeats it.
     /// - Returns: the number of imports that were cleaned up.
     @discardableResult
     public func sweepAbandoned() async -> Int {
@@ -106,7 +106,7 @@ extension ImportService {
     }
 
     /// Deletes the objects and unfinished uploads of a claimed import, then its rows and its ledger entry.
-    /// - Returns: `false` if another worker has claimed the import since; rows and ledger entry remain then.
+    /// - Returns: `false` if another worker has claimed the import since; its rows and its ledger entry remain then.
     private func deleteEverything(_ entry: Import) async throws -> Bool {
         try await self.removeObjects(of: entry)
         #if DEBUG
@@ -117,7 +117,9 @@ extension ImportService {
         return true
     }
 
-    /// Deletes all objects and unfinished uploads that any attempt to store or move this import may have left.
+    /// Deletes all objects and unfinished uploads that any attempt to store or move this import may have left. Does
+    /// nothing if the import has no location.
+    /// - Throws: ``ObjectError/unavailable(_:)`` also if the import's object store is not configured.
     private func removeObjects(of entry: Import) async throws(ObjectError) {
         guard let location = entry.location else { return }
         guard let objects = self.objects else {

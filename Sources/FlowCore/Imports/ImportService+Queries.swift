@@ -34,7 +34,8 @@ extension ImportService {
         }
     }
 
-    /// Opens the document of an import at the storage that this ledger entry names.
+    /// The document of an import, to be read from the storage that this ledger entry names. If that is an object,
+    /// starts its download.
     public func document(of entry: Import) async throws(ImportError) -> ImportDocument {
         guard let location = entry.location else {
             // The count in the ledger is exact if a hub stored the import, which a content hash shows. Fewer rows then mean
@@ -47,8 +48,8 @@ extension ImportService {
         return ImportDocument(try await self.download(location, of: entry, range: nil), index: index, codec: self.codec)
     }
 
-    /// The stored object as it is, compressed. If the ledger has its hash, the download ends without an error only if
-    /// the bytes match it.
+    /// The bytes of the stored object, still compressed. If the ledger has the object's hash, the download ends without
+    /// an error only if the bytes match that hash.
     /// - Returns: `nil` if the records are rows.
     public func storedObject(_ id: ImportID, account: String) async throws(ImportError) -> (any ObjectDownload)? {
         try await self.retryingIfMoved(id, account: account) { entry throws(ImportError) in
@@ -74,8 +75,9 @@ extension ImportService {
     }
 
     /// Runs a read, and repeats it if the records were moved during it, up to three times in all.
-    /// - Parameter body: the read. It returns its result and whether a concurrent move may have made it incomplete;
-    ///   for the same reason it may throw ``ImportError/damaged(_:)``.
+    /// - Parameter body: the read. It returns `value`, its result, and `isSuspect`: whether a concurrent move may have
+    ///   made the result incomplete. If a move made records unreadable, it may throw ``ImportError/damaged(_:)``.
+    ///   If the records were not moved, that result or error is final.
     /// - Throws: ``ImportError/claimedByOther`` if the records were moved during each attempt.
     func retryingIfMoved<Value>(
         _ id: ImportID, account: String, _ body: (Import) async throws(ImportError) -> (value: Value, isSuspect: Bool)
@@ -127,7 +129,7 @@ extension ImportService {
     private func rows(of entry: Import, from offset: Int, limit: Int) async throws(ImportError) -> [JSONText] {
         var all: [JSONText] = []
         var bytes = 0
-        // The store returns rows in batches of limited size.
+        // One call of the record store returns at most about 1 MiB of rows.
         while all.count < limit, bytes < self.configuration.answerBytes {
             let some: [JSONText]
             do throws(StoreError) {
@@ -143,7 +145,7 @@ extension ImportService {
     }
 
     /// Downloads a run of gzip members with one ranged read, and decompresses it.
-    /// - Throws: ``ImportError/damaged(_:)`` if the result does not have the size that the index records.
+    /// - Throws: ``ImportError/damaged(_:)`` if the result does not have the size that the index states.
     func text(of run: GzipMemberIndex.Run, location: String, entry: Import, index: GzipMemberIndex) async throws(ImportError)
         -> [UInt8]
     {
@@ -225,7 +227,7 @@ extension ImportService {
         do throws(StoreError) { return try await self.ledger.index(of: entry.id) } catch { throw .store(error) }
     }
 
-    /// Opens the object of an import for reading.
+    /// Starts the download of an import's object.
     /// - Parameter range: the bytes to read; `nil` for all.
     /// - Throws: ``ImportError/damaged(_:)`` if the object does not exist.
     func download(_ location: String, of entry: Import, range: Range<Int>?) async throws(ImportError) -> any ObjectDownload {

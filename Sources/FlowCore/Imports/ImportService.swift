@@ -4,13 +4,13 @@ import Synchronization
 /// Ingests, reads and deletes imports: the only API for them. Safe to use from any task.
 ///
 /// The ledger shows the progress of each import: it is `pending` before any of its bytes is stored, and `stored` once
-/// all of them are. If a process stops before that, another one finds the unfinished import in the ledger: it marks a
-/// `pending` import as failed and deletes its data, and continues a deletion.
+/// all of them are. If a process stops while it ingests or deletes an import, another process finds the import in the
+/// ledger: it marks a `pending` import as failed and deletes its data, and completes the deletion of a `deleting` one.
 public final class ImportService: Sendable {
     let ledger: any ImportLedger
     let maintenance: any ImportMaintenance
     let records: any RecordStore
-    /// `nil` if records are stored as rows.
+    /// `nil` if no object store is configured. New imports are then stored as rows.
     let objects: (any ObjectStore)?
     /// `nil` if no object store with maintenance operations is configured.
     let objectMaintenance: (any ObjectMaintenance)?
@@ -88,7 +88,7 @@ public final class ImportService: Sendable {
     // MARK: Ingestion
 
     /// Ingests an import completely or not at all. Returns after the import is stored and the hub has tried once to
-    /// publish `import_stored` on its flow. If that fails, import maintenance repeats it.
+    /// publish `import_stored` on the import's flow. If that fails, import maintenance repeats the publication.
     ///
     /// - Throws: ``ImportError``, or the error that the body threw.
     public func ingest(_ request: ImportRequest) async throws -> ImportReceipt {
@@ -178,7 +178,7 @@ public final class ImportService: Sendable {
 
     /// The result of reading a body into storage.
     private enum ReadOutcome: Sendable {
-        /// All bytes are stored. The ledger does not show it yet.
+        /// All bytes are stored. In the ledger the import is still `pending`.
         case complete(ImportPipeline.Result)
         /// Reading or storing failed.
         /// - Parameter isClean: whether it is certain that nothing of the import is left in the object store.
@@ -232,7 +232,7 @@ public final class ImportService: Sendable {
     /// - Returns: `false` if another worker has claimed the import since; `true` also if the ledger cannot be reached.
     private func recordFailure(of entry: Import, because error: any Error, isClean: Bool) async -> Bool {
         guard isClean else {
-            // Parts of the object may remain, and the import sweep finds them through the import's location. So the
+            // An object or an unfinished upload may remain, and the import sweep finds it by the import's location. So the
             // import stays `pending`, and without a claim the sweep cleans it up.
             self.logger.notice(
                 "Failed to delete data of interrupted import; leaving it to the import sweep",
@@ -358,8 +358,8 @@ public final class ImportService: Sendable {
 
     // MARK: Import events
 
-    /// Publishes `import_stored` or `import_failed` on the import's flow, and records in the ledger that this was done.
-    /// If it fails now, import maintenance repeats it. The event is published only once.
+    /// Publishes `import_stored` or `import_failed` on the import's flow, if it has one, and marks the import as
+    /// announced in the ledger. If that fails, import maintenance repeats it; the flow gets the event only once.
     /// - Parameter code: stable code of the failure, for `import_failed`.
     func publishOutcome(_ entry: Import, code: String = "interrupted") async {
         do throws(StoreError) {

@@ -8,7 +8,7 @@ public enum ObjectRules {
     public static let maximumLinkSeconds = 604_800
 
     /// Checks the key of an object.
-    /// - Throws: ``ObjectError/invalid(_:)`` if the key is not valid. The checks below throw the same.
+    /// - Throws: ``ObjectError/invalid(_:)`` if the key is not valid. The other `check` functions throw the same error.
     public static func check(key: String) throws(ObjectError) {
         guard !key.isEmpty, key.utf8.count <= self.maximumKeyBytes else {
             throw .invalid("An object key must have 1 to \(self.maximumKeyBytes) bytes, not \(key.utf8.count).")

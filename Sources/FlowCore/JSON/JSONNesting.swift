@@ -1,6 +1,7 @@
 /// The open objects and arrays (containers) of a JSON document, one bit each: 1 for an object, 0 for an array. It needs
 /// no heap memory and is cheap to copy.
 struct JSONNesting: Sendable {
+    /// Number of open containers.
     private(set) var depth = 0
 
     /// The innermost containers, the last one in the lowest bit. Full words of 64 bits move to `outer`.
@@ -11,8 +12,8 @@ struct JSONNesting: Sendable {
     @inline(__always)
     var isObject: Bool { self.inner & 1 == 1 }
 
-    /// Opens an object, or an array if `object` is `false`. The caller ensures that at most ``JSONLimits/greatestDepth``
-    /// are open.
+    /// Adds an innermost container: an object, or an array if `object` is `false`. The caller ensures that at most
+    /// ``JSONLimits/greatestDepth`` are open.
     @inline(__always)
     mutating func open(object: Bool) {
         if self.depth > 0, self.depth & 63 == 0 { self.outer[self.depth >> 6 - 1] = self.inner }
@@ -20,7 +21,7 @@ struct JSONNesting: Sendable {
         self.depth += 1
     }
 
-    /// Closes the innermost container. Valid only while a container is open.
+    /// Removes the innermost container. Valid only while a container is open.
     @inline(__always)
     mutating func close() {
         self.inner >>= 1

@@ -3,6 +3,7 @@ struct JSONObjectIndex {
     struct Entry {
         /// Range of the name as written, including its quotes.
         let key: Range<Int>
+        /// Range of the value.
         let value: Range<Int>
         /// The name, decoded.
         let name: ArraySlice<UInt8>

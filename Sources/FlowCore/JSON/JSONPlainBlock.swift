@@ -1,5 +1,6 @@
 /// Classifies 16 bytes of text with one vector operation.
 enum JSONPlainBlock {
+    /// Number of bytes in a block.
     static let count = 16
 
     /// Number of bytes at the start of a block that are plain, see ``JSONByte/isPlain(_:)``.

@@ -17,6 +17,7 @@ struct JSONScanState: Sendable {
         case afterValue
     }
 
+    /// Index of the next byte to read.
     private(set) var position = 0
 
     /// Number of bytes of white space between tokens that were skipped.
@@ -32,6 +33,7 @@ struct JSONScanState: Sendable {
         self.maximumNumberLength = limits.maximumNumberLength
     }
 
+    /// Number of objects and arrays that are open.
     var depth: Int { self.nesting.depth }
 
     /// Reads the next token; ``JSONToken/end`` after the last one.
@@ -122,7 +124,9 @@ struct JSONScanState: Sendable {
     }
 
     /// Reads `true`, `false` or `null`, whose first byte the caller has checked.
-    /// - Parameter spelling: the literal's ASCII bytes, the first one in the most significant position.
+    /// - Parameters:
+    ///   - spelling: the literal's ASCII bytes as one big-endian number of `length` bytes: `0x7472_7565` for `true`.
+    ///   - length: number of bytes of the literal.
     private mutating func literal(
         _ token: JSONToken, _ bytes: Span<UInt8>, spelling: UInt64, length: Int
     ) throws(JSONError) -> JSONToken {

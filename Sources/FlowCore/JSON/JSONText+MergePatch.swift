@@ -3,8 +3,8 @@ extension JSONText {
     ///
     /// Members that the patch does not name stay byte for byte. A replaced value stays at the position of the old
     /// one. New members follow the old ones in the patch's order. `null` removes a member, and objects are merged
-    /// into objects. A patch that is not an object replaces the whole text. If a name in the patch repeats, in either
-    /// text, only its last member counts.
+    /// into objects. A patch that is not an object replaces the whole text. If a name of the patch occurs several times in
+    /// the patch or in this text, only its last member counts.
     ///
     /// The result is nested no deeper than the deeper of both texts, and is no longer than both together.
     public func applying(mergePatch patch: JSONText) -> JSONText {
@@ -61,8 +61,11 @@ private struct JSONMergePatch {
     /// A member of the target, or a run of neighboring members that the patch does not name and that are copied
     /// together.
     private struct TargetMembers {
+        /// Range of the member or run in the target.
         var range: Range<Int>
+        /// Range of the first member's name, including its quotes.
         let key: Range<Int>
+        /// Start of the first member's value.
         let value: Int
         /// Index in the patch's entries of the member with the same name; `nil` if the patch does not name it.
         let patch: Int?

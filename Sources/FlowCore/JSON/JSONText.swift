@@ -1,4 +1,5 @@
-/// A valid JSON document (RFC 8259) in compact form: the hub's only representation of states, event data and records.
+/// A valid JSON document (RFC 8259) in compact form: the hub's only representation of states, event data and
+/// imports' records.
 ///
 /// White space between tokens is removed. Numbers, escapes, the order of members and repeated members are kept as
 /// written, so clients receive exactly what a publisher sent. A string cannot contain a raw line break, so the text

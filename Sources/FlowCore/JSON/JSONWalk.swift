@@ -1,6 +1,6 @@
 /// Finds the ends of strings and values in a compact text that is known to be valid, without validating it again.
 ///
-/// In an invalid text, the returned indices are still within the text.
+/// In an invalid text, the returned indices are still at most the number of bytes.
 enum JSONWalk {
     /// The index after the string whose opening quote is at `start`.
     @inline(__always)

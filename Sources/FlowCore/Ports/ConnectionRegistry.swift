@@ -3,9 +3,9 @@
 /// Called from any thread. Registration is best effort: an implementation that shares its entries with other instances
 /// writes them after the call has returned, and writes entries again that the shared registry has lost.
 public protocol ConnectionRegistry: Sendable {
-    /// Adds entries of this instance. Adding one again has no effect.
+    /// Adds entries of this instance. An entry that is registered already is left as it is.
     func register(_ entries: [ConnectionEntry]) async
-    /// Removes entries of this instance. Unknown ones are ignored.
+    /// Removes entries of this instance. Entries that are not registered are ignored.
     func unregister(_ entries: [ConnectionEntry]) async
     /// Every stream that watches the flow, over all live instances.
     func connections(of flow: FlowID) async -> [ConnectionEntry]
@@ -13,7 +13,7 @@ public protocol ConnectionRegistry: Sendable {
     func count(of flow: FlowID) -> Int
     /// Asks the instance that serves a stream to close it.
     /// - Parameter account: the account that the stream must belong to; `nil` for any.
-    /// - Returns: whether the instance has confirmed that it closes such a stream.
+    /// - Returns: whether the instance has confirmed that it serves such a stream and closes it.
     func disconnect(_ connection: ConnectionID, account: String?) async -> Bool
     /// Sets the callback that closes a stream of this instance. Called from any thread.
     func onDisconnectRequest(_ disconnect: @escaping @Sendable (ConnectionID) -> Void)
@@ -48,7 +48,7 @@ public struct ConnectionEntry: Hashable, Sendable {
     public var account: String
     /// The `sub` of the stream's token; empty on a hub without keys.
     public var subject: String
-    /// The client's address.
+    /// The client's network address.
     public var remote: String
     public var registeredAt: Timestamp
 

@@ -12,7 +12,7 @@ public protocol EventBus: Sendable {
     func attach(_ sink: any BusSink)
     /// Subscribes to a flow's messages. ``BusSink/subscribed(to:)`` follows once the bus has confirmed the subscription.
     func subscribe(to flow: FlowID)
-    /// Ends the subscription to a flow's messages. Some may still arrive.
+    /// Ends the subscription to a flow's messages. Messages that are in flight may still arrive.
     func unsubscribe(from flow: FlowID)
     /// Whether published messages reach the subscribed instances at the moment.
     var isDelivering: Bool { get }
@@ -90,7 +90,9 @@ public struct BusMessage: Sendable {
     }
 
     public var flow: FlowID
+    /// The publisher's account; for a durable event, this is also the flow's account.
     public var account: String
+    /// The epoch under which the event was published.
     public var epoch: Epoch
     public var content: Content
 

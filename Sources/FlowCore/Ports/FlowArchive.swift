@@ -27,7 +27,8 @@ public enum RestoreOutcome: Hashable, Sendable {
     case restored
     /// The flow exists already with the same account, version and state.
     case alreadyPresent
-    /// A different flow with this id exists, at this version. It is unchanged: a version must not identify two events.
+    /// A flow with this id and another account, version or state exists, at this version. The existing flow is not changed,
+    /// because a version must not identify two events.
     case conflictingVersion(Version)
 }
 
@@ -44,8 +45,8 @@ extension ArchivedFlow {
         var after: Version = 0
         while after < end {
             let next = try await page(after).events
-            // Pruning has deleted events between the previous page and this one. History must have no gaps, so it starts
-            // here.
+            // Pruning has deleted events between the previous page and this one. The result must have no gaps, so it starts
+            // with this page.
             if let first = next.first, first.version > after + 1 { events = [] }
             events += next.filter { $0.version <= end }
             guard let last = next.last else { break }
@@ -54,10 +55,10 @@ extension ArchivedFlow {
         return events.last?.version == end ? events : []
     }
 
-    /// The highest fencing token that the flow has seen; 0 if none. A store that restores the flow must issue higher ones.
+    /// The highest fencing token that the flow has seen; 0 if none. A store that restores the flow must issue higher tokens.
     package var highestFence: Int64 { self.record.fence.members.compactMap(\.value.intValue).max() ?? 0 }
 
-    /// The outcome of restoring this flow if `existing` is in the store under its id.
+    /// The outcome of restoring this flow if the store has the flow `existing` under the same id.
     package func outcome(existing: FlowRecord) -> RestoreOutcome {
         let isSame =
             existing.head.account == self.record.head.account && existing.version == self.record.version

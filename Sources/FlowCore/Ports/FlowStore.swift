@@ -44,8 +44,9 @@ public protocol EpochStore: Sendable {
     /// Reads the store's epoch and adopts it.
     /// - Returns: the adopted epoch.
     func refreshEpoch() async throws(StoreError) -> Epoch
-    /// Raises the store's epoch if it still is `from`, and adopts it. If another instance has raised it already, adopts
-    /// that one. Raising also advances the ``FencingSequence``, beyond the tokens issued in the lost history.
+    /// Raises the store's epoch if it still is `from`, and adopts the new epoch. If another instance has raised the epoch
+    /// already, adopts the epoch of that instance. Raising also advances the ``FencingSequence``, beyond the tokens that were
+    /// issued in the lost part of the history.
     /// - Returns: the adopted epoch.
     func raiseEpoch(from: Epoch, now: Timestamp) async throws(StoreError) -> Epoch
 }
@@ -70,8 +71,8 @@ public protocol FencingSequence: Sendable {
 /// The record of one committed change: the flow after it, and its events.
 public struct Commit: Sendable {
     public var record: FlowRecord
-    /// In version order, the last one at the record's version. A commit from ``Outbox/takeOverdue(limit:)`` has only the newest
-    /// event, and none if that was pruned.
+    /// In version order, the last one at the version of ``record``. A commit from ``Outbox/takeOverdue(limit:)`` has only the
+    /// newest event, and none if that was pruned.
     public var events: [FlowEvent]
     public var epoch: Epoch
 
@@ -108,6 +109,7 @@ public struct EventPage: Sendable {
         self.events = events
     }
 
+    /// The flow's version; 0 if the flow never existed.
     public var headVersion: Version { self.head?.version ?? 0 }
 }
 
@@ -115,10 +117,10 @@ public struct EventPage: Sendable {
 public struct FlowQuery: Hashable, Sendable {
     /// The order of the list, and where the list page starts.
     public enum Order: Hashable, Sendable {
-        /// By id, ascending; only ids above `after`.
+        /// By id, ascending; only ids above `after`, or all if it is `nil`.
         case id(after: String?)
         /// By time of the last change, then id, ascending. Only flows changed after `since`, or at `since` with an id above
-        /// `after`.
+        /// `after` (any id if it is `nil`).
         case changed(since: Timestamp, after: FlowID?)
         /// By time of the last change, then id, descending: the flow that was changed last comes first.
         case newest
@@ -147,7 +149,7 @@ public struct FlowQuery: Hashable, Sendable {
 /// A list page of flows.
 public struct FlowList: Sendable {
     public var flows: [FlowHead]
-    /// Whether more flows follow after the last one.
+    /// Whether more flows match the query after the last one of this page.
     public var hasMore: Bool
 
     public init(flows: [FlowHead], hasMore: Bool) {

@@ -10,9 +10,8 @@ public protocol ImportLedger: Sendable {
     /// Inserts a pending import with claim number 1.
     ///
     /// If another import of the account has the draft's idempotency key, that import is returned instead. Failed imports
-    /// have no key. A pending import whose claim has expired loses its key to the new one and gets a new claim number, so
-    /// that the worker of the pending import can no longer change it; the import sweep deletes what that worker has
-    /// stored.
+    /// have no key. A pending import whose claim has expired loses its key to the new import and gets a new claim number. So
+    /// the worker of the pending import can no longer change it; the import sweep deletes what that worker has stored.
     func begin(_ draft: ImportDraft, claimSeconds: Int) async throws(StoreError) -> ImportBeginResult
 
     /// Claims an import that has one of these statuses and is not claimed by another worker.
@@ -27,10 +26,10 @@ public protocol ImportLedger: Sendable {
     func extend(_ id: ImportID, claim: Int64, seconds: Int) async throws(StoreError) -> Bool
 
     /// Makes the import `stored`, in one transaction with its sample rows, and releases the claim. If the records are
-    /// rows (no index, and the provider is ``RecordStore/provider``), it counts them and marks the first ones as sample
-    /// rows.
+    /// rows (no index, and the provider is ``RecordStore/provider``), the ledger counts the rows and marks the first
+    /// ``Import/sampleRows`` of them as sample rows.
     /// - Returns: whether the claim was still the latest one. If not, nothing was changed.
-    /// - Throws: ``StoreError/unavailable(_:)`` if the number of rows differs from the result's; nothing was changed.
+    /// - Throws: ``StoreError/unavailable(_:)`` if the number of rows differs from the one in `result`; nothing was changed.
     func finish(_ id: ImportID, claim: Int64, _ result: ImportResult) async throws(StoreError) -> Bool
 
     /// Makes a pending import `failed` and releases its claim and its idempotency key. Its rows are deleted and its location is
@@ -74,8 +73,8 @@ public protocol RecordStore: Sendable {
     /// The provider in the ledger: `postgres` or `sqlite`.
     var provider: String { get }
 
-    /// Adds records with consecutive record numbers, in one transaction. Rows that a hub has written under the same
-    /// numbers are replaced.
+    /// Adds records as rows with consecutive record numbers, in one transaction. Rows of the import that have the same
+    /// numbers already are replaced. Rows of the legacy service have no numbers.
     /// - Parameter index: the number of the first record, counted from 0.
     /// - Returns: whether the claim is still the latest one. If not, nothing was added.
     func append(
@@ -87,12 +86,14 @@ public protocol RecordStore: Sendable {
     func records(of id: ImportID, offset: Int, limit: Int) async throws(StoreError) -> [JSONText]
 
     /// The next slice of all records in order, with the bounds of ``records(of:offset:limit:)``. Each slice costs the same;
-    /// reading by offset gets slower towards the end of an import whose rows have no numbers.
+    /// reading by offset gets slower towards the end of an import of the legacy service.
     /// - Parameter bookmark: ``RecordSlice/next`` of the previous slice; `nil` for the first one.
     func records(of id: ImportID, after bookmark: RecordBookmark?, limit: Int) async throws(StoreError) -> RecordSlice
 
-    /// Deletes the rows that a hub has written, except sample rows, in batches.
-    /// - Returns: whether the claim is still the latest one. If not, nothing was deleted.
+    /// Deletes the rows that have record numbers, except sample rows, in several transactions. Rows of the legacy service
+    /// stay.
+    /// - Returns: whether the claim is still the latest one. If not, nothing is deleted any more; rows that were deleted before
+    ///   another worker claimed the import stay deleted.
     func removeRecords(of id: ImportID, claim: Int64) async throws(StoreError) -> Bool
 
     /// The digest of all rows, sample rows included. Reads every row.
@@ -105,13 +106,13 @@ public protocol RecordStore: Sendable {
     ///   - location: the object's key.
     ///   - expecting: the digest of the rows that the object was made from.
     /// - Returns: whether the switch was made. If rows were added, deleted or changed since the digest was made, if the
-    ///   counts differ, or if the claim is not the latest one, nothing was changed.
+    ///   number of records in `result` differs from the digest's, or if the claim is not the latest one, nothing was changed.
     func switchToObject(
         _ id: ImportID, claim: Int64, location: String, provider: String, expecting: RowDigest, _ result: ImportResult
     ) async throws(StoreError) -> Bool
 
     /// Switches an import from an object to rows, if its numbered rows are exactly the records 0 up to `count`, without
-    /// gaps. The first ones become the sample rows.
+    /// gaps. The first ``Import/sampleRows`` become the sample rows.
     /// - Returns: whether the switch was made. If not, nothing was changed.
     func switchToRows(_ id: ImportID, claim: Int64, count: Int, _ result: ImportResult) async throws(StoreError) -> Bool
 }
@@ -148,7 +149,7 @@ public struct RowDigest: Hashable, Sendable {
     }
 }
 
-/// The values of a new import, for ``ImportLedger/begin(_:claimSeconds:)``.
+/// The values of a new import, for ``ImportLedger/begin(_:claimSeconds:)``. The members mean the same as in ``Import``.
 public struct ImportDraft: Hashable, Sendable {
     public var id: ImportID
     public var account: String
@@ -192,6 +193,7 @@ public struct ImportResult: Hashable, Sendable {
     public var index: GzipMemberIndex?
     /// The first ``Import/sampleRows`` records.
     public var samples: [JSONText]
+    /// ``Import/requestHash`` of the import.
     public var requestHash: String?
 
     public init(
@@ -208,10 +210,13 @@ public struct ImportResult: Hashable, Sendable {
 /// A query for a list page of an account's imports.
 public struct ImportQuery: Hashable, Sendable {
     public var account: String
+    /// The flow that the imports must have; `nil` for any.
     public var flow: FlowID?
+    /// The status that the imports must have; `nil` for any except `deleting`.
     public var status: Import.Status?
     /// The last import of the previous list page; `nil` for the first page.
     public var after: ImportID?
+    /// Maximum number of imports.
     public var limit: Int
 
     public init(account: String, flow: FlowID? = nil, status: Import.Status? = nil, after: ImportID? = nil, limit: Int) {
@@ -226,6 +231,7 @@ public struct ImportQuery: Hashable, Sendable {
 /// A list page of imports.
 public struct ImportList: Sendable {
     public var imports: [Import]
+    /// Whether more imports match the query after the last one of this page.
     public var hasMore: Bool
 
     public init(imports: [Import], hasMore: Bool) {

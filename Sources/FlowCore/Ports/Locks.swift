@@ -36,11 +36,11 @@ public struct LockLease: Hashable, Sendable {
 
 /// The reason that a lock operation failed.
 public enum LockError: Error, Hashable, Sendable {
-    /// Another client holds the lock, which expires at this time unless that client renews it.
+    /// The lock cannot be acquired: another client holds it until this time, or longer if that client renews it.
     case held(until: Timestamp)
-    /// The lock is not held: it expired or was released.
+    /// The lock cannot be renewed or released, because no client holds it: it expired or was released.
     case notHeld
-    /// Another client holds the lock.
+    /// The lock cannot be renewed or released, because another client holds it.
     case otherHolder
     /// The lock service is unavailable. The lock may or may not have been acquired, renewed or released.
     case unavailable(String)

@@ -24,14 +24,15 @@ public protocol ObjectStore: Sendable {
     /// Deletes an object permanently. A missing object is not an error.
     func delete(_ key: String) async throws(ObjectError)
 
-    /// The objects whose keys start with `prefix` and are above `after`, in byte order of the keys.
+    /// The objects whose keys start with `prefix` and are above `after`, in byte order of the keys; from the first key on if
+    /// `after` is `nil`.
     func list(prefix: String, after: String?, limit: Int) async throws(ObjectError) -> ObjectList
 
     /// Makes a download link: a presigned URL with which any client can read the object without a token, until it expires.
     /// - Parameters:
     ///   - seconds: the lifetime of the link, 1 to 604,800.
     ///   - fileName: the name under which a browser saves the file.
-    /// - Returns: `nil` if the store does not support links.
+    /// - Returns: `nil` if the store does not support download links.
     func presign(_ key: String, seconds: Int, fileName: String) throws(ObjectError) -> String?
 }
 
@@ -96,7 +97,7 @@ public struct ObjectInfo: Hashable, Sendable {
 /// A list page of objects.
 public struct ObjectList: Sendable {
     public var objects: [ObjectInfo]
-    /// Whether more objects follow after the last one.
+    /// Whether more objects with the prefix follow after the last one of this page.
     public var hasMore: Bool
 
     public init(objects: [ObjectInfo], hasMore: Bool) {
@@ -133,6 +134,7 @@ public struct UnfinishedUpload: Hashable, Sendable {
 /// A lifecycle rule: what the bucket does to objects and uploads of a certain age.
 public struct LifecycleRule: Hashable, Sendable {
     public var id: String
+    /// The prefix of the keys to which the rule applies.
     public var prefix: String
     public var isEnabled: Bool
     /// Days after which objects move to infrequent access; `nil` for never.

@@ -4,10 +4,10 @@
 public protocol StateCache: Sendable {
     /// The cached flow; `nil` on a miss, or if its version is below `atLeast`.
     func record(of flow: FlowID, atLeast: Version) -> FlowRecord?
-    /// Caches the record, unless a higher version is cached or `epoch` is not the cache's.
+    /// Caches the record, unless a higher version is cached or `epoch` is not the one of the last ``removeAll(epoch:)``.
     func put(_ record: FlowRecord, epoch: Epoch)
-    /// Drops the record if it is below this version, and accepts none below it from then on. So the next read goes to the
-    /// store.
+    /// Drops the flow's record if its version is below `version`, and accepts no record of the flow below `version` from then
+    /// on. So the next read of an outdated flow goes to the store.
     func remove(_ flow: FlowID, below version: Version)
     /// Drops all records, and accepts only records of this epoch from now on.
     func removeAll(epoch: Epoch)

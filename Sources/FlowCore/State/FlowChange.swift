@@ -102,7 +102,7 @@ public enum FlowOutcome: Sendable {
     /// The change was committed. `events` are the durable events that subscribers receive; `created` is whether the flow did
     /// not exist before, or was a tombstone.
     case applied(FlowRecord, events: [FlowEvent], created: Bool)
-    /// The patch has no effect. Nothing was committed but the reply to an idempotency key.
+    /// The patch does not change the state. Nothing was committed except the stored reply of an idempotency key.
     case unchanged(FlowRecord)
     /// A request with the same idempotency key was committed before; this is its stored reply.
     case replayed(StoredReply)
@@ -115,7 +115,8 @@ public enum FlowOutcome: Sendable {
         case notFound
         /// The flow belongs to another account.
         case otherAccount
-        /// `If-Match` or `If-None-Match` is not met. The flow has this version; 0 if it does not exist.
+        /// `If-Match` or `If-None-Match` is not met. The flow has this version; 0 if it does not exist or is a
+        /// tombstone.
         case preconditionFailed(Version)
         /// A newer holder of the lock, with this higher token, has changed the flow already.
         case staleFencingToken(resource: String, highest: Int64)

@@ -22,8 +22,8 @@ public enum FlowTransition: Sendable {
         // rises.
         var change = change
         if let current { change.at = max(change.at, current.head.updatedAt) }
-        let live = current.flatMap { $0.head.isDeleted ? nil : $0 }
-        if let failure = Self.check(change.precondition, live: live, version: current?.version ?? 0, epoch: epoch) {
+        let existing = current.flatMap { $0.head.isDeleted ? nil : $0 }
+        if let failure = Self.check(change.precondition, existing: existing, version: current?.version ?? 0, epoch: epoch) {
             return .rejected(failure)
         }
         var fence = current?.fence ?? .emptyObject
@@ -37,24 +37,24 @@ public enum FlowTransition: Sendable {
         case .patch(let patch):
             // A flow that is re-created after its deletion has no state to patch: the patch is its whole state, and its
             // event replaces the state that subscribers have.
-            let base = live?.state ?? .emptyObject
+            let base = existing?.state ?? .emptyObject
             let patched = base.applying(mergePatch: patch)
             // A higher fencing token must be written even if the patch has no effect: otherwise the lock's older holder
             // could still write.
-            if let live, patched.isEquivalent(to: live.state), fence == live.fence { return .unchanged(live) }
+            if let existing, patched.isEquivalent(to: existing.state), fence == existing.fence { return .unchanged(existing) }
             return Self.writeState(
-                patched, updates: patch, replaces: live == nil && current != nil, change: change, current: current,
-                live: live, fence: fence,
+                patched, updates: patch, replaces: existing == nil && current != nil, change: change, current: current,
+                existing: existing, fence: fence,
                 limits: limits)
         case .replace(let state):
             return Self.writeState(
-                state, updates: state, replaces: true, change: change, current: current, live: live, fence: fence,
+                state, updates: state, replaces: true, change: change, current: current, existing: existing, fence: fence,
                 limits: limits)
         case .delete:
-            return Self.tombstone(change, live: live, fence: fence)
+            return Self.tombstone(change, existing: existing, fence: fence)
         case .publish(let events):
             if events.isEmpty { return .rejected(.emptyPublication) }
-            return Self.append(events, change: change, current: current, live: live, fence: fence)
+            return Self.append(events, change: change, current: current, existing: existing, fence: fence)
         }
     }
 
@@ -62,20 +62,20 @@ public enum FlowTransition: Sendable {
 
     /// Checks whether the flow meets the precondition of its change.
     /// - Parameters:
-    ///   - live: the flow; `nil` if it does not exist or is a tombstone.
+    ///   - existing: the flow; `nil` if it does not exist or is a tombstone.
     ///   - version: the version of the flow or its tombstone; 0 if it never existed.
     /// - Returns: `nil` if the precondition is met.
     private static func check(
-        _ precondition: FlowChange.Precondition, live: FlowRecord?, version: Version, epoch: Epoch
+        _ precondition: FlowChange.Precondition, existing: FlowRecord?, version: Version, epoch: Epoch
     ) -> FlowOutcome.Rejection? {
         let isMet =
             switch precondition {
             case .none: true
-            case .oneOf(let tags): live != nil && tags.contains(.init(epoch: epoch, version: version))
-            case .exists: live != nil
-            case .absent: live == nil
+            case .oneOf(let tags): existing != nil && tags.contains(.init(epoch: epoch, version: version))
+            case .exists: existing != nil
+            case .absent: existing == nil
             }
-        return isMet ? nil : .preconditionFailed(live == nil ? 0 : version)
+        return isMet ? nil : .preconditionFailed(existing == nil ? 0 : version)
     }
 
     /// A rejection in the form of an error, as `Result` requires.
@@ -108,9 +108,9 @@ public enum FlowTransition: Sendable {
     /// - Parameters:
     ///   - updates: the patch, for the event; unused if `replaces`.
     ///   - replaces: whether the event contains the whole state, with `"replace": true`.
-    ///   - live: `current` unless it is a tombstone.
+    ///   - existing: `current` unless it is a tombstone.
     private static func writeState(
-        _ state: JSONText, updates: JSONText, replaces: Bool, change: FlowChange, current: FlowRecord?, live: FlowRecord?,
+        _ state: JSONText, updates: JSONText, replaces: Bool, change: FlowChange, current: FlowRecord?, existing: FlowRecord?,
         fence: JSONText, limits: ChangeLimits
     ) -> FlowTransition {
         if state.bytes.count > limits.maximumStateBytes {
@@ -120,7 +120,7 @@ public enum FlowTransition: Sendable {
         let status = FlowStatus(of: state)
         if status == .deleted { return .rejected(.reservedStatus) }
         let version = (current?.version ?? 0) + 1
-        let ends = status.isTerminal && live?.head.status.isTerminal != true
+        let ends = status.isTerminal && existing?.head.status.isTerminal != true
         let payload = JSONText.object { writer in
             writer.key("updates")
             writer.raw(replaces ? state : updates)
@@ -133,12 +133,12 @@ public enum FlowTransition: Sendable {
             flow: change.flow, account: change.account, version: version, status: status,
             resetVersion: ends || replaces ? version : current?.head.resetVersion ?? 0, updatedAt: change.at)
         let event = FlowEvent(version: version, type: .stateUpdate, payload: payload, createdAt: change.at)
-        return .write(FlowRecord(head: head, state: state, fence: fence), events: [event], created: live == nil)
+        return .write(FlowRecord(head: head, state: state, fence: fence), events: [event], created: existing == nil)
     }
 
-    /// Replaces a live flow by a tombstone, with one event `flow_deleted`.
-    private static func tombstone(_ change: FlowChange, live: FlowRecord?, fence: JSONText) -> FlowTransition {
-        guard var record = live else { return .rejected(.notFound) }
+    /// Replaces an existing flow by a tombstone, with one event `flow_deleted`.
+    private static func tombstone(_ change: FlowChange, existing: FlowRecord?, fence: JSONText) -> FlowTransition {
+        guard var record = existing else { return .rejected(.notFound) }
         record.head.version += 1
         record.head.status = .deleted
         record.head.resetVersion = record.head.version
@@ -152,10 +152,10 @@ public enum FlowTransition: Sendable {
 
     /// Appends the publisher's events. Creates the flow with the state `{}` if it does not exist.
     private static func append(
-        _ new: [FlowChange.NewEvent], change: FlowChange, current: FlowRecord?, live: FlowRecord?, fence: JSONText
+        _ new: [FlowChange.NewEvent], change: FlowChange, current: FlowRecord?, existing: FlowRecord?, fence: JSONText
     ) -> FlowTransition {
         var record =
-            live
+            existing
             ?? FlowRecord(
                 head: FlowHead(
                     flow: change.flow, account: change.account, version: current?.version ?? 0, status: .active,
@@ -172,6 +172,6 @@ public enum FlowTransition: Sendable {
         }
         record.head.updatedAt = change.at
         record.fence = fence
-        return .write(record, events: events, created: live == nil)
+        return .write(record, events: events, created: existing == nil)
     }
 }

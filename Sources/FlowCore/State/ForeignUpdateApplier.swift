@@ -1,15 +1,19 @@
 public import Logging
 import Synchronization
 
-/// Applies foreign updates, which processes other than hub instances publish on the bus, as patches of their flows.
+/// Applies foreign updates as patches of their flows. A foreign update is a foreign event that contains a merge patch of the
+/// flow's state.
 ///
 /// Each update is applied once, even if several instances receive it: its digest is the idempotency key. The change is made
 /// for the account that owns the flow. If the flow does not exist, it is created for `newFlowAccount`; without such an
 /// account the update is dropped. Updates of one flow are applied in the order of their arrival.
 public final class ForeignUpdateApplier: Sendable {
+    /// A queued foreign update.
     struct Update: Sendable {
         var flow: FlowID
+        /// The merge patch.
         var updates: JSONText
+        /// See ``ForeignUpdateApplier/enqueue(_:of:digest:)``.
         var digest: String
     }
 
@@ -34,12 +38,14 @@ public final class ForeignUpdateApplier: Sendable {
         (self.updates, self.continuation) = AsyncStream.makeStream()
     }
 
-    /// Number of updates that were not applied: no account owns the flow, too many updates waited, the change was rejected, or
-    /// the store failed.
+    /// Number of updates that were not applied: the flow does not exist and `newFlowAccount` is `nil`, too many updates waited,
+    /// the change was rejected, or the store failed.
     public var droppedCount: Int { self.dropped.load(ordering: .relaxed) }
 
     /// Queues an update. Called from any thread; does not wait.
-    /// - Parameter digest: a digest of the message, equal on all instances that receive it.
+    /// - Parameters:
+    ///   - updates: the merge patch.
+    ///   - digest: a digest of the message, equal on all instances that receive it.
     public func enqueue(_ updates: JSONText, of flow: FlowID, digest: String) {
         guard self.waiting.load(ordering: .relaxed) < Self.maximumWaiting else {
             self.dropped.add(1, ordering: .relaxed)

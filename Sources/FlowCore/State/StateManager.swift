@@ -82,6 +82,7 @@ public final class StateManager: Sendable {
         Self.publish(commits, cache: self.cache, shared: self.shared, bus: self.bus, outbox: self.outbox)
     }
 
+    /// The adopted epoch.
     public var epoch: Epoch { self.store.epoch }
 
     /// Commits a change, and passes its events to the bus before it returns.
@@ -196,7 +197,7 @@ public final class StateManager: Sendable {
 
     // MARK: Epoch
 
-    /// Adopts the store's epoch. If it is higher than before, empties the caches and notifies the streams.
+    /// Adopts the store's epoch. If it is higher than the last one, empties the caches and calls `epochChanged`.
     public func refreshEpoch() async throws(StoreError) {
         self.adopt(try await self.store.refreshEpoch())
     }
@@ -209,7 +210,7 @@ public final class StateManager: Sendable {
         self.adopt(raised)
     }
 
-    /// Empties the caches and announces the epoch, if it is higher than the last announced one.
+    /// Empties the caches and calls `epochChanged`, if the epoch is higher than in the last such call.
     private func adopt(_ epoch: Epoch) {
         // Several callers may find a new epoch at the same time, and a slow one may pass an outdated epoch. The lock is held
         // during the notification, so that each epoch is announced once and in order.
@@ -222,7 +223,7 @@ public final class StateManager: Sendable {
         }
     }
 
-    /// Runs a read of the store under the current epoch, and reports its success to ``HubHealth``.
+    /// Runs a read of the store under the adopted epoch, and reports its success to ``HubHealth``.
     private func reading<Value: Sendable>(_ body: () async throws(StoreError) -> Value) async throws(StoreError) -> Value {
         let value = try await self.underCurrentEpoch(.read, body)
         self.health.storeSucceeded(.read)

@@ -5,7 +5,13 @@ import Synchronization
 public final class StorageHealth: Sendable {
     /// The status of one component (object store, bus or database) or of all three together. Raw values are on the wire.
     public enum Status: String, Hashable, Sendable {
-        case healthy, degraded, unhealthy
+        /// The component works; overall: all three do.
+        case healthy
+        /// The bus does not deliver, or a probe object could not be deleted; overall: the database is healthy, and another
+        /// component is not.
+        case degraded
+        /// The probe of the component failed; overall: that of the database.
+        case unhealthy
     }
 
     /// The result for one component: the object store, the bus or the database.
@@ -43,6 +49,7 @@ public final class StorageHealth: Sendable {
         }
     }
 
+    /// The bytes of a probe object.
     private static let text = Array("flowhub".utf8)
 
     private let objects: (any ObjectStore)?
@@ -53,6 +60,7 @@ public final class StorageHealth: Sendable {
     /// The time for which a report is reused, in seconds.
     private let seconds: Int64
     private let now: @Sendable () -> Timestamp
+    /// The cached report.
     private let last = Mutex<Report?>(nil)
     private let probes = SingleFlight<Int, Report, Never>()
 
@@ -122,7 +130,7 @@ public final class StorageHealth: Sendable {
             _ = try await upload.finish()
             let download = try await objects.download(key, range: nil)
             var read: [UInt8] = []
-            while let part = try await download.next() { read += part }
+            while let bytes = try await download.next() { read += bytes }
             if read != Self.text { throw .corrupted("the object read differs from the object written") }
         } catch {
             component.status = .unhealthy

@@ -35,8 +35,11 @@ public final class BackgroundTasks: Sendable {
     private let now: @Sendable () -> Timestamp
     private let logger: Logger
     private let work: AsyncStream<WatchTable.WorkItem>
+    /// Whether a version sweep was requested that has not started yet.
     private let sweepIsDue = Atomic<Bool>(false)
+    /// Whether a read of the revocations was requested that has not started yet.
     private let revocationsAreDue = Atomic<Bool>(false)
+    /// Duration of the most recent version sweep.
     private let lastSweep = Mutex(Duration.zero)
     private let knownRevocations = Mutex(RevocationList())
 
@@ -82,8 +85,8 @@ public final class BackgroundTasks: Sendable {
         self.knownRevocations.withLock { $0.isRevoked(principal) }
     }
 
-    /// Reads the revocations and, if they have changed, hands them to all streams. If the store is unavailable, the known ones
-    /// stay in effect.
+    /// Reads the revocations and, if they have changed, hands them to all delivery sinks, which close the streams of revoked
+    /// tokens. If the read fails, the revocations that were read before stay in effect.
     public func refreshRevocations() async {
         guard let stored = try? await self.revocations.revocations() else { return }
         var list = RevocationList()
@@ -97,7 +100,7 @@ public final class BackgroundTasks: Sendable {
 
     // MARK: Reads
 
-    /// Does the read or sweep that the watch table requests, and reports the result of a read to the table.
+    /// Does the work that the watch table requests, and reports the result of a read of a flow to the table.
     private func perform(_ work: WatchTable.WorkItem) async {
         switch work {
         case .open(let flow, let epoch):
@@ -127,7 +130,8 @@ public final class BackgroundTasks: Sendable {
 
     // MARK: Periodic tasks
 
-    /// Runs a version sweep at every interval, and ``WatchTable/tick()`` every second.
+    /// Runs a version sweep every ``Configuration/sweepSeconds`` (every second while delivery is not ok), and
+    /// ``WatchTable/tick()`` every second.
     private func runSweepTimer() async {
         var ticks = 0
         while !Task.isCancelled {
@@ -157,8 +161,8 @@ public final class BackgroundTasks: Sendable {
         }
     }
 
-    /// Probes every second whether the store accepts writes again, once a write has failed. Publishers may send no change
-    /// that would show it. Runs in a task of its own because an unavailable store makes it wait.
+    /// Probes every second whether the store accepts writes again, once a write has failed: publishers may send no change
+    /// that would show this. Runs in a task of its own because a probe of an unavailable store may take long.
     private func probeWrites() async {
         while !Task.isCancelled {
             do { try await Task.sleep(for: .seconds(1)) } catch { return }
@@ -183,7 +187,8 @@ public final class BackgroundTasks: Sendable {
         let cached = self.cache.versions()
         let flows = Array(Set(self.table.watchedFlows()).union(cached.keys))
         do {
-            // Query the store even if there are no flows: this detects a changed epoch, and that the store is available again.
+            // Query the store even if there are no flows. The query detects a changed epoch, and that the store is available
+            // again.
             if flows.isEmpty { _ = try await self.manager.heads(of: []) }
             for start in stride(from: 0, to: flows.count, by: self.configuration.sweepBatchSize) {
                 let batch = Array(flows[start..<min(start + self.configuration.sweepBatchSize, flows.count)])
@@ -214,7 +219,8 @@ public final class BackgroundTasks: Sendable {
 
     // MARK: Pruning
 
-    /// Deletes events and stored replies beyond the retention, at every interval, until nothing is left to delete.
+    /// Deletes events and stored replies beyond the retention, every ``Configuration/pruneSeconds``, until nothing is left to
+    /// delete.
     private func runPruning() async {
         while !Task.isCancelled {
             do { try await Task.sleep(for: .seconds(self.configuration.pruneSeconds)) } catch { return }

@@ -1,14 +1,15 @@
 /// The reason that a `closing` event gives for the end of a stream or of one of its flows. Raw values are on the wire.
 public enum ClosingReason: String, Hashable, Sendable, CaseIterable {
-    /// The flow is terminal and nothing more is expected.
+    /// The flow is terminal, and the time for late events (`FLOWHUB_LINGER_MS`) has passed.
     case finished
     /// The flow was deleted.
     case deleted
     /// The hub is shutting down.
     case drain
-    /// A limit of streams or of queued bytes is reached.
+    /// A limit of streams or of queued bytes is reached, so the hub does not start the stream. Metrics also count a shed stream
+    /// under this reason, although it is sent no `closing`.
     case full
-    /// The store is unavailable.
+    /// The hub cannot start or continue the stream now, in most cases because the store is unavailable.
     case unavailable
     /// The token has expired.
     case expired

@@ -2,8 +2,8 @@ public import NIOCore
 
 /// Encoders of the control events: the hub's own events, each written for one stream.
 ///
-/// They have no version and no `id:` line. The exception is `snapshot`, a position to resume from: the stream, which knows
-/// its cursor, writes the `id:` line before the event.
+/// They have no version and no `id:` line. The exception is `snapshot`, from which a client can resume: the stream, which
+/// knows its own cursor, writes the `id:` line before this event.
 extension ByteBuffer {
     /// Writes a flow's state as the event `snapshot`.
     /// - Parameter last: the flow's latest transient events, at most one of each type.
@@ -48,7 +48,7 @@ extension ByteBuffer {
             })
     }
 
-    /// Writes the event `caught_up`: the replay has reached the head.
+    /// Writes the event `caught_up`: the replay has reached the flow's head, which is at this version.
     public mutating func writeCaughtUp(_ flow: FlowID, version: Version) {
         self.writeEvent(
             "caught_up",
@@ -86,7 +86,7 @@ extension ByteBuffer {
 
     /// Writes the event `closing`, the last one of a stream or of one of its flows.
     /// - Parameters:
-    ///   - reconnect: whether the client should reconnect; ``ClosingReason/allowsReconnect`` by default.
+    ///   - reconnect: whether the client should reconnect; `nil` for ``ClosingReason/allowsReconnect``.
     ///   - flow: the flow that ends, if the stream goes on with others; `nil` if the whole stream ends.
     public mutating func writeClosing(_ reason: ClosingReason, reconnect: Bool? = nil, flow: FlowID? = nil) {
         self.writeEvent(

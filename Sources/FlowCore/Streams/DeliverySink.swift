@@ -3,22 +3,24 @@ public protocol DeliverySink: Sendable {
     /// Queues a delivery. Called from any thread, under a lock of ``WatchTable``: must not block or call the table.
     /// Deliveries of one flow are made in order.
     func deliver(_ delivery: Delivery)
-    /// Number of deliveries that are queued and not processed yet.
+    /// Number of deliveries that the sink has queued and not processed yet.
     var backlog: Int { get }
 }
 
 /// One item that ``WatchTable`` hands to a ``DeliverySink``.
 public enum Delivery: Sendable {
-    /// The flow is open: every durable event above `head` will be delivered. The record is `nil` if the flow does not exist
-    /// yet. `head` is above the record's version if events were delivered while the record was read. `last` are the latest
-    /// transient events, read together with the record.
+    /// The flow's watch is open: every durable event above `head` will be delivered to this sink. The record is the stored
+    /// flow; `nil` if the flow does not exist. `head` is the record's, or a later one if events were delivered while the
+    /// record was read; `nil` if the flow does not exist. `last` are the latest transient events, read after the record.
     case opened(FlowID, FlowRecord?, head: FlowHead?, epoch: Epoch, last: [TransientEvent])
     /// The next durable events, in version order; none if all of them were pruned. `head` is a head of the flow at or after
-    /// the last event. Its account is always valid, its other members only if its version is that of the last event.
+    /// the last event; `nil` if none is known. The account in `head` is always valid, the other members only if the head's
+    /// version is that of the last event.
     case events(FlowID, [Frame], head: FlowHead?)
     /// A transient event, both decoded and encoded. `account` is the publisher's, or for a foreign event the flow's.
     case transient(FlowID, account: String, TransientEvent, Frame)
-    /// The store has a new epoch: every subscriber's position is invalid, and every flow will be opened again.
+    /// This instance has adopted a new epoch: every subscriber's position is invalid. For each watched flow an `opened`
+    /// follows when the flow has been read again.
     case reset(Epoch)
     /// The delivery status has changed. Subscribers are sent a heartbeat with it immediately.
     case status(DeliveryStatus)

@@ -2,9 +2,10 @@
 public enum DeliveryStatus: String, Hashable, Sendable {
     /// The bus delivers.
     case ok
-    /// The bus is configured and does not deliver. Events are delivered by the version sweep, every second.
+    /// A bus between the instances is configured and does not deliver. The version sweep delivers durable events, every
+    /// second.
     case degraded
     /// The most recent read or write of the store failed: the store was unavailable, or the outcome of a commit is
-    /// unknown. Events are delivered again when the store is available.
+    /// unknown. Subscribers may lack durable events until the store is available again.
     case storeAway = "store_away"
 }

@@ -5,16 +5,16 @@
 /// accepts version `cursor + 1` and no other. So there is no buffer between replay and live events that could overflow,
 /// and a slow subscriber loses queued events but never its position: it returns to *behind* and reads history again.
 ///
-/// States: *needs snapshot* → *awaits snapshot* → *behind* ⇄ *awaits page*; *behind* → *live* → *behind*. A position that
-/// a page proves lost leads from *awaits page* to *needs snapshot*, and so does a reset from every state. ``end()`` leads
-/// from every state to *ended*, which is final.
+/// States: *needs snapshot* → *awaits snapshot* → *behind* ⇄ *awaits page*; *behind* → *live* → *behind*. *Awaits page*
+/// leads to *needs snapshot* if the page shows that the position is lost. ``reset(_:)`` leads to *needs snapshot* from every
+/// state except *ended*. ``end()`` leads from every state to *ended*, which is final.
 ///
 /// The reader does no I/O and has no clock. The caller asks ``next(head:isWritable:)`` what to do, does it, and reports the
 /// result.
 public struct FlowReader: ~Copyable {
     /// The next step of the subscription, for the caller to carry out.
     public enum Next: Hashable, Sendable {
-        /// Load the state. Report it with ``FlowReader/snapshotLoaded(version:)`` or ``FlowReader/loadFailed()``.
+        /// Load the flow's state. Report it with ``FlowReader/snapshotLoaded(version:)`` or ``FlowReader/loadFailed()``.
         case loadSnapshot
         /// Load durable events above this version. Report them with ``FlowReader/pageLoaded(versions:storeHead:)`` or
         /// ``FlowReader/loadFailed()``.
@@ -30,8 +30,8 @@ public struct FlowReader: ~Copyable {
     public enum PageVerdict: Hashable, Sendable {
         /// Send the page's events from this index on, if any, then call ``FlowReader/next(head:isWritable:)`` again.
         case send(from: Int)
-        /// The position is lost. A snapshot is due; ``FlowReader/snapshotLoaded(version:)`` returns the `resync` to send
-        /// before it.
+        /// The position is lost: events after the cursor were pruned, or the cursor is above the store's version. A snapshot
+        /// is due; ``FlowReader/snapshotLoaded(version:)`` returns the `resync` to send before the snapshot.
         case resync(ResyncReason)
         /// Send nothing: the reader no longer waits for a page, or the page was empty and came without the store's head.
         case ignore
@@ -43,16 +43,23 @@ public struct FlowReader: ~Copyable {
         case accept
         /// The subscriber was sent this version before, or the reader is not live.
         case discard
-        /// Versions are missing before the event. The reader is *behind* and reads them from history.
+        /// Versions between the cursor and the event are missing. The caller must not send the event: the reader is *behind*
+        /// now and reads the missing versions and this one from history.
         case fallBehind
     }
 
     private enum State: Hashable {
+        /// A snapshot is due and was not requested yet.
         case needsSnapshot
+        /// The caller is loading the snapshot.
         case awaitsSnapshot
+        /// The subscriber is at ``FlowReader/cursor`` and is not sent live events.
         case behind
+        /// The caller is loading the history page after the cursor.
         case awaitsPage
+        /// The subscriber is sent each event as it is delivered.
         case live
+        /// The subscription has ended.
         case ended
     }
 
@@ -62,8 +69,10 @@ public struct FlowReader: ~Copyable {
     /// The `resync` to send before the next snapshot: its reason, and the last version that the subscriber was sent, if
     /// known.
     public private(set) var pendingResync: (reason: ResyncReason, from: Version?)?
+    /// Whether the next ``Next/goLive(sendsCaughtUp:)`` sends `caught_up`: the reader has not been live yet, or has fallen
+    /// behind or been reset since.
     private var sendsCaughtUp = true
-    /// Whether an ended reader had no position, or one in an epoch that has been replaced since.
+    /// For an ended reader: whether it had no position when it ended, or the epoch of its position has been replaced since.
     private var isPositionInvalid = false
     /// Whether the cursor came from the client and no read of the store has confirmed it yet.
     private var isCursorUnverified = false
@@ -106,9 +115,9 @@ public struct FlowReader: ~Copyable {
         }
     }
 
-    /// Returns what to do next, and assumes that the caller does it: a load is returned only once.
+    /// Returns what to do next, and assumes that the caller does it: each load is returned only once, unless it fails.
     /// - Parameters:
-    ///   - head: the last version that was delivered to live subscribers.
+    ///   - head: the flow's last version that was delivered to live subscribers.
     ///   - isWritable: whether the socket accepts more bytes. If not, the result is always ``Next/wait``, so that nothing is
     ///     loaded that could not be sent.
     public mutating func next(head: Version, isWritable: Bool) -> Next {
@@ -122,7 +131,8 @@ public struct FlowReader: ~Copyable {
                 self.state = .awaitsPage
                 return .loadPage(after: self.cursor)
             }
-            // At the head, or above it: a read of the store may return versions that were not delivered here yet.
+            // The cursor is at the head, or above it: a read of the store may return versions that were not delivered to
+            // this event loop yet.
             self.state = .live
             self.isCursorUnverified = false
             defer { self.sendsCaughtUp = false }
@@ -136,7 +146,8 @@ public struct FlowReader: ~Copyable {
     public var awaitsSnapshot: Bool { self.state == .awaitsSnapshot }
 
     /// Reports that the state at `version` is about to be sent. Ignored unless ``awaitsSnapshot``.
-    /// - Returns: the reason and start version of the `resync` to send before the snapshot; `nil` if none is due.
+    /// - Returns: the `resync` to send before the snapshot: its reason, and the last version that the subscriber was sent
+    ///   (`nil` if unknown). `nil` if no `resync` is due.
     public mutating func snapshotLoaded(version: Version) -> (reason: ResyncReason, from: Version?)? {
         guard self.state == .awaitsSnapshot else { return nil }
         defer { self.pendingResync = nil }
@@ -151,8 +162,8 @@ public struct FlowReader: ~Copyable {
     /// The position is lost if events after the cursor were pruned, or if the cursor is above the store's version.
     /// - Parameters:
     ///   - versions: the versions of the page's events; `nil` if there are none above the cursor.
-    ///   - storeHead: the flow's version as of the same read; `nil` for a page from memory, which proves nothing about
-    ///     the store.
+    ///   - storeHead: the flow's version as of the same read; `nil` for a page from ``RecentFrames``, which proves nothing
+    ///     about the store.
     public mutating func pageLoaded(versions: ClosedRange<Version>?, storeHead: Version?) -> PageVerdict {
         guard self.state == .awaitsPage else { return .ignore }
         self.state = .behind
@@ -194,7 +205,8 @@ public struct FlowReader: ~Copyable {
         }
         if version <= self.cursor { return .discard }
         self.state = .behind
-        // Transient events are not sent while the reader is behind; it gets the latest ones when it is live again.
+        // Transient events are not sent while the reader is behind. The subscriber is sent the latest ones when the reader is
+        // live again.
         self.sendsCaughtUp = true
         return .fallBehind
     }
@@ -215,10 +227,12 @@ public struct FlowReader: ~Copyable {
         #endif
     }
 
-    /// Invalidates everything that was sent to the subscriber: a `resync` with this reason and a snapshot are due.
+    /// Invalidates everything that was sent to the subscriber: a `resync` with this reason and a snapshot are due. If the
+    /// reader has ended, only its position becomes invalid.
     public mutating func reset(_ reason: ResyncReason) {
         guard self.state != .ended else {
-            // Nothing more of this flow is sent, but the stream's cursor continues in another epoch, without this version.
+            // The stream goes on with its other flows, and its cursor now names the new epoch. This flow's last version
+            // belongs to the old epoch, so the stream's cursor must no longer contain it.
             self.isPositionInvalid = true
             return
         }
@@ -227,7 +241,7 @@ public struct FlowReader: ~Copyable {
         self.sendsCaughtUp = true
     }
 
-    /// Ends the subscription. ``hasPosition`` keeps its value, so that the stream's cursor may still contain this flow.
+    /// Ends the subscription. ``hasPosition`` keeps its value, so that the stream's cursor still contains this flow's version.
     public mutating func end() {
         self.isPositionInvalid = !self.hasPosition
         self.state = .ended

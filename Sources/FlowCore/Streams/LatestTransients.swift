@@ -1,5 +1,5 @@
-/// Limits of the latest transient events that are kept for one flow. Events beyond them are still delivered live, but are
-/// not sent in later snapshots.
+/// Limits of the latest transient events that are kept for one flow. Events beyond the limits are still delivered live, but
+/// are not sent in later snapshots.
 public struct TransientLimits: Hashable, Sendable {
     /// Maximum size of one event's data, in bytes (`FLOWHUB_MAX_KEPT_TRANSIENT_BYTES`).
     public var eventBytes = 65_536

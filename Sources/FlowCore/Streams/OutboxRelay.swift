@@ -1,7 +1,7 @@
 public import Logging
 
-/// The message relay of the transactional outbox: publishes commits whose publication is overdue, and deletes the rows of
-/// published ones.
+/// The message relay of the transactional outbox: publishes on the bus the commits whose publication is overdue, and
+/// deletes the rows of commits that the bus has accepted.
 ///
 /// Every instance runs one. Together they guarantee that each flow's newest commit is published at least once, even if the
 /// instance that made it has crashed. Subscribers may receive an event twice; the sequencer drops the second one.
@@ -27,8 +27,8 @@ public struct OutboxRelay: Sendable {
         self.logger = logger
     }
 
-    /// Runs until the task is canceled, then deletes the rows of the most recently published commits. Logs only the first
-    /// of consecutive failures.
+    /// Runs until the task is canceled, then deletes the rows of the commits that the bus has accepted since the last round.
+    /// Logs only the first of consecutive failures.
     public func run() async {
         var isFailing = false
         var lastCompaction = ContinuousClock.now - Self.compactionInterval
@@ -44,7 +44,7 @@ public struct OutboxRelay: Sendable {
                 isFailing = true
             }
         }
-        // Rows that remain are published by another instance once they are overdue.
+        // Another instance publishes the commits whose rows remain, once they are overdue.
         try? await self.outbox.deletePublished()
     }
 

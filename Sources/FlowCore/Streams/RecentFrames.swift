@@ -9,13 +9,13 @@ public struct RecentFrames: Sendable {
     public struct Limit: Hashable, Sendable {
         /// Maximum number of frames.
         public var frames = 256
-        /// Maximum total size of the frames, in bytes. The newest frame is kept even if it alone exceeds it.
+        /// Maximum total size of the frames, in bytes. The newest frame is kept even if it alone is larger.
         public var bytes = 262_144
 
         public init() {}
     }
 
-    /// The version before the oldest frame. Readers with a cursor at or above it can be served from here.
+    /// The version before the oldest frame. Readers with a cursor at or above this version can replay from these frames.
     public private(set) var base: Version
     private var frames: [Frame] = []
     private var bytes = 0

@@ -9,17 +9,19 @@
 ///
 /// The sequencer does no I/O: the caller carries out the ``Step`` that each method returns.
 public struct Sequencer: ~Copyable {
-    /// What the caller must do: deliver `events` in order, then start `read` if there is one. The sequencer has at most one
-    /// read in flight.
+    /// What the caller must do: deliver `events` in order, then start `read` unless it is `nil`. The sequencer has at most
+    /// one read in flight.
     public struct Step: Sendable {
         /// A read of the store.
         public enum Read: Hashable, Sendable {
-            /// The flow's version. The sequencer itself never requests it; ``WatchTable`` does, for a flow that is not open.
+            /// The flow's version and state. The sequencer itself never requests this read; ``WatchTable`` does, for a watch
+            /// that is not open yet.
             case head
             /// Durable events above this version.
             case page(after: Version)
         }
 
+        /// The events that are next in version order.
         public var events: [FlowEvent] = []
         public var read: Read?
         /// Number of buffered events that were dropped because their version is above the store's.
@@ -29,11 +31,14 @@ public struct Sequencer: ~Copyable {
     }
 
     private enum State {
+        /// The flow's version is not known yet. Of the received events only the highest version is kept; 0 if none.
         case starting(highestReceived: Version)
+        /// Events are handed out in version order.
         case following(Following)
     }
 
     fileprivate struct Following {
+        /// The last version that was handed out.
         var last: Version
         var earlyEvents: [Version: EarlyEvent] = [:]
         /// Number of reads started so far. Each early event records it, to distinguish a phantom (received before the read
@@ -73,7 +78,7 @@ public struct Sequencer: ~Copyable {
         case .starting(let highestReceived):
             var step = Step()
             var following = Following(last: version)
-            // Events received while starting are in the store by now. A phantom is not; the page read will show that.
+            // Events received while starting are already in the store. A phantom is not; the page read will show that.
             following.isBehind = version < highestReceived
             following.startReading(&step)
             self.state = .following(following)
@@ -120,14 +125,15 @@ public struct Sequencer: ~Copyable {
 
     /// Reports the page of history that a ``Step`` requested.
     ///
-    /// Early events above the page's head that were received before the read started are phantoms, and are dropped.
-    /// Another read follows until the sequencer has reached the head and its buffer is empty.
+    /// Early events above the page's head that were received before the read started are phantoms, and are dropped. The step
+    /// requests another read if the sequencer is still below the head, or if its buffer is not empty or was full.
     public mutating func pageLoaded(_ page: EventPage) -> Step {
         guard case .following(var following) = self.state else { return Step() }
         var step = Step()
         following.isReading = false
         for event in page.events where event.version > following.last {
-            // Above last + 1 only if the events between were pruned. Readers detect the gap and send a resync.
+            // The version is above last + 1 only if the events between were pruned. ``FlowReader`` detects the gap and sends a
+            // resync.
             following.last = event.version
             step.events.append(event)
         }
@@ -156,8 +162,9 @@ public struct Sequencer: ~Copyable {
         self.state = .following(following)
     }
 
-    /// Reports the flow's version as the version sweep found it. A read starts if it is above ``last``, or if an earlier
-    /// read has not closed a gap. The caller detects a version below ``last`` itself: see ``WatchTable``.
+    /// Reports the flow's version as the version sweep found it. The step requests a read if the version is above ``last``,
+    /// or if an earlier read has not closed a gap. A version below ``last`` has no effect: the caller detects that the store
+    /// regressed, see ``WatchTable/applySweep(_:heads:delivered:)``.
     public mutating func sweepReported(_ version: Version) -> Step {
         switch self.state {
         case .starting:

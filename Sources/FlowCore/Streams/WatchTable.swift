@@ -3,9 +3,9 @@ import Synchronization
 /// The flows that this instance watches, with one ``Sequencer`` each: turns bus messages and store reads into ordered
 /// deliveries to the event loops.
 ///
-/// A flow is watched while at least one sink has called ``watch(_:sink:)``. It is *open* once its record has been loaded;
-/// from then on events are delivered. The table reads nothing itself: it enqueues a ``WorkItem``, ``BackgroundTasks`` does
-/// the read and reports the result. Results from before an epoch change are ignored.
+/// A flow is watched while at least one sink has called ``watch(_:sink:)``. Its watch is *open* once the flow's record has
+/// been loaded; from then on its events are delivered. The table reads nothing itself: it enqueues a ``WorkItem``,
+/// ``BackgroundTasks`` does the read and reports the result. Results from before an epoch change are ignored.
 ///
 /// All methods may be called from any thread. Flows are distributed over 16 stripes with one lock each. Deliveries are
 /// handed to the sinks under that lock, which keeps one flow's deliveries in order; a sink only appends to a queue.
@@ -19,15 +19,16 @@ public final class WatchTable: BusSink {
         let epoch: Epoch
         /// Indices of the sinks that have not received ``Delivery/opened(_:_:head:epoch:last:)`` yet.
         var sinksAwaitingOpen: Set<Int>
-        /// Whether a ``WorkItem/open(_:_:)`` is in flight. The sequencer tracks its page reads itself.
+        /// Whether a ``WorkItem/open(_:_:)`` for this watch is in flight. The sequencer tracks its page reads itself.
         var isReading = false
-        /// Whether the flow's record has been loaded once, so that events are delivered.
+        /// Whether the watch is open: the flow's record has been loaded, so events are delivered.
         var isOpen = false
-        /// The flow's head as delivered; `nil` if the flow does not exist or is not open.
+        /// The flow's head as of the last delivered event; `nil` if the flow did not exist then, or the watch is not open.
         var head: FlowHead?
         /// The highest version that a sink has sent to a subscriber ahead of the sequencer, in a snapshot or page.
         var shown: Version = 0
-        /// Number of calls of ``WatchTable/tick()`` in which a sink still waited to be opened and no read was in flight.
+        /// Number of calls of ``WatchTable/tick()`` in which a sink still waited for ``Delivery/opened(_:_:head:epoch:last:)``
+        /// and no ``WorkItem/open(_:_:)`` was in flight.
         var ticksUnconfirmed = 0
 
         init(sinks: [Int], epoch: Epoch) {
@@ -37,32 +38,33 @@ public final class WatchTable: BusSink {
         }
     }
 
-    /// A part of the watches, with a lock of its own.
+    /// One of the 16 parts of the watches, with a lock of its own.
     private final class Stripe: Sendable {
         let watches = Mutex<[FlowID: Watch]>([:])
     }
 
-    /// A read of the store that the table requests from ``BackgroundTasks``. The epoch is that of the watch: the result is
-    /// ignored if the watch has another one by then.
+    /// Work that the table requests from ``BackgroundTasks``. The epoch is that of the watch: if the watch has another one
+    /// when the result is reported, the result is ignored.
     public enum WorkItem: Sendable {
         /// Load the flow's record and latest transients, and report them with ``WatchTable/opened(_:_:last:epoch:)``.
         case open(FlowID, Epoch)
         /// Read durable events above a version, and report them with ``WatchTable/loaded(_:_:epoch:)``.
         case page(FlowID, after: Version, Epoch)
-        /// Run a version sweep now: an event of a higher epoch was received, or the bus delivers again.
+        /// Run a version sweep now, because an event of a higher epoch was received or the bus delivers again.
         case sweep
-        /// Read the revocations again: another instance revoked tokens.
+        /// Read the revocations again, because another instance has revoked tokens.
         case revocations
     }
 
     private let stripes: [Stripe]
     private let bus: any EventBus
+    /// The adopted epoch, in which new watches are made.
     private let epoch: Mutex<Epoch>
     private let sinks = Mutex<[any DeliverySink]>([])
     private let enqueueWork: @Sendable (WorkItem) -> Void
     private let phantomCount = Atomic<Int>(0)
 
-    /// - Parameter enqueueWork: receives the reads to do. Called from any thread, also under a lock; must not block or call
+    /// - Parameter enqueueWork: receives the work items. Called from any thread, also under a lock; must not block or call
     ///   the table.
     public init(bus: any EventBus, epoch: Epoch, enqueueWork: @escaping @Sendable (WorkItem) -> Void) {
         self.stripes = (0..<16).map { _ in Stripe() }
@@ -86,14 +88,14 @@ public final class WatchTable: BusSink {
     }
 
     /// Starts delivery of a flow's events to a sink. The sink must ignore events of the flow that arrive before
-    /// ``Delivery/opened(_:_:head:epoch:last:)``.
+    /// ``Delivery/opened(_:_:head:epoch:last:)``. The first sink of a flow makes the bus subscribe to it.
     /// - Parameter sink: the index that ``attach(_:)`` returned.
     public func watch(_ flow: FlowID, sink: Int) {
         let isFirst = self.stripe(of: flow).watches.withLock { watches in
             if let watch = watches[flow] {
                 if !watch.sinks.contains(sink) { watch.sinks.append(sink) }
                 watch.sinksAwaitingOpen.insert(sink)
-                // The new sink needs the current record. The one that was loaded when the flow was opened may be outdated.
+                // The new sink needs the current record. The one that was loaded when the watch was opened may be outdated.
                 if watch.isOpen, !watch.isReading {
                     watch.isReading = true
                     self.enqueueWork(.open(flow, watch.epoch))
@@ -132,7 +134,8 @@ public final class WatchTable: BusSink {
         self.stripes.flatMap { stripe in stripe.watches.withLock { Array($0.keys) } }
     }
 
-    /// The flow's head as of the last delivered event; `nil` if the flow is not watched, not open yet or does not exist.
+    /// The flow's head as of the last delivered event; `nil` if the flow is not watched, if its watch is not open yet, or
+    /// if the flow did not exist then.
     public func head(of flow: FlowID) -> FlowHead? {
         self.stripe(of: flow).watches.withLock { $0[flow]?.head }
     }
@@ -150,8 +153,8 @@ public final class WatchTable: BusSink {
         }
     }
 
-    /// Records that a sink sends a subscriber a version that the table has not delivered yet. Ignored if the watch has
-    /// another epoch.
+    /// Records that a sink sends a subscriber this version, which the table may not have delivered yet. Ignored if the flow
+    /// is not watched, or if its watch has another epoch.
     public func noteShown(_ flow: FlowID, _ version: Version, epoch: Epoch) {
         self.stripe(of: flow).watches.withLock { watches in
             guard let watch = watches[flow], watch.epoch == epoch else { return }
@@ -159,7 +162,7 @@ public final class WatchTable: BusSink {
         }
     }
 
-    /// Whether the flow is watched, open, and did not exist as of the last delivery.
+    /// Whether the flow's watch is open and the flow did not exist as of the last delivery. `false` if it is not watched.
     public func isKnownAbsent(_ flow: FlowID) -> Bool {
         self.stripe(of: flow).watches.withLock { watches in
             watches[flow].map { $0.isOpen && $0.head == nil && $0.sequencer.last == 0 } ?? false
@@ -168,8 +171,8 @@ public final class WatchTable: BusSink {
 
     // MARK: Input from the bus
 
-    /// Requests the read that opens a flow. Called when the bus has confirmed the subscription, so that no event is
-    /// published unnoticed between the read and the subscription.
+    /// Requests the read that opens the flow's watch, unless the watch is open or the read is in flight. Called when the bus
+    /// has confirmed its subscription to the flow, so that no event published after the read is missed.
     public func subscribed(to flow: FlowID) {
         let epoch: Epoch? = self.stripe(of: flow).watches.withLock { watches in
             guard let watch = watches[flow], !watch.isReading, !watch.isOpen else { return nil }
@@ -193,7 +196,7 @@ public final class WatchTable: BusSink {
             return
         }
         let read: Read? = self.stripe(of: message.flow).watches.withLock { watches in
-            // Compare the watch's own epoch too: another thread may have reset it since the table's epoch was read.
+            // Compare the watch's own epoch too: another thread may have replaced the watch since the table's epoch was read.
             guard let watch = watches[message.flow], watch.epoch == epoch else { return nil }
             switch message.content {
             case .transient(let event):
@@ -229,11 +232,12 @@ public final class WatchTable: BusSink {
 
     // MARK: Input from the store
 
-    /// Reports the result of ``WorkItem/open(_:_:)`` and opens the flow for the sinks that wait for it.
+    /// Reports the result of ``WorkItem/open(_:_:)``: opens the watch if it is not open yet, and hands
+    /// ``Delivery/opened(_:_:head:epoch:last:)`` to the sinks that wait for it.
     /// - Parameters:
-    ///   - record: `nil` if the flow never existed.
+    ///   - record: the stored flow; `nil` if the flow never existed.
     ///   - last: the flow's latest transient events.
-    ///   - epoch: the epoch of the work item. The result is ignored if the watch was reset to another one since.
+    ///   - epoch: the epoch of the work item. The result is ignored if the flow's watch has another one by now.
     public func opened(_ flow: FlowID, _ record: FlowRecord?, last: [TransientEvent], epoch: Epoch) {
         let read: Read? = self.stripe(of: flow).watches.withLock { watches in
             guard let watch = watches[flow], watch.epoch == epoch else { return nil }
@@ -247,7 +251,8 @@ public final class WatchTable: BusSink {
                 watch.isOpen = true
                 watch.head = record?.head
             }
-            // A sink that is not open yet ignored the events that were delivered during the read: it starts above them.
+            // A sink that still waits for `opened` has ignored the events that were delivered during the read, so it must
+            // start above them.
             var head = record?.head
             if let delivered = watch.head, delivered.version > version { head = delivered }
             self.deliver(
@@ -259,7 +264,7 @@ public final class WatchTable: BusSink {
         self.request(read, of: flow)
     }
 
-    /// Reports the result of ``WorkItem/page(_:after:_:)``.
+    /// Reports the result of ``WorkItem/page(_:after:_:)``, and delivers the events that are next in version order.
     public func loaded(_ flow: FlowID, _ page: EventPage, epoch: Epoch) {
         let read: Read? = self.stripe(of: flow).watches.withLock { watches in
             guard let watch = watches[flow], watch.epoch == epoch else { return nil }
@@ -269,7 +274,7 @@ public final class WatchTable: BusSink {
         self.request(read, of: flow)
     }
 
-    /// Reports that a ``WorkItem/open(_:_:)`` failed. ``tick()`` requests it again while a sink waits for it.
+    /// Reports that a ``WorkItem/open(_:_:)`` failed. ``tick()`` requests the read again while a sink waits for its result.
     public func openFailed(_ flow: FlowID, epoch: Epoch) {
         self.stripe(of: flow).watches.withLock { watches in
             guard let watch = watches[flow], watch.epoch == epoch else { return }
@@ -285,8 +290,8 @@ public final class WatchTable: BusSink {
         }
     }
 
-    /// The last delivered version of each of these flows; flows that are not watched or still starting are left out. Call it
-    /// before the heads are read: see ``applySweep(_:heads:delivered:)``.
+    /// The last delivered version of each of these flows. Flows that are not watched, or whose watch is not open, are left
+    /// out. To be called before the heads are read: see ``applySweep(_:heads:delivered:)``.
     public func deliveredVersions(of flows: [FlowID]) -> [FlowID: Version] {
         var versions: [FlowID: Version] = [:]
         for flow in flows {
@@ -295,10 +300,10 @@ public final class WatchTable: BusSink {
         return versions
     }
 
-    /// Compares the heads that a version sweep has read with the delivered versions, and requests reads of the flows that
-    /// are behind.
+    /// Compares the heads that a version sweep has read with the delivered versions. Requests reads of the watched flows
+    /// whose delivered version is below the store's, and of those whose watch is not open.
     /// - Parameters:
-    ///   - flows: the flows that were asked for; they need not be watched.
+    ///   - flows: the flows whose heads were read; they need not be watched.
     ///   - heads: the heads of `flows`. A flow without one does not exist.
     ///   - delivered: the result of ``deliveredVersions(of:)`` from before `heads` were read. Events that were delivered
     ///     during the read may be above `heads`.
@@ -327,10 +332,11 @@ public final class WatchTable: BusSink {
         return storeRegressed
     }
 
-    /// Adopts an epoch: replaces every watch by a new one in that epoch, opens all flows again, and notifies the sinks.
+    /// Adopts an epoch. Sends the sinks ``Delivery/reset(_:)``, replaces every watch by one that is not open, and requests
+    /// the reads that open the new watches in this epoch. The subscriptions on the bus stay.
     public func reset(to epoch: Epoch) {
-        // Before the watches are replaced: a sink must learn of the epoch before it receives a flow of it. Deliveries of
-        // the old epoch that arrive later are ignored by the sink.
+        // Before the watches are replaced: a sink must receive the epoch before a delivery from it. The sink ignores
+        // deliveries of the old epoch that arrive later.
         self.broadcast(.reset(epoch))
         self.epoch.withLock { $0 = epoch }
         for stripe in self.stripes {
@@ -346,25 +352,25 @@ public final class WatchTable: BusSink {
         }
     }
 
-    /// Requests a read of each flow whose opening a sink still awaits, unless such a read is in flight. Called every
-    /// second.
+    /// Requests ``WorkItem/open(_:_:)`` for each flow for which a sink still waits for
+    /// ``Delivery/opened(_:_:head:epoch:last:)``, unless one is in flight. Called every second.
     ///
-    /// A flow that is not open yet is skipped once, to give the bus time to confirm the subscription. If the bus has not
-    /// done so by the second call, the flow is opened nevertheless, and the version sweep finds events that the bus does
-    /// not deliver.
+    /// Normally ``subscribed(to:)`` requests the read that opens a watch. So this method skips a watch that is not open in
+    /// the first call, to give the bus time to confirm its subscription to the flow. From the second call on it requests the
+    /// read even without a confirmation; the version sweep then finds the events that the bus does not deliver.
     public func tick() {
         for stripe in self.stripes {
-            let unconfirmed = stripe.watches.withLock { watches in
-                var unconfirmed: [(FlowID, Epoch)] = []
+            let due = stripe.watches.withLock { watches in
+                var due: [(FlowID, Epoch)] = []
                 for (flow, watch) in watches where !watch.sinksAwaitingOpen.isEmpty && !watch.isReading {
                     watch.ticksUnconfirmed += 1
                     guard watch.isOpen || watch.ticksUnconfirmed > 1 else { continue }
                     watch.isReading = true
-                    unconfirmed.append((flow, watch.epoch))
+                    due.append((flow, watch.epoch))
                 }
-                return unconfirmed
+                return due
             }
-            for (flow, epoch) in unconfirmed { self.enqueueWork(.open(flow, epoch)) }
+            for (flow, epoch) in due { self.enqueueWork(.open(flow, epoch)) }
         }
     }
 
@@ -383,8 +389,8 @@ public final class WatchTable: BusSink {
     /// A read to request, with the epoch of its watch.
     private typealias Read = (read: Sequencer.Step.Read, epoch: Epoch)
 
-    /// Delivers a step's events to the watch's sinks. Must be called under the stripe's lock.
-    /// - Parameter head: the flow's head at or after the last event, if known.
+    /// Delivers a sequencer step's events to the watch's sinks. Must be called under the stripe's lock.
+    /// - Parameter head: the flow's head at or after the last event; `nil` if unknown.
     /// - Returns: the read that the step requests, for ``request(_:of:)`` after the lock is released.
     private func apply(_ step: Sequencer.Step, to watch: Watch, flow: FlowID, head: FlowHead?) -> Read? {
         if step.phantoms > 0 { self.phantomCount.add(step.phantoms, ordering: .relaxed) }

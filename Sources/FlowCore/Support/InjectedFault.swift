@@ -13,15 +13,15 @@ public enum InjectedFault: UInt64, CaseIterable, Sendable {
     case primeBeforeSnapshot
     /// Deleting a flow leaves no tombstone, so that its versions are assigned again.
     case tombstoneOff
-    /// Events that are due in one write are written in reverse order.
+    /// Events that are sent to subscribers in one write are written in reverse order.
     case batchReversed
     /// A slow subscriber skips the events that it was not sent while its socket was not writable.
     case slowReaderSkips
-    /// A replay does not stop where the live events start.
+    /// A replay does not stop where the live events start, so an event is sent twice.
     case replayOverlaps
-    /// The cache replaces a newer state by an older one.
+    /// The in-memory cache of flows replaces a newer state by an older one.
     case cacheGoesBack
-    /// A change is acknowledged before it is committed.
+    /// The client that sent a change is answered before the change is committed.
     case earlyAcknowledgement
 
     private static let active = Atomic<UInt64>(0)

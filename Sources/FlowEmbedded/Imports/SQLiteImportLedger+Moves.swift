@@ -2,7 +2,7 @@ public import FlowCore
 import GRDB
 
 extension SQLiteImportLedger {
-    /// Computes the count and the sum of hashes of the import's rows.
+    /// Computes the row digest of the import: the count and the sum of hashes of its rows.
     public func digest(of id: ImportID) async throws(StoreError) -> RowDigest {
         try await self.digested(id)?.digest ?? RowDigest(count: 0, sum: "0")
     }

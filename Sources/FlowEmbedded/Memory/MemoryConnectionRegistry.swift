@@ -76,6 +76,7 @@ public final class MemoryConnectionRegistry: ConnectionRegistry {
     public func count(of flow: FlowID) -> Int { self.state.withLock { $0.flows[flow]?.count ?? 0 } }
 
     /// Calls the callback that closes the stream.
+    /// - Parameter account: the account that the stream must belong to; `nil` for any.
     /// - Returns: `false` if the stream is unknown, or does not belong to the account.
     public func disconnect(_ connection: ConnectionID, account: String?) async -> Bool {
         let (isVisible, disconnect) = self.state.withLock { state in

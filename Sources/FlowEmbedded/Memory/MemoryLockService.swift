@@ -51,8 +51,8 @@ public final class MemoryLockService: LockService {
             resource: resource, lock: reservation.lock, fencingToken: token, expiresAt: reservation.expiresAt)
     }
 
-    /// Extends the lock if this account and lock secret hold it.
-    /// - Throws: `notHeld` or `otherHolder` if they do not.
+    /// Extends the lock if `account` and the lock's secret `lock` are those of its holder.
+    /// - Throws: `notHeld` if no client holds the lock, `otherHolder` if another one does.
     public func renew(
         _ resource: String, account: String, lock: String, seconds: Int, now: Timestamp
     ) async throws(LockError) -> LockLease {
@@ -61,8 +61,8 @@ public final class MemoryLockService: LockService {
         }
     }
 
-    /// Frees the lock if this account and lock secret hold it.
-    /// - Throws: `notHeld` or `otherHolder` if they do not.
+    /// Releases the lock if `account` and the lock's secret `lock` are those of its holder.
+    /// - Throws: `notHeld` if no client holds the lock, `otherHolder` if another one does.
     public func release(_ resource: String, account: String, lock: String, now: Timestamp) async throws(LockError) {
         _ = try self.withHeld(resource, account: account, lock: lock, now: now) { $0[resource] = nil }
     }
@@ -85,7 +85,7 @@ public final class MemoryLockService: LockService {
         if let failure { throw failure }
     }
 
-    /// Frees the resource, unless another lock on it was acquired since.
+    /// Removes the lock with the secret `lock` from the resource. A lock that was acquired later stays.
     private func remove(_ resource: String, lock: String) {
         self.held.withLock { held in
             if held[resource]?.lock == lock { held[resource] = nil }

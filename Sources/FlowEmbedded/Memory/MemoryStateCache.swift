@@ -20,7 +20,7 @@ public final class MemoryStateCache: StateCache {
     private struct Shard: Sendable {
         var epoch: Epoch?
         var records: ClockCache<FlowID, FlowRecord>
-        /// Versions of the flows evicted last, below which no record is accepted: the newer half here and the older
+        /// Versions of the flows evicted last, below which no state is cached: the newer half here and the older
         /// half in `olderFloors`.
         var floors: [FlowID: Version] = [:]
         var olderFloors: [FlowID: Version] = [:]
@@ -68,7 +68,8 @@ public final class MemoryStateCache: StateCache {
         }
     }
 
-    /// Caches the record, unless a higher version is known or the epoch is not the cache's.
+    /// Caches a stored flow. No effect if a higher version of it is cached or remembered, or if `epoch` is not the one of
+    /// ``removeAll(epoch:)``.
     public func put(_ record: FlowRecord, epoch: Epoch) {
         let flow = record.head.flow
         self.cell(of: flow).shard.withLock { shard in
@@ -80,7 +81,7 @@ public final class MemoryStateCache: StateCache {
         }
     }
 
-    /// Drops the flow's record if it is below the version, and accepts no such record afterwards.
+    /// Drops the flow if it is cached with a lower version, which is then not cached again.
     public func remove(_ flow: FlowID, below version: Version) {
         self.cell(of: flow).shard.withLock { shard in
             guard let known = shard.records.value(for: flow), known.version < version else { return }
@@ -89,7 +90,7 @@ public final class MemoryStateCache: StateCache {
         }
     }
 
-    /// Drops all records, and accepts only records of this epoch from now on.
+    /// Drops all flows, and caches only flows of this epoch from now on.
     public func removeAll(epoch: Epoch) {
         for cell in self.cells {
             cell.shard.withLock { shard in

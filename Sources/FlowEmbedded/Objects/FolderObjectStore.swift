@@ -8,8 +8,8 @@ import Glibc
 /// Several processes may use one directory.
 ///
 /// An object is written and synchronized under a temporary name, then hard-linked to its key, which never replaces an
-/// existing file. Attributes are validated but not stored. A key cannot be stored if a part of its path is an object,
-/// or if it is itself a part of another object's path. A segment of a key has at most 255 bytes.
+/// existing file. Attributes are validated but not stored. An object cannot be stored at `a/b` if there is one at `a`
+/// or at `a/b/c`, because each key is a path. A segment of a key has at most 255 bytes.
 public final class FolderObjectStore: ObjectStore {
     public struct Limits: Hashable, Sendable {
         /// Maximum bytes that one call of ``ObjectDownload/next()`` reads.
@@ -62,6 +62,7 @@ public final class FolderObjectStore: ObjectStore {
     }
 
     /// Opens an object's file for reading.
+    /// - Parameter range: the bytes to read; `nil` for the whole object.
     /// - Throws: `notFound` if there is no regular file under the key.
     public func download(_ key: String, range: Range<Int>?) async throws(ObjectError) -> any ObjectDownload {
         try ObjectRules.check(key: key)

@@ -142,8 +142,11 @@ struct FolderEntry: Hashable, Sendable {
 /// Metadata of a file system entry.
 struct FileInfo: Hashable, Sendable {
     enum Kind: Hashable, Sendable {
+        /// A regular file.
         case file
+        /// A directory.
         case folder
+        /// Anything else, such as a symbolic link or a socket.
         case other
     }
 

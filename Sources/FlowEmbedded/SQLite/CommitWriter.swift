@@ -69,12 +69,13 @@ final class CommitWriter: Sendable {
 
     // MARK: Steps
 
+    /// The failure of a batch's transaction.
     enum Failure: Error {
         /// The transaction was rolled back before COMMIT, so nothing was changed.
         /// - Parameter mayConcernOne: whether a single change may have caused the error, so that the others may succeed
         ///   without it.
         case rolledBack(StoreError, mayConcernOne: Bool)
-        /// COMMIT failed; the outcome may be unknown.
+        /// COMMIT failed. The outcome is unknown if the error is `outcomeUnknown`; otherwise nothing was changed.
         case commit(StoreError)
 
         var reason: StoreError {

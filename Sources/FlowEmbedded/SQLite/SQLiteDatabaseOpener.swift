@@ -7,8 +7,8 @@ enum SQLiteDatabaseOpener {
     /// Name of the database file in the data directory.
     static let fileName = "flowhub.sqlite"
 
-    /// Pages in the write-ahead log after which a commit copies them into the database: 32 MB. The higher the number,
-    /// the more often a page that several commits changed is copied only once.
+    /// Number of database pages in the write-ahead log (32 MB) from which a commit copies them into the database file.
+    /// The higher the number, the more often a database page that several commits changed is copied only once.
     private static let checkpointPages = 8_000
     /// Size in bytes to which the write-ahead log's file is truncated after such a copy.
     private static let journalBytes = 67_108_864
@@ -27,7 +27,7 @@ enum SQLiteDatabaseOpener {
     /// - Parameters:
     ///   - readers: maximum number of reader connections.
     ///   - busySeconds: timeout for another process's transaction.
-    ///   - now: time for the first epoch and for the records of applied migrations.
+    ///   - now: time for the first epoch and for the rows of newly applied migrations.
     static func open(
         directory: String, readers: Int, busySeconds: Int, now: Timestamp
     ) throws(EmbeddedStoreError) -> Opened {

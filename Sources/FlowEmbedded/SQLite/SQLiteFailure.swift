@@ -21,7 +21,7 @@ extension StoreError {
     /// Maps the error of a failed COMMIT.
     ///
     /// If it failed because of a lock, the disk space or a constraint, nothing was committed. After any other failure
-    /// the frames may have reached the write-ahead log: this process continues without them, but they may reappear
+    /// the changes may have reached the write-ahead log: this process continues without them, but they may reappear
     /// after a restart.
     init(failedCommit error: any Error) {
         guard let error = error as? DatabaseError else {

@@ -49,7 +49,7 @@ public final class SQLiteFlowStore: FlowStore {
     ///
     /// - Parameters:
     ///   - directory: path of a directory that this process may write to.
-    ///   - now: time for the first epoch and for the records of applied migrations.
+    ///   - now: time for the first epoch and for the rows of newly applied migrations.
     public init(
         directory: String, configuration: Configuration = .init(), now: Timestamp, logger: Logger
     ) throws(EmbeddedStoreError) {

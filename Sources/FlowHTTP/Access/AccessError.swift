@@ -1,14 +1,20 @@
 /// The rejection of a request or a stream for lack of access. The client receives ``code`` and ``message``, not ``reason``.
 ///
-/// No text in it comes from the token or from a key, so it can be logged.
+/// No text in the error comes from the token or from a key, so the error can be logged.
 public struct AccessError: Error, Sendable, Equatable, CustomStringConvertible {
     /// The stable `code` of the problem document (RFC 9457).
     public enum Code: String, Sendable, CaseIterable {
+        /// The request has no token.
         case tokenMissing = "token_missing"
+        /// The token failed a check other than those of expiry and revocation.
         case tokenInvalid = "token_invalid"
+        /// The token was valid, and its `exp` has passed.
         case tokenExpired = "token_expired"
+        /// The token was issued before the revocation of its subject.
         case tokenRevoked = "token_revoked"
+        /// The token is valid and does not grant what the request needs.
         case forbidden
+        /// A request that modifies data uses the cookie and has no allowed `Origin`.
         case originForbidden = "origin_forbidden"
     }
 

@@ -34,7 +34,7 @@ enum KeySetFile {
                 "the file \(path) cannot be read", remedy: "Check that it exists and that the hub's user can read it.")
         }
         guard data.count <= Self.maximumBytes else {
-            throw Self.error("the file \(path) is larger than 1 MiB", remedy: "It must contain only the key set.")
+            throw Self.error("the file \(path) is larger than 1 MiB", remedy: "The file must contain only the key set.")
         }
         guard let text = try? JSONText(validating: [UInt8](data)) else {
             throw Self.error("the file \(path) is not JSON", remedy: "Save the document at the issuer's jwks_uri unchanged.")
@@ -42,7 +42,7 @@ enum KeySetFile {
         guard let elements = TokenObject(text)?.array("keys") else {
             throw Self.error(
                 "the file \(path) is not a key set",
-                remedy: "It must be {\"keys\": [...]} (RFC 7517); put a single key into such an array."
+                remedy: "The file must be {\"keys\": [...]} (RFC 7517); put a single key into such an array."
             )
         }
         var keys: [Key] = []

@@ -12,8 +12,11 @@ struct TokenKeys: Sendable {
         let algorithm: TokenAlgorithm
     }
 
+    /// The keys that have a `kid`.
     private var named: [Name: Signature] = [:]
+    /// Every `kid`, for any algorithm.
     private var keyIDs: Set<String> = []
+    /// All keys, with and without `kid`.
     private var all: [TokenAlgorithm: [Signature]] = [:]
 
     var isEmpty: Bool { self.all.isEmpty }
@@ -69,7 +72,8 @@ extension TokenKeys {
             try Self.validateSecret(key)
             guard let signature = await KeySetFile.hmac(Array(key.utf8)) else {
                 throw AccessConfigurationError(
-                    "FLOWHUB_JWT_KEY", "the secret is unusable", remedy: "Generate one with: openssl rand -base64 48")
+                    "FLOWHUB_JWT_KEY", "cannot make an HMAC key of the secret",
+                    remedy: "Generate one with: openssl rand -base64 48")
             }
             _ = keys.add(signature, keyID: nil, for: .hs256)
         }

@@ -17,7 +17,8 @@ public struct TokenMinter: Sendable {
     /// - Parameters:
     ///   - ttlSeconds: seconds from `now` to `exp`. `nil`: a token without `exp`, which hubs reject unless configured
     ///     otherwise.
-    ///   - now: Unix time in seconds.
+    ///   - audience: the claim `aud`; `nil`: a token without `aud`.
+    ///   - now: Unix time in seconds, for `iat` and `exp`.
     /// - Throws: ``AccessConfigurationError`` if the subject, the account or the lifetime is invalid.
     public func mint(
         subject: String,

@@ -85,7 +85,9 @@ extension ConnectionHandler {
     func closesAfterResponse(_ head: HTTPRequest) -> Bool { Self.requestsClose(head) || self.isQuiescing }
 
     /// Answers a request in a task on the event loop.
-    /// - Parameter bodyStream: the source of `body` if it is still arriving.
+    /// - Parameters:
+    ///   - keepAlive: whether the connection stays open after the response.
+    ///   - bodyStream: the source of `body` if the body is still arriving; `nil` if it was read whole.
     func respond(to head: HTTPRequest, body: RequestBody, keepAlive: Bool, bodyStream: RequestBodyStream? = nil) {
         guard let channel = self.context?.channel else { return }
         if let bodyStream {
@@ -133,7 +135,7 @@ extension ConnectionHandler {
         }
     }
 
-    /// Writes a part of a response body. Suspends while the socket is not writable.
+    /// Writes a chunk of a response body. Suspends while the socket is not writable.
     /// - Throws: ``RequestBodyStream/Disconnected`` if the connection was closed.
     func writeBody(_ buffer: ByteBuffer) async throws {
         guard case .responding = self.state, let context = self.context else { throw RequestBodyStream.Disconnected() }
@@ -220,7 +222,7 @@ extension ConnectionHandler {
 private struct ConnectionResponseWriter: ResponseBodyWriter {
     let connection: NIOLoopBound<ConnectionHandler>
 
-    /// Writes a part of the body. Suspends while the socket is not writable.
+    /// Writes a chunk of the body. Suspends while the socket is not writable.
     func write(_ buffer: ByteBuffer) async throws { try await self.connection.value.writeBody(buffer) }
     /// Completes the response; trailing fields are not sent.
     consuming func finish(_ trailingHeaders: HTTPFields?) async throws { self.connection.value.finishResponse() }

@@ -182,5 +182,6 @@ extension ConnectionHandler: StreamOutput {
 }
 
 extension HTTPField.Name {
+    // The name is valid, so `.ifMatch` is never used: it only makes the type non-optional.
     static let lastEventID = Self("last-event-id") ?? .ifMatch
 }

@@ -17,25 +17,31 @@ import NIOHTTPTypes
 ///
 /// States: *idle* → *reading* → *responding* → *idle* …; *idle* → *receiving* → *responding* …; *responding* → *flushing* →
 /// *idle* if the client is slow to read its response; *idle* → *admitting* → *streaming*; every state → *lingering close*, in
-/// which the last bytes are sent and input is read and discarded, so that they arrive; every state → *closed*.
+/// which the last bytes are sent, and input is read and discarded so that the client receives them; every state → *closed*.
 final class ConnectionHandler: ChannelDuplexHandler {
     typealias InboundIn = HTTPRequestPart
     typealias OutboundIn = HTTPResponsePart
     typealias OutboundOut = HTTPResponsePart
 
     enum State {
+        /// Waiting for the next request head.
         case idle
+        /// The body of an ordinary request is arriving; the buffer has what was read of it.
         case reading(HTTPRequest, ByteBuffer)
-        /// The request is being answered while its body arrives.
+        /// The request is being answered while its body arrives. `keepAlive`: the connection stays open after the response.
         case receiving(keepAlive: Bool, RequestBodyStream)
+        /// The request was read whole and is being answered. `keepAlive`: the connection stays open after the response.
         case responding(keepAlive: Bool)
         /// The response was written and waits for the client to read it. No further request is processed until then: otherwise
         /// responses to a client that does not read would accumulate without bound.
         case flushing
         /// The token of a request for a stream is being verified.
         case admitting
+        /// The connection belongs to an event stream, which is opening or open.
         case streaming(EventStream)
+        /// The sending side is closed; input is discarded until the client closes its side.
         case lingeringClose
+        /// The connection is closed.
         case closed
     }
 
@@ -46,12 +52,13 @@ final class ConnectionHandler: ChannelDuplexHandler {
     var httpHandlers: [any RemovableChannelHandler]
     var state = State.idle
     private(set) var context: ChannelHandlerContext?
-    /// Parts of further requests that arrived while a request was being answered.
+    /// Parts (request head, chunk of a body, or end) of further requests that arrived while a request was being answered.
     var pipelined = Deque<HTTPRequestPart>()
-    /// Whether a read of the socket was requested and postponed; ``resumeReading()`` makes up for it.
+    /// Whether a read of the socket was requested and postponed; ``resumeReading()`` performs it.
     var isReadPaused = false
     /// The number of pipelined parts that the shard's ``StreamShard/pendingRequestParts`` includes.
     private var countedPendingParts = 0
+    /// When the timeout of the current state expires; see ``checkDeadline(_:)``.
     var deadline: NIODeadline
     /// The queued bytes when the write timeout was started. Fewer bytes when it expires show that the client has read some.
     private var unsentBytes = 0
@@ -93,7 +100,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         self.loop.opened(self)
     }
 
-    /// Forgets the context, which is invalid from now on.
+    /// Drops the reference to the context, which is invalid from now on.
     func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
 
     /// Processes one part of a request from the HTTP handlers.
@@ -133,7 +140,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
             self.pipelined.append(part)
             self.countPendingParts()
         case (.idle, _), (.reading, .head), (.receiving, .head), (.streaming, _), (.lingeringClose, _), (.closed, _):
-            // The rest of a rejected body, or a further request on a connection that carries an event stream: it is
+            // The rest of a rejected body, or a further request on a connection that carries an event stream: both are
             // ignored.
             break
         }
@@ -149,7 +156,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         }
     }
 
-    /// Makes up for a postponed read of the socket. Does nothing if no read was postponed.
+    /// Performs a postponed read of the socket. Does nothing if no read was postponed.
     func resumeReading() {
         guard self.isReadPaused else { return }
         self.isReadPaused = false
@@ -330,8 +337,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
         if case .flushing = self.state { true } else { false }
     }
 
-    /// Updates the shard's count of pending request parts, for which a pass (delivery of live events) is deferred. Parts
-    /// that wait for a client to read a response are not counted: that may take long, and the pass must not wait for it.
+    /// Updates the shard's count of pending request parts, for which a pass (delivery of live events) is postponed.
+    /// Parts that wait for a client to read a response are not counted: that may last long, and the pass must not wait for it.
     func countPendingParts() {
         let count = self.isFlushing ? 0 : self.pipelined.count
         self.loop.shard.pendingRequestParts += count - self.countedPendingParts

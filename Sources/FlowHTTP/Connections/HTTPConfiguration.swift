@@ -27,7 +27,7 @@ public struct HTTPConfiguration: Sendable {
     /// `FLOWHUB_HEAD_TIMEOUT_SECONDS`: timeout for the first request head, from the opening of the connection.
     public var headTimeoutSeconds = 10
     /// `FLOWHUB_BODY_TIMEOUT_SECONDS`: timeout from the end of the request head to the end of the body; for an import,
-    /// between two parts of the body.
+    /// between two received chunks of the body.
     public var bodyTimeoutSeconds = 30
     /// `FLOWHUB_ANSWER_TIMEOUT_SECONDS`: time in which the client must read some bytes of a response that waits for it.
     public var answerTimeoutSeconds = 60

@@ -2,7 +2,7 @@ import DequeModule
 import NIOCore
 import Synchronization
 
-/// The body of a request that is answered while it arrives. The connection appends parts on its event loop; one task reads
+/// The body of a request that is answered while it arrives. The connection appends chunks on its event loop; one task reads
 /// them, on any thread. While 256 KiB or more are buffered, the connection does not read its socket.
 final class RequestBodyStream: AsyncSequence, Sendable {
     typealias Element = ByteBuffer
@@ -14,7 +14,8 @@ final class RequestBodyStream: AsyncSequence, Sendable {
     private static let capacity = 262_144
 
     private struct State {
-        var parts = Deque<ByteBuffer>()
+        var chunks = Deque<ByteBuffer>()
+        /// Bytes of the buffered chunks.
         var bytes = 0
         var isComplete = false
         var failure: (any Error)?
@@ -23,7 +24,7 @@ final class RequestBodyStream: AsyncSequence, Sendable {
     }
 
     private let state = Mutex(State())
-    /// Called when the first part is requested: the client may be waiting for `100 Continue`.
+    /// Called when the first chunk is requested: the client may be waiting for `100 Continue`.
     private let onFirstRead: @Sendable () -> Void
     /// Called when the buffered bytes have fallen below ``capacity``.
     private let onDrain: @Sendable () -> Void
@@ -38,23 +39,24 @@ final class RequestBodyStream: AsyncSequence, Sendable {
     /// Whether ``capacity`` is reached, so that the connection must stop reading its socket.
     var isFull: Bool { self.state.withLock { $0.bytes >= Self.capacity } }
 
-    /// Passes a part of the body to the reading task, or buffers it until the task asks for it. Ignores it after a failure.
-    func append(_ part: ByteBuffer) {
-        guard part.readableBytes > 0 else { return }
+    /// Passes a chunk of the body to the reading task, or buffers the chunk until the task requests it. Ignores the chunk after
+    /// a failure.
+    func append(_ chunk: ByteBuffer) {
+        guard chunk.readableBytes > 0 else { return }
         let waiter = self.state.withLock { state -> CheckedContinuation<ByteBuffer?, any Error>? in
             guard state.failure == nil else { return nil }
             if let waiter = state.waiter {
                 state.waiter = nil
                 return waiter
             }
-            state.parts.append(part)
-            state.bytes += part.readableBytes
+            state.chunks.append(chunk)
+            state.bytes += chunk.readableBytes
             return nil
         }
-        waiter?.resume(returning: part)
+        waiter?.resume(returning: chunk)
     }
 
-    /// Marks the body as complete. After the buffered parts the reading task receives `nil`.
+    /// Marks the body as complete. After the buffered chunks the reading task receives `nil`.
     func finish() {
         let waiter = self.state.withLock { state in
             state.isComplete = true
@@ -63,13 +65,13 @@ final class RequestBodyStream: AsyncSequence, Sendable {
         waiter?.resume(returning: nil)
     }
 
-    /// Fails the reading task, also before it has read the buffered parts, which are dropped. Does nothing if the body is
+    /// Fails the reading task, also before it has read the buffered chunks, which are dropped. Does nothing if the body is
     /// complete and read.
     func fail(_ error: any Error) {
         let waiter = self.state.withLock { state -> CheckedContinuation<ByteBuffer?, any Error>? in
             guard state.failure == nil, !state.isComplete || state.bytes > 0 else { return nil }
             state.failure = error
-            state.parts = []
+            state.chunks = []
             state.bytes = 0
             return state.waiter.take()
         }
@@ -87,20 +89,20 @@ final class RequestBodyStream: AsyncSequence, Sendable {
         func next() async throws -> ByteBuffer? { try await self.body.next() }
     }
 
-    /// Returns the next part, or `nil` at the end.
+    /// Returns the next chunk, or `nil` at the end.
     /// - Throws: `CancellationError` if the task is cancelled, although the rest of the body may still arrive; else the error
     ///   of ``fail(_:)``.
     private func next() async throws -> ByteBuffer? {
         try await withTaskCancellationHandler {
-            try await self.nextPart()
+            try await self.nextChunk()
         } onCancel: {
             let waiter = self.state.withLock { $0.waiter.take() }
             waiter?.resume(throwing: CancellationError())
         }
     }
 
-    /// Returns a buffered part, or suspends until one arrives or the body ends or fails.
-    private func nextPart() async throws -> ByteBuffer? {
+    /// Returns a buffered chunk, or suspends until one arrives or the body ends or fails.
+    private func nextChunk() async throws -> ByteBuffer? {
         let isFirst = self.state.withLock { state in
             defer { state.hasStartedReading = true }
             return !state.hasStartedReading
@@ -112,9 +114,9 @@ final class RequestBodyStream: AsyncSequence, Sendable {
                 // Checked under the lock: a cancellation after this check finds the waiter and resumes it.
                 if Task.isCancelled { return (.failure(CancellationError()), false) }
                 let wasFull = state.bytes >= Self.capacity
-                if let part = state.parts.popFirst() {
-                    state.bytes -= part.readableBytes
-                    return (.success(part), wasFull && state.bytes < Self.capacity)
+                if let chunk = state.chunks.popFirst() {
+                    state.bytes -= chunk.readableBytes
+                    return (.success(chunk), wasFull && state.bytes < Self.capacity)
                 }
                 if state.isComplete { return (.success(nil), false) }
                 state.waiter = waiter

@@ -36,7 +36,7 @@ final class RequestHeadLimiter: ChannelInboundHandler {
 
     /// Keeps the context, through which event streams write.
     func handlerAdded(context: ChannelHandlerContext) { self.context = context }
-    /// Forgets the context, which is invalid from now on.
+    /// Drops the reference to the context, which is invalid from now on.
     func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
 
     /// Counts the bytes of an awaited request head and passes them on, until the limit is exceeded.

@@ -34,7 +34,8 @@ extension HTTPProblem {
         case .suspiciousRatio(let limit):
             self.init(
                 .contentTooLarge, "gzip_ratio",
-                "The body decompresses to more than \(limit) times its size (FLOWHUB_MAX_IMPORT_RATIO). Nothing was stored.")
+                "The import expands to more than \(limit) times the size of its body (FLOWHUB_MAX_IMPORT_RATIO). Nothing was "
+                    + "stored.")
         case .claimLost:
             self = .later(
                 "import_taken_over", "The import was interrupted: its claim was not renewed in time. Send it again.")

@@ -87,7 +87,7 @@ struct ImportRoutes: Sendable {
             return Response(
                 status: .ok, headers: headers,
                 body: ResponseBody(contentLength: object.info.size) { writer in
-                    while let part = try await object.next() { try await writer.write(ByteBuffer(bytes: part)) }
+                    while let chunk = try await object.next() { try await writer.write(ByteBuffer(bytes: chunk)) }
                     try await writer.finish(nil)
                 })
         }
@@ -137,7 +137,8 @@ struct ImportRoutes: Sendable {
             })
     }
 
-    /// `GET /v1/imports/{id}/schema`: the schema analysis, and the mapping pattern of the same fields if there is one.
+    /// `GET /v1/imports/{id}/schema`: the schema analysis, and the mapping pattern that the account has stored for imports
+    /// with the same fields, if there is one.
     @Sendable private func schema(_ request: Request, _ context: HubContext) async throws -> Response {
         let id = try self.id(context)
         let account = context.principal.account
@@ -205,7 +206,7 @@ private final class DocumentReader: @unchecked Sendable {
 
     init(_ document: ImportDocument) { self.document = document }
 
-    /// The next part of the document; `nil` at its end.
+    /// The next chunk of the document; `nil` at its end.
     func next() async throws -> ByteBuffer? { try await self.document.next().map { ByteBuffer(bytes: $0) } }
 }
 

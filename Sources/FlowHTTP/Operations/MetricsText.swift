@@ -65,7 +65,8 @@ extension MetricsText {
             "flowhub_bus_refused_total", "Bus messages dropped, by reason.", type: "counter", label: "reason",
             bus.rejected.map { ($0.reason, $0.count) })
         self.counter(
-            "flowhub_bus_replaced_total", "Subscriber connections replaced after missing canaries.", bus.replacedConnections)
+            "flowhub_bus_replaced_total", "Subscriber connections to Redis replaced after missing canaries.",
+            bus.replacedConnections)
     }
 }
 

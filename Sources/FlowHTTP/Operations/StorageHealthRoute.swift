@@ -1,7 +1,7 @@
 import FlowCore
 import Hummingbird
 
-/// `GET /health/storage`: the health of object store, bus and database, in the format of FlowHub's predecessor.
+/// `GET /health/storage`: the health of object store, bus and database, in the format of the legacy service.
 struct StorageHealthRoute: Sendable {
     let storage: StorageHealth
 

@@ -81,7 +81,7 @@ struct CoordinationRoutes: Sendable {
         guard let subject = body.member("subject")?.stringValue, Principal.isValidSubject(subject) else {
             throw HTTPProblem(
                 .unprocessableContent, "bad_revocation",
-                "The member subject (the sub claim of the tokens to revoke) is required."
+                "The JSON member subject (the sub claim of the tokens to revoke) is required."
             )
         }
         let now = self.now()
@@ -170,12 +170,12 @@ struct CoordinationRoutes: Sendable {
     private func seconds(_ request: Request) async throws -> Int {
         guard let ttl = try await self.body(request).member("ttl") else { return 30 }
         guard let seconds = ttl.intValue, (1...3_600).contains(seconds) else {
-            throw HTTPProblem(.unprocessableContent, "bad_ttl", "The member ttl must be an integer from 1 to 3600 (seconds).")
+            throw HTTPProblem(.unprocessableContent, "bad_ttl", "ttl must be an integer from 1 to 3600 (seconds).")
         }
         return Int(seconds)
     }
 
-    /// The `lock_id` in the query, else in the body, which shows that the caller holds the lock.
+    /// The `lock_id` in the query, else in the body. It proves that the caller holds the lock.
     /// - Throws: ``HTTPProblem`` without it.
     private func lockID(_ request: Request) async throws -> String {
         let id = QueryParameters(request.querySubstring).first("lock_id")
@@ -186,7 +186,7 @@ struct CoordinationRoutes: Sendable {
         return id
     }
 
-    /// The response with the state of a lock.
+    /// The response that describes a lock which the caller has acquired or renewed.
     private static func response(_ lease: LockLease, status: HTTPResponse.Status) -> Response {
         .json(
             .object { writer in

@@ -9,7 +9,7 @@ struct HTTPProblem: Error, HTTPResponseError {
     var code: String
     var detail: String
     var headers: HTTPFields = [:]
-    /// Additional members of the document.
+    /// Additional JSON members of the problem document.
     var members: [(name: String, value: JSONText)] = []
 
     /// - Parameters:

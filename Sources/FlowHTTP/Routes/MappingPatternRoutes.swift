@@ -70,10 +70,10 @@ struct MappingPatternRoutes: Sendable {
         if let other = body.members.first(where: { $0.key != "pattern" && $0.key != "confidence" }) {
             throw HTTPProblem(
                 .unprocessableContent, "unknown_member",
-                "Unknown member \(other.key.prefix(80)). Only pattern and confidence are allowed.")
+                "Unknown JSON member \(other.key.prefix(80)). Only pattern and confidence are allowed.")
         }
         guard let pattern = MappingPattern(pattern: text, confidence: confidence) else {
-            throw Self.bad("The member confidence must be a number from 0 to 1.")
+            throw Self.bad("confidence must be a number from 0 to 1.")
         }
         let maximum = self.configuration.maximumPatternBytes
         guard text.bytes.count <= maximum else {

@@ -34,7 +34,7 @@ struct OperationsRoutes: Sendable {
     /// `?strict=1` also 503 while delivery is degraded.
     @Sendable private func ready(_ request: Request, _ context: HubContext) async throws -> Response {
         let isDraining = self.services.isDraining
-        // The store is read here, to see whether reads succeed. Whether writes succeed is known from the latest writes.
+        // Reads the store, to see whether reads succeed. The delivery status shows whether the latest writes succeeded.
         var canRead = true
         do { _ = try await self.services.manager.heads(of: []) } catch { canRead = false }
         let delivery = self.services.health.delivery

@@ -31,7 +31,7 @@ struct PageAsset: Sendable {
         self.tag = "\"\(digest)\""
     }
 
-    /// The response with the file, or 304 if `If-None-Match` shows that the browser has this version.
+    /// The response with the file, or 304 if `If-None-Match` shows that the browser already has this content.
     func response(to request: Request) -> Response {
         var headers: HTTPFields = [.contentType: self.type, .cacheControl: "no-cache", .eTag: self.tag]
         headers[.contentSecurityPolicy] = Self.policy

@@ -51,6 +51,7 @@ enum Preconditions {
 }
 
 extension HTTPField.Name {
+    // The names are valid, so `.ifMatch` is never used: it only makes the type non-optional.
     static let fencingToken = Self("fencing-token") ?? .ifMatch
     static let idempotencyKey = Self("idempotency-key") ?? .ifMatch
     static let idempotencyReplayed = Self("idempotency-replayed") ?? .ifMatch
@@ -84,7 +85,7 @@ extension HTTPProblem {
                     + "Stop and reacquire the lock."
             )
         case .emptyPublication:
-            self.init(.unprocessableContent, "empty_batch", "The batch must have at least one event.")
+            self.init(.unprocessableContent, "empty_batch", "The request must have at least one event.")
         case .idempotencyConflict:
             self.init(
                 .unprocessableContent, "idempotency_conflict",

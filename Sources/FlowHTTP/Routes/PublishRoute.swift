@@ -129,11 +129,11 @@ struct PublishRoute: Sendable {
     /// Throws `empty_batch` if the batch has no event.
     private func checkNotEmpty(_ publications: [Publication]) throws {
         guard publications.isEmpty else { return }
-        throw HTTPProblem(.unprocessableContent, "empty_batch", "The batch must have at least one event.")
+        throw HTTPProblem(.unprocessableContent, "empty_batch", "The request must have at least one event.")
     }
 
     /// Parses and checks one event.
-    /// - Parameter number: its number in the batch from 1, for error messages; `nil` for a single event.
+    /// - Parameter number: the event's number in the batch, counted from 1, for error messages; `nil` for a single event.
     private func publication(_ event: JSONText, number: Int?) throws -> Publication {
         let prefix = number.map { "Event \($0): " } ?? ""
         func problem(_ code: String, _ detail: String) -> HTTPProblem {
@@ -147,25 +147,25 @@ struct PublishRoute: Sendable {
             switch key {
             case "type":
                 type = value.stringValue.flatMap { EventType($0) }
-                if type == nil { throw problem("bad_event_type", "The member type must be 1 to 64 of A-Z a-z 0-9 _ . : -") }
+                if type == nil { throw problem("bad_event_type", "type must be 1 to 64 of A-Z a-z 0-9 _ . : -") }
             case "data": data = value
             case "durable":
                 guard let flag = value.boolValue else {
-                    throw problem("bad_event", "The member durable must be true or false.")
+                    throw problem("bad_event", "durable must be true or false.")
                 }
                 isDurable = flag
             default:
-                throw problem("unknown_member", "Unknown member \(key.prefix(80)). An event has type, data and durable.")
+                throw problem("unknown_member", "Unknown JSON member \(key.prefix(80)). An event has type, data and durable.")
             }
         }
-        guard let type else { throw problem("bad_event_type", "The member type is required.") }
+        guard let type else { throw problem("bad_event_type", "type is required.") }
         if type.isReserved {
             throw problem("reserved_type", "The event type \(type) is reserved. Choose another name.")
         }
         if data.bytes.count > self.configuration.maximumEventBytes {
             throw HTTPProblem(
                 .contentTooLarge, "event_too_large",
-                prefix + "The member data exceeds \(self.configuration.maximumEventBytes) bytes (FLOWHUB_MAX_EVENT_BYTES).")
+                prefix + "The value of data exceeds \(self.configuration.maximumEventBytes) bytes (FLOWHUB_MAX_EVENT_BYTES).")
         }
         return Publication(event: .init(type: type, data: data), isDurable: isDurable)
     }

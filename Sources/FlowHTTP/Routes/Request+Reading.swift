@@ -5,7 +5,12 @@ import Hummingbird
 import NIOCore
 
 /// The right that a route needs for the flow in its path.
-enum FlowAccess { case subscribe, publish }
+enum FlowAccess {
+    /// To read and watch the flow: the token claim `flows.subscribe`.
+    case subscribe
+    /// To change the flow and publish to it: the token claim `flows.publish`.
+    case publish
+}
 
 extension HubContext {
     /// The flow in the path.
@@ -88,8 +93,8 @@ extension Request {
         return key
     }
 
-    /// The `Idempotency-Key` with a digest of method, path, preconditions, fencing token and body, which shows whether the
-    /// key is used for another request; `nil` without the header field.
+    /// The `Idempotency-Key` with a digest of method, path, preconditions, fencing token and body; `nil` without the header
+    /// field. A different digest under the same key shows that the key is used for another request.
     func idempotency() async throws -> FlowChange.Idempotency? {
         guard let key = try self.idempotencyKey() else { return nil }
         var hash = SHA256()

@@ -6,9 +6,11 @@ import NIOCore
 /// Confined to its event loop. It does not depend on the connection's type and writes to a ``StreamOutput``.
 final class EventStream {
     enum State {
-        /// Waiting for the flows of the stream to be opened. The response head was not sent yet.
+        /// Waiting for the fan-outs of the stream's flows to be open. The response head was not sent yet.
         case opening
+        /// The response head was sent.
         case open
+        /// The stream has ended, and its resources were released.
         case closed
     }
 
@@ -27,6 +29,7 @@ final class EventStream {
     let isPlain: Bool
     /// Hash of the flow ids, which the cursor of a stream with several flows contains; `nil` for one flow or none.
     let hash: FlowSetHash?
+    /// The epoch in the stream's cursor.
     private(set) var epoch: Epoch
     /// Whether ``advanceReaders()`` is running. Its steps may call it again, which then has no effect.
     private var isAdvancing = false
@@ -69,7 +72,7 @@ final class EventStream {
 
     // MARK: Opening
 
-    /// Continues opening the stream after one of its flows was opened.
+    /// Continues opening the stream after the fan-out of one of its flows has become open.
     func flowOpened() {
         guard self.state == .opening else { return }
         self.shard.proceed(with: self)
@@ -147,7 +150,7 @@ final class EventStream {
     /// Sends the state with its position as `id:`, preceded by `resync` if the client's position was invalid. Ends the
     /// subscription instead if the flow belongs to another account.
     func sendSnapshot(_ record: FlowRecord, for subscription: Subscription) {
-        // The result of a load that was started before a reset is dropped.
+        // The result of a load that was started before the reader was reset is dropped.
         guard self.state == .open, subscription.reader.awaitsSnapshot else { return }
         let fanout = subscription.fanout
         let owner = record.version > 0 ? record.head.account : fanout.account
@@ -169,6 +172,9 @@ final class EventStream {
 
     /// Sends the events of a history page that are above the cursor. If the page shows that the position is invalid, sends
     /// nothing; a snapshot with `resync` follows.
+    /// - Parameters:
+    ///   - coalesced: all frames in one buffer; `nil` if there are none.
+    ///   - storeHead: the flow's version as of the same read of the store; `nil` for a page of recent frames.
     func sendPage(_ frames: [Frame], coalesced: CoalescedFrames?, storeHead: Version?, for subscription: Subscription) {
         guard self.state == .open else { return }
         let versions = frames.first.flatMap { first in frames.last.map { first.version...$0.version } }
@@ -189,7 +195,7 @@ final class EventStream {
                 let buffer = self.finish(batch, for: subscription)
                 if buffer.readableBytes > 0 { self.write(buffer) }
             }
-            // Flush each page: its size is the maximum that is queued for a peer at a time.
+            // Flushes each page, so that at most the size of one page is queued for a client at a time.
             self.flush()
         }
     }
@@ -365,7 +371,7 @@ final class EventStream {
 
     // MARK: For the shard
 
-    /// The versions in the client's cursor; `nil` unless it has a usable one for every flow.
+    /// The versions in the client's cursor, one for each flow; `nil` unless the cursor has a usable version for every flow.
     var claimedVersions: [Version]? {
         let versions = self.plan.startPoints.compactMap { startPoint -> Version? in
             if case .after(let version) = startPoint { version } else { nil }

@@ -91,7 +91,8 @@ final class FeedReader {
         self.stream.send(block)
     }
 
-    /// Registers with the poller, with the versions of the list, so that it does not report them again.
+    /// Registers this feed with the ``FeedPoller``. Passes the versions of the list, so that the poller does not report them
+    /// again.
     private func register(_ list: FlowList, since startedAt: Timestamp) {
         guard !self.isRegistered, self.stream.isOpen else { return }
         self.isRegistered = true

@@ -21,7 +21,8 @@ extension FlowFanout {
             let waiters = self.snapshotWaiters.removeValue(forKey: version) ?? []
             for waiter in waiters where !waiter.reader.hasEnded {
                 if epoch != self.epoch || !self.isOpen {
-                    // The loaded state belongs to a previous epoch. The readers continue when the flow is opened again.
+                    // The loaded state belongs to a previous epoch. The readers continue when the fan-out is open
+                    // again.
                     waiter.reader.loadFailed()
                 } else if let record {
                     waiter.stream.sendSnapshot(record ?? self.absentRecord, for: waiter)
@@ -35,7 +36,7 @@ extension FlowFanout {
         }
     }
 
-    /// The snapshot as a block without its `id:` line. Encoded once for all subscribers that join at the same version.
+    /// The snapshot event as a block without its `id:` line. Encoded once for all subscribers that join at the same version.
     func snapshotBlock(of record: FlowRecord) -> ByteBuffer {
         if let snapshot = self.snapshot, snapshot.version == record.version, snapshot.transient == self.newestTransientNumber,
             record.version == self.version
@@ -43,7 +44,7 @@ extension FlowFanout {
             return snapshot.block
         }
         var block = ByteBufferAllocator().buffer(capacity: record.state.bytes.count + 256)
-        // The record may be of a later version than this loop has received. If the flow has ended or was replaced in
+        // The stored flow may have a later version than this loop has received. If the flow has ended or was replaced in
         // between, the transient events are void.
         let isAhead = record.head.resetVersion > self.version
         block.writeSnapshot(record, last: isAhead ? [] : self.transients.entries.map(\.event))

@@ -60,8 +60,8 @@ extension FlowFanout {
     /// - Parameter account: if set, only subscribers of this account get the event.
     func append(_ frame: Frame, account: String? = nil) {
         guard self.liveSlots.count > self.freeSlots.count else {
-            // No subscription is live: readers find durable events in history, and transient events among the latest
-            // transients.
+            // No subscription is live. A reader that goes live later finds the durable events in history, and the transient
+            // events among the latest transients.
             if !self.liveLog.isEmpty || self.slotsLeftInPass > 0 { self.clearLiveLog() }
             self.liveLogBase += 1
             return
@@ -134,8 +134,9 @@ extension FlowFanout {
         }
     }
 
-    /// Writes one batch, encoded for this subscriber. Used if the stream has several flows or a type filter, if log entries
-    /// are for one account only, or if the subscriber's cursor does not match the shared frames.
+    /// Encodes the next entries of the live log for this subscriber alone, and writes them together. Used if the stream has
+    /// several flows or a type filter, if entries are for one account only, or if the subscriber's cursor does not match the
+    /// shared frames.
     private func deliverOneByOne(to subscription: Subscription) {
         let stream = subscription.stream
         let limit = self.shard.services.configuration.page.bytes
@@ -167,13 +168,13 @@ extension FlowFanout {
         self.send(batch, to: subscription)
     }
 
-    /// Writes a batch, unless all its events were filtered out and the cursor is unchanged.
+    /// Writes encoded events, unless all of them were filtered out and the cursor is unchanged.
     private func send(_ batch: EncodedBatch, to subscription: Subscription) {
         let buffer = subscription.stream.finish(batch, for: subscription)
         if buffer.readableBytes > 0 { subscription.stream.send(buffer) }
     }
 
-    /// The live log from a position on in one buffer: at least one frame, and further ones up to the size of a page.
+    /// The live log from a position on in one buffer: at least one frame, and further ones up to the size of a history page.
     private func coalescedFrames(from position: Int) -> CoalescedFrames {
         let end = self.liveLogEnd
         if let coalesced = self.coalesced, coalesced.start == position, coalesced.end == end || coalesced.isFull {
@@ -197,8 +198,8 @@ extension FlowFanout {
 
     /// Copies consecutive frames into one buffer.
     /// - Parameters:
-    ///   - start: live log position of the first frame; of a history page, the version before it.
-    ///   - end: live log position after the last frame; of a history page, its version.
+    ///   - start: live log position of the first frame; of a history page, the version before the first frame.
+    ///   - end: live log position after the last frame; of a history page, the version of the last frame.
     static func coalesce(_ frames: some Collection<Frame>, start: Int, end: Int) -> CoalescedFrames {
         var lowest: Version?
         var highest: Version = 0

@@ -17,7 +17,8 @@ final class FlowFanout {
     let flow: FlowID
     let shard: StreamShard
 
-    /// Whether the flow was opened: its version is known, and later events are delivered.
+    /// Whether the watch table has delivered ``FlowCore/Delivery/opened(_:_:head:epoch:last:)`` in this epoch. From then on
+    /// the fan-out is *open*: ``version`` is known, and later events are delivered.
     private(set) var isOpen = false
     private(set) var epoch: Epoch
     /// The flow as of ``version``; `nil` while it does not exist.
@@ -34,13 +35,13 @@ final class FlowFanout {
     private(set) var transients = LatestTransients<TransientFrame>()
     private var transientCount: UInt64 = 0
 
-    // All subscriptions, live or not.
+    /// Number of subscriptions, live or not.
     private(set) var subscriberCount = 0
     /// Number of subscriptions on streams that want `presence` events.
     var presenceCount = 0
-    /// The presence that was sent most recently; -1 to send it at the next opportunity.
+    /// The number in the `presence` event that was sent most recently; -1: an event is due at the next tick.
     var lastSentPresence = -1
-    /// The streams that wait for the flow to be opened.
+    /// The streams that wait for the fan-out to be open.
     var openWaiters: [ObjectIdentifier: EventStream] = [:]
 
     // Live subscriptions; see FlowFanout+Pass.swift.
@@ -67,7 +68,7 @@ final class FlowFanout {
     // Loads in flight; see FlowFanout+History.swift.
     /// Subscriptions that wait for a history page, by the version after which it starts.
     var pageWaiters: [Version: [Subscription]] = [:]
-    /// Subscriptions that wait for a snapshot, by its minimum version.
+    /// Subscriptions that wait for a snapshot, by the minimum version of that snapshot.
     var snapshotWaiters: [Version: [Subscription]] = [:]
     /// The latest encoded snapshot, with its version and the number of the newest transient event in it.
     var snapshot: (version: Version, transient: UInt64, block: ByteBuffer)?
@@ -93,16 +94,17 @@ final class FlowFanout {
 
     // MARK: Deliveries
 
-    /// Opens the flow. Events after `head` follow as deliveries.
+    /// Makes the fan-out open (see ``isOpen``) with the flow as it was read. Events above `head` follow as deliveries.
     /// - Parameters:
-    ///   - record: the flow as it was read; `nil` if it did not exist.
-    ///   - head: the head that was delivered last. It is above the record's if events were delivered during the read.
-    ///   - last: the latest transients, read with the record.
+    ///   - record: the stored flow as it was read; `nil` if the flow did not exist.
+    ///   - head: the head that was delivered last. It is above that of `record` if events were delivered during the read.
+    ///   - last: the latest transients, read together with `record`.
     func opened(_ record: FlowRecord?, head: FlowHead?, epoch: Epoch, last: [TransientEvent]) {
-        // The read began before a change of epoch, and its result arrived after it. The flow will be opened again.
+        // The read began before a change of epoch, and its result arrived after the change. The watch table reads the flow
+        // again in the new epoch, and then calls this function again.
         guard epoch >= self.epoch else { return }
         if self.isOpen, self.epoch == epoch {
-            // Another event loop requested this. The flow is already open here, so all later events were or will be
+            // Another event loop requested this read. This fan-out is already open, so all later events were or will be
             // delivered anyway.
             if let record, record.version == self.version { self.record = record }
             return
@@ -113,7 +115,7 @@ final class FlowFanout {
         self.recent = RecentFrames(base: self.version)
         self.record = record?.version == self.version ? record : nil
         self.transients = .init()
-        // The transient events were read with the record. If the flow has ended or was replaced since then, they are void.
+        // The transient events were read with `record`. If the flow has ended or was replaced since then, they are void.
         if (head?.resetVersion ?? 0) <= (record?.head.resetVersion ?? 0) {
             for event in last { self.insertTransient(event, Frame.transient(event, of: self.flow)) }
         }
@@ -158,7 +160,7 @@ final class FlowFanout {
         if let record = self.record, record.version < self.version { self.record = nil }
     }
 
-    /// Receives a transient event. It is dropped if the flow belongs to an account other than `account`.
+    /// Receives a transient event. Drops the event if the flow belongs to an account other than `account`, the publisher's.
     func received(_ event: TransientEvent, _ frame: Frame, account: String) {
         guard self.isOpen else { return }
         if let owner = self.account {
@@ -170,7 +172,8 @@ final class FlowFanout {
         }
     }
 
-    /// Resets the flow to a new epoch. It will be opened again, and every subscription gets a `resync` and a snapshot.
+    /// Resets the fan-out to a new epoch. Until the watch table has read the flow in that epoch, the fan-out is not open. Then
+    /// every subscriber gets a `resync` and a snapshot.
     func reset(to epoch: Epoch) {
         self.isOpen = false
         self.epoch = epoch
@@ -208,13 +211,13 @@ final class FlowFanout {
         return nil
     }
 
-    /// Records that a subscriber is about to be sent this version, if the loop's own version is below it.
+    /// Reports to the watch table that a subscriber is about to be sent this version, if ``version`` is below it.
     func noteShown(_ version: Version) {
         guard version > self.version else { return }
         self.shard.services.table.noteShown(self.flow, version, epoch: self.epoch)
     }
 
-    /// The record of a flow that does not exist.
+    /// Stands for the stored flow if the store has no row for it: an empty state at the version of this loop.
     var absentRecord: FlowRecord {
         FlowRecord(
             head: FlowHead(
@@ -268,7 +271,7 @@ final class FlowFanout {
             limits: self.shard.services.configuration.transients)
     }
 
-    /// Reads the flow from the store, and again if events were delivered during the read.
+    /// Reads the flow for its head at ``version``. Reads it again if events were delivered during the read.
     private func requestRecord() {
         guard !self.isLoadingRecord else { return }
         self.isLoadingRecord = true
@@ -316,7 +319,7 @@ final class FlowFanout {
         self.shard.fanoutOccupied(self)
     }
 
-    /// Removes a subscription, live or not. Does nothing if it has already left.
+    /// Removes a subscription, live or not. Does nothing if the subscription was already removed.
     func leave(_ subscription: Subscription) {
         guard self.subscriptions.removeValue(forKey: ObjectIdentifier(subscription)) != nil else { return }
         self.removeLive(subscription)

@@ -13,6 +13,7 @@ struct StreamRequest {
     var wantsPresence = false
     /// The type filter `?types=`: the wanted event types; `nil` for all.
     var types: Set<EventType>?
+    /// Whether the request is for `/v1/feed`.
     var isFeed = false
     /// Additional header fields of the response: those of CORS, if it applies.
     var responseHeaders: [(name: String, value: String)] = []

@@ -65,8 +65,8 @@ final class StreamServices: Sendable {
     /// From now on new streams are closed immediately, with the reason `drain`.
     func startDraining() { self.draining.store(true, ordering: .relaxed) }
 
-    /// Counts a new stream, unless a connection limit is reached.
-    /// - Returns: the stream number, or `nil` if a connection limit is reached.
+    /// Counts a new stream, unless the limit of streams of the instance or of the subject is reached.
+    /// - Returns: the number of the stream; `nil` if a limit is reached.
     func admit(_ principal: Principal) -> UInt64? {
         let limit = self.configuration.maximumConnections
         guard self.streams.add(1, ordering: .relaxed).newValue <= limit else {
@@ -109,13 +109,15 @@ final class StreamServices: Sendable {
 
 /// A change of the connection registry, with one entry for each flow of a stream.
 enum RegistryChange: Sendable {
+    /// The stream has started.
     case register([ConnectionEntry])
+    /// The stream has ended.
     case unregister([ConnectionEntry])
 }
 
 /// The opening or closing of a feed.
 enum FeedMembershipChange: Sendable {
-    /// A feed of the account was opened. It was sent these versions, which were read at `since`.
+    /// A feed of the account was opened. Its first list was read at `since` and has these flows with these versions.
     case joined(account: String, since: Timestamp, versions: [FlowID: Version])
     /// A feed of the account was closed.
     case left(account: String)

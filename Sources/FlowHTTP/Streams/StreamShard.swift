@@ -8,7 +8,7 @@ import Synchronization
 final class StreamShard {
     /// Number of writes in one slice of a pass, after which the loop polls its sockets. 256 writes take about 2 ms.
     static let writesPerSlice = 256
-    /// Maximum number of times that a pass is deferred for requests that were already read.
+    /// Maximum number of times that a slice of a pass is postponed for requests that were already read.
     static let maximumDeferrals = 64
 
     let loop: any EventLoop
@@ -23,7 +23,7 @@ final class StreamShard {
     var lingeringFlows = Set<FlowID>()
     /// Flows whose fan-out has no subscription. A fan-out without waiting streams is removed at the next tick.
     private var emptyFanouts = Set<FlowID>()
-    /// Streams that wait for their flows to be opened.
+    /// Streams that wait for the fan-outs of their flows to be open.
     private var openingStreams: [ObjectIdentifier: EventStream] = [:]
     private var heartbeatWheel: HeartbeatWheel
     /// The open streams of `/v1/feed`.
@@ -32,9 +32,10 @@ final class StreamShard {
     /// The fan-outs with events that some live subscriber was not sent yet, in the order of their turns.
     private var flowsInPass: [FlowFanout] = []
     private var isPassScheduled = false
-    /// How often the current slice was deferred.
+    /// How often the current slice was postponed.
     private var deferrals = 0
-    /// Parts of ordinary requests that were read and wait to be processed on this loop.
+    /// Number of parts of ordinary requests (request head, chunk of a body, or end) that were read and wait to be processed on
+    /// this loop.
     var pendingRequestParts = 0
 
     /// This event loop's part of the budget of queued bytes.
@@ -43,7 +44,7 @@ final class StreamShard {
         loop.execute { shard.value.shedLoad() }
     }
 
-    /// Changes of the connection registry that are sent as one batch.
+    /// Changes of the connection registry that are reported together.
     private var registryChanges: [RegistryChange] = []
     /// The delivery status that heartbeats report.
     private var delivery: DeliveryStatus
@@ -84,8 +85,9 @@ final class StreamShard {
         self.proceed(with: stream)
     }
 
-    /// Starts the stream if all its flows are open; otherwise opens them and waits. Rejects it if a flow belongs to another
-    /// account.
+    /// Starts the stream if the fan-outs of all its flows are open (``FlowFanout/isOpen``). Otherwise creates the missing
+    /// fan-outs, which watch their flows; each calls this function again when it is open. Rejects the stream if a flow belongs
+    /// to another account.
     func proceed(with stream: EventStream) {
         guard stream.state == .opening else { return }
         if stream.isFeed {
@@ -118,8 +120,9 @@ final class StreamShard {
         self.start(stream, fanouts: fanouts)
     }
 
-    /// Answers 204 if the store confirms that every flow is terminal at the version in the client's cursor. On this event
-    /// loop that is the case, but the store may have a later event that reopened a flow.
+    /// Answers 204 if the store confirms that every flow is terminal at the version in the client's cursor. The fan-outs of
+    /// this event loop show that already, but the store may have a later event after which a flow is no longer terminal.
+    /// - Parameter claimed: the versions in the client's cursor, one for each flow of the stream.
     private func confirmEnd(of stream: EventStream, claimed: [Version]) {
         let flows = stream.request.flows
         self.load { services in
@@ -140,14 +143,15 @@ final class StreamShard {
             if ended {
                 stream.reject(.noContent)
             } else {
-                // A flow was reopened, and this loop has not received the event yet. The client reconnects after `retry:`.
+                // A flow is no longer terminal, and this loop has not received that event yet. The client reconnects after
+                // `retry:`.
                 _ = self.services.table.applySweep(flows, heads: heads, delivered: [:])
                 stream.close(.unavailable, retryMilliseconds: self.jitteredRetry())
             }
         }
     }
 
-    /// Starts a stream whose flows are all open: registers it and sends the response head.
+    /// Starts a stream whose fan-outs are all open: registers the stream and sends the response head.
     private func start(_ stream: EventStream, fanouts: [FlowFanout]) {
         self.openingStreams[ObjectIdentifier(stream)] = nil
         self.heartbeatWheel.insert(stream)
@@ -375,7 +379,7 @@ final class StreamShard {
     /// Sends `presence` for each flow whose number of streams has changed.
     private func sendPresence() {
         for fanout in self.fanouts.values where fanout.presenceCount > 0 && fanout.isOpen {
-            // The registry is updated in batches, so it may lack subscribers that this event loop already has.
+            // The registry is updated later than the fan-out, so it may lack subscribers that this event loop already has.
             let count = max(self.services.registry.count(of: fanout.flow), fanout.subscriberCount)
             guard count != fanout.lastSentPresence else { continue }
             fanout.lastSentPresence = count

@@ -2,7 +2,7 @@ import CDeflate
 public import FlowCore
 import Synchronization
 
-/// ``ImportCodec`` for gzip: libdeflate for whole members in memory, zlib for streams. SHA-256 by OpenSSL.
+/// ``ImportCodec`` for gzip: libdeflate for whole gzip members in memory, zlib for data that arrives in pieces. SHA-256 by OpenSSL.
 public final class GzipCodec: ImportCodec {
     /// Reusable libdeflate contexts. A call removes a context under the lock, uses it alone, and puts it back.
     /// libdeflate binds no context to a thread, so contexts may move between threads.
@@ -36,6 +36,7 @@ public final class GzipCodec: ImportCodec {
     }
 
     /// Decompresses complete gzip members, on the pool.
+    /// - Throws: `tooLarge` if the result exceeds `limit` bytes; `malformed` if a gzip member is corrupted.
     public func decompress(_ members: [UInt8], limit: Int) async throws(CodecError) -> [UInt8] {
         let result = await withTaskExecutorPreference(self.pool) { await self.decompressed(members, limit: limit) }
         return try result.get()

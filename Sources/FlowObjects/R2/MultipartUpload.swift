@@ -10,7 +10,7 @@ struct MultipartUpload: Sendable {
     let client: R2Client
     let key: String
     let id: String
-    /// Whether R2 may have a second upload, created by an attempt whose reply with the id was lost.
+    /// Whether R2 may have a second, empty multipart upload, created by an attempt whose reply with the id was lost.
     let mayHaveOrphanUpload: Bool
 
     /// Creates a multipart upload in R2.

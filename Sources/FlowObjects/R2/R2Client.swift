@@ -60,8 +60,9 @@ struct R2Client: Sendable {
         }
     }
 
-    /// Waits until the next attempt is due.
-    /// - Throws: `failure` if there is no further attempt, or a cancellation if the task is cancelled.
+    /// Waits until the next attempt is due, as the retry policy `machine` decides.
+    /// - Throws: `failure` if there is no further attempt; a failure with ``TransportError/cancelled`` if the task is
+    ///   cancelled.
     func waitOrGiveUp(_ machine: inout RetryPolicy, _ failure: R2Failure) async throws(R2Failure) {
         let decision = machine.failed(
             failure, now: .now, rotatedAt: self.credentials.current().changedAt, jitter: .random(in: 0...1))

@@ -12,8 +12,13 @@ import Logging
 /// import sweep aborts it; otherwise R2 does so after seven days.
 actor R2Upload: ObjectUpload {
     private enum State: Sendable {
-        case open, finished
+        /// Bytes can be written.
+        case open
+        /// ``R2Upload/finish()`` was called.
+        case finished
+        /// A request has failed with this error, which every later call throws again.
         case failed(ObjectError)
+        /// ``R2Upload/abort()`` was called.
         case aborted
     }
 

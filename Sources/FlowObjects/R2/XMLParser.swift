@@ -158,7 +158,7 @@ struct XMLParser {
     }
 
     /// Skips a text if it comes next.
-    /// - Returns: whether it did.
+    /// - Returns: whether the text came next.
     @discardableResult
     private mutating func skip(_ text: String) -> Bool {
         guard self.rest.starts(with: text.utf8) else { return false }

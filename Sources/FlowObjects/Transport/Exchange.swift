@@ -2,8 +2,15 @@ import Synchronization
 
 /// One request and its response, shared by the transport's thread, which fills it, and the task that reads it.
 final class Exchange: Sendable {
-    /// What the transport does after it has received bytes: go on, offer them again after a pause, or end the transfer.
-    enum Verdict { case accepted, pause, stop }
+    /// What the transport does with bytes that it has passed to ``accept(_:)``.
+    enum Verdict {
+        /// The bytes were appended: continue.
+        case accepted
+        /// The buffer is full: pause the transfer, and pass the same bytes again when it is resumed.
+        case pause
+        /// The exchange has ended: end the transfer.
+        case stop
+    }
 
     private typealias HeadAnswer = CheckedContinuation<Result<TransportHead, TransportError>, Never>
     private typealias BytesAnswer = CheckedContinuation<Result<[UInt8]?, TransportError>, Never>
@@ -110,7 +117,7 @@ final class Exchange: Sendable {
     func accept(_ bytes: UnsafeRawBufferPointer) -> Verdict {
         self.state.withLock { state in
             if state.end != nil { return .stop }
-            // An empty buffer accepts any number of bytes: a block above `bufferBytes` would otherwise never be delivered.
+            // An empty buffer accepts any number of bytes: more than `bufferBytes` at once would otherwise never be delivered.
             if !state.buffer.isEmpty, state.buffer.count + bytes.count > self.bufferBytes {
                 state.isPaused = true
                 return .pause
@@ -121,7 +128,7 @@ final class Exchange: Sendable {
     }
 
     /// Passes the buffered bytes to a waiting reader. Called after all available bytes were appended, so that the
-    /// reader resumes once for many blocks.
+    /// reader resumes once for several calls of ``accept(_:)``.
     func flush() {
         let woken = self.state.withLock { state -> (BytesAnswer, Result<[UInt8]?, TransportError>)? in
             guard let waiter = state.bytesWaiter, let result = state.consumeBuffer() else { return nil }

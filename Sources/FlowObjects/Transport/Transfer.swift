@@ -77,8 +77,8 @@ final class Transfer {
         set(CURLOPT_PATH_AS_IS, 1)
         set(CURLOPT_FOLLOWLOCATION, 0)
         set(CURLOPT_DISALLOW_USERNAME_IN_URL, 1)
-        // With HTTP/1.1 each stream has its own connection: a stalled reader does not block the flow control window of
-        // others.
+        // With HTTP/1.1 each response has its own connection. With HTTP/2, responses share the flow control window of one
+        // connection, so a stalled reader could block the others.
         set(CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_1_1))
         set(CURLOPT_HTTP_CONTENT_DECODING, 0)
         set(CURLOPT_SSLVERSION, Int(CURL_SSLVERSION_TLSv1_2))

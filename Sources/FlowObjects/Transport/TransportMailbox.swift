@@ -9,7 +9,7 @@ enum TransportMessage: Sendable {
     case resume(UInt64)
     /// Cancels the exchange with this id.
     case cancel(UInt64)
-    /// Ends all exchanges, frees the multi handle, and resumes the continuation.
+    /// Ends all exchanges, frees the multi handle, and resumes the continuation. `nil` if no caller waits for that.
     case close(CheckedContinuation<Void, Never>?)
 }
 

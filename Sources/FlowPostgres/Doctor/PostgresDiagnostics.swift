@@ -21,8 +21,9 @@ public struct PostgresDiagnostics: Sendable {
         self.logger = logger
     }
 
-    /// Runs all checks, each with one finding or more. If the connection or another check fails, the migrations are not
-    /// checked.
+    /// Runs all checks.
+    /// - Returns: the findings, one or more per check. If a check has the result "failure", the migrations are not
+    ///   checked. If the connection or a statement fails, the remaining checks are skipped.
     public func run() async -> [DoctorFinding] {
         let settings = self.settings
         var findings: [DoctorFinding] = await withCheckedContinuation { continuation in
@@ -83,7 +84,7 @@ public struct PostgresDiagnostics: Sendable {
                 + "sslmode=require encrypts, but does not verify the server.")
     }
 
-    /// Fails below PostgreSQL 13, and warns below 15.
+    /// Checks the server's version: a failure below PostgreSQL 13, a warning below 15.
     private static func version(_ connection: PostgresConnection) -> DoctorFinding {
         let version = connection.serverVersion
         let text = "the server runs PostgreSQL \(version / 10_000).\(version % 10_000)"
@@ -208,7 +209,7 @@ public struct PostgresDiagnostics: Sendable {
         if skew <= Self.tolerableSkew { return DoctorFinding(.ok, "postgres.clock", text) }
         return DoctorFinding(
             .warning, "postgres.clock", text,
-            advice: "Synchronize both clocks by NTP: each hub uses its own clock for the expiry of locks.")
+            advice: "Synchronize both clocks by NTP: each instance uses its own clock for the expiry of locks.")
     }
 
     /// Warns if settings of the server allow a crash to lose commits.

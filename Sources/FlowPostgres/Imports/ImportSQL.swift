@@ -2,17 +2,17 @@ import FlowCore
 
 /// SQL fragments for rows of `data_imports`, with the table alias `i`.
 ///
-/// A row with claim 0 was written by a legacy service and never claimed by a hub. Whatever status that service gave
-/// it, it is read as `stored`, so the hub never deletes it as an interrupted import. Its provider counts only if it
-/// has a location.
+/// A row with claim number 0 was written by the legacy service and never claimed by a hub. Its status is read as
+/// `stored`, whatever the column has, so that the hub never deletes it as an interrupted import. Its provider column is
+/// used only if the row has a location; otherwise the import's records are rows in Postgres.
 enum ImportSQL {
     /// Provider of imports whose records are rows in Postgres.
     static let provider = "postgres"
 
-    /// The status by which the hub treats the import, as text.
+    /// The import's status as the hub reads it, as text.
     static let status = "CASE WHEN i.claim = 0 THEN 'stored' ELSE i.status::text END"
 
-    /// The provider by which the hub treats the import, as text.
+    /// The import's provider as the hub reads it, as text.
     static let storageProvider = """
         CASE WHEN i.claim > 0 THEN i.storage_provider::text WHEN i.storage_location IS NULL THEN '\(Self.provider)'
         ELSE coalesce(i.storage_provider::text, 'r2') END
@@ -24,7 +24,7 @@ enum ImportSQL {
     /// The flow's id as text; NULL for an import without a flow.
     static let flow = "coalesce(i.flow_id, i.discovery_flow_id::text)"
 
-    /// Whether no worker holds the import's claim.
+    /// Whether no worker has a claim on the import that is still valid.
     static let isUnclaimed = "(i.claimed_until IS NULL OR i.claimed_until <= clock_timestamp())"
 
     /// Whether the numbers of the import's rows have no gaps: a hub inserted the import, or has stored its content hash
@@ -67,13 +67,13 @@ enum ImportSQL {
 }
 
 extension ResultSet {
-    /// Decodes the first row of ``ImportSQL/columns``; `nil` if there is no row.
+    /// Decodes the import in the first row, whose columns are ``ImportSQL/columns``; `nil` if there is no row.
     func entry() throws(StoreError) -> Import? {
         guard let row = self.first else { return nil }
         return try row.entry()
     }
 
-    /// Decodes all rows of ``ImportSQL/columns``.
+    /// Decodes the imports in all rows, whose columns are ``ImportSQL/columns``.
     func entries() throws(StoreError) -> [Import] {
         var entries: [Import] = []
         entries.reserveCapacity(self.rowCount)
@@ -83,7 +83,7 @@ extension ResultSet {
 }
 
 extension ResultRow {
-    /// Decodes the columns of ``ImportSQL/columns``.
+    /// Decodes the import in this row, whose columns are ``ImportSQL/columns``.
     func entry() throws(StoreError) -> Import {
         guard let id = self.text(0).flatMap({ ImportID($0) }), let account = self.text(1), let claim = self.int64(15) else {
             throw StoreError(PoolFailure(.unreadable))
@@ -97,8 +97,8 @@ extension ResultRow {
             idempotencyKey: self.text(13), requestHash: self.text(14), claim: claim, claimedUntil: self.time(16))
     }
 
-    /// Decodes JSON text. It is validated, because another program may have written it or `jsonb` has formatted it;
-    /// `nil` if it is NULL or invalid.
+    /// Decodes and validates the JSON text in a column. It may not be what the hub wrote: another program may have
+    /// written it, and a column of type `jsonb` formats it. `nil` if it is NULL or not valid JSON.
     func foreignJSON(_ column: Int) -> JSONText? {
         self.text(column).flatMap { text in
             try? JSONText(

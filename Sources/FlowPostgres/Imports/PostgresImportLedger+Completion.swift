@@ -120,7 +120,7 @@ extension PostgresImportLedger {
             """
         let row = try await self.read(.imports, [Statement(span, parameters)])[0].first
         // Each batch is a range of record numbers. If it were the first rows that still exist, it would scan the index
-        // entries of all rows deleted before, which the index keeps for a while.
+        // entries of all rows deleted before, which the index keeps until it is cleaned.
         var next = row?.int64(0) ?? 0
         let last = row?.int64(1) ?? 0
         repeat {

@@ -1,7 +1,7 @@
 public import FlowCore
 
 extension PostgresImportLedger {
-    /// Computes the count and the sum of hashes of all rows of the import in one statement.
+    /// Computes the row digest of the import (the count and the sum of hashes of all rows) in one statement.
     public func digest(of id: ImportID) async throws(StoreError) -> RowDigest {
         var parameters = ParameterList()
         parameters.add(id.rawValue)

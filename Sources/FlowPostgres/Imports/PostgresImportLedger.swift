@@ -31,8 +31,8 @@ public final class PostgresImportLedger: ImportLedger, ImportMaintenance, Record
 
     // MARK: Claims
 
-    /// Maximum attempts of ``begin(_:claimSeconds:)``. A further one is needed when the import that had the idempotency
-    /// key has released it since.
+    /// Maximum attempts of ``begin(_:claimSeconds:)``. A further one is needed if the import that had the idempotency
+    /// key has lost it between the failed insert and the read.
     private static let beginAttempts = 5
 
     /// Inserts a pending import with claim 1, or returns the import of the account that has the same idempotency key.
@@ -89,7 +89,7 @@ public final class PostgresImportLedger: ImportLedger, ImportMaintenance, Record
         return (entry, row.bool(ImportSQL.columnCount) == true)
     }
 
-    /// Releases the idempotency key of an interrupted import, and advances its claim number so that its former worker
+    /// Removes the idempotency key from an interrupted import, and advances its claim number so that its former worker
     /// can change nothing any more. The import sweep marks the import as failed later.
     private func freeKey(of id: ImportID) async throws(StoreError) {
         var parameters = ParameterList()

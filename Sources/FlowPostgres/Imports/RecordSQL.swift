@@ -7,7 +7,7 @@ enum RecordSQL {
     /// The record's text in a row that a legacy service wrote; NULL in a row that a hub wrote.
     static let foreignText = "CASE WHEN r.raw_text IS NULL THEN coalesce(r.raw_data::text, 'null') END"
 
-    /// Hash of the record in a row. It depends neither on the row's number nor on whether it is a sample row.
+    /// Hash of the record in a row. It does not depend on the record's number or on whether the row is a sample row.
     static let hash = "hashtextextended(coalesce(r.raw_text::text, r.raw_data::text, 'null'), 0)"
 
     /// The sort order of an import's rows.

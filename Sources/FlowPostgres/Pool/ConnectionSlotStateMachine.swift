@@ -9,7 +9,9 @@ struct ConnectionSlotStateMachine {
         case waiting(until: ContinuousClock.Instant, failures: Int)
         /// An attempt is in progress. The `failures` attempts before it failed in a row.
         case connecting(failures: Int)
+        /// With a connection, which was established at this time.
         case live(since: ContinuousClock.Instant)
+        /// Closed permanently, because the pool is closing.
         case closed
     }
 
@@ -75,6 +77,7 @@ struct ConnectionSlotStateMachine {
 
     /// Records the loss of the live connection. The next attempt follows immediately, or after a backoff if the
     /// connection lived less than ``stabilityPeriod``.
+    /// - Parameter jitter: as in ``connectFailed(_:jitter:)``.
     mutating func lost(_ now: ContinuousClock.Instant, jitter: Double) {
         guard case .live(let since) = self.state else { return }
         if now - since < Self.stabilityPeriod {
@@ -94,7 +97,7 @@ struct ConnectionSlotStateMachine {
     /// Closes the slot: no attempt follows.
     mutating func close() { self.state = .closed }
 
-    /// Delays the next attempt, after so many failures in a row.
+    /// Delays the next attempt, after this number of failures in a row.
     private mutating func backOff(_ now: ContinuousClock.Instant, failures: Int, jitter: Double) {
         let backoff = min(Self.minimumBackoff * (1 << min(failures - 1, 10)), Self.maximumBackoff)
         self.state = .waiting(until: now + backoff * (0.5 + jitter / 2), failures: failures)

@@ -35,6 +35,7 @@ final class Connector: Sendable {
     }
 
     /// Detects a pooler. On a direct connection, sets the session's isolation level and timeouts.
+    /// - Returns: whether the connection is direct or pooled.
     static func prepare(
         _ connection: PostgresConnection, _ workload: PoolWorkload, _ settings: PostgresSettings
     ) throws(PostgresError) -> ConnectionMode {

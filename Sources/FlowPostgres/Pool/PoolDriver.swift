@@ -155,7 +155,8 @@ final class PoolDriver {
         }
     }
 
-    /// Rejects all waiting units and leases, and closes the connections without a unit in flight.
+    /// Fails all waiting units and all waiting requests for a lease. Closes the connections without a unit in flight now,
+    /// and the others when their units have ended. Then resumes the continuation.
     private func close(_ continuation: CheckedContinuation<Void, Never>) {
         self.closing.append(continuation)
         for workload in PoolWorkload.allCases {
@@ -168,7 +169,7 @@ final class PoolDriver {
         self.endIfIdle()
     }
 
-    /// Closes the connection slot `index` for good.
+    /// Closes the slot `index` and its connection. No attempt to connect follows.
     private func retire(_ index: Int) {
         self.slots[index].machine.close()
         self.slots[index].disconnect()
@@ -263,7 +264,7 @@ final class PoolDriver {
             .min { self.slots[$0].inFlight.count < self.slots[$1].inFlight.count }
     }
 
-    /// Grants connections without units in flight to waiting leases.
+    /// Grants connections without units in flight to the callers that wait for a lease.
     private func serveLeases() {
         guard !self.leaseQueue.isEmpty else { return }
         var remaining: [(workload: PoolWorkload, deadline: ContinuousClock.Instant, continuation: LeaseContinuation)] = []
@@ -283,8 +284,8 @@ final class PoolDriver {
         self.leaseQueue = remaining
     }
 
-    /// Fails units and leases that still wait after their deadline, or all of them if every slot of their workload
-    /// fails fast. Closes connections whose reply is overdue.
+    /// Fails the waiting units and requests for a lease whose deadline has passed, or all waiting ones of a workload of
+    /// which every slot fails fast. Closes connections whose reply is overdue.
     private func failOverdue() {
         let now = self.clock.now
         for workload in PoolWorkload.allCases {

@@ -58,7 +58,7 @@ struct PoolUnit: Sendable {
     let statements: [Statement]
     /// Whether to send the unit once more if the connection is lost before the reply.
     let isRetryable: Bool
-    /// The unit fails if it was not sent by then. After that, the server's timeouts limit its duration.
+    /// The unit fails if it was not sent by this time. Once it is sent, the server's timeouts limit its duration.
     let deadline: ContinuousClock.Instant
     /// Statement timeout in seconds; `nil`: the one of the settings.
     var statementSeconds: Int?
@@ -82,8 +82,8 @@ enum ConnectionMode: Sendable {
     case pooled
 }
 
-/// Identifies a lease and its connection slot. The number differs from the slot's current one if the connection was
-/// lost since.
+/// Identifies a lease and its connection slot. If the connection was lost since, the slot has no lease or one with
+/// another number.
 struct LeaseTicket: Sendable {
     let number: UInt64
     let slot: Int

@@ -15,8 +15,8 @@ public final class PostgresPool: Sendable {
         PoolDriver.start(settings, self.mailbox, logger: logger)
     }
 
-    /// Rejects new units, waits for those in flight and for a running connection attempt, and closes the connections.
-    /// libpq runs on no thread afterwards.
+    /// Rejects new and waiting units, waits for those in flight and for a running connection attempt, and closes the
+    /// connections. No thread of this pool calls libpq afterwards.
     public func close() async {
         await withCheckedContinuation { self.send(.close($0)) }
     }
@@ -111,7 +111,7 @@ struct PoolLease: ~Copyable {
     }
 
     /// Runs further statements of the transaction. The last call must end it with COMMIT or ROLLBACK.
-    /// - Parameter seconds: the timeout that the transaction was begun with.
+    /// - Parameter seconds: the timeout that was passed to ``begin(then:seconds:)``; `nil`: the one of the settings.
     func run(_ statements: [Statement], seconds: Int? = nil) async throws(PoolFailure) -> [ResultSet] {
         try await self.pool.runLeased(self.ticket, self.workload, statements, seconds: seconds)
     }

@@ -49,7 +49,7 @@ final class CommitLane: Sendable {
     private func work() async {
         repeat {
             let batch = self.queue.withLock { $0.nextBatch() }
-            // If a flow has deferred changes, its row is locked, and a new change is deferred behind them. Otherwise it
+            // If a flow has deferred changes, its row is locked, and a new change is deferred after them. Otherwise it
             // would overtake them.
             let ready = self.lockedRows.withLock { lockedRows in batch.filter { !lockedRows.enqueueIfFlowDeferred($0) } }
             if !ready.isEmpty { await self.write(ready) }
@@ -90,8 +90,8 @@ final class CommitLane: Sendable {
 
     /// Decides the changes from cached rows, after reading the rows that are not cached.
     /// - Returns: the batch; and in `checked` the flows that the batch leaves unchanged, with the versions that they
-    ///   must still have at the write. They are checked if their rows came from the cache or if a reply for them is
-    ///   stored.
+    ///   must still have at the write. They are checked if their rows came from the cache or if the batch stores a
+    ///   reply for them.
     private func decide(
         _ pending: [PendingChange]
     ) async throws(PoolFailure) -> (batch: ChangeBatch, checked: [(FlowID, Version)]) {

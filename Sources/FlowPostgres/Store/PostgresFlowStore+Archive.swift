@@ -32,8 +32,8 @@ extension PostgresFlowStore: FlowArchive {
         }
     }
 
-    /// Inserts the flow with its events in one transaction, and raises the fencing sequence above its tokens. Changes
-    /// nothing if a flow with this id exists.
+    /// Inserts the flow with its events in one transaction, and raises the fencing sequence above the flow's
+    /// highest fencing token. Changes nothing if a flow with this id exists.
     public func restore(_ flow: ArchivedFlow, events: [FlowEvent]) async throws(StoreError) -> RestoreOutcome {
         let id = flow.record.head.flow
         let epoch = self.epoch
@@ -78,7 +78,7 @@ extension PostgresFlowStore: FlowArchive {
         return slices
     }
 
-    /// Creates the statement that raises the fencing sequence above the token, unless the sequence is higher already.
+    /// Creates the statement that raises the fencing sequence above a fencing token, unless it is higher already.
     private static func raiseFencing(above token: Int64) -> Statement {
         var parameters = ParameterList()
         parameters.add(token)

@@ -110,7 +110,7 @@ extension PostgresFlowStore {
         return FlowList(flows: heads, hasMore: hasMore)
     }
 
-    /// Decodes the heads of all rows, after the two columns of `meta`.
+    /// Decodes the heads of all rows, whose first two columns are those of ``StoreSQL/meta``.
     private static func heads(_ result: ResultSet) throws(PostgresError) -> [FlowHead] {
         var heads: [FlowHead] = []
         heads.reserveCapacity(result.rowCount)
@@ -118,7 +118,7 @@ extension PostgresFlowStore {
         return heads
     }
 
-    /// Runs a statement whose first two columns are those of `meta`, compares them with the adopted epoch, and
+    /// Runs a statement whose first two columns are those of ``StoreSQL/meta``, compares them with the adopted epoch, and
     /// decodes the result on the caller's task.
     /// - Throws: `StoreError.epochChanged` if the epoch or the timeline has changed; `overloaded` if the read queue
     ///   is full.

@@ -44,8 +44,8 @@ public final class PostgresLockService: LockService {
         throw .held(until: results[2].first?.time(2) ?? now)
     }
 
-    /// Extends the lock if this account and lock secret hold it.
-    /// - Throws: `notHeld` or `otherHolder` if they do not.
+    /// Extends the lock if `account` and the lock's secret `lock` are those of its holder.
+    /// - Throws: `notHeld` if no client holds the lock, `otherHolder` if another one does.
     public func renew(
         _ resource: String, account: String, lock: String, seconds: Int, now: Timestamp
     ) async throws(LockError) -> LockLease {
@@ -62,8 +62,8 @@ public final class PostgresLockService: LockService {
         return LockLease(resource: resource, lock: lock, fencingToken: token, expiresAt: until)
     }
 
-    /// Deletes the lock's row if this account and lock secret hold it.
-    /// - Throws: `notHeld` or `otherHolder` if they do not.
+    /// Deletes the lock's row if `account` and the lock's secret `lock` are those of its holder.
+    /// - Throws: `notHeld` if no client holds the lock, `otherHolder` if another one does.
     public func release(_ resource: String, account: String, lock: String, now: Timestamp) async throws(LockError) {
         let release = Statement(
             """

@@ -77,7 +77,7 @@ public final class PostgresOutbox: Outbox {
             var commits: [Commit] = []
             for row in result.rows {
                 guard let record = try row.record(at: 2) else { continue }
-                // If the event was pruned, the commit has none, and only the version sweep delivers the change.
+                // If the event was pruned, the commit has no events, and only the version sweep delivers the change.
                 commits.append(Commit(record: record, events: try row.event(at: 10).map { [$0] } ?? [], epoch: epoch))
             }
             return commits

@@ -2,7 +2,7 @@ import FlowCore
 import Logging
 import NIOCore
 
-/// State of the bus: subscriptions, the canary, and the messages of both Redis connections. Confined to one event loop.
+/// State of the bus: subscriptions to Redis channels, the canary, and the messages of both Redis connections. Confined to one event loop.
 final class BusCore {
     struct Configuration: Sendable {
         /// Milliseconds between two canaries.
@@ -14,12 +14,12 @@ final class BusCore {
     }
 
     /// Receives each foreign `state_update` while this instance holds the leader lease `hub:apply`. `message` is the
-    /// channel name followed by the payload.
+    /// name of the Redis channel followed by the payload.
     var onForeignUpdate: ((_ flow: FlowID, _ updates: JSONText, _ message: [UInt8]) -> Void)?
     /// Whether this instance holds the leader lease `hub:apply`.
     private var isLeaseHolder = false
 
-    /// Maximum number of channels in one SUBSCRIBE or UNSUBSCRIBE command.
+    /// Maximum number of Redis channels in one SUBSCRIBE or UNSUBSCRIBE command.
     private static let batch = 512
     /// Backlog of the sink, in messages, above which reading pauses. Reading resumes at half of it.
     private static let maximumBacklog = 10_000
@@ -53,7 +53,7 @@ final class BusCore {
 
     private var subscriptions = SubscriptionTracker()
     private var canary: Canary
-    /// Canary and control channels whose subscription the server has not confirmed yet.
+    /// Redis channels for canaries and control messages whose subscription the server has not confirmed yet.
     private var ownUnconfirmed: Set<String> = []
     /// Flows whose SUBSCRIBE is sent by the next ``flushSubscriptions()``.
     private var toSubscribe: [FlowID] = []
@@ -119,7 +119,7 @@ final class BusCore {
 
     // MARK: Subscriptions
 
-    /// Subscribes to a flow's messages. ``flushSubscriptions()`` must follow.
+    /// Subscribes to the Redis channel of a flow. ``flushSubscriptions()`` must follow.
     func subscribe(to flow: FlowID) {
         switch self.subscriptions.subscribe(flow) {
         case .sendSubscribe: self.toSubscribe.append(flow)
@@ -130,17 +130,17 @@ final class BusCore {
         }
     }
 
-    /// Ends the subscription to a flow's messages, 10 s from now unless ``subscribe(to:)`` is called before.
+    /// Ends the subscription to the Redis channel of a flow 10 s from now, unless ``subscribe(to:)`` is called before.
     func unsubscribe(from flow: FlowID) { self.subscriptions.unsubscribe(flow, at: self.uptime) }
 
-    /// Sends SUBSCRIBE for the flows since the last call.
+    /// Sends SUBSCRIBE for the flows that were passed to ``subscribe(to:)`` since the previous call.
     func flushSubscriptions() {
         let flows = self.toSubscribe
         self.toSubscribe = []
         self.sendSubscriptionCommand("SUBSCRIBE", flows)
     }
 
-    /// Sends SUBSCRIBE or UNSUBSCRIBE for the channels of flows, in batches.
+    /// Sends SUBSCRIBE or UNSUBSCRIBE for the Redis channels of flows, in commands of up to 512 channels.
     private func sendSubscriptionCommand(_ name: String, _ flows: [FlowID]) {
         for start in stride(from: 0, to: flows.count, by: Self.batch) {
             var command = RESPCommand(name)
@@ -149,7 +149,7 @@ final class BusCore {
         }
     }
 
-    /// Called when the subscriber connection is ready. Subscribes to every channel again.
+    /// Called when the subscriber connection is ready. Subscribes to all Redis channels again.
     func connected() {
         self.isPaused = false
         self.toSubscribe = []
@@ -220,7 +220,8 @@ final class BusCore {
         self.onForeignUpdate?(flow, event.data, channel + payload)
     }
 
-    /// Handles the server's confirmation of a subscription. After the last outstanding one, the first canary is sent.
+    /// Handles the server's confirmation of a subscription to a Redis channel. After the last outstanding confirmation,
+    /// sends the first canary.
     private func confirmed(_ channel: String) {
         if channel.hasPrefix(Self.prefix) {
             if let flow = FlowID(channel.dropFirst(Self.prefix.count)), self.subscriptions.confirm(flow) {
@@ -236,7 +237,8 @@ final class BusCore {
 
     // MARK: Canary
 
-    /// Runs once per canary interval: ends lingering subscriptions, assesses delivery, sends a canary, renews the lease.
+    /// Runs once per canary interval: ends the subscriptions of flows that are unwatched for 10 s, assesses delivery,
+    /// sends a canary, and renews the leader lease.
     private func tick() {
         self.sendSubscriptionCommand("UNSUBSCRIBE", self.subscriptions.removeExpired(at: self.uptime))
         switch self.canary.assess(at: self.uptime) {

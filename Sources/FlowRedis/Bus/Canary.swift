@@ -5,18 +5,20 @@
 /// no messages. Therefore each instance publishes canaries to itself, and only a received canary counts.
 struct Canary: ~Copyable {
     enum Assessment: Hashable {
-        /// A canary was received within the timeout, or the subscriber connection is not complete or younger than that.
+        /// A canary was received within the timeout. Also the result while the subscriber connection is not complete (see
+        /// ``started(at:)``), and until it has been complete for as long as the timeout.
         case ok
-        /// No canary was received within the timeout, although the server accepted some: replace the subscriber
-        /// connection.
+        /// No canary was received within the timeout, although the server accepted one at least half the timeout ago:
+        /// replace the subscriber connection.
         case replace
-        /// No canary was received within the timeout, but none was accepted early enough to blame the subscriber
-        /// connection.
+        /// No canary was received within the timeout, but the server accepted none early enough: the subscriber connection
+        /// may not be the cause.
         case degraded
     }
 
     private let timeout: Int64
-    /// When the subscriber connection was complete; `nil` while it is not. A new connection gets the full timeout.
+    /// When the subscriber connection became complete; `nil` while it is not; see ``started(at:)``. The timeout starts
+    /// anew then.
     private var startedAt: Int64?
     private var lastReceivedAt: Int64?
     private var lastNumber: UInt64 = 0
@@ -31,7 +33,7 @@ struct Canary: ~Copyable {
     /// Milliseconds from publication to arrival of the most recently received canary; `nil` before the first one.
     private(set) var lag: Int64?
 
-    /// Whether there is a complete subscriber connection to observe.
+    /// Whether the subscriber connection is complete; see ``started(at:)``.
     var hasStarted: Bool { self.startedAt != nil }
 
     /// - Parameter timeout: milliseconds without a received canary after which delivery counts as degraded.

@@ -19,6 +19,7 @@ struct MessageCodec: Sendable {
     }
 
     enum RejectReason: String, Sendable, CaseIterable {
+        /// The message exceeds ``maximumBytes``.
         case tooLarge = "too_large"
         /// The message is not JSON, or lacks members of an event.
         case malformed
@@ -186,7 +187,7 @@ private struct MemberReader {
     init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
 
     /// Skips a text if it comes next.
-    /// - Returns: whether it did.
+    /// - Returns: whether the text came next.
     private mutating func skip(_ text: StaticString) -> Bool {
         let count = text.utf8CodeUnitCount
         guard self.position + count <= self.bytes.count else { return false }

@@ -80,7 +80,7 @@ public final class RedisBus: EventBus {
 
     /// Subscribes to the Redis channel of a flow.
     public func subscribe(to flow: FlowID) { self.enqueue([.subscribe(flow)]) }
-    /// Ends the subscription to the Redis channel of a flow, after it has lingered for 10 s.
+    /// Ends the subscription to the Redis channel of a flow 10 s from now, unless ``subscribe(to:)`` is called before.
     public func unsubscribe(from flow: FlowID) { self.enqueue([.unsubscribe(flow)]) }
 
     /// Enqueues operations. Those of one turn of the event loop run together, in order.

@@ -1,7 +1,7 @@
 import FlowCore
 
-/// State machine of an instance's subscriptions to flows: requested, confirmed and lingering ones. A value type without
-/// I/O; times are parameters, in milliseconds.
+/// State machine of an instance's subscriptions to the Redis channels of flows: requested, confirmed, and kept for 10 s
+/// after the flow's watch has ended. A value type without I/O; times are parameters, in milliseconds.
 struct SubscriptionTracker: ~Copyable {
     /// Milliseconds that a flow stays subscribed after its watch has ended, so that a client that reconnects soon finds the
     /// subscription in place.
@@ -23,7 +23,7 @@ struct SubscriptionTracker: ~Copyable {
     }
 
     private var flows: [FlowID: Entry] = [:]
-    /// Flows that were requested when the connection became ready, and are not confirmed yet.
+    /// Flows that were watched when the connection became ready, and whose subscription is not confirmed yet.
     private var initial: Set<FlowID> = []
     private(set) var isConnected = false
 

@@ -33,7 +33,9 @@ public final class RedisStateCache: SharedStateCache {
         self.link.send([call])
     }
 
-    /// Reads a stored flow and checks its MAC; `nil` if Redis does not reply in time, among other reasons.
+    /// Reads a stored flow.
+    /// - Returns: `nil` if the flow is not cached, has another epoch, a version below `version` or a wrong MAC, or if
+    ///   Redis does not reply in time.
     public func record(of flow: FlowID, atLeast version: Version, epoch: Epoch) async -> FlowRecord? {
         let replies = try? await self.link.run(
             [
@@ -53,13 +55,13 @@ public final class RedisStateCache: SharedStateCache {
         return mac == Array(macAndBody[..<MessageAuthenticator.macLength]) ? record : nil
     }
 
-    /// The MAC of a cached flow. It covers flow, epoch, version, `rest` and the state.
+    /// The MAC of a cached flow. It covers flow, epoch, version, state and ``rest(of:)``.
     private func mac(_ record: FlowRecord, _ epoch: Epoch, _ rest: JSONText) -> [UInt8] {
         let context = "\(record.head.flow) \(epoch) \(record.version) "
         return self.authenticator.mac(for: Array(context.utf8) + rest.bytes + record.state.bytes)
     }
 
-    /// The members of a record other than flow, version and state.
+    /// The stored flow without its id, version and state, as JSON. It is the part of `flow:meta:{flow}` called `rest`.
     private static func rest(of record: FlowRecord) -> JSONText {
         JSONText.object { writer in
             writer.key("account")

@@ -53,7 +53,8 @@ public final class RedisTransientStore: TransientStore {
         self.link.send([call])
     }
 
-    /// The later one of the local event and the event in Redis, for each type. Without a reply in time, local events only.
+    /// The later one of the local event and the event in Redis, for each type; only events that were published when the
+    /// flow was at or above the version. Without a reply in time, local events only.
     public func latest(of flow: FlowID, since version: Version) async -> [TransientEvent] {
         let localEvents = await self.local.latest(of: flow, since: version)
         let replies = try? await self.link.run(

@@ -1,10 +1,10 @@
 public import FlowCore
 
-/// ``MappingPatternStore`` over Redis keys `pattern:mapping:{key}`: a JSON object with the pattern, its confidence and
-/// the account that owns it.
+/// ``MappingPatternStore`` over Redis keys `pattern:mapping:{key}`: a JSON object with the mapping pattern, its
+/// confidence and the account that owns it.
 ///
 /// A value without an account, written by a program other than a hub, belongs to no account: it is not returned, and the
-/// first account that puts a pattern under the key replaces it and owns the key.
+/// first account that puts a mapping pattern under the key replaces it and owns the key.
 public final class RedisMappingPatternStore: MappingPatternStore {
     private let link: RedisLink
     private let timeoutMilliseconds: Int
@@ -15,10 +15,10 @@ public final class RedisMappingPatternStore: MappingPatternStore {
         self.timeoutMilliseconds = timeoutMilliseconds
     }
 
-    /// The Redis key of the pattern with this pattern key.
+    /// The Redis key of the mapping pattern with this pattern key.
     private static func name(_ key: String) -> String { "pattern:mapping:\(key)" }
 
-    /// Reads a pattern from Redis; `nil` if there is none, or if it belongs to another account.
+    /// Reads a mapping pattern from Redis; `nil` if there is none, or if it belongs to another account.
     public func pattern(_ key: String, account: String) async throws(MappingPatternError) -> MappingPattern? {
         let reply: RESPValue
         do throws(RedisError) {
@@ -39,7 +39,9 @@ public final class RedisMappingPatternStore: MappingPatternStore {
         return MappingPattern(pattern: pattern, confidence: confidence)
     }
 
-    /// Writes a pattern to Redis, unless the key belongs to another account.
+    /// Writes a mapping pattern to Redis in place of the account's earlier one.
+    /// - Returns: whether there was none under the key.
+    /// - Throws: `otherAccount` if the key belongs to another account.
     public func put(
         _ pattern: MappingPattern, key: String, account: String, seconds: Int
     ) async throws(MappingPatternError) -> Bool {
@@ -62,7 +64,8 @@ public final class RedisMappingPatternStore: MappingPatternStore {
         }
     }
 
-    /// Removes a pattern from Redis, if it belongs to the account.
+    /// Removes a mapping pattern from Redis, if it belongs to the account.
+    /// - Returns: whether the account had one under the key.
     public func remove(_ key: String, account: String) async throws(MappingPatternError) -> Bool {
         var call = RedisScript.patternRemove.call(keys: [Self.name(key)])
         call.add(account)

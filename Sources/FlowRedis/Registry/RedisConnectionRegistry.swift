@@ -12,13 +12,13 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
     struct Configuration: Sendable {
         /// Milliseconds between two liveness heartbeats.
         var heartbeatInterval: Int64 = 4_000
-        /// Milliseconds without a heartbeat after which an instance counts as dead.
+        /// Milliseconds without a liveness heartbeat after which an instance counts as dead.
         var livenessTimeout: Int64 = 12_000
         /// TTL of entries in milliseconds. Each entry is written again after a third of the TTL.
         var lifetime: Int64 = 3_600_000
     }
 
-    /// Maximum number of changes in one call of the script `register.lua`.
+    /// Maximum number of changes of entries in one call of the script `register.lua`.
     private static let batch = 500
     /// Minimum milliseconds from a change to its write. Changes made meanwhile are written in the same call.
     private static let batchDelay: Int64 = 20
@@ -132,7 +132,7 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         _ = try? await self.link.run([call], within: min(500, self.softTimeoutMilliseconds))
     }
 
-    /// Called when the command connection is ready. Sends a heartbeat at once, because Redis may have lost its data.
+    /// Called when the command connection is ready. Sends a liveness heartbeat at once, because Redis may have lost its data.
     func connected() { self.sendHeartbeat() }
 
     /// Sends a liveness heartbeat; if Redis has not confirmed the incarnation, starts a new one first.
@@ -171,7 +171,7 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         }
     }
 
-    /// Calls the script `heartbeat.lua` for an incarnation and handles its reply.
+    /// Sends the liveness heartbeat of an incarnation (script `heartbeat.lua`), and handles the reply.
     private func send(heartbeat incarnation: String) {
         var call = RedisScript.heartbeat.call(keys: ["hub:alive:\(self.instance)", "hub:instances", "hub:name"])
         call.add(incarnation)
@@ -188,8 +188,8 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         }
     }
 
-    /// Sets the callback that reports whether Redis belongs to this hub: `true` after the first successful heartbeat,
-    /// `false` after each heartbeat that finds another hub's name in Redis.
+    /// Sets the callback that reports whether Redis belongs to this hub: `true` after the first successful liveness
+    /// heartbeat, `false` after each one that finds another hub's name in Redis.
     func onOwnership(_ body: @escaping @Sendable (_ isOurs: Bool) -> Void) { self.state.withLock { $0.onOwnership = body } }
 
     /// Calls the ownership callback; with `true` only once.
@@ -201,7 +201,7 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         report?(isOurs)
     }
 
-    /// Handles the reply to the heartbeat of an incarnation.
+    /// Handles the reply to the liveness heartbeat of an incarnation.
     /// - Parameter stored: the incarnation that Redis had before; `nil` if it had none.
     private func heartbeatAnswered(_ stored: String?, _ incarnation: String) {
         if let stored, stored != incarnation {
@@ -224,7 +224,7 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         }
     }
 
-    /// Writes all entries of this instance to Redis, in place of those that are there, and all pending removals.
+    /// Writes all entries of this instance to Redis, replacing the stored ones, and all pending removals.
     private func writeAll() {
         self.state.withLock { state in
             guard state.isAlive else { return }
@@ -281,7 +281,8 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         }
     }
 
-    /// Writes one batch of changes. If Redis does not confirm it, the next heartbeat starts a new incarnation.
+    /// Writes one batch of changes. If Redis does not confirm them, the next liveness heartbeat starts a new
+    /// incarnation.
     private func write(_ changes: [Change], _ incarnation: String) {
         let counts = self.state.withLock { state in
             var counts: [FlowID: Int] = [:]
@@ -454,13 +455,16 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
     // MARK: Closing connections
 
     /// Closes a stream of this instance, or asks the instance that serves it to do so.
+    /// - Parameter account: the account that the stream must belong to; `nil` for any.
+    /// - Returns: `false` if there is no such stream, or if its instance does not answer in time.
     public func disconnect(_ connection: ConnectionID, account: String?) async -> Bool {
         if connection.instance == self.instance { return self.disconnectHere(connection, account: account) }
         return await self.control.disconnect(connection, account: account)
     }
 
     /// Closes a stream of this instance.
-    /// - Returns: `false` if there is no such stream, or if it belongs to an account other than `account`.
+    /// - Parameter account: the account that the stream must belong to; `nil` for any.
+    /// - Returns: `false` if there is no such stream.
     private func disconnectHere(_ connection: ConnectionID, account: String?) -> Bool {
         let (owner, disconnect) = self.state.withLock { ($0.local.account(of: connection), $0.disconnect) }
         guard let owner, account == nil || account == owner, let disconnect else { return false }

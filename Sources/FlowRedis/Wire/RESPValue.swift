@@ -1,8 +1,11 @@
 /// A reply of Redis (RESP2).
 public enum RESPValue: Hashable, Sendable {
+    /// A bulk string reply: any bytes.
     case string([UInt8])
+    /// A simple string reply, such as `OK` or `PONG`.
     case status(String)
     case integer(Int64)
+    /// A null reply, such as that of `GET` for a missing key.
     case null
     case array([RESPValue])
     /// An error reply. It starts with a code: `ERR`, `NOSCRIPT`, `LOADING` …

@@ -10,7 +10,9 @@ struct EventPrinter {
     /// Columns of the terminal; `nil`: rows are not truncated, and a progress bar does not overwrite the one before.
     let width: Int?
 
+    /// The delivery status in the most recent heartbeat.
     private var delivery = "ok"
+    /// Identifies the progress bar of the most recent row; `nil` if that row has none.
     private var progressOf: String?
 
     init(json: Bool, palette: Palette, namesFlow: Bool, width: Int?) {

@@ -138,6 +138,7 @@ struct HubClient {
     }
 
     private enum Outcome {
+        /// A 2xx response.
         case answered(Response)
         /// Final: a retry would not help or is not safe.
         case rejected(CommandFailure)

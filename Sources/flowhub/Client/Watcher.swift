@@ -7,8 +7,11 @@ import NIOHTTP1
 struct Watcher {
     /// Something to show: an event, or a change of the connection.
     enum Notice {
+        /// The hub has accepted the stream, which continues after the cursor; empty: a new subscriber.
         case connected(cursor: String)
+        /// An event of the stream.
         case event(ServerEvent)
+        /// The connection was lost or not accepted. The next attempt follows after this time.
         case lost(reason: String, nextInMilliseconds: Int)
     }
 

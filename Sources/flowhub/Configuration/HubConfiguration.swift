@@ -17,10 +17,12 @@ struct HubConfiguration {
     var postgres: PostgresSettings?
     /// Redis as the bus between instances; `nil`: an instance finds the commits of others only with its version sweep.
     var redis: RedisSettings?
+    /// Whether Redis is used if it is configured (`REDIS_ENABLED`).
     var isRedisEnabled = true
     var redisServices = RedisServices.Configuration()
     /// R2 as the object store of imports; `nil`: a directory next to the embedded store, or with Postgres database rows.
     var r2: R2Settings?
+    /// Whether imports are stored as objects (`R2_ENABLED`); `false`: as database rows.
     var isR2Enabled = true
     /// Raw value of the ``ForeignPolicy`` for events of other programs on Redis. Copied to `redisServices.foreign`.
     var foreignUpdates = "deliver"

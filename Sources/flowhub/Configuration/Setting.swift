@@ -10,8 +10,11 @@ struct Setting: Sendable {
     let summary: String
     /// The default as text; empty if there is none.
     let defaultText: String
+    /// The allowed values, as text for people.
     let range: String
+    /// Whether the value is a secret, such as a key, a token or a URL with a password.
     let isSecret: Bool
+    /// Parses the text and sets the value in the configuration. Throws ``HubConfiguration/Invalid`` for an invalid text.
     let apply: @Sendable (inout HubConfiguration, String) throws -> Void
 
     /// Environment variables of client commands and tests. `serve` must not reject them as unknown settings.

@@ -51,7 +51,7 @@ extension Setting {
             "Maximum bytes of the changes in one batch, which the store commits as one transaction."),
         .number(
             "FLOWHUB_SWEEP_SECONDS", \.background.sweepSeconds, 1...3_600,
-            "Interval at which the hub looks in the store for undelivered events while delivery is ok, in seconds; else 1 s.",
+            "Interval at which the hub looks in the store for undelivered events, in seconds; 1 s while delivery is not ok.",
             defaultText: "15; 1 with Postgres and no Redis"),
     ]
 
@@ -124,7 +124,7 @@ extension Setting {
             "Maximum bytes of a bus message; a larger one is dropped. The version sweep then delivers its event if durable."),
         .number(
             "FLOWHUB_REGISTRY_SECONDS", \.redisServices.registrySeconds, 30...604_800,
-            "TTL of a stream's entry in the registry in Redis, in seconds; refreshed after a third of it."),
+            "TTL of a stream's entry in the registry in Redis, in seconds; refreshed after a third of this time."),
         .choice(
             "FLOWHUB_SEED_UPDATES", \.foreignUpdates, ForeignPolicy.allCases.map(\.rawValue),
             "Messages of other programs on Redis channels of flows: deliver live, apply state updates as changes, or ignore."),
@@ -212,13 +212,13 @@ extension Setting {
             "Maximum flows of one event stream; a request for more is rejected with 400."),
         .number(
             "FLOWHUB_MAX_QUEUED_BYTES", \.streams.maximumQueuedBytes, 65_536...1_099_511_627_776,
-            "Maximum unsent bytes of all streams; above it new streams are rejected, and those with the most are closed."),
+            "Maximum unsent bytes of all streams; with more, new ones are rejected and those with the most bytes are closed."),
         .number(
             "FLOWHUB_MAX_QUEUED_BYTES_PER_SUBSCRIBER", \.streams.maximumQueuedBytesPerSubscriber, 4_096...16_777_216,
-            "Maximum unsent bytes of one stream; above it the stream is later continued from history."),
+            "Maximum unsent bytes of one stream; with more, it pauses until they are sent and then continues from history."),
         .number(
             "FLOWHUB_MAX_KEPT_TRANSIENT_BYTES", \.streams.transients.eventBytes, 0...67_108_864,
-            "Maximum bytes of a transient event's data that is kept for snapshots; an event with more is only delivered."),
+            "Maximum bytes of a transient event's data that is kept for snapshots; a larger one is delivered, but not kept."),
         .number(
             "FLOWHUB_MAX_KEPT_TRANSIENT_BYTES_PER_FLOW", \.streams.transients.flowBytes, 0...67_108_864,
             "Maximum bytes of the transient events of a flow that are kept for snapshots; the oldest are evicted."),
@@ -309,7 +309,8 @@ extension Setting {
             "Maximum uncompressed bytes of an import; a larger one is rejected with 413."),
         .number(
             "FLOWHUB_MAX_IMPORT_RATIO", \.imports.maximumRatio, 2...100_000,
-            "Maximum factor by which an import (gzip, CSV) may expand, checked above 64 MiB of expanded data; above it: 413."),
+            "Maximum ratio of an import's expanded size (gzip decompressed, CSV as JSON) to its uploaded size; a higher one: 413. "
+                + "Not checked up to 64 MiB of expanded data."),
         .number(
             "FLOWHUB_MAX_RECORD_BYTES", \.imports.limits.recordBytes, 1_024...67_108_864,
             "Maximum bytes of one record; an import with a larger record is rejected with 413."),
@@ -321,10 +322,10 @@ extension Setting {
             "Maximum fields in an import's field summary; the records of all further fields are counted together as _more."),
         .number(
             "FLOWHUB_MAX_RECORDS", \.imports.maximumRecords, 1...100_000,
-            "Maximum records per response to /v1/imports/{id}/records; a higher limit in a request is lowered to it."),
+            "Maximum records per response to /v1/imports/{id}/records; a higher limit in a request is lowered to this value."),
         .number(
             "FLOWHUB_IMPORT_CLAIM_SECONDS", \.imports.claimSeconds, 4...3_600,
-            "Duration of an instance's claim on an import, in seconds; when it expires, another one marks the import failed."),
+            "Duration of an instance's claim on an import, in seconds; then another instance marks the import as failed."),
         .number(
             "FLOWHUB_IMPORT_PROGRESS_MS", \.imports.progressMilliseconds, 50...60_000,
             "Minimum interval of the import_progress events of an import, in milliseconds."),

@@ -170,7 +170,7 @@ extension CoreStreams {
                 !fixture.table.applySweep(
                     [Sample.flow, Sample.id("other")], heads: [], delivered: fixture.table.deliveredVersions(of: [Sample.flow]))
                     == false,
-                "gone: it went back")
+                "the flow is missing: the store regressed")
         }
 
         /// An event is committed and delivered after the heads were read and before they are compared.

@@ -83,7 +83,7 @@ import Testing
                     try await hub.wait(for: "the first bytes") { ($0.first?.bodyBytes ?? 0) >= 1_048_576 }
                     // The command is blocked, and its buffers are full, when its CPU time no longer changes.
                     var before = -1.0
-                    try await eventually("the command being at rest", every: .milliseconds(300)) {
+                    try await eventually("the command to be idle", every: .milliseconds(300)) {
                         let now = try #require(ProcessMetrics(of: process.id)).cpuSeconds
                         defer { before = now }
                         return now == before

@@ -38,7 +38,7 @@ struct LockTests {
             #expect(try await call("PUT", "r?lock_id=\(id)", "{}").status == 404)
             let next = try await call("POST", "r", #"{"ttl":1}"#)
             #expect(next.status == 201 && (next.json.member("fencing_token")?.intValue ?? 0) > token)
-            try await eventually("the lock running out") { try await call("POST", "r").status == 201 }
+            try await eventually("the lock to expire") { try await call("POST", "r").status == 201 }
         }
     }
 

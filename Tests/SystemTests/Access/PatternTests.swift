@@ -57,7 +57,7 @@ struct PatternTests {
             }
             #expect(try await put("0.5").status == 201)
             #expect(try await put("0.4").problemCode == "low_confidence")
-            try await eventually("the end of the pattern's time") { try await hub.call("GET", "/v1/patterns/p").status == 404 }
+            try await eventually("the mapping pattern to expire") { try await hub.call("GET", "/v1/patterns/p").status == 404 }
         }
     }
 

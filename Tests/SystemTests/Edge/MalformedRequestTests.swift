@@ -67,7 +67,7 @@ struct MalformedRequestTests {
                 try await exchange.send(starts[number % starts.count])
                 exchange.close()
             }
-            try await eventually("the files of the cut connections being closed", within: .seconds(8)) {
+            try await eventually("the descriptors of the closed connections to be closed", within: .seconds(8)) {
                 (hub.processMetrics?.openFiles ?? .max) <= before
             }
             #expect(try await hub.call("GET", "/v1/flows/cut/state").status == 404)

@@ -30,7 +30,7 @@ struct StreamLimitTests {
             #expect(try await hub.api.metric("flowhub_refusals_total{reason=\"full\"}") == 2)
             #expect(try await hub.call("GET", "/v1/flows").status == 200, "ordinary requests must still be answered")
             streams[0].disconnect()
-            try await eventually("the place being free") { try await hub.api.metric("flowhub_connections") == 2 }
+            try await eventually("the closed stream to be uncounted") { try await hub.api.metric("flowhub_connections") == 2 }
             try await fourth.connect()
             _ = try await fourth.next(event: "snapshot")
             #expect(streams[1].isConnected && streams[2].isConnected)
@@ -56,7 +56,7 @@ struct StreamLimitTests {
                 _ = try await other.next(event: "snapshot")
             }
             first.disconnect()
-            try await eventually("anna's place being free") {
+            try await eventually("anna's closed stream to be uncounted") {
                 let reconnected = try await stream("anna", "7")
                 try await reconnected.waitUntil("an answer") { $0.blocks.contains { $0.data != nil } ? () : nil }
                 return reconnected.log.events("snapshot").count == 1
@@ -150,7 +150,7 @@ struct StreamLimitTests {
             defer { for stream in [first, second, small] { stream.disconnect() } }
             between.close()
             let row = try jsonText("\"\(String(repeating: "a", count: 8_000))\"")
-            try await eventually("what the large ones may hold", within: .seconds(30), every: .milliseconds(20)) {
+            try await eventually("both large streams to fall behind", within: .seconds(30), every: .milliseconds(20)) {
                 #expect(try await api.publish("row", row, to: "large").status == 201)
                 return try await api.metric("flowhub_slow_readers_total") ?? 0 >= 2
             }

@@ -98,7 +98,7 @@ struct LockCommandTests {
         try await LockedProgram.running(hub, ["renewal", "--ttl", "1", "--", "sh", "-c", script]) { locked in
             _ = try await locked.lock("renewal")
             let end = ContinuousClock.now + .seconds(3)
-            try await eventually("three times the lock's time") {
+            try await eventually("three times the lock's TTL") {
                 let rejected = try await Self.acquire("renewal", hub)
                 #expect(rejected.status == 409)
                 return ContinuousClock.now > end

@@ -25,13 +25,13 @@ struct StoreHealthTests {
                 #expect(ready.json.member("delivery")?.stringValue == "store_away")
                 try await Task.sleep(for: .milliseconds(50))
             }
-            _ = try await stream.next("the word that the store is away") { Self.delivery($0) == "store_away" }
+            _ = try await stream.next("a heartbeat with store_away") { Self.delivery($0) == "store_away" }
             #expect(try await hub.api.metric("flowhub_delivery_status{status=\"store_away\"}") == 1)
             #expect(try await hub.api.metric("flowhub_store_errors_total") ?? 0 >= 1)
 
             lock.release()
             try await eventually("readiness", within: .seconds(15)) { try await hub.api.isReady() }
-            _ = try await stream.next("the word that it is back") { Self.delivery($0) == "ok" }
+            _ = try await stream.next("a heartbeat with ok") { Self.delivery($0) == "ok" }
             let reported = stream.log.events("heartbeat").compactMap(Self.delivery)
             let back = reported.drop { $0 == "ok" }.drop { $0 == "store_away" }
             #expect(!back.isEmpty && back.allSatisfy { $0 == "ok" }, "expected store_away, then ok: \(reported)")

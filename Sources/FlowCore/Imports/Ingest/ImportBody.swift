@@ -47,7 +47,7 @@ final class ImportBody {
                 return nil
             }
             if !self.hasBegun {
-                // The magic number has two bytes, and the first part of the body may have only one.
+                // The magic number has two bytes, and the first chunk of the body may have only one.
                 self.pending += part
                 guard self.pending.count >= 2 || self.isComplete else { continue }
                 self.hasBegun = true
@@ -75,8 +75,9 @@ final class ImportBody {
     /// SHA-256 of the body as it was sent, in hexadecimal; `nil` if the request has no idempotency key.
     func requestHash() -> String? { self.hash?.finish() }
 
-    /// The next part of the body as sent; `nil` at its end. If the body ends before its first bytes were examined, one
-    /// empty part is returned first, so that ``next()`` examines a body of less than two bytes.
+    /// The next chunk of the body as sent, not decompressed; `nil` at the body's end. ``next()`` checks for the magic
+    /// number of gzip once it has two bytes. If the body ends before that, one empty chunk precedes the `nil`, so that
+    /// ``next()`` processes a body of less than two bytes.
     private func part() async throws -> [UInt8]? {
         if self.isComplete { return nil }
         guard let buffer = try await self.parts.next(isolation: #isolation) else {

@@ -38,7 +38,7 @@ final class ImportLimiter: Sendable {
         if let rejection { throw rejection }
     }
 
-    /// Ends the count of one import of an account, for which ``acquire(_:)`` has returned.
+    /// Counts one import less of an account. Called once for each ``acquire(_:)`` that has returned without an error.
     func release(_ account: String) {
         self.state.withLock { state in
             state.total -= 1

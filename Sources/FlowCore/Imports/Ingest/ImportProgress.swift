@@ -27,12 +27,14 @@ final class ImportProgress {
     }
 
     /// Publishes an event if the interval since the previous one has passed.
-    /// - Parameter bytes: number of bytes of the body as sent that were read so far.
+    /// - Parameters:
+    ///   - bytes: number of bytes of the body as sent that were read so far.
+    ///   - records: number of records that were read so far.
     func update(bytes: Int, records: Int) {
         let now = self.now()
         let passed = now.milliseconds - self.last.at.milliseconds
         guard passed >= self.interval else { return }
-        // Smoothed, because the parts of a body arrive unevenly.
+        // Smoothed, because the chunks of a body arrive unevenly.
         func smooth(_ old: Double, _ amount: Int) -> Double {
             let rate = Double(amount) * 1_000 / Double(passed)
             return old == 0 ? rate : old * 0.7 + rate * 0.3

@@ -5,7 +5,9 @@ public struct ImportRequest: Sendable {
     public var account: String
     /// The flow on which the import's events are published; `nil` for none.
     public var flow: FlowID?
+    /// Name of the uploaded file; `nil` if the client named none.
     public var fileName: String?
+    /// The kind of source that the client names; `nil` for none. The hub does not interpret it.
     public var sourceType: String?
     /// Format of the body; `nil` to detect it from the first bytes.
     public var format: ImportFormat?

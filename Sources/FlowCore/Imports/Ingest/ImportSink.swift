@@ -6,8 +6,8 @@ protocol ImportSink: AnyObject {
     /// Completes the object or the rows. Called once, after the import's last page, which must have been closed.
     func finish() async throws -> SinkResult
     /// Deletes everything that was written.
-    /// - Returns: `false` if parts of an object may remain, which the import sweep must delete. Remaining rows do not
-    ///   count: ``ImportLedger/fail(_:claim:reason:)`` deletes them.
+    /// - Returns: `false` if an object or an unfinished upload may remain, which the import sweep must delete. Remaining
+    ///   rows do not count: ``ImportLedger/fail(_:claim:reason:)`` deletes them.
     @discardableResult
     func abort() async -> Bool
 }

@@ -33,7 +33,7 @@ final class RowSink: ImportSink {
     func finish() async throws -> SinkResult { SinkResult(bucket: nil, storedBytes: self.bytes, dataHash: nil, index: nil) }
 
     /// Deletes the rows, as far as the database is available.
-    /// - Returns: always `true`: rows that remain are deleted when the ledger fails the import.
+    /// - Returns: always `true`: ``ImportLedger/fail(_:claim:reason:)`` deletes rows that remain.
     @discardableResult
     func abort() async -> Bool {
         _ = try? await self.records.removeRecords(of: self.entry.id, claim: self.entry.claim)

@@ -8,9 +8,9 @@ public struct ImportMover: Sendable {
         case moved(records: Int, bytes: Int)
         /// The records are already stored in the target.
         case alreadyMoved
-        /// Another worker has claimed the import. Retry later.
+        /// Another worker has claimed the import, or the import is not `stored`. Retry later.
         case claimedByOther
-        /// Rows were added, deleted or changed during each attempt. Nothing was moved.
+        /// Rows were added, deleted or changed during each of three attempts to copy them. Nothing was moved.
         case changedConcurrently
     }
 
@@ -285,8 +285,8 @@ public struct ImportMover: Sendable {
 }
 
 extension ImportService {
-    /// Runs a change of a claimed import that returns whether the claim is still the latest one.
-    /// - Throws: ``ImportError/claimLost`` if it returns `false`.
+    /// Runs a change of a claimed import. The body returns whether the claim is still the latest one.
+    /// - Throws: ``ImportError/claimLost`` if the body returns `false`.
     func requiringClaim(_ body: () async throws(StoreError) -> Bool) async throws(ImportError) {
         let claimHeld: Bool
         do throws(StoreError) { claimHeld = try await body() } catch { throw .store(error) }

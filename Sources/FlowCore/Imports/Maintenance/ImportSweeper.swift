@@ -141,8 +141,9 @@ public struct ImportSweeper: Sendable {
     /// Runs the body under a claim on the import in whose folder the key is, unless another worker has claimed that
     /// import. Because of the claim, a worker whose own claim has expired can no longer make the object the import's
     /// storage. If no import belongs to the key, the body runs without a claim.
-    /// - Parameter location: the body does not run if this is the import's location by now. `nil` for unfinished
-    ///   uploads: one under the key of a complete object is not needed.
+    /// - Parameter location: key of the object that the body deletes: the body does not run if the import now has this
+    ///   location. `nil` if the body aborts an unfinished upload, which no import needs: an abort does not delete an
+    ///   object that another upload has completed under the same key.
     /// - Returns: whether the body ran, or would have run without `isDryRun`.
     private func ifUnclaimed(
         _ key: String, sparing location: String? = nil, isDryRun: Bool, _ body: () async throws(ObjectError) -> Void

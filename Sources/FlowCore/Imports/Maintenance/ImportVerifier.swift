@@ -12,7 +12,7 @@ public struct ImportVerifier: Sendable {
         case contentHash
         /// The number of records differs from the ledger.
         case count(expected: Int, found: Int)
-        /// The records are in an object, but the database has this many rows of the import besides the ten sample rows.
+        /// The records are in an object, but the database has this many rows of the import besides the sample rows.
         /// Either the legacy service added them after the move to the object, or a move back to rows was interrupted.
         case extraRows(Int)
         /// Reading the records failed, because they are damaged. The text describes the damage.

@@ -50,7 +50,7 @@ public final class CountedObjectStore: ObjectStore {
         try await self.meter.counting(.delete) { () async throws(ObjectError) in try await self.store.delete(key) }
     }
 
-    /// A list page of objects. Counted as `list`.
+    /// Lists at most `limit` objects under a prefix. Counted as `list`.
     public func list(prefix: String, after: String?, limit: Int) async throws(ObjectError) -> ObjectList {
         try await self.meter.counting(.list) { () async throws(ObjectError) in
             try await self.store.list(prefix: prefix, after: after, limit: limit)

@@ -1,12 +1,12 @@
 import Synchronization
 
 /// A download that ends without an error only if its bytes have the SHA-256 of the stored object. It holds back the
-/// part that arrives last until the hash of all bytes was compared.
+/// chunk that arrives last until the hash of all bytes was compared.
 final class VerifiedDownload: ObjectDownload {
     private let download: HashingDownload
     /// SHA-256 of the stored object, in hexadecimal.
     private let hash: String
-    /// The part that arrived last and was not returned yet.
+    /// The chunk that arrived last and was not returned yet; `nil` before the first and after the last one.
     private let buffered = Mutex<[UInt8]?>(nil)
 
     init(_ download: any ObjectDownload, hash: String, _ codec: any ImportCodec) {

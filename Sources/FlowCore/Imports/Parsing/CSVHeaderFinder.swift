@@ -29,7 +29,7 @@ struct CSVHeaderFinder: Sendable {
 
     /// The possible delimiters. Of equally frequent ones, the first one is preferred.
     private var candidates: [Candidate]
-    /// Quoted text as it is if each candidate is a delimiter. Within it, no candidate is counted.
+    /// Quoted text if every candidate counts as a delimiter. No occurrence of a candidate within it is counted.
     private var quotes = Quotes()
     /// Whether there were only line ends so far.
     private(set) var isEmpty = true

@@ -6,7 +6,7 @@
 /// - Cells are strings and are not trimmed.
 ///
 /// The input may be split into chunks at any byte. Between chunks the scanner keeps its state; the part of a row that
-/// was read is in the page.
+/// was read is in the page of records.
 struct CSVRecordScanner: Sendable {
     /// Where the scanner is in the input.
     enum State: Sendable {
@@ -28,7 +28,7 @@ struct CSVRecordScanner: Sendable {
 
     private(set) var columns: CSVColumns
     let delimiter: UInt8
-    /// Maximum number of cells: of the header, the limit of columns; of a row, none.
+    /// Maximum number of cells of a line: ``ImportLimits/csvColumns`` for the header, unlimited for rows.
     private(set) var maximumCells: Int
     /// Maximum bytes of a row as a record.
     let maximumRecord: Int
@@ -38,10 +38,11 @@ struct CSVRecordScanner: Sendable {
 
     // MARK: Row and cell
 
+    /// Whether a row has begun and not ended.
     private(set) var isInRecord = false
     /// Number of cells of the row so far, including missing ones that were added.
     var cells = 0
-    /// Number of those cells that are in the input. The others are missing and become `null`.
+    /// Number of the row's cells that are in the input. The others are missing and become `null`.
     var filled = 0
     /// Start of the row in the page.
     private var recordStart = 0

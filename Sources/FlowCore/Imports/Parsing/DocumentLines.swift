@@ -1,4 +1,4 @@
-/// Splits a part of a document that starts and ends at line boundaries into its records.
+/// Splits a section of a document that starts and ends at line boundaries into its records.
 enum DocumentLines {
     /// Finds the records by their lines.
     /// - Returns: the range of each record, without the brackets and commas of the document. A line can be only one of

@@ -7,6 +7,7 @@ struct FormatSniffer: Sendable {
         case undecided
         /// JSON or NDJSON.
         case json(JSONRecordScanner.Framing)
+        /// CSV, from the header on.
         case csv
         /// The input is empty, or is UTF-16.
         case rejected(RecordParseError)

@@ -19,7 +19,7 @@ public final class ImportDocument {
     private var compressed: [UInt8] = []
     /// Number of the next gzip member, counted from 0.
     private var position = 0
-    /// Bookmark of the next batch of rows, and whether any row was read.
+    /// Bookmark after which the next rows are read, `nil` for the start; and whether any row was read.
     private var rows: (bookmark: RecordBookmark?, hasBegun: Bool) = (nil, false)
     /// Whether the last chunk was returned.
     private var isComplete = false
@@ -146,12 +146,12 @@ extension ImportCodec {
         let text: [UInt8]
         do throws(CodecError) { text = try await self.decompress(members, limit: uncompressedBytes) } catch {
             throw .damaged(
-                "The import's object does not match its gzip member index: a part of it cannot be decompressed to "
+                "The import's object does not match its gzip member index: the members read cannot be decompressed to "
                     + "\(uncompressedBytes) bytes.")
         }
         guard text.count == uncompressedBytes else {
             throw .damaged(
-                "The import's object does not match its gzip member index: a part of it has \(text.count) bytes after "
+                "The import's object does not match its gzip member index: the members read have \(text.count) bytes after "
                     + "decompression instead of \(uncompressedBytes).")
         }
         return text

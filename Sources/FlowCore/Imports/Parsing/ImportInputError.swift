@@ -6,12 +6,19 @@ public struct ImportInputError: Error, Hashable, Sendable, CustomStringConvertib
     public enum Code: String, Hashable, Sendable, CaseIterable {
         /// The body has no bytes, or only white space.
         case empty = "empty_import"
+        /// JSON is invalid or incomplete, or a JSON document is neither an array nor an object.
         case badJSON = "bad_json"
+        /// Objects and arrays of a record are nested deeper than ``ImportLimits/jsonDepth``.
         case tooDeep = "json_too_deep"
+        /// A number exceeds ``ImportLimits/numberLength`` or the range of a double.
         case badNumber = "bad_number"
+        /// The body is not valid UTF-8.
         case badUTF8 = "bad_utf8"
+        /// CSV ends within quoted text.
         case badCSV = "bad_csv"
+        /// A CSV header exceeds ``ImportLimits/csvColumns`` or ``ImportLimits/csvNameBytes``.
         case tooManyColumns = "too_many_columns"
+        /// A record or a CSV header exceeds ``ImportLimits/recordBytes``.
         case recordTooLarge = "record_too_large"
     }
 

@@ -8,7 +8,7 @@ public struct ImportLimits: Hashable, Sendable {
     /// ``JSONLimits/greatestDepth`` is lowered to it.
     public var jsonDepth = 64
 
-    /// Maximum bytes of a number.
+    /// Maximum bytes of a number in JSON.
     public var numberLength = 1_000
 
     /// Maximum number of columns of a CSV file.
@@ -17,10 +17,10 @@ public struct ImportLimits: Hashable, Sendable {
     /// Maximum bytes of all column names of a CSV header together, since each record repeats them.
     public var csvNameBytes = 1 << 16
 
-    /// Maximum number of fields that the summary counts individually.
+    /// Maximum number of fields that a ``FieldSummary`` counts individually.
     public var summaryFields = 1_000
 
-    /// Maximum bytes of a field's name in the summary. A field with a longer name is not counted individually.
+    /// Maximum bytes of a field's name in a ``FieldSummary``. A field with a longer name is not counted individually.
     public var summaryNameBytes = 256
 
     public init() {}

@@ -1,12 +1,13 @@
 /// Progress within a `\u` escape or a character of several bytes.
 struct JSONUnicodeState: Sendable {
-    /// Number of bytes or digits that must follow.
+    /// Number of bytes of the character, or of digits of the escape, that must follow.
     var remaining = 0
     /// Allowed range of the next byte of a character.
     var next: ClosedRange<UInt8> = 0x80...0xBF
     /// Value of the escape's digits so far.
     var unit: UInt32 = 0
-    /// Offset of the first half of a surrogate pair, if the second half must follow.
+    /// Offset in the input of the escape that is the first half of a surrogate pair; `nil` unless the second half must
+    /// follow.
     var highOffset: Int?
 }
 
@@ -14,13 +15,21 @@ struct JSONUnicodeState: Sendable {
 struct JSONNumberState: Sendable {
     /// The part of the number to which the latest byte belongs.
     enum Phase: Sendable {
+        /// The minus sign before the first digit.
         case minus
+        /// A zero as the only digit before the point or exponent.
         case zero
+        /// The digits before the point or exponent, the first one not zero.
         case integer
+        /// The decimal point.
         case point
+        /// The digits after the point.
         case fraction
+        /// The letter `e` or `E`.
         case exponent
+        /// The sign of the exponent.
         case exponentSign
+        /// The digits of the exponent.
         case exponentDigits
 
         /// Whether the number may end here.
@@ -36,7 +45,7 @@ struct JSONNumberState: Sendable {
     var phase = Phase.minus
     /// Start of the number in the page.
     var start = 0
-    /// Start of its exponent's digits in the page.
+    /// Start in the page of the digits of the number's exponent.
     var exponent = 0
 }
 
@@ -73,6 +82,7 @@ extension JSONRecordScanner {
 
     /// The state after a byte of a string that needs special handling: a backslash, a control byte, which is an error,
     /// or the first byte of a character of several bytes.
+    /// - Parameter index: index of the byte in the current chunk of input.
     mutating func special(_ byte: UInt8, _ index: Int) throws(RecordParseError) -> State {
         self.tokenOffset = self.lines.base + index
         if byte == JSONByte.backslash { return .escape }
@@ -84,6 +94,9 @@ extension JSONRecordScanner {
     }
 
     /// The state after a byte within an escape or a character of several bytes.
+    /// - Parameters:
+    ///   - index: index of the byte in the current chunk of input.
+    ///   - state: the state before the byte.
     mutating func unicode(_ byte: UInt8, _ index: Int, _ state: State) throws(RecordParseError) -> State {
         switch state {
         case .character:

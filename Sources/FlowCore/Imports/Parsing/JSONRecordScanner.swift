@@ -1,11 +1,11 @@
 /// Finds and validates the records in JSON or NDJSON, and copies them without the white space between tokens.
 ///
 /// The input may be split into chunks at any byte. Between chunks the scanner keeps its state; the part of a record
-/// that was read is in the page. Each byte is examined once.
+/// that was read is in the page of records. Each byte is examined once.
 struct JSONRecordScanner: Sendable {
     /// How the input is divided into records.
     enum Framing: Sendable {
-        /// JSON whose first byte was not read yet.
+        /// JSON of which only white space was read so far.
         case document
         /// JSON: the elements of one array are the records.
         case array
@@ -21,7 +21,7 @@ struct JSONRecordScanner: Sendable {
     /// What the grammar allows next.
     enum State: Sendable {
         // Between records.
-        /// JSON: the document's first byte.
+        /// JSON: the bracket or brace with which the document starts.
         case document
         /// JSON: a record, or the array's end.
         case firstRecord
@@ -31,34 +31,39 @@ struct JSONRecordScanner: Sendable {
         case afterRecord
         /// NDJSON: a record, or the end of a blank line.
         case line
-        /// NDJSON: the line's end.
+        /// NDJSON: the line's end, after a record.
         case afterLine
         /// JSON: only white space.
         case done
 
         // Between a record's tokens.
+        /// A value: the record itself, a member's value after the colon, or an array's element after a comma.
         case value
         /// An array's first element, or its end.
         case firstElement
+        /// A member's name, after a comma.
         case key
         /// An object's first name, or its end.
         case firstKey
+        /// The colon after a member's name.
         case colon
         /// A comma, or the end of the object or array.
         case afterValue
 
         // Within a token.
+        /// A further byte of a string or a member's name, or its closing quote.
         case string
         /// The byte after a backslash.
         case escape
         /// A digit of a `\u` escape.
         case hexadecimal
-        /// The backslash of the second half of a surrogate pair.
+        /// The backslash of the `\u` escape that is the second half of a surrogate pair.
         case lowBackslash
-        /// The `u` of the second half of a surrogate pair.
+        /// The `u` of the `\u` escape that is the second half of a surrogate pair.
         case lowLetter
         /// A further byte of a character of several bytes.
         case character
+        /// A further byte of a number, or the byte after its end.
         case number
         /// A further byte of `true`, `false` or `null`.
         case literal
@@ -66,7 +71,7 @@ struct JSONRecordScanner: Sendable {
 
     private(set) var framing: Framing
     var state: State
-    /// The objects and arrays of the record that are open.
+    /// The objects and arrays of the record that have begun and not ended.
     var nesting = JSONNesting()
     let maximumDepth: Int
     /// Maximum bytes of a number.
@@ -78,6 +83,7 @@ struct JSONRecordScanner: Sendable {
 
     // MARK: Record
 
+    /// Whether a record has begun and not ended.
     private(set) var isInRecord = false
     /// Start of the record in the page.
     private var recordStart = 0
@@ -126,7 +132,7 @@ extension JSONRecordScanner {
         self.recordPosition = self.lines.position(at: index)
     }
 
-    /// Ends a value, which ends at `end` in the page, and with it the record if the value is not nested.
+    /// Ends a value, which ends at `end` in the page. If the value is not nested, the record ends there, too.
     /// - Returns: the state for the next byte.
     @inline(__always)
     mutating func afterValue(at end: Int, _ scanOutput: inout RecordScanOutput) throws(RecordParseError) -> State {

@@ -16,7 +16,8 @@ struct LineTracker: Sendable {
     /// Offset in the input of the first byte of the current line.
     private var start = 0
 
-    /// Offset in the input after the CR that ended the previous line; `nil` if an LF ended it.
+    /// Offset in the input after the CR that ended the previous line; `nil` if an LF ended that line, and in the first
+    /// line.
     private var carriageEnd: Int?
 
     /// The position in the input of a byte of the current line, given its index in the current chunk.

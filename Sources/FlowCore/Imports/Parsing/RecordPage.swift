@@ -1,4 +1,4 @@
-/// A part of an import's document with whole records: the content of one gzip member.
+/// Consecutive whole records of an import, as text of its document: the content of one gzip member.
 ///
 /// The pages of an import, concatenated, are one JSON array with one record per line:
 ///

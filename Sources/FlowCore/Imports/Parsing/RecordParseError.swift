@@ -1,30 +1,51 @@
-/// The error at which a scanner stops, with its position.
+/// An error in the input of an import, with its position. Parsing stops at it.
 struct RecordParseError: Error, Hashable, Sendable {
     let kind: Kind
     let position: InputPosition
 
     /// What is wrong.
     enum Kind: Hashable, Sendable {
+        /// The input has no bytes, or only a byte order mark, white space or line ends.
         case empty
+        /// The JSON document is neither an array nor an object.
         case noRecords
+        /// A byte is not allowed at this place in JSON.
         case syntax
+        /// The input ends within a JSON document or record.
         case unexpectedEnd
+        /// NDJSON: a line ends within a record.
         case brokenLine
+        /// NDJSON: a record is followed by further data on its line.
         case secondValue
+        /// JSON: the array or object is followed by further data.
         case trailingData
+        /// A JSON string has a control character that is not escaped.
         case rawControl
+        /// A JSON string has an escape that RFC 8259 does not define.
         case unknownEscape
+        /// A JSON string has an escape of half a surrogate pair without the other half.
         case loneSurrogate
+        /// A record is nested deeper than ``ImportLimits/jsonDepth``.
         case tooDeep
+        /// A JSON number exceeds ``ImportLimits/numberLength``.
         case longNumber
+        /// A JSON number is out of the range of a double.
         case hugeNumber
+        /// The input is not valid UTF-8.
         case invalidUTF8
+        /// The input starts like UTF-16.
         case otherEncoding
+        /// CSV: the input ends within quoted text.
         case openQuote
+        /// The CSV header has more columns than ``ImportLimits/csvColumns``.
         case tooManyColumns
+        /// The CSV column names together exceed ``ImportLimits/csvNameBytes``.
         case longNames
+        /// The CSV header as sent exceeds ``ImportLimits/recordBytes``.
         case largeHeader
+        /// A record exceeds ``ImportLimits/recordBytes``.
         case largeRecord
+        /// A CSV record exceeds ``ImportLimits/recordBytes`` within quoted text.
         case largeField
     }
 }

@@ -44,7 +44,7 @@ struct TypeCounts: Sendable {
         for kind in Kind.allCases { self.add(kind, other[kind]) }
     }
 
-    /// Takes back one value of a kind, which must have been added.
+    /// Subtracts one value of a kind, which must have been added.
     @inline(__always)
     mutating func remove(_ kind: Kind) { self.counts[kind.rawValue] &-= 1 }
 

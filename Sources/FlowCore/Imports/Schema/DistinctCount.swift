@@ -9,7 +9,7 @@ struct DistinctCount: Sendable {
 
     init(maximumExact: Int) { self.maximumExact = maximumExact }
 
-    /// Whether ``value`` is exact, but for hash collisions, instead of estimated.
+    /// Whether ``value`` was counted exactly instead of estimated. A hash collision can make even that count too low.
     var isExact: Bool { self.sketch == nil }
 
     /// Number of distinct values that were added.

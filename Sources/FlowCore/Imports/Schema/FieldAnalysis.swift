@@ -27,7 +27,8 @@ struct FieldAnalysis: Sendable {
     /// Number of records in which the field has this type.
     func count(of type: SchemaType) -> Int { self.counts[type.rawValue] }
 
-    /// The most frequent type except null. Integers count as numbers if the field has other numbers as well.
+    /// The most frequent type except null; null if the field has no other values. Integers count as numbers if the field
+    /// has other numbers as well.
     var type: SchemaType {
         let integers = self.count(of: .integer)
         let numbers = self.count(of: .number)
@@ -60,7 +61,7 @@ struct FieldAnalysis: Sendable {
         self.addExample(content, type, hash)
     }
 
-    /// Adds a value to the examples, unless there are enough of them or it is shown already.
+    /// Adds a value to the examples, unless there are enough examples or the value is one of them.
     /// - Parameters:
     ///   - content: the value as written; for a string, its decoded content.
     ///   - hash: hash of the whole value.

@@ -5,7 +5,9 @@
 public struct SchemaAnalysis: Sendable {
     /// Whether all records or a sample of them were analyzed.
     public enum Scope: String, Hashable, Sendable {
+        /// All records of the import were analyzed.
         case full
+        /// A sample of the records was analyzed.
         case sample = "streaming_sample"
     }
 

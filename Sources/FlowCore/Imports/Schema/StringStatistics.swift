@@ -12,6 +12,7 @@ struct StringStatistics: Sendable {
 
     // MARK: Lengths in characters
 
+    /// `Int.max` before the first string.
     private(set) var minimumLength = Int.max
     private(set) var maximumLength = 0
     private var totalLength = 0
@@ -51,7 +52,7 @@ struct StringStatistics: Sendable {
     /// Number of strings that are not empty.
     var filledCount: Int { self.count - self.emptyCount }
 
-    /// Number of strings that match this pattern as their first one.
+    /// Number of strings for which this is the first pattern that matches.
     func count(of pattern: TextPattern) -> Int { self.patterns[pattern.rawValue] }
 
     /// The pattern of at least nine in ten of the strings that are not empty; `nil` if there is none.

@@ -7,9 +7,11 @@ enum TextPattern: Int, Hashable, Sendable, CaseIterable {
     case number
     /// A date by ISO 8601, or `31/12/2025`, `12/31/25` or `31.12.2025`; each with or without a time.
     case date
+    /// A UUID with its hyphens, in upper or lower case.
     case uuid
     /// An address of IPv4 or IPv6.
     case ipAddress
+    /// A mail address.
     case email
     /// A URL with the scheme `http`, `https` or `ftp`.
     case url

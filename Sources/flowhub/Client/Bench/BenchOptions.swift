@@ -91,7 +91,9 @@ struct BenchTarget: Sendable {
     /// The hub's process id as in `/proc`; `nil`: not measured.
     let serverProcess: String?
     let payloadBytes: Int
+    /// Seconds of load before the measurement.
     let warmup: Int
+    /// Seconds to measure.
     let duration: Int
 
     /// The id of the flow with this number, counted from 0.

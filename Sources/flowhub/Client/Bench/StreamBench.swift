@@ -23,7 +23,18 @@ final class StreamBench {
     }
 
     private enum Phase: Equatable {
-        case connecting, settling, warmingUp, measuring, draining, over
+        /// Opening the streams.
+        case connecting
+        /// All streams are open; the publishers connect.
+        case settling
+        /// Publishing, not measured.
+        case warmingUp
+        /// Publishing, measured.
+        case measuring
+        /// Not publishing; waiting for expected deliveries.
+        case draining
+        /// The benchmark has ended.
+        case over
     }
 
     /// Maximum number of streams that are being opened at the same time.

@@ -2,16 +2,23 @@ import NIOCore
 
 /// The counters and measurements of a stream benchmark.
 struct StreamBenchMetrics {
+    // The hub's usage before the first stream is opened, and 500 ms after the last one; `nil`: not measured.
     var beforeConnect: ProcessUsage?
     var afterConnect: ProcessUsage?
+    // When the opening of the streams began and ended, in nanoseconds of the monotonic clock.
     var connectStart: UInt64 = 0
     var connectEnd: UInt64 = 0
+    /// Number of publications sent, including those of the warm-up.
     var published: UInt64 = 0
+    /// Number of publications sent during the measurement.
     var publishedMeasured: UInt64 = 0
+    /// Number of publications answered with 2xx, in the whole run.
     var acknowledged: UInt64 = 0
+    /// Number of publications answered with 429 or 5xx, in the whole run.
     var rejected: UInt64 = 0
     /// Number of publications that an open loop skipped, because too many earlier ones were without a response.
     var skipped: UInt64 = 0
+    /// Number of deliveries during the measurement.
     var delivered: UInt64 = 0
     var latencies = LatencyHistogram()
 

@@ -14,7 +14,14 @@ final class UpdateBench {
     }
 
     private enum Phase: Equatable {
-        case connecting, warmingUp, measuring, over
+        /// Connecting the publishers.
+        case connecting
+        /// Changing flows, not measured.
+        case warmingUp
+        /// Changing flows, measured.
+        case measuring
+        /// The benchmark has ended.
+        case over
     }
 
     private let plan: Plan

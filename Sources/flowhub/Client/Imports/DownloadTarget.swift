@@ -8,7 +8,9 @@ final class DownloadTarget: Sendable {
         case standardOutput
         /// A device or a named pipe, which is written directly because it cannot be replaced.
         case special(Int32)
+        /// A temporary file, which ``finish()`` renames to `path`.
         case file(Int32, temporary: String, path: String)
+        /// Finished or discarded.
         case closed
     }
 

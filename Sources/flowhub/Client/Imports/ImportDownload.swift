@@ -10,6 +10,7 @@ struct ImportDownload {
     enum Form: Hashable {
         /// The document: one JSON array with one record per line.
         case document
+        /// One record per line, without the array.
         case ndjson
         /// The stored object, compressed with gzip.
         case compressed
@@ -59,8 +60,11 @@ struct ImportDownload {
 
     /// A failed attempt that may be repeated.
     private struct Interruption: Error {
+        /// The failure to report if no attempt follows.
         let failure: CommandFailure
+        /// The cause, for a message.
         let what: String
+        /// The response's `Retry-After`; `nil` without one.
         let afterSeconds: Int?
     }
 
@@ -132,6 +136,7 @@ extension ImportDownload {
         private let form: Form
         private let storage: StorageMetadata?
         private var hash = SHA256()
+        /// The parser that counts and extracts the records; `nil`: the response is hashed as it is.
         private var lines: RecordLines?
 
         init(form: Form, storage: StorageMetadata?) {

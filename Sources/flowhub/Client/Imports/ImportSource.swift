@@ -19,7 +19,7 @@ final class ImportSource: Sendable {
     private let isUsed = Mutex(false)
 
     /// - Parameter path: `-` is standard input.
-    /// - Throws: ``CommandFailure`` of kind `usage` if it cannot be read or is a directory.
+    /// - Throws: ``CommandFailure`` of kind `usage` if the source cannot be read or is a directory.
     init(_ path: String) throws(CommandFailure) {
         let shown = Terminal.sanitized(path)
         self.name = path == "-" ? "Standard input" : shown
@@ -84,7 +84,7 @@ final class ImportSource: Sendable {
 
     /// Reads a chunk. Blocks. `offset`: of its first byte from ``start``; not used for a pipe.
     /// - Returns: `nil` at the end of the source.
-    /// - Throws: ``CommandFailure`` of kind `usage` if reading fails, or if the file is shorter than ``length`` by now.
+    /// - Throws: ``CommandFailure`` of kind `usage` if reading fails, or if the file has become shorter than ``length``.
     private func chunk(at offset: Int) throws(CommandFailure) -> ByteBuffer? {
         let wanted = min(Self.chunkBytes, (self.length ?? .max) - offset)
         guard wanted > 0 else { return nil }

@@ -62,13 +62,14 @@ struct ImportUpload {
         "Cannot retry: input is a pipe. Run the command again, or pass a file."
 
     private enum Outcome {
+        /// A 2xx response.
         case answered(HubClient.Response)
         /// Final: a retry would not help.
         case rejected(CommandFailure)
         /// An earlier request with this idempotency key is in progress, or the hub's limit of concurrent imports is reached.
-        /// `what` is a message.
+        /// `what` is a message; `afterSeconds` is the response's `Retry-After`, `nil` without one.
         case mustWait(CommandFailure, what: String, afterSeconds: Int?)
-        /// Temporary: a retry may succeed. `what` is the cause, for a message.
+        /// Temporary: a retry may succeed. `what` is the cause, for a message; `afterSeconds` is the response's `Retry-After`.
         case mayPass(CommandFailure, what: String, afterSeconds: Int?)
     }
 

@@ -7,7 +7,9 @@ import Synchronization
 /// it gets its own process group, and signals go to the whole group.
 final class ChildProgram: Sendable {
     enum Ending: Hashable, Sendable {
+        /// The program exited with this code.
         case exited(Int32)
+        /// This signal ended the program.
         case signalled(Int32)
     }
 

@@ -13,6 +13,7 @@ struct LockClient: Sendable {
     }
 
     enum Renewal: Sendable {
+        /// The lock is certainly held until then.
         case renewed(until: ContinuousClock.Instant)
         /// The hub rejected the renewal: the lock is no longer held, or the token lacks the right.
         case rejected(String)
