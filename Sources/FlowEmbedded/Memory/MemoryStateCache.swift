@@ -81,7 +81,8 @@ public final class MemoryStateCache: StateCache {
         }
     }
 
-    /// Drops the flow if it is cached with a lower version, which is then not cached again.
+    /// Drops the flow if it is cached below the version. Remembers the version as for an evicted flow, so that no lower one
+    /// is cached.
     public func remove(_ flow: FlowID, below version: Version) {
         self.cell(of: flow).shard.withLock { shard in
             guard let known = shard.records.value(for: flow), known.version < version else { return }

@@ -2,7 +2,8 @@ import CDeflate
 public import FlowCore
 import Synchronization
 
-/// ``ImportCodec`` for gzip: libdeflate for whole gzip members in memory, zlib for data that arrives in pieces. SHA-256 by OpenSSL.
+/// ``ImportCodec`` for gzip: libdeflate for whole gzip members in memory, zlib for data that arrives in pieces.
+/// SHA-256 by OpenSSL.
 public final class GzipCodec: ImportCodec {
     /// Reusable libdeflate contexts. A call removes a context under the lock, uses it alone, and puts it back.
     /// libdeflate binds no context to a thread, so contexts may move between threads.

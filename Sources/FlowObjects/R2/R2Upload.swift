@@ -14,7 +14,7 @@ actor R2Upload: ObjectUpload {
     private enum State: Sendable {
         /// Bytes can be written.
         case open
-        /// ``R2Upload/finish()`` was called.
+        /// ``R2Upload/finish()`` has created the object.
         case finished
         /// A request has failed with this error, which every later call throws again.
         case failed(ObjectError)

@@ -75,7 +75,7 @@ extension PostgresImportLedger {
         return try await self.run(.imports, Statement(sql, parameters)).first?.int64(0) == 1
     }
 
-    /// Deletes the import and all its rows, those of a legacy service included. Rows are deleted in batches.
+    /// Deletes the import and all its rows, those of the legacy service included. Rows are deleted in batches.
     /// - Returns: `false` if another worker has claimed the import since.
     public func remove(_ id: ImportID, claim: Int64) async throws(StoreError) -> Bool {
         var parameters = ParameterList()
@@ -147,7 +147,7 @@ extension PostgresImportLedger {
         return true
     }
 
-    /// Deletes the rows that a legacy service wrote, which have no number, in batches of one transaction each.
+    /// Deletes the rows that the legacy service wrote, which have no number, in batches of one transaction each.
     /// - Returns: `false` if the claim was lost. Batches before that stay deleted.
     private func removeUnnumbered(of id: ImportID, claim: Int64) async throws(StoreError) -> Bool {
         var parameters = ParameterList()

@@ -43,7 +43,7 @@ extension PostgresImportLedger {
         if let after = query.after {
             parameters.add(after.rawValue)
             last = "JOIN data_imports l ON l.id = $\(parameters.count)::uuid"
-            // A legacy service may have left the time NULL; such imports come last.
+            // The legacy service may have left the time NULL; such imports come last.
             conditions.append(
                 """
                 ((i.created_at, i.id) < (l.created_at, l.id) OR i.created_at IS NULL AND (l.created_at IS NOT NULL OR i.id < l.id))
@@ -81,8 +81,8 @@ extension PostgresImportLedger {
         try await self.open("i.status IN ('pending', 'deleting') AND i.claim > 0", limit: limit)
     }
 
-    /// Reads unclaimed `stored` and `failed` imports whose import event is not marked as published. Imports of a legacy
-    /// service have no `account` and are left out.
+    /// Reads unclaimed `stored` and `failed` imports whose import event is not marked as published. Imports of the
+    /// legacy service have no `account` and are left out.
     public func unannounced(limit: Int) async throws(StoreError) -> [Import] {
         try await self.open(
             "i.account IS NOT NULL AND i.announced_at IS NULL AND i.status IN ('stored', 'failed')", limit: limit)

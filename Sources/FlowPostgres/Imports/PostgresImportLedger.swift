@@ -2,7 +2,7 @@ public import FlowCore
 
 /// The import ledger in Postgres, with records as rows of the same database.
 ///
-/// The tables belong to a legacy service: the ledger reads the rows that this service wrote, and writes rows that this
+/// The tables belong to the legacy service: the ledger reads the rows that this service wrote, and writes rows that this
 /// service can read; see `migrations/0004_import_ledger.sql`. Claims expire by the database's clock. Changes of the
 /// ledger use the `control` connections and reads the `reads` connections. Records have connections of their own, so
 /// that a large import delays neither flows nor the claims of other imports. Safe to use from any task.
@@ -31,8 +31,8 @@ public final class PostgresImportLedger: ImportLedger, ImportMaintenance, Record
 
     // MARK: Claims
 
-    /// Maximum attempts of ``begin(_:claimSeconds:)``. A further one is needed if the import that had the idempotency
-    /// key has lost it between the failed insert and the read.
+    /// Maximum attempts of ``begin(_:claimSeconds:)``. A further attempt follows if the import that had the
+    /// idempotency key was interrupted and so has lost it, or if it has lost the key since the failed insert.
     private static let beginAttempts = 5
 
     /// Inserts a pending import with claim 1, or returns the import of the account that has the same idempotency key.
@@ -111,7 +111,7 @@ public final class PostgresImportLedger: ImportLedger, ImportMaintenance, Record
         parameters.add(statuses.map(\.rawValue))
         parameters.add(status?.rawValue)
         parameters.add(seconds)
-        // A legacy service's status and provider have a meaning of their own for the hub; see ``ImportSQL``. The first
+        // The legacy service's status and provider have a meaning of their own for the hub; see ``ImportSQL``. The first
         // claim writes that meaning into the columns, which the hub reads as they are from then on.
         let sql = """
             UPDATE data_imports i SET claim = i.claim + 1, claimed_until = clock_timestamp() + $4 * interval '1 second',

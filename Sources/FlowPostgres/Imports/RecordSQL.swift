@@ -2,9 +2,9 @@ import FlowCore
 
 /// SQL fragments that read the rows of `raw_import_records`, with the table alias `r`, in their order.
 ///
-/// The order is: numbered rows by number, then rows without a number, which a legacy service wrote, by time and id.
+/// The order is: numbered rows by number, then rows without a number, which the legacy service wrote, by time and id.
 enum RecordSQL {
-    /// The record's text in a row that a legacy service wrote; NULL in a row that a hub wrote.
+    /// The record's text in a row that the legacy service wrote; NULL in a row that a hub wrote.
     static let foreignText = "CASE WHEN r.raw_text IS NULL THEN coalesce(r.raw_data::text, 'null') END"
 
     /// Hash of the record in a row. It does not depend on the record's number or on whether the row is a sample row.

@@ -75,7 +75,7 @@ enum RowPosition: Hashable, Sendable {
 
     // MARK: Bookmark
 
-    /// The position as text. Ids come last, because those of a legacy service may contain any character.
+    /// The position as text. Ids come last, because those of the legacy service may contain any character.
     var bookmark: RecordBookmark {
         switch self {
         case .numbered(nil): RecordBookmark(rawValue: "n")

@@ -155,8 +155,9 @@ final class PoolDriver {
         }
     }
 
-    /// Fails all waiting units and all waiting requests for a lease. Closes the connections without a unit in flight now,
-    /// and the others when their units have ended. Then resumes the continuation.
+    /// Fails all waiting units and all waiting requests for a lease. Closes the connections without a unit in flight now
+    /// (leased ones too: the server rolls back their transactions), and the others when their units have ended. Then
+    /// resumes the continuation.
     private func close(_ continuation: CheckedContinuation<Void, Never>) {
         self.closing.append(continuation)
         for workload in PoolWorkload.allCases {

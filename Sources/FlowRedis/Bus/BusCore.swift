@@ -2,7 +2,8 @@ import FlowCore
 import Logging
 import NIOCore
 
-/// State of the bus: subscriptions to Redis channels, the canary, and the messages of both Redis connections. Confined to one event loop.
+/// State of the bus: subscriptions to Redis channels, the canary, and the messages of both Redis connections.
+/// Confined to one event loop.
 final class BusCore {
     struct Configuration: Sendable {
         /// Milliseconds between two canaries.

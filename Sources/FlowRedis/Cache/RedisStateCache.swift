@@ -61,7 +61,8 @@ public final class RedisStateCache: SharedStateCache {
         return self.authenticator.mac(for: Array(context.utf8) + rest.bytes + record.state.bytes)
     }
 
-    /// The stored flow without its id, version and state, as JSON. It is the part of `flow:meta:{flow}` called `rest`.
+    /// The stored flow without its id, version and state, as JSON. The field `record` of `flow:meta:{flow}` has it after
+    /// the MAC.
     private static func rest(of record: FlowRecord) -> JSONText {
         JSONText.object { writer in
             writer.key("account")
