@@ -13,7 +13,7 @@ public import ServiceLifecycle
 /// ``run()`` serves until the service group shuts down. It then closes the streams spread over the drain window, answers the
 /// requests that were received, and returns.
 public final class HubServer: Service {
-    /// The services that the server exposes. The composition of the process chooses their concrete types.
+    /// The services that the server exposes. The code that starts the process chooses their concrete types.
     public struct Dependencies: Sendable {
         public var manager: StateManager
         public var table: WatchTable

@@ -11,7 +11,8 @@ public final class RedisServices: Sendable {
         public var canaryMilliseconds: Int64 = 1_000
         /// `FLOWHUB_CANARY_BLIND_MS`: milliseconds without a received canary until delivery counts as degraded.
         public var canaryTimeoutMilliseconds: Int64 = 3_000
-        /// `FLOWHUB_SEED_UPDATES`: what to do with messages that programs other than a hub publish on Redis.
+        /// `FLOWHUB_SEED_UPDATES`: policy for foreign messages, which programs other than a hub instance publish on
+        /// Redis.
         public var foreign = ForeignPolicy.deliver
         /// `FLOWHUB_MAX_BUS_MESSAGE_BYTES`: maximum bytes of a received bus message; a larger one is rejected.
         public var maximumMessageBytes = 4_194_304
@@ -46,13 +47,16 @@ public final class RedisServices: Sendable {
     private let logger: Logger
     /// Milliseconds that ``start()`` waits for Redis.
     private let startMilliseconds: Int
-    /// Timeout in milliseconds for lock operations, which need a reply.
+    /// Timeout in milliseconds for lock operations, which fail without a reply.
     private let timeoutMilliseconds: Int
 
     /// - Parameters:
     ///   - instance: name of this instance.
     ///   - hubID: hub id from the store; see ``MessageAuthenticator``.
-    ///   - counters: counters of this process.
+    ///   - counters: usage counters of this process. Each increment is added to them and to the shared counters in
+    ///     Redis.
+    ///   - epoch: supplies the epoch that this instance has adopted.
+    ///   - now: the wall clock.
     ///   - onDelivery: called on the event loop after each change of ``BusHealth/isDelivering``.
     /// - Throws: ``RedisError`` if the settings are invalid.
     public init(
@@ -115,7 +119,7 @@ public final class RedisServices: Sendable {
             softTimeoutMilliseconds: configuration.softTimeoutMilliseconds)
     }
 
-    /// Sets the receiver of foreign updates, which applies them as changes of flows. Called at most once.
+    /// Sets the component that commits foreign `state_update` events as changes of their flows. Called at most once.
     public func applyForeign(to updates: ForeignUpdateApplier) {
         let authenticator = self.authenticator
         self.commands.loop.execute { [core] in
@@ -127,7 +131,8 @@ public final class RedisServices: Sendable {
 
     /// Makes the store of the latest transients.
     /// - Parameters:
-    ///   - local: store of this instance's events, which alone answers while Redis is unavailable.
+    ///   - local: store of the transient events that this instance published. Reads use only this store while Redis is
+    ///     unavailable.
     ///   - seconds: TTL of a flow's events in Redis.
     public func transients(local: any TransientStore, limits: TransientLimits, seconds: Int64) -> RedisTransientStore {
         RedisTransientStore(
@@ -141,10 +146,10 @@ public final class RedisServices: Sendable {
         RedisLockService(self.commands, fencing: fencing, softTimeoutMilliseconds: self.timeoutMilliseconds)
     }
 
-    /// Starts to connect, and waits for the first reply or the connect timeout. If Redis is unavailable, the hub uses it
-    /// as soon as it is available.
+    /// Starts to connect, and waits until Redis has answered the first liveness heartbeat, at most for the connect
+    /// timeout. If Redis is unavailable, the hub uses Redis as soon as it is available.
     /// - Throws: ``RedisError/otherHub`` if Redis answers within the timeout and is used by a hub with another store.
-    ///   If this is found later, both connections are closed permanently.
+    ///   If a later liveness heartbeat finds such a hub, both connections are closed permanently.
     public func start() async throws(RedisError) {
         let (ownership, continuation) = AsyncStream.makeStream(of: Bool?.self)
         self.registry.onOwnership { [weak self] isOurs in

@@ -8,6 +8,7 @@ public struct FlowPattern: Hashable, Sendable, CustomStringConvertible {
 
     /// The pattern without its `*`.
     private let stem: String
+    /// Whether the pattern ends with `*`.
     private let isPrefix: Bool
 
     /// Parses a pattern.

@@ -110,6 +110,7 @@ package struct ChangeBatch: Sendable {
         }
     }
 
+    /// Whether the store must write the row of at least one flow.
     package var hasDirtyRows: Bool { self.rows.values.contains { $0.isDirty } }
 
     /// The flows to write, sorted by id. Every transaction locks rows in this order, which avoids deadlocks. Sorts on each

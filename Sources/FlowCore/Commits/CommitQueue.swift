@@ -25,8 +25,8 @@ package struct CommitQueue: ~Copyable {
 
     /// - Parameters:
     ///   - batchChanges: maximum number of changes in one batch.
-    ///   - batchBytes: maximum total size of their bodies in bytes. A change that alone exceeds it forms a batch of its
-    ///     own.
+    ///   - batchBytes: maximum total size of the bodies of the changes in one batch, in bytes. A change that alone exceeds
+    ///     it forms a batch of its own.
     package init(batchChanges: Int, batchBytes: Int) {
         self.batchChanges = max(1, batchChanges)
         self.batchBytes = batchBytes
@@ -40,7 +40,7 @@ package struct CommitQueue: ~Copyable {
         return !self.isWriting
     }
 
-    /// Removes and returns the next batch: at least one change, if any waits.
+    /// Removes and returns the changes of the next batch; empty only if no change waits.
     package mutating func nextBatch() -> [PendingChange] {
         var bytes = 0
         var count = 0

@@ -7,6 +7,7 @@ package final class InFlightLimiter: Sendable {
         var count = 0
         var bytes = 0
         var isClosed = false
+        /// The callers of ``InFlightLimiter/closeAndDrain()`` that wait.
         var waiters: [CheckedContinuation<Void, Never>] = []
     }
 

@@ -28,7 +28,7 @@ package final class PruneCandidates: Sendable {
 
     package init(maximumFlows: Int = 50_000) { self.maximumFlows = maximumFlows }
 
-    /// Adds flows with their versions. Flows at or below the threshold are ignored.
+    /// Adds flows with their versions. Flows at or below `State.threshold` are ignored: they have no surplus events.
     package func add(_ flows: some Sequence<(FlowID, Version)>) {
         self.state.withLock { state in
             for (flow, version) in flows where version > state.threshold { state.versions[flow] = version }
@@ -59,6 +59,7 @@ package final class PruneCandidates: Sendable {
     /// - Parameter last: the last flow id of the slice; `nil` if no flows follow.
     package func advanceScan(to last: String?) { self.state.withLock { $0.scanCursor = last } }
 
-    /// Drops all candidates and restarts the scan, because pruning of a batch has failed.
+    /// Drops all candidates and restarts the scan of all flows. Called when pruning has failed: the flows that
+    /// ``nextBatch(above:limit:)`` has removed would otherwise be forgotten.
     package func restart() { self.state.withLock { $0.restart() } }
 }

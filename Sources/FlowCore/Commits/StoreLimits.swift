@@ -2,8 +2,8 @@
 public struct StoreLimits: Hashable, Sendable {
     /// Maximum number of changes that wait or are in flight. Further ones fail with ``StoreError/overloaded(_:)``.
     public var waitingChanges = 8_192
-    /// Maximum total size of the bodies of these changes, in bytes. A change that alone exceeds it is admitted when no
-    /// other waits or is in flight.
+    /// Maximum total size of the bodies of the changes that wait or are in flight, in bytes. A change that alone exceeds it
+    /// is admitted when no other change waits or is in flight.
     public var waitingBytes = 67_108_864
     /// Maximum number of reads that wait or are in flight. Further ones fail with ``StoreError/overloaded(_:)``.
     public var waitingReads = 4_096

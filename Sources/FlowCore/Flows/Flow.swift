@@ -27,7 +27,7 @@ public struct FlowStatus: Hashable, Sendable, CustomStringConvertible {
         self.rawValue = text
     }
 
-    /// Whether the flow has ended: no more events are expected, and its streams are closed after the linger time.
+    /// Whether the flow has ended: no more events are expected, and its streams are closed after `FLOWHUB_LINGER_MS`.
     public var isTerminal: Bool {
         switch self.rawValue {
         case "completed", "failed", "cancelled", "deleted": true
@@ -86,8 +86,8 @@ public struct FlowRecord: Hashable, Sendable {
 public struct FlowEvent: Hashable, Sendable {
     public var version: Version
     public var type: EventType
-    /// The event's own members as one JSON object: `{"data":…}`, `{"updates":{…}}`, `{"updates":{…},"replace":true}` or
-    /// `{}`. ``envelope(of:)`` inserts them between the common members.
+    /// The JSON members that depend on the kind of event, as one object: `{"data":…}`, `{"updates":{…}}`,
+    /// `{"updates":{…},"replace":true}` or `{}`. ``envelope(of:)`` inserts them between the members that all events have.
     public var payload: JSONText
     public var createdAt: Timestamp
 

@@ -35,11 +35,12 @@ public struct ImportConfiguration: Hashable, Sendable {
     public var answerBytes = 8_388_608
     /// `FLOWHUB_DOWNLOAD_SECONDS`: lifetime of a download link, in seconds.
     public var downloadSeconds = 300
-    /// Number of records from which a schema analysis reads a sample instead of all records.
+    /// An import with at least this number of records gets a schema analysis of a sample instead of all its records.
     public var analysisRecords = 10_000
     /// Maximum number of records in the sample of a schema analysis.
     public var sampleRecords = 5_000
-    /// Maximum number of gzip members from which the sample of a schema analysis is taken.
+    /// Maximum number of gzip members, or of groups of consecutive rows, that the sample of a schema analysis is read
+    /// from.
     public var sampleMembers = 50
     /// Maximum uncompressed bytes that the schema analysis of a sample reads from an object. It reads at least one gzip
     /// member, even if that is larger.

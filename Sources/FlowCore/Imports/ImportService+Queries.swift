@@ -63,7 +63,7 @@ extension ImportService {
     /// Consecutive records from number `offset` on, counted from 0. If the object has an index, they need one
     /// ranged read. Fewer than `limit` are returned at the end of the import, or if the records would exceed
     /// ``ImportConfiguration/answerBytes``. If a record exists at `offset`, at least one is returned.
-    /// - Returns: the records, and the number of all records of the import; `nil` if the latter is unknown.
+    /// - Returns: `records`, and `total`, the number of all records of the import; `nil` if that number is unknown.
     public func records(
         _ id: ImportID, account: String, offset: Int, limit: Int
     ) async throws(ImportError) -> (records: [JSONText], total: Int?) {
@@ -125,7 +125,7 @@ extension ImportService {
         return DocumentLines.records(in: text).dropFirst(skipped).prefix(limit).map { JSONText(unchecked: Array(text[$0])) }
     }
 
-    /// Reads rows until there are `limit` of them, or ``ImportConfiguration/answerBytes`` are reached.
+    /// Reads the rows from record number `offset` on until there are `limit` of them, or ``ImportConfiguration/answerBytes`` are reached.
     private func rows(of entry: Import, from offset: Int, limit: Int) async throws(ImportError) -> [JSONText] {
         var all: [JSONText] = []
         var bytes = 0
@@ -159,7 +159,8 @@ extension ImportService {
         return try await self.codec.text(of: compressed, uncompressedBytes: uncompressedBytes)
     }
 
-    /// Finds records in an object without a gzip member index: decompresses and skips all records before them.
+    /// Finds the records from number `offset` on, at most `limit`, in an object without a gzip member index: reads the
+    /// object from its start and skips the records before `offset`.
     private func scan(_ entry: Import, from offset: Int, limit: Int) async throws(ImportError) -> [JSONText] {
         let pages = RecordPageIterator(try await self.document(of: entry), limits: .stored)
         var found: [JSONText] = []
@@ -243,7 +244,7 @@ extension ImportService {
         }
     }
 
-    /// The reason of errors about an import whose object is in a store that this process does not use.
+    /// The text of errors about an import whose object is in a store that this process does not use.
     static func unconfigured(_ provider: String) -> String {
         "the import's object is in the store \(provider), which is not configured for this process"
     }

@@ -88,7 +88,7 @@ public final class ImportService: Sendable {
     // MARK: Ingestion
 
     /// Ingests an import completely or not at all. Returns after the import is stored and the hub has tried once to
-    /// publish `import_stored` on the import's flow. If that fails, import maintenance repeats the publication.
+    /// publish `import_stored` on the import's flow. If the publication fails, import maintenance repeats it.
     ///
     /// - Throws: ``ImportError``, or the error that the body threw.
     public func ingest(_ request: ImportRequest) async throws -> ImportReceipt {
@@ -106,8 +106,8 @@ public final class ImportService: Sendable {
         if let head, head.account != account { throw .otherAccount }
     }
 
-    /// Inserts a pending import into the ledger and ingests the body. If the request's idempotency key is in use,
-    /// answers from the earlier import instead.
+    /// Inserts a pending import into the ledger and ingests the body. If another import of the account has the
+    /// request's idempotency key, answers with that import or rejects the request.
     private func begin(_ request: ImportRequest) async throws -> ImportReceipt {
         let id = ImportID.random()
         let now = self.now()
@@ -132,8 +132,9 @@ public final class ImportService: Sendable {
         }
     }
 
-    /// Answers a request whose idempotency key another import of the account has. Returns that import if it was
-    /// uploaded with the same parameters and the same body.
+    /// Answers a request whose idempotency key another import of the account has. Returns that import if its upload had
+    /// the same parameters and the same body.
+    /// - Parameter found: the other import.
     /// - Throws: ``ImportError/inProgress`` if the other import is not stored yet, ``ImportError/keyConflict`` if
     ///   parameters or body differ.
     private func replay(_ found: Import, _ request: ImportRequest) async throws -> ImportReceipt {
@@ -207,7 +208,8 @@ public final class ImportService: Sendable {
         }
     }
 
-    /// The destination of an import's records: the object at its location, or rows if it has none.
+    /// The destination of an import's records: an object under the import's location, or rows if the import has no
+    /// location.
     private func sink(for entry: Import) async throws(ImportError) -> any ImportSink {
         guard let objects = self.objects, let key = entry.location else { return RowSink(self.records, entry) }
         do throws(ObjectError) {
@@ -359,7 +361,7 @@ public final class ImportService: Sendable {
     // MARK: Import events
 
     /// Publishes `import_stored` or `import_failed` on the import's flow, if it has one, and marks the import as
-    /// announced in the ledger. If that fails, import maintenance repeats it; the flow gets the event only once.
+    /// announced in the ledger. If either fails, import maintenance repeats both; the flow gets the event only once.
     /// - Parameter code: stable code of the failure, for `import_failed`.
     func publishOutcome(_ entry: Import, code: String = "interrupted") async {
         do throws(StoreError) {

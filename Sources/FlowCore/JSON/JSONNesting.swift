@@ -4,8 +4,10 @@ struct JSONNesting: Sendable {
     /// Number of open containers.
     private(set) var depth = 0
 
-    /// The innermost containers, the last one in the lowest bit. Full words of 64 bits move to `outer`.
+    /// The bits of up to 64 innermost containers, that of the innermost one in the lowest bit. When all 64 bits are in use,
+    /// the next container to open moves them to `outer`.
     private var inner: UInt64 = 0
+    /// The bits of the containers outside of `inner`, 64 in each word, the outermost ones in the first word.
     private var outer: InlineArray<8, UInt64> = .init(repeating: 0)
 
     /// Whether the innermost container is an object. Valid only while a container is open.

@@ -3,6 +3,7 @@ struct JSONMemberRanges: Sequence, IteratorProtocol {
     struct Element {
         /// Range of the name, including its quotes.
         let key: Range<Int>
+        /// Range of the value.
         let value: Range<Int>
     }
 

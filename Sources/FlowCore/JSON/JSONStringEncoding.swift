@@ -13,8 +13,8 @@ enum JSONStringEncoding {
         output.append(JSONByte.quote)
     }
 
-    /// Whether a string of only such bytes is copied unchanged. 0xE2 is excluded because U+2028 and U+2029 begin with it,
-    /// as do many characters that need no escape.
+    /// Whether no character that needs an escape begins with the byte. If this holds for all bytes of a string, the string
+    /// is copied unchanged. 0xE2 is excluded because U+2028 and U+2029 begin with it.
     @inline(__always)
     private static func isCopied(_ byte: UInt8) -> Bool {
         byte >= 0x20 && byte != JSONByte.quote && byte != JSONByte.backslash && byte != 0xE2

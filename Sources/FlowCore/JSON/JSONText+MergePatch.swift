@@ -15,7 +15,7 @@ extension JSONText {
     }
 }
 
-/// One run of RFC 7396's `MergePatch`, directly on the texts. It recurses once per level of the patch, whose depth is
+/// One application of a merge patch (RFC 7396), directly on the texts. It recurses once per level of the patch, whose depth is
 /// limited.
 private struct JSONMergePatch {
     let target: [UInt8]

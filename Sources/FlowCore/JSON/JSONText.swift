@@ -33,7 +33,8 @@ public struct JSONText: Hashable, Sendable, CustomStringConvertible {
         self.bytes = bytes
     }
 
-    /// Creates a text from bytes that are known to be valid, such as a part of a valid text, without an assertion.
+    /// Creates a text from bytes that are known to be valid and compact, such as a value within a `JSONText`. Never checks
+    /// them, unlike ``init(trusted:)``, which does so in a debug build.
     init(unchecked bytes: [UInt8]) { self.bytes = bytes }
 
     /// `{}`

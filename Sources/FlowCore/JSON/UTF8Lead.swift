@@ -6,7 +6,7 @@ struct UTF8Lead {
     /// Allowed range of the second byte. It excludes overlong forms, surrogates and values beyond U+10FFFF.
     let second: ClosedRange<UInt8>
 
-    /// - Returns: `nil` if no such character begins with the byte.
+    /// - Returns: `nil` if no character of two to four bytes begins with the byte.
     @inline(__always)
     init?(_ byte: UInt8) {
         switch byte {

@@ -7,7 +7,7 @@ public protocol ConnectionRegistry: Sendable {
     func register(_ entries: [ConnectionEntry]) async
     /// Removes entries of this instance. Entries that are not registered are ignored.
     func unregister(_ entries: [ConnectionEntry]) async
-    /// Every stream that watches the flow, over all live instances.
+    /// Every stream that watches the flow, over all instances whose liveness heartbeat has not expired.
     func connections(of flow: FlowID) async -> [ConnectionEntry]
     /// The number of streams that watch the flow. May lag behind ``connections(of:)`` by about 1 s.
     func count(of flow: FlowID) -> Int
@@ -22,6 +22,7 @@ public protocol ConnectionRegistry: Sendable {
 /// The identifier of a stream, over all instances: `<instance>.<number>`.
 public struct ConnectionID: Hashable, Sendable, CustomStringConvertible {
     public let instance: String
+    /// Distinguishes the streams of the instance.
     public let number: UInt64
 
     public init(instance: String, number: UInt64) {

@@ -45,8 +45,8 @@ public protocol EpochStore: Sendable {
     /// - Returns: the adopted epoch.
     func refreshEpoch() async throws(StoreError) -> Epoch
     /// Raises the store's epoch if it still is `from`, and adopts the new epoch. If another instance has raised the epoch
-    /// already, adopts the epoch of that instance. Raising also advances the ``FencingSequence``, beyond the tokens that were
-    /// issued in the lost part of the history.
+    /// already, adopts the epoch of that instance. Raising also advances the ``FencingSequence``, beyond the fencing tokens
+    /// that were issued in the lost part of the history.
     /// - Returns: the adopted epoch.
     func raiseEpoch(from: Epoch, now: Timestamp) async throws(StoreError) -> Epoch
 }
@@ -68,7 +68,7 @@ public protocol FencingSequence: Sendable {
     func nextFencingToken() async throws(StoreError) -> Int64
 }
 
-/// The record of one committed change: the flow after it, and its events.
+/// What observers receive of one committed change: the stored flow after the change, and the events of the change.
 public struct Commit: Sendable {
     public var record: FlowRecord
     /// In version order, the last one at the version of ``record``. A commit from ``Outbox/takeOverdue(limit:)`` has only the

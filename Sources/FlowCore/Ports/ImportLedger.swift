@@ -26,8 +26,8 @@ public protocol ImportLedger: Sendable {
     func extend(_ id: ImportID, claim: Int64, seconds: Int) async throws(StoreError) -> Bool
 
     /// Makes the import `stored`, in one transaction with its sample rows, and releases the claim. If the records are
-    /// rows (no index, and the provider is ``RecordStore/provider``), the ledger counts the rows and marks the first
-    /// ``Import/sampleRows`` of them as sample rows.
+    /// rows (`result` has no gzip member index, and the import's provider is ``RecordStore/provider``), the ledger counts the
+    /// rows and marks the first ``Import/sampleRows`` of them as sample rows.
     /// - Returns: whether the claim was still the latest one. If not, nothing was changed.
     /// - Throws: ``StoreError/unavailable(_:)`` if the number of rows differs from the one in `result`; nothing was changed.
     func finish(_ id: ImportID, claim: Int64, _ result: ImportResult) async throws(StoreError) -> Bool
@@ -139,6 +139,7 @@ public struct RecordSlice: Hashable, Sendable {
 /// A count and hash of an import's rows, independent of their order. Equal digests mean equal sets of rows, but for hash
 /// collisions.
 public struct RowDigest: Hashable, Sendable {
+    /// Number of rows.
     public var count: Int
     /// The sum of the rows' hashes, in the store's own notation.
     public var sum: String

@@ -38,7 +38,7 @@ public protocol ObjectStore: Sendable {
 
 /// The writing of one object. It must be used by one task only.
 public protocol ObjectUpload: Sendable {
-    /// Appends bytes to the object. Waits while the store's limit of parts in flight is reached.
+    /// Appends bytes to the object. Waits while as many parts of the multipart upload are in flight as the store allows.
     func write(_ bytes: [UInt8]) async throws(ObjectError)
 
     /// Completes the object and makes it visible, after it was verified against the bytes written.

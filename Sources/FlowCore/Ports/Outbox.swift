@@ -8,9 +8,9 @@ public protocol Outbox: Sendable {
     /// Deletes the rows of the commits marked since the last call, and older rows of the same flows. If that fails, the
     /// commits are published again; the receiving sequencers drop the repetition.
     func deletePublished() async throws(StoreError)
-    /// Returns commits that have been unpublished for more than 1 s: for each flow the newest event, with the flow's current
-    /// record. Other callers do not receive them for 1 s, in which the caller must publish them, ``markPublished(_:)`` and
-    /// ``deletePublished()``.
+    /// Returns commits that have been unpublished for more than 1 s: for each flow the newest event, with the stored flow as
+    /// it is now. Other callers do not receive these commits for 1 s. Within that time the caller must publish them, and call
+    /// ``markPublished(_:)`` and ``deletePublished()``.
     /// - Parameter limit: the maximum number of rows.
     func takeOverdue(limit: Int) async throws(StoreError) -> [Commit]
     /// Deletes all rows except the newest one of each flow, which bounds the table while the bus does not deliver.

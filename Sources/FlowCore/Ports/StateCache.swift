@@ -4,12 +4,12 @@
 public protocol StateCache: Sendable {
     /// The cached flow; `nil` on a miss, or if its version is below `atLeast`.
     func record(of flow: FlowID, atLeast: Version) -> FlowRecord?
-    /// Caches the record, unless a higher version is cached or `epoch` is not the one of the last ``removeAll(epoch:)``.
+    /// Caches the flow, unless a higher version of it is cached or `epoch` is not that of the last ``removeAll(epoch:)``.
     func put(_ record: FlowRecord, epoch: Epoch)
-    /// Drops the flow's record if its version is below `version`, and accepts no record of the flow below `version` from then
-    /// on. So the next read of an outdated flow goes to the store.
+    /// Drops the cached flow if its version is below `version`. From then on ``put(_:epoch:)`` ignores the flow below
+    /// `version`. So the next read of an outdated flow goes to the store.
     func remove(_ flow: FlowID, below version: Version)
-    /// Drops all records, and accepts only records of this epoch from now on.
+    /// Drops all flows. From now on ``put(_:epoch:)`` ignores flows of another epoch.
     func removeAll(epoch: Epoch)
     /// The cached flows with their versions, for the version sweep.
     func versions() -> [FlowID: Version]
@@ -36,7 +36,8 @@ public protocol Counters: Sendable {
     func totals() -> [Counter: Int]
 }
 
-/// The counters. Raw values are part of keys in Redis, so no other names are allowed.
+/// The counters. Raw values are part of keys in Redis, so no other names are allowed. `r2…` counts successful and failed
+/// operations of the object store R2, and the bytes of objects that they wrote or read.
 public enum Counter: String, Hashable, Sendable, CaseIterable {
     case cacheStateHit = "cache:state:hit"
     case cacheStateMiss = "cache:state:miss"

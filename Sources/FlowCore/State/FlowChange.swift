@@ -25,6 +25,7 @@ public struct FlowChange: Sendable {
 
     /// A condition on the flow that must hold for the change to be committed.
     public enum Precondition: Hashable, Sendable {
+        /// No condition: the change has neither `If-Match` nor `If-None-Match`.
         case none
         /// `If-Match: "<epoch>-<version>", …`: the flow exists and has one of these versions. Never met by an empty list.
         case oneOf([VersionTag])

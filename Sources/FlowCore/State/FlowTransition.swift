@@ -3,7 +3,7 @@
 /// A store reads the flow, decides, and writes the result in one transaction that verifies that the flow was still at the
 /// version read. Because all stores use this function, SQLite and Postgres decide alike.
 public enum FlowTransition: Sendable {
-    /// Write the record and append the events. `created` is whether the flow did not exist before, or was a tombstone.
+    /// Write the stored flow and append the events. `created` is whether the flow did not exist before, or was a tombstone.
     case write(FlowRecord, events: [FlowEvent], created: Bool)
     /// Write nothing: the patch has no effect.
     case unchanged(FlowRecord)
@@ -108,7 +108,7 @@ public enum FlowTransition: Sendable {
     /// - Parameters:
     ///   - updates: the patch, for the event; unused if `replaces`.
     ///   - replaces: whether the event contains the whole state, with `"replace": true`.
-    ///   - existing: `current` unless it is a tombstone.
+    ///   - existing: `current`; `nil` if that is a tombstone.
     private static func writeState(
         _ state: JSONText, updates: JSONText, replaces: Bool, change: FlowChange, current: FlowRecord?, existing: FlowRecord?,
         fence: JSONText, limits: ChangeLimits

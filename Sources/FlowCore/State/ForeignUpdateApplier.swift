@@ -23,12 +23,14 @@ public final class ForeignUpdateApplier: Sendable {
     /// Number of tasks that apply updates. A flow always maps to the same task.
     private static let maximumConcurrent = 32
 
+    /// The account for which a flow that does not exist is created; `nil` to drop updates of such flows.
     private let newFlowAccount: String?
     private let now: @Sendable () -> Timestamp
     private let logger: Logger
     private let updates: AsyncStream<Update>
     private let continuation: AsyncStream<Update>.Continuation
     private let dropped = Atomic<Int>(0)
+    /// Number of updates that wait or are being applied.
     private let waiting = Atomic<Int>(0)
 
     public init(newFlowAccount: String?, now: @escaping @Sendable () -> Timestamp, logger: Logger) {

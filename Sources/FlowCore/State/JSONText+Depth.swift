@@ -1,5 +1,6 @@
 extension JSONText {
-    /// The maximum nesting depth of objects and arrays; 0 for a scalar. Compared with ``ChangeLimits/maximumDepth``.
+    /// The nesting depth: the maximum number of objects and arrays that are open at the same time; 0 for a scalar. Compared
+    /// with ``ChangeLimits/maximumDepth``.
     public var depth: Int {
         var depth = 0
         var deepest = 0

@@ -15,14 +15,18 @@ public final class StateManager: Sendable {
     private let shared: (any SharedStateCache)?
     private let counters: any Counters
     private let health: HubHealth
-    /// The epoch is part of the key, so that a load from before an epoch change is not shared after it.
+    /// What identifies a load that concurrent callers share. It includes the epoch, so that a load that started before an
+    /// epoch change is not shared with callers after the change.
     private struct LoadKey: Hashable, Sendable {
         var flow: FlowID
         var epoch: Epoch
     }
 
+    /// The loads from the store that are in flight.
     private let loads = SingleFlight<LoadKey, FlowRecord?, StoreError>()
+    /// The loads from the shared state cache that are in flight.
     private let sharedLoads = SingleFlight<LoadKey, FlowRecord?, Never>()
+    /// The epoch with which `epochChanged` was called last; before the first call, the epoch at the start.
     private let announcedEpoch: Mutex<Epoch>
     private let epochChanged: @Sendable (Epoch) -> Void
 
@@ -77,7 +81,8 @@ public final class StateManager: Sendable {
         }
     }
 
-    /// Caches and publishes commits from the outbox, whose publication by their own instance was not confirmed.
+    /// Caches and publishes commits from the outbox: the bus has not confirmed their publication by the instance that made
+    /// them.
     func publish(_ commits: [Commit]) {
         Self.publish(commits, cache: self.cache, shared: self.shared, bus: self.bus, outbox: self.outbox)
     }
@@ -107,7 +112,7 @@ public final class StateManager: Sendable {
     }
 
     /// The flow or its tombstone, from the memory cache, else the shared cache, else the store.
-    /// - Parameter version: a version that is known to exist. A cached record below it counts as a miss.
+    /// - Parameter version: a version that the flow is known to have reached. A cached flow below it counts as a miss.
     /// - Returns: `nil` if the flow never existed.
     public func record(of flow: FlowID, atLeast version: Version = 0) async throws(StoreError) -> FlowRecord? {
         // While reads of the store fail, the version sweep fails too, so the caches may lack commits of other instances.
@@ -210,7 +215,8 @@ public final class StateManager: Sendable {
         self.adopt(raised)
     }
 
-    /// Empties the caches and calls `epochChanged`, if the epoch is higher than in the last such call.
+    /// Empties the memory cache and the latest transients, and calls `epochChanged`, if the epoch is higher than in the last
+    /// call of `epochChanged`.
     private func adopt(_ epoch: Epoch) {
         // Several callers may find a new epoch at the same time, and a slow one may pass an outdated epoch. The lock is held
         // during the notification, so that each epoch is announced once and in order.

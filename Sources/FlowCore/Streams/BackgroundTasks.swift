@@ -41,6 +41,7 @@ public final class BackgroundTasks: Sendable {
     private let revocationsAreDue = Atomic<Bool>(false)
     /// Duration of the most recent version sweep.
     private let lastSweep = Mutex(Duration.zero)
+    /// The revocations as this instance has read them most recently.
     private let knownRevocations = Mutex(RevocationList())
 
     public init(
@@ -62,7 +63,7 @@ public final class BackgroundTasks: Sendable {
         self.logger = logger
     }
 
-    /// Runs all tasks until the stream of work items ends or the current task is canceled.
+    /// Runs all tasks until the asynchronous sequence of work items ends, or until the task that called this is canceled.
     public func run() async throws {
         await withDiscardingTaskGroup { group in
             group.addTask { await self.runSweepTimer() }
@@ -210,7 +211,8 @@ public final class BackgroundTasks: Sendable {
         }
     }
 
-    /// Whether the cache has a higher version of one of the flows than the store, which means that the store regressed.
+    /// Whether one of the flows has a higher version in `cached` than in `heads`, its heads in the store. That means that the
+    /// store regressed.
     private static func isAhead(_ cached: [FlowID: Version], _ flows: [FlowID], _ heads: [FlowHead]) -> Bool {
         var versions: [FlowID: Version] = [:]
         for head in heads { versions[head.flow] = head.version }

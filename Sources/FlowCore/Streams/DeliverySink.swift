@@ -9,12 +9,13 @@ public protocol DeliverySink: Sendable {
 
 /// One item that ``WatchTable`` hands to a ``DeliverySink``.
 public enum Delivery: Sendable {
-    /// The flow's watch is open: every durable event above `head` will be delivered to this sink. The record is the stored
-    /// flow; `nil` if the flow does not exist. `head` is the record's, or a later one if events were delivered while the
-    /// record was read; `nil` if the flow does not exist. `last` are the latest transient events, read after the record.
+    /// The flow's watch is open: every durable event above `head` will be delivered to this sink. The `FlowRecord` is the
+    /// stored flow; `nil` if the flow never existed. `head` is the head of the stored flow, or a later head if events were
+    /// delivered while the flow was read; `nil` if there is neither. `last` are the latest transient events, read after the
+    /// stored flow.
     case opened(FlowID, FlowRecord?, head: FlowHead?, epoch: Epoch, last: [TransientEvent])
     /// The next durable events, in version order; none if all of them were pruned. `head` is a head of the flow at or after
-    /// the last event; `nil` if none is known. The account in `head` is always valid, the other members only if the head's
+    /// the last event; `nil` if no head is known. The account in `head` is always valid, its other properties only if its
     /// version is that of the last event.
     case events(FlowID, [Frame], head: FlowHead?)
     /// A transient event, both decoded and encoded. `account` is the publisher's, or for a foreign event the flow's.

@@ -104,7 +104,9 @@ public struct FlowReader: ~Copyable {
         #endif
     }
 
+    /// Whether the subscriber is sent each event as it is delivered.
     public var isLive: Bool { self.state == .live }
+    /// Whether ``end()`` was called.
     public var hasEnded: Bool { self.state == .ended }
     /// Whether ``cursor`` is a position that the client may resume from.
     public var hasPosition: Bool {
@@ -157,13 +159,14 @@ public struct FlowReader: ~Copyable {
         return self.pendingResync
     }
 
-    /// Reports a page of history and moves the cursor to the page's last version. Ignored unless a page was requested.
+    /// Reports a history page, and moves the cursor to the page's last version unless the position is lost. Ignored unless a
+    /// history page was requested.
     ///
     /// The position is lost if events after the cursor were pruned, or if the cursor is above the store's version.
     /// - Parameters:
     ///   - versions: the versions of the page's events; `nil` if there are none above the cursor.
-    ///   - storeHead: the flow's version as of the same read; `nil` for a page from ``RecentFrames``, which proves nothing
-    ///     about the store.
+    ///   - storeHead: the flow's version in the store when the page was read; `nil` for a page from ``RecentFrames``, which
+    ///     proves nothing about the store.
     public mutating func pageLoaded(versions: ClosedRange<Version>?, storeHead: Version?) -> PageVerdict {
         guard self.state == .awaitsPage else { return .ignore }
         self.state = .behind
@@ -196,7 +199,8 @@ public struct FlowReader: ~Copyable {
         }
     }
 
-    /// Offers a live event. ``OfferResult/accept`` moves the cursor, so the caller must then send the event.
+    /// Offers a durable event that was just delivered, by its version. ``OfferResult/accept`` means that the cursor is now at
+    /// this version, so the caller must send the event.
     public mutating func offer(_ version: Version) -> OfferResult {
         guard self.state == .live else { return .discard }
         if version == self.cursor + 1 {

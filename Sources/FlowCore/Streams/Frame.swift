@@ -11,6 +11,7 @@ public struct Frame: Sendable {
     public let createdAt: Timestamp
     /// The whole block: `id: …` (durable events only), `event: …`, `data: …` and the empty line.
     public let bytes: ByteBuffer
+    /// Number of bytes of the `id:` line at the start of ``bytes``; 0 if there is none.
     private let bodyOffset: Int
 
     /// The block without its `id:` line.

@@ -43,7 +43,7 @@ public struct LatestTransients<Attachment: Sendable>: Sendable {
         self.bytes += size
     }
 
-    /// Removes the events that were published when the flow's version was below this one.
+    /// Removes the events that were published while the flow was below `version`.
     public mutating func removeAll(below version: Version) {
         guard self.entries.contains(where: { $0.version < version }) else { return }
         self.entries.removeAll { $0.version < version }

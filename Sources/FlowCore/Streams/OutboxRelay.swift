@@ -9,7 +9,7 @@ public struct OutboxRelay: Sendable {
     /// Maximum number of overdue rows that one round publishes.
     private static let batchSize = 500
     /// Pause between two rounds. A row is overdue after 1 s, so a commit whose writer crashed is published about 1.2 s after
-    /// it was made, if no more rows are overdue than fit in a batch.
+    /// it was made, if no more rows are overdue than one round publishes.
     private static let interval = Duration.milliseconds(200)
 
     /// Minimum time between two compactions, which delete rows that a newer row of the same flow supersedes.

@@ -5,7 +5,7 @@ import NIOCore
 ///
 /// Bounded by number and bytes; the oldest frames are dropped first, but the newest one is always kept.
 public struct RecentFrames: Sendable {
-    /// Bounds of the buffer.
+    /// Bounds of the frames that are kept for one flow.
     public struct Limit: Hashable, Sendable {
         /// Maximum number of frames.
         public var frames = 256

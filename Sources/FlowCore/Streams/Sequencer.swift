@@ -23,6 +23,7 @@ public struct Sequencer: ~Copyable {
 
         /// The events that are next in version order.
         public var events: [FlowEvent] = []
+        /// The read to start; `nil` if none is needed, or one is in flight.
         public var read: Read?
         /// Number of buffered events that were dropped because their version is above the store's.
         public var phantoms = 0
@@ -40,10 +41,12 @@ public struct Sequencer: ~Copyable {
     fileprivate struct Following {
         /// The last version that was handed out.
         var last: Version
+        /// The buffered events above `last + 1`, by version.
         var earlyEvents: [Version: EarlyEvent] = [:]
         /// Number of reads started so far. Each early event records it, to distinguish a phantom (received before the read
         /// started, and yet not in the store) from an event that was committed after the page was read.
         var reads = 0
+        /// Whether a history page was requested, and neither its result nor its failure was reported yet.
         var isReading = false
         /// Whether an event was dropped because the buffer was full, since the last read started.
         var hasOverflowed = false
@@ -123,10 +126,11 @@ public struct Sequencer: ~Copyable {
         }
     }
 
-    /// Reports the page of history that a ``Step`` requested.
+    /// Reports the history page that a ``Step`` requested.
     ///
-    /// Early events above the page's head that were received before the read started are phantoms, and are dropped. The step
-    /// requests another read if the sequencer is still below the head, or if its buffer is not empty or was full.
+    /// Early events above ``EventPage/headVersion`` that were received before the read started are phantoms, and are dropped.
+    /// The returned step requests another read if ``last`` is still below that version, if early events remain in the buffer,
+    /// or if one was dropped because the buffer was full.
     public mutating func pageLoaded(_ page: EventPage) -> Step {
         guard case .following(var following) = self.state else { return Step() }
         var step = Step()
@@ -196,7 +200,7 @@ extension Sequencer.Following {
         if !self.earlyEvents.isEmpty { self.earlyEvents = self.earlyEvents.filter { $0.key > self.last } }
     }
 
-    /// Requests the page after `last`, if the flow is behind and no read is in flight.
+    /// Adds to `step` a read of the history page after `last`, if ``isBehind`` and no read is in flight.
     fileprivate mutating func startReading(_ step: inout Sequencer.Step) {
         guard self.isBehind, !self.isReading else { return }
         self.isReading = true

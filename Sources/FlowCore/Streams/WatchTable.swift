@@ -3,8 +3,8 @@ import Synchronization
 /// The flows that this instance watches, with one ``Sequencer`` each: turns bus messages and store reads into ordered
 /// deliveries to the event loops.
 ///
-/// A flow is watched while at least one sink has called ``watch(_:sink:)``. Its watch is *open* once the flow's record has
-/// been loaded; from then on its events are delivered. The table reads nothing itself: it enqueues a ``WorkItem``,
+/// A flow is watched while ``watch(_:sink:)`` was called for at least one sink. Its watch is *open* once the stored flow has
+/// been loaded; from then on the flow's events are delivered. The table reads nothing itself: it enqueues a ``WorkItem``,
 /// ``BackgroundTasks`` does the read and reports the result. Results from before an epoch change are ignored.
 ///
 /// All methods may be called from any thread. Flows are distributed over 16 stripes with one lock each. Deliveries are
@@ -21,11 +21,12 @@ public final class WatchTable: BusSink {
         var sinksAwaitingOpen: Set<Int>
         /// Whether a ``WorkItem/open(_:_:)`` for this watch is in flight. The sequencer tracks its page reads itself.
         var isReading = false
-        /// Whether the watch is open: the flow's record has been loaded, so events are delivered.
+        /// Whether the watch is open: the stored flow has been loaded, so the flow's events are delivered.
         var isOpen = false
         /// The flow's head as of the last delivered event; `nil` if the flow did not exist then, or the watch is not open.
         var head: FlowHead?
-        /// The highest version that a sink has sent to a subscriber ahead of the sequencer, in a snapshot or page.
+        /// The highest version that a sink has sent to a subscriber before the sequencer handed it out, in a snapshot or a
+        /// history page.
         var shown: Version = 0
         /// Number of calls of ``WatchTable/tick()`` in which a sink still waited for ``Delivery/opened(_:_:head:epoch:last:)``
         /// and no ``WorkItem/open(_:_:)`` was in flight.
@@ -38,7 +39,7 @@ public final class WatchTable: BusSink {
         }
     }
 
-    /// One of the 16 parts of the watches, with a lock of its own.
+    /// One sixteenth of the watches, with a lock of its own.
     private final class Stripe: Sendable {
         let watches = Mutex<[FlowID: Watch]>([:])
     }
@@ -46,7 +47,7 @@ public final class WatchTable: BusSink {
     /// Work that the table requests from ``BackgroundTasks``. The epoch is that of the watch: if the watch has another one
     /// when the result is reported, the result is ignored.
     public enum WorkItem: Sendable {
-        /// Load the flow's record and latest transients, and report them with ``WatchTable/opened(_:_:last:epoch:)``.
+        /// Load the stored flow and its latest transients, and report them with ``WatchTable/opened(_:_:last:epoch:)``.
         case open(FlowID, Epoch)
         /// Read durable events above a version, and report them with ``WatchTable/loaded(_:_:epoch:)``.
         case page(FlowID, after: Version, Epoch)
@@ -60,6 +61,7 @@ public final class WatchTable: BusSink {
     private let bus: any EventBus
     /// The adopted epoch, in which new watches are made.
     private let epoch: Mutex<Epoch>
+    /// The sinks in the order of ``attach(_:)``. An index of a sink is its index in this array.
     private let sinks = Mutex<[any DeliverySink]>([])
     private let enqueueWork: @Sendable (WorkItem) -> Void
     private let phantomCount = Atomic<Int>(0)
@@ -95,7 +97,7 @@ public final class WatchTable: BusSink {
             if let watch = watches[flow] {
                 if !watch.sinks.contains(sink) { watch.sinks.append(sink) }
                 watch.sinksAwaitingOpen.insert(sink)
-                // The new sink needs the current record. The one that was loaded when the watch was opened may be outdated.
+                // The new sink needs the flow as it is now. What was loaded when the watch was opened may be outdated.
                 if watch.isOpen, !watch.isReading {
                     watch.isReading = true
                     self.enqueueWork(.open(flow, watch.epoch))
@@ -144,7 +146,7 @@ public final class WatchTable: BusSink {
     ///
     /// A client may reconnect without a cursor on another event loop, before that loop has processed the events which the
     /// client received. Its next snapshot must not be older than those.
-    /// - Parameter epoch: the caller's epoch. The result is 0 if the watch has another one: versions of different epochs
+    /// - Parameter epoch: the caller's epoch. The result is 0 if the watch has another epoch: versions of different epochs
     ///   cannot be compared.
     public func highestShown(of flow: FlowID, epoch: Epoch) -> Version {
         self.stripe(of: flow).watches.withLock { watches in
@@ -162,7 +164,8 @@ public final class WatchTable: BusSink {
         }
     }
 
-    /// Whether the flow's watch is open and the flow did not exist as of the last delivery. `false` if it is not watched.
+    /// Whether the flow's watch is open and the store had no such flow as of the last delivery. `false` if the flow is not
+    /// watched.
     public func isKnownAbsent(_ flow: FlowID) -> Bool {
         self.stripe(of: flow).watches.withLock { watches in
             watches[flow].map { $0.isOpen && $0.head == nil && $0.sequencer.last == 0 } ?? false
@@ -237,7 +240,7 @@ public final class WatchTable: BusSink {
     /// - Parameters:
     ///   - record: the stored flow; `nil` if the flow never existed.
     ///   - last: the flow's latest transient events.
-    ///   - epoch: the epoch of the work item. The result is ignored if the flow's watch has another one by now.
+    ///   - epoch: the epoch of the work item. The result is ignored if the flow's watch has another epoch by now.
     public func opened(_ flow: FlowID, _ record: FlowRecord?, last: [TransientEvent], epoch: Epoch) {
         let read: Read? = self.stripe(of: flow).watches.withLock { watches in
             guard let watch = watches[flow], watch.epoch == epoch else { return nil }
@@ -282,7 +285,8 @@ public final class WatchTable: BusSink {
         }
     }
 
-    /// Reports that a ``WorkItem/page(_:after:_:)`` failed. The next version sweep or early event requests a page again.
+    /// Reports that a ``WorkItem/page(_:after:_:)`` failed. The next version sweep or early event requests the history page
+    /// again.
     public func loadFailed(_ flow: FlowID, epoch: Epoch) {
         self.stripe(of: flow).watches.withLock { watches in
             guard let watch = watches[flow], watch.epoch == epoch else { return }

@@ -8,6 +8,7 @@ package struct ClockCache<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     struct Slot: Sendable {
         @usableFromInline var key: Key
         @usableFromInline var value: Value
+        /// The cost that was passed with the value, such as its size in bytes.
         @usableFromInline var cost: Int
         /// Whether the entry was used since ``ClockCache/hand`` last passed it.
         @usableFromInline var isRecent: Bool
@@ -26,6 +27,7 @@ package struct ClockCache<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     /// Maximum total cost of the entries.
     package let maximumCost: Int
 
+    /// The index in `slots` of each key's entry.
     @usableFromInline var index: [Key: Int] = [:]
     @usableFromInline var slots: [Slot] = []
     /// Index of the slot that is examined next for eviction.

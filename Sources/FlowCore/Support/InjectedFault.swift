@@ -9,7 +9,8 @@ public enum InjectedFault: UInt64, CaseIterable, Sendable {
     case resyncOff
     /// A history page is sent even if events between the cursor and the page are missing.
     case pageCheckOff
-    /// The stream sends a cursor at the head before the snapshot that is due.
+    /// A stream starts with an `id:` line although a snapshot is due. On a stream with one flow, the line has the version of
+    /// the flow's head.
     case primeBeforeSnapshot
     /// Deleting a flow leaves no tombstone, so that its versions are assigned again.
     case tombstoneOff

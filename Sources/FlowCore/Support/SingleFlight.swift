@@ -4,7 +4,7 @@ import Synchronization
 final class SingleFlight<Key: Hashable & Sendable, Value: Sendable, Failure: Error>: Sendable {
     private let flights = Mutex<[Key: Task<Result<Value, Failure>, Never>]>([:])
 
-    /// Returns the result of the load that is in flight for this key, or of a new one.
+    /// Returns the result of the load that is in flight for this key; if there is none, starts `load` and returns its result.
     func value(
         for key: Key, load: @escaping @Sendable () async throws(Failure) -> Value
     ) async throws(Failure) -> Value {

@@ -3,7 +3,7 @@ import GRDB
 
 /// Reading and writing of the import ledger's rows.
 extension Database {
-    /// The clock of the ledger: this machine's, in whole milliseconds.
+    /// The current time by the import ledger's clock: this machine's clock, in whole milliseconds.
     func clock() throws -> Timestamp {
         let now = try self.first("SELECT CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER)", []) { row in
             Timestamp(milliseconds: row[0])
@@ -35,7 +35,8 @@ extension Database {
         return entries
     }
 
-    /// Inserts a pending import with claim 1, which expires at `until`, and a new span for its rows.
+    /// Inserts a pending import with claim number 1, a claim that expires at `until`, and a new span for the import's
+    /// rows.
     func insert(_ draft: ImportDraft, until: Timestamp, at now: Timestamp) throws {
         try self.run(
             """
@@ -62,8 +63,9 @@ extension Database {
             """, [reason.databaseValue, now.databaseValue, id.rawValue.databaseValue])
     }
 
-    /// Writes the import's result, makes the import `stored` and releases its claim. An import that is stored already
-    /// gets the metadata and the index of its new storage.
+    /// Writes the import's result, makes the import `stored` and releases its claim. If the import is `stored` already,
+    /// because its records were moved, replaces the storage metadata and the gzip member index by those of the new
+    /// storage.
     func store(_ id: ImportID, _ result: ImportResult, at now: Timestamp) throws {
         try self.run(
             """

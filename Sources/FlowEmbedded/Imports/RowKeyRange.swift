@@ -20,15 +20,15 @@ struct RowKeyRange: Hashable, Sendable {
     var bounds: [DatabaseValue] { [self.first.databaseValue, self.end.databaseValue] }
 }
 
-/// An import's span, with a counter of the changes of its rows. Each change increments it, so an equal count means
-/// unchanged rows.
+/// An import's span, and the number of changes of the import's rows so far. As long as this number is equal, the rows
+/// are unchanged.
 struct ImportRowRange: Hashable, Sendable {
     var span: RowKeyRange
     var changes: Int64
 }
 
 extension Database {
-    /// Reads the import's span and the count of its row changes; `nil` if the import does not exist.
+    /// Reads the import's span and the number of changes of its rows; `nil` if the import does not exist.
     func recordRows(_ id: ImportID) throws -> ImportRowRange? {
         try self.first("SELECT span, row_changes FROM data_imports WHERE id = ?", [id.rawValue.databaseValue]) { row in
             ImportRowRange(span: RowKeyRange(number: row[0]), changes: row[1])
@@ -76,7 +76,7 @@ extension Database {
             [new.number.databaseValue, id.rawValue.databaseValue])
     }
 
-    /// Marks the first ``Import/sampleRows`` rows as sample rows.
+    /// Marks the first ``Import/sampleRows`` rows of a span as sample rows.
     func markSamples(_ span: RowKeyRange) throws {
         try self.run(
             "UPDATE raw_import_records SET is_sample = 1 WHERE place >= ? AND place < ?",

@@ -2,8 +2,9 @@ public import FlowCore
 import GRDB
 
 extension SQLiteImportLedger {
-    /// Makes the import `stored` and releases its claim. If its records are rows, they are counted on a reader
-    /// connection first. The transaction then verifies, under the claim, that the rows have not changed since.
+    /// Makes the import `stored` and releases its claim. If its records are rows, first counts them on a reader
+    /// connection. The transaction then verifies that the claim number is still the latest and that the rows have not
+    /// changed since.
     /// - Returns: `false`, with nothing changed, if another worker has claimed the import since.
     /// - Throws: `unavailable` if the number of rows differs from the result's; nothing is changed then.
     public func finish(_ id: ImportID, claim: Int64, _ result: ImportResult) async throws(StoreError) -> Bool {

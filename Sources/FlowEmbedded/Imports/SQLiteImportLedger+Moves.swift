@@ -7,10 +7,11 @@ extension SQLiteImportLedger {
         try await self.digested(id)?.digest ?? RowDigest(count: 0, sum: "0")
     }
 
-    /// Detaches all rows except the sample rows, and sets the object as the import's storage. The rows are read on a
-    /// reader connection before; the transaction verifies by their change count that they are still the same.
-    /// - Returns: `false`, with nothing changed, if the digest of the rows is not the expected one, if the counts
-    ///   differ, or if another worker has claimed the import since.
+    /// Detaches all rows except the sample rows, and sets the object as the import's storage. Before that, computes the
+    /// digest of the rows on a reader connection. The transaction then verifies, by the number of row changes, that the
+    /// rows are still the same.
+    /// - Returns: `false`, with nothing changed, if the digest of the rows is not `expecting`, if `result` has another
+    ///   number of records, if the rows have changed, or if another worker has claimed the import since.
     public func switchToObject(
         _ id: ImportID, claim: Int64, location: String, provider: String, expecting: RowDigest, _ result: ImportResult
     ) async throws(StoreError) -> Bool {
@@ -32,8 +33,8 @@ extension SQLiteImportLedger {
     }
 
     /// Sets the rows as the import's storage in place of its object, and marks the first ones as sample rows.
-    /// - Returns: `false`, with nothing changed, if the rows are not `count` many without gaps, or if another worker
-    ///   has claimed the import since.
+    /// - Returns: `false`, with nothing changed, if the import does not have exactly `count` rows without gaps, if
+    ///   `result` has another number of records, or if another worker has claimed the import since.
     public func switchToRows(
         _ id: ImportID, claim: Int64, count: Int, _ result: ImportResult
     ) async throws(StoreError) -> Bool {

@@ -64,7 +64,8 @@ extension SQLiteImportLedger {
 
     // MARK: Maintenance
 
-    /// Reads up to `limit` imports of all accounts in the order of their ids, above `after`.
+    /// Reads up to `limit` imports of all accounts in the order of their ids: those with ids above `after`; `nil`: from
+    /// the first.
     public func imports(after: ImportID?, limit: Int) async throws(StoreError) -> [Import] {
         try await self.store.read(checksEpoch: false) { database in
             try database.entries(
@@ -72,14 +73,15 @@ extension SQLiteImportLedger {
         }
     }
 
-    /// Reads `pending` and `deleting` imports that no worker has claimed. Before that, deletes detached rows that an
-    /// earlier call or a crash has left.
+    /// Reads up to `limit` `pending` and `deleting` imports that no worker has claimed. Before that, deletes the
+    /// detached rows that remain from an interrupted deletion.
     public func abandoned(limit: Int) async throws(StoreError) -> [Import] {
         await self.deleteDetachedRowsInBatches()
         return try await self.open("status IN ('pending', 'deleting')", limit: limit)
     }
 
-    /// Reads unclaimed `stored` and `failed` imports whose import event is not marked as published.
+    /// Reads up to `limit` `stored` and `failed` imports that no worker has claimed, and whose import event is not
+    /// marked as published.
     public func unannounced(limit: Int) async throws(StoreError) -> [Import] {
         try await self.open("announced_at IS NULL AND status IN ('stored', 'failed')", limit: limit)
     }

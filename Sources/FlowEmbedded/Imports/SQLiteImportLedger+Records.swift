@@ -19,7 +19,8 @@ extension SQLiteImportLedger {
         }
     }
 
-    /// Reads up to `limit` records and about 1 MiB, in order, from number `offset` on.
+    /// Reads consecutive records from number `offset` on (the first is 0): up to `limit`, and up to
+    /// ``Limits/pageBytes`` bytes in total, but at least one if there is one.
     public func records(of id: ImportID, offset: Int, limit: Int) async throws(StoreError) -> [JSONText] {
         let (limit, pageBytes) = (max(1, limit), self.limits.pageBytes)
         return try await self.store.read(checksEpoch: false) { database in
@@ -51,7 +52,7 @@ extension SQLiteImportLedger {
             records: records, next: records.isEmpty ? nil : RecordBookmark(rawValue: "\(offset + records.count)"))
     }
 
-    /// Deletes the rows, except sample rows.
+    /// Deletes the import's rows, except its sample rows.
     /// - Returns: `false`, with nothing changed, if another worker has claimed the import since.
     public func removeRecords(of id: ImportID, claim: Int64) async throws(StoreError) -> Bool {
         let isDone = try await self.store.write { database in

@@ -32,8 +32,9 @@ public final class SQLiteImportLedger: ImportLedger, ImportMaintenance, RecordSt
 
     // MARK: Claims
 
-    /// Inserts a pending import with claim 1, or returns the import of the account that has the same idempotency key.
-    /// An interrupted import with the key loses it to the new import.
+    /// Inserts a pending import with claim number 1, or returns the import of the account that has the same idempotency
+    /// key. If that import was interrupted (it is `pending` and unclaimed), the new import is inserted and gets the key
+    /// instead.
     public func begin(_ draft: ImportDraft, claimSeconds: Int) async throws(StoreError) -> ImportBeginResult {
         try await self.store.write { database -> ImportBeginResult in
             let now = try database.clock()
@@ -42,8 +43,8 @@ public final class SQLiteImportLedger: ImportLedger, ImportMaintenance, RecordSt
                     "account = ? AND idempotency_key = ?", [draft.account.databaseValue, key.databaseValue])
             {
                 guard found.status == .pending, found.isUnclaimed(at: now) else { return .found(found) }
-                // With the higher claim number, the former worker can change nothing any more. The import sweep marks
-                // its import as failed later.
+                // This raises the claim number, so that the interrupted import's worker can change nothing any more.
+                // The import sweep makes that import `failed` later.
                 try database.run(
                     "UPDATE data_imports SET claim = claim + 1, claimed_until = NULL, idempotency_key = NULL WHERE id = ?",
                     [found.id.rawValue.databaseValue])
@@ -54,7 +55,8 @@ public final class SQLiteImportLedger: ImportLedger, ImportMaintenance, RecordSt
         }
     }
 
-    /// Claims an unclaimed import that has one of the statuses, and sets its new status if there is one.
+    /// Claims an unclaimed import that has one of `statuses`, and sets its status to `status`; `nil` leaves the status
+    /// unchanged.
     /// - Returns: the import with its new claim; `nil` if it does not exist, is claimed or has another status.
     public func claim(
         _ id: ImportID, from statuses: Set<Import.Status>, to status: Import.Status?, seconds: Int

@@ -10,7 +10,7 @@ public final class InProcessBus: EventBus {
 
     public init() {}
 
-    /// Delivers the messages to the attached sink, then calls `onAccepted`.
+    /// Delivers the messages to the sink that ``attach(_:)`` has set, then calls `onAccepted`.
     public func publish(_ messages: [BusMessage], onAccepted: (@Sendable () -> Void)?) {
         // Called outside the mutex: a sink may call `subscribe(to:)` in response.
         if !messages.isEmpty { self.attached?.received(messages) }

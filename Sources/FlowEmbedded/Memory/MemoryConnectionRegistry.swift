@@ -3,7 +3,7 @@ import Synchronization
 
 /// The connection registry of a single-process hub.
 ///
-/// Registering and unregistering take constant time. An entry takes about 200 bytes in both tables, because the flow
+/// Registering and unregistering take constant time. An entry uses about 200 bytes of memory in all, because the flow
 /// is stored once and the strings of one connection are shared.
 public final class MemoryConnectionRegistry: ConnectionRegistry {
     /// The fields of an entry other than its flow and connection, which are the keys.
@@ -14,7 +14,7 @@ public final class MemoryConnectionRegistry: ConnectionRegistry {
         var registeredAt: Timestamp
     }
 
-    /// The account of a connection, and for how many flows it is registered.
+    /// The account of a connection, and the number of its entries.
     private struct Owner: Sendable {
         var account: String
         /// Number of flows for which the connection is registered.

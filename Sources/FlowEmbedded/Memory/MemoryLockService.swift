@@ -4,6 +4,7 @@ import Synchronization
 /// Locks of a single-process hub. They do not survive a restart; fencing tokens keep rising across it.
 public final class MemoryLockService: LockService {
     private struct Held: Sendable {
+        /// The lock id, a secret that only the holder knows.
         var lock: String
         var account: String
         /// The fencing token; 0 until the fencing sequence has allocated it.
@@ -23,7 +24,7 @@ public final class MemoryLockService: LockService {
         self.maximumLocks = maximumLocks
     }
 
-    /// Reserves the lock if it is free, then requests its fencing token.
+    /// Reserves the lock unless another client has it, then requests the fencing token from the store.
     /// - Throws: `held` if another client holds the lock; `tooMany` if the maximum number of locks is reached.
     public func acquire(
         _ resource: String, account: String, seconds: Int, now: Timestamp
@@ -51,7 +52,7 @@ public final class MemoryLockService: LockService {
             resource: resource, lock: reservation.lock, fencingToken: token, expiresAt: reservation.expiresAt)
     }
 
-    /// Extends the lock if `account` and the lock's secret `lock` are those of its holder.
+    /// Extends the lock if `account` and the lock id `lock` are those of its holder.
     /// - Throws: `notHeld` if no client holds the lock, `otherHolder` if another one does.
     public func renew(
         _ resource: String, account: String, lock: String, seconds: Int, now: Timestamp
@@ -61,7 +62,7 @@ public final class MemoryLockService: LockService {
         }
     }
 
-    /// Releases the lock if `account` and the lock's secret `lock` are those of its holder.
+    /// Releases the lock if `account` and the lock id `lock` are those of its holder.
     /// - Throws: `notHeld` if no client holds the lock, `otherHolder` if another one does.
     public func release(_ resource: String, account: String, lock: String, now: Timestamp) async throws(LockError) {
         _ = try self.withHeld(resource, account: account, lock: lock, now: now) { $0[resource] = nil }
@@ -69,8 +70,8 @@ public final class MemoryLockService: LockService {
 
     // MARK: Private
 
-    /// Inserts a lock without a token, unless another client holds the resource. At the maximum number of locks,
-    /// expired ones are removed first.
+    /// Inserts a lock without a fencing token, unless another client holds a lock on the resource. At the maximum
+    /// number of locks, expired ones are removed first.
     /// - Throws: `held` or `tooMany`.
     private func reserve(_ resource: String, _ reservation: Held, now: Timestamp) throws(LockError) {
         let failure: LockError? = self.held.withLock { held in
@@ -85,14 +86,15 @@ public final class MemoryLockService: LockService {
         if let failure { throw failure }
     }
 
-    /// Removes the lock with the secret `lock` from the resource. A lock that was acquired later stays.
+    /// Removes the lock with the id `lock` from the resource. A lock that another client acquired later stays.
     private func remove(_ resource: String, lock: String) {
         self.held.withLock { held in
             if held[resource]?.lock == lock { held[resource] = nil }
         }
     }
 
-    /// Changes a held lock after checking its holder.
+    /// Verifies that `account` and the lock id `lock` are those of the resource's holder, then calls `change` with all
+    /// locks.
     /// - Returns: the lease after `change`; the lease before it if `change` removed the lock.
     /// - Throws: `notHeld` if the lock has expired or was released; `otherHolder` if another client holds it.
     private func withHeld(

@@ -42,7 +42,8 @@ public final class MemoryMappingPatternStore: MappingPatternStore {
     }
 
     /// Stores a mapping pattern in place of the account's earlier one.
-    /// - Returns: whether there was none under the key.
+    /// - Parameter seconds: time until the mapping pattern expires.
+    /// - Returns: `true` if the key had no mapping pattern; `false` if the account's earlier one was replaced.
     /// - Throws: `otherAccount` if the key belongs to another account.
     public func put(
         _ pattern: MappingPattern, key: String, account: String, seconds: Int

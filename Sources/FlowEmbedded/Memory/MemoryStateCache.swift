@@ -3,9 +3,9 @@ import Synchronization
 
 /// Cache of stored flows in memory, in 16 shards with a mutex each, bounded by entries and bytes.
 ///
-/// A flow's version never goes back, not even after an eviction: each shard remembers the versions of flows that it has
-/// evicted, at least as many of the latest as its maximum of entries. So a load that was in flight during the eviction
-/// cannot insert an older state.
+/// A flow's cached version never goes back, not even after an eviction: each shard remembers the versions of the flows
+/// that it has evicted last, as many as its maximum number of entries or more. So a read of the store that was in
+/// flight during the eviction cannot insert an older state.
 public final class MemoryStateCache: StateCache {
     public struct Limits: Hashable, Sendable {
         /// Maximum number of flows.
@@ -68,8 +68,8 @@ public final class MemoryStateCache: StateCache {
         }
     }
 
-    /// Caches a stored flow. No effect if a higher version of it is cached or remembered, or if `epoch` is not the one of
-    /// ``removeAll(epoch:)``.
+    /// Caches a stored flow. Has no effect if a higher version of the flow is cached or remembered, or if `epoch` is
+    /// not the one that was last passed to ``removeAll(epoch:)``.
     public func put(_ record: FlowRecord, epoch: Epoch) {
         let flow = record.head.flow
         self.cell(of: flow).shard.withLock { shard in

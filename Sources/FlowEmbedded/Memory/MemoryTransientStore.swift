@@ -6,7 +6,7 @@ public final class MemoryTransientStore: TransientStore {
     public struct Limits: Hashable, Sendable {
         /// Maximum number of flows with latest transients.
         public var flows = 10_000
-        /// Limits of one flow.
+        /// Limits of the latest transients of one flow.
         public var flow = TransientLimits()
         /// Maximum bytes of all flows together.
         public var bytes = 67_108_864

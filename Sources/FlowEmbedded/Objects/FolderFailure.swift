@@ -19,15 +19,16 @@ enum FolderFailure {
         }
     }
 
-    /// `linkat` is not supported.
+    /// The error if the file system does not support hard links (`linkat`).
     static let noLinks = ObjectError.rejected(
         "The file system of the object directory has no hard links. Use a local disk (ext4, xfs, btrfs).")
-    /// The key's path is an existing directory.
+    /// The error if the path of the object's key is an existing directory.
     static let isFolder = ObjectError.rejected(
         "The object's key is a directory in the path of another object. Storage in a directory does not support that.")
-    /// A parent directory of the key's path cannot be created, because something else has its name.
+    /// The error if a parent directory of the key's path cannot be created, because a file, a link or the like has its
+    /// name.
     static let isBlocked = ObjectError.rejected(
         "The object's key leads through an object, a symbolic link or another file instead of a directory.")
-    /// The file of the unfinished upload was deleted.
+    /// The error if another process has deleted the file of the unfinished upload.
     static let aborted = ObjectError.rejected("The upload was aborted by another process.")
 }

@@ -1,7 +1,8 @@
 public import FlowCore
 
 extension FolderObjectStore: ObjectMaintenance {
-    /// Lists the unfinished uploads of all processes, ended ones included.
+    /// Lists the unfinished uploads whose keys begin with `prefix`: those of all processes, including processes that
+    /// have ended.
     public func unfinishedUploads(prefix: String) async throws(ObjectError) -> [UnfinishedUpload] {
         try ObjectRules.check(prefix: prefix)
         return try await self.ioQueue.run { () throws(ObjectError) in

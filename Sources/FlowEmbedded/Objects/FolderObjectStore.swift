@@ -8,8 +8,8 @@ import Glibc
 /// Several processes may use one directory.
 ///
 /// An object is written and synchronized under a temporary name, then hard-linked to its key, which never replaces an
-/// existing file. Attributes are validated but not stored. An object cannot be stored at `a/b` if there is one at `a`
-/// or at `a/b/c`, because each key is a path. A segment of a key has at most 255 bytes.
+/// existing file. The attributes of an upload are validated but not stored. An object cannot be stored at `a/b` if
+/// there is one at `a` or at `a/b/c`, because each key is a path. A segment of a key has at most 255 bytes.
 public final class FolderObjectStore: ObjectStore {
     public struct Limits: Hashable, Sendable {
         /// Maximum bytes that one call of ``ObjectDownload/next()`` reads.
@@ -19,7 +19,7 @@ public final class FolderObjectStore: ObjectStore {
     }
 
     public let provider = "folder"
-    /// The directory's name.
+    /// The last segment of the directory's path, in the role of a bucket's name.
     public let bucket: String
     /// The finished objects.
     let stored: FolderTree

@@ -4,7 +4,9 @@ import FlowCore
 import Glibc
 #endif
 
-/// A tree of directories, one for each segment of a key. It follows no symbolic links except at the root.
+/// A tree of directories and files below a root directory. A path in the tree consists of the segments of a key: in the
+/// tree of finished objects, the last segment is a file and the others are directories. Symbolic links in the tree are
+/// not followed; the root may be one.
 struct FolderTree: Sendable {
     let root: String
 
@@ -24,11 +26,11 @@ struct FolderTree: Sendable {
         return folder
     }
 
-    /// Creates the missing directories of a path, and runs the body in the last one.
+    /// Creates the missing directories of a path, and calls `body` with the last directory.
     /// - Parameters:
     ///   - isDurable: whether all these directories must be on disk before the body runs.
     ///   - body: returns `nil` if its directory was removed in the meantime, since another process may remove an empty
-    ///     directory at any time. Then everything is repeated.
+    ///     directory at any time. Then the directories are created again, and `body` is called again.
     func make<Value>(
         _ folders: [Substring], isDurable: Bool, _ body: (OpenFile) throws(ObjectError) -> Value?
     ) throws(ObjectError) -> Value {

@@ -103,8 +103,9 @@ final class FolderUpload: ObjectUpload {
         try target.synchronize()
     }
 
-    /// Ends the upload and removes the temporary name. A file that was linked to the key stays there.
-    /// - Returns: whether the name does not exist any more.
+    /// Ends the upload and removes the file's temporary name. If the file was linked to the key, it stays under the
+    /// key.
+    /// - Returns: whether the temporary name does not exist any more.
     @discardableResult
     private func end() -> Bool {
         self.state.withLock { $0.hasEnded = true }

@@ -36,7 +36,8 @@ final class OpenFile: Sendable {
         return FileInfo(status)
     }
 
-    /// Metadata of an entry of this directory, of a symbolic link itself; `nil` if the entry does not exist.
+    /// Metadata of an entry of this directory; `nil` if the entry does not exist. A symbolic link is not followed: the
+    /// metadata is that of the link.
     func info(of name: String) throws(ObjectError) -> FileInfo? {
         var status = stat()
         if fstatat(self.descriptor, name, &status, AT_SYMLINK_NOFOLLOW) == 0 { return FileInfo(status) }
@@ -168,8 +169,8 @@ struct FileInfo: Hashable, Sendable {
         self.modifiedNanoseconds = status.st_mtim.tv_nsec
     }
 
-    /// The metadata as that of the object under `key`. Stored files are never modified, so size, time and inode
-    /// identify the bytes in the ETag.
+    /// The key, size, ETag and time of the object whose file has this metadata. The ETag consists of size, modification
+    /// time and inode, which identify the bytes, because a stored file is never modified.
     func object(_ key: String) -> ObjectInfo {
         let modified = Int64(self.modifiedSeconds) * 1_000 + Int64(self.modifiedNanoseconds) / 1_000_000
         let tag = [self.size, self.modifiedSeconds, self.modifiedNanoseconds].map { String($0, radix: 16) }

@@ -1,9 +1,9 @@
 import FlowCore
 import GRDB
 
-/// The flows that the writer read or wrote last. Only this process's writer changes flows. If another process does so
-/// nevertheless (a restore, a second hub on the same file), SQLite's `data_version` differs in the next transaction and
-/// the cache is cleared.
+/// The writer row cache of the SQLite store. It stays correct because only this process's writer changes flows. If
+/// another process changes the database nevertheless (a restore, a second hub on the same file), SQLite's
+/// `data_version` differs in the next transaction and the cache is cleared.
 struct SQLiteWriterCache: Sendable {
     var rowCache: WriterRowCache
     /// `PRAGMA data_version` of the writer's connection when the cached rows were read.
@@ -22,8 +22,8 @@ struct SQLiteWriterCache: Sendable {
 }
 
 extension ChangeBatch {
-    /// Decides the change. Before that, reads its flow and the stored reply of its idempotency key, unless the batch or
-    /// the cache has them.
+    /// Decides what the change does, and adds the outcome to the batch. Before that, reads the flow and the stored
+    /// reply of the idempotency key from the database, unless the batch (or, for the flow, the cache) has them.
     mutating func perform(_ change: FlowChange, in database: Database, cache: inout SQLiteWriterCache) throws {
         if let key = change.replyKey, !self.hasLoaded(key) {
             self.setStored(try database.reply(to: key.key, account: key.account), for: key)
@@ -41,7 +41,8 @@ extension ChangeBatch {
         #endif
     }
 
-    /// Writes the batch's events, flows and replies. Each flow's row is written once, even after several changes.
+    /// Writes the batch's events, flows and stored replies in the current transaction. Each flow's row is written once,
+    /// even after several changes.
     func finish(_ database: Database) throws {
         for new in self.newEvents { try database.insert(new.event, of: new.flow) }
         for (_, row) in self.dirtyRows {

@@ -8,8 +8,8 @@ import Synchronization
 /// ``write(_:in:)`` is called on the database's writer queue only, one call at a time, so the cache's mutex is never
 /// contended.
 final class CommitWriter: Sendable {
-    /// A struct around the closure: a closure that is the direct argument of a generic type is wrapped again by each
-    /// access.
+    /// A struct around the observer's closure. `Mutex` is generic: if the closure itself were its value, Swift would
+    /// wrap the closure in one more closure (a reabstraction thunk) at each access.
     private struct Observer: Sendable {
         var handler: (@Sendable ([Commit]) -> Void)?
     }
@@ -21,7 +21,7 @@ final class CommitWriter: Sendable {
     private let logger: Logger
     private let observer = Mutex(Observer())
     #if DEBUG
-    /// Number of batches since the start, for an injected fault.
+    /// Number of batches since the start, for the injected fault `earlyAcknowledgement`.
     let earlyBatches = Atomic<Int>(0)
     #endif
 
@@ -97,8 +97,8 @@ final class CommitWriter: Sendable {
         return batch
     }
 
-    /// Begins a transaction, decides the changes and writes them; the caller commits. If it throws, the transaction was
-    /// rolled back.
+    /// Begins a transaction, decides the changes and writes them; the caller commits. If this method throws, the
+    /// transaction was rolled back.
     func decide(_ pending: ArraySlice<PendingChange>, in database: Database) throws(Failure) -> ChangeBatch {
         let epoch = self.epoch.value
         var batch = ChangeBatch(epoch: epoch, limits: self.limits)
@@ -120,8 +120,8 @@ final class CommitWriter: Sendable {
         return batch
     }
 
-    /// Caches the rows of a committed batch, and reports its commits to the observer. Called before the clients are
-    /// answered.
+    /// Puts the rows of a committed batch into the writer row cache and its flows into the prune candidates, and
+    /// reports its commits to the observer. Called before the clients are answered.
     func publish(_ batch: ChangeBatch) {
         self.cache.withLock { $0.rowCache.update(from: batch.rows) }
         guard !batch.commits.isEmpty else { return }
@@ -129,7 +129,7 @@ final class CommitWriter: Sendable {
         self.observer.withLock { $0.handler }?(batch.commits)
     }
 
-    /// Empties the row cache, so that the next changes are decided from rows read from the database.
+    /// Empties the writer row cache, so that the next changes are decided from rows read from the database.
     func invalidateCache() { self.cache.withLock { $0.rowCache.removeAll() } }
 
     /// Answers the clients that sent the changes, each with the outcome of its change.
@@ -137,7 +137,7 @@ final class CommitWriter: Sendable {
         for (change, outcome) in zip(pending, batch.outcomes) { change.continuation.resume(returning: .success(outcome)) }
     }
 
-    /// Answers all these clients with the same result.
+    /// Answers all clients that sent the changes, each with the same result.
     func complete(_ pending: ArraySlice<PendingChange>, _ result: Result<FlowOutcome, StoreError>) {
         for change in pending { change.continuation.resume(returning: result) }
     }

@@ -7,10 +7,10 @@ enum SQLiteDatabaseOpener {
     /// Name of the database file in the data directory.
     static let fileName = "flowhub.sqlite"
 
-    /// Number of database pages in the write-ahead log (32 MB) from which a commit copies them into the database file.
-    /// The higher the number, the more often a database page that several commits changed is copied only once.
+    /// Number of database pages (32 MB) in the write-ahead log from which a commit copies the log into the database
+    /// file (a checkpoint). A higher number saves copies: a database page that several commits changed is copied once.
     private static let checkpointPages = 8_000
-    /// Size in bytes to which the write-ahead log's file is truncated after such a copy.
+    /// Size in bytes to which the write-ahead log's file is truncated after a checkpoint.
     private static let journalBytes = 67_108_864
     /// Page cache of the writer and of each reader, in KiB.
     private static let writerCacheKiB = 32_768
@@ -27,7 +27,8 @@ enum SQLiteDatabaseOpener {
     /// - Parameters:
     ///   - readers: maximum number of reader connections.
     ///   - busySeconds: timeout for another process's transaction.
-    ///   - now: time for the first epoch and for the rows of newly applied migrations.
+    ///   - now: the current time, from which a new database's first epoch is made, and which is stored with each
+    ///     migration applied now.
     static func open(
         directory: String, readers: Int, busySeconds: Int, now: Timestamp
     ) throws(EmbeddedStoreError) -> Opened {

@@ -2,7 +2,8 @@ public import FlowCore
 import GRDB
 
 extension SQLiteFlowStore: FlowArchive {
-    /// Reads stored flows in the order of their ids, after the id `after`, tombstones included.
+    /// Reads up to `limit` stored flows, tombstones included, in the order of their ids: those with ids above `after`;
+    /// `nil`: from the first flow on.
     public func exportFlows(after: String?, limit: Int) async throws(StoreError) -> [ArchivedFlow] {
         try await self.read { database in
             let rows = try database.rows(
@@ -18,8 +19,8 @@ extension SQLiteFlowStore: FlowArchive {
         }
     }
 
-    /// Inserts the flow with its events in one transaction, and raises the fencing sequence to its highest token.
-    /// Changes nothing if a flow with this id exists.
+    /// Inserts the flow with its events in one transaction, and raises the fencing sequence at least to the highest
+    /// fence of the flow. Changes nothing if a flow with this id exists.
     public func restore(_ flow: ArchivedFlow, events: [FlowEvent]) async throws(StoreError) -> RestoreOutcome {
         let epoch = self.epoch
         return try await self.write { database in

@@ -2,8 +2,9 @@ public import FlowCore
 import GRDB
 
 extension SQLiteFlowStore {
-    /// Number of tokens by which the fencing sequence advances when the epoch is raised: more than may have been issued
-    /// after the restored copy was made.
+    /// Number of tokens by which the fencing sequence advances when the epoch is raised. A restored copy of the
+    /// database does not include the tokens issued after the copy was made; it is assumed that they are fewer than this
+    /// number.
     private static let fencingJump: Int64 = 1_000_000
 
     /// The epoch that this process has adopted.
@@ -12,8 +13,8 @@ extension SQLiteFlowStore {
     /// Adopts the stored epoch, and raises it first if it is older than the adopted one.
     /// - Returns: the adopted epoch.
     public func refreshEpoch() async throws(StoreError) -> Epoch {
-        // On the writer's queue, where a raise by this process runs as well: the epoch that is adopted is never older
-        // than one raised before.
+        // Runs on the writer's queue, as ``raiseEpoch(from:now:)`` does. So the epoch adopted here is never older than
+        // one that this process has raised before.
         try await self.write { database in
             var stored = try database.storedEpoch()
             if stored < self.adoptedEpoch.value {
@@ -27,7 +28,7 @@ extension SQLiteFlowStore {
         }
     }
 
-    /// Raises the stored epoch if it still is `from`, and adopts the stored one.
+    /// Raises the stored epoch if it still is `from`. In either case adopts the epoch that is stored afterwards.
     /// - Returns: the adopted epoch.
     public func raiseEpoch(from: Epoch, now: Timestamp) async throws(StoreError) -> Epoch {
         let epoch = try await self.write { database in
@@ -50,8 +51,8 @@ extension SQLiteFlowStore: FencingSequence {
     /// SQL that advances the fencing sequence by one token.
     private static let advanceFencing = "UPDATE hub_meta SET fencing = fencing + 1"
 
-    /// Commits a write to test whether the database accepts it. Consumes one fencing token, because SQLite writes no
-    /// page if an update leaves the row unchanged.
+    /// Commits an update of one row to test whether the database accepts writes. The update consumes a fencing token,
+    /// because SQLite writes nothing to the disk if an update leaves the row unchanged.
     public func probeWrite() async throws(StoreError) {
         try await self.write { try $0.run(Self.advanceFencing, []) }
     }

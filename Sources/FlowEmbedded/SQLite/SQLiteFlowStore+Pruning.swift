@@ -2,7 +2,8 @@ public import FlowCore
 import GRDB
 
 extension SQLiteFlowStore {
-    /// Flows that one call reads of the scan of all flows, which runs once after a start.
+    /// Maximum number of flows that one call of ``prune(_:now:)`` reads in the scan of all flows. The scan runs once
+    /// after the start of the process, spread over several calls.
     private static let scanBatchSize = 10_000
 
     /// Deletes old events and stored replies, at most `policy.batch` rows per call. Tombstones stay, so that no version
@@ -35,8 +36,9 @@ extension SQLiteFlowStore {
         }
     }
 
-    /// Reads the next slice of the scan of all flows after a start, on a reader connection, and adds its flows with too
-    /// many events to the prune candidates. Does nothing when the scan is complete.
+    /// Continues the scan of all flows, which runs once after the start of the process: reads the next flows on a
+    /// reader connection, and adds those that may have too many events to the prune candidates. Does nothing when the
+    /// scan is complete.
     private func scan(_ policy: RetentionPolicy) async throws(StoreError) {
         guard let after = self.pruneCandidates.scanCursor else { return }
         let (long, last) = try await self.read { database in
@@ -61,13 +63,14 @@ extension SQLiteFlowStore {
 }
 
 extension Database {
-    /// Deletes up to `limit` events that are older than a moment. Only the beginning of a flow's history is deleted: if
-    /// times are not in the order of versions (a clock was set back), an event is deleted together with a later one, so
-    /// that no gap appears.
+    /// Deletes up to `limit` events that are older than a moment. Of each flow, only the beginning of the history is
+    /// deleted, so that no gap appears: if a clock was set back, events with lower versions are deleted along with an
+    /// old one, even if their times are newer.
     /// - Returns: the number of deleted rows.
     fileprivate func pruneEvents(before moment: Timestamp, limit: Int) throws -> Int {
         var remaining = limit
-        // The index on the time also contains the primary key, so this reads only its oldest entries and not the table.
+        // The index on `created_at` also contains the primary key, so the query reads only the oldest entries of the
+        // index and no row of the table.
         let rows = try self.rows(
             """
             SELECT flow_id, max(version) FROM
@@ -85,7 +88,7 @@ extension Database {
         return limit - remaining
     }
 
-    /// Deletes up to `limit` of the flow's events, the oldest first, up to the version `last`.
+    /// Deletes up to `limit` of the flow's events, the lowest versions first, up to and including the version `last`.
     /// - Returns: the number of deleted rows.
     fileprivate func pruneEvents(of flow: FlowID, through last: Version, limit: Int) throws -> Int {
         let lowest = try self.first(

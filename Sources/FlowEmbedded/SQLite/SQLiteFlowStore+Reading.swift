@@ -10,8 +10,8 @@ extension SQLiteFlowStore {
         try await self.read { try $0.flow(flow) }
     }
 
-    /// Reads the flow's head and a history page after the version, in one MVCC snapshot. A first event above the limit
-    /// of bytes is returned alone.
+    /// Reads the flow's head and a history page after the version, in one MVCC snapshot. If the first event alone
+    /// exceeds `limit.bytes`, the page contains only this event.
     public func page(of flow: FlowID, after version: Version, limit: PageLimit) async throws(StoreError) -> EventPage {
         try await self.read { database in
             let head = try database.first(

@@ -6,8 +6,8 @@ extension SQLiteFlowStore {
     ///
     /// The read continues if its task is cancelled: a cancelled read would be recorded as a failure of the store,
     /// although only its client has disconnected.
-    /// - Parameter checksEpoch: whether to throw `epochChanged` if the stored epoch differs from the adopted one.
-    ///   Imports do not need it.
+    /// - Parameter checksEpoch: whether to throw `epochChanged` if the stored epoch differs from the adopted one. Reads
+    ///   of the import ledger pass `false`.
     func read<Value: Sendable>(
         checksEpoch: Bool = true, _ body: @escaping @Sendable (Database) throws -> Value
     ) async throws(StoreError) -> Value {
@@ -29,7 +29,7 @@ extension SQLiteFlowStore {
     }
 
     /// Runs a write in one transaction on the writer connection, after the writes queued before it. Does not compare
-    /// the epoch.
+    /// the stored epoch with the adopted one; a body that needs this calls `Database.check(_:)`.
     func write<Value: Sendable>(
         _ body: @escaping @Sendable (Database) throws -> Value
     ) async throws(StoreError) -> Value {

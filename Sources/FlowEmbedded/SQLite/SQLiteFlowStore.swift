@@ -7,7 +7,8 @@ import Synchronization
 /// Flows in an SQLite file: the embedded store, for a hub without a database server.
 ///
 /// It uses a write-ahead log with full synchronization, so acknowledged changes survive a power failure. Changes that
-/// arrive during a commit share the next one. Reads run at the same time as writes, each in its own MVCC snapshot.
+/// arrive during a commit are committed together afterwards, in one transaction. Reads run at the same time as writes,
+/// each in its own MVCC snapshot.
 ///
 /// Another process may open the same file for a command such as `flowhub epoch bump`. Each of the two waits for the
 /// other's transactions, and this process detects the other's changes. Safe to use from any task; no method blocks a
@@ -25,13 +26,13 @@ public final class SQLiteFlowStore: FlowStore {
         public var cachedRows = 10_000
         /// Maximum total bytes of the cached states.
         public var cachedRowBytes = 33_554_432
-        /// Timeout in seconds of the wait for another process's transaction on the same file.
+        /// Maximum seconds that a transaction waits for the transaction of another process on the same file.
         public var busySeconds = 5
 
         public init() {}
     }
 
-    /// Identifier of this database, created with its schema. It survives a restore.
+    /// The hub id, created with the database. A restored copy of the database has the same one.
     public let hubID: String
 
     let pool: DatabasePool
@@ -39,7 +40,9 @@ public final class SQLiteFlowStore: FlowStore {
     let pruneCandidates: PruneCandidates
     let reads: InFlightLimiter
     let writes: InFlightLimiter
+    /// Limits the changes of flows that are queued or being committed. `reads` and `writes` limit all other operations.
     private let changes: InFlightLimiter
+    /// The changes that wait for the next batch.
     private let queue: Mutex<CommitQueue>
     private let writer: CommitWriter
     private let logger: Logger
@@ -49,7 +52,8 @@ public final class SQLiteFlowStore: FlowStore {
     ///
     /// - Parameters:
     ///   - directory: path of a directory that this process may write to.
-    ///   - now: time for the first epoch and for the rows of newly applied migrations.
+    ///   - now: the current time, from which a new database's first epoch is made, and which is stored with each
+    ///     migration applied now.
     public init(
         directory: String, configuration: Configuration = .init(), now: Timestamp, logger: Logger
     ) throws(EmbeddedStoreError) {
@@ -96,7 +100,7 @@ public final class SQLiteFlowStore: FlowStore {
     /// Sets the observer, which receives every commit before the client that sent the change is answered.
     public func observeCommits(_ observer: @escaping @Sendable ([Commit]) -> Void) { self.writer.observe(observer) }
 
-    /// Commits the change, together with others that wait.
+    /// Commits the change, in one transaction with other queued changes.
     /// - Throws: `overloaded` if the queue of changes is full.
     public func apply(_ change: FlowChange) async throws(StoreError) -> FlowOutcome {
         let bytes = change.bodyBytes

@@ -8,7 +8,8 @@ enum SQLiteMigrations {
         ("flows", Self.flows), ("imports", Self.imports),
     ]
 
-    /// Applies the missing migrations. A newer schema than this binary knows is left unchanged.
+    /// Applies the migrations that the database does not have yet. If a newer FlowHub has applied further ones, changes
+    /// nothing.
     ///
     /// Runs in one immediate transaction: of two processes that open a new file at the same time, the second finds
     /// all migrations applied.
@@ -37,8 +38,9 @@ enum SQLiteMigrations {
         }
     }
 
-    /// Times are milliseconds since 1970. STRICT guarantees a column's type on reading. The states are the last
-    /// columns, so that reads of heads do not scan them.
+    /// The tables of flows, events, stored replies and revocations. Times are milliseconds since 1970. STRICT
+    /// guarantees that a column has only values of its type. `state` is the last column of `flows`, so that reading a
+    /// head does not read the state.
     private static let flows = """
         CREATE TABLE hub_meta (
             only INTEGER PRIMARY KEY CHECK (only = 1),
@@ -94,7 +96,8 @@ enum SQLiteMigrations {
         ) STRICT, WITHOUT ROWID;
         """
 
-    /// Columns have the same names as in Postgres if their meaning is the same.
+    /// The tables of imports and of their records. A column has the same name as the Postgres column with the same
+    /// meaning.
     private static let imports = """
         CREATE TABLE data_imports (
             id TEXT NOT NULL PRIMARY KEY,

@@ -96,8 +96,8 @@ public struct CORSPolicy: Sendable, Equatable {
                 (name: "Vary", value: "Origin"),
             ]
         }
-        // With a list the response depends on `Origin`, also for origins that are not listed. Without `Vary` a cache could
-        // send it to a page of another origin.
+        // With a list the response depends on `Origin`, also for origins that are not listed. Without `Vary` a cache could send
+        // the response for one origin to a page of another.
         let vary = self.origins.isEmpty ? [] : [(name: "Vary", value: "Origin")]
         guard self.allowsAny, origin != nil else { return vary }
         return [(name: "Access-Control-Allow-Origin", value: "*")] + vary

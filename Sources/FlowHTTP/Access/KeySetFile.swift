@@ -19,7 +19,7 @@ enum KeySetFile {
         AccessConfigurationError(Self.setting, problem, remedy: remedy)
     }
 
-    /// HS256 with a secret; `nil` if the secret is shorter than ``minimumSecretBytes``.
+    /// jwt-kit's implementation of HS256 with a secret as its key; `nil` if the secret is shorter than ``minimumSecretBytes``.
     static func hmac(_ secret: [UInt8]) async -> TokenKeys.Signature? {
         guard secret.count >= Self.minimumSecretBytes else { return nil }
         return try? await JWTKeyCollection().add(hmac: HMACKey(from: secret), digestAlgorithm: .sha256).getKey()
@@ -132,7 +132,8 @@ extension KeySetFile {
             return signature
         }
 
-        /// HS256 with the secret in `k`; `nil` if `k` is missing, not base64url or shorter than 32 bytes.
+        /// jwt-kit's implementation of HS256 with the secret in the key's member `k`; `nil` if `k` is missing, not base64url or
+        /// shorter than 32 bytes.
         private func secret() async -> TokenKeys.Signature? {
             guard let text = self.part("k"), let bytes = Base64URL.decode(text.utf8) else { return nil }
             return await KeySetFile.hmac(bytes)
@@ -141,7 +142,7 @@ extension KeySetFile {
         /// A string member of the key, such as `n` or `x`; `nil` if it is missing or not a string.
         private func part(_ name: String) -> String? { self.object.string(name) }
 
-        /// Verification with a public key; `nil` if jwt-kit rejects the key.
+        /// jwt-kit's implementation of signature verification with a public key; `nil` if jwt-kit rejects the key.
         private static func signature(_ key: JWK) async -> TokenKeys.Signature? {
             try? await JWTKeyCollection().add(jwk: key).getKey()
         }

@@ -20,7 +20,7 @@ struct TokenCache {
     private var youngBytes = 0
 
     /// - Parameters:
-    ///   - capacity: maximum number of tokens (1 counts as 2); 0 disables the cache.
+    ///   - capacity: maximum number of tokens; each generation holds half of it, at least 1. 0 disables the cache.
     ///   - maximumBytes: limit of the tokens' bytes; half of it applies to each generation.
     init(capacity: Int, maximumBytes: Int = TokenCache.maximumBytes) {
         self.capacity = capacity
@@ -30,7 +30,7 @@ struct TokenCache {
     /// The number of cached tokens.
     var count: Int { self.young.count + self.old.count }
 
-    /// The principal of a token; `nil` if the token is not cached. Keeps the entry from early eviction.
+    /// The principal of a token; `nil` if the token is not cached. Moves the token to the young generation.
     mutating func principal(for token: String) -> Principal? {
         if let principal = self.young[token] { return principal }
         guard let principal = self.old.removeValue(forKey: token) else { return nil }

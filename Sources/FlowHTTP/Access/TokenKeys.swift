@@ -6,7 +6,7 @@ struct TokenKeys: Sendable {
     /// jwt-kit's implementation of one algorithm with one key.
     typealias Signature = any JWTAlgorithm
 
-    /// What selects a key that has a `kid`.
+    /// The `kid` and the algorithm, which together select a key that has a `kid`.
     private struct Name: Hashable {
         let keyID: String
         let algorithm: TokenAlgorithm

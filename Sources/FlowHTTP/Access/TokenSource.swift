@@ -88,6 +88,7 @@ public enum TokenSource: Sendable, Hashable {
         return String(decoding: part, as: UTF8.self)
     }
 
+    /// Whether a byte is a space or a tab.
     private static func isBlank(_ byte: UInt8) -> Bool {
         byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t")
     }

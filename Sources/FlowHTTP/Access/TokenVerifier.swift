@@ -4,7 +4,7 @@ import Synchronization
 /// Verifies tokens and derives their principals (RFC 7519, RFC 8725). Safe to use from any thread.
 ///
 /// The hub itself parses the header, chooses the key and checks the claims; jwt-kit verifies the signature. The caller must
-/// check revocations for each request, because they change while a principal is cached.
+/// check revocations for each request, because a subject may be revoked while its principal is cached.
 public final class TokenVerifier: Sendable {
     private struct State {
         var keys: TokenKeys

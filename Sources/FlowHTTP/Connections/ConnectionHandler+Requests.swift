@@ -47,12 +47,13 @@ extension ConnectionHandler {
         self.state = .reading(head, ByteBuffer())
     }
 
-    /// Whether the route reads the body as it arrives. The connection then does not limit the size of the body.
+    /// Whether the request is answered while its body arrives: an upload of an import. The connection does not limit the size
+    /// of such a body.
     private static func streamsRequestBody(method: HTTPRequest.Method, path: Substring) -> Bool {
         method == .post && path == "/v1/imports"
     }
 
-    /// Answers a request while its body arrives.
+    /// Starts to answer a request whose body is still arriving, and passes the body on through a ``RequestBodyStream``.
     private func receive(_ head: HTTPRequest) {
         let boundSelf = NIOLoopBound(self, eventLoop: self.loop.loop)
         let loop = self.loop.loop
@@ -173,7 +174,7 @@ extension ConnectionHandler {
         }
     }
 
-    /// Processes the next request or closes the connection, after the socket has accepted the whole response.
+    /// Processes the next request or closes the connection, after NIO has passed the whole response to the socket.
     func responseFlushed() {
         if self.isLast {
             self.lingeringClose()
@@ -193,7 +194,8 @@ extension ConnectionHandler {
         self.deadline = .now() + .seconds(Int64(self.loop.configuration.idleTimeoutSeconds))
     }
 
-    /// Processes the parts that arrived while a request was being answered, until one of them completes the next request.
+    /// Processes the request parts that arrived while a request was being answered, until one of these parts completes the next
+    /// request.
     func processPipelined() {
         self.countPendingParts()
         while !self.pipelined.isEmpty {
@@ -211,7 +213,7 @@ extension ConnectionHandler {
         self.resumeReading()
     }
 
-    /// Drops the parts that arrived while a request was being answered.
+    /// Drops the request parts that arrived while a request was being answered.
     func discardPipelined() {
         self.pipelined = []
         self.countPendingParts()

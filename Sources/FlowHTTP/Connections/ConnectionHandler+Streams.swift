@@ -56,7 +56,8 @@ extension ConnectionHandler {
         }
     }
 
-    /// Opens the stream of an authenticated request, or rejects it.
+    /// Opens the stream of an authenticated request, or rejects the request. If a limit on the number of streams is reached,
+    /// sends a stream that consists of `closing` only.
     func admit(_ result: Result<Principal, AccessError>, _ request: StreamRequest) {
         guard case .admitting = self.state else { return }
         switch result {

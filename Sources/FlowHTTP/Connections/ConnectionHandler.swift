@@ -10,14 +10,15 @@ import NIOHTTPTypes
 /// on it carries only the stream.
 ///
 /// An ordinary request is read whole (its size is bounded), and answered by Hummingbird's router in a task on this event loop.
-/// Responses are written in order. An import is answered while its body arrives. An event stream needs no task: its head is
-/// answered here, and then this handler is the stream's ``StreamOutput``.
+/// Responses are written in order. An import is answered while its body arrives. An event stream needs no task: this handler
+/// writes its response head and is the stream's ``StreamOutput``.
 ///
 /// `ConnectionHandler+Requests.swift` handles ordinary requests, `ConnectionHandler+Streams.swift` event streams.
 ///
 /// States: *idle* → *reading* → *responding* → *idle* …; *idle* → *receiving* → *responding* …; *responding* → *flushing* →
 /// *idle* if the client is slow to read its response; *idle* → *admitting* → *streaming*; every state → *lingering close*, in
-/// which the last bytes are sent, and input is read and discarded so that the client receives them; every state → *closed*.
+/// which the last bytes are sent, and input is read and discarded, so that the client receives those bytes; every state →
+/// *closed*.
 final class ConnectionHandler: ChannelDuplexHandler {
     typealias InboundIn = HTTPRequestPart
     typealias OutboundIn = HTTPResponsePart
@@ -56,11 +57,12 @@ final class ConnectionHandler: ChannelDuplexHandler {
     var pipelined = Deque<HTTPRequestPart>()
     /// Whether a read of the socket was requested and postponed; ``resumeReading()`` performs it.
     var isReadPaused = false
-    /// The number of pipelined parts that the shard's ``StreamShard/pendingRequestParts`` includes.
+    /// Number of this connection's pipelined parts that are included in the shard's ``StreamShard/pendingRequestParts``.
     private var countedPendingParts = 0
     /// When the timeout of the current state expires; see ``checkDeadline(_:)``.
     var deadline: NIODeadline
-    /// The queued bytes when the write timeout was started. Fewer bytes when it expires show that the client has read some.
+    /// The queued bytes when the write timeout was started. If there are fewer when the timeout expires, the client has read
+    /// some.
     private var unsentBytes = 0
     /// Whether the connection accepts no further request: see ``quiesce()``.
     private(set) var isQuiescing = false
@@ -68,9 +70,10 @@ final class ConnectionHandler: ChannelDuplexHandler {
     var dropsBody = false
     /// The task that writes a response, while it waits for the socket to become writable.
     var writer: CheckedContinuation<Void, any Error>?
+    /// Whether ``removeHTTPHandlers()`` has removed the HTTP handlers, because the connection carries an event stream.
     var hasRemovedHTTPHandlers = false
-    /// Whether the connection closes after an ordinary response to a request for a stream, because the client wants it
-    /// closed.
+    /// Whether the connection closes after an ordinary response to a request for a stream, because the client has requested the
+    /// close.
     var closesAfterRejection = false
     /// Whether the client has closed its sending side.
     private(set) var inputClosed = false
@@ -146,8 +149,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
         }
     }
 
-    /// Passes a read request to the socket. Postpones it while too much input waits to be processed, or while the client
-    /// does not read its response.
+    /// Passes NIO's request to read from the socket on. Postpones the read while too much input waits to be processed, or while
+    /// the client does not read its response.
     func read(context: ChannelHandlerContext) {
         if self.pipelined.count >= Self.maximumPipelined || self.isFlushing || self.isBodyFull {
             self.isReadPaused = true
@@ -168,7 +171,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
         if case .receiving(_, let bodyStream) = self.state { bodyStream.isFull } else { false }
     }
 
-    /// Continues the stream, the body or the response that waits for the socket.
+    /// Updates ``isWritable``. If the socket has become writable, continues what waits for that: the event stream, the task
+    /// that writes a response body, or the next request after a complete response.
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         self.isWritable = context.channel.isWritable
         if self.isWritable { self.resumeWriter(nil) }
@@ -255,7 +259,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     /// Time for the client to close its side after the last bytes were sent.
     static let lingeringCloseTimeout = TimeAmount.seconds(3)
-    /// Time for the client to read some bytes of a response.
+    /// Time in which the client must read some bytes of a response; otherwise the connection is closed.
     var writeTimeout: TimeAmount { .seconds(Int64(self.loop.configuration.answerTimeoutSeconds)) }
 
     /// Closes the sending side, and discards input until the client closes its side or the timeout expires.
@@ -266,6 +270,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         self.state = .lingeringClose
         self.discardPipelined()
         self.startWriteTimeout(time)
+        // If the connection carried a stream, the loop did not check its deadline until now.
         self.loop.opened(self)
         context.close(mode: .output, promise: nil)
         if self.inputClosed {
@@ -275,7 +280,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         }
     }
 
-    /// Enters the final state and removes the connection from the loop's connections.
+    /// Enters the state `closed` and removes the connection from those whose deadlines the loop checks.
     private func becomeClosed() {
         self.discardPipelined()
         self.state = .closed
@@ -295,7 +300,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
         guard now >= self.deadline, let context = self.context else { return }
         switch self.state {
         case .flushing:
-            // A client that has read some bytes is slow: extend the deadline. One that has read none is dead or hostile: close.
+            // A client that has read some bytes is slow: extend the deadline. A client that has read none is dead or hostile:
+            // close the connection.
             if self.queuedBytes < self.unsentBytes {
                 self.startWriteTimeout(self.writeTimeout)
             } else {

@@ -24,7 +24,7 @@ final class EventLoopContext {
         self.configuration = configuration
     }
 
-    /// Adds a connection that has no event stream (any longer). Its deadline is checked every second.
+    /// Adds a new connection, or one whose event stream has ended. From now on its deadline is checked every second.
     func opened(_ connection: ConnectionHandler) { self.ordinary[ObjectIdentifier(connection)] = connection }
     /// Removes a connection that was closed or now carries an event stream.
     func closed(_ connection: ConnectionHandler) { self.ordinary[ObjectIdentifier(connection)] = nil }

@@ -1,7 +1,8 @@
 import NIOCore
 
 /// The first handler of a connection's pipeline. It limits the size of a request head, which the HTTP decoder would buffer
-/// without bound. Event streams write through its context, which bypasses the encoder of ordinary responses.
+/// without bound. Event streams write through this handler's context, so that their bytes bypass the encoder of ordinary
+/// responses.
 final class RequestHeadLimiter: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer

@@ -2,7 +2,7 @@ import FlowCore
 import HTTPTypes
 
 extension HTTPProblem {
-    /// The response to a request about imports that failed.
+    /// The response to a request about imports, if the request failed with this error.
     init(_ error: ImportError) {
         switch error {
         case .busy(let limit):
@@ -61,7 +61,7 @@ extension HTTPProblem {
         }
     }
 
-    /// The response to a request for which the object store failed.
+    /// The response to a request that failed because of an error of the object store.
     private init(_ error: ObjectError) {
         switch error {
         case .unavailable(let reason):

@@ -17,21 +17,21 @@ struct MetricsText {
     }
 
     /// Writes a metric with one label.
-    /// - Parameter values: the label's values, which must be a fixed set, each with its sample.
+    /// - Parameter values: each value of the label with the metric's value for it. The label's values must be a fixed set.
     mutating func labelled(_ name: String, _ help: String, type: String, label: String, _ values: [(String, Int)]) {
         self.head(name, help, type)
         for (value, count) in values { self.text += "\(name){\(label)=\"\(value)\"} \(count)\n" }
     }
 
     /// Writes a metric with several labels.
-    /// - Parameter values: the text between the braces, and the sample.
+    /// - Parameter values: for each set of labels, the text between the braces and the metric's value.
     mutating func series(_ name: String, _ help: String, type: String, _ values: [(labels: String, value: Int)]) {
         self.head(name, help, type)
         for (labels, value) in values { self.text += "\(name){\(labels)} \(value)\n" }
     }
 
     /// Writes a histogram.
-    /// - Parameter series: the text between the braces (empty without labels), and the histogram.
+    /// - Parameter series: for each set of labels, the text between the braces (empty without labels) and the histogram.
     mutating func histogram(_ name: String, _ help: String, _ series: [(labels: String, Histogram)]) {
         self.head(name, help, "histogram")
         for (labels, histogram) in series {

@@ -11,7 +11,8 @@ struct ProcessStatistics {
         var statistics = ProcessStatistics()
         if let stat = Self.read("/proc/self/stat"), let end = stat.lastIndex(of: ")") {
             let fields = stat[stat.index(after: end)...].split(separator: " ")
-            // proc(5): fields 14 and 15 are in clock ticks of 0.01 s, field 24 is in pages.
+            // proc(5): fields 14 and 15 are in clock ticks of 0.01 s, field 24 is in pages of 4,096 bytes. `fields` starts at
+            // field 3.
             if fields.count > 21, let user = Double(fields[11]), let system = Double(fields[12]), let pages = Int(fields[21]) {
                 statistics.cpuSeconds = (user + system) / 100
                 statistics.residentBytes = pages * 4096

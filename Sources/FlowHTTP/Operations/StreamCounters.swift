@@ -16,8 +16,8 @@ struct StreamCounters: Sendable {
     /// Counts a stream that the hub closes.
     mutating func closed(_ reason: ClosingReason) { self.closings[reason, default: 0] += 1 }
 
-    /// Records the time from an event's commit to its fan-out on this loop. Between machines it includes the difference of
-    /// their clocks.
+    /// Records the time from an event's commit to its fan-out on this loop. If another machine committed the event, the time
+    /// includes the difference of the two machines' clocks.
     mutating func observe(lagOf frame: Frame, now: Timestamp) {
         self.lag.observe(Double(max(0, now.milliseconds - frame.createdAt.milliseconds)) / 1000)
     }

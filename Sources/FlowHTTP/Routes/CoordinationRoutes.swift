@@ -176,7 +176,7 @@ struct CoordinationRoutes: Sendable {
     }
 
     /// The `lock_id` in the query, else in the body. It proves that the caller holds the lock.
-    /// - Throws: ``HTTPProblem`` without it.
+    /// - Throws: ``HTTPProblem`` if neither has a `lock_id`.
     private func lockID(_ request: Request) async throws -> String {
         let id = QueryParameters(request.querySubstring).first("lock_id")
         let inBody = try await self.body(request).member("lock_id")?.stringValue
@@ -203,7 +203,7 @@ struct CoordinationRoutes: Sendable {
 }
 
 extension HTTPProblem {
-    /// The response to a request about a lock that failed.
+    /// The response to a request about a lock, if the request failed with this error.
     fileprivate init(_ error: LockError) {
         switch error {
         case .held(let until): self.init(.conflict, "lock_held", "The lock is held until \(until). Retry then.")

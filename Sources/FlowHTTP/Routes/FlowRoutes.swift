@@ -33,7 +33,7 @@ struct FlowRoutes: Sendable {
         return Self.response(record, epoch: self.manager.epoch, status: .ok)
     }
 
-    /// `GET /v1/flows`: a list page of the flows of the account that the token may see, by id.
+    /// `GET /v1/flows`: a list page, in the order of flow ids, of those flows of the account that the token may see.
     @Sendable private func list(_ request: Request, _ context: HubContext) async throws -> Response {
         let parameters = QueryParameters(request.querySubstring)
         let limit = try Self.limit(parameters, default: 100, maximum: 1_000)

@@ -65,7 +65,7 @@ extension HTTPProblem {
         self.init(.badRequest, error.code, error.detail)
     }
 
-    /// The response to a request for which the store failed; 503 with `Retry-After`.
+    /// The response to a request that failed because of an error of the store; 503 with `Retry-After`.
     init(_ error: StoreError) {
         switch error {
         case .unavailable(let reason):

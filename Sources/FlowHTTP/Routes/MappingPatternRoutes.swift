@@ -111,7 +111,7 @@ struct MappingPatternRoutes: Sendable {
 }
 
 extension HTTPProblem {
-    /// The response to a request about a mapping pattern that failed.
+    /// The response to a request about a mapping pattern, if the request failed with this error.
     fileprivate init(_ error: MappingPatternError) {
         switch error {
         case .otherAccount:

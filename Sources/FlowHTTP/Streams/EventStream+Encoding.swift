@@ -1,8 +1,8 @@
 import FlowCore
 import NIOCore
 
-/// Events for one write to a stream that cannot share a flow's frames: it has several flows, and so a cursor of its own, or a
-/// type filter.
+/// Events for one write that are encoded for one stream alone. A stream with a type filter needs this, and a stream with
+/// several flows, because each of its `id:` lines contains the versions of all its flows.
 struct EncodedBatch {
     fileprivate(set) var buffer = ByteBuffer()
     /// The version of the last durable event if it was filtered out; the cursor must still advance to it.
@@ -27,7 +27,8 @@ extension EventStream {
         }
     }
 
-    /// The bytes to write. If the last durable events were filtered out, one `id:` line advances the cursor past them.
+    /// The bytes of the batch. If the last durable events were filtered out, an `id:` line at the end advances the client's
+    /// cursor past them.
     func finish(_ batch: EncodedBatch, for subscription: Subscription) -> ByteBuffer {
         var buffer = batch.buffer
         if let version = batch.filteredVersion {
@@ -38,7 +39,7 @@ extension EventStream {
     }
 
     /// Writes the stream's cursor as an `id:` line.
-    /// - Parameter override: a version that replaces the reader's cursor of one flow.
+    /// - Parameter override: the index of one flow, and the version to write for this flow instead of its reader's cursor.
     func writeID(into buffer: inout ByteBuffer, override: (index: Int, version: Version)? = nil) {
         if let hash = self.hash {
             let versions = self.subscriptions.map { subscription -> Version? in

@@ -25,26 +25,29 @@ final class EventStream {
 
     private var output: (any StreamOutput)?
     private(set) var subscriptions: [Subscription] = []
-    /// Whether the stream can send a flow's shared frames unchanged: one flow, no type filter.
+    /// Whether the stream has one flow and no type filter. Only then can it send the bytes of the flow's frames unchanged.
     let isPlain: Bool
     /// Hash of the flow ids, which the cursor of a stream with several flows contains; `nil` for one flow or none.
     let hash: FlowSetHash?
-    /// The epoch in the stream's cursor.
+    /// The epoch that the stream writes into its `id:` lines.
     private(set) var epoch: Epoch
-    /// Whether ``advanceReaders()`` is running. Its steps may call it again, which then has no effect.
+    /// Whether ``advanceReaders()`` is running. A nested call, from a step of the running call, does nothing.
     private var isAdvancing = false
-    /// The stream's queued bytes that ``QueuedBytesBudget`` includes.
+    /// The stream's queued bytes as last reported to ``QueuedBytesBudget``.
     private(set) var countedQueue = 0
-    /// Counter of the round-robin over the subscriptions: its remainder is the index of the next one.
+    /// Number of turns of the round-robin in ``advanceReaders()``. Modulo the number of subscriptions, it is the index of the
+    /// subscription whose turn is next.
     private var turn = 0
     /// Where each flow of the stream starts, derived from the client's cursor.
     private var plan: ResumePlan
 
-    /// The feed of a stream of `/v1/feed`, which has no subscriptions.
+    /// Sends the feed on a stream of `/v1/feed`, which has no subscriptions; `nil` on all other streams.
     var feedReader: FeedReader?
-    /// The stream's indices in the shard's ``HeartbeatWheel``, which sets them, and the seconds that it has been opening.
+    /// Wheel slot of the stream in the shard's ``HeartbeatWheel``, which sets it; -1 while the stream is not on the wheel.
     var wheelSlot = -1
+    /// Index of the stream within its wheel slot. ``HeartbeatWheel`` sets it.
     var wheelIndex = -1
+    /// Number of the shard's ticks, one per second, for which the stream has been opening.
     var ticksOpening = 0
 
     init(
@@ -85,8 +88,9 @@ final class EventStream {
         output.startResponse(extraHeaders: extraHeaders)
         var opening = ByteBuffer()
         opening.writeRetry(milliseconds: self.shard.jitteredRetry())
-        // An `id:` without data moves the client's cursor and dispatches no event. It is sent only if no snapshot is due:
-        // a client that lost the connection between the two would resume from this `id:` and never receive the snapshot.
+        // An `id:` without data moves the client's cursor and dispatches no event. It is sent only if no snapshot is due: a
+        // client that lost the connection after this `id:` and before the snapshot would resume from the `id:` and never
+        // receive the snapshot.
         var primes = self.plan.resumesEveryFlow
         #if DEBUG
         if InjectedFault.primeBeforeSnapshot.isActive { primes = true }
@@ -116,7 +120,8 @@ final class EventStream {
 
     // MARK: Reading history
 
-    /// Advances the readers round-robin while the socket is writable, then flushes.
+    /// Does the next steps of the subscriptions' readers (load a snapshot or a history page, go live), one step per
+    /// subscription in turn, until every reader waits. Then flushes.
     func advanceReaders() {
         guard self.state == .open, !self.isAdvancing else { return }
         self.isAdvancing = true
@@ -145,6 +150,7 @@ final class EventStream {
         self.flush()
     }
 
+    /// Whether the socket is writable and the queued bytes of all streams are below their limit.
     private var mayReadHistory: Bool { self.isWritable && self.shard.hasQueueBudget }
 
     /// Sends the state with its position as `id:`, preceded by `resync` if the client's position was invalid. Ends the
@@ -170,11 +176,12 @@ final class EventStream {
         self.write(buffer)
     }
 
-    /// Sends the events of a history page that are above the cursor. If the page shows that the position is invalid, sends
-    /// nothing; a snapshot with `resync` follows.
+    /// Sends the events of a history page that are above the reader's cursor. If the page shows that the position is invalid,
+    /// sends nothing; a snapshot with `resync` follows.
     /// - Parameters:
-    ///   - coalesced: all frames in one buffer; `nil` if there are none.
-    ///   - storeHead: the flow's version as of the same read of the store; `nil` for a page of recent frames.
+    ///   - coalesced: `frames` in one buffer; `nil` if `frames` is empty.
+    ///   - storeHead: the flow's version in the store, from the read that loaded the history page; `nil` if the history page
+    ///     consists of recent frames.
     func sendPage(_ frames: [Frame], coalesced: CoalescedFrames?, storeHead: Version?, for subscription: Subscription) {
         guard self.state == .open else { return }
         let versions = frames.first.flatMap { first in frames.last.map { first.version...$0.version } }
@@ -195,13 +202,14 @@ final class EventStream {
                 let buffer = self.finish(batch, for: subscription)
                 if buffer.readableBytes > 0 { self.write(buffer) }
             }
-            // Flushes each page, so that at most the size of one page is queued for a client at a time.
+            // Flushes after each history page. The next one is loaded only if the socket is still writable, so they do not
+            // accumulate in the queue.
             self.flush()
         }
     }
 
     /// Gives a subscription a live slot after its reader has reached the head. Sends `caught_up` and the latest transients
-    /// first, if due.
+    /// first if `sendsCaughtUp`.
     private func goLive(_ subscription: Subscription, sendsCaughtUp: Bool) {
         let fanout = subscription.fanout
         if sendsCaughtUp {
@@ -221,7 +229,7 @@ final class EventStream {
             self.write(repeated.bytes)
         }
         #endif
-        // The write may have closed the stream.
+        // The write above may have failed, which closes the stream.
         guard self.state == .open, !subscription.reader.hasEnded else { return }
         subscription.lastTransient = fanout.newestTransientNumber
         fanout.addLive(subscription)
@@ -230,13 +238,14 @@ final class EventStream {
 
     // MARK: Writing
 
-    /// Writes and flushes.
+    /// Writes and flushes, then updates the stream's queued bytes (``countQueue()``).
     func send(_ buffer: ByteBuffer) {
         self.output?.send(buffer)
         self.countQueue()
     }
 
-    /// Sends a control event if the socket is writable, else drops it: it is not worth queuing.
+    /// Sends a `heartbeat` or `presence` event if the socket is writable. Otherwise drops the event: it is not worth queuing
+    /// behind bytes that the client has not read.
     func sendIfWritable(_ block: ByteBuffer) {
         guard self.state == .open, self.isWritable else { return }
         self.send(block)
@@ -247,22 +256,23 @@ final class EventStream {
         self.output?.write(buffer)
     }
 
-    /// Flushes, then updates the queued bytes.
+    /// Flushes, then updates the stream's queued bytes (``countQueue()``).
     private func flush() {
         self.output?.flush()
         self.countQueue()
     }
 
-    /// Handles a change of the socket's writability.
+    /// Called when the socket has become writable or has ceased to be. If it is writable, continues to read history.
     func writabilityChanged() {
-        // Not writable: a write is in progress, and its caller counts the queued bytes afterwards.
+        // The socket ceases to be writable only during a write by this stream: NIO calls this function from within that write.
+        // After the write the stream calls ``countQueue()``, so there is nothing to do here.
         guard self.isWritable else { return }
         self.measureQueue()
         self.advanceReaders()
     }
 
-    /// Updates the queued bytes after a write if the socket is not writable. While the socket is writable,
-    /// ``measureQueue()`` runs only once a second, to save its cost on every write.
+    /// Called after a write: runs ``measureQueue()`` if the socket is not writable. While the socket is writable, only the
+    /// shard's tick runs it, once a second, because running it after every write would cost too much.
     private func countQueue() {
         if let output = self.output, !output.isWritable { self.measureQueue() }
     }
@@ -297,7 +307,7 @@ final class EventStream {
     /// Closes the stream. Sends `closing` first if the socket is writable.
     /// - Parameters:
     ///   - reconnect: the member `reconnect` of `closing`; `nil` for the default of the reason.
-    ///   - retryMilliseconds: a new SSE `retry:` to send; `nil` keeps that of the client.
+    ///   - retryMilliseconds: an SSE `retry:` to send; `nil` sends none, and the client keeps the value that it has.
     func close(_ reason: ClosingReason, reconnect: Bool? = nil, retryMilliseconds: Int? = nil) {
         guard self.state != .closed else { return }
         let output = self.output
@@ -313,7 +323,7 @@ final class EventStream {
         output?.finish()
     }
 
-    /// Answers with a final response instead of a stream. Does nothing after the stream has opened.
+    /// Answers the request with an ordinary response instead of a stream. Does nothing unless the stream is opening.
     func reject(_ rejection: StreamRejection) {
         guard self.state == .opening else { return }
         let output = self.output
@@ -333,7 +343,8 @@ final class EventStream {
     /// Ends the stream after its connection was closed.
     func disconnected() { self.tearDown() }
 
-    /// Releases everything that belongs to the stream. Does nothing if it is closed.
+    /// Enters the state `closed`: ends the subscriptions, subtracts the stream's queued bytes from the budget and removes the
+    /// stream from its shard. Does nothing if the stream is closed.
     private func tearDown() {
         guard self.state != .closed else { return }
         self.state = .closed
@@ -349,12 +360,12 @@ final class EventStream {
         self.feedReader = nil
     }
 
-    /// Counts a `resync`.
+    /// Counts a `resync` by its reason. Does nothing for `nil`.
     private func count(_ reason: ResyncReason?) {
         if let reason { self.shard.counters.resynced(reason) }
     }
 
-    /// Adopts a new epoch. The plan of an opening stream is derived again from its cursor.
+    /// Adopts a new epoch. If the stream is opening, derives its resume plan again from the client's cursor.
     func adopt(_ epoch: Epoch) {
         self.epoch = epoch
         if self.state == .opening {
@@ -363,7 +374,8 @@ final class EventStream {
         } else {
             for subscription in self.subscriptions {
                 self.count(.epoch)
-                // An ended subscription has left its fan-out; the fan-out resets the others.
+                // An ended subscription has left its fan-out, so its reader is reset here. The fan-outs reset the other
+                // readers.
                 if subscription.reader.hasEnded { subscription.reader.reset(.epoch) }
             }
         }
@@ -371,7 +383,8 @@ final class EventStream {
 
     // MARK: For the shard
 
-    /// The versions in the client's cursor, one for each flow; `nil` unless the cursor has a usable version for every flow.
+    /// The versions in the client's cursor, one for each flow; `nil` unless the resume plan starts every flow after a version
+    /// of the cursor.
     var claimedVersions: [Version]? {
         let versions = self.plan.startPoints.compactMap { startPoint -> Version? in
             if case .after(let version) = startPoint { version } else { nil }
@@ -389,5 +402,6 @@ final class EventStream {
         }
     }
 
+    /// When the stream was registered in the connection registry.
     private(set) lazy var registeredAt: Timestamp = self.shard.now()
 }

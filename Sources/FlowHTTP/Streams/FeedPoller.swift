@@ -10,7 +10,8 @@ final class FeedPoller: Sendable {
         /// Start of the last successful poll; before the first poll, the time at which the feed's list was read. The next
         /// poll reads changes since then, with an overlap.
         var since: Timestamp
-        /// The versions reported within the overlap, so that they are not reported again.
+        /// The versions that the last poll read; before the first poll, those in the feed's list. The next poll reads some of
+        /// them again, because it overlaps, and does not report them.
         var reported: [FlowID: Version] = [:]
     }
 
@@ -39,7 +40,7 @@ final class FeedPoller: Sendable {
         }
     }
 
-    /// Counts the open feeds of an account. The first one starts its polling, the last one ends it.
+    /// Counts the open feeds of an account. The account is polled from its first opened feed until its last feed is closed.
     private func applyMembershipChange(_ change: FeedMembershipChange) {
         self.accounts.withLock { accounts in
             switch change {

@@ -4,8 +4,8 @@ import NIOCore
 /// The feed on one stream: first a list of the flows that changed last, then each change.
 ///
 /// Changes during the load of the list are buffered, up to the size of the list. Changes while the socket is not writable are
-/// dropped. When it is writable again, a new list is sent; if the account has more flows than one list, the stream is closed
-/// instead, so that the client reconnects. Confined to the event loop.
+/// dropped. When the socket is writable again, a new list is sent; if the account has more flows than fit in one list, the
+/// stream is closed instead, so that the client reconnects. Confined to the event loop.
 final class FeedReader {
     private let stream: EventStream
     private let shard: StreamShard
@@ -27,8 +27,8 @@ final class FeedReader {
     /// Loads and sends the first list.
     func start() { self.load() }
 
-    /// Sends changed flows of the account, if the token may see them. Buffers them while the list is being loaded. Drops
-    /// them if the buffer is full or the socket is not writable.
+    /// Sends changed flows of the account, if the token may see them. Buffers the changes while the list is being loaded. Drops
+    /// them if the buffer is full or the socket is not writable, so that a new list is due.
     func changed(_ heads: [FlowHead]) {
         let visible = heads.filter { self.stream.principal.maySubscribe($0.flow) }
         guard !visible.isEmpty, !self.hasMissedChange, self.stream.isOpen else { return }
@@ -43,15 +43,15 @@ final class FeedReader {
         }
     }
 
-    /// Loads the list again if a change was dropped and the socket is writable. Called when it becomes writable, and every
-    /// second.
+    /// Loads the list again if a change was dropped and the socket is writable. Called when the socket becomes writable, and
+    /// every second.
     func resume() {
         guard self.hasMissedChange, !self.isLoading, self.stream.isOpen, self.stream.isWritable else { return }
         self.load()
     }
 
-    /// Loads the list of the most recently changed flows, and sends it. Closes the stream if the read fails, or if a second
-    /// list would not have all flows.
+    /// Loads the list of the most recently changed flows, and sends it. Closes the stream if the read fails, or if a list was
+    /// sent before and the new list does not have all flows of the account.
     private func load() {
         self.hasMissedChange = false
         self.isLoading = true
@@ -75,7 +75,7 @@ final class FeedReader {
         }
     }
 
-    /// Sends a list, and then the buffered changes that are newer.
+    /// Sends a list of flows, and then the buffered changes whose version is above the one in the list.
     private func sendPage(_ list: FlowList) {
         self.hasSentPage = true
         self.stream.send(FeedEvents.first(list.flows.filter { self.stream.principal.maySubscribe($0.flow) }))
@@ -91,8 +91,8 @@ final class FeedReader {
         self.stream.send(block)
     }
 
-    /// Registers this feed with the ``FeedPoller``. Passes the versions of the list, so that the poller does not report them
-    /// again.
+    /// Registers this feed with the ``FeedPoller``. Passes the versions in the list to the poller, which does not report these
+    /// versions again.
     private func register(_ list: FlowList, since startedAt: Timestamp) {
         guard !self.isRegistered, self.stream.isOpen else { return }
         self.isRegistered = true

@@ -21,13 +21,13 @@ extension FlowFanout {
             let waiters = self.snapshotWaiters.removeValue(forKey: version) ?? []
             for waiter in waiters where !waiter.reader.hasEnded {
                 if epoch != self.epoch || !self.isOpen {
-                    // The loaded state belongs to a previous epoch. The readers continue when the fan-out is open
-                    // again.
+                    // The loaded state belongs to a previous epoch. The readers continue when the fan-out is open in the new
+                    // epoch.
                     waiter.reader.loadFailed()
                 } else if let record {
                     waiter.stream.sendSnapshot(record ?? self.absentRecord, for: waiter)
                 } else {
-                    // Retried at the next tick: an immediate retry would flood a store that is unavailable.
+                    // The read failed. The next tick repeats it: an immediate retry would flood a store that is unavailable.
                     waiter.reader.loadFailed()
                     continue
                 }
@@ -36,7 +36,8 @@ extension FlowFanout {
         }
     }
 
-    /// The snapshot event as a block without its `id:` line. Encoded once for all subscribers that join at the same version.
+    /// The snapshot event as a block without its `id:` line. Encoded once for all subscribers that are sent a snapshot of the
+    /// same version.
     func snapshotBlock(of record: FlowRecord) -> ByteBuffer {
         if let snapshot = self.snapshot, snapshot.version == record.version, snapshot.transient == self.newestTransientNumber,
             record.version == self.version
@@ -52,7 +53,7 @@ extension FlowFanout {
         return block
     }
 
-    /// Sends the subscription the history page after a version, from the recent frames or after a load.
+    /// Sends the subscription the history page that starts after a version, from the recent frames or after a load.
     func requestPage(after version: Version, for subscription: Subscription) {
         let maximumBytes = self.shard.services.configuration.page.bytes
         if let frames = self.recent.page(after: version, maximumBytes: maximumBytes), let last = frames.last {

@@ -29,9 +29,9 @@ struct CoalescedFrames {
 /// Delivery of live events.
 ///
 /// Events are appended to the live log. A pass visits the live slots round-robin: each subscriber is sent everything between
-/// its position and the end of the log, in one write. Events that arrive during a pass join it. So under load one write
-/// carries many events, and each event needs one round, whenever it arrives. The pass is divided into slices, between which
-/// the event loop does its other work.
+/// its position and the end of the log, in one write. Events that arrive during a pass join it. So under load one write carries
+/// many events, and every event reaches all live subscribers within one round, even if it arrives during a pass. The pass is
+/// divided into slices, between which the event loop does its other work.
 extension FlowFanout {
     /// Assigns a live slot to a subscription that was sent everything up to the end of the live log.
     func addLive(_ subscription: Subscription) {
@@ -42,13 +42,14 @@ extension FlowFanout {
         } else {
             subscription.liveSlot = self.liveSlots.count
             self.liveSlots.append(subscription)
-            // A running pass also visits the new slot. Without this it would end one slot early, before every subscriber
+            // A running pass also visits the new slot. Otherwise the pass would end one slot early, before the last subscriber
             // was sent the events.
             if self.slotsLeftInPass > 0 { self.slotsLeftInPass += 1 }
         }
     }
 
-    /// Frees the live slot of a subscription. The slot stays in place, empty, so that a running pass is not disturbed.
+    /// Frees the live slot of a subscription. The slot becomes free but stays in the list: the other slots keep their indices,
+    /// so that a running pass visits each.
     func removeLive(_ subscription: Subscription) {
         guard subscription.liveSlot >= 0 else { return }
         self.liveSlots[subscription.liveSlot] = nil
@@ -107,8 +108,8 @@ extension FlowFanout {
         return budget
     }
 
-    /// Writes the live log entries that a subscriber was not sent yet, at most one history page of bytes per write. If the
-    /// socket is not writable, the subscription leaves its live slot and continues from history.
+    /// Writes the live log entries that a subscriber was not sent yet, in writes of at most the size of a history page each. If
+    /// the socket is not writable, the subscription leaves its live slot and continues from history.
     private func deliver(to subscription: Subscription) {
         let stream = subscription.stream
         while subscription.liveSlot >= 0, subscription.position < self.liveLogEnd {

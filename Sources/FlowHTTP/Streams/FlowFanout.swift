@@ -2,10 +2,10 @@ import FlowCore
 import Logging
 import NIOCore
 
-/// The latest transient event of a type.
+/// The encoded latest transient event of one event type.
 struct TransientFrame {
     let frame: Frame
-    /// Sequence number among all transient events of the flow that were inserted on this loop.
+    /// Number of the event among all transient events that this fan-out has stored, counted from 1.
     let number: UInt64
 }
 
@@ -21,18 +21,21 @@ final class FlowFanout {
     /// the fan-out is *open*: ``version`` is known, and later events are delivered.
     private(set) var isOpen = false
     private(set) var epoch: Epoch
-    /// The flow as of ``version``; `nil` while it does not exist.
+    /// The flow's latest head that this loop knows. Its version may differ from ``version`` until a read of the store ends.
+    /// `nil` if the flow does not exist or no head is known.
     private(set) var head: FlowHead?
     /// The flow's latest version on this loop. A reader whose cursor reaches it goes live.
     private(set) var version: Version = 0
     /// The flow with its state at ``version``; `nil` if it is not in memory.
     private var record: FlowRecord?
+    /// Whether a read by ``requestRecord()`` is in flight.
     private var isLoadingRecord = false
     /// The newest frames, for subscribers that resume shortly behind the head.
     private(set) var recent: RecentFrames
 
     /// The latest transient event of each type.
     private(set) var transients = LatestTransients<TransientFrame>()
+    /// Number of transient events that this fan-out has stored so far.
     private var transientCount: UInt64 = 0
 
     /// Number of subscriptions, live or not.
@@ -51,13 +54,14 @@ final class FlowFanout {
     var freeSlots: [Int] = []
     /// The events that were not yet sent to every live subscription.
     var liveLog: [LiveLogEntry] = []
-    /// Live log position of the first entry of ``liveLog``.
+    /// Live log position of the first entry of ``liveLog``. The live log position of an entry is the number of entries that
+    /// were appended before it, dropped ones included.
     var liveLogBase = 0
     /// Index of the live slot that the pass visits next.
     var nextSlot = 0
     /// Number of live slots that the current pass has not visited yet; 0 without a pass.
     var slotsLeftInPass = 0
-    /// Whether the shard has the flow in its queue of flows to deliver.
+    /// Whether this fan-out is in the shard's list of fan-outs with events to send.
     var isInPass = false
     /// The latest result of coalescing live log entries, for subscribers at the same position.
     var coalesced: CoalescedFrames?
@@ -89,12 +93,13 @@ final class FlowFanout {
     var account: String? { self.head?.account }
     /// Live log position after the newest entry.
     var liveLogEnd: Int { self.liveLogBase + self.liveLog.count }
-    /// Number of the newest transient event; 0 if there was none.
+    /// The ``TransientFrame/number`` of the newest stored transient event; 0 if there was none.
     var newestTransientNumber: UInt64 { self.transientCount }
 
     // MARK: Deliveries
 
-    /// Makes the fan-out open (see ``isOpen``) with the flow as it was read. Events above `head` follow as deliveries.
+    /// Makes the fan-out open (see ``isOpen``) with the flow as the watch table has read it. Events above `head` follow as
+    /// deliveries.
     /// - Parameters:
     ///   - record: the stored flow as it was read; `nil` if the flow did not exist.
     ///   - head: the head that was delivered last. It is above that of `record` if events were delivered during the read.
@@ -130,8 +135,8 @@ final class FlowFanout {
     /// - Parameter head: the flow at or after the last event; see ``FlowCore/Delivery``.
     func received(_ frames: [Frame], head: FlowHead?) {
         guard self.isOpen else { return }
-        // The head names the flow's owner, and setting it ends the subscriptions of other accounts. Otherwise these would
-        // be sent the flow's first event.
+        // The head names the flow's owner, and setting it ends the subscriptions of other accounts. Otherwise the other
+        // accounts would be sent the flow's first event.
         if self.head == nil, let head { self.setHead(head) }
         for frame in frames where frame.version > self.version {
             self.recent.append(frame)
@@ -160,7 +165,8 @@ final class FlowFanout {
         if let record = self.record, record.version < self.version { self.record = nil }
     }
 
-    /// Receives a transient event. Drops the event if the flow belongs to an account other than `account`, the publisher's.
+    /// Receives a transient event. Drops the event if the flow belongs to an account other than `account`, the publisher's. If
+    /// the flow has no owner yet, only subscribers of `account` get the event.
     func received(_ event: TransientEvent, _ frame: Frame, account: String) {
         guard self.isOpen else { return }
         if let owner = self.account {
@@ -200,7 +206,7 @@ final class FlowFanout {
     }
 
     /// The flow with its state at `version` or above; `nil` if it is not in memory.
-    /// - Parameter version: must be at least ``version``.
+    /// - Parameter version: not below the fan-out's own ``FlowFanout/version``.
     func currentRecord(atLeast version: Version) -> FlowRecord? {
         if let record = self.record, record.version == version { return record }
         if self.head == nil, version == 0, self.isOpen { return self.absentRecord }
@@ -211,13 +217,14 @@ final class FlowFanout {
         return nil
     }
 
-    /// Reports to the watch table that a subscriber is about to be sent this version, if ``version`` is below it.
+    /// Reports to the watch table that a subscriber is about to be sent a version above the fan-out's own
+    /// ``FlowFanout/version``. Does nothing for other versions.
     func noteShown(_ version: Version) {
         guard version > self.version else { return }
         self.shard.services.table.noteShown(self.flow, version, epoch: self.epoch)
     }
 
-    /// Stands for the stored flow if the store has no row for it: an empty state at the version of this loop.
+    /// Used in place of the stored flow if the store has no row for the flow: the state `{}` at the fan-out's ``version``.
     var absentRecord: FlowRecord {
         FlowRecord(
             head: FlowHead(
@@ -244,8 +251,8 @@ final class FlowFanout {
         }
     }
 
-    /// Whether the flow is terminal and its time for late events is over. `false` if a later event was delivered and the
-    /// head at that version is not known yet: the event may have reopened the flow.
+    /// Whether the flow is terminal and its time for late events is over. `false` if a later event was delivered and the head
+    /// at that version is not known yet: after that event the flow may no longer be terminal.
     var lingerHasExpired: Bool {
         guard let head = self.head, head.version >= self.version else { return false }
         return self.lingersUntil.map { $0 <= .now() } ?? false
@@ -271,7 +278,8 @@ final class FlowFanout {
             limits: self.shard.services.configuration.transients)
     }
 
-    /// Reads the flow for its head at ``version``. Reads it again if events were delivered during the read.
+    /// Reads the stored flow, to learn its head at ``version`` or above. Repeats the read if events were delivered during the
+    /// read.
     private func requestRecord() {
         guard !self.isLoadingRecord else { return }
         self.isLoadingRecord = true
@@ -293,8 +301,8 @@ final class FlowFanout {
                 return
             }
             guard let record, record.version >= self.version else {
-                // Events were delivered during the read: read again. Otherwise the flow no longer exists in the store, which
-                // the version sweep detects.
+                // Events were delivered during the read: read again. Otherwise the store has no row for the flow or a lower
+                // version of it, which the version sweep detects.
                 if self.version > version { self.requestRecord() }
                 return
             }
@@ -313,7 +321,7 @@ final class FlowFanout {
         self.subscriberCount += 1
         if subscription.stream.wantsPresence {
             self.presenceCount += 1
-            // The new subscriber was not sent the count yet.
+            // The new subscriber was not sent `presence` yet: the next tick sends it.
             self.lastSentPresence = -1
         }
         self.shard.fanoutOccupied(self)
@@ -328,7 +336,8 @@ final class FlowFanout {
         if self.subscriberCount == 0 { self.shard.fanoutEmptied(self) }
     }
 
-    /// Calls `body` for each subscription present at the start that has not ended. `body` may end subscriptions.
+    /// Calls `body` for each subscription that exists when this function is called and has not ended. `body` may end
+    /// subscriptions.
     func forEachSubscription(_ body: (Subscription) -> Void) {
         for subscription in Array(self.subscriptions.values) where !subscription.reader.hasEnded { body(subscription) }
     }

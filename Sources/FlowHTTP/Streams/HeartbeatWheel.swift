@@ -1,4 +1,5 @@
-/// All open streams of an event loop, distributed over the seconds of the heartbeat interval to spread the heartbeats.
+/// All open streams of an event loop, in wheel slots: one slot for each second of the heartbeat interval. In each second only
+/// the streams of one slot are sent a heartbeat, which spreads the heartbeats over the interval.
 struct HeartbeatWheel {
     private var slots: [[EventStream]]
     /// The wheel slot of the current second.
@@ -14,7 +15,7 @@ struct HeartbeatWheel {
     /// All open streams of the event loop.
     var all: [EventStream] { self.slots.flatMap { $0 } }
 
-    /// Adds a stream to the next slot in turn.
+    /// Adds a stream to the wheel slot after the one that the previous stream was added to.
     mutating func insert(_ stream: EventStream) {
         self.fill = (self.fill + 1) % self.slots.count
         stream.wheelSlot = self.fill

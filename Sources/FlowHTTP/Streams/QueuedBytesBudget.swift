@@ -3,29 +3,32 @@ import Synchronization
 /// The queued bytes of the streams of all event loops: the sum, and the largest stream of each loop. With these, shedding finds
 /// the stream with the most queued bytes of all. Safe to use from any thread.
 final class QueuedBytesBudget: Sendable {
-    /// The part of one event loop: the queued bytes of its largest stream, and a request to shed it.
+    /// What the budget stores for one event loop: the queued bytes of the loop's largest stream (the stream with the most
+    /// queued bytes), and whether the loop was requested to shed streams. The sum of all queued bytes is not in it, but in the
+    /// ``QueuedBytesBudget``.
     final class LoopShare: Sendable {
+        /// Queued bytes of the loop's largest stream.
         fileprivate let largest = Atomic<Int>(0)
         private let isSheddingRequested = Atomic<Bool>(false)
         private let shed: @Sendable () -> Void
 
         fileprivate init(shed: @escaping @Sendable () -> Void) { self.shed = shed }
 
-        /// Requests that the event loop sheds its largest stream. Further calls have no effect until shedding starts.
+        /// Requests that the event loop sheds streams. Further calls have no effect until the loop calls ``sheddingStarted()``.
         func requestShedding() {
             if !self.isSheddingRequested.exchange(true, ordering: .relaxed) { self.shed() }
         }
 
-        /// Allows the next request.
+        /// Called by the loop when it starts to shed streams: the next ``requestShedding()`` has an effect again.
         func sheddingStarted() { self.isSheddingRequested.store(false, ordering: .relaxed) }
 
-        /// Raises ``largest`` to the queued bytes of a stream, if they are more. The value stays too high when that queue
-        /// shrinks later; the loop measures again when it sheds.
+        /// Raises ``largest`` to the queued bytes of a stream, if these are more. If the queued bytes of that stream become
+        /// fewer later, the value stays too high until the loop sheds streams and calls ``setLargest(_:)``.
         func raiseLargest(_ bytes: Int) {
             if bytes > self.largest.load(ordering: .relaxed) { self.largest.store(bytes, ordering: .relaxed) }
         }
 
-        /// Sets ``largest`` to a measured value.
+        /// Sets ``largest`` to the queued bytes of the loop's largest stream.
         func setLargest(_ bytes: Int) { self.largest.store(bytes, ordering: .relaxed) }
     }
 
@@ -34,10 +37,11 @@ final class QueuedBytesBudget: Sendable {
 
     /// The queued bytes of all streams.
     var bytes: Int { self.sum.load(ordering: .relaxed) }
-    /// Adds the change of a stream's queued bytes, negative if the queue has shrunk.
+    /// Adds the change of a stream's queued bytes to the sum. The change is negative if the stream has fewer queued bytes than
+    /// before.
     func changed(by bytes: Int) { self.sum.add(bytes, ordering: .relaxed) }
 
-    /// Creates the share of one event loop.
+    /// Creates the ``LoopShare`` of one event loop.
     /// - Parameter shed: called on any thread when the loop must shed streams.
     func register(shed: @escaping @Sendable () -> Void) -> LoopShare {
         let loopShare = LoopShare(shed: shed)
@@ -45,7 +49,8 @@ final class QueuedBytesBudget: Sendable {
         return loopShare
     }
 
-    /// The share of the event loop whose stream has the most queued bytes; `nil` if these are at most `bytes`.
+    /// The ``LoopShare`` of the event loop that has the largest stream of all loops; `nil` if the queued bytes of this stream
+    /// are at most `bytes`.
     func larger(than bytes: Int) -> LoopShare? {
         let largest = self.loopShares.withLock { $0 }.max {
             $0.largest.load(ordering: .relaxed) < $1.largest.load(ordering: .relaxed)

@@ -2,8 +2,8 @@ import FlowCore
 import NIOCore
 import Synchronization
 
-/// The delivery sink of one event loop. Any thread may deliver; the shard processes the deliveries on its loop, in their
-/// order, and all that are queued in one task.
+/// The delivery sink of one event loop. Any thread may deliver; the shard processes the deliveries on its loop, in their order.
+/// One task processes all deliveries that are queued when it starts.
 final class ShardMailbox: DeliverySink {
     private struct State {
         var deliveries: [Delivery] = []
@@ -20,7 +20,7 @@ final class ShardMailbox: DeliverySink {
         self.state.withLock { $0.shard = shard }
     }
 
-    /// Queues a delivery, and schedules the shard if the queue was empty.
+    /// Queues a delivery, and schedules ``drain()`` on the event loop if the queue was empty.
     func deliver(_ delivery: Delivery) {
         let isFirst = self.state.withLock { state in
             state.deliveries.append(delivery)

@@ -3,7 +3,7 @@ import NIOCore
 /// The transport of one event stream: its HTTP/1.1 connection (``ConnectionHandler``), or a fake in tests. Confined to the
 /// event loop.
 ///
-/// Writes are buffered until ``flush()``. A write that fails closes the stream before it returns.
+/// Writes are buffered until ``flush()``. If a write fails, the stream is closed before the call returns.
 protocol StreamOutput: AnyObject {
     /// Whether the socket is writable. If it is not, no history is read and no live event is written.
     var isWritable: Bool { get }

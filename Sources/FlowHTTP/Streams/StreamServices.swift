@@ -20,7 +20,7 @@ final class StreamServices: Sendable {
     private let streams = Atomic<Int>(0)
     private let nextNumber = Atomic<UInt64>(0)
     private let draining = Atomic<Bool>(false)
-    /// Number of rejected streams by reason.
+    /// Number of new streams that were closed instead of opened because of a limit, by reason.
     private let refusals = Mutex<[ClosingReason: Int]>([:])
     /// Number of streams by account and subject.
     private let bySubject = Mutex<[String: Int]>([:])
@@ -50,7 +50,7 @@ final class StreamServices: Sendable {
         self.feedMembershipContinuation = feedMembershipContinuation
     }
 
-    /// Starts an asynchronous operation in the server's task group.
+    /// Starts an asynchronous operation in a task of its own, outside the event loops. Does not wait for it.
     func perform(_ body: @escaping @Sendable () async -> Void) { self.work.yield(body) }
     /// Queues changes of the connection registry, which are applied in their order.
     func registryChanged(_ changes: [RegistryChange]) { self.registryChangeContinuation.yield(changes) }
@@ -91,7 +91,7 @@ final class StreamServices: Sendable {
         return self.nextNumber.add(1, ordering: .relaxed).newValue
     }
 
-    /// Removes a stream that ``admit(_:)`` has counted.
+    /// Subtracts a closed stream from the numbers of streams to which ``admit(_:)`` has added it.
     func release(_ principal: Principal) {
         self.streams.subtract(1, ordering: .relaxed)
         guard !principal.isOpen else { return }
@@ -102,8 +102,9 @@ final class StreamServices: Sendable {
         }
     }
 
-    /// Counts a stream that was rejected.
+    /// Counts a new stream that is closed instead of opened because of a limit.
     func countRefusal(_ reason: ClosingReason) { self.refusals.withLock { $0[reason, default: 0] += 1 } }
+    /// Number of streams counted by ``countRefusal(_:)``, by reason.
     var refusalCounts: [ClosingReason: Int] { self.refusals.withLock { $0 } }
 }
 
@@ -133,7 +134,7 @@ public struct StreamConfiguration: Sendable {
     public var lingerMilliseconds: Int64 = 10_000
     /// `FLOWHUB_OPEN_SECONDS`: timeout for opening a stream, which includes reading its flows from the store.
     public var openSeconds = 5
-    /// `FLOWHUB_MAX_CONNECTIONS`: maximum number of event streams.
+    /// `FLOWHUB_MAX_CONNECTIONS`: maximum number of event streams of this instance.
     public var maximumConnections = 10_000
     /// `FLOWHUB_MAX_CONNECTIONS_PER_SUBJECT`: maximum number of event streams of one subject of an account. Not applied to a
     /// hub without keys.

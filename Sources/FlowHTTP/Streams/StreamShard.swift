@@ -6,9 +6,11 @@ import Synchronization
 /// The event streams and fan-outs of one event loop. Confined to the loop, so events are delivered without locks, tasks and
 /// suspension.
 final class StreamShard {
-    /// Number of writes in one slice of a pass, after which the loop polls its sockets. 256 writes take about 2 ms.
+    /// Maximum number of writes to subscribers in one slice of a pass. After each slice the loop polls its sockets. 256 writes
+    /// take about 2 ms.
     static let writesPerSlice = 256
-    /// Maximum number of times that a slice of a pass is postponed for requests that were already read.
+    /// Maximum number of times that one slice of a pass is postponed because parts of ordinary requests wait to be processed
+    /// (``pendingRequestParts``).
     static let maximumDeferrals = 64
 
     let loop: any EventLoop
@@ -21,7 +23,8 @@ final class StreamShard {
     private(set) var streamCount = 0
     /// Terminal flows whose subscriptions stay open for late events.
     var lingeringFlows = Set<FlowID>()
-    /// Flows whose fan-out has no subscription. A fan-out without waiting streams is removed at the next tick.
+    /// Flows whose fan-out has no subscription. At the next tick such a fan-out is removed, unless an opening stream waits for
+    /// it.
     private var emptyFanouts = Set<FlowID>()
     /// Streams that wait for the fan-outs of their flows to be open.
     private var openingStreams: [ObjectIdentifier: EventStream] = [:]
@@ -29,22 +32,23 @@ final class StreamShard {
     /// The open streams of `/v1/feed`.
     private var feedStreams: [ObjectIdentifier: EventStream] = [:]
 
-    /// The fan-outs with events that some live subscriber was not sent yet, in the order of their turns.
+    /// The fan-outs with events that some live subscriber was not sent yet, in the order in which the pass writes them.
     private var flowsInPass: [FlowFanout] = []
+    /// Whether a pass is in progress: its next slice is scheduled or running.
     private var isPassScheduled = false
-    /// How often the current slice was postponed.
+    /// Number of times that the next slice was postponed; see ``maximumDeferrals``.
     private var deferrals = 0
     /// Number of parts of ordinary requests (request head, chunk of a body, or end) that were read and wait to be processed on
     /// this loop.
     var pendingRequestParts = 0
 
-    /// This event loop's part of the budget of queued bytes.
+    /// What ``QueuedBytesBudget`` stores for this event loop.
     private lazy var queueShare = self.services.queuedBytesBudget.register {
         [loop = self.loop, shard = NIOLoopBound(self, eventLoop: self.loop)] in
         loop.execute { shard.value.shedLoad() }
     }
 
-    /// Changes of the connection registry that are reported together.
+    /// Changes for the connection registry that were not reported yet; see ``change(_:)``.
     private var registryChanges: [RegistryChange] = []
     /// The delivery status that heartbeats report.
     private var delivery: DeliveryStatus
@@ -86,8 +90,8 @@ final class StreamShard {
     }
 
     /// Starts the stream if the fan-outs of all its flows are open (``FlowFanout/isOpen``). Otherwise creates the missing
-    /// fan-outs, which watch their flows; each calls this function again when it is open. Rejects the stream if a flow belongs
-    /// to another account.
+    /// fan-outs and watches their flows; each fan-out causes another call of this function when it becomes open. Rejects the
+    /// stream if a flow belongs to another account.
     func proceed(with stream: EventStream) {
         guard stream.state == .opening else { return }
         if stream.isFeed {
@@ -128,7 +132,8 @@ final class StreamShard {
         self.load { services in
             try await services.manager.heads(of: flows)
         } then: { [self] (heads: [FlowHead]?) in
-            // The epoch has changed during the read, and with it the meaning of the cursor: decide again.
+            // If the epoch was replaced during the read, the versions in the cursor are no longer valid: decide again. If the
+            // stream was closed, the call does nothing.
             guard stream.state == .opening, stream.claimedVersions == claimed else {
                 self.proceed(with: stream)
                 return
@@ -191,7 +196,7 @@ final class StreamShard {
         }
     }
 
-    /// Closes the stream with this number, if it is on this loop.
+    /// Closes the stream with this number, if it is open on this loop. The client may reconnect.
     func disconnect(_ number: UInt64) {
         self.forEachStream { if $0.number == number { $0.close(.revoked, reconnect: true) } }
     }
@@ -208,13 +213,13 @@ final class StreamShard {
         return fanout
     }
 
-    /// Keeps a fan-out that has a subscription again.
+    /// Called when a fan-out gets a subscription: it is not removed at the next tick.
     func fanoutOccupied(_ fanout: FlowFanout) { self.emptyFanouts.remove(fanout.flow) }
     /// Marks a fan-out without subscriptions for removal at the next tick, up to 1 s later. Until then a client that
     /// reconnects finds the recent frames in memory.
     func fanoutEmptied(_ fanout: FlowFanout) { self.emptyFanouts.insert(fanout.flow) }
 
-    /// Removes the fan-outs without subscriptions, and ends the watch of their flows.
+    /// Removes the fan-outs without subscriptions for which no stream waits, and ends this loop's interest in their flows.
     private func removeEmptyFanouts() {
         for flow in self.emptyFanouts {
             guard let fanout = self.fanouts[flow] else { continue }
@@ -253,7 +258,7 @@ final class StreamShard {
         }
     }
 
-    /// Passes changed flows to the feeds of an account.
+    /// Passes changed flows of an account to its open feeds on this loop.
     func deliverFeedChanges(_ heads: [FlowHead], account: String) {
         for stream in Array(self.feedStreams.values) where stream.principal.account == account {
             stream.feedReader?.changed(heads)
@@ -277,7 +282,8 @@ final class StreamShard {
         self.loop.assumeIsolated().execute { self.runPassSlice() }
     }
 
-    /// Runs one slice of the pass. Requests that were already read are processed first, so that their events share the writes.
+    /// Runs one slice of the pass. First lets the loop process the parts of ordinary requests that were already read, so that
+    /// the events of these requests are sent in the same writes.
     private func runPassSlice() {
         if self.pendingRequestParts > 0, self.deferrals < Self.maximumDeferrals {
             self.deferrals += 1
@@ -298,18 +304,19 @@ final class StreamShard {
         if self.flowsInPass.isEmpty {
             self.isPassScheduled = false
         } else {
-            // A timer instead of a task: the loop does not poll its sockets between tasks.
+            // A timer instead of a queued task: the loop polls its sockets before a timer fires, but not between queued tasks.
             self.loop.assumeIsolated().scheduleTask(in: .microseconds(20)) { self.runPassSlice() }
         }
     }
 
     // MARK: Queues
 
-    /// Whether the queued bytes are below their limit, so that readers may read history.
+    /// Whether the queued bytes of all streams are below their limit. Only then may readers read history.
     var hasQueueBudget: Bool { self.services.queuedBytesBudget.bytes < self.services.configuration.maximumQueuedBytes }
+    /// Whether the queued bytes of all streams have reached their limit.
     var isOverQueueBudget: Bool { !self.hasQueueBudget }
 
-    /// Updates the budget of queued bytes after those of a stream have changed.
+    /// Updates the budget after the queued bytes of a stream have changed.
     /// - Parameters:
     ///   - bytes: the stream's queued bytes now.
     ///   - difference: the change since the previous call for this stream.
@@ -318,8 +325,8 @@ final class StreamShard {
         self.queueShare.raiseLargest(bytes)
     }
 
-    /// Sheds streams, the one with the most queued bytes first, until the total is within its limit. If the stream with the
-    /// most queued bytes is on another event loop, requests shedding there.
+    /// Sheds streams, the one with the most queued bytes first, until the queued bytes of all streams are below their limit. If
+    /// the stream with the most queued bytes is on another event loop, requests that loop to shed streams, and returns.
     func shedLoad() {
         self.queueShare.sheddingStarted()
         while self.isOverQueueBudget {
@@ -334,7 +341,8 @@ final class StreamShard {
 
     // MARK: Time
 
-    /// Does the periodic work: sends heartbeats and presence, closes expired streams, resumes readers and removes empty
+    /// Does the periodic work: sends heartbeats and presence, closes streams whose token has expired or that could not be
+    /// opened in time, ends the subscriptions of flows that have lingered long enough, resumes readers and removes empty
     /// fan-outs. Called every second.
     func tick() {
         let block = self.heartbeat()
@@ -359,7 +367,8 @@ final class StreamShard {
         }
         for flow in self.lingeringFlows {
             guard let fanout = self.fanouts[flow], fanout.lingerHasExpired else { continue }
-            // A subscriber that was not sent the flow's newest event yet is sent it first, and ends at a later tick.
+            // If a subscriber was not sent the flow's newest event yet, its subscription stays until the event was sent, and
+            // ends at a later tick.
             fanout.forEachSubscription { subscription in
                 guard subscription.reader.isLive, subscription.reader.cursor >= fanout.version else { return }
                 subscription.stream.end(subscription, fanout.closingReason)
@@ -376,7 +385,7 @@ final class StreamShard {
         return block
     }
 
-    /// Sends `presence` for each flow whose number of streams has changed.
+    /// Sends `presence` for each flow whose number of streams has changed since its last `presence`.
     private func sendPresence() {
         for fanout in self.fanouts.values where fanout.presenceCount > 0 && fanout.isOpen {
             // The registry is updated later than the fan-out, so it may lack subscribers that this event loop already has.
@@ -391,7 +400,8 @@ final class StreamShard {
 
     // MARK: Draining
 
-    /// Closes the open streams spread over the window, in random order, so that clients do not all reconnect at the same time.
+    /// Closes the opening streams at once and the open streams spread over the window, in random order, so that clients do not
+    /// all reconnect at the same time.
     func drain(over window: TimeAmount) {
         guard !self.isDraining else { return }
         self.isDraining = true

@@ -1,19 +1,20 @@
 import FlowCore
 import NIOCore
 
-/// One flow on one event stream: its reader, and its position among the flow's live subscriptions.
+/// One flow on one event stream: its reader, its live slot, and how far the subscriber has been sent the live log.
 ///
 /// Confined to the event loop of its fan-out.
 final class Subscription {
-    /// A reference cycle while the stream is open; the stream removes its subscriptions when it ends.
+    /// The stream. Stream and subscription refer to each other until the stream ends and removes its subscriptions.
     let stream: EventStream
     let fanout: FlowFanout
     /// Index of the flow in the stream's cursor.
     let index: Int
     var reader: FlowReader
-    /// Position in the fan-out's live log. The subscriber was sent all events below it.
+    /// Live log position (see ``FlowFanout/liveLogBase``), not a version, of the first entry that the subscriber was not sent
+    /// yet. Used only while the subscription is live.
     var position = 0
-    /// Live slot; -1 while the subscription is not live.
+    /// Index of the subscription's live slot; -1 while the subscription is not live.
     var liveSlot = -1
     /// Number of the newest transient event that the subscriber was sent.
     var lastTransient: UInt64 = 0

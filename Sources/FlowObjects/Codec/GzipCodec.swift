@@ -50,7 +50,7 @@ public final class GzipCodec: ImportCodec {
 
     // MARK: Private
 
-    /// Compresses the bytes with a context of its own.
+    /// Compresses the bytes into one gzip member, with a libdeflate context that no other call uses meanwhile.
     @concurrent private func compressed(_ bytes: [UInt8]) async -> [UInt8] {
         let cached = self.contexts.withLock { UInt(bitPattern: $0.compressors.popLast()) }
         guard let context = OpaquePointer(bitPattern: cached) ?? libdeflate_alloc_compressor(self.level) else {
@@ -69,7 +69,8 @@ public final class GzipCodec: ImportCodec {
         return [UInt8](compressed[...])
     }
 
-    /// Decompresses complete gzip members with a context of its own, to at most `limit` bytes.
+    /// Decompresses complete gzip members to at most `limit` bytes in total, with a libdeflate context that no other call
+    /// uses meanwhile.
     @concurrent private func decompressed(_ members: [UInt8], limit: Int) async -> Result<[UInt8], CodecError> {
         let cached = self.contexts.withLock { UInt(bitPattern: $0.decompressors.popLast()) }
         guard let context = OpaquePointer(bitPattern: cached) ?? libdeflate_alloc_decompressor() else {

@@ -12,6 +12,7 @@ final class GzipDecompressor: StreamDecompressor {
     private let stream: UnsafeMutablePointer<z_stream>
     /// Whether the input so far ends with a complete gzip member.
     private(set) var isAtEnd = false
+    /// The error of an earlier call, which every later call throws again.
     private var failure: CodecError?
 
     init() {
@@ -55,7 +56,7 @@ final class GzipDecompressor: StreamDecompressor {
         input = input.dropFirst(consumed)
         switch result {
         case Z_STREAM_END: self.isAtEnd = true
-        // No progress was possible: more input is needed.
+        // `Z_BUF_ERROR`: no progress was possible, because more input is needed.
         case Z_OK, Z_BUF_ERROR: break
         default: throw self.fail(.malformed("corrupted gzip data"))
         }

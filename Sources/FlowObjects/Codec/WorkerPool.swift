@@ -43,7 +43,7 @@ public final class WorkerPool: TaskExecutor {
         self.available.signal()
     }
 
-    /// Runs jobs until the pool is closed. The body of each thread.
+    /// Runs jobs until the pool is closed and no job is enqueued. Each thread executes this function.
     private func work() {
         // On Linux, the priority applies to the calling thread only.
         setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, Self.niceness)

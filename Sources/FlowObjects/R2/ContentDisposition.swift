@@ -3,8 +3,10 @@ enum ContentDisposition {
     /// Maximum bytes of a file name in UTF-8.
     private static let maximumBytes = 255
 
-    /// The header value for a file name: always printable ASCII. It has the name as a quoted string, in which `_` replaces
-    /// all other characters; if any was replaced, the percent-encoded name follows.
+    /// The header value for a file name; always printable ASCII. In the quoted `filename`, `_` replaces each quotation
+    /// mark, percent sign and character outside of printable ASCII. If any was replaced, the percent-encoded name follows
+    /// as `filename*`. Path separators and control characters are `_` in both.
+    /// - Returns: only `attachment` if the file name is empty.
     static func attachment(_ fileName: String) -> String {
         // A path separator or a control character in a file name could write to another folder or mislead the user.
         let name = String(

@@ -7,23 +7,26 @@ import Synchronization
 /// checked at most once a second, and immediately after R2 has rejected the credentials. Safe to use from any task; a
 /// check is one `stat` call.
 final class CredentialsProvider: Sendable {
-    /// Identifies one version of a file.
+    /// Distinguishes one content of the credentials file from earlier and later ones, by the file's `stat` data.
     private struct Version: Hashable, Sendable {
         let device: UInt
+        /// Inode number.
         let number: UInt
         let size: Int
+        /// Time of the last modification.
         let seconds: Int
         let nanoseconds: Int
     }
 
     private struct State: Sendable {
         var credentials: R2Credentials
+        /// `stat` data of the file when it was last read successfully; `nil` if the credentials are fixed.
         var version: Version?
         /// When the credentials replaced earlier ones from the file; `nil` if they are the first.
         var changedAt: ContinuousClock.Instant?
         /// When the file was last checked for changes.
         var checkedAt: ContinuousClock.Instant
-        /// Whether the file's current version was found unreadable, which is logged once.
+        /// Whether the most recent read of the file failed. Only the first of several failures in a row is logged.
         var isBroken = false
     }
 
@@ -72,7 +75,8 @@ final class CredentialsProvider: Sendable {
         }
     }
 
-    /// Reads the file if its version has changed. Without a file, has no effect.
+    /// Reads the credentials file if its `stat` data has changed since it was last read successfully. Has no effect if the
+    /// credentials are fixed.
     private func reloadIfChanged(_ state: inout State, _ now: ContinuousClock.Instant) {
         state.checkedAt = now
         guard let path = self.path, let version = Self.version(path), version != state.version else { return }
@@ -95,7 +99,7 @@ final class CredentialsProvider: Sendable {
         self.logger.info("Reloaded R2 credentials file FLOWHUB_R2_CREDENTIALS", metadata: ["path": "\(path)"])
     }
 
-    /// The version of the file; `nil` if there is no such file.
+    /// The `stat` data of the file; `nil` if there is no such file.
     private static func version(_ path: String) -> Version? {
         var status = stat()
         guard stat(path, &status) == 0 else { return nil }

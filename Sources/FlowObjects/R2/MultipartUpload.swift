@@ -2,15 +2,19 @@ import FlowCore
 
 /// A multipart upload: an object that is uploaded in parts, which are combined at the end.
 struct MultipartUpload: Sendable {
+    /// A part that R2 has stored.
     struct Part: Hashable, Sendable {
+        /// Number of the part in the object, from 1.
         let number: Int
+        /// MD5 of the part's bytes; in hexadecimal it is the part's ETag.
         let md5: [UInt8]
     }
 
     let client: R2Client
     let key: String
+    /// The upload id that R2 has assigned.
     let id: String
-    /// Whether R2 may have a second, empty multipart upload, created by an attempt whose reply with the id was lost.
+    /// Whether R2 may have a second multipart upload, without parts, created by an attempt whose reply with the id was lost.
     let mayHaveOrphanUpload: Bool
 
     /// Creates a multipart upload in R2.
@@ -31,8 +35,8 @@ struct MultipartUpload: Sendable {
         return id
     }
 
-    /// Uploads a part, with retries until R2's ETag proves that it has exactly these bytes. A later part with the same
-    /// number replaces an earlier one.
+    /// Uploads a part, with retries until R2's ETag proves that R2 has stored exactly these bytes. A part replaces an
+    /// earlier part with the same number.
     func put(_ bytes: [UInt8], number: Int) async throws(R2Failure) -> Part {
         let md5 = Digest.md5(bytes)
         let etag = md5.hexadecimal
@@ -78,6 +82,6 @@ struct MultipartUpload: Sendable {
         return R2Reply.bare(reported) == etag ? nil : .contentMismatch
     }
 
-    /// Deletes the upload and its parts. A missing upload is not an error.
+    /// Aborts the multipart upload: R2 deletes its parts. A missing multipart upload is not an error.
     func abort() async throws(R2Failure) { try await self.client.abortUpload(self.key, self.id) }
 }

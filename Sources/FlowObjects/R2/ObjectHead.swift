@@ -3,7 +3,7 @@ import FlowCore
 /// Attributes of an object from a response head.
 struct ObjectHead: Sendable {
     var info: ObjectInfo
-    /// The upload marker of the ``R2Upload`` that wrote the object; `nil` if the hub did not write it.
+    /// The upload marker of the ``R2Upload`` that wrote the object; `nil` if the object has none.
     var uploadMarker: String?
 
     /// Reads the attributes from the head of a response to a request for a whole object.
@@ -52,7 +52,7 @@ extension R2Client {
         }
     }
 
-    /// Aborts a multipart upload. A missing upload is not an error.
+    /// Aborts a multipart upload. A missing multipart upload is not an error.
     func abortUpload(_ key: String, _ uploadID: String) async throws(R2Failure) {
         do throws(R2Failure) {
             _ = try await self.observed(.abort, R2Request(.delete, key: key, query: [NamedValue("uploadId", uploadID)]))

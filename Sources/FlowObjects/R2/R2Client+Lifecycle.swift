@@ -2,7 +2,7 @@ import FlowCore
 
 /// Lifecycle rules: `GetBucketLifecycleConfiguration`, `PutBucketLifecycleConfiguration` and `DeleteBucketLifecycle`.
 extension R2Client {
-    /// Reads the lifecycle rules of the bucket; empty if the store does not have such rules.
+    /// Reads the lifecycle rules of the bucket; empty if none are set or the object store does not support them.
     func lifecycleRules() async throws(R2Failure) -> [LifecycleRule] {
         let body: [UInt8]
         do throws(R2Failure) {
@@ -14,7 +14,7 @@ extension R2Client {
         }
         if body.isEmpty { return [] }
         guard let root = XMLParser.parse(body) else { throw R2Failure(.invalidResponse) }
-        // A store without lifecycle rules ignores the query parameter and lists its objects.
+        // An object store that does not support lifecycle rules ignores the query parameter and lists the bucket's objects.
         if root.name == "ListBucketResult" { return [] }
         guard root.name == "LifecycleConfiguration" else { throw R2Failure(.invalidResponse) }
         return root.all("Rule").map(LifecycleRule.init)
@@ -23,7 +23,7 @@ extension R2Client {
     /// Replaces all lifecycle rules of the bucket; an empty array deletes them.
     func setLifecycleRules(_ rules: [LifecycleRule]) async throws(R2Failure) {
         if rules.isEmpty {
-            // A store without lifecycle rules might ignore the query parameter and delete the bucket.
+            // An object store that does not support lifecycle rules might ignore the query parameter and delete the bucket.
             guard try await !self.lifecycleRules().isEmpty else { return }
             _ = try await self.observed(.lifecycle, R2Request(.delete, query: [NamedValue("lifecycle", "")]))
             return

@@ -7,7 +7,8 @@ extension R2Client {
     /// 1,000 entries has about 300 further bytes.
     private static let pageBytes = 8_388_608
 
-    /// Lists up to `limit` objects whose keys start with `prefix` and are above `after`, in the byte order of their keys.
+    /// Lists up to `limit` objects whose keys start with `prefix` and are above `after`, if given, in the byte order of their
+    /// keys.
     func list(prefix: String, after: String?, limit: Int) async throws(R2Failure) -> ObjectList {
         var objects: [ObjectInfo] = []
         var token: String?

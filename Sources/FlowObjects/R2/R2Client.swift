@@ -1,7 +1,7 @@
 import FlowCore
 import Logging
 
-/// Client for one bucket: signs and sends requests, retries them, and reads errors. Safe to use from any task.
+/// S3 client for one bucket: signs and sends requests, retries them, and parses error responses. Safe to use from any task.
 struct R2Client: Sendable {
     let settings: R2Settings
     let transport: Transport
@@ -9,11 +9,12 @@ struct R2Client: Sendable {
     let signer: Signer
     let logger: Logger
     let observer: R2Observer
+    /// The current time, with which requests are signed.
     let now: @Sendable () -> Timestamp
 
     /// Maximum bytes of an error response's body.
     private static let errorBytes = 65_536
-    /// Upper bound for `Retry-After` in seconds. It exceeds every retry deadline.
+    /// Upper bound in seconds for `Retry-After`: one day, far above the default of ``R2Limits/retrySeconds``.
     private static let longestWait = 86_400
 
     // MARK: With retries
@@ -128,8 +129,9 @@ struct R2Client: Sendable {
             clockSkew: head["date"].flatMap(ServerTime.http).map { $0.seconds - self.now().seconds })
     }
 
-    /// The `Code` in the body of an S3 error response. As it appears in logs, only letters and digits are accepted.
-    /// - Returns: `nil` if the body has no such code.
+    /// The `Code` in the body of an S3 error response. Because the code appears in logs, any code other than 1 to 64
+    /// ASCII letters and digits counts as missing.
+    /// - Returns: `nil` if the code is missing.
     static func errorCode(_ body: [UInt8]) -> String? {
         guard let error = XMLParser.parse(body), error.name == "Error", let code = error.text("Code"),
             (1...64).contains(code.utf8.count),
@@ -155,8 +157,8 @@ struct R2Client: Sendable {
         self.observer(R2Operation(name: name, bytes: bytes, duration: .now - start, isSuccess: isSuccess))
     }
 
-    /// Sends a request that is a whole operation, and reports it to the observer. A response that the object does not
-    /// exist is reported as success.
+    /// Sends a request that is one whole operation, with retries, and reports the operation to the observer. A response
+    /// that the object does not exist is thrown as a failure, but reported as success.
     /// - Parameter bytes: bytes of object content that the request sends, for the report.
     func observed(
         _ name: R2Operation.Name, bytes: Int = 0, _ request: R2Request

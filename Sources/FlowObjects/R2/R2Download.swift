@@ -1,23 +1,25 @@
 import FlowCore
 
-/// A streamed object, or a range of it. If the connection breaks, a ranged read continues from the next missing byte,
-/// provided that the object is unchanged.
+/// The reading of one object, or of a range of it, as its bytes arrive. If the connection breaks, a ranged read continues
+/// from the next missing byte, provided that the object is unchanged.
 actor R2Download: ObjectDownload {
     nonisolated let info: ObjectInfo
     private let client: R2Client
-    /// Bytes of the object that were not received yet.
+    /// Range of the requested bytes that were not received yet.
     private var rest: Range<Int>
+    /// Body of the current response; `nil` after a failure and at the end.
     private var body: TransportBody?
-    /// Decides on retries since the most recent progress.
+    /// Decides on retries. Replaced by a new one at a failure before which at least ``step`` bytes arrived.
     private var machine: RetryPolicy
+    /// Start of the download, for the duration that is reported to the observer.
     private let start: ContinuousClock.Instant
-    /// Bytes of the object received so far.
+    /// Number of bytes of the object received so far.
     private var received = 0
-    /// Bytes received since the most recent failure.
+    /// Number of bytes received since the most recent failure.
     private var progress = 0
     /// The final error, which every later ``next()`` throws again.
     private var failure: ObjectError?
-    /// Whether the operation was reported to the observer.
+    /// Whether the download was reported to the observer.
     private var isReported = false
 
     /// Bytes that must arrive after a failure so that the next failure counts as the first one again. Without this
@@ -36,11 +38,11 @@ actor R2Download: ObjectDownload {
     }
 
     deinit {
-        // A reader that stops before the end is not a failure.
+        // Released before the end of the object: a caller that stops reading early is reported as success.
         if !self.isReported { self.client.observe(.get, since: self.start, bytes: self.received, isSuccess: true) }
     }
 
-    /// Sends the request and waits for the response head.
+    /// Sends the request for an object or a range of it, with retries, and waits for the response head.
     /// - Parameter range: the bytes to read; `nil` for the whole object.
     static func open(_ client: R2Client, _ key: String, _ range: Range<Int>?) async throws(ObjectError) -> R2Download {
         if let range, range.isEmpty || range.lowerBound < 0 {
@@ -70,7 +72,7 @@ actor R2Download: ObjectDownload {
 
     /// The object and the byte range that a response head announces.
     /// - Parameter range: the requested range; `nil` for the whole object.
-    /// - Throws: ``R2Failure`` if the response is not the one requested.
+    /// - Throws: ``R2Failure`` if the status, range or encoding is not the requested one, or the ETag or size is missing.
     private static func read(
         _ key: String, _ head: TransportHead, _ range: Range<Int>?
     ) throws(R2Failure) -> (ObjectInfo, Range<Int>) {
@@ -105,7 +107,7 @@ actor R2Download: ObjectDownload {
         return nil
     }
 
-    /// Waits for bytes from the current response.
+    /// Waits for the next bytes of the response, and removes their range from `rest`.
     private func read() async throws(R2Failure) -> [UInt8] {
         let body = try await self.openBody()
         let bytes: [UInt8]?
@@ -118,7 +120,8 @@ actor R2Download: ObjectDownload {
         return bytes
     }
 
-    /// The current body. After a failure, opens a new one for the same object, from the next missing byte.
+    /// The body of the current response. After a failure, requests the missing bytes of the same object, without retries,
+    /// and returns the body of the new response.
     private func openBody() async throws(R2Failure) -> TransportBody {
         if let body = self.body { return body }
         let (head, body) = try await self.client.attempt(Self.request(self.info.key, self.rest, etag: self.info.etag))
@@ -130,8 +133,8 @@ actor R2Download: ObjectDownload {
         return body
     }
 
-    /// Waits until the next attempt is due.
-    /// - Throws: the final error if there is no further attempt.
+    /// Waits until the next attempt after this failure is due.
+    /// - Throws: the final error if the retry policy gives up or the task is cancelled.
     private func recover(_ failure: R2Failure) async throws(ObjectError) {
         var machine = self.progress >= Self.step ? RetryPolicy(self.client.settings.limits, now: .now) : self.machine
         self.progress = 0
@@ -156,7 +159,7 @@ actor R2Download: ObjectDownload {
         }
     }
 
-    /// Reports the operation to the observer. Only the first call counts.
+    /// Reports the download to the observer. Further calls have no effect.
     private func report(isSuccess: Bool) {
         if self.isReported { return }
         self.isReported = true

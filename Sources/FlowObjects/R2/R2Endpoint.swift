@@ -88,7 +88,7 @@ struct R2Endpoint: Hashable, Sendable {
 }
 
 extension Substring {
-    /// The text after a prefix, compared without case; `nil` if the text does not start with it.
+    /// The text after a prefix, which must be in lower case; `nil` if the text, in any case, does not start with the prefix.
     fileprivate func dropping(_ prefix: String) -> Substring? {
         self.prefix(prefix.count).lowercased() == prefix ? self.dropFirst(prefix.count) : nil
     }

@@ -3,9 +3,10 @@ import FlowCore
 /// The reason why one attempt of a request failed.
 struct R2Failure: Error, Hashable, Sendable {
     enum Reason: Hashable, Sendable {
+        /// No complete response arrived.
         case transport(TransportError)
-        /// R2's error response. Its status may be 200: completing an upload can fail after R2 has sent a successful
-        /// head.
+        /// R2's error response. Its status may be 200: completing a multipart upload can fail after R2 has sent a response head
+        /// with that status.
         case answer(status: Int, code: String)
         /// The ETag, size, range or encoding in the response is not that of the expected content.
         case contentMismatch
@@ -16,11 +17,11 @@ struct R2Failure: Error, Hashable, Sendable {
     }
 
     var reason: Reason
-    /// Seconds until the next attempt, as R2 requests it in `Retry-After`; `nil` if it does not.
+    /// Minimum seconds until the next attempt, from R2's `Retry-After`; `nil` if the response has none.
     var retryAfter: Int?
     /// R2's clock minus the hub's, in seconds; `nil` if the response has no `Date`.
     var clockSkew: Int64?
-    /// Whether R2 may have executed the request, in this attempt or an earlier one.
+    /// Whether R2 may have executed the request, in this attempt or an earlier attempt of the same request.
     var mayHaveTakenEffect: Bool
 
     init(_ reason: Reason, retryAfter: Int? = nil, clockSkew: Int64? = nil) {
@@ -65,8 +66,8 @@ struct R2Failure: Error, Hashable, Sendable {
 // MARK: Errors for callers
 
 extension ObjectError {
-    /// The error for a caller of the object store.
-    /// - Parameter bucket: name of the bucket, for the text.
+    /// Converts a failure to the error that the methods of the object store throw.
+    /// - Parameter bucket: name of the bucket, for the error's text.
     init(_ failure: R2Failure, bucket: String) {
         switch failure.reason {
         case .transport(.cancelled): self = .unavailable("The request to R2 was cancelled.")
@@ -105,8 +106,10 @@ extension ObjectError {
         }
     }
 
-    /// The text about a clock that is wrong.
-    /// - Parameter clockSkew: R2's clock minus the hub's, in seconds; `nil` if unknown.
+    /// The error text for a request whose time R2 has rejected.
+    /// - Parameters:
+    ///   - statusText: status and S3 error code of R2's response.
+    ///   - clockSkew: R2's clock minus the hub's, in seconds; `nil` if unknown.
     private static func clockSkewMessage(_ statusText: String, clockSkew: Int64?) -> String {
         guard let clockSkew, clockSkew != 0 else {
             return "R2 rejected the time of the request (\(statusText)): synchronize the hub's clock with NTP."

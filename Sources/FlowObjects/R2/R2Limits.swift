@@ -1,7 +1,7 @@
 /// Limits and timeouts of the object store.
 public struct R2Limits: Hashable, Sendable {
     /// Bytes of each part of a multipart upload. R2 requires all parts but the last to have the same size, and allows
-    /// 10,000 per object. An object of at most this size is uploaded in one request.
+    /// 10,000 parts per object. An object of at most this size is uploaded in one request.
     public var partBytes = 12_582_912
     /// Maximum number of parts of one object in flight.
     public var partsInFlight = 2
@@ -20,13 +20,13 @@ public struct R2Limits: Hashable, Sendable {
     public var retryBaseMilliseconds = 200
     /// Upper bound of the backoff in milliseconds.
     public var retryCapMilliseconds = 20_000
-    /// Seconds after a change of credentials during which a request is retried if R2 rejects the new ones.
+    /// Seconds after a change of credentials during which a request is retried if R2 rejects the new credentials.
     public var rotationSeconds = 60
     /// Maximum number of requests in flight, not counting downloads; further requests wait.
     public var connections = 16
-    /// Maximum number of downloads in flight; further ones wait.
+    /// Maximum number of downloads in flight; further downloads wait.
     public var downloads = 64
-    /// Maximum bytes of a download that are buffered for its reader.
+    /// Maximum received bytes of one download that are in memory and were not read yet.
     public var bufferBytes = 262_144
     /// Maximum number of parts of one object. This is R2's limit; only tests set a lower one.
     var maximumParts = 10_000
@@ -37,7 +37,7 @@ public struct R2Limits: Hashable, Sendable {
     /// acceptable.
     public static let partBytesRange = 5_242_880...536_870_912
 
-    /// The limits of the transport that correspond to these.
+    /// The transport's limits, with the values of these limits.
     var transport: TransportLimits {
         var limits = TransportLimits()
         limits.connections = self.connections

@@ -11,7 +11,7 @@ extension R2ObjectStore: ObjectMaintenance {
         }
     }
 
-    /// Aborts a multipart upload, of any process. A missing upload is not an error.
+    /// Aborts a multipart upload, even one that another process has begun. A missing multipart upload is not an error.
     public func abort(_ upload: UnfinishedUpload) async throws(ObjectError) {
         do throws(R2Failure) {
             try await self.client.abortUpload(upload.key, upload.uploadID)

@@ -74,7 +74,8 @@ public final class R2ObjectStore: ObjectStore {
         do throws(R2Failure) { try await self.client.delete(key) } catch { throw self.error(error) }
     }
 
-    /// Lists objects, in as many requests as `limit` needs.
+    /// Lists up to `limit` objects whose keys start with `prefix` and are above `after`, if given, in the byte order of their
+    /// keys. Sends as many requests as that needs.
     public func list(prefix: String, after: String?, limit: Int) async throws(ObjectError) -> ObjectList {
         try ObjectRules.check(prefix: prefix)
         if let after { try ObjectRules.check(prefix: after) }
@@ -86,7 +87,8 @@ public final class R2ObjectStore: ObjectStore {
         }
     }
 
-    /// Makes a presigned URL. Sends no request, so the object may be missing.
+    /// Makes a download link that is valid for `seconds` and makes a browser save the object as `fileName`. Sends no
+    /// request: the object may be missing. Never returns `nil`.
     public func presign(_ key: String, seconds: Int, fileName: String) throws(ObjectError) -> String? {
         try ObjectRules.check(key: key)
         try ObjectRules.check(linkSeconds: seconds)
@@ -99,6 +101,6 @@ public final class R2ObjectStore: ObjectStore {
         ).url
     }
 
-    /// The error for a caller of the object store.
+    /// Converts a failure to the error that the methods of the object store throw.
     func error(_ failure: R2Failure) -> ObjectError { ObjectError(failure, bucket: self.bucket) }
 }

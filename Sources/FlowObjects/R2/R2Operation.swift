@@ -3,9 +3,9 @@ public struct R2Operation: Hashable, Sendable {
     public enum Name: String, Hashable, Sendable, CaseIterable {
         /// A whole object was written, in one request or in parts.
         case put
-        /// One part of a large object.
+        /// One part of a multipart upload was uploaded.
         case part
-        /// An object or a range of it was read, to the end or until its reader stopped.
+        /// An object or a range of it was read, to the end or until the caller stopped reading.
         case get
         /// The attributes of an object were read.
         case head
@@ -24,7 +24,7 @@ public struct R2Operation: Hashable, Sendable {
     public var name: Name
     /// Bytes of object content, sent or received.
     public var bytes: Int
-    /// Time from the first attempt to the last response.
+    /// Time from the start of the operation to its end, including all attempts and the waits between them.
     public var duration: Duration
     /// Whether the operation succeeded. A response that the object does not exist counts as success.
     public var isSuccess: Bool

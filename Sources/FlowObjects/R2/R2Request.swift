@@ -1,4 +1,4 @@
-/// One request to R2's S3 interface, before it is signed. Each attempt signs the same value again.
+/// One request to R2's S3 interface, before it is signed. Each attempt signs the request anew, with the current time.
 struct R2Request: Sendable {
     var method: TransportMethod
     /// Key of the object; `nil` if the request concerns the bucket.
@@ -10,7 +10,7 @@ struct R2Request: Sendable {
     var payloadHash = SignableRequest.emptyPayload
     /// Whether the response body is read as it arrives.
     var isStreamed = false
-    /// Maximum bytes of a response that is not streamed.
+    /// Maximum bytes of the response body, if it is not streamed.
     var replyLimit = 1_048_576
     /// Validates a 2xx response. Returns the reason why the response counts as a failure; `nil` if it is valid. Not called
     /// for a streamed response.

@@ -2,6 +2,7 @@
 public struct R2Settings: Sendable {
     /// Source of the credentials.
     enum Source: Hashable, Sendable {
+        /// Credentials that do not change while the hub runs.
         case fixed(R2Credentials)
         /// Path of a JSON file that is reloaded when it changes; see ``CredentialsProvider``.
         case file(String)
@@ -103,7 +104,7 @@ public struct R2Settings: Sendable {
         return .fixed(credentials)
     }
 
-    /// Whether a text has the form of a bucket name.
+    /// Whether a text has the form of a bucket name: 3 to 63 characters of `a-z0-9-.`.
     private static func isBucket(_ name: String) -> Bool {
         (3...63).contains(name.utf8.count)
             && name.utf8.allSatisfy { (0x61...0x7a).contains($0) || (0x30...0x39).contains($0) || $0 == 0x2d || $0 == 0x2e }

@@ -1,22 +1,22 @@
 import FlowCore
 import Logging
 
-/// An upload to R2. Bytes are collected into parts of equal size, a limited number of which is in flight. Only these
-/// parts and the one being collected are in memory.
+/// The writing of one object to R2. The bytes are collected into parts of equal size, of which at most
+/// ``R2Limits/partsInFlight`` are in flight. In memory are only the parts in flight and the part being collected.
 ///
-/// Each upload stores a random upload marker with its object. When a reply was lost, the marker distinguishes the
-/// upload's own object from any other, even from one with the same bytes. So an upload neither reports nor deletes an
-/// object of another upload.
+/// Each upload stores a random upload marker with its object. If R2's reply to the creation of the object is lost, the
+/// marker distinguishes the upload's own object from any other, even from one with the same bytes. So an upload neither
+/// reports nor deletes an object of another upload.
 ///
-/// If the reply to the creation of a multipart upload is lost, R2 may keep an empty upload with an unknown id. The
-/// import sweep aborts it; otherwise R2 does so after seven days.
+/// If R2's reply to the creation of a multipart upload is lost, R2 may keep a multipart upload without parts, whose id
+/// the hub does not know. The import sweep aborts that multipart upload; otherwise R2 aborts it after seven days.
 actor R2Upload: ObjectUpload {
     private enum State: Sendable {
         /// Bytes can be written.
         case open
         /// ``R2Upload/finish()`` has created the object.
         case finished
-        /// A request has failed with this error, which every later call throws again.
+        /// ``R2Upload/write(_:)`` or ``R2Upload/finish()`` has failed with this error; both throw it again from now on.
         case failed(ObjectError)
         /// ``R2Upload/abort()`` was called.
         case aborted
@@ -28,22 +28,23 @@ actor R2Upload: ObjectUpload {
     private let key: String
     private let headers: [NamedValue]
     private let uploadMarker: String
+    /// Start of the upload, for the duration that is reported to the observer.
     private let start = ContinuousClock.now
 
     private var state = State.open
     /// Bytes of the part that is being collected.
     private var pending: [UInt8] = []
-    /// Bytes written so far.
+    /// Number of bytes passed to ``write(_:)`` so far.
     private var total = 0
-    /// The multipart upload; `nil` as long as the bytes fit into one part.
+    /// The multipart upload; `nil` until one part is full and more bytes follow.
     private var multipart: MultipartUpload?
-    /// The parts in flight, in order.
+    /// The tasks that upload the parts in flight, in the order of the parts.
     private var partTasks: [PartTask] = []
-    /// The uploaded parts, in order.
+    /// The parts that R2 has stored, in the order of the object's bytes.
     private var parts: [MultipartUpload.Part] = []
-    /// Whether a failed request may have created the object.
+    /// Whether a failed request may have created the object, so that ``abort()`` must look for it.
     private var mayExist = false
-    /// Whether R2 may have an empty multipart upload whose id was lost.
+    /// Whether R2 may have a multipart upload that the hub cannot abort, because the reply with its id was lost.
     private var mayHaveOrphanUpload = false
 
     init(_ client: R2Client, _ key: String, _ attributes: ObjectAttributes) {
@@ -67,7 +68,8 @@ actor R2Upload: ObjectUpload {
             let partBytes = self.client.settings.limits.partBytes
             var rest = bytes[...]
             while !rest.isEmpty {
-                // Send a full part only when more bytes follow: an object of one part is uploaded in a single request.
+                // A full part is uploaded only when more bytes follow, because `finish` uploads an object of one part in a
+                // single request.
                 if self.pending.count == partBytes { try await self.dispatch() }
                 let some = rest.prefix(partBytes - self.pending.count)
                 self.pending.append(contentsOf: some)
@@ -79,7 +81,7 @@ actor R2Upload: ObjectUpload {
         }
     }
 
-    /// Creates the object in R2 and verifies its ETag.
+    /// Creates the object in R2, and verifies that its ETag is that of the bytes written.
     func finish() async throws(ObjectError) -> ObjectInfo {
         try self.mustBeOpen()
         do throws(ObjectError) {
@@ -93,8 +95,9 @@ actor R2Upload: ObjectUpload {
         }
     }
 
-    /// Cancels the parts in flight, aborts the multipart upload, and deletes the object if this upload has created it.
-    /// - Returns: whether it is certain that nothing of the upload remains in R2.
+    /// Cancels the parts in flight, aborts the multipart upload, and deletes the object if this upload has created it. Has
+    /// no effect after a successful ``finish()`` or an earlier ``abort()``, and then returns `true`.
+    /// - Returns: whether it is certain that neither parts nor an object of an unfinished upload remain in R2.
     @discardableResult
     func abort() async -> Bool {
         switch self.state {
@@ -120,7 +123,8 @@ actor R2Upload: ObjectUpload {
         }
     }
 
-    /// Ends the upload with an error and reports the failed operation.
+    /// Records the error, which later calls throw again, and reports the failed upload to the observer.
+    /// - Returns: the same error, for the caller to throw.
     private func fail(_ error: ObjectError) -> ObjectError {
         self.state = .failed(error)
         self.client.observe(.put, since: self.start, isSuccess: false)
@@ -143,8 +147,8 @@ actor R2Upload: ObjectUpload {
 
     // MARK: In parts
 
-    /// Starts to upload the collected bytes as a part. Before, waits while too many parts are in flight, and creates the
-    /// multipart upload if this is the first part.
+    /// Starts to upload the collected bytes as a part, without waiting for the reply. Before, waits while too many parts
+    /// are in flight, and creates the multipart upload if this is the first part.
     private func dispatch() async throws(R2Failure) {
         let limits = self.client.settings.limits
         guard self.parts.count + self.partTasks.count < limits.maximumParts else {
@@ -169,7 +173,8 @@ actor R2Upload: ObjectUpload {
         self.pending = []
         // Usually another full part follows. Reserving its size avoids repeated copies while it grows.
         self.pending.reserveCapacity(limits.partBytes)
-        // Detached, to hash off this actor; awaited in `awaitOldestPart` or cancelled in `abort`.
+        // A detached task computes the part's hashes outside of this actor. `awaitOldestPart` awaits the task; `abort`
+        // cancels and awaits it.
         self.partTasks.append(
             Task.detached {
                 do throws(R2Failure) {
@@ -180,7 +185,7 @@ actor R2Upload: ObjectUpload {
             })
     }
 
-    /// Waits for the oldest part in flight.
+    /// Waits until R2 has stored the oldest part in flight, and adds the part to `parts`. Throws the part's failure.
     private func awaitOldestPart() async throws(R2Failure) {
         guard let partTask = self.partTasks.first else { return }
         let result = await withTaskCancellationHandler {
@@ -214,13 +219,15 @@ actor R2Upload: ObjectUpload {
 
     // MARK: Confirmation
 
-    /// Runs the request that creates the object. If its outcome is uncertain, checks whether the object exists.
+    /// Runs `make`, which sends the request that creates the object. If `make` fails and R2 may nevertheless have created
+    /// the object, checks whether the object exists.
+    /// - Parameter etag: the ETag that the object must have.
     private func confirming(
         etag: String, _ make: () async throws(R2Failure) -> R2Reply
     ) async throws(ObjectError) -> ObjectInfo {
         do throws(R2Failure) {
             let reply = try await make()
-            // By the store's clock, because that is the clock of the object's modification time in later responses.
+            // The time of creation by R2's clock, because later responses give the modification time by that clock, too.
             let lastModified = reply.head["date"].flatMap(ServerTime.http) ?? self.client.now()
             return ObjectInfo(key: self.key, size: self.total, etag: etag, lastModified: lastModified)
         } catch {
@@ -233,7 +240,8 @@ actor R2Upload: ObjectUpload {
     }
 
     /// Checks whether the object under the key is this upload's own, created by a request whose reply was lost.
-    /// - Throws: ``ObjectError/exists`` if it is another upload's object.
+    /// - Parameter failure: the failure of the request that should have created the object.
+    /// - Throws: ``ObjectError/exists`` if the object is another upload's.
     private func verifyObject(after failure: R2Failure, etag: String) async throws(ObjectError) -> ObjectInfo {
         let error = ObjectError(failure, bucket: self.client.settings.bucket)
         if failure.reason == .transport(.cancelled) || failure.reason == .transport(.closed) { throw error }

@@ -8,8 +8,8 @@ enum RetryClass: Hashable, Sendable {
     case slowly
     /// The request is retried once: its bytes may have been changed in transit, which is unlikely to happen twice.
     case once
-    /// The request is retried only shortly after a change of credentials (``R2Limits/rotationSeconds``), since R2 may not
-    /// know the new ones yet.
+    /// The request is retried only within ``R2Limits/rotationSeconds`` after a change of credentials, since R2 may not know
+    /// the new credentials yet.
     case afterRotation
 
     /// Classifies a failure.
@@ -48,13 +48,15 @@ enum RetryClass: Hashable, Sendable {
 /// are parameters.
 struct RetryPolicy: Sendable {
     enum Decision: Hashable, Sendable {
+        /// No further attempt: the request has failed.
         case giveUp
+        /// The next attempt starts after this wait.
         case retry(after: Duration)
     }
 
     private let limits: R2Limits
     private let deadline: ContinuousClock.Instant
-    /// Number of failed attempts.
+    /// Number of failed attempts, except those of class ``RetryClass/afterRotation`` and ``RetryClass/never``.
     private var failures = 0
     /// Whether a request of class ``RetryClass/once`` was retried.
     private var hasRetriedDigest = false
@@ -79,7 +81,8 @@ struct RetryPolicy: Sendable {
             if self.hasRetriedDigest { return .giveUp }
             self.hasRetriedDigest = true
         case .afterRotation:
-            // Not counted as a failed attempt: R2 accepts new credentials after some time, and `rotationSeconds` bounds it.
+            // Not counted as a failed attempt: R2 accepts new credentials only after some time; `rotationSeconds` bounds the
+            // retries.
             guard let rotatedAt, now - rotatedAt < .seconds(self.limits.rotationSeconds) else { return .giveUp }
             return self.wait(.seconds(1) + .seconds(1) * jitter, now)
         case .always, .slowly: break

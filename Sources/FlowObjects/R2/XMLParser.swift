@@ -1,10 +1,13 @@
 /// Parser of S3 responses in XML: elements, text, character references, CDATA, comments. Strict and safe for untrusted
 /// input: no document type, only the five predefined entities, bounded depth.
 struct XMLParser {
+    /// The document is not well-formed, or has something that the parser does not support.
     struct Malformed: Error {}
 
+    /// Maximum number of nested elements, the root included.
     private static let maximumDepth = 16
 
+    /// Bytes of the document that were not parsed yet.
     private var rest: ArraySlice<UInt8>
     /// Elements that are not closed yet, from the root inwards.
     private var open: [S3XMLElement] = []
@@ -50,8 +53,8 @@ struct XMLParser {
 
     // MARK: Elements
 
-    /// Reads a start tag after its `<`, and opens the element. Closes it again if the tag ends with `/>`.
-    /// - Returns: the root element if that is the one that was closed; otherwise `nil`.
+    /// Reads a start tag after its `<`, and adds the element to `open`. Closes the element if the tag ends with `/>`.
+    /// - Returns: the element if it was closed and is the root; otherwise `nil`.
     private mutating func openElement() throws(Malformed) -> S3XMLElement? {
         let name = try self.name()
         guard self.open.count < Self.maximumDepth else { throw Malformed() }
@@ -64,7 +67,7 @@ struct XMLParser {
     }
 
     /// Reads an end tag after its `</`, and closes the innermost element, which must have the same name.
-    /// - Returns: the root element if that is the one that was closed; otherwise `nil`.
+    /// - Returns: the closed element if it is the root; otherwise `nil`.
     private mutating func close() throws(Malformed) -> S3XMLElement? {
         let name = try self.name()
         self.skipSpace()
@@ -72,7 +75,7 @@ struct XMLParser {
         return try self.closeInnermost()
     }
 
-    /// Closes the innermost open element: adds it to its parent.
+    /// Closes the innermost open element: removes it from `open`, and adds it to its parent's children.
     /// - Returns: the element if it is the root and so has no parent; otherwise `nil`.
     private mutating func closeInnermost() throws(Malformed) -> S3XMLElement? {
         guard var element = self.open.popLast() else { throw Malformed() }
@@ -86,7 +89,7 @@ struct XMLParser {
         return nil
     }
 
-    /// Reads a name and drops its namespace prefix.
+    /// Reads the name of an element or attribute, and returns it without its namespace prefix.
     private mutating func name() throws(Malformed) -> String {
         let bytes = self.rest.prefix { !Self.isSpace($0) && !"<>/=\"'&!?".utf8.contains($0) }
         guard !bytes.isEmpty, let name = String(validating: bytes, as: UTF8.self) else { throw Malformed() }
@@ -121,7 +124,7 @@ struct XMLParser {
 
     // MARK: Text
 
-    /// Reads text up to the next tag, or up to and including one character reference.
+    /// Reads text up to the next `<`, or up to and including one entity or character reference, into `text`.
     private mutating func characters() throws(Malformed) {
         guard !self.open.isEmpty, !self.rest.isEmpty else { throw Malformed() }
         let plain = self.rest.prefix { $0 != UInt8(ascii: "<") && $0 != UInt8(ascii: "&") }

@@ -23,6 +23,9 @@ enum SigV4 {
     }
 
     /// Query parameters of a presigned URL, in addition to the request's own and the signature.
+    /// - Parameters:
+    ///   - credential: access key id and scope; see ``Signature/credential``.
+    ///   - seconds: lifetime of the URL.
     static func addedQuery(
         credential: String, date: String, seconds: Int, sessionToken: String?, signedHeaders: String
     ) -> [NamedValue] {
@@ -48,8 +51,8 @@ enum SigV4 {
             .map { "\($0)=\($1)" }.joined(separator: "&")
     }
 
-    /// Header fields with lower-case names, in order: values are trimmed, runs of spaces collapsed, and repeated fields
-    /// combined.
+    /// Header fields with lower-case names, sorted by name. Values are trimmed, and each run of spaces and tabs becomes one
+    /// space. Fields with the same name become one field, with their values joined by commas.
     static func canonicalHeaders(_ headers: [NamedValue]) -> [(name: String, value: String)] {
         var values: [String: [String]] = [:]
         for header in headers {

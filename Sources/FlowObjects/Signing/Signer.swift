@@ -1,10 +1,10 @@
 import FlowCore
 import Synchronization
 
-/// Signs requests for one region. Safe to use from any task.
+/// Signs requests for one region with AWS Signature Version 4. Safe to use from any task.
 ///
-/// The result depends only on the arguments. The signing key of the current day is cached, which saves four of five
-/// HMACs.
+/// The result depends only on the arguments. The most recently used signing key is cached, which saves four of the five
+/// HMACs of a signature.
 final class Signer: Sendable {
     /// The signing key of one day, with the inputs from which it was derived.
     private struct Day: Sendable {
@@ -14,6 +14,7 @@ final class Signer: Sendable {
     }
 
     let region: String
+    /// The signing key that was derived last; `nil` before the first signature.
     private let today = Mutex<Day?>(nil)
 
     init(region: String) { self.region = region }
@@ -35,7 +36,8 @@ final class Signer: Sendable {
 
     /// A presigned URL, which needs no `Authorization` header.
     /// - Parameters:
-    ///   - request: the request. Its payload hash is ignored; the client must send its header fields unchanged.
+    ///   - request: the request for which the URL is valid. Its payload hash is ignored. The client must send its header
+    ///     fields unchanged.
     ///   - scheme: `https`, or `http` for tests on the loopback interface.
     ///   - seconds: lifetime of the URL, 1 to 604,800.
     func presign(

@@ -1,6 +1,7 @@
 import Synchronization
 
-/// One request and its response, shared by the transport's thread, which fills it, and the task that reads it.
+/// One request and its response, shared by the transport's thread, which adds the received head and bytes, and the task
+/// that reads the response.
 final class Exchange: Sendable {
     /// What the transport does with bytes that it has passed to ``accept(_:)``.
     enum Verdict {
@@ -17,19 +18,20 @@ final class Exchange: Sendable {
 
     private struct State: Sendable {
         var head: TransportHead?
-        /// The reader, while it waits for the response head.
+        /// The continuation of the task that reads the response, while the task waits for the response head.
         var headWaiter: HeadAnswer?
-        /// Received bytes of the body that were not read yet.
+        /// Received bytes of the response body that were not read yet.
         var buffer: [UInt8] = []
-        /// The reader, while it waits for bytes of the body.
+        /// The continuation of the task that reads the response, while the task waits for bytes of the response body.
         var bytesWaiter: BytesAnswer?
         /// Whether the transport has paused the transfer, because the buffer is full.
         var isPaused = false
-        /// Outer `nil`: in progress. Inner `nil`: ended without an error.
+        /// How the exchange has ended. Outer `nil`: in progress. Inner `nil`: ended with a complete response.
         var end: TransportError??
 
-        /// Empties the buffer for the reader.
-        /// - Returns: the bytes, or how the exchange has ended; `nil` if the reader must wait.
+        /// Removes all bytes from the buffer and returns them.
+        /// - Returns: the bytes. If the buffer is empty: success with `nil` at the end of the response, or the error with which
+        ///   the exchange has ended; outer `nil` if the exchange is in progress, so that the task must wait.
         mutating func consumeBuffer() -> Result<[UInt8]?, TransportError>? {
             if !self.buffer.isEmpty {
                 defer { self.buffer = [] }
@@ -51,7 +53,7 @@ final class Exchange: Sendable {
     let id: UInt64
     let request: TransportRequest
     let deadline: ContinuousClock.Instant
-    /// Bytes in the buffer above which the transfer pauses.
+    /// Maximum bytes in the buffer. If further bytes would exceed it, the transfer pauses.
     private let bufferBytes: Int
     private let state = Mutex(State())
 
@@ -65,7 +67,7 @@ final class Exchange: Sendable {
         self.bufferBytes = bufferBytes
     }
 
-    // MARK: Called by the reader
+    // MARK: Called by the task that reads the response
 
     /// Waits for the response head.
     func head() async -> Result<TransportHead, TransportError> {
@@ -81,9 +83,9 @@ final class Exchange: Sendable {
         }
     }
 
-    /// Waits for bytes of the body.
+    /// Waits for bytes of the response body.
     /// - Parameter resume: called if the transfer was paused and must be resumed.
-    /// - Returns: all buffered bytes; `nil` at the end.
+    /// - Returns: all buffered bytes; `nil` at the end of the body.
     func next(resume: () -> Void) async -> Result<[UInt8]?, TransportError> {
         await withCheckedContinuation { (waiter: BytesAnswer) in
             let (result, mustResume) = self.state.withLock { state -> (Result<[UInt8]?, TransportError>?, Bool) in
@@ -100,7 +102,7 @@ final class Exchange: Sendable {
 
     // MARK: Called by the transport's thread
 
-    /// Sets the response head. Must be called at most once.
+    /// Sets the response head, and passes it to the task that waits for it. Must be called at most once.
     func deliver(_ head: TransportHead) {
         let waiter = self.state.withLock { state in
             state.head = head
@@ -110,10 +112,12 @@ final class Exchange: Sendable {
         waiter?.resume(returning: .success(head))
     }
 
+    /// Whether the response head is complete.
     var hasHead: Bool { self.state.withLock { $0.head != nil } }
+    /// Whether ``end(_:)`` was called.
     var hasEnded: Bool { self.state.withLock { $0.end != nil } }
 
-    /// Appends bytes of the body if the buffer has room.
+    /// Appends bytes of the response body to the buffer, if it has room.
     func accept(_ bytes: UnsafeRawBufferPointer) -> Verdict {
         self.state.withLock { state in
             if state.end != nil { return .stop }
@@ -127,8 +131,8 @@ final class Exchange: Sendable {
         }
     }
 
-    /// Passes the buffered bytes to a waiting reader. Called after all available bytes were appended, so that the
-    /// reader resumes once for several calls of ``accept(_:)``.
+    /// Passes the buffered bytes, or the end, to the task that waits for bytes. Called after all available bytes were
+    /// appended, so that the task resumes once for several calls of ``accept(_:)``.
     func flush() {
         let woken = self.state.withLock { state -> (BytesAnswer, Result<[UInt8]?, TransportError>)? in
             guard let waiter = state.bytesWaiter, let result = state.consumeBuffer() else { return nil }
@@ -138,7 +142,7 @@ final class Exchange: Sendable {
         if let (waiter, result) = woken { waiter.resume(returning: result) }
     }
 
-    /// Ends the exchange. Only the first call counts. Buffered bytes can still be read.
+    /// Ends the exchange. Further calls have no effect. Buffered bytes can still be read.
     /// - Parameter error: the reason; `nil` if the response is complete.
     func end(_ error: TransportError?) {
         let waiter: (HeadAnswer, TransportError)? = self.state.withLock { state in

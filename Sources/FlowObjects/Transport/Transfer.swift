@@ -4,17 +4,22 @@ import CCurl
 import Glibc
 #endif
 
-/// An exchange in progress in libcurl: the handle and the state of its callbacks. Confined to the transport's thread.
+/// A request that libcurl is executing: the easy handle for one ``Exchange``, and the state of the handle's callbacks.
+/// Confined to the transport's thread.
 final class Transfer {
     let exchange: Exchange
+    /// libcurl's easy handle.
     let easy: UnsafeMutableRawPointer
+    /// Maximum bytes of the response head.
     private let headBytes: Int
-    /// Header fields of the request.
+    /// Header fields of the request, as a list of libcurl.
     private var fields: UnsafeMutablePointer<curl_slist>?
-    /// Bytes of the request body that libcurl has read.
+    /// Number of bytes of the request body that libcurl has read; set back when libcurl rewinds the body.
     private var sent = 0
 
+    /// Status of the response head received last; 0 before the first.
     private var status = 0
+    /// Header fields of the response head received so far.
     private var headers: [NamedValue] = []
     /// Bytes of the response head received so far.
     private var headSize = 0
@@ -22,7 +27,7 @@ final class Transfer {
     private var hasHead = false
     /// Whether the response head exceeds its limit.
     private var isOversized = false
-    /// Whether bytes were appended to the exchange after the last ``flush()``.
+    /// Whether bytes of the body were appended to the exchange's buffer after the last ``flush()``.
     private(set) var needsFlush = false
 
     /// Creates the libcurl handle of an exchange.
@@ -35,19 +40,19 @@ final class Transfer {
         self.headBytes = headBytes
     }
 
-    /// Frees the handle. ``TransportDriver`` must have removed it from its multi handle before.
+    /// Frees the easy handle, which ``TransportDriver`` must have removed from the multi handle before.
     deinit {
         curl_easy_cleanup(self.easy)
-        // libcurl reads the list for as long as the handle lives.
+        // Freed after the easy handle, because libcurl may read the list as long as the handle exists.
         curl_slist_free_all(self.fields)
     }
 
-    /// The error for the result code of the finished transfer; `nil` if it succeeded.
+    /// The error for libcurl's result code of this finished transfer; `nil` if the transfer succeeded.
     func outcome(_ code: CURLcode) -> TransportError? {
         self.isOversized ? .malformed : TransportError(code)
     }
 
-    /// Passes all received bytes to the task that reads the response.
+    /// If the task that reads the response waits for bytes, passes all received bytes to the task.
     func flush() {
         self.needsFlush = false
         self.exchange.flush()
@@ -55,8 +60,8 @@ final class Transfer {
 
     // MARK: Setup
 
-    /// Sets the options of the handle: request, limits and TLS.
-    /// - Parameter authorities: path of a file of certificates (PEM) to trust instead of the system's.
+    /// Sets the options of the easy handle: request, limits, TLS and callbacks.
+    /// - Parameter authorities: path of a file of certificates (PEM) to trust instead of the system's; `nil`: the system's.
     /// - Returns: `false` if out of memory, or if libcurl does not have an option.
     func prepare(_ limits: TransportLimits, authorities: String?) -> Bool {
         let request = self.exchange.request
@@ -70,15 +75,15 @@ final class Transfer {
         }
         set(CURLOPT_URL, request.url)
         set(CURLOPT_PROTOCOLS_STR, isPlain ? "http" : "https")
-        // A proxy from the environment (https_proxy) sees only TLS traffic. Plain HTTP is for the loopback interface,
-        // which needs no proxy.
+        // HTTPS requests use the proxy from the environment (https_proxy), if any, which sees only TLS traffic. Plain HTTP
+        // is only for the loopback interface, and uses no proxy.
         if isPlain { set(CURLOPT_PROXY, "") }
         set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1)
         set(CURLOPT_PATH_AS_IS, 1)
         set(CURLOPT_FOLLOWLOCATION, 0)
         set(CURLOPT_DISALLOW_USERNAME_IN_URL, 1)
-        // With HTTP/1.1 each response has its own connection. With HTTP/2, responses share the flow control window of one
-        // connection, so a stalled reader could block the others.
+        // With HTTP/1.1, each response has its own connection. With HTTP/2, responses share the flow control window of one
+        // connection, so that a task that stops reading one response could block the other responses.
         set(CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_1_1))
         set(CURLOPT_HTTP_CONTENT_DECODING, 0)
         set(CURLOPT_SSLVERSION, Int(CURL_SSLVERSION_TLSv1_2))
@@ -142,7 +147,8 @@ final class Transfer {
             }) == CURLE_OK
     }
 
-    /// The transfer to which a callback belongs. ``TransportDriver`` retains it as long as its handle is in use.
+    /// The transfer to which a callback belongs. ``TransportDriver`` retains the transfer as long as libcurl uses its easy
+    /// handle, so that the pointer is valid in every callback.
     private static func of(_ context: UnsafeMutableRawPointer?) -> Transfer {
         guard let context else { preconditionFailure("libcurl has lost its context") }
         return Unmanaged<Transfer>.fromOpaque(context).takeUnretainedValue()
@@ -150,10 +156,11 @@ final class Transfer {
 
     // MARK: Callbacks
 
-    /// Processes one line of the response head, and delivers the head after its empty last line.
-    /// - Returns: the number of bytes processed. If it is not the size of the line, libcurl ends the transfer.
+    /// Processes one line of the response head. At the empty line that ends the head, passes the head to the exchange,
+    /// except an informational head (status 1xx).
+    /// - Returns: the size of the line; 0 if the head is too large, upon which libcurl ends the transfer.
     private func receiveHeader(_ line: UnsafeRawBufferPointer) -> Int {
-        // Trailer fields after the body are ignored.
+        // libcurl passes the trailer fields after the body to this callback, too. They are ignored.
         if self.hasHead { return line.count }
         self.headSize += line.count
         guard self.headSize <= self.headBytes else {
@@ -176,7 +183,7 @@ final class Transfer {
     }
 
     /// Passes bytes of the response body to the exchange.
-    /// - Returns: the number of bytes processed; 0 to end the transfer, or libcurl's code for a pause.
+    /// - Returns: the number of bytes processed; 0 to end the transfer; `CURL_WRITEFUNC_PAUSE` to pause it.
     private func receive(_ bytes: UnsafeRawBufferPointer) -> Int {
         switch self.exchange.accept(bytes) {
         case .accepted:

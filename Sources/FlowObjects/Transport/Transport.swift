@@ -5,8 +5,8 @@ import Synchronization
 import Glibc
 #endif
 
-/// HTTP/1.1 client by libcurl. It sends requests unchanged and delivers response bodies at the reader's pace
-/// (backpressure).
+/// HTTP/1.1 client by libcurl. It sends requests unchanged, and receives a response body no faster than its caller reads
+/// it (backpressure).
 ///
 /// One thread drives all transfers and reuses connections. Safe to use from any task; never blocks a task's thread.
 /// libcurl may send a request twice if a reused connection turns out to be closed: a request that must not take effect
@@ -20,8 +20,9 @@ final class Transport: Sendable {
     private let thread: Mutex<pthread_t?>
     private let lastID = Atomic<UInt64>(0)
 
-    /// - Parameter authorities: file of certificates (PEM) to trust instead of the system's.
-    /// - Throws: ``TransportError`` if out of memory or threads.
+    /// Starts the transport's thread.
+    /// - Parameter authorities: path of a file of certificates (PEM) to trust instead of the system's; `nil`: the system's.
+    /// - Throws: ``TransportError`` if libcurl cannot be initialized or no thread can be created.
     init(_ limits: TransportLimits, authorities: String? = nil) throws(TransportError) {
         guard Self.isInitialized, let multi = curl_multi_init() else { throw .other(CURLE_FAILED_INIT.rawValue) }
         self.limits = limits
@@ -71,7 +72,8 @@ final class Transport: Sendable {
         return (head, try await body.collect(limit: limit))
     }
 
-    /// Passes a request to the transport's thread. If the transport is closed, ends the exchange at once.
+    /// Passes a request to the transport's thread. If the transport is closed, ends the exchange with
+    /// ``TransportError/closed``. The exchange's buffer is smaller than the limit by the bytes that libcurl may buffer.
     private func start(_ request: TransportRequest) -> Exchange {
         let exchange = Exchange(
             id: self.lastID.add(1, ordering: .relaxed).newValue, request,
@@ -82,7 +84,7 @@ final class Transport: Sendable {
     }
 }
 
-/// The body of a response, read by one task. Releasing it cancels the transfer.
+/// The body of a response, read by one task. Releasing it before its end cancels the transfer.
 final class TransportBody: Sendable {
     private let exchange: Exchange
     private let mailbox: TransportMailbox
@@ -94,8 +96,9 @@ final class TransportBody: Sendable {
 
     deinit { if !self.exchange.hasEnded { self.mailbox.send(.cancel(self.exchange.id)) } }
 
-    /// Waits for bytes of the body. While the reader does not call it, the sender is stopped (backpressure).
-    /// - Returns: all bytes received so far; `nil` at the end.
+    /// Waits for the next bytes of the body. If the buffer is full because no call reads it, the transfer is paused
+    /// (backpressure).
+    /// - Returns: all bytes received since the previous call; `nil` at the end of the body.
     func next() async throws(TransportError) -> [UInt8]? {
         try await withTaskCancellationHandler {
             await self.exchange.next { self.mailbox.send(.resume(self.exchange.id)) }
@@ -104,8 +107,8 @@ final class TransportBody: Sendable {
         }.get()
     }
 
-    /// The whole body.
-    /// - Throws: ``TransportError/malformed`` if it exceeds `limit` bytes.
+    /// Waits for the whole body.
+    /// - Throws: ``TransportError/malformed`` if the body exceeds `limit` bytes.
     func collect(limit: Int) async throws(TransportError) -> [UInt8] {
         var bytes: [UInt8] = []
         while let more = try await self.next() {

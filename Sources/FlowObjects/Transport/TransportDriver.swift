@@ -11,19 +11,21 @@ final class TransportDriver {
     private let multi: UnsafeMutableRawPointer
     private let mailbox: TransportMailbox
     private let limits: TransportLimits
+    /// Path of a file of certificates (PEM) to trust instead of the system's; `nil`: the system's.
     private let authorities: String?
     private let clock = ContinuousClock()
 
-    /// Transfers in libcurl, by the id of their exchange.
+    /// Transfers that libcurl is executing, by the id of their exchange.
     private var running: [UInt64: Transfer] = [:]
     /// Number of running transfers with a streamed response.
     private var runningStreams = 0
-    /// Exchanges that wait for a connection.
+    /// Exchanges whose response is not streamed and that wait for a connection.
     private var waiting: Deque<Exchange> = []
     /// Exchanges with a streamed response that wait for a connection.
     private var waitingStreams: Deque<Exchange> = []
+    /// Whether the message ``TransportMessage/close(_:)`` was received.
     private var isClosing = false
-    /// Callers of ``Transport/close()``, resumed at the end of the thread.
+    /// Callers of ``Transport/close()``, resumed as the thread's last action.
     private var closers: [CheckedContinuation<Void, Never>] = []
 
     private init(
@@ -36,7 +38,7 @@ final class TransportDriver {
     }
 
     /// Starts the thread, which takes ownership of the multi handle.
-    /// - Returns: `nil` if no thread can be created; then the handle is freed.
+    /// - Returns: `nil` if no thread can be created; the multi handle was then freed.
     static func start(
         _ multi: UnsafeMutableRawPointer, _ mailbox: TransportMailbox, _ limits: TransportLimits, authorities: String?
     ) -> pthread_t? {
@@ -69,8 +71,8 @@ final class TransportDriver {
             self.collect()
             for transfer in self.running.values where transfer.needsFlush { transfer.flush() }
             self.failOverdue()
-            // Last, since each step above may free a connection. After a transfer was added, `curl_multi_poll` returns
-            // immediately.
+            // Start the exchanges that wait for a connection, after the steps above, each of which may have freed one. If any
+            // is started, `curl_multi_poll` returns immediately, so that the next round sends its request without delay.
             self.startWaiting()
             curl_multi_poll(self.multi, nil, 0, self.timeoutMilliseconds, nil)
         }
@@ -92,12 +94,12 @@ final class TransportDriver {
         pthread_sigmask(SIG_BLOCK, &signals, nil)
     }
 
-    /// Sets libcurl's limits of connections.
+    /// Sets libcurl's maximum numbers of connections: per host, in total, and idle.
     private func setLimits() {
         let most = self.limits.connections + self.limits.streams
         flowhub_curl_multi_set_long(self.multi, CURLMOPT_MAX_HOST_CONNECTIONS, most)
         flowhub_curl_multi_set_long(self.multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, most)
-        // Idle connections to keep for reuse.
+        // Maximum number of idle connections that libcurl keeps for reuse.
         flowhub_curl_multi_set_long(self.multi, CURLMOPT_MAXCONNECTS, self.limits.connections)
     }
 
@@ -110,7 +112,8 @@ final class TransportDriver {
             if exchange.request.isStreamed { self.waitingStreams.append(exchange) } else { self.waiting.append(exchange) }
         case .resume(let id):
             guard let transfer = self.running[id] else { return }
-            // Resumes both directions. libcurl delivers its buffered bytes within this call.
+            // Resumes sending and receiving. Within this call, libcurl passes the response bytes that it has buffered to the
+            // transfer's callback.
             curl_easy_pause(transfer.easy, CURLPAUSE_CONT)
         case .cancel(let id): self.cancel(id)
         case .close(let closer):
@@ -119,7 +122,8 @@ final class TransportDriver {
         }
     }
 
-    /// Answers a message that arrived after the transport was closed.
+    /// Processes a message that was still in the mailbox when the transport closed: ends a new exchange with
+    /// ``TransportError/closed``, and remembers a further caller of ``Transport/close()``.
     private func reject(_ message: TransportMessage) {
         switch message {
         case .start(let exchange): exchange.end(.closed)
@@ -134,7 +138,8 @@ final class TransportDriver {
         self.drop(.cancelled) { $0.id == id }
     }
 
-    /// Ends those exchanges with an error that still wait for a connection and match the predicate.
+    /// Ends all exchanges that wait for a connection and match the predicate, with this error, and removes them from the
+    /// queues.
     private func drop(_ error: TransportError, _ matches: (Exchange) -> Bool) {
         for exchange in self.waiting + self.waitingStreams where matches(exchange) { exchange.end(error) }
         self.waiting.removeAll(where: matches)
@@ -151,7 +156,8 @@ final class TransportDriver {
         while self.runningStreams < self.limits.streams, let exchange = self.waitingStreams.popFirst() { self.start(exchange) }
     }
 
-    /// Hands an exchange to libcurl. If that fails for lack of memory, ends the exchange.
+    /// Creates the transfer of an exchange and adds it to libcurl. If that fails, for lack of memory or of a libcurl option,
+    /// ends the exchange with an error.
     private func start(_ exchange: Exchange) {
         guard let transfer = Transfer(exchange, headBytes: self.limits.headBytes),
             transfer.prepare(self.limits, authorities: self.authorities),
@@ -168,7 +174,7 @@ final class TransportDriver {
             guard message.pointee.msg == CURLMSG_DONE, let context = flowhub_curl_context(message.pointee.easy_handle) else {
                 continue
             }
-            // The message is invalid after the handle is removed.
+            // Read before `finish` removes the handle, because libcurl's message is invalid afterwards.
             let code = message.pointee.data.result
             let transfer = Unmanaged<Transfer>.fromOpaque(context).takeUnretainedValue()
             self.finish(transfer, transfer.outcome(code))
@@ -194,8 +200,8 @@ final class TransportDriver {
         self.drop(.timeout) { $0.deadline <= now }
     }
 
-    /// The deadline of a transfer; `nil` for a streamed response after its head, whose duration depends on the reader.
-    /// There, libcurl's idle timeout detects a stalled server.
+    /// The deadline of a transfer; `nil` for a streamed response whose head has arrived: the duration of its body depends
+    /// on the task that reads it. For such a response, libcurl's idle timeout detects a stalled server.
     private func deadline(of transfer: Transfer) -> ContinuousClock.Instant? {
         transfer.exchange.request.isStreamed && transfer.exchange.hasHead ? nil : transfer.exchange.deadline
     }

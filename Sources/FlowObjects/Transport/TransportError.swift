@@ -15,7 +15,7 @@ enum TransportError: Error, Hashable, Sendable, CustomStringConvertible {
     case short
     /// The response is not valid HTTP, or its head or body exceeds the size limit.
     case malformed
-    /// The task was cancelled, or ``TransportBody`` was released before its end.
+    /// The task that waited for the response was cancelled, or ``TransportBody`` was released before the body's end.
     case cancelled
     /// The transport was closed.
     case closed

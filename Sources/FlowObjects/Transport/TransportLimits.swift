@@ -2,7 +2,7 @@
 struct TransportLimits: Hashable, Sendable {
     /// Maximum number of requests in flight, not counting those with streamed responses. Further requests wait.
     var connections = 16
-    /// Maximum number of requests with streamed responses in flight. Further ones wait.
+    /// Maximum number of requests with streamed responses in flight. Further such requests wait.
     var streams = 64
     /// Timeout in milliseconds for connecting, TLS included.
     var connectMilliseconds = 10_000
@@ -14,12 +14,12 @@ struct TransportLimits: Hashable, Sendable {
     var requestMilliseconds = 120_000
     /// Seconds after which an idle connection is no longer reused.
     var idleSeconds = 60
-    /// Maximum bytes of a response that are buffered for its reader.
+    /// Maximum received bytes of one response that are in memory and not read yet, those in libcurl's buffer included.
     var bufferBytes = 262_144
     /// Maximum bytes of a response head.
     var headBytes = 65_536
 
-    /// Maximum bytes that libcurl reads from a socket in one call. If the reader is slow, libcurl may buffer them in
-    /// addition to ``bufferBytes``.
+    /// Maximum bytes that libcurl reads from a socket in one call. While a transfer is paused, libcurl may buffer as many;
+    /// ``bufferBytes`` includes them.
     static let receiveBytes = 65_536
 }

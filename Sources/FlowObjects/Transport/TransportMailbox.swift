@@ -15,8 +15,8 @@ enum TransportMessage: Sendable {
 
 /// Queue of messages to the transport's thread, which waits in `curl_multi_poll`.
 final class TransportMailbox: Sendable {
-    /// `curl_multi_wakeup` is the only function that any thread may call on another thread's handle (see its manual
-    /// page), as long as the handle exists. `State.isClosed` ensures that.
+    /// The multi handle of the transport's thread. `curl_multi_wakeup` is the only function that another thread may call
+    /// on the handle (see its manual page), as long as the handle exists: `send` does not use it once `isClosed` is set.
     private struct Handle: @unchecked Sendable { let multi: UnsafeMutableRawPointer }
 
     private struct State: Sendable {
@@ -30,7 +30,7 @@ final class TransportMailbox: Sendable {
     init(multi: UnsafeMutableRawPointer) { self.handle = Handle(multi: multi) }
 
     /// Sends a message and wakes the thread.
-    /// - Returns: whether the mailbox accepted it; `false` after ``close()``.
+    /// - Returns: whether the message was queued; `false` after ``close()``.
     @discardableResult
     func send(_ message: TransportMessage) -> Bool {
         self.state.withLock { state in
@@ -49,7 +49,8 @@ final class TransportMailbox: Sendable {
         }
     }
 
-    /// Rejects further messages; afterwards the multi handle may be freed. Called by the transport's thread.
+    /// Closes the mailbox: ``send(_:)`` returns `false` from now on, and the multi handle may be freed. Called by the
+    /// transport's thread.
     /// - Returns: the messages that ``receive()`` has not returned.
     func close() -> [TransportMessage] {
         self.state.withLock { state in

@@ -4,7 +4,7 @@ import FlowCore
 ///
 /// A row with claim number 0 was written by the legacy service and never claimed by a hub. Its status is read as
 /// `stored`, whatever the column has, so that the hub never deletes it as an interrupted import. Its provider column is
-/// used only if the row has a location; otherwise the import's records are rows in Postgres.
+/// used only if the row has a location (the key of an object); otherwise the import's records are rows in Postgres.
 enum ImportSQL {
     /// Provider of imports whose records are rows in Postgres.
     static let provider = "postgres"
@@ -97,8 +97,9 @@ extension ResultRow {
             idempotencyKey: self.text(13), requestHash: self.text(14), claim: claim, claimedUntil: self.time(16))
     }
 
-    /// Decodes and validates the JSON text in a column. It may not be what the hub wrote: another program may have
-    /// written it, and a column of type `jsonb` formats it. `nil` if it is NULL or not valid JSON.
+    /// Decodes and validates the JSON text in a column. The text may differ from what a hub wrote: another program may
+    /// have written it, and Postgres reformats JSON in a column of type `jsonb`. `nil` if the column is NULL or has no
+    /// valid JSON.
     func foreignJSON(_ column: Int) -> JSONText? {
         self.text(column).flatMap { text in
             try? JSONText(

@@ -1,8 +1,8 @@
 public import FlowCore
 
 extension PostgresImportLedger {
-    /// Makes the import `stored` and releases its claim. If its records are rows, counts them first in the same
-    /// statement.
+    /// Makes the import `stored` and releases its claim. If the import's records are rows, the same statement counts
+    /// the rows first; if they are in an object, it replaces the sample rows.
     /// - Returns: `false`, with nothing changed, if another worker has claimed the import since.
     /// - Throws: `unavailable` if the number of rows differs from the result's; nothing is changed then.
     public func finish(_ id: ImportID, claim: Int64, _ result: ImportResult) async throws(StoreError) -> Bool {
@@ -48,8 +48,8 @@ extension PostgresImportLedger {
         return true
     }
 
-    /// Makes the import `failed`. Deletes the rows that a hub wrote, in batches before the last transaction, and clears
-    /// the location: an object there becomes an orphan.
+    /// Makes the import `failed`. Deletes the rows that a hub wrote: most in batches of one transaction each, the rest
+    /// in the transaction that sets the status. Clears the location, so an object there becomes an orphan.
     /// - Returns: `false` if another worker has claimed the import since, or if it is neither `pending` nor `failed`.
     public func fail(_ id: ImportID, claim: Int64, reason: String) async throws(StoreError) -> Bool {
         let isOpen = "i.status IN ('pending', 'failed')"
@@ -119,8 +119,8 @@ extension PostgresImportLedger {
             SELECT min(record_index)::bigint, max(record_index)::bigint FROM raw_import_records WHERE data_import_id = $1::uuid
             """
         let row = try await self.read(.imports, [Statement(span, parameters)])[0].first
-        // Each batch is a range of record numbers. If it were the first rows that still exist, it would scan the index
-        // entries of all rows deleted before, which the index keeps until it is cleaned.
+        // Each batch is a range of record numbers. If a batch were the first rows that still exist instead, it would
+        // scan the index entries of all rows deleted before, which stay in the index until a vacuum.
         var next = row?.int64(0) ?? 0
         let last = row?.int64(1) ?? 0
         repeat {

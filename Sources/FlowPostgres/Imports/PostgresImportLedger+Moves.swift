@@ -58,13 +58,13 @@ extension PostgresImportLedger {
         return Statement("SELECT 1 FROM data_imports WHERE id = $1::uuid AND claim = $2", parameters)
     }
 
-    /// Creates the statement that deletes all rows except the sample rows. It returns one digest of the deleted and the
-    /// kept rows.
+    /// Creates the statement that deletes all rows except the sample rows. The result of the statement is one row
+    /// digest of the deleted and the kept rows together.
     ///
     /// The statement sees one MVCC snapshot: it neither counts nor deletes a row that is committed while it runs. It
     /// waits for a row that another transaction is changing, and uses the row's new value; it does not count a row that
     /// the other transaction deleted. So the digest covers exactly the rows deleted or kept. The caller rolls back if
-    /// it differs from the expected one.
+    /// the digest differs from the expected one.
     private static func deleteAllButFirst(of id: ImportID) -> Statement {
         var parameters = ParameterList()
         parameters.add(id.rawValue)
@@ -125,8 +125,8 @@ extension PostgresImportLedger {
 }
 
 extension PoolLease {
-    /// Runs a statement inside a transaction that is committed later. Its failure has no effect, because the
-    /// transaction is rolled back.
+    /// Runs a statement inside a transaction that is committed later. If the statement fails, the whole transaction is
+    /// rolled back, so the error says that nothing has changed.
     fileprivate func runUncommitted(_ statement: Statement) async throws(PoolFailure) -> ResultSet {
         do throws(PoolFailure) {
             return try await self.run([statement])[0]

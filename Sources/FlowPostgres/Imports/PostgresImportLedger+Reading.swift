@@ -64,7 +64,8 @@ extension PostgresImportLedger {
 
     // MARK: Maintenance
 
-    /// Reads up to `limit` imports of all accounts in the order of their ids, above `after`.
+    /// Reads up to `limit` imports of all accounts in the order of their ids, from the first id above `after`; `nil`:
+    /// from the first import.
     public func imports(after: ImportID?, limit: Int) async throws(StoreError) -> [Import] {
         var parameters = ParameterList()
         parameters.add(max(1, limit))
@@ -89,7 +90,8 @@ extension PostgresImportLedger {
     }
 
     /// Reads up to `limit` imports that no worker has claimed; the one whose last change is longest ago comes first.
-    /// - Parameter condition: an SQL condition on `i`. It must imply the condition of the index `data_imports_open`.
+    /// - Parameter condition: an SQL condition on `i`. The condition must imply that of the partial index
+    ///   `data_imports_open`, so that Postgres can use the index.
     private func open(_ condition: String, limit: Int) async throws(StoreError) -> [Import] {
         var parameters = ParameterList()
         parameters.add(max(1, limit))

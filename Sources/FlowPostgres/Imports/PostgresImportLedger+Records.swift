@@ -36,7 +36,7 @@ extension PostgresImportLedger {
     // MARK: Reading
 
     /// Reads up to `limit` records and about 1 MiB, in order, from number `offset` on. If the rows have no numbers, or
-    /// numbers with gaps, it skips the first `offset` rows instead.
+    /// numbers with gaps, skips the first `offset` rows instead.
     public func records(of id: ImportID, offset: Int, limit: Int) async throws(StoreError) -> [JSONText] {
         let (offset, limit) = (max(0, offset), max(1, limit))
         var parameters = ParameterList()
@@ -68,8 +68,8 @@ extension PostgresImportLedger {
         return records
     }
 
-    /// Reads the next records after the bookmark. Each call starts at a position in the index of rows, so it costs the
-    /// same wherever the position is.
+    /// Reads the next records after the bookmark. Each call starts at the bookmark's position in an index of the rows,
+    /// so its cost does not depend on how many records precede the bookmark.
     public func records(
         of id: ImportID, after bookmark: RecordBookmark?, limit: Int
     ) async throws(StoreError) -> RecordSlice {
@@ -97,7 +97,7 @@ extension PostgresImportLedger {
     /// Creates the statement of ``RecordSQL/page(_:skips:)``.
     /// - Parameters:
     ///   - condition: an SQL condition on the rows `r`.
-    ///   - skips: whether to skip as many rows as the first of the values says.
+    ///   - skips: whether to skip rows, as many as the first of `values` says.
     ///   - values: the parameters from `$4` on.
     private func page(
         _ condition: String, skips: Bool = false, of id: ImportID, limit: Int, _ values: [Int64]

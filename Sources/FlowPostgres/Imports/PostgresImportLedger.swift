@@ -2,11 +2,12 @@ public import FlowCore
 
 /// The import ledger in Postgres, with records as rows of the same database.
 ///
-/// The tables belong to the legacy service: the ledger reads the rows that this service wrote, and writes rows that this
-/// service can read; see `migrations/0004_import_ledger.sql`. Claims expire by the database's clock. Changes of the
-/// ledger use the `control` connections and reads the `reads` connections. Records have connections of their own, so
-/// that a large import delays neither flows nor the claims of other imports. Safe to use from any task.
+/// The tables belong to the legacy service: the ledger reads the rows that the legacy service wrote, and writes rows
+/// that the legacy service can read; see `migrations/0004_import_ledger.sql`. Claims expire by the database's clock.
+/// Changes of the ledger use the `control` connections and reads the `reads` connections. Records have connections of
+/// their own, so that a large import delays neither flows nor the claims of other imports. Safe to use from any task.
 public final class PostgresImportLedger: ImportLedger, ImportMaintenance, RecordStore {
+    /// Limits of single statements and transactions.
     public struct Limits: Hashable, Sendable {
         /// Timeout in seconds of a statement over all rows of an import.
         public var wholeImportSeconds = 600
@@ -19,6 +20,7 @@ public final class PostgresImportLedger: ImportLedger, ImportMaintenance, Record
         public init() {}
     }
 
+    /// The provider of imports whose records are rows of this database: `postgres`.
     public let provider = ImportSQL.provider
 
     let pool: PostgresPool
@@ -31,12 +33,13 @@ public final class PostgresImportLedger: ImportLedger, ImportMaintenance, Record
 
     // MARK: Claims
 
-    /// Maximum attempts of ``begin(_:claimSeconds:)``. A further attempt follows if the import that had the
-    /// idempotency key was interrupted and so has lost it, or if it has lost the key since the failed insert.
+    /// Maximum attempts of ``begin(_:claimSeconds:)``. If the insert fails because another import has the idempotency
+    /// key, a further attempt follows if that import is interrupted, after its key was removed, or if it has lost the
+    /// key since the insert.
     private static let beginAttempts = 5
 
     /// Inserts a pending import with claim 1, or returns the import of the account that has the same idempotency key.
-    /// An interrupted import with the key loses it to the new import.
+    /// If that import is interrupted, its key is removed, and the new import is inserted.
     /// - Throws: `overloaded` if other requests with the key interfere in each of five attempts.
     public func begin(_ draft: ImportDraft, claimSeconds: Int) async throws(StoreError) -> ImportBeginResult {
         for _ in 0..<Self.beginAttempts {
@@ -101,7 +104,8 @@ public final class PostgresImportLedger: ImportLedger, ImportMaintenance, Record
         _ = try await self.change(Statement(sql, parameters), isRetryable: true)
     }
 
-    /// Claims an unclaimed import that has one of the statuses, and sets its new status if there is one.
+    /// Claims an unclaimed import that has one of `statuses`, for `seconds`. Sets its status to `status`, unless that
+    /// is `nil`.
     /// - Returns: the import with its new claim; `nil` if it does not exist, is claimed or has another status.
     public func claim(
         _ id: ImportID, from statuses: Set<Import.Status>, to status: Import.Status?, seconds: Int

@@ -2,11 +2,13 @@ import FlowCore
 
 /// A position between two rows of an import, in the order of ``RecordSQL``.
 enum RowPosition: Hashable, Sendable {
-    /// After a row with a number; `nil`: before all rows.
+    /// Directly after this row, which has a number; `nil`: before the first row of the import.
     case numbered(after: Numbered?)
-    /// After a row without a number; `nil`: after all numbered rows.
+    /// Directly after this row, which has a time but no number; `nil`: before the first such row. These rows follow all
+    /// rows that have a number, and are ordered by time.
     case dated(after: Dated?)
-    /// After a row without number and time; `nil`: after all rows with a time.
+    /// Directly after the row with this id, which has neither number nor time; `nil`: before the first such row. These
+    /// rows are the last of the import, and are ordered by id.
     case undated(after: String?)
 
     /// Sort key of a row with a number. Time and id order rows with the same number.
@@ -38,7 +40,8 @@ enum RowPosition: Hashable, Sendable {
     func after(_ row: ResultRow) -> RowPosition {
         let id = row.text(4) ?? ""
         switch self {
-        // If the time is NULL, the number alone decides.
+        // `-infinity` replaces a NULL time. The row itself is not read again, because a comparison with its NULL is not
+        // true.
         case .numbered: return .numbered(after: Numbered(number: row.int64(2) ?? 0, time: row.text(3) ?? "-infinity", id: id))
         case .dated: return .dated(after: Dated(time: row.text(3) ?? "-infinity", id: id))
         case .undated: return .undated(after: id)

@@ -3,11 +3,11 @@ import Foundation
 public import Logging
 
 /// Applies the migrations that a database lacks. Any number of instances may run it at the same time: an advisory lock
-/// admits one at a time. The lock lasts until the end of a transaction, and so works through a pooler. It is polled,
-/// because a statement that waits for it would keep an MVCC snapshot, and `CREATE INDEX CONCURRENTLY` waits for all
-/// older snapshots.
+/// admits one at a time. The lock lasts until the end of a transaction, and so works through a pooler. An instance
+/// polls the lock, because a statement that waits for a lock would keep an MVCC snapshot, and `CREATE INDEX
+/// CONCURRENTLY` waits for all older snapshots.
 ///
-/// Uses blocking connections of its own on a separate queue.
+/// Uses blocking connections of its own on a separate dispatch queue.
 public struct MigrationRunner: Sendable {
     /// Whether a migration is applied.
     public struct Status: Hashable, Sendable {
@@ -99,7 +99,7 @@ public struct MigrationRunner: Sendable {
         }
     }
 
-    /// The result of one step.
+    /// The result of ``step(_:)``.
     private enum Step {
         /// The migration with this name was applied.
         case applied(String)
@@ -141,7 +141,7 @@ public struct MigrationRunner: Sendable {
         }
         do throws(PostgresError) {
             if let index = next.concurrentIndex {
-                // The portal of the last query would keep its snapshot until the end of the transaction, and the
+                // The portal of the last query would keep its MVCC snapshot until the end of the transaction, and the
                 // index build would wait for it. A simple query closes the portal.
                 try connection.execute("SELECT 1")
                 try self.buildIndex(index, next)
@@ -161,8 +161,9 @@ public struct MigrationRunner: Sendable {
         return .applied(next.name)
     }
 
-    /// Builds an index on a second connection. The transaction that holds the advisory lock has no snapshot in the
-    /// meantime, so the build does not wait for it. An invalid index of an interrupted build is dropped first.
+    /// Builds an index on a second connection. The transaction that holds the advisory lock has no MVCC snapshot in the
+    /// meantime, so the build does not wait for that transaction. An invalid index of an interrupted build is dropped
+    /// first.
     private func buildIndex(_ index: String, _ migration: Migration) throws(PostgresError) {
         let connection = try PostgresConnection(self.settings)
         var parameters = ParameterList()
@@ -189,7 +190,8 @@ public struct MigrationRunner: Sendable {
         return plan
     }
 
-    /// Runs a body that blocks on a dispatch queue, so that it does not block a thread of Swift tasks.
+    /// Runs the body on a dispatch queue. The body blocks its thread, which must not be one of Swift's cooperative
+    /// thread pool.
     private func blocking<Value: Sendable>(
         _ body: @escaping @Sendable () throws(PostgresError) -> Value
     ) async throws(PostgresError) -> Value {

@@ -24,6 +24,7 @@ struct ConnectionSlotStateMachine {
 
     /// Backoff after the first failure. It doubles with each further failure, up to ``maximumBackoff``.
     static let minimumBackoff = Duration.milliseconds(50)
+    /// Maximum backoff, however many attempts have failed.
     static let maximumBackoff = Duration.seconds(3)
     /// Minimum lifetime of a connection whose loss is followed by an immediate attempt. The loss of a younger one
     /// counts as a first failure, so that a server that closes connections immediately is not flooded with attempts.
@@ -97,7 +98,7 @@ struct ConnectionSlotStateMachine {
     /// Closes the slot: no attempt follows.
     mutating func close() { self.state = .closed }
 
-    /// Delays the next attempt, after this number of failures in a row.
+    /// Schedules the next attempt, after the backoff for this number of failures in a row.
     private mutating func backOff(_ now: ContinuousClock.Instant, failures: Int, jitter: Double) {
         let backoff = min(Self.minimumBackoff * (1 << min(failures - 1, 10)), Self.maximumBackoff)
         self.state = .waiting(until: now + backoff * (0.5 + jitter / 2), failures: failures)

@@ -1,11 +1,12 @@
 import Dispatch
 import Synchronization
 
-/// Opens connections one after the other on a queue of its own. libpq's name lookups block, and the driver's thread,
-/// which serves all connections, must not.
+/// Opens connections one after the other on a dispatch queue of its own, because libpq's name lookups block. The
+/// driver's thread must not block, because it serves all connections.
 final class Connector: Sendable {
     private let settings: PostgresSettings
     private let queue = DispatchQueue(label: "flowhub.postgres.connect")
+    /// Whether attempts that have not started are skipped.
     private let isClosed = Atomic(false)
 
     init(_ settings: PostgresSettings) { self.settings = settings }
@@ -52,8 +53,9 @@ final class Connector: Sendable {
         return .direct
     }
 
-    /// The settings of ``prepare(_:_:_:)`` for one transaction, used with a pooler, where settings of a session do not
-    /// last. The isolation level comes first: it cannot be set after a statement that takes an MVCC snapshot.
+    /// Creates the statements that make the settings of ``prepare(_:_:_:)`` for one transaction. Used with a pooler,
+    /// where settings of a session do not last. The isolation level comes first: it cannot be set after a statement
+    /// that takes an MVCC snapshot.
     static func transactionSettings(_ workload: PoolWorkload, _ settings: PostgresSettings) -> [Statement] {
         [
             Statement("SET TRANSACTION ISOLATION LEVEL READ COMMITTED"),
@@ -61,7 +63,7 @@ final class Connector: Sendable {
         ]
     }
 
-    /// Sets the statement timeout for the rest of one transaction.
+    /// Creates the statement that sets the statement timeout, in seconds, for the rest of the current transaction.
     static func statementLimit(_ seconds: Int) -> Statement {
         Statement("SELECT set_config('statement_timeout', '\(seconds)s', true)")
     }

@@ -24,14 +24,16 @@ final class PoolDriver {
     private var nextLease: UInt64 = 1
     /// The error of the last failed connection attempt. Units that fail fast fail with it.
     private var lastFailure = PostgresError(.connection, "not connected to the database yet")
-    /// Callers of ``PostgresPool/close()`` that wait for its end. Not empty from the first call until the thread ends.
+    /// Callers of ``PostgresPool/close()`` that wait until the pool is closed. Not empty from the first call until the
+    /// thread ends.
     private var closing: [CheckedContinuation<Void, Never>] = []
     /// Whether all connections are closed, so that the thread ends.
     private var isClosed = false
 
     private typealias LeaseContinuation = CheckedContinuation<Result<LeaseTicket, PostgresError>, Never>
 
-    /// Time that the driver waits after the server's own limits before it closes a connection without a reply.
+    /// Time by which the driver's limit for a reply exceeds the server's statement and lock timeouts. After that limit
+    /// the driver closes the connection.
     private static let grace = Duration.seconds(2)
 
     /// Time at which the slot's connection is closed if its first unit in flight has no reply: after the limits for
@@ -60,8 +62,8 @@ final class PoolDriver {
         thread.start()
     }
 
-    /// The loop of the thread: starts what is due, then waits for replies and messages. Returns when the pool is
-    /// closed.
+    /// The loop of the thread: starts due connection attempts, sends waiting units, grants leases, then waits for
+    /// replies and messages. Returns when the pool is closed.
     private func run() {
         while !self.isClosed {
             self.connectIdleSlots()
@@ -79,7 +81,8 @@ final class PoolDriver {
 
     // MARK: Waiting
 
-    /// Waits until a connection has data, a message arrives or something is due, and processes it.
+    /// Waits until a connection has data, a message arrives, or the next attempt or deadline is due. Then reads the
+    /// data and processes the messages.
     private func wait() {
         var descriptors = [pollfd(fd: self.mailbox.descriptor, events: Int16(POLLIN), revents: 0)]
         var polled: [Int] = []
@@ -238,11 +241,11 @@ final class PoolDriver {
 
     // MARK: Units
 
-    /// Sends the workload's waiting units on its connections, as far as these have room.
+    /// Sends the workload's waiting units on its connections, up to ``PoolWorkload/depth`` units in flight on each.
     private func dispatch(_ workload: PoolWorkload) {
         guard !self.queues[workload.rawValue].isEmpty else { return }
-        // A lease needs a connection without units in flight. If units queued after it were sent, it might wait until
-        // its deadline.
+        // A lease needs a connection without units in flight. If units that arrived after the request for a lease were
+        // sent, the request might wait until its deadline.
         let waiter = self.leaseQueue.first { $0.workload == workload }?.deadline
         var sent = 0
         for unit in self.queues[workload.rawValue] {

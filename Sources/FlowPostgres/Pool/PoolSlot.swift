@@ -10,7 +10,7 @@ struct PoolSlot {
             case unit
             /// A statement that the pool has added, such as the timeouts.
             case pool
-            /// The preparation of the next statement.
+            /// The preparation of the unit's next statement, whose text is `sql`.
             case preparation(sql: String)
         }
 
@@ -20,7 +20,8 @@ struct PoolSlot {
         var parts: Deque<Part>
         /// The results of the unit's own statements so far.
         var results: [ResultSet] = []
-        /// The first error of the unit; the transaction is rolled back then.
+        /// The first error of the unit, because of which the server rolls back the unit's transaction; `nil`: no error
+        /// so far.
         var failure: PostgresError?
     }
 
@@ -28,13 +29,15 @@ struct PoolSlot {
     private static let maximumPrepared = 200
 
     let workload: PoolWorkload
+    /// Decides when the slot connects and reconnects.
     var machine: ConnectionSlotStateMachine
     /// `nil` while the slot is not connected.
     var connection: PostgresConnection?
+    /// Whether the connection is direct or pooled, as the connector found out.
     var mode = ConnectionMode.direct
     /// Units that were sent and not completely answered, in order of sending.
     var inFlight: [InFlightUnit] = []
-    /// Time at which the previous unit was completely answered.
+    /// Time at which the most recently completed unit was completely answered; `nil` before the first.
     private var lastReplyAt: ContinuousClock.Instant?
     /// The lease that has exclusive use of the connection; `nil` if the connection is shared.
     var lease: LeaseTicket?
@@ -43,6 +46,7 @@ struct PoolSlot {
     /// Names of prepared statements by their SQL. Used on direct connections only: a pooler may run the next
     /// transaction on a server process that does not have them.
     private var prepared: [String: String] = [:]
+    /// Number of statements prepared on this connection so far, which is also the number in the newest one's name.
     private var preparedCount = 0
 
     init(workload: PoolWorkload, now: ContinuousClock.Instant) {

@@ -2,9 +2,9 @@
 enum PoolWorkload: Int, CaseIterable, Sendable {
     /// Batches of changes, written by the commit lanes.
     case changes
-    /// States, heads, lists and the import ledger.
+    /// Reads of states, heads and lists, and of the import ledger.
     case reads
-    /// History pages.
+    /// Reads of history pages.
     case pages
     /// Everything else: the epoch, revocations, locks, changes of the import ledger, and the outbox.
     case control
@@ -31,8 +31,8 @@ enum PoolWorkload: Int, CaseIterable, Sendable {
     var prepares: Bool { self != .imports }
 
     /// Timeout of one wait for a row or table lock, in milliseconds: ``PostgresSettings/lockSeconds``, but at most 100
-    /// ms for changes. That is about the duration of another instance's batch. Then the batch continues without the
-    /// change that waits, which is deferred for up to ``PostgresSettings/lockSeconds``.
+    /// ms for changes. 100 ms is about the duration of another instance's batch. After it, the change that waits for
+    /// the lock is separated from its batch and deferred for up to ``PostgresSettings/lockSeconds``.
     func lockMilliseconds(_ settings: PostgresSettings) -> Int {
         self == .changes ? min(100, settings.lockSeconds * 1_000) : settings.lockSeconds * 1_000
     }
@@ -85,7 +85,9 @@ enum ConnectionMode: Sendable {
 /// Identifies a lease and its connection slot. If the connection was lost since, the slot has no lease or one with
 /// another number.
 struct LeaseTicket: Sendable {
+    /// Number of the lease, never assigned twice by a driver.
     let number: UInt64
+    /// Index of the connection slot in the driver.
     let slot: Int
     let mode: ConnectionMode
 }

@@ -40,8 +40,8 @@ public final class PostgresPool: Sendable {
         return Array(try result.get().dropFirst(limit.count))
     }
 
-    /// Runs the body with exclusive use of a connection, for a transaction that makes decisions between its
-    /// statements. Rolls back if the body throws.
+    /// Runs the body with exclusive use of a connection, for a transaction whose later statements depend on the results
+    /// of earlier ones. The body begins and ends the transaction. If the body throws, the transaction is rolled back.
     func withLease<Value: Sendable>(
         _ workload: PoolWorkload, _ body: (borrowing PoolLease) async throws(PoolFailure) -> Value
     ) async throws(PoolFailure) -> Value {
@@ -95,8 +95,8 @@ struct PoolLease: ~Copyable {
     fileprivate let workload: PoolWorkload
     fileprivate let pool: PostgresPool
 
-    /// Begins a transaction and runs its first statements. With a pooler, also makes the transaction's settings. A
-    /// failure has no effect, because nothing is committed here.
+    /// Begins a transaction and runs its first statements. With a pooler, also makes the transaction's settings. If
+    /// this call fails, nothing has changed in the database, because nothing is committed here.
     /// - Parameter seconds: statement timeout of this transaction; `nil`: the one of the settings.
     /// - Returns: one result per given statement.
     func begin(then statements: [Statement], seconds: Int? = nil) async throws(PoolFailure) -> [ResultSet] {

@@ -148,7 +148,7 @@ enum ChangeStatements {
         """
 
     /// CTE that inserts the stored replies of confirmed flows.
-    /// - Parameter first: number of the first of its seven placeholders.
+    /// - Parameter first: number of the first of the seven placeholders in this CTE.
     private static func writeReplies(from first: Int) -> String {
         let placeholders = (first..<first + 7).map { "$\($0)" }.joined(separator: ", ")
         return """
@@ -169,7 +169,8 @@ enum ChangeStatements {
         """
 
     /// CTE of the confirmed flows: the written ones, and the checked ones that still have the expected version.
-    /// - Parameter first: number of the first of its two placeholders, the checked flows' ids and versions.
+    /// - Parameter first: number of the first of the two placeholders in this CTE: the checked flows' ids, and their
+    ///   expected versions.
     private static func confirmedOrUnchanged(from first: Int) -> String {
         """
         ,

@@ -5,10 +5,10 @@ import Synchronization
 /// One serial writer of changes to Postgres. Changes that arrive while a batch is in flight form the next batch.
 ///
 /// Within a process a flow always maps to the same lane, so its changes are committed, and reported to the observer, in
-/// order. A batch is decided from the lane's row cache and written by one compare-and-set statement. Flows in conflict,
-/// because another instance committed to them first, are decided again under their row locks.
+/// order. A batch is decided from rows in the lane's row cache, or read for the batch, and written by one
+/// compare-and-set statement. Changes of flows in conflict are decided again under the flows' row locks.
 final class CommitLane: Sendable {
-    /// What all lanes of a store have in common.
+    /// Dependencies and settings that all lanes of a store share.
     struct Environment: Sendable {
         let pool: PostgresPool
         let epochManager: EpochManager
@@ -49,8 +49,8 @@ final class CommitLane: Sendable {
     private func work() async {
         repeat {
             let batch = self.queue.withLock { $0.nextBatch() }
-            // If a flow has deferred changes, its row is locked, and a new change is deferred after them. Otherwise it
-            // would overtake them.
+            // If a flow has deferred changes, its row is locked, and a new change is deferred after them. Written at
+            // once, it would overtake them.
             let ready = self.lockedRows.withLock { lockedRows in batch.filter { !lockedRows.enqueueIfFlowDeferred($0) } }
             if !ready.isEmpty { await self.write(ready) }
         } while self.queue.withLock { $0.batchFinished() }
@@ -61,8 +61,8 @@ final class CommitLane: Sendable {
 
     // MARK: Batches decided from the row cache
 
-    /// Commits a batch that is decided from cached rows. Changes that this could not commit, because of a conflict or
-    /// an error of one of them, are written under row locks.
+    /// Commits a batch that is decided from cached rows. Changes of flows in conflict are then written under row locks;
+    /// so is the whole batch, if this attempt failed with an error that a single change may have caused.
     private func write(_ pending: [PendingChange]) async {
         let retry: ArraySlice<PendingChange>
         var seen = SeenVersions(epoch: self.environment.epochManager.epoch)
@@ -89,9 +89,8 @@ final class CommitLane: Sendable {
     }
 
     /// Decides the changes from cached rows, after reading the rows that are not cached.
-    /// - Returns: the batch; and in `checked` the flows that the batch leaves unchanged, with the versions that they
-    ///   must still have at the write. They are checked if their rows came from the cache or if the batch stores a
-    ///   reply for them.
+    /// - Returns: the batch; and in `checked` each flow that the batch leaves unchanged, if its row came from the cache
+    ///   or the batch stores a reply for it, with the version that it must still have when the batch is written.
     private func decide(
         _ pending: [PendingChange]
     ) async throws(PoolFailure) -> (batch: ChangeBatch, checked: [(FlowID, Version)]) {
@@ -116,9 +115,9 @@ final class CommitLane: Sendable {
 
     // MARK: Batches under row locks
 
-    /// Decides and writes the changes under their flows' row locks. If one change fails the whole transaction, the
-    /// batch is halved repeatedly, down to single changes. Changes of rows that another transaction has locked are
-    /// deferred.
+    /// Decides and writes the changes under their flows' row locks. If the transaction fails with an error that a
+    /// single change may have caused, the batch is halved repeatedly, down to single changes. Changes of flows whose
+    /// rows another transaction has locked are deferred.
     /// - Parameter seen: the versions of the flows that this process has read or committed before.
     private func writeLocked(_ pending: ArraySlice<PendingChange>, seen: SeenVersions) async {
         var remaining = pending
@@ -160,7 +159,7 @@ final class CommitLane: Sendable {
 
     /// Decides and writes the changes in one transaction under row locks.
     /// - Returns: the changes to retry, because another instance created their flow between the read and the write.
-    /// - Throws: `storeRegressed` if a flow's version is lower than the one seen before.
+    /// - Throws: `storeRegressed` if a flow's version is lower than the one in `seen`.
     private func transact(
         _ pending: ArraySlice<PendingChange>, _ epoch: Epoch, _ seen: SeenVersions
     ) async throws(PoolFailure) -> ArraySlice<PendingChange> {
@@ -193,8 +192,8 @@ final class CommitLane: Sendable {
 
     // MARK: Locked rows
 
-    /// Defers changes: they are retried until their flows' rows are unlocked, and fail after `lockSeconds`. The lane
-    /// continues with changes of other flows.
+    /// Defers changes: they are retried until their flows' rows are unlocked, and fail after
+    /// ``PostgresSettings/lockSeconds``. The lane continues with changes of other flows.
     private func deferUntilUnlocked(_ pending: [PendingChange]) {
         let until = ContinuousClock.now + .seconds(self.environment.pool.settings.lockSeconds)
         let mustStart = self.lockedRows.withLock { $0.add(pending, until: until) }
@@ -228,7 +227,7 @@ final class CommitLane: Sendable {
         }
     }
 
-    // MARK: Steps
+    // MARK: Steps of both kinds of batch
 
     /// Caches the batch's rows, reports the confirmed commits to the observer, and answers the clients whose changes
     /// were confirmed.
@@ -249,8 +248,8 @@ final class CommitLane: Sendable {
         }
         let commits = conflicted.isEmpty ? batch.commits : batch.commits.filter { !conflicted.contains($0.record.head.flow) }
         if !commits.isEmpty { self.environment.committed(commits) }
-        // A change that repeats the idempotency key of a change in conflict was answered from a reply that is not
-        // stored now. It is decided again as well.
+        // A change that repeats the idempotency key of a change in conflict was decided from a reply that was not
+        // stored after all. So that change is decided again as well.
         var keys: Set<ChangeBatch.ReplyKey> = []
         var retry: [PendingChange] = []
         for (change, outcome) in zip(pending, batch.outcomes) {
@@ -277,8 +276,8 @@ final class CommitLane: Sendable {
         return statements
     }
 
-    /// Enters the results of ``reads(_:_:locking:)`` into the batch, and that the flows and keys without a row do not
-    /// exist.
+    /// Enters the flows and replies that the statements of ``reads(_:_:locking:)`` returned into the batch. A flow or
+    /// key without a row is entered as nonexistent.
     /// - Throws: `epochChanged` if the store's epoch or timeline differs from the batch's epoch.
     private static func load(
         _ results: [ResultSet], flows: Set<FlowID>, keys: [ChangeBatch.ReplyKey], into batch: inout ChangeBatch
@@ -303,7 +302,7 @@ final class CommitLane: Sendable {
         return Set(result.rows.compactMap { $0.text(2).flatMap { FlowID($0) } })
     }
 
-    /// Answers the changes with the failure. Logs it, unless only the epoch has changed.
+    /// Answers the callers of the changes with the failure. Logs the failure, unless it is that the epoch has changed.
     private func fail(_ pending: ArraySlice<PendingChange>, _ failure: PoolFailure) {
         let reason = StoreError(failure)
         if reason != .epochChanged {

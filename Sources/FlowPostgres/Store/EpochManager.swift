@@ -11,7 +11,7 @@ final class EpochManager: Sendable {
     private let pool: PostgresPool
     private let adoptedEpoch: AdoptedEpoch
     private let logger: Logger
-    /// Called after a newer epoch was adopted, to clear what was cached under the previous one.
+    /// Called after a newer epoch was adopted, to clear the rows that were cached under the previous epoch.
     private let epochChangeHandlers: Mutex<[@Sendable () -> Void]>
 
     init(pool: PostgresPool, epoch: Epoch, logger: Logger) {
@@ -60,8 +60,8 @@ final class EpochManager: Sendable {
     func raise(from: Epoch, now: Timestamp) async throws(PoolFailure) {
         var parameters = ParameterList()
         parameters.add(from.description)
-        // Higher than the adopted epoch as well as the stored one: a restored copy may store an epoch older than the
-        // adopted.
+        // The new epoch is higher than both the adopted and the stored one: a restored copy may store an epoch older
+        // than the adopted one.
         parameters.add(max(from, self.epoch).raised(atUnixSeconds: now.seconds, random: RandomText.base36(6)).description)
         let raise = Statement(
             """
@@ -77,8 +77,8 @@ final class EpochManager: Sendable {
         self.adopt(epoch)
     }
 
-    /// Adopts the epoch if it is newer than the adopted one. An older one, from a reply that a newer reply has
-    /// overtaken, is ignored.
+    /// Adopts the epoch if it is newer than the adopted one. An older epoch is ignored: it comes from a reply that
+    /// arrived after a newer one.
     private func adopt(_ epoch: Epoch) {
         // The epoch advances first, then the caches are cleared. In the reverse order, a batch under the old epoch
         // could cache its rows after the handlers have run.

@@ -6,6 +6,7 @@ struct LockedRowQueue {
     /// Interval between two attempts to lock the rows.
     static let retryInterval = Duration.milliseconds(50)
 
+    /// The changes that wait for the next retry, in order of arrival.
     private var deferred: [PendingChange] = []
     /// Flows with deferred changes, whether these wait or are being retried.
     private var flows: Set<FlowID> = []
@@ -21,8 +22,8 @@ struct LockedRowQueue {
     }
 
     /// Defers changes whose rows were found locked.
-    /// - Parameter until: the deadline of changes that are deferred for the first time; changes deferred before keep
-    ///   theirs.
+    /// - Parameter until: the deadline of changes that are deferred for the first time; changes that were deferred
+    ///   before keep their deadlines.
     /// - Returns: whether the caller must start the retries, because none are running.
     mutating func add(_ changes: some Sequence<PendingChange>, until: ContinuousClock.Instant) -> Bool {
         let first = changes.map { change in

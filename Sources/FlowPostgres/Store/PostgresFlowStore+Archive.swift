@@ -5,8 +5,8 @@ extension PostgresFlowStore: FlowArchive {
     /// limit of bytes is inserted alone.
     static let restoreSlice = PageLimit(events: 1_000, bytes: 4_194_304)
     /// Distance to which the fencing sequence is raised above the highest fencing token of a restored flow. Tokens that
-    /// are allocated between the comparison and the assignment stay below it, so the assignment never sets the sequence
-    /// back.
+    /// are allocated between the comparison and the assignment in ``raiseFencing(above:)`` stay below the assigned
+    /// value, so the assignment never sets the sequence back.
     static let fencingMargin: Int64 = 1_000_000
 
     /// Reads stored flows in the order of their ids, after the id `after`, tombstones included.

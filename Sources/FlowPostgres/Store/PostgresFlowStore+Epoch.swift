@@ -26,7 +26,7 @@ extension PostgresFlowStore {
         }
     }
 
-    /// Updates the row of `hub_meta` to the same value, which fails if the database accepts no writes.
+    /// Updates the row of `hub_meta` to the same value. This fails if the database accepts no writes.
     public func probeWrite() async throws(StoreError) {
         do throws(PoolFailure) {
             _ = try await self.pool.run(.control, [Statement("UPDATE hub_meta SET epoch = epoch")], isRetryable: true)
@@ -37,7 +37,8 @@ extension PostgresFlowStore {
 }
 
 extension PostgresFlowStore: FencingSequence {
-    /// Allocates the next value of the sequence `hub_fencing`. A retry after a lost connection skips a token.
+    /// Allocates the next value of the sequence `hub_fencing`. If the connection is lost, the statement is sent once
+    /// more, and a token may remain unused.
     public func nextFencingToken() async throws(StoreError) -> Int64 {
         do throws(PoolFailure) {
             let result = try await self.pool.run(

@@ -3,9 +3,9 @@ public import FlowCore
 extension PostgresFlowStore {
     /// Key of the advisory lock that lets one instance prune at a time: "prune" in ASCII.
     private static let pruneLock: Int64 = 0x70_7275_6e65
-    /// Seconds after its expiry for which the row of a lock is kept.
+    /// Seconds for which the row of a lock is kept after the lock has expired.
     private static let lockSeconds: Int64 = 3_600
-    /// Flows that one call reads of the scan of all flows, which runs once after a start.
+    /// Maximum number of flows that one call of ``scan(_:)`` reads.
     private static let scanBatchSize = 10_000
 
     /// Deletes old events, stored replies and expired locks, at most `policy.batch` rows per call. Tombstones stay, so
@@ -51,8 +51,8 @@ extension PostgresFlowStore {
         case numbers([Int64])
     }
 
-    /// CTEs that delete events older than `$2`, at most `$3` of them. The lateral limits keep the planner from a merge
-    /// join, which would read all events in order.
+    /// CTEs that delete events older than `$2`, at most `$3` of them. The LIMIT in the lateral subquery keeps the
+    /// planner from a merge join, which would read all events in order.
     ///
     /// Only the beginning of a flow's history is deleted. If times are not in the order of versions, an event is
     /// deleted together with a later one, so that no gap appears.
@@ -99,7 +99,8 @@ extension PostgresFlowStore {
         )
         """
 
-    /// Runs one pruning statement, which deletes a bounded number of rows. Deletes nothing if the epoch has changed.
+    /// Runs one pruning statement, which deletes a bounded number of rows. If the epoch or the timeline has changed,
+    /// deletes nothing and throws `epochChanged`.
     /// - Parameter values: the parameters from `$2` on.
     /// - Returns: the number of deleted rows; `nil` while another instance prunes.
     private func prune(_ sql: String, _ values: [Value]) async throws(StoreError) -> Int? {
@@ -133,8 +134,9 @@ extension PostgresFlowStore {
         """
     }
 
-    /// Reads the next slice of the scan of all flows after a start, and adds its flows with too many events to the
-    /// prune candidates. Does nothing when the scan is complete.
+    /// Reads the next flows, in the order of their ids, and adds those with too many events to the prune candidates.
+    /// Successive calls read all flows in this way; then calls do nothing until ``FlowCore/PruneCandidates`` restarts
+    /// the scan, for example because pruning has failed.
     private func scan(_ policy: RetentionPolicy) async throws(StoreError) {
         guard let after = self.pruneCandidates.scanCursor else { return }
         var parameters = ParameterList()

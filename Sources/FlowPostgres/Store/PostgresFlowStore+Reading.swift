@@ -13,8 +13,8 @@ extension PostgresFlowStore {
         return try await self.read(.reads, statement) { result throws(PostgresError) in try result.first?.record(at: 2) }
     }
 
-    /// Reads the flow's head and a history page after the version, in one MVCC snapshot. A first event above the limit
-    /// of bytes is returned alone.
+    /// Reads the flow's head and a history page after the version, in one MVCC snapshot. If the first event alone
+    /// exceeds the limit of bytes, the page has only this event.
     public func page(of flow: FlowID, after version: Version, limit: PageLimit) async throws(StoreError) -> EventPage {
         var parameters = ParameterList()
         parameters.add(flow.rawValue)

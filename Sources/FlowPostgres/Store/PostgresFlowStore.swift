@@ -26,20 +26,25 @@ public final class PostgresFlowStore: FlowStore {
         public init() {}
     }
 
-    /// Identifier of this database, created with its schema. It survives a restore.
+    /// Identifier of this database, created with its schema. A restored copy of the database has the same one.
     public let hubID: String
 
     let pool: PostgresPool
     let epochManager: EpochManager
+    /// Flows that may have more events than the retention allows; filled by commits and by the scan of all flows.
     let pruneCandidates = PruneCandidates()
+    /// Bounds the reads in flight.
     let reads: InFlightLimiter
+    /// Bounds the changes that are queued or being committed, by number and bytes.
     private let changes: InFlightLimiter
+    /// The hash of a change's flow id selects one of these lanes.
     private let lanes: [CommitLane]
     private let observers: ObserverBox
     let logger: Logger
 
     /// Connects to a database whose schema is up to date; see ``MigrationRunner``.
-    /// - Parameter now: time for the counter of the new epoch, which is raised if the database is new or was promoted.
+    /// - Parameter now: time from which the counter of a new epoch is derived. The epoch is raised if the database is
+    ///   new, or if its server is on another timeline than the epoch's.
     /// - Throws: ``PostgresError`` if the database is unavailable or its tables are not initialized.
     public static func open(
         _ settings: PostgresSettings, configuration: Configuration = .init(), now: Timestamp, logger: Logger
@@ -54,7 +59,8 @@ public final class PostgresFlowStore: FlowStore {
                 throw PoolFailure(PostgresError(.schema, "the hub's tables are not initialized; run `flowhub migrate`"))
             }
             let store = PostgresFlowStore(pool, hubID: hubID, epoch: epoch, configuration: configuration, logger: logger)
-            // Counter 1: a migration has just created the database. Another timeline: it was promoted from a standby.
+            // Counter 1: a migration has just created the database. Another timeline: the server was promoted from a
+            // standby, or recovered to a point in time.
             if epoch.counter == 1 || !isSame { try await store.epochManager.raise(from: epoch, now: now) }
             return store
         } catch {
@@ -103,7 +109,7 @@ public final class PostgresFlowStore: FlowStore {
     /// answered.
     public func observeCommits(_ observer: @escaping @Sendable ([Commit]) -> Void) { self.observers.set(observer) }
 
-    /// Commits the change on its flow's lane, together with others that wait there.
+    /// Commits the change on its flow's lane, in one batch with other changes that wait on that lane.
     /// - Throws: `overloaded` if the queue of changes is full.
     public func apply(_ change: FlowChange) async throws(StoreError) -> FlowOutcome {
         let bytes = change.bodyBytes
@@ -119,8 +125,9 @@ public final class PostgresFlowStore: FlowStore {
 
 /// The observer of commits. It is set once, before the first commit.
 private final class ObserverBox: Sendable {
-    /// A struct around the closure: a closure that is the direct argument of a generic type is wrapped again by each
-    /// access.
+    /// Contains the closure. If the closure itself were the generic argument of `Mutex`, each access would wrap the
+    /// stored closure in one more reabstraction thunk (a function that the compiler generates), and each call would go
+    /// through all of them.
     private struct Observer: Sendable {
         var handler: (@Sendable ([Commit]) -> Void)?
     }

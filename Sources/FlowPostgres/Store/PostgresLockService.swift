@@ -40,7 +40,7 @@ public final class PostgresLockService: LockService {
         if let token = results[1].first?.int64(0) {
             return LockLease(resource: resource, lock: lock, fencingToken: token, expiresAt: until)
         }
-        // Without a row, the holder has released the lock since the insert failed: the lock is free from now on.
+        // If the lock has no row, its holder has released it since the insert failed, so it is free from `now` on.
         throw .held(until: results[2].first?.time(2) ?? now)
     }
 

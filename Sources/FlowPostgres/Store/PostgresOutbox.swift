@@ -51,8 +51,8 @@ public final class PostgresOutbox: Outbox {
         }
     }
 
-    /// Returns commits that have been unpublished for more than 1 s, and sets their age to 0, so that other callers do
-    /// not receive them for 1 s.
+    /// Finds outbox rows older than 1 s, and returns for each of their flows one commit with the flow's state and
+    /// latest event. Sets the age of the rows to 0, so that other callers do not find them for 1 s.
     /// - Parameter limit: the maximum number of rows.
     public func takeOverdue(limit: Int) async throws(StoreError) -> [Commit] {
         var parameters = ParameterList()

@@ -3,8 +3,8 @@ import FlowCore
 /// SQL fragments shared by the statements on flows and events.
 enum StoreSQL {
     /// A CTE with the store's epoch, and in `same` whether the server's timeline is the one for which the epoch was
-    /// raised. Statements on flows compare both with what this process has adopted. The timeline comes from the WAL
-    /// file name because `pg_control_checkpoint()` shows a promotion only minutes later.
+    /// raised. ``ResultSet/check(_:)`` requires that `epoch` is the adopted one and `same` is true. The timeline comes
+    /// from the WAL file name because `pg_control_checkpoint()` shows a promotion only minutes later.
     static let meta = """
         meta AS MATERIALIZED (
             SELECT epoch, timeline = left(pg_walfile_name(pg_current_wal_lsn()), 8) AS same FROM hub_meta

@@ -2,12 +2,12 @@ import CPostgres
 
 /// Owns a libpq connection and closes it on deinitialization.
 ///
-/// libpq allows one thread at a time per connection. One thread creates the object and hands it over once; only the
-/// new owner uses it afterwards. Therefore it may be sent between threads.
+/// libpq allows one thread at a time per connection. One thread creates a `PostgresConnection` and hands it over to at
+/// most one other thread, which alone uses it afterwards. Therefore the class may be `Sendable`.
 final class PostgresConnection: @unchecked Sendable {
     private let handle: OpaquePointer
 
-    /// Connects. Blocks the calling thread for up to `connect_timeout` per address.
+    /// Connects to the server. Blocks the calling thread for up to `connect_timeout` per address.
     /// - Throws: ``PostgresError`` with libpq's message in `serverMessage`.
     init(_ settings: PostgresSettings) throws(PostgresError) {
         var keywords: [String] = []
@@ -30,7 +30,7 @@ final class PostgresConnection: @unchecked Sendable {
             PQfinish(handle)
             throw PostgresError(connecting: message, needsPassword: needsPassword)
         }
-        // Otherwise libpq prints notices to standard error.
+        // Discards the server's notices and warnings, which libpq prints to standard error by default.
         PQsetNoticeProcessor(handle, { _, _ in }, nil)
         self.handle = handle
     }
@@ -133,7 +133,8 @@ final class PostgresConnection: @unchecked Sendable {
         }
     }
 
-    /// Ends a unit: the statements since the last sync form one implicit transaction.
+    /// Queues a sync message, which ends a unit: the statements queued since the previous sync message form one
+    /// implicit transaction.
     /// - Returns: whether libpq accepted it; `false` if the connection is lost.
     func sync() -> Bool { PQpipelineSync(self.handle) == 1 }
 
@@ -152,7 +153,7 @@ final class PostgresConnection: @unchecked Sendable {
     /// - Returns: whether the connection is alive.
     func consume() -> Bool { PQconsumeInput(self.handle) == 1 }
 
-    /// An item of the pipeline's replies.
+    /// What ``nextReply()`` finds in the server's replies.
     enum Reply {
         /// No complete reply was received yet.
         case none
@@ -160,7 +161,7 @@ final class PostgresConnection: @unchecked Sendable {
         case separator
         /// The result of one statement.
         case result(ResultSet)
-        /// The end of a unit.
+        /// The end of all replies to one unit.
         case sync
     }
 
@@ -178,7 +179,7 @@ final class PostgresConnection: @unchecked Sendable {
 
 /// Null-terminated arrays of C strings, valid during a call.
 private enum CStrings {
-    /// Calls the body with the array of these strings.
+    /// Calls the body with the strings as a null-terminated array of C strings, which is valid during the call only.
     static func with<Result>(_ strings: [String], _ body: (UnsafePointer<UnsafePointer<CChar>?>) -> Result) -> Result {
         var bytes: [CChar] = []
         var offsets: [Int] = []
@@ -190,7 +191,7 @@ private enum CStrings {
             var pointers: [UnsafePointer<CChar>?] = offsets.map { bytes.baseAddress?.advanced(by: $0) }
             pointers.append(nil)
             return pointers.withUnsafeBufferPointer { list in
-                // Not empty, because it contains the terminating null pointer.
+                // `list` is not empty, because it contains the terminating null pointer.
                 list.baseAddress.map(body)
             }
         } ?? body([nil])

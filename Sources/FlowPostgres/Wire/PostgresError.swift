@@ -33,8 +33,8 @@ public struct PostgresError: Error, Hashable, Sendable, CustomStringConvertible 
         public static let data = Code(value: .data)
         /// The statement was skipped because an earlier statement of its unit failed.
         static let aborted = Code(value: .aborted)
-        /// The store's epoch or timeline differs from the adopted one, or a flow's version is below one that was
-        /// committed.
+        /// The store's epoch or timeline differs from the one that this process has adopted, or a flow's version is
+        /// below one that this process has read or committed before.
         static let epoch = Code(value: .epoch)
         /// The pool was closed.
         public static let closed = Code(value: .closed)
@@ -88,11 +88,11 @@ public struct PostgresError: Error, Hashable, Sendable, CustomStringConvertible 
         self.init(code, text, state: state, serverMessage: message, isFatal: isFatal)
     }
 
-    /// The store's epoch or timeline differs from the adopted one.
+    /// The store's epoch or timeline differs from the one that this process has adopted.
     static let epochChanged = PostgresError(.epoch, "the store's epoch has changed after a restore or a failover")
     /// A flow has a lower version than this process has read or committed before.
     static let storeRegressed = PostgresError(.epoch, "the database is older than changes committed before (restored?)")
-    /// A row or reply lacks a value, or has one that the hub does not write.
+    /// A database row lacks a value that the hub needs, or has a value that the hub cannot decode.
     static let unreadable = PostgresError(.schema, "the database contains a row that cannot be decoded")
     /// The value of DATABASE_URL cannot be parsed. The text follows the name of the setting.
     static let badURL = PostgresError(
@@ -104,7 +104,8 @@ public struct PostgresError: Error, Hashable, Sendable, CustomStringConvertible 
     /// A change that was in conflict in each attempt.
     static let tooMuchContention = PostgresError(.conflict, "other instances changed the flow during every attempt")
 
-    /// Whether a single change of a batch may have caused the error. The other changes are then retried without it.
+    /// Whether a single change of a batch may have caused the error. The caller then divides the batch, so that the
+    /// other changes do not fail with that one.
     var mayConcernOneOperation: Bool {
         switch self.code {
         case .conflict, .locked, .data, .statement: true

@@ -9,9 +9,9 @@ public struct PostgresSettings: Sendable {
     public var connectSeconds = 5
     /// Statement timeout in seconds, after which the server cancels the statement.
     public var statementSeconds = 10
-    /// Timeout in seconds for a row or table lock that another transaction holds.
+    /// Timeout in seconds of the wait for a row or table lock that another transaction holds.
     public var lockSeconds = 5
-    /// Timeout in seconds for a free pool connection.
+    /// Timeout in seconds of the wait for a free pool connection.
     public var acquireSeconds = 5
     /// Name of the hub in `pg_stat_activity`.
     public var applicationName = "flowhub"

@@ -6,6 +6,8 @@ import FlowCore
 final class ResultSet: @unchecked Sendable {
     private let handle: OpaquePointer?
 
+    /// Takes ownership of a libpq result. A `nil` result has no rows, and ``error(on:)`` reports it as a lost
+    /// connection.
     init(_ handle: OpaquePointer?) { self.handle = handle }
 
     deinit { PQclear(self.handle) }

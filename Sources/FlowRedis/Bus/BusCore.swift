@@ -14,17 +14,18 @@ final class BusCore {
         var foreign = ForeignPolicy.deliver
     }
 
-    /// Receives each foreign `state_update` while this instance holds the leader lease `hub:apply`. `message` is the
-    /// name of the Redis channel followed by the payload.
+    /// Called with each foreign event of type `state_update` while this instance holds the leader lease `hub:apply`.
+    /// `message` is the name of the Redis channel followed by the payload; it identifies the update.
     var onForeignUpdate: ((_ flow: FlowID, _ updates: JSONText, _ message: [UInt8]) -> Void)?
     /// Whether this instance holds the leader lease `hub:apply`.
     private var isLeaseHolder = false
 
     /// Maximum number of Redis channels in one SUBSCRIBE or UNSUBSCRIBE command.
     private static let batch = 512
-    /// Backlog of the sink, in messages, above which reading pauses. Reading resumes at half of it.
+    /// Maximum number of messages that the sink has received and not processed yet. Above it, reading from the
+    /// subscriber connection pauses; at half of it, reading resumes.
     private static let maximumBacklog = 10_000
-    /// Time between two checks of the sink's backlog while reading is paused.
+    /// Time between two checks of the sink's unprocessed messages while reading is paused.
     private static let pauseLength = TimeAmount.milliseconds(2)
     /// Prefix of the Redis channels of flows.
     private static let prefix = "flow:updates:"
@@ -33,15 +34,15 @@ final class BusCore {
     /// The Redis channel with a flow's messages.
     static func channel(of flow: FlowID) -> String { Self.prefix + flow.rawValue }
 
-    /// The receiver of messages; `nil` before it is attached and after ``stop()``.
+    /// The sink: the receiver of the messages of all flows. `nil` before ``RedisBus/attach(_:)`` and after ``stop()``.
     var sink: (any BusSink)?
     /// Called on the event loop after each change of ``BusHealth/isDelivering``, until ``stop()``.
     var onDelivery: (@Sendable (Bool) -> Void)?
     /// Receives the messages of `hub:control:{instance}` and `hub:control:all`.
     var onControl: (([UInt8]) -> Void)?
-    /// Called when the command connection is ready, and when the server has lost the scripts.
+    /// Called when the command connection is ready, and when Redis reports that it does not have a Lua script.
     var onCommandsReady: (() -> Void)?
-    /// Set once, by ``start(commands:subscriber:)``.
+    /// The command connection and the subscriber connection. Set once, by ``start(commands:subscriber:)``.
     private var links: (commands: RedisLink, subscriber: RedisLink)?
 
     private let instance: String
@@ -54,13 +55,14 @@ final class BusCore {
 
     private var subscriptions = SubscriptionTracker()
     private var canary: Canary
-    /// Redis channels for canaries and control messages whose subscription the server has not confirmed yet.
+    /// Those of ``ownChannels`` to which the server has not confirmed the subscription yet.
     private var ownUnconfirmed: Set<String> = []
     /// Flows whose SUBSCRIBE is sent by the next ``flushSubscriptions()``.
     private var toSubscribe: [FlowID] = []
     /// Messages received in this turn of the event loop, which the sink receives together.
     private var inbox: [BusMessage] = []
-    /// Whether reading from the subscriber connection is paused, because the sink has too large a backlog.
+    /// Whether reading from the subscriber connection is paused, because the sink has more than ``maximumBacklog``
+    /// unprocessed messages.
     private var isPaused = false
     private var timer: RepeatedTask?
 
@@ -80,6 +82,8 @@ final class BusCore {
     }
 
     private var canaryChannel: String { "hub:canary:\(self.instance)" }
+    /// The Redis channels with this instance's canaries, with control messages to this instance, and with those to all
+    /// instances.
     private var ownChannels: [String] { [self.canaryChannel, "hub:control:\(self.instance)", "hub:control:all"] }
     /// Monotonic time in milliseconds.
     private var uptime: Int64 { Int64(NIODeadline.now().uptimeNanoseconds / 1_000_000) }
@@ -93,10 +97,11 @@ final class BusCore {
         ) { _ in core.value.tick() }
     }
 
-    /// Stops the timer and all callbacks. From then on delivery counts as degraded.
+    /// Stops the timer, and calls neither the sink nor ``onDelivery`` any more. From then on delivery counts as
+    /// degraded.
     func stop() {
         self.timer?.cancel()
-        // No callbacks from here on: their receivers stop as well.
+        // Removed before delivery changes: the sink and the receiver of `onDelivery` are being stopped as well.
         self.onDelivery = nil
         self.sink = nil
         self.setDelivering(false)
@@ -125,8 +130,8 @@ final class BusCore {
         switch self.subscriptions.subscribe(flow) {
         case .sendSubscribe: self.toSubscribe.append(flow)
         case .confirmed: self.sink?.subscribed(to: flow)
-        // Without a connection there is no confirmation to wait for. Nothing is lost: while delivery is degraded, the
-        // version sweep runs every second.
+        // Without a subscriber connection, no confirmation can arrive, so the sink need not wait for one. No durable
+        // event is lost: while delivery is degraded, the version sweep runs every second.
         case .pending: if !self.subscriptions.isConnected { self.sink?.subscribed(to: flow) }
         }
     }
@@ -186,11 +191,12 @@ final class BusCore {
 
     // MARK: Foreign updates
 
-    /// TTL of the leader lease.
+    /// TTL of the leader lease `hub:apply` in Redis, in milliseconds.
     private static let leaseMilliseconds = 10_000
 
-    /// Acquires or renews the leader lease `hub:apply`, if foreign updates are to be applied. The instance that holds it
-    /// subscribes to the messages of all flows, so that each foreign update reaches at least one instance.
+    /// Acquires or renews the leader lease `hub:apply`, if the policy is ``ForeignPolicy/apply``. The instance that has
+    /// the lease subscribes to the messages of all flows, so that it receives each foreign `state_update` even if no
+    /// instance watches the flow.
     private func renewLease() {
         guard self.configuration.foreign == .apply else { return }
         var call = RedisScript.lease.call(keys: ["hub:apply"])
@@ -203,15 +209,17 @@ final class BusCore {
         }
     }
 
-    /// Subscribes to the messages of all flows when the lease is acquired, and unsubscribes when it is lost.
+    /// Subscribes to the messages of all flows when this instance has acquired the leader lease, and unsubscribes when
+    /// another instance has it.
     private func setLeaseHolder(_ isHolder: Bool) {
         guard isHolder != self.isLeaseHolder else { return }
         self.isLeaseHolder = isHolder
         self.links?.subscriber.send([RESPCommand(isHolder ? "PSUBSCRIBE" : "PUNSUBSCRIBE", Self.prefix + "*")])
     }
 
-    /// Handles a message of the subscription to all flows. Passes on foreign updates; all other messages are received
-    /// through the flow's own subscription, too.
+    /// Handles a message of the subscription to all flows. Passes a foreign `state_update` to ``onForeignUpdate``.
+    /// Ignores every other message: if this instance watches the flow, it receives the message a second time, through
+    /// the flow's own subscription.
     private func receivedPatternMessage(_ channel: [UInt8], _ payload: [UInt8]) {
         guard channel.starts(with: Self.prefixBytes),
             let flow = FlowID(String(decoding: channel[Self.prefixBytes.count...], as: UTF8.self)),
@@ -238,8 +246,8 @@ final class BusCore {
 
     // MARK: Canary
 
-    /// Runs once per canary interval: ends the subscriptions of flows that are unwatched for 10 s, assesses delivery,
-    /// sends a canary, and renews the leader lease.
+    /// Runs once per canary interval: ends the subscriptions of flows whose watch ended 10 s ago, assesses delivery,
+    /// sends a canary, and acquires or renews the leader lease.
     private func tick() {
         self.sendSubscriptionCommand("UNSUBSCRIBE", self.subscriptions.removeExpired(at: self.uptime))
         switch self.canary.assess(at: self.uptime) {
@@ -287,7 +295,7 @@ final class BusCore {
         self.codec.authenticator.mac(for: Array("\(self.codec.origin) \(number)".utf8))
     }
 
-    /// Sets whether the bus delivers, and reports a change.
+    /// Sets ``BusHealth/isDelivering``, and calls ``onDelivery`` if its value has changed.
     private func setDelivering(_ isDelivering: Bool) {
         guard self.health.isDelivering != isDelivering else { return }
         self.health.set(isDelivering: isDelivering)
@@ -332,7 +340,8 @@ final class BusCore {
         case .foreign(let event):
             switch self.configuration.foreign {
             case .ignore: return
-            // Not delivered itself: the lease holder applies it as a change, whose durable event is delivered.
+            // This event is not delivered. The instance with the leader lease commits it as a change of the flow, and
+            // the durable event of that change is delivered.
             case .apply where event.type == .stateUpdate: return
             case .apply, .deliver: self.health.countForeign()
             }
@@ -344,7 +353,7 @@ final class BusCore {
     /// Supplies the epoch under which foreign messages are delivered: the epoch that this instance has adopted.
     var epoch: () -> Epoch = { Epoch(counter: 0, random: "0") }
 
-    /// Collects the messages of one turn of the event loop and hands them to the sink together.
+    /// Collects the messages that arrive in one turn of the event loop, and passes them to the sink in one call.
     private func enqueue(_ message: BusMessage) {
         self.inbox.append(message)
         guard self.inbox.count == 1 else { return }
@@ -356,15 +365,16 @@ final class BusCore {
         }
     }
 
-    /// Pauses reading, because the sink has more than ``maximumBacklog`` messages to process. Messages then queue at
-    /// Redis, which disconnects the instance when they exceed its output buffer limit.
+    /// Pauses reading, because the sink has more than ``maximumBacklog`` unprocessed messages. New messages then queue
+    /// at Redis, which closes the connection if they exceed the output buffer limit of Redis.
     private func pause() {
         self.isPaused = true
         self.links?.subscriber.setReading(false)
         self.loop.assumeIsolated().scheduleTask(in: Self.pauseLength) { self.checkBacklog() }
     }
 
-    /// Resumes reading once the backlog is at most half of the maximum; until then checks again every 2 ms.
+    /// Resumes reading if the sink has at most half of ``maximumBacklog`` unprocessed messages; otherwise checks again
+    /// after 2 ms.
     private func checkBacklog() {
         guard self.isPaused else { return }
         if let backlog = self.sink?.backlog, backlog > Self.maximumBacklog / 2 {
@@ -379,10 +389,11 @@ final class BusCore {
 
 /// Policy for foreign messages: those that a process other than a hub instance publishes, in the legacy service's format.
 public enum ForeignPolicy: String, Hashable, Sendable, CaseIterable {
-    /// Delivers them live, flagged `foreign`.
+    /// Delivers foreign messages to live subscribers, flagged `foreign`.
     case deliver
-    /// Applies `state_update` messages as changes of the flow's state, and delivers all others live.
+    /// Commits each `state_update` as a change of its flow, and delivers all other foreign messages to live
+    /// subscribers.
     case apply
-    /// Drops them.
+    /// Drops all foreign messages.
     case ignore
 }

@@ -17,10 +17,13 @@ struct Canary: ~Copyable {
     }
 
     private let timeout: Int64
-    /// When the subscriber connection became complete; `nil` while it is not; see ``started(at:)``. The timeout starts
-    /// anew then.
+    /// When the subscriber connection became complete; `nil` while it is not; see ``started(at:)``. The timeout is
+    /// measured from then until a canary arrives.
     private var startedAt: Int64?
+    /// When the most recent canary arrived, or when reading resumed after a pause; `nil` if neither happened since
+    /// ``startedAt``.
     private var lastReceivedAt: Int64?
+    /// Number of the most recently received canary.
     private var lastNumber: UInt64 = 0
     /// When the server first accepted a canary newer than the most recently received one; `nil` if it accepted none.
     private var acceptedAt: Int64?
@@ -28,7 +31,7 @@ struct Canary: ~Copyable {
     private var sent: UInt64 = 0
     /// Send times of the canaries that are still expected, by number.
     private var sentAt: [UInt64: Int64] = [:]
-    /// Whether a canary has arrived since the last outage.
+    /// Whether a canary has arrived since delivery last became degraded.
     private(set) var isDelivering = false
     /// Milliseconds from publication to arrival of the most recently received canary; `nil` before the first one.
     private(set) var lag: Int64?

@@ -35,9 +35,10 @@ struct MessageCodec: Sendable {
     static let maximumTransientAge: Int64 = 10_000
 
     let authenticator: MessageAuthenticator
-    /// Identifier of this process in its messages, by which it recognizes their echoes.
+    /// Identifier of this process, which all its messages contain. By it the process recognizes the echo of its own
+    /// message.
     let origin: String
-    /// Maximum bytes of a received message.
+    /// Maximum bytes of a received message. A larger one is rejected as ``RejectReason/tooLarge``.
     let maximumBytes: Int
     private let epochCache = EpochCache()
 
@@ -50,7 +51,7 @@ struct MessageCodec: Sendable {
     // MARK: Encoding
 
     /// Encodes a message of this process, with its MAC.
-    /// - Parameter sequence: number of the message among those of this process.
+    /// - Parameter sequence: number of the message, counted from 1 over all messages of this process.
     func encode(_ message: BusMessage, sequence: UInt64) -> [UInt8] {
         var writer = JSONWriter(capacity: 512)
         writer.beginObject()
@@ -186,8 +187,8 @@ private struct MemberReader {
 
     init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
 
-    /// Skips a text if it comes next.
-    /// - Returns: whether the text came next.
+    /// Moves the position past `text` if the bytes at the position are this text.
+    /// - Returns: whether the bytes were this text; if not, the position is unchanged.
     private mutating func skip(_ text: StaticString) -> Bool {
         let count = text.utf8CodeUnitCount
         guard self.position + count <= self.bytes.count else { return false }
@@ -253,13 +254,14 @@ private struct MemberReader {
         return (first..<end, isEscaped)
     }
 
-    /// The remaining members as a JSON object.
+    /// The members from the position to the end of the message, as a JSON object.
     func rest() -> JSONText {
         guard self.position < self.bytes.count, self.bytes[self.position] == UInt8(ascii: ",") else { return .emptyObject }
         return JSONText(trusted: [UInt8(ascii: "{")] + self.bytes[(self.position + 1)...])
     }
 
-    /// The value of the member `data`, which must be the message's final one; `nil` if the next member is another.
+    /// The value of the member `data`; `nil` if the next member has another name. `data` is always the last member of
+    /// its message.
     mutating func data() -> JSONText? {
         guard self.skip(",\"data\":"), self.position < self.bytes.count - 1 else { return nil }
         return JSONText(trusted: Array(self.bytes[self.position..<(self.bytes.count - 1)]))

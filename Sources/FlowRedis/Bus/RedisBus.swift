@@ -8,7 +8,7 @@ import Synchronization
 /// An instance delivers its own messages to itself immediately, without waiting for their echo. No durable event
 /// depends on the bus: the version sweep finds those that were lost.
 public final class RedisBus: EventBus {
-    /// A call that waits for the next turn of the event loop.
+    /// A call of one of the public methods, which runs in the next turn of the event loop.
     private enum Operation {
         case publish(channel: String, messages: [[UInt8]], onAccepted: (@Sendable () -> Void)?)
         case subscribe(FlowID)
@@ -20,6 +20,7 @@ public final class RedisBus: EventBus {
     private let loop: any EventLoop
     private let sink = Mutex<(any BusSink)?>(nil)
     private let operations = Mutex<[Operation]>([])
+    /// Number of the most recently encoded message of this process.
     private let sequence = Atomic<UInt64>(0)
     private let health: BusHealth
     private let control: ControlChannel
@@ -51,14 +52,15 @@ public final class RedisBus: EventBus {
         return metrics
     }
 
-    /// Sets the receiver of all messages and peer notifications.
+    /// Sets the sink: the receiver of all messages and peer notifications.
     public func attach(_ sink: any BusSink) {
         self.sink.withLock { $0 = sink }
         self.control.onNotification { sink.receivedNotification($0) }
         self.loop.execute { self.core.value.sink = sink }
     }
 
-    /// Delivers messages to this instance's own sink, then publishes them on the Redis channels of their flows.
+    /// Delivers messages to this instance's own sink, then publishes them on the Redis channels of their flows. Calls
+    /// `onAccepted` once Redis has acknowledged every message; never, if one is not acknowledged.
     public func publish(_ messages: [BusMessage], onAccepted: (@Sendable () -> Void)?) {
         guard !messages.isEmpty else {
             onAccepted?()
@@ -111,7 +113,7 @@ public final class RedisBus: EventBus {
     }
 }
 
-/// Runs a closure when its count reaches zero.
+/// Runs a closure after a given number of calls of ``countDown()``.
 private final class CountdownLatch: Sendable {
     private let remaining: Atomic<Int>
     private let then: @Sendable () -> Void
@@ -122,7 +124,7 @@ private final class CountdownLatch: Sendable {
         self.then = then
     }
 
-    /// Decrements the count.
+    /// Decrements the number of calls that are still missing; at zero, runs the closure.
     func countDown() { if self.remaining.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { self.then() } }
 }
 
@@ -149,7 +151,8 @@ public final class BusHealth: Sendable {
         let counts = self.rejectedCounts.withLock { $0 }
         return MessageCodec.RejectReason.allCases.map { ($0.rawValue, counts[$0] ?? 0) }
     }
-    /// Number of foreign messages that were delivered, or handed over to be applied.
+    /// Number of messages from processes other than hub instances that this instance delivered as foreign events, or
+    /// passed on to be committed as changes of their flows.
     public var foreignMessages: Int { self.foreign.load(ordering: .relaxed) }
     /// Number of messages received on the Redis channels of flows, including echoes and rejected messages.
     public var receivedMessages: Int { self.received.load(ordering: .relaxed) }
@@ -162,7 +165,7 @@ public final class BusHealth: Sendable {
     func set(lag: Int64) { self.lagMilliseconds.store(lag, ordering: .relaxed) }
     /// Counts one rejected message.
     func countRejected(_ reason: MessageCodec.RejectReason) { self.rejectedCounts.withLock { $0[reason, default: 0] += 1 } }
-    /// Counts one foreign message that is delivered or applied.
+    /// Counts one message of ``foreignMessages``.
     func countForeign() { self.foreign.add(1, ordering: .relaxed) }
     /// Counts one message received on the Redis channel of a flow.
     func countReceived() { self.received.add(1, ordering: .relaxed) }

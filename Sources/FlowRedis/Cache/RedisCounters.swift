@@ -10,8 +10,9 @@ public final class RedisCounters: Counters {
         let unwritten = Atomic<Int>(0)
     }
 
-    /// Interval between two writes.
+    /// Interval between two writes of the increments to Redis.
     private static let interval = TimeAmount.seconds(5)
+    /// TTL of a counter's key in seconds: 7 days.
     private static let retentionSeconds = 604_800
 
     private let link: RedisLink
@@ -45,7 +46,7 @@ public final class RedisCounters: Counters {
         self.timer.withLock { $0 = task }
     }
 
-    /// Ends the periodic writes, and writes what is left. Waits at most 250 ms for Redis.
+    /// Ends the periodic writes, and writes the increments since the last write. Waits at most 250 ms for Redis.
     func stop() async {
         self.timer.withLock { $0 }?.cancel()
         self.flush()

@@ -19,7 +19,8 @@ public final class RedisStateCache: SharedStateCache {
         self.softTimeoutMilliseconds = softTimeoutMilliseconds
     }
 
-    /// Sends a stored flow to Redis without waiting. A flow that is cached with a higher version stays.
+    /// Sends a stored flow to Redis without waiting. Has no effect if Redis has the flow with a higher epoch, or with
+    /// the same epoch and a higher version.
     public func put(_ record: FlowRecord, epoch: Epoch) {
         let flow = record.head.flow.rawValue
         let rest = Self.rest(of: record)

@@ -30,6 +30,7 @@ public final class RedisTransientStore: TransientStore {
     }
 
     /// Stores an event locally, and sends it to Redis without waiting.
+    /// - Parameter version: the flow's version when the event was published.
     public func record(_ event: TransientEvent, of flow: FlowID, at version: Version) {
         self.local.record(event, of: flow, at: version)
         guard event.data.bytes.count <= self.limits.eventBytes else {

@@ -7,9 +7,10 @@ import Synchronization
 /// Diagnostics of Redis for `flowhub doctor`: whether the hub can use it, and what an operator should know. Leaves no
 /// data behind.
 public struct RedisDiagnostics: Sendable {
-    /// Oldest supported major version. `AUTH` with a user name needs the access control lists of 6.0.
+    /// Oldest supported major version of Redis. `AUTH` with a user name needs the access control lists of Redis 6.0.
     private static let oldestServer = 6
-    /// Maximum clock difference in seconds. Beyond it, lock expiry and time stamps differ between instances.
+    /// Maximum difference in seconds between the clocks of Redis and this host. A larger one is a warning: lock expiry
+    /// and time stamps then differ between instances.
     private static let tolerableSkew: Int64 = 2
 
     private let settings: RedisSettings

@@ -4,7 +4,7 @@ public import FlowCore
 /// `schema:analysis:{import}`, as JSON that the legacy service can read. It does not check accounts: callers look up the
 /// import in the ledger first.
 public final class RedisImportCache: ImportCache {
-    /// Maximum size of a cached value in bytes. A larger value is read from the import each time.
+    /// Maximum size of a cached value in bytes. A larger value is not cached.
     static let maximumBytes = 4_194_304
 
     private let link: RedisLink

@@ -10,8 +10,10 @@ final class LinkCore {
     private struct Pending {
         /// Number of replies that have not arrived yet.
         var missing: Int
+        /// Approximate size of the commands on the wire, in bytes.
         let bytes: Int
         var replies: [RESPValue] = []
+        /// When the connection is closed if replies are still missing.
         let deadline: NIODeadline
         let completion: RedisLink.Completion
     }
@@ -33,11 +35,15 @@ final class LinkCore {
     private var pendingCommands = 0
     /// Commands that were sent in this turn of the event loop and are not written to the socket yet.
     private var outgoing = ByteBuffer()
+    /// Closes the connection when the replies to the oldest pending commands are overdue; see ``armReplyTimer()``.
     private var replyTimer: Scheduled<Void>?
     /// Whether the current outage was logged. An outage is logged once, until a connection is stable again.
     private var hasLoggedOutage = false
+    /// Approximate bytes of the commands whose replies have not all arrived.
     private var pendingBytes = 0
+    /// When ``RedisLink/Events/scriptMissing`` was last called.
     private var lastScriptReload = NIODeadline.uptimeNanoseconds(0)
+    /// When an error reply that recurs with every command was last logged.
     private var lastErrorReplyLog = NIODeadline.uptimeNanoseconds(0)
 
     /// How long a connection must be ready to count as stable.
@@ -131,7 +137,7 @@ final class LinkCore {
                 case .success(let channel):
                     self.channel = channel
                     self.perform(self.machine.connected())
-                    // The link was stopped while it was connecting.
+                    // If the link was stopped while it was connecting, `perform` has set the channel to `nil`.
                     if self.channel == nil { channel.close(promise: nil) }
                 case .failure(let error):
                     self.lost(RedisError(.connection, "Cannot connect to Redis: \(Self.kind(of: error))."))
@@ -225,8 +231,9 @@ final class LinkCore {
         self.enqueue(commands, within: self.settings.commandMilliseconds, completion)
     }
 
-    /// Appends commands to the output of this turn of the event loop. Their replies are due within `milliseconds`. A
-    /// subscriber connection that is ready expects no replies, so the completion is called at once.
+    /// Appends commands to the output of this turn of the event loop. If their replies do not arrive within
+    /// `milliseconds`, the connection is closed. On a subscriber connection that is ready, the completion is called at
+    /// once: Redis answers its commands with confirmations, not with one reply per command.
     private func enqueue(_ commands: [RESPCommand], within milliseconds: Int, _ completion: @escaping RedisLink.Completion) {
         let isFirst = self.outgoing.readableBytes == 0
         for command in commands { self.outgoing.write(command) }

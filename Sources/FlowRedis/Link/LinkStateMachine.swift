@@ -37,6 +37,7 @@ struct LinkStateMachine: ~Copyable {
     /// Whether the current connection is stable.
     private var isStable = false
 
+    /// Whether the handshake has succeeded and the connection was not lost since.
     var isReady: Bool { self.state == .ready }
 
     /// Starts the first attempt to connect. Later calls have no effect.
@@ -100,7 +101,7 @@ struct LinkStateMachine: ~Copyable {
         return .connect
     }
 
-    /// Ends the connection permanently.
+    /// Enters the final state *closed*: the connection is closed and never re-established.
     mutating func stop() -> Action {
         self.state = .closed
         return .close

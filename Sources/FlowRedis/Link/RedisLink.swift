@@ -17,7 +17,8 @@ final class RedisLink: Sendable {
         var lost: @Sendable () -> Void = {}
         /// An attempt to connect, or its handshake, has failed.
         var failed: @Sendable (RedisError) -> Void = { _ in }
-        /// The server does not have a script, for example after a restart. Called at most once a second.
+        /// Redis has replied that it does not have a Lua script, for example after a restart. Called at most once a
+        /// second.
         var scriptMissing: @Sendable () -> Void = {}
         /// A subscriber connection has received a value: a message, or the confirmation of a subscription.
         var pushed: @Sendable (RESPValue) -> Void = { _ in }
@@ -31,8 +32,8 @@ final class RedisLink: Sendable {
 
     /// - Parameters:
     ///   - name: client name, as in `CLIENT LIST`.
-    ///   - isSubscriber: whether every value received after the handshake is pushed, and no command has a reply of its
-    ///     own.
+    ///   - isSubscriber: `true` for the subscriber connection. After the handshake, every received value is passed to
+    ///     ``Events/pushed``, and completions are called without waiting for a reply.
     /// - Throws: ``RedisError`` with the code `url` if the certificates in `FLOWHUB_REDIS_CA` cannot be read.
     init(
         _ settings: RedisSettings, name: String, isSubscriber: Bool, loop: any EventLoop, logger: Logger, events: Events
@@ -55,14 +56,16 @@ final class RedisLink: Sendable {
         try? await done.futureResult.get()
     }
 
-    /// Sends the commands one after the other. An error reply is a value in the result, at the place of its command.
+    /// Sends the commands one after the other. An error reply does not fail the call: it is in the result, at the index
+    /// of its command.
     /// - Parameter completion: called once, on the event loop, with one reply per command, or with the error that
     ///   prevented them.
     func send(_ commands: [RESPCommand], _ completion: @escaping Completion = { _ in }) {
         self.onLoop { $0.send(commands, completion) }
     }
 
-    /// Sends the commands and waits for one reply per command. An error reply is a value in the result.
+    /// Sends the commands and waits for one reply per command. An error reply is not thrown: it is in the result, at
+    /// the index of its command.
     /// - Throws: ``RedisError`` if the commands were not sent, or if the connection is lost before the last reply.
     func run(_ commands: [RESPCommand]) async throws(RedisError) -> [RESPValue] {
         let result = await withCheckedContinuation {

@@ -14,7 +14,8 @@ public final class RedisLockService: LockService {
         self.softTimeoutMilliseconds = softTimeoutMilliseconds
     }
 
-    /// Acquires a lock in Redis, then adds a fencing token from the store. Releases the lock if that fails.
+    /// Acquires a lock in Redis, then adds a fencing token from the store. If the store supplies no token, releases the
+    /// lock.
     public func acquire(
         _ resource: String, account: String, seconds: Int, now: Timestamp
     ) async throws(LockError) -> LockLease {
@@ -45,7 +46,8 @@ public final class RedisLockService: LockService {
         }
     }
 
-    /// Extends a lock in Redis, provided that the caller holds it.
+    /// Extends a lock in Redis, provided that the caller holds it: `lock` is the lock id that
+    /// ``acquire(_:account:seconds:now:)`` returned.
     public func renew(
         _ resource: String, account: String, lock: String, seconds: Int, now: Timestamp
     ) async throws(LockError) -> LockLease {
@@ -56,7 +58,8 @@ public final class RedisLockService: LockService {
         return lease
     }
 
-    /// Removes a lock from Redis, provided that the caller holds it.
+    /// Removes a lock from Redis, provided that the caller holds it: `lock` is the lock id that
+    /// ``acquire(_:account:seconds:now:)`` returned.
     public func release(_ resource: String, account: String, lock: String, now: Timestamp) async throws(LockError) {
         let reply = try await self.update(resource, account, lock, now, "release", "", "", 0)
         guard reply.elements != nil else { throw Self.lockError(reply) }
@@ -100,7 +103,7 @@ public final class RedisLockService: LockService {
         }
     }
 
-    /// The error that corresponds to a reply of `lock_update.lua` without a lease.
+    /// The error for a reply of `lock_update.lua` that has no fencing token: the caller does not hold the lock.
     private static func lockError(_ reply: RESPValue) -> LockError {
         switch reply.text {
         case "none": .notHeld
@@ -109,7 +112,8 @@ public final class RedisLockService: LockService {
         }
     }
 
-    /// The lease that a reply of `lock_update.lua` contains; `nil` if the caller does not hold the lock.
+    /// The fencing token and the expiry in a reply of `lock_update.lua`, as the lock's lease; `nil` if the caller does
+    /// not hold the lock.
     private static func lease(_ reply: RESPValue, _ resource: String, _ lock: String) -> LockLease? {
         guard let parts = reply.elements, parts.count == 2, let fencingToken = parts[0].text.flatMap({ Int64($0) }),
             let end = parts[1].text.flatMap({ Int64($0) })
@@ -117,7 +121,7 @@ public final class RedisLockService: LockService {
         return LockLease(resource: resource, lock: lock, fencingToken: fencingToken, expiresAt: Timestamp(milliseconds: end))
     }
 
-    /// The value of a lock's key before the lock has a fencing token: the token is 0.
+    /// The JSON under a lock's Redis key until the lock has a fencing token; its member `fencing_token` is 0.
     private static func encode(_ lock: String, _ account: String, _ end: Timestamp) -> JSONText {
         JSONText.object { writer in
             writer.key("lock_id")

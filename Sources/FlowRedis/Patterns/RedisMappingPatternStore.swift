@@ -40,7 +40,8 @@ public final class RedisMappingPatternStore: MappingPatternStore {
     }
 
     /// Writes a mapping pattern to Redis in place of the account's earlier one.
-    /// - Returns: whether there was none under the key.
+    /// - Parameter seconds: TTL of the mapping pattern.
+    /// - Returns: `true` if the key is new; `false` if an earlier value was replaced.
     /// - Throws: `otherAccount` if the key belongs to another account.
     public func put(
         _ pattern: MappingPattern, key: String, account: String, seconds: Int

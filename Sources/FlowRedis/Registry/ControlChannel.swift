@@ -2,12 +2,13 @@ import FlowCore
 import NIOCore
 import Synchronization
 
-/// Messages between instances other than events, on the Redis channels `hub:control:{instance}` and `hub:control:all`:
-/// peer notifications and requests to close a connection. Each message has a MAC.
+/// Messages from instance to instance that are not events of flows: peer notifications, and requests to close a stream.
+/// They use the Redis channels `hub:control:{instance}` and `hub:control:all`, and each has a MAC.
 final class ControlChannel: Sendable {
     private struct State {
         /// Calls of ``disconnect(_:account:)`` that wait for an answer, by request id.
         var waiting: [String: CheckedContinuation<Bool, Never>] = [:]
+        /// Closes a stream of this instance; see ``onDisconnect(_:)``.
         var disconnect: @Sendable (ConnectionID, String?) -> Bool = { _, _ in false }
         var onNotification: @Sendable (PeerNotification) -> Void = { _ in }
     }
@@ -38,7 +39,8 @@ final class ControlChannel: Sendable {
 
     // MARK: Sending
 
-    /// Sends a peer notification to all other instances. It is lost if Redis or the other instance is not connected.
+    /// Sends a peer notification to all other instances. Best effort: it does not reach an instance that is not
+    /// connected to Redis, and none if this instance is not connected.
     func notifyPeers(_ notification: PeerNotification) {
         self.send(to: "all") { writer in
             writer.key("op")

@@ -3,7 +3,7 @@ import FlowCore
 /// The registry entries of this instance's streams. A value type.
 struct LocalConnections {
     private var flows: [FlowID: [ConnectionID: ConnectionEntry]] = [:]
-    /// For each stream the account, and the number of flows it is registered for.
+    /// For each stream its account, and the number of flows for which it has an entry.
     private var owners: [ConnectionID: (account: String, flows: Int)] = [:]
 
     /// Adds an entry, or replaces the one of the same stream and flow.

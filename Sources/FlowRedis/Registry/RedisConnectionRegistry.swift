@@ -14,21 +14,25 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         var heartbeatInterval: Int64 = 4_000
         /// Milliseconds without a liveness heartbeat after which an instance counts as dead.
         var livenessTimeout: Int64 = 12_000
-        /// TTL of entries in milliseconds. Each entry is written again after a third of the TTL.
+        /// TTL of registry entries in Redis, in milliseconds. The instance writes all its entries again every third of
+        /// the TTL.
         var lifetime: Int64 = 3_600_000
     }
 
     /// Maximum number of changes of entries in one call of the script `register.lua`.
     private static let batch = 500
-    /// Minimum milliseconds from a change to its write. Changes made meanwhile are written in the same call.
+    /// Minimum milliseconds from the change of an entry to its write to Redis. Changes made meanwhile are written in
+    /// the same call.
     private static let batchDelay: Int64 = 20
-    /// Minimum milliseconds between two writes of changes to Redis.
+    /// Minimum milliseconds between two writes of changed entries to Redis.
     private static let minimumFlushInterval: Int64 = 200
-    /// Approximate number of flows per call of the sweep script (`HSCAN COUNT`).
+    /// Approximate number of flows per call of the script `sweep_instance.lua` (option COUNT of HSCAN).
     private static let sweepBatch = 100
-    /// Upper bound for the number of streams that another instance reports for a flow; a higher number counts as this one.
+    /// Upper bound for the number of streams that another instance reports for a flow. A higher number counts as this
+    /// bound, so that a corrupt value in Redis cannot overflow the sum over all instances.
     private static let maximumPlausibleCount = 1_000_000_000
-    /// Milliseconds after the most recent ``count(of:)`` of a flow during which its remote count is updated every second.
+    /// Milliseconds after the most recent call of ``count(of:)`` for a flow. During them, the number of the flow's
+    /// streams on other instances is read from Redis every second.
     private static let countFreshness: Int64 = 10_000
 
     /// A change of this instance's entries that is to be written to Redis.
@@ -48,12 +52,13 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         var incarnation = RandomText.base36(12)
         /// Whether Redis has confirmed this incarnation. Only then are changes written.
         var isAlive = false
-        /// Whether a new incarnation is being started: the entries of the previous one are being removed.
+        /// Whether a new incarnation is being started: the entries of the previous incarnation are being removed from
+        /// Redis.
         var isStarting = false
-        /// Whether another start was requested during the current one. It follows if the current one fails, for example
-        /// because the connection was lost.
+        /// Whether the start of a new incarnation was requested while another start was running. If the running start
+        /// fails, for example because the connection was lost, the requested start follows.
         var restartRequested = false
-        /// Changes that are not written yet.
+        /// Changes of entries that were not sent to Redis yet.
         var pending: [Change] = []
         /// Whether a write of the pending changes is scheduled.
         var isFlushDue = false
@@ -61,10 +66,11 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         var lastFlush: Int64 = 0
         /// Closes a stream of this instance.
         var disconnect: (@Sendable (ConnectionID) -> Void)?
-        /// Number of streams on other instances, for flows whose count was requested in the last 10 s.
+        /// Number of streams on other instances, for each flow for which ``count(of:)`` was called in the last 10 s.
         var remoteCounts: [FlowID: Int] = [:]
-        /// When the count of a flow was last requested, in milliseconds of ``uptime``.
+        /// For each flow, when ``count(of:)`` was last called, in milliseconds of ``uptime``.
         var countRequestedAt: [FlowID: Int64] = [:]
+        /// Reports whether Redis belongs to this hub; see ``onOwnership(_:)``.
         var onOwnership: (@Sendable (Bool) -> Void)?
         /// Whether `onOwnership` was called with `true`.
         var hasReportedOwnership = false
@@ -76,6 +82,7 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
     private let link: RedisLink
     private let control: ControlChannel
     private let configuration: Configuration
+    /// Milliseconds to wait for a reply from Redis. When they have elapsed, the caller continues without the reply.
     private let softTimeoutMilliseconds: Int
     private let logger: Logger
     private let state = Mutex(State())
@@ -122,7 +129,7 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         self.timers.withLock { $0 = [heartbeat, count, sweep, renew] }
     }
 
-    /// Writes pending changes and removes this instance's liveness key, if Redis is reachable.
+    /// Writes pending changes and removes this instance's liveness key, if Redis is reachable. Waits at most 500 ms.
     func stop() async {
         for timer in self.timers.withLock({ $0 }) { timer.cancel() }
         self.flush()
@@ -142,8 +149,8 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
     }
 
     /// Starts a new incarnation, so that commands in flight under the previous one have no effect. First removes the
-    /// entries of the previous incarnation, and of earlier processes with this name: no other instance sweeps them
-    /// while this one is alive.
+    /// entries of the previous incarnation, and of earlier processes with this instance name: other instances remove no
+    /// entries of an instance that is alive.
     private func startNewIncarnation() {
         let incarnations: (old: String, new: String)? = self.state.withLock { state in
             guard !state.isStarting else {
@@ -218,7 +225,8 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         }
         switch wasAlive {
         case false: self.writeAll()
-        // The key had expired, or Redis lost its data. As `isAlive` is false now, this starts a new incarnation.
+        // The liveness key had expired, or Redis lost its data. As `isAlive` is false now, `sendHeartbeat` starts a new
+        // incarnation.
         case true where stored == nil: self.sendHeartbeat()
         default: break
         }
@@ -256,7 +264,8 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         if isDue { self.flushSoon() }
     }
 
-    /// Schedules a write of the pending changes, no sooner than the two minimum delays allow.
+    /// Schedules a write of the pending changes: at least ``batchDelay`` from now, and at least
+    /// ``minimumFlushInterval`` after the previous write.
     private func flushSoon() {
         let sinceLast = self.uptime - self.state.withLock { $0.lastFlush }
         self.link.loop.scheduleTask(in: .milliseconds(max(Self.batchDelay, Self.minimumFlushInterval - sinceLast))) {
@@ -273,7 +282,7 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
             state.lastFlush = now
             defer { state.pending = [] }
             // Until Redis has confirmed this incarnation, changes would have no effect. The confirmation is followed by
-            // a write of all entries, which includes them.
+            // a write of all entries, so the dropped changes are not lost.
             return (state.isAlive ? state.pending : [], state.incarnation)
         }
         for start in stride(from: 0, to: changes.count, by: Self.batch) {
@@ -301,8 +310,8 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         self.link.send([call]) { [weak self] result in
             guard let self else { return }
             if case .success(let replies) = result, replies.first?.integer == 1 { return }
-            // The changes were not written, or the outcome is unknown: only a new incarnation makes the registry
-            // correct.
+            // The changes were not written, or the outcome is unknown. The entries in Redis may be wrong until the next
+            // liveness heartbeat starts a new incarnation, which writes all entries.
             self.state.withLock { if $0.incarnation == incarnation { $0.isAlive = false } }
         }
     }
@@ -360,7 +369,8 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         return incarnations
     }
 
-    /// The number of this instance's streams from memory, plus that of other live instances as of the most recent update.
+    /// The number of streams that watch the flow: this instance's from memory, plus those of other live instances as
+    /// last read from Redis. After a call they are read every second for 10 s.
     public func count(of flow: FlowID) -> Int {
         let now = self.uptime
         return self.state.withLock { state in
@@ -369,7 +379,8 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         }
     }
 
-    /// Updates, once a second, the remote counts of flows whose count was requested in the last 10 s.
+    /// Reads the numbers of streams on other instances, for the flows for which ``count(of:)`` was called in the last
+    /// 10 s. Called once a second.
     private func updateRemoteCounts() {
         let now = self.uptime
         let flows = self.state.withLock { state in

@@ -58,7 +58,8 @@ final class RESPReader {
         return Malformed(description: text.isEmpty ? "protocol error" : text)
     }
 
-    /// Converts a reply. The reader bounds its depth.
+    /// Converts a reply of hiredis, including nested arrays. hiredis's reader limits the depth of nesting, and so this
+    /// recursion.
     private static func value(_ reply: redisReply) throws(Malformed) -> RESPValue {
         switch reply.type {
         case REDIS_REPLY_STRING: return .string(Self.bytes(reply))

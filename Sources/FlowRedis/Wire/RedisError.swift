@@ -11,7 +11,7 @@ public struct RedisError: Error, Hashable, Sendable, CustomStringConvertible {
         public static let credentials = Code(value: .credentials)
         /// No reply in time. It is unknown whether Redis executed the command.
         public static let timeout = Code(value: .timeout)
-        /// Too many commands, or too many of their bytes, wait for a reply. The command was not sent.
+        /// Too many commands wait for a reply, or their total bytes exceed the limit. The new command was not sent.
         public static let busy = Code(value: .busy)
         /// The server replied with an error.
         public static let rejected = Code(value: .rejected)

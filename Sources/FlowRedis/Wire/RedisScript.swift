@@ -21,7 +21,8 @@ struct RedisScript: Sendable {
         return command
     }
 
-    /// Command that calls the script by its digest. The caller adds the script's arguments to it.
+    /// Command that calls the script by its digest. The caller appends the script's arguments (ARGV) to the command.
+    /// - Parameter keys: the Redis keys that the script uses (KEYS).
     func call(keys: [String]) -> RESPCommand {
         var command = RESPCommand("EVALSHA", self.digest)
         command.add(keys.count)

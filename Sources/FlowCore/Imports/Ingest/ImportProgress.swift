@@ -8,6 +8,7 @@ final class ImportProgress {
     /// Minimum interval between two events, in milliseconds.
     private let interval: Int64
     private let now: @Sendable () -> Timestamp
+    /// Publishes an event on the import's flow, if the import has one.
     private let publish: (TransientEvent) -> Void
     /// Time, bytes and records of the most recent event; at first, of the start.
     private var last: (at: Timestamp, bytes: Int, records: Int)

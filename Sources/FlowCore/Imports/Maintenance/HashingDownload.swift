@@ -2,7 +2,8 @@ import Synchronization
 
 /// A download that hashes its bytes as they are read.
 final class HashingDownload: ObjectDownload {
-    /// Unchecked: the hash is not shared with other objects and is only used under the lock.
+    /// The hash of the bytes read so far. `Sendable` is unchecked: the hash is not shared with other objects and is only
+    /// used under the lock.
     private struct State: ~Copyable, @unchecked Sendable {
         let hash: any IncrementalHash
     }

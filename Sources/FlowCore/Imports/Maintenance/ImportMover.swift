@@ -42,7 +42,7 @@ public struct ImportMover: Sendable {
         return .changedConcurrently
     }
 
-    /// Copies the rows to an object and makes it the import's storage.
+    /// Copies the rows to an object and makes the object the import's storage.
     /// - Returns: `nil` if the rows changed during the copy.
     private func copyToObject(
         _ entry: Import, _ progress: @Sendable (Int) -> Void
@@ -84,8 +84,8 @@ public struct ImportMover: Sendable {
             isMoved = try await self.service.records.switchToObject(
                 entry.id, claim: entry.claim, location: key, provider: objects.provider, expecting: before, copy.result)
         } catch {
-            // Keep the object: the switch may have been committed, and then the ledger refers to it. If the ledger does
-            // not, the import sweep deletes the object.
+            // Keep the object: the switch may have been committed, and then the ledger refers to the object. If
+            // the ledger does not refer to it, the import sweep deletes it.
             throw .store(error)
         }
         guard isMoved else {
@@ -123,7 +123,7 @@ public struct ImportMover: Sendable {
         do throws(ImportError) {
             return try await self.fillRows(entry, location, progress)
         } catch {
-            // After any other error the rows stay: the switch may have been committed, and then they are the import's
+            // After any error but `damaged` the rows stay: the switch may have been committed, and then they are the import's
             // storage. If it was not, the next attempt deletes them.
             if case .damaged = error { _ = try? await self.service.records.removeRecords(of: entry.id, claim: entry.claim) }
             throw error
@@ -170,6 +170,7 @@ public struct ImportMover: Sendable {
 
     /// A copy that was written and is not the import's storage yet.
     struct Copy: Sendable {
+        /// What the switch writes to the ledger about the copy: sizes, hashes, counts, index and sample rows.
         var result: ImportResult
     }
 
@@ -236,7 +237,7 @@ public struct ImportMover: Sendable {
     // MARK: Claims
 
     /// Claims a stored import.
-    /// - Returns: `nil` if another worker has claimed it, or it is not stored.
+    /// - Returns: the import with its new claim; `nil` if another worker has claimed it, or its status is not `stored`.
     private func claim(_ id: ImportID) async throws(ImportError) -> Import? {
         do throws(StoreError) {
             return try await self.service.ledger.claim(
@@ -285,7 +286,8 @@ public struct ImportMover: Sendable {
 }
 
 extension ImportService {
-    /// Runs a change of a claimed import. The body returns whether the claim is still the latest one.
+    /// Runs a change of a claimed import. The body makes the change, and returns `false` if it changed nothing because
+    /// another worker has claimed the import since.
     /// - Throws: ``ImportError/claimLost`` if the body returns `false`.
     func requiringClaim(_ body: () async throws(StoreError) -> Bool) async throws(ImportError) {
         let claimHeld: Bool

@@ -21,7 +21,7 @@ public struct ImportSweeper: Sendable {
         public var isSuspicious: Bool { self.orphans.count > 10 && self.orphans.count * 2 > self.objects }
     }
 
-    /// Maximum number of objects or imports per request.
+    /// Maximum number of objects that one list request returns, and of imports that one query returns.
     private static let batchSize = 1_000
     /// Prefix of the objects of imports.
     private static let root = "imports/"

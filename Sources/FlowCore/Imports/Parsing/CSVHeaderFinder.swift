@@ -5,7 +5,7 @@ struct CSVHeaderFinder: Sendable {
         let delimiter: UInt8
         /// Number of times that the delimiter occurs outside quoted text.
         var count = 0
-        /// Whether the current byte is in quoted text if this is the delimiter.
+        /// The quoted text of the header if this is the delimiter.
         var quotes = Quotes()
     }
 
@@ -29,7 +29,8 @@ struct CSVHeaderFinder: Sendable {
 
     /// The possible delimiters. Of equally frequent ones, the first one is preferred.
     private var candidates: [Candidate]
-    /// Quoted text if every candidate counts as a delimiter. No occurrence of a candidate within it is counted.
+    /// The quoted text of the header if all candidates are delimiters. Within this text, occurrences of candidates are
+    /// not counted.
     private var quotes = Quotes()
     /// Whether there were only line ends so far.
     private(set) var isEmpty = true

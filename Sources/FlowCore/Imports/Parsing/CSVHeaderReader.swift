@@ -1,6 +1,7 @@
-/// Collects the header of a CSV file, which is parsed once it is complete.
+/// Collects the bytes of a CSV file's header, and parses the header once it is complete.
 struct CSVHeaderReader: Sendable {
     private let limits: ImportLimits
+    /// Position in the input at which the header starts.
     private let lines: LineTracker
     private var finder: CSVHeaderFinder
     /// The header as sent, so far.
@@ -49,8 +50,8 @@ struct CSVHeaderReader: Sendable {
         return scanner
     }
 
-    /// The cells of the header. It is scanned without columns, so it becomes an object whose only member has all
-    /// cells.
+    /// The cells of the header. The header is scanned as a row without columns, so all its cells are extra cells: they
+    /// are the array that is the only member of the record.
     private static func cells(_ text: [UInt8], _ records: [Range<Int>]) -> [ArraySlice<UInt8>] {
         guard let record = records.first else { return [] }
         let values = JSONMemberRanges(in: text, at: record.lowerBound).flatMap { member in

@@ -16,14 +16,15 @@ extension CSVRecordScanner {
                 do throws(RecordParseError) {
                     room = try self.scan(input, from: &consumed, into: &text, at: &used, target: target, &scanOutput)
                 } catch {
-                    // If the row is too large already at this byte, report that instead: with smaller chunks, it would
-                    // have been found first. The error must not depend on how the input is split into chunks.
+                    // If the row is too large already at this byte, report its size instead of the error: with smaller
+                    // chunks, the size would have been found first. The error must not depend on how the input is split.
                     try self.checkSize(upTo: used)
                     throw error
                 }
                 try self.checkSize(upTo: used)
             }
-            // A row with few cells gets a `null` for each missing column, so it may need more room several times.
+            // The next scan needs `room` free bytes to continue. Reserve 4 KiB more: a row with many missing cells gets a
+            // `null` for each, and without a reserve the scan would return for lack of room at nearly every one of them.
             if room > 0 { room += 1 << 12 }
         }
         self.lines.base += consumed
@@ -142,8 +143,8 @@ extension CSVRecordScanner {
         out += 1
     }
 
-    /// Writes what precedes a cell's text: the key of its column and the opening quote. A further extra cell has a
-    /// comma instead of a key.
+    /// Writes what precedes a cell's text: the key of its column and the opening quote. Of the cells beyond the last
+    /// column, only the first has a key, that of the array `_extra`; the others have a comma instead.
     @inline(__always)
     private mutating func beginCell(into output: inout MutableSpan<UInt8>, at out: inout Int) {
         if self.cells <= self.columns.count {
@@ -187,6 +188,7 @@ extension CSVRecordScanner {
     }
 
     /// Writes a byte of a cell's text, escaped if JSON requires it.
+    /// - Parameter state: the state if the byte completes a character: `plain` or `quoted`.
     /// - Returns: the state for the next byte.
     private mutating func text(
         _ byte: UInt8, _ index: Int, into output: inout MutableSpan<UInt8>, at out: inout Int, _ state: State

@@ -26,14 +26,17 @@ struct CSVRecordScanner: Sendable {
         case rowEnd
     }
 
+    /// The columns of the file; none while the header is read.
     private(set) var columns: CSVColumns
+    /// The byte between two cells.
     let delimiter: UInt8
     /// Maximum number of cells of a line: ``ImportLimits/csvColumns`` for the header, unlimited for rows.
     private(set) var maximumCells: Int
-    /// Maximum bytes of a row as a record.
+    /// Maximum bytes of the record that is made from a row.
     let maximumRecord: Int
     var state = State.row
 
+    /// Counts the input's lines, for the positions in errors.
     var lines: LineTracker
 
     // MARK: Row and cell
@@ -78,15 +81,16 @@ struct CSVRecordScanner: Sendable {
 // MARK: Rows and cells
 
 extension CSVRecordScanner {
-    /// Maximum number of bytes that one step writes to the page for this cell, counted from 0: its key, the longest
-    /// escape, and the overhang of a copy in blocks.
+    /// Number of free bytes that the page needs before a cell is written: for the cell's key, the longest escape, and
+    /// the overhang of a copy in blocks.
+    /// - Parameter cell: number of the cell in its row, counted from 0.
     @inline(__always)
     func room(forKeyOf cell: Int) -> Int { self.columns.key(min(cell, self.columns.count)).count + 64 }
 
     /// Starts a row.
     /// - Parameters:
-    ///   - index: index of its first byte in the current chunk of input.
-    ///   - out: its start in the page.
+    ///   - index: index of the row's first byte in the current chunk of input.
+    ///   - out: the row's start in the page.
     mutating func beginRecord(_ index: Int, _ out: Int) {
         self.isInRecord = true
         self.cells = 0
@@ -126,7 +130,7 @@ extension CSVRecordScanner {
     /// Continues quoted text after two quotes, which stand for one.
     mutating func reopenQuote() { self.isQuoted = true }
 
-    /// Whether a row has started and not ended. At the end of the input, a line feed must then be added to end it.
+    /// Whether a row has started and not ended. At the end of the input, the caller must then pass a line feed.
     var needsLineEnd: Bool { self.state != .row }
 
     /// Checks that the input may end here.

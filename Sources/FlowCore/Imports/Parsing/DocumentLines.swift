@@ -1,8 +1,8 @@
 /// Splits a section of a document that starts and ends at line boundaries into its records.
 enum DocumentLines {
     /// Finds the records by their lines.
-    /// - Returns: the range of each record, without the brackets and commas of the document. A line can be only one of
-    ///   these: a record is never only a bracket or a comma, and never ends with a comma.
+    /// - Returns: the range of each record, without the brackets and commas of the document. These cannot be
+    ///   mistaken for records: a record is never only a bracket or a comma, and never ends with a comma.
     static func records(in text: [UInt8]) -> [Range<Int>] {
         var records: [Range<Int>] = []
         let span = text.span

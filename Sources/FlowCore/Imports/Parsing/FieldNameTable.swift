@@ -47,6 +47,7 @@ struct FieldNameTable: Sendable {
 
     /// A stored name and the number of its field.
     private struct Entry: Sendable {
+        /// The first and the last eight bytes of the name, as in ``Key``.
         let head: UInt64
         let tail: UInt64
         /// Length of the name in bytes.

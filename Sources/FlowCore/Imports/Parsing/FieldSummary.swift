@@ -9,7 +9,7 @@ public struct FieldSummary: Sendable {
     /// The counts of one field.
     private struct Field: Sendable {
         var counts = TypeCounts()
-        /// Number of the latest record that has the field.
+        /// Number of the latest record that has the field, counted from 0; -1 before the first one.
         var record = -1
         /// Type of the field in that record.
         var type = TypeCounts.Kind.null
@@ -39,7 +39,7 @@ public struct FieldSummary: Sendable {
     private var spellings = FieldNameTable()
     /// Counts of all fields that are not in ``fields``.
     private var more = TypeCounts()
-    /// Number of the record that is being read.
+    /// Number of the record that is being read, counted from 0.
     private var record = 0
     /// Counts of CSV rows; `nil` for JSON.
     private var rows: RowLengths?
@@ -49,11 +49,12 @@ public struct FieldSummary: Sendable {
         self.maximumName = limits.summaryNameBytes
     }
 
+    /// The counts as JSON:
     /// `{"fields":{"name":{"count":2,"nulls":1,"types":{"string":1,"null":1}}},"field_count":1}`
     ///
     /// `count` is the number of records that have the field, including those with `null`. Fields beyond the limit,
-    /// and fields with names longer than the limit, are counted together under `_more`, a
-    /// sibling of `fields`.
+    /// and fields with names longer than the limit, are counted together under `_more`, a sibling of `fields`.
+    /// `field_count` does not include them.
     public var json: JSONText {
         let (fields, more) = self.counted
         return .object { writer in

@@ -4,7 +4,7 @@ public final class ImportDocument {
     private enum Source {
         /// An object with a gzip member index.
         case members(any ObjectDownload, GzipMemberIndex)
-        /// An object of the legacy service: gzip data of any structure.
+        /// An object of the legacy service, without an index: gzip members may begin anywhere, also within a record.
         case stream(any ObjectDownload, any StreamDecompressor)
         /// Rows of the database.
         case rows(any RecordStore, ImportID)
@@ -41,15 +41,15 @@ public final class ImportDocument {
         self.missingRows = count
     }
 
-    /// Size of the whole document in bytes; `nil` unless it is an object with an index. Rows may be added during the
-    /// read.
+    /// Size of the whole document in bytes; `nil` if that is unknown before the end: for an object without an index,
+    /// and for rows, of which some may be added during the read.
     var bytes: Int? {
         if case .members(_, let index) = self.source { index.uncompressedBytes } else { nil }
     }
 
     /// The next chunk of the document, usually up to about 1 MiB; `nil` at the end.
-    /// - Throws: ``ImportError/damaged(_:)`` if the stored data is incomplete or invalid, so the end is reached only if
-    ///   all of it was read.
+    /// - Throws: ``ImportError/damaged(_:)`` if the stored data is incomplete or invalid, so `nil` is returned only if
+    ///   all stored data was read.
     public func next() async throws(ImportError) -> [UInt8]? {
         if self.isComplete { return nil }
         switch self.source {

@@ -1,11 +1,11 @@
-/// Limits on the content of an import. They bound the memory of its reader for any input.
+/// Limits on the content of an import. They bound the memory that reading an import needs.
 public struct ImportLimits: Hashable, Sendable {
     /// Maximum bytes of one record as stored (white space between tokens does not count), and of a CSV header as
     /// sent.
     public var recordBytes = 1 << 20
 
-    /// Maximum number of objects and arrays that are open at the same time within a record. A value above
-    /// ``JSONLimits/greatestDepth`` is lowered to it.
+    /// Maximum depth to which objects and arrays of a record are nested. Values above ``JSONLimits/greatestDepth`` have
+    /// the effect of that depth.
     public var jsonDepth = 64
 
     /// Maximum bytes of a number in JSON.

@@ -9,15 +9,15 @@ extension JSONRecordScanner {
         _ input: Span<UInt8>, from consumed: inout Int, into page: inout RecordPage, target: Int,
         _ scanOutput: inout RecordScanOutput
     ) throws(RecordParseError) {
-        // The output has two bytes before each record. In the input, each record has at least one byte, and a comma or
-        // line feed after it. So the output is at most twice as long as the input.
+        // The scan writes two bytes, the separator, before each record. In the input, each record has at least one byte,
+        // and a comma or line feed after it. So the scan writes at most twice as many bytes as it reads.
         page.reserve(2 * input.count + PlainRun.overhang)
         try page.fill { text, used throws(RecordParseError) in
             do throws(RecordParseError) {
                 try self.scan(input, from: &consumed, into: &text, at: &used, target: target, &scanOutput)
             } catch {
-                // If the record is too large already at this byte, report that instead: with smaller chunks, it would have
-                // been found first. The error must not depend on how the input is split into chunks.
+                // If the record is too large already at this byte, report its size instead of the error: with smaller
+                // chunks, the size would have been found first. The error must not depend on how the input is split.
                 try self.checkSize(upTo: used)
                 throw error
             }

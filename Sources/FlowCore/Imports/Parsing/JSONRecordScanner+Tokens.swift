@@ -202,6 +202,7 @@ extension JSONRecordScanner {
     }
 
     /// Checks that the number that ends at `out` in the page is within the range of a double.
+    /// - Parameter text: the page's text.
     @inline(__always)
     func checkNumber(_ text: Span<UInt8>, _ out: Int) throws(RecordParseError) {
         // As in `JSONNumberGrammar`: a number of at most 200 bytes, with at most two digits in its exponent, is always within

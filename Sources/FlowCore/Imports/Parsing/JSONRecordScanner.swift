@@ -13,8 +13,8 @@ struct JSONRecordScanner: Sendable {
         case object
         /// NDJSON: one record per line.
         case lines
-        /// The input starts with a brace. If that object ends on its line, the input is NDJSON; else it is a single
-        /// object.
+        /// The input starts with a brace. If that object ends on the line on which it starts, the input is NDJSON; else
+        /// the input is that single object.
         case linesOrObject
     }
 
@@ -73,12 +73,14 @@ struct JSONRecordScanner: Sendable {
     var state: State
     /// The objects and arrays of the record that have begun and not ended.
     var nesting = JSONNesting()
+    /// Maximum depth to which objects and arrays of a record are nested.
     let maximumDepth: Int
     /// Maximum bytes of a number.
     let maximumNumberLength: Int
     /// Maximum bytes of a record.
     let maximumRecord: Int
 
+    /// Counts the input's lines, for the positions in errors.
     var lines: LineTracker
 
     // MARK: Record
@@ -124,8 +126,8 @@ struct JSONRecordScanner: Sendable {
 extension JSONRecordScanner {
     /// Starts a record.
     /// - Parameters:
-    ///   - index: index of its first byte in the current chunk of input.
-    ///   - out: its start in the page.
+    ///   - index: index of the record's first byte in the current chunk of input.
+    ///   - out: the record's start in the page.
     mutating func beginRecord(_ index: Int, _ out: Int) {
         self.isInRecord = true
         self.recordStart = out
@@ -162,9 +164,11 @@ extension JSONRecordScanner {
     }
 
     /// Processes a byte that may be the first one of a record.
-    /// - Parameter index: index of the byte in the current chunk of input.
-    /// - Returns: the state after the byte if it opens or closes the array of records; `nil` if a record starts with
-    ///   it.
+    /// - Parameters:
+    ///   - index: index of the byte in the current chunk of input.
+    ///   - state: the state before the byte.
+    /// - Returns: the state after the byte if the byte is a bracket of the array of records; `nil` if a record starts
+    ///   with the byte.
     mutating func opening(_ byte: UInt8, _ index: Int, _ state: State) throws(RecordParseError) -> State? {
         switch (state, byte) {
         case (.document, UInt8(ascii: "[")):
@@ -183,6 +187,9 @@ extension JSONRecordScanner {
     }
 
     /// The state after a byte that follows a record and is not white space.
+    /// - Parameters:
+    ///   - index: index of the byte in the current chunk of input.
+    ///   - state: the state before the byte.
     /// - Throws: an error unless the byte is a comma or the end of the array of records.
     func following(_ byte: UInt8, _ index: Int, _ state: State) throws(RecordParseError) -> State {
         switch (state, byte) {
@@ -206,16 +213,16 @@ extension JSONRecordScanner {
         RecordParseError(kind: kind, position: self.lines.position(offset: self.tokenOffset))
     }
 
-    /// Skips one byte that is at most a space, between tokens.
-    /// - Throws: an error if it is not white space, or ends a line within a record of NDJSON.
+    /// Skips a byte between tokens whose value is at most 0x20 (a space), and advances `index` past it.
+    /// - Throws: an error if the byte is not white space, or ends a line within a record of NDJSON.
     @inline(__always)
     mutating func skip(_ space: UInt8, _ index: inout Int) throws(RecordParseError) {
         if space != 0x20 { try self.lineOrTab(space, index) }
         index += 1
     }
 
-    /// Checks a byte below the space, between tokens, and counts lines. After a line feed within its first object,
-    /// input that could be NDJSON is a single object.
+    /// Checks a byte between tokens whose value is below 0x20, and counts lines. A line feed within the first object of
+    /// ``Framing/linesOrObject`` decides that the input is a single object.
     private mutating func lineOrTab(_ space: UInt8, _ index: Int) throws(RecordParseError) {
         switch space {
         case UInt8(ascii: "\n"):
@@ -233,8 +240,8 @@ extension JSONRecordScanner {
 
     // MARK: End
 
-    /// Whether a line of NDJSON ends with a number at the end of the input. A number ends only with the byte after it,
-    /// so a line feed must then be added.
+    /// Whether the input ends with a number that is a record of NDJSON. The scanner ends a number only at the
+    /// byte after it, so the caller must then pass a line feed.
     var needsLineEnd: Bool {
         self.framing == .lines && self.nesting.depth == 0 && self.state == .number && self.number.phase.isComplete
     }

@@ -32,13 +32,13 @@ public struct RecordReader: Sendable {
     private let limits: ImportLimits
     /// The byte between the cells of CSV; `nil` to detect it.
     private let delimiter: UInt8?
-    /// What a scanner found in the current step.
+    /// The records, and their members or cells, that the scanner found in the current step.
     private var scanOutput = RecordScanOutput()
 
     /// Number of complete records so far.
     public private(set) var recordCount = 0
 
-    /// Counts of the fields of these records.
+    /// Counts of the fields of the records so far.
     public private(set) var summary: FieldSummary
 
     /// - Parameters:
@@ -56,8 +56,8 @@ public struct RecordReader: Sendable {
     ///
     /// - Parameters:
     ///   - page: the same page until it is full.
-    ///   - target: number of bytes at which a page is full, at least 1. A page exceeds it by the rest of its last
-    ///     record.
+    ///   - target: number of bytes at which a page is full, at least 1. A page exceeds this number by the rest
+    ///     of its last record.
     /// - Returns: the position of the first byte that was not consumed. If that is not the end of `bytes`, the page
     ///   is full; continue with a new page.
     public mutating func read(

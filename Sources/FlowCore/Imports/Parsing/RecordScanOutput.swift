@@ -1,5 +1,5 @@
-/// Records and members that a scanner has found in one step. Separate from the page, whose text is borrowed during
-/// the scan.
+/// Records and members that a scanner has found in one step. They are collected here and added to the page
+/// later, since the page cannot be changed while the scanner writes to its text.
 struct RecordScanOutput: Sendable {
     /// A member of a record that is an object.
     struct Member: Sendable {

@@ -23,6 +23,7 @@ struct TypeCounts: Sendable {
                 }
         }
 
+        /// The name in the JSON of the counts.
         var name: String { "\(self)" }
     }
 

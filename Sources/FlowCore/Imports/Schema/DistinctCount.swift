@@ -4,7 +4,7 @@ struct DistinctCount: Sendable {
     private let maximumExact: Int
     /// Hashes of the values, as long as the count is exact.
     private var hashes: Set<UInt64> = []
-    /// `nil` as long as the count is exact.
+    /// The estimate; `nil` as long as the count is exact.
     private var sketch: HyperLogLog?
 
     init(maximumExact: Int) { self.maximumExact = maximumExact }
@@ -42,6 +42,7 @@ struct HyperLogLog: Sendable {
     /// Number of bits of the hash in which a register counts the leading zeros.
     private static let rankBits = 64 - Self.indexBits
 
+    /// For each index, the greatest number of leading zeros, plus 1, of the hashes added with this index; 0 if none was.
     private var registers = [UInt8](repeating: 0, count: Self.count)
 
     /// Adds a value by its hash. All bits of the hash must be equally well mixed.

@@ -1,34 +1,34 @@
 /// Selects records spread evenly over an object, so that only a few gzip members have to be decompressed.
 public struct EvenlySpacedSample: Hashable, Sendable {
-    /// The records to take from one gzip member.
+    /// The records that are selected from one gzip member.
     public struct Part: Hashable, Sendable {
         /// Number of the member in the object, counted from 0.
         public let member: Int
         /// Number of records in the member.
         public let records: Int
-        /// Number of records to take from the member.
+        /// Number of records that are selected from the member.
         public let sampled: Int
 
-        /// Numbers of the records to take, counted from 0 within the member and evenly spaced.
+        /// Numbers of the selected records, counted from 0 within the member and evenly spaced.
         public var positions: [Int] { (0..<self.sampled).map { $0 * self.records / self.sampled } }
     }
 
-    /// The gzip members to read and what to take from each, in the order of the object.
+    /// The gzip members to read, with the records selected from each, in the order of the object.
     public let parts: [Part]
 
-    /// Number of records to take in total.
+    /// Number of selected records in total.
     public var recordCount: Int { self.parts.reduce(0) { $0 + $1.sampled } }
 
-    /// Selects the records to take from an object.
+    /// Selects records of an object.
     /// - Parameters:
-    ///   - records: number of records to take; fewer if the selected gzip members have fewer.
-    ///   - members: maximum number of gzip members to take them from.
+    ///   - records: number of records to select. Fewer are selected if the chosen gzip members have fewer.
+    ///   - members: maximum number of gzip members from which records are selected.
     public init(of index: GzipMemberIndex, records: Int, members: Int) {
         let chosen = Self.members(of: index, members: members)
         var remaining = records
         var counts: [Int: Int] = [:]
-        // From the member with the fewest records to the one with the most, each gets an equal share of the records that
-        // remain to be taken. So members with more records make up for those that have less than a share.
+        // From the member with the fewest records to the one with the most, each contributes an equal share of the
+        // records that remain to be selected. So members with many records make up for those with less than a share.
         for (number, member) in chosen.sorted(by: { index.members[$0].records < index.members[$1].records }).enumerated() {
             let share = (remaining + chosen.count - number - 1) / (chosen.count - number)
             let count = min(share, index.members[member].records)

@@ -5,7 +5,7 @@ struct FieldAnalysis: Sendable {
     private var counts = [Int](repeating: 0, count: SchemaType.allCases.count)
     /// Statistics of the values that are strings.
     private(set) var strings: StringStatistics
-    /// Range of the values that are numbers.
+    /// The least and the greatest of the values that are numbers.
     private(set) var numbers = NumberRange()
     /// Number of distinct values except `null`.
     private(set) var distinct: DistinctCount

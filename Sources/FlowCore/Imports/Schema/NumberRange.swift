@@ -25,7 +25,7 @@ struct NumberRange: Sendable {
         }
     }
 
-    /// `nil` before the first number.
+    /// The least and the greatest number so far; `nil` before the first number.
     private var ends: (least: Number, greatest: Number)?
 
     /// The least number as written; `nil` if there are no numbers.
@@ -90,7 +90,7 @@ struct DecimalValue: Comparable, Sendable {
         return left.isNegative ? right.isSmaller(than: left) : left.isSmaller(than: right)
     }
 
-    /// -1, 0 or 1.
+    /// -1 if the number is negative, 0 if it is zero, 1 if it is positive.
     private var sign: Int { self.digits.isEmpty ? 0 : self.isNegative ? -1 : 1 }
 
     /// Compares the absolute values of two numbers with the same sign.

@@ -75,7 +75,7 @@ public struct SchemaAnalysis: Sendable {
     /// Names and types of the fields, from which the pattern key is calculated. Imports with the same fields and
     /// types have the same signature, whatever the order and the values of the fields are.
     ///
-    /// `[["amount","number"],["id","integer"]]`, sorted by the names' code points.
+    /// The signature is JSON, such as `[["amount","number"],["id","integer"]]`, sorted by the names' code points.
     public var signature: [UInt8] {
         let sorted = self.names.indices.sorted { self.names[$0].lexicographicallyPrecedes(self.names[$1]) }
         return JSONText.array { writer in
@@ -109,15 +109,15 @@ public struct SchemaAnalysis: Sendable {
     /// }
     /// ```
     ///
-    /// `type` is the most frequent type except `null`. `present_share` relates to all records, `null_share` and the
-    /// shares of `types` to the records that have the field, and the shares of `patterns` to the strings that are not
-    /// empty. `numbers` and `strings` exist only if the field has such values. Lengths are in characters (code points).
+    /// `type` is the most frequent type except `null`. `present_share` is a share of all analyzed records; `null_share` and
+    /// the shares of `types` are shares of the records that have the field, and those of `patterns` of the strings that
+    /// are not empty. `numbers` and `strings` exist only if the field has numbers or strings. Lengths are in characters (code points).
     /// `pattern` is the pattern of at least nine in ten of the strings that are not empty, else `null`. Members of
     /// fields beyond the limit, or with names longer than the limit, are counted in `more_members`.
     ///
     /// - Parameters:
     ///   - totalRecords: number of all records of the import.
-    ///   - scope: whether all of them or a sample were analyzed.
+    ///   - scope: whether all records or a sample were analyzed.
     public func json(totalRecords: Int, scope: Scope) -> JSONText {
         .object { writer in
             writer.key("field_info")

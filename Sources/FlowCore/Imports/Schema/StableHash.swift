@@ -5,7 +5,8 @@ enum StableHash {
     static func hash(_ bytes: ArraySlice<UInt8>, seed: UInt64) -> UInt64 {
         let span = bytes.span
         let raw = span.bytes
-        // Seed and length are mixed first; otherwise a text could compensate for a different seed.
+        // Seed and length are mixed before the text: else two texts that differ in the same bits as two seeds would have
+        // the same hash.
         var hash = Self.mixed(seed &+ UInt64(truncatingIfNeeded: span.count) &* 0x9E37_79B9_7F4A_7C15)
         var index = 0
         while index + 8 <= span.count {

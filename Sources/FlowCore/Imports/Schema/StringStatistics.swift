@@ -12,15 +12,17 @@ struct StringStatistics: Sendable {
 
     // MARK: Lengths in characters
 
-    /// `Int.max` before the first string.
+    /// Length of the shortest string; `Int.max` before the first string.
     private(set) var minimumLength = Int.max
+    /// Length of the longest string; 0 before the first string.
     private(set) var maximumLength = 0
     private var totalLength = 0
 
     // MARK: Least and greatest by code points, truncated
 
-    /// `nil` before the first string.
+    /// The least string; `nil` before the first string.
     private(set) var least: [UInt8]?
+    /// The greatest string; empty before the first string.
     private(set) var greatest: [UInt8] = []
 
     init(maximumCharacters: Int) { self.maximumCharacters = maximumCharacters }
