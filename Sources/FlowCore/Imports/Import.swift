@@ -151,7 +151,8 @@ public struct StorageMetadata: Hashable, Sendable {
     /// Sizes and numbers of records that are accepted from JSON: they can be multiplied by 1,000 without overflow.
     private static let plausibleRange: ClosedRange<Int64> = 0...1_000_000_000_000_000
 
-    /// Reads metadata from its form in the ledger. Metadata of the legacy service has no `content_hash`; ``contentHash`` is then empty.
+    /// Reads metadata from its form in the ledger. Metadata of the legacy service has no `content_hash`; ``contentHash``
+    /// is then empty.
     /// - Returns: `nil` if a size or the number of records is missing or implausible.
     public init?(_ json: JSONText) {
         guard let size = json.member("size_bytes")?.intValue, let original = json.member("original_size_bytes")?.intValue,

@@ -64,7 +64,8 @@ extension ImportError {
         case .badGzip(let what): "Invalid gzip body: \(what)."
         case .tooLarge(let limit): "The import exceeds \(limit) bytes uncompressed (FLOWHUB_MAX_IMPORT_BYTES). Split it."
         case .suspiciousRatio(let limit):
-            "The import expands to more than \(limit) times the size of its body (FLOWHUB_MAX_IMPORT_RATIO). Split it."
+            "The import expands to more than \(limit) times the size of its body (FLOWHUB_MAX_IMPORT_RATIO). "
+                + "Split it into imports of at most 64 MiB uncompressed, for which the limit does not apply."
         case .claimLost: "The hub's claim on the import expired before the import was stored. Send the import again."
         case .objects: "The object store failed while it stored the import. Send the import again."
         case .store: "The database failed while it stored the import. Send the import again."

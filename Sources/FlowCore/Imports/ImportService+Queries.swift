@@ -125,7 +125,8 @@ extension ImportService {
         return DocumentLines.records(in: text).dropFirst(skipped).prefix(limit).map { JSONText(unchecked: Array(text[$0])) }
     }
 
-    /// Reads the rows from record number `offset` on until there are `limit` of them, or ``ImportConfiguration/answerBytes`` are reached.
+    /// Reads the rows from record number `offset` on until there are `limit` of them, or
+    /// ``ImportConfiguration/answerBytes`` are reached.
     private func rows(of entry: Import, from offset: Int, limit: Int) async throws(ImportError) -> [JSONText] {
         var all: [JSONText] = []
         var bytes = 0

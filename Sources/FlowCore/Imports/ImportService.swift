@@ -106,8 +106,8 @@ public final class ImportService: Sendable {
         if let head, head.account != account { throw .otherAccount }
     }
 
-    /// Inserts a pending import into the ledger and ingests the body. If another import of the account has the
-    /// request's idempotency key, answers with that import or rejects the request.
+    /// Inserts a pending import into the ledger and ingests the body. If the ledger returns another import,
+    /// which has the request's idempotency key, answers with that import or rejects the request.
     private func begin(_ request: ImportRequest) async throws -> ImportReceipt {
         let id = ImportID.random()
         let now = self.now()

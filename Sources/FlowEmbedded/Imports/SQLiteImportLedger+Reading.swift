@@ -73,20 +73,20 @@ extension SQLiteImportLedger {
         }
     }
 
-    /// Reads up to `limit` `pending` and `deleting` imports that no worker has claimed. Before that, deletes the
-    /// detached rows that remain from an interrupted deletion.
+    /// Reads up to `limit` `pending` and `deleting` imports on which no worker holds a claim, or only an
+    /// expired one. Before that, deletes the detached rows that remain from an interrupted deletion.
     public func abandoned(limit: Int) async throws(StoreError) -> [Import] {
         await self.deleteDetachedRowsInBatches()
         return try await self.open("status IN ('pending', 'deleting')", limit: limit)
     }
 
-    /// Reads up to `limit` `stored` and `failed` imports that no worker has claimed, and whose import event is not
-    /// marked as published.
+    /// Reads up to `limit` `stored` and `failed` imports without a valid claim whose import event is not marked as
+    /// published.
     public func unannounced(limit: Int) async throws(StoreError) -> [Import] {
         try await self.open("announced_at IS NULL AND status IN ('stored', 'failed')", limit: limit)
     }
 
-    /// Reads up to `limit` imports that no worker has claimed; the one whose last change is longest ago comes first.
+    /// Reads up to `limit` imports without a valid claim; the one whose last change is longest ago comes first.
     /// - Parameter condition: an SQL condition. It must imply the condition of the index `data_imports_open`.
     private func open(_ condition: String, limit: Int) async throws(StoreError) -> [Import] {
         try await self.store.read(checksEpoch: false) { database in

@@ -77,7 +77,7 @@ extension PostgresImportLedger {
         return try await self.read(Statement(sql, parameters)).entries()
     }
 
-    /// Reads `pending` and `deleting` imports that no worker has claimed, except those that no hub has ever claimed.
+    /// Reads `pending` and `deleting` imports without a valid claim, except those that no hub has ever claimed.
     public func abandoned(limit: Int) async throws(StoreError) -> [Import] {
         try await self.open("i.status IN ('pending', 'deleting') AND i.claim > 0", limit: limit)
     }

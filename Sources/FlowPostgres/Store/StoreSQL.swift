@@ -70,9 +70,10 @@ extension ResultRow {
 }
 
 extension ResultSet {
-    /// Compares the first two columns, `meta.epoch` and `meta.same`, with the epoch that the caller has adopted.
-    /// - Throws: ``PostgresError/epochChanged`` on a difference; code `schema` if the hub's tables are not
-    ///   initialized.
+    /// Verifies that the statement ran under the epoch that the caller has adopted. Its first column is the stored epoch,
+    /// its second whether the server's timeline is the one on which that epoch was raised.
+    /// - Throws: ``PostgresError/epochChanged`` if the epoch or the timeline differs; code `schema` if the hub's tables
+    ///   are not initialized.
     func check(_ epoch: Epoch) throws(PostgresError) {
         guard let row = self.first, let stored = row.text(0), let isSame = row.bool(1) else {
             throw PostgresError(.schema, "the hub's tables are not initialized; run `flowhub migrate`")

@@ -170,7 +170,7 @@ public struct ImportMover: Sendable {
 
     /// A copy that was written and is not the import's storage yet.
     struct Copy: Sendable {
-        /// What the switch writes to the ledger about the copy: sizes, hashes, counts, index and sample rows.
+        /// The sizes, hashes, counts, index and sample rows of the copy, which are passed to the switch.
         var result: ImportResult
     }
 

@@ -24,7 +24,7 @@ extension CSVRecordScanner {
                 try self.checkSize(upTo: used)
             }
             // The next scan needs `room` free bytes to continue. Reserve 4 KiB more: a row with many missing cells gets a
-            // `null` for each, and without a reserve the scan would return for lack of room at nearly every one of them.
+            // `null` for each, and without a reserve the scan could return for lack of room at nearly every one of them.
             if room > 0 { room += 1 << 12 }
         }
         self.lines.base += consumed

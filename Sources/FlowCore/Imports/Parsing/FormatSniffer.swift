@@ -16,7 +16,7 @@ struct FormatSniffer: Sendable {
     private static let byteOrderMark: [UInt8] = [0xEF, 0xBB, 0xBF]
 
     /// Maximum number of bytes of white space at the start of a line that are buffered, since they may belong to a
-    /// CSV header. If a line starts with more, the format is CSV.
+    /// CSV header. If a line starts with this many, the format is detected as CSV.
     private static let maximumBuffered = 1 << 10
 
     /// Format that the request declares; `nil` to detect it.

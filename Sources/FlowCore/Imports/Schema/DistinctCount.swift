@@ -42,7 +42,8 @@ struct HyperLogLog: Sendable {
     /// Number of bits of the hash in which a register counts the leading zeros.
     private static let rankBits = 64 - Self.indexBits
 
-    /// For each index, the greatest number of leading zeros, plus 1, of the hashes added with this index; 0 if none was.
+    /// For each index, the greatest number of zeros, plus 1, that follow the index bits in a hash with this index; 0 if no
+    /// such hash was added.
     private var registers = [UInt8](repeating: 0, count: Self.count)
 
     /// Adds a value by its hash. All bits of the hash must be equally well mixed.

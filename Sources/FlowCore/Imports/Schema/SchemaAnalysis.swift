@@ -111,7 +111,8 @@ public struct SchemaAnalysis: Sendable {
     ///
     /// `type` is the most frequent type except `null`. `present_share` is a share of all analyzed records; `null_share` and
     /// the shares of `types` are shares of the records that have the field, and those of `patterns` of the strings that
-    /// are not empty. `numbers` and `strings` exist only if the field has numbers or strings. Lengths are in characters (code points).
+    /// are not empty. `numbers` and `strings` exist only if the field has numbers or strings. Lengths are in characters
+    /// (code points).
     /// `pattern` is the pattern of at least nine in ten of the strings that are not empty, else `null`. Members of
     /// fields beyond the limit, or with names longer than the limit, are counted in `more_members`.
     ///

@@ -43,7 +43,8 @@ final class ChildProgram: Sendable {
         return Set((names ?? []).compactMap { Int32($0) }.filter { fcntl($0, F_GETFD) != -1 })
     }
 
-    /// Sends a signal to the program or its group. Does nothing if the program has ended.
+    /// Sends a signal to the program's process group; only to the program if it shares the terminal, and so the group, of
+    /// this process. Does nothing if the program has ended.
     func send(_ signal: Int32) {
         self.state.withLock { state in
             // Before the child is reaped its PID is not reused, so the signal cannot reach another process.
