@@ -18,7 +18,7 @@ extension ImportService {
         }
     }
 
-    /// Runs one round of maintenance. Cleans up to 100 imports that no worker has claimed: a `pending` import is marked
+    /// Runs one round of maintenance. Cleans up to 100 imports without a valid claim: a `pending` import is marked
     /// failed and its data is deleted; a `deleting` import is deleted completely. Then publishes the import events of
     /// up to 100 imports whose event was not published yet. An action that fails is logged; the next round repeats it.
     /// - Returns: the number of imports that were cleaned up.

@@ -89,7 +89,7 @@ extension PostgresImportLedger {
             "i.account IS NOT NULL AND i.announced_at IS NULL AND i.status IN ('stored', 'failed')", limit: limit)
     }
 
-    /// Reads up to `limit` imports that no worker has claimed; the one whose last change is longest ago comes first.
+    /// Reads up to `limit` imports without a valid claim; the one whose last change is longest ago comes first.
     /// - Parameter condition: an SQL condition on `i`. The condition must imply that of the partial index
     ///   `data_imports_open`, so that Postgres can use the index.
     private func open(_ condition: String, limit: Int) async throws(StoreError) -> [Import] {

@@ -81,7 +81,7 @@ public struct ImportSweeper: Sendable {
         }
     }
 
-    /// Aborts the unfinished uploads that were initiated before `limit` and whose import no worker has claimed.
+    /// Aborts the unfinished uploads that were initiated before `limit` and whose import has no valid claim.
     /// - Returns: the uploads that were aborted, or would be without `isDryRun`.
     private func uploads(before limit: Timestamp, isDryRun: Bool) async throws(ImportError) -> [UnfinishedUpload] {
         guard let objectMaintenance = self.service.objectMaintenance else { return [] }

@@ -5,7 +5,7 @@
 struct JSONRecordScanner: Sendable {
     /// How the input is divided into records.
     enum Framing: Sendable {
-        /// JSON of which only white space was read so far: whether it is an array or a sequence of values is undecided.
+        /// JSON of which only white space was read so far: whether it is an array or one object is undecided.
         case document
         /// JSON: the elements of one array are the records.
         case array
