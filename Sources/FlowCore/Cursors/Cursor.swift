@@ -58,7 +58,7 @@ public enum Cursor: Hashable, Sendable {
     }
 }
 
-/// A hash of a set of flow ids, by which a cursor's versions are matched to the flows of a stream.
+/// A hash of a set of flow ids. A cursor of several flows carries it: its versions apply only to a stream of the same set.
 public struct FlowSetHash: Hashable, Sendable, CustomStringConvertible {
     /// Length of the text, in bytes.
     public static let length = 11

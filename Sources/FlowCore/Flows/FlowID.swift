@@ -54,7 +54,7 @@ public struct EventType: Hashable, Sendable, CustomStringConvertible {
 
 /// The allow-list of characters for all identifiers of the hub.
 public enum Identifier {
-    /// Whether there are 1 to `maximumLength` bytes, all of `A-Za-z0-9_.:-`, that are not `.` or `..`.
+    /// Whether there are 1 to `maximumLength` bytes, each of `A-Za-z0-9_.:-`, and the whole is neither `.` nor `..`.
     public static func isValid(_ bytes: some Collection<UInt8>, maximumLength: Int) -> Bool {
         var count = 0
         var onlyDots = true

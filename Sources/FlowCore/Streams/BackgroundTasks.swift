@@ -221,8 +221,8 @@ public final class BackgroundTasks: Sendable {
 
     // MARK: Pruning
 
-    /// Deletes events and stored replies beyond the retention, every ``Configuration/pruneSeconds``, until nothing is left to
-    /// delete.
+    /// Runs until the task is canceled: every ``Configuration/pruneSeconds``, deletes the events and stored replies beyond the
+    /// retention, in batches until a batch deletes nothing.
     private func runPruning() async {
         while !Task.isCancelled {
             do { try await Task.sleep(for: .seconds(self.configuration.pruneSeconds)) } catch { return }

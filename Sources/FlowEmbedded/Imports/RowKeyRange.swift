@@ -51,7 +51,7 @@ extension Database {
             [rowKey.databaseValue, isSample.databaseValue, record.databaseValue])
     }
 
-    /// Detaches an import's rows by giving the import a new span. They are deleted later; see
+    /// Detaches an import's rows by assigning the import a new, empty span (range of row keys). They are deleted later; see
     /// ``deleteDetachedRows(limit:)``.
     /// - Parameter keepingSamples: whether to copy the sample rows to the new span.
     func detachRows(of id: ImportID, keepingSamples: Bool) throws {
@@ -59,7 +59,7 @@ extension Database {
         try self.run("INSERT INTO cut_off_records (span) VALUES (?)", [old.number.databaseValue])
         let new = try self.newSpan()
         if keepingSamples {
-            // At most ``Import/sampleRows`` rows, at the beginning of the span.
+            // Copies the sample rows: at most ``Import/sampleRows``, which are the first of the span.
             try self.run(
                 """
                 INSERT INTO raw_import_records (place, is_sample, raw_text)

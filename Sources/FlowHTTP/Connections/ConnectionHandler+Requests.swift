@@ -47,8 +47,8 @@ extension ConnectionHandler {
         self.state = .reading(head, ByteBuffer())
     }
 
-    /// Whether the request is answered while its body arrives: an upload of an import. The connection does not limit the size
-    /// of such a body.
+    /// Whether the request's body is processed as it arrives, instead of being collected first: true for the upload of an
+    /// import. The connection does not limit the size of such a body.
     private static func streamsRequestBody(method: HTTPRequest.Method, path: Substring) -> Bool {
         method == .post && path == "/v1/imports"
     }

@@ -324,7 +324,8 @@ final class BusCore {
 
     private static let subscribeKind = Array("subscribe".utf8)
 
-    /// Handles a message of a Redis channel: a canary, a control message, or a message of a flow.
+    /// Handles a message of a Redis channel: a canary, a message between instances (see ``ControlChannel``), or a
+    /// message of a flow.
     private func receivedMessage(_ channel: [UInt8], _ payload: [UInt8]) {
         guard channel.starts(with: Self.prefixBytes) else {
             let name = String(decoding: channel, as: UTF8.self)

@@ -17,8 +17,8 @@ struct Canary: ~Copyable {
     }
 
     private let timeout: Int64
-    /// When the subscriber connection became complete; `nil` while it is not; see ``started(at:)``. The timeout is
-    /// measured from then until a canary arrives.
+    /// When the server had confirmed all initial subscriptions of the subscriber connection; `nil` before; see
+    /// ``started(at:)``. The timeout is measured from then until the first canary arrives.
     private var startedAt: Int64?
     /// When the most recent canary arrived, or when reading resumed after a pause; `nil` if neither happened since
     /// ``startedAt``.
@@ -36,13 +36,13 @@ struct Canary: ~Copyable {
     /// Milliseconds from publication to arrival of the most recently received canary; `nil` before the first one.
     private(set) var lag: Int64?
 
-    /// Whether the subscriber connection is complete; see ``started(at:)``.
+    /// Whether the server has confirmed all initial subscriptions of the subscriber connection; see ``started(at:)``.
     var hasStarted: Bool { self.startedAt != nil }
 
     /// - Parameter timeout: milliseconds without a received canary after which delivery counts as degraded.
     init(timeout: Int64) { self.timeout = timeout }
 
-    /// Records that the subscriber connection is complete: the server has confirmed all subscriptions that were
+    /// Records that the server has confirmed all initial subscriptions of the subscriber connection: those that were
     /// requested when it was established.
     mutating func started(at now: Int64) {
         self.startedAt = now

@@ -13,9 +13,9 @@ enum FailureKind: Int32, Sendable {
     case conditionFailed = 4
     /// The lock of `flowhub lock` expired, or its renewal was rejected, while the program ran.
     case lockLost = 5
-    /// The program of `flowhub lock` cannot be run. As in shells.
+    /// The program of `flowhub lock` exists but cannot be run. Shells use the same code.
     case notExecutable = 126
-    /// The program of `flowhub lock` does not exist. As in shells.
+    /// The program of `flowhub lock` does not exist. Shells use the same code.
     case notFound = 127
 }
 
@@ -43,7 +43,7 @@ struct ProgramEnded: Error {
 
     init(exitCode: Int32) { self.exitCode = exitCode }
 
-    /// The program was ended by a signal: 128 + signal, as in shells.
+    /// The exit code if a signal ended the program: 128 + the signal's number, as in shells.
     init(signal: Int32) { self.exitCode = 128 + signal }
 }
 

@@ -7,12 +7,12 @@ struct EventPrinter {
     let palette: Palette
     /// Whether rows have a column with the flow id, because several flows are shown.
     let namesFlow: Bool
-    /// Columns of the terminal; `nil`: rows are not truncated, and a progress bar does not overwrite the one before.
+    /// Columns of the terminal; `nil`: rows are not truncated, and a row with a progress bar does not overwrite the row before.
     let width: Int?
 
     /// The delivery status in the most recent heartbeat.
     private var delivery = "ok"
-    /// Identifies the progress bar of the most recent row; `nil` if that row has none.
+    /// Flow and event type of the progress bar in the most recent row; `nil` if that row has no progress bar.
     private var progressOf: String?
 
     init(json: Bool, palette: Palette, namesFlow: Bool, width: Int?) {
@@ -73,7 +73,8 @@ struct EventPrinter {
         }.string
     }
 
-    /// The JSON of a member of the event. A leading `= ` marks a state that was replaced instead of patched.
+    /// The JSON of one member of the event; empty if the event lacks the member. A leading `= ` marks a state that was replaced
+    /// instead of patched.
     private static func shown(_ data: JSONText, _ member: String) -> String {
         let replaces = data.member("replace")?.boolValue == true
         return (replaces ? "= " : "") + Terminal.sanitized(data.member(member)?.string ?? "")
@@ -144,7 +145,7 @@ struct Progress: Hashable {
         self.note = note ?? ""
     }
 
-    /// A bar of this many cells, followed by the percentage: `████████░░░░░░░░░░░░ 40%`.
+    /// A bar of `cells` characters, followed by the percentage: `████████░░░░░░░░░░░░ 40%`.
     func bar(_ palette: Palette, cells: Int = 20) -> String {
         let full = Int((self.share * Double(cells)).rounded())
         let bar = String(repeating: "█", count: full) + String(repeating: "░", count: cells - full)
@@ -153,7 +154,7 @@ struct Progress: Hashable {
 }
 
 extension String {
-    /// Appends blanks up to this many characters. A longer text is unchanged.
+    /// Appends blanks until the text has `width` characters. A longer text is unchanged.
     func padded(to width: Int) -> String {
         self.count >= width ? self : self + String(repeating: " ", count: width - self.count)
     }

@@ -24,7 +24,7 @@ struct EventStreamParser {
     /// Maximum number of bytes of a line plus the data of its block.
     let limit: Int
 
-    /// The most recent `id:` of a complete block, to send as `Last-Event-ID`. Empty: none.
+    /// The most recent `id:` of a complete block, to send as `Last-Event-ID`. Empty: no block had an `id:` yet.
     private(set) var cursor: String
 
     private var line: [UInt8] = []
@@ -121,6 +121,6 @@ struct EventStreamParser {
 struct ServerEvent: Hashable, Sendable {
     var type: String
     var data: String
-    /// The stream's cursor after this event. An event without `id:` has that of the event before. Empty: none yet.
+    /// The stream's cursor after this event. An event without `id:` has the cursor of the block before. Empty: no cursor yet.
     var id: String
 }

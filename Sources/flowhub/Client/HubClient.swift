@@ -31,6 +31,7 @@ struct HubClient {
         var timeout = HubClient.timeout
     }
 
+    /// A response whose body was collected in memory.
     struct Response {
         var status: Int
         var headers: HTTPHeaders
@@ -137,6 +138,7 @@ struct HubClient {
         )
     }
 
+    /// The result of one attempt.
     private enum Outcome {
         /// A 2xx response.
         case answered(Response)
@@ -183,7 +185,7 @@ struct HubClient {
         return Response(status: Int(response.status.code), headers: response.headers, body: Array(body.readableBytesView))
     }
 
-    /// A request to the hub with the headers that all requests have: `User-Agent` and `Authorization`.
+    /// Creates a request to the hub with the headers that all requests have: `User-Agent` and, with a token, `Authorization`.
     private func prepared(_ method: Method, _ target: String) -> HTTPClientRequest {
         var request = HTTPClientRequest(url: self.hub.base + target)
         request.method = HTTPMethod(rawValue: method.rawValue)

@@ -37,7 +37,8 @@ struct ProgressRenderer: Sendable {
         if style == .lines { self.written = now }
     }
 
-    /// Updates the progress. If `done` decreases, because an attempt starts over, the rate is measured from scratch.
+    /// Updates the progress. If `done` decreases, because an attempt starts over, the rate is measured from scratch. `width`
+    /// returns the columns of the terminal; it is only called if something is due.
     /// - Returns: what to write; `nil` if nothing is due.
     mutating func update(done: Int, total: Int?, now: Double, width: () -> Int) -> String? {
         let before = self.line.done
@@ -59,7 +60,7 @@ struct ProgressRenderer: Sendable {
         return "\r\u{1B}[K\(text)\n" + (self.write(now, width) ?? "")
     }
 
-    /// Ends the display.
+    /// Ends the output of progress, and clears the bar if one is shown.
     /// - Parameter keepsSummary: whether a summary replaces the bar; otherwise the bar is only removed.
     /// - Returns: what to write; `nil` if nothing is to be written.
     mutating func finish(keepsSummary: Bool, now: Double) -> String? {
@@ -70,7 +71,7 @@ struct ProgressRenderer: Sendable {
         return text.isEmpty ? nil : text
     }
 
-    /// Renders the current progress.
+    /// Renders the current progress in the chosen style, and stores the time of this output.
     /// - Returns: what to write; `nil` if the style is hidden.
     private mutating func write(_ now: Double, _ width: () -> Int) -> String? {
         self.written = now

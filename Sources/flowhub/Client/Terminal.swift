@@ -85,7 +85,7 @@ struct Palette: Hashable, Sendable {
     /// The text in cyan, if colors are on.
     func cyan(_ text: String) -> String { self.paint("36", text) }
 
-    /// A flow's status in its color.
+    /// A flow's status in the color that is chosen for it, if colors are on.
     func status(_ status: String) -> String {
         switch status {
         case "completed": self.green(status)

@@ -3,22 +3,25 @@ import FlowCore
 import NIOCore
 import NIOHTTP1
 
-/// Follows flows on one stream: connects, reads events, reconnects with its cursor, and detects the end.
+/// Follows flows, on one stream at a time: connects, reads events, and reconnects with the cursor when the stream ends,
+/// until all flows have ended or the hub says not to reconnect.
 struct Watcher {
     /// Something to show: an event, or a change of the connection.
     enum Notice {
-        /// The hub has accepted the stream, which continues after the cursor; empty: a new subscriber.
+        /// The hub has answered the request with a stream. `cursor`: the position after which the stream continues; empty for a
+        /// new subscriber.
         case connected(cursor: String)
         /// An event of the stream.
         case event(ServerEvent)
-        /// The connection was lost or not accepted. The next attempt follows after this time.
+        /// The connection was lost, or could not be established. The next attempt follows after `nextInMilliseconds`.
         case lost(reason: String, nextInMilliseconds: Int)
     }
 
+    /// Why the watcher has stopped to follow the flows.
     enum Ending {
         /// The hub has no further events: it answered 204, or closed every flow with `reconnect: false`.
         case closed
-        /// Every flow is terminal. Only with `endsWhenFinished`.
+        /// Every flow is terminal. Only returned if `endsWhenFinished` is set.
         case finished
     }
 
@@ -79,7 +82,7 @@ struct Watcher {
         let reason: String
     }
 
-    /// Opens one connection and reads it to its end.
+    /// Opens the stream once, and reads it to its end.
     /// - Returns: how the flows ended; `nil` if the connection ended before them.
     /// - Throws: `Interruption` if reconnecting may help; ``CommandFailure`` if not; errors of `show`.
     private mutating func readStream(_ show: (Notice) throws -> Void) async throws -> Ending? {
@@ -157,7 +160,7 @@ struct Watcher {
         message.hasSuffix(".") ? String(message.dropLast()) : message
     }
 
-    /// Describes an error while reading the stream, as the reason to reconnect.
+    /// Converts an error that occurred while reading the stream to the reason to reconnect.
     /// - Throws: `CancellationError` if that is the error.
     private static func interruption(_ error: any Error) throws(CancellationError) -> Interruption {
         if let cancelled = error as? CancellationError { throw cancelled }

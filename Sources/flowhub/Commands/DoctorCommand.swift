@@ -22,8 +22,8 @@ struct DoctorCommand: AsyncParsableCommand {
             EXIT CODES: 0 no failures, possibly warnings; 1 at least one check failed; 2 invalid usage or setting.
             """)
 
-    /// The minimum limit of open files: one for each of 10,000 streams, the minimum default of `FLOWHUB_MAX_CONNECTIONS`, and
-    /// 2,048 others.
+    /// The limit of open files below which the diagnostics warn: 10,000 streams (the minimum default of
+    /// `FLOWHUB_MAX_CONNECTIONS`) and 2,048 other files.
     private static let fewFiles: UInt64 = 12_048
 
     @Flag(help: "Print JSON for programs.")

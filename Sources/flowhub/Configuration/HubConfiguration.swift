@@ -24,7 +24,8 @@ struct HubConfiguration {
     var r2: R2Settings?
     /// Whether imports are stored as objects (`R2_ENABLED`); `false`: as database rows.
     var isR2Enabled = true
-    /// Raw value of the ``ForeignPolicy`` for events of other programs on Redis. Copied to `redisServices.foreign`.
+    /// Raw value of the ``ForeignPolicy`` for foreign events (published on Redis by processes other than hub instances). Copied
+    /// to `redisServices.foreign`.
     var foreignUpdates = "deliver"
     /// Whether `serve` applies missing migrations to Postgres before it listens.
     var migrates = true

@@ -98,7 +98,7 @@ struct Setting: Sendable {
         }
     }
 
-    /// A setting that is true or false, in several spellings.
+    /// A setting that is true or false, in any case: `true`, `1`, `yes`, `on`; `false`, `0`, `no`, `off`.
     static func flag(_ key: String, _ path: any WritableKeyPath<HubConfiguration, Bool> & Sendable, _ summary: String) -> Setting
     {
         Setting(
@@ -120,7 +120,7 @@ struct Setting: Sendable {
         defaultText: "", range: "text", isSecret: true
     ) { configuration, url in configuration.postgres?.url = url }
 
-    /// Whether the text of a setting means false. `nil` (not set) does not.
+    /// Whether the text of a setting means false; `false` for `nil` (the setting is not set).
     static func isOff(_ text: String?) -> Bool { text.map { ["false", "0", "no", "off"].contains($0.lowercased()) } ?? false }
 
     /// A setting of Redis that is only listed here. `HubConfiguration.init(environment:)` reads it together with the others,

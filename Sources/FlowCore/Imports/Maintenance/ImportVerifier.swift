@@ -83,7 +83,7 @@ public struct ImportVerifier: Sendable {
         return problems
     }
 
-    /// Number of the import's rows in the database, sample rows included.
+    /// Number of the import's rows in the database, sample rows included: the count in the digest of its rows.
     private func digestCount(_ entry: Import) async throws(ImportError) -> Int {
         do throws(StoreError) { return try await self.service.records.digest(of: entry.id).count } catch { throw .store(error) }
     }

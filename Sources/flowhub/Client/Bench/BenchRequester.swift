@@ -31,7 +31,7 @@ final class BenchRequester: ChannelInboundHandler {
     }
 
     /// Connects to the hub.
-    /// - Returns: the requester when it is connected.
+    /// - Returns: a future, which completes with the requester when the connection is established.
     static func connect(
         _ target: BenchTarget, contentType: String, on loop: any EventLoop
     ) -> EventLoopFuture<NIOLoopBound<BenchRequester>> {

@@ -10,15 +10,15 @@ final class BenchSubscriber: ChannelInboundHandler {
 
     /// The benchmark that a subscriber reports to.
     protocol Owner: AnyObject {
-        /// The hub has accepted the stream with status 200.
+        /// The hub has answered the request for the stream with status 200.
         func subscriberReady()
-        /// The hub has rejected the stream. `answer`: the status line of the response.
+        /// The hub has answered with another status than 200. `answer`: the status line of the response.
         func subscriberRejected(_ answer: String)
         /// The subscriber has read an event. `stamp` and `now`: times of publication and of reading, in nanoseconds.
         func subscriberRead(_ stamp: UInt64, now: UInt64)
-        /// The subscriber has processed all bytes that had arrived.
+        /// The subscriber has processed all bytes that had arrived. `now`: this time, in nanoseconds of the monotonic clock.
         func subscriberReadAll(now: UInt64)
-        /// The stream was closed. `flow`: the flow's number; `wasReady`: whether the hub had accepted the stream.
+        /// The stream was closed. `flow`: the number of its flow; `wasReady`: whether ``subscriberReady()`` was called before.
         func subscriberClosed(flow: Int, wasReady: Bool)
     }
 

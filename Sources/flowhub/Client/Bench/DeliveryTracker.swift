@@ -21,7 +21,8 @@ struct DeliveryTracker: Hashable, Sendable {
         self.dueSince = start
     }
 
-    /// Average number of deliveries of one publication, at least 1. That many count as one publication in flight.
+    /// Average number of deliveries of one publication, at least 1. This many expected deliveries count as one publication in
+    /// flight.
     var perPublication: Int { max(1, self.subscribers.reduce(0, +) / self.subscribers.count) }
 
     /// Whether a closed loop with this many publications in flight may send another one.

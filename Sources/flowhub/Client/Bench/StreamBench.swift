@@ -8,6 +8,7 @@ import NIOPosix
 /// Confined to its event loop. It uses one loop only, because it shares the machine with the hub; for more load run several
 /// processes.
 final class StreamBench {
+    /// The parameters of one run.
     struct Plan: Sendable {
         let target: BenchTarget
         /// Where events are published. May be another instance of the same hub.
@@ -42,7 +43,8 @@ final class StreamBench {
     private static let connectSeconds: Int64 = 60
     private static let stallNanoseconds: UInt64 = 3_000_000_000
     private static let maximumStalls = 3
-    /// Maximum number of publications without a response. At this limit an open loop skips publications that are due.
+    /// Maximum number of publications without a response. While it is reached, an open loop skips (never sends) the publications
+    /// that are due.
     private static let maximumUnanswered = 20_000
 
     private let plan: Plan
@@ -85,7 +87,7 @@ final class StreamBench {
     }
 
     /// Starts to open the streams.
-    /// - Returns: the report, when the benchmark has ended.
+    /// - Returns: a future, which completes with the report when the benchmark has ended.
     private func start() -> EventLoopFuture<BenchReport> {
         self.metrics.beforeConnect = self.plan.target.server()
         self.metrics.connectStart = Self.now
@@ -170,14 +172,14 @@ final class StreamBench {
 
     // MARK: Publishing
 
-    /// Closed loop: publishes until the window is full.
+    /// In a closed loop: publishes until as many publications are in flight as ``Plan/window`` allows.
     private func fillWindow() {
         guard self.plan.rate == nil, self.phase == .warmingUp || self.phase == .measuring else { return }
         while self.tracker.hasRoom(window: self.plan.window) { self.publish() }
     }
 
-    /// Open loop: publishes what is due. Closed loop, or draining: gives up the expected deliveries if none has
-    /// arrived for 3 s. Repeats itself every 1 ms in an open loop, every 100 ms in a closed one.
+    /// In an open loop: publishes each publication whose time has come. In a closed loop, or while draining: gives up the
+    /// expected deliveries if no event has arrived for 3 s. Runs every 1 ms in an open loop, every 100 ms in a closed one.
     private func tick() {
         guard self.phase != .over else { return }
         let now = Self.now
@@ -272,7 +274,7 @@ final class StreamBench {
 }
 
 extension StreamBench: BenchSubscriber.Owner {
-    /// Settles when all streams are open; otherwise opens further ones.
+    /// Counts the open stream. Starts the phase `settling` when all streams are open; otherwise opens further ones.
     func subscriberReady() {
         self.ready += 1
         guard self.phase == .connecting else { return }
@@ -284,20 +286,20 @@ extension StreamBench: BenchSubscriber.Owner {
         self.fail(CommandFailure(.rejected, "The hub rejected a stream: \(Terminal.sanitized(answer))"))
     }
 
-    /// Counts the delivery and, while measuring, records the latency.
+    /// Counts the delivery. While measuring, also records its latency: the time from `stamp` to `now`.
     func subscriberRead(_ stamp: UInt64, now: UInt64) {
         guard self.tracker.received(stamp: stamp), self.phase == .measuring else { return }
         self.metrics.delivered += 1
         self.metrics.latencies.record(microseconds: now > stamp ? (now - stamp) / 1000 : 0)
     }
 
-    /// Notes the time of arrival, and in a closed loop publishes the next events.
+    /// Stores the time of the most recent arrival, and in a closed loop publishes the next events.
     func subscriberReadAll(now: UInt64) {
         self.lastArrival = now
         self.fillWindow()
     }
 
-    /// Counts the closed stream. Ends the benchmark if the hub had not accepted the stream.
+    /// Counts the closed stream. Ends the benchmark if the hub had not answered the stream's request with status 200.
     func subscriberClosed(flow: Int, wasReady: Bool) {
         guard self.phase != .over else { return }
         self.closed += 1

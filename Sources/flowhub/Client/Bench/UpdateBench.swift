@@ -7,6 +7,7 @@ import NIOPosix
 ///
 /// Confined to its event loop.
 final class UpdateBench {
+    /// The parameters of one run.
     struct Plan: Sendable {
         let target: BenchTarget
         let publishers: Int
@@ -62,7 +63,7 @@ final class UpdateBench {
     }
 
     /// Connects the publishers and starts the load.
-    /// - Returns: the report, when the benchmark has ended.
+    /// - Returns: a future, which completes with the report when the benchmark has ended.
     private func run() -> EventLoopFuture<BenchReport> {
         let connecting = (0..<self.plan.publishers).map { _ in
             BenchRequester.connect(self.plan.target, contentType: "application/merge-patch+json", on: self.loop)
@@ -78,7 +79,7 @@ final class UpdateBench {
         return self.promise.futureResult
     }
 
-    /// Starts a change on each connection: first the warm-up, then the measurement.
+    /// Sends the first change of each publisher. Starts the measurement after the warm-up, and ends it after its duration.
     private func startLoad(_ publishers: [BenchRequester]) {
         self.phase = .warmingUp
         self.publishers = publishers
@@ -104,7 +105,7 @@ final class UpdateBench {
         }
     }
 
-    /// Sends the next change of the publisher with this index.
+    /// Sends the next change of the publisher with this index: a patch of one flow's state.
     private func change(_ index: Int) {
         guard self.phase != .over else { return }
         self.changes += 1

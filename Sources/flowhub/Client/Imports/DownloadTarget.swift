@@ -4,13 +4,14 @@ import Synchronization
 
 /// The output of a download: standard output, or a file that is renamed to its final name when it is complete.
 final class DownloadTarget: Sendable {
+    /// Where the bytes are written. The `Int32` is an open file descriptor.
     private enum Destination: Sendable {
         case standardOutput
         /// A device or a named pipe, which is written directly because it cannot be replaced.
         case special(Int32)
         /// A temporary file, which ``finish()`` renames to `path`.
         case file(Int32, temporary: String, path: String)
-        /// Finished or discarded.
+        /// ``finish()`` or ``discard()`` was called: nothing can be written any more.
         case closed
     }
 

@@ -7,6 +7,7 @@ import NIOHTTP1
 
 /// Downloads all records of an import, or its object, and verifies the number of records and the hash.
 struct ImportDownload {
+    /// What to download, and in which form to write it.
     enum Form: Hashable {
         /// The document: one JSON array with one record per line.
         case document
@@ -18,7 +19,7 @@ struct ImportDownload {
 
     /// The result of a download.
     struct Report: Hashable {
-        /// Number of records; `nil` if they were not counted, because they are compressed or not one per line.
+        /// Number of records; `nil` if they were not counted, because they are compressed or need not be one per line.
         var records: Int?
         /// Number of bytes written.
         var bytes: Int
@@ -68,7 +69,7 @@ struct ImportDownload {
         let afterSeconds: Int?
     }
 
-    /// Makes one attempt. `storage`: what the hub says about count and hash; `nil` if it says nothing.
+    /// Makes one attempt. `storage`: the number of records and the hashes that the hub sent; `nil` if it sent none.
     /// - Throws: `Interruption` if a retry may help.
     private func once(_ storage: StorageMetadata?, _ bar: ProgressBar) async throws -> Report {
         let response = try await self.openResponse()
@@ -124,7 +125,8 @@ struct ImportDownload {
         return response
     }
 
-    /// Whether the error is one of the connection to the hub, so that a retry may help.
+    /// Whether the error shows that the connection to the hub failed, so that a retry may help: any error except this command's own
+    /// ones and a cancellation.
     private static func isOfTransport(_ error: any Error) -> Bool {
         !(error is CommandFailure || error is OutputClosed || error is CancellationError || error is Interruption)
     }

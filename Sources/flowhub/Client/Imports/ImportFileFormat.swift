@@ -4,7 +4,7 @@ import ArgumentParser
 enum ImportFileFormat: String, CaseIterable, ExpressibleByArgument {
     /// One JSON array.
     case json
-    /// One JSON document per line.
+    /// One JSON value per line.
     case ndjson
     /// RFC 4180, with the column names in the first row.
     case csv

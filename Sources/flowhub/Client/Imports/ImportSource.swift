@@ -54,7 +54,7 @@ final class ImportSource: Sendable {
         fileprivate let source: ImportSource
         fileprivate let sent: @Sendable (Int) -> Void
 
-        /// Starts reading the source from its start.
+        /// Creates an iterator that reads the source from ``ImportSource/start``.
         func makeAsyncIterator() -> Iterator { Iterator(source: self.source, sent: self.sent) }
 
         struct Iterator: AsyncIteratorProtocol {
@@ -82,7 +82,7 @@ final class ImportSource: Sendable {
         }
     }
 
-    /// Reads a chunk. Blocks. `offset`: of its first byte from ``start``; not used for a pipe.
+    /// Reads a chunk. Blocks the thread. `offset`: distance of the chunk's first byte from ``start``; not used for a pipe.
     /// - Returns: `nil` at the end of the source.
     /// - Throws: ``CommandFailure`` of kind `usage` if reading fails, or if the file has become shorter than ``length``.
     private func chunk(at offset: Int) throws(CommandFailure) -> ByteBuffer? {

@@ -61,6 +61,7 @@ struct ImportUpload {
     private static let pipeNotRewindable =
         "Cannot retry: input is a pipe. Run the command again, or pass a file."
 
+    /// The result of one attempt.
     private enum Outcome {
         /// A 2xx response.
         case answered(HubClient.Response)

@@ -9,6 +9,7 @@ struct RecordLines {
         let line: Int
     }
 
+    /// Where in the document the next byte is.
     private enum ParseState: Hashable {
         /// Before the opening bracket.
         case start
@@ -34,7 +35,7 @@ struct RecordLines {
 
     /// Parses a chunk.
     /// - Parameter output: receives the bytes of records.
-    /// - Throws: ``Malformed`` if the layout differs.
+    /// - Throws: ``Malformed`` if the lines are not as ``RecordLines`` describes.
     mutating func feed(_ chunk: UnsafeRawBufferPointer, into output: inout [UInt8]) throws(Malformed) {
         var rest = chunk[...]
         while let byte = rest.first {

@@ -3,9 +3,10 @@ import Synchronization
 
 /// A program that runs as a child of this process, with its standard input, output and error.
 ///
-/// With a terminal the child stays in this process's group, so that it can use the terminal and gets its signals. Without one
-/// it gets its own process group, and signals go to the whole group.
+/// If this process has a terminal, the child stays in this process's group, so that the child can use the terminal and gets the
+/// terminal's signals. Without a terminal the child gets its own process group, and ``send(_:)`` signals the whole group.
 final class ChildProgram: Sendable {
+    /// How the program ended.
     enum Ending: Hashable, Sendable {
         /// The program exited with this code.
         case exited(Int32)
@@ -36,7 +37,7 @@ final class ChildProgram: Sendable {
         thread.start()
     }
 
-    /// The open file descriptors of this process.
+    /// The numbers of the open file descriptors of this process; empty if they cannot be listed.
     static func openFiles() -> Set<Int32> {
         let names = try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")
         // The descriptor with which the directory was read is in the list and already closed.
@@ -52,7 +53,8 @@ final class ChildProgram: Sendable {
         }
     }
 
-    /// Waits for the end of the program.
+    /// Waits until the program has ended.
+    /// - Returns: its exit code, or the signal that ended it.
     func ending() async -> Ending {
         await withCheckedContinuation { continuation in
             let ending: Ending? = self.state.withLock { state in

@@ -12,8 +12,9 @@ struct LockClient: Sendable {
         let until: ContinuousClock.Instant
     }
 
+    /// The result of one attempt to renew the lock.
     enum Renewal: Sendable {
-        /// The lock is certainly held until then.
+        /// The lock is certainly held until this time.
         case renewed(until: ContinuousClock.Instant)
         /// The hub rejected the renewal: the lock is no longer held, or the token lacks the right.
         case rejected(String)
@@ -62,6 +63,7 @@ struct LockClient: Sendable {
         }
     }
 
+    /// The result of one attempt to acquire the lock.
     private enum AcquireResult: Sendable {
         case held(Held)
         /// `isRetryable`: the hub certainly did not acquire the lock, so further attempts are made even without `--wait`.
@@ -102,7 +104,7 @@ struct LockClient: Sendable {
 
     // MARK: Renewing and releasing
 
-    /// Makes one attempt to renew the lock. Its timeout is at most a third of the TTL, so that there is time for another
+    /// Makes one attempt to renew the lock. The attempt's timeout is at most a third of the TTL, so that there is time for another
     /// attempt.
     /// - Parameter remaining: time until the lock expires.
     func renew(_ id: String, remaining: Duration) async -> Renewal {
@@ -139,6 +141,6 @@ struct LockClient: Sendable {
 }
 
 extension CommandFailure {
-    /// Whether waiting may help: another client holds the lock, or the hub is unavailable.
+    /// Whether a later attempt to acquire the lock may succeed: another client holds it now, or the hub is unavailable.
     fileprivate var mayPass: Bool { self.kind == .conditionFailed || self.kind == .unreachable }
 }

@@ -40,14 +40,15 @@ struct LockedRun {
 
     // MARK: Private
 
+    /// Why the lock was lost.
     private struct Loss: Sendable {
         let reason: String
-        /// Whether the lock may still exist at the hub, which rejected a renewal before the lock expired. Then this client
-        /// releases the lock.
+        /// Whether this client may still hold the lock at the hub, because the hub rejected a renewal before the lock expired.
+        /// If so, this client releases the lock.
         let mayStillHold: Bool
     }
 
-    /// Acquires the lock. A signal that is received meanwhile cancels that.
+    /// Acquires the lock. A signal that is received before the lock is acquired cancels the attempts to acquire it.
     /// - Throws: ``CommandFailure`` if the lock was not acquired; ``ProgramEnded`` after a signal.
     private func acquire(_ signals: SignalRelay) async throws -> LockClient.Held {
         let acquiring = Task { try await self.locks.acquire(waiting: self.wait) }
@@ -92,7 +93,7 @@ struct LockedRun {
         }
     }
 
-    /// Renews the lock after a third of its TTL. Retries while the hub is unavailable, until the lock expires.
+    /// Renews the lock each time a third of its TTL has passed. Retries while the hub is unavailable, until the lock expires.
     /// - Returns: why the lock was lost; `nil` if this task is cancelled.
     private func renewUntilLost(_ held: LockClient.Held) async -> Loss? {
         let ttl = Duration.seconds(self.locks.ttl)
@@ -125,7 +126,7 @@ struct LockedRun {
 }
 
 extension ProgramEnded {
-    /// The exit code for a program that ended like this.
+    /// Converts the ending of the program to the exit code of this process.
     fileprivate init(_ ending: ChildProgram.Ending) {
         switch ending {
         case .exited(let code): self.init(exitCode: code)

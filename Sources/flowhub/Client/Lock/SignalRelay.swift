@@ -44,8 +44,8 @@ final class SignalRelay: Sendable {
     /// The first signal that was received while no program was running; 0 after ``stop()`` if there was none.
     var received: Int32? { self.state.withLock { $0.received } }
 
-    /// Sets the action that the first signal runs while there is no program. If a signal was received already, the action runs
-    /// now. A second signal ends the process immediately.
+    /// Sets the action to run at the first signal that is received before ``relay(to:)``. If a signal was received already, runs
+    /// the action now. A second signal ends this process immediately.
     func beforeRelaying(_ action: @escaping @Sendable () -> Void) {
         let isLate = self.state.withLock { state in
             state.onFirst = action
@@ -54,7 +54,7 @@ final class SignalRelay: Sendable {
         if isLate { action() }
     }
 
-    /// Forwards all signals to the program from now on. Also forwards the signal that was received before, if any.
+    /// Forwards all signals to the program from now on. Also forwards the first signal that was received before, if any.
     func relay(to program: ChildProgram) {
         let signal = self.state.withLock { state in
             state.program = program
