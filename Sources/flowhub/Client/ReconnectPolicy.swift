@@ -21,7 +21,7 @@ struct ReconnectPolicy: Hashable, Sendable {
     /// The connection delivered an event other than `closing`, or moved the cursor: resets the backoff.
     mutating func delivered() { self.failures = 0 }
 
-    /// Counts a failed connection and computes the delay before the next attempt.
+    /// Counts a connection that failed or ended, and computes the delay before the next attempt.
     /// - Returns: milliseconds: the hub's `retry:`, doubled for each failure in a row after the first, up to
     ///   ``maximumBackoff``, plus up to 25 % of jitter.
     mutating func nextDelay(using generator: inout some RandomNumberGenerator) -> Int {

@@ -13,11 +13,12 @@ struct Watcher {
         case connected(cursor: String)
         /// An event of the stream.
         case event(ServerEvent)
-        /// The connection was lost, or could not be established. The next attempt follows after `nextInMilliseconds`.
+        /// The connection failed or was lost, or the hub temporarily rejected the stream. The next attempt follows after
+        /// `nextInMilliseconds`.
         case lost(reason: String, nextInMilliseconds: Int)
     }
 
-    /// Why the watcher has stopped to follow the flows.
+    /// Why the watcher has stopped following the flows.
     enum Ending {
         /// The hub has no further events: it answered 204, or closed every flow with `reconnect: false`.
         case closed

@@ -70,8 +70,8 @@ enum StateAnswer {
         }
     }
 
-    /// Prints the state on standard output, and version, status and ETag on standard error. `response` is a 2xx response of the hub. If
-    /// its body is not JSON, only prints that the change was successful, or `{}` with `json`.
+    /// Prints the state on standard output, and version, status and ETag on standard error. If the body of the
+    /// hub's 2xx response is not JSON, prints only a message that the change succeeded, or `{}` with `json`.
     static func show(_ response: HubClient.Response, json: Bool) throws(OutputClosed) {
         guard let body = try? JSONText(validating: response.body) else {
             if json { try Terminal.show("{}") } else { Terminal.note("The hub accepted the change.") }

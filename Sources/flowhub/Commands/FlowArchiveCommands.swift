@@ -182,8 +182,8 @@ final class ArchiveReader {
         return (flow, events)
     }
 
-    /// Reads the next line that is not empty. A flow's events end where the line of the following flow begins; ``nextFlow()`` has
-    /// then read that line too early and stored it in `pending`, so this function returns it first.
+    /// Reads the next line that is not empty. A flow's events end where the line of the following flow begins.
+    /// ``nextFlow()`` has then already read that line and stored it in `pending`, so this function returns it first.
     /// - Returns: `nil` at the end of the file.
     private func nextLine() throws -> ArchiveLine? {
         if let line = self.pending {

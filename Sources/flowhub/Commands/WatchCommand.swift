@@ -88,7 +88,7 @@ struct WatchCommand: AsyncParsableCommand {
         }
     }
 
-    /// Prints why the command stopped to follow the flows.
+    /// Prints why the command has stopped following the flows.
     /// - Throws: ``CommandFailure`` if a token expired or was revoked; `ExitCode(1)` with `--until-finished` if a flow did not
     ///   complete.
     private func conclude(_ ending: Watcher.Ending, _ watcher: inout Watcher) async throws {

@@ -43,8 +43,8 @@ final class StreamBench {
     private static let connectSeconds: Int64 = 60
     private static let stallNanoseconds: UInt64 = 3_000_000_000
     private static let maximumStalls = 3
-    /// Maximum number of publications without a response. While it is reached, an open loop skips (never sends) the publications
-    /// that are due.
+    /// Maximum number of publications without a response. While this many have none, an open loop skips (never sends) the
+    /// publications that are due.
     private static let maximumUnanswered = 20_000
 
     private let plan: Plan

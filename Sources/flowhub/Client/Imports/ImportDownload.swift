@@ -125,8 +125,8 @@ struct ImportDownload {
         return response
     }
 
-    /// Whether the error shows that the connection to the hub failed, so that a retry may help: any error except this command's own
-    /// ones and a cancellation.
+    /// Whether the error shows that the connection to the hub failed, so that a retry may help: any error except this
+    /// command's own ones and a cancellation.
     private static func isOfTransport(_ error: any Error) -> Bool {
         !(error is CommandFailure || error is OutputClosed || error is CancellationError || error is Interruption)
     }

@@ -104,8 +104,8 @@ struct LockClient: Sendable {
 
     // MARK: Renewing and releasing
 
-    /// Makes one attempt to renew the lock. The attempt's timeout is at most a third of the TTL, so that there is time for another
-    /// attempt.
+    /// Makes one attempt to renew the lock. The attempt's timeout is at most a third of the TTL, so that there is time for
+    /// another attempt.
     /// - Parameter remaining: time until the lock expires.
     func renew(_ id: String, remaining: Duration) async -> Renewal {
         let start = ContinuousClock.now

@@ -44,8 +44,8 @@ final class SignalRelay: Sendable {
     /// The first signal that was received while no program was running; 0 after ``stop()`` if there was none.
     var received: Int32? { self.state.withLock { $0.received } }
 
-    /// Sets the action to run at the first signal that is received before ``relay(to:)``. If a signal was received already, runs
-    /// the action now. A second signal ends this process immediately.
+    /// Sets the action to run at the first signal that is received before ``relay(to:)``. If a signal was received already,
+    /// runs the action now. A second signal ends this process immediately.
     func beforeRelaying(_ action: @escaping @Sendable () -> Void) {
         let isLate = self.state.withLock { state in
             state.onFirst = action
