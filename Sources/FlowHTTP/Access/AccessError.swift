@@ -14,7 +14,8 @@ public struct AccessError: Error, Sendable, Equatable, CustomStringConvertible {
         case tokenRevoked = "token_revoked"
         /// The token is valid and does not grant what the request needs.
         case forbidden
-        /// A request that modifies data uses the cookie and has no allowed `Origin`.
+        /// A request that modifies data uses the cookie and has no allowed `Origin`, or a page of another origin that is not
+        /// listed sent a request to a hub without keys.
         case originForbidden = "origin_forbidden"
     }
 
@@ -79,6 +80,13 @@ extension AccessError {
         message: "A request that modifies data with the cookie flowhub_token needs an allowed Origin. Add the page's origin to "
             + "FLOWHUB_CORS_ORIGINS, or send the token in the Authorization header.",
         reason: "a request that modifies data uses the cookie and has no allowed Origin"
+    )
+
+    public static let originForbiddenWithoutKeys = AccessError(
+        .originForbidden,
+        message: "A web page of another origin sent the request. Without keys the hub answers only pages that are listed. Add "
+            + "the page's origin to FLOWHUB_CORS_ORIGINS, or set FLOWHUB_JWT_KEY or FLOWHUB_JWKS.",
+        reason: "the hub has no keys, and Origin is neither listed nor the hub's own"
     )
 
     /// The token's claims do not grant what the request needs. A new token with the same claims would not either.

@@ -4,8 +4,8 @@
 /// if the whole text is equal.
 ///
 /// `*` allows every origin **without credentials**: the response has `Access-Control-Allow-Origin: *` and never allows
-/// credentials. A page then must send the token itself (header or query), because the browser does not send the cookie. This
-/// also applies to a hub without keys, so that it does not accept cookies from every page once it gets keys. An origin that is
+/// credentials. A page then must send the token itself (header or query), because the browser does not send the cookie. On a
+/// hub without keys `*` has no effect, since every page could then change every flow: see ``KeylessAccess``. An origin that is
 /// listed in addition to `*` is still allowed credentials.
 public struct CORSPolicy: Sendable, Equatable {
     /// Value of `Access-Control-Allow-Methods`.
@@ -71,11 +71,12 @@ public struct CORSPolicy: Sendable, Equatable {
         return headers
     }
 
-    /// Whether a request that modifies data may authenticate by the cookie alone.
+    /// Whether a request was sent by a page that is listed or is the hub's own (its `Origin` has the authority of `Host`). `*`, a
+    /// missing `Origin` and `null` do not suffice.
     ///
-    /// Browsers send the cookie with requests that any page starts. So `Origin` must name a page that is listed or that is the
-    /// hub's own (its `Origin` has the authority of `Host`). `*`, a missing `Origin` and `null` do not suffice.
-    public func permitsCookieWrite(origin: String?, host: String?) -> Bool {
+    /// Browsers send the cookie with requests that any page starts, and a hub without keys requires no token at all. So a
+    /// request that modifies data with the cookie, and every request of a page to a hub without keys, needs such an `Origin`.
+    public func isListedOrOwn(origin: String?, host: String?) -> Bool {
         guard let origin else { return false }
         if self.origins.contains(origin) { return true }
         guard let host, let own = Self.parts(of: origin), own.scheme == "https" || own.scheme == "http" else { return false }

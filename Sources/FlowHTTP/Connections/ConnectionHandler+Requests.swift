@@ -28,6 +28,10 @@ extension ConnectionHandler {
             return
         }
         let path = target.prefix { $0 != "?" }
+        if let rejection = self.loop.application.access.keylessRejection(of: head, path: path) {
+            self.rejectAndClose(HTTPProblem(rejection))
+            return
+        }
         if StreamRequest.isStream(method: head.method, path: path) {
             self.openStream(head, path: path, query: target[path.endIndex...].dropFirst())
             return

@@ -102,6 +102,12 @@ struct AccessControl: Sendable {
     let isRevoked: @Sendable (Principal) -> Bool
     let now: @Sendable () -> Timestamp
 
+    /// Why a hub without keys does not answer a request; `nil` if it does, and on a hub with keys.
+    /// - Parameter path: the request's path, without the query.
+    func keylessRejection(of head: HTTPRequest, path: Substring) -> KeylessAccess.Rejection? {
+        self.verifier.isOpen ? KeylessAccess(cors: self.cors).rejection(of: head, path: path) : nil
+    }
+
     /// The principal of an ordinary request.
     /// - Throws: ``AccessError`` if the token is missing, invalid, expired or revoked, or if a request that modifies data
     ///   uses the cookie without an allowed `Origin`.
@@ -112,7 +118,7 @@ struct AccessControl: Sendable {
             query: request.uri.query.map { Substring($0) })
         guard let found else { throw .tokenMissing }
         if found.source == .cookie, ![HTTPRequest.Method.get, .head, .options].contains(request.method) {
-            let isAllowed = self.cors.permitsCookieWrite(origin: request.headers[.origin], host: request.head.authority)
+            let isAllowed = self.cors.isListedOrOwn(origin: request.headers[.origin], host: request.head.authority)
             guard isAllowed else { throw .originForbidden }
         }
         let principal = try await self.verifier.verify(found.token, now: self.now().seconds)

@@ -60,9 +60,9 @@ struct ServeCommand: AsyncParsableCommand {
         #endif
         let hub: Hub
         do {
-            let isOpen = configuration.access.isOpen
+            let access = configuration.access
             hub = try await Hub(configuration, logger: logger) { host, port in
-                Self.announce(host: host, port: port, isOpen: isOpen, logger: logger)
+                Self.announce(host: host, port: port, access: access, logger: logger)
             }
         } catch let error as AccessConfigurationError {
             throw CommandFailure(.usage, "Invalid setting \(error)")
@@ -122,11 +122,14 @@ struct ServeCommand: AsyncParsableCommand {
         return logger
     }
 
-    /// Logs the URL on which the hub listens, and a notice if it accepts requests without a token (`isOpen`).
-    private static func announce(host: String, port: Int, isOpen: Bool, logger: Logger) {
+    /// Logs the URL on which the hub listens, and who has access if it accepts requests without a token.
+    private static func announce(host: String, port: Int, access: AccessConfiguration, logger: Logger) {
         let shown = host.contains(":") ? "[\(host)]" : host
-        if isOpen {
+        if access.isOpen {
             logger.notice("No JWT key configured: any process on this machine has full access")
+            if access.corsOrigins.contains("*") {
+                logger.warning("FLOWHUB_CORS_ORIGINS=* has no effect without a JWT key: list the origins of the web pages")
+            }
         }
         logger.notice("Listening", metadata: ["url": "http://\(shown):\(port)/"])
     }

@@ -196,7 +196,7 @@ extension Setting {
             "Maximum verified tokens that are cached to save signature checks; 0: no cache."),
         .list(
             "FLOWHUB_CORS_ORIGINS", \.access.corsOrigins,
-            "Origins (scheme://host[:port]) whose web pages may send requests to the hub."),
+            "Origins (scheme://host[:port]) whose web pages may send requests to the hub; *: all, with keys only."),
     ]
 
     private static let streams: [Setting] = [

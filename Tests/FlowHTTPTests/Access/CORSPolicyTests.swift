@@ -70,7 +70,7 @@ import Testing
                 "Access-Control-Allow-Origin: *",
                 "Access-Control-Expose-Headers: ETag, Idempotency-Replayed, Retry-After, Location",
             ])
-        #expect(!policy.permitsCookieWrite(origin: "https://anybody", host: "hub.example.com"))
+        #expect(!policy.isListedOrOwn(origin: "https://anybody", host: "hub.example.com"))
         let both = try CORSPolicy(origins: ["*", "https://a"])
         #expect(self.written(both.headers(for: "https://a")).contains("Access-Control-Allow-Credentials: true"))
         #expect(self.written(both.headers(for: "https://b")).prefix(2) == ["Access-Control-Allow-Origin: *", "Vary: Origin"])
@@ -89,8 +89,8 @@ import Testing
             ("https://hub.example.com", "", false), ("file://hub.example.com", "hub.example.com", false),
             ("https://hub.example.com/", "hub.example.com/", false),
         ] as [(String?, String?, Bool)])
-    func permitsCookieWritesOnlyFromListedOrSameOrigin(_ origin: String?, _ host: String?, _ permitted: Bool) throws {
+    func trustsOnlyListedAndOwnOrigins(_ origin: String?, _ host: String?, _ permitted: Bool) throws {
         let policy = try CORSPolicy(origins: ["https://a"])
-        #expect(policy.permitsCookieWrite(origin: origin, host: host) == permitted)
+        #expect(policy.isListedOrOwn(origin: origin, host: host) == permitted)
     }
 }

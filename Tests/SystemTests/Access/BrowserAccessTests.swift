@@ -17,7 +17,7 @@ struct BrowserAccessTests {
                 let exchange = try await RawExchange.open(port: hub.port)
                 defer { exchange.close() }
                 try await exchange.send(
-                    "GET \(target) HTTP/1.1\r\nHost: hub\r\nOrigin: \(origin)\r\n\(token.0): \(token.1)\r\n\r\n")
+                    "GET \(target) HTTP/1.1\r\nHost: localhost\r\nOrigin: \(origin)\r\n\(token.0): \(token.1)\r\n\r\n")
                 try await eventually("an answer") { exchange.receivedText.contains("\r\n\r\n") }
                 let head = exchange.receivedText.lowercased().split(separator: "\r\n\r\n")[0]
                 #expect(head.contains("access-control-allow-origin: \(origin)\r\n") == isAllowed, "\(origin): \(head)")

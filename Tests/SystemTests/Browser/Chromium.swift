@@ -39,8 +39,9 @@ final class Chromium: Sendable {
     }
 
     /// Runs a browser for the duration of the body, then kills all its processes, even if the body throws.
-    static func running<Result>(_ body: (Chromium) async throws -> Result) async throws -> Result {
-        let browser = try await Self.start()
+    /// - Parameter loopbackNames: host names that resolve to 127.0.0.1 in this browser, as if `/etc/hosts` had them.
+    static func running<Result>(loopbackNames: [String] = [], _ body: (Chromium) async throws -> Result) async throws -> Result {
+        let browser = try await Self.start(loopbackNames)
         do {
             let result = try await body(browser)
             await browser.end()
@@ -51,7 +52,7 @@ final class Chromium: Sendable {
         }
     }
 
-    private static func start() async throws -> Chromium {
+    private static func start(_ loopbackNames: [String]) async throws -> Chromium {
         let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin").split(separator: ":")
         guard folders.contains(where: { FileManager.default.isExecutableFile(atPath: "\($0)/chromium") }) else { throw Missing() }
         let folder = try TemporaryFolder()
@@ -69,7 +70,7 @@ final class Chromium: Sendable {
             .takingOwnershipOfDescriptors(input: input, output: output).get()
         let flags =
             "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --disable-background-networking "
-            + "--disable-extensions"
+            + "--disable-extensions --host-resolver-rules='\(loopbackNames.map { "MAP \($0) 127.0.0.1" }.joined(separator: ","))'"
         // In its own session, so that one signal ends all its processes.
         let script =
             "exec setsid chromium \(flags) --remote-debugging-pipe --user-data-dir='\(folder.path)/profile' about:blank "

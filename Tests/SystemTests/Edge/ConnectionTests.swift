@@ -9,11 +9,11 @@ struct ConnectionTests {
         let hub = try SharedHub.hub
         let exchange = try await RawExchange.open(port: hub.port)
         defer { exchange.close() }
-        let path = "/v1/flows/pipelined/state HTTP/1.1\r\nHost: hub\r\n"
+        let path = "/v1/flows/pipelined/state HTTP/1.1\r\nHost: localhost\r\n"
         let requests =
             "PUT \(path)Content-Length: 7\r\n\r\n{\"a\":1}" + "GET \(path)\r\n"
             + "PATCH \(path)Content-Length: 7\r\n\r\n{\"a\":2}" + "GET \(path)\r\n"
-            + "GET /health/live HTTP/1.1\r\nHost: hub\r\n\r\n"
+            + "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
         try await exchange.send(requests)
         let replies = try await exchange.replies(5)
         #expect(replies.map(\.status) == [201, 200, 200, 200, 200])
@@ -42,8 +42,8 @@ struct ConnectionTests {
         let exchange = try await RawExchange.open(port: try SharedHub.hub.port)
         defer { exchange.close() }
         let count = 600
-        let requests = (0..<count).map { "GET /nothing-\($0) HTTP/1.1\r\nHost: hub\r\n\r\n" }.joined()
-        async let sent: Void = exchange.send(requests + "GET /health/live HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n\r\n")
+        let requests = (0..<count).map { "GET /nothing-\($0) HTTP/1.1\r\nHost: localhost\r\n\r\n" }.joined()
+        async let sent: Void = exchange.send(requests + "GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         try await exchange.waitUntilClosed(within: .seconds(40))
         _ = try? await sent
         let replies = try await exchange.replies(count + 1)
@@ -55,7 +55,7 @@ struct ConnectionTests {
         let hub = try SharedHub.hub
         let exchange = try await RawExchange.open(port: hub.port)
         defer { exchange.close() }
-        let stream = "GET /v1/flows/front/events HTTP/1.1\r\nHost: hub\r\n\r\n"
+        let stream = "GET /v1/flows/front/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
         try await exchange.send(Array(stream.utf8) + MalformedRequest.smuggled("behind-1"))
         try await eventually("the stream's snapshot") { exchange.receivedText.contains("event: snapshot") }
         try await exchange.send(MalformedRequest.smuggled("behind-2"))
@@ -73,7 +73,7 @@ struct ConnectionTests {
         defer { exchange.close() }
         let inner = MalformedRequest.smuggled("in-body")
         try await exchange.send(
-            Array("GET /v1/flows/bodied/events HTTP/1.1\r\nHost: hub\r\nContent-Length: \(inner.count)\r\n\r\n".utf8) + inner)
+            Array("GET /v1/flows/bodied/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: \(inner.count)\r\n\r\n".utf8) + inner)
         try await eventually("the stream") { exchange.receivedText.contains("event: snapshot") }
         #expect(try await hub.api.publish("seen", .null, to: "bodied").status == 201)
         try await eventually("the event") { exchange.receivedText.contains("event: seen") }
@@ -85,8 +85,8 @@ struct ConnectionTests {
         let exchange = try await RawExchange.open(port: hub.port)
         defer { exchange.close() }
         let inner = MalformedRequest.smuggled("in-refused-body")
-        let stream = "GET /v1/flows/a%20b/events HTTP/1.1\r\nHost: hub\r\nContent-Length: \(inner.count)\r\n\r\n"
-        try await exchange.send(Array(stream.utf8) + inner + Array("GET /health/live HTTP/1.1\r\nHost: hub\r\n\r\n".utf8))
+        let stream = "GET /v1/flows/a%20b/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: \(inner.count)\r\n\r\n"
+        try await exchange.send(Array(stream.utf8) + inner + Array("GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n".utf8))
         let replies = try await exchange.replies(2)
         #expect(replies.map(\.status) == [400, 200])
         #expect(replies[0].problemCode == "bad_flow_id")
@@ -97,7 +97,7 @@ struct ConnectionTests {
         let exchange = try await RawExchange.open(port: try SharedHub.hub.port)
         defer { exchange.close() }
         try await exchange.send(
-            "PUT /v1/flows/half/state HTTP/1.1\r\nHost: hub\r\nContent-Length: 2\r\n\r\n{}GET /v1/flows/half/state HTTP/1.1\r\nHost: hub\r\n\r\n"
+            "PUT /v1/flows/half/state HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}GET /v1/flows/half/state HTTP/1.1\r\nHost: localhost\r\n\r\n"
         )
         try await exchange.closeOutput()
         #expect(try await exchange.replies(2).map(\.status) == [201, 200])
@@ -108,7 +108,7 @@ struct ConnectionTests {
         let hub = try SharedHub.hub
         let exchange = try await RawExchange.open(port: hub.port)
         defer { exchange.close() }
-        let head = "PUT /v1/flows/expect/state HTTP/1.1\r\nHost: hub\r\nExpect: 100-continue\r\nContent-Length: "
+        let head = "PUT /v1/flows/expect/state HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: "
         try await exchange.send(head + "2\r\n\r\n")
         try await eventually("100 Continue") { exchange.receivedText == "HTTP/1.1 100 Continue\r\n\r\n" }
         try await exchange.send("{}")
@@ -126,7 +126,7 @@ struct ConnectionTests {
         // curl --http2 and Java's client request an upgrade to h2c, which a server may ignore (RFC 9110, 7.8).
         let exchange = try await RawExchange.open(port: try SharedHub.hub.port)
         defer { exchange.close() }
-        let get = "GET /health/live HTTP/1.1\r\nHost: hub\r\n"
+        let get = "GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
         try await exchange.send(
             get + "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: \(name)\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n")
         let first = try await exchange.replies(1)[0]
@@ -141,7 +141,7 @@ struct ConnectionTests {
 
     @Test func acceptsAbsoluteFormAndHTTP10() async throws {
         let hub = try SharedHub.hub
-        let absolute = try await hub.answer(to: Array("GET http://hub/health/live HTTP/1.1\r\nHost: hub\r\n\r\n".utf8))
+        let absolute = try await hub.answer(to: Array("GET http://hub/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n".utf8))
         #expect(absolute.status == 200)
         let old = try await hub.answer(to: Array("GET /health/live HTTP/1.0\r\n\r\n".utf8))
         #expect(old.status == 200)

@@ -14,12 +14,12 @@ struct MalformedRequest: Sendable, CustomTestStringConvertible {
         self.statuses = statuses
     }
 
-    private static let get = "GET /health/live HTTP/1.1\r\nHost: hub\r\n"
-    private static let post = "POST /v1/flows/malformed/events HTTP/1.1\r\nHost: hub\r\n"
+    private static let get = "GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
+    private static let post = "POST /v1/flows/malformed/events HTTP/1.1\r\nHost: localhost\r\n"
 
     /// The request that request smuggling would append.
     static func smuggled(_ flow: String) -> [UInt8] {
-        Array("PUT /v1/flows/\(flow)/state HTTP/1.1\r\nHost: hub\r\nContent-Length: 2\r\n\r\n{}".utf8)
+        Array("PUT /v1/flows/\(flow)/state HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}".utf8)
     }
 
     private static func header(_ name: String, _ line: String, _ statuses: Set<Int> = [400]) -> Self {
@@ -35,7 +35,7 @@ struct MalformedRequest: Sendable, CustomTestStringConvertible {
     }
 
     private static func line(_ name: String, _ line: String, _ statuses: Set<Int> = [400]) -> Self {
-        Self(name, line + "\r\nHost: hub\r\n\r\n", statuses)
+        Self(name, line + "\r\nHost: localhost\r\n\r\n", statuses)
     }
 
     static let headers: [Self] = [
@@ -44,10 +44,10 @@ struct MalformedRequest: Sendable, CustomTestStringConvertible {
         .header("NUL in a value", "X-A: a\0b"), .header("NUL in a name", "X\0A: a"),
         .header("no colon", "X-A"), .header("empty name", ": a"), .header("blank before the colon", "X-A : a"),
         .header("control byte in a name", "X\u{1}A: a"), .header("two hosts", "Host: other"),
-        .header("the same host twice", "Host: hub"),
+        .header("the same host twice", "Host: localhost"),
         Self("bare CR as line end", Self.get.replacingLineEnds(with: "\r") + "\r"),
         Self("bare LF as line end", Self.get.replacingLineEnds(with: "\n") + "\n"),
-        Self("blank before the first header", "GET /health/live HTTP/1.1\r\n Host: hub\r\n\r\n"),
+        Self("blank before the first header", "GET /health/live HTTP/1.1\r\n Host: localhost\r\n\r\n"),
         Self("no host", "GET /health/live HTTP/1.1\r\n\r\n"),
         Self("an invalid host", "GET /health/live HTTP/1.1\r\nHost: a/b c\r\n\r\n"),
         .header("10,000 headers", (0..<10_000).map { "X-\($0): a" }.joined(separator: "\r\n"), [431]),

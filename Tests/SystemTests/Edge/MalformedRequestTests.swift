@@ -31,7 +31,7 @@ struct MalformedRequestTests {
         #expect(exchange.received.isEmpty)
     }
 
-    @Test(arguments: ["GET /health/li", "POST /v1/flows/slow/events HTTP/1.1\r\nHost: hub\r\nContent-Length: 9\r\n\r\n{}"])
+    @Test(arguments: ["GET /health/li", "POST /v1/flows/slow/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{}"])
     func incompleteRequestTimesOutWith408(_ start: String) async throws {
         let exchange = try await RawExchange.open(port: try SharedHub.hub.port)
         defer { exchange.close() }
@@ -45,7 +45,7 @@ struct MalformedRequestTests {
     @Test func tricklingRequestHeadTimesOutWith408() async throws {
         let exchange = try await RawExchange.open(port: try SharedHub.hub.port)
         defer { exchange.close() }
-        try await exchange.send("GET /health/live HTTP/1.1\r\nHost: hub\r\nX-A: ")
+        try await exchange.send("GET /health/live HTTP/1.1\r\nHost: localhost\r\nX-A: ")
         // The interval of the attack, not a wait: each byte arrives well within the timeout of a whole head.
         try await eventually("an answer", within: .seconds(40), every: .milliseconds(100)) {
             if !exchange.received.isEmpty { return true }
@@ -60,7 +60,7 @@ struct MalformedRequestTests {
             _ = try await hub.call("GET", "/health/live")
             let before = try #require(hub.processMetrics).openFiles
             let starts = [
-                "G", "GET / HTTP/1.1\r\nHo", "POST /v1/flows/cut/events HTTP/1.1\r\nHost: hub\r\nContent-Length: 99\r\n\r\n{",
+                "G", "GET / HTTP/1.1\r\nHo", "POST /v1/flows/cut/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{",
             ]
             for number in 0..<60 {
                 let exchange = try await RawExchange.open(port: hub.port)
@@ -77,7 +77,7 @@ struct MalformedRequestTests {
     @Test func malformedRequestsDoNotGrowMemory() async throws {
         try await HubProcess.running(["FLOWHUB_HEAD_TIMEOUT_SECONDS": "1", "FLOWHUB_BODY_TIMEOUT_SECONDS": "5"]) { hub in
             let bomb =
-                "POST /v1/flows/bomb/events HTTP/1.1\r\nHost: hub\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+                "POST /v1/flows/bomb/events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
                 + String(repeating: "1;" + String(repeating: "a", count: 8_000) + "\r\n \r\n", count: 500) + "0\r\n\r\n"
             let names = ["headers of 2 MB", "a target of 1 MB", "endless trailers", "noise"]
             let all = MalformedRequest.headers + MalformedRequest.bodies + MalformedRequest.lines

@@ -49,7 +49,7 @@ struct UnreadableCursorTests {
     @Test func nonASCIIHeaderCursorIsReportedAsBadCursor() async throws {
         let exchange = try await RawExchange.open(port: try SharedHub.hub.port)
         defer { exchange.close() }
-        let head = Array("GET /v1/flows/rubbish/events HTTP/1.1\r\nHost: hub\r\nLast-Event-ID: ".utf8)
+        let head = Array("GET /v1/flows/rubbish/events HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: ".utf8)
         try await exchange.send(head + [0xff, 0xfe, 0xe2, 0x80, 0xa8] + Array("\r\n\r\n".utf8))
         try await eventually("the resync") { exchange.receivedText.contains("\"reason\":\"bad_cursor\"") }
         #expect(exchange.receivedText.hasPrefix("HTTP/1.1 200 "))
@@ -61,7 +61,7 @@ struct UnreadableCursorTests {
         let exchange = try await RawExchange.open(port: hub.port)
         defer { exchange.close() }
         try await exchange.send(
-            "GET /v1/flows/wins/events?last_event_id=rubbish HTTP/1.1\r\nHost: hub\r\nLast-Event-ID: \(tag)\r\n\r\n")
+            "GET /v1/flows/wins/events?last_event_id=rubbish HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: \(tag)\r\n\r\n")
         try await eventually("the end of the replay") { exchange.receivedText.contains("event: caught_up") }
         #expect(!exchange.receivedText.contains("event: resync"))
     }

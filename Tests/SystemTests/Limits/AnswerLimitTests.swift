@@ -8,7 +8,7 @@ struct AnswerLimitTests {
     private static let path = "/v1/flows/big/state"
     private static let bytes = 1_000_000
 
-    private static func get(_ fields: String = "") -> String { "GET \(Self.path) HTTP/1.1\r\nHost: hub\r\n\(fields)\r\n" }
+    private static func get(_ fields: String = "") -> String { "GET \(Self.path) HTTP/1.1\r\nHost: localhost\r\n\(fields)\r\n" }
 
     private static func withHub(_ environment: [String: String] = [:], _ body: (HubProcess) async throws -> Void) async throws {
         try await HubProcess.running(environment) { hub in

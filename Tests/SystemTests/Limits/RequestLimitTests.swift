@@ -28,7 +28,7 @@ struct RequestLimitTests {
             let whole = try await hub.call("POST", "/v1/flows/body/events", body: body)
             #expect(whole.status == status)
             let chunked = try await hub.answer(
-                to: Array("POST /v1/flows/body/events HTTP/1.1\r\nHost: hub\r\nTransfer-Encoding: chunked\r\n\r\n".utf8)
+                to: Array("POST /v1/flows/body/events HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".utf8)
                     + Array("\(String(count, radix: 16))\r\n\(body)\r\n0\r\n\r\n".utf8))
             #expect(chunked.status == status)
             if status == 413 {
@@ -44,7 +44,7 @@ struct RequestLimitTests {
         let framing =
             isChunked
             ? "Transfer-Encoding: chunked\r\n\r\n\(String(body.count, radix: 16))\r\n" : "Content-Length: \(body.count)\r\n\r\n"
-        let reply = try await hub.answer(to: Array("POST /v1/flows/large/events HTTP/1.1\r\nHost: hub\r\n\(framing)".utf8) + body)
+        let reply = try await hub.answer(to: Array("POST /v1/flows/large/events HTTP/1.1\r\nHost: localhost\r\n\(framing)".utf8) + body)
         Self.expect(reply, 413, "body_too_large", names: "FLOWHUB_MAX_BODY_BYTES")
         #expect(try #require(hub.processMetrics).residentBytes < 300_000_000)
     }
@@ -72,7 +72,7 @@ struct RequestLimitTests {
         }
     }
 
-    private static func get(_ target: String) -> [UInt8] { Array("GET \(target) HTTP/1.1\r\nHost: hub\r\n\r\n".utf8) }
+    private static func get(_ target: String) -> [UInt8] { Array("GET \(target) HTTP/1.1\r\nHost: localhost\r\n\r\n".utf8) }
 
     @Test func limitsEventsPerPublish() async throws {
         let hub = try SharedHub.hub

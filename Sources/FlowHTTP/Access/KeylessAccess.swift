@@ -1,0 +1,95 @@
+import FlowCore
+import HTTPTypes
+
+/// The requests that a hub without keys answers: those of programs on this machine, of its own web UI, and of web pages whose
+/// origin the operator has listed.
+///
+/// Without keys the network is the only protection: the hub listens on loopback addresses. A browser on the same machine runs
+/// the scripts of any web page, and these can reach loopback addresses in two ways, which need one rule each:
+///
+/// - A page sends requests to the hub's address. Its browser adds `Origin` (Fetch, 3.1) to every request that modifies data or
+///   whose response the page could read, and `Sec-Fetch-Site` (Fetch Metadata, 2.3) to all.
+/// - A page of the attacker's host name lets this name resolve to a loopback address (DNS rebinding). To the browser, the hub is
+///   then the page's own origin. But `Host` has the attacker's name.
+struct KeylessAccess: Sendable {
+    /// Why a request is not answered.
+    enum Rejection: Equatable {
+        /// `Host` is not a loopback host.
+        case host
+        /// The request was sent by a web page of another origin, which is not listed.
+        case origin
+    }
+
+    private let cors: CORSPolicy
+
+    init(cors: CORSPolicy) { self.cors = cors }
+
+    /// Why the hub does not answer a request; `nil`: it does.
+    ///
+    /// A request without `Host` is answered: it is one of HTTP/1.0, which no browser sends. So is one without `Origin` and
+    /// `Sec-Fetch-Site`, as curl and backend services send it.
+    ///
+    /// - Parameter path: the request's path, without the query.
+    func rejection(of head: HTTPRequest, path: Substring) -> Rejection? {
+        if let host = head.authority, !Self.isLoopback(host) { return .host }
+        // The files of the web UI are public and the same for all, so that a link to it works on every page.
+        let isRead = head.method == .get || head.method == .head
+        if isRead, PageAsset.all.contains(where: { $0.path == path }) { return nil }
+        if let origin = head.headerFields[.origin] {
+            return self.cors.isListedOrOwn(origin: origin, host: head.authority) ? nil : .origin
+        }
+        // Without `Origin`, a foreign page can only have a resource loaded, whose content it cannot read, or open the URL in a
+        // tab. The user may do the latter, by a link.
+        switch head.headerFields[.secFetchSite] {
+        case nil, "same-origin", "none": return nil
+        default: return isRead && head.headerFields[.secFetchDest] == "document" ? nil : .origin
+        }
+    }
+
+    /// Whether `Host` is a loopback host, with any port: `localhost`, an address in 127.0.0.0/8, or `[::1]`. No other name is
+    /// trusted to resolve to a loopback address, and to nothing else.
+    static func isLoopback(_ authority: String) -> Bool {
+        var host = Substring(authority)
+        if host.hasPrefix("[") {
+            guard let end = host.firstIndex(of: "]") else { return false }
+            return host[...end] == "[::1]" && Self.isPort(host[host.index(after: end)...])
+        }
+        if let colon = host.firstIndex(of: ":") {
+            guard Self.isPort(host[colon...]) else { return false }
+            host = host[..<colon]
+        }
+        if host.lowercased() == "localhost" { return true }
+        let parts = host.split(separator: ".", omittingEmptySubsequences: false)
+        return parts.count == 4 && parts[0] == "127"
+            && parts.allSatisfy { part in
+                (1...3).contains(part.utf8.count) && part.utf8.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
+                    && UInt8(part) != nil
+            }
+    }
+
+    /// Whether the text after the host is empty, or `:` and digits.
+    private static func isPort(_ text: Substring) -> Bool {
+        text.isEmpty
+            || (text.hasPrefix(":") && text.utf8.dropFirst().allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) })
+    }
+}
+
+extension HTTPProblem {
+    /// The response to a request that a hub without keys does not answer.
+    init(_ rejection: KeylessAccess.Rejection) {
+        switch rejection {
+        case .host:
+            self.init(
+                .misdirectedRequest, "misdirected_request",
+                "The Host header is not a loopback host. Without keys the hub answers only localhost, 127.0.0.1 and [::1]. "
+                    + "Use one of these, or set FLOWHUB_JWT_KEY or FLOWHUB_JWKS.")
+        case .origin: self.init(AccessError.originForbiddenWithoutKeys)
+        }
+    }
+}
+
+extension HTTPField.Name {
+    // The names are valid, so `.origin` is never used: it only makes the type non-optional.
+    fileprivate static let secFetchSite = Self("sec-fetch-site") ?? .origin
+    fileprivate static let secFetchDest = Self("sec-fetch-dest") ?? .origin
+}
