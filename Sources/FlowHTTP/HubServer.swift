@@ -29,6 +29,7 @@ public final class HubServer: Service {
         public var storage: StorageHealth
         public var verifier: TokenVerifier
         public var cors: CORSPolicy
+        public var proxies: TrustedProxies
         public var now: @Sendable () -> Timestamp
 
         public init(
@@ -37,7 +38,7 @@ public final class HubServer: Service {
             revocations: any RevocationStore, locks: any LockService, patterns: any MappingPatternStore, counters: any Counters,
             imports: ImportService, storage: StorageHealth,
             verifier: TokenVerifier,
-            cors: CORSPolicy, now: @escaping @Sendable () -> Timestamp
+            cors: CORSPolicy, proxies: TrustedProxies, now: @escaping @Sendable () -> Timestamp
         ) {
             self.manager = manager
             self.table = table
@@ -53,6 +54,7 @@ public final class HubServer: Service {
             self.storage = storage
             self.verifier = verifier
             self.cors = cors
+            self.proxies = proxies
             self.now = now
         }
     }
@@ -66,6 +68,7 @@ public final class HubServer: Service {
     private let streams: StreamConfiguration
     private let dependencies: Dependencies
     private let logger: Logger
+    private let missingProxyHeaders = LogLimiter()
     private let onListening: @Sendable (_ host: String, _ port: Int) -> Void
 
     /// - Parameters:
@@ -130,7 +133,7 @@ public final class HubServer: Service {
     private func application(services: StreamServices, loops: EventLoopContextSet) -> HTTPApplication {
         let backgroundTasks = self.dependencies.backgroundTasks
         let access = AccessControl(
-            verifier: self.dependencies.verifier, cors: self.dependencies.cors,
+            verifier: self.dependencies.verifier, cors: self.dependencies.cors, proxies: self.dependencies.proxies,
             isRevoked: { backgroundTasks.isRevoked($0) }, now: self.dependencies.now)
         let router = Router(context: HubContext.self, options: .autoGenerateHeadEndpoints)
         OperationsRoutes(
@@ -213,7 +216,7 @@ public final class HubServer: Service {
             .childChannelInitializer { channel in
                 guard let context = loops.context(of: channel.eventLoop) else { return channel.close() }
                 return channel.eventLoop.makeCompletedFuture {
-                    try Self.addHandlers(to: channel, context.value, configuration)
+                    try self.addHandlers(to: channel, context.value, configuration)
                 }
             }
             .bind(host: configuration.host, port: configuration.port).get()
@@ -221,7 +224,7 @@ public final class HubServer: Service {
 
     /// Adds the HTTP handlers to an accepted connection. Closes the connection instead if its event loop already has the
     /// maximum number of connections without an event stream.
-    private static func addHandlers(to channel: any Channel, _ context: EventLoopContext, _ configuration: HTTPConfiguration)
+    private func addHandlers(to channel: any Channel, _ context: EventLoopContext, _ configuration: HTTPConfiguration)
         throws
     {
         guard context.ordinaryCount < configuration.maximumOrdinaryConnections else {
@@ -240,14 +243,37 @@ public final class HubServer: Service {
         let codec = HTTP1ToHTTPServerCodec(secure: false)
         let handler = ConnectionHandler(
             loop: context, headLimiter: headLimiter, httpHandlers: [codec, check, encoder, decoder],
-            remote: channel.remoteAddress?.ipAddress ?? "unknown")
+            peer: Self.peer(of: channel))
         let pipeline = channel.pipeline.syncOperations
+        if self.dependencies.proxies.statement == .proxyProtocol, self.dependencies.proxies.trusts(handler.peer) {
+            try pipeline.addHandler(self.proxyProtocolReader(for: handler))
+        }
         try pipeline.addHandler(headLimiter)
         try pipeline.addHandler(encoder)
         try pipeline.addHandler(decoder)
         try pipeline.addHandler(check)
         try pipeline.addHandler(codec)
         try pipeline.addHandler(handler)
+    }
+
+    /// The IP address of the other end. A listener for IPv6 and IPv4 reports IPv4 addresses as IPv4-mapped; returns these as IPv4.
+    private static func peer(of channel: any Channel) -> String {
+        guard let text = channel.remoteAddress?.ipAddress else { return "unknown" }
+        return text.hasPrefix("::ffff:") ? IPAddress(text)?.text ?? text : text
+    }
+
+    /// The handler that reads the header of the PROXY protocol and passes the client's address to the connection.
+    private func proxyProtocolReader(for handler: ConnectionHandler) -> ProxyProtocolReader {
+        let proxy = handler.peer
+        return ProxyProtocolReader { client in
+            if let client { handler.peer = client.text }
+        } onInvalid: { [logger = self.logger, missing = self.missingProxyHeaders] in
+            if let count = missing.record() {
+                logger.warning(
+                    "Closed a connection of a trusted proxy that does not begin with a PROXY protocol header, version 2",
+                    metadata: ["proxy": "\(proxy)", "connections": "\(count)"])
+            }
+        }
     }
 
     // MARK: Running

@@ -17,6 +17,10 @@ public struct AccessConfiguration: Sendable {
     public var cacheSize: Int
     /// `FLOWHUB_CORS_ORIGINS`: the entries of the ``CORSPolicy``.
     public var corsOrigins: [String]
+    /// `FLOWHUB_TRUSTED_PROXIES`: the entries of ``TrustedProxies``.
+    public var trustedProxies: [String] = []
+    /// `FLOWHUB_FORWARDED`: raw value of the ``TrustedProxies/Statement``.
+    public var forwarded = TrustedProxies.Statement.xForwardedFor.rawValue
 
     public init(
         hmacKey: String? = nil,

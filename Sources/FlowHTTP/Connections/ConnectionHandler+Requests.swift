@@ -51,6 +51,11 @@ extension ConnectionHandler {
         self.state = .reading(head, ByteBuffer())
     }
 
+    /// The client's IP address: that of the connection, or what a trusted proxy states.
+    func clientAddress(of head: HTTPRequest) -> String {
+        self.loop.application.access.proxies.client(peer: self.peer, fields: head.headerFields)
+    }
+
     /// Whether the request's body is processed as it arrives, instead of being collected first: true for the upload of an
     /// import. The connection does not limit the size of such a body.
     private static func streamsRequestBody(method: HTTPRequest.Method, path: Substring) -> Bool {
@@ -104,7 +109,7 @@ extension ConnectionHandler {
         }
         let request = Request(head: head, body: body)
         let application = self.loop.application
-        let remote = self.remote
+        let remote = self.clientAddress(of: head)
         let boundSelf = NIOLoopBound(self, eventLoop: self.loop.loop)
         let start = NIODeadline.now()
         // One task per request. The connection's state lets the next request start only after this response.

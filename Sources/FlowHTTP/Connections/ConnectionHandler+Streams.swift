@@ -20,6 +20,7 @@ extension ConnectionHandler {
                 path: path, query: query, lastEventID: fields[.lastEventID],
                 maximumFlows: self.loop.shard.services.configuration.maximumFlows)
             parsed.responseHeaders = cors
+            parsed.remote = self.clientAddress(of: head)
             request = parsed
         } catch {
             self.reject(HTTPProblem(error), cors: cors)
@@ -84,7 +85,8 @@ extension ConnectionHandler {
                 return
             }
             let stream = EventStream(
-                number: number, principal: principal, remote: self.remote, request: request, epoch: shard.services.manager.epoch,
+                number: number, principal: principal, remote: request.remote, request: request,
+                epoch: shard.services.manager.epoch,
                 shard: shard, output: self)
             self.state = .streaming(stream)
             shard.open(stream)

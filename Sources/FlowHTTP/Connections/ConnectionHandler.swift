@@ -48,8 +48,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     let loop: EventLoopContext
     let headLimiter: RequestHeadLimiter
-    /// The client's IP address, for the connection registry.
-    let remote: String
+    /// The IP address of the other end: the client's, or that of a proxy which does not use the PROXY protocol.
+    var peer: String
     var httpHandlers: [any RemovableChannelHandler]
     var state = State.idle
     private(set) var context: ChannelHandlerContext?
@@ -86,12 +86,12 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     /// - Parameters:
     ///   - httpHandlers: the HTTP/1.1 handlers between the socket and this handler; a stream removes them.
-    ///   - remote: the client's address, for the registry.
-    init(loop: EventLoopContext, headLimiter: RequestHeadLimiter, httpHandlers: [any RemovableChannelHandler], remote: String) {
+    ///   - peer: the IP address of the other end.
+    init(loop: EventLoopContext, headLimiter: RequestHeadLimiter, httpHandlers: [any RemovableChannelHandler], peer: String) {
         self.httpHandlers = httpHandlers
         self.loop = loop
         self.headLimiter = headLimiter
-        self.remote = remote
+        self.peer = peer
         self.deadline = .now() + .seconds(Int64(loop.configuration.headTimeoutSeconds))
     }
 

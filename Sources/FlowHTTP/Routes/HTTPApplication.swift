@@ -85,6 +85,7 @@ struct HubContext: RequestContext {
     var coreContext: CoreRequestContextStorage
     /// The principal of the request; ``AccessMiddleware`` sets it on the routes under `/v1`.
     var principal = Principal.open
+    /// The client's IP address.
     let remote: String
 
     init(source: Source) {
@@ -98,6 +99,7 @@ struct HubContext: RequestContext {
 struct AccessControl: Sendable {
     let verifier: TokenVerifier
     let cors: CORSPolicy
+    let proxies: TrustedProxies
     /// Whether the tokens of a principal are revoked.
     let isRevoked: @Sendable (Principal) -> Bool
     let now: @Sendable () -> Timestamp

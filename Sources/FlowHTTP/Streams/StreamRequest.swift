@@ -18,6 +18,9 @@ struct StreamRequest {
     /// Additional header fields of the response: those of CORS, if it applies.
     var responseHeaders: [(name: String, value: String)] = []
 
+    /// The client's IP address, for the connection registry.
+    var remote = "unknown"
+
     /// A request that can never be answered with a stream. Temporary conditions are reported inside a stream instead.
     struct Malformed: Error {
         var code: String

@@ -20,6 +20,8 @@ struct Hub {
     ) async throws {
         let verifier = try await TokenVerifier(configuration.access)
         let cors = try CORSPolicy(origins: configuration.access.corsOrigins)
+        let proxies = try TrustedProxies(
+            configuration.access.trustedProxies, statement: .init(rawValue: configuration.access.forwarded) ?? .xForwardedFor)
         let now = SystemClock.now
         let store = try await HubStore.openToServe(configuration, logger: logger)
 
@@ -96,7 +98,8 @@ struct Hub {
                 manager: manager, table: table, bus: bus, backgroundTasks: backgroundTasks, health: health,
                 registry: redis?.registry ?? MemoryConnectionRegistry(),
                 revocations: store.flows, locks: redis?.locks(fencing: store.flows) ?? store.locks, patterns: patterns,
-                counters: counters, imports: imports, storage: storage, verifier: verifier, cors: cors, now: now),
+                counters: counters, imports: imports, storage: storage, verifier: verifier, cors: cors, proxies: proxies, now: now
+            ),
             logger: logger, onListening: onListening)
     }
 

@@ -197,6 +197,12 @@ extension Setting {
         .list(
             "FLOWHUB_CORS_ORIGINS", \.access.corsOrigins,
             "Origins (scheme://host[:port]) whose web pages may send requests to the hub; *: all, with keys only."),
+        .list(
+            "FLOWHUB_TRUSTED_PROXIES", \.access.trustedProxies,
+            "IP addresses and networks of the proxies whose statement of the client's address is believed (FLOWHUB_FORWARDED)."),
+        .choice(
+            "FLOWHUB_FORWARDED", \.access.forwarded, TrustedProxies.Statement.allCases.map(\.rawValue),
+            "Where trusted proxies state the client's address: a header field, or the PROXY protocol, which they then must use."),
     ]
 
     private static let streams: [Setting] = [

@@ -93,7 +93,8 @@ struct StreamAccessTests {
             let status = try await hub.call("GET", target).status
             #expect((400..<500).contains(status))
         }
-        _ = try await hub.answer(to: Array("GET /v1/flows?access_token=\(token) HTTP/1.1\r\nHost: localhost\r\nX\0: a\r\n\r\n".utf8))
+        _ = try await hub.answer(
+            to: Array("GET /v1/flows?access_token=\(token) HTTP/1.1\r\nHost: localhost\r\nX\0: a\r\n\r\n".utf8))
         #expect(!hub.log.contains(token))
     }
 

@@ -43,7 +43,8 @@ struct ConnectionTests {
         defer { exchange.close() }
         let count = 600
         let requests = (0..<count).map { "GET /nothing-\($0) HTTP/1.1\r\nHost: localhost\r\n\r\n" }.joined()
-        async let sent: Void = exchange.send(requests + "GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        async let sent: Void = exchange.send(
+            requests + "GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         try await exchange.waitUntilClosed(within: .seconds(40))
         _ = try? await sent
         let replies = try await exchange.replies(count + 1)
@@ -73,7 +74,8 @@ struct ConnectionTests {
         defer { exchange.close() }
         let inner = MalformedRequest.smuggled("in-body")
         try await exchange.send(
-            Array("GET /v1/flows/bodied/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: \(inner.count)\r\n\r\n".utf8) + inner)
+            Array("GET /v1/flows/bodied/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: \(inner.count)\r\n\r\n".utf8)
+                + inner)
         try await eventually("the stream") { exchange.receivedText.contains("event: snapshot") }
         #expect(try await hub.api.publish("seen", .null, to: "bodied").status == 201)
         try await eventually("the event") { exchange.receivedText.contains("event: seen") }

@@ -60,7 +60,8 @@ struct MalformedRequestTests {
             _ = try await hub.call("GET", "/health/live")
             let before = try #require(hub.processMetrics).openFiles
             let starts = [
-                "G", "GET / HTTP/1.1\r\nHo", "POST /v1/flows/cut/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{",
+                "G", "GET / HTTP/1.1\r\nHo",
+                "POST /v1/flows/cut/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{",
             ]
             for number in 0..<60 {
                 let exchange = try await RawExchange.open(port: hub.port)

@@ -44,7 +44,8 @@ struct RequestLimitTests {
         let framing =
             isChunked
             ? "Transfer-Encoding: chunked\r\n\r\n\(String(body.count, radix: 16))\r\n" : "Content-Length: \(body.count)\r\n\r\n"
-        let reply = try await hub.answer(to: Array("POST /v1/flows/large/events HTTP/1.1\r\nHost: localhost\r\n\(framing)".utf8) + body)
+        let reply = try await hub.answer(
+            to: Array("POST /v1/flows/large/events HTTP/1.1\r\nHost: localhost\r\n\(framing)".utf8) + body)
         Self.expect(reply, 413, "body_too_large", names: "FLOWHUB_MAX_BODY_BYTES")
         #expect(try #require(hub.processMetrics).residentBytes < 300_000_000)
     }
