@@ -16,8 +16,8 @@ struct TrustedProxiesTests {
 
     @Test func readsLastAddressThatIsNoTrustedProxy() throws {
         #expect(try Self.client(said: "203.0.113.9") == "203.0.113.9")
-        #expect(try Self.client(said: "198.51.100.1, 203.0.113.9, 10.1.1.1") == "203.0.113.9", "the client wrote the first one itself")
-        #expect(try Self.client(said: "198.51.100.1", "203.0.113.9", "10.1.1.1,10.2.2.2") == "203.0.113.9", "fields form one list")
+        #expect(try Self.client(said: "198.51.100.1, 203.0.113.9, 10.1.1.1") == "203.0.113.9", "the client wrote the first")
+        #expect(try Self.client(said: "198.51.100.1", "203.0.113.9", "10.1.1.1,10.2.2.2") == "203.0.113.9", "one list")
         #expect(try Self.client(said: "10.9.9.9, 10.8.8.8") == "10.9.9.9", "a client in the network of the proxies")
         #expect(try Self.client(said: " 203.0.113.9:4711\t") == "203.0.113.9")
         #expect(try Self.client(said: "[2001:DB9:0::1]:443") == "2001:db9::1")
@@ -54,7 +54,8 @@ struct TrustedProxiesTests {
     @Test func readsBoundedNumberOfAddresses() throws {
         let many = "203.0.113.9, " + Array(repeating: "10.0.0.7", count: TrustedProxies.maximumHops).joined(separator: ",")
         #expect(try Self.client(said: many) == "10.0.0.7")
-        #expect(try Self.client(said: "203.0.113.9, " + Array(repeating: "10.0.0.7", count: 5).joined(separator: ",")) == "203.0.113.9")
+        let few = "203.0.113.9, " + Array(repeating: "10.0.0.7", count: 5).joined(separator: ",")
+        #expect(try Self.client(said: few) == "203.0.113.9")
     }
 
     @Test func matchesNetworks() throws {
