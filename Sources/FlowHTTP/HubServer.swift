@@ -8,7 +8,8 @@ import NIOHTTPTypesHTTP1
 import NIOPosix
 public import ServiceLifecycle
 
-/// The HTTP server of the hub: one port for event streams and ordinary requests.
+/// The HTTP server of the hub: one port for event streams and ordinary requests, and optionally one for operations (metrics
+/// and health).
 ///
 /// ``run()`` serves until the service group shuts down. It then closes the streams spread over the drain window, answers the
 /// requests that were received, and returns.
@@ -59,15 +60,12 @@ public final class HubServer: Service {
         }
     }
 
-    /// Time limit in seconds for the cleanup of imports that are still in progress at the end of a drain.
-    private static let importCleanupSeconds = 5
-
     private let instance: String
     private let version: String
-    private let http: HTTPConfiguration
+    let http: HTTPConfiguration
     private let streams: StreamConfiguration
-    private let dependencies: Dependencies
-    private let logger: Logger
+    let dependencies: Dependencies
+    let logger: Logger
     private let missingProxyHeaders = LogLimiter()
     private let onListening: @Sendable (_ host: String, _ port: Int) -> Void
 
@@ -102,8 +100,8 @@ public final class HubServer: Service {
             feedMembershipContinuation: feedMembershipContinuation)
         let loops = EventLoopContextSet()
         let group = MultiThreadedEventLoopGroup(numberOfThreads: self.http.eventLoops)
-        let application = self.application(services: services, loops: loops)
-        try await self.prepare(group, loops, services, application)
+        let (application, operations) = self.applications(services: services, loops: loops)
+        try await self.prepare(group, loops, services, application, operations)
         self.observe(loops)
 
         try await withThrowingDiscardingTaskGroup { tasks in
@@ -115,10 +113,12 @@ public final class HubServer: Service {
                 await FeedPoller(manager: self.dependencies.manager, loops: loops, now: self.dependencies.now).run(
                     changes: feedChanges)
             }
-            let listener = try await self.bind(group, loops)
+            let operationsListener = try await self.bindOperations(group, loops)
+            let listener = try await self.bind(
+                group, loops, host: self.http.host, port: self.http.port, isOperations: false)
             self.onListening(listener.localAddress?.ipAddress ?? self.http.host, listener.localAddress?.port ?? self.http.port)
             try? await gracefulShutdown()
-            await self.drain(listener, loops, services)
+            await self.drain(listener, operationsListener, loops, services)
             tasks.cancelAll()
             workContinuation.finish()
             registryChangeContinuation.finish()
@@ -129,20 +129,30 @@ public final class HubServer: Service {
 
     // MARK: Composition
 
-    /// Creates the router with all routes, and the application that answers ordinary requests with it.
-    private func application(services: StreamServices, loops: EventLoopContextSet) -> HTTPApplication {
+    /// Creates the routers with all routes, and the applications that answer ordinary requests with them.
+    private func applications(services: StreamServices, loops: EventLoopContextSet)
+        -> (public: HTTPApplication, operations: HTTPApplication)
+    {
         let backgroundTasks = self.dependencies.backgroundTasks
         let access = AccessControl(
             verifier: self.dependencies.verifier, cors: self.dependencies.cors, proxies: self.dependencies.proxies,
             isRevoked: { backgroundTasks.isRevoked($0) }, now: self.dependencies.now)
         let router = Router(context: HubContext.self, options: .autoGenerateHeadEndpoints)
-        OperationsRoutes(
+        let operationsRouter = Router(context: HubContext.self, options: .autoGenerateHeadEndpoints)
+        let routes = OperationsRoutes(
             services: services, counters: self.dependencies.counters, imports: self.dependencies.imports,
             bus: self.dependencies.bus, loops: loops,
             version: self.version
         )
-        .add(to: router)
-        StorageHealthRoute(storage: self.dependencies.storage).add(to: router)
+        routes.addHealth(to: router)
+        routes.addPage(to: router)
+        routes.addHealth(to: operationsRouter)
+        routes.addMetrics(to: operationsRouter)
+        StorageHealthRoute(storage: self.dependencies.storage, namesCauses: true, logger: self.logger).add(to: operationsRouter)
+        if self.http.operationsPort == nil {
+            routes.addMetrics(to: router)
+            StorageHealthRoute(storage: self.dependencies.storage, namesCauses: false, logger: self.logger).add(to: router)
+        }
         let group = router.group("v1").add(middleware: AccessMiddleware(access: access))
         FlowRoutes(manager: self.dependencies.manager, configuration: self.http, now: self.dependencies.now).add(to: group)
         PublishRoute(
@@ -159,14 +169,17 @@ public final class HubServer: Service {
         ).add(to: group)
         MappingPatternRoutes(patterns: self.dependencies.patterns, configuration: self.http).add(to: group)
         ImportRoutes(imports: self.dependencies.imports, patterns: self.dependencies.patterns).add(to: group)
-        return HTTPApplication(access: access, router: router, logger: self.logger)
+        return (
+            HTTPApplication(access: access, router: router, logger: self.logger),
+            HTTPApplication(access: access, router: operationsRouter, logger: self.logger)
+        )
     }
 
     /// Creates the shard (streams and fan-outs) and the context of every event loop. Registers the shard with the watch
     /// table, and starts the timer that calls ``EventLoopContext/tick()`` every second.
     private func prepare(
         _ group: MultiThreadedEventLoopGroup, _ loops: EventLoopContextSet, _ services: StreamServices,
-        _ application: HTTPApplication
+        _ application: HTTPApplication, _ operations: HTTPApplication
     ) async throws {
         let configuration = self.http
         for loop in group.makeIterator() {
@@ -174,7 +187,8 @@ public final class HubServer: Service {
             let sink = self.dependencies.table.attach(mailbox)
             let context = try await loop.submit {
                 let shard = StreamShard(loop: loop, services: services, sinkIndex: sink)
-                let context = EventLoopContext(loop: loop, shard: shard, application: application, configuration: configuration)
+                let context = EventLoopContext(
+                    loop: loop, shard: shard, application: application, operations: operations, configuration: configuration)
                 let bound = NIOLoopBound(context, eventLoop: loop)
                 mailbox.connect(to: NIOLoopBound(shard, eventLoop: loop))
                 loop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in bound.value.tick() }
@@ -194,12 +208,29 @@ public final class HubServer: Service {
         }
     }
 
-    /// Opens the port. Every accepted connection is served by one event loop.
+    /// Opens the port of the operations listener, if it is configured, and logs its URL.
+    /// - Returns: the listening NIO channel; `nil` without an operations listener.
+    private func bindOperations(_ group: MultiThreadedEventLoopGroup, _ loops: EventLoopContextSet) async throws
+        -> (any Channel)?
+    {
+        guard let port = self.http.operationsPort else { return nil }
+        let host = self.http.operationsHost
+        let listener = try await self.bind(group, loops, host: host, port: port, isOperations: true)
+        let shown = host.contains(":") ? "[\(host)]" : host
+        self.logger.notice(
+            "Serving metrics and health", metadata: ["url": "http://\(shown):\(listener.localAddress?.port ?? port)/"])
+        return listener
+    }
+
+    /// Opens a port. Every accepted connection is served by one event loop.
     /// - Returns: the listening NIO channel.
-    private func bind(_ group: MultiThreadedEventLoopGroup, _ loops: EventLoopContextSet) async throws -> any Channel {
+    /// - Throws: ``ListenFailure``
+    private func bind(
+        _ group: MultiThreadedEventLoopGroup, _ loops: EventLoopContextSet, host: String, port: Int, isOperations: Bool
+    ) async throws -> any Channel {
         let configuration = self.http
         let perSubscriber = self.streams.maximumQueuedBytesPerSubscriber
-        return try await ServerBootstrap(group: group)
+        let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 4_096)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             // On Linux, accepted sockets inherit these options. A vanished client is detected after 15 + 3 × 5 s; a client that
@@ -216,18 +247,23 @@ public final class HubServer: Service {
             .childChannelInitializer { channel in
                 guard let context = loops.context(of: channel.eventLoop) else { return channel.close() }
                 return channel.eventLoop.makeCompletedFuture {
-                    try self.addHandlers(to: channel, context.value, configuration)
+                    try self.addHandlers(to: channel, context.value, configuration, isOperations: isOperations)
                 }
             }
-            .bind(host: configuration.host, port: configuration.port).get()
+        do {
+            return try await bootstrap.bind(host: host, port: port).get()
+        } catch {
+            throw ListenFailure(host: host, port: port, reason: "\(error)")
+        }
     }
 
     /// Adds the HTTP handlers to an accepted connection. Closes the connection instead if its event loop already has the
-    /// maximum number of connections without an event stream.
-    private func addHandlers(to channel: any Channel, _ context: EventLoopContext, _ configuration: HTTPConfiguration)
-        throws
-    {
-        guard context.ordinaryCount < configuration.maximumOrdinaryConnections else {
+    /// maximum number of connections without an event stream. The operations listener accepts connections beyond it, so that
+    /// metrics can be read while the limit is reached.
+    private func addHandlers(
+        to channel: any Channel, _ context: EventLoopContext, _ configuration: HTTPConfiguration, isOperations: Bool
+    ) throws {
+        guard isOperations || context.ordinaryCount < configuration.maximumOrdinaryConnections else {
             channel.close(promise: nil)
             return
         }
@@ -243,9 +279,9 @@ public final class HubServer: Service {
         let codec = HTTP1ToHTTPServerCodec(secure: false)
         let handler = ConnectionHandler(
             loop: context, headLimiter: headLimiter, httpHandlers: [codec, check, encoder, decoder],
-            peer: Self.peer(of: channel))
+            peer: Self.peer(of: channel), isOperations: isOperations)
         let pipeline = channel.pipeline.syncOperations
-        if self.dependencies.proxies.statement == .proxyProtocol, self.dependencies.proxies.trusts(handler.peer) {
+        if !isOperations, self.dependencies.proxies.statement == .proxyProtocol, self.dependencies.proxies.trusts(handler.peer) {
             try pipeline.addHandler(self.proxyProtocolReader(for: handler))
         }
         try pipeline.addHandler(headLimiter)
@@ -296,30 +332,6 @@ public final class HubServer: Service {
                 }
             }
         }
-    }
-
-    /// Closes the streams spread over the drain window, then the port, then the remaining connections. The port stays open
-    /// while streams are closed, so that `/health/ready` reports "draining" to a load balancer.
-    private func drain(_ listener: any Channel, _ loops: EventLoopContextSet, _ services: StreamServices) async {
-        services.startDraining()
-        let seconds = self.http.drainSeconds
-        self.logger.notice("Draining streams", metadata: ["streams": "\(services.streamCount)", "seconds": "\(seconds)"])
-        loops.forEachLoop { $0.shard.drain(over: .seconds(Int64(seconds))) }
-        let deadline = ContinuousClock.now + .seconds(seconds + 2)
-        while services.streamCount > 0, ContinuousClock.now < deadline {
-            try? await Task.sleep(for: .milliseconds(20))
-        }
-        try? await listener.close()
-        loops.forEachLoop { $0.quiesce() }
-        // Requests in progress are still answered: an import or a download may use the rest of the drain window, and at
-        // least 2 s.
-        let end = max(deadline, ContinuousClock.now + .seconds(2))
-        while await loops.busyCount() > 0, ContinuousClock.now < end {
-            try? await Task.sleep(for: .milliseconds(20))
-        }
-        // The remaining connections are closed. An interrupted import cleans up while the event loops and the store still run.
-        loops.forEachLoop { $0.closeNow() }
-        await self.dependencies.imports.close(within: Self.importCleanupSeconds)
     }
 }
 

@@ -21,8 +21,13 @@ struct KeylessAccess: Sendable {
     }
 
     private let cors: CORSPolicy
+    private let checksHost: Bool
 
-    init(cors: CORSPolicy) { self.cors = cors }
+    /// - Parameter checksHost: `false` for a listener that may be reached by names and addresses other than loopback ones.
+    init(cors: CORSPolicy, checksHost: Bool = true) {
+        self.cors = cors
+        self.checksHost = checksHost
+    }
 
     /// Why the hub does not answer a request; `nil`: it does.
     ///
@@ -31,7 +36,7 @@ struct KeylessAccess: Sendable {
     ///
     /// - Parameter path: the request's path, without the query.
     func rejection(of head: HTTPRequest, path: Substring) -> Rejection? {
-        if let host = head.authority, !Self.isLoopback(host) { return .host }
+        if self.checksHost, let host = head.authority, !Self.isLoopback(host) { return .host }
         // The files of the web UI are public and the same for all, so that a link to it works on every page.
         let isRead = head.method == .get || head.method == .head
         if isRead, PageAsset.all.contains(where: { $0.path == path }) { return nil }

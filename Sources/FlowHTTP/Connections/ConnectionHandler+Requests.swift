@@ -28,15 +28,15 @@ extension ConnectionHandler {
             return
         }
         let path = target.prefix { $0 != "?" }
-        if let rejection = self.loop.application.access.keylessRejection(of: head, path: path) {
+        if let rejection = self.loop.application.access.keylessRejection(of: head, path: path, checksHost: !self.isOperations) {
             self.rejectAndClose(HTTPProblem(rejection))
             return
         }
-        if StreamRequest.isStream(method: head.method, path: path) {
+        if !self.isOperations, StreamRequest.isStream(method: head.method, path: path) {
             self.openStream(head, path: path, query: target[path.endIndex...].dropFirst())
             return
         }
-        if Self.streamsRequestBody(method: head.method, path: path) {
+        if !self.isOperations, Self.streamsRequestBody(method: head.method, path: path) {
             self.receive(head)
             return
         }
@@ -108,7 +108,7 @@ extension ConnectionHandler {
             self.deadline = .distantFuture
         }
         let request = Request(head: head, body: body)
-        let application = self.loop.application
+        let application = self.isOperations ? self.loop.operations : self.loop.application
         let remote = self.clientAddress(of: head)
         let boundSelf = NIOLoopBound(self, eventLoop: self.loop.loop)
         let start = NIODeadline.now()
@@ -135,7 +135,10 @@ extension ConnectionHandler {
         guard case .responding(let keepAlive) = self.state, let context = self.context else { return }
         var fields = response.head
         fields.headerFields[.date] = self.loop.httpDate
-        if !keepAlive || self.isQuiescing { fields.headerFields[.connection] = "close" }
+        if !keepAlive || self.isQuiescing || self.loop.isDraining {
+            fields.headerFields[.connection] = "close"
+            self.state = .responding(keepAlive: false)
+        }
         context.write(self.wrapOutboundOut(.head(fields)), promise: nil)
         if head.method == .head || response.status == .noContent || response.status == .notModified {
             writer.end()

@@ -8,8 +8,12 @@ extension ConnectionHandler {
     // MARK: Event streams
 
     /// Parses and authenticates a request for an event stream, then calls ``admit(_:_:)``. Answers a malformed request with
-    /// a problem.
+    /// a problem. While the hub drains, closes the connection without a response.
     func openStream(_ head: HTTPRequest, path: Substring, query: Substring) {
+        if self.loop.isDraining {
+            self.refuseWhileDraining()
+            return
+        }
         let access = self.loop.application.access
         let fields = head.headerFields
         self.closesAfterRejection = Self.requestsClose(head)
@@ -61,6 +65,10 @@ extension ConnectionHandler {
     /// sends a stream that consists of `closing` only.
     func admit(_ result: Result<Principal, AccessError>, _ request: StreamRequest) {
         guard case .admitting = self.state else { return }
+        if self.loop.isDraining {
+            self.refuseWhileDraining()
+            return
+        }
         switch result {
         case .failure(let error):
             self.reject(HTTPProblem(error), cors: request.responseHeaders)
@@ -91,6 +99,13 @@ extension ConnectionHandler {
             self.state = .streaming(stream)
             shard.open(stream)
         }
+    }
+
+    /// Closes the connection without a response. A proxy then sends the request to another instance, and a browser's
+    /// `EventSource` reconnects; any response would reach the client, and the proxy would send the next request here again.
+    private func refuseWhileDraining() {
+        self.loop.shard.services.countRefusal(.drain)
+        self.context?.close(promise: nil)
     }
 
     /// Answers a request for a stream with a problem instead of a stream.

@@ -50,6 +50,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
     let headLimiter: RequestHeadLimiter
     /// The IP address of the other end: the client's, or that of a proxy which does not use the PROXY protocol.
     var peer: String
+    /// Whether the operations listener accepted the connection: it serves metrics and health, and no streams.
+    let isOperations: Bool
     var httpHandlers: [any RemovableChannelHandler]
     var state = State.idle
     private(set) var context: ChannelHandlerContext?
@@ -87,11 +89,16 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// - Parameters:
     ///   - httpHandlers: the HTTP/1.1 handlers between the socket and this handler; a stream removes them.
     ///   - peer: the IP address of the other end.
-    init(loop: EventLoopContext, headLimiter: RequestHeadLimiter, httpHandlers: [any RemovableChannelHandler], peer: String) {
+    ///   - isOperations: whether the operations listener accepted the connection.
+    init(
+        loop: EventLoopContext, headLimiter: RequestHeadLimiter, httpHandlers: [any RemovableChannelHandler], peer: String,
+        isOperations: Bool
+    ) {
         self.httpHandlers = httpHandlers
         self.loop = loop
         self.headLimiter = headLimiter
         self.peer = peer
+        self.isOperations = isOperations
         self.deadline = .now() + .seconds(Int64(loop.configuration.headTimeoutSeconds))
     }
 
@@ -336,6 +343,11 @@ final class ConnectionHandler: ChannelDuplexHandler {
         case .reading, .receiving, .responding, .flushing, .admitting: true
         case .idle, .streaming, .lingeringClose, .closed: false
         }
+    }
+
+    /// Whether the connection waits for a request, and nothing of it has arrived.
+    var isIdle: Bool {
+        if case .idle = self.state { !self.headLimiter.hasReceivedBytes } else { false }
     }
 
     /// Whether a complete response waits for the client to read it.

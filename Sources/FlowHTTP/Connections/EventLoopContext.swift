@@ -8,19 +8,27 @@ final class EventLoopContext {
     let shard: StreamShard
     let executor: LoopExecutor
     let application: HTTPApplication
+    /// Answers the requests of the operations listener.
+    let operations: HTTPApplication
     let configuration: HTTPConfiguration
     var requests = RequestCounters()
 
     /// Connections without an event stream, whose deadlines are checked.
     private var ordinary: [ObjectIdentifier: ConnectionHandler] = [:]
+    /// Whether the hub drains: see ``startDraining()``.
+    private(set) var isDraining = false
     private var dateSecond: Int64 = -1
     private var date = ""
 
-    init(loop: any EventLoop, shard: StreamShard, application: HTTPApplication, configuration: HTTPConfiguration) {
+    init(
+        loop: any EventLoop, shard: StreamShard, application: HTTPApplication, operations: HTTPApplication,
+        configuration: HTTPConfiguration
+    ) {
         self.loop = loop
         self.shard = shard
         self.executor = LoopExecutor(loop)
         self.application = application
+        self.operations = operations
         self.configuration = configuration
     }
 
@@ -34,6 +42,13 @@ final class EventLoopContext {
 
     /// Number of connections with a request that was not answered yet.
     var busyCount: Int { self.ordinary.values.count { $0.isBusy } }
+
+    /// Number of connections that wait for a request.
+    var idleCount: Int { self.ordinary.values.count { $0.isIdle } }
+
+    /// From now on, every connection without an event stream is closed after its next response, and requests for streams get no
+    /// response.
+    func startDraining() { self.isDraining = true }
 
     /// Checks the deadlines of connections without an event stream, and calls the shard's ``StreamShard/tick()``. Called
     /// every second.

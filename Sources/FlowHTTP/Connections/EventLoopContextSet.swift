@@ -33,6 +33,15 @@ final class EventLoopContextSet: Sendable {
         return count
     }
 
+    /// Number of connections that wait for a request, over all loops.
+    func idleCount() async -> Int {
+        var count = 0
+        for context in self.all {
+            count += (try? await context.eventLoop.submit { context.value.idleCount }.get()) ?? 0
+        }
+        return count
+    }
+
     /// The sums of the counters of all loops.
     /// - Throws: NIO's error if a loop was shut down.
     func counters() async throws -> (StreamCounters, RequestCounters) {

@@ -6,6 +6,11 @@ public struct HTTPConfiguration: Sendable {
     public var host = "127.0.0.1"
     /// `PORT`: port to listen on.
     public var port = 8080
+    /// `FLOWHUB_OPS_HOST`: address of the operations listener.
+    public var operationsHost = "127.0.0.1"
+    /// `FLOWHUB_OPS_PORT`: port of the operations listener, which serves metrics and health; `nil`: there is none, and
+    /// ``port`` serves them.
+    public var operationsPort: Int?
     /// `FLOWHUB_MAX_BODY_BYTES`: maximum size of a request body, except of an import.
     public var maximumBodyBytes = 2_097_152
     /// `FLOWHUB_MAX_HEADER_BYTES`: maximum size of all header fields of a request together.

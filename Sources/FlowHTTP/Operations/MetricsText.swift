@@ -18,7 +18,7 @@ struct MetricsText {
 
     /// Writes a metric with one label.
     /// - Parameter values: each value of the label with the metric's value for it. The label's values must be a fixed set.
-    mutating func labelled(_ name: String, _ help: String, type: String, label: String, _ values: [(String, Int)]) {
+    mutating func labelled(_ name: String, _ help: String, type: String, label: String, _ values: [(String, some Numeric)]) {
         self.head(name, help, type)
         for (value, count) in values { self.text += "\(name){\(label)=\"\(value)\"} \(count)\n" }
     }
@@ -108,7 +108,7 @@ extension MetricsText {
             "flowhub_object_bytes_total", "Bytes sent to and received from the object store.", type: "counter",
             label: "operation", operations.map { ("\($0)", objects[$0].bytes) })
         self.labelled(
-            "flowhub_object_milliseconds_total", "Duration of object store operations, including whole uploads and downloads.",
-            type: "counter", label: "operation", operations.map { ("\($0)", Int(objects[$0].milliseconds)) })
+            "flowhub_object_seconds_total", "Duration of object store operations, including whole uploads and downloads.",
+            type: "counter", label: "operation", operations.map { ("\($0)", Double(objects[$0].milliseconds) / 1_000) })
     }
 }

@@ -105,9 +105,12 @@ struct AccessControl: Sendable {
     let now: @Sendable () -> Timestamp
 
     /// Why a hub without keys does not answer a request; `nil` if it does, and on a hub with keys.
-    /// - Parameter path: the request's path, without the query.
-    func keylessRejection(of head: HTTPRequest, path: Substring) -> KeylessAccess.Rejection? {
-        self.verifier.isOpen ? KeylessAccess(cors: self.cors).rejection(of: head, path: path) : nil
+    /// - Parameters:
+    ///   - path: the request's path, without the query.
+    ///   - checksHost: `false` on the operations listener, which may listen on other than loopback addresses.
+    func keylessRejection(of head: HTTPRequest, path: Substring, checksHost: Bool) -> KeylessAccess.Rejection? {
+        self.verifier.isOpen
+            ? KeylessAccess(cors: self.cors, checksHost: checksHost).rejection(of: head, path: path) : nil
     }
 
     /// The principal of an ordinary request.

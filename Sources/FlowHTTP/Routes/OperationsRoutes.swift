@@ -13,8 +13,8 @@ struct OperationsRoutes: Sendable {
     let loops: EventLoopContextSet
     let version: String
 
-    /// Adds the routes to the router.
-    func add(to router: Router<HubContext>) {
+    /// Adds the routes of liveness and readiness.
+    func addHealth(to router: Router<HubContext>) {
         router.get("health/live") { _, _ in
             Response.json(
                 .object {
@@ -22,7 +22,13 @@ struct OperationsRoutes: Sendable {
                 })
         }
         router.get("health/ready", use: self.ready)
-        router.get("metrics", use: self.metrics)
+    }
+
+    /// Adds `GET /metrics`.
+    func addMetrics(to router: Router<HubContext>) { router.get("metrics", use: self.metrics) }
+
+    /// Adds the files of the web UI.
+    func addPage(to router: Router<HubContext>) {
         for asset in PageAsset.all {
             router.get(RouterPath(asset.path)) { request, _ in asset.response(to: request) }
         }
@@ -31,7 +37,8 @@ struct OperationsRoutes: Sendable {
     // MARK: Health
 
     /// `GET /health/ready`, for load balancers: 200 if this instance can serve streams and writes, else 503. With
-    /// `?strict=1` also 503 while delivery is degraded.
+    /// `?strict=1` also 503 while delivery is degraded. With `?draining=404` 404 instead of 503 while the hub drains: HAProxy
+    /// then sends no new requests, and keeps open connections (`http-check disable-on-404`).
     @Sendable private func ready(_ request: Request, _ context: HubContext) async throws -> Response {
         let isDraining = self.services.isDraining
         // Reads the store, to see whether reads succeed. The delivery status shows whether the latest writes succeeded.
@@ -39,7 +46,9 @@ struct OperationsRoutes: Sendable {
         do { _ = try await self.services.manager.heads(of: []) } catch { canRead = false }
         let delivery = self.services.health.delivery
         let isStoreUnavailable = !canRead || delivery == .storeAway
-        let isStrict = QueryParameters(request.querySubstring).first("strict") == "1"
+        let query = QueryParameters(request.querySubstring)
+        let isStrict = query.first("strict") == "1"
+        let unready: HTTPResponse.Status = isDraining && query.first("draining") == "404" ? .notFound : .serviceUnavailable
         let isReady = !isDraining && !isStoreUnavailable && !(isStrict && delivery != .ok)
         return .json(
             .object { writer in
@@ -51,7 +60,7 @@ struct OperationsRoutes: Sendable {
                 writer.value(self.services.instance)
                 writer.key("version")
                 writer.value(self.version)
-            }, status: isReady ? .ok : .serviceUnavailable)
+            }, status: isReady ? .ok : unready)
     }
 
     // MARK: Metrics

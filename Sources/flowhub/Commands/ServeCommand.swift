@@ -137,11 +137,14 @@ struct ServeCommand: AsyncParsableCommand {
     /// Describes the error that ended the server, with advice if the port is in use or not permitted.
     private static func explain(_ error: any Error, _ configuration: HubConfiguration) -> String {
         let text = "\(error)"
+        guard let failure = error as? ListenFailure else { return text }
+        let isOperations = failure.port == configuration.http.operationsPort && failure.port != configuration.http.port
         if text.contains("errno: 98") {
-            return "Port \(configuration.http.port) is in use. Choose another one with --port, or stop the process that uses it."
+            let option = isOperations ? "FLOWHUB_OPS_PORT" : "--port"
+            return "Port \(failure.port) is in use. Choose another one with \(option), or stop the process that uses it."
         }
         if text.contains("errno: 13") {
-            return "This user may not listen on port \(configuration.http.port). Use a port above 1023."
+            return "This user may not listen on port \(failure.port). Use a port above 1023."
         }
         return text
     }

@@ -45,6 +45,22 @@ struct Setting: Sendable {
         }
     }
 
+    /// A setting that is a whole number and has no default.
+    static func optionalNumber(
+        _ key: String, _ path: any WritableKeyPath<HubConfiguration, Int?> & Sendable, _ range: ClosedRange<Int>,
+        _ summary: String
+    ) -> Setting {
+        Setting(
+            key: key, summary: summary, defaultText: "", range: "\(range.lowerBound) to \(range.upperBound)", isSecret: false
+        ) { configuration, text in
+            guard let value = Int(text), range.contains(value) else {
+                throw HubConfiguration.Invalid(
+                    key: key, problem: "must be a whole number from \(range.lowerBound) to \(range.upperBound), not \"\(text)\"")
+            }
+            configuration[keyPath: path] = value
+        }
+    }
+
     /// A setting that is a decimal number from 0 to 1.
     static func fraction(
         _ key: String, _ path: any WritableKeyPath<HubConfiguration, Double> & Sendable, _ summary: String

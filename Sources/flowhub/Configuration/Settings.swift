@@ -16,6 +16,12 @@ extension Setting {
             "FLOWHUB_HOST", \.http.host,
             "Address to listen on. Without FLOWHUB_JWT_KEY and FLOWHUB_JWKS only a loopback address is accepted."),
         .number("PORT", \.http.port, 0...65_535, "Port to listen on; 0: a free port."),
+        .text(
+            "FLOWHUB_OPS_HOST", \.http.operationsHost,
+            "Address for operations, used if FLOWHUB_OPS_PORT is set. No token is required there."),
+        .optionalNumber(
+            "FLOWHUB_OPS_PORT", \.http.operationsPort, 0...65_535,
+            "Port for /metrics, /health/storage, /health/live and /health/ready; PORT then does not serve the first two."),
         .number(
             "FLOWHUB_EVENT_LOOPS", \.http.eventLoops, 0...256,
             "Number of event loop threads; 0: one per core that the process may use."),

@@ -16,6 +16,7 @@ public final class EventStreamClient: Sendable {
     fileprivate struct State: Sendable {
         var log = StreamLog()
         var head = HTTPReplyParser()
+        var isChunked = false
         var parser = TestEventStreamParser()
         /// Bytes to receive before the client disconnects, possibly within a block; `nil`: unlimited.
         var bytesLeft: Int?
@@ -201,9 +202,21 @@ extension EventStreamClient.State {
             guard let reply = self.head.reply else { return }
             self.log.connections[number].status = reply.status
             self.log.connections[number].headers = reply.headers
-            body = reply.body
+            self.isChunked = reply.header("transfer-encoding")?.lowercased() == "chunked"
+            body = self.head.takeBody()
+        } else if self.isChunked {
+            do { try self.head.feed(bytes) } catch {
+                self.log.connections[number].ending = .failed("\(error)")
+                return
+            }
+            body = self.head.takeBody()
         } else {
             body = Array(bytes)
+        }
+        // A proxy ends a stream with the last chunk, and keeps the connection.
+        if self.isChunked, self.head.isComplete {
+            self.log.connections[number].ending = .byServer
+            self.log.connections[number].ended = .now
         }
         // A response with another status is not a stream; its body is ignored.
         guard self.log.connections[number].status == 200 else { return }

@@ -30,6 +30,12 @@ public struct HTTPReplyParser: Sendable {
     /// Bytes after the response.
     public var rest: ArraySlice<UInt8> { self.buffer[self.position...] }
 
+    /// Removes and returns the bytes of the body that have arrived.
+    public mutating func takeBody() -> [UInt8] {
+        defer { self.reply?.body = [] }
+        return self.reply?.body ?? []
+    }
+
     public mutating func feed(_ bytes: some Sequence<UInt8>) throws {
         self.buffer.append(contentsOf: bytes)
         while try self.step() {}

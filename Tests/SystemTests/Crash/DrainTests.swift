@@ -19,14 +19,16 @@ import Testing
             let started = ContinuousClock.now
             hub.requestTermination()
 
-            // Health checks and new streams are answered that the hub drains.
+            // Health checks are answered. New streams get no response, so that a proxy chooses another instance.
             let api = hub.api
             try await eventually("/health/ready says that the hub drains") { try await !api.isReady() }
-            let late = EventStreamClient(.flow("deploy"), port: hub.port, name: "late subscriber")
-            try await late.connect()
-            try await late.waitUntilEnded()
-            #expect(late.log.status == 200)
-            Self.expectFarewell(of: late)
+            let late = try await RawExchange.open(port: hub.port)
+            try await late.send("GET /v1/flows/deploy/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            try await late.waitUntilClosed()
+            #expect(late.received.isEmpty)
+            #expect(try await api.metric("flowhub_refusals_total{reason=\"drain\"}") == 1)
+            let change = try await api.publish("work", .null, to: "deploy")
+            #expect(change.isAcknowledged && change.reply.header("connection") == "close")
 
             for client in clients { try await client.waitUntilEnded() }
             #expect(try await hub.waitForExit() == .code(0))
