@@ -12,6 +12,21 @@ package struct ChangeBatch: Sendable {
         package var current: FlowRecord?
         /// Whether a change of the batch has modified the flow, so that the store must write the row.
         package var isDirty = false
+
+        /// The state to write; `nil` if the batch leaves it as it is stored.
+        package var newState: JSONText? {
+            guard let current, let stored else { return self.current?.state }
+            // States that share their buffer, as after a publication, are found equal without reading them.
+            return current.state == stored.state ? nil : current.state
+        }
+    }
+
+    /// What the batch decided about one change.
+    package enum Decision: Sendable {
+        /// The change's outcome, which holds once the transaction is committed.
+        case outcome(FlowOutcome)
+        /// Nothing: the patch must be applied to this state first, outside of the transaction.
+        case unprepared(base: JSONText)
     }
 
     /// An idempotency key with the account to which it belongs. Different accounts may use the same key.
@@ -54,8 +69,8 @@ package struct ChangeBatch: Sendable {
     package private(set) var newReplies: [ReplyRow] = []
     /// The commits that the observer receives after the transaction, in order.
     package private(set) var commits: [Commit] = []
-    /// The outcome of each decided change, in order.
-    package private(set) var outcomes: [FlowOutcome] = []
+    /// The decision about each change, in order.
+    package private(set) var decisions: [Decision] = []
 
     package init(epoch: Epoch, limits: ChangeLimits) {
         self.epoch = epoch
@@ -82,13 +97,13 @@ package struct ChangeBatch: Sendable {
 
     // MARK: Decisions
 
-    /// Decides one change on the result of those before it, and appends its outcome. The stored rows of its flow and of its
+    /// Decides one change on the result of those before it, and appends the decision. The stored rows of its flow and of its
     /// idempotency key must have been set.
     package mutating func decide(_ change: FlowChange) {
         let key = change.replyKey
         if let key, let idempotency = change.idempotency, let reply = self.replies[key] ?? nil {
             let isSame = reply.fingerprint == idempotency.fingerprint
-            self.outcomes.append(isSame ? .replayed(reply) : .rejected(.idempotencyConflict))
+            self.decisions.append(.outcome(isSame ? .replayed(reply) : .rejected(.idempotencyConflict)))
             return
         }
         var row = self.rows[change.flow] ?? Row()
@@ -99,14 +114,16 @@ package struct ChangeBatch: Sendable {
             row.isDirty = true
             self.rows[change.flow] = row
             self.commits.append(Commit(record: record, events: events, epoch: self.epoch))
-            self.outcomes.append(.applied(record, events: events, created: created))
+            self.decisions.append(.outcome(.applied(record, events: events, created: created)))
             let versions = events.isEmpty ? [record.version] : events.map(\.version)
             self.storeReply(to: change, key, status: Self.status(of: change, created: created), versions: versions)
         case .unchanged(let record):
-            self.outcomes.append(.unchanged(record))
+            self.decisions.append(.outcome(.unchanged(record)))
             self.storeReply(to: change, key, status: 200, versions: [record.version])
         case .rejected(let rejection):
-            self.outcomes.append(.rejected(rejection))
+            self.decisions.append(.outcome(.rejected(rejection)))
+        case .unprepared(let base):
+            self.decisions.append(.unprepared(base: base))
         }
     }
 
@@ -160,5 +177,14 @@ extension FlowChange {
         case .delete: 0
         case .publish(let events): events.reduce(0) { $0 + $1.data.bytes.count }
         }
+    }
+
+    /// The bytes that committing the change reads and writes, as far as they are known: its JSON texts, and the state that a
+    /// patch results in.
+    /// - Parameter stateBytes: size of the flow's state; 0 if it is not known.
+    package func commitBytes(stateBytes: @autoclosure () -> Int) -> Int {
+        guard case .patch = self.body else { return self.bodyBytes }
+        if case .ahead(let result?) = self.preparation { return self.bodyBytes + result.state.bytes.count }
+        return self.bodyBytes + min(stateBytes(), Self.smallPatchBytes)
     }
 }

@@ -9,8 +9,9 @@ public struct StoreLimits: Hashable, Sendable {
     public var waitingReads = 4_096
     /// Maximum number of changes in one batch.
     public var groupChanges = 512
-    /// Maximum total size of the bodies in one batch, in bytes. A change that alone exceeds it forms a batch of its own.
-    public var groupBytes = 8_388_608
+    /// Maximum total size of the bodies in one batch and of the states that its patches result in, in bytes. A change that alone
+    /// exceeds it forms a batch of its own.
+    public var groupBytes = 1_048_576
 
     public init() {}
 

@@ -21,6 +21,9 @@ package struct WriterRowCache: Sendable {
     /// The cached entry; `nil` if the flow must be read.
     package mutating func record(of flow: FlowID) -> Entry? { self.map.value(for: flow) }
 
+    /// The size of a flow's cached state, in bytes; 0 if the flow is not cached.
+    package mutating func stateBytes(of flow: FlowID) -> Int { self.map.value(for: flow)?.record?.state.bytes.count ?? 0 }
+
     /// Caches the rows that a committed batch has read or written.
     package mutating func update(from rows: [FlowID: ChangeBatch.Row]) {
         for (flow, row) in rows { self.set(row.current, of: flow) }

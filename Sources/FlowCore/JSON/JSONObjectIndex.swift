@@ -3,8 +3,7 @@ struct JSONObjectIndex {
     struct Entry {
         /// Range of the name as written, including its quotes.
         let key: Range<Int>
-        /// Range of the value.
-        let value: Range<Int>
+        let value: JSONOutline.Value
         /// The name, decoded.
         let name: ArraySlice<UInt8>
     }
@@ -12,20 +11,23 @@ struct JSONObjectIndex {
     /// The members in the order of the text.
     private(set) var entries: [Entry] = []
 
-    /// Number of names up to which a linear search is faster than hashing.
+    /// Number of names, and of bytes in all of them, up to which a linear search is faster than hashing.
     private static let fewNames = 8
+    private static let fewBytes = 256
 
-    /// Index in ``entries`` of each name; empty if there are at most ``fewNames``.
+    /// Index in ``entries`` of each name; empty if the names are searched linearly.
     private var positions: [ArraySlice<UInt8>: Int] = [:]
 
-    /// Indexes the object that starts at `start` of a compact text. Any other value has no members.
-    init(in bytes: [UInt8], at start: Int = 0) {
+    /// Indexes an object. Any other value has no members.
+    init(of object: JSONOutline.Value, in outline: JSONOutline) {
         var all: [Entry] = []
-        for member in JSONMemberRanges(in: bytes, at: start) {
-            let name = JSONStringDecoding.decoded(bytes, member.key)
+        var bytes = 0
+        for member in outline.members(of: object) {
+            let name = JSONStringDecoding.decoded(outline.bytes, member.key)
+            bytes += name.count
             all.append(Entry(key: member.key, value: member.value, name: name))
         }
-        if all.count <= Self.fewNames {
+        if all.count <= Self.fewNames, bytes <= Self.fewBytes {
             for (index, entry) in all.enumerated() where !all[(index + 1)...].contains(where: { $0.name == entry.name }) {
                 self.entries.append(entry)
             }

@@ -1,56 +1,81 @@
 extension JSONText {
     /// Whether both texts have the same meaning: members in any order, only the last of repeated members, strings by
     /// their decoded bytes, numbers as written. `1` differs from `1.0`, because parsers that keep decimals
-    /// distinguish them.
+    /// distinguish them. Takes time in proportion to the texts' lengths.
     public func isEquivalent(to other: JSONText) -> Bool {
-        self.bytes == other.bytes || JSONEquivalence(left: self.bytes, right: other.bytes).areEquivalent(left: 0, right: 0)
+        if self.bytes == other.bytes { return true }
+        let comparison = JSONEquivalence(
+            left: JSONOutline(self.bytes, descends: true), right: JSONOutline(other.bytes, descends: true))
+        return comparison.areEquivalent(comparison.left.root, comparison.right.root)
     }
 }
 
-/// One comparison of two texts. It recurses once per level, and the depth of texts is limited.
-private struct JSONEquivalence {
-    let left: [UInt8]
-    let right: [UInt8]
+/// One comparison of two texts. It recurses once per level, and the depth of texts is limited. Each value is compared at most
+/// once.
+struct JSONEquivalence {
+    let left: JSONOutline
+    let right: JSONOutline
 
-    /// Whether the values at these indices of both texts are equivalent.
-    func areEquivalent(left leftStart: Int, right rightStart: Int) -> Bool {
-        guard leftStart < self.left.count, rightStart < self.right.count else { return false }
-        let first = self.left[leftStart]
-        guard first == self.right[rightStart] else { return false }
+    /// Whether a value of the left text and one of the right text are equivalent.
+    func areEquivalent(_ leftValue: JSONOutline.Value, _ rightValue: JSONOutline.Value) -> Bool {
+        let first = self.left.first(of: leftValue)
+        guard first == self.right.first(of: rightValue) else { return false }
         switch first {
         case UInt8(ascii: "{"):
-            return self.areObjectsEquivalent(leftStart, rightStart)
+            return self.areObjectsEquivalent(leftValue, rightValue)
         case UInt8(ascii: "["):
-            return self.areArraysEquivalent(leftStart, rightStart)
+            return self.areArraysEquivalent(leftValue, rightValue)
         default:
-            let leftRange = leftStart..<JSONWalk.endOfValue(in: self.left.span, from: leftStart)
-            let rightRange = rightStart..<JSONWalk.endOfValue(in: self.right.span, from: rightStart)
-            if self.left[leftRange] == self.right[rightRange] { return true }
+            if self.left.bytes[leftValue.range] == self.right.bytes[rightValue.range] { return true }
             guard first == JSONByte.quote else { return false }
-            return JSONStringDecoding.decoded(self.left, leftRange) == JSONStringDecoding.decoded(self.right, rightRange)
+            return JSONStringDecoding.decoded(self.left.bytes, leftValue.range)
+                == JSONStringDecoding.decoded(self.right.bytes, rightValue.range)
         }
     }
 
-    /// Whether the objects at these indices have the same names with equivalent values.
-    private func areObjectsEquivalent(_ leftStart: Int, _ rightStart: Int) -> Bool {
-        let leftIndex = JSONObjectIndex(in: self.left, at: leftStart)
-        let rightIndex = JSONObjectIndex(in: self.right, at: rightStart)
+    /// Whether the objects have the same names with equivalent values.
+    private func areObjectsEquivalent(_ leftObject: JSONOutline.Value, _ rightObject: JSONOutline.Value) -> Bool {
+        let leftMembers = Array(self.left.members(of: leftObject))
+        let rightMembers = Array(self.right.members(of: rightObject))
+        // The usual case needs no hashing: the same names, written alike, in the same order.
+        let haveSameNames =
+            leftMembers.count == rightMembers.count
+            && zip(leftMembers, rightMembers).allSatisfy { self.left.bytes[$0.key] == self.right.bytes[$1.key] }
+        if haveSameNames { return self.areValuesEquivalent(leftMembers, rightMembers) }
+        let leftIndex = JSONObjectIndex(of: leftObject, in: self.left)
+        let rightIndex = JSONObjectIndex(of: rightObject, in: self.right)
         guard leftIndex.entries.count == rightIndex.entries.count else { return false }
         return leftIndex.entries.allSatisfy { entry in
             guard let position = rightIndex.position(of: entry.name) else { return false }
-            return self.areEquivalent(left: entry.value.lowerBound, right: rightIndex.entries[position].value.lowerBound)
+            return self.areEquivalent(entry.value, rightIndex.entries[position].value)
         }
     }
 
-    /// Whether the arrays at these indices have equivalent elements in the same order.
-    private func areArraysEquivalent(_ leftStart: Int, _ rightStart: Int) -> Bool {
-        var leftElements = JSONElementRanges(in: self.left, at: leftStart)
-        var rightElements = JSONElementRanges(in: self.right, at: rightStart)
+    /// Whether members with the same names in the same order have equivalent values. Only the last member of a name counts.
+    private func areValuesEquivalent(_ leftMembers: [JSONOutline.Member], _ rightMembers: [JSONOutline.Member]) -> Bool {
+        /// The index of the last member of each name; filled when two values differ.
+        var last: [ArraySlice<UInt8>: Int] = [:]
+        for (index, (left, right)) in zip(leftMembers, rightMembers).enumerated()
+        where !self.areEquivalent(left.value, right.value) {
+            if last.isEmpty {
+                for (index, member) in leftMembers.enumerated() {
+                    last[JSONStringDecoding.decoded(self.left.bytes, member.key)] = index
+                }
+            }
+            if last[JSONStringDecoding.decoded(self.left.bytes, left.key)] == index { return false }
+        }
+        return true
+    }
+
+    /// Whether the arrays have equivalent elements in the same order.
+    private func areArraysEquivalent(_ leftArray: JSONOutline.Value, _ rightArray: JSONOutline.Value) -> Bool {
+        var leftElements = self.left.elements(of: leftArray)
+        var rightElements = self.right.elements(of: rightArray)
         while true {
             switch (leftElements.next(), rightElements.next()) {
             case (nil, nil): return true
             case (let left?, let right?):
-                guard self.areEquivalent(left: left.lowerBound, right: right.lowerBound) else { return false }
+                guard self.areEquivalent(left, right) else { return false }
             default: return false
             }
         }

@@ -55,6 +55,46 @@ extension JSONText {
         JSONElementRanges(in: self.bytes).map(self.part)
     }
 
+    /// A member's value that has not been copied out of its text.
+    public struct Part: Sendable {
+        fileprivate let source: [UInt8]
+        fileprivate let range: Range<Int>
+
+        /// The length in bytes.
+        public var count: Int { self.range.count }
+        /// The value, as a text of its own.
+        public var text: JSONText { JSONText(unchecked: Array(self.source[self.range])) }
+    }
+
+    /// Passes the members of an object to the body, in the order of the text, repeated ones included. Ends with the first error
+    /// and copies no value, unlike ``members``. Any other value has no members.
+    /// - Parameter body: receives the decoded name and the value.
+    public func forEachMember<Failure: Error>(
+        _ body: (_ name: ArraySlice<UInt8>, _ value: Part) throws(Failure) -> Void
+    ) throws(Failure) {
+        for member in JSONMemberRanges(in: self.bytes) {
+            try body(JSONStringDecoding.decoded(self.bytes, member.key), Part(source: self.bytes, range: member.value))
+        }
+    }
+
+    /// Whether bytes begin an array of more than `limit` elements. The bytes need not be valid; of a valid array the elements
+    /// beyond the limit are not read.
+    public static func begins(arrayOfMoreThan limit: Int, _ bytes: [UInt8]) -> Bool {
+        let span = bytes.span
+        var index = 0
+        func skipWhiteSpace() { while index < span.count, JSONByte.isWhiteSpace(span[index]) { index += 1 } }
+        skipWhiteSpace()
+        guard index < span.count, span[index] == UInt8(ascii: "[") else { return false }
+        var commas = 0
+        while commas < limit {
+            index = JSONWalk.endOfValue(in: span, from: index + 1)
+            skipWhiteSpace()
+            guard index < span.count, span[index] == UInt8(ascii: ",") else { return false }
+            commas += 1
+        }
+        return true
+    }
+
     private var isNumber: Bool {
         guard let first = self.bytes.first else { return false }
         return JSONByte.isDigit(first) || first == UInt8(ascii: "-")

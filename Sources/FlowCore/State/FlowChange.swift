@@ -83,6 +83,8 @@ public struct FlowChange: Sendable {
     public var fencing: Fencing?
     /// The time of the request. ``FlowTransition`` replaces it by the flow's last time of change if that is later.
     public var at: Timestamp
+    /// Where the patch of ``Body/patch(_:)`` is applied.
+    public var preparation = Preparation.inPlace
 
     public init(
         flow: FlowID, account: String, body: Body, precondition: Precondition = .none, idempotency: Idempotency? = nil,

@@ -9,6 +9,9 @@ public enum FlowTransition: Sendable {
     case unchanged(FlowRecord)
     /// Write nothing, and reject the change.
     case rejected(FlowOutcome.Rejection)
+    /// Write nothing: the patch must be applied to this state before the change can be decided, see
+    /// ``FlowChange/Preparation/ahead(_:)``.
+    case unprepared(base: JSONText)
 
     /// Decides a change. Checks are made in this order: account, precondition, fencing token, content.
     /// - Parameters:
@@ -38,18 +41,18 @@ public enum FlowTransition: Sendable {
             // A flow that is re-created after its deletion has no state to patch: the patch is its whole state, and its
             // event replaces the state that subscribers have.
             let base = existing?.state ?? .emptyObject
-            let patched = base.applying(mergePatch: patch)
+            guard let result = change.patchResult(of: patch, on: base) else { return .unprepared(base: base) }
             // A higher fencing token must be written even if the patch has no effect: otherwise the lock's older holder
             // could still write.
-            if let existing, patched.isEquivalent(to: existing.state), fence == existing.fence { return .unchanged(existing) }
+            if let existing, !result.isChanged, fence == existing.fence { return .unchanged(existing) }
             return Self.writeState(
-                patched, updates: patch, replaces: existing == nil && current != nil, change: change, current: current,
-                existing: existing, fence: fence,
-                limits: limits)
+                result.state, depth: result.depth, status: result.status, updates: patch,
+                replaces: existing == nil && current != nil, change: change, current: current, existing: existing,
+                fence: fence, limits: limits)
         case .replace(let state):
             return Self.writeState(
-                state, updates: state, replaces: true, change: change, current: current, existing: existing, fence: fence,
-                limits: limits)
+                state, depth: state.depth, status: FlowStatus(of: state), updates: state, replaces: true, change: change,
+                current: current, existing: existing, fence: fence, limits: limits)
         case .delete:
             return Self.tombstone(change, existing: existing, fence: fence)
         case .publish(let events):
@@ -106,18 +109,19 @@ public enum FlowTransition: Sendable {
 
     /// Writes a new state with one event `state_update`.
     /// - Parameters:
+    ///   - depth: the nesting depth of `state`.
+    ///   - status: the status in `state`.
     ///   - updates: the patch, for the event; unused if `replaces`.
     ///   - replaces: whether the event contains the whole state, with `"replace": true`.
     ///   - existing: `current`; `nil` if that is a tombstone.
     private static func writeState(
-        _ state: JSONText, updates: JSONText, replaces: Bool, change: FlowChange, current: FlowRecord?, existing: FlowRecord?,
-        fence: JSONText, limits: ChangeLimits
+        _ state: JSONText, depth: Int, status: FlowStatus, updates: JSONText, replaces: Bool, change: FlowChange,
+        current: FlowRecord?, existing: FlowRecord?, fence: JSONText, limits: ChangeLimits
     ) -> FlowTransition {
         if state.bytes.count > limits.maximumStateBytes {
             return .rejected(.stateTooLarge(bytes: state.bytes.count, limit: limits.maximumStateBytes))
         }
-        if state.depth > limits.maximumDepth { return .rejected(.stateTooDeep(limit: limits.maximumDepth)) }
-        let status = FlowStatus(of: state)
+        if depth > limits.maximumDepth { return .rejected(.stateTooDeep(limit: limits.maximumDepth)) }
         if status == .deleted { return .rejected(.reservedStatus) }
         let version = (current?.version ?? 0) + 1
         let ends = status.isTerminal && existing?.head.status.isTerminal != true

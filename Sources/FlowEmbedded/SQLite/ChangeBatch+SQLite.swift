@@ -48,7 +48,7 @@ extension ChangeBatch {
         for (_, row) in self.dirtyRows {
             guard let current = row.current else { continue }
             if let stored = row.stored {
-                try database.update(current, from: stored)
+                try database.update(current, from: stored, state: row.newState)
             } else {
                 try database.insert(current)
             }

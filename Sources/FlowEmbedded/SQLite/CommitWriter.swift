@@ -129,16 +129,19 @@ final class CommitWriter: Sendable {
         self.observer.withLock { $0.handler }?(batch.commits)
     }
 
+    /// The size of a flow's cached state, in bytes; 0 if it is not cached.
+    func stateBytes(of flow: FlowID) -> Int { self.cache.withLock { $0.rowCache.stateBytes(of: flow) } }
+
     /// Empties the writer row cache, so that the next changes are decided from rows read from the database.
     func invalidateCache() { self.cache.withLock { $0.rowCache.removeAll() } }
 
-    /// Answers the clients that sent the changes, each with the outcome of its change.
+    /// Answers the clients that sent the changes, each with the decision about its change.
     func complete(_ pending: ArraySlice<PendingChange>, _ batch: ChangeBatch) {
-        for (change, outcome) in zip(pending, batch.outcomes) { change.continuation.resume(returning: .success(outcome)) }
+        for (change, decision) in zip(pending, batch.decisions) { change.continuation.resume(returning: .success(decision)) }
     }
 
     /// Answers all clients that sent the changes, each with the same result.
-    func complete(_ pending: ArraySlice<PendingChange>, _ result: Result<FlowOutcome, StoreError>) {
+    func complete(_ pending: ArraySlice<PendingChange>, _ result: Result<ChangeBatch.Decision, StoreError>) {
         for change in pending { change.continuation.resume(returning: result) }
     }
 }

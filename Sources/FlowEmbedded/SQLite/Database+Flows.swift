@@ -58,16 +58,19 @@ extension Database {
     }
 
     /// Updates the flow's row. The time of creation changes only if a deleted flow is created again.
-    /// - Parameter stored: the flow as the row has it before.
-    func update(_ record: FlowRecord, from stored: FlowRecord) throws {
+    /// - Parameters:
+    ///   - stored: the flow as the row has it before.
+    ///   - state: the state to write; `nil` if the row has it already. SQLite then leaves its pages as they are.
+    func update(_ record: FlowRecord, from stored: FlowRecord, state: JSONText?) throws {
         let head = record.head
+        let newState = state?.databaseValue ?? .null
         if head.status == stored.head.status {
             // The status is unchanged: do not write the indexed columns, so that their indexes need no update.
             try self.run(
-                "UPDATE flows SET version = ?, reset_version = ?, updated_at = ?, fence = ?, state = ? WHERE id = ?",
+                "UPDATE flows SET version = ?, reset_version = ?, updated_at = ?, fence = ?, state = coalesce(?, state) WHERE id = ?",
                 [
                     head.version.databaseValue, head.resetVersion.databaseValue, head.updatedAt.databaseValue,
-                    record.fence.databaseValue, record.state.databaseValue, head.flow.rawValue.databaseValue,
+                    record.fence.databaseValue, newState, head.flow.rawValue.databaseValue,
                 ])
             return
         }
@@ -75,12 +78,12 @@ extension Database {
         try self.run(
             """
             UPDATE flows SET status = ?, version = ?, reset_version = ?, created_at = coalesce(?, created_at), updated_at = ?,
-                deleted_at = ?, fence = ?, state = ? WHERE id = ?
+                deleted_at = ?, fence = ?, state = coalesce(?, state) WHERE id = ?
             """,
             [
                 head.status.rawValue.databaseValue, head.version.databaseValue, head.resetVersion.databaseValue,
                 isRecreated ? head.updatedAt.databaseValue : .null, head.updatedAt.databaseValue,
-                head.isDeleted ? head.updatedAt.databaseValue : .null, record.fence.databaseValue, record.state.databaseValue,
+                head.isDeleted ? head.updatedAt.databaseValue : .null, record.fence.databaseValue, newState,
                 head.flow.rawValue.databaseValue,
             ])
     }

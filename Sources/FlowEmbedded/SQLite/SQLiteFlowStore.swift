@@ -45,6 +45,7 @@ public final class SQLiteFlowStore: FlowStore {
     /// The changes that wait for the next batch.
     private let queue: Mutex<CommitQueue>
     private let writer: CommitWriter
+    private let preparer = PatchPreparer()
     private let logger: Logger
 
     /// Opens the database `flowhub.sqlite` in a directory. Creates the directory and the tables if they do not exist.
@@ -106,6 +107,12 @@ public final class SQLiteFlowStore: FlowStore {
         let bytes = change.bodyBytes
         try self.changes.acquire(bytes: bytes)
         defer { self.changes.release(bytes: bytes) }
+        return try await self.preparer.apply(change) { change throws(StoreError) in try await self.submit(change) }
+    }
+
+    /// Passes a change to the writer.
+    /// - Returns: what the writer decided. If that is an outcome, it is committed.
+    private func submit(_ change: FlowChange) async throws(StoreError) -> ChangeBatch.Decision {
         let result = await withCheckedContinuation { continuation in
             let mustStart = self.queue.withLock { $0.add(PendingChange(change: change, continuation: continuation)) }
             if mustStart { self.startWriting() }
@@ -116,7 +123,7 @@ public final class SQLiteFlowStore: FlowStore {
     /// Writes batch after batch on the writer's queue until no change is queued.
     private func startWriting() {
         self.pool.asyncWriteWithoutTransaction { database in
-            let batch = self.queue.withLock { $0.nextBatch() }
+            let batch = self.queue.withLock { $0.nextBatch { self.writer.stateBytes(of: $0) } }
             self.writer.write(batch[...], in: database)
             // The next batch is a separate item on the writer's queue, so that other writes, such as those of imports,
             // run between batches.

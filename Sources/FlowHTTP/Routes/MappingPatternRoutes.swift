@@ -67,10 +67,12 @@ struct MappingPatternRoutes: Sendable {
         guard body.isObject, let text = body.member("pattern"), let confidence = body.member("confidence") else {
             throw Self.bad(#"The body must be {"pattern": <any JSON>, "confidence": <number from 0 to 1>}."#)
         }
-        if let other = body.members.first(where: { $0.key != "pattern" && $0.key != "confidence" }) {
+        try body.forEachMember { name, _ in
+            if name.elementsEqual("pattern".utf8) || name.elementsEqual("confidence".utf8) { return }
+            let name = String(decoding: name.prefix(320), as: UTF8.self).prefix(80)
             throw HTTPProblem(
                 .unprocessableContent, "unknown_member",
-                "Unknown JSON member \(other.key.prefix(80)). Only pattern and confidence are allowed.")
+                "Unknown JSON member \(name). Only pattern and confidence are allowed.")
         }
         guard let pattern = MappingPattern(pattern: text, confidence: confidence) else {
             throw Self.bad("confidence must be a number from 0 to 1.")

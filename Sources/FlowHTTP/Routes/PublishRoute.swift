@@ -98,8 +98,9 @@ struct PublishRoute: Sendable {
         if type == "application/x-ndjson" || type == "application/ndjson" || type == "application/jsonl" {
             let body = try await request.bytes()
             var publications: [Publication] = []
-            for (number, line) in JSONText.splitLines(body).enumerated() {
-                try self.checkCount(number + 1)
+            let lines = JSONText.splitLines(body, limit: self.configuration.maximumBatchEvents)
+            if lines.count > self.configuration.maximumBatchEvents { throw self.batchTooLarge }
+            for (number, line) in lines.enumerated() {
                 let event: JSONText
                 do throws(JSONError) { event = try JSONText(validating: line, limits: limits) } catch {
                     throw HTTPProblem(.badRequest, "bad_json", "Line \(number + 1): \(error)")
@@ -109,19 +110,19 @@ struct PublishRoute: Sendable {
             try self.checkNotEmpty(publications)
             return (publications, true)
         }
-        let body = try await request.json(types: nil, limits: limits)
+        let body = try await request.json(types: nil, limits: limits) { bytes in
+            // Before the body is parsed, so that the refusal costs no more than a batch within the limit.
+            let maximum = self.configuration.maximumBatchEvents
+            if JSONText.begins(arrayOfMoreThan: maximum, bytes) { throw self.batchTooLarge }
+        }
         guard body.isArray else { return ([try self.publication(body, number: nil)], false) }
-        let elements = body.elements
-        try self.checkCount(elements.count)
-        let publications = try elements.enumerated().map { try self.publication($1, number: $0 + 1) }
+        let publications = try body.elements.enumerated().map { try self.publication($1, number: $0 + 1) }
         try self.checkNotEmpty(publications)
         return (publications, true)
     }
 
-    /// Throws `batch_too_large` if the batch has more events than allowed.
-    private func checkCount(_ count: Int) throws {
-        guard count > self.configuration.maximumBatchEvents else { return }
-        throw HTTPProblem(
+    private var batchTooLarge: HTTPProblem {
+        HTTPProblem(
             .contentTooLarge, "batch_too_large",
             "The batch exceeds \(self.configuration.maximumBatchEvents) events (FLOWHUB_MAX_BATCH_EVENTS). Split it.")
     }
@@ -140,33 +141,38 @@ struct PublishRoute: Sendable {
             HTTPProblem(.unprocessableContent, code, prefix + detail)
         }
         guard event.isObject else { throw problem("bad_event", "An event must be an object: {\"type\": …, \"data\": …}") }
-        var type: EventType?
-        var data = JSONText.null
-        var isDurable = true
-        for (key, value) in event.members {
-            switch key {
-            case "type":
-                type = value.stringValue.flatMap { EventType($0) }
-                if type == nil { throw problem("bad_event_type", "type must be 1 to 64 of A-Z a-z 0-9 _ . : -") }
-            case "data": data = value
-            case "durable":
-                guard let flag = value.boolValue else {
-                    throw problem("bad_event", "durable must be true or false.")
-                }
-                isDurable = flag
-            default:
-                throw problem("unknown_member", "Unknown JSON member \(key.prefix(80)). An event has type, data and durable.")
+        // Of repeated members the last one counts. Only its value is read.
+        var typeName: JSONText.Part?
+        var data: JSONText.Part?
+        var durable: JSONText.Part?
+        try event.forEachMember { name, value in
+            if name.elementsEqual("type".utf8) {
+                typeName = value
+            } else if name.elementsEqual("data".utf8) {
+                data = value
+            } else if name.elementsEqual("durable".utf8) {
+                durable = value
+            } else {
+                let name = String(decoding: name.prefix(320), as: UTF8.self).prefix(80)
+                throw problem("unknown_member", "Unknown JSON member \(name). An event has type, data and durable.")
             }
+        }
+        if let durable, durable.text.boolValue == nil { throw problem("bad_event", "durable must be true or false.") }
+        var type: EventType?
+        if let typeName {
+            type = typeName.text.stringValue.flatMap { EventType($0) }
+            if type == nil { throw problem("bad_event_type", "type must be 1 to 64 of A-Z a-z 0-9 _ . : -") }
         }
         guard let type else { throw problem("bad_event_type", "type is required.") }
         if type.isReserved {
             throw problem("reserved_type", "The event type \(type) is reserved. Choose another name.")
         }
-        if data.bytes.count > self.configuration.maximumEventBytes {
+        if let data, data.count > self.configuration.maximumEventBytes {
             throw HTTPProblem(
                 .contentTooLarge, "event_too_large",
                 prefix + "The value of data exceeds \(self.configuration.maximumEventBytes) bytes (FLOWHUB_MAX_EVENT_BYTES).")
         }
-        return Publication(event: .init(type: type, data: data), isDurable: isDurable)
+        return Publication(
+            event: .init(type: type, data: data?.text ?? .null), isDurable: durable?.text.boolValue ?? true)
     }
 }

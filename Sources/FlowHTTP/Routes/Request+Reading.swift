@@ -63,8 +63,11 @@ extension Request {
     ///   - types: accepted values of `Content-Type`; a request without one is assumed to be JSON. `nil` accepts any, because
     ///     `curl -d` sends the type of a form by default.
     ///   - limits: limits of the JSON text.
-    /// - Throws: ``HTTPProblem`` for another type, or for text that is not JSON within the limits.
-    func json(types: [String]?, limits: JSONLimits) async throws -> JSONText {
+    ///   - check: called with the body before it is parsed.
+    /// - Throws: ``HTTPProblem`` for another type, or for text that is not JSON within the limits; the error of `check`.
+    func json(
+        types: [String]?, limits: JSONLimits, check: ([UInt8]) throws -> Void = { _ in }
+    ) async throws -> JSONText {
         let type = self.mediaType
         if let types, !type.isEmpty, !types.contains(type) {
             var problem = HTTPProblem(
@@ -73,8 +76,10 @@ extension Request {
             problem.headers[.accept] = types.joined(separator: ", ")
             throw problem
         }
+        let bytes = await self.bytesOrEmpty()
+        try check(bytes)
         do throws(JSONError) {
-            return try JSONText(validating: await self.bytesOrEmpty(), limits: limits)
+            return try JSONText(validating: bytes, limits: limits)
         } catch {
             throw HTTPProblem(error)
         }

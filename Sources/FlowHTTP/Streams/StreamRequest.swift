@@ -83,7 +83,10 @@ struct StreamRequest {
     /// Parses the value of `types`, at most 64 event types.
     private static func readTypes(_ text: String) throws(Malformed) -> Set<EventType> {
         var types = Set<EventType>()
-        for name in text.split(separator: ",").prefix(65) {
+        // What follows the 65th name is not split.
+        let names = text.split(separator: ",", maxSplits: 65)
+        if names.count > 64 { throw Malformed(code: "too_many_types", detail: "types must have at most 64 event types.") }
+        for name in names {
             guard let type = EventType(name) else {
                 throw Malformed(
                     code: "bad_event_type",
@@ -92,7 +95,6 @@ struct StreamRequest {
             }
             types.insert(type)
         }
-        if types.count > 64 { throw Malformed(code: "too_many_types", detail: "types must have at most 64 event types.") }
         return types
     }
 
@@ -106,7 +108,7 @@ struct QueryParameters {
     private var pairs: [(name: String, value: String)] = []
 
     init(_ query: Substring) {
-        for pair in query.split(separator: "&").prefix(256) {
+        for pair in query.split(separator: "&", maxSplits: 256).prefix(256) {
             let name = pair.prefix { $0 != "=" }
             let value = pair[name.endIndex...].dropFirst()
             guard let name = PercentDecoding.decode(name, plusIsSpace: true) else { continue }

@@ -63,7 +63,7 @@ enum ChangeStatements {
         parameters.add(records.map(\.head.updatedAt))
         parameters.add(records.map(\.head.updatedAt.minutes))
         parameters.add(records.map(\.fence))
-        parameters.add(records.map(\.state))
+        parameters.add(rows.map(\.row.newState))
         parameters.add(batch.newEvents.map(\.flow.rawValue))
         parameters.add(batch.newEvents.map(\.event.version))
         parameters.add(batch.newEvents.map(\.event.type.rawValue))
@@ -94,7 +94,7 @@ enum ChangeStatements {
     /// Estimated size of the parameters in bytes: states and payloads, and a constant for the other columns of each
     /// row.
     private static func bytes(of batch: ChangeBatch) -> Int {
-        let states = batch.rows.values.reduce(0) { $0 + ($1.current?.state.bytes.count ?? 0) + 320 }
+        let states = batch.rows.values.reduce(0) { $0 + ($1.isDirty ? $1.newState?.bytes.count ?? 0 : 0) + 320 }
         return batch.newEvents.reduce(states + 1_024) { $0 + $1.event.payload.bytes.count + 160 }
     }
 
@@ -113,7 +113,7 @@ enum ChangeStatements {
         ),
         updated AS (
             UPDATE flows f SET version = w.version, reset_version = w.reset_version, status = w.status,
-                updated_at = w.updated_at, changed_minute = w.changed_minute, fence = w.fence, state = w.state,
+                updated_at = w.updated_at, changed_minute = w.changed_minute, fence = w.fence, state = coalesce(w.state, f.state),
                 created_at = CASE WHEN f.deleted_at IS NOT NULL AND w.status <> 'deleted' THEN w.updated_at ELSE f.created_at END,
                 deleted_at = CASE WHEN w.status = 'deleted' THEN w.updated_at END
             FROM want w JOIN locked l ON l.id = w.id AND l.version = w.base

@@ -48,7 +48,7 @@ final class CommitLane: Sendable {
     /// Writes batch after batch until no change is queued.
     private func work() async {
         repeat {
-            let batch = self.queue.withLock { $0.nextBatch() }
+            let batch = self.queue.withLock { $0.nextBatch { flow in self.rowCache.withLock { $0.stateBytes(of: flow) } } }
             // If a flow has deferred changes, its row is locked, and a new change is deferred after them. Written at
             // once, it would overtake them.
             let ready = self.lockedRows.withLock { lockedRows in batch.filter { !lockedRows.enqueueIfFlowDeferred($0) } }
@@ -252,13 +252,13 @@ final class CommitLane: Sendable {
         // stored after all. So that change is decided again as well.
         var keys: Set<ChangeBatch.ReplyKey> = []
         var retry: [PendingChange] = []
-        for (change, outcome) in zip(pending, batch.outcomes) {
+        for (change, decision) in zip(pending, batch.decisions) {
             let key = change.change.replyKey
             if conflicted.contains(change.change.flow) || (key.map(keys.contains) ?? false) {
                 if let key { keys.insert(key) }
                 retry.append(change)
             } else {
-                change.continuation.resume(returning: .success(outcome))
+                change.continuation.resume(returning: .success(decision))
             }
         }
         return retry[...]

@@ -39,6 +39,7 @@ public final class PostgresFlowStore: FlowStore {
     private let changes: InFlightLimiter
     /// The hash of a change's flow id selects one of these lanes.
     private let lanes: [CommitLane]
+    private let preparer = PatchPreparer()
     private let observers: ObserverBox
     let logger: Logger
 
@@ -116,10 +117,12 @@ public final class PostgresFlowStore: FlowStore {
         try self.changes.acquire(bytes: bytes)
         defer { self.changes.release(bytes: bytes) }
         let lane = self.lanes[Int(truncatingIfNeeded: UInt(bitPattern: change.flow.hashValue) % UInt(self.lanes.count))]
-        let result = await withCheckedContinuation { continuation in
-            lane.add(PendingChange(change: change, continuation: continuation))
+        return try await self.preparer.apply(change) { change throws(StoreError) in
+            let result = await withCheckedContinuation { continuation in
+                lane.add(PendingChange(change: change, continuation: continuation))
+            }
+            return try result.get()
         }
-        return try result.get()
     }
 }
 

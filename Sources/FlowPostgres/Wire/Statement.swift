@@ -107,6 +107,18 @@ struct ParameterList: Sendable {
         }
     }
 
+    /// Appends one parameter: an array of `json`, in which `nil` is NULL.
+    mutating func add(_ documents: some Collection<JSONText?>) {
+        let hasNull = documents.contains { $0 == nil }
+        self.add(array: TypeNumber.jsonArray, of: TypeNumber.json, documents.count, hasNull: hasNull) { bytes in
+            for document in documents {
+                // The length -1 is NULL.
+                bytes.append(bigEndian: document.map { UInt32(truncatingIfNeeded: $0.bytes.count) } ?? .max)
+                if let document { bytes.append(contentsOf: document.bytes) }
+            }
+        }
+    }
+
     /// Appends a parameter of the type with this OID. `write` appends its value.
     private mutating func add(_ type: UInt32, _ write: (inout [UInt8]) -> Void) {
         let start = self.bytes.count
@@ -123,10 +135,12 @@ struct ParameterList: Sendable {
 
     /// Appends an array of `count` elements, which `write` appends. Its header is what `array_recv` expects: number of
     /// dimensions, whether there are NULLs, the element type, the length and the lower bound.
-    private mutating func add(array type: UInt32, of element: UInt32, _ count: Int, _ write: (inout [UInt8]) -> Void) {
+    private mutating func add(
+        array type: UInt32, of element: UInt32, _ count: Int, hasNull: Bool = false, _ write: (inout [UInt8]) -> Void
+    ) {
         self.add(type) { bytes in
             bytes.append(bigEndian: count == 0 ? 0 : 1 as UInt32)
-            bytes.append(bigEndian: 0 as UInt32)
+            bytes.append(bigEndian: hasNull ? 1 : 0 as UInt32)
             bytes.append(bigEndian: element)
             guard count > 0 else { return }
             bytes.append(bigEndian: UInt32(truncatingIfNeeded: count))

@@ -54,7 +54,8 @@ extension Setting {
             "Maximum changes in one batch, which the store commits as one transaction."),
         .number(
             "FLOWHUB_MAX_GROUP_BYTES", \.store.groupBytes, 65_536...268_435_456,
-            "Maximum bytes of the changes in one batch, which the store commits as one transaction."),
+            "Maximum bytes of the changes in one batch, and of the states that its patches result in. The store commits a batch as "
+                + "one transaction."),
         .number(
             "FLOWHUB_SWEEP_SECONDS", \.background.sweepSeconds, 1...3_600,
             "Interval at which the hub looks in the store for undelivered events, in seconds; 1 s while delivery is not ok.",

@@ -69,6 +69,8 @@ import Testing
             let expected = target.meaning.applying(patch.meaning)
             #expect(JSONTree(result).meaning == expected, "seed \(seed)")
             #expect(result.isEquivalent(to: targetText) == (expected == target.meaning), "seed \(seed)")
+            let isChanged = PatchResult(of: patchText, on: targetText).isChanged
+            #expect(isChanged == (expected != target.meaning), "seed \(seed)")
         }
     }
 }

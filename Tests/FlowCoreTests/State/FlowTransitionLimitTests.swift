@@ -54,7 +54,7 @@ extension FlowTransitionTests {
         var after = flow
         switch newer {
         case .write(let record, _, _), .unchanged(let record): after = record
-        case .rejected: break
+        case .rejected, .unprepared: break
         }
         let older = Self.change(Self.patch(#"{"a":2}"#), fencing: .init(resource: "r", token: 4))
         #expect(Self.rejection(older, on: after) == .staleFencingToken(resource: "r", highest: 5))

@@ -41,7 +41,7 @@ import Testing
     {
         switch FlowTransition.decide(change, current: current, epoch: Self.epoch, limits: limits) {
         case .rejected(let rejection): rejection
-        case .write, .unchanged: nil
+        case .write, .unchanged, .unprepared: nil
         }
     }
 

@@ -41,6 +41,7 @@ final class FakeStore: FlowStore {
             switch FlowTransition.decide(change, current: current, epoch: state.actual, limits: .init()) {
             case .unchanged(let record): return .unchanged(record)
             case .rejected(let rejection): return .rejected(rejection)
+            case .unprepared: preconditionFailure("patches are applied in place")
             case .write(let record, let events, let created):
                 state.records[change.flow] = record
                 state.observer?([Commit(record: record, events: events, epoch: state.actual)])

@@ -62,6 +62,28 @@ extension FlowStoreContract {
             let state = try #require(try await store.load(id)).state
             for writer in 0..<20 { #expect(state.member("w\(writer)")?.intValue == 24) }
         },
+        Case("concurrent patches of a large state are all applied, between publications that keep it") { subject in
+            let store = subject.store
+            let id = try flow("a")
+            let text = String(repeating: "x", count: 4 * FlowChange.smallPatchBytes)
+            _ = try await store.patch(id, #"{"text":"\#(text)","status":"running"}"#)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for writer in 0..<20 {
+                    group.addTask {
+                        let patched = try await store.patch(id, #"{"w\#(writer)":1}"#)
+                        #expect(patched.record != nil)
+                        let published = try await store.publish(id, ["1"])
+                        #expect(published.record?.state.member("text")?.stringValue == text)
+                    }
+                }
+                try await group.waitForAll()
+            }
+            let stored = try #require(try await subject.reopen().load(id))
+            #expect(stored.version == 41)
+            #expect(stored.head.status.rawValue == "running")
+            #expect(stored.state.member("text")?.stringValue == text)
+            for writer in 0..<20 { #expect(stored.state.member("w\(writer)")?.intValue == 1) }
+        },
         Case("exactly one of many changes that expect the same version is applied") { subject in
             let store = subject.store
             let id = try flow("a")

@@ -134,6 +134,8 @@ struct RequestLimitTests {
         Self.expect(try await hub.call("GET", "/v1/events"), 400, "flow_missing", names: nil)
         let types = (0..<65).map { "t\($0)" }.joined(separator: ",")
         Self.expect(try await hub.call("GET", "/v1/events?flow=a&types=" + types), 400, "too_many_types", names: nil)
+        let repeated = Array(repeating: "t", count: 65).joined(separator: ",")
+        Self.expect(try await hub.call("GET", "/v1/events?flow=a&types=" + repeated), 400, "too_many_types", names: nil)
     }
 }
 
