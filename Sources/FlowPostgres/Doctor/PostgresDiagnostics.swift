@@ -46,7 +46,10 @@ public struct PostgresDiagnostics: Sendable {
         do throws(PostgresError) {
             findings.append(Self.version(connection))
             findings.append(Self.encoding(connection))
-            findings.append(try Self.pooler(connection, settings))
+            let pooler = try Self.pooler(connection, settings)
+            findings.append(pooler)
+            // The pooler has closed the connection.
+            if pooler.level == .failure { return findings }
             findings += try Self.role(connection)
             findings.append(try Self.rights(connection))
             findings.append(try Self.clock(connection))
@@ -142,7 +145,7 @@ public struct PostgresDiagnostics: Sendable {
             advice: "Grant them to the user: see \"The database and its user\" in docs/OPERATIONS.md.")
     }
 
-    /// Reports whether a pooler is between the hub and the server.
+    /// Reports whether a pooler is between the hub and the server. Fails if it does not support transactions.
     private static func pooler(
         _ connection: PostgresConnection, _ settings: PostgresSettings
     ) throws(PostgresError) -> DoctorFinding {
@@ -151,8 +154,23 @@ public struct PostgresDiagnostics: Sendable {
             DoctorFinding(
                 .ok, "postgres.pooler", "no pooler detected: statements are prepared, timeouts apply to the session")
         case .pooled:
-            DoctorFinding(
-                .ok, "postgres.pooler", "a pooler was detected: no prepared statements, timeouts per transaction")
+            Self.supportsTransactions(connection)
+                ? DoctorFinding(
+                    .ok, "postgres.pooler", "a pooler was detected: no prepared statements, timeouts per transaction")
+                : DoctorFinding(
+                    .failure, "postgres.pooler", "a pooler was detected that rejects transactions (statement mode)",
+                    advice: "Set its pool_mode to transaction or session, or set DATABASE_URL to the server itself.")
+        }
+    }
+
+    /// Whether the connection accepts a transaction of several statements. PgBouncer in statement mode rejects `BEGIN`.
+    private static func supportsTransactions(_ connection: PostgresConnection) -> Bool {
+        do throws(PostgresError) {
+            try connection.execute("BEGIN")
+            try connection.execute("COMMIT")
+            return true
+        } catch {
+            return false
         }
     }
 

@@ -132,16 +132,40 @@ public struct RedisDiagnostics: Sendable {
                 advice: "Synchronize both clocks with NTP: lock expiry depends on them.")
     }
 
-    /// Checks the permissions for scripts and PUBLISH, which a restricted user may lack.
+    /// Prefixes of the hub's keys.
+    private static let keyPrefixes = [
+        "flow:state:", "flow:meta:", "flow:last:", "hub:", "sse:connections:", "lock:", "pattern:mapping:", "metric:",
+        "import:sample:", "schema:analysis:",
+    ]
+    /// Prefixes of the hub's channels.
+    private static let channelPrefixes = ["hub:canary:", "hub:control:", "flow:updates:"]
+
+    /// Checks the permissions that a restricted user may lack: commands, keys and channels. Uses random names, and deletes the
+    /// keys that it creates. Afterwards the connection can only subscribe.
     private static func rights(_ link: RedisLink) async throws(RedisError) -> DoctorFinding {
-        let replies = try await link.run([
-            RESPCommand("EVAL", "return 1", "0"), RESPCommand("PUBLISH", "hub:canary:doctor", "1"),
-        ])
-        guard let errorReply = replies.compactMap(\.errorReply).first else {
-            return DoctorFinding(.ok, "redis.rights", "the Redis user may run scripts and PUBLISH")
+        let name = "doctor-\(RandomText.base36(12))"
+        let keys = (1...4).map { "metric:\(name)-\($0)" }
+        var attempts: [(what: String, command: RESPCommand)] = [
+            ("EVAL", RESPCommand("EVAL", "return 1", "0")),
+            ("HSET", RESPCommand("HSET", keys[0], "a", "1")), ("SADD", RESPCommand("SADD", keys[1], "a")),
+            ("INCRBY", RESPCommand("INCRBY", keys[2], "1")), ("SETEX", RESPCommand("SETEX", keys[3], "10", "1")),
+            ("EXPIRE", RESPCommand("EXPIRE", keys[0], "10")), ("HGETALL", RESPCommand("HGETALL", keys[0])),
+            ("HDEL", RESPCommand("HDEL", keys[0], "a")), ("SMEMBERS", RESPCommand("SMEMBERS", keys[1])),
+            ("SREM", RESPCommand("SREM", keys[1], "a")), ("GET", RESPCommand("GET", keys[2])),
+            ("DEL", RESPCommand("DEL", keys[0], keys[1], keys[2], keys[3])),
+        ]
+        // XX: sets no key that does not exist.
+        for prefix in Self.keyPrefixes { attempts.append(("SET \(prefix)*", RESPCommand("SET", prefix + name, "1", "XX"))) }
+        for prefix in Self.channelPrefixes { attempts.append(("PUBLISH \(prefix)*", RESPCommand("PUBLISH", prefix + name, "1"))) }
+        for prefix in Self.channelPrefixes { attempts.append(("SUBSCRIBE \(prefix)*", RESPCommand("SUBSCRIBE", prefix + name))) }
+        let replies = try await link.run(attempts.map(\.command))
+        let refused = zip(attempts, replies).filter { $0.1.errorReply != nil }
+        guard let first = refused.first?.1.errorReply else {
+            return DoctorFinding(.ok, "redis.rights", "the Redis user may use all commands, keys and channels of the hub")
         }
         return DoctorFinding(
-            .failure, "redis.rights", "\(RedisError(reply: errorReply))",
+            .failure, "redis.rights",
+            "the Redis user may not: \(refused.map(\.0.what).joined(separator: ", ")). \(RedisError(reply: first))",
             advice: "Grant the Redis user +@all on keys ~* and channels &*, "
                 + "or at least the scripting, hash, string, set and pub/sub commands.")
     }

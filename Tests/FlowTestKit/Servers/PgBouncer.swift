@@ -5,13 +5,13 @@ import Synchronization
 import Glibc
 #endif
 
-/// A PgBouncer in transaction mode in front of a ``PostgresServer``.
+/// A PgBouncer in front of a ``PostgresServer``.
 public final class PgBouncer: Sendable {
     public let port: Int
     private let folder: TemporaryFolder
     private let process = Mutex<ChildProcess?>(nil)
 
-    private init(_ server: PostgresServer, poolSize: Int) throws {
+    private init(_ server: PostgresServer, poolSize: Int, mode: String) throws {
         self.folder = try TemporaryFolder()
         self.port = try FreePort.choose()
         try Postgres.changeOwner(self.folder.path)
@@ -23,7 +23,7 @@ public final class PgBouncer: Sendable {
             listen_port = \(self.port)
             unix_socket_dir =
             auth_type = any
-            pool_mode = transaction
+            pool_mode = \(mode)
             default_pool_size = \(poolSize)
             max_client_conn = 200
             query_wait_timeout = 4
@@ -36,10 +36,12 @@ public final class PgBouncer: Sendable {
         try "\"\(PostgresServer.user)\" \"\"\n".write(toFile: self.folder.path + "/users", atomically: true, encoding: .utf8)
     }
 
+    /// - Parameter mode: its `pool_mode`.
     public static func running<Result>(
-        before server: PostgresServer, poolSize: Int = 20, _ body: (PgBouncer) async throws -> Result
+        before server: PostgresServer, poolSize: Int = 20, mode: String = "transaction",
+        _ body: (PgBouncer) async throws -> Result
     ) async throws -> Result {
-        let bouncer = try PgBouncer(server, poolSize: poolSize)
+        let bouncer = try PgBouncer(server, poolSize: poolSize, mode: mode)
         do {
             try await bouncer.start()
             let result = try await body(bouncer)

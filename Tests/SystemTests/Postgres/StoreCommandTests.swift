@@ -83,6 +83,12 @@ import Testing
             let pooled = try await examine(bouncer.url(database))
             #expect(pooled.findings["postgres.pooler"]?.member("text")?.stringValue?.hasPrefix("a pooler") == true)
         }
+        try await PgBouncer.running(before: server, mode: "statement") { bouncer in
+            let rejecting = try await examine(bouncer.url(database))
+            #expect(rejecting.exit == .code(1) && level(rejecting.findings["postgres.pooler"]) == "failure")
+            let advice = rejecting.findings["postgres.pooler"]?.member("advice")?.stringValue
+            #expect(advice?.contains("pool_mode") == true, "\(rejecting.findings)")
+        }
         let nowhere = try await examine("postgres://flowhub@127.0.0.1:1/none")
         #expect(nowhere.exit == .code(1))
         #expect(level(nowhere.findings["postgres.connection"]) == "failure")
