@@ -26,6 +26,10 @@ public final class StateManager: Sendable {
     private let loads = SingleFlight<LoadKey, FlowRecord?, StoreError>()
     /// The loads from the shared state cache that are in flight.
     private let sharedLoads = SingleFlight<LoadKey, FlowRecord?, Never>()
+    /// Reads the heads against which states from the caches are checked.
+    private let headReader = HeadReader()
+    /// The flows whose cached state needs no check now.
+    private let recentlyChecked = Mutex(RecentlyChecked())
     /// The epoch with which `epochChanged` was called last; before the first call, the epoch at the start.
     private let announcedEpoch: Mutex<Epoch>
     private let epochChanged: @Sendable (Epoch) -> Void
@@ -112,28 +116,64 @@ public final class StateManager: Sendable {
     }
 
     /// The flow or its tombstone, from the memory cache, else the shared cache, else the store.
-    /// - Parameter version: a version that the flow is known to have reached. A cached flow below it counts as a miss.
+    ///
+    /// With a shared cache, a state from memory was the store's at most 1 s ago, and a state from the shared cache is the
+    /// store's: the flow's head is read to check that. Without one, the version sweep alone keeps the memory cache current.
+    /// - Parameter version: a version that the flow is known to have reached. A cached flow below it counts as a miss. A caller
+    ///   that names a version is content with it: a state from memory is then not checked.
     /// - Returns: `nil` if the flow never existed.
     public func record(of flow: FlowID, atLeast version: Version = 0) async throws(StoreError) -> FlowRecord? {
         // While reads of the store fail, the version sweep fails too, so the caches may lack commits of other instances.
-        if !self.health.isReadUnavailable, let cached = self.cachedRecord(of: flow, atLeast: version) { return cached }
-        if !self.health.isReadUnavailable, let shared = await self.sharedRecord(of: flow, atLeast: version) { return shared }
+        if !self.health.isReadUnavailable {
+            if let cached = self.cachedRecord(of: flow, atLeast: version) {
+                guard self.shared != nil, version == 0 else { return cached }
+                if try await self.isCurrent(cached) { return cached }
+            } else if let shared = try await self.sharedRecord(of: flow, atLeast: version) {
+                return shared
+            }
+        }
         let record = try await self.loadRecord(of: flow)
         if (record?.version ?? 0) >= version { return record }
         // The load was shared with an earlier caller, and had read the flow before this version was committed.
         return try await self.loadRecord(of: flow)
     }
 
+    /// Whether no later version than that of the cached flow was committed, as of at most 1 s ago. If there is one, drops the
+    /// flow from the memory cache.
+    private func isCurrent(_ cached: FlowRecord) async throws(StoreError) -> Bool {
+        let flow = cached.head.flow
+        if self.recentlyChecked.withLock({ $0.contains(flow) }) { return true }
+        let head = try await self.storedHead(of: flow)
+        // Without the flow, or with a lower version, the store has regressed: the version sweep raises the epoch.
+        guard let head, head.version > cached.version else {
+            self.recentlyChecked.withLock { $0.insert(flow) }
+            return true
+        }
+        self.cache.remove(flow, below: head.version)
+        return false
+    }
+
+    /// The flow's head in the store, from a query that starts after this call and that concurrent callers share.
+    private func storedHead(of flow: FlowID) async throws(StoreError) -> FlowHead? {
+        try await self.headReader.head(of: flow) { [self] flows throws(StoreError) in try await self.heads(of: flows) }
+    }
+
     /// The flow from the shared cache; `nil` on a miss. It is then cached in memory, where the version sweep keeps it
     /// current.
-    private func sharedRecord(of flow: FlowID, atLeast version: Version) async -> FlowRecord? {
+    ///
+    /// The shared cache may have an older genuine state, which another program has written back. So a state that this instance
+    /// has not in memory is taken only if the store's head has the same version.
+    private func sharedRecord(of flow: FlowID, atLeast version: Version) async throws(StoreError) -> FlowRecord? {
         guard let shared = self.shared else { return nil }
         let epoch = self.store.epoch
         let record = await self.sharedLoads.value(for: LoadKey(flow: flow, epoch: epoch)) {
             await shared.record(of: flow, atLeast: 0, epoch: epoch)
         }
-        guard let found = record, found.version >= version else { return nil }
+        guard let found = record, found.version >= version, let head = try await self.storedHead(of: flow),
+            head.version == found.version, self.store.epoch == epoch
+        else { return nil }
         self.cache.put(found, epoch: epoch)
+        self.recentlyChecked.withLock { $0.insert(flow) }
         // This instance may have cached a newer version in the meantime.
         return self.cache.record(of: flow, atLeast: version)
     }
@@ -159,7 +199,10 @@ public final class StateManager: Sendable {
             let record = try await self.store.load(flow)
             if let record {
                 self.cache.put(record, epoch: epoch)
-                self.shared?.put(record, epoch: epoch)
+                if let shared = self.shared {
+                    shared.put(record, epoch: epoch)
+                    self.recentlyChecked.withLock { $0.insert(flow) }
+                }
             }
             return record
         }
@@ -224,6 +267,7 @@ public final class StateManager: Sendable {
             guard epoch > announced else { return }
             announced = epoch
             self.cache.removeAll(epoch: epoch)
+            self.recentlyChecked.withLock { $0.removeAll() }
             self.transients.removeAll()
             self.epochChanged(epoch)
         }

@@ -9,6 +9,8 @@ final class FakeStore: FlowStore {
         var actual = Sample.epoch
         var records: [FlowID: FlowRecord] = [:]
         var loads = 0
+        /// The flows of each read of heads.
+        var headReads: [[FlowID]] = []
         var applies = 0
         var failure: StoreError?
         /// The error of changes and write probes only.
@@ -58,6 +60,12 @@ final class FakeStore: FlowStore {
             state.loads += 1
             return state.records[flow]
         }
+        await self.passGate()
+        return record
+    }
+
+    /// Waits while the gate is closed.
+    private func passGate() async {
         await withCheckedContinuation { continuation in
             let isShut = self.state.withLock { state in
                 if state.isGateClosed { state.waiting.append(continuation) }
@@ -65,7 +73,6 @@ final class FakeStore: FlowStore {
             }
             if !isShut { continuation.resume() }
         }
-        return record
     }
 
     func openGate() {
@@ -84,7 +91,12 @@ final class FakeStore: FlowStore {
 
     func heads(of flows: [FlowID]) async throws(StoreError) -> [FlowHead] {
         try self.check()
-        return []
+        let heads = self.state.withLock { state in
+            state.headReads.append(flows)
+            return flows.compactMap { state.records[$0]?.head }
+        }
+        await self.passGate()
+        return heads
     }
 
     func list(_ query: FlowQuery) async throws(StoreError) -> FlowList {
@@ -144,6 +156,16 @@ final class FakeCache: StateCache {
     func versions() -> [FlowID: Version] { self.state.withLock { $0.records.mapValues(\.version) } }
 }
 
+/// A shared state cache with the states that a test sets, also older ones.
+final class FakeSharedCache: SharedStateCache {
+    let records = Mutex<[FlowID: FlowRecord]>([:])
+
+    func put(_ record: FlowRecord, epoch: Epoch) { self.records.withLock { $0[record.head.flow] = record } }
+    func record(of flow: FlowID, atLeast version: Version, epoch: Epoch) async -> FlowRecord? {
+        self.records.withLock { $0[flow].flatMap { $0.version >= version ? $0 : nil } }
+    }
+}
+
 final class FakeTransients: TransientStore {
     let kept = Mutex<[(event: TransientEvent, version: Version)]>([])
 
@@ -180,12 +202,13 @@ final class ManagerFixture: Sendable {
         let epochs = Mutex<[Epoch]>([])
     }
 
-    init() {
+    /// - Parameter shared: the cache that the instances share.
+    init(shared: FakeSharedCache? = nil) {
         let announced = AnnouncedEpochs()
         self.announced = announced
         self.manager = StateManager(
-            store: self.store, cache: self.cache, transients: self.transients, bus: self.bus, counters: self.counters,
-            health: self.health
+            store: self.store, cache: self.cache, transients: self.transients, bus: self.bus, shared: shared,
+            counters: self.counters, health: self.health
         ) { epoch in announced.epochs.withLock { $0.append(epoch) } }
     }
 
