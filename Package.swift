@@ -69,6 +69,7 @@ let package = Package(
                 .embedInCode("Migrations/SQL/0006_import_lists.sql"), .embedInCode("Migrations/SQL/0007_import_chores.sql"),
                 .embedInCode("Migrations/SQL/0008_import_locations.sql"),
                 .embedInCode("Migrations/SQL/0009_import_rows.sql"),
+                .embedInCode("Migrations/SQL/0010_lock_accounts.sql"),
             ]
         ),
         // Without pkgConfig: hiredis's names a flag that the package manager warns of.

@@ -137,11 +137,12 @@ public final class HubServer: Service {
         let access = AccessControl(
             verifier: self.dependencies.verifier, cors: self.dependencies.cors, proxies: self.dependencies.proxies,
             isRevoked: { backgroundTasks.isRevoked($0) }, now: self.dependencies.now)
+        let limitCounters = LimitCounters()
         let router = Router(context: HubContext.self, options: .autoGenerateHeadEndpoints)
         let operationsRouter = Router(context: HubContext.self, options: .autoGenerateHeadEndpoints)
         let routes = OperationsRoutes(
             services: services, counters: self.dependencies.counters, imports: self.dependencies.imports,
-            bus: self.dependencies.bus, loops: loops,
+            patterns: self.dependencies.patterns, limitCounters: limitCounters, bus: self.dependencies.bus, loops: loops,
             version: self.version
         )
         routes.addHealth(to: router)
@@ -161,13 +162,15 @@ public final class HubServer: Service {
         ).add(to: group)
         CoordinationRoutes(
             manager: self.dependencies.manager, registry: self.dependencies.registry, revocations: self.dependencies.revocations,
-            locks: self.dependencies.locks,
+            locks: self.dependencies.locks, limitCounters: limitCounters,
             revoked: { [bus = self.dependencies.bus] in
                 await backgroundTasks.refreshRevocations()
                 bus.notifyPeers(.revocations)
             }, now: self.dependencies.now
         ).add(to: group)
-        MappingPatternRoutes(patterns: self.dependencies.patterns, configuration: self.http).add(to: group)
+        MappingPatternRoutes(
+            patterns: self.dependencies.patterns, configuration: self.http, limitCounters: limitCounters
+        ).add(to: group)
         ImportRoutes(imports: self.dependencies.imports, patterns: self.dependencies.patterns).add(to: group)
         return (
             HTTPApplication(access: access, router: router, logger: self.logger),

@@ -24,6 +24,10 @@ public final class RedisServices: Sendable {
         /// Timeout in milliseconds for reads of cached states, latest transients and import caches. When it elapses, the
         /// hub continues without the value.
         public var softTimeoutMilliseconds = 250
+        /// Limits of an account's mapping patterns; those of all accounts together do not apply in Redis.
+        public var patterns = MappingPatternLimits()
+        /// Limits of an account's locks; those of all accounts together do not apply in Redis.
+        public var locks = LockLimits()
 
         public init() {}
     }
@@ -111,8 +115,11 @@ public final class RedisServices: Sendable {
             configuration: registry,
             softTimeoutMilliseconds: settings.commandMilliseconds, logger: logger)
         self.timeoutMilliseconds = settings.commandMilliseconds
-        self.patterns = RedisMappingPatternStore(commands, timeoutMilliseconds: settings.commandMilliseconds)
-        self.imports = RedisImportCache(commands, timeoutMilliseconds: configuration.softTimeoutMilliseconds)
+        self.patterns = RedisMappingPatternStore(
+            commands, authenticator: authenticator, limits: configuration.patterns,
+            timeoutMilliseconds: settings.commandMilliseconds, now: now)
+        self.imports = RedisImportCache(
+            commands, authenticator: authenticator, timeoutMilliseconds: configuration.softTimeoutMilliseconds)
         self.counters = RedisCounters(commands, local: counters, now: now)
         self.states = RedisStateCache(
             commands, authenticator: authenticator, seconds: configuration.stateSeconds,
@@ -143,7 +150,9 @@ public final class RedisServices: Sendable {
     /// Makes the lock service.
     /// - Parameter fencing: the store's source of fencing tokens.
     public func locks(fencing: any FencingSequence) -> RedisLockService {
-        RedisLockService(self.commands, fencing: fencing, softTimeoutMilliseconds: self.timeoutMilliseconds)
+        RedisLockService(
+            self.commands, fencing: fencing, authenticator: self.authenticator, limits: self.configuration.locks,
+            softTimeoutMilliseconds: self.timeoutMilliseconds)
     }
 
     /// Starts to connect, and waits until Redis has answered the first liveness heartbeat, at most for the connect

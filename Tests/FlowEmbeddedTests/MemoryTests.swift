@@ -78,18 +78,22 @@ import Testing
     }
 
     @Test func rejectsLocksOverLimitUntilOneExpires() async throws {
-        let locks = MemoryLockService(fencing: CountingSequence(), maximumLocks: 2)
+        var limits = LockLimits()
+        limits.locks = 2
+        let locks = MemoryLockService(fencing: CountingSequence(), limits: limits)
         _ = try await locks.acquire("a", account: "1", seconds: 10, now: start)
-        _ = try await locks.acquire("b", account: "1", seconds: 20, now: start)
-        await #expect(throws: LockError.tooMany(limit: 2)) { try await locks.acquire("c", account: "1", seconds: 1, now: start) }
-        _ = try await locks.acquire("c", account: "1", seconds: 1, now: start.advanced(bySeconds: 10))
+        _ = try await locks.acquire("b", account: "2", seconds: 20, now: start)
+        await #expect(throws: LockError.tooMany(limit: 2)) { try await locks.acquire("c", account: "2", seconds: 1, now: start) }
+        _ = try await locks.acquire("c", account: "2", seconds: 1, now: start.advanced(bySeconds: 10))
     }
 
     @Test func releasesLockIfTokenAllocationFails() async throws {
         struct Broken: FencingSequence {
             func nextFencingToken() async throws(StoreError) -> Int64 { throw .unavailable("away") }
         }
-        let locks = MemoryLockService(fencing: Broken(), maximumLocks: 1)
+        var limits = LockLimits()
+        limits.locks = 1
+        let locks = MemoryLockService(fencing: Broken(), limits: limits)
         for _ in 0..<3 {
             await #expect(throws: LockError.unavailable("away")) {
                 try await locks.acquire("a", account: "1", seconds: 9, now: start)
@@ -103,23 +107,36 @@ import Testing
     }
 
     @Test func mappingPatternStoreEnforcesLimits() async throws {
-        var limits = MemoryMappingPatternStore.Limits()
-        limits.patterns = 100
-        limits.bytes = 100_000
-        let store = MemoryMappingPatternStore(limits: limits) { start }
-        func cachedCount(_ keys: Range<Int>) async throws -> Int {
+        let now = Mutex(start)
+        var limits = MappingPatternLimits()
+        (limits.patterns, limits.accountPatterns) = (100, 60)
+        (limits.bytes, limits.accountBytes) = (100_000, 60_000)
+        let store = MemoryMappingPatternStore(limits: limits) { now.withLock { $0 } }
+        func cachedCount(_ keys: Range<Int>, _ account: String) async throws -> Int {
             var count = 0
-            for key in keys where try await store.pattern("\(key)", account: "1") != nil { count += 1 }
+            for key in keys where try await store.pattern("\(key)", account: account) != nil { count += 1 }
             return count
         }
-        for number in 0..<1_000 {
+        for number in 0..<200 {
             #expect(try await store.put(self.pattern(), key: "\(number)", account: "1", seconds: 9))
+            #expect(try await store.put(self.pattern(), key: "\(number)", account: "2", seconds: 19))
         }
-        #expect(try await cachedCount(0..<1_000) == 100)
-        for number in 1_000..<1_100 {
-            #expect(try await store.put(self.pattern(bytes: 9_000), key: "\(number)", account: "1", seconds: 9))
+        // Each evicts its own patterns, also where only both together exceed the limit.
+        let counts = (try await cachedCount(0..<200, "1"), try await cachedCount(0..<200, "2"))
+        #expect(counts.0 + counts.1 == 100 && max(counts.0, counts.1) <= 60)
+        // An account without patterns cannot evict another's.
+        await #expect(throws: MappingPatternError.tooMany) {
+            try await store.put(self.pattern(), key: "a", account: "3", seconds: 9)
         }
-        #expect((1...11).contains(try await cachedCount(0..<1_100)))
+        #expect(try await cachedCount(0..<200, "1") == counts.0)
+        #expect(try await cachedCount(0..<200, "2") == counts.1)
+        // Expired ones make room.
+        now.withLock { $0 = start.advanced(bySeconds: 9) }
+        #expect(try await store.put(self.pattern(), key: "a", account: "3", seconds: 9))
+        for number in 200..<220 {
+            #expect(try await store.put(self.pattern(bytes: 9_000), key: "\(number)", account: "2", seconds: 9))
+        }
+        #expect((1...6).contains(try await cachedCount(0..<220, "2")))
     }
 
     @Test func mappingPatternExpiresExactlyAfterTTL() async throws {
@@ -131,7 +148,7 @@ import Testing
         now.withLock { $0 = start.advanced(bySeconds: 86_400) }
         #expect(try await store.pattern("a", account: "1") == nil)
         #expect(try await store.remove("a", account: "1") == false)
-        #expect(try await store.put(self.pattern(), key: "a", account: "2", seconds: 1))
+        #expect(try await store.put(self.pattern(), key: "a", account: "1", seconds: 1))
     }
 
     @Test func countersResetAtMidnight() {

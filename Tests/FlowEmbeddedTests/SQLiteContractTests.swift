@@ -25,7 +25,7 @@ import Testing
 
     @Test(arguments: LockServiceContract.cases)
     func locksMeetContract(_ promise: LockServiceContract.Case) async throws {
-        try await promise.run(MemoryLockService(fencing: CountingSequence()))
+        try await promise.run(MemoryLockService(fencing: CountingSequence(), limits: LockServiceContract.limits))
     }
 
     @Test(arguments: MappingPatternStoreContract.cases)
@@ -33,7 +33,9 @@ import Testing
         let clock = ContinuousClock()
         let began = clock.now
         try await promise.run(
-            MemoryMappingPatternStore { Timestamp(milliseconds: Int64((clock.now - began) / .milliseconds(1))) })
+            MemoryMappingPatternStore(limits: MappingPatternStoreContract.limits) {
+                Timestamp(milliseconds: Int64((clock.now - began) / .milliseconds(1)))
+            })
     }
 
     @Test(arguments: ConnectionRegistryContract.cases)

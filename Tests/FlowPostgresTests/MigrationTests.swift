@@ -117,11 +117,11 @@ import Testing
         // An invalid index of an interrupted build does not prevent the migration.
         try await server.query(
             """
-            DELETE FROM schema_migrations WHERE name = '0009_import_rows';
+            DELETE FROM schema_migrations WHERE name >= '0009_import_rows';
             UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'raw_import_records_in_order'::regclass
             """, in: database)
         let again = try await MigrationRunner(PostgresSettings(url: server.url(database)), logger: logger).run()
-        #expect(again == ["0009_import_rows"])
+        #expect(again.first == "0009_import_rows")
         #expect(
             try await server.query(
                 "SELECT indisvalid FROM pg_index WHERE indexrelid = 'raw_import_records_in_order'::regclass", in: database) == "t"

@@ -21,7 +21,31 @@ import Testing
     @Test(arguments: LockServiceContract.cases)
     func locksMeetContract(_ promise: LockServiceContract.Case) async throws {
         try await withStore(on: try SharedPostgres.server) { store, _ in
-            try await promise.run(PostgresLockService(store))
+            try await promise.run(PostgresLockService(store, limits: LockServiceContract.limits))
+        }
+    }
+
+    /// A row of an earlier version has the bare resource, which all accounts shared.
+    @Test func lockOfEarlierVersionStaysWithItsAccount() async throws {
+        let server = try SharedPostgres.server
+        try await withStore(on: server) { store, database in
+            let until = start.advanced(bySeconds: 60)
+            try await server.query(
+                "INSERT INTO hub_locks VALUES ('r', '7', 'secret', nextval('hub_fencing'), to_timestamp(\(until.seconds)))",
+                in: database)
+            let locks = PostgresLockService(store)
+            await #expect(throws: LockError.held(until: until)) {
+                try await locks.acquire("r", account: "7", seconds: 1, now: start)
+            }
+            await #expect(throws: LockError.otherHolder) {
+                try await locks.release("r", account: "7", lock: "x", now: start)
+            }
+            await #expect(throws: LockError.notHeld) { try await locks.release("r", account: "8", lock: "secret", now: start) }
+            let other = try await locks.acquire("r", account: "8", seconds: 1, now: start)
+            let renewed = try await locks.renew("r", account: "7", lock: "secret", seconds: 90, now: start)
+            #expect(renewed.expiresAt == start.advanced(bySeconds: 90) && renewed.fencingToken < other.fencingToken)
+            try await locks.release("r", account: "7", lock: "secret", now: start)
+            #expect(try await locks.acquire("r", account: "7", seconds: 1, now: start).fencingToken > other.fencingToken)
         }
     }
 

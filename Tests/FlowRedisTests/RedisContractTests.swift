@@ -8,7 +8,12 @@ import Testing
 @Suite(.serialized, .redis()) struct RedisContractTests {
     private static func services(_ body: (RedisServices) async throws -> Void) async throws {
         try await SharedRedis.flush()
-        try await withServices(try SharedRedis.server.url) { try await body($0) }
+        try await withServices(try SharedRedis.server.url) { configuration, _ in
+            configuration.locks = LockServiceContract.limits
+            configuration.patterns = MappingPatternStoreContract.limits
+        } _: {
+            try await body($0)
+        }
     }
 
     @Test(arguments: EventBusContract.cases)

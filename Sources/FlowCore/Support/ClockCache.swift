@@ -121,6 +121,15 @@ package struct ClockCache<Key: Hashable & Sendable, Value: Sendable>: Sendable {
         self.cost = 0
     }
 
+    /// Evicts an entry of another key than `key`.
+    /// - Returns: `false` if there is none.
+    @inlinable
+    package mutating func evictAny(except key: Key) -> Bool {
+        guard self.slots.count > (self.index[key] == nil ? 0 : 1) else { return false }
+        _ = self.evict(sparing: key)
+        return true
+    }
+
     /// Evicts the first entry at or after ``hand`` that was not used recently and is not the entry of `key`.
     ///
     /// Requires at least one entry of another key, or the search would not end. The callers ensure this: if the entry of

@@ -12,20 +12,51 @@ public final class MemoryLockService: LockService {
         var expiresAt: Timestamp
     }
 
-    /// Default maximum number of locks held at the same time.
-    public static let defaultMaximumLocks = 10_000
+    /// The locks of all accounts, expired ones among them.
+    private struct Table: Sendable {
+        /// By account and resource. No account has an empty dictionary.
+        private var accounts: [String: [String: Held]] = [:]
+        /// Number of locks of all accounts.
+        private(set) var count = 0
+
+        /// The account's lock on the resource.
+        subscript(account: String, resource: String) -> Held? {
+            get { self.accounts[account]?[resource] }
+            set {
+                self.count += (newValue == nil ? 0 : 1) - (self[account, resource] == nil ? 0 : 1)
+                self.accounts[account, default: [:]][resource] = newValue
+                if self.accounts[account]?.isEmpty == true { self.accounts[account] = nil }
+            }
+        }
+
+        /// Number of the account's locks.
+        func count(of account: String) -> Int { self.accounts[account]?.count ?? 0 }
+
+        /// Removes the account's locks that have expired.
+        mutating func removeExpired(of account: String, now: Timestamp) {
+            guard let locks = self.accounts[account] else { return }
+            let held = locks.filter { $0.value.expiresAt > now }
+            self.count += held.count - locks.count
+            self.accounts[account] = held.isEmpty ? nil : held
+        }
+
+        /// Removes all locks that have expired.
+        mutating func removeExpired(now: Timestamp) {
+            for account in Array(self.accounts.keys) { self.removeExpired(of: account, now: now) }
+        }
+    }
 
     private let fencing: any FencingSequence
-    private let maximumLocks: Int
-    private let held = Mutex<[String: Held]>([:])
+    private let limits: LockLimits
+    private let table = Mutex(Table())
 
-    public init(fencing: any FencingSequence, maximumLocks: Int = MemoryLockService.defaultMaximumLocks) {
+    public init(fencing: any FencingSequence, limits: LockLimits = .init()) {
         self.fencing = fencing
-        self.maximumLocks = maximumLocks
+        self.limits = limits
     }
 
     /// Reserves the lock unless another client has it, then requests the fencing token from the store.
-    /// - Throws: `held` if another client holds the lock; `tooMany` if the maximum number of locks is reached.
+    /// - Throws: `held` if another client holds the lock; `tooManyOfAccount` or `tooMany` if a limit is reached.
     public func acquire(
         _ resource: String, account: String, seconds: Int, now: Timestamp
     ) async throws(LockError) -> LockLease {
@@ -38,12 +69,12 @@ public final class MemoryLockService: LockService {
         do {
             token = try await self.fencing.nextFencingToken()
         } catch {
-            self.remove(resource, lock: reservation.lock)
+            self.remove(resource, reservation)
             throw .unavailable(Self.reason(of: error))
         }
-        let other: Held? = self.held.withLock { held in
-            guard held[resource]?.lock == reservation.lock else { return held[resource] ?? reservation }
-            held[resource]?.fencingToken = token
+        let other: Held? = self.table.withLock { table in
+            guard table[account, resource]?.lock == reservation.lock else { return table[account, resource] ?? reservation }
+            table[account, resource]?.fencingToken = token
             return nil
         }
         // The reservation expired before the fencing token arrived, and another client acquired or reserved the lock.
@@ -52,61 +83,68 @@ public final class MemoryLockService: LockService {
             resource: resource, lock: reservation.lock, fencingToken: token, expiresAt: reservation.expiresAt)
     }
 
-    /// Extends the lock if `account` and the lock id `lock` are those of its holder.
+    /// Extends the lock if the lock id `lock` is that of its holder.
     /// - Throws: `notHeld` if no client holds the lock, `otherHolder` if another one does.
     public func renew(
         _ resource: String, account: String, lock: String, seconds: Int, now: Timestamp
     ) async throws(LockError) -> LockLease {
-        try self.withHeld(resource, account: account, lock: lock, now: now) { held in
-            held[resource]?.expiresAt = now.advanced(bySeconds: Int64(seconds))
+        try self.withHeld(resource, account: account, lock: lock, now: now) { table in
+            table[account, resource]?.expiresAt = now.advanced(bySeconds: Int64(seconds))
         }
     }
 
-    /// Releases the lock if `account` and the lock id `lock` are those of its holder.
+    /// Releases the lock if the lock id `lock` is that of its holder.
     /// - Throws: `notHeld` if no client holds the lock, `otherHolder` if another one does.
     public func release(_ resource: String, account: String, lock: String, now: Timestamp) async throws(LockError) {
-        _ = try self.withHeld(resource, account: account, lock: lock, now: now) { $0[resource] = nil }
+        _ = try self.withHeld(resource, account: account, lock: lock, now: now) { $0[account, resource] = nil }
     }
 
     // MARK: Private
 
-    /// Inserts a lock without a fencing token, unless another client holds a lock on the resource. At the maximum
-    /// number of locks, expired ones are removed first.
-    /// - Throws: `held` or `tooMany`.
+    /// Inserts a lock without a fencing token, unless another client of the account holds a lock on the resource. At a
+    /// maximum number of locks, expired ones are removed first.
+    /// - Throws: `held`, `tooManyOfAccount` or `tooMany`.
     private func reserve(_ resource: String, _ reservation: Held, now: Timestamp) throws(LockError) {
-        let failure: LockError? = self.held.withLock { held in
-            if let other = held[resource], other.expiresAt > now { return .held(until: other.expiresAt) }
-            if held[resource] == nil, held.count >= self.maximumLocks {
-                held = held.filter { $0.value.expiresAt > now }
-                if held.count >= self.maximumLocks { return .tooMany(limit: self.maximumLocks) }
+        let account = reservation.account
+        let failure: LockError? = self.table.withLock { table in
+            if let other = table[account, resource] {
+                if other.expiresAt > now { return .held(until: other.expiresAt) }
+                table[account, resource] = nil
             }
-            held[resource] = reservation
+            if table.count(of: account) >= self.limits.accountLocks {
+                table.removeExpired(of: account, now: now)
+                if table.count(of: account) >= self.limits.accountLocks {
+                    return .tooManyOfAccount(limit: self.limits.accountLocks)
+                }
+            }
+            if table.count >= self.limits.locks {
+                table.removeExpired(now: now)
+                if table.count >= self.limits.locks { return .tooMany(limit: self.limits.locks) }
+            }
+            table[account, resource] = reservation
             return nil
         }
         if let failure { throw failure }
     }
 
-    /// Removes the lock with the id `lock` from the resource. A lock that another client acquired later stays.
-    private func remove(_ resource: String, lock: String) {
-        self.held.withLock { held in
-            if held[resource]?.lock == lock { held[resource] = nil }
+    /// Removes the reservation from the resource. A lock that another client acquired later stays.
+    private func remove(_ resource: String, _ reservation: Held) {
+        self.table.withLock { table in
+            if table[reservation.account, resource]?.lock == reservation.lock { table[reservation.account, resource] = nil }
         }
     }
 
-    /// Verifies that `account` and the lock id `lock` are those of the resource's holder, then calls `change` with all
-    /// locks.
+    /// Verifies that the lock id `lock` is that of the holder of the account's resource, then calls `change` with all locks.
     /// - Returns: the lease after `change`; the lease before it if `change` removed the lock.
     /// - Throws: `notHeld` if the lock has expired or was released; `otherHolder` if another client holds it.
     private func withHeld(
-        _ resource: String, account: String, lock: String, now: Timestamp, change: (inout [String: Held]) -> Void
+        _ resource: String, account: String, lock: String, now: Timestamp, change: (inout Table) -> Void
     ) throws(LockError) -> LockLease {
-        let result: Result<LockLease, LockError> = self.held.withLock { held in
-            guard let current = held[resource], current.expiresAt > now else { return .failure(.notHeld) }
-            guard current.lock == lock, current.account == account, current.fencingToken > 0 else {
-                return .failure(.otherHolder)
-            }
-            change(&held)
-            let after = held[resource] ?? current
+        let result: Result<LockLease, LockError> = self.table.withLock { table in
+            guard let current = table[account, resource], current.expiresAt > now else { return .failure(.notHeld) }
+            guard current.lock == lock, current.fencingToken > 0 else { return .failure(.otherHolder) }
+            change(&table)
+            let after = table[account, resource] ?? current
             return .success(
                 LockLease(resource: resource, lock: lock, fencingToken: after.fencingToken, expiresAt: after.expiresAt))
         }

@@ -9,6 +9,7 @@ struct CoordinationRoutes: Sendable {
     let registry: any ConnectionRegistry
     let revocations: any RevocationStore
     let locks: any LockService
+    let limitCounters: LimitCounters
     /// Called after a revocation was stored. Applies it on this instance immediately and notifies the other instances.
     let revoked: @Sendable () async -> Void
     let now: @Sendable () -> Timestamp
@@ -157,7 +158,16 @@ struct CoordinationRoutes: Sendable {
 
     /// Runs `body` and converts a ``LockError`` into its ``HTTPProblem``.
     private func mappingErrors<Value>(_ body: () async throws -> Value) async throws -> Value {
-        do { return try await body() } catch let error as LockError { throw HTTPProblem(error) }
+        do {
+            return try await body()
+        } catch let error as LockError {
+            switch error {
+            case .tooManyOfAccount: self.limitCounters.add(.accountLocks)
+            case .tooMany: self.limitCounters.add(.locks)
+            default: break
+            }
+            throw HTTPProblem(error)
+        }
     }
 
     /// The body as JSON; an empty object if the request has none.
@@ -214,9 +224,15 @@ extension HTTPProblem {
         case .unavailable(let reason):
             self.init(.serviceUnavailable, "locks_unavailable", "The lock service is unavailable (\(reason)). Retry later.")
             self.headers[.retryAfter] = "1"
+        case .tooManyOfAccount(let limit):
+            self.init(
+                .tooManyRequests, "too_many_account_locks",
+                "The account holds \(limit) locks (FLOWHUB_MAX_ACCOUNT_LOCKS). Release locks, or retry later.")
+            self.headers[.retryAfter] = "1"
         case .tooMany(let limit):
             self.init(
-                .serviceUnavailable, "too_many_locks", "The limit of \(limit) locks is reached. Release locks, or retry later.")
+                .serviceUnavailable, "too_many_locks",
+                "All accounts together hold \(limit) locks (FLOWHUB_MAX_LOCKS). Release locks, or retry later.")
             self.headers[.retryAfter] = "1"
         }
     }

@@ -8,6 +8,7 @@ import NIOCore
 struct MappingPatternRoutes: Sendable {
     let patterns: any MappingPatternStore
     let configuration: HTTPConfiguration
+    let limitCounters: LimitCounters
 
     /// Adds the routes to the router.
     func add(to group: RouterGroup<HubContext>) {
@@ -97,7 +98,12 @@ struct MappingPatternRoutes: Sendable {
 
     /// Runs `body` and converts a ``MappingPatternError`` into its ``HTTPProblem``.
     private func mappingErrors<Value>(_ body: () async throws -> Value) async throws -> Value {
-        do { return try await body() } catch let error as MappingPatternError { throw HTTPProblem(error) }
+        do {
+            return try await body()
+        } catch let error as MappingPatternError {
+            if error == .tooMany { self.limitCounters.add(.patterns) }
+            throw HTTPProblem(error)
+        }
     }
 
     /// The response with a mapping pattern.
@@ -116,8 +122,12 @@ extension HTTPProblem {
     /// The response to a request about a mapping pattern, if the request failed with this error.
     fileprivate init(_ error: MappingPatternError) {
         switch error {
-        case .otherAccount:
-            self.init(.conflict, "pattern_not_yours", "The pattern key belongs to another account. Use another key.")
+        case .tooMany:
+            self.init(
+                .serviceUnavailable, "too_many_patterns",
+                "The mapping patterns of all accounts together reach a limit (FLOWHUB_MAX_KEPT_PATTERNS or "
+                    + "FLOWHUB_MAX_KEPT_PATTERN_BYTES). Nothing was changed. Retry later.")
+            self.headers[.retryAfter] = "60"
         case .unavailable(let reason):
             self.init(.serviceUnavailable, "patterns_unavailable", "Mapping patterns are unavailable (\(reason)). Retry later.")
             self.headers[.retryAfter] = "1"

@@ -9,6 +9,8 @@ struct OperationsRoutes: Sendable {
     let services: StreamServices
     let counters: any Counters
     let imports: ImportService
+    let patterns: any MappingPatternStore
+    let limitCounters: LimitCounters
     let bus: any EventBus
     let loops: EventLoopContextSet
     let version: String
@@ -102,6 +104,12 @@ struct OperationsRoutes: Sendable {
             "flowhub_delivery_status", "1 for the current delivery status, 0 for the others.", type: "gauge", label: "status",
             [DeliveryStatus.ok, .degraded, .storeAway].map { ($0.rawValue, $0 == delivery ? 1 : 0) })
         text.write(self.bus.metrics ?? BusMetrics())
+        text.labelled(
+            "flowhub_limit_rejections_total", "Requests about locks and mapping patterns rejected because of a limit.",
+            type: "counter", label: "limit", self.limitCounters.values)
+        text.counter(
+            "flowhub_pattern_evictions_total", "Mapping patterns evicted because their account reached a limit.",
+            self.patterns.evictions)
         text.write(self.imports.metrics)
         text.writeImportCache(totals)
         text.write(self.imports.objectStoreMetrics)

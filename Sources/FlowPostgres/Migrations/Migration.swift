@@ -39,6 +39,7 @@ public struct Migration: Hashable, Sendable {
         Migration(name: "0007_import_chores", bytes: PackageResources._007_import_chores_sql),
         Migration(name: "0008_import_locations", bytes: PackageResources._008_import_locations_sql),
         Migration(name: "0009_import_rows", bytes: PackageResources._009_import_rows_sql),
+        Migration(name: "0010_lock_accounts", bytes: PackageResources._010_lock_accounts_sql),
     ]
 }
 

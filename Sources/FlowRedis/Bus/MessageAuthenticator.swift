@@ -25,6 +25,21 @@ struct MessageAuthenticator: Sendable {
     /// The MAC of the bytes, as hexadecimal digits in ASCII.
     func mac(for bytes: some Sequence<UInt8>) -> [UInt8] { Array(Self.hex(self.code(Array(bytes)).prefix(16)).utf8) }
 
+    /// The MAC of an entry in Redis. The kind and the context keep the MAC from being valid for another entry. Each is followed
+    /// by a line feed, which the texts of the other MACs do not contain before their JSON.
+    /// - Parameters:
+    ///   - kind: the kind of entry, such as `lock`.
+    ///   - context: where the entry belongs, such as its account and key; no line feeds.
+    func mac(ofEntry kind: String, _ context: [String], _ bytes: [UInt8] = []) -> [UInt8] {
+        self.mac(for: Array(([kind] + context).map { $0 + "\n" }.joined().utf8) + bytes)
+    }
+
+    /// Whether the entry has this MAC; see ``mac(ofEntry:_:_:)``.
+    func isAuthentic(entry kind: String, _ context: [String], _ bytes: [UInt8] = [], mac: [UInt8]) -> Bool {
+        let entry = Array(([kind] + context).map { $0 + "\n" }.joined().utf8) + bytes
+        return entry.withUnsafeBytes { entry in mac.withUnsafeBytes { self.isAuthentic(entry, mac: $0) } }
+    }
+
     /// Whether the MAC is that of the bytes. The comparison takes constant time.
     func isAuthentic(_ bytes: UnsafeRawBufferPointer, mac: UnsafeRawBufferPointer) -> Bool {
         guard mac.count == Self.macLength else { return false }

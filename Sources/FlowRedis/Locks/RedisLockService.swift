@@ -1,16 +1,23 @@
 public import FlowCore
 
-/// ``LockService`` over Redis keys `lock:{resource}`. Redis may lose a lock; safety comes from the fencing token, which
-/// the store assigns.
+/// ``LockService`` over Redis keys `lock:{name}`, with the name of ``AccountName``. Redis may lose a lock, and other programs
+/// may change it; safety comes from the fencing token, which the store assigns. A MAC protects the token in Redis.
 public final class RedisLockService: LockService {
     private let link: RedisLink
     /// The store's source of fencing tokens.
     private let fencing: any FencingSequence
+    private let authenticator: MessageAuthenticator
+    private let limits: LockLimits
     private let softTimeoutMilliseconds: Int
 
-    init(_ link: RedisLink, fencing: any FencingSequence, softTimeoutMilliseconds: Int) {
+    init(
+        _ link: RedisLink, fencing: any FencingSequence, authenticator: MessageAuthenticator, limits: LockLimits,
+        softTimeoutMilliseconds: Int
+    ) {
         self.link = link
         self.fencing = fencing
+        self.authenticator = authenticator
+        self.limits = limits
         self.softTimeoutMilliseconds = softTimeoutMilliseconds
     }
 
@@ -23,18 +30,22 @@ public final class RedisLockService: LockService {
         let expiresAt = now.advanced(bySeconds: Int64(seconds))
         // Acquire the lock before allocating the fencing token: of two consecutive holders, the later one then has the
         // higher token.
-        var call = RedisScript.lockAcquire.call(keys: ["lock:\(resource)"])
+        var call = RedisScript.lockAcquire.call(keys: Self.keys(resource, account))
         call.add(Self.encode(lock, account, expiresAt).bytes)
         // At most 10 s until the lock has its token: if the reply is lost, the lock has no holder and must expire soon.
         call.add(min(seconds, Self.unfencedSeconds) * 1_000)
         call.add(now.milliseconds)
+        call.add(account)
+        call.add(self.limits.accountLocks)
+        call.add(Self.maximumMilliseconds)
         let reply = try await self.run(RedisScript.lockAcquire, call)
+        if reply.text == "full" { throw .tooManyOfAccount(limit: self.limits.accountLocks) }
         if let end = reply.text.flatMap({ Int64($0) }) { throw .held(until: Timestamp(milliseconds: end)) }
         guard reply.isNull else { throw Self.unexpected }
         do {
             let fencingToken = try await self.fencing.nextFencingToken()
-            let reply = try await self.update(resource, account, lock, now, "number", "\(fencingToken)", "", seconds * 1_000)
-            guard let lease = Self.lease(reply, resource, lock) else { throw LockError.held(until: expiresAt) }
+            let reply = try await self.assign(fencingToken, to: resource, account, lock, now, seconds: seconds)
+            guard let lease = self.lease(reply, resource, account, lock) else { throw LockError.held(until: expiresAt) }
             return lease
         } catch {
             // Release the lock, since the caller did not get it. `lock_update.lua` releases only a lock with a fencing
@@ -42,7 +53,7 @@ public final class RedisLockService: LockService {
             _ = try? await self.update(resource, account, lock, now, "number", "1", "", 1_000)
             _ = try? await self.update(resource, account, lock, now, "release", "", "", 0)
             if let error = error as? LockError { throw error }
-            throw .unavailable("Cannot allocate a fencing token: the store is unavailable.")
+            throw Self.noToken
         }
     }
 
@@ -54,7 +65,14 @@ public final class RedisLockService: LockService {
         let end = now.advanced(bySeconds: Int64(seconds))
         let reply = try await self.update(
             resource, account, lock, now, "renew", "\(end.milliseconds)", end.description, seconds * 1_000)
-        guard let lease = Self.lease(reply, resource, lock) else { throw Self.lockError(reply) }
+        if let lease = self.lease(reply, resource, account, lock) { return lease }
+        guard reply.elements != nil else { throw Self.lockError(reply) }
+        // The lock was acquired with an earlier version of the hub, which wrote no MAC, or another program has changed the
+        // token. A new one from the store is higher than all before, whatever Redis has.
+        let fencingToken: Int64
+        do { fencingToken = try await self.fencing.nextFencingToken() } catch { throw Self.noToken }
+        let changed = try await self.assign(fencingToken, to: resource, account, lock, now, seconds: seconds)
+        guard let lease = self.lease(changed, resource, account, lock) else { throw Self.lockError(changed) }
         return lease
     }
 
@@ -70,20 +88,46 @@ public final class RedisLockService: LockService {
     /// Maximum TTL in seconds of a lock without a fencing token.
     private static let unfencedSeconds = 10
 
+    /// Maximum TTL of a lock in milliseconds. The key with an account's locks is kept for as long.
+    private static let maximumMilliseconds = 3_600_000
+
+    private static let noToken = LockError.unavailable("Cannot allocate a fencing token: the store is unavailable.")
+
     private static let unexpected = LockError.unavailable("Unexpected reply from Redis to a lock operation.")
 
-    /// Calls the script `lock_update.lua`, whose reply ``lease(_:_:_:)`` and ``lockError(_:)`` interpret.
+    /// The Redis keys of the lock scripts. The last one is the key of the lock in earlier versions, which all accounts shared:
+    /// a lock that is held there stays held.
+    private static func keys(_ resource: String, _ account: String) -> [String] {
+        let name = AccountName.stored(resource, account: account)
+        return ["lock:\(name)", "hub:locks:\(account)"] + (name == resource ? [] : ["lock:\(resource)"])
+    }
+
+    /// What the MAC of a lock covers.
+    private static func context(_ resource: String, _ account: String, _ lock: String, _ fencingToken: Int64) -> [String] {
+        [account, resource, lock, "\(fencingToken)"]
+    }
+
+    /// Sets the fencing token of a lock, with its MAC.
+    private func assign(
+        _ fencingToken: Int64, to resource: String, _ account: String, _ lock: String, _ now: Timestamp, seconds: Int
+    ) async throws(LockError) -> RESPValue {
+        let mac = self.authenticator.mac(ofEntry: "lock", Self.context(resource, account, lock, fencingToken))
+        return try await self.update(
+            resource, account, lock, now, "number", "\(fencingToken)", String(decoding: mac, as: UTF8.self), seconds * 1_000)
+    }
+
+    /// Calls the script `lock_update.lua`, whose reply ``lease(_:_:_:_:)`` and ``lockError(_:)`` interpret.
     /// - Parameters:
     ///   - operation: `number` to set the fencing token, `renew` or `release`.
     ///   - value: the fencing token, or the new expiry in milliseconds; empty for `release`.
-    ///   - text: the new expiry as text for `renew`; otherwise empty.
+    ///   - text: the MAC for `number`, the new expiry as text for `renew`; otherwise empty.
     ///   - milliseconds: the new TTL of the lock's key.
     private func update(
         _ resource: String, _ account: String, _ lock: String, _ now: Timestamp, _ operation: String, _ value: String,
         _ text: String,
         _ milliseconds: Int
     ) async throws(LockError) -> RESPValue {
-        var call = RedisScript.lockUpdate.call(keys: ["lock:\(resource)"])
+        var call = RedisScript.lockUpdate.call(keys: Self.keys(resource, account))
         call.add(lock)
         call.add(account)
         call.add(now.milliseconds)
@@ -91,6 +135,7 @@ public final class RedisLockService: LockService {
         call.add(value)
         call.add(text)
         call.add(milliseconds)
+        call.add(Self.maximumMilliseconds)
         return try await self.run(RedisScript.lockUpdate, call)
     }
 
@@ -112,11 +157,13 @@ public final class RedisLockService: LockService {
         }
     }
 
-    /// The fencing token and the expiry in a reply of `lock_update.lua`, as the lock's lease; `nil` if the caller does
-    /// not hold the lock.
-    private static func lease(_ reply: RESPValue, _ resource: String, _ lock: String) -> LockLease? {
-        guard let parts = reply.elements, parts.count == 2, let fencingToken = parts[0].text.flatMap({ Int64($0) }),
-            let end = parts[1].text.flatMap({ Int64($0) })
+    /// The fencing token and the expiry in a reply of `lock_update.lua`, as the lock's lease; `nil` if the caller does not
+    /// hold the lock, or the token's MAC is missing or wrong.
+    private func lease(_ reply: RESPValue, _ resource: String, _ account: String, _ lock: String) -> LockLease? {
+        guard let parts = reply.elements, parts.count == 3, let fencingToken = parts[0].text.flatMap({ Int64($0) }),
+            let end = parts[1].text.flatMap({ Int64($0) }), let mac = parts[2].bytes,
+            self.authenticator.isAuthentic(
+                entry: "lock", Self.context(resource, account, lock, fencingToken), mac: mac)
         else { return nil }
         return LockLease(resource: resource, lock: lock, fencingToken: fencingToken, expiresAt: Timestamp(milliseconds: end))
     }

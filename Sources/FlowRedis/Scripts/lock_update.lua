@@ -1,27 +1,47 @@
 -- Sets the fencing token of a lock that the caller holds, renews the lock, or releases it.
--- KEYS: lock:{resource}
--- ARGV: lock id, account, current time in milliseconds, operation, value, text, TTL in milliseconds. The operation is
--- 'number' (value: the fencing token), 'renew' (value: the new expiry in milliseconds, text: the same as text), or
--- 'release' (no value and text).
--- Returns the fencing token and the expiry in milliseconds; 'none' if the lock is not held; 'other' if another client
--- holds it.
-local stored = redis.call('GET', KEYS[1])
+-- KEYS: lock:{name}, hub:locks:{account} (a sorted set: the account's locks by expiry); for an account other than 0 also the
+-- key of the lock in earlier versions, lock:{resource}
+-- ARGV: lock id, account, current time in milliseconds, operation, value, text, TTL in milliseconds, maximum TTL of a
+-- lock in milliseconds. The operation is
+-- 'number' (value: the fencing token, text: its MAC), 'renew' (value: the new expiry in milliseconds, text: the same as
+-- text), or 'release' (no value and text).
+-- Returns the fencing token, the expiry in milliseconds and the MAC; 'none' if the lock is not held; 'other' if another
+-- client holds it.
+local now = tonumber(ARGV[3])
+local key = KEYS[1]
+local stored = redis.call('GET', key)
+if not stored and KEYS[3] then
+    key = KEYS[3]
+    stored = redis.call('GET', key)
+end
 if not stored then return 'none' end
 local isLock, lock = pcall(cjson.decode, stored)
-if not isLock or type(lock) ~= 'table' or not tonumber(lock.expires) then return 'other' end
-if lock.expires <= tonumber(ARGV[3]) then return 'none' end
+if not isLock or type(lock) ~= 'table' then lock = {} end
+if key ~= KEYS[1] and lock.account ~= ARGV[2] then return 'none' end
+local expires, token = tonumber(lock.expires), lock.fencing_token
+if not expires or not tonumber(token) then return 'other' end
+-- A string, as this script stores it: not every token fits into Lua's numbers.
+if type(token) == 'number' then token = string.format('%.0f', token) end
+if expires <= now then return 'none' end
 if lock.lock_id ~= ARGV[1] or lock.account ~= ARGV[2] then return 'other' end
 if ARGV[4] == 'number' then
-    lock.fencing_token = tonumber(ARGV[5])
-    redis.call('SET', KEYS[1], cjson.encode(lock), 'PX', ARGV[7])
-elseif lock.fencing_token == 0 then
+    token = ARGV[5]
+    lock.mac = ARGV[6]
+elseif token == '0' then
     -- The lock is still being acquired: no client knows its id yet.
     return 'other'
 elseif ARGV[4] == 'renew' then
-    lock.expires = tonumber(ARGV[5])
+    expires = tonumber(ARGV[5])
     lock.expires_at = ARGV[6]
-    redis.call('SET', KEYS[1], cjson.encode(lock), 'PX', ARGV[7])
-else
-    redis.call('DEL', KEYS[1])
 end
-return { string.format('%.0f', lock.fencing_token), string.format('%.0f', lock.expires) }
+if redis.call('TYPE', KEYS[2]).ok ~= 'zset' then redis.call('DEL', KEYS[2]) end
+if ARGV[4] == 'release' then
+    redis.call('DEL', key)
+    redis.call('ZREM', KEYS[2], key)
+else
+    lock.expires, lock.fencing_token = expires, token
+    redis.call('SET', key, cjson.encode(lock), 'PX', ARGV[7])
+    redis.call('ZADD', KEYS[2], string.format('%.0f', expires), key)
+    redis.call('PEXPIRE', KEYS[2], ARGV[8])
+end
+return { token, string.format('%.0f', expires), type(lock.mac) == 'string' and lock.mac or '' }

@@ -1,11 +1,45 @@
--- Stores a mapping pattern, unless the key belongs to another account.
--- KEYS: pattern:mapping:{key}
--- ARGV: account, pattern as JSON with its account, TTL in milliseconds
--- Returns 1 if the key is new, 0 if a value was replaced, -1 if the key belongs to another account; then it is unchanged.
-local stored = redis.call('GET', KEYS[1])
-if stored then
-    local isObject, pattern = pcall(cjson.decode, stored)
-    if isObject and type(pattern) == 'table' and pattern.account and pattern.account ~= ARGV[1] then return -1 end
+-- Stores a mapping pattern, and evicts others of the account's patterns if it then exceeds its limits: first those that
+-- expire first.
+-- KEYS: pattern:mapping:{name}, hub:patterns:{account} (a sorted set: the account's pattern keys by expiry),
+-- hub:pattern-bytes:{account} (a hash: the cost of each in bytes, and under an empty name the total)
+-- ARGV: pattern key, pattern as JSON, its cost, TTL in milliseconds, maximum number of the account's patterns, maximum total
+-- cost, beginning of the Redis keys of the account's patterns
+-- Returns the value that was replaced, if there was one, and the number of evicted patterns.
+local index, costs = KEYS[2], KEYS[3]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function forget(key)
+    local cost = tonumber(redis.call('HGET', costs, key) or '')
+    redis.call('ZREM', index, key)
+    redis.call('HDEL', costs, key)
+    if cost then redis.call('HINCRBY', costs, '', string.format('%.0f', 0 - cost)) end
 end
-redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-return stored and 0 or 1
+-- The commands below fail on a key of another type.
+if redis.call('TYPE', index).ok ~= 'zset' then redis.call('DEL', index) end
+if redis.call('TYPE', costs).ok ~= 'hash' then redis.call('DEL', costs) end
+for _, key in ipairs(redis.call('ZRANGEBYSCORE', index, '-inf', string.format('%.0f', now))) do forget(key) end
+forget(ARGV[1])
+local evicted = 0
+while true do
+    local count = redis.call('ZCARD', index)
+    -- Without patterns the total is 0. It may differ if Redis has evicted one of the two keys.
+    if count == 0 then
+        redis.call('DEL', costs)
+        break
+    end
+    local total = tonumber(redis.call('HGET', costs, '') or '0') or 0
+    if count < tonumber(ARGV[5]) and total + tonumber(ARGV[3]) <= tonumber(ARGV[6]) then break end
+    local oldest = redis.call('ZRANGE', index, 0, 0)[1]
+    redis.call('DEL', ARGV[7] .. oldest)
+    forget(oldest)
+    evicted = evicted + 1
+end
+local replaced = redis.call('TYPE', KEYS[1]).ok == 'string' and redis.call('GET', KEYS[1])
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[4])
+redis.call('ZADD', index, string.format('%.0f', now + tonumber(ARGV[4])), ARGV[1])
+redis.call('HSET', costs, ARGV[1], ARGV[3])
+redis.call('HINCRBY', costs, '', ARGV[3])
+for _, key in ipairs({ index, costs }) do
+    if redis.call('PTTL', key) < tonumber(ARGV[4]) then redis.call('PEXPIRE', key, ARGV[4]) end
+end
+return { replaced, evicted }

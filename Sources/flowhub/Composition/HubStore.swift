@@ -38,7 +38,7 @@ struct HubStore {
         let flows = try SQLiteFlowStore(
             directory: configuration.dataDirectory, configuration: store, now: SystemClock.now(), logger: logger)
         return HubStore(
-            flows: flows, hubID: flows.hubID, locks: MemoryLockService(fencing: flows), outbox: nil,
+            flows: flows, hubID: flows.hubID, locks: MemoryLockService(fencing: flows, limits: configuration.locks), outbox: nil,
             imports: SQLiteImportLedger(flows),
             close: { await flows.close() })
     }
@@ -61,7 +61,7 @@ struct HubStore {
         let flows = try await PostgresFlowStore.open(
             settings, configuration: store, now: SystemClock.now(), logger: logger)
         return HubStore(
-            flows: flows, hubID: flows.hubID, locks: PostgresLockService(flows),
+            flows: flows, hubID: flows.hubID, locks: PostgresLockService(flows, limits: configuration.locks),
             outbox: store.usesOutbox ? PostgresOutbox(flows) : nil, imports: PostgresImportLedger(flows),
             close: { await flows.close() })
     }

@@ -40,8 +40,10 @@ struct HubConfiguration {
     var logFormat = "text"
     /// Maximum bytes of the flow states that are cached in memory.
     var cacheBytes = 67_108_864
-    /// Limits of the mapping patterns (cached field mappings) in memory, where a hub without Redis keeps them.
-    var patterns = MemoryMappingPatternStore.Limits()
+    /// Limits of the mapping patterns (cached field mappings).
+    var patterns = MappingPatternLimits()
+    /// Limits of the held locks.
+    var locks = LockLimits()
 
     var imports = ImportConfiguration()
     /// Maximum bytes of the samples and schema analyses of imports that a hub without Redis caches in memory.
@@ -94,10 +96,17 @@ struct HubConfiguration {
         self.streams.page.bytes = min(self.streams.page.bytes, self.streams.maximumQueuedBytesPerSubscriber)
         self.http.changeLimits.maximumDepth = self.http.maximumJSONDepth
         self.imports.limits.jsonDepth = self.http.maximumJSONDepth
-        // Without token keys there is only one account, so it may use all concurrent imports of the instance.
-        if self.access.isOpen, environment["FLOWHUB_MAX_ACCOUNT_IMPORTS"] == nil {
-            self.imports.maximumAccountImports = self.imports.maximumImports
+        // Without token keys there is only one account, so it may use what the instance has for all.
+        if self.access.isOpen {
+            if environment["FLOWHUB_MAX_ACCOUNT_IMPORTS"] == nil {
+                self.imports.maximumAccountImports = self.imports.maximumImports
+            }
+            if environment["FLOWHUB_MAX_ACCOUNT_LOCKS"] == nil { self.locks.accountLocks = self.locks.locks }
+            if environment["FLOWHUB_MAX_ACCOUNT_PATTERNS"] == nil { self.patterns.accountPatterns = self.patterns.patterns }
+            if environment["FLOWHUB_MAX_ACCOUNT_PATTERN_BYTES"] == nil { self.patterns.accountBytes = self.patterns.bytes }
         }
+        self.redisServices.locks = self.locks
+        self.redisServices.patterns = self.patterns
     }
 
     init() {}

@@ -9,7 +9,7 @@ extension Setting {
     /// All settings that the server reads, in the order of the documentation.
     static let all: [Setting] =
         Self.listening + Self.storage + Self.postgres + Self.redis + Self.r2 + Self.access + Self.streams + Self.requests
-        + Self.patterns + Self.imports + Self.retention + Self.logging
+        + Self.locks + Self.patterns + Self.imports + Self.retention + Self.logging
 
     private static let listening: [Setting] = [
         .text(
@@ -291,6 +291,16 @@ extension Setting {
             "Timeout from a response to the end of the next request head, in seconds; then the connection is closed."),
     ]
 
+    private static let locks: [Setting] = [
+        .number(
+            "FLOWHUB_MAX_ACCOUNT_LOCKS", \.locks.accountLocks, 1...1_000_000,
+            "Maximum locks that one account holds at the same time; further ones are rejected with 429.",
+            defaultText: "1000; without keys FLOWHUB_MAX_LOCKS"),
+        .number(
+            "FLOWHUB_MAX_LOCKS", \.locks.locks, 1...10_000_000,
+            "Maximum locks of all accounts in the memory of a hub without Postgres and Redis; further ones: 503."),
+    ]
+
     private static let patterns: [Setting] = [
         .fraction(
             "FLOWHUB_PATTERN_CONFIDENCE", \.http.patternConfidence,
@@ -302,11 +312,20 @@ extension Setting {
             "FLOWHUB_MAX_PATTERN_BYTES", \.http.maximumPatternBytes, 1_024...1_048_576,
             "Maximum bytes of a mapping pattern (cached field mapping); a larger one is rejected with 413."),
         .number(
+            "FLOWHUB_MAX_ACCOUNT_PATTERNS", \.patterns.accountPatterns, 1...10_000_000,
+            "Maximum mapping patterns of one account; its least recently used ones (with Redis: its oldest) are evicted.",
+            defaultText: "1000; without keys FLOWHUB_MAX_KEPT_PATTERNS"),
+        .number(
+            "FLOWHUB_MAX_ACCOUNT_PATTERN_BYTES", \.patterns.accountBytes, 2_097_152...68_719_476_736,
+            "Maximum bytes of the mapping patterns of one account; further ones replace its own as above.",
+            defaultText: "4194304; without keys FLOWHUB_MAX_KEPT_PATTERN_BYTES"),
+        .number(
             "FLOWHUB_MAX_KEPT_PATTERNS", \.patterns.patterns, 1...10_000_000,
-            "Maximum mapping patterns that a hub without Redis keeps in memory; the least recently used are evicted."),
+            "Maximum mapping patterns of all accounts in the memory of a hub without Redis; then an account evicts its own, or gets 503."
+        ),
         .number(
             "FLOWHUB_MAX_KEPT_PATTERN_BYTES", \.patterns.bytes, 2_097_152...68_719_476_736,
-            "Maximum bytes of mapping patterns that a hub without Redis keeps; the least recently used are evicted."),
+            "Maximum bytes of the mapping patterns of all accounts in the memory of a hub without Redis; then as above."),
     ]
 
     private static let imports: [Setting] = [

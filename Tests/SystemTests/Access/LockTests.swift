@@ -20,10 +20,11 @@ struct LockTests {
                     && acquired.json.member("expires_at")?.stringValue?.hasSuffix("Z") == true)
             let held = try await call("POST", "r")
             #expect(held.status == 409 && held.problemCode == "lock_held")
-            // All accounts share the resources; a lock belongs to the account that acquired it.
-            #expect(try await call("POST", "r", account: "8").problemCode == "lock_held")
-            #expect(try await call("DELETE", "r?lock_id=\(id)", account: "8").status == 409)
-            #expect(try await call("PUT", "r?lock_id=\(id)", "{}", account: "8").status == 409)
+            // Each account has its own resources, and learns nothing of another account's lock.
+            #expect(try await call("DELETE", "r?lock_id=\(id)", account: "8").status == 404)
+            #expect(try await call("PUT", "r?lock_id=\(id)", "{}", account: "8").status == 404)
+            #expect(try await call("POST", "r", account: "8").status == 201)
+            #expect(try await call("DELETE", "r?lock_id=\(id)", account: "8").problemCode == "lock_not_yours")
             let renewed = try await call("PUT", "r", "{\"lock_id\":\"\(id)\",\"ttl\":60}")
             #expect(renewed.status == 200 && renewed.json.member("fencing_token")?.intValue == token)
             let stranger = try await call("PUT", "r?lock_id=stranger", "{}")
@@ -39,6 +40,25 @@ struct LockTests {
             let next = try await call("POST", "r", #"{"ttl":1}"#)
             #expect(next.status == 201 && (next.json.member("fencing_token")?.intValue ?? 0) > token)
             try await eventually("the lock to expire") { try await call("POST", "r").status == 201 }
+        }
+    }
+
+    @Test func limitsLocksOfAccountAndOfAll() async throws {
+        let limits = ["FLOWHUB_JWT_KEY": TestToken.key, "FLOWHUB_MAX_ACCOUNT_LOCKS": "3", "FLOWHUB_MAX_LOCKS": "4"]
+        try await HubProcess.running(limits) { hub in
+            func acquire(_ resource: String, _ account: String) async throws -> HTTPReply {
+                let token = TestToken(account: account, scopes: ["locks"])
+                return try await hub.call("POST", "/v1/locks/\(resource)", headers: [token.header])
+            }
+            for number in 0..<3 { #expect(try await acquire("r\(number)", "7").status == 201) }
+            let full = try await acquire("r3", "7")
+            #expect(full.status == 429 && full.problemCode == "too_many_account_locks" && full.header("retry-after") == "1")
+            #expect(full.text.contains("FLOWHUB_MAX_ACCOUNT_LOCKS"))
+            #expect(try await acquire("r0", "8").status == 201)
+            let over = try await acquire("r1", "8")
+            #expect(over.status == 503 && over.problemCode == "too_many_locks" && over.text.contains("FLOWHUB_MAX_LOCKS"))
+            #expect(try await hub.api.metric("flowhub_limit_rejections_total{limit=\"account_locks\"}") == 1)
+            #expect(try await hub.api.metric("flowhub_limit_rejections_total{limit=\"locks\"}") == 1)
         }
     }
 

@@ -30,8 +30,8 @@ struct PatternTests {
 
             #expect(try await call("GET", account: "8").problemCode == "not_found")
             #expect(try await call("DELETE", account: "8").problemCode == "not_found")
-            let foreign = try await call("PUT", written, account: "8")
-            #expect(foreign.status == 409 && foreign.problemCode == "pattern_not_yours")
+            // Each account has its own keys.
+            #expect(try await call("PUT", Self.body("8"), account: "8").status == 201)
             for (method, body) in [("GET", nil), ("PUT", written), ("DELETE", nil)] {
                 let refused = try await call(method, body, scopes: ["locks", "imports", "admin"])
                 #expect(refused.status == 403 && refused.problemCode == "forbidden", "\(method)")
@@ -41,7 +41,30 @@ struct PatternTests {
             let gone = try await call("DELETE")
             #expect(gone.status == 204 && gone.body.isEmpty)
             #expect(try await call("GET").status == 404)
-            #expect(try await call("PUT", written, account: "8").status == 201)
+            #expect(try await call("GET", account: "8").text == Self.body("8"))
+        }
+    }
+
+    @Test func limitsPatternsOfAccountAndOfAll() async throws {
+        let limits = [
+            "FLOWHUB_JWT_KEY": TestToken.key, "FLOWHUB_MAX_ACCOUNT_PATTERNS": "3", "FLOWHUB_MAX_KEPT_PATTERNS": "4",
+        ]
+        try await HubProcess.running(limits) { hub in
+            func call(_ method: String, _ key: String, _ account: String) async throws -> HTTPReply {
+                let token = TestToken(account: account, scopes: ["patterns"])
+                let body = method == "PUT" ? Self.body("\"\(account)\"") : nil
+                return try await hub.call(method, "/v1/patterns/\(key)", headers: [token.header], body: body)
+            }
+            #expect(try await call("PUT", "a", "8").status == 201)
+            for number in 0..<5 { #expect(try await call("PUT", "\(number)", "7").status == 201) }
+            #expect(try await hub.api.metric("flowhub_pattern_evictions_total") == 2)
+            #expect(try await call("GET", "a", "8").status == 200, "another account evicted it")
+            let full = try await call("PUT", "a", "9")
+            #expect(full.status == 503 && full.problemCode == "too_many_patterns" && full.header("retry-after") != nil)
+            #expect(full.text.contains("FLOWHUB_MAX_KEPT_PATTERNS"))
+            #expect(try await hub.api.metric("flowhub_limit_rejections_total{limit=\"patterns\"}") == 1)
+            #expect(try await call("DELETE", "4", "7").status == 204)
+            #expect(try await call("PUT", "a", "9").status == 201)
         }
     }
 
