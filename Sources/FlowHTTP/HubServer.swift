@@ -99,9 +99,10 @@ public final class HubServer: Service {
             work: workContinuation, registryChangeContinuation: registryChangeContinuation,
             feedMembershipContinuation: feedMembershipContinuation)
         let loops = EventLoopContextSet()
+        let budgets = ConnectionBudgets(self.http)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: self.http.eventLoops)
-        let (application, operations) = self.applications(services: services, loops: loops)
-        try await self.prepare(group, loops, services, application, operations)
+        let (application, operations) = self.applications(services: services, loops: loops, budgets: budgets)
+        try await self.prepare(group, loops, services, application, operations, budgets)
         self.observe(loops)
 
         try await withThrowingDiscardingTaskGroup { tasks in
@@ -113,9 +114,9 @@ public final class HubServer: Service {
                 await FeedPoller(manager: self.dependencies.manager, loops: loops, now: self.dependencies.now).run(
                     changes: feedChanges)
             }
-            let operationsListener = try await self.bindOperations(group, loops)
+            let operationsListener = try await self.bindOperations(group, loops, budgets)
             let listener = try await self.bind(
-                group, loops, host: self.http.host, port: self.http.port, isOperations: false)
+                group, loops, budgets, host: self.http.host, port: self.http.port, isOperations: false)
             self.onListening(listener.localAddress?.ipAddress ?? self.http.host, listener.localAddress?.port ?? self.http.port)
             try? await gracefulShutdown()
             await self.drain(listener, operationsListener, loops, services)
@@ -130,7 +131,7 @@ public final class HubServer: Service {
     // MARK: Composition
 
     /// Creates the routers with all routes, and the applications that answer ordinary requests with them.
-    private func applications(services: StreamServices, loops: EventLoopContextSet)
+    private func applications(services: StreamServices, loops: EventLoopContextSet, budgets: ConnectionBudgets)
         -> (public: HTTPApplication, operations: HTTPApplication)
     {
         let backgroundTasks = self.dependencies.backgroundTasks
@@ -143,6 +144,7 @@ public final class HubServer: Service {
         let routes = OperationsRoutes(
             services: services, counters: self.dependencies.counters, imports: self.dependencies.imports,
             patterns: self.dependencies.patterns, limitCounters: limitCounters, bus: self.dependencies.bus, loops: loops,
+            budgets: budgets,
             version: self.version
         )
         routes.addHealth(to: router)
@@ -171,7 +173,7 @@ public final class HubServer: Service {
         MappingPatternRoutes(
             patterns: self.dependencies.patterns, configuration: self.http, limitCounters: limitCounters
         ).add(to: group)
-        ImportRoutes(imports: self.dependencies.imports, patterns: self.dependencies.patterns).add(to: group)
+        ImportRoutes(access: access, imports: self.dependencies.imports, patterns: self.dependencies.patterns).add(to: group)
         return (
             HTTPApplication(access: access, router: router, logger: self.logger),
             HTTPApplication(access: access, router: operationsRouter, logger: self.logger)
@@ -182,7 +184,7 @@ public final class HubServer: Service {
     /// table, and starts the timer that calls ``EventLoopContext/tick()`` every second.
     private func prepare(
         _ group: MultiThreadedEventLoopGroup, _ loops: EventLoopContextSet, _ services: StreamServices,
-        _ application: HTTPApplication, _ operations: HTTPApplication
+        _ application: HTTPApplication, _ operations: HTTPApplication, _ budgets: ConnectionBudgets
     ) async throws {
         let configuration = self.http
         for loop in group.makeIterator() {
@@ -191,7 +193,8 @@ public final class HubServer: Service {
             let context = try await loop.submit {
                 let shard = StreamShard(loop: loop, services: services, sinkIndex: sink)
                 let context = EventLoopContext(
-                    loop: loop, shard: shard, application: application, operations: operations, configuration: configuration)
+                    loop: loop, shard: shard, application: application, operations: operations, configuration: configuration,
+                    budgets: budgets)
                 let bound = NIOLoopBound(context, eventLoop: loop)
                 mailbox.connect(to: NIOLoopBound(shard, eventLoop: loop))
                 loop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in bound.value.tick() }
@@ -213,12 +216,14 @@ public final class HubServer: Service {
 
     /// Opens the port of the operations listener, if it is configured, and logs its URL.
     /// - Returns: the listening NIO channel; `nil` without an operations listener.
-    private func bindOperations(_ group: MultiThreadedEventLoopGroup, _ loops: EventLoopContextSet) async throws
+    private func bindOperations(
+        _ group: MultiThreadedEventLoopGroup, _ loops: EventLoopContextSet, _ budgets: ConnectionBudgets
+    ) async throws
         -> (any Channel)?
     {
         guard let port = self.http.operationsPort else { return nil }
         let host = self.http.operationsHost
-        let listener = try await self.bind(group, loops, host: host, port: port, isOperations: true)
+        let listener = try await self.bind(group, loops, budgets, host: host, port: port, isOperations: true)
         let shown = host.contains(":") ? "[\(host)]" : host
         self.logger.notice(
             "Serving metrics and health", metadata: ["url": "http://\(shown):\(listener.localAddress?.port ?? port)/"])
@@ -229,9 +234,11 @@ public final class HubServer: Service {
     /// - Returns: the listening NIO channel.
     /// - Throws: ``ListenFailure``
     private func bind(
-        _ group: MultiThreadedEventLoopGroup, _ loops: EventLoopContextSet, host: String, port: Int, isOperations: Bool
+        _ group: MultiThreadedEventLoopGroup, _ loops: EventLoopContextSet, _ budgets: ConnectionBudgets, host: String,
+        port: Int, isOperations: Bool
     ) async throws -> any Channel {
         let configuration = self.http
+        let logger = self.logger
         let perSubscriber = self.streams.maximumQueuedBytesPerSubscriber
         let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 4_096)
@@ -242,6 +249,12 @@ public final class HubServer: Service {
             .serverChannelOption(.tcpOption(.keepIdle), value: 15)
             .serverChannelOption(.tcpOption(.keepInterval), value: 5)
             .serverChannelOption(.tcpOption(.keepCount), value: 3)
+            .serverChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    let handler = AcceptErrorHandler(loops: loops, budgets: budgets, logger: logger)
+                    try channel.pipeline.syncOperations.addHandler(handler)
+                }
+            }
             .childChannelOption(.allowRemoteHalfClosure, value: true)
             .childChannelOption(.writeBufferWaterMark, value: .init(low: 1, high: perSubscriber))
             .childChannelOption(
@@ -261,12 +274,12 @@ public final class HubServer: Service {
     }
 
     /// Adds the HTTP handlers to an accepted connection. Closes the connection instead if its event loop already has the
-    /// maximum number of connections without an event stream. The operations listener accepts connections beyond it, so that
-    /// metrics can be read while the limit is reached.
+    /// maximum number of connections without an event stream, and none of them is idle. The operations listener accepts
+    /// connections beyond it, so that metrics can be read while the limit is reached.
     private func addHandlers(
         to channel: any Channel, _ context: EventLoopContext, _ configuration: HTTPConfiguration, isOperations: Bool
     ) throws {
-        guard isOperations || context.ordinaryCount < configuration.maximumOrdinaryConnections else {
+        guard let admission = isOperations ? .anyRequest : context.admit() else {
             channel.close(promise: nil)
             return
         }
@@ -282,7 +295,7 @@ public final class HubServer: Service {
         let codec = HTTP1ToHTTPServerCodec(secure: false)
         let handler = ConnectionHandler(
             loop: context, headLimiter: headLimiter, httpHandlers: [codec, check, encoder, decoder],
-            peer: Self.peer(of: channel), isOperations: isOperations)
+            peer: Self.peer(of: channel), isOperations: isOperations, isReserve: admission == .reserve)
         let pipeline = channel.pipeline.syncOperations
         if !isOperations, self.dependencies.proxies.statement == .proxyProtocol, self.dependencies.proxies.trusts(handler.peer) {
             try pipeline.addHandler(self.proxyProtocolReader(for: handler))

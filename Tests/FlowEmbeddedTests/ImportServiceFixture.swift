@@ -39,10 +39,14 @@ struct ImportServiceFixture {
             configuration: configuration, now: { start }, logger: Logger(label: "test"))
     }
 
-    func ingest(_ text: String, format: ImportFormat) async throws -> Import {
-        let request = ImportRequest(
+    /// - Parameter checkAccess: called after the body was read.
+    func ingest(
+        _ text: String, format: ImportFormat, checkAccess: @escaping @Sendable () throws -> Void = {}
+    ) async throws -> Import {
+        var request = ImportRequest(
             account: "7", flow: nil, fileName: nil, sourceType: nil, format: format, idempotencyKey: nil, bytes: nil,
             body: Body(parts: [ByteBuffer(string: text)]))
+        request.checkAccess = checkAccess
         return try await self.service.ingest(request).entry
     }
 

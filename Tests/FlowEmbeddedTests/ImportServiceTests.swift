@@ -1,6 +1,7 @@
 import FlowCore
 import FlowEmbedded
 import FlowTestKit
+import Foundation
 import GRDB
 import Testing
 
@@ -99,6 +100,21 @@ import Testing
     }
 
     /// A commit of a flow waits for at most one batch of rows, however large the import is.
+    @Test(arguments: [false, true])
+    func storesNothingIfAccessIsLostDuringUpload(isRows: Bool) async throws {
+        struct Lost: Error {}
+        try await withStore { store, folder in
+            let fixture = try ImportServiceFixture(store, folder, isRows: isRows)
+            await #expect(throws: Lost.self) {
+                try await fixture.ingest("[1,2]", format: .json) { throw Lost() }
+            }
+            let page = try await fixture.service.list(ImportQuery(account: "7", limit: 10))
+            #expect(page.imports.map(\.status) == [.failed])
+            let files = FileManager.default.enumerator(atPath: folder + "/objects")?.compactMap { $0 as? String } ?? []
+            #expect(!files.contains { $0.hasSuffix(".gz") }, "\(files)")
+        }
+    }
+
     @Test func importDoesNotBlockFlowCommits() async throws {
         try await withStore { store, _ in
             let ledger = SQLiteImportLedger(store)

@@ -90,7 +90,7 @@ public final class ImportService: Sendable {
     /// Ingests an import completely or not at all. Returns after the import is stored and the hub has tried once to
     /// publish `import_stored` on the import's flow. If the publication fails, import maintenance repeats it.
     ///
-    /// - Throws: ``ImportError``, or the error that the body threw.
+    /// - Throws: ``ImportError``, or the error of the body or of ``ImportRequest/checkAccess``.
     public func ingest(_ request: ImportRequest) async throws -> ImportReceipt {
         try self.limiter.acquire(request.account)
         defer { self.limiter.release(request.account) }
@@ -142,6 +142,7 @@ public final class ImportService: Sendable {
         guard request.matches(found) else { throw ImportError.keyConflict }
         let body = ImportBody(request, codec: self.codec, configuration: self.configuration)
         try await body.skip()
+        try request.checkAccess()
         guard body.requestHash() == found.requestHash else { throw ImportError.keyConflict }
         return ImportReceipt(entry: found, isReplayed: true)
     }
@@ -202,7 +203,7 @@ public final class ImportService: Sendable {
             progress.update(bytes: $0, records: $1)
         }
         do {
-            return .complete(try await pipeline.run(format: request.format))
+            return .complete(try await pipeline.run(format: request.format, checkAccess: request.checkAccess))
         } catch {
             return .failed(error, isClean: await sink.abort())
         }

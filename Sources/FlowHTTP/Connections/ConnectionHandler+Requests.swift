@@ -8,7 +8,7 @@ import NIOHTTPTypes
 extension ConnectionHandler {
     // MARK: Requests
 
-    /// Processes a request head: rejects it, opens an event stream, or starts to read or stream the body.
+    /// Processes a request head: rejects it, opens an event stream, or decides about the access of an ordinary request.
     func handleHead(_ head: HTTPRequest) {
         self.headLimiter.awaitsHead = false
         let configuration = self.loop.configuration
@@ -33,22 +33,16 @@ extension ConnectionHandler {
             return
         }
         if !self.isOperations, StreamRequest.isStream(method: head.method, path: path) {
+            IdleConnectionList.remove(self)
             self.openStream(head, path: path, query: target[path.endIndex...].dropFirst())
             return
         }
-        if !self.isOperations, Self.streamsRequestBody(method: head.method, path: path) {
-            self.receive(head)
+        if self.isReserve, self.loop.isOverLimit, !path.hasPrefix("/health/"), path != "/metrics" {
+            self.loop.budgets.countRefusal()
+            self.rejectAndClose(.connectionsFull(configuration))
             return
         }
-        if let length = head.headerFields[.contentLength].flatMap({ Int($0) }), length > configuration.maximumBodyBytes {
-            self.rejectAndClose(.bodyTooLarge(configuration.maximumBodyBytes))
-            return
-        }
-        if head.headerFields[.expect]?.lowercased() == "100-continue" {
-            self.context?.writeAndFlush(self.wrapOutboundOut(.head(HTTPResponse(status: .continue))), promise: nil)
-        }
-        self.deadline = .now() + .seconds(Int64(configuration.bodyTimeoutSeconds))
-        self.state = .reading(head, ByteBuffer())
+        self.authorize(head, path: path)
     }
 
     /// The client's IP address: that of the connection, or what a trusted proxy states.
@@ -58,20 +52,25 @@ extension ConnectionHandler {
 
     /// Whether the request's body is processed as it arrives, instead of being collected first: true for the upload of an
     /// import. The connection does not limit the size of such a body.
-    private static func streamsRequestBody(method: HTTPRequest.Method, path: Substring) -> Bool {
+    static func streamsRequestBody(method: HTTPRequest.Method, path: Substring) -> Bool {
         method == .post && path == "/v1/imports"
     }
 
     /// Starts to answer a request whose body is still arriving, and passes the body on through a ``RequestBodyStream``.
-    private func receive(_ head: HTTPRequest) {
+    /// - Parameter principal: the client, whose access is checked again while the body arrives.
+    func receive(_ head: HTTPRequest, from principal: Principal) {
         let boundSelf = NIOLoopBound(self, eventLoop: self.loop.loop)
         let loop = self.loop.loop
+        self.uploader = principal
+        self.uploadPace = UploadPace(now: .now())
         let isExpecting = head.headerFields[.expect]?.lowercased() == "100-continue"
         let bodyStream = RequestBodyStream(
+            capacity: self.loop.configuration.importBufferBytes, budget: self.loop.budgets.bodies, account: self.account,
             onFirstRead: { if isExpecting { loop.execute { boundSelf.value.sendContinue() } } },
             onDrain: { loop.execute { boundSelf.value.resumeReading() } })
         self.respond(
-            to: head, body: .init(asyncSequence: bodyStream), keepAlive: !self.closesAfterResponse(head), bodyStream: bodyStream)
+            to: OrdinaryRequest(head: head, access: .granted(principal)), body: .init(asyncSequence: bodyStream),
+            keepAlive: !self.closesAfterResponse(head), bodyStream: bodyStream)
     }
 
     /// Sends `100 Continue` to a client that waits for it before it sends the body.
@@ -87,6 +86,7 @@ extension ConnectionHandler {
         guard case .receiving = self.state else { return }
         self.state = .responding(keepAlive: false)
         self.deadline = .distantFuture
+        self.uploader = nil
         self.dropsBody = true
         self.resumeReading()
     }
@@ -98,8 +98,9 @@ extension ConnectionHandler {
     /// - Parameters:
     ///   - keepAlive: whether the connection stays open after the response.
     ///   - bodyStream: the source of `body` if the body is still arriving; `nil` if it was read whole.
-    func respond(to head: HTTPRequest, body: RequestBody, keepAlive: Bool, bodyStream: RequestBodyStream? = nil) {
+    func respond(to ordinary: OrdinaryRequest, body: RequestBody, keepAlive: Bool, bodyStream: RequestBodyStream? = nil) {
         guard let channel = self.context?.channel else { return }
+        IdleConnectionList.remove(self)
         if let bodyStream {
             self.state = .receiving(keepAlive: keepAlive, bodyStream)
             self.deadline = .now() + .seconds(Int64(self.loop.configuration.bodyTimeoutSeconds))
@@ -107,17 +108,23 @@ extension ConnectionHandler {
             self.state = .responding(keepAlive: keepAlive)
             self.deadline = .distantFuture
         }
+        let head = ordinary.head
         let request = Request(head: head, body: body)
+        let access = ordinary.access
         let application = self.isOperations ? self.loop.operations : self.loop.application
+        let bodies = self.loop.budgets.bodies
+        let (account, bodyBytes) = (self.account, self.heldBodyBytes)
+        self.heldBodyBytes = 0
         let remote = self.clientAddress(of: head)
         let boundSelf = NIOLoopBound(self, eventLoop: self.loop.loop)
         let start = NIODeadline.now()
         // One task per request. The connection's state lets the next request start only after this response.
         Task(executorPreference: self.loop.executor) {
-            let (response, route) = await application.respond(to: request, channel: channel, remote: remote)
+            let (response, route) = await application.respond(to: request, access: access, channel: channel, remote: remote)
+            bodies.release(bodyBytes, of: account)
             let writer = ConnectionResponseWriter(connection: boundSelf)
-            await boundSelf.value.answer(response, to: head, with: writer)
-            boundSelf.value.loop.requests.observe(route: route, status: response.status.code, duration: .now() - start)
+            let status = await boundSelf.value.answer(response, to: head, with: writer)
+            boundSelf.value.loop.requests.observe(route: route, status: status.code, duration: .now() - start)
         }
     }
 
@@ -129,33 +136,65 @@ extension ConnectionHandler {
         return options.lowercased().split(separator: ",").contains { $0.split(separator: " ").first == "close" }
     }
 
-    /// Writes a response, including its body. Does nothing if the connection was closed.
-    private func answer(_ response: Response, to head: HTTPRequest, with writer: ConnectionResponseWriter) async {
+    /// Writes a response, including its body. Does nothing if the connection was closed. If the budget of responses has no
+    /// room for it, writes a problem instead.
+    /// - Returns: the status that was sent.
+    private func answer(
+        _ response: Response, to head: HTTPRequest, with writer: ConnectionResponseWriter
+    ) async -> HTTPResponse.Status {
         self.dropBody()
-        guard case .responding(let keepAlive) = self.state, let context = self.context else { return }
+        guard case .responding(let keepAlive) = self.state, self.context != nil else { return response.status }
         var fields = response.head
         fields.headerFields[.date] = self.loop.httpDate
         if !keepAlive || self.isQuiescing || self.loop.isDraining {
             fields.headerFields[.connection] = "close"
             self.state = .responding(keepAlive: false)
         }
-        context.write(self.wrapOutboundOut(.head(fields)), promise: nil)
+        // Sent with the first bytes of the body.
+        self.unsentHead = fields
         if head.method == .head || response.status == .noContent || response.status == .notModified {
             writer.end()
-        } else {
-            // The response head was sent already, so an error can only be reported by closing the connection.
-            do { try await response.body.write(writer) } catch { self.context?.close(promise: nil) }
+            return response.status
         }
+        do {
+            try await response.body.write(writer)
+        } catch let problem as HTTPProblem where self.unsentHead != nil {
+            var replacement = self.withCORS(problem, origin: head.headerFields[.origin]).response.head
+            replacement.headerFields[.date] = fields.headerFields[.date]
+            replacement.headerFields[.connection] = fields.headerFields[.connection]
+            self.unsentHead = replacement
+            self.sendHead()
+            self.context?.write(self.wrapOutboundOut(.body(ByteBuffer(bytes: problem.document.bytes))), promise: nil)
+            writer.end()
+            return problem.status
+        } catch {
+            // The response head was sent already, so an error can only be reported by closing the connection.
+            self.context?.close(promise: nil)
+        }
+        return response.status
+    }
+
+    /// Writes the response head, if it was not written yet.
+    private func sendHead() {
+        guard let head = self.unsentHead else { return }
+        self.unsentHead = nil
+        self.context?.write(self.wrapOutboundOut(.head(head)), promise: nil)
     }
 
     /// Writes a chunk of a response body. Suspends while the socket is not writable.
-    /// - Throws: ``RequestBodyStream/Disconnected`` if the connection was closed.
+    /// - Throws: ``RequestBodyStream/Disconnected`` if the connection was closed; ``HTTPProblem`` if the budget of responses has
+    ///   no room for the first chunk, so that nothing was written.
     func writeBody(_ buffer: ByteBuffer) async throws {
         guard case .responding = self.state, let context = self.context else { throw RequestBodyStream.Disconnected() }
+        if self.unsentHead != nil {
+            try self.holdResponse(buffer.readableBytes)
+            self.sendHead()
+        }
         context.write(self.wrapOutboundOut(.body(buffer)), promise: nil)
         guard !self.isWritable else { return }
         context.flush()
         guard !self.isWritable, case .responding = self.state else { return }
+        self.measureResponses()
         self.startWriteTimeout(self.writeTimeout)
         try await withCheckedThrowingContinuation { self.writer = $0 }
         self.deadline = .distantFuture
@@ -172,18 +211,26 @@ extension ConnectionHandler {
     /// Completes the response, then processes the next request or closes the connection.
     func finishResponse() {
         guard case .responding(let keepAlive) = self.state, let context = self.context else { return }
+        self.sendHead()
         context.writeAndFlush(self.wrapOutboundOut(.end(nil)), promise: nil)
         if case .closed = self.state { return }
+        if self.countedResponseBytes > 0 || !self.isWritable { self.measureResponses() }
         if !keepAlive || self.isLast {
             self.lingeringClose(timeout: self.isWritable ? Self.lingeringCloseTimeout : self.writeTimeout)
         } else if self.isWritable {
             self.becomeIdle()
             self.processPipelined()
         } else {
-            self.state = .flushing
-            self.startWriteTimeout(self.writeTimeout)
-            self.countPendingParts()
+            self.waitForFlush()
         }
+    }
+
+    /// Waits until NIO has passed the whole response to the socket.
+    func waitForFlush() {
+        self.state = .flushing
+        self.startWriteTimeout(self.writeTimeout)
+        self.countPendingParts()
+        if !self.isAuthenticated { self.loop.mayEvict(self) }
     }
 
     /// Processes the next request or closes the connection, after NIO has passed the whole response to the socket.
@@ -204,6 +251,7 @@ extension ConnectionHandler {
         self.state = .idle
         self.headLimiter.awaitsHead = true
         self.deadline = .now() + .seconds(Int64(self.loop.configuration.idleTimeoutSeconds))
+        self.loop.mayEvict(self)
     }
 
     /// Processes the request parts that arrived while a request was being answered, until one of these parts completes the next
@@ -212,23 +260,15 @@ extension ConnectionHandler {
         self.countPendingParts()
         while !self.pipelined.isEmpty {
             switch self.state {
-            case .responding, .flushing, .admitting: return
+            case .responding, .flushing, .admitting, .verifying: return
             case .streaming, .lingeringClose, .closed:
                 self.discardPipelined()
                 return
-            case .idle, .reading, .receiving:
-                let part = self.pipelined.removeFirst()
-                self.countPendingParts()
-                self.handle(part)
+            case .idle, .reading, .discarding, .receiving:
+                self.handle(self.takePipelined())
             }
         }
         self.resumeReading()
-    }
-
-    /// Drops the request parts that arrived while a request was being answered.
-    func discardPipelined() {
-        self.pipelined = []
-        self.countPendingParts()
     }
 }
 

@@ -142,6 +142,7 @@ extension ConnectionHandler: StreamOutput {
     func startResponse(extraHeaders: [(name: String, value: String)]) {
         self.loop.closed(self)
         self.discardPipelined()
+        self.countResponseBytes(0)
         var head = ByteBufferAllocator().buffer(capacity: 256)
         head.writeStaticString("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n")
         head.writeStaticString("Cache-Control: no-store, no-transform\r\nX-Accel-Buffering: no\r\nDate: ")

@@ -9,16 +9,19 @@ import NIOHTTPTypes
 /// One HTTP/1.1 connection. It serves ordinary requests one after the other, until a request opens an event stream. From then
 /// on it carries only the stream.
 ///
-/// An ordinary request is read whole (its size is bounded), and answered by Hummingbird's router in a task on this event loop.
-/// Responses are written in order. An import is answered while its body arrives. An event stream needs no task: this handler
-/// writes its response head and is the stream's ``StreamOutput``.
+/// The token of an ordinary request is verified at the request's head, before a byte of its body is kept. The request is then
+/// read whole (its size is bounded), and answered by Hummingbird's router in a task on this event loop. Responses are written in
+/// order. An import is answered while its body arrives. An event stream needs no task: this handler writes its response head and
+/// is the stream's ``StreamOutput``.
 ///
-/// `ConnectionHandler+Requests.swift` handles ordinary requests, `ConnectionHandler+Streams.swift` event streams.
+/// `ConnectionHandler+Access.swift` decides about request heads, `ConnectionHandler+Requests.swift` handles ordinary requests,
+/// `ConnectionHandler+Budgets.swift` counts their bytes, and `ConnectionHandler+Streams.swift` handles event streams.
 ///
-/// States: *idle* → *reading* → *responding* → *idle* …; *idle* → *receiving* → *responding* …; *responding* → *flushing* →
-/// *idle* if the client is slow to read its response; *idle* → *admitting* → *streaming*; every state → *lingering close*, in
-/// which the last bytes are sent, and input is read and discarded, so that the client receives those bytes; every state →
-/// *closed*.
+/// States: *idle* → *reading* → *responding* → *idle* …, with *verifying* before *reading* if the token is not cached; *idle* →
+/// *receiving* → *responding* …; *idle* → *discarding* → *idle* for a rejected request with a small body; *responding* →
+/// *flushing* → *idle* if the client is slow to read its response; *idle* → *admitting* → *streaming*; every state → *lingering
+/// close*, in which the last bytes are sent, and input is read and discarded, so that the client receives those bytes; every
+/// state → *closed*.
 final class ConnectionHandler: ChannelDuplexHandler {
     typealias InboundIn = HTTPRequestPart
     typealias OutboundIn = HTTPResponsePart
@@ -27,8 +30,13 @@ final class ConnectionHandler: ChannelDuplexHandler {
     enum State {
         /// Waiting for the next request head.
         case idle
+        /// The token of an ordinary request is being verified.
+        case verifying
         /// The body of an ordinary request is arriving; the buffer has what was read of it.
-        case reading(HTTPRequest, ByteBuffer)
+        case reading(OrdinaryRequest, ByteBuffer)
+        /// The request was rejected and answered at its head; its small body is discarded. `keepAlive`: the connection stays open
+        /// afterwards.
+        case discarding(keepAlive: Bool)
         /// The request is being answered while its body arrives. `keepAlive`: the connection stays open after the response.
         case receiving(keepAlive: Bool, RequestBodyStream)
         /// The request was read whole and is being answered. `keepAlive`: the connection stays open after the response.
@@ -56,11 +64,13 @@ final class ConnectionHandler: ChannelDuplexHandler {
     var state = State.idle
     private(set) var context: ChannelHandlerContext?
     /// Parts (request head, chunk of a body, or end) of further requests that arrived while a request was being answered.
-    var pipelined = Deque<HTTPRequestPart>()
+    var pipelined = Deque<PipelinedPart>()
+    /// The sum of the pipelined parts' bytes.
+    var pipelinedBytes = 0
     /// Whether a read of the socket was requested and postponed; ``resumeReading()`` performs it.
     var isReadPaused = false
     /// Number of this connection's pipelined parts that are included in the shard's ``StreamShard/pendingRequestParts``.
-    private var countedPendingParts = 0
+    var countedPendingParts = 0
     /// When the timeout of the current state expires; see ``checkDeadline(_:)``.
     var deadline: NIODeadline
     /// The queued bytes when the write timeout was started. If there are fewer when the timeout expires, the client has read
@@ -68,8 +78,28 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private var unsentBytes = 0
     /// Whether the connection accepts no further request: see ``quiesce()``.
     private(set) var isQuiescing = false
-    /// Whether the rest of the current request body is discarded as it arrives.
+    /// Whether the rest of the input is discarded as it arrives.
     var dropsBody = false
+    /// Bytes of the current request body that are held in the budget of request bodies.
+    var heldBodyBytes = 0
+    /// Bytes of the current request body that were discarded, because no route takes the body.
+    var discardedBodyBytes = 0
+    /// Unsent bytes of responses that are counted in the budget of responses.
+    var countedResponseBytes = 0
+    /// The account of the latest request, under which its bytes are counted.
+    var account = ConnectionBudgets.noAccount
+    /// The principal of the import that is arriving.
+    var uploader: Principal?
+    /// The pace of the import that is arriving.
+    var uploadPace: UploadPace?
+    /// Whether the latest request was granted access.
+    var isAuthenticated = false
+    /// The place among the connections that may be closed to make room; `nil` while a request is in progress.
+    var idlePlace: IdleConnectionList.Place?
+    /// Whether the connection was accepted above the limit of connections, for health checks and metrics only.
+    let isReserve: Bool
+    /// The response head that is sent with the first bytes of the response body.
+    var unsentHead: HTTPResponse?
     /// The task that writes a response, while it waits for the socket to become writable.
     var writer: CheckedContinuation<Void, any Error>?
     /// Whether ``removeHTTPHandlers()`` has removed the HTTP handlers, because the connection carries an event stream.
@@ -83,22 +113,21 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// property costs a lock and an existential call.
     private(set) var isWritable = true
 
-    /// Maximum number of pipelined parts; the socket is not read while there are more.
-    private static let maximumPipelined = 256
-
     /// - Parameters:
     ///   - httpHandlers: the HTTP/1.1 handlers between the socket and this handler; a stream removes them.
     ///   - peer: the IP address of the other end.
     ///   - isOperations: whether the operations listener accepted the connection.
+    ///   - isReserve: whether only health checks and metrics are answered.
     init(
         loop: EventLoopContext, headLimiter: RequestHeadLimiter, httpHandlers: [any RemovableChannelHandler], peer: String,
-        isOperations: Bool
+        isOperations: Bool, isReserve: Bool
     ) {
         self.httpHandlers = httpHandlers
         self.loop = loop
         self.headLimiter = headLimiter
         self.peer = peer
         self.isOperations = isOperations
+        self.isReserve = isReserve
         self.deadline = .now() + .seconds(Int64(loop.configuration.headTimeoutSeconds))
     }
 
@@ -108,6 +137,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
         self.loop.opened(self)
+        self.loop.mayEvict(self)
     }
 
     /// Drops the reference to the context, which is invalid from now on.
@@ -126,30 +156,29 @@ final class ConnectionHandler: ChannelDuplexHandler {
         switch (self.state, part) {
         case (.idle, .head(let head)):
             self.handleHead(head)
-        case (.reading(let head, var body), .body(let bytes)):
+        case (.reading(let request, var body), .body(let bytes)):
             // The state has a reference to the buffer: without clearing it first, appending would copy the buffer.
             self.state = .idle
-            if body.readableBytes + bytes.readableBytes > self.loop.configuration.maximumBodyBytes {
-                self.rejectAndClose(.bodyTooLarge(self.loop.configuration.maximumBodyBytes))
-                return
-            }
-            if body.readableBytes == 0 { body = bytes } else { body.writeImmutableBuffer(bytes) }
-            self.state = .reading(head, body)
-        case (.reading(let head, let body), .end):
-            self.respond(to: head, body: .init(buffer: body), keepAlive: !self.closesAfterResponse(head))
+            guard self.keepBody(bytes, of: request, in: &body) else { return }
+            self.state = .reading(request, body)
+        case (.reading(let request, let body), .end):
+            self.respond(to: request, body: .init(buffer: body), keepAlive: !self.closesAfterResponse(request.head))
+        case (.discarding(let keepAlive), .end):
+            self.rejectedBodyEnded(keepAlive: keepAlive)
         case (.receiving(_, let bodyStream), .body(let bytes)):
+            self.uploadPace?.received(bytes.readableBytes)
             bodyStream.append(bytes)
             self.deadline = .now() + .seconds(Int64(self.loop.configuration.bodyTimeoutSeconds))
         case (.receiving(let keepAlive, let bodyStream), .end):
             self.state = .responding(keepAlive: keepAlive)
             self.deadline = .distantFuture
             bodyStream.finish()
-        case (.responding, _) where self.dropsBody:
+        case (.responding, _) where self.dropsBody, (.admitting, _) where self.dropsBody:
             break
-        case (.responding, _), (.flushing, _), (.admitting, _):
-            self.pipelined.append(part)
-            self.countPendingParts()
-        case (.idle, _), (.reading, .head), (.receiving, .head), (.streaming, _), (.lingeringClose, _), (.closed, _):
+        case (.responding, _), (.flushing, _), (.admitting, _), (.verifying, _):
+            self.appendPipelined(part)
+        case (.idle, _), (.reading, .head), (.receiving, .head), (.discarding, _), (.streaming, _), (.lingeringClose, _),
+            (.closed, _):
             // The rest of a rejected body, or a further request on a connection that carries an event stream: both are
             // ignored.
             break
@@ -159,7 +188,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// Passes NIO's request to read from the socket on. Postpones the read while too much input waits to be processed, or while
     /// the client does not read its response.
     func read(context: ChannelHandlerContext) {
-        if self.pipelined.count >= Self.maximumPipelined || self.isFlushing || self.isBodyFull {
+        if self.isPipelineFull || self.isFlushing || self.isBodyFull {
             self.isReadPaused = true
         } else {
             context.read()
@@ -173,22 +202,20 @@ final class ConnectionHandler: ChannelDuplexHandler {
         self.context?.read()
     }
 
-    /// Whether the body that is being received has reached its limit of buffered bytes.
-    private var isBodyFull: Bool {
-        if case .receiving(_, let bodyStream) = self.state { bodyStream.isFull } else { false }
-    }
-
     /// Updates ``isWritable``. If the socket has become writable, continues what waits for that: the event stream, the task
     /// that writes a response body, or the next request after a complete response.
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         self.isWritable = context.channel.isWritable
-        if self.isWritable { self.resumeWriter(nil) }
+        if self.isWritable {
+            if self.countedResponseBytes > 0 { self.measureResponses() }
+            self.resumeWriter(nil)
+        }
         switch self.state {
         case .streaming(let stream): stream.writabilityChanged()
         case .flushing: if self.isWritable { self.responseFlushed() }
         // The last bytes were passed to the socket. From now on the client gets the short timeout to close.
         case .lingeringClose: if self.isWritable { self.deadline = min(self.deadline, .now() + Self.lingeringCloseTimeout) }
-        case .idle, .reading, .receiving, .responding, .admitting, .closed: break
+        case .idle, .verifying, .reading, .discarding, .receiving, .responding, .admitting, .closed: break
         }
     }
 
@@ -197,8 +224,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
         guard case ChannelEvent.inputClosed = event else { return }
         self.inputClosed = true
         switch self.state {
-        case .responding, .flushing, .admitting: break
-        case .idle, .reading, .receiving, .streaming, .lingeringClose, .closed: context.close(promise: nil)
+        case .responding, .flushing, .admitting, .verifying: break
+        case .idle, .reading, .discarding, .receiving, .streaming, .lingeringClose, .closed: context.close(promise: nil)
         }
     }
 
@@ -215,7 +242,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// response.
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         switch self.state {
-        case .idle, .reading:
+        case .idle, .reading, .verifying:
             if let error = error as? RequestHeadLimiter.HeadTooLarge {
                 self.rejectAndClose(
                     error.isRequestLine ? .uriTooLong(self.loop.configuration) : .headersTooLarge(self.loop.configuration))
@@ -240,6 +267,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
             self.state = .responding(keepAlive: false)
         case .flushing:
             self.lingeringClose(timeout: self.writeTimeout)
+        case .discarding:
+            self.lingeringClose()
         case .admitting, .streaming, .lingeringClose, .closed:
             context.close(promise: nil)
         }
@@ -249,13 +278,15 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     /// Rejects a request before it was read whole, and closes the connection. A lingering close discards the rest of the
     /// request: an immediate close would reset the connection, and the client could lose the response.
-    func rejectAndClose(_ problem: HTTPProblem) {
+    /// - Parameter origin: the request's `Origin`, for the CORS header fields.
+    func rejectAndClose(_ problem: HTTPProblem, cors origin: String? = nil) {
         guard let context = self.context else { return }
         self.loop.requests.observe(route: "refused", status: problem.status.code, duration: .zero)
         self.state = .lingeringClose
         self.headLimiter.awaitsHead = false
         self.discardPipelined()
-        var head = problem.response.head
+        self.releaseBody()
+        var head = (origin == nil ? problem : self.withCORS(problem, origin: origin)).response.head
         head.headerFields[.connection] = "close"
         head.headerFields[.date] = self.loop.httpDate
         context.write(self.wrapOutboundOut(.head(head)), promise: nil)
@@ -276,9 +307,11 @@ final class ConnectionHandler: ChannelDuplexHandler {
         if case .closed = self.state { return }
         self.state = .lingeringClose
         self.discardPipelined()
+        self.releaseBody()
         self.startWriteTimeout(time)
         // If the connection carried a stream, the loop did not check its deadline until now.
         self.loop.opened(self)
+        self.loop.mayEvict(self)
         context.close(mode: .output, promise: nil)
         if self.inputClosed {
             context.close(promise: nil)
@@ -290,6 +323,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// Enters the state `closed` and removes the connection from those whose deadlines the loop checks.
     private func becomeClosed() {
         self.discardPipelined()
+        self.releaseBody()
+        self.countResponseBytes(0)
         self.state = .closed
         self.loop.closed(self)
     }
@@ -302,8 +337,15 @@ final class ConnectionHandler: ChannelDuplexHandler {
         self.deadline = .now() + time
     }
 
-    /// Rejects the request or closes the connection if the deadline of its state has passed. Called every second.
-    func checkDeadline(_ now: NIODeadline) {
+    /// Counts unread responses, and checks the upload of an import and the deadline of the state. Called every second.
+    func tick(_ now: NIODeadline) {
+        self.measureResponses()
+        self.checkUpload(now)
+        self.checkDeadline(now)
+    }
+
+    /// Rejects the request or closes the connection if the deadline of its state has passed.
+    private func checkDeadline(_ now: NIODeadline) {
         guard now >= self.deadline, let context = self.context else { return }
         switch self.state {
         case .flushing:
@@ -317,6 +359,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         case .idle:
             if self.headLimiter.hasReceivedBytes { self.rejectAndClose(.tooSlow) } else { context.close(promise: nil) }
         case .reading: self.rejectAndClose(.tooSlow)
+        case .discarding: self.lingeringClose()
         case .receiving(_, let bodyStream):
             // While the buffer is full, the client waits for the hub and is not too slow: restart the timeout of the body.
             guard !bodyStream.isFull else {
@@ -333,34 +376,21 @@ final class ConnectionHandler: ChannelDuplexHandler {
                 context.close(promise: nil)
             }
         case .lingeringClose: context.close(promise: nil)
-        case .admitting, .streaming, .closed: break
+        case .verifying, .admitting, .streaming, .closed: break
         }
     }
 
     /// Whether a request is being read or answered.
     var isBusy: Bool {
         switch self.state {
-        case .reading, .receiving, .responding, .flushing, .admitting: true
-        case .idle, .streaming, .lingeringClose, .closed: false
+        case .verifying, .reading, .receiving, .responding, .flushing, .admitting: true
+        case .idle, .discarding, .streaming, .lingeringClose, .closed: false
         }
     }
 
     /// Whether the connection waits for a request, and nothing of it has arrived.
     var isIdle: Bool {
         if case .idle = self.state { !self.headLimiter.hasReceivedBytes } else { false }
-    }
-
-    /// Whether a complete response waits for the client to read it.
-    var isFlushing: Bool {
-        if case .flushing = self.state { true } else { false }
-    }
-
-    /// Updates the shard's count of pending request parts, for which a pass (delivery of live events) is postponed.
-    /// Parts that wait for a client to read a response are not counted: that may last long, and the pass must not wait for it.
-    func countPendingParts() {
-        let count = self.isFlushing ? 0 : self.pipelined.count
-        self.loop.shard.pendingRequestParts += count - self.countedPendingParts
-        self.countedPendingParts = count
     }
 
     /// Closes the connection immediately, also during a request.

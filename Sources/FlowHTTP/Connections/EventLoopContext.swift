@@ -11,18 +11,26 @@ final class EventLoopContext {
     /// Answers the requests of the operations listener.
     let operations: HTTPApplication
     let configuration: HTTPConfiguration
+    let budgets: ConnectionBudgets
     var requests = RequestCounters()
 
     /// Connections without an event stream, whose deadlines are checked.
     private var ordinary: [ObjectIdentifier: ConnectionHandler] = [:]
+    /// Idle connections on which no request was granted access yet, and unfinished requests without a token.
+    private let idleStrangers = IdleConnectionList()
+    /// Idle connections on which a request was granted access.
+    private let idleClients = IdleConnectionList()
     /// Whether the hub drains: see ``startDraining()``.
     private(set) var isDraining = false
     private var dateSecond: Int64 = -1
     private var date = ""
 
+    /// Maximum number of connections that are accepted above the limit, for health checks and metrics only.
+    private static let reserve = 8
+
     init(
         loop: any EventLoop, shard: StreamShard, application: HTTPApplication, operations: HTTPApplication,
-        configuration: HTTPConfiguration
+        configuration: HTTPConfiguration, budgets: ConnectionBudgets
     ) {
         self.loop = loop
         self.shard = shard
@@ -30,12 +38,55 @@ final class EventLoopContext {
         self.application = application
         self.operations = operations
         self.configuration = configuration
+        self.budgets = budgets
     }
+
+    // MARK: Connections
 
     /// Adds a new connection, or one whose event stream has ended. From now on its deadline is checked every second.
     func opened(_ connection: ConnectionHandler) { self.ordinary[ObjectIdentifier(connection)] = connection }
     /// Removes a connection that was closed or now carries an event stream.
-    func closed(_ connection: ConnectionHandler) { self.ordinary[ObjectIdentifier(connection)] = nil }
+    func closed(_ connection: ConnectionHandler) {
+        self.ordinary[ObjectIdentifier(connection)] = nil
+        IdleConnectionList.remove(connection)
+    }
+
+    /// Allows that the connection is closed to make room for others, until a request is in progress on it. It is now the one
+    /// that was idle for the shortest time.
+    func mayEvict(_ connection: ConnectionHandler) {
+        (connection.isAuthenticated ? self.idleClients : self.idleStrangers).append(connection)
+    }
+
+    /// Closes the connection that was idle for the longest time: one on which no request was granted access, if there is any.
+    /// - Returns: whether there was an idle connection.
+    func evictLongestIdle() -> Bool {
+        guard let connection = self.idleStrangers.longestIdle ?? self.idleClients.longestIdle else { return false }
+        self.budgets.countEviction()
+        // The connection reports its end later.
+        self.closed(connection)
+        connection.closeNow()
+        return true
+    }
+
+    /// Whether there are more connections without an event stream than their limit.
+    var isOverLimit: Bool { self.ordinary.count > self.configuration.maximumOrdinaryConnections }
+
+    /// What a new connection may be used for.
+    enum Admission {
+        case anyRequest
+        /// Health checks and metrics only.
+        case reserve
+    }
+
+    /// Decides about a new connection. Closes an idle one if the limit of connections is reached.
+    /// - Returns: `nil` if the new connection must be closed.
+    func admit() -> Admission? {
+        let limit = self.configuration.maximumOrdinaryConnections
+        if self.ordinary.count < limit || self.evictLongestIdle() { return .anyRequest }
+        if self.ordinary.count < limit + Self.reserve { return .reserve }
+        self.budgets.countRefusal()
+        return nil
+    }
 
     /// Number of connections without an event stream.
     var ordinaryCount: Int { self.ordinary.count }
@@ -50,11 +101,18 @@ final class EventLoopContext {
     /// response.
     func startDraining() { self.isDraining = true }
 
-    /// Checks the deadlines of connections without an event stream, and calls the shard's ``StreamShard/tick()``. Called
+    // MARK: Time
+
+    /// Checks the deadlines and unread responses of connections without an event stream, and calls the shard's
+    /// ``StreamShard/tick()``. Called
     /// every second.
     func tick() {
         let now = NIODeadline.now()
-        for connection in Array(self.ordinary.values) { connection.checkDeadline(now) }
+        for connection in Array(self.ordinary.values) { connection.tick(now) }
+        let unread = self.ordinary.values.filter { $0.countedResponseBytes > 0 }
+        for connection in unread.sorted(by: { $0.countedResponseBytes > $1.countedResponseBytes }) {
+            connection.shedUnreadResponse()
+        }
         self.shard.tick()
     }
 

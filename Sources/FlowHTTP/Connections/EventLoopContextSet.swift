@@ -42,18 +42,20 @@ final class EventLoopContextSet: Sendable {
         return count
     }
 
-    /// The sums of the counters of all loops.
+    /// The sums of the counters of all loops, and the number of connections without an event stream.
     /// - Throws: NIO's error if a loop was shut down.
-    func counters() async throws -> (StreamCounters, RequestCounters) {
+    func counters() async throws -> (StreamCounters, RequestCounters, ordinaryConnections: Int) {
         var streams = StreamCounters()
         var requests = RequestCounters()
+        var connections = 0
         for context in self.all {
-            let (loopStreams, loopRequests) = try await context.eventLoop.submit {
-                (context.value.shard.counters, context.value.requests)
+            let (loopStreams, loopRequests, loopConnections) = try await context.eventLoop.submit {
+                (context.value.shard.counters, context.value.requests, context.value.ordinaryCount)
             }.get()
             streams.add(loopStreams)
             requests.add(loopRequests)
+            connections += loopConnections
         }
-        return (streams, requests)
+        return (streams, requests, connections)
     }
 }

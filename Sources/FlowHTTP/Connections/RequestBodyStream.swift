@@ -3,7 +3,8 @@ import NIOCore
 import Synchronization
 
 /// The body of a request that is answered while it arrives. The connection appends chunks on its event loop; one task reads
-/// them, on any thread. While 256 KiB or more are buffered, the connection does not read its socket.
+/// them, on any thread. While the buffered bytes have reached the capacity, the connection does not read its socket. The buffered
+/// bytes are counted in a ``ByteBudget``.
 final class RequestBodyStream: AsyncSequence, Sendable {
     typealias Element = ByteBuffer
 
@@ -11,7 +12,9 @@ final class RequestBodyStream: AsyncSequence, Sendable {
     struct Disconnected: Error {}
 
     /// Number of buffered bytes from which on the connection does not read its socket.
-    private static let capacity = 262_144
+    private let capacity: Int
+    private let budget: ByteBudget
+    private let account: String
 
     private struct State {
         var chunks = Deque<ByteBuffer>()
@@ -29,15 +32,32 @@ final class RequestBodyStream: AsyncSequence, Sendable {
     /// Called when the buffered bytes have fallen below ``capacity``.
     private let onDrain: @Sendable () -> Void
 
-    init(onFirstRead: @escaping @Sendable () -> Void, onDrain: @escaping @Sendable () -> Void) {
+    /// - Parameters:
+    ///   - capacity: number of buffered bytes from which on the connection does not read its socket.
+    ///   - budget: counts the buffered bytes for the account.
+    init(
+        capacity: Int, budget: ByteBudget, account: String, onFirstRead: @escaping @Sendable () -> Void,
+        onDrain: @escaping @Sendable () -> Void
+    ) {
+        self.capacity = capacity
+        self.budget = budget
+        self.account = account
         self.onFirstRead = onFirstRead
         self.onDrain = onDrain
+    }
+
+    deinit {
+        // A task that rejects an import does not read the rest of its body.
+        self.budget.release(self.state.withLock { $0.bytes }, of: self.account)
     }
 
     // MARK: The connection's side
 
     /// Whether ``capacity`` is reached, so that the connection must stop reading its socket.
-    var isFull: Bool { self.state.withLock { $0.bytes >= Self.capacity } }
+    var isFull: Bool { self.state.withLock { $0.bytes >= self.capacity } }
+
+    /// Whether the reading task waits for the client: everything that was received has been read.
+    var isWaiting: Bool { self.state.withLock { $0.waiter != nil } }
 
     /// Passes a chunk of the body to the reading task, or buffers the chunk until the task requests it. Ignores the chunk after
     /// a failure.
@@ -51,6 +71,7 @@ final class RequestBodyStream: AsyncSequence, Sendable {
             }
             state.chunks.append(chunk)
             state.bytes += chunk.readableBytes
+            self.budget.change(by: chunk.readableBytes, of: self.account)
             return nil
         }
         waiter?.resume(returning: chunk)
@@ -71,6 +92,7 @@ final class RequestBodyStream: AsyncSequence, Sendable {
         let waiter = self.state.withLock { state -> CheckedContinuation<ByteBuffer?, any Error>? in
             guard state.failure == nil, !state.isComplete || state.bytes > 0 else { return nil }
             state.failure = error
+            self.budget.release(state.bytes, of: self.account)
             state.chunks = []
             state.bytes = 0
             return state.waiter.take()
@@ -113,10 +135,11 @@ final class RequestBodyStream: AsyncSequence, Sendable {
                 if let failure = state.failure { return (.failure(failure), false) }
                 // Checked under the lock: a cancellation after this check finds the waiter and resumes it.
                 if Task.isCancelled { return (.failure(CancellationError()), false) }
-                let wasFull = state.bytes >= Self.capacity
+                let wasFull = state.bytes >= self.capacity
                 if let chunk = state.chunks.popFirst() {
                     state.bytes -= chunk.readableBytes
-                    return (.success(chunk), wasFull && state.bytes < Self.capacity)
+                    self.budget.release(chunk.readableBytes, of: self.account)
+                    return (.success(chunk), wasFull && state.bytes < self.capacity)
                 }
                 if state.isComplete { return (.success(nil), false) }
                 state.waiter = waiter

@@ -5,6 +5,7 @@ import NIOCore
 
 /// `/v1/imports`: uploads, lists, reads, analyzes and deletes the imports of the principal's account.
 struct ImportRoutes: Sendable {
+    let access: AccessControl
     let imports: ImportService
     let patterns: any MappingPatternStore
 
@@ -27,7 +28,9 @@ struct ImportRoutes: Sendable {
     /// `Idempotency-Key`.
     @Sendable private func create(_ request: Request, _ context: HubContext) async throws -> Response {
         try context.require(.imports)
-        let importRequest = try ImportRequest(request, context)
+        var importRequest = try ImportRequest(request, context)
+        // The upload may take longer than the token is valid.
+        importRequest.checkAccess = { [access = self.access, principal = context.principal] in try access.check(principal) }
         let receipt = try await self.mappingErrors { try await self.imports.ingest(importRequest) }
         var headers: HTTPFields = [.location: "/v1/imports/\(receipt.entry.id)"]
         if receipt.isReplayed { headers[.idempotencyReplayed] = "true" }

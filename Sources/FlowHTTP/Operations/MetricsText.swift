@@ -71,6 +71,29 @@ extension MetricsText {
 }
 
 extension MetricsText {
+    /// Writes the metrics of connections and of the memory of their requests.
+    mutating func write(_ budgets: ConnectionBudgets, ordinaryConnections: Int) {
+        self.gauge("flowhub_ordinary_connections", "Connections without an event stream.", ordinaryConnections)
+        self.counter(
+            "flowhub_evicted_connections_total", "Idle connections closed to make room for others.", budgets.evictedConnections)
+        self.counter(
+            "flowhub_refused_connections_total", "Connections and requests rejected because all connections were busy.",
+            budgets.refusedConnections)
+        self.counter("flowhub_accept_errors_total", "Failed attempts to accept a connection.", budgets.failedAccepts)
+        self.gauge("flowhub_request_body_bytes", "Bytes of request bodies in memory.", budgets.bodies.bytes)
+        self.gauge("flowhub_pipelined_bytes", "Bytes of pipelined requests that wait.", budgets.pipelinedBytes)
+        self.gauge("flowhub_response_bytes", "Bytes of ordinary responses that clients have not read.", budgets.responses.bytes)
+        self.series(
+            "flowhub_over_budget_total", "Requests rejected and connections closed because of a limit of bytes.", type: "counter",
+            [
+                ("bytes=\"request_body\",limit=\"account\"", budgets.bodies.excesses.account),
+                ("bytes=\"request_body\",limit=\"total\"", budgets.bodies.excesses.total),
+                ("bytes=\"response\",limit=\"account\"", budgets.responses.excesses.account),
+                ("bytes=\"response\",limit=\"total\"", budgets.responses.excesses.total),
+                ("bytes=\"pipelined\",limit=\"total\"", budgets.droppedPipelines),
+            ])
+    }
+
     /// Writes the metrics of imports.
     mutating func write(_ imports: ImportMetrics) {
         self.labelled(

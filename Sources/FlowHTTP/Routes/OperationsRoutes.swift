@@ -13,6 +13,7 @@ struct OperationsRoutes: Sendable {
     let limitCounters: LimitCounters
     let bus: any EventBus
     let loops: EventLoopContextSet
+    let budgets: ConnectionBudgets
     let version: String
 
     /// Adds the routes of liveness and readiness.
@@ -69,7 +70,7 @@ struct OperationsRoutes: Sendable {
 
     /// `GET /metrics`: the metrics of this instance in the format of Prometheus.
     @Sendable private func metrics(_ request: Request, _ context: HubContext) async throws -> Response {
-        let (streams, requests) = try await self.loops.counters()
+        let (streams, requests, ordinaryConnections) = try await self.loops.counters()
         var text = MetricsText()
         text.gauge("flowhub_connections", "Open event streams.", self.services.streamCount)
         text.gauge("flowhub_watched_flows", "Flows with a subscriber on this instance.", self.services.table.watchedFlows().count)
@@ -103,6 +104,7 @@ struct OperationsRoutes: Sendable {
         text.labelled(
             "flowhub_delivery_status", "1 for the current delivery status, 0 for the others.", type: "gauge", label: "status",
             [DeliveryStatus.ok, .degraded, .storeAway].map { ($0.rawValue, $0 == delivery ? 1 : 0) })
+        text.write(self.budgets, ordinaryConnections: ordinaryConnections)
         text.write(self.bus.metrics ?? BusMetrics())
         text.labelled(
             "flowhub_limit_rejections_total", "Requests about locks and mapping patterns rejected because of a limit.",

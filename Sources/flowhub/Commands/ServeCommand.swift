@@ -51,10 +51,18 @@ struct ServeCommand: AsyncParsableCommand {
             configuration.http.port = port
         }
         if let data = self.data { configuration.dataDirectory = data }
-        Self.complete(&configuration)
+        let (files, isCapped) = Self.complete(&configuration)
         try Self.refuseOpenExposure(configuration)
 
         let logger = Self.logger(configuration)
+        if isCapped {
+            logger.warning(
+                "Connections are capped by the limit of open files; raise it (ulimit -n, LimitNOFILE=)",
+                metadata: [
+                    "files": "\(files)", "streams": "\(configuration.streams.maximumConnections)",
+                    "ordinary_per_loop": "\(configuration.http.maximumOrdinaryConnections)",
+                ])
+        }
         #if DEBUG
         FaultInjection.inject()
         #endif
@@ -88,8 +96,9 @@ struct ServeCommand: AsyncParsableCommand {
     // MARK: Private
 
     /// Sets the values that depend on this machine or are random, unless they are configured: instance name, number of event
-    /// loops, maximum number of streams.
-    private static func complete(_ configuration: inout HubConfiguration) {
+    /// loops, limits of connections, which the limit of open files caps. Raises that limit as far as permitted.
+    /// - Returns: the limit of open files, and whether it caps the connections below their limits.
+    private static func complete(_ configuration: inout HubConfiguration) -> (files: Int, isCapped: Bool) {
         if configuration.instance.isEmpty {
             configuration.instance = "i" + String(UInt64.random(in: .min ... .max), radix: 36)
         }
@@ -97,9 +106,12 @@ struct ServeCommand: AsyncParsableCommand {
             configuration.http.eventLoops = ProcessorCount.allowed()
         }
         let files = Int(min(FileLimit.raise(), 1_048_576))
-        if ProcessInfo.processInfo.environment["FLOWHUB_MAX_CONNECTIONS"] == nil {
-            configuration.streams.maximumConnections = max(10_000, files - 2_048)
-        }
+        let isSet = ProcessInfo.processInfo.environment["FLOWHUB_MAX_CONNECTIONS"] != nil
+        let capacity = ConnectionCapacity(
+            files: files, streams: isSet ? configuration.streams.maximumConnections : nil, configuration)
+        configuration.streams.maximumConnections = capacity.streams
+        configuration.http.maximumOrdinaryConnections = capacity.ordinaryPerLoop
+        return (files, capacity.isCapped)
     }
 
     /// Rejects a configuration without a token key that listens on other than loopback addresses: without a key every client

@@ -107,6 +107,22 @@ struct HubConfiguration {
         }
         self.redisServices.locks = self.locks
         self.redisServices.patterns = self.patterns
+        self.completeByteLimits(environment)
+    }
+
+    /// Sets the limits of bytes of one account that are not configured, and raises those below the largest request body, which
+    /// could otherwise never be accepted.
+    private mutating func completeByteLimits(_ environment: [String: String]) {
+        let share = self.access.isOpen ? 1 : 2
+        if environment["FLOWHUB_MAX_ACCOUNT_BODY_BYTES"] == nil {
+            self.http.maximumAccountBodyBytes = self.http.maximumTotalBodyBytes / share
+        }
+        if environment["FLOWHUB_MAX_ACCOUNT_RESPONSE_BYTES"] == nil {
+            self.http.maximumAccountResponseBytes = self.http.maximumTotalResponseBytes / share
+        }
+        let largest = max(self.http.maximumBodyBytes, self.http.importBufferBytes)
+        self.http.maximumTotalBodyBytes = max(self.http.maximumTotalBodyBytes, largest)
+        self.http.maximumAccountBodyBytes = max(self.http.maximumAccountBodyBytes, largest)
     }
 
     init() {}

@@ -9,7 +9,7 @@ extension Setting {
     /// All settings that the server reads, in the order of the documentation.
     static let all: [Setting] =
         Self.listening + Self.storage + Self.postgres + Self.redis + Self.r2 + Self.access + Self.streams + Self.requests
-        + Self.locks + Self.patterns + Self.imports + Self.retention + Self.logging
+        + Self.byteBudgets + Self.locks + Self.patterns + Self.imports + Self.uploads + Self.retention + Self.logging
 
     private static let listening: [Setting] = [
         .text(
@@ -216,7 +216,7 @@ extension Setting {
         .number(
             "FLOWHUB_MAX_CONNECTIONS", \.streams.maximumConnections, 1...10_000_000,
             "Maximum event streams of the instance; further ones get only the event closing with reason full.",
-            defaultText: "file limit minus 2048, at least 10000"),
+            defaultText: "what the limit of open files allows"),
         .number(
             "FLOWHUB_MAX_CONNECTIONS_PER_SUBJECT", \.streams.maximumConnectionsPerSubject, 1...10_000_000,
             "Maximum event streams per token subject; further ones get only closing with reason full. Not used without keys."),
@@ -276,7 +276,7 @@ extension Setting {
             "Maximum nesting depth of JSON in a request; deeper JSON is rejected with 400."),
         .number(
             "FLOWHUB_MAX_ORDINARY_CONNECTIONS", \.http.maximumOrdinaryConnections, 16...1_000_000,
-            "Maximum connections without an event stream, per event loop; further ones are closed."),
+            "Maximum connections without an event stream, per event loop; a further one closes the longest idle one."),
         .number(
             "FLOWHUB_HEAD_TIMEOUT_SECONDS", \.http.headTimeoutSeconds, 1...3_600,
             "Timeout from opening a connection to the end of the first request head, in seconds; then 408."),

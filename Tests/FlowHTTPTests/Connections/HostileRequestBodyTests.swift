@@ -26,10 +26,35 @@ import Testing
         }
     }
 
+    private static func body(
+        _ budget: ByteBudget = ByteBudget(limit: 1 << 20, accountLimit: 1 << 20), onFirstRead: @escaping @Sendable () -> Void,
+        onDrain: @escaping @Sendable () -> Void
+    ) -> RequestBodyStream {
+        RequestBodyStream(capacity: 262_144, budget: budget, account: "7", onFirstRead: onFirstRead, onDrain: onDrain)
+    }
+
+    @Test func countsBytesUntilTheyAreReadOrDropped() async throws {
+        let budget = ByteBudget(limit: 1 << 20, accountLimit: 1 << 20)
+        let failed = Self.body(budget, onFirstRead: {}, onDrain: {})
+        var unread: RequestBodyStream? = Self.body(budget, onFirstRead: {}, onDrain: {})
+        for _ in 0..<2 {
+            failed.append(Self.part)
+            unread?.append(Self.part)
+        }
+        #expect(budget.bytes == 4 * 65_536)
+        _ = try await failed.makeAsyncIterator().next()
+        #expect(budget.bytes == 3 * 65_536)
+        failed.fail(RequestBodyStream.Disconnected())
+        #expect(budget.bytes == 2 * 65_536)
+        unread = nil
+        #expect(budget.bytes == 0)
+        #expect(unread == nil)
+    }
+
     @Test func bodyFilledDuringFirstReadSignalsDrain() async throws {
         let side = Side()
         // The first read finds no part. Before it can wait, the body is filled, so that the connection pauses reading.
-        let body = RequestBodyStream(
+        let body = Self.body(
             onFirstRead: { side.fill() }, onDrain: { side.isReadPaused = false })
         side.body.withLock { $0 = body }
         let iterator = body.makeAsyncIterator()
@@ -41,7 +66,7 @@ import Testing
     @Test(arguments: [false, true])
     func cancelledReadThrowsAndKeepsLaterBytes(isWaiting: Bool) async throws {
         let (begun, hasBegun) = AsyncStream.makeStream(of: Void.self)
-        let body = RequestBodyStream(onFirstRead: { hasBegun.finish() }, onDrain: {})
+        let body = Self.body(onFirstRead: { hasBegun.finish() }, onDrain: {})
         let reader = Task {
             while !isWaiting, !Task.isCancelled { await Task.yield() }
             return try await body.makeAsyncIterator().next()
@@ -56,7 +81,7 @@ import Testing
     @Test func bodyDoesNotStallWhileBothSidesRun() async throws {
         let side = Side()
         let (room, hasRoom) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
-        let body = RequestBodyStream(onFirstRead: {}, onDrain: { hasRoom.yield() })
+        let body = Self.body(onFirstRead: {}, onDrain: { hasRoom.yield() })
         side.body.withLock { $0 = body }
         let rounds = 20_000
         async let producer: Void = {

@@ -10,23 +10,25 @@ public final class HubProcess: Sendable {
         var process: ChildProcess?
         var port = 0
         var environment: [String: String]
+        /// The limit of open files; `nil`: that of the tests.
+        var openFiles: Int?
     }
 
     private let state: AsyncValue<State>
     private let binary: String
     public let folder: TemporaryFolder
 
-    private init(environment: [String: String]) throws {
+    private init(environment: [String: String], openFiles: Int?) throws {
         self.binary = try HubBinary.path()
         self.folder = try TemporaryFolder()
-        self.state = AsyncValue(State(environment: environment))
+        self.state = AsyncValue(State(environment: environment, openFiles: openFiles))
     }
 
     /// Runs a hub for the duration of the body, then kills it and removes its folder, even if the body throws.
     public static func running<Result>(
-        _ environment: [String: String] = [:], _ body: (HubProcess) async throws -> Result
+        _ environment: [String: String] = [:], openFiles: Int? = nil, _ body: (HubProcess) async throws -> Result
     ) async throws -> Result {
-        let hub = try HubProcess(environment: environment)
+        let hub = try HubProcess(environment: environment, openFiles: openFiles)
         do {
             try await hub.start()
             let result = try await body(hub)
@@ -80,7 +82,13 @@ public final class HubProcess: Sendable {
         var all = ["SWIFT_BACKTRACE": backtrace, "FLOWHUB_DATA": self.dataFolder]
         all.merge(state.environment) { $1 }
         all["PORT"] = String(state.port)
-        let process = try ChildProcess(self.binary, ["serve"], environment: all, folder: self.folder.path)
+        let process: ChildProcess
+        if let files = state.openFiles {
+            let script = "ulimit -n \(files) && exec \"$0\" serve"
+            process = try ChildProcess("/bin/sh", ["-c", script, self.binary], environment: all, folder: self.folder.path)
+        } else {
+            process = try ChildProcess(self.binary, ["serve"], environment: all, folder: self.folder.path)
+        }
         self.state.change { $0.process = process }
         try await eventually("the hub's log line Listening", within: .seconds(30), every: .milliseconds(5)) {
             if let exit = process.exit {
@@ -88,6 +96,14 @@ public final class HubProcess: Sendable {
             }
             return Self.port(in: process.errorOutput) == state.port
         }
+    }
+
+    /// Sets the soft limit of open files of the running hub.
+    public func limitOpenFiles(to files: Int) async throws {
+        let arguments = ["--pid", String(self.process?.id ?? 0), "--nofile=\(files):"]
+        let tool = try ChildProcess("/usr/bin/prlimit", arguments, environment: [:], folder: self.folder.path)
+        let exit = try await tool.waitForExit()
+        guard exit == .code(0) else { throw ChildProcess.Failure(description: "prlimit: \(exit), \(tool.errorOutput)") }
     }
 
     /// Sends SIGTERM without waiting.

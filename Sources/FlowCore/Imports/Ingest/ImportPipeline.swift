@@ -22,9 +22,11 @@ struct ImportPipeline {
 
     /// Reads the whole body, writes its records to the sink, and finishes the sink. After an error the caller must
     /// abort the sink.
-    /// - Parameter format: format of the body; `nil` to detect it.
-    /// - Throws: ``ImportError``, or the error that the body threw.
-    func run(format: ImportFormat?) async throws -> Result {
+    /// - Parameters:
+    ///   - format: format of the body; `nil` to detect it.
+    ///   - checkAccess: called before the sink is finished; may throw.
+    /// - Throws: ``ImportError``, or the error of the body or of `checkAccess`.
+    func run(format: ImportFormat?, checkAccess: () throws -> Void = {}) async throws -> Result {
         var reader = RecordReader(format: format, limits: self.configuration.limits)
         let content = self.codec.makeHash()
         var sample: [JSONText] = []
@@ -60,6 +62,7 @@ struct ImportPipeline {
         }
         page.close()
         try await send(page)
+        try checkAccess()
         let stored = try await self.sink.finish()
         self.progress(self.body.compressedBytes, reader.recordCount)
         return Result(

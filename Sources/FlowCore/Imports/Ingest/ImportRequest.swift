@@ -17,6 +17,9 @@ public struct ImportRequest: Sendable {
     public var bytes: Int?
     /// The body as sent. It is read once.
     public var body: any AsyncSequence<ByteBuffer, any Error> & Sendable
+    /// Called after the whole body was read, before the import is stored. Throws if the client has lost its access since; nothing
+    /// is stored then.
+    public var checkAccess: @Sendable () throws -> Void = {}
 
     public init(
         account: String, flow: FlowID?, fileName: String?, sourceType: String?, format: ImportFormat?, idempotencyKey: String?,

@@ -1,0 +1,157 @@
+import FlowCore
+import HTTPTypes
+import Hummingbird
+import NIOCore
+import NIOHTTPTypes
+
+/// An ordinary request whose body is being read.
+struct OrdinaryRequest {
+    let head: HTTPRequest
+    let access: RequestAccess
+
+    /// Whether the body is kept. It is discarded if no route takes it, or if the request is rejected anyway.
+    var keepsBody: Bool {
+        if case .granted = self.access { true } else { false }
+    }
+}
+
+extension ConnectionHandler {
+    /// Size up to which the declared body of a rejected request is discarded to keep the connection open.
+    private static let discardedBodyLimit = 65_536
+
+    /// Decides about the access of an ordinary request from its head.
+    func authorize(_ head: HTTPRequest, path: Substring) {
+        let access = self.loop.application.access
+        switch access.decide(head, path: path) {
+        case .decided(let decision): self.proceed(with: head, path: path, decision)
+        case .unverified(let token):
+            IdleConnectionList.remove(self)
+            self.state = .verifying
+            self.deadline = .distantFuture
+            let boundSelf = NIOLoopBound(self, eventLoop: self.loop.loop)
+            // Verifying a signature takes about 0.1 ms of CPU time, so it runs outside the event loop.
+            Task {
+                let decision = await access.verify(token)
+                boundSelf.eventLoop.execute { boundSelf.value.verified(head, decision) }
+            }
+        }
+    }
+
+    /// Continues with a request whose token was verified, and with the parts that arrived meanwhile.
+    private func verified(_ head: HTTPRequest, _ decision: RequestAccess) {
+        guard case .verifying = self.state else { return }
+        // Every path below either sets another state or discards the rest of the input.
+        self.state = .idle
+        self.proceed(with: head, path: (head.path ?? "").prefix { $0 != "?" }, decision)
+        self.processPipelined()
+        if !self.isPipelineFull { self.resumeReading() }
+    }
+
+    /// Starts to read the body of a request, or to stream that of an import; or rejects the request.
+    private func proceed(with head: HTTPRequest, path: Substring, _ access: RequestAccess) {
+        let configuration = self.loop.configuration
+        let length = head.headerFields[.contentLength].flatMap { Int($0) }
+        switch access {
+        case .granted(let principal):
+            IdleConnectionList.remove(self)
+            self.isAuthenticated = true
+            self.useAccount(principal.account)
+            let isImport = Self.streamsRequestBody(method: head.method, path: path)
+            let expected = isImport ? configuration.importBufferBytes : min(length ?? 0, configuration.maximumBodyBytes)
+            if expected > Self.discardedBodyLimit,
+                let excess = self.loop.budgets.bodies.excess(adding: expected, of: self.account)
+            {
+                self.loop.budgets.bodies.countExcess(excess)
+                self.rejectAndClose(.bodiesFull(excess, configuration), cors: head.headerFields[.origin])
+                return
+            }
+            if isImport {
+                self.receive(head, from: principal)
+                return
+            }
+        case .denied(let error):
+            self.loop.mayEvict(self)
+            self.useAccount(ConnectionBudgets.noAccount)
+            if (length ?? 0) > 0 || head.headerFields[.transferEncoding] != nil {
+                self.refuse(HTTPProblem(error), head, length: length)
+                return
+            }
+        case .notNeeded:
+            self.useAccount(ConnectionBudgets.noAccount)
+        }
+        if let length, length > configuration.maximumBodyBytes {
+            self.rejectAndClose(.bodyTooLarge(configuration.maximumBodyBytes))
+            return
+        }
+        if head.headerFields[.expect]?.lowercased() == "100-continue" {
+            self.context?.writeAndFlush(self.wrapOutboundOut(.head(HTTPResponse(status: .continue))), promise: nil)
+        }
+        self.deadline = .now() + .seconds(Int64(configuration.bodyTimeoutSeconds))
+        self.discardedBodyBytes = 0
+        self.state = .reading(OrdinaryRequest(head: head, access: access), ByteBuffer())
+    }
+
+    /// Answers a request that has a body and no access, at once. A small body is then discarded; otherwise the connection is
+    /// closed.
+    private func refuse(_ problem: HTTPProblem, _ head: HTTPRequest, length: Int?) {
+        let origin = head.headerFields[.origin]
+        guard let context = self.context, let length, length <= Self.discardedBodyLimit, head.headerFields[.expect] == nil else {
+            self.rejectAndClose(problem, cors: origin)
+            return
+        }
+        self.loop.requests.observe(route: "refused", status: problem.status.code, duration: .zero)
+        let keepAlive = !self.closesAfterResponse(head)
+        var fields = self.withCORS(problem, origin: origin).response.head
+        fields.headerFields[.date] = self.loop.httpDate
+        if !keepAlive { fields.headerFields[.connection] = "close" }
+        self.state = .discarding(keepAlive: keepAlive)
+        self.deadline = .now() + .seconds(Int64(self.loop.configuration.headTimeoutSeconds))
+        context.write(self.wrapOutboundOut(.head(fields)), promise: nil)
+        context.write(self.wrapOutboundOut(.body(ByteBuffer(bytes: problem.document.bytes))), promise: nil)
+        context.writeAndFlush(self.wrapOutboundOut(.end(nil)), promise: nil)
+    }
+
+    /// Waits for the next request after the body of a rejected request was discarded, or closes the connection.
+    func rejectedBodyEnded(keepAlive: Bool) {
+        if !keepAlive || self.isQuiescing {
+            self.lingeringClose()
+        } else if self.isWritable {
+            self.becomeIdle()
+        } else {
+            self.waitForFlush()
+        }
+    }
+
+    /// The problem with the CORS header fields for a page of this origin, which could not read the response otherwise.
+    func withCORS(_ problem: HTTPProblem, origin: String?) -> HTTPProblem {
+        var problem = problem
+        for (name, value) in self.loop.application.access.cors.headers(for: origin) {
+            if let field = HTTPField.Name(name) { problem.headers[field] = value }
+        }
+        return problem
+    }
+
+    // MARK: Imports
+
+    /// Ends the upload of an import whose token has expired or was revoked, or which takes too long. Called every second.
+    func checkUpload(_ now: NIODeadline) {
+        guard case .receiving(_, let bodyStream) = self.state, let uploader = self.uploader else { return }
+        let configuration = self.loop.configuration
+        do throws(AccessError) {
+            try self.loop.application.access.check(uploader)
+        } catch {
+            self.dropBody()
+            bodyStream.fail(error)
+            return
+        }
+        switch self.uploadPace?.check(now: now, isWaiting: bodyStream.isWaiting, configuration) {
+        case nil, .inTime: break
+        case .tooSlow:
+            self.dropBody()
+            bodyStream.fail(HTTPProblem.uploadTooSlow(configuration))
+        case .tooLong:
+            self.dropBody()
+            bodyStream.fail(HTTPProblem.uploadTooLong(configuration))
+        }
+    }
+}

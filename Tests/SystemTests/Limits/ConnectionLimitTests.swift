@@ -1,0 +1,106 @@
+import FlowCore
+import FlowTestKit
+import Testing
+
+/// Idle connections, and more connections than there are files, do not shut others out.
+struct ConnectionLimitTests {
+    private static let live = "GET /health/live HTTP/1.1\r\nHost: hub\r\n\r\n"
+    private static let list = "GET /v1/flows HTTP/1.1\r\nHost: hub\r\n\r\n"
+
+    @Test func silentConnectionsGiveWayToOthers() async throws {
+        let environment = ["FLOWHUB_MAX_ORDINARY_CONNECTIONS": "16", "FLOWHUB_EVENT_LOOPS": "1"]
+        try await HubProcess.running(environment) { hub in
+            let client = try await RawExchange.open(port: hub.port)
+            defer { client.close() }
+            try await client.send(Self.list)
+            #expect(try await client.replies(1)[0].status == 200)
+            var silent: [RawExchange] = []
+            defer { for exchange in silent { exchange.close() } }
+            for number in 0..<40 {
+                let exchange = try await RawExchange.open(port: hub.port)
+                silent.append(exchange)
+                // Some send the beginning of a request.
+                if number.isMultiple(of: 3) { try await exchange.send("GET / HTT") }
+            }
+            #expect(try await hub.call("GET", "/v1/flows").status == 200)
+            // The longest idle ones were closed. A client whose request was answered was not, although it is idle for longer.
+            try await silent[0].waitUntilClosed(within: .seconds(5))
+            try await client.send(Self.list)
+            #expect(try await client.replies(2)[1].status == 200)
+            #expect(try #require(try await hub.api.metric("flowhub_evicted_connections_total")) >= 25)
+        }
+    }
+
+    @Test func busyConnectionsLeaveRoomForHealthAndMetrics() async throws {
+        let environment = ["FLOWHUB_MAX_ORDINARY_CONNECTIONS": "16", "FLOWHUB_EVENT_LOOPS": "1"]
+        try await HubProcess.running(environment) { hub in
+            var busy: [RawExchange] = []
+            defer { for exchange in busy { exchange.close() } }
+            for number in 0..<16 {
+                let exchange = try await RawExchange.open(port: hub.port)
+                busy.append(exchange)
+                try await exchange.send(
+                    "PUT /v1/flows/f\(number)/state HTTP/1.1\r\nHost: hub\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+                // From now on the connection is not idle.
+                try await eventually("100 Continue") { exchange.receivedText.contains("100 Continue") }
+            }
+            let refused = try await hub.call("GET", "/v1/flows")
+            #expect(refused.status == 503 && refused.problemCode == "connections_full", "\(refused.text)")
+            #expect(try await hub.call("GET", "/health/live").status == 200)
+            #expect(try #require(try await hub.api.metric("flowhub_ordinary_connections")) >= 16)
+            #expect(try #require(try await hub.api.metric("flowhub_refused_connections_total")) >= 1)
+            for exchange in busy {
+                try await exchange.send("{ }")
+                #expect(try await exchange.replies(1)[0].status == 201)
+            }
+            #expect(try await hub.call("GET", "/v1/flows").status == 200)
+        }
+    }
+
+    @Test func moreStreamsThanFilesLeaveRoomForHealthAndMetrics() async throws {
+        try await HubProcess.running(openFiles: 256) { hub in
+            #expect(hub.log.contains("Connections are capped by the limit of open files"))
+            var exchanges: [RawExchange] = []
+            defer { for exchange in exchanges { exchange.close() } }
+            for _ in 0..<300 {
+                let exchange = try await RawExchange.open(port: hub.port)
+                exchanges.append(exchange)
+                try await exchange.send("GET /v1/flows/f/events HTTP/1.1\r\nHost: hub\r\n\r\n")
+            }
+            let before = try #require(hub.processMetrics).cpuSeconds
+            let start = ContinuousClock.now
+            #expect(try await hub.call("GET", "/health/live").status == 200)
+            let streams = try #require(try await hub.api.metric("flowhub_connections"))
+            #expect(ContinuousClock.now - start < .seconds(2))
+            #expect(streams > 60 && streams < 250)
+            // Not a wait: the hub must be quiet for this time.
+            try await Task.sleep(for: .seconds(1))
+            let used = try #require(hub.processMetrics).cpuSeconds - before
+            #expect(used < 0.5, "\(used) s of CPU time")
+        }
+    }
+
+    @Test func waitsQuietlyWhileNoConnectionCanBeAccepted() async throws {
+        try await HubProcess.running { hub in
+            let stream = EventStreamClient(.flow("f"), port: hub.port)
+            try await stream.connect()
+            _ = try await stream.next(event: "snapshot")
+            let before = try #require(hub.processMetrics)
+            // Below the number of open files: the next descriptor would be above the limit.
+            try await hub.limitOpenFiles(to: 4)
+            let waiting = try await RawExchange.open(port: hub.port)
+            defer { waiting.close() }
+            try await waiting.send(Self.live)
+            try await eventually("the log line") { hub.log.contains("Cannot accept connections") }
+            // Not a wait: the hub must be quiet for this time.
+            try await Task.sleep(for: .seconds(1))
+            let used = try #require(hub.processMetrics).cpuSeconds - before.cpuSeconds
+            #expect(used < 0.4, "\(used) s of CPU time")
+            #expect(hub.log.ranges(of: "Cannot accept connections").count == 1)
+            #expect(stream.isConnected)
+            try await hub.limitOpenFiles(to: 1_024)
+            #expect(try await waiting.replies(1, within: .seconds(5))[0].status == 200)
+            #expect(try #require(try await hub.api.metric("flowhub_accept_errors_total")) >= 2)
+        }
+    }
+}
