@@ -42,20 +42,23 @@ final class EventLoopContextSet: Sendable {
         return count
     }
 
-    /// The sums of the counters of all loops, and the number of connections without an event stream.
+    /// The sums of the counters of all loops, the number of connections without an event stream, and the bytes of kept states
+    /// and snapshots.
     /// - Throws: NIO's error if a loop was shut down.
-    func counters() async throws -> (StreamCounters, RequestCounters, ordinaryConnections: Int) {
+    func counters() async throws -> (StreamCounters, RequestCounters, ordinaryConnections: Int, snapshotBytes: Int) {
         var streams = StreamCounters()
         var requests = RequestCounters()
-        var connections = 0
+        var (connections, snapshotBytes) = (0, 0)
         for context in self.all {
-            let (loopStreams, loopRequests, loopConnections) = try await context.eventLoop.submit {
-                (context.value.shard.counters, context.value.requests, context.value.ordinaryCount)
+            let (loopStreams, loopRequests, loopConnections, loopSnapshots) = try await context.eventLoop.submit {
+                let loop = context.value
+                return (loop.shard.counters, loop.requests, loop.ordinaryCount, loop.shard.keptBytes)
             }.get()
             streams.add(loopStreams)
             requests.add(loopRequests)
             connections += loopConnections
+            snapshotBytes += loopSnapshots
         }
-        return (streams, requests, connections)
+        return (streams, requests, connections, snapshotBytes)
     }
 }

@@ -70,7 +70,7 @@ struct OperationsRoutes: Sendable {
 
     /// `GET /metrics`: the metrics of this instance in the format of Prometheus.
     @Sendable private func metrics(_ request: Request, _ context: HubContext) async throws -> Response {
-        let (streams, requests, ordinaryConnections) = try await self.loops.counters()
+        let (streams, requests, ordinaryConnections, snapshotBytes) = try await self.loops.counters()
         var text = MetricsText()
         text.gauge("flowhub_connections", "Open event streams.", self.services.streamCount)
         text.gauge("flowhub_watched_flows", "Flows with a subscriber on this instance.", self.services.table.watchedFlows().count)
@@ -83,6 +83,7 @@ struct OperationsRoutes: Sendable {
             "flowhub_state_cache_total", "Flow state reads, by cache result.", type: "counter", label: "result",
             [("hit", totals[.cacheStateHit] ?? 0), ("miss", totals[.cacheStateMiss] ?? 0)])
         text.gauge("flowhub_queued_bytes", "Unsent bytes of event streams.", self.services.queuedBytesBudget.bytes)
+        text.gauge("flowhub_snapshot_bytes", "Bytes of states and snapshots kept for new subscribers.", snapshotBytes)
         text.counter(
             "flowhub_slow_readers_total", "Subscriptions that fell behind, and feeds that missed a change.",
             streams.slowSubscribers)

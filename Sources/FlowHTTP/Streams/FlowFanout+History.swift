@@ -49,7 +49,10 @@ extension FlowFanout {
         // between, the transient events are void.
         let isAhead = record.head.resetVersion > self.version
         block.writeSnapshot(record, last: isAhead ? [] : self.transients.entries.map(\.event))
-        if record.version == self.version { self.snapshot = (record.version, self.newestTransientNumber, block) }
+        if record.version == self.version {
+            self.snapshot = (record.version, self.newestTransientNumber, block)
+            self.shard.keep(block.readableBytes, in: self)
+        }
         return block
     }
 

@@ -26,8 +26,10 @@ final class FlowFanout {
     private(set) var head: FlowHead?
     /// The flow's latest version on this loop. A reader whose cursor reaches it goes live.
     private(set) var version: Version = 0
-    /// The flow with its state at ``version``; `nil` if it is not in memory.
+    /// The flow with its state at ``version``; `nil` if it is not in memory. Set it with ``keepRecord(_:)``.
     private var record: FlowRecord?
+    /// Number of ticks since a subscriber needed the record or the snapshot.
+    private var ticksSinceUse = 0
     /// Whether a read by ``requestRecord()`` is in flight.
     private var isLoadingRecord = false
     /// The newest frames, for subscribers that resume shortly behind the head.
@@ -111,14 +113,15 @@ final class FlowFanout {
         if self.isOpen, self.epoch == epoch {
             // Another event loop requested this read. This fan-out is already open, so all later events were or will be
             // delivered anyway.
-            if let record, record.version == self.version { self.record = record }
+            if let record, record.version == self.version { self.keepRecord(record) }
             return
         }
         self.isOpen = true
         self.epoch = epoch
         self.version = head?.version ?? 0
         self.recent = RecentFrames(base: self.version)
-        self.record = record?.version == self.version ? record : nil
+        self.record = nil
+        if let record, record.version == self.version { self.keepRecord(record) }
         self.transients = .init()
         // The transient events were read with `record`. If the flow has ended or was replaced since then, they are void.
         if (head?.resetVersion ?? 0) <= (record?.head.resetVersion ?? 0) {
@@ -208,13 +211,35 @@ final class FlowFanout {
     /// The flow with its state at `version` or above; `nil` if it is not in memory.
     /// - Parameter version: not below the fan-out's own ``FlowFanout/version``.
     func currentRecord(atLeast version: Version) -> FlowRecord? {
+        self.ticksSinceUse = 0
         if let record = self.record, record.version == version { return record }
         if self.head == nil, version == 0, self.isOpen { return self.absentRecord }
         if let cached = self.shard.services.manager.cachedRecord(of: self.flow, atLeast: version) {
-            if cached.version == self.version { self.record = cached }
+            if cached.version == self.version { self.keepRecord(cached) }
             return cached
         }
         return nil
+    }
+
+    /// Keeps the flow with its state at ``version``, until the next event, or until the shard needs the memory.
+    private func keepRecord(_ record: FlowRecord) {
+        self.record = record
+        self.shard.keep(record.state.bytes.count, in: self)
+    }
+
+    /// Bytes of the kept state and the encoded snapshot.
+    var keptBytes: Int { (self.record?.state.bytes.count ?? 0) + (self.snapshot?.block.readableBytes ?? 0) }
+
+    /// Drops the kept state and the encoded snapshot.
+    func dropSnapshot() {
+        self.record = nil
+        self.snapshot = nil
+    }
+
+    /// Drops the kept state and the encoded snapshot if no subscriber has needed them for a while. Called every second.
+    func ageSnapshot() {
+        self.ticksSinceUse += 1
+        if self.ticksSinceUse > StreamShard.idleSnapshotTicks { self.dropSnapshot() }
     }
 
     /// Reports to the watch table that a subscriber is about to be sent a version above the fan-out's own
@@ -306,7 +331,7 @@ final class FlowFanout {
                 if self.version > version { self.requestRecord() }
                 return
             }
-            if record.version == self.version { self.record = record }
+            if record.version == self.version { self.keepRecord(record) }
             self.setHead(record.head)
         }
     }

@@ -57,6 +57,9 @@ final class StreamServices: Sendable {
     /// Queues the opening or closing of a feed for the ``FeedPoller``.
     func feedMembershipChanged(_ change: FeedMembershipChange) { self.feedMembershipContinuation.yield(change) }
 
+    /// Maximum bytes of the states and encoded snapshots that the fan-outs of one event loop keep.
+    var snapshotBytesPerLoop: Int { self.configuration.maximumSnapshotBytes / max(1, self.configuration.eventLoops) }
+
     // MARK: Admission
 
     /// Number of streams that ``admit(_:)`` has counted, over all event loops.
@@ -141,6 +144,10 @@ public struct StreamConfiguration: Sendable {
     public var maximumConnectionsPerSubject = 100
     /// `FLOWHUB_MAX_QUEUED_BYTES`: maximum queued bytes of all streams.
     public var maximumQueuedBytes = 268_435_456
+    /// `FLOWHUB_MAX_SNAPSHOT_BYTES`: maximum bytes of the states and encoded snapshots that event loops keep for new subscribers.
+    public var maximumSnapshotBytes = 33_554_432
+    /// Number of event loops, which share ``maximumSnapshotBytes``.
+    public var eventLoops = 1
     /// `FLOWHUB_MAX_QUEUED_BYTES_PER_SUBSCRIBER`: queued bytes above which a stream is not writable.
     public var maximumQueuedBytesPerSubscriber = 65_536
     /// `FLOWHUB_MAX_FLOWS_PER_CONNECTION`: maximum number of flows of one stream.

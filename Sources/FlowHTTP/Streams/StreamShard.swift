@@ -42,6 +42,9 @@ final class StreamShard {
     /// this loop.
     var pendingRequestParts = 0
 
+    /// Bytes of the states and encoded snapshots of all fan-outs; at least the exact number. See ``keep(_:in:)``.
+    var keptBytes = 0
+
     /// What ``QueuedBytesBudget`` stores for this event loop.
     private lazy var queueShare = self.services.queuedBytesBudget.register {
         [loop = self.loop, shard = NIOLoopBound(self, eventLoop: self.loop)] in
@@ -376,6 +379,7 @@ final class StreamShard {
         }
         self.sendPresence()
         self.removeEmptyFanouts()
+        self.dropIdleSnapshots()
     }
 
     /// The `heartbeat` event with the current time and delivery status.

@@ -105,6 +105,7 @@ struct ServeCommand: AsyncParsableCommand {
         if configuration.http.eventLoops == 0 {
             configuration.http.eventLoops = ProcessorCount.allowed()
         }
+        configuration.streams.eventLoops = configuration.http.eventLoops
         let files = Int(min(FileLimit.raise(), 1_048_576))
         let isSet = ProcessInfo.processInfo.environment["FLOWHUB_MAX_CONNECTIONS"] != nil
         let capacity = ConnectionCapacity(

@@ -4,6 +4,9 @@ extension Setting {
     /// The limits of bytes over all connections, of an account, and of a connection.
     static let byteBudgets: [Setting] = [
         .number(
+            "FLOWHUB_MAX_SNAPSHOT_BYTES", \.streams.maximumSnapshotBytes, 1_048_576...1_099_511_627_776,
+            "Maximum bytes of flow states and snapshots that event loops keep for new subscribers; all are dropped when idle."),
+        .number(
             "FLOWHUB_MAX_ACCOUNT_BODY_BYTES", \.http.maximumAccountBodyBytes, 1_048_576...1_099_511_627_776,
             "Maximum bytes of the request bodies of one account in memory; further requests are rejected with 429.",
             defaultText: "half of FLOWHUB_MAX_TOTAL_BODY_BYTES; all of it without keys"),
