@@ -31,7 +31,11 @@ public final class HubServer: Service {
         public var verifier: TokenVerifier
         public var cors: CORSPolicy
         public var proxies: TrustedProxies
-        public var now: @Sendable () -> Timestamp
+        public var clock: HubClock
+        var now: @Sendable () -> Timestamp {
+            let clock = self.clock
+            return { clock.now() }
+        }
 
         public init(
             manager: StateManager, table: WatchTable, bus: any EventBus, backgroundTasks: BackgroundTasks, health: HubHealth,
@@ -39,7 +43,7 @@ public final class HubServer: Service {
             revocations: any RevocationStore, locks: any LockService, patterns: any MappingPatternStore, counters: any Counters,
             imports: ImportService, storage: StorageHealth,
             verifier: TokenVerifier,
-            cors: CORSPolicy, proxies: TrustedProxies, now: @escaping @Sendable () -> Timestamp
+            cors: CORSPolicy, proxies: TrustedProxies, clock: HubClock
         ) {
             self.manager = manager
             self.table = table
@@ -56,7 +60,7 @@ public final class HubServer: Service {
             self.verifier = verifier
             self.cors = cors
             self.proxies = proxies
-            self.now = now
+            self.clock = clock
         }
     }
 
@@ -143,8 +147,8 @@ public final class HubServer: Service {
         let operationsRouter = Router(context: HubContext.self, options: .autoGenerateHeadEndpoints)
         let routes = OperationsRoutes(
             services: services, counters: self.dependencies.counters, imports: self.dependencies.imports,
-            patterns: self.dependencies.patterns, limitCounters: limitCounters, bus: self.dependencies.bus, loops: loops,
-            budgets: budgets,
+            patterns: self.dependencies.patterns, limitCounters: limitCounters, bus: self.dependencies.bus,
+            clock: self.dependencies.clock, loops: loops, budgets: budgets,
             version: self.version
         )
         routes.addHealth(to: router)

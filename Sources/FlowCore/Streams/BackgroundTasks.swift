@@ -2,7 +2,7 @@ public import Logging
 import Synchronization
 
 /// The background tasks of a running hub: the store reads that ``WatchTable`` requests, the version sweep, pruning,
-/// revocations, write probes, the outbox relay and foreign updates.
+/// revocations, write probes, comparisons of the clock, the outbox relay and foreign updates.
 ///
 /// All of them start in ``run()`` and end with it, as child tasks. None of them fails: errors are logged or recorded in
 /// ``HubHealth``, and the work is done again later.
@@ -32,7 +32,7 @@ public final class BackgroundTasks: Sendable {
     private let foreign: ForeignUpdateApplier?
     private let health: HubHealth
     private let configuration: Configuration
-    private let now: @Sendable () -> Timestamp
+    private let clock: HubClock
     private let logger: Logger
     private let work: AsyncStream<WatchTable.WorkItem>
     /// Whether a version sweep was requested that has not started yet.
@@ -48,7 +48,7 @@ public final class BackgroundTasks: Sendable {
         manager: StateManager, table: WatchTable, cache: any StateCache, revocations: any RevocationStore,
         relay: OutboxRelay? = nil, foreign: ForeignUpdateApplier? = nil,
         health: HubHealth, work: AsyncStream<WatchTable.WorkItem>, configuration: Configuration,
-        now: @escaping @Sendable () -> Timestamp, logger: Logger
+        clock: HubClock, logger: Logger
     ) {
         self.manager = manager
         self.table = table
@@ -59,7 +59,7 @@ public final class BackgroundTasks: Sendable {
         self.health = health
         self.work = work
         self.configuration = configuration
-        self.now = now
+        self.clock = clock
         self.logger = logger
     }
 
@@ -70,6 +70,7 @@ public final class BackgroundTasks: Sendable {
             group.addTask { await self.pollRevocations() }
             group.addTask { await self.probeWrites() }
             group.addTask { await self.runPruning() }
+            group.addTask { await self.clock.run() }
             if let relay = self.relay { group.addTask { await relay.run() } }
             if let foreign = self.foreign { group.addTask { await foreign.run(self.manager) } }
             for await item in self.work {
@@ -201,7 +202,7 @@ public final class BackgroundTasks: Sendable {
                 if storeRegressed || Self.isAhead(cached, batch, heads) {
                     self.logger.error(
                         "Store has lower versions than this instance has delivered or cached (restored?); raising the epoch")
-                    try await self.manager.raiseEpoch(from: epoch, now: self.now())
+                    try await self.manager.raiseEpoch(from: epoch, now: self.clock.now())
                     return
                 }
                 for head in heads { self.cache.remove(head.flow, below: head.version) }
@@ -222,14 +223,15 @@ public final class BackgroundTasks: Sendable {
     // MARK: Pruning
 
     /// Runs until the task is canceled: every ``Configuration/pruneSeconds``, deletes the events and stored replies beyond the
-    /// retention, in batches until a batch deletes nothing.
+    /// retention, in batches until a batch deletes nothing. Ages are those by the store's clock. While this instance's clock
+    /// differs from it, nothing is deleted.
     private func runPruning() async {
         while !Task.isCancelled {
             do { try await Task.sleep(for: .seconds(self.configuration.pruneSeconds)) } catch { return }
             var removed = 0
             do {
-                while !Task.isCancelled {
-                    let count = try await self.manager.store.prune(self.configuration.retention, now: self.now())
+                while !Task.isCancelled, let now = await self.clock.compare() {
+                    let count = try await self.manager.store.prune(self.configuration.retention, now: now)
                     removed += count
                     if count == 0 { break }
                 }

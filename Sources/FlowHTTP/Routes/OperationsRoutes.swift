@@ -12,6 +12,7 @@ struct OperationsRoutes: Sendable {
     let patterns: any MappingPatternStore
     let limitCounters: LimitCounters
     let bus: any EventBus
+    let clock: HubClock
     let loops: EventLoopContextSet
     let budgets: ConnectionBudgets
     let version: String
@@ -63,6 +64,10 @@ struct OperationsRoutes: Sendable {
                 writer.value(self.services.instance)
                 writer.key("version")
                 writer.value(self.version)
+                if self.clock.differs {
+                    writer.key("clock_offset_seconds")
+                    writer.value(Double(self.clock.difference) / 1_000)
+                }
             }, status: isReady ? .ok : unready)
     }
 
@@ -122,10 +127,17 @@ struct OperationsRoutes: Sendable {
             requests.histograms.sorted { ($0.key.route, $0.key.status) < ($1.key.route, $1.key.status) }.map { key, histogram in
                 ("route=\"\(key.route)\",status=\"\(key.status)\"", histogram)
             })
+        text.gauge(
+            "flowhub_clock_offset_seconds",
+            "Seconds by which the clock of this instance is ahead of the store's. Beyond 2, nothing is removed by age.",
+            Double(self.clock.difference) / 1_000)
+        text.series("flowhub_build_info", "1, with the version.", type: "gauge", [("version=\"\(self.version)\"", 1)])
         let process = ProcessStatistics.current()
         text.gauge("process_resident_memory_bytes", "Resident memory.", process.residentBytes)
         text.counter("process_cpu_seconds_total", "User and system CPU time.", process.cpuSeconds)
         text.gauge("process_open_fds", "Open file descriptors.", process.openFiles)
+        text.gauge("process_max_fds", "Limit of open file descriptors.", process.maximumFiles)
+        text.gauge("process_start_time_seconds", "Start time of the process, in Unix time.", process.startSeconds)
         return Response(
             status: .ok, headers: [.contentType: "text/plain; version=0.0.4", .cacheControl: "no-store"],
             body: .init(byteBuffer: ByteBuffer(string: text.text)))

@@ -227,7 +227,7 @@ public struct PostgresDiagnostics: Sendable {
         if skew <= Self.tolerableSkew { return DoctorFinding(.ok, "postgres.clock", text) }
         return DoctorFinding(
             .warning, "postgres.clock", text,
-            advice: "Synchronize both clocks by NTP: each instance uses its own clock for the expiry of locks.")
+            advice: "Synchronize both clocks by NTP: an instance whose clock differs removes no old history.")
     }
 
     /// Warns if settings of the server allow a crash to lose commits.

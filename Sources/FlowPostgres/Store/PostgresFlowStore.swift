@@ -104,6 +104,18 @@ public final class PostgresFlowStore: FlowStore {
         await self.pool.close()
     }
 
+    /// The time of the database's clock.
+    public func time() async throws(StoreError) -> Timestamp {
+        do throws(PoolFailure) {
+            let statement = Statement("SELECT clock_timestamp()")
+            let time = try await self.pool.run(.reads, [statement], isRetryable: true)[0].first?.time(0)
+            guard let time else { throw PoolFailure(PostgresError.unreadable) }
+            return time
+        } catch {
+            throw StoreError(error)
+        }
+    }
+
     // MARK: Changes
 
     /// Sets the observer, which receives every commit of this process before the client that sent the change is

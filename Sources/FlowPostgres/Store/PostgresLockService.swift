@@ -1,8 +1,8 @@
 public import FlowCore
 
 /// Locks as rows of the database, for a hub of several instances without Redis. A row has the lock's name of ``AccountName``;
-/// rows of earlier versions have the bare resource, which all accounts shared, and stay valid for their account. Instances compare a lock's expiry with
-/// their own clocks: `flowhub doctor` reports how far each clock is from the database's.
+/// rows of earlier versions have the bare resource, which all accounts shared, and stay valid for their account. The instances
+/// pass the time of their ``FlowCore/HubClock``, which follows the database's clock.
 public final class PostgresLockService: LockService {
     private let pool: PostgresPool
 

@@ -61,6 +61,19 @@ struct ImportStores {
         await self.store.close()
     }
 
+    /// Throws if this machine's clock differs from the store's, so that nothing is removed because of a wrong clock.
+    func checkClock() async throws {
+        guard await self.store.clock.compare() == nil else { return }
+        guard self.store.clock.differs else {
+            throw CommandFailure(.unreachable, "The store's clock cannot be read. Retry later.")
+        }
+        let seconds = self.store.clock.difference / 1_000
+        throw CommandFailure(
+            .rejected,
+            "The clock of this machine and that of the store differ by \(abs(seconds)) s. Nothing was removed. Set the wrong clock, "
+                + "then run the command again.")
+    }
+
     /// Calls the body with every import of every account, in the order of their ids.
     func forEachImport(_ body: (Import) async throws -> Void) async throws {
         var after: ImportID?
@@ -86,7 +99,7 @@ struct ImportStores {
             defer { withExtendedLifetime(lock) {} }
             return try await body()
         }
-        let lock = MoveLock(self.store.locks)
+        let lock = MoveLock(self.store.locks, now: { [clock = self.store.clock] in clock.now() })
         try await lock.acquire()
         do {
             let value = try await body()

@@ -36,6 +36,7 @@ struct ImportsSweepCommand: AsyncParsableCommand {
                 "--older-than must be a number with s, m, h or d, such as 24h, not \"\(Terminal.sanitized(self.olderThan))\".")
         }
         let report = try await ImportStores.run(self.location) { stores in
+            if !self.isDryRun { try await stores.checkClock() }
             let sweeper = ImportSweeper(stores.service)
             if self.isDryRun || self.force { return try await sweeper.sweep(olderThan: seconds, isDryRun: self.isDryRun) }
             // With the bucket of another database, or after the database was restored from an older copy, a sweep would delete

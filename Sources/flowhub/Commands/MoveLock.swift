@@ -10,9 +10,14 @@ final class MoveLock: Sendable {
     private static let seconds = 15
 
     private let locks: any LockService
+    private let now: @Sendable () -> Timestamp
     private let held = Mutex<(lock: String, renewing: Task<Void, Never>)?>(nil)
 
-    init(_ locks: any LockService) { self.locks = locks }
+    /// - Parameter now: the clock by which the lock expires: that of the store.
+    init(_ locks: any LockService, now: @escaping @Sendable () -> Timestamp) {
+        self.locks = locks
+        self.now = now
+    }
 
     /// Acquires the lock and renews it every 5 s in the background.
     /// - Throws: ``CommandFailure`` of kind `conditionFailed` if another process holds the lock, `unreachable` if the store
@@ -21,7 +26,7 @@ final class MoveLock: Sendable {
         let lease: LockLease
         do throws(LockError) {
             lease = try await self.locks.acquire(
-                Self.resource, account: Self.account, seconds: Self.seconds, now: SystemClock.now())
+                Self.resource, account: Self.account, seconds: Self.seconds, now: self.now())
         } catch {
             switch error {
             case .held(let until):
@@ -30,12 +35,12 @@ final class MoveLock: Sendable {
             default: throw CommandFailure(.unreachable, "Cannot acquire the lock for moving imports: \(error)")
             }
         }
-        let locks = self.locks
+        let (locks, now) = (self.locks, self.now)
         let renewing = Task {
             while !Task.isCancelled {
                 try? await Task.sleep(for: .seconds(Self.seconds / 3))
                 _ = try? await locks.renew(
-                    Self.resource, account: Self.account, lock: lease.lock, seconds: Self.seconds, now: SystemClock.now())
+                    Self.resource, account: Self.account, lock: lease.lock, seconds: Self.seconds, now: now())
             }
         }
         self.held.withLock { $0 = (lease.lock, renewing) }
@@ -50,6 +55,6 @@ final class MoveLock: Sendable {
             })
         else { return }
         renewing.cancel()
-        try? await self.locks.release(Self.resource, account: Self.account, lock: lock, now: SystemClock.now())
+        try? await self.locks.release(Self.resource, account: Self.account, lock: lock, now: self.now())
     }
 }

@@ -22,8 +22,9 @@ struct Hub {
         let cors = try CORSPolicy(origins: configuration.access.corsOrigins)
         let proxies = try TrustedProxies(
             configuration.access.trustedProxies, statement: .init(rawValue: configuration.access.forwarded) ?? .xForwardedFor)
-        let now = SystemClock.now
         let store = try await HubStore.openToServe(configuration, logger: logger)
+        let clock = store.clock
+        let now: @Sendable () -> Timestamp = { clock.now() }
 
         let health = HubHealth()
         let ownCounters = MemoryCounters(now: now)
@@ -77,7 +78,7 @@ struct Hub {
         let backgroundTasks = BackgroundTasks(
             manager: manager, table: table, cache: cache, revocations: store.flows, relay: relay, foreign: foreign,
             health: health, work: work,
-            configuration: configuration.background, now: now, logger: logger)
+            configuration: configuration.background, clock: clock, logger: logger)
 
         let objects = try HubObjectStorage(configuration, counters: counters, logger: logger)
         let importCache: any ImportCache =
@@ -98,8 +99,8 @@ struct Hub {
                 manager: manager, table: table, bus: bus, backgroundTasks: backgroundTasks, health: health,
                 registry: redis?.registry ?? MemoryConnectionRegistry(),
                 revocations: store.flows, locks: redis?.locks(fencing: store.flows) ?? store.locks, patterns: patterns,
-                counters: counters, imports: imports, storage: storage, verifier: verifier, cors: cors, proxies: proxies, now: now
-            ),
+                counters: counters, imports: imports, storage: storage, verifier: verifier, cors: cors, proxies: proxies,
+                clock: clock),
             logger: logger, onListening: onListening)
     }
 
@@ -111,9 +112,14 @@ struct Hub {
     }
 }
 
-/// The wall clock of the hub. The services of the hub do not read a wall clock themselves but get this one as a parameter.
+/// The clocks of this machine. The services of the hub read neither: they get the ``HubClock`` of the store as a parameter.
 enum SystemClock {
+    /// The wall clock.
     static let now: @Sendable () -> Timestamp = {
         Timestamp(milliseconds: Int64(Date().timeIntervalSince1970 * 1000))
     }
+
+    private static let start = ContinuousClock.now
+    /// Milliseconds since the first call, also while the machine sleeps.
+    static let monotonic: @Sendable () -> Int64 = { Int64((ContinuousClock.now - Self.start) / .milliseconds(1)) }
 }

@@ -50,7 +50,7 @@ struct HubObjectStorage {
             .init(
                 ledger: store.imports, maintenance: store.imports, records: store.imports, objects: self.store,
                 objectMaintenance: self.objectMaintenance, codec: self.codec, cache: cache, counters: counters, manager: manager,
-                executor: self.pool), configuration: configuration, now: SystemClock.now, logger: logger)
+                executor: self.pool), configuration: configuration, now: { store.clock.now() }, logger: logger)
     }
 
     /// Closes the connections to R2 and ends the threads for import work. Called when no import is in progress.

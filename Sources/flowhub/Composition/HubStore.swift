@@ -12,6 +12,8 @@ struct HubStore {
     let locks: any LockService
     let outbox: (any Outbox)?
     let imports: any ImportLedger & ImportMaintenance & RecordStore
+    /// The clock by which everything on this store is measured. It was compared with the store's clock once.
+    let clock: HubClock
     let close: @Sendable () async -> Void
     /// The lock on the embedded store's directory, held while a hub serves from it.
     private var folder: DataFolderLock?
@@ -39,7 +41,7 @@ struct HubStore {
             directory: configuration.dataDirectory, configuration: store, now: SystemClock.now(), logger: logger)
         return HubStore(
             flows: flows, hubID: flows.hubID, locks: MemoryLockService(fencing: flows, limits: configuration.locks), outbox: nil,
-            imports: SQLiteImportLedger(flows),
+            imports: SQLiteImportLedger(flows), clock: await Self.clock(logger) { SystemClock.now() },
             close: { await flows.close() })
     }
 
@@ -63,6 +65,16 @@ struct HubStore {
         return HubStore(
             flows: flows, hubID: flows.hubID, locks: PostgresLockService(flows, limits: configuration.locks),
             outbox: store.usesOutbox ? PostgresOutbox(flows) : nil, imports: PostgresImportLedger(flows),
+            clock: await Self.clock(logger) { () async throws(StoreError) in try await flows.time() },
             close: { await flows.close() })
+    }
+
+    /// Creates the clock and compares it with the store's clock.
+    private static func clock(
+        _ logger: Logger, reference: @escaping @Sendable () async throws(StoreError) -> Timestamp
+    ) async -> HubClock {
+        let clock = HubClock(wall: SystemClock.now, monotonic: SystemClock.monotonic, reference: reference, logger: logger)
+        await clock.compare()
+        return clock
     }
 }

@@ -82,13 +82,11 @@ public final class HubProcess: Sendable {
         var all = ["SWIFT_BACKTRACE": backtrace, "FLOWHUB_DATA": self.dataFolder]
         all.merge(state.environment) { $1 }
         all["PORT"] = String(state.port)
-        let process: ChildProcess
-        if let files = state.openFiles {
-            let script = "ulimit -n \(files) && exec \"$0\" serve"
-            process = try ChildProcess("/bin/sh", ["-c", script, self.binary], environment: all, folder: self.folder.path)
-        } else {
-            process = try ChildProcess(self.binary, ["serve"], environment: all, folder: self.folder.path)
-        }
+        var command = [self.binary, "serve"]
+        if let files = state.openFiles { command = ["/bin/sh", "-c", "ulimit -n \(files) && exec \"$0\" \"$@\""] + command }
+        if let shift = all["FAKETIME"] { command = try Self.shiftingClock(by: shift, command, &all) }
+        let process = try ChildProcess(
+            command[0], Array(command.dropFirst()), environment: all, folder: self.folder.path)
         self.state.change { $0.process = process }
         try await eventually("the hub's log line Listening", within: .seconds(30), every: .milliseconds(5)) {
             if let exit = process.exit {
@@ -104,6 +102,21 @@ public final class HubProcess: Sendable {
         let tool = try ChildProcess("/usr/bin/prlimit", arguments, environment: [:], folder: self.folder.path)
         let exit = try await tool.waitForExit()
         guard exit == .code(0) else { throw ChildProcess.Failure(description: "prlimit: \(exit), \(tool.errorOutput)") }
+    }
+
+    /// The command under a wall clock that is shifted by a text such as `+30d`, by libfaketime (`FAKETIME`).
+    private static func shiftingClock(
+        by shift: String, _ command: [String], _ environment: inout [String: String]
+    ) throws -> [String] {
+        let root = "/usr/lib"
+        let library = try FileManager.default.contentsOfDirectory(atPath: root)
+            .map { "\(root)/\($0)/faketime/libfaketime.so.1" }.first { FileManager.default.fileExists(atPath: $0) }
+        guard let library else { throw ChildProcess.Failure(description: "libfaketime is missing; run .ci/install") }
+        environment["LD_PRELOAD"] = library
+        environment["FAKETIME_DONT_FAKE_MONOTONIC"] = "1"
+        // libfaketime adds a variable to the environment of the first process, which moves it in memory. A Swift process would
+        // then not find its arguments, so the first process is a shell that the command replaces.
+        return ["/bin/sh", "-c", #"exec "$0" "$@""#] + command
     }
 
     /// Sends SIGTERM without waiting.

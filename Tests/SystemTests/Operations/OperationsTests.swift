@@ -81,6 +81,12 @@ struct OperationsTests {
             ] { #expect(try await hub.api.metric(name) == value, "\(name)") }
             #expect(try #require(try await hub.api.metric("process_resident_memory_bytes")) > 1_000_000)
             #expect(try #require(try await hub.api.metric("process_open_fds")) > 5)
+            #expect(try #require(try await hub.api.metric("process_max_fds")) >= 256)
+            let started = try #require(try await hub.api.metric("process_start_time_seconds"))
+            let age = Date().timeIntervalSince1970 - started
+            #expect(age > -2 && age < 3_600, "\(age) s")
+            let offset = try #require(try await hub.api.metric("flowhub_clock_offset_seconds"))
+            #expect(abs(offset) < 2)
             // Each line is valid in the Prometheus text format.
             for line in reply.text.split(separator: "\n") where !line.hasPrefix("#") {
                 #expect(line.split(separator: " ").count == 2 && Double(line.split(separator: " ")[1]) != nil, "\(line)")
