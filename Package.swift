@@ -70,6 +70,8 @@ let package = Package(
                 .embedInCode("Migrations/SQL/0008_import_locations.sql"),
                 .embedInCode("Migrations/SQL/0009_import_rows.sql"),
                 .embedInCode("Migrations/SQL/0010_lock_accounts.sql"),
+                .embedInCode("Migrations/SQL/0011_account_usage.sql"),
+                .embedInCode("Migrations/SQL/0012_flow_deletions.sql"),
             ]
         ),
         // Without pkgConfig: hiredis's names a flag that the package manager warns of.

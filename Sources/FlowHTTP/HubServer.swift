@@ -119,17 +119,32 @@ public final class HubServer: Service {
                     changes: feedChanges)
             }
             let operationsListener = try await self.bindOperations(group, loops, budgets)
-            let listener = try await self.bind(
-                group, loops, budgets, host: self.http.host, port: self.http.port, isOperations: false)
-            self.onListening(listener.localAddress?.ipAddress ?? self.http.host, listener.localAddress?.port ?? self.http.port)
-            try? await gracefulShutdown()
-            await self.drain(listener, operationsListener, loops, services)
+            if await self.loadRevocations() {
+                let listener = try await self.bind(
+                    group, loops, budgets, host: self.http.host, port: self.http.port, isOperations: false)
+                self.onListening(
+                    listener.localAddress?.ipAddress ?? self.http.host, listener.localAddress?.port ?? self.http.port)
+                try? await gracefulShutdown()
+                await self.drain(listener, operationsListener, loops, services)
+            }
             tasks.cancelAll()
             workContinuation.finish()
             registryChangeContinuation.finish()
             feedMembershipContinuation.finish()
         }
         try await group.shutdownGracefully()
+    }
+
+    /// Reads the revocations before the port is opened, so that no revoked token is ever accepted. Waits for the store if it
+    /// is unavailable.
+    /// - Returns: `false` if the hub is shut down before the revocations were read.
+    private func loadRevocations() async -> Bool {
+        if self.dependencies.verifier.isOpen { return true }
+        while !(await self.dependencies.backgroundTasks.revocations.refresh()) {
+            try? await Task.sleep(for: .seconds(1))
+            if Task.isCancelled || Task.isShuttingDownGracefully { return false }
+        }
+        return true
     }
 
     // MARK: Composition
@@ -141,14 +156,14 @@ public final class HubServer: Service {
         let backgroundTasks = self.dependencies.backgroundTasks
         let access = AccessControl(
             verifier: self.dependencies.verifier, cors: self.dependencies.cors, proxies: self.dependencies.proxies,
-            isRevoked: { backgroundTasks.isRevoked($0) }, now: self.dependencies.now)
+            isRevoked: { backgroundTasks.revocations.isRevoked($0) }, now: self.dependencies.now)
         let limitCounters = LimitCounters()
         let router = Router(context: HubContext.self, options: .autoGenerateHeadEndpoints)
         let operationsRouter = Router(context: HubContext.self, options: .autoGenerateHeadEndpoints)
         let routes = OperationsRoutes(
             services: services, counters: self.dependencies.counters, imports: self.dependencies.imports,
             patterns: self.dependencies.patterns, limitCounters: limitCounters, bus: self.dependencies.bus,
-            clock: self.dependencies.clock, loops: loops, budgets: budgets,
+            clock: self.dependencies.clock, backgroundTasks: backgroundTasks, loops: loops, budgets: budgets,
             version: self.version
         )
         routes.addHealth(to: router)
@@ -169,8 +184,9 @@ public final class HubServer: Service {
         CoordinationRoutes(
             manager: self.dependencies.manager, registry: self.dependencies.registry, revocations: self.dependencies.revocations,
             locks: self.dependencies.locks, limitCounters: limitCounters,
-            revoked: { [bus = self.dependencies.bus] in
-                await backgroundTasks.refreshRevocations()
+            leewaySeconds: self.dependencies.verifier.leewaySeconds,
+            revoked: { [bus = self.dependencies.bus] revocation in
+                backgroundTasks.revocations.add(revocation)
                 bus.notifyPeers(.revocations)
             }, now: self.dependencies.now
         ).add(to: group)

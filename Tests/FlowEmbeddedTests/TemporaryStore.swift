@@ -49,9 +49,11 @@ final class CurrentStore: Sendable {
     var subject: FlowStoreContract.Subject {
         FlowStoreContract.Subject(
             store: self.value,
-            reopen: {
+            reopen: { limits in
                 await self.value.close()
-                let store = try openStore(self.folder)
+                var configuration = SQLiteFlowStore.Configuration()
+                configuration.changes.account = limits
+                let store = try openStore(self.folder, configuration)
                 self.store.withLock { $0 = store }
                 return store
             },

@@ -63,9 +63,11 @@ final class CurrentStore: Sendable {
     var subject: FlowStoreContract.Subject {
         FlowStoreContract.Subject(
             store: self.value,
-            reopen: {
+            reopen: { limits in
                 await self.value.close()
-                let store = try await openStore(self.url)
+                var configuration = PostgresFlowStore.Configuration()
+                configuration.changes.account = limits
+                let store = try await openStore(self.url, configuration)
                 self.store.withLock { $0 = store }
                 return store
             },

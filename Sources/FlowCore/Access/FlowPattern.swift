@@ -41,6 +41,23 @@ public struct FlowPattern: Hashable, Sendable, CustomStringConvertible {
         self.isPrefix ? flow.rawValue.utf8.starts(with: self.stem.utf8) : flow.rawValue.utf8.elementsEqual(self.stem.utf8)
     }
 
+    /// The ranges of ids that patterns match, in ascending order and without overlap. A flow id is in one of the ranges if and
+    /// only if one of the patterns matches it.
+    public static func ranges(of patterns: [FlowPattern]) -> [(first: String, last: String)] {
+        let sorted = patterns.map { pattern in
+            // No id with this prefix is higher: `z` is the highest character of an id.
+            let filler = String(repeating: "z", count: FlowID.maximumLength - pattern.stem.utf8.count)
+            return (first: pattern.stem, last: pattern.isPrefix ? pattern.stem + filler : pattern.stem)
+        }.sorted { ($0.first, $1.last) < ($1.first, $0.last) }
+        var ranges: [(first: String, last: String)] = []
+        for range in sorted {
+            // Ranges of prefixes are nested or disjoint.
+            if let last = ranges.last, range.last <= last.last { continue }
+            ranges.append(range)
+        }
+        return ranges
+    }
+
     /// The pattern's text.
     public var description: String { self.isPrefix ? self.stem + "*" : self.stem }
 }

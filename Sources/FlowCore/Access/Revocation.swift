@@ -44,6 +44,13 @@ public struct RevocationList: Sendable, Equatable {
         return true
     }
 
+    /// Removes the revocations with a ``Revocation/notBefore`` below the given one: no token that they revoke is accepted any
+    /// more.
+    public mutating func removeAll(below notBefore: Int64) {
+        guard self.notBefore.contains(where: { $0.value < notBefore }) else { return }
+        self.notBefore = self.notBefore.filter { $0.value >= notBefore }
+    }
+
     /// Whether the principal's token was issued before the time of its subject's revocation. Always `false` for
     /// ``Principal/open``, which has no token.
     public func isRevoked(_ principal: Principal) -> Bool {

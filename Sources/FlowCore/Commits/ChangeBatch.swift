@@ -10,6 +10,8 @@ package struct ChangeBatch: Sendable {
         package var stored: FlowRecord?
         /// After the changes decided so far; `nil` if the flow does not exist and none of them creates it.
         package var current: FlowRecord?
+        /// The version above which a flow starts that is created although there is no row.
+        package var floor: Version = 0
         /// Whether a change of the batch has modified the flow, so that the store must write the row.
         package var isDirty = false
 
@@ -66,6 +68,10 @@ package struct ChangeBatch: Sendable {
     /// The flows that were set, after the changes decided so far.
     package private(set) var rows: [FlowID: Row] = [:]
     package private(set) var newEvents: [EventRow] = []
+    /// What accounts store, after the changes decided so far. An account that was not set has no limits.
+    private var usage: [String: AccountUsage] = [:]
+    /// The differences that the decided changes make to what accounts store.
+    package private(set) var usageChanges: [String: AccountUsage] = [:]
     package private(set) var newReplies: [ReplyRow] = []
     /// The commits that the observer receives after the transaction, in order.
     package private(set) var commits: [Commit] = []
@@ -84,10 +90,17 @@ package struct ChangeBatch: Sendable {
     /// Whether the stored reply under the key was set, or was set to `nil` because there is none.
     package func hasLoaded(_ key: ReplyKey) -> Bool { self.replies[key] != nil }
 
-    /// Sets a flow as the transaction has read it; `nil` if it never existed.
-    package mutating func setStored(_ record: FlowRecord?, of flow: FlowID) {
-        self.rows[flow] = Row(stored: record, current: record)
+    /// Sets a flow as the transaction has read it; `nil` if it does not exist.
+    /// - Parameter floor: see ``FlowTransition``; used only if `record` is `nil`.
+    package mutating func setStored(_ record: FlowRecord?, of flow: FlowID, floor: Version = 0) {
+        self.rows[flow] = Row(stored: record, current: record, floor: floor)
     }
+
+    /// Whether what the account stores was set.
+    package func hasLoaded(account: String) -> Bool { self.usage[account] != nil }
+
+    /// Sets what an account stores, as the transaction has read it.
+    package mutating func setStored(_ usage: AccountUsage, of account: String) { self.usage[account] = usage }
 
     /// Sets the stored reply that the transaction has read under a key; `nil` if there is none.
     package mutating func setStored(_ reply: StoredReply?, for key: ReplyKey) { self.replies[key] = .some(reply) }
@@ -98,7 +111,7 @@ package struct ChangeBatch: Sendable {
     // MARK: Decisions
 
     /// Decides one change on the result of those before it, and appends the decision. The stored rows of its flow and of its
-    /// idempotency key must have been set.
+    /// ``FlowChange/replyKeys`` must have been set.
     package mutating func decide(_ change: FlowChange) {
         let key = change.replyKey
         if let key, let idempotency = change.idempotency, let reply = self.replies[key] ?? nil {
@@ -106,9 +119,24 @@ package struct ChangeBatch: Sendable {
             self.decisions.append(.outcome(isSame ? .replayed(reply) : .rejected(.idempotencyConflict)))
             return
         }
+        if let former = change.formerReplyKey, let reply = self.replies[former] ?? nil,
+            reply.fingerprint == change.idempotency?.fingerprint
+        {
+            self.decisions.append(.outcome(.replayed(reply)))
+            return
+        }
         var row = self.rows[change.flow] ?? Row()
-        switch FlowTransition.decide(change, current: row.current, epoch: self.epoch, limits: self.limits) {
+        switch FlowTransition.decide(
+            change, current: row.current, floor: row.floor, epoch: self.epoch, limits: self.limits)
+        {
         case .write(let record, let events, let created):
+            let growth = AccountUsage(from: row.current, to: record, events: events)
+            if let full = self.limitReached(by: growth, change) {
+                self.decisions.append(.outcome(.rejected(.accountLimit(full, limit: self.limits.account[full]))))
+                return
+            }
+            self.usage[change.account] = self.usage[change.account].map { $0 + growth }
+            self.usageChanges[change.account] = (self.usageChanges[change.account] ?? AccountUsage()) + growth
             for event in events { self.newEvents.append(EventRow(flow: change.flow, event: event)) }
             row.current = record
             row.isDirty = true
@@ -125,6 +153,13 @@ package struct ChangeBatch: Sendable {
         case .unprepared(let base):
             self.decisions.append(.unprepared(base: base))
         }
+    }
+
+    /// The resource of which the account would store more than its limit after a change. A deletion is never rejected, because it
+    /// frees more than it adds.
+    private func limitReached(by growth: AccountUsage, _ change: FlowChange) -> AccountResource? {
+        if case .delete = change.body { return nil }
+        return self.usage[change.account]?.exceeded(by: growth, self.limits.account)
     }
 
     /// Whether the store must write the row of at least one flow.
@@ -169,6 +204,14 @@ extension FlowChange {
     package var replyKey: ChangeBatch.ReplyKey? {
         self.idempotency.map { ChangeBatch.ReplyKey(account: self.account, key: $0.key) }
     }
+
+    /// See ``FlowChange/Idempotency/formerKey``.
+    package var formerReplyKey: ChangeBatch.ReplyKey? {
+        (self.idempotency?.formerKey).map { ChangeBatch.ReplyKey(account: self.account, key: $0) }
+    }
+
+    /// The keys whose stored replies must be set before the change is decided.
+    package var replyKeys: [ChangeBatch.ReplyKey] { [self.replyKey, self.formerReplyKey].compactMap(\.self) }
 
     /// The size of the change's JSON texts in bytes, for the limits of queues and batches.
     package var bodyBytes: Int {

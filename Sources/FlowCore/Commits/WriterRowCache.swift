@@ -3,23 +3,17 @@
 /// A value type, confined to its writer. The entries serve only as bases of decisions: the writer's transaction verifies
 /// that a base is still current. Answers to clients never come from here.
 package struct WriterRowCache: Sendable {
-    /// A cached row, or the fact that the flow has none.
-    package struct Entry: Sendable {
-        /// `nil` if the flow never existed.
-        package var record: FlowRecord?
-    }
-
     /// Estimated bytes of an entry in addition to its state and fences.
     private static let overhead = 384
 
-    private var map: ClockCache<FlowID, Entry>
+    private var map: ClockCache<FlowID, FlowRecord>
 
     package init(maximumEntries: Int, maximumBytes: Int) {
         self.map = ClockCache(maximumEntries: maximumEntries, maximumCost: maximumBytes)
     }
 
-    /// The cached entry; `nil` if the flow must be read.
-    package mutating func record(of flow: FlowID) -> Entry? { self.map.value(for: flow) }
+    /// The cached flow; `nil` if it must be read.
+    package mutating func record(of flow: FlowID) -> FlowRecord? { self.map.value(for: flow) }
 
     /// The size of a flow's cached state, in bytes; 0 if the flow is not cached.
     package mutating func stateBytes(of flow: FlowID) -> Int { self.map.value(for: flow)?.record?.state.bytes.count ?? 0 }
@@ -29,10 +23,11 @@ package struct WriterRowCache: Sendable {
         for (flow, row) in rows { self.set(row.current, of: flow) }
     }
 
-    /// Caches a flow's row; `nil` records that the flow never existed.
+    /// Caches a flow's row. The absence of a row and tombstones are not cached: pruning may delete a tombstone, and a flow is
+    /// created above the version that the tombstone had.
     package mutating func set(_ record: FlowRecord?, of flow: FlowID) {
-        let cost = Self.overhead + (record.map { $0.state.bytes.count + $0.fence.bytes.count } ?? 0)
-        self.map.set(Entry(record: record), for: flow, cost: cost)
+        guard let record, !record.head.isDeleted else { return self.remove(flow) }
+        self.map.set(record, for: flow, cost: Self.overhead + record.storedBytes)
     }
 
     /// Drops the entry of a flow, so that its next change reads the row.

@@ -41,12 +41,13 @@ public struct EventType: Hashable, Sendable, CustomStringConvertible {
     private init(reserved: String) { self.rawValue = reserved }
 
     /// Whether only the hub itself may publish events of this type. `error`, `open` and `message` are reserved because a
-    /// browser's `EventSource` uses these names for events of its own.
+    /// browser's `EventSource` uses these names for events of its own, the types of import events because a subscriber
+    /// trusts that the import exists.
     public var isReserved: Bool { Self.reserved.contains(self.rawValue) }
 
     static let reserved: Set<String> = [
         "snapshot", "resync", "caught_up", "heartbeat", "closing", "presence", "state_update", "flow_deleted",
-        "flow", "flows", "error", "open", "message",
+        "flow", "flows", "error", "open", "message", "import_progress", "import_stored", "import_failed",
     ]
 
     public var description: String { self.rawValue }

@@ -4,6 +4,8 @@ public enum ImportError: Error, Sendable {
     case busy(limit: Int)
     /// The maximum number of concurrent imports of this account is in progress.
     case accountBusy(limit: Int)
+    /// The account has the maximum number of imports.
+    case accountFull(limit: Int)
     /// The account's import with the same `Idempotency-Key` is still `pending`.
     case inProgress
     /// The `Idempotency-Key` was used before with another body or other parameters.
@@ -51,7 +53,7 @@ extension ImportError {
         case .objects: "objects_unavailable"
         case .store: "store_unavailable"
         case .damaged: "import_damaged"
-        case .busy, .accountBusy, .inProgress, .keyConflict, .otherAccount, .notFound, .notStored, .claimedByOther,
+        case .busy, .accountBusy, .accountFull, .inProgress, .keyConflict, .otherAccount, .notFound, .notStored, .claimedByOther,
             .linksUnsupported:
             "refused"
         }
@@ -70,7 +72,7 @@ extension ImportError {
         case .objects: "The object store failed while it stored the import. Send the import again."
         case .store: "The database failed while it stored the import. Send the import again."
         case .damaged(let what): what
-        case .busy, .accountBusy, .inProgress, .keyConflict, .otherAccount, .notFound, .notStored, .claimedByOther,
+        case .busy, .accountBusy, .accountFull, .inProgress, .keyConflict, .otherAccount, .notFound, .notStored, .claimedByOther,
             .linksUnsupported:
             "The hub rejected the import. Nothing was stored."
         }

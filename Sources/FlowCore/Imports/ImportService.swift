@@ -124,6 +124,7 @@ public final class ImportService: Sendable {
         }
         switch result {
         case .found(let found): return try await self.replay(found, request)
+        case .limitReached(let limit): throw ImportError.accountFull(limit: limit)
         case .begun(let entry):
             #if DEBUG
             await Failpoint.reach(.importBegun)
@@ -370,7 +371,7 @@ public final class ImportService: Sendable {
                 let change = FlowChange(
                     flow: flow, account: entry.account, body: .publish([event]),
                     // Each attempt has the same idempotency key, so an event that was published already is not repeated.
-                    idempotency: .init(key: "import:\(entry.id):\(entry.status)", fingerprint: entry.id.rawValue), at: self.now())
+                    idempotency: .ofHub("import:\(entry.id):\(entry.status)", fingerprint: entry.id.rawValue), at: self.now())
                 if case .rejected(let rejection) = try await self.manager.apply(change) {
                     self.logger.notice(
                         "Import event rejected by its flow; will not retry",

@@ -9,8 +9,8 @@ public protocol ConnectionRegistry: Sendable {
     func unregister(_ entries: [ConnectionEntry]) async
     /// Every stream that watches the flow, over all instances whose liveness heartbeat has not expired.
     func connections(of flow: FlowID) async -> [ConnectionEntry]
-    /// The number of streams that watch the flow. May lag behind ``connections(of:)`` by about 1 s.
-    func count(of flow: FlowID) -> Int
+    /// The number of streams of an account that watch the flow. May lag behind ``connections(of:)`` by about 1 s.
+    func count(of flow: FlowID, account: String) -> Int
     /// Asks the instance that serves a stream to close it.
     /// - Parameter account: the account that the stream must belong to; `nil` for any.
     /// - Returns: whether the instance has confirmed that it serves such a stream and closes it.

@@ -3,7 +3,7 @@
 /// Every read and write of this protocol except ``probeWrite()`` compares the store's epoch with ``EpochStore/epoch`` in
 /// the statement or transaction of the read or write. If they differ, it changes nothing and throws
 /// ``StoreError/epochChanged``.
-public protocol FlowStore: EpochStore {
+public protocol FlowStore: EpochStore, AccountUsageStore {
     /// Commits a change with its events, in one transaction. Concurrent changes may share the transaction; the rejection of
     /// one does not affect the others. Changes of one flow take effect in the order of the calls.
     func apply(_ change: FlowChange) async throws(StoreError) -> FlowOutcome
@@ -28,8 +28,12 @@ public protocol FlowStore: EpochStore {
     /// The heads of an account's flows, filtered and ordered by the query.
     func list(_ query: FlowQuery) async throws(StoreError) -> FlowList
 
-    /// Deletes history and stored replies beyond the retention, at most ``RetentionPolicy/batch`` rows per call. Tombstones
-    /// stay, because their versions must not be assigned again.
+    /// Deletes what is beyond the retention, at most ``RetentionPolicy/batch`` rows per call: events, stored replies,
+    /// revocations, and tombstones without history.
+    ///
+    /// The end of a tombstone makes its id free. The store remembers a version that is not below the tombstone's, for a bounded
+    /// number of groups of ids, and a flow that is created later starts above the version of its id's group. So no version of an
+    /// id is assigned twice in an epoch.
     /// - Returns: the number of deleted rows; 0 if nothing is left to delete, or if another instance is pruning.
     func prune(_ policy: RetentionPolicy, now: Timestamp) async throws(StoreError) -> Int
 
@@ -51,12 +55,28 @@ public protocol EpochStore: Sendable {
     func raiseEpoch(from: Epoch, now: Timestamp) async throws(StoreError) -> Epoch
 }
 
+/// The result of ``RevocationStore/revoke(_:now:)``.
+public enum RevocationOutcome: Hashable, Sendable {
+    /// The revocation of the subject that is in effect now.
+    case stored(Revocation)
+    /// The account has revoked the maximum number of subjects, and this one is not among them. Nothing was changed.
+    case limitReached(Int)
+}
+
+/// The counts of what accounts store. They are kept in the transactions that change what is counted, so reading them does not
+/// depend on how much is stored.
+public protocol AccountUsageStore: Sendable {
+    /// What the account stores.
+    func usage(of account: String) async throws(StoreError) -> AccountUsage
+    /// For each resource the highest count of any account, for metrics.
+    func highestUsage() async throws(StoreError) -> AccountUsage
+}
+
 /// The store of token revocations.
 public protocol RevocationStore: Sendable {
     /// Stores a revocation. Of two revocations of one subject, the one with the later time stays in effect.
-    /// - Returns: the revocation that is in effect now.
     @discardableResult
-    func revoke(_ revocation: Revocation, now: Timestamp) async throws(StoreError) -> Revocation
+    func revoke(_ revocation: Revocation, now: Timestamp) async throws(StoreError) -> RevocationOutcome
     /// All revocations of all accounts.
     func revocations() async throws(StoreError) -> [Revocation]
 }
@@ -130,17 +150,21 @@ public struct FlowQuery: Hashable, Sendable {
     /// The status that the flows must have; `nil` for any.
     public var status: FlowStatus?
     public var order: Order
+    /// The ids that the flows may have; `nil` for any. Only with the order ``Order/id(after:)``.
+    public var idRange: ClosedRange<String>?
     /// Whether tombstones are listed too.
     public var includesDeleted: Bool
     /// Maximum number of flows.
     public var limit: Int
 
     public init(
-        account: String, status: FlowStatus? = nil, order: Order = .id(after: nil), includesDeleted: Bool = false, limit: Int
+        account: String, status: FlowStatus? = nil, order: Order = .id(after: nil), idRange: ClosedRange<String>? = nil,
+        includesDeleted: Bool = false, limit: Int
     ) {
         self.account = account
         self.status = status
         self.order = order
+        self.idRange = idRange
         self.includesDeleted = includesDeleted
         self.limit = limit
     }
@@ -166,6 +190,12 @@ public struct RetentionPolicy: Hashable, Sendable {
     public var historyEvents: Int = 10_000
     /// Lifetime of stored replies, in seconds. The default is 1 day.
     public var replySeconds: Int64 = 86_400
+    /// Seconds after ``Revocation/notBefore`` for which a revocation is kept. After them the tokens that it revokes are rejected
+    /// anyway, because of their age. 0: revocations are kept for ever.
+    public var revocationSeconds: Int64 = 0
+    /// Seconds after the deletion of a flow for which its tombstone is kept at least. It stays longer while the flow has events
+    /// in its history. 0: for ever. The default is 30 days.
+    public var tombstoneSeconds: Int64 = 30 * 86_400
     /// Maximum number of rows deleted by one call of ``FlowStore/prune(_:now:)``.
     public var batch: Int = 2_000
 

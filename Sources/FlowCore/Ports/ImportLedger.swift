@@ -184,6 +184,8 @@ public enum ImportBeginResult: Sendable {
     case begun(Import)
     /// The account's earlier import with the same idempotency key: not failed, and if pending, claimed by another worker.
     case found(Import)
+    /// The account has this maximum number of imports. Nothing was inserted.
+    case limitReached(Int)
 }
 
 /// The outcome of storing an import's records.

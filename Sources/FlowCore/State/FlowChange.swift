@@ -57,10 +57,24 @@ public struct FlowChange: Sendable {
         public var key: String
         /// A digest of method, path and body. The same key with another digest is rejected.
         public var fingerprint: String
+        /// A key under which an earlier release stored the reply to the same change. A reply under it counts only if it has
+        /// the same fingerprint: any client may have used this key.
+        public var formerKey: String?
 
         public init(key: String, fingerprint: String) {
             self.key = key
             self.fingerprint = fingerprint
+        }
+
+        /// The idempotency of a change that the hub makes itself. Its key contains a space, which no request's
+        /// `Idempotency-Key` may contain, so no request can use it.
+        /// - Parameters:
+        ///   - name: identifies the change; in earlier releases it was the key.
+        ///   - fingerprint: not 32 hexadecimal digits, which is the form of a request's fingerprint.
+        public static func ofHub(_ name: String, fingerprint: String) -> Idempotency {
+            var idempotency = Idempotency(key: "hub \(name)", fingerprint: fingerprint)
+            idempotency.formerKey = name
+            return idempotency
         }
     }
 
@@ -116,7 +130,7 @@ public enum FlowOutcome: Sendable {
     public enum Rejection: Hashable, Sendable {
         /// The flow to delete does not exist.
         case notFound
-        /// The flow belongs to another account.
+        /// The change would create a flow whose id belongs to another account.
         case otherAccount
         /// `If-Match` or `If-None-Match` is not met. The flow has this version; 0 if it does not exist or is a
         /// tombstone.
@@ -136,6 +150,8 @@ public enum FlowOutcome: Sendable {
         /// The fencing token is for a further resource, and the flow has fences for ``ChangeLimits/maximumFences``
         /// already.
         case tooManyFences(limit: Int)
+        /// The change would increase what the account stores above a limit.
+        case accountLimit(AccountResource, limit: Int)
     }
 }
 
@@ -165,6 +181,8 @@ public struct ChangeLimits: Hashable, Sendable {
     public var maximumDepth = 64
     /// Maximum number of resources for which one flow keeps fences.
     public var maximumFences = 64
+    /// Limits of what one account stores.
+    public var account = AccountLimits()
 
     public init() {}
 }

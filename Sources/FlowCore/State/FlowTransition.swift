@@ -13,14 +13,17 @@ public enum FlowTransition: Sendable {
     /// ``FlowChange/Preparation/ahead(_:)``.
     case unprepared(base: JSONText)
 
-    /// Decides a change. Checks are made in this order: account, precondition, fencing token, content.
+    /// Decides a change. Checks are made in this order: account, precondition, fencing token, content. For another account
+    /// than its own a flow does not exist; it only keeps that account from creating a flow with the same id.
     /// - Parameters:
     ///   - current: the flow as stored, or its tombstone; `nil` if it never existed.
+    ///   - floor: the version above which a flow starts that is created while `current` is `nil`: its id may have belonged to a
+    ///     flow whose tombstone has ended.
     ///   - epoch: the adopted epoch, for preconditions.
     public static func decide(
-        _ change: FlowChange, current: FlowRecord?, epoch: Epoch, limits: ChangeLimits
+        _ change: FlowChange, current: FlowRecord?, floor: Version = 0, epoch: Epoch, limits: ChangeLimits
     ) -> FlowTransition {
-        if let current, current.head.account != change.account { return .rejected(.otherAccount) }
+        if let current, current.head.account != change.account { return .rejected(Self.rejection(of: change, epoch)) }
         // The clocks of instances differ and jump. The maximum keeps a flow's times from decreasing while its version
         // rises.
         var change = change
@@ -47,17 +50,17 @@ public enum FlowTransition: Sendable {
             if let existing, !result.isChanged, fence == existing.fence { return .unchanged(existing) }
             return Self.writeState(
                 result.state, depth: result.depth, status: result.status, updates: patch,
-                replaces: existing == nil && current != nil, change: change, current: current, existing: existing,
-                fence: fence, limits: limits)
+                replaces: existing == nil && (current != nil || floor > 0), change: change, current: current, floor: floor,
+                existing: existing, fence: fence, limits: limits)
         case .replace(let state):
             return Self.writeState(
                 state, depth: state.depth, status: FlowStatus(of: state), updates: state, replaces: true, change: change,
-                current: current, existing: existing, fence: fence, limits: limits)
+                current: current, floor: floor, existing: existing, fence: fence, limits: limits)
         case .delete:
             return Self.tombstone(change, existing: existing, fence: fence)
         case .publish(let events):
             if events.isEmpty { return .rejected(.emptyPublication) }
-            return Self.append(events, change: change, current: current, existing: existing, fence: fence)
+            return Self.append(events, change: change, current: current, floor: floor, existing: existing, fence: fence)
         }
     }
 
@@ -79,6 +82,14 @@ public enum FlowTransition: Sendable {
             case .absent: existing == nil
             }
         return isMet ? nil : .preconditionFailed(existing == nil ? 0 : version)
+    }
+
+    /// The rejection of a change of another account's flow: the same as if the flow did not exist, unless the change would
+    /// create it.
+    private static func rejection(of change: FlowChange, _ epoch: Epoch) -> FlowOutcome.Rejection {
+        if let failure = Self.check(change.precondition, existing: nil, version: 0, epoch: epoch) { return failure }
+        if case .delete = change.body { return .notFound }
+        return .otherAccount
     }
 
     /// A rejection in the form of an error, as `Result` requires.
@@ -116,14 +127,14 @@ public enum FlowTransition: Sendable {
     ///   - existing: `current`; `nil` if that is a tombstone.
     private static func writeState(
         _ state: JSONText, depth: Int, status: FlowStatus, updates: JSONText, replaces: Bool, change: FlowChange,
-        current: FlowRecord?, existing: FlowRecord?, fence: JSONText, limits: ChangeLimits
+        current: FlowRecord?, floor: Version, existing: FlowRecord?, fence: JSONText, limits: ChangeLimits
     ) -> FlowTransition {
         if state.bytes.count > limits.maximumStateBytes {
             return .rejected(.stateTooLarge(bytes: state.bytes.count, limit: limits.maximumStateBytes))
         }
         if depth > limits.maximumDepth { return .rejected(.stateTooDeep(limit: limits.maximumDepth)) }
         if status == .deleted { return .rejected(.reservedStatus) }
-        let version = (current?.version ?? 0) + 1
+        let version = (current?.version ?? floor) + 1
         let ends = status.isTerminal && existing?.head.status.isTerminal != true
         let payload = JSONText.object { writer in
             writer.key("updates")
@@ -156,14 +167,15 @@ public enum FlowTransition: Sendable {
 
     /// Appends the publisher's events. Creates the flow with the state `{}` if it does not exist.
     private static func append(
-        _ new: [FlowChange.NewEvent], change: FlowChange, current: FlowRecord?, existing: FlowRecord?, fence: JSONText
+        _ new: [FlowChange.NewEvent], change: FlowChange, current: FlowRecord?, floor: Version, existing: FlowRecord?,
+        fence: JSONText
     ) -> FlowTransition {
         var record =
             existing
             ?? FlowRecord(
                 head: FlowHead(
-                    flow: change.flow, account: change.account, version: current?.version ?? 0, status: .active,
-                    resetVersion: current?.head.resetVersion ?? 0, updatedAt: change.at),
+                    flow: change.flow, account: change.account, version: current?.version ?? floor, status: .active,
+                    resetVersion: current?.head.resetVersion ?? (floor > 0 ? floor + 1 : 0), updatedAt: change.at),
                 state: .emptyObject)
         var events: [FlowEvent] = []
         for event in new {

@@ -83,7 +83,7 @@ public final class ForeignUpdateApplier: Sendable {
             }
             let change = FlowChange(
                 flow: update.flow, account: account, body: .patch(update.updates),
-                idempotency: .init(key: "seed:\(update.digest)", fingerprint: update.digest), at: self.now())
+                idempotency: .ofHub("seed:\(update.digest)", fingerprint: update.digest), at: self.now())
             switch try await manager.apply(change) {
             case .applied, .unchanged, .replayed: break
             default: self.dropped.add(1, ordering: .relaxed)

@@ -27,7 +27,8 @@ public final class BackgroundTasks: Sendable {
     private let manager: StateManager
     private let table: WatchTable
     private let cache: any StateCache
-    private let revocations: any RevocationStore
+    /// The revocations that this instance knows.
+    public let revocations: RevocationMonitor
     private let relay: OutboxRelay?
     private let foreign: ForeignUpdateApplier?
     private let health: HubHealth
@@ -39,10 +40,10 @@ public final class BackgroundTasks: Sendable {
     private let sweepIsDue = Atomic<Bool>(false)
     /// Whether a read of the revocations was requested that has not started yet.
     private let revocationsAreDue = Atomic<Bool>(false)
+    /// See ``highestUsage``.
+    private let usage = Mutex(AccountUsage())
     /// Duration of the most recent version sweep.
     private let lastSweep = Mutex(Duration.zero)
-    /// The revocations as this instance has read them most recently.
-    private let knownRevocations = Mutex(RevocationList())
 
     public init(
         manager: StateManager, table: WatchTable, cache: any StateCache, revocations: any RevocationStore,
@@ -53,7 +54,9 @@ public final class BackgroundTasks: Sendable {
         self.manager = manager
         self.table = table
         self.cache = cache
-        self.revocations = revocations
+        self.revocations = RevocationMonitor(
+            store: revocations, keepSeconds: configuration.retention.revocationSeconds, now: now, logger: logger,
+            added: { table.broadcast(.revoked($0)) })
         self.relay = relay
         self.foreign = foreign
         self.health = health
@@ -82,23 +85,8 @@ public final class BackgroundTasks: Sendable {
         }
     }
 
-    /// Whether the principal's token is revoked, by the revocations that this instance has read most recently.
-    public func isRevoked(_ principal: Principal) -> Bool {
-        self.knownRevocations.withLock { $0.isRevoked(principal) }
-    }
-
-    /// Reads the revocations and, if they have changed, hands them to all delivery sinks, which close the streams of revoked
-    /// tokens. If the read fails, the revocations that were read before stay in effect.
-    public func refreshRevocations() async {
-        guard let stored = try? await self.revocations.revocations() else { return }
-        var list = RevocationList()
-        for revocation in stored { list.insert(revocation) }
-        let isNew = self.knownRevocations.withLock { known in
-            defer { known = list }
-            return known != list
-        }
-        if isNew { self.table.broadcast(.revoked(list)) }
-    }
+    /// For each resource the highest count of any account, as of the most recent pruning.
+    public var highestUsage: AccountUsage { self.usage.withLock { $0 } }
 
     // MARK: Reads
 
@@ -122,7 +110,7 @@ public final class BackgroundTasks: Sendable {
             }
         case .revocations:
             guard self.revocationsAreDue.exchange(false, ordering: .relaxed) else { return }
-            await self.refreshRevocations()
+            await self.revocations.refresh()
         case .sweep:
             // One sweep serves all requests that were made before it started.
             guard self.sweepIsDue.exchange(false, ordering: .relaxed) else { return }
@@ -155,7 +143,7 @@ public final class BackgroundTasks: Sendable {
         while !Task.isCancelled {
             // Checks every second, so that a bus outage takes effect without waiting for a full interval.
             if ticks >= (self.health.delivery == .ok ? self.configuration.sweepSeconds : 1) || ticks == 0 {
-                await self.refreshRevocations()
+                await self.revocations.refresh()
                 ticks = 0
             }
             ticks += 1
@@ -198,8 +186,10 @@ public final class BackgroundTasks: Sendable {
                 // Must precede the read of the heads: events that are delivered during that read may be above its result.
                 let delivered = self.table.deliveredVersions(of: batch)
                 let heads = try await self.manager.heads(of: batch)
-                let storeRegressed = self.table.applySweep(batch, heads: heads, delivered: delivered)
-                if storeRegressed || Self.isAhead(cached, batch, heads) {
+                let ended = self.tombstonesMayHaveEndedBefore
+                let storeRegressed = self.table.applySweep(batch, heads: heads, delivered: delivered, endedBefore: ended)
+                let endedTombstones = self.dropEndedTombstones(batch, heads, before: ended)
+                if storeRegressed || Self.isAhead(cached, batch.filter { !endedTombstones.contains($0) }, heads) {
                     self.logger.error(
                         "Store has lower versions than this instance has delivered or cached (restored?); raising the epoch")
                     try await self.manager.raiseEpoch(from: epoch, now: self.clock.now())
@@ -210,6 +200,28 @@ public final class BackgroundTasks: Sendable {
         } catch {
             self.logger.warning("Version sweep failed", metadata: ["error": "\(error)"])
         }
+    }
+
+    /// Tombstones of flows that were deleted before this time may be missing from the store: they may have ended. Earlier than
+    /// that, a missing tombstone shows that the store regressed. Half of the retention leaves room for differences of the
+    /// instances' clocks and settings.
+    private var tombstonesMayHaveEndedBefore: Timestamp {
+        let seconds = self.configuration.retention.tombstoneSeconds
+        return seconds > 0 ? self.now().advanced(bySeconds: -seconds / 2) : Timestamp(milliseconds: .min)
+    }
+
+    /// Drops the cached tombstones that the store does not have any more, if they may have ended.
+    /// - Returns: the flows of these tombstones.
+    private func dropEndedTombstones(_ flows: [FlowID], _ heads: [FlowHead], before moment: Timestamp) -> Set<FlowID> {
+        let existing = Set(heads.map(\.flow))
+        var ended: Set<FlowID> = []
+        for flow in flows where !existing.contains(flow) {
+            guard let record = self.cache.record(of: flow, atLeast: 0), record.head.isDeleted, record.head.updatedAt < moment
+            else { continue }
+            self.cache.remove(flow, below: record.version + 1)
+            ended.insert(flow)
+        }
+        return ended
     }
 
     /// Whether one of the flows has a higher version in `cached` than in `heads`, its heads in the store. That means that the
@@ -236,6 +248,8 @@ public final class BackgroundTasks: Sendable {
                     if count == 0 { break }
                 }
                 if removed > 0 { self.logger.debug("Pruned history", metadata: ["rows": "\(removed)"]) }
+                let usage = try await self.manager.store.highestUsage()
+                self.usage.withLock { $0 = usage }
             } catch {
                 self.logger.warning("Pruning of history failed", metadata: ["error": "\(error)"])
             }

@@ -311,15 +311,21 @@ public final class WatchTable: BusSink {
     ///   - heads: the heads of `flows`. A flow without one does not exist.
     ///   - delivered: the result of ``deliveredVersions(of:)`` from before `heads` were read. Events that were delivered
     ///     during the read may be above `heads`.
+    ///   - endedBefore: the tombstone of a flow that was deleted before this time may have ended, and then has no head.
     /// - Returns: whether the store regressed: a flow's version is below what was delivered before the read.
-    public func applySweep(_ flows: [FlowID], heads: [FlowHead], delivered: [FlowID: Version]) -> Bool {
+    public func applySweep(
+        _ flows: [FlowID], heads: [FlowHead], delivered: [FlowID: Version],
+        endedBefore: Timestamp = Timestamp(milliseconds: .min)
+    ) -> Bool {
         var versions: [FlowID: FlowHead] = [:]
         for head in heads { versions[head.flow] = head }
         var storeRegressed = false
         for flow in flows {
             let version = versions[flow]?.version ?? 0
             if let before = delivered[flow], version < before {
-                storeRegressed = true
+                let known = self.head(of: flow)
+                let hasEnded = version == 0 && known?.isDeleted == true && known.map { $0.updatedAt < endedBefore } == true
+                storeRegressed = storeRegressed || !hasEnded
                 continue
             }
             let read: Read? = self.stripe(of: flow).watches.withLock { watches in

@@ -49,6 +49,8 @@ public final class SQLiteImportLedger: ImportLedger, ImportMaintenance, RecordSt
                     "UPDATE data_imports SET claim = claim + 1, claimed_until = NULL, idempotency_key = NULL WHERE id = ?",
                     [found.id.rawValue.databaseValue])
             }
+            let limit = self.store.accountLimits.imports
+            if limit > 0, try database.usage(of: draft.account).imports >= limit { return .limitReached(limit) }
             try database.insert(draft, until: now.advanced(bySeconds: Int64(claimSeconds)), at: now)
             guard let begun = try database.entry(draft.id) else { throw UnreadableRow() }
             return .begun(begun)

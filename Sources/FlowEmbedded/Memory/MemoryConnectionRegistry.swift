@@ -23,6 +23,8 @@ public final class MemoryConnectionRegistry: ConnectionRegistry {
 
     private struct State: Sendable {
         var flows: [FlowID: [ConnectionID: Detail]] = [:]
+        /// Number of entries of each flow, by account.
+        var counts: [FlowID: [String: Int]] = [:]
         var owners: [ConnectionID: Owner] = [:]
         /// The callback that closes a stream.
         var disconnect: (@Sendable (ConnectionID) -> Void)?
@@ -32,12 +34,17 @@ public final class MemoryConnectionRegistry: ConnectionRegistry {
             let detail = Detail(
                 account: entry.account, subject: entry.subject, remote: entry.remote, registeredAt: entry.registeredAt)
             let before = self.flows[entry.flow, default: [:]].updateValue(detail, forKey: entry.connection)
-            if before == nil { self.owners[entry.connection, default: Owner(account: entry.account, flows: 0)].flows += 1 }
+            guard before == nil else { return }
+            self.owners[entry.connection, default: Owner(account: entry.account, flows: 0)].flows += 1
+            self.counts[entry.flow, default: [:]][entry.account, default: 0] += 1
         }
 
         /// Removes an entry; an unknown one is ignored.
         mutating func remove(_ entry: ConnectionEntry) {
-            guard self.flows[entry.flow]?.removeValue(forKey: entry.connection) != nil else { return }
+            guard let detail = self.flows[entry.flow]?.removeValue(forKey: entry.connection) else { return }
+            self.counts[entry.flow]?[detail.account, default: 0] -= 1
+            if self.counts[entry.flow]?[detail.account] == 0 { self.counts[entry.flow]?[detail.account] = nil }
+            if self.counts[entry.flow]?.isEmpty == true { self.counts[entry.flow] = nil }
             if self.flows[entry.flow]?.isEmpty == true { self.flows[entry.flow] = nil }
             self.owners[entry.connection]?.flows -= 1
             if self.owners[entry.connection]?.flows == 0 { self.owners[entry.connection] = nil }
@@ -72,8 +79,8 @@ public final class MemoryConnectionRegistry: ConnectionRegistry {
         }
     }
 
-    /// The number of streams that watch the flow.
-    public func count(of flow: FlowID) -> Int { self.state.withLock { $0.flows[flow]?.count ?? 0 } }
+    /// The number of the account's streams that watch the flow.
+    public func count(of flow: FlowID, account: String) -> Int { self.state.withLock { $0.counts[flow]?[account] ?? 0 } }
 
     /// Calls the callback that closes the stream.
     /// - Parameter account: the account that the stream must belong to; `nil` for any.

@@ -22,15 +22,20 @@ struct SQLiteWriterCache: Sendable {
 }
 
 extension ChangeBatch {
-    /// Decides what the change does, and adds the outcome to the batch. Before that, reads the flow and the stored
-    /// reply of the idempotency key from the database, unless the batch (or, for the flow, the cache) has them.
+    /// Decides what the change does, and adds the outcome to the batch. Before that, reads the flow, what its account stores,
+    /// and the stored reply of the idempotency key from the database, unless the batch (or, for the flow, the cache) has
+    /// them.
     mutating func perform(_ change: FlowChange, in database: Database, cache: inout SQLiteWriterCache) throws {
-        if let key = change.replyKey, !self.hasLoaded(key) {
+        for key in change.replyKeys where !self.hasLoaded(key) {
             self.setStored(try database.reply(to: key.key, account: key.account), for: key)
         }
         if !self.hasLoaded(change.flow) {
-            let cached = cache.rowCache.record(of: change.flow)
-            self.setStored(try cached.map(\.record) ?? database.flow(change.flow), of: change.flow)
+            let record = try cache.rowCache.record(of: change.flow) ?? database.flow(change.flow)
+            let floor = record == nil ? try database.endedVersion(of: change.flow) : 0
+            self.setStored(record, of: change.flow, floor: floor)
+        }
+        if !self.hasLoaded(account: change.account) {
+            self.setStored(try database.usage(of: change.account), of: change.account)
         }
         self.decide(change)
         #if DEBUG
@@ -53,6 +58,7 @@ extension ChangeBatch {
                 try database.insert(current)
             }
         }
+        for (account, growth) in self.usageChanges { try database.add(growth, to: account) }
         for new in self.newReplies { try database.insert(new.reply, to: new.key.key, account: new.key.account, at: new.at) }
     }
 }

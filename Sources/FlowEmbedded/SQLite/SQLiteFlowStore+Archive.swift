@@ -32,6 +32,8 @@ extension SQLiteFlowStore: FlowArchive {
                 "UPDATE flows SET created_at = ? WHERE id = ?", [flow.createdAt.databaseValue, id.rawValue.databaseValue])
             try database.run("UPDATE hub_meta SET fencing = max(fencing, ?)", [flow.highestFence.databaseValue])
             for event in events { try database.insert(event, of: id) }
+            try database.add(
+                AccountUsage(from: nil, to: flow.record, events: events), to: flow.record.head.account)
             return .restored
         }
     }

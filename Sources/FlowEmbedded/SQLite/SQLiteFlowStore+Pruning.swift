@@ -6,8 +6,7 @@ extension SQLiteFlowStore {
     /// after the start of the process, spread over several calls.
     private static let scanBatchSize = 10_000
 
-    /// Deletes old events and stored replies, at most `policy.batch` rows per call. Tombstones stay, so that no version
-    /// of a deleted flow is assigned twice.
+    /// Deletes old events, stored replies, revocations and tombstones, at most `policy.batch` rows per call.
     /// - Returns: the number of deleted rows.
     public func prune(_ policy: RetentionPolicy, now: Timestamp) async throws(StoreError) -> Int {
         try await self.scan(policy)
@@ -19,6 +18,14 @@ extension SQLiteFlowStore {
                 var remaining = max(1, policy.batch)
                 remaining -= try database.pruneEvents(before: now.advanced(bySeconds: -policy.historySeconds), limit: remaining)
                 remaining -= try database.pruneReplies(before: now.advanced(bySeconds: -policy.replySeconds), limit: remaining)
+                if policy.revocationSeconds > 0 {
+                    remaining -= try database.pruneRevocations(
+                        before: now.seconds - policy.revocationSeconds, limit: remaining)
+                }
+                if policy.tombstoneSeconds > 0 {
+                    remaining -= try database.pruneTombstones(
+                        before: now.advanced(bySeconds: -policy.tombstoneSeconds), limit: remaining)
+                }
                 for (flow, version) in pruneCandidates.nextBatch(above: policy.historyEvents, limit: remaining) {
                     if remaining > 0 {
                         let last = version - Version(policy.historyEvents)
@@ -95,9 +102,35 @@ extension Database {
             "SELECT min(version) FROM flow_events WHERE flow_id = ?", [flow.rawValue.databaseValue]
         ) { $0[0] as Version? }
         guard let first = lowest ?? nil, first <= last else { return 0 }
+        let range = [flow.rawValue.databaseValue, first.databaseValue, min(last, first + Version(limit) - 1).databaseValue]
+        let bytes = try self.first(
+            """
+            SELECT sum(length(CAST(payload AS BLOB)) + \(FlowEvent.overheadBytes)) FROM flow_events
+            WHERE flow_id = ? AND version BETWEEN ? AND ?
+            """, range
+        ) { $0[0] as Int }
+        try self.run("DELETE FROM flow_events WHERE flow_id = ? AND version BETWEEN ? AND ?", range)
+        let count = self.changesCount
+        let account = try self.first(
+            "SELECT client_account_id FROM flows WHERE id = ?", [flow.rawValue.databaseValue]
+        ) { $0[0] as String }
+        if let account, let bytes {
+            var growth = AccountUsage()
+            growth.historyBytes = -bytes
+            try self.add(growth, to: account)
+        }
+        return count
+    }
+
+    /// Deletes up to `limit` revocations with a `notBefore` below the given one, the oldest first.
+    /// - Returns: the number of deleted rows.
+    fileprivate func pruneRevocations(before notBefore: Int64, limit: Int) throws -> Int {
+        guard limit > 0 else { return 0 }
         try self.run(
-            "DELETE FROM flow_events WHERE flow_id = ? AND version BETWEEN ? AND ?",
-            [flow.rawValue.databaseValue, first.databaseValue, min(last, first + Version(limit) - 1).databaseValue])
+            """
+            DELETE FROM revocations WHERE (account, subject) IN
+                (SELECT account, subject FROM revocations WHERE not_before < ? ORDER BY not_before LIMIT ?)
+            """, [notBefore.databaseValue, limit.databaseValue])
         return self.changesCount
     }
 

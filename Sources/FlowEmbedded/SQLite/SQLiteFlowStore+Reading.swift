@@ -71,6 +71,10 @@ extension SQLiteFlowStore {
                 order = "id"
                 conditions.append("id > ?")
                 arguments.append((after ?? "").databaseValue)
+                if let range = query.idRange {
+                    conditions.append("id BETWEEN ? AND ?")
+                    arguments += [range.lowerBound.databaseValue, range.upperBound.databaseValue]
+                }
             case .changed(let since, let after):
                 order = "updated_at, id"
                 conditions.append("(updated_at, id) > (?, ?)")

@@ -3,10 +3,18 @@ import GRDB
 
 extension SQLiteFlowStore: RevocationStore {
     /// Stores the revocation. If the subject has one already, the later `notBefore` of the two stays.
-    /// - Returns: the revocation in effect.
+    /// - Returns: the revocation in effect, or that the account has revoked the maximum number of subjects.
     @discardableResult
-    public func revoke(_ revocation: Revocation, now: Timestamp) async throws(StoreError) -> Revocation {
-        try await self.write { database in
+    public func revoke(_ revocation: Revocation, now: Timestamp) async throws(StoreError) -> RevocationOutcome {
+        let limit = self.accountLimits.revocations
+        return try await self.write { database in
+            if limit > 0, try database.usage(of: revocation.account).revocations >= limit {
+                let isKnown = try database.first(
+                    "SELECT 1 FROM revocations WHERE account = ? AND subject = ?",
+                    [revocation.account.databaseValue, revocation.subject.databaseValue]
+                ) { _ in true }
+                if isKnown == nil { return .limitReached(limit) }
+            }
             try database.run(
                 """
                 INSERT INTO revocations (account, subject, not_before, created_at) VALUES (?, ?, ?, ?)
@@ -21,7 +29,7 @@ extension SQLiteFlowStore: RevocationStore {
                 "SELECT account, subject, not_before FROM revocations WHERE account = ? AND subject = ?",
                 [revocation.account.databaseValue, revocation.subject.databaseValue], Revocation.init)
             guard let effective else { throw UnreadableRow() }
-            return effective
+            return .stored(effective)
         }
     }
 

@@ -38,6 +38,7 @@ public final class SQLiteFlowStore: FlowStore {
     let pool: DatabasePool
     let adoptedEpoch: AdoptedEpoch
     let pruneCandidates: PruneCandidates
+    let accountLimits: AccountLimits
     let reads: InFlightLimiter
     let writes: InFlightLimiter
     /// Limits the changes of flows that are queued or being committed. `reads` and `writes` limit all other operations.
@@ -64,6 +65,7 @@ public final class SQLiteFlowStore: FlowStore {
         self.pool = opened.pool
         self.adoptedEpoch = AdoptedEpoch(opened.epoch)
         self.pruneCandidates = PruneCandidates()
+        self.accountLimits = configuration.changes.account
         self.reads = configuration.limits.makeLimiter("read queue is full")
         self.writes = configuration.limits.makeLimiter("write queue is full")
         self.changes = configuration.limits.makeChangeLimiter()

@@ -5,7 +5,7 @@ import GRDB
 enum SQLiteMigrations {
     /// The migrations in order. A migration's number is its position in the list, from 1.
     private static let steps: [(name: String, sql: String)] = [
-        ("flows", Self.flows), ("imports", Self.imports),
+        ("flows", Self.flows), ("imports", Self.imports), ("accounts", Self.accounts),
     ]
 
     /// Applies the migrations that the database does not have yet. If a newer FlowHub has applied further ones, changes
@@ -140,5 +140,55 @@ enum SQLiteMigrations {
 
         -- Spans whose rows belong to no import any more and are being removed.
         CREATE TABLE cut_off_records (span INTEGER PRIMARY KEY) STRICT;
+        """
+
+    /// What accounts store, see `AccountUsage`, and the versions of ended tombstones. A transaction that changes flows or
+    /// events also changes the counts; triggers count revocations and imports.
+    private static let accounts = """
+        CREATE TABLE account_usage (
+            account TEXT NOT NULL PRIMARY KEY,
+            flows INTEGER NOT NULL DEFAULT 0,
+            ids INTEGER NOT NULL DEFAULT 0,
+            state_bytes INTEGER NOT NULL DEFAULT 0,
+            history_bytes INTEGER NOT NULL DEFAULT 0,
+            revocations INTEGER NOT NULL DEFAULT 0,
+            imports INTEGER NOT NULL DEFAULT 0
+        ) STRICT, WITHOUT ROWID;
+
+        -- Groups of ids with the highest version of a tombstone in the group that has ended.
+        CREATE TABLE ended_versions (bucket INTEGER PRIMARY KEY, version INTEGER NOT NULL) STRICT;
+
+        CREATE INDEX flows_by_deletion ON flows (deleted_at) WHERE deleted_at IS NOT NULL;
+        CREATE INDEX revocations_by_time ON revocations (not_before);
+
+        INSERT INTO account_usage (account, flows, ids, state_bytes, history_bytes, revocations, imports)
+        SELECT account, sum(flows), sum(ids), sum(state_bytes), sum(history_bytes), sum(revocations), sum(imports) FROM (
+            SELECT client_account_id AS account, sum(deleted_at IS NULL) AS flows, count(*) AS ids,
+                sum(length(CAST(state AS BLOB)) + length(CAST(fence AS BLOB))) AS state_bytes, 0 AS history_bytes,
+                0 AS revocations, 0 AS imports
+            FROM flows GROUP BY client_account_id
+            UNION ALL
+            SELECT f.client_account_id, 0, 0, 0, sum(length(CAST(e.payload AS BLOB)) + 128), 0, 0
+            FROM flow_events e JOIN flows f ON f.id = e.flow_id GROUP BY f.client_account_id
+            UNION ALL
+            SELECT account, 0, 0, 0, 0, count(*), 0 FROM revocations GROUP BY account
+            UNION ALL
+            SELECT account, 0, 0, 0, 0, 0, count(*) FROM data_imports GROUP BY account
+        ) GROUP BY account;
+
+        CREATE TRIGGER revocation_added AFTER INSERT ON revocations BEGIN
+            INSERT OR IGNORE INTO account_usage (account) VALUES (NEW.account);
+            UPDATE account_usage SET revocations = revocations + 1 WHERE account = NEW.account;
+        END;
+        CREATE TRIGGER revocation_removed AFTER DELETE ON revocations BEGIN
+            UPDATE account_usage SET revocations = revocations - 1 WHERE account = OLD.account;
+        END;
+        CREATE TRIGGER import_added AFTER INSERT ON data_imports BEGIN
+            INSERT OR IGNORE INTO account_usage (account) VALUES (NEW.account);
+            UPDATE account_usage SET imports = imports + 1 WHERE account = NEW.account;
+        END;
+        CREATE TRIGGER import_removed AFTER DELETE ON data_imports BEGIN
+            UPDATE account_usage SET imports = imports - 1 WHERE account = OLD.account;
+        END;
         """
 }

@@ -10,6 +10,9 @@ public struct AccessConfiguration: Sendable {
     public var requireExpiration: Bool
     /// `FLOWHUB_JWT_LEEWAY`: clock difference that is tolerated for `exp`, `nbf` and `iat`, in seconds: 0 to 60.
     public var leewaySeconds: Int
+    /// `FLOWHUB_JWT_MAX_SECONDS`: maximum seconds from a token's `iat` to its `exp`; 0: no limit. A revocation is kept for this
+    /// time.
+    public var maximumLifetime: Int64
     /// `FLOWHUB_JWT_MAX_BYTES`: maximum length of a token in bytes. A longer token is rejected without being parsed.
     public var maximumTokenBytes: Int
     /// `FLOWHUB_JWT_CACHE`: maximum number of verified tokens in the cache, which saves the signature check when a client
@@ -28,6 +31,7 @@ public struct AccessConfiguration: Sendable {
         audience: String? = nil,
         requireExpiration: Bool = true,
         leewaySeconds: Int = 60,
+        maximumLifetime: Int64 = 31_622_400,
         maximumTokenBytes: Int = 8192,
         cacheSize: Int = 10_000,
         corsOrigins: [String] = []
@@ -37,9 +41,16 @@ public struct AccessConfiguration: Sendable {
         self.audience = audience
         self.requireExpiration = requireExpiration
         self.leewaySeconds = leewaySeconds
+        self.maximumLifetime = maximumLifetime
         self.maximumTokenBytes = maximumTokenBytes
         self.cacheSize = cacheSize
         self.corsOrigins = corsOrigins
+    }
+
+    /// Seconds after its time for which a revocation must be kept: until the last token that it revokes has expired. 0: for
+    /// ever.
+    public var revocationSeconds: Int64 {
+        self.maximumLifetime > 0 ? self.maximumLifetime + Int64(self.leewaySeconds) : 0
     }
 
     /// Whether no key is configured, so that every request has the principal ``FlowCore/Principal/open``.

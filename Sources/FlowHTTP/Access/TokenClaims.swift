@@ -8,6 +8,8 @@ struct TokenRules: Sendable {
     let requireExpiration: Bool
     /// Tolerated clock difference in seconds.
     let leeway: Int64
+    /// Maximum seconds from `iat` to `exp`; 0: no limit.
+    var maximumLifetime: Int64 = 0
 
     /// The principal of a token whose signature was verified.
     ///
@@ -25,6 +27,7 @@ struct TokenRules: Sendable {
         if expiresAt == nil, self.requireExpiration { throw .tokenInvalid("the claim exp is missing") }
         if let notBefore, notBefore > now + self.leeway { throw .tokenInvalid("the claim nbf is in the future") }
         if let issuedAt, issuedAt > now + self.leeway { throw .tokenInvalid("the claim iat is in the future") }
+        let end = try self.end(issuedAt: issuedAt, expiresAt: expiresAt, now: now)
         try self.checkAudience(of: claims)
         let flows = try Self.flows(of: claims)
         let principal = Principal(
@@ -34,11 +37,29 @@ struct TokenRules: Sendable {
             publish: try Self.patterns("publish", of: flows),
             scopes: try Self.scopes(of: claims),
             issuedAt: issuedAt ?? 0,
-            expiresAt: expiresAt
+            expiresAt: end
         )
         // Expiry is checked last, so that `token_expired` is only sent for a token that was valid before.
         if principal.isExpired(now: now, leeway: self.leeway) { throw .tokenExpired }
         return principal
+    }
+
+    /// The end of a token's life: its `exp`, or with a limit of the lifetime at the latest when the limit is reached.
+    ///
+    /// A revocation is deleted after that limit, so no token may be accepted for longer. A token without `iat` has no known
+    /// age: its `exp` must be within the limit from now on, so an issuer whose tokens live longer sees them rejected when they
+    /// are new.
+    /// - Returns: `nil` if the token does not expire.
+    private func end(issuedAt: Int64?, expiresAt: Int64?, now: Int64) throws(AccessError) -> Int64? {
+        guard self.maximumLifetime > 0 else { return expiresAt }
+        guard let expiresAt else {
+            guard let issuedAt else { throw .tokenInvalid("the token has neither exp nor iat, so its lifetime is unlimited") }
+            return issuedAt + self.maximumLifetime
+        }
+        guard expiresAt - (issuedAt ?? now) <= self.maximumLifetime else {
+            throw .tokenInvalid("the token's lifetime exceeds FLOWHUB_JWT_MAX_SECONDS")
+        }
+        return expiresAt
     }
 
     /// The `NumericDate` in a claim (RFC 7519, 2), rounded down to seconds. Values above 2^53 are rejected, because a

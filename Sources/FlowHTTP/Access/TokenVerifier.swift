@@ -26,7 +26,8 @@ public final class TokenVerifier: Sendable {
         self.rules = TokenRules(
             audience: configuration.audience,
             requireExpiration: configuration.requireExpiration,
-            leeway: Int64(configuration.leewaySeconds)
+            leeway: Int64(configuration.leewaySeconds),
+            maximumLifetime: configuration.maximumLifetime
         )
         let keys = try await TokenKeys.load(configuration)
         self.state = Mutex(State(keys: keys, cache: TokenCache(capacity: configuration.cacheSize)))

@@ -161,7 +161,7 @@ extension ConnectionHandler: StreamOutput {
         self.httpHandlers = []
     }
 
-    /// Answers with 204 or a problem instead of a stream.
+    /// Answers with 204 instead of a stream.
     func reject(_ rejection: StreamRejection) {
         guard case .streaming(let stream) = self.state else { return }
         let cors = stream.request.responseHeaders
@@ -172,8 +172,6 @@ extension ConnectionHandler: StreamOutput {
                 if let field = HTTPField.Name(name) { response.headers[field] = value }
             }
             self.respondOnLoop(response, body: nil)
-        case .problem(let problem):
-            self.reject(problem, cors: cors)
         }
     }
 

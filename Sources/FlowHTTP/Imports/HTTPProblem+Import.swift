@@ -14,6 +14,7 @@ extension HTTPProblem {
                 .tooManyRequests, "too_many_imports",
                 "\(limit) imports of this account are in progress (FLOWHUB_MAX_ACCOUNT_IMPORTS). Retry later.")
             self.headers[.retryAfter] = "5"
+        case .accountFull(let limit): self = .accountLimit(.imports, limit)
         case .inProgress:
             self.init(
                 .conflict, "import_in_progress", "An import with this Idempotency-Key is in progress. Retry later.")

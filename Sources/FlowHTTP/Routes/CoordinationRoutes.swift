@@ -10,8 +10,10 @@ struct CoordinationRoutes: Sendable {
     let revocations: any RevocationStore
     let locks: any LockService
     let limitCounters: LimitCounters
+    /// Seconds by which the `iat` of an accepted token may be in the future.
+    let leewaySeconds: Int64
     /// Called after a revocation was stored. Applies it on this instance immediately and notifies the other instances.
-    let revoked: @Sendable () async -> Void
+    let revoked: @Sendable (Revocation) -> Void
     let now: @Sendable () -> Timestamp
 
     /// Adds the routes to the router.
@@ -86,12 +88,14 @@ struct CoordinationRoutes: Sendable {
             )
         }
         let now = self.now()
-        var notBefore = now.seconds
+        // Without `not_before`, every token that is accepted now is revoked, also one whose `iat` is ahead of this clock.
+        var notBefore = now.seconds + self.leewaySeconds + 1
         if let requested = body.member("not_before") {
             guard let seconds = requested.intValue, seconds >= 0 else {
                 throw HTTPProblem(
                     .unprocessableContent, "bad_revocation",
-                    "not_before must be a Unix time in seconds; default: now. Tokens issued before it are revoked.")
+                    "not_before must be a Unix time in seconds. Tokens issued before it are revoked. Omit it to revoke all tokens of "
+                        + "the subject that exist now.")
             }
             guard seconds <= now.seconds + Self.maximumRevocationAhead else {
                 throw HTTPProblem(
@@ -101,9 +105,14 @@ struct CoordinationRoutes: Sendable {
             }
             notBefore = seconds
         }
-        let revocation = try await self.revocations.revoke(
+        let outcome = try await self.revocations.revoke(
             Revocation(account: context.principal.account, subject: subject, notBefore: notBefore), now: now)
-        await self.revoked()
+        let revocation: Revocation
+        switch outcome {
+        case .stored(let effective): revocation = effective
+        case .limitReached(let limit): throw HTTPProblem.accountLimit(.revocations, limit)
+        }
+        self.revoked(revocation)
         return .json(
             .object { writer in
                 writer.key("subject")

@@ -24,8 +24,9 @@ struct FlowRoutes: Sendable {
     /// `GET /v1/flows/{id}/state`: the state of a flow; 304 if `If-None-Match` has its `ETag`.
     @Sendable private func read(_ request: Request, _ context: HubContext) async throws -> Response {
         let flow = try context.flow(for: .subscribe)
-        guard let record = try await self.manager.record(of: flow), !record.head.isDeleted else { throw Self.unknown }
-        guard record.head.account == context.principal.account else { throw HTTPProblem.otherAccount }
+        guard let record = try await self.manager.record(of: flow), record.head.account == context.principal.account,
+            !record.head.isDeleted
+        else { throw Self.unknown }
         let tag = Self.entityTag(self.manager.epoch, record.version)
         if let condition = request.headers[.ifNoneMatch], Preconditions.matches(condition, tag: tag) {
             return Response(status: .notModified, headers: [.eTag: tag])
@@ -38,30 +39,10 @@ struct FlowRoutes: Sendable {
         let parameters = QueryParameters(request.querySubstring)
         let limit = try Self.limit(parameters, default: 100, maximum: 1_000)
         let status = parameters.first("status").map { FlowStatus(stored: $0) }
-        var after = parameters.first("after").flatMap { $0.isEmpty ? nil : $0 }
+        let after = parameters.first("after").flatMap { $0.isEmpty ? nil : $0 }
         if let after, FlowID(after) == nil { throw HTTPProblem.badFlowID }
-        // Skips flows that the token may not see, and fills the list page with the flows that follow, with at most 10
-        // reads.
-        var flows: [FlowHead] = []
-        var hasMore = true
-        var pagesRead = 0
-        while flows.count < limit, hasMore, pagesRead < 10 {
-            pagesRead += 1
-            let query = FlowQuery(
-                account: context.principal.account, status: status, order: .id(after: after),
-                includesDeleted: status == .deleted, limit: limit)
-            let page = try await self.manager.list(query)
-            hasMore = page.hasMore
-            for head in page.flows {
-                after = head.flow.rawValue
-                if context.principal.maySubscribe(head.flow) { flows.append(head) }
-                if flows.count == limit {
-                    hasMore = hasMore || head.flow != page.flows.last?.flow
-                    break
-                }
-            }
-        }
-        let next = hasMore ? after : nil
+        let (flows, next) = try await FlowLister(manager: self.manager, principal: context.principal, status: status)
+            .page(after: after, limit: limit)
         return .json(
             .object { writer in
                 writer.key("flows")
@@ -82,8 +63,7 @@ struct FlowRoutes: Sendable {
             throw HTTPProblem(.badRequest, "bad_parameter", "The parameter after must be an integer ≥ 0.")
         }
         let page = try await self.manager.page(of: flow, after: after, limit: PageLimit(events: limit, bytes: 1_048_576))
-        guard let head = page.head else { throw Self.unknown }
-        guard head.account == context.principal.account else { throw HTTPProblem.otherAccount }
+        guard let head = page.head, head.account == context.principal.account else { throw Self.unknown }
         let last = page.events.last?.version
         return .json(
             .object { writer in

@@ -96,9 +96,37 @@ extension HTTPProblem {
         }
     }
 
-    /// The response for a flow that belongs to another account.
+    /// The response to a request that would create a flow whose id belongs to another account.
     static var otherAccount: HTTPProblem {
-        HTTPProblem(.forbidden, "forbidden", "The flow belongs to another account.")
+        HTTPProblem(.forbidden, "forbidden", "This flow id belongs to another account. Use another id.")
+    }
+
+    /// The response to a request that would increase what the account stores above a limit.
+    static func accountLimit(_ resource: AccountResource, _ limit: Int) -> HTTPProblem {
+        let (seen, remedy) =
+            switch resource {
+            case .flows: ("\(limit) flows (FLOWHUB_MAX_ACCOUNT_FLOWS)", "Delete flows.")
+            case .ids:
+                (
+                    "\(limit) flow ids, those of deleted flows included (FLOWHUB_MAX_ACCOUNT_IDS)",
+                    "The ids of deleted flows become free after FLOWHUB_TOMBSTONE_SECONDS; until then, use them again."
+                )
+            case .states: ("\(limit) bytes of states (FLOWHUB_MAX_ACCOUNT_STATE_BYTES)", "Shorten states or delete flows.")
+            case .history:
+                (
+                    "\(limit) bytes of events (FLOWHUB_MAX_ACCOUNT_HISTORY_BYTES)",
+                    "Publish less; old events are pruned after FLOWHUB_HISTORY_SECONDS."
+                )
+            case .revocations:
+                (
+                    "\(limit) revoked subjects (FLOWHUB_MAX_ACCOUNT_REVOCATIONS)",
+                    "Revocations end with the tokens that they revoke (FLOWHUB_JWT_MAX_SECONDS)."
+                )
+            case .imports: ("\(limit) imports (FLOWHUB_MAX_ACCOUNT_STORED_IMPORTS)", "Delete imports.")
+            }
+        return HTTPProblem(
+            .tooManyRequests, "account_\(resource.rawValue)_full",
+            "The account has its maximum of \(seen). Nothing was changed. \(remedy)")
     }
 
     /// The response to a request with an invalid flow id.

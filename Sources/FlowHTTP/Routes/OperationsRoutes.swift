@@ -13,6 +13,7 @@ struct OperationsRoutes: Sendable {
     let limitCounters: LimitCounters
     let bus: any EventBus
     let clock: HubClock
+    let backgroundTasks: BackgroundTasks
     let loops: EventLoopContextSet
     let budgets: ConnectionBudgets
     let version: String
@@ -60,6 +61,8 @@ struct OperationsRoutes: Sendable {
                 writer.value(isReady ? "ready" : isDraining ? "draining" : isStoreUnavailable ? "store_away" : "degraded")
                 writer.key("delivery")
                 writer.value(delivery.rawValue)
+                writer.key("revocations")
+                writer.value(self.backgroundTasks.revocations.status.isCurrent ? "current" : "outdated")
                 writer.key("instance")
                 writer.value(self.services.instance)
                 writer.key("version")
@@ -106,6 +109,14 @@ struct OperationsRoutes: Sendable {
             self.services.table.phantoms)
         text.counter(
             "flowhub_store_errors_total", "Failed store operations.", self.services.health.storeFailures)
+        let usage = self.backgroundTasks.highestUsage
+        text.labelled(
+            "flowhub_account_usage_max", "Highest usage of any account, as of the last pruning, by resource.", type: "gauge",
+            label: "resource", AccountResource.allCases.map { ($0.rawValue, usage[$0]) })
+        let revocations = self.backgroundTasks.revocations.status
+        text.gauge("flowhub_revocations", "Revocations of tokens that this instance knows.", revocations.count)
+        text.counter(
+            "flowhub_revocation_read_failures_total", "Failed reads of the revocations from the store.", revocations.failures)
         let delivery = self.services.health.delivery
         text.labelled(
             "flowhub_delivery_status", "1 for the current delivery status, 0 for the others.", type: "gauge", label: "status",

@@ -106,6 +106,8 @@ extension HTTPProblem {
             self.init(
                 .unprocessableContent, "too_many_fences",
                 "The flow already tracks fencing tokens of \(limit) resources, the maximum. Use a lock on one of them.")
+        case .accountLimit(let resource, let limit):
+            self = .accountLimit(resource, limit)
         }
     }
 }

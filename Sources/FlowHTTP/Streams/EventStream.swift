@@ -153,15 +153,15 @@ final class EventStream {
     /// Whether the socket is writable and the queued bytes of all streams are below their limit.
     private var mayReadHistory: Bool { self.isWritable && self.shard.hasQueueBudget }
 
-    /// Sends the state with its position as `id:`, preceded by `resync` if the client's position was invalid. Ends the
-    /// subscription instead if the flow belongs to another account.
+    /// Sends the state with its position as `id:`, preceded by `resync` if the client's position was invalid. Moves the
+    /// subscription to the absent view instead if the flow belongs to another account.
     func sendSnapshot(_ record: FlowRecord, for subscription: Subscription) {
         // The result of a load that was started before the reader was reset is dropped.
         guard self.state == .open, subscription.reader.awaitsSnapshot else { return }
         let fanout = subscription.fanout
         let owner = record.version > 0 ? record.head.account : fanout.account
         if let owner, owner != self.principal.account {
-            self.end(subscription, .revoked)
+            fanout.moveToAbsentView(subscription)
             return
         }
         fanout.noteShown(record.version)

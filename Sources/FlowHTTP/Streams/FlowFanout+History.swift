@@ -19,7 +19,8 @@ extension FlowFanout {
             try await services.manager.record(of: flow, atLeast: version)
         } then: { [self] (record: FlowRecord??) in
             let waiters = self.snapshotWaiters.removeValue(forKey: version) ?? []
-            for waiter in waiters where !waiter.reader.hasEnded {
+            // A subscription that was moved to the absent view meanwhile loads again there.
+            for waiter in waiters where !waiter.reader.hasEnded && waiter.fanout === self {
                 if epoch != self.epoch || !self.isOpen {
                     // The loaded state belongs to a previous epoch. The readers continue when the fan-out is open in the new
                     // epoch.
@@ -70,6 +71,10 @@ extension FlowFanout {
             subscription.stream.sendPage(Array(frames), coalesced: page, storeHead: nil, for: subscription)
             return
         }
+        if self.isAbsentView {
+            subscription.stream.sendPage([], coalesced: nil, storeHead: 0, for: subscription)
+            return
+        }
         self.pageWaiters[version, default: []].append(subscription)
         guard self.pageWaiters[version]?.count == 1 else { return }
         let flow = self.flow
@@ -81,12 +86,13 @@ extension FlowFanout {
             let waiters = self.pageWaiters.removeValue(forKey: version) ?? []
             let frames = (page?.events ?? []).map { Frame.durable($0, of: flow, epoch: epoch) }
             let coalesced = frames.last.map { Self.coalesce(frames, start: Int(version), end: Int($0.version)) }
-            for waiter in waiters where !waiter.reader.hasEnded {
+            for waiter in waiters where !waiter.reader.hasEnded && waiter.fanout === self {
                 if epoch != self.epoch || !self.isOpen {
                     waiter.reader.loadFailed()
                 } else if let page {
                     if let owner = page.head?.account, owner != waiter.stream.principal.account {
-                        waiter.stream.end(waiter, .revoked)
+                        self.moveToAbsentView(waiter)
+                        waiter.stream.advanceReaders()
                         continue
                     }
                     waiter.stream.sendPage(frames, coalesced: coalesced, storeHead: page.headVersion, for: waiter)

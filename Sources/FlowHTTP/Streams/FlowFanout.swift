@@ -44,8 +44,13 @@ final class FlowFanout {
     private(set) var subscriberCount = 0
     /// Number of subscriptions on streams that want `presence` events.
     var presenceCount = 0
-    /// The number in the `presence` event that was sent most recently; -1: an event is due at the next tick.
-    var lastSentPresence = -1
+    /// The number in the `presence` event that was sent most recently, by account. Without one, an event is due at the next
+    /// tick.
+    var lastSentPresence: [String: Int] = [:]
+    /// The fan-out of the subscriptions of other accounts; see FlowFanout+Absent.swift. `nil` if there was none yet.
+    var absentView: FlowFanout?
+    /// Whether this is the absent view of another fan-out.
+    let isAbsentView: Bool
     /// The streams that wait for the fan-out to be open.
     var openWaiters: [ObjectIdentifier: EventStream] = [:]
 
@@ -84,7 +89,8 @@ final class FlowFanout {
     /// When the subscriptions of a terminal flow end; `nil` while the flow is not terminal.
     private(set) var lingersUntil: NIODeadline?
 
-    init(flow: FlowID, epoch: Epoch, shard: StreamShard) {
+    init(flow: FlowID, epoch: Epoch, shard: StreamShard, isAbsentView: Bool = false) {
+        self.isAbsentView = isAbsentView
         self.flow = flow
         self.epoch = epoch
         self.shard = shard
@@ -138,9 +144,9 @@ final class FlowFanout {
     /// - Parameter head: the flow at or after the last event; see ``FlowCore/Delivery``.
     func received(_ frames: [Frame], head: FlowHead?) {
         guard self.isOpen else { return }
-        // The head names the flow's owner, and setting it ends the subscriptions of other accounts. Otherwise the other
-        // accounts would be sent the flow's first event.
-        if self.head == nil, let head { self.setHead(head) }
+        // The head names the flow's owner, and setting it moves the subscriptions of other accounts. Otherwise the other
+        // accounts would be sent the flow's first event. The owner changes if the id became free after a deletion.
+        if let head, head.account != self.account { self.setHead(head) }
         for frame in frames where frame.version > self.version {
             self.recent.append(frame)
             self.version = frame.version
@@ -168,12 +174,15 @@ final class FlowFanout {
         if let record = self.record, record.version < self.version { self.record = nil }
     }
 
-    /// Receives a transient event. Drops the event if the flow belongs to an account other than `account`, the publisher's. If
-    /// the flow has no owner yet, only subscribers of `account` get the event.
+    /// Receives a transient event of the publisher's account `account`. If the flow has no owner yet, or another one, only
+    /// subscribers of `account` get the event.
     func received(_ event: TransientEvent, _ frame: Frame, account: String) {
         guard self.isOpen else { return }
         if let owner = self.account {
-            guard owner == account else { return }
+            guard owner == account else {
+                self.absentView?.received(event, frame, account: account)
+                return
+            }
             if !event.isForeign { self.insertTransient(event, frame) }
             self.append(frame)
         } else {
@@ -184,6 +193,7 @@ final class FlowFanout {
     /// Resets the fan-out to a new epoch. Until the watch table has read the flow in that epoch, the fan-out is not open. Then
     /// every subscriber gets a `resync` and a snapshot.
     func reset(to epoch: Epoch) {
+        self.dissolveAbsentView()
         self.isOpen = false
         self.epoch = epoch
         self.head = nil
@@ -205,7 +215,8 @@ final class FlowFanout {
     /// The minimum version of a new snapshot. It is above ``version`` if another event loop may have sent a later version
     /// to a client: if that client reconnects to this loop, its snapshot must not be older.
     var minimumSnapshotVersion: Version {
-        max(self.version, self.shard.services.table.highestShown(of: self.flow, epoch: self.epoch))
+        self.isAbsentView
+            ? 0 : max(self.version, self.shard.services.table.highestShown(of: self.flow, epoch: self.epoch))
     }
 
     /// The flow with its state at `version` or above; `nil` if it is not in memory.
@@ -258,13 +269,16 @@ final class FlowFanout {
             state: .emptyObject)
     }
 
-    /// Sets the head. Starts or stops the linger time of a terminal flow, and ends the subscriptions of other accounts when
+    /// Sets the head. Starts or stops the linger time of a terminal flow, and moves the subscriptions of other accounts when
     /// the owner becomes known.
     private func setHead(_ head: FlowHead?) {
         let owner = self.account
         self.head = head
         guard let head else { return }
-        if owner == nil { self.endSubscriptions(notOf: head.account) }
+        if owner != head.account {
+            self.moveOtherAccountsToAbsentView()
+            self.closeAbsentViewOfOwner()
+        }
         if head.status.isTerminal {
             let age = max(0, self.shard.now().milliseconds - head.updatedAt.milliseconds)
             let remaining = max(0, self.shard.services.configuration.lingerMilliseconds - age)
@@ -285,15 +299,6 @@ final class FlowFanout {
 
     /// The reason with which the subscriptions of a terminal flow end.
     var closingReason: ClosingReason { self.head?.isDeleted == true ? .deleted : .finished }
-
-    /// Ends the subscriptions of other accounts. They were possible while the flow did not exist and so had no owner.
-    private func endSubscriptions(notOf account: String) {
-        self.forEachSubscription { subscription in
-            if subscription.stream.principal.account != account {
-                subscription.stream.end(subscription, .revoked)
-            }
-        }
-    }
 
     /// Stores an event as the latest transient event of its type.
     private func insertTransient(_ event: TransientEvent, _ frame: Frame) {
@@ -347,7 +352,7 @@ final class FlowFanout {
         if subscription.stream.wantsPresence {
             self.presenceCount += 1
             // The new subscriber was not sent `presence` yet: the next tick sends it.
-            self.lastSentPresence = -1
+            self.lastSentPresence = [:]
         }
         self.shard.fanoutOccupied(self)
     }

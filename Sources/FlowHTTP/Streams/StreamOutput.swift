@@ -30,6 +30,4 @@ protocol StreamOutput: AnyObject {
 enum StreamRejection {
     /// 204: every flow is terminal, and the client's cursor is at the last event of each.
     case noContent
-    /// An error response, for example 403 if a flow belongs to another account.
-    case problem(HTTPProblem)
 }

@@ -93,8 +93,8 @@ final class StreamShard {
     }
 
     /// Starts the stream if the fan-outs of all its flows are open (``FlowFanout/isOpen``). Otherwise creates the missing
-    /// fan-outs and watches their flows; each fan-out causes another call of this function when it becomes open. Rejects the
-    /// stream if a flow belongs to another account.
+    /// fan-outs and watches their flows; each fan-out causes another call of this function when it becomes open. A flow of
+    /// another account is like one that does not exist.
     func proceed(with stream: EventStream) {
         guard stream.state == .opening else { return }
         if stream.isFeed {
@@ -112,12 +112,7 @@ final class StreamShard {
             }
         }
         guard isReady else { return }
-        for fanout in fanouts {
-            if let account = fanout.account, account != stream.principal.account {
-                stream.reject(.problem(.otherAccount))
-                return
-            }
-        }
+        fanouts = fanouts.map { $0.fanout(for: stream.principal.account) }
         if let claimed = stream.claimedVersions, fanouts.allSatisfy({ $0.head?.status.isTerminal == true }),
             zip(fanouts, claimed).allSatisfy({ $0.version == $1 })
         {
@@ -226,7 +221,8 @@ final class StreamShard {
     private func removeEmptyFanouts() {
         for flow in self.emptyFanouts {
             guard let fanout = self.fanouts[flow] else { continue }
-            guard fanout.subscriberCount == 0, fanout.openWaiters.isEmpty else { continue }
+            guard fanout.subscriberCount == 0, fanout.absentView?.subscriberCount ?? 0 == 0, fanout.openWaiters.isEmpty
+            else { continue }
             self.fanouts[flow] = nil
             self.lingeringFlows.remove(flow)
             self.services.table.unwatch(flow, sink: self.sinkIndex)
@@ -377,7 +373,7 @@ final class StreamShard {
                 subscription.stream.end(subscription, fanout.closingReason)
             }
         }
-        self.sendPresence()
+        for fanout in self.fanouts.values { fanout.sendPresence() }
         self.removeEmptyFanouts()
         self.dropIdleSnapshots()
     }
@@ -387,19 +383,6 @@ final class StreamShard {
         var block = ByteBuffer()
         block.writeHeartbeat(at: self.now(), delivery: self.delivery)
         return block
-    }
-
-    /// Sends `presence` for each flow whose number of streams has changed since its last `presence`.
-    private func sendPresence() {
-        for fanout in self.fanouts.values where fanout.presenceCount > 0 && fanout.isOpen {
-            // The registry is updated later than the fan-out, so it may lack subscribers that this event loop already has.
-            let count = max(self.services.registry.count(of: fanout.flow), fanout.subscriberCount)
-            guard count != fanout.lastSentPresence else { continue }
-            fanout.lastSentPresence = count
-            var block = ByteBuffer()
-            block.writePresence(fanout.flow, count: count)
-            fanout.forEachSubscription { if $0.stream.wantsPresence { $0.stream.sendIfWritable(block) } }
-        }
     }
 
     // MARK: Draining

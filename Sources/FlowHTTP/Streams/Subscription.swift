@@ -7,7 +7,7 @@ import NIOCore
 final class Subscription {
     /// The stream. Stream and subscription refer to each other until the stream ends and removes its subscriptions.
     let stream: EventStream
-    let fanout: FlowFanout
+    private(set) var fanout: FlowFanout
     /// Index of the flow in the stream's cursor.
     let index: Int
     var reader: FlowReader
@@ -28,6 +28,9 @@ final class Subscription {
         self.index = index
         self.reader = FlowReader(startPoint, head: startPoint == .head ? fanout.minimumSnapshotVersion : fanout.version)
     }
+
+    /// Sets the fan-out. The caller removes the subscription from the previous one and adds it to this one.
+    func move(to fanout: FlowFanout) { self.fanout = fanout }
 
     /// Invalidates the position: a `resync` and a snapshot follow.
     func reset(_ reason: ResyncReason) {

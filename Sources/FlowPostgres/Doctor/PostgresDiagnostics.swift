@@ -125,7 +125,7 @@ public struct PostgresDiagnostics: Sendable {
                 """
                 SELECT string_agg(name || ' (' || need || ')', ', ') FROM (
                     SELECT t.name, r.need FROM (VALUES ('flows'), ('flow_events'), ('flow_outbox'), ('idempotency'), ('revocations'),
-                        ('hub_locks'), ('data_imports'), ('raw_import_records')) AS t (name),
+                        ('hub_locks'), ('data_imports'), ('raw_import_records'), ('account_usage'), ('ended_versions')) AS t (name),
                         (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE')) AS r (need)
                     WHERE to_regclass(t.name) IS NOT NULL AND NOT has_table_privilege(t.name, r.need)
                     UNION ALL

@@ -25,8 +25,10 @@ public final class PostgresImportLedger: ImportLedger, ImportMaintenance, Record
 
     let pool: PostgresPool
     let limits: Limits
+    private let store: PostgresFlowStore
 
     public init(_ store: PostgresFlowStore, limits: Limits = .init()) {
+        self.store = store
         self.pool = store.pool
         self.limits = limits
     }
@@ -42,6 +44,13 @@ public final class PostgresImportLedger: ImportLedger, ImportMaintenance, Record
     /// If that import is interrupted, its key is removed, and the new import is inserted.
     /// - Throws: `overloaded` if other requests with the key interfere in each of five attempts.
     public func begin(_ draft: ImportDraft, claimSeconds: Int) async throws(StoreError) -> ImportBeginResult {
+        let limit = self.store.accountLimits.imports
+        if limit > 0, try await self.store.usage(of: draft.account).imports >= limit {
+            if draft.idempotencyKey != nil, let found = try await self.find(draft), !found.isInterrupted {
+                return .found(found.entry)
+            }
+            return .limitReached(limit)
+        }
         for _ in 0..<Self.beginAttempts {
             if let begun = try await self.insert(draft, claimSeconds: claimSeconds) { return .begun(begun) }
             guard let found = try await self.find(draft) else { continue }

@@ -40,6 +40,8 @@ public struct Migration: Hashable, Sendable {
         Migration(name: "0008_import_locations", bytes: PackageResources._008_import_locations_sql),
         Migration(name: "0009_import_rows", bytes: PackageResources._009_import_rows_sql),
         Migration(name: "0010_lock_accounts", bytes: PackageResources._010_lock_accounts_sql),
+        Migration(name: "0011_account_usage", bytes: PackageResources._011_account_usage_sql),
+        Migration(name: "0012_flow_deletions", bytes: PackageResources._012_flow_deletions_sql),
     ]
 }
 

@@ -39,6 +39,28 @@ enum ChangeStatements {
             """, parameters)
     }
 
+    /// Creates the statement that reads the versions above which flows start that have no row; see
+    /// ``FlowCore/FlowTransition``. To be sent after the statement that reads the flows: a tombstone that is missing there has
+    /// left its version here.
+    static func floors(_ flows: Set<FlowID>) -> Statement {
+        var parameters = ParameterList()
+        parameters.add(flows.map(\.rawValue))
+        return Statement(
+            """
+            SELECT f.id, e.version FROM unnest($1) AS f (id) JOIN ended_versions e ON e.bucket = \(StoreSQL.bucket("f.id"))
+            """, parameters)
+    }
+
+    /// Creates the statement that reads what these accounts store. An account that stores nothing adds no row.
+    static func usage(of accounts: Set<String>) -> Statement {
+        var parameters = ParameterList()
+        parameters.add(accounts)
+        return Statement(
+            """
+            SELECT account, \(StoreSQL.usageSums) FROM account_usage WHERE account = ANY ($1) GROUP BY account
+            """, parameters)
+    }
+
     /// Creates the statement that writes a decided batch. A flow whose version differs from its base is not written,
     /// nor are its events and replies. Nothing is written if the epoch or the timeline has changed.
     ///
@@ -69,6 +91,8 @@ enum ChangeStatements {
         parameters.add(batch.newEvents.map(\.event.type.rawValue))
         parameters.add(batch.newEvents.map(\.event.createdAt))
         parameters.add(batch.newEvents.map(\.event.payload))
+        parameters.add(records.map { Int64($0.storedBytes) })
+        parameters.add(batch.newEvents.map { Int64($0.event.storedBytes) })
         var sql = Self.writeFlows
         sql += checked.isEmpty ? Self.confirmed : Self.confirmedOrUnchanged(from: parameters.count + 1)
         if !checked.isEmpty {
@@ -102,12 +126,12 @@ enum ChangeStatements {
     private static let writeFlows = """
         WITH \(StoreSQL.meta),
         want AS MATERIALIZED (
-            SELECT w.* FROM meta m, unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-                AS w (id, base, version, reset_version, status, account, updated_at, changed_minute, fence, state)
+            SELECT w.* FROM meta m, unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $17)
+                AS w (id, base, version, reset_version, status, account, updated_at, changed_minute, fence, state, stored_bytes)
             WHERE m.epoch = $1 AND m.same
         ),
         locked AS MATERIALIZED (
-            SELECT f.id, f.version FROM flows f WHERE f.id = ANY ($2) ORDER BY f.id
+            SELECT f.id, f.version, f.stored_bytes, f.counted_live FROM flows f WHERE f.id = ANY ($2) ORDER BY f.id
             -- What somebody else holds is left for later, so that it keeps nobody waiting.
             FOR UPDATE SKIP LOCKED
         ),
@@ -115,7 +139,8 @@ enum ChangeStatements {
             UPDATE flows f SET version = w.version, reset_version = w.reset_version, status = w.status,
                 updated_at = w.updated_at, changed_minute = w.changed_minute, fence = w.fence, state = coalesce(w.state, f.state),
                 created_at = CASE WHEN f.deleted_at IS NOT NULL AND w.status <> 'deleted' THEN w.updated_at ELSE f.created_at END,
-                deleted_at = CASE WHEN w.status = 'deleted' THEN w.updated_at END
+                deleted_at = CASE WHEN w.status = 'deleted' THEN w.updated_at END,
+                stored_bytes = w.stored_bytes, counted_live = w.status <> 'deleted'
             FROM want w JOIN locked l ON l.id = w.id AND l.version = w.base
             WHERE f.id = w.id AND f.version = w.base
             RETURNING f.id
@@ -123,18 +148,35 @@ enum ChangeStatements {
         inserted AS (
             INSERT INTO flows
                 (id, client_account_id, status, version, reset_version, created_at, updated_at, changed_minute, deleted_at,
-                fence, state)
+                fence, state, stored_bytes, counted_live)
             SELECT id, account, status, version, reset_version, updated_at, updated_at, changed_minute,
-                CASE WHEN status = 'deleted' THEN updated_at END, fence, state
+                CASE WHEN status = 'deleted' THEN updated_at END, fence, state, stored_bytes, status <> 'deleted'
             FROM want WHERE base = 0 ORDER BY id
             ON CONFLICT (id) DO NOTHING
             RETURNING id
         ),
         done AS MATERIALIZED (SELECT id FROM updated UNION ALL SELECT id FROM inserted),
         events AS (
-            INSERT INTO flow_events (flow_id, version, type, created_at, payload)
-            SELECT e.* FROM unnest($12, $13, $14, $15, $16) AS e (flow_id, version, type, created_at, payload)
+            INSERT INTO flow_events (flow_id, version, type, created_at, payload, stored_bytes)
+            SELECT e.* FROM unnest($12, $13, $14, $15, $16, $18)
+                AS e (flow_id, version, type, created_at, payload, stored_bytes)
             WHERE e.flow_id IN (SELECT id FROM done)
+        ),
+        -- Counts the difference to what was counted of each flow before, which is nothing if its row was written by an earlier
+        -- release.
+        usage AS (
+            INSERT INTO account_usage AS u (account, writer, flows, ids, state_bytes, history_bytes)
+            SELECT c.account, pg_backend_pid(), sum(c.flows), sum(c.ids), sum(c.state_bytes), sum(c.history_bytes) FROM (
+                SELECT w.account, (w.status <> 'deleted')::int - coalesce(l.counted_live, false)::int AS flows,
+                    (l.stored_bytes IS NULL)::int AS ids, w.stored_bytes - coalesce(l.stored_bytes, 0) AS state_bytes,
+                    0 AS history_bytes
+                FROM want w JOIN done d ON d.id = w.id LEFT JOIN locked l ON l.id = w.id
+                UNION ALL
+                SELECT w.account, 0, 0, 0, e.stored_bytes FROM unnest($12, $18) AS e (flow_id, stored_bytes)
+                JOIN want w ON w.id = e.flow_id JOIN done d ON d.id = w.id
+            ) c GROUP BY c.account
+            ON CONFLICT (account, writer) DO UPDATE SET flows = u.flows + excluded.flows, ids = u.ids + excluded.ids,
+                state_bytes = u.state_bytes + excluded.state_bytes, history_bytes = u.history_bytes + excluded.history_bytes
         )
         """
 

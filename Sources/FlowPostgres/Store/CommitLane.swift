@@ -13,6 +13,8 @@ final class CommitLane: Sendable {
         let pool: PostgresPool
         let epochManager: EpochManager
         let limits: ChangeLimits
+        /// What accounts store, shared by the lanes.
+        let usageCache: UsageCache
         /// Whether each written flow is inserted into the outbox.
         let usesOutbox: Bool
         /// Receives every commit, before the client that sent the change is answered.
@@ -98,14 +100,18 @@ final class CommitLane: Sendable {
         var missing: Set<FlowID> = []
         self.rowCache.withLock { rowCache in
             for flow in Set(pending.map(\.change.flow)) {
-                if let row = rowCache.record(of: flow) { batch.setStored(row.record, of: flow) } else { missing.insert(flow) }
+                if let record = rowCache.record(of: flow) { batch.setStored(record, of: flow) } else { missing.insert(flow) }
             }
         }
         let keys = Self.keys(of: pending[...])
-        if !missing.isEmpty || !keys.isEmpty {
+        let accounts = Set(pending.map(\.change.account))
+        for account in accounts {
+            if let usage = self.environment.usageCache.usage(of: account) { batch.setStored(usage, of: account) }
+        }
+        if !missing.isEmpty || !keys.isEmpty || !accounts.allSatisfy({ batch.hasLoaded(account: $0) }) {
             let results = try await self.environment.pool.run(
-                .changes, Self.reads(missing, keys, locking: false), isRetryable: true)
-            try Self.load(results, flows: missing, keys: keys, into: &batch)
+                .changes, Self.reads(missing, keys, accounts, locking: false), isRetryable: true)
+            try self.load(results, flows: missing, keys: keys, accounts: accounts, into: &batch)
         }
         for change in pending { batch.decide(change.change) }
         let replied = Set(batch.newReplies.map(\.reply.flow))
@@ -165,13 +171,14 @@ final class CommitLane: Sendable {
     ) async throws(PoolFailure) -> ArraySlice<PendingChange> {
         let flows = Set(pending.map(\.change.flow))
         let keys = Self.keys(of: pending)
+        let accounts = Set(pending.map(\.change.account))
         let environment = self.environment
         let (batch, checked, confirmed, lockedFlows) = try await environment.pool.withLease(.changes) {
             lease async throws(PoolFailure) in
             var batch = ChangeBatch(epoch: epoch, limits: environment.limits)
             let found = try await lease.begin(
-                then: Self.reads(flows, keys, locking: true) + [ChangeStatements.existing(flows)])
-            try Self.load(found, flows: flows, keys: keys, into: &batch)
+                then: Self.reads(flows, keys, accounts, locking: true) + [ChangeStatements.existing(flows)])
+            try self.load(found, flows: flows, keys: keys, accounts: accounts, into: &batch)
             // Flows that exist and were skipped by the locking read: another transaction has locked their rows.
             let existing = found[found.count - 1].rows.compactMap { $0.text(0).flatMap { FlowID($0) } }
             let lockedFlows = Set(existing.filter { batch.rows[$0]?.stored == nil })
@@ -246,6 +253,11 @@ final class CommitLane: Sendable {
             if batch.epoch == self.environment.epochManager.epoch { rowCache.update(from: batch.rows) }
             for flow in conflicted { rowCache.remove(flow) }
         }
+        if conflicted.isEmpty {
+            self.environment.usageCache.add(batch.usageChanges)
+        } else {
+            self.environment.usageCache.remove(batch.usageChanges.keys)
+        }
         let commits = conflicted.isEmpty ? batch.commits : batch.commits.filter { !conflicted.contains($0.record.head.flow) }
         if !commits.isEmpty { self.environment.committed(commits) }
         // A change that repeats the idempotency key of a change in conflict was decided from a reply that was not
@@ -266,30 +278,45 @@ final class CommitLane: Sendable {
 
     /// The idempotency keys of the changes, sorted and without duplicates.
     private static func keys(of pending: ArraySlice<PendingChange>) -> [ChangeBatch.ReplyKey] {
-        Set(pending.compactMap(\.change.replyKey)).sorted()
+        Set(pending.flatMap(\.change.replyKeys)).sorted()
     }
 
-    /// The statements that read the flows and, if there are keys, their stored replies.
-    private static func reads(_ flows: Set<FlowID>, _ keys: [ChangeBatch.ReplyKey], locking: Bool) -> [Statement] {
-        var statements = [ChangeStatements.read(Array(flows), locking: locking)]
+    /// The statements that read the flows, the versions above which those without a row start, what the accounts store and,
+    /// if there are keys, their stored replies.
+    private static func reads(
+        _ flows: Set<FlowID>, _ keys: [ChangeBatch.ReplyKey], _ accounts: Set<String>, locking: Bool
+    ) -> [Statement] {
+        var statements = [
+            ChangeStatements.read(Array(flows), locking: locking), ChangeStatements.floors(flows),
+            ChangeStatements.usage(of: accounts),
+        ]
         if !keys.isEmpty { statements.append(ChangeStatements.read(keys)) }
         return statements
     }
 
-    /// Enters the flows and replies that the statements of ``reads(_:_:locking:)`` returned into the batch. A flow or
-    /// key without a row is entered as nonexistent.
+    /// Enters what the statements of ``reads(_:_:_:locking:)`` returned into the batch. A flow or key without a row is
+    /// entered as nonexistent.
     /// - Throws: `epochChanged` if the store's epoch or timeline differs from the batch's epoch.
-    private static func load(
-        _ results: [ResultSet], flows: Set<FlowID>, keys: [ChangeBatch.ReplyKey], into batch: inout ChangeBatch
+    private func load(
+        _ results: [ResultSet], flows: Set<FlowID>, keys: [ChangeBatch.ReplyKey], accounts: Set<String>,
+        into batch: inout ChangeBatch
     ) throws(PoolFailure) {
         do throws(PostgresError) {
             try results[0].check(batch.epoch)
             for flow in flows { batch.setStored(nil, of: flow) }
+            for row in results[1].rows {
+                guard let flow = row.text(0).flatMap({ FlowID($0) }), let version = row.int64(1) else { continue }
+                batch.setStored(nil, of: flow, floor: version)
+            }
             for row in results[0].rows {
                 if let record = try row.record(at: 2) { batch.setStored(record, of: record.head.flow) }
             }
+            var usages = Dictionary(uniqueKeysWithValues: accounts.map { ($0, AccountUsage()) })
+            for row in results[2].rows { if let account = row.text(0) { usages[account] = row.usage(at: 1) } }
+            for (account, usage) in usages { batch.setStored(usage, of: account) }
+            self.environment.usageCache.set(usages)
             for key in keys { batch.setStored(nil, for: key) }
-            if !keys.isEmpty { for row in results[1].rows { try batch.setStored(row.reply()) } }
+            if !keys.isEmpty { for row in results[3].rows { try batch.setStored(row.reply()) } }
         } catch {
             throw PoolFailure(error)
         }

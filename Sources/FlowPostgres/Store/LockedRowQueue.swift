@@ -67,7 +67,10 @@ struct SeenVersions {
     /// Creates the set of the versions from which a batch was decided.
     init(_ batch: ChangeBatch) {
         self.epoch = batch.epoch
-        self.versions = batch.rows.mapValues { $0.stored?.version ?? 0 }
+        // A tombstone may end at any time. Then its flow has no row, which does not show that the database is older.
+        self.versions = batch.rows.compactMapValues { row in
+            row.stored.flatMap { $0.head.isDeleted ? nil : $0.version }
+        }
     }
 
     /// Whether a flow was seen with a higher version, under the same epoch, than the batch has read now.

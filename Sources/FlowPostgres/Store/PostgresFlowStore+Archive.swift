@@ -52,10 +52,14 @@ extension PostgresFlowStore: FlowArchive {
                     return flow.outcome(existing: existing)
                 }
                 for slice in Self.slices(of: events) { _ = try await lease.run([Self.insert(slice, of: id)]) }
+                let growth = AccountUsage(from: nil, to: flow.record, events: events)
                 // The flow's row is inserted last: until the commit, another transaction that creates the same flow
                 // waits for it.
                 _ = try await lease.run(
-                    [Self.raiseFencing(above: flow.highestFence), Self.insert(flow), Statement("COMMIT")])
+                    [
+                        Self.raiseFencing(above: flow.highestFence), Self.insert(flow),
+                        Self.count(growth, for: flow.record.head.account), Statement("COMMIT"),
+                    ])
                 return .restored
             }
         } catch {
@@ -100,11 +104,26 @@ extension PostgresFlowStore: FlowArchive {
         parameters.add(head.updatedAt.minutes)
         parameters.add([flow.record.fence])
         parameters.add([flow.record.state])
+        parameters.add(flow.record.storedBytes)
         return Statement(
             """
             INSERT INTO flows (id, client_account_id, status, version, reset_version, created_at, updated_at, changed_minute,
-                deleted_at, fence, state)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, CASE WHEN $3 = 'deleted' THEN $7 END, $9[1], $10[1])
+                deleted_at, fence, state, stored_bytes, counted_live)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, CASE WHEN $3 = 'deleted' THEN $7 END, $9[1], $10[1], $11, $3 <> 'deleted')
+            """, parameters)
+    }
+
+    /// Creates the statement that adds a difference to what the account stores.
+    private static func count(_ growth: AccountUsage, for account: String) -> Statement {
+        var parameters = ParameterList()
+        parameters.add(account)
+        for number in [growth.flows, growth.ids, growth.stateBytes, growth.historyBytes] { parameters.add(number) }
+        return Statement(
+            """
+            INSERT INTO account_usage AS u (account, writer, flows, ids, state_bytes, history_bytes)
+            VALUES ($1, pg_backend_pid(), $2, $3, $4, $5)
+            ON CONFLICT (account, writer) DO UPDATE SET flows = u.flows + excluded.flows, ids = u.ids + excluded.ids,
+                state_bytes = u.state_bytes + excluded.state_bytes, history_bytes = u.history_bytes + excluded.history_bytes
             """, parameters)
     }
 
@@ -116,10 +135,11 @@ extension PostgresFlowStore: FlowArchive {
         parameters.add(events.map(\.type.rawValue))
         parameters.add(events.map(\.createdAt))
         parameters.add(events.map(\.payload))
+        parameters.add(events.map { Int64($0.storedBytes) })
         return Statement(
             """
-            INSERT INTO flow_events (flow_id, version, type, created_at, payload)
-            SELECT $1, e.* FROM unnest($2, $3, $4, $5) AS e (version, type, created_at, payload)
+            INSERT INTO flow_events (flow_id, version, type, created_at, payload, stored_bytes)
+            SELECT $1, e.* FROM unnest($2, $3, $4, $5, $6) AS e (version, type, created_at, payload, stored_bytes)
             """, parameters)
     }
 }

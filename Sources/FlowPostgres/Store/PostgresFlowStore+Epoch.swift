@@ -53,17 +53,22 @@ extension PostgresFlowStore: FencingSequence {
 
 extension PostgresFlowStore: RevocationStore {
     /// Stores the revocation. If the subject has one already, the later `notBefore` of the two stays.
-    /// - Returns: the revocation in effect.
+    /// - Returns: the revocation in effect, or that the account has revoked the maximum number of subjects.
     @discardableResult
-    public func revoke(_ revocation: Revocation, now: Timestamp) async throws(StoreError) -> Revocation {
+    public func revoke(_ revocation: Revocation, now: Timestamp) async throws(StoreError) -> RevocationOutcome {
+        let limit = self.accountLimits.revocations
         var parameters = ParameterList()
         parameters.add(revocation.account)
         parameters.add(revocation.subject)
         parameters.add(revocation.notBefore)
         parameters.add(now)
+        parameters.add(limit)
         let statement = Statement(
             """
-            INSERT INTO revocations (account, subject, not_before, created_at) VALUES ($1, $2, $3, $4)
+            INSERT INTO revocations (account, subject, not_before, created_at)
+            SELECT $1, $2, $3, $4 WHERE $5 = 0
+                OR (SELECT coalesce(sum(revocations), 0) FROM account_usage WHERE account = $1) < $5
+                OR EXISTS (SELECT 1 FROM revocations WHERE account = $1 AND subject = $2)
             ON CONFLICT (account, subject) DO UPDATE
             SET not_before = greatest(revocations.not_before, excluded.not_before), created_at = excluded.created_at
             RETURNING account, subject, not_before
@@ -71,8 +76,9 @@ extension PostgresFlowStore: RevocationStore {
         // Retryable, because a second execution stores the same `notBefore`.
         do throws(PoolFailure) {
             let result = try await self.pool.run(.control, [statement], isRetryable: true)[0]
-            guard let effective = result.first.flatMap(Self.revocation) else { throw PoolFailure(.unreadable) }
-            return effective
+            guard let row = result.first else { return .limitReached(limit) }
+            guard let effective = Self.revocation(row) else { throw PoolFailure(.unreadable) }
+            return .stored(effective)
         } catch {
             throw StoreError(error)
         }

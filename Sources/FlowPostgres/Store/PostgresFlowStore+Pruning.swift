@@ -8,8 +8,7 @@ extension PostgresFlowStore {
     /// Maximum number of flows that one call of ``scan(_:)`` reads.
     private static let scanBatchSize = 10_000
 
-    /// Deletes old events, stored replies and expired locks, at most `policy.batch` rows per call. Tombstones stay, so
-    /// that no version of a deleted flow is assigned twice.
+    /// Deletes old events, stored replies, expired locks, revocations and tombstones, at most `policy.batch` rows per call.
     /// - Returns: the number of deleted rows.
     public func prune(_ policy: RetentionPolicy, now: Timestamp) async throws(StoreError) -> Int {
         do throws(StoreError) {
@@ -21,6 +20,15 @@ extension PostgresFlowStore {
             ] where remaining > 0 {
                 remaining -= try await self.prune(sql, [.time(now.advanced(bySeconds: -seconds)), .number(remaining)]) ?? 0
             }
+            if policy.revocationSeconds > 0, remaining > 0 {
+                let oldest = Int(now.seconds - policy.revocationSeconds)
+                remaining -= try await self.prune(Self.agedRevocations, [.number(oldest), .number(remaining)]) ?? 0
+            }
+            if policy.tombstoneSeconds > 0, remaining > 0 {
+                let moment = now.advanced(bySeconds: -policy.tombstoneSeconds)
+                remaining -= try await self.prune(Self.agedTombstones, [.time(moment), .number(remaining)]) ?? 0
+            }
+            _ = try await self.prune(Self.usageOfEndedWriters, [.number(max(1, policy.batch))])
             let long = self.pruneCandidates.nextBatch(above: policy.historyEvents, limit: max(0, remaining))
             if !long.isEmpty, remaining > 0 {
                 let removed = try await self.prune(
@@ -84,6 +92,56 @@ extension PostgresFlowStore {
         gone AS (
             DELETE FROM hub_locks WHERE (SELECT mine FROM turn) AND ctid = ANY (ARRAY (
                 SELECT ctid FROM hub_locks WHERE expires_at < $2 ORDER BY expires_at LIMIT $3)) RETURNING 1
+        )
+        """
+
+    /// CTE that deletes revocations with a `not_before` below `$2`, at most `$3` of them.
+    private static let agedRevocations = """
+        gone AS (
+            DELETE FROM revocations WHERE (SELECT mine FROM turn) AND ctid = ANY (ARRAY (
+                SELECT ctid FROM revocations WHERE not_before < $2 ORDER BY not_before LIMIT $3)) RETURNING 1
+        )
+        """
+
+    /// CTEs that delete tombstones of flows that were deleted before `$2` and have no events any more, at most `$3` of them.
+    /// Tombstones that another transaction has locked, to create the flow again, are skipped.
+    private static let agedTombstones = """
+        doomed AS MATERIALIZED (
+            SELECT id FROM flows f WHERE deleted_at < $2 AND (SELECT mine FROM turn)
+                AND NOT EXISTS (SELECT 1 FROM flow_events e WHERE e.flow_id = f.id)
+            ORDER BY deleted_at LIMIT $3 FOR UPDATE SKIP LOCKED
+        ),
+        gone AS (
+            DELETE FROM flows f USING doomed d WHERE f.id = d.id AND f.deleted_at < $2
+            RETURNING f.id, f.version, f.client_account_id, f.stored_bytes
+        ),
+        ended AS (
+            INSERT INTO ended_versions AS v (bucket, version)
+            SELECT \(StoreSQL.bucket("id")), max(version) FROM gone GROUP BY 1 ORDER BY 1
+            ON CONFLICT (bucket) DO UPDATE SET version = greatest(v.version, excluded.version)
+        ),
+        usage AS (
+            INSERT INTO account_usage AS u (account, writer, ids, state_bytes)
+            SELECT client_account_id, pg_backend_pid(), -count(*), -sum(stored_bytes) FROM gone
+            WHERE stored_bytes IS NOT NULL GROUP BY 1
+            ON CONFLICT (account, writer) DO UPDATE
+            SET ids = u.ids + excluded.ids, state_bytes = u.state_bytes + excluded.state_bytes
+        )
+        """
+
+    /// CTEs that add the rows of `account_usage` whose server process has ended to the row of writer 0, at most `$2` of them.
+    private static let usageOfEndedWriters = """
+        gone AS (
+            DELETE FROM account_usage WHERE (SELECT mine FROM turn) AND ctid = ANY (ARRAY (
+                SELECT ctid FROM account_usage WHERE writer <> 0 AND writer NOT IN (SELECT pid FROM pg_stat_activity)
+                LIMIT $2 FOR UPDATE SKIP LOCKED))
+            RETURNING *
+        ),
+        kept AS (
+            INSERT INTO account_usage AS u (account, writer, \(StoreSQL.counts.joined(separator: ", ")))
+            SELECT account, 0, \(StoreSQL.usageSums) FROM gone GROUP BY account
+            ON CONFLICT (account, writer) DO UPDATE
+            SET \(StoreSQL.counts.map { "\($0) = u.\($0) + excluded.\($0)" }.joined(separator: ", "))
         )
         """
 

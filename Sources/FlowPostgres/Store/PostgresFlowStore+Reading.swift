@@ -81,6 +81,11 @@ extension PostgresFlowStore {
             order = "id"
             parameters.add(after ?? "")
             conditions.append("id > $\(parameters.count)")
+            if let range = query.idRange {
+                parameters.add(range.lowerBound)
+                parameters.add(range.upperBound)
+                conditions.append("id BETWEEN $\(parameters.count - 1) AND $\(parameters.count)")
+            }
         case .changed(let since, let after):
             // The index is sorted by minute, so only the flows of the same minute have to be sorted by time and id.
             order = "changed_minute, updated_at, id"

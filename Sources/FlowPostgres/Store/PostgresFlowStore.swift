@@ -33,6 +33,7 @@ public final class PostgresFlowStore: FlowStore {
     let epochManager: EpochManager
     /// Flows that may have more events than the retention allows; filled by commits and by the scan of all flows.
     let pruneCandidates = PruneCandidates()
+    let accountLimits: AccountLimits
     /// Bounds the reads in flight.
     let reads: InFlightLimiter
     /// Bounds the changes that are queued or being committed, by number and bytes.
@@ -75,13 +76,15 @@ public final class PostgresFlowStore: FlowStore {
         self.hubID = hubID
         self.epochManager = EpochManager(pool: pool, epoch: epoch, logger: logger)
         self.logger = logger
+        self.accountLimits = configuration.changes.account
         self.reads = configuration.limits.makeLimiter("read queue is full")
         self.changes = configuration.limits.makeChangeLimiter()
         let observer = ObserverBox()
         self.observers = observer
         let pruneCandidates = self.pruneCandidates
         let environment = CommitLane.Environment(
-            pool: pool, epochManager: self.epochManager, limits: configuration.changes, usesOutbox: configuration.usesOutbox,
+            pool: pool, epochManager: self.epochManager, limits: configuration.changes,
+            usageCache: UsageCache(limits: configuration.changes.account), usesOutbox: configuration.usesOutbox,
             committed: { commits in
                 pruneCandidates.add(commits.lazy.map { ($0.record.head.flow, $0.record.version) })
                 observer.notify(commits)

@@ -21,6 +21,14 @@ enum StoreSQL {
     /// The columns of a stored flow: its head, fences and state.
     /// - Parameter table: alias of the table `flows`.
     static func record(_ table: String) -> String { "\(Self.head(table)), \(table).fence, \(table).state" }
+
+    /// The columns of `account_usage` that are counts.
+    static let counts = ["flows", "ids", "state_bytes", "history_bytes", "revocations", "imports"]
+    /// The sums of the counts, for ``ResultRow/usage(at:)``.
+    static let usageSums = Self.counts.map { "sum(\($0))::bigint" }.joined(separator: ", ")
+
+    /// The group of a flow id in `ended_versions`, 0 to 65,535. The expression must never change.
+    static func bucket(_ id: String) -> String { "('x' || left(md5(\(id)), 4))::bit(16)::int" }
 }
 
 extension ResultRow {
@@ -43,6 +51,18 @@ extension ResultRow {
         guard let head = try self.head(at: column) else { return nil }
         guard let fence = self.json(column + 6), let state = self.json(column + 7) else { throw PostgresError.unreadable }
         return FlowRecord(head: head, state: state, fence: fence)
+    }
+
+    /// Decodes the columns of ``StoreSQL/usageSums``, of which the first has the index `column`.
+    func usage(at column: Int) -> AccountUsage {
+        var usage = AccountUsage()
+        usage.flows = Int(self.int64(column) ?? 0)
+        usage.ids = Int(self.int64(column + 1) ?? 0)
+        usage.stateBytes = Int(self.int64(column + 2) ?? 0)
+        usage.historyBytes = Int(self.int64(column + 3) ?? 0)
+        usage.revocations = Int(self.int64(column + 4) ?? 0)
+        usage.imports = Int(self.int64(column + 5) ?? 0)
+        return usage
     }
 
     /// Decodes the columns `account, key, fingerprint, status, flow_id, versions`.

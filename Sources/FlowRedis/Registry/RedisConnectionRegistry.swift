@@ -31,7 +31,7 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
     /// Upper bound for the number of streams that another instance reports for a flow. A higher number counts as this
     /// bound, so that a corrupt value in Redis cannot overflow the sum over all instances.
     private static let maximumPlausibleCount = 1_000_000_000
-    /// Milliseconds after the most recent call of ``count(of:)`` for a flow. During them, the number of the flow's
+    /// Milliseconds after the most recent call of ``count(of:account:)`` for a flow. During them, the number of the flow's
     /// streams on other instances is read from Redis every second.
     private static let countFreshness: Int64 = 10_000
 
@@ -66,10 +66,10 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         var lastFlush: Int64 = 0
         /// Closes a stream of this instance.
         var disconnect: (@Sendable (ConnectionID) -> Void)?
-        /// Number of streams on other instances, for each flow for which ``count(of:)`` was called in the last 10 s.
-        var remoteCounts: [FlowID: Int] = [:]
-        /// For each flow, when ``count(of:)`` was last called, in milliseconds of ``uptime``.
-        var countRequestedAt: [FlowID: Int64] = [:]
+        /// Number of streams on other instances, for what ``count(of:account:)`` was called in the last 10 s.
+        var remoteCounts: [AccountFlow: Int] = [:]
+        /// When ``count(of:account:)`` was last called, in milliseconds of ``uptime``.
+        var countRequestedAt: [AccountFlow: Int64] = [:]
         /// Reports whether Redis belongs to this hub; see ``onOwnership(_:)``.
         var onOwnership: (@Sendable (Bool) -> Void)?
         /// Whether `onOwnership` was called with `true`.
@@ -294,8 +294,11 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
     /// incarnation.
     private func write(_ changes: [Change], _ incarnation: String) {
         let counts = self.state.withLock { state in
-            var counts: [FlowID: Int] = [:]
-            for change in changes { counts[change.entry.flow] = state.local.count(of: change.entry.flow) }
+            var counts: [AccountFlow: (flow: Int, account: Int)] = [:]
+            for entry in changes.map(\.entry) {
+                let key = AccountFlow(flow: entry.flow, account: entry.account)
+                counts[key] = (state.local.count(of: entry.flow), state.local.count(of: key))
+            }
             return counts
         }
         var keys = ["hub:alive:\(self.instance)", "hub:flows:\(self.instance)"]
@@ -319,15 +322,19 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
     /// Appends the arguments for one change to a call of `register.lua`.
     /// - Parameters:
     ///   - sign: `+` to add the entry, `-` to remove it.
-    ///   - counts: the number of this instance's streams per flow.
+    ///   - counts: the number of this instance's streams per flow, and of those per account.
     private static func add(
-        _ sign: String, _ entry: ConnectionEntry, _ incarnation: String, _ counts: [FlowID: Int], to call: inout RESPCommand
+        _ sign: String, _ entry: ConnectionEntry, _ incarnation: String, _ counts: [AccountFlow: (flow: Int, account: Int)],
+        to call: inout RESPCommand
     ) {
         call.add(sign)
         call.add(entry.flow.rawValue)
         call.add(entry.connection.description)
         call.add(sign == "+" ? ConnectionField.encode(entry, incarnation).bytes : [])
-        call.add(counts[entry.flow] ?? 0)
+        let key = AccountFlow(flow: entry.flow, account: entry.account)
+        call.add(counts[key]?.flow ?? 0)
+        call.add(key.field)
+        call.add(counts[key]?.account ?? 0)
     }
 
     // MARK: Reading
@@ -369,31 +376,32 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         return incarnations
     }
 
-    /// The number of streams that watch the flow: this instance's from memory, plus those of other live instances as
-    /// last read from Redis. After a call they are read every second for 10 s.
-    public func count(of flow: FlowID) -> Int {
+    /// The number of the account's streams that watch the flow: this instance's from memory, plus those of other live
+    /// instances as last read from Redis. After a call they are read every second for 10 s.
+    public func count(of flow: FlowID, account: String) -> Int {
         let now = self.uptime
+        let key = AccountFlow(flow: flow, account: account)
         return self.state.withLock { state in
-            state.countRequestedAt[flow] = now
-            return state.local.count(of: flow) + (state.remoteCounts[flow] ?? 0)
+            state.countRequestedAt[key] = now
+            return state.local.count(of: key) + (state.remoteCounts[key] ?? 0)
         }
     }
 
-    /// Reads the numbers of streams on other instances, for the flows for which ``count(of:)`` was called in the last
-    /// 10 s. Called once a second.
+    /// Reads the numbers of streams on other instances, for what ``count(of:account:)`` was called in the last 10 s. Called
+    /// once a second.
     private func updateRemoteCounts() {
         let now = self.uptime
-        let flows = self.state.withLock { state in
+        let keys = self.state.withLock { state in
             state.countRequestedAt = state.countRequestedAt.filter { now - $0.value < Self.countFreshness }
             state.remoteCounts = state.remoteCounts.filter { state.countRequestedAt[$0.key] != nil }
             return Array(state.countRequestedAt.keys)
         }
-        guard !flows.isEmpty else { return }
-        Task { [weak self] in await self?.loadRemoteCounts(of: flows) }
+        guard !keys.isEmpty else { return }
+        Task { [weak self] in await self?.loadRemoteCounts(of: keys) }
     }
 
     /// Reads the numbers of streams of all other live instances from Redis, and adds them up per flow.
-    private func loadRemoteCounts(of flows: [FlowID]) async {
+    private func loadRemoteCounts(of keys: [AccountFlow]) async {
         guard
             let all = try? await self.link.run([RESPCommand("SMEMBERS", "hub:instances")], within: self.softTimeoutMilliseconds),
             let members = all.first?.elements
@@ -402,19 +410,19 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         let alive = await self.incarnations(of: otherInstances).keys
         let commands = alive.map { instance in
             var command = RESPCommand("HMGET", "hub:flows:\(instance)")
-            for flow in flows { command.add(flow.rawValue) }
+            for key in keys { command.add(key.field) }
             return command
         }
         guard let counts = try? await self.link.run(commands, within: self.softTimeoutMilliseconds) else { return }
-        var sums: [FlowID: Int] = [:]
+        var sums: [AccountFlow: Int] = [:]
         for reply in counts {
-            for (flow, value) in zip(flows, reply.elements ?? []) {
+            for (key, value) in zip(keys, reply.elements ?? []) {
                 let count = value.text.flatMap { Int($0) } ?? 0
-                sums[flow, default: 0] += min(max(0, count), Self.maximumPlausibleCount)
+                sums[key, default: 0] += min(max(0, count), Self.maximumPlausibleCount)
             }
         }
         self.state.withLock { state in
-            for flow in flows { state.remoteCounts[flow] = sums[flow] ?? 0 }
+            for key in keys { state.remoteCounts[key] = sums[key] ?? 0 }
         }
     }
 
@@ -447,11 +455,15 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
                 let next = page[0].text, let fields = page[1].elements
             else { return false }
             cursor = next
-            let flows = stride(from: 0, to: fields.count, by: 2).compactMap { fields[$0].text.flatMap { FlowID($0) } }
+            // A field is a flow, or a flow and an account.
+            let found = stride(from: 0, to: fields.count, by: 2).compactMap { index -> (flow: FlowID, field: String)? in
+                guard let field = fields[index].text, let flow = FlowID(field.prefix { $0 != " " }) else { return nil }
+                return (flow, field)
+            }
             var call = RedisScript.sweepInstance.call(
-                keys: ["hub:alive:\(instance)", "hub:flows:\(instance)", "hub:instances"] + flows.map(Self.key(of:)))
+                keys: ["hub:alive:\(instance)", "hub:flows:\(instance)", "hub:instances"] + found.map { Self.key(of: $0.flow) })
             call.add(instance)
-            for flow in flows { call.add(flow.rawValue) }
+            for entry in found { call.add(entry.field) }
             guard
                 let answer = (try? await self.link.run(RedisScript.sweepInstance, call, within: self.softTimeoutMilliseconds))?
                     .integer

@@ -1,7 +1,7 @@
 -- Adds and removes registry entries of an instance's streams, if the instance is alive under this incarnation.
 -- KEYS: hub:alive:{instance}, hub:flows:{instance}, then sse:connections:{flow} for each change
 -- ARGV: incarnation, TTL in milliseconds, then for each change: + to add or - to remove, flow, stream id, entry as JSON,
--- number of the instance's streams that watch the flow
+-- number of the instance's streams that watch the flow, field and number of those of the entry's account
 -- Returns 1 if the changes were made, 0 if Redis does not have this incarnation.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 local argIndex = 3
@@ -22,7 +22,12 @@ for index = 3, #KEYS do
     else
         redis.call('HSET', KEYS[2], flow, ARGV[argIndex + 4])
     end
-    argIndex = argIndex + 5
+    if ARGV[argIndex + 6] == '0' then
+        redis.call('HDEL', KEYS[2], ARGV[argIndex + 5])
+    else
+        redis.call('HSET', KEYS[2], ARGV[argIndex + 5], ARGV[argIndex + 6])
+    end
+    argIndex = argIndex + 7
 end
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 return 1

@@ -1,6 +1,6 @@
 -- Removes an instance's entries from the given flows, unless the instance is alive.
 -- KEYS: hub:alive:{instance}, hub:flows:{instance}, hub:instances, then sse:connections:{flow} for each flow
--- ARGV: instance, then each flow
+-- ARGV: instance, then for each flow the field of hub:flows:{instance} to remove
 -- Returns 0 if the instance is alive, otherwise 1.
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 local prefix = ARGV[1] .. '.'

@@ -96,6 +96,7 @@ struct HubConfiguration {
         self.streams.page.bytes = min(self.streams.page.bytes, self.streams.maximumQueuedBytesPerSubscriber)
         self.http.changeLimits.maximumDepth = self.http.maximumJSONDepth
         self.imports.limits.jsonDepth = self.http.maximumJSONDepth
+        self.background.retention.revocationSeconds = self.access.revocationSeconds
         // Without token keys there is only one account, so it may use what the instance has for all.
         if self.access.isOpen {
             if environment["FLOWHUB_MAX_ACCOUNT_IMPORTS"] == nil {

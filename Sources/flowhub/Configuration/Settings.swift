@@ -9,7 +9,8 @@ extension Setting {
     /// All settings that the server reads, in the order of the documentation.
     static let all: [Setting] =
         Self.listening + Self.storage + Self.postgres + Self.redis + Self.r2 + Self.access + Self.streams + Self.requests
-        + Self.byteBudgets + Self.locks + Self.patterns + Self.imports + Self.uploads + Self.retention + Self.logging
+        + Self.byteBudgets + Self.locks + Self.patterns + Self.imports + Self.uploads + Self.accounts + Self.retention
+        + Self.logging
 
     private static let listening: [Setting] = [
         .text(
@@ -195,6 +196,9 @@ extension Setting {
         .number(
             "FLOWHUB_JWT_LEEWAY", \.access.leewaySeconds, 0...60,
             "Maximum clock difference accepted in a token's claims exp, nbf and iat, in seconds."),
+        .number(
+            "FLOWHUB_JWT_MAX_SECONDS", \.access.maximumLifetime, 0...3_153_600_000,
+            "Maximum seconds from a token's iat to its exp; revocations are kept for this time. 0: no limit, kept for ever."),
         .number(
             "FLOWHUB_JWT_MAX_BYTES", \.access.maximumTokenBytes, 256...65_536,
             "Maximum bytes of a token; a longer one is rejected with 401."),

@@ -21,7 +21,9 @@ import Testing
     @Test func eventTypesHaveMaximumLengthAndReservedNames() {
         #expect(EventType(String(repeating: "x", count: 64)) != nil)
         #expect(EventType(String(repeating: "x", count: 65)) == nil)
-        let own = "snapshot resync caught_up heartbeat closing presence state_update flow_deleted flow flows error open message"
+        let own =
+            "snapshot resync caught_up heartbeat closing presence state_update flow_deleted flow flows error open message "
+            + "import_progress import_stored import_failed"
         for name in own.split(separator: " ") { #expect(EventType(name)?.isReserved == true, "\(name)") }
         for name in ["Snapshot", "tick", "snapshot2", "errors"] { #expect(EventType(name)?.isReserved == false, "\(name)") }
     }

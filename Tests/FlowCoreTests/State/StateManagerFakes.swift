@@ -31,6 +31,9 @@ final class FakeStore: FlowStore {
         if let failure { throw failure }
     }
 
+    func usage(of account: String) async throws(StoreError) -> AccountUsage { AccountUsage() }
+    func highestUsage() async throws(StoreError) -> AccountUsage { AccountUsage() }
+
     func apply(_ change: FlowChange) async throws(StoreError) -> FlowOutcome {
         let failure = self.state.withLock { state in
             state.applies += 1

@@ -42,9 +42,11 @@ struct EmptyHub: FlowStore, StateCache, TransientStore, EventBus, Counters, Conn
     func totals() -> [Counter: Int] { [:] }
 
     func register(_ entries: [ConnectionEntry]) async {}
+    func usage(of account: String) async throws(StoreError) -> AccountUsage { AccountUsage() }
+    func highestUsage() async throws(StoreError) -> AccountUsage { AccountUsage() }
     func unregister(_ entries: [ConnectionEntry]) async {}
     func connections(of flow: FlowID) async -> [ConnectionEntry] { [] }
-    func count(of flow: FlowID) -> Int { 0 }
+    func count(of flow: FlowID, account: String) -> Int { 0 }
     func disconnect(_ connection: ConnectionID, account: String?) async -> Bool { false }
     func onDisconnectRequest(_ disconnect: @escaping @Sendable (ConnectionID) -> Void) {}
 }

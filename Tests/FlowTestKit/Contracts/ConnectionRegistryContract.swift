@@ -21,13 +21,25 @@ public enum ConnectionRegistryContract {
             await registry.register([entries[0]])
             #expect(try await Set(registry.connections(of: flow("a"))) == Set(entries[..<2]))
             #expect(try await registry.connections(of: flow("b")) == [entries[2]])
-            #expect(try registry.count(of: flow("a")) == 2)
+            #expect(try registry.count(of: flow("a"), account: "1") == 2)
             await registry.unregister([entries[0], entries[0], try Self.entry(9, "a")])
             #expect(try await registry.connections(of: flow("a")) == [entries[1]])
-            #expect(try registry.count(of: flow("a")) == 1)
+            #expect(try registry.count(of: flow("a"), account: "1") == 1)
             await registry.unregister(entries)
             #expect(try await registry.connections(of: flow("a")).isEmpty)
-            #expect(try registry.count(of: flow("b")) == 0)
+            #expect(try registry.count(of: flow("b"), account: "1") == 0)
+        },
+        Case("counts the connections of each account") { registry in
+            let entries = [
+                try Self.entry(1, "a"), try Self.entry(2, "a", account: "2"), try Self.entry(3, "a", account: "2"),
+            ]
+            await registry.register(entries)
+            #expect(try registry.count(of: flow("a"), account: "1") == 1)
+            #expect(try registry.count(of: flow("a"), account: "2") == 2)
+            #expect(try registry.count(of: flow("a"), account: "3") == 0)
+            await registry.unregister([entries[1]])
+            #expect(try registry.count(of: flow("a"), account: "1") == 1)
+            #expect(try registry.count(of: flow("a"), account: "2") == 1)
         },
         Case("disconnects connections of the account while one of their flows is registered") { registry in
             let ended = Mutex<[UInt64]>([])
@@ -47,7 +59,7 @@ public enum ConnectionRegistryContract {
         Case("registers and unregisters 5,000 connections of one flow") { registry in
             let entries = try (1...5_000).map { try Self.entry(UInt64($0), "a") }
             await registry.register(entries)
-            #expect(try registry.count(of: flow("a")) == 5_000)
+            #expect(try registry.count(of: flow("a"), account: "1") == 5_000)
             for entry in entries.dropLast() { await registry.unregister([entry]) }
             #expect(try await registry.connections(of: flow("a")) == [entries[4_999]])
         },

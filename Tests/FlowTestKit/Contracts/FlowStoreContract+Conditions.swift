@@ -43,6 +43,21 @@ extension FlowStoreContract {
     ]
 
     static let idempotency: [Case] = [
+        Case("keys of the hub's own changes are apart from those of requests") { subject in
+            let store = subject.store
+            let id = try flow("a")
+            let request = FlowChange.Idempotency(key: "import:x:stored", fingerprint: String(repeating: "0", count: 32))
+            #expect(try await store.publish(id, ["1"], key: request).record?.version == 1)
+            let own = FlowChange.Idempotency.ofHub("import:x:stored", fingerprint: "x")
+            #expect(try await store.publish(id, ["2"], key: own).record?.version == 2)
+            #expect(try await store.publish(id, ["2"], key: own).reply?.versions == [2])
+            // The reply that an earlier release has stored under the former key.
+            let former = FlowChange.Idempotency(key: "import:y:stored", fingerprint: "y")
+            #expect(try await store.publish(id, ["3"], key: former).record?.version == 3)
+            let again = FlowChange.Idempotency.ofHub("import:y:stored", fingerprint: "y")
+            #expect(try await store.publish(id, ["3"], key: again).reply?.versions == [3])
+            #expect(try await store.load(id)?.version == 3)
+        },
         Case("a repeated request gets the stored reply and is not applied again") { subject in
             let store = subject.store
             let id = try flow("a")

@@ -70,6 +70,7 @@ extension FlowStoreContract {
             _ = try await store.delete(id)
             var policy = RetentionPolicy()
             policy.replySeconds = 60
+            policy.tombstoneSeconds = 0
             #expect(try await Self.prune(store, policy, now: start.advanced(bySeconds: 61)) == 1)
             #expect(try await store.patch(id, #"{"n":1}"#, key: key).record?.version == 3)
             _ = try await store.delete(id)

@@ -9,26 +9,29 @@ public enum FlowStoreContract {
     /// An empty store under test, with operations that the store itself does not offer.
     public struct Subject: Sendable {
         public var store: any Store
-        /// Closes the store and reopens its data, with default limits.
-        public var reopen: @Sendable () async throws -> any Store
+        /// Closes the store and reopens its data with these limits of an account.
+        private let reopenWith: @Sendable (AccountLimits) async throws -> any Store
         /// Raises the epoch directly in the database, as another process would.
         public var raiseEpochElsewhere: @Sendable () async throws -> Void
 
         public init(
-            store: any Store, reopen: @escaping @Sendable () async throws -> any Store,
+            store: any Store, reopen: @escaping @Sendable (AccountLimits) async throws -> any Store,
             raiseEpochElsewhere: @escaping @Sendable () async throws -> Void
         ) {
             self.store = store
-            self.reopen = reopen
+            self.reopenWith = reopen
             self.raiseEpochElsewhere = raiseEpochElsewhere
         }
+
+        /// Closes the store and reopens its data.
+        public func reopen(_ limits: AccountLimits = .init()) async throws -> any Store { try await self.reopenWith(limits) }
     }
 
     public typealias Case = ContractCase<Subject>
 
     public static let cases: [Case] =
         Self.versions + Self.tombstones + Self.conditions + Self.idempotency + Self.text + Self.pages + Self.lists
-        + Self.pruning + Self.epochs + Self.concurrency
+        + Self.pruning + Self.epochs + Self.concurrency + Self.accounts
 }
 
 // MARK: Helpers

@@ -24,7 +24,9 @@ struct RevocationSystemTests {
             ]
             for stream in [revoked] + unaffected { _ = try await stream.next(event: "snapshot") }
             let admin = hub.api.with(header: "Authorization", "Bearer \(TestToken(subject: "root", scopes: ["admin"]).text)")
-            let reply = try await admin.call("POST", "/v1/revocations", jsonText(#"{"subject":"anna"}"#))
+            let now = Int64(Date().timeIntervalSince1970)
+            let reply = try await admin.call(
+                "POST", "/v1/revocations", jsonText("{\"subject\":\"anna\",\"not_before\":\(now)}"))
             #expect(reply.status == 201, "\(reply.text)")
             try await revoked.waitUntilEnded(within: .seconds(5))
             #expect(revoked.log.newest.last?.json.string == #"{"reason":"revoked","reconnect":false}"#)
@@ -41,7 +43,7 @@ struct RevocationSystemTests {
             try await hub.start()
             try await expectRejected()
             #expect(try await stream(TestToken(subject: "anna", account: "8", issuedIn: -5).text).log.status == 200)
-            // Tokens issued in the same second stay valid: the revocation applies to those issued before it.
+            // Tokens issued in the second of `not_before` stay valid: the revocation applies to those issued before it.
             #expect(try await stream(TestToken(subject: "anna", issuedIn: 0).text).log.status == 200)
         }
     }
@@ -63,6 +65,44 @@ struct RevocationSystemTests {
                 let reply = try await revoke("\(asked)")
                 #expect(reply.status == 201 && reply.json.member("not_before")?.intValue == holds, "\(reply.text)")
             }
+        }
+    }
+
+    @Test func revocationWithoutTimeHitsTokenIssuedAheadOfClock() async throws {
+        try await HubProcess.running(["FLOWHUB_JWT_KEY": TestToken.key]) { hub in
+            let ahead = TestToken(subject: "anna", issuedIn: 50)
+            #expect(try await hub.call("GET", "/v1/flows", headers: [ahead.header]).status == 200)
+            let admin = TestToken(subject: "root", scopes: ["admin"]).header
+            #expect(
+                try await hub.call("POST", "/v1/revocations", headers: [admin], body: #"{"subject":"anna"}"#).status == 201)
+            let reply = try await hub.call("GET", "/v1/flows", headers: [ahead.header])
+            #expect(reply.status == 401 && reply.problemCode == "token_revoked", "\(reply.text)")
+        }
+    }
+
+    @Test func limitsLifetimeOfTokensAndDeletesRevocationsAfterIt() async throws {
+        let environment = [
+            "FLOWHUB_JWT_KEY": TestToken.key, "FLOWHUB_JWT_LEEWAY": "0", "FLOWHUB_JWT_MAX_SECONDS": "600",
+            "FLOWHUB_PRUNE_SECONDS": "1", "FLOWHUB_SWEEP_SECONDS": "1",
+        ]
+        try await HubProcess.running(environment) { hub in
+            #expect(try await hub.call("GET", "/v1/flows", headers: [TestToken(expiresIn: 590).header]).status == 200)
+            let long = try await hub.call("GET", "/v1/flows", headers: [TestToken(expiresIn: 660).header])
+            #expect(long.status == 401 && long.problemCode == "token_invalid", "\(long.text)")
+            let admin = TestToken(subject: "root", scopes: ["admin"], expiresIn: 590).header
+            let now = Int64(Date().timeIntervalSince1970)
+            for (subject, age) in [("anna", Int64(700)), ("ben", Int64(0))] {
+                let reply = try await hub.call(
+                    "POST", "/v1/revocations", headers: [admin],
+                    body: "{\"subject\":\"\(subject)\",\"not_before\":\(now - age)}")
+                #expect(reply.status == 201)
+            }
+            try await eventually("the older revocation being deleted", within: .seconds(15)) {
+                try await hub.api.metric("flowhub_revocations") == 1
+            }
+            try await hub.kill()
+            try await hub.start()
+            #expect(try await hub.api.metric("flowhub_revocations") == 1)
         }
     }
 

@@ -129,53 +129,6 @@ struct StreamAccessTests {
         #expect(try await api.call("GET", "/v1/flows").json.member("flows")?.elements.isEmpty == true)
     }
 
-    @Test func everyRouteForbidsFlowOfOtherAccount() async throws {
-        let theirs = try Self.api(TestToken(account: "8"))
-        #expect(try await theirs.put("theirs", jsonText(#"{"secret":1}"#)).status == 201)
-        let mine = try Self.api(TestToken(account: "7", scopes: ["admin"]))
-        for target in ["/state", "/history"] { #expect(try await mine.call("GET", "/v1/flows/theirs\(target)").status == 403) }
-        #expect(try await mine.put("theirs", .emptyObject).status == 403)
-        #expect(try await mine.patch("theirs", .emptyObject).status == 403)
-        #expect(try await mine.delete("theirs").status == 403)
-        #expect(try await mine.publish("a", .null, to: "theirs").status == 403)
-        #expect(try await mine.publish("a", .null, to: "theirs", durable: false).status == 403)
-        for target in [StreamTarget.flow("theirs"), .flows(["mine", "theirs"])] {
-            let stream = try await Self.stream(target, TestToken(account: "7"))
-            #expect(stream.log.status == 403)
-        }
-        let watched = try await Self.stream(.flow("theirs"), TestToken(account: "8"))
-        _ = try await watched.next(event: "snapshot")
-        #expect(try await mine.call("GET", "/v1/flows/theirs/connections").json.member("count")?.intValue == 0)
-        #expect(try await mine.call("GET", "/v1/flows?limit=1000").text.contains("theirs") == false)
-        #expect(try await theirs.state(of: "theirs")?.version == 1, "the other account's flow was changed")
-    }
-
-    @Test(arguments: [false, true])
-    func endsStreamsWhenOtherAccountCreatesFlow(withAnother: Bool) async throws {
-        let flow = "bound-\(withAnother)"
-        let target: StreamTarget = withAnother ? .flows([flow, "bound-mine"]) : .flow(flow)
-        let mine = try await Self.stream(target, TestToken(account: "7"), name: "mine")
-        let theirs = try await Self.stream(.flow(flow), TestToken(account: "8"), name: "theirs")
-        for stream in [mine, theirs] {
-            #expect(try await stream.next("the empty flow") { $0.flow == flow && $0.event == "snapshot" }.version == 0)
-        }
-        let api = try Self.api(TestToken(account: "8"))
-        #expect(try await api.put(flow, jsonText(#"{"secret":"s3cr3t"}"#)).status == 201)
-        _ = try await theirs.next(event: "state_update")
-        if withAnother {
-            let closing = try await mine.next(event: "closing")
-            #expect(
-                closing.json.member("reason")?.stringValue == "revoked" && closing.json.member("reconnect")?.boolValue == false)
-            #expect(closing.flow == flow)
-            // The stream continues with the other flow.
-            #expect(try await Self.api(TestToken(account: "7")).put("bound-mine", .emptyObject).status == 201)
-            _ = try await mine.next("the other flow's change") { $0.flow == "bound-mine" && $0.event == "state_update" }
-        } else {
-            #expect(try await Self.closing(mine) == #"{"reason":"revoked","reconnect":false}"#)
-        }
-        #expect(!mine.log.blocks.contains { ($0.data ?? "").contains("s3cr3t") || ($0.version ?? 0) > 0 && $0.flow == flow })
-    }
-
     @Test func transientEventsOfUnknownFlowStayInAccount() async throws {
         let streams = [
             try await Self.stream(.flow("ticks"), TestToken(account: "7"), name: "7"),

@@ -13,6 +13,16 @@ struct BrowserPage: Sendable {
             "Target.attachToTarget", "{\"targetId\":\"\(try #require(target))\",\"flatten\":true}")
         let page = BrowserPage(browser: browser, session: try #require(attached.member("sessionId")?.stringValue))
         for domain in ["Page", "Runtime", "Log", "Network"] { try await page.send("\(domain).enable") }
+        // Keeps the page's event streams for tests that dispatch events at them.
+        let script = """
+            window.testSources = [];
+            window.EventSource = class extends EventSource { constructor(...all) { super(...all); window.testSources.push(this); } };
+            """
+        let source = JSONText.object { writer in
+            writer.key("source")
+            writer.value(script)
+        }
+        try await page.send("Page.addScriptToEvaluateOnNewDocument", source.string)
         try await page.send("Page.navigate", "{\"url\":\"\(url)\"}")
         return page
     }

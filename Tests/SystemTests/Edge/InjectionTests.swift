@@ -101,7 +101,7 @@ struct InjectionTests {
         arguments: [
             "snapshot", "resync", "caught_up", "heartbeat", "closing", "presence", "state_update", "flow_deleted", "flow",
             "flows",
-            "error", "open", "message",
+            "error", "open", "message", "import_progress", "import_stored", "import_failed",
         ])
     func rejectsReservedEventTypes(_ type: String) async throws {
         let hub = try SharedHub.hub

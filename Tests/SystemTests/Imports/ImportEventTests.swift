@@ -48,6 +48,10 @@ extension ImportSystemTests {
                 #expect(pending.json.member("status")?.stringValue == "pending")
                 #expect(try await cluster.other.get(id, "/data").problemCode == "import_pending")
 
+                // A request with the key that names this event does not suppress it.
+                let forged = try await cluster.hub.api.with(header: "Idempotency-Key", "import:\(id):stored").patch(
+                    "f", .emptyObject)
+                #expect(forged.isAcknowledged)
                 try await exchange.send("0\r\n\r\n")
                 let entry = try #require(StoredImport(try await exchange.replies(1)[0].json))
                 #expect(entry.id == id && entry.total == count)
