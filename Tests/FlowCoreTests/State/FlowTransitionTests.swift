@@ -113,9 +113,12 @@ import Testing
         let tombstone = try Self.flow([Self.patch(#"{"a":1}"#), .delete])
         for body in [Self.patch("{}"), Self.put("{}"), .delete, Self.publish(1)] {
             for current in [flow, tombstone] {
-                // The account is checked first: a failed precondition would reveal the version to another account.
-                let change = Self.change(body, account: "2", if: .version(Self.epoch, 99))
-                #expect(Self.rejection(change, on: current) == .otherAccount)
+                // As on a flow that does not exist: the other account learns neither the version nor that the flow exists.
+                let conditional = Self.change(body, account: "2", if: .version(Self.epoch, 99))
+                #expect(Self.rejection(conditional, on: current) == .preconditionFailed(0))
+                let change = Self.change(body, account: "2")
+                let isDelete = if case .delete = body { true } else { false }
+                #expect(Self.rejection(change, on: current) == (isDelete ? .notFound : .otherAccount))
             }
         }
     }

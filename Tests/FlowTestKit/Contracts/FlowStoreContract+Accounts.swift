@@ -137,7 +137,7 @@ extension FlowStoreContract {
             let history = FlowOutcome.Rejection.accountLimit(.history, limit: 4_000)
             var published = 0
             while try await store.publish(a, ["\"\(long)\""]).rejection == nil { published += 1 }
-            #expect(published == 3)
+            #expect(published == 4)
             #expect(try await store.publish(a, ["\"\(long)\""]).rejection == history)
             #expect(try await store.usage(of: "1").historyBytes <= 4_000)
             #expect(try await store.delete(b).record?.head.isDeleted == true, "a deletion is never rejected")

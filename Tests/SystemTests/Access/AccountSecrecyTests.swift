@@ -47,25 +47,27 @@ struct AccountSecrecyTests {
         return exchange.receivedText
     }
 
-    /// Request lines with `ID` in place of the flow's id, header lines, body, and the status that each flow is answered with.
+    /// Request lines with `{flow}` in place of the flow's id, header lines, body, and the status that each flow is answered with.
     private static let requests: [(line: String, header: String, body: String, status: Int)] = [
-        ("GET /v1/flows/ID/state", "", "", 404), ("GET /v1/flows/ID/state", "If-None-Match: *", "", 404),
-        ("HEAD /v1/flows/ID/state", "", "", 404), ("GET /v1/flows/ID/history", "", "", 404),
-        ("GET /v1/flows/ID/history?after=1&limit=1", "", "", 404), ("GET /v1/flows/ID/connections", "", "", 200),
-        ("DELETE /v1/flows/ID/state", "", "", 404), ("DELETE /v1/flows/ID/state", "Fencing-Token: r=1", "", 404),
-        ("DELETE /v1/flows/ID/state", "Idempotency-Key: k-ID", "", 404),
-        ("DELETE /v1/flows/ID/state", "If-Match: *", "", 412), ("PATCH /v1/flows/ID/state", "If-Match: *", #"{"a":1}"#, 412),
-        ("PATCH /v1/flows/ID/state", #"If-Match: "EPOCH-1""#, #"{"a":1}"#, 412),
-        ("PUT /v1/flows/ID/state", "If-Match: *", "{}", 412),
-        ("POST /v1/flows/ID/events", "If-Match: *", #"{"type":"a"}"#, 412),
-        ("POST /v1/flows/ID/events", "", #"{"type":"a","durable":false}"#, 202),
-        ("POST /v1/flows/ID/events", "", #"[{"type":"a","durable":false},{"type":"b","durable":false}]"#, 202),
-        ("GET /v1/imports?flow_id=ID", "", "", 200),
+        ("GET /v1/flows/{flow}/state", "", "", 404), ("GET /v1/flows/{flow}/state", "If-None-Match: *", "", 404),
+        ("HEAD /v1/flows/{flow}/state", "", "", 404), ("GET /v1/flows/{flow}/history", "", "", 404),
+        ("GET /v1/flows/{flow}/history?after=1&limit=1", "", "", 404), ("GET /v1/flows/{flow}/connections", "", "", 200),
+        ("DELETE /v1/flows/{flow}/state", "", "", 404), ("DELETE /v1/flows/{flow}/state", "Fencing-Token: r=1", "", 404),
+        ("DELETE /v1/flows/{flow}/state", "Idempotency-Key: k-{flow}", "", 404),
+        ("DELETE /v1/flows/{flow}/state", "If-Match: *", "", 412),
+        ("PATCH /v1/flows/{flow}/state", "If-Match: *", #"{"a":1}"#, 412),
+        ("PATCH /v1/flows/{flow}/state", #"If-Match: "{epoch}-1""#, #"{"a":1}"#, 412),
+        ("PUT /v1/flows/{flow}/state", "If-Match: *", "{}", 412),
+        ("POST /v1/flows/{flow}/events", "If-Match: *", #"{"type":"a"}"#, 412),
+        ("POST /v1/flows/{flow}/events", "", #"{"type":"a","durable":false}"#, 202),
+        ("POST /v1/flows/{flow}/events", "", #"[{"type":"a","durable":false},{"type":"b","durable":false}]"#, 202),
+        ("GET /v1/imports?flow_id={flow}", "", "", 200),
     ]
     private static let streams: [(target: String, header: String)] = [
-        ("/v1/flows/ID/events", ""), ("/v1/flows/ID/events?snapshot=0", ""), ("/v1/flows/ID/events?last_event_id=0", ""),
-        ("/v1/flows/ID/events", "Last-Event-ID: EPOCH-1"), ("/v1/flows/ID/events", "Last-Event-ID: EPOCH-2"),
-        ("/v1/flows/ID/events?types=a", ""), ("/v1/events?flow=ID&flow=own", ""),
+        ("/v1/flows/{flow}/events", ""), ("/v1/flows/{flow}/events?snapshot=0", ""),
+        ("/v1/flows/{flow}/events?last_event_id=0", ""),
+        ("/v1/flows/{flow}/events", "Last-Event-ID: {epoch}-1"), ("/v1/flows/{flow}/events", "Last-Event-ID: {epoch}-2"),
+        ("/v1/flows/{flow}/events?types=a", ""), ("/v1/events?flow={flow}&flow=own", ""),
     ]
 
     @Test func everyRouteAnswersForeignFlowLikeAbsentOne() async throws {
@@ -81,7 +83,7 @@ struct AccountSecrecyTests {
                     Host: hub\r
                     Authorization: Bearer \(token.text)\r
                     \(header.isEmpty ? "" : header + "\r\n")
-                    """.replacing("ID", with: id).replacing("EPOCH", with: epoch)
+                    """.replacing("{flow}", with: id).replacing("{epoch}", with: epoch)
                 seen.append(Self.comparable(try await Self.response(head, body, end: nil), id))
             }
             #expect(seen[0].hasPrefix("HTTP/1.1 \(status) "), "\(line): \(seen[0])")
@@ -96,7 +98,7 @@ struct AccountSecrecyTests {
                     Host: hub\r
                     Authorization: Bearer \(token.text)\r
                     \(header.isEmpty ? "" : header + "\r\n")
-                    """.replacing("ID", with: id).replacing("EPOCH", with: epoch)
+                    """.replacing("{flow}", with: id).replacing("{epoch}", with: epoch)
                 // Flows of one stream may come in any order.
                 let text = try await Self.response(head, "", end: "event: caught_up\ndata: {\"flow_id\":\"\(id)\"")
                 seen.append(
