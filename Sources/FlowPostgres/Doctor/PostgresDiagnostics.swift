@@ -149,7 +149,7 @@ public struct PostgresDiagnostics: Sendable {
     private static func pooler(
         _ connection: PostgresConnection, _ settings: PostgresSettings
     ) throws(PostgresError) -> DoctorFinding {
-        switch try Connector.prepare(connection, .control, settings) {
+        switch try Connector.prepare(connection, .control, settings).mode {
         case .direct:
             DoctorFinding(
                 .ok, "postgres.pooler", "no pooler detected: statements are prepared, timeouts apply to the session")

@@ -52,6 +52,12 @@ struct ConnectionSlotStateMachine {
         }
     }
 
+    /// Whether the connection was established at least `period` ago.
+    func hasLived(_ period: Duration, _ now: ContinuousClock.Instant) -> Bool {
+        if case .live(let since) = self.state { return now - since >= period }
+        return false
+    }
+
     /// Starts the next attempt if its time has come.
     /// - Returns: whether the caller must open a connection now.
     mutating func tick(_ now: ContinuousClock.Instant) -> Action {

@@ -18,9 +18,9 @@ final class Connector: Sendable {
             guard !self.isClosed.load(ordering: .relaxed) else { return }
             do throws(PostgresError) {
                 let connection = try PostgresConnection(self.settings)
-                let mode = try Self.prepare(connection, workload, self.settings)
+                let session = try Self.prepare(connection, workload, self.settings)
                 try connection.enterPipeline()
-                mailbox.send(.connected(slot: slot, connection, mode))
+                mailbox.send(.connected(slot: slot, connection, session))
             } catch {
                 mailbox.send(.connectFailed(slot: slot, error))
             }
@@ -35,22 +35,27 @@ final class Connector: Sendable {
         self.queue.sync {}
     }
 
-    /// Detects a pooler. On a direct connection, sets the session's isolation level and timeouts.
-    /// - Returns: whether the connection is direct or pooled.
+    /// Detects a pooler, and whether the server accepts writes. On a direct connection, sets the session's isolation level
+    /// and timeouts.
     static func prepare(
         _ connection: PostgresConnection, _ workload: PoolWorkload, _ settings: PostgresSettings
-    ) throws(PostgresError) -> ConnectionMode {
+    ) throws(PostgresError) -> SessionProperties {
         let row = try connection.execute(
-            Statement("SELECT pg_backend_pid()::int8"), within: settings.connectSeconds
+            // On a standby `transaction_read_only` is always on.
+            Statement("SELECT pg_backend_pid()::int8, current_setting('transaction_read_only') = 'on'"),
+            within: settings.connectSeconds
         ).first
+        let isReadOnly = row?.bool(1) == true
         // A pooler does not know the server process in advance, so it reports a made-up process id on connect.
-        guard row?.int64(0) == Int64(connection.reportedBackendPID) else { return .pooled }
+        guard row?.int64(0) == Int64(connection.reportedBackendPID) else {
+            return SessionProperties(mode: .pooled, isReadOnly: isReadOnly)
+        }
         _ = try connection.execute(
             Statement(
                 "SELECT set_config('default_transaction_isolation', 'read committed', false), \(Self.limits(workload, settings, false))"
             ),
             within: settings.connectSeconds)
-        return .direct
+        return SessionProperties(mode: .direct, isReadOnly: isReadOnly)
     }
 
     /// Creates the statements that make the settings of ``prepare(_:_:_:)`` for one transaction. Used with a pooler,

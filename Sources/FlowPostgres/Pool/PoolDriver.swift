@@ -1,6 +1,7 @@
 import CPostgres
 import Foundation
 import Logging
+import Synchronization
 
 /// The thread that serves all connections of a pool. It waits in `poll` for all sockets and messages together, never
 /// for a single request.
@@ -22,6 +23,7 @@ final class PoolDriver {
     private var leaseQueue: [(workload: PoolWorkload, deadline: ContinuousClock.Instant, continuation: LeaseContinuation)] = []
     /// Number of the next lease ticket.
     private var nextLease: UInt64 = 1
+    private let access: PoolAccess
     /// The error of the last failed connection attempt. Units that fail fast fail with it.
     private var lastFailure = PostgresError(.connection, "not connected to the database yet")
     /// Callers of ``PostgresPool/close()`` that wait until the pool is closed. Not empty from the first call until the
@@ -44,7 +46,10 @@ final class PoolDriver {
         return since + .seconds(seconds + self.settings.lockSeconds) + Self.grace
     }
 
-    private init(_ settings: PostgresSettings, _ mailbox: Mailbox<DriverMessage>, _ logger: Logger) {
+    private init(
+        _ settings: PostgresSettings, _ mailbox: Mailbox<DriverMessage>, _ access: PoolAccess, _ logger: Logger
+    ) {
+        self.access = access
         self.settings = settings
         self.mailbox = mailbox
         self.connector = Connector(settings)
@@ -56,8 +61,10 @@ final class PoolDriver {
     }
 
     /// Starts the thread. It ends after the pool is closed.
-    static func start(_ settings: PostgresSettings, _ mailbox: Mailbox<DriverMessage>, logger: Logger) {
-        let thread = Thread { PoolDriver(settings, mailbox, logger).run() }
+    static func start(
+        _ settings: PostgresSettings, _ mailbox: Mailbox<DriverMessage>, _ access: PoolAccess, logger: Logger
+    ) {
+        let thread = Thread { PoolDriver(settings, mailbox, access, logger).run() }
         thread.name = "flowhub-postgres"
         thread.start()
     }
@@ -66,6 +73,7 @@ final class PoolDriver {
     /// replies and messages. Returns when the pool is closed.
     private func run() {
         while !self.isClosed {
+            self.replaceRetired()
             self.connectIdleSlots()
             self.failOverdue()
             for workload in PoolWorkload.allCases { self.dispatch(workload) }
@@ -93,9 +101,15 @@ final class PoolDriver {
             polled.append(index)
         }
         let ready = poll(&descriptors, nfds_t(descriptors.count), self.timeoutMilliseconds)
-        guard ready > 0 else { return }
-        for (position, index) in polled.enumerated() where descriptors[position + 1].revents != 0 { self.receive(index) }
-        if descriptors[0].revents != 0 { for message in self.mailbox.receive() { self.handle(message) } }
+        guard ready != 0 else { return }
+        // `poll` fails without memory, and if the limit of open files was lowered below the number of descriptors. Then all
+        // of them are read, which does not block.
+        let isFailed = ready < 0
+        if isFailed { Thread.sleep(forTimeInterval: 0.01) }
+        for (position, index) in polled.enumerated() where isFailed || descriptors[position + 1].revents != 0 {
+            self.receive(index)
+        }
+        if isFailed || descriptors[0].revents != 0 { for message in self.mailbox.receive() { self.handle(message) } }
     }
 
     /// Time until the next attempt or deadline, at most 1 s.
@@ -140,11 +154,13 @@ final class PoolDriver {
             self.slots[ticket.slot].lease = nil
             // Closing the connection rolls back an open transaction.
             if !isClean { self.lose(ticket.slot) }
-        case .connected(let slot, let connection, let mode):
+        case .connected(let slot, let connection, let session):
             if self.slots[slot].machine.connected(self.clock.now) {
                 self.slots[slot].connection = connection
-                self.slots[slot].mode = mode
+                self.slots[slot].mode = session.mode
+                self.slots[slot].isReadOnly = session.isReadOnly
                 for other in self.slots.indices { self.slots[other].machine.retryNow(self.clock.now) }
+                self.noteAccess(isReadOnly: session.isReadOnly)
             }
         case .connectFailed(let slot, let error):
             if self.lastFailure != error {
@@ -155,6 +171,34 @@ final class PoolDriver {
             self.slots[slot].machine.connectFailed(self.clock.now, jitter: .random(in: 0...1))
         case .close(let continuation):
             self.close(continuation)
+        }
+    }
+
+    /// Logs that the server accepts no writes, or accepts them again. In the latter case the connections that were
+    /// established in between retire: their sessions may be read-only until they end.
+    private func noteAccess(isReadOnly: Bool) {
+        if self.access.isReadOnly.exchange(isReadOnly, ordering: .relaxed) != isReadOnly {
+            if isReadOnly {
+                self.logger.warning("Postgres is read-only; changes will fail")
+            } else {
+                self.logger.notice("Postgres accepts writes again")
+            }
+        }
+        guard !isReadOnly else { return }
+        for index in self.slots.indices where self.slots[index].isReadOnly { self.slots[index].isRetiring = true }
+    }
+
+    /// Replaces the connections that have retired. While the server is read-only, the connection of the workload `control`
+    /// retires every second, so that the end of this state is noticed without a change that fails.
+    private func replaceRetired() {
+        let now = self.clock.now
+        for index in self.slots.indices {
+            if self.slots[index].isReadOnly, self.slots[index].workload == .control,
+                self.slots[index].machine.hasLived(ConnectionSlotStateMachine.stabilityPeriod, now)
+            {
+                self.slots[index].isRetiring = true
+            }
+            if self.slots[index].isRetired { self.lose(index) }
         }
     }
 

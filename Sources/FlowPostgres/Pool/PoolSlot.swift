@@ -41,6 +41,11 @@ struct PoolSlot {
     private var lastReplyAt: ContinuousClock.Instant?
     /// The lease that has exclusive use of the connection; `nil` if the connection is shared.
     var lease: LeaseTicket?
+    /// Whether the server accepted no writes when the connection was established.
+    var isReadOnly = false
+    /// Whether the connection is closed, and replaced by a new one, as soon as no unit is in flight and no lease uses it.
+    /// Until then it is sent no further units.
+    var isRetiring = false
     /// Whether libpq may have data that it has not written to the socket yet.
     var hasUnsent = false
     /// Names of prepared statements by their SQL. Used on direct connections only: a pooler may run the next
@@ -56,8 +61,10 @@ struct PoolSlot {
 
     /// Whether the slot has a connection.
     var isLive: Bool { self.connection != nil }
-    /// Whether another unit may be sent: the slot is connected, not leased, and below the workload's depth.
-    var isFree: Bool { self.isLive && self.lease == nil && self.inFlight.count < self.workload.depth }
+    /// Whether another unit may be sent: the slot is connected, not leased, not retiring, and below the workload's depth.
+    var isFree: Bool { self.isLive && self.lease == nil && !self.isRetiring && self.inFlight.count < self.workload.depth }
+    /// Whether the connection is retiring and not in use any more.
+    var isRetired: Bool { self.isLive && self.isRetiring && self.lease == nil && self.inFlight.isEmpty }
 
     /// Start time of the first unit in flight: when it was sent, or when the unit before it was done.
     var runningSince: ContinuousClock.Instant? {
@@ -68,6 +75,8 @@ struct PoolSlot {
     mutating func disconnect() {
         self.connection = nil
         self.lease = nil
+        self.isReadOnly = false
+        self.isRetiring = false
         self.hasUnsent = false
         self.prepared = [:]
         self.preparedCount = 0
@@ -147,6 +156,7 @@ struct PoolSlot {
         let part = self.inFlight[0].parts.popFirst()
         if let error {
             if self.inFlight[0].failure == nil { self.inFlight[0].failure = error }
+            if error.concernsConnection { self.isRetiring = true }
             if case .preparation(let sql) = part { self.prepared[sql] = nil }
         } else if case .unit = part {
             self.inFlight[0].results.append(result)

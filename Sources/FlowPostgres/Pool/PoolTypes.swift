@@ -82,6 +82,14 @@ enum ConnectionMode: Sendable {
     case pooled
 }
 
+/// What the connector finds out about a new connection.
+struct SessionProperties: Sendable {
+    var mode: ConnectionMode
+    /// Whether transactions are read-only: the server is a standby, or the role, the database or the server is set to
+    /// `default_transaction_read_only`.
+    var isReadOnly: Bool
+}
+
 /// Identifies a lease and its connection slot. If the connection was lost since, the slot has no lease or one with
 /// another number.
 struct LeaseTicket: Sendable {
@@ -104,7 +112,7 @@ enum DriverMessage: Sendable {
     /// - Parameter isClean: whether the connection is outside a transaction. If not, the connection is closed.
     case leaseEnded(LeaseTicket, isClean: Bool)
     /// The connector has opened a connection for the slot with this index.
-    case connected(slot: Int, PostgresConnection, ConnectionMode)
+    case connected(slot: Int, PostgresConnection, SessionProperties)
     /// The attempt to connect the slot with this index has failed.
     case connectFailed(slot: Int, PostgresError)
     /// Close the pool, and resume the continuation when it is closed.

@@ -1,10 +1,12 @@
 public import Logging
+import Synchronization
 
 /// A pool of connections to Postgres, served by one thread. Safe to use from any task. No method blocks a task's
 /// thread, and every wait is bounded.
 public final class PostgresPool: Sendable {
     let settings: PostgresSettings
     private let mailbox: Mailbox<DriverMessage>
+    private let access = PoolAccess()
 
     /// Starts the pool's thread, which opens the connections and retries failed attempts.
     /// - Throws: ``PostgresError`` only if the process is out of file descriptors. If the database is unavailable,
@@ -12,8 +14,11 @@ public final class PostgresPool: Sendable {
     public init(_ settings: PostgresSettings, logger: Logger) throws(PostgresError) {
         self.settings = settings
         self.mailbox = try Mailbox()
-        PoolDriver.start(settings, self.mailbox, logger: logger)
+        PoolDriver.start(settings, self.mailbox, self.access, logger: logger)
     }
+
+    /// Whether the server accepted no writes when the latest connection was established.
+    var isReadOnly: Bool { self.access.isReadOnly.load(ordering: .relaxed) }
 
     /// Rejects new and waiting units, waits for those in flight and for a running connection attempt, and closes the
     /// connections. No thread of this pool calls libpq afterwards.
@@ -87,6 +92,12 @@ public final class PostgresPool: Sendable {
 
     /// Time by which a unit or lease that starts to wait now must have a connection.
     private var deadline: ContinuousClock.Instant { .now + .seconds(self.settings.acquireSeconds) }
+}
+
+/// What the driver's thread tells the pool about the server.
+final class PoolAccess: Sendable {
+    /// Whether the server accepted no writes when the latest connection was established.
+    let isReadOnly = Atomic(false)
 }
 
 /// Exclusive use of a pool connection for one transaction.

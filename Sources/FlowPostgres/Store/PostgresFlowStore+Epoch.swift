@@ -26,6 +26,9 @@ extension PostgresFlowStore {
         }
     }
 
+    /// Whether the latest connection to the database was read-only.
+    public var isReadOnly: Bool { self.pool.isReadOnly }
+
     /// Updates the row of `hub_meta` to the same value. This fails if the database accepts no writes.
     public func probeWrite() async throws(StoreError) {
         do throws(PoolFailure) {

@@ -77,6 +77,7 @@ public struct PostgresError: Error, Hashable, Sendable, CustomStringConvertible 
             case "28000", "28P01": (.credentials, "the database rejected the user or password")
             case "3D000": (.credentials, "the database does not exist")
             case "57P01", "57P02", "57P03": (.connection, "the database is shutting down or starting up")
+            case "25P03", "57P05": (.connection, "the database closed an idle connection")
             default:
                 switch state.prefix(2) {
                 case "08": (.connection, "the connection to the database was lost")
@@ -113,16 +114,46 @@ public struct PostgresError: Error, Hashable, Sendable, CustomStringConvertible 
         }
     }
 
+    /// Whether a new connection may succeed where this one failed: the error is a property of the session or of its server
+    /// process. A session that was opened while its role was read-only stays read-only after the role is not.
+    var concernsConnection: Bool {
+        if self.isFatal || self.code == .readOnly { return true }
+        guard let state = self.state else { return false }
+        return state.hasPrefix("08") || ["53300", "25P03", "57P01", "57P02", "57P03", "57P05"].contains(state)
+    }
+
+    /// Whether waiting may help: the server is unreachable, starts, ends, recovers, or has no connection left. Anything
+    /// else is a mistake in the configuration or in the schema.
+    public var isOutage: Bool {
+        switch self.code {
+        case .connection, .busy, .readOnly: true
+        // Without a SQLSTATE: no reply in time. With one: the server has ended a statement.
+        case .timeout: self.state == nil
+        default: false
+        }
+    }
+
+    /// Parts of the messages of failed connection attempts that only another configuration changes. libpq gives no SQLSTATE
+    /// for a failed attempt, and a server may be set to another language; then the attempt counts as an outage.
+    private static let rejections = [
+        "authentication failed", "no pg_hba.conf entry", "does not exist", "no such database", "no such user",
+        "not permitted to log in", "permission denied for database",
+    ]
+    private static let insecure = [
+        "certificate verify failed", "does not match host name", "server does not support SSL", "sslmode value",
+    ]
+
     /// Creates the error of a failed connection attempt. ``serverMessage`` is the first line of libpq's message, which
     /// names host, port and user for the operator.
     init(connecting message: String, needsPassword: Bool) {
         let line = message.split(separator: "\n").first.map(String.init) ?? "no reason given"
-        let isRejected =
-            needsPassword || message.contains("authentication failed") || message.contains("no pg_hba.conf entry")
-            || message.contains("does not exist")
-        self.init(
-            isRejected ? .credentials : .connection,
-            isRejected ? "the database rejected the login" : "cannot connect to the database", serverMessage: line)
+        if Self.insecure.contains(where: message.contains) {
+            self.init(.credentials, "the connection to the database cannot be secured as configured", serverMessage: line)
+        } else if needsPassword || Self.rejections.contains(where: message.contains) {
+            self.init(.credentials, "the database rejected the login", serverMessage: line)
+        } else {
+            self.init(.connection, "cannot connect to the database", serverMessage: line)
+        }
     }
 
     /// The description, followed by the server's message if there is one. Shown to users of commands, not to clients.
