@@ -340,7 +340,7 @@ public final class HubServer: Service {
         return ProxyProtocolReader { client in
             if let client { handler.peer = client.text }
         } onInvalid: { [logger = self.logger, missing = self.missingProxyHeaders] in
-            if let count = missing.record() {
+            if let count = missing.add() {
                 logger.warning(
                     "Closed a connection of a trusted proxy that does not begin with a PROXY protocol header, version 2",
                     metadata: ["proxy": "\(proxy)", "connections": "\(count)"])

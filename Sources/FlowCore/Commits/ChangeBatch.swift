@@ -165,6 +165,12 @@ package struct ChangeBatch: Sendable {
     /// Whether the store must write the row of at least one flow.
     package var hasDirtyRows: Bool { self.rows.values.contains { $0.isDirty } }
 
+    /// The bytes of the events and states that the store must write.
+    package var writtenBytes: Int {
+        self.newEvents.reduce(0) { $0 + $1.event.payload.bytes.count }
+            + self.rows.values.reduce(0) { $0 + ($1.isDirty ? $1.current?.state.bytes.count ?? 0 : 0) }
+    }
+
     /// The flows to write, sorted by id. Every transaction locks rows in this order, which avoids deadlocks. Sorts on each
     /// call.
     package var dirtyRows: [(flow: FlowID, row: Row)] {

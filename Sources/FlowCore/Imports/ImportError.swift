@@ -41,6 +41,17 @@ public enum ImportError: Error, Sendable {
     case damaged(String)
 }
 
+extension ImportError: CustomStringConvertible {
+    /// A description for operators: ``reason``, with the error of the store if there is one.
+    public var description: String {
+        switch self {
+        case .objects(let error): "\(self.reason) (\(error))"
+        case .store(let error): "\(self.reason) (\(error))"
+        default: self.reason
+        }
+    }
+}
+
 extension ImportError {
     /// Stable code for the `import_failed` event.
     var code: String {

@@ -37,8 +37,17 @@ public protocol FlowStore: EpochStore, AccountUsageStore {
     /// - Returns: the number of deleted rows; 0 if nothing is left to delete, or if another instance is pruning.
     func prune(_ policy: RetentionPolicy, now: Timestamp) async throws(StoreError) -> Int
 
-    /// Commits a small change that is visible in no flow, to test whether the store accepts writes. Ignores the epoch.
+    /// Tests whether the store accepts writes, by a write that is visible in no flow. Where a larger write may fail although a
+    /// smaller one succeeds, the test writes as many bytes as the largest change that failed since the last successful
+    /// test. Ignores the epoch.
     func probeWrite() async throws(StoreError)
+
+    /// Whether the store is known to accept no writes, such as a standby. `false` if that is unknown.
+    var isReadOnly: Bool { get }
+}
+
+extension FlowStore {
+    public var isReadOnly: Bool { false }
 }
 
 /// The epoch of the store's history.
@@ -213,4 +222,15 @@ public enum StoreError: Error, Hashable, Sendable {
     /// The store's epoch is not the adopted one. Nothing was changed; the caller must call ``EpochStore/refreshEpoch()`` and
     /// drop its cached flows.
     case epochChanged
+}
+
+extension StoreError: CustomStringConvertible {
+    /// A description for operators.
+    public var description: String {
+        switch self {
+        case .unavailable(let reason), .overloaded(let reason): reason
+        case .outcomeUnknown(let reason): "the outcome of the commit is unknown: \(reason)"
+        case .epochChanged: "the epoch of the store changed (restore, failover, or `flowhub epoch bump`)"
+        }
+    }
 }

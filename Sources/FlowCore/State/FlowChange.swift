@@ -127,7 +127,7 @@ public enum FlowOutcome: Sendable {
     case rejected(Rejection)
 
     /// The reason that a change was rejected.
-    public enum Rejection: Hashable, Sendable {
+    public enum Rejection: Hashable, Sendable, CustomStringConvertible {
         /// The flow to delete does not exist.
         case notFound
         /// The change would create a flow whose id belongs to another account.
@@ -152,6 +152,24 @@ public enum FlowOutcome: Sendable {
         case tooManyFences(limit: Int)
         /// The change would increase what the account stores above a limit.
         case accountLimit(AccountResource, limit: Int)
+
+        /// A description for operators.
+        public var description: String {
+            switch self {
+            case .notFound: "the flow does not exist"
+            case .otherAccount: "the flow belongs to another account"
+            case .preconditionFailed(let version): "the precondition is not met at version \(version)"
+            case .staleFencingToken(let resource, let highest):
+                "a holder of the lock \(resource) with the higher fencing token \(highest) has changed the flow"
+            case .emptyPublication: "the change publishes no events"
+            case .idempotencyConflict: "the idempotency key was used for a different request"
+            case .stateTooLarge(let bytes, let limit): "the state would have \(bytes) bytes, above the limit of \(limit)"
+            case .stateTooDeep(let limit): "the state would be nested deeper than \(limit) levels"
+            case .reservedStatus: "the status `deleted` is reserved"
+            case .tooManyFences(let limit): "the flow has fences for \(limit) resources already"
+            case .accountLimit(let resource, let limit): "the account would exceed its limit of \(limit) for \(resource)"
+            }
+        }
     }
 }
 

@@ -9,9 +9,11 @@ public final class HubHealth: Sendable {
     public enum StoreAccess: Hashable, Sendable { case read, write }
 
     fileprivate struct State {
-        /// The kinds of store operation whose most recent one failed.
+        /// The kinds of store operation that failed: reads until the next one succeeds, writes until a probe succeeds.
         var unavailable: Set<StoreAccess> = []
         var isBusDelivering = true
+        /// The settings whose file has content that is not in use.
+        var failedReloads: Set<String> = []
         var observer: (@Sendable (DeliveryStatus) -> Void)?
         /// The status with which the observer was called most recently.
         var lastNotified: DeliveryStatus?
@@ -40,7 +42,7 @@ public final class HubHealth: Sendable {
         }
     }
 
-    /// Whether the most recent write to the store failed. Only a successful write resets it.
+    /// Whether a write to the store failed. Only a successful probe resets it, see ``FlowStore/probeWrite()``.
     public var isWriteUnavailable: Bool { self.state.withLock { $0.unavailable.contains(.write) } }
 
     /// Whether the most recent read of the store failed. Then the version sweep fails too, so cached flows may be
@@ -59,6 +61,16 @@ public final class HubHealth: Sendable {
     public var storeFailures: Int { self.failures.load(ordering: .relaxed) }
     /// Reports whether the bus delivers.
     public func busChanged(isDelivering: Bool) { self.change { $0.isBusDelivering = isDelivering } }
+
+    /// Reports whether the content in use of a setting's file is the file's content; if not, the new content is invalid.
+    public func reloaded(_ setting: String, isCurrent: Bool) {
+        self.state.withLock { state in
+            if isCurrent { state.failedReloads.remove(setting) } else { state.failedReloads.insert(setting) }
+        }
+    }
+
+    /// The settings whose file could not be reloaded, sorted. Their previous content stays in use.
+    public var failedReloads: [String] { self.state.withLock { $0.failedReloads.sorted() } }
 
     /// Changes the state, then calls the observer outside the lock until it has received the latest status.
     private func change(_ body: (inout State) -> Void) {

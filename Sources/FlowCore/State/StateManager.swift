@@ -96,22 +96,27 @@ public final class StateManager: Sendable {
 
     /// Commits a change, and passes its events to the bus before it returns.
     public func apply(_ change: FlowChange) async throws(StoreError) -> FlowOutcome {
-        let outcome = try await self.underCurrentEpoch(.write) { () async throws(StoreError) in
+        // A success does not prove that the store is available again after a failure: on an almost full disk small changes
+        // succeed and larger ones fail. Only the probe does, which is as large as what failed.
+        try await self.underCurrentEpoch(.write) { () async throws(StoreError) in
             try await self.store.apply(change)
         }
-        // Only `applied` proves a write. The store may decide the other outcomes without one.
-        if case .applied = outcome { self.health.storeSucceeded(.write) }
-        return outcome
     }
 
-    /// Probes whether the store accepts writes again, if the most recent write failed.
-    func probeWrites() async {
-        guard self.health.isWriteUnavailable else { return }
+    /// Probes whether the store accepts writes, if a write has failed since the last successful probe or the store is
+    /// read-only.
+    /// - Returns: whether it does, after it did not.
+    @discardableResult
+    func probeWrites() async -> Bool {
+        let wasUnavailable = self.health.isWriteUnavailable
+        guard wasUnavailable || self.store.isReadOnly else { return false }
         do throws(StoreError) {
             try await self.store.probeWrite()
             self.health.storeSucceeded(.write)
+            return wasUnavailable
         } catch {
             self.health.storeFailed(.write)
+            return false
         }
     }
 

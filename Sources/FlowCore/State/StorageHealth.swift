@@ -134,21 +134,21 @@ public final class StorageHealth: Sendable {
             if read != Self.text { throw .corrupted("the object read differs from the object written") }
         } catch {
             component.status = .unhealthy
-            component.reason = error.explanation
+            component.reason = error.description
         }
         do throws(ObjectError) {
             try await objects.delete(key)
         } catch {
             if component.status == .healthy { component.status = .degraded }
-            component.reason = component.reason ?? error.explanation
+            component.reason = component.reason ?? error.description
         }
         return component
     }
 }
 
-extension ObjectError {
+extension ObjectError: CustomStringConvertible {
     /// A description for operators.
-    public var explanation: String {
+    public var description: String {
         switch self {
         case .notFound: "the object was not found"
         case .exists: "another object exists under this key"

@@ -44,6 +44,7 @@ public final class BackgroundTasks: Sendable {
     private let usage = Mutex(AccountUsage())
     /// Duration of the most recent version sweep.
     private let lastSweep = Mutex(Duration.zero)
+    private let sweepFailureLog = LogLimiter()
 
     public init(
         manager: StateManager, table: WatchTable, cache: any StateCache, revocations: any RevocationStore,
@@ -156,7 +157,7 @@ public final class BackgroundTasks: Sendable {
     private func probeWrites() async {
         while !Task.isCancelled {
             do { try await Task.sleep(for: .seconds(1)) } catch { return }
-            await self.manager.probeWrites()
+            if await self.manager.probeWrites() { self.logger.notice("Store accepts writes again") }
         }
     }
 
@@ -198,7 +199,10 @@ public final class BackgroundTasks: Sendable {
                 for head in heads { self.cache.remove(head.flow, below: head.version) }
             }
         } catch {
-            self.logger.warning("Version sweep failed", metadata: ["error": "\(error)"])
+            if let count = self.sweepFailureLog.add() {
+                self.logger.warning(
+                    "Version sweep failed", metadata: ["error": "\(error)", "failures": .stringConvertible(count)])
+            }
         }
     }
 
@@ -247,7 +251,7 @@ public final class BackgroundTasks: Sendable {
                     removed += count
                     if count == 0 { break }
                 }
-                if removed > 0 { self.logger.debug("Pruned history", metadata: ["rows": "\(removed)"]) }
+                if removed > 0 { self.logger.debug("Pruned history", metadata: ["rows": .stringConvertible(removed)]) }
                 let usage = try await self.manager.store.highestUsage()
                 self.usage.withLock { $0 = usage }
             } catch {

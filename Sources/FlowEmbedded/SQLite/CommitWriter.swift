@@ -19,7 +19,10 @@ final class CommitWriter: Sendable {
     private let pruneCandidates: PruneCandidates
     private let cache: Mutex<SQLiteWriterCache>
     private let logger: Logger
+    private let failureLog = LogLimiter()
     private let observer = Mutex(Observer())
+    /// The bytes of the largest batch that failed since the last successful probe.
+    private let failedBytes = Atomic<Int>(0)
     #if DEBUG
     /// Number of batches since the start, for the injected fault `earlyAcknowledgement`.
     let earlyBatches = Atomic<Int>(0)
@@ -51,9 +54,11 @@ final class CommitWriter: Sendable {
         } catch {
             self.invalidateCache()
             guard case .rolledBack(_, mayConcernOne: true) = error, pending.count > 1 else {
-                self.logger.warning(
-                    "Failed to commit changes",
-                    metadata: ["changes": "\(pending.count)", "error": "\(error.reason)"])
+                if let count = self.failureLog.add(pending.count) {
+                    self.logger.warning(
+                        "Failed to commit changes",
+                        metadata: ["changes": .stringConvertible(count), "error": "\(error.reason)"])
+                }
                 self.complete(pending, .failure(error.reason))
                 return
             }
@@ -65,6 +70,21 @@ final class CommitWriter: Sendable {
         }
         self.publish(batch)
         self.complete(pending, batch)
+    }
+
+    // MARK: Probes
+
+    /// The bytes that a probe must be able to write.
+    var probeBytes: Int { self.failedBytes.load(ordering: .relaxed) }
+
+    /// Reports that a probe has written `bytes` bytes.
+    func probeSucceeded(bytes: Int) {
+        // A batch may have failed during the probe; then its size stays.
+        _ = self.failedBytes.compareExchange(expected: bytes, desired: 0, ordering: .relaxed)
+    }
+
+    private func noteFailure(_ batch: ChangeBatch) {
+        self.failedBytes.max(batch.writtenBytes, ordering: .relaxed)
     }
 
     // MARK: Steps
@@ -92,6 +112,7 @@ final class CommitWriter: Sendable {
             try database.commit()
         } catch {
             try? database.rollback()
+            self.noteFailure(batch)
             throw .commit(StoreError(failedCommit: error))
         }
         return batch
@@ -114,6 +135,7 @@ final class CommitWriter: Sendable {
         } catch {
             // The rollback itself fails if SQLite has already rolled back, which has the same effect.
             try? database.rollback()
+            self.noteFailure(batch)
             throw .rolledBack(
                 StoreError(rolledBack: error), mayConcernOne: (error as? DatabaseError)?.mayConcernOneOperation ?? false)
         }

@@ -15,6 +15,8 @@ enum SQLiteDatabaseOpener {
     /// Page cache of the writer and of each reader, in KiB.
     private static let writerCacheKiB = 32_768
     private static let readerCacheKiB = 4_096
+    /// The value of `PRAGMA cache_size` on the writer's connection: a negative number is in KiB.
+    static let writerCacheSize = -Self.writerCacheKiB
 
     /// An open database with the values of its row in `hub_meta`.
     struct Opened {
@@ -88,7 +90,7 @@ enum SQLiteDatabaseOpener {
             }
             try database.execute(
                 sql: """
-                    PRAGMA cache_size = -\(Self.writerCacheKiB);
+                    PRAGMA cache_size = \(Self.writerCacheSize);
                     PRAGMA wal_autocheckpoint = \(Self.checkpointPages);
                     PRAGMA journal_size_limit = \(Self.journalBytes);
                     """)

@@ -51,10 +51,25 @@ extension SQLiteFlowStore: FencingSequence {
     /// SQL that advances the fencing sequence by one token.
     private static let advanceFencing = "UPDATE hub_meta SET fencing = fencing + 1"
 
-    /// Commits an update of one row to test whether the database accepts writes. The update consumes a fencing token,
-    /// because SQLite writes nothing to the disk if an update leaves the row unchanged.
+    /// Tests whether the database accepts writes. First writes as many bytes as the largest batch that failed since the last
+    /// successful probe, and rolls them back. Then commits an update of one row: it consumes a fencing token, because
+    /// SQLite writes nothing to the disk if an update leaves the row unchanged.
     public func probeWrite() async throws(StoreError) {
+        let bytes = self.writer.probeBytes
+        if bytes > 0 { try await self.probeSpace(bytes) }
         try await self.write { try $0.run(Self.advanceFencing, []) }
+        self.writer.probeSucceeded(bytes: bytes)
+    }
+
+    /// Writes bytes to the write-ahead log without committing them. SQLite writes a transaction's pages before the commit if
+    /// they exceed the page cache, so the cache is small in the meantime.
+    private func probeSpace(_ bytes: Int) async throws(StoreError) {
+        let result: Result<Void, StoreError> = await withCheckedContinuation { continuation in
+            self.pool.asyncWriteWithoutTransaction { database in
+                continuation.resume(returning: Result { () throws(StoreError) in try database.probeSpace(bytes) })
+            }
+        }
+        try result.get()
     }
 
     /// Advances the fencing sequence by one, and returns the new token.
@@ -65,6 +80,28 @@ extension SQLiteFlowStore: FencingSequence {
                 throw UnreadableRow()
             }
             return token
+        }
+    }
+}
+
+extension Database {
+    /// Number of pages in the cache during ``probeSpace(_:)``. These pages stay in memory, so as many are written in addition.
+    private static let probePages = 16
+    /// Size of a database page in bytes.
+    private static let pageBytes = 4_096
+
+    /// Inserts a row of `bytes` bytes, most of which SQLite writes to the write-ahead log at once, and rolls it back.
+    fileprivate func probeSpace(_ bytes: Int) throws(StoreError) {
+        do {
+            try self.execute(sql: "PRAGMA cache_size = \(Self.probePages)")
+            defer { try? self.execute(sql: "PRAGMA cache_size = \(SQLiteDatabaseOpener.writerCacheSize)") }
+            try self.beginTransaction(.immediate)
+            defer { try? self.rollback() }
+            try self.run(
+                "INSERT INTO flow_events (flow_id, version, type, created_at, payload) VALUES ('', 0, '', 0, printf('%.*c', ?, '0'))",
+                [(bytes + Self.probePages * Self.pageBytes).databaseValue])
+        } catch {
+            throw StoreError(rolledBack: error)
         }
     }
 }

@@ -45,7 +45,7 @@ public final class SQLiteFlowStore: FlowStore {
     private let changes: InFlightLimiter
     /// The changes that wait for the next batch.
     private let queue: Mutex<CommitQueue>
-    private let writer: CommitWriter
+    let writer: CommitWriter
     private let preparer = PatchPreparer()
     private let logger: Logger
 

@@ -69,9 +69,10 @@ extension HTTPProblem {
             self = .later(
                 "objects_unavailable", "The object store is unavailable (\(reason)). Nothing was changed. Retry later.")
         case .rejected(let reason):
-            self.init(
-                .internalServerError, "objects_refused",
-                "The object store rejected the hub's request (\(reason)). Check the R2 settings.")
+            self = .later(
+                "objects_refused",
+                "The object store rejected the hub's request (\(reason)). Nothing was changed. Check the R2 settings.",
+                seconds: 30)
         case .corrupted(let reason):
             self = .later("objects_corrupted", "The object store sent a corrupted response (\(reason)). Retry.")
         case .notFound, .exists, .invalid:

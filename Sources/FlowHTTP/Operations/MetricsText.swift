@@ -119,6 +119,9 @@ extension MetricsText {
 
     /// Writes the metrics of the object store.
     mutating func write(_ objects: ObjectStoreMetrics) {
+        self.gauge(
+            "flowhub_object_store_failing", "1 if the store failed the last object store operation, else 0.",
+            objects.isFailing ? 1 : 0)
         let operations = ObjectStoreMetrics.Operation.allCases
         self.series(
             "flowhub_object_operations_total", "Object store operations, by operation and result.", type: "counter",

@@ -71,6 +71,18 @@ struct OperationsRoutes: Sendable {
                     writer.key("clock_offset_seconds")
                     writer.value(Double(self.clock.difference) / 1_000)
                 }
+                // Both concern imports and new tokens only, so the instance stays ready.
+                if self.imports.objectStoreMetrics.isFailing {
+                    writer.key("objects")
+                    writer.value("failing")
+                }
+                let failedReloads = self.services.health.failedReloads
+                if !failedReloads.isEmpty {
+                    writer.key("reload_failed")
+                    writer.beginArray()
+                    for setting in failedReloads { writer.value(setting) }
+                    writer.endArray()
+                }
             }, status: isReady ? .ok : unready)
     }
 
@@ -122,6 +134,9 @@ struct OperationsRoutes: Sendable {
             "flowhub_delivery_status", "1 for the current delivery status, 0 for the others.", type: "gauge", label: "status",
             [DeliveryStatus.ok, .degraded, .storeAway].map { ($0.rawValue, $0 == delivery ? 1 : 0) })
         text.write(self.budgets, ordinaryConnections: ordinaryConnections)
+        text.gauge(
+            "flowhub_failed_reloads", "Files whose new content is invalid, so that the previous content stays in use.",
+            self.services.health.failedReloads.count)
         text.write(self.bus.metrics ?? BusMetrics())
         text.labelled(
             "flowhub_limit_rejections_total", "Requests about locks and mapping patterns rejected because of a limit.",

@@ -160,7 +160,10 @@ final class StreamShard {
         self.heartbeatWheel.insert(stream)
         self.change(.register(stream.registryEntries))
         self.services.logger.debug(
-            "Stream opened", metadata: ["connection": "\(stream.number)", "flows": "\(stream.request.flows.count)"])
+            "Stream opened",
+            metadata: [
+                "connection": .stringConvertible(stream.number), "flows": .stringConvertible(stream.request.flows.count),
+            ])
         stream.start(fanouts: fanouts, extraHeaders: stream.request.responseHeaders)
     }
 
@@ -178,7 +181,7 @@ final class StreamShard {
     /// Removes a stream that has ended for any reason.
     func closed(_ stream: EventStream) {
         self.streamCount -= 1
-        self.services.logger.debug("Stream closed", metadata: ["connection": "\(stream.number)"])
+        self.services.logger.debug("Stream closed", metadata: ["connection": .stringConvertible(stream.number)])
         self.services.release(stream.principal)
         if self.openingStreams.removeValue(forKey: ObjectIdentifier(stream)) != nil {
             for flow in stream.request.flows { self.fanouts[flow]?.openWaiters[ObjectIdentifier(stream)] = nil }

@@ -66,6 +66,15 @@ final class CredentialsProvider: Sendable {
         }
     }
 
+    /// Checks the file immediately.
+    /// - Returns: whether the credentials in use are those of the file; `true` without a file.
+    func reload(now: ContinuousClock.Instant = .now) -> Bool {
+        self.state.withLock { state in
+            self.reloadIfChanged(&state, now)
+            return !state.isBroken
+        }
+    }
+
     /// Checks the file immediately, because R2 has rejected the credentials.
     /// - Returns: whether the credentials now differ from the rejected ones, so that another attempt may succeed.
     func recheck(_ rejected: R2Credentials, now: ContinuousClock.Instant = .now) -> Bool {
@@ -79,7 +88,12 @@ final class CredentialsProvider: Sendable {
     /// credentials are fixed.
     private func reloadIfChanged(_ state: inout State, _ now: ContinuousClock.Instant) {
         state.checkedAt = now
-        guard let path = self.path, let version = Self.version(path), version != state.version else { return }
+        guard let path = self.path else { return }
+        let version = Self.version(path)
+        if let version, version == state.version {
+            state.isBroken = false
+            return
+        }
         // The file may be missing or incomplete while it is replaced: keep the previous credentials until the next
         // check.
         guard let credentials = Self.read(path) else {

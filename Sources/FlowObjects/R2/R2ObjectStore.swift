@@ -45,6 +45,10 @@ public final class R2ObjectStore: ObjectStore {
     /// Fails the requests in flight, and waits until the thread that sends the requests has ended.
     public func close() async { await self.client.transport.close() }
 
+    /// Reads the credentials file now if it has changed.
+    /// - Returns: whether the credentials in use are those of the file; `true` without a file.
+    public func reloadCredentials() -> Bool { self.client.credentials.reload() }
+
     // MARK: ObjectStore
 
     /// Prepares an upload. No request is sent before the first part is full or the upload is finished.

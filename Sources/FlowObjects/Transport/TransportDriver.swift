@@ -74,7 +74,9 @@ final class TransportDriver {
             // Start the exchanges that wait for a connection, after the steps above, each of which may have freed one. If any
             // is started, `curl_multi_poll` returns immediately, so that the next round sends its request without delay.
             self.startWaiting()
-            curl_multi_poll(self.multi, nil, 0, self.timeoutMilliseconds, nil)
+            let result = curl_multi_poll(self.multi, nil, 0, self.timeoutMilliseconds, nil)
+            // It fails without memory or file descriptors, and then without waiting.
+            if result != CURLM_OK { usleep(10_000) }
         }
         for transfer in self.running.values { self.finish(transfer, .closed) }
         for exchange in self.waiting + self.waitingStreams { exchange.end(.closed) }

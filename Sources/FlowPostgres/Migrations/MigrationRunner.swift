@@ -92,7 +92,8 @@ public struct MigrationRunner: Sendable {
                     guard error.code == .locked || error.code == .timeout || error.code == .conflict, tries < Self.maximumTries
                     else { throw error }
                     self.logger.notice(
-                        "Migration attempt failed because of other transactions; will retry", metadata: ["attempt": "\(tries)"])
+                        "Migration attempt failed because of other transactions; will retry",
+                        metadata: ["attempt": .stringConvertible(tries)])
                     Thread.sleep(forTimeInterval: .random(in: 0.2...1))
                 }
             }

@@ -20,6 +20,7 @@ final class CommitLane: Sendable {
         /// Receives every commit, before the client that sent the change is answered.
         let committed: @Sendable ([Commit]) -> Void
         let logger: Logger
+        let failureLog = LogLimiter()
     }
 
     /// Maximum number of attempts to write a batch under row locks. Changes of flows that are still in conflict after
@@ -332,9 +333,10 @@ final class CommitLane: Sendable {
     /// Answers the callers of the changes with the failure. Logs the failure, unless it is that the epoch has changed.
     private func fail(_ pending: ArraySlice<PendingChange>, _ failure: PoolFailure) {
         let reason = StoreError(failure)
-        if reason != .epochChanged {
+        if reason != .epochChanged, let count = self.environment.failureLog.add(pending.count) {
             self.environment.logger.warning(
-                "Failed to commit changes", metadata: ["changes": "\(pending.count)", "error": "\(failure.error)"])
+                "Failed to commit changes",
+                metadata: ["changes": .stringConvertible(count), "error": "\(failure.error)"])
         }
         for change in pending { change.continuation.resume(returning: .failure(reason)) }
     }

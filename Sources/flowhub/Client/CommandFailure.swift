@@ -37,7 +37,8 @@ struct CommandFailure: Error, CustomStringConvertible, Hashable {
         """
 }
 
-/// The result of the program that `flowhub lock` ran. This process exits with the same code.
+/// Ends the process with an exit code and without a message: that of the program that `flowhub lock` ran, or of a failure
+/// that `flowhub serve` has logged.
 struct ProgramEnded: Error {
     let exitCode: Int32
 

@@ -29,7 +29,7 @@ struct ObjectStoreDiagnostics {
             return DoctorFinding(
                 .ok, Self.subject, "the bucket \(store.bucket) is readable; /health/storage reports whether it is writable")
         } catch {
-            let reason = error.explanation
+            let reason = error.description
             switch error {
             case .unavailable:
                 return DoctorFinding(

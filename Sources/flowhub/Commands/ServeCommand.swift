@@ -5,7 +5,6 @@ import FlowPostgres
 import Foundation
 import Logging
 import ServiceLifecycle
-import UnixSignals
 
 /// `flowhub serve`
 struct ServeCommand: AsyncParsableCommand {
@@ -18,7 +17,7 @@ struct ServeCommand: AsyncParsableCommand {
             instances on one database form one hub. All settings are environment variables; `flowhub settings` lists them.
 
             SIGTERM and SIGINT drain the hub: it closes all streams, spread over FLOWHUB_DRAIN_SECONDS, and then exits with \
-            0. A second signal ends it immediately.
+            0. A second signal ends it immediately. SIGHUP reloads FLOWHUB_JWKS and FLOWHUB_R2_CREDENTIALS.
 
             EXAMPLES
               flowhub serve
@@ -42,6 +41,17 @@ struct ServeCommand: AsyncParsableCommand {
     var data: String?
 
     func run() async throws {
+        do {
+            try await self.serve()
+        } catch let failure as CommandFailure where Self.logsJSON {
+            // Whoever reads the log as JSON must find the reason in it, also if the settings are invalid.
+            Logger(label: "flowhub") { _ in LineLogHandler(logLevel: .critical, format: .json) }
+                .critical("Hub ended with an error", metadata: ["error": "\(failure.message)"])
+            throw ProgramEnded(exitCode: failure.kind.rawValue)
+        }
+    }
+
+    private func serve() async throws {
         var configuration = try HubConfiguration.fromEnvironment()
         if let host = self.host { configuration.http.host = host }
         if let port = self.port {
@@ -55,21 +65,50 @@ struct ServeCommand: AsyncParsableCommand {
         try Self.refuseOpenExposure(configuration)
 
         let logger = Self.logger(configuration)
+        let signals = ServeSignals(logger: logger)
         if isCapped {
             logger.warning(
                 "Connections are capped by the limit of open files; raise it (ulimit -n, LimitNOFILE=)",
                 metadata: [
-                    "files": "\(files)", "streams": "\(configuration.streams.maximumConnections)",
-                    "ordinary_per_loop": "\(configuration.http.maximumOrdinaryConnections)",
+                    "files": .stringConvertible(files), "streams": .stringConvertible(configuration.streams.maximumConnections),
+                    "ordinary_per_loop": .stringConvertible(configuration.http.maximumOrdinaryConnections),
                 ])
         }
         #if DEBUG
         FaultInjection.inject()
         #endif
-        let hub: Hub
+        let hub = try await Self.start(configuration, logger: logger)
+        signals.onReload { hub.reloader.reloadNow() }
+        let group = ServiceGroup(
+            configuration: .init(
+                services: [.init(service: hub.server, successTerminationBehavior: .gracefullyShutdownGroup)], logger: logger))
+        signals.running { Task { await group.triggerGracefulShutdown() } }
+        do {
+            try await withThrowingDiscardingTaskGroup { tasks in
+                tasks.addTask { await hub.reloader.run() }
+                defer { tasks.cancelAll() }
+                try await group.run()
+            }
+        } catch {
+            await hub.close()
+            throw CommandFailure(.rejected, "The hub stopped after an error: \(Self.explain(error, configuration))")
+        }
+        await hub.close()
+        withExtendedLifetime(signals) {}
+        logger.notice("Hub stopped")
+    }
+
+    // MARK: Private
+
+    /// Whether `FLOWHUB_LOG_FORMAT` asks for JSON. Read from the environment, because other settings may be invalid.
+    private static var logsJSON: Bool { ProcessInfo.processInfo.environment["FLOWHUB_LOG_FORMAT"] == "json" }
+
+    /// Opens the stores and assembles the hub.
+    /// - Throws: ``CommandFailure`` with the reason why the hub cannot start.
+    private static func start(_ configuration: HubConfiguration, logger: Logger) async throws -> Hub {
         do {
             let access = configuration.access
-            hub = try await Hub(configuration, logger: logger) { host, port in
+            return try await Hub(configuration, logger: logger) { host, port in
                 Self.announce(host: host, port: port, access: access, logger: logger)
             }
         } catch let error as AccessConfigurationError {
@@ -79,21 +118,7 @@ struct ServeCommand: AsyncParsableCommand {
         } catch {
             throw CommandFailure(.rejected, "The hub cannot start: \(error)")
         }
-        let group = ServiceGroup(
-            configuration: .init(
-                services: [.init(service: hub.server, successTerminationBehavior: .gracefullyShutdownGroup)],
-                gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
-        do {
-            try await group.run()
-        } catch {
-            await hub.close()
-            throw CommandFailure(.rejected, "The hub stopped after an error: \(Self.explain(error, configuration))")
-        }
-        await hub.close()
-        logger.notice("Hub stopped")
     }
-
-    // MARK: Private
 
     /// Sets the values that depend on this machine or are random, unless they are configured: instance name, number of event
     /// loops, limits of connections, which the limit of open files caps. Raises that limit as far as permitted.
@@ -144,7 +169,7 @@ struct ServeCommand: AsyncParsableCommand {
                 logger.warning("FLOWHUB_CORS_ORIGINS=* has no effect without a JWT key: list the origins of the web pages")
             }
         }
-        logger.notice("Listening", metadata: ["url": "http://\(shown):\(port)/"])
+        logger.notice("Listening", metadata: ["url": "http://\(shown):\(port)/", "version": "\(FlowHub.version)"])
     }
 
     /// Describes the error that ended the server, with advice if the port is in use or not permitted.

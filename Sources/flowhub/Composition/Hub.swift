@@ -8,6 +8,7 @@ import Logging
 /// The hub instance of this process. Chooses the implementations of the core's ports, for example Redis or in-process.
 struct Hub {
     let server: HubServer
+    let reloader: FileReloader
     private let store: HubStore
     private let redis: RedisServices?
     private let objects: HubObjectStorage
@@ -66,7 +67,12 @@ struct Hub {
             store: store.flows, cache: cache, transients: transients, bus: bus, outbox: store.outbox, shared: redis?.states,
             counters: counters,
             health: health
-        ) { table.reset(to: $0) }
+        ) { epoch in
+            logger.notice(
+                "Epoch of the store changed (restore, failover, or `flowhub epoch bump`); streams get a snapshot",
+                metadata: ["epoch": "\(epoch)"])
+            table.reset(to: epoch)
+        }
         let relay = store.outbox.map { OutboxRelay(outbox: $0, manager: manager, bus: bus, logger: logger) }
         // A foreign update names no account. Without token keys there is only one account, which owns the flows that foreign
         // updates create. With keys the owner of a new flow would be unknown, so foreign updates change existing flows only.
@@ -90,6 +96,10 @@ struct Hub {
             providers: .init(bus: redis == nil ? "in-process" : "redis", database: store.imports.provider),
             instance: configuration.instance, seconds: configuration.storageHealthSeconds, now: now)
 
+        var files: [FileReloader.File] = []
+        if let path = configuration.access.jwksPath { files.append(.tokenKeys(path, verifier, logger: logger)) }
+        if let r2 = objects.r2 { files.append(.credentials(r2)) }
+        self.reloader = FileReloader(files, health: health)
         self.store = store
         self.objects = objects
         self.redis = redis

@@ -10,7 +10,8 @@ struct HubObjectStorage {
     /// The object store; `nil`: records of imports are stored as database rows.
     let store: CountedObjectStore?
     let objectMaintenance: (any ObjectMaintenance)?
-    private let r2: R2ObjectStore?
+    /// `nil`: the object store is not R2.
+    let r2: R2ObjectStore?
 
     /// Uses R2 if it is configured and enabled. Otherwise uses a directory next to the embedded store. With Postgres or with
     /// `R2_ENABLED=false` there is then no object store: instances on one Postgres database do not share a directory.
@@ -24,17 +25,17 @@ struct HubObjectStorage {
                 logger.debug(
                     "R2 operation",
                     metadata: [
-                        "operation": "\(operation.name)", "bytes": "\(operation.bytes)", "duration": "\(operation.duration)",
-                        "success": "\(operation.isSuccess)",
+                        "operation": "\(operation.name)", "bytes": .stringConvertible(operation.bytes),
+                        "duration": "\(operation.duration)", "success": "\(operation.isSuccess)",
                     ])
             }
             self.r2 = r2
-            self.store = CountedObjectStore(r2, counters: counters, now: SystemClock.now)
+            self.store = CountedObjectStore(r2, counters: counters, now: SystemClock.now, logger: logger)
             self.objectMaintenance = r2
         } else if configuration.isR2Enabled, configuration.postgres == nil {
             let folder = try FolderObjectStore(folder: configuration.dataDirectory + "/objects", now: SystemClock.now)
             self.r2 = nil
-            self.store = CountedObjectStore(folder, counters: nil, now: SystemClock.now)
+            self.store = CountedObjectStore(folder, counters: nil, now: SystemClock.now, logger: logger)
             self.objectMaintenance = folder
         } else {
             (self.r2, self.store, self.objectMaintenance) = (nil, nil, nil)

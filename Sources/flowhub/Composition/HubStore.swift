@@ -24,6 +24,9 @@ struct HubStore {
         // Locks the directory before it opens the database in it. Otherwise a second hub would already have changed the
         // database, for example migrated it, when it is rejected.
         let folder = configuration.postgres == nil ? try DataFolderLock(directory: configuration.dataDirectory) : nil
+        if let settings = configuration.postgres {
+            return try await Self.waitForPostgres(settings, configuration, logger: logger)
+        }
         var store = try await Self.open(configuration, logger: logger)
         store.folder = folder
         return store
@@ -43,6 +46,30 @@ struct HubStore {
             flows: flows, hubID: flows.hubID, locks: MemoryLockService(fencing: flows, limits: configuration.locks), outbox: nil,
             imports: SQLiteImportLedger(flows), clock: await Self.clock(logger) { SystemClock.now() },
             close: { await flows.close() })
+    }
+
+    /// Opens the Postgres store for `serve`. Waits up to `FLOWHUB_PG_START_SECONDS` for a database that is unavailable.
+    /// - Throws: the `PostgresError` of the last attempt; at once if waiting cannot help.
+    private static func waitForPostgres(
+        _ settings: PostgresSettings, _ configuration: HubConfiguration, logger: Logger
+    ) async throws -> HubStore {
+        let deadline = ContinuousClock.now + .seconds(configuration.postgresStartSeconds)
+        var backoff = Duration.milliseconds(250)
+        while true {
+            do {
+                return try await Self.postgres(settings, configuration, logger: logger)
+            } catch let error as PostgresError where error.isOutage && ContinuousClock.now < deadline {
+                let pause = min(backoff * Double.random(in: 0.5...1), deadline - .now)
+                logger.warning(
+                    "Waiting for Postgres",
+                    metadata: [
+                        "error": "\(error.explanation)",
+                        "seconds_left": .stringConvertible(max(0, (deadline - .now).components.seconds)),
+                    ])
+                try await Task.sleep(for: pause)
+                backoff = min(backoff * 2, .seconds(5))
+            }
+        }
     }
 
     /// Applies missing migrations, or with `FLOWHUB_MIGRATE=false` checks that none is missing, and opens the Postgres

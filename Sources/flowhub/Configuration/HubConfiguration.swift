@@ -15,6 +15,8 @@ struct HubConfiguration {
     var store = StoreLimits()
     /// Postgres as the store; `nil`: the embedded store.
     var postgres: PostgresSettings?
+    /// Time in seconds for which `serve` waits for an unavailable database before it listens; 0: it does not wait.
+    var postgresStartSeconds = 60
     /// Redis as the bus between instances; `nil`: an instance finds the commits of others only with its version sweep.
     var redis: RedisSettings?
     /// Whether Redis is used if it is configured (`REDIS_ENABLED`).

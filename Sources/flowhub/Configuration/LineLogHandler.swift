@@ -35,11 +35,22 @@ struct LineLogHandler: LogHandler {
                     writer.value(event.message.description)
                     for (key, value) in metadata {
                         writer.key(key)
-                        writer.value(value.description)
+                        Self.write(value, to: &writer)
                     }
                 }.string
         }
-        FileHandle.standardError.write(Data((line + "\n").utf8))
+        // The line is lost if standard error is a file on a full disk, or a closed pipe. `write(_:)` would end the process.
+        try? FileHandle.standardError.write(contentsOf: Data((line + "\n").utf8))
+    }
+
+    /// Writes a metadata value as JSON: numbers as numbers, everything else as text.
+    private static func write(_ value: Logger.Metadata.Value, to writer: inout JSONWriter) {
+        guard case .stringConvertible(let content) = value else { return writer.value(value.description) }
+        switch content {
+        case let number as any BinaryInteger: writer.value(Int64(clamping: number))
+        case let number as Double: writer.value(number)
+        default: writer.value(content.description)
+        }
     }
 
     /// A metadata value without line breaks. A value that is empty, or has other characters than visible ASCII or a quote or

@@ -65,6 +65,9 @@ extension Setting {
 
     private static let postgres: [Setting] = [
         .databaseURL,
+        .number(
+            "FLOWHUB_PG_START_SECONDS", \.postgresStartSeconds, 0...86_400,
+            "Time for which `serve` waits for an unavailable Postgres before it exits with code 1, in seconds; 0: no wait."),
         .postgresNumber(
             "FLOWHUB_PG_CONNECT_SECONDS", \.connectSeconds, 1...300,
             "Timeout for connecting to one address of the Postgres server, in seconds."),

@@ -132,7 +132,7 @@ import Testing
         #expect(notified.withLock { $0 } == [.ok, .storeAway, .degraded, .ok])
     }
 
-    @Test func onlySuccessfulWriteRestoresDelivery() async throws {
+    @Test func onlySuccessfulProbeRestoresDelivery() async throws {
         let fixture = ManagerFixture()
         _ = try await fixture.patch(#"{"a":1}"#)
         for failure in [StoreError.unavailable("full"), .outcomeUnknown("full")] {
@@ -146,8 +146,11 @@ import Testing
             fixture.store.state.withLock { $0.writeFailure = nil }
             _ = try await fixture.patch(#"{"a":1}"#)
             #expect(fixture.health.delivery == .storeAway, "nor does a change that writes nothing")
+            _ = try await fixture.patch(#"{"a":3}"#)
+            #expect(fixture.health.delivery == .storeAway, "nor does a change that may be smaller than the failed one")
             await fixture.manager.probeWrites()
             #expect(notified.withLock { $0 } == [.ok, .storeAway, .ok])
+            _ = try await fixture.patch(#"{"a":1}"#)
         }
         #expect(fixture.health.storeFailures == 4, "changes and probes")
     }

@@ -140,6 +140,17 @@ public final class HubProcess: Sendable {
         _ = try await self.waitForExit()
     }
 
+    /// Sends a signal without waiting.
+    public func send(_ signal: Int32) { self.process?.send(signal) }
+
+    /// Sets the soft limit of a resource of the running hub, such as `nofile` or `fsize`, in the units of prlimit(1).
+    public func setLimit(of resource: String, to soft: String) throws {
+        let id = self.process?.id ?? 0
+        guard Processes.runToEnd("/usr/bin/prlimit", ["--pid", "\(id)", "--\(resource)=\(soft):"]) == 0 else {
+            throw ChildProcess.Failure(description: "cannot set the limit \(resource) of process \(id)")
+        }
+    }
+
     public func pause() { self.process?.send(SIGSTOP) }
     public func resume() { self.process?.send(SIGCONT) }
 

@@ -5,6 +5,8 @@ import Foundation
 struct TestToken {
     static let key = "a key of the tests, of 32 bytes or more"
 
+    /// The secret that signs the token.
+    var secret = Self.key
     var subject = "anna"
     var account = "7"
     var subscribe = ["*"]
@@ -40,7 +42,7 @@ struct TestToken {
             writer.value(self.id)
         }
         let signed = Self.base64URL(Array(#"{"alg":"HS256","typ":"JWT"}"#.utf8)) + "." + Self.base64URL(claims.bytes)
-        return signed + "." + Self.base64URL(HMACSHA256.code(Array(signed.utf8), key: Array(Self.key.utf8)))
+        return signed + "." + Self.base64URL(HMACSHA256.code(Array(signed.utf8), key: Array(self.secret.utf8)))
     }
 
     var header: (name: String, value: String) { ("Authorization", "Bearer \(self.text)") }

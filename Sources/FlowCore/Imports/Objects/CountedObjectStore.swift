@@ -1,6 +1,7 @@
+public import Logging
 import Synchronization
 
-/// An object store that counts and times the operations of another one.
+/// An object store that counts and times the operations of another one, and logs those that the store failed.
 public final class CountedObjectStore: ObjectStore {
     private let store: any ObjectStore
     private let meter: ObjectStoreMeter
@@ -8,9 +9,11 @@ public final class CountedObjectStore: ObjectStore {
     /// - Parameters:
     ///   - counters: daily counters; `nil` unless the store is R2.
     ///   - now: clock for durations.
-    public init(_ store: any ObjectStore, counters: (any Counters)?, now: @escaping @Sendable () -> Timestamp) {
+    public init(
+        _ store: any ObjectStore, counters: (any Counters)?, now: @escaping @Sendable () -> Timestamp, logger: Logger
+    ) {
         self.store = store
-        self.meter = ObjectStoreMeter(counters: counters, now: now)
+        self.meter = ObjectStoreMeter(counters: counters, now: now, logger: logger)
     }
 
     /// The operations of this process so far.
@@ -25,6 +28,7 @@ public final class CountedObjectStore: ObjectStore {
             return CountedUpload(try await self.store.upload(key, attributes), self.meter, since: start)
         } catch {
             self.meter.end(.put, since: start, isSuccess: false)
+            self.meter.note(error, in: .put)
             throw error
         }
     }
@@ -36,6 +40,7 @@ public final class CountedObjectStore: ObjectStore {
             return CountedDownload(try await self.store.download(key, range: range), self.meter, since: start)
         } catch {
             self.meter.end(.get, since: start, isSuccess: false)
+            self.meter.note(error, in: .get)
             throw error
         }
     }
@@ -80,15 +85,25 @@ private final class CountedUpload: ObjectUpload {
     /// Counts the bytes and writes them to the object.
     func write(_ bytes: [UInt8]) async throws(ObjectError) {
         self.bytes.add(bytes.count, ordering: .relaxed)
-        try await self.upload.write(bytes)
+        do throws(ObjectError) {
+            try await self.upload.write(bytes)
+        } catch {
+            self.meter.note(error, in: .put)
+            throw error
+        }
     }
 
     /// Completes the object. Only a success is counted here: after an error the caller has to call
     /// ``abort()``.
     func finish() async throws(ObjectError) -> ObjectInfo {
-        let info = try await self.upload.finish()
-        self.count(isSuccess: true)
-        return info
+        do throws(ObjectError) {
+            let info = try await self.upload.finish()
+            self.count(isSuccess: true)
+            return info
+        } catch {
+            self.meter.note(error, in: .put)
+            throw error
+        }
     }
 
     /// Counts a failure and discards the object.
@@ -137,6 +152,7 @@ private final class CountedDownload: ObjectDownload {
             return part
         } catch {
             self.count(isSuccess: false)
+            self.meter.note(error, in: .get)
             throw error
         }
     }

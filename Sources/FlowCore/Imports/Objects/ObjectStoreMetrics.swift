@@ -1,3 +1,4 @@
+import Logging
 import Synchronization
 
 /// Number, results, bytes and durations of the operations of an object store.
@@ -23,6 +24,9 @@ public struct ObjectStoreMetrics: Hashable, Sendable {
     }
 
     public var totals: [Operation: Totals] = [:]
+    /// Whether the most recent operation failed because of the store: it was unavailable, rejected the request (wrong
+    /// credentials or bucket) or sent corrupted data.
+    public var isFailing = false
 
     /// The totals of a kind of operation; all zero before its first one.
     public subscript(operation: Operation) -> Totals { self.totals[operation] ?? Totals() }
@@ -34,10 +38,13 @@ final class ObjectStoreMeter: Sendable {
     /// `nil` for a store that is not R2, because the names of the counters contain `r2`.
     private let counters: (any Counters)?
     private let now: @Sendable () -> Timestamp
+    private let logger: Logger
+    private let failureLog = LogLimiter()
 
-    init(counters: (any Counters)?, now: @escaping @Sendable () -> Timestamp) {
+    init(counters: (any Counters)?, now: @escaping @Sendable () -> Timestamp, logger: Logger) {
         self.counters = counters
         self.now = now
+        self.logger = logger
     }
 
     /// The operations of this process so far.
@@ -51,7 +58,12 @@ final class ObjectStoreMeter: Sendable {
         let passed = max(0, self.now().milliseconds - start.milliseconds)
         self.metricsState.withLock { metrics in
             var total = metrics[operation]
-            if isSuccess { total.successes += 1 } else { total.failures += 1 }
+            if isSuccess {
+                total.successes += 1
+                metrics.isFailing = false
+            } else {
+                total.failures += 1
+            }
             total.bytes += bytes
             total.milliseconds += passed
             metrics.totals[operation] = total
@@ -60,6 +72,21 @@ final class ObjectStoreMeter: Sendable {
         let names = operation.counters
         counters.add(1, to: isSuccess ? names.success : names.failure)
         if bytes > 0 { counters.add(bytes, to: names.bytes) }
+    }
+
+    /// Logs an error of the store, at most one every 10 s. Ignores errors that are the caller's: of a missing object, or
+    /// because its task was cancelled.
+    func note(_ error: ObjectError, in operation: ObjectStoreMetrics.Operation) {
+        switch error {
+        case .notFound, .exists, .invalid: return
+        case .unavailable, .rejected, .corrupted: break
+        }
+        if Task.isCancelled { return }
+        self.metricsState.withLock { $0.isFailing = true }
+        guard let count = self.failureLog.add() else { return }
+        self.logger.warning(
+            "Object store operation failed",
+            metadata: ["operation": "\(operation)", "failures": .stringConvertible(count), "error": "\(error)"])
     }
 
     /// Runs one operation, and counts and times it.
@@ -73,6 +100,7 @@ final class ObjectStoreMeter: Sendable {
             return value
         } catch {
             self.end(operation, since: start, isSuccess: false)
+            self.note(error, in: operation)
             throw error
         }
     }
