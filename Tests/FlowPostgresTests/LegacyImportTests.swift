@@ -93,6 +93,23 @@ import Testing
         }
     }
 
+    /// Rows of the legacy service may share a number, and may have no time.
+    @Test(arguments: LegacyTables.allCases)
+    func pagesHaveEachRowOnceAlthoughNumbersRepeatAndTimesAreMissing(_ tables: LegacyTables) async throws {
+        try await tables.withLedger { ledger, server, database in
+            let id = try #require(LegacyTables.id)
+            let number = "(raw_data ->> 'n')::integer"
+            try await server.query(
+                """
+                UPDATE raw_import_records SET record_index = \(number) / 5,
+                    created_at = CASE WHEN \(number) % 2 = 0 THEN created_at END
+                """, in: database)
+            let records = try await ledger.records(of: id, offset: 0, limit: 100)
+            #expect(Self.numbers(records).sorted() == Array(0..<25))
+            for limit in 1...26 { #expect(try await Self.all(ledger, id, limit: limit) == records, "pages of \(limit)") }
+        }
+    }
+
     @Test(arguments: LegacyTables.allCases)
     func movesLegacyImportOutAndInDuringInserts(_ tables: LegacyTables) async throws {
         try await tables.withLedger { ledger, server, database in

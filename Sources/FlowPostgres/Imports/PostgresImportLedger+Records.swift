@@ -82,7 +82,7 @@ extension PostgresImportLedger {
             parameters.add(id.rawValue)
             parameters.add(self.limits.pageBytes)
             parameters.add(max(1, limit))
-            let sql = RecordSQL.page(position.condition(&parameters))
+            let sql = RecordSQL.page(position.conditions(&parameters))
             let result = try await self.read(.imports, [Statement(sql, parameters)])[0]
             records += try result.records()
             if let last = result.last {
@@ -107,7 +107,7 @@ extension PostgresImportLedger {
         parameters.add(self.limits.pageBytes)
         parameters.add(limit)
         for value in values { parameters.add(value) }
-        return Statement(RecordSQL.page(condition, skips: skips), parameters)
+        return Statement(RecordSQL.page([condition], skips: skips), parameters)
     }
 
     /// Deletes the rows that a hub wrote, except sample rows, in batches.

@@ -15,22 +15,30 @@ enum RecordSQL {
 
     /// The SELECT of one page of records.
     /// - Parameters:
-    ///   - condition: an SQL condition on `r`; its parameters start at `$4`.
-    ///   - skips: whether to skip the first `$4` rows.
+    ///   - conditions: SQL conditions on `r`, of which each row of the page meets exactly one; their parameters start at
+    ///     `$4`.
+    ///   - skips: whether to skip the first `$4` rows; with one condition only.
     /// - Returns: a statement with the parameters import `$1`, maximum bytes `$2` and maximum rows `$3`. Its columns
     ///   are those of ``ResultRow/record()``, `record_index`, `created_at` as text, `id` as text, and the number of
     ///   rows before the limit of bytes was applied.
-    static func page(_ condition: String, skips: Bool = false) -> String {
+    static func page(_ conditions: [String], skips: Bool = false) -> String {
+        let columns = "r.id, r.record_index, r.created_at, r.raw_text, r.raw_data"
         let rows: String
         if skips {
             // Skipped rows are read from the index only, without their records.
             rows = """
-                raw_import_records r WHERE r.id IN (
-                    SELECT r.id FROM raw_import_records r WHERE r.data_import_id = $1::uuid AND \(condition)
+                SELECT \(columns) FROM raw_import_records r WHERE r.id IN (
+                    SELECT r.id FROM raw_import_records r WHERE r.data_import_id = $1::uuid AND \(conditions.joined())
                     ORDER BY \(Self.order) OFFSET $4 LIMIT $3)
                 """
         } else {
-            rows = "raw_import_records r WHERE r.data_import_id = $1::uuid AND \(condition) ORDER BY \(Self.order) LIMIT $3"
+            let ranges = conditions.map { condition in
+                """
+                (SELECT \(columns) FROM raw_import_records r WHERE r.data_import_id = $1::uuid AND \(condition)
+                ORDER BY \(Self.order) LIMIT $3)
+                """
+            }
+            rows = "SELECT * FROM (\(ranges.joined(separator: " UNION ALL "))) r ORDER BY \(Self.order) LIMIT $3"
         }
         // Limited first by the records' sizes on disk, so that records beyond the page are not even decompressed, then
         // by the sizes of the texts that are sent.
@@ -42,7 +50,7 @@ enum RecordSQL {
                             SELECT r.*, sum(r.size) OVER (ORDER BY r.number) AS size_through FROM (
                                 SELECT r.*, row_number() OVER (ORDER BY \(Self.order)) AS number, count(*) OVER () AS total,
                                     coalesce(pg_column_size(r.raw_text), pg_column_size(r.raw_data), 4) AS size
-                                FROM (SELECT r.id, r.record_index, r.created_at, r.raw_text, r.raw_data FROM \(rows)) r
+                                FROM (\(rows)) r
                             ) r
                         ) r WHERE r.size_through <= $2 OR r.number = 1
                     ) r

@@ -11,10 +11,12 @@ enum RowPosition: Hashable, Sendable {
     /// rows are the last of the import, and are ordered by id.
     case undated(after: String?)
 
-    /// Sort key of a row with a number. Time and id order rows with the same number.
+    /// Sort key of a row with a number. Time and id order rows with the same number; those without a time follow the
+    /// others.
     struct Numbered: Hashable, Sendable {
         var number: Int64
-        var time: String
+        /// `nil` if the row has no time.
+        var time: String?
         var id: String
     }
 
@@ -40,39 +42,49 @@ enum RowPosition: Hashable, Sendable {
     func after(_ row: ResultRow) -> RowPosition {
         let id = row.text(4) ?? ""
         switch self {
-        // `-infinity` replaces a NULL time. The row itself is not read again, because a comparison with its NULL is not
-        // true.
-        case .numbered: return .numbered(after: Numbered(number: row.int64(2) ?? 0, time: row.text(3) ?? "-infinity", id: id))
+        case .numbered: return .numbered(after: Numbered(number: row.int64(2) ?? 0, time: row.text(3), id: id))
         case .dated: return .dated(after: Dated(time: row.text(3) ?? "-infinity", id: id))
         case .undated: return .undated(after: id)
         }
     }
 
-    /// The SQL condition for the rows after this position. Adds its parameters to the list.
-    func condition(_ parameters: inout ParameterList) -> String {
+    /// The SQL conditions for the rows after this position: each row meets exactly one of them, and each condition is one
+    /// range of the index of rows in their order. Adds their parameters to the list.
+    func conditions(_ parameters: inout ParameterList) -> [String] {
         let first = parameters.count + 1
         switch self {
-        case .numbered(nil): return "r.record_index IS NOT NULL"
+        case .numbered(nil): return ["r.record_index IS NOT NULL"]
         case .numbered(let position?):
+            // Row comparisons alone would leave out rows without a time: a comparison with NULL is not true.
             parameters.add(position.number)
-            parameters.add(position.time)
+            let sameNumber = "r.record_index = $\(first) AND"
+            guard let time = position.time else {
+                parameters.add(position.id)
+                return [
+                    "\(sameNumber) r.created_at IS NULL AND r.id > hub_as_record_id($\(first + 1))", "r.record_index > $\(first)",
+                ]
+            }
+            parameters.add(time)
             parameters.add(position.id)
-            return """
-                (r.record_index, r.created_at, r.id)
-                    > ($\(first), hub_as_record_time($\(first + 1)), hub_as_record_id($\(first + 2)))
+            return [
                 """
-        case .dated(nil): return "r.record_index IS NULL AND r.created_at IS NOT NULL"
+                \(sameNumber) (r.created_at, r.id) > (hub_as_record_time($\(first + 1)), hub_as_record_id($\(first + 2)))
+                """, "\(sameNumber) r.created_at IS NULL", "r.record_index > $\(first)",
+            ]
+        case .dated(nil): return ["r.record_index IS NULL AND r.created_at IS NOT NULL"]
         case .dated(let position?):
             parameters.add(position.time)
             parameters.add(position.id)
-            return """
+            return [
+                """
                 r.record_index IS NULL
                     AND (r.created_at, r.id) > (hub_as_record_time($\(first)), hub_as_record_id($\(first + 1)))
                 """
-        case .undated(nil): return "r.record_index IS NULL AND r.created_at IS NULL"
+            ]
+        case .undated(nil): return ["r.record_index IS NULL AND r.created_at IS NULL"]
         case .undated(let id?):
             parameters.add(id)
-            return "r.record_index IS NULL AND r.created_at IS NULL AND r.id > hub_as_record_id($\(first))"
+            return ["r.record_index IS NULL AND r.created_at IS NULL AND r.id > hub_as_record_id($\(first))"]
         }
     }
 
@@ -82,7 +94,7 @@ enum RowPosition: Hashable, Sendable {
     var bookmark: RecordBookmark {
         switch self {
         case .numbered(nil): RecordBookmark(rawValue: "n")
-        case .numbered(let position?): RecordBookmark(rawValue: "n|\(position.number)|\(position.time)|\(position.id)")
+        case .numbered(let position?): RecordBookmark(rawValue: "n|\(position.number)|\(position.time ?? "")|\(position.id)")
         case .dated(nil): RecordBookmark(rawValue: "d")
         case .dated(let position?): RecordBookmark(rawValue: "d|\(position.time)|\(position.id)")
         case .undated(nil): RecordBookmark(rawValue: "u")
@@ -102,7 +114,7 @@ enum RowPosition: Hashable, Sendable {
             }
             let fields = rest.split(separator: "|", maxSplits: 2, omittingEmptySubsequences: false).map(String.init)
             guard fields.count == 3, let number = Int64(fields[0]) else { return nil }
-            self = .numbered(after: Numbered(number: number, time: fields[1], id: fields[2]))
+            self = .numbered(after: Numbered(number: number, time: fields[1].isEmpty ? nil : fields[1], id: fields[2]))
         case "d":
             let fields = rest?.split(separator: "|", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
             guard fields == nil || fields?.count == 2 else { return nil }
