@@ -166,10 +166,20 @@ struct ImportRoutes: Sendable {
             })
     }
 
-    /// `GET /v1/imports/{id}/download`: redirects to a download link of the object store.
+    /// `GET /v1/imports/{id}/download`: redirects to a download link of the object store. With `Accept: application/json` it
+    /// answers with the link instead, for a page that sends its token in a header and cannot follow the redirect.
     @Sendable private func download(_ request: Request, _ context: HubContext) async throws -> Response {
         let id = try self.id(context)
         let link = try await self.mappingErrors { try await self.imports.link(id, account: context.principal.account) }
+        if request.headers[.accept]?.contains("application/json") == true {
+            var response = Response.json(
+                .object { writer in
+                    writer.key("url")
+                    writer.value(link)
+                })
+            response.headers[.cacheControl] = "no-store"
+            return response
+        }
         return Response(status: .found, headers: [.location: link, .cacheControl: "no-store"])
     }
 

@@ -870,21 +870,45 @@ function makeImport(item) {
   bar.max = 100;
   for (const [name, value] of [['role', 'progressbar'], ['aria-valuemin', '0'], ['aria-valuemax', '100']]) bar.setAttribute(name, value);
   link.href = `v1/imports/${item.id}/download`;
-  link.download = ''; // an error is then a failed download and does not replace this page
-  link.addEventListener('click', downloadWithToken);
+  link.addEventListener('click', (event) => downloadImport(event, item));
   const side = el('span', 'side');
   side.append(percent, link);
   li.append(file, side, bar, note);
   return parts;
 }
 
-// A link cannot send a header. The token is added to the URL only on a click, so that a copied link does not contain it.
-function downloadWithToken(event) {
-  if (!sessionValue('flowhub.token')) return;
+// Saves an import's records. A link cannot send the token in a header, and in a URL the token would end up in logs. So the page
+// asks for a signed link, which expires soon; where there are none, it reads the records itself.
+async function downloadImport(event, item) {
   event.preventDefault();
+  const { currentTarget: link } = event;
+  const path = `v1/imports/${item.id}`;
+  const headers = sessionValue('flowhub.token') ? { Authorization: `Bearer ${sessionValue('flowhub.token')}` } : {};
+  setText(link, 'Preparing…');
+  try {
+    const signed = await fetch(`${path}/download`, { headers: { ...headers, Accept: 'application/json' }, cache: 'no-store' });
+    if (signed.ok) {
+      save((await signed.json()).url, '');
+    } else {
+      const records = await fetch(`${path}/data`, { headers, cache: 'no-store' });
+      if (!records.ok) throw new Error((await records.json()).detail);
+      const url = URL.createObjectURL(await records.blob());
+      save(url, `${item.name.split('.')[0] || item.id}.json`);
+      setTimeout(() => URL.revokeObjectURL(url), 60_000);
+    }
+    link.title = '';
+    setText(link, 'Download');
+  } catch (error) {
+    link.title = String(error.message);
+    setText(link, 'Download failed');
+  }
+}
+
+// Lets the browser save what is behind a URL.
+function save(url, name) {
   const link = el('a');
-  link.href = `${event.currentTarget.getAttribute('href')}?access_token=${encodeURIComponent(sessionValue('flowhub.token'))}`;
-  link.download = '';
+  link.href = url;
+  link.download = name;
   link.click();
 }
 
