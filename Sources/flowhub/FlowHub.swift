@@ -20,8 +20,8 @@ struct FlowHub: AsyncParsableCommand {
         subcommands: [
             ServeCommand.self, WatchCommand.self, PublishCommand.self, StateCommand.self, FlowsCommand.self,
             HistoryCommand.self, ConnectionsCommand.self, DisconnectCommand.self, ImportCommand.self, ImportsCommand.self,
-            LockCommand.self, TokenCommand.self, MigrateCommand.self, EpochCommand.self, DoctorCommand.self, SettingsCommand.self,
-            BenchCommand.self,
+            LockCommand.self, TokenCommand.self, MigrateCommand.self, BackupCommand.self, RestoreCommand.self, EpochCommand.self,
+            DoctorCommand.self, SettingsCommand.self, BenchCommand.self,
         ])
 
     /// Runs the command line, and ends the process with the exit code of the command.

@@ -1,9 +1,14 @@
-/// One line of an archive file of flows (NDJSON): a flow, or one event of a flow. A flow's events follow its line.
+/// One line of an archive file of flows (NDJSON): a flow, one event of a flow, a revocation of tokens, or a reply to an
+/// idempotency key. A flow's events follow its line.
 public enum ArchiveLine: Hashable, Sendable {
     /// A flow. Its events, if any, are the next lines.
     case flow(ArchivedFlow)
     /// A durable event of a flow.
     case event(FlowEvent, of: FlowID)
+    /// A revocation of a subject's tokens.
+    case revocation(Revocation)
+    /// A stored reply to the idempotency key of a change.
+    case reply(ArchivedReply)
 
     /// The reason why a line of an archive is invalid, described for operators.
     public struct Malformed: Error, Hashable, Sendable, CustomStringConvertible {
@@ -50,6 +55,32 @@ public enum ArchiveLine: Hashable, Sendable {
                 writer.key("payload")
                 writer.raw(event.payload)
             }
+        case .revocation(let revocation):
+            return .object { writer in
+                writer.key("revoked_subject")
+                writer.value(revocation.subject)
+                writer.key("client_account_id")
+                writer.value(revocation.account)
+                writer.key("not_before")
+                writer.value(revocation.notBefore)
+            }
+        case .reply(let reply):
+            return .object { writer in
+                writer.key("idempotency_key")
+                writer.value(reply.key)
+                writer.key("client_account_id")
+                writer.value(reply.account)
+                writer.key("fingerprint")
+                writer.value(reply.fingerprint)
+                writer.key("reply_status")
+                writer.value(reply.status)
+                writer.key("flow_id")
+                writer.value(reply.flow)
+                writer.key("versions")
+                writer.value(reply.versions)
+                writer.key("created_at")
+                writer.value(reply.createdAt.milliseconds)
+            }
         }
     }
 
@@ -67,6 +98,19 @@ public enum ArchiveLine: Hashable, Sendable {
             }
             self = .event(
                 FlowEvent(version: version, type: type, payload: payload, createdAt: Timestamp(milliseconds: time)), of: flow)
+            return
+        }
+        if let key = json.member("idempotency_key")?.stringValue {
+            self = .reply(try Self.reply(key, json))
+            return
+        }
+        if let subject = json.member("revoked_subject")?.stringValue {
+            guard let account = json.member("client_account_id")?.stringValue, let time = json.member("not_before")?.intValue
+            else {
+                throw Malformed(
+                    description: "a revocation line must have valid members revoked_subject, client_account_id and not_before")
+            }
+            self = .revocation(Revocation(account: account, subject: subject, notBefore: time))
             return
         }
         guard let flow = json.member("flow_id")?.stringValue.flatMap({ FlowID($0) }),
@@ -90,5 +134,22 @@ public enum ArchiveLine: Hashable, Sendable {
             ArchivedFlow(
                 record: FlowRecord(head: head, state: state, fence: json.member("fence") ?? .emptyObject),
                 createdAt: Timestamp(milliseconds: created)))
+    }
+
+    /// Parses the line of a reply.
+    private static func reply(_ key: String, _ json: JSONText) throws(Malformed) -> ArchivedReply {
+        guard let account = json.member("client_account_id")?.stringValue,
+            let fingerprint = json.member("fingerprint")?.stringValue, let status = json.member("reply_status")?.intValue,
+            let flow = json.member("flow_id")?.stringValue, FlowID(flow) != nil,
+            let versions = json.member("versions")?.stringValue,
+            versions.split(separator: ",").allSatisfy({ Version($0) != nil }), let time = json.member("created_at")?.intValue
+        else {
+            throw Malformed(
+                description: "a reply line must have valid members idempotency_key, client_account_id, fingerprint, "
+                    + "reply_status, flow_id, versions and created_at (milliseconds)")
+        }
+        return ArchivedReply(
+            account: account, key: key, fingerprint: fingerprint, status: status, flow: flow, versions: versions,
+            createdAt: Timestamp(milliseconds: time))
     }
 }

@@ -7,6 +7,8 @@ extension ImportService {
     private var interval: Duration { .seconds(min(15, max(1, self.configuration.claimSeconds / 4))) }
     /// Maximum number of imports that each query of a round of maintenance returns.
     private static let batchSize = 100
+    /// The failure of an import whose upload was interrupted.
+    static let interruptedReason = "The import was interrupted and nothing was stored. Send it again."
 
     /// Runs import maintenance until the task is cancelled: cleans up interrupted imports and publishes import events
     /// that were not published. Every instance may run it. Claims and idempotency keys ensure that each action takes
@@ -63,7 +65,7 @@ extension ImportService {
             if entry.status == .deleting { return try await self.deleteEverything(entry) }
             try await self.removeObjects(of: entry)
             guard try await self.records.removeRecords(of: entry.id, claim: entry.claim) else { return false }
-            let reason = "The import was interrupted and nothing was stored. Send it again."
+            let reason = Self.interruptedReason
             guard try await self.ledger.fail(entry.id, claim: entry.claim, reason: reason) else { return false }
             self.logger.notice(
                 "Marked interrupted import as failed and deleted its data", metadata: ["import_id": "\(entry.id)"])
@@ -107,7 +109,7 @@ extension ImportService {
 
     /// Deletes the objects and unfinished uploads of a claimed import, then its rows and its ledger entry.
     /// - Returns: `false` if another worker has claimed the import since; its rows and its ledger entry remain then.
-    private func deleteEverything(_ entry: Import) async throws -> Bool {
+    func deleteEverything(_ entry: Import) async throws -> Bool {
         try await self.removeObjects(of: entry)
         #if DEBUG
         await Failpoint.reach(.importObjectGone)

@@ -8,6 +8,41 @@ public protocol FlowArchive: Sendable {
     /// Inserts a flow with its history, versions and times, in one transaction. An existing flow is never changed.
     /// - Parameter events: in version order without gaps, the last one at the flow's version; may be empty.
     func restore(_ flow: ArchivedFlow, events: [FlowEvent]) async throws(StoreError) -> RestoreOutcome
+
+    /// The stored replies to idempotency keys in the order of accounts and keys.
+    /// - Parameters:
+    ///   - after: the last one of the previous call; `nil` for the first one.
+    ///   - limit: the maximum number of replies.
+    func exportReplies(after: ArchivedReply?, limit: Int) async throws(StoreError) -> [ArchivedReply]
+    /// Inserts a reply. An existing one under the same key is never changed.
+    /// - Returns: whether it was inserted.
+    func restore(_ reply: ArchivedReply) async throws(StoreError) -> Bool
+}
+
+/// A stored reply to the idempotency key of a change.
+public struct ArchivedReply: Hashable, Sendable {
+    public var account: String
+    public var key: String
+    /// Identifies the request that was answered.
+    public var fingerprint: String
+    /// HTTP status of the reply.
+    public var status: Int64
+    public var flow: String
+    /// The versions of the change's events, separated by commas.
+    public var versions: String
+    public var createdAt: Timestamp
+
+    public init(
+        account: String, key: String, fingerprint: String, status: Int64, flow: String, versions: String, createdAt: Timestamp
+    ) {
+        self.account = account
+        self.key = key
+        self.fingerprint = fingerprint
+        self.status = status
+        self.flow = flow
+        self.versions = versions
+        self.createdAt = createdAt
+    }
 }
 
 /// A stored flow with its time of creation.

@@ -52,6 +52,30 @@ extension Database {
             ])
     }
 
+    /// Inserts an import of another store, with a new span for its rows; see ``ImportRestoration``.
+    /// - Returns: `false` if an import has its id or its idempotency key.
+    func insert(restored entry: Import, isAnnounced: Bool, until: Timestamp, at now: Timestamp) throws -> Bool {
+        let isFailed = entry.status == .failed
+        try self.run(
+            """
+            INSERT INTO data_imports (id, account, flow_id, file_name, source_type, status, created_at, updated_at,
+                total_records, field_summary, storage_provider, storage_location, failure, idempotency_key, request_hash, claim,
+                claimed_until, announced_at, span, row_changes)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, 0)
+            ON CONFLICT DO NOTHING
+            """,
+            [
+                entry.id.rawValue.databaseValue, entry.account.databaseValue, (entry.flow?.rawValue).databaseValue,
+                entry.fileName.databaseValue, entry.sourceType.databaseValue,
+                (isFailed ? Import.Status.failed : .deleting).rawValue.databaseValue, entry.createdAt.databaseValue,
+                now.databaseValue, entry.totalRecords.databaseValue, entry.fieldSummary?.databaseValue ?? .null,
+                entry.provider.databaseValue, entry.location.databaseValue, entry.failure.databaseValue,
+                entry.idempotencyKey.databaseValue, entry.requestHash.databaseValue, isFailed ? .null : until.databaseValue,
+                isAnnounced ? now.databaseValue : .null, try self.newSpan().number.databaseValue,
+            ])
+        return self.changesCount > 0
+    }
+
     /// Makes the import `failed`, releases its claim and its idempotency key, and detaches its rows.
     func fail(_ id: ImportID, reason: String, at now: Timestamp) throws {
         _ = try self.detachRows(of: id, keepingSamples: false)

@@ -69,3 +69,14 @@ extension SQLiteImportLedger {
         }
     }
 }
+
+extension SQLiteImportLedger: ImportRestoration {
+    /// Inserts an import of another store; see ``ImportRestoration/insert(_:isAnnounced:claimSeconds:)``.
+    public func insert(_ entry: Import, isAnnounced: Bool, claimSeconds: Int) async throws(StoreError) -> Bool {
+        try await self.store.write { database in
+            let now = try database.clock()
+            return try database.insert(
+                restored: entry, isAnnounced: isAnnounced, until: now.advanced(bySeconds: Int64(claimSeconds)), at: now)
+        }
+    }
+}

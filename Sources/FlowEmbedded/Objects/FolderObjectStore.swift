@@ -38,7 +38,7 @@ public final class FolderObjectStore: ObjectStore {
         self.uploads = FolderTree(root: folder + "/uploads")
         self.limits = limits
         self.now = now
-        for tree in [self.stored, self.uploads] { try SQLiteDatabaseOpener.makeFolder(tree.root) }
+        for tree in [self.stored, self.uploads] { try DataFolderAccess.makeFolder(tree.root) }
     }
 
     // MARK: Objects
@@ -55,7 +55,7 @@ public final class FolderObjectStore: ObjectStore {
             if try self.info(key) != nil { throw .exists }
             return try self.uploads.make(Self.path(key), isDurable: false) { folder throws(ObjectError) in
                 let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW
-                guard let file = try OpenFile.open(name, in: folder, flags, mode: 0o644) else { return nil }
+                guard let file = try OpenFile.open(name, in: folder, flags, mode: DataFolderAccess.fileMode) else { return nil }
                 return FolderUpload(key: key, name: name, file: file, folder: folder, self)
             }
         }

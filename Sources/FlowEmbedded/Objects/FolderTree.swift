@@ -50,7 +50,7 @@ struct FolderTree: Sendable {
         guard var folder = try self.open([]) else { return nil }
         for name in folders {
             let name = String(name)
-            if mkdirat(folder.descriptor, name, 0o755) != 0, errno != EEXIST {
+            if mkdirat(folder.descriptor, name, DataFolderAccess.folderMode) != 0, errno != EEXIST {
                 if errno == ENOENT { return nil }
                 throw FolderFailure.error(errno)
             }

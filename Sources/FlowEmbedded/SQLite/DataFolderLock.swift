@@ -23,9 +23,10 @@ public final class DataFolderLock: Sendable {
     /// - Throws: ``EmbeddedStoreError`` if another process holds the lock, or the lock file cannot be opened or
     ///   locked.
     public init(directory: String, for purpose: Purpose = .hub) throws(EmbeddedStoreError) {
-        try SQLiteDatabaseOpener.makeFolder(directory)
+        try DataFolderAccess.makeFolder(directory)
         let path = directory + "/\(purpose.rawValue).lock"
-        let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+        try DataFolderAccess.check(path, root: directory)
+        let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, DataFolderAccess.fileMode)
         guard descriptor >= 0 else {
             let code = errno
             throw EmbeddedStoreError(

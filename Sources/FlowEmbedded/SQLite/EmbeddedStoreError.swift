@@ -3,7 +3,7 @@
 public struct EmbeddedStoreError: Error, Hashable, Sendable, CustomStringConvertible {
     /// The kind of error.
     public struct Code: Hashable, Sendable {
-        private enum Value { case folder, inUse, database, schema }
+        private enum Value { case folder, inUse, database, schema, backup }
         private let value: Value
 
         /// The directory cannot be created, written or locked.
@@ -14,6 +14,8 @@ public struct EmbeddedStoreError: Error, Hashable, Sendable, CustomStringConvert
         public static let database = Code(value: .database)
         /// The tables cannot be created or decoded.
         public static let schema = Code(value: .schema)
+        /// A backup is incomplete or damaged.
+        public static let backup = Code(value: .backup)
     }
 
     public let code: Code

@@ -1,5 +1,4 @@
 import FlowCore
-import Foundation
 import GRDB
 
 /// Opens the database of a data directory with the configuration that this store needs.
@@ -34,7 +33,14 @@ enum SQLiteDatabaseOpener {
     static func open(
         directory: String, readers: Int, busySeconds: Int, now: Timestamp
     ) throws(EmbeddedStoreError) -> Opened {
-        try Self.makeFolder(directory)
+        try DataFolderAccess.makeFolder(directory)
+        guard !EmbeddedRestore.isInterrupted(directory) else {
+            throw EmbeddedStoreError(
+                code: .folder,
+                description: "A restore into \(directory) was interrupted. Run `flowhub restore` again; it starts anew.")
+        }
+        try DataFolderAccess.checkFiles(in: directory)
+        DataFolderAccess.makeDatabaseFile(directory + "/" + Self.fileName)
         let pool: DatabasePool
         do {
             pool = try DatabasePool(
@@ -55,23 +61,6 @@ enum SQLiteDatabaseOpener {
         } catch {
             let reason = (error as? DatabaseError)?.reason ?? "the database was not created by FlowHub"
             throw EmbeddedStoreError(code: .schema, description: "Cannot create or read the tables in \(directory): \(reason).")
-        }
-    }
-
-    /// Creates the directory and its parents if they do not exist.
-    /// - Throws: ``EmbeddedStoreError`` if it cannot be created or written.
-    static func makeFolder(_ directory: String) throws(EmbeddedStoreError) {
-        do {
-            try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-        } catch {
-            throw EmbeddedStoreError(
-                code: .folder,
-                description: "Cannot create the directory \(directory). Check the permissions of its parent directory.")
-        }
-        guard FileManager.default.isWritableFile(atPath: directory) else {
-            throw EmbeddedStoreError(
-                code: .folder,
-                description: "Cannot write to the directory \(directory). The hub's user needs write permission.")
         }
     }
 

@@ -37,4 +37,40 @@ extension SQLiteFlowStore: FlowArchive {
             return .restored
         }
     }
+
+    /// Reads up to `limit` stored replies in the order of accounts and keys, after the reply `after`.
+    public func exportReplies(after: ArchivedReply?, limit: Int) async throws(StoreError) -> [ArchivedReply] {
+        try await self.read { database in
+            let rows = try database.rows(
+                """
+                SELECT account, key, fingerprint, status, flow_id, versions, created_at FROM idempotency
+                WHERE (account, key) > (?, ?) ORDER BY account, key LIMIT ?
+                """, [(after?.account ?? "").databaseValue, (after?.key ?? "").databaseValue, limit.databaseValue])
+            var replies: [ArchivedReply] = []
+            while let row = try rows.next() {
+                replies.append(
+                    ArchivedReply(
+                        account: row[0], key: row[1], fingerprint: row[2], status: row[3], flow: row[4], versions: row[5],
+                        createdAt: Timestamp(milliseconds: row[6])))
+            }
+            return replies
+        }
+    }
+
+    /// Inserts a reply, unless the account has one under its key.
+    public func restore(_ reply: ArchivedReply) async throws(StoreError) -> Bool {
+        try await self.write { database in
+            try database.run(
+                """
+                INSERT INTO idempotency (account, key, fingerprint, status, flow_id, versions, created_at)
+                VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+                """,
+                [
+                    reply.account.databaseValue, reply.key.databaseValue, reply.fingerprint.databaseValue,
+                    reply.status.databaseValue, reply.flow.databaseValue, reply.versions.databaseValue,
+                    reply.createdAt.databaseValue,
+                ])
+            return database.changesCount > 0
+        }
+    }
 }

@@ -59,6 +59,12 @@ public final class SQLiteFlowStore: FlowStore {
     public init(
         directory: String, configuration: Configuration = .init(), now: Timestamp, logger: Logger
     ) throws(EmbeddedStoreError) {
+        let restricted = DataFolderAccess.restrict(directory)
+        if !restricted.isEmpty {
+            logger.notice(
+                "Removed other users' access to the data directory",
+                metadata: ["directory": "\(directory)", "changed": "\(restricted.joined(separator: " "))"])
+        }
         let opened = try SQLiteDatabaseOpener.open(
             directory: directory, readers: configuration.readers, busySeconds: configuration.busySeconds, now: now)
         self.hubID = opened.hubID

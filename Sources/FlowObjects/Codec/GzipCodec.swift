@@ -46,7 +46,9 @@ public final class GzipCodec: ImportCodec {
     /// Creates a decompressor that uses zlib on the caller's thread.
     public func makeDecompressor() -> any StreamDecompressor { GzipDecompressor() }
     /// Creates a SHA-256 hash by OpenSSL.
-    public func makeHash() -> any IncrementalHash { OpenSSLSHA256() }
+    public func makeHash() -> any IncrementalHash { Self.makeHash() }
+    /// Creates a SHA-256 hash by OpenSSL, for which no codec is needed.
+    public static func makeHash() -> any IncrementalHash { OpenSSLSHA256() }
 
     // MARK: Private
 

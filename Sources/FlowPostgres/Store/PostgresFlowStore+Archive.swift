@@ -142,4 +142,54 @@ extension PostgresFlowStore: FlowArchive {
             SELECT $1, e.* FROM unnest($2, $3, $4, $5, $6) AS e (version, type, created_at, payload, stored_bytes)
             """, parameters)
     }
+
+    // MARK: Replies
+
+    /// Reads up to `limit` stored replies in the order of accounts and keys, after the reply `after`.
+    public func exportReplies(after: ArchivedReply?, limit: Int) async throws(StoreError) -> [ArchivedReply] {
+        var parameters = ParameterList()
+        parameters.add(after?.account ?? "")
+        parameters.add(after?.key ?? "")
+        parameters.add(limit)
+        let statement = Statement(
+            """
+            SELECT account, key, fingerprint, status, flow_id, versions, created_at FROM idempotency
+            WHERE (account, key) > ($1, $2) ORDER BY account, key LIMIT $3
+            """, parameters)
+        do throws(PoolFailure) {
+            return try await self.pool.run(.maintenance, [statement], isRetryable: true)[0].rows.map {
+                row throws(PoolFailure) in
+                guard let account = row.text(0), let key = row.text(1), let fingerprint = row.text(2), let status = row.int64(3),
+                    let flow = row.text(4), let versions = row.text(5), let createdAt = row.time(6)
+                else { throw PoolFailure(.unreadable) }
+                return ArchivedReply(
+                    account: account, key: key, fingerprint: fingerprint, status: status, flow: flow, versions: versions,
+                    createdAt: createdAt)
+            }
+        } catch {
+            throw StoreError(error)
+        }
+    }
+
+    /// Inserts a reply, unless the account has one under its key.
+    public func restore(_ reply: ArchivedReply) async throws(StoreError) -> Bool {
+        var parameters = ParameterList()
+        parameters.add(reply.account)
+        parameters.add(reply.key)
+        parameters.add(reply.fingerprint)
+        parameters.add(reply.status)
+        parameters.add(reply.flow)
+        parameters.add(reply.versions)
+        parameters.add(reply.createdAt)
+        let statement = Statement(
+            """
+            INSERT INTO idempotency (account, key, fingerprint, status, flow_id, versions, created_at)
+            VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING 1
+            """, parameters)
+        do throws(PoolFailure) {
+            return try await self.pool.run(.control, [statement], isRetryable: true)[0].rowCount > 0
+        } catch {
+            throw StoreError(error)
+        }
+    }
 }

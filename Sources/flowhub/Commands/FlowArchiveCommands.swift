@@ -6,17 +6,21 @@ import Foundation
 struct FlowsExportCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "export",
-        abstract: "Write all flows of a store and their history as NDJSON.",
+        abstract: "Write all flows of a store and their history as NDJSON, with revocations and replies to idempotency keys.",
         discussion: """
             Versions, times, fences and tombstones are preserved, so that an imported flow continues at the same version. The \
-            hub may run meanwhile; then the flows are not all from the same moment.
+            hub may run meanwhile; then the flows are not all from the same moment. Not part of it: imports (`flowhub imports \
+            export`) and locks, which expire.
 
             EXAMPLES
               flowhub flows export --data ./flowhub-data > flows.ndjson
-              DATABASE_URL=postgres://hub@db/hub flowhub flows export | gzip > flows.ndjson.gz
+              DATABASE_URL=postgres://hub@db/hub flowhub flows export --without-imports | gzip > flows.ndjson.gz
 
-            EXIT CODES: 0 success; 1 the store failed; 2 invalid usage.
+            EXIT CODES: 0 success; 1 the store failed, or has imports and --without-imports is missing; 2 invalid usage.
             """)
+
+    @Flag(help: "Export the flows although the store has imports, which are exported by `flowhub imports export`.")
+    var withoutImports = false
 
     private static let flowsAtOnce = 100
     private static let page = PageLimit(events: 1_000, bytes: 1_048_576)
@@ -26,6 +30,7 @@ struct FlowsExportCommand: AsyncParsableCommand {
     func run() async throws {
         let store = try await self.location.open()
         do {
+            try await self.refuseToLeaveImports(store)
             var (flows, events) = (0, 0)
             var after: String?
             while true {
@@ -38,7 +43,11 @@ struct FlowsExportCommand: AsyncParsableCommand {
                 guard slice.count == Self.flowsAtOnce, let last = slice.last else { break }
                 after = last.record.head.flow.rawValue
             }
-            Terminal.note("\(flows) flows with \(events) events exported.")
+            let revocations = try await store.flows.revocations()
+            for revocation in revocations { try Terminal.show(ArchiveLine.revocation(revocation).json.string) }
+            let replies = try await Self.writeReplies(store)
+            Terminal.note(
+                "\(flows) flows with \(events) events, \(revocations.count) revocations and \(replies) replies exported.")
         } catch let error as StoreError {
             await store.close()
             throw CommandFailure(.rejected, "The store failed during the export, which is incomplete: \(error)")
@@ -47,6 +56,28 @@ struct FlowsExportCommand: AsyncParsableCommand {
             throw error
         }
         await store.close()
+    }
+
+    /// Checks that the store has no imports, which an export of flows would leave behind, or that the user knows of it.
+    private func refuseToLeaveImports(_ store: HubStore) async throws {
+        guard !self.withoutImports, try await !store.imports.imports(after: nil, limit: 1).isEmpty else { return }
+        throw CommandFailure(
+            .rejected,
+            "The store has imports, which an export of flows does not contain. Export them with `flowhub imports export DIR`, "
+                + "and pass --without-imports here. Nothing was exported.")
+    }
+
+    /// Prints the stored replies, one per line.
+    /// - Returns: their number.
+    private static func writeReplies(_ store: HubStore) async throws -> Int {
+        var (count, last) = (0, ArchivedReply?.none)
+        while true {
+            let slice = try await store.flows.exportReplies(after: last, limit: 1_000)
+            for reply in slice { try Terminal.show(ArchiveLine.reply(reply).json.string) }
+            count += slice.count
+            last = slice.last
+            if slice.count < 1_000 { return count }
+        }
     }
 
     /// Prints the events in a flow's history, one per line.
@@ -87,8 +118,15 @@ struct FlowsImportCommand: AsyncParsableCommand {
         let store = try await self.location.open()
         var report = Report()
         do {
-            while let (flow, events) = try lines.nextFlow() {
-                report.add(try await store.flows.restore(flow, events: events), flow.record, events.count)
+            while let item = try lines.next() {
+                switch item {
+                case .flow(let flow, let events):
+                    report.add(try await store.flows.restore(flow, events: events), flow.record, events.count)
+                case .revocation(let revocation):
+                    _ = try await store.flows.revoke(revocation, now: SystemClock.now())
+                    report.revocations += 1
+                case .reply(let reply): if try await store.flows.restore(reply) { report.replies += 1 }
+                }
             }
         } catch let error as StoreError {
             await store.close()
@@ -110,6 +148,8 @@ struct FlowsImportCommand: AsyncParsableCommand {
         var events = 0
         var alreadyPresent = 0
         var conflicting = 0
+        var revocations = 0
+        var replies = 0
 
         /// Counts the outcome for one flow. Prints a message if the flow exists with another version or state.
         mutating func add(_ outcome: RestoreOutcome, _ record: FlowRecord, _ events: Int) {
@@ -127,7 +167,8 @@ struct FlowsImportCommand: AsyncParsableCommand {
         }
 
         var text: String {
-            "\(self.restored) flows with \(self.events) events imported, \(self.alreadyPresent) already existed."
+            "\(self.restored) flows with \(self.events) events imported, \(self.alreadyPresent) already existed; "
+                + "\(self.revocations) revocations and \(self.replies) replies imported."
         }
     }
 }
@@ -148,14 +189,25 @@ final class ArchiveReader {
 
     deinit { fclose(self.handle) }
 
-    /// Reads the next flow and its events.
+    /// What an archive consists of.
+    enum Item {
+        case flow(ArchivedFlow, [FlowEvent])
+        case revocation(Revocation)
+        case reply(ArchivedReply)
+    }
+
+    /// Reads the next flow with its events, or the next revocation or reply.
     /// - Returns: `nil` at the end of the file.
     /// - Throws: ``ArchiveLine/Malformed`` or a JSON error for an invalid line, or for events that do not belong to the
     ///   flow or have gaps.
-    func nextFlow() throws -> (ArchivedFlow, [FlowEvent])? {
+    func next() throws -> Item? {
         guard let first = try self.nextLine() else { return nil }
-        guard case .flow(let flow) = first else {
-            throw ArchiveLine.Malformed(description: "it is an event, but no flow precedes it")
+        let flow: ArchivedFlow
+        switch first {
+        case .flow(let archived): flow = archived
+        case .revocation(let revocation): return .revocation(revocation)
+        case .reply(let reply): return .reply(reply)
+        case .event: throw ArchiveLine.Malformed(description: "it is an event, but no flow precedes it")
         }
         var events: [FlowEvent] = []
         while let line = try self.nextLine() {
@@ -179,7 +231,7 @@ final class ArchiveReader {
                     "the history of \(flow.record.head.flow) ends at version \(last.version), "
                     + "but the flow is at version \(flow.record.version)")
         }
-        return (flow, events)
+        return .flow(flow, events)
     }
 
     /// Reads the next line that is not empty. A flow's events end where the line of the following flow begins.

@@ -74,6 +74,27 @@ struct ImportStores {
                 + "then run the command again.")
     }
 
+    /// An archive of imports in a directory, which is created if it does not exist.
+    /// - Throws: ``CommandFailure`` of kind `usage` if it cannot be used.
+    func archiver(_ directory: String) throws -> ImportArchiver {
+        do throws(EmbeddedStoreError) {
+            return ImportArchiver(
+                self.service, restoration: self.store.imports,
+                archive: try FolderObjectStore(folder: directory, now: SystemClock.now))
+        } catch {
+            throw CommandFailure(.usage, "\(error)")
+        }
+    }
+
+    /// The ids of the ended imports whose event was not published yet.
+    func unannounced() async throws -> Set<ImportID> {
+        do throws(StoreError) {
+            return Set(try await self.store.imports.unannounced(limit: Int(Int32.max)).map(\.id))
+        } catch {
+            throw ImportError.store(error)
+        }
+    }
+
     /// Calls the body with every import of every account, in the order of their ids.
     func forEachImport(_ body: (Import) async throws -> Void) async throws {
         var after: ImportID?

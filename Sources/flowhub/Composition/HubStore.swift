@@ -11,7 +11,7 @@ struct HubStore {
     let hubID: String
     let locks: any LockService
     let outbox: (any Outbox)?
-    let imports: any ImportLedger & ImportMaintenance & RecordStore
+    let imports: any ImportLedger & ImportMaintenance & RecordStore & ImportRestoration
     /// The clock by which everything on this store is measured. It was compared with the store's clock once.
     let clock: HubClock
     let close: @Sendable () async -> Void

@@ -176,7 +176,7 @@ public struct ImportMover: Sendable {
 
     /// Writes all records of the pages to the sink and finishes it.
     /// - Parameter progress: called with the number of records copied so far.
-    private func copy(
+    func copy(
         _ pages: RecordPageIterator, to sink: any ImportSink, _ progress: (Int) -> Void
     ) async throws(ImportError) -> Copy {
         let content = self.service.codec.makeHash()
