@@ -17,9 +17,9 @@ final class EventLoopContext {
     /// Connections without an event stream, whose deadlines are checked.
     private var ordinary: [ObjectIdentifier: ConnectionHandler] = [:]
     /// Idle connections on which no request was granted access yet, and unfinished requests without a token.
-    private let idleStrangers = IdleConnectionList()
+    private let idleUnauthenticated = IdleConnectionList()
     /// Idle connections on which a request was granted access.
-    private let idleClients = IdleConnectionList()
+    private let idleAuthenticated = IdleConnectionList()
     /// Whether the hub drains: see ``startDraining()``.
     private(set) var isDraining = false
     private var dateSecond: Int64 = -1
@@ -54,13 +54,13 @@ final class EventLoopContext {
     /// Allows that the connection is closed to make room for others, until a request is in progress on it. It is now the one
     /// that was idle for the shortest time.
     func mayEvict(_ connection: ConnectionHandler) {
-        (connection.isAuthenticated ? self.idleClients : self.idleStrangers).append(connection)
+        (connection.isAuthenticated ? self.idleAuthenticated : self.idleUnauthenticated).append(connection)
     }
 
     /// Closes the connection that was idle for the longest time: one on which no request was granted access, if there is any.
     /// - Returns: whether there was an idle connection.
     func evictLongestIdle() -> Bool {
-        guard let connection = self.idleStrangers.longestIdle ?? self.idleClients.longestIdle else { return false }
+        guard let connection = self.idleUnauthenticated.longestIdle ?? self.idleAuthenticated.longestIdle else { return false }
         self.budgets.countEviction()
         // The connection reports its end later.
         self.closed(connection)
