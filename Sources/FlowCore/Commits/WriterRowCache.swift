@@ -16,7 +16,7 @@ package struct WriterRowCache: Sendable {
     package mutating func record(of flow: FlowID) -> FlowRecord? { self.map.value(for: flow) }
 
     /// The size of a flow's cached state, in bytes; 0 if the flow is not cached.
-    package mutating func stateBytes(of flow: FlowID) -> Int { self.map.value(for: flow)?.record?.state.bytes.count ?? 0 }
+    package mutating func stateBytes(of flow: FlowID) -> Int { self.map.value(for: flow)?.state.bytes.count ?? 0 }
 
     /// Caches the rows that a committed batch has read or written.
     package mutating func update(from rows: [FlowID: ChangeBatch.Row]) {

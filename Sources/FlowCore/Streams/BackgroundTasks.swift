@@ -56,7 +56,8 @@ public final class BackgroundTasks: Sendable {
         self.table = table
         self.cache = cache
         self.revocations = RevocationMonitor(
-            store: revocations, keepSeconds: configuration.retention.revocationSeconds, now: now, logger: logger,
+            store: revocations, keepSeconds: configuration.retention.revocationSeconds, now: { clock.now() },
+            logger: logger,
             added: { table.broadcast(.revoked($0)) })
         self.relay = relay
         self.foreign = foreign
@@ -211,7 +212,7 @@ public final class BackgroundTasks: Sendable {
     /// instances' clocks and settings.
     private var tombstonesMayHaveEndedBefore: Timestamp {
         let seconds = self.configuration.retention.tombstoneSeconds
-        return seconds > 0 ? self.now().advanced(bySeconds: -seconds / 2) : Timestamp(milliseconds: .min)
+        return seconds > 0 ? self.clock.now().advanced(bySeconds: -seconds / 2) : Timestamp(milliseconds: .min)
     }
 
     /// Drops the cached tombstones that the store does not have any more, if they may have ended.

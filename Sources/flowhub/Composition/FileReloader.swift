@@ -4,6 +4,10 @@ import FlowObjects
 import Foundation
 import Logging
 
+#if canImport(Glibc)
+import Glibc
+#endif
+
 /// Reloads what the hub has read from files: the token keys of `FLOWHUB_JWKS` and the R2 credentials of
 /// `FLOWHUB_R2_CREDENTIALS`. Looks every second whether a file has changed, and reads all of them on SIGHUP.
 ///

@@ -104,10 +104,30 @@ import Testing
         await expectRejected(forged, by: try await self.verifier(), reason: "the token's signature is wrong")
     }
 
+    @Test func tokenLivesForMaximumLifetimeAtMost() async throws {
+        let limited = try await self.verifier {
+            $0.requireExpiration = false
+            $0.maximumLifetime = 100
+        }
+        let (iat, now) = (Self.now - 10, Self.now)
+        let allowed = try self.token(["iat": "\(iat)", "exp": "\(iat + 100)"])
+        #expect(try await limited.verify(allowed, now: now).expiresAt == iat + 100)
+        let open = try self.token(["iat": "\(iat)", "exp": nil])
+        #expect(try await limited.verify(open, now: now).expiresAt == iat + 100)
+        for claims in [
+            ["iat": "\(iat)", "exp": "\(iat + 101)"], ["iat": nil, "exp": "\(now + 101)"], ["iat": nil, "exp": nil],
+        ] as [[String: String?]] {
+            await #expect(throws: AccessError.self) { try await limited.verify(self.token(claims), now: now) }
+        }
+    }
+
     @Test func expirationIsRequiredUnlessConfiguredOtherwise() async throws {
         let token = try self.token(["exp": nil])
         await expectRejected(token, by: try await self.verifier(), reason: "the claim exp is missing")
-        let lenient = try await self.verifier { $0.requireExpiration = false }
+        let lenient = try await self.verifier {
+            $0.requireExpiration = false
+            $0.maximumLifetime = 0
+        }
         #expect(try await lenient.verify(token, now: Self.now).expiresAt == nil)
         await #expect(throws: AccessError.tokenExpired) { try await lenient.verify(self.token(["exp": "1"]), now: Self.now) }
     }
