@@ -76,6 +76,11 @@ extension ImportSystemTests {
                 let disposition = try #require(object.header("content-disposition"))
                 #expect(disposition.hasPrefix("attachment") && disposition.contains(".json.gz"))
                 #expect(!disposition.contains("..") && !disposition.contains("/") && disposition.filter { $0 == "\"" }.count == 2)
+                // For a page, which sends its token in a header and cannot follow the redirect.
+                let named = try await cluster.hub.get(entry.id, "/download", [token, ("Accept", "application/json")])
+                #expect(named.status == 200 && named.header("cache-control") == "no-store")
+                let url = try #require(named.json.member("url")?.stringValue)
+                #expect(try await fetch(url).body == object.body)
                 let forged = link.replacingOccurrences(of: "X-Amz-Signature=", with: "X-Amz-Signature=0")
                 #expect(try await fetch(forged).status == 403)
                 #expect(try await fetch(link.replacingOccurrences(of: "raw_data", with: "raw_date")).status == 403)
