@@ -22,7 +22,9 @@ extension HubServer {
         services.startDraining()
         let start = ContinuousClock.now
         let seconds = self.http.drainSeconds
-        self.logger.notice("Draining streams", metadata: ["streams": .stringConvertible(services.streamCount), "seconds": .stringConvertible(seconds)])
+        self.logger.notice(
+            "Draining streams",
+            metadata: ["streams": .stringConvertible(services.streamCount), "seconds": .stringConvertible(seconds)])
         loops.forEachLoop {
             $0.startDraining()
             $0.shard.drain(over: .seconds(Int64(seconds)))

@@ -4,10 +4,6 @@ import FlowObjects
 import Foundation
 import Logging
 
-#if canImport(Glibc)
-import Glibc
-#endif
-
 /// Reloads what the hub has read from files: the token keys of `FLOWHUB_JWKS` and the R2 credentials of
 /// `FLOWHUB_R2_CREDENTIALS`. Looks every second whether a file has changed, and reads all of them on SIGHUP.
 ///
@@ -66,21 +62,16 @@ extension FileReloader.File {
 private actor KeySetReloader {
     /// Distinguishes one content of a file from earlier and later ones.
     private struct Version: Hashable {
-        var device: UInt
-        var inode: UInt
-        var size: Int
-        var seconds: Int
-        var nanoseconds: Int
+        private let attributes: [String]
 
         /// The version of the file at the path; `nil` if there is none.
         init?(_ path: String) {
-            var status = stat()
-            guard stat(path, &status) == 0 else { return nil }
-            self.device = UInt(status.st_dev)
-            self.inode = UInt(status.st_ino)
-            self.size = Int(status.st_size)
-            self.seconds = status.st_mtim.tv_sec
-            self.nanoseconds = status.st_mtim.tv_nsec
+            // The path may be a symbolic link whose target is replaced, as Kubernetes does with mounted secrets.
+            let target = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
+            guard let all = try? FileManager.default.attributesOfItem(atPath: target) else { return nil }
+            let modified = (all[.modificationDate] as? Date)?.timeIntervalSinceReferenceDate ?? 0
+            let keys: [FileAttributeKey] = [.systemNumber, .systemFileNumber, .size]
+            self.attributes = keys.map { "\(all[$0] ?? "")" } + ["\(modified)"]
         }
     }
 
