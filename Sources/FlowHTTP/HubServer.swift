@@ -154,9 +154,16 @@ public final class HubServer: Service {
         -> (public: HTTPApplication, operations: HTTPApplication)
     {
         let backgroundTasks = self.dependencies.backgroundTasks
+        let cors = self.dependencies.cors
         let access = AccessControl(
-            verifier: self.dependencies.verifier, cors: self.dependencies.cors, proxies: self.dependencies.proxies,
+            verifier: self.dependencies.verifier, cors: cors, proxies: self.dependencies.proxies,
+            pages: self.dependencies.verifier.isOpen ? KeylessAccess(cors: cors, checksHost: true) : nil,
             isRevoked: { backgroundTasks.revocations.isRevoked($0) }, now: self.dependencies.now)
+        // No token protects the operations port, with or without keys, so no web page may read it.
+        var operationsAccess = access
+        operationsAccess.cors = .none
+        operationsAccess.pages = KeylessAccess(
+            cors: .none, checksHost: KeylessAccess.isLoopback(address: self.http.operationsHost))
         let limitCounters = LimitCounters()
         let router = Router(context: HubContext.self, options: .autoGenerateHeadEndpoints)
         let operationsRouter = Router(context: HubContext.self, options: .autoGenerateHeadEndpoints)
@@ -196,7 +203,7 @@ public final class HubServer: Service {
         ImportRoutes(access: access, imports: self.dependencies.imports, patterns: self.dependencies.patterns).add(to: group)
         return (
             HTTPApplication(access: access, router: router, logger: self.logger),
-            HTTPApplication(access: access, router: operationsRouter, logger: self.logger)
+            HTTPApplication(access: operationsAccess, router: operationsRouter, logger: self.logger)
         )
     }
 

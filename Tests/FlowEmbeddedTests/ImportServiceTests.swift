@@ -88,6 +88,9 @@ import Testing
             try await Self.file(folder).write { database in
                 try database.execute(
                     sql: """
+                        DROP TRIGGER revocation_added; DROP TRIGGER revocation_removed;
+                        DROP TABLE account_usage; DROP TABLE ended_versions;
+                        DROP INDEX flows_by_deletion; DROP INDEX revocations_by_time;
                         DROP TABLE data_imports; DROP TABLE raw_import_records; DROP TABLE cut_off_records;
                         DELETE FROM schema_migrations WHERE version > 1;
                         """)

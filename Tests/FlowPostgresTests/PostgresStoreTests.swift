@@ -91,6 +91,49 @@ import Testing
         }
     }
 
+    private static func delete(_ flow: FlowID, in store: PostgresFlowStore) async throws -> Version? {
+        Self.version(try await store.apply(FlowChange(flow: flow, account: "1", body: .delete, at: start)))
+    }
+
+    /// Lets all tombstones end that may end.
+    private static func endTombstones(in store: PostgresFlowStore) async throws {
+        var policy = RetentionPolicy()
+        policy.historySeconds = 1
+        policy.tombstoneSeconds = 1
+        while try await store.prune(policy, now: start.advanced(bySeconds: 100)) > 0 {}
+    }
+
+    @Test func endOfTombstoneElsewhereDoesNotLookLikeRestoredDatabase() async throws {
+        let server = try SharedPostgres.server
+        try await withStore(on: server) { storeA, database in
+            let storeB = try await openStore(server.url(database))
+            let flow = try #require(FlowID("a"))
+            #expect(Self.version(try await storeA.apply(Self.change("a", #"{"n":1}"#))) == 1)
+            #expect(try await Self.delete(flow, in: storeB) == 2)
+            try await Self.endTombstones(in: storeB)
+            #expect(try await storeB.load(flow) == nil)
+            let epoch = storeA.epoch
+            #expect(Self.version(try await storeA.apply(Self.change("a", #"{"n":2}"#))) == 3)
+            #expect(storeA.epoch == epoch)
+            await storeB.close()
+        }
+    }
+
+    @Test func tombstonesDoNotEndInFirstDayAfterMigration() async throws {
+        let server = try SharedPostgres.server
+        try await withStore(on: server) { store, database in
+            let flow = try #require(FlowID("a"))
+            _ = try await store.apply(Self.change("a", #"{"n":1}"#))
+            #expect(try await Self.delete(flow, in: store) == 2)
+            for (hours, version) in [(23, 2), (25, nil)] as [(Int, Version?)] {
+                try await server.query(
+                    "UPDATE schema_migrations SET applied_at = now() - interval '\(hours) hours'", in: database)
+                try await Self.endTombstones(in: store)
+                #expect(try await store.load(flow)?.version == version, "after \(hours) hours")
+            }
+        }
+    }
+
     @Test func idempotencyKeyAppliesOnceAcrossInstances() async throws {
         let server = try SharedPostgres.server
         try await withStore(on: server) { storeA, database in

@@ -7,3 +7,6 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON account_usage, ended_versions, flows, fl
     revocations, hub_locks, data_imports, raw_import_records TO hub;
 GRANT SELECT ON schema_migrations TO hub;
 GRANT USAGE, UPDATE ON SEQUENCE hub_fencing TO hub;
+-- Tables of the legacy service have a sequence.
+SELECT format('GRANT USAGE ON SEQUENCE %s TO hub', s) FROM pg_get_serial_sequence('raw_import_records', 'id') s
+    WHERE s IS NOT NULL \gexec

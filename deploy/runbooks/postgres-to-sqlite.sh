@@ -3,8 +3,8 @@
 # settings and those it will have. EXPORT: a directory with space for the whole store. May be interrupted and repeated.
 set -euo pipefail
 
-(set -a; . "$OLD_ENV"; flowhub flows export --without-imports > "$EXPORT/flows.ndjson")
-(set -a; . "$OLD_ENV"; flowhub imports export "$EXPORT/imports")
-(set -a; . "$NEW_ENV"; mkdir -p "$FLOWHUB_DATA"; flowhub flows import "$EXPORT/flows.ndjson")
-(set -a; . "$NEW_ENV"; flowhub imports import "$EXPORT/imports")
-(set -a; . "$NEW_ENV"; flowhub imports verify)
+(unset DATABASE_URL FLOWHUB_DATA; set -a; . "$OLD_ENV"; flowhub flows export --without-imports > "$EXPORT/flows.ndjson")
+(unset DATABASE_URL FLOWHUB_DATA; set -a; . "$OLD_ENV"; flowhub imports export "$EXPORT/imports")
+(unset DATABASE_URL FLOWHUB_DATA; set -a; . "$NEW_ENV"; mkdir -p "$FLOWHUB_DATA"; flowhub flows import "$EXPORT/flows.ndjson")
+(unset DATABASE_URL FLOWHUB_DATA; set -a; . "$NEW_ENV"; flowhub imports import "$EXPORT/imports")
+(unset DATABASE_URL FLOWHUB_DATA; set -a; . "$NEW_ENV"; flowhub imports verify)

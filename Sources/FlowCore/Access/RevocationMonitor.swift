@@ -82,7 +82,10 @@ public final class RevocationMonitor: Sendable {
         let oldest = self.keepSeconds > 0 ? self.now().seconds - self.keepSeconds : .min
         let (new, recovered) = self.state.withLock { state in
             var new = RevocationList()
-            for revocation in stored where state.list.insert(revocation) { new.insert(revocation) }
+            // The store keeps those that are too old until it is pruned. They must not be announced at each read.
+            for revocation in stored where revocation.notBefore >= oldest && state.list.insert(revocation) {
+                new.insert(revocation)
+            }
             state.list.removeAll(below: oldest)
             state.status.isCurrent = true
             defer { state.loggedAt = nil }

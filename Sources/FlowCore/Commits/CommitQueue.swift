@@ -29,7 +29,8 @@ package struct CommitQueue: ~Copyable, Sendable {
     /// - Parameters:
     ///   - batchChanges: maximum number of changes in one batch.
     ///   - batchBytes: maximum total of ``FlowChange/commitBytes(stateBytes:)`` of the changes in one batch, in bytes. A change
-    ///     that alone exceeds it forms a batch of its own.
+    ///     counts with at least its share, `batchBytes / batchChanges`. One that alone exceeds the maximum forms a batch of its
+    ///     own.
     package init(batchChanges: Int, batchBytes: Int) {
         self.batchChanges = max(1, batchChanges)
         self.batchBytes = batchBytes
@@ -50,10 +51,12 @@ package struct CommitQueue: ~Copyable, Sendable {
     package mutating func nextBatch(stateBytes: (FlowID) -> Int) -> [PendingChange] {
         var batch: [PendingChange] = []
         var bytes = 0
+        // A change without a body costs the writer a row, too. Free of cost, any number of them would fit into one turn.
+        let share = max(self.batchBytes / self.batchChanges, 1)
         while batch.count < self.batchChanges {
             let budget = batch.isEmpty ? Int.max : self.batchBytes - bytes
             let next = self.waiting.next(within: budget) { pending in
-                pending.change.commitBytes(stateBytes: stateBytes(pending.change.flow))
+                max(share, pending.change.commitBytes(stateBytes: stateBytes(pending.change.flow)))
             }
             guard let next else { break }
             bytes += next.cost

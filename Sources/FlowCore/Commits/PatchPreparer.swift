@@ -7,20 +7,33 @@ import Synchronization
 /// The writer leaves such a change undecided and names the flow's state (``ChangeBatch/Decision/unprepared(base:)``). The patch
 /// is then applied to it, one patch at a time in this process, and the change is submitted again with the result. Patches of
 /// one flow with a large state take turns from there until their commit, because each commit makes the results of the others
-/// useless. If other changes of the flow come in between all the same, the last attempt applies the patch in the writer.
+/// useless. Patches of another account, which the writer rejects, do not take part. If other changes of the flow come in between
+/// all the same, the last attempt applies the patch in the writer.
 ///
-/// Results that wait for the writer are bounded by ``maximumResults``; further patches wait for their turn, which accounts take
-/// in rotation. Safe to use from any task.
+/// States and results that wait for the writer are bounded by ``maximumResults``; further patches wait for their turn, which
+/// accounts take in rotation, and keep no state in memory meanwhile. Safe to use from any task.
 package final class PatchPreparer: Sendable {
     /// The patches of one flow that are prepared: one of them, and those that wait for it.
     private struct Gate {
         var waiting: Deque<CheckedContinuation<JSONText?, Never>> = []
     }
 
+    /// A flow of an account, as far as the change tells: whether the flow belongs to this account, the writer decides.
+    private struct GateKey: Hashable {
+        let account: String
+        let flow: FlowID
+
+        init(_ change: FlowChange) {
+            self.account = change.account
+            self.flow = change.flow
+        }
+    }
+
     private struct State {
-        var gates: [FlowID: Gate] = [:]
-        /// The changes that wait until fewer than ``PatchPreparer/maximumResults`` results exist.
+        var gates: [GateKey: Gate] = [:]
+        /// The changes that wait until fewer than ``PatchPreparer/maximumResults`` are prepared.
         var waiting = FairQueue<CheckedContinuation<Void, Never>>(turnCost: 1)
+        /// Number of changes that are prepared.
         var results = 0
     }
 
@@ -29,10 +42,11 @@ package final class PatchPreparer: Sendable {
         func result(of patch: JSONText, on base: JSONText) -> PatchResult { PatchResult(of: patch, on: base) }
     }
 
-    /// Maximum number of results that exist at the same time.
+    /// Maximum number of changes that are prepared at the same time, each with one state and its result.
     private static let maximumResults = 4
-    /// Number of attempts after which the writer applies the patch.
-    private static let maximumAttempts = 3
+    /// Number of attempts after which the writer applies the patch. A change that had to wait needs the first one to learn the
+    /// flow's state; three are left for patches of other sources that come in between.
+    private static let maximumAttempts = 4
 
     private let state = Mutex(State())
     private let worker = Worker()
@@ -46,22 +60,29 @@ package final class PatchPreparer: Sendable {
         _ change: FlowChange, submit: (FlowChange) async throws(StoreError) -> ChangeBatch.Decision
     ) async throws(StoreError) -> FlowOutcome {
         guard case .patch(let patch) = change.body else { return try await Self.outcome(of: change, submit) }
+        let key = GateKey(change)
         var change = change
         change.preparation = .ahead(nil)
         var base: JSONText?
-        if !self.isPreparing(change.flow) {
+        if !self.isPreparing(key) {
             switch try await submit(change) {
             case .outcome(let outcome): return outcome
             case .unprepared(let current): base = current
             }
         }
-        if !self.enter(change.flow) {
+        if !self.enter(key) {
             // The state will be another one when the turn comes. It is not kept in memory meanwhile.
             base = nil
-            base = await self.turn(of: change.flow)
+            base = await self.turn(of: key)
         }
         var latest: JSONText?
-        defer { self.leave(change.flow, latest: latest) }
+        defer { self.leave(key, latest: latest) }
+        if !self.reserveResult() {
+            // A state in memory for each change that waits would not be bounded. The writer names it again.
+            base = nil
+            await self.resultTurn(of: change.account)
+        }
+        defer { self.releaseResult() }
         for _ in 0..<Self.maximumAttempts {
             switch try await self.attempt(change, patch, on: base, submit) {
             case .outcome(let outcome):
@@ -82,8 +103,6 @@ package final class PatchPreparer: Sendable {
         _ submit: (FlowChange) async throws(StoreError) -> ChangeBatch.Decision
     ) async throws(StoreError) -> ChangeBatch.Decision {
         guard let base else { return try await submit(change) }
-        await self.reserveResult(for: change.account)
-        defer { self.releaseResult() }
         // Detached, because the task of a request runs on an event loop, which must not be held that long.
         let result = await Task.detached { await self.worker.result(of: patch, on: base) }.value
         var change = change
@@ -103,27 +122,27 @@ package final class PatchPreparer: Sendable {
     // MARK: Turns
 
     /// Whether a patch of the flow is being prepared, which shows that its state is large.
-    private func isPreparing(_ flow: FlowID) -> Bool { self.state.withLock { $0.gates[flow] != nil } }
+    private func isPreparing(_ key: GateKey) -> Bool { self.state.withLock { $0.gates[key] != nil } }
 
     /// Takes the flow's turn if no other patch has it.
-    private func enter(_ flow: FlowID) -> Bool {
+    private func enter(_ key: GateKey) -> Bool {
         self.state.withLock { state in
-            guard state.gates[flow] == nil else { return false }
-            state.gates[flow] = Gate()
+            guard state.gates[key] == nil else { return false }
+            state.gates[key] = Gate()
             return true
         }
     }
 
     /// Waits for the flow's turn.
     /// - Returns: the flow's state as the patch before left it, if that is known.
-    private func turn(of flow: FlowID) async -> JSONText? {
+    private func turn(of key: GateKey) async -> JSONText? {
         await withCheckedContinuation { continuation in
             let isFree = self.state.withLock { state in
-                guard state.gates[flow] != nil else {
-                    state.gates[flow] = Gate()
+                guard state.gates[key] != nil else {
+                    state.gates[key] = Gate()
                     return true
                 }
-                state.gates[flow]?.waiting.append(continuation)
+                state.gates[key]?.waiting.append(continuation)
                 return false
             }
             if isFree { continuation.resume(returning: nil) }
@@ -131,22 +150,29 @@ package final class PatchPreparer: Sendable {
     }
 
     /// Passes the flow's turn on to the patch that has waited longest.
-    private func leave(_ flow: FlowID, latest: JSONText?) {
+    private func leave(_ key: GateKey, latest: JSONText?) {
         let next = self.state.withLock { state in
-            let next = state.gates[flow]?.waiting.popFirst()
-            if next == nil { state.gates[flow] = nil }
+            let next = state.gates[key]?.waiting.popFirst()
+            if next == nil { state.gates[key] = nil }
             return next
         }
         next?.resume(returning: latest)
     }
 
-    private func reserveResult(for account: String) async {
+    /// Reserves one of the ``maximumResults`` if one is free.
+    private func reserveResult() -> Bool { self.state.withLock { Self.reserveResult(&$0) } }
+
+    private static func reserveResult(_ state: inout State) -> Bool {
+        guard state.results < Self.maximumResults else { return false }
+        state.results += 1
+        return true
+    }
+
+    /// Waits until one of the ``maximumResults`` is free and it is the account's turn, and reserves it.
+    private func resultTurn(of account: String) async {
         await withCheckedContinuation { continuation in
             let isFree = self.state.withLock { state in
-                guard state.results >= Self.maximumResults else {
-                    state.results += 1
-                    return true
-                }
+                if Self.reserveResult(&state) { return true }
                 state.waiting.add(continuation, of: account)
                 return false
             }
@@ -154,6 +180,7 @@ package final class PatchPreparer: Sendable {
         }
     }
 
+    /// Passes a reserved result on to the change whose turn it is.
     private func releaseResult() {
         let next = self.state.withLock { state in
             let next = state.waiting.next { _ in 1 }?.element

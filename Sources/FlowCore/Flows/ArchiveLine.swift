@@ -1,5 +1,5 @@
-/// One line of an archive file of flows (NDJSON): a flow, one event of a flow, a revocation of tokens, or a reply to an
-/// idempotency key. A flow's events follow its line.
+/// One line of an archive file of flows (NDJSON): a flow, one event of a flow, a revocation of tokens, a reply to an idempotency
+/// key, or the last fencing token. A flow's events follow its line.
 public enum ArchiveLine: Hashable, Sendable {
     /// A flow. Its events, if any, are the next lines.
     case flow(ArchivedFlow)
@@ -9,6 +9,8 @@ public enum ArchiveLine: Hashable, Sendable {
     case revocation(Revocation)
     /// A stored reply to the idempotency key of a change.
     case reply(ArchivedReply)
+    /// A fencing token above all that the store has issued.
+    case fencing(Int64)
 
     /// The reason why a line of an archive is invalid, described for operators.
     public struct Malformed: Error, Hashable, Sendable, CustomStringConvertible {
@@ -64,6 +66,11 @@ public enum ArchiveLine: Hashable, Sendable {
                 writer.key("not_before")
                 writer.value(revocation.notBefore)
             }
+        case .fencing(let token):
+            return .object { writer in
+                writer.key("fencing_token")
+                writer.value(token)
+            }
         case .reply(let reply):
             return .object { writer in
                 writer.key("idempotency_key")
@@ -102,6 +109,14 @@ public enum ArchiveLine: Hashable, Sendable {
         }
         if let key = json.member("idempotency_key")?.stringValue {
             self = .reply(try Self.reply(key, json))
+            return
+        }
+        if let fencing = json.member("fencing_token") {
+            // The highest value leaves room for the margins by which stores advance the sequence.
+            guard let token = fencing.intValue, (0...(Int64.max >> 1)).contains(token) else {
+                throw Malformed(description: "a line with fencing_token must have a whole number of 0 to 2^62")
+            }
+            self = .fencing(token)
             return
         }
         if let subject = json.member("revoked_subject")?.stringValue {

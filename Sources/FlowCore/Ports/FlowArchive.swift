@@ -17,6 +17,10 @@ public protocol FlowArchive: Sendable {
     /// Inserts a reply. An existing one under the same key is never changed.
     /// - Returns: whether it was inserted.
     func restore(_ reply: ArchivedReply) async throws(StoreError) -> Bool
+
+    /// Advances the ``FencingSequence`` beyond a token that the exported store has issued, unless it is beyond it already. The
+    /// holder of a lock of the exported store could otherwise have a higher token than later holders.
+    func advanceFencing(beyond token: Int64) async throws(StoreError)
 }
 
 /// A stored reply to the idempotency key of a change.
@@ -62,8 +66,9 @@ public enum RestoreOutcome: Hashable, Sendable {
     case restored
     /// The flow exists already with the same account, version and state.
     case alreadyPresent
-    /// A flow with this id and another account, version or state exists, at this version. The existing flow is not changed,
-    /// because a version must not identify two events.
+    /// A flow with this id and another account, version or state exists, at this version; or a tombstone of this id, or of
+    /// another id of its group, has ended at this version, which is not below that of the flow. Nothing is changed, because a
+    /// version must not identify two events.
     case conflictingVersion(Version)
 }
 

@@ -23,7 +23,9 @@ public enum FlowTransition: Sendable {
     public static func decide(
         _ change: FlowChange, current: FlowRecord?, floor: Version = 0, epoch: Epoch, limits: ChangeLimits
     ) -> FlowTransition {
-        if let current, current.head.account != change.account { return .rejected(Self.rejection(of: change, epoch)) }
+        if let current, current.head.account != change.account {
+            return Self.decideForeign(change, epoch: epoch, limits: limits)
+        }
         // The clocks of instances differ and jump. The maximum keeps a flow's times from decreasing while its version
         // rises.
         var change = change
@@ -84,12 +86,12 @@ public enum FlowTransition: Sendable {
         return isMet ? nil : .preconditionFailed(existing == nil ? 0 : version)
     }
 
-    /// The rejection of a change of another account's flow: the same as if the flow did not exist, unless the change would
-    /// create it.
-    private static func rejection(of change: FlowChange, _ epoch: Epoch) -> FlowOutcome.Rejection {
-        if let failure = Self.check(change.precondition, existing: nil, version: 0, epoch: epoch) { return failure }
-        if case .delete = change.body { return .notFound }
-        return .otherAccount
+    /// Decides a change of another account's flow: as if the flow did not exist, unless the change would create it.
+    private static func decideForeign(_ change: FlowChange, epoch: Epoch, limits: ChangeLimits) -> FlowTransition {
+        switch Self.decide(change, current: nil, epoch: epoch, limits: limits) {
+        case .write: .rejected(.otherAccount)
+        case let other: other
+        }
     }
 
     /// A rejection in the form of an error, as `Result` requires.

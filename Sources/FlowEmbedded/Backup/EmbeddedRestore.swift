@@ -126,6 +126,8 @@ public struct EmbeddedRestore: Sendable {
     /// Moves the files from the staging directory to their places, the database last, and sets their owner.
     /// - Returns: the present owner, and the one before if it is another.
     private func finish() throws(EmbeddedStoreError) -> (now: String, before: String?) {
+        // A command that root runs before the hub starts would otherwise create them as root's.
+        for name in ["stored", "uploads"] { try DataFolderAccess.makeFolder(self.staging + "/objects/" + name) }
         let owner = try self.setOwner()
         try BackupFiles.synchronizeTree(self.staging)
         let database = SQLiteDatabaseOpener.fileName

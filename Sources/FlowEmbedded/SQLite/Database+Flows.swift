@@ -64,7 +64,8 @@ extension Database {
     func update(_ record: FlowRecord, from stored: FlowRecord, state: JSONText?) throws {
         let head = record.head
         let newState = state?.databaseValue ?? .null
-        if head.status == stored.head.status {
+        // A tombstone whose flow was created and deleted again has another time of deletion.
+        if head.status == stored.head.status, !head.isDeleted {
             // The status is unchanged: do not write the indexed columns, so that their indexes need no update.
             try self.run(
                 "UPDATE flows SET version = ?, reset_version = ?, updated_at = ?, fence = ?, state = coalesce(?, state) WHERE id = ?",

@@ -20,13 +20,18 @@ extension SQLiteFlowStore: FlowArchive {
     }
 
     /// Inserts the flow with its events in one transaction, and raises the fencing sequence at least to the highest
-    /// fence of the flow. Changes nothing if a flow with this id exists.
+    /// fence of the flow. Changes nothing if a flow with this id exists, or if the flow's version is not above that of an ended
+    /// tombstone of its group of ids.
     public func restore(_ flow: ArchivedFlow, events: [FlowEvent]) async throws(StoreError) -> RestoreOutcome {
         let epoch = self.epoch
         return try await self.write { database in
             try database.check(epoch)
             let id = flow.record.head.flow
             if let existing = try database.flow(id) { return flow.outcome(existing: existing) }
+            // An ended tombstone of this id may have had any version up to the floor. The ids of a group share it, so a flow
+            // with another id may be refused, too; another id or a new store helps.
+            let floor = try database.endedVersion(of: id)
+            if floor > 0, flow.record.version <= floor { return .conflictingVersion(floor) }
             try database.insert(flow.record)
             try database.run(
                 "UPDATE flows SET created_at = ? WHERE id = ?", [flow.createdAt.databaseValue, id.rawValue.databaseValue])

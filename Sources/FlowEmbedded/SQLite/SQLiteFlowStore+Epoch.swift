@@ -72,6 +72,13 @@ extension SQLiteFlowStore: FencingSequence {
         try result.get()
     }
 
+    /// Sets the fencing sequence to the token if it is lower.
+    public func advanceFencing(beyond token: Int64) async throws(StoreError) {
+        try await self.write { database in
+            try database.run("UPDATE hub_meta SET fencing = max(fencing, ?)", [token.databaseValue])
+        }
+    }
+
     /// Advances the fencing sequence by one, and returns the new token.
     public func nextFencingToken() async throws(StoreError) -> Int64 {
         try await self.write { database in

@@ -84,8 +84,8 @@ extension AccessError {
 
     public static let originForbiddenWithoutKeys = AccessError(
         .originForbidden,
-        message: "A web page of another origin sent the request. Without keys the hub answers only pages that are listed. Add "
-            + "the page's origin to FLOWHUB_CORS_ORIGINS, or set FLOWHUB_JWT_KEY or FLOWHUB_JWKS.",
+        message: "A web page of another origin sent the request. Without keys the hub answers only pages that are listed, and no "
+            + "page for operations. Add the page's origin to FLOWHUB_CORS_ORIGINS, or set FLOWHUB_JWT_KEY or FLOWHUB_JWKS.",
         reason: "the hub has no keys, and Origin is neither listed nor the hub's own"
     )
 

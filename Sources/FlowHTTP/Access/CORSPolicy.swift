@@ -21,6 +21,11 @@ public struct CORSPolicy: Sendable, Equatable {
     private let origins: Set<String>
     private let allowsAny: Bool
 
+    /// Allows no origin.
+    static let none = CORSPolicy()
+
+    private init() { (self.origins, self.allowsAny) = ([], false) }
+
     /// Parses the entries of `FLOWHUB_CORS_ORIGINS`.
     /// - Throws: ``AccessConfigurationError`` if an entry is not an origin. A path or a trailing slash is an error and not
     ///   ignored, because an operator who writes one expects an effect.

@@ -1,8 +1,8 @@
 import FlowCore
 import HTTPTypes
 
-/// The requests that a hub without keys answers: those of programs on this machine, of its own web UI, and of web pages whose
-/// origin the operator has listed.
+/// The requests that are answered where no token protects the routes, on a hub without keys and on the operations port: those of
+/// programs on this machine, of the hub's own web UI, and of web pages whose origin the operator has listed.
 ///
 /// Without keys the network is the only protection: the hub listens on loopback addresses. A browser on the same machine runs
 /// the scripts of any web page, and these can reach loopback addresses in two ways, which need one rule each:
@@ -24,7 +24,7 @@ struct KeylessAccess: Sendable {
     private let checksHost: Bool
 
     /// - Parameter checksHost: `false` for a listener that may be reached by names and addresses other than loopback ones.
-    init(cors: CORSPolicy, checksHost: Bool = true) {
+    init(cors: CORSPolicy, checksHost: Bool) {
         self.cors = cors
         self.checksHost = checksHost
     }
@@ -72,6 +72,9 @@ struct KeylessAccess: Sendable {
             }
     }
 
+    /// Whether an address to listen on, as in a setting, is a loopback address.
+    static func isLoopback(address: String) -> Bool { address == "::1" || Self.isLoopback(address) }
+
     /// Whether the text after the host is empty, or `:` and digits.
     private static func isPort(_ text: Substring) -> Bool {
         text.isEmpty
@@ -86,8 +89,8 @@ extension HTTPProblem {
         case .host:
             self.init(
                 .misdirectedRequest, "misdirected_request",
-                "The Host header is not a loopback host. Without keys the hub answers only localhost, 127.0.0.1 and [::1]. "
-                    + "Use one of these, or set FLOWHUB_JWT_KEY or FLOWHUB_JWKS.")
+                "The Host header is not a loopback host. Without keys, and for operations on a loopback address, the hub answers "
+                    + "only localhost, 127.0.0.1 and [::1]. Use one of these, or set FLOWHUB_JWT_KEY or FLOWHUB_JWKS.")
         case .origin: self.init(AccessError.originForbiddenWithoutKeys)
         }
     }

@@ -80,7 +80,8 @@ extension ConnectionHandler {
             self.useAccount(ConnectionBudgets.noAccount)
         }
         if let length, length > configuration.maximumBodyBytes {
-            self.rejectAndClose(.bodyTooLarge(configuration.maximumBodyBytes))
+            self.rejectAndClose(
+                .bodyTooLarge(configuration.maximumBodyBytes), cors: head.headerFields[.origin], isHead: head.method == .head)
             return
         }
         if head.headerFields[.expect]?.lowercased() == "100-continue" {
@@ -95,8 +96,10 @@ extension ConnectionHandler {
     /// closed.
     private func refuse(_ problem: HTTPProblem, _ head: HTTPRequest, length: Int?) {
         let origin = head.headerFields[.origin]
-        guard let context = self.context, let length, length <= Self.discardedBodyLimit, head.headerFields[.expect] == nil else {
-            self.rejectAndClose(problem, cors: origin)
+        guard let context = self.context, let length, length <= Self.discardedBodyLimit, head.headerFields[.expect] == nil,
+            head.method != .head
+        else {
+            self.rejectAndClose(problem, cors: origin, isHead: head.method == .head)
             return
         }
         self.loop.requests.observe(route: "refused", status: problem.status.code, duration: .zero)
@@ -113,7 +116,7 @@ extension ConnectionHandler {
 
     /// Waits for the next request after the body of a rejected request was discarded, or closes the connection.
     func rejectedBodyEnded(keepAlive: Bool) {
-        if !keepAlive || self.isQuiescing {
+        if !keepAlive || self.isLast {
             self.lingeringClose()
         } else if self.isWritable {
             self.becomeIdle()

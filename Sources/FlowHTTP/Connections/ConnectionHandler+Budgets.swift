@@ -42,7 +42,7 @@ extension ConnectionHandler {
         let configuration = self.loop.configuration
         let size = (request.keepsBody ? body.readableBytes : self.discardedBodyBytes) + bytes.readableBytes
         guard size <= configuration.maximumBodyBytes else {
-            self.rejectAndClose(.bodyTooLarge(configuration.maximumBodyBytes))
+            self.rejectAndClose(.bodyTooLarge(configuration.maximumBodyBytes), cors: request.head.headerFields[.origin])
             return false
         }
         guard request.keepsBody else {
@@ -50,7 +50,7 @@ extension ConnectionHandler {
             return true
         }
         if let excess = self.budgets.bodies.hold(bytes.readableBytes, of: self.account) {
-            self.rejectAndClose(.bodiesFull(excess, configuration))
+            self.rejectAndClose(.bodiesFull(excess, configuration), cors: request.head.headerFields[.origin])
             return false
         }
         self.heldBodyBytes += bytes.readableBytes
@@ -145,10 +145,13 @@ extension ConnectionHandler {
     private static let smallResponseBytes = 16_384
 
     /// Holds the first chunk of a response in the budget of responses, unless it is small.
-    /// - Throws: ``HTTPProblem`` if there is no room, because earlier responses were not read.
+    /// - Throws: ``HTTPProblem`` if there is no room, because earlier responses were not read. Never for a request that may have
+    ///   changed something: the client would take the change as rejected and repeat it.
     func holdResponse(_ bytes: Int) throws(HTTPProblem) {
         guard bytes > Self.smallResponseBytes else { return }
-        if let excess = self.budgets.responses.hold(bytes, of: self.account) {
+        if !self.isAnsweringRead {
+            self.budgets.responses.change(by: bytes, of: self.account)
+        } else if let excess = self.budgets.responses.hold(bytes, of: self.account) {
             throw .responsesFull(excess, self.loop.configuration)
         }
         self.countedResponseBytes += bytes
@@ -156,7 +159,8 @@ extension ConnectionHandler {
 
     /// Corrects the counted bytes of responses to those that NIO has not passed to the socket.
     func measureResponses() {
-        if case .streaming = self.state { return self.countResponseBytes(0) }
+        // A connection that carries an event stream, or whose stream has ended: the streams have a budget of their own.
+        if self.hasRemovedHTTPHandlers { return self.countResponseBytes(0) }
         self.countResponseBytes(self.queuedBytes)
     }
 

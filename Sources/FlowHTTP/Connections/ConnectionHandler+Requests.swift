@@ -24,12 +24,13 @@ extension ConnectionHandler {
         // The size of the fields on the wire: each is name, colon, space, value, CRLF.
         let headerBytes = head.headerFields.reduce(0) { $0 + $1.name.rawName.utf8.count + $1.value.utf8.count + 4 }
         guard headerBytes <= configuration.maximumHeaderBytes else {
-            self.rejectAndClose(.headersTooLarge(configuration))
+            self.rejectAndClose(.headersTooLarge(configuration), isHead: head.method == .head)
             return
         }
         let path = target.prefix { $0 != "?" }
-        if let rejection = self.loop.application.access.keylessRejection(of: head, path: path, checksHost: !self.isOperations) {
-            self.rejectAndClose(HTTPProblem(rejection))
+        let access = (self.isOperations ? self.loop.operations : self.loop.application).access
+        if let rejection = access.pages?.rejection(of: head, path: path) {
+            self.rejectAndClose(HTTPProblem(rejection), isHead: head.method == .head)
             return
         }
         if !self.isOperations, StreamRequest.isStream(method: head.method, path: path) {
@@ -39,7 +40,7 @@ extension ConnectionHandler {
         }
         if self.isReserve, self.loop.isOverLimit, !path.hasPrefix("/health/"), path != "/metrics" {
             self.loop.budgets.countRefusal()
-            self.rejectAndClose(.connectionsFull(configuration))
+            self.rejectAndClose(.connectionsFull(configuration), isHead: head.method == .head)
             return
         }
         self.authorize(head, path: path)
@@ -92,7 +93,10 @@ extension ConnectionHandler {
     }
 
     /// Whether the connection is closed after the response to this request: the client or a drain requires it.
-    func closesAfterResponse(_ head: HTTPRequest) -> Bool { Self.requestsClose(head) || self.isQuiescing }
+    func closesAfterResponse(_ head: HTTPRequest) -> Bool {
+        Self.requestsClose(head) || self.isQuiescing || self.isInputBroken
+            || self.loop.isDraining
+    }
 
     /// Answers a request in a task on the event loop.
     /// - Parameters:
@@ -152,6 +156,7 @@ extension ConnectionHandler {
         }
         // Sent with the first bytes of the body.
         self.unsentHead = fields
+        self.isAnsweringRead = head.method == .get
         if head.method == .head || response.status == .noContent || response.status == .notModified {
             writer.end()
             return response.status
@@ -244,7 +249,7 @@ extension ConnectionHandler {
     }
 
     /// Whether no further request will be processed on this connection.
-    private var isLast: Bool { self.isQuiescing || (self.inputClosed && self.pipelined.isEmpty) }
+    var isLast: Bool { self.isQuiescing || (self.inputClosed && self.pipelined.isEmpty) }
 
     /// Waits for the next request, at most for the idle timeout.
     func becomeIdle() {

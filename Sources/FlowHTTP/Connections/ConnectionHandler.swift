@@ -80,6 +80,10 @@ final class ConnectionHandler: ChannelDuplexHandler {
     private(set) var isQuiescing = false
     /// Whether the rest of the input is discarded as it arrives.
     var dropsBody = false
+    /// Whether bytes that are not HTTP followed a complete request.
+    private(set) var isInputBroken = false
+    /// Whether the request in progress only reads, so that its response may be replaced by a problem.
+    var isAnsweringRead = false
     /// Bytes of the current request body that are held in the budget of request bodies.
     var heldBodyBytes = 0
     /// Bytes of the current request body that were discarded, because no route takes the body.
@@ -137,11 +141,16 @@ final class ConnectionHandler: ChannelDuplexHandler {
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
         self.loop.opened(self)
-        self.loop.mayEvict(self)
+        // A connection of the reserve waits for its health check at most for the timeout of the first request head.
+        if !self.isReserve { self.loop.mayEvict(self) }
     }
 
     /// Drops the reference to the context, which is invalid from now on.
-    func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+    func handlerRemoved(context: ChannelHandlerContext) {
+        self.context = nil
+        // NIO does not report the end of a channel that was closed before it was active.
+        if case .closed = self.state {} else { self.becomeClosed() }
+    }
 
     /// Processes one part of a request from the HTTP handlers.
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -242,6 +251,9 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// response.
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         switch self.state {
+        case .verifying where self.pipelined.contains(where: { if case .end = $0.part { true } else { false } }):
+            // The request itself is complete: answer it, then close the connection.
+            self.isInputBroken = true
         case .idle, .reading, .verifying:
             if let error = error as? RequestHeadLimiter.HeadTooLarge {
                 self.rejectAndClose(
@@ -278,8 +290,10 @@ final class ConnectionHandler: ChannelDuplexHandler {
 
     /// Rejects a request before it was read whole, and closes the connection. A lingering close discards the rest of the
     /// request: an immediate close would reset the connection, and the client could lose the response.
-    /// - Parameter origin: the request's `Origin`, for the CORS header fields.
-    func rejectAndClose(_ problem: HTTPProblem, cors origin: String? = nil) {
+    /// - Parameters:
+    ///   - origin: the request's `Origin`, for the CORS header fields.
+    ///   - isHead: whether the request's method is HEAD, so that the response has no body.
+    func rejectAndClose(_ problem: HTTPProblem, cors origin: String? = nil, isHead: Bool = false) {
         guard let context = self.context else { return }
         self.loop.requests.observe(route: "refused", status: problem.status.code, duration: .zero)
         self.state = .lingeringClose
@@ -290,7 +304,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         head.headerFields[.connection] = "close"
         head.headerFields[.date] = self.loop.httpDate
         context.write(self.wrapOutboundOut(.head(head)), promise: nil)
-        context.write(self.wrapOutboundOut(.body(ByteBuffer(bytes: problem.document.bytes))), promise: nil)
+        if !isHead { context.write(self.wrapOutboundOut(.body(ByteBuffer(bytes: problem.document.bytes))), promise: nil) }
         context.writeAndFlush(self.wrapOutboundOut(.end(nil)), promise: nil)
         self.lingeringClose()
     }
@@ -399,6 +413,8 @@ final class ConnectionHandler: ChannelDuplexHandler {
     /// Accepts no further request. Closes the connection now if no request has begun, else after the response.
     func quiesce() {
         self.isQuiescing = true
-        if case .idle = self.state, !self.headLimiter.hasReceivedBytes { self.context?.close(promise: nil) }
+        guard case .idle = self.state, !self.headLimiter.hasReceivedBytes else { return }
+        // The end of the last response may not have been passed to the socket yet.
+        if self.queuedBytes > 0 { self.lingeringClose() } else { self.context?.close(promise: nil) }
     }
 }

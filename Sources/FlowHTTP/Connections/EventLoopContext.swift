@@ -58,14 +58,15 @@ final class EventLoopContext {
     }
 
     /// Closes the connection that was idle for the longest time: one on which no request was granted access, if there is any.
-    /// - Returns: whether there was an idle connection.
-    func evictLongestIdle() -> Bool {
-        guard let connection = self.idleUnauthenticated.longestIdle ?? self.idleAuthenticated.longestIdle else { return false }
+    /// - Returns: the closed connection; `nil` if none was idle.
+    @discardableResult
+    func evictLongestIdle() -> ConnectionHandler? {
+        guard let connection = self.idleUnauthenticated.longestIdle ?? self.idleAuthenticated.longestIdle else { return nil }
         self.budgets.countEviction()
         // The connection reports its end later.
         self.closed(connection)
         connection.closeNow()
-        return true
+        return connection
     }
 
     /// Whether there are more connections without an event stream than their limit.
@@ -82,7 +83,9 @@ final class EventLoopContext {
     /// - Returns: `nil` if the new connection must be closed.
     func admit() -> Admission? {
         let limit = self.configuration.maximumOrdinaryConnections
-        if self.ordinary.count < limit || self.evictLongestIdle() { return .anyRequest }
+        if self.ordinary.count < limit { return .anyRequest }
+        // The new connection takes the place of the closed one, and may be used for no more than that.
+        if let evicted = self.evictLongestIdle() { return evicted.isReserve ? .reserve : .anyRequest }
         if self.ordinary.count < limit + Self.reserve { return .reserve }
         self.budgets.countRefusal()
         return nil

@@ -116,20 +116,13 @@ enum RequestAccess: Sendable {
 /// with the cookie.
 struct AccessControl: Sendable {
     let verifier: TokenVerifier
-    let cors: CORSPolicy
+    var cors: CORSPolicy
     let proxies: TrustedProxies
+    /// Which requests of web pages are answered, where no token protects the routes; `nil` on the port of a hub with keys.
+    var pages: KeylessAccess?
     /// Whether the tokens of a principal are revoked.
     let isRevoked: @Sendable (Principal) -> Bool
     let now: @Sendable () -> Timestamp
-
-    /// Why a hub without keys does not answer a request; `nil` if it does, and on a hub with keys.
-    /// - Parameters:
-    ///   - path: the request's path, without the query.
-    ///   - checksHost: `false` on the operations listener, which may listen on other than loopback addresses.
-    func keylessRejection(of head: HTTPRequest, path: Substring, checksHost: Bool) -> KeylessAccess.Rejection? {
-        self.verifier.isOpen
-            ? KeylessAccess(cors: self.cors, checksHost: checksHost).rejection(of: head, path: path) : nil
-    }
 
     /// What a request's head decides without verifying a signature.
     enum HeadDecision: Sendable {

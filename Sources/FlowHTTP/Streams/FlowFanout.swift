@@ -290,10 +290,10 @@ final class FlowFanout {
         }
     }
 
-    /// Whether the flow is terminal and its time for late events is over. `false` if a later event was delivered and the head
-    /// at that version is not known yet: after that event the flow may no longer be terminal.
+    /// Whether the flow is terminal and its time for late events is over. `false` while head and delivered version differ: if the
+    /// head is older, the flow may no longer be terminal; if it is newer, the event that ended the flow is not delivered yet.
     var lingerHasExpired: Bool {
-        guard let head = self.head, head.version >= self.version else { return false }
+        guard let head = self.head, head.version == self.version else { return false }
         return self.lingersUntil.map { $0 <= .now() } ?? false
     }
 

@@ -46,6 +46,8 @@ final class CredentialsProvider: Sendable {
             self.path = nil
             self.state = Mutex(State(credentials: credentials, checkedAt: .now))
         case .file(let path):
+            // Before the content, so that a change in between is noticed.
+            let version = Self.version(path)
             guard let credentials = Self.read(path) else {
                 throw R2SettingsError(
                     "FLOWHUB_R2_CREDENTIALS",
@@ -53,7 +55,7 @@ final class CredentialsProvider: Sendable {
                         + "{\"access_key_id\": …, \"secret_access_key\": …}; \"session_token\" is optional.")
             }
             self.path = path
-            self.state = Mutex(State(credentials: credentials, version: Self.version(path), checkedAt: .now))
+            self.state = Mutex(State(credentials: credentials, version: version, checkedAt: .now))
         }
     }
 

@@ -177,11 +177,13 @@ final class CommitLane: Sendable {
         let (batch, checked, confirmed, lockedFlows) = try await environment.pool.withLease(.changes) {
             lease async throws(PoolFailure) in
             var batch = ChangeBatch(epoch: epoch, limits: environment.limits)
-            let found = try await lease.begin(
-                then: Self.reads(flows, keys, accounts, locking: true) + [ChangeStatements.existing(flows)])
-            try self.load(found, flows: flows, keys: keys, accounts: accounts, into: &batch)
+            var reads = Self.reads(flows, keys, accounts, locking: true)
+            // Before the floors: a tombstone that is missing here has left its version there.
+            reads.insert(ChangeStatements.existing(flows), at: 1)
+            var found = try await lease.begin(then: reads)
             // Flows that exist and were skipped by the locking read: another transaction has locked their rows.
-            let existing = found[found.count - 1].rows.compactMap { $0.text(0).flatMap { FlowID($0) } }
+            let existing = found.remove(at: 1).rows.compactMap { $0.text(0).flatMap { FlowID($0) } }
+            try self.load(found, flows: flows, keys: keys, accounts: accounts, into: &batch)
             let lockedFlows = Set(existing.filter { batch.rows[$0]?.stored == nil })
             // A version below the one seen before means that the database was restored to an older copy. If anything
             // were written before the epoch is raised, a lost version would be assigned to a different event.

@@ -73,12 +73,13 @@ struct SeenVersions {
         }
     }
 
-    /// Whether a flow was seen with a higher version, under the same epoch, than the batch has read now.
+    /// Whether a flow was seen with a higher version, under the same epoch, than the batch has read now. A flow without a row
+    /// counts with its floor: it may have been deleted elsewhere, and its tombstone has ended.
     /// - Parameter lockedFlows: flows whose rows were not read.
     func isAhead(of batch: ChangeBatch, except lockedFlows: Set<FlowID>) -> Bool {
         guard self.epoch == batch.epoch else { return false }
         return batch.rows.contains { flow, row in
-            !lockedFlows.contains(flow) && (row.stored?.version ?? 0) < self.versions[flow] ?? 0
+            !lockedFlows.contains(flow) && (row.stored?.version ?? row.floor) < self.versions[flow] ?? 0
         }
     }
 }

@@ -33,23 +33,32 @@ extension PostgresFlowStore: FlowArchive {
     }
 
     /// Inserts the flow with its events in one transaction, and raises the fencing sequence above the flow's
-    /// highest fencing token. Changes nothing if a flow with this id exists.
+    /// highest fencing token. Changes nothing if a flow with this id exists, or if the flow's version is not above that of an
+    /// ended tombstone of its group of ids.
     public func restore(_ flow: ArchivedFlow, events: [FlowEvent]) async throws(StoreError) -> RestoreOutcome {
         let id = flow.record.head.flow
         let epoch = self.epoch
         do throws(PoolFailure) {
             return try await self.pool.withLease(.control) { lease async throws(PoolFailure) in
-                let found = try await lease.begin(then: [ChangeStatements.read([id], locking: true)])[0]
+                // Not locking: a tombstone that is being ended is found here, or has left its version in the floors.
+                let found = try await lease.begin(
+                    then: [ChangeStatements.read([id], locking: false), ChangeStatements.floors([id])])
                 let existing: FlowRecord?
                 do throws(PostgresError) {
-                    try found.check(epoch)
-                    existing = try found.first?.record(at: 2)
+                    try found[0].check(epoch)
+                    existing = try found[0].first?.record(at: 2)
                 } catch {
                     throw PoolFailure(error)
                 }
                 if let existing {
                     _ = try await lease.run([Statement("ROLLBACK")])
                     return flow.outcome(existing: existing)
+                }
+                // An ended tombstone of this id may have had any version up to the floor. The ids of a group share it, so a
+                // flow with another id may be refused, too; another id or a new store helps.
+                if let floor = found[1].first?.int64(1), floor > 0, flow.record.version <= floor {
+                    _ = try await lease.run([Statement("ROLLBACK")])
+                    return .conflictingVersion(floor)
                 }
                 for slice in Self.slices(of: events) { _ = try await lease.run([Self.insert(slice, of: id)]) }
                 let growth = AccountUsage(from: nil, to: flow.record, events: events)

@@ -40,6 +40,19 @@ extension PostgresFlowStore {
 }
 
 extension PostgresFlowStore: FencingSequence {
+    /// Sets the sequence with a margin, so that tokens that other connections draw meanwhile stay below it.
+    public func advanceFencing(beyond token: Int64) async throws(StoreError) {
+        var parameters = ParameterList()
+        parameters.add(token)
+        let statement = Statement(
+            "SELECT setval('hub_fencing', $1 + \(Self.fencingMargin)) WHERE nextval('hub_fencing') <= $1", parameters)
+        do throws(PoolFailure) {
+            _ = try await self.pool.run(.control, [statement], isRetryable: true)
+        } catch {
+            throw StoreError(PoolFailure(error.error))
+        }
+    }
+
     /// Allocates the next value of the sequence `hub_fencing`. If the connection is lost, the statement is sent once
     /// more, and a token may remain unused.
     public func nextFencingToken() async throws(StoreError) -> Int64 {

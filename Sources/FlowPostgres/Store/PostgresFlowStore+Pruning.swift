@@ -105,9 +105,15 @@ extension PostgresFlowStore {
 
     /// CTEs that delete tombstones of flows that were deleted before `$2` and have no events any more, at most `$3` of them.
     /// Tombstones that another transaction has locked, to create the flow again, are skipped.
+    ///
+    /// None ends in the first day after the migration, in which instances of an earlier release may still run: they would take
+    /// the missing row for a restored database, or create the flow at version 1.
     private static let agedTombstones = """
         doomed AS MATERIALIZED (
             SELECT id FROM flows f WHERE deleted_at < $2 AND (SELECT mine FROM turn)
+                AND EXISTS (
+                    SELECT 1 FROM schema_migrations
+                    WHERE name = '0012_flow_deletions' AND applied_at < clock_timestamp() - interval '1 day')
                 AND NOT EXISTS (SELECT 1 FROM flow_events e WHERE e.flow_id = f.id)
             ORDER BY deleted_at LIMIT $3 FOR UPDATE SKIP LOCKED
         ),

@@ -46,6 +46,7 @@ struct FlowsExportCommand: AsyncParsableCommand {
             let revocations = try await store.flows.revocations()
             for revocation in revocations { try Terminal.show(ArchiveLine.revocation(revocation).json.string) }
             let replies = try await Self.writeReplies(store)
+            try Terminal.show(ArchiveLine.fencing(try await store.flows.nextFencingToken()).json.string)
             Terminal.note(
                 "\(flows) flows with \(events) events, \(revocations.count) revocations and \(replies) replies exported.")
         } catch let error as StoreError {
@@ -123,11 +124,21 @@ struct FlowsImportCommand: AsyncParsableCommand {
                 case .flow(let flow, let events):
                     report.add(try await store.flows.restore(flow, events: events), flow.record, events.count)
                 case .revocation(let revocation):
-                    _ = try await store.flows.revoke(revocation, now: SystemClock.now())
-                    report.revocations += 1
+                    switch try await store.flows.revoke(revocation, now: SystemClock.now()) {
+                    case .stored: report.revocations += 1
+                    case .limitReached(let limit):
+                        throw CommandFailure(
+                            .rejected,
+                            "\(report.text) Stopped at line \(lines.number): account \(revocation.account) has the maximum of "
+                                + "\(limit) revocations (FLOWHUB_MAX_ACCOUNT_REVOCATIONS). Raise it and import again.")
+                    }
+                case .fencing(let token): try await store.flows.advanceFencing(beyond: token)
                 case .reply(let reply): if try await store.flows.restore(reply) { report.replies += 1 }
                 }
             }
+        } catch let failure as CommandFailure {
+            await store.close()
+            throw failure
         } catch let error as StoreError {
             await store.close()
             throw CommandFailure(.rejected, "\(report.text) Stopped because the store failed: \(error)")
@@ -194,6 +205,7 @@ final class ArchiveReader {
         case flow(ArchivedFlow, [FlowEvent])
         case revocation(Revocation)
         case reply(ArchivedReply)
+        case fencing(Int64)
     }
 
     /// Reads the next flow with its events, or the next revocation or reply.
@@ -207,6 +219,7 @@ final class ArchiveReader {
         case .flow(let archived): flow = archived
         case .revocation(let revocation): return .revocation(revocation)
         case .reply(let reply): return .reply(reply)
+        case .fencing(let token): return .fencing(token)
         case .event: throw ArchiveLine.Malformed(description: "it is an event, but no flow precedes it")
         }
         var events: [FlowEvent] = []

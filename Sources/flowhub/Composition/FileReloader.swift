@@ -47,8 +47,11 @@ final class FileReloader: Sendable {
 
 extension FileReloader.File {
     /// The key set file of a verifier.
-    static func tokenKeys(_ path: String, _ verifier: TokenVerifier, logger: Logger) -> FileReloader.File {
-        let file = KeySetReloader(path: path, verifier: verifier, logger: logger)
+    /// - Parameter version: the file's version before the verifier read it, so that a change since then is noticed.
+    static func tokenKeys(
+        _ path: String, _ version: FileVersion?, _ verifier: TokenVerifier, logger: Logger
+    ) -> FileReloader.File {
+        let file = KeySetReloader(path: path, version: version, verifier: verifier, logger: logger)
         return FileReloader.File(setting: "FLOWHUB_JWKS") { await file.reload(isForced: $0) }
     }
 
@@ -58,40 +61,40 @@ extension FileReloader.File {
     }
 }
 
+/// Distinguishes one content of a file from earlier and later ones.
+struct FileVersion: Hashable {
+    private let attributes: [String]
+
+    /// The version of the file at the path; `nil` if there is none.
+    init?(_ path: String) {
+        // The path may be a symbolic link whose target is replaced, as Kubernetes does with mounted secrets.
+        let target = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
+        guard let all = try? FileManager.default.attributesOfItem(atPath: target) else { return nil }
+        let modified = (all[.modificationDate] as? Date)?.timeIntervalSinceReferenceDate ?? 0
+        let keys: [FileAttributeKey] = [.systemNumber, .systemFileNumber, .size]
+        self.attributes = keys.map { "\(all[$0] ?? "")" } + ["\(modified)"]
+    }
+}
+
 /// Reloads the key set file of a ``TokenVerifier``.
 private actor KeySetReloader {
-    /// Distinguishes one content of a file from earlier and later ones.
-    private struct Version: Hashable {
-        private let attributes: [String]
-
-        /// The version of the file at the path; `nil` if there is none.
-        init?(_ path: String) {
-            // The path may be a symbolic link whose target is replaced, as Kubernetes does with mounted secrets.
-            let target = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
-            guard let all = try? FileManager.default.attributesOfItem(atPath: target) else { return nil }
-            let modified = (all[.modificationDate] as? Date)?.timeIntervalSinceReferenceDate ?? 0
-            let keys: [FileAttributeKey] = [.systemNumber, .systemFileNumber, .size]
-            self.attributes = keys.map { "\(all[$0] ?? "")" } + ["\(modified)"]
-        }
-    }
-
     private let path: String
     private let verifier: TokenVerifier
     private let logger: Logger
     /// The version that was read last, valid or not. Read before the content, so that a change in between is noticed.
-    private var version: Version?
+    private var version: FileVersion?
     /// Why the content that was read last is not in use; `nil` if it is.
     private var problem: String?
 
-    init(path: String, verifier: TokenVerifier, logger: Logger) {
+    init(path: String, version: FileVersion?, verifier: TokenVerifier, logger: Logger) {
         self.path = path
+        self.version = version
         self.verifier = verifier
         self.logger = logger
-        self.version = Version(path)
     }
 
     func reload(isForced: Bool) async -> Bool {
-        let version = Version(self.path)
+        let version = FileVersion(self.path)
         guard isForced || version != self.version else { return self.problem == nil }
         self.version = version
         do throws(AccessConfigurationError) {

@@ -19,6 +19,8 @@ struct Hub {
     init(
         _ configuration: HubConfiguration, logger: Logger, onListening: @escaping @Sendable (_ host: String, _ port: Int) -> Void
     ) async throws {
+        // Before the verifier reads the file: the start may wait for the store, and the file may change meanwhile.
+        let keySetVersion = configuration.access.jwksPath.flatMap { FileVersion($0) }
         let verifier = try await TokenVerifier(configuration.access)
         let cors = try CORSPolicy(origins: configuration.access.corsOrigins)
         let proxies = try TrustedProxies(
@@ -97,7 +99,9 @@ struct Hub {
             instance: configuration.instance, seconds: configuration.storageHealthSeconds, now: now)
 
         var files: [FileReloader.File] = []
-        if let path = configuration.access.jwksPath { files.append(.tokenKeys(path, verifier, logger: logger)) }
+        if let path = configuration.access.jwksPath {
+            files.append(.tokenKeys(path, keySetVersion, verifier, logger: logger))
+        }
         if let r2 = objects.r2 { files.append(.credentials(r2)) }
         self.reloader = FileReloader(files, health: health)
         self.store = store

@@ -78,4 +78,20 @@ import Testing
             #expect(monitor.status.count == 2 - index)
         }
     }
+
+    @Test func expiredRevocationsInTheStoreAreNotAnnounced() async throws {
+        let store = FakeStore()
+        let reported = Mutex<[RevocationList]>([])
+        let monitor = RevocationMonitor(
+            store: store, keepSeconds: 600, now: { Timestamp(milliseconds: 1_000_000) }, logger: Logger(label: "test"),
+            added: { list in reported.withLock { $0.append(list) } })
+        for index in 0..<3 {
+            async let read = monitor.refresh()
+            while store.waiting <= index { await Task.yield() }
+            store.answer(index, [Self.revocation("anna", 399), Self.revocation("ben", 400)])
+            #expect(await read)
+        }
+        #expect(reported.withLock { $0 } == [RevocationList([Self.revocation("ben", 400)])])
+        #expect(monitor.status.count == 1)
+    }
 }

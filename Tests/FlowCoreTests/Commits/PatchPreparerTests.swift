@@ -43,9 +43,9 @@ import Testing
         }
     }
 
-    private static func change(_ patch: String, flow: String = "f") throws -> FlowChange {
+    private static func change(_ patch: String, flow: String = "f", account: String = "1") throws -> FlowChange {
         FlowChange(
-            flow: try #require(FlowID(flow)), account: "1", body: .patch(try JSONText(validating: patch.utf8)),
+            flow: try #require(FlowID(flow)), account: account, body: .patch(try JSONText(validating: patch.utf8)),
             at: Timestamp(milliseconds: 0))
     }
 
@@ -98,7 +98,7 @@ import Testing
         }
         #expect(record.state.member("a")?.intValue == 1)
         #expect(record.state.member("other") != nil)
-        #expect(writer.state.withLock { $0.decisions } == [false, true, true, true, false])
+        #expect(writer.state.withLock { $0.decisions } == [false, true, true, true, true, false])
     }
 
     @Test func aFailedChangePassesTheTurnOn() async throws {
@@ -138,5 +138,60 @@ import Testing
         }
         let most = prepared.state.withLock { $0.mostUnderway }
         #expect((1...4).contains(most), "\(most)")
+    }
+
+    /// Holds the results at the writer until the test releases them.
+    private final class HoldingWriter: Sendable {
+        let isHolding = Mutex(true)
+        /// Number of results that have arrived.
+        let results = Mutex(0)
+        /// For each flow, how often its state was asked for.
+        let questions = Mutex<[FlowID: Int]>([:])
+
+        func submit(_ change: FlowChange) async throws(StoreError) -> ChangeBatch.Decision {
+            guard change.account == "1" else { return .outcome(.rejected(.otherAccount)) }
+            guard case .ahead(.some) = change.preparation else {
+                self.questions.withLock { $0[change.flow, default: 0] += 1 }
+                return .unprepared(base: .emptyObject)
+            }
+            self.results.withLock { $0 += 1 }
+            while self.isHolding.withLock({ $0 }), !Task.isCancelled { await Task.yield() }
+            return .outcome(.rejected(.notFound))
+        }
+    }
+
+    @Test(.timeLimit(.minutes(1))) func patchesOfAnotherAccountDoNotWaitForTheFlowsTurn() async throws {
+        let writer = HoldingWriter()
+        let preparer = PatchPreparer()
+        let (own, others) = (try Self.change("{}"), try Self.change("{}", account: "2"))
+        async let first = preparer.apply(own, submit: writer.submit)
+        while writer.results.withLock({ $0 }) == 0 { await Task.yield() }
+        let outcome = try await preparer.apply(others, submit: writer.submit)
+        writer.isHolding.withLock { $0 = false }
+        _ = try await first
+        guard case .rejected(.otherAccount) = outcome else {
+            Issue.record("\(outcome)")
+            return
+        }
+    }
+
+    @Test(.timeLimit(.minutes(1))) func aPatchThatWaitsForOthersAsksForTheStateAgain() async throws {
+        let writer = HoldingWriter()
+        let preparer = PatchPreparer()
+        let changes = try (0..<5).map { try Self.change("{}", flow: "f\($0)") }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for change in changes.dropLast() {
+                group.addTask { _ = try await preparer.apply(change, submit: writer.submit) }
+            }
+            while writer.results.withLock({ $0 }) < 4 { await Task.yield() }
+            group.addTask { _ = try await preparer.apply(changes[4], submit: writer.submit) }
+            while writer.questions.withLock({ $0[changes[4].flow] }) == nil { await Task.yield() }
+            // Until the change waits, which nothing reports.
+            try await Task.sleep(for: .milliseconds(100))
+            writer.isHolding.withLock { $0 = false }
+            try await group.waitForAll()
+        }
+        #expect(changes.map { change in writer.questions.withLock { $0[change.flow] } } == [1, 1, 1, 1, 2])
+        #expect(writer.results.withLock { $0 } == 5)
     }
 }

@@ -9,7 +9,8 @@ struct KeylessAccessTests {
         origins: [String] = []
     ) throws -> KeylessAccess.Rejection? {
         let head = HTTPRequest(method: method, scheme: "http", authority: host, path: path, headerFields: fields)
-        return KeylessAccess(cors: try CORSPolicy(origins: origins)).rejection(of: head, path: path.prefix { $0 != "?" })
+        return KeylessAccess(cors: try CORSPolicy(origins: origins), checksHost: true).rejection(
+            of: head, path: path.prefix { $0 != "?" })
     }
 
     @Test(arguments: [

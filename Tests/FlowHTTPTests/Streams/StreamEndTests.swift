@@ -52,4 +52,47 @@ import Testing
         // The loop does not know whether a flow with an event after its end is still terminal.
         #expect(text.after.dropFirst(text.before.count).contains("event: closing") == !isReopened)
     }
+
+    /// A head may be newer than the events that were delivered: it was read from the store, or belongs to a later event.
+    @Test func streamDoesNotCloseWhileEventThatEndedFlowIsNotDelivered() async throws {
+        let epoch = Epoch(counter: 7, random: "a")
+        let flow = try #require(FlowID("f"))
+        let request = try StreamRequest(path: "/v1/flows/f/events", query: "", lastEventID: nil, maximumFlows: 1)
+        var configuration = StreamConfiguration()
+        configuration.lingerMilliseconds = 0
+        let services = StreamServices.empty(epoch: epoch, configuration: configuration)
+        @Sendable func frame(_ version: Version, _ type: EventType) -> Frame {
+            Frame.durable(
+                FlowEvent(version: version, type: type, payload: .emptyObject, createdAt: Timestamp(milliseconds: 0)), of: flow,
+                epoch: epoch)
+        }
+        let deleted = FlowHead(
+            flow: flow, account: Principal.open.account, version: 2, status: .deleted, resetVersion: 2,
+            updatedAt: Timestamp(milliseconds: 0))
+        let loop = MultiThreadedEventLoopGroup.singleton.any()
+        let started = try await loop.submit {
+            let shard = StreamShard(loop: loop, services: services, sinkIndex: services.table.attach(LaggingDeliverySink()))
+            let output = RecordedOutput()
+            shard.open(
+                EventStream(
+                    number: 1, principal: .open, remote: "", request: request, epoch: epoch, shard: shard, output: output))
+            shard.process([.opened(flow, nil, head: nil, epoch: epoch, last: [])])
+            shard.process([.events(flow, [frame(1, .stateUpdate)], head: deleted)])
+            return NIOLoopBound((shard, output), eventLoop: loop)
+        }.get()
+        let before = try await loop.submit {
+            let (shard, output) = started.value
+            shard.tick()
+            let text = output.text
+            shard.process([.events(flow, [frame(2, .flowDeleted)], head: deleted)])
+            return text
+        }.get()
+        let after = try await loop.submit {
+            let (shard, output) = started.value
+            shard.tick()
+            return output.text
+        }.get()
+        #expect(before.contains("event: state_update") && !before.contains("event: closing"), "\(before)")
+        #expect(after.contains("event: flow_deleted") && after.contains("event: closing"), "\(after)")
+    }
 }

@@ -193,6 +193,48 @@ extension FlowStoreContract {
             _ = try await Self.prune(store, policy, now: start.advanced(bySeconds: 1_001))
             #expect(try await store.load(a) == nil)
         },
+        Case("a tombstone starts anew if its flow was created and deleted again, also in one batch") { subject in
+            let store = subject.store
+            let flows = try (0..<20).map { try flow("f\($0)") }
+            for id in flows {
+                _ = try await store.patch(id, "{}")
+                _ = try await store.delete(id)
+            }
+            let later = start.advanced(bySeconds: 50)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for id in flows {
+                    group.addTask { _ = try await store.patch(id, "{}", at: later) }
+                    group.addTask { _ = try await store.delete(id, at: later) }
+                }
+                try await group.waitForAll()
+            }
+            var policy = RetentionPolicy()
+            policy.historySeconds = 10
+            policy.tombstoneSeconds = 60
+            _ = try await Self.prune(store, policy, now: start.advanced(bySeconds: 100))
+            // A flow exists or was deleted 50 s ago, whichever of its two changes came last.
+            for id in flows { #expect(try await store.load(id) != nil) }
+        },
+        Case("a flow is restored only above the version of an ended tombstone") { subject in
+            let store = subject.store
+            let a = try flow("a")
+            for number in 1...4 { _ = try await store.patch(a, "{\"n\":\(number)}") }
+            var archived = try #require(try await store.exportFlows(after: nil, limit: 10).first)
+            _ = try await store.delete(a)
+            #expect(try await store.restore(archived, events: []) == .conflictingVersion(5))
+            var policy = RetentionPolicy()
+            policy.historySeconds = 50
+            policy.tombstoneSeconds = 100
+            _ = try await Self.prune(store, policy, now: start.advanced(bySeconds: 101))
+            for version in [Version(4), 5] {
+                archived.record.head.version = version
+                #expect(try await store.restore(archived, events: []) == .conflictingVersion(5))
+                #expect(try await store.load(a) == nil)
+            }
+            archived.record.head.version = 6
+            #expect(try await store.restore(archived, events: []) == .restored)
+            #expect(try await store.patch(a, #"{"n":9}"#).record?.version == 7)
+        },
         Case("revocations are pruned after their time") { subject in
             let store = subject.store
             for (name, notBefore) in [("old", Int64(100)), ("new", 101)] {

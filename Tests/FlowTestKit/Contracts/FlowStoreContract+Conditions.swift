@@ -40,6 +40,16 @@ extension FlowStoreContract {
             #expect(third > second + 1_000)
             #expect(try await subject.reopen().nextFencingToken() > third)
         },
+        Case("fencing tokens continue beyond those of an exported store") { subject in
+            let store = subject.store
+            let exported = try await store.nextFencingToken() + 5_000_000
+            try await store.advanceFencing(beyond: exported)
+            let next = try await store.nextFencingToken()
+            #expect(next > exported)
+            try await store.advanceFencing(beyond: 1)
+            #expect(try await store.nextFencingToken() > next)
+            #expect(try await subject.reopen().nextFencingToken() > next)
+        },
     ]
 
     static let idempotency: [Case] = [

@@ -4,7 +4,7 @@ import Testing
 
 /// Contract tests that every ``FlowStore`` passes.
 public enum FlowStoreContract {
-    public typealias Store = FlowStore & FencingSequence & RevocationStore
+    public typealias Store = FlowStore & FencingSequence & RevocationStore & FlowArchive
 
     /// An empty store under test, with operations that the store itself does not offer.
     public struct Subject: Sendable {

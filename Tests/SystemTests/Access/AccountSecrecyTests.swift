@@ -80,7 +80,7 @@ struct AccountSecrecyTests {
             for id in [Self.ids.absent, Self.ids.foreign, Self.ids.deleted] {
                 let head = """
                     \(line) HTTP/1.1\r
-                    Host: hub\r
+                    Host: localhost\r
                     Authorization: Bearer \(token.text)\r
                     \(header.isEmpty ? "" : header + "\r\n")
                     """.replacing("{flow}", with: id).replacing("{epoch}", with: epoch)
@@ -95,7 +95,7 @@ struct AccountSecrecyTests {
             for id in [Self.ids.absent, Self.ids.foreign, Self.ids.deleted] {
                 let head = """
                     GET \(target) HTTP/1.1\r
-                    Host: hub\r
+                    Host: localhost\r
                     Authorization: Bearer \(token.text)\r
                     \(header.isEmpty ? "" : header + "\r\n")
                     """.replacing("{flow}", with: id).replacing("{epoch}", with: epoch)

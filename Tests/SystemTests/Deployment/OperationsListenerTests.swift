@@ -10,11 +10,17 @@ import Testing
     private static func running(
         _ environment: [String: String] = [:], _ body: (HubProcess, HubAPI) async throws -> Void
     ) async throws {
+        try await Self.runningOnPort(environment) { hub, port in try await body(hub, HubAPI(port: port)) }
+    }
+
+    private static func runningOnPort(
+        _ environment: [String: String], _ body: (HubProcess, Int) async throws -> Void
+    ) async throws {
         let environment = environment.merging(["FLOWHUB_OPS_PORT": "0"]) { $1 }
         try await HubProcess.running(environment) { hub in
             let line = try #require(hub.log.split(separator: "\n").first { $0.contains("Serving metrics and health") })
             let port = try #require(line.split(separator: ":").last.flatMap { Int($0.prefix { $0.isNumber }) })
-            try await body(hub, HubAPI(port: port))
+            try await body(hub, port)
         }
     }
 
@@ -36,6 +42,24 @@ import Testing
                 #expect(reply.status == 404, "\(path)")
             }
             #expect(try await operations.metric("flowhub_connections") == 0)
+        }
+    }
+
+    @Test(arguments: [[:], ["FLOWHUB_JWT_KEY": TestToken.key, "FLOWHUB_CORS_ORIGINS": "*,https://app.example"]])
+    func answersNoWebPage(_ environment: [String: String]) async throws {
+        try await Self.runningOnPort(environment) { _, port in
+            let operations = HubAPI(port: port)
+            for path in Self.all {
+                for origin in ["https://evil.example", "https://app.example", "null"] {
+                    let reply = try await operations.with(header: "Origin", origin).call("GET", path)
+                    #expect(reply.status == 403 && reply.header("access-control-allow-origin") == nil, "\(path) \(origin)")
+                }
+                let exchange = try await RawExchange.open(port: port)
+                defer { exchange.close() }
+                try await exchange.send("GET \(path) HTTP/1.1\r\nHost: rebind.evil.example:\(port)\r\n\r\n")
+                #expect(try await exchange.replies(1)[0].status == 421, "\(path)")
+                #expect(try await operations.call("GET", path).status == 200)
+            }
         }
     }
 

@@ -10,7 +10,8 @@ extension ImportSystemTests {
             let exchange = try await RawExchange.open(port: hub.port)
             let field = token.map { "\($0.header.name): \($0.header.value)\r\n" } ?? ""
             try await exchange.send(
-                "POST /v1/imports?format=ndjson HTTP/1.1\r\nHost: hub\r\n\(field)Content-Length: 1000000\r\n\r\n{\"n\":1}\n")
+                "POST /v1/imports?format=ndjson HTTP/1.1\r\nHost: localhost\r\n\(field)Content-Length: 1000000\r\n\r\n{\"n\":1}\n"
+            )
             return exchange
         }
 

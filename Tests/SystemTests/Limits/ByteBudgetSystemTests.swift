@@ -8,7 +8,7 @@ struct ByteBudgetSystemTests {
         let exchange = try await RawExchange.open(port: hub.port)
         let field = TestToken(account: account).header
         let head =
-            "PUT /v1/flows/\(flow)/state HTTP/1.1\r\nHost: hub\r\n\(field.name): \(field.value)\r\nContent-Length: 700000\r\n\r\n"
+            "PUT /v1/flows/\(flow)/state HTTP/1.1\r\nHost: localhost\r\n\(field.name): \(field.value)\r\nContent-Length: 700000\r\n\r\n"
         try await exchange.send(Array(head.utf8) + Self.document.dropLast())
         return exchange
     }
@@ -70,7 +70,7 @@ struct ByteBudgetSystemTests {
             for account in ["7", "8"] { #expect(try await call("PUT", account).status == 201) }
             let deaf = try await Self.deaf(hub)
             let field = TestToken(account: "7").header
-            let get = "GET /v1/flows/of-7/state HTTP/1.1\r\nHost: hub\r\n\(field.name): \(field.value)\r\n\r\n"
+            let get = "GET /v1/flows/of-7/state HTTP/1.1\r\nHost: localhost\r\n\(field.name): \(field.value)\r\n\r\n"
             try await deaf.write(get.utf8)
             try await eventually("the unread response") { try await hub.api.metric("flowhub_response_bytes") ?? 0 > 500_000 }
             let own = try await call("GET", "7")
@@ -89,9 +89,9 @@ struct ByteBudgetSystemTests {
             let text = try jsonText("{\"a\":\"\(String(repeating: "x", count: 1_000_000))\"}")
             #expect(try await hub.api.put("big", text).status == 201)
             let before = try #require(hub.processMetrics).residentBytes
-            let put = "PUT /v1/flows/late/state HTTP/1.1\r\nHost: hub\r\nContent-Length: 2000000\r\n\r\n"
+            let put = "PUT /v1/flows/late/state HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2000000\r\n\r\n"
             let requests =
-                Array("GET /v1/flows/big/state HTTP/1.1\r\nHost: hub\r\n\r\n".utf8)
+                Array("GET /v1/flows/big/state HTTP/1.1\r\nHost: localhost\r\n\r\n".utf8)
                 + (0..<8).flatMap { _ in Array(put.utf8) + [UInt8](repeating: UInt8(ascii: " "), count: 2_000_000) }
             var writers: [Task<Void, Never>] = []
             var connections: [WireConnection] = []
@@ -121,7 +121,7 @@ struct ByteBudgetSystemTests {
         try await HubProcess.running(environment) { hub in
             let text = try jsonText("{\"a\":\"\(String(repeating: "x", count: 1_000_000))\"}")
             #expect(try await hub.api.put("big", text).status == 201)
-            let get = "GET /v1/flows/big/state HTTP/1.1\r\nHost: hub\r\n\r\n"
+            let get = "GET /v1/flows/big/state HTTP/1.1\r\nHost: localhost\r\n\r\n"
             var connections: [WireConnection] = []
             defer { for connection in connections { connection.close() } }
             for _ in 0..<4 {
@@ -136,7 +136,7 @@ struct ByteBudgetSystemTests {
             // A connection that pipelines little is served.
             let exchange = try await RawExchange.open(port: hub.port)
             defer { exchange.close() }
-            let live = "GET /health/live HTTP/1.1\r\nHost: hub\r\n\r\n"
+            let live = "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
             try await exchange.send(live + live + live)
             #expect(try await exchange.replies(3).map(\.status) == [200, 200, 200])
         }

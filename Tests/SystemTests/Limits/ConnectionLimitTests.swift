@@ -4,8 +4,8 @@ import Testing
 
 /// Idle connections, and more connections than there are files, do not shut others out.
 struct ConnectionLimitTests {
-    private static let live = "GET /health/live HTTP/1.1\r\nHost: hub\r\n\r\n"
-    private static let list = "GET /v1/flows HTTP/1.1\r\nHost: hub\r\n\r\n"
+    private static let live = "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    private static let list = "GET /v1/flows HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
     @Test func silentConnectionsGiveWayToOthers() async throws {
         let environment = ["FLOWHUB_MAX_ORDINARY_CONNECTIONS": "16", "FLOWHUB_EVENT_LOOPS": "1"]
@@ -40,7 +40,8 @@ struct ConnectionLimitTests {
                 let exchange = try await RawExchange.open(port: hub.port)
                 busy.append(exchange)
                 try await exchange.send(
-                    "PUT /v1/flows/f\(number)/state HTTP/1.1\r\nHost: hub\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+                    "PUT /v1/flows/f\(number)/state HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
+                )
                 // From now on the connection is not idle.
                 try await eventually("100 Continue") { exchange.receivedText.contains("100 Continue") }
             }
@@ -65,7 +66,7 @@ struct ConnectionLimitTests {
             for _ in 0..<300 {
                 let exchange = try await RawExchange.open(port: hub.port)
                 exchanges.append(exchange)
-                try await exchange.send("GET /v1/flows/f/events HTTP/1.1\r\nHost: hub\r\n\r\n")
+                try await exchange.send("GET /v1/flows/f/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
             }
             let before = try #require(hub.processMetrics).cpuSeconds
             let start = ContinuousClock.now

@@ -6,7 +6,7 @@ import Testing
 @Suite(.hub(["FLOWHUB_JWT_KEY": TestToken.key]))
 struct HeadAccessTests {
     private static func head(_ fields: [String], method: String = "POST", path: String = "/v1/flows/f/events") -> String {
-        ([("\(method) \(path) HTTP/1.1"), "Host: hub"] + fields).joined(separator: "\r\n") + "\r\n\r\n"
+        ([("\(method) \(path) HTTP/1.1"), "Host: localhost"] + fields).joined(separator: "\r\n") + "\r\n\r\n"
     }
 
     @Test(
@@ -31,10 +31,10 @@ struct HeadAccessTests {
         let hub = try SharedHub.hub
         let exchange = try await RawExchange.open(port: hub.port)
         defer { exchange.close() }
-        let inner = "GET /v1/flows HTTP/1.1\r\nHost: hub\r\n\r\n"
+        let inner = "GET /v1/flows HTTP/1.1\r\nHost: localhost\r\n\r\n"
         try await exchange.send(Self.head(["Content-Length: \(inner.utf8.count)"]) + inner)
         try await exchange.send(Self.head(["Content-Length: 2", TestToken().field]) + "{}")
-        try await exchange.send("GET /health/live HTTP/1.1\r\nHost: hub\r\n\r\n")
+        try await exchange.send("GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
         #expect(try await exchange.replies(3).map(\.status) == [401, 422, 200])
     }
 

@@ -29,6 +29,7 @@ import Testing
             #expect(keyed.version == 1_203)
             let exported = try await hub.command(["flows", "export"])
             #expect(exported.exit == .code(0), "\(exported.errors)")
+            #expect(exported.output.hasSuffix("}\n") && exported.output.contains("\n{\"fencing_token\":"))
             try exported.output.write(toFile: file, atomically: true, encoding: .utf8)
             return (try #require(try await hub.api.state(of: "job")), try #require(try await hub.api.history(of: "job")))
         }

@@ -148,6 +148,7 @@ public struct ImportArchiver: Sendable {
         if entry.status == .stored, self.service.objects != nil {
             entry.location = Import.objectKey(account: entry.account, createdAt: entry.createdAt, id: id, claim: 1)
         }
+        try await self.refuseSharedObjects(of: entry)
         let isInserted: Bool
         do throws(StoreError) {
             isInserted = try await self.restoration.insert(
@@ -167,6 +168,26 @@ public struct ImportArchiver: Sendable {
             // The next attempt, or a hub's import sweep, removes what was written.
             _ = try? await self.service.ledger.extend(id, claim: 1, seconds: 0)
             throw error as? ImportError ?? .damaged("The import could not be restored: \(error).")
+        }
+    }
+
+    /// Throws if the object store has objects of the import already. They belong to the exported store, if both use the same
+    /// bucket or directory: an import that was restored there would share its object, and the cleanup of one would delete that of
+    /// the other.
+    private func refuseSharedObjects(of entry: Import) async throws(ImportError) {
+        guard entry.status == .stored, let objects = self.service.objects, let location = entry.location,
+            let slash = location.lastIndex(of: "/")
+        else { return }
+        let found: ObjectList
+        do throws(ObjectError) {
+            found = try await objects.list(prefix: String(location[...slash]), after: nil, limit: 1)
+        } catch {
+            throw .objects(error)
+        }
+        guard found.objects.isEmpty else {
+            throw .damaged(
+                "The object store has objects of this import, which belong to the exported store. Use another bucket or directory."
+            )
         }
     }
 
