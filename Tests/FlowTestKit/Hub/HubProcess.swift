@@ -45,7 +45,7 @@ public final class HubProcess: Sendable {
     /// Description of an unexpected exit; `nil` if the hub runs, or ended with code 0 or by SIGKILL.
     private var ending: String? {
         guard let process = self.process, let exit = process.exit, exit != .code(0), exit != .signal(SIGKILL) else { return nil }
-        return "the hub exited unexpectedly (\(exit)); end of its log: \(process.errorOutput.suffix(4_000))"
+        return "the hub exited unexpectedly (\(exit)); end of its log: \(process.errorOutput.suffix(16_000))"
     }
 
     public var port: Int { self.state.read { $0.port } }
