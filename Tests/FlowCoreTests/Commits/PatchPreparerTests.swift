@@ -175,22 +175,21 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(1))) func aPatchThatWaitsForOthersAsksForTheStateAgain() async throws {
+    /// All tasks run on the main actor: a task that was seen to ask has then gone on until it waits.
+    @MainActor
+    @Test(.timeLimit(.minutes(1))) func patchThatWaitsForOthersAsksForStateAgain() async throws {
         let writer = HoldingWriter()
         let preparer = PatchPreparer()
         let changes = try (0..<5).map { try Self.change("{}", flow: "f\($0)") }
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            for change in changes.dropLast() {
-                group.addTask { _ = try await preparer.apply(change, submit: writer.submit) }
-            }
-            while writer.results.withLock({ $0 }) < 4 { await Task.yield() }
-            group.addTask { _ = try await preparer.apply(changes[4], submit: writer.submit) }
-            while writer.questions.withLock({ $0[changes[4].flow] }) == nil { await Task.yield() }
-            // Until the change waits, which nothing reports.
-            try await Task.sleep(for: .milliseconds(100))
-            writer.isHolding.withLock { $0 = false }
-            try await group.waitForAll()
+        func start(_ change: FlowChange) -> Task<Void, any Error> {
+            Task { @MainActor in _ = try await preparer.apply(change, submit: writer.submit) }
         }
+        var tasks = changes.dropLast().map(start)
+        while writer.results.withLock({ $0 }) < 4 { await Task.yield() }
+        tasks.append(start(changes[4]))
+        while writer.questions.withLock({ $0[changes[4].flow] }) == nil { await Task.yield() }
+        writer.isHolding.withLock { $0 = false }
+        for task in tasks { try await task.value }
         #expect(changes.map { change in writer.questions.withLock { $0[change.flow] } } == [1, 1, 1, 1, 2])
         #expect(writer.results.withLock { $0 } == 5)
     }

@@ -38,6 +38,39 @@ struct HeadAccessTests {
         #expect(try await exchange.replies(3).map(\.status) == [401, 422, 200])
     }
 
+    @Test func rejectionOfHEADRequestHasNoBody() async throws {
+        let exchange = try await RawExchange.open(port: try SharedHub.hub.port)
+        defer { exchange.close() }
+        try await exchange.send(Self.head(["Content-Length: 5"], method: "HEAD", path: "/v1/flows") + "hello")
+        try await exchange.closeOutput()
+        try await exchange.waitUntilClosed(within: .seconds(10))
+        #expect(exchange.receivedText.hasPrefix("HTTP/1.1 401 ") && exchange.receivedText.hasSuffix("\r\n\r\n"))
+    }
+
+    @Test func halfClosedClientOfRejectedRequestIsClosed() async throws {
+        let exchange = try await RawExchange.open(port: try SharedHub.hub.port)
+        defer { exchange.close() }
+        try await exchange.send(Self.head(["Content-Length: 5", "Authorization: Bearer bad.bad.bad"]) + "hello")
+        try await exchange.closeOutput()
+        // Well below the idle timeout of 75 s.
+        try await exchange.waitUntilClosed(within: .seconds(20))
+        #expect(exchange.receivedText.hasPrefix("HTTP/1.1 401 "))
+    }
+
+    @Test func bytesAfterCompleteRequestDoNotRejectIt() async throws {
+        let hub = try SharedHub.hub
+        let exchange = try await RawExchange.open(port: hub.port)
+        defer { exchange.close() }
+        let body = #"{"type":"a"}"#
+        // A token that no request has used before, so that its verification is in progress when the rest arrives.
+        let token = TestToken(subject: "unseen")
+        let publish = Self.head(["Content-Length: \(body.utf8.count)", token.field], path: "/v1/flows/followed/events") + body
+        try await exchange.send(publish + "BAD\r\n\r\n")
+        let reply = try await exchange.replies(1)[0]
+        #expect(reply.status == 201 && reply.header("connection") == "close")
+        try await exchange.waitUntilClosed(within: .seconds(20))
+    }
+
     @Test func answersRequestsOfUnknownTokenInOrder() async throws {
         let exchange = try await RawExchange.open(port: try SharedHub.hub.port)
         defer { exchange.close() }
