@@ -227,7 +227,8 @@ let package = Package(
                 "FlowCore", "FlowTestKit", "flowhub",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
-            ]
+            ],
+            exclude: ["Migration/legacy_service"]
         ),
     ]
 )
