@@ -54,31 +54,46 @@ struct KeylessAccess: Sendable {
     /// Whether `Host` is a loopback host, with any port: `localhost`, an address in 127.0.0.0/8, or `[::1]`. No other name is
     /// trusted to resolve to a loopback address, and to nothing else.
     static func isLoopback(_ authority: String) -> Bool {
-        var host = Substring(authority)
-        if host.hasPrefix("[") {
-            guard let end = host.firstIndex(of: "]") else { return false }
-            return host[...end] == "[::1]" && Self.isPort(host[host.index(after: end)...])
+        var authority = authority
+        return authority.withUTF8 { Self.isLoopback($0[...]) }
+    }
+
+    private static func isLoopback(_ authority: Slice<UnsafeBufferPointer<UInt8>>) -> Bool {
+        if authority.first == UInt8(ascii: "[") {
+            let literal = "[::1]".utf8
+            return authority.starts(with: literal) && Self.isPort(authority.dropFirst(literal.count))
         }
-        if let colon = host.firstIndex(of: ":") {
-            guard Self.isPort(host[colon...]) else { return false }
-            host = host[..<colon]
-        }
-        if host.lowercased() == "localhost" { return true }
-        let parts = host.split(separator: ".", omittingEmptySubsequences: false)
-        return parts.count == 4 && parts[0] == "127"
-            && parts.allSatisfy { part in
-                (1...3).contains(part.utf8.count) && part.utf8.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
-                    && UInt8(part) != nil
+        let host = authority.prefix { $0 != UInt8(ascii: ":") }
+        guard Self.isPort(authority[host.endIndex...]) else { return false }
+        let name = "localhost".utf8
+        // Setting bit 5 turns upper case letters into lower case.
+        if host.count == name.count, host.elementsEqual(name, by: { $0 | 0x20 == $1 }) { return true }
+        // Four decimal numbers up to 255, the first 127.
+        var (number, digits, dots) = (0, 0, 0)
+        for byte in host {
+            switch byte {
+            case UInt8(ascii: "0")...UInt8(ascii: "9"):
+                number = number * 10 + Int(byte - UInt8(ascii: "0"))
+                digits += 1
+                guard digits <= 3, number <= 255 else { return false }
+            case UInt8(ascii: "."):
+                guard digits > 0, dots > 0 || number == 127 else { return false }
+                dots += 1
+                (number, digits) = (0, 0)
+            default: return false
             }
+        }
+        return dots == 3 && digits > 0
     }
 
     /// Whether an address to listen on, as in a setting, is a loopback address.
     static func isLoopback(address: String) -> Bool { address == "::1" || Self.isLoopback(address) }
 
     /// Whether the text after the host is empty, or `:` and digits.
-    private static func isPort(_ text: Substring) -> Bool {
-        text.isEmpty
-            || (text.hasPrefix(":") && text.utf8.dropFirst().allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) })
+    private static func isPort(_ text: Slice<UnsafeBufferPointer<UInt8>>) -> Bool {
+        guard let first = text.first else { return true }
+        return first == UInt8(ascii: ":")
+            && text.dropFirst().allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
     }
 }
 

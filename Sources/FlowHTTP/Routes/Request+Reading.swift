@@ -47,8 +47,10 @@ extension Request {
 
     /// The media type without its parameters, in lower case.
     var mediaType: String {
-        let type = (self.headers[.contentType] ?? "").prefix { $0 != ";" }
-        return type.split(separator: " ").first.map { $0.lowercased() } ?? ""
+        guard let header = self.headers[.contentType] else { return "" }
+        let type = header.utf8.drop { $0 == UInt8(ascii: " ") }.prefix { $0 != UInt8(ascii: ";") && $0 != UInt8(ascii: " ") }
+        let hasUpperCase = type.contains { (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) }
+        return hasUpperCase ? Substring(type).lowercased() : String(Substring(type))
     }
 
     /// The whole body.
