@@ -1,8 +1,8 @@
 import DequeModule
 import Synchronization
 
-/// Applies patches of large states before their changes reach the store's writer, so that the writer's time for a change does
-/// not depend on the size of the flow's state.
+/// Applies patches of large states, and reads large new states, before their changes reach the store's writer, so that the time
+/// in which it decides a change does not depend on the size of the flow's state.
 ///
 /// The writer leaves such a change undecided and names the flow's state (``ChangeBatch/Decision/unprepared(base:)``). The patch
 /// is then applied to it, one patch at a time in this process, and the change is submitted again with the result. Patches of
@@ -59,9 +59,14 @@ package final class PatchPreparer: Sendable {
     package func apply(
         _ change: FlowChange, submit: (FlowChange) async throws(StoreError) -> ChangeBatch.Decision
     ) async throws(StoreError) -> FlowOutcome {
-        guard case .patch(let patch) = change.body else { return try await Self.outcome(of: change, submit) }
-        let key = GateKey(change)
         var change = change
+        guard case .patch(let patch) = change.body else {
+            if case .replace(let state) = change.body, state.bytes.count > FlowChange.smallPatchBytes {
+                change.preparation = await Task.detached { .read(depth: state.depth, status: FlowStatus(of: state)) }.value
+            }
+            return try await Self.outcome(of: change, submit)
+        }
+        let key = GateKey(change)
         change.preparation = .ahead(nil)
         var base: JSONText?
         if !self.isPreparing(key) {

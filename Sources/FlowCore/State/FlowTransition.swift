@@ -55,9 +55,10 @@ public enum FlowTransition: Sendable {
                 replaces: existing == nil && (current != nil || floor > 0), change: change, current: current, floor: floor,
                 existing: existing, fence: fence, limits: limits)
         case .replace(let state):
+            let (depth, status) = change.properties(of: state)
             return Self.writeState(
-                state, depth: state.depth, status: FlowStatus(of: state), updates: state, replaces: true, change: change,
-                current: current, floor: floor, existing: existing, fence: fence, limits: limits)
+                state, depth: depth, status: status, updates: state, replaces: true, change: change, current: current,
+                floor: floor, existing: existing, fence: fence, limits: limits)
         case .delete:
             return Self.tombstone(change, existing: existing, fence: fence)
         case .publish(let events):

@@ -30,6 +30,8 @@ extension FlowChange {
         /// Where the change is decided if state and patch have at most ``FlowChange/smallPatchBytes`` together. Otherwise the
         /// result must have been computed before, for the flow's state; if it was not, the change is not decided.
         case ahead(PatchResult?)
+        /// Depth and status of a large new state were read from its text before the change is decided.
+        case read(depth: Int, status: FlowStatus)
     }
 
     /// Maximum size of a state and a patch together, in bytes, up to which a patch is applied where the change is decided, if
@@ -43,5 +45,11 @@ extension FlowChange {
         if let prepared, prepared.base == base { return prepared }
         guard base.bytes.count + patch.bytes.count <= Self.smallPatchBytes else { return nil }
         return PatchResult(of: patch, on: base)
+    }
+
+    /// Depth and status of the state with which the change replaces the flow's.
+    func properties(of state: JSONText) -> (depth: Int, status: FlowStatus) {
+        if case .read(let depth, let status) = self.preparation { return (depth, status) }
+        return (state.depth, FlowStatus(of: state))
     }
 }

@@ -80,11 +80,21 @@ extension Request {
         }
         let bytes = await self.bytesOrEmpty()
         try check(bytes)
-        do throws(JSONError) {
-            return try JSONText(validating: bytes, limits: limits)
-        } catch {
-            throw HTTPProblem(error)
-        }
+        let result =
+            if bytes.count > Self.largeBodyBytes {
+                await Task.detached { Self.text(of: bytes, limits: limits) }.value
+            } else {
+                Self.text(of: bytes, limits: limits)
+            }
+        do { return try result.get() } catch { throw HTTPProblem(error) }
+    }
+
+    /// Size of a body, in bytes, above which it is parsed on the default executor. Parsing it would keep the requests of other
+    /// connections of the event loop waiting for longer than changing threads takes.
+    private static let largeBodyBytes = 32_768
+
+    private static func text(of bytes: [UInt8], limits: JSONLimits) -> Result<JSONText, JSONError> {
+        Result { () throws(JSONError) in try JSONText(validating: bytes, limits: limits) }
     }
 
     /// The whole body; empty if it cannot be read.

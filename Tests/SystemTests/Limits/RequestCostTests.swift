@@ -11,8 +11,12 @@ import Testing
         var name: String
         /// The state of the attacked flow.
         var state: @Sendable (_ members: Int) -> String
-        /// One request; the number makes it different from the others.
-        var request: @Sendable (_ api: HubAPI, _ number: Int, _ members: Int) async throws -> Void
+        var method: String
+        var target: String
+        /// The body of one request. `%N` is replaced by a number that makes the request different from the others.
+        var body: @Sendable (_ members: Int) -> String
+        /// The expected status of the response.
+        var status: Int
 
         var testDescription: String { self.name }
     }
@@ -29,28 +33,54 @@ import Testing
         Attack(
             name: "a small patch of a deep and wide state",
             state: { #"{"q":\#(Self.nested(Self.object($0) { #""k\#($0)":0"# }, depth: 61)),"z":0}"# },
-            request: { api, number, _ in
-                let patched = try await api.patch("deep", try json(#"{"z":\#(number)}"#))
-                #expect(patched.status == 200)
-            }),
+            method: "PATCH", target: "/v1/flows/deep/state", body: { _ in #"{"z":%N}"# }, status: 200),
         Attack(
             name: "a patch at the bottom of a deep and wide state",
             state: { Self.nested(Self.object($0) { #""k\#($0)":0"# }, depth: 62) },
-            request: { api, number, _ in
-                let patch = Self.nested(#"{"k0":\#(number)}"#, depth: 62)
-                let patched = try await api.patch("deep", try json(patch))
-                #expect(patched.status == 200)
-            }),
+            method: "PATCH", target: "/v1/flows/deep/state", body: { _ in Self.nested(#"{"k0":%N}"#, depth: 62) }, status: 200),
+        Attack(
+            name: "a large new state", state: { _ in "{}" },
+            method: "PUT", target: "/v1/flows/deep/state",
+            body: { #"{"q":\#(Self.object($0) { #""k\#($0)":0"# }),"z":%N}"# }, status: 200),
         Attack(
             name: "an array with too many events", state: { _ in "{}" },
-            request: { api, _, members in
-                let zeros = "[" + Array(repeating: "0", count: 6 * members).joined(separator: ",") + "]"
-                let call = HTTPCall(
-                    "POST", "/v1/flows/deep/events", headers: api.headers, body: Array(zeros.utf8))
-                let reply = try await api.caller.perform(call)
-                #expect(reply.status == 413)
-            }),
+            method: "POST", target: "/v1/flows/deep/events",
+            body: { "[" + Array(repeating: "0", count: 6 * $0).joined(separator: ",") + "]" }, status: 413),
     ]
+
+    /// Sends the same request again and again on several connections, until it is ended. Exits with 1 after another status than
+    /// the expected one. A client in Python, so that this process can measure meanwhile.
+    private static let attacker = """
+        import socket, sys, threading, os
+        port, clients, method, target, token, status, first, path = sys.argv[1:]
+        template = open(path, "rb").read()
+        def attack(client):
+            connection = socket.create_connection(("127.0.0.1", int(port)))
+            number = int(first) + client * 10000
+            while True:
+                number += 1
+                body = template.replace(b"%N", str(number).encode())
+                kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+                head = f"{method} {target} HTTP/1.1\\r\\nHost: localhost\\r\\nAuthorization: {token}\\r\\n"
+                head += f"Content-Type: {kind}\\r\\nContent-Length: {len(body)}\\r\\n\\r\\n"
+                connection.sendall(head.encode() + body)
+                reply = b""
+                while b"\\r\\n\\r\\n" not in reply:
+                    piece = connection.recv(1 << 18)
+                    if not piece: os._exit(2)
+                    reply += piece
+                head, rest = reply.split(b"\\r\\n\\r\\n", 1)
+                if head.split()[1] != status.encode():
+                    print(head, flush=True)
+                    os._exit(1)
+                length = next(int(line.split(b":")[1]) for line in head.split(b"\\r\\n") if line.lower().startswith(b"content-length:"))
+                count = len(rest)
+                while count < length:
+                    count += len(connection.recv(1 << 18))
+                print(number, flush=True)
+        threads = [threading.Thread(target=attack, args=(client,)) for client in range(int(clients))]
+        for thread in threads: thread.start()
+        """
 
     @Test(arguments: Self.attacks) func theRequestsOfOneAccountDoNotDelayThoseOfAnother(_ attack: Attack) async throws {
         let members = TestScale.pick(4_000, full: 80_000)
@@ -64,9 +94,9 @@ import Testing
             #expect(put.status == 201)
             var idle: [Double] = []
             var attacked: [Double] = []
-            for phase in 0..<TestScale.pick(3, full: 10) {
+            for phase in 0..<TestScale.pick(3, full: 8) {
                 idle += try await Self.latencies(of: victim)
-                attacked += try await Self.underAttack(attack, attacker, phase: phase, members: members) {
+                attacked += try await Self.underAttack(attack, hub, token: token.value, phase: phase, members: members) {
                     try await Self.latencies(of: victim)
                 }
             }
@@ -79,23 +109,32 @@ import Testing
         }
     }
 
-    /// Runs the body while eight clients attack.
+    /// Runs the body while clients attack: three, or with `FLOWHUB_TEST_FULL=1` one. Many clients that wait for nothing would
+    /// take all processors, whatever they sent.
     private static func underAttack<Value: Sendable>(
-        _ attack: Attack, _ api: HubAPI, phase: Int, members: Int, _ body: () async throws -> Value
+        _ attack: Attack, _ hub: HubProcess, token: String, phase: Int, members: Int, _ body: () async throws -> Value
     ) async throws -> Value {
-        let attackers = (0..<8).map { client in
-            Task {
-                var number = phase * 1_000_000 + client * 10_000
-                while !Task.isCancelled {
-                    number += 1
-                    try await attack.request(api, number, members)
-                }
-            }
-        }
+        let folder = try TemporaryFolder()
+        defer { folder.remove() }
+        try attack.body(members).write(toFile: "\(folder.path)/body", atomically: true, encoding: .utf8)
+        let process = try ChildProcess(
+            try TestTools.program("python"),
+            [
+                "-c", Self.attacker, String(hub.port), String(TestScale.pick(3, full: 1)), attack.method, attack.target, token,
+                String(attack.status), String((phase + 1) * 1_000_000), "\(folder.path)/body",
+            ], environment: [:], folder: folder.path)
         let result: Result<Value, any Error>
-        do { result = .success(try await body()) } catch { result = .failure(error) }
-        for attacker in attackers { attacker.cancel() }
-        for attacker in attackers { _ = await attacker.result }
+        do {
+            try await eventually("the first response to the attacker") {
+                try #require(process.exit == nil, "\(process.output) \(process.errorOutput)")
+                return !process.output.isEmpty
+            }
+            result = .success(try await body())
+        } catch {
+            result = .failure(error)
+        }
+        #expect(process.exit == nil, "\(process.output.suffix(500)) \(process.errorOutput)")
+        await process.destroy()
         return try result.get()
     }
 
