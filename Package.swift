@@ -90,7 +90,7 @@ let package = Package(
             resources: [
                 .embedInCode("Scripts/put_state.lua"), .embedInCode("Scripts/put_latest_transient.lua"),
                 .embedInCode("Scripts/register.lua"), .embedInCode("Scripts/heartbeat.lua"),
-                .embedInCode("Scripts/unregister_instance.lua"),
+                .embedInCode("Scripts/unregister_instance.lua"), .embedInCode("Scripts/check_connections.lua"),
                 .embedInCode("Scripts/sweep_instance.lua"), .embedInCode("Scripts/lock_acquire.lua"),
                 .embedInCode("Scripts/lock_update.lua"), .embedInCode("Scripts/pattern_put.lua"),
                 .embedInCode("Scripts/pattern_remove.lua"), .embedInCode("Scripts/lease.lua"),

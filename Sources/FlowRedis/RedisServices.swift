@@ -14,6 +14,9 @@ public final class RedisServices: Sendable {
         /// `FLOWHUB_SEED_UPDATES`: policy for foreign messages, which programs other than a hub instance publish on
         /// Redis.
         public var foreign = ForeignPolicy.deliver
+        /// Account of the legacy service's data: it shares the names of its locks and mapping patterns with the legacy service, and
+        /// the legacy service's streams are listed to it; empty: none.
+        public var foreignAccount = ""
         /// `FLOWHUB_MAX_BUS_MESSAGE_BYTES`: maximum bytes of a received bus message; a larger one is rejected.
         public var maximumMessageBytes = 4_194_304
         /// `REDIS_DEFAULT_TTL`: TTL of a cached state in seconds.
@@ -24,12 +27,31 @@ public final class RedisServices: Sendable {
         /// Timeout in milliseconds for reads of cached states, latest transients and import caches. When it elapses, the
         /// hub continues without the value.
         public var softTimeoutMilliseconds = 250
+        /// `FLOWHUB_REDIS_HEARTBEAT_MS`: milliseconds between two liveness heartbeats. After three intervals without one an
+        /// instance counts as dead.
+        public var heartbeatMilliseconds: Int64 = 4_000
+        /// `FLOWHUB_REDIS_SWEEP_MS`: milliseconds between two sweeps of dead instances.
+        public var sweepMilliseconds: Int64 = 12_000
+        /// `FLOWHUB_PRESENCE_MS`: milliseconds between two reads of the numbers of streams on other instances.
+        public var presenceMilliseconds: Int64 = 1_000
+        /// `FLOWHUB_COUNTER_SECONDS`: interval between two writes of the usage counters, in seconds.
+        public var counterSeconds: Int64 = 5
+        /// `FLOWHUB_REDIS_THRIFTY`: whether heartbeats, canaries and sweeps are less frequent while the instance watches no flow.
+        public var isThrifty = false
+        /// `FLOWHUB_REDIS_IDLE_SECONDS`: their interval then, in seconds.
+        public var idleSeconds: Int64 = 120
+        /// Maximum bytes of a mapping pattern that the legacy service wrote; `nil`: such patterns are absent
+        /// (`FLOWHUB_SEED_PATTERNS`).
+        public var legacyPatternBytes: Int?
         /// Limits of an account's mapping patterns; those of all accounts together do not apply in Redis.
         public var patterns = MappingPatternLimits()
         /// Limits of an account's locks; those of all accounts together do not apply in Redis.
         public var locks = LockLimits()
 
         public init() {}
+
+        /// ``foreignAccount``; `nil` if it is empty.
+        var legacyAccount: String? { self.foreignAccount.isEmpty ? nil : self.foreignAccount }
     }
 
     public let bus: RedisBus
@@ -80,18 +102,23 @@ public final class RedisServices: Sendable {
         bus.canaryMilliseconds = configuration.canaryMilliseconds
         bus.canaryTimeoutMilliseconds = configuration.canaryTimeoutMilliseconds
         bus.foreign = configuration.foreign
+        let pace = RedisPace(
+            .init(isThrifty: configuration.isThrifty, idleMilliseconds: configuration.idleSeconds * 1_000))
+        let commandCounter = CommandCounter()
         let busCore = BusCore(
-            instance: instance, codec: codec, configuration: bus, health: health, loop: loop, now: now, logger: logger)
+            instance: instance, codec: codec, configuration: bus, health: health, loop: loop, pace: pace, now: now,
+            logger: logger)
         busCore.onDelivery = onDelivery
         busCore.epoch = epoch
         let core = NIOLoopBoundBox.makeBoxSendingValue(busCore, eventLoop: loop)
         let commands = try RedisLink(
-            settings, name: "flowhub:\(instance)", isSubscriber: false, loop: loop, logger: logger,
+            settings, name: "flowhub:\(instance)", isSubscriber: false, loop: loop, logger: logger, counter: commandCounter,
             events: .init(
                 ready: { core.value.commandsReady() }, lost: { core.value.commandsLost() },
                 scriptMissing: { core.value.commandsReady() }))
         let subscriber = try RedisLink(
             settings, name: "flowhub:\(instance):subscriber", isSubscriber: true, loop: loop, logger: logger,
+            counter: commandCounter,
             events: .init(
                 ready: { core.value.connected() }, lost: { core.value.lost() }, pushed: { core.value.receivedPush($0) }))
         self.group = group
@@ -107,20 +134,26 @@ public final class RedisServices: Sendable {
         let control = ControlChannel(
             commands, instance: instance, authenticator: authenticator, timeoutMilliseconds: settings.commandMilliseconds)
         self.control = control
-        self.bus = RedisBus(core, codec: codec, control: control, health: health, loop: loop)
+        self.bus = RedisBus(core, codec: codec, control: control, health: health, commands: commandCounter, loop: loop)
         var registry = RedisConnectionRegistry.Configuration()
-        registry.lifetime = Int64(configuration.registrySeconds) * 1_000
+        registry.liveness.lifetime = Int64(configuration.registrySeconds) * 1_000
+        registry.liveness.heartbeatInterval = configuration.heartbeatMilliseconds
+        registry.sweepInterval = configuration.sweepMilliseconds
+        registry.presenceInterval = configuration.presenceMilliseconds
+        registry.legacyAccount = configuration.legacyAccount
         self.registry = RedisConnectionRegistry(
             commands, instance: instance, hub: MessageAuthenticator.publicName(of: hubID), control: control,
-            configuration: registry,
-            softTimeoutMilliseconds: settings.commandMilliseconds, logger: logger)
+            configuration: registry, pace: pace, softTimeoutMilliseconds: settings.commandMilliseconds, logger: logger)
         self.timeoutMilliseconds = settings.commandMilliseconds
         self.patterns = RedisMappingPatternStore(
-            commands, authenticator: authenticator, limits: configuration.patterns,
+            commands, authenticator: authenticator,
+            configuration: .init(
+                limits: configuration.patterns, legacyAccount: configuration.legacyAccount,
+                legacyBytes: configuration.legacyPatternBytes),
             timeoutMilliseconds: settings.commandMilliseconds, now: now)
         self.imports = RedisImportCache(
             commands, authenticator: authenticator, timeoutMilliseconds: configuration.softTimeoutMilliseconds)
-        self.counters = RedisCounters(commands, local: counters, now: now)
+        self.counters = RedisCounters(commands, local: counters, seconds: configuration.counterSeconds, now: now)
         self.states = RedisStateCache(
             commands, authenticator: authenticator, seconds: configuration.stateSeconds,
             softTimeoutMilliseconds: configuration.softTimeoutMilliseconds)
@@ -152,7 +185,7 @@ public final class RedisServices: Sendable {
     public func locks(fencing: any FencingSequence) -> RedisLockService {
         RedisLockService(
             self.commands, fencing: fencing, authenticator: self.authenticator, limits: self.configuration.locks,
-            softTimeoutMilliseconds: self.timeoutMilliseconds)
+            legacyAccount: self.configuration.legacyAccount, softTimeoutMilliseconds: self.timeoutMilliseconds)
     }
 
     /// Starts to connect, and waits until Redis has answered the first liveness heartbeat, at most for the connect

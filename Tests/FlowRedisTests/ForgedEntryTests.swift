@@ -147,6 +147,38 @@ import Testing
         }
     }
 
+    /// With keys, one account shares its locks with the legacy service. An instance without the setting has them elsewhere.
+    @Test func lockIsHeldWhateverTheLegacyAccountOfAnInstance() async throws {
+        try await SharedRedis.flush()
+        let server = try SharedRedis.server
+        try await withServices(server.url, instance: "a") { a in
+            try await withServices(server.url, instance: "b") { configuration, _ in
+                configuration.foreignAccount = "7"
+            } _: { b in
+                let sequence = CountingSequence()
+                let (without, with) = (a.locks(fencing: sequence), b.locks(fencing: sequence))
+                for account in ["7", "0"] {
+                    for (first, second) in [(without, with), (with, without)] {
+                        let lease = try await first.acquire("r", account: account, seconds: 60, now: now())
+                        await #expect(throws: LockError.held(until: lease.expiresAt)) {
+                            try await second.acquire("r", account: account, seconds: 60, now: now())
+                        }
+                        _ = try await second.renew("r", account: account, lock: lease.lock, seconds: 60, now: now())
+                        try await second.release("r", account: account, lock: lease.lock, now: now())
+                    }
+                }
+                try await server.command(["SET", "lock:r", "1712345678.9", "EX", "60"])
+                do throws(LockError) {
+                    _ = try await with.acquire("r", account: "7", seconds: 1, now: now())
+                    Issue.record("the lock of the legacy service was ignored")
+                } catch {
+                    guard case .held = error else { throw error }
+                }
+                _ = try await with.acquire("r", account: "0", seconds: 1, now: now())
+            }
+        }
+    }
+
     @Test func overwrittenListsOfAccountAreReplaced() async throws {
         try await Self.running { services, server in
             for key in ["hub:locks:7", "hub:patterns:7", "hub:pattern-bytes:7"] { try await server.command(["SET", key, "x"]) }
@@ -173,35 +205,43 @@ import Testing
     @Test(arguments: ["0", "7"]) func forgedMappingPatternIsAbsent(_ account: String) async throws {
         try await Self.running { services, server in
             let patterns = services.patterns
-            let name = account == "0" ? "pattern:mapping:k" : "pattern:mapping:7/k"
+            let name = account == "0" ? "k" : "7/k"
+            let (mapping, companion) = ("pattern:mapping:\(name)", "hub:pattern:\(name)")
             let genuine = try Self.mapping(#"{"a":"b"}"#)
             #expect(try await patterns.put(genuine, key: "k", account: account, seconds: 60))
-            let entry = try await server.command(["GET", name])
+            #expect(try await server.command(["GET", mapping]) == #"{"a":"b"}"#, "the legacy service reads the bare mapping")
+            let entry = try await server.command(["GET", companion])
             try #require(entry.contains("\"mac\""))
-            let bare = #"{"a":"evil"}"#
-            let unmarked = "{\"pattern\":\(bare),\"confidence\":1,\"account\":\"\(account)\"}"
+            func check(_ key: String, _ value: String) async throws {
+                #expect(try await patterns.pattern("k", account: account) == nil, "\(value)")
+                #expect(try await patterns.remove("k", account: account) == false)
+                #expect(try await server.command(["GET", key]) == value, "the entry of another program was removed")
+            }
+            for value in [#"{"a":"evil"}"#, "[]", "no JSON", #"{"pattern":{"a":"b"},"confidence":1,"expires":2e12,"mac":"x"}"#] {
+                try await server.command(["SET", mapping, value])
+                try await check(mapping, value)
+            }
+            try await server.command(["SET", mapping, #"{"a":"b"}"#])
             let forged = [
-                bare, unmarked, entry.replacingOccurrences(of: #""b""#, with: #""c""#),
                 entry.replacingOccurrences(of: "0.9", with: "1"),
                 entry.replacingOccurrences(of: "\"expires\":1", with: "\"expires\":2"),
                 entry.replacingOccurrences(of: "\"mac\"", with: "\"max\""), "[]", "no JSON",
             ]
             for value in forged {
                 try #require(value != entry)
-                try await server.command(["SET", name, value])
-                #expect(try await patterns.pattern("k", account: account) == nil, "\(value)")
-                #expect(try await patterns.remove("k", account: account) == false)
-                #expect(try await server.command(["GET", name]) == value, "the entry of another program was removed")
+                try await server.command(["SET", companion, value])
+                try await check(companion, value)
             }
             // A copy of a genuine entry under another key, and in another account.
-            for (copied, key, other) in [
-                ("pattern:mapping:7/l", "l", "7"), ("pattern:mapping:8/k", "k", "8"), ("pattern:mapping:l", "l", "0"),
-            ] {
-                try await server.command(["SET", copied, entry])
+            for (copied, key, other) in [("7/l", "l", "7"), ("8/k", "k", "8"), ("l", "l", "0")] {
+                try await server.command(["SET", "pattern:mapping:\(copied)", #"{"a":"b"}"#])
+                try await server.command(["SET", "hub:pattern:\(copied)", entry])
                 #expect(try await patterns.pattern(key, account: other) == nil)
             }
-            try await server.command(["DEL", name])
-            try await server.command(["RPUSH", name, "a"])
+            for key in [mapping, companion] {
+                try await server.command(["DEL", key])
+                try await server.command(["RPUSH", key, "a"])
+            }
             #expect(try await patterns.pattern("k", account: account) == nil)
             // The next pattern of the account replaces it.
             _ = try await patterns.put(genuine, key: "k", account: account, seconds: 60)
@@ -209,15 +249,44 @@ import Testing
         }
     }
 
+    /// The mapping and its bookkeeping were one value.
+    @Test func mappingPatternOfEarlierVersionIsReadUntilReplaced() async throws {
+        try await Self.running { services, server in
+            let pattern = try Self.mapping(#"{"a":"b"}"#)
+            #expect(try await services.patterns.put(pattern, key: "k", account: "7", seconds: 60))
+            let members = try await server.command(["GET", "hub:pattern:7/k"]).dropFirst()
+            try await server.command(["DEL", "hub:pattern:7/k"])
+            try await server.command(["SET", "pattern:mapping:7/k", "{\"pattern\":{\"a\":\"b\"},\(members)"])
+            #expect(try await services.patterns.pattern("k", account: "7") == pattern)
+            #expect(try await services.patterns.put(pattern, key: "k", account: "7", seconds: 60) == false)
+            #expect(try await server.command(["GET", "pattern:mapping:7/k"]) == #"{"a":"b"}"#)
+        }
+    }
+
+    @Test func evictedMappingPatternLeavesNoCompanion() async throws {
+        try await SharedRedis.flush()
+        let server = try SharedRedis.server
+        try await withServices(server.url) { configuration, _ in
+            configuration.patterns.accountPatterns = 2
+        } _: { services in
+            for number in 0..<5 {
+                _ = try await services.patterns.put(try Self.mapping("1"), key: "k\(number)", account: "7", seconds: 60)
+            }
+            #expect(try await server.command(["KEYS", "hub:pattern:*"]).split(separator: "\n").count == 2)
+            #expect(try await server.command(["KEYS", "pattern:mapping:*"]).split(separator: "\n").count == 2)
+            for number in 0..<5 { _ = try await services.patterns.remove("k\(number)", account: "7") }
+            for keys in ["hub:pattern:*", "pattern:mapping:*"] { #expect(try await server.command(["KEYS", keys]).isEmpty) }
+        }
+    }
+
     @Test func mappingPatternIsNotServedAfterItsExpiry() async throws {
         try await Self.running { services, server in
             let pattern = try Self.mapping("1")
             #expect(try await services.patterns.put(pattern, key: "k", account: "7", seconds: 1))
-            let entry = try await server.command(["GET", "pattern:mapping:7/k"])
-            try await server.command(["SET", "pattern:mapping:7/k", entry])
+            for key in ["pattern:mapping:7/k", "hub:pattern:7/k"] { try await server.command(["PERSIST", key]) }
             #expect(try await services.patterns.pattern("k", account: "7") == pattern)
             try await eventually("the copy to expire") { try await services.patterns.pattern("k", account: "7") == nil }
-            #expect(try await server.command(["GET", "pattern:mapping:7/k"]) == entry)
+            #expect(try await server.command(["GET", "pattern:mapping:7/k"]) == "1")
         }
     }
 

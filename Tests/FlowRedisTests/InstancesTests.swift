@@ -109,6 +109,30 @@ import Testing
         }
     }
 
+    /// An idle instance sends few canaries, but still finds out that nothing arrives.
+    @Test func idleInstanceReplacesConnectionThatDeliversNothing() async throws {
+        let server = try SharedRedis.server
+        try await SharedRedis.flush()
+        try await RedisProxy.running(before: server) { proxy in
+            try await withServices(proxy.url) { configuration, _ in
+                configuration.isThrifty = true
+                configuration.idleSeconds = 1
+                configuration.heartbeatMilliseconds = 200
+            } _: { services in
+                try await eventually("the instance to be idle") {
+                    (Int(try await server.command(["PTTL", "hub:alive:i"])) ?? 0) > 600
+                }
+                try await proxy.switchTo(.dropMessages)
+                try await eventually("the connection to be replaced", within: .seconds(5)) {
+                    services.health.replacedConnections > 0
+                }
+                #expect(!services.bus.isDelivering)
+                try await proxy.switchTo(.forward)
+                try await eventually("the bus to deliver again") { services.bus.isDelivering }
+            }
+        }
+    }
+
     @Test func backloggedInstancePausesReadingWithoutLoss() async throws {
         let flow = try #require(FlowID("f"))
         try await Self.two { a, b, _, _ in
@@ -222,13 +246,14 @@ import Testing
         }
     }
 
-    @Test func rewritesOverwrittenConnectionEntries() async throws {
+    /// The liveness heartbeat finds what is missing; the renewal of all entries is far away.
+    @Test func rewritesMissingConnectionEntriesWithNextHeartbeat() async throws {
         let server = try SharedRedis.server
         try await SharedRedis.flush()
         let flow = try #require(FlowID("f"))
         try await withServices(server.url, instance: "a") { a in
             try await withServices(server.url, instance: "b") { configuration, _ in
-                configuration.registrySeconds = 1
+                configuration.heartbeatMilliseconds = 200
             } _: { b in
                 let entries = (1...3).map {
                     ConnectionEntry(
@@ -236,17 +261,35 @@ import Testing
                         registeredAt: Timestamp(milliseconds: 5))
                 }
                 await b.registry.register(entries)
-                for round in 0..<3 {
-                    try await eventually("the connections to be listed, round \(round)") {
+                let damages = [["DEL", "hub:connections:f"], ["SET", "hub:connections:f", "{}"], ["FLUSHALL"], ["PING"]]
+                for damage in damages {
+                    try await eventually("the connections to be listed, before \(damage)") {
                         await a.registry.connections(of: flow) == entries
                     }
                     #expect(try await server.command(["HGET", "hub:flows:b", "f"]) == "3")
-                    try await server.command(round == 0 ? ["DEL", "sse:connections:f"] : ["SET", "sse:connections:f", "{}"])
+                    try await server.command(damage)
                 }
                 await b.registry.unregister(Array(entries.dropFirst()))
                 try await eventually("one connection to remain") { await a.registry.connections(of: flow) == [entries[0]] }
                 #expect(try await server.command(["HGET", "hub:flows:b", "f"]) == "1")
             }
+        }
+    }
+
+    /// An instance of an earlier version has its entries in `sse:connections:{flow}`, until a legacy service overwrites them.
+    @Test func listsConnectionsOfEarlierVersion() async throws {
+        let server = try SharedRedis.server
+        try await SharedRedis.flush()
+        let flow = try #require(FlowID("f"))
+        try await withServices(server.url, instance: "a") { a in
+            let old = ConnectionEntry(
+                connection: ConnectionID(instance: "old", number: 1), flow: flow, account: "1", subject: "s", remote: "r",
+                registeredAt: Timestamp(milliseconds: 5))
+            try await server.command(["SET", "hub:alive:old", "boot"])
+            try await server.command(
+                ["HSET", "sse:connections:f", "old.1", ConnectionField.encode(old, "boot").string, "a.9", "{}"])
+            #expect(await a.registry.connections(of: flow) == [old])
+            #expect(await a.registry.foreignConnections(of: flow, account: "0").isEmpty)
         }
     }
 }

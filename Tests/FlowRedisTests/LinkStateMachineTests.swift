@@ -142,6 +142,24 @@ import Testing
         #expect(canary.assess(at: 5_000) == .replace)
     }
 
+    @Test func longerIntervalOfCanariesLengthensOnlyTheSilence() {
+        var canary = Canary(timeout: 3_000)
+        canary.started(at: 0)
+        let first = canary.next(at: 0)
+        canary.accepted(first, at: 1)
+        _ = canary.received(first, at: 2)
+        canary.intervalChanged(extra: 119_000, at: 10)
+        #expect(canary.assess(at: 120_000) == .ok)
+        canary.accepted(canary.next(at: 120_010), at: 120_011)
+        #expect(canary.assess(at: 122_009) == .ok)
+        // The connection is judged by the canary that was accepted, not by the longer interval.
+        #expect(canary.assess(at: 122_010) == .replace)
+        canary.started(at: 130_000)
+        canary.intervalChanged(extra: 0, at: 200_000)
+        #expect(canary.assess(at: 202_999) == .ok, "the time at the longer interval does not count")
+        #expect(canary.assess(at: 203_000) == .degraded)
+    }
+
     @Test func onlySentCanariesCount() {
         var canary = Canary(timeout: 3_000)
         let early = canary.next(at: 0)

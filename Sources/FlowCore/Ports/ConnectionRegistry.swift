@@ -9,6 +9,9 @@ public protocol ConnectionRegistry: Sendable {
     func unregister(_ entries: [ConnectionEntry]) async
     /// Every stream that watches the flow, over all instances whose liveness heartbeat has not expired.
     func connections(of flow: FlowID) async -> [ConnectionEntry]
+    /// The streams that the legacy service has registered for the flow. Only the account that the legacy service's data belongs
+    /// to gets them; any other none.
+    func foreignConnections(of flow: FlowID, account: String) async -> [ForeignConnection]
     /// The number of streams of an account that watch the flow. May lag behind ``connections(of:)`` by about 1 s.
     func count(of flow: FlowID, account: String) -> Int
     /// Asks the instance that serves a stream to close it.
@@ -17,6 +20,26 @@ public protocol ConnectionRegistry: Sendable {
     func disconnect(_ connection: ConnectionID, account: String?) async -> Bool
     /// Sets the callback that closes a stream of this instance. Called from any thread.
     func onDisconnectRequest(_ disconnect: @escaping @Sendable (ConnectionID) -> Void)
+}
+
+extension ConnectionRegistry {
+    /// None: the default for a registry that the legacy service does not share.
+    public func foreignConnections(of flow: FlowID, account: String) async -> [ForeignConnection] { [] }
+}
+
+/// A stream of the legacy service, as it has registered it. Nothing of it is verified.
+public struct ForeignConnection: Hashable, Sendable {
+    public var id: String
+    /// When it was registered, in the form of ISO 8601 if the legacy service wrote it so; `nil` if it did not say.
+    public var registeredAt: String?
+    /// All other members of the entry: an object.
+    public var metadata: JSONText
+
+    public init(id: String, registeredAt: String?, metadata: JSONText) {
+        self.id = id
+        self.registeredAt = registeredAt
+        self.metadata = metadata
+    }
 }
 
 /// The identifier of a stream, over all instances: `<instance>.<number>`.

@@ -35,6 +35,8 @@ public struct BusMetrics: Sendable {
     public var rejected: [(reason: String, count: Int)] = []
     /// Number of subscriber connections that were replaced because they answered commands but delivered no messages.
     public var replacedConnections = 0
+    /// Number of commands sent to the bus's server, by command.
+    public var commands: [(command: String, count: Int)] = []
 
     public init() {}
 }

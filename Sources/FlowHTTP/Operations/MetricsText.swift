@@ -67,6 +67,9 @@ extension MetricsText {
         self.counter(
             "flowhub_bus_replaced_total", "Subscriber connections to Redis replaced after missing canaries.",
             bus.replacedConnections)
+        self.labelled(
+            "flowhub_redis_commands_total", "Commands sent to Redis, by command.", type: "counter", label: "command",
+            bus.commands.map { ($0.command, $0.count) })
     }
 }
 

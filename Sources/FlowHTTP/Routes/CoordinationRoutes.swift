@@ -29,9 +29,13 @@ struct CoordinationRoutes: Sendable {
     // MARK: Connections
 
     /// `GET /v1/flows/{id}/connections`: the streams on all instances that watch a flow, of the principal's account only.
+    /// Those of the legacy service are flagged `foreign`.
     @Sendable private func connections(_ request: Request, _ context: HubContext) async throws -> Response {
         let flow = try context.flow(for: .subscribe)
-        let entries = await self.registry.connections(of: flow).filter { $0.account == context.principal.account }
+        let account = context.principal.account
+        async let foreignConnections = self.registry.foreignConnections(of: flow, account: account)
+        let entries = await self.registry.connections(of: flow).filter { $0.account == account }
+        let foreign = await foreignConnections
         return .json(
             .object { writer in
                 writer.key("connections")
@@ -50,9 +54,23 @@ struct CoordinationRoutes: Sendable {
                     writer.value(entry.registeredAt.description)
                     writer.endObject()
                 }
+                for connection in foreign {
+                    writer.beginObject()
+                    writer.key("connection_id")
+                    writer.value(connection.id)
+                    writer.key("foreign")
+                    writer.value(true)
+                    if let registeredAt = connection.registeredAt {
+                        writer.key("registered_at")
+                        writer.value(registeredAt)
+                    }
+                    writer.key("metadata")
+                    writer.raw(connection.metadata)
+                    writer.endObject()
+                }
                 writer.endArray()
                 writer.key("count")
-                writer.value(entries.count)
+                writer.value(entries.count + foreign.count)
             })
     }
 

@@ -52,9 +52,10 @@ final class BusCore {
     private let loop: any EventLoop
     private let logger: Logger
     private let now: @Sendable () -> Timestamp
+    private let pace: RedisPace
 
     private var subscriptions = SubscriptionTracker()
-    private var canary: Canary
+    private let canary: CanaryPublisher
     /// Those of ``ownChannels`` to which the server has not confirmed the subscription yet.
     private var ownUnconfirmed: Set<String> = []
     /// Flows whose SUBSCRIBE is sent by the next ``flushSubscriptions()``.
@@ -68,7 +69,7 @@ final class BusCore {
 
     init(
         instance: String, codec: MessageCodec, configuration: Configuration, health: BusHealth, loop: any EventLoop,
-        now: @escaping @Sendable () -> Timestamp, logger: Logger
+        pace: RedisPace, now: @escaping @Sendable () -> Timestamp, logger: Logger
     ) {
         self.instance = instance
         self.codec = codec
@@ -77,20 +78,22 @@ final class BusCore {
         self.loop = loop
         self.now = now
         self.logger = logger
-        // At least 2.5 intervals, so that a single late canary does not count as an outage.
-        self.canary = Canary(timeout: max(configuration.canaryTimeoutMilliseconds, configuration.canaryMilliseconds * 5 / 2))
+        self.pace = pace
+        self.canary = CanaryPublisher(
+            instance: instance, codec: codec, interval: configuration.canaryMilliseconds,
+            timeout: configuration.canaryTimeoutMilliseconds, pace: pace, loop: loop)
     }
 
-    private var canaryChannel: String { "hub:canary:\(self.instance)" }
     /// The Redis channels with this instance's canaries, with control messages to this instance, and with those to all
     /// instances.
-    private var ownChannels: [String] { [self.canaryChannel, "hub:control:\(self.instance)", "hub:control:all"] }
+    private var ownChannels: [String] { [self.canary.channel, "hub:control:\(self.instance)", "hub:control:all"] }
     /// Monotonic time in milliseconds.
     private var uptime: Int64 { Int64(NIODeadline.now().uptimeNanoseconds / 1_000_000) }
 
     /// Sets the two connections, and starts the timer that runs ``tick()`` once per canary interval.
     func start(commands: RedisLink, subscriber: RedisLink) {
         self.links = (commands, subscriber)
+        self.canary.commands = commands
         let core = NIOLoopBound(self, eventLoop: self.loop)
         self.timer = self.loop.scheduleRepeatedTask(
             initialDelay: .zero, delay: .milliseconds(self.configuration.canaryMilliseconds)
@@ -127,6 +130,7 @@ final class BusCore {
 
     /// Subscribes to the Redis channel of a flow. ``flushSubscriptions()`` must follow.
     func subscribe(to flow: FlowID) {
+        defer { self.updatePace() }
         switch self.subscriptions.subscribe(flow) {
         case .sendSubscribe: self.toSubscribe.append(flow)
         case .confirmed: self.sink?.subscribed(to: flow)
@@ -180,7 +184,7 @@ final class BusCore {
     func commandsReady() {
         self.links?.commands.send(RedisScript.all.map(\.load))
         self.onCommandsReady?()
-        if self.canary.hasStarted { self.sendCanary() }
+        if self.canary.hasStarted { self.canary.send() }
     }
 
     /// Called when the command connection is lost. Delivery counts as degraded, because this instance cannot publish.
@@ -240,8 +244,7 @@ final class BusCore {
             self.ownUnconfirmed.remove(channel)
         }
         guard self.ownUnconfirmed.isEmpty, self.subscriptions.isComplete, !self.canary.hasStarted else { return }
-        self.canary.started(at: self.uptime)
-        self.sendCanary()
+        self.canary.start()
     }
 
     // MARK: Canary
@@ -250,7 +253,8 @@ final class BusCore {
     /// sends a canary, and acquires or renews the leader lease.
     private func tick() {
         self.sendSubscriptionCommand("UNSUBSCRIBE", self.subscriptions.removeExpired(at: self.uptime))
-        switch self.canary.assess(at: self.uptime) {
+        self.updatePace()
+        switch self.canary.assess() {
         case .ok: break
         case .degraded: self.setDelivering(false)
         // While reading is paused, no canary can be received: the connection is not at fault and stays.
@@ -261,38 +265,20 @@ final class BusCore {
             self.logger.warning("No canary received; replacing the Redis subscriber connection")
             self.links?.subscriber.replace()
         }
-        if self.canary.hasStarted { self.sendCanary() }
+        self.canary.sendIfDue()
         self.renewLease()
     }
 
-    /// Publishes this instance's next canary.
-    private func sendCanary() {
-        let core = NIOLoopBound(self, eventLoop: self.loop)
-        let number = self.canary.next(at: self.uptime)
-        var call = RedisScript.canary.call(keys: [self.canaryChannel])
-        call.add(self.canaryMAC(number) + Array(String(number).utf8))
-        call.add(60_000)
-        self.links?.commands.send([call]) { result in
-            // Only a canary that Redis accepted must arrive. A failed one proves nothing about the subscriber connection.
-            guard case .success(let replies) = result, replies.first?.integer != nil else { return }
-            core.value.canary.accepted(number, at: core.value.uptime)
-        }
+    /// Makes the instance idle while it watches no flow and messages arrive, and active at once when it watches one.
+    private func updatePace() {
+        let isIdle = self.subscriptions.count == 0 && self.health.isDelivering
+        if self.pace.set(isIdle: isIdle) { self.canary.paceChanged() }
     }
 
-    /// Handles a received canary, unless its MAC is wrong. The first one after an outage ends the degraded delivery.
+    /// Handles a received canary. The first one after an outage ends the degraded delivery.
     private func receivedCanary(_ payload: [UInt8]) {
-        guard payload.count > MessageAuthenticator.macLength,
-            let number = UInt64(String(decoding: payload[MessageAuthenticator.macLength...], as: UTF8.self)),
-            self.canaryMAC(number).elementsEqual(payload.prefix(MessageAuthenticator.macLength))
-        else { return }
-        if self.canary.received(number, at: self.uptime) { self.setDelivering(true) }
+        if self.canary.received(payload) { self.setDelivering(true) }
         if let lag = self.canary.lag { self.health.set(lag: lag) }
-    }
-
-    /// MAC of a canary of this process. It covers the origin, which is unique to the process: another process may have
-    /// the same instance name for some time.
-    private func canaryMAC(_ number: UInt64) -> [UInt8] {
-        self.codec.authenticator.mac(for: Array("\(self.codec.origin) \(number)".utf8))
     }
 
     /// Sets ``BusHealth/isDelivering``, and calls ``onDelivery`` if its value has changed.
@@ -329,7 +315,7 @@ final class BusCore {
     private func receivedMessage(_ channel: [UInt8], _ payload: [UInt8]) {
         guard channel.starts(with: Self.prefixBytes) else {
             let name = String(decoding: channel, as: UTF8.self)
-            if name == self.canaryChannel { self.receivedCanary(payload) } else { self.onControl?(payload) }
+            if name == self.canary.channel { self.receivedCanary(payload) } else { self.onControl?(payload) }
             return
         }
         guard let flow = FlowID(String(decoding: channel[Self.prefixBytes.count...], as: UTF8.self)) else { return }
@@ -382,7 +368,7 @@ final class BusCore {
             self.loop.assumeIsolated().scheduleTask(in: Self.pauseLength) { self.checkBacklog() }
         } else {
             self.isPaused = false
-            self.canary.readingResumed(at: self.uptime)
+            self.canary.readingResumed()
             self.links?.subscriber.setReading(true)
         }
     }

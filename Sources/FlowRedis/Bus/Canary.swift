@@ -17,6 +17,9 @@ struct Canary: ~Copyable {
     }
 
     private let timeout: Int64
+    /// Milliseconds without a received canary after which delivery counts as degraded: the timeout, or longer while canaries
+    /// are sent at a longer interval.
+    private var silenceLimit: Int64
     /// When the server had confirmed all initial subscriptions of the subscriber connection; `nil` before; see
     /// ``started(at:)``. The timeout is measured from then until the first canary arrives.
     private var startedAt: Int64?
@@ -40,7 +43,10 @@ struct Canary: ~Copyable {
     var hasStarted: Bool { self.startedAt != nil }
 
     /// - Parameter timeout: milliseconds without a received canary after which delivery counts as degraded.
-    init(timeout: Int64) { self.timeout = timeout }
+    init(timeout: Int64) {
+        self.timeout = timeout
+        self.silenceLimit = timeout
+    }
 
     /// Records that the server has confirmed all initial subscriptions of the subscriber connection: those that were
     /// requested when it was established.
@@ -89,6 +95,13 @@ struct Canary: ~Copyable {
         return !self.isDelivering
     }
 
+    /// Records that canaries are sent at another interval from now on: delivery counts as degraded without one for
+    /// `extra` milliseconds more than the timeout. Restarts the timeout.
+    mutating func intervalChanged(extra: Int64, at now: Int64) {
+        self.silenceLimit = self.timeout + extra
+        if self.startedAt != nil { self.lastReceivedAt = now }
+    }
+
     /// Restarts the timeout after a pause in reading, since nothing could be received during it.
     mutating func readingResumed(at now: Int64) {
         if self.startedAt != nil { self.lastReceivedAt = now }
@@ -97,7 +110,7 @@ struct Canary: ~Copyable {
 
     /// Assesses whether canaries arrive. If none arrived within the timeout, delivery counts as degraded.
     mutating func assess(at now: Int64) -> Assessment {
-        guard let startedAt = self.startedAt, now - (self.lastReceivedAt ?? startedAt) >= self.timeout else { return .ok }
+        guard let startedAt = self.startedAt, now - (self.lastReceivedAt ?? startedAt) >= self.silenceLimit else { return .ok }
         self.isDelivering = false
         guard let accepted = self.acceptedAt, now - accepted >= self.timeout / 2 else { return .degraded }
         return .replace

@@ -24,13 +24,16 @@ public final class RedisBus: EventBus {
     private let sequence = Atomic<UInt64>(0)
     private let health: BusHealth
     private let control: ControlChannel
+    private let commands: CommandCounter
 
     init(
-        _ core: NIOLoopBoundBox<BusCore>, codec: MessageCodec, control: ControlChannel, health: BusHealth, loop: any EventLoop
+        _ core: NIOLoopBoundBox<BusCore>, codec: MessageCodec, control: ControlChannel, health: BusHealth,
+        commands: CommandCounter, loop: any EventLoop
     ) {
         self.core = core
         self.codec = codec
         self.control = control
+        self.commands = commands
         self.health = health
         self.loop = loop
     }
@@ -49,6 +52,7 @@ public final class RedisBus: EventBus {
         metrics.foreign = self.health.foreignMessages
         metrics.rejected = self.health.rejected
         metrics.replacedConnections = self.health.replacedConnections
+        metrics.commands = self.commands.all
         return metrics
     }
 

@@ -3,15 +3,13 @@ import NIOCore
 import Synchronization
 
 /// Daily counters `metric:{name}:{YYYYMMDD}`, shared with the legacy service. Increments are added up in the process
-/// and written every 5 s. The keys expire after 7 days.
+/// and written regularly. The keys expire after 7 days.
 public final class RedisCounters: Counters {
     private final class Cell: Sendable {
         /// Increments since the most recent write to Redis.
         let unwritten = Atomic<Int>(0)
     }
 
-    /// Interval between two writes of the increments to Redis.
-    private static let interval = TimeAmount.seconds(5)
     /// TTL of a counter's key in seconds: 7 days.
     private static let retentionSeconds = 604_800
 
@@ -19,13 +17,18 @@ public final class RedisCounters: Counters {
     private let local: any Counters
     private let now: @Sendable () -> Timestamp
     private let cells: [Counter: Cell]
+    /// Interval between two writes of the increments to Redis.
+    private let interval: TimeAmount
     private let timer = Mutex<RepeatedTask?>(nil)
 
-    /// - Parameter local: the counters of this process, which ``totals()`` returns.
-    init(_ link: RedisLink, local: any Counters, now: @escaping @Sendable () -> Timestamp) {
+    /// - Parameters:
+    ///   - local: the counters of this process, which ``totals()`` returns.
+    ///   - seconds: interval between two writes of the increments to Redis.
+    init(_ link: RedisLink, local: any Counters, seconds: Int64, now: @escaping @Sendable () -> Timestamp) {
         self.link = link
         self.local = local
         self.now = now
+        self.interval = .seconds(seconds)
         self.cells = Dictionary(uniqueKeysWithValues: Counter.allCases.map { ($0, Cell()) })
     }
 
@@ -40,7 +43,7 @@ public final class RedisCounters: Counters {
 
     /// Starts the periodic writes to Redis.
     func start() {
-        let task = self.link.loop.scheduleRepeatedTask(initialDelay: Self.interval, delay: Self.interval) { [weak self] _ in
+        let task = self.link.loop.scheduleRepeatedTask(initialDelay: self.interval, delay: self.interval) { [weak self] _ in
             self?.flush()
         }
         self.timer.withLock { $0 = task }

@@ -25,6 +25,7 @@ final class LinkCore {
     private let loop: any EventLoop
     private let logger: Logger
     private let events: RedisLink.Events
+    private let counter: CommandCounter
 
     private var machine = LinkStateMachine()
     private var channel: (any Channel)?
@@ -51,7 +52,7 @@ final class LinkCore {
 
     init(
         _ settings: RedisSettings, name: String, isSubscriber: Bool, tls: NIOSSLContext?, loop: any EventLoop, logger: Logger,
-        events: RedisLink.Events
+        counter: CommandCounter, events: RedisLink.Events
     ) {
         self.settings = settings
         self.name = name
@@ -59,6 +60,7 @@ final class LinkCore {
         self.tls = tls
         self.loop = loop
         self.logger = logger
+        self.counter = counter
         self.events = events
     }
 
@@ -237,6 +239,7 @@ final class LinkCore {
     private func enqueue(_ commands: [RESPCommand], within milliseconds: Int, _ completion: @escaping RedisLink.Completion) {
         let isFirst = self.outgoing.readableBytes == 0
         for command in commands { self.outgoing.write(command) }
+        self.counter.add(commands)
         if self.isSubscriber && self.machine.isReady {
             completion(.success([]))
         } else if commands.isEmpty {

@@ -34,15 +34,18 @@ final class RedisLink: Sendable {
     ///   - name: client name, as in `CLIENT LIST`.
     ///   - isSubscriber: `true` for the subscriber connection. After the handshake, every received value is passed to
     ///     ``Events/pushed``, and completions are called without waiting for a reply.
+    ///   - counter: counts the commands that are sent.
     /// - Throws: ``RedisError`` with the code `url` if the certificates in `FLOWHUB_REDIS_CA` cannot be read.
     init(
-        _ settings: RedisSettings, name: String, isSubscriber: Bool, loop: any EventLoop, logger: Logger, events: Events
+        _ settings: RedisSettings, name: String, isSubscriber: Bool, loop: any EventLoop, logger: Logger,
+        counter: CommandCounter = CommandCounter(), events: Events
     ) throws(RedisError) {
         let tls = settings.usesTLS ? try Self.tls(settings) : nil
         self.loop = loop
         self.core = NIOLoopBoundBox.makeBoxSendingValue(
             LinkCore(
-                settings, name: name, isSubscriber: isSubscriber, tls: tls, loop: loop, logger: logger, events: events),
+                settings, name: name, isSubscriber: isSubscriber, tls: tls, loop: loop, logger: logger, counter: counter,
+                events: events),
             eventLoop: loop)
     }
 

@@ -8,16 +8,19 @@ public final class RedisLockService: LockService {
     private let fencing: any FencingSequence
     private let authenticator: MessageAuthenticator
     private let limits: LockLimits
+    private let legacyAccount: String?
     private let softTimeoutMilliseconds: Int
 
+    /// - Parameter legacyAccount: the account that shares its locks with the legacy service; see ``AccountName``.
     init(
         _ link: RedisLink, fencing: any FencingSequence, authenticator: MessageAuthenticator, limits: LockLimits,
-        softTimeoutMilliseconds: Int
+        legacyAccount: String?, softTimeoutMilliseconds: Int
     ) {
         self.link = link
         self.fencing = fencing
         self.authenticator = authenticator
         self.limits = limits
+        self.legacyAccount = legacyAccount
         self.softTimeoutMilliseconds = softTimeoutMilliseconds
     }
 
@@ -30,7 +33,7 @@ public final class RedisLockService: LockService {
         let expiresAt = now.advanced(bySeconds: Int64(seconds))
         // Acquire the lock before allocating the fencing token: of two consecutive holders, the later one then has the
         // higher token.
-        var call = RedisScript.lockAcquire.call(keys: Self.keys(resource, account))
+        var call = RedisScript.lockAcquire.call(keys: self.keys(resource, account))
         call.add(Self.encode(lock, account, expiresAt).bytes)
         // At most 10 s until the lock has its token: if the reply is lost, the lock has no holder and must expire soon.
         call.add(min(seconds, Self.unfencedSeconds) * 1_000)
@@ -95,11 +98,11 @@ public final class RedisLockService: LockService {
 
     private static let unexpected = LockError.unavailable("Unexpected reply from Redis to a lock operation.")
 
-    /// The Redis keys of the lock scripts. The last one is the key of the lock in earlier versions, which all accounts shared:
-    /// a lock that is held there stays held.
-    private static func keys(_ resource: String, _ account: String) -> [String] {
-        let name = AccountName.stored(resource, account: account)
-        return ["lock:\(name)", "hub:locks:\(account)"] + (name == resource ? [] : ["lock:\(resource)"])
+    /// The Redis keys of the lock scripts. A lock of the account that is held under the last one stays held: earlier versions
+    /// had the locks of all accounts under their bare names, and an instance may have another legacy account.
+    private func keys(_ resource: String, _ account: String) -> [String] {
+        let names = AccountName.all(resource, account: account, legacyAccount: self.legacyAccount)
+        return ["lock:\(names[0])", "hub:locks:\(account)", "lock:\(names[1])"]
     }
 
     /// What the MAC of a lock covers.
@@ -127,7 +130,7 @@ public final class RedisLockService: LockService {
         _ text: String,
         _ milliseconds: Int
     ) async throws(LockError) -> RESPValue {
-        var call = RedisScript.lockUpdate.call(keys: Self.keys(resource, account))
+        var call = RedisScript.lockUpdate.call(keys: self.keys(resource, account))
         call.add(lock)
         call.add(account)
         call.add(now.milliseconds)

@@ -1,6 +1,6 @@
 import FlowCore
 
-/// A registry entry as a field of the Redis hash `sse:connections:{flow}`. The field's name is the id of the stream; its
+/// A registry entry as a field of the Redis hash `hub:connections:{flow}`. The field's name is the id of the stream; its
 /// value is JSON with the incarnation under which it was written (member `boot`).
 enum ConnectionField {
     /// The JSON value of an entry's field.

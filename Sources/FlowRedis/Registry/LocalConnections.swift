@@ -47,6 +47,10 @@ struct LocalConnections {
     func count(of key: AccountFlow) -> Int { self.counts[key] ?? 0 }
     /// The account of a stream; `nil` if the stream has no entry here.
     func account(of connection: ConnectionID) -> String? { self.owners[connection]?.account }
+    /// One stream of each flow.
+    var samples: [(flow: FlowID, connection: ConnectionID)] {
+        self.flows.compactMap { flow, entries in entries.keys.first.map { (flow: flow, connection: $0) } }
+    }
     /// All entries, of all flows.
     var all: [ConnectionEntry] { self.flows.values.flatMap(\.values) }
 }

@@ -1,6 +1,6 @@
 -- Acquires a lock, unless another client of the account holds it or the account holds too many.
--- KEYS: lock:{name}, hub:locks:{account} (a sorted set: the account's locks by expiry); for an account other than 0 also the
--- key of the lock in earlier versions, lock:{resource}
+-- KEYS: lock:{name}, hub:locks:{account} (a sorted set: the account's locks by expiry), and the other key under which a lock of
+-- the account may be held: earlier versions and instances with another legacy account use it
 -- ARGV: lock as JSON, TTL in milliseconds, current time in milliseconds, account, maximum number of the account's locks, maximum
 -- TTL of a lock in milliseconds
 -- Returns nil if the lock was acquired; 'full' if the account holds too many; otherwise the time in milliseconds at which the
@@ -18,7 +18,7 @@ local function heldUntil(key, account)
     if not expires then return now + math.max(redis.call('PTTL', key), 1000) end
     return expires > now and expires or nil
 end
-local held = heldUntil(KEYS[1], nil) or KEYS[3] and heldUntil(KEYS[3], ARGV[4])
+local held = heldUntil(KEYS[1], nil) or heldUntil(KEYS[3], ARGV[4])
 if held then return string.format('%.0f', held) end
 -- ZADD fails on a key that is not a sorted set.
 if redis.call('TYPE', KEYS[2]).ok ~= 'zset' then redis.call('DEL', KEYS[2]) end

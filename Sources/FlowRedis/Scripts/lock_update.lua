@@ -1,6 +1,6 @@
 -- Sets the fencing token of a lock that the caller holds, renews the lock, or releases it.
--- KEYS: lock:{name}, hub:locks:{account} (a sorted set: the account's locks by expiry); for an account other than 0 also the
--- key of the lock in earlier versions, lock:{resource}
+-- KEYS: lock:{name}, hub:locks:{account} (a sorted set: the account's locks by expiry), and the other key under which a lock of
+-- the account may be held: earlier versions and instances with another legacy account use it
 -- ARGV: lock id, account, current time in milliseconds, operation, value, text, TTL in milliseconds, maximum TTL of a
 -- lock in milliseconds. The operation is
 -- 'number' (value: the fencing token, text: its MAC), 'renew' (value: the new expiry in milliseconds, text: the same as
@@ -10,7 +10,7 @@
 local now = tonumber(ARGV[3])
 local key = KEYS[1]
 local stored = redis.call('GET', key)
-if not stored and KEYS[3] then
+if not stored then
     key = KEYS[3]
     stored = redis.call('GET', key)
 end

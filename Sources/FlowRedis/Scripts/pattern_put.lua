@@ -1,11 +1,11 @@
 -- Stores a mapping pattern, and evicts others of the account's patterns if it then exceeds its limits: first those that
 -- expire first.
--- KEYS: pattern:mapping:{name}, hub:patterns:{account} (a sorted set: the account's pattern keys by expiry),
--- hub:pattern-bytes:{account} (a hash: the cost of each in bytes, and under an empty name the total)
--- ARGV: pattern key, pattern as JSON, its cost, TTL in milliseconds, maximum number of the account's patterns, maximum total
--- cost, beginning of the Redis keys of the account's patterns
--- Returns the value that was replaced, if there was one, and the number of evicted patterns.
-local index, costs = KEYS[2], KEYS[3]
+-- KEYS: pattern:mapping:{name}, hub:pattern:{name}, hub:patterns:{account} (a sorted set: the account's pattern keys by
+-- expiry), hub:pattern-bytes:{account} (a hash: the cost of each in bytes, and under an empty name the total)
+-- ARGV: pattern key, mapping pattern as JSON, its companion, its cost, TTL in milliseconds, maximum number of the account's
+-- patterns, maximum total cost, beginning of the names of the account's patterns
+-- Returns the two values that were replaced, if there were some, and the number of evicted patterns.
+local index, costs = KEYS[3], KEYS[4]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function forget(key)
@@ -28,18 +28,20 @@ while true do
         break
     end
     local total = tonumber(redis.call('HGET', costs, '') or '0') or 0
-    if count < tonumber(ARGV[5]) and total + tonumber(ARGV[3]) <= tonumber(ARGV[6]) then break end
+    if count < tonumber(ARGV[6]) and total + tonumber(ARGV[4]) <= tonumber(ARGV[7]) then break end
     local oldest = redis.call('ZRANGE', index, 0, 0)[1]
-    redis.call('DEL', ARGV[7] .. oldest)
+    redis.call('DEL', 'pattern:mapping:' .. ARGV[8] .. oldest, 'hub:pattern:' .. ARGV[8] .. oldest)
     forget(oldest)
     evicted = evicted + 1
 end
-local replaced = redis.call('TYPE', KEYS[1]).ok == 'string' and redis.call('GET', KEYS[1])
-redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[4])
-redis.call('ZADD', index, string.format('%.0f', now + tonumber(ARGV[4])), ARGV[1])
-redis.call('HSET', costs, ARGV[1], ARGV[3])
-redis.call('HINCRBY', costs, '', ARGV[3])
+-- MGET returns nothing for a key of another type.
+local replaced = redis.call('MGET', KEYS[1], KEYS[2])
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[5])
+redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[5])
+redis.call('ZADD', index, string.format('%.0f', now + tonumber(ARGV[5])), ARGV[1])
+redis.call('HSET', costs, ARGV[1], ARGV[4])
+redis.call('HINCRBY', costs, '', ARGV[4])
 for _, key in ipairs({ index, costs }) do
-    if redis.call('PTTL', key) < tonumber(ARGV[4]) then redis.call('PEXPIRE', key, ARGV[4]) end
+    if redis.call('PTTL', key) < tonumber(ARGV[5]) then redis.call('PEXPIRE', key, ARGV[5]) end
 end
-return { replaced, evicted }
+return { replaced[1], replaced[2], evicted }

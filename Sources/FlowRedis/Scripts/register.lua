@@ -1,5 +1,5 @@
 -- Adds and removes registry entries of an instance's streams, if the instance is alive under this incarnation.
--- KEYS: hub:alive:{instance}, hub:flows:{instance}, then sse:connections:{flow} for each change
+-- KEYS: hub:alive:{instance}, hub:flows:{instance}, then hub:connections:{flow} for each change
 -- ARGV: incarnation, TTL in milliseconds, then for each change: + to add or - to remove, flow, stream id, entry as JSON,
 -- number of the instance's streams that watch the flow, field and number of those of the entry's account
 -- Returns 1 if the changes were made, 0 if Redis does not have this incarnation.
@@ -7,7 +7,7 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 local argIndex = 3
 for index = 3, #KEYS do
     local key, flow, id = KEYS[index], ARGV[argIndex + 1], ARGV[argIndex + 2]
-    -- The legacy service stores one JSON string for all streams of a flow. A hash replaces it.
+    -- HSET fails on a key of another type.
     local kind = redis.call('TYPE', key).ok
     if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', key) end
     if ARGV[argIndex] == '+' then

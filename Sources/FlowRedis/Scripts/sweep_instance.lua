@@ -1,5 +1,6 @@
 -- Removes an instance's entries from the given flows, unless the instance is alive.
--- KEYS: hub:alive:{instance}, hub:flows:{instance}, hub:instances, then sse:connections:{flow} for each flow
+-- KEYS: hub:alive:{instance}, hub:flows:{instance}, hub:instances, then hub:connections:{flow} and sse:connections:{flow} for each
+-- flow; the latter has the hash of an instance with an earlier version
 -- ARGV: instance, then for each flow the field of hub:flows:{instance} to remove
 -- Returns 0 if the instance is alive, otherwise 1.
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
@@ -18,7 +19,7 @@ for index = 4, #KEYS do
         end
         if #ids > 0 then redis.call('HDEL', KEYS[index], unpack(ids)) end
     end
-    redis.call('HDEL', KEYS[2], ARGV[index - 2])
 end
+for index = 2, #ARGV do redis.call('HDEL', KEYS[2], ARGV[index]) end
 if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('SREM', KEYS[3], ARGV[1]) end
 return 1

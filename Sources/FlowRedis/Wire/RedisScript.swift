@@ -50,6 +50,7 @@ extension RedisScript {
     static let register = RedisScript(PackageResources.register_lua)
     static let heartbeat = RedisScript(PackageResources.heartbeat_lua)
     static let unregisterInstance = RedisScript(PackageResources.unregister_instance_lua)
+    static let checkConnections = RedisScript(PackageResources.check_connections_lua)
     static let sweepInstance = RedisScript(PackageResources.sweep_instance_lua)
     static let lockAcquire = RedisScript(PackageResources.lock_acquire_lua)
     static let lockUpdate = RedisScript(PackageResources.lock_update_lua)
@@ -60,9 +61,8 @@ extension RedisScript {
 
     /// The scripts that are loaded on each new connection.
     static let all = [
-        Self.putState, Self.putLatestTransient, Self.register, Self.heartbeat, Self.unregisterInstance, Self.sweepInstance,
-        Self.lockAcquire,
-        Self.lockUpdate, Self.patternPut, Self.patternRemove, Self.lease, Self.canary,
+        Self.putState, Self.putLatestTransient, Self.register, Self.heartbeat, Self.unregisterInstance, Self.checkConnections,
+        Self.sweepInstance, Self.lockAcquire, Self.lockUpdate, Self.patternPut, Self.patternRemove, Self.lease, Self.canary,
     ]
 }
 

@@ -26,7 +26,9 @@ struct ConnectionsCommand: AsyncParsableCommand {
             if self.options.json { return try Terminal.show(body.string) }
             var table = TextTable(["CONNECTION", "INSTANCE", "SUBJECT", "SINCE"])
             for connection in body.member("connections")?.elements ?? [] {
-                table.add(["connection_id", "instance", "subject", "registered_at"].map { connection.cell($0) })
+                var cells = ["connection_id", "instance", "subject", "registered_at"].map { connection.cell($0) }
+                if connection.member("foreign")?.boolValue == true { cells[1] = "(legacy service)" }
+                table.add(cells)
             }
             try Terminal.show(table.text(Palette(isOn: Terminal.isColorful)))
         }

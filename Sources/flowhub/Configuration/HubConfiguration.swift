@@ -29,6 +29,10 @@ struct HubConfiguration {
     /// Raw value of the ``ForeignPolicy`` for foreign events (published on Redis by processes other than hub instances). Copied
     /// to `redisServices.foreign`.
     var foreignUpdates = "deliver"
+    /// Account of the legacy service's data, with keys (`FLOWHUB_SEED_ACCOUNT`). Copied to `redisServices.foreignAccount`.
+    var foreignAccount: String?
+    /// Whether mappings that the legacy service wrote are mapping patterns of that account.
+    var acceptsSeedPatterns = true
     /// Whether `serve` applies missing migrations to Postgres before it listens.
     var migrates = true
     /// Whether Postgres keeps commits in an outbox until they are published: `on`, `off`, or `auto` (on if Redis is
@@ -110,6 +114,8 @@ struct HubConfiguration {
         }
         self.redisServices.locks = self.locks
         self.redisServices.patterns = self.patterns
+        self.redisServices.foreignAccount = self.foreignAccount ?? (self.access.isOpen ? Principal.open.account : "")
+        if self.acceptsSeedPatterns { self.redisServices.legacyPatternBytes = self.http.maximumPatternBytes }
         self.completeByteLimits(environment)
     }
 

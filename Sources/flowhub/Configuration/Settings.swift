@@ -8,7 +8,8 @@ import FlowRedis
 extension Setting {
     /// All settings that the server reads, in the order of the documentation.
     static let all: [Setting] =
-        Self.listening + Self.storage + Self.postgres + Self.redis + Self.r2 + Self.access + Self.streams + Self.requests
+        Self.listening + Self.storage + Self.postgres + Self.redis + Self.redisUse + Self.r2 + Self.access + Self.streams
+        + Self.requests
         + Self.byteBudgets + Self.locks + Self.patterns + Self.imports + Self.uploads + Self.accounts + Self.retention
         + Self.logging
 

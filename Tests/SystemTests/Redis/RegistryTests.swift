@@ -58,14 +58,14 @@ import Testing
             let other = try await Self.connect(2, to: hubs[1]) { $0 == 0 ? "crowd" : "elsewhere" }
             try await Self.waitForCount(count + 1, of: "crowd", at: hubs[1])
             try await Self.waitForCount(count + 1, of: "crowd", at: hubs[0])
-            let fields = try await redis.command(["HLEN", "sse:connections:crowd"])
+            let fields = try await redis.command(["HLEN", "hub:connections:crowd"])
             #expect(fields == "\(count + 1)")
             try await hubs[0].kill()
             let died = ContinuousClock.now
             try await Self.waitForCount(1, of: "crowd", at: hubs[1])
             #expect(ContinuousClock.now - died < .seconds(15))
             try await eventually("the dead instance's fields to be swept", within: .seconds(30), every: .milliseconds(100)) {
-                try await redis.command(["HLEN", "sse:connections:crowd"]) == "1"
+                try await redis.command(["HLEN", "hub:connections:crowd"]) == "1"
             }
             #expect(ContinuousClock.now - died < .seconds(30))
             #expect(try await redis.command(["EXISTS", "hub:flows:hub-0"]) == "0")
@@ -89,7 +89,7 @@ import Testing
             let fresh = try await Self.connect(3, to: hubs[0]) { _ in "job" }
             try await Self.waitForCount(4, of: "job", at: hubs[1], within: .seconds(20))
             try await eventually("the old entries to be swept", within: .seconds(20), every: .milliseconds(50)) {
-                try await redis.command(["HLEN", "sse:connections:job"]) == "4"
+                try await redis.command(["HLEN", "hub:connections:job"]) == "4"
             }
             _ = try await watcher.next("only live connections in the count") { $0.event == "presence" && $0.count == 4 }
             for client in clients + fresh { client.disconnect() }
@@ -107,7 +107,7 @@ import Testing
             // In some runs, the other instance has swept the entries before the resume.
             if TestScale.isFull, Bool.random() {
                 try await eventually("its fields to be swept", within: .seconds(30)) {
-                    try await redis.command(["EXISTS", "sse:connections:job-0", "sse:connections:job-1"]) == "0"
+                    try await redis.command(["EXISTS", "hub:connections:job-0", "hub:connections:job-1"]) == "0"
                 }
             }
             // Clients that disconnect during the pause must not be listed again.
@@ -118,7 +118,7 @@ import Testing
             }
             for flow in ["job-0", "job-1"] {
                 try await eventually("the hash of \(flow) to be correct") {
-                    try await redis.command(["HLEN", "sse:connections:\(flow)"]) == "15"
+                    try await redis.command(["HLEN", "hub:connections:\(flow)"]) == "15"
                 }
                 #expect(try await redis.command(["HGET", "hub:flows:hub-0", flow]) == "15")
             }
@@ -129,7 +129,7 @@ import Testing
             for flow in ["job-0", "job-1"] {
                 try await Self.waitForCount(0, of: flow, at: hubs[1])
                 try await eventually("the hash of \(flow) to be gone") {
-                    try await redis.command(["EXISTS", "sse:connections:\(flow)"]) == "0"
+                    try await redis.command(["EXISTS", "hub:connections:\(flow)"]) == "0"
                 }
             }
         }
@@ -140,7 +140,7 @@ import Testing
         try await Self.running(2, ["FLOWHUB_REGISTRY_SECONDS": "30"]) { hubs, redis in
             let clients = try await Self.connect(3, to: hubs[0]) { _ in "job" }
             try await Self.waitForCount(3, of: "job", at: hubs[1])
-            let keys = ["sse:connections:job", "hub:flows:hub-0", "hub:instances"]
+            let keys = ["hub:connections:job", "hub:flows:hub-0", "hub:instances"]
             func remainingTTLs() async throws -> [Int] {
                 var remaining: [Int] = []
                 for key in keys { remaining.append(try #require(Int(try await redis.command(["PTTL", key])))) }
@@ -169,7 +169,7 @@ import Testing
             let clients = try await Self.connect(count, to: hubs[0]) { "flow-\($0 % 100)" }
             try await eventually("all to be written", within: .seconds(10), every: .milliseconds(100)) {
                 for flow in ["flow-0", "flow-99"]
-                where try await redis.command(["HLEN", "sse:connections:\(flow)"]) != "\(count / 100)" { return false }
+                where try await redis.command(["HLEN", "hub:connections:\(flow)"]) != "\(count / 100)" { return false }
                 return true
             }
             let calls = try await redis.calls(of: "evalsha") - before

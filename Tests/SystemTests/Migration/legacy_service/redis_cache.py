@@ -72,6 +72,20 @@ async def register_sse_connection(flow_id, connection_id, metadata):
     return await set(key, connections, 3600)
 
 
+half_registered = {}
+
+
+async def begin_sse_registration(flow_id, connection_id, metadata):
+    """The first half of ``register_sse_connection``: a test forces another writer between its get and its set."""
+    connections = await get(f"sse:connections:{flow_id}") or {}
+    connections[connection_id] = {**metadata, "registered_at": datetime.utcnow().isoformat()}
+    half_registered[flow_id] = connections
+
+
+async def finish_sse_registration(flow_id):
+    return await set(f"sse:connections:{flow_id}", half_registered.pop(flow_id), 3600)
+
+
 async def unregister_sse_connection(flow_id, connection_id):
     key = f"sse:connections:{flow_id}"
     connections = await get(key) or {}
