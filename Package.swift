@@ -72,6 +72,7 @@ let package = Package(
                 .embedInCode("Migrations/SQL/0010_lock_accounts.sql"),
                 .embedInCode("Migrations/SQL/0011_account_usage.sql"),
                 .embedInCode("Migrations/SQL/0012_flow_deletions.sql"),
+                .embedInCode("Migrations/SQL/0013_ended_versions.sql"),
             ]
         ),
         // Without pkgConfig: hiredis's names a flag that the package manager warns of.
@@ -95,6 +96,7 @@ let package = Package(
                 .embedInCode("Scripts/lock_update.lua"), .embedInCode("Scripts/pattern_put.lua"),
                 .embedInCode("Scripts/pattern_remove.lua"), .embedInCode("Scripts/lease.lua"),
                 .embedInCode("Scripts/canary.lua"),
+                .embedInCode("Scripts/instances.lua"),
             ]
         ),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),

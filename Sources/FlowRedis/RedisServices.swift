@@ -111,13 +111,15 @@ public final class RedisServices: Sendable {
         busCore.onDelivery = onDelivery
         busCore.epoch = epoch
         let core = NIOLoopBoundBox.makeBoxSendingValue(busCore, eventLoop: loop)
+        let hub = MessageAuthenticator.publicName(of: hubID)
         let commands = try RedisLink(
-            settings, name: "flowhub:\(instance)", isSubscriber: false, loop: loop, logger: logger, counter: commandCounter,
+            settings, name: "flowhub:\(instance)", hub: hub, isSubscriber: false, loop: loop, logger: logger,
+            counter: commandCounter,
             events: .init(
                 ready: { core.value.commandsReady() }, lost: { core.value.commandsLost() },
                 scriptMissing: { core.value.commandsReady() }))
         let subscriber = try RedisLink(
-            settings, name: "flowhub:\(instance):subscriber", isSubscriber: true, loop: loop, logger: logger,
+            settings, name: "flowhub:\(instance):subscriber", hub: hub, isSubscriber: true, loop: loop, logger: logger,
             counter: commandCounter,
             events: .init(
                 ready: { core.value.connected() }, lost: { core.value.lost() }, pushed: { core.value.receivedPush($0) }))
@@ -142,8 +144,8 @@ public final class RedisServices: Sendable {
         registry.presenceInterval = configuration.presenceMilliseconds
         registry.legacyAccount = configuration.legacyAccount
         self.registry = RedisConnectionRegistry(
-            commands, instance: instance, hub: MessageAuthenticator.publicName(of: hubID), control: control,
-            configuration: registry, pace: pace, softTimeoutMilliseconds: settings.commandMilliseconds, logger: logger)
+            commands, instance: instance, hub: hub, control: control, configuration: registry, pace: pace,
+            softTimeoutMilliseconds: settings.commandMilliseconds, logger: logger)
         self.timeoutMilliseconds = settings.commandMilliseconds
         self.patterns = RedisMappingPatternStore(
             commands, authenticator: authenticator,
@@ -189,14 +191,15 @@ public final class RedisServices: Sendable {
     }
 
     /// Starts to connect, and waits until Redis has answered the first liveness heartbeat, at most for the connect
-    /// timeout. If Redis is unavailable, the hub uses Redis as soon as it is available.
-    /// - Throws: ``RedisError/otherHub`` if Redis answers within the timeout and is used by a hub with another store.
-    ///   If a later liveness heartbeat finds such a hub, both connections are closed permanently.
-    public func start() async throws(RedisError) {
-        let (ownership, continuation) = AsyncStream.makeStream(of: Bool?.self)
-        self.registry.onOwnership { [weak self] isOurs in
-            continuation.yield(isOurs)
-            if !isOurs { self?.stopForOtherHub() }
+    /// timeout. If Redis is unavailable, or used by a hub with another store, the hub uses Redis as soon as that has changed.
+    public func start() async {
+        let (ownership, continuation) = AsyncStream.makeStream(of: Void.self)
+        self.registry.onOwnership { [commands, subscriber] isOurs in
+            continuation.yield()
+            guard !isOurs else { return }
+            // Both links are not ready again before the other hub's name is gone.
+            commands.replace(.otherHub)
+            subscriber.replace(.otherHub)
         }
         self.commands.loop.execute { [core, commands, subscriber, control, registry, counters] in
             core.value.onControl = { control.received($0) }
@@ -208,21 +211,10 @@ public final class RedisServices: Sendable {
             subscriber.start()
         }
         let timeout = self.commands.loop.scheduleTask(in: .milliseconds(Int64(self.startMilliseconds))) {
-            continuation.yield(nil)
+            continuation.yield()
         }
-        let isOurs = await ownership.first { _ in true } ?? nil
+        await ownership.first { _ in true }
         timeout.cancel()
-        if isOurs == false { throw .otherHub }
-    }
-
-    /// Closes both connections permanently, because another hub uses this Redis.
-    private func stopForOtherHub() {
-        self.logger.error(
-            "Redis is used by a hub with a different store; not using Redis", metadata: ["error": "\(RedisError.otherHub)"])
-        Task { [weak self] in
-            await self?.subscriber.stop()
-            await self?.commands.stop()
-        }
     }
 
     /// Writes pending registry changes and counters to Redis, then closes both connections.

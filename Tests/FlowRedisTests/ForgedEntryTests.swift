@@ -324,4 +324,51 @@ import Testing
             #expect(try await server.command(["EXISTS", key, "hub:mac:\(key)"]) == "0")
         }
     }
+
+    // MARK: Keys without a TTL
+
+    @Test func forgedEntriesWithoutTTLEndToo() async throws {
+        try await Self.running { services, server in
+            let flow = try #require(FlowID("f"))
+            try await server.command(["HSET", "flow:meta:f", "epoch", "zzzzzzzzzzzz.z", "version", "9"])
+            let head = FlowHead(
+                flow: flow, account: "1", version: 1, status: .active, resetVersion: 1, updatedAt: Timestamp(milliseconds: 5))
+            services.states.put(FlowRecord(head: head, state: .emptyObject, fence: .emptyObject), epoch: epoch)
+            try await eventually("the TTL of the forged version") {
+                (Int(try await server.command(["PTTL", "flow:meta:f"])) ?? -1) > 0
+            }
+            let locks = services.locks(fencing: CountingSequence())
+            try await server.command(["SET", "lock:r", "forged"])
+            await #expect(throws: LockError.self) {
+                _ = try await locks.acquire("r", account: "0", seconds: 60, now: now())
+            }
+            #expect((Int(try await server.command(["PTTL", "lock:r"])) ?? -1) > 0)
+        }
+    }
+
+    @Test func forgedInstancesAreReadInPart() async throws {
+        try await SharedRedis.flush()
+        let server = try SharedRedis.server
+        try await withServices(server.url, { $1.maximumReplyBytes = 200_000 }) { services in
+            // More than one reply may have.
+            let script = """
+                for number = 1, 9000 do redis.call('SADD', KEYS[1], 'forged-of-some-length-' .. number) end
+                redis.call('SADD', KEYS[1], string.rep('x', 300000))
+                redis.call('SET', KEYS[2], string.rep('x', 300000))
+                """
+            try await server.command(["EVAL", script, "2", "hub:instances", "hub:alive:forged-of-some-length-1"])
+            let flow = try #require(FlowID("f"))
+            func reads() async throws -> Int {
+                let lines = try await server.command(["INFO", "commandstats"]).split(whereSeparator: \.isNewline)
+                let line = lines.first { $0.hasPrefix("cmdstat_getrange:calls=") }
+                return line.flatMap { Int($0.dropFirst(23).prefix { $0 != "," }) } ?? 0
+            }
+            for _ in 0..<3 {
+                let before = try await reads()
+                _ = services.registry.count(of: flow, account: "1")
+                try await eventually("a read of instances", within: .seconds(5)) { try await reads() > before }
+            }
+            #expect(services.bus.isDelivering && services.health.replacedConnections == 0)
+        }
+    }
 }

@@ -201,15 +201,20 @@ import Testing
         }
     }
 
-    @Test func rejectsHubWithOtherStoreAndItsMessages() async throws {
+    @Test func ignoresHubWithOtherStoreAndItsMessages() async throws {
         let flow = try #require(FlowID("f"))
         try await SharedRedis.flush()
         let server = try SharedRedis.server
         try await withServices(server.url, instance: "a", hub: "one") { a in
-            let error = await #expect(throws: RedisError.self) {
-                try await withServices(server.url, instance: "b", hub: "two") { _ in }
+            let name = try await server.command(["GET", "hub:name"])
+            try await withServices(server.url, instance: "b", hub: "two", waits: false) { b in
+                #expect(!b.bus.isDelivering)
+                await #expect(throws: LockError.self) {
+                    _ = try await b.locks(fencing: CountingSequence()).acquire("r", account: "0", seconds: 60, now: now())
+                }
+                let unchanged = try await server.command(["GET", "hub:name"])
+                #expect(unchanged == name)
             }
-            #expect(error == .otherHub)
             let sink = RecordingSink()
             a.bus.attach(sink)
             a.bus.subscribe(to: flow)
@@ -222,6 +227,36 @@ import Testing
         }
         try await server.command(["DEL", "hub:name"])
         try await withServices(server.url, instance: "b", hub: "two") { _ in }
+    }
+
+    @Test func forgedNameStopsUseOfRedisOnlyWhileItIsThere() async throws {
+        try await SharedRedis.flush()
+        let server = try SharedRedis.server
+        try await withServices(server.url) { services in
+            // Before each liveness heartbeat, which would otherwise find the own name first.
+            try await server.command(["SET", "hub:name", "forged", "PX", "50000"])
+            try await eventually("the end of delivery", within: .seconds(10)) { !services.bus.isDelivering }
+            try await server.command(["DEL", "hub:name"])
+            try await eventually("delivery", within: .seconds(15)) { services.bus.isDelivering }
+        }
+        // What no hub has written in this way does not even stop it.
+        for forged in [
+            ["SET", "hub:name", "forged"], ["SET", "hub:name", "forged", "EX", "90"], ["HSET", "hub:name", "a", "1"],
+        ] {
+            try await SharedRedis.flush()
+            try await server.command(forged)
+            try await server.command(["SET", "hub:alive:i", "forged"])
+            try await server.command(["SET", "hub:instances", "forged"])
+            try await withServices(server.url) { services in
+                #expect(services.bus.isDelivering)
+                try await eventually("the own keys") {
+                    let members = try await server.command(["SMEMBERS", "hub:instances"])
+                    let alive = Int(try await server.command(["PTTL", "hub:alive:i"])) ?? -1
+                    let name = Int(try await server.command(["PTTL", "hub:name"])) ?? -1
+                    return members == "i" && alive > 0 && (0...12_000).contains(name)
+                }
+            }
+        }
     }
 
     @Test func notificationsReachPeersAndDisconnectReachesOwner() async throws {

@@ -53,7 +53,7 @@ func withServices<Result>(
         settings, instance: instance, hubID: hub, configuration: configuration, counters: MemoryCounters(now: now),
         epoch: { epochs.value }, now: now, logger: logger, onDelivery: { _ in })
     do {
-        try await services.start()
+        await services.start()
         if waits { try await eventually("the canary to return") { services.bus.isDelivering } }
         let result = try await body(services)
         await services.close()

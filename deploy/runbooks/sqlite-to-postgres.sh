@@ -3,6 +3,7 @@
 # and those it will have. EXPORT: a directory with space for the whole store. May be interrupted and repeated.
 set -euo pipefail
 
+umask 077
 (unset DATABASE_URL FLOWHUB_DATA; set -a; . "$OLD_ENV"; flowhub flows export --without-imports > "$EXPORT/flows.ndjson")
 (unset DATABASE_URL FLOWHUB_DATA; set -a; . "$OLD_ENV"; flowhub imports export "$EXPORT/imports")
 (unset DATABASE_URL FLOWHUB_DATA; set -a; . "$NEW_ENV"; flowhub migrate)

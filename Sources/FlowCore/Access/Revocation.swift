@@ -1,9 +1,16 @@
-/// The revocation of all tokens of a subject that were issued before a given time.
+/// The revocation of all tokens of a subject, or of all subjects of an account, that were issued before a given time.
 public struct Revocation: Sendable, Hashable {
     public let account: String
+    /// ``allSubjects``: every subject of the account.
     public let subject: String
     /// Unix seconds. Tokens issued in this second or later are valid.
     public let notBefore: Int64
+
+    /// The ``subject`` of the revocation of all subjects of an account. No token can have it: subjects are not empty.
+    public static let allSubjects = ""
+    /// Maximum number of revocations of single subjects that a store deletes when it stores one of all subjects that covers
+    /// them.
+    package static let absorbedAtOnce = 10_000
 
     public init(account: String, subject: String, notBefore: Int64) {
         self.account = account
@@ -12,9 +19,9 @@ public struct Revocation: Sendable, Hashable {
     }
 }
 
-/// The revocations that an instance has read. A value type, replaced as a whole when the store is read again.
+/// The revocations that an instance has read. A value type.
 ///
-/// It has one entry per subject. Of two revocations the one with the later ``Revocation/notBefore`` counts, in whichever
+/// It has one entry per subject, and one for all subjects of an account. Of two revocations the one with the later ``Revocation/notBefore`` counts, in whichever
 /// order they are inserted.
 public struct RevocationList: Sendable, Equatable {
     /// A subject of an account.
@@ -44,23 +51,17 @@ public struct RevocationList: Sendable, Equatable {
         return true
     }
 
-    /// Removes the revocations with a ``Revocation/notBefore`` below the given one: no token that they revoke is accepted any
-    /// more.
-    public mutating func removeAll(below notBefore: Int64) {
-        guard self.notBefore.contains(where: { $0.value < notBefore }) else { return }
-        self.notBefore = self.notBefore.filter { $0.value >= notBefore }
-    }
-
-    /// Whether the principal's token was issued before the time of its subject's revocation. Always `false` for
-    /// ``Principal/open``, which has no token.
+    /// Whether the principal's token was issued before the time of its subject's revocation, or of its account's. Always `false`
+    /// for ``Principal/open``, which has no token.
     public func isRevoked(_ principal: Principal) -> Bool {
-        guard !principal.isOpen, !self.notBefore.isEmpty,
-            let notBefore = self.notBefore[SubjectKey(account: principal.account, subject: principal.subject)]
-        else { return false }
-        return principal.issuedAt < notBefore
+        guard !principal.isOpen, !self.notBefore.isEmpty else { return false }
+        return [principal.subject, Revocation.allSubjects].contains { subject in
+            let notBefore = self.notBefore[SubjectKey(account: principal.account, subject: subject)]
+            return notBefore.map { principal.issuedAt < $0 } ?? false
+        }
     }
 
-    /// Number of subjects that have a revocation.
+    /// Number of revocations.
     public var count: Int { self.notBefore.count }
     public var isEmpty: Bool { self.notBefore.isEmpty }
 }

@@ -3,13 +3,13 @@ import Synchronization
 
 /// The revocations in the memory of this instance, where each request is checked against them.
 ///
-/// They are read from the store before the hub listens, then periodically and when another instance reports a change. A
-/// revocation is never withdrawn, so what was read is added to what is known: of two reads that overlap, the earlier one
-/// cannot remove what the later one found. Safe to use from any thread.
+/// They are read from the store before the hub listens, then periodically and when another instance reports a change. The store
+/// decides when a revocation ends: what a read does not find any more is dropped. Of two reads that overlap, the earlier one drops
+/// nothing that the later one found. Safe to use from any thread.
 public final class RevocationMonitor: Sendable {
     /// What readiness and metrics report.
     public struct Status: Sendable, Equatable {
-        /// Number of revoked subjects in memory.
+        /// Number of revocations in memory.
         public var count = 0
         /// Number of reads that have failed.
         public var failures = 0
@@ -19,6 +19,13 @@ public final class RevocationMonitor: Sendable {
 
     private struct State {
         var list = RevocationList()
+        /// Number of reads that have started.
+        var startedReads = 0
+        /// The number of the latest read whose result is ``list``.
+        var listRead = 0
+        /// The revocations that this instance has stored, each with the number of reads that had started before: these may
+        /// not have found it.
+        var own: [(read: Int, revocation: Revocation)] = []
         var status = Status()
         /// When a failed read was logged last; `nil` if the most recent read succeeded.
         var loggedAt: ContinuousClock.Instant?
@@ -28,24 +35,17 @@ public final class RevocationMonitor: Sendable {
     private static let logInterval = Duration.seconds(60)
 
     private let store: any RevocationStore
-    /// See ``RetentionPolicy/revocationSeconds``.
-    private let keepSeconds: Int64
-    private let now: @Sendable () -> Timestamp
     private let logger: Logger
     private let added: @Sendable (RevocationList) -> Void
     private let state = Mutex(State())
 
     /// - Parameters:
-    ///   - keepSeconds: see ``RetentionPolicy/revocationSeconds``.
     ///   - added: receives the revocations that became known, to close the streams of the tokens that they revoke. Called from
     ///     any thread.
     public init(
-        store: any RevocationStore, keepSeconds: Int64, now: @escaping @Sendable () -> Timestamp, logger: Logger,
-        added: @escaping @Sendable (RevocationList) -> Void
+        store: any RevocationStore, logger: Logger, added: @escaping @Sendable (RevocationList) -> Void
     ) {
         self.store = store
-        self.keepSeconds = keepSeconds
-        self.now = now
         self.logger = logger
         self.added = added
     }
@@ -64,7 +64,10 @@ public final class RevocationMonitor: Sendable {
     /// Adds a revocation that this instance has stored. Reads nothing, so its cost does not depend on the number of
     /// revocations.
     public func add(_ revocation: Revocation) {
-        let isNew = self.state.withLock { $0.list.insert(revocation) }
+        let isNew = self.state.withLock { state in
+            state.own.append((state.startedReads, revocation))
+            return state.list.insert(revocation)
+        }
         if isNew { self.added(RevocationList([revocation])) }
     }
 
@@ -72,6 +75,10 @@ public final class RevocationMonitor: Sendable {
     /// - Returns: whether the read succeeded.
     @discardableResult
     public func refresh() async -> Bool {
+        let number = self.state.withLock { state in
+            state.startedReads += 1
+            return state.startedReads
+        }
         let stored: [Revocation]
         do throws(StoreError) {
             stored = try await self.store.revocations()
@@ -79,14 +86,14 @@ public final class RevocationMonitor: Sendable {
             self.readFailed(error)
             return false
         }
-        let oldest = self.keepSeconds > 0 ? self.now().seconds - self.keepSeconds : .min
         let (new, recovered) = self.state.withLock { state in
             var new = RevocationList()
-            // The store keeps those that are too old until it is pruned. They must not be announced at each read.
-            for revocation in stored where revocation.notBefore >= oldest && state.list.insert(revocation) {
-                new.insert(revocation)
+            for revocation in stored where state.list.insert(revocation) { new.insert(revocation) }
+            if number > state.listRead {
+                state.listRead = number
+                state.own.removeAll { $0.read < number }
+                state.list = RevocationList(stored + state.own.map(\.revocation))
             }
-            state.list.removeAll(below: oldest)
             state.status.isCurrent = true
             defer { state.loggedAt = nil }
             return (new, state.loggedAt != nil)

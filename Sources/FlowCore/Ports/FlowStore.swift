@@ -199,7 +199,7 @@ public struct RetentionPolicy: Hashable, Sendable {
     public var historyEvents: Int = 10_000
     /// Lifetime of stored replies, in seconds. The default is 1 day.
     public var replySeconds: Int64 = 86_400
-    /// Seconds after ``Revocation/notBefore`` for which a revocation is kept. After them the tokens that it revokes are rejected
+    /// Seconds after ``Revocation/notBefore``, and after the revocation was stored, for which it is kept. After them the tokens that it revokes are rejected
     /// anyway, because of their age. 0: revocations are kept for ever.
     public var revocationSeconds: Int64 = 0
     /// Seconds after the deletion of a flow for which its tombstone is kept at least. It stays longer while the flow has events

@@ -56,8 +56,7 @@ public final class BackgroundTasks: Sendable {
         self.table = table
         self.cache = cache
         self.revocations = RevocationMonitor(
-            store: revocations, keepSeconds: configuration.retention.revocationSeconds, now: { clock.now() },
-            logger: logger,
+            store: revocations, logger: logger,
             added: { table.broadcast(.revoked($0)) })
         self.relay = relay
         self.foreign = foreign

@@ -31,7 +31,7 @@ extension ChangeBatch {
         }
         if !self.hasLoaded(change.flow) {
             let record = try cache.rowCache.record(of: change.flow) ?? database.flow(change.flow)
-            let floor = record == nil ? try database.endedVersion(of: change.flow) : 0
+            let floor = record == nil ? try database.floorOfNewFlows() : 0
             self.setStored(record, of: change.flow, floor: floor)
         }
         if !self.hasLoaded(account: change.account) {

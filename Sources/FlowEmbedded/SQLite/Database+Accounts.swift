@@ -27,8 +27,13 @@ extension Database {
 
     // MARK: Ended tombstones
 
-    /// The version above which a flow with this id starts, if it has no row: not below the version of any tombstone with
-    /// this id that has ended.
+    /// The version above which a flow starts that has no row: the highest version of any tombstone that has ended. It is the
+    /// same for all ids, so that it does not tell which of them were used.
+    func floorOfNewFlows() throws -> Version {
+        try self.first("SELECT max(version) FROM ended_versions", []) { $0[0] as Version? }.flatMap(\.self) ?? 0
+    }
+
+    /// A version that is not below that of any tombstone with this id that has ended.
     func endedVersion(of flow: FlowID) throws -> Version {
         try self.first(
             "SELECT version FROM ended_versions WHERE bucket = ?", [Self.bucket(of: flow).databaseValue]

@@ -122,15 +122,16 @@ extension Database {
         return count
     }
 
-    /// Deletes up to `limit` revocations with a `notBefore` below the given one, the oldest first.
+    /// Deletes up to `limit` revocations whose `notBefore` is below the given time and that were stored before it, the oldest
+    /// first.
     /// - Returns: the number of deleted rows.
-    fileprivate func pruneRevocations(before notBefore: Int64, limit: Int) throws -> Int {
+    fileprivate func pruneRevocations(before seconds: Int64, limit: Int) throws -> Int {
         guard limit > 0 else { return 0 }
         try self.run(
             """
             DELETE FROM revocations WHERE (account, subject) IN
-                (SELECT account, subject FROM revocations WHERE not_before < ? ORDER BY not_before LIMIT ?)
-            """, [notBefore.databaseValue, limit.databaseValue])
+                (SELECT account, subject FROM revocations WHERE not_before < ? AND created_at < ? ORDER BY not_before LIMIT ?)
+            """, [seconds.databaseValue, (seconds * 1_000).databaseValue, limit.databaseValue])
         return self.changesCount
     }
 

@@ -2,13 +2,15 @@ public import FlowCore
 import GRDB
 
 extension SQLiteFlowStore: RevocationStore {
-    /// Stores the revocation. If the subject has one already, the later `notBefore` of the two stays.
+    /// Stores the revocation. If the subject has one already, the later `notBefore` of the two stays. The revocation of all
+    /// subjects of an account has no limit, and takes the place of those that it covers.
     /// - Returns: the revocation in effect, or that the account has revoked the maximum number of subjects.
     @discardableResult
     public func revoke(_ revocation: Revocation, now: Timestamp) async throws(StoreError) -> RevocationOutcome {
         let limit = self.accountLimits.revocations
         return try await self.write { database in
-            if limit > 0, try database.usage(of: revocation.account).revocations >= limit {
+            let isOfAccount = revocation.subject == Revocation.allSubjects
+            if limit > 0, !isOfAccount, try database.usage(of: revocation.account).revocations >= limit {
                 let isKnown = try database.first(
                     "SELECT 1 FROM revocations WHERE account = ? AND subject = ?",
                     [revocation.account.databaseValue, revocation.subject.databaseValue]
@@ -25,6 +27,17 @@ extension SQLiteFlowStore: RevocationStore {
                     revocation.account.databaseValue, revocation.subject.databaseValue, revocation.notBefore.databaseValue,
                     now.databaseValue,
                 ])
+            if isOfAccount {
+                try database.run(
+                    """
+                    DELETE FROM revocations WHERE (account, subject) IN
+                        (SELECT account, subject FROM revocations WHERE account = ? AND subject <> ? AND not_before <= ? LIMIT ?)
+                    """,
+                    [
+                        revocation.account.databaseValue, Revocation.allSubjects.databaseValue,
+                        revocation.notBefore.databaseValue, Revocation.absorbedAtOnce.databaseValue,
+                    ])
+            }
             let effective = try database.first(
                 "SELECT account, subject, not_before FROM revocations WHERE account = ? AND subject = ?",
                 [revocation.account.databaseValue, revocation.subject.databaseValue], Revocation.init)

@@ -113,8 +113,8 @@ public final class SQLiteFlowStore: FlowStore {
     /// - Throws: `overloaded` if the queue of changes is full.
     public func apply(_ change: FlowChange) async throws(StoreError) -> FlowOutcome {
         let bytes = change.bodyBytes
-        try self.changes.acquire(bytes: bytes)
-        defer { self.changes.release(bytes: bytes) }
+        try self.changes.acquire(bytes: bytes, of: change.account)
+        defer { self.changes.release(bytes: bytes, of: change.account) }
         return try await self.preparer.apply(change) { change throws(StoreError) in try await self.submit(change) }
     }
 

@@ -6,6 +6,7 @@ enum SQLiteMigrations {
     /// The migrations in order. A migration's number is its position in the list, from 1.
     private static let steps: [(name: String, sql: String)] = [
         ("flows", Self.flows), ("imports", Self.imports), ("accounts", Self.accounts),
+        ("ended_versions", Self.endedVersions),
     ]
 
     /// Applies the migrations that the database does not have yet. If a newer FlowHub has applied further ones, changes
@@ -141,6 +142,9 @@ enum SQLiteMigrations {
         -- Spans whose rows belong to no import any more and are being removed.
         CREATE TABLE cut_off_records (span INTEGER PRIMARY KEY) STRICT;
         """
+
+    /// An index for the highest version of all groups, above which new flows start.
+    private static let endedVersions = "CREATE INDEX ended_versions_by_version ON ended_versions (version);"
 
     /// What accounts store, see `AccountUsage`, and the versions of ended tombstones. A transaction that changes flows or
     /// events also changes the counts; triggers count revocations and imports.

@@ -6,6 +6,8 @@ public struct AccessConfiguration: Sendable {
     public var jwksPath: String?
     /// `FLOWHUB_JWT_AUDIENCE`: the value that a token's `aud` must contain. `nil`: `aud` is not checked.
     public var audience: String?
+    /// `FLOWHUB_JWT_ISSUER`: the value that a token's `iss` must have. `nil`: `iss` is not checked.
+    public var issuer: String?
     /// `FLOWHUB_JWT_REQUIRE_EXP`: whether a token without `exp` is rejected.
     public var requireExpiration: Bool
     /// `FLOWHUB_JWT_LEEWAY`: clock difference that is tolerated for `exp`, `nbf` and `iat`, in seconds: 0 to 60.

@@ -76,15 +76,18 @@ public struct CORSPolicy: Sendable, Equatable {
         return headers
     }
 
-    /// Whether a request was sent by a page that is listed or is the hub's own (its `Origin` has the authority of `Host`). `*`, a
-    /// missing `Origin` and `null` do not suffice.
+    /// Whether a request was sent by a page that is listed or is the hub's own (its `Origin` has the authority of `Host`, and the
+    /// scheme `https` if the request is known to have it). `*`, a missing `Origin` and `null` do not suffice.
     ///
     /// Browsers send the cookie with requests that any page starts, and a hub without keys requires no token at all. So a
     /// request that modifies data with the cookie, and every request of a page to a hub without keys, needs such an `Origin`.
-    public func isListedOrOwn(origin: String?, host: String?) -> Bool {
+    ///
+    /// - Parameter isSecure: whether the client is known to use https. Otherwise a page of `http` counts as the hub's own too.
+    public func isListedOrOwn(origin: String?, host: String?, isSecure: Bool = false) -> Bool {
         guard let origin else { return false }
         if self.origins.contains(origin) { return true }
-        guard let host, let own = Self.parts(of: origin), own.scheme == "https" || own.scheme == "http" else { return false }
+        guard let host, let own = Self.parts(of: origin), own.scheme == "https" || (own.scheme == "http" && !isSecure)
+        else { return false }
         // Behind a proxy that terminates TLS the hub does not know its own scheme. So the port in `Host` may be missing, or
         // be the default port of the scheme in `Origin`.
         let port = own.scheme == "https" ? ":443" : ":80"

@@ -25,10 +25,11 @@ enum KeySetFile {
         return try? await JWTKeyCollection().add(hmac: HMACKey(from: secret), digestAlgorithm: .sha256).getKey()
     }
 
-    /// Reads the usable keys of the file; the result has at least one.
+    /// Reads the usable keys of the file.
+    /// - Parameter mayBeEmpty: whether a key set without a usable key is valid: all its keys were withdrawn.
     /// - Throws: ``AccessConfigurationError`` if the file cannot be read, is not a key set, has no usable key or an invalid
     ///   one.
-    static func read(_ path: String) throws(AccessConfigurationError) -> [Key] {
+    static func read(_ path: String, mayBeEmpty: Bool) throws(AccessConfigurationError) -> [Key] {
         guard let data = try? Data(contentsOf: URL(filePath: path)) else {
             throw Self.error(
                 "the file \(path) cannot be read", remedy: "Check that it exists and that the hub's user can read it.")
@@ -52,7 +53,7 @@ enum KeySetFile {
             }
             if let key = try Key(object, position: index + 1) { keys.append(key) }
         }
-        guard !keys.isEmpty else {
+        guard mayBeEmpty || !keys.isEmpty else {
             throw Self.error(
                 "the file \(path) has no usable key",
                 remedy: "Add a signature key for RS256, ES256 (P-256), EdDSA (Ed25519) or HS256."

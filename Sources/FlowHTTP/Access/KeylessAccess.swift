@@ -11,7 +11,7 @@ import HTTPTypes
 ///   whose response the page could read, and `Sec-Fetch-Site` (Fetch Metadata, 2.3) to all.
 /// - A page of the attacker's host name lets this name resolve to a loopback address (DNS rebinding). To the browser, the hub is
 ///   then the page's own origin. But `Host` has the attacker's name.
-struct KeylessAccess: Sendable {
+public struct KeylessAccess: Sendable {
     /// Why a request is not answered.
     enum Rejection: Equatable {
         /// `Host` is not a loopback host.
@@ -87,7 +87,7 @@ struct KeylessAccess: Sendable {
     }
 
     /// Whether an address to listen on, as in a setting, is a loopback address.
-    static func isLoopback(address: String) -> Bool { address == "::1" || Self.isLoopback(address) }
+    public static func isLoopback(address: String) -> Bool { address == "::1" || Self.isLoopback(address) }
 
     /// Whether the text after the host is empty, or `:` and digits.
     private static func isPort(_ text: Slice<UnsafeBufferPointer<UInt8>>) -> Bool {

@@ -4,6 +4,8 @@ import FlowCore
 struct TokenRules: Sendable {
     /// The value that `aud` must contain. `nil`: `aud` is not checked.
     let audience: String?
+    /// The value that `iss` must have. `nil`: `iss` is not checked.
+    var issuer: String?
     /// Whether a token without `exp` is rejected.
     let requireExpiration: Bool
     /// Tolerated clock difference in seconds.
@@ -29,6 +31,7 @@ struct TokenRules: Sendable {
         if let issuedAt, issuedAt > now + self.leeway { throw .tokenInvalid("the claim iat is in the future") }
         let end = try self.end(issuedAt: issuedAt, expiresAt: expiresAt, now: now)
         try self.checkAudience(of: claims)
+        try self.checkIssuer(of: claims)
         let flows = try Self.flows(of: claims)
         let principal = Principal(
             account: try Self.account(of: claims),
@@ -86,6 +89,14 @@ struct TokenRules: Sendable {
             if text.utf8.elementsEqual(wanted.utf8) { found = true }
         }
         guard found else { throw .tokenInvalid("the claim aud does not name this hub") }
+    }
+
+    /// Checks that `iss` (RFC 7519, 4.1.1) is the configured issuer, byte for byte.
+    private func checkIssuer(of claims: TokenObject) throws(AccessError) {
+        guard let wanted = self.issuer else { return }
+        guard let issuer = claims.string("iss"), issuer.utf8.elementsEqual(wanted.utf8) else {
+            throw .tokenInvalid("the claim iss is missing or does not name the hub's issuer")
+        }
     }
 
     /// The claim `sub`, which is required.

@@ -19,7 +19,8 @@ struct TokenKeys: Sendable {
     /// All keys, with and without `kid`.
     private var all: [TokenAlgorithm: [Signature]] = [:]
 
-    var isEmpty: Bool { self.all.isEmpty }
+    /// Number of keys of the key set in use.
+    private(set) var keySetCount = 0
 
     /// Adds a key.
     /// - Returns: `false` if there is already a key with this `kid` for this algorithm.
@@ -65,8 +66,11 @@ struct TokenKeys: Sendable {
 
 extension TokenKeys {
     /// Reads the keys of the configuration.
+    /// - Parameter mayBeEmpty: see ``KeySetFile/read(_:mayBeEmpty:)``.
     /// - Throws: ``AccessConfigurationError`` if a secret or the key set is invalid.
-    static func load(_ configuration: AccessConfiguration) async throws(AccessConfigurationError) -> TokenKeys {
+    static func load(
+        _ configuration: AccessConfiguration, mayBeEmpty: Bool
+    ) async throws(AccessConfigurationError) -> TokenKeys {
         var keys = TokenKeys()
         if let key = configuration.hmacKey {
             try Self.validateSecret(key)
@@ -78,7 +82,7 @@ extension TokenKeys {
             _ = keys.add(signature, keyID: nil, for: .hs256)
         }
         if let path = configuration.jwksPath {
-            try await keys.add(keySet: KeySetFile.read(path))
+            try await keys.add(keySet: KeySetFile.read(path, mayBeEmpty: mayBeEmpty))
         }
         return keys
     }
@@ -107,6 +111,7 @@ extension TokenKeys {
     /// Adds the keys of a key set.
     /// - Throws: ``AccessConfigurationError`` if a key is invalid, or two keys of one algorithm have the same `kid`.
     private mutating func add(keySet: [KeySetFile.Key]) async throws(AccessConfigurationError) {
+        self.keySetCount = keySet.count
         for key in keySet {
             let signature = try await key.signature()
             guard self.add(signature, keyID: key.keyID, for: key.algorithm) else {

@@ -18,6 +18,7 @@ public struct TokenMinter: Sendable {
     ///   - ttlSeconds: seconds from `now` to `exp`. `nil`: a token without `exp`, which hubs reject unless configured
     ///     otherwise.
     ///   - audience: the claim `aud`; `nil`: a token without `aud`.
+    ///   - issuer: the claim `iss`; `nil`: a token without `iss`.
     ///   - now: Unix time in seconds, for `iat` and `exp`.
     /// - Throws: ``AccessConfigurationError`` if the subject, the account or the lifetime is invalid.
     public func mint(
@@ -28,6 +29,7 @@ public struct TokenMinter: Sendable {
         scopes: Set<Scope>,
         ttlSeconds: Int?,
         audience: String? = nil,
+        issuer: String? = nil,
         now: Int64
     ) async throws(AccessConfigurationError) -> String {
         guard Principal.isValidSubject(subject) else {
@@ -49,7 +51,8 @@ public struct TokenMinter: Sendable {
             scopes: scopes.map(\.rawValue).sorted(),
             iat: now,
             exp: ttlSeconds.map { now + Int64($0) },
-            aud: audience
+            aud: audience,
+            iss: issuer
         )
         do {
             return try await JWTKeyCollection().add(hmac: HMACKey(from: self.key), digestAlgorithm: .sha256).sign(claims)
@@ -70,7 +73,7 @@ private struct MintedClaims: JWTPayload {
     enum CodingKeys: String, CodingKey {
         case sub
         case account = "client_account_id"
-        case flows, scopes, iat, exp, aud
+        case flows, scopes, iat, exp, aud, iss
     }
 
     let sub: String
@@ -80,6 +83,7 @@ private struct MintedClaims: JWTPayload {
     let iat: Int64
     let exp: Int64?
     let aud: String?
+    let iss: String?
 
     /// Required by jwt-kit, which calls it when it decodes a token. The hub does not decode tokens with jwt-kit.
     func verify(using algorithm: some JWTAlgorithm) async throws {}

@@ -25,11 +25,12 @@ public final class TokenVerifier: Sendable {
         self.configuration = configuration
         self.rules = TokenRules(
             audience: configuration.audience,
+            issuer: configuration.issuer,
             requireExpiration: configuration.requireExpiration,
             leeway: Int64(configuration.leewaySeconds),
             maximumLifetime: configuration.maximumLifetime
         )
-        let keys = try await TokenKeys.load(configuration)
+        let keys = try await TokenKeys.load(configuration, mayBeEmpty: false)
         self.state = Mutex(State(keys: keys, cache: TokenCache(capacity: configuration.cacheSize)))
     }
 
@@ -76,16 +77,19 @@ public final class TokenVerifier: Sendable {
     }
 
     /// Reads the keys again, for a key rotation without a restart. Empties the cache, because the keys of cached tokens may
-    /// be gone.
+    /// be gone. A key set that is valid and has no usable key withdraws all its keys.
     ///
-    /// - Throws: ``AccessConfigurationError``, as ``init(_:)``; the previous keys stay in use.
-    public func reload() async throws(AccessConfigurationError) {
-        let keys = try await TokenKeys.load(self.configuration)
+    /// - Returns: the number of usable keys in the key set.
+    /// - Throws: ``AccessConfigurationError`` if the key set cannot be read or is invalid; the previous keys stay in use.
+    @discardableResult
+    public func reload() async throws(AccessConfigurationError) -> Int {
+        let keys = try await TokenKeys.load(self.configuration, mayBeEmpty: true)
         self.state.withLock { state in
             state.keys = keys
             state.cache.removeAll()
             state.generation += 1
         }
+        return keys.keySetCount
     }
 
     /// The number of cached tokens.
@@ -112,6 +116,13 @@ public final class TokenVerifier: Sendable {
                 "FLOWHUB_JWT_AUDIENCE",
                 "the value is empty",
                 remedy: "Set it to the aud claim of the issuer's tokens, or unset it to skip the check of aud."
+            )
+        }
+        if let issuer = configuration.issuer, issuer.isEmpty {
+            throw AccessConfigurationError(
+                "FLOWHUB_JWT_ISSUER",
+                "the value is empty",
+                remedy: "Set it to the iss claim of the issuer's tokens, or unset it to skip the check of iss."
             )
         }
     }

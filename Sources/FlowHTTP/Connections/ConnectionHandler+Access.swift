@@ -22,7 +22,8 @@ extension ConnectionHandler {
     /// Decides about the access of an ordinary request from its head.
     func authorize(_ head: HTTPRequest, path: Substring) {
         let access = self.loop.application.access
-        switch access.decide(head, path: path) {
+        let isSecure = access.proxies.stateHTTPS(peer: self.peer, fields: head.headerFields)
+        switch access.decide(head, path: path, isSecure: isSecure) {
         case .decided(let decision): self.proceed(with: head, path: path, decision)
         case .unverified(let token):
             IdleConnectionList.remove(self)
@@ -56,6 +57,13 @@ extension ConnectionHandler {
             IdleConnectionList.remove(self)
             self.isAuthenticated = true
             self.useAccount(principal.account)
+            // Without keys there is one account, which may use all connections.
+            guard principal.isOpen || self.loop.occupy(self, for: principal.account) else {
+                self.loop.budgets.countRefusal()
+                self.rejectAndClose(
+                    .accountConnectionsFull(configuration), cors: head.headerFields[.origin], isHead: head.method == .head)
+                return
+            }
             let isImport = Self.streamsRequestBody(method: head.method, path: path)
             let expected = isImport ? configuration.importBufferBytes : min(length ?? 0, configuration.maximumBodyBytes)
             if expected > Self.discardedBodyLimit,
@@ -156,5 +164,22 @@ extension ConnectionHandler {
             self.dropBody()
             bodyStream.fail(HTTPProblem.uploadTooLong(configuration))
         }
+    }
+
+    // MARK: Responses
+
+    /// Closes the connection if the token of the request whose response is being sent has expired or was revoked, or if the
+    /// client reads the response too slowly. Called every second.
+    func checkResponse() {
+        switch self.state {
+        case .responding, .flushing: break
+        default: return
+        }
+        if self.unsentHead == nil, let reader = self.reader, (try? self.loop.application.access.check(reader)) == nil {
+            return self.closeNow()
+        }
+        guard self.writer != nil || self.isFlushing else { return }
+        let unread = self.queuedBytes
+        if self.responsePace.isTooSlow(unread: unread, self.loop.configuration) { self.closeNow() }
     }
 }

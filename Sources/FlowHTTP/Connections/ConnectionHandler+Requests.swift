@@ -127,7 +127,7 @@ extension ConnectionHandler {
             let (response, route) = await application.respond(to: request, access: access, channel: channel, remote: remote)
             bodies.release(bodyBytes, of: account)
             let writer = ConnectionResponseWriter(connection: boundSelf)
-            let status = await boundSelf.value.answer(response, to: head, with: writer)
+            let status = await boundSelf.value.answer(response, to: ordinary, with: writer)
             boundSelf.value.loop.requests.observe(route: route, status: status.code, duration: .now() - start)
         }
     }
@@ -144,8 +144,9 @@ extension ConnectionHandler {
     /// room for it, writes a problem instead.
     /// - Returns: the status that was sent.
     private func answer(
-        _ response: Response, to head: HTTPRequest, with writer: ConnectionResponseWriter
+        _ response: Response, to ordinary: OrdinaryRequest, with writer: ConnectionResponseWriter
     ) async -> HTTPResponse.Status {
+        let head = ordinary.head
         self.dropBody()
         guard case .responding(let keepAlive) = self.state, self.context != nil else { return response.status }
         var fields = response.head
@@ -157,6 +158,7 @@ extension ConnectionHandler {
         // Sent with the first bytes of the body.
         self.unsentHead = fields
         self.isAnsweringRead = head.method == .get
+        if self.isAnsweringRead, case .granted(let principal) = ordinary.access { self.reader = principal }
         if head.method == .head || response.status == .noContent || response.status == .notModified {
             writer.end()
             return response.status
@@ -196,6 +198,7 @@ extension ConnectionHandler {
             self.sendHead()
         }
         context.write(self.wrapOutboundOut(.body(buffer)), promise: nil)
+        self.responsePace.sent(buffer.readableBytes)
         guard !self.isWritable else { return }
         context.flush()
         guard !self.isWritable, case .responding = self.state else { return }
@@ -254,6 +257,8 @@ extension ConnectionHandler {
     /// Waits for the next request, at most for the idle timeout.
     func becomeIdle() {
         self.state = .idle
+        self.responsePace = ResponsePace()
+        self.reader = nil
         self.headLimiter.awaitsHead = true
         self.deadline = .now() + .seconds(Int64(self.loop.configuration.idleTimeoutSeconds))
         self.loop.mayEvict(self)

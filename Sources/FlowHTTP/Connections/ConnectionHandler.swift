@@ -98,6 +98,12 @@ final class ConnectionHandler: ChannelDuplexHandler {
     var uploadPace: UploadPace?
     /// Whether the latest request was granted access.
     var isAuthenticated = false
+    /// The account for which the connection counts while a request is in progress.
+    var occupant: String?
+    /// The principal of the request whose response is being sent; `nil` without one, or if the request changes something.
+    var reader: Principal?
+    /// The pace at which the client reads responses.
+    var responsePace = ResponsePace()
     /// The place among the connections that may be closed to make room; `nil` while a request is in progress.
     var idlePlace: IdleConnectionList.Place?
     /// Whether the connection was accepted above the limit of connections, for health checks and metrics only.
@@ -141,8 +147,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
         self.loop.opened(self)
-        // A connection of the reserve waits for its health check at most for the timeout of the first request head.
-        if !self.isReserve { self.loop.mayEvict(self) }
+        if self.isReserve { self.loop.mayEvictFromReserve(self) } else { self.loop.mayEvict(self) }
     }
 
     /// Drops the reference to the context, which is invalid from now on.
@@ -351,10 +356,12 @@ final class ConnectionHandler: ChannelDuplexHandler {
         self.deadline = .now() + time
     }
 
-    /// Counts unread responses, and checks the upload of an import and the deadline of the state. Called every second.
+    /// Counts unread responses, and checks the upload of an import, the response in progress and the deadline of the state. Called
+    /// every second.
     func tick(_ now: NIODeadline) {
         self.measureResponses()
         self.checkUpload(now)
+        self.checkResponse()
         self.checkDeadline(now)
     }
 

@@ -20,6 +20,10 @@ final class EventLoopContext {
     private let idleUnauthenticated = IdleConnectionList()
     /// Idle connections on which a request was granted access.
     private let idleAuthenticated = IdleConnectionList()
+    /// Connections of the reserve on which no request is in progress.
+    private let idleReserve = IdleConnectionList()
+    /// Number of connections with a request in progress that was granted access, by account.
+    private var occupied: [String: Int] = [:]
     /// Whether the hub drains: see ``startDraining()``.
     private(set) var isDraining = false
     private var dateSecond: Int64 = -1
@@ -49,24 +53,53 @@ final class EventLoopContext {
     func closed(_ connection: ConnectionHandler) {
         self.ordinary[ObjectIdentifier(connection)] = nil
         IdleConnectionList.remove(connection)
+        self.vacate(connection)
+    }
+
+    /// Counts a connection for the account whose request it begins to serve, until ``vacate(_:)``.
+    /// - Returns: `false` if the account has its share of connections already; nothing is counted then.
+    func occupy(_ connection: ConnectionHandler, for account: String) -> Bool {
+        self.vacate(connection)
+        let limit = self.configuration.maximumAccountConnections
+        let share = limit > 0 ? limit : max(1, self.configuration.maximumOrdinaryConnections / 2)
+        guard self.occupied[account, default: 0] < share else { return false }
+        self.occupied[account, default: 0] += 1
+        connection.occupant = account
+        return true
+    }
+
+    /// The connection can be closed for others, or carries an event stream: it does not count for its account any more.
+    private func vacate(_ connection: ConnectionHandler) {
+        guard let account = connection.occupant, let count = self.occupied[account] else { return }
+        connection.occupant = nil
+        self.occupied[account] = count > 1 ? count - 1 : nil
     }
 
     /// Allows that the connection is closed to make room for others, until a request is in progress on it. It is now the one
     /// that was idle for the shortest time.
     func mayEvict(_ connection: ConnectionHandler) {
+        self.vacate(connection)
         (connection.isAuthenticated ? self.idleAuthenticated : self.idleUnauthenticated).append(connection)
     }
+
+    /// Allows that a new connection of the reserve is closed to make room for another one of the reserve, until its request is in
+    /// progress.
+    func mayEvictFromReserve(_ connection: ConnectionHandler) { self.idleReserve.append(connection) }
 
     /// Closes the connection that was idle for the longest time: one on which no request was granted access, if there is any.
     /// - Returns: the closed connection; `nil` if none was idle.
     @discardableResult
     func evictLongestIdle() -> ConnectionHandler? {
         guard let connection = self.idleUnauthenticated.longestIdle ?? self.idleAuthenticated.longestIdle else { return nil }
+        self.evict(connection)
+        return connection
+    }
+
+    private func evict(_ connection: ConnectionHandler) {
         self.budgets.countEviction()
         // The connection reports its end later.
         self.closed(connection)
         connection.closeNow()
-        return connection
     }
 
     /// Whether there are more connections without an event stream than their limit.
@@ -87,6 +120,11 @@ final class EventLoopContext {
         // The new connection takes the place of the closed one, and may be used for no more than that.
         if let evicted = self.evictLongestIdle() { return evicted.isReserve ? .reserve : .anyRequest }
         if self.ordinary.count < limit + Self.reserve { return .reserve }
+        // A health check sends its request at once, so the longest silent connection is none.
+        if let silent = self.idleReserve.longestIdle {
+            self.evict(silent)
+            return .reserve
+        }
         self.budgets.countRefusal()
         return nil
     }

@@ -57,6 +57,9 @@ public struct HTTPConfiguration: Sendable {
     public var importSeconds = 21_600
     /// `FLOWHUB_ANSWER_TIMEOUT_SECONDS`: time in which the client must read some bytes of a response that waits for it.
     public var answerTimeoutSeconds = 60
+    /// `FLOWHUB_ANSWER_MIN_BYTES_PER_SECOND`: least average rate at which a client must read a response that waits for it, over
+    /// ``answerTimeoutSeconds``; 0: none.
+    public var answerBytesPerSecond = 256
     /// `FLOWHUB_IDLE_TIMEOUT_SECONDS`: timeout from a response to the end of the next request head.
     public var idleTimeoutSeconds = 75
     /// `FLOWHUB_DRAIN_SECONDS`: time over which the closing of streams is spread after SIGTERM.
@@ -66,6 +69,9 @@ public struct HTTPConfiguration: Sendable {
     /// `FLOWHUB_MAX_ORDINARY_CONNECTIONS`: maximum number of connections without an event stream, per event loop. A few more are
     /// accepted for health checks and metrics only.
     public var maximumOrdinaryConnections = 4_096
+    /// `FLOWHUB_MAX_ACCOUNT_CONNECTIONS`: maximum number of these connections with a request of one account in progress, per
+    /// event loop; 0: half of ``maximumOrdinaryConnections``.
+    public var maximumAccountConnections = 0
     /// Limits of the changes that the store accepts.
     public var changeLimits = ChangeLimits()
 

@@ -74,6 +74,14 @@ extension HTTPProblem {
                 + "(FLOWHUB_MAX_ORDINARY_CONNECTIONS). Retry shortly.")
     }
 
+    /// 429, for a request of an account that has its share of connections already.
+    static func accountConnectionsFull(_ configuration: HTTPConfiguration) -> HTTPProblem {
+        .later(
+            .tooManyRequests, "account_connections_full",
+            "Too many connections are busy with requests of this account (FLOWHUB_MAX_ACCOUNT_CONNECTIONS). Send fewer requests at "
+                + "the same time.")
+    }
+
     /// 503, for a request whose body arrived while the pipelined requests of all connections were over their limit.
     static func pipelinesFull(_ configuration: HTTPConfiguration) -> HTTPProblem {
         .later(

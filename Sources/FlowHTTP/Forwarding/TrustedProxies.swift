@@ -61,12 +61,26 @@ public struct TrustedProxies: Sendable {
         guard let name = HTTPField.Name(self.statement.rawValue), self.trusts(peer) else { return peer }
         var client = peer
         for entry in Self.entries(of: fields[values: name]).reversed() {
-            let text = self.statement == .forwarded ? Self.forParameter(of: entry) : entry
+            let text = self.statement == .forwarded ? Self.parameter("for", of: entry) : entry
             guard let text, let address = Self.address(in: text) else { break }
             client = address.text
             guard self.trusts(address) else { break }
         }
         return client
+    }
+
+    /// Whether a trusted proxy states that the client used https (`X-Forwarded-Proto`, or the parameter `proto` of `Forwarded`). A
+    /// client that writes the field itself only makes the hub stricter with its request.
+    /// - Parameter peer: the address of the connection.
+    func stateHTTPS(peer: String, fields: HTTPFields) -> Bool {
+        guard self.trusts(peer) else { return false }
+        if let name = HTTPField.Name("x-forwarded-proto"),
+            Self.entries(of: fields[values: name]).contains(where: { Self.trimmed($0).lowercased() == "https" })
+        {
+            return true
+        }
+        guard let name = HTTPField.Name("forwarded") else { return false }
+        return Self.entries(of: fields[values: name]).contains { Self.parameter("proto", of: $0)?.lowercased() == "https" }
     }
 
     /// The last ``maximumHops`` entries of header fields whose values are lists, in order. A comma in a quoted string separates
@@ -96,11 +110,11 @@ public struct TrustedProxies: Sendable {
         return entries.reversed()
     }
 
-    /// The value of the parameter `for` of an element of `Forwarded` (RFC 7239, 4), without quotes.
-    private static func forParameter(of element: Substring) -> Substring? {
+    /// The value of a parameter of an element of `Forwarded` (RFC 7239, 4), without quotes.
+    private static func parameter(_ name: String, of element: Substring) -> Substring? {
         for pair in element.split(separator: ";") {
             guard let equals = pair.firstIndex(of: "=") else { continue }
-            guard Self.trimmed(pair[..<equals]).lowercased() == "for" else { continue }
+            guard Self.trimmed(pair[..<equals]).lowercased() == name else { continue }
             let value = Self.trimmed(pair[pair.index(after: equals)...])
             guard value.utf8.count >= 2, value.hasPrefix("\""), value.hasSuffix("\"") else { return value }
             return value.dropFirst().dropLast()

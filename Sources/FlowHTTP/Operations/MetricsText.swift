@@ -80,7 +80,7 @@ extension MetricsText {
         self.counter(
             "flowhub_evicted_connections_total", "Idle connections closed to make room for others.", budgets.evictedConnections)
         self.counter(
-            "flowhub_refused_connections_total", "Connections and requests rejected because all connections were busy.",
+            "flowhub_refused_connections_total", "Connections and requests rejected by a limit of connections.",
             budgets.refusedConnections)
         self.counter("flowhub_accept_errors_total", "Failed attempts to accept a connection.", budgets.failedAccepts)
         self.gauge("flowhub_request_body_bytes", "Bytes of request bodies in memory.", budgets.bodies.bytes)

@@ -94,20 +94,26 @@ struct CoordinationRoutes: Sendable {
     /// value that is far ahead by mistake would lock the subject out until then.
     private static let maximumRevocationAhead: Int64 = 86_400
 
-    /// `POST /v1/revocations`: revokes the tokens of a subject that were issued before `not_before`. Needs the scope
-    /// `admin`.
+    /// `POST /v1/revocations`: revokes the tokens of a subject, or of all subjects of the account, that were issued before
+    /// `not_before`. Needs the scope `admin`.
     @Sendable private func revoke(_ request: Request, _ context: HubContext) async throws -> Response {
         try context.require(.admin)
         let body = try await request.json(types: nil, limits: .init())
-        guard let subject = body.member("subject")?.stringValue, Principal.isValidSubject(subject) else {
+        let named = body.member("subject")
+        let isOfAccount = body.member("all_subjects")?.boolValue == true
+        guard let subject = isOfAccount ? Revocation.allSubjects : named?.stringValue,
+            isOfAccount ? named == nil : Principal.isValidSubject(subject)
+        else {
             throw HTTPProblem(
                 .unprocessableContent, "bad_revocation",
-                "The JSON member subject (the sub claim of the tokens to revoke) is required."
+                "The JSON member subject (the sub claim of the tokens to revoke) is required; or \"all_subjects\": true instead, "
+                    + "to revoke all tokens of the account."
             )
         }
         let now = self.now()
         // Without `not_before`, every token that is accepted now is revoked, also one whose `iat` is ahead of this clock.
-        var notBefore = now.seconds + self.leewaySeconds + 1
+        let everyToken = now.seconds + self.leewaySeconds + 1
+        var notBefore = everyToken
         if let requested = body.member("not_before") {
             guard let seconds = requested.intValue, seconds >= 0 else {
                 throw HTTPProblem(
@@ -121,6 +127,12 @@ struct CoordinationRoutes: Sendable {
                     "not_before must be at most one day ahead, because a revocation cannot be undone. It is a Unix time in "
                         + "seconds, not milliseconds.")
             }
+            // Nobody of the account could revoke the mistake, or the attack, that this would be.
+            guard !isOfAccount || seconds <= everyToken else {
+                throw HTTPProblem(
+                    .unprocessableContent, "bad_revocation",
+                    "With all_subjects, not_before must not be in the future. Omit it to revoke all tokens that exist now.")
+            }
             notBefore = seconds
         }
         let outcome = try await self.revocations.revoke(
@@ -133,8 +145,13 @@ struct CoordinationRoutes: Sendable {
         self.revoked(revocation)
         return .json(
             .object { writer in
-                writer.key("subject")
-                writer.value(subject)
+                if isOfAccount {
+                    writer.key("all_subjects")
+                    writer.value(true)
+                } else {
+                    writer.key("subject")
+                    writer.value(subject)
+                }
                 writer.key("not_before")
                 writer.value(revocation.notBefore)
             }, status: .created)

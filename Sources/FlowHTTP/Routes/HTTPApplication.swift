@@ -132,8 +132,10 @@ struct AccessControl: Sendable {
     }
 
     /// Decides about the access of an ordinary request from its head. Does not suspend, so event loops may call it.
-    /// - Parameter path: the target up to the `?`.
-    func decide(_ head: HTTPRequest, path: Substring) -> HeadDecision {
+    /// - Parameters:
+    ///   - path: the target up to the `?`.
+    ///   - isSecure: whether the client is known to use https.
+    func decide(_ head: HTTPRequest, path: Substring, isSecure: Bool) -> HeadDecision {
         // The router skips empty segments, so `//v1/flows` is a route of `/v1` too.
         let isPreflight = head.method == .options && head.headerFields[.accessControlRequestMethod] != nil
         let segment = path.utf8.drop { $0 == UInt8(ascii: "/") }.prefix { $0 != UInt8(ascii: "/") }
@@ -141,7 +143,7 @@ struct AccessControl: Sendable {
         if self.verifier.isOpen { return .decided(.granted(.open)) }
         let query = (head.path ?? "")[path.endIndex...].dropFirst()
         do throws(AccessError) {
-            let token = try self.token(of: head, query: query)
+            let token = try self.token(of: head, query: query, isSecure: isSecure)
             guard let principal = self.verifier.cached(token, now: self.now().seconds) else { return .unverified(token: token) }
             if self.isRevoked(principal) { throw .tokenRevoked }
             return .decided(.granted(principal))
@@ -171,12 +173,13 @@ struct AccessControl: Sendable {
 
     /// The token of an ordinary request.
     /// - Throws: ``AccessError`` if there is none, or if a request that modifies data uses the cookie without an allowed `Origin`.
-    private func token(of head: HTTPRequest, query: Substring?) throws(AccessError) -> String {
+    private func token(of head: HTTPRequest, query: Substring?, isSecure: Bool) throws(AccessError) -> String {
         let found = TokenSource.token(
             authorization: head.headerFields[.authorization], cookie: head.headerFields[.cookie], query: query)
         guard let found else { throw .tokenMissing }
         if found.source == .cookie, ![HTTPRequest.Method.get, .head, .options].contains(head.method) {
-            let isAllowed = self.cors.isListedOrOwn(origin: head.headerFields[.origin], host: head.authority)
+            let isAllowed = self.cors.isListedOrOwn(
+                origin: head.headerFields[.origin], host: head.authority, isSecure: isSecure)
             guard isAllowed else { throw .originForbidden }
         }
         return found.token

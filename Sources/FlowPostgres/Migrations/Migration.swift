@@ -42,6 +42,7 @@ public struct Migration: Hashable, Sendable {
         Migration(name: "0010_lock_accounts", bytes: PackageResources._010_lock_accounts_sql),
         Migration(name: "0011_account_usage", bytes: PackageResources._011_account_usage_sql),
         Migration(name: "0012_flow_deletions", bytes: PackageResources._012_flow_deletions_sql),
+        Migration(name: "0013_ended_versions", bytes: PackageResources._013_ended_versions_sql),
     ]
 }
 

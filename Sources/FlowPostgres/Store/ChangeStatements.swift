@@ -39,10 +39,20 @@ enum ChangeStatements {
             """, parameters)
     }
 
-    /// Creates the statement that reads the versions above which flows start that have no row; see
-    /// ``FlowCore/FlowTransition``. To be sent after the statement that reads the flows: a tombstone that is missing there has
-    /// left its version here.
-    static func floors(_ flows: Set<FlowID>) -> Statement {
+    /// Creates the statement that reads the version above which flows start that have no row; see ``FlowCore/FlowTransition``. It
+    /// is the highest version of any tombstone that has ended, and the same for all ids, so that it does not tell which of them
+    /// were used. NULL if no tombstone has ended. To be sent after the statement that reads the flows: a tombstone that is missing
+    /// there has left its version here.
+    static let floor: Statement = {
+        // With a parameter it is prepared, as it is part of each batch.
+        var parameters = ParameterList()
+        parameters.add(0)
+        return Statement("SELECT max(version) FROM ended_versions WHERE version > $1", parameters)
+    }()
+
+    /// Creates the statement that reads for each flow a version that is not below that of any tombstone with its id that has
+    /// ended. A flow whose group has none adds no row.
+    static func endedVersions(of flows: Set<FlowID>) -> Statement {
         var parameters = ParameterList()
         parameters.add(flows.map(\.rawValue))
         return Statement(

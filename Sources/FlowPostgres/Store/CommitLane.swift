@@ -178,7 +178,7 @@ final class CommitLane: Sendable {
             lease async throws(PoolFailure) in
             var batch = ChangeBatch(epoch: epoch, limits: environment.limits)
             var reads = Self.reads(flows, keys, accounts, locking: true)
-            // Before the floors: a tombstone that is missing here has left its version there.
+            // Before the floor: a tombstone that is missing here has left its version there.
             reads.insert(ChangeStatements.existing(flows), at: 1)
             var found = try await lease.begin(then: reads)
             // Flows that exist and were skipped by the locking read: another transaction has locked their rows.
@@ -284,13 +284,13 @@ final class CommitLane: Sendable {
         Set(pending.flatMap(\.change.replyKeys)).sorted()
     }
 
-    /// The statements that read the flows, the versions above which those without a row start, what the accounts store and,
+    /// The statements that read the flows, the version above which those without a row start, what the accounts store and,
     /// if there are keys, their stored replies.
     private static func reads(
         _ flows: Set<FlowID>, _ keys: [ChangeBatch.ReplyKey], _ accounts: Set<String>, locking: Bool
     ) -> [Statement] {
         var statements = [
-            ChangeStatements.read(Array(flows), locking: locking), ChangeStatements.floors(flows),
+            ChangeStatements.read(Array(flows), locking: locking), ChangeStatements.floor,
             ChangeStatements.usage(of: accounts),
         ]
         if !keys.isEmpty { statements.append(ChangeStatements.read(keys)) }
@@ -306,11 +306,8 @@ final class CommitLane: Sendable {
     ) throws(PoolFailure) {
         do throws(PostgresError) {
             try results[0].check(batch.epoch)
-            for flow in flows { batch.setStored(nil, of: flow) }
-            for row in results[1].rows {
-                guard let flow = row.text(0).flatMap({ FlowID($0) }), let version = row.int64(1) else { continue }
-                batch.setStored(nil, of: flow, floor: version)
-            }
+            let floor = results[1].first?.int64(0) ?? 0
+            for flow in flows { batch.setStored(nil, of: flow, floor: floor) }
             for row in results[0].rows {
                 if let record = try row.record(at: 2) { batch.setStored(record, of: record.head.flow) }
             }

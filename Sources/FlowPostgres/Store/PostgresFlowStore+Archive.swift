@@ -40,9 +40,9 @@ extension PostgresFlowStore: FlowArchive {
         let epoch = self.epoch
         do throws(PoolFailure) {
             return try await self.pool.withLease(.control) { lease async throws(PoolFailure) in
-                // Not locking: a tombstone that is being ended is found here, or has left its version in the floors.
+                // Not locking: a tombstone that is being ended is found here, or has left its version in `ended_versions`.
                 let found = try await lease.begin(
-                    then: [ChangeStatements.read([id], locking: false), ChangeStatements.floors([id])])
+                    then: [ChangeStatements.read([id], locking: false), ChangeStatements.endedVersions(of: [id])])
                 let existing: FlowRecord?
                 do throws(PostgresError) {
                     try found[0].check(epoch)

@@ -68,7 +68,8 @@ extension PostgresFlowStore: FencingSequence {
 }
 
 extension PostgresFlowStore: RevocationStore {
-    /// Stores the revocation. If the subject has one already, the later `notBefore` of the two stays.
+    /// Stores the revocation. If the subject has one already, the later `notBefore` of the two stays. The revocation of all
+    /// subjects of an account has no limit, and takes the place of those that it covers.
     /// - Returns: the revocation in effect, or that the account has revoked the maximum number of subjects.
     @discardableResult
     public func revoke(_ revocation: Revocation, now: Timestamp) async throws(StoreError) -> RevocationOutcome {
@@ -81,8 +82,13 @@ extension PostgresFlowStore: RevocationStore {
         parameters.add(limit)
         let statement = Statement(
             """
+            WITH covered AS (
+                DELETE FROM revocations WHERE ctid = ANY (ARRAY (
+                    SELECT ctid FROM revocations WHERE $2 = '' AND account = $1 AND subject <> '' AND not_before <= $3
+                    LIMIT \(Revocation.absorbedAtOnce)))
+            )
             INSERT INTO revocations (account, subject, not_before, created_at)
-            SELECT $1, $2, $3, $4 WHERE $5 = 0
+            SELECT $1, $2, $3, $4 WHERE $5 = 0 OR $2 = ''
                 OR (SELECT coalesce(sum(revocations), 0) FROM account_usage WHERE account = $1) < $5
                 OR EXISTS (SELECT 1 FROM revocations WHERE account = $1 AND subject = $2)
             ON CONFLICT (account, subject) DO UPDATE

@@ -95,11 +95,11 @@ extension PostgresFlowStore {
         )
         """
 
-    /// CTE that deletes revocations with a `not_before` below `$2`, at most `$3` of them.
+    /// CTE that deletes revocations with a `not_before` below `$2` that were stored before `$2`, at most `$3` of them.
     private static let agedRevocations = """
         gone AS (
             DELETE FROM revocations WHERE (SELECT mine FROM turn) AND ctid = ANY (ARRAY (
-                SELECT ctid FROM revocations WHERE not_before < $2 ORDER BY not_before LIMIT $3)) RETURNING 1
+                SELECT ctid FROM revocations WHERE not_before < $2 AND extract(epoch FROM created_at) < $2 ORDER BY not_before LIMIT $3)) RETURNING 1
         )
         """
 

@@ -129,8 +129,8 @@ public final class PostgresFlowStore: FlowStore {
     /// - Throws: `overloaded` if the queue of changes is full.
     public func apply(_ change: FlowChange) async throws(StoreError) -> FlowOutcome {
         let bytes = change.bodyBytes
-        try self.changes.acquire(bytes: bytes)
-        defer { self.changes.release(bytes: bytes) }
+        try self.changes.acquire(bytes: bytes, of: change.account)
+        defer { self.changes.release(bytes: bytes, of: change.account) }
         let lane = self.lanes[Int(truncatingIfNeeded: UInt(bitPattern: change.flow.hashValue) % UInt(self.lanes.count))]
         return try await self.preparer.apply(change) { change throws(StoreError) in
             let result = await withCheckedContinuation { continuation in

@@ -150,7 +150,8 @@ public struct RedisDiagnostics: Sendable {
             ("HSET", RESPCommand("HSET", keys[0], "a", "1")), ("SADD", RESPCommand("SADD", keys[1], "a")),
             ("INCRBY", RESPCommand("INCRBY", keys[2], "1")), ("SETEX", RESPCommand("SETEX", keys[3], "10", "1")),
             ("EXPIRE", RESPCommand("EXPIRE", keys[0], "10")), ("HGETALL", RESPCommand("HGETALL", keys[0])),
-            ("HDEL", RESPCommand("HDEL", keys[0], "a")), ("SMEMBERS", RESPCommand("SMEMBERS", keys[1])),
+            ("HDEL", RESPCommand("HDEL", keys[0], "a")), ("SRANDMEMBER", RESPCommand("SRANDMEMBER", keys[1], "1")),
+            ("GETRANGE", RESPCommand("GETRANGE", keys[2], "0", "1")), ("PTTL", RESPCommand("PTTL", keys[2])),
             ("SREM", RESPCommand("SREM", keys[1], "a")), ("GET", RESPCommand("GET", keys[2])),
             ("DEL", RESPCommand("DEL", keys[0], keys[1], keys[2], keys[3])),
         ]

@@ -20,6 +20,7 @@ final class LinkCore {
 
     private let settings: RedisSettings
     private let name: String
+    private let hub: String?
     private let isSubscriber: Bool
     private let tls: NIOSSLContext?
     private let loop: any EventLoop
@@ -40,6 +41,8 @@ final class LinkCore {
     private var replyTimer: Scheduled<Void>?
     /// Whether the current outage was logged. An outage is logged once, until a connection is stable again.
     private var hasLoggedOutage = false
+    /// Whether it was logged that the outage is due to another hub.
+    private var hasLoggedOtherHub = false
     /// Approximate bytes of the commands whose replies have not all arrived.
     private var pendingBytes = 0
     /// When ``RedisLink/Events/scriptMissing`` was last called.
@@ -51,11 +54,12 @@ final class LinkCore {
     private static let stabilityPeriod = TimeAmount.seconds(1)
 
     init(
-        _ settings: RedisSettings, name: String, isSubscriber: Bool, tls: NIOSSLContext?, loop: any EventLoop, logger: Logger,
-        counter: CommandCounter, events: RedisLink.Events
+        _ settings: RedisSettings, name: String, hub: String?, isSubscriber: Bool, tls: NIOSSLContext?, loop: any EventLoop,
+        logger: Logger, counter: CommandCounter, events: RedisLink.Events
     ) {
         self.settings = settings
         self.name = name
+        self.hub = hub
         self.isSubscriber = isSubscriber
         self.tls = tls
         self.loop = loop
@@ -96,6 +100,7 @@ final class LinkCore {
                 self.machine.provedStable()
                 if self.hasLoggedOutage { self.logger.notice("Reconnected to Redis", metadata: ["link": "\(self.name)"]) }
                 self.hasLoggedOutage = false
+                self.hasLoggedOtherHub = false
             }
             self.events.ready()
         case .close:
@@ -170,6 +175,7 @@ final class LinkCore {
             commands.append(self.settings.user.map { RESPCommand("AUTH", $0, password) } ?? RESPCommand("AUTH", password))
         }
         if self.settings.database != 0 { commands.append(RESPCommand("SELECT", "\(self.settings.database)")) }
+        if self.hub != nil { commands += HubName.query }
         commands.append(RESPCommand("CLIENT", "SETNAME", self.name))
         commands.append(RESPCommand("ECHO", "flowhub"))
         let generation = self.generation
@@ -180,7 +186,13 @@ final class LinkCore {
 
     /// Handles the replies of the handshake. An error reply closes the connection, except for one to `CLIENT SETNAME`.
     private func handshakeFinished(_ result: Result<[RESPValue], RedisError>, generation: Int) {
-        guard generation == self.generation, case .success(let replies) = result else { return }
+        guard generation == self.generation, case .success(var replies) = result else { return }
+        if let hub = self.hub {
+            let start = replies.count - 2 - HubName.query.count
+            let found = Array(replies[start..<start + HubName.query.count])
+            replies.removeSubrange(start..<start + HubName.query.count)
+            if HubName.isOther(found, than: hub) { return self.drop(.otherHub) }
+        }
         if let errorReply = replies.dropLast(2).compactMap(\.errorReply).first ?? replies.last?.errorReply {
             self.drop(RedisError(reply: errorReply))
             return
@@ -196,7 +208,15 @@ final class LinkCore {
         self.replyTimer = nil
         self.outgoing.clear()
         let action = self.machine.lost(jitter: .random(in: 0...1))
-        if !self.hasLoggedOutage, action != .nothing {
+        if error == .otherHub {
+            if !self.hasLoggedOtherHub {
+                self.logger.error(
+                    "Redis is used by a hub with a different store; not using Redis",
+                    metadata: ["link": "\(self.name)", "error": "\(error)"])
+            }
+            self.hasLoggedOutage = true
+            self.hasLoggedOtherHub = true
+        } else if !self.hasLoggedOutage, action != .nothing {
             self.hasLoggedOutage = true
             self.logger.warning(
                 wasReady ? "Lost connection to Redis" : "Cannot connect to Redis",

@@ -32,19 +32,20 @@ final class RedisLink: Sendable {
 
     /// - Parameters:
     ///   - name: client name, as in `CLIENT LIST`.
+    ///   - hub: public name of the hub. While Redis has another one, the link is not ready and tries again. `nil`: any.
     ///   - isSubscriber: `true` for the subscriber connection. After the handshake, every received value is passed to
     ///     ``Events/pushed``, and completions are called without waiting for a reply.
     ///   - counter: counts the commands that are sent.
     /// - Throws: ``RedisError`` with the code `url` if the certificates in `FLOWHUB_REDIS_CA` cannot be read.
     init(
-        _ settings: RedisSettings, name: String, isSubscriber: Bool, loop: any EventLoop, logger: Logger,
+        _ settings: RedisSettings, name: String, hub: String? = nil, isSubscriber: Bool, loop: any EventLoop, logger: Logger,
         counter: CommandCounter = CommandCounter(), events: Events
     ) throws(RedisError) {
         let tls = settings.usesTLS ? try Self.tls(settings) : nil
         self.loop = loop
         self.core = NIOLoopBoundBox.makeBoxSendingValue(
             LinkCore(
-                settings, name: name, isSubscriber: isSubscriber, tls: tls, loop: loop, logger: logger, counter: counter,
+                settings, name: name, hub: hub, isSubscriber: isSubscriber, tls: tls, loop: loop, logger: logger, counter: counter,
                 events: events),
             eventLoop: loop)
     }
@@ -96,7 +97,8 @@ final class RedisLink: Sendable {
     }
 
     /// Closes the connection as if it had been lost, and reconnects.
-    func replace() { self.onLoop { $0.drop(.timedOut) } }
+    /// - Parameter error: why; the reason is logged.
+    func replace(_ error: RedisError = .timedOut) { self.onLoop { $0.drop(error) } }
 
     /// Resumes or pauses reading. While it is paused, data stays in the socket buffers and then queues at the server,
     /// which disconnects clients over its output buffer limit.

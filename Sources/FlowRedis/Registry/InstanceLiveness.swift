@@ -87,7 +87,7 @@ final class InstanceLiveness: Sendable {
     }
 
     /// Sets the callback that reports whether Redis belongs to this hub: `true` after the first successful liveness
-    /// heartbeat, `false` after each one that finds another hub's name in Redis.
+    /// heartbeat, `false` after each one that finds another live hub's name in Redis.
     func onOwnership(_ body: @escaping @Sendable (_ isOurs: Bool) -> Void) { self.state.withLock { $0.onOwnership = body } }
 
     /// Sets the callback that is called when Redis has confirmed the incarnation: a new one, none of whose entries is in
@@ -149,7 +149,7 @@ final class InstanceLiveness: Sendable {
 
     /// Sends the liveness heartbeat of an incarnation (script `heartbeat.lua`), and handles the reply.
     private func send(heartbeat incarnation: String) {
-        var call = RedisScript.heartbeat.call(keys: [self.key, "hub:instances", "hub:name"])
+        var call = RedisScript.heartbeat.call(keys: [self.key, "hub:instances", HubName.key])
         // An idle instance has no entries: it may be dead for longer without anybody's listing them.
         let timeout = self.pace.interval(self.configuration.heartbeatInterval) * 3
         call.add(incarnation)
@@ -158,6 +158,7 @@ final class InstanceLiveness: Sendable {
         call.add(max(self.configuration.lifetime, timeout))
         call.add(self.hub)
         call.add(self.configuration.livenessTimeout)
+        call.add(HubName.maximumMilliseconds)
         self.link.send([call]) { [weak self] result in
             guard let self, case .success(let replies) = result, let reply = replies.first else { return }
             if reply.errorReply?.contains("OTHERHUB") == true { return self.reportOwnership(isOurs: false) }

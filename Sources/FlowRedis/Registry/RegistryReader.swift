@@ -13,6 +13,9 @@ struct RegistryReader: Sendable {
     /// Upper bound for the number of streams that another instance reports for a flow. A higher number counts as this
     /// bound, so that a corrupt value in Redis cannot overflow the sum over all instances.
     private static let maximumPlausibleCount = 1_000_000_000
+    /// Maximum number of instances that are read from Redis, and maximum length of their names in bytes.
+    private static let maximumInstances = 1_000
+    private static let maximumInstanceBytes = 64
 
     private let link: RedisLink
     private let instance: String
@@ -57,19 +60,24 @@ struct RegistryReader: Sendable {
 
     /// The names of all other instances, dead ones among them; `nil` if Redis does not reply in time.
     func otherInstances() async -> [String]? {
-        let replies = try? await self.link.run([RESPCommand("SMEMBERS", "hub:instances")], within: self.timeoutMilliseconds)
-        return replies?.first?.elements?.compactMap(\.text).filter { $0 != self.instance }
+        var call = RedisScript.instances.call(keys: ["hub:instances"])
+        call.add(Self.maximumInstances)
+        call.add(Self.maximumInstanceBytes)
+        let reply = try? await self.link.run(RedisScript.instances, call, within: self.timeoutMilliseconds)
+        return reply?.elements?.compactMap(\.text).filter { $0 != self.instance }
     }
 
     /// The incarnations of those instances that are alive, by instance; empty if Redis does not reply in time.
     func incarnations(of instances: [String]) async -> [String: String] {
         guard !instances.isEmpty else { return [:] }
-        var command = RESPCommand("MGET")
-        for instance in instances { command.add("hub:alive:\(instance)") }
-        let replies = try? await self.link.run([command], within: self.timeoutMilliseconds)
-        guard let values = replies?.first?.elements, values.count == instances.count else { return [:] }
+        // Another program may have written a value of any length or type.
+        let commands = instances.map { RESPCommand("GETRANGE", "hub:alive:\($0)", "0", "63") }
+        let replies = try? await self.link.run(commands, within: self.timeoutMilliseconds)
+        guard let values = replies, values.count == instances.count else { return [:] }
         var incarnations: [String: String] = [:]
-        for (instance, value) in zip(instances, values) { incarnations[instance] = value.text }
+        for (instance, value) in zip(instances, values) {
+            if let text = value.text, !text.isEmpty { incarnations[instance] = text }
+        }
         return incarnations
     }
 

@@ -10,6 +10,8 @@ local now = tonumber(ARGV[3])
 local function heldUntil(key, account)
     local stored = redis.call('GET', key)
     if not stored then return nil end
+    -- No program that takes locks writes one without a TTL. It ends with the longest lock.
+    if redis.call('PTTL', key) == -1 then redis.call('PEXPIRE', key, ARGV[6]) end
     local isLock, lock = pcall(cjson.decode, stored)
     if not isLock or type(lock) ~= 'table' then lock = {} end
     if account and lock.account ~= account then return nil end

@@ -20,6 +20,9 @@ end
 
 -- HMGET fails on a key that is not a hash.
 if redis.call('TYPE', KEYS[2]).ok ~= 'hash' then redis.call('DEL', KEYS[2]) end
+-- What lasts longer than this was written by another program, or with a longer TTL: what it says must not hold for ever.
+local ttl = redis.call('PTTL', KEYS[2])
+if ttl == -1 or ttl > tonumber(ARGV[3]) then redis.call('PEXPIRE', KEYS[2], ARGV[3]) end
 local stored = redis.call('HMGET', KEYS[2], 'epoch', 'version')
 if stored[1] and stored[2] then
     if older(ARGV[1], stored[1]) then return 0 end

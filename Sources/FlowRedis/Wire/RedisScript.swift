@@ -57,12 +57,14 @@ extension RedisScript {
     static let patternPut = RedisScript(PackageResources.pattern_put_lua)
     static let patternRemove = RedisScript(PackageResources.pattern_remove_lua)
     static let canary = RedisScript(PackageResources.canary_lua)
+    static let instances = RedisScript(PackageResources.instances_lua)
     static let lease = RedisScript(PackageResources.lease_lua)
 
     /// The scripts that are loaded on each new connection.
     static let all = [
         Self.putState, Self.putLatestTransient, Self.register, Self.heartbeat, Self.unregisterInstance, Self.checkConnections,
         Self.sweepInstance, Self.lockAcquire, Self.lockUpdate, Self.patternPut, Self.patternRemove, Self.lease, Self.canary,
+        Self.instances,
     ]
 }
 

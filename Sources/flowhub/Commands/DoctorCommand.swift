@@ -67,7 +67,13 @@ struct DoctorCommand: AsyncParsableCommand {
                     .warning, "access", "no JWT key is set: any process on this machine has full access",
                     advice: "Set FLOWHUB_JWT_KEY or FLOWHUB_JWKS. Without a key the hub listens on loopback addresses only."))
         } else {
-            findings.append(DoctorFinding(.ok, "access", "requests need a token, because a JWT key is set"))
+            findings.append(
+                configuration.access.audience != nil
+                    ? DoctorFinding(.ok, "access", "requests need a token for the audience of FLOWHUB_JWT_AUDIENCE")
+                    : DoctorFinding(
+                        .warning, "access",
+                        "requests need a token, and tokens for other services with the same keys are accepted",
+                        advice: "Set FLOWHUB_JWT_AUDIENCE, unless the keys sign tokens for the hub only."))
         }
         return findings
     }

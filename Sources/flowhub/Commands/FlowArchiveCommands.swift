@@ -12,6 +12,8 @@ struct FlowsExportCommand: AsyncParsableCommand {
             hub may run meanwhile; then the flows are not all from the same moment. Not part of it: imports (`flowhub imports \
             export`) and locks, which expire.
 
+            The output has all states and histories. Set `umask 077` in the shell, so that others cannot read the file.
+
             EXAMPLES
               flowhub flows export --data ./flowhub-data > flows.ndjson
               DATABASE_URL=postgres://hub@db/hub flowhub flows export --without-imports | gzip > flows.ndjson.gz

@@ -144,7 +144,7 @@ struct ServeCommand: AsyncParsableCommand {
     /// has full access, so only clients on this machine may reach the hub.
     /// - Throws: ``CommandFailure`` of kind `usage` if there is no key and the address to listen on is not a loopback address.
     private static func refuseOpenExposure(_ configuration: HubConfiguration) throws {
-        guard configuration.access.isOpen, !Loopback.contains(configuration.http.host) else { return }
+        guard configuration.access.isOpen, !KeylessAccess.isLoopback(address: configuration.http.host) else { return }
         throw CommandFailure(
             .usage,
             "Refusing to listen on \(configuration.http.host) without a JWT key: every client would have full access. "
@@ -194,12 +194,4 @@ struct SettingsCommand: ParsableCommand {
         commandName: "settings", abstract: "List every setting with its default and meaning, as Markdown.")
 
     func run() { print(Setting.markdown, terminator: "") }
-}
-
-/// A check for loopback addresses.
-enum Loopback {
-    /// Whether a server that listens on this host is reachable from this machine only.
-    static func contains(_ host: String) -> Bool {
-        host == "localhost" || host == "::1" || (host.hasPrefix("127.") && host.split(separator: ".").count == 4)
-    }
 }

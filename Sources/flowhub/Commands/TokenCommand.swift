@@ -65,7 +65,7 @@ struct TokenCommand: AsyncParsableCommand {
             token = try await TokenMinter(key: key).mint(
                 subject: self.subject, account: self.account, subscribe: subscribe, publish: publish, scopes: scopes,
                 ttlSeconds: seconds, audience: HubOptions.environment("FLOWHUB_JWT_AUDIENCE"),
-                now: Int64(Date().timeIntervalSince1970))
+                issuer: HubOptions.environment("FLOWHUB_JWT_ISSUER"), now: Int64(Date().timeIntervalSince1970))
         } catch {
             throw CommandFailure(.usage, "Cannot create the token. \(error)")
         }

@@ -98,9 +98,15 @@ private actor KeySetReloader {
         guard isForced || version != self.version else { return self.problem == nil }
         self.version = version
         do throws(AccessConfigurationError) {
-            try await self.verifier.reload()
+            let count = try await self.verifier.reload()
             self.problem = nil
-            self.logger.notice("Reloaded token keys of FLOWHUB_JWKS", metadata: ["path": "\(self.path)"])
+            let metadata: Logger.Metadata = ["path": "\(self.path)", "keys": .stringConvertible(count)]
+            if count > 0 {
+                self.logger.notice("Reloaded token keys of FLOWHUB_JWKS", metadata: metadata)
+            } else {
+                self.logger.warning(
+                    "FLOWHUB_JWKS has no usable key any more; the tokens of its former keys are rejected", metadata: metadata)
+            }
         } catch {
             if isForced || error.description != self.problem {
                 self.logger.error("Cannot reload FLOWHUB_JWKS; keeping previous token keys", metadata: ["error": "\(error)"])

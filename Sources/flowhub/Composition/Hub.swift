@@ -39,15 +39,7 @@ struct Hub {
         }
         // Until the first canary has returned it is unknown whether Redis delivers, so the delivery status is degraded.
         if redis != nil { health.busChanged(isDelivering: false) }
-        if let redis {
-            do {
-                try await redis.start()
-            } catch {
-                await redis.close()
-                await store.close()
-                throw error
-            }
-        }
+        await redis?.start()
         let bus: any EventBus = redis?.bus ?? InProcessBus()
         var cacheLimits = MemoryStateCache.Limits()
         cacheLimits.bytes = configuration.cacheBytes

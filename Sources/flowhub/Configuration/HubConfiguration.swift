@@ -119,7 +119,7 @@ struct HubConfiguration {
         self.completeByteLimits(environment)
     }
 
-    /// Sets the limits of bytes of one account that are not configured, and raises those below the largest request body, which
+    /// Sets the limits of bytes and changes of one account that are not configured, and raises those below the largest request body, which
     /// could otherwise never be accepted.
     private mutating func completeByteLimits(_ environment: [String: String]) {
         let share = self.access.isOpen ? 1 : 2
@@ -128,6 +128,12 @@ struct HubConfiguration {
         }
         if environment["FLOWHUB_MAX_ACCOUNT_RESPONSE_BYTES"] == nil {
             self.http.maximumAccountResponseBytes = self.http.maximumTotalResponseBytes / share
+        }
+        if environment["FLOWHUB_MAX_ACCOUNT_WAITING_CHANGES"] == nil {
+            self.store.accountWaitingChanges = max(1, self.store.waitingChanges / share)
+        }
+        if environment["FLOWHUB_MAX_ACCOUNT_WAITING_BYTES"] == nil {
+            self.store.accountWaitingBytes = self.store.waitingBytes / share
         }
         let largest = max(self.http.maximumBodyBytes, self.http.importBufferBytes)
         self.http.maximumTotalBodyBytes = max(self.http.maximumTotalBodyBytes, largest)

@@ -20,6 +20,14 @@ extension Setting {
             "FLOWHUB_MAX_ACCOUNT_REVOCATIONS", \.http.changeLimits.account.revocations, 0...100_000_000,
             "Maximum revoked subjects of one account; 0: no limit."),
         .number(
+            "FLOWHUB_MAX_ACCOUNT_WAITING_CHANGES", \.store.accountWaitingChanges, 1...1_000_000,
+            "Maximum changes of one account that wait for the store or are in flight; further ones are rejected with 503.",
+            defaultText: "half of FLOWHUB_MAX_WAITING_CHANGES; all of it without keys"),
+        .number(
+            "FLOWHUB_MAX_ACCOUNT_WAITING_BYTES", \.store.accountWaitingBytes, 524_288...68_719_476_736,
+            "Maximum bytes of the changes of one account that wait for the store or are in flight, likewise.",
+            defaultText: "half of FLOWHUB_MAX_WAITING_BYTES; all of it without keys"),
+        .number(
             "FLOWHUB_MAX_ACCOUNT_STORED_IMPORTS", \.http.changeLimits.account.imports, 0...1_000_000_000,
             "Maximum imports of one account, failed ones included; 0: no limit."),
         .number(

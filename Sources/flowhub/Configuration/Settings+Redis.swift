@@ -19,7 +19,7 @@ extension Setting {
             "FLOWHUB_REDIS_THRIFTY", \.redisServices.isThrifty,
             "Send few commands to Redis while nobody watches a flow on this instance: see FLOWHUB_REDIS_IDLE_SECONDS."),
         .number(
-            "FLOWHUB_REDIS_IDLE_SECONDS", \.redisServices.idleSeconds, 1...1_200,
+            "FLOWHUB_REDIS_IDLE_SECONDS", \.redisServices.idleSeconds, 1...300,
             "Interval of heartbeats, canaries and sweeps in Redis of a thrifty instance while nobody watches, in seconds."),
         .flag(
             "FLOWHUB_SEED_PATTERNS", \.acceptsSeedPatterns,

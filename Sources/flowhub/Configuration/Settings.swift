@@ -196,6 +196,8 @@ extension Setting {
         .optional(
             "FLOWHUB_JWT_AUDIENCE", \.access.audience,
             "Audience that a token's claim aud must contain. Not set: aud is not checked."),
+        .optional(
+            "FLOWHUB_JWT_ISSUER", \.access.issuer, "Value that a token's claim iss must have. Not set: iss is not checked."),
         .flag("FLOWHUB_JWT_REQUIRE_EXP", \.access.requireExpiration, "Reject tokens without the claim exp (expiration time)."),
         .number(
             "FLOWHUB_JWT_LEEWAY", \.access.leewaySeconds, 0...60,
@@ -286,6 +288,9 @@ extension Setting {
             "FLOWHUB_MAX_ORDINARY_CONNECTIONS", \.http.maximumOrdinaryConnections, 16...1_000_000,
             "Maximum connections without an event stream, per event loop; a further one closes the longest idle one."),
         .number(
+            "FLOWHUB_MAX_ACCOUNT_CONNECTIONS", \.http.maximumAccountConnections, 0...1_000_000,
+            "Maximum of these with a request of one account in progress, per event loop; then 429. 0: half of that limit."),
+        .number(
             "FLOWHUB_HEAD_TIMEOUT_SECONDS", \.http.headTimeoutSeconds, 1...3_600,
             "Timeout from opening a connection to the end of the first request head, in seconds; then 408."),
         .number(
@@ -294,6 +299,9 @@ extension Setting {
         .number(
             "FLOWHUB_ANSWER_TIMEOUT_SECONDS", \.http.answerTimeoutSeconds, 1...3_600,
             "Time in which a client reads nothing of a response until its connection is closed, in seconds."),
+        .number(
+            "FLOWHUB_ANSWER_MIN_BYTES_PER_SECOND", \.http.answerBytesPerSecond, 0...1_073_741_824,
+            "Least rate at which a client must read a response that waits for it, averaged over this time; 0: none."),
         .number(
             "FLOWHUB_IDLE_TIMEOUT_SECONDS", \.http.idleTimeoutSeconds, 1...3_600,
             "Timeout from a response to the end of the next request head, in seconds; then the connection is closed."),

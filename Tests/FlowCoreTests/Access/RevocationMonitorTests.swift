@@ -39,8 +39,7 @@ import Testing
         let store = FakeStore()
         let reported = Mutex<[RevocationList]>([])
         let monitor = RevocationMonitor(
-            store: store, keepSeconds: 0, now: { Timestamp(milliseconds: 0) }, logger: Logger(label: "test"),
-            added: { list in reported.withLock { $0.append(list) } })
+            store: store, logger: Logger(label: "test"), added: { list in reported.withLock { $0.append(list) } })
         for number in 0..<1_000 { monitor.add(Self.revocation("s\(number)", 100)) }
         monitor.add(Self.revocation("s0", 50))
         #expect(store.readCount.load(ordering: .relaxed) == 0)
@@ -52,8 +51,7 @@ import Testing
 
     @Test func readThatStartedBeforeRevocationDoesNotUndoIt() async throws {
         let store = FakeStore()
-        let monitor = RevocationMonitor(
-            store: store, keepSeconds: 0, now: { Timestamp(milliseconds: 0) }, logger: Logger(label: "test"), added: { _ in })
+        let monitor = RevocationMonitor(store: store, logger: Logger(label: "test"), added: { _ in })
         async let early = monitor.refresh()
         while store.waiting < 1 { await Task.yield() }
         monitor.add(Self.revocation("anna", 100))
@@ -62,36 +60,39 @@ import Testing
         #expect(monitor.isRevoked(Self.principal("anna", issuedAt: 99)))
     }
 
-    @Test func dropsRevocationsWhoseTokensHaveExpired() async throws {
-        let store = FakeStore()
-        let now = Mutex(Timestamp(milliseconds: 1_000_000))
-        let monitor = RevocationMonitor(
-            store: store, keepSeconds: 600, now: { now.withLock { $0 } }, logger: Logger(label: "test"), added: { _ in })
-        monitor.add(Self.revocation("anna", 400))
-        monitor.add(Self.revocation("ben", 401))
-        for (index, milliseconds) in [Int64(1_000_000), 1_001_000].enumerated() {
-            now.withLock { $0 = Timestamp(milliseconds: milliseconds) }
-            async let read = monitor.refresh()
-            while store.waiting <= index { await Task.yield() }
-            store.answer(index, [])
-            #expect(await read)
-            #expect(monitor.status.count == 2 - index)
-        }
+    /// Starts a read, and waits until the store has it.
+    private static func read(_ monitor: RevocationMonitor, _ store: FakeStore, number: Int) async -> Task<Bool, Never> {
+        let read = Task { await monitor.refresh() }
+        while store.waiting < number { await Task.yield() }
+        return read
     }
 
-    @Test func expiredRevocationsInTheStoreAreNotAnnounced() async throws {
+    @Test func dropsWhatTheStoreHasDeleted() async throws {
         let store = FakeStore()
         let reported = Mutex<[RevocationList]>([])
         let monitor = RevocationMonitor(
-            store: store, keepSeconds: 600, now: { Timestamp(milliseconds: 1_000_000) }, logger: Logger(label: "test"),
-            added: { list in reported.withLock { $0.append(list) } })
-        for index in 0..<3 {
-            async let read = monitor.refresh()
-            while store.waiting <= index { await Task.yield() }
-            store.answer(index, [Self.revocation("anna", 399), Self.revocation("ben", 400)])
-            #expect(await read)
+            store: store, logger: Logger(label: "test"), added: { list in reported.withLock { $0.append(list) } })
+        let (anna, ben) = (Self.revocation("anna", 400), Self.revocation("ben", 401))
+        for (index, found) in [[anna, ben], [anna, ben], [ben]].enumerated() {
+            let read = await Self.read(monitor, store, number: index + 1)
+            store.answer(index, found)
+            #expect(await read.value)
+            #expect(monitor.status.count == found.count)
         }
-        #expect(reported.withLock { $0 } == [RevocationList([Self.revocation("ben", 400)])])
-        #expect(monitor.status.count == 1)
+        #expect(!monitor.isRevoked(Self.principal("anna", issuedAt: 1)))
+        #expect(monitor.isRevoked(Self.principal("ben", issuedAt: 1)))
+        #expect(reported.withLock { $0 } == [RevocationList([anna, ben])], "they are announced once")
+    }
+
+    @Test func earlierReadDropsNothingThatLaterOneFound() async throws {
+        let store = FakeStore()
+        let monitor = RevocationMonitor(store: store, logger: Logger(label: "test"), added: { _ in })
+        let early = await Self.read(monitor, store, number: 1)
+        let late = await Self.read(monitor, store, number: 2)
+        store.answer(1, [Self.revocation("anna", 100)])
+        #expect(await late.value)
+        store.answer(0, [])
+        #expect(await early.value)
+        #expect(monitor.isRevoked(Self.principal("anna", issuedAt: 99)))
     }
 }

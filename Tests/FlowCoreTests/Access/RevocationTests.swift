@@ -40,4 +40,19 @@ import Testing
         let list = RevocationList([Revocation(account: "0", subject: "", notBefore: .max)])
         #expect(!list.isRevoked(.open))
     }
+
+    @Test func revocationOfAllSubjectsHitsTheAccountOnly() {
+        let list = RevocationList([
+            Revocation(account: "7", subject: Revocation.allSubjects, notBefore: 100),
+            Revocation(account: "7", subject: "ada", notBefore: 50),
+        ])
+        func isRevoked(_ account: String, _ subject: String, _ issuedAt: Int64) -> Bool {
+            list.isRevoked(
+                Principal(
+                    account: account, subject: subject, subscribe: [], publish: [], scopes: [], issuedAt: issuedAt, expiresAt: nil
+                ))
+        }
+        #expect(isRevoked("7", "ada", 99) && isRevoked("7", "ben", 99))
+        #expect(!isRevoked("7", "ada", 100) && !isRevoked("7", "ben", 100) && !isRevoked("8", "ada", 1))
+    }
 }

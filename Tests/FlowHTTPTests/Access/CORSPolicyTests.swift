@@ -93,4 +93,13 @@ import Testing
         let policy = try CORSPolicy(origins: ["https://a"])
         #expect(policy.isListedOrOwn(origin: origin, host: host) == permitted)
     }
+
+    @Test func pageOfUnencryptedOwnHostIsForeignToHTTPS() throws {
+        let policy = try CORSPolicy(origins: ["http://listed"])
+        for (origin, permitted) in [
+            ("http://hub.example.com", false), ("https://hub.example.com", true), ("http://listed", true),
+        ] {
+            #expect(policy.isListedOrOwn(origin: origin, host: "hub.example.com", isSecure: true) == permitted, "\(origin)")
+        }
+    }
 }

@@ -28,6 +28,18 @@ import Testing
                     expiresAt: Self.now + 600))
     }
 
+    @Test func checksIssuerIfConfigured() async throws {
+        let verifier = try await self.verifier { $0.issuer = "https://issuer.example" }
+        for claim in [nil, #""https://other.example""#, #""https://issuer.example/""#, #"["https://issuer.example"]"#, "1"] {
+            await expectRejected(
+                try self.token(["iss": claim]), by: verifier,
+                reason: "the claim iss is missing or does not name the hub's issuer")
+        }
+        _ = try await verifier.verify(self.token(["iss": #""https://issuer.example""#]), now: Self.now)
+        _ = try await self.verifier().verify(self.token(["iss": #""https://other.example""#]), now: Self.now)
+        await #expect(throws: AccessConfigurationError.self) { try await self.verifier { $0.issuer = "" } }
+    }
+
     @Test func optionalClaimsMayBeMissing() async throws {
         let token = try self.token(["flows": nil, "scopes": nil, "iat": nil])
         let principal = try await self.verifier().verify(token, now: Self.now)

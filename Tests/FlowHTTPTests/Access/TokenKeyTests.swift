@@ -88,6 +88,29 @@ import Testing
         }
     }
 
+    @Test func emptiedKeySetWithdrawsItsKeys() async throws {
+        let (key, other) = (try await TestKey.edDSA(), try await TestKey.secret())
+        for emptied in [#"{"keys":[]}"#, #"{"keys":[{"kty":"RSA","use":"enc"}]}"#] {
+            try await withKeySet([key.key("k")]) { path in
+                let verifier = try await TokenVerifier(AccessConfiguration(hmacKey: TokenForge.secret, jwksPath: path))
+                let token = try key.forge.token(header: key.header("k"))
+                _ = try await verifier.verify(token, now: Self.now)
+                try replaceFile(path, with: emptied)
+                #expect(try await verifier.reload() == 0)
+                await expectRejected(token, by: verifier, reason: "no key has the token's kid")
+                #expect(!verifier.isOpen)
+                // FLOWHUB_JWT_KEY is not part of the set.
+                _ = try await verifier.verify(other.forge.token(header: other.header(nil)), now: Self.now)
+            }
+        }
+        // A hub does not start with it: that would rather be a mistake.
+        _ = try await withKeySet([]) { path in
+            await #expect(throws: AccessConfigurationError.self) {
+                _ = try await TokenVerifier(AccessConfiguration(jwksPath: path))
+            }
+        }
+    }
+
     @Test func keysOfDifferentKindsNeedNoKeyID() async throws {
         let (rsa, ecdsa) = (try await TestKey.rsa(), try await TestKey.ecdsa())
         try await withKeySet([rsa.key(nil), ecdsa.key(nil)]) { path in

@@ -55,7 +55,7 @@ extension FlowStoreContract {
             try await Self.expectExact(store)
             policy.historySeconds = 10
             policy.tombstoneSeconds = 20
-            policy.revocationSeconds = start.seconds - 5
+            policy.revocationSeconds = 50
             _ = try await Self.prune(store, policy, now: start.advanced(bySeconds: 100))
             try await Self.expectExact(store)
             let usage = try await store.usage(of: "1")
@@ -237,15 +237,57 @@ extension FlowStoreContract {
         },
         Case("revocations are pruned after their time") { subject in
             let store = subject.store
-            for (name, notBefore) in [("old", Int64(100)), ("new", 101)] {
-                _ = try await store.revoke(Revocation(account: "1", subject: name, notBefore: notBefore), now: start)
+            for (name, notBefore, storedAt) in [("old", Int64(100), Int64(100)), ("new", 101, 100), ("late", 5, 101)] {
+                _ = try await store.revoke(
+                    Revocation(account: "1", subject: name, notBefore: notBefore), now: Timestamp(milliseconds: storedAt * 1_000))
             }
             var policy = RetentionPolicy()
             _ = try await Self.prune(store, policy, now: Timestamp(milliseconds: 9_999_000))
-            #expect(try await store.revocations().count == 2, "without a limit of tokens' lifetimes they are kept for ever")
+            #expect(try await store.revocations().count == 3, "without a limit of tokens' lifetimes they are kept for ever")
             policy.revocationSeconds = 50
             _ = try await Self.prune(store, policy, now: Timestamp(milliseconds: 151_000))
-            #expect(try await store.revocations().map(\.subject) == ["new"])
+            #expect(try await store.revocations().map(\.subject) == ["late", "new"])
+            _ = try await Self.prune(store, policy, now: Timestamp(milliseconds: 152_000))
+            #expect(try await store.revocations().isEmpty)
+        },
+        Case("a revocation of all subjects is possible at the limit, and takes the place of those that it covers") { subject in
+            var limits = AccountLimits()
+            limits.revocations = 3
+            let store = try await subject.reopen(limits)
+            for (name, notBefore) in [("a", Int64(5)), ("b", 6), ("c", 7)] {
+                _ = try await store.revoke(Revocation(account: "1", subject: name, notBefore: notBefore), now: start)
+            }
+            _ = try await store.revoke(Revocation(account: "2", subject: "a", notBefore: 5), now: start)
+            let next = Revocation(account: "1", subject: "d", notBefore: 8)
+            #expect(try await store.revoke(next, now: start) == .limitReached(3))
+            let all = Revocation(account: "1", subject: Revocation.allSubjects, notBefore: 6)
+            #expect(try await store.revoke(all, now: start) == .stored(all))
+            #expect(try await store.usage(of: "1").revocations == 2)
+            #expect(try await store.revoke(next, now: start) == .stored(next))
+            let kept = Set(try await store.revocations())
+            let others = [
+                Revocation(account: "1", subject: "c", notBefore: 7), Revocation(account: "2", subject: "a", notBefore: 5),
+            ]
+            #expect(kept == Set(others + [all, next]))
+            // The later time stays.
+            let earlier = Revocation(account: "1", subject: Revocation.allSubjects, notBefore: 1)
+            #expect(try await store.revoke(earlier, now: start) == .stored(all))
+        },
+        Case("the first version of a flow does not tell whether its id was used before") { subject in
+            let store = subject.store
+            var policy = RetentionPolicy()
+            policy.historySeconds = 50
+            policy.tombstoneSeconds = 100
+            for (name, count) in [("a", 4), ("b", 2)] {
+                for number in 1...count { _ = try await store.patch(try flow(name), "{\"n\":\(number)}") }
+                _ = try await store.delete(try flow(name))
+            }
+            #expect(try await store.patch(try flow("before"), "{}").record?.version == 1)
+            _ = try await Self.prune(store, policy, now: start.advanced(bySeconds: 101))
+            // All ids start above the highest version of those that are free again.
+            for name in ["a", "b"] + (0..<20).map({ "never-used-\($0)" }) {
+                #expect(try await store.patch(try flow(name), "{}", account: "2").record?.version == 6, "\(name)")
+            }
         },
     ]
 }

@@ -80,6 +80,52 @@ struct RevocationSystemTests {
         }
     }
 
+    /// Somebody with a stolen token of the scope `admin` cannot prevent its revocation.
+    @Test func accountIsRevokedAlthoughItsRevocationsAreFull() async throws {
+        let environment = [
+            "FLOWHUB_JWT_KEY": TestToken.key, "FLOWHUB_JWT_LEEWAY": "0", "FLOWHUB_MAX_ACCOUNT_REVOCATIONS": "2",
+        ]
+        try await HubProcess.running(environment) { hub in
+            let (thief, owner) = (TestToken(subject: "thief", scopes: ["admin"]), TestToken(subject: "owner", scopes: ["admin"]))
+            func revoke(_ token: TestToken, _ body: String) async throws -> HTTPReply {
+                try await hub.call("POST", "/v1/revocations", headers: [token.header], body: body)
+            }
+            for subject in ["x", "y"] { #expect(try await revoke(thief, "{\"subject\":\"\(subject)\"}").status == 201) }
+            #expect(try await revoke(owner, #"{"subject":"thief"}"#).problemCode == "account_revocations_full")
+            let now = Int64(Date().timeIntervalSince1970)
+            for body in [
+                "{\"all_subjects\":true,\"not_before\":\(now + 600)}", #"{"all_subjects":true,"subject":"thief"}"#,
+                #"{"all_subjects":false}"#, #"{"subject":""}"#,
+            ] {
+                let reply = try await revoke(owner, body)
+                #expect(reply.status == 422 && reply.problemCode == "bad_revocation", "\(reply.text)")
+            }
+            let stream = EventStreamClient(.flow("f").with { $0.headers = [thief.header] }, port: hub.port)
+            try await stream.connect()
+            _ = try await stream.next(event: "snapshot")
+            let reply = try await revoke(owner, #"{"all_subjects":true}"#)
+            #expect(reply.status == 201 && reply.json.member("all_subjects")?.boolValue == true, "\(reply.text)")
+            let notBefore = try #require(reply.json.member("not_before")?.intValue)
+            #expect((now...now + 60).contains(notBefore - 1))
+            try await stream.waitUntilEnded(within: .seconds(5))
+            for token in [thief, owner] {
+                let reply = try await hub.call("GET", "/v1/flows", headers: [token.header])
+                #expect(reply.status == 401 && reply.problemCode == "token_revoked", "\(reply.text)")
+            }
+            #expect(try await hub.call("GET", "/v1/flows", headers: [TestToken(account: "8").header]).status == 200)
+            try await hub.kill()
+            try await hub.start()
+            #expect(try await hub.call("GET", "/v1/flows", headers: [thief.header]).status == 401)
+            var fresh = TestToken(scopes: ["admin"])
+            try await eventually("new tokens") {
+                fresh.issuedIn = 0
+                return try await hub.call("GET", "/v1/flows", headers: [fresh.header]).status == 200
+            }
+            // There is room again.
+            #expect(try await revoke(fresh, #"{"subject":"thief"}"#).status == 201)
+        }
+    }
+
     @Test func limitsLifetimeOfTokensAndDeletesRevocationsAfterIt() async throws {
         let environment = [
             "FLOWHUB_JWT_KEY": TestToken.key, "FLOWHUB_JWT_LEEWAY": "0", "FLOWHUB_JWT_MAX_SECONDS": "600",
@@ -97,12 +143,13 @@ struct RevocationSystemTests {
                     body: "{\"subject\":\"\(subject)\",\"not_before\":\(now - age)}")
                 #expect(reply.status == 201)
             }
-            try await eventually("the older revocation being deleted", within: .seconds(15)) {
-                try await hub.api.metric("flowhub_revocations") == 1
-            }
+            #expect(try await hub.api.metric("flowhub_revocations") == 2)
+            // After the longest lifetime of a token since they were stored.
             try await hub.kill()
-            try await hub.start()
-            #expect(try await hub.api.metric("flowhub_revocations") == 1)
+            try await hub.start(adding: ["FLOWHUB_JWT_MAX_SECONDS": "1"])
+            try await eventually("the revocations being deleted", within: .seconds(15)) {
+                try await hub.api.metric("flowhub_revocations") == 0
+            }
         }
     }
 

@@ -82,6 +82,31 @@ struct AnswerLimitTests {
         }
     }
 
+    /// A response ends with its token, although the client still reads it.
+    @Test func revocationEndsResponseInProgress() async throws {
+        try await HubProcess.running(["FLOWHUB_JWT_KEY": TestToken.key]) { hub in
+            let (anna, admin) = (TestToken(subject: "anna"), TestToken(subject: "root", scopes: ["admin"]))
+            let text = "{\"a\":\"\(String(repeating: "x", count: Self.bytes))\"}"
+            #expect(try await hub.call("PUT", Self.path, headers: [anna.header], body: text).status == 201)
+            let received = Received()
+            let wire = try await Self.deaf(hub, received)
+            defer { wire.close() }
+            try await wire.write(Self.get("Authorization: Bearer \(anna.text)\r\n").utf8)
+            try await eventually("the response waiting for the client", within: .seconds(5)) {
+                try #require(try await hub.api.metric("flowhub_response_bytes")) > 0
+            }
+            #expect(
+                try await hub.call("POST", "/v1/revocations", headers: [admin.header], body: #"{"subject":"anna"}"#).status == 201
+            )
+            try await eventually("the end of the response", within: .seconds(5)) {
+                try #require(try await hub.api.metric("flowhub_response_bytes")) == 0
+            }
+            try await wire.read()
+            try await received.isClosed.wait(for: "the connection's end") { $0 ? () : nil }
+            #expect(received.text.value.bytes < Self.bytes)
+        }
+    }
+
     @Test func slowClientReceivesLastResponseCompletely() async throws {
         try await Self.withHub { hub in
             let received = Received()

@@ -37,13 +37,7 @@ struct ConnectionLimitTests {
             var busy: [RawExchange] = []
             defer { for exchange in busy { exchange.close() } }
             for number in 0..<16 {
-                let exchange = try await RawExchange.open(port: hub.port)
-                busy.append(exchange)
-                try await exchange.send(
-                    "PUT /v1/flows/f\(number)/state HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
-                )
-                // From now on the connection is not idle.
-                try await eventually("100 Continue") { exchange.receivedText.contains("100 Continue") }
+                busy.append(try await Self.unfinished(hub, number))
             }
             let refused = try await hub.call("GET", "/v1/flows")
             #expect(refused.status == 503 && refused.problemCode == "connections_full", "\(refused.text)")
@@ -56,6 +50,54 @@ struct ConnectionLimitTests {
             }
             #expect(try await hub.call("GET", "/v1/flows").status == 200)
         }
+    }
+
+    @Test func silentConnectionsLeaveReserveToHealthChecks() async throws {
+        let environment = ["FLOWHUB_MAX_ORDINARY_CONNECTIONS": "16", "FLOWHUB_EVENT_LOOPS": "1"]
+        try await HubProcess.running(environment) { hub in
+            var busy: [RawExchange] = []
+            defer { for exchange in busy { exchange.close() } }
+            for number in 0..<16 { busy.append(try await Self.unfinished(hub, number)) }
+            // Twice as many as the reserve has.
+            for number in 0..<16 {
+                let exchange = try await RawExchange.open(port: hub.port)
+                busy.append(exchange)
+                if number.isMultiple(of: 2) { try await exchange.send("GET /health/li") }
+            }
+            for _ in 0..<3 { #expect(try await hub.call("GET", "/health/live").status == 200) }
+        }
+    }
+
+    @Test func accountsRequestsLeaveConnectionsToOthers() async throws {
+        let environment = [
+            "FLOWHUB_MAX_ORDINARY_CONNECTIONS": "16", "FLOWHUB_EVENT_LOOPS": "1", "FLOWHUB_JWT_KEY": TestToken.key,
+        ]
+        try await HubProcess.running(environment) { hub in
+            let (own, other) = (TestToken(), TestToken(account: "8"))
+            var busy: [RawExchange] = []
+            defer { for exchange in busy { exchange.close() } }
+            for number in 0..<8 { busy.append(try await Self.unfinished(hub, number, token: own.text)) }
+            for (token, status) in [(own, 429), (other, 200), (own, 429), (other, 200)] {
+                let reply = try await hub.call("GET", "/v1/flows", headers: [token.header])
+                #expect(reply.status == status, "\(reply.text)")
+                if status == 429 { #expect(reply.problemCode == "account_connections_full") }
+            }
+            // A connection that waits for its next request does not count.
+            try await busy[0].send("{ }")
+            #expect(try await busy[0].replies(1)[0].status == 201)
+            #expect(try await hub.call("GET", "/v1/flows", headers: [own.header]).status == 200)
+        }
+    }
+
+    /// Opens a connection with a request in progress: its body is missing.
+    private static func unfinished(_ hub: HubProcess, _ number: Int, token: String? = nil) async throws -> RawExchange {
+        let exchange = try await RawExchange.open(port: hub.port)
+        let access = token.map { "Authorization: Bearer \($0)\r\n" } ?? ""
+        try await exchange.send(
+            "PUT /v1/flows/f\(number)/state HTTP/1.1\r\nHost: localhost\r\n\(access)Expect: 100-continue\r\n"
+                + "Content-Length: 3\r\n\r\n")
+        try await eventually("100 Continue") { exchange.receivedText.contains("100 Continue") }
+        return exchange
     }
 
     @Test func moreStreamsThanFilesLeaveRoomForHealthAndMetrics() async throws {

@@ -61,6 +61,11 @@ struct ReloadTests {
             hub.send(SIGHUP)
             try await eventually("the first key", within: .seconds(5)) { try await statuses() == [200, 401] }
             try await eventually("the end of the report") { try await Self.failedReloads(hub).isEmpty }
+            // A readable key set without keys withdraws them.
+            try Self.write(#"{"keys":[]}"#, to: file)
+            try await eventually("no key", within: .seconds(5)) { try await statuses() == [401, 401] }
+            #expect(hub.log.contains("FLOWHUB_JWKS has no usable key any more; the tokens of its former keys are rejected"))
+            #expect(try await Self.failedReloads(hub).isEmpty)
             // A stream lasts until its token expires or is revoked, whichever keys there are.
             #expect(stream.isConnected)
             #expect(try await hub.terminate() == .code(0))
