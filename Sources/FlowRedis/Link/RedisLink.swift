@@ -45,7 +45,8 @@ final class RedisLink: Sendable {
         self.loop = loop
         self.core = NIOLoopBoundBox.makeBoxSendingValue(
             LinkCore(
-                settings, name: name, hub: hub, isSubscriber: isSubscriber, tls: tls, loop: loop, logger: logger, counter: counter,
+                settings, name: name, hub: hub, isSubscriber: isSubscriber, tls: tls, loop: loop, logger: logger,
+                counter: counter,
                 events: events),
             eventLoop: loop)
     }

@@ -280,15 +280,6 @@ public final class RedisConnectionRegistry: ConnectionRegistry {
         account == self.configuration.legacyAccount ? await self.reader.legacyConnections(of: flow) : []
     }
 
-    /// The names of the other instances, dead ones included; `nil` if Redis does not reply in time.
-    private func otherInstances() async -> [String]? {
-        var call = RedisScript.instances.call(keys: ["hub:instances"])
-        call.add(Self.maximumInstances)
-        call.add(Self.maximumInstanceBytes)
-        let reply = try? await self.link.run(RedisScript.instances, call, within: self.softTimeoutMilliseconds)
-        return reply?.elements?.compactMap(\.text).filter { $0 != self.instance }
-    }
-
     /// The number of the account's streams that watch the flow: this instance's from memory, plus those of other live
     /// instances as last read from Redis. After a call they are read regularly for 10 s.
     public func count(of flow: FlowID, account: String) -> Int {
