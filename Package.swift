@@ -95,6 +95,7 @@ let package = Package(
                 .embedInCode("Scripts/sweep_instance.lua"), .embedInCode("Scripts/lock_acquire.lua"),
                 .embedInCode("Scripts/lock_update.lua"), .embedInCode("Scripts/pattern_put.lua"),
                 .embedInCode("Scripts/pattern_remove.lua"), .embedInCode("Scripts/lease.lua"),
+                .embedInCode("Scripts/lease_release.lua"),
                 .embedInCode("Scripts/canary.lua"),
                 .embedInCode("Scripts/instances.lua"),
             ]

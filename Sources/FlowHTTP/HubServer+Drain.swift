@@ -20,6 +20,7 @@ extension HubServer {
         _ listener: any Channel, _ operationsListener: (any Channel)?, _ loops: EventLoopContextSet, _ services: StreamServices
     ) async {
         services.startDraining()
+        self.dependencies.bus.startDraining()
         let start = ContinuousClock.now
         let seconds = self.http.drainSeconds
         self.logger.notice(
@@ -46,6 +47,7 @@ extension HubServer {
         while await loops.busyCount() > 0, ContinuousClock.now < end {
             try? await Task.sleep(for: .milliseconds(20))
         }
+        await self.dependencies.bus.finish()
         try? await operationsListener?.close()
         // The remaining connections are closed. An interrupted import cleans up while the event loops and the store still run.
         loops.forEachLoop { $0.closeNow() }

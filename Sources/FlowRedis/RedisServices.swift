@@ -14,9 +14,12 @@ public final class RedisServices: Sendable {
         /// `FLOWHUB_SEED_UPDATES`: policy for foreign messages, which programs other than a hub instance publish on
         /// Redis.
         public var foreign = ForeignPolicy.deliver
-        /// Account of the legacy service's data: it shares the names of its locks and mapping patterns with the legacy service, and
-        /// the legacy service's streams are listed to it; empty: none.
+        /// Account of the legacy service's data and messages: its subscribers receive foreign messages, it shares the names of its
+        /// locks and mapping patterns with the legacy service, and the legacy service's streams are listed to it. Empty: the messages
+        /// are those of the account that owns the flow, and the rest is nobody's.
         public var foreignAccount = ""
+        /// `FLOWHUB_SEED_LEASE_MS`: TTL of the leader lease of the instance that applies foreign updates, in milliseconds.
+        public var foreignLeaseMilliseconds: Int64 = 5_000
         /// `FLOWHUB_MAX_BUS_MESSAGE_BYTES`: maximum bytes of a received bus message; a larger one is rejected.
         public var maximumMessageBytes = 4_194_304
         /// `REDIS_DEFAULT_TTL`: TTL of a cached state in seconds.
@@ -69,6 +72,8 @@ public final class RedisServices: Sendable {
     private let control: ControlChannel
     private let authenticator: MessageAuthenticator
     private let configuration: Configuration
+    /// Makes the listener to foreign updates; `nil` unless they are applied.
+    private let makeListener: (@Sendable () -> ForeignListener)?
     private let epoch: @Sendable () -> Epoch
     private let logger: Logger
     /// Milliseconds that ``start()`` waits for Redis.
@@ -83,13 +88,17 @@ public final class RedisServices: Sendable {
     ///     Redis.
     ///   - epoch: supplies the epoch that this instance has adopted.
     ///   - now: the wall clock.
+    ///   - foreignMonitor: counts the foreign messages that are not delivered.
+    ///   - applier: applies foreign updates if the policy is ``ForeignPolicy/apply``.
     ///   - onDelivery: called on the event loop after each change of ``BusHealth/isDelivering``.
     /// - Throws: ``RedisError`` if the settings are invalid.
     public init(
         _ settings: RedisSettings, instance: String, hubID: String, configuration: Configuration, counters: any Counters,
+        foreignMonitor: ForeignMessageMonitor, applier: ForeignUpdateApplier? = nil,
         epoch: @escaping @Sendable () -> Epoch, now: @escaping @Sendable () -> Timestamp, logger: Logger,
         onDelivery: @escaping @Sendable (Bool) -> Void
     ) throws(RedisError) {
+        let applier = configuration.foreign == .apply ? applier : nil
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let loop = group.next()
         let authenticator = MessageAuthenticator(hubID: hubID)
@@ -102,12 +111,13 @@ public final class RedisServices: Sendable {
         bus.canaryMilliseconds = configuration.canaryMilliseconds
         bus.canaryTimeoutMilliseconds = configuration.canaryTimeoutMilliseconds
         bus.foreign = configuration.foreign
+        bus.foreignAccount = configuration.foreignAccount
         let pace = RedisPace(
             .init(isThrifty: configuration.isThrifty, idleMilliseconds: configuration.idleSeconds * 1_000))
         let commandCounter = CommandCounter()
         let busCore = BusCore(
-            instance: instance, codec: codec, configuration: bus, health: health, loop: loop, pace: pace, now: now,
-            logger: logger)
+            instance: instance, codec: codec, configuration: bus, health: health, foreignMonitor: foreignMonitor, loop: loop,
+            pace: pace, now: now, logger: logger)
         busCore.onDelivery = onDelivery
         busCore.epoch = epoch
         let core = NIOLoopBoundBox.makeBoxSendingValue(busCore, eventLoop: loop)
@@ -136,7 +146,12 @@ public final class RedisServices: Sendable {
         let control = ControlChannel(
             commands, instance: instance, authenticator: authenticator, timeoutMilliseconds: settings.commandMilliseconds)
         self.control = control
-        self.bus = RedisBus(core, codec: codec, control: control, health: health, commands: commandCounter, loop: loop)
+        self.bus = RedisBus(
+            core, codec: codec, control: control, health: health, commands: commandCounter, foreignMonitor: foreignMonitor,
+            applier: applier, loop: loop)
+        self.makeListener = Self.listenerMaker(
+            applier, instance: instance, codec: codec, control: control, configuration: configuration, monitor: foreignMonitor,
+            health: health, loop: loop, now: now, logger: logger)
         var registry = RedisConnectionRegistry.Configuration()
         registry.liveness.lifetime = Int64(configuration.registrySeconds) * 1_000
         registry.liveness.heartbeatInterval = configuration.heartbeatMilliseconds
@@ -161,13 +176,18 @@ public final class RedisServices: Sendable {
             softTimeoutMilliseconds: configuration.softTimeoutMilliseconds)
     }
 
-    /// Sets the component that commits foreign `state_update` events as changes of their flows. Called at most once.
-    public func applyForeign(to updates: ForeignUpdateApplier) {
-        let authenticator = self.authenticator
-        self.commands.loop.execute { [core] in
-            core.value.onForeignUpdate = { flow, changes, message in
-                updates.enqueue(changes, of: flow, digest: String(decoding: authenticator.mac(for: message), as: UTF8.self))
-            }
+    /// The function that makes the listener to foreign updates on the event loop; `nil` without an applier.
+    private static func listenerMaker(
+        _ applier: ForeignUpdateApplier?, instance: String, codec: MessageCodec, control: ControlChannel,
+        configuration: Configuration, monitor: ForeignMessageMonitor, health: BusHealth, loop: any EventLoop,
+        now: @escaping @Sendable () -> Timestamp, logger: Logger
+    ) -> (@Sendable () -> ForeignListener)? {
+        guard let applier else { return nil }
+        let lease = configuration.foreignLeaseMilliseconds
+        return {
+            ForeignListener(
+                applier: applier, instance: instance, codec: codec, control: control, leaseMilliseconds: lease, monitor: monitor,
+                health: health, loop: loop, now: now, logger: logger)
         }
     }
 
@@ -191,18 +211,27 @@ public final class RedisServices: Sendable {
     }
 
     /// Starts to connect, and waits until Redis has answered the first liveness heartbeat, at most for the connect
-    /// timeout. If Redis is unavailable, or used by a hub with another store, the hub uses Redis as soon as that has changed.
+    /// timeout; then, if foreign updates are applied, as long until this instance hears them. If Redis is unavailable, or used by
+    /// a hub with another store, the hub uses Redis as soon as that has changed.
     public func start() async {
-        let (ownership, continuation) = AsyncStream.makeStream(of: Void.self)
+        let (ownership, continuation) = AsyncStream.makeStream(of: Bool.self)
         self.registry.onOwnership { [commands, subscriber] isOurs in
-            continuation.yield()
+            continuation.yield(isOurs)
             guard !isOurs else { return }
             // Both links are not ready again before the other hub's name is gone.
             commands.replace(.otherHub)
             subscriber.replace(.otherHub)
         }
-        self.commands.loop.execute { [core, commands, subscriber, control, registry, counters] in
+        let (listening, listeningContinuation) = AsyncStream.makeStream(of: Void.self)
+        self.commands.loop.execute { [core, commands, subscriber, control, registry, counters, makeListener] in
             core.value.onControl = { control.received($0) }
+            if let makeListener {
+                let listener = makeListener()
+                listener.onListening = { listeningContinuation.yield() }
+                core.value.foreign = listener
+                control.onForeign(
+                    mark: { core.value.foreign?.received(mark: $0) }, freeLease: { core.value.foreign?.leaseIsFree() })
+            }
             core.value.onCommandsReady = { registry.connected() }
             registry.start()
             counters.start()
@@ -211,10 +240,17 @@ public final class RedisServices: Sendable {
             subscriber.start()
         }
         let timeout = self.commands.loop.scheduleTask(in: .milliseconds(Int64(self.startMilliseconds))) {
-            continuation.yield()
+            continuation.yield(false)
         }
-        await ownership.first { _ in true }
+        let isOurs = await ownership.first { _ in true } ?? false
         timeout.cancel()
+        // An instance that an operator starts before it ends another one must hear what is published after that.
+        guard isOurs, self.makeListener != nil else { return }
+        let patience = self.commands.loop.scheduleTask(in: .milliseconds(Int64(self.startMilliseconds))) {
+            listeningContinuation.yield()
+        }
+        _ = await listening.first { _ in true }
+        patience.cancel()
     }
 
     /// Writes pending registry changes and counters to Redis, then closes both connections.

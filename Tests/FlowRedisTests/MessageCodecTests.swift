@@ -78,21 +78,46 @@ import Testing
     @Test(arguments: [
         (#"{"type": "state_update", "flow_id": "a", "updates": {"x": 1}, "timestamp": "t"}"#, "foreign"),
         (#"{"type":"custom","flow_id":"a","data":1}"#, "foreign"),
+        (#"{"type":"custom"}"#, "foreign"),
+        (#"{"type":"state_update","updates":{}}"#, "foreign"),
+        (#"{"type":"state_update","flow_id":"a","updates":{},"version":3,"epoch":2}"#, "foreign"),
         (#"{"type":"state_update","flow_id":"b","updates":{}}"#, "other_flow"),
-        (#"{"type":"state_update","updates":{}}"#, "other_flow"),
-        (#"{"type":"state_update","flow_id":"a","updates":{},"version":3}"#, "forged"),
-        (#"{"type":"state_update","flow_id":"a","updates":{},"epoch":"1.a"}"#, "forged"),
+        (#"{"type":"state_update","flow_id":1,"updates":{}}"#, "other_flow"),
+        (#"{"type":"state_update","flow_id":"a","updates":{},"epoch":"1.a","origin":"i"}"#, "forged"),
         (#"{"mac":"","type":"state_update","flow_id":"a","updates":{}}"#, "forged"),
         (#"{ "mac":"","type":"state_update","flow_id":"a","updates":{}}"#, "forged"),
-        (#"{"type":"snapshot","flow_id":"a","data":{}}"#, "malformed"),
-        (#"{"type":"flow_deleted","flow_id":"a","data":{}}"#, "malformed"),
+        (#"{"type":"snapshot","flow_id":"a","data":{}}"#, "reserved_type"),
+        (#"{"type":"flow_deleted","flow_id":"a","data":{}}"#, "reserved_type"),
         (#"{"type":"x y","flow_id":"a","data":{}}"#, "malformed"),
+        (#"{"flow_id":"a","data":{}}"#, "malformed"),
         (#"{"type":"state_update","flow_id":"a"}"#, "malformed"),
+        (#"{"type":"state_update","flow_id":"a","updates":1}"#, "malformed"),
         ("[]", "malformed"), ("", "malformed"), ("hello", "malformed"), ("{", "malformed"),
         (String(repeating: "[", count: 900), "malformed"),
         (#"{"type":"custom","flow_id":"a","data":"\#(String(repeating: "x", count: 1_000))"}"#, "too_large"),
     ])
     func classifiesForeignAndInvalidMessages(text: String, expected: String) { #expect(self.result(text) == expected) }
+
+    /// What is neither the type, the flow nor the time is the event's data.
+    @Test(arguments: [
+        (#"{"type":"t","data":{"n":1}}"#, #""data":{"n":1}"#),
+        (#"{"type":"t","updates":[1]}"#, #""data":[1]"#),
+        (#"{"type":"t","timestamp":"x","flow_id":"a","message":"m","n":1}"#, #""data":{"message":"m","n":1}"#),
+        (#"{"type":"t","data":1,"message":"m"}"#, #""data":{"data":1,"message":"m"}"#),
+        (#"{"type":"t"}"#, #""data":{}"#),
+        (#"{"type":"state_update","updates":{"n":1}}"#, #""updates":{"n":1}"#),
+        (#"{"type":"state_update","data":{"n":1}}"#, #""updates":{"n":1}"#),
+        (#"{"type":"state_update","status":"done"}"#, #""updates":{"status":"done"}"#),
+        (#"{"type":"state_update","updates":{"n":1},"by":"x"}"#, #""updates":{"n":1},"data":{"by":"x"}"#),
+    ])
+    func takesFurtherMembersAsData(text: String, expected: String) throws {
+        guard case .foreign(let event) = self.codec.decode(Array(text.utf8), from: self.flow, now: now()) else {
+            return #expect(Bool(false), "\(text)")
+        }
+        let envelope = event.envelope(of: self.flow).string
+        #expect(envelope.hasPrefix(#"{"type":"\#(event.type)","flow_id":"a",\#(expected),"timestamp""#), "\(envelope)")
+        #expect(envelope.hasSuffix(#","foreign":true}"#))
+    }
 }
 
 @Suite struct RedisSettingsTests {

@@ -50,8 +50,9 @@ func withServices<Result>(
     var settings = try settings(url, root: root)
     configure(&configuration, &settings)
     let services = try RedisServices(
-        settings, instance: instance, hubID: hub, configuration: configuration, counters: MemoryCounters(now: now),
-        epoch: { epochs.value }, now: now, logger: logger, onDelivery: { _ in })
+        settings, instance: instance, hubID: hub, configuration: configuration,
+        counters: MemoryCounters(now: now), foreignMonitor: ForeignMessageMonitor(logger: logger), epoch: { epochs.value },
+        now: now, logger: logger, onDelivery: { _ in })
     do {
         await services.start()
         if waits { try await eventually("the canary to return") { services.bus.isDelivering } }

@@ -124,6 +124,9 @@ public struct TransientEvent: Hashable, Sendable {
     /// Whether this is a foreign event, published on the bus by a process other than a hub instance. The flow's version at its
     /// publication is unknown, and subscribers see `"foreign": true`.
     public var isForeign: Bool
+    /// For a foreign event of type `state_update`: the members of its message beside `updates`, as an object; `nil` if there are
+    /// none. They are the event's JSON member `data`.
+    public var furtherData: JSONText?
 
     public init(type: EventType, data: JSONText, createdAt: Timestamp, isForeign: Bool = false) {
         self.type = type
@@ -141,6 +144,10 @@ public struct TransientEvent: Hashable, Sendable {
             writer.value(flow.rawValue)
             writer.key(self.type == .stateUpdate ? "updates" : "data")
             writer.raw(self.data)
+            if let further = self.furtherData {
+                writer.key("data")
+                writer.raw(further)
+            }
             writer.key("timestamp")
             writer.value(self.createdAt.description)
             if self.isForeign {

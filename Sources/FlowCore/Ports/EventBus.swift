@@ -19,6 +19,11 @@ public protocol EventBus: Sendable {
     /// Sends a hint, such as "revocations changed", to the other instances. It may be lost: they find the same change
     /// later by polling the store.
     func notifyPeers(_ notification: PeerNotification)
+    /// Reports that this instance ends soon: another one should do what one instance does for all.
+    func startDraining()
+    /// Completes what this instance does for all and no other one has taken over. Called at the end of the drain, while changes
+    /// can still be committed.
+    func finish() async
     /// Counters of the bus; `nil` if it runs within the process and cannot fail.
     var metrics: BusMetrics? { get }
 }
@@ -29,8 +34,16 @@ public struct BusMetrics: Sendable {
     public var lagSeconds: Double?
     /// Number of messages received, of any kind.
     public var received = 0
-    /// Number of messages received from processes other than hub instances.
+    /// Number of valid messages received from processes other than hub instances.
     public var foreign = 0
+    /// Number of foreign messages that were neither delivered nor applied, by reason.
+    public var foreignUndelivered: [(reason: String, count: Int)] = []
+    /// Number of foreign updates that this instance has applied.
+    public var foreignApplied = 0
+    /// Number of foreign updates that wait to be applied by this instance.
+    public var foreignPending = 0
+    /// Whether this instance is the one that applies foreign updates.
+    public var appliesForeign = false
     /// Number of received messages that were dropped as invalid, by reason.
     public var rejected: [(reason: String, count: Int)] = []
     /// Number of subscriber connections that were replaced because they answered commands but delivered no messages.
@@ -44,6 +57,10 @@ public struct BusMetrics: Sendable {
 extension EventBus {
     /// Does nothing: the default for a bus within one process, which has no other instances.
     public func notifyPeers(_ notification: PeerNotification) {}
+    /// Does nothing: the default for a bus within one process.
+    public func startDraining() {}
+    /// Does nothing: the default for a bus within one process.
+    public func finish() async {}
     /// `nil`: the default for a bus that cannot fail.
     public var metrics: BusMetrics? { nil }
     /// Sends messages without a callback for their acknowledgment.
@@ -86,13 +103,13 @@ public struct BusMessage: Sendable {
         case durable(FlowEvent, head: FlowHead)
         /// A transient event, published by a hub instance.
         case transient(TransientEvent)
-        /// A foreign event, published by a process other than a hub instance. Subscribers of the account that owns the
-        /// flow receive it; ``BusMessage/account`` has no meaning.
+        /// A foreign event, published by a process other than a hub instance. ``BusMessage/account`` is the one whose
+        /// subscribers receive it; if it is empty, this is the account that owns the flow.
         case foreign(TransientEvent)
     }
 
     public var flow: FlowID
-    /// The publisher's account; for a durable event, this is also the flow's account.
+    /// The publisher's account; for a durable event, this is also the flow's account. See ``Content/foreign(_:)``.
     public var account: String
     /// The epoch under which the event was published.
     public var epoch: Epoch

@@ -63,12 +63,18 @@ public final class WatchTable: BusSink {
     private let epoch: Mutex<Epoch>
     /// The sinks in the order of ``attach(_:)``. An index of a sink is its index in this array.
     private let sinks = Mutex<[any DeliverySink]>([])
+    private let foreignMonitor: ForeignMessageMonitor?
     private let enqueueWork: @Sendable (WorkItem) -> Void
     private let phantomCount = Atomic<Int>(0)
 
-    /// - Parameter enqueueWork: receives the work items. Called from any thread, also under a lock; must not block or call
-    ///   the table.
-    public init(bus: any EventBus, epoch: Epoch, enqueueWork: @escaping @Sendable (WorkItem) -> Void) {
+    /// - Parameters:
+    ///   - foreignMonitor: counts the foreign messages that are not delivered; `nil` if the bus carries none.
+    ///   - enqueueWork: receives the work items. Called from any thread, also under a lock; must not block or call the table.
+    public init(
+        bus: any EventBus, epoch: Epoch, foreignMonitor: ForeignMessageMonitor? = nil,
+        enqueueWork: @escaping @Sendable (WorkItem) -> Void
+    ) {
+        self.foreignMonitor = foreignMonitor
         self.stripes = (0..<16).map { _ in Stripe() }
         self.bus = bus
         self.epoch = Mutex(epoch)
@@ -198,6 +204,7 @@ public final class WatchTable: BusSink {
             if message.epoch > epoch { self.enqueueWork(.sweep) }
             return
         }
+        var undelivered: ForeignMessageMonitor.Reason?
         let read: Read? = self.stripe(of: message.flow).watches.withLock { watches in
             // Compare the watch's own epoch too: another thread may have replaced the watch since the table's epoch was read.
             guard let watch = watches[message.flow], watch.epoch == epoch else { return nil }
@@ -208,16 +215,31 @@ public final class WatchTable: BusSink {
                 self.deliver(.transient(message.flow, account: message.account, event, frame), to: watch.sinks)
                 return nil
             case .foreign(let event):
-                guard watch.isOpen, let owner = watch.head?.account, watch.head?.isDeleted == false else { return nil }
-                let frame = Frame.transient(event, of: message.flow)
-                self.deliver(.transient(message.flow, account: owner, event, frame), to: watch.sinks)
+                let account = message.account.isEmpty ? watch.head?.account : message.account
+                undelivered = Self.obstacle(to: account, watch)
+                // For other accounts than the owner the flow does not exist: they receive what they would receive then.
+                if let account, undelivered == nil || undelivered == .otherAccount {
+                    let frame = Frame.transient(event, of: message.flow)
+                    self.deliver(.transient(message.flow, account: account, event, frame), to: watch.sinks)
+                }
                 return nil
             case .durable(let event, let head):
                 let step = watch.sequencer.received(event)
                 return self.apply(step, to: watch, flow: message.flow, head: head)
             }
         }
+        if let undelivered { self.foreignMonitor?.count(undelivered, flow: message.flow.rawValue) }
         self.request(read, of: message.flow)
+    }
+
+    /// Why subscribers of the flow's owner do not receive a foreign event for `account`; `nil` if they do, or if the flow does not
+    /// exist and the subscribers of `account` receive it.
+    private static func obstacle(to account: String?, _ watch: Watch) -> ForeignMessageMonitor.Reason? {
+        guard watch.isOpen else { return .opening }
+        guard let account else { return .noAccount }
+        guard let head = watch.head else { return nil }
+        if head.account != account { return .otherAccount }
+        return head.isDeleted ? .deleted : nil
     }
 
     /// Requests a version sweep, which finds the events that were lost while the bus did not deliver.

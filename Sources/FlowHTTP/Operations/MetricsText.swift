@@ -60,7 +60,16 @@ extension MetricsText {
             "flowhub_bus_lag_seconds", "Time from publication to arrival of the last canary; 0 without Redis.",
             bus.lagSeconds ?? 0)
         self.counter("flowhub_bus_messages_total", "Messages received from the bus.", bus.received)
-        self.counter("flowhub_bus_foreign_total", "Messages received from the bus that no hub instance published.", bus.foreign)
+        self.counter(
+            "flowhub_bus_foreign_total", "Valid messages received from the bus that no hub instance published.", bus.foreign)
+        self.labelled(
+            "flowhub_foreign_undelivered_total", "Foreign messages neither delivered nor applied, by reason.", type: "counter",
+            label: "reason", bus.foreignUndelivered.map { ($0.reason, $0.count) })
+        self.counter("flowhub_foreign_applied_total", "Foreign updates applied by this instance.", bus.foreignApplied)
+        self.gauge("flowhub_foreign_pending", "Foreign updates that wait to be applied by this instance.", bus.foreignPending)
+        self.gauge(
+            "flowhub_foreign_leader", "1 if this instance is the one that applies foreign updates, else 0.",
+            bus.appliesForeign ? 1 : 0)
         self.labelled(
             "flowhub_bus_refused_total", "Bus messages dropped, by reason.", type: "counter", label: "reason",
             bus.rejected.map { ($0.reason, $0.count) })

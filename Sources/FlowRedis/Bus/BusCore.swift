@@ -12,13 +12,14 @@ final class BusCore {
         var canaryTimeoutMilliseconds: Int64 = 3_000
         /// Policy for foreign messages (`FLOWHUB_SEED_UPDATES`).
         var foreign = ForeignPolicy.deliver
+        /// Account whose subscribers receive foreign messages; empty: the account that owns the flow.
+        var foreignAccount = ""
     }
 
-    /// Called with each foreign event of type `state_update` while this instance holds the leader lease `hub:apply`.
-    /// `message` is the name of the Redis channel followed by the payload; it identifies the update.
-    var onForeignUpdate: ((_ flow: FlowID, _ updates: JSONText, _ message: [UInt8]) -> Void)?
-    /// Whether this instance holds the leader lease `hub:apply`.
-    private var isLeaseHolder = false
+    /// Listens to foreign updates under the policy ``ForeignPolicy/apply``. Set before ``start(commands:subscriber:)``.
+    var foreign: ForeignListener?
+    /// Counts the foreign messages that are not delivered.
+    private let foreignMonitor: ForeignMessageMonitor
 
     /// Maximum number of Redis channels in one SUBSCRIBE or UNSUBSCRIBE command.
     private static let batch = 512
@@ -68,13 +69,15 @@ final class BusCore {
     private var timer: RepeatedTask?
 
     init(
-        instance: String, codec: MessageCodec, configuration: Configuration, health: BusHealth, loop: any EventLoop,
-        pace: RedisPace, now: @escaping @Sendable () -> Timestamp, logger: Logger
+        instance: String, codec: MessageCodec, configuration: Configuration, health: BusHealth,
+        foreignMonitor: ForeignMessageMonitor, loop: any EventLoop, pace: RedisPace, now: @escaping @Sendable () -> Timestamp,
+        logger: Logger
     ) {
         self.instance = instance
         self.codec = codec
         self.configuration = configuration
         self.health = health
+        self.foreignMonitor = foreignMonitor
         self.loop = loop
         self.now = now
         self.logger = logger
@@ -84,9 +87,11 @@ final class BusCore {
             timeout: configuration.canaryTimeoutMilliseconds, pace: pace, loop: loop)
     }
 
+    /// The Redis channel with control messages to all instances.
+    private static let controlChannel = "hub:control:all"
     /// The Redis channels with this instance's canaries, with control messages to this instance, and with those to all
     /// instances.
-    private var ownChannels: [String] { [self.canary.channel, "hub:control:\(self.instance)", "hub:control:all"] }
+    private var ownChannels: [String] { [self.canary.channel, "hub:control:\(self.instance)", Self.controlChannel] }
     /// Monotonic time in milliseconds.
     private var uptime: Int64 { Int64(NIODeadline.now().uptimeNanoseconds / 1_000_000) }
 
@@ -94,6 +99,7 @@ final class BusCore {
     func start(commands: RedisLink, subscriber: RedisLink) {
         self.links = (commands, subscriber)
         self.canary.commands = commands
+        self.foreign?.links = (commands, subscriber)
         let core = NIOLoopBound(self, eventLoop: self.loop)
         self.timer = self.loop.scheduleRepeatedTask(
             initialDelay: .zero, delay: .milliseconds(self.configuration.canaryMilliseconds)
@@ -163,7 +169,6 @@ final class BusCore {
     func connected() {
         self.isPaused = false
         self.toSubscribe = []
-        if self.isLeaseHolder { self.links?.subscriber.send([RESPCommand("PSUBSCRIBE", Self.prefix + "*")]) }
         self.ownUnconfirmed = Set(self.ownChannels)
         var own = RESPCommand("SUBSCRIBE")
         for channel in self.ownChannels { own.add(channel) }
@@ -176,6 +181,7 @@ final class BusCore {
         self.subscriptions.lost()
         self.toSubscribe = []
         self.canary.lost()
+        self.foreign?.lost()
         self.setDelivering(false)
     }
 
@@ -184,6 +190,7 @@ final class BusCore {
     func commandsReady() {
         self.links?.commands.send(RedisScript.all.map(\.load))
         self.onCommandsReady?()
+        self.foreign?.publishAwaitedMark()
         if self.canary.hasStarted { self.canary.send() }
     }
 
@@ -191,46 +198,6 @@ final class BusCore {
     func commandsLost() {
         self.canary.sendingFailed()
         self.setDelivering(false)
-    }
-
-    // MARK: Foreign updates
-
-    /// TTL of the leader lease `hub:apply` in Redis, in milliseconds.
-    private static let leaseMilliseconds = 10_000
-
-    /// Acquires or renews the leader lease `hub:apply`, if the policy is ``ForeignPolicy/apply``. The instance that has
-    /// the lease subscribes to the messages of all flows, so that it receives each foreign `state_update` even if no
-    /// instance watches the flow.
-    private func renewLease() {
-        guard self.configuration.foreign == .apply else { return }
-        var call = RedisScript.lease.call(keys: ["hub:apply"])
-        call.add(self.instance)
-        call.add(Self.leaseMilliseconds)
-        let core = NIOLoopBound(self, eventLoop: self.loop)
-        self.links?.commands.send([call]) { result in
-            guard case .success(let replies) = result, let acquired = replies.first?.integer else { return }
-            core.value.setLeaseHolder(acquired == 1)
-        }
-    }
-
-    /// Subscribes to the messages of all flows when this instance has acquired the leader lease, and unsubscribes when
-    /// another instance has it.
-    private func setLeaseHolder(_ isHolder: Bool) {
-        guard isHolder != self.isLeaseHolder else { return }
-        self.isLeaseHolder = isHolder
-        self.links?.subscriber.send([RESPCommand(isHolder ? "PSUBSCRIBE" : "PUNSUBSCRIBE", Self.prefix + "*")])
-    }
-
-    /// Handles a message of the subscription to all flows. Passes a foreign `state_update` to ``onForeignUpdate``.
-    /// Ignores every other message: if this instance watches the flow, it receives the message a second time, through
-    /// the flow's own subscription.
-    private func receivedPatternMessage(_ channel: [UInt8], _ payload: [UInt8]) {
-        guard channel.starts(with: Self.prefixBytes),
-            let flow = FlowID(String(decoding: channel[Self.prefixBytes.count...], as: UTF8.self)),
-            case .foreign(let event) = self.codec.decode(payload, from: flow, now: self.now()), event.type == .stateUpdate
-        else { return }
-        self.health.countForeign()
-        self.onForeignUpdate?(flow, event.data, channel + payload)
     }
 
     /// Handles the server's confirmation of a subscription to a Redis channel. After the last outstanding confirmation,
@@ -242,6 +209,7 @@ final class BusCore {
             }
         } else {
             self.ownUnconfirmed.remove(channel)
+            if channel == Self.controlChannel { self.foreign?.hearsMarksNow() }
         }
         guard self.ownUnconfirmed.isEmpty, self.subscriptions.isComplete, !self.canary.hasStarted else { return }
         self.canary.start()
@@ -250,7 +218,7 @@ final class BusCore {
     // MARK: Canary
 
     /// Runs once per canary interval: ends the subscriptions of flows whose watch ended 10 s ago, assesses delivery,
-    /// sends a canary, and acquires or renews the leader lease.
+    /// and sends a canary.
     private func tick() {
         self.sendSubscriptionCommand("UNSUBSCRIBE", self.subscriptions.removeExpired(at: self.uptime))
         self.updatePace()
@@ -266,7 +234,7 @@ final class BusCore {
             self.links?.subscriber.replace()
         }
         self.canary.sendIfDue()
-        self.renewLease()
+        self.foreign?.tick()
     }
 
     /// Makes the instance idle while it watches no flow and messages arrive, and active at once when it watches one.
@@ -293,10 +261,11 @@ final class BusCore {
     // MARK: Received messages
 
     /// Handles a value that the subscriber connection received. It has four elements if it is a message of the
-    /// subscription to all flows; otherwise three, whose first one is `message`, `subscribe` or another confirmation.
+    /// subscription to all flows; otherwise three, whose first one is `message`, or the kind of a confirmation.
     func receivedPush(_ value: RESPValue) {
         if let elements = value.elements, elements.count == 4, let channel = elements[2].bytes, let payload = elements[3].bytes {
-            return self.receivedPatternMessage(channel, payload)
+            self.foreign?.received(channel, payload)
+            return
         }
         guard let elements = value.elements, elements.count == 3, let kind = elements[0].bytes, let channel = elements[1].bytes
         else { return }
@@ -305,10 +274,13 @@ final class BusCore {
             self.receivedMessage(channel, payload)
         } else if kind == Self.subscribeKind {
             self.confirmed(String(decoding: channel, as: UTF8.self))
+        } else if kind == Self.patternSubscribeKind {
+            self.foreign?.subscribed()
         }
     }
 
     private static let subscribeKind = Array("subscribe".utf8)
+    private static let patternSubscribeKind = Array("psubscribe".utf8)
 
     /// Handles a message of a Redis channel: a canary, a message between instances (see ``ControlChannel``), or a
     /// message of a flow.
@@ -324,17 +296,28 @@ final class BusCore {
         case .own(let message): self.enqueue(message)
         // This instance delivered the message to its own sink when it published it.
         case .echo: break
-        case .foreign(let event):
-            switch self.configuration.foreign {
-            case .ignore: return
-            // This event is not delivered. The instance with the leader lease commits it as a change of the flow, and
-            // the durable event of that change is delivered.
-            case .apply where event.type == .stateUpdate: return
-            case .apply, .deliver: self.health.countForeign()
+        case .foreign(let event): self.receivedForeign(event, of: flow)
+        case .rejected(let reason):
+            self.health.countRejected(reason)
+            // While this instance listens to all flows, the listener counts those that do not begin as hub messages do.
+            if self.foreign?.isListening != true || MessageCodec.isOfHub(payload) {
+                self.foreignMonitor.count(reason, flow: flow)
             }
-            self.enqueue(BusMessage(flow: flow, account: "", epoch: self.epoch(), content: .foreign(event)))
-        case .rejected(let reason): self.health.countRejected(reason)
         }
+    }
+
+    /// Delivers a foreign event to the subscribers of its flow, unless it will be committed as a change: then the durable event
+    /// of that change is delivered.
+    private func receivedForeign(_ event: TransientEvent, of flow: FlowID) {
+        if self.configuration.foreign == .ignore { return self.foreignMonitor.count(.ignored, flow: flow.rawValue) }
+        if self.foreign?.isListening == true {
+            if event.type == .stateUpdate { return }
+        } else {
+            self.health.countForeign()
+        }
+        self.enqueue(
+            BusMessage(
+                flow: flow, account: self.configuration.foreignAccount, epoch: self.epoch(), content: .foreign(event)))
     }
 
     /// Supplies the epoch under which foreign messages are delivered: the epoch that this instance has adopted.
@@ -372,15 +355,4 @@ final class BusCore {
             self.links?.subscriber.setReading(true)
         }
     }
-}
-
-/// Policy for foreign messages: those that a process other than a hub instance publishes, in the legacy service's format.
-public enum ForeignPolicy: String, Hashable, Sendable, CaseIterable {
-    /// Delivers foreign messages to live subscribers, flagged `foreign`.
-    case deliver
-    /// Commits each `state_update` as a change of its flow, and delivers all other foreign messages to live
-    /// subscribers.
-    case apply
-    /// Drops all foreign messages.
-    case ignore
 }

@@ -23,8 +23,10 @@ struct MessageCodec: Sendable {
         case tooLarge = "too_large"
         /// The message is not JSON, or lacks members of an event.
         case malformed
-        /// The message has members that only hub messages have, without a valid MAC.
+        /// The message imitates a hub message: it has a MAC that is wrong, or members that only hub messages have.
         case forged
+        /// A foreign message with a type that only the hub may publish.
+        case reservedType = "reserved_type"
         /// The message's `flow_id` is not the flow of the Redis channel on which it arrived.
         case otherFlow = "other_flow"
         /// A transient event that was published more than ``maximumTransientAge`` ago, as after a stalled connection.
@@ -101,6 +103,9 @@ struct MessageCodec: Sendable {
 
     private static let macPrefix = Array("{\"mac\":\"".utf8)
 
+    /// Whether a received message begins as hub messages do.
+    static func isOfHub(_ bytes: [UInt8]) -> Bool { bytes.starts(with: Self.macPrefix) }
+
     /// Decodes a received message and checks its MAC.
     /// - Parameter flow: the flow of the Redis channel on which the message arrived.
     func decode(_ bytes: [UInt8], from flow: FlowID, now: Timestamp) -> DecodeResult {
@@ -150,17 +155,43 @@ struct MessageCodec: Sendable {
         return .own(BusMessage(flow: flow, account: account, epoch: epoch, content: content))
     }
 
-    /// Decodes a message of the legacy service's format. A message with a `version`, `epoch`, `origin` or `mac` imitates a
-    /// hub message and is rejected as forged.
+    /// Decodes a message of a service: `{"type","flow_id","timestamp"}` and any further members, which are the event's data. If
+    /// the only further member is `updates` or `data`, its value is the data. `flow_id` may be left out.
+    ///
+    /// A `state_update` has a merge patch as its data: the member `updates`, if there is one.
     private static func foreign(_ bytes: [UInt8], _ flow: FlowID, _ now: Timestamp) -> DecodeResult {
         guard let json = try? JSONText(validating: bytes), json.isObject else { return .rejected(.malformed) }
-        guard ["version", "epoch", "origin", "mac"].allSatisfy({ json.member($0) == nil }) else { return .rejected(.forged) }
-        guard let type = json.member("type")?.stringValue.flatMap({ EventType($0) }),
-            !type.isReserved || type == .stateUpdate,
-            let data = json.member(type == .stateUpdate ? "updates" : "data") ?? json.member("updates")
-        else { return .rejected(.malformed) }
-        guard json.member("flow_id")?.stringValue == flow.rawValue else { return .rejected(.otherFlow) }
-        return .foreign(TransientEvent(type: type, data: data, createdAt: now, isForeign: true))
+        // Every hub message has these. A service may have one of the others, such as `version`, for a purpose of its own.
+        let imitatesHub = json.member("mac") != nil || (json.member("origin") != nil && json.member("epoch") != nil)
+        guard !imitatesHub else { return .rejected(.forged) }
+        guard let type = json.member("type")?.stringValue.flatMap({ EventType($0) }) else { return .rejected(.malformed) }
+        guard !type.isReserved || type == .stateUpdate else { return .rejected(.reservedType) }
+        if let stated = json.member("flow_id"), !stated.isNull {
+            // A service whose ids are numbers may write them as numbers.
+            guard (stated.stringValue ?? stated.string) == flow.rawValue else { return .rejected(.otherFlow) }
+        }
+        let further = json.members.filter { !["type", "flow_id", "timestamp"].contains($0.key) }
+        if type == .stateUpdate, further.isEmpty { return .rejected(.malformed) }
+        var event = TransientEvent(type: type, data: .emptyObject, createdAt: now, isForeign: true)
+        if further.count == 1, ["updates", "data"].contains(further[0].key) {
+            event.data = further[0].value
+        } else if type == .stateUpdate, let updates = json.member("updates") {
+            event.data = updates
+            event.furtherData = Self.object(further.filter { $0.key != "updates" })
+        } else {
+            event.data = Self.object(further)
+        }
+        if type == .stateUpdate, !event.data.isObject { return .rejected(.malformed) }
+        return .foreign(event)
+    }
+
+    private static func object(_ members: [(key: String, value: JSONText)]) -> JSONText {
+        JSONText.object { writer in
+            for (key, value) in members {
+                writer.key(key)
+                writer.raw(value)
+            }
+        }
     }
 }
 

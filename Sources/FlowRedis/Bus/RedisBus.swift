@@ -25,11 +25,16 @@ public final class RedisBus: EventBus {
     private let health: BusHealth
     private let control: ControlChannel
     private let commands: CommandCounter
+    private let foreignMonitor: ForeignMessageMonitor
+    private let applier: ForeignUpdateApplier?
 
+    /// - Parameter applier: applies foreign updates; `nil` unless the policy is ``ForeignPolicy/apply``.
     init(
         _ core: NIOLoopBoundBox<BusCore>, codec: MessageCodec, control: ControlChannel, health: BusHealth,
-        commands: CommandCounter, loop: any EventLoop
+        commands: CommandCounter, foreignMonitor: ForeignMessageMonitor, applier: ForeignUpdateApplier?, loop: any EventLoop
     ) {
+        self.foreignMonitor = foreignMonitor
+        self.applier = applier
         self.core = core
         self.codec = codec
         self.control = control
@@ -51,6 +56,10 @@ public final class RedisBus: EventBus {
         metrics.received = self.health.receivedMessages
         metrics.foreign = self.health.foreignMessages
         metrics.rejected = self.health.rejected
+        metrics.foreignUndelivered = self.foreignMonitor.counts
+        metrics.foreignApplied = self.applier?.appliedCount ?? 0
+        metrics.foreignPending = self.applier?.pendingCount ?? 0
+        metrics.appliesForeign = self.applier?.isApplying ?? false
         metrics.replacedConnections = self.health.replacedConnections
         metrics.commands = self.commands.all
         return metrics
@@ -88,6 +97,18 @@ public final class RedisBus: EventBus {
     public func subscribe(to flow: FlowID) { self.enqueue([.subscribe(flow)]) }
     /// Ends the subscription to the Redis channel of a flow 10 s from now, unless ``subscribe(to:)`` is called before.
     public func unsubscribe(from flow: FlowID) { self.enqueue([.unsubscribe(flow)]) }
+
+    /// Gives the leader lease for foreign updates to another instance.
+    public func startDraining() { self.loop.execute { self.core.value.foreign?.startDraining() } }
+
+    /// Waits until the foreign updates that this instance heard and no other one applies are applied; at most 5 s.
+    public func finish() async {
+        let done = self.loop.makePromise(of: Void.self)
+        self.loop.execute {
+            if let foreign = self.core.value.foreign { foreign.finish(done) } else { done.succeed() }
+        }
+        try? await done.futureResult.get()
+    }
 
     /// Enqueues operations. Those of one turn of the event loop run together, in order.
     private func enqueue(_ new: [Operation]) {
@@ -155,8 +176,8 @@ public final class BusHealth: Sendable {
         let counts = self.rejectedCounts.withLock { $0 }
         return MessageCodec.RejectReason.allCases.map { ($0.rawValue, counts[$0] ?? 0) }
     }
-    /// Number of messages from processes other than hub instances that this instance delivered as foreign events, or
-    /// passed on to be committed as changes of their flows.
+    /// Number of valid messages that this instance received from processes other than hub instances. While it listens to all
+    /// flows, those of all flows, whichever instance applies or delivers them.
     public var foreignMessages: Int { self.foreign.load(ordering: .relaxed) }
     /// Number of messages received on the Redis channels of flows, including echoes and rejected messages.
     public var receivedMessages: Int { self.received.load(ordering: .relaxed) }

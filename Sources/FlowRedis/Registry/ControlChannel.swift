@@ -2,8 +2,8 @@ import FlowCore
 import NIOCore
 import Synchronization
 
-/// Messages from instance to instance that are not events of flows: peer notifications, and requests to close a stream.
-/// They use the Redis channels `hub:control:{instance}` and `hub:control:all`, and each has a MAC.
+/// Messages from instance to instance that are not events of flows: peer notifications, requests to close a stream, and those
+/// of ``ForeignListener``: marks, and that the leader lease is free. They use the Redis channels `hub:control:{instance}` and `hub:control:all`, and each has a MAC.
 final class ControlChannel: Sendable {
     private struct State {
         /// Calls of ``disconnect(_:account:)`` that wait for an answer, by request id.
@@ -11,6 +11,8 @@ final class ControlChannel: Sendable {
         /// Closes a stream of this instance; see ``onDisconnect(_:)``.
         var disconnect: @Sendable (ConnectionID, String?) -> Bool = { _, _ in false }
         var onNotification: @Sendable (PeerNotification) -> Void = { _ in }
+        var onMark: @Sendable (String) -> Void = { _ in }
+        var onFreeLease: @Sendable () -> Void = {}
     }
 
     private let instance: String
@@ -36,6 +38,16 @@ final class ControlChannel: Sendable {
     func onNotification(_ body: @escaping @Sendable (PeerNotification) -> Void) {
         self.state.withLock { $0.onNotification = body }
     }
+    /// Sets the callbacks of ``ForeignListener``. They are called where ``received(_:)`` is.
+    /// - Parameters:
+    ///   - mark: receives the identifier of each mark, also of this instance's own.
+    ///   - freeLease: called when another instance has given the leader lease back.
+    func onForeign(mark: @escaping @Sendable (String) -> Void, freeLease: @escaping @Sendable () -> Void) {
+        self.state.withLock {
+            $0.onMark = mark
+            $0.onFreeLease = freeLease
+        }
+    }
 
     // MARK: Sending
 
@@ -47,6 +59,24 @@ final class ControlChannel: Sendable {
             writer.value("notice")
             writer.key("notice")
             writer.value(notification.rawValue)
+        }
+    }
+
+    /// Publishes a mark to all instances, this one included. See ``PublicationIdentity``.
+    func publishMark(_ identifier: String) {
+        self.send(to: "all") { writer in
+            writer.key("op")
+            writer.value("mark")
+            writer.key("mark")
+            writer.value(identifier)
+        }
+    }
+
+    /// Reports to the other instances that this one has given the leader lease back.
+    func announceFreeLease() {
+        self.send(to: "all") { writer in
+            writer.key("op")
+            writer.value("lease_free")
         }
     }
 
@@ -91,15 +121,19 @@ final class ControlChannel: Sendable {
 
     // MARK: Receiving
 
-    /// Handles a message of one of the two Redis channels. Ignores it if its MAC is wrong or this instance sent it.
+    /// Handles a message of one of the two Redis channels. Ignores it if its MAC is wrong, or if this instance sent it and it is
+    /// no mark.
     func received(_ payload: [UInt8]) {
         guard payload.count > MessageAuthenticator.macLength else { return }
         let body = Array(payload[MessageAuthenticator.macLength...])
         guard self.authenticator.mac(for: body) == Array(payload[..<MessageAuthenticator.macLength]),
-            let json = try? JSONText(validating: body),
-            let from = json.member("from")?.stringValue, from != self.instance
+            let json = try? JSONText(validating: body), let from = json.member("from")?.stringValue
         else { return }
-        switch json.member("op")?.stringValue {
+        let operation = json.member("op")?.stringValue
+        if operation == "mark", let mark = json.member("mark")?.stringValue { return self.state.withLock { $0.onMark }(mark) }
+        guard from != self.instance else { return }
+        switch operation {
+        case "lease_free": self.state.withLock { $0.onFreeLease }()
         case "notice":
             let notification = json.member("notice")?.stringValue.flatMap { PeerNotification(rawValue: $0) }
             if let notification { self.state.withLock { $0.onNotification }(notification) }

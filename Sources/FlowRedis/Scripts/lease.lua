@@ -1,8 +1,8 @@
 -- Acquires or renews a lease that at most one instance holds at a time.
 -- KEYS: the lease's key, such as hub:apply
--- ARGV: instance, TTL in milliseconds
--- Returns 1 if the instance holds the lease, otherwise 0.
+-- ARGV: holder, TTL in milliseconds, a holder that is dead (or an empty string)
+-- Returns the holder.
 local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] then return 0 end
+if holder and holder ~= ARGV[1] and holder ~= ARGV[3] then return holder end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1
+return ARGV[1]

@@ -59,12 +59,13 @@ extension RedisScript {
     static let canary = RedisScript(PackageResources.canary_lua)
     static let instances = RedisScript(PackageResources.instances_lua)
     static let lease = RedisScript(PackageResources.lease_lua)
+    static let leaseRelease = RedisScript(PackageResources.lease_release_lua)
 
     /// The scripts that are loaded on each new connection.
     static let all = [
         Self.putState, Self.putLatestTransient, Self.register, Self.heartbeat, Self.unregisterInstance, Self.checkConnections,
-        Self.sweepInstance, Self.lockAcquire, Self.lockUpdate, Self.patternPut, Self.patternRemove, Self.lease, Self.canary,
-        Self.instances,
+        Self.sweepInstance, Self.lockAcquire, Self.lockUpdate, Self.patternPut, Self.patternRemove, Self.lease, Self.leaseRelease,
+        Self.canary, Self.instances,
     ]
 }
 

@@ -31,10 +31,13 @@ struct Hub {
 
         let health = HubHealth()
         let ownCounters = MemoryCounters(now: now)
+        let foreignMonitor = ForeignMessageMonitor(logger: logger)
+        let foreign = Self.foreignUpdates(configuration, monitor: foreignMonitor, now: now, logger: logger)
         let redis = try configuration.redis.map { settings throws(RedisError) in
             try RedisServices(
                 settings, instance: configuration.instance, hubID: store.hubID, configuration: configuration.redisServices,
-                counters: ownCounters, epoch: { store.flows.epoch }, now: now, logger: logger,
+                counters: ownCounters, foreignMonitor: foreignMonitor, applier: foreign, epoch: { store.flows.epoch }, now: now,
+                logger: logger,
                 onDelivery: { health.busChanged(isDelivering: $0) })
         }
         // Until the first canary has returned it is unknown whether Redis delivers, so the delivery status is degraded.
@@ -55,7 +58,7 @@ struct Hub {
             redis?.patterns ?? MemoryMappingPatternStore(limits: configuration.patterns, now: now)
 
         let (work, workContinuation) = AsyncStream.makeStream(of: WatchTable.WorkItem.self)
-        let table = WatchTable(bus: bus, epoch: store.flows.epoch) { workContinuation.yield($0) }
+        let table = WatchTable(bus: bus, epoch: store.flows.epoch, foreignMonitor: foreignMonitor) { workContinuation.yield($0) }
         bus.attach(table)
         let manager = StateManager(
             store: store.flows, cache: cache, transients: transients, bus: bus, outbox: store.outbox, shared: redis?.states,
@@ -68,13 +71,6 @@ struct Hub {
             table.reset(to: epoch)
         }
         let relay = store.outbox.map { OutboxRelay(outbox: $0, manager: manager, bus: bus, logger: logger) }
-        // A foreign update names no account. Without token keys there is only one account, which owns the flows that foreign
-        // updates create. With keys the owner of a new flow would be unknown, so foreign updates change existing flows only.
-        let foreign: ForeignUpdateApplier? =
-            configuration.redisServices.foreign == .apply && redis != nil
-            ? ForeignUpdateApplier(
-                newFlowAccount: configuration.access.isOpen ? Principal.open.account : nil, now: now, logger: logger) : nil
-        if let foreign { redis?.applyForeign(to: foreign) }
         let backgroundTasks = BackgroundTasks(
             manager: manager, table: table, cache: cache, revocations: store.flows, relay: relay, foreign: foreign,
             health: health, work: work,
@@ -108,6 +104,19 @@ struct Hub {
                 counters: counters, imports: imports, storage: storage, verifier: verifier, cors: cors, proxies: proxies,
                 clock: clock),
             logger: logger, onListening: onListening)
+    }
+
+    /// Applies foreign updates; `nil` if the policy is another one or the hub has no Redis. Without token keys there is only one
+    /// account. With keys it is the one that `FLOWHUB_SEED_ACCOUNT` names, or else the owner of each flow.
+    private static func foreignUpdates(
+        _ configuration: HubConfiguration, monitor: ForeignMessageMonitor, now: @escaping @Sendable () -> Timestamp,
+        logger: Logger
+    ) -> ForeignUpdateApplier? {
+        guard configuration.redis != nil, configuration.redisServices.foreign == .apply else { return nil }
+        let account = configuration.redisServices.foreignAccount
+        return ForeignUpdateApplier(
+            account: account.isEmpty ? nil : account, limits: configuration.foreignLimits, monitor: monitor, now: now,
+            logger: logger)
     }
 
     /// Closes the object store, Redis and the store, and waits for operations in flight. Called after the server has ended.

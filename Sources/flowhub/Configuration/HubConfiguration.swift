@@ -26,11 +26,14 @@ struct HubConfiguration {
     var r2: R2Settings?
     /// Whether imports are stored as objects (`R2_ENABLED`); `false`: as database rows.
     var isR2Enabled = true
-    /// Raw value of the ``ForeignPolicy`` for foreign events (published on Redis by processes other than hub instances). Copied
-    /// to `redisServices.foreign`.
-    var foreignUpdates = "deliver"
-    /// Account of the legacy service's data, with keys (`FLOWHUB_SEED_ACCOUNT`). Copied to `redisServices.foreignAccount`.
+    /// Policy for foreign messages (published on Redis by processes other than hub instances): the raw value of a
+    /// ``ForeignPolicy``, or `auto`. Sets `redisServices.foreign`.
+    var foreignUpdates = "auto"
+    /// Account of the legacy service's data and messages, with keys (`FLOWHUB_SEED_ACCOUNT`). Copied to
+    /// `redisServices.foreignAccount`.
     var foreignAccount: String?
+    /// Limits of the foreign updates that an instance keeps.
+    var foreignLimits = ForeignUpdateApplier.Limits()
     /// Whether mappings that the legacy service wrote are mapping patterns of that account.
     var acceptsSeedPatterns = true
     /// Whether `serve` applies missing migrations to Postgres before it listens.
@@ -94,7 +97,7 @@ struct HubConfiguration {
         if !self.instance.isEmpty, ConnectionID("\(self.instance).0") == nil || self.instance == "all" {
             throw Invalid(key: "FLOWHUB_INSTANCE", problem: "must be 1 to 64 characters of A-Za-z0-9_.:- and not \"all\"")
         }
-        self.redisServices.foreign = ForeignPolicy(rawValue: self.foreignUpdates) ?? .deliver
+        try self.completeForeign()
         let known = Set(Setting.all.map(\.key)).union(Setting.forCommands)
         for key in environment.keys.sorted() where key.hasPrefix("FLOWHUB_") && !known.contains(key) {
             throw Invalid(key: key, problem: "unknown setting. `flowhub settings` lists all settings.")
@@ -114,7 +117,6 @@ struct HubConfiguration {
         }
         self.redisServices.locks = self.locks
         self.redisServices.patterns = self.patterns
-        self.redisServices.foreignAccount = self.foreignAccount ?? (self.access.isOpen ? Principal.open.account : "")
         if self.acceptsSeedPatterns { self.redisServices.legacyPatternBytes = self.http.maximumPatternBytes }
         self.completeByteLimits(environment)
     }
@@ -138,6 +140,25 @@ struct HubConfiguration {
         let largest = max(self.http.maximumBodyBytes, self.http.importBufferBytes)
         self.http.maximumTotalBodyBytes = max(self.http.maximumTotalBodyBytes, largest)
         self.http.maximumAccountBodyBytes = max(self.http.maximumAccountBodyBytes, largest)
+    }
+
+    /// Sets the account and the policy of foreign messages. Without keys their account is the only one.
+    private mutating func completeForeign() throws {
+        if self.access.isOpen, let account = self.foreignAccount, account != Principal.open.account {
+            throw Invalid(
+                key: "FLOWHUB_SEED_ACCOUNT",
+                problem: "needs FLOWHUB_JWT_KEY or FLOWHUB_JWKS: without keys there is only the account 0")
+        }
+        if let account = self.foreignAccount, !Principal.isValidAccount(account) {
+            throw Invalid(key: "FLOWHUB_SEED_ACCOUNT", problem: "must be a client_account_id of your tokens")
+        }
+        self.redisServices.foreignAccount = self.foreignAccount ?? (self.access.isOpen ? Principal.open.account : "")
+        // Whoever may publish on Redis may then change the flows of this account, which an operator with keys must have named.
+        let automatic = self.redisServices.foreignAccount.isEmpty ? ForeignPolicy.deliver : .apply
+        self.redisServices.foreign = ForeignPolicy(rawValue: self.foreignUpdates) ?? automatic
+        // An update that is kept for longer than the reply to its change could be applied a second time.
+        self.foreignLimits.recentSeconds = min(
+            self.foreignLimits.recentSeconds, Int(clamping: self.background.retention.replySeconds))
     }
 
     init() {}

@@ -24,8 +24,5 @@ extension Setting {
         .flag(
             "FLOWHUB_SEED_PATTERNS", \.acceptsSeedPatterns,
             "Accept mappings that the legacy service wrote to Redis as mapping patterns of its account (FLOWHUB_SEED_ACCOUNT)."),
-        .optional(
-            "FLOWHUB_SEED_ACCOUNT", \.foreignAccount,
-            "Account that the legacy service's data in Redis belongs to. Without keys it is the only account."),
     ]
 }

@@ -138,8 +138,21 @@ extension Setting {
             "FLOWHUB_REGISTRY_SECONDS", \.redisServices.registrySeconds, 30...604_800,
             "TTL of a stream's entry in the registry in Redis, in seconds; refreshed after a third of this time."),
         .choice(
-            "FLOWHUB_SEED_UPDATES", \.foreignUpdates, ForeignPolicy.allCases.map(\.rawValue),
-            "Messages of other programs on Redis channels of flows: deliver live, apply state updates as changes, or ignore."),
+            "FLOWHUB_SEED_UPDATES", \.foreignUpdates, ["auto"] + ForeignPolicy.allCases.map(\.rawValue),
+            "Messages of other programs on Redis channels of flows: apply state updates as changes and deliver others live, deliver "
+                + "all live, or ignore. auto: apply without keys or with FLOWHUB_SEED_ACCOUNT, else deliver."),
+        .optional(
+            "FLOWHUB_SEED_ACCOUNT", \.foreignAccount,
+            "Account of the legacy service's messages and data in Redis, with keys. Not set: messages are the flow owner's, data nobody's."),
+        .number(
+            "FLOWHUB_SEED_LEASE_MS", \.redisServices.foreignLeaseMilliseconds, 1_000...5_000,
+            "TTL of the lease of the instance that applies messages of other programs, in milliseconds; renewed after a fifth."),
+        .number(
+            "FLOWHUB_SEED_RECENT_SECONDS", \.foreignLimits.recentSeconds, 10...600,
+            "Time for which every instance keeps such messages, to apply them if the instance with the lease dies, in seconds."),
+        .number(
+            "FLOWHUB_SEED_RECENT_BYTES", \.foreignLimits.recentBytes, 1_048_576...68_719_476_736,
+            "Maximum bytes of the messages that an instance keeps or has yet to apply; the oldest kept ones are evicted."),
     ]
 
     private static let r2: [Setting] = [

@@ -1,4 +1,5 @@
 import FlowCore
+import Logging
 import Synchronization
 
 final class FakeBus: EventBus {
@@ -53,6 +54,7 @@ final class TableFixture: Sendable {
     let bus = FakeBus()
     let sinks = [FakeDeliverySink(), FakeDeliverySink()]
     let table: WatchTable
+    let foreignMonitor = ForeignMessageMonitor(logger: Logger(label: "test"))
     private let requests: Requests
 
     private final class Requests: Sendable {
@@ -62,7 +64,7 @@ final class TableFixture: Sendable {
     init() {
         let requests = Requests()
         self.requests = requests
-        self.table = WatchTable(bus: self.bus, epoch: Sample.epoch) { work in
+        self.table = WatchTable(bus: self.bus, epoch: Sample.epoch, foreignMonitor: self.foreignMonitor) { work in
             let text =
                 switch work {
                 case .open(let flow, _): "open \(flow)"

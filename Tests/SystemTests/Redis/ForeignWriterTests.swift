@@ -9,7 +9,8 @@ import Testing
         let redis = try SharedRedis.server
         try await SharedRedis.flush()
         try await RedisHubs.running(
-            [redis.url, redis.url], on: try SharedPostgres.server, ["FLOWHUB_MAX_BUS_MESSAGE_BYTES": "65536"]
+            [redis.url, redis.url], on: try SharedPostgres.server,
+            ["FLOWHUB_MAX_BUS_MESSAGE_BYTES": "65536", "FLOWHUB_SEED_UPDATES": "deliver"]
         ) { try await body($0, redis) }
     }
 
@@ -100,8 +101,7 @@ import Testing
             let common = #""type":"forged","flow_id":"job","data":1,"timestamp":"2026-01-01T00:00:00Z""#
             let large = String(repeating: "x", count: 70_000)
             let rejected: [(reason: String, text: String)] = [
-                ("forged", "{\"version\":2,\(common)}"),
-                ("forged", "{\"epoch\":\"\(epoch)\",\(common)}"),
+                ("forged", "{\"origin\":\"hub-0\",\"epoch\":\"\(epoch)\",\(common)}"),
                 ("forged", "{\"version\":2,\"epoch\":\"\(epoch)\",\"account\":\"0\",\"origin\":\"hub-0\",\(common)}"),
                 (
                     "forged",
@@ -109,11 +109,11 @@ import Testing
                 ),
                 ("forged", "{\"mac\":\"\(mac)\"}"),
                 ("other_flow", #"{"type":"forged","flow_id":"other","data":1}"#),
-                ("other_flow", #"{"type":"forged","data":1}"#),
+                ("other_flow", #"{"type":"forged","flow_id":7,"data":1}"#),
                 ("too_large", "{\"type\":\"forged\",\"flow_id\":\"job\",\"data\":\"\(large)\"}"),
                 ("malformed", "no JSON"), ("malformed", #"{"type":"forged","flow_id":"job","data":"#), ("malformed", "[1]"),
-                ("malformed", ""), ("malformed", #"{"type":"snapshot","flow_id":"job","data":1}"#),
-                ("malformed", #"{"type":"closing","flow_id":"job","data":{"reason":"finished","reconnect":false}}"#),
+                ("malformed", ""), ("reserved_type", #"{"type":"snapshot","flow_id":"job","data":1}"#),
+                ("reserved_type", #"{"type":"closing","flow_id":"job","data":{"reason":"finished","reconnect":false}}"#),
             ]
             var expected: [String: Double] = [:]
             for (reason, text) in rejected {

@@ -11,7 +11,8 @@ import Testing
             document.components(separatedBy: "```js\n").dropFirst().first?.components(separatedBy: "```")[0])
         let redis = try SharedRedis.server
         try await SharedRedis.flush()
-        try await HubProcess.running(["REDIS_URL": redis.url, "FLOWHUB_LINGER_MS": "100"]) { hub in
+        let environment = ["REDIS_URL": redis.url, "FLOWHUB_SEED_UPDATES": "deliver", "FLOWHUB_LINGER_MS": "100"]
+        try await HubProcess.running(environment) { hub in
             try await hub.waitUntilDelivering()
             _ = try await hub.api.put("import-42", try jsonText(#"{"n":1,"kept":{"a":1}}"#))
             try await Chromium.running { browser in

@@ -1,0 +1,7 @@
+-- Gives a lease back, if the caller holds it.
+-- KEYS: the lease's key, such as hub:apply
+-- ARGV: holder
+-- Returns 1 if the caller held the lease, otherwise 0.
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
+return 1
