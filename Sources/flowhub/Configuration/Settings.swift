@@ -143,7 +143,8 @@ extension Setting {
                 + "all live, or ignore. auto: apply without keys or with FLOWHUB_SEED_ACCOUNT, else deliver."),
         .optional(
             "FLOWHUB_SEED_ACCOUNT", \.foreignAccount,
-            "Account of the legacy service's messages and data in Redis, with keys. Not set: messages are the flow owner's, data nobody's."),
+            "Account of the legacy service's messages and data in Redis, with keys. Not set: messages are the flow owner's, data nobody's."
+        ),
         .number(
             "FLOWHUB_SEED_LEASE_MS", \.redisServices.foreignLeaseMilliseconds, 1_000...5_000,
             "TTL of the lease of the instance that applies messages of other programs, in milliseconds; renewed after a fifth."),
