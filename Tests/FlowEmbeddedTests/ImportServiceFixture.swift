@@ -11,20 +11,27 @@ struct ImportServiceFixture {
     let ledger: SQLiteImportLedger
     let objects: FolderObjectStore
     let service: ImportService
+    let keyring: ImportKeyring
+    /// The cache that instances share, and that of this process.
+    let cache = MemoryImportCache(bytes: 1 << 20) { start }
+    let localCache = MemoryImportCache(bytes: 1 << 20) { start }
     let codec = GzipCodec(level: 1, pool: Self.pool)
 
     /// - Parameters:
     ///   - records: record store to use instead of the ledger's.
     ///   - wrapping: wraps the object store that the service uses.
     ///   - isRows: whether new imports are stored as rows.
+    ///   - keys: the import keys.
     init(
-        _ store: SQLiteFlowStore, _ folder: String, isRows: Bool = false, records: (any RecordStore)? = nil,
+        _ store: SQLiteFlowStore, _ folder: String, isRows: Bool = false, keys: ImportKeySet = ImportKeySet(),
+        records: (any RecordStore)? = nil,
         wrapping: (SQLiteImportLedger, FolderObjectStore) -> any ObjectStore = { $1 },
         _ configuration: ImportConfiguration = .init()
     ) throws {
         self.ledger = SQLiteImportLedger(store)
         self.objects = try FolderObjectStore(folder: folder + "/objects") { start }
         let counters = MemoryCounters { start }
+        self.keyring = ImportKeyring(OpenSSLImportCipher(), keys: keys)
         let manager = StateManager(
             store: store, cache: MemoryStateCache(limits: .init()), transients: MemoryTransientStore(limits: .init()),
             bus: InProcessBus(), counters: counters, health: HubHealth()
@@ -34,8 +41,8 @@ struct ImportServiceFixture {
                 ledger: self.ledger, maintenance: self.ledger, records: records ?? self.ledger,
                 objects: isRows ? nil : wrapping(self.ledger, self.objects),
                 objectMaintenance: isRows ? nil : self.objects, codec: self.codec,
-                cache: MemoryImportCache(bytes: 1 << 20) { start },
-                counters: counters, manager: manager, executor: Self.pool),
+                cache: self.cache, localCache: self.localCache, keyring: self.keyring, counters: counters, manager: manager,
+                executor: Self.pool),
             configuration: configuration, now: { start }, logger: Logger(label: "test"))
     }
 

@@ -20,6 +20,10 @@ extension Import {
             writer.value(self.provider)
             writer.key("storage_metadata")
             writer.raw(self.storage?.json ?? .null)
+            if let encryption = self.encryption {
+                writer.key("encryption_key")
+                writer.value(encryption.key)
+            }
             if let failure = self.failure {
                 writer.key("failure")
                 writer.value(failure)

@@ -35,6 +35,8 @@ public struct Import: Hashable, Sendable {
     /// Sizes and hashes of the stored records. `nil` before the import is stored, and if the legacy service recorded
     /// none.
     public var storage: StorageMetadata?
+    /// How the stored records are encrypted; `nil` if they are not.
+    public var encryption: ImportEncryption?
     /// Reason of the failure as a sentence for the client; `nil` unless the import failed.
     public var failure: String?
     /// `Idempotency-Key` of the upload request; `nil` if it had none.
@@ -50,8 +52,8 @@ public struct Import: Hashable, Sendable {
     public init(
         id: ImportID, account: String, flow: FlowID?, fileName: String?, sourceType: String?, status: Status,
         createdAt: Timestamp, totalRecords: Int? = nil, fieldSummary: JSONText? = nil, provider: String, location: String? = nil,
-        storage: StorageMetadata? = nil, failure: String? = nil, idempotencyKey: String? = nil, requestHash: String? = nil,
-        claim: Int64 = 0, claimedUntil: Timestamp? = nil
+        storage: StorageMetadata? = nil, encryption: ImportEncryption? = nil, failure: String? = nil,
+        idempotencyKey: String? = nil, requestHash: String? = nil, claim: Int64 = 0, claimedUntil: Timestamp? = nil
     ) {
         self.id = id
         self.account = account
@@ -65,6 +67,7 @@ public struct Import: Hashable, Sendable {
         self.provider = provider
         self.location = location
         self.storage = storage
+        self.encryption = encryption
         self.failure = failure
         self.idempotencyKey = idempotencyKey
         self.requestHash = requestHash

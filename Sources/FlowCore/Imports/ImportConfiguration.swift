@@ -28,6 +28,9 @@ public struct ImportConfiguration: Hashable, Sendable {
     public var progressMilliseconds: Int64 = 250
     /// `FLOWHUB_IMPORT_CACHE_SECONDS`: time that a sample or a schema analysis stays cached, in seconds.
     public var cacheSeconds = 3_600
+    /// `FLOWHUB_REDIS_SAMPLES`: whether samples of imports may be in the cache that instances share. If not, each instance
+    /// caches them in its memory. Samples and analyses of encrypted imports never are in the shared cache.
+    public var sharesSamples = true
     /// `FLOWHUB_MAX_RECORDS`: maximum number of records that one `records` request returns.
     public var maximumRecords = 1_000
     /// Number of bytes of records after which a response or a cached sample gets no further records. A single record

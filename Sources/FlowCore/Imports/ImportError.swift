@@ -33,6 +33,12 @@ public enum ImportError: Error, Sendable {
     case claimedByOther
     /// Download links are not supported: the records are rows, or the object store has no links.
     case linksUnsupported
+    /// There is no download link, because the object is encrypted.
+    case linkEncrypted
+    /// The import is encrypted under a key of this name, which this process does not have.
+    case keyMissing(String)
+    /// The import is encrypted under a key of this name, and this process has another key under the name.
+    case keyDiffers(String)
     /// An operation of the object store failed.
     case objects(ObjectError)
     /// An operation of the database failed: of the ledger, of records as rows, or of a flow.
@@ -64,9 +70,18 @@ extension ImportError {
         case .objects: "objects_unavailable"
         case .store: "store_unavailable"
         case .damaged: "import_damaged"
+        case .keyMissing, .keyDiffers: "import_key_missing"
         case .busy, .accountBusy, .accountFull, .inProgress, .keyConflict, .otherAccount, .notFound, .notStored, .claimedByOther,
-            .linksUnsupported:
+            .linksUnsupported, .linkEncrypted:
             "refused"
+        }
+    }
+
+    /// Why the records of this one import cannot be read, in whole sentences; `nil` for an error that concerns others, too.
+    public var unreadable: String? {
+        switch self {
+        case .damaged, .keyMissing, .keyDiffers: self.reason
+        default: nil
         }
     }
 
@@ -83,8 +98,14 @@ extension ImportError {
         case .objects: "The object store failed while it stored the import. Send the import again."
         case .store: "The database failed while it stored the import. Send the import again."
         case .damaged(let what): what
+        case .keyMissing(let name):
+            "The import is encrypted with the import key \(name), which the file of FLOWHUB_IMPORT_KEYS does not have. "
+                + "Add the key to the file again; without it the records cannot be read."
+        case .keyDiffers(let name):
+            "The import is encrypted with an import key \(name) that differs from the key of this name in the file of "
+                + "FLOWHUB_IMPORT_KEYS. Put the earlier key back under this name, and give the other one a new name."
         case .busy, .accountBusy, .accountFull, .inProgress, .keyConflict, .otherAccount, .notFound, .notStored, .claimedByOther,
-            .linksUnsupported:
+            .linksUnsupported, .linkEncrypted:
             "The hub rejected the import. Nothing was stored."
         }
     }

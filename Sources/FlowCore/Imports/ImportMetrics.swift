@@ -6,6 +6,8 @@ public struct ImportMetrics: Hashable, Sendable {
     public var stored = 0
     /// Imports whose ingestion failed.
     public var failed = 0
+    /// Imports that were stored encrypted.
+    public var encrypted = 0
     /// Records of the imports that were stored.
     public var records = 0
     /// Uncompressed bytes of the stored documents.
@@ -15,8 +17,9 @@ public struct ImportMetrics: Hashable, Sendable {
 
     /// Counts one import that was stored.
     /// - Parameter bytes: uncompressed size of its document.
-    mutating func countStored(records: Int, bytes: Int) {
+    mutating func countStored(records: Int, bytes: Int, isEncrypted: Bool) {
         self.stored += 1
+        if isEncrypted { self.encrypted += 1 }
         self.records += records
         self.bytes += bytes
     }

@@ -4,7 +4,8 @@ extension ImportService {
     public func analysis(_ id: ImportID, account: String) async throws(ImportError) -> JSONText {
         let entry = try await self.entry(id, account: account)
         guard entry.status == .stored else { throw .notStored(entry.status) }
-        if let cached = await self.cache.value(.analysis, of: id), cached.isObject {
+        let cache = self.cache(for: .analysis, of: entry)
+        if let cached = await cache.value(.analysis, of: id), cached.isObject {
             self.counters.add(1, to: .cacheSchemaAnalysisHit)
             return cached
         }
@@ -14,10 +15,11 @@ extension ImportService {
             await withTaskExecutorPreference(self.executor) {
                 do throws(ImportError) {
                     let analysis = try await self.retryingIfMoved(id, account: account) { entry throws(ImportError) in
-                        (value: try await self.analyse(entry), isSuspect: false)
+                        (value: (json: try await self.analyse(entry), entry: entry), isSuspect: false)
                     }
-                    self.cache.put(analysis, .analysis, of: id, seconds: self.configuration.cacheSeconds)
-                    return Result<JSONText, ImportError>.success(analysis)
+                    self.cache(for: .analysis, of: analysis.entry)
+                        .put(analysis.json, .analysis, of: id, seconds: self.configuration.cacheSeconds)
+                    return Result<JSONText, ImportError>.success(analysis.json)
                 } catch {
                     return .failure(error)
                 }
@@ -64,6 +66,7 @@ extension ImportService {
     private func addMembers(of entry: Import, _ index: GzipMemberIndex, to schema: inout SchemaAnalysis) async throws(ImportError)
     {
         guard let location = entry.location else { return }
+        let pieces = try self.pieces(of: entry)
         // If gzip members are large, read fewer of them, so that together they stay within `sampleBytes`.
         let largest = index.members.reduce(1) { max($0, $1.uncompressed) }
         let sample = EvenlySpacedSample(
@@ -77,7 +80,8 @@ extension ImportService {
                 Task { () -> Result<[UInt8], ImportError> in
                     do throws(ImportError) {
                         let run = index.run(of: part.member)
-                        return .success(try await self.text(of: run, location: location, entry: entry, index: index))
+                        return .success(
+                            try await self.text(of: run, location: location, entry: entry, index: index, pieces: pieces))
                     } catch {
                         return .failure(error)
                     }

@@ -95,7 +95,7 @@ extension ImportService {
         #if DEBUG
         await Failpoint.reach(.importDeleting)
         #endif
-        self.cache.remove(id)
+        self.forget(id)
         do {
             _ = try await self.withClaim(on: entry) { try await self.deleteEverything(entry) }
         } catch {
@@ -115,7 +115,7 @@ extension ImportService {
         await Failpoint.reach(.importObjectGone)
         #endif
         guard try await self.ledger.remove(entry.id, claim: entry.claim) else { return false }
-        self.cache.remove(entry.id)
+        self.forget(entry.id)
         return true
     }
 

@@ -37,26 +37,32 @@ extension ImportService {
     /// The document of an import, to be read from the storage that this ledger entry names. If that is an object,
     /// starts its download.
     public func document(of entry: Import) async throws(ImportError) -> ImportDocument {
+        let pieces = try self.pieces(of: entry)
         guard let location = entry.location else {
             // The count in the ledger is exact if a hub stored the import, which a content hash shows. Fewer rows then mean
             // that rows were deleted, or moved during the read.
             let isCounted = entry.storage.map { !$0.contentHash.isEmpty } ?? false
             return ImportDocument(
-                rows: self.records, of: entry.id, atLeast: isCounted ? entry.totalRecords : nil, codec: self.codec)
+                rows: self.records, of: entry.id, atLeast: isCounted ? entry.totalRecords : nil, pieces: pieces,
+                codec: self.codec)
         }
         let index = try await self.index(of: entry)
-        return ImportDocument(try await self.download(location, of: entry, range: nil), index: index, codec: self.codec)
+        return ImportDocument(
+            try await self.download(location, of: entry, range: nil), index: index, pieces: pieces, codec: self.codec)
     }
 
-    /// The bytes of the stored object, still compressed. If the ledger has the object's hash, the download ends without
+    /// The bytes of the stored object, decrypted but still compressed. If the ledger has the object's hash, the download ends without
     /// an error only if the bytes match that hash.
     /// - Returns: `nil` if the records are rows.
     public func storedObject(_ id: ImportID, account: String) async throws(ImportError) -> (any ObjectDownload)? {
         try await self.retryingIfMoved(id, account: account) { entry throws(ImportError) in
             guard let location = entry.location else { return (value: nil, isSuspect: false) }
+            let pieces = try self.pieces(of: entry)
             let download = try await self.download(location, of: entry, range: nil)
-            let verified = entry.storage?.dataHash.map { VerifiedDownload(download, hash: $0, self.codec) }
-            return (value: verified ?? download, isSuspect: false)
+            let verified = entry.storage?.dataHash.map { VerifiedDownload(download, hash: $0, self.codec) } ?? download
+            guard let pieces else { return (value: verified, isSuspect: false) }
+            guard let index = try await self.index(of: entry) else { throw Self.noIndex }
+            return (value: DecryptedDownload(verified, index: index, pieces: pieces), isSuspect: false)
         }
     }
 
@@ -114,13 +120,14 @@ extension ImportService {
     /// move during the read is not detected.
     func records(of entry: Import, from offset: Int, limit: Int) async throws(ImportError) -> [JSONText] {
         guard let location = entry.location else { return try await self.rows(of: entry, from: offset, limit: limit) }
+        let pieces = try self.pieces(of: entry)
         guard let index = try await self.index(of: entry) else {
             return try await self.scan(entry, from: offset, limit: limit)
         }
         let (end, isOver) = offset.addingReportingOverflow(limit)
         let wanted = offset..<(isOver ? .max : end)
         guard let run = index.run(containing: wanted, maximumBytes: self.configuration.answerBytes) else { return [] }
-        let text = try await self.text(of: run, location: location, entry: entry, index: index)
+        let text = try await self.text(of: run, location: location, entry: entry, index: index, pieces: pieces)
         let skipped = offset - run.firstRecord
         return DocumentLines.records(in: text).dropFirst(skipped).prefix(limit).map { JSONText(unchecked: Array(text[$0])) }
     }
@@ -128,34 +135,38 @@ extension ImportService {
     /// Reads the rows from record number `offset` on until there are `limit` of them, or
     /// ``ImportConfiguration/answerBytes`` are reached.
     private func rows(of entry: Import, from offset: Int, limit: Int) async throws(ImportError) -> [JSONText] {
+        let pieces = try self.pieces(of: entry)
         var all: [JSONText] = []
         var bytes = 0
         // One call of the record store returns at most about 1 MiB of rows.
         while all.count < limit, bytes < self.configuration.answerBytes {
-            let some: [JSONText]
+            var some: [JSONText]
             do throws(StoreError) {
                 some = try await self.records.records(of: entry.id, offset: offset + all.count, limit: limit - all.count)
             } catch {
                 throw .store(error)
             }
             if some.isEmpty { break }
+            if let pieces { some = try pieces.openRows(some, from: offset + all.count, total: entry.totalRecords ?? 0) }
             bytes += some.reduce(0) { $0 + $1.bytes.count }
             all += some
         }
         return all
     }
 
-    /// Downloads a run of gzip members with one ranged read, and decompresses it.
+    /// Downloads a run of gzip members with one ranged read, decrypts and decompresses it.
+    /// - Parameter pieces: the decryption of the object; `nil` if it is not encrypted.
     /// - Throws: ``ImportError/damaged(_:)`` if the result does not have the size that the index states.
-    func text(of run: GzipMemberIndex.Run, location: String, entry: Import, index: GzipMemberIndex) async throws(ImportError)
-        -> [UInt8]
-    {
+    func text(
+        of run: GzipMemberIndex.Run, location: String, entry: Import, index: GzipMemberIndex, pieces: ImportPieces?
+    ) async throws(ImportError) -> [UInt8] {
         let download = try await self.download(location, of: entry, range: run.bytes)
         var compressed: [UInt8] = []
         compressed.reserveCapacity(run.bytes.count)
         do throws(ObjectError) { while let part = try await download.next() { compressed += part } } catch {
             throw .objects(error)
         }
+        if let pieces { compressed = try pieces.openRun(compressed, run, index) }
         let uncompressedBytes = index.members[run.members].reduce(0) { $0 + $1.uncompressed }
         return try await self.codec.text(of: compressed, uncompressedBytes: uncompressedBytes)
     }
@@ -180,8 +191,9 @@ extension ImportService {
     /// The first ``Import/sampleRecords`` records as a JSON array, from the cache if possible. If the object store
     /// fails, the sample rows of the ledger, which are at most ``Import/sampleRows``.
     public func sample(_ id: ImportID, account: String) async throws(ImportError) -> JSONText {
-        _ = try await self.storedEntry(id, account: account)
-        if let cached = await self.cache.value(.sample, of: id), cached.isArray {
+        let entry = try await self.storedEntry(id, account: account)
+        let cache = self.cache(for: .sample, of: entry)
+        if let cached = await cache.value(.sample, of: id), cached.isArray {
             self.counters.add(1, to: .cacheImportSampleHit)
             return cached
         }
@@ -195,21 +207,23 @@ extension ImportService {
             let rows: [JSONText]
             do throws(StoreError) { rows = try await self.ledger.samples(of: id) } catch { throw .store(error) }
             guard !rows.isEmpty else { throw .objects(error) }
-            return .array(of: rows)
+            return .array(of: try self.pieces(of: entry)?.openSamples(rows) ?? rows)
         }
         let sample = JSONText.array(of: records)
-        self.cache.put(sample, .sample, of: id, seconds: self.configuration.cacheSeconds)
+        cache.put(sample, .sample, of: id, seconds: self.configuration.cacheSeconds)
         return sample
     }
 
     /// A link with which any client can download the object without a token, for
     /// ``ImportConfiguration/downloadSeconds``.
     /// - Throws: ``ImportError/linksUnsupported`` if the records are rows, or the object store has no download links.
+    ///   ``ImportError/linkEncrypted`` if the object is encrypted: the client could not read it.
     public func link(_ id: ImportID, account: String) async throws(ImportError) -> String {
         let entry = try await self.storedEntry(id, account: account)
         guard let location = entry.location, let objects = self.objects, objects.provider == entry.provider else {
             throw .linksUnsupported
         }
+        guard entry.encryption == nil else { throw .linkEncrypted }
         let link: String?
         do throws(ObjectError) {
             link = try objects.presign(
@@ -244,6 +258,9 @@ extension ImportService {
             throw .objects(error)
         }
     }
+
+    /// The error for an encrypted object without a gzip member index: its pieces cannot be found.
+    static let noIndex = ImportError.damaged("The import's object is encrypted, but the ledger has no index of its pieces.")
 
     /// The text of errors about an import whose object is in a store that this process does not use.
     static func unconfigured(_ provider: String) -> String {

@@ -16,11 +16,15 @@ public final class ImportService: Sendable {
     let objectMaintenance: (any ObjectMaintenance)?
     let codec: any ImportCodec
     let cache: any ImportCache
+    /// Cache in the memory of this process for what must not be shared; see ``cache(for:of:)``.
+    let localCache: any ImportCache
+    /// `nil` without import keys: nothing is encrypted, and encrypted imports cannot be read.
+    let keyring: ImportKeyring?
     let counters: any Counters
     public let configuration: ImportConfiguration
     let now: @Sendable () -> Timestamp
     let logger: Logger
-    private let manager: StateManager
+    let manager: StateManager
     /// Executor for the CPU-intensive work on imports.
     let executor: any TaskExecutor
     private let limiter: ImportLimiter
@@ -37,14 +41,19 @@ public final class ImportService: Sendable {
         public var objectMaintenance: (any ObjectMaintenance)?
         public var codec: any ImportCodec
         public var cache: any ImportCache
+        /// Cache in the memory of this process; may be the same as `cache`.
+        public var localCache: any ImportCache
+        /// `nil` without import keys.
+        public var keyring: ImportKeyring?
         public var counters: any Counters
         public var manager: StateManager
         public var executor: any TaskExecutor
 
         public init(
             ledger: any ImportLedger, maintenance: any ImportMaintenance, records: any RecordStore, objects: (any ObjectStore)?,
-            objectMaintenance: (any ObjectMaintenance)?, codec: any ImportCodec, cache: any ImportCache, counters: any Counters,
-            manager: StateManager, executor: any TaskExecutor
+            objectMaintenance: (any ObjectMaintenance)?, codec: any ImportCodec, cache: any ImportCache,
+            localCache: any ImportCache, keyring: ImportKeyring?, counters: any Counters, manager: StateManager,
+            executor: any TaskExecutor
         ) {
             self.ledger = ledger
             self.maintenance = maintenance
@@ -53,6 +62,8 @@ public final class ImportService: Sendable {
             self.objectMaintenance = objectMaintenance
             self.codec = codec
             self.cache = cache
+            self.localCache = localCache
+            self.keyring = keyring
             self.counters = counters
             self.manager = manager
             self.executor = executor
@@ -69,6 +80,8 @@ public final class ImportService: Sendable {
         self.objectMaintenance = dependencies.objectMaintenance
         self.codec = dependencies.codec
         self.cache = dependencies.cache
+        self.localCache = dependencies.localCache
+        self.keyring = dependencies.keyring
         self.counters = dependencies.counters
         self.manager = dependencies.manager
         self.executor = dependencies.executor
@@ -167,9 +180,12 @@ public final class ImportService: Sendable {
             // In a separate task: all bytes are stored, so a client that disconnects now must not cause them to be
             // discarded.
             let stored = try await Task(executorPreference: self.executor) { try await self.finish(entry, result) }.value
-            self.cache.put(.array(of: result.sample), .sample, of: entry.id, seconds: self.configuration.cacheSeconds)
+            self.cache(for: .sample, of: stored)
+                .put(.array(of: result.sample), .sample, of: entry.id, seconds: self.configuration.cacheSeconds)
             self.metricsState.withLock {
-                $0.countStored(records: result.storage.recordCount, bytes: result.storage.originalSizeBytes)
+                $0.countStored(
+                    records: result.storage.recordCount, bytes: result.storage.originalSizeBytes,
+                    isEncrypted: stored.encryption != nil)
             }
             await self.publishOutcome(stored)
             return ImportReceipt(entry: stored, isReplayed: false)
@@ -213,10 +229,14 @@ public final class ImportService: Sendable {
     /// The destination of an import's records: an object under the import's location, or rows if the import has no
     /// location.
     private func sink(for entry: Import) async throws(ImportError) -> any ImportSink {
-        guard let objects = self.objects, let key = entry.location else { return RowSink(self.records, entry) }
+        let pieces = self.newPieces(for: entry)
+        guard let objects = self.objects, let key = entry.location else {
+            return RowSink(self.records, entry, pieces: pieces)
+        }
         do throws(ObjectError) {
             let attributes = ObjectAttributes(metadata: ["import-id": entry.id.rawValue])
-            return ObjectSink(try await objects.upload(key, attributes), bucket: objects.bucket, codec: self.codec)
+            return ObjectSink(
+                try await objects.upload(key, attributes), bucket: objects.bucket, codec: self.codec, pieces: pieces)
         } catch {
             throw .objects(error)
         }
@@ -261,9 +281,11 @@ public final class ImportService: Sendable {
     /// - Throws: ``ImportError/claimLost`` if another worker has claimed the import since; its object is then deleted.
     ///   ``ImportError/store(_:)`` if the outcome is unknown or the ledger cannot be reached.
     private func finish(_ entry: Import, _ result: ImportPipeline.Result) async throws -> Import {
+        let samples = Array(result.sample.prefix(Import.sampleRows))
         let outcome = ImportResult(
             storage: result.storage, fieldSummary: result.summary, index: result.index,
-            samples: Array(result.sample.prefix(Import.sampleRows)), requestHash: result.requestHash)
+            samples: result.pieces?.sealSamples(samples) ?? samples, requestHash: result.requestHash,
+            encryption: result.pieces?.encryption)
         var claimHeld = true
         do throws(StoreError) {
             claimHeld = try await self.ledger.finish(entry.id, claim: entry.claim, outcome)
@@ -289,6 +311,7 @@ public final class ImportService: Sendable {
         stored.totalRecords = result.storage.recordCount
         stored.fieldSummary = result.summary
         stored.storage = result.storage
+        stored.encryption = outcome.encryption
         stored.requestHash = result.requestHash
         return stored
     }
@@ -358,33 +381,5 @@ public final class ImportService: Sendable {
             return .failure(ImportError.claimLost)
         }
         return try result.get()
-    }
-
-    // MARK: Import events
-
-    /// Publishes `import_stored` or `import_failed` on the import's flow, if it has one, and marks the import as
-    /// announced in the ledger. If either fails, import maintenance repeats both; the flow gets the event only once.
-    /// - Parameter code: stable code of the failure, for `import_failed`.
-    func publishOutcome(_ entry: Import, code: String = "interrupted") async {
-        do throws(StoreError) {
-            if let flow = entry.flow, let event = entry.outcomeEvent(code: code) {
-                let change = FlowChange(
-                    flow: flow, account: entry.account, body: .publish([event]),
-                    // Each attempt has the same idempotency key, so an event that was published already is not repeated.
-                    idempotency: .ofHub("import:\(entry.id):\(entry.status)", fingerprint: entry.id.rawValue), at: self.now())
-                if case .rejected(let rejection) = try await self.manager.apply(change) {
-                    self.logger.notice(
-                        "Import event rejected by its flow; will not retry",
-                        metadata: ["import_id": "\(entry.id)", "error": "\(rejection)"])
-                }
-            }
-            #if DEBUG
-            await Failpoint.reach(.importAnnounced)
-            #endif
-            try await self.maintenance.markAnnounced(entry.id)
-        } catch {
-            self.logger.notice(
-                "Failed to publish import event; will retry", metadata: ["import_id": "\(entry.id)", "error": "\(error)"])
-        }
     }
 }

@@ -64,6 +64,8 @@ public protocol ImportMaintenance: Sendable {
     func unannounced(limit: Int) async throws(StoreError) -> [Import]
     /// Records that the import's event was published.
     func markAnnounced(_ id: ImportID) async throws(StoreError)
+    /// The encryption of one stored import for each name of an import key. Reads the whole ledger.
+    func encryptions() async throws(StoreError) -> [ImportEncryption]
     /// Whether an import refers to the object under this key. If none does, the object is an orphan.
     func isReferenced(_ key: String) async throws(StoreError) -> Bool
 }
@@ -198,15 +200,25 @@ public struct ImportResult: Hashable, Sendable {
     public var samples: [JSONText]
     /// ``Import/requestHash`` of the import.
     public var requestHash: String?
+    /// ``Import/encryption`` of the import. `samples` are encrypted accordingly.
+    public var encryption: ImportEncryption?
+    /// For ``ImportLedger/finish(_:claim:_:)``: the key of the object that becomes the import's location; `nil` if the location
+    /// stays.
+    public var location: String?
+    /// For ``RecordStore/switchToObject(_:claim:location:provider:expecting:_:)``: whether the sample rows get the text of
+    /// `samples`, because they or the object are encrypted. Else they keep their text.
+    public var replacesSamples = false
 
     public init(
-        storage: StorageMetadata, fieldSummary: JSONText, index: GzipMemberIndex?, samples: [JSONText], requestHash: String?
+        storage: StorageMetadata, fieldSummary: JSONText, index: GzipMemberIndex?, samples: [JSONText], requestHash: String?,
+        encryption: ImportEncryption? = nil
     ) {
         self.storage = storage
         self.fieldSummary = fieldSummary
         self.index = index
         self.samples = samples
         self.requestHash = requestHash
+        self.encryption = encryption
     }
 }
 

@@ -15,7 +15,8 @@ extension Database {
     /// The columns of an import, in the order that `Import(_:)` decodes.
     static let importColumns = """
         id, account, flow_id, file_name, source_type, status, created_at, total_records, field_summary, storage_provider,
-        storage_location, storage_metadata, failure, idempotency_key, request_hash, claim, claimed_until
+        storage_location, storage_metadata, failure, idempotency_key, request_hash, claim, claimed_until,
+        encryption
         """
 
     /// Reads the import; `nil` if it does not exist.
@@ -82,7 +83,7 @@ extension Database {
         try self.run(
             """
             UPDATE data_imports SET status = 'failed', failure = ?, storage_location = NULL, storage_metadata = NULL,
-                member_index = NULL, idempotency_key = NULL, claimed_until = NULL, updated_at = ?
+                member_index = NULL, encryption = NULL, idempotency_key = NULL, claimed_until = NULL, updated_at = ?
             WHERE id = ?
             """, [reason.databaseValue, now.databaseValue, id.rawValue.databaseValue])
     }
@@ -94,12 +95,14 @@ extension Database {
         try self.run(
             """
             UPDATE data_imports SET status = 'stored', failure = NULL, total_records = ?, field_summary = ?, storage_metadata = ?,
-                member_index = ?, request_hash = coalesce(?, request_hash), claimed_until = NULL, updated_at = ?
+                member_index = ?, request_hash = coalesce(?, request_hash), encryption = ?, claimed_until = NULL, updated_at = ?,
+                storage_location = coalesce(?, storage_location)
             WHERE id = ?
             """,
             [
                 result.storage.recordCount.databaseValue, result.fieldSummary.databaseValue, result.storage.json.databaseValue,
-                result.index?.json.databaseValue ?? .null, result.requestHash.databaseValue, now.databaseValue,
+                result.index?.json.databaseValue ?? .null, result.requestHash.databaseValue,
+                result.encryption?.json.databaseValue ?? .null, now.databaseValue, result.location.databaseValue,
                 id.rawValue.databaseValue,
             ])
     }
@@ -121,8 +124,10 @@ extension Import {
             id: id, account: row[1], flow: (row[2] as String?).flatMap { FlowID($0) }, fileName: row[3], sourceType: row[4],
             status: status, createdAt: Timestamp(milliseconds: row[6]), totalRecords: row[7],
             fieldSummary: (row[8] as String?).map { JSONText(stored: $0) }, provider: row[9], location: row[10],
-            storage: (row[11] as String?).flatMap { StorageMetadata(JSONText(stored: $0)) }, failure: row[12],
-            idempotencyKey: row[13], requestHash: row[14], claim: row[15],
+            storage: (row[11] as String?).flatMap { StorageMetadata(JSONText(stored: $0)) },
+            encryption: (row[17] as String?).map { ImportEncryption(stored: try? JSONText(validating: $0.utf8)) },
+            failure: row[12], idempotencyKey: row[13],
+            requestHash: row[14], claim: row[15],
             claimedUntil: claimedUntil.map { Timestamp(milliseconds: $0) })
     }
 }

@@ -22,6 +22,11 @@ extension SQLiteImportLedger {
             guard try database.claimHeld(id, claim: claim), try database.recordRows(id) == found.rows else { return false }
             try database.markSamples(found.rows.span)
             try database.detachRows(of: id, keepingSamples: true)
+            if result.replacesSamples, let span = try database.recordRows(id)?.span {
+                for (index, record) in result.samples.prefix(Import.sampleRows).enumerated() {
+                    try database.addRecord(record, at: span.rowKey(at: index), isSample: true)
+                }
+            }
             try database.store(id, result, at: try database.clock())
             try database.run(
                 "UPDATE data_imports SET storage_location = ?, storage_provider = ? WHERE id = ?",

@@ -6,7 +6,7 @@ enum SQLiteMigrations {
     /// The migrations in order. A migration's number is its position in the list, from 1.
     private static let steps: [(name: String, sql: String)] = [
         ("flows", Self.flows), ("imports", Self.imports), ("accounts", Self.accounts),
-        ("ended_versions", Self.endedVersions),
+        ("ended_versions", Self.endedVersions), ("import encryption", Self.importEncryption),
     ]
 
     /// Applies the migrations that the database does not have yet. If a newer FlowHub has applied further ones, changes
@@ -145,6 +145,9 @@ enum SQLiteMigrations {
 
     /// An index for the highest version of all groups, above which new flows start.
     private static let endedVersions = "CREATE INDEX ended_versions_by_version ON ended_versions (version);"
+
+    /// How imports are encrypted.
+    private static let importEncryption = "ALTER TABLE data_imports ADD COLUMN encryption TEXT;"
 
     /// What accounts store, see `AccountUsage`, and the versions of ended tombstones. A transaction that changes flows or
     /// events also changes the counts; triggers count revocations and imports.

@@ -54,6 +54,13 @@ extension HTTPProblem {
             self.init(
                 .conflict, "no_link",
                 "The store of this import does not support download links. Use GET /v1/imports/{id}/data.")
+        case .linkEncrypted:
+            self.init(
+                .conflict, "import_encrypted",
+                "The object of this import is encrypted, so a download link would not give its records. "
+                    + "Use GET /v1/imports/{id}/data.")
+        case .keyMissing, .keyDiffers:
+            self = .later("import_key_missing", "\(error.unreadable ?? "") Nothing was changed.", seconds: 30)
         case .objects(let error): self.init(error)
         case .store(let error): self.init(error)
         case .damaged(let what):

@@ -112,6 +112,7 @@ extension MetricsText {
             "flowhub_imports_total", "Imports by result; swept: interrupted, later marked as failed or deleted.",
             type: "counter",
             label: "result", [("stored", imports.stored), ("failed", imports.failed), ("swept", imports.swept)])
+        self.counter("flowhub_imports_encrypted_total", "Imports that this instance stored encrypted.", imports.encrypted)
         self.counter("flowhub_import_records_total", "Records of imports stored by this instance.", imports.records)
         self.counter("flowhub_import_bytes_total", "Uncompressed bytes of imports stored by this instance.", imports.bytes)
     }

@@ -13,7 +13,7 @@ public struct PostgresDiagnostics: Sendable {
     /// disagree about the expiry of locks and about timestamps.
     private static let tolerableSkew = 2.0
 
-    private let settings: PostgresSettings
+    let settings: PostgresSettings
     private let logger: Logger
 
     public init(_ settings: PostgresSettings, logger: Logger) {

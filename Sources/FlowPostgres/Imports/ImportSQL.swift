@@ -36,7 +36,7 @@ enum ImportSQL {
         "i.id::text", "coalesce(\(Self.account), '')", Self.flow, "i.file_name::text", "i.source_type::text", Self.status,
         "i.created_at::timestamptz", "i.total_records::bigint", "coalesce(i.summary_text::text, i.field_summary::text)",
         Self.storageProvider, "i.storage_location::text", "i.storage_metadata::text", "i.failure", "i.idempotency_key",
-        "i.request_hash", "i.claim", "i.claimed_until",
+        "i.request_hash", "i.claim", "i.claimed_until", "i.encryption",
     ]
 
     /// The columns of an import, for a SELECT or RETURNING.
@@ -44,15 +44,21 @@ enum ImportSQL {
     /// Number of ``columns``; the index of a column that follows them.
     static let columnCount = Self.list.count
 
-    /// Assignments that write an import's result when it becomes stored or its records move. They use `$3` to `$7` of
+    /// The SELECT of the encryption of one stored import for each name of an import key.
+    static let encryptions = """
+        SELECT DISTINCT ON (substring(encryption FROM '"key":"([^"]*)"')) encryption FROM data_imports
+        WHERE encryption IS NOT NULL AND status = 'stored' ORDER BY substring(encryption FROM '"key":"([^"]*)"'), id
+        """
+
+    /// Assignments that write an import's result when it becomes stored or its records move. They use `$3` to `$8` of
     /// ``parameters(_:_:_:)``.
     static let result = """
         status = 'stored', failure = NULL, total_records = $3, summary_text = $4, field_summary = hub_as_jsonb($4),
             storage_metadata = $5::jsonb, member_index = $6, request_hash = coalesce($7, i.request_hash),
-            claimed_until = NULL, updated_at = clock_timestamp()
+            encryption = $8, claimed_until = NULL, updated_at = clock_timestamp()
         """
 
-    /// The parameters `$1` to `$7`: import id, claim number, and the values of ``result``.
+    /// The parameters `$1` to `$8`: import id, claim number, and the values of ``result``.
     static func parameters(_ id: ImportID, _ claim: Int64, _ result: ImportResult) -> ParameterList {
         var parameters = ParameterList()
         parameters.add(id.rawValue)
@@ -62,6 +68,7 @@ enum ImportSQL {
         parameters.add(Optional(result.storage.json))
         parameters.add(result.index?.json)
         parameters.add(result.requestHash)
+        parameters.add(result.encryption?.json.string)
         return parameters
     }
 }
@@ -93,8 +100,14 @@ extension ResultRow {
             sourceType: self.text(4), status: self.text(5).flatMap { Import.Status(rawValue: $0) } ?? .stored,
             createdAt: self.time(6) ?? Timestamp(milliseconds: 0), totalRecords: self.int64(7).map { Int($0) },
             fieldSummary: self.foreignJSON(8), provider: self.text(9) ?? ImportSQL.provider, location: self.text(10),
-            storage: self.foreignJSON(11).flatMap { StorageMetadata($0) }, failure: self.text(12),
-            idempotencyKey: self.text(13), requestHash: self.text(14), claim: claim, claimedUntil: self.time(16))
+            storage: self.foreignJSON(11).flatMap { StorageMetadata($0) }, encryption: self.encryption(17),
+            failure: self.text(12), idempotencyKey: self.text(13), requestHash: self.text(14), claim: claim,
+            claimedUntil: self.time(16))
+    }
+
+    /// Decodes the encryption in a column; `nil` if it is NULL.
+    func encryption(_ column: Int) -> ImportEncryption? {
+        self.text(column).map { _ in ImportEncryption(stored: self.foreignJSON(column)) }
     }
 
     /// Decodes and validates the JSON text in a column. The text may differ from what a hub wrote: another program may

@@ -8,6 +8,7 @@ extension PostgresImportLedger {
     public func finish(_ id: ImportID, claim: Int64, _ result: ImportResult) async throws(StoreError) -> Bool {
         var parameters = ImportSQL.parameters(id, claim, result)
         parameters.add(result.samples.prefix(Import.sampleRows))
+        parameters.add(result.location)
         let sql = """
             WITH held AS MATERIALIZED (
                 SELECT i.id, i.client_account_id, \(ImportSQL.storageProvider) = '\(self.provider)' AND $6 IS NULL AS is_rows
@@ -21,7 +22,10 @@ extension PostgresImportLedger {
                 SELECT h.* FROM held h, counted c
                 WHERE NOT h.is_rows OR c.records = $3 AND ($3 = 0 OR c.first = 0 AND c.last = $3 - 1)
             ),
-            done AS (UPDATE data_imports i SET \(ImportSQL.result) FROM whole w WHERE i.id = w.id),
+            done AS (
+                UPDATE data_imports i SET \(ImportSQL.result), storage_location = coalesce($10, i.storage_location)
+                FROM whole w WHERE i.id = w.id
+            ),
             marked AS (
                 UPDATE raw_import_records r SET is_sample = true FROM whole w
                 WHERE w.is_rows AND r.data_import_id = w.id AND r.record_index < \(Import.sampleRows)
@@ -34,7 +38,7 @@ extension PostgresImportLedger {
                 INSERT INTO raw_import_records
                     (client_account_id, data_import_id, record_index, is_sample, raw_text, raw_data, created_at)
                 SELECT w.client_account_id, w.id, s.number - 1, true, s.record, hub_as_jsonb(s.record), clock_timestamp()
-                FROM whole w, unnest($8) WITH ORDINALITY AS s (record, number) WHERE NOT w.is_rows
+                FROM whole w, unnest($9) WITH ORDINALITY AS s (record, number) WHERE NOT w.is_rows
             )
             SELECT (SELECT count(*) FROM held), (SELECT count(*) FROM whole), (SELECT records FROM counted)
             """
@@ -67,7 +71,7 @@ extension PostgresImportLedger {
             ),
             done AS (
                 UPDATE data_imports i SET status = 'failed', failure = $3, storage_location = NULL, storage_metadata = NULL,
-                    member_index = NULL, idempotency_key = NULL, claimed_until = NULL, updated_at = clock_timestamp()
+                    member_index = NULL, encryption = NULL, idempotency_key = NULL, claimed_until = NULL, updated_at = clock_timestamp()
                 FROM held h WHERE i.id = h.id
             )
             SELECT count(*) FROM held

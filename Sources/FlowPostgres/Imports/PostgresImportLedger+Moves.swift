@@ -29,14 +29,18 @@ extension PostgresImportLedger {
         // The import's row is locked only after the deletion, which may take minutes: a lock on it blocks the extension
         // of the claim, and the claim would expire.
         let move = """
-            UPDATE data_imports i SET \(ImportSQL.result), storage_location = $8, storage_provider = $9
+            UPDATE data_imports i SET \(ImportSQL.result), storage_location = $9, storage_provider = $10
             WHERE i.id = $1::uuid AND i.claim = $2 RETURNING 1
             """
         do throws(PoolFailure) {
             return try await self.pool.withLease(.imports) { lease async throws(PoolFailure) in
                 let found = try await lease.begin(
                     then: [Self.checkClaim(id, claim: claim), Self.deleteAllButFirst(of: id)], seconds: seconds)
-                guard found[0].rowCount == 1, found[1].first?.digest == expecting,
+                let isSame = found[0].rowCount == 1 && found[1].first?.digest == expecting
+                if isSame, result.replacesSamples {
+                    _ = try await lease.runUncommitted(Self.replaceSamples(of: id, with: result.samples))
+                }
+                guard isSame,
                     try await lease.runUncommitted(Statement(move, parameters)).rowCount == 1
                 else {
                     _ = try await lease.runUncommitted(Statement("ROLLBACK"))
@@ -48,6 +52,19 @@ extension PostgresImportLedger {
         } catch {
             throw StoreError(error)
         }
+    }
+
+    /// Creates the statement that gives the sample rows another text.
+    private static func replaceSamples(of id: ImportID, with samples: [JSONText]) -> Statement {
+        var parameters = ParameterList()
+        parameters.add(id.rawValue)
+        parameters.add(samples.prefix(Import.sampleRows))
+        return Statement(
+            """
+            UPDATE raw_import_records r SET raw_text = s.record, raw_data = hub_as_jsonb(s.record)
+            FROM unnest($2) WITH ORDINALITY AS s (record, number)
+            WHERE r.data_import_id = $1::uuid AND r.record_index = s.number - 1
+            """, parameters)
     }
 
     /// Creates a statement whose result has one row if the claim is the import's latest, and none otherwise.

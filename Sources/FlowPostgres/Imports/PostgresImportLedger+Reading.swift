@@ -110,6 +110,12 @@ extension PostgresImportLedger {
         _ = try await self.change(Statement(sql, parameters), isRetryable: true)
     }
 
+    /// Reads the encryption of one stored import for each name of an import key.
+    public func encryptions() async throws(StoreError) -> [ImportEncryption] {
+        let result = try await self.read(Statement(ImportSQL.encryptions))
+        return result.rows.compactMap { $0.encryption(0) }.filter(\.isKnown)
+    }
+
     /// Whether an import has this object key as its location.
     public func isReferenced(_ key: String) async throws(StoreError) -> Bool {
         var parameters = ParameterList()

@@ -43,6 +43,7 @@ public struct Migration: Hashable, Sendable {
         Migration(name: "0011_account_usage", bytes: PackageResources._011_account_usage_sql),
         Migration(name: "0012_flow_deletions", bytes: PackageResources._012_flow_deletions_sql),
         Migration(name: "0013_ended_versions", bytes: PackageResources._013_ended_versions_sql),
+        Migration(name: "0014_import_encryption", bytes: PackageResources._014_import_encryption_sql),
     ]
 }
 

@@ -45,6 +45,8 @@ struct DoctorCommand: AsyncParsableCommand {
         } else {
             findings.append(ObjectStoreDiagnostics.without(configuration))
         }
+        let logger = Logger(label: "flowhub") { _ in LineLogHandler(logLevel: .critical, format: .text) }
+        findings += await ImportKeyDiagnostics(configuration: configuration, logger: logger).run()
         if self.json { try Self.printJSON(findings) } else { try Self.printText(findings) }
         if findings.contains(where: { $0.level == .failure }) { throw ExitCode(FailureKind.rejected.rawValue) }
     }

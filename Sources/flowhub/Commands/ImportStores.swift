@@ -40,14 +40,16 @@ struct ImportStores {
 
     private init(_ store: HubStore, _ configuration: HubConfiguration) throws {
         let counters = MemoryCounters(now: SystemClock.now)
-        let objects = try HubObjectStorage(configuration, counters: counters, logger: StoreLocation.logger)
+        let objects = try HubObjectStorage(
+            configuration, keyring: try ImportKeyFile.keyring(configuration), counters: counters, logger: StoreLocation.logger)
         // This process is not connected to Redis: a running hub finds the commits of this process with its version sweep.
         let manager = StateManager(
             store: store.flows, cache: MemoryStateCache(limits: .init()), transients: MemoryTransientStore(limits: .init()),
             bus: InProcessBus(), counters: counters, health: HubHealth()
         ) { _ in }
+        let cache = MemoryImportCache(bytes: configuration.importCacheBytes, now: SystemClock.now)
         self.service = objects.service(
-            store, manager: manager, cache: MemoryImportCache(bytes: configuration.importCacheBytes, now: SystemClock.now),
+            store, manager: manager, cache: cache, localCache: cache,
             counters: counters, configuration: configuration.imports, logger: StoreLocation.logger)
         self.objectMaintenance = objects.objectMaintenance
         self.store = store

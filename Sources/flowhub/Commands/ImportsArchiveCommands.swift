@@ -58,7 +58,7 @@ struct ImportsExportCommand: AsyncParsableCommand {
                 outcome = try await archiver.export(entry, isAnnounced: !unannounced.contains(entry.id)) { bar.update($0) }
             } catch {
                 bar.clear()
-                guard case .damaged(let what) = error else { throw error }
+                guard let what = error.unreadable else { throw error }
                 report.missing += 1
                 Terminal.note("import \(entry.id) was not exported: \(what)")
                 return
@@ -175,7 +175,7 @@ struct ImportsImportCommand: AsyncParsableCommand {
                     Terminal.note("import \(id) was not imported: another process has claimed it. Run this again later.")
                 }
             } catch {
-                guard case .damaged(let what) = error else { throw error }
+                guard let what = error.unreadable else { throw error }
                 report.failed += 1
                 Terminal.note("import \(id) was not imported: \(what)")
             }

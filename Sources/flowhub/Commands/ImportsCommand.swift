@@ -12,6 +12,7 @@ struct ImportsCommand: AsyncParsableCommand {
             EXAMPLES
               flowhub imports move --to r2 --dry-run
               flowhub imports verify
+              flowhub imports encrypt --dry-run
               flowhub imports sweep --older-than 24h
               flowhub imports export ./imports --data ./flowhub-data
               flowhub imports lifecycle --infrequent-after 30
@@ -21,6 +22,6 @@ struct ImportsCommand: AsyncParsableCommand {
             """,
         subcommands: [
             ImportsMoveCommand.self, ImportsVerifyCommand.self, ImportsSweepCommand.self, ImportsExportCommand.self,
-            ImportsImportCommand.self, ImportsLifecycleCommand.self,
+            ImportsImportCommand.self, ImportsLifecycleCommand.self, ImportsEncryptCommand.self,
         ])
 }

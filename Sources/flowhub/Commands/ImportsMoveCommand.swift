@@ -105,7 +105,7 @@ struct ImportsMoveCommand: AsyncParsableCommand {
             }
         } catch {
             bar.clear()
-            guard case .damaged(let what) = error else { throw error }
+            guard let what = error.unreadable else { throw error }
             report.failed += 1
             Terminal.note("import \(entry.id) was not moved and is unchanged: \(what)")
             return

@@ -17,7 +17,8 @@ struct ServeCommand: AsyncParsableCommand {
             instances on one database form one hub. All settings are environment variables; `flowhub settings` lists them.
 
             SIGTERM and SIGINT drain the hub: it closes all streams, spread over FLOWHUB_DRAIN_SECONDS, and then exits with \
-            0. A second signal ends it immediately. SIGHUP reloads FLOWHUB_JWKS and FLOWHUB_R2_CREDENTIALS.
+            0. A second signal ends it immediately. SIGHUP reloads FLOWHUB_JWKS, \
+            FLOWHUB_IMPORT_KEYS and FLOWHUB_R2_CREDENTIALS.
 
             EXAMPLES
               flowhub serve

@@ -4,8 +4,8 @@ import FlowObjects
 import Foundation
 import Logging
 
-/// Reloads what the hub has read from files: the token keys of `FLOWHUB_JWKS` and the R2 credentials of
-/// `FLOWHUB_R2_CREDENTIALS`. Looks every second whether a file has changed, and reads all of them on SIGHUP.
+/// Reloads what the hub has read from files: the token keys of `FLOWHUB_JWKS`, the import keys of `FLOWHUB_IMPORT_KEYS` and the R2
+/// credentials of `FLOWHUB_R2_CREDENTIALS`. Looks every second whether a file has changed, and reads all of them on SIGHUP.
 ///
 /// Invalid content changes nothing: the previous content stays in use, the reason is logged once, and ``HubHealth`` reports
 /// the setting until the file is valid.
@@ -51,8 +51,49 @@ extension FileReloader.File {
     static func tokenKeys(
         _ path: String, _ version: FileVersion?, _ verifier: TokenVerifier, logger: Logger
     ) -> FileReloader.File {
-        let file = KeySetReloader(path: path, version: version, verifier: verifier, logger: logger)
+        let file = KeyFileReloader(path: path, version: version) {
+            do throws(AccessConfigurationError) {
+                let count = try await verifier.reload()
+                let metadata: Logger.Metadata = ["path": "\(path)", "keys": .stringConvertible(count)]
+                if count > 0 {
+                    logger.notice("Reloaded token keys of FLOWHUB_JWKS", metadata: metadata)
+                } else {
+                    logger.warning(
+                        "FLOWHUB_JWKS has no usable key any more; the tokens of its former keys are rejected", metadata: metadata)
+                }
+                return nil
+            } catch {
+                return error.description
+            }
+        } report: {
+            logger.error("Cannot reload FLOWHUB_JWKS; keeping previous token keys", metadata: ["error": "\($0)"])
+        }
         return FileReloader.File(setting: "FLOWHUB_JWKS") { await file.reload(isForced: $0) }
+    }
+
+    /// The file of import keys.
+    /// - Parameter version: the file's version before its keys were read.
+    static func importKeys(
+        _ path: String, _ version: FileVersion?, _ keyring: ImportKeyring, logger: Logger
+    ) -> FileReloader.File {
+        let file = KeyFileReloader(path: path, version: version) {
+            do throws(ImportKeyFile.Invalid) {
+                let keys = try ImportKeyFile(path: path).read()
+                keyring.replace(keys)
+                logger.notice(
+                    "Reloaded import keys of FLOWHUB_IMPORT_KEYS",
+                    metadata: [
+                        "path": "\(path)", "keys": .stringConvertible(keys.keys.count),
+                        "encrypting_key": "\(keys.encrypting?.name ?? "none")",
+                    ])
+                return nil
+            } catch {
+                return error.description
+            }
+        } report: {
+            logger.error("Cannot reload FLOWHUB_IMPORT_KEYS; keeping previous import keys", metadata: ["error": "\($0)"])
+        }
+        return FileReloader.File(setting: ImportKeyFile.setting) { await file.reload(isForced: $0) }
     }
 
     /// The credentials file of R2, which logs its own changes.
@@ -76,43 +117,35 @@ struct FileVersion: Hashable {
     }
 }
 
-/// Reloads the key set file of a ``TokenVerifier``.
-private actor KeySetReloader {
+/// Reloads a file of keys.
+private actor KeyFileReloader {
     private let path: String
-    private let verifier: TokenVerifier
-    private let logger: Logger
+    /// Reads the file and uses its keys; returns why it did not.
+    private let load: @Sendable () async -> String?
+    /// Logs why the keys of the file are not used.
+    private let report: @Sendable (String) -> Void
     /// The version that was read last, valid or not. Read before the content, so that a change in between is noticed.
     private var version: FileVersion?
     /// Why the content that was read last is not in use; `nil` if it is.
     private var problem: String?
 
-    init(path: String, version: FileVersion?, verifier: TokenVerifier, logger: Logger) {
+    init(
+        path: String, version: FileVersion?, load: @escaping @Sendable () async -> String?,
+        report: @escaping @Sendable (String) -> Void
+    ) {
         self.path = path
         self.version = version
-        self.verifier = verifier
-        self.logger = logger
+        self.load = load
+        self.report = report
     }
 
     func reload(isForced: Bool) async -> Bool {
         let version = FileVersion(self.path)
         guard isForced || version != self.version else { return self.problem == nil }
         self.version = version
-        do throws(AccessConfigurationError) {
-            let count = try await self.verifier.reload()
-            self.problem = nil
-            let metadata: Logger.Metadata = ["path": "\(self.path)", "keys": .stringConvertible(count)]
-            if count > 0 {
-                self.logger.notice("Reloaded token keys of FLOWHUB_JWKS", metadata: metadata)
-            } else {
-                self.logger.warning(
-                    "FLOWHUB_JWKS has no usable key any more; the tokens of its former keys are rejected", metadata: metadata)
-            }
-        } catch {
-            if isForced || error.description != self.problem {
-                self.logger.error("Cannot reload FLOWHUB_JWKS; keeping previous token keys", metadata: ["error": "\(error)"])
-            }
-            self.problem = error.description
-        }
-        return self.problem == nil
+        let problem = await self.load()
+        if let problem, isForced || problem != self.problem { self.report(problem) }
+        self.problem = problem
+        return problem == nil
     }
 }

@@ -19,8 +19,10 @@ struct Hub {
     init(
         _ configuration: HubConfiguration, logger: Logger, onListening: @escaping @Sendable (_ host: String, _ port: Int) -> Void
     ) async throws {
-        // Before the verifier reads the file: the start may wait for the store, and the file may change meanwhile.
+        // Before the files are read: the start may wait for the store, and a file may change meanwhile.
         let keySetVersion = configuration.access.jwksPath.flatMap { FileVersion($0) }
+        let importKeysVersion = configuration.importKeysPath.flatMap { FileVersion($0) }
+        let keyring = try ImportKeyFile.keyring(configuration)
         let verifier = try await TokenVerifier(configuration.access)
         let cors = try CORSPolicy(origins: configuration.access.corsOrigins)
         let proxies = try TrustedProxies(
@@ -76,11 +78,11 @@ struct Hub {
             health: health, work: work,
             configuration: configuration.background, clock: clock, logger: logger)
 
-        let objects = try HubObjectStorage(configuration, counters: counters, logger: logger)
-        let importCache: any ImportCache =
-            redis?.imports ?? MemoryImportCache(bytes: configuration.importCacheBytes, now: now)
+        let objects = try HubObjectStorage(configuration, keyring: keyring, counters: counters, logger: logger)
+        let importCache = MemoryImportCache(bytes: configuration.importCacheBytes, now: now)
         let imports = objects.service(
-            store, manager: manager, cache: importCache, counters: counters, configuration: configuration.imports, logger: logger)
+            store, manager: manager, cache: redis?.imports ?? importCache, localCache: importCache, counters: counters,
+            configuration: configuration.imports, logger: logger)
         let storage = StorageHealth(
             objects: objects.store, manager: manager, bus: bus,
             providers: .init(bus: redis == nil ? "in-process" : "redis", database: store.imports.provider),
@@ -89,6 +91,9 @@ struct Hub {
         var files: [FileReloader.File] = []
         if let path = configuration.access.jwksPath {
             files.append(.tokenKeys(path, keySetVersion, verifier, logger: logger))
+        }
+        if let path = configuration.importKeysPath, let keyring {
+            files.append(.importKeys(path, importKeysVersion, keyring, logger: logger))
         }
         if let r2 = objects.r2 { files.append(.credentials(r2)) }
         self.reloader = FileReloader(files, health: health)

@@ -55,7 +55,9 @@ struct HubConfiguration {
     var locks = LockLimits()
 
     var imports = ImportConfiguration()
-    /// Maximum bytes of the samples and schema analyses of imports that a hub without Redis caches in memory.
+    /// Path of the file of import keys; `nil`: nothing is encrypted.
+    var importKeysPath: String?
+    /// Maximum bytes of the samples and schema analyses of imports that a hub caches in memory.
     var importCacheBytes = 16_777_216
     /// Compression level of libdeflate, 1 to 12.
     var compressionLevel = 1
@@ -94,6 +96,7 @@ struct HubConfiguration {
         }
         if !self.isRedisEnabled { self.redis = nil }
         if !self.isR2Enabled { self.r2 = nil }
+        if self.importKeysPath?.isEmpty == true { self.importKeysPath = nil }
         if !self.instance.isEmpty, ConnectionID("\(self.instance).0") == nil || self.instance == "all" {
             throw Invalid(key: "FLOWHUB_INSTANCE", problem: "must be 1 to 64 characters of A-Za-z0-9_.:- and not \"all\"")
         }

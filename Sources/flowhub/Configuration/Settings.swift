@@ -396,7 +396,14 @@ extension Setting {
             "Time that an import's sample and schema analysis stay cached, in seconds."),
         .number(
             "FLOWHUB_IMPORT_CACHE_BYTES", \.importCacheBytes, 1_048_576...68_719_476_736,
-            "Maximum bytes of samples and schema analyses of imports that a hub without Redis caches in memory."),
+            "Maximum bytes of samples and schema analyses of imports that a hub caches in memory: without Redis all of them."),
+        .flag(
+            "FLOWHUB_REDIS_SAMPLES", \.imports.sharesSamples,
+            "Cache samples of imports in Redis; false: in the memory of each instance. Those of encrypted imports never are in Redis."
+        ),
+        .optional(
+            "FLOWHUB_IMPORT_KEYS", \.importKeysPath,
+            "Path of a file of named keys that encrypt stored imports. Not set: nothing is encrypted."),
         .number(
             "FLOWHUB_DOWNLOAD_SECONDS", \.imports.downloadSeconds, 1...604_800,
             "Lifetime of a download link (presigned URL) of an import, in seconds."),

@@ -30,7 +30,9 @@ public enum ImportLedgerContract {
 
     public typealias Case = ContractCase<Subject>
 
-    public static let cases: [Case] = Self.beginning + Self.claims + Self.ending + Self.lists + Self.maintenance
+    public static let cases: [Case] =
+        Self.beginning + Self.claims + Self.ending + Self.lists + Self.maintenance
+        + Self.encryption
 }
 
 // MARK: Helpers

@@ -11,6 +11,8 @@ struct ImportPipeline {
         var sample: [JSONText]
         /// SHA-256 of the body as sent, in hexadecimal; `nil` without an idempotency key.
         var requestHash: String?
+        /// The encryption of what was stored; `nil` if it is not encrypted.
+        var pieces: ImportPieces?
     }
 
     let body: ImportBody
@@ -69,7 +71,8 @@ struct ImportPipeline {
             storage: StorageMetadata(
                 bucket: stored.bucket, sizeBytes: stored.storedBytes, originalSizeBytes: documentBytes,
                 recordCount: reader.recordCount, dataHash: stored.dataHash, contentHash: content.finish()),
-            index: stored.index, summary: reader.summary.json, sample: sample, requestHash: self.body.requestHash())
+            index: stored.index, summary: reader.summary.json, sample: sample, requestHash: self.body.requestHash(),
+            pieces: self.sink.pieces)
     }
 }
 

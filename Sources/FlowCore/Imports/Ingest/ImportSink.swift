@@ -1,5 +1,7 @@
 /// Destination of the pages of an import: an object or rows. Pages are written in order. Used by one task.
 protocol ImportSink: AnyObject {
+    /// The encryption of what is written; `nil` if it is not encrypted.
+    var pieces: ImportPieces? { get }
     /// Writes a page of records. Waits while the maximum number of pages is in flight.
     /// - Throws: ``ImportError``.
     func write(_ page: RecordPage) async throws

@@ -1,6 +1,7 @@
 import DequeModule
 
-/// Compresses pages to gzip members, several at a time, and writes them to an object in order.
+/// Compresses pages to gzip members, several at a time, and writes them to an object in order, each encrypted as a piece if
+/// the import is encrypted.
 final class ObjectSink: ImportSink {
     /// Maximum number of pages that are compressed concurrently. Together with parsing they keep up to four cores
     /// busy.
@@ -15,6 +16,7 @@ final class ObjectSink: ImportSink {
         var result: Task<[UInt8], Never>
     }
 
+    let pieces: ImportPieces?
     private let upload: any ObjectUpload
     private let bucket: String
     private let codec: any ImportCodec
@@ -24,7 +26,8 @@ final class ObjectSink: ImportSink {
     /// The gzip members that were written.
     private var index = GzipMemberIndex()
 
-    init(_ upload: any ObjectUpload, bucket: String, codec: any ImportCodec) {
+    init(_ upload: any ObjectUpload, bucket: String, codec: any ImportCodec, pieces: ImportPieces?) {
+        self.pieces = pieces
         self.upload = upload
         self.bucket = bucket
         self.codec = codec
@@ -33,7 +36,7 @@ final class ObjectSink: ImportSink {
 
     /// Starts to compress a page. Waits while the maximum number of pages is being compressed.
     func write(_ page: RecordPage) async throws {
-        while self.compressions.count >= Self.maximumCompressions { try await self.writeNext() }
+        while self.compressions.count >= Self.maximumCompressions { try await self.writeNext(isLast: false) }
         let codec = self.codec
         let text = page.text
         self.compressions.append(
@@ -42,18 +45,28 @@ final class ObjectSink: ImportSink {
     }
 
     /// Waits until the oldest page is compressed, and writes its gzip member.
-    private func writeNext() async throws {
+    /// - Parameter isLast: whether it is the last page of the import.
+    private func writeNext(isLast: Bool) async throws {
         guard let next = self.compressions.popFirst() else { return }
-        let compressed = await next.result.value
-        compressed.withUnsafeBytes { self.hash.update($0) }
-        self.index.append(.init(records: next.records, compressed: compressed.count, uncompressed: next.uncompressed))
-        do throws(ObjectError) { try await self.upload.write(compressed) } catch { throw ImportError.objects(error) }
+        var member = await next.result.value
+        if let pieces {
+            if self.index.members.isEmpty { try await self.put(pieces.header, records: 0, uncompressed: 0) }
+            member = pieces.sealMember(member, number: self.index.members.count, isLast: isLast)
+        }
+        try await self.put(member, records: next.records, uncompressed: next.uncompressed)
+    }
+
+    /// Writes a member of the index.
+    private func put(_ bytes: [UInt8], records: Int, uncompressed: Int) async throws {
+        bytes.withUnsafeBytes { self.hash.update($0) }
+        self.index.append(.init(records: records, compressed: bytes.count, uncompressed: uncompressed))
+        do throws(ObjectError) { try await self.upload.write(bytes) } catch { throw ImportError.objects(error) }
     }
 
     /// Writes the remaining pages and makes the object visible.
     /// - Throws: ``ImportError/damaged(_:)`` if the object's size differs from the bytes written.
     func finish() async throws -> SinkResult {
-        while !self.compressions.isEmpty { try await self.writeNext() }
+        while !self.compressions.isEmpty { try await self.writeNext(isLast: self.compressions.count == 1) }
         let info: ObjectInfo
         do throws(ObjectError) { info = try await self.upload.finish() } catch { throw ImportError.objects(error) }
         guard info.size == self.index.compressedBytes else {

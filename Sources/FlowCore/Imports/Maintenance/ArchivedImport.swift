@@ -38,6 +38,10 @@ public struct ArchivedImport: Hashable, Sendable {
             writer.raw(self.entry.storage?.json ?? .null)
             writer.key("member_index")
             writer.raw(self.index?.json ?? .null)
+            if let encryption = self.entry.encryption {
+                writer.key("encryption")
+                writer.raw(encryption.json)
+            }
             text("failure", self.entry.failure)
             text("idempotency_key", self.entry.idempotencyKey)
             text("request_hash", self.entry.requestHash)
@@ -63,6 +67,8 @@ public struct ArchivedImport: Hashable, Sendable {
         case .failed: break
         case .pending, .deleting: return nil
         }
+        let encryption = json.member("encryption").flatMap { ImportEncryption($0) }
+        guard encryption != nil || json.member("encryption") == nil else { return nil }
         let summary = json.member("field_summary").flatMap { $0.isNull ? nil : $0 }
         let flow = json.member("flow_id")?.stringValue
         guard flow == nil || FlowID(flow ?? "") != nil else { return nil }
@@ -71,7 +77,7 @@ public struct ArchivedImport: Hashable, Sendable {
                 id: id, account: account, flow: flow.flatMap { FlowID($0) }, fileName: json.member("file_name")?.stringValue,
                 sourceType: json.member("source_type")?.stringValue, status: status,
                 createdAt: Timestamp(milliseconds: created), totalRecords: storage?.recordCount, fieldSummary: summary,
-                provider: "archive", storage: storage, failure: json.member("failure")?.stringValue,
+                provider: "archive", storage: storage, encryption: encryption, failure: json.member("failure")?.stringValue,
                 idempotencyKey: json.member("idempotency_key")?.stringValue,
                 requestHash: json.member("request_hash")?.stringValue),
             isAnnounced: announced, index: index, source: source)

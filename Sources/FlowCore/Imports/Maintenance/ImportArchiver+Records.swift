@@ -35,6 +35,7 @@ extension ImportArchiver {
                 }
                 archived.entry.storage = copy.storage
                 archived.entry.totalRecords = copy.storage.recordCount
+                archived.entry.encryption = copy.encryption
                 archived.entry.fieldSummary = entry.fieldSummary ?? copy.summary
                 archived.index = copy.index
             } catch {
@@ -65,6 +66,7 @@ extension ImportArchiver {
         var storage: StorageMetadata
         var summary: JSONText?
         var index: GzipMemberIndex
+        var encryption: ImportEncryption?
     }
 
     /// Copies the records to the archive: the object byte for byte if the ledger knows its hashes, else record by record.
@@ -81,7 +83,7 @@ extension ImportArchiver {
                         + "`flowhub imports move --to postgres` merges them.")
             }
             if let storage = entry.storage, let hash = storage.dataHash, !storage.contentHash.isEmpty,
-                let index = try await self.service.index(of: entry)
+                entry.encryption?.isKnown != false, let index = try await self.service.index(of: entry)
             {
                 let download = try await self.service.download(location, of: entry, range: nil)
                 _ = try await Self.copyObject(
@@ -89,12 +91,15 @@ extension ImportArchiver {
                 progress(storage.recordCount)
                 var copied = storage
                 (copied.bucket, copied.storageClass) = (nil, "STANDARD")
-                return Copied(storage: copied, summary: nil, index: index)
+                return Copied(storage: copied, summary: nil, index: index, encryption: entry.encryption)
             }
         }
         let document = try await self.service.document(of: entry)
+        // The archive has the records of an encrypted import encrypted, too.
+        let pieces = entry.encryption == nil ? nil : self.service.newPieces(for: entry)
         let sink = ObjectSink(
-            try await self.archive.upload(key, ObjectAttributes()), bucket: self.archive.bucket, codec: self.service.codec)
+            try await self.archive.upload(key, ObjectAttributes()), bucket: self.archive.bucket, codec: self.service.codec,
+            pieces: pieces)
         do {
             let pages = RecordPageIterator(document, limits: .stored)
             let result = try await ImportMover(self.service).copy(pages, to: sink, progress).result
@@ -102,7 +107,8 @@ extension ImportArchiver {
             try Self.compare(result.storage, with: entry)
             var storage = result.storage
             storage.bucket = nil
-            return Copied(storage: storage, summary: result.fieldSummary, index: index)
+            return Copied(
+                storage: storage, summary: result.fieldSummary, index: index, encryption: result.encryption)
         } catch {
             await sink.abort()
             try await self.archive.delete(key)
@@ -128,24 +134,56 @@ extension ImportArchiver {
         guard let storage = archived.entry.storage, let index = archived.index else { throw ImportError.notFound }
         var result = ImportResult(
             storage: storage, fieldSummary: entry.fieldSummary ?? .emptyObject, index: index, samples: [],
-            requestHash: entry.requestHash)
+            requestHash: entry.requestHash, encryption: archived.entry.encryption)
+        let pieces = try self.service.pieces(of: archived.entry)
+        let newPieces = self.service.newPieces(for: entry)
         if let objects = self.service.objects, let location = entry.location {
             let attributes = ObjectAttributes(metadata: ["import-id": entry.id.rawValue])
+            guard pieces != nil || newPieces == nil else {
+                // A key encrypts new imports, and the archive's records are not encrypted.
+                let sink = ObjectSink(
+                    try await objects.upload(location, attributes), bucket: objects.bucket, codec: self.service.codec,
+                    pieces: newPieces)
+                do {
+                    result = try await self.transcode(archived, nil, to: sink, progress)
+                } catch {
+                    await sink.abort()
+                    throw error
+                }
+                result.requestHash = entry.requestHash
+                guard try await self.service.ledger.finish(entry.id, claim: entry.claim, result) else {
+                    throw ImportError.claimLost
+                }
+                return
+            }
             _ = try await Self.copyObject(
                 try await self.openRecords(of: archived), hash: storage.dataHash ?? "", to: objects, location, attributes,
                 self.service.codec)
             progress(storage.recordCount)
             result.storage.bucket = objects.bucket
-            result.samples = try await self.firstRecords(of: archived)
+            let samples = try await self.firstRecords(of: archived, pieces)
+            result.samples = pieces?.sealSamples(samples) ?? samples
         } else {
-            let document = ImportDocument(try await self.openRecords(of: archived), index: index, codec: self.service.codec)
-            let pages = RecordPageIterator(document, limits: .stored)
-            let copy = try await ImportMover(self.service).copy(pages, to: RowSink(self.service.records, entry), progress).result
-            try Self.compare(copy.storage, with: archived.entry)
+            let sink = RowSink(self.service.records, entry, pieces: newPieces)
+            let copy = try await self.transcode(archived, pieces, to: sink, progress)
             result.index = nil
-            (result.storage, result.samples) = (copy.storage, copy.samples)
+            (result.storage, result.samples, result.encryption) = (copy.storage, copy.samples, copy.encryption)
         }
         guard try await self.service.ledger.finish(entry.id, claim: entry.claim, result) else { throw ImportError.claimLost }
+    }
+
+    /// Copies an import's records from the archive to the sink, record by record, and compares them.
+    /// - Parameter pieces: the decryption of the archive's records.
+    private func transcode(
+        _ archived: ArchivedImport, _ pieces: ImportPieces?, to sink: any ImportSink, _ progress: (Int) -> Void
+    ) async throws -> ImportResult {
+        let document = ImportDocument(
+            try await self.openRecords(of: archived), index: archived.index, pieces: pieces, codec: self.service.codec)
+        let pages = RecordPageIterator(document, limits: .stored)
+        var copy = try await ImportMover(self.service).copy(pages, to: sink, progress).result
+        try Self.compare(copy.storage, with: archived.entry)
+        copy.fieldSummary = archived.entry.fieldSummary ?? copy.fieldSummary
+        return copy
     }
 
     /// Opens an import's records in the archive.
@@ -160,9 +198,9 @@ extension ImportArchiver {
     }
 
     /// The first ``Import/sampleRows`` records of an import in the archive.
-    private func firstRecords(of archived: ArchivedImport) async throws(ImportError) -> [JSONText] {
+    private func firstRecords(of archived: ArchivedImport, _ pieces: ImportPieces?) async throws(ImportError) -> [JSONText] {
         let document = ImportDocument(
-            try await self.openRecords(of: archived), index: archived.index, codec: self.service.codec)
+            try await self.openRecords(of: archived), index: archived.index, pieces: pieces, codec: self.service.codec)
         let pages = RecordPageIterator(document, limits: .stored)
         var records: [JSONText] = []
         while records.count < Import.sampleRows, let page = try await pages.next() {

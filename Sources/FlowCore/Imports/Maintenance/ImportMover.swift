@@ -17,7 +17,7 @@ public struct ImportMover: Sendable {
     /// Maximum number of attempts to copy rows that change during each attempt.
     private static let attempts = 3
 
-    private let service: ImportService
+    let service: ImportService
 
     public init(_ service: ImportService) { self.service = service }
 
@@ -48,6 +48,7 @@ public struct ImportMover: Sendable {
         _ entry: Import, _ progress: @Sendable (Int) -> Void
     ) async throws(ImportError) -> Outcome? {
         guard let objects = self.service.objects else { return .alreadyMoved }
+        let old = try self.service.pieces(of: entry)
         let before = try await self.digest(of: entry)
         let key = Import.objectKey(account: entry.account, createdAt: entry.createdAt, id: entry.id, claim: entry.claim)
         let upload: any ObjectUpload
@@ -56,15 +57,19 @@ public struct ImportMover: Sendable {
         } catch {
             throw .objects(error)
         }
-        let sink = ObjectSink(upload, bucket: objects.bucket, codec: self.service.codec)
-        let rows = ImportDocument(rows: self.service.records, of: entry.id, codec: self.service.codec)
-        let copy: Copy
+        let pieces = self.service.newPieces(for: entry)
+        let sink = ObjectSink(upload, bucket: objects.bucket, codec: self.service.codec, pieces: pieces)
+        let rows = ImportDocument(
+            rows: self.service.records, of: entry.id, atLeast: old == nil ? nil : entry.totalRecords, pieces: old,
+            codec: self.service.codec)
+        var copy: Copy
         do throws(ImportError) {
             copy = try await self.copy(RecordPageIterator(rows, limits: .stored), to: sink, progress)
         } catch {
             _ = await sink.abort()
             throw error
         }
+        copy.result.replacesSamples = pieces != nil || old != nil
         #if DEBUG
         await Failpoint.reach(.moveCopied)
         #endif
@@ -95,7 +100,7 @@ public struct ImportMover: Sendable {
         #if DEBUG
         await Failpoint.reach(.moveCommitted)
         #endif
-        self.service.cache.remove(entry.id)
+        self.service.forget(entry.id)
         return .moved(records: copy.result.storage.recordCount, bytes: copy.result.storage.sizeBytes)
     }
 
@@ -135,7 +140,7 @@ public struct ImportMover: Sendable {
     private func fillRows(
         _ entry: Import, _ location: String, _ progress: @Sendable (Int) -> Void
     ) async throws(ImportError) -> Outcome {
-        let sink = RowSink(self.service.records, entry)
+        let sink = RowSink(self.service.records, entry, pieces: self.service.newPieces(for: entry))
         let document = try await self.service.document(of: entry)
         let copy = try await self.copy(RecordPageIterator(document, limits: .stored), to: sink, progress)
         if let hash = entry.storage?.contentHash, !hash.isEmpty, hash != copy.result.storage.contentHash {
@@ -145,8 +150,10 @@ public struct ImportMover: Sendable {
         await Failpoint.reach(.moveCopied)
         #endif
         // Read back only as many rows as were copied: rows that the legacy service has added follow them.
-        let rows = ImportDocument(rows: self.service.records, of: entry.id, codec: self.service.codec)
         let count = copy.result.storage.recordCount
+        let rows = ImportDocument(
+            rows: self.service.records, of: entry.id, atLeast: sink.pieces == nil ? nil : count, pieces: sink.pieces,
+            codec: self.service.codec)
         let back = try await self.read(RecordPageIterator(rows, limits: .stored), upTo: count)
         guard back.count == count, back.hash == copy.result.storage.contentHash else {
             throw .damaged("The rows that were copied from the object differ from it when they are read back.")
@@ -160,7 +167,7 @@ public struct ImportMover: Sendable {
         #if DEBUG
         await Failpoint.reach(.moveCommitted)
         #endif
-        self.service.cache.remove(entry.id)
+        self.service.forget(entry.id)
         // Nothing refers to the object any more. If it cannot be deleted now, the import sweep deletes it.
         if let objects = self.service.objects { try? await objects.delete(location) }
         return .moved(records: count, bytes: copy.result.storage.originalSizeBytes)
@@ -170,8 +177,10 @@ public struct ImportMover: Sendable {
 
     /// A copy that was written and is not the import's storage yet.
     struct Copy: Sendable {
-        /// The sizes, hashes, counts, index and sample rows of the copy, which are passed to the switch.
+        /// The sizes, hashes, counts, index, sample rows and encryption of the copy, which are passed to the switch.
         var result: ImportResult
+        /// The decryption of the copy; `nil` if it is not encrypted.
+        var pieces: ImportPieces?
     }
 
     /// Writes all records of the pages to the sink and finishes it.
@@ -200,7 +209,9 @@ public struct ImportMover: Sendable {
                 dataHash: stored.dataHash, contentHash: content.finish())
             return Copy(
                 result: ImportResult(
-                    storage: storage, fieldSummary: pages.summary.json, index: stored.index, samples: samples, requestHash: nil))
+                    storage: storage, fieldSummary: pages.summary.json, index: stored.index,
+                    samples: sink.pieces?.sealSamples(samples) ?? samples, requestHash: nil,
+                    encryption: sink.pieces?.encryption), pieces: sink.pieces)
         } catch let error as ImportError {
             throw error
         } catch {
@@ -210,11 +221,12 @@ public struct ImportMover: Sendable {
 
     /// Reads the whole new object back and compares its records and hashes with what was written.
     /// - Throws: ``ImportError/damaged(_:)`` if they differ.
-    private func compare(_ copy: Copy, at key: String, _ objects: any ObjectStore) async throws(ImportError) {
+    func compare(_ copy: Copy, at key: String, _ objects: any ObjectStore) async throws(ImportError) {
         let download: any ObjectDownload
         do throws(ObjectError) { download = try await objects.download(key, range: nil) } catch { throw .objects(error) }
         let hashing = HashingDownload(download, self.service.codec)
-        let document = ImportDocument(hashing, index: copy.result.index, codec: self.service.codec)
+        let document = ImportDocument(
+            hashing, index: copy.result.index, pieces: copy.pieces, codec: self.service.codec)
         let back = try await self.read(RecordPageIterator(document, limits: .stored), upTo: .max)
         let storage = copy.result.storage
         guard back.count == storage.recordCount, back.hash == storage.contentHash, hashing.finish() == storage.dataHash else {
@@ -238,7 +250,7 @@ public struct ImportMover: Sendable {
 
     /// Claims a stored import.
     /// - Returns: the import with its new claim; `nil` if another worker has claimed it, or its status is not `stored`.
-    private func claim(_ id: ImportID) async throws(ImportError) -> Import? {
+    func claim(_ id: ImportID) async throws(ImportError) -> Import? {
         do throws(StoreError) {
             return try await self.service.ledger.claim(
                 id, from: [.stored], to: nil, seconds: self.service.configuration.claimSeconds)
@@ -249,7 +261,7 @@ public struct ImportMover: Sendable {
 
     /// Runs the body while the claim is renewed, then releases the claim.
     /// - Throws: the body's error, or ``ImportError/claimLost``.
-    private func withClaim<Value: Sendable>(
+    func withClaim<Value: Sendable>(
         on entry: Import, _ body: @escaping @Sendable () async throws(ImportError) -> Value
     ) async throws(ImportError) -> Value {
         let result: Result<Value, any Error>
@@ -276,7 +288,7 @@ public struct ImportMover: Sendable {
     }
 
     /// Deletes an object, also if the caller's task is cancelled.
-    private func delete(_ key: String, _ objects: any ObjectStore) async throws(ImportError) {
+    func delete(_ key: String, _ objects: any ObjectStore) async throws(ImportError) {
         // In a separate task: the caller's task may be cancelled because the claim was lost.
         let result = await Task { () async -> Result<Void, ObjectError> in
             do throws(ObjectError) { return .success(try await objects.delete(key)) } catch { return .failure(error) }

@@ -15,7 +15,8 @@ public struct ImportVerifier: Sendable {
         /// The records are in an object, but the database has this many rows of the import besides the sample rows.
         /// Either the legacy service added them after the move to the object, or a move back to rows was interrupted.
         case extraRows(Int)
-        /// Reading the records failed, because they are damaged. The text describes the damage.
+        /// Reading the records failed, because they are damaged or their import key is missing. The text describes it in whole
+        /// sentences.
         case unreadable(String)
     }
 
@@ -48,14 +49,31 @@ public struct ImportVerifier: Sendable {
             }
             let hashing = HashingDownload(download, self.service.codec)
             let index = try await self.service.index(of: entry)
-            problems += try await self.read(ImportDocument(hashing, index: index, codec: self.service.codec), entry, progress)
+            do throws(ImportError) {
+                let document = ImportDocument(
+                    hashing, index: index, pieces: try self.service.pieces(of: entry), codec: self.service.codec)
+                problems += try await self.read(document, entry, progress)
+            } catch {
+                guard let what = error.unreadable else { throw error }
+                // Without the import key only the object as it is stored can be compared.
+                problems.append(.unreadable(what))
+                do throws(ObjectError) { while try await hashing.next() != nil {} } catch { throw .objects(error) }
+            }
             if let hash = entry.storage?.dataHash, hash != hashing.finish() { problems.append(.dataHash) }
             let rows = try await self.digestCount(entry)
             let samples = try await self.sampleCount(entry)
             if rows > samples { problems.append(.extraRows(rows - samples)) }
         } else {
-            let rows = ImportDocument(rows: self.service.records, of: entry.id, codec: self.service.codec)
-            problems += try await self.read(rows, entry, progress)
+            do throws(ImportError) {
+                let pieces = try self.service.pieces(of: entry)
+                let rows = ImportDocument(
+                    rows: self.service.records, of: entry.id, atLeast: pieces == nil ? nil : entry.totalRecords, pieces: pieces,
+                    codec: self.service.codec)
+                problems += try await self.read(rows, entry, progress)
+            } catch {
+                guard let what = error.unreadable else { throw error }
+                problems.append(.unreadable(what))
+            }
         }
         return problems
     }

@@ -14,6 +14,8 @@ public final class ImportDocument {
     private static let rowsPerPage = 1_000
 
     private let source: Source
+    /// The decryption of the records; `nil` if they are not encrypted.
+    private let pieces: ImportPieces?
     private let codec: any ImportCodec
     /// Bytes of the object that were downloaded and not decompressed yet.
     private var compressed: [UInt8] = []
@@ -25,17 +27,27 @@ public final class ImportDocument {
     private var isComplete = false
     /// Minimum number of rows that must still follow; `nil` if any number is accepted.
     private var missingRows: Int?
+    /// Number of rows that were read so far, and the number of all rows.
+    private var (rowsRead, totalRows) = (0, 0)
 
     /// A document that is stored as an object.
     /// - Parameter index: the object's gzip member index; `nil` if the legacy service wrote the object.
-    init(_ download: any ObjectDownload, index: GzipMemberIndex?, codec: any ImportCodec) {
+    /// - Parameter pieces: the decryption of an encrypted object.
+    init(_ download: any ObjectDownload, index: GzipMemberIndex?, pieces: ImportPieces?, codec: any ImportCodec) {
+        self.pieces = pieces
         self.source = index.map { .members(download, $0) } ?? .stream(download, codec.makeDecompressor())
         self.codec = codec
     }
 
     /// A document that is stored as rows.
     /// - Parameter count: minimum number of rows; if there are fewer, ``next()`` throws ``ImportError/damaged(_:)``.
-    init(rows records: any RecordStore, of id: ImportID, atLeast count: Int? = nil, codec: any ImportCodec) {
+    /// - Parameter pieces: the decryption of encrypted rows, of which there must be exactly `count`.
+    init(
+        rows records: any RecordStore, of id: ImportID, atLeast count: Int? = nil, pieces: ImportPieces?,
+        codec: any ImportCodec
+    ) {
+        self.pieces = pieces
+        self.totalRows = count ?? 0
         self.source = .rows(records, id)
         self.codec = codec
         self.missingRows = count
@@ -54,7 +66,9 @@ public final class ImportDocument {
         if self.isComplete { return nil }
         switch self.source {
         case .members(let download, let index): return try await self.nextMember(download, index)
-        case .stream(let download, let decompressor): return try await self.nextChunk(download, decompressor)
+        case .stream(let download, let decompressor):
+            guard self.pieces == nil else { throw ImportService.noIndex }
+            return try await self.nextChunk(download, decompressor)
         case .rows(let records, let id): return try await self.nextRows(records, id)
         }
     }
@@ -77,9 +91,14 @@ public final class ImportDocument {
             }
             self.compressed += part
         }
-        let bytes = Array(self.compressed.prefix(member.compressed))
+        let bytes =
+            try self.pieces?.openMember(
+                self.compressed[..<member.compressed], number: self.position, of: index.members.count)
+            ?? Array(self.compressed.prefix(member.compressed))
         self.compressed.removeFirst(member.compressed)
         self.position += 1
+        // The header of an encrypted object has no text.
+        if self.pieces != nil, self.position == 1 { return try await self.nextMember(download, index) }
         return try await self.codec.text(of: bytes, uncompressedBytes: member.uncompressed)
     }
 
@@ -110,11 +129,15 @@ public final class ImportDocument {
 
     /// The next rows as lines of the document.
     private func nextRows(_ records: any RecordStore, _ id: ImportID) async throws(ImportError) -> [UInt8]? {
-        let slice: RecordSlice
+        var slice: RecordSlice
         do throws(StoreError) {
             slice = try await records.records(of: id, after: self.rows.bookmark, limit: Self.rowsPerPage)
         } catch {
             throw .store(error)
+        }
+        if let pieces {
+            slice.records = try pieces.openRows(slice.records, from: self.rowsRead, total: self.totalRows)
+            self.rowsRead += slice.records.count
         }
         var page = RecordPage(continuing: self.rows.hasBegun, capacity: 65_536)
         for row in slice.records { page.append(row) }

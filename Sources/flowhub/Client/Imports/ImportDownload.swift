@@ -37,7 +37,9 @@ struct ImportDownload {
     /// - Throws: ``CommandFailure``, after all attempts. The caller must discard the target.
     func run() async throws -> Report {
         let metadata = try await self.client.json("/v1/imports/\(self.id)")
-        let storage = metadata.member("storage_metadata").flatMap { StorageMetadata($0) }
+        var storage = metadata.member("storage_metadata").flatMap { StorageMetadata($0) }
+        // The hub decrypts an encrypted object, so the bytes are not those of data_hash.
+        if metadata.member("encryption_key") != nil { storage?.dataHash = nil }
         let total = self.form == .compressed ? storage?.sizeBytes : storage?.originalSizeBytes
         let bar = ProgressBar(label: "Fetching", total: total, unit: .bytes, style: self.style)
         defer { bar.clear() }
