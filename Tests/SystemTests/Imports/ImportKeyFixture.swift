@@ -2,7 +2,7 @@ import FlowTestKit
 import Foundation
 
 /// A file of import keys in a folder of its own, and a program that decrypts what the hub stores. The program is written
-/// after docs/decisions/00XX-import-encryption.md, in another language and with another library than the hub.
+/// after docs/decisions/0014-import-encryption.md, in another language and with another library than the hub.
 struct ImportKeyFixture: Sendable {
     static let keys = [
         "old": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "new": "//79/Pv6+fj39vX08/Lx8O/u7ezr6uno5+bl5OPi4eA=",
