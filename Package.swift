@@ -74,6 +74,7 @@ let package = Package(
                 .embedInCode("Migrations/SQL/0012_flow_deletions.sql"),
                 .embedInCode("Migrations/SQL/0013_ended_versions.sql"),
                 .embedInCode("Migrations/SQL/0014_import_encryption.sql"),
+                .embedInCode("Migrations/SQL/0015_trigger_rights.sql"),
             ]
         ),
         // Without pkgConfig: hiredis's names a flag that the package manager warns of.

@@ -8,6 +8,10 @@ import NIOHTTPTypesHTTP1
 import NIOPosix
 public import ServiceLifecycle
 
+#if canImport(Glibc)
+import Glibc
+#endif
+
 /// The HTTP server of the hub: one port for event streams and ordinary requests, and optionally one for operations (metrics
 /// and health).
 ///
@@ -163,7 +167,7 @@ public final class HubServer: Service {
         var operationsAccess = access
         operationsAccess.cors = .none
         operationsAccess.pages = KeylessAccess(
-            cors: .none, checksHost: KeylessAccess.isLoopback(address: self.http.operationsHost))
+            cors: .none, checksHost: ListenAddress.isLoopback(self.http.operationsHost))
         let limitCounters = LimitCounters()
         let router = Router(context: HubContext.self, options: .autoGenerateHeadEndpoints)
         let operationsRouter = Router(context: HubContext.self, options: .autoGenerateHeadEndpoints)
@@ -294,7 +298,11 @@ public final class HubServer: Service {
                 }
             }
         do {
+            // NIO sets IPV6_V6ONLY to 0, so a listener on :: accepts IPv4 too, whatever the machine's default.
             return try await bootstrap.bind(host: host, port: port).get()
+        } catch let error as IOError where host == ListenAddress.any && error.errnoCode == EAFNOSUPPORT {
+            self.logger.notice("This machine has no IPv6; listening on 0.0.0.0")
+            return try await self.bind(group, loops, budgets, host: "0.0.0.0", port: port, isOperations: isOperations)
         } catch {
             throw ListenFailure(host: host, port: port, reason: "\(error)")
         }

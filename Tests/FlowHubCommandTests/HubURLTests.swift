@@ -6,7 +6,8 @@ import Testing
     @Test(arguments: [
         ("http://127.0.0.1:8080", true), ("http://localhost", true), ("https://LOCALHOST:1/", true), ("http://[::1]:8080", true),
         ("http://127.8.8.8", true), ("http://127.0.0.1.example.com", false), ("http://128.0.0.1", false), ("http://127.1", false),
-        ("http://10.0.0.1", false), ("http://localhost.example.com", false),
+        ("http://10.0.0.1", false), ("http://localhost.example.com", false), ("http://[::ffff:127.0.0.1]:8080", true),
+        ("http://[::ffff:10.0.0.1]", false), ("http://[::]", false),
     ])
     func onlyLocalAddressesAreLoopback(text: String, isLoopback: Bool) throws {
         #expect(try HubURL(text).isLoopback == isLoopback)

@@ -139,6 +139,18 @@ import Testing
         let upstash = try RedisSettings(upstash: "https://eu1-x.upstash.io", token: "T")
         #expect(upstash.host == "eu1-x.upstash.io" && upstash.port == 6_379 && upstash.usesTLS)
         #expect(upstash.user == "default" && upstash.password == "T")
+        // Upstash also shows a URL with the token in it.
+        let whole = try RedisSettings(upstash: "rediss://default:p%40@eu1-x.upstash.io:6380", token: nil)
+        #expect(whole.host == "eu1-x.upstash.io" && whole.port == 6_380 && whole.usesTLS && whole.password == "p@")
+        #expect(whole.summary == "eu1-x.upstash.io:6380/0 over TLS")
+        for (url, token) in [
+            ("https://x.upstash.io", nil), ("https://x.upstash.io", ""), ("http://x", "T"), ("x.upstash.io", "T"),
+        ] {
+            let error = #expect(throws: RedisError.self) {
+                try RedisSettings(upstash: url, token: token, urlKey: "A_URL", tokenKey: "A_TOKEN")
+            }
+            #expect(error?.description.contains("A_URL") == true)
+        }
     }
 
     @Test(arguments: ["", "h:6379", "http://h", "redis://h:x", "redis://h:0", "redis://h/x", "redis://u:%zz@h", "redis://[::1"])

@@ -51,8 +51,8 @@ public struct KeylessAccess: Sendable {
         }
     }
 
-    /// Whether `Host` is a loopback host, with any port: `localhost`, an address in 127.0.0.0/8, or `[::1]`. No other name is
-    /// trusted to resolve to a loopback address, and to nothing else.
+    /// Whether `Host` is a loopback host, with any port: `localhost`, an address in 127.0.0.0/8, `[::1]`, or an IPv4-mapped loopback
+    /// address in brackets. No other name is trusted to resolve to a loopback address, and to nothing else.
     static func isLoopback(_ authority: String) -> Bool {
         var authority = authority
         return authority.withUTF8 { Self.isLoopback($0[...]) }
@@ -60,8 +60,9 @@ public struct KeylessAccess: Sendable {
 
     private static func isLoopback(_ authority: Slice<UnsafeBufferPointer<UInt8>>) -> Bool {
         if authority.first == UInt8(ascii: "[") {
-            let literal = "[::1]".utf8
-            return authority.starts(with: literal) && Self.isPort(authority.dropFirst(literal.count))
+            guard let end = authority.firstIndex(of: UInt8(ascii: "]")) else { return false }
+            let host = Substring(decoding: authority[authority.startIndex..<end].dropFirst(), as: UTF8.self)
+            return host.contains(":") && IPAddress(host)?.isLoopback == true && Self.isPort(authority[end...].dropFirst())
         }
         let host = authority.prefix { $0 != UInt8(ascii: ":") }
         guard Self.isPort(authority[host.endIndex...]) else { return false }
@@ -85,9 +86,6 @@ public struct KeylessAccess: Sendable {
         }
         return dots == 3 && digits > 0
     }
-
-    /// Whether an address to listen on, as in a setting, is a loopback address.
-    public static func isLoopback(address: String) -> Bool { address == "::1" || Self.isLoopback(address) }
 
     /// Whether the text after the host is empty, or `:` and digits.
     private static func isPort(_ text: Slice<UnsafeBufferPointer<UInt8>>) -> Bool {

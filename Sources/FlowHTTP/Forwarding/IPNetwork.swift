@@ -38,6 +38,9 @@ struct IPAddress: Hashable, Sendable {
     /// Whether this is an IPv4 address.
     var isIPv4: Bool { self.high == 0 && self.low >> 32 == 0xffff }
 
+    /// Whether this is an address of this machine alone: in 127.0.0.0/8, also IPv4-mapped, or `::1`.
+    var isLoopback: Bool { self.isIPv4 ? (self.low >> 24) & 0xff == 127 : (self.high, self.low) == (0, 1) }
+
     /// The address in the form of `inet_ntop(3)`.
     var text: String {
         let bytes = (0..<16).map { index in

@@ -23,6 +23,9 @@ public struct R2Settings: Sendable {
         "FLOWHUB_R2_JURISDICTION", "FLOWHUB_R2_CREDENTIALS", "FLOWHUB_R2_CA",
     ]
 
+    /// Bucket and endpoint, for people. Without the keys.
+    public var summary: String { "\(self.bucket) at \(self.endpoint.scheme)://\(self.endpoint.host)" }
+
     /// Creates settings with credentials that do not change while the hub runs.
     public init(endpoint: String, bucket: String, credentials: R2Credentials) throws(R2SettingsError) {
         try self.init(R2Endpoint(url: endpoint), bucket: bucket, .fixed(credentials))

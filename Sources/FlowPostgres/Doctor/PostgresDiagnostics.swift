@@ -50,8 +50,8 @@ public struct PostgresDiagnostics: Sendable {
             findings.append(pooler)
             // The pooler has closed the connection.
             if pooler.level == .failure { return findings }
-            findings += try Self.role(connection)
-            findings.append(try Self.rights(connection))
+            findings += try Self.role(connection, settings)
+            findings.append(try Self.rights(connection, settings))
             findings.append(try Self.clock(connection))
             findings.append(try Self.durability(connection))
             findings.append(try Self.connectionLimit(connection, settings))
@@ -119,22 +119,34 @@ public struct PostgresDiagnostics: Sendable {
     }
 
     /// Checks that the user has the privileges that `flowhub serve` needs on the existing tables.
-    private static func rights(_ connection: PostgresConnection) throws(PostgresError) -> DoctorFinding {
+    private static func rights(
+        _ connection: PostgresConnection, _ settings: PostgresSettings
+    ) throws(PostgresError) -> DoctorFinding {
+        // Not by the search path: through a pooler it lasts for one transaction.
+        let layout = try SchemaLayout.read(connection, schema: settings.schema)
+        let shared = CreatedObject.importTables.sorted()
+        let own = [
+            "flows", "flow_events", "flow_outbox", "idempotency", "revocations", "hub_locks", "account_usage", "ended_versions",
+        ]
+        let place = SearchPath.quoted(layout.hub)
+        var parameters = ParameterList()
+        parameters.add(own.map { "\(place).\($0)" } + shared.map { "\(SearchPath.quoted(layout.imports)).\($0)" })
+        parameters.add("\(place).hub_meta")
+        parameters.add("\(place).hub_fencing")
         let missing = try connection.execute(
             Statement(
                 """
                 SELECT string_agg(name || ' (' || need || ')', ', ') FROM (
-                    SELECT t.name, r.need FROM (VALUES ('flows'), ('flow_events'), ('flow_outbox'), ('idempotency'), ('revocations'),
-                        ('hub_locks'), ('data_imports'), ('raw_import_records'), ('account_usage'), ('ended_versions')) AS t (name),
+                    SELECT c.relname::text AS name, r.need FROM unnest($1) AS t (name) JOIN pg_class c ON c.oid = to_regclass(t.name),
                         (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE')) AS r (need)
-                    WHERE to_regclass(t.name) IS NOT NULL AND NOT has_table_privilege(t.name, r.need)
+                    WHERE NOT has_table_privilege(c.oid, r.need)
                     UNION ALL
-                    SELECT 'hub_meta', 'UPDATE' WHERE to_regclass('hub_meta') IS NOT NULL AND NOT has_table_privilege('hub_meta', 'UPDATE')
+                    SELECT 'hub_meta', 'UPDATE' WHERE to_regclass($2) IS NOT NULL AND NOT has_table_privilege(to_regclass($2), 'UPDATE')
                     UNION ALL
-                    SELECT 'hub_fencing', 'UPDATE' WHERE to_regclass('hub_fencing') IS NOT NULL
-                        AND NOT has_sequence_privilege('hub_fencing', 'UPDATE')
+                    SELECT 'hub_fencing', 'UPDATE' WHERE to_regclass($3) IS NOT NULL
+                        AND NOT has_sequence_privilege(to_regclass($3), 'UPDATE')
                 ) lacking
-                """)
+                """, parameters)
         ).first?.text(0)
         guard let missing else {
             return DoctorFinding(
@@ -174,15 +186,21 @@ public struct PostgresDiagnostics: Sendable {
         }
     }
 
-    /// Fails if the server or the user's transactions are read-only, or if no schema exists. Warns if the user may not
-    /// create tables.
-    private static func role(_ connection: PostgresConnection) throws(PostgresError) -> [DoctorFinding] {
+    /// Fails if the server or the user's transactions are read-only, if no schema exists, or if the user may not use that of
+    /// `FLOWHUB_PG_SCHEMA`. Warns if the user may not create tables.
+    private static func role(
+        _ connection: PostgresConnection, _ settings: PostgresSettings
+    ) throws(PostgresError) -> [DoctorFinding] {
+        var parameters = ParameterList()
+        parameters.add(settings.schema)
         let row = try connection.execute(
             Statement(
                 """
                 SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'on',
-                    has_schema_privilege(current_schema(), 'CREATE'), current_schema()
-                """)
+                    coalesce(has_schema_privilege(n.oid, 'CREATE'), has_database_privilege(current_database(), 'CREATE')),
+                    coalesce($1, current_schema()::text), n.oid IS NULL OR has_schema_privilege(n.oid, 'USAGE')
+                FROM (SELECT) one LEFT JOIN pg_namespace n ON n.nspname = coalesce($1, current_schema()::text)
+                """, parameters)
         ).first
         if row?.bool(0) == true {
             return [
@@ -203,6 +221,13 @@ public struct PostgresDiagnostics: Sendable {
                 DoctorFinding(
                     .failure, "postgres.role", "no schema of the database user's search_path exists",
                     advice: "Set search_path of the user to an existing schema.")
+            ]
+        }
+        guard row?.bool(4) == true else {
+            return [
+                DoctorFinding(
+                    .failure, "postgres.role", "the user may not use the schema \(schema)",
+                    advice: "GRANT USAGE ON SCHEMA \(schema) to the user.")
             ]
         }
         if row?.bool(2) == true {
@@ -280,7 +305,9 @@ public struct PostgresDiagnostics: Sendable {
         } catch {
             return DoctorFinding(
                 .failure, "postgres.migrations", error.explanation,
-                advice: "Use the flowhub version whose migrations match the database.")
+                advice: error.code == .schema
+                    ? "Do what the text says, or use the flowhub version whose migrations match the database."
+                    : Self.advice(for: error))
         }
     }
 }

@@ -12,6 +12,9 @@ public struct Migration: Hashable, Sendable {
     /// other files.
     public let concurrentIndex: String?
 
+    /// Whether the file creates objects in the schema of the import tables, if the hub's own tables have another one.
+    var createsInImportSchema: Bool { ["0002_imports", "0004_import_ledger"].contains(self.name) }
+
     /// Beginning of the first line of a file with a concurrent index build; the index name follows.
     private static let concurrentPrefix = "-- outside a transaction: "
 
@@ -44,6 +47,7 @@ public struct Migration: Hashable, Sendable {
         Migration(name: "0012_flow_deletions", bytes: PackageResources._012_flow_deletions_sql),
         Migration(name: "0013_ended_versions", bytes: PackageResources._013_ended_versions_sql),
         Migration(name: "0014_import_encryption", bytes: PackageResources._014_import_encryption_sql),
+        Migration(name: "0015_trigger_rights", bytes: PackageResources._015_trigger_rights_sql),
     ]
 }
 

@@ -16,9 +16,9 @@ public struct MigrationRunner: Sendable {
         public var isApplied: Bool
     }
 
-    private let settings: PostgresSettings
-    private let migrations: [Migration]
-    private let logger: Logger
+    let settings: PostgresSettings
+    let migrations: [Migration]
+    let logger: Logger
 
     /// Key of the advisory lock: "flowhub" in ASCII.
     private static let lockKey: Int64 = 0x66_6c6f_7768_7562
@@ -28,7 +28,7 @@ public struct MigrationRunner: Sendable {
     /// Maximum number of attempts that end in a lock timeout, a time limit or a conflict.
     private static let maximumTries = 60
     /// Timeout in seconds for the query that reads which migrations are applied.
-    private static let statusSeconds = 30
+    static let statusSeconds = 30
     /// Maximum seconds to wait for another instance's migrations.
     private static let lockWaitSeconds = 3_600.0
 
@@ -40,12 +40,16 @@ public struct MigrationRunner: Sendable {
 
     /// Reads which migrations are applied, in order. Includes applied ones of a newer release, which this binary does
     /// not know.
-    /// - Throws: ``PostgresError`` of code `schema` if the applied migrations do not match this binary's.
+    /// - Throws: ``PostgresError`` of code `schema` if the applied migrations do not match this binary's, or if the database has
+    ///   something because of which the missing ones cannot be applied.
     public func status() async throws(PostgresError) -> [Status] {
         try await self.blocking { () throws(PostgresError) in
             let connection = try PostgresConnection(self.settings)
-            let plan = try Self.plan(connection)
-            let pending = Set(try plan.pending(of: self.migrations).map(\.name))
+            let layout = try SchemaLayout.read(connection, schema: self.settings.schema)
+            let plan = try self.plan(connection, layout)
+            let missing = try plan.pending(of: self.migrations)
+            try self.conflicts(connection, layout, missing).check(mayChange: false)
+            let pending = Set(missing.map(\.name))
             let known = self.migrations.map { Status(name: $0.name, isApplied: !pending.contains($0.name)) }
             let newer = plan.applied.keys.filter { name in !self.migrations.contains { $0.name == name } }.sorted()
             return known + newer.map { Status(name: $0, isApplied: true) }
@@ -64,16 +68,15 @@ public struct MigrationRunner: Sendable {
     /// - Returns: the names of the migrations applied by this call.
     public func run() async throws(PostgresError) -> [String] {
         try await self.blocking { () throws(PostgresError) in
-            // Read-only check first: a user without schema privileges can start the hub on a schema that is up to
-            // date.
-            if try Self.plan(PostgresConnection(self.settings)).pending(of: self.migrations).isEmpty { return [] }
+            // Read-only checks first: a user without schema privileges can start the hub on a schema that is up to
+            // date, and nothing is changed in a database where a later migration would fail.
+            guard try self.mayMigrate() else { return [] }
             var applied: [String] = []
             var tries = 0
             let start = Date()
             while true {
                 do throws(PostgresError) {
                     let connection = try PostgresConnection(self.settings)
-                    try Self.checkEncoding(connection)
                     while true {
                         switch try self.step(connection) {
                         case .applied(let name): applied.append(name)
@@ -100,6 +103,22 @@ public struct MigrationRunner: Sendable {
         }
     }
 
+    /// Whether migrations are missing.
+    /// - Throws: code `schema` if they cannot be applied to this database.
+    private func mayMigrate() throws(PostgresError) -> Bool {
+        let connection = try PostgresConnection(self.settings)
+        let layout = try SchemaLayout.read(connection, schema: self.settings.schema)
+        let pending = try self.plan(connection, layout).pending(of: self.migrations)
+        if pending.isEmpty { return false }
+        try Self.checkEncoding(connection)
+        try self.conflicts(connection, layout, pending).check(mayChange: true)
+        return true
+    }
+
+    private func conflicts(_ connection: PostgresConnection, _ layout: SchemaLayout, _ pending: [Migration]) -> SchemaConflicts {
+        SchemaConflicts(connection: connection, layout: layout, schema: self.settings.schema, pending: pending)
+    }
+
     /// The result of ``step(_:)``.
     private enum Step {
         /// The migration with this name was applied.
@@ -118,8 +137,9 @@ public struct MigrationRunner: Sendable {
             "the database's encoding is \(connection.encoding); create a database with ENCODING 'UTF8' TEMPLATE template0")
     }
 
-    /// Applies the next missing migration in one transaction, if the advisory lock is free.
-    private func step(_ connection: PostgresConnection) throws(PostgresError) -> Step {
+    /// Begins the transaction of a migration.
+    /// - Returns: whether this instance may change the schema until the end of the transaction; if not, the transaction has ended.
+    func beginExclusively(_ connection: PostgresConnection) throws(PostgresError) -> Bool {
         try connection.execute(
             """
             BEGIN ISOLATION LEVEL READ COMMITTED;
@@ -127,28 +147,31 @@ public struct MigrationRunner: Sendable {
             SET LOCAL idle_in_transaction_session_timeout = 0
             """)
         let lock = try connection.execute(Statement("SELECT pg_try_advisory_xact_lock(\(Self.lockKey))"))
-        guard lock.first?.bool(0) == true else {
-            try connection.execute("ROLLBACK")
-            return .lockedElsewhere
-        }
+        if lock.first?.bool(0) == true { return true }
+        try connection.execute("ROLLBACK")
+        return false
+    }
+
+    /// Applies the next missing migration in one transaction, if the advisory lock is free.
+    private func step(_ connection: PostgresConnection) throws(PostgresError) -> Step {
+        guard try self.beginExclusively(connection) else { return .lockedElsewhere }
+        let layout = try SchemaLayout.read(connection, schema: self.settings.schema)
+        if !layout.exists { try connection.execute("CREATE SCHEMA \(SearchPath.quoted(layout.hub))") }
         try connection.execute(
             """
-            CREATE TABLE IF NOT EXISTS schema_migrations (
+            CREATE TABLE IF NOT EXISTS \(layout.migrationsTable) (
                 name text PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now());
             """)
-        guard let next = try Self.plan(connection).pending(of: self.migrations).first else {
+        guard let next = try self.plan(connection, layout).pending(of: self.migrations).first else {
             try connection.execute("COMMIT")
             return .upToDate
         }
         do throws(PostgresError) {
             if let index = next.concurrentIndex {
-                // The portal of the last query would keep its MVCC snapshot until the end of the transaction, and the
-                // index build would wait for it. A simple query closes the portal.
-                try connection.execute("SELECT 1")
-                try self.buildIndex(index, next)
+                try self.buildIndex(index, next, layout, beside: connection)
             } else {
                 try connection.execute("SET LOCAL lock_timeout = '\(Self.tableLockSeconds)s'")
-                try connection.execute(next.sql)
+                try self.apply(next, layout, connection)
             }
         } catch {
             throw [.locked, .timeout, .conflict].contains(error.code) ? error : PostgresError(failed: next.name, error)
@@ -156,36 +179,61 @@ public struct MigrationRunner: Sendable {
         var parameters = ParameterList()
         parameters.add(next.name)
         parameters.add(next.sha256)
-        _ = try connection.execute(Statement("INSERT INTO schema_migrations (name, sha256) VALUES ($1, $2)", parameters))
+        _ = try connection.execute(
+            Statement("INSERT INTO \(layout.migrationsTable) (name, sha256) VALUES ($1, $2)", parameters))
         try connection.execute("COMMIT")
         self.logger.notice("Applied migration", metadata: ["name": "\(next.name)"])
         return .applied(next.name)
     }
 
+    /// Runs a migration's statements in the current transaction. With a schema of its own, the hub's objects are created there.
+    private func apply(_ migration: Migration, _ layout: SchemaLayout, _ connection: PostgresConnection) throws(PostgresError) {
+        guard self.settings.schema != nil else {
+            try connection.execute(migration.sql)
+            return
+        }
+        let places = migration.createsInImportSchema ? [layout.imports, layout.hub] : [layout.hub]
+        try connection.execute("SELECT \(SearchPath.beginning(with: places, isLocal: true))")
+        try connection.execute(migration.sql)
+        try connection.execute(SchemaMove.settle(from: layout.imports, to: layout.hub))
+    }
+
     /// Builds an index on a second connection. The transaction that holds the advisory lock has no MVCC snapshot in the
     /// meantime, so the build does not wait for that transaction. An invalid index of an interrupted build is dropped
-    /// first.
-    private func buildIndex(_ index: String, _ migration: Migration) throws(PostgresError) {
+    /// first. The table is qualified: the search path cannot be set for one statement outside a transaction, and through a
+    /// pooler not for a session.
+    private func buildIndex(
+        _ index: String, _ migration: Migration, _ layout: SchemaLayout, beside holder: PostgresConnection
+    ) throws(PostgresError) {
+        guard let object = CreatedObject.all(in: migration.sql).first, object.name == index, !object.table.isEmpty else {
+            throw PostgresError(.schema, "the file creates no index \(index)")
+        }
+        // The portal of the last query would keep its MVCC snapshot until the end of the transaction, and the index build would
+        // wait for it. A simple query closes the portal.
+        try holder.execute("SELECT 1")
+        let place = layout.schema(of: object)
         let connection = try PostgresConnection(self.settings)
         var parameters = ParameterList()
         parameters.add(index)
+        parameters.add(place)
         let invalid = try connection.execute(
             Statement(
                 """
-                SELECT 1 FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid
-                WHERE c.relname = $1 AND NOT i.indisvalid AND pg_table_is_visible(c.oid)
+                SELECT 1 FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid JOIN pg_namespace n ON n.oid = c.relnamespace
+                WHERE c.relname = $1 AND n.nspname = $2 AND NOT i.indisvalid
                 """, parameters))
-        if invalid.rowCount > 0 { try connection.execute("DROP INDEX CONCURRENTLY IF EXISTS \(index)") }
-        try connection.execute(migration.sql)
+        let quoted = SearchPath.quoted(place)
+        if invalid.rowCount > 0 { try connection.execute("DROP INDEX CONCURRENTLY IF EXISTS \(quoted).\(index)") }
+        try connection.execute(
+            migration.sql.replacing("ON \(object.table)", with: "ON \(quoted).\(object.table)", maxReplacements: 1))
     }
 
     /// Reads which migrations are applied; none if the table `schema_migrations` does not exist.
-    private static func plan(_ connection: PostgresConnection) throws(PostgresError) -> MigrationPlan {
-        let statement = Statement("SELECT to_regclass('schema_migrations') IS NOT NULL")
-        let exists = try connection.execute(statement, within: Self.statusSeconds).first?.bool(0)
-        guard exists == true else { return MigrationPlan(applied: [:]) }
+    /// - Throws: code `schema` if that table belongs to another program.
+    func plan(_ connection: PostgresConnection, _ layout: SchemaLayout) throws(PostgresError) -> MigrationPlan {
         var plan = MigrationPlan(applied: [:])
-        for row in try connection.execute(Statement("SELECT name, sha256 FROM schema_migrations")).rows {
+        guard try SchemaConflicts.checkMigrationsTable(connection, layout, self.settings.schema) else { return plan }
+        for row in try connection.execute(Statement("SELECT name, sha256 FROM \(layout.migrationsTable)")).rows {
             plan.applied[row.text(0) ?? ""] = row.text(1) ?? ""
         }
         return plan
@@ -193,7 +241,7 @@ public struct MigrationRunner: Sendable {
 
     /// Runs the body on a dispatch queue. The body blocks its thread, which must not be one of Swift's cooperative
     /// thread pool.
-    private func blocking<Value: Sendable>(
+    func blocking<Value: Sendable>(
         _ body: @escaping @Sendable () throws(PostgresError) -> Value
     ) async throws(PostgresError) -> Value {
         let result: Result<Value, PostgresError> = await withCheckedContinuation { continuation in

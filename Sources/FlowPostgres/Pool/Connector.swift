@@ -35,8 +35,8 @@ final class Connector: Sendable {
         self.queue.sync {}
     }
 
-    /// Detects a pooler, and whether the server accepts writes. On a direct connection, sets the session's isolation level
-    /// and timeouts.
+    /// Detects a pooler, and whether the server accepts writes. On a direct connection, sets the session's isolation level,
+    /// timeouts and search path.
     static func prepare(
         _ connection: PostgresConnection, _ workload: PoolWorkload, _ settings: PostgresSettings
     ) throws(PostgresError) -> SessionProperties {
@@ -73,13 +73,13 @@ final class Connector: Sendable {
         Statement("SELECT set_config('statement_timeout', '\(seconds)s', true)")
     }
 
-    /// The SQL calls that set the timeouts.
+    /// The SQL calls that set the timeouts, and the search path if the hub's tables have a schema of their own.
     /// - Parameter isLocal: whether they apply to the current transaction only, not to the session.
     private static func limits(_ workload: PoolWorkload, _ settings: PostgresSettings, _ isLocal: Bool) -> String {
         """
         set_config('statement_timeout', '\(settings.statementSeconds)s', \(isLocal)),
         set_config('lock_timeout', '\(workload.lockMilliseconds(settings))ms', \(isLocal)),
         set_config('idle_in_transaction_session_timeout', '\(settings.statementSeconds + settings.lockSeconds)s', \(isLocal))
-        """
+        """ + (settings.schema.map { ",\n" + SearchPath.beginning(with: [$0], isLocal: isLocal) } ?? "")
     }
 }

@@ -2,9 +2,12 @@ import CPostgres
 
 /// Address, time limits and numbers of connections of the database.
 public struct PostgresSettings: Sendable {
-    /// `postgres://user:password@host:port/database?sslmode=verify-full…`, or libpq's `key=value` form. Its
+    /// `postgresql://user:password@host:port/database?sslmode=verify-full…`, or libpq's `key=value` form. Its
     /// parameters override the defaults below.
-    public var url: String
+    let url: String
+    /// Schema of the hub's own tables (`FLOWHUB_PG_SCHEMA`); `nil`: the first one of the user's `search_path`, as for the
+    /// import tables.
+    public var schema: String?
     /// Timeout in seconds for connecting to one address.
     public var connectSeconds = 5
     /// Statement timeout in seconds, after which the server cancels the statement.
@@ -28,7 +31,17 @@ public struct PostgresSettings: Sendable {
     /// relay. Pruning has one more connection of its own.
     public var controlConnections = 1
 
-    public init(url: String) { self.url = url }
+    /// - Parameter url: a URL in libpq's form or that of another driver, such as `postgresql+asyncpg://…?ssl=require`, or
+    ///   libpq's `key=value` form. ``check()`` tells whether it is valid.
+    public init(url: String) { self.url = DatabaseURL.libpq(url) }
+
+    /// Whether a text can be the name of the hub's schema: one that needs no quotes in SQL and is not reserved.
+    public static func isSchema(_ name: String) -> Bool {
+        guard let first = name.utf8.first, (1...63).contains(name.utf8.count), !name.hasPrefix("pg_") else { return false }
+        let isLetter = { (byte: UInt8) in (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte) || byte == UInt8(ascii: "_") }
+        return isLetter(first)
+            && name.utf8.allSatisfy { isLetter($0) || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
+    }
 
     /// Checks that libpq can parse ``url``. The error does not include libpq's message, which would quote the
     /// password.
@@ -36,19 +49,36 @@ public struct PostgresSettings: Sendable {
     public func check() throws(PostgresError) {
         let isURI = self.url.hasPrefix("postgres://") || self.url.hasPrefix("postgresql://")
         guard isURI || self.url.contains("=") else { throw .badURL }
+        guard let options = self.options() else { throw .badURL }
+        // If a password contains an unescaped slash, the text before it is parsed as the port.
+        guard (options["port"] ?? "").utf8.allSatisfy({ (0x30...0x39).contains($0) || $0 == 0x2c }) else { throw .badURL }
+    }
+
+    /// User, host, port and database of the URL, and the schema, for people. Without the password. What the URL leaves to libpq's
+    /// environment variables is missing.
+    public var summary: String {
+        let options = self.options() ?? [:]
+        let host = options["host"] ?? options["hostaddr"] ?? ""
+        let user = options["user"].map { "\($0)@" } ?? ""
+        let port = options["port"].map { ":\($0)" } ?? ""
+        let schema = self.schema.map { ", schema \($0)" } ?? ""
+        return user + (host.contains(":") ? "[\(host)]" : host) + port + "/" + (options["dbname"] ?? "") + schema
+    }
+
+    /// The parameters that ``url`` sets; `nil` if libpq cannot parse it.
+    private func options() -> [String: String]? {
         var message: UnsafeMutablePointer<CChar>?
         let options = PQconninfoParse(self.url, &message)
         PQfreemem(message)
-        guard let options else { throw .badURL }
+        guard let options else { return nil }
         defer { PQconninfoFree(options) }
+        var found: [String: String] = [:]
         var option = options
         while let keyword = option.pointee.keyword {
-            if let value = option.pointee.val, String(cString: keyword) == "port" {
-                // If a password contains an unescaped slash, the text before it is parsed as the port.
-                guard String(cString: value).utf8.allSatisfy({ (0x30...0x39).contains($0) || $0 == 0x2c }) else { throw .badURL }
-            }
+            if let value = option.pointee.val { found[String(cString: keyword)] = String(cString: value) }
             option += 1
         }
+        return found
     }
 
     /// Parameters for `PQconnectdbParams`; later ones override earlier ones. A pooler rejects unknown start-up

@@ -56,21 +56,35 @@ public struct RedisSettings: Hashable, Sendable {
 
     /// Settings for Upstash.
     /// - Parameters:
-    ///   - url: the address of the database's REST service, whose host also serves Redis over TLS.
-    ///   - token: the password.
-    /// - Throws: ``RedisError`` with the code `url` if the URL is invalid or the token is empty.
-    public init(upstash url: String, token: String) throws(RedisError) {
+    ///   - url: the address of the database's REST service, `https://host`, whose host also serves Redis over TLS; or Upstash's
+    ///     `rediss://default:password@host:port`.
+    ///   - token: the password; `nil`: that of the URL.
+    ///   - urlKey: name of the setting with the URL, for the error.
+    ///   - tokenKey: name of the setting with the token, for the error.
+    /// - Throws: ``RedisError`` with the code `url` if the URL is invalid or there is no token.
+    public init(
+        upstash url: String, token: String?, urlKey: String = "UPSTASH_REDIS_URL", tokenKey: String = "UPSTASH_REDIS_TOKEN"
+    ) throws(RedisError) {
         guard let scheme = url.firstRange(of: "://"), ["https", "rediss"].contains(url[..<scheme.lowerBound].lowercased()) else {
-            throw RedisError(.url, "UPSTASH_REDIS_URL must be the URL of the Upstash database, of the form https://host.")
+            throw RedisError(.url, "\(urlKey) must be the URL of the Upstash database, of the form https://host.")
         }
-        guard !token.isEmpty else {
-            throw RedisError(
-                .url, "UPSTASH_REDIS_TOKEN is not set: set it to the token of the Upstash database in UPSTASH_REDIS_URL.")
+        if url.contains("@") {
+            self = try RedisSettings(url: "rediss" + url[scheme.lowerBound...])
+        } else {
+            self.usesTLS = true
+            try self.readAddress(url[scheme.upperBound...].prefix { $0 != "/" && $0 != "?" })
         }
-        self.usesTLS = true
-        self.user = "default"
-        self.password = token
-        try self.readAddress(url[scheme.upperBound...].prefix { $0 != "/" })
+        if self.user == nil { self.user = "default" }
+        if let token { self.password = token }
+        guard self.password?.isEmpty == false else {
+            throw RedisError(.url, "\(tokenKey) is not set: set it to the token of the Upstash database in \(urlKey).")
+        }
+    }
+
+    /// Host, port and database, for people. Without user and password.
+    public var summary: String {
+        let host = self.host.contains(":") ? "[\(self.host)]" : self.host
+        return "\(host):\(self.port)/\(self.database)" + (self.usesTLS ? " over TLS" : "")
     }
 
     /// Reads `user:password`, or a password alone, both percent-encoded.

@@ -36,9 +36,12 @@ struct HubURL: Hashable, Sendable {
 
     /// Whether the host is a loopback address, so that requests stay on this machine.
     var isLoopback: Bool {
-        let octets = self.host.split(separator: ".", omittingEmptySubsequences: false)
+        let host = self.host.lowercased()
+        // IPv4-mapped addresses (RFC 4291, 2.5.5.2) are IPv4 addresses.
+        let octets = (host.hasPrefix("::ffff:") ? host.dropFirst(7) : host[...]).split(
+            separator: ".", omittingEmptySubsequences: false)
         let isIPv4 = octets.count == 4 && octets.allSatisfy { UInt8($0) != nil }
-        return self.host.lowercased() == "localhost" || self.host == "::1" || (isIPv4 && octets[0] == "127")
+        return host == "localhost" || host == "::1" || (isIPv4 && octets[0] == "127")
     }
 
     /// The value of the `Host` header.

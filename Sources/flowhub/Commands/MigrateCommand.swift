@@ -15,6 +15,7 @@ struct MigrateCommand: AsyncParsableCommand {
             EXAMPLES
               DATABASE_URL=postgres://hub@db/hub flowhub migrate --status
               DATABASE_URL=postgres://hub@db/hub flowhub migrate
+              DATABASE_URL=postgres://hub@db/app FLOWHUB_PG_SCHEMA=flowhub flowhub migrate --move-from public
 
             EXIT CODES: 0 success, or with --status no migration is missing; 1 failed, or with --status a migration is \
             missing; 2 invalid usage.
@@ -25,6 +26,20 @@ struct MigrateCommand: AsyncParsableCommand {
 
     @Flag(help: "Print the SQL of the missing migrations, and change nothing.")
     var dryRun = false
+
+    @Option(
+        help: ArgumentHelp(
+            """
+            Move the hub's own tables from this schema into that of FLOWHUB_PG_SCHEMA, and then migrate. Stop all instances first: \
+            those that use the old schema fail afterwards.
+            """, valueName: "schema"))
+    var moveFrom: String?
+
+    func validate() throws {
+        if self.moveFrom != nil, self.status || self.dryRun {
+            throw ValidationError("--move-from cannot be combined with --status or --dry-run.")
+        }
+    }
 
     func run() async throws {
         let configuration = try HubConfiguration.fromEnvironment()
@@ -38,6 +53,10 @@ struct MigrateCommand: AsyncParsableCommand {
             if self.status || self.dryRun {
                 try await self.show(runner)
             } else {
+                if let schema = self.moveFrom {
+                    try await runner.move(from: schema)
+                    print("Moved the hub's tables from \(schema) to \(settings.schema ?? "").")
+                }
                 let applied = try await runner.run()
                 print(
                     applied.isEmpty ? "Nothing to do: the schema is up to date." : "Applied: \(applied.joined(separator: ", "))")

@@ -24,12 +24,12 @@ struct ServeCommand: AsyncParsableCommand {
               flowhub serve
               flowhub serve --port 9000 --data /var/lib/flowhub
               DATABASE_URL=postgres://hub@db/hub flowhub serve
-              FLOWHUB_JWT_KEY=$(cat key) flowhub serve --host 0.0.0.0
+              FLOWHUB_JWT_KEY=$(cat key) flowhub serve --host ::
 
             EXIT CODES: 0 drained after a signal; 1 cannot start or continue; 2 invalid usage or setting.
             """)
 
-    @Option(help: "Address to listen on. (environment: FLOWHUB_HOST; default: 127.0.0.1)")
+    @Option(help: "Address to listen on; :: for all, IPv6 and IPv4. (environment: FLOWHUB_HOST; default: 127.0.0.1)")
     var host: String?
 
     @Option(help: "Port to listen on; 0: any free port. (environment: PORT; default: 8080)")
@@ -67,6 +67,7 @@ struct ServeCommand: AsyncParsableCommand {
 
         let logger = Self.logger(configuration)
         let signals = ServeSignals(logger: logger)
+        logger.notice("Starting", metadata: HubSummary(configuration: configuration).metadata)
         if isCapped {
             logger.warning(
                 "Connections are capped by the limit of open files; raise it (ulimit -n, LimitNOFILE=)",
@@ -145,7 +146,7 @@ struct ServeCommand: AsyncParsableCommand {
     /// has full access, so only clients on this machine may reach the hub.
     /// - Throws: ``CommandFailure`` of kind `usage` if there is no key and the address to listen on is not a loopback address.
     private static func refuseOpenExposure(_ configuration: HubConfiguration) throws {
-        guard configuration.access.isOpen, !KeylessAccess.isLoopback(address: configuration.http.host) else { return }
+        guard configuration.access.isOpen, !ListenAddress.isLoopback(configuration.http.host) else { return }
         throw CommandFailure(
             .usage,
             "Refusing to listen on \(configuration.http.host) without a JWT key: every client would have full access. "

@@ -19,6 +19,8 @@ struct HubConfiguration {
     var postgresStartSeconds = 60
     /// Redis as the bus between instances; `nil`: an instance finds the commits of others only with its version sweep.
     var redis: RedisSettings?
+    /// The setting that ``redis`` is from.
+    var redisKey = ""
     /// Whether Redis is used if it is configured (`REDIS_ENABLED`).
     var isRedisEnabled = true
     var redisServices = RedisServices.Configuration()
@@ -176,18 +178,34 @@ struct HubConfiguration {
         }
     }
 
-    /// Reads `REDIS_URL` or, if it is not set, `UPSTASH_REDIS_URL` and `UPSTASH_REDIS_TOKEN`, unless `REDIS_ENABLED` is false.
+    /// Reads `REDIS_URL` or, if it is not set, the URL and the token of an Upstash database, unless `REDIS_ENABLED` is false.
+    /// - Throws: ``Invalid`` also for a token without its URL and a URL without its token, whichever URL is used.
     private mutating func readRedis(_ environment: [String: String]) throws {
         guard !Setting.isOff(environment["REDIS_ENABLED"]) else { return }
-        do throws(RedisError) {
-            if let url = environment["REDIS_URL"], !url.isEmpty {
-                self.redis = try RedisSettings(url: url)
-            } else if let url = environment["UPSTASH_REDIS_URL"], !url.isEmpty {
-                self.redis = try RedisSettings(upstash: url, token: environment["UPSTASH_REDIS_TOKEN"] ?? "")
+        func text(_ key: String) -> String? { environment[key].flatMap { $0.isEmpty ? nil : $0 } }
+        var found: [(key: String, settings: RedisSettings)] = []
+        if let url = text("REDIS_URL") {
+            do { found.append(("REDIS_URL", try RedisSettings(url: url))) } catch {
+                throw Invalid(key: "REDIS_URL", problem: "\(error)")
             }
-        } catch {
-            throw Invalid(
-                key: environment["REDIS_URL"]?.isEmpty == false ? "REDIS_URL" : "UPSTASH_REDIS_URL", problem: "\(error)")
         }
+        for prefix in ["UPSTASH_REDIS", "UPSTASH_REDIS_REST"] {
+            let (urlKey, tokenKey) = ("\(prefix)_URL", "\(prefix)_TOKEN")
+            guard let url = text(urlKey) else {
+                guard text(tokenKey) == nil else {
+                    throw Invalid(
+                        key: urlKey,
+                        problem: "is not set, but \(tokenKey) is. Set both to the values of the Upstash database, or neither.")
+                }
+                continue
+            }
+            do {
+                found.append((urlKey, try RedisSettings(upstash: url, token: text(tokenKey), urlKey: urlKey, tokenKey: tokenKey)))
+            } catch {
+                throw Invalid(key: urlKey, problem: "\(error)")
+            }
+        }
+        self.redis = found.first?.settings
+        self.redisKey = found.first?.key ?? ""
     }
 }

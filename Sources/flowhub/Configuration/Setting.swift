@@ -128,19 +128,36 @@ struct Setting: Sendable {
         }
     }
 
-    /// The URL of Postgres. Without it the hub uses the embedded store in ``HubConfiguration/dataDirectory``.
+    /// The URL of Postgres. Without it the hub uses the embedded store in ``HubConfiguration/dataDirectory``. Only listed here:
+    /// `HubConfiguration.init(environment:)` reads it before the other settings of Postgres.
     static let databaseURL = Setting(
         key: "DATABASE_URL",
         summary:
             "URL of Postgres: postgres://user:password@host/database?sslmode=verify-full, or libpq key=value. Without: SQLite.",
         defaultText: "", range: "text", isSecret: true
-    ) { configuration, url in configuration.postgres?.url = url }
+    ) { _, _ in }
+
+    /// The schema of the hub's own tables in Postgres.
+    static let databaseSchema = Setting(
+        key: "FLOWHUB_PG_SCHEMA",
+        summary:
+            "Schema of the hub's own tables in Postgres, created if missing; data_imports and raw_import_records stay where they are.",
+        defaultText: "first schema of search_path", range: "a name of a-z, 0-9 and _", isSecret: false
+    ) { configuration, name in
+        guard name.isEmpty || PostgresSettings.isSchema(name) else {
+            throw HubConfiguration.Invalid(
+                key: "FLOWHUB_PG_SCHEMA",
+                problem:
+                    "must be 1 to 63 characters of a-z, 0-9 and _, begin with a letter or _, and not with pg_; not \"\(name)\"")
+        }
+        configuration.postgres?.schema = name.isEmpty ? nil : name
+    }
 
     /// Whether the text of a setting means false; `false` for `nil` (the setting is not set).
     static func isOff(_ text: String?) -> Bool { text.map { ["false", "0", "no", "off"].contains($0.lowercased()) } ?? false }
 
     /// A setting of Redis that is only listed here. `HubConfiguration.init(environment:)` reads it together with the others,
-    /// because `REDIS_URL` takes precedence over `UPSTASH_REDIS_URL`.
+    /// because `REDIS_URL` takes precedence over the Upstash URLs.
     static func redisText(_ key: String, _ summary: String) -> Setting {
         Setting(key: key, summary: summary, defaultText: "", range: "text", isSecret: true) { _, _ in }
     }

@@ -16,7 +16,8 @@ extension Setting {
     private static let listening: [Setting] = [
         .text(
             "FLOWHUB_HOST", \.http.host,
-            "Address to listen on. Without FLOWHUB_JWT_KEY and FLOWHUB_JWKS only a loopback address is accepted."),
+            "Address to listen on; :: for all addresses, IPv6 and IPv4. Without a key (FLOWHUB_JWT_KEY, FLOWHUB_JWKS) only a loopback "
+                + "address is accepted."),
         .number("PORT", \.http.port, 0...65_535, "Port to listen on; 0: a free port."),
         .text(
             "FLOWHUB_OPS_HOST", \.http.operationsHost,
@@ -65,7 +66,7 @@ extension Setting {
     ]
 
     private static let postgres: [Setting] = [
-        .databaseURL,
+        .databaseURL, .databaseSchema,
         .number(
             "FLOWHUB_PG_START_SECONDS", \.postgresStartSeconds, 0...86_400,
             "Time for which `serve` waits for an unavailable Postgres before it exits with code 1, in seconds; 0: no wait."),
@@ -104,8 +105,11 @@ extension Setting {
     private static let redis: [Setting] = [
         .redisText("REDIS_URL", "URL of Redis: redis[s]://[user:password@]host[:port][/database]."),
         .redisText("UPSTASH_REDIS_URL", "URL of an Upstash Redis database, https://host; used if REDIS_URL is not set."),
-        .redisText("UPSTASH_REDIS_TOKEN", "Token of the database in UPSTASH_REDIS_URL."),
-        .flag("REDIS_ENABLED", \.isRedisEnabled, "Use Redis if REDIS_URL or UPSTASH_REDIS_URL is set."),
+        .redisText("UPSTASH_REDIS_TOKEN", "Token of the database in UPSTASH_REDIS_URL. Each of the two needs the other."),
+        .redisText("UPSTASH_REDIS_REST_URL", "As UPSTASH_REDIS_URL, under Upstash's own name; used if that is not set."),
+        .redisText(
+            "UPSTASH_REDIS_REST_TOKEN", "Token of the database in UPSTASH_REDIS_REST_URL. Each of the two needs the other."),
+        .flag("REDIS_ENABLED", \.isRedisEnabled, "Use Redis if REDIS_URL or one of the Upstash URLs is set."),
         .number(
             "REDIS_DEFAULT_TTL", \.redisServices.stateSeconds, 60...2_592_000,
             "TTL of flow states cached in Redis, in seconds; up to 10 % is added at random."),

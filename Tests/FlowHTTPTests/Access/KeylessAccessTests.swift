@@ -15,6 +15,7 @@ struct KeylessAccessTests {
 
     @Test(arguments: [
         "localhost", "LOCALHOST", "localhost:8080", "127.0.0.1", "127.0.0.1:80", "127.255.0.254", "[::1]", "[::1]:9000",
+        "[::ffff:127.0.0.1]", "[::ffff:7f00:1]:8080", "[0:0:0:0:0:0:0:1]",
     ])
     func answersLoopbackHosts(_ host: String) throws {
         #expect(try Self.rejection(.get, "/v1/flows", host: host) == nil)
@@ -26,10 +27,20 @@ struct KeylessAccessTests {
         "127.0.0", "127.0.0.1.1", "127.0.0.256", "127.0.0.+1", "127.1", "0127.0.0.1", "2130706433", "[::2]", "[::1", "[::1]x",
         "::1",
         "localhost:80x", "localhost:80:80", "10.0.0.1", "0.0.0.0", "127.0.0.1:8080@evil",
+        "[::ffff:10.0.0.1]", "[127.0.0.1]", "[::]", "[::ffff:0.0.0.0]", "::ffff:127.0.0.1", "[localhost]",
     ])
     func rejectsOtherHostsOnEveryRoute(_ host: String) throws {
         for path in ["/", "/page.js", "/v1/flows", "/health/live", "/metrics"] {
             #expect(try Self.rejection(.get, path, host: host) == .host, "\(host) \(path)")
+        }
+    }
+
+    @Test func loopbackAddressesToListenOn() {
+        for host in ["127.0.0.1", "127.8.8.8", "localhost", "::1", "::ffff:127.0.0.1", "::FFFF:7f00:1"] {
+            #expect(ListenAddress.isLoopback(host), "\(host)")
+        }
+        for host in ["::", "0.0.0.0", "::ffff:0.0.0.0", "::ffff:10.0.0.1", "10.0.0.1", "example.com", "[::1]", "127.1", ""] {
+            #expect(!ListenAddress.isLoopback(host), "\(host)")
         }
     }
 

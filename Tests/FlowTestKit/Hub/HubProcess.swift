@@ -181,12 +181,12 @@ public final class HubProcess: Sendable {
         return try ChildProcess(self.binary, arguments, environment: environment, folder: self.folder.path)
     }
 
-    /// Parses the port from the log line `… Listening instance=… url=http://127.0.0.1:8080/`.
+    /// Parses the port from the log line `… Listening instance=… url=http://127.0.0.1:8080/`, also with `[::]`.
     private static func port(in log: String) -> Int? {
         guard let line = log.split(separator: "\n").last(where: { $0.contains(" Listening ") }),
             let start = line.range(of: "url=\"http://") ?? line.range(of: "url=http://")
         else { return nil }
-        let rest = line[start.upperBound...].drop { $0 != ":" }.dropFirst()
-        return Int(rest.prefix { $0.isNumber })
+        let authority = line[start.upperBound...].prefix { $0 != "/" }
+        return authority.lastIndex(of: ":").flatMap { Int(authority[authority.index(after: $0)...]) }
     }
 }

@@ -15,6 +15,8 @@ enum Runbook: String, CaseIterable, Sendable {
     case importsToR2 = "imports-to-r2.sh"
     case importsToPostgres = "imports-to-postgres.sh"
     case rotateR2Keys = "rotate-r2-keys.sh"
+    /// Not a script: `AlembicTests` run it.
+    case alembicIncludeObject = "alembic-include-object.py"
 
     static let root: String = {
         var folder = URL(fileURLWithPath: #filePath)

@@ -7,14 +7,14 @@ struct RunbookDocumentTests {
     @Test(arguments: Runbook.allCases)
     func documentQuotesScript(_ runbook: Runbook) throws {
         let text = try String(contentsOfFile: Runbook.root + "/docs/OPERATIONS.md", encoding: .utf8)
-        let language = runbook.rawValue.hasSuffix(".sql") ? "sql" : "sh"
+        let language = ["sql": "sql", "sh": "sh", "py": "python"][String(runbook.rawValue.split(separator: ".").last ?? "")]
         let lines = text.split(separator: "\n", omittingEmptySubsequences: false).map { line in
             // Without the indentation of a list.
             String(line.drop { $0 == " " })
         }
         let start = try #require(
             lines.firstIndex(of: "<!-- runbook: deploy/runbooks/\(runbook.rawValue) -->"), "\(runbook.rawValue) is not quoted")
-        #expect(lines[start + 1] == "" && lines[start + 2] == "```\(language)")
+        #expect(lines[start + 1] == "" && lines[start + 2] == "```\(language ?? "")")
         let block = lines[(start + 3)...].prefix { $0 != "```" }
         let script = try runbook.body.split(separator: "\n", omittingEmptySubsequences: false).map {
             String($0.drop { $0 == " " })

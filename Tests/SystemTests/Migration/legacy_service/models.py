@@ -28,6 +28,7 @@ class DataImport(Base):
     storage_metadata = Column(JSONB)
     storage_provider = Column(String(50), default="r2")
     created_at = Column(DateTime, default=datetime.utcnow)
+    notes = Column(String(200))
 
 
 class RawImportRecord(Base):

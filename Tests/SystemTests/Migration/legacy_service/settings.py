@@ -10,3 +10,6 @@ R2_ENDPOINT = os.environ.get("R2_ENDPOINT", "")
 R2_ACCESS_KEY_ID = os.environ.get("R2_ACCESS_KEY_ID", "")
 R2_SECRET_ACCESS_KEY = os.environ.get("R2_SECRET_ACCESS_KEY", "")
 R2_BUCKET_NAME = os.environ.get("R2_BUCKET_NAME", "")
+# Path of a Python file with a function include_object for alembic; empty: none.
+ALEMBIC_INCLUDE_OBJECT = os.environ.get("ALEMBIC_INCLUDE_OBJECT", "")
+REVISIONS_ACCEPT_EXISTING = os.environ.get("LEGACY_REVISIONS_ACCEPT_EXISTING", "") == "true"
