@@ -29,8 +29,18 @@ import Testing
         }
     }
 
+    /// The scenarios mostly wait, so they run concurrently.
+    @Test func thriftyInstanceIsCheapWhileIdleAndFastAtOnceWhenWatched() async throws {
+        async let cheap: Void = Self.staysBelow300000CommandsAMonth()
+        async let watched: Void = Self.isFastAtOnceForFirstWatcher()
+        async let killed: Void = Self.isReplacedByNextProcessWhenKilled()
+        try await cheap
+        try await watched
+        try await killed
+    }
+
     /// All idle intervals are the same, so what is sent in one of a second is what is sent in one of two minutes.
-    @Test func idleThriftyInstanceStaysBelow300000CommandsAMonth() async throws {
+    private static func staysBelow300000CommandsAMonth() async throws {
         let fast = [
             "FLOWHUB_REDIS_IDLE_SECONDS": "1", "FLOWHUB_REDIS_HEARTBEAT_MS": "100", "FLOWHUB_CANARY_MS": "100",
             "FLOWHUB_REDIS_SWEEP_MS": "1000",
@@ -62,7 +72,7 @@ import Testing
         }
     }
 
-    @Test func firstWatcherMakesIdleInstanceFastAtOnce() async throws {
+    private static func isFastAtOnceForFirstWatcher() async throws {
         let environment = ["FLOWHUB_REDIS_IDLE_SECONDS": "600", "FLOWHUB_SWEEP_SECONDS": "3600"]
         try await Self.running(environment) { hubs, redis in
             try await eventually("the instance to be idle") { try await Self.livenessTTL(0, redis) > 1_000_000 }
@@ -93,7 +103,7 @@ import Testing
     }
 
     /// Its liveness key, which would last for half an hour, must not keep the next process out of the registry.
-    @Test func killedIdleInstanceIsReplacedByItsNextProcess() async throws {
+    private static func isReplacedByNextProcessWhenKilled() async throws {
         let environment = ["FLOWHUB_REDIS_IDLE_SECONDS": "600", "FLOWHUB_REDIS_HEARTBEAT_MS": "500"]
         try await Self.running(environment) { hubs, redis in
             try await eventually("the instance to be idle") { try await Self.livenessTTL(0, redis) > 1_000_000 }
