@@ -181,6 +181,8 @@ private final class InterceptedRecordStore: RecordStore {
         try await self.records.removeRecords(of: id, claim: claim)
     }
 
+    func rowCounts(of id: ImportID) async throws(StoreError) -> RowCounts { try await self.records.rowCounts(of: id) }
+
     func digest(of id: ImportID) async throws(StoreError) -> RowDigest { try await self.records.digest(of: id) }
 
     func switchToObject(

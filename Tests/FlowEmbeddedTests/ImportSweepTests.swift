@@ -38,7 +38,7 @@ import Testing
         try await withStore { store, folder in
             let fixture = try ImportServiceFixture(store, folder)
             let id = ImportID.random()
-            let key = Import.objectKey(account: "7", createdAt: start, id: id, claim: 1)
+            let key = Import.objectKey(account: "7", createdAt: start, id: id)
             let draft = ImportDraft(
                 id: id, account: "7", flow: nil, fileName: nil, sourceType: nil, provider: "folder", location: key,
                 idempotencyKey: nil, createdAt: start)

@@ -14,7 +14,7 @@ import Testing
                     InterceptedObjectStore(inner: objects) { inner, key, attributes throws(ObjectError) in
                         Upload(
                             inner: try await inner.upload(key, attributes), ledger: ledger,
-                            id: attributes.metadata["import-id"].flatMap(ImportID.init))
+                            id: attributes.metadata["import_id"].flatMap(ImportID.init))
                     }
                 }, configuration)
             let error = await #expect(throws: ImportError.self) { try await fixture.ingest("[{\"n\":1}]", format: .json) }

@@ -28,8 +28,12 @@ public struct Import: Hashable, Sendable {
     /// Counts of the records' fields by type, see ``FieldSummary/json``. `nil` before the import is stored, and if the
     /// legacy service recorded none.
     public var fieldSummary: JSONText?
-    /// The kind of store that holds the records: ``ObjectStore/provider`` or ``RecordStore/provider``.
+    /// The kind of store that holds the records: ``ObjectStore/provider`` or ``RecordStore/provider``. If another program
+    /// wrote the ledger's row, it may be any text; see ``ImportService/objectStore(of:)``.
     public var provider: String
+    /// The text in the ledger that names the provider, if it contradicts the location and ``provider`` was derived from the
+    /// location instead; else `nil`.
+    public var contradictingProvider: String?
     /// Key of the object that holds the records; `nil` if the records are rows.
     public var location: String?
     /// Sizes and hashes of the stored records. `nil` before the import is stored, and if the legacy service recorded
@@ -80,18 +84,29 @@ public struct Import: Hashable, Sendable {
     /// Maximum number of records in a cached sample.
     public static let sampleRecords = 100
 
-    /// The key of the object that a worker writes. Under the first claim, the object has the name that the legacy
-    /// service reads. Under a later claim, the name contains the claim number, so that no worker overwrites an object
-    /// that an earlier worker finishes late.
-    public static func objectKey(account: String, createdAt: Timestamp, id: ImportID, claim: Int64) -> String {
+    /// The key of the object of a new import: the name that the legacy service writes.
+    public static func objectKey(account: String, createdAt: Timestamp, id: ImportID) -> String {
+        Self.objectFolder(account: account, createdAt: createdAt, id: id) + "raw_data.json.gz"
+    }
+
+    /// The key of the object that the worker with this claim moves the import's rows to. It contains the claim number, so
+    /// that no worker overwrites an object that an earlier worker finishes late. And it never is a key that the legacy
+    /// service's migrate script writes: the script overwrites whatever has its key, and may run at the same time.
+    public var movedObjectKey: String {
+        Self.objectFolder(account: self.account, createdAt: self.createdAt, id: self.id) + "raw_data.\(self.claim).json.gz"
+    }
+
+    /// The prefix of the keys of an import's objects. A legacy import without an account has `-` in its place.
+    private static func objectFolder(account: String, createdAt: Timestamp, id: ImportID) -> String {
         let date = createdAt.description.prefix(10).split(separator: "-").joined(separator: "/")
-        let name = claim <= 1 ? "raw_data.json.gz" : "raw_data.\(claim).json.gz"
-        return "imports/\(account)/\(date)/\(id)/\(name)"
+        return "imports/\(account.isEmpty ? "-" : account)/\(date)/\(id)/"
     }
 }
 
 /// How and where an import's records are stored: the `storage_metadata` column of the legacy service.
 public struct StorageMetadata: Hashable, Sendable {
+    /// Key of the object that the metadata describes; `nil` if the records are rows, or if an older hub wrote the metadata.
+    public var location: String?
     /// Name of the bucket that has the object; `nil` if the records are rows.
     public var bucket: String?
     /// Size of the object in bytes; ``originalSizeBytes`` if the records are rows.
@@ -108,9 +123,10 @@ public struct StorageMetadata: Hashable, Sendable {
     public var storageClass: String
 
     public init(
-        bucket: String?, sizeBytes: Int, originalSizeBytes: Int, recordCount: Int, dataHash: String?, contentHash: String,
-        storageClass: String = "STANDARD"
+        location: String? = nil, bucket: String?, sizeBytes: Int, originalSizeBytes: Int, recordCount: Int, dataHash: String?,
+        contentHash: String, storageClass: String = "STANDARD"
     ) {
+        self.location = location
         self.bucket = bucket
         self.sizeBytes = sizeBytes
         self.originalSizeBytes = originalSizeBytes
@@ -132,6 +148,8 @@ public struct StorageMetadata: Hashable, Sendable {
     /// The metadata as JSON, in the form of the ledger and of `storage_metadata` in the HTTP API.
     public var json: JSONText {
         .object { writer in
+            writer.key("storage_location")
+            if let location = self.location { writer.value(location) } else { writer.null() }
             writer.key("bucket")
             if let bucket = self.bucket { writer.value(bucket) } else { writer.null() }
             writer.key("size_bytes")
@@ -162,9 +180,20 @@ public struct StorageMetadata: Hashable, Sendable {
             let count = json.member("record_count")?.intValue, [size, original, count].allSatisfy(Self.plausibleRange.contains)
         else { return nil }
         self.init(
-            bucket: json.member("bucket")?.stringValue, sizeBytes: Int(size), originalSizeBytes: Int(original),
-            recordCount: Int(count), dataHash: json.member("data_hash")?.stringValue,
+            location: json.member("storage_location")?.stringValue, bucket: json.member("bucket")?.stringValue,
+            sizeBytes: Int(size), originalSizeBytes: Int(original), recordCount: Int(count),
+            dataHash: json.member("data_hash")?.stringValue,
             contentHash: json.member("content_hash")?.stringValue ?? "",
             storageClass: json.member("storage_class")?.stringValue ?? "STANDARD")
     }
+}
+
+extension StorageMetadata {
+    /// Whether sizes and `data_hash` may be those of the object under this key, as far as the metadata says. They are not if
+    /// another program has changed the location alone.
+    func concerns(_ location: String) -> Bool { self.location == nil || self.location == location }
+
+    /// Whether a hub wrote the metadata for the object under this key. If so, the ledger's gzip member index is that
+    /// object's.
+    func isOfHub(for location: String) -> Bool { !self.contentHash.isEmpty && self.concerns(location) }
 }

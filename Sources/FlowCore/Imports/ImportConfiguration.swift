@@ -17,6 +17,9 @@ public struct ImportConfiguration: Hashable, Sendable {
     /// bytes to body bytes after decompression. The ratio of a body is checked only beyond 64 MiB of
     /// uncompressed bytes, and that of a document only beyond 64 MiB of document bytes.
     public var maximumRatio = 250
+    /// `FLOWHUB_R2_SHARE`: percentage of new imports that are stored as objects, if there is an object store; the others are
+    /// stored as rows. 0 with `R2_ENABLED=false`.
+    public var objectShare = 100
     /// Target size of a gzip member in bytes, uncompressed. A member ends with the record that reaches
     /// this size.
     public var memberBytes = 1_048_576

@@ -39,6 +39,8 @@ public enum ImportError: Error, Sendable {
     case keyMissing(String)
     /// The import is encrypted under a key of this name, and this process has another key under the name.
     case keyDiffers(String)
+    /// The import's object is in an object store of this provider, which this process does not use.
+    case storeNotConfigured(String)
     /// An operation of the object store failed.
     case objects(ObjectError)
     /// An operation of the database failed: of the ledger, of records as rows, or of a flow.
@@ -67,7 +69,7 @@ extension ImportError {
         case .tooLarge: "import_too_large"
         case .suspiciousRatio: "gzip_ratio"
         case .claimLost: "taken_over"
-        case .objects: "objects_unavailable"
+        case .objects, .storeNotConfigured: "objects_unavailable"
         case .store: "store_unavailable"
         case .damaged: "import_damaged"
         case .keyMissing, .keyDiffers: "import_key_missing"
@@ -95,6 +97,8 @@ extension ImportError {
             "The import expands to more than \(limit) times the size of its body (FLOWHUB_MAX_IMPORT_RATIO). "
                 + "Split it into imports of at most 64 MiB uncompressed, for which the limit does not apply."
         case .claimLost: "The hub's claim on the import expired before the import was stored. Send the import again."
+        case .storeNotConfigured(let provider):
+            "The import's object is in the store \(provider), which is not configured for this process."
         case .objects: "The object store failed while it stored the import. Send the import again."
         case .store: "The database failed while it stored the import. Send the import again."
         case .damaged(let what): what

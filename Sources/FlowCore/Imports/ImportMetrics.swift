@@ -4,6 +4,8 @@ import Synchronization
 public struct ImportMetrics: Hashable, Sendable {
     /// Imports that were stored.
     public var stored = 0
+    /// Those of the stored imports whose records are in an object; the others are rows.
+    public var storedAsObjects = 0
     /// Imports whose ingestion failed.
     public var failed = 0
     /// Imports that were stored encrypted.
@@ -17,8 +19,9 @@ public struct ImportMetrics: Hashable, Sendable {
 
     /// Counts one import that was stored.
     /// - Parameter bytes: uncompressed size of its document.
-    mutating func countStored(records: Int, bytes: Int, isEncrypted: Bool) {
+    mutating func countStored(records: Int, bytes: Int, isObject: Bool, isEncrypted: Bool) {
         self.stored += 1
+        if isObject { self.storedAsObjects += 1 }
         if isEncrypted { self.encrypted += 1 }
         self.records += records
         self.bytes += bytes

@@ -124,12 +124,10 @@ extension ImportService {
     /// - Throws: ``ObjectError/unavailable(_:)`` also if the import's object store is not configured.
     private func removeObjects(of entry: Import) async throws(ObjectError) {
         guard let location = entry.location else { return }
-        guard let objects = self.objects else {
-            throw .unavailable(Self.unconfigured(entry.provider))
-        }
-        guard entry.provider == objects.provider else {
-            throw .unavailable(Self.unconfigured(entry.provider))
-        }
+        let objects: any ObjectStore
+        do throws(ImportError) { objects = try self.objectStore(of: entry) } catch { throw .unavailable(error.reason) }
+        // No object can have a location that is not a valid key; another program has written it.
+        guard (try? ObjectRules.check(key: location)) != nil else { return }
         try await objects.delete(location)
         // Objects of the legacy service may have any key. The hub's own objects are in one folder for each import.
         guard let slash = location.lastIndex(of: "/"), location[..<slash].hasSuffix(entry.id.rawValue) else { return }

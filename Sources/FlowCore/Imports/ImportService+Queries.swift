@@ -59,7 +59,8 @@ extension ImportService {
             guard let location = entry.location else { return (value: nil, isSuspect: false) }
             let pieces = try self.pieces(of: entry)
             let download = try await self.download(location, of: entry, range: nil)
-            let verified = entry.storage?.dataHash.map { VerifiedDownload(download, hash: $0, self.codec) } ?? download
+            let storage = entry.storage.flatMap { $0.concerns(location) ? $0 : nil }
+            let verified = storage?.dataHash.map { VerifiedDownload(download, hash: $0, self.codec) } ?? download
             guard let pieces else { return (value: verified, isSuspect: false) }
             guard let index = try await self.index(of: entry) else { throw Self.noIndex }
             return (value: DecryptedDownload(verified, index: index, pieces: pieces), isSuspect: false)
@@ -100,8 +101,14 @@ extension ImportService {
                 outcome = .failure(error)
             }
             let now = try await self.storedEntry(id, account: account)
-            if now.location == entry.location, now.provider == entry.provider { return try outcome.get() }
-            entry = now
+            guard now.location == entry.location, now.provider == entry.provider else {
+                entry = now
+                continue
+            }
+            if case .failure = outcome, let rows = try await self.rowsInPlaceOfObject(of: entry) {
+                return try await body(rows).value
+            }
+            return try outcome.get()
         }
         throw .claimedByOther
     }
@@ -201,13 +208,20 @@ extension ImportService {
         let records: [JSONText]
         do throws(ImportError) {
             records = try await self.records(id, account: account, offset: 0, limit: Import.sampleRecords).records
-        } catch .objects(let error) {
+        } catch {
+            switch error {
+            case .objects, .storeNotConfigured: break
+            default: throw error
+            }
             // The client gets the few sample rows of the ledger instead of an error. They are not cached, so that the
             // next request tries the object store again.
             let rows: [JSONText]
             do throws(StoreError) { rows = try await self.ledger.samples(of: id) } catch { throw .store(error) }
-            guard !rows.isEmpty else { throw .objects(error) }
-            return .array(of: try self.pieces(of: entry)?.openSamples(rows) ?? rows)
+            guard !rows.isEmpty else { throw error }
+            guard let pieces = try self.pieces(of: entry) else { return .array(of: rows) }
+            // If the ledger's location contradicts the encryption, the rows are not sample rows of an object.
+            guard let records = try? pieces.openSamples(rows) else { throw error }
+            return .array(of: records)
         }
         let sample = JSONText.array(of: records)
         cache.put(sample, .sample, of: id, seconds: self.configuration.cacheSeconds)
@@ -220,9 +234,7 @@ extension ImportService {
     ///   ``ImportError/linkEncrypted`` if the object is encrypted: the client could not read it.
     public func link(_ id: ImportID, account: String) async throws(ImportError) -> String {
         let entry = try await self.storedEntry(id, account: account)
-        guard let location = entry.location, let objects = self.objects, objects.provider == entry.provider else {
-            throw .linksUnsupported
-        }
+        guard let location = entry.location, let objects = try? self.objectStore(of: entry) else { throw .linksUnsupported }
         guard entry.encryption == nil else { throw .linkEncrypted }
         let link: String?
         do throws(ObjectError) {
@@ -238,22 +250,28 @@ extension ImportService {
     // MARK: Private
 
     /// The gzip member index of the import's object; `nil` if the records are rows, or the legacy service wrote the
-    /// object.
+    /// object. The ledger's index is not that of the object if another program has changed the location since. Index and
+    /// encryption are always written together, and the header of an encrypted object shows whether they are its own.
     func index(of entry: Import) async throws(ImportError) -> GzipMemberIndex? {
-        do throws(StoreError) { return try await self.ledger.index(of: entry.id) } catch { throw .store(error) }
+        guard let location = entry.location else { return nil }
+        let isOfHub = entry.storage?.isOfHub(for: location) ?? false
+        guard isOfHub || entry.encryption?.isKnown == true else { return nil }
+        let index: GzipMemberIndex?
+        do throws(StoreError) { index = try await self.ledger.index(of: entry.id) } catch { throw .store(error) }
+        return entry.encryption != nil || index?.recordCount == entry.storage?.recordCount ? index : nil
     }
 
     /// Starts the download of an import's object.
     /// - Parameter range: the bytes to read; `nil` for all.
-    /// - Throws: ``ImportError/damaged(_:)`` if the object does not exist.
+    /// - Throws: ``ImportError/damaged(_:)`` if the object does not exist, or if the location cannot be an object's key.
     func download(_ location: String, of entry: Import, range: Range<Int>?) async throws(ImportError) -> any ObjectDownload {
-        guard let objects = self.objects, objects.provider == entry.provider else {
-            throw .objects(.rejected(Self.unconfigured(entry.provider)))
-        }
+        let objects = try self.objectStore(of: entry)
         do throws(ObjectError) {
             return try await objects.download(location, range: range)
         } catch .notFound {
             throw .damaged("The import's object \(location) does not exist in the object store.")
+        } catch .invalid(let reason) {
+            throw .damaged("The import's object \(location) cannot be read: \(reason)")
         } catch {
             throw .objects(error)
         }
@@ -261,11 +279,6 @@ extension ImportService {
 
     /// The error for an encrypted object without a gzip member index: its pieces cannot be found.
     static let noIndex = ImportError.damaged("The import's object is encrypted, but the ledger has no index of its pieces.")
-
-    /// The text of errors about an import whose object is in a store that this process does not use.
-    static func unconfigured(_ provider: String) -> String {
-        "the import's object is in the store \(provider), which is not configured for this process"
-    }
 }
 
 extension Import {

@@ -10,7 +10,8 @@ public final class ImportService: Sendable {
     let ledger: any ImportLedger
     let maintenance: any ImportMaintenance
     let records: any RecordStore
-    /// `nil` if no object store is configured. New imports are then stored as rows.
+    /// `nil` if no object store is configured. New imports are then stored as rows. If there is one, it is read even if
+    /// ``ImportConfiguration/objectShare`` is 0.
     let objects: (any ObjectStore)?
     /// `nil` if no object store with maintenance operations is configured.
     let objectMaintenance: (any ObjectMaintenance)?
@@ -29,6 +30,8 @@ public final class ImportService: Sendable {
     let executor: any TaskExecutor
     private let limiter: ImportLimiter
     let metricsState = Mutex(ImportMetrics())
+    /// Limits the log lines about objects that are missing while their rows exist.
+    let missingObjectLog = LogLimiter()
     /// Schema analyses in progress, one per import.
     let analyses = SingleFlight<ImportID, Result<JSONText, ImportError>, Never>()
 
@@ -124,10 +127,11 @@ public final class ImportService: Sendable {
     private func begin(_ request: ImportRequest) async throws -> ImportReceipt {
         let id = ImportID.random()
         let now = self.now()
-        let key = self.objects == nil ? nil : Import.objectKey(account: request.account, createdAt: now, id: id, claim: 1)
+        let objects = self.storesAsObject(id, account: request.account) ? self.objects : nil
+        let key = objects == nil ? nil : Import.objectKey(account: request.account, createdAt: now, id: id)
         let draft = ImportDraft(
             id: id, account: request.account, flow: request.flow, fileName: request.fileName, sourceType: request.sourceType,
-            provider: self.objects?.provider ?? self.records.provider, location: key, idempotencyKey: request.idempotencyKey,
+            provider: objects?.provider ?? self.records.provider, location: key, idempotencyKey: request.idempotencyKey,
             createdAt: now)
         let result: ImportBeginResult
         do throws(StoreError) {
@@ -185,7 +189,7 @@ public final class ImportService: Sendable {
             self.metricsState.withLock {
                 $0.countStored(
                     records: result.storage.recordCount, bytes: result.storage.originalSizeBytes,
-                    isEncrypted: stored.encryption != nil)
+                    isObject: result.index != nil, isEncrypted: stored.encryption != nil)
             }
             await self.publishOutcome(stored)
             return ImportReceipt(entry: stored, isReplayed: false)
@@ -234,9 +238,8 @@ public final class ImportService: Sendable {
             return RowSink(self.records, entry, pieces: pieces)
         }
         do throws(ObjectError) {
-            let attributes = ObjectAttributes(metadata: ["import-id": entry.id.rawValue])
             return ObjectSink(
-                try await objects.upload(key, attributes), bucket: objects.bucket, codec: self.codec, pieces: pieces)
+                try await objects.upload(key, .of(entry)), bucket: objects.bucket, codec: self.codec, pieces: pieces)
         } catch {
             throw .objects(error)
         }
@@ -281,9 +284,11 @@ public final class ImportService: Sendable {
     /// - Throws: ``ImportError/claimLost`` if another worker has claimed the import since; its object is then deleted.
     ///   ``ImportError/store(_:)`` if the outcome is unknown or the ledger cannot be reached.
     private func finish(_ entry: Import, _ result: ImportPipeline.Result) async throws -> Import {
+        var storage = result.storage
+        storage.location = entry.location
         let samples = Array(result.sample.prefix(Import.sampleRows))
         let outcome = ImportResult(
-            storage: result.storage, fieldSummary: result.summary, index: result.index,
+            storage: storage, fieldSummary: result.summary, index: result.index,
             samples: result.pieces?.sealSamples(samples) ?? samples, requestHash: result.requestHash,
             encryption: result.pieces?.encryption)
         var claimHeld = true
@@ -310,7 +315,7 @@ public final class ImportService: Sendable {
         stored.status = .stored
         stored.totalRecords = result.storage.recordCount
         stored.fieldSummary = result.summary
-        stored.storage = result.storage
+        stored.storage = storage
         stored.encryption = outcome.encryption
         stored.requestHash = result.requestHash
         return stored

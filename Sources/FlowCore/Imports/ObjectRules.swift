@@ -36,7 +36,7 @@ public enum ObjectRules {
         var bytes = 0
         for (name, value) in attributes.metadata {
             guard !name.isEmpty, name.utf8.allSatisfy({ self.isNameByte($0) }) else {
-                throw .invalid("The name of an object's metadata must consist of a-z 0-9 - and not be empty: \(name)")
+                throw .invalid("The name of an object's metadata must consist of a-z 0-9 _ - and not be empty: \(name)")
             }
             guard self.isPrintable(value) else { throw .invalid("The metadata value of \(name) must be printable ASCII.") }
             bytes += name.utf8.count + value.utf8.count
@@ -82,7 +82,8 @@ public enum ObjectRules {
     /// Whether the byte may occur in a metadata name.
     private static func isNameByte(_ byte: UInt8) -> Bool {
         switch byte {
-        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "-"): true
+        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "-"), UInt8(ascii: "_"):
+            true
         default: false
         }
     }

@@ -38,6 +38,17 @@ public protocol ImportLedger: Sendable {
     ///   earlier ``finish(_:claim:_:)`` whose outcome was unknown has succeeded.
     func fail(_ id: ImportID, claim: Int64, reason: String) async throws(StoreError) -> Bool
 
+    /// Replaces what the ledger says about the storage of a stored import by what is really there: location, provider,
+    /// metadata and index, and releases the claim. Rows and objects are not changed.
+    /// - Parameters:
+    ///   - recorded: the location in the ledger until now.
+    ///   - location: the key of the object that has the records; `nil` if they are rows.
+    /// - Returns: whether it was replaced. If the claim is not the latest one, or the location is another one, nothing was
+    ///   changed.
+    func correct(
+        _ id: ImportID, claim: Int64, from recorded: String?, to location: String?, provider: String, _ result: ImportResult
+    ) async throws(StoreError) -> Bool
+
     /// Deletes the import and all its rows.
     /// - Returns: whether the claim was still the latest one. If not, nothing was changed.
     func remove(_ id: ImportID, claim: Int64) async throws(StoreError) -> Bool
@@ -98,6 +109,9 @@ public protocol RecordStore: Sendable {
     ///   another worker claimed the import stay deleted.
     func removeRecords(of id: ImportID, claim: Int64) async throws(StoreError) -> Bool
 
+    /// How many rows the import has, and of which kind. Reads no records.
+    func rowCounts(of id: ImportID) async throws(StoreError) -> RowCounts
+
     /// The digest of all rows, sample rows included. Reads every row.
     func digest(of id: ImportID) async throws(StoreError) -> RowDigest
 
@@ -135,6 +149,40 @@ public struct RecordSlice: Hashable, Sendable {
     public init(records: [JSONText], next: RecordBookmark?) {
         self.records = records
         self.next = next
+    }
+}
+
+/// How many rows an import has, and of which kind.
+public struct RowCounts: Hashable, Sendable {
+    public var rows: Int
+    /// Number of sample rows.
+    public var samples: Int
+    /// Number of rows that have a record number.
+    public var numbered: Int
+    /// Whether the record numbers are those from 0 on, without gaps and without repetition.
+    public var isContiguous: Bool
+
+    public init(rows: Int, samples: Int, numbered: Int, isContiguous: Bool) {
+        self.rows = rows
+        self.samples = samples
+        self.numbered = numbered
+        self.isContiguous = isContiguous
+    }
+
+    /// Whether the rows are certainly all records of the import, and not only sample rows beside an object, or sample rows
+    /// with rows that were added later.
+    /// - Parameter total: the number of records by the ledger; `nil` if it is unknown.
+    public func isWhole(_ total: Int?) -> Bool {
+        guard total == nil || total == self.rows, self.rows > 0 || total == 0 else { return false }
+        if self.numbered == self.rows, self.isContiguous { return total != nil || self.rows > Import.sampleRows }
+        return self.numbered == 0 && self.samples == 0
+    }
+
+    /// Whether records are certainly missing: there are only sample rows, or fewer rows than a hub has counted.
+    /// - Parameter isCounted: whether a hub has counted the records.
+    public func isIncomplete(_ total: Int?, isCounted: Bool) -> Bool {
+        guard let total, self.rows < total else { return false }
+        return isCounted || self.rows == self.samples
     }
 }
 

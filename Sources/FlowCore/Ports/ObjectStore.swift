@@ -41,6 +41,11 @@ public protocol ObjectUpload: Sendable {
     /// Appends bytes to the object. Waits while as many parts of the multipart upload are in flight as the store allows.
     func write(_ bytes: [UInt8]) async throws(ObjectError)
 
+    /// Adds metadata that is known only after all bytes were written, before ``finish()``. It is kept if the store writes
+    /// object and metadata with one request, which is the case for small objects; else it has no effect, because the
+    /// metadata was sent before the bytes and cannot be changed afterwards.
+    func describe(_ metadata: [String: String]) async
+
     /// Completes the object and makes it visible, after it was verified against the bytes written.
     /// - Throws: ``ObjectError/exists`` if another object has the key; nothing of this upload remains then. After any
     ///   other error the object may or may not exist: call ``abort()``, then check.
@@ -51,6 +56,10 @@ public protocol ObjectUpload: Sendable {
     ///   remains later.
     @discardableResult
     func abort() async -> Bool
+}
+
+extension ObjectUpload {
+    public func describe(_ metadata: [String: String]) async {}
 }
 
 /// The reading of one object. It must be used by one task only. Releasing the last reference to it ends the download.
@@ -66,7 +75,7 @@ public protocol ObjectDownload: Sendable {
 /// The attributes that the store keeps with an object's bytes.
 public struct ObjectAttributes: Hashable, Sendable {
     public var contentType: String
-    /// Names consist of `a-z0-9-`, values of printable ASCII; at most 2,048 bytes in total.
+    /// Names consist of `a-z0-9_-`, values of printable ASCII; at most 2,048 bytes in total.
     public var metadata: [String: String]
 
     public init(contentType: String = "application/gzip", metadata: [String: String] = [:]) {

@@ -22,6 +22,8 @@ public final class StorageHealth: Sendable {
         /// The reason for a status other than healthy, for operators; `nil` if the component is healthy. Contains no
         /// secrets.
         public var reason: String?
+        /// For the object store: percentage of new imports that are stored in it. `nil` for other components.
+        public var share: Int?
     }
 
     /// The results of one probe.
@@ -53,6 +55,7 @@ public final class StorageHealth: Sendable {
     private static let text = Array("flowhub".utf8)
 
     private let objects: (any ObjectStore)?
+    private let share: Int
     private let manager: StateManager
     private let messages: any EventBus
     private let providers: Providers
@@ -66,13 +69,15 @@ public final class StorageHealth: Sendable {
 
     /// - Parameters:
     ///   - objects: the object store; `nil` if imports are stored in the database, which is then reported in its place.
+    ///   - share: percentage of new imports that are stored in the object store. If it is 0, the probe writes nothing.
     ///   - instance: the instance's name, part of the keys of probe objects.
     ///   - seconds: the time for which a report is reused.
     public init(
-        objects: (any ObjectStore)?, manager: StateManager, bus: any EventBus, providers: Providers, instance: String,
+        objects: (any ObjectStore)?, share: Int, manager: StateManager, bus: any EventBus, providers: Providers, instance: String,
         seconds: Int64, now: @escaping @Sendable () -> Timestamp
     ) {
         self.objects = objects
+        self.share = share
         self.manager = manager
         self.messages = bus
         self.providers = providers
@@ -117,12 +122,21 @@ public final class StorageHealth: Sendable {
     }
 
     /// Writes an object under a random key, reads it back, compares, and deletes it. A failed deletion is `degraded`, any other
-    /// failure `unhealthy`.
+    /// failure `unhealthy`. Only lists objects if no new imports are stored as objects: the hub may have lost the right to write.
     private func probeObjects() async -> Component {
         guard let objects = self.objects else {
             return Component(status: .healthy, provider: self.providers.database, reason: nil)
         }
-        var component = Component(status: .healthy, provider: objects.provider)
+        var component = Component(status: .healthy, provider: objects.provider, share: self.share)
+        guard self.share > 0 else {
+            do throws(ObjectError) {
+                _ = try await objects.list(prefix: "imports/", after: nil, limit: 1)
+            } catch {
+                component.status = .unhealthy
+                component.reason = error.description
+            }
+            return component
+        }
         let key = "health-check/\(self.instance)/\(RandomText.base36(12))"
         do throws(ObjectError) {
             let upload = try await objects.upload(key, ObjectAttributes(contentType: "text/plain"))

@@ -13,7 +13,7 @@ extension SQLiteImportLedger {
             guard try database.claimHeld(id, claim: claim), let entry = try database.entry(id),
                 let rows = try database.recordRows(id)
             else { return false }
-            if result.index == nil, entry.provider == Self.provider {
+            if result.index == nil, entry.location == nil {
                 guard let counted, counted.rows == rows, counted.isWhole(result.storage.recordCount) else {
                     throw StoreError.unavailable(
                         "import \(id) must have \(result.storage.recordCount) rows without gaps, "
@@ -29,6 +29,24 @@ extension SQLiteImportLedger {
                 }
             }
             try database.store(id, result, at: try database.clock())
+            return true
+        }
+    }
+
+    /// Replaces what the ledger says about the import's storage, if its claim and its location are still these.
+    /// - Returns: `false`, with nothing changed, if another worker has claimed the import since, or if the location is
+    ///   another one.
+    public func correct(
+        _ id: ImportID, claim: Int64, from recorded: String?, to location: String?, provider: String, _ result: ImportResult
+    ) async throws(StoreError) -> Bool {
+        try await self.store.write { database in
+            guard try database.claimHeld(id, claim: claim), let entry = try database.entry(id), entry.location == recorded else {
+                return false
+            }
+            try database.store(id, result, at: try database.clock())
+            try database.run(
+                "UPDATE data_imports SET storage_location = ?, storage_provider = ? WHERE id = ?",
+                [location.databaseValue, provider.databaseValue, id.rawValue.databaseValue])
             return true
         }
     }

@@ -7,6 +7,25 @@ extension SQLiteImportLedger {
         try await self.digested(id)?.digest ?? RowDigest(count: 0, sum: "0")
     }
 
+    /// Counts the import's rows on a reader connection. Each row has a number, because its key contains it.
+    public func rowCounts(of id: ImportID) async throws(StoreError) -> RowCounts {
+        let found = try await self.store.read(checksEpoch: false) { database -> RowCounts? in
+            guard let rows = try database.recordRows(id) else { return nil }
+            return try database.first(
+                """
+                SELECT count(*), coalesce(sum(is_sample), 0), coalesce(max(place), ?) FROM raw_import_records
+                WHERE place >= ? AND place < ?
+                """, [(rows.span.first - 1).databaseValue] + rows.span.bounds
+            ) { row in
+                let count: Int = row[0]
+                let last: Int64 = row[2]
+                return RowCounts(
+                    rows: count, samples: row[1], numbered: count, isContiguous: last - rows.span.first == Int64(count) - 1)
+            }
+        }
+        return found ?? RowCounts(rows: 0, samples: 0, numbered: 0, isContiguous: true)
+    }
+
     /// Detaches all rows except the sample rows, and sets the object as the import's storage. Before that, computes the
     /// digest of the rows on a reader connection. The transaction then verifies, by the number of row changes, that the
     /// rows are still the same.

@@ -14,8 +14,7 @@ extension SQLiteImportLedger {
                 $0[0] as String?
             }
             guard let text = text ?? nil else { return nil }
-            guard let index = GzipMemberIndex(JSONText(stored: text)) else { throw UnreadableRow() }
-            return index
+            return GzipMemberIndex(JSONText(stored: text))
         }
     }
 

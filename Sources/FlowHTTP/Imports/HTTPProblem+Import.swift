@@ -61,6 +61,9 @@ extension HTTPProblem {
                     + "Use GET /v1/imports/{id}/data.")
         case .keyMissing, .keyDiffers:
             self = .later("import_key_missing", "\(error.unreadable ?? "") Nothing was changed.", seconds: 30)
+        case .storeNotConfigured(let provider):
+            self.init(
+                ObjectError.rejected("the import's object is in the store \(provider), which is not configured for this process"))
         case .objects(let error): self.init(error)
         case .store(let error): self.init(error)
         case .damaged(let what):

@@ -112,6 +112,9 @@ extension MetricsText {
             "flowhub_imports_total", "Imports by result; swept: interrupted, later marked as failed or deleted.",
             type: "counter",
             label: "result", [("stored", imports.stored), ("failed", imports.failed), ("swept", imports.swept)])
+        self.labelled(
+            "flowhub_stored_imports_total", "Imports stored by this instance, by storage: object or rows.", type: "counter",
+            label: "storage", [("object", imports.storedAsObjects), ("rows", imports.stored - imports.storedAsObjects)])
         self.counter("flowhub_imports_encrypted_total", "Imports that this instance stored encrypted.", imports.encrypted)
         self.counter("flowhub_import_records_total", "Records of imports stored by this instance.", imports.records)
         self.counter("flowhub_import_bytes_total", "Uncompressed bytes of imports stored by this instance.", imports.bytes)

@@ -40,6 +40,10 @@ final class StorageHealthRoute: Sendable {
                     writer.value(component.status.rawValue)
                     writer.key("provider")
                     writer.value(component.provider)
+                    if let share = component.share {
+                        writer.key("share")
+                        writer.value(share)
+                    }
                     if let reason = component.reason {
                         writer.key("error")
                         writer.value(self.namesCauses ? reason : "the probe failed; the hub's log has the cause")

@@ -26,7 +26,8 @@ actor R2Upload: ObjectUpload {
 
     private let client: R2Client
     private let key: String
-    private let headers: [NamedValue]
+    /// The header fields of the request that creates the object or the multipart upload.
+    private var headers: [NamedValue]
     private let uploadMarker: String
     /// Start of the upload, for the duration that is reported to the observer.
     private let start = ContinuousClock.now
@@ -79,6 +80,14 @@ actor R2Upload: ObjectUpload {
         } catch {
             throw self.fail(ObjectError(error, bucket: self.client.settings.bucket))
         }
+    }
+
+    /// Adds metadata, unless the multipart upload was created: R2 takes the metadata with that request, and changes it
+    /// afterwards only by copying the whole object.
+    func describe(_ metadata: [String: String]) {
+        let added = metadata.sorted { $0.key < $1.key }.map { NamedValue("x-amz-meta-\($0.key)", $0.value) }
+        let names = Set(added.map(\.name))
+        self.headers = self.headers.filter { !names.contains($0.name) } + added
     }
 
     /// Creates the object in R2, and verifies that its ETag is that of the bytes written.

@@ -2,20 +2,45 @@ import FlowCore
 
 /// SQL fragments for rows of `data_imports`, with the table alias `i`.
 ///
-/// A row with claim number 0 was written by the legacy service and never claimed by a hub. Its status is read as
-/// `stored`, whatever the column has, so that the hub never deletes it as an interrupted import. Its provider column is
-/// used only if the row has a location (the key of an object); otherwise the import's records are rows in Postgres.
+/// The legacy service writes the same rows, those of hubs included, and its values are read as what they can mean. An
+/// import that the legacy service made, or that a hub has stored, is `stored` whatever the status column has, so that the
+/// hub never deletes it as an interrupted import. The location decides where the records are: an object if there is one,
+/// else rows in Postgres. The provider column only names the object's store.
 enum ImportSQL {
     /// Provider of imports whose records are rows in Postgres.
     static let provider = "postgres"
 
     /// The import's status as the hub reads it, as text.
-    static let status = "CASE WHEN i.claim = 0 THEN 'stored' ELSE i.status::text END"
+    static let status = """
+        CASE WHEN i.claim > 0 AND i.status::text = 'deleting' THEN 'deleting' WHEN \(Self.isStored) THEN 'stored'
+        ELSE i.status::text END
+        """
 
-    /// The import's provider as the hub reads it, as text.
+    /// Whether the import is stored, unless it is being deleted. Only a hub's own imports (`account`) can be pending or
+    /// failed, and only as long as no hub has counted their records (`content_hash`).
+    private static let isStored = """
+        (i.claim = 0 OR i.account IS NULL OR coalesce(i.storage_metadata ->> 'content_hash', '') <> ''
+            OR coalesce(i.status::text, '') NOT IN ('pending', 'failed'))
+        """
+
+    /// The key of the import's object as text; NULL if its records are rows.
+    static let location = "nullif(i.storage_location::text, '')"
+
+    /// The provider column as text; NULL if it is empty.
+    private static let recordedProvider = "nullif(i.storage_provider::text, '')"
+
+    /// The import's provider as the hub reads it, as text. Objects of hubs on Postgres are in R2.
     static let storageProvider = """
-        CASE WHEN i.claim > 0 THEN i.storage_provider::text WHEN i.storage_location IS NULL THEN '\(Self.provider)'
-        ELSE coalesce(i.storage_provider::text, 'r2') END
+        CASE WHEN \(Self.location) IS NOT NULL THEN coalesce(nullif(\(Self.recordedProvider), '\(Self.provider)'), 'r2')
+        WHEN \(Self.isStored) THEN '\(Self.provider)' ELSE coalesce(\(Self.recordedProvider), '\(Self.provider)') END
+        """
+
+    /// The provider column if it contradicts the location; else NULL. The legacy service writes `r2` before it has stored
+    /// an object, so that is no contradiction in a row that no hub has claimed.
+    private static let contradictingProvider = """
+        CASE WHEN \(Self.location) IS NOT NULL AND i.storage_provider::text = '\(Self.provider)'
+            OR \(Self.location) IS NULL AND i.claim > 0 AND \(Self.isStored) AND \(Self.recordedProvider) <> '\(Self.provider)'
+        THEN i.storage_provider::text END
         """
 
     /// The account as text. An index uses this exact expression, so it must not change.
@@ -35,8 +60,8 @@ enum ImportSQL {
     private static let list = [
         "i.id::text", "coalesce(\(Self.account), '')", Self.flow, "i.file_name::text", "i.source_type::text", Self.status,
         "i.created_at::timestamptz", "i.total_records::bigint", "coalesce(i.summary_text::text, i.field_summary::text)",
-        Self.storageProvider, "i.storage_location::text", "i.storage_metadata::text", "i.failure", "i.idempotency_key",
-        "i.request_hash", "i.claim", "i.claimed_until", "i.encryption",
+        Self.storageProvider, Self.location, "i.storage_metadata::text", "i.failure", "i.idempotency_key",
+        "i.request_hash", "i.claim", "i.claimed_until", "i.encryption", Self.contradictingProvider,
     ]
 
     /// The columns of an import, for a SELECT or RETURNING.
@@ -46,8 +71,8 @@ enum ImportSQL {
 
     /// The SELECT of the encryption of one stored import for each name of an import key.
     static let encryptions = """
-        SELECT DISTINCT ON (substring(encryption FROM '"key":"([^"]*)"')) encryption FROM data_imports
-        WHERE encryption IS NOT NULL AND status = 'stored' ORDER BY substring(encryption FROM '"key":"([^"]*)"'), id
+        SELECT DISTINCT ON (substring(encryption FROM '"key":"([^"]*)"')) encryption FROM data_imports i
+        WHERE encryption IS NOT NULL AND \(Self.status) = 'stored' ORDER BY substring(encryption FROM '"key":"([^"]*)"'), id
         """
 
     /// Assignments that write an import's result when it becomes stored or its records move. They use `$3` to `$8` of
@@ -95,7 +120,7 @@ extension ResultRow {
         guard let id = self.text(0).flatMap({ ImportID($0) }), let account = self.text(1), let claim = self.int64(15) else {
             throw StoreError(PoolFailure(.unreadable))
         }
-        return Import(
+        var entry = Import(
             id: id, account: account, flow: self.text(2).flatMap { FlowID($0) }, fileName: self.text(3),
             sourceType: self.text(4), status: self.text(5).flatMap { Import.Status(rawValue: $0) } ?? .stored,
             createdAt: self.time(6) ?? Timestamp(milliseconds: 0), totalRecords: self.int64(7).map { Int($0) },
@@ -103,6 +128,8 @@ extension ResultRow {
             storage: self.foreignJSON(11).flatMap { StorageMetadata($0) }, encryption: self.encryption(17),
             failure: self.text(12), idempotencyKey: self.text(13), requestHash: self.text(14), claim: claim,
             claimedUntil: self.time(16))
+        entry.contradictingProvider = self.text(18)
+        return entry
     }
 
     /// Decodes the encryption in a column; `nil` if it is NULL.

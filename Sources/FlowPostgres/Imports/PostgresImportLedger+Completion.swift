@@ -2,7 +2,8 @@ public import FlowCore
 
 extension PostgresImportLedger {
     /// Makes the import `stored` and releases its claim. If the import's records are rows, the same statement counts
-    /// the rows first; if they are in an object, it replaces the sample rows.
+    /// the rows first, and clears a location that another program has written meanwhile; if they are in an object, it
+    /// replaces the sample rows.
     /// - Returns: `false`, with nothing changed, if another worker has claimed the import since.
     /// - Throws: `unavailable` if the number of rows differs from the result's; nothing is changed then.
     public func finish(_ id: ImportID, claim: Int64, _ result: ImportResult) async throws(StoreError) -> Bool {
@@ -11,7 +12,7 @@ extension PostgresImportLedger {
         parameters.add(result.location)
         let sql = """
             WITH held AS MATERIALIZED (
-                SELECT i.id, i.client_account_id, \(ImportSQL.storageProvider) = '\(self.provider)' AND $6 IS NULL AS is_rows
+                SELECT i.id, i.client_account_id, $6 IS NULL AS is_rows
                 FROM data_imports i WHERE i.id = $1::uuid AND i.claim = $2 FOR NO KEY UPDATE
             ),
             counted AS MATERIALIZED (
@@ -23,7 +24,9 @@ extension PostgresImportLedger {
                 WHERE NOT h.is_rows OR c.records = $3 AND ($3 = 0 OR c.first = 0 AND c.last = $3 - 1)
             ),
             done AS (
-                UPDATE data_imports i SET \(ImportSQL.result), storage_location = coalesce($10, i.storage_location)
+                UPDATE data_imports i SET \(ImportSQL.result),
+                    storage_location = CASE WHEN NOT w.is_rows THEN coalesce($10, i.storage_location) END,
+                    storage_provider = CASE WHEN w.is_rows THEN '\(self.provider)' ELSE i.storage_provider END
                 FROM whole w WHERE i.id = w.id
             ),
             marked AS (
@@ -50,6 +53,24 @@ extension PostgresImportLedger {
             throw .unavailable("import \(id) must have \(result.storage.recordCount) rows without gaps, but has \(count) rows")
         }
         return true
+    }
+
+    /// Replaces what the ledger says about the import's storage, if its claim and its location are still these. Rows and
+    /// objects are not changed.
+    /// - Returns: `false`, with nothing changed, if another worker has claimed the import since, or if another program has
+    ///   changed its location.
+    public func correct(
+        _ id: ImportID, claim: Int64, from recorded: String?, to location: String?, provider: String, _ result: ImportResult
+    ) async throws(StoreError) -> Bool {
+        var parameters = ImportSQL.parameters(id, claim, result)
+        parameters.add(recorded)
+        parameters.add(location)
+        parameters.add(provider)
+        let sql = """
+            UPDATE data_imports i SET \(ImportSQL.result), storage_location = $10, storage_provider = $11
+            WHERE i.id = $1::uuid AND i.claim = $2 AND \(ImportSQL.location) IS NOT DISTINCT FROM $9 RETURNING 1
+            """
+        return try await self.change(Statement(sql, parameters)).rowCount == 1
     }
 
     /// Makes the import `failed`. Deletes the rows that a hub wrote: most in batches of one transaction each, the rest

@@ -14,9 +14,27 @@ extension PostgresImportLedger {
         return result.first?.digest ?? RowDigest(count: 0, sum: "0")
     }
 
+    /// Counts the rows of the import in one statement.
+    public func rowCounts(of id: ImportID) async throws(StoreError) -> RowCounts {
+        var parameters = ParameterList()
+        parameters.add(id.rawValue)
+        let sql = """
+            SELECT count(*), count(*) FILTER (WHERE r.is_sample), count(r.record_index),
+                count(DISTINCT r.record_index) = count(r.record_index) AND coalesce(min(r.record_index), 0) = 0
+                    AND coalesce(max(r.record_index), -1) = count(r.record_index) - 1
+            FROM raw_import_records r WHERE r.data_import_id = $1::uuid
+            """
+        let seconds = self.limits.wholeImportSeconds
+        let row = try await self.read(.imports, [Statement(sql, parameters)], seconds: seconds)[0].first
+        return RowCounts(
+            rows: Int(row?.int64(0) ?? 0), samples: Int(row?.int64(1) ?? 0), numbered: Int(row?.int64(2) ?? 0),
+            isContiguous: row?.bool(3) ?? false)
+    }
+
     /// Deletes all rows except the sample rows, and sets the object as the import's storage, in one transaction.
     /// - Returns: `false`, with nothing changed, if the digest of the rows is not the expected one, if the counts
-    ///   differ, or if another worker has claimed the import since.
+    ///   differ, if the legacy service moves the import to an object of its own at this moment or has done so, or if another
+    ///   worker has claimed the import since.
     public func switchToObject(
         _ id: ImportID, claim: Int64, location: String, provider: String, expecting: RowDigest, _ result: ImportResult
     ) async throws(StoreError) -> Bool {
@@ -30,7 +48,7 @@ extension PostgresImportLedger {
         // of the claim, and the claim would expire.
         let move = """
             UPDATE data_imports i SET \(ImportSQL.result), storage_location = $9, storage_provider = $10
-            WHERE i.id = $1::uuid AND i.claim = $2 RETURNING 1
+            WHERE i.id = $1::uuid AND i.claim = $2 AND \(ImportSQL.location) IS NULL RETURNING 1
             """
         do throws(PoolFailure) {
             return try await self.pool.withLease(.imports) { lease async throws(PoolFailure) in
@@ -49,6 +67,10 @@ extension PostgresImportLedger {
                 _ = try await lease.run([Statement("COMMIT")])
                 return true
             }
+        } catch  where error.error.code == .conflict && !error.mayHaveTakenEffect {
+            // A deadlock with a program that changes the rows and then the import's row, as the legacy service's migrate
+            // script does. The rows have changed, or would have.
+            return false
         } catch {
             throw StoreError(error)
         }
@@ -158,38 +180,5 @@ extension ResultRow {
     fileprivate var digest: RowDigest? {
         guard let count = self.int64(0), let sum = self.text(1) else { return nil }
         return RowDigest(count: Int(count), sum: sum)
-    }
-}
-
-extension PostgresImportLedger: ImportRestoration {
-    /// Inserts an import of another store; see ``ImportRestoration/insert(_:isAnnounced:claimSeconds:)``.
-    public func insert(_ entry: Import, isAnnounced: Bool, claimSeconds: Int) async throws(StoreError) -> Bool {
-        var parameters = ParameterList()
-        parameters.add(entry.id.rawValue)
-        parameters.add(entry.account)
-        parameters.add(entry.flow?.rawValue)
-        parameters.add(entry.fileName)
-        parameters.add(entry.sourceType)
-        parameters.add(entry.provider)
-        parameters.add(entry.location)
-        parameters.add(entry.idempotencyKey)
-        parameters.add(entry.createdAt)
-        parameters.add(claimSeconds)
-        parameters.add((entry.status == .failed ? Import.Status.failed : .deleting).rawValue)
-        parameters.add(entry.failure)
-        parameters.add(entry.requestHash)
-        parameters.add(entry.fieldSummary)
-        parameters.add(isAnnounced ? 1 : 0)
-        // A stored import's counts and hashes follow with its records.
-        let sql = """
-            INSERT INTO data_imports AS i (id, account, client_account_id, flow_id, discovery_flow_id, file_name, source_type,
-                storage_provider, storage_location, idempotency_key, created_at, updated_at, status, claim, claimed_until,
-                failure, request_hash, summary_text, field_summary, announced_at)
-            VALUES ($1::uuid, $2, hub_as_account($2), $3, hub_as_flow($3), $4, $5, $6, $7, $8, $9, clock_timestamp(), $11,
-                1, CASE WHEN $11 <> 'failed' THEN clock_timestamp() + $10 * interval '1 second' END,
-                $12, $13, $14, hub_as_jsonb($14), CASE WHEN $15 = 1 THEN clock_timestamp() END)
-            ON CONFLICT DO NOTHING RETURNING 1
-            """
-        return try await self.change(Statement(sql, parameters)).rowCount == 1
     }
 }

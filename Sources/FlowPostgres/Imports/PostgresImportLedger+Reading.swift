@@ -6,12 +6,11 @@ extension PostgresImportLedger {
         try await self.read("SELECT \(ImportSQL.columns) FROM data_imports i WHERE i.id = $1::uuid", of: id).entry()
     }
 
-    /// Reads the gzip member index of the import's object; `nil` if the import does not exist or its records are rows.
+    /// Reads the gzip member index of the import's object; `nil` if the import does not exist or its records are rows, or if
+    /// the column has no valid index. The object is then read from its start.
     public func index(of id: ImportID) async throws(StoreError) -> GzipMemberIndex? {
         let result = try await self.read("SELECT member_index FROM data_imports WHERE id = $1::uuid", of: id)
-        guard let json = result.first?.json(0) else { return nil }
-        guard let index = GzipMemberIndex(json) else { throw StoreError(PoolFailure(.unreadable)) }
-        return index
+        return result.first?.json(0).flatMap { GzipMemberIndex($0) }
     }
 
     /// Reads the import's sample rows in order.
@@ -79,14 +78,16 @@ extension PostgresImportLedger {
 
     /// Reads `pending` and `deleting` imports without a valid claim, except those that no hub has ever claimed.
     public func abandoned(limit: Int) async throws(StoreError) -> [Import] {
-        try await self.open("i.status IN ('pending', 'deleting') AND i.claim > 0", limit: limit)
+        try await self.open(
+            "i.status IN ('pending', 'deleting') AND i.claim > 0 AND \(ImportSQL.status) IN ('pending', 'deleting')", limit: limit
+        )
     }
 
     /// Reads unclaimed `stored` and `failed` imports whose import event is not marked as published. Imports of the
     /// legacy service have no `account` and are left out.
     public func unannounced(limit: Int) async throws(StoreError) -> [Import] {
         try await self.open(
-            "i.account IS NOT NULL AND i.announced_at IS NULL AND i.status IN ('stored', 'failed')", limit: limit)
+            "i.account IS NOT NULL AND i.announced_at IS NULL AND \(ImportSQL.status) IN ('stored', 'failed')", limit: limit)
     }
 
     /// Reads up to `limit` imports without a valid claim; the one whose last change is longest ago comes first.

@@ -12,6 +12,8 @@ extension PostgresImportLedger {
         parameters.add(account)
         parameters.add(index)
         parameters.add(records)
+        // The legacy service reads rows in the order of `created_at`, so each row gets a later one than the row before it. A
+        // batch takes longer than a microsecond for each row, so the next batch begins later.
         // FOR SHARE: another worker that claims the import waits until these rows are committed and visible to it.
         let sql = """
             WITH held AS MATERIALIZED (
@@ -25,7 +27,8 @@ extension PostgresImportLedger {
             added AS (
                 INSERT INTO raw_import_records
                     (client_account_id, data_import_id, record_index, is_sample, raw_text, raw_data, created_at)
-                SELECT h.client_account_id, h.id, $4 + n.number - 1, false, n.record, hub_as_jsonb(n.record), clock_timestamp()
+                SELECT h.client_account_id, h.id, $4 + n.number - 1, false, n.record, hub_as_jsonb(n.record),
+                    statement_timestamp() + n.number * interval '1 microsecond'
                 FROM held h, unnest($5) WITH ORDINALITY AS n (record, number)
             )
             SELECT count(*) FROM held

@@ -93,7 +93,7 @@ public final class PostgresImportLedger: ImportLedger, ImportMaintenance, Record
         parameters.add(draft.account)
         parameters.add(draft.idempotencyKey ?? "")
         let sql = """
-            SELECT \(ImportSQL.columns), i.status = 'pending' AND \(ImportSQL.isUnclaimed) FROM data_imports i
+            SELECT \(ImportSQL.columns), \(ImportSQL.status) = 'pending' AND \(ImportSQL.isUnclaimed) FROM data_imports i
             WHERE i.account = $1 AND i.idempotency_key = $2
             """
         let result = try await self.read(Statement(sql, parameters))
@@ -108,7 +108,7 @@ public final class PostgresImportLedger: ImportLedger, ImportMaintenance, Record
         parameters.add(id.rawValue)
         let sql = """
             UPDATE data_imports i SET claim = i.claim + 1, claimed_until = NULL, idempotency_key = NULL
-            WHERE i.id = $1::uuid AND i.status = 'pending' AND \(ImportSQL.isUnclaimed)
+            WHERE i.id = $1::uuid AND \(ImportSQL.status) = 'pending' AND \(ImportSQL.isUnclaimed)
             """
         _ = try await self.change(Statement(sql, parameters), isRetryable: true)
     }

@@ -41,7 +41,8 @@ struct DoctorCommand: AsyncParsableCommand {
         if let settings = configuration.redis { findings += await RedisDiagnostics(settings, now: SystemClock.now).run() }
         if let settings = configuration.r2 {
             let logger = Logger(label: "flowhub") { _ in LineLogHandler(logLevel: .critical, format: .text) }
-            findings += await ObjectStoreDiagnostics(settings: settings, logger: logger).run()
+            findings += await ObjectStoreDiagnostics(settings: settings, share: configuration.imports.objectShare, logger: logger)
+                .run()
         } else {
             findings.append(ObjectStoreDiagnostics.without(configuration))
         }

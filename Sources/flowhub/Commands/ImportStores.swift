@@ -57,6 +57,16 @@ struct ImportStores {
         self.configuration = configuration
     }
 
+    /// Whether the object store takes new imports: there is one, and `R2_ENABLED` is not false.
+    var takesObjects: Bool { self.objectMaintenance != nil && self.configuration.isR2Enabled }
+
+    /// The message of an error that concerns only this import, so that the command can go on with the others.
+    /// - Throws: the error if the stores themselves fail.
+    func message(_ error: ImportError, of id: ImportID) async throws(ImportError) -> String {
+        guard await self.service.concernsOneImport(error, id) else { throw error }
+        return error.message
+    }
+
     /// Closes the object store and the store.
     private func close() async {
         await self.objects.close()
@@ -143,9 +153,9 @@ extension ImportError {
         case .objects(.rejected(let reason)): "The object store rejected the request: \(reason)"
         case .objects(let error): "The object store failed: \(error)"
         case .store(let error): "The store of imports failed: \(error)"
-        case .damaged(let what): what
+        case .storeNotConfigured: self.description
         case .claimLost: "Another process has claimed the import since. Run the command again later."
-        default: "\(self)"
+        default: self.unreadable ?? "\(self)"
         }
     }
 }

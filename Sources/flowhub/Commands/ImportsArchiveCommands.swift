@@ -58,9 +58,8 @@ struct ImportsExportCommand: AsyncParsableCommand {
                 outcome = try await archiver.export(entry, isAnnounced: !unannounced.contains(entry.id)) { bar.update($0) }
             } catch {
                 bar.clear()
-                guard let what = error.unreadable else { throw error }
                 report.missing += 1
-                Terminal.note("import \(entry.id) was not exported: \(what)")
+                Terminal.note("import \(entry.id) was not exported: \(try await stores.message(error, of: entry.id))")
                 return
             }
             bar.clear()

@@ -48,6 +48,10 @@ struct ImportsEncryptCommand: AsyncParsableCommand {
             guard stores.service.hasImportKeys else {
                 throw CommandFailure(.usage, "No import keys are configured. Set FLOWHUB_IMPORT_KEYS to a file of keys.")
             }
+            if stores.objectMaintenance != nil, !stores.takesObjects {
+                throw CommandFailure(
+                    .usage, "R2_ENABLED is false, so nothing is written to the object store. Set R2_ENABLED=true.")
+            }
             if self.isDryRun { return try await self.encrypt(stores, only) }
             return try await stores.withMoveLock { try await self.encrypt(stores, only) }
         }
@@ -98,10 +102,9 @@ struct ImportsEncryptCommand: AsyncParsableCommand {
                         "import \(entry.id) is unchanged: another process has claimed it. Run this command again later.")
                 }
             } catch {
-                guard let what = error.unreadable else { throw error }
-                report.failed += 1
                 bar.clear()
-                Terminal.note("import \(entry.id) is unchanged: \(what)")
+                report.failed += 1
+                Terminal.note("import \(entry.id) is unchanged: \(try await stores.message(error, of: entry.id))")
             }
         }
         return report

@@ -16,7 +16,8 @@ struct ImportsMoveCommand: AsyncParsableCommand {
         discussion: """
             For each import, copies the records, reads the copy back completely and compares it. Then one transaction compares \
             the rows again and switches the ledger to the copy. The command may be interrupted at any time and repeated. Rows \
-            that a program adds during the move are kept. Imports of a legacy service are moved too.
+            that a program adds during the move are kept. Imports of a legacy service are moved too. An import that cannot be \
+            moved is named, and the others are moved.
 
             EXAMPLES
               flowhub imports move --to r2 --dry-run
@@ -30,7 +31,7 @@ struct ImportsMoveCommand: AsyncParsableCommand {
     @Option(help: "Destination: r2 (objects) or postgres (rows).")
     var to: Target
 
-    @Flag(name: .customLong("dry-run"), help: "Print what would be moved, and move nothing.")
+    @Flag(name: .customLong("dry-run"), help: "Count and print what would be moved, and move nothing.")
     var isDryRun = false
 
     @Option(help: ArgumentHelp("Maximum number of imports to move.", valueName: "n"))
@@ -46,17 +47,21 @@ struct ImportsMoveCommand: AsyncParsableCommand {
         let only = try Set(self.ids.map { try ImportID.argument($0) })
         guard (self.limit ?? 1) >= 1 else { throw CommandFailure(.usage, "--limit must be 1 or higher, not \(self.limit ?? 0).") }
         let report = try await ImportStores.run(self.location) { stores in
-            if self.to == .r2, stores.objectMaintenance == nil {
+            if self.to == .r2, !stores.takesObjects {
                 throw CommandFailure(
                     .usage,
-                    "No object store is configured. Set R2_BUCKET_NAME and the other R2 settings, and R2_ENABLED=true.")
+                    stores.objectMaintenance == nil
+                        ? "No object store is configured. Set R2_BUCKET_NAME and the other R2 settings, and R2_ENABLED=true."
+                        : "R2_ENABLED is false, so nothing is moved to the object store. Set R2_ENABLED=true.")
             }
             if self.isDryRun { return try await self.move(stores, only) }
             return try await stores.withMoveLock { try await self.move(stores, only) }
         }
         Terminal.note(report.text(isDryRun: self.isDryRun))
         if report.failed > 0 {
-            throw CommandFailure(.rejected, "\(report.failed) imports could not be moved. They are unchanged.")
+            throw CommandFailure(
+                .rejected,
+                "\(report.failed) imports \(self.isDryRun ? "would" : "could") not be moved. They are unchanged.")
         }
     }
 
@@ -81,19 +86,37 @@ struct ImportsMoveCommand: AsyncParsableCommand {
             guard only.isEmpty || only.contains(entry.id), report.moved < self.limit ?? .max else { return }
             guard entry.status == .stored, (entry.location == nil) == (self.to == .r2) else { return }
             if self.isDryRun {
-                try Terminal.show("\(entry.id)  \(entry.totalRecords.map { HumanReadable.count($0) } ?? "?") records")
-                report.moved += 1
-                report.records += entry.totalRecords ?? 0
-                return
+                try await self.plan(entry, mover, stores, &report)
+            } else {
+                try await self.move(entry, mover, stores, &report)
             }
-            try await self.move(entry, mover, &report)
         }
         return report
     }
 
+    /// Prints what moving one import would do, and adds it to the report.
+    private func plan(_ entry: Import, _ mover: ImportMover, _ stores: ImportStores, _ report: inout Report) async throws {
+        let plan: ImportMover.Plan
+        do throws(ImportError) { plan = try await mover.plan(entry) } catch {
+            report.failed += 1
+            Terminal.note("import \(entry.id) would not be moved: \(try await stores.message(error, of: entry.id))")
+            return
+        }
+        switch plan {
+        case .move(let records, let bytes):
+            report.moved += 1
+            report.records += records
+            let size = bytes.map { ", \(HumanReadable.bytes($0))" } ?? ""
+            try Terminal.show("\(entry.id)  \(HumanReadable.count(records)) records\(size)")
+        case .claimedByOther:
+            report.failed += 1
+            Terminal.note("import \(entry.id) would not be moved: another process has claimed it.")
+        }
+    }
+
     /// Moves one import, prints the outcome and adds it to the report.
-    /// - Throws: an import error other than `damaged`, which is only reported.
-    private func move(_ entry: Import, _ mover: ImportMover, _ report: inout Report) async throws {
+    /// - Throws: an import error that concerns not only this import.
+    private func move(_ entry: Import, _ mover: ImportMover, _ stores: ImportStores, _ report: inout Report) async throws {
         let bar = ProgressBar(
             label: entry.id.rawValue, total: entry.totalRecords, unit: .items("records"), style: self.progress.style)
         let outcome: ImportMover.Outcome
@@ -105,9 +128,9 @@ struct ImportsMoveCommand: AsyncParsableCommand {
             }
         } catch {
             bar.clear()
-            guard let what = error.unreadable else { throw error }
             report.failed += 1
-            Terminal.note("import \(entry.id) was not moved and is unchanged: \(what)")
+            Terminal.note(
+                "import \(entry.id) was not moved and is unchanged: \(try await stores.message(error, of: entry.id))")
             return
         }
         bar.clear()

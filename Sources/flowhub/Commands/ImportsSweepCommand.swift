@@ -8,7 +8,8 @@ struct ImportsSweepCommand: AsyncParsableCommand {
         abstract: "Delete objects that no import refers to, and list imports whose object is missing.",
         discussion: """
             Marks interrupted imports as failed (a running hub also does this), deletes objects that no import refers to, and \
-            aborts unfinished uploads. Imports whose object is missing are listed and left unchanged.
+            aborts unfinished uploads. Imports whose object is missing are listed and left unchanged; an object that such an \
+            import may need stays.
 
             EXAMPLES
               flowhub imports sweep --dry-run
@@ -55,6 +56,12 @@ struct ImportsSweepCommand: AsyncParsableCommand {
         for object in report.orphans { try Terminal.show("\(object.key)  \(HumanReadable.bytes(object.size)), \(verb)") }
         for upload in report.uploads { try Terminal.show("\(upload.key)  unfinished since \(upload.initiatedAt), \(verb)") }
         for id in report.dangling { try Terminal.show("\(id)  the object of this import is missing") }
+        for object in report.needed {
+            try Terminal.show("\(object.key)  stays: its import may need it, see `flowhub imports verify`")
+        }
+        for (id, reason) in report.unread.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
+            try Terminal.show("\(id)  the object of this import could not be looked up: \(reason)")
+        }
         Terminal.note(
             "\(report.abandoned) interrupted imports cleaned up, \(report.orphans.count) objects and "
                 + "\(report.uploads.count) uploads \(verb), \(report.dangling.count) objects missing.")

@@ -84,7 +84,7 @@ struct Hub {
             store, manager: manager, cache: redis?.imports ?? importCache, localCache: importCache, counters: counters,
             configuration: configuration.imports, logger: logger)
         let storage = StorageHealth(
-            objects: objects.store, manager: manager, bus: bus,
+            objects: objects.store, share: configuration.imports.objectShare, manager: manager, bus: bus,
             providers: .init(bus: redis == nil ? "in-process" : "redis", database: store.imports.provider),
             instance: configuration.instance, seconds: configuration.storageHealthSeconds, now: now)
 

@@ -9,14 +9,15 @@ struct HubObjectStorage {
     let codec: GzipCodec
     /// `nil` without `FLOWHUB_IMPORT_KEYS`.
     let keyring: ImportKeyring?
-    /// The object store; `nil`: records of imports are stored as database rows.
+    /// The object store; `nil`: there is none, and records of imports are stored as database rows.
     let store: CountedObjectStore?
     let objectMaintenance: (any ObjectMaintenance)?
     /// `nil`: the object store is not R2.
     let r2: R2ObjectStore?
 
-    /// Uses R2 if it is configured and enabled. Otherwise uses a directory next to the embedded store. With Postgres or with
-    /// `R2_ENABLED=false` there is then no object store: instances on one Postgres database do not share a directory.
+    /// Uses R2 if it is configured. Otherwise uses a directory next to the embedded store; with Postgres there is then no object
+    /// store, because instances on one Postgres database do not share a directory. With `R2_ENABLED=false` the object store is
+    /// only read, and R2 settings that cannot be used are logged.
     /// - Throws: an error if the R2 settings are invalid or the directory cannot be used.
     init(
         _ configuration: HubConfiguration, keyring: ImportKeyring?, counters: any Counters, logger: Logger
@@ -25,19 +26,11 @@ struct HubObjectStorage {
         self.keyring = keyring
         self.pool = WorkerPool(threads: configuration.bulkThreads > 0 ? configuration.bulkThreads : ProcessorCount.allowed())
         self.codec = GzipCodec(level: configuration.compressionLevel, pool: self.pool)
-        if let settings = configuration.r2 {
-            let r2 = try R2ObjectStore(settings, logger: logger, now: SystemClock.now) { operation in
-                logger.debug(
-                    "R2 operation",
-                    metadata: [
-                        "operation": "\(operation.name)", "bytes": .stringConvertible(operation.bytes),
-                        "duration": "\(operation.duration)", "success": "\(operation.isSuccess)",
-                    ])
-            }
+        if let r2 = try Self.openR2(configuration, logger: logger) {
             self.r2 = r2
             self.store = CountedObjectStore(r2, counters: counters, now: SystemClock.now, logger: logger)
             self.objectMaintenance = r2
-        } else if configuration.isR2Enabled, configuration.postgres == nil {
+        } else if configuration.postgres == nil {
             let folder = try FolderObjectStore(folder: configuration.dataDirectory + "/objects", now: SystemClock.now)
             self.r2 = nil
             self.store = CountedObjectStore(folder, counters: nil, now: SystemClock.now, logger: logger)
@@ -45,6 +38,32 @@ struct HubObjectStorage {
         } else {
             (self.r2, self.store, self.objectMaintenance) = (nil, nil, nil)
         }
+    }
+
+    /// Opens R2; `nil` if it is not configured, or with `R2_ENABLED=false` cannot be used.
+    private static func openR2(_ configuration: HubConfiguration, logger: Logger) throws(R2SettingsError) -> R2ObjectStore? {
+        var problem = configuration.unusableR2
+        if let settings = configuration.r2 {
+            do throws(R2SettingsError) {
+                return try R2ObjectStore(settings, logger: logger, now: SystemClock.now) { operation in
+                    logger.debug(
+                        "R2 operation",
+                        metadata: [
+                            "operation": "\(operation.name)", "bytes": .stringConvertible(operation.bytes),
+                            "duration": "\(operation.duration)", "success": "\(operation.isSuccess)",
+                        ])
+                }
+            } catch {
+                if configuration.isR2Enabled { throw error }
+                problem = "\(error)"
+            }
+        }
+        if let problem {
+            logger.warning(
+                "R2 settings cannot be used, so imports in R2 cannot be read (R2_ENABLED is false)",
+                metadata: ["error": "\(problem)"])
+        }
+        return nil
     }
 
     /// Creates the import service. It stores records in the object store, or without one as rows in `store`.

@@ -26,8 +26,10 @@ struct HubConfiguration {
     var redisServices = RedisServices.Configuration()
     /// R2 as the object store of imports; `nil`: a directory next to the embedded store, or with Postgres database rows.
     var r2: R2Settings?
-    /// Whether imports are stored as objects (`R2_ENABLED`); `false`: as database rows.
+    /// Whether new imports are stored as objects (`R2_ENABLED`); `false`: as database rows. Objects are read in both cases.
     var isR2Enabled = true
+    /// Why ``r2`` is `nil` with `R2_ENABLED=false` although there are settings of R2; else `nil`.
+    var unusableR2: String?
     /// Policy for foreign messages (published on Redis by processes other than hub instances): the raw value of a
     /// ``ForeignPolicy``, or `auto`. Sets `redisServices.foreign`.
     var foreignUpdates = "auto"
@@ -97,7 +99,7 @@ struct HubConfiguration {
             try setting.apply(&self, text)
         }
         if !self.isRedisEnabled { self.redis = nil }
-        if !self.isR2Enabled { self.r2 = nil }
+        if !self.isR2Enabled { self.imports.objectShare = 0 }
         if self.importKeysPath?.isEmpty == true { self.importKeysPath = nil }
         if !self.instance.isEmpty, ConnectionID("\(self.instance).0") == nil || self.instance == "all" {
             throw Invalid(key: "FLOWHUB_INSTANCE", problem: "must be 1 to 64 characters of A-Za-z0-9_.:- and not \"all\"")
@@ -168,13 +170,14 @@ struct HubConfiguration {
 
     init() {}
 
-    /// Reads the settings of R2, unless `R2_ENABLED` is false.
+    /// Reads the settings of R2. With `R2_ENABLED=false`, which must help also if R2 itself is at fault, invalid ones are no
+    /// error.
     private mutating func readR2(_ environment: [String: String]) throws {
-        guard !Setting.isOff(environment["R2_ENABLED"]) else { return }
         do throws(R2SettingsError) {
             self.r2 = try R2Settings.read { environment[$0] }
         } catch {
-            throw Invalid(key: error.key, problem: error.problem)
+            guard Setting.isOff(environment["R2_ENABLED"]) else { throw Invalid(key: error.key, problem: error.problem) }
+            self.unusableR2 = "\(error.key) \(error.problem)"
         }
     }
 

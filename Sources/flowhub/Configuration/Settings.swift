@@ -163,7 +163,11 @@ extension Setting {
     private static let r2: [Setting] = [
         .flag(
             "R2_ENABLED", \.isR2Enabled,
-            "Store imports as objects: in R2, or without Postgres in FLOWHUB_DATA. false, or Postgres without R2: as rows."),
+            "Store new imports as objects: in R2, or without Postgres in FLOWHUB_DATA. false, or Postgres without R2: as rows. "
+                + "Objects stay readable."),
+        .number(
+            "FLOWHUB_R2_SHARE", \.imports.objectShare, 0...100,
+            "Percentage of new imports that are stored as objects, chosen by account and id; the others are stored as rows."),
         .r2Text("R2_ACCOUNT_ID", "Cloudflare account id, from which the hub derives the URL of R2."),
         .r2Text(
             "R2_ENDPOINT",

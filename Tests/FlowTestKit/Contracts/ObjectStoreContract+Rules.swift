@@ -40,13 +40,12 @@ extension ObjectStoreContract {
                 _ = try await upload.finish()
             }
             try await put("type", ObjectAttributes(contentType: "text/plain; charset=utf-8"))
-            try await put("some", ObjectAttributes(metadata: ["content-hash": "0a1b", "n-1": "~ with  spaces \"'<>&%"]))
+            try await put("some", ObjectAttributes(metadata: ["content-hash": "0a1b", "n_1": "~ with  spaces \"'<>&%"]))
             // 2,048 bytes in values of 255 bytes, the longest that the test's S3 server accepts.
             let most = "abcdefgh".map { (String($0), String(repeating: "x", count: 255)) }
             try await put("most", ObjectAttributes(metadata: Dictionary(uniqueKeysWithValues: most)))
             for attributes in [
                 ObjectAttributes(metadata: ["A": "1"]), ObjectAttributes(metadata: ["": "1"]),
-                ObjectAttributes(metadata: ["a_b": "1"]),
                 ObjectAttributes(metadata: ["a:b": "1"]), ObjectAttributes(metadata: ["a": "x\r\nhost: y"]),
                 ObjectAttributes(metadata: ["a": "é"]), ObjectAttributes(metadata: ["a": "\u{7f}"]),
                 ObjectAttributes(metadata: ["a": String(repeating: "x", count: 2_048)]),

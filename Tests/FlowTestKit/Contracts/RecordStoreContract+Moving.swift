@@ -104,6 +104,44 @@ extension RecordStoreContract {
                     stored.id, claim: claim, location: "l", provider: "r2", expecting: digest, less) == false)
             #expect(try await subject.rowCount(stored.id) == 100)
         },
+        Case("rows are counted, and are whole only if they certainly are all records") { subject in
+            let stored = try await subject.storedRows(try numbered(25))
+            let counts = RowCounts(rows: 25, samples: 10, numbered: 25, isContiguous: true)
+            #expect(try await subject.records.rowCounts(of: stored.id) == counts)
+            #expect(counts.isWhole(25) && counts.isWhole(nil) && !counts.isWhole(26))
+            let object = try await subject.storedObject(try subject.draft(location: "l"), records: 25)
+            let samples = RowCounts(rows: 10, samples: 10, numbered: 10, isContiguous: true)
+            #expect(try await subject.records.rowCounts(of: object.id) == samples)
+            #expect(samples.isWhole(10) && !samples.isWhole(25) && !samples.isWhole(nil))
+            #expect(samples.isIncomplete(25, isCounted: false) && !samples.isIncomplete(nil, isCounted: true))
+            try await subject.tamper(.remove(3), stored.id)
+            let gap = RowCounts(rows: 24, samples: 9, numbered: 24, isContiguous: false)
+            #expect(try await subject.records.rowCounts(of: stored.id) == gap)
+            #expect(!gap.isWhole(24) && gap.isIncomplete(25, isCounted: true) && !gap.isIncomplete(25, isCounted: false))
+            #expect(
+                try await subject.records.rowCounts(of: .random())
+                    == RowCounts(rows: 0, samples: 0, numbered: 0, isContiguous: true))
+        },
+        Case("a correction replaces the storage in the ledger only under its claim and the expected location") { subject in
+            let records = try numbered(25)
+            let stored = try await subject.storedRows(records)
+            let claim = try await subject.claim(stored.id).claim
+            let corrected = result(records, hasObject: true)
+            let before = try #require(try await subject.ledger.load(stored.id))
+            for (number, location) in [(claim - 1, nil as String?), (claim, "other")] {
+                #expect(
+                    try await subject.ledger.correct(
+                        stored.id, claim: number, from: location, to: "l", provider: "r2", corrected) == false)
+            }
+            #expect(try await subject.ledger.load(stored.id) == before)
+            #expect(
+                try await subject.ledger.correct(stored.id, claim: claim, from: nil, to: "l", provider: "r2", corrected))
+            let after = try #require(try await subject.ledger.load(stored.id))
+            #expect(after.location == "l" && after.provider == "r2" && after.storage == corrected.storage)
+            #expect(after.claimedUntil == nil)
+            #expect(try await subject.ledger.index(of: stored.id) == corrected.index)
+            #expect(try await subject.rowCount(stored.id) == 25)
+        },
         Case("a new claim sees every row added before, and the old claim adds none after") { subject in
             for _ in 0..<TestScale.pick(3, full: 30) {
                 let begun = try await subject.begin(try subject.draft(provider: subject.records.provider), claimSeconds: 0)

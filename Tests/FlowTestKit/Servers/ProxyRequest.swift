@@ -13,6 +13,8 @@ public struct ProxyRequest: Sendable {
     public let uploadID: String?
     /// The part number of an uploaded part.
     public let part: Int?
+    /// The value of a header field.
+    public func header(_ name: String) -> String? { self.headers.first(name: name) }
     /// The value of the header field `Range`.
     public var range: String? { self.headers.first(name: "range") }
     /// The fault that is applied to the request; `nil` if none.

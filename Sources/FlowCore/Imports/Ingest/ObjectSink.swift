@@ -67,13 +67,15 @@ final class ObjectSink: ImportSink {
     /// - Throws: ``ImportError/damaged(_:)`` if the object's size differs from the bytes written.
     func finish() async throws -> SinkResult {
         while !self.compressions.isEmpty { try await self.writeNext(isLast: self.compressions.count == 1) }
+        let dataHash = self.hash.finish()
+        await self.upload.describe(ObjectAttributes.totals(self.index, dataHash: dataHash))
         let info: ObjectInfo
         do throws(ObjectError) { info = try await self.upload.finish() } catch { throw ImportError.objects(error) }
         guard info.size == self.index.compressedBytes else {
             throw ImportError.damaged(
                 "The stored object has \(info.size) bytes, but \(self.index.compressedBytes) bytes were written to it.")
         }
-        return SinkResult(bucket: self.bucket, storedBytes: info.size, dataHash: self.hash.finish(), index: self.index)
+        return SinkResult(bucket: self.bucket, storedBytes: info.size, dataHash: dataHash, index: self.index)
     }
 
     /// Discards the object.

@@ -72,6 +72,7 @@ extension ImportArchiver {
     /// Copies the records to the archive: the object byte for byte if the ledger knows its hashes, else record by record.
     /// - Throws: ``ImportError/damaged(_:)`` if they differ from the ledger.
     private func copyRecords(of entry: Import, _ progress: @Sendable (Int) -> Void) async throws -> Copied {
+        let entry = try await self.service.rowsInPlaceOfObject(of: entry) ?? entry
         let key = Self.recordsKey(entry.id)
         if let location = entry.location {
             // Records that were added beside the object are part of neither copy.
@@ -82,7 +83,7 @@ extension ImportArchiver {
                     "It has \(rows - samples) extra rows in the database besides the object. "
                         + "`flowhub imports move --to postgres` merges them.")
             }
-            if let storage = entry.storage, let hash = storage.dataHash, !storage.contentHash.isEmpty,
+            if let storage = entry.storage, let hash = storage.dataHash, storage.isOfHub(for: location),
                 entry.encryption?.isKnown != false, let index = try await self.service.index(of: entry)
             {
                 let download = try await self.service.download(location, of: entry, range: nil)
@@ -90,7 +91,7 @@ extension ImportArchiver {
                     download, hash: hash, to: self.archive, key, ObjectAttributes(), self.service.codec)
                 progress(storage.recordCount)
                 var copied = storage
-                (copied.bucket, copied.storageClass) = (nil, "STANDARD")
+                (copied.location, copied.bucket, copied.storageClass) = (nil, nil, "STANDARD")
                 return Copied(storage: copied, summary: nil, index: index, encryption: entry.encryption)
             }
         }
@@ -138,9 +139,9 @@ extension ImportArchiver {
         let pieces = try self.service.pieces(of: archived.entry)
         let newPieces = self.service.newPieces(for: entry)
         if let objects = self.service.objects, let location = entry.location {
-            let attributes = ObjectAttributes(metadata: ["import-id": entry.id.rawValue])
             guard pieces != nil || newPieces == nil else {
                 // A key encrypts new imports, and the archive's records are not encrypted.
+                let attributes = ObjectAttributes.of(entry, recordCount: storage.recordCount)
                 let sink = ObjectSink(
                     try await objects.upload(location, attributes), bucket: objects.bucket, codec: self.service.codec,
                     pieces: newPieces)
@@ -151,16 +152,18 @@ extension ImportArchiver {
                     throw error
                 }
                 result.requestHash = entry.requestHash
+                result.storage.location = location
                 guard try await self.service.ledger.finish(entry.id, claim: entry.claim, result) else {
                     throw ImportError.claimLost
                 }
                 return
             }
+            let attributes = ObjectAttributes.of(entry, copyOf: storage)
             _ = try await Self.copyObject(
                 try await self.openRecords(of: archived), hash: storage.dataHash ?? "", to: objects, location, attributes,
                 self.service.codec)
             progress(storage.recordCount)
-            result.storage.bucket = objects.bucket
+            (result.storage.bucket, result.storage.location) = (objects.bucket, location)
             let samples = try await self.firstRecords(of: archived, pieces)
             result.samples = pieces?.sealSamples(samples) ?? samples
         } else {

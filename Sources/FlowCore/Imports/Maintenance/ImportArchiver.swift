@@ -144,9 +144,10 @@ public struct ImportArchiver: Sendable {
         }
         var entry = archived.entry
         entry.claim = 1
-        entry.provider = self.service.objects?.provider ?? self.service.records.provider
-        if entry.status == .stored, self.service.objects != nil {
-            entry.location = Import.objectKey(account: entry.account, createdAt: entry.createdAt, id: id, claim: 1)
+        let objects = self.service.storesAsObject(id, account: entry.account) ? self.service.objects : nil
+        entry.provider = objects?.provider ?? self.service.records.provider
+        if entry.status == .stored, objects != nil {
+            entry.location = Import.objectKey(account: entry.account, createdAt: entry.createdAt, id: id)
         }
         try await self.refuseSharedObjects(of: entry)
         let isInserted: Bool

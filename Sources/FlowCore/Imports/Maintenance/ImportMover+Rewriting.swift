@@ -20,14 +20,12 @@ extension ImportMover {
     private func rewrite(
         _ entry: Import, _ location: String, _ progress: @Sendable (Int) -> Void
     ) async throws(ImportError) -> Outcome {
-        guard let objects = self.service.objects else { throw .objects(.rejected(ImportService.unconfigured(entry.provider))) }
+        let objects = try self.service.objectStore(of: entry)
         let document = try await self.service.document(of: entry)
-        // Not the name under the first claim, which the old object may have.
-        let key = Import.objectKey(
-            account: entry.account, createdAt: entry.createdAt, id: entry.id, claim: max(2, entry.claim))
+        let key = entry.movedObjectKey
         let upload: any ObjectUpload
         do throws(ObjectError) {
-            upload = try await objects.upload(key, ObjectAttributes(metadata: ["import-id": entry.id.rawValue]))
+            upload = try await objects.upload(key, .of(entry, recordCount: entry.totalRecords))
         } catch {
             throw .objects(error)
         }
@@ -47,12 +45,13 @@ extension ImportMover {
             if let hash = entry.storage?.contentHash, !hash.isEmpty, hash != copy.result.storage.contentHash {
                 throw .damaged("The SHA-256 of the records in the object differs from the ledger (content_hash).")
             }
+            try await self.requireAllRecords(copy.result.storage.recordCount, of: entry)
             try await self.compare(copy, at: key, objects)
         } catch {
             try await self.delete(key, objects)
             throw error
         }
-        copy.result.location = key
+        (copy.result.location, copy.result.storage.location) = (key, key)
         if let summary = entry.fieldSummary { copy.result.fieldSummary = summary }
         #if DEBUG
         await Failpoint.reach(.moveVerified)
@@ -67,7 +66,7 @@ extension ImportMover {
         await Failpoint.reach(.moveCommitted)
         #endif
         self.service.forget(entry.id)
-        try? await objects.delete(location)
+        await self.deleteReplaced(location)
         return .moved(records: copy.result.storage.recordCount, bytes: copy.result.storage.sizeBytes)
     }
 }

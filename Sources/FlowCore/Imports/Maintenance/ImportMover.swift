@@ -50,10 +50,11 @@ public struct ImportMover: Sendable {
         guard let objects = self.service.objects else { return .alreadyMoved }
         let old = try self.service.pieces(of: entry)
         let before = try await self.digest(of: entry)
-        let key = Import.objectKey(account: entry.account, createdAt: entry.createdAt, id: entry.id, claim: entry.claim)
+        if let problem = try await self.missingRows(of: entry) { throw .damaged(problem) }
+        let key = entry.movedObjectKey
         let upload: any ObjectUpload
         do throws(ObjectError) {
-            upload = try await objects.upload(key, ObjectAttributes(metadata: ["import-id": entry.id.rawValue]))
+            upload = try await objects.upload(key, .of(entry, recordCount: before.count))
         } catch {
             throw .objects(error)
         }
@@ -70,6 +71,7 @@ public struct ImportMover: Sendable {
             throw error
         }
         copy.result.replacesSamples = pieces != nil || old != nil
+        copy.result.storage.location = key
         #if DEBUG
         await Failpoint.reach(.moveCopied)
         #endif
@@ -121,6 +123,13 @@ public struct ImportMover: Sendable {
     private func copyToRows(
         _ entry: Import, _ location: String, _ progress: @Sendable (Int) -> Void
     ) async throws(ImportError) -> Outcome {
+        // Before rows are deleted: without the import key nothing can be moved.
+        _ = try self.service.pieces(of: entry)
+        // Without the object, the rows may be the only records: see `ImportService.rowsInPlaceOfObject(of:)`.
+        guard try await self.service.hasObject(location, of: entry) else {
+            throw .damaged(
+                "The import's object \(location) does not exist in the object store. `flowhub imports verify` says what to do.")
+        }
         // Delete the rows that an interrupted attempt left.
         try await self.service.requiringClaim { () async throws(StoreError) in
             try await self.service.records.removeRecords(of: entry.id, claim: entry.claim)
@@ -146,6 +155,7 @@ public struct ImportMover: Sendable {
         if let hash = entry.storage?.contentHash, !hash.isEmpty, hash != copy.result.storage.contentHash {
             throw .damaged("The SHA-256 of the records in the object differs from the ledger (content_hash).")
         }
+        try await self.requireAllRecords(copy.result.storage.recordCount, of: entry)
         #if DEBUG
         await Failpoint.reach(.moveCopied)
         #endif
@@ -168,9 +178,34 @@ public struct ImportMover: Sendable {
         await Failpoint.reach(.moveCommitted)
         #endif
         self.service.forget(entry.id)
-        // Nothing refers to the object any more. If it cannot be deleted now, the import sweep deletes it.
-        if let objects = self.service.objects { try? await objects.delete(location) }
+        await self.deleteReplaced(location)
         return .moved(records: count, bytes: copy.result.storage.originalSizeBytes)
+    }
+
+    /// Deletes an object that is no longer an import's storage. If that fails, the import sweep deletes it. An object that
+    /// another program has given to a second import stays.
+    func deleteReplaced(_ location: String) async {
+        if let objects = self.service.objects, (try? await self.service.maintenance.isReferenced(location)) == false {
+            try? await objects.delete(location)
+        }
+    }
+
+    /// Throws if an object has fewer records than that which a hub has written last for the import.
+    func requireAllRecords(_ count: Int, of entry: Import) async throws(ImportError) {
+        if let counted = try await self.service.recordsOfHubObject(of: entry), counted > count {
+            throw .damaged(
+                "The object has \(count) records instead of the \(counted) that a hub has moved. "
+                    + "`flowhub imports verify` says what to do.")
+        }
+    }
+
+    /// Why an import must not be moved to an object because its rows are not all of its records; `nil` if they may be.
+    func missingRows(of entry: Import) async throws(ImportError) -> String? {
+        let counts = try await self.service.rowCounts(of: entry)
+        let isCounted = entry.storage.map { !$0.contentHash.isEmpty } ?? false
+        guard let total = entry.totalRecords, counts.isIncomplete(total, isCounted: isCounted) else { return nil }
+        return "It has \(counts.rows) rows instead of the \(total) records in the ledger (total_records). "
+            + "`flowhub imports verify` says what to do."
     }
 
     // MARK: Copying
@@ -236,7 +271,7 @@ public struct ImportMover: Sendable {
 
     /// Reads the first records, at most `limit`.
     /// - Returns: their number and their content hash.
-    private func read(_ pages: RecordPageIterator, upTo limit: Int) async throws(ImportError) -> (count: Int, hash: String) {
+    func read(_ pages: RecordPageIterator, upTo limit: Int) async throws(ImportError) -> (count: Int, hash: String) {
         let content = self.service.codec.makeHash()
         var count = 0
         while count < limit, let page = try await pages.next() {

@@ -13,6 +13,11 @@ public struct ImportSweeper: Sendable {
         public var uploads: [UnfinishedUpload] = []
         /// Stored imports whose object does not exist.
         public var dangling: [ImportID] = []
+        /// Objects that no import refers to and that stay, because an import may need them: its own object or rows are
+        /// missing.
+        public var needed: [ObjectInfo] = []
+        /// Stored imports whose object could not be looked up, with the reason.
+        public var unread: [ImportID: String] = [:]
 
         public init() {}
 
@@ -42,23 +47,18 @@ public struct ImportSweeper: Sendable {
         guard let objects = self.service.objects else { return report }
         let limit = self.service.now().advanced(bySeconds: -seconds)
         for prefix in [Self.root, Self.probes] {
-            let (seen, orphans) = try await self.orphans(prefix, before: limit, objects, isDryRun: isDryRun)
-            report.objects += seen
-            report.orphans += orphans
+            try await self.sweepOrphans(prefix, before: limit, objects, isDryRun: isDryRun, &report)
         }
         report.uploads = try await self.uploads(before: limit, isDryRun: isDryRun)
-        report.dangling = try await self.dangling(objects)
+        try await self.findDangling(&report)
         return report
     }
 
-    /// Deletes the objects under a prefix that were last modified before `limit` and that no import refers to.
-    /// - Returns: the number of all objects under the prefix, and the orphans that were deleted, or would be without
-    ///   `isDryRun`.
-    private func orphans(
-        _ prefix: String, before limit: Timestamp, _ objects: any ObjectStore, isDryRun: Bool
-    ) async throws(ImportError) -> (seen: Int, orphans: [ObjectInfo]) {
-        var seen = 0
-        var found: [ObjectInfo] = []
+    /// Deletes the objects under a prefix that were last modified before `limit` and that no import refers to or needs. Adds
+    /// to the report all objects under the prefix, and those that were deleted, or would be without `isDryRun`.
+    private func sweepOrphans(
+        _ prefix: String, before limit: Timestamp, _ objects: any ObjectStore, isDryRun: Bool, _ report: inout Report
+    ) async throws(ImportError) {
         var after: String?
         while true {
             let page: ObjectList
@@ -67,17 +67,23 @@ public struct ImportSweeper: Sendable {
             } catch {
                 throw .objects(error)
             }
-            seen += page.objects.count
+            report.objects += page.objects.count
             for object in page.objects where object.lastModified < limit {
-                guard try await !self.isReferenced(object.key) else { continue }
+                // A key that the hub could not have made is another program's.
+                guard (try? ObjectRules.check(key: object.key)) != nil, try await !self.isReferenced(object.key) else { continue }
+                if try await self.isNeeded(object.key) {
+                    report.needed.append(object)
+                    continue
+                }
                 let removed = try await self.ifUnclaimed(object.key, sparing: object.key, isDryRun: isDryRun) {
                     () async throws(ObjectError) in
                     try await objects.delete(object.key)
                 }
-                if removed { found.append(object) }
+                if removed { report.orphans.append(object) }
             }
-            guard page.hasMore, let last = page.objects.last else { return (seen, found) }
-            after = last.key
+            guard page.hasMore, let last = page.objects.last else { return }
+            // A list continues only after a key that the hub could have made.
+            after = page.objects.last { (try? ObjectRules.check(key: $0.key)) != nil }?.key ?? last.key
         }
     }
 
@@ -101,9 +107,8 @@ public struct ImportSweeper: Sendable {
         return found
     }
 
-    /// The stored imports whose object does not exist.
-    private func dangling(_ objects: any ObjectStore) async throws(ImportError) -> [ImportID] {
-        var found: [ImportID] = []
+    /// Adds to the report the stored imports whose object does not exist, or could not be looked up.
+    private func findDangling(_ report: inout Report) async throws(ImportError) {
         var after: ImportID?
         while true {
             let page: [Import]
@@ -111,27 +116,61 @@ public struct ImportSweeper: Sendable {
             {
                 throw .store(error)
             }
-            for entry in page where entry.status == .stored && entry.provider == objects.provider {
+            for entry in page where entry.status == .stored {
                 guard let location = entry.location else { continue }
-                do throws(ObjectError) {
-                    guard try await objects.head(location) == nil else { continue }
+                do throws(ImportError) {
+                    if try await self.service.hasObject(location, of: entry) { continue }
                 } catch {
-                    throw .objects(error)
+                    guard await self.service.concernsOneImport(error, entry.id) else { throw error }
+                    report.unread[entry.id] = error.description
+                    continue
                 }
                 // The import may have been moved or deleted since the ledger was read: read its entry again.
                 do throws(StoreError) {
                     let now = try await self.service.ledger.load(entry.id)
-                    if now?.status == .stored, now?.location == location { found.append(entry.id) }
+                    if now?.status == .stored, now?.location == location { report.dangling.append(entry.id) }
                 } catch {
                     throw .store(error)
                 }
             }
-            guard page.count == Self.batchSize, let last = page.last else { return found }
+            guard page.count == Self.batchSize, let last = page.last else { return }
             after = last.id
         }
     }
 
     // MARK: Private
+
+    /// Whether the object may have the only records of the import in whose folder it is: the import is stored, and its own
+    /// object does not exist or has fewer records than a hub has counted, its rows are incomplete and the ledger names no object,
+    /// or it is encrypted as another object than its own.
+    private func isNeeded(_ key: String) async throws(ImportError) -> Bool {
+        guard let id = Self.importID(in: key) else { return false }
+        let found: Import?
+        do throws(StoreError) { found = try await self.service.ledger.load(id) } catch { throw .store(error) }
+        guard let entry = found, entry.status == .stored else { return false }
+        if try await self.service.isEncryptedElsewhere(entry) { return true }
+        guard let location = entry.location else {
+            let isCounted = entry.storage.map { !$0.contentHash.isEmpty } ?? false
+            return try await self.service.rowCounts(of: entry).isIncomplete(entry.totalRecords, isCounted: isCounted)
+        }
+        if let stored = entry.storage?.recordCount, let counted = try await self.service.recordsOfHubObject(of: entry),
+            counted > stored
+        {
+            return true
+        }
+        do throws(ImportError) {
+            return try await !self.service.hasObject(location, of: entry)
+        } catch {
+            guard await self.service.concernsOneImport(error, id) else { throw error }
+            return true
+        }
+    }
+
+    /// The id of the import in whose folder the key is; `nil` if it is in no import's folder.
+    private static func importID(in key: String) -> ImportID? {
+        let segments = key.split(separator: "/")
+        return segments.count >= 2 ? ImportID(segments[segments.count - 2]) : nil
+    }
 
     /// Whether the object key is the location of an import.
     private func isReferenced(_ key: String) async throws(ImportError) -> Bool {
@@ -148,9 +187,8 @@ public struct ImportSweeper: Sendable {
     private func ifUnclaimed(
         _ key: String, sparing location: String? = nil, isDryRun: Bool, _ body: () async throws(ObjectError) -> Void
     ) async throws(ImportError) -> Bool {
-        let segments = key.split(separator: "/")
         var claimed: Import?
-        if segments.count >= 2, let id = ImportID(segments[segments.count - 2]) {
+        if let id = Self.importID(in: key) {
             do throws(StoreError) {
                 if let entry = try await self.service.ledger.load(id) {
                     if isDryRun { return entry.claimedUntil.map { $0 <= self.service.now() } ?? true }

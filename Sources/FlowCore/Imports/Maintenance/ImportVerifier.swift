@@ -4,6 +4,22 @@ public struct ImportVerifier: Sendable {
     public enum Problem: Hashable, Sendable {
         /// The ledger refers to an object that does not exist.
         case objectMissing
+        /// The ledger refers to an object that does not exist, but the rows are certainly all records. They are read instead.
+        case rowsInPlaceOfObject
+        /// The ledger's location cannot be the key of an object. The text says why.
+        case invalidLocation(String)
+        /// The object is in an object store of this provider, which this process does not use, so it was not read.
+        case storeNotConfigured(String)
+        /// The ledger names this provider, which contradicts its location, or which no store has. The records are read from
+        /// what is there.
+        case wrongProvider(String)
+        /// The ledger's metadata or its gzip member index describes another object than the one at its location. It is not used.
+        case foreignMetadata
+        /// There are fewer rows than records by the ledger, which names no location. The object may still exist.
+        case onlySamples(expected: Int, found: Int)
+        /// The records cannot be decrypted, and the ledger's row was changed by another program: its encryption may be that of an
+        /// object at another key.
+        case encryptedElsewhere
         /// The object's size in bytes differs from the ledger.
         case size(expected: Int, found: Int)
         /// The object's SHA-256 differs from the ledger.
@@ -20,7 +36,7 @@ public struct ImportVerifier: Sendable {
         case unreadable(String)
     }
 
-    private let service: ImportService
+    let service: ImportService
 
     public init(_ service: ImportService) { self.service = service }
 
@@ -30,52 +46,102 @@ public struct ImportVerifier: Sendable {
     /// - Throws: ``ImportError`` if a store fails or is not configured.
     public func verify(_ entry: Import, progress: @escaping @Sendable (Int) -> Void) async throws(ImportError) -> [Problem] {
         guard entry.status == .stored else { return [] }
-        var problems: [Problem] = []
-        if let location = entry.location {
-            guard let objects = self.service.objects, objects.provider == entry.provider else {
-                throw .objects(.rejected(ImportService.unconfigured(entry.provider)))
+        var problems = entry.contradictingProvider.map { [Problem.wrongProvider($0)] } ?? []
+        guard let location = entry.location else {
+            for problem in try await self.readRows(of: entry, progress) {
+                switch problem {
+                case .count, .unreadable:
+                    let counts = try await self.service.rowCounts(of: entry)
+                    if let total = entry.totalRecords, counts.isIncomplete(total, isCounted: false) {
+                        problems.append(.onlySamples(expected: total, found: counts.rows))
+                    } else {
+                        problems.append(problem)
+                        if try await self.service.isEncryptedElsewhere(entry) { problems.append(.encryptedElsewhere) }
+                    }
+                default: problems.append(problem)
+                }
             }
-            let found: (any ObjectDownload)?
-            do throws(ObjectError) {
-                found = try await objects.download(location, range: nil)
-            } catch .notFound {
-                found = nil
-            } catch {
-                throw .objects(error)
-            }
-            guard let download = found else { return [.objectMissing] }
-            if let size = entry.storage?.sizeBytes, size != download.info.size {
-                problems.append(.size(expected: size, found: download.info.size))
-            }
-            let hashing = HashingDownload(download, self.service.codec)
-            let index = try await self.service.index(of: entry)
-            do throws(ImportError) {
-                let document = ImportDocument(
-                    hashing, index: index, pieces: try self.service.pieces(of: entry), codec: self.service.codec)
-                problems += try await self.read(document, entry, progress)
-            } catch {
-                guard let what = error.unreadable else { throw error }
-                // Without the import key only the object as it is stored can be compared.
-                problems.append(.unreadable(what))
-                do throws(ObjectError) { while try await hashing.next() != nil {} } catch { throw .objects(error) }
-            }
-            if let hash = entry.storage?.dataHash, hash != hashing.finish() { problems.append(.dataHash) }
-            let rows = try await self.digestCount(entry)
-            let samples = try await self.sampleCount(entry)
-            if rows > samples { problems.append(.extraRows(rows - samples)) }
-        } else {
-            do throws(ImportError) {
-                let pieces = try self.service.pieces(of: entry)
-                let rows = ImportDocument(
-                    rows: self.service.records, of: entry.id, atLeast: pieces == nil ? nil : entry.totalRecords, pieces: pieces,
-                    codec: self.service.codec)
-                problems += try await self.read(rows, entry, progress)
-            } catch {
-                guard let what = error.unreadable else { throw error }
-                problems.append(.unreadable(what))
-            }
+            return problems
         }
+        let objects: any ObjectStore
+        do throws(ImportError) { objects = try self.service.objectStore(of: entry) } catch {
+            return [.storeNotConfigured(entry.provider)]
+        }
+        if objects.provider != entry.provider { problems.append(.wrongProvider(entry.provider)) }
+        let found: (any ObjectDownload)?
+        do throws(ObjectError) {
+            found = try await objects.download(location, range: nil)
+        } catch .notFound {
+            found = nil
+        } catch .invalid(let reason) {
+            problems.append(.invalidLocation(reason))
+            found = nil
+        } catch {
+            throw .objects(error)
+        }
+        guard let download = found else { return try await problems + self.verifyRows(inPlaceOfObjectOf: entry, progress) }
+        return try await problems + self.verify(download, at: location, entry, progress)
+    }
+
+    /// Verifies an object. What the ledger says about another object is not compared.
+    private func verify(
+        _ download: any ObjectDownload, at location: String, _ entry: Import, _ progress: (Int) -> Void
+    ) async throws(ImportError) -> [Problem] {
+        var problems: [Problem] = []
+        var entry = entry
+        let hasIndex: Bool
+        do throws(StoreError) { hasIndex = try await self.service.ledger.index(of: entry.id) != nil } catch {
+            throw .store(error)
+        }
+        let index = try await self.service.index(of: entry)
+        let isOfHub = entry.storage?.isOfHub(for: location) ?? false
+        let isForeign = entry.storage.map { !$0.concerns(location) } ?? false
+        if isForeign { entry.storage = nil }
+        if hasIndex && (index == nil || !isOfHub) || isForeign { problems.append(.foreignMetadata) }
+        if let size = entry.storage?.sizeBytes, size != download.info.size {
+            problems.append(.size(expected: size, found: download.info.size))
+        }
+        let hashing = HashingDownload(download, self.service.codec)
+        do throws(ImportError) {
+            let document = ImportDocument(
+                hashing, index: index, pieces: try self.service.pieces(of: entry), codec: self.service.codec)
+            problems += try await self.read(document, entry, progress)
+        } catch {
+            guard let what = error.unreadable else { throw error }
+            // Without the import key only the object as it is stored can be compared.
+            problems.append(.unreadable(what))
+            do throws(ObjectError) { while try await hashing.next() != nil {} } catch { throw .objects(error) }
+        }
+        if entry.encryption != nil, !isOfHub, problems.contains(where: { $0.isDamage }) { problems.append(.encryptedElsewhere) }
+        if let hash = entry.storage?.dataHash, hash != hashing.finish() { problems.append(.dataHash) }
+        let counts = try await self.service.rowCounts(of: entry)
+        let samples = min(counts.samples, Import.sampleRows)
+        if counts.rows > samples { problems.append(.extraRows(counts.rows - samples)) }
         return problems
+    }
+
+    /// Verifies the rows of an import whose object does not exist.
+    private func verifyRows(
+        inPlaceOfObjectOf entry: Import, _ progress: (Int) -> Void
+    ) async throws(ImportError) -> [Problem] {
+        guard let rows = try await self.service.rowsInPlaceOfObject(of: entry) else {
+            return try await self.service.isEncryptedElsewhere(entry) ? [.objectMissing, .encryptedElsewhere] : [.objectMissing]
+        }
+        return try await [.rowsInPlaceOfObject] + self.readRows(of: rows, progress)
+    }
+
+    /// Reads the records in rows, and compares their number and hash with the ledger.
+    private func readRows(of entry: Import, _ progress: (Int) -> Void) async throws(ImportError) -> [Problem] {
+        do throws(ImportError) {
+            let pieces = try self.service.pieces(of: entry)
+            let rows = ImportDocument(
+                rows: self.service.records, of: entry.id, atLeast: pieces == nil ? nil : entry.totalRecords, pieces: pieces,
+                codec: self.service.codec)
+            return try await self.read(rows, entry, progress)
+        } catch {
+            guard let what = error.unreadable else { throw error }
+            return [.unreadable(what)]
+        }
     }
 
     /// Reads the records of a document, and compares their number and hash with the ledger.
@@ -100,34 +166,60 @@ public struct ImportVerifier: Sendable {
         if let hash = entry.storage?.contentHash, !hash.isEmpty, hash != content.finish() { problems.append(.contentHash) }
         return problems
     }
-
-    /// Number of the import's rows in the database, sample rows included: the count in the digest of its rows.
-    private func digestCount(_ entry: Import) async throws(ImportError) -> Int {
-        do throws(StoreError) { return try await self.service.records.digest(of: entry.id).count } catch { throw .store(error) }
-    }
-
-    /// Number of the import's sample rows.
-    private func sampleCount(_ entry: Import) async throws(ImportError) -> Int {
-        do throws(StoreError) { return try await self.service.ledger.samples(of: entry.id).count } catch { throw .store(error) }
-    }
 }
 
 extension ImportVerifier.Problem: CustomStringConvertible {
-    /// Whether the problem means that records are lost or changed. Extra rows do not.
+    private static let repairAdvice = "`flowhub imports verify --repair` corrects the ledger"
+
+    /// Whether the problem means that records are lost or changed, or were not read. Extra rows do not, nor does a
+    /// contradiction in the ledger whose truth is certain.
     public var isDamage: Bool {
-        if case .extraRows = self { false } else { true }
+        switch self {
+        case .extraRows: false
+        default: !self.isRepairable
+        }
+    }
+
+    /// Whether the problem is a contradiction in the ledger whose truth is certain, which ``ImportVerifier/repair(_:)``
+    /// corrects.
+    public var isRepairable: Bool {
+        switch self {
+        case .rowsInPlaceOfObject, .wrongProvider, .foreignMetadata: true
+        default: false
+        }
     }
 
     /// The problem as a part of a sentence, to print after the import's id.
     public var description: String {
         switch self {
-        case .objectMissing: "the object is missing from the object store"
+        case .objectMissing:
+            "the object is missing from the object store. Restore it from a backup under its key, or delete the import"
+        case .rowsInPlaceOfObject:
+            "the object is missing from the object store, but the rows are complete and are read instead. "
+                + Self.repairAdvice
+        case .invalidLocation(let reason): "the location in the ledger (storage_location) is no key of an object. \(reason)"
+        case .storeNotConfigured(let provider):
+            "the object is in the store \(provider), which is not configured here, so it was not read. Run this command with the "
+                + "settings of that store"
+        case .wrongProvider(let provider):
+            "the provider in the ledger (storage_provider) is \(provider), but the records are elsewhere and are read there. "
+                + Self.repairAdvice
+        case .foreignMetadata:
+            "the metadata in the ledger (storage_metadata, member_index) is of another object than that at the location and is not "
+                + "used. " + Self.repairAdvice
+        case .onlySamples(let expected, let found):
+            "there are only \(found) sample rows of the \(expected) records in the ledger, and no location (storage_location). If "
+                + "the bucket has an object of the import, write its key to storage_location; else delete the import"
+        case .encryptedElsewhere:
+            "another program has changed the ledger's row of this encrypted import. If the bucket has the encrypted object (`flowhub "
+                + "imports sweep --dry-run` lists it), write its key to storage_location"
         case .size(let expected, let found):
             "the object has \(found) bytes instead of the \(expected) in the ledger (size_bytes)"
         case .dataHash: "the SHA-256 of the object differs from the ledger (data_hash)"
         case .contentHash: "the SHA-256 of the records differs from the ledger (content_hash)"
         case .count(let expected, let found):
-            "there are \(found) records instead of the \(expected) in the ledger (total_records)"
+            "there are \(found) records instead of the \(expected) in the ledger (total_records). If the bucket has another object of "
+                + "the import (`flowhub imports sweep --dry-run` lists it), write its key to storage_location"
         case .extraRows(let count):
             "\(count) extra rows in the database besides the object: added after the move to the object, or left by an "
                 + "interrupted move to rows. `flowhub imports move --to postgres` merges them with the object's records"

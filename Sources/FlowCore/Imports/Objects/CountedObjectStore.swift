@@ -93,6 +93,9 @@ private final class CountedUpload: ObjectUpload {
         }
     }
 
+    /// Passes the metadata on.
+    func describe(_ metadata: [String: String]) async { await self.upload.describe(metadata) }
+
     /// Completes the object. Only a success is counted here: after an error the caller has to call
     /// ``abort()``.
     func finish() async throws(ObjectError) -> ObjectInfo {
