@@ -63,7 +63,6 @@ import Testing
             "DATABASE_URL": url, "FLOWHUB_PG_SCHEMA": "hub_own", "REDIS_URL": "redis://s3cret-3:s3cret-4@127.0.0.1:1/5",
             "R2_ENDPOINT": "http://127.0.0.1:9", "R2_BUCKET_NAME": "raw-data", "R2_ACCESS_KEY_ID": "s3cret-5",
             "R2_SECRET_ACCESS_KEY": "s3cret-6", "FLOWHUB_JWT_KEY": "s3cret-7-and-enough-bytes-for-a-key",
-            "FLOWHUB_LOG_FORMAT": "json",
             "FLOWHUB_OPS_PORT": "\(try FreePort.choose())",
         ]
         try await HubProcess.running(environment) { hub in
