@@ -36,6 +36,8 @@ public final class HubServer: Service {
         public var cors: CORSPolicy
         public var proxies: TrustedProxies
         public var clock: HubClock
+        /// Number of log lines that were dropped because they could not be written fast enough.
+        public var droppedLogLines: @Sendable () -> Int
         var now: @Sendable () -> Timestamp {
             let clock = self.clock
             return { clock.now() }
@@ -47,7 +49,7 @@ public final class HubServer: Service {
             revocations: any RevocationStore, locks: any LockService, patterns: any MappingPatternStore, counters: any Counters,
             imports: ImportService, storage: StorageHealth,
             verifier: TokenVerifier,
-            cors: CORSPolicy, proxies: TrustedProxies, clock: HubClock
+            cors: CORSPolicy, proxies: TrustedProxies, clock: HubClock, droppedLogLines: @escaping @Sendable () -> Int
         ) {
             self.manager = manager
             self.table = table
@@ -65,6 +67,7 @@ public final class HubServer: Service {
             self.cors = cors
             self.proxies = proxies
             self.clock = clock
+            self.droppedLogLines = droppedLogLines
         }
     }
 
@@ -74,16 +77,18 @@ public final class HubServer: Service {
     private let streams: StreamConfiguration
     let dependencies: Dependencies
     let logger: Logger
+    private let accessLogger: Logger
     private let missingProxyHeaders = LogLimiter()
     private let onListening: @Sendable (_ host: String, _ port: Int) -> Void
 
     /// - Parameters:
     ///   - instance: this process's name in the connection registry, unique among the live instances.
     ///   - version: the hub's version, which `/health/ready` reports.
+    ///   - accessLogger: logs requests, if they are to be logged.
     ///   - onListening: called when the port is open, with the bound address.
     public init(
         instance: String, version: String, http: HTTPConfiguration, streams: StreamConfiguration, dependencies: Dependencies,
-        logger: Logger, onListening: @escaping @Sendable (_ host: String, _ port: Int) -> Void
+        logger: Logger, accessLogger: Logger, onListening: @escaping @Sendable (_ host: String, _ port: Int) -> Void
     ) {
         self.instance = instance
         self.version = version
@@ -91,6 +96,7 @@ public final class HubServer: Service {
         self.streams = streams
         self.dependencies = dependencies
         self.logger = logger
+        self.accessLogger = accessLogger
         self.onListening = onListening
     }
 
@@ -175,7 +181,7 @@ public final class HubServer: Service {
             services: services, counters: self.dependencies.counters, imports: self.dependencies.imports,
             patterns: self.dependencies.patterns, limitCounters: limitCounters, bus: self.dependencies.bus,
             clock: self.dependencies.clock, backgroundTasks: backgroundTasks, loops: loops, budgets: budgets,
-            version: self.version
+            version: self.version, droppedLogLines: self.dependencies.droppedLogLines
         )
         routes.addHealth(to: router)
         routes.addPage(to: router)
@@ -218,6 +224,7 @@ public final class HubServer: Service {
         _ application: HTTPApplication, _ operations: HTTPApplication, _ budgets: ConnectionBudgets
     ) async throws {
         let configuration = self.http
+        let accessLog = AccessLog(configuration.accessLog, logger: self.accessLogger)
         for loop in group.makeIterator() {
             let mailbox = ShardMailbox(loop: loop)
             let sink = self.dependencies.table.attach(mailbox)
@@ -225,7 +232,7 @@ public final class HubServer: Service {
                 let shard = StreamShard(loop: loop, services: services, sinkIndex: sink)
                 let context = EventLoopContext(
                     loop: loop, shard: shard, application: application, operations: operations, configuration: configuration,
-                    budgets: budgets)
+                    budgets: budgets, accessLog: accessLog)
                 let bound = NIOLoopBound(context, eventLoop: loop)
                 mailbox.connect(to: NIOLoopBound(shard, eventLoop: loop))
                 loop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(1)) { _ in bound.value.tick() }
@@ -328,11 +335,14 @@ public final class HubServer: Service {
         let decoder = ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: limits))
         let check = RequestHeadValidator()
         let codec = HTTP1ToHTTPServerCodec(secure: false)
+        let peer = Self.peer(of: channel)
+        let isTrusted = self.dependencies.proxies.trusts(peer)
+        let usesProxyProtocol = self.dependencies.proxies.statement == .proxyProtocol
         let handler = ConnectionHandler(
-            loop: context, headLimiter: headLimiter, httpHandlers: [codec, check, encoder, decoder],
-            peer: Self.peer(of: channel), isOperations: isOperations, isReserve: admission == .reserve)
+            loop: context, headLimiter: headLimiter, httpHandlers: [codec, check, encoder, decoder], peer: peer,
+            isOperations: isOperations, isFromTrustedProxy: isTrusted && !usesProxyProtocol, isReserve: admission == .reserve)
         let pipeline = channel.pipeline.syncOperations
-        if !isOperations, self.dependencies.proxies.statement == .proxyProtocol, self.dependencies.proxies.trusts(handler.peer) {
+        if !isOperations, isTrusted, usesProxyProtocol {
             try pipeline.addHandler(self.proxyProtocolReader(for: handler))
         }
         try pipeline.addHandler(headLimiter)

@@ -14,7 +14,7 @@ public struct CORSPolicy: Sendable, Equatable {
     public static let requestHeaders =
         "authorization, content-type, if-match, if-none-match, idempotency-key, fencing-token, last-event-id"
     /// Value of `Access-Control-Expose-Headers`.
-    public static let exposedHeaders = "ETag, Idempotency-Replayed, Retry-After, Location"
+    public static let exposedHeaders = "ETag, Idempotency-Replayed, Retry-After, Location, X-Request-ID"
     /// Time for which a browser may cache the response to a preflight, in seconds.
     public static let maximumAgeSeconds = 600
 

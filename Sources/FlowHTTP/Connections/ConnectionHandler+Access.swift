@@ -57,6 +57,7 @@ extension ConnectionHandler {
             IdleConnectionList.remove(self)
             self.isAuthenticated = true
             self.useAccount(principal.account)
+            self.record?.set(\.principal, principal)
             // Without keys there is one account, which may use all connections.
             guard principal.isOpen || self.loop.occupy(self, for: principal.account) else {
                 self.loop.budgets.countRefusal()
@@ -112,14 +113,18 @@ extension ConnectionHandler {
         }
         self.loop.requests.observe(route: "refused", status: problem.status.code, duration: .zero)
         let keepAlive = !self.closesAfterResponse(head)
+        var problem = problem
+        problem.requestID = self.requestID
+        let body = ByteBuffer(bytes: problem.document.bytes)
         var fields = self.withCORS(problem, origin: origin).response.head
         fields.headerFields[.date] = self.loop.httpDate
         if !keepAlive { fields.headerFields[.connection] = "close" }
         self.state = .discarding(keepAlive: keepAlive)
         self.deadline = .now() + .seconds(Int64(self.loop.configuration.headTimeoutSeconds))
         context.write(self.wrapOutboundOut(.head(fields)), promise: nil)
-        context.write(self.wrapOutboundOut(.body(ByteBuffer(bytes: problem.document.bytes))), promise: nil)
+        context.write(self.wrapOutboundOut(.body(body)), promise: nil)
         context.writeAndFlush(self.wrapOutboundOut(.end(nil)), promise: nil)
+        self.logAnswer(problem, bytes: body.readableBytes)
     }
 
     /// Waits for the next request after the body of a rejected request was discarded, or closes the connection.

@@ -11,6 +11,7 @@ extension ConnectionHandler {
     /// Processes a request head: rejects it, opens an event stream, or decides about the access of an ordinary request.
     func handleHead(_ head: HTTPRequest) {
         self.headLimiter.awaitsHead = false
+        self.beginRequest(head)
         let configuration = self.loop.configuration
         let target = head.path ?? ""
         if target.utf8.count > configuration.maximumURIBytes {
@@ -120,15 +121,21 @@ extension ConnectionHandler {
         let (account, bodyBytes) = (self.account, self.heldBodyBytes)
         self.heldBodyBytes = 0
         let remote = self.clientAddress(of: head)
+        let (id, record) = (self.requestID, self.record)
         let boundSelf = NIOLoopBound(self, eventLoop: self.loop.loop)
         let start = NIODeadline.now()
         // One task per request. The connection's state lets the next request start only after this response.
         Task(executorPreference: self.loop.executor) {
-            let (response, route) = await application.respond(to: request, access: access, channel: channel, remote: remote)
+            let (response, route) = await application.respond(
+                to: request, access: access, channel: channel, remote: remote, id: id, record: record)
             bodies.release(bodyBytes, of: account)
             let writer = ConnectionResponseWriter(connection: boundSelf)
-            let status = await boundSelf.value.answer(response, to: ordinary, with: writer)
-            boundSelf.value.loop.requests.observe(route: route, status: status.code, duration: .now() - start)
+            let (status, isComplete) = await boundSelf.value.answer(response, to: ordinary, id: id, record: record, with: writer)
+            let loop = boundSelf.value.loop
+            loop.requests.observe(route: route, status: status.code, duration: .now() - start)
+            if let record {
+                loop.accessLog?.answered(record, status, route: route, reason: isComplete ? nil : StreamEnding.disconnected.name)
+            }
         }
     }
 
@@ -142,15 +149,16 @@ extension ConnectionHandler {
 
     /// Writes a response, including its body. Does nothing if the connection was closed. If the budget of responses has no
     /// room for it, writes a problem instead.
-    /// - Returns: the status that was sent.
+    /// - Returns: the status that was sent, and whether the whole response was written.
     private func answer(
-        _ response: Response, to ordinary: OrdinaryRequest, with writer: ConnectionResponseWriter
-    ) async -> HTTPResponse.Status {
+        _ response: Response, to ordinary: OrdinaryRequest, id: String, record: RequestRecord?, with writer: ConnectionResponseWriter
+    ) async -> (HTTPResponse.Status, isComplete: Bool) {
         let head = ordinary.head
         self.dropBody()
-        guard case .responding(let keepAlive) = self.state, self.context != nil else { return response.status }
+        guard case .responding(let keepAlive) = self.state, self.context != nil else { return (response.status, false) }
         var fields = response.head
         fields.headerFields[.date] = self.loop.httpDate
+        fields.headerFields[.requestID] = id
         if !keepAlive || self.isQuiescing || self.loop.isDraining {
             fields.headerFields[.connection] = "close"
             self.state = .responding(keepAlive: false)
@@ -161,24 +169,29 @@ extension ConnectionHandler {
         if self.isAnsweringRead, case .granted(let principal) = ordinary.access { self.reader = principal }
         if head.method == .head || response.status == .noContent || response.status == .notModified {
             writer.end()
-            return response.status
+            return (response.status, true)
         }
         do {
             try await response.body.write(writer)
-        } catch let problem as HTTPProblem where self.unsentHead != nil {
+        } catch var problem as HTTPProblem where self.unsentHead != nil {
+            problem.requestID = id
+            record?.set(\.code, problem.code)
             var replacement = self.withCORS(problem, origin: head.headerFields[.origin]).response.head
             replacement.headerFields[.date] = fields.headerFields[.date]
             replacement.headerFields[.connection] = fields.headerFields[.connection]
             self.unsentHead = replacement
             self.sendHead()
-            self.context?.write(self.wrapOutboundOut(.body(ByteBuffer(bytes: problem.document.bytes))), promise: nil)
+            let body = ByteBuffer(bytes: problem.document.bytes)
+            record?.sent(body.readableBytes)
+            self.context?.write(self.wrapOutboundOut(.body(body)), promise: nil)
             writer.end()
-            return problem.status
+            return (problem.status, true)
         } catch {
             // The response head was sent already, so an error can only be reported by closing the connection.
             self.context?.close(promise: nil)
+            return (response.status, false)
         }
-        return response.status
+        return (response.status, true)
     }
 
     /// Writes the response head, if it was not written yet.
@@ -197,6 +210,7 @@ extension ConnectionHandler {
             try self.holdResponse(buffer.readableBytes)
             self.sendHead()
         }
+        self.record?.sent(buffer.readableBytes)
         context.write(self.wrapOutboundOut(.body(buffer)), promise: nil)
         self.responsePace.sent(buffer.readableBytes)
         guard !self.isWritable else { return }
@@ -259,6 +273,8 @@ extension ConnectionHandler {
         self.state = .idle
         self.responsePace = ResponsePace()
         self.reader = nil
+        self.requestID = ""
+        self.record = nil
         self.headLimiter.awaitsHead = true
         self.deadline = .now() + .seconds(Int64(self.loop.configuration.idleTimeoutSeconds))
         self.loop.mayEvict(self)

@@ -77,6 +77,7 @@ extension ConnectionHandler {
                 self.reject(HTTPProblem(.tokenRevoked), cors: request.responseHeaders)
                 return
             }
+            self.record?.set(\.principal, principal)
             if let hidden = request.flows.first(where: { !principal.maySubscribe($0) }) {
                 let error = AccessError.forbidden(need: "permission to subscribe to the flow \(hidden) (flows.subscribe)")
                 self.reject(HTTPProblem(error), cors: request.responseHeaders)
@@ -89,13 +90,14 @@ extension ConnectionHandler {
                 last.writeRetry(milliseconds: shard.jitteredRetry())
                 last.writeClosing(.full)
                 self.write(last)
+                self.logAnswer(.ok, reason: ClosingReason.full.rawValue, bytes: last.readableBytes)
                 self.finish()
                 return
             }
             let stream = EventStream(
                 number: number, principal: principal, remote: request.remote, request: request,
                 epoch: shard.services.manager.epoch,
-                shard: shard, output: self)
+                shard: shard, output: self.output(ofStream: number, request.flows))
             self.state = .streaming(stream)
             shard.open(stream)
         }
@@ -105,16 +107,21 @@ extension ConnectionHandler {
     /// `EventSource` reconnects; any response would reach the client, and the proxy would send the next request here again.
     private func refuseWhileDraining() {
         self.loop.shard.services.countRefusal(.drain)
+        self.logAnswer(nil, reason: ClosingReason.drain.rawValue)
         self.context?.close(promise: nil)
     }
 
     /// Answers a request for a stream with a problem instead of a stream.
     func reject(_ problem: HTTPProblem, cors: [(name: String, value: String)]) {
+        var problem = problem
+        problem.requestID = self.requestID
         var response = problem.response
         for (name, value) in cors {
             if let field = HTTPField.Name(name) { response.headers[field] = value }
         }
-        self.respondOnLoop(response, body: ByteBuffer(bytes: problem.document.bytes))
+        let body = ByteBuffer(bytes: problem.document.bytes)
+        self.logAnswer(problem, bytes: body.readableBytes)
+        self.respondOnLoop(response, body: body)
     }
 
     /// Sends an ordinary response to a request for a stream, without the router.
@@ -124,6 +131,7 @@ extension ConnectionHandler {
         self.state = .responding(keepAlive: !self.closesAfterRejection)
         var head = response.head
         head.headerFields[.date] = self.loop.httpDate
+        head.headerFields[.requestID] = self.requestID
         if self.closesAfterRejection { head.headerFields[.connection] = "close" }
         context.write(self.wrapOutboundOut(.head(head)), promise: nil)
         if let body { context.write(self.wrapOutboundOut(.body(body)), promise: nil) }
@@ -147,6 +155,8 @@ extension ConnectionHandler: StreamOutput {
         head.writeStaticString("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n")
         head.writeStaticString("Cache-Control: no-store, no-transform\r\nX-Accel-Buffering: no\r\nDate: ")
         head.writeString(self.loop.httpDate)
+        head.writeStaticString("\r\nX-Request-ID: ")
+        head.writeString(self.requestID)
         for (name, value) in extraHeaders { head.writeString("\r\n\(name): \(value)") }
         head.writeStaticString("\r\n\r\n")
         self.write(head)
@@ -196,6 +206,9 @@ extension ConnectionHandler: StreamOutput {
 
     /// Closes the connection immediately and drops the queued bytes.
     func abort() { self.context?.close(promise: nil) }
+
+    /// Does nothing: the stream tells it by its other calls. The access log has an output of its own.
+    func ended(_ ending: StreamEnding) {}
 }
 
 extension HTTPField.Name {

@@ -60,6 +60,12 @@ final class ConnectionHandler: ChannelDuplexHandler {
     var peer: String
     /// Whether the operations listener accepted the connection: it serves metrics and health, and no streams.
     let isOperations: Bool
+    /// Whether the other end is a trusted proxy whose header fields are believed.
+    let isFromTrustedProxy: Bool
+    /// The id of the request in progress; empty before a request.
+    var requestID = ""
+    /// The access log's record of the request in progress; `nil` if it is not logged.
+    var record: RequestRecord?
     var httpHandlers: [any RemovableChannelHandler]
     var state = State.idle
     private(set) var context: ChannelHandlerContext?
@@ -127,16 +133,18 @@ final class ConnectionHandler: ChannelDuplexHandler {
     ///   - httpHandlers: the HTTP/1.1 handlers between the socket and this handler; a stream removes them.
     ///   - peer: the IP address of the other end.
     ///   - isOperations: whether the operations listener accepted the connection.
+    ///   - isFromTrustedProxy: whether the other end is a trusted proxy whose header fields are believed.
     ///   - isReserve: whether only health checks and metrics are answered.
     init(
         loop: EventLoopContext, headLimiter: RequestHeadLimiter, httpHandlers: [any RemovableChannelHandler], peer: String,
-        isOperations: Bool, isReserve: Bool
+        isOperations: Bool, isFromTrustedProxy: Bool, isReserve: Bool
     ) {
         self.httpHandlers = httpHandlers
         self.loop = loop
         self.headLimiter = headLimiter
         self.peer = peer
         self.isOperations = isOperations
+        self.isFromTrustedProxy = isFromTrustedProxy
         self.isReserve = isReserve
         self.deadline = .now() + .seconds(Int64(loop.configuration.headTimeoutSeconds))
     }
@@ -171,6 +179,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         case (.idle, .head(let head)):
             self.handleHead(head)
         case (.reading(let request, var body), .body(let bytes)):
+            self.record?.received(bytes.readableBytes)
             // The state has a reference to the buffer: without clearing it first, appending would copy the buffer.
             self.state = .idle
             guard self.keepBody(bytes, of: request, in: &body) else { return }
@@ -180,6 +189,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         case (.discarding(let keepAlive), .end):
             self.rejectedBodyEnded(keepAlive: keepAlive)
         case (.receiving(_, let bodyStream), .body(let bytes)):
+            self.record?.received(bytes.readableBytes)
             self.uploadPace?.received(bytes.readableBytes)
             bodyStream.append(bytes)
             self.deadline = .now() + .seconds(Int64(self.loop.configuration.bodyTimeoutSeconds))
@@ -300,6 +310,9 @@ final class ConnectionHandler: ChannelDuplexHandler {
     ///   - isHead: whether the request's method is HEAD, so that the response has no body.
     func rejectAndClose(_ problem: HTTPProblem, cors origin: String? = nil, isHead: Bool = false) {
         guard let context = self.context else { return }
+        if self.requestID.isEmpty { self.beginRequest(nil) }
+        var problem = problem
+        problem.requestID = self.requestID
         self.loop.requests.observe(route: "refused", status: problem.status.code, duration: .zero)
         self.state = .lingeringClose
         self.headLimiter.awaitsHead = false
@@ -309,8 +322,10 @@ final class ConnectionHandler: ChannelDuplexHandler {
         head.headerFields[.connection] = "close"
         head.headerFields[.date] = self.loop.httpDate
         context.write(self.wrapOutboundOut(.head(head)), promise: nil)
-        if !isHead { context.write(self.wrapOutboundOut(.body(ByteBuffer(bytes: problem.document.bytes))), promise: nil) }
+        let body = ByteBuffer(bytes: problem.document.bytes)
+        if !isHead { context.write(self.wrapOutboundOut(.body(body)), promise: nil) }
         context.writeAndFlush(self.wrapOutboundOut(.end(nil)), promise: nil)
+        self.logAnswer(problem, bytes: isHead ? 0 : body.readableBytes)
         self.lingeringClose()
     }
 

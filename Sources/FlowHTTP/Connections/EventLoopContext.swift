@@ -12,6 +12,8 @@ final class EventLoopContext {
     let operations: HTTPApplication
     let configuration: HTTPConfiguration
     let budgets: ConnectionBudgets
+    /// `nil` if requests are not logged.
+    let accessLog: AccessLog?
     var requests = RequestCounters()
 
     /// Connections without an event stream, whose deadlines are checked.
@@ -34,7 +36,7 @@ final class EventLoopContext {
 
     init(
         loop: any EventLoop, shard: StreamShard, application: HTTPApplication, operations: HTTPApplication,
-        configuration: HTTPConfiguration, budgets: ConnectionBudgets
+        configuration: HTTPConfiguration, budgets: ConnectionBudgets, accessLog: AccessLog?
     ) {
         self.loop = loop
         self.shard = shard
@@ -43,6 +45,7 @@ final class EventLoopContext {
         self.operations = operations
         self.configuration = configuration
         self.budgets = budgets
+        self.accessLog = accessLog
     }
 
     // MARK: Connections

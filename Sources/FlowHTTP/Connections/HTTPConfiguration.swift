@@ -72,6 +72,8 @@ public struct HTTPConfiguration: Sendable {
     /// `FLOWHUB_MAX_ACCOUNT_CONNECTIONS`: maximum number of these connections with a request of one account in progress, per
     /// event loop; 0: half of ``maximumOrdinaryConnections``.
     public var maximumAccountConnections = 0
+    /// `FLOWHUB_ACCESS_LOG`: which requests are logged.
+    public var accessLog = AccessLogScope.off
     /// Limits of the changes that the store accepts.
     public var changeLimits = ChangeLimits()
 

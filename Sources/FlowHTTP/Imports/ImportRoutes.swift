@@ -32,6 +32,7 @@ struct ImportRoutes: Sendable {
         // The upload may take longer than the token is valid.
         importRequest.checkAccess = { [access = self.access, principal = context.principal] in try access.check(principal) }
         let receipt = try await self.mappingErrors { try await self.imports.ingest(importRequest) }
+        context.record?.set(\.object, ("import", receipt.entry.id.rawValue))
         var headers: HTTPFields = [.location: "/v1/imports/\(receipt.entry.id)"]
         if receipt.isReplayed { headers[.idempotencyReplayed] = "true" }
         return .json(receipt.entry.json, status: receipt.isReplayed ? .ok : .created, headers: headers)

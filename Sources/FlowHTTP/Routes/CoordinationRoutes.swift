@@ -110,6 +110,7 @@ struct CoordinationRoutes: Sendable {
                     + "to revoke all tokens of the account."
             )
         }
+        context.record?.set(\.object, ("revoked", subject))
         let now = self.now()
         // Without `not_before`, every token that is accepted now is revoked, also one whose `iat` is ahead of this clock.
         let everyToken = now.seconds + self.leewaySeconds + 1

@@ -109,10 +109,12 @@ struct FlowRoutes: Sendable {
             idempotency: try await request.idempotency(), fencing: try Preconditions.fencing(request.headers), at: self.now())
         switch try await self.manager.apply(change) {
         case .applied(let record, _, let created):
+            context.record?.set(\.version, record.version)
             return Self.response(record, epoch: self.manager.epoch, status: created ? .created : .ok)
         case .unchanged(let record):
             return Self.response(record, epoch: self.manager.epoch, status: .ok)
         case .replayed(let reply):
+            context.record?.set(\.version, reply.versions.last)
             return .replay(reply, epoch: self.manager.epoch)
         case .rejected(let rejection):
             throw HTTPProblem(rejection, of: flow)

@@ -18,36 +18,31 @@ struct HTTPApplication: Sendable {
     }
 
     /// Answers a request.
-    /// - Parameter access: what the request's head has decided about its access.
+    /// - Parameters:
+    ///   - access: what the request's head has decided about its access.
+    ///   - id: the request's id.
+    ///   - record: the access log's record of the request; `nil` if the request is not logged.
     /// - Returns: the response, and the route pattern that produced it, as a label for the metrics.
     func respond(
-        to request: Request, access: RequestAccess, channel: any Channel, remote: String
+        to request: Request, access: RequestAccess, channel: any Channel, remote: String, id: String, record: RequestRecord?
     ) async -> (Response, route: String) {
         if request.method == .options, request.headers[.accessControlRequestMethod] != nil {
             return (self.preflight(request), "preflight")
         }
         let context = HubContext(
-            source: HubContext.Source(channel: channel, logger: self.logger, remote: remote, access: access))
+            source: HubContext.Source(channel: channel, logger: self.logger, remote: remote, access: access, record: record))
         var response: Response
         do {
             response = try await self.responder.respond(to: request, context: context)
             // For an unknown route the router returns a 404 without a body.
-            if response.status == .notFound, response.headers[.contentType] == nil {
-                response = Self.problem(for: HTTPError(.notFound)).response
-            }
-        } catch let problem as HTTPProblem {
-            response = problem.response
-        } catch let error as StoreError {
-            response = HTTPProblem(error).response
-        } catch let error as AccessError {
-            response = HTTPProblem(error).response
-        } catch let error as any HTTPResponseError {
-            response = Self.problem(for: error).response
+            if response.status == .notFound, response.headers[.contentType] == nil { throw HTTPError(.notFound) }
         } catch {
-            self.logger.error("Request failed", metadata: ["error": "\(error)", "path": "\(request.uri.path)"])
-            response =
-                HTTPProblem(.internalServerError, "internal", "Internal error; the hub's log has the cause.").response
+            var problem = self.problem(for: error, request: id, path: request.uri.path)
+            problem.requestID = id
+            record?.set(\.code, problem.code)
+            response = problem.response
         }
+        if response.headers[.idempotencyReplayed] != nil { record?.set(\.isReplayed, true) }
         for (name, value) in self.access.cors.headers(for: request.headers[.origin]) {
             if let field = HTTPField.Name(name), response.headers[field] == nil { response.headers[field] = value }
         }
@@ -62,6 +57,19 @@ struct HTTPApplication: Sendable {
             if let field = HTTPField.Name(name) { response.headers[field] = value }
         }
         return response
+    }
+
+    /// The problem for an error of a route or the router. Logs an error that no route expects.
+    private func problem(for error: any Error, request id: String, path: String) -> HTTPProblem {
+        switch error {
+        case let problem as HTTPProblem: return problem
+        case let error as StoreError: return HTTPProblem(error)
+        case let error as AccessError: return HTTPProblem(error)
+        case let error as any HTTPResponseError: return Self.problem(for: error)
+        default:
+            self.logger.error("Request failed", metadata: ["error": "\(error)", "path": "\(path)", "request": "\(id)"])
+            return HTTPProblem(.internalServerError, "internal", "Internal error; the hub's log has the cause.")
+        }
     }
 
     /// The problem for an error of Hummingbird, such as an unknown route.
@@ -85,6 +93,7 @@ struct HubContext: RequestContext {
         let logger: Logger
         let remote: String
         let access: RequestAccess
+        let record: RequestRecord?
     }
 
     var coreContext: CoreRequestContextStorage
@@ -94,11 +103,14 @@ struct HubContext: RequestContext {
     let remote: String
     /// What the request's head has decided about its access.
     let access: RequestAccess
+    /// The access log's record of the request; `nil` if the request is not logged.
+    let record: RequestRecord?
 
     init(source: Source) {
         self.coreContext = .init(source: source)
         self.remote = source.remote
         self.access = source.access
+        self.record = source.record
     }
 }
 

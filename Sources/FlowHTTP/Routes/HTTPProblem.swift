@@ -3,14 +3,17 @@ import HTTPTypes
 import Hummingbird
 import NIOCore
 
-/// An error response, `application/problem+json` (RFC 9457), with a stable `code` and a `detail` for people.
-struct HTTPProblem: Error, HTTPResponseError {
+/// An error response, `application/problem+json` (RFC 9457), with a stable `code` and a `detail` for people. It is no
+/// `HTTPResponseError`: the router would answer it without the request's id.
+struct HTTPProblem: Error {
     var status: HTTPResponse.Status
     var code: String
     var detail: String
     var headers: HTTPFields = [:]
     /// Additional JSON members of the problem document.
     var members: [(name: String, value: JSONText)] = []
+    /// The id of the request; `nil` before it is known.
+    var requestID: String?
 
     /// - Parameters:
     ///   - code: stable identifier of the kind of error.
@@ -38,6 +41,10 @@ struct HTTPProblem: Error, HTTPResponseError {
                 writer.key(member.name)
                 writer.raw(member.value)
             }
+            if let requestID = self.requestID {
+                writer.key("request_id")
+                writer.value(requestID)
+            }
         }
     }
 
@@ -46,11 +53,9 @@ struct HTTPProblem: Error, HTTPResponseError {
         var headers = self.headers
         headers[.contentType] = "application/problem+json"
         headers[.cacheControl] = "no-store"
+        if let requestID = self.requestID { headers[.requestID] = requestID }
         return Response(status: self.status, headers: headers, body: .init(byteBuffer: ByteBuffer(bytes: self.document.bytes)))
     }
-
-    /// The response, for Hummingbird, which calls this for an error of a route.
-    func response(from request: Request, context: some RequestContext) throws -> Response { self.response }
 }
 
 extension HTTPProblem {

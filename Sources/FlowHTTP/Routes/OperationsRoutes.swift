@@ -17,6 +17,7 @@ struct OperationsRoutes: Sendable {
     let loops: EventLoopContextSet
     let budgets: ConnectionBudgets
     let version: String
+    let droppedLogLines: @Sendable () -> Int
 
     /// Adds the routes of liveness and readiness.
     func addHealth(to router: Router<HubContext>) {
@@ -157,6 +158,9 @@ struct OperationsRoutes: Sendable {
             "flowhub_clock_offset_seconds",
             "Seconds by which the clock of this instance is ahead of the store's. Beyond 2, nothing is removed by age.",
             Double(self.clock.difference) / 1_000)
+        text.counter(
+            "flowhub_dropped_log_lines_total", "Log lines dropped because standard error was read too slowly.",
+            self.droppedLogLines())
         text.series("flowhub_build_info", "1, with the version.", type: "gauge", [("version=\"\(self.version)\"", 1)])
         let process = ProcessStatistics.current()
         text.gauge("process_resident_memory_bytes", "Resident memory.", process.residentBytes)

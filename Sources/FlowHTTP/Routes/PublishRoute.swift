@@ -46,6 +46,7 @@ struct PublishRoute: Sendable {
             fencing: try Preconditions.fencing(request.headers), at: self.now())
         switch try await self.manager.apply(change) {
         case .applied(let record, let committed, _):
+            context.record?.set(\.version, record.version)
             let epoch = self.manager.epoch
             return .json(
                 .object { writer in
@@ -67,7 +68,9 @@ struct PublishRoute: Sendable {
                 .object {
                     $0.key("version"); $0.value(record.version)
                 })
-        case .replayed(let reply): return .replay(reply, epoch: self.manager.epoch)
+        case .replayed(let reply):
+            context.record?.set(\.version, reply.versions.last)
+            return .replay(reply, epoch: self.manager.epoch)
         case .rejected(let rejection): throw HTTPProblem(rejection, of: flow)
         }
     }

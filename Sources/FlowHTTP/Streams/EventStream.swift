@@ -319,7 +319,7 @@ final class EventStream {
             output?.write(buffer)
         }
         self.shard.counters.closed(reason)
-        self.tearDown()
+        self.tearDown(.closed(reason))
         output?.finish()
     }
 
@@ -327,7 +327,7 @@ final class EventStream {
     func reject(_ rejection: StreamRejection) {
         guard self.state == .opening else { return }
         let output = self.output
-        self.tearDown()
+        self.tearDown(.noContent)
         output?.reject(rejection)
     }
 
@@ -336,18 +336,19 @@ final class EventStream {
         guard self.state == .open else { return }
         self.shard.counters.closed(.full)
         let output = self.output
-        self.tearDown()
+        self.tearDown(.closed(.full))
         output?.abort()
     }
 
     /// Ends the stream after its connection was closed.
-    func disconnected() { self.tearDown() }
+    func disconnected() { self.tearDown(.disconnected) }
 
     /// Enters the state `closed`: ends the subscriptions, subtracts the stream's queued bytes from the budget and removes the
     /// stream from its shard. Does nothing if the stream is closed.
-    private func tearDown() {
+    private func tearDown(_ ending: StreamEnding) {
         guard self.state != .closed else { return }
         self.state = .closed
+        self.output?.ended(ending)
         self.output = nil
         if self.countedQueue > 0 { self.shard.queued(0, changedBy: -self.countedQueue) }
         self.countedQueue = 0

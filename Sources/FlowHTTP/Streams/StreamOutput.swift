@@ -24,6 +24,8 @@ protocol StreamOutput: AnyObject {
     func finish()
     /// Closes the connection immediately and drops what is queued.
     func abort()
+    /// The stream has ended. It makes no other call afterwards than ``finish()``, ``abort()`` or ``reject(_:)``.
+    func ended(_ ending: StreamEnding)
 }
 
 /// A response after which an `EventSource` does not reconnect.

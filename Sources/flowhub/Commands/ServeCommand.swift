@@ -65,8 +65,10 @@ struct ServeCommand: AsyncParsableCommand {
         let (files, isCapped) = Self.complete(&configuration)
         try Self.refuseOpenExposure(configuration)
 
-        let logger = Self.logger(configuration)
-        let signals = ServeSignals(logger: logger)
+        let writer = LogWriter(format: configuration.logFormat == "json" ? .json : .text, maximum: configuration.logLines)
+        defer { writer.flush() }
+        let logger = Self.logger(configuration, writer)
+        let signals = ServeSignals(logger: logger) { writer.flush(within: .milliseconds(200)) }
         logger.notice("Starting", metadata: HubSummary(configuration: configuration).metadata)
         if isCapped {
             logger.warning(
@@ -79,7 +81,8 @@ struct ServeCommand: AsyncParsableCommand {
         #if DEBUG
         FaultInjection.inject()
         #endif
-        let hub = try await Self.start(configuration, logger: logger)
+        let accessLogger = Self.logger(configuration, writer, isAccessLog: true)
+        let hub = try await Self.start(configuration, writer, logger: logger, accessLogger: accessLogger)
         signals.onReload { hub.reloader.reloadNow() }
         let group = ServiceGroup(
             configuration: .init(
@@ -107,10 +110,14 @@ struct ServeCommand: AsyncParsableCommand {
 
     /// Opens the stores and assembles the hub.
     /// - Throws: ``CommandFailure`` with the reason why the hub cannot start.
-    private static func start(_ configuration: HubConfiguration, logger: Logger) async throws -> Hub {
+    private static func start(
+        _ configuration: HubConfiguration, _ writer: LogWriter, logger: Logger, accessLogger: Logger
+    ) async throws -> Hub {
         do {
             let access = configuration.access
-            return try await Hub(configuration, logger: logger) { host, port in
+            return try await Hub(
+                configuration, logger: logger, accessLogger: accessLogger, droppedLogLines: { writer.droppedLines }
+            ) { host, port in
                 Self.announce(host: host, port: port, access: access, logger: logger)
             }
         } catch let error as AccessConfigurationError {
@@ -154,10 +161,12 @@ struct ServeCommand: AsyncParsableCommand {
     }
 
     /// Creates the logger of the hub, with the configured level and format. Each line has the instance name.
-    private static func logger(_ configuration: HubConfiguration) -> Logger {
-        let format: LineLogHandler.Format = configuration.logFormat == "json" ? .json : .text
-        let level = Logger.Level(rawValue: configuration.logLevel) ?? .info
-        var logger = Logger(label: "flowhub") { _ in LineLogHandler(logLevel: level, format: format) }
+    /// - Parameter isAccessLog: whether it is the logger of the access log, which has a setting of its own instead of a level.
+    private static func logger(_ configuration: HubConfiguration, _ writer: LogWriter, isAccessLog: Bool = false) -> Logger {
+        let level = isAccessLog ? .info : Logger.Level(rawValue: configuration.logLevel) ?? .info
+        var logger = Logger(label: "flowhub") { _ in
+            LineLogHandler(logLevel: level, format: writer.format, writer: writer, isFrequent: isAccessLog)
+        }
         logger[metadataKey: "instance"] = "\(configuration.instance)"
         return logger
     }

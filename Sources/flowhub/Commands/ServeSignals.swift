@@ -25,8 +25,12 @@ struct ServeSignals {
     private final class Handlers: Sendable {
         private let state = Mutex(State())
         private let logger: Logger
+        private let flushLog: @Sendable () -> Void
 
-        init(logger: Logger) { self.logger = logger }
+        init(logger: Logger, flushLog: @escaping @Sendable () -> Void) {
+            self.logger = logger
+            self.flushLog = flushLog
+        }
 
         func onReload(_ reload: @escaping @Sendable () -> Void) { self.state.withLock { $0.reload = reload } }
 
@@ -40,11 +44,14 @@ struct ServeSignals {
             switch phase {
             case .starting:
                 self.logger.notice("Hub stopped while it was starting")
+                self.flushLog()
                 // Not `exit`: an attempt to connect to the database may be in progress on another thread, and the exit
                 // handlers of its libraries would free what it uses.
                 _exit(0)
             case .running(let drain): drain()
-            case .draining: _exit(128 + signal)
+            case .draining:
+                self.flushLog()
+                _exit(128 + signal)
             }
         }
 
@@ -59,8 +66,9 @@ struct ServeSignals {
     private let sources: [any DispatchSourceSignal]
 
     /// Installs the handlers.
-    init(logger: Logger) {
-        let handlers = Handlers(logger: logger)
+    /// - Parameter flushLog: writes what was logged, before the process ends; must not block for long.
+    init(logger: Logger, flushLog: @escaping @Sendable () -> Void) {
+        let handlers = Handlers(logger: logger, flushLog: flushLog)
         self.handlers = handlers
         for ignored in [SIGHUP, SIGUSR1, SIGUSR2, SIGXFSZ] { signal(ignored, SIG_IGN) }
         let queue = DispatchQueue(label: "flowhub.signals")

@@ -14,10 +14,15 @@ struct Hub {
     private let objects: HubObjectStorage
 
     /// Opens the store, connects to Redis if configured, and assembles the server. Does not listen yet.
-    /// - Parameter onListening: called with the address and port of the socket, when the server listens.
+    /// - Parameters:
+    ///   - accessLogger: logs requests (`FLOWHUB_ACCESS_LOG`).
+    ///   - droppedLogLines: the number of log lines that were dropped, for the metrics.
+    ///   - onListening: called with the address and port of the socket, when the server listens.
     /// - Throws: the reason why the hub cannot start, with a readable description.
     init(
-        _ configuration: HubConfiguration, logger: Logger, onListening: @escaping @Sendable (_ host: String, _ port: Int) -> Void
+        _ configuration: HubConfiguration, logger: Logger, accessLogger: Logger,
+        droppedLogLines: @escaping @Sendable () -> Int,
+        onListening: @escaping @Sendable (_ host: String, _ port: Int) -> Void
     ) async throws {
         // Before the files are read: the start may wait for the store, and a file may change meanwhile.
         let keySetVersion = configuration.access.jwksPath.flatMap { FileVersion($0) }
@@ -107,8 +112,8 @@ struct Hub {
                 registry: redis?.registry ?? MemoryConnectionRegistry(),
                 revocations: store.flows, locks: redis?.locks(fencing: store.flows) ?? store.locks, patterns: patterns,
                 counters: counters, imports: imports, storage: storage, verifier: verifier, cors: cors, proxies: proxies,
-                clock: clock),
-            logger: logger, onListening: onListening)
+                clock: clock, droppedLogLines: droppedLogLines),
+            logger: logger, accessLogger: accessLogger, onListening: onListening)
     }
 
     /// Applies foreign updates; `nil` if the policy is another one or the hub has no Redis. Without token keys there is only one

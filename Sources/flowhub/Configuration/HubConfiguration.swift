@@ -51,6 +51,10 @@ struct HubConfiguration {
     var instance = ""
     var logLevel = "info"
     var logFormat = "text"
+    /// Maximum log lines that wait to be written.
+    var logLines = 10_000
+    /// Raw value of the ``AccessLogScope``. Copied to `http.accessLog`.
+    var accessLog = AccessLogScope.off.rawValue
     /// Maximum bytes of the flow states that are cached in memory.
     var cacheBytes = 67_108_864
     /// Limits of the mapping patterns (cached field mappings).
@@ -104,6 +108,7 @@ struct HubConfiguration {
         if !self.instance.isEmpty, ConnectionID("\(self.instance).0") == nil || self.instance == "all" {
             throw Invalid(key: "FLOWHUB_INSTANCE", problem: "must be 1 to 64 characters of A-Za-z0-9_.:- and not \"all\"")
         }
+        self.http.accessLog = AccessLogScope(rawValue: self.accessLog) ?? .off
         try self.completeForeign()
         let known = Set(Setting.all.map(\.key)).union(Setting.forCommands)
         for key in environment.keys.sorted() where key.hasPrefix("FLOWHUB_") && !known.contains(key) {

@@ -2,13 +2,15 @@ import FlowCore
 import Foundation
 import Logging
 
-/// Writes log lines to standard error, as text or JSON, with the metadata sorted by key.
+/// Logs lines to standard error, as text or JSON, with the metadata sorted by key.
 struct LineLogHandler: LogHandler {
-    enum Format { case text, json }
-
     var metadata: Logger.Metadata = [:]
     var logLevel: Logger.Level
-    let format: Format
+    let format: LogLine.Format
+    /// Writes the lines without waiting; `nil`: they are written before the call returns.
+    var writer: LogWriter?
+    /// Whether there may be many lines, so that the caller does not write them itself.
+    var isFrequent = false
 
     subscript(metadataKey key: String) -> Logger.Metadata.Value? {
         get { self.metadata[key] }
@@ -17,30 +19,48 @@ struct LineLogHandler: LogHandler {
 
     /// Writes one line with the time, level, message and metadata of the event.
     func log(event: LogEvent) {
-        let time = Timestamp(milliseconds: Int64(Date().timeIntervalSince1970 * 1000))
-        let metadata = self.metadata.merging(event.metadata ?? [:]) { $1 }.sorted { $0.key < $1.key }
-        var line: String
-        switch self.format {
+        let line = LogLine(
+            time: SystemClock.now(), level: event.level, message: event.message.description, context: self.metadata,
+            metadata: event.metadata ?? [:])
+        guard let writer = self.writer else { return LogWriter.write(line.text(self.format)) }
+        writer.add(line, isFrequent: self.isFrequent)
+    }
+}
+
+/// One line of the log.
+struct LogLine: Sendable {
+    enum Format { case text, json }
+
+    var time: Timestamp
+    var level: Logger.Level
+    var message: String
+    /// The metadata of the logger.
+    var context: Logger.Metadata
+    /// The metadata of the message; it takes precedence.
+    var metadata: Logger.Metadata
+
+    /// The line, with its line feed.
+    func text(_ format: Format) -> String {
+        let metadata = self.context.merging(self.metadata) { $1 }.sorted { $0.key < $1.key }
+        switch format {
         case .text:
-            line = "\(time) \(event.level) \(event.message)"
+            var line = "\(self.time) \(self.level) \(self.message)"
             for (key, value) in metadata { line += " \(key)=\(Self.printable(value.description))" }
+            return line + "\n"
         case .json:
-            line =
-                JSONText.object { writer in
-                    writer.key("time")
-                    writer.value(time.description)
-                    writer.key("level")
-                    writer.value(event.level.rawValue)
-                    writer.key("message")
-                    writer.value(event.message.description)
-                    for (key, value) in metadata {
-                        writer.key(key)
-                        Self.write(value, to: &writer)
-                    }
-                }.string
+            return JSONText.object { writer in
+                writer.key("time")
+                writer.value(self.time.description)
+                writer.key("level")
+                writer.value(self.level.rawValue)
+                writer.key("message")
+                writer.value(self.message)
+                for (key, value) in metadata {
+                    writer.key(key)
+                    Self.write(value, to: &writer)
+                }
+            }.string + "\n"
         }
-        // The line is lost if standard error is a file on a full disk, or a closed pipe. `write(_:)` would end the process.
-        try? FileHandle.standardError.write(contentsOf: Data((line + "\n").utf8))
     }
 
     /// Writes a metadata value as JSON: numbers as numbers, everything else as text.

@@ -446,6 +446,12 @@ extension Setting {
             "FLOWHUB_LOG_LEVEL", \.logLevel, ["trace", "debug", "info", "notice", "warning", "error", "critical"],
             "Minimum level of the messages that the hub logs."),
         .choice("FLOWHUB_LOG_FORMAT", \.logFormat, ["text", "json"], "Format of log lines on standard error."),
+        .number(
+            "FLOWHUB_MAX_LOG_LINES", \.logLines, 100...1_000_000,
+            "Maximum log lines that wait for standard error to be read; further ones are dropped and counted."),
+        .choice(
+            "FLOWHUB_ACCESS_LOG", \.accessLog, AccessLogScope.allCases.map(\.rawValue),
+            "Requests to log, whatever FLOWHUB_LOG_LEVEL is: none, those that may change something, or all and event streams."),
     ]
 
     /// The settings as a Markdown table, as in docs/OPERATIONS.md.

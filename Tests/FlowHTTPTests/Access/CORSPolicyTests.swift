@@ -42,7 +42,7 @@ import Testing
         #expect(
             self.written(policy.headers(for: "https://a")) == [
                 "Access-Control-Allow-Origin: https://a", "Access-Control-Allow-Credentials: true", "Vary: Origin",
-                "Access-Control-Expose-Headers: ETag, Idempotency-Replayed, Retry-After, Location",
+                "Access-Control-Expose-Headers: ETag, Idempotency-Replayed, Retry-After, Location, X-Request-ID",
             ])
         #expect(self.written(policy.headers(for: "https://b")) == ["Vary: Origin"])
         #expect(self.written(policy.headers(for: nil)) == ["Vary: Origin"])
@@ -68,7 +68,7 @@ import Testing
         #expect(
             self.written(policy.headers(for: "https://anybody")) == [
                 "Access-Control-Allow-Origin: *",
-                "Access-Control-Expose-Headers: ETag, Idempotency-Replayed, Retry-After, Location",
+                "Access-Control-Expose-Headers: ETag, Idempotency-Replayed, Retry-After, Location, X-Request-ID",
             ])
         #expect(!policy.isListedOrOwn(origin: "https://anybody", host: "hub.example.com"))
         let both = try CORSPolicy(origins: ["*", "https://a"])

@@ -76,6 +76,7 @@ final class RecordedOutput: StreamOutput {
     private(set) var text = ""
     private(set) var rejection: StreamRejection?
     private(set) var hasEnded = false
+    private(set) var ending: String?
 
     var isWritable: Bool { true }
     var queuedBytes: Int { 0 }
@@ -86,6 +87,7 @@ final class RecordedOutput: StreamOutput {
     func flush() {}
     func finish() { self.hasEnded = true }
     func abort() { self.hasEnded = true }
+    func ended(_ ending: StreamEnding) { self.ending = ending.name }
 }
 
 /// The sink of an event loop that has not processed its deliveries yet.

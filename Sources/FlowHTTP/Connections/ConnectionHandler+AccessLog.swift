@@ -1,0 +1,42 @@
+import FlowCore
+import HTTPTypes
+
+/// Request ids and the access log.
+extension ConnectionHandler {
+    /// Gives a request its id, and begins its record in the access log.
+    /// - Parameter head: `nil` if the request could not be parsed.
+    func beginRequest(_ head: HTTPRequest?) {
+        let sent = self.isFromTrustedProxy ? head.flatMap { RequestID.sent(in: $0.headerFields) } : nil
+        self.requestID = sent ?? RequestID.make()
+        guard let log = self.loop.accessLog else { return }
+        self.record = log.record(of: head, id: self.requestID, remote: head.map { self.clientAddress(of: $0) } ?? self.peer)
+    }
+
+    /// Logs that a request was answered with a problem before it reached a route.
+    /// - Parameter bytes: the size of the response's body.
+    func logAnswer(_ problem: HTTPProblem, bytes: Int) {
+        self.record?.set(\.code, problem.code)
+        self.logAnswer(problem.status, bytes: bytes)
+    }
+
+    /// Logs a request that did not reach a route and did not become an event stream.
+    /// - Parameters:
+    ///   - status: `nil` if the connection is closed without a response.
+    ///   - reason: as in `closing`, if that was sent or the connection was closed.
+    ///   - bytes: the size of the response's body.
+    func logAnswer(_ status: HTTPResponse.Status?, reason: String? = nil, bytes: Int = 0) {
+        guard let record = self.record else { return }
+        self.record = nil
+        record.sent(bytes)
+        self.loop.accessLog?.answered(record, status, reason: reason)
+    }
+
+    /// The output of a new event stream: this connection, or if it is logged a ``LoggedStream``, so that a stream that is not
+    /// logged is not measured.
+    func output(ofStream number: UInt64, _ flows: [FlowID]) -> any StreamOutput {
+        guard let log = self.loop.accessLog, let record = self.record else { return self }
+        self.record = nil
+        let connection = ConnectionID(instance: self.loop.shard.services.instance, number: number)
+        return LoggedStream(self, record: record, connection: connection, flows: flows, log: log)
+    }
+}
