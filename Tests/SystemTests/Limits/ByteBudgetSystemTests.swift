@@ -141,4 +141,61 @@ struct ByteBudgetSystemTests {
             #expect(try await exchange.replies(3).map(\.status) == [200, 200, 200])
         }
     }
+
+    /// A client that was answered 429 or 503 would repeat its change.
+    @Test func committedChangesAreAnsweredWhileResponsesExceedLimits() async throws {
+        let environment = [
+            "FLOWHUB_JWT_KEY": TestToken.key, "FLOWHUB_MAX_ACCOUNT_RESPONSE_BYTES": "1048576",
+            "FLOWHUB_MAX_TOTAL_RESPONSE_BYTES": "1048576",
+        ]
+        try await HubProcess.running(environment) { hub in
+            func call(_ method: String, _ account: String, _ body: [UInt8]?) async throws -> HTTPReply {
+                try await hub.call(
+                    method, "/v1/flows/of-\(account)/state", headers: [TestToken(account: account).header], bytes: body)
+            }
+            for account in ["7", "8"] { #expect(try await call("PUT", account, Self.document).status == 201) }
+            let deaf = try await Self.deaf(hub)
+            defer { deaf.close() }
+            let field = TestToken(account: "7").header
+            let get = "GET /v1/flows/of-7/state HTTP/1.1\r\nHost: localhost\r\n\(field.name): \(field.value)\r\n\r\n"
+            try await deaf.write(get.utf8)
+            try await eventually("the unread response") { try await hub.api.metric("flowhub_response_bytes") ?? 0 > 500_000 }
+            for account in ["7", "8"] {
+                #expect([429, 503].contains(try await call("GET", account, nil).status), "the limit is not reached")
+                for (method, body, version) in [
+                    ("PATCH", Array(#"{"b":1}"#.utf8), Int64(2)), ("PUT", Self.document, 3), ("PATCH", Array("{}".utf8), 3),
+                ] {
+                    let reply = try await call(method, account, body)
+                    #expect(reply.status == 200 && reply.body.count > 700_000, "\(method): \(reply.text.prefix(300))")
+                    #expect(reply.json.member("version")?.intValue == version)
+                }
+            }
+        }
+    }
+
+    @Test func endedStreamsDoNotCountAsResponses() async throws {
+        try await HubProcess.running(["FLOWHUB_MAX_TOTAL_RESPONSE_BYTES": "1048576"]) { hub in
+            #expect(try await hub.call("PUT", "/v1/flows/f/state", bytes: Self.document).status == 201)
+            let isClosed = AsyncValue(false)
+            let deaf = try await WireConnection.open(
+                port: hub.port, options: .init(reads: false, isNarrow: true), received: { _ in }
+            ) { _ in isClosed.change { $0 = true } }
+            defer { deaf.close() }
+            try await deaf.write("GET /v1/flows/f/events HTTP/1.1\r\nHost: localhost\r\n\r\n".utf8)
+            try await eventually("the unread snapshot") { try await hub.api.metric("flowhub_queued_bytes") ?? 0 > 500_000 }
+            let listed = try await hub.call("GET", "/v1/flows/f/connections").json.member("connections")
+            let id = try #require(listed?.elements.first?.member("connection_id")?.stringValue)
+            let before = try #require(try await hub.api.metric("flowhub_ordinary_connections"))
+            #expect(try await hub.call("DELETE", "/v1/connections/\(id)").status == 204)
+            // For 3 s the connection waits for the client to read the end of the stream. The hub counts every second.
+            var samples = 0
+            while try await hub.api.metric("flowhub_ordinary_connections") ?? 0 > before {
+                #expect(try await hub.api.metric("flowhub_response_bytes") == 0)
+                #expect(try await hub.call("GET", "/v1/flows/f/state").status == 200)
+                samples += 1
+                try await Task.sleep(for: .milliseconds(50))
+            }
+            #expect(samples > 20, "the connection was closed at once, so the test proves nothing")
+        }
+    }
 }

@@ -146,4 +146,41 @@ struct ConnectionLimitTests {
             #expect(try #require(try await hub.api.metric("flowhub_accept_errors_total")) >= 2)
         }
     }
+
+    @Test func reserveStaysForHealthChecks() async throws {
+        let environment = ["FLOWHUB_MAX_ORDINARY_CONNECTIONS": "16", "FLOWHUB_EVENT_LOOPS": "1"]
+        try await HubProcess.running(environment) { hub in
+            var open: [RawExchange] = []
+            defer { for exchange in open { exchange.close() } }
+            func upload(_ flow: String) async throws -> RawExchange {
+                let exchange = try await RawExchange.open(port: hub.port)
+                open.append(exchange)
+                try await exchange.send(
+                    "PUT /v1/flows/\(flow)/state HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
+                )
+                try await eventually("an answer") { exchange.receivedText.contains("\r\n\r\n") }
+                return exchange
+            }
+            for number in 0..<16 { #expect(try await upload("f\(number)").receivedText.contains("100 Continue")) }
+            // An idle connection of the reserve gives way to another one, which may be used for no more than the first.
+            for number in 0..<10 {
+                let check = try await RawExchange.open(port: hub.port)
+                open.append(check)
+                try await check.send(Self.live)
+                #expect(try await check.replies(1)[0].status == 200, "check \(number)")
+                let other = try await upload("other")
+                #expect(other.receivedText.hasPrefix("HTTP/1.1 503 ") && other.receivedText.contains("connections_full"))
+                other.close()
+            }
+            // A connection of the reserve whose request has not arrived yet is not closed for others.
+            let waiting = try await RawExchange.open(port: hub.port)
+            open.append(waiting)
+            var others: [RawExchange] = []
+            for _ in 0..<20 { others.append(try await RawExchange.open(port: hub.port)) }
+            open += others
+            try await eventually("a connection without a place") { others.contains { $0.isClosed } }
+            try await waiting.send(Self.live)
+            #expect(try await waiting.replies(1)[0].status == 200)
+        }
+    }
 }
