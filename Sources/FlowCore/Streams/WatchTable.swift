@@ -11,7 +11,7 @@ import Synchronization
 /// handed to the sinks under that lock, which keeps one flow's deliveries in order; a sink only appends to a queue.
 public final class WatchTable: BusSink {
     /// A watched flow. Confined to its stripe's lock.
-    private final class Watch {
+    final class Watch {
         var sequencer = Sequencer()
         /// Indices of the sinks that receive the flow's deliveries.
         var sinks: [Int]
@@ -40,7 +40,7 @@ public final class WatchTable: BusSink {
     }
 
     /// One sixteenth of the watches, with a lock of its own.
-    private final class Stripe: Sendable {
+    final class Stripe: Sendable {
         let watches = Mutex<[FlowID: Watch]>([:])
     }
 
@@ -57,14 +57,14 @@ public final class WatchTable: BusSink {
         case revocations
     }
 
-    private let stripes: [Stripe]
+    let stripes: [Stripe]
     private let bus: any EventBus
     /// The adopted epoch, in which new watches are made.
-    private let epoch: Mutex<Epoch>
+    let epoch: Mutex<Epoch>
     /// The sinks in the order of ``attach(_:)``. An index of a sink is its index in this array.
     private let sinks = Mutex<[any DeliverySink]>([])
     private let foreignMonitor: ForeignMessageMonitor?
-    private let enqueueWork: @Sendable (WorkItem) -> Void
+    let enqueueWork: @Sendable (WorkItem) -> Void
     private let phantomCount = Atomic<Int>(0)
 
     /// - Parameters:
@@ -316,115 +316,25 @@ public final class WatchTable: BusSink {
         }
     }
 
-    /// The last delivered version of each of these flows. Flows that are not watched, or whose watch is not open, are left
-    /// out. To be called before the heads are read: see ``applySweep(_:heads:delivered:)``.
-    public func deliveredVersions(of flows: [FlowID]) -> [FlowID: Version] {
-        var versions: [FlowID: Version] = [:]
-        for flow in flows {
-            versions[flow] = self.stripe(of: flow).watches.withLock { $0[flow]?.sequencer.last }
-        }
-        return versions
-    }
-
-    /// Compares the heads that a version sweep has read with the delivered versions. Requests reads of the watched flows
-    /// whose delivered version is below the store's, and of those whose watch is not open.
-    /// - Parameters:
-    ///   - flows: the flows whose heads were read; they need not be watched.
-    ///   - heads: the heads of `flows`. A flow without one does not exist.
-    ///   - delivered: the result of ``deliveredVersions(of:)`` from before `heads` were read. Events that were delivered
-    ///     during the read may be above `heads`.
-    ///   - endedBefore: the tombstone of a flow that was deleted before this time may have ended, and then has no head.
-    /// - Returns: whether the store regressed: a flow's version is below what was delivered before the read.
-    public func applySweep(
-        _ flows: [FlowID], heads: [FlowHead], delivered: [FlowID: Version],
-        endedBefore: Timestamp = Timestamp(milliseconds: .min)
-    ) -> Bool {
-        var versions: [FlowID: FlowHead] = [:]
-        for head in heads { versions[head.flow] = head }
-        var storeRegressed = false
-        for flow in flows {
-            let version = versions[flow]?.version ?? 0
-            if let before = delivered[flow], version < before {
-                let known = self.head(of: flow)
-                let hasEnded = version == 0 && known?.isDeleted == true && known.map { $0.updatedAt < endedBefore } == true
-                storeRegressed = storeRegressed || !hasEnded
-                continue
-            }
-            let read: Read? = self.stripe(of: flow).watches.withLock { watches in
-                guard let watch = watches[flow] else { return nil }
-                if !watch.isOpen {
-                    guard !watch.isReading else { return nil }
-                    watch.isReading = true
-                    return (.head, watch.epoch)
-                }
-                return self.apply(watch.sequencer.sweepReported(version), to: watch, flow: flow, head: versions[flow])
-            }
-            self.request(read, of: flow)
-        }
-        return storeRegressed
-    }
-
-    /// Adopts an epoch. Sends the sinks ``Delivery/reset(_:)``, replaces every watch by one that is not open, and requests
-    /// the reads that open the new watches in this epoch. The subscriptions on the bus stay.
-    public func reset(to epoch: Epoch) {
-        // Before the watches are replaced: a sink must receive the epoch before a delivery from it. The sink ignores
-        // deliveries of the old epoch that arrive later.
-        self.broadcast(.reset(epoch))
-        self.epoch.withLock { $0 = epoch }
-        for stripe in self.stripes {
-            let flows = stripe.watches.withLock { watches in
-                for (flow, watch) in watches {
-                    let newWatch = Watch(sinks: watch.sinks, epoch: epoch)
-                    newWatch.isReading = true
-                    watches[flow] = newWatch
-                }
-                return Array(watches.keys)
-            }
-            for flow in flows { self.enqueueWork(.open(flow, epoch)) }
-        }
-    }
-
-    /// Requests ``WorkItem/open(_:_:)`` for each flow for which a sink still waits for
-    /// ``Delivery/opened(_:_:head:epoch:last:)``, unless one is in flight. Called every second.
-    ///
-    /// Normally ``subscribed(to:)`` requests the read that opens a watch. So this method skips a watch that is not open in
-    /// the first call, to give the bus time to confirm its subscription to the flow. From the second call on it requests the
-    /// read even without a confirmation; the version sweep then finds the events that the bus does not deliver.
-    public func tick() {
-        for stripe in self.stripes {
-            let due = stripe.watches.withLock { watches in
-                var due: [(FlowID, Epoch)] = []
-                for (flow, watch) in watches where !watch.sinksAwaitingOpen.isEmpty && !watch.isReading {
-                    watch.ticksUnconfirmed += 1
-                    guard watch.isOpen || watch.ticksUnconfirmed > 1 else { continue }
-                    watch.isReading = true
-                    due.append((flow, watch.epoch))
-                }
-                return due
-            }
-            for (flow, epoch) in due { self.enqueueWork(.open(flow, epoch)) }
-        }
-    }
-
     /// Hands a delivery to every sink.
     public func broadcast(_ delivery: Delivery) {
         for sink in self.sinks.withLock({ $0 }) { sink.deliver(delivery) }
     }
 
-    // MARK: Private
+    // MARK: Steps
 
     /// The stripe that holds the flow's watch, if there is one. A flow always maps to the same stripe.
-    private func stripe(of flow: FlowID) -> Stripe {
+    func stripe(of flow: FlowID) -> Stripe {
         self.stripes[Int(truncatingIfNeeded: UInt(bitPattern: flow.hashValue) & 15)]
     }
 
     /// A read to request, with the epoch of its watch.
-    private typealias Read = (read: Sequencer.Step.Read, epoch: Epoch)
+    typealias Read = (read: Sequencer.Step.Read, epoch: Epoch)
 
     /// Delivers a sequencer step's events to the watch's sinks. Must be called under the stripe's lock.
     /// - Parameter head: the flow's head at or after the last event; `nil` if unknown.
     /// - Returns: the read that the step requests, for ``request(_:of:)`` after the lock is released.
-    private func apply(_ step: Sequencer.Step, to watch: Watch, flow: FlowID, head: FlowHead?) -> Read? {
+    func apply(_ step: Sequencer.Step, to watch: Watch, flow: FlowID, head: FlowHead?) -> Read? {
         if step.phantoms > 0 { self.phantomCount.add(step.phantoms, ordering: .relaxed) }
         let read = step.read.map { ($0, watch.epoch) }
         guard step.skippedPruned || !step.events.isEmpty, let last = watch.sequencer.last else { return read }
@@ -443,7 +353,7 @@ public final class WatchTable: BusSink {
     }
 
     /// Enqueues the work item for a read; does nothing for `nil`.
-    private func request(_ read: Read?, of flow: FlowID) {
+    func request(_ read: Read?, of flow: FlowID) {
         switch read {
         case (.head, let epoch)?: self.enqueueWork(.open(flow, epoch))
         case (.page(let after), let epoch)?: self.enqueueWork(.page(flow, after: after, epoch))

@@ -27,8 +27,8 @@ final class StreamShard {
     /// it.
     private var emptyFanouts = Set<FlowID>()
     /// Streams that wait for the fan-outs of their flows to be open.
-    private var openingStreams: [ObjectIdentifier: EventStream] = [:]
-    private var heartbeatWheel: HeartbeatWheel
+    private(set) var openingStreams: [ObjectIdentifier: EventStream] = [:]
+    var heartbeatWheel: HeartbeatWheel
     /// The open streams of `/v1/feed`.
     private var feedStreams: [ObjectIdentifier: EventStream] = [:]
 
@@ -54,8 +54,8 @@ final class StreamShard {
     /// Changes for the connection registry that were not reported yet; see ``change(_:)``.
     private var registryChanges: [RegistryChange] = []
     /// The delivery status that heartbeats report.
-    private var delivery: DeliveryStatus
-    private var isDraining = false
+    private(set) var delivery: DeliveryStatus
+    var isDraining = false
 
     init(loop: any EventLoop, services: StreamServices, sinkIndex: Int) {
         self.loop = loop
@@ -221,7 +221,7 @@ final class StreamShard {
     func fanoutEmptied(_ fanout: FlowFanout) { self.emptyFanouts.insert(fanout.flow) }
 
     /// Removes the fan-outs without subscriptions for which no stream waits, and ends this loop's interest in their flows.
-    private func removeEmptyFanouts() {
+    func removeEmptyFanouts() {
         for flow in self.emptyFanouts {
             guard let fanout = self.fanouts[flow] else { continue }
             guard fanout.subscriberCount == 0, fanout.absentView?.subscriberCount ?? 0 == 0, fanout.openWaiters.isEmpty
@@ -338,70 +338,6 @@ final class StreamShard {
             if let otherShare = self.services.queuedBytesBudget.larger(than: bytes) { return otherShare.requestShedding() }
             guard let largest, bytes > 0 else { return }
             largest.shed()
-        }
-    }
-
-    // MARK: Time
-
-    /// Does the periodic work: sends heartbeats and presence, closes streams whose token has expired or that could not be
-    /// opened in time, ends the subscriptions of flows that have lingered long enough, resumes readers and removes empty
-    /// fan-outs. Called every second.
-    func tick() {
-        let block = self.heartbeat()
-        for stream in self.heartbeatWheel.advance() { stream.sendIfWritable(block) }
-        let seconds = self.now().seconds
-        self.forEachStream { stream in
-            if let end = stream.principal.endsAt(leeway: self.services.leewaySeconds), end <= seconds {
-                stream.close(.expired)
-                return
-            }
-            stream.measureQueue()
-            if !self.isOverQueueBudget, stream.isOpen, stream.isWritable {
-                stream.advanceReaders()
-            }
-        }
-        if self.isOverQueueBudget { self.shedLoad() }
-        for stream in Array(self.openingStreams.values) {
-            stream.ticksOpening += 1
-            if stream.ticksOpening > self.services.configuration.openSeconds {
-                stream.close(.unavailable, retryMilliseconds: self.jitteredRetry())
-            }
-        }
-        for flow in self.lingeringFlows {
-            guard let fanout = self.fanouts[flow], fanout.lingerHasExpired else { continue }
-            // If a subscriber was not sent the flow's newest event yet, its subscription stays until the event was sent, and
-            // ends at a later tick.
-            fanout.forEachSubscription { subscription in
-                guard subscription.reader.isLive, subscription.reader.cursor >= fanout.version else { return }
-                subscription.stream.end(subscription, fanout.closingReason)
-            }
-        }
-        for fanout in self.fanouts.values { fanout.sendPresence() }
-        self.removeEmptyFanouts()
-        self.dropIdleSnapshots()
-    }
-
-    /// The `heartbeat` event with the current time and delivery status.
-    private func heartbeat() -> ByteBuffer {
-        var block = ByteBuffer()
-        block.writeHeartbeat(at: self.now(), delivery: self.delivery)
-        return block
-    }
-
-    // MARK: Draining
-
-    /// Closes the opening streams at once and the open streams spread over the window, in random order, so that clients do not
-    /// all reconnect at the same time.
-    func drain(over window: TimeAmount) {
-        guard !self.isDraining else { return }
-        self.isDraining = true
-        for stream in Array(self.openingStreams.values) { stream.close(.drain, retryMilliseconds: self.jitteredRetry()) }
-        let streams = self.heartbeatWheel.all.shuffled()
-        for (index, stream) in streams.enumerated() {
-            let delay = window.nanoseconds * Int64(index) / Int64(max(1, streams.count))
-            self.loop.assumeIsolated().scheduleTask(in: .nanoseconds(delay)) {
-                stream.close(.drain, retryMilliseconds: self.jitteredRetry())
-            }
         }
     }
 
