@@ -151,7 +151,8 @@ extension ConnectionHandler {
     /// room for it, writes a problem instead.
     /// - Returns: the status that was sent, and whether the whole response was written.
     private func answer(
-        _ response: Response, to ordinary: OrdinaryRequest, id: String, record: RequestRecord?, with writer: ConnectionResponseWriter
+        _ response: Response, to ordinary: OrdinaryRequest, id: String, record: RequestRecord?,
+        with writer: ConnectionResponseWriter
     ) async -> (HTTPResponse.Status, isComplete: Bool) {
         let head = ordinary.head
         self.dropBody()
