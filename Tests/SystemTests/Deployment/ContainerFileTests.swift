@@ -99,6 +99,18 @@ import Testing
         keys = [key for key in re.findall(r"^Environment=(\w+)=", unit, re.M) if key != "LIBDISPATCH_LOG"]
         names(keys, "systemd")
         expect(int(re.search(r"TimeoutStopSec=(\d+)", unit)[1]) >= drain + 15, "systemd: TimeoutStopSec")
-        names(re.findall(r"FLOWHUB_\w+|DATABASE_URL", read("deploy/railway/README.md")), "railway")
+        setting = r"\b(?:FLOWHUB|R2|REDIS|UPSTASH_REDIS)_[A-Z0-9_]+\b|\bDATABASE_URL\b"
+        stored = {"REDIS_PASSWORD", "FLOWHUB_UPSTREAM"}
+        # What each deployment needs for Postgres, Redis and R2.
+        needed = {"DATABASE_URL", "R2_ACCOUNT_ID", "R2_BUCKET_NAME"}
+        for file in ("deploy/railway/README.md", "deploy/systemd/flowhub.service", "deploy/compose/compose.yaml"):
+            found = set(re.findall(setting, read(file))) - stored
+            names(found, file)
+            expect(needed <= found and found & {"REDIS_URL", "UPSTASH_REDIS_URL"}, f"{file}: {needed - found}")
+            expect(found & {"R2_SECRET_ACCESS_KEY", "FLOWHUB_R2_CREDENTIALS"}, f"{file}: no keys of R2")
+        names(set(re.findall(setting, read("deploy/container/Containerfile"))), "Containerfile")
+        redis = services["redis"]
+        expect("--requirepass" in redis["command"] and "--appendonly no" in redis["command"], "compose: redis")
+        expect("ports" not in redis and "ports" not in services["db"], "compose: only the proxy has a port")
         """#
 }
