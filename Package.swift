@@ -75,6 +75,9 @@ let package = Package(
                 .embedInCode("Migrations/SQL/0013_ended_versions.sql"),
                 .embedInCode("Migrations/SQL/0014_import_encryption.sql"),
                 .embedInCode("Migrations/SQL/0015_trigger_rights.sql"),
+                .embedInCode("Migrations/SQL/0016_flow_ends.sql"),
+                .embedInCode("Migrations/SQL/0017_failed_imports.sql"),
+                .embedInCode("Migrations/SQL/0018_tasks.sql"),
             ]
         ),
         // Without pkgConfig: hiredis's names a flag that the package manager warns of.

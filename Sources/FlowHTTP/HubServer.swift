@@ -210,6 +210,7 @@ public final class HubServer: Service {
         MappingPatternRoutes(
             patterns: self.dependencies.patterns, configuration: self.http, limitCounters: limitCounters
         ).add(to: group)
+        SessionRoutes(access: access, now: self.dependencies.now).add(to: group, and: router)
         ImportRoutes(access: access, imports: self.dependencies.imports, patterns: self.dependencies.patterns).add(to: group)
         return (
             HTTPApplication(access: access, router: router, logger: self.logger),

@@ -20,6 +20,11 @@ import Testing
         }
     }
 
+    @Test(arguments: TaskLedgerContract.cases)
+    func taskLedgerMeetsContract(_ promise: TaskLedgerContract.Case) async throws {
+        try await withStore { store, _ in try await promise.run(store) }
+    }
+
     @Test(arguments: StateCacheContract.cases)
     func cacheMeetsContract(_ promise: StateCacheContract.Case) async throws { try await promise.run(MemoryStateCache()) }
 

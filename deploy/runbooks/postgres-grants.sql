@@ -4,7 +4,7 @@
 
 GRANT SELECT, UPDATE ON hub_meta TO hub;
 GRANT SELECT, INSERT, UPDATE, DELETE ON account_usage, ended_versions, flows, flow_events, flow_outbox, idempotency,
-    revocations, hub_locks, data_imports, raw_import_records TO hub;
+    revocations, hub_locks, hub_tasks, data_imports, raw_import_records TO hub;
 GRANT SELECT ON schema_migrations TO hub;
 GRANT USAGE, UPDATE ON SEQUENCE hub_fencing TO hub;
 -- Tables of the legacy service have a sequence.

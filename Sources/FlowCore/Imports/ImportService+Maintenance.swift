@@ -107,6 +107,26 @@ extension ImportService {
         }
     }
 
+    /// Deletes imports whose ingestion failed before a moment, the earliest first. Of a failed import only its ledger entry is left.
+    /// - Returns: the number of imports that were deleted, and of those whose deletion failed.
+    func deleteFailed(before moment: Timestamp, limit: Int) async throws(StoreError) -> (deleted: Int, failures: Int) {
+        var (deleted, failures) = (0, 0)
+        for entry in try await self.maintenance.failed(before: moment, limit: limit) {
+            if Task.isCancelled { break }
+            do throws(ImportError) {
+                try await self.delete(entry.id, account: entry.account)
+                deleted += 1
+            } catch {
+                switch error {
+                // Deleted or claimed by another worker meanwhile.
+                case .notFound, .claimedByOther: break
+                default: failures += 1
+                }
+            }
+        }
+        return (deleted, failures)
+    }
+
     /// Deletes the objects and unfinished uploads of a claimed import, then its rows and its ledger entry.
     /// - Returns: `false` if another worker has claimed the import since; its rows and its ledger entry remain then.
     func deleteEverything(_ entry: Import) async throws -> Bool {

@@ -28,6 +28,10 @@ public protocol FlowStore: EpochStore, AccountUsageStore {
     /// The heads of an account's flows, filtered and ordered by the query.
     func list(_ query: FlowQuery) async throws(StoreError) -> FlowList
 
+    /// The heads of flows of all accounts that have ended, without tombstones, and whose last change was before a moment; those
+    /// with the earliest change first. For retention.
+    func finished(before moment: Timestamp, limit: Int) async throws(StoreError) -> [FlowHead]
+
     /// Deletes what is beyond the retention, at most ``RetentionPolicy/batch`` rows per call: events, stored replies,
     /// revocations, and tombstones without history.
     ///

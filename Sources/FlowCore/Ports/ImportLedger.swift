@@ -73,6 +73,9 @@ public protocol ImportMaintenance: Sendable {
     /// Stored and failed imports whose import event was not published yet and whose claim has expired or was released,
     /// the longest unchanged first. Imports of the legacy service are left out.
     func unannounced(limit: Int) async throws(StoreError) -> [Import]
+    /// Failed imports of hubs whose ingestion failed before a moment and whose claim has expired or was released, the earliest
+    /// first. For retention.
+    func failed(before moment: Timestamp, limit: Int) async throws(StoreError) -> [Import]
     /// Records that the import's event was published.
     func markAnnounced(_ id: ImportID) async throws(StoreError)
     /// The encryption of one stored import for each name of an import key. Reads the whole ledger.

@@ -230,6 +230,11 @@ public final class StateManager: Sendable {
         try await self.reading { () async throws(StoreError) in try await self.store.list(query) }
     }
 
+    /// The heads of finished flows whose last change was before a moment, from the store.
+    func finished(before moment: Timestamp, limit: Int) async throws(StoreError) -> [FlowHead] {
+        try await self.reading { () async throws(StoreError) in try await self.store.finished(before: moment, limit: limit) }
+    }
+
     // MARK: Transient events
 
     /// Publishes transient events directly on the bus. Each is kept only as the latest of its type. Does not wait or fail.

@@ -2,7 +2,7 @@ public import Logging
 import Synchronization
 
 /// The background tasks of a running hub: the store reads that ``WatchTable`` requests, the version sweep, pruning,
-/// revocations, write probes, comparisons of the clock, the outbox relay and foreign updates.
+/// revocations, write probes, comparisons of the clock, the outbox relay, foreign updates and scheduled tasks.
 ///
 /// All of them start in ``run()`` and end with it, as child tasks. None of them fails: errors are logged or recorded in
 /// ``HubHealth``, and the work is done again later.
@@ -31,6 +31,8 @@ public final class BackgroundTasks: Sendable {
     public let revocations: RevocationMonitor
     private let relay: OutboxRelay?
     private let foreign: ForeignUpdateApplier?
+    /// The tasks that one instance at a time runs.
+    public let maintenance: Maintenance?
     private let health: HubHealth
     private let configuration: Configuration
     private let clock: HubClock
@@ -49,7 +51,7 @@ public final class BackgroundTasks: Sendable {
     public init(
         manager: StateManager, table: WatchTable, cache: any StateCache, revocations: any RevocationStore,
         relay: OutboxRelay? = nil, foreign: ForeignUpdateApplier? = nil,
-        health: HubHealth, work: AsyncStream<WatchTable.WorkItem>, configuration: Configuration,
+        maintenance: Maintenance? = nil, health: HubHealth, work: AsyncStream<WatchTable.WorkItem>, configuration: Configuration,
         clock: HubClock, logger: Logger
     ) {
         self.manager = manager
@@ -60,6 +62,7 @@ public final class BackgroundTasks: Sendable {
             added: { table.broadcast(.revoked($0)) })
         self.relay = relay
         self.foreign = foreign
+        self.maintenance = maintenance
         self.health = health
         self.work = work
         self.configuration = configuration
@@ -77,6 +80,7 @@ public final class BackgroundTasks: Sendable {
             group.addTask { await self.clock.run() }
             if let relay = self.relay { group.addTask { await relay.run() } }
             if let foreign = self.foreign { group.addTask { await foreign.run(self.manager) } }
+            if let maintenance = self.maintenance { group.addTask { await maintenance.run() } }
             for await item in self.work {
                 if case .sweep = item, self.sweepIsDue.exchange(true, ordering: .relaxed) { continue }
                 if case .revocations = item, self.revocationsAreDue.exchange(true, ordering: .relaxed) { continue }

@@ -98,6 +98,18 @@ extension SQLiteImportLedger {
         }
     }
 
+    /// Reads unclaimed failed imports that failed before a moment.
+    public func failed(before moment: Timestamp, limit: Int) async throws(StoreError) -> [Import] {
+        try await self.store.read(checksEpoch: false) { database in
+            try database.entries(
+                """
+                WHERE status = 'failed' AND updated_at < ? AND (claimed_until IS NULL OR claimed_until <= ?)
+                ORDER BY updated_at LIMIT ?
+                """,
+                [moment.databaseValue, try database.clock().databaseValue, max(1, limit).databaseValue])
+        }
+    }
+
     /// Stores the time at which the import's event was published.
     public func markAnnounced(_ id: ImportID) async throws(StoreError) {
         try await self.store.write { database in

@@ -55,6 +55,20 @@ extension SQLiteFlowStore {
         }
     }
 
+    /// Reads the heads of finished flows of all accounts whose last change was before a moment.
+    public func finished(before moment: Timestamp, limit: Int) async throws(StoreError) -> [FlowHead] {
+        try await self.read { database in
+            let rows = try database.rows(
+                """
+                SELECT \(Database.headColumns) FROM flows
+                WHERE status IN ('completed', 'failed', 'cancelled') AND updated_at < ? ORDER BY updated_at LIMIT ?
+                """, [moment.databaseValue, max(1, limit).databaseValue])
+            var heads: [FlowHead] = []
+            while let row = try rows.next() { heads.append(try FlowHead(row)) }
+            return heads
+        }
+    }
+
     /// Reads a list page of an account's flows: their heads, in the order of the query.
     public func list(_ query: FlowQuery) async throws(StoreError) -> FlowList {
         try await self.read { database in

@@ -6,7 +6,7 @@ enum SQLiteMigrations {
     /// The migrations in order. A migration's number is its position in the list, from 1.
     private static let steps: [(name: String, sql: String)] = [
         ("flows", Self.flows), ("imports", Self.imports), ("accounts", Self.accounts),
-        ("ended_versions", Self.endedVersions), ("import encryption", Self.importEncryption),
+        ("ended_versions", Self.endedVersions), ("import encryption", Self.importEncryption), ("tasks", Self.tasks),
     ]
 
     /// Applies the migrations that the database does not have yet. If a newer FlowHub has applied further ones, changes
@@ -197,5 +197,23 @@ enum SQLiteMigrations {
         CREATE TRIGGER import_removed AFTER DELETE ON data_imports BEGIN
             UPDATE account_usage SET imports = imports - 1 WHERE account = OLD.account;
         END;
+        """
+
+    /// Scheduled tasks, see `TaskLedger`, and the order in which retention finds what it deletes.
+    private static let tasks = """
+        CREATE TABLE hub_tasks (
+            name TEXT NOT NULL PRIMARY KEY,
+            run INTEGER NOT NULL,
+            instance TEXT NOT NULL,
+            begun_at INTEGER NOT NULL,
+            leased_until INTEGER,
+            ended_at INTEGER,
+            milliseconds INTEGER,
+            problems INTEGER,
+            failure TEXT
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE INDEX flows_by_end ON flows (updated_at) WHERE status IN ('completed', 'failed', 'cancelled');
+        CREATE INDEX data_imports_failed ON data_imports (updated_at) WHERE status = 'failed';
         """
 }

@@ -3,6 +3,10 @@
 /// The list holds origins as browsers write them: `https://app.example.com`, `http://localhost:5173`. An origin matches only
 /// if the whole text is equal.
 ///
+/// An entry may have `*` as the first label of its host: `https://*.example.app` matches `https://a.example.app`, with exactly one
+/// label in its place, and neither `https://example.app` nor `https://a.b.example.app`. What matches is listed: the owner of the
+/// domain must not give its names to strangers.
+///
 /// `*` allows every origin **without credentials**: the response has `Access-Control-Allow-Origin: *` and never allows
 /// credentials. A page then must send the token itself (header or query), because the browser does not send the cookie. On a
 /// hub without keys `*` has no effect, since every page could then change every flow: see ``KeylessAccess``. An origin that is
@@ -19,40 +23,52 @@ public struct CORSPolicy: Sendable, Equatable {
     public static let maximumAgeSeconds = 600
 
     private let origins: Set<String>
+    private let wildcards: [WildcardOrigin]
     private let allowsAny: Bool
 
     /// Allows no origin.
     static let none = CORSPolicy()
 
-    private init() { (self.origins, self.allowsAny) = ([], false) }
+    private init() { (self.origins, self.wildcards, self.allowsAny) = ([], [], false) }
 
     /// Parses the entries of `FLOWHUB_CORS_ORIGINS`.
     /// - Throws: ``AccessConfigurationError`` if an entry is not an origin. A path or a trailing slash is an error and not
     ///   ignored, because an operator who writes one expects an effect.
     public init(origins entries: [String]) throws(AccessConfigurationError) {
         var origins: Set<String> = []
+        var wildcards: [WildcardOrigin] = []
         var allowsAny = false
         for entry in entries {
             if entry == "*" {
                 allowsAny = true
             } else if let origin = Self.normalized(entry) {
                 origins.insert(origin)
+            } else if let wildcard = WildcardOrigin(entry, normalize: Self.normalized) {
+                wildcards.append(wildcard)
             } else {
                 throw AccessConfigurationError(
                     "FLOWHUB_CORS_ORIGINS",
                     "\"\(entry)\" is not an origin",
-                    remedy: "Use scheme://host[:port] without a path or a trailing slash, separated by commas, or *."
+                    remedy:
+                        "Use scheme://host[:port] without a path or a trailing slash, separated by commas, or *. The first label "
+                        + "of a host may be *, if at least two follow: https://*.example.app."
                 )
             }
         }
         self.origins = origins
+        self.wildcards = wildcards
         self.allowsAny = allowsAny
+    }
+
+    /// Whether an entry other than `*` matches the origin.
+    private func lists(_ origin: String) -> Bool {
+        self.origins.contains(origin) || self.wildcards.contains { $0.matches(origin) }
     }
 
     /// Whether a page of this origin may read the response. `false` without `Origin`: the request is not a cross-origin one.
     public func allowed(origin: String?) -> Bool {
         guard let origin else { return false }
-        return self.allowsAny || self.origins.contains(origin)
+        return self.allowsAny || self.lists(origin)
     }
 
     /// The CORS header fields of the response to an ordinary request.
@@ -85,7 +101,7 @@ public struct CORSPolicy: Sendable, Equatable {
     /// - Parameter isSecure: whether the client is known to use https. Otherwise a page of `http` counts as the hub's own too.
     public func isListedOrOwn(origin: String?, host: String?, isSecure: Bool = false) -> Bool {
         guard let origin else { return false }
-        if self.origins.contains(origin) { return true }
+        if self.lists(origin) { return true }
         guard let host, let own = Self.parts(of: origin), own.scheme == "https" || (own.scheme == "http" && !isSecure)
         else { return false }
         // Behind a proxy that terminates TLS the hub does not know its own scheme. So the port in `Host` may be missing, or
@@ -98,7 +114,7 @@ public struct CORSPolicy: Sendable, Equatable {
     /// `Access-Control-Allow-Origin` and `-Credentials` for an allowed origin, and `Vary` if the response depends on
     /// `Origin`.
     private func grant(for origin: String?) -> [(name: String, value: String)] {
-        if let origin, self.origins.contains(origin) {
+        if let origin, self.lists(origin) {
             return [
                 (name: "Access-Control-Allow-Origin", value: origin),
                 (name: "Access-Control-Allow-Credentials", value: "true"),
@@ -107,7 +123,7 @@ public struct CORSPolicy: Sendable, Equatable {
         }
         // With a list the response depends on `Origin`, also for origins that are not listed. Without `Vary` a cache could send
         // the response for one origin to a page of another.
-        let vary = self.origins.isEmpty ? [] : [(name: "Vary", value: "Origin")]
+        let vary = self.origins.isEmpty && self.wildcards.isEmpty ? [] : [(name: "Vary", value: "Origin")]
         guard self.allowsAny, origin != nil else { return vary }
         return [(name: "Access-Control-Allow-Origin", value: "*")] + vary
     }

@@ -154,3 +154,43 @@ extension MetricsText {
             type: "counter", label: "operation", operations.map { ("\($0)", Double(objects[$0].milliseconds) / 1_000) })
     }
 }
+
+extension MetricsText {
+    /// Writes the metrics of the scheduled tasks. Those of a last run are the same on all instances. The label is not `job`, which
+    /// Prometheus sets itself.
+    mutating func write(_ maintenance: Maintenance) {
+        let statuses = maintenance.statuses
+        func values<Value: Numeric>(_ value: (TaskScheduler.Status) -> Value) -> [(String, Value)] {
+            statuses.map { ($0.name.rawValue, value($0)) }
+        }
+        self.labelled(
+            "flowhub_task_interval_seconds", "Interval of the scheduled task; 0: it does not run.", type: "gauge", label: "task",
+            values { $0.interval })
+        self.labelled(
+            "flowhub_task_last_end_timestamp_seconds",
+            "End of the task's last run on any instance, in Unix time; the start of this instance if none has ended.",
+            type: "gauge",
+            label: "task", values { Double($0.endedAt.milliseconds) / 1_000 })
+        self.labelled(
+            "flowhub_task_duration_seconds", "Duration of the task's last run that ended.", type: "gauge", label: "task",
+            values { Double($0.result.milliseconds) / 1_000 })
+        self.labelled(
+            "flowhub_task_problems", "Problems that the task's last run found, such as damaged imports.", type: "gauge",
+            label: "task", values { $0.result.problems })
+        self.labelled(
+            "flowhub_task_failed", "1 if the task's last run did not reach its end, else 0.", type: "gauge", label: "task",
+            values { $0.result.failure == nil ? 0 : 1 })
+        self.labelled(
+            "flowhub_task_running", "1 while an instance runs the task, else 0.", type: "gauge", label: "task",
+            values { $0.isRunning ? 1 : 0 })
+        let metrics = maintenance.metrics
+        self.labelled(
+            "flowhub_retention_deletions_total", "Finished flows and failed imports deleted because of their age.",
+            type: "counter", label: "kind", [("flow", metrics.flows), ("failed_import", metrics.failedImports)])
+        self.labelled(
+            "flowhub_import_sweep_removals_total", "Orphaned objects and unfinished uploads removed by scheduled import sweeps.",
+            type: "counter", label: "kind", [("object", metrics.objects), ("upload", metrics.uploads)])
+        self.counter(
+            "flowhub_verified_imports_total", "Imports read by scheduled verifications.", metrics.verifiedImports)
+    }
+}

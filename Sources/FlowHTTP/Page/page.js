@@ -1056,14 +1056,29 @@ function flash(node) {
 
 function showTokenForm(why) {
   $('token-form').hidden = false;
-  setText($('token-note'), why ? `${why} The token is stored for this tab only.` : 'Stored for this tab only (sessionStorage).');
+  const where = 'Stored in a cookie that no script can read, until the token ends.';
+  setText($('token-note'), why ? `${why} ${where}` : where);
 }
 
-function useToken(value) {
-  sessionValue('flowhub.token', value.trim());
+async function useToken(value) {
+  const token = value.trim();
   $('token').value = '';
+  sessionValue('flowhub.token', '');
+  sessionValue('flowhub.session', '');
+  if (!token) await fetch('v1/session', { method: 'DELETE' }).catch(() => {});
+  else if (await beginSession(token)) sessionValue('flowhub.session', 'yes');
+  else sessionValue('flowhub.token', token);
   $('token-form').hidden = true;
   route();
+}
+
+// Lets the hub set the cookie. Returns false if the token is invalid, or if the browser does not store the cookie, as over plain
+// HTTP from another machine: then the token is stored for this tab, and sent with each request.
+async function beginSession(token) {
+  try {
+    const begun = await fetch('v1/session', { method: 'POST', headers: { Authorization: `Bearer ${token}` }, cache: 'no-store' });
+    return begun.ok && (await fetch('v1/flows?limit=1', { cache: 'no-store' })).status !== 401;
+  } catch { return false; }
 }
 
 async function send(form, method, path, content) {
@@ -1084,7 +1099,7 @@ async function send(form, method, path, content) {
 
 const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 function curl(method, path, content) {
-  const auth = sessionValue('flowhub.token') ? ` -H "Authorization: Bearer $TOKEN"` : '';
+  const auth = sessionValue('flowhub.token') || sessionValue('flowhub.session') ? ` -H "Authorization: Bearer $TOKEN"` : '';
   return `curl -X ${method} ${new URL(path, location.href)}${auth} -H 'Content-Type: application/json' -d ${quoted(content)}`;
 }
 

@@ -148,6 +148,7 @@ struct OperationsRoutes: Sendable {
         text.write(self.imports.metrics)
         text.writeImportCache(totals)
         text.write(self.imports.objectStoreMetrics)
+        if let maintenance = self.backgroundTasks.maintenance { text.write(maintenance) }
         text.histogram("flowhub_delivery_lag_seconds", "Time from an event's commit to its fan-out.", [("", streams.lag)])
         text.histogram(
             "flowhub_http_request_seconds", "Duration of ordinary requests.",

@@ -126,7 +126,8 @@ public struct PostgresDiagnostics: Sendable {
         let layout = try SchemaLayout.read(connection, schema: settings.schema)
         let shared = CreatedObject.importTables.sorted()
         let own = [
-            "flows", "flow_events", "flow_outbox", "idempotency", "revocations", "hub_locks", "account_usage", "ended_versions",
+            "flows", "flow_events", "flow_outbox", "idempotency", "revocations", "hub_locks", "hub_tasks", "account_usage",
+            "ended_versions",
         ]
         let place = SearchPath.quoted(layout.hub)
         var parameters = ParameterList()

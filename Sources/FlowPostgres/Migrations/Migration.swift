@@ -48,6 +48,9 @@ public struct Migration: Hashable, Sendable {
         Migration(name: "0013_ended_versions", bytes: PackageResources._013_ended_versions_sql),
         Migration(name: "0014_import_encryption", bytes: PackageResources._014_import_encryption_sql),
         Migration(name: "0015_trigger_rights", bytes: PackageResources._015_trigger_rights_sql),
+        Migration(name: "0016_flow_ends", bytes: PackageResources._016_flow_ends_sql),
+        Migration(name: "0017_failed_imports", bytes: PackageResources._017_failed_imports_sql),
+        Migration(name: "0018_tasks", bytes: PackageResources._018_tasks_sql),
     ]
 }
 

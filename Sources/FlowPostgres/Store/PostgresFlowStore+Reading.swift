@@ -115,6 +115,26 @@ extension PostgresFlowStore {
         return FlowList(flows: heads, hasMore: hasMore)
     }
 
+    /// Reads the heads of finished flows of all accounts whose last change was before a moment.
+    public func finished(before moment: Timestamp, limit: Int) async throws(StoreError) -> [FlowHead] {
+        var parameters = ParameterList()
+        parameters.add(moment)
+        parameters.add(moment.minutes)
+        parameters.add(max(1, limit))
+        // The conditions are those of the index `flows_by_end`, which is sorted by minute.
+        let statement = Statement(
+            """
+            WITH \(StoreSQL.meta)
+            SELECT m.epoch, m.same, \(StoreSQL.head("f")) FROM meta m LEFT JOIN LATERAL (
+                SELECT * FROM flows
+                WHERE status IN ('completed', 'failed', 'cancelled') AND changed_minute <= $2 AND updated_at < $1
+                ORDER BY changed_minute, updated_at LIMIT $3
+            ) f ON true
+            ORDER BY f.updated_at
+            """, parameters)
+        return try await self.read(.maintenance, statement, Self.heads)
+    }
+
     /// Decodes the heads of all rows, whose first two columns are those of ``StoreSQL/meta``.
     private static func heads(_ result: ResultSet) throws(PostgresError) -> [FlowHead] {
         var heads: [FlowHead] = []

@@ -78,16 +78,17 @@ struct Hub {
             table.reset(to: epoch)
         }
         let relay = store.outbox.map { OutboxRelay(outbox: $0, manager: manager, bus: bus, logger: logger) }
-        let backgroundTasks = BackgroundTasks(
-            manager: manager, table: table, cache: cache, revocations: store.flows, relay: relay, foreign: foreign,
-            health: health, work: work,
-            configuration: configuration.background, clock: clock, logger: logger)
-
         let objects = try HubObjectStorage(configuration, keyring: keyring, counters: counters, logger: logger)
         let importCache = MemoryImportCache(bytes: configuration.importCacheBytes, now: now)
         let imports = objects.service(
             store, manager: manager, cache: redis?.imports ?? importCache, localCache: importCache, counters: counters,
             configuration: configuration.imports, logger: logger)
+        let maintenance = Maintenance(
+            manager: manager, imports: imports, ledger: store.tasks, instance: configuration.instance,
+            pruneSeconds: configuration.background.pruneSeconds, configuration: configuration.tasks, clock: clock, logger: logger)
+        let backgroundTasks = BackgroundTasks(
+            manager: manager, table: table, cache: cache, revocations: store.flows, relay: relay, foreign: foreign,
+            maintenance: maintenance, health: health, work: work, configuration: configuration.background, clock: clock, logger: logger)
         let storage = StorageHealth(
             objects: objects.store, share: configuration.imports.objectShare, manager: manager, bus: bus,
             providers: .init(bus: redis == nil ? "in-process" : "redis", database: store.imports.provider),

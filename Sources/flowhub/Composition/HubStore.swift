@@ -12,6 +12,8 @@ struct HubStore {
     let locks: any LockService
     let outbox: (any Outbox)?
     let imports: any ImportLedger & ImportMaintenance & RecordStore & ImportRestoration
+    /// The ledger of scheduled tasks.
+    let tasks: any TaskLedger
     /// The clock by which everything on this store is measured. It was compared with the store's clock once.
     let clock: HubClock
     let close: @Sendable () async -> Void
@@ -44,7 +46,7 @@ struct HubStore {
             directory: configuration.dataDirectory, configuration: store, now: SystemClock.now(), logger: logger)
         return HubStore(
             flows: flows, hubID: flows.hubID, locks: MemoryLockService(fencing: flows, limits: configuration.locks), outbox: nil,
-            imports: SQLiteImportLedger(flows), clock: await Self.clock(logger) { SystemClock.now() },
+            imports: SQLiteImportLedger(flows), tasks: flows, clock: await Self.clock(logger) { SystemClock.now() },
             close: { await flows.close() })
     }
 
@@ -91,7 +93,7 @@ struct HubStore {
             settings, configuration: store, now: SystemClock.now(), logger: logger)
         return HubStore(
             flows: flows, hubID: flows.hubID, locks: PostgresLockService(flows, limits: configuration.locks),
-            outbox: store.usesOutbox ? PostgresOutbox(flows) : nil, imports: PostgresImportLedger(flows),
+            outbox: store.usesOutbox ? PostgresOutbox(flows) : nil, imports: PostgresImportLedger(flows), tasks: flows,
             clock: await Self.clock(logger) { () async throws(StoreError) in try await flows.time() },
             close: { await flows.close() })
     }

@@ -65,6 +65,8 @@ struct HubConfiguration {
     var imports = ImportConfiguration()
     /// Path of the file of import keys; `nil`: nothing is encrypted.
     var importKeysPath: String?
+    /// Intervals and ages of the tasks that one instance at a time runs.
+    var tasks = ScheduledTaskConfiguration()
     /// Maximum bytes of the samples and schema analyses of imports that a hub caches in memory.
     var importCacheBytes = 16_777_216
     /// Compression level of libdeflate, 1 to 12.

@@ -11,7 +11,7 @@ extension Setting {
         Self.listening + Self.storage + Self.postgres + Self.redis + Self.redisUse + Self.r2 + Self.access + Self.streams
         + Self.requests
         + Self.byteBudgets + Self.locks + Self.patterns + Self.imports + Self.uploads + Self.accounts + Self.retention
-        + Self.logging
+        + Self.tasks + Self.logging
 
     private static let listening: [Setting] = [
         .text(

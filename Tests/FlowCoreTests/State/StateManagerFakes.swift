@@ -12,6 +12,8 @@ final class FakeStore: FlowStore {
         /// The flows of each read of heads.
         var headReads: [[FlowID]] = []
         var applies = 0
+        /// What the next read of finished flows returns, as of an earlier time; `nil`: the flows that are finished.
+        var finished: [FlowHead]?
         var failure: StoreError?
         /// The error of changes and write probes only.
         var writeFailure: StoreError?
@@ -109,6 +111,15 @@ final class FakeStore: FlowStore {
 
     func probeWrite() async throws(StoreError) {
         if let failure = self.state.withLock({ $0.writeFailure }) { throw failure }
+    }
+
+    func finished(before moment: Timestamp, limit: Int) async throws(StoreError) -> [FlowHead] {
+        try self.check()
+        return self.state.withLock { state in
+            if let finished = state.finished { return finished }
+            return state.records.values.map(\.head).filter { $0.status.isTerminal && !$0.isDeleted && $0.updatedAt < moment }
+                .sorted { $0.updatedAt < $1.updatedAt }.prefix(limit).map(\.self)
+        }
     }
 
     func prune(_ policy: RetentionPolicy, now: Timestamp) async throws(StoreError) -> Int { 0 }

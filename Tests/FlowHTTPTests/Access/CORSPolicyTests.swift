@@ -37,6 +37,36 @@ import Testing
         #expect(try CORSPolicy(origins: [entry]).allowed(origin: entry))
     }
 
+    @Test(arguments: [
+        ("https://a.example.app", true), ("https://preview-1_x.example.app", true), ("https://9.example.app", true),
+        ("https://example.app", false), ("https://.example.app", false), ("https://a.b.example.app", false),
+        ("https://*.example.app", false), ("http://a.example.app", false), ("https://a.example.app:8443", false),
+        ("https://a.example.app:443", false), ("https://A.example.app", false), ("https://aexample.app", false),
+        ("https://evil.com/.example.app", false), ("https://evil.com:80.example.app", false),
+        ("https://u@a.example.app", false), ("https://a.example.app.evil.com", false), ("https://a.example.app/", false),
+        ("https://ä.example.app", false), ("null", false), ("", false),
+        ("https://\(String(repeating: "a", count: 64)).example.app", false),
+        ("http://a.b.localhost:5173", true), ("http://a.b.localhost", false), ("http://a.b.localhost:51730", false),
+    ])
+    func wildcardStandsForExactlyOneLabel(_ origin: String, _ allowed: Bool) throws {
+        let policy = try CORSPolicy(origins: ["https://*.Example.app:443", "http://*.b.localhost:5173"])
+        #expect(policy.allowed(origin: origin) == allowed)
+        #expect(policy.isListedOrOwn(origin: origin, host: "hub.example.com") == allowed)
+        #expect(
+            self.written(policy.headers(for: origin)).contains("Access-Control-Allow-Credentials: true") == allowed)
+        #expect(self.written(policy.headers(for: origin)).contains("Vary: Origin"))
+    }
+
+    @Test(arguments: [
+        "https://*", "https://*.", "https://*.app", "https://*.app:8443", "https://a.*.example.app", "https://*a.example.app",
+        "https://*.*.example.app", "https://**.example.app", "https://*.0.0.1", "https://*.example.app/", "https://*..app",
+        "https://*.example.", "*.example.app", "https://*.example.app:0", "https://*.[::1]", "https://[*.example.app]",
+        "https://*.example.app:*",
+    ])
+    func rejectsWildcardElsewhere(_ entry: String) {
+        #expect(throws: AccessConfigurationError.self) { try CORSPolicy(origins: [entry]) }
+    }
+
     @Test func responseHeadersAllowOnlyListedOrigin() throws {
         let policy = try CORSPolicy(origins: ["https://a"])
         #expect(

@@ -17,6 +17,7 @@ struct EmptyHub: FlowStore, StateCache, TransientStore, EventBus, Counters, Conn
     }
     func heads(of flows: [FlowID]) async throws(StoreError) -> [FlowHead] { [] }
     func list(_ query: FlowQuery) async throws(StoreError) -> FlowList { FlowList(flows: [], hasMore: false) }
+    func finished(before moment: Timestamp, limit: Int) async throws(StoreError) -> [FlowHead] { [] }
     func prune(_ policy: RetentionPolicy, now: Timestamp) async throws(StoreError) -> Int { 0 }
     func probeWrite() async throws(StoreError) {}
     func refreshEpoch() async throws(StoreError) -> Epoch { self.epoch }

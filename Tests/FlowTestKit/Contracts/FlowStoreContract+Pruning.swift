@@ -62,6 +62,26 @@ extension FlowStoreContract {
             #expect(try await store.allEvents(of: long).map(\.version) == Array(18...22))
             #expect(try await store.allEvents(of: short).count == 3)
         },
+        Case("finds flows that ended before a moment, the earliest first") { subject in
+            let store = subject.store
+            let ends = [
+                ("a", "completed", 30), ("b", "failed", 10), ("c", "cancelled", 70), ("d", "running", 0), ("e", "completed", 0),
+            ]
+            for (id, status, second) in ends {
+                _ = try await store.patch(
+                    try flow(id), #"{"status":"\#(status)"}"#, at: start.advanced(bySeconds: Int64(second)))
+            }
+            _ = try await store.delete(try flow("e"))
+            func found(_ second: Int64, limit: Int = 9) async throws -> [String] {
+                try await store.finished(before: start.advanced(bySeconds: second), limit: limit).map(\.flow.rawValue)
+            }
+            #expect(try await found(10) == [])
+            #expect(try await found(70) == ["b", "a"])
+            #expect(try await found(999_999) == ["b", "a", "c"])
+            #expect(try await found(999_999, limit: 2) == ["b", "a"])
+            _ = try await store.patch(try flow("b"), #"{"status":"running"}"#, at: start.advanced(bySeconds: 80))
+            #expect(try await found(999_999) == ["a", "c"])
+        },
         Case("expired replies are deleted, tombstones are not") { subject in
             let store = subject.store
             let id = try flow("a")

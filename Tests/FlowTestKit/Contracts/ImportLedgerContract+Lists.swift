@@ -66,6 +66,17 @@ extension ImportLedgerContract {
             #expect(try await subject.ledger.abandoned(limit: 2).count == 2)
             #expect(try await subject.ledger.load(stored.id)?.status == .stored)
         },
+        Case("finds imports that failed before a moment") { subject in
+            let failed = try await subject.begin(try subject.draft())
+            _ = try await subject.storedObject(try subject.draft())
+            _ = try await subject.begin(try subject.draft())
+            #expect(try await subject.ledger.fail(failed.id, claim: 1, reason: "r"))
+            let later = start.advanced(bySeconds: 3_153_600_000)
+            #expect(try await subject.ledger.failed(before: start, limit: 9) == [])
+            #expect(try await subject.ledger.failed(before: later, limit: 9).map(\.id) == [failed.id])
+            _ = try await subject.claim(failed.id, to: .deleting)
+            #expect(try await subject.ledger.failed(before: later, limit: 9) == [])
+        },
         Case("finds unannounced imports without a claim, longest waiting first") { subject in
             let first = try await subject.begin(try subject.draft())
             let second = try await subject.begin(try subject.draft())

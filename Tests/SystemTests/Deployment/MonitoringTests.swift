@@ -4,7 +4,7 @@ import Foundation
 import Testing
 
 /// The alerts and the dashboard of `deploy`, against the metrics of a hub.
-@Suite struct MonitoringTests {
+@Suite(.redis()) struct MonitoringTests {
     private static let alerts = Repository.path("deploy/prometheus/alerts.yaml")
     private static let alertTests = Repository.path("deploy/prometheus/alerts.test.yaml")
 
@@ -34,7 +34,8 @@ import Testing
     @Test func queriesMatchMetrics() async throws {
         let folder = try TemporaryFolder()
         defer { folder.remove() }
-        try await HubProcess.running { hub in
+        // With Redis, so that its metrics have all their labels.
+        try await HubProcess.running(["REDIS_URL": SharedRedis.server.url]) { hub in
             #expect(try await hub.api.put("f", .emptyObject).isAcknowledged)
             let metrics = try await hub.api.call("GET", "/metrics").text
             try metrics.write(toFile: folder.path + "/metrics", atomically: true, encoding: .utf8)

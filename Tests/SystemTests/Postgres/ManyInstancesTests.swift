@@ -99,6 +99,6 @@ import Testing
             applied += process.output.contains("Applied") ? 1 : 0
         }
         #expect(applied >= 1)
-        #expect(try await server.query("SELECT count(*), count(DISTINCT name) FROM schema_migrations", in: database) == "15|15")
+        #expect(try await server.query("SELECT count(*), count(DISTINCT name) FROM schema_migrations", in: database) == "18|18")
     }
 }

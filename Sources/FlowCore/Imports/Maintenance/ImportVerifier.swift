@@ -153,6 +153,8 @@ public struct ImportVerifier: Sendable {
         var count = 0
         do throws(ImportError) {
             while let page = try await pages.next() {
+                // A large import takes long, and a hub that stops does not wait for it.
+                if Task.isCancelled { throw ImportError.store(.unavailable("the verification was canceled")) }
                 page.hash(into: content)
                 count += page.records.count
                 progress(count)
