@@ -111,8 +111,7 @@ extension ImportLedgerContract {
             #expect(try await subject.ledger.claim(begun.id, from: [.stored], to: nil, seconds: 1) != nil)
         },
         Case("a failed import keeps its reason, but no rows, object or key") { subject in
-            let begun = try await subject.begin(
-                try subject.draft(key: "k", location: "l", provider: subject.records.provider))
+            let begun = try await subject.begin(try subject.draft(key: "k", location: "l"))
             #expect(try await subject.records.append(try numbered(50), at: 0, to: begun.id, account: "7", claim: 1))
             #expect(try await subject.ledger.fail(begun.id, claim: 1, reason: "line 3: no JSON"))
             var expected = begun

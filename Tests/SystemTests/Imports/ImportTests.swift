@@ -82,8 +82,8 @@ extension ImportSystemTests {
                         == #"{"count":300,"nulls":43,"types":{"string":257,"null":43}}"#)
                 #expect(
                     entry.metadata.members.map(\.key) == [
-                        "bucket", "size_bytes", "original_size_bytes", "compression_ratio", "record_count", "data_hash",
-                        "content_hash", "storage_class",
+                        "storage_location", "bucket", "size_bytes", "original_size_bytes", "compression_ratio", "record_count",
+                        "data_hash", "content_hash", "storage_class",
                     ])
                 #expect(entry.number("record_count") == 300)
                 #expect(entry.metadata.member("storage_class")?.stringValue == "STANDARD")
