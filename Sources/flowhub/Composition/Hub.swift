@@ -88,7 +88,8 @@ struct Hub {
             pruneSeconds: configuration.background.pruneSeconds, configuration: configuration.tasks, clock: clock, logger: logger)
         let backgroundTasks = BackgroundTasks(
             manager: manager, table: table, cache: cache, revocations: store.flows, relay: relay, foreign: foreign,
-            maintenance: maintenance, health: health, work: work, configuration: configuration.background, clock: clock, logger: logger)
+            maintenance: maintenance, health: health, work: work, configuration: configuration.background, clock: clock,
+            logger: logger)
         let storage = StorageHealth(
             objects: objects.store, share: configuration.imports.objectShare, manager: manager, bus: bus,
             providers: .init(bus: redis == nil ? "in-process" : "redis", database: store.imports.provider),
