@@ -30,6 +30,22 @@ import Testing
             fieldSummary: .emptyObject, index: hasObject ? index : nil, samples: Array(records.prefix(10)), requestHash: nil)
     }
 
+    /// The legacy service sets the status of imports that it, or a hub, has stored.
+    @Test func storedImportWithStatusFailedIsNoFailedImport() async throws {
+        try await LegacyTables.integers.withLedger { ledger, server, database in
+            let later = Timestamp(milliseconds: 32_503_680_000_000)
+            try await server.query("UPDATE data_imports SET status = 'failed', updated_at = now() - interval '1 h'", in: database)
+            #expect(try await ledger.failed(before: later, limit: 9) == [])
+            try await server.query(
+                """
+                UPDATE data_imports SET claim = 3, account = '7', storage_metadata = '{"content_hash": "c0"}'
+                """, in: database)
+            #expect(try await ledger.failed(before: later, limit: 9) == [])
+            try await server.query("UPDATE data_imports SET storage_metadata = NULL", in: database)
+            #expect(try await ledger.failed(before: later, limit: 9).count == 1)
+        }
+    }
+
     @Test(arguments: LegacyTables.allCases)
     func legacyImportsAreStoredAndNeedNoMaintenance(_ tables: LegacyTables) async throws {
         try await tables.withLedger { ledger, server, database in

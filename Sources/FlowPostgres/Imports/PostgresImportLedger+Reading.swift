@@ -103,14 +103,15 @@ extension PostgresImportLedger {
         return try await self.read(Statement(sql, parameters)).entries()
     }
 
-    /// Reads unclaimed failed imports that failed before a moment. Imports that no hub has ever claimed are left out.
+    /// Reads unclaimed failed imports that failed before a moment. Imports that are stored whatever their status column has are
+    /// left out; the column alone selects the index.
     public func failed(before moment: Timestamp, limit: Int) async throws(StoreError) -> [Import] {
         var parameters = ParameterList()
         parameters.add(max(1, limit))
         parameters.add(moment)
         let sql = """
             SELECT \(ImportSQL.columns) FROM data_imports i
-            WHERE i.status = 'failed' AND i.claim > 0 AND i.updated_at < $2 AND \(ImportSQL.isUnclaimed)
+            WHERE i.status = 'failed' AND (\(ImportSQL.status)) = 'failed' AND i.updated_at < $2 AND \(ImportSQL.isUnclaimed)
             ORDER BY i.updated_at LIMIT $1
             """
         return try await self.read(Statement(sql, parameters)).entries()
