@@ -92,6 +92,7 @@ import Testing
                         DROP TABLE account_usage; DROP TABLE ended_versions;
                         DROP INDEX flows_by_deletion; DROP INDEX revocations_by_time;
                         DROP TABLE data_imports; DROP TABLE raw_import_records; DROP TABLE cut_off_records;
+                        DROP INDEX flows_by_end; DROP TABLE hub_tasks;
                         DELETE FROM schema_migrations WHERE version > 1;
                         """)
             }

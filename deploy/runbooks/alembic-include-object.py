@@ -3,17 +3,17 @@
 
 HUB_SCHEMA = "flowhub"
 HUB_TABLES = {
-    "account_usage", "ended_versions", "flow_events", "flow_outbox", "flows", "hub_locks", "hub_meta", "idempotency",
-    "revocations", "schema_migrations",
+    "account_usage", "ended_versions", "flow_events", "flow_outbox", "flows", "hub_locks", "hub_meta", "hub_tasks",
+    "idempotency", "revocations", "schema_migrations",
 }
 HUB_INDEXES = {
-    "data_imports_by_account", "data_imports_by_key", "data_imports_by_location", "data_imports_open",
+    "data_imports_by_account", "data_imports_by_key", "data_imports_by_location", "data_imports_failed", "data_imports_open",
     "idx_raw_import_sample", "raw_import_records_in_order",
 }
 # Columns that the hub adds, and those whose type it widens or whose NOT NULL it drops.
 HUB_COLUMNS = {
     "data_imports": {
-        "account", "announced_at", "claim", "claimed_until", "failure", "field_summary", "flow_id", "idempotency_key",
+        "account", "announced_at", "claim", "claimed_until", "encryption", "failure", "field_summary", "flow_id", "idempotency_key",
         "member_index", "request_hash", "storage_location", "storage_metadata", "storage_provider", "summary_text",
         "total_records", "updated_at", "client_account_id", "discovery_flow_id", "file_name", "source_type", "status",
     },

@@ -114,6 +114,7 @@ struct SchemaConflicts {
         ("data_imports", "idempotency_key", Types.text), ("data_imports", "request_hash", Types.text),
         ("data_imports", "claim", ["int8"]), ("data_imports", "claimed_until", ["timestamptz"]),
         ("data_imports", "announced_at", ["timestamptz"]), ("data_imports", "updated_at", Types.time),
+        ("data_imports", "encryption", Types.text),
         ("raw_import_records", "data_import_id", ["uuid"]), ("raw_import_records", "raw_data", Types.json),
         ("raw_import_records", "is_sample", ["bool"]), ("raw_import_records", "record_index", Types.integer),
         ("raw_import_records", "created_at", Types.time), ("raw_import_records", "raw_text", ["json"]),

@@ -3,7 +3,7 @@ import Logging
 /// Moves a hub's own tables, sequences and functions to another schema. The import tables stay where they are.
 struct SchemaMove {
     /// SQL that puts what a migration has created into the hub's schema: functions that migration 0004 creates beside the import
-    /// tables; and the tables that the functions of triggers use are found for every program, as migration 0013 does for all.
+    /// tables; and the tables that the functions of triggers use are found for every program, as migration 0015 does for all.
     static func settle(from imports: String, to hub: String) -> String {
         """
         DO $settle$

@@ -35,9 +35,8 @@ import Testing
     }
 
     private static let hubTables = [
-        "account_usage", "ended_versions", "flow_events", "flow_outbox", "flows", "hub_locks", "hub_meta", "idempotency",
-        "revocations",
-        "schema_migrations",
+        "account_usage", "ended_versions", "flow_events", "flow_outbox", "flows", "hub_locks", "hub_meta", "hub_tasks",
+        "idempotency", "revocations", "schema_migrations",
     ]
 
     /// The hub and the service on the same import tables. The service has a database user of its own, which has no rights on the
