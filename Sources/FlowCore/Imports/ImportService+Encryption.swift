@@ -2,6 +2,18 @@ extension ImportService {
     /// The encryption of a new copy of an import's records; `nil` if no import key encrypts.
     func newPieces(for entry: Import) -> ImportPieces? { self.keyring?.newPieces(of: entry.id, account: entry.account) }
 
+    /// The encryption of a copy of an import's records that is encrypted if they are, also if no import key encrypts any more: then
+    /// under the key that they have. `nil` if they are not encrypted.
+    /// - Throws: ``ImportError/keyMissing(_:)``
+    func newPieces(like entry: Import) throws(ImportError) -> ImportPieces? {
+        guard let encryption = entry.encryption else { return nil }
+        if let pieces = self.newPieces(for: entry) { return pieces }
+        guard let pieces = self.keyring?.newPieces(of: entry.id, account: entry.account, under: encryption.key) else {
+            throw .keyMissing(encryption.key)
+        }
+        return pieces
+    }
+
     /// The decryption of an import's records; `nil` if they are not encrypted.
     /// - Throws: ``ImportError/keyMissing(_:)`` or ``ImportError/keyDiffers(_:)``.
     func pieces(of entry: Import) throws(ImportError) -> ImportPieces? {

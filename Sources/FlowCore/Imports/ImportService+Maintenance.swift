@@ -83,11 +83,15 @@ extension ImportService {
     /// the object store is unavailable, the import sweep deletes it later.
     /// - Throws: ``ImportError/notFound``, ``ImportError/claimedByOther`` or ``ImportError/store(_:)``.
     public func delete(_ id: ImportID, account: String) async throws(ImportError) {
+        try await self.delete(id, account: account, from: [.stored, .failed])
+    }
+
+    /// - Parameter statuses: the import is deleted only if it has one of them.
+    private func delete(_ id: ImportID, account: String, from statuses: Set<Import.Status>) async throws(ImportError) {
         _ = try await self.entry(id, account: account)
         let claimed: Import?
         do throws(StoreError) {
-            claimed = try await self.ledger.claim(
-                id, from: [.stored, .failed], to: .deleting, seconds: self.configuration.claimSeconds)
+            claimed = try await self.ledger.claim(id, from: statuses, to: .deleting, seconds: self.configuration.claimSeconds)
         } catch {
             throw .store(error)
         }
@@ -114,7 +118,8 @@ extension ImportService {
         for entry in try await self.maintenance.failed(before: moment, limit: limit) {
             if Task.isCancelled { break }
             do throws(ImportError) {
-                try await self.delete(entry.id, account: entry.account)
+                // Another program may have made a stored import of it since the query.
+                try await self.delete(entry.id, account: entry.account, from: [.failed])
                 deleted += 1
             } catch {
                 switch error {
@@ -139,21 +144,22 @@ extension ImportService {
         return true
     }
 
-    /// Deletes all objects and unfinished uploads that any attempt to store or move this import may have left. Does
-    /// nothing if the import has no location.
-    /// - Throws: ``ObjectError/unavailable(_:)`` also if the import's object store is not configured.
-    private func removeObjects(of entry: Import) async throws(ObjectError) {
+    /// Deletes all objects and unfinished uploads that any attempt to store or move this import may have left, except objects
+    /// that another import refers to: another program may have given it this import's location. Does nothing if the import has
+    /// no location.
+    /// - Throws: ``ObjectError/unavailable(_:)`` also if the import's object store is not configured; ``StoreError``.
+    private func removeObjects(of entry: Import) async throws {
         guard let location = entry.location else { return }
         let objects: any ObjectStore
-        do throws(ImportError) { objects = try self.objectStore(of: entry) } catch { throw .unavailable(error.reason) }
+        do throws(ImportError) { objects = try self.objectStore(of: entry) } catch { throw ObjectError.unavailable(error.reason) }
         // No object can have a location that is not a valid key; another program has written it.
         guard (try? ObjectRules.check(key: location)) != nil else { return }
-        try await objects.delete(location)
+        if try await !self.maintenance.isReferenced(location, besides: entry.id) { try await objects.delete(location) }
         // Objects of the legacy service may have any key. The hub's own objects are in one folder for each import.
         guard let slash = location.lastIndex(of: "/"), location[..<slash].hasSuffix(entry.id.rawValue) else { return }
         let folder = String(location[...slash])
         for object in try await objects.list(prefix: folder, after: nil, limit: 1_000).objects {
-            try await objects.delete(object.key)
+            if try await !self.maintenance.isReferenced(object.key, besides: entry.id) { try await objects.delete(object.key) }
         }
         for upload in try await self.objectMaintenance?.unfinishedUploads(prefix: folder) ?? [] {
             try await self.objectMaintenance?.abort(upload)

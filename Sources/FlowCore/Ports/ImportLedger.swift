@@ -80,8 +80,13 @@ public protocol ImportMaintenance: Sendable {
     func markAnnounced(_ id: ImportID) async throws(StoreError)
     /// The encryption of one stored import for each name of an import key. Reads the whole ledger.
     func encryptions() async throws(StoreError) -> [ImportEncryption]
-    /// Whether an import refers to the object under this key. If none does, the object is an orphan.
-    func isReferenced(_ key: String) async throws(StoreError) -> Bool
+    /// Whether an import refers to the object under this key, besides this one. If none does, the object is an orphan.
+    func isReferenced(_ key: String, besides id: ImportID?) async throws(StoreError) -> Bool
+}
+
+extension ImportMaintenance {
+    /// Whether any import refers to the object under this key.
+    public func isReferenced(_ key: String) async throws(StoreError) -> Bool { try await self.isReferenced(key, besides: nil) }
 }
 
 /// The store of imports' records as database rows.

@@ -1,3 +1,5 @@
+import DequeModule
+
 /// A foreign update: a foreign event that contains a merge patch of its flow's state.
 public struct ForeignUpdate: Sendable {
     public var flow: FlowID
@@ -31,23 +33,21 @@ struct RecentForeignUpdates: Sendable {
         var bytes: Int { self.update.patch.bytes.count + 512 }
     }
 
-    private var entries: [Entry] = []
-    /// Index of the first entry in ``entries``. Those before it were removed.
-    private var start = 0
+    private var entries = Deque<Entry>()
     /// Number of the first entry, counted from 0 over all entries ever appended.
     private(set) var firstNumber = 0
     private(set) var bytes = 0
 
-    var isEmpty: Bool { self.start == self.entries.count }
+    var isEmpty: Bool { self.entries.isEmpty }
     /// Number after that of the last entry.
-    var endNumber: Int { self.firstNumber + self.entries.count - self.start }
+    var endNumber: Int { self.firstNumber + self.entries.count }
     /// The oldest entry.
-    var first: Entry? { self.isEmpty ? nil : self.entries[self.start] }
+    var first: Entry? { self.entries.first }
 
     /// The entry with a number; `nil` if it was removed.
     subscript(number: Int) -> Entry? {
         guard number >= self.firstNumber, number < self.endNumber else { return nil }
-        return self.entries[self.start + number - self.firstNumber]
+        return self.entries[number - self.firstNumber]
     }
 
     /// Appends an entry.
@@ -62,18 +62,13 @@ struct RecentForeignUpdates: Sendable {
     /// Marks an entry as done, unless it was removed.
     mutating func finish(_ number: Int) {
         guard number >= self.firstNumber, number < self.endNumber else { return }
-        self.entries[self.start + number - self.firstNumber].isDone = true
+        self.entries[number - self.firstNumber].isDone = true
     }
 
     /// Removes the oldest entry.
     mutating func removeFirst() {
-        guard let first = self.first else { return }
+        guard let first = self.entries.popFirst() else { return }
         self.bytes -= first.bytes
-        self.start += 1
         self.firstNumber += 1
-        if self.start >= 512, self.start * 2 >= self.entries.count {
-            self.entries.removeFirst(self.start)
-            self.start = 0
-        }
     }
 }

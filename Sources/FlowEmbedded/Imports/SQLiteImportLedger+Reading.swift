@@ -119,11 +119,13 @@ extension SQLiteImportLedger {
         }
     }
 
-    /// Whether an import has this object key as its location.
-    public func isReferenced(_ key: String) async throws(StoreError) -> Bool {
+    /// Whether an import, besides the given one, has this object key as its location.
+    public func isReferenced(_ key: String, besides id: ImportID?) async throws(StoreError) -> Bool {
         try await self.store.read(checksEpoch: false) { database in
-            try database.first("SELECT 1 FROM data_imports WHERE storage_location = ?", [key.databaseValue]) { _ in true }
-                ?? false
+            try database.first(
+                "SELECT 1 FROM data_imports WHERE storage_location = ? AND id <> ?",
+                [key.databaseValue, (id?.rawValue ?? "").databaseValue]
+            ) { _ in true } ?? false
         }
     }
 }

@@ -16,7 +16,7 @@ struct RequestTarget: Sendable, Equatable {
         "locks": ("resource", [""]), "patterns": ("key", [""]), "connections": ("connection", [""]),
     ]
     /// The routes below `/v1` without an object.
-    private static let collections: Set<Substring> = ["flows", "imports", "events", "feed", "revocations"]
+    private static let collections: Set<Substring> = ["flows", "imports", "events", "feed", "revocations", "session"]
     /// The routes of operations.
     private static let operations: Set<String> = ["/metrics", "/health/live", "/health/ready", "/health/storage"]
 

@@ -80,6 +80,6 @@ extension ConnectionHandler {
         self.isQuiescing = true
         guard case .idle = self.state, !self.headLimiter.hasReceivedBytes else { return }
         // The end of the last response may not have been passed to the socket yet.
-        if self.queuedBytes > 0 { self.lingeringClose() } else { self.context?.close(promise: nil) }
+        if self.queuedBytes > 0 { self.lingeringClose(timeout: self.writeTimeout) } else { self.context?.close(promise: nil) }
     }
 }

@@ -239,7 +239,7 @@ extension ConnectionHandler {
         if case .closed = self.state { return }
         if self.countedResponseBytes > 0 || !self.isWritable { self.measureResponses() }
         if !keepAlive || self.isLast {
-            self.lingeringClose(timeout: self.isWritable ? Self.lingeringCloseTimeout : self.writeTimeout)
+            self.lingeringClose(timeout: self.queuedBytes == 0 ? Self.lingeringCloseTimeout : self.writeTimeout)
         } else if self.isWritable {
             self.becomeIdle()
             self.processPipelined()
@@ -253,7 +253,7 @@ extension ConnectionHandler {
         self.state = .flushing
         self.startWriteTimeout(self.writeTimeout)
         self.countPendingParts()
-        if !self.isAuthenticated { self.loop.mayEvict(self) }
+        if !self.isAuthenticated || self.account == ConnectionBudgets.noAccount { self.loop.mayEvict(self) }
     }
 
     /// Processes the next request or closes the connection, after NIO has passed the whole response to the socket.

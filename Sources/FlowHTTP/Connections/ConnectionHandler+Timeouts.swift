@@ -49,7 +49,13 @@ extension ConnectionHandler {
             } else {
                 context.close(promise: nil)
             }
-        case .lingeringClose: context.close(promise: nil)
+        case .lingeringClose:
+            // A slow client still reads the end of the response.
+            if self.queuedBytes > 0, self.queuedBytes < self.unsentBytes {
+                self.startWriteTimeout(self.writeTimeout)
+            } else {
+                context.close(promise: nil)
+            }
         case .verifying, .admitting, .streaming, .closed: break
         }
     }

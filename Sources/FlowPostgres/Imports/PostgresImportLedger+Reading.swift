@@ -131,11 +131,12 @@ extension PostgresImportLedger {
         return result.rows.compactMap { $0.encryption(0) }.filter(\.isKnown)
     }
 
-    /// Whether an import has this object key as its location.
-    public func isReferenced(_ key: String) async throws(StoreError) -> Bool {
+    /// Whether an import, besides the given one, has this object key as its location.
+    public func isReferenced(_ key: String, besides id: ImportID?) async throws(StoreError) -> Bool {
         var parameters = ParameterList()
         parameters.add(key)
-        let sql = "SELECT 1 FROM data_imports WHERE storage_location = $1 LIMIT 1"
+        parameters.add(id?.rawValue)
+        let sql = "SELECT 1 FROM data_imports WHERE storage_location = $1 AND ($2::uuid IS NULL OR id <> $2::uuid) LIMIT 1"
         return try await self.read(Statement(sql, parameters)).rowCount > 0
     }
 

@@ -31,10 +31,17 @@ struct InstanceSweeper: Sendable {
         var cursor = "0"
         repeat {
             let scan = RESPCommand("HSCAN", "hub:flows:\(instance)", cursor, "COUNT", "\(Self.batch)")
-            guard let page = (try? await self.link.run([scan], within: self.timeoutMilliseconds))?.first?.elements,
-                page.count == 2, let next = page[0].text, let fields = page[1].elements
-            else { return false }
-            cursor = next
+            guard let reply = (try? await self.link.run([scan], within: self.timeoutMilliseconds))?.first else { return false }
+            var fields: [RESPValue] = []
+            if reply.errorReply?.hasPrefix("WRONGTYPE") == true {
+                // Another program has written the key. The script deletes it.
+                cursor = "0"
+            } else {
+                guard let page = reply.elements, page.count == 2, let next = page[0].text, let found = page[1].elements else {
+                    return false
+                }
+                (cursor, fields) = (next, found)
+            }
             // A field is a flow, or a flow and an account.
             let found = stride(from: 0, to: fields.count, by: 2).compactMap { index -> (flow: FlowID, field: String)? in
                 guard let field = fields[index].text, let flow = FlowID(field.prefix { $0 != " " }) else { return nil }

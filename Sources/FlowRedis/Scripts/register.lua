@@ -4,12 +4,16 @@
 -- number of the instance's streams that watch the flow, field and number of those of the entry's account
 -- Returns 1 if the changes were made, 0 if Redis does not have this incarnation.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+-- HSET fails on a key of another type.
+local function deleteOther(key)
+    local kind = redis.call('TYPE', key).ok
+    if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', key) end
+end
+deleteOther(KEYS[2])
 local argIndex = 3
 for index = 3, #KEYS do
     local key, flow, id = KEYS[index], ARGV[argIndex + 1], ARGV[argIndex + 2]
-    -- HSET fails on a key of another type.
-    local kind = redis.call('TYPE', key).ok
-    if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', key) end
+    deleteOther(key)
     if ARGV[argIndex] == '+' then
         redis.call('HSET', key, id, ARGV[argIndex + 3])
         redis.call('PEXPIRE', key, ARGV[2])

@@ -4,6 +4,12 @@
 -- ARGV: instance, then for each flow the field of hub:flows:{instance} to remove
 -- Returns 0 if the instance is alive, otherwise 1.
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+-- Another program may have written keys of another type.
+local function hasType(key, expected)
+    local kind = redis.call('TYPE', key).ok
+    if kind ~= expected and kind ~= 'none' then redis.call('DEL', key) end
+    return kind == expected
+end
 local prefix = ARGV[1] .. '.'
 for index = 4, #KEYS do
     if redis.call('TYPE', KEYS[index]).ok == 'hash' then
@@ -20,6 +26,8 @@ for index = 4, #KEYS do
         if #ids > 0 then redis.call('HDEL', KEYS[index], unpack(ids)) end
     end
 end
-for index = 2, #ARGV do redis.call('HDEL', KEYS[2], ARGV[index]) end
-if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('SREM', KEYS[3], ARGV[1]) end
+if hasType(KEYS[2], 'hash') then
+    for index = 2, #ARGV do redis.call('HDEL', KEYS[2], ARGV[index]) end
+end
+if redis.call('EXISTS', KEYS[2]) == 0 and hasType(KEYS[3], 'set') then redis.call('SREM', KEYS[3], ARGV[1]) end
 return 1

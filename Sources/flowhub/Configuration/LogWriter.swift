@@ -73,8 +73,22 @@ final class LogWriter: Sendable {
 
     /// Writes to standard error. The text is lost if that is a file on a full disk, or a closed pipe.
     static func write(_ text: String) {
-        // `write(_:)` would end the process in these cases.
-        try? FileHandle.standardError.write(contentsOf: Data(text.utf8))
+        Array(text.utf8).withUnsafeBytes { bytes in
+            guard let base = bytes.baseAddress else { return }
+            var start = 0
+            while start < bytes.count {
+                let count = Glibc.write(STDERR_FILENO, base + start, bytes.count - start)
+                if count > 0 {
+                    start += count
+                } else if errno == EAGAIN {
+                    // Another process has made the pipe or terminal non-blocking.
+                    var standardError = pollfd(fd: STDERR_FILENO, events: Int16(POLLOUT), revents: 0)
+                    poll(&standardError, 1, -1)
+                } else if errno != EINTR {
+                    return
+                }
+            }
+        }
     }
 
     /// Writes a line if standard error accepts it without waiting.

@@ -36,7 +36,15 @@ public final class ImportKeyring: Sendable {
 
     /// The encryption of a new copy of an import's records, under a key of its own; `nil` if no key encrypts.
     func newPieces(of id: ImportID, account: String) -> ImportPieces? {
-        guard let key = self.keys.withLock({ $0.encrypting }) else { return nil }
+        self.keys.withLock({ $0.encrypting }).map { self.newPieces(of: id, account: account, $0) }
+    }
+
+    /// The encryption of a new copy of an import's records under the import key with a name; `nil` if there is none.
+    func newPieces(of id: ImportID, account: String, under name: String) -> ImportPieces? {
+        self.key(name).map { self.newPieces(of: id, account: account, $0) }
+    }
+
+    private func newPieces(of id: ImportID, account: String, _ key: ImportKeySet.Key) -> ImportPieces {
         let salt = self.cipher.randomBytes(ImportEncryption.saltBytes)
         let encryption = ImportEncryption(key: key.name, salt: salt, check: self.check(key, salt))
         return self.pieces(encryption, key, id, account)

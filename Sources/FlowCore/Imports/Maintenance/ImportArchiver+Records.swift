@@ -97,7 +97,7 @@ extension ImportArchiver {
         }
         let document = try await self.service.document(of: entry)
         // The archive has the records of an encrypted import encrypted, too.
-        let pieces = entry.encryption == nil ? nil : self.service.newPieces(for: entry)
+        let pieces = try self.service.newPieces(like: entry)
         let sink = ObjectSink(
             try await self.archive.upload(key, ObjectAttributes()), bucket: self.archive.bucket, codec: self.service.codec,
             pieces: pieces)

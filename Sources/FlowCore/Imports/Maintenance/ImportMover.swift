@@ -130,6 +130,16 @@ public struct ImportMover: Sendable {
             throw .damaged(
                 "The import's object \(location) does not exist in the object store. `flowhub imports verify` says what to do.")
         }
+        if self.service.newPieces(for: entry) != nil {
+            // Another program's rows would stay behind the encrypted ones, and nothing could be read any more.
+            let counts = try await self.service.rowCounts(of: entry)
+            let extra = counts.rows - max(counts.numbered, counts.samples)
+            guard extra <= 0 else {
+                throw .damaged(
+                    "The database has \(extra) rows of the import besides its object, which are not encrypted. Move it with a "
+                        + "key file in which every key is marked decrypts, or delete these rows.")
+            }
+        }
         // Delete the rows that an interrupted attempt left.
         try await self.service.requiringClaim { () async throws(StoreError) in
             try await self.service.records.removeRecords(of: entry.id, claim: entry.claim)
