@@ -73,9 +73,9 @@ import Testing
     }
 
     private static func isFastAtOnceForFirstWatcher() async throws {
-        let environment = ["FLOWHUB_REDIS_IDLE_SECONDS": "600", "FLOWHUB_SWEEP_SECONDS": "3600"]
+        let environment = ["FLOWHUB_REDIS_IDLE_SECONDS": "300", "FLOWHUB_SWEEP_SECONDS": "3600"]
         try await Self.running(environment) { hubs, redis in
-            try await eventually("the instance to be idle") { try await Self.livenessTTL(0, redis) > 1_000_000 }
+            try await eventually("the instance to be idle") { try await Self.livenessTTL(0, redis) > 500_000 }
             let canaries = try await redis.calls(of: "publish")
             let client = EventStreamClient(.flow("job"), port: hubs[0].port)
             try await client.connect()
@@ -86,7 +86,7 @@ import Testing
             try await eventually("canaries every second", within: .seconds(5)) {
                 try await redis.calls(of: "publish") >= canaries + 3
             }
-            #expect(try await Self.livenessTTL(1, redis) > 1_000_000, "the other instance has no watcher")
+            #expect(try await Self.livenessTTL(1, redis) > 500_000, "the other instance has no watcher")
             for hub in hubs {
                 try await eventually("the stream to be listed", within: .seconds(5)) {
                     try await hub.connections(of: "job").count == 1
@@ -96,7 +96,7 @@ import Testing
             try await RedisHubs.probe("job", from: hubs[1], to: client, within: .seconds(5))
             client.disconnect()
             try await eventually("the instance to be idle again", within: .seconds(20)) {
-                try await Self.livenessTTL(0, redis) > 1_000_000
+                try await Self.livenessTTL(0, redis) > 500_000
             }
             #expect(try await hubs[0].isStrictlyReady())
         }
@@ -104,9 +104,9 @@ import Testing
 
     /// Its liveness key, which would last for half an hour, must not keep the next process out of the registry.
     private static func isReplacedByNextProcessWhenKilled() async throws {
-        let environment = ["FLOWHUB_REDIS_IDLE_SECONDS": "600", "FLOWHUB_REDIS_HEARTBEAT_MS": "500"]
+        let environment = ["FLOWHUB_REDIS_IDLE_SECONDS": "300", "FLOWHUB_REDIS_HEARTBEAT_MS": "500"]
         try await Self.running(environment) { hubs, redis in
-            try await eventually("the instance to be idle") { try await Self.livenessTTL(0, redis) > 1_000_000 }
+            try await eventually("the instance to be idle") { try await Self.livenessTTL(0, redis) > 500_000 }
             try await hubs[0].kill()
             try await hubs[0].start()
             let client = EventStreamClient(.flow("job"), port: hubs[0].port)
