@@ -102,7 +102,7 @@ import Testing
         }
     }
 
-    /// Its liveness key, which would last for half an hour, must not keep the next process out of the registry.
+    /// Its liveness key, which would last for a quarter of an hour, must not keep the next process out of the registry.
     private static func isReplacedByNextProcessWhenKilled() async throws {
         let environment = ["FLOWHUB_REDIS_IDLE_SECONDS": "300", "FLOWHUB_REDIS_HEARTBEAT_MS": "500"]
         try await Self.running(environment) { hubs, redis in
