@@ -1,4 +1,4 @@
-public import FlowCore
+import FlowCore
 import HTTPTypes
 import Hummingbird
 public import Logging
