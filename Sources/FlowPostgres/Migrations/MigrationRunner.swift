@@ -107,12 +107,23 @@ public struct MigrationRunner: Sendable {
     /// - Throws: code `schema` if they cannot be applied to this database.
     private func mayMigrate() throws(PostgresError) -> Bool {
         let connection = try PostgresConnection(self.settings)
-        let layout = try SchemaLayout.read(connection, schema: self.settings.schema)
-        let pending = try self.plan(connection, layout).pending(of: self.migrations)
-        if pending.isEmpty { return false }
-        try Self.checkEncoding(connection)
-        try self.conflicts(connection, layout, pending).check(mayChange: true)
-        return true
+        var missing = Int.max
+        while true {
+            let layout = try SchemaLayout.read(connection, schema: self.settings.schema)
+            let pending = try self.plan(connection, layout).pending(of: self.migrations)
+            if pending.isEmpty { return false }
+            try Self.checkEncoding(connection)
+            let conflict: PostgresError
+            do throws(PostgresError) {
+                try self.conflicts(connection, layout, pending).check(mayChange: true)
+                return true
+            } catch {
+                conflict = error
+            }
+            // Objects of migrations that another instance has applied since the plan was read are no conflict.
+            guard pending.count < missing else { throw conflict }
+            missing = pending.count
+        }
     }
 
     private func conflicts(_ connection: PostgresConnection, _ layout: SchemaLayout, _ pending: [Migration]) -> SchemaConflicts {

@@ -15,7 +15,7 @@ struct LegacyImportFixture: Sendable {
         CREATE TABLE data_imports (id uuid PRIMARY KEY, client_account_id integer NOT NULL, discovery_flow_id varchar(64) NOT NULL,
             file_name varchar(255) NOT NULL, source_type varchar(50) NOT NULL, status varchar(20), total_records integer,
             field_summary jsonb, storage_location varchar(500), storage_metadata jsonb, storage_provider varchar(50),
-            created_at timestamp);
+            created_at timestamp, notes varchar(200));
         CREATE TABLE raw_import_records (id uuid PRIMARY KEY, client_account_id integer NOT NULL,
             data_import_id uuid NOT NULL REFERENCES data_imports (id), raw_data jsonb NOT NULL, is_sample boolean,
             record_index integer, created_at timestamp);
