@@ -7,8 +7,8 @@ import Testing
 @Suite(.serialized, .redis()) struct ProtocolSampleTests {
     @Test func sampleClientFollowsStateAndPassesOverForeignUpdates() async throws {
         let document = try String(contentsOfFile: Runbook.root + "/docs/PROTOCOL.md", encoding: .utf8)
-        let sample = try #require(
-            document.components(separatedBy: "```js\n").dropFirst().first?.components(separatedBy: "```")[0])
+        let samples = document.components(separatedBy: "```js\n").dropFirst().map { $0.components(separatedBy: "```")[0] }
+        let sample = try #require(samples.first { $0.contains("mergePatch") })
         let redis = try SharedRedis.server
         try await SharedRedis.flush()
         let environment = ["REDIS_URL": redis.url, "FLOWHUB_SEED_UPDATES": "deliver", "FLOWHUB_LINGER_MS": "100"]
