@@ -53,8 +53,11 @@ public final class WireConnection: Sendable {
         try await self.channel.writeAndFlush(ByteBuffer(bytes: bytes)).get()
     }
 
-    /// Half-closes the connection: nothing more is sent, but bytes are still received.
-    public func closeOutput() async throws { try await self.channel.close(mode: .output).get() }
+    /// Half-closes the connection: nothing more is sent, but bytes are still received. Does nothing if the other side has
+    /// already closed the connection.
+    public func closeOutput() async throws {
+        do { try await self.channel.close(mode: .output).get() } catch { if self.channel.isActive { throw error } }
+    }
 
     /// Closes the connection immediately. If received bytes were not read, the kernel sends a reset.
     public func close() { self.channel.close(promise: nil) }
