@@ -235,10 +235,12 @@ extension Setting {
             "Maximum verified tokens that are cached to save signature checks; 0: no cache."),
         .list(
             "FLOWHUB_CORS_ORIGINS", \.access.corsOrigins,
-            "Origins (scheme://host[:port], host also *.domain) whose pages may send requests to the hub; *: all, with keys only."),
+            "Origins (scheme://host[:port], host also *.domain) whose pages may send requests to the hub; *: all, with keys only."
+        ),
         .list(
             "FLOWHUB_TRUSTED_PROXIES", \.access.trustedProxies,
-            "IP addresses and networks of the proxies whose client address (FLOWHUB_FORWARDED), scheme and request id are believed."),
+            "IP addresses and networks of the proxies whose client address (FLOWHUB_FORWARDED), scheme and request id are believed."
+        ),
         .choice(
             "FLOWHUB_FORWARDED", \.access.forwarded, TrustedProxies.Statement.allCases.map(\.rawValue),
             "Where trusted proxies state the client's address: a header field, or the PROXY protocol, which they then must use."),
