@@ -104,6 +104,27 @@ import Testing
         }
     }
 
+    /// SQLite builds a temporary table for each evaluation of `IN` in the condition of a partial index.
+    @Test func changeOfFlowBuildsNoTemporaryTable() async throws {
+        try await withStore { store, folder in
+            let (changes, finds) = try await self.secondConnection(folder).read { database in
+                let changes = try Row.fetchAll(
+                    database, sql: "EXPLAIN UPDATE flows SET version = 2, updated_at = 2, status = 'failed' WHERE id = 'a'")
+                let finds = try Row.fetchAll(
+                    database,
+                    sql: """
+                        EXPLAIN QUERY PLAN SELECT id FROM flows
+                        WHERE (status = 'completed' OR status = 'failed' OR status = 'cancelled') AND updated_at < 2
+                        ORDER BY updated_at LIMIT 2
+                        """)
+                return (changes.map { $0["opcode"] as String }, finds.map { $0["detail"] as String })
+            }
+            #expect(changes.contains("IdxInsert"))
+            #expect(!changes.contains("OpenEphemeral"))
+            #expect(finds == ["SEARCH flows USING INDEX flows_by_end (updated_at<?)"])
+        }
+    }
+
     @Test func rejectsOnlyChangesOverQueueLimit() async throws {
         var configuration = SQLiteFlowStore.Configuration()
         configuration.limits.waitingChanges = 8

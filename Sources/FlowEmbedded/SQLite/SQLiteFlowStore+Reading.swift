@@ -58,10 +58,12 @@ extension SQLiteFlowStore {
     /// Reads the heads of finished flows of all accounts whose last change was before a moment.
     public func finished(before moment: Timestamp, limit: Int) async throws(StoreError) -> [FlowHead] {
         try await self.read { database in
+            // The condition of the index `flows_by_end`, word by word.
             let rows = try database.rows(
                 """
                 SELECT \(Database.headColumns) FROM flows
-                WHERE status IN ('completed', 'failed', 'cancelled') AND updated_at < ? ORDER BY updated_at LIMIT ?
+                WHERE (status = 'completed' OR status = 'failed' OR status = 'cancelled') AND updated_at < ?
+                ORDER BY updated_at LIMIT ?
                 """, [moment.databaseValue, max(1, limit).databaseValue])
             var heads: [FlowHead] = []
             while let row = try rows.next() { heads.append(try FlowHead(row)) }
