@@ -15,18 +15,28 @@ package struct FairQueue<Element> {
 
     /// The cost that one turn adds.
     package let turnCost: Int
-    /// The accounts with elements, in the order of their turns.
+    /// The account whose turn it is, and its line; `nil` if no element waits. It is not in ``lines``, so that nothing is looked up
+    /// while only one account has elements.
+    private var current: (account: String, line: Line)?
+    /// The other accounts with elements, in the order of their turns.
     private var turns: Deque<String> = []
+    /// The lines of the accounts in ``turns``.
     private var lines: [String: Line] = [:]
 
     package init(turnCost: Int) { self.turnCost = turnCost }
 
-    package var isEmpty: Bool { self.turns.isEmpty }
+    package var isEmpty: Bool { self.current == nil }
 
     /// Adds an element to the end of an account's line.
     package mutating func add(_ element: Element, of account: String) {
-        if self.lines[account] == nil { self.turns.append(account) }
-        self.lines[account, default: Line(credit: self.turnCost)].elements.append(element)
+        if self.current == nil {
+            self.current = (account, Line(elements: [element], credit: self.turnCost))
+        } else if self.current?.account == account {
+            self.current?.line.elements.append(element)
+        } else {
+            if self.lines[account] == nil { self.turns.append(account) }
+            self.lines[account, default: Line(credit: self.turnCost)].elements.append(element)
+        }
     }
 
     /// Removes and returns the next element, and its cost. `nil` if no element waits, or if the next one costs more than the
@@ -34,24 +44,37 @@ package struct FairQueue<Element> {
     package mutating func next(
         within budget: Int = .max, cost: (Element) -> Int
     ) -> (element: Element, cost: Int)? {
-        while let account = self.turns.first, var line = self.lines[account], let first = line.elements.first {
+        // The line itself is not kept in a local: removing from it would copy it.
+        while let first = self.current?.line.elements.first, let credit = self.current?.line.credit {
             let cost = cost(first)
             // Without others there is nobody to wait for.
-            guard line.credit >= cost || self.turns.count == 1 else {
-                line.credit += self.turnCost
-                self.lines[account] = line
-                self.turns.removeFirst()
-                self.turns.append(account)
+            guard credit >= cost || self.turns.isEmpty else {
+                self.endTurn(credit: credit + self.turnCost)
                 continue
             }
             if cost > budget { return nil }
-            self.lines[account] = nil
-            line.elements.removeFirst()
-            line.credit = max(0, line.credit - cost)
-            if line.elements.isEmpty { self.turns.removeFirst() } else { self.lines[account] = line }
+            self.current?.line.elements.removeFirst()
+            self.current?.line.credit = max(0, credit - cost)
+            if self.current?.line.elements.isEmpty == true { self.beginTurn() }
             return (first, cost)
         }
         return nil
+    }
+
+    /// Puts the current line behind the others and begins the next turn.
+    private mutating func endTurn(credit: Int) {
+        guard let (account, line) = self.current else { return }
+        self.turns.append(account)
+        self.lines[account] = Line(elements: line.elements, credit: credit)
+        self.beginTurn()
+    }
+
+    /// Begins the turn of the account that waits longest; nobody's if none waits.
+    private mutating func beginTurn() {
+        self.current = nil
+        if let account = self.turns.popFirst(), let line = self.lines.removeValue(forKey: account) {
+            self.current = (account, line)
+        }
     }
 }
 
