@@ -43,7 +43,7 @@ extension ConnectionHandler {
         guard case .verifying = self.state else { return }
         // Every path below either sets another state or discards the rest of the input.
         self.state = .idle
-        self.proceed(with: head, path: (head.path ?? "").prefix { $0 != "?" }, decision)
+        self.proceed(with: head, path: (head.path ?? "").targetPath, decision)
         self.processPipelined()
         if !self.isPipelineFull { self.resumeReading() }
     }

@@ -28,7 +28,7 @@ extension ConnectionHandler {
             self.rejectAndClose(.headersTooLarge(configuration), isHead: head.method == .head)
             return
         }
-        let path = target.prefix { $0 != "?" }
+        let path = target.targetPath
         let access = (self.isOperations ? self.loop.operations : self.loop.application).access
         if let rejection = access.pages?.rejection(of: head, path: path) {
             self.rejectAndClose(HTTPProblem(rejection), isHead: head.method == .head)
