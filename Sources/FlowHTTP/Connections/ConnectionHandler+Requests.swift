@@ -36,7 +36,7 @@ extension ConnectionHandler {
         }
         if !self.isOperations, StreamRequest.isStream(method: head.method, path: path) {
             IdleConnectionList.remove(self)
-            self.openStream(head, path: path, query: target[path.endIndex...].dropFirst())
+            self.openStream(head, path: path)
             return
         }
         if self.isReserve, self.loop.isOverLimit, !path.hasPrefix("/health/"), path != "/metrics" {

@@ -7,106 +7,63 @@ import NIOHTTPTypes
 extension ConnectionHandler {
     // MARK: Event streams
 
-    /// Parses and authenticates a request for an event stream, then calls ``admit(_:_:)``. Answers a malformed request with
-    /// a problem. While the hub drains, closes the connection without a response.
-    func openStream(_ head: HTTPRequest, path: Substring, query: Substring) {
-        if self.loop.isDraining {
-            self.refuseWhileDraining()
+    /// Parses and authenticates a request for an event stream whose target names its flows. Answers a malformed request with a
+    /// problem, with or without a token. While the hub drains, closes the connection without a response.
+    func openStream(_ head: HTTPRequest, path: Substring) {
+        let admission = self.loop.admission
+        if admission.declinesWhileDraining() {
+            self.declineWhileDraining()
             return
         }
-        let access = self.loop.application.access
-        let fields = head.headerFields
         self.closesAfterRejection = Self.requestsClose(head)
-        let cors = access.cors.headers(for: fields[.origin])
-        let request: StreamRequest
+        let cors = admission.access.cors.headers(for: head.headerFields[.origin])
+        var request: StreamRequest
         do throws(StreamRequest.Malformed) {
-            var parsed = try StreamRequest(
-                path: path, query: query, lastEventID: fields[.lastEventID],
-                maximumFlows: self.loop.shard.services.configuration.maximumFlows)
-            parsed.responseHeaders = cors
-            parsed.remote = self.clientAddress(of: head)
-            request = parsed
+            request = try admission.parse(head, path: path, remote: self.clientAddress(of: head))
+            request.responseHeaders = cors
         } catch {
             self.reject(HTTPProblem(error), cors: cors)
             return
         }
         self.state = .admitting
         self.deadline = .distantFuture
-        if access.verifier.isOpen {
-            self.admit(.success(.open), request)
-            return
-        }
-        let token = TokenSource.token(authorization: fields[.authorization], cookie: fields[.cookie], query: query)?.token
-        guard let token else {
-            self.admit(.failure(.tokenMissing), request)
-            return
-        }
-        let now = self.loop.shard.now().seconds
-        if let principal = access.verifier.cached(token, now: now) {
-            self.admit(.success(principal), request)
-            return
-        }
-        let boundSelf = NIOLoopBound(self, eventLoop: self.loop.loop)
-        let pending = NIOLoopBound(request, eventLoop: self.loop.loop)
-        // Verifying a signature takes about 0.1 ms of CPU time, so it runs outside the event loop.
-        Task {
-            let result: Result<Principal, AccessError>
-            do throws(AccessError) {
-                result = .success(try await access.verifier.verify(token, now: now))
-            } catch {
-                result = .failure(error)
+        let isSecure = admission.access.proxies.stateHTTPS(peer: self.peer, fields: head.headerFields)
+        switch admission.authenticate(head, path: path, isSecure: isSecure) {
+        case .decided(let access): self.admit(request, access)
+        case .unverified(let token):
+            let boundSelf = NIOLoopBound(self, eventLoop: self.loop.loop)
+            let pending = NIOLoopBound(request, eventLoop: self.loop.loop)
+            let access = admission.access
+            // Verifying a signature takes about 0.1 ms of CPU time, so it runs outside the event loop.
+            Task {
+                let decision = await access.verify(token)
+                boundSelf.eventLoop.execute { boundSelf.value.admit(pending.value, decision) }
             }
-            let outcome = result
-            boundSelf.eventLoop.execute { boundSelf.value.admit(outcome, pending.value) }
         }
     }
 
-    /// Opens the stream of an authenticated request, or rejects the request. If a limit on the number of streams is reached,
-    /// sends a stream that consists of `closing` only.
-    func admit(_ result: Result<Principal, AccessError>, _ request: StreamRequest) {
+    /// Opens the stream of an authenticated request, or answers as the admission has decided.
+    func admit(_ request: StreamRequest, _ access: RequestAccess) {
         guard case .admitting = self.state else { return }
-        if self.loop.isDraining {
-            self.refuseWhileDraining()
-            return
-        }
-        switch result {
-        case .failure(let error):
-            self.reject(HTTPProblem(error), cors: request.responseHeaders)
-        case .success(let principal):
-            if self.loop.application.access.isRevoked(principal) {
-                self.reject(HTTPProblem(.tokenRevoked), cors: request.responseHeaders)
-                return
-            }
-            self.record?.set(\.principal, principal)
-            if let hidden = request.flows.first(where: { !principal.maySubscribe($0) }) {
-                let error = AccessError.forbidden(need: "permission to subscribe to the flow \(hidden) (flows.subscribe)")
-                self.reject(HTTPProblem(error), cors: request.responseHeaders)
-                return
-            }
-            let shard = self.loop.shard
-            guard let number = shard.services.admit(principal) else {
-                self.startResponse(extraHeaders: request.responseHeaders)
-                var last = ByteBuffer()
-                last.writeRetry(milliseconds: shard.jitteredRetry())
-                last.writeClosing(.full)
-                self.write(last)
-                self.logAnswer(.ok, reason: ClosingReason.full.rawValue, bytes: last.readableBytes)
-                self.finish()
-                return
-            }
-            let stream = EventStream(
-                number: number, principal: principal, remote: request.remote, request: request,
-                epoch: shard.services.manager.epoch,
-                shard: shard, output: self.output(ofStream: number, request.flows))
+        let admission = self.loop.admission
+        switch admission.admit(request, access, record: self.record) {
+        case .drain: self.declineWhileDraining()
+        case .problem(let problem): self.reject(problem, cors: request.responseHeaders)
+        case .full(let bytes):
+            self.startResponse(extraHeaders: request.responseHeaders)
+            self.write(bytes)
+            self.logAnswer(.ok, reason: ClosingReason.full.rawValue, bytes: bytes.readableBytes)
+            self.finish()
+        case .open(let admitted):
+            let output = self.output(ofStream: admitted.number, request.flows)
+            let stream = admission.open(admitted, output: output)
             self.state = .streaming(stream)
-            shard.open(stream)
+            self.loop.shard.open(stream)
         }
     }
 
-    /// Closes the connection without a response. A proxy then sends the request to another instance, and a browser's
-    /// `EventSource` reconnects; any response would reach the client, and the proxy would send the next request here again.
-    private func refuseWhileDraining() {
-        self.loop.shard.services.countRefusal(.drain)
+    /// Closes the connection without a response.
+    private func declineWhileDraining() {
         self.logAnswer(nil, reason: ClosingReason.drain.rawValue)
         self.context?.close(promise: nil)
     }
