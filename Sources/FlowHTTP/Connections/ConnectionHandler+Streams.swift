@@ -86,11 +86,12 @@ extension ConnectionHandler {
             let shard = self.loop.shard
             guard let number = shard.services.admit(principal) else {
                 self.startResponse(extraHeaders: request.responseHeaders)
-                var last = ByteBuffer()
-                last.writeRetry(milliseconds: shard.jitteredRetry())
-                last.writeClosing(.full)
+                let last = StreamBlock { buffer in
+                    buffer.writeRetry(milliseconds: shard.jitteredRetry())
+                    buffer.writeClosing(.full)
+                }
                 self.write(last)
-                self.logAnswer(.ok, reason: ClosingReason.full.rawValue, bytes: last.readableBytes)
+                self.logAnswer(.ok, reason: ClosingReason.full.rawValue, bytes: last.size)
                 self.finish()
                 return
             }
@@ -159,7 +160,7 @@ extension ConnectionHandler: StreamOutput {
         head.writeString(self.requestID)
         for (name, value) in extraHeaders { head.writeString("\r\n\(name): \(value)") }
         head.writeStaticString("\r\n\r\n")
-        self.write(head)
+        self.headLimiter.context?.write(NIOAny(head), promise: nil)
         self.removeHTTPHandlers()
     }
 
@@ -186,13 +187,15 @@ extension ConnectionHandler: StreamOutput {
     }
 
     /// Writes without the HTTP encoder: an event stream has no length and no chunks, and ends when the connection closes.
-    func write(_ buffer: ByteBuffer) {
-        self.headLimiter.context?.write(NIOAny(buffer), promise: nil)
+    func write(_ block: StreamBlock) {
+        guard !block.isEmpty else { return }
+        self.headLimiter.context?.write(NIOAny(block.payload), promise: nil)
     }
 
     /// Writes and flushes, without the HTTP encoder.
-    func send(_ buffer: ByteBuffer) {
-        self.headLimiter.context?.writeAndFlush(NIOAny(buffer), promise: nil)
+    func send(_ block: StreamBlock) {
+        guard !block.isEmpty else { return self.flush() }
+        self.headLimiter.context?.writeAndFlush(NIOAny(block.payload), promise: nil)
     }
 
     /// Flushes what was written.
