@@ -14,8 +14,8 @@ struct StreamAdmission {
         case open(AdmittedStream)
         /// Answer with a problem.
         case problem(HTTPProblem)
-        /// A limit is reached: send these bytes as a whole stream, so that the client reconnects later.
-        case full(ByteBuffer)
+        /// A limit is reached: send this block as a whole stream, so that the client reconnects later.
+        case full(StreamBlock)
         /// The hub drains: close the connection without a response. A proxy then sends the request to another instance, and a
         /// browser's `EventSource` reconnects; any response would reach the client, and the proxy would send the next request
         /// here again.
@@ -72,10 +72,11 @@ struct StreamAdmission {
             return .problem(HTTPProblem(.forbidden(need: need)))
         }
         guard let number = self.shard.services.admit(principal) else {
-            var stream = ByteBuffer()
-            stream.writeRetry(milliseconds: self.shard.jitteredRetry())
-            stream.writeClosing(.full)
-            return .full(stream)
+            return .full(
+                StreamBlock { buffer in
+                    buffer.writeRetry(milliseconds: self.shard.jitteredRetry())
+                    buffer.writeClosing(.full)
+                })
         }
         return .open(AdmittedStream(number: number, principal: principal, request: request))
     }

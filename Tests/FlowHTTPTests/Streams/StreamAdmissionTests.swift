@@ -11,9 +11,14 @@ import Testing
 @Suite struct StreamAdmissionTests {
     private static let path = "/v1/flows/f/events"
 
-    private final class World: Sendable {
+    /// What time it is, and whether all tokens are revoked.
+    private final class Moment: Sendable {
         let now = Mutex<Int64>(1_000)
         let isRevoked = Mutex(false)
+    }
+
+    private final class World: Sendable {
+        let moment = Moment()
         let services: StreamServices
         let access: AccessControl
 
@@ -22,12 +27,11 @@ import Testing
             configuration.maximumConnections = limit
             configuration.maximumConnectionsPerSubject = perSubject
             self.services = .empty(epoch: Epoch(counter: 1, random: "a"), configuration: configuration)
-            let now = self.now
-            let isRevoked = self.isRevoked
+            let moment = self.moment
             self.access = AccessControl(
                 verifier: try await TokenVerifier(AccessConfiguration(hmacKey: TokenForge.secret)), cors: .none,
-                proxies: try TrustedProxies([], statement: .xForwardedFor), isRevoked: { _ in isRevoked.withLock { $0 } },
-                now: { Timestamp(milliseconds: now.withLock { $0 } * 1_000) })
+                proxies: try TrustedProxies([], statement: .xForwardedFor), isRevoked: { _ in moment.isRevoked.withLock { $0 } },
+                now: { Timestamp(milliseconds: moment.now.withLock { $0 } * 1_000) })
         }
 
         /// Decides about a request, and describes the decision.
@@ -38,7 +42,7 @@ import Testing
                     loop: loop, services: self.services, sinkIndex: self.services.table.attach(LaggingDeliverySink()))
                 let admission = StreamAdmission(access: self.access, shard: shard)
                 let head = HTTPRequest(method: .get, scheme: "http", authority: "localhost", path: target)
-                do {
+                do throws(StreamRequest.Malformed) {
                     let request = try admission.parse(head, path: target.prefix { $0 != "?" }, remote: "127.0.0.1")
                     return Self.text(admission.admit(request, access, record: nil))
                 } catch {
@@ -51,7 +55,7 @@ import Testing
             switch decision {
             case .open(let admitted): "open \(admitted.number) of \(admitted.principal.subject)"
             case .problem(let problem): "\(problem.status.code) \(problem.code)"
-            case .full(let bytes): String(buffer: bytes).contains(#"{"reason":"full","reconnect":true}"#) ? "full" : "?"
+            case .full(let block): String(buffer: block.payload).contains(#"{"reason":"full","reconnect":true}"#) ? "full" : "?"
             case .drain: "drain"
             }
         }
@@ -67,7 +71,7 @@ import Testing
         #expect(try await world.decide(.notNeeded) == "401 token_missing")
         #expect(try await world.decide(.granted(Self.anna())) == "open 1 of anna")
         #expect(try await world.decide(.granted(Self.anna(try #require(FlowPattern("g-*"))))) == "403 forbidden")
-        world.isRevoked.withLock { $0 = true }
+        world.moment.isRevoked.withLock { $0 = true }
         #expect(try await world.decide(.granted(Self.anna())) == "401 token_revoked")
         #expect(try await world.decide(.granted(.open)) == "open 2 of ", "without keys nothing is revoked")
     }
@@ -77,7 +81,7 @@ import Testing
         let world = try await World()
         let principal = Self.anna(expiresAt: 1_100)
         #expect(try await world.decide(.granted(principal)) == "open 1 of anna")
-        world.now.withLock { $0 = 2_000 }
+        world.moment.now.withLock { $0 = 2_000 }
         #expect(try await world.decide(.granted(principal)) == "401 token_expired")
     }
 
