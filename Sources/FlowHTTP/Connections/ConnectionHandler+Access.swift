@@ -20,11 +20,10 @@ extension ConnectionHandler {
     private static let discardedBodyLimit = 65_536
 
     /// Decides about the access of an ordinary request from its head.
-    func authorize(_ head: HTTPRequest, path: Substring) {
+    func authorize(_ head: HTTPRequest, target: RequestPath) {
         let access = self.loop.application.access
-        let isSecure = access.proxies.stateHTTPS(peer: self.peer, fields: head.headerFields)
-        switch access.decide(head, path: path, isSecure: isSecure) {
-        case .decided(let decision): self.proceed(with: head, path: path, decision)
+        switch access.decide(head, target: target, isSecure: self.isSecure(head)) {
+        case .decided(let decision): self.proceed(with: head, path: target.path, decision)
         case .unverified(let token):
             IdleConnectionList.remove(self)
             self.state = .verifying
@@ -43,7 +42,7 @@ extension ConnectionHandler {
         guard case .verifying = self.state else { return }
         // Every path below either sets another state or discards the rest of the input.
         self.state = .idle
-        self.proceed(with: head, path: (head.path ?? "").prefix { $0 != "?" }, decision)
+        self.proceed(with: head, path: RequestPath(head.path ?? "").path, decision)
         self.processPipelined()
         if !self.isPipelineFull { self.resumeReading() }
     }
@@ -141,9 +140,7 @@ extension ConnectionHandler {
     /// The problem with the CORS header fields for a page of this origin, which could not read the response otherwise.
     func withCORS(_ problem: HTTPProblem, origin: String?) -> HTTPProblem {
         var problem = problem
-        for (name, value) in self.loop.application.access.cors.headers(for: origin) {
-            if let field = HTTPField.Name(name) { problem.headers[field] = value }
-        }
+        for field in self.loop.application.access.cors.headers(for: origin) { problem.headers[field.name] = field.value }
         return problem
     }
 

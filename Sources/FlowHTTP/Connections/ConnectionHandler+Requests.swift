@@ -11,6 +11,7 @@ extension ConnectionHandler {
     /// Processes a request head: rejects it, opens an event stream, or decides about the access of an ordinary request.
     func handleHead(_ head: HTTPRequest) {
         self.headLimiter.awaitsHead = false
+        self.isAnsweringHead = head.method == .head
         self.beginRequest(head)
         let configuration = self.loop.configuration
         let target = head.path ?? ""
@@ -28,15 +29,16 @@ extension ConnectionHandler {
             self.rejectAndClose(.headersTooLarge(configuration), isHead: head.method == .head)
             return
         }
-        let path = target.prefix { $0 != "?" }
+        let requestPath = RequestPath(target)
+        let path = requestPath.path
         let access = (self.isOperations ? self.loop.operations : self.loop.application).access
         if let rejection = access.pages?.rejection(of: head, path: path) {
-            self.rejectAndClose(HTTPProblem(rejection), isHead: head.method == .head)
+            self.rejectAndClose(HTTPProblem(rejection, of: head), isHead: head.method == .head)
             return
         }
         if !self.isOperations, StreamRequest.isStream(method: head.method, path: path) {
             IdleConnectionList.remove(self)
-            self.openStream(head, path: path, query: target[path.endIndex...].dropFirst())
+            self.openStream(head, path: path, query: requestPath.query)
             return
         }
         if self.isReserve, self.loop.isOverLimit, !path.hasPrefix("/health/"), path != "/metrics" {
@@ -44,7 +46,7 @@ extension ConnectionHandler {
             self.rejectAndClose(.connectionsFull(configuration), isHead: head.method == .head)
             return
         }
-        self.authorize(head, path: path)
+        self.authorize(head, target: requestPath)
     }
 
     /// The client's IP address: that of the connection, or what a trusted proxy states.
@@ -121,13 +123,14 @@ extension ConnectionHandler {
         let (account, bodyBytes) = (self.account, self.heldBodyBytes)
         self.heldBodyBytes = 0
         let remote = self.clientAddress(of: head)
+        let isSecure = self.isSecure(head)
         let (id, record) = (self.requestID, self.record)
         let boundSelf = NIOLoopBound(self, eventLoop: self.loop.loop)
         let start = NIODeadline.now()
         // One task per request. The connection's state lets the next request start only after this response.
         Task(executorPreference: self.loop.executor) {
             let (response, route) = await application.respond(
-                to: request, access: access, channel: channel, remote: remote, id: id, record: record)
+                to: request, access: access, channel: channel, remote: remote, isSecure: isSecure, id: id, record: record)
             bodies.release(bodyBytes, of: account)
             let writer = ConnectionResponseWriter(connection: boundSelf)
             let (status, isComplete) = await boundSelf.value.answer(response, to: ordinary, id: id, record: record, with: writer)
@@ -235,7 +238,9 @@ extension ConnectionHandler {
     func finishResponse() {
         guard case .responding(let keepAlive) = self.state, let context = self.context else { return }
         self.sendHead()
-        context.writeAndFlush(self.wrapOutboundOut(.end(nil)), promise: nil)
+        // The encoder would end a response to HEAD without `Content-Length` with an empty chunk, which the client takes for the
+        // beginning of the next response.
+        if self.isAnsweringHead { context.flush() } else { context.writeAndFlush(self.wrapOutboundOut(.end(nil)), promise: nil) }
         if case .closed = self.state { return }
         if self.countedResponseBytes > 0 || !self.isWritable { self.measureResponses() }
         if !keepAlive || self.isLast {
@@ -272,7 +277,7 @@ extension ConnectionHandler {
     /// Waits for the next request, at most for the idle timeout.
     func becomeIdle() {
         self.state = .idle
-        self.responsePace = ResponsePace()
+        self.responsePace = ResponsePace(unread: self.queuedBytes)
         self.reader = nil
         self.requestID = ""
         self.record = nil

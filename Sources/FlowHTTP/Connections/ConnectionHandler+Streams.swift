@@ -17,7 +17,7 @@ extension ConnectionHandler {
         let access = self.loop.application.access
         let fields = head.headerFields
         self.closesAfterRejection = Self.requestsClose(head)
-        let cors = access.cors.headers(for: fields[.origin])
+        let cors = access.cors.headers(for: fields[.origin]).map { (name: $0.name.rawName, value: $0.value) }
         let request: StreamRequest
         do throws(StreamRequest.Malformed) {
             var parsed = try StreamRequest(
@@ -79,8 +79,14 @@ extension ConnectionHandler {
             }
             self.record?.set(\.principal, principal)
             if let hidden = request.flows.first(where: { !principal.maySubscribe($0) }) {
-                let error = AccessError.forbidden(need: "permission to subscribe to the flow \(hidden) (flows.subscribe)")
+                let error = AccessError.forbidden(
+                    need: "permission to subscribe to the flow \(hidden) (flows.subscribe)", claim: "flows.subscribe",
+                    seen: hidden.rawValue)
                 self.reject(HTTPProblem(error), cors: request.responseHeaders)
+                return
+            }
+            if self.isAnsweringHead {
+                self.answerHead(request, principal)
                 return
             }
             let shard = self.loop.shard
@@ -134,8 +140,39 @@ extension ConnectionHandler {
         head.headerFields[.requestID] = self.requestID
         if self.closesAfterRejection { head.headerFields[.connection] = "close" }
         context.write(self.wrapOutboundOut(.head(head)), promise: nil)
-        if let body { context.write(self.wrapOutboundOut(.body(body)), promise: nil) }
+        if let body, !self.isAnsweringHead { context.write(self.wrapOutboundOut(.body(body)), promise: nil) }
         self.finishResponse()
+    }
+
+    /// Answers HEAD with the head of the response that GET would have, without a stream: 204 if every flow is terminal and the
+    /// client's cursor is at the last event of each, else 200.
+    private func answerHead(_ request: StreamRequest, _ principal: Principal) {
+        let services = self.loop.shard.services
+        let ended = StreamHead(request, account: principal.account, epoch: services.manager.epoch)
+        guard let ended else {
+            self.respondToHead(request, hasEnded: false)
+            return
+        }
+        let boundSelf = NIOLoopBound(self, eventLoop: self.loop.loop)
+        let pending = NIOLoopBound(request, eventLoop: self.loop.loop)
+        services.perform {
+            let hasEnded = await ended.isConfirmed(by: services.manager)
+            boundSelf.eventLoop.execute { boundSelf.value.respondToHead(pending.value, hasEnded: hasEnded) }
+        }
+    }
+
+    private func respondToHead(_ request: StreamRequest, hasEnded: Bool) {
+        guard case .admitting = self.state else { return }
+        var response = Response(status: hasEnded ? .noContent : .ok)
+        if !hasEnded {
+            response.headers = [.contentType: "text/event-stream", .cacheControl: "no-store, no-transform"]
+            if let buffering = HTTPField.Name("X-Accel-Buffering") { response.headers[buffering] = "no" }
+        }
+        for (name, value) in request.responseHeaders {
+            if let field = HTTPField.Name(name) { response.headers[field] = value }
+        }
+        self.logAnswer(response.status)
+        self.respondOnLoop(response, body: nil)
     }
 }
 

@@ -62,6 +62,12 @@ final class ConnectionHandler: ChannelDuplexHandler {
     let isOperations: Bool
     /// Whether the other end is a trusted proxy whose header fields are believed.
     let isFromTrustedProxy: Bool
+    /// Whether the other end is a trusted proxy, also one that uses the PROXY protocol.
+    let isBehindTrustedProxy: Bool
+    /// Whether the header of the PROXY protocol states that the client used TLS.
+    var usesTLSAtProxy = false
+    /// Whether the request in progress is a HEAD, whose response has no body.
+    var isAnsweringHead = false
     /// The id of the request in progress; empty before a request.
     var requestID = ""
     /// The access log's record of the request in progress; `nil` if it is not logged.
@@ -134,10 +140,11 @@ final class ConnectionHandler: ChannelDuplexHandler {
     ///   - peer: the IP address of the other end.
     ///   - isOperations: whether the operations listener accepted the connection.
     ///   - isFromTrustedProxy: whether the other end is a trusted proxy whose header fields are believed.
+    ///   - isBehindTrustedProxy: whether the other end is a trusted proxy, also one that uses the PROXY protocol.
     ///   - isReserve: whether only health checks and metrics are answered.
     init(
         loop: EventLoopContext, headLimiter: RequestHeadLimiter, httpHandlers: [any RemovableChannelHandler], peer: String,
-        isOperations: Bool, isFromTrustedProxy: Bool, isReserve: Bool
+        isOperations: Bool, isFromTrustedProxy: Bool, isBehindTrustedProxy: Bool, isReserve: Bool
     ) {
         self.httpHandlers = httpHandlers
         self.loop = loop
@@ -145,6 +152,7 @@ final class ConnectionHandler: ChannelDuplexHandler {
         self.peer = peer
         self.isOperations = isOperations
         self.isFromTrustedProxy = isFromTrustedProxy
+        self.isBehindTrustedProxy = isBehindTrustedProxy
         self.isReserve = isReserve
         self.deadline = .now() + .seconds(Int64(loop.configuration.headTimeoutSeconds))
     }
